@@ -1,0 +1,56 @@
+"""What a user waits for before any work: the import, and the command line's help."""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.harness import Options, Row, limit_row
+
+IMPORT = "import time; s = time.process_time(); import {}; print(time.process_time() - s)"
+
+
+def run(options: Options) -> Iterator[Row]:
+    repeats = options.size(7, 3)
+    subprocess.run([sys.executable, "-c", IMPORT.format("isthmus")], capture_output=True)
+    ours, numpy = [], []
+    for _ in range(repeats):
+        for module, seen in (("isthmus", ours), ("numpy", numpy)):
+            done = subprocess.run(
+                [sys.executable, "-c", IMPORT.format(module)], capture_output=True, text=True
+            )
+            if done.returncode != 0:
+                yield Row("import isthmus", verdict="failed", note=done.stderr.strip()[-200:])
+                return
+            seen.append(1e3 * float(done.stdout))
+    yield limit_row(
+        "import isthmus (CPU)", statistics.median(ours), 300, "ms",
+        f"{min(ours):.0f}-{max(ours):.0f}; numpy alone {statistics.median(numpy):.0f}",
+    )  # fmt: skip
+    yield _help(repeats)
+
+
+def _help(repeats: int) -> Row:
+    what = "isthmus --help (CPU, whole process)"
+    command = Path(sys.executable).with_name("isthmus")
+    if not command.exists():
+        return Row(what, verdict="absent", note=f"{command} is not installed")
+    times = []
+    for _ in range(repeats):
+        before = _children()
+        done = subprocess.run([str(command), "--help"], capture_output=True, text=True)
+        if done.returncode != 0:
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            return Row(what, target="≤ 600 ms", verdict="absent", note=last)
+        times.append(1e3 * (_children() - before))
+    spread = f"{min(times):.0f}-{max(times):.0f}"
+    return limit_row(what, statistics.median(times), 600, "ms", spread)
+
+
+def _children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

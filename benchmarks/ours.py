@@ -1,0 +1,108 @@
+"""Everything the benchmarks ask of isthmus: each function returns the work to be timed.
+
+A part that is not there yet raises `Absent`, and its rows say so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.arrays import Array
+from benchmarks.harness import Absent
+
+Work = Callable[[], Any]
+STRENGTHS = 25
+FOLDS = 5
+
+
+@contextlib.contextmanager
+def _needs(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (ImportError, AttributeError) as error:
+        raise Absent(f"isthmus has no {what}: {error}") from error
+
+
+def _from(module: str, name: str) -> Any:
+    with _needs(f"{module}.{name}"):
+        return getattr(importlib.import_module(f"isthmus.{module}"), name)
+
+
+def isthmus_moments(x: Array, y: Array) -> Work:
+    """Every sum that `Moments` keeps by default."""
+    moments = _from("moments", "Moments")
+    return lambda: moments.of(x, y)
+
+
+def isthmus_second_moments(x: Array, y: Array) -> Work:
+    """The three products alone, as the baseline forms them."""
+    moments = _from("moments", "Moments")
+    return lambda: moments.of(x, y, keep={"xx", "xy", "yy"})
+
+
+def isthmus_procrustes(x: Array, y: Array) -> Work:
+    adapter = _from("adapters.procrustes", "Procrustes")
+    return lambda: adapter().fit(x, y)
+
+
+def isthmus_ridge(x: Array, y: Array) -> Work:
+    adapter = _from("adapters.ridge", "Ridge")
+    return lambda: adapter().fit(x, y)
+
+
+def isthmus_ridge_path(x: Array, y: Array) -> Work:
+    """25 strengths and 5 folds, from the rows to the map with the least held-out error."""
+    ridge, path_errors = _from("adapters.ridge", "Ridge"), _from("adapters.ridge", "path_errors")
+    alphas = _from("adapters.ridge", "DEFAULT_ALPHAS")
+    fold_moments, second = _from("moments", "FoldMoments"), _from("moments", "SecondMoments")
+    assert len(alphas) == STRENGTHS
+
+    def work() -> Any:
+        folds = fold_moments.of(x, y, FOLDS, keep={"xx", "xy"})
+        total = folds.total
+        parts = [(second.of(total - fold), second.of(fold)) for fold in folds.folds]
+        errors = path_errors(parts, alphas).mean(axis=0)
+        return ridge(alpha=float(alphas[errors.argmin()])).fit_moments(total)
+
+    return work
+
+
+RIDGE = "isthmus Ridge"
+SEARCHED = "isthmus Ridge, 25 strengths x 5 folds"
+PROCRUSTES = "isthmus Procrustes"
+ADAPTERS: dict[str, Callable[[Array, Array], Work]] = {
+    RIDGE: isthmus_ridge,
+    SEARCHED: isthmus_ridge_path,
+    PROCRUSTES: isthmus_procrustes,
+}
+"""The maps whose quality is compared; the fitted object has ``transform``."""
+
+
+def isthmus_top_k(queries: Array, gallery: Array, k: int) -> Work:
+    top_k = _from("evaluate.search", "top_k")
+    return lambda: top_k(queries, gallery, k, metric="dot").indices
+
+
+def isthmus_top_k_faiss(queries: Array, gallery: Array, k: int) -> Work:
+    raise Absent("top_k has no faiss engine")
+
+
+def isthmus_bridge(x: Array, y: Array) -> Any:
+    """A bridge between cosine spaces, fitted with a ridge map and nothing after it."""
+    fit, pairs = _from("bridge", "fit"), _from("spaces.pairs", "Pairs")
+    return fit(pairs(x, y), recipe="ridge")
+
+
+def isthmus_load(folder: Path) -> Any:
+    """A saved bridge."""
+    return _from("bridge", "Bridge").load(folder)
+
+
+def isthmus_apply(x: Array, y: Array, source: Path, target: Path) -> Work:
+    """What ``isthmus apply BRIDGE in.npy out.npy`` does, without the start of the interpreter."""
+    apply, bridge = _from("bridge", "apply"), isthmus_bridge(x, y)
+    return lambda: apply(bridge, source, target, overwrite=True)

@@ -1,0 +1,1 @@
+"""Small programs that the groups run in processes of their own."""

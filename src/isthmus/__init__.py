@@ -1,0 +1,70 @@
+"""isthmus: swap a pretrained embedding model without breaking what was built on it.
+
+The public names, loaded when first used so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from isthmus.adapters import Procrustes, Recipe, Ridge
+    from isthmus.bridge import Bridge, SampleSizes, apply, assess, fit
+    from isthmus.evaluate import Evaluation, Trial, Verdict, evaluate_upgrade, top_k
+    from isthmus.moments import FoldMoments, Moments
+    from isthmus.spaces.compatibility import check_compatible
+    from isthmus.spaces.contract import Space
+    from isthmus.spaces.guard import Guard
+    from isthmus.spaces.pairs import Pairs
+    from isthmus.spaces.readers import open_vectors
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "isthmus.adapters": ("Procrustes", "Recipe", "Ridge"),
+    "isthmus.bridge": ("Bridge", "SampleSizes", "apply", "assess", "fit"),
+    "isthmus.evaluate": ("Evaluation", "Trial", "Verdict", "evaluate_upgrade", "top_k"),
+    "isthmus.moments": ("FoldMoments", "Moments"),
+    "isthmus.spaces.compatibility": ("check_compatible",),
+    "isthmus.spaces.contract": ("Space",),
+    "isthmus.spaces.guard": ("Guard",),
+    "isthmus.spaces.pairs": ("Pairs",),
+    "isthmus.spaces.readers": ("open_vectors",),
+}
+
+__all__ = [
+    "Bridge",
+    "Evaluation",
+    "FoldMoments",
+    "Guard",
+    "Moments",
+    "Pairs",
+    "Procrustes",
+    "Recipe",
+    "Ridge",
+    "SampleSizes",
+    "Space",
+    "Trial",
+    "Verdict",
+    "apply",
+    "assess",
+    "check_compatible",
+    "evaluate_upgrade",
+    "fit",
+    "open_vectors",
+    "top_k",
+]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            value = getattr(import_module(module), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module 'isthmus' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

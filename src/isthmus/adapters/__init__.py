@@ -1,0 +1,33 @@
+"""Maps between spaces, and the recipes they are parts of."""
+
+from isthmus.adapters.chain import Affine, Chain, RowNorm
+from isthmus.adapters.normalise import (
+    Center,
+    LayerNorm,
+    ShrunkWhitening,
+    Standardise,
+    Temperature,
+    UnitNorm,
+)
+from isthmus.adapters.procrustes import Procrustes
+from isthmus.adapters.recipe import Recipe, Step
+from isthmus.adapters.ridge import DEFAULT_ALPHAS, Ridge, RidgePath, path_errors
+
+__all__ = [
+    "DEFAULT_ALPHAS",
+    "Affine",
+    "Center",
+    "Chain",
+    "LayerNorm",
+    "Procrustes",
+    "Recipe",
+    "Ridge",
+    "RidgePath",
+    "RowNorm",
+    "ShrunkWhitening",
+    "Standardise",
+    "Step",
+    "Temperature",
+    "UnitNorm",
+    "path_errors",
+]

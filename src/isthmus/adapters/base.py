@@ -1,0 +1,172 @@
+"""scikit-learn's conventions, without scikit-learn: parameters, fitted attributes, tags."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from importlib import import_module
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.adapters.chain import Affine, Chain
+from isthmus.errors import InputError, not_fitted
+from isthmus.moments import Moments, SecondMoments
+from isthmus.numeric import Array, to_numpy
+
+__all__ = ["Estimator", "LinearAdapter", "check_rows"]
+
+
+def check_rows(estimator: object, x: Any, *, width: int | None = None) -> NDArray[Any]:
+    """Two-dimensional float32 or float64 rows, finite, of the width seen in ``fit``.
+
+    Raises:
+        InputError: otherwise, in the words scikit-learn users search for.
+    """
+    if hasattr(x, "toarray"):
+        raise TypeError(f"{type(estimator).__name__} takes dense arrays, got a sparse matrix")
+    rows = to_numpy(x) if hasattr(x, "ndim") else np.asarray(x)
+    if np.iscomplexobj(rows):
+        raise InputError("Complex data not supported")
+    if rows.ndim != 2:
+        raise InputError(
+            f"Expected 2D array, got an array of shape {rows.shape}",
+            mend="Reshape your data with .reshape(1, -1) if it is one vector",
+        )
+    if rows.shape[0] == 0 or rows.shape[1] == 0:
+        axis = "sample(s)" if rows.shape[0] == 0 else "feature(s)"
+        raise InputError(
+            f"Found array with 0 {axis} (shape={rows.shape}) while a minimum of 1 is required"
+        )
+    kind = str(rows.dtype)
+    if kind not in ("float32", "float64"):
+        half = kind == "float16"
+        try:
+            rows = rows.astype(np.float32 if half else np.float64)
+        except ValueError as error:
+            raise InputError(f"the rows are not numbers: {error}") from error
+    if not np.isfinite(rows.sum(dtype=np.float64)) and not np.isfinite(rows).all():
+        row = int(np.argmin(np.isfinite(rows).all(axis=1)))
+        raise InputError(f"row {row} contains NaN or infinity")
+    if width is not None and rows.shape[1] != width:
+        raise InputError(
+            f"X has {rows.shape[1]} features, but {type(estimator).__name__} is expecting "
+            f"{width} features as input"
+        )
+    return rows
+
+
+class Estimator:
+    """Parameters as scikit-learn reads them: the signature of ``__init__``, stored untouched."""
+
+    name: ClassVar[str] = ""
+    """The word for this step in a recipe."""
+
+    @classmethod
+    def parameter_names(cls) -> list[str]:
+        """The names of the parameters of ``__init__``."""
+        return [n for n in inspect.signature(cls).parameters if n != "self"]
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The parameters given to ``__init__``."""
+        return {name: getattr(self, name) for name in self.parameter_names()}
+
+    def set_params(self, **params: Any) -> Self:
+        """Replace parameters; the estimator must be fitted again.
+
+        Raises:
+            InputError: for a parameter it does not have.
+        """
+        for name, value in params.items():
+            if name not in self.parameter_names():
+                raise InputError(
+                    f"{type(self).__name__} has no parameter '{name}'",
+                    mend=f"It has {self.parameter_names()}",
+                )
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{k}={v!r}" for k, v in self.get_params().items())
+        return f"{type(self).__name__}({given})"
+
+    def __sklearn_tags__(self) -> Any:
+        """What scikit-learn may assume; called only by scikit-learn."""
+        utils = import_module("sklearn.utils")
+        paired = isinstance(self, LinearAdapter)
+        return utils.Tags(
+            estimator_type=None,
+            target_tags=utils.TargetTags(required=paired, multi_output=paired),
+            transformer_tags=utils.TransformerTags(preserves_dtype=["float32", "float64"]),
+        )
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "n_features_in_")
+
+    def _check_fitted(self) -> None:
+        if not self.__sklearn_is_fitted__():
+            raise not_fitted(self)
+
+
+class LinearAdapter(Estimator, ABC):
+    """A map ``y ≈ x W + b`` fitted from second moments.
+
+    Attributes:
+        matrix_: ``W (dx, dy)`` in float64.
+        offset_: ``b (dy,)`` in float64.
+        n_features_in_: dx.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"xy"})
+    """Which covariances `fit_moments` reads."""
+
+    matrix_: NDArray[np.float64]
+    offset_: NDArray[np.float64]
+
+    @abstractmethod
+    def _solve(self, moments: SecondMoments) -> NDArray[np.float64]:
+        """The matrix ``W`` for centred rows."""
+
+    def fit(self, X: Array, y: Array) -> Self:
+        """Fit on paired rows.
+
+        Args:
+            X: source rows ``(n, dx)``.
+            y: target rows ``(n, dy)``, or ``(n,)`` for one dimension.
+
+        Raises:
+            InputError: for rows that do not pair, are empty or not finite.
+        """
+        rows = check_rows(self, X)
+        if y is None:
+            raise InputError("requires y to be passed, but the target y is None")
+        target = to_numpy(y) if hasattr(y, "ndim") else np.asarray(y)
+        target = check_rows(self, target[:, None] if target.ndim == 1 else target)
+        if len(rows) != len(target):
+            raise InputError(f"X has {len(rows)} rows and y {len(target)}; they must pair")
+        return self.fit_moments(Moments.of(rows, target, keep=self.needs))
+
+    def fit_moments(self, moments: Moments | SecondMoments) -> Self:
+        """Fit from accumulated moments, at a cost that does not depend on the number of rows."""
+        second = SecondMoments.of(moments)
+        matrix = self._solve(second)
+        self.matrix_ = matrix
+        self.offset_ = second.mean_y - second.mean_x @ matrix
+        self.n_features_in_ = len(second.mean_x)
+        return self
+
+    def transform(self, X: Array) -> Array:
+        """Map rows ``(n, dx)`` to ``(n, dy)``; a float32 input gives a float32 result."""
+        self._check_fitted()
+        return self.chain_(check_rows(self, X, width=self.n_features_in_))
+
+    def fit_transform(self, X: Array, y: Array) -> Array:
+        """`fit`, then `transform` of the same rows."""
+        return self.fit(X, y).transform(X)
+
+    @property
+    def chain_(self) -> Chain:
+        """The fitted map as a foldable chain."""
+        self._check_fitted()
+        return Chain([Affine(self.matrix_, self.offset_)])

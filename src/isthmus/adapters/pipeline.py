@@ -1,0 +1,104 @@
+"""From a recipe and moments to one folded chain.
+
+Affine normalisers act on moments in closed form, so a recipe costs one pass over the data, and one
+more for every row norm that stands behind a fitted step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from isthmus.adapters.base import LinearAdapter
+from isthmus.adapters.chain import Affine, Chain, RowNorm
+from isthmus.adapters.normalise import Normaliser
+from isthmus.adapters.recipe import Recipe, Step
+from isthmus.errors import RecipeError
+from isthmus.moments import SecondMoments
+
+__all__ = ["Front", "fit_affine", "fit_chain", "fit_front"]
+
+MeanPass = Callable[[Chain, Chain], SecondMoments]
+"""One pass over the rows behind two chains, of which only means and variances are needed."""
+
+
+@dataclass(frozen=True)
+class Front:
+    """The steps up to the last row norm, fitted on both sides."""
+
+    x: Chain
+    y: Chain
+    undo: Affine
+    """Takes a target row behind `y` back."""
+
+
+def fit_front(steps: Sequence[Step], means: MeanPass, *, cosine: bool) -> Front:
+    """Fit the steps up to the last row norm, with a pass for each row norm that needs one.
+
+    Args:
+        steps: `Recipe.front`.
+        means: runs a pass.
+        cosine: the target's metric ignores length, so a row norm that comes first needs no pass
+            to learn the typical length it removes.
+    """
+    front = Front(Chain(), Chain(), Affine())
+    moments: SecondMoments | None = None
+    for step in steps:
+        normaliser = cast(Normaliser, step.build())
+        if normaliser.needs_covariance:
+            raise RecipeError(
+                f"'{step.name}' cannot stand before a row norm",
+                where=" | ".join(map(str, steps)),
+                mend="Put it behind the last unit_norm or layer_norm",
+            )
+        if not front.x.stages and normaliser.rowwise and cosine:
+            kind = RowNorm("layer" if step.name == "layer_norm" else "unit")
+            front = Front(Chain([kind]), Chain([kind]), Affine())
+            continue
+        if moments is None:
+            moments = means(front.x, front.y)
+        x = normaliser.fit_side(moments.x).stage_
+        normaliser.fit_side(moments.y)
+        y, undo = normaliser.stage_, normaliser.undo_.then(front.undo)
+        front = Front(front.x.then(x), front.y.then(y), undo)
+        moments = None
+    return front
+
+
+def fit_affine(
+    steps: Sequence[Step], moments: SecondMoments
+) -> tuple[SecondMoments, Affine, Affine, Affine]:
+    """Fit affine normalisers on moments.
+
+    Returns:
+        The moments in the new frame, the maps of the x and the y side, and the undo of the y side.
+    """
+    on_x, on_y, undo = Affine(), Affine(), Affine()
+    for step in steps:
+        normaliser = cast(Normaliser, step.build())
+        x = cast(Affine, normaliser.fit_side(moments.x).stage_)
+        normaliser.fit_side(moments.y)
+        y = cast(Affine, normaliser.stage_)
+        undo = normaliser.undo_.then(undo)
+        on_x, on_y = on_x.then(x), on_y.then(y)
+        moments = moments.mapped(x, y)
+    return moments, on_x, on_y, undo
+
+
+def fit_chain(recipe: Recipe, front: Front, moments: SecondMoments) -> Chain:
+    """The folded map of a recipe without ``auto``.
+
+    Args:
+        recipe: its parameters all set.
+        front: the fitted `Recipe.front`.
+        moments: of the fit rows behind ``front``.
+    """
+    framed, on_x, _, undo = fit_affine(recipe.affine, moments)
+    adapter = cast(LinearAdapter, recipe.adapter.build()).fit_moments(framed)
+    stages = [*front.x.stages, on_x, *adapter.chain_.stages, undo, front.undo]
+    for step in recipe.after:
+        normaliser = cast(Normaliser, step.build())
+        # row norms and temperature learn nothing from the rows they are given here
+        stages.append(normaliser.fit_side(framed.y).stage_)
+    return Chain(stages)

@@ -1,0 +1,245 @@
+"""A pipeline as data: ``center | procrustes | unit_norm``, the same in text and in JSON.
+
+Grammar::
+
+    recipe := step ("|" step)*
+    step   := name | name "(" key "=" value ("," key "=" value)* ")"
+    value  := number | true | false | auto | word
+
+Exactly one step is an adapter.  Normalisers before it are fitted on both sides; after it, row
+norms and temperature act on the mapped vectors.  ``auto`` leaves a value to cross-validation.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from isthmus.adapters.base import Estimator, LinearAdapter
+from isthmus.adapters.normalise import (
+    Center,
+    LayerNorm,
+    Normaliser,
+    ShrunkWhitening,
+    Standardise,
+    Temperature,
+    UnitNorm,
+)
+from isthmus.adapters.procrustes import Procrustes
+from isthmus.adapters.ridge import Ridge
+from isthmus.errors import RecipeError
+
+__all__ = ["STEPS", "Recipe", "Step"]
+
+Value = float | int | bool | str
+
+STEPS: dict[str, type[Estimator]] = {
+    step.name: step
+    for step in (
+        Center,
+        Standardise,
+        UnitNorm,
+        ShrunkWhitening,
+        LayerNorm,
+        Temperature,
+        Procrustes,
+        Ridge,
+    )
+}
+"""Every step a recipe can name."""
+
+_AFTER_ADAPTER = (UnitNorm, LayerNorm, Temperature)
+_STEP = re.compile(r"^\s*([A-Za-z_][A-Za-z0-9_]*)\s*(?:\((.*)\))?\s*$", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: the name of an estimator and the parameters it is given."""
+
+    name: str
+    parameters: dict[str, Value] = field(default_factory=dict[str, Value])
+
+    def __str__(self) -> str:
+        if not self.parameters:
+            return self.name
+        return f"{self.name}({', '.join(f'{k}={_text(v)}' for k, v in self.parameters.items())})"
+
+    @property
+    def automatic(self) -> list[str]:
+        """The parameters left to cross-validation."""
+        return [k for k, v in self.parameters.items() if v == "auto"]
+
+    def build(self) -> Estimator:
+        """The unfitted estimator.
+
+        Raises:
+            RecipeError: if a parameter is still ``auto``.
+        """
+        if self.automatic:
+            raise RecipeError(f"{self}: {self.automatic[0]} is still to be chosen")
+        return STEPS[self.name](**self.parameters)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A checked sequence of steps with one adapter."""
+
+    steps: tuple[Step, ...]
+
+    @classmethod
+    def of(cls, recipe: str | Sequence[Any] | Recipe) -> Recipe:
+        """A recipe from its text, its JSON, or itself.
+
+        Raises:
+            RecipeError: naming the step that is wrong and what was meant, where that can be told.
+        """
+        if isinstance(recipe, Recipe):
+            return recipe
+        if isinstance(recipe, str):
+            return cls.parse(recipe)
+        return cls.from_json(recipe)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """A recipe from its text."""
+        return cls._checked([_parse_step(part, text) for part in text.split("|")])
+
+    @classmethod
+    def from_json(cls, value: Sequence[Any]) -> Self:
+        """A recipe from what `to_json` gave."""
+        steps: list[Step] = []
+        for item in value:
+            if not isinstance(item, dict) or set(item) - {"step", "parameters"}:
+                raise RecipeError(f"a recipe in JSON is a list of steps, got {item!r}")
+            steps.append(Step(str(item.get("step")), dict(item.get("parameters", {}))))
+        return cls._checked(steps)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """The recipe as a list of ``{"step": name, "parameters": {...}}``."""
+        return [{"step": s.name, "parameters": dict(s.parameters)} for s in self.steps]
+
+    @classmethod
+    def _checked(cls, steps: Sequence[Step]) -> Self:
+        for step in steps:
+            _check_step(step)
+        adapters = [s.name for s in steps if issubclass(STEPS[s.name], LinearAdapter)]
+        if len(adapters) != 1:
+            names = sorted(n for n, s in STEPS.items() if issubclass(s, LinearAdapter))
+            raise RecipeError(
+                f"a recipe has exactly one adapter, this one has {adapters or 'none'}",
+                where=" | ".join(map(str, steps)),
+                mend=f"Choose one of {names}",
+            )
+        recipe = cls(tuple(steps))
+        for step in recipe.after:
+            if not issubclass(STEPS[step.name], _AFTER_ADAPTER):
+                raise RecipeError(
+                    f"'{step.name}' cannot stand after the adapter",
+                    where=str(recipe),
+                    mend="Move it before the adapter: it is undone on the target side by itself",
+                )
+        return recipe
+
+    def __str__(self) -> str:
+        return " | ".join(map(str, self.steps))
+
+    @property
+    def adapter(self) -> Step:
+        """The one step that maps between the spaces."""
+        return self.steps[self._position]
+
+    @property
+    def before(self) -> tuple[Step, ...]:
+        """The normalisers fitted on both sides."""
+        return self.steps[: self._position]
+
+    @property
+    def after(self) -> tuple[Step, ...]:
+        """What is done to the mapped vectors."""
+        return self.steps[self._position + 1 :]
+
+    @property
+    def _position(self) -> int:
+        return next(i for i, s in enumerate(self.steps) if issubclass(STEPS[s.name], LinearAdapter))
+
+    @property
+    def front(self) -> tuple[Step, ...]:
+        """The steps up to the last row norm before the adapter: moments are taken after them."""
+        rowwise = [i for i, s in enumerate(self.before) if _is_rowwise(s)]
+        return self.before[: rowwise[-1] + 1] if rowwise else ()
+
+    @property
+    def affine(self) -> tuple[Step, ...]:
+        """The normalisers between `front` and the adapter: moments are carried through them."""
+        return self.before[len(self.front) :]
+
+    def with_adapter(self, **parameters: Value) -> Recipe:
+        """The same recipe with parameters of the adapter replaced."""
+        adapter = Step(self.adapter.name, {**self.adapter.parameters, **parameters})
+        return Recipe((*self.before, adapter, *self.after))
+
+
+def _is_rowwise(step: Step) -> bool:
+    kind = STEPS[step.name]
+    return issubclass(kind, Normaliser) and kind.rowwise
+
+
+def _text(value: Value) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _parse_step(part: str, whole: str) -> Step:
+    match = _STEP.match(part)
+    if match is None:
+        raise RecipeError(
+            f"cannot read the step '{part.strip()}'",
+            where=whole,
+            mend="Write steps as name or name(key=value, ...), joined by |",
+        )
+    parameters: dict[str, Value] = {}
+    for item in (match[2] or "").split(","):
+        if not item.strip():
+            continue
+        key, equals, value = (piece.strip() for piece in item.partition("="))
+        if not equals or not key or not value:
+            raise RecipeError(f"cannot read '{item.strip()}' in '{part.strip()}'", where=whole)
+        if key in parameters:
+            raise RecipeError(f"'{key}' is given twice in '{part.strip()}'", where=whole)
+        parameters[key] = _parse_value(value)
+    return Step(match[1], parameters)
+
+
+def _parse_value(text: str) -> Value:
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _check_step(step: Step) -> None:
+    if step.name not in STEPS:
+        near = difflib.get_close_matches(step.name, STEPS, n=1)
+        raise RecipeError(
+            f"unknown step '{step.name}'",
+            mend=f"Did you mean '{near[0]}'?" if near else f"Choose from {sorted(STEPS)}",
+        )
+    known = STEPS[step.name].parameter_names()
+    for key, value in step.parameters.items():
+        if key not in known:
+            raise RecipeError(
+                f"'{step.name}' has no parameter '{key}'",
+                mend=f"It has {known}" if known else "It takes none",
+            )
+        if isinstance(value, str) and value != "auto":
+            raise RecipeError(f"'{key}={value}' in '{step.name}' is not a number, true or false")
+        if value == "auto" and step.name != "ridge":
+            raise RecipeError(f"'{key}' of '{step.name}' cannot be left to cross-validation")

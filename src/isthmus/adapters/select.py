@@ -1,0 +1,196 @@
+"""Choosing a map: cross-validation on fold moments makes the short list, retrieval decides.
+
+Squared error alone never decides: it falls steadily while retrieval peaks and falls again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.adapters.chain import Chain
+from isthmus.adapters.pipeline import Front, fit_affine, fit_chain, fit_front
+from isthmus.adapters.recipe import STEPS, Recipe, Step
+from isthmus.adapters.ridge import DEFAULT_ALPHAS, path_errors
+from isthmus.errors import InputError
+from isthmus.moments import FoldMoments, SecondMoments
+from isthmus.progress import Progress, silent
+
+__all__ = ["Candidate", "MomentSource", "Selection", "default_recipes", "select"]
+
+_POWERS = (1.0, 0.75, 0.5)
+_GRID_STEPS = (-6, -3, 0, 3, 6)
+"""Strengths tried around the cross-validated best: a third of a decade each, two decades wide."""
+
+Judge = Callable[[Chain], NDArray[np.float64]]
+"""The value of the user's metric for each validation query when a map is used."""
+
+
+class MomentSource(Protocol):
+    """Where moments come from: a pass over the fit rows behind two chains."""
+
+    def means(self, x: Chain, y: Chain, /) -> SecondMoments:
+        """Means and variances alone."""
+        ...
+
+    def folds(self, x: Chain, y: Chain, keep: frozenset[str], /) -> FoldMoments:
+        """Moments of every fold."""
+        ...
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A map that was tried, with what it scored on validation queries."""
+
+    recipe: Recipe
+    chain: Chain
+    squared_error: float | None
+    """Cross-validated, relative to the target's variance; None where the map has no strength."""
+    values: NDArray[np.float64]
+    """Per validation query."""
+
+    @property
+    def score(self) -> float:
+        """Mean over the validation queries."""
+        return float(self.values.mean())
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Every candidate, best first, and the one chosen."""
+
+    candidates: tuple[Candidate, ...]
+    chosen: Candidate
+
+
+def default_recipes(metric: str) -> list[Recipe]:
+    """What is tried where the user names no recipe, simplest first."""
+    before, after = ("unit_norm | ", " | unit_norm") if metric == "cosine" else ("", "")
+    scale = "" if metric == "cosine" else "(scale=true)"
+    return [
+        Recipe.parse(f"{before}{core}{after}")
+        for core in (
+            f"procrustes{scale}",
+            f"whiten(shrinkage=0.1, power=0.5) | procrustes{scale}",
+            "ridge(alpha=auto, power=auto)",
+        )
+    ]
+
+
+def select(
+    recipes: Sequence[Recipe],
+    source: MomentSource,
+    judge: Judge,
+    *,
+    cosine: bool,
+    progress: Progress = silent,
+) -> Selection:
+    """Fit every recipe and choose the simplest within one standard error of the best.
+
+    Args:
+        recipes: simplest first; ``auto`` parameters are expanded.
+        source: of moments; recipes that share their steps up to the last row norm share a pass.
+        judge: of a map, on validation queries that no moment has seen.
+        cosine: whether the target's metric ignores length.
+        progress: told after every candidate.
+    """
+    candidates: list[Candidate] = []
+    for front_steps, group in _by_front(recipes):
+        front = fit_front(front_steps, source.means, cosine=cosine)
+        folds = source.folds(front.x, front.y, frozenset().union(*map(_needs, group)))
+        candidates += _fit_group(group, front, folds, judge, progress, len(candidates))
+    best = max(candidates, key=lambda c: c.score)
+    chosen = next(c for c in candidates if _within_one_error(c, best))
+    ranked = sorted(candidates, key=lambda c: -c.score)
+    return Selection(tuple(ranked), chosen)
+
+
+def _within_one_error(candidate: Candidate, best: Candidate) -> bool:
+    gap = best.values - candidate.values
+    error = float(gap.std()) / len(gap) ** 0.5
+    return float(gap.mean()) <= error
+
+
+def _by_front(recipes: Sequence[Recipe]) -> Iterable[tuple[tuple[Step, ...], list[Recipe]]]:
+    groups: dict[str, tuple[tuple[Step, ...], list[Recipe]]] = {}
+    for recipe in recipes:
+        key = " | ".join(map(str, recipe.front))
+        groups.setdefault(key, (recipe.front, []))[1].append(recipe)
+    return groups.values()
+
+
+def _needs(recipe: Recipe) -> frozenset[str]:
+    needs: set[str] = {"xy"}
+    for step in recipe.steps:
+        kind = STEPS[step.name]
+        needs |= getattr(kind, "needs", frozenset())
+        if getattr(kind, "needs_covariance", False):
+            needs |= {"xx", "yy"}
+    return frozenset(needs)
+
+
+def _fit_group(
+    group: Sequence[Recipe],
+    front: Front,
+    folds: FoldMoments,
+    judge: Judge,
+    progress: Progress,
+    done: int,
+) -> list[Candidate]:
+    accumulated = folds.total
+    if accumulated.rows < 2:
+        raise InputError(
+            f"only {accumulated.rows} pair(s) left to fit on",
+            mend="Give more pairs: a few hundred at the least, 4,000 for a good map",
+        )
+    total = accumulated.second()
+    candidates: list[Candidate] = []
+    for recipe in group:
+        for concrete, error in _expanded(recipe, folds):
+            chain = fit_chain(concrete, front, total)
+            candidates.append(Candidate(concrete, chain, error, judge(chain)))
+            progress("choose the map", done + len(candidates), None)
+    return candidates
+
+
+def _expanded(recipe: Recipe, folds: FoldMoments) -> Iterable[tuple[Recipe, float | None]]:
+    """The recipe with every ``auto`` replaced, stronger regularisation first, and its error."""
+    if recipe.adapter.name != "ridge":
+        return [(recipe, None)]
+    errors = _relative_errors(recipe, folds)
+    best = int(np.argmin(errors))
+    asked = recipe.adapter.parameters
+    automatic = recipe.adapter.automatic
+    if "alpha" in automatic:
+        grid = sorted({min(max(best + s, 0), len(errors) - 1) for s in _GRID_STEPS}, reverse=True)
+        alphas = [(float(f"{DEFAULT_ALPHAS[i]:.3g}"), float(errors[i])) for i in grid]
+    else:
+        alphas = [(float(asked.get("alpha", 1e-3)), None)]
+    powers = _POWERS if "power" in automatic else (float(asked.get("power", 1.0)),)
+    return [
+        (recipe.with_adapter(alpha=alpha, power=power), error)
+        for power in powers
+        for alpha, error in alphas
+    ]
+
+
+def _relative_errors(recipe: Recipe, folds: FoldMoments) -> NDArray[np.float64]:
+    """Cross-validated error of every strength over the target's variance, ``(25,)``."""
+    whole = folds.total
+    splits: list[tuple[SecondMoments, SecondMoments]] = []
+    weights: list[float] = []
+    for fold in folds.folds:
+        if fold.rows == 0 or fold.rows == whole.rows:
+            continue
+        train, on_x, on_y, _ = fit_affine(recipe.affine, (whole - fold).second())
+        splits.append((train, fold.second().mapped(on_x, on_y)))
+        weights.append(fold.n)
+    if not splits:
+        return np.zeros(len(DEFAULT_ALPHAS))
+    spread = sum(w * s[1].variance_y.sum() for w, s in zip(weights, splits, strict=True))
+    errors = np.asarray(weights) @ path_errors(splits)
+    return errors / spread if spread > 0 else errors

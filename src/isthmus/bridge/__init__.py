@@ -1,0 +1,10 @@
+"""The artefact that does the job: fitted, folded, with its contracts and its evidence."""
+
+from isthmus.bridge.apply import apply
+from isthmus.bridge.assess import assess
+from isthmus.bridge.bridge import Bridge, Tried
+from isthmus.bridge.fit import fit
+from isthmus.bridge.identity import Canary, Fingerprint
+from isthmus.bridge.stream import SampleSizes
+
+__all__ = ["Bridge", "Canary", "Fingerprint", "SampleSizes", "Tried", "apply", "assess", "fit"]

@@ -1,0 +1,72 @@
+"""Any number of vectors through a bridge, file to file, in bounded memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isthmus.bridge.bridge import Bridge
+from isthmus.progress import Progress, silent
+from isthmus.spaces.readers import Ids, Source, open_vectors
+from isthmus.spaces.writers import open_writer
+
+__all__ = ["apply"]
+
+_ROWS = 4096
+
+
+def apply(
+    bridge: Bridge,
+    source: Source,
+    output: str | Path,
+    *,
+    ids: Ids | None = None,
+    check: bool = True,
+    overwrite: bool = False,
+    progress: Progress = silent,
+) -> int:
+    """Map every vector of ``source`` and write them, with their ids, to ``output``.
+
+    Args:
+        bridge: the map.
+        source: an array, or a path that `open_vectors` reads.
+        output: ``.npy``, ``.safetensors`` or ``.parquet``; float32.  It appears whole or not at
+            all, whatever happens on the way.
+        ids: of the rows, where the source does not hold them.
+        check: refuse vectors of another model, by the bridge's fingerprint and canary.
+        overwrite: replace an existing output.
+        progress: told about rows.
+
+    Returns:
+        The number of rows written.
+
+    Raises:
+        InputError: for rows that cannot be used, naming the file and the row.
+        WrongSpaceError: if they do not come from the bridge's source.
+        OutputError: if the output exists, or cannot be written.
+    """
+    vectors = open_vectors(source, ids=ids)
+    where = vectors.name
+    if check:
+        first = vectors.rows(0, min(_ROWS, vectors.n))
+        # the whole of the file is looked at, not its beginning, which may be of one kind
+        spread = np.unique(np.linspace(0, vectors.n - 1, 256).astype(np.int64))
+        bridge.require_source(first[:1], where=where)
+        bridge.recognise(vectors.take(spread), where=where)
+        if bridge.canary is not None and vectors.ids is not None:
+            known = np.flatnonzero(np.isin(vectors.ids, np.array(bridge.canary.ids)))
+            rows = vectors.take(known)
+            bridge.canary.check(dict(zip(vectors.ids[known].tolist(), rows, strict=True)))
+    width = bridge.target.dim
+    with open_writer(output, width, n=vectors.n, overwrite=overwrite) as writer:
+        for start in range(0, vectors.n, _ROWS):
+            stop = min(start + _ROWS, vectors.n)
+            rows: Any = bridge.require_source(
+                vectors.rows(start, stop), where=where, first_row=start
+            )
+            mapped = bridge.chain(rows)
+            writer.write(mapped, None if vectors.ids is None else vectors.ids[start:stop])
+            progress("apply", stop, vectors.n)
+    return vectors.n

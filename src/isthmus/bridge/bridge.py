@@ -1,0 +1,239 @@
+"""The artefact: a folded map with its contracts, evidence and provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.adapters.chain import Chain
+from isthmus.adapters.recipe import Recipe
+from isthmus.bridge.identity import Canary, Fingerprint
+from isthmus.errors import ContractError, WrongSpaceError
+from isthmus.evaluate.evaluation import Evaluation
+from isthmus.numeric import Array
+from isthmus.spaces.contract import Space
+from isthmus.spaces.rows import check_vectors
+
+__all__ = ["Bridge", "Kind", "Tried"]
+
+Kind = Literal["query", "corpus"]
+"""``query``: new model's queries into the old index; ``corpus``: stored vectors into the new."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A map that was considered: its recipe, its validation score, its relative squared error."""
+
+    recipe: str
+    score: float
+    squared_error: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Bridge:
+    """A fitted, folded map from a source space to a target space.
+
+    Made by `isthmus.fit`, `load`, `compose` or `inverse`; immutable.
+    """
+
+    kind: Kind
+    source: Space
+    target: Space
+    chain: Chain
+    recipe: Recipe | None = None
+    """None for a composed or inverted bridge."""
+    evidence: Evaluation | None = None
+    """What held-out data showed; None where this very map was not evaluated."""
+    tried: tuple[Tried, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    source_fingerprint: Fingerprint | None = None
+    target_fingerprint: Fingerprint | None = None
+    canary: Canary | None = None
+    _recognised: list[bool] = field(default_factory=list[bool], repr=False)
+
+    # ---- use -----------------------------------------------------------------------------------
+
+    def transform(self, x: Array, *, check: bool = True) -> Array:
+        """Map source vectors into the target space.
+
+        Args:
+            x: rows ``(n, dx)``, or one vector ``(dx,)``, of any array library; the result is of
+                the same library and dtype (float16 widens to float32).
+            check: refuse vectors of another model.  The first rows a bridge sees are compared with
+                its fingerprint; later ones only for width, dtype and finiteness.
+
+        Raises:
+            InputError: wrong width or dtype, NaN, infinity, or a zero row in a cosine space.
+            WrongSpaceError: if the vectors do not look like the source space.
+        """
+        if type(x) is np.ndarray and x.ndim == 1:
+            return self._transform_one(x, check)
+        rows = x[None, ...] if x.ndim == 1 else x
+        rows = self.require_source(rows)
+        if check and not self._recognised and isinstance(rows, np.ndarray) and len(rows):
+            self.recognise(rows)
+        mapped = self.chain(rows)
+        return mapped[0, ...] if x.ndim == 1 else mapped
+
+    def _transform_one(self, x: NDArray[Any], check: bool) -> NDArray[Any]:
+        known = bool(self._recognised) or not check
+        if known and x.dtype == np.float32 and len(x) == self.source.dim:
+            mapped = self.chain(x)
+            # a NaN or infinity anywhere in the input reaches every component of the output
+            if mapped[0] - mapped[0] == 0:
+                return mapped
+        return self.transform(x[None, :], check=check)[0]
+
+    def recognise(self, rows: NDArray[Any], *, where: str = "vectors to transform") -> None:
+        """Compare source rows ``(n, dx)`` with the fingerprint of the source.
+
+        Raises:
+            WrongSpaceError: if they come from another model, or from the target side.
+        """
+        mine, other = self.source_fingerprint, self.target_fingerprint
+        if mine is not None and mine.is_foreign(rows):
+            reversed_ = (
+                other is not None
+                and other.conclusive
+                and len(other.mean) == rows.shape[1]
+                and not other.is_foreign(rows)
+            )
+            raise WrongSpaceError(
+                f"these vectors look like {self.target.name}, the target of this bridge: "
+                "it runs the other way"
+                if reversed_
+                else f"these vectors do not come from {self.source.name}: they put "
+                f"{mine.score(rows) / mine.typical:.0f} times the usual variance into the "
+                "directions that model leaves empty",
+                where=where,
+                mend="Use the inverse bridge, or pass the source vectors"
+                if reversed_
+                else "Encode with the model the bridge was fitted on, or fit a new bridge",
+            )
+        self._recognised.append(True)
+
+    def recognise_target(self, rows: NDArray[Any], *, where: str) -> None:
+        """Compare target rows ``(n, dy)`` with the fingerprint of the target.
+
+        Raises:
+            WrongSpaceError: if they come from another model.
+        """
+        if self.target_fingerprint is not None and self.target_fingerprint.is_foreign(rows):
+            raise WrongSpaceError(
+                f"these vectors do not come from {self.target.name}, the target of this bridge",
+                where=where,
+                mend="Give the sides in the order of the fit",
+            )
+
+    def require_source(
+        self, rows: Array, *, where: str = "vectors to transform", first_row: int = 0
+    ) -> Array:
+        """Rows ``(n, dx)`` checked for width, dtype, finiteness and zero rows.
+
+        Raises:
+            InputError: naming the first offending row.
+        """
+        return check_vectors(
+            rows,
+            dim=self.source.dim,
+            metric=self.source.metric,
+            where=where,
+            first_row=first_row,
+        )
+
+    def inverse(self) -> Bridge:
+        """The bridge back, where the map loses nothing.
+
+        Raises:
+            InputError: where it does.
+        """
+        return Bridge(
+            kind="corpus" if self.kind == "query" else "query",
+            source=self.target,
+            target=self.source,
+            chain=self.chain.inverse(unit_input=self.source.normalised),
+            provenance={"inverse_of": dict(self.provenance)},
+            source_fingerprint=self.target_fingerprint,
+            target_fingerprint=self.source_fingerprint,
+            canary=None
+            if self.canary is None
+            else replace(self.canary, source=self.canary.target, target=self.canary.source),
+        )
+
+    def compose(self, after: Bridge) -> Bridge:
+        """This bridge and then another, folded into one: old → mid → new.
+
+        Raises:
+            ContractError: if the target here is not the source there.
+        """
+        if self.target.dim != after.source.dim or self.target.metric != after.source.metric:
+            raise ContractError(
+                f"the first bridge ends in {self.target.dim} dimensions under "
+                f"{self.target.metric}, the second starts from {after.source.dim} under "
+                f"{after.source.metric}",
+                where="compose",
+            )
+        expected = after.source_fingerprint
+        if self.canary is not None and expected is not None:
+            seen = self.canary.target
+            if expected.is_foreign(seen):
+                raise WrongSpaceError(
+                    f"the first bridge ends in {self.target.name}, whose vectors do not look like "
+                    f"{after.source.name}, the source of the second",
+                    where="compose",
+                )
+        return Bridge(
+            kind=self.kind,
+            source=self.source,
+            target=after.target,
+            chain=self.chain.then(after.chain),
+            provenance={"composed_of": [dict(self.provenance), dict(after.provenance)]},
+            source_fingerprint=self.source_fingerprint,
+            target_fingerprint=after.target_fingerprint,
+        )
+
+    def unproven(self) -> Self:
+        """The same bridge, having seen no vectors yet: its next rows are recognised anew."""
+        return replace(self, _recognised=[])
+
+    def with_evidence(self, evidence: Evaluation) -> Self:
+        """The same map with other evidence."""
+        return replace(self, evidence=evidence)
+
+    # ---- disk ----------------------------------------------------------------------------------
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write a folder: ``bridge.json``, ``weights.safetensors``, ``CARD.md``.
+
+        Equal bridges give equal bytes.
+
+        Raises:
+            OutputError: if the folder exists and ``overwrite`` is false, or cannot be written; an
+                interrupted save leaves nothing.
+        """
+        from isthmus.bridge.storage import save
+
+        save(self, Path(path), overwrite=overwrite)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Bridge:
+        """Read what `save` wrote; runs no code from the folder.
+
+        Raises:
+            InputError: if something is missing, damaged, or of an unknown format.
+        """
+        from isthmus.bridge.storage import load
+
+        return load(Path(path))
+
+    def __repr__(self) -> str:
+        verdict = f", {self.evidence.verdict}" if self.evidence else ", not evaluated"
+        return (
+            f"Bridge({self.kind}: {self.source.name} ({self.source.dim}) → {self.target.name} "
+            f"({self.target.dim}){verdict})"
+        )

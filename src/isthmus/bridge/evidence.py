@@ -1,0 +1,152 @@
+"""Held-out queries and a gallery, and what a map makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.adapters.chain import Chain
+from isthmus.bridge.bridge import Kind
+from isthmus.errors import InputError
+from isthmus.evaluate import parse_metric, relevant_ranks, top_k
+from isthmus.evaluate.relevance import Relevance, from_labels, from_pairs
+from isthmus.evaluate.trial import Trial
+from isthmus.spaces.contract import Metric
+from isthmus.spaces.sample import Batch
+
+__all__ = ["HeldOut", "Qrels", "primary_metric"]
+
+Qrels = Mapping[Any, Sequence[Any]]
+"""For each query id, the ids of the gallery items that answer it."""
+
+_NEIGHBOURS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Queries and a gallery in both spaces, none of the queries' items used in the fit."""
+
+    queries: Batch
+    gallery: Batch
+    relevance: Relevance | None
+    exclude: NDArray[np.int64] | None
+    """The query's own place in the gallery, where queries are gallery items."""
+
+    @classmethod
+    def of_items(cls, items: Batch, others: Batch) -> HeldOut:
+        """Items that search among themselves and ``others``, each leaving itself out.
+
+        With labels, items of the same label are relevant.  Without, nothing says what is relevant,
+        and maps can only be judged by their agreement with the old model.
+        """
+        gallery = _union(items, others)
+        exclude = np.arange(len(items))
+        relevance = None
+        if items.labels is not None and gallery.labels is not None:
+            relevance = from_labels(items.labels, gallery.labels, exclude=exclude)
+        return cls(items, gallery, relevance, exclude)
+
+    @classmethod
+    def of_queries(cls, queries: Batch, qrels: Qrels, items: Batch, others: Batch) -> HeldOut:
+        """Separate queries that search among ``items`` (which answer them) and ``others``."""
+        gallery = _union(items, others)
+        known = set(gallery.ids.tolist())
+        pairs = [
+            (q, item) for q in queries.ids.tolist() for item in qrels.get(q, ()) if item in known
+        ]
+        relevance = from_pairs(queries.ids.tolist(), gallery.ids.tolist(), pairs)
+        answerable = relevance.answerable
+        if not answerable.any():
+            raise InputError(
+                "no held-out query has its relevant item among the pairs",
+                where="queries",
+                mend="Give relevance judgements, or query ids equal to the ids of their documents",
+            )
+        return cls(queries.select(answerable), gallery, relevance.of(answerable), None)
+
+    def trial(self, chain: Chain, kind: Kind, source: Metric, target: Metric) -> Trial:
+        """Every way to serve the new model, with the mapped vectors of ``chain``."""
+        q, g = self.queries, self.gallery
+        if kind == "query":
+            return Trial(
+                query_old=q.y,
+                query_new=q.x,
+                query_bridged=chain(q.x),
+                gallery_old=g.y,
+                gallery_new=g.x,
+                relevance=self.relevance,
+                exclude=self.exclude,
+                metric=target,
+                metric_new=source,
+            )
+        return Trial(
+            query_old=q.x,
+            query_new=q.y,
+            gallery_old=g.x,
+            gallery_new=g.y,
+            gallery_bridged=chain(g.x),
+            relevance=self.relevance,
+            exclude=self.exclude,
+            metric=source,
+            metric_new=target,
+        )
+
+    def judge(
+        self, kind: Kind, source: Metric, target: Metric, primary: str | None
+    ) -> Callable[[Chain], NDArray[np.float64]]:
+        """The user's metric of each query as a function of the map; for choosing between maps."""
+        relevance = self.relevance
+        name = primary_metric(relevance, primary)
+        if relevance is None:
+            relevance = self._agreement(kind, source, target)
+        metric = parse_metric(name)
+
+        def value(chain: Chain) -> NDArray[np.float64]:
+            side = self.trial(chain, kind, source, target).bridge
+            ranks = relevant_ranks(
+                side.queries, side.gallery, relevance, metric=side.metric, exclude=self.exclude
+            )
+            return metric.per_query(ranks)
+
+        return value
+
+    def _agreement(self, kind: Kind, source: Metric, target: Metric) -> Relevance:
+        """What the old model finds counts as relevant."""
+        q, g = self.queries, self.gallery
+        old = (q.y, g.y, target) if kind == "query" else (q.x, g.x, source)
+        k = min(_NEIGHBOURS, len(g) - 1)
+        if k < 1:
+            raise InputError(
+                "the gallery holds a single item: nothing can be searched",
+                mend="Give more pairs: a few hundred at the least, 4,000 for a good map",
+            )
+        found = top_k(old[0], old[1], k, metric=old[2], exclude=self.exclude).indices
+        return Relevance(np.arange(len(q) + 1) * k, np.sort(found, axis=1).reshape(-1), len(g))
+
+
+def primary_metric(relevance: Relevance | None, primary: str | None) -> str:
+    """The metric that decides: the user's, or recall@10 where ten results can hold every answer."""
+    if relevance is None:
+        return f"recall@{_NEIGHBOURS}"
+    if primary is not None:
+        return parse_metric(primary).name
+    return "recall@10" if int(relevance.counts.max()) <= 10 else "ndcg@10"
+
+
+def _union(first: Batch, second: Batch) -> Batch:
+    """The rows of ``first``, then those of ``second`` that are not among them."""
+    extra = second.select(~np.isin(second.ids, first.ids))
+    if not len(extra):
+        return first
+    labels: Iterable[Any] = [b.labels for b in (first, extra) if b.labels is not None]
+    joined = list(labels)
+    return Batch(
+        np.concatenate([first.ids, extra.ids]),
+        np.concatenate([first.x, extra.x]),
+        np.concatenate([first.y, extra.y]),
+        np.concatenate(joined) if len(joined) == 2 else None,
+    )

@@ -1,0 +1,223 @@
+"""From pairs to a bridge with its evidence, in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.adapters.chain import Chain
+from isthmus.adapters.recipe import Recipe
+from isthmus.adapters.select import Selection, default_recipes, select
+from isthmus.bridge.bridge import Bridge, Kind, Tried
+from isthmus.bridge.evidence import Qrels
+from isthmus.bridge.identity import Canary, Fingerprint
+from isthmus.bridge.stream import TEST, VALIDATION, PairStream, Queries, SampleSizes
+from isthmus.errors import InputError
+from isthmus.evaluate import evaluate_upgrade
+from isthmus.evaluate.verdict import VerdictRule
+from isthmus.progress import Progress, silent
+from isthmus.spaces.contract import Space
+from isthmus.spaces.pairs import Pairs
+from isthmus.spaces.sample import Batch
+
+__all__ = ["fit"]
+
+_SHARES = {"fit": 0.8, "validation": 0.1, "test": 0.1}
+_CANARIES = 8
+
+
+def fit(
+    pairs: Pairs,
+    *,
+    kind: Kind = "query",
+    recipe: str | Recipe | Sequence[str | Recipe] = "auto",
+    queries: Pairs | None = None,
+    qrels: Qrels | None = None,
+    source: Space | str | None = None,
+    target: Space | str | None = None,
+    primary: str | None = None,
+    shares: Mapping[str, float] | None = None,
+    folds: int = 5,
+    seed: int = 0,
+    sizes: SampleSizes | None = None,
+    fit_on_queries: bool = True,
+    canary_items: Mapping[Any, str] | None = None,
+    rule: VerdictRule | None = None,
+    progress: Progress = silent,
+) -> Bridge:
+    """Fit a bridge, choose its map on validation queries, and judge it on test queries.
+
+    The pairs are split by a hash of their ids into fit, validation and test parts; they are read
+    once (once more for each row norm of a recipe that stands behind a fitted step).
+
+    Args:
+        pairs: the same items in the source and in the target space.
+        kind: ``query``: the source is the new model, the target the old one, and mapped queries
+            search the old index.  ``corpus``: the source is the old model, and stored vectors are
+            mapped for native queries of the new one.
+        recipe: one recipe, several from the simplest to the most complex, or ``auto``.
+        queries: separate queries in the source and target spaces.  Without them the items
+            themselves are the queries: judged by their labels if ``pairs`` has labels, and else by
+            agreement with the old model.
+        qrels: for each query id the ids of the items that answer it; if not given, a query is
+            answered by the item of the same id.
+        source: contract or name of the source space.
+        target: contract or name of the target space.
+        primary: the metric that decides, such as ``recall@10`` or ``mrr``.
+        shares: of the fit, validation and test parts.
+        folds: of the cross-validation that makes the short list.
+        seed: of the split, the samples and the bootstrap.
+        sizes: how many rows are held for retrieval.
+        fit_on_queries: also fit on the queries whose answers are in the fit part.
+        canary_items: id → text; those of the canaries are stored in the bridge.
+        rule: margins of the verdict.
+        progress: told about rows and candidates.
+
+    Raises:
+        InputError: for data that cannot be used, naming the first offending row.
+    """
+    if kind not in ("query", "corpus"):
+        raise InputError(f"a bridge is of kind 'query' or 'corpus', got {kind!r}")
+    if qrels is not None and queries is None:
+        raise InputError("qrels judge queries, and no queries were given")
+    if len(pairs) < 2:
+        raise InputError(
+            f"a map cannot be fitted on {len(pairs)} pair(s)",
+            mend="Give a few hundred pairs at the least, 4,000 for a good map",
+        )
+    _check_queries(pairs, queries)
+    split = pairs.split(shares or _SHARES, seed=seed)
+    if list(split.fractions) != list(_SHARES):
+        raise InputError(f"shares are of {list(_SHARES)}, in this order, got {list(shares or {})}")
+    stream = PairStream(
+        split,
+        None if queries is None else Queries(queries, qrels),
+        folds=folds,
+        seed=seed,
+        sizes=sizes or SampleSizes(),
+        fit_on_queries=fit_on_queries,
+        progress=progress,
+    )
+    metric = pairs.metric
+    recipes = default_recipes(metric) if recipe == "auto" else _recipes(recipe)
+    selection = _choose(recipes, stream, kind, metric, primary, progress)
+    held_out = stream.held_out(TEST)
+    if held_out is None:
+        raise InputError(
+            f"of {len(pairs)} pairs none fell into the test part, so nothing can be said",
+            mend="Give more pairs: a few hundred at the least, 4,000 for a good map",
+        )
+    chain = selection.chosen.chain
+    evidence = evaluate_upgrade(
+        held_out.trial(chain, kind, metric, metric),
+        primary=primary,
+        rule=rule,
+        seed=seed,
+        progress=progress,
+    )
+    sample = stream.sample
+    names = ("new", "old") if kind == "query" else ("old", "new")
+    unit = metric == "cosine"
+    return Bridge(
+        kind=kind,
+        source=_space(source, sample.x, names[0], metric),
+        target=_space(target, sample.y, names[1], metric),
+        # rounded as its file will hold it, so that a loaded bridge maps bit for bit alike
+        chain=chain.rounded(),
+        recipe=selection.chosen.recipe,
+        evidence=evidence,
+        tried=tuple(
+            Tried(str(c.recipe), round(c.score, 6), _round(c.squared_error))
+            for c in selection.candidates
+        ),
+        provenance={
+            "pairs": len(pairs),
+            "fit_rows": stream.fit_rows,
+            "shares": dict(split.fractions),
+            "folds": folds,
+            "seed": seed,
+            "fit_on_queries": stream.fit_on_queries,
+            "data_sha256": pairs.digest(sample),
+            "sizes": asdict(sizes or SampleSizes()),
+            "isthmus": version("isthmus"),
+            "numpy": version("numpy"),
+            "scipy": version("scipy"),
+        },
+        source_fingerprint=Fingerprint.of(sample.x, unit=unit),
+        target_fingerprint=Fingerprint.of(sample.y, unit=unit),
+        canary=_canary(sample, canary_items),
+    )
+
+
+def _check_queries(pairs: Pairs, queries: Pairs | None) -> None:
+    if queries is None:
+        return
+    for side in ("dim_x", "dim_y", "metric"):
+        mine, theirs = getattr(pairs, side), getattr(queries, side)
+        if mine != theirs:
+            raise InputError(
+                f"the queries have {side} = {theirs}, the items {mine}",
+                where="queries",
+                mend="Encode queries and items with the same two models, given in the same order",
+            )
+
+
+def _recipes(recipe: str | Recipe | Sequence[str | Recipe]) -> list[Recipe]:
+    if isinstance(recipe, (str, Recipe)):
+        return [Recipe.of(recipe)]
+    if not recipe:
+        raise InputError("the list of recipes is empty")
+    return [Recipe.of(r) for r in recipe]
+
+
+def _choose(
+    recipes: Sequence[Recipe],
+    stream: PairStream,
+    kind: Kind,
+    metric: Any,
+    primary: str | None,
+    progress: Progress,
+) -> Selection:
+    judges: list[Any] = []
+
+    def judge(chain: Chain) -> NDArray[np.float64]:
+        # the held-out rows exist only after the first pass
+        if not judges:
+            held_out = stream.held_out(VALIDATION)
+            judges.append(held_out and held_out.judge(kind, metric, metric, primary))
+        # with no validation query at all, the first recipe stands
+        return judges[0](chain) if judges[0] else np.zeros(1)
+
+    return select(recipes, stream, judge, cosine=metric == "cosine", progress=progress)
+
+
+def _space(given: Space | str | None, rows: NDArray[Any], name: str, metric: Any) -> Space:
+    if isinstance(given, Space):
+        if given.dim != rows.shape[1] or given.metric != metric:
+            raise InputError(
+                f"the contract says {given.dim} dimensions under {given.metric}, the pairs have "
+                f"{rows.shape[1]} under {metric}",
+                where=f"space '{given.name}'",
+            )
+        return given
+    return Space.describe(rows, given or name, metric)
+
+
+def _canary(sample: Batch, items: Mapping[Any, str] | None) -> Canary:
+    few = sample.select(slice(0, _CANARIES))
+    ids = tuple(few.ids.tolist())
+    texts = None
+    if items is not None and all(i in items for i in ids):
+        texts = tuple(items[i] for i in ids)
+    return Canary(
+        ids, np.asarray(few.x, dtype=np.float32), np.asarray(few.y, dtype=np.float32), texts
+    )
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)

@@ -1,0 +1,187 @@
+"""One pass over the pairs feeds everything: fold moments of the fit part, samples of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.adapters.chain import Chain
+from isthmus.bridge.evidence import HeldOut, Qrels
+from isthmus.errors import InputError
+from isthmus.moments import FoldMoments, SecondMoments
+from isthmus.numeric import Array
+from isthmus.progress import Progress, silent
+from isthmus.spaces.pairs import Pairs, Split
+from isthmus.spaces.sample import Batch, Sampler
+
+__all__ = ["PairStream", "Queries", "SampleSizes"]
+
+FIT, VALIDATION, TEST = range(3)
+
+
+@dataclass(frozen=True)
+class SampleSizes:
+    """How many rows are held in memory for retrieval; more rows, narrower intervals."""
+
+    test: int = 2000
+    validation: int = 1000
+    gallery: int = 20_000
+    validation_gallery: int = 5000
+
+
+@dataclass(frozen=True, eq=False)
+class Queries:
+    """Separate queries in both spaces, and what answers them.
+
+    A query belongs to the part of the split that its first answer belongs to, so that no held-out
+    query's document was used in the fit.
+    """
+
+    pairs: Pairs
+    """The queries in the source and in the target space."""
+    qrels: Qrels | None = None
+    """None: a query is answered by the item of the same id."""
+
+    def answers(self, query: Any) -> Sequence[Any]:
+        """The ids of the items that answer a query."""
+        return (query,) if self.qrels is None else self.qrels.get(query, ())
+
+    def parts(self, ids: NDArray[Any], split: Split) -> NDArray[np.int64]:
+        """The part of each query; -1 for one that nothing answers."""
+        if self.qrels is None:
+            return split.assign(ids)
+        first = [self.answers(q) for q in ids.tolist()]
+        answered = np.array([len(a) > 0 for a in first])
+        parts = np.full(len(ids), -1, dtype=np.int64)
+        if answered.any():
+            parts[answered] = split.assign(np.array([a[0] for a in first if len(a) > 0]))
+        return parts
+
+
+class PairStream:
+    """The `MomentSource` of a fit, which samples held-out rows on its first pass."""
+
+    def __init__(
+        self,
+        split: Split,
+        queries: Queries | None,
+        *,
+        folds: int,
+        seed: int,
+        sizes: SampleSizes,
+        fit_on_queries: bool,
+        progress: Progress = silent,
+    ) -> None:
+        self.split = split
+        self.queries = queries
+        self.fit_on_queries = fit_on_queries and queries is not None
+        self._folds, self._seed, self._sizes = folds, seed, sizes
+        self._progress = progress
+        self._samplers = {
+            VALIDATION: Sampler(sizes.validation, seed=seed),
+            TEST: Sampler(sizes.test, seed=seed),
+        }
+        self._gallery = Sampler(sizes.gallery, seed=seed + 1)
+        self._answers: list[Batch] = []
+        self._wanted: NDArray[Any] | None = None
+        self._sampled_once = False
+        self.fit_rows = 0
+        """Pairs used for the fit, queries included."""
+
+    def means(self, x: Chain, y: Chain, /) -> SecondMoments:
+        """Means and variances of the fit rows behind two chains."""
+        return self.folds(x, y, frozenset()).total.second()
+
+    def folds(self, x: Chain, y: Chain, keep: frozenset[str], /) -> FoldMoments:
+        """Fold moments of the fit rows behind two chains."""
+        pairs = self.split.pairs
+        moments = FoldMoments(pairs.dim_x, pairs.dim_y, self._folds, keep=keep, seed=self._seed)
+        for batch, parts in self._batches():
+            _add(moments, batch.select(parts == FIT), x, y)
+        if self.queries is not None and self.fit_on_queries:
+            for batch in self.queries.pairs.batches():
+                kept = self.queries.parts(batch.ids, self.split) == FIT
+                _add(moments, batch.select(kept), x, y)
+        self.fit_rows = sum(fold.rows for fold in moments.folds)
+        return moments
+
+    def read_samples(self) -> None:
+        """A pass for the samples alone."""
+        for _ in self._batches():
+            pass
+
+    def _batches(self) -> Iterator[tuple[Batch, NDArray[np.int64]]]:
+        """Every pair with its part; the first time round, samples are taken on the way."""
+        first, self._sampled_once = not self._sampled_once, True
+        if first:
+            self._sample_queries()
+        for batch, parts in self.split.batches_with_parts(progress=self._progress):
+            if first:
+                self._sample(batch, parts)
+            yield batch, parts
+
+    def _sample_queries(self) -> None:
+        if self.queries is None:
+            return
+        for batch in self.queries.pairs.batches():
+            parts = self.queries.parts(batch.ids, self.split)
+            for part, sampler in self._samplers.items():
+                sampler.update(batch.select(parts == part))
+        wanted: set[Any] = set()
+        for part in self._samplers:
+            batch = self._sampled(part)
+            for q in [] if batch is None else batch.ids.tolist():
+                wanted.update(self.queries.answers(q))
+        self._wanted = np.array(sorted(wanted)) if wanted else None
+
+    def _sample(self, batch: Batch, parts: NDArray[np.int64]) -> None:
+        self._gallery.update(batch)
+        if self.queries is None:
+            for part, sampler in self._samplers.items():
+                sampler.update(batch.select(parts == part))
+        elif self._wanted is not None:
+            self._answers.append(batch.select(np.isin(batch.ids, self._wanted)))
+
+    def _sampled(self, part: int) -> Batch | None:
+        try:
+            return self._samplers[part].sample()
+        except InputError:
+            return None
+
+    @property
+    def sample(self) -> Batch:
+        """A uniform sample of all pairs."""
+        return self._gallery.sample()
+
+    def held_out(self, part: int) -> HeldOut | None:
+        """Queries of a part with their gallery; None if no pair fell into the part."""
+        queries = self._sampled(part)
+        if queries is None:
+            return None
+        gallery = self.sample
+        if part == VALIDATION:
+            gallery = gallery.select(slice(0, self._sizes.validation_gallery))
+        if self.queries is None:
+            return HeldOut.of_items(queries, gallery)
+        qrels = {q: self.queries.answers(q) for q in queries.ids.tolist()}
+        wanted = np.array(sorted({item for items in qrels.values() for item in items}))
+        answers = [b.select(np.isin(b.ids, wanted)) for b in self._answers]
+        items = Batch(
+            np.concatenate([b.ids for b in answers]),
+            np.concatenate([b.x for b in answers]),
+            np.concatenate([b.y for b in answers]),
+        )
+        return HeldOut.of_queries(queries, qrels, items, gallery)
+
+
+def _add(moments: FoldMoments, batch: Batch, x: Chain, y: Chain) -> None:
+    if len(batch):
+        moments.update(batch.ids, _behind(x, batch.x), _behind(y, batch.y))
+
+
+def _behind(chain: Chain, rows: Array) -> Array:
+    return chain(rows) if chain.stages else rows

@@ -1,0 +1,68 @@
+"""``isthmus apply``: vectors through a bridge, file to file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from isthmus.cli.console import ProgressBar, say, show_json
+from isthmus.cli.inputs import Json, Overwrite
+
+__all__ = ["apply_command"]
+
+
+def apply_command(
+    bridge: Annotated[
+        Path, typer.Argument(metavar="BRIDGE", help="A folder that isthmus fit wrote.")
+    ],
+    source: Annotated[
+        str, typer.Argument(metavar="IN", help="Vectors of the bridge's source model.")
+    ],
+    output: Annotated[
+        Path, typer.Argument(metavar="OUT", help="A .npy, .safetensors or .parquet file.")
+    ],
+    ids: Annotated[
+        str | None, typer.Option(help="Ids of the rows: a .npy or .txt file, or a column.")
+    ] = None,
+    inverse: Annotated[
+        bool, typer.Option("--inverse", help="Map from the target back to the source.")
+    ] = False,
+    no_check: Annotated[
+        bool,
+        typer.Option(
+            "--no-check",
+            help="Do not compare the vectors with the fingerprint of the bridge's source model.",
+        ),
+    ] = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Stream any number of vectors through a bridge.
+
+    Memory stays flat, ids are carried along, and the output appears whole or not at all.
+
+    Example:
+
+        isthmus apply my.bridge new_queries.npy queries_for_the_old_index.npy
+    """
+    from isthmus.bridge import Bridge, apply
+
+    loaded = Bridge.load(bridge)
+    if inverse:
+        loaded = loaded.inverse()
+    progress = ProgressBar()
+    rows = apply(
+        loaded,
+        source,
+        output,
+        ids=ids,
+        check=not no_check,
+        overwrite=overwrite,
+        progress=progress,
+    )
+    progress.close()
+    if as_json:
+        show_json({"output": str(output), "rows": rows, "dim": loaded.target.dim})
+    say(f"{rows:,} vectors of {loaded.source.name} mapped to {loaded.target.name}: {output}")

@@ -1,0 +1,88 @@
+"""Results to stdout, everything else to stderr: progress with rate and time left, and prose."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+__all__ = ["ProgressBar", "say", "show", "show_json"]
+
+
+def say(text: str = "") -> None:
+    """Prose, on stderr."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def show(text: str) -> None:
+    """A result for people, on stdout."""
+    sys.stdout.write(text + "\n")
+
+
+def show_json(value: Any) -> None:
+    """A result for programs, on stdout."""
+    sys.stdout.write(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+class ProgressBar:
+    """Progress on stderr: a bar on a terminal, a line every few seconds in a log.
+
+    Tasks shorter than ``patience`` seconds are not shown at all.
+    """
+
+    def __init__(self, *, patience: float = 1.0, every: float = 10.0) -> None:
+        self._patience, self._every = patience, every
+        self._task = ""
+        self._started = self._shown = 0.0
+        self._live = sys.stderr.isatty()
+        self._drawn = False
+
+    def __call__(self, task: str, done: int, total: int | None, /) -> None:
+        """Take note of ``done`` rows of ``task``."""
+        now = time.monotonic()
+        if task != self._task or done == 0:
+            self.close()
+            self._task, self._started, self._shown = task, now, now
+        elapsed = now - self._started
+        wait = 0.1 if self._live else self._every
+        if elapsed < self._patience or now - self._shown < wait:
+            return
+        self._shown = now
+        line = _line(task, done, total, elapsed)
+        if self._live:
+            sys.stderr.write(f"\r\x1b[2K{line}")
+            self._drawn = True
+        else:
+            sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+
+    def close(self) -> None:
+        """Wipe the bar."""
+        if self._drawn:
+            sys.stderr.write("\r\x1b[2K")
+            sys.stderr.flush()
+            self._drawn = False
+
+
+def _line(task: str, done: int, total: int | None, elapsed: float) -> str:
+    rate = done / elapsed if elapsed > 0 else 0.0
+    text = f"{task}: {done:,}"
+    if total:
+        text += f" of {total:,} ({done / total:.0%})"
+    text += f", {rate:,.0f} a second" if rate >= 10 else f", {rate:.1f} a second"
+    if total and rate > 0:
+        left = max(total - done, 0) / rate
+        text += f", {_duration(left)} left"
+    if total:
+        filled = int(20 * done / total)
+        text = f"[{'=' * filled}{' ' * (20 - filled)}] {text}"
+    return text
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

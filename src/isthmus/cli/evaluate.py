@@ -1,0 +1,104 @@
+"""``isthmus evaluate``: judge a bridge that exists; exit code 1 when a gate fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from isthmus.cli.console import ProgressBar, say, show, show_json
+from isthmus.cli.inputs import (
+    Gates,
+    Ids,
+    Json,
+    Labels,
+    New,
+    Old,
+    Primary,
+    Qrels,
+    QueriesNew,
+    QueriesOld,
+    open_inputs,
+)
+
+__all__ = ["evaluate_command"]
+
+
+def evaluate_command(
+    bridge: Annotated[
+        Path, typer.Argument(metavar="BRIDGE", help="A folder that isthmus fit wrote.")
+    ],
+    old: Old,
+    new: New,
+    ids: Ids = None,
+    queries_old: QueriesOld = None,
+    queries_new: QueriesNew = None,
+    qrels: Qrels = None,
+    labels: Labels = None,
+    primary: Primary = None,
+    gate: Gates = None,
+    all_rows: Annotated[
+        bool,
+        typer.Option(
+            "--all",
+            help="Judge on every row. By default the data of the fit are recognised and judged "
+            "on the part the fit did not see, and other data on every row.",
+            rich_help_panel="Judging",
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Judge a bridge on data: every way to serve the new model, with intervals and a verdict.
+
+    Without --gate, the verdict must be "use the bridge" or "bridge and rescore"; otherwise the
+    exit code is 1. Made for continuous integration: run it on fresh pairs before every release.
+
+    Example:
+
+        isthmus evaluate my.bridge old.npy new.npy --gate 'retention>=0.95'
+    """
+    from isthmus.bridge import Bridge, assess
+    from isthmus.evaluate.gates import DEFAULT_GATES, check_gates, parse_gate
+
+    for condition in gate or ():
+        parse_gate(condition)
+    loaded = Bridge.load(bridge)
+    progress = ProgressBar()
+    inputs = open_inputs(
+        old,
+        new,
+        kind=loaded.kind,
+        ids=ids,
+        metric=loaded.source.metric,
+        queries_old=queries_old,
+        queries_new=queries_new,
+        qrels=qrels,
+        labels=labels,
+        progress=progress,
+    )
+    say(repr(inputs.pairs))
+    evaluation = assess(
+        loaded,
+        inputs.pairs,
+        queries=inputs.queries,
+        qrels=inputs.qrels,
+        primary=primary,
+        all_rows=True if all_rows else None,
+        progress=progress,
+    )
+    progress.close()
+    results = check_gates(evaluation, gate or DEFAULT_GATES)
+    if as_json:
+        show_json(
+            {
+                "evidence": evaluation.model_dump(mode="json"),
+                "gates": [r.__dict__ for r in results],
+            }
+        )
+    else:
+        show(str(evaluation))
+        for result in results:
+            show(f"gate: {result}")
+    if not all(result.passed for result in results):
+        raise typer.Exit(1)

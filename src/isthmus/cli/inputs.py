@@ -1,0 +1,162 @@
+"""The options that say where pairs, queries, relevance and labels come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from isthmus.errors import InputError
+
+if TYPE_CHECKING:
+    from isthmus.progress import Progress
+    from isthmus.spaces.pairs import Pairs
+
+__all__ = [
+    "Gates",
+    "Ids",
+    "Inputs",
+    "Json",
+    "Labels",
+    "MetricOption",
+    "New",
+    "Old",
+    "Overwrite",
+    "Primary",
+    "Qrels",
+    "QueriesNew",
+    "QueriesOld",
+    "open_inputs",
+]
+
+_DATA = "Data"
+_JUDGING = "Judging"
+
+Old = Annotated[
+    str,
+    typer.Argument(metavar="OLD", help="Items as the old model encoded them.", show_default=False),
+]
+New = Annotated[
+    str,
+    typer.Argument(
+        metavar="NEW", help="The same items as the new model encodes them.", show_default=False
+    ),
+]
+Ids = Annotated[
+    str | None,
+    typer.Option(
+        help="Ids of the rows of both sides: a .npy or .txt file, or the name of the id column "
+        "of both Parquet inputs. Found without being named: members or columns called ids or id, "
+        "and old.ids.npy or old.ids.txt beside old.npy.",
+        rich_help_panel=_DATA,
+    ),
+]
+MetricOption = Annotated[
+    str,
+    typer.Option(
+        "--metric", help="How vectors are compared: cosine, dot or l2.", rich_help_panel=_DATA
+    ),
+]
+QueriesOld = Annotated[
+    str | None,
+    typer.Option(
+        help="Queries as the old model encodes them. Queries and their answers are what a verdict "
+        "stands on: without them or --labels only agreement with the old model can be measured.",
+        rich_help_panel=_JUDGING,
+    ),
+]
+QueriesNew = Annotated[
+    str | None,
+    typer.Option(help="The same queries as the new model encodes them.", rich_help_panel=_JUDGING),
+]
+Qrels = Annotated[
+    Path | None,
+    typer.Option(
+        help="Which items answer which query: lines of 'query-id item-id', or TREC qrels. "
+        "Without it a query is answered by the item of the same id.",
+        rich_help_panel=_JUDGING,
+    ),
+]
+Labels = Annotated[
+    Path | None,
+    typer.Option(
+        help="A label for each item (.npy, or .txt with one a line): items of one label are "
+        "relevant to each other. For data without queries.",
+        rich_help_panel=_JUDGING,
+    ),
+]
+Primary = Annotated[
+    str | None,
+    typer.Option(
+        help="The metric that decides: cmc@k, recall@k, mrr, map or ndcg@k. "
+        "By default recall@10, or ndcg@10 where queries have more than ten answers.",
+        rich_help_panel=_JUDGING,
+    ),
+]
+Gates = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--gate",
+        help="A condition that must hold, as in 'retention>=0.95', 'update_gain>0' or "
+        "'recall@10>=0.8'; judged at the careful end of its interval. Repeatable; exit code 1 "
+        "if one fails.",
+        rich_help_panel=_JUDGING,
+    ),
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print the result as JSON on stdout instead of a table.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the options stand for."""
+
+    pairs: Pairs
+    queries: Pairs | None
+    qrels: dict[Any, list[Any]] | None
+
+
+def open_inputs(
+    old: str,
+    new: str,
+    *,
+    kind: str,
+    ids: str | None,
+    metric: str,
+    queries_old: str | None,
+    queries_new: str | None,
+    qrels: Path | None,
+    labels: Path | None,
+    progress: Progress,
+) -> Inputs:
+    """Open both sides in the direction of the bridge, and check what belongs together."""
+    from isthmus.spaces.pairs import Pairs
+    from isthmus.spaces.qrels import read_labels, read_qrels
+
+    if (queries_old is None) != (queries_new is None):
+        raise InputError(
+            "queries are needed from both models, and only one was given",
+            mend="Give --queries-old and --queries-new",
+        )
+    if queries_old is not None and labels is not None:
+        raise InputError("queries and labels are two ways to judge", mend="Give one of them")
+    if qrels is not None and queries_old is None:
+        raise InputError("--qrels judges queries", mend="Give --queries-old and --queries-new too")
+
+    def paired(a: str, b: str, **more: Any) -> Pairs:
+        source, target = (b, a) if kind == "query" else (a, b)
+        return Pairs(source, target, metric=metric, progress=progress, **more)  # pyright: ignore[reportArgumentType]
+
+    given = None if labels is None else read_labels(labels)
+    pairs = paired(old, new, ids=ids, labels=given)
+    if queries_old is None or queries_new is None:
+        return Inputs(pairs, None, None)
+    queries = paired(queries_old, queries_new)
+    found = None
+    if qrels is not None:
+        found = read_qrels(qrels, query_ids=queries.head(1).ids, item_ids=pairs.head(1).ids)
+    return Inputs(pairs, queries, found)

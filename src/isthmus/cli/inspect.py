@@ -1,0 +1,33 @@
+"""``isthmus inspect``: what a bridge is, what it was fitted on, and what was found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from isthmus.cli.console import show
+from isthmus.cli.inputs import Json
+
+__all__ = ["inspect_command"]
+
+
+def inspect_command(
+    bridge: Annotated[
+        Path, typer.Argument(metavar="BRIDGE", help="A folder that isthmus fit wrote.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Show a bridge: contracts, recipe, evidence, what was tried, provenance.
+
+    The folder is checked on the way: sizes, digests, formats. No code in it is run.
+    """
+    from isthmus.bridge import Bridge
+    from isthmus.bridge.storage import card
+
+    loaded = Bridge.load(bridge)
+    if as_json:
+        show((bridge / "bridge.json").read_text(encoding="utf-8").rstrip())
+    else:
+        show(card(loaded))

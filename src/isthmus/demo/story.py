@@ -1,0 +1,199 @@
+"""The whole story of an upgrade, told on two real models and ten thousand real texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.bridge import Bridge, fit
+from isthmus.demo.corpus import Corpus, load_corpus
+from isthmus.encoders import (
+    Encoder,
+    all_minilm_l6_int8,
+    cache_folder,
+    encode_cached,
+    paraphrase_minilm_l3,
+)
+from isthmus.errors import InputError, WrongSpaceError
+from isthmus.evaluate import Evaluation, top_k
+from isthmus.files import atomic_file
+from isthmus.progress import Progress, silent
+from isthmus.spaces.pairs import Pairs
+
+__all__ = ["tell"]
+
+Vectors = NDArray[np.float32]
+Say = Callable[[str], None]
+
+TEXTS = 10_000
+SHARES = {"fit": 0.6, "validation": 0.1, "test": 0.3}
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The corpus as one model sees it."""
+
+    documents: Vectors
+    queries: Vectors
+
+
+def tell(folder: Path, *, say: Say, progress: Progress = silent) -> Evaluation:
+    """Encode, fail naively, fit, judge, write, load, answer a query.
+
+    Args:
+        folder: where the vectors and the bridge are written, so that the reader can go on.
+        say: prints a line.
+        progress: told about texts and rows.
+
+    Returns:
+        The evidence in the bridge.
+
+    Raises:
+        MissingExtraError: if the extra ``demo`` is not installed.
+    """
+    corpus = load_corpus(TEXTS)
+    old_model, new_model = paraphrase_minilm_l3(), all_minilm_l6_int8()
+    _introduce(say, corpus, old_model, new_model)
+    old = _encode(say, old_model, corpus, progress)
+    new = _encode(say, new_model, corpus, progress)
+    _write(folder, corpus, old, new)
+
+    say("\n2. The naive swap\n")
+    say(f"   The index holds vectors of {old_model.name}. The new model has the same width, so")
+    say("   nothing stops anyone from searching it with the new model's queries:\n")
+    _naive(say, corpus, old, new)
+
+    say("\n3. The fit\n")
+    ids = np.array(corpus.ids)
+    bridge = fit(
+        Pairs(new.documents, old.documents, ids=ids),
+        queries=Pairs(new.queries, old.queries, ids=ids),
+        source=new_model.name,
+        target=old_model.name,
+        shares=SHARES,
+        seed=SEED,
+        canary_items=dict(zip(corpus.ids, corpus.documents, strict=True)),
+        progress=progress,
+    )
+    _about_fit(say, bridge)
+    evidence = bridge.evidence
+    assert evidence is not None
+
+    say("\n4. Held-out evidence\n")
+    for line in str(evidence).splitlines():
+        say(f"   {line}".rstrip())
+
+    path = folder / "new-to-old.bridge"
+    bridge.save(path, overwrite=True)
+    loaded = Bridge.load(path)
+    say(f"\n5. The bridge, written to {path} and loaded again\n")
+    _prove(say, bridge, loaded, old, new, new_model)
+
+    say("\n6. A query before and after\n")
+    _answer(say, corpus, loaded, old, new)
+    say("\nGo on with:\n")
+    say(f"   isthmus inspect {path}")
+    say(f"   isthmus apply {path} {folder / 'queries_new.npy'} mapped_queries.npy")
+    say(f"   isthmus fit {folder / 'documents_old.npy'} {folder / 'documents_new.npy'} \\")
+    say(f"     --queries-old {folder / 'queries_old.npy'} \\")
+    say(f"     --queries-new {folder / 'queries_new.npy'} -o my.bridge")
+    return evidence
+
+
+def _introduce(say: Say, corpus: Corpus, old: Encoder, new: Encoder) -> None:
+    say("1. Two models, one corpus\n")
+    say(f"   texts: {len(corpus):,} definitions of WordNet 3.0; queries: the words they define,")
+    say(f'   as in "{corpus.queries[0]}" for "{corpus.documents[0]}"')
+    say(f"   old model: {old.name}, {old.dim} dimensions (fills the index)")
+    say(f"   new model: {new.name}, {new.dim} dimensions (is to replace it)")
+    say(f"   vectors are kept in {cache_folder()}\n")
+
+
+def _encode(say: Say, model: Encoder, corpus: Corpus, progress: Progress) -> Encoded:
+    documents = encode_cached(model, corpus.documents, kind="document", progress=progress)
+    queries = encode_cached(model, corpus.queries, kind="query", progress=progress)
+    say(f"   {model.name}: {len(documents):,} documents and {len(queries):,} queries encoded")
+    return Encoded(documents, queries)
+
+
+def _write(folder: Path, corpus: Corpus, old: Encoded, new: Encoded) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, model in (("old", old), ("new", new)):
+        for kind, rows in (("documents", model.documents), ("queries", model.queries)):
+            with (
+                atomic_file(folder / f"{kind}_{name}.npy", overwrite=True) as file,
+                file.open("wb") as opened,
+            ):
+                np.save(opened, rows)
+            with atomic_file(folder / f"{kind}_{name}.ids.txt", overwrite=True) as file:
+                file.write_text("\n".join(corpus.ids) + "\n", encoding="utf-8")
+
+
+def _naive(say: Say, corpus: Corpus, old: Encoded, new: Encoded) -> None:
+    sample = np.random.default_rng(SEED).choice(len(corpus), 1000, replace=False)
+    for text, queries in (
+        ("old queries, old index", old.queries),
+        ("new queries, old index", new.queries),
+    ):
+        found = top_k(queries[sample], old.documents, 10).indices
+        share = (found == sample[:, None]).any(axis=1).mean()
+        say(f"   {text}: the right document is among the first ten for {share:.1%} of 1,000")
+
+
+def _about_fit(say: Say, bridge: Bridge) -> None:
+    provenance = bridge.provenance
+    say(f"   {provenance['fit_rows']:,} pairs to fit on, documents and queries whose documents are")
+    say("   not held out; the map is chosen on validation queries (recall@10):\n")
+    for tried in bridge.tried[:4]:
+        chosen = "   <- chosen" if tried.recipe == str(bridge.recipe) else ""
+        say(f"   {tried.score:.3f}  {tried.recipe}{chosen}")
+    if len(bridge.tried) > 4:
+        say(f"   ... and {len(bridge.tried) - 4} more; the simplest within one standard error")
+        say("   of the best is taken")
+
+
+def _prove(
+    say: Say, bridge: Bridge, loaded: Bridge, old: Encoded, new: Encoded, model: Encoder
+) -> None:
+    same = np.array_equal(bridge.transform(new.queries), loaded.transform(new.queries))
+    if not same:
+        raise InputError("the loaded bridge maps differently from the one that was saved")
+    say("   it maps bit for bit like the one in memory")
+    assert loaded.canary is not None
+    cosine = loaded.canary.verify(lambda texts: model.encode(list(texts)))
+    say(f"   its canary texts, encoded again, agree with the fit to a cosine of {cosine:.4f}")
+    try:
+        loaded.unproven().transform(old.queries)
+    except WrongSpaceError as error:
+        say(f"   vectors of the old model are refused: {error}")
+
+
+def _answer(say: Say, corpus: Corpus, bridge: Bridge, old: Encoded, new: Encoded) -> None:
+    mapped = bridge.transform(new.queries)
+    ids = np.array(corpus.ids)
+    held_out = Pairs(new.queries, old.queries, ids=ids).split(SHARES, seed=SEED)["test"]
+    rows = np.concatenate(list(held_out.rows()))
+    first = {
+        "old model, old index": top_k(old.queries[rows], old.documents, 3).indices,
+        "new model, old index, no bridge": top_k(new.queries[rows], old.documents, 3).indices,
+        "new model through the bridge, old index": top_k(mapped[rows], old.documents, 3).indices,
+    }
+    right = {name: (found == rows[:, None]).any(axis=1) for name, found in first.items()}
+    saved = (
+        right["new model through the bridge, old index"]
+        & ~(right["new model, old index, no bridge"])
+    )
+    at = int(np.argmax(saved))
+    say(f'   "{corpus.queries[rows[at]]}" (the first held-out query that the naive swap misses')
+    say("   and the bridge answers)\n")
+    for name, found in first.items():
+        say(f"   {name}:")
+        for rank, document in enumerate(found[at], start=1):
+            mark = "*" if document == rows[at] else " "
+            say(f"   {mark} {rank}. {corpus.documents[document]}")
+    say("   * the right answer")

@@ -1,0 +1,58 @@
+"""What an encoder must do to be usable here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.progress import Progress, silent
+
+__all__ = ["Encoder", "Kind", "Vectors"]
+
+Kind: TypeAlias = Literal["query", "document"]
+"""What a text is used for; models trained with prefixes encode the two differently."""
+
+Vectors: TypeAlias = NDArray[np.float32]
+"""A float32 array of shape ``(n, dim)``: row i belongs to text i."""
+
+
+class Encoder(Protocol):
+    """A model that turns texts into vectors.
+
+    An encoder is deterministic: a text's vector does not depend on the texts encoded with it, on
+    their order or on the size of the batches, up to the rounding of float32.
+    """
+
+    @property
+    def name(self) -> str:
+        """The model's name, as people know it."""
+        ...
+
+    @property
+    def revision(self) -> str:
+        """A text that differs whenever the vectors may differ: weights, vocabulary, options."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """The width of the vectors."""
+        ...
+
+    def encode(
+        self, texts: Sequence[str], *, kind: Kind = "document", progress: Progress = silent
+    ) -> Vectors:
+        """Vectors ``(len(texts), dim)``, float32, finite, in the order of the texts.
+
+        Args:
+            texts: Any number of texts, none of them blank.
+            kind: What the texts are used for.
+            progress: Told the number of texts encoded so far.
+
+        Raises:
+            InputError: if a text is not a string, is blank, or cannot be encoded; it names the
+                first offending row.
+        """
+        ...

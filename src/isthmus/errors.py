@@ -1,0 +1,87 @@
+"""Every error a user can meet, each saying what happened, where, and how to mend it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+__all__ = [
+    "ContractError",
+    "InputError",
+    "IsthmusError",
+    "MissingExtraError",
+    "NotFittedError",
+    "OutputError",
+    "RecipeError",
+    "WrongSpaceError",
+    "missing_extra",
+    "not_fitted",
+]
+
+
+class IsthmusError(Exception):
+    """The root of all errors raised on purpose.
+
+    ``what`` is one clause that names the fault, ``where`` the file, row or parameter, and ``mend``
+    what the reader can do about it.  ``str()`` joins them into one line.
+    """
+
+    def __init__(self, what: str, *, where: str | None = None, mend: str | None = None) -> None:
+        self.what = what
+        self.where = where
+        self.mend = mend
+        text = f"{where}: {what}" if where else what
+        super().__init__(f"{text}. {mend}." if mend else f"{text}.")
+
+
+class InputError(IsthmusError, ValueError):
+    """Data or a parameter that cannot be used: wrong shape, dtype, value or alignment."""
+
+
+class ContractError(InputError):
+    """Vectors, or another contract, that break a `Space` contract."""
+
+
+class WrongSpaceError(ContractError):
+    """Vectors that come from another model than the one a bridge was fitted on."""
+
+
+class RecipeError(InputError):
+    """A recipe that cannot be parsed, or whose steps do not fit together."""
+
+
+class NotFittedError(IsthmusError, ValueError, AttributeError):
+    """An estimator used before ``fit``."""
+
+
+class OutputError(IsthmusError, OSError):
+    """An output that exists already, or that cannot be written."""
+
+
+class MissingExtraError(IsthmusError, ImportError):
+    """A feature whose optional dependency is not installed."""
+
+
+def missing_extra(module: str, extra: str, needed_for: str) -> MissingExtraError:
+    """The error for an optional ``module`` that is absent, naming the extra that brings it."""
+    return MissingExtraError(
+        f"{needed_for} needs the package '{module}', which is not installed",
+        mend=f"Install it with: pip install 'isthmus[{extra}]'",
+    )
+
+
+def not_fitted(estimator: object) -> NotFittedError:
+    """The error for ``estimator`` used before ``fit``.
+
+    Where scikit-learn is already loaded, the error is also its own ``NotFittedError``, so that
+    code written for scikit-learn catches it.
+    """
+    what = f"this {type(estimator).__name__} is not fitted yet"
+    mend = "Call fit or fit_moments first"
+    sklearn_exceptions: Any = sys.modules.get("sklearn.exceptions")
+    if sklearn_exceptions is None:
+        return NotFittedError(what, mend=mend)
+    both: type[NotFittedError] = type(
+        "NotFittedError", (NotFittedError, sklearn_exceptions.NotFittedError), {}
+    )
+    return both(what, mend=mend)

@@ -1,0 +1,46 @@
+"""Is a bridge good enough, and what should be done: retrieval, intervals, a verdict, gates."""
+
+from isthmus.evaluate.bootstrap import Estimate, estimate, estimate_ratio, resampled_means
+from isthmus.evaluate.compatibility_matrix import CompatibilityScores, compatibility_scores
+from isthmus.evaluate.evaluation import Arm, Evaluation
+from isthmus.evaluate.gates import DEFAULT_GATES, GateResult, check_gates, parse_gate
+from isthmus.evaluate.metrics import METRICS, parse_metric
+from isthmus.evaluate.ranks import Ranks, relevant_ranks
+from isthmus.evaluate.relevance import Relevance, from_ids, from_labels, from_pairs
+from isthmus.evaluate.retrieval import DEFAULT_METRICS, evaluate_upgrade
+from isthmus.evaluate.scores import Metric
+from isthmus.evaluate.search import TopK, top_k
+from isthmus.evaluate.trial import Trial
+from isthmus.evaluate.verdict import Verdict, VerdictRule, decide
+
+__all__ = [
+    "DEFAULT_GATES",
+    "DEFAULT_METRICS",
+    "METRICS",
+    "Arm",
+    "CompatibilityScores",
+    "Estimate",
+    "Evaluation",
+    "GateResult",
+    "Metric",
+    "Ranks",
+    "Relevance",
+    "TopK",
+    "Trial",
+    "Verdict",
+    "VerdictRule",
+    "check_gates",
+    "compatibility_scores",
+    "decide",
+    "estimate",
+    "estimate_ratio",
+    "evaluate_upgrade",
+    "from_ids",
+    "from_labels",
+    "from_pairs",
+    "parse_gate",
+    "parse_metric",
+    "relevant_ranks",
+    "resampled_means",
+    "top_k",
+]

@@ -1,0 +1,103 @@
+"""Intervals by resampling queries: every arm sees the same resampled queries (paired bootstrap)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from isthmus.errors import InputError
+
+__all__ = ["Estimate", "estimate", "estimate_ratio", "resampled_means"]
+
+_BLOCK_CELLS = 2**22
+
+
+class Estimate(BaseModel):
+    """A value with its interval, or the reason why one of them does not exist."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    reason: str | None = None
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return f"undefined: {self.reason}"
+        if self.low is None or self.high is None:
+            return f"{self.value:.3f} (no interval: {self.reason})"
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def resampled_means(
+    values: NDArray[np.float64],
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+    groups: Sequence[Any] | NDArray[Any] | None = None,
+) -> NDArray[np.float64]:
+    """Means of ``values (nq, columns)`` over resampled queries: ``(resamples, columns)`` float64.
+
+    Every column sees the same resample.  With ``groups (nq,)``, whole groups are drawn instead of
+    single queries (cluster bootstrap), for queries that are not independent.  Raises `InputError`
+    for values that are not finite.
+    """
+    if values.ndim != 2 or not len(values):
+        raise InputError(f"expected one row per query, found shape {values.shape}", where="values")
+    if not np.isfinite(values).all():
+        row = int(np.argmin(np.isfinite(values).all(axis=1)))
+        raise InputError("a value is not finite", where=f"values, row {row}")
+    if resamples < 1:
+        raise InputError("at least one resample is needed", where="resamples")
+    sums = np.column_stack([values, np.ones(len(values))])
+    if groups is not None:
+        if len(groups) != len(values):
+            raise InputError(f"{len(groups)} groups for {len(values)} queries", where="groups")
+        _, member = np.unique(np.asarray(groups), return_inverse=True)
+        of_queries = sums
+        sums = np.zeros((member.max() + 1, sums.shape[1]))
+        np.add.at(sums, member, of_queries)
+    rng = np.random.default_rng(seed)
+    n = len(sums)
+    means = np.empty((resamples, values.shape[1]))
+    step = max(1, _BLOCK_CELLS // n)
+    for start in range(0, resamples, step):
+        size = min(step, resamples - start)
+        drawn = rng.integers(0, n, size=(size, n)) + n * np.arange(size)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n)
+        totals = times.astype(np.float64) @ sums
+        means[start : start + size] = totals[:, :-1] / totals[:, -1:]
+    return means
+
+
+def estimate(value: float, resampled: NDArray[np.float64], *, level: float = 0.95) -> Estimate:
+    """``value`` with the percentile interval of its ``resampled`` counterparts."""
+    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
+    return Estimate(value=float(value), low=float(low), high=float(high))
+
+
+def estimate_ratio(
+    numerator: tuple[float, NDArray[np.float64]],
+    denominator: tuple[float, NDArray[np.float64]],
+    undefined: str,
+    *,
+    level: float = 0.95,
+) -> Estimate:
+    """A ratio of two means, each given as (value, resampled values).
+
+    Without a positive denominator there is no ratio: ``value`` is None and ``undefined`` the
+    reason.  If the denominator is not positive in some resamples, there is a value but no
+    interval, since the ratio has no finite spread.
+    """
+    if denominator[0] <= 0:
+        return Estimate(value=None, reason=undefined)
+    value = numerator[0] / denominator[0]
+    share = float(np.mean(denominator[1] <= 0))
+    if share > 0:
+        return Estimate(value=value, reason=f"{undefined} in {share:.1%} of resamples")
+    return estimate(value, numerator[1] / denominator[1], level=level)

@@ -1,0 +1,134 @@
+"""Conditions an evaluation must meet, written as text, for people and for CI."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from isthmus.errors import InputError
+from isthmus.evaluate.bootstrap import Estimate
+from isthmus.evaluate.evaluation import Arm, Evaluation
+from isthmus.evaluate.verdict import Verdict
+
+__all__ = ["DEFAULT_GATES", "Gate", "GateResult", "check_gates", "parse_gate"]
+
+DEFAULT_GATES = ("verdict in (use the bridge, bridge and rescore)",)
+
+_COMPARISONS = {
+    ">=": operator.ge,
+    ">": operator.gt,
+    "<=": operator.le,
+    "<": operator.lt,
+}
+_COMPARISON = re.compile(
+    r"\s*(?:(?P<arm>[a-z]+)\.)?(?P<name>[a-z_]+(?:@[0-9]+)?)\s*(?P<sign>>=|<=|>|<)"
+    r"\s*(?P<bound>[-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*"
+)
+_VERDICT = re.compile(r"\s*verdict\s+in\s*\((?P<answers>[^()]+)\)\s*")
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One condition: either a comparison ``[arm.]name sign bound`` or the verdicts allowed."""
+
+    condition: str
+    arm: str = "bridge"
+    name: str = "verdict"
+    sign: str = "in"
+    bound: float = 0.0
+    verdicts: frozenset[Verdict] = frozenset()
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """Whether a condition holds, and the value that decided it, as text."""
+
+    condition: str
+    passed: bool
+    found: str
+
+    def __str__(self) -> str:
+        return f"{'pass' if self.passed else 'FAIL'}  {self.condition}  (found {self.found})"
+
+
+def parse_gate(text: str) -> Gate:
+    """Read a condition.
+
+    ``[arm.]name >= number``, with ``>=``, ``>``, ``<=`` or ``<``: the name is ``retention``,
+    ``update_gain``, ``to_old`` (the difference to the old model) or a metric such as
+    ``recall@10``; the arm is ``bridge`` if not given.  Or ``verdict in (answer, answer)``.
+    Raises `InputError` for anything else.
+    """
+    if match := _COMPARISON.fullmatch(text):
+        return Gate(
+            text.strip(), match["arm"] or "bridge", match["name"], match["sign"],
+            float(match["bound"]),
+        )  # fmt: skip
+    if match := _VERDICT.fullmatch(text):
+        answers = [answer.strip() for answer in match["answers"].split(",")]
+        unknown = [answer for answer in answers if answer not in set(Verdict)]
+        if not unknown:
+            return Gate(text.strip(), verdicts=frozenset(Verdict(answer) for answer in answers))
+        raise InputError(
+            f"{unknown[0]!r} is not a verdict",
+            where=f"gate {text!r}",
+            mend=f"The verdicts are: {', '.join(Verdict)}",
+        )
+    raise InputError(
+        "the condition cannot be read",
+        where=f"gate {text!r}",
+        mend='Write for example "retention>=0.95", "rescore.recall@10>=0.8" or '
+        '"verdict in (use the bridge, bridge and rescore)"',
+    )
+
+
+def check_gates(
+    evaluation: Evaluation, conditions: Iterable[str] = DEFAULT_GATES
+) -> list[GateResult]:
+    """Hold every condition against ``evaluation``.
+
+    A lower bound must be met by the low end of the interval, an upper bound by its high end.
+    What is undefined, or has no interval, fails.  Raises `InputError` for a name the evaluation
+    does not have.
+    """
+    return [_check(evaluation, parse_gate(condition)) for condition in conditions]
+
+
+def _check(evaluation: Evaluation, gate: Gate) -> GateResult:
+    if gate.sign == "in":
+        return GateResult(
+            gate.condition, evaluation.verdict in gate.verdicts, str(evaluation.verdict)
+        )
+    if gate.arm not in evaluation.arms:
+        if gate.arm in evaluation.absent:
+            return GateResult(gate.condition, False, f"nothing: {evaluation.absent[gate.arm]}")
+        raise InputError(
+            f"there is no arm {gate.arm!r}",
+            where=f"gate {gate.condition!r}",
+            mend=f"The arms are: {', '.join(evaluation.arms)}",
+        )
+    estimate = _named(evaluation.arms[gate.arm], gate)
+    if estimate is None:
+        return GateResult(gate.condition, False, "nothing: it was not measured")
+    end = estimate.low if gate.sign in (">=", ">") else estimate.high
+    passed = end is not None and _COMPARISONS[gate.sign](end, gate.bound)
+    return GateResult(gate.condition, passed, str(estimate))
+
+
+def _named(arm: Arm, gate: Gate) -> Estimate | None:
+    comparisons = {
+        "retention": arm.retention,
+        "update_gain": arm.update_gain,
+        "to_old": arm.to_old,
+    }
+    if gate.name in comparisons:
+        return comparisons[gate.name]
+    if gate.name in arm.metrics:
+        return arm.metrics[gate.name]
+    raise InputError(
+        f"there is no {gate.name!r}",
+        where=f"gate {gate.condition!r}",
+        mend=f"Name one of: {', '.join([*comparisons, *arm.metrics])}",
+    )

@@ -1,0 +1,170 @@
+"""Exact ranks of relevant items in the whole gallery, ties against them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.errors import InputError
+from isthmus.evaluate.relevance import Relevance
+from isthmus.evaluate.scores import (
+    GALLERY_BLOCK,
+    QUERY_BLOCK,
+    Metric,
+    ScoreBlocks,
+    checked_exclude,
+    leave_out,
+)
+from isthmus.progress import Progress, silent
+
+__all__ = ["Ranks", "relevant_ranks"]
+
+# With more relevant items than this, sorting a row is cheaper than comparing it with each.
+_FEW = 4
+# Score blocks of one set of queries are held while they fit here, and computed twice beyond.
+_HELD_BYTES = 512 * 2**20
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Ranks of the relevant items of every query, best is 1, ascending within a query.
+
+    Query ``q`` has ``ranks[indptr[q]:indptr[q + 1]]``, never empty; both arrays are int64.
+    """
+
+    indptr: NDArray[np.int64]
+    ranks: NDArray[np.int64]
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Number of relevant items of each query, ``(nq,)``."""
+        return np.diff(self.indptr)
+
+    @property
+    def ordinals(self) -> NDArray[np.int64]:
+        """Of each entry of ``ranks``, its place among its query's own: 1, 2, …"""
+        return np.arange(len(self.ranks)) - np.repeat(self.indptr[:-1], self.counts) + 1
+
+
+def relevant_ranks(
+    queries: NDArray[Any],
+    gallery: NDArray[Any],
+    relevance: Relevance,
+    *,
+    metric: Metric = "cosine",
+    exclude: NDArray[np.int64] | None = None,
+    query_block: int = QUERY_BLOCK,
+    gallery_block: int = GALLERY_BLOCK,
+    progress: Progress = silent,
+) -> Ranks:
+    """Rank every relevant item of ``queries (nq, d)`` within all of ``gallery (ng, d)``.
+
+    Rank of the j-th best relevant item = (number of irrelevant items that score at least as
+    high) + j: ties are decided pessimistically, so a gallery of equal vectors earns nothing.
+    Scores are compared as computed by `ScoreBlocks`, bit by bit.  ``exclude (nq,)`` names one
+    gallery item left out for each query.  Raises `InputError` for arrays that `ScoreBlocks`
+    refuses, for a query without relevant items, and for an excluded item that is relevant.
+    """
+    blocks = ScoreBlocks(
+        queries, gallery, metric, query_block=query_block, gallery_block=gallery_block
+    )
+    exclude = checked_exclude(exclude, blocks.n_queries, blocks.n_gallery)
+    _check_relevance(relevance, blocks, exclude)
+    ranks = np.empty(len(relevance.indices), dtype=np.int64)
+    for rows in blocks.query_rows():
+        entries = slice(relevance.indptr[rows.start], relevance.indptr[rows.stop])
+        counts = relevance.counts[rows]
+        ranks[entries] = _ranks_of_rows(
+            blocks,
+            rows,
+            np.repeat(np.arange(len(counts)), counts),
+            relevance.indices[entries],
+            None if exclude is None else exclude[rows],
+        )
+        progress("rank", rows.stop, blocks.n_queries)
+    return Ranks(relevance.indptr, ranks)
+
+
+def _ranks_of_rows(
+    blocks: ScoreBlocks,
+    rows: slice,
+    row: NDArray[np.int64],
+    column: NDArray[np.int64],
+    exclude: NDArray[np.int64] | None,
+) -> NDArray[np.int64]:
+    """Ranks of the relevant entries ``(row, column)`` of a few queries."""
+    n = rows.stop - rows.start
+    relevant_scores = np.empty(len(row), dtype=np.float32)
+
+    def set_apart(start: int, scores: NDArray[np.float32]) -> None:
+        """Note the relevant scores of a block, and leave only irrelevant ones in it."""
+        here = np.flatnonzero((column >= start) & (column < start + scores.shape[1]))
+        at = row[here], column[here] - start
+        relevant_scores[here] = scores[at]
+        scores[at] = -np.inf
+        leave_out(scores, start, exclude)
+
+    held: list[NDArray[np.float32]] = []
+    hold = n * blocks.n_gallery * 4 <= _HELD_BYTES
+    for start, scores in blocks.against_gallery(rows):
+        set_apart(start, scores)
+        if hold:
+            held.append(scores.copy())
+    # Rows stay ascending, scores descend within each.
+    relevant_scores = relevant_scores[np.lexsort((-relevant_scores, row))]
+    bars = relevant_scores.copy()
+
+    counts = np.bincount(row, minlength=n)
+    ahead = np.zeros(len(row), dtype=np.int64)
+    if hold:
+        for scores in held:
+            ahead += _at_least(scores, bars, counts)
+    else:
+        relevant_scores = np.empty(len(row), dtype=np.float32)
+        for start, scores in blocks.against_gallery(rows):
+            set_apart(start, scores)
+            ahead += _at_least(scores, bars, counts)
+    return ahead + Ranks(np.concatenate([[0], np.cumsum(counts)]), ahead).ordinals
+
+
+def _at_least(
+    scores: NDArray[np.float32], bars: NDArray[np.float32], counts: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """For each bar, how many scores of its row reach it; ``bars`` lie row after row."""
+    first = np.cumsum(counts) - counts
+    reached = np.empty(len(bars), dtype=np.int64)
+    if counts.max() <= _FEW:
+        for place in range(counts.max()):
+            rows = np.flatnonzero(counts > place)
+            entry = first[rows] + place
+            subset = scores if len(rows) == len(scores) else scores[rows]
+            reached[entry] = np.count_nonzero(subset >= bars[entry, None], axis=1)
+        return reached
+    ordered = np.sort(scores, axis=1)
+    for row in range(len(scores)):
+        entries = slice(first[row], first[row] + counts[row])
+        reached[entries] = scores.shape[1] - np.searchsorted(ordered[row], bars[entries])
+    return reached
+
+
+def _check_relevance(
+    relevance: Relevance, blocks: ScoreBlocks, exclude: NDArray[np.int64] | None
+) -> None:
+    relevance.check_shape(blocks.n_queries, blocks.n_gallery)
+    if not relevance.answerable.all():
+        raise InputError(
+            "the query has no relevant gallery item",
+            where=f"relevance, row {int(np.argmin(relevance.answerable))}",
+            mend=f"Drop {int((~relevance.answerable).sum())} such query(ies) with Relevance.of",
+        )
+    if exclude is not None:
+        clash = relevance.indices == exclude[relevance.rows]
+        if clash.any():
+            raise InputError(
+                "the excluded gallery item is also relevant",
+                where=f"relevance, row {int(relevance.rows[np.argmax(clash)])}",
+                mend="Build the relevance with the same exclude",
+            )

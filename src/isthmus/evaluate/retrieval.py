@@ -1,0 +1,300 @@
+"""Does a bridge hold up in search?  Every way to serve the new model, on the same queries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.errors import InputError
+from isthmus.evaluate.bootstrap import Estimate, estimate, estimate_ratio, resampled_means
+from isthmus.evaluate.evaluation import Arm, Evaluation
+from isthmus.evaluate.metrics import parse_metric
+from isthmus.evaluate.ranks import Ranks, relevant_ranks
+from isthmus.evaluate.relevance import Relevance
+from isthmus.evaluate.rescore import default_depth, rescored_order, rescored_ranks, scores_of
+from isthmus.evaluate.search import top_k
+from isthmus.evaluate.trial import Side, Trial
+from isthmus.evaluate.verdict import VerdictRule, decide
+from isthmus.progress import Progress, silent
+
+__all__ = ["ARMS", "DEFAULT_METRICS", "evaluate_upgrade"]
+
+ARMS = ("old", "naive", "bridge", "rescore", "new", "control")
+
+DEFAULT_METRICS = ("recall@1", "recall@10", "mrr", "ndcg@10", "map", "cmc@1")
+_OVERLAP_K = 10
+
+
+_Mean = tuple[float, NDArray[np.float64]]
+
+
+class _Measured(NamedTuple):
+    """Per-query values: of each arm ``(nq, metrics)``, of each overlap ``(nq,)``."""
+
+    arms: dict[str, NDArray[np.float64]]
+    chance: dict[str, float]
+    overlap: dict[str, NDArray[np.float64]]
+
+
+def evaluate_upgrade(
+    trial: Trial,
+    *,
+    metrics: Sequence[str] = DEFAULT_METRICS,
+    primary: str | None = None,
+    rescore_depth: int | None = None,
+    rule: VerdictRule | None = None,
+    groups: Sequence[Any] | NDArray[Any] | None = None,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Evaluation:
+    """Measure every arm of ``trial`` on the same queries and decide what to do.
+
+    The verdict follows ``primary``: if not given, recall@10 where ten results can hold all
+    relevant items of every query, and ndcg@10 where they cannot.  Queries without relevant items
+    are left out and counted.  Without relevance, arms are judged by the overlap of their ten best
+    with the old model's, and ``metrics`` and ``primary`` have no part.  ``rescore_depth`` is 50,
+    but at most 5 % of the gallery, if not given.  ``groups (nq,)`` marks queries that are not
+    independent.  Raises `InputError` for arrays that do not fit together, for vectors that cannot
+    be compared, and where no query has a relevant item.
+    """
+    rule = rule or VerdictRule()
+    trial.check()
+    n_all = trial.n_queries
+    if trial.relevance is not None and not trial.relevance.answerable.all():
+        kept = trial.relevance.answerable
+        trial = trial.of(kept)
+        groups = None if groups is None else np.asarray(groups)[kept]
+    sides, absent = _sides(trial, seed)
+    depth = _rescore_depth(rescore_depth, trial) if "new" in sides else None
+    if trial.relevance is None:
+        measured = _agreement(trial, sides, depth, progress)
+        names = tuple(measured.chance)
+        primary = names[0]
+    else:
+        default = "recall@10" if trial.relevance.counts.max() <= 10 else "ndcg@10"
+        primary = parse_metric(primary or default).name
+        names = tuple(dict.fromkeys([*(parse_metric(m).name for m in metrics), primary]))
+        measured = _relevance(trial, trial.relevance, sides, depth, names, progress)
+
+    resampled = _Resampled(measured, names, primary, resamples, seed, level, groups)
+    arms = {arm: resampled.arm(arm, trial.relevance is not None) for arm in measured.arms}
+    over_control = resampled.difference("bridge", "control")
+    decision = decide(
+        kind="agreement" if trial.relevance is None else "relevance",
+        primary=primary,
+        n_queries=trial.n_queries,
+        values={arm: result.metrics[primary] for arm, result in arms.items()},
+        to_old={arm: result.to_old for arm, result in arms.items() if result.to_old is not None},
+        over_control=over_control,
+        chance=measured.chance[primary],
+        rescored_share=None if depth is None else depth / trial.n_gallery,
+        rule=rule,
+    )
+    return Evaluation(
+        evidence_kind="agreement" if trial.relevance is None else "relevance",
+        n_queries=trial.n_queries,
+        n_unanswerable=n_all - trial.n_queries,
+        n_gallery=trial.n_gallery,
+        metrics=names,
+        primary=primary,
+        arms=arms,
+        absent=absent,
+        chance=measured.chance,
+        over_control=over_control,
+        overlap={arm: resampled.overlap(arm) for arm in measured.overlap},
+        overlap_k=_overlap_k(trial),
+        rescored=depth,
+        seed=seed,
+        resamples=resamples,
+        level=level,
+        rule=rule,
+        verdict=decision.verdict,
+        reason=decision.reason,
+    )
+
+
+class _Resampled:
+    """Every mean of a measurement with its resampled counterparts, all on the same resamples."""
+
+    def __init__(
+        self,
+        measured: _Measured,
+        names: tuple[str, ...],
+        primary: str,
+        resamples: int,
+        seed: int,
+        level: float,
+        groups: Sequence[Any] | NDArray[Any] | None,
+    ) -> None:
+        values = np.column_stack([*measured.arms.values(), *measured.overlap.values()])
+        means = resampled_means(values, resamples=resamples, seed=seed, groups=groups)
+        keys = [(arm, name) for arm in measured.arms for name in names]
+        keys += [(arm, "overlap") for arm in measured.overlap]
+        self._means: dict[tuple[str, str], _Mean] = {
+            key: (float(values[:, column].mean()), means[:, column])
+            for column, key in enumerate(keys)
+        }
+        self._names, self._primary, self._level = names, primary, level
+
+    def arm(self, arm: str, against_new: bool) -> Arm:
+        """All metrics of an arm, and the primary one against the old and the new model."""
+        retention = update_gain = None
+        if (
+            against_new
+            and arm in ("naive", "bridge", "rescore")
+            and ("new", self._primary) in self._means
+        ):
+            retention = estimate_ratio(
+                self._means[arm, self._primary],
+                self._means["new", self._primary],
+                "the new model finds nothing",
+                level=self._level,
+            )
+            update_gain = estimate_ratio(
+                self._minus(arm, "old"),
+                self._minus("new", "old"),
+                "the new model is not better",
+                level=self._level,
+            )
+        return Arm(
+            metrics={n: estimate(*self._means[arm, n], level=self._level) for n in self._names},
+            to_old=None if arm == "old" else self.difference(arm, "old"),
+            retention=retention,
+            update_gain=update_gain,
+        )
+
+    def difference(self, one: str, other: str) -> Estimate:
+        """The primary metric of one arm minus that of another."""
+        return estimate(*self._minus(one, other), level=self._level)
+
+    def overlap(self, arm: str) -> Estimate:
+        """The shared results of the bridge and ``arm``."""
+        return estimate(*self._means[arm, "overlap"], level=self._level)
+
+    def _minus(self, one: str, other: str) -> _Mean:
+        (a, a_resampled), (b, b_resampled) = (
+            self._means[arm, self._primary] for arm in (one, other)
+        )
+        return a - b, a_resampled - b_resampled
+
+
+def _sides(trial: Trial, seed: int) -> tuple[dict[str, Side], dict[str, str]]:
+    """What each arm searches, and why an arm is absent."""
+    sides = {"old": Side(trial.query_old, trial.gallery_old, trial.metric)}
+    absent: dict[str, str] = {}
+    width_new, width_old = trial.query_new.shape[1], trial.gallery_old.shape[1]
+    if width_new == width_old:
+        sides["naive"] = Side(trial.query_new, trial.gallery_old, trial.metric)
+    else:
+        absent["naive"] = f"new queries have width {width_new}, the old gallery {width_old}"
+    bridge = sides["bridge"] = trial.bridge
+    if trial.gallery_new is None:
+        absent["rescore"] = absent["new"] = "the gallery is not known in the new model's vectors"
+    else:
+        sides["new"] = Side(trial.query_new, trial.gallery_new, trial.metric_new or trial.metric)
+    # One cycle through all queries in random order: no query keeps its own vector.
+    order = np.random.default_rng(seed).permutation(len(bridge.queries))
+    permuted = np.empty_like(bridge.queries)
+    permuted[order] = bridge.queries[np.roll(order, 1)]
+    sides["control"] = bridge._replace(queries=permuted)
+    return sides, absent
+
+
+def _relevance(
+    trial: Trial,
+    relevance: Relevance,
+    sides: dict[str, Side],
+    depth: int | None,
+    names: tuple[str, ...],
+    progress: Progress,
+) -> _Measured:
+    compared = {arm: sides[arm] for arm in ("old", "bridge", "new") if arm in sides}
+    lists = _result_lists(trial, compared, depth, progress)
+    ranks: dict[str, Ranks] = {}
+    for arm, side in sides.items():
+        ranks[arm] = relevant_ranks(
+            side.queries,
+            side.gallery,
+            relevance,
+            metric=side.metric,
+            exclude=trial.exclude,
+            progress=progress,
+        )
+        if arm == "bridge" and depth is not None:
+            recalled = lists["bridge"][:, :depth]
+            ranks["rescore"] = rescored_ranks(
+                ranks["bridge"], relevance, recalled, _new_scores(sides, recalled)
+            )
+    metrics = [parse_metric(name) for name in names]
+    return _Measured(
+        {arm: np.column_stack([m.per_query(r) for m in metrics]) for arm, r in ranks.items()},
+        {m.name: m.chance(relevance.counts, trial.n_searchable) for m in metrics},
+        _overlaps(trial, lists),
+    )
+
+
+def _agreement(
+    trial: Trial, sides: dict[str, Side], depth: int | None, progress: Progress
+) -> _Measured:
+    lists = _result_lists(trial, sides, depth, progress)
+    if depth is not None:
+        recalled = lists["bridge"][:, :depth]
+        lists["rescore"] = np.hstack(
+            [rescored_order(recalled, _new_scores(sides, recalled)), lists["bridge"][:, depth:]]
+        )
+    k = _overlap_k(trial)
+    arms = {arm: _overlap(lists[arm], lists["old"], k)[:, None] for arm in ARMS if arm in lists}
+    return _Measured(arms, {f"overlap@{k}": k / trial.n_searchable}, _overlaps(trial, lists))
+
+
+def _result_lists(
+    trial: Trial, sides: dict[str, Side], depth: int | None, progress: Progress
+) -> dict[str, NDArray[np.int64]]:
+    """The first results of each side; of the bridge, as many as will be rescored."""
+    k = _overlap_k(trial)
+    return {
+        arm: top_k(
+            side.queries,
+            side.gallery,
+            max(k, depth or 0) if arm == "bridge" else k,
+            metric=side.metric,
+            exclude=trial.exclude,
+            progress=progress,
+        ).indices
+        for arm, side in sides.items()
+    }
+
+
+def _new_scores(sides: dict[str, Side], indices: NDArray[np.int64]) -> NDArray[np.float32]:
+    new = sides["new"]
+    return scores_of(new.queries, new.gallery, indices, new.metric)
+
+
+def _overlaps(trial: Trial, lists: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.float64]]:
+    k = _overlap_k(trial)
+    return {arm: _overlap(lists["bridge"], lists[arm], k) for arm in ("old", "new") if arm in lists}
+
+
+def _overlap(one: NDArray[np.int64], other: NDArray[np.int64], k: int) -> NDArray[np.float64]:
+    """The shared part of the first ``k`` results of each query."""
+    same = one[:, :k, None] == other[:, None, :k]
+    return same.any(axis=2).mean(axis=1)
+
+
+def _overlap_k(trial: Trial) -> int:
+    return min(_OVERLAP_K, trial.n_searchable)
+
+
+def _rescore_depth(depth: int | None, trial: Trial) -> int:
+    if depth is None:
+        depth = default_depth(trial.n_gallery)
+    if not 1 <= depth <= trial.n_searchable:
+        raise InputError(
+            f"cannot rescore {depth} of {trial.n_searchable} gallery items", where="rescore_depth"
+        )
+    return depth

@@ -1,0 +1,114 @@
+"""Exact nearest neighbours, in bounded memory, with ties decided the same way every time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.errors import InputError
+from isthmus.evaluate.scores import (
+    GALLERY_BLOCK,
+    QUERY_BLOCK,
+    Metric,
+    ScoreBlocks,
+    checked_exclude,
+    leave_out,
+)
+from isthmus.progress import Progress, silent
+
+__all__ = ["TopK", "top_k"]
+
+_NOTHING = np.uint64(np.iinfo(np.uint64).max)
+_LOW_HALF = np.uint64(0xFFFFFFFF)
+_SIGN = np.uint32(0x80000000)
+
+
+@dataclass(frozen=True)
+class TopK:
+    """The ``k`` best gallery items of each query, best first.
+
+    ``indices (nq, k)`` int64 into the gallery, ``scores (nq, k)`` float32, higher is closer.
+    """
+
+    indices: NDArray[np.int64]
+    scores: NDArray[np.float32]
+
+
+def top_k(
+    queries: NDArray[Any],
+    gallery: NDArray[Any],
+    k: int,
+    *,
+    metric: Metric = "cosine",
+    exclude: NDArray[np.int64] | None = None,
+    query_block: int = QUERY_BLOCK,
+    gallery_block: int = GALLERY_BLOCK,
+    progress: Progress = silent,
+) -> TopK:
+    """Find the ``k`` best of ``gallery (ng, d)`` for each of ``queries (nq, d)``, exactly.
+
+    Equal scores are ordered by the lower gallery index.  ``exclude (nq,)`` names one gallery item
+    left out for each query (leave-one-out).  Memory is bounded by the blocks; the gallery may be
+    a memory map.  Raises `InputError` for arrays that `ScoreBlocks` refuses and for a ``k`` the
+    gallery cannot fill.
+    """
+    blocks = ScoreBlocks(
+        queries, gallery, metric, query_block=query_block, gallery_block=gallery_block
+    )
+    exclude = checked_exclude(exclude, blocks.n_queries, blocks.n_gallery)
+    available = blocks.n_gallery - (exclude is not None)
+    if not 1 <= k <= available:
+        raise InputError(
+            f"k is {k}, but {available} gallery items can be found",
+            where="k",
+            mend=f"Choose k between 1 and {available}",
+        )
+    indices = np.empty((blocks.n_queries, k), dtype=np.int64)
+    best_scores = np.empty((blocks.n_queries, k), dtype=np.float32)
+    for rows in blocks.query_rows():
+        best = np.full((rows.stop - rows.start, k), _NOTHING)
+        for start, scores in blocks.against_gallery(rows):
+            leave_out(scores, start, None if exclude is None else exclude[rows])
+            best = _merged(best, scores, start)
+        best_scores[rows], indices[rows] = _unpacked(best)
+        progress("search", rows.stop, blocks.n_queries)
+    return TopK(indices, best_scores)
+
+
+def _merged(
+    best: NDArray[np.uint64], scores: NDArray[np.float32], start: int
+) -> NDArray[np.uint64]:
+    """The best ``k`` keys of each row after one more block of scores."""
+    n, k = best.shape
+    columns = scores.shape[1]
+    bar = np.where(best[:, -1] == _NOTHING, np.float32(-np.inf), _unpacked(best[:, -1])[0])
+    if columns > k and bool(np.isneginf(bar).any()):
+        # What is not among the best k of its own block is not among the best k of all.
+        own = np.partition(scores, columns - k, axis=1)[:, columns - k]
+        bar = np.maximum(bar, np.nextafter(own, np.float32(-np.inf)))
+    row, column = np.divmod(np.flatnonzero(scores > bar[:, None]), columns)
+    if not row.size:
+        return best
+    counts = np.bincount(row, minlength=n)
+    place = np.arange(row.size) - np.repeat(np.cumsum(counts) - counts, counts)
+    keys = np.full((n, k + counts.max()), _NOTHING)
+    keys[:, :k] = best
+    keys[row, k + place] = _packed(scores[row, column], start + column)
+    keys.sort(axis=1)
+    return keys[:, :k]
+
+
+def _packed(scores: NDArray[np.float32], indices: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """One integer per item that sorts by descending score, then by ascending index."""
+    bits = (scores + np.float32(0)).view(np.uint32)  # adding 0 makes -0 and 0 one value
+    rising = np.where(bits & _SIGN, ~bits, bits | _SIGN)
+    return (~rising).astype(np.uint64) << np.uint64(32) | indices.astype(np.uint64)
+
+
+def _unpacked(keys: NDArray[np.uint64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    rising = ~(keys >> np.uint64(32)).astype(np.uint32)
+    bits = np.where(rising & _SIGN, rising & ~_SIGN, ~rising)
+    return bits.view(np.float32), (keys & _LOW_HALF).astype(np.int64)

@@ -1,0 +1,126 @@
+"""The vectors of one upgrade test, as the old model, the new model and the bridge see them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.errors import InputError
+from isthmus.evaluate.relevance import Relevance
+from isthmus.evaluate.scores import Metric, check_vectors, checked_exclude
+
+__all__ = ["Side", "Trial"]
+
+
+class Side(NamedTuple):
+    """What is searched with what."""
+
+    queries: NDArray[Any]
+    gallery: NDArray[Any]
+    metric: Metric
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Held-out queries and a gallery, as the old model, the new model and the bridge see them.
+
+    Queries are ``(nq, d)``, galleries ``(ng, d)``; row i is the same item everywhere.  A query
+    bridge gives ``query_bridged`` (new queries mapped into the old space), a corpus bridge
+    ``gallery_bridged`` (stored vectors mapped into the new space); a bridge may give both.
+    ``gallery_new`` is what re-embedding would yield, where it is known.  ``exclude (nq,)`` leaves
+    one gallery item out for each query: ``arange(nq)`` where the queries are the gallery.
+    ``metric`` is the old space's, ``metric_new`` the new one's (the same if not given).
+    """
+
+    query_old: NDArray[Any]
+    query_new: NDArray[Any]
+    gallery_old: NDArray[Any]
+    gallery_new: NDArray[Any] | None = None
+    query_bridged: NDArray[Any] | None = None
+    gallery_bridged: NDArray[Any] | None = None
+    relevance: Relevance | None = None
+    exclude: NDArray[np.int64] | None = None
+    metric: Metric = "cosine"
+    metric_new: Metric | None = None
+
+    def of(self, kept: NDArray[np.bool_]) -> Trial:
+        """The trial for the queries where ``kept (nq,)`` is true; `InputError` if none is."""
+        if not kept.any():
+            raise InputError("no query has a relevant gallery item", where="relevance")
+        return replace(
+            self,
+            query_old=self.query_old[kept],
+            query_new=self.query_new[kept],
+            query_bridged=None if self.query_bridged is None else self.query_bridged[kept],
+            relevance=None if self.relevance is None else self.relevance.of(kept),
+            exclude=None if self.exclude is None else self.exclude[kept],
+        )
+
+    @property
+    def n_queries(self) -> int:
+        """Number of queries."""
+        return len(self.query_old)
+
+    @property
+    def n_gallery(self) -> int:
+        """Number of gallery items."""
+        return len(self.gallery_old)
+
+    @property
+    def n_searchable(self) -> int:
+        """Number of gallery items that one query can find."""
+        return self.n_gallery - (self.exclude is not None)
+
+    @property
+    def bridge(self) -> Side:
+        """What the bridge searches: mapped queries, a mapped gallery, or both."""
+        return Side(
+            self.query_new if self.query_bridged is None else self.query_bridged,
+            self.gallery_old if self.gallery_bridged is None else self.gallery_bridged,
+            self.metric if self.gallery_bridged is None else self.metric_new or self.metric,
+        )
+
+    def check(self) -> None:
+        """Refuse, before any work is spent, arrays that do not fit together.
+
+        Raises `InputError` for row counts and widths that disagree, and for the first vector that
+        is not finite or, under ``cosine``, zero.
+        """
+        if self.query_bridged is None and self.gallery_bridged is None:
+            raise InputError(
+                "nothing was bridged", where="trial", mend="Give query_bridged or gallery_bridged"
+            )
+        checked_exclude(self.exclude, self.n_queries, self.n_gallery)
+        if self.relevance is not None:
+            self.relevance.check_shape(self.n_queries, self.n_gallery)
+        metrics: dict[str, Metric] = {
+            "old": self.metric,
+            "new": self.metric_new or self.metric,
+            "bridged": self.bridge.metric,
+        }
+        for side, n in (("query", self.n_queries), ("gallery", self.n_gallery)):
+            for model, metric in metrics.items():
+                name = f"{side}_{model}"
+                vectors = getattr(self, name)
+                if vectors is None:
+                    continue
+                check_vectors(vectors, name, metric)
+                if len(vectors) != n:
+                    raise InputError(
+                        f"{len(vectors)} rows, but {side}_old has {n}",
+                        where=name,
+                        mend="Row i must be the same item in every array of one side",
+                    )
+        for name, (queries, gallery) in {
+            "old": (self.query_old, self.gallery_old),
+            "bridge": self.bridge[:2],
+            "new": (self.query_new, self.gallery_new),
+        }.items():
+            if gallery is not None and queries.shape[1] != gallery.shape[1]:
+                raise InputError(
+                    f"queries have width {queries.shape[1]}, the gallery {gallery.shape[1]}",
+                    where=f"arm {name}",
+                )

@@ -1,0 +1,133 @@
+"""Outputs that appear whole or not at all: write beside, flush to the disk, rename.
+
+A process killed at any point leaves either the old file, or the new one, or a ``.partial-*``
+sibling that nobody mistakes for a result.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from isthmus.errors import OutputError
+
+__all__ = ["atomic_file", "atomic_folder", "canonical_json", "check_output", "sync_file"]
+
+
+def canonical_json(value: Any) -> str:
+    """One text per value: sorted keys, no spaces, no NaN; so equal values give equal bytes."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False
+    )
+
+
+def check_output(path: Path, *, overwrite: bool = False) -> None:
+    """Refuse, before any work is spent, an output that exists or a folder that cannot be written.
+
+    Raises:
+        OutputError: if ``path`` exists and ``overwrite`` is false, or its folder is missing or
+            read-only.
+    """
+    if path.exists() and not overwrite:
+        raise OutputError(
+            "the output exists already", where=str(path), mend="Choose another name or --overwrite"
+        )
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise OutputError(
+            f"the folder {folder} does not exist", where=str(path), mend="Create it first"
+        )
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _explained(error, path) from error
+
+
+def sync_file(path: Path) -> None:
+    """Force the content of a file, or the entries of a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def atomic_file(path: Path, *, overwrite: bool = False) -> Generator[Path]:
+    """Yield a temporary path beside ``path``; on success it is synced and renamed to ``path``.
+
+    Raises:
+        OutputError: if ``path`` exists and ``overwrite`` is false, or the disk refuses (full,
+            read-only); the temporary file is removed first.
+    """
+    check_output(path, overwrite=overwrite)
+    temporary = _sibling(path)
+    try:
+        yield temporary
+        sync_file(temporary)
+        temporary.replace(path)
+        sync_file(path.absolute().parent)
+    except OSError as error:
+        raise _explained(error, path) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path, *, overwrite: bool = False) -> Generator[Path]:
+    """Yield a temporary folder beside ``path``; on success it is synced and renamed to ``path``.
+
+    With ``overwrite`` an existing folder is moved aside first and removed last, so that one of
+    the two is on the disk at every moment.
+
+    Raises:
+        OutputError: as `atomic_file`.
+    """
+    check_output(path, overwrite=overwrite)
+    temporary, former = _sibling(path), _sibling(path)
+    try:
+        temporary.mkdir()
+        yield temporary
+        for file in temporary.iterdir():
+            sync_file(file)
+        sync_file(temporary)
+        if path.exists():
+            path.rename(former)
+        temporary.rename(path)
+        sync_file(path.absolute().parent)
+    except OSError as error:
+        raise _explained(error, path) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if path.exists():
+            shutil.rmtree(former, ignore_errors=True)
+        elif former.exists():
+            former.rename(path)
+
+
+def _sibling(path: Path) -> Path:
+    return path.absolute().with_name(f"{path.name}.partial-{os.urandom(4).hex()}")
+
+
+def _explained(error: OSError, path: Path) -> OSError:
+    if isinstance(error, OutputError):
+        return error
+    known = {
+        errno.ENOSPC: ("the disk is full", "Free some space; nothing was written"),
+        errno.EDQUOT: ("the disk quota is used up", "Free some space; nothing was written"),
+        errno.EACCES: ("the folder cannot be written", "Choose a folder you may write to"),
+        errno.EPERM: ("the folder cannot be written", "Choose a folder you may write to"),
+        errno.EROFS: ("the file system is read-only", "Choose a folder you may write to"),
+    }
+    if error.errno not in known:
+        return error
+    what, mend = known[error.errno]
+    return OutputError(what, where=str(path), mend=mend)

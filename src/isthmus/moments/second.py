@@ -1,0 +1,133 @@
+"""Second moments as host arrays: what solvers read, and what affine maps act on in closed form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.errors import InputError
+
+if TYPE_CHECKING:
+    from isthmus.moments.accumulator import Moments
+
+__all__ = ["AffineLike", "SecondMoments", "Side"]
+
+Matrix = NDArray[np.float64]
+
+
+class AffineLike(Protocol):
+    """Anything that maps rows by ``x @ matrix + offset``."""
+
+    def apply_to_mean(self, mean: Matrix, /) -> Matrix:
+        """The image of a mean ``(d,)``."""
+        ...
+
+    def apply_linear(self, rows: Matrix, /) -> Matrix:
+        """``rows @ matrix`` without the offset."""
+        ...
+
+
+@dataclass(frozen=True)
+class Side:
+    """The moments of one side of the pairs: what a normaliser is fitted on."""
+
+    n: float
+    """Sum of the weights."""
+    mean: Matrix
+    """``(d,)``"""
+    variance: Matrix
+    """Variance of each dimension ``(d,)``, divided by n."""
+    covariance: Matrix | None
+    """``(d, d)``, divided by n, or None where it was not kept."""
+
+
+@dataclass(frozen=True)
+class SecondMoments:
+    """Means and covariances, divided by n: ``xx = A``, ``xy = M``, ``yy = C`` of the literature.
+
+    A covariance that was not kept is None; `require` turns that into an error.
+    """
+
+    n: float
+    mean_x: Matrix
+    mean_y: Matrix
+    variance_x: Matrix
+    variance_y: Matrix
+    xx: Matrix | None
+    xy: Matrix | None
+    yy: Matrix | None
+
+    @classmethod
+    def of(cls, moments: Moments | SecondMoments) -> SecondMoments:
+        """The second moments of an accumulator, on the host; a no-op on second moments."""
+        if isinstance(moments, SecondMoments):
+            return moments
+        if moments.n <= 0:
+            raise InputError("the moments hold no rows")
+        n = moments.n
+        kept = {k: moments.sum_of(k) / n if k in moments.keep else None for k in ("xx", "xy", "yy")}
+        return cls(
+            n=n,
+            mean_x=moments.mean_x,
+            mean_y=moments.mean_y,
+            variance_x=moments.sum_of("square_x") / n,
+            variance_y=moments.sum_of("square_y") / n,
+            **kept,
+        )
+
+    def require(self, name: str) -> Matrix:
+        """The covariance ``name`` (xx, xy or yy).
+
+        Raises:
+            InputError: if it was not kept.
+        """
+        value: Matrix | None = getattr(self, name)
+        if value is None:
+            raise InputError(f"the moments hold no '{name}': it was not asked for in keep=")
+        return value
+
+    @property
+    def x(self) -> Side:
+        """The x side alone."""
+        return Side(self.n, self.mean_x, self.variance_x, self.xx)
+
+    @property
+    def y(self) -> Side:
+        """The y side alone."""
+        return Side(self.n, self.mean_y, self.variance_y, self.yy)
+
+    def mapped(self, on_x: AffineLike | None, on_y: AffineLike | None) -> Self:
+        """The moments of rows mapped by ``on_x`` and ``on_y``, without touching the rows."""
+
+        def left(matrix: Matrix | None, map_: AffineLike | None) -> Matrix | None:
+            if matrix is None or map_ is None:
+                return matrix
+            return map_.apply_linear(matrix.T).T
+
+        def right(matrix: Matrix | None, map_: AffineLike | None) -> Matrix | None:
+            return matrix if matrix is None or map_ is None else map_.apply_linear(matrix)
+
+        xx = right(left(self.xx, on_x), on_x)
+        yy = right(left(self.yy, on_y), on_y)
+        return type(self)(
+            n=self.n,
+            mean_x=self.mean_x if on_x is None else on_x.apply_to_mean(self.mean_x),
+            mean_y=self.mean_y if on_y is None else on_y.apply_to_mean(self.mean_y),
+            variance_x=_variance(self.variance_x, xx, on_x),
+            variance_y=_variance(self.variance_y, yy, on_y),
+            xx=xx,
+            xy=right(left(self.xy, on_x), on_y),
+            yy=yy,
+        )
+
+
+def _variance(variance: Matrix, covariance: Matrix | None, map_: AffineLike | None) -> Matrix:
+    if map_ is None:
+        return variance
+    if covariance is not None:
+        return np.diagonal(covariance).copy()
+    # a diagonal map acts on each dimension alone: its factors are the image of a row of ones
+    return variance * map_.apply_linear(np.ones_like(variance)) ** 2

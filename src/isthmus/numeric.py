@@ -1,0 +1,91 @@
+"""The few array operations that must work on any library: numpy, torch, JAX, CuPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace, device, is_numpy_array
+from numpy.typing import NDArray
+
+from isthmus.errors import InputError
+
+__all__ = ["Array", "as_floating", "first_bad_row", "namespace", "to_float64", "to_numpy"]
+
+Array = Any
+"""An array of any library that the array API standard describes."""
+
+
+def namespace(*arrays: Array) -> Any:
+    """The array API namespace that all ``arrays`` share."""
+    return array_namespace(*arrays)
+
+
+def to_numpy(x: Array, dtype: Any = None) -> NDArray[Any]:
+    """A host copy of ``x`` (no copy where it is a numpy array already)."""
+    if is_numpy_array(x):
+        return np.asarray(x, dtype=dtype)
+    if hasattr(x, "detach"):
+        x = x.detach().cpu()
+    if hasattr(x, "get"):
+        x = x.get()
+    try:
+        return np.asarray(x, dtype=dtype)
+    except (TypeError, ValueError):
+        return np.asarray(np.from_dlpack(x), dtype=dtype)
+
+
+def as_floating(x: Array, name: str) -> Array:
+    """``x`` as it is if float32 or float64; float16 and bfloat16 widened to float32.
+
+    Raises:
+        InputError: for integers (they are usually quantised codes that need their scale),
+            booleans, complex numbers and objects.
+    """
+    if is_numpy_array(x) and x.dtype == np.float32:
+        return x
+    xp = namespace(x)
+    if x.dtype in (xp.float32, xp.float64):
+        return x
+    kind = str(x.dtype)
+    if "float16" in kind:
+        return xp.astype(x, xp.float32)
+    raise InputError(
+        f"the vectors have dtype {kind}, expected float32, float64 or float16",
+        where=name,
+        mend="Convert them first; integer codes must be multiplied by their scale",
+    )
+
+
+def to_float64(x: Array) -> Array:
+    """``x`` in float64 on the same device.
+
+    Raises:
+        InputError: where the library silently answers in float32 (JAX without x64).
+    """
+    xp = namespace(x)
+    wide = xp.astype(x, xp.float64)
+    if "float64" not in str(wide.dtype):
+        raise InputError(
+            "the array library turned float64 into float32",
+            mend="With JAX, call jax.config.update('jax_enable_x64', True) first",
+        )
+    return wide
+
+
+def first_bad_row(x: NDArray[Any]) -> int | None:
+    """Index of the first row of ``x (n, d)`` that holds a NaN or an infinity, or None.
+
+    The common case costs one pass: a float64 sum is finite unless a term is not.
+    """
+    if np.isfinite(x.sum(dtype=np.float64)):
+        return None
+    bad = ~np.isfinite(x).all(axis=1)
+    return int(np.argmax(bad)) if bad.any() else None
+
+
+def like(reference: Array, values: NDArray[Any]) -> Array:
+    """``values`` as an array of the library and on the device of ``reference``."""
+    if is_numpy_array(reference):
+        return values
+    return namespace(reference).asarray(values, device=device(reference))

@@ -1,0 +1,273 @@
+"""Ids of rows: integers or strings, unique, none missing; and joining two sides by them.
+
+Everything works block by block over 64-bit hashes kept in scratch files, and is confirmed on the
+ids themselves, so that memory stays bounded and a hash collision never joins two items.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.errors import InputError
+from isthmus.spaces.scratch import blocks, scratch_array
+from isthmus.spaces.split import hash_ids
+
+__all__ = [
+    "check_same_kind",
+    "check_unique",
+    "join",
+    "normalise_ids",
+    "read_ids_text",
+    "same_ids",
+]
+
+_BUCKET = 1 << 20  # rows of each side that are sorted at once
+_SEEDS = 8  # hash functions tried; with ten million ids the second is needed once in 10^5 joins
+
+
+def normalise_ids(ids: NDArray[Any] | Sequence[Any], where: str) -> NDArray[Any]:
+    """``ids`` as a one-dimensional integer or ``U`` array, without a copy where they are one.
+
+    Raises:
+        InputError: for null or empty ids (naming the first row), for ids that are neither integers
+            nor strings, or for a shape other than ``(n,)``.
+    """
+    found = ids if isinstance(ids, np.ndarray) else _from_sequence(ids, where)
+    if found.ndim != 1:
+        raise InputError(f"the ids have shape {found.shape}, expected (n,)", where=where)
+    if found.dtype.kind == "O":
+        found = _from_sequence(found.tolist(), where)
+    if found.dtype.kind == "T":
+        found = found.astype(np.str_)
+    if found.dtype.kind == "S":
+        try:
+            found = np.char.decode(found.astype(np.bytes_, copy=False), "utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(f"the ids are not UTF-8 text ({error})", where=where) from error
+    if found.dtype.kind == "u" and found.dtype.itemsize == 8:
+        if len(found) and int(found.max()) > np.iinfo(np.int64).max:
+            raise InputError("an unsigned id exceeds 2**63 - 1", where=where, mend=_AS_STRINGS)
+        found = found.view(f"{found.dtype.byteorder}i8")
+    if not found.dtype.isnative:
+        found = found.astype(found.dtype.newbyteorder("="))
+    if found.dtype.kind not in "iuU":
+        raise InputError(
+            f"the ids have dtype {found.dtype}, expected integers or strings",
+            where=where,
+            mend=_AS_STRINGS,
+        )
+    if found.dtype.kind == "U":
+        for part in blocks(len(found)):
+            empty = found[part] == ""
+            if empty.any():
+                raise _null(where, part.start + int(np.argmax(empty)))
+    return found
+
+
+_AS_STRINGS = "Convert the ids of both sides to strings"
+
+
+def _null(where: str, row: int) -> InputError:
+    return InputError(
+        "the id is missing", where=f"{where}, row {row}", mend="Give every row an id, or none"
+    )
+
+
+def _from_sequence(ids: Sequence[Any], where: str) -> NDArray[Any]:
+    kinds = {type(value) for value in ids}
+    if all(issubclass(kind, str) for kind in kinds):
+        return np.array(ids, dtype=np.str_)
+    if all(issubclass(k, int | np.integer) and not issubclass(k, bool) for k in kinds):
+        return np.array(ids, dtype=np.int64)
+    for row, value in enumerate(ids):
+        if value is None or type(value).__name__ in ("NAType", "NaTType") or value != value:
+            raise _null(where, row)
+    names = ", ".join(sorted(kind.__name__ for kind in kinds))
+    raise InputError(
+        f"the ids are of type {names}, expected all integers or all strings",
+        where=where,
+        mend=_AS_STRINGS,
+    )
+
+
+def read_ids_text(path: Path) -> NDArray[np.str_]:
+    """The ids of a UTF-8 text file, one a line, as strings.
+
+    Raises:
+        InputError: for an empty line or text that is not UTF-8.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="\n") as file:
+            count = width = 0
+            for count, line in enumerate(file, 1):
+                length = len(line.rstrip("\r\n"))
+                if not length:
+                    raise InputError("the id is missing", where=f"{path}, line {count}")
+                width = max(width, length)
+        ids = scratch_array(count, f"U{max(width, 1)}")
+        with path.open(encoding="utf-8", newline="\n") as file:
+            for part in blocks(count):
+                lines = itertools.islice(file, part.stop - part.start)
+                ids[part] = [line.rstrip("\r\n") for line in lines]
+    except UnicodeDecodeError as error:
+        raise InputError(f"the ids are not UTF-8 text ({error.reason})", where=str(path)) from error
+    return ids
+
+
+def check_unique(ids: NDArray[Any], locate: Callable[[int], str]) -> None:
+    """Refuse ids of which one occurs twice.
+
+    Args:
+        ids: ``(n,)`` as `normalise_ids` returns them.
+        locate: names a row in an error message.
+
+    Raises:
+        InputError: naming the first row whose id an earlier row has.
+    """
+    if _increasing(ids):
+        return
+    hashes = _hashes(ids, 0)
+    hashes.sort()
+    repeated = [
+        hashes[part][hashes[part] == hashes[part.start + 1 : part.stop + 1]]
+        for part in blocks(len(hashes) - 1)
+    ]
+    suspects = np.concatenate(repeated)
+    if not len(suspects):
+        return
+    seen: dict[Any, int] = {}
+    for part in blocks(len(ids)):
+        for row in part.start + np.flatnonzero(_among(hash_ids(ids[part]), suspects)):
+            value = ids[row].item()
+            if value in seen:
+                raise InputError(
+                    f"the id {value!r} occurs twice, first in row {seen[value]}",
+                    where=locate(int(row)),
+                    mend="Keep one row of each item",
+                )
+            seen[value] = int(row)
+
+
+def same_ids(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    """Whether two id arrays are equal, compared block by block."""
+    if a is b:
+        return True
+    return len(a) == len(b) and all(np.array_equal(a[p], b[p]) for p in blocks(len(a)))
+
+
+def check_same_kind(
+    a: NDArray[Any], b: NDArray[Any], names: tuple[str, str] = ("source", "target")
+) -> None:
+    """Refuse to compare integers with strings, which never match.
+
+    Raises:
+        InputError: naming both kinds.
+    """
+    kinds = ["strings" if ids.dtype.kind == "U" else "integers" for ids in (a, b)]
+    if kinds[0] != kinds[1]:
+        raise InputError(
+            f"the ids of {names[0]} are {kinds[0]}, those of {names[1]} are {kinds[1]}",
+            mend=_AS_STRINGS,
+        )
+
+
+def join(
+    source: NDArray[Any], target: NDArray[Any]
+) -> tuple[NDArray[np.int64] | None, NDArray[np.int64]]:
+    """The rows of both sides that hold the same items, in the order of ``source``.
+
+    Args:
+        source: ``(n,)`` unique ids.
+        target: ``(m,)`` unique ids of the same kind.
+
+    Returns:
+        ``(source_rows, target_rows)``, each ``(pairs,)``; ``source_rows`` is None when every
+        source row has its target row.
+
+    Raises:
+        InputError: for ids that differ by null characters alone.
+    """
+    # ids with equal hashes would be confused; another seed tells them apart
+    matches = (_match(source, target, seed) for seed in range(_SEEDS))
+    rows = next((found for found in matches if found is not None), None)
+    if rows is None:
+        raise InputError(
+            "two different ids cannot be told apart by their hashes",
+            where="ids",
+            mend="Remove null characters from them",
+        )
+    total = sum(int((rows[part] >= 0).sum()) for part in blocks(len(rows)))
+    if total == len(rows):
+        return None, rows
+    source_rows, target_rows = scratch_array(total, np.int64), scratch_array(total, np.int64)
+    done = 0
+    for part in blocks(len(rows)):
+        found = np.flatnonzero(rows[part] >= 0) + part.start
+        source_rows[done : done + len(found)] = found
+        target_rows[done : done + len(found)] = rows[found]
+        done += len(found)
+    return source_rows, target_rows
+
+
+def _match(source: NDArray[Any], target: NDArray[Any], seed: int) -> NDArray[np.int64] | None:
+    """The target row of every source row, or -1; None if hashes under ``seed`` collide."""
+    left, right = _hashes(source, seed), _hashes(target, seed)
+    result = scratch_array(len(source), np.int64)
+    result[:] = -1
+    bits = max(0, (max(len(source), len(target)) // _BUCKET).bit_length())
+    for bucket in range(1 << bits):
+        rows, candidates = _in_bucket(left, bucket, bits), _in_bucket(right, bucket, bits)
+        if not len(candidates):
+            continue
+        keys = right[candidates]
+        order = np.argsort(keys)
+        keys = keys[order]
+        if (keys[1:] == keys[:-1]).any():
+            return None
+        # sorted needles walk the keys in order, several times faster than random ones
+        rows = rows[np.argsort(left[rows])]
+        wanted = left[rows]
+        place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        hit = keys[place] == wanted
+        result[rows[hit]] = candidates[order[place[hit]]]
+    for part in blocks(len(source)):
+        found = np.flatnonzero(result[part] >= 0) + part.start
+        if not np.array_equal(source[found], target[result[found]]):
+            return None
+    return result
+
+
+def _in_bucket(hashes: NDArray[np.uint64], bucket: int, bits: int) -> NDArray[np.int64]:
+    if bits == 0:
+        return np.arange(len(hashes))
+    shift = np.uint64(64 - bits)
+    found = [
+        np.flatnonzero((hashes[part] >> shift) == bucket) + part.start
+        for part in blocks(len(hashes))
+    ]
+    return np.concatenate(found)
+
+
+def _hashes(ids: NDArray[Any], seed: int) -> NDArray[np.uint64]:
+    hashes = scratch_array(len(ids), np.uint64)
+    for part in blocks(len(ids)):
+        hashes[part] = hash_ids(ids[part], seed)
+    return hashes
+
+
+def _increasing(ids: NDArray[Any]) -> bool:
+    return all(
+        bool((ids[part] < ids[part.start + 1 : part.stop + 1]).all())
+        for part in blocks(len(ids) - 1)
+    )
+
+
+def _among(values: NDArray[np.uint64], among: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    place = np.minimum(np.searchsorted(among, values), len(among) - 1)
+    return among[place] == values

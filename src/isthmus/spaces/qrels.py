@@ -1,0 +1,84 @@
+"""Relevance judgements and labels from the files people keep them in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.errors import InputError
+
+__all__ = ["read_labels", "read_qrels"]
+
+
+def read_qrels(
+    path: Path, *, query_ids: NDArray[Any], item_ids: NDArray[Any]
+) -> dict[Any, list[Any]]:
+    """For each query id the ids of the items that answer it.
+
+    Args:
+        path: lines of ``query item``, ``query item relevance`` or TREC's ``query 0 item
+            relevance``, separated by tabs or spaces; relevance 0 or less is skipped.
+        query_ids, item_ids: some ids of either side; integers turn the file's into integers.
+
+    Raises:
+        InputError: naming the file and the line.
+    """
+    judged: dict[Any, list[Any]] = {}
+    for number, line in enumerate(_lines(path), start=1):
+        fields = line.split("\t") if "\t" in line else line.split()
+        if not fields:
+            continue
+        where = f"{path}, line {number}"
+        if len(fields) not in (2, 3, 4):
+            raise InputError(
+                f"expected 'query item', got {len(fields)} fields",
+                where=where,
+                mend="Write two ids a line, or TREC qrels",
+            )
+        query, item = fields[0], fields[2] if len(fields) == 4 else fields[1]
+        if len(fields) > 2:
+            try:
+                if float(fields[-1]) <= 0:
+                    continue
+            except ValueError as error:
+                raise InputError(f"'{fields[-1]}' is not a relevance", where=where) from error
+        answers = judged.setdefault(_like(query, query_ids, where), [])
+        answers.append(_like(item, item_ids, where))
+    if not judged:
+        raise InputError("no query is judged here", where=str(path))
+    return judged
+
+
+def read_labels(path: Path) -> NDArray[Any]:
+    """One label a row, from ``.npy`` or from text with one a line."""
+    if path.suffix != ".npy":
+        return np.array(_lines(path))
+    try:
+        return np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise InputError("there is no such file", where=str(path)) from error
+    except ValueError as error:
+        raise InputError(f"not a readable .npy file ({error})", where=str(path)) from error
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError as error:
+        raise InputError("there is no such file", where=str(path)) from error
+    except UnicodeDecodeError as error:
+        raise InputError("the file is not UTF-8 text", where=str(path)) from error
+
+
+def _like(text: str, ids: NDArray[Any], where: str) -> Any:
+    if ids.dtype.kind not in "iu":
+        return text
+    try:
+        return int(text)
+    except ValueError as error:
+        raise InputError(
+            f"the id '{text}' is not a number, as the ids of the vectors are", where=where
+        ) from error

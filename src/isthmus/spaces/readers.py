@@ -1,0 +1,316 @@
+"""One side of the data as random-access rows, from arrays or files, without loading it whole."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from array_api_compat import is_array_api_obj, is_numpy_array
+from numpy.typing import NDArray
+
+from isthmus.errors import InputError
+from isthmus.numeric import Array, as_floating, namespace, to_numpy
+from isthmus.progress import Progress, silent
+from isthmus.spaces import array_files, parquet
+from isthmus.spaces.ids import check_unique, normalise_ids, read_ids_text
+
+__all__ = ["Ids", "Source", "Vectors", "open_vectors"]
+
+Source = Array | str | os.PathLike[str]
+"""Where vectors come from: an array ``(n, d)``, a path or ``path:key``, or opened `Vectors`."""
+
+Ids = NDArray[Any] | Sequence[Any] | str | os.PathLike[str]
+"""Ids ``(n,)``; or the name of a Parquet column; or a ``.npy`` or ``.txt`` file that holds them."""
+
+
+class Vectors:
+    """One side of the data: ``n`` rows of width ``dim``, read when asked for.
+
+    Rows come out as float32 or float64; float16 and bfloat16 are widened block by block.
+
+    Attributes:
+        n: number of rows.
+        dim: width of a row.
+        dtype: dtype of the rows that are handed out, float32 or float64.
+        stored_dtype: name of the dtype as stored, such as ``float16``.
+        ids: ``(n,)`` unique integers or strings, or None.
+        name: what error messages call it: the path, or the name of an array.
+    """
+
+    def __init__(
+        self,
+        array: Array,
+        *,
+        name: str,
+        ids: NDArray[Any] | None = None,
+        stored_dtype: str | None = None,
+        files: Sequence[tuple[str, int]] = (),
+    ) -> None:
+        stored = stored_dtype or str(array.dtype).rpartition(".")[2]
+        if isinstance(array, np.ndarray):
+            stored = stored_dtype or array.dtype.name
+        self.name = name
+        self._files = files or ((name, 0),)
+        _check_header(tuple(array.shape), stored, name)
+        self._array: Array = array
+        self.n = int(array.shape[0])
+        self.dim = int(array.shape[1])
+        self.stored_dtype = stored
+        self.dtype: np.dtype[Any] = np.dtype("float64" if stored == "float64" else "float32")
+        self.ids = None if ids is None else self._checked_ids(ids)
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __repr__(self) -> str:
+        kind = "no ids" if self.ids is None else f"ids {self.ids.dtype}"
+        return f"Vectors({self.name!r}, {self.n:,} x {self.dim} {self.stored_dtype}, {kind})"
+
+    def rows(self, start: int, stop: int) -> NDArray[Any]:
+        """The rows ``start .. stop-1`` as ``(stop - start, dim)``: a read-only view if it can be.
+
+        Only the pages that hold these rows are touched.
+        """
+        return self._block(self._array[start:stop, ...])
+
+    def take(self, indices: NDArray[np.int64]) -> NDArray[Any]:
+        """The rows at ``indices``, in that order, as ``(len(indices), dim)``; consecutive ones as
+        `rows` gives them.
+        """
+        if len(indices) and (np.diff(indices) == 1).all():
+            return self.rows(int(indices[0]), int(indices[-1]) + 1)
+        if isinstance(self._array, np.ndarray):
+            return self._block(np.take(self._array, indices, axis=0))
+        xp = namespace(self._array)
+        return self._block(xp.take(self._array, xp.asarray(indices), axis=0))
+
+    def locate(self, row: int) -> tuple[str, int]:
+        """The file that holds ``row``, and the number of the row inside it."""
+        starts = [start for _, start in self._files]
+        file, start = self._files[int(np.searchsorted(starts, row, side="right")) - 1]
+        return file, row - start
+
+    def without_ids(self) -> Vectors:
+        """The same rows, known by position alone."""
+        return Vectors(
+            self._array, name=self.name, stored_dtype=self.stored_dtype, files=self._files
+        )
+
+    def with_ids(self, ids: NDArray[Any] | Sequence[Any]) -> Vectors:
+        """The same rows under other ``ids (n,)``.
+
+        Raises:
+            InputError: if there are too few or too many, or one is null or occurs twice.
+        """
+        new = self.without_ids()
+        new.ids = new._checked_ids(ids)
+        return new
+
+    def _checked_ids(self, ids: NDArray[Any] | Sequence[Any]) -> NDArray[Any]:
+        found = normalise_ids(ids, f"ids of {self.name}")
+        if len(found) != self.n:
+            raise InputError(f"there are {len(found):,} ids for {self.n:,} rows", where=self.name)
+
+        def place(row: int) -> str:
+            file, inside = self.locate(row)
+            return f"{file}, row {inside}"
+
+        check_unique(found, place)
+        return found
+
+    def _block(self, raw: Array) -> NDArray[Any]:
+        if not isinstance(raw, np.ndarray):
+            return to_numpy(as_floating(raw, self.name))
+        if self.stored_dtype == "bfloat16":
+            return (raw.astype(np.uint32) << np.uint32(16)).view(np.float32)
+        block = np.require(raw, self.dtype, ["C", "ALIGNED"]).view(np.ndarray)
+        block.flags.writeable = False
+        return block
+
+
+def open_vectors(
+    source: Source,
+    *,
+    ids: Ids | None = None,
+    key: str | None = None,
+    name: str = "vectors",
+    progress: Progress = silent,
+) -> Vectors:
+    """Open one side of the data.
+
+    Arrays of any library that follows the array API standard are used in place.  ``.npy``,
+    ``.safetensors`` and uncompressed ``.npz`` files are memory-mapped.  Parquet and Arrow files,
+    or a folder or glob pattern of them, are copied once into an unlinked temporary file (in
+    ``TMPDIR``) so that any row can be reached; compressed ``.npz`` members likewise.
+
+    Args:
+        source: an array ``(n, d)``, a path, ``path:key``, or `Vectors` opened before.
+        ids: ids of the rows; or a ``.npy``/``.txt`` file of them (one a line); or the name of the
+            id column of a Parquet file.  Found without being named: the member ``ids`` of
+            ``.npz`` and ``.safetensors`` files, the column ``id`` or ``ids`` of Parquet files, and
+            ``old.ids.npy`` or ``old.ids.txt`` beside ``old.npy``.
+        key: the array or column that holds the vectors, as in ``path:key``.  By default the only
+            one that can be meant, or ``vectors`` or ``embeddings``.
+        name: what error messages call an array.
+        progress: told about rows copied from Parquet files.
+
+    Raises:
+        InputError: if the source is missing, damaged, pickled, empty, not ``(n, d)``, not
+            floating-point, or its ids are null, doubled or not one a row.
+        MissingExtraError: for Parquet without pyarrow.
+        OutputError: if there is no room for the temporary copy.
+    """
+    if isinstance(source, Vectors):
+        return source if ids is None else source.with_ids(_read_ids(ids))
+    if not isinstance(source, str | os.PathLike):
+        if not is_array_api_obj(source):
+            raise InputError(
+                f"an object of type {type(source).__name__} is neither an array nor a path",
+                where=name,
+                mend="Convert it with numpy.asarray(..., dtype='float32')",
+            )
+        given = None if ids is None else _read_ids(ids)
+        array = np.asarray(source) if is_numpy_array(source) else source
+        return Vectors(array, name=name, ids=None if given is None else normalise_ids(given, name))
+    path, key = _split_key(os.fspath(source), key)
+    if path.suffix in (".npy", ".npz", ".safetensors"):
+        return _open_arrays(path, key, ids)
+    files = _tabular_files(path)
+    column = ids if isinstance(ids, str) and Path(ids).suffix not in (".npy", ".txt") else None
+    table = parquet.read_tables(
+        files, key, id_column=column, find_ids=ids is None, progress=progress
+    )
+    given = table.ids if ids is None or column else _read_ids(ids)
+    return Vectors(
+        table.vectors,
+        name=f"{path}:{table.key}",
+        ids=None if given is None else normalise_ids(given, str(path)),
+        files=table.files,
+    )
+
+
+def _check_header(shape: tuple[int, ...], dtype: str, where: str) -> None:
+    if len(shape) != 2:
+        raise InputError(
+            f"the vectors have shape {shape}, expected (n, d)",
+            where=where,
+            mend="Reshape them: one row per item",
+        )
+    if 0 in shape:
+        raise InputError(f"the vectors are empty, of shape {shape}", where=where)
+    if dtype in ("float16", "bfloat16", "float32", "float64"):
+        return
+    if dtype.startswith(("int", "uint")):
+        raise InputError(
+            f"the vectors have dtype {dtype}, which looks like quantised codes",
+            where=where,
+            mend="Multiply them by their scale, and save the result as float32",
+        )
+    raise InputError(
+        f"the vectors have dtype {dtype}, expected float16, float32 or float64",
+        where=where,
+        mend="Convert them to float32",
+    )
+
+
+def _split_key(source: str, key: str | None) -> tuple[Path, str | None]:
+    path, found = source, None
+    if "://" in source:
+        raise InputError(
+            "URLs are not read here", where=source, mend="Copy the file to this machine first"
+        )
+    if not Path(source).exists():
+        head, _, tail = source.rpartition(":")
+        if head and tail and os.sep not in tail:
+            path, found = head, tail
+    if key is not None and found is not None and key != found:
+        raise InputError(f"two keys are named, '{found}' and '{key}'", where=source)
+    if not Path(path).exists() and not glob.has_magic(path):
+        raise InputError("the file does not exist", where=path)
+    return Path(path), key if found is None else found
+
+
+def _open_arrays(path: Path, key: str | None, ids: Ids | None) -> Vectors:
+    where = str(path)
+    if path.suffix == ".npy":
+        if key is not None:
+            raise InputError(f"a .npy file has no key '{key}'", where=where)
+        arrays = {"": array_files.read_npy(path)}
+    elif path.suffix == ".npz":
+        arrays = array_files.read_npz(path)
+    else:
+        arrays = array_files.read_safetensors(path)
+    member = arrays.pop("ids", None) if key != "ids" else None
+    key, stored = array_files.choose(arrays, key, where)
+    name = f"{where}:{key}" if key else where
+    # the header is judged before the array is mapped or unpacked
+    _check_header(stored.shape, stored.dtype, name)
+    given = None
+    if ids is not None:
+        given = _read_ids(ids)
+    elif member is not None:
+        given = member.load()
+    elif path.suffix == ".npy" and (sidecar := _sidecar(path)) is not None:
+        given = _read_ids(sidecar)
+    return Vectors(
+        stored.load(),
+        name=name,
+        stored_dtype=stored.dtype,
+        ids=None if given is None else normalise_ids(given, f"ids of {where}"),
+    )
+
+
+def _sidecar(path: Path) -> Path | None:
+    found = [
+        file
+        for suffix in (".ids.npy", ".ids.txt")
+        if (file := path.with_name(path.stem + suffix)).exists()
+    ]
+    if len(found) > 1:
+        raise InputError(
+            f"there are two files of ids, {found[0].name} and {found[1].name}",
+            where=str(path),
+            mend="Remove one, or name one with ids=",
+        )
+    return found[0] if found else None
+
+
+def _read_ids(ids: Ids) -> NDArray[Any] | Sequence[Any]:
+    if not isinstance(ids, str | os.PathLike):
+        return ids if isinstance(ids, Sequence) else to_numpy(ids)
+    path = Path(ids)
+    if path.suffix not in (".npy", ".txt"):
+        raise InputError(
+            f"'{path}' is not a .npy or .txt file of ids",
+            where="ids",
+            mend="A column of ids can be named for Parquet and Arrow files only",
+        )
+    if not path.exists():
+        raise InputError("the file of ids does not exist", where=str(path))
+    if path.suffix == ".txt":
+        return read_ids_text(path)
+    return array_files.read_npy(path).load()
+
+
+def _tabular_files(path: Path) -> list[Path]:
+    if path.is_dir():
+        files = [f for f in path.rglob("*") if f.suffix in parquet.SUFFIXES and f.is_file()]
+        files = [f for f in files if not f.name.startswith(("_", "."))]
+    elif path.exists():
+        files = [path]
+    else:
+        files = [Path(f) for f in glob.glob(str(path), recursive=True)]  # noqa: PTH207
+    if not files:
+        raise InputError("no Parquet or Arrow file is found there", where=str(path))
+    for file in files:
+        if file.suffix not in parquet.SUFFIXES:
+            raise InputError(
+                f"files of the kind '{file.suffix}' are not read",
+                where=str(file),
+                mend=f"Use .npy, .npz, .safetensors, {', '.join(parquet.SUFFIXES)}",
+            )
+    return sorted(files)

@@ -1,0 +1,89 @@
+"""Big temporary arrays that live in unlinked files, so that they never count as a process's memory.
+
+The files have no name: they vanish with the last reference, even after ``kill -9``.  They are made
+in the system's temporary folder (``TMPDIR``).
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from isthmus.errors import OutputError
+
+__all__ = ["BLOCK", "blocks", "map_file", "scratch_array", "scratch_file"]
+
+BLOCK = 1 << 18
+"""Rows of an id or index array that are worked on at once."""
+
+_SMALL = 16 << 20  # bytes below which a file is not worth its trouble
+
+
+def blocks(n: int, size: int = BLOCK) -> Iterator[slice]:
+    """``range(n)`` cut into consecutive slices of ``size``."""
+    for start in range(0, n, size):
+        yield slice(start, min(start + size, n))
+
+
+@contextmanager
+def scratch_file() -> Generator[IO[bytes]]:
+    """Yield an unlinked temporary file; a map made of it by `map_file` outlives the block.
+
+    Raises:
+        OutputError: if the temporary folder is full or cannot be written.
+    """
+    try:
+        with tempfile.TemporaryFile(prefix="isthmus-") as file:
+            yield file
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        raise _no_room(error) from error
+
+
+def map_file(
+    file: IO[bytes] | str | os.PathLike[str],
+    dtype: DTypeLike,
+    shape: tuple[int, ...],
+    *,
+    offset: int = 0,
+    fortran: bool = False,
+) -> NDArray[Any]:
+    """A read-only memory map of ``shape`` as a plain array; no page is read before it is used."""
+    if not isinstance(file, str | os.PathLike):
+        file.flush()
+    if 0 in shape:
+        return np.empty(shape, dtype)
+    mapped = np.memmap(
+        file, dtype=dtype, mode="r", offset=offset, shape=shape, order="F" if fortran else "C"
+    )
+    return mapped.view(np.ndarray)
+
+
+def scratch_array(n: int, dtype: DTypeLike) -> NDArray[Any]:
+    """An uninitialised writable array ``(n,)``: in memory when small, otherwise in a scratch file.
+
+    Raises:
+        OutputError: if the temporary folder has no room for it.
+    """
+    kind = np.dtype(dtype)
+    if n * kind.itemsize < _SMALL:
+        return np.empty(n, kind)
+    with scratch_file() as file:
+        # reserve the blocks now: running out of disk under a memory map kills the process
+        os.posix_fallocate(file.fileno(), 0, n * kind.itemsize)
+        return np.memmap(file, dtype=kind, mode="r+", shape=(n,)).view(np.ndarray)
+
+
+def _no_room(error: OSError) -> OutputError:
+    return OutputError(
+        f"temporary data cannot be written ({error.strerror or error})",
+        where=tempfile.gettempdir(),
+        mend="Free some space, or set TMPDIR to a folder on a larger disk",
+    )

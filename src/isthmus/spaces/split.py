@@ -1,0 +1,88 @@
+"""Which part of a split, or which fold, an item belongs to: a pure function of its id.
+
+Because nothing but the id and the seed decides, adding items never moves an item across a split,
+and two machines agree without talking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.errors import InputError
+
+__all__ = ["assign_parts", "fold_of", "hash_ids", "unit_interval"]
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
+_MIX_2 = np.uint64(0x94D049BB133111EB)
+
+
+def _mix(h: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The finaliser of SplitMix64 (Steele, Lea and Flood 2014): a bijection of 64 bits."""
+    h = (h ^ (h >> np.uint64(30))) * _MIX_1
+    h = (h ^ (h >> np.uint64(27))) * _MIX_2
+    return h ^ (h >> np.uint64(31))
+
+
+def hash_ids(ids: NDArray[Any], seed: int = 0) -> NDArray[np.uint64]:
+    """A stable 64-bit hash of each id.
+
+    Args:
+        ids: ``(n,)`` integers, or strings (``U`` or ``S``); the hash of a string does not depend
+            on the width of the array that holds it.
+        seed: another seed gives an independent hash.
+
+    Raises:
+        InputError: for ids that are neither integers nor strings.
+    """
+    start = _mix(np.array([seed], dtype=np.int64).view(np.uint64) + _GOLDEN)[0]
+    with np.errstate(over="ignore"):
+        if ids.dtype.kind in "iu":
+            return _mix(ids.astype(np.int64, copy=False).view(np.uint64) * _GOLDEN + start)
+        if ids.dtype.kind not in "US":
+            raise InputError(
+                f"ids have dtype {ids.dtype}, expected integers or strings",
+                mend="Convert them with .astype(str)",
+            )
+        unit = np.uint32 if ids.dtype.kind == "U" else np.uint8
+        n = len(ids)
+        width = ids.dtype.itemsize // np.dtype(unit).itemsize
+        letters = np.ascontiguousarray(ids).view(unit).reshape(n, width)
+        h = np.full(n, start, dtype=np.uint64)
+        for column in letters.T:
+            used = column != 0
+            h[used] = _mix((h[used] ^ column[used].astype(np.uint64)) * _GOLDEN + _GOLDEN)
+        return h
+
+
+def unit_interval(hashes: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Hashes as uniform numbers in ``[0, 1)``."""
+    return (hashes >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def fold_of(ids: NDArray[Any], folds: int, seed: int = 0) -> NDArray[np.int64]:
+    """The cross-validation fold ``0 .. folds-1`` of each id, independent of `assign_parts`."""
+    return (unit_interval(hash_ids(ids, seed + 0x0F01D)) * folds).astype(np.int64)
+
+
+def assign_parts(
+    ids: NDArray[Any], fractions: Mapping[str, float], seed: int = 0
+) -> NDArray[np.int64]:
+    """The position in ``fractions`` of the part that each id falls into.
+
+    Args:
+        ids: ``(n,)`` integers or strings.
+        fractions: share of the items in each named part; they must sum to 1.
+        seed: another seed gives another split.
+    """
+    shares = list(fractions.values())
+    if any(s < 0 for s in shares) or abs(sum(shares) - 1) > 1e-9:
+        raise InputError(
+            f"the shares of a split must be non-negative and sum to 1, got {dict(fractions)}"
+        )
+    edges = np.cumsum(shares)[:-1]
+    return np.searchsorted(edges, unit_interval(hash_ids(ids, seed)), side="right")

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isthmus.evaluate import rescore as module
+from isthmus.evaluate.ranks import relevant_ranks
+from isthmus.evaluate.relevance import from_labels
+from isthmus.evaluate.rescore import default_depth, rescored_order, rescored_ranks, scores_of
+from isthmus.evaluate.scores import ScoreBlocks
+from isthmus.evaluate.search import top_k
+
+
+def test_default_depth_is_a_small_share():
+    assert [default_depth(n) for n in (1, 20, 200, 1000, 10**6)] == [1, 1, 10, 50, 50]
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+def test_scores_are_those_of_the_full_search(rng, metric, monkeypatch):
+    monkeypatch.setattr(module, "_BLOCK_CELLS", 100)
+    queries, gallery = rng.standard_normal((9, 6)), rng.standard_normal((30, 6))
+    (whole,) = (s for _, s in ScoreBlocks(queries, gallery, metric).against_gallery(slice(0, 9)))
+    indices = rng.integers(0, 30, (9, 5))
+    np.testing.assert_allclose(
+        scores_of(queries, gallery, indices, metric),
+        np.take_along_axis(whole, indices, axis=1),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+def test_order_is_stable():
+    order = rescored_order(np.array([[7, 3, 5]]), np.array([[0.0, 1.0, 0.0]], np.float32))
+    assert order.tolist() == [[3, 7, 5]]
+
+
+@given(seed=st.integers(0, 10_000), depth=st.integers(1, 20), n_labels=st.integers(1, 8))
+def test_ranks_by_definition(seed, depth, n_labels):
+    rng = np.random.default_rng(seed)
+    old_queries, old_gallery = rng.standard_normal((6, 4)), rng.standard_normal((20, 4))
+    new_queries, new_gallery = rng.standard_normal((6, 4)), rng.standard_normal((20, 4))
+    relevance = from_labels(np.zeros(6, int), np.arange(20) % n_labels)
+    recalled = top_k(old_queries, old_gallery, 20).indices
+    new_scores = scores_of(new_queries, new_gallery, recalled[:, :depth], "cosine")
+    final = np.hstack([rescored_order(recalled[:, :depth], new_scores), recalled[:, depth:]])
+    expected = [
+        [place for place, item in enumerate(row, 1) if item % n_labels == 0] for row in final
+    ]
+    found = rescored_ranks(
+        relevant_ranks(old_queries, old_gallery, relevance),
+        relevance,
+        recalled[:, :depth],
+        new_scores,
+    )
+    assert found.ranks.reshape(6, -1).tolist() == expected
+
+
+def test_ties_among_the_rescored_go_against_the_relevant():
+    relevance = from_labels(np.array([0]), np.array([0, 1, 1, 0]))
+    recall = relevant_ranks(
+        np.ones((1, 1)), np.array([[4.0], [3], [2], [1]]), relevance, metric="dot"
+    )
+    tied = rescored_ranks(recall, relevance, np.array([[0, 1, 2]]), np.zeros((1, 3), np.float32))
+    assert tied.ranks.tolist() == [3, 4]

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from isthmus.errors import InputError
+from isthmus.evaluate.scores import ScoreBlocks, check_vectors, checked_exclude
+
+METRICS = ("cosine", "dot", "l2")
+
+
+def all_scores(queries, gallery, metric, **blocks):
+    scorer = ScoreBlocks(queries, gallery, metric, **blocks)
+    return np.vstack(
+        [
+            np.hstack([scores.copy() for _, scores in scorer.against_gallery(rows)])
+            for rows in scorer.query_rows()
+        ]
+    )
+
+
+def by_definition(queries, gallery, metric):
+    q, g = queries.astype(np.float64), gallery.astype(np.float64)
+    if metric == "l2":
+        return -((q[:, None] - g) ** 2).sum(axis=2)
+    if metric == "cosine":
+        q /= np.linalg.norm(q, axis=1, keepdims=True)
+        g /= np.linalg.norm(g, axis=1, keepdims=True)
+    return q @ g.T
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_scores_follow_the_definition(rng, metric, dtype):
+    queries = rng.standard_normal((5, 12)).astype(dtype)
+    gallery = rng.standard_normal((70, 12)).astype(dtype)
+    found = all_scores(queries, gallery, metric, query_block=2, gallery_block=33)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, by_definition(queries, gallery, metric), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("d", [3, 100, 384, 1000])
+def test_scores_do_not_depend_on_blocks_to_the_bit(rng, metric, d):
+    queries = rng.standard_normal((70, d)).astype(np.float32)
+    gallery = rng.standard_normal((300, d)).astype(np.float32)
+    whole = all_scores(queries, gallery, metric)
+    for query_block, gallery_block in ((7, 65), (64, 128), (33, 299)):
+        parts = all_scores(
+            queries, gallery, metric, query_block=query_block, gallery_block=gallery_block
+        )
+        np.testing.assert_array_equal(parts, whole)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("d", [3, 100, 384, 1000])
+def test_equal_vectors_score_equally_wherever_they_stand(rng, metric, d):
+    queries = rng.standard_normal((9, d)).astype(np.float32)
+    gallery = np.repeat(rng.standard_normal((1, d)).astype(np.float32), 500, axis=0)
+    scores = all_scores(queries, gallery, metric, gallery_block=131)
+    assert (scores == scores[:, :1]).all()
+
+
+def test_distances_survive_a_large_common_mean(rng):
+    queries = rng.standard_normal((4, 16))
+    gallery = rng.standard_normal((50, 16))
+    near = by_definition(queries, gallery, "l2")
+    far = all_scores((queries + 1e4).astype(np.float64), gallery + 1e4, "l2")
+    np.testing.assert_allclose(far, near, rtol=1e-2)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("side", ["queries", "gallery"])
+def test_a_value_that_is_not_finite_is_refused_by_row(rng, bad, side):
+    arrays = {name: rng.standard_normal((20, 4)) for name in ("queries", "gallery")}
+    arrays[side][[13, 17], 2] = bad
+    with pytest.raises(InputError, match=f"{side}, row 13: .*2 such row"):
+        ScoreBlocks(**arrays, metric="dot")
+
+
+def test_a_zero_vector_is_refused_under_cosine_only():
+    vectors = np.ones((3, 2))
+    vectors[1] = 0
+    with pytest.raises(InputError, match="gallery, row 1: a zero vector"):
+        ScoreBlocks(np.ones((1, 2)), vectors, "cosine")
+    assert all_scores(np.ones((1, 2)), vectors, "dot").tolist() == [[2, 0, 2]]
+
+
+@pytest.mark.parametrize(
+    ("queries", "gallery", "message"),
+    [
+        (np.ones((2, 3)), np.ones((2, 4)), "width 3, the gallery 4"),
+        (np.ones((0, 3)), np.ones((2, 3)), "queries: the array is empty"),
+        (np.ones((2, 3)), np.ones((0, 3)), "gallery: the array is empty"),
+        (np.ones(3), np.ones((2, 3)), "expected a 2-d array"),
+        (np.ones((2, 3), dtype=int), np.ones((2, 3)), "expected a 2-d array of floats"),
+        (np.full((2, 3), 1e30), np.ones((2, 3)), "queries, row 0: .*too long"),
+    ],
+)
+def test_arrays_that_cannot_be_compared(queries, gallery, message):
+    with pytest.raises(InputError, match=message):
+        ScoreBlocks(queries, gallery, "dot")
+
+
+def test_unknown_metric_and_block_sizes():
+    one = np.ones((1, 1))
+    with pytest.raises(InputError, match="Choose one of cosine, dot, l2"):
+        ScoreBlocks(one, one, "manhattan")  # pyright: ignore
+    with pytest.raises(InputError, match="block sizes"):
+        ScoreBlocks(one, one, "dot", query_block=0)
+
+
+def test_norms_are_float64():
+    assert check_vectors(np.full((1, 2), 3.0, np.float32), "x", "dot")[0] == np.sqrt(18.0)
+
+
+def test_exclude_is_checked():
+    with pytest.raises(InputError, match="exclude, row 1: gallery index 5"):
+        checked_exclude(np.array([0, 5]), 2, 5)
+    with pytest.raises(InputError, match="one integer per query"):
+        checked_exclude(np.array([0.0, 1.0]), 2, 5)

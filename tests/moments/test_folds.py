@@ -1,0 +1,57 @@
+"""Fold moments: the folds partition the rows by id, whatever the order or the batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from isthmus.errors import InputError
+from isthmus.moments import FoldMoments, Moments
+from isthmus.spaces.split import fold_of
+
+
+@pytest.fixture
+def data(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    ids = np.array([f"item-{i}" for i in range(500)])
+    return ids, rng.standard_normal((500, 6)), rng.standard_normal((500, 4))
+
+
+def test_each_fold_holds_the_rows_its_hash_says(data: Any) -> None:
+    ids, x, y = data
+    folds = FoldMoments.of(x, y, 5, ids=ids)
+    assigned = fold_of(ids, 5)
+    for k, fold in enumerate(folds.folds):
+        rows = assigned == k
+        assert fold.rows == rows.sum() > 50
+        np.testing.assert_allclose(fold.xy, Moments.of(x[rows], y[rows]).xy, atol=1e-10)
+    rest = folds.total - folds.folds[2]
+    kept = assigned != 2
+    np.testing.assert_allclose(rest.xx, Moments.of(x[kept], y[kept]).xx, atol=1e-9)
+
+
+def test_order_and_batches_do_not_matter(data: Any, rng: np.random.Generator) -> None:
+    ids, x, y = data
+    whole = FoldMoments.of(x, y, 4, ids=ids)
+    pieces = FoldMoments(6, 4, 4)
+    order = rng.permutation(500)
+    for rows in np.array_split(order, 7):
+        pieces.update(ids[rows], x[rows], y[rows])
+    for a, b in zip(whole.folds, pieces.folds, strict=True):
+        np.testing.assert_allclose(a.xx, b.xx, atol=1e-10)
+
+
+def test_machines_accumulate_apart_and_merge(data: Any, tmp_path: Any) -> None:
+    ids, x, y = data
+    for name, rows in (("a", slice(0, 200)), ("b", slice(200, 500))):
+        FoldMoments.of(x[rows], y[rows], 3, ids=ids[rows]).save(tmp_path / name)
+    merged = FoldMoments.load(tmp_path / "a")
+    merged += FoldMoments.load(tmp_path / "b")
+    for a, b in zip(merged.folds, FoldMoments.of(x, y, 3, ids=ids).folds, strict=True):
+        np.testing.assert_allclose(a.xy, b.xy, atol=1e-10)
+    with pytest.raises(InputError, match="do not join"):
+        merged += FoldMoments.of(x, y, 4, ids=ids)
+    Moments.of(x, y).save(tmp_path / "plain")
+    with pytest.raises(InputError, match="without folds"):
+        FoldMoments.load(tmp_path / "plain")

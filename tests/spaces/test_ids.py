@@ -1,0 +1,175 @@
+"""Ids: what is accepted, what is refused, and joining two sides by them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isthmus.errors import InputError
+from isthmus.spaces import ids as ids_module
+from isthmus.spaces.ids import (
+    check_same_kind,
+    check_unique,
+    join,
+    normalise_ids,
+    read_ids_text,
+    same_ids,
+)
+
+WORDS = st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=8)
+NUMBERS = st.integers(-(2**63), 2**63 - 1)
+IDS = st.one_of(
+    *(
+        st.tuples(st.lists(kind, min_size=1, unique=True), st.lists(kind, min_size=1, unique=True))
+        for kind in (WORDS, NUMBERS, st.integers(0, 20))
+    )
+)
+
+
+def expected(source: list[Any], target: list[Any]) -> list[tuple[int, int]]:
+    where = {value: row for row, value in enumerate(target)}
+    return [(row, where[value]) for row, value in enumerate(source) if value in where]
+
+
+@given(IDS)
+def test_join_agrees_with_a_dictionary(sides: tuple[list[Any], list[Any]]) -> None:
+    source, target = sides
+    source_rows, target_rows = join(np.array(source), np.array(target))
+    rows = np.arange(len(source)) if source_rows is None else source_rows
+    assert list(zip(rows.tolist(), target_rows.tolist(), strict=True)) == expected(source, target)
+    assert (source_rows is None) == (set(source) <= set(target))
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_join_in_many_buckets_and_blocks(
+    text: bool, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ids_module, "_BUCKET", 64)
+    monkeypatch.setattr(ids_module, "blocks", lambda n: ids_module_blocks(n, 100))
+    source, target = rng.permutation(3000)[:2000], rng.permutation(3000)[:2500]
+    if text:
+        source, target = source.astype(str), target.astype(str)
+    rows, found = join(source, target)
+    assert rows is not None
+    assert list(zip(rows, found, strict=True)) == expected(source.tolist(), target.tolist())
+    check_unique(source, str)
+    with pytest.raises(InputError, match="occurs twice, first in row 700"):
+        check_unique(np.concatenate([source, source[700:701]]), str)
+
+
+ids_module_blocks = ids_module.blocks
+
+
+def test_colliding_hashes_join_nothing_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = ids_module.hash_ids
+
+    def poor(ids: np.ndarray, seed: int = 0) -> np.ndarray:
+        return honest(ids, seed) if seed > 2 else honest(ids, seed) % np.uint64(5)
+
+    monkeypatch.setattr(ids_module, "hash_ids", poor)
+    source, target = np.arange(100)[::-1].copy(), np.arange(50, 150)
+    rows, found = join(source, target)
+    assert rows is not None
+    np.testing.assert_array_equal(source[rows], target[found])
+    assert len(rows) == 50
+    check_unique(source, str)
+    # no two target hashes are equal here: only the ids themselves show that the partner is wrong
+    confused = next(i for i in range(4, 100) if poor(np.array([i]))[0] == poor(np.array([3]))[0])
+    assert len(join(np.array([3]), np.array([confused]))[1]) == 0
+
+
+def test_ids_that_no_hash_tells_apart_end_in_an_error() -> None:
+    with pytest.raises(InputError, match="cannot be told apart"):
+        join(np.array(["c", "ab"]), np.array(["a\0b", "ab"]))
+
+
+@given(st.lists(st.integers(0, 30), min_size=1))
+def test_the_first_duplicate_is_named(numbers: list[int]) -> None:
+    seen: dict[int, int] = {}
+    duplicate = None
+    for row, value in enumerate(numbers):
+        if value in seen:
+            duplicate = row, seen[value], value
+            break
+        seen[value] = row
+    ids = np.array(numbers)
+    if duplicate is None:
+        check_unique(ids, str)
+        return
+    with pytest.raises(InputError) as error:
+        check_unique(ids, lambda row: f"file, row {row}")
+    row, first, value = duplicate
+    assert error.value.where == f"file, row {row}"
+    assert error.value.what == f"the id {value} occurs twice, first in row {first}"
+
+
+@pytest.mark.parametrize(
+    ("given_ids", "dtype"),
+    [
+        (["a", "bcd"], "<U3"),
+        ([1, 2], "int64"),
+        (np.array(["a", "bé"], dtype=object), "<U2"),
+        (np.array([1, 2], dtype=object), "int64"),
+        (np.array(["a", "bé"]).astype(object), "<U2"),
+        (np.char.encode(np.array(["a", "bé"]), "utf-8"), "<U2"),
+        (np.array([1, 2], dtype=">i4"), "int32"),
+        (np.array([1, 2], dtype=np.uint64), "int64"),
+        (np.array([1, 2], dtype=np.uint16), "uint16"),
+        (np.array(["a", "b"], dtype=">U1"), "<U1"),
+    ],
+)
+def test_integers_and_strings_are_accepted(given_ids: Any, dtype: str) -> None:
+    found = normalise_ids(given_ids, "x")
+    assert found.dtype == np.dtype(dtype) and found.dtype.isnative
+    values = list(given_ids)
+    if isinstance(values[0], bytes):
+        values = [value.decode() for value in values]
+    assert found.tolist() == values
+
+
+@pytest.mark.parametrize(
+    ("given_ids", "message"),
+    [
+        (["a", None, None], "x, row 1: the id is missing"),
+        ([1, float("nan")], "x, row 1: the id is missing"),
+        (["a", "b", ""], "x, row 2: the id is missing"),
+        (["a", 1], "of type int, str, expected all integers or all strings"),
+        ([True, False], "of type bool"),
+        (np.array([1.0, 2.0]), "dtype float64, expected integers or strings"),
+        (np.array(["2020-01-01"], dtype="datetime64[D]"), "expected integers or strings"),
+        (np.array([[1], [2]]), r"shape \(2, 1\), expected \(n,\)"),
+        (np.array([2**63], dtype=np.uint64), "exceeds"),
+        (np.array([b"\xff"]), "not UTF-8"),
+    ],
+)
+def test_other_ids_are_refused(given_ids: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        normalise_ids(given_ids, "x")
+
+
+def test_a_text_file_holds_one_id_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "ids.txt"
+    path.write_bytes("a\r\nbé b\n17".encode())
+    assert read_ids_text(path).tolist() == ["a", "bé b", "17"]
+    path.write_bytes(b"a\n\nb\n")
+    with pytest.raises(InputError, match=r"ids.txt, line 2: the id is missing"):
+        read_ids_text(path)
+    path.write_bytes(b"a\n\xff\n")
+    with pytest.raises(InputError, match="not UTF-8"):
+        read_ids_text(path)
+
+
+def test_same_ids_looks_at_values_only() -> None:
+    assert same_ids(np.array(["a", "b"]), np.array(["a", "b"], dtype="U9"))
+    assert not same_ids(np.array([1, 2]), np.array([2, 1]))
+    assert not same_ids(np.array([1, 2]), np.array([1, 2, 3]))
+
+
+def test_integers_do_not_join_strings() -> None:
+    with pytest.raises(InputError, match=r"old\.npy are integers.*new\.npy are strings.*Convert"):
+        check_same_kind(np.array([1]), np.array(["1"]), ("old.npy", "new.npy"))
