@@ -1,4 +1,4 @@
-"""rebasis's published recipes in plain NumPy: baselines that stand in where it cannot be installed."""
+"""rebasis's published recipes in plain NumPy: stand-ins where it cannot be installed."""
 
 from __future__ import annotations
 

@@ -150,7 +150,9 @@ class _Round:
             yield self._quality_row(name, found)
 
     def _quality_row(self, name: str, found: Score) -> Row:
-        cosine = "" if found.cosine is None else f", cosine {found.cosine:.3f}"
+        cosine = (
+            ", maps the gallery as well" if found.cosine is None else f", cosine {found.cosine:.3f}"
+        )
         note = f"recall@1 {found.recall:.3f}{cosine}, fit {1e3 * self.costs[name]:,.0f} ms"
         what = f"quality {self.task.shape}: {name}"
         mine = _like(name)

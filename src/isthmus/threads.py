@@ -17,7 +17,7 @@ import numpy as np
 import scipy.linalg.blas  # both BLAS builds must be loaded before they are looked for
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["blas_threads", "single_thread"]
+__all__ = ["blas_threads", "product_threads", "single_thread"]
 
 _loaded = (np, scipy.linalg.blas)
 
@@ -55,21 +55,32 @@ def blas_threads() -> int:
     return max((getter() for getter, _ in _switches()), default=1)
 
 
+@lru_cache(maxsize=1)
+def product_threads() -> tuple[Callable[[], int], Callable[[int], Any]]:
+    """Getter and setter of the thread count of the BLAS behind numpy's products."""
+    for controller, switch in zip(_blas_controllers(), _switches(), strict=True):
+        if "numpy" in str(controller.filepath):
+            return switch
+    return _switches()[0] if _switches() else (lambda: 1, lambda _: None)
+
+
 class _SingleThread:
     """A re-entrant context: the first in lowers the thread count, the last out restores it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._depth = 0
-        self._saved: list[int] = []
+        self._saved: list[tuple[Callable[[int], Any], int]] = []
 
     def __enter__(self) -> None:
         with self._lock:
             if self._depth == 0:
-                self._saved = [getter() for getter, _ in _switches()]
-                for (_, setter), count in zip(_switches(), self._saved, strict=True):
+                self._saved = []
+                for getter, setter in _switches():
+                    count = getter()
                     if count != 1:
                         setter(1)
+                        self._saved.append((setter, count))
             self._depth += 1
 
     def __exit__(
@@ -81,9 +92,8 @@ class _SingleThread:
         with self._lock:
             self._depth -= 1
             if self._depth == 0:
-                for (_, setter), count in zip(_switches(), self._saved, strict=True):
-                    if count != 1:
-                        setter(count)
+                for setter, count in self._saved:
+                    setter(count)
 
 
 single_thread = _SingleThread()

@@ -6,8 +6,10 @@ is therefore one matrix product at run time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.numeric import Array, as_floating, like, namespace
-from isthmus.threads import single_thread
+from isthmus.threads import product_threads, single_thread
 
 __all__ = ["Affine", "Chain", "OnSphere", "RowNorm", "Stage"]
 
@@ -198,6 +200,25 @@ class Chain:
         x = as_floating(x, "vectors")
         return _run_generic(namespace(x), self._plan(x), x)
 
+    @cached_property
+    def of_one(self) -> Callable[[NDArray[Any]], NDArray[Any] | None] | None:
+        """The fastest way to map one float32 vector ``(dx,)``, for serving; None if there is none.
+
+        Only for chains of one matrix with optional unit norms around it: there
+        ``(x/‖x‖) W + b`` is ``[x, ‖x‖] [W; b] / ‖x‖``, and the divisor is lost in the last norm.
+        The function returns None where the result is not finite, for the caller to explain.
+        """
+        stages = list(self.stages)
+        unit_in = bool(stages) and stages[0] == RowNorm("unit")
+        unit_out = len(stages) > 1 and stages[-1] == RowNorm("unit")
+        middle = stages[unit_in : len(stages) - unit_out]
+        if len(middle) != 1 or not isinstance(middle[0], Affine) or (unit_in and not unit_out):
+            return None
+        matrix, offset = middle[0].matrix, middle[0].offset
+        if matrix is None or matrix.ndim != 2:
+            return None
+        return _one_vector(matrix, offset, unit_in=unit_in, unit_out=unit_out)
+
     def _blocks(self, plan: list[tuple[str, Array | None, Array | None]], x: Array) -> Array:
         if len(x) <= _BLOCK_ROWS:
             return _run_numpy(plan, x, x.dtype)
@@ -230,6 +251,35 @@ class Chain:
                 plan.append(("affine", ready(stage.matrix), ready(stage.offset)))
         self._weights[key] = plan
         return plan
+
+
+def _one_vector(
+    matrix: Matrix, offset: Matrix | None, *, unit_in: bool, unit_out: bool
+) -> Callable[[NDArray[Any]], NDArray[Any] | None]:
+    dx, dy = matrix.shape
+    last = np.zeros(dy) if offset is None else offset
+    weights = np.ascontiguousarray(np.vstack([matrix, last[None, :]]), dtype=np.float32)
+    threads, _ = product_threads()
+    empty, sqrt, width, infinity = np.empty, math.sqrt, dx + 1, math.inf
+    single = np.float32
+
+    def mapped(x: NDArray[Any]) -> NDArray[Any] | None:
+        extended = empty(width, single)
+        extended[:dx] = x
+        extended[dx] = sqrt(x.dot(x)) if unit_in else 1.0
+        if threads() == 1:
+            y = extended.dot(weights)
+        else:
+            with single_thread:
+                y = extended.dot(weights)
+        square = y.dot(y)
+        if not 0.0 < square < infinity:
+            return None
+        if unit_out:
+            y /= single(sqrt(square))
+        return y
+
+    return mapped
 
 
 def _folded(stages: Iterable[Stage]) -> list[Stage]:

@@ -9,7 +9,9 @@ import numpy as np
 
 from isthmus.bridge.bridge import Bridge
 from isthmus.progress import Progress, silent
-from isthmus.spaces.readers import Ids, Source, open_vectors
+from isthmus.spaces.readers import Ids, Source, Vectors, open_vectors
+from isthmus.spaces.rows import row_norms
+from isthmus.spaces.scratch import blocks
 from isthmus.spaces.writers import open_writer
 
 __all__ = ["apply"]
@@ -50,15 +52,13 @@ def apply(
     vectors = open_vectors(source, ids=ids)
     where = vectors.name
     if check:
-        first = vectors.rows(0, min(_ROWS, vectors.n))
+        bridge.require_source(vectors.rows(0, 1), where=where)
         # the whole of the file is looked at, not its beginning, which may be of one kind
         spread = np.unique(np.linspace(0, vectors.n - 1, 256).astype(np.int64))
-        bridge.require_source(first[:1], where=where)
-        bridge.recognise(vectors.take(spread), where=where)
-        if bridge.canary is not None and vectors.ids is not None:
-            known = np.flatnonzero(np.isin(vectors.ids, np.array(bridge.canary.ids)))
-            rows = vectors.take(known)
-            bridge.canary.check(dict(zip(vectors.ids[known].tolist(), rows, strict=True)))
+        looked_at = vectors.take(spread)
+        # rows that cannot be used are named below, in the order of the file
+        bridge.recognise(looked_at[np.isfinite(row_norms(looked_at))], where=where)
+        _check_canary(bridge, vectors)
     width = bridge.target.dim
     with open_writer(output, width, n=vectors.n, overwrite=overwrite) as writer:
         for start in range(0, vectors.n, _ROWS):
@@ -70,3 +70,15 @@ def apply(
             writer.write(mapped, None if vectors.ids is None else vectors.ids[start:stop])
             progress("apply", stop, vectors.n)
     return vectors.n
+
+
+def _check_canary(bridge: Bridge, vectors: Vectors) -> None:
+    canary, ids = bridge.canary, vectors.ids
+    if canary is None or not canary.named or ids is None:
+        return
+    names = np.array(canary.ids)
+    if (names.dtype.kind == "U") != (ids.dtype.kind == "U"):
+        return
+    rows = [part.start + np.flatnonzero(np.isin(ids[part], names)) for part in blocks(len(ids))]
+    known = np.concatenate(rows)
+    canary.check(dict(zip(ids[known].tolist(), vectors.take(known), strict=True)))

@@ -71,23 +71,23 @@ class Bridge:
             InputError: wrong width or dtype, NaN, infinity, or a zero row in a cosine space.
             WrongSpaceError: if the vectors do not look like the source space.
         """
-        if type(x) is np.ndarray and x.ndim == 1:
-            return self._transform_one(x, check)
+        one = self.chain.of_one
+        if (
+            one is not None
+            and type(x) is np.ndarray
+            and x.shape == (self.source.dim,)
+            and x.dtype.char == "f"
+            and (self._recognised or not check)
+        ):
+            found = one(x)
+            if found is not None:
+                return found
         rows = x[None, ...] if x.ndim == 1 else x
         rows = self.require_source(rows)
         if check and not self._recognised and isinstance(rows, np.ndarray) and len(rows):
             self.recognise(rows)
         mapped = self.chain(rows)
         return mapped[0, ...] if x.ndim == 1 else mapped
-
-    def _transform_one(self, x: NDArray[Any], check: bool) -> NDArray[Any]:
-        known = bool(self._recognised) or not check
-        if known and x.dtype == np.float32 and len(x) == self.source.dim:
-            mapped = self.chain(x)
-            # a NaN or infinity anywhere in the input reaches every component of the output
-            if mapped[0] - mapped[0] == 0:
-                return mapped
-        return self.transform(x[None, :], check=check)[0]
 
     def recognise(self, rows: NDArray[Any], *, where: str = "vectors to transform") -> None:
         """Compare source rows ``(n, dx)`` with the fingerprint of the source.

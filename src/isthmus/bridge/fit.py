@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -142,7 +142,7 @@ def fit(
             "folds": folds,
             "seed": seed,
             "fit_on_queries": stream.fit_on_queries,
-            "data_sha256": pairs.digest(sample),
+            "data_sha256": pairs.digest(replace(sample, labels=None)),
             "sizes": asdict(sizes or SampleSizes()),
             "isthmus": version("isthmus"),
             "numpy": version("numpy"),
@@ -150,7 +150,7 @@ def fit(
         },
         source_fingerprint=Fingerprint.of(sample.x, unit=unit),
         target_fingerprint=Fingerprint.of(sample.y, unit=unit),
-        canary=_canary(sample, canary_items),
+        canary=_canary(sample, canary_items, named=_named(pairs)),
     )
 
 
@@ -208,14 +208,23 @@ def _space(given: Space | str | None, rows: NDArray[Any], name: str, metric: Any
     return Space.describe(rows, given or name, metric)
 
 
-def _canary(sample: Batch, items: Mapping[Any, str] | None) -> Canary:
+def _named(pairs: Pairs) -> bool:
+    """Whether the pairs have ids, and not row numbers alone."""
+    return pairs.source.ids is not None or pairs.target.ids is not None
+
+
+def _canary(sample: Batch, items: Mapping[Any, str] | None, *, named: bool) -> Canary:
     few = sample.select(slice(0, _CANARIES))
     ids = tuple(few.ids.tolist())
     texts = None
     if items is not None and all(i in items for i in ids):
         texts = tuple(items[i] for i in ids)
     return Canary(
-        ids, np.asarray(few.x, dtype=np.float32), np.asarray(few.y, dtype=np.float32), texts
+        ids,
+        np.asarray(few.x, dtype=np.float32),
+        np.asarray(few.y, dtype=np.float32),
+        texts,
+        named,
     )
 
 

@@ -115,6 +115,8 @@ class Canary:
     """``(k, dy)``"""
     items: tuple[str, ...] | None = None
     """The items themselves, where they are texts that may be stored."""
+    named: bool = True
+    """Whether ``ids`` name items; row numbers name nothing outside the data of the fit."""
 
     def check(self, vectors: Mapping[Any, NDArray[Any]], *, least: float = 0.95) -> float:
         """Compare re-encoded source vectors, by id, with those of the fit.

@@ -237,7 +237,7 @@ def _canary_out(canary: Canary | None, tensors: Tensors) -> dict[str, Any] | Non
     tensors["canary/source"] = np.ascontiguousarray(canary.source)
     tensors["canary/target"] = np.ascontiguousarray(canary.target)
     items = None if canary.items is None else list(canary.items)
-    return {"ids": list(canary.ids), "items": items}
+    return {"ids": list(canary.ids), "items": items, "named": canary.named}
 
 
 def _canary_in(described: dict[str, Any] | None, tensors: Tensors) -> Canary | None:
@@ -249,4 +249,5 @@ def _canary_in(described: dict[str, Any] | None, tensors: Tensors) -> Canary | N
         tensors["canary/source"],
         tensors["canary/target"],
         None if items is None else tuple(items),
+        bool(described["named"]),
     )
