@@ -41,7 +41,7 @@ def isthmus_moments(x: Array, y: Array) -> Work:
 def isthmus_second_moments(x: Array, y: Array) -> Work:
     """The three products alone, as the baseline forms them."""
     moments = _from("moments", "Moments")
-    return lambda: moments.of(x, y, keep={"xx", "xy", "yy"})
+    return lambda: moments.of(x, y, keep={"square", "xx", "xy", "yy"})
 
 
 def isthmus_procrustes(x: Array, y: Array) -> Work:
@@ -62,7 +62,7 @@ def isthmus_ridge_path(x: Array, y: Array) -> Work:
     assert len(alphas) == STRENGTHS
 
     def work() -> Any:
-        folds = fold_moments.of(x, y, FOLDS, keep={"xx", "xy"})
+        folds = fold_moments.of(x, y, FOLDS, keep={"square", "xx", "xy"})
         total = folds.total
         parts = [(second.of(total - fold), second.of(fold)) for fold in folds.folds]
         errors = path_errors(parts, alphas).mean(axis=0)

@@ -1,7 +1,8 @@
 """Outputs that appear whole or not at all: write beside, flush to the disk, rename.
 
 A process killed at any point leaves either the old file, or the new one, or a ``.partial-*``
-sibling that nobody mistakes for a result.
+sibling that nobody mistakes for a result.  Between the two renames of a folder that is replaced,
+the old one is a whole ``.former-*`` sibling.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from typing import Any
 from isthmus.errors import OutputError
 
 __all__ = ["atomic_file", "atomic_folder", "canonical_json", "check_output", "sync_file"]
+
+_ANOTHER = "Choose another name"
 
 
 def canonical_json(value: Any) -> str:
@@ -48,7 +51,8 @@ def check_output(path: Path, *, overwrite: bool = False) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise _explained(error, path) from error
+        _explain(error, path)
+        raise
 
 
 def sync_file(path: Path) -> None:
@@ -69,14 +73,17 @@ def atomic_file(path: Path, *, overwrite: bool = False) -> Generator[Path]:
             read-only); the temporary file is removed first.
     """
     check_output(path, overwrite=overwrite)
-    temporary = _sibling(path)
+    if path.is_dir():
+        raise OutputError("a folder has this name", where=str(path), mend=_ANOTHER)
+    temporary = _sibling(path, "partial")
     try:
         yield temporary
         sync_file(temporary)
         temporary.replace(path)
         sync_file(path.absolute().parent)
     except OSError as error:
-        raise _explained(error, path) from error
+        _explain(error, path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -85,14 +92,16 @@ def atomic_file(path: Path, *, overwrite: bool = False) -> Generator[Path]:
 def atomic_folder(path: Path, *, overwrite: bool = False) -> Generator[Path]:
     """Yield a temporary folder beside ``path``; on success it is synced and renamed to ``path``.
 
-    With ``overwrite`` an existing folder is moved aside first and removed last, so that one of
-    the two is on the disk at every moment.
+    With ``overwrite`` an existing folder is moved aside, to a ``.former-*`` sibling, and removed
+    last, so that one of the two is whole on the disk at every moment.
 
     Raises:
         OutputError: as `atomic_file`.
     """
     check_output(path, overwrite=overwrite)
-    temporary, former = _sibling(path), _sibling(path)
+    if path.exists() and not path.is_dir():
+        raise OutputError("a file has this name", where=str(path), mend=_ANOTHER)
+    temporary, former = _sibling(path, "partial"), _sibling(path, "former")
     try:
         temporary.mkdir()
         yield temporary
@@ -104,7 +113,8 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Generator[Path]:
         temporary.rename(path)
         sync_file(path.absolute().parent)
     except OSError as error:
-        raise _explained(error, path) from error
+        _explain(error, path)
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         if path.exists():
@@ -113,21 +123,23 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Generator[Path]:
             former.rename(path)
 
 
-def _sibling(path: Path) -> Path:
-    return path.absolute().with_name(f"{path.name}.partial-{os.urandom(4).hex()}")
+def _sibling(path: Path, kind: str) -> Path:
+    return path.absolute().with_name(f"{path.name}.{kind}-{os.urandom(4).hex()}")
 
 
-def _explained(error: OSError, path: Path) -> OSError:
-    if isinstance(error, OutputError):
-        return error
+def _explain(error: OSError, path: Path) -> None:
+    """Raise an `OutputError` for what the disk is known to refuse."""
     known = {
         errno.ENOSPC: ("the disk is full", "Free some space; nothing was written"),
+        errno.EFBIG: (
+            "the file would be larger than this system allows",
+            "Raise the limit (ulimit -f), or choose another disk; nothing was written",
+        ),
         errno.EDQUOT: ("the disk quota is used up", "Free some space; nothing was written"),
         errno.EACCES: ("the folder cannot be written", "Choose a folder you may write to"),
         errno.EPERM: ("the folder cannot be written", "Choose a folder you may write to"),
         errno.EROFS: ("the file system is read-only", "Choose a folder you may write to"),
     }
-    if error.errno not in known:
-        return error
-    what, mend = known[error.errno]
-    return OutputError(what, where=str(path), mend=mend)
+    if error.errno in known:
+        what, mend = known[error.errno]
+        raise OutputError(what, where=str(path), mend=mend) from error

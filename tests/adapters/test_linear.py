@@ -101,8 +101,10 @@ def test_the_path_gives_the_error_of_every_strength_exactly() -> None:
     x, y = paired(150, 6, 4)
     folds = FoldMoments.of(x, y, 3)
     alphas = np.array([1e-5, 1e-2, 1.0])
-    whole = folds.total
-    errors = path_errors([((whole - f).second(), f.second()) for f in folds.folds], alphas)
+    splits = folds.splits()
+    errors = path_errors(splits, alphas, np.float64)
+    rounded = path_errors(splits, alphas)
+    assert np.abs(rounded - errors).max() < 1e-5 * y.var(axis=0).sum()
     from isthmus.spaces.split import fold_of
 
     assigned = fold_of(np.arange(150), 3)
@@ -112,6 +114,19 @@ def test_the_path_gives_the_error_of_every_strength_exactly() -> None:
             fitted = Ridge(alpha).fit(x[train], y[train])
             direct = ((fitted.transform(x[held]) - y[held]) ** 2).sum(1).mean()
             assert errors[k, i] == pytest.approx(direct, rel=1e-8)
+
+
+def test_cross_validation_in_float32_survives_dead_and_doubled_dimensions() -> None:
+    rng = np.random.default_rng(5)
+    basis = np.linalg.qr(rng.standard_normal((48, 48)))[0]
+    x = (rng.standard_normal((900, 48)) * np.logspace(0, -5, 48)) @ basis
+    x[:, 3], x[:, 7] = x[:, 4], 0.25
+    y = x @ rng.standard_normal((48, 20)) + 0.1 * rng.standard_normal((900, 20))
+    folds = FoldMoments.of(x, y, 5)
+    splits = folds.splits()
+    exact, rounded = path_errors(splits, dtype=np.float64), path_errors(splits)
+    assert np.abs(rounded - exact).max() < 1e-4 * y.var(axis=0).sum()
+    assert rounded.sum(0).argmin() == pytest.approx(exact.sum(0).argmin(), abs=1)
 
 
 def test_the_spectral_exponent_runs_from_ridge_to_a_rotation() -> None:

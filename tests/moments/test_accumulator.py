@@ -157,11 +157,24 @@ def test_large_values_do_not_overflow_float32() -> None:
     np.testing.assert_allclose(m.xx, expected["xx"], rtol=1e-5)
 
 
+def test_what_overflows_float64_is_refused() -> None:
+    x, y = paired(100)
+    with pytest.raises(InputError, match="overflow float64"):
+        Moments.of(x * 1e200, y)
+
+
 def test_keeping_less_gives_the_same_numbers() -> None:
     x, y = paired(100)
     only = Moments.of(x, y, keep={"xy"})
     np.testing.assert_allclose(only.xy, Moments.of(x, y).xy, rtol=1e-12)
-    np.testing.assert_allclose(only.second().x.variance, x.var(0), rtol=1e-10)
+    with pytest.raises(InputError, match="'square'"):
+        _ = only.second().variance_x
+    wider = Moments.of(x, y, keep={"square"})
+    np.testing.assert_allclose(wider.second().x.variance, x.var(0), rtol=1e-10)
+    y[3, 1] = np.inf
+    for keep in ({"xy"}, {"square"}, set[str]()):
+        with pytest.raises(InputError, match="y, row 3"):
+            Moments.of(x, y, keep=keep)
     with pytest.raises(InputError, match="'xx'"):
         _ = only.xx
 

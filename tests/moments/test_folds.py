@@ -42,6 +42,19 @@ def test_order_and_batches_do_not_matter(data: Any, rng: np.random.Generator) ->
         np.testing.assert_allclose(a.xx, b.xx, atol=1e-10)
 
 
+def test_splits_are_the_moments_of_the_rows_in_and_out_of_each_fold(data: Any) -> None:
+    ids, x, y = data
+    x = x + 30
+    assigned = fold_of(ids, 3)
+    for k, (train, held) in enumerate(FoldMoments.of(x, y, 3, ids=ids).splits()):
+        for found, rows in ((train, assigned != k), (held, assigned == k)):
+            expected = Moments.of(x[rows], y[rows]).second()
+            for name in ("mean_x", "mean_y", "variance_x", "variance_y", "xx", "xy", "yy"):
+                np.testing.assert_allclose(
+                    getattr(found, name), getattr(expected, name), atol=1e-10, err_msg=name
+                )
+
+
 def test_machines_accumulate_apart_and_merge(data: Any, tmp_path: Any) -> None:
     ids, x, y = data
     for name, rows in (("a", slice(0, 200)), ("b", slice(200, 500))):

@@ -18,8 +18,12 @@ from isthmus.numeric import Array, to_numpy
 __all__ = ["Estimator", "LinearAdapter", "check_rows"]
 
 
-def check_rows(estimator: object, x: Any, *, width: int | None = None) -> NDArray[Any]:
-    """Two-dimensional float32 or float64 rows, finite, of the width seen in ``fit``.
+def check_rows(
+    estimator: object, x: Any, *, width: int | None = None, finite: bool = True
+) -> NDArray[Any]:
+    """Two-dimensional float32 or float64 rows of the width seen in ``fit``.
+
+    ``finite`` also looks for NaN and infinity; where moments are taken next, they will.
 
     Raises:
         InputError: otherwise, in the words scikit-learn users search for.
@@ -46,7 +50,7 @@ def check_rows(estimator: object, x: Any, *, width: int | None = None) -> NDArra
             rows = rows.astype(np.float32 if half else np.float64)
         except ValueError as error:
             raise InputError(f"the rows are not numbers: {error}") from error
-    if not np.isfinite(rows.sum(dtype=np.float64)) and not np.isfinite(rows).all():
+    if finite and not np.isfinite(rows.sum(dtype=np.float64)) and not np.isfinite(rows).all():
         row = int(np.argmin(np.isfinite(rows).all(axis=1)))
         raise InputError(f"row {row} contains NaN or infinity")
     if width is not None and rows.shape[1] != width:
@@ -138,14 +142,17 @@ class LinearAdapter(Estimator, ABC):
         Raises:
             InputError: for rows that do not pair, are empty or not finite.
         """
-        rows = check_rows(self, X)
+        rows = check_rows(self, X, finite=False)
         if y is None:
             raise InputError("requires y to be passed, but the target y is None")
         target = to_numpy(y) if hasattr(y, "ndim") else np.asarray(y)
-        target = check_rows(self, target[:, None] if target.ndim == 1 else target)
+        target = check_rows(self, target[:, None] if target.ndim == 1 else target, finite=False)
         if len(rows) != len(target):
             raise InputError(f"X has {len(rows)} rows and y {len(target)}; they must pair")
-        return self.fit_moments(Moments.of(rows, target, keep=self.needs))
+        return self.fit_moments(Moments.of(rows, target, keep=self._needed()))
+
+    def _needed(self) -> frozenset[str]:
+        return self.needs
 
     def fit_moments(self, moments: Moments | SecondMoments) -> Self:
         """Fit from accumulated moments, at a cost that does not depend on the number of rows."""

@@ -265,8 +265,11 @@ def _one_vector(
 
     def mapped(x: NDArray[Any]) -> NDArray[Any] | None:
         extended = empty(width, single)
+        square = x.dot(x)
+        if not square < infinity:
+            return None
         extended[:dx] = x
-        extended[dx] = sqrt(x.dot(x)) if unit_in else 1.0
+        extended[dx] = sqrt(square) if unit_in else 1.0
         if threads() == 1:
             y = extended.dot(weights)
         else:

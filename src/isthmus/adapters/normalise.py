@@ -55,8 +55,8 @@ class Normaliser(Estimator, ABC):
 
     def fit(self, X: Array, y: Any = None) -> Self:
         """Fit on rows ``(n, d)``; ``y`` is ignored."""
-        rows = check_rows(self, X)
-        keep = {"xx"} if self.needs_covariance else set[str]()
+        rows = check_rows(self, X, finite=False)
+        keep = {"square", "xx"} if self.needs_covariance else {"square"}
         empty = np.zeros((len(rows), 0), dtype=rows.dtype)
         self.fit_side(Moments.of(rows, empty, keep=keep).second().x)
         self.n_features_in_ = rows.shape[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from isthmus.adapters.base import LinearAdapter
 from isthmus.moments import SecondMoments
@@ -34,11 +35,16 @@ class Procrustes(LinearAdapter):
     """
 
     name = "procrustes"
-    needs = frozenset({"xy"})
+    needs = frozenset({"square", "xy"})
 
     def __init__(self, scale: bool = False) -> None:
         self.scale = scale
 
+    @override
+    def _needed(self) -> frozenset[str]:
+        return self.needs if self.scale else frozenset({"xy"})
+
+    @override
     def _solve(self, moments: SecondMoments) -> NDArray[np.float64]:
         rotation, alignment = nearest_orthogonal(moments.require("xy"))
         self.scale_ = 1.0

@@ -5,7 +5,7 @@ Squared error alone never decides: it falls steadily while retrieval peaks and f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -98,11 +98,13 @@ def select(
         cosine: whether the target's metric ignores length.
         progress: told after every candidate.
     """
-    candidates: list[Candidate] = []
+    found: list[tuple[int, Candidate]] = []
     for front_steps, group in _by_front(recipes):
         front = fit_front(front_steps, source.means, cosine=cosine)
-        folds = source.folds(front.x, front.y, frozenset().union(*map(_needs, group)))
-        candidates += _fit_group(group, front, folds, judge, progress, len(candidates))
+        folds = source.folds(front.x, front.y, frozenset().union(*map(_needs, group.values())))
+        found += _fit_group(group, front, folds, judge, progress, len(found))
+    # grouped by their passes; now again in the order given
+    candidates = [candidate for _, candidate in sorted(found, key=lambda f: f[0])]
     best = max(candidates, key=lambda c: c.score)
     chosen = next(c for c in candidates if _within_one_error(c, best))
     ranked = sorted(candidates, key=lambda c: -c.score)
@@ -115,16 +117,16 @@ def _within_one_error(candidate: Candidate, best: Candidate) -> bool:
     return float(gap.mean()) <= error
 
 
-def _by_front(recipes: Sequence[Recipe]) -> Iterable[tuple[tuple[Step, ...], list[Recipe]]]:
-    groups: dict[str, tuple[tuple[Step, ...], list[Recipe]]] = {}
-    for recipe in recipes:
+def _by_front(recipes: Sequence[Recipe]) -> Iterable[tuple[tuple[Step, ...], dict[int, Recipe]]]:
+    groups: dict[str, tuple[tuple[Step, ...], dict[int, Recipe]]] = {}
+    for i, recipe in enumerate(recipes):
         key = " | ".join(map(str, recipe.front))
-        groups.setdefault(key, (recipe.front, []))[1].append(recipe)
+        groups.setdefault(key, (recipe.front, {}))[1][i] = recipe
     return groups.values()
 
 
 def _needs(recipe: Recipe) -> frozenset[str]:
-    needs: set[str] = {"xy"}
+    needs: set[str] = {"square", "xy"}
     for step in recipe.steps:
         kind = STEPS[step.name]
         needs |= getattr(kind, "needs", frozenset())
@@ -134,13 +136,13 @@ def _needs(recipe: Recipe) -> frozenset[str]:
 
 
 def _fit_group(
-    group: Sequence[Recipe],
+    group: Mapping[int, Recipe],
     front: Front,
     folds: FoldMoments,
     judge: Judge,
     progress: Progress,
     done: int,
-) -> list[Candidate]:
+) -> list[tuple[int, Candidate]]:
     accumulated = folds.total
     if accumulated.rows < 2:
         raise InputError(
@@ -148,24 +150,24 @@ def _fit_group(
             mend="Give more pairs: a few hundred at the least, 4,000 for a good map",
         )
     total = accumulated.second()
-    candidates: list[Candidate] = []
-    for recipe in group:
+    found: list[tuple[int, Candidate]] = []
+    for i, recipe in group.items():
         for concrete, error in _expanded(recipe, folds):
             chain = fit_chain(concrete, front, total)
-            candidates.append(Candidate(concrete, chain, error, judge(chain)))
-            progress("choose the map", done + len(candidates), None)
-    return candidates
+            found.append((i, Candidate(concrete, chain, error, judge(chain))))
+            progress("choose the map", done + len(found), None)
+    return found
 
 
 def _expanded(recipe: Recipe, folds: FoldMoments) -> Iterable[tuple[Recipe, float | None]]:
     """The recipe with every ``auto`` replaced, stronger regularisation first, and its error."""
     if recipe.adapter.name != "ridge":
         return [(recipe, None)]
-    errors = _relative_errors(recipe, folds)
-    best = int(np.argmin(errors))
     asked = recipe.adapter.parameters
     automatic = recipe.adapter.automatic
     if "alpha" in automatic:
+        errors = _relative_errors(recipe, folds)
+        best = int(np.argmin(errors))
         grid = sorted({min(max(best + s, 0), len(errors) - 1) for s in _GRID_STEPS}, reverse=True)
         alphas = [(float(f"{DEFAULT_ALPHAS[i]:.3g}"), float(errors[i])) for i in grid]
     else:
@@ -180,17 +182,13 @@ def _expanded(recipe: Recipe, folds: FoldMoments) -> Iterable[tuple[Recipe, floa
 
 def _relative_errors(recipe: Recipe, folds: FoldMoments) -> NDArray[np.float64]:
     """Cross-validated error of every strength over the target's variance, ``(25,)``."""
-    whole = folds.total
     splits: list[tuple[SecondMoments, SecondMoments]] = []
-    weights: list[float] = []
-    for fold in folds.folds:
-        if fold.rows == 0 or fold.rows == whole.rows:
-            continue
-        train, on_x, on_y, _ = fit_affine(recipe.affine, (whole - fold).second())
-        splits.append((train, fold.second().mapped(on_x, on_y)))
-        weights.append(fold.n)
+    for everything_else, fold in folds.splits():
+        train, on_x, on_y, _ = fit_affine(recipe.affine, everything_else)
+        splits.append((train, fold.mapped(on_x, on_y)))
     if not splits:
         return np.zeros(len(DEFAULT_ALPHAS))
-    spread = sum(w * s[1].variance_y.sum() for w, s in zip(weights, splits, strict=True))
-    errors = np.asarray(weights) @ path_errors(splits)
+    weights = np.array([fold.n for _, fold in splits])
+    spread = float(weights @ [fold.variance_y.sum() for _, fold in splits])
+    errors = weights @ path_errors(splits)
     return errors / spread if spread > 0 else errors

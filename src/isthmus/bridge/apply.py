@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isthmus.bridge.bridge import Bridge
 from isthmus.progress import Progress, silent
@@ -55,9 +56,9 @@ def apply(
         bridge.require_source(vectors.rows(0, 1), where=where)
         # the whole of the file is looked at, not its beginning, which may be of one kind
         spread = np.unique(np.linspace(0, vectors.n - 1, 256).astype(np.int64))
-        looked_at = vectors.take(spread)
-        # rows that cannot be used are named below, in the order of the file
-        bridge.recognise(looked_at[np.isfinite(row_norms(looked_at))], where=where)
+        _, looked_at = _usable(vectors, spread)
+        if len(looked_at):
+            bridge.recognise(looked_at, where=where)
         _check_canary(bridge, vectors)
     width = bridge.target.dim
     with open_writer(output, width, n=vectors.n, overwrite=overwrite) as writer:
@@ -80,5 +81,12 @@ def _check_canary(bridge: Bridge, vectors: Vectors) -> None:
     if (names.dtype.kind == "U") != (ids.dtype.kind == "U"):
         return
     rows = [part.start + np.flatnonzero(np.isin(ids[part], names)) for part in blocks(len(ids))]
-    known = np.concatenate(rows)
-    canary.check(dict(zip(ids[known].tolist(), vectors.take(known), strict=True)))
+    known, found = _usable(vectors, np.concatenate(rows))
+    canary.check(dict(zip(ids[known].tolist(), found, strict=True)))
+
+
+def _usable(vectors: Vectors, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Those of ``rows`` that are finite, with their vectors; the others are named later."""
+    found = vectors.take(rows)
+    finite = np.isfinite(row_norms(found))
+    return rows[finite], found[finite]

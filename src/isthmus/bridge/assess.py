@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
 from isthmus.bridge.bridge import Bridge
 from isthmus.bridge.evidence import Qrels
-from isthmus.bridge.stream import TEST, PairStream, Queries, SampleSizes
+from isthmus.bridge.stream import PARTS, PairStream, Queries, SampleSizes, has_ids
 from isthmus.errors import InputError
 from isthmus.evaluate import Evaluation, evaluate_upgrade
 from isthmus.evaluate.verdict import VerdictRule
 from isthmus.progress import Progress, silent
-from isthmus.spaces.pairs import Pairs
+from isthmus.spaces.pairs import Pairs, Split
 
 __all__ = ["assess"]
 
@@ -33,8 +39,9 @@ def assess(
         bridge: to judge; vectors of other models than its own are refused.
         pairs: the same items in the source and in the target space.
         queries, qrels, primary, rule: as in `isthmus.fit`.
-        all_rows: use every row as a query (data the bridge has never seen).  None decides: the
-            data of the fit, recognised by their digest, are judged on their test part alone.
+        all_rows: use every row as a query (data the bridge has never seen).  None decides: data
+            that share items with the fit, and data for an inverted or composed bridge, which
+            cannot be recognised, are judged on the test part of the fit alone.
         sizes: how many rows are held.
         seed: None takes that of the fit.
         progress: told about rows.
@@ -43,8 +50,9 @@ def assess(
         InputError: for data that cannot be used, or that no query can be drawn from.
         WrongSpaceError: if they come from other models.
     """
-    provenance = bridge.provenance
-    seed = int(provenance.get("seed", 0)) if seed is None else seed
+    fits = _fits(bridge.provenance)
+    if seed is None:
+        seed = int(fits[0]["seed"]) if fits else 0
     sizes = sizes or SampleSizes()
     first = pairs.head(256)
     bridge.require_source(first.x, where=pairs.source.name)
@@ -55,14 +63,11 @@ def assess(
             where=pairs.target.name,
         )
     if all_rows is None:
-        fitted_on = SampleSizes(**provenance["sizes"]) if "sizes" in provenance else sizes
-        sample = pairs.sample(fitted_on.gallery, seed=int(provenance.get("seed", 0)) + 1)
-        all_rows = pairs.digest(sample) != provenance.get("data_sha256")
-    shares = {"fit": 0.0, "validation": 0.0, "test": 1.0}
-    if not all_rows:
-        shares = dict(provenance["shares"])
+        all_rows = not _may_share_items(bridge, fits, pairs)
+    everything = dict(zip(PARTS, (0.0, 0.0, 1.0), strict=True))
+    split = pairs.split(everything, seed=seed) if all_rows else _split_of(fits, pairs)
     stream = PairStream(
-        pairs.split(shares, seed=seed),
+        split,
         None if queries is None else Queries(queries, qrels),
         folds=2,
         seed=seed,
@@ -74,11 +79,9 @@ def assess(
     sample = stream.sample
     bridge.recognise(sample.x, where=pairs.source.name)
     bridge.recognise_target(sample.y, where=pairs.target.name)
-    if bridge.canary is not None:
+    if bridge.canary is not None and bridge.canary.named and has_ids(pairs):
         bridge.canary.check(dict(zip(sample.ids.tolist(), sample.x, strict=True)))
-    held_out = stream.held_out(TEST)
-    if held_out is None:
-        raise InputError("no pair fell into the test part", mend="Give more pairs")
+    held_out = stream.test_part()
     return evaluate_upgrade(
         held_out.trial(bridge.chain, bridge.kind, bridge.source.metric, bridge.target.metric),
         primary=primary,
@@ -86,3 +89,50 @@ def assess(
         seed=seed,
         progress=progress,
     )
+
+
+def _fits(provenance: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What is known of every fit behind a bridge: one, unless it was composed."""
+    if "inverse_of" in provenance:
+        return _fits(provenance["inverse_of"])
+    if "composed_of" in provenance:
+        return [fit for part in provenance["composed_of"] for fit in _fits(part)]
+    return [provenance] if "shares" in provenance else []
+
+
+def _may_share_items(bridge: Bridge, fits: Sequence[Mapping[str, Any]], pairs: Pairs) -> bool:
+    """Whether a row of the fit may be among the pairs."""
+    if bridge.canary is None or "data_sha256" not in bridge.provenance:
+        return bool(fits)
+    (fit,) = fits
+    sample = pairs.sample(SampleSizes(**fit["sizes"]).gallery, seed=int(fit["seed"]) + 1)
+    if pairs.digest(replace(sample, labels=None)) == fit["data_sha256"]:
+        return True
+    row = {name: i for i, name in enumerate(sample.ids.tolist())}
+    return any(
+        name in row
+        and (
+            (bridge.canary.named and has_ids(pairs))
+            or np.array_equal(sample.x[row[name]].astype(np.float32), expected)
+        )
+        for name, expected in zip(bridge.canary.ids, bridge.canary.source, strict=True)
+    )
+
+
+def _split_of(fits: Sequence[Mapping[str, Any]], pairs: Pairs) -> Split:
+    """The pairs as the fits split theirs.
+
+    Raises:
+        InputError: if there is no fit, or two of a composed bridge were split differently.
+    """
+    asked = [(fit["shares"], int(fit["seed"])) for fit in fits]
+    if not asked or any(other != asked[0] for other in asked):
+        raise InputError(
+            "it cannot be told which of these pairs no fit has seen: "
+            + (
+                "the fits behind this bridge were split differently" if asked else "no fit is known"
+            ),
+            mend="Judge it on pairs that no fit has seen, with all_rows=True (--all)",
+        )
+    shares, seed = asked[0]
+    return pairs.split({name: shares[name] for name in PARTS}, seed=seed)

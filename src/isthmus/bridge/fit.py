@@ -16,7 +16,7 @@ from isthmus.adapters.select import Selection, default_recipes, select
 from isthmus.bridge.bridge import Bridge, Kind, Tried
 from isthmus.bridge.evidence import Qrels
 from isthmus.bridge.identity import Canary, Fingerprint
-from isthmus.bridge.stream import TEST, VALIDATION, PairStream, Queries, SampleSizes
+from isthmus.bridge.stream import PARTS, VALIDATION, PairStream, Queries, SampleSizes, has_ids
 from isthmus.errors import InputError
 from isthmus.evaluate import evaluate_upgrade
 from isthmus.evaluate.verdict import VerdictRule
@@ -27,7 +27,7 @@ from isthmus.spaces.sample import Batch
 
 __all__ = ["fit"]
 
-_SHARES = {"fit": 0.8, "validation": 0.1, "test": 0.1}
+_SHARES = dict(zip(PARTS, (0.8, 0.1, 0.1), strict=True))
 _CANARIES = 8
 
 
@@ -92,8 +92,8 @@ def fit(
         )
     _check_queries(pairs, queries)
     split = pairs.split(shares or _SHARES, seed=seed)
-    if list(split.fractions) != list(_SHARES):
-        raise InputError(f"shares are of {list(_SHARES)}, in this order, got {list(shares or {})}")
+    if tuple(split.fractions) != PARTS:
+        raise InputError(f"shares are of {list(PARTS)}, in this order, got {list(shares or {})}")
     stream = PairStream(
         split,
         None if queries is None else Queries(queries, qrels),
@@ -106,12 +106,7 @@ def fit(
     metric = pairs.metric
     recipes = default_recipes(metric) if recipe == "auto" else _recipes(recipe)
     selection = _choose(recipes, stream, kind, metric, primary, progress)
-    held_out = stream.held_out(TEST)
-    if held_out is None:
-        raise InputError(
-            f"of {len(pairs)} pairs none fell into the test part, so nothing can be said",
-            mend="Give more pairs: a few hundred at the least, 4,000 for a good map",
-        )
+    held_out = stream.test_part()
     chain = selection.chosen.chain
     evidence = evaluate_upgrade(
         held_out.trial(chain, kind, metric, metric),
@@ -150,7 +145,7 @@ def fit(
         },
         source_fingerprint=Fingerprint.of(sample.x, unit=unit),
         target_fingerprint=Fingerprint.of(sample.y, unit=unit),
-        canary=_canary(sample, canary_items, named=_named(pairs)),
+        canary=_canary(sample, canary_items, named=has_ids(pairs)),
     )
 
 
@@ -206,11 +201,6 @@ def _space(given: Space | str | None, rows: NDArray[Any], name: str, metric: Any
             )
         return given
     return Space.describe(rows, given or name, metric)
-
-
-def _named(pairs: Pairs) -> bool:
-    """Whether the pairs have ids, and not row numbers alone."""
-    return pairs.source.ids is not None or pairs.target.ids is not None
 
 
 def _canary(sample: Batch, items: Mapping[Any, str] | None, *, named: bool) -> Canary:

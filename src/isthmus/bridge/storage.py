@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
@@ -17,14 +18,14 @@ from safetensors.numpy import save_file
 
 from isthmus.adapters.chain import Affine, Chain, OnSphere, RowNorm, Stage
 from isthmus.adapters.recipe import Recipe
-from isthmus.bridge.bridge import Bridge, Tried
+from isthmus.bridge.bridge import Bridge, Kind, Tried
 from isthmus.bridge.identity import Canary, Fingerprint
-from isthmus.errors import InputError, IsthmusError
+from isthmus.errors import InputError, IsthmusError, OutputError, RecipeError
 from isthmus.evaluate.evaluation import Evaluation
-from isthmus.files import atomic_folder, canonical_json
+from isthmus.files import atomic_folder, canonical_json, check_output
 from isthmus.spaces.contract import Space
 
-__all__ = ["card", "load", "save"]
+__all__ = ["card", "check_place", "load", "save"]
 
 _FORMAT = 1
 _MANIFEST, _WEIGHTS, _CARD = "bridge.json", "weights.safetensors", "CARD.md"
@@ -33,8 +34,28 @@ _LARGEST_MANIFEST = 64 * 2**20
 Tensors = dict[str, NDArray[np.float32]]
 
 
+def check_place(path: Path, *, overwrite: bool) -> None:
+    """Refuse, before any work is spent, a place that a bridge cannot be written to.
+
+    Raises:
+        OutputError: as `check_output`, or if overwriting would delete what is no bridge.
+    """
+    check_output(path, overwrite=overwrite)
+    if path.exists() and not (path / _MANIFEST).is_file() and not _is_empty(path):
+        raise OutputError(
+            "only a bridge is overwritten by a bridge, and this is none",
+            where=str(path),
+            mend="Choose another name, or remove it yourself",
+        )
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
+
+
 def save(bridge: Bridge, path: Path, *, overwrite: bool) -> None:
     """Write the folder, whole or not at all."""
+    check_place(path, overwrite=overwrite)
     tensors: Tensors = {}
     stages = [
         _stage_out(stage, f"stages/{i}", tensors) for i, stage in enumerate(bridge.chain.stages)
@@ -70,7 +91,11 @@ def card(bridge: Bridge) -> str:
 
 
 def load(path: Path) -> Bridge:
-    """Read a folder that `save` wrote, every size checked before anything is allocated."""
+    """Read a folder that `save` wrote, every size checked before anything is allocated.
+
+    Raises:
+        InputError: if something is missing, damaged, superfluous, or of an unknown format.
+    """
     if not path.is_dir():
         found = "a file" if path.exists() else "nothing"
         raise InputError(
@@ -84,28 +109,42 @@ def load(path: Path) -> Bridge:
         target = Space.from_json(json.dumps(manifest["target"]), where=f"{path}: target")
         tensors = _tensors(path, manifest)
         stages = [_stage_in(s, f"stages/{i}", tensors) for i, s in enumerate(manifest["stages"])]
+        _check_stages(stages, source.dim, target.dim)
         evidence = manifest["evidence"]
         bridge = Bridge(
-            kind=manifest["kind"],
+            kind=_kind(manifest["kind"]),
             source=source,
             target=target,
             chain=Chain(stages),
             recipe=None if manifest["recipe"] is None else Recipe.from_json(manifest["recipe"]),
             evidence=None if evidence is None else Evaluation.from_json(json.dumps(evidence)),
             tried=tuple(Tried(*t) for t in manifest["tried"]),
-            provenance=manifest["provenance"],
-            source_fingerprint=_fingerprint_in(manifest["source_fingerprint"], "source", tensors),
-            target_fingerprint=_fingerprint_in(manifest["target_fingerprint"], "target", tensors),
-            canary=_canary_in(manifest["canary"], tensors),
+            provenance=dict(manifest["provenance"]),
+            source_fingerprint=_fingerprint_in(
+                manifest["source_fingerprint"], "source", source.dim, tensors
+            ),
+            target_fingerprint=_fingerprint_in(
+                manifest["target_fingerprint"], "target", target.dim, tensors
+            ),
+            canary=_canary_in(manifest["canary"], (source.dim, target.dim), tensors),
         )
+        if tensors:
+            raise ValueError(f"nothing uses the tensors {sorted(tensors)[:3]}")
+    except RecipeError as error:
+        raise _damaged(path, error) from error
     except IsthmusError:
         raise
-    except (KeyError, TypeError, ValueError, IndexError, ValidationError) as error:
-        raise InputError(
-            f"the bridge is damaged ({type(error).__name__}: {error})", where=str(path / _MANIFEST)
-        ) from error
-    _check_widths(bridge, path)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, ValidationError) as error:
+        raise _damaged(path, error) from error
     return bridge
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    return InputError(
+        f"the bridge is damaged ({type(error).__name__}: {error})",
+        where=str(path / _MANIFEST),
+        mend="Copy it again, or fit it again",
+    )
 
 
 def _manifest(path: Path) -> dict[str, Any]:
@@ -119,7 +158,7 @@ def _manifest(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{_MANIFEST} is missing; the folder holds {present}", where=str(path)
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"not a bridge manifest ({error})", where=str(file)) from error
     if not isinstance(manifest, dict):
         raise InputError("not a bridge manifest", where=str(file))
@@ -159,18 +198,31 @@ def _tensors(path: Path, manifest: dict[str, Any]) -> Tensors:
         raise InputError(f"the weights are damaged ({error})", where=str(file)) from error
 
 
-def _check_widths(bridge: Bridge, path: Path) -> None:
-    width = bridge.source.dim
-    for stage in bridge.chain.stages:
-        if isinstance(stage, Affine) and stage.matrix is not None and stage.matrix.ndim == 2:
-            if stage.matrix.shape[0] != width:
-                raise InputError("the stages do not fit together", where=str(path))
-            width = stage.matrix.shape[1]
-    if width != bridge.target.dim:
-        raise InputError(
-            f"the map ends in {width} dimensions, the target has {bridge.target.dim}",
-            where=str(path),
-        )
+def _kind(value: Any) -> Kind:
+    if value not in ("query", "corpus"):
+        raise ValueError(f"unknown kind {value!r}")
+    return value
+
+
+def _check_stages(stages: Sequence[Stage], width: int, target: int) -> None:
+    """Refuse stages that do not carry ``width`` dimensions to ``target``."""
+    for stage in stages:
+        if isinstance(stage, RowNorm):
+            continue
+        if isinstance(stage, Affine) and stage.matrix is not None:
+            after = stage.matrix.shape[-1]
+            diagonal = stage.matrix.ndim == 1
+            _check_shape("a matrix", stage.matrix, (width,) if diagonal else (width, after))
+            width = after
+        if stage.offset is not None:
+            _check_shape("an offset", stage.offset, (width,))
+    if width != target:
+        raise ValueError(f"the map ends in {width} dimensions, the target has {target}")
+
+
+def _check_shape(name: str, tensor: NDArray[Any], expected: tuple[int, ...]) -> None:
+    if tensor.shape != expected:
+        raise ValueError(f"{name} has shape {tensor.shape}, expected {expected}")
 
 
 def _digest(file: Path) -> str:
@@ -192,12 +244,11 @@ def _stage_out(stage: Stage, name: str, tensors: Tensors) -> dict[str, Any]:
 
 def _stage_in(described: dict[str, Any], name: str, tensors: Tensors) -> Stage:
     kind = described["stage"]
-    matrix, offset = tensors.get(f"{name}/matrix"), tensors.get(f"{name}/offset")
-    wide = [None if v is None else v.astype(np.float64) for v in (matrix, offset)]
     if kind == "affine":
-        return Affine(*wide)
+        parts = (tensors.pop(f"{name}/{part}", None) for part in ("matrix", "offset"))
+        return Affine(*(None if part is None else part.astype(np.float64) for part in parts))
     if kind == "on_sphere":
-        return OnSphere(tensors[f"{name}/offset"].astype(np.float64))
+        return OnSphere(tensors.pop(f"{name}/offset").astype(np.float64))
     if kind in ("unit", "layer"):
         return RowNorm(kind)
     raise ValueError(f"unknown stage '{kind}'")
@@ -218,13 +269,18 @@ def _fingerprint_out(
 
 
 def _fingerprint_in(
-    described: dict[str, Any] | None, side: str, tensors: Tensors
+    described: dict[str, Any] | None, side: str, dim: int, tensors: Tensors
 ) -> Fingerprint | None:
     if described is None:
         return None
+    mean, directions = (
+        tensors.pop(f"fingerprint/{side}/{part}") for part in ("mean", "directions")
+    )
+    _check_shape("the mean of a fingerprint", mean, (dim,))
+    _check_shape("a fingerprint", directions, (dim, directions.shape[-1]))
     return Fingerprint(
-        tensors[f"fingerprint/{side}/mean"],
-        tensors[f"fingerprint/{side}/directions"],
+        mean,
+        directions,
         float(described["typical"]),
         float(described["foreign"]),
         bool(described["unit"]),
@@ -240,14 +296,21 @@ def _canary_out(canary: Canary | None, tensors: Tensors) -> dict[str, Any] | Non
     return {"ids": list(canary.ids), "items": items, "named": canary.named}
 
 
-def _canary_in(described: dict[str, Any] | None, tensors: Tensors) -> Canary | None:
+def _canary_in(
+    described: dict[str, Any] | None, dims: tuple[int, int], tensors: Tensors
+) -> Canary | None:
     if described is None:
         return None
     items = described["items"]
+    source, target = (tensors.pop(f"canary/{side}") for side in ("source", "target"))
+    for vectors, dim in zip((source, target), dims, strict=True):
+        _check_shape("the canaries", vectors, (len(described["ids"]), dim))
+    if items is not None and len(items) != len(described["ids"]):
+        raise ValueError(f"there are {len(items)} items for {len(described['ids'])} canaries")
     return Canary(
         tuple(described["ids"]),
-        tensors["canary/source"],
-        tensors["canary/target"],
+        source,
+        target,
         None if items is None else tuple(items),
         bool(described["named"]),
     )

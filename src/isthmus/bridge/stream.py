@@ -18,9 +18,15 @@ from isthmus.progress import Progress, silent
 from isthmus.spaces.pairs import Pairs, Split
 from isthmus.spaces.sample import Batch, Sampler
 
-__all__ = ["PairStream", "Queries", "SampleSizes"]
+__all__ = ["PARTS", "PairStream", "Queries", "SampleSizes", "has_ids"]
 
+PARTS: tuple[str, ...] = ("fit", "validation", "test")
 FIT, VALIDATION, TEST = range(3)
+
+
+def has_ids(pairs: Pairs) -> bool:
+    """Whether items are known by ids, and not by their row numbers alone."""
+    return pairs.source.ids is not None or pairs.target.ids is not None
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,7 @@ class PairStream:
 
     def means(self, x: Chain, y: Chain, /) -> SecondMoments:
         """Means and variances of the fit rows behind two chains."""
-        return self.folds(x, y, frozenset()).total.second()
+        return self.folds(x, y, frozenset({"square"})).total.second()
 
     def folds(self, x: Chain, y: Chain, keep: frozenset[str], /) -> FoldMoments:
         """Fold moments of the fit rows behind two chains."""
@@ -157,8 +163,30 @@ class PairStream:
         """A uniform sample of all pairs."""
         return self._gallery.sample()
 
+    def test_part(self) -> HeldOut:
+        """Queries of the test part with their gallery.
+
+        Raises:
+            InputError: if there is none.
+        """
+        held_out = self.held_out(TEST)
+        if held_out is not None:
+            return held_out
+        pairs = len(self.split.pairs)
+        if self.queries is None:
+            raise InputError(
+                f"of {pairs:,} pairs none fell into the test part, so nothing can be said",
+                mend="Give more pairs: a few hundred at the least, 4,000 for a good map",
+            )
+        raise InputError(
+            f"of {len(self.queries.pairs):,} queries none is answered by an item of the test part",
+            where="queries",
+            mend="Give more queries; check that their ids, and those of their answers, are the "
+            "ones that the relevance judgements and the items have",
+        )
+
     def held_out(self, part: int) -> HeldOut | None:
-        """Queries of a part with their gallery; None if no pair fell into the part."""
+        """Queries of a part with their gallery; None if no query fell into the part."""
         queries = self._sampled(part)
         if queries is None:
             return None

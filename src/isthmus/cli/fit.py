@@ -87,12 +87,12 @@ def fit_command(
         isthmus fit old.parquet:embedding new.parquet:embedding -o my.bridge --labels classes.txt
     """
     from isthmus.bridge import fit
+    from isthmus.bridge.storage import check_place
     from isthmus.evaluate.gates import check_gates, parse_gate
-    from isthmus.files import check_output
 
     for condition in gate or ():
         parse_gate(condition)
-    check_output(output, overwrite=overwrite)
+    check_place(output, overwrite=overwrite)
     progress = ProgressBar()
     inputs = open_inputs(
         old,

@@ -11,8 +11,11 @@ import typer
 from isthmus.errors import InputError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from isthmus.progress import Progress
     from isthmus.spaces.pairs import Pairs
+    from isthmus.spaces.readers import Vectors
 
 __all__ = [
     "Gates",
@@ -82,7 +85,7 @@ Qrels = Annotated[
 Labels = Annotated[
     Path | None,
     typer.Option(
-        help="A label for each item (.npy, or .txt with one a line): items of one label are "
+        help="A label for each row of OLD (.npy, or .txt with one a line): items of one label are "
         "relevant to each other. For data without queries.",
         rich_help_panel=_JUDGING,
     ),
@@ -151,8 +154,11 @@ def open_inputs(
         source, target = (b, a) if kind == "query" else (a, b)
         return Pairs(source, target, metric=metric, progress=progress, **more)  # pyright: ignore[reportArgumentType]
 
-    given = None if labels is None else read_labels(labels)
-    pairs = paired(old, new, ids=ids, labels=given)
+    pairs = paired(old, new, ids=ids)
+    if labels is not None:
+        opened = pairs.target if kind == "query" else pairs.source
+        given = _for_rows(opened, read_labels(labels), labels)
+        pairs = Pairs(pairs.source, pairs.target, metric=pairs.metric, labels=given)
     if queries_old is None or queries_new is None:
         return Inputs(pairs, None, None)
     queries = paired(queries_old, queries_new)
@@ -160,3 +166,16 @@ def open_inputs(
     if qrels is not None:
         found = read_qrels(qrels, query_ids=queries.head(1).ids, item_ids=pairs.head(1).ids)
     return Inputs(pairs, queries, found)
+
+
+def _for_rows(side: Vectors, labels: NDArray[Any], path: Path) -> NDArray[Any] | dict[Any, Any]:
+    """Labels by id where the rows of ``side`` have ids, and otherwise as they are."""
+    if labels.ndim != 1 or len(labels) != side.n:
+        raise InputError(
+            f"the labels have shape {labels.shape}, expected ({side.n},)",
+            where=str(path),
+            mend=f"Give one label for each row of {side.name}",
+        )
+    if side.ids is None:
+        return labels
+    return dict(zip(side.ids.tolist(), labels.tolist(), strict=True))

@@ -30,8 +30,9 @@ from isthmus.numeric import Array, as_floating, like, namespace, to_float64, to_
 
 __all__ = ["EVERYTHING", "Moments"]
 
-EVERYTHING = frozenset({"xx", "xy", "yy", "fourth", "norms"})
-"""What `Moments` can keep: second moments, fourth-order sums (debiased CKA), norm profiles."""
+EVERYTHING = frozenset({"square", "xx", "xy", "yy", "fourth", "norms"})
+"""What `Moments` can keep: sums of squares by dimension, second moments, fourth-order sums (for
+debiased CKA), norm profiles.  Means are always kept."""
 
 _BLOCK_ROWS = 8192
 
@@ -57,8 +58,8 @@ class Moments:
         unknown = self.keep - EVERYTHING
         if unknown:
             raise InputError(f"unknown moments {sorted(unknown)}; choose from {sorted(EVERYTHING)}")
-        if "fourth" in self.keep and not {"xx", "xy", "yy"} <= self.keep:
-            raise InputError("the fourth-order sums need xx, xy and yy")
+        if "fourth" in self.keep and not {"square", "xx", "xy", "yy"} <= self.keep:
+            raise InputError("the fourth-order sums need square, xx, xy and yy")
         self.rows = 0
         """Number of rows seen."""
         self.n = 0.0
@@ -179,16 +180,30 @@ class Moments:
             if name in self.keep:
                 # numpy sees aᵀa of one array and calls syrk: half the work of a general product
                 block._sums[name] = xp.matmul(a.T, b)
+        overflowed = False
         for side, rows, scaled in (("x", x, wx), ("y", y, wy)):
             second = block._sums.get(side + side)
-            square = column_squares(xp, scaled) if second is None else xp.linalg.diagonal(second)
-            if not bool(xp.all(xp.isfinite(square))):
+            if "square" in self.keep:
+                square = (
+                    column_squares(xp, scaled) if second is None else xp.linalg.diagonal(second)
+                )
+                block._sums[f"square_{side}"] = square
+            # a NaN or an infinity in a row reaches every sum that the row has a part in
+            evidence = block._sums.get(f"square_{side}", block._sums.get("xy", scaled))
+            if not bool(xp.all(xp.isfinite(evidence))):
                 explain_non_finite(rows, side, start)
-                return self._block(to_float64(x), to_float64(y), weights, start)
-            block._sums[f"square_{side}"] = square
+                overflowed = True
             profile: NormProfile | None = getattr(block, f"norms_{side}")
-            if profile is not None:
+            if profile is not None and not overflowed:
                 update_profile(xp, profile, rows, weights)
+        if overflowed:
+            if x.dtype == xp.float64 and y.dtype == xp.float64:
+                raise InputError(
+                    "the sums of squares overflow float64",
+                    where=f"rows {start} to {start + block.rows}",
+                    mend="Scale the vectors down",
+                )
+            return self._block(to_float64(x), to_float64(y), weights, start)
         if "fourth" in self.keep:
             block._sums |= fourth_order(xp, cx, cy, weights)
         return block

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from isthmus.errors import InputError
 from isthmus.moments import storage
 from isthmus.moments.accumulator import EVERYTHING, Moments
+from isthmus.moments.second import SecondMoments
 from isthmus.numeric import Array, like, namespace
 from isthmus.spaces.split import fold_of
 
@@ -75,6 +76,16 @@ class FoldMoments:
             total += fold
         return total
 
+    def splits(self) -> list[tuple[SecondMoments, SecondMoments]]:
+        """Of each fold with rows, the second moments of its training rows and of its own rows.
+
+        The training rows are all others: ``C_train = (N C − n_f C_f − (n_f N / n) δδᵀ) / n`` with
+        ``δ`` the fold's mean less the mean of all, and ``n = N − n_f``.
+        """
+        whole = self.total.second()
+        held_out = [fold.second() for fold in self.folds if 0 < fold.n < whole.n]
+        return [(_without(whole, part), part) for part in held_out]
+
     def __iadd__(self, other: Self) -> Self:
         if len(self.folds) != len(other.folds) or self.seed != other.seed:
             raise InputError(
@@ -103,3 +114,36 @@ class FoldMoments:
         new = cls(about["dx"], about["dy"], len(parts), keep=about["keep"], seed=about["seed"])
         new.folds = [Moments.from_tensors(part, about) for part in parts]
         return new
+
+
+def _without(whole: SecondMoments, part: SecondMoments) -> SecondMoments:
+    """The moments of the rows of ``whole`` that are not in ``part``."""
+    n = whole.n - part.n
+    grown, taken, between = whole.n / n, part.n / n, part.n * whole.n / n**2
+    apart = {"x": part.mean_x - whole.mean_x, "y": part.mean_y - whole.mean_y}
+
+    def covariance(a: str, b: str) -> NDArray[np.float64] | None:
+        mine: NDArray[np.float64] | None = getattr(whole, a + b)
+        theirs: NDArray[np.float64] | None = getattr(part, a + b)
+        if mine is None or theirs is None:
+            return None
+        left = theirs * -taken
+        left += mine * grown
+        left -= np.multiply.outer(apart[a] * between, apart[b])
+        return left
+
+    def variance(index: int, side: str) -> NDArray[np.float64] | None:
+        mine, theirs = whole.variances[index], part.variances[index]
+        if mine is None or theirs is None:
+            return None
+        return mine * grown - theirs * taken - between * apart[side] ** 2
+
+    return SecondMoments(
+        n=n,
+        mean_x=whole.mean_x - taken * apart["x"],
+        mean_y=whole.mean_y - taken * apart["y"],
+        variances=(variance(0, "x"), variance(1, "y")),
+        xx=covariance("x", "x"),
+        xy=covariance("x", "y"),
+        yy=covariance("y", "y"),
+    )

@@ -54,8 +54,8 @@ class SecondMoments:
     n: float
     mean_x: Matrix
     mean_y: Matrix
-    variance_x: Matrix
-    variance_y: Matrix
+    variances: tuple[Matrix | None, Matrix | None]
+    """Of each dimension of x and of y."""
     xx: Matrix | None
     xy: Matrix | None
     yy: Matrix | None
@@ -73,8 +73,9 @@ class SecondMoments:
             n=n,
             mean_x=moments.mean_x,
             mean_y=moments.mean_y,
-            variance_x=moments.sum_of("square_x") / n,
-            variance_y=moments.sum_of("square_y") / n,
+            variances=(moments.sum_of("square_x") / n, moments.sum_of("square_y") / n)
+            if "square" in moments.keep
+            else (None, None),
             **kept,
         )
 
@@ -88,6 +89,22 @@ class SecondMoments:
         if value is None:
             raise InputError(f"the moments hold no '{name}': it was not asked for in keep=")
         return value
+
+    @property
+    def variance_x(self) -> Matrix:
+        """Variance of each x dimension ``(dx,)``."""
+        return self._variance(0)
+
+    @property
+    def variance_y(self) -> Matrix:
+        """Variance of each y dimension ``(dy,)``."""
+        return self._variance(1)
+
+    def _variance(self, side: int) -> Matrix:
+        found = self.variances[side]
+        if found is None:
+            raise InputError("the moments hold no 'square': it was not asked for in keep=")
+        return found
 
     @property
     def x(self) -> Side:
@@ -116,16 +133,20 @@ class SecondMoments:
             n=self.n,
             mean_x=self.mean_x if on_x is None else on_x.apply_to_mean(self.mean_x),
             mean_y=self.mean_y if on_y is None else on_y.apply_to_mean(self.mean_y),
-            variance_x=_variance(self.variance_x, xx, on_x),
-            variance_y=_variance(self.variance_y, yy, on_y),
+            variances=(
+                _variance(self.variances[0], xx, on_x),
+                _variance(self.variances[1], yy, on_y),
+            ),
             xx=xx,
             xy=right(left(self.xy, on_x), on_y),
             yy=yy,
         )
 
 
-def _variance(variance: Matrix, covariance: Matrix | None, map_: AffineLike | None) -> Matrix:
-    if map_ is None:
+def _variance(
+    variance: Matrix | None, covariance: Matrix | None, map_: AffineLike | None
+) -> Matrix | None:
+    if map_ is None or variance is None:
         return variance
     if covariance is not None:
         return np.diagonal(covariance).copy()

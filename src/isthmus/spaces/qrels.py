@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
+from isthmus.spaces.array_files import read_npy
 
 __all__ = ["read_labels", "read_qrels"]
 
@@ -28,8 +30,8 @@ def read_qrels(
     """
     judged: dict[Any, list[Any]] = {}
     for number, line in enumerate(_lines(path), start=1):
-        fields = line.split("\t") if "\t" in line else line.split()
-        if not fields:
+        fields = [f.strip() for f in (line.split("\t") if "\t" in line else line.split())]
+        if not any(fields):
             continue
         where = f"{path}, line {number}"
         if len(fields) not in (2, 3, 4):
@@ -39,12 +41,10 @@ def read_qrels(
                 mend="Write two ids a line, or TREC qrels",
             )
         query, item = fields[0], fields[2] if len(fields) == 4 else fields[1]
-        if len(fields) > 2:
-            try:
-                if float(fields[-1]) <= 0:
-                    continue
-            except ValueError as error:
-                raise InputError(f"'{fields[-1]}' is not a relevance", where=where) from error
+        if not all(fields):
+            raise InputError("an id is missing", where=where, mend="Remove or complete the line")
+        if len(fields) > 2 and _relevance(fields[-1], where) <= 0:
+            continue
         answers = judged.setdefault(_like(query, query_ids, where), [])
         answers.append(_like(item, item_ids, where))
     if not judged:
@@ -57,20 +57,35 @@ def read_labels(path: Path) -> NDArray[Any]:
     if path.suffix != ".npy":
         return np.array(_lines(path))
     try:
-        return np.load(path, allow_pickle=False)
+        return read_npy(path).load()
     except FileNotFoundError as error:
         raise InputError("there is no such file", where=str(path)) from error
-    except ValueError as error:
-        raise InputError(f"not a readable .npy file ({error})", where=str(path)) from error
 
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise InputError("there is no such file", where=str(path)) from error
     except UnicodeDecodeError as error:
         raise InputError("the file is not UTF-8 text", where=str(path)) from error
+    # not splitlines(), which also cuts at form feeds and other separators inside a line
+    lines = text.split("\n")
+    return lines if lines[-1] else lines[:-1]
+
+
+def _relevance(text: str, where: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if math.isnan(found):
+        raise InputError(
+            f"'{text}' is not a relevance",
+            where=where,
+            mend="Write a number there; remove a line of column names",
+        )
+    return found
 
 
 def _like(text: str, ids: NDArray[Any], where: str) -> Any:

@@ -1,0 +1,416 @@
+"""The folder of a bridge: the same bytes for the same bridge, and nothing damaged is loaded."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from isthmus.bridge import Bridge, fit
+from isthmus.bridge import storage as storage_module
+from isthmus.errors import InputError, OutputError
+from isthmus.spaces.pairs import Pairs
+
+NAMES = {"bridge.json", "weights.safetensors", "CARD.md"}
+
+
+def _bytes(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
+
+
+@pytest.fixture
+def folder(bridge: Bridge, tmp_path: Path) -> Path:
+    bridge.save(tmp_path / "my.bridge")
+    return tmp_path / "my.bridge"
+
+
+# ---- there and back ----------------------------------------------------------------------------
+
+
+RECIPES = [
+    "unit_norm | procrustes | unit_norm",
+    "center | standardise | ridge(alpha=0.01) | unit_norm",
+    "unit_norm | whiten(shrinkage=0.1, power=0.5) | procrustes | unit_norm",
+    "layer_norm | ridge(alpha=0.01, power=0.5) | layer_norm",
+    "center | unit_norm | procrustes | temperature(t=2.0)",
+]
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_loaded_bridge_maps_bit_for_bit_alike(
+    upgrade: tuple[Pairs, Pairs], tmp_path: Path, recipe: str, dtype: str
+) -> None:
+    bridge = fit(upgrade[0], recipe=recipe)
+    bridge.save(tmp_path / "b")
+    loaded = Bridge.load(tmp_path / "b")
+    x = upgrade[1].head(300).x.astype(dtype)
+    np.testing.assert_array_equal(loaded.transform(x), bridge.transform(x))
+    np.testing.assert_array_equal(loaded.transform(x[0]), bridge.transform(x[0]))
+
+
+def test_everything_else_comes_back(bridge: Bridge, folder: Path) -> None:
+    loaded = Bridge.load(folder)
+    for name in ("kind", "source", "target", "recipe", "evidence", "tried"):
+        assert getattr(loaded, name) == getattr(bridge, name), name
+    assert loaded.provenance == json.loads(json.dumps(bridge.provenance))
+    assert (loaded.canary.ids, loaded.canary.named) == (bridge.canary.ids, bridge.canary.named)
+    np.testing.assert_array_equal(loaded.canary.source, bridge.canary.source)
+    np.testing.assert_array_equal(loaded.canary.target, bridge.canary.target)
+    for side in ("source_fingerprint", "target_fingerprint"):
+        mine, other = getattr(bridge, side), getattr(loaded, side)
+        for name in ("typical", "foreign", "unit"):
+            assert getattr(mine, name) == getattr(other, name)
+        np.testing.assert_array_equal(mine.directions, other.directions)
+    loaded.save(folder.with_name("again"))
+    for name in ("bridge.json", "weights.safetensors"):
+        assert (folder.with_name("again") / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_derived_bridges_come_back(make_world: Callable[..., Any], tmp_path: Path) -> None:
+    world = make_world()
+    pairs, _ = world.upgrade(metric="l2")
+    bridge = fit(pairs, recipe="ridge(alpha=0.001)", canary_items={i: f"ü {i}" for i in range(1500)})
+    x, y = pairs.head(64).x, pairs.head(64).y
+    for name, derived, rows in (
+        ("inverse", bridge.inverse(), y),
+        ("composed", bridge.compose(bridge.inverse()), x),
+        ("bare", replace(bridge, source_fingerprint=None, canary=None, evidence=None), x),
+    ):
+        derived.save(tmp_path / name)
+        loaded = Bridge.load(tmp_path / name)
+        np.testing.assert_array_equal(loaded.transform(rows), derived.transform(rows))
+        assert loaded.evidence is None
+        assert loaded.recipe == derived.recipe
+    assert Bridge.load(tmp_path / "inverse").canary.items == bridge.canary.items
+
+
+def test_an_inverse_with_a_lost_length_comes_back(
+    make_world: Callable[..., Any], tmp_path: Path
+) -> None:
+    pairs, _ = make_world().upgrade()
+    unit = [v / np.linalg.norm(v, axis=1, keepdims=True) for v in (pairs.head(1500).x, pairs.head(1500).y)]
+    back = fit(Pairs(*unit), recipe="center | ridge(alpha=0.001) | unit_norm").inverse()
+    back.save(tmp_path / "b")
+    rows = unit[1][:100].astype(np.float32)
+    np.testing.assert_array_equal(Bridge.load(tmp_path / "b").transform(rows), back.transform(rows))
+
+
+PROGRAM = """
+import sys, numpy as np, isthmus
+with np.load(sys.argv[1]) as data:
+    pairs = isthmus.Pairs(data["x"], data["y"])
+    queries = isthmus.Pairs(data["qx"], data["qy"])
+isthmus.fit(pairs, queries=queries, seed=4).save(sys.argv[2])
+"""
+
+
+def test_the_same_inputs_and_seed_give_the_same_bytes(
+    upgrade: tuple[Pairs, Pairs], tmp_path: Path
+) -> None:
+    """In this process, and in two others with other hash seeds."""
+    pairs, queries = upgrade
+    items, asked = pairs.head(1500), queries.head(1500)
+    for name in "ab":
+        fit(pairs, queries=queries, seed=4).save(tmp_path / name)
+    np.savez(tmp_path / "data.npz", x=items.x, y=items.y, qx=asked.x, qy=asked.y)
+    for name, salt in (("c", "1"), ("d", "2")):
+        subprocess.run(
+            [sys.executable, "-c", PROGRAM, str(tmp_path / "data.npz"), str(tmp_path / name)],
+            env={**os.environ, "PYTHONHASHSEED": salt},
+            check=True,
+        )
+    first = _bytes(tmp_path / "a")
+    assert set(first) == NAMES
+    for name in "bcd":
+        assert _bytes(tmp_path / name) == first
+    fit(pairs, queries=queries, seed=5).save(tmp_path / "other")
+    assert _bytes(tmp_path / "other")["weights.safetensors"] != first["weights.safetensors"]
+
+
+def test_the_card_tells_a_reader_what_it_is(bridge: Bridge, folder: Path) -> None:
+    card = (folder / "CARD.md").read_text(encoding="utf-8")
+    assert card == storage_module.card(bridge)
+    for text in ("# new → old", "A query bridge", bridge.evidence.reason, str(bridge.recipe)):
+        assert text in card
+    bare = storage_module.card(replace(bridge, kind="corpus", evidence=None, recipe=None))
+    assert "A corpus bridge" in bare
+    assert "was not evaluated" in bare
+    assert "composed or inverted" in bare
+
+
+# ---- where it may be written -------------------------------------------------------------------
+
+
+def test_an_existing_bridge_is_kept_unless_overwritten(bridge: Bridge, folder: Path) -> None:
+    before = _bytes(folder)
+    with pytest.raises(OutputError, match=r"my\.bridge: the output exists already.*--overwrite"):
+        bridge.save(folder)
+    assert _bytes(folder) == before
+    replace(bridge, evidence=None).save(folder, overwrite=True)
+    assert Bridge.load(folder).evidence is None
+    assert [file.name for file in folder.parent.iterdir()] == ["my.bridge"]
+
+
+def test_what_is_no_bridge_is_never_overwritten(bridge: Bridge, tmp_path: Path) -> None:
+    folder, file, empty = tmp_path / "photos", tmp_path / "file", tmp_path / "empty"
+    folder.mkdir()
+    empty.mkdir()
+    (folder / "holiday.jpg").write_bytes(b"...")
+    file.write_bytes(b"...")
+    for place in (folder, file):
+        with pytest.raises(OutputError, match="only a bridge is overwritten by a bridge"):
+            bridge.save(place, overwrite=True)
+    assert (folder / "holiday.jpg").read_bytes() == file.read_bytes() == b"..."
+    bridge.save(empty, overwrite=True)
+    assert Bridge.load(empty).kind == "query"
+
+
+def test_a_failed_save_leaves_nothing_and_keeps_the_old(
+    bridge: Bridge, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = _bytes(folder)
+
+    def fail(*_: Any) -> str:
+        raise RuntimeError("the card cannot be made")
+
+    monkeypatch.setattr(storage_module, "card", fail)
+    for place, overwrite in ((folder, True), (folder.with_name("new"), False)):
+        with pytest.raises(RuntimeError):
+            bridge.save(place, overwrite=overwrite)
+    assert _bytes(folder) == before
+    assert [file.name for file in folder.parent.iterdir()] == ["my.bridge"]
+
+
+# ---- damage ------------------------------------------------------------------------------------
+
+
+def test_what_is_not_there(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(InputError, match="nowhere: there is nothing here"):
+        Bridge.load(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="there is a file here"):
+        Bridge.load(folder / "bridge.json")
+    (folder / "bridge.json").rename(folder / "brigde.json")
+    with pytest.raises(InputError, match=r"bridge\.json is missing; the folder holds .*brigde"):
+        Bridge.load(folder)
+    (folder / "brigde.json").rename(folder / "bridge.json")
+    (folder / "weights.safetensors").unlink()
+    with pytest.raises(InputError, match=r"weights\.safetensors is missing"):
+        Bridge.load(folder)
+
+
+Change = Callable[[dict[str, Any]], Any]
+
+
+def _set(*path: Any, to: Any) -> Change:
+    def change(manifest: dict[str, Any]) -> None:
+        inner: Any = manifest
+        for key in path[:-1]:
+            inner = inner[key]
+        inner[path[-1]] = to
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "3", "null", '"x"', "not json", "\x00", "[" * 100_000, "9" * 10_000, "{}"],
+    ids=range(11),
+)
+def test_a_manifest_that_is_none(folder: Path, text: str) -> None:
+    (folder / "bridge.json").write_text(text)
+    with pytest.raises(InputError, match=r"bridge\.json: (not a bridge manifest|bridge format None)"):
+        Bridge.load(folder)
+
+
+def test_a_manifest_that_is_not_text(folder: Path) -> None:
+    (folder / "bridge.json").write_bytes(pickle.dumps({"format": 1}))
+    with pytest.raises(InputError, match="not a bridge manifest"):
+        Bridge.load(folder)
+    with (folder / "bridge.json").open("wb") as file:
+        file.truncate(2**40)  # a hole: one terabyte of zeros
+    with pytest.raises(InputError, match="larger than any bridge's"):
+        Bridge.load(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _set("format", to=2),
+        _set("format", to="1"),
+        _set("kind", to="both"),
+        _set("kind", to=None),
+        _set("source", "dim", to=25),
+        _set("target", "dim", to=-1),
+        _set("source", "metric", to="hamming"),
+        _set("source", to="new"),
+        _set("stages", to=[]),
+        _set("stages", to={"stage": "unit"}),
+        _set("stages", to=["unit"]),
+        _set("stages", 0, to={"stage": "python"}),
+        _set("stages", 1, to={"stage": "on_sphere", "kind": 3}),
+        _set("stages", 0, "stage", to=["unit"]),
+        _set("recipe", to="procrustes"),
+        _set("recipe", to=[{"step": "exec", "parameters": {}}]),
+        _set("evidence", to={}),
+        _set("evidence", "verdict", to="use it"),
+        _set("tried", to=[[1]]),
+        _set("tried", to=3),
+        _set("provenance", to=["a"]),
+        _set("provenance", to=None),
+        _set("tensors", to=[]),
+        _set("tensors", to=None),
+        _set("tensors", to={}),
+        _set("tensors", "stages/1/matrix", to=[24, 25]),
+        _set("tensors", "extra", to=[1]),
+        _set("weights_sha256", to="0" * 64),
+        _set("source_fingerprint", to=[]),
+        _set("source_fingerprint", "typical", to="high"),
+        _set("source_fingerprint", to={"typical": 1.0}),
+        _set("canary", "ids", to=["one"]),
+        _set("canary", "ids", to=3),
+        _set("canary", "items", to=["one"]),
+        lambda m: m.pop("canary"),
+        lambda m: m.pop("stages"),
+        lambda m: m.pop("tensors"),
+        lambda m: m.pop("weights_sha256"),
+        lambda m: m.pop("evidence"),
+    ],
+    ids=range(39),
+)
+def test_a_manifest_that_was_changed(folder: Path, change: Change) -> None:
+    manifest = json.loads((folder / "bridge.json").read_text())
+    change(manifest)
+    (folder / "bridge.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match=r"my\.bridge"):
+        Bridge.load(folder)
+
+
+def _rewrite(folder: Path, tensors: dict[str, np.ndarray]) -> None:
+    """Weights and a manifest that agree with each other."""
+    save_file(tensors, folder / "weights.safetensors")
+    manifest = json.loads((folder / "bridge.json").read_text())
+    manifest["tensors"] = {name: list(t.shape) for name, t in tensors.items()}
+    manifest["weights_sha256"] = storage_module._digest(folder / "weights.safetensors")
+    (folder / "bridge.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("stages/1/matrix", (24, 23)),
+        ("stages/1/matrix", (23, 24)),
+        ("stages/1/matrix", (23,)),
+        ("stages/1/matrix", (24, 24, 1)),
+        ("stages/1/matrix", ()),
+        ("stages/1/offset", (23,)),
+        ("stages/1/offset", (1, 24)),
+        ("fingerprint/source/mean", (23,)),
+        ("fingerprint/source/directions", (23, 4)),
+        ("fingerprint/target/directions", (24,)),
+        ("fingerprint/target/directions", ()),
+        ("canary/source", (8, 23)),
+        ("canary/target", (7, 24)),
+        ("canary/target", (8,)),
+    ],
+)
+def test_tensors_that_do_not_fit_the_contracts(
+    folder: Path, name: str, shape: tuple[int, ...]
+) -> None:
+    tensors = load_file(folder / "weights.safetensors")
+    assert name in tensors
+    tensors[name] = np.zeros(shape, np.float32)
+    _rewrite(folder, tensors)
+    with pytest.raises(InputError, match=r"my\.bridge"):
+        Bridge.load(folder)
+
+
+def test_a_tensor_that_is_missing_or_of_another_dtype(folder: Path) -> None:
+    whole = load_file(folder / "weights.safetensors")
+    for change in (
+        {k: v for k, v in whole.items() if k != "canary/source"},
+        {k: v for k, v in whole.items() if k != "fingerprint/source/mean"},
+        {**whole, "stages/1/matrix": whole["stages/1/matrix"].astype(np.float64)},
+    ):
+        _rewrite(folder, change)
+        with pytest.raises(InputError, match="is F64" if len(change) == len(whole) else "damaged"):
+            Bridge.load(folder)
+
+
+def test_changed_weights_are_noticed(folder: Path) -> None:
+    file = folder / "weights.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"weights\.safetensors: the weights were changed"):
+        Bridge.load(folder)
+
+
+def _claims(size: int) -> bytes:
+    header = json.dumps(
+        {"stages/1/matrix": {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]}}
+    ).encode()
+    return struct.pack("<Q", len(header)) + header + bytes(64)
+
+
+class _Harm:
+    """Would write a file if it were unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return (Path.touch, (self.path,))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: b"",
+        lambda whole: whole[:7],
+        lambda whole: whole[:100],
+        lambda whole: whole[:-1],
+        lambda whole: whole + b"\0",
+        lambda whole: struct.pack("<Q", 2**63) + whole[8:],
+        lambda whole: struct.pack("<Q", 10**12) + whole[8:],
+        lambda whole: _claims(10**12),
+        lambda whole: _claims(64),
+        lambda whole: bytes(1000),
+    ],
+    ids=range(10),
+)
+def test_weights_that_are_damaged(folder: Path, damage: Callable[[bytes], bytes]) -> None:
+    import resource
+
+    file = folder / "weights.safetensors"
+    file.write_bytes(damage(file.read_bytes()))
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    # nothing near what such a header claims can be allocated
+    resource.setrlimit(resource.RLIMIT_DATA, (8 << 30, hard))
+    try:
+        with pytest.raises(InputError, match=r"weights\.safetensors: the weights"):
+            Bridge.load(folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def test_a_pickle_is_never_loaded(folder: Path) -> None:
+    trap = folder / "trap"
+    for name in ("weights.safetensors", "bridge.json"):
+        (folder / name).write_bytes(pickle.dumps(_Harm(trap)))
+        with pytest.raises(InputError):
+            Bridge.load(folder)
+    assert not trap.exists()
+    pickle.loads((folder / "bridge.json").read_bytes())
+    assert trap.exists()  # it would have gone off
