@@ -52,7 +52,11 @@ def check_output(path: Path, *, overwrite: bool = False) -> None:
             pass
     except OSError as error:
         _explain(error, path)
-        raise
+        raise OutputError(
+            f"the folder {folder} cannot be written ({error.strerror})",
+            where=str(path),
+            mend="Choose a folder you may write to",
+        ) from error
 
 
 def sync_file(path: Path) -> None:

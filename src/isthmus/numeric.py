@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 
-__all__ = ["Array", "as_floating", "first_bad_row", "namespace", "to_float64", "to_numpy"]
+__all__ = ["Array", "as_floating", "like", "namespace", "to_float64", "to_numpy"]
 
 Array = Any
 """An array of any library that the array API standard describes."""
@@ -71,17 +71,6 @@ def to_float64(x: Array) -> Array:
             mend="With JAX, call jax.config.update('jax_enable_x64', True) first",
         )
     return wide
-
-
-def first_bad_row(x: NDArray[Any]) -> int | None:
-    """Index of the first row of ``x (n, d)`` that holds a NaN or an infinity, or None.
-
-    The common case costs one pass: a float64 sum is finite unless a term is not.
-    """
-    if np.isfinite(x.sum(dtype=np.float64)):
-        return None
-    bad = ~np.isfinite(x).all(axis=1)
-    return int(np.argmax(bad)) if bad.any() else None
 
 
 def like(reference: Array, values: NDArray[Any]) -> Array:

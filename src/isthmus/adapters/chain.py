@@ -6,8 +6,7 @@ is therefore one matrix product at run time.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -17,9 +16,10 @@ import scipy.linalg
 from array_api_compat import is_numpy_array
 from numpy.typing import NDArray
 
+from isthmus.adapters.fused import Fused
 from isthmus.errors import InputError
 from isthmus.numeric import Array, as_floating, like, namespace
-from isthmus.threads import product_threads, single_thread
+from isthmus.threads import single_thread
 
 __all__ = ["Affine", "Chain", "OnSphere", "RowNorm", "Stage"]
 
@@ -190,8 +190,11 @@ class Chain:
     def __call__(self, x: Array) -> Array:
         """Map rows, or one vector."""
         if is_numpy_array(x):
-            if x.dtype not in (np.float32, np.float64):
-                x = as_floating(x, "vectors")
+            x = as_floating(x, "vectors")
+            if x.ndim == 2 and x.dtype == np.float32 and self.fused is not None:
+                mapped = self.fused.rows(x)
+                if mapped is not None:
+                    return mapped
             plan = self._plan(x)
             if x.ndim == 1:
                 with single_thread:
@@ -201,13 +204,8 @@ class Chain:
         return _run_generic(namespace(x), self._plan(x), x)
 
     @cached_property
-    def of_one(self) -> Callable[[NDArray[Any]], NDArray[Any] | None] | None:
-        """The fastest way to map one float32 vector ``(dx,)``, for serving; None if there is none.
-
-        Only for chains of one matrix with optional unit norms around it: there
-        ``(x/‖x‖) W + b`` is ``[x, ‖x‖] [W; b] / ‖x‖``, and the divisor is lost in the last norm.
-        The function returns None where the result is not finite, for the caller to explain.
-        """
+    def fused(self) -> Fused | None:
+        """The fastest form, for chains of one matrix with optional unit norms around it."""
         stages = list(self.stages)
         unit_in = bool(stages) and stages[0] == RowNorm("unit")
         unit_out = len(stages) > 1 and stages[-1] == RowNorm("unit")
@@ -217,7 +215,12 @@ class Chain:
         matrix, offset = middle[0].matrix, middle[0].offset
         if matrix is None or matrix.ndim != 2:
             return None
-        return _one_vector(matrix, offset, unit_in=unit_in, unit_out=unit_out)
+        return Fused(
+            np.ascontiguousarray(matrix, dtype=np.float32),
+            np.zeros(matrix.shape[1], np.float32) if offset is None else offset.astype(np.float32),
+            unit_in,
+            unit_out,
+        )
 
     def _blocks(self, plan: list[tuple[str, Array | None, Array | None]], x: Array) -> Array:
         if len(x) <= _BLOCK_ROWS:
@@ -251,38 +254,6 @@ class Chain:
                 plan.append(("affine", ready(stage.matrix), ready(stage.offset)))
         self._weights[key] = plan
         return plan
-
-
-def _one_vector(
-    matrix: Matrix, offset: Matrix | None, *, unit_in: bool, unit_out: bool
-) -> Callable[[NDArray[Any]], NDArray[Any] | None]:
-    dx, dy = matrix.shape
-    last = np.zeros(dy) if offset is None else offset
-    weights = np.ascontiguousarray(np.vstack([matrix, last[None, :]]), dtype=np.float32)
-    threads, _ = product_threads()
-    empty, sqrt, width, infinity = np.empty, math.sqrt, dx + 1, math.inf
-    single = np.float32
-
-    def mapped(x: NDArray[Any]) -> NDArray[Any] | None:
-        extended = empty(width, single)
-        square = x.dot(x)
-        if not square < infinity:
-            return None
-        extended[:dx] = x
-        extended[dx] = sqrt(square) if unit_in else 1.0
-        if threads() == 1:
-            y = extended.dot(weights)
-        else:
-            with single_thread:
-                y = extended.dot(weights)
-        square = y.dot(y)
-        if not 0.0 < square < infinity:
-            return None
-        if unit_out:
-            y /= single(sqrt(square))
-        return y
-
-    return mapped
 
 
 def _folded(stages: Iterable[Stage]) -> list[Stage]:

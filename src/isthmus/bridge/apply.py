@@ -64,10 +64,9 @@ def apply(
     with open_writer(output, width, n=vectors.n, overwrite=overwrite) as writer:
         for start in range(0, vectors.n, _ROWS):
             stop = min(start + _ROWS, vectors.n)
-            rows: Any = bridge.require_source(
+            mapped = bridge.transform_checked(
                 vectors.rows(start, stop), where=where, first_row=start
             )
-            mapped = bridge.chain(rows)
             writer.write(mapped, None if vectors.ids is None else vectors.ids[start:stop])
             progress("apply", stop, vectors.n)
     return vectors.n

@@ -15,7 +15,7 @@ from isthmus.adapters.recipe import Recipe
 from isthmus.bridge.identity import Canary, Fingerprint
 from isthmus.errors import ContractError, WrongSpaceError
 from isthmus.evaluate.evaluation import Evaluation
-from isthmus.numeric import Array
+from isthmus.numeric import Array, to_numpy
 from isthmus.spaces.contract import Space
 from isthmus.spaces.rows import check_vectors
 
@@ -71,23 +71,37 @@ class Bridge:
             InputError: wrong width or dtype, NaN, infinity, or a zero row in a cosine space.
             WrongSpaceError: if the vectors do not look like the source space.
         """
-        one = self.chain.of_one
-        if (
-            one is not None
-            and type(x) is np.ndarray
-            and x.shape == (self.source.dim,)
-            and x.dtype.char == "f"
-            and (self._recognised or not check)
-        ):
-            found = one(x)
+        if type(x) is np.ndarray and x.dtype.char == "f" and (self._recognised or not check):
+            found = self._transform_fast(x)
             if found is not None:
                 return found
         rows = x[None, ...] if x.ndim == 1 else x
         rows = self.require_source(rows)
-        if check and not self._recognised and isinstance(rows, np.ndarray) and len(rows):
-            self.recognise(rows)
+        if check and not self._recognised and rows.shape[0]:
+            few = rows if isinstance(rows, np.ndarray) else rows[: min(256, rows.shape[0]), ...]
+            self.recognise(to_numpy(few))
         mapped = self.chain(rows)
         return mapped[0, ...] if x.ndim == 1 else mapped
+
+    def transform_checked(self, rows: NDArray[Any], *, where: str, first_row: int) -> NDArray[Any]:
+        """Map rows ``(n, dx)`` of a longer stream, whose model was recognised before.
+
+        Raises:
+            InputError: naming ``where`` and the first offending row, counted from ``first_row``.
+        """
+        found = self._transform_fast(rows) if rows.dtype.char == "f" else None
+        if found is not None:
+            return found
+        return self.chain(self.require_source(rows, where=where, first_row=first_row))
+
+    def _transform_fast(self, x: NDArray[Any]) -> NDArray[Any] | None:
+        """Healthy float32 rows of the right width; None for all others."""
+        fused = self.chain.fused
+        if fused is None or x.shape[-1:] != (self.source.dim,):
+            return None
+        if x.ndim == 1:
+            return fused.one(x)
+        return fused.rows(x) if x.ndim == 2 else None
 
     def recognise(self, rows: NDArray[Any], *, where: str = "vectors to transform") -> None:
         """Compare source rows ``(n, dx)`` with the fingerprint of the source.

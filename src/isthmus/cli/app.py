@@ -15,6 +15,8 @@ from isthmus.errors import IsthmusError
 
 __all__ = ["app", "main"]
 
+_INTERRUPTED = 130
+
 app = typer.Typer(
     name="isthmus",
     no_args_is_help=True,
@@ -48,6 +50,8 @@ def main() -> None:
     except OSError as error:
         sys.stderr.write(f"error: {error.filename or 'the system'}: {error.strerror or error}\n")
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; nothing half-written was left\n")
-        raise SystemExit(130) from None
+    except SystemExit as left:
+        # typer turns Ctrl-C into this code
+        if left.code == _INTERRUPTED:
+            sys.stderr.write("interrupted; nothing half-written was left\n")
+        raise

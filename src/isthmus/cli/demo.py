@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -36,7 +38,9 @@ def demo_command(
         progress.close()
         (say if as_json else show)(text)
 
-    evidence = tell(output, say=line, progress=progress)
+    called = sys.argv[0]
+    on_path = shutil.which("isthmus") == called
+    evidence = tell(output, say=line, command="isthmus" if on_path else called, progress=progress)
     progress.close()
     if as_json:
         show_json(evidence.model_dump(mode="json"))

@@ -75,6 +75,7 @@ def evaluate_command(
         queries_new=queries_new,
         qrels=qrels,
         labels=labels,
+        primary=primary,
         progress=progress,
     )
     say(repr(inputs.pairs))

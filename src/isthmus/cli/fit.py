@@ -104,6 +104,7 @@ def fit_command(
         queries_new=queries_new,
         qrels=qrels,
         labels=labels,
+        primary=primary,
         progress=progress,
     )
     say(repr(inputs.pairs))

@@ -134,12 +134,23 @@ def open_inputs(
     queries_new: str | None,
     qrels: Path | None,
     labels: Path | None,
+    primary: str | None,
     progress: Progress,
 ) -> Inputs:
     """Open both sides in the direction of the bridge, and check what belongs together."""
+    from isthmus.evaluate import parse_metric
     from isthmus.spaces.pairs import Pairs
     from isthmus.spaces.qrels import read_labels, read_qrels
 
+    if kind not in ("query", "corpus"):
+        raise InputError(f"'{kind}' is no kind of bridge", mend="Use --kind query or corpus")
+    if primary is not None:
+        parse_metric(primary)
+        if queries_old is None and labels is None:
+            raise InputError(
+                "--primary says how queries or labels judge, and there are none",
+                mend="Give --queries-old and --queries-new, or --labels",
+            )
     if (queries_old is None) != (queries_new is None):
         raise InputError(
             "queries are needed from both models, and only one was given",

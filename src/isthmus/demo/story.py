@@ -42,12 +42,15 @@ class Encoded:
     queries: Vectors
 
 
-def tell(folder: Path, *, say: Say, progress: Progress = silent) -> Evaluation:
+def tell(
+    folder: Path, *, say: Say, command: str = "isthmus", progress: Progress = silent
+) -> Evaluation:
     """Encode, fail naively, fit, judge, write, load, answer a query.
 
     Args:
         folder: where the vectors and the bridge are written, so that the reader can go on.
         say: prints a line.
+        command: how the reader calls isthmus.
         progress: told about texts and rows.
 
     Returns:
@@ -97,9 +100,9 @@ def tell(folder: Path, *, say: Say, progress: Progress = silent) -> Evaluation:
     say("\n6. A query before and after\n")
     _answer(say, corpus, loaded, old, new)
     say("\nGo on with:\n")
-    say(f"   isthmus inspect {path}")
-    say(f"   isthmus apply {path} {folder / 'queries_new.npy'} mapped_queries.npy")
-    say(f"   isthmus fit {folder / 'documents_old.npy'} {folder / 'documents_new.npy'} \\")
+    say(f"   {command} inspect {path}")
+    say(f"   {command} apply {path} {folder / 'queries_new.npy'} mapped_queries.npy")
+    say(f"   {command} fit {folder / 'documents_old.npy'} {folder / 'documents_new.npy'} \\")
     say(f"     --queries-old {folder / 'queries_old.npy'} \\")
     say(f"     --queries-new {folder / 'queries_new.npy'} -o my.bridge")
     return evidence

@@ -1,0 +1,92 @@
+"""The chain that serving meets every day, with nothing between the product and the memory.
+
+``x ↦ unit(unit(x) W + b)``, either norm optional, in float32 numpy.  Because the divisor ``‖x‖`` is
+lost again in the last norm, ``(x/‖x‖) W + b`` is computed as ``x W + ‖x‖ b``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg.blas import get_blas_funcs
+
+from isthmus.threads import product_threads, single_thread
+
+__all__ = ["Fused"]
+
+_BLOCK_ROWS = 512  # a block of inputs and one of outputs fit the second-level cache together
+
+_rank_one: Any = get_blas_funcs("ger", dtype=np.float32)
+
+Rows = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Fused:
+    """One matrix with optional unit norms around it.
+
+    Both methods return None where a row is zero or a result is not finite: those rare inputs are
+    for the caller to explain, or to map step by step.
+    """
+
+    matrix: Rows
+    """``W (dx, dy)``"""
+    offset: Rows
+    """``b (dy,)``"""
+    unit_in: bool
+    unit_out: bool
+
+    @cached_property
+    def _extended(self) -> Rows:
+        """``[W; b]``: one product for a vector and its bias."""
+        return np.ascontiguousarray(np.vstack([self.matrix, self.offset[None, :]]))
+
+    def one(self, x: Rows) -> Rows | None:
+        """Map one vector ``(dx,)``."""
+        square = float(x.dot(x))
+        if not 0.0 < square < math.inf:
+            return None
+        weights = self._extended
+        width = len(weights)
+        extended = np.empty(width, np.float32)
+        extended[:-1] = x
+        extended[-1] = math.sqrt(square) if self.unit_in else 1.0
+        threads, _ = product_threads()
+        if threads() == 1:
+            y = extended.dot(weights)
+        else:
+            with single_thread:
+                y = extended.dot(weights)
+        square = float(y.dot(y))
+        if not 0.0 < square < math.inf:
+            return None
+        if self.unit_out:
+            y *= np.float32(1.0 / math.sqrt(square))
+        return y
+
+    @np.errstate(over="ignore", invalid="ignore")  # both show in the norms
+    def rows(self, x: NDArray[Any]) -> Rows | None:
+        """Map rows ``(n, dx)``."""
+        out = np.empty((len(x), self.matrix.shape[1]), np.float32)
+        ones = np.ones(_BLOCK_ROWS, np.float32)
+        for start in range(0, len(x), _BLOCK_ROWS):
+            block = x[start : start + _BLOCK_ROWS]
+            y = out[start : start + _BLOCK_ROWS]
+            lengths = np.sqrt(np.einsum("ij,ij->i", block, block))
+            np.matmul(block, self.matrix, out=y)
+            # y += lengths ⊗ b in place; y.T is the column-major array that BLAS takes
+            weight = lengths if self.unit_in else ones[: len(block)]
+            _rank_one(1.0, self.offset, weight, a=y.T, overwrite_a=True)
+            squares = np.einsum("ij,ij->i", y, y)
+            low = min(lengths.min(), squares.min())
+            high = max(lengths.max(), squares.max())
+            if not (low > 0.0 and high < np.inf):
+                return None
+            if self.unit_out:
+                y *= (1.0 / np.sqrt(squares))[:, None]
+        return out

@@ -1,0 +1,194 @@
+"""Choosing between maps: retrieval decides, ties go to the simpler one, passes are shared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge as TheirRidge
+
+from isthmus.adapters.chain import Chain
+from isthmus.adapters.recipe import Recipe
+from isthmus.adapters.ridge import DEFAULT_ALPHAS
+from isthmus.adapters.select import default_recipes, select
+from isthmus.errors import InputError
+from isthmus.moments import FoldMoments, SecondMoments
+from isthmus.spaces.split import fold_of
+
+N, D, FOLDS = 400, 6, 5
+
+
+class Source:
+    """Moments of arrays, counting passes."""
+
+    def __init__(self, n: int = N, noise: float = 0.5) -> None:
+        rng = np.random.default_rng(0)
+        self.x = rng.standard_normal((n, D)) * np.arange(1, D + 1) + 1
+        self.truth = rng.standard_normal((D, D))
+        self.y = self.x @ self.truth + noise * rng.standard_normal((n, D))
+        self.passes: list[tuple[str, frozenset[str]]] = []
+
+    def means(self, x: Chain, y: Chain, /) -> SecondMoments:
+        self.passes.append(("means", frozenset()))
+        return FoldMoments.of(x(self.x), y(self.y), FOLDS, keep={"square"}).total.second()
+
+    def folds(self, x: Chain, y: Chain, keep: frozenset[str], /) -> FoldMoments:
+        self.passes.append(("folds", keep))
+        return FoldMoments.of(x(self.x), y(self.y), FOLDS, keep=keep)
+
+
+def _recipes(*texts: str) -> list[Recipe]:
+    return [Recipe.parse(text) for text in texts]
+
+
+def _scores(values: dict[str, Any]) -> Callable[[Chain], np.ndarray]:
+    """A judge that gives what it is told, in the order in which maps come."""
+    left = list(values.values())
+    return lambda _: np.asarray(left.pop(0), dtype=np.float64)
+
+
+def _judge_by_error(source: Source) -> Callable[[Chain], np.ndarray]:
+    return lambda chain: -((chain(source.x) - source.y) ** 2).sum(axis=1)
+
+
+SPREAD = np.random.default_rng(1).standard_normal(100)
+
+
+@pytest.mark.parametrize(
+    ("gap", "chosen"),
+    [(0.0, "procrustes"), (0.05, "procrustes"), (0.5, "ridge(alpha=0.1, power=1.0)")],
+)
+def test_a_simpler_map_within_one_standard_error_is_taken(gap: float, chosen: str) -> None:
+    """The gap is paired: its standard error here is 0.1."""
+    simple = np.zeros(100)
+    better = gap + (SPREAD - SPREAD.mean()) / SPREAD.std()
+    selection = select(
+        _recipes("procrustes", "ridge(alpha=0.1)"),
+        Source(),
+        _scores({"simple": simple, "better": better}),
+        cosine=False,
+    )
+    assert str(selection.chosen.recipe) == chosen
+    assert [c.score for c in selection.candidates] == sorted([0.0, better.mean()], reverse=True)
+
+
+def test_the_order_given_decides_whatever_the_passes() -> None:
+    """Recipes of one pass are fitted together; of two equal maps the one named first is taken."""
+    recipes = _recipes("center | procrustes", "unit_norm | procrustes", "center | ridge(alpha=0.1)")
+    fitted: list[Chain] = []
+
+    def judge(chain: Chain) -> np.ndarray:
+        fitted.append(chain)
+        return np.full(5, float(len(fitted) > 1))  # the first is clearly worse, the others are equal
+
+    chosen = select(recipes, Source(), judge, cosine=True).chosen
+    assert str(chosen.recipe) == "unit_norm | procrustes"
+    assert chosen.chain is fitted[2]
+
+
+def test_recipes_that_share_their_front_share_a_pass() -> None:
+    source = Source()
+    select(
+        _recipes("center | procrustes", "ridge(alpha=0.1)", "whiten | procrustes"),
+        source,
+        _judge_by_error(source),
+        cosine=False,
+    )
+    ((kind, keep),) = source.passes
+    assert kind == "folds"
+    assert {"xx", "xy", "yy"} <= keep
+    alone = Source()
+    select(_recipes("procrustes"), alone, _judge_by_error(alone), cosine=False)
+    assert alone.passes == [("folds", frozenset({"xy"}) | alone.passes[0][1])]
+    assert "xx" not in alone.passes[0][1]
+
+
+def test_only_a_row_norm_behind_a_fitted_step_costs_more_passes() -> None:
+    source = Source()
+    select(_recipes("center | unit_norm | procrustes"), source, lambda _: np.ones(3), cosine=True)
+    kinds = [kind for kind, _ in source.passes]
+    assert kinds.count("folds") == 1
+    assert kinds.count("means") in (1, 2)
+    first = Source()
+    select(_recipes("unit_norm | procrustes"), first, lambda _: np.ones(3), cosine=True)
+    assert [kind for kind, _ in first.passes] == ["folds"]
+
+
+def test_automatic_strengths_are_those_of_cross_validation() -> None:
+    """The strength with the least error over held-out folds, by scikit-learn on the rows."""
+    source = Source(n=60, noise=8.0)
+    selection = select(
+        _recipes("ridge(alpha=auto)"), source, _judge_by_error(source), cosine=False
+    )
+    folds = fold_of(np.arange(60), FOLDS)
+    errors = np.zeros(len(DEFAULT_ALPHAS))
+    for k in range(FOLDS):
+        train, test = folds != k, folds == k
+        x = source.x[train] - source.x[train].mean(0)
+        for i, alpha in enumerate(DEFAULT_ALPHAS):
+            # isthmus states strengths relative to the mean variance of the source
+            model = TheirRidge(alpha=alpha * np.trace(x.T @ x) / D)
+            model.fit(source.x[train], source.y[train])
+            errors[i] += ((model.predict(source.x[test]) - source.y[test]) ** 2).sum()
+    best = DEFAULT_ALPHAS[int(np.argmin(errors))]
+    least = min(selection.candidates, key=lambda c: c.squared_error)
+    assert least.recipe.adapter.parameters["alpha"] == pytest.approx(best, rel=0.01)
+    around = sorted(c.recipe.adapter.parameters["alpha"] for c in selection.candidates)
+    assert around[0] < best < around[-1] or best in (DEFAULT_ALPHAS[0], DEFAULT_ALPHAS[-1])
+    scale = sum(
+        ((source.y[folds == k] - source.y[folds == k].mean(0)) ** 2).sum() for k in range(FOLDS)
+    )
+    assert least.squared_error == pytest.approx(errors.min() / scale, rel=0.05)
+
+
+def test_every_power_is_tried_with_every_strength() -> None:
+    source = Source()
+    selection = select(
+        _recipes("ridge(alpha=auto, power=auto)"), source, _judge_by_error(source), cosine=False
+    )
+    tried = {tuple(c.recipe.adapter.parameters.values()) for c in selection.candidates}
+    assert {power for _, power in tried} == {1.0, 0.75, 0.5}
+    assert len(tried) == 3 * len({alpha for alpha, _ in tried})
+    assert not any(c.recipe.adapter.automatic for c in selection.candidates)
+    fixed = select(
+        _recipes("ridge(alpha=0.3, power=auto)"), source, _judge_by_error(source), cosine=False
+    )
+    assert {c.recipe.adapter.parameters["alpha"] for c in fixed.candidates} == {0.3}
+    assert {c.squared_error for c in fixed.candidates} == {None}
+
+
+def test_the_chosen_map_is_the_least_squares_one() -> None:
+    source = Source(noise=0.0)
+    selection = select(
+        _recipes("procrustes", "ridge(alpha=1e-9)"), source, _judge_by_error(source), cosine=False
+    )
+    assert selection.chosen.recipe.adapter.name == "ridge"
+    np.testing.assert_allclose(selection.chosen.chain(source.x), source.y, atol=1e-4)
+
+
+def test_progress_counts_every_candidate() -> None:
+    source, told = Source(), []
+    select(
+        default_recipes("l2"),
+        source,
+        _judge_by_error(source),
+        cosine=False,
+        progress=lambda task, done, total: told.append((task, done, total)),
+    )
+    assert [done for _, done, _ in told] == list(range(1, len(told) + 1))
+    assert len(told) > 10
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+def test_the_default_recipes_suit_the_metric(metric: str) -> None:
+    recipes = [str(recipe) for recipe in default_recipes(metric)]
+    assert [r.count("unit_norm") for r in recipes] == [2 if metric == "cosine" else 0] * 3
+    assert ("scale=true" in recipes[0]) == (metric != "cosine")
+    assert [Recipe.parse(r).adapter.name for r in recipes] == ["procrustes", "procrustes", "ridge"]
+
+
+def test_too_few_rows_are_refused() -> None:
+    with pytest.raises(InputError, match=r"only 1 pair\(s\) left to fit on.*Give more pairs"):
+        select(_recipes("procrustes"), Source(n=1), lambda _: np.ones(1), cosine=False)

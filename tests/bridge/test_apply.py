@@ -1,0 +1,126 @@
+"""Files through a bridge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from isthmus.bridge import Bridge, apply, fit
+from isthmus.errors import InputError, OutputError, WrongSpaceError
+from isthmus.spaces.pairs import Pairs
+from isthmus.spaces.readers import open_vectors
+
+
+@pytest.fixture
+def rows(world: Any) -> np.ndarray:
+    return world.seen("x", world.latent(5000))  # more than one block
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".safetensors", ".parquet"])
+def test_the_output_holds_the_mapped_rows_and_their_ids(
+    bridge: Bridge, rows: np.ndarray, tmp_path: Path, suffix: str
+) -> None:
+    ids = np.arange(5000) * 3
+    out = tmp_path / f"out{suffix}"
+    told: list[Any] = []
+    assert apply(bridge, rows, out, ids=ids, progress=lambda *t: told.append(t)) == 5000
+    found = open_vectors(out)
+    np.testing.assert_allclose(found.rows(0, 5000), bridge.transform(rows), atol=1e-6)
+    np.testing.assert_array_equal(found.ids, ids)
+    assert told[-1] == ("apply", 5000, 5000)
+
+
+def test_without_ids_the_output_has_none(
+    bridge: Bridge, rows: np.ndarray, tmp_path: Path
+) -> None:
+    apply(bridge, rows, tmp_path / "out.npy")
+    assert [file.name for file in tmp_path.iterdir()] == ["out.npy"]
+    assert np.load(tmp_path / "out.npy").dtype == np.float32
+
+
+def test_the_input_is_not_touched_even_when_it_is_the_output(
+    bridge: Bridge, rows: np.ndarray, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.npy"
+    np.save(path, rows)
+    before = path.read_bytes()
+    apply(bridge, path, tmp_path / "out.npy")
+    assert path.read_bytes() == before
+    with pytest.raises(OutputError, match="exists already"):
+        apply(bridge, path, path)
+    assert path.read_bytes() == before
+    apply(bridge, path, path, overwrite=True)
+    np.testing.assert_allclose(np.load(path), bridge.transform(rows), atol=1e-6)
+
+
+@pytest.mark.parametrize("row", [0, 4096, 4999])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 0.0])
+def test_a_bad_row_is_named_and_nothing_is_left(
+    bridge: Bridge, rows: np.ndarray, tmp_path: Path, row: int, bad: float
+) -> None:
+    rows[row] = bad
+    with pytest.raises(InputError, match=f"vectors, row {row}: the row"):
+        apply(bridge, rows, tmp_path / "out.npy")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_of_nothing_but_bad_rows(bridge: Bridge, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="row 0: the row holds nan"):
+        apply(bridge, np.full((300, 24), np.nan, np.float32), tmp_path / "out.npy")
+
+
+def test_another_model_is_refused_wherever_it_begins(
+    bridge: Bridge, rows: np.ndarray, world: Any, tmp_path: Path
+) -> None:
+    mixed = rows.copy()
+    mixed[2000:] = np.roll(rows[2000:], 1, axis=1)
+    with pytest.raises(WrongSpaceError, match="do not come from new"):
+        apply(bridge, mixed, tmp_path / "out.npy")
+    with pytest.raises(WrongSpaceError, match="it runs the other way"):
+        apply(bridge.unproven(), world.seen("y", world.latent(400)), tmp_path / "out.npy")
+    with pytest.raises(InputError, match="row 0: the vectors are 23 wide, expected 24"):
+        apply(bridge, rows[:, 1:], tmp_path / "out.npy")
+    assert not list(tmp_path.iterdir())
+    apply(bridge, mixed, tmp_path / "out.npy", check=False)
+    assert (tmp_path / "out.npy").exists()
+
+
+def test_canaries_are_looked_for_by_name(world: Any, tmp_path: Path) -> None:
+    z = world.latent(800)
+    x, y = world.seen("x", z), world.seen("y", z)
+    names = np.array([f"i{n}" for n in range(800)])
+    bridge = fit(Pairs(x, y, ids=names))
+    assert bridge.canary is not None
+    row = names.tolist().index(bridge.canary.ids[0])
+    other = x.copy()
+    other[row] = x[(row + 1) % 800]
+    with pytest.raises(WrongSpaceError, match=f"canary '{names[row]}'"):
+        apply(bridge, other, tmp_path / "a.npy", ids=names)
+    for i, ids in enumerate((None, np.arange(800), [f"other {n}" for n in range(800)])):
+        apply(bridge, other, tmp_path / f"{i}.npy", ids=ids)
+    # a canary that cannot be used is an unusable row, not another model
+    other[row] = np.inf
+    with pytest.raises(InputError, match=f"row {row}: the row holds inf"):
+        apply(bridge, other, tmp_path / "b.npy", ids=names)
+    numbered = fit(Pairs(x, y))
+    apply(numbered, x[::-1].copy(), tmp_path / "c.npy", ids=np.arange(800))
+
+
+def test_an_output_that_cannot_be_is_refused_before_work(
+    bridge: Bridge, rows: np.ndarray, tmp_path: Path
+) -> None:
+    told: list[Any] = []
+    (tmp_path / "folder.npy").mkdir()
+    for name, error, message in (
+        ("out.csv", InputError, r"not written as '\.csv'"),
+        ("missing/out.npy", OutputError, "missing does not exist"),
+        ("folder.npy", OutputError, "exists already"),
+    ):
+        with pytest.raises(error, match=message):
+            apply(bridge, rows, tmp_path / name, progress=lambda *t: told.append(t))
+    with pytest.raises(OutputError, match="a folder has this name"):
+        apply(bridge, rows, tmp_path / "folder.npy", overwrite=True)
+    assert not told

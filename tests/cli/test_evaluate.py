@@ -1,0 +1,101 @@
+"""``isthmus evaluate``: the gates of continuous integration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from isthmus.adapters.chain import Affine, Chain, RowNorm
+from isthmus.bridge import fit
+from isthmus.spaces.pairs import Pairs
+
+
+@pytest.fixture
+def fresh(here: Path, make_upgrade: Callable[..., dict[str, np.ndarray]]) -> tuple[str, ...]:
+    """Items and queries that no fit has seen, in place of those of the fit."""
+    for name, rows in make_upgrade(seed=9).items():
+        np.save(here / f"{name}.npy", rows)
+    return ("old.npy", "new.npy", "--queries-old", "q_old.npy", "--queries-new", "q_new.npy")
+
+
+def test_the_data_of_the_fit_give_its_evidence_again(
+    cli: Any, bridge: Path, queries: Any, fitted: Any
+) -> None:
+    done = cli("evaluate", bridge, "old.npy", "new.npy", *queries)
+    assert str(fitted.evidence) in done.out
+    every = cli("evaluate", bridge, "old.npy", "new.npy", *queries, "--all", "--json")
+    assert every.json["evidence"]["n_queries"] == 1500
+
+
+def test_fresh_data_are_judged_on_every_row(cli: Any, bridge: Path, fresh: Any) -> None:
+    done = cli("evaluate", bridge, *fresh, "--json")
+    assert done.json["evidence"]["n_queries"] == 1500
+    assert [gate["condition"] for gate in done.json["gates"]] == [
+        "verdict in (use the bridge, bridge and rescore)"
+    ]
+
+
+def test_a_right_map_passes_and_wrong_ones_fail(
+    cli: Any, here: Path, bridge: Path, fitted: Any, fresh: Any, data: Any
+) -> None:
+    right = cli("evaluate", bridge, *fresh)
+    assert right.code == 0, right
+    assert "pass  verdict in" in right.out
+    turn = np.linalg.qr(np.random.default_rng(0).standard_normal((24, 24)))[0]
+    random = Chain([RowNorm(), Affine(turn), RowNorm()])
+    replace(fitted, chain=random).save(here / "random.bridge")
+    order = np.random.default_rng(1).permutation(1500)
+    shuffled = fit(Pairs(data["new"], data["old"][order]))
+    shuffled.save(here / "shuffled.bridge")
+    for name in ("random", "shuffled"):
+        done = cli("evaluate", f"{name}.bridge", *fresh)
+        assert done.code == 1, name
+        assert "FAIL  verdict in" in done.out
+        assert cli("evaluate", f"{name}.bridge", *fresh, "--gate", "retention>=0.9").code == 1
+    assert cli("evaluate", bridge, *fresh, "--gate", "retention>=0.9").code == 0
+
+
+def test_shuffled_pairs_do_not_pass_either(cli: Any, bridge: Path, fresh: Any) -> None:
+    """The map is right; the data are misaligned."""
+    rows = np.load("old.npy")
+    np.save("old.npy", np.random.default_rng(0).permutation(rows))
+    done = cli("evaluate", bridge, *fresh)
+    assert done.code == 1
+    assert "check that vectors and relevance are aligned" in done.out
+
+
+def test_bridges_and_data_that_do_not_belong_together(
+    cli: Any, here: Path, bridge: Path, data: Any
+) -> None:
+    cli("evaluate", bridge, "new.npy", "old.npy").refused("old.npy: these vectors look like old")
+    np.save("narrow.npy", data["new"][:, 1:])
+    cli("evaluate", bridge, "old.npy", "narrow.npy").refused(
+        "narrow.npy, row 0: the vectors are 23 wide, expected 24"
+    )
+    cli("evaluate", bridge, "narrow.npy", "new.npy").refused(
+        "narrow.npy: the vectors are 23 wide, the target of the bridge has 24"
+    )
+    turn = np.linalg.qr(np.random.default_rng(3).standard_normal((24, 24)))[0].astype(np.float32)
+    np.save("turned.npy", data["new"] @ turn)
+    cli("evaluate", bridge, "old.npy", "turned.npy").refused("turned.npy: these vectors do not come")
+    np.save("turned.npy", data["old"] @ turn)
+    cli("evaluate", bridge, "turned.npy", "new.npy").refused("turned.npy: these vectors do not come")
+
+
+def test_gates_are_read_before_anything_else(cli: Any, here: Path) -> None:
+    cli("evaluate", "none", "a", "b", "--gate", "good").refused("gate 'good': the condition")
+    cli("evaluate", "none", "a", "b").refused("none: there is nothing here")
+
+
+def test_a_gate_on_something_not_measured(cli: Any, bridge: Path, queries: Any) -> None:
+    cli("evaluate", bridge, "old.npy", "new.npy", *queries, "--gate", "recall@7>0").refused(
+        "there is no 'recall@7'", "Name one of"
+    )
+    done = cli("evaluate", bridge, "old.npy", "new.npy", "--gate", "retention>=0.9")
+    assert done.code == 1
+    assert "it was not measured" in done.out

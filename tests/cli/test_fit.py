@@ -1,0 +1,153 @@
+"""``isthmus fit``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from isthmus.bridge import Bridge, fit
+from isthmus.spaces.pairs import Pairs
+
+
+def test_it_writes_what_python_fits(cli: Any, here: Path, queries: Any, fitted: Any) -> None:
+    done = cli("fit", "old.npy", "new.npy", "-o", "a.bridge", *queries)
+    assert done.code == 0, done.err
+    assert f"recipe: {fitted.recipe}" in done.out
+    assert str(fitted.evidence) in done.out
+    fitted.save(here / "b.bridge")
+    for file in (here / "b.bridge").iterdir():
+        assert (here / "a.bridge" / file.name).read_bytes() == file.read_bytes()
+
+
+def test_json_alone_is_on_stdout(cli: Any, here: Path, queries: Any, fitted: Any) -> None:
+    done = cli("fit", "old.npy", "new.npy", "-o", "b", *queries, "--json", "--gate", "recall@10>0.1")
+    assert done.code == 0
+    assert done.json["recipe"] == str(fitted.recipe)
+    assert done.json["evidence"] == json.loads(fitted.evidence.to_json())
+    (gate,) = done.json["gates"]
+    assert gate["passed"] is True
+    assert gate["condition"] == "recall@10>0.1"
+
+
+def test_a_gate_decides_the_exit_code(cli: Any, here: Path, queries: Any) -> None:
+    done = cli("fit", "old.npy", "new.npy", "-o", "b", *queries, "--gate", "recall@10>0.1",
+               "--gate", "recall@10>=1.1")  # fmt: skip
+    assert done.code == 1
+    assert "pass  recall@10>0.1" in done.out
+    assert "FAIL  recall@10>=1.1" in done.out
+    assert Bridge.load(here / "b").kind == "query"
+
+
+@pytest.mark.parametrize("kind", ["query", "corpus"])
+def test_the_kind_decides_the_direction(
+    cli: Any, here: Path, data: dict[str, np.ndarray], kind: str
+) -> None:
+    done = cli("fit", "old.npy", "new.npy", "-o", "b", "--kind", kind, "--recipe", "procrustes",
+               "--old-name", "ada", "--new-name", "mini", "--seed", "3")  # fmt: skip
+    assert done.code == 0
+    bridge = Bridge.load(here / "b")
+    assert bridge.kind == kind
+    assert (bridge.source.name, bridge.target.name) == (
+        ("mini", "ada") if kind == "query" else ("ada", "mini")
+    )
+    assert str(bridge.recipe) == "procrustes"
+    assert bridge.provenance["seed"] == 3
+    source, target = ("new", "old") if kind == "query" else ("old", "new")
+    expected = fit(Pairs(data[source], data[target]), kind=kind, recipe="procrustes", seed=3)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(
+        bridge.transform(data[source]), expected.transform(data[source])
+    )
+
+
+@pytest.mark.parametrize("kind", ["query", "corpus"])
+@pytest.mark.parametrize("suffix", [".npy", ".txt"])
+def test_labels_follow_the_rows_of_the_old_side(
+    cli: Any, here: Path, data: dict[str, np.ndarray], suffix: str, kind: str
+) -> None:
+    """Also where the new side holds the items in another order."""
+    labels = np.repeat(np.arange(60), 25)
+    order = np.random.default_rng(1).permutation(1500)
+    centres = np.random.default_rng(2).standard_normal((60, 24)).astype(np.float32)
+    old, new = (data[side] + centres[labels] for side in ("old", "new"))
+    np.save("old.npy", old)
+    np.save("new.npy", new[order])
+    np.save("old.ids.npy", np.arange(1500))
+    np.save("new.ids.npy", order)
+    np.save("labels.npy", labels)
+    Path("labels.txt").write_text("\n".join(map(str, labels)))
+    done = cli("fit", "old.npy", "new.npy", "-o", "b", "--labels", f"labels{suffix}", "--json",
+               "--kind", kind, "--primary", "mrr")  # fmt: skip
+    assert done.code == 0, done.err
+    evidence = done.json["evidence"]
+    assert evidence["evidence_kind"] == "relevance"
+    assert evidence["primary"] == "mrr"
+    assert evidence["arms"]["old"]["metrics"]["mrr"]["value"] > 0.5
+    assert evidence["arms"]["new"]["metrics"]["mrr"]["value"] > 0.5
+    Path("labels.txt").write_text("\n".join(map(str, labels[:-1])))
+    cli("fit", "old.npy", "new.npy", "-o", "c", "--labels", "labels.txt").refused(
+        "labels.txt: the labels have shape (1499,), expected (1500,)", "each row of old.npy"
+    )
+
+
+def test_qrels_and_ids_from_files(cli: Any, here: Path, data: dict[str, np.ndarray]) -> None:
+    names = [f"doc-{i}" for i in range(1500)]
+    Path("ids.txt").write_text("\n".join(names))
+    for side in ("old", "new"):
+        Path(f"q_{side}.ids.txt").write_text("\n".join(f"q{i}" for i in range(1500)))
+    Path("qrels.tsv").write_text("".join(f"q{i}\t0\tdoc-{i}\t1\n" for i in range(1500)))
+    done = cli("fit", "old.npy", "new.npy", "-o", "b", "--ids", "ids.txt", "--json", "--queries-old",
+               "q_old.npy", "--queries-new", "q_new.npy", "--qrels", "qrels.tsv")  # fmt: skip
+    assert done.code == 0, done.err
+    assert done.json["evidence"]["arms"]["bridge"]["metrics"]["recall@10"]["value"] > 0.7
+    assert Bridge.load(here / "b").canary.ids[0] in names
+
+
+@pytest.mark.parametrize(
+    ("options", "texts"),
+    [
+        (["--kind", "both"], ["'both' is no kind of bridge"]),
+        (["--metric", "hamming"], ["unknown metric 'hamming'", "cosine, dot or l2"]),
+        (["--recipe", "procrusted"], ["unknown step 'procrusted'", "Did you mean 'procrustes'"]),
+        (["--recipe", "ridge(alpha=big)"], ["'alpha=big' in 'ridge'"]),
+        (["--primary", "recall"], ["recall"]),
+        (["--primary", "mrr"], ["--primary says how queries or labels judge"]),
+        (["--gate", "retention"], ["gate 'retention': the condition cannot be read"]),
+        (["--gate", "verdict in (perhaps)"], ["'perhaps' is not a verdict"]),
+        (["--queries-old", "q_old.npy"], ["only one was given", "--queries-new"]),
+        (["--qrels", "q.tsv"], ["--qrels judges queries"]),
+        (["--labels", "nowhere.txt"], ["nowhere.txt: there is no such file"]),
+        (["--labels", "old.npy"], ["the labels have shape (1500, 24)"]),
+        (["--queries-old", "q_old.npy", "--queries-new", "q_new.npy", "--labels", "old.npy"],
+         ["queries and labels are two ways to judge"]),
+        (["--ids", "ids.csv"], ["'ids.csv' is not a .npy or .txt file"]),
+    ],
+)  # fmt: skip
+def test_options_that_cannot_be_used(
+    cli: Any, here: Path, options: list[str], texts: list[str]
+) -> None:
+    cli("fit", "old.npy", "new.npy", "-o", "b", *options).refused(*texts)
+    assert not [p for p in here.iterdir() if p.name.startswith("b")]
+
+
+def test_an_output_is_refused_before_work(cli: Any, here: Path) -> None:
+    (here / "photos").mkdir()
+    (here / "photos" / "a.jpg").write_bytes(b"...")
+    cli("fit", "none.npy", "new.npy", "-o", "photos").refused("photos: the output exists already")
+    cli("fit", "none.npy", "new.npy", "-o", "photos", "--overwrite").refused(
+        "photos: only a bridge is overwritten by a bridge"
+    )
+    cli("fit", "none.npy", "new.npy", "-o", "old.npy", "--overwrite").refused("old.npy: only a")
+    cli("fit", "none.npy", "new.npy", "-o", ".", "--overwrite").refused("only a bridge")
+    cli("fit", "none.npy", "new.npy", "-o", "a/b").refused("does not exist. Create it first")
+    assert (here / "photos" / "a.jpg").exists()
+
+
+def test_overwrite_replaces_a_bridge(cli: Any, bridge: Path) -> None:
+    cli("fit", "old.npy", "new.npy", "-o", bridge, "--recipe", "procrustes").refused("exists already")
+    assert cli("fit", "old.npy", "new.npy", "-o", bridge, "--recipe", "procrustes", "--overwrite").code == 0
+    assert str(Bridge.load(bridge).recipe) == "procrustes"
+    assert not [p for p in bridge.parent.iterdir() if "partial" in p.name or "former" in p.name]

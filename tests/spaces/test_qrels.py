@@ -1,0 +1,114 @@
+"""Relevance judgements and labels as people keep them."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from isthmus.errors import InputError
+from isthmus.spaces.qrels import read_labels, read_qrels
+
+WORDS, NUMBERS = np.array(["a"]), np.array([1])
+
+
+def _qrels(path: Path, text: str | bytes, ids: Any = WORDS, items: Any = None) -> dict[Any, Any]:
+    file = path / "qrels.txt"
+    file.write_bytes(text.encode() if isinstance(text, str) else text)
+    return read_qrels(file, query_ids=ids, item_ids=ids if items is None else items)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "q1 a\nq1 b\nq2 c",
+        "q1 a\nq1 b\nq2 c\n",
+        "q1\ta\r\nq1\tb\r\nq2\tc\r\n",
+        "q1 a 1\nq1 b 2\nq2 c 1\nq2 d 0\nq3 a 0\nq3 b -1\n",
+        "q1 0 a 1\nq1 0 b 3\nq2 0 c 1\nq2 0 d 0\n",
+        "q1\t0\ta\t1\nq1\tQ0\tb\t1.5\n\n  \nq2\t0\tc\t1\n",
+        "\ufeffq1 a\nq1 b\nq2 c\n",
+        " q1\ta \nq1 \t b\nq2\tc\n",
+    ],
+    ids=range(8),
+)
+def test_the_usual_forms(tmp_path: Path, text: str) -> None:
+    assert _qrels(tmp_path, text) == {"q1": ["a", "b"], "q2": ["c"]}
+
+
+def test_ids_become_numbers_where_those_of_the_vectors_are(tmp_path: Path) -> None:
+    assert _qrels(tmp_path, "7 12\n7 3", NUMBERS) == {7: [12, 3]}
+    assert _qrels(tmp_path, "q 12", WORDS, NUMBERS) == {"q": [12]}
+    assert _qrels(tmp_path, "7 d", NUMBERS, WORDS) == {7: ["d"]}
+    assert _qrels(tmp_path, "7 12", WORDS) == {"7": ["12"]}
+    with pytest.raises(InputError, match=r"qrels\.txt, line 2: the id 'q8' is not a number"):
+        _qrels(tmp_path, "7 1\nq8 2", NUMBERS)
+
+
+def test_ids_with_spaces_need_tabs(tmp_path: Path) -> None:
+    assert _qrels(tmp_path, "a query\tan item") == {"a query": ["an item"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("q1 a\nq2", r"line 2: expected 'query item', got 1 fields\. Write two ids a line"),
+        ("q1 0 a 1 x", r"line 1: expected 'query item', got 5 fields"),
+        ("query-id\tcorpus-id\tscore\nq1\ta\t1", r"line 1: 'score' is not .* column names"),
+        ("q1 a 1\nq1 b nan", r"line 2: 'nan' is not a relevance"),
+        ("q1\t", r"line 1: an id is missing"),
+        ("q1\t0\t\t1", r"line 1: an id is missing"),
+        ("", "no query is judged here"),
+        ("\n\n", "no query is judged here"),
+        ("q1 a 0", "no query is judged here"),
+        (b"q1 \xff\xfe", "not UTF-8 text"),
+    ],
+)
+def test_what_cannot_be_read(tmp_path: Path, text: Any, message: str) -> None:
+    with pytest.raises(InputError, match=rf"qrels\.txt.*{message}"):
+        _qrels(tmp_path, text)
+
+
+def test_missing_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.txt: there is no such file"):
+        read_qrels(tmp_path / "none.txt", query_ids=WORDS, item_ids=WORDS)
+    for name in ("none.txt", "none.npy"):
+        with pytest.raises(InputError, match="there is no such file"):
+            read_labels(tmp_path / name)
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_labels_are_lines(tmp_path: Path, end: str) -> None:
+    lines = ["cat", "a dog", "", "form\x0cfeed", "line\u2028separator", "ü"]
+    (tmp_path / "labels.txt").write_text("\n".join(lines) + end, encoding="utf-8")
+    assert read_labels(tmp_path / "labels.txt").tolist() == lines
+
+
+@pytest.mark.parametrize("labels", [np.arange(5), np.array(["a", "bcd"]), np.array([True, False])])
+def test_labels_in_numpys_format(tmp_path: Path, labels: np.ndarray) -> None:
+    np.save(tmp_path / "labels.npy", labels)
+    np.testing.assert_array_equal(read_labels(tmp_path / "labels.npy"), labels)
+
+
+def test_damaged_labels(tmp_path: Path) -> None:
+    file = tmp_path / "labels.npy"
+    np.save(file, np.arange(1000))
+    whole = file.read_bytes()
+    huge = whole.replace(b"(1000,)", b"(10**9,)".replace(b"10**9", b"9" * 12)[:20])
+    for content, message in (
+        (b"", "not a readable .npy file"),
+        (whole[:20], "not a readable .npy file"),
+        (whole[:-1], "truncated"),
+        (huge, "truncated|not a readable"),
+        (pickle.dumps([1, 2]), "pickled"),
+        (b"PK\x03\x04rest of an archive", "not a readable .npy file"),
+    ):
+        file.write_bytes(content)
+        with pytest.raises(InputError, match=rf"labels\.npy.*({message})"):
+            read_labels(file)
+    np.save(file, np.array(["a", 1], dtype=object), allow_pickle=True)
+    with pytest.raises(InputError, match="pickled"):
+        read_labels(file)

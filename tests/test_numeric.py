@@ -1,0 +1,115 @@
+"""What must work on arrays of any library."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from isthmus import numeric
+from isthmus.errors import InputError
+from isthmus.numeric import as_floating, like, namespace, to_float64, to_numpy
+
+LIBRARIES = ["numpy", "torch", "array_api_strict"]
+X = np.random.default_rng(0).standard_normal((5, 3))
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_floats_pass_untouched(library: str, dtype: str) -> None:
+    xp = pytest.importorskip(library)
+    x = xp.asarray(X.astype(dtype))
+    assert as_floating(x, "x") is x
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_float16_is_widened(library: str) -> None:
+    xp = pytest.importorskip(library)
+    half = X.astype(np.float16)
+    wide = as_floating(xp.asarray(half), "x")
+    assert wide.dtype == xp.float32
+    np.testing.assert_array_equal(np.asarray(wide), half.astype(np.float32))
+
+
+def test_bfloat16_is_widened() -> None:
+    torch = pytest.importorskip("torch")
+    brain = torch.asarray(X).to(torch.bfloat16)
+    wide = as_floating(brain, "x")
+    assert wide.dtype == torch.float32
+    np.testing.assert_allclose(np.asarray(wide), X, rtol=1e-2)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("dtype", ["int8", "int64", "uint8", "bool", "complex64"])
+def test_what_is_no_float_is_refused(library: str, dtype: str) -> None:
+    xp = pytest.importorskip(library)
+    with pytest.raises(InputError, match=f"codes: the vectors have dtype .*{dtype}.*Convert"):
+        as_floating(xp.asarray(np.ones((2, 2), dtype)), "codes")
+
+
+@pytest.mark.parametrize("dtype", [object, "U3", "M8[s]"])
+def test_other_numpy_dtypes_are_refused(dtype: Any) -> None:
+    with pytest.raises(InputError, match="the vectors have dtype"):
+        as_floating(np.zeros((2, 2), dtype), "x")
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_there_and_back(library: str) -> None:
+    xp = pytest.importorskip(library)
+    x = xp.asarray(X)
+    host = to_numpy(x)
+    assert isinstance(host, np.ndarray)
+    np.testing.assert_array_equal(host, X)
+    assert to_numpy(x, np.float32).dtype == np.float32
+    back = like(x, 2 * host)
+    assert type(back) is type(x)
+    np.testing.assert_array_equal(to_numpy(back), 2 * X)
+    assert to_float64(xp.asarray(X.astype(np.float32))).dtype == xp.float64
+
+
+def test_numpy_arrays_are_not_copied() -> None:
+    assert to_numpy(X) is X
+    assert like(X, X) is X
+    assert namespace(X).asarray(X) is X
+
+
+def test_a_tensor_that_needs_a_gradient_is_detached() -> None:
+    torch = pytest.importorskip("torch")
+    np.testing.assert_array_equal(to_numpy(torch.asarray(X).requires_grad_()), X)
+
+
+def test_an_array_on_a_device_is_fetched() -> None:
+    """CuPy refuses ``numpy.asarray`` and has ``get``."""
+
+    class OnDevice:
+        def get(self) -> np.ndarray:
+            return X
+
+        def __array__(self, *_: Any) -> Any:
+            raise TypeError("implicit conversion is not allowed")
+
+    np.testing.assert_array_equal(to_numpy(OnDevice()), X)
+
+
+def test_an_array_without_conversion_goes_through_dlpack() -> None:
+    class Exported:
+        def __array__(self, *_: Any, **__: Any) -> Any:
+            raise TypeError
+
+        def __dlpack__(self, **options: Any) -> Any:
+            return X.__dlpack__(**options)
+
+        def __dlpack_device__(self) -> Any:
+            return X.__dlpack_device__()
+
+    np.testing.assert_array_equal(to_numpy(Exported()), X)
+
+
+def test_silent_narrowing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """JAX without x64 answers a request for float64 with float32, and a warning at most."""
+    narrowing = SimpleNamespace(float64="float64", astype=lambda x, _: x.astype(np.float32))
+    monkeypatch.setattr(numeric, "namespace", lambda *_: narrowing)
+    with pytest.raises(InputError, match="turned float64 into float32.*jax_enable_x64"):
+        to_float64(X)
