@@ -54,21 +54,36 @@ def isthmus_ridge(x: Array, y: Array) -> Work:
     return lambda: adapter().fit(x, y)
 
 
+def isthmus_ridge_errors(x: Array, y: Array) -> Work:
+    """25 strengths and 5 folds, from the rows to every held-out error."""
+    path_errors = _from("adapters.ridge", "path_errors")
+    fold_moments = _from("moments", "FoldMoments")
+    keep = {"square", "xx", "xy"}
+    return lambda: path_errors(fold_moments.of(x, y, FOLDS, keep=keep).splits())
+
+
 def isthmus_ridge_path(x: Array, y: Array) -> Work:
-    """25 strengths and 5 folds, from the rows to the map with the least held-out error."""
+    """25 strengths and 5 folds, and the map with the least held-out error."""
     ridge, path_errors = _from("adapters.ridge", "Ridge"), _from("adapters.ridge", "path_errors")
     alphas = _from("adapters.ridge", "DEFAULT_ALPHAS")
-    fold_moments, second = _from("moments", "FoldMoments"), _from("moments", "SecondMoments")
+    fold_moments = _from("moments", "FoldMoments")
     assert len(alphas) == STRENGTHS
 
     def work() -> Any:
         folds = fold_moments.of(x, y, FOLDS, keep={"square", "xx", "xy"})
-        total = folds.total
-        parts = [(second.of(total - fold), second.of(fold)) for fold in folds.folds]
-        errors = path_errors(parts, alphas).mean(axis=0)
-        return ridge(alpha=float(alphas[errors.argmin()])).fit_moments(total)
+        errors = path_errors(folds.splits()).mean(axis=0)
+        return ridge(alpha=float(alphas[errors.argmin()])).fit_moments(folds.total)
 
     return work
+
+
+def isthmus_fit(x_path: str, y_path: str, rows: int) -> Work:
+    """The whole of ``isthmus.fit``: split, moments, choice of the map, evidence."""
+    import numpy as np
+
+    fit, pairs = _from("bridge", "fit"), _from("spaces.pairs", "Pairs")
+    x, y = (np.load(path, mmap_mode="r")[:rows] for path in (x_path, y_path))
+    return lambda: fit(pairs(x, y))
 
 
 RIDGE = "isthmus Ridge"

@@ -208,9 +208,10 @@ def small_disk(tmp_path: Path) -> Generator[Path]:
     place = tmp_path / "disk"
     place.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(place)]
-    mounted = shutil.which("mount") and not subprocess.run(
-        command, check=False, capture_output=True
-    ).returncode
+    mounted = (
+        shutil.which("mount")
+        and not subprocess.run(command, check=False, capture_output=True).returncode
+    )
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     if not mounted:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, hard))
@@ -225,7 +226,7 @@ def small_disk(tmp_path: Path) -> Generator[Path]:
 
 def test_a_full_disk(small_disk: Path) -> None:
     for write in (_file, _folder):
-        with pytest.raises(OutputError, match="the disk is full|larger than this system allows"):
+        with pytest.raises(OutputError, match=r"the disk is full|larger than this system allows"):
             write(small_disk / "out", "x" * 200_000)
         assert not _names(small_disk)
         write(small_disk / "out", "small")
@@ -237,7 +238,7 @@ def test_a_place_where_nothing_can_be_written() -> None:
     """``/proc`` refuses even root."""
     for context in (atomic_file, atomic_folder):
         with (
-            pytest.raises(OutputError, match="/proc/out: the folder.* cannot be written"),
+            pytest.raises(OutputError, match=r"/proc/out: the folder.* cannot be written"),
             context(Path("/proc/out")),
         ):
             pytest.fail("no work is done")
@@ -270,9 +271,7 @@ def test_a_killed_process_leaves_no_output(tmp_path: Path) -> None:
     assert _content(tmp_path / "out") == {"a": "new"}
 
 
-def test_what_is_renamed_was_synced_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_renamed_was_synced_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
     sync, rename, replace = files.sync_file, Path.rename, Path.replace
     monkeypatch.setattr(files, "sync_file", lambda p: order.append(f"sync {p.name[:3]}") or sync(p))

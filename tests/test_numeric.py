@@ -111,5 +111,5 @@ def test_silent_narrowing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """JAX without x64 answers a request for float64 with float32, and a warning at most."""
     narrowing = SimpleNamespace(float64="float64", astype=lambda x, _: x.astype(np.float32))
     monkeypatch.setattr(numeric, "namespace", lambda *_: narrowing)
-    with pytest.raises(InputError, match="turned float64 into float32.*jax_enable_x64"):
+    with pytest.raises(InputError, match=r"turned float64 into float32.*jax_enable_x64"):
         to_float64(X)

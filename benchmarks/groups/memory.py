@@ -19,7 +19,7 @@ GROWTH_MB = 20.0  # what counts as unchanged: malloc's slack, far below the 1.5 
 
 def run(options: Options) -> Iterator[Row]:
     rows = options.size(options.memory_rows, 50_000)
-    what = f"ridge fit from memory maps, {DIM}→{DIM}"
+    what = f"isthmus.fit from memory maps, {DIM}→{DIM}"
     needed = 2 * 2 * rows * DIM * 4
     with tempfile.TemporaryDirectory(prefix="isthmus-bench-") as name:
         free = shutil.disk_usage(name).free

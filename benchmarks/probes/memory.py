@@ -10,8 +10,6 @@ import sys
 import threading
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks import ours
 
 
@@ -37,9 +35,7 @@ class Sampler(threading.Thread):
 
 
 def main(x_path: str, y_path: str, rows: int) -> None:
-    x = np.load(x_path, mmap_mode="r")[:rows]
-    y = np.load(y_path, mmap_mode="r")[:rows]
-    work = ours.isthmus_ridge(x, y)
+    work = ours.isthmus_fit(x_path, y_path, rows)
     before = anonymous_kib()
     sampler = Sampler()
     sampler.start()

@@ -31,7 +31,11 @@ class IsthmusError(Exception):
         self.where = where
         self.mend = mend
         text = f"{where}: {what}" if where else what
-        super().__init__(f"{text}. {mend}." if mend else f"{text}.")
+        super().__init__(" ".join(_sentence(part) for part in (text, mend) if part))
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(("?", "!", ".")) else f"{text}."
 
 
 class InputError(IsthmusError, ValueError):

@@ -81,7 +81,9 @@ def test_the_order_given_decides_whatever_the_passes() -> None:
 
     def judge(chain: Chain) -> np.ndarray:
         fitted.append(chain)
-        return np.full(5, float(len(fitted) > 1))  # the first is clearly worse, the others are equal
+        return np.full(
+            5, float(len(fitted) > 1)
+        )  # the first is clearly worse, the others are equal
 
     chosen = select(recipes, Source(), judge, cosine=True).chosen
     assert str(chosen.recipe) == "unit_norm | procrustes"
@@ -119,9 +121,7 @@ def test_only_a_row_norm_behind_a_fitted_step_costs_more_passes() -> None:
 def test_automatic_strengths_are_those_of_cross_validation() -> None:
     """The strength with the least error over held-out folds, by scikit-learn on the rows."""
     source = Source(n=60, noise=8.0)
-    selection = select(
-        _recipes("ridge(alpha=auto)"), source, _judge_by_error(source), cosine=False
-    )
+    selection = select(_recipes("ridge(alpha=auto)"), source, _judge_by_error(source), cosine=False)
     folds = fold_of(np.arange(60), FOLDS)
     errors = np.zeros(len(DEFAULT_ALPHAS))
     for k in range(FOLDS):

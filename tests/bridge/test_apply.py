@@ -33,9 +33,7 @@ def test_the_output_holds_the_mapped_rows_and_their_ids(
     assert told[-1] == ("apply", 5000, 5000)
 
 
-def test_without_ids_the_output_has_none(
-    bridge: Bridge, rows: np.ndarray, tmp_path: Path
-) -> None:
+def test_without_ids_the_output_has_none(bridge: Bridge, rows: np.ndarray, tmp_path: Path) -> None:
     apply(bridge, rows, tmp_path / "out.npy")
     assert [file.name for file in tmp_path.iterdir()] == ["out.npy"]
     assert np.load(tmp_path / "out.npy").dtype == np.float32

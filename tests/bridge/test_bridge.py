@@ -298,7 +298,9 @@ def test_a_composed_bridge_is_judged_on_what_neither_fit_has_seen(steps: Any) ->
 
 def test_unrelated_bridges_do_not_compose(steps: Any, make_world: Callable[..., Any]) -> None:
     _, upper, lower, *_ = steps
-    with pytest.raises(ContractError, match="ends in 20 dimensions under cosine, the second .* 28"):
+    with pytest.raises(
+        ContractError, match=r"ends in 20 dimensions under cosine, the second .* 28"
+    ):
         lower.compose(upper)
     stranger = fit(make_world(24, 24, seed=77).upgrade()[0])
     with pytest.raises(WrongSpaceError, match="do not look like new"):

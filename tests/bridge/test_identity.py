@@ -83,7 +83,7 @@ def test_another_vector_is_refused_by_name(canary: Canary) -> None:
     for broken in (np.full(6, np.nan), np.zeros(6)):
         with pytest.raises(WrongSpaceError, match="canary 'c'"):
             canary.check({"c": broken})
-    with pytest.raises(WrongSpaceError, match="canary 'a': the vector is 5 wide, .* expects 6"):
+    with pytest.raises(WrongSpaceError, match=r"canary 'a': the vector is 5 wide, .* expects 6"):
         canary.check({"a": np.ones(5)})
     near = canary.source[0] + 0.3 * np.abs(canary.source[0])
     assert canary.check({"a": near}, least=0.5) < 1

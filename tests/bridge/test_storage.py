@@ -81,7 +81,9 @@ def test_everything_else_comes_back(bridge: Bridge, folder: Path) -> None:
 def test_derived_bridges_come_back(make_world: Callable[..., Any], tmp_path: Path) -> None:
     world = make_world()
     pairs, _ = world.upgrade(metric="l2")
-    bridge = fit(pairs, recipe="ridge(alpha=0.001)", canary_items={i: f"ü {i}" for i in range(1500)})
+    bridge = fit(
+        pairs, recipe="ridge(alpha=0.001)", canary_items={i: f"ü {i}" for i in range(1500)}
+    )
     x, y = pairs.head(64).x, pairs.head(64).y
     for name, derived, rows in (
         ("inverse", bridge.inverse(), y),
@@ -100,7 +102,10 @@ def test_an_inverse_with_a_lost_length_comes_back(
     make_world: Callable[..., Any], tmp_path: Path
 ) -> None:
     pairs, _ = make_world().upgrade()
-    unit = [v / np.linalg.norm(v, axis=1, keepdims=True) for v in (pairs.head(1500).x, pairs.head(1500).y)]
+    unit = [
+        v / np.linalg.norm(v, axis=1, keepdims=True)
+        for v in (pairs.head(1500).x, pairs.head(1500).y)
+    ]
     back = fit(Pairs(*unit), recipe="center | ridge(alpha=0.001) | unit_norm").inverse()
     back.save(tmp_path / "b")
     rows = unit[1][:100].astype(np.float32)
@@ -230,7 +235,9 @@ def _set(*path: Any, to: Any) -> Change:
 )
 def test_a_manifest_that_is_none(folder: Path, text: str) -> None:
     (folder / "bridge.json").write_text(text)
-    with pytest.raises(InputError, match=r"bridge\.json: (not a bridge manifest|bridge format None)"):
+    with pytest.raises(
+        InputError, match=r"bridge\.json: (not a bridge manifest|bridge format None)"
+    ):
         Bridge.load(folder)
 
 
@@ -346,6 +353,16 @@ def test_a_tensor_that_is_missing_or_of_another_dtype(folder: Path) -> None:
         _rewrite(folder, change)
         with pytest.raises(InputError, match="is F64" if len(change) == len(whole) else "damaged"):
             Bridge.load(folder)
+
+
+def test_a_tensor_that_the_manifest_does_not_list(folder: Path) -> None:
+    manifest = json.loads((folder / "bridge.json").read_text())
+    listed = dict(manifest["tensors"])
+    _rewrite(folder, {**load_file(folder / "weights.safetensors"), "more": np.ones(3, np.float32)})
+    manifest = json.loads((folder / "bridge.json").read_text())
+    (folder / "bridge.json").write_text(json.dumps({**manifest, "tensors": listed}))
+    with pytest.raises(InputError, match=r"the weights hold \['more'\] unlike the manifest"):
+        Bridge.load(folder)
 
 
 def test_changed_weights_are_noticed(folder: Path) -> None:

@@ -126,12 +126,14 @@ def test_where_there_is_no_test_part_the_reason_is_given(items: Pairs, world: An
     )  # fmt: skip
     stream.read_samples()
     assert stream.held_out(VALIDATION) is None
-    with pytest.raises(InputError, match="of 1 pairs none fell into the test part.*Give more pairs"):
+    with pytest.raises(
+        InputError, match=r"of 1 pairs none fell into the test part.*Give more pairs"
+    ):
         stream.test_part()
     asked = world.pairs(world.latent(50), ids=np.array([f"q{i}" for i in range(50)]))
     mistaken = _stream(items, Queries(asked, {i: [i] for i in range(50)}))
     mistaken.read_samples()
-    with pytest.raises(InputError, match="of 50 queries none is answered.*check that their ids"):
+    with pytest.raises(InputError, match=r"of 50 queries none is answered.*check that their ids"):
         mistaken.test_part()
 
 

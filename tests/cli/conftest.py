@@ -98,9 +98,7 @@ def here(tmp_path: Path, data: dict[str, np.ndarray], monkeypatch: pytest.Monkey
 def fitted(data: dict[str, np.ndarray]) -> Any:
     from isthmus import Pairs, fit
 
-    return fit(
-        Pairs(data["new"], data["old"]), queries=Pairs(data["q_new"], data["q_old"])
-    )
+    return fit(Pairs(data["new"], data["old"]), queries=Pairs(data["q_new"], data["q_old"]))
 
 
 @pytest.fixture

@@ -81,7 +81,9 @@ def test_a_whole_day(here: Path, queries: tuple[str, ...]) -> None:
     assert (wrong.returncode, out) == (2, "")
     assert err.startswith("error: q_old.npy: these vectors look like old")
     assert err.count("\n") == 1
-    gate = _isthmus("evaluate", "my.bridge", "old.npy", "new.npy", *queries, "--gate", "recall@10>1")
+    gate = _isthmus(
+        "evaluate", "my.bridge", "old.npy", "new.npy", *queries, "--gate", "recall@10>1"
+    )
     out, err = gate.communicate()
     assert gate.returncode == 1
     assert "FAIL  recall@10>1" in out

@@ -57,7 +57,9 @@ def test_vectors_of_another_model(cli: Any, bridge: Path, data: dict[str, np.nda
 def test_an_output_that_exists_is_kept(cli: Any, bridge: Path) -> None:
     Path("out.npy").write_bytes(b"mine")
     Path("beside.ids.txt").write_bytes(b"mine")
-    cli("apply", bridge, "new.npy", "out.npy").refused("out.npy: the output exists already", "--over")
+    cli("apply", bridge, "new.npy", "out.npy").refused(
+        "out.npy: the output exists already", "--over"
+    )
     cli("apply", bridge, "new.npy", "beside.npy").refused("beside.ids.txt: the output exists")
     assert Path("out.npy").read_bytes() == b"mine"
     assert cli("apply", bridge, "new.npy", "out.npy", "--overwrite").code == 0

@@ -82,9 +82,13 @@ def test_bridges_and_data_that_do_not_belong_together(
     )
     turn = np.linalg.qr(np.random.default_rng(3).standard_normal((24, 24)))[0].astype(np.float32)
     np.save("turned.npy", data["new"] @ turn)
-    cli("evaluate", bridge, "old.npy", "turned.npy").refused("turned.npy: these vectors do not come")
+    cli("evaluate", bridge, "old.npy", "turned.npy").refused(
+        "turned.npy: these vectors do not come"
+    )
     np.save("turned.npy", data["old"] @ turn)
-    cli("evaluate", bridge, "turned.npy", "new.npy").refused("turned.npy: these vectors do not come")
+    cli("evaluate", bridge, "turned.npy", "new.npy").refused(
+        "turned.npy: these vectors do not come"
+    )
 
 
 def test_gates_are_read_before_anything_else(cli: Any, here: Path) -> None:
@@ -92,10 +96,22 @@ def test_gates_are_read_before_anything_else(cli: Any, here: Path) -> None:
     cli("evaluate", "none", "a", "b").refused("none: there is nothing here")
 
 
-def test_a_gate_on_something_not_measured(cli: Any, bridge: Path, queries: Any) -> None:
-    cli("evaluate", bridge, "old.npy", "new.npy", *queries, "--gate", "recall@7>0").refused(
-        "there is no 'recall@7'", "Name one of"
+def test_what_a_gate_names_is_measured(cli: Any, bridge: Path, queries: Any) -> None:
+    command = ("evaluate", bridge, "old.npy", "new.npy")
+    done = cli(*command, *queries, "--gate", "recall@7>0.1", "--json")
+    assert done.code == 0, done.err
+    assert "recall@7" in done.json["evidence"]["metrics"]
+    assert done.json["gates"][0]["found"] == "{value:.3f} [{low:.3f}, {high:.3f}]".format(
+        **done.json["evidence"]["arms"]["bridge"]["metrics"]["recall@7"]
     )
-    done = cli("evaluate", bridge, "old.npy", "new.npy", "--gate", "retention>=0.9")
-    assert done.code == 1
-    assert "it was not measured" in done.out
+    # without queries there is nothing to retain
+    unjudged = cli(*command, "--gate", "retention>=0.9")
+    assert unjudged.code == 1
+    assert "it was not measured" in unjudged.out
+
+
+@pytest.mark.parametrize("gate", ["novelty>0", "bridgehead.retention>0", "recall@0>1", "recall>0"])
+def test_a_gate_on_what_does_not_exist(cli: Any, here: Path, gate: str) -> None:
+    cli("evaluate", "none", "a", "b", "--gate", gate).refused()
+    cli("fit", "none", "none", "-o", "b", "--gate", gate).refused()
+    assert not (here / "b").exists()

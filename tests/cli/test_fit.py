@@ -24,7 +24,9 @@ def test_it_writes_what_python_fits(cli: Any, here: Path, queries: Any, fitted: 
 
 
 def test_json_alone_is_on_stdout(cli: Any, here: Path, queries: Any, fitted: Any) -> None:
-    done = cli("fit", "old.npy", "new.npy", "-o", "b", *queries, "--json", "--gate", "recall@10>0.1")
+    done = cli(
+        "fit", "old.npy", "new.npy", "-o", "b", *queries, "--json", "--gate", "recall@10>0.1"
+    )
     assert done.code == 0
     assert done.json["recipe"] == str(fitted.recipe)
     assert done.json["evidence"] == json.loads(fitted.evidence.to_json())
@@ -58,9 +60,7 @@ def test_the_kind_decides_the_direction(
     assert bridge.provenance["seed"] == 3
     source, target = ("new", "old") if kind == "query" else ("old", "new")
     expected = fit(Pairs(data[source], data[target]), kind=kind, recipe="procrustes", seed=3)  # type: ignore[arg-type]
-    np.testing.assert_array_equal(
-        bridge.transform(data[source]), expected.transform(data[source])
-    )
+    np.testing.assert_array_equal(bridge.transform(data[source]), expected.transform(data[source]))
 
 
 @pytest.mark.parametrize("kind", ["query", "corpus"])
@@ -99,8 +99,9 @@ def test_qrels_and_ids_from_files(cli: Any, here: Path, data: dict[str, np.ndarr
     for side in ("old", "new"):
         Path(f"q_{side}.ids.txt").write_text("\n".join(f"q{i}" for i in range(1500)))
     Path("qrels.tsv").write_text("".join(f"q{i}\t0\tdoc-{i}\t1\n" for i in range(1500)))
-    done = cli("fit", "old.npy", "new.npy", "-o", "b", "--ids", "ids.txt", "--json", "--queries-old",
-               "q_old.npy", "--queries-new", "q_new.npy", "--qrels", "qrels.tsv")  # fmt: skip
+    done = cli("fit", "old.npy", "new.npy", "-o", "b", "--ids", "ids.txt", "--json",
+               "--queries-old", "q_old.npy", "--queries-new", "q_new.npy",
+               "--qrels", "qrels.tsv")  # fmt: skip
     assert done.code == 0, done.err
     assert done.json["evidence"]["arms"]["bridge"]["metrics"]["recall@10"]["value"] > 0.7
     assert Bridge.load(here / "b").canary.ids[0] in names
@@ -147,7 +148,12 @@ def test_an_output_is_refused_before_work(cli: Any, here: Path) -> None:
 
 
 def test_overwrite_replaces_a_bridge(cli: Any, bridge: Path) -> None:
-    cli("fit", "old.npy", "new.npy", "-o", bridge, "--recipe", "procrustes").refused("exists already")
-    assert cli("fit", "old.npy", "new.npy", "-o", bridge, "--recipe", "procrustes", "--overwrite").code == 0
+    cli("fit", "old.npy", "new.npy", "-o", bridge, "--recipe", "procrustes").refused(
+        "exists already"
+    )
+    assert (
+        cli("fit", "old.npy", "new.npy", "-o", bridge, "--recipe", "procrustes", "--overwrite").code
+        == 0
+    )
     assert str(Bridge.load(bridge).recipe) == "procrustes"
     assert not [p for p in bridge.parent.iterdir() if "partial" in p.name or "former" in p.name]

@@ -5,7 +5,7 @@ import pytest
 from isthmus.errors import InputError
 from isthmus.evaluate.bootstrap import Estimate
 from isthmus.evaluate.evaluation import Arm, Evaluation
-from isthmus.evaluate.gates import check_gates, parse_gate
+from isthmus.evaluate.gates import check_gates, metrics_of, parse_gate
 from isthmus.evaluate.verdict import Verdict, VerdictRule
 
 RECALL = Estimate(value=0.8, low=0.75, high=0.85)
@@ -99,10 +99,15 @@ def test_conditions_that_cannot_be_read(condition, message):
         parse_gate(condition)
 
 
-@pytest.mark.parametrize(
-    ("condition", "message"),
-    [("recall@3>0", "there is no 'recall@3'"), ("magic.recall@10>0", "there is no arm 'magic'")],
-)
-def test_names_the_evaluation_does_not_have(evaluation, condition, message):
-    with pytest.raises(InputError, match=message):
-        check_gates(evaluation, [condition])
+def test_a_name_or_an_arm_that_does_not_exist_is_refused_before_any_work():
+    with pytest.raises(InputError, match="'retension' is not a metric"):
+        parse_gate("retension>=0.9")
+    with pytest.raises(InputError, match="there is no arm 'magic'"):
+        parse_gate("magic.recall@10>0")
+
+
+def test_what_was_not_measured_fails(evaluation):
+    (result,) = check_gates(evaluation, ["recall@3>0"])
+    assert not result.passed
+    assert "not measured" in result.found
+    assert metrics_of(["recall@3>0", "retention>1", "verdict in (re-embed)"]) == ["recall@3"]

@@ -156,7 +156,7 @@ class LinearAdapter(Estimator, ABC):
 
     def fit_moments(self, moments: Moments | SecondMoments) -> Self:
         """Fit from accumulated moments, at a cost that does not depend on the number of rows."""
-        second = SecondMoments.of(moments)
+        second = moments if isinstance(moments, SecondMoments) else moments.second()
         matrix = self._solve(second)
         self.matrix_ = matrix
         self.offset_ = second.mean_y - second.mean_x @ matrix

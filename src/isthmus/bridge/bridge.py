@@ -16,6 +16,7 @@ from isthmus.bridge.identity import Canary, Fingerprint
 from isthmus.errors import ContractError, WrongSpaceError
 from isthmus.evaluate.evaluation import Evaluation
 from isthmus.numeric import Array, to_numpy
+from isthmus.spaces.compatibility import check_compatible
 from isthmus.spaces.contract import Space
 from isthmus.spaces.rows import check_vectors
 
@@ -235,15 +236,28 @@ class Bridge:
         save(self, Path(path), overwrite=overwrite)
 
     @classmethod
-    def load(cls, path: str | Path) -> Bridge:
+    def load(
+        cls, path: str | Path, *, source: Space | None = None, target: Space | None = None
+    ) -> Bridge:
         """Read what `save` wrote; runs no code from the folder.
+
+        Args:
+            path: the folder.
+            source: the contract of the vectors that will be mapped; the bridge must accept it.
+            target: the contract that mapped vectors must keep, such as the old index's.
 
         Raises:
             InputError: if something is missing, damaged, or of an unknown format.
+            ContractError: if a contract does not fit, naming every violated clause.
         """
         from isthmus.bridge.storage import load
 
-        return load(Path(path))
+        bridge = load(Path(path))
+        if source is not None:
+            check_compatible(bridge.source, source).require()
+        if target is not None:
+            check_compatible(target, bridge.target).require()
+        return bridge
 
     def __repr__(self) -> str:
         verdict = f", {self.evidence.verdict}" if self.evidence else ", not evaluated"

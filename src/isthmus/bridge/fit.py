@@ -18,7 +18,7 @@ from isthmus.bridge.evidence import Qrels
 from isthmus.bridge.identity import Canary, Fingerprint
 from isthmus.bridge.stream import PARTS, VALIDATION, PairStream, Queries, SampleSizes, has_ids
 from isthmus.errors import InputError
-from isthmus.evaluate import evaluate_upgrade
+from isthmus.evaluate import DEFAULT_METRICS, evaluate_upgrade
 from isthmus.evaluate.verdict import VerdictRule
 from isthmus.progress import Progress, silent
 from isthmus.spaces.contract import Space
@@ -41,6 +41,7 @@ def fit(
     source: Space | str | None = None,
     target: Space | str | None = None,
     primary: str | None = None,
+    metrics: Sequence[str] = DEFAULT_METRICS,
     shares: Mapping[str, float] | None = None,
     folds: int = 5,
     seed: int = 0,
@@ -69,6 +70,7 @@ def fit(
         source: contract or name of the source space.
         target: contract or name of the target space.
         primary: the metric that decides, such as ``recall@10`` or ``mrr``.
+        metrics: what else is measured.
         shares: of the fit, validation and test parts.
         folds: of the cross-validation that makes the short list.
         seed: of the split, the samples and the bootstrap.
@@ -111,6 +113,7 @@ def fit(
     evidence = evaluate_upgrade(
         held_out.trial(chain, kind, metric, metric),
         primary=primary,
+        metrics=metrics,
         rule=rule,
         seed=seed,
         progress=progress,

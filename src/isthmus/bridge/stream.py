@@ -35,7 +35,7 @@ class SampleSizes:
 
     test: int = 2000
     validation: int = 1000
-    gallery: int = 20_000
+    gallery: int = 10_000
     validation_gallery: int = 5000
 
 

@@ -59,10 +59,10 @@ def evaluate_command(
         isthmus evaluate my.bridge old.npy new.npy --gate 'retention>=0.95'
     """
     from isthmus.bridge import Bridge, assess
-    from isthmus.evaluate.gates import DEFAULT_GATES, check_gates, parse_gate
+    from isthmus.evaluate import DEFAULT_METRICS
+    from isthmus.evaluate.gates import DEFAULT_GATES, check_gates, metrics_of
 
-    for condition in gate or ():
-        parse_gate(condition)
+    metrics = [*DEFAULT_METRICS, *metrics_of(gate or ())]
     loaded = Bridge.load(bridge)
     progress = ProgressBar()
     inputs = open_inputs(
@@ -85,6 +85,7 @@ def evaluate_command(
         queries=inputs.queries,
         qrels=inputs.qrels,
         primary=primary,
+        metrics=metrics,
         all_rows=True if all_rows else None,
         progress=progress,
     )

@@ -88,10 +88,10 @@ def fit_command(
     """
     from isthmus.bridge import fit
     from isthmus.bridge.storage import check_place
-    from isthmus.evaluate.gates import check_gates, parse_gate
+    from isthmus.evaluate import DEFAULT_METRICS
+    from isthmus.evaluate.gates import check_gates, metrics_of
 
-    for condition in gate or ():
-        parse_gate(condition)
+    metrics = [*DEFAULT_METRICS, *metrics_of(gate or ())]
     check_place(output, overwrite=overwrite)
     progress = ProgressBar()
     inputs = open_inputs(
@@ -118,6 +118,7 @@ def fit_command(
         source=names[0],
         target=names[1],
         primary=primary,
+        metrics=metrics,
         seed=seed,
         progress=progress,
     )

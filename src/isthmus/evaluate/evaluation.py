@@ -8,7 +8,10 @@ from isthmus.evaluate.bootstrap import Estimate
 from isthmus.evaluate.verdict import EvidenceKind, Verdict, VerdictRule
 from isthmus.files import canonical_json
 
-__all__ = ["Arm", "Evaluation"]
+__all__ = ["ARMS", "Arm", "Evaluation"]
+
+ARMS = ("old", "naive", "bridge", "rescore", "new", "control")
+"""In the order they are shown."""
 
 
 class Arm(BaseModel):
@@ -82,7 +85,8 @@ class Evaluation(BaseModel):
     def __str__(self) -> str:
         shown = [self.primary, *(name for name in self.metrics if name != self.primary)]
         table = [["", f"{self.primary}, {self.level:.0%} interval", *shown[1:]]]
-        for name, arm in self.arms.items():
+        for name in sorted(self.arms, key=ARMS.index):
+            arm = self.arms[name]
             label = f"rescore {self.rescored}" if name == "rescore" else name
             others = [f"{arm.metrics[metric].value:.3f}" for metric in shown[1:]]
             table.append([label, str(arm.metrics[self.primary]), *others])
@@ -107,7 +111,10 @@ class Evaluation(BaseModel):
             "bridge - old": bridge.to_old,
             "retention": bridge.retention,
             "update gain": bridge.update_gain,
-            **{f"overlap@{self.overlap_k} with {arm}": e for arm, e in self.overlap.items()},
+            **{
+                f"overlap@{self.overlap_k} with {arm}": self.overlap[arm]
+                for arm in sorted(self.overlap, key=ARMS.index)
+            },
         }
         lines += [f"{name}: {value}" for name, value in comparisons.items() if value is not None]
         lines += [f"no {arm}: {reason}" for arm, reason in self.absent.items()]

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 from isthmus.errors import InputError
 from isthmus.evaluate.bootstrap import Estimate
-from isthmus.evaluate.evaluation import Arm, Evaluation
+from isthmus.evaluate.evaluation import ARMS, Arm, Evaluation
+from isthmus.evaluate.metrics import parse_metric
 from isthmus.evaluate.verdict import Verdict
 
-__all__ = ["DEFAULT_GATES", "Gate", "GateResult", "check_gates", "parse_gate"]
+__all__ = ["DEFAULT_GATES", "Gate", "GateResult", "check_gates", "metrics_of", "parse_gate"]
 
 DEFAULT_GATES = ("verdict in (use the bridge, bridge and rescore)",)
 
@@ -27,6 +28,9 @@ _COMPARISON = re.compile(
     r"\s*(?P<bound>[-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*"
 )
 _VERDICT = re.compile(r"\s*verdict\s+in\s*\((?P<answers>[^()]+)\)\s*")
+
+
+_COMPARED = ("retention", "update_gain", "to_old")
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,14 @@ def parse_gate(text: str) -> Gate:
     Raises `InputError` for anything else.
     """
     if match := _COMPARISON.fullmatch(text):
+        if match["name"] not in _COMPARED and not match["name"].startswith("overlap@"):
+            parse_metric(match["name"])
+        if match["arm"] and match["arm"] not in ARMS:
+            raise InputError(
+                f"there is no arm '{match['arm']}'",
+                where=f"gate {text!r}",
+                mend=f"The arms are: {', '.join(ARMS)}",
+            )
         return Gate(
             text.strip(), match["arm"] or "bridge", match["name"], match["sign"],
             float(match["bound"]),
@@ -84,14 +96,19 @@ def parse_gate(text: str) -> Gate:
     )
 
 
+def metrics_of(conditions: Iterable[str]) -> list[str]:
+    """The metrics that conditions speak of, to be measured."""
+    named = [parse_gate(condition).name for condition in conditions]
+    return [n for n in named if n not in (*_COMPARED, "verdict") and not n.startswith("overlap@")]
+
+
 def check_gates(
     evaluation: Evaluation, conditions: Iterable[str] = DEFAULT_GATES
 ) -> list[GateResult]:
     """Hold every condition against ``evaluation``.
 
     A lower bound must be met by the low end of the interval, an upper bound by its high end.
-    What is undefined, or has no interval, fails.  Raises `InputError` for a name the evaluation
-    does not have.
+    What is undefined, was not measured, or has no interval, fails.
     """
     return [_check(evaluation, parse_gate(condition)) for condition in conditions]
 
@@ -102,13 +119,8 @@ def _check(evaluation: Evaluation, gate: Gate) -> GateResult:
             gate.condition, evaluation.verdict in gate.verdicts, str(evaluation.verdict)
         )
     if gate.arm not in evaluation.arms:
-        if gate.arm in evaluation.absent:
-            return GateResult(gate.condition, False, f"nothing: {evaluation.absent[gate.arm]}")
-        raise InputError(
-            f"there is no arm {gate.arm!r}",
-            where=f"gate {gate.condition!r}",
-            mend=f"The arms are: {', '.join(evaluation.arms)}",
-        )
+        why = evaluation.absent.get(gate.arm, "it was not measured")
+        return GateResult(gate.condition, False, f"nothing: {why}")
     estimate = _named(evaluation.arms[gate.arm], gate)
     if estimate is None:
         return GateResult(gate.condition, False, "nothing: it was not measured")
@@ -125,10 +137,4 @@ def _named(arm: Arm, gate: Gate) -> Estimate | None:
     }
     if gate.name in comparisons:
         return comparisons[gate.name]
-    if gate.name in arm.metrics:
-        return arm.metrics[gate.name]
-    raise InputError(
-        f"there is no {gate.name!r}",
-        where=f"gate {gate.condition!r}",
-        mend=f"Name one of: {', '.join([*comparisons, *arm.metrics])}",
-    )
+    return arm.metrics.get(gate.name)

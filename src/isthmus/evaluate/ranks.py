@@ -24,8 +24,10 @@ __all__ = ["Ranks", "relevant_ranks"]
 
 # With more relevant items than this, sorting a row is cheaper than comparing it with each.
 _FEW = 4
-# Score blocks of one set of queries are held while they fit here, and computed twice beyond.
-_HELD_BYTES = 512 * 2**20
+# Score blocks of one set of queries are held while they fit here, and computed twice beyond; so
+# few queries are taken at a time that they fit, unless that would make the products slow.
+_HELD_BYTES = 64 * 2**20
+_FEWEST_QUERIES = 128
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def relevant_ranks(
     *,
     metric: Metric = "cosine",
     exclude: NDArray[np.int64] | None = None,
-    query_block: int = QUERY_BLOCK,
+    query_block: int | None = None,
     gallery_block: int = GALLERY_BLOCK,
     progress: Progress = silent,
 ) -> Ranks:
@@ -68,6 +70,9 @@ def relevant_ranks(
     gallery item left out for each query.  Raises `InputError` for arrays that `ScoreBlocks`
     refuses, for a query without relevant items, and for an excluded item that is relevant.
     """
+    if query_block is None:
+        fitting = _HELD_BYTES // (4 * max(len(gallery), 1))
+        query_block = min(QUERY_BLOCK, max(_FEWEST_QUERIES, fitting))
     blocks = ScoreBlocks(
         queries, gallery, metric, query_block=query_block, gallery_block=gallery_block
     )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.evaluate.bootstrap import Estimate, estimate, estimate_ratio, resampled_means
-from isthmus.evaluate.evaluation import Arm, Evaluation
+from isthmus.evaluate.evaluation import ARMS, Arm, Evaluation
 from isthmus.evaluate.metrics import parse_metric
 from isthmus.evaluate.ranks import Ranks, relevant_ranks
 from isthmus.evaluate.relevance import Relevance
@@ -21,8 +21,6 @@ from isthmus.evaluate.verdict import VerdictRule, decide
 from isthmus.progress import Progress, silent
 
 __all__ = ["ARMS", "DEFAULT_METRICS", "evaluate_upgrade"]
-
-ARMS = ("old", "naive", "bridge", "rescore", "new", "control")
 
 DEFAULT_METRICS = ("recall@1", "recall@10", "mrr", "ndcg@10", "map", "cmc@1")
 _OVERLAP_K = 10

@@ -121,7 +121,22 @@ class Moments:
 
     def second(self) -> SecondMoments:
         """Means and covariances (divided by n) as host arrays, for the solvers."""
-        return SecondMoments.of(self)
+        if self.n <= 0:
+            raise InputError("the moments hold no rows")
+        n = self.n
+
+        def mean(name: str) -> NDArray[np.float64] | None:
+            return self.sum_of(name) / n if name in self._sums else None
+
+        return SecondMoments(
+            n=n,
+            mean_x=self.mean_x,
+            mean_y=self.mean_y,
+            variances=(mean("square_x"), mean("square_y")),
+            xx=mean("xx"),
+            xy=mean("xy"),
+            yy=mean("yy"),
+        )
 
     # ---- accumulation --------------------------------------------------------------------------
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
-
-if TYPE_CHECKING:
-    from isthmus.moments.accumulator import Moments
 
 __all__ = ["AffineLike", "SecondMoments", "Side"]
 
@@ -59,25 +56,6 @@ class SecondMoments:
     xx: Matrix | None
     xy: Matrix | None
     yy: Matrix | None
-
-    @classmethod
-    def of(cls, moments: Moments | SecondMoments) -> SecondMoments:
-        """The second moments of an accumulator, on the host; a no-op on second moments."""
-        if isinstance(moments, SecondMoments):
-            return moments
-        if moments.n <= 0:
-            raise InputError("the moments hold no rows")
-        n = moments.n
-        kept = {k: moments.sum_of(k) / n if k in moments.keep else None for k in ("xx", "xy", "yy")}
-        return cls(
-            n=n,
-            mean_x=moments.mean_x,
-            mean_y=moments.mean_y,
-            variances=(moments.sum_of("square_x") / n, moments.sum_of("square_y") / n)
-            if "square" in moments.keep
-            else (None, None),
-            **kept,
-        )
 
     def require(self, name: str) -> Matrix:
         """The covariance ``name`` (xx, xy or yy).
