@@ -86,25 +86,27 @@ def test_another_model_is_refused_wherever_it_begins(
     assert (tmp_path / "out.npy").exists()
 
 
-def test_canaries_are_looked_for_by_name(world: Any, tmp_path: Path) -> None:
+def test_canaries_encoded_again_are_compared_by_id(world: Any, tmp_path: Path) -> None:
     z = world.latent(800)
     x, y = world.seen("x", z), world.seen("y", z)
     names = np.array([f"i{n}" for n in range(800)])
     bridge = fit(Pairs(x, y, ids=names))
     assert bridge.canary is not None
-    row = names.tolist().index(bridge.canary.ids[0])
-    other = x.copy()
-    other[row] = x[(row + 1) % 800]
-    with pytest.raises(WrongSpaceError, match=f"canary '{names[row]}'"):
-        apply(bridge, other, tmp_path / "a.npy", ids=names)
-    for i, ids in enumerate((None, np.arange(800), [f"other {n}" for n in range(800)])):
-        apply(bridge, other, tmp_path / f"{i}.npy", ids=ids)
-    # a canary that cannot be used is an unusable row, not another model
-    other[row] = np.inf
-    with pytest.raises(InputError, match=f"row {row}: the row holds inf"):
-        apply(bridge, other, tmp_path / "b.npy", ids=names)
-    numbered = fit(Pairs(x, y))
-    apply(numbered, x[::-1].copy(), tmp_path / "c.npy", ids=np.arange(800))
+    few = np.array([names.tolist().index(i) for i in bridge.canary.ids])
+    for name, ids, rows in (("same", names[few], x[few]), ("other", names[few], x[few[::-1]])):
+        np.save(tmp_path / f"{name}.npy", rows)
+        (tmp_path / f"{name}.ids.txt").write_text("\n".join(ids))
+    apply(bridge, x, tmp_path / "a.npy", canary=tmp_path / "same.npy")
+    with pytest.raises(WrongSpaceError, match=f"canary '{names[few[0]]}'"):
+        apply(bridge, x, tmp_path / "b.npy", canary=tmp_path / "other.npy")
+    (tmp_path / "other.ids.txt").write_text("\n".join(f"no {i}" for i in range(len(few))))
+    with pytest.raises(InputError, match="none of the ids is a canary's"):
+        apply(bridge, x, tmp_path / "b.npy", canary=tmp_path / "other.npy")
+    with pytest.raises(InputError, match="no ids"):
+        apply(bridge, x, tmp_path / "b.npy", canary=x[few])
+    assert not (tmp_path / "b.npy").exists()
+    # a query may have the id of its document: the ids of the rows themselves prove nothing
+    apply(bridge, x[::-1].copy(), tmp_path / "c.npy", ids=names)
 
 
 def test_an_output_that_cannot_be_is_refused_before_work(

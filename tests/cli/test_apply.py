@@ -31,7 +31,7 @@ def test_json(cli: Any, bridge: Path) -> None:
     assert done.json == {"output": "out.npy", "rows": 1500, "dim": 24}
 
 
-def test_the_inverse(cli: Any, here: Path, data: dict[str, np.ndarray], fitted: Any) -> None:
+def test_the_inverse(cli: Any, here: Path, data: dict[str, np.ndarray]) -> None:
     bridge = fit(Pairs(data["new"], data["old"], metric="l2"), recipe="ridge(alpha=1e-6)")
     bridge.save(here / "l2.bridge")
     assert cli("apply", "l2.bridge", "old.npy", "back.npy", "--inverse").code == 0
@@ -39,7 +39,8 @@ def test_the_inverse(cli: Any, here: Path, data: dict[str, np.ndarray], fitted: 
     cli("apply", "l2.bridge", "new.npy", "wrong.npy", "--inverse").refused(
         "new.npy: these vectors look like new, the target of this bridge"
     )
-    fitted.save(here / "lossy.bridge")
+    lossy = fit(Pairs(data["new"], data["old"]), recipe="layer_norm | procrustes | unit_norm")
+    lossy.save(here / "lossy.bridge")
     cli("apply", "lossy.bridge", "old.npy", "x.npy", "--inverse").refused("no inverse")
     assert not (here / "wrong.npy").exists()
 

@@ -139,15 +139,19 @@ class Chain:
     def rounded(self) -> Chain:
         """The same chain with its weights rounded to float32, as files hold them."""
 
-        def narrow(w: Matrix | None) -> Matrix | None:
-            return None if w is None else w.astype(np.float32).astype(np.float64)
+        def narrow(w: Matrix) -> Matrix:
+            return w.astype(np.float32).astype(np.float64)
 
-        return Chain(
-            [
-                Affine(narrow(s.matrix), narrow(s.offset)) if isinstance(s, Affine) else s
-                for s in self.stages
-            ]
-        )
+        stages: list[Stage] = []
+        for stage in self.stages:
+            if isinstance(stage, OnSphere):
+                stages.append(OnSphere(narrow(stage.offset)))
+            elif isinstance(stage, Affine):
+                weights = (stage.matrix, stage.offset)
+                stages.append(Affine(*(None if w is None else narrow(w) for w in weights)))
+            else:
+                stages.append(stage)
+        return Chain(stages)
 
     @property
     def products(self) -> int:

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.bridge.bridge import Bridge
+from isthmus.errors import InputError
 from isthmus.progress import Progress, silent
 from isthmus.spaces.readers import Ids, Source, Vectors, open_vectors
 from isthmus.spaces.rows import row_norms
-from isthmus.spaces.scratch import blocks
 from isthmus.spaces.writers import open_writer
 
 __all__ = ["apply"]
@@ -27,6 +27,7 @@ def apply(
     *,
     ids: Ids | None = None,
     check: bool = True,
+    canary: Source | None = None,
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> int:
@@ -38,7 +39,10 @@ def apply(
         output: ``.npy``, ``.safetensors`` or ``.parquet``; float32.  It appears whole or not at
             all, whatever happens on the way.
         ids: of the rows, where the source does not hold them.
-        check: refuse vectors of another model, by the bridge's fingerprint and canary.
+        check: refuse vectors of another model, by the bridge's fingerprint.
+        canary: the bridge's canary items encoded again by the model that made ``source``, with
+            their ids.  Not looked for in ``source`` itself, where an id may name another thing: a
+            query often has the id of its document.
         overwrite: replace an existing output.
         progress: told about rows.
 
@@ -59,7 +63,8 @@ def apply(
         _, looked_at = _usable(vectors, spread)
         if len(looked_at):
             bridge.recognise(looked_at, where=where)
-        _check_canary(bridge, vectors)
+    if canary is not None:
+        _check_canary(bridge, open_vectors(canary, name="canary"))
     width = bridge.target.dim
     with open_writer(output, width, n=vectors.n, overwrite=overwrite) as writer:
         for start in range(0, vectors.n, _ROWS):
@@ -72,16 +77,19 @@ def apply(
     return vectors.n
 
 
-def _check_canary(bridge: Bridge, vectors: Vectors) -> None:
-    canary, ids = bridge.canary, vectors.ids
-    if canary is None or not canary.named or ids is None:
-        return
-    names = np.array(canary.ids)
-    if (names.dtype.kind == "U") != (ids.dtype.kind == "U"):
-        return
-    rows = [part.start + np.flatnonzero(np.isin(ids[part], names)) for part in blocks(len(ids))]
-    known, found = _usable(vectors, np.concatenate(rows))
-    canary.check(dict(zip(ids[known].tolist(), found, strict=True)))
+def _check_canary(bridge: Bridge, encoded: Vectors) -> None:
+    if bridge.canary is None or encoded.ids is None:
+        missing = "the bridge has no canary" if bridge.canary is None else "the vectors have no ids"
+        raise InputError(missing, where=encoded.name, mend="Leave the canary out")
+    known = np.flatnonzero(np.isin(encoded.ids, np.array(bridge.canary.ids)))
+    if not len(known):
+        raise InputError(
+            f"none of the ids is a canary's, which are {list(bridge.canary.ids)}",
+            where=encoded.name,
+            mend="Encode those items with the model that is served",
+        )
+    rows = encoded.take(known)
+    bridge.canary.check(dict(zip(encoded.ids[known].tolist(), rows, strict=True)))
 
 
 def _usable(vectors: Vectors, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[Any]]:

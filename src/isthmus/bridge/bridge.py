@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -55,6 +56,8 @@ class Bridge:
     source_fingerprint: Fingerprint | None = None
     target_fingerprint: Fingerprint | None = None
     canary: Canary | None = None
+    last_canary: Canary | None = None
+    """Of a composed bridge in memory, the canary of its last part; not saved."""
     _recognised: list[bool] = field(default_factory=list[bool], repr=False)
 
     # ---- use -----------------------------------------------------------------------------------
@@ -72,8 +75,12 @@ class Bridge:
             InputError: wrong width or dtype, NaN, infinity, or a zero row in a cosine space.
             WrongSpaceError: if the vectors do not look like the source space.
         """
-        if type(x) is np.ndarray and x.dtype.char == "f" and (self._recognised or not check):
-            found = self._transform_fast(x)
+        if type(x) is np.ndarray and (self._recognised or not check) and x.dtype.char == "f":
+            one, width = self._one
+            if x.shape == width:
+                found = None if one is None else one(x)
+            else:
+                found = self._transform_fast(x)
             if found is not None:
                 return found
         rows = x[None, ...] if x.ndim == 1 else x
@@ -95,14 +102,17 @@ class Bridge:
             return found
         return self.chain(self.require_source(rows, where=where, first_row=first_row))
 
+    @cached_property
+    def _one(self) -> tuple[Callable[[NDArray[Any]], NDArray[Any] | None] | None, tuple[int]]:
+        fused = self.chain.fused
+        return None if fused is None else fused.one, (self.source.dim,)
+
     def _transform_fast(self, x: NDArray[Any]) -> NDArray[Any] | None:
         """Healthy float32 rows of the right width; None for all others."""
         fused = self.chain.fused
-        if fused is None or x.shape[-1:] != (self.source.dim,):
+        if fused is None or x.ndim != 2 or x.shape[1] != self.source.dim:
             return None
-        if x.ndim == 1:
-            return fused.one(x)
-        return fused.rows(x) if x.ndim == 2 else None
+        return fused.rows(x)
 
     def recognise(self, rows: NDArray[Any], *, where: str = "vectors to transform") -> None:
         """Compare source rows ``(n, dx)`` with the fingerprint of the source.
@@ -171,7 +181,9 @@ class Bridge:
             kind="corpus" if self.kind == "query" else "query",
             source=self.target,
             target=self.source,
-            chain=self.chain.inverse(unit_input=self.source.normalised),
+            chain=self.chain.inverse(
+                unit_input=self.source.normalised or self.source.metric == "cosine"
+            ).rounded(),
             provenance={"inverse_of": dict(self.provenance)},
             source_fingerprint=self.target_fingerprint,
             target_fingerprint=self.source_fingerprint,
@@ -193,23 +205,22 @@ class Bridge:
                 f"{after.source.metric}",
                 where="compose",
             )
-        expected = after.source_fingerprint
-        if self.canary is not None and expected is not None:
-            seen = self.canary.target
-            if expected.is_foreign(seen):
-                raise WrongSpaceError(
-                    f"the first bridge ends in {self.target.name}, whose vectors do not look like "
-                    f"{after.source.name}, the source of the second",
-                    where="compose",
-                )
+        expected, mine = after.source_fingerprint, self.canary or self.last_canary
+        if expected is not None and mine is not None and expected.is_foreign(mine.target):
+            raise WrongSpaceError(
+                f"the first bridge ends in {self.target.name}, whose vectors do not look like "
+                f"{after.source.name}, the source of the second",
+                where="compose",
+            )
         return Bridge(
             kind=self.kind,
             source=self.source,
             target=after.target,
-            chain=self.chain.then(after.chain),
+            chain=self.chain.then(after.chain).rounded(),
             provenance={"composed_of": [dict(self.provenance), dict(after.provenance)]},
             source_fingerprint=self.source_fingerprint,
             target_fingerprint=after.target_fingerprint,
+            last_canary=after.canary or after.last_canary,
         )
 
     def unproven(self) -> Self:

@@ -26,6 +26,13 @@ def apply_command(
     ids: Annotated[
         str | None, typer.Option(help="Ids of the rows: a .npy or .txt file, or a column.")
     ] = None,
+    canary: Annotated[
+        str | None,
+        typer.Option(
+            help="The bridge's canary items (isthmus inspect lists them), encoded again by the "
+            "model you serve, with their ids: refused unless they agree with the fit."
+        ),
+    ] = None,
     inverse: Annotated[
         bool, typer.Option("--inverse", help="Map from the target back to the source.")
     ] = False,
@@ -59,6 +66,7 @@ def apply_command(
         output,
         ids=ids,
         check=not no_check,
+        canary=canary,
         overwrite=overwrite,
         progress=progress,
     )

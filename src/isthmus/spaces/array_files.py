@@ -147,6 +147,8 @@ def _npy_header(file: IO[bytes], available: int, where: str) -> _NpyHeader:
         if start != b"\x93NUMPY\x01\x00":
             raise ValueError("it does not begin as version 1.0 of the format does")
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        if min(shape, default=0) < 0:
+            raise ValueError(f"its header announces the shape {shape}")
     except (ValueError, SyntaxError, EOFError) as error:
         raise InputError(f"not a readable .npy file ({error})", where=where) from error
     if dtype.hasobject:
