@@ -46,8 +46,8 @@ def _options() -> tuple[Options, argparse.Namespace]:
     parser.add_argument("--only", action="append", choices=GROUPS, help="a group; repeatable")
     parser.add_argument("--repeats", type=int, default=5, help="interleaved repeats (5)")
     parser.add_argument(
-        "--budget", type=float, default=100.0,
-        help="seconds for one set of rows; long passes are repeated less, never below 2 (100)",
+        "--budget", type=float, default=40.0,
+        help="seconds for one set of rows; long passes are repeated less, never below 2 (40)",
     )  # fmt: skip
     parser.add_argument(
         "--slow", action="store_true", help="also the unpaired peers (minutes each)"
