@@ -25,7 +25,10 @@ _loaded = (np, scipy.linalg.blas)
 @lru_cache(maxsize=1)
 def _blas_controllers() -> tuple[Any, ...]:
     controllers: list[Any] = ThreadpoolController().lib_controllers
-    return tuple(c for c in controllers if c.user_api == "blas")
+    loaded = tuple(c for c in controllers if c.user_api == "blas")
+    # wheels bring a BLAS each, of numpy, SciPy and others; one from the system serves them all
+    own = tuple(c for c in loaded if "numpy" in str(c.filepath) or "scipy" in str(c.filepath))
+    return own or loaded
 
 
 @lru_cache(maxsize=1)
