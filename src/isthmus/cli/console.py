@@ -72,7 +72,8 @@ def _line(task: str, done: int, total: int | None, elapsed: float) -> str:
     if total:
         text += f" of {total:,} ({done / total:.0%})"
     text += f", {rate:,.0f} a second" if rate >= 10 else f", {rate:.1f} a second"
-    if total and rate > 0:
+    # an estimate from the first hundredth of the work is none
+    if total and rate > 0 and done * 100 >= total:
         left = max(total - done, 0) / rate
         text += f", {_duration(left)} left"
     if total:

@@ -14,6 +14,7 @@ import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ class OnnxEncoder:
         name: The model's name.
         max_length: Texts are cut at this number of tokens.
         batch_size: Texts per run, at most.
-        threads: Threads of one run; by default, the processors this process may use.
+        threads: Batches run at once; by default, the processors this process may use.
         output: The output that holds the token states ``(batch, tokens, dim)``; needed only where
             a model has several of that rank and none is called ``last_hidden_state``.
         revision: By default, a digest of the two files and of the options that shape a vector.
@@ -76,7 +77,8 @@ class OnnxEncoder:
         self.name = name
         self.max_length = max_length
         self._tokenizer = load_tokenizer(tokenizer, max_length=max_length)
-        self._session = _session(model, threads or _processors())
+        self._threads = threads or _processors()
+        self._session = _session(model)
         self._inputs = _input_names(self._session, model)
         self._output, self.dim = _token_states(self._session, model, output)
         weights = model.read_bytes()
@@ -92,13 +94,16 @@ class OnnxEncoder:
         check_texts(texts)
         vectors = np.empty((len(texts), self.dim), np.float32)
         done = 0
-        for start in range(0, len(texts), _WINDOW):
-            encodings = self._tokenizer.encode_batch(list(texts[start : start + _WINDOW]))
-            tokens: list[list[int]] = [encoding.ids for encoding in encodings]
-            for rows in _equal_length_batches(tokens, self.batch_size):
-                vectors[[start + row for row in rows]] = self._run([tokens[row] for row in rows])
-                done += len(rows)
-                progress(f"encoding with {self.name}", done, len(texts))
+        with ThreadPoolExecutor(self._threads) as pool:
+            for start in range(0, len(texts), _WINDOW):
+                encodings = self._tokenizer.encode_batch(list(texts[start : start + _WINDOW]))
+                tokens: list[list[int]] = [encoding.ids for encoding in encodings]
+                batches = list(_equal_length_batches(tokens, self.batch_size))
+                runs = pool.map(self._run, ([tokens[row] for row in rows] for rows in batches))
+                for rows, found in zip(batches, runs, strict=True):
+                    vectors[[start + row for row in rows]] = found
+                    done += len(rows)
+                    progress(f"encoding with {self.name}", done, len(texts))
         return check_vectors(vectors, rows=len(texts), dim=self.dim, name=self.name)
 
     def _run(self, tokens: list[list[int]]) -> Vectors:
@@ -131,7 +136,7 @@ def _processors() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def _session(model: Path, threads: int) -> Any:
+def _session(model: Path) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
@@ -139,11 +144,10 @@ def _session(model: Path, threads: int) -> Any:
     if not model.is_file():
         raise InputError("there is no such file", where=str(model), mend="Look at the path")
     options: Any = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    # Short texts are too little work to share out: whole batches run beside each other instead.
+    options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors only: the runtime warns about absent graphics cards
-    # Idle threads that spin take the processor from the other work of a small machine.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime's exceptions have no public common class
