@@ -59,12 +59,12 @@ def blas_threads() -> int:
 
 
 @lru_cache(maxsize=1)
-def product_threads() -> tuple[Callable[[], int], Callable[[int], Any]]:
-    """Getter and setter of the thread count of the BLAS behind numpy's products."""
-    for controller, switch in zip(_blas_controllers(), _switches(), strict=True):
+def product_threads() -> Callable[[], int]:
+    """The getter of the thread count of the BLAS behind numpy's products."""
+    for controller, (getter, _) in zip(_blas_controllers(), _switches(), strict=True):
         if "numpy" in str(controller.filepath):
-            return switch
-    return _switches()[0] if _switches() else (lambda: 1, lambda _: None)
+            return getter
+    return _switches()[0][0] if _switches() else lambda: 1
 
 
 class _SingleThread:

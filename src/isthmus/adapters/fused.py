@@ -50,7 +50,7 @@ class Fused:
         # [W; b]: one product for a vector and its bias
         weights = np.ascontiguousarray(np.vstack([self.matrix, self.offset[None, :]]))
         unit_in, unit_out = self.unit_in, self.unit_out
-        threads, _ = product_threads()
+        threads = product_threads()
         empty, single, sqrt = np.empty, np.float32, math.sqrt
         shape = (dx + 1,)
 
