@@ -38,6 +38,9 @@ class Source:
         self.passes.append(("folds", keep))
         return FoldMoments.of(x(self.x), y(self.y), FOLDS, keep=keep)
 
+    def rows(self, x: Chain, y: Chain, /) -> list[tuple[Any, Any, Any]]:
+        return [(np.arange(len(self.x)), x(self.x), y(self.y))]
+
 
 def _recipes(*texts: str) -> list[Recipe]:
     return [Recipe.parse(text) for text in texts]

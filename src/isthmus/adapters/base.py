@@ -4,18 +4,37 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.adapters.chain import Affine, Chain
+from isthmus.adapters.chain import Affine, Chain, Stage
 from isthmus.errors import InputError, not_fitted
 from isthmus.moments import Moments, SecondMoments
 from isthmus.numeric import Array, to_numpy
 
-__all__ = ["Estimator", "LinearAdapter", "check_rows"]
+__all__ = [
+    "Estimator",
+    "Expanded",
+    "FitRows",
+    "LinearAdapter",
+    "Refinement",
+    "Splits",
+    "Value",
+    "check_rows",
+]
+
+Value = float | int | bool | str
+"""What a parameter of a step in a recipe can be."""
+
+Splits = Callable[[], Sequence[tuple[SecondMoments, SecondMoments]]]
+"""Of each fold, the moments of its training rows and of its held-out rows, made when asked for."""
+
+Expanded = list[tuple[dict[str, Value], float | None]]
+"""Concrete parameters, each with its cross-validated squared error over the target's variance."""
 
 
 def check_rows(
@@ -66,6 +85,8 @@ class Estimator:
 
     name: ClassVar[str] = ""
     """The word for this step in a recipe."""
+    automatic: ClassVar[frozenset[str]] = frozenset()
+    """Parameters that a recipe may leave ``auto``."""
 
     @classmethod
     def parameter_names(cls) -> list[str]:
@@ -128,6 +149,14 @@ class LinearAdapter(Estimator, ABC):
     matrix_: NDArray[np.float64]
     offset_: NDArray[np.float64]
 
+    @classmethod
+    def expanded(cls, parameters: Mapping[str, Value], splits: Splits) -> Expanded:
+        """What to try for parameters of which some are ``auto``, the most rigid map first.
+
+        Held-out retrieval chooses among them; the squared error only makes the list short.
+        """
+        return [(dict(parameters), None)]
+
     @abstractmethod
     def _solve(self, moments: SecondMoments) -> NDArray[np.float64]:
         """The matrix ``W`` for centred rows."""
@@ -177,3 +206,24 @@ class LinearAdapter(Estimator, ABC):
         """The fitted map as a foldable chain."""
         self._check_fitted()
         return Chain([Affine(self.matrix_, self.offset_)])
+
+
+class FitRows(Protocol):
+    """The rows of the fit in the frame of a map, read again at every iteration."""
+
+    def __iter__(self) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
+        """Batches of ids ``(n,)``, source rows ``(n, dx)`` and target rows ``(n, dy)``."""
+        ...
+
+
+class Refinement(Estimator, ABC):
+    """What a fitted affine map is refined to where moments do not suffice: it reads the rows."""
+
+    @classmethod
+    def expanded(cls, parameters: Mapping[str, Value]) -> list[dict[str, Value]]:
+        """What to try for parameters of which some are ``auto``, the simplest first."""
+        return [dict(parameters)]
+
+    @abstractmethod
+    def refine(self, base: Affine, rows: FitRows) -> Stage:
+        """The stage that replaces ``base``, a map of the source rows to the target rows."""

@@ -6,10 +6,11 @@ is therefore one matrix product at run time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import scipy.linalg
@@ -21,7 +22,7 @@ from isthmus.errors import InputError
 from isthmus.numeric import Array, as_floating, like, namespace
 from isthmus.threads import single_thread
 
-__all__ = ["Affine", "Chain", "OnSphere", "RowNorm", "Stage"]
+__all__ = ["Affine", "Chain", "Nonlinear", "OnSphere", "RowNorm", "Stage"]
 
 Matrix = NDArray[np.float64]
 
@@ -109,7 +110,52 @@ class OnSphere:
     offset: Matrix
 
 
-Stage = Affine | RowNorm | OnSphere
+class Nonlinear(ABC):
+    """A stage of rows that no matrix product replaces: routed maps, small networks.
+
+    It is data (`tensors`) and a function of data (`run`), so that it is saved, rounded and moved
+    to another array library without knowing how.
+    """
+
+    kind: ClassVar[str]
+    """What it is called in a file."""
+
+    @property
+    @abstractmethod
+    def dims(self) -> tuple[int, int]:
+        """Widths of its rows before and after."""
+
+    @property
+    @abstractmethod
+    def products(self) -> int:
+        """About how many full matrix products one call costs."""
+
+    @abstractmethod
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """Every weight by its name."""
+
+    @classmethod
+    @abstractmethod
+    def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> Self:
+        """The inverse of `tensors`.
+
+        Raises:
+            ValueError: for tensors that are missing, superfluous or do not fit together.
+        """
+
+    @abstractmethod
+    def run(self, xp: Any, x: Array, weights: Mapping[str, Array]) -> Array:
+        """Map rows ``x (n, dx)``, with `tensors` in the dtype, library and device of ``x``.
+
+        Args:
+            xp: the array API namespace of ``x``; numpy itself for numpy arrays.
+            x: not to be changed.
+            weights: what `tensors` gave.
+        """
+
+
+Stage = Affine | RowNorm | OnSphere | Nonlinear
+_Plan = list[tuple[str, Any, Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,9 +170,7 @@ class Chain:
     """
 
     stages: Sequence[Stage] = ()
-    _weights: dict[Any, list[tuple[str, Array | None, Array | None]]] = field(
-        default_factory=dict[Any, Any], repr=False
-    )
+    _weights: dict[Any, _Plan] = field(default_factory=dict[Any, Any], repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stages", tuple(_folded(self.stages)))
@@ -149,6 +193,10 @@ class Chain:
             elif isinstance(stage, Affine):
                 weights = (stage.matrix, stage.offset)
                 stages.append(Affine(*(None if w is None else narrow(w) for w in weights)))
+            elif isinstance(stage, Nonlinear):
+                stages.append(
+                    stage.from_tensors({k: narrow(w) for k, w in stage.tensors().items()})
+                )
             else:
                 stages.append(stage)
         return Chain(stages)
@@ -157,7 +205,9 @@ class Chain:
     def products(self) -> int:
         """How many full matrix products one call costs."""
         return sum(
-            isinstance(s, Affine) and s.matrix is not None and s.matrix.ndim == 2
+            s.products
+            if isinstance(s, Nonlinear)
+            else isinstance(s, Affine) and s.matrix is not None and s.matrix.ndim == 2
             for s in self.stages
         )
 
@@ -186,8 +236,11 @@ class Chain:
             if back.offset is None or not back.offset.any():
                 return Chain([Affine(back.matrix), RowNorm("unit")])
             return Chain([Affine(back.matrix), OnSphere(back.offset)])
+        lost = "maps rows by more than a matrix"
+        if not any(isinstance(stage, Nonlinear) for stage in stages):
+            lost = "normalises rows in a way that loses their length"
         raise InputError(
-            "this bridge has no inverse: it normalises rows in a way that loses their length",
+            f"this bridge has no inverse: it {lost}",
             mend="Fit a bridge in the other direction instead",
         )
 
@@ -226,7 +279,7 @@ class Chain:
             unit_out,
         )
 
-    def _blocks(self, plan: list[tuple[str, Array | None, Array | None]], x: Array) -> Array:
+    def _blocks(self, plan: _Plan, x: Array) -> Array:
         if len(x) <= _BLOCK_ROWS:
             return _run_numpy(plan, x, x.dtype)
         out: Array | None = None
@@ -238,7 +291,7 @@ class Chain:
             out[start : start + _BLOCK_ROWS] = block
         return out
 
-    def _plan(self, x: Array) -> list[tuple[str, Array | None, Array | None]]:
+    def _plan(self, x: Array) -> _Plan:
         """The stages with their weights in the dtype, library and device of ``x``."""
         key = x.dtype if is_numpy_array(x) else (type(x), str(x.dtype), str(x.device))
         if key in self._weights:
@@ -248,12 +301,15 @@ class Chain:
         def ready(w: Matrix | None) -> Array | None:
             return None if w is None else like(x, np.ascontiguousarray(w, dtype=host))
 
-        plan: list[tuple[str, Array | None, Array | None]] = []
+        plan: _Plan = []
         for stage in self.stages:
             if isinstance(stage, RowNorm):
                 plan.append((stage.kind, None, None))
             elif isinstance(stage, OnSphere):
                 plan.append(("sphere", None, ready(stage.offset)))
+            elif isinstance(stage, Nonlinear):
+                weights = {name: ready(w) for name, w in stage.tensors().items()}
+                plan.append(("nonlinear", stage, weights))
             else:
                 plan.append(("affine", ready(stage.matrix), ready(stage.offset)))
         self._weights[key] = plan
@@ -290,11 +346,12 @@ def _without_lost_norms(stages: list[Stage]) -> list[Stage]:
     return stages
 
 
-def _run_numpy(
-    plan: list[tuple[str, Array | None, Array | None]], x: NDArray[Any], dtype: Any
-) -> NDArray[Any]:
+def _run_numpy(plan: _Plan, x: NDArray[Any], dtype: Any) -> NDArray[Any]:
     owned = False
     for kind, matrix, offset in plan:
+        if kind == "nonlinear":
+            x, owned = matrix.run(np, x, offset), True
+            continue
         if kind == "affine":
             if matrix is not None:
                 x = x @ matrix if matrix.ndim == 2 else x * matrix
@@ -328,10 +385,13 @@ def _root(xp: Any, u: Array, offset: Array) -> Array:
     return (xp.sqrt(xp.where(inside > 0, inside, xp.zeros_like(inside))) - across) / safe
 
 
-def _run_generic(xp: Any, plan: list[tuple[str, Array | None, Array | None]], x: Array) -> Array:
+def _run_generic(xp: Any, plan: _Plan, x: Array) -> Array:
     single = x.ndim == 1
     x = x[None, :] if single else x
     for kind, matrix, offset in plan:
+        if kind == "nonlinear":
+            x = matrix.run(xp, x, offset)
+            continue
         if kind == "affine":
             if matrix is not None:
                 x = xp.matmul(x, matrix) if matrix.ndim == 2 else x * matrix

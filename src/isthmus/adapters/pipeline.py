@@ -1,7 +1,7 @@
 """From a recipe and moments to one folded chain.
 
 Affine normalisers act on moments in closed form, so a recipe costs one pass over the data, and one
-more for every row norm that stands behind a fitted step.
+more for every row norm that stands behind a fitted step.  A refinement reads the rows again.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from isthmus.adapters.base import LinearAdapter
-from isthmus.adapters.chain import Affine, Chain, RowNorm
+from isthmus.adapters.base import FitRows, LinearAdapter, Refinement
+from isthmus.adapters.chain import Affine, Chain, RowNorm, Stage
 from isthmus.adapters.normalise import Normaliser
 from isthmus.adapters.recipe import Recipe, Step
 from isthmus.errors import RecipeError
@@ -86,17 +86,31 @@ def fit_affine(
     return moments, on_x, on_y, undo
 
 
-def fit_chain(recipe: Recipe, front: Front, moments: SecondMoments) -> Chain:
+def fit_chain(
+    recipe: Recipe, front: Front, moments: SecondMoments, rows: FitRows | None = None
+) -> Chain:
     """The folded map of a recipe without ``auto``.
 
     Args:
         recipe: its parameters all set.
         front: the fitted `Recipe.front`.
         moments: of the fit rows behind ``front``.
+        rows: those rows, for a recipe with a refinement.
+
+    Raises:
+        RecipeError: for a recipe with a refinement where only moments are known.
     """
     framed, on_x, _, undo = fit_affine(recipe.affine, moments)
     adapter = cast(LinearAdapter, recipe.adapter.build()).fit_moments(framed)
-    stages = [*front.x.stages, on_x, *adapter.chain_.stages, undo, front.undo]
+    core: Stage = on_x.then(Affine(adapter.matrix_, adapter.offset_)).then(undo)
+    if recipe.refinement is not None:
+        if rows is None:
+            raise RecipeError(
+                f"'{recipe.refinement.name}' reads rows, and only their moments are known",
+                where=str(recipe),
+            )
+        core = cast(Refinement, recipe.refinement.build()).refine(core, rows)
+    stages = [*front.x.stages, core, front.undo]
     for step in recipe.after:
         normaliser = cast(Normaliser, step.build())
         # row norms and temperature learn nothing from the rows they are given here

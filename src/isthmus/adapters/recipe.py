@@ -6,8 +6,9 @@ Grammar::
     step   := name | name "(" key "=" value ("," key "=" value)* ")"
     value  := number | true | false | auto | word
 
-Exactly one step is an adapter.  Normalisers before it are fitted on both sides; after it, row
-norms and temperature act on the mapped vectors.  ``auto`` leaves a value to cross-validation.
+Exactly one step is an adapter.  Normalisers before it are fitted on both sides; directly behind it
+one refinement may read the rows again; after that, row norms and temperature act on the mapped
+vectors.  ``auto`` leaves a value to cross-validation and held-out retrieval.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from isthmus.adapters.base import Estimator, LinearAdapter
+from isthmus.adapters.base import Estimator, LinearAdapter, Refinement, Value
 from isthmus.adapters.normalise import (
     Center,
     LayerNorm,
@@ -33,8 +34,6 @@ from isthmus.adapters.ridge import Ridge
 from isthmus.errors import RecipeError
 
 __all__ = ["STEPS", "Recipe", "Step"]
-
-Value = float | int | bool | str
 
 STEPS: dict[str, type[Estimator]] = {
     step.name: step
@@ -134,6 +133,13 @@ class Recipe:
                 mend=f"Choose one of {names}",
             )
         recipe = cls(tuple(steps))
+        refinements = [s.name for s in steps if issubclass(STEPS[s.name], Refinement)]
+        if refinements and (len(refinements) > 1 or recipe.refinement is None):
+            raise RecipeError(
+                f"one refinement may stand directly behind the adapter, found {refinements}",
+                where=str(recipe),
+                mend=f"Write it as ... | {adapters[0]} | {refinements[0]} | ...",
+            )
         for step in recipe.after:
             if not issubclass(STEPS[step.name], _AFTER_ADAPTER):
                 raise RecipeError(
@@ -157,9 +163,15 @@ class Recipe:
         return self.steps[: self._position]
 
     @property
+    def refinement(self) -> Step | None:
+        """The step directly behind the adapter that reads the rows again, if there is one."""
+        behind = self.steps[self._position + 1 : self._position + 2]
+        return behind[0] if behind and issubclass(STEPS[behind[0].name], Refinement) else None
+
+    @property
     def after(self) -> tuple[Step, ...]:
         """What is done to the mapped vectors."""
-        return self.steps[self._position + 1 :]
+        return self.steps[self._position + (1 if self.refinement is None else 2) :]
 
     @property
     def _position(self) -> int:
@@ -179,7 +191,12 @@ class Recipe:
     def with_adapter(self, **parameters: Value) -> Recipe:
         """The same recipe with parameters of the adapter replaced."""
         adapter = Step(self.adapter.name, {**self.adapter.parameters, **parameters})
-        return Recipe((*self.before, adapter, *self.after))
+        return Recipe((*self.before, adapter, *self.steps[self._position + 1 :]))
+
+    def with_refinement(self, step: Step | None) -> Recipe:
+        """The same recipe with another refinement, or none."""
+        refined = () if step is None else (step,)
+        return Recipe((*self.before, self.adapter, *refined, *self.after))
 
 
 def _is_rowwise(step: Step) -> bool:
@@ -241,5 +258,5 @@ def _check_step(step: Step) -> None:
             )
         if isinstance(value, str) and value != "auto":
             raise RecipeError(f"'{key}={value}' in '{step.name}' is not a number, true or false")
-        if value == "auto" and step.name != "ridge":
+        if value == "auto" and key not in STEPS[step.name].automatic:
             raise RecipeError(f"'{key}' of '{step.name}' cannot be left to cross-validation")

@@ -6,15 +6,16 @@ moments alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
+from typing_extensions import override
 
-from isthmus.adapters.base import LinearAdapter
+from isthmus.adapters.base import Expanded, LinearAdapter, Splits, Value
 from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
 from isthmus.threads import single_thread
@@ -25,6 +26,10 @@ Matrix = NDArray[np.float64]
 
 DEFAULT_ALPHAS: Matrix = np.logspace(-6, 2, 25)
 """25 strengths, relative to the mean eigenvalue of the source covariance."""
+
+_POWERS = (1.0, 0.75, 0.5)
+_GRID_STEPS = (-6, -3, 0, 3, 6)
+"""Strengths tried around the cross-validated best: a third of a decade each, two decades wide."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +116,16 @@ def path_errors(
     )
 
 
+def relative_errors(splits: Sequence[tuple[SecondMoments, SecondMoments]]) -> Matrix:
+    """Cross-validated error of every default strength over the target's variance, ``(25,)``."""
+    if not splits:
+        return np.zeros(len(DEFAULT_ALPHAS))
+    weights = np.array([fold.n for _, fold in splits])
+    spread = float(weights @ [fold.variance_y.sum() for _, fold in splits])
+    errors = weights @ path_errors(splits)
+    return errors / spread if spread > 0 else errors
+
+
 class Ridge(LinearAdapter):
     """Least squares with shrinkage: ``W = (A + α s̄ I)⁻¹ M``, ``s̄`` the mean eigenvalue of A.
 
@@ -124,11 +139,36 @@ class Ridge(LinearAdapter):
 
     name = "ridge"
     needs = frozenset({"square", "xx", "xy"})
+    automatic = frozenset({"alpha", "power"})
 
     def __init__(self, alpha: float = 1e-3, power: float = 1.0) -> None:
         self.alpha = alpha
         self.power = power
 
+    @classmethod
+    @override
+    def expanded(cls, parameters: Mapping[str, Value], splits: Splits) -> Expanded:
+        """Every ``auto`` replaced, stronger regularisation first."""
+        alpha, power = parameters.get("alpha", 1e-3), parameters.get("power", 1.0)
+        strengths: list[tuple[float, float | None]]
+        if alpha == "auto":
+            errors = relative_errors(splits())
+            best = int(np.argmin(errors))
+            grid = {min(max(best + step, 0), len(errors) - 1) for step in _GRID_STEPS}
+            strengths = [
+                (float(f"{DEFAULT_ALPHAS[i]:.3g}"), float(errors[i]))
+                for i in sorted(grid, reverse=True)
+            ]
+        else:
+            strengths = [(float(alpha), None)]
+        powers = _POWERS if power == "auto" else (float(power),)
+        return [
+            ({**parameters, "alpha": strength, "power": exponent}, error)
+            for exponent in powers
+            for strength, error in strengths
+        ]
+
+    @override
     def _solve(self, moments: SecondMoments) -> Matrix:
         if not 0 <= self.power <= 1:
             raise InputError(f"the spectral exponent lies in [0, 1], got {self.power}")

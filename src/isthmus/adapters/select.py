@@ -7,31 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.adapters.base import FitRows, LinearAdapter, Refinement
 from isthmus.adapters.chain import Chain
 from isthmus.adapters.pipeline import Front, fit_affine, fit_chain, fit_front
 from isthmus.adapters.recipe import STEPS, Recipe, Step
-from isthmus.adapters.ridge import DEFAULT_ALPHAS, path_errors
 from isthmus.errors import InputError
 from isthmus.moments import FoldMoments, SecondMoments
 from isthmus.progress import Progress, silent
 
 __all__ = ["Candidate", "MomentSource", "Selection", "default_recipes", "select"]
 
-_POWERS = (1.0, 0.75, 0.5)
-_GRID_STEPS = (-6, -3, 0, 3, 6)
-"""Strengths tried around the cross-validated best: a third of a decade each, two decades wide."""
-
 Judge = Callable[[Chain], NDArray[np.float64]]
 """The value of the user's metric for each validation query when a map is used."""
 
 
 class MomentSource(Protocol):
-    """Where moments come from: a pass over the fit rows behind two chains."""
+    """Where moments, and rows for refinements, come from: passes over the fit rows."""
 
     def means(self, x: Chain, y: Chain, /) -> SecondMoments:
         """Means and variances alone."""
@@ -39,6 +35,10 @@ class MomentSource(Protocol):
 
     def folds(self, x: Chain, y: Chain, keep: frozenset[str], /) -> FoldMoments:
         """Moments of every fold."""
+        ...
+
+    def rows(self, x: Chain, y: Chain, /) -> FitRows:
+        """The rows themselves behind two chains."""
         ...
 
 
@@ -102,7 +102,8 @@ def select(
     for front_steps, group in _by_front(recipes):
         front = fit_front(front_steps, source.means, cosine=cosine)
         folds = source.folds(front.x, front.y, frozenset().union(*map(_needs, group.values())))
-        found += _fit_group(group, front, folds, judge, progress, len(found))
+        rows = source.rows(front.x, front.y)
+        found += _fit_group(group, front, folds, rows, judge, progress, len(found))
     # grouped by their passes; now again in the order given
     candidates = [candidate for _, candidate in sorted(found, key=lambda f: f[0])]
     best = max(candidates, key=lambda c: c.score)
@@ -139,6 +140,7 @@ def _fit_group(
     group: Mapping[int, Recipe],
     front: Front,
     folds: FoldMoments,
+    rows: FitRows,
     judge: Judge,
     progress: Progress,
     done: int,
@@ -153,42 +155,39 @@ def _fit_group(
     found: list[tuple[int, Candidate]] = []
     for i, recipe in group.items():
         for concrete, error in _expanded(recipe, folds):
-            chain = fit_chain(concrete, front, total)
-            found.append((i, Candidate(concrete, chain, error, judge(chain))))
-            progress("choose the map", done + len(found), None)
+            for refined in _refined(concrete):
+                chain = fit_chain(refined, front, total, rows)
+                found.append((i, Candidate(refined, chain, error, judge(chain))))
+                progress("choose the map", done + len(found), None)
     return found
 
 
 def _expanded(recipe: Recipe, folds: FoldMoments) -> Iterable[tuple[Recipe, float | None]]:
-    """The recipe with every ``auto`` replaced, stronger regularisation first, and its error."""
-    if recipe.adapter.name != "ridge":
+    """The recipe with every ``auto`` of its adapter replaced, the most rigid first."""
+
+    def splits() -> Sequence[tuple[SecondMoments, SecondMoments]]:
+        framed: list[tuple[SecondMoments, SecondMoments]] = []
+        for everything_else, fold in folds.splits():
+            train, on_x, on_y, _ = fit_affine(recipe.affine, everything_else)
+            framed.append((train, fold.mapped(on_x, on_y)))
+        return framed
+
+    if not recipe.adapter.automatic:
         return [(recipe, None)]
-    asked = recipe.adapter.parameters
-    automatic = recipe.adapter.automatic
-    if "alpha" in automatic:
-        errors = _relative_errors(recipe, folds)
-        best = int(np.argmin(errors))
-        grid = sorted({min(max(best + s, 0), len(errors) - 1) for s in _GRID_STEPS}, reverse=True)
-        alphas = [(float(f"{DEFAULT_ALPHAS[i]:.3g}"), float(errors[i])) for i in grid]
-    else:
-        alphas = [(float(asked.get("alpha", 1e-3)), None)]
-    powers = _POWERS if "power" in automatic else (float(asked.get("power", 1.0)),)
+    adapter = cast(type[LinearAdapter], STEPS[recipe.adapter.name])
     return [
-        (recipe.with_adapter(alpha=alpha, power=power), error)
-        for power in powers
-        for alpha, error in alphas
+        (recipe.with_adapter(**parameters), error)
+        for parameters, error in adapter.expanded(recipe.adapter.parameters, splits)
     ]
 
 
-def _relative_errors(recipe: Recipe, folds: FoldMoments) -> NDArray[np.float64]:
-    """Cross-validated error of every strength over the target's variance, ``(25,)``."""
-    splits: list[tuple[SecondMoments, SecondMoments]] = []
-    for everything_else, fold in folds.splits():
-        train, on_x, on_y, _ = fit_affine(recipe.affine, everything_else)
-        splits.append((train, fold.mapped(on_x, on_y)))
-    if not splits:
-        return np.zeros(len(DEFAULT_ALPHAS))
-    weights = np.array([fold.n for _, fold in splits])
-    spread = float(weights @ [fold.variance_y.sum() for _, fold in splits])
-    errors = weights @ path_errors(splits)
-    return errors / spread if spread > 0 else errors
+def _refined(recipe: Recipe) -> Iterable[Recipe]:
+    """The recipe with every ``auto`` of its refinement replaced, the simplest first."""
+    step = recipe.refinement
+    if step is None or not step.automatic:
+        return [recipe]
+    refinement = cast(type[Refinement], STEPS[step.name])
+    return [
+        recipe.with_refinement(Step(step.name, parameters))
+        for parameters in refinement.expanded(step.parameters)
+    ]

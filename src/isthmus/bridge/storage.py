@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from isthmus.adapters.chain import Affine, Chain, OnSphere, RowNorm, Stage
+from isthmus.adapters.chain import Affine, Chain, Nonlinear, OnSphere, RowNorm, Stage
+from isthmus.adapters.nonlinear import NONLINEAR
 from isthmus.adapters.recipe import Recipe
 from isthmus.bridge.bridge import Bridge, Kind, Tried
 from isthmus.bridge.identity import Canary, Fingerprint
@@ -209,6 +210,11 @@ def _check_stages(stages: Sequence[Stage], width: int, target: int) -> None:
     for stage in stages:
         if isinstance(stage, RowNorm):
             continue
+        if isinstance(stage, Nonlinear):
+            if stage.dims[0] != width:
+                raise ValueError(f"a {stage.kind} stage takes {stage.dims[0]}, is given {width}")
+            width = stage.dims[1]
+            continue
         if isinstance(stage, Affine) and stage.matrix is not None:
             after = stage.matrix.shape[-1]
             diagonal = stage.matrix.ndim == 1
@@ -233,6 +239,11 @@ def _digest(file: Path) -> str:
 def _stage_out(stage: Stage, name: str, tensors: Tensors) -> dict[str, Any]:
     if isinstance(stage, RowNorm):
         return {"stage": stage.kind}
+    if isinstance(stage, Nonlinear):
+        own = stage.tensors()
+        for key, value in own.items():
+            tensors[f"{name}/{key}"] = np.ascontiguousarray(value, dtype=np.float32)
+        return {"stage": stage.kind, "tensors": sorted(own)}
     parts = {"offset": stage.offset}
     if isinstance(stage, Affine):
         parts["matrix"] = stage.matrix
@@ -251,6 +262,9 @@ def _stage_in(described: dict[str, Any], name: str, tensors: Tensors) -> Stage:
         return OnSphere(tensors.pop(f"{name}/offset").astype(np.float64))
     if kind in ("unit", "layer"):
         return RowNorm(kind)
+    if kind in NONLINEAR:
+        own = {key: tensors.pop(f"{name}/{key}") for key in described["tensors"]}
+        return NONLINEAR[kind].from_tensors({k: v.astype(np.float64) for k, v in own.items()})
     raise ValueError(f"unknown stage '{kind}'")
 
 

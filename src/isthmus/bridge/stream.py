@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.adapters.base import FitRows
 from isthmus.adapters.chain import Chain
 from isthmus.bridge.evidence import HeldOut, Qrels
 from isthmus.errors import InputError
@@ -106,14 +107,26 @@ class PairStream:
         """Fold moments of the fit rows behind two chains."""
         pairs = self.split.pairs
         moments = FoldMoments(pairs.dim_x, pairs.dim_y, self._folds, keep=keep, seed=self._seed)
-        for batch, parts in self._batches():
-            _add(moments, batch.select(parts == FIT), x, y)
-        if self.queries is not None and self.fit_on_queries:
-            for batch in self.queries.pairs.batches():
-                kept = self.queries.parts(batch.ids, self.split) == FIT
-                _add(moments, batch.select(kept), x, y)
+        for batch in self._fit_batches():
+            moments.update(batch.ids, _behind(x, batch.x), _behind(y, batch.y))
         self.fit_rows = sum(fold.rows for fold in moments.folds)
         return moments
+
+    def rows(self, x: Chain, y: Chain, /) -> FitRows:
+        """The fit rows behind two chains; every iteration reads them again."""
+        return _Rows(self._fit_batches, x, y)
+
+    def _fit_batches(self) -> Iterator[Batch]:
+        """The pairs of the fit part, then the queries that are fitted on."""
+        for batch, parts in self._batches():
+            fitted = batch.select(parts == FIT)
+            if len(fitted):
+                yield fitted
+        if self.queries is not None and self.fit_on_queries:
+            for batch in self.queries.pairs.batches():
+                fitted = batch.select(self.queries.parts(batch.ids, self.split) == FIT)
+                if len(fitted):
+                    yield fitted
 
     def read_samples(self) -> None:
         """A pass for the samples alone."""
@@ -206,9 +219,17 @@ class PairStream:
         return HeldOut.of_queries(queries, qrels, items, gallery)
 
 
-def _add(moments: FoldMoments, batch: Batch, x: Chain, y: Chain) -> None:
-    if len(batch):
-        moments.update(batch.ids, _behind(x, batch.x), _behind(y, batch.y))
+@dataclass(frozen=True)
+class _Rows:
+    """Batches of ids and of both sides behind their chains."""
+
+    read: Callable[[], Iterator[Batch]]
+    x: Chain
+    y: Chain
+
+    def __iter__(self) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
+        for batch in self.read():
+            yield batch.ids, _behind(self.x, batch.x), _behind(self.y, batch.y)
 
 
 def _behind(chain: Chain, rows: Array) -> Array:
