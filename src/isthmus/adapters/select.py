@@ -172,8 +172,6 @@ def _expanded(recipe: Recipe, folds: FoldMoments) -> Iterable[tuple[Recipe, floa
             framed.append((train, fold.mapped(on_x, on_y)))
         return framed
 
-    if not recipe.adapter.automatic:
-        return [(recipe, None)]
     adapter = cast(type[LinearAdapter], STEPS[recipe.adapter.name])
     return [
         (recipe.with_adapter(**parameters), error)
