@@ -15,6 +15,7 @@ from isthmus.adapters.ridge import DEFAULT_ALPHAS
 from isthmus.adapters.select import default_recipes, select
 from isthmus.errors import InputError
 from isthmus.moments import FoldMoments, SecondMoments
+from isthmus.spaces.sample import Batch
 from isthmus.spaces.split import fold_of
 
 N, D, FOLDS = 400, 6, 5
@@ -38,8 +39,8 @@ class Source:
         self.passes.append(("folds", keep))
         return FoldMoments.of(x(self.x), y(self.y), FOLDS, keep=keep)
 
-    def rows(self, x: Chain, y: Chain, /) -> list[tuple[Any, Any, Any]]:
-        return [(np.arange(len(self.x)), x(self.x), y(self.y))]
+    def rows(self, x: Chain, y: Chain, /) -> list[Batch]:
+        return [Batch(np.arange(len(self.x)), x(self.x), y(self.y))]
 
 
 def _recipes(*texts: str) -> list[Recipe]:

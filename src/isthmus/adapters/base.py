@@ -15,6 +15,8 @@ from isthmus.adapters.chain import Affine, Chain, Stage
 from isthmus.errors import InputError, not_fitted
 from isthmus.moments import Moments, SecondMoments
 from isthmus.numeric import Array, to_numpy
+from isthmus.progress import Progress, silent
+from isthmus.spaces.sample import Batch
 
 __all__ = [
     "Estimator",
@@ -87,6 +89,8 @@ class Estimator:
     """The word for this step in a recipe."""
     automatic: ClassVar[frozenset[str]] = frozenset()
     """Parameters that a recipe may leave ``auto``."""
+    words: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Parameters that are words, and the words that each can be."""
 
     @classmethod
     def parameter_names(cls) -> list[str]:
@@ -211,8 +215,8 @@ class LinearAdapter(Estimator, ABC):
 class FitRows(Protocol):
     """The rows of the fit in the frame of a map, read again at every iteration."""
 
-    def __iter__(self) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
-        """Batches of ids ``(n,)``, source rows ``(n, dx)`` and target rows ``(n, dy)``."""
+    def __iter__(self) -> Iterator[Batch]:
+        """Batches of ids, source rows, target rows and, where there are any, labels."""
         ...
 
 
@@ -220,10 +224,12 @@ class Refinement(Estimator, ABC):
     """What a fitted affine map is refined to where moments do not suffice: it reads the rows."""
 
     @classmethod
-    def expanded(cls, parameters: Mapping[str, Value]) -> list[dict[str, Value]]:
+    def expanded(
+        cls, parameters: Mapping[str, Value], base: Affine, rows: FitRows
+    ) -> list[dict[str, Value]]:
         """What to try for parameters of which some are ``auto``, the simplest first."""
         return [dict(parameters)]
 
     @abstractmethod
-    def refine(self, base: Affine, rows: FitRows) -> Stage:
+    def refine(self, base: Affine, rows: FitRows, *, progress: Progress = silent) -> Stage:
         """The stage that replaces ``base``, a map of the source rows to the target rows."""

@@ -326,7 +326,7 @@ def _folded(stages: Iterable[Stage]) -> list[Stage]:
             if isinstance(last, Affine):
                 folded[-1] = last.then(stage)
                 continue
-        elif last == stage:
+        elif isinstance(stage, RowNorm) and last == stage:
             continue
         folded.append(stage)
     return _without_lost_norms(folded)

@@ -16,8 +16,9 @@ from isthmus.adapters.normalise import Normaliser
 from isthmus.adapters.recipe import Recipe, Step
 from isthmus.errors import RecipeError
 from isthmus.moments import SecondMoments
+from isthmus.progress import Progress, silent
 
-__all__ = ["Front", "fit_affine", "fit_chain", "fit_front"]
+__all__ = ["Front", "fit_affine", "fit_base", "fit_chain", "fit_front"]
 
 MeanPass = Callable[[Chain, Chain], SecondMoments]
 """One pass over the rows behind two chains, of which only means and variances are needed."""
@@ -86,8 +87,24 @@ def fit_affine(
     return moments, on_x, on_y, undo
 
 
+def fit_base(recipe: Recipe, moments: SecondMoments) -> tuple[Affine, SecondMoments]:
+    """The affine map between rows behind the front, before any refinement.
+
+    Returns:
+        The map, and the moments in the frame of the adapter.
+    """
+    framed, on_x, _, undo = fit_affine(recipe.affine, moments)
+    adapter = cast(LinearAdapter, recipe.adapter.build()).fit_moments(framed)
+    return on_x.then(Affine(adapter.matrix_, adapter.offset_)).then(undo), framed
+
+
 def fit_chain(
-    recipe: Recipe, front: Front, moments: SecondMoments, rows: FitRows | None = None
+    recipe: Recipe,
+    front: Front,
+    moments: SecondMoments,
+    rows: FitRows | None = None,
+    *,
+    progress: Progress = silent,
 ) -> Chain:
     """The folded map of a recipe without ``auto``.
 
@@ -96,20 +113,21 @@ def fit_chain(
         front: the fitted `Recipe.front`.
         moments: of the fit rows behind ``front``.
         rows: those rows, for a recipe with a refinement.
+        progress: told how far a refinement is.
 
     Raises:
         RecipeError: for a recipe with a refinement where only moments are known.
     """
-    framed, on_x, _, undo = fit_affine(recipe.affine, moments)
-    adapter = cast(LinearAdapter, recipe.adapter.build()).fit_moments(framed)
-    core: Stage = on_x.then(Affine(adapter.matrix_, adapter.offset_)).then(undo)
+    base, framed = fit_base(recipe, moments)
+    core: Stage = base
     if recipe.refinement is not None:
         if rows is None:
             raise RecipeError(
                 f"'{recipe.refinement.name}' reads rows, and only their moments are known",
                 where=str(recipe),
             )
-        core = cast(Refinement, recipe.refinement.build()).refine(core, rows)
+        refinement = cast(Refinement, recipe.refinement.build())
+        core = refinement.refine(base, rows, progress=progress)
     stages = [*front.x.stages, core, front.undo]
     for step in recipe.after:
         normaliser = cast(Normaliser, step.build())

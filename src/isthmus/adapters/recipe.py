@@ -256,7 +256,13 @@ def _check_step(step: Step) -> None:
                 f"'{step.name}' has no parameter '{key}'",
                 mend=f"It has {known}" if known else "It takes none",
             )
-        if isinstance(value, str) and value != "auto":
+        words = STEPS[step.name].words.get(key, ())
+        if words and value not in (*words, "auto"):
+            raise RecipeError(
+                f"'{key}={_text(value)}' in '{step.name}' is not known",
+                mend=f"Choose from {list(words)}",
+            )
+        if isinstance(value, str) and not words and value != "auto":
             raise RecipeError(f"'{key}={value}' in '{step.name}' is not a number, true or false")
         if value == "auto" and key not in STEPS[step.name].automatic:
             raise RecipeError(f"'{key}' of '{step.name}' cannot be left to cross-validation")

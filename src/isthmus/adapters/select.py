@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.adapters.base import FitRows, LinearAdapter, Refinement
-from isthmus.adapters.chain import Chain
-from isthmus.adapters.pipeline import Front, fit_affine, fit_chain, fit_front
+from isthmus.adapters.chain import Affine, Chain
+from isthmus.adapters.pipeline import Front, fit_affine, fit_base, fit_chain, fit_front
 from isthmus.adapters.recipe import STEPS, Recipe, Step
 from isthmus.errors import InputError
 from isthmus.moments import FoldMoments, SecondMoments
@@ -106,10 +106,14 @@ def select(
         found += _fit_group(group, front, folds, rows, judge, progress, len(found))
     # grouped by their passes; now again in the order given
     candidates = [candidate for _, candidate in sorted(found, key=lambda f: f[0])]
-    best = max(candidates, key=lambda c: c.score)
-    chosen = next(c for c in candidates if _within_one_error(c, best))
     ranked = sorted(candidates, key=lambda c: -c.score)
-    return Selection(tuple(ranked), chosen)
+    return Selection(tuple(ranked), simplest_of_the_best(candidates))
+
+
+def simplest_of_the_best(candidates: Sequence[Candidate]) -> Candidate:
+    """The first of ``candidates``, simplest first, within one standard error of the best."""
+    best = max(candidates, key=lambda c: c.score)
+    return next(c for c in candidates if _within_one_error(c, best))
 
 
 def _within_one_error(candidate: Candidate, best: Candidate) -> bool:
@@ -153,12 +157,28 @@ def _fit_group(
         )
     total = accumulated.second()
     found: list[tuple[int, Candidate]] = []
+    known: dict[str, Candidate] = {}
+
+    def tried(recipe: Recipe, error: float | None) -> Candidate:
+        key = str(recipe)
+        if key not in known:
+            chain = fit_chain(recipe, front, total, rows, progress=progress)
+            known[key] = Candidate(recipe, chain, error, judge(chain))
+            progress("choose the map", done + len(known), None)
+        return known[key]
+
     for i, recipe in group.items():
-        for concrete, error in _expanded(recipe, folds):
-            for refined in _refined(concrete):
-                chain = fit_chain(refined, front, total, rows)
-                found.append((i, Candidate(refined, chain, error, judge(chain))))
-                progress("choose the map", done + len(found), None)
+        concrete = list(_expanded(recipe, folds))
+        step = recipe.refinement
+        if step is not None:
+            # a refinement is costly: only the map that is best without it is refined
+            plain = [(r.with_refinement(None), error) for r, error in concrete]
+            base = plain[0][0]
+            if len(plain) > 1:
+                base = simplest_of_the_best([tried(*p) for p in plain]).recipe
+            steps = _refined(step, fit_base(base, total)[0], rows)
+            concrete = [(base.with_refinement(s), None) for s in steps]
+        found += [(i, tried(*c)) for c in concrete]
     return found
 
 
@@ -179,13 +199,12 @@ def _expanded(recipe: Recipe, folds: FoldMoments) -> Iterable[tuple[Recipe, floa
     ]
 
 
-def _refined(recipe: Recipe) -> Iterable[Recipe]:
-    """The recipe with every ``auto`` of its refinement replaced, the simplest first."""
-    step = recipe.refinement
-    if step is None or not step.automatic:
-        return [recipe]
+def _refined(step: Step, base: Affine, rows: FitRows) -> list[Step]:
+    """The refinement with every ``auto`` replaced, the simplest first."""
+    if not step.automatic:
+        return [step]
     refinement = cast(type[Refinement], STEPS[step.name])
     return [
-        recipe.with_refinement(Step(step.name, parameters))
-        for parameters in refinement.expanded(step.parameters)
+        Step(step.name, parameters)
+        for parameters in refinement.expanded(step.parameters, base, rows)
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -221,15 +221,15 @@ class PairStream:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Batches of ids and of both sides behind their chains."""
+    """Batches with both sides behind their chains."""
 
     read: Callable[[], Iterator[Batch]]
     x: Chain
     y: Chain
 
-    def __iter__(self) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
+    def __iter__(self) -> Iterator[Batch]:
         for batch in self.read():
-            yield batch.ids, _behind(self.x, batch.x), _behind(self.y, batch.y)
+            yield replace(batch, x=_behind(self.x, batch.x), y=_behind(self.y, batch.y))
 
 
 def _behind(chain: Chain, rows: Array) -> Array:
