@@ -1,6 +1,7 @@
 """Maps between spaces, and the recipes they are parts of."""
 
 from isthmus.adapters.chain import Affine, Chain, RowNorm
+from isthmus.adapters.low_rank import LowRank, Thin, rank_errors
 from isthmus.adapters.normalise import (
     Center,
     LayerNorm,
@@ -19,6 +20,7 @@ __all__ = [
     "Center",
     "Chain",
     "LayerNorm",
+    "LowRank",
     "Procrustes",
     "Recipe",
     "Ridge",
@@ -28,6 +30,8 @@ __all__ = [
     "Standardise",
     "Step",
     "Temperature",
+    "Thin",
     "UnitNorm",
     "path_errors",
+    "rank_errors",
 ]

@@ -206,10 +206,20 @@ class LinearAdapter(Estimator, ABC):
         return self.fit(X, y).transform(X)
 
     @property
+    def affine_(self) -> Affine:
+        """The fitted map as one stage."""
+        self._check_fitted()
+        return Affine(self.matrix_, self.offset_)
+
+    def stages(self, before: Affine, after: Affine) -> list[Stage]:
+        """``before``, the fitted map and ``after``, in the form that is cheapest to run."""
+        return [before.then(self.affine_).then(after)]
+
+    @property
     def chain_(self) -> Chain:
         """The fitted map as a foldable chain."""
         self._check_fitted()
-        return Chain([Affine(self.matrix_, self.offset_)])
+        return Chain(self.stages(Affine(), Affine()))
 
 
 class FitRows(Protocol):

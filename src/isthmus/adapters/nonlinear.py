@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from isthmus.adapters.chain import Nonlinear
+from isthmus.adapters.low_rank import Thin
 
 __all__ = ["NONLINEAR"]
 
-NONLINEAR: dict[str, type[Nonlinear]] = {stage.kind: stage for stage in ()}
+NONLINEAR: dict[str, type[Nonlinear]] = {stage.kind: stage for stage in (Thin,)}
 """What `isthmus.bridge.storage` can read back."""

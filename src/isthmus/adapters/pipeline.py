@@ -93,9 +93,16 @@ def fit_base(recipe: Recipe, moments: SecondMoments) -> tuple[Affine, SecondMome
     Returns:
         The map, and the moments in the frame of the adapter.
     """
+    adapter, on_x, undo, framed = _fit_adapter(recipe, moments)
+    return on_x.then(adapter.affine_).then(undo), framed
+
+
+def _fit_adapter(
+    recipe: Recipe, moments: SecondMoments
+) -> tuple[LinearAdapter, Affine, Affine, SecondMoments]:
+    """The fitted adapter, what stands before and behind it, and the moments in its frame."""
     framed, on_x, _, undo = fit_affine(recipe.affine, moments)
-    adapter = cast(LinearAdapter, recipe.adapter.build()).fit_moments(framed)
-    return on_x.then(Affine(adapter.matrix_, adapter.offset_)).then(undo), framed
+    return cast(LinearAdapter, recipe.adapter.build()).fit_moments(framed), on_x, undo, framed
 
 
 def fit_chain(
@@ -118,17 +125,20 @@ def fit_chain(
     Raises:
         RecipeError: for a recipe with a refinement where only moments are known.
     """
-    base, framed = fit_base(recipe, moments)
-    core: Stage = base
-    if recipe.refinement is not None:
+    adapter, on_x, undo, framed = _fit_adapter(recipe, moments)
+    core: list[Stage]
+    if recipe.refinement is None:
+        core = adapter.stages(on_x, undo)
+    else:
         if rows is None:
             raise RecipeError(
                 f"'{recipe.refinement.name}' reads rows, and only their moments are known",
                 where=str(recipe),
             )
         refinement = cast(Refinement, recipe.refinement.build())
-        core = refinement.refine(base, rows, progress=progress)
-    stages = [*front.x.stages, core, front.undo]
+        base = on_x.then(adapter.affine_).then(undo)
+        core = [refinement.refine(base, rows, progress=progress)]
+    stages = [*front.x.stages, *core, front.undo]
     for step in recipe.after:
         normaliser = cast(Normaliser, step.build())
         # row norms and temperature learn nothing from the rows they are given here

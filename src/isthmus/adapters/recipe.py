@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from isthmus.adapters.base import Estimator, LinearAdapter, Refinement, Value
+from isthmus.adapters.low_rank import LowRank
 from isthmus.adapters.normalise import (
     Center,
     LayerNorm,
@@ -46,6 +47,7 @@ STEPS: dict[str, type[Estimator]] = {
         Temperature,
         Procrustes,
         Ridge,
+        LowRank,
     )
 }
 """Every step a recipe can name."""
