@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from isthmus.adapters.chain import Chain
 from isthmus.adapters.recipe import Recipe
 from isthmus.bridge.identity import Canary, Fingerprint
-from isthmus.errors import ContractError, WrongSpaceError
+from isthmus.errors import ContractError, InputError, WrongSpaceError
 from isthmus.evaluate.evaluation import Evaluation
 from isthmus.numeric import Array, to_numpy
 from isthmus.spaces.compatibility import check_compatible
 from isthmus.spaces.contract import Space
 from isthmus.spaces.rows import check_vectors
+from isthmus.strategies.scores import ScoreCalibrator
+from isthmus.strategies.trust import Trust
 
 __all__ = ["Bridge", "Kind", "Tried"]
 
@@ -56,13 +58,29 @@ class Bridge:
     source_fingerprint: Fingerprint | None = None
     target_fingerprint: Fingerprint | None = None
     canary: Canary | None = None
+    trust: Trust | None = None
+    """How likely a mapped vector finds what the old model finds; None where it was not fitted."""
+    score_calibrator: ScoreCalibrator | None = None
+    """From scores of this bridge to the old model's; None where it was not fitted."""
     last_canary: Canary | None = None
     """Of a composed bridge in memory, the canary of its last part; not saved."""
     _recognised: list[bool] = field(default_factory=list[bool], repr=False)
 
     # ---- use -----------------------------------------------------------------------------------
 
-    def transform(self, x: Array, *, check: bool = True) -> Array:
+    @overload
+    def transform(
+        self, x: Array, *, check: bool = True, return_trust: Literal[False] = False
+    ) -> Array: ...
+
+    @overload
+    def transform(
+        self, x: Array, *, check: bool = True, return_trust: Literal[True]
+    ) -> tuple[Array, Array]: ...
+
+    def transform(
+        self, x: Array, *, check: bool = True, return_trust: bool = False
+    ) -> Array | tuple[Array, Array]:
         """Map source vectors into the target space.
 
         Args:
@@ -70,11 +88,21 @@ class Bridge:
                 the same library and dtype (float16 widens to float32).
             check: refuse vectors of another model.  The first rows a bridge sees are compared with
                 its fingerprint; later ones only for width, dtype and finiteness.
+            return_trust: return ``(mapped, trust)``, where trust ``(n,)`` in [0, 1] is the
+                probability that a mapped vector has the old model's first result (see `Trust`).
 
         Raises:
-            InputError: wrong width or dtype, NaN, infinity, or a zero row in a cosine space.
+            InputError: wrong width or dtype, NaN, infinity, or a zero row in a cosine space; or
+                if trust is asked of a bridge that has none.
             WrongSpaceError: if the vectors do not look like the source space.
         """
+        if return_trust:
+            if self.trust is None:
+                raise InputError(
+                    "this bridge has no model of trust",
+                    mend="Fit it anew; a composed or inverted bridge has none",
+                )
+            return self.transform(x, check=check), self.trust(x)
         if type(x) is np.ndarray and (self._recognised or not check) and x.dtype.char == "f":
             one, width = self._one
             if x.shape == width:
@@ -91,13 +119,38 @@ class Bridge:
         mapped = self.chain(rows)
         return mapped[0, ...] if x.ndim == 1 else mapped
 
-    def transform_checked(self, rows: NDArray[Any], *, where: str, first_row: int) -> NDArray[Any]:
+    def calibrate_scores(self, scores: Array) -> Array:
+        """Scores of this bridge's searches on the old model's scale, so that thresholds hold.
+
+        Args:
+            scores: of any shape and library; the result is alike.
+
+        Raises:
+            InputError: for scores that are not finite, or if the bridge has no score calibrator.
+        """
+        if self.score_calibrator is None:
+            raise InputError(
+                "this bridge has no score calibrator",
+                mend="Fit it anew; a composed or inverted bridge has none",
+            )
+        return self.score_calibrator(scores)
+
+    def transform_checked(
+        self,
+        rows: NDArray[Any],
+        *,
+        where: str,
+        first_row: int,
+        out: NDArray[np.float32] | None = None,
+    ) -> NDArray[Any]:
         """Map rows ``(n, dx)`` of a longer stream, whose model was recognised before.
+
+        The result is in ``out (n, dy)`` where that is given and the rows are healthy float32.
 
         Raises:
             InputError: naming ``where`` and the first offending row, counted from ``first_row``.
         """
-        found = self._transform_fast(rows) if rows.dtype.char == "f" else None
+        found = self._transform_fast(rows, out) if rows.dtype.char == "f" else None
         if found is not None:
             return found
         return self.chain(self.require_source(rows, where=where, first_row=first_row))
@@ -107,12 +160,14 @@ class Bridge:
         fused = self.chain.fused
         return None if fused is None else fused.one, (self.source.dim,)
 
-    def _transform_fast(self, x: NDArray[Any]) -> NDArray[Any] | None:
+    def _transform_fast(
+        self, x: NDArray[Any], out: NDArray[np.float32] | None = None
+    ) -> NDArray[Any] | None:
         """Healthy float32 rows of the right width; None for all others."""
         fused = self.chain.fused
         if fused is None or x.ndim != 2 or x.shape[1] != self.source.dim:
             return None
-        return fused.rows(x)
+        return fused.rows(x, out)
 
     def recognise(self, rows: NDArray[Any], *, where: str = "vectors to transform") -> None:
         """Compare source rows ``(n, dx)`` with the fingerprint of the source.

@@ -25,6 +25,8 @@ from isthmus.errors import InputError, IsthmusError, OutputError, RecipeError
 from isthmus.evaluate.evaluation import Evaluation
 from isthmus.files import atomic_folder, canonical_json, check_output
 from isthmus.spaces.contract import Space
+from isthmus.strategies.scores import ScoreCalibrator
+from isthmus.strategies.trust import Trust
 
 __all__ = ["card", "check_place", "load", "save"]
 
@@ -75,6 +77,10 @@ def save(bridge: Bridge, path: Path, *, overwrite: bool) -> None:
         "target_fingerprint": _fingerprint_out(bridge.target_fingerprint, "target", tensors),
         "canary": _canary_out(bridge.canary, tensors),
     }
+    for name, part in (("trust", bridge.trust), ("score_calibrator", bridge.score_calibrator)):
+        # left out where absent, so that such a bridge has the bytes it always had
+        if part is not None:
+            manifest[name] = _strategy_out(part, name, tensors)
     manifest["tensors"] = {name: list(t.shape) for name, t in tensors.items()}
     with atomic_folder(path, overwrite=overwrite) as folder:
         save_file(tensors, folder / _WEIGHTS)
@@ -128,6 +134,8 @@ def load(path: Path) -> Bridge:
                 manifest["target_fingerprint"], "target", target.dim, tensors
             ),
             canary=_canary_in(manifest["canary"], (source.dim, target.dim), tensors),
+            trust=_trust_in(manifest.get("trust"), source.dim, tensors),
+            score_calibrator=_score_calibrator_in(manifest.get("score_calibrator"), tensors),
         )
         if tensors:
             raise ValueError(f"nothing uses the tensors {sorted(tensors)[:3]}")
@@ -328,3 +336,29 @@ def _canary_in(
         None if items is None else tuple(items),
         bool(described["named"]),
     )
+
+
+def _strategy_out(part: Trust | ScoreCalibrator, name: str, tensors: Tensors) -> dict[str, Any]:
+    described, own = part.pack()
+    for key, tensor in own.items():
+        tensors[f"{name}/{key}"] = np.ascontiguousarray(tensor, dtype=np.float32)
+    return described
+
+
+def _strategy_tensors(name: str, tensors: Tensors) -> Tensors:
+    mine = [key for key in tensors if key.startswith(f"{name}/")]
+    return {key.removeprefix(f"{name}/"): tensors.pop(key) for key in mine}
+
+
+def _trust_in(described: dict[str, Any] | None, dim: int, tensors: Tensors) -> Trust | None:
+    if described is None:
+        return None
+    return Trust.unpack(described, _strategy_tensors("trust", tensors), dim)
+
+
+def _score_calibrator_in(
+    described: dict[str, Any] | None, tensors: Tensors
+) -> ScoreCalibrator | None:
+    if described is None:
+        return None
+    return ScoreCalibrator.unpack(described, _strategy_tensors("score_calibrator", tensors))

@@ -1,0 +1,437 @@
+"""How far to trust each mapped vector: the probability that it finds what the old model finds.
+
+Four quantities are read off a source vector, all from one thin product with the principal
+directions of the fit: how far it lies from what the map was fitted on (Mahalanobis), how large its
+residual will be, how clear the old model's first result will be, and how likely that result is
+kept.  A logistic model joins them, an isotonic curve makes a probability of it, and thresholds are
+controlled on rows that had no other part.  No neighbours are stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+
+from isthmus.adapters.chain import Chain
+from isthmus.errors import InputError
+from isthmus.evaluate import Metric, top_k
+from isthmus.evaluate.scores import check_vectors
+from isthmus.numeric import Array, as_floating, like, namespace, to_numpy
+from isthmus.strategies.calibration import MonotoneCurve
+from isthmus.strategies.frame import Frame, host_dtype, weights_like
+from isthmus.strategies.regress import ridges, signed_logistic
+from isthmus.strategies.risk import LEVELS, Level, RiskControl, control_risk, cuts_of
+
+__all__ = ["Frame", "HeldOutRows", "Trust", "fit_trust"]
+
+Matrix = NDArray[np.float64]
+Rows = NDArray[np.float32]
+
+_BLOCK_ROWS = 2048
+_FEWEST_ROWS = 40
+_FOLDS = 5
+_SIGNS = (-1, -1, 1, 1)  # distance, log residual, log margin, preservation
+_LEAST_LOGIT = 1e-6
+_TENSORS = (
+    *("mean", "directions", "variances", "weights", "ranges"),
+    *("curve", "search_curve"),
+)
+_UNSET = RiskControl(
+    MonotoneCurve(np.array([0.0, 1.0]), np.array([0.0, 1.0])), (0.0,), ((1, 0),), (), None, None
+)
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOutRows:
+    """Paired rows that no map was fitted on, and the target vectors that they search.
+
+    For a query bridge: queries of the new and of the old model, and the old index.  For a corpus
+    bridge, whose mapped vectors are items: items of the old and of the new model, among the items
+    of the new one, ``exclude`` naming each item's own place.
+    """
+
+    source: NDArray[Any]
+    """``(n, dx)``"""
+    target: NDArray[Any]
+    """``(n, dy)``"""
+    gallery: NDArray[Any]
+    """``(ng, dy)``"""
+    exclude: NDArray[np.int64] | None = None
+    """``(n,)``, one gallery item that each row leaves out."""
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def select(self, rows: NDArray[Any]) -> HeldOutRows:
+        """The given rows, with the whole gallery."""
+        exclude = None if self.exclude is None else self.exclude[rows]
+        return HeldOutRows(self.source[rows], self.target[rows], self.gallery, exclude)
+
+    def halves(self, seed: int = 0) -> tuple[HeldOutRows, HeldOutRows]:
+        """Two disjoint random halves, the first with the odd row."""
+        order = np.random.default_rng(seed).permutation(len(self))
+        middle = -(-len(self) // 2)
+        return self.select(np.sort(order[:middle])), self.select(np.sort(order[middle:]))
+
+
+@dataclass(frozen=True, eq=False)
+class Trust:
+    """A fitted model of trust.  Calling it gives the probability for source vectors.
+
+    The probability is that of the old model's first result being the first of the mapped vector
+    too, in an index like the held-out one.  A vector that lies farther out than all rows the model
+    was fitted on is trusted less in proportion to the square of how much farther: nothing like it
+    was seen.
+    """
+
+    frame: Frame
+    weights: Rows
+    """``(2 r + 2, 3)``: coordinates, their squares, the rest and 1, to log residual, log margin
+    of the old model and preservation."""
+    ranges: Rows
+    """``(2, 3)``: predictions are kept between what was predicted for the fitted rows."""
+    coefficients: tuple[float, ...]
+    """Intercept, then those of the log distance and of the three predictions."""
+    reach: float
+    """The largest distance among the fitted rows."""
+    control: RiskControl
+    search_coefficients: tuple[float, ...]
+    """Intercept, then those of the log odds of trust, the first score and the log margin."""
+    margin_floor: float
+    search_control: RiskControl
+
+    def __call__(self, x: Array) -> Array:
+        """Trust ``(n,)`` in [0, 1] of source rows ``(n, dx)``, or of one vector ``(dx,)``.
+
+        Same library and dtype as ``x`` (float16 widens to float32).
+        """
+        x = as_floating(x, "vectors")
+        rows = x[None, :] if x.ndim == 1 else x
+        probability = like(
+            rows, self.control.probability(self.raw(rows)).astype(host_dtype(rows), copy=False)
+        )
+        return probability[0] if x.ndim == 1 else probability
+
+    @np.errstate(over="ignore", invalid="ignore")  # a row so far out is far out
+    def raw(self, rows: Array) -> Matrix:
+        """The logistic score in [0, 1] before calibration, ``(n,)`` float64 on the host."""
+        step = _BLOCK_ROWS if isinstance(rows, np.ndarray) else max(int(rows.shape[0]), 1)
+        read = np.empty((int(rows.shape[0]), self._readout.shape[1] + 1))
+        for start in range(0, len(read), step):
+            block = rows[start : start + step, :]
+            coordinates, squares = self.frame.coordinates(block)
+            found = namespace(block).matmul(coordinates, weights_like(block, self._readout))
+            read[start : start + step, :-1] = to_numpy(found)
+            read[start : start + step, -1] = to_numpy(squares)
+        predicted, inside, total, squares = read[:, :3], read[:, 3], read[:, 4], read[:, 5]
+        rest, distance = np.nan_to_num(self.frame.distances(squares, inside, total), nan=1e30).T
+        predicted = predicted + rest[:, None] * self.weights[-2] + self.weights[-1]
+        # the inner maximum and minimum turn what overflowed into a number
+        predicted = np.fmin(np.fmax(predicted, self.ranges[0]), self.ranges[1])
+        return self._joined(distance, predicted)
+
+    @cached_property
+    def _readout(self) -> Rows:
+        """From the frame's coordinates to the three predictions and its two energies."""
+        return np.ascontiguousarray(np.hstack([self.weights[:-2], self.frame.energies]))
+
+    def _joined(self, distance: Matrix, predicted: Matrix) -> Matrix:
+        intercept, near, *others = self.coefficients
+        distance = np.maximum(distance, 1e-30)
+        z = intercept + near * np.log(distance) + predicted @ np.array(others)
+        return expit(z) * np.minimum(1.0, self.reach / distance) ** 2
+
+    def threshold(self, probability: float, confidence: float = 0.9) -> float | None:
+        """Trust from which on a share ``probability`` keeps its first result; see `RiskControl`."""
+        return self.control.threshold(probability, confidence)
+
+    def levels(self, probabilities: tuple[float, ...] = LEVELS) -> tuple[Level, ...]:
+        """Thresholds of the vector alone for several probabilities."""
+        return self.control.levels(probabilities)
+
+    def after_search(self, trust: NDArray[Any], scores: NDArray[Any]) -> NDArray[np.float64]:
+        """Trust ``(n,)`` once the search is done: the first two scores tell much more.
+
+        Its thresholds are those of `search_control`.  They hold for an index about as dense as
+        the held-out gallery; a larger one has smaller margins, which lower the trust.
+
+        Args:
+            trust: of the vectors, ``(n,)``.
+            scores: of the results in the target's metric, ``(n, k)``, best first, k ≥ 2.
+
+        Raises:
+            InputError: for shapes that do not fit and for values that are not finite.
+        """
+        trust, scores = np.asarray(trust), np.asarray(scores)
+        if trust.ndim != 1 or scores.ndim != 2 or scores.shape[1] < 2 or len(trust) != len(scores):
+            raise InputError(
+                f"expected trust (n,) and scores (n, k) with k of 2 or more, got {trust.shape} "
+                f"and {scores.shape}",
+                where="after_search",
+            )
+        for name, values in (("trust", trust), ("scores", scores)):
+            finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+            if not finite.all():
+                raise InputError(
+                    "a value is not finite", where=f"{name}, row {int(np.argmin(finite))}"
+                )
+        return self.search_control.probability(self.raw_after_search(trust, scores))
+
+    def raw_after_search(self, trust: NDArray[Any], scores: NDArray[Any]) -> Matrix:
+        """The logistic score behind `after_search`, before calibration."""
+        features = _search_features(self.control.curve.inverse_at(trust), scores, self.margin_floor)
+        intercept, *coefficients = self.search_coefficients
+        return expit(intercept + features @ np.array(coefficients))
+
+    # ---- files ---------------------------------------------------------------------------------
+
+    def pack(self) -> tuple[dict[str, Any], dict[str, NDArray[np.float32]]]:
+        """JSON and float32 tensors from which `unpack` makes the same model."""
+        described = {
+            "rest": self.frame.rest,
+            "unit": self.frame.unit,
+            "coefficients": list(self.coefficients),
+            "reach": self.reach,
+            "control": self.control.to_json(),
+            "search_coefficients": list(self.search_coefficients),
+            "margin_floor": self.margin_floor,
+            "search_control": self.search_control.to_json(),
+        }
+        tensors = {
+            "mean": self.frame.mean,
+            "directions": self.frame.directions,
+            "variances": self.frame.variances,
+            "weights": self.weights,
+            "ranges": self.ranges,
+            "curve": self.control.curve.tensor(),
+            "search_curve": self.search_control.curve.tensor(),
+        }
+        return described, tensors
+
+    @classmethod
+    def unpack(
+        cls, described: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]], dim: int
+    ) -> Trust:
+        """What `pack` gave, for source vectors of ``dim`` dimensions.
+
+        Raises:
+            KeyError, TypeError, ValueError: for anything else.
+        """
+        r = tensors["directions"].shape[-1]
+        unknown = set(tensors) - {*_TENSORS}
+        if unknown:
+            raise ValueError(f"nothing uses the tensors {sorted(unknown)[:3]} of trust")
+        shapes = {
+            "mean": (dim,),
+            "directions": (dim, r),
+            "variances": (r,),
+            "weights": (2 * r + 2, 3),
+            "ranges": (2, 3),
+        }
+        for name, shape in shapes.items():
+            if tensors[name].shape != shape or not np.isfinite(tensors[name]).all():
+                raise ValueError(
+                    f"'{name}' of trust has shape {tensors[name].shape}, expected finite {shape}"
+                )
+        numbers = {name: float(described[name]) for name in ("rest", "reach", "margin_floor")}
+        if not all(0 < v < np.inf for v in numbers.values()):
+            raise ValueError(f"trust has scales that are not positive: {numbers}")
+        if not isinstance(described["unit"], bool):
+            raise ValueError("'unit' of trust must be true or false")
+        frame = Frame(
+            tensors["mean"],
+            tensors["directions"],
+            tensors["variances"],
+            numbers["rest"],
+            described["unit"],
+        )
+        return cls(
+            frame,
+            tensors["weights"],
+            tensors["ranges"],
+            _coefficients(described["coefficients"], 5),
+            numbers["reach"],
+            RiskControl.of_json(described["control"], tensors["curve"]),
+            _coefficients(described["search_coefficients"], 4),
+            numbers["margin_floor"],
+            RiskControl.of_json(described["search_control"], tensors["search_curve"]),
+        )
+
+
+def fit_trust(
+    chain: Chain,
+    frame: Frame,
+    fit: HeldOutRows,
+    calibrate: HeldOutRows,
+    verify: HeldOutRows | None = None,
+    *,
+    metric: Metric,
+    seed: int = 0,
+) -> Trust:
+    """Fit the model of trust of a map on rows that the map was not fitted on.
+
+    The residual, the old model's margin and preservation are ridge regressions on the frame's
+    coordinates and their squares; the logistic model that joins them sees only out-of-fold
+    predictions, and trusts no vector more for being farther out or for a larger predicted residual.
+    With fewer than 40 rows to fit on, or if all or none keep their first result, or if nothing
+    tells them apart, every vector within reach has the same trust.
+
+    Args:
+        chain: the map.
+        frame: of the source vectors it was fitted on.
+        fit: rows for everything but the probabilities, such as the validation rows.
+        calibrate: rows for the probabilities and the thresholds; the map must not have been chosen
+            on them.
+        verify: rows that only show whether the thresholds hold.
+        metric: of the target space.
+        seed: of the folds.
+
+    Raises:
+        InputError: for vectors that cannot be compared, for no rows to fit or to calibrate on, and
+            for a gallery of a single item.
+    """
+    known = _observe(chain, fit, metric)
+    draft = _model(frame, known, seed)
+    judged = [
+        _observe(chain, rows, metric)
+        for rows in (calibrate, verify)
+        if rows is not None and len(rows)
+    ]
+    if not len(calibrate):
+        raise InputError("there are no rows to calibrate trust on", mend="Hold out more rows")
+    cuts = cuts_of(draft.raw(known.source))
+    raw = [draft.raw(rows.source) for rows in judged]
+    kept = [rows.preserved for rows in judged]
+    none = (np.empty(0), np.empty(0, dtype=bool))
+    control = control_risk(cuts, raw[0], kept[0], *((raw[1], kept[1]) if raw[1:] else none))
+    model = replace(draft, control=control)
+
+    def searched(rows: _Observed) -> Matrix:
+        return model.raw_after_search(model(rows.source), rows.scores)
+
+    found = [searched(rows) for rows in judged]
+    search = control_risk(
+        cuts_of(searched(known)), found[0], kept[0], *((found[1], kept[1]) if found[1:] else none)
+    )
+    return replace(model, search_control=search)
+
+
+@dataclass(frozen=True, eq=False)
+class _Observed:
+    """What became of held-out rows, ``(n,)`` each."""
+
+    source: NDArray[Any]
+    preserved: NDArray[np.bool_]
+    """The first result of the mapped vector is that of the true target vector."""
+    residual: Matrix
+    """Squared."""
+    margin: Matrix
+    """Of the true target vector: first score less the second."""
+    scores: NDArray[np.float32]
+    """The first two of the mapped vector ``(n, 2)``."""
+
+
+def _observe(chain: Chain, rows: HeldOutRows, metric: Metric) -> _Observed:
+    if not len(rows):
+        raise InputError("there are no rows to fit trust on", mend="Hold out more rows")
+    if len(rows.gallery) - (rows.exclude is not None) < 2:
+        raise InputError(
+            "the gallery holds a single item: nothing can be searched",
+            where="gallery",
+            mend="Give a few hundred items at the least",
+        )
+    mapped = chain(rows.source)
+    true = top_k(rows.target, rows.gallery, 2, metric=metric, exclude=rows.exclude)
+    found = top_k(mapped, rows.gallery, 2, metric=metric, exclude=rows.exclude)
+    residual = np.empty(len(rows))
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        part = slice(start, start + _BLOCK_ROWS)
+        a, b = (np.asarray(v[part], dtype=np.float64) for v in (mapped, rows.target))
+        if metric == "cosine":
+            a, b = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (a, b))
+        residual[part] = np.square(a - b).sum(axis=1)
+    return _Observed(
+        rows.source,
+        found.indices[:, 0] == true.indices[:, 0],
+        residual,
+        (true.scores[:, 0] - true.scores[:, 1]).astype(np.float64),
+        found.scores,
+    )
+
+
+def _model(frame: Frame, known: _Observed, seed: int) -> Trust:
+    """Everything but the calibration."""
+    n, r = len(known.source), frame.directions.shape[1]
+    base = logit((known.preserved.sum() + 1) / (n + 2))
+    weights, ranges = np.zeros((2 * r + 2, 3)), np.zeros((2, 3))
+    coefficients, search = np.zeros(5), np.zeros(4)
+    coefficients[0] = search[0] = base
+    features, distance = _features(frame, known.source)
+    reach = max(float(distance.max()), 1e-12)
+    gap = known.scores[:, 0].astype(np.float64) - known.scores[:, 1]
+    floor = max(0.05 * float(np.median(gap)), 1e-6)
+    if n >= _FEWEST_ROWS and known.preserved.any() and not known.preserved.all():
+        targets = np.column_stack(
+            [
+                np.log(np.maximum(known.residual, max(1e-6 * known.residual.mean(), 1e-300))),
+                np.log(known.margin + max(0.05 * float(np.median(known.margin)), 1e-6)),
+                known.preserved.astype(np.float64),
+            ]
+        )
+        fold = np.random.default_rng(seed).permutation(n) % _FOLDS
+        weights, unseen = ridges(features, targets, fold)
+        ranges = np.stack([unseen.min(axis=0), unseen.max(axis=0)])
+        summary = np.column_stack([np.log(np.maximum(distance, 1e-30)), unseen])
+        coefficients = signed_logistic(summary, known.preserved, _SIGNS)
+        raw = expit(coefficients[0] + summary @ coefficients[1:])
+        search = signed_logistic(
+            _search_features(raw, known.scores, floor), known.preserved, (1, 1, 1)
+        )
+    return Trust(
+        frame,
+        weights.astype(np.float32),
+        ranges.astype(np.float32),
+        tuple(coefficients.tolist()),
+        reach,
+        _UNSET,
+        tuple(search.tolist()),
+        floor,
+        _UNSET,
+    )
+
+
+def _features(frame: Frame, source: NDArray[Any]) -> tuple[Matrix, Matrix]:
+    """As `Trust` reads them: coordinates, their squares, the rest, 1: ``(n, 2 r + 2)``; distances.
+
+    Raises:
+        InputError: for rows that are not finite.
+    """
+    check_vectors(source, "rows to fit trust on", "cosine" if frame.unit else "l2")
+    parts: list[Matrix] = []
+    distances: list[Matrix] = []
+    for start in range(0, len(source), _BLOCK_ROWS):
+        p, squares = frame.coordinates(source[start : start + _BLOCK_ROWS])
+        inside, total = (p @ frame.energies).T
+        rest, distance = frame.distances(squares, inside, total).T
+        parts.append(np.column_stack([p, rest, np.ones(len(p))]).astype(np.float64))
+        distances.append(distance)
+    return np.concatenate(parts), np.concatenate(distances)
+
+
+def _search_features(raw: NDArray[Any], scores: NDArray[Any], floor: float) -> Matrix:
+    odds = logit(np.clip(raw, _LEAST_LOGIT, 1 - _LEAST_LOGIT))
+    first, second = scores[:, 0].astype(np.float64), scores[:, 1].astype(np.float64)
+    return np.column_stack([odds, first, np.log(np.maximum(first - second, 0.0) + floor)])
+
+
+def _coefficients(listed: Any, count: int) -> tuple[float, ...]:
+    found = tuple(float(v) for v in listed)
+    if len(found) != count or not np.isfinite(found).all():
+        raise ValueError(f"trust has {len(found)} coefficients, expected {count} finite ones")
+    return found
