@@ -3,7 +3,16 @@ from __future__ import annotations
 import pytest
 
 from isthmus.evaluate.bootstrap import Estimate
-from isthmus.evaluate.verdict import Verdict, VerdictRule, decide
+from isthmus.evaluate.price import Price
+from isthmus.evaluate.verdict import Offer, Verdict, VerdictRule, decide
+
+RESCORING = Price(encodings=50)
+MIX = Offer("mix", Verdict.MIX_QUERIES, Price(old_query=True), "query mixed")
+OLD_RESCORE = Offer(
+    "old_rescore", Verdict.OLD_AND_RESCORE, Price(old_query=True, encodings=8), needs_bridge=False
+)
+BACKFILL = Offer("backfill", Verdict.BACKFILL, Price(reembedded=0.1), needs_bridge=False)
+FURTHER = {offer.arm: offer for offer in (MIX, OLD_RESCORE, BACKFILL)}
 
 
 def around(value, half=0.005):
@@ -20,12 +29,18 @@ def verdict(
     half=0.005,
     control=0.5,
     n=1000,
-    share=0.05,
+    further=None,
+    dubious=(),
     **rule,
 ):
     to_old = {"bridge": around(bridge, half)}
+    offers = [Offer("bridge", Verdict.USE_BRIDGE, Price())]
     if rescore is not None:
         to_old["rescore"] = around(rescore, half)
+        offers.append(Offer("rescore", Verdict.BRIDGE_AND_RESCORE, RESCORING))
+    for name, value in (further or {}).items():
+        to_old[name] = around(value, half)
+        offers.append(FURTHER[name]._replace(promising=name not in dubious))
     if new is not None:
         to_old["new"] = around(new, half)
     return decide(
@@ -36,19 +51,25 @@ def verdict(
         to_old=to_old,
         over_control=around(control),
         chance=0.01,
-        rescored_share=None if rescore is None else share,
+        offers=offers,
         rule=VerdictRule(**rule),
     )
 
 
-def test_the_five_answers():
+def test_the_answers():
     assert [v.value for v in Verdict] == [
         "use the bridge",
         "bridge and rescore",
+        "mix the queries",
+        "mix the queries and rescore",
+        "recall with the old model and rescore",
+        "backfill a part",
+        "backfill a part and rescore",
         "re-embed",
         "keep the old model",
         "not enough evidence",
     ]
+    assert [v for v in Verdict if not v.serves] == list(Verdict)[-3:]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +81,7 @@ def test_the_five_answers():
         ("bridge and rescore", {"bridge": -0.2, "rescore": 0.0, "new": 0.1}),
         ("bridge and rescore", {"bridge": -0.012, "rescore": 0.0, "new": 0.1}),
         ("re-embed", {"bridge": -0.2, "rescore": -0.1, "new": 0.1}),
-        ("re-embed", {"bridge": -0.2, "rescore": 0.0, "new": 0.1, "share": 0.5}),
+        ("re-embed", {"bridge": -0.2, "new": 0.1, "further": {"mix": 0.004}}),
         ("re-embed", {"bridge": -0.2, "rescore": 0.0, "new": 0.1, "control": 0.001}),
         ("keep the old model", {"bridge": -0.2, "rescore": -0.1, "new": 0.002}),
         ("keep the old model", {"bridge": -0.2, "new": -0.1}),
@@ -79,6 +100,51 @@ def test_the_five_answers():
 )
 def test_rule(expected, arguments):
     assert verdict(**arguments).verdict == expected
+
+
+# the gains of the bridge and of further arms, what they cost, and the arm that is recommended
+@pytest.mark.parametrize(
+    ("expected", "arguments"),
+    [
+        # the cheapest within a point of the best
+        ("bridge", {"bridge": 0.042, "rescore": 0.05, "further": {"mix": 0.05}}),
+        ("rescore", {"bridge": 0.02, "rescore": 0.05, "further": {"mix": 0.03}}),
+        ("mix", {"further": {"mix": 0.04, "old_rescore": 0.045}}),
+        ("old_rescore", {"further": {"mix": 0.02, "old_rescore": 0.045}}),
+        ("mix", {"further": {"mix": 0.02, "old_rescore": 0.045}, "gain_margin": 0.03}),
+        ("old_rescore", {"further": {"old_rescore": 0.05}, "rescore": 0.05}),
+        ("mix", {"further": {"mix": 0.03, "backfill": 0.03}, "items_per_query": 11.0}),
+        ("backfill", {"further": {"mix": 0.03, "backfill": 0.03}, "items_per_query": 9.0}),
+        # an interval that reaches 0 is no gain
+        (None, {"further": {"mix": 0.004, "old_rescore": 0.005}}),
+        ("mix", {"further": {"mix": 0.006, "old_rescore": 0.005}}),
+        # a bridge without loss yields to a gain, and stands where there is none
+        ("bridge", {"bridge": -0.004, "further": {"mix": 0.004}}),
+        ("mix", {"bridge": -0.004, "further": {"mix": 0.006}}),
+        # what did not gain where it was chosen
+        (None, {"further": {"mix": 0.03}, "dubious": ["mix"]}),
+        # what rests on a bridge that has learned nothing
+        (None, {"further": {"mix": 0.03}, "control": 0.001}),
+        ("old_rescore", {"further": {"mix": 0.03, "old_rescore": 0.03}, "control": 0.001}),
+    ],
+)
+def test_the_cheapest_that_gains_as_much_as_the_best(expected, arguments):
+    found = verdict(**arguments)
+    assert found.arm == expected, found.reason
+    assert found.verdict.serves == (expected is not None)
+
+
+def test_a_recommendation_states_its_price():
+    found = verdict(further={"old_rescore": 0.05, "mix": 0.01}, control=0.0)
+    assert found.reason == (
+        "recall@10 of old_rescore minus old is +0.050 [+0.045, +0.055]: a gain, for the old "
+        "encoder too, 8.0 encodings per query (0.0 cached) (1000 queries); the bridge's recall@10 is not "
+        "above that of permuted queries (difference +0.000 [-0.005, +0.005]): it has learned "
+        "nothing"
+    )
+    assert "mix minus old is +0.004 [-0.001, +0.009], not shown to be a gain" in (
+        verdict(further={"mix": 0.004}).reason
+    )
 
 
 def test_reason_has_the_numbers_and_what_to_do():

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from isthmus.evaluate.bootstrap import Estimate
+from isthmus.evaluate.extra import Parameter
+from isthmus.evaluate.price import Price
 from isthmus.evaluate.verdict import EvidenceKind, Verdict, VerdictRule
 from isthmus.files import canonical_json
 
 __all__ = ["ARMS", "Arm", "Evaluation"]
 
 ARMS = ("old", "naive", "bridge", "rescore", "new", "control")
-"""In the order they are shown."""
+"""The arms of every evaluation, in the order they are shown; further ones come before ``new``."""
 
 
 class Arm(BaseModel):
     """One way to serve queries, by every metric; the comparisons are of the primary metric.
 
-    ``retention`` is this arm / ``new``; ``update_gain`` is (this arm − old)/(new − old).
+    ``retention`` is this arm / ``new``; ``update_gain`` is (this arm − old)/(new − old).  ``price``
+    is None where it was not stated.  ``chosen_gain`` is the difference to old on the queries that
+    the ``parameters`` were chosen on.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -26,6 +30,10 @@ class Arm(BaseModel):
     to_old: Estimate | None = None
     retention: Estimate | None = None
     update_gain: Estimate | None = None
+    price: Price | None = None
+    label: str | None = None
+    parameters: dict[str, Parameter] = Field(default_factory=dict[str, Parameter])
+    chosen_gain: Estimate | None = None
 
 
 class Evaluation(BaseModel):
@@ -34,7 +42,9 @@ class Evaluation(BaseModel):
     Arms: ``old`` (old queries, old gallery: doing nothing), ``naive`` (new queries on the old
     gallery, unmapped), ``bridge``, ``rescore`` (the bridge's first ``rescored`` items reordered
     by the new model), ``new`` (everything re-embedded) and ``control`` (the bridge with its
-    queries permuted).  ``absent`` says why an arm is missing.  ``overlap`` is the shared part of
+    queries permuted); any others are strategies of their own, each with a label and a price.
+    ``recommended`` is the arm that the verdict is about, None where it is to leave things as they
+    are.  ``absent`` says why an arm is missing.  ``overlap`` is the shared part of
     the first ``overlap_k`` results of the bridge and of the arm named.  Where ``evidence_kind``
     is ``"agreement"`` there was no relevance: the metric is the overlap with the old model's
     results, and ``old`` is 1 by construction.
@@ -61,6 +71,19 @@ class Evaluation(BaseModel):
     rule: VerdictRule
     verdict: Verdict
     reason: str
+    recommended: str | None = None
+
+    @property
+    def strategies(self) -> list[str]:
+        """The names of the arms beyond the fixed ones, cheapest first."""
+        return sorted(
+            (name for name in self.arms if name not in ARMS),
+            key=lambda name: (self._load(name), name),
+        )
+
+    def _load(self, name: str) -> float:
+        price = self.arms[name].price
+        return 0.0 if price is None else price.load(self.rule.items_per_query)
 
     @property
     def compatible(self) -> bool | None:
@@ -83,39 +106,65 @@ class Evaluation(BaseModel):
         return cls.model_validate_json(text)
 
     def __str__(self) -> str:
-        shown = [self.primary, *(name for name in self.metrics if name != self.primary)]
-        table = [["", f"{self.primary}, {self.level:.0%} interval", *shown[1:]]]
-        for name in sorted(self.arms, key=ARMS.index):
-            arm = self.arms[name]
-            label = f"rescore {self.rescored}" if name == "rescore" else name
-            others = [f"{arm.metrics[metric].value:.3f}" for metric in shown[1:]]
-            table.append([label, str(arm.metrics[self.primary]), *others])
-        table.append(["chance", *(f"{self.chance[metric]:.3f}" for metric in shown)])
-        widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
-        lines = [
-            f"{self.n_queries} queries, {self.n_gallery} gallery items, evidence: "
-            f"{self.evidence_kind}"
-            + (f" ({self.n_unanswerable} queries without relevant items left out)")
-            * (self.n_unanswerable > 0),
-            "",
-            *(
-                "  ".join(
-                    cell.ljust(width) for cell, width in zip(row, widths, strict=True)
-                ).rstrip()
-                for row in table
-            ),
-            "",
+        parts = [
+            [
+                f"{self.n_queries} queries, {self.n_gallery} gallery items, evidence: "
+                f"{self.evidence_kind}"
+                + (f" ({self.n_unanswerable} queries without relevant items left out)")
+                * (self.n_unanswerable > 0)
+            ],
+            _aligned(self._table()),
+            self._comparisons(),
+            [f"verdict: {self.verdict} ({self.reason})"],
         ]
-        bridge = self.arms["bridge"]
-        comparisons = {
-            "bridge - old": bridge.to_old,
-            "retention": bridge.retention,
-            "update gain": bridge.update_gain,
-            **{
-                f"overlap@{self.overlap_k} with {arm}": self.overlap[arm]
-                for arm in sorted(self.overlap, key=ARMS.index)
-            },
-        }
-        lines += [f"{name}: {value}" for name, value in comparisons.items() if value is not None]
-        lines += [f"no {arm}: {reason}" for arm, reason in self.absent.items()]
-        return "\n".join([*lines, "", f"verdict: {self.verdict} ({self.reason})"])
+        return "\n\n".join("\n".join(part) for part in parts)
+
+    def _table(self) -> list[list[str]]:
+        shown = [self.primary, *(name for name in self.metrics if name != self.primary)]
+        priced = any(arm.price is not None for arm in self.arms.values())
+        table = [["", f"{self.primary}, {self.level:.0%} interval", *shown[1:]]]
+        table[0] += ["price"] * priced
+        for name in [*ARMS[:-2], *self.strategies, *ARMS[-2:]]:
+            if name not in self.arms:
+                continue
+            arm = self.arms[name]
+            row = [self._label(name), str(arm.metrics[self.primary])]
+            row += [f"{arm.metrics[metric].value:.3f}" for metric in shown[1:]]
+            table.append(row + [str(arm.price or "")] * priced)
+        table.append(["chance", *(f"{self.chance[metric]:.3f}" for metric in shown)])
+        table[-1] += [""] * priced
+        return table
+
+    def _label(self, name: str) -> str:
+        return f"rescore {self.rescored}" if name == "rescore" else self.arms[name].label or name
+
+    def _comparisons(self) -> list[str]:
+        compared = ["bridge", *self.strategies]
+        if self.recommended is not None and self.recommended not in (*compared, "new"):
+            compared.append(self.recommended)
+        lines: list[str] = []
+        for name in compared:
+            arm = self.arms[name]
+            found = {
+                f"{name} - old": arm.to_old,
+                "retention": arm.retention,
+                "update gain": arm.update_gain,
+            }
+            if name == "bridge":
+                found |= {
+                    f"overlap@{self.overlap_k} with {other}": self.overlap[other]
+                    for other in sorted(self.overlap, key=ARMS.index)
+                }
+                lines += [f"{what}: {value}" for what, value in found.items() if value is not None]
+            else:
+                told = [f"{what}: {value}" for what, value in found.items() if value is not None]
+                lines.append(", ".join(told))
+        return lines + [f"no {arm}: {reason}" for arm, reason in self.absent.items()]
+
+
+def _aligned(table: list[list[str]]) -> list[str]:
+    widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in table
+    ]

@@ -53,15 +53,25 @@ def rescored_order(indices: NDArray[np.int64], scores: NDArray[np.float32]) -> N
 
 
 def rescored_ranks(
-    ranks: Ranks, relevance: Relevance, indices: NDArray[np.int64], scores: NDArray[np.float32]
+    ranks: Ranks,
+    relevance: Relevance,
+    indices: NDArray[np.int64],
+    scores: NDArray[np.floating[Any]],
+    *,
+    depths: NDArray[np.int64] | None = None,
 ) -> Ranks:
     """Ranks after the recalled items ``indices (nq, K)`` are reordered by ``scores (nq, K)``.
 
     ``ranks`` are those of the recall.  Ties among the recalled are decided pessimistically; items
-    that were not recalled keep their order after them.
+    that were not recalled keep their order after them.  With ``depths (nq,)`` only so many of the
+    recalled items of each query are reordered, and the others keep their order as well.
     """
     key = np.arange(len(indices))[:, None] * relevance.n_gallery + indices
     relevant = np.isin(key, relevance.rows * relevance.n_gallery + relevance.indices)
+    if depths is not None:
+        reordered = np.arange(indices.shape[1]) < depths[:, None]
+        relevant &= reordered
+        scores = np.where(reordered, scores, -np.inf)
     order = np.lexsort((relevant, -scores), axis=1)
     _, place = np.nonzero(np.take_along_axis(relevant, order, axis=1))
     recalled = np.repeat(relevant.sum(axis=1), ranks.counts)

@@ -11,16 +11,18 @@ from numpy.typing import NDArray
 from isthmus.errors import InputError
 from isthmus.evaluate.bootstrap import Estimate, estimate, estimate_ratio, resampled_means
 from isthmus.evaluate.evaluation import ARMS, Arm, Evaluation
+from isthmus.evaluate.extra import Extra
 from isthmus.evaluate.metrics import parse_metric
+from isthmus.evaluate.price import Price, price_of_rescoring
 from isthmus.evaluate.ranks import Ranks, relevant_ranks
 from isthmus.evaluate.relevance import Relevance
 from isthmus.evaluate.rescore import default_depth, rescored_order, rescored_ranks, scores_of
 from isthmus.evaluate.search import top_k
 from isthmus.evaluate.trial import Side, Trial
-from isthmus.evaluate.verdict import VerdictRule, decide
+from isthmus.evaluate.verdict import Offer, Verdict, VerdictRule, decide
 from isthmus.progress import Progress, silent
 
-__all__ = ["ARMS", "DEFAULT_METRICS", "evaluate_upgrade"]
+__all__ = ["ARMS", "DEFAULT_METRICS", "default_metric", "evaluate_upgrade"]
 
 DEFAULT_METRICS = ("recall@1", "recall@10", "mrr", "ndcg@10", "map", "cmc@1")
 _OVERLAP_K = 10
@@ -30,16 +32,23 @@ _Mean = tuple[float, NDArray[np.float64]]
 
 
 class _Measured(NamedTuple):
-    """Per-query values: of each arm ``(nq, metrics)``, of each overlap ``(nq,)``."""
+    """Per-query values: of each arm ``(nq, metrics)``, of each overlap ``(nq,)``; prices."""
 
     arms: dict[str, NDArray[np.float64]]
     chance: dict[str, float]
     overlap: dict[str, NDArray[np.float64]]
+    prices: dict[str, Price]
+
+
+def default_metric(relevance: Relevance) -> str:
+    """recall@10 where ten results can hold every relevant item of a query, ndcg@10 elsewhere."""
+    return "recall@10" if int(relevance.counts.max()) <= 10 else "ndcg@10"
 
 
 def evaluate_upgrade(
     trial: Trial,
     *,
+    extras: Sequence[Extra] = (),
     metrics: Sequence[str] = DEFAULT_METRICS,
     primary: str | None = None,
     rescore_depth: int | None = None,
@@ -57,8 +66,10 @@ def evaluate_upgrade(
     are left out and counted.  Without relevance, arms are judged by the overlap of their ten best
     with the old model's, and ``metrics`` and ``primary`` have no part.  ``rescore_depth`` is 50,
     but at most 5 % of the gallery, if not given.  ``groups (nq,)`` marks queries that are not
-    independent.  Raises `InputError` for arrays that do not fit together, for vectors that cannot
-    be compared, and where no query has a relevant item.
+    independent.  ``extras`` are further arms, ranked on the answerable queries of this trial, which
+    the verdict may recommend.  Raises `InputError` for arrays that do not fit together, for vectors
+    that cannot be compared, where no query has a relevant item, and for extras of other queries or
+    without relevance.
     """
     rule = rule or VerdictRule()
     trial.check()
@@ -67,6 +78,7 @@ def evaluate_upgrade(
         kept = trial.relevance.answerable
         trial = trial.of(kept)
         groups = None if groups is None else np.asarray(groups)[kept]
+    _check_extras(extras, trial.relevance)
     sides, absent = _sides(trial, seed)
     depth = _rescore_depth(rescore_depth, trial) if "new" in sides else None
     if trial.relevance is None:
@@ -74,13 +86,24 @@ def evaluate_upgrade(
         names = tuple(measured.chance)
         primary = names[0]
     else:
-        default = "recall@10" if trial.relevance.counts.max() <= 10 else "ndcg@10"
-        primary = parse_metric(primary or default).name
+        primary = parse_metric(primary or default_metric(trial.relevance)).name
         names = tuple(dict.fromkeys([*(parse_metric(m).name for m in metrics), primary]))
-        measured = _relevance(trial, trial.relevance, sides, depth, names, progress)
+        measured = _relevance(trial, trial.relevance, sides, depth, names, extras, progress)
 
     resampled = _Resampled(measured, names, primary, resamples, seed, level, groups)
     arms = {arm: resampled.arm(arm, trial.relevance is not None) for arm in measured.arms}
+    for extra in extras:
+        arms[extra.name] = arms[extra.name].model_copy(
+            update={
+                "label": extra.label,
+                "parameters": dict(extra.parameters),
+                "chosen_gain": extra.chosen_gain,
+            }
+        )
+    offers = [Offer("bridge", Verdict.USE_BRIDGE, measured.prices["bridge"])]
+    if depth is not None and depth / trial.n_gallery <= rule.max_rescored_share:
+        offers.append(Offer("rescore", Verdict.BRIDGE_AND_RESCORE, measured.prices["rescore"]))
+    offers += [_offer(extra) for extra in extras]
     over_control = resampled.difference("bridge", "control")
     decision = decide(
         kind="agreement" if trial.relevance is None else "relevance",
@@ -90,7 +113,7 @@ def evaluate_upgrade(
         to_old={arm: result.to_old for arm, result in arms.items() if result.to_old is not None},
         over_control=over_control,
         chance=measured.chance[primary],
-        rescored_share=None if depth is None else depth / trial.n_gallery,
+        offers=offers,
         rule=rule,
     )
     return Evaluation(
@@ -113,7 +136,35 @@ def evaluate_upgrade(
         rule=rule,
         verdict=decision.verdict,
         reason=decision.reason,
+        recommended=decision.arm,
     )
+
+
+def _check_extras(extras: Sequence[Extra], relevance: Relevance | None) -> None:
+    names = [extra.name for extra in extras]
+    for name in names:
+        if name in ARMS or names.count(name) > 1:
+            raise InputError(
+                f"two arms are named '{name}'", where="extras", mend="Give each a name of its own"
+            )
+    if extras and relevance is None:
+        raise InputError(
+            "without relevance no further arm can be judged",
+            where="extras",
+            mend="Supply queries with their relevant items, or labels",
+        )
+    for extra in extras:
+        if relevance is not None and not np.array_equal(extra.ranks.indptr, relevance.indptr):
+            raise InputError(
+                "the ranks are not those of the answerable queries of this trial",
+                where=f"extras, arm '{extra.name}'",
+            )
+
+
+def _offer(extra: Extra) -> Offer:
+    chosen = extra.chosen_gain
+    promising = chosen is None or (chosen.value is not None and chosen.value > 0)
+    return Offer(extra.name, extra.verdict, extra.price, extra.label, extra.needs_bridge, promising)
 
 
 class _Resampled:
@@ -138,13 +189,14 @@ class _Resampled:
             for column, key in enumerate(keys)
         }
         self._names, self._primary, self._level = names, primary, level
+        self._prices = measured.prices
 
     def arm(self, arm: str, against_new: bool) -> Arm:
         """All metrics of an arm, and the primary one against the old and the new model."""
         retention = update_gain = None
         if (
             against_new
-            and arm in ("naive", "bridge", "rescore")
+            and arm not in ("old", "new", "control")
             and ("new", self._primary) in self._means
         ):
             retention = estimate_ratio(
@@ -164,6 +216,7 @@ class _Resampled:
             to_old=None if arm == "old" else self.difference(arm, "old"),
             retention=retention,
             update_gain=update_gain,
+            price=self._prices.get(arm),
         )
 
     def difference(self, one: str, other: str) -> Estimate:
@@ -209,6 +262,7 @@ def _relevance(
     sides: dict[str, Side],
     depth: int | None,
     names: tuple[str, ...],
+    extras: Sequence[Extra],
     progress: Progress,
 ) -> _Measured:
     compared = {arm: sides[arm] for arm in ("old", "bridge", "new") if arm in sides}
@@ -228,18 +282,30 @@ def _relevance(
             ranks["rescore"] = rescored_ranks(
                 ranks["bridge"], relevance, recalled, _new_scores(sides, recalled)
             )
+    ranks |= {extra.name: extra.ranks for extra in extras}
     metrics = [parse_metric(name) for name in names]
+    prices = _prices(trial, lists["bridge"], depth)
+    prices |= {extra.name: extra.price for extra in extras}
     return _Measured(
         {arm: np.column_stack([m.per_query(r) for m in metrics]) for arm, r in ranks.items()},
         {m.name: m.chance(relevance.counts, trial.n_searchable) for m in metrics},
         _overlaps(trial, lists),
+        prices,
     )
+
+
+def _prices(trial: Trial, recalled: NDArray[np.int64], depth: int | None) -> dict[str, Price]:
+    prices = {arm: Price() for arm in ("old", "naive", "bridge")} | {"new": Price(reembedded=1.0)}
+    if depth is not None:
+        prices["rescore"] = price_of_rescoring(recalled[:, :depth], trial.n_gallery)
+    return prices
 
 
 def _agreement(
     trial: Trial, sides: dict[str, Side], depth: int | None, progress: Progress
 ) -> _Measured:
     lists = _result_lists(trial, sides, depth, progress)
+    prices = _prices(trial, lists["bridge"], depth)
     if depth is not None:
         recalled = lists["bridge"][:, :depth]
         lists["rescore"] = np.hstack(
@@ -247,7 +313,8 @@ def _agreement(
         )
     k = _overlap_k(trial)
     arms = {arm: _overlap(lists[arm], lists["old"], k)[:, None] for arm in ARMS if arm in lists}
-    return _Measured(arms, {f"overlap@{k}": k / trial.n_searchable}, _overlaps(trial, lists))
+    chance = {f"overlap@{k}": k / trial.n_searchable}
+    return _Measured(arms, chance, _overlaps(trial, lists), prices)
 
 
 def _result_lists(

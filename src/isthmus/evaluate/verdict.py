@@ -1,38 +1,58 @@
-"""What to do about a new model: five answers, and the rule that chooses one."""
+"""What to do about a new model: the answers, and the rule that chooses one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from isthmus.evaluate.bootstrap import Estimate
+from isthmus.evaluate.price import Price
 
-__all__ = ["Decision", "EvidenceKind", "Verdict", "VerdictRule", "decide"]
+__all__ = ["Decision", "EvidenceKind", "Offer", "Verdict", "VerdictRule", "decide"]
 
 EvidenceKind = Literal["relevance", "agreement"]
 """Judged by what is known to be relevant, or only by agreement with the old model's results."""
 
 
 class Verdict(StrEnum):
-    """The five answers."""
+    """The answers: ways to serve the new model, and three that leave things as they are."""
 
     USE_BRIDGE = "use the bridge"
     BRIDGE_AND_RESCORE = "bridge and rescore"
+    MIX_QUERIES = "mix the queries"
+    MIX_AND_RESCORE = "mix the queries and rescore"
+    OLD_AND_RESCORE = "recall with the old model and rescore"
+    BACKFILL = "backfill a part"
+    BACKFILL_AND_RESCORE = "backfill a part and rescore"
     RE_EMBED = "re-embed"
     KEEP_OLD = "keep the old model"
     NOT_ENOUGH_EVIDENCE = "not enough evidence"
 
+    @property
+    def serves(self) -> bool:
+        """Whether it puts the new model to work without re-embedding the whole gallery."""
+        return self not in (Verdict.RE_EMBED, Verdict.KEEP_OLD, Verdict.NOT_ENOUGH_EVIDENCE)
+
 
 class VerdictRule(BaseModel):
-    """The thresholds of `decide`; differences are absolute, in units of the primary metric."""
+    """The thresholds of `decide`; differences are absolute, in units of the primary metric.
+
+    A way to serve is recommended if the interval of its difference to the old model lies above 0;
+    of those that gain, the cheapest that is within ``gain_margin`` of the best.  Where none gains,
+    the bridge, or the bridge with rescoring, is taken if its interval lies above ``-margin``.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     margin: float = Field(default=0.01, ge=0)
     """The loss against the old model that is still called no loss."""
+    gain_margin: float = Field(default=0.01, ge=0)
+    """What may be lost against the best that gains, for the sake of a lower price."""
+    items_per_query: float = Field(default=10.0, ge=0)
+    """Gallery items for each query that will be asked: re-embedding is spread over the queries."""
     min_queries: int = Field(default=50, ge=1)
     """Below this, intervals are not trusted."""
     max_rescored_share: float = Field(default=0.1, gt=0, le=1)
@@ -43,11 +63,25 @@ class VerdictRule(BaseModel):
     """Overlap with the old results that is certainly too little."""
 
 
+class Offer(NamedTuple):
+    """An arm that may be recommended: the answer it stands for, its price, what it rests on."""
+
+    arm: str
+    verdict: Verdict
+    price: Price
+    label: str | None = None
+    needs_bridge: bool = True
+    """Refused where the bridge is not above its control."""
+    promising: bool = True
+    """False where it did not gain on the queries that it was chosen on."""
+
+
 class Decision(NamedTuple):
-    """The answer, and the reason in one sentence with its numbers."""
+    """The answer, the reason in one sentence with its numbers, and the arm that it is about."""
 
     verdict: Verdict
     reason: str
+    arm: str | None = None
 
 
 def decide(
@@ -59,21 +93,23 @@ def decide(
     to_old: Mapping[str, Estimate],
     over_control: Estimate,
     chance: float,
-    rescored_share: float | None,
+    offers: Sequence[Offer],
     rule: VerdictRule,
 ) -> Decision:
     """Choose from the primary metric's intervals.
 
-    ``values`` and ``to_old`` give, by arm (``old``, ``bridge``, and where they exist ``rescore``
-    and ``new``), the metric and its difference to ``old``; ``over_control`` is the bridge minus
-    the same bridge with its queries permuted.
+    ``values`` and ``to_old`` give, by arm, the metric and its difference to ``old``;
+    ``over_control`` is the bridge minus the same bridge with its queries permuted; ``offers`` are
+    the arms that may be recommended, ``bridge`` among them.
 
-    With relevance: the bridge, or else the bridge with rescoring, is taken if its lower bound
-    loses less than the margin to the old model and the bridge is above its control.  If an
-    interval straddles the margin, more queries must decide.  If all are clearly worse, the
-    gallery is worth re-embedding only if the new model is clearly better than the old one.
-    With agreement only, nothing can show that the new model is better, so `Verdict.RE_EMBED` is
-    out of reach.
+    With relevance: of the arms whose difference to the old model has its lower bound above 0,
+    the cheapest that is within the gain margin of the best.  If there is none: the bridge, or
+    else the bridge with rescoring, if its lower bound loses less than the margin.  What rests on
+    the bridge is out where the bridge is not above its control.  If an interval of these two
+    straddles the margin, more queries must decide.  If all are clearly worse, the gallery is worth
+    re-embedding only if the new model is clearly better than the old one.
+    With agreement only, nothing can show that the new model is better, so no gain is seen and
+    `Verdict.RE_EMBED` is out of reach.
     """
     if n_queries < rule.min_queries:
         return Decision(
@@ -88,7 +124,7 @@ def decide(
             f"the old model's {primary} {values['old']} is not above chance ({chance:.3f}): "
             "check that vectors and relevance are aligned",
         )
-    return _by_relevance(primary, n_queries, to_old, over_control, rescored_share, rule)
+    return _by_relevance(primary, n_queries, to_old, over_control, offers, rule)
 
 
 def _by_relevance(
@@ -96,41 +132,54 @@ def _by_relevance(
     n_queries: int,
     to_old: Mapping[str, Estimate],
     over_control: Estimate,
-    rescored_share: float | None,
+    offers: Sequence[Offer],
     rule: VerdictRule,
 ) -> Decision:
-    candidates = {"bridge": Verdict.USE_BRIDGE}
-    if rescored_share is not None and rescored_share <= rule.max_rescored_share:
-        candidates["rescore"] = Verdict.BRIDGE_AND_RESCORE
     against = {
-        arm: f"{primary} of {arm} minus old is {_signed(to_old[arm])}"
-        for arm in ("bridge", "rescore", "new")
-        if arm in to_old
+        arm: f"{primary} of {arm} minus old is {_signed(found)}" for arm, found in to_old.items()
     }
-    tried = " and ".join(against[arm] for arm in candidates)
-    if _low(over_control) <= 0:
-        refusal = (
-            f"the bridge's {primary} is not above that of permuted queries "
-            f"(difference {_signed(over_control)}): it has learned nothing"
+    learned = _low(over_control) > 0
+    nothing_learned = (
+        f"the bridge's {primary} is not above that of permuted queries "
+        f"(difference {_signed(over_control)}): it has learned nothing"
+    )
+    standing = [o for o in offers if learned or not o.needs_bridge]
+    gaining = _cheapest_gain([o for o in standing if o.promising], to_old, rule)
+    if gaining is not None:
+        price = "" if gaining.price == Price() else f", for {gaining.price}"
+        called = "" if gaining.label is None else f" by {gaining.label}"
+        caution = "" if learned else f"; {nothing_learned}"
+        return Decision(
+            gaining.verdict,
+            f"{against[gaining.arm]}: a gain{called}{price} ({n_queries} queries){caution}",
+            gaining.arm,
         )
-    else:
-        for arm, verdict in candidates.items():
-            if _low(to_old[arm]) > -rule.margin:
-                outcome = (
-                    "a gain"
-                    if _low(to_old[arm]) > 0
-                    else f"no loss beyond the margin of {rule.margin:g}"
-                )
-                return Decision(verdict, f"{against[arm]}: {outcome} ({n_queries} queries)")
-        for arm in candidates:
-            if _high(to_old[arm]) >= -rule.margin:
-                return Decision(
-                    Verdict.NOT_ENOUGH_EVIDENCE,
-                    f"{against[arm]}: with {n_queries} queries the interval leaves open whether "
-                    f"the loss exceeds the margin of {rule.margin:g}"
-                    f"{_queries_needed(to_old[arm], n_queries, rule.margin)}",
-                )
+    plain = [o for o in standing if o.arm in ("bridge", "rescore")]
+    for offer in plain:
+        if _low(to_old[offer.arm]) > -rule.margin:
+            return Decision(
+                offer.verdict,
+                f"{against[offer.arm]}: no loss beyond the margin of {rule.margin:g} "
+                f"({n_queries} queries)",
+                offer.arm,
+            )
+    for offer in plain:
+        found = to_old[offer.arm]
+        if _high(found) >= -rule.margin:
+            return Decision(
+                Verdict.NOT_ENOUGH_EVIDENCE,
+                f"{against[offer.arm]}: with {n_queries} queries the interval leaves open whether "
+                f"the loss exceeds the margin of {rule.margin:g}"
+                f"{_queries_needed(found, n_queries, rule.margin)}",
+            )
+    refusal = nothing_learned
+    if plain:
+        tried = " and ".join(against[offer.arm] for offer in plain)
         refusal = f"{tried}, a loss beyond the margin of {rule.margin:g}"
+    others = [o for o in standing if o.arm not in ("bridge", "rescore")]
+    if others:
+        closest = max(others, key=lambda o: _value(to_old[o.arm]))
+        refusal += f", {against[closest.arm]}, not shown to be a gain"
     if "new" not in to_old:
         return Decision(
             Verdict.KEEP_OLD,
@@ -138,11 +187,22 @@ def _by_relevance(
             "re-embedding would pay",
         )
     if _low(to_old["new"]) > 0:
-        return Decision(Verdict.RE_EMBED, f"{refusal}, but {against['new']}")
+        return Decision(Verdict.RE_EMBED, f"{refusal}, but {against['new']}", "new")
     return Decision(
         Verdict.KEEP_OLD,
         f"{refusal}, and {against['new']}: the new model is not shown to be better",
     )
+
+
+def _cheapest_gain(
+    offers: Sequence[Offer], to_old: Mapping[str, Estimate], rule: VerdictRule
+) -> Offer | None:
+    gaining = [o for o in offers if _low(to_old[o.arm]) > 0]
+    if not gaining:
+        return None
+    enough = max(_value(to_old[o.arm]) for o in gaining) - rule.gain_margin
+    within = [o for o in gaining if _value(to_old[o.arm]) >= enough]
+    return min(within, key=lambda o: (o.price.load(rule.items_per_query), -_value(to_old[o.arm])))
 
 
 def _by_agreement(
@@ -157,7 +217,9 @@ def _by_agreement(
         )
     if _low(bridge) >= rule.agreement_use:
         return Decision(
-            Verdict.USE_BRIDGE, f"{found}, at least {rule.agreement_use:g} ({n_queries} queries)"
+            Verdict.USE_BRIDGE,
+            f"{found}, at least {rule.agreement_use:g} ({n_queries} queries)",
+            "bridge",
         )
     if _high(bridge) < rule.agreement_keep:
         return Decision(
@@ -170,6 +232,10 @@ def _by_agreement(
         f"{found}, which cannot tell a different result from a worse one: supply queries with "
         "their relevant items, or labels",
     )
+
+
+def _value(estimate: Estimate) -> float:
+    return float("-inf") if estimate.value is None else estimate.value
 
 
 def _low(estimate: Estimate) -> float:
