@@ -1,0 +1,165 @@
+"""The family of canonical correlations: mean CCA, Yanai's GCD, SVCCA and PWCCA, from moments.
+
+All are functions of the canonical correlations ``ρ`` of two sets of directions.  With n − 1 or
+fewer of them independent they are 1 whatever the data say, so `check_saturation` refuses that.
+Directions without variance (constant, duplicated or dead dimensions) carry no correlation and are
+left out: the mean is over ``min(rank X, rank Y)`` values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.errors import InputError
+from isthmus.similarity.spectra import Gradient, Singular, Spectra, singular
+from isthmus.threads import single_thread
+
+__all__ = [
+    "SVCCA_VARIANCE",
+    "Correlations",
+    "check_saturation",
+    "forced_ones",
+    "full_cca",
+    "mean_cca",
+    "pwcca",
+    "pwcca_null_spread",
+    "svcca",
+    "yanai",
+]
+
+Matrix = NDArray[np.float64]
+
+SVCCA_VARIANCE = 0.99
+"""The share of the variance whose principal components SVCCA keeps."""
+
+
+@dataclass(frozen=True)
+class Correlations:
+    """Canonical correlations of the ``rank_x`` and ``rank_y`` leading principal axes.
+
+    Attributes:
+        spectra: the factorisations they come from.
+        found: correlations ``(p,)`` with the variates in whitened coordinates.
+        rank_x, rank_y: numbers of axes that took part.
+    """
+
+    spectra: Spectra
+    found: Singular
+    rank_x: int
+    rank_y: int
+
+    @property
+    def rho(self) -> Matrix:
+        """Canonical correlations ``(p,)``, largest first."""
+        return np.minimum(self.found.values, 1.0)
+
+    def gradient(self, slopes: Matrix) -> Gradient:
+        """How ``Σ slopes_i ρ_i`` answers to a change of the moments, the axes held fixed.
+
+        ``dρ = wxᵀ dM wy − ½ ρ (wxᵀ dA wx + wyᵀ dC wy)`` for variates of unit variance.
+        """
+        wx = self.spectra.weights("x", self.found.u)
+        wy = self.spectra.weights("y", self.found.v)
+        shrink = -0.5 * slopes * self.rho
+        with single_thread:
+            return Gradient(
+                xx=(wx * shrink) @ wx.T, xy=(wx * slopes) @ wy.T, yy=(wy * shrink) @ wy.T
+            )
+
+
+def check_saturation(rank_x: int, rank_y: int, n: float) -> None:
+    """Refuse what is 1 by construction.
+
+    Raises:
+        InputError: where a side has n − 1 directions or more: it then explains anything.
+    """
+    if max(rank_x, rank_y) >= n - 1:
+        raise InputError(
+            f"{n:g} rows cannot be judged in {rank_x} and {rank_y} dimensions: every canonical "
+            "correlation is 1 whatever the data",
+            mend=f"Give more than {max(rank_x, rank_y) + 1} rows, better ten times as many",
+        )
+
+
+def forced_ones(rank_x: int, rank_y: int, n: float) -> int:
+    """How many of the correlations are 1 whatever the data: subspaces that must intersect."""
+    return max(0, int(rank_x + rank_y - (n - 1)))
+
+
+def full_cca(spectra: Spectra) -> Correlations:
+    """All canonical correlations.
+
+    Raises:
+        InputError: where they are 1 by construction.
+    """
+    check_saturation(spectra.x.rank, spectra.y.rank, spectra.n)
+    return Correlations(spectra, spectra.canonical, spectra.x.rank, spectra.y.rank)
+
+
+def svcca(spectra: Spectra, share: float = SVCCA_VARIANCE) -> Correlations:
+    """Canonical correlations of the principal components that reach ``share`` of the variance.
+
+    Raghu et al. 2017; the share is of the variance (of squared singular values).
+
+    Raises:
+        InputError: where they are 1 by construction.
+    """
+    kx, ky = spectra.components(share)
+    check_saturation(kx, ky, spectra.n)
+    if (kx, ky) == (spectra.x.rank, spectra.y.rank):
+        return Correlations(spectra, spectra.canonical, kx, ky)
+    return Correlations(spectra, singular(spectra.whitened[:kx, :ky]), kx, ky)
+
+
+def mean_cca(found: Correlations) -> float:
+    """The mean canonical correlation."""
+    return float(found.rho.mean())
+
+
+def yanai(found: Correlations) -> float:
+    """``Σρ² / √(rank X · rank Y)``: how much of each other the two column spaces contain."""
+    return float((found.rho**2).sum()) / (found.rank_x * found.rank_y) ** 0.5
+
+
+def pwcca(found: Correlations) -> tuple[Matrix, Matrix]:
+    """The weights of PWCCA in both directions, each ``(p,)`` and of sum 1.
+
+    Morcos et al. 2018: ``α_i = Σ_j |⟨h_i, x_j⟩|`` with ``h_i`` the variates and ``x_j`` the
+    centred neurons as they were given; ``⟨h_i, x_j⟩`` is ``A^½ u_i`` in the neurons' coordinates.
+    PWCCA of a direction is ``weights @ rho``.
+    """
+
+    def weights(side: str, directions: Matrix) -> Matrix:
+        eigen = found.spectra.x if side == "x" else found.spectra.y
+        with single_thread:
+            products = (eigen.vectors * np.sqrt(eigen.values)) @ directions
+        alpha = np.abs(products).sum(axis=0)
+        return alpha / alpha.sum()
+
+    return weights("x", found.found.u), weights("y", found.found.v)
+
+
+def pwcca_null_spread(
+    found: Correlations, mean: float, *, draws: int = 128, seed: int = 0
+) -> float:
+    """The variance that the weights of PWCCA add to that of the mean correlation under the null.
+
+    Without a relation the variates point in random directions whatever their ``ρ``, so weights
+    and correlations are independent.
+    """
+    rng = np.random.default_rng(seed)
+    p = len(found.rho)
+    n = found.spectra.n
+    spread = max(found.rank_x * found.rank_y / ((n - 1) * p) - mean**2, 0.0)
+    variation = 0.0
+    for eigen in (found.spectra.x, found.spectra.y):
+        directions = rng.standard_normal((eigen.rank, draws))
+        directions /= np.linalg.norm(directions, axis=0)
+        with single_thread:
+            products = (eigen.vectors * np.sqrt(eigen.values)) @ directions
+        alpha = np.abs(products).sum(axis=0)
+        variation += float(alpha.var() / alpha.mean() ** 2) / 4
+    return variation * spread / p

@@ -1,0 +1,93 @@
+"""GULP: how far ridge predictors on two spaces can differ, in the worst case over tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.similarity.spectra import Gradient, Spectra
+from isthmus.threads import single_thread
+
+__all__ = ["GULP_LAMBDA", "Gulp", "gulp", "gulp_gradient"]
+
+Matrix = NDArray[np.float64]
+
+GULP_LAMBDA = 0.01
+"""The ridge, relative to sides of trace 1."""
+
+
+@dataclass(frozen=True)
+class Gulp:
+    """The parts of the squared distance, and the shapes its null is made of.
+
+    Attributes:
+        own_x, own_y: ``tr (A(A+λ)⁻¹)²`` of each side.
+        common: ``‖(A+λ)^-½ M (C+λ)^-½‖²``.
+        shrink_x, shrink_y: ``a / (a + λ)`` of every eigenvalue.
+    """
+
+    own_x: float
+    own_y: float
+    common: float
+    shrink_x: Matrix
+    shrink_y: Matrix
+
+    @property
+    def distance(self) -> float:
+        """``√(own_x + own_y − 2 common)``, 0 for spaces equal up to rotation, offset and scale."""
+        return max(self.own_x + self.own_y - 2 * self.common, 0.0) ** 0.5
+
+
+def gulp(spectra: Spectra, ridge: float = GULP_LAMBDA) -> Gulp:
+    """The parts of GULP between sides scaled to ``tr A = tr C = 1``.
+
+    Boix-Adserà et al. 2022, arXiv 2210.06545, eq. 3 in the form with covariances: the squared
+    distance is ``tr (A_λ⁻¹A)² + tr (C_λ⁻¹C)² − 2 tr A_λ⁻¹ M C_λ⁻¹ Mᵀ`` with ``A_λ = A + λI``.
+    """
+    shrunk: list[Matrix] = []
+    for eigen in (spectra.x, spectra.y):
+        values = eigen.values / eigen.total
+        shrunk.append(values / (values + ridge))
+    shrink_x, shrink_y = shrunk
+    with single_thread:
+        # a whitened correlation times √(a/(a+λ)) on both sides
+        common = float(shrink_x @ spectra.whitened**2 @ shrink_y)
+    return Gulp(
+        own_x=float((shrink_x**2).sum()),
+        own_y=float((shrink_y**2).sum()),
+        common=common,
+        shrink_x=shrink_x,
+        shrink_y=shrink_y,
+    )
+
+
+def gulp_gradient(spectra: Spectra, ridge: float = GULP_LAMBDA) -> Gradient:
+    """How the squared distance answers to a change of the covariances.
+
+    In the eigenbases, with both sides of trace 1 and ``E = A_λ⁻¹ M C_λ⁻¹``: by M it is ``−4E``, by
+    A ``f'(a)`` on the diagonal and ``2 E C_λ Eᵀ``, where ``f(a) = (a/(a+λ))²``; and the scaling to
+    trace 1 takes away what would change the trace alone.
+    """
+    total_x, total_y = spectra.x.total, spectra.y.total
+    a, c = spectra.x.values / total_x, spectra.y.values / total_y
+    cross = spectra.cross / (total_x * total_y) ** 0.5
+    e = cross / (a + ridge)[:, None] / (c + ridge)
+
+    of_cross = -2 * float(np.vdot(e, cross))  # half of ⟨−4E, M⟩: a trace scales M by its root
+
+    def side(values: Matrix, vectors: Matrix, e: Matrix, other: Matrix, total: float) -> Matrix:
+        with single_thread:
+            own = 2 * (e * (other + ridge)) @ e.T
+            own[np.diag_indices(len(values))] += 2 * values * ridge / (values + ridge) ** 3
+            trace = float(np.diagonal(own) @ values) + of_cross
+            gradient = vectors @ (own / total) @ vectors.T
+        gradient[np.diag_indices(len(gradient))] -= trace / total
+        return gradient
+
+    xx = side(a, spectra.x.vectors, e, c, total_x)
+    yy = side(c, spectra.y.vectors, e.T, a, total_y)
+    with single_thread:
+        xy = spectra.x.vectors @ (e * (-4 / (total_x * total_y) ** 0.5)) @ spectra.y.vectors.T
+    return Gradient(xx=xx, xy=xy, yy=yy)

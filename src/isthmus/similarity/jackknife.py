@@ -1,0 +1,51 @@
+"""Intervals from leaving blocks of rows out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.stats
+from numpy.typing import NDArray
+
+__all__ = ["jackknife_interval"]
+
+_FEWEST_BLOCKS = 3
+
+
+def jackknife_interval(
+    value: float,
+    left_out: Sequence[float] | NDArray[np.float64],
+    sizes: Sequence[float] | NDArray[np.float64],
+    *,
+    level: float = 0.95,
+    low: float | None = None,
+    high: float | None = None,
+) -> tuple[float, float] | None:
+    """The interval of ``value`` from its values with each block left out.
+
+    The delete-m jackknife for blocks of unequal size (Busing, Meijer and van der Leeden 1999,
+    eq. 5-7), with the quantile of Student's t for the number of blocks.  None with fewer than
+    three blocks.
+
+    Args:
+        value: from all rows.
+        left_out: the value without block j, for each j.
+        sizes: number of rows of each block.
+        level: of the interval.
+        low: the interval ends here, where the measure does.
+        high: likewise.
+    """
+    without, rows = np.asarray(left_out, np.float64), np.asarray(sizes, np.float64)
+    blocks = len(without)
+    if blocks < _FEWEST_BLOCKS:
+        return None
+    h = rows.sum() / rows
+    pseudo = h * value - (h - 1) * without
+    variance = float(np.mean((pseudo - (pseudo / h).sum()) ** 2 / (h - 1)))
+    half = float(scipy.stats.t.ppf((1 + level) / 2, blocks - 1)) * variance**0.5
+    bounds = value - half, value + half
+    return (
+        bounds[0] if low is None else min(max(bounds[0], low), value),
+        bounds[1] if high is None else max(min(bounds[1], high), value),
+    )

@@ -1,0 +1,59 @@
+"""Procrustes shape distances from moments: what remains after the best rotation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from isthmus.errors import InputError
+from isthmus.moments import SecondMoments
+from isthmus.similarity.spectra import Gradient, Singular, singular
+from isthmus.threads import single_thread
+
+__all__ = ["TRANSFORMS", "alignment", "alignment_gradient", "cross_singular"]
+
+
+def cross_singular(second: SecondMoments) -> Singular:
+    """The decomposition of the cross-covariance ``(dx, dy)``.
+
+    Between unequal widths its thin form is that of the semi-orthogonal map; padding with zeros
+    gives the same norm.
+    """
+    return singular(second.require("xy"))
+
+
+def alignment(second: SecondMoments, found: Singular) -> float:
+    """``s = ‖M‖_* / √(tr A tr C)`` in [0, 1]: 1 where a rotation and a scale make the sides equal.
+
+    Equal to the nuclear norm of ``XᵀY`` for centred rows of unit Frobenius norm (Schönemann 1966).
+
+    Raises:
+        InputError: if a side does not vary.
+    """
+    x, y = float(second.variance_x.sum()), float(second.variance_y.sum())
+    if x <= 0 or y <= 0:
+        raise InputError("all rows of one side are the same", where="x" if x <= 0 else "y")
+    return min(float(found.values.sum()) / (x**0.5 * y**0.5), 1.0)
+
+
+def alignment_gradient(second: SecondMoments, found: Singular, s: float) -> Gradient:
+    """How ``s`` answers to a change of the moments: ``d‖M‖_* = ⟨UVᵀ, dM⟩``."""
+    x, y = float(second.variance_x.sum()), float(second.variance_y.sum())
+    nuclear = float(found.values.sum())
+    with single_thread:
+        polar = found.u @ found.v.T
+    return Gradient(
+        xx=np.diag(np.full(len(second.variance_x), -0.5 * s / x)),
+        xy=polar * (s / nuclear) if nuclear > 0 else polar * 0.0,
+        yy=np.diag(np.full(len(second.variance_y), -0.5 * s / y)),
+    )
+
+
+TRANSFORMS: dict[str, Callable[[float], float]] = {
+    "procrustes": lambda s: math.sqrt(max(2 - 2 * s, 0.0)),
+    "procrustes_disparity": lambda s: 1 - s * s,
+    "procrustes_angle": lambda s: math.acos(min(max(s, -1.0), 1.0)),
+}
+"""The three distances in use, each a falling function of ``s``."""

@@ -1,0 +1,109 @@
+"""Representational similarity analysis on a bounded sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.stats
+from numpy.typing import NDArray
+
+from isthmus.errors import InputError
+
+__all__ = ["Rdms", "correlation_distances", "rsa"]
+
+Matrix = NDArray[np.float64]
+
+
+def correlation_distances(rows: NDArray[np.floating], name: str = "x") -> Matrix:
+    """``1 − r`` of all pairs of ``rows (m, d)``, r the correlation over dimensions: ``(m, m)``.
+
+    For a bounded sample, in float64.
+
+    Raises:
+        InputError: for a row whose components are all equal, which has no correlation; always so
+            where ``d`` is 1.
+    """
+    wide = np.asarray(rows, dtype=np.float64)
+    centred = wide - wide.mean(axis=1, keepdims=True)
+    norms = np.linalg.norm(centred, axis=1)
+    flat = norms <= 1e-12 * np.linalg.norm(wide, axis=1)
+    if flat.any():
+        raise InputError(
+            f"{int(flat.sum())} of {len(wide)} sampled rows have components that are all equal, "
+            "and correlate with nothing",
+            where=name,
+        )
+    centred /= norms[:, None]
+    return 1 - centred @ centred.T
+
+
+@dataclass(frozen=True)
+class Rdms:
+    """Ranks of the distances of all pairs in two spaces, about their mean: ``(m, m)`` float32.
+
+    The diagonal is 0, and every pair stands twice.
+    """
+
+    x: NDArray[np.float32]
+    y: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, x: NDArray[np.floating], y: NDArray[np.floating]) -> Rdms:
+        """From ``x (m, dx)`` and ``y (m, dy)``.
+
+        Raises:
+            InputError: as `correlation_distances`, or where all distances of a side are equal.
+        """
+        return cls(_ranked(x, "x"), _ranked(y, "y"))
+
+    def correlation(self, order: NDArray[np.int64] | None = None) -> float:
+        """Spearman's correlation, the rows of y taken in ``order``."""
+        y = self.y if order is None else self.y[order][:, order]
+        return _cosine(self.x, y)
+
+    def without(self, block: slice) -> float:
+        """The correlation of the pairs of rows outside ``block``, ranks as they were."""
+        kept = np.ones(len(self.x), dtype=bool)
+        kept[block] = False
+        pairs = np.triu_indices(int(kept.sum()), 1)
+        x, y = (side[kept][:, kept][pairs].astype(np.float64) for side in (self.x, self.y))
+        return _cosine(x - x.mean(), y - y.mean())
+
+
+def rsa(x: NDArray[np.floating], y: NDArray[np.floating]) -> float:
+    """Spearman correlation between the correlation distances of ``x (m, dx)`` and ``y (m, dy)``.
+
+    Kriegeskorte et al. 2008.  Ties share the mean of their ranks.
+
+    Raises:
+        InputError: as `Rdms.of`.
+    """
+    return Rdms.of(x, y).correlation()
+
+
+def _ranked(rows: NDArray[np.floating], name: str) -> NDArray[np.float32]:
+    distances = correlation_distances(rows, name)
+    pairs = np.triu_indices(len(distances), 1)
+    # what differs by rounding alone is equal: in two dimensions there are but two distances
+    values = np.round(distances[pairs], 12)
+    ranks = scipy.stats.rankdata(values)
+    ranks -= ranks.mean()
+    spread = float(np.abs(ranks).max(initial=0.0))
+    if spread == 0:
+        raise InputError("all pairs of rows are at the same correlation distance", where=name)
+    ranked = np.zeros(distances.shape, dtype=np.float32)
+    ranked[pairs] = ranks / spread
+    ranked += ranked.T
+    return ranked
+
+
+def _cosine(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
+    """Products in the dtype of the ranks, row by row, and totals in float64."""
+    if a.ndim == 1:
+        return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+
+    def inner(p: NDArray[np.floating], q: NDArray[np.floating]) -> float:
+        return float(np.einsum("ij,ij->i", p, q).sum(dtype=np.float64))
+
+    return inner(a, b) / (inner(a, a) * inner(b, b)) ** 0.5
