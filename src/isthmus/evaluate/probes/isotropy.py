@@ -1,0 +1,78 @@
+"""Whether the vectors point everywhere, or share one direction."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.errors import InputError
+from isthmus.evaluate.probes.result import ProbeResult
+from isthmus.evaluate.probes.spectrum import Spectrum, entropy_rank
+from isthmus.moments import Side
+
+__all__ = ["Isotropy", "isotropy"]
+
+_PAIRS = 20_000
+_SHARES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+
+
+class Isotropy(ProbeResult):
+    """How much of every vector is the same for all."""
+
+    mean_cosine: float
+    """Between two different sampled rows, over all such pairs."""
+    mean_cosine_centred: float
+    """The same once the mean vector is subtracted; near 0."""
+    cosine_quantiles: tuple[tuple[float, float], ...]
+    """Pairs ``(share, cosine)`` over random pairs of rows."""
+    common_mean_share: float
+    """``‖x̄‖² / E‖x‖²``: the part of the energy that the mean vector holds, over every row."""
+    uncentred_rank: float
+    """Effective rank of the second moment about 0: what cosine and dot product see."""
+
+
+def isotropy(side: Side, rows: NDArray[np.floating], shape: Spectrum, *, seed: int = 0) -> Isotropy:
+    """Measure the common direction of a space.
+
+    Args:
+        side: moments of every row, with ``d`` dimensions.
+        rows: a sample ``(n, d)`` with at least two rows; rows of zeros are left out.
+        shape: the spectrum of the covariance.
+        seed: of the random pairs.
+
+    Raises:
+        InputError: if fewer than two sampled rows have a direction.
+    """
+    unit = _unit(rows)
+    if len(unit) < 2:
+        raise InputError("fewer than two rows have a direction: the others are zero")
+    energy = float(side.mean @ side.mean)
+    everything = energy + float(side.variance.sum())
+    rng = np.random.default_rng(seed)
+    one = rng.integers(0, len(unit), _PAIRS)
+    other = (one + rng.integers(1, len(unit), _PAIRS)) % len(unit)
+    cosines = np.einsum("nd,nd->n", unit[one], unit[other])
+    # A + μμᵀ has about the eigenvalues of A with ‖μ‖² beside them where μ is not among its axes
+    values = np.append(np.array(shape.eigenvalues), energy)
+    return Isotropy(
+        mean_cosine=_mean_cosine(unit),
+        mean_cosine_centred=_mean_cosine(_unit(rows - side.mean.astype(rows.dtype))),
+        cosine_quantiles=tuple(zip(_SHARES, np.quantile(cosines, _SHARES).tolist(), strict=True)),
+        common_mean_share=energy / everything,
+        uncentred_rank=entropy_rank(values),
+    )
+
+
+def _unit(rows: NDArray[np.floating]) -> NDArray[np.float64]:
+    wide = rows.astype(np.float64)
+    norms = np.sqrt(np.einsum("nd,nd->n", wide, wide))
+    return wide[norms > 0] / norms[norms > 0, None]
+
+
+def _mean_cosine(unit: NDArray[np.float64]) -> float:
+    """``(n ‖ū‖² − 1) / (n − 1)``: the mean over all pairs of different rows, without the pairs."""
+    n = len(unit)
+    if n < 2:
+        return 0.0
+    mean = unit.mean(axis=0)
+    return float((n * (mean @ mean) - 1.0) / (n - 1.0))
