@@ -47,7 +47,9 @@ def scores_of(
     return scores
 
 
-def rescored_order(indices: NDArray[np.int64], scores: NDArray[np.float32]) -> NDArray[np.int64]:
+def rescored_order(
+    indices: NDArray[np.int64], scores: NDArray[np.floating[Any]]
+) -> NDArray[np.int64]:
     """``indices (nq, K)`` by descending ``scores (nq, K)``; ties keep the order they came in."""
     return np.take_along_axis(indices, np.argsort(-scores, axis=1, kind="stable"), axis=1)
 

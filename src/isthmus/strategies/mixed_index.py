@@ -1,0 +1,186 @@
+"""An index that is re-embedded in part, searched as one.
+
+Each query is asked twice: in the new space against the re-embedded items, and in the space of the
+others against all.  The new scores are brought to the scale of the others first; an item that has
+both is judged by both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.errors import InputError
+from isthmus.evaluate import Ranks, Relevance, top_k
+from isthmus.evaluate.scores import ScoreBlocks, leave_out
+from isthmus.evaluate.trial import Side
+
+__all__ = ["Calibrate", "JoinedScores", "LinearMatch", "ScoreMap", "match_linear", "mixed_ranks"]
+
+ScoreMap = Callable[[NDArray[Any]], NDArray[Any]]
+"""Scores of one space on the scale of another, elementwise."""
+
+_BLOCK_CELLS = 2**22
+_MATCHED = 20
+
+
+class Calibrate(Protocol):
+    """Fits a `ScoreMap` from the scores of the first side to those of the second."""
+
+    def __call__(
+        self, first: Side, second: Side, /, *, exclude: NDArray[np.int64] | None = None
+    ) -> ScoreMap:
+        """``exclude (nq,)`` names one gallery item left out for each query."""
+        ...
+
+
+@dataclass(frozen=True)
+class LinearMatch:
+    """``s ↦ slope · s + offset``."""
+
+    slope: float
+    offset: float
+
+    def __call__(self, scores: NDArray[Any]) -> NDArray[Any]:
+        """The scores on the other scale, in their own dtype."""
+        return scores * scores.dtype.type(self.slope) + scores.dtype.type(self.offset)
+
+
+def match_linear(
+    first: Side, second: Side, /, *, exclude: NDArray[np.int64] | None = None
+) -> LinearMatch:
+    """The line that takes the best scores of one search to the mean and spread of another's.
+
+    Matched are the 20 best scores of every query in each space.  Where one of them has no spread,
+    the slope is 1.
+    """
+    levels: list[tuple[float, float]] = []
+    for side in (first, second):
+        available = len(side.gallery) - (exclude is not None)
+        best = top_k(
+            side.queries,
+            side.gallery,
+            min(_MATCHED, available),
+            metric=side.metric,
+            exclude=exclude,
+        ).scores.astype(np.float64)
+        levels.append((float(best.mean()), float(best.std())))
+    (mean, spread), (other_mean, other_spread) = levels
+    slope = other_spread / spread if min(spread, other_spread) > 1e-9 else 1.0
+    return LinearMatch(slope, other_mean - slope * mean)
+
+
+@dataclass(frozen=True)
+class JoinedScores:
+    """The score of a re-embedded item: ``(1 − weight) · (match(new) + shift) + weight · low``.
+
+    ``low`` is its score in the space of the items that are not re-embedded; a weight of 0 does
+    without it.
+    """
+
+    match: ScoreMap
+    weight: float = 0.0
+    shift: float = 0.0
+
+    def __call__(self, low: NDArray[np.float32], new: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Scores that can be ranked with those of the other items; same shape, float32."""
+        matched = np.asarray(self.match(new), dtype=np.float32)
+        if self.shift:
+            matched = matched + np.float32(self.shift)
+        if self.weight == 0:
+            return matched
+        return np.float32(1 - self.weight) * matched + np.float32(self.weight) * low
+
+
+def mixed_ranks(
+    low: Side,
+    new: Side,
+    relevance: Relevance,
+    parts: Sequence[NDArray[np.bool_]],
+    join: JoinedScores,
+    *,
+    exclude: NDArray[np.int64] | None = None,
+) -> list[Ranks]:
+    """Ranks of the relevant items for each choice of what is re-embedded.
+
+    Both scores of every pair are computed once for all ``parts``, each a mask ``(ng,)`` of the
+    re-embedded items.  Ties are decided pessimistically, as in `relevant_ranks`.
+
+    Args:
+        low: the queries and gallery of the items that are not re-embedded.
+        new: the same in the new model's space; row i is the same item on both sides.
+        relevance: of every query, which must have at least one relevant item.
+        parts: masks; empty ones are allowed.
+        join: how the score of a re-embedded item is made.
+        exclude: one gallery item left out for each query ``(nq,)``.
+
+    Raises:
+        InputError: for sides and masks that do not fit together.
+    """
+    n_queries, n_gallery = len(low.queries), len(low.gallery)
+    if (len(new.queries), len(new.gallery)) != (n_queries, n_gallery):
+        raise InputError(
+            f"{n_queries} queries and {n_gallery} items on one side, {len(new.queries)} and "
+            f"{len(new.gallery)} on the other",
+            where="mixed index",
+        )
+    relevance.check_shape(n_queries, n_gallery)
+    for part in parts:
+        if part.shape != (n_gallery,) or part.dtype != np.bool_:
+            raise InputError(
+                f"expected a mask of {n_gallery} gallery items, found {part.dtype} of shape "
+                f"{part.shape}",
+                where="mixed index",
+            )
+    found = [np.empty(len(relevance.indices), dtype=np.int64) for _ in parts]
+    for rows, low_scores, new_scores in _blocks(low, new):
+        entries = slice(relevance.indptr[rows.start], relevance.indptr[rows.stop])
+        counts = relevance.counts[rows]
+        row = np.repeat(np.arange(len(counts)), counts)
+        column = relevance.indices[entries]
+        joined = join(low_scores, new_scores)
+        for part, ranks in zip(parts, found, strict=True):
+            scores = np.where(part, joined, low_scores)
+            bars = scores[row, column]
+            scores[row, column] = -np.inf
+            leave_out(scores, 0, None if exclude is None else exclude[rows])
+            ranks[entries] = _ahead(scores, row, bars, counts)
+    whole = [Ranks(relevance.indptr, ranks) for ranks in found]
+    return [Ranks(r.indptr, r.ranks + r.ordinals) for r in whole]
+
+
+def _blocks(
+    low: Side, new: Side
+) -> Iterator[tuple[slice, NDArray[np.float32], NDArray[np.float32]]]:
+    """Some rows at a time, with their scores against the whole gallery in both spaces."""
+    size = max(1, _BLOCK_CELLS // len(low.gallery))
+    blocks = [ScoreBlocks(s.queries, s.gallery, s.metric, query_block=size) for s in (low, new)]
+    for rows in blocks[0].query_rows():
+        whole = [np.empty((rows.stop - rows.start, len(low.gallery)), np.float32) for _ in blocks]
+        for of_side, scores in zip(blocks, whole, strict=True):
+            for start, part in of_side.against_gallery(rows):
+                scores[:, start : start + part.shape[1]] = part
+        yield rows, whole[0], whole[1]
+
+
+def _ahead(
+    scores: NDArray[np.float32],
+    row: NDArray[np.int64],
+    bars: NDArray[np.float32],
+    counts: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """For each relevant entry, best first within its row, the irrelevant scores that reach it."""
+    bars = bars[np.lexsort((-bars, row))]
+    if counts.max(initial=0) == 1:
+        return np.count_nonzero(scores >= bars[:, None], axis=1)
+    ordered = np.sort(scores, axis=1)
+    reached = np.empty(len(bars), dtype=np.int64)
+    first = np.cumsum(counts) - counts
+    for place, start in enumerate(first):
+        entries = slice(start, start + counts[place])
+        reached[entries] = scores.shape[1] - np.searchsorted(ordered[place], bars[entries])
+    return reached
