@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,10 @@ from numpy.typing import NDArray
 
 import isthmus
 from isthmus.bridge import Bridge
+from isthmus.evaluate import Trial, from_ids
 from isthmus.spaces.pairs import Pairs
+from isthmus.strategies.scores import fit_score_calibrator
+from isthmus.strategies.trust import Frame, HeldOutRows, fit_trust
 
 Rows = NDArray[np.float32]
 
@@ -87,3 +91,32 @@ def _fitted(upgrade: tuple[Pairs, Pairs]) -> Bridge:
 def bridge(_fitted: Bridge) -> Bridge:
     """A query bridge, which has seen no vectors yet."""
     return _fitted.unproven()
+
+
+@pytest.fixture(scope="session")
+def _trusted(_fitted: Bridge, upgrade: tuple[Pairs, Pairs]) -> Bridge:
+    """Its queries were partly fitted on: enough for its parts, not for their numbers."""
+    items, asked = (pairs.head(1500) for pairs in upgrade)
+    parts = [slice(0, 500), slice(500, 1000), slice(1000, 1500)]
+    rows = [HeldOutRows(asked.x[part], asked.y[part], items.y) for part in parts]
+    trials = [
+        Trial(
+            query_old=asked.y[part],
+            query_new=asked.x[part],
+            gallery_old=items.y,
+            query_bridged=_fitted.chain(asked.x[part]),
+            relevance=from_ids(asked.ids[part], items.ids),
+        )
+        for part in parts[:2]
+    ]
+    return replace(
+        _fitted,
+        trust=fit_trust(_fitted.chain, Frame.of_rows(items.x, unit=True), *rows, metric="cosine"),
+        score_calibrator=fit_score_calibrator(*trials),
+    )
+
+
+@pytest.fixture
+def trusted(_trusted: Bridge) -> Bridge:
+    """The same bridge with trust and calibrated scores, which has seen no vectors yet."""
+    return _trusted.unproven()

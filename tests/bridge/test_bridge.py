@@ -310,6 +310,68 @@ def test_unrelated_bridges_do_not_compose(steps: Any, make_world: Callable[..., 
         upper.compose(lengths)
 
 
+# ---- trust and scores --------------------------------------------------------------------------
+
+
+def test_trust_comes_with_the_mapped_vectors(trusted: Bridge, world: Any) -> None:
+    x = world.seen("x", world.latent(300))
+    mapped, trust = trusted.transform(x, return_trust=True)
+    np.testing.assert_array_equal(mapped, trusted.transform(x))
+    np.testing.assert_array_equal(trust, trusted.trust(x))
+    assert (trust.shape, trust.dtype) == ((300,), np.float32)
+    assert np.ptp(trust) > 0.01
+    one, of_one = trusted.transform(x[3], return_trust=True)
+    assert one.shape == (24,)
+    assert of_one == pytest.approx(trust[3], abs=1e-4)
+    assert trusted.transform(x[:0], return_trust=True)[1].shape == (0,)
+
+
+def test_trust_in_other_libraries_and_dtypes(trusted: Bridge, world: Any) -> None:
+    x = world.seen("x", world.latent(50))
+    expected = trusted.transform(x, return_trust=True)[1]
+    for dtype, tolerance in (("f2", 0.02), ("f8", 1e-3)):
+        mapped, trust = trusted.transform(x.astype(dtype), return_trust=True)
+        assert trust.dtype == mapped.dtype
+        np.testing.assert_allclose(trust, expected, atol=tolerance)
+    torch = pytest.importorskip("torch")
+    mapped, trust = trusted.transform(torch.asarray(x), return_trust=True)
+    assert type(trust) is type(mapped) is torch.Tensor
+    np.testing.assert_allclose(trust.numpy(), expected, atol=1e-4)
+
+
+def test_trust_is_refused_as_vectors_are(trusted: Bridge, bridge: Bridge, world: Any) -> None:
+    x = world.seen("x", world.latent(50))
+    with pytest.raises(InputError, match="this bridge has no model of trust"):
+        bridge.transform(x, return_trust=True)
+    with pytest.raises(InputError, match="this bridge has no score calibrator"):
+        bridge.calibrate_scores(np.array([0.5]))
+    with pytest.raises(WrongSpaceError):
+        trusted.transform(_rotated(world, x), return_trust=True)
+    x[3] = np.nan
+    with pytest.raises(InputError, match="row 3"):
+        trusted.transform(x, return_trust=True)
+    with pytest.raises(InputError, match=r"scores, position \[1\]: the score is nan"):
+        trusted.calibrate_scores(np.array([0.5, np.nan]))
+
+
+def test_scores_are_calibrated(trusted: Bridge) -> None:
+    scores = np.linspace(-1, 1, 20, dtype=np.float32).reshape(4, 5)
+    calibrated = trusted.calibrate_scores(scores)
+    assert (calibrated.shape, calibrated.dtype) == ((4, 5), np.float32)
+    assert (np.diff(calibrated.reshape(-1)) > 0).all()
+
+
+def test_another_map_has_neither_trust_nor_calibrated_scores(trusted: Bridge) -> None:
+    assert trusted.trust is not None
+    for same in (trusted.unproven(), trusted.with_evidence(trusted.evidence)):
+        assert same.trust is trusted.trust
+        assert same.score_calibrator is trusted.score_calibrator
+    square = replace(trusted, chain=Chain([Affine(np.eye(24))]), canary=None)
+    for other in (square.inverse(), square.compose(square)):
+        assert other.trust is None
+        assert other.score_calibrator is None
+
+
 # ---- the value ---------------------------------------------------------------------------------
 
 

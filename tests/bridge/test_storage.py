@@ -112,6 +112,35 @@ def test_an_inverse_with_a_lost_length_comes_back(
     np.testing.assert_array_equal(Bridge.load(tmp_path / "b").transform(rows), back.transform(rows))
 
 
+def test_trust_and_scores_come_back(
+    trusted: Bridge, upgrade: tuple[Pairs, Pairs], tmp_path: Path
+) -> None:
+    trusted.save(tmp_path / "b")
+    loaded = Bridge.load(tmp_path / "b")
+    x = upgrade[1].head(300).x
+    for mine, other in zip(
+        trusted.transform(x, return_trust=True), loaded.transform(x, return_trust=True), strict=True
+    ):
+        np.testing.assert_array_equal(mine, other)
+    scores = np.linspace(-2, 2, 50)
+    np.testing.assert_array_equal(loaded.calibrate_scores(scores), trusted.calibrate_scores(scores))
+    assert loaded.score_calibrator.report == trusted.score_calibrator.report
+    assert loaded.trust.levels() == trusted.trust.levels()
+    loaded.save(tmp_path / "again")
+    assert _bytes(tmp_path / "again") == _bytes(tmp_path / "b")
+    for name in ("trust", "score_calibrator"):
+        replace(trusted, **{name: None}).save(tmp_path / name)
+        assert getattr(Bridge.load(tmp_path / name), name) is None
+
+
+def test_a_bridge_without_trust_has_the_bytes_it_always_had(folder: Path) -> None:
+    manifest = json.loads((folder / "bridge.json").read_text())
+    assert not {"trust", "score_calibrator"} & set(manifest)
+    assert not [n for n in manifest["tensors"] if n.startswith(("trust", "score"))]
+    loaded = Bridge.load(folder)
+    assert (loaded.trust, loaded.score_calibrator) == (None, None)
+
+
 PROGRAM = """
 import sys, numpy as np, isthmus
 with np.load(sys.argv[1]) as data:
@@ -153,6 +182,18 @@ def test_the_card_tells_a_reader_what_it_is(bridge: Bridge, folder: Path) -> Non
     assert "A corpus bridge" in bare
     assert "was not evaluated" in bare
     assert "composed or inverted" in bare
+
+
+def test_the_card_shows_thresholds_and_what_they_keep(trusted: Bridge) -> None:
+    card = storage_module.card(trusted)
+    level = trusted.trust.levels((0.5,))[0]
+    assert f"| 0.5 | {level.threshold:.3f} | {level.kept:.1%}".replace("%", " %") in card
+    assert f"{trusted.score_calibrator.report.scale_after:.4f}" in card
+    bare = storage_module.card(replace(trusted, trust=None, score_calibrator=None))
+    assert "## Trust" not in bare
+    assert "## Scores" not in bare
+    assert "## Provenance" in card
+    assert "\n\n\n\n" not in card
 
 
 # ---- where it may be written -------------------------------------------------------------------
@@ -340,6 +381,67 @@ def test_tensors_that_do_not_fit_the_contracts(
     tensors[name] = np.zeros(shape, np.float32)
     _rewrite(folder, tensors)
     with pytest.raises(InputError, match=r"my\.bridge"):
+        Bridge.load(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _set("trust", to=None),
+        _set("trust", to=[]),
+        _set("trust", to={}),
+        _set("trust", "reach", to=0),
+        _set("trust", "unit", to="yes"),
+        _set("trust", "coefficients", to=[1, 2]),
+        _set("trust", "control", "cuts", to=[2.0]),
+        _set("trust", "control", "calibrated", 0, to=[1, 5]),
+        _set("trust", "search_control", to=None),
+        _set("score_calibrator", to=3),
+        _set("score_calibrator", "tail", to="steep"),
+        _set("score_calibrator", "report", to=[]),
+        lambda m: m.pop("trust"),
+        lambda m: m.pop("score_calibrator"),
+    ],
+    ids=range(14),
+)
+def test_trust_and_scores_that_were_changed(
+    trusted: Bridge, tmp_path: Path, change: Change
+) -> None:
+    trusted.save(tmp_path / "my.bridge")
+    file = tmp_path / "my.bridge" / "bridge.json"
+    manifest = json.loads(file.read_text())
+    change(manifest)
+    file.write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match=r"bridge\.json: the bridge is damaged"):
+        Bridge.load(tmp_path / "my.bridge")
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil"),
+    [
+        ("trust/mean", lambda t: t[:-1]),
+        ("trust/directions", lambda t: t[:, :-1]),
+        ("trust/directions", lambda t: t.reshape(-1)),
+        ("trust/directions", lambda t: t[0, 0]),
+        ("trust/weights", lambda t: t * np.inf),
+        ("trust/ranges", lambda t: t[0]),
+        ("trust/curve", lambda t: t[:, ::-1]),
+        ("trust/search_curve", lambda t: t + 1),
+        ("score_calibrator/scale", lambda t: t[0]),
+        ("score_calibrator/scale", lambda t: np.repeat(t, 40, axis=1)),
+        ("score_calibrator/relevance", lambda t: -t),
+    ],
+)
+def test_tensors_of_trust_and_scores_that_do_not_fit(
+    trusted: Bridge, tmp_path: Path, name: str, spoil: Any
+) -> None:
+    folder = tmp_path / "my.bridge"
+    trusted.save(folder)
+    tensors = load_file(folder / "weights.safetensors")
+    with np.errstate(invalid="ignore"):
+        tensors[name] = np.ascontiguousarray(spoil(tensors[name]))
+    _rewrite(folder, tensors)
+    with pytest.raises(InputError, match=r"bridge\.json: the bridge is damaged"):
         Bridge.load(folder)
 
 

@@ -1,4 +1,4 @@
-"""Where the source vectors of a fit lie, in few enough numbers to look at each vector in passing."""
+"""Where the source vectors of a fit lie, in so few numbers that every vector can be looked at."""
 
 from __future__ import annotations
 

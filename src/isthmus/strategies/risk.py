@@ -56,7 +56,7 @@ class RiskControl:
 
     curve: MonotoneCurve
     cuts: tuple[float, ...]
-    """Raw scores, from the strictest to 0, which keeps everything."""
+    """Raw scores from the strictest to the loosest that are thresholds, and 0 for the totals."""
     calibrated: Counts
     """Of each cut: calibration rows at or above it, and successes among them."""
     verified: Counts
@@ -132,14 +132,15 @@ class RiskControl:
                 raise InputError(f"it must lie between 0 and 1, got {value}", where=name)
         # a start is decided by how many rows are expected above a cut, never by what they show
         fewest = math.log((1 - confidence) / _STARTS) / math.log(probability)
-        expected = self.rows * np.arange(1, len(self.cuts) + 1) / len(self.cuts)
+        places = len(self.cuts) - 1
+        expected = self.rows * np.arange(1, places + 1) / max(places, 1)
         usable = np.flatnonzero(expected >= fewest)
         if not usable.size:
             return None
-        starts = sorted(set(np.linspace(usable[0], len(self.cuts) - 1, _STARTS).astype(int)))
+        starts = sorted(set(np.linspace(usable[0], places - 1, _STARTS).astype(int)))
         held: set[int] = set()
         for start in starts:
-            for place in range(int(start), len(self.cuts)):
+            for place in range(int(start), places):
                 n, good = self.calibrated[place]
                 if _tail(n, good, probability) > (1 - confidence) / len(starts):
                     break
@@ -181,8 +182,11 @@ class RiskControl:
 
 
 def cuts_of(raw: NDArray[Any]) -> tuple[float, ...]:
-    """Scores that keep 5 %, 10 %, … of ``raw (n,)``, and 0, which keeps everything."""
-    shares = np.arange(1, _CUTS) / _CUTS
+    """Scores that keep 5 %, 10 %, … 100 % of ``raw (n,)``, and 0.
+
+    Below all of ``raw`` there is no threshold: what lies there is like nothing that was seen.
+    """
+    shares = np.arange(1, _CUTS + 1) / _CUTS
     strict = np.quantile(np.asarray(raw, dtype=np.float64), 1 - shares, method="lower")
     return (*(float(v) for v in strict), 0.0)
 
@@ -196,9 +200,9 @@ def control_risk(
 ) -> RiskControl:
     """Calibrate raw scores on some rows and verify them on others.
 
-    The probability is an isotonic curve through bins of 20 rows or more, each drawn towards the
-    overall rate by the weight of one row.  With fewer than 40 rows, or scores that are all equal,
-    it is one constant: ``(successes + 1) / (rows + 2)`` and the overall rate.  It goes to 0 with
+    The probability is an isotonic curve through bins of 20 rows or more; a bin without failures,
+    or without successes, counts as having half a one.  With fewer than 40 rows, or scores that are all equal,
+    it is one constant: ``(successes + 1) / (rows + 2)``, and the overall rate.  It goes to 0 with
     the raw score below all calibration rows, and rises by a hundredth of what is missing to 1
     above them, so that order is never lost.
 
@@ -219,7 +223,7 @@ def control_risk(
     if n < _FEWEST_ROWS:
         at, value = np.array([raw.min()]), np.array([(good + 1) / (n + 2)])
     else:
-        binned = isotonic_curve(*_bins(raw, success, good / n), most=_MOST_BINS)
+        binned = isotonic_curve(*_bins(raw, success), most=_MOST_BINS)
         at, value = binned.x, binned.y
     if at[0] > 0:
         at, value = np.append(0.0, at), np.append(0.0, value)
@@ -255,16 +259,16 @@ def area_under_curve(scores: NDArray[Any], success: NDArray[np.bool_]) -> float 
 
 
 def _bins(
-    raw: NDArray[np.float64], success: NDArray[np.bool_], base: float
+    raw: NDArray[np.float64], success: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Mean score, smoothed success rate and size of bins of equally many rows; ties stay whole."""
+    """Mean score, success rate and size of bins of equally many rows; ties stay whole."""
     bins = min(_MOST_BINS, len(raw) // _ROWS_PER_BIN)
     _, place, count = np.unique(raw, return_inverse=True, return_counts=True)
     middle = np.cumsum(count) - count / 2
     bin_of = np.minimum(middle * bins / len(raw), bins - 1).astype(np.int64)[place]
     bin_of = np.unique(bin_of, return_inverse=True)[1]
     size = np.bincount(bin_of).astype(np.float64)
-    rate = (np.bincount(bin_of, weights=success) + base) / (size + 1)
+    rate = np.clip(np.bincount(bin_of, weights=success), 0.5, size - 0.5) / size
     return np.bincount(bin_of, weights=raw) / size, rate, size
 
 

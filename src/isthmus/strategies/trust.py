@@ -296,6 +296,8 @@ def fit_trust(
         InputError: for vectors that cannot be compared, for no rows to fit or to calibrate on, and
             for a gallery of a single item.
     """
+    if not len(calibrate):
+        raise InputError("there are no rows to calibrate trust on", mend="Hold out more rows")
     known = _observe(chain, fit, metric)
     draft = _model(frame, known, seed)
     judged = [
@@ -303,8 +305,6 @@ def fit_trust(
         for rows in (calibrate, verify)
         if rows is not None and len(rows)
     ]
-    if not len(calibrate):
-        raise InputError("there are no rows to calibrate trust on", mend="Hold out more rows")
     cuts = cuts_of(draft.raw(known.source))
     raw = [draft.raw(rows.source) for rows in judged]
     kept = [rows.preserved for rows in judged]
