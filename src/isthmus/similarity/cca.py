@@ -9,6 +9,7 @@ left out: the mean is over ``min(rank X, rank Y)`` values.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,17 +58,27 @@ class Correlations:
         return np.minimum(self.found.values, 1.0)
 
     def gradient(self, slopes: Matrix) -> Gradient:
-        """How ``Σ slopes_i ρ_i`` answers to a change of the moments, the axes held fixed.
+        """How ``Σ slopes_i ρ_i``, slopes ≥ 0, answers to a change of the moments.
 
-        ``dρ = wxᵀ dM wy − ½ ρ (wxᵀ dA wx + wyᵀ dC wy)`` for variates of unit variance.
+        ``dρ = wxᵀ dM wy − ½ ρ (wxᵀ dA wx + wyᵀ dC wy)`` for variates of unit variance; principal
+        axes that were chosen stay chosen.
         """
-        wx = self.spectra.weights("x", self.found.u)
-        wy = self.spectra.weights("y", self.found.v)
-        shrink = -0.5 * slopes * self.rho
+        wx, wy = self.variates
+        shrink = np.sqrt(0.5 * slopes * self.rho)
         with single_thread:
+            half_x, half_y = wx * shrink, wy * shrink
+            # a product with its own transpose is half the work
             return Gradient(
-                xx=(wx * shrink) @ wx.T, xy=(wx * slopes) @ wy.T, yy=(wy * shrink) @ wy.T
+                xx=-(half_x @ half_x.T), xy=(wx * slopes) @ wy.T, yy=-(half_y @ half_y.T)
             )
+
+    @cached_property
+    def variates(self) -> tuple[Matrix, Matrix]:
+        """Weights on centred rows that give the variates of x ``(dx, p)`` and of y ``(dy, p)``."""
+        return (
+            self.spectra.weights("x", self.found.u),
+            self.spectra.weights("y", self.found.v),
+        )
 
 
 def check_saturation(rank_x: int, rank_y: int, n: float) -> None:

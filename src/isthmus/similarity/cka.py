@@ -70,10 +70,14 @@ class KernelSums:
         Raises:
             InputError: if a side does not vary, or its sums of fourth powers leave float64.
         """
-        for side, trace, square in (("x", self.trace_x, self.xx), ("y", self.trace_y, self.yy)):
-            if not (np.isfinite(square) and np.isfinite(trace)):
+        sides = (
+            ("x", self.trace_x, self.xx, self.quartic_xx),
+            ("y", self.trace_y, self.yy, self.quartic_yy),
+        )
+        for side, trace, square, quartic in sides:
+            if not np.isfinite([square, trace, quartic or 0.0]).all():
                 raise InputError(
-                    "fourth powers of the vectors overflow float64", where=side, mend="Scale down"
+                    "fourth powers of the vectors overflow", where=side, mend="Scale them down"
                 )
             if trace <= 0 or square <= 0:
                 raise InputError(
@@ -171,8 +175,15 @@ class RbfKernels:
         return cls(_double_centred(rbf_kernel(x)), _double_centred(rbf_kernel(y)))
 
     def cka(self) -> float:
-        """``tr KL / (‖K‖ ‖L‖)``."""
-        return float(np.vdot(self.x, self.y)) / (_square(self.x) * _square(self.y)) ** 0.5
+        """``tr KL / (‖K‖ ‖L‖)``.
+
+        Raises:
+            InputError: where the rows of a side are all the same.
+        """
+        own = _square(self.x) * _square(self.y)
+        if own <= 0:
+            raise InputError("all rows of one side are the same: no RBF kernel")
+        return float(np.vdot(self.x, self.y)) / own**0.5
 
     def shapes(self) -> tuple[KernelShape, KernelShape]:
         """What the null needs to know of both."""
@@ -187,7 +198,11 @@ class RbfKernels:
         return x, y
 
     def without(self, block: slice) -> float:
-        """CKA of the rows that are not in ``block``, σ² as it was."""
+        """CKA of the rows that are not in ``block``, σ² as it was.
+
+        Raises:
+            InputError: where those of a side are all the same.
+        """
         kept = np.ones(len(self.x), dtype=bool)
         kept[block] = False
         x, y = (_double_centred(kernel[kept][:, kept]) for kernel in (self.x, self.y))

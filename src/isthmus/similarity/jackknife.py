@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import scipy.stats
 from numpy.typing import NDArray
+
+from isthmus.errors import InputError
 
 __all__ = ["jackknife_interval"]
 
@@ -15,7 +18,7 @@ _FEWEST_BLOCKS = 3
 
 def jackknife_interval(
     value: float,
-    left_out: Sequence[float] | NDArray[np.float64],
+    left_out: Sequence[Callable[[], float]] | NDArray[np.float64],
     sizes: Sequence[float] | NDArray[np.float64],
     *,
     level: float = 0.95,
@@ -26,19 +29,25 @@ def jackknife_interval(
 
     The delete-m jackknife for blocks of unequal size (Busing, Meijer and van der Leeden 1999,
     eq. 5-7), with the quantile of Student's t for the number of blocks.  None with fewer than
-    three blocks.
+    three blocks, or where the value is not defined without one of them.
 
     Args:
         value: from all rows.
-        left_out: the value without block j, for each j.
+        left_out: the value without block j, for each j, or what computes it.
         sizes: number of rows of each block.
         level: of the interval.
         low: the interval ends here, where the measure does.
         high: likewise.
     """
-    without, rows = np.asarray(left_out, np.float64), np.asarray(sizes, np.float64)
-    blocks = len(without)
+    blocks, rows = len(left_out), np.asarray(sizes, np.float64)
     if blocks < _FEWEST_BLOCKS:
+        return None
+    without = (
+        left_out
+        if isinstance(left_out, np.ndarray)
+        else np.array([_or_nan(compute) for compute in left_out])
+    )
+    if not np.isfinite(without).all():
         return None
     h = rows.sum() / rows
     pseudo = h * value - (h - 1) * without
@@ -49,3 +58,10 @@ def jackknife_interval(
         bounds[0] if low is None else min(max(bounds[0], low), value),
         bounds[1] if high is None else max(min(bounds[1], high), value),
     )
+
+
+def _or_nan(compute: Callable[[], float]) -> float:
+    try:
+        return compute()
+    except InputError:
+        return math.nan

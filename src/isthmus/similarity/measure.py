@@ -51,8 +51,7 @@ class Measure:
     Attributes:
         name: what `compare` calls it.
         definition: identifies the formula and its constants; another formula gets another id.
-        formula: the definition in one line: X and Y are centred rows, S their products, A, M, C those
-            divided by n.
+        formula: in one line; X, Y are centred rows, S their products, A, M, C those divided by n.
         source: where it was published.
         higher_is_closer: the direction.
         low, high: the range; None where there is no bound.
@@ -116,7 +115,7 @@ MEASURES: dict[str, Measure] = {
         Measure(
             "pwcca",
             "pwcca.morcos2018.both-directions",
-            "sum a rho / sum a, a_i = sum_j |<h_i, x_j>| of variates h, neurons x; mean of both sides",
+            "sum a rho / sum a, a_i = sum_j |<h_i, x_j>|, variates h, neurons x; both sides' mean",
             "Morcos, Raghu and Bengio 2018, arXiv 1806.05759",
             True, 0.0, 1.0, 1.0, _COORDINATES, "moments",
         ),

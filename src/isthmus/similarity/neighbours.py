@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.evaluate.search import top_k
-from isthmus.spaces.rows import row_norms
 from isthmus.spaces.scratch import blocks
 
 __all__ = ["Neighbourhoods", "cknna", "knn_jaccard", "mutual_knn", "nearest"]
@@ -38,17 +37,7 @@ def nearest(rows: Rows, k: int, name: str = "x") -> Indices:
             where="k",
             mend=f"Choose k between 1 and {n - 1}",
         )
-    norms = row_norms(rows)
-    if (norms == 0).any():
-        raise InputError(
-            "a row of zeros has no direction, so no neighbours by cosine",
-            where=f"{name}, row {int(np.argmin(norms))}",
-            mend="Drop such rows from both sides",
-        )
-    centre = np.zeros(d)
-    for part in blocks(n, _BLOCK):
-        centre += (1 / norms[part]) @ rows[part].astype(np.float64, copy=False)
-    centre /= n
+    norms, centre = _directions(rows, name)
     # −‖u − v‖²/2 = ⟨u, v⟩ − ‖v‖²/2 − ‖u‖²/2, whose last term does not change a row's order
     queries = np.ones((n, d + 1), np.float32)
     for part in blocks(n, _BLOCK):
@@ -208,11 +197,7 @@ MEASURES_OF: dict[str, Callable[[Neighbourhoods], float]] = {
 def _centred_kernel(rows: Rows, near: Indices) -> NDArray[np.float64]:
     """``⟨u_i, u_j − ū⟩`` of unit rows at the neighbours j of each i, in float64."""
     n = len(rows)
-    norms = row_norms(rows)
-    centre = np.zeros(rows.shape[1])
-    for part in blocks(n, _BLOCK):
-        centre += (1 / norms[part]) @ rows[part].astype(np.float64, copy=False)
-    centre /= n
+    norms, centre = _directions(rows, "rows")
     values = np.empty(near.shape)
     step = max(1, (1 << 22) // (near.shape[1] * rows.shape[1]))
     for part in blocks(n, step):
@@ -221,3 +206,24 @@ def _centred_kernel(rows: Rows, near: Indices) -> NDArray[np.float64]:
         neighbours = rows[others].astype(np.float64) / norms[others][..., None] - centre
         values[part] = np.einsum("nd,nkd->nk", unit, neighbours)
     return values
+
+
+def _directions(rows: Rows, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Norms ``(n,)`` and the mean of the unit rows ``(d,)``.
+
+    In float64 also where rows are float32: beside a large common mean, the error of a float32 norm
+    would be larger than what tells the rows apart.
+    """
+    norms = np.empty(len(rows))
+    centre = np.zeros(rows.shape[1])
+    for part in blocks(len(rows), _BLOCK):
+        wide = rows[part].astype(np.float64, copy=False)
+        norms[part] = np.sqrt(np.einsum("ij,ij->i", wide, wide))
+        if (norms[part] == 0).any():
+            raise InputError(
+                "a row of zeros has no direction, so no neighbours by cosine",
+                where=f"{name}, row {part.start + int(np.argmin(norms[part]))}",
+                mend="Drop such rows from both sides",
+            )
+        centre += (1 / norms[part]) @ wide
+    return norms, centre / len(rows)

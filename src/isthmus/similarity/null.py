@@ -211,8 +211,9 @@ def _limit_law(a: Matrix, b: Matrix, size: int, nodes: int) -> tuple[float, floa
 
 def _transform(values: Matrix, w: Matrix, size: int) -> tuple[Matrix, Matrix]:
     """``Σ v/(v + w) / N`` and its derivative by log w, for each ``w``."""
+    values, counts = np.unique(values, return_counts=True)
     share = values / (values + w[:, None])
-    return share.sum(axis=1) / size, -(share * (1 - share)).sum(axis=1) / size
+    return share @ counts / size, -(share * (1 - share)) @ counts / size
 
 
 def _inverse_transform(values: Matrix, tau: Matrix, size: int) -> Matrix:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,6 +123,11 @@ class MomentMeasures:
         return nuclear_norm_law(a, b, round(self.moments.n), seed=self.seed)
 
     @cached_property
+    def _full_law(self) -> NormLaw:
+        """Of the sum of all canonical correlations."""
+        return self._rho_law(self._correlations)
+
+    @cached_property
     def _alignment(self) -> tuple[float, NormLaw, tuple[float, float] | None]:
         """``s`` of Procrustes, its null, and its interval."""
         s = procrustes.alignment(self.second, self._cross)
@@ -141,7 +146,7 @@ class MomentMeasures:
     # ---- intervals -----------------------------------------------------------------------------
 
     def _jackknife(
-        self, name: str, value: float, left_out: Sequence[float]
+        self, name: str, value: float, left_out: Sequence[Callable[[], float]] | NDArray[np.float64]
     ) -> tuple[float, float] | None:
         declared = MEASURES[name]
         sizes = [part.fold.n for part in self._left_out]
@@ -154,7 +159,7 @@ class MomentMeasures:
     ) -> tuple[float, float] | None:
         """Exact: the statistic again without each fold."""
         return self._jackknife(
-            name, value, [statistic(part.kernel_sums) for part in self._left_out]
+            name, value, [partial(_of_rest, statistic, part) for part in self._left_out]
         )
 
     def _first_order(
@@ -166,7 +171,7 @@ class MomentMeasures:
         slopes = gradient()
         base = slopes.inner(self.second)
         return self._jackknife(
-            name, value, [value + part.inner(slopes) - base for part in self._left_out]
+            name, value, np.array([value + part.inner(slopes) - base for part in self._left_out])
         )
 
     # ---- the measures --------------------------------------------------------------------------
@@ -241,16 +246,15 @@ class MomentMeasures:
         """Of the sum of the correlations."""
         return self._law(np.ones(found.rank_x), np.ones(found.rank_y))
 
-    def _mean_null(self, found: cca.Correlations, value: float) -> Null:
-        p = len(found.rho)
-        law = self._rho_law(found)
-        return _null_of(law, law.mean / p, law.sd / p, law.upper_tail(value * p))
-
     def _mean_cca(self, name: str) -> Finding:
-        found = cca.svcca(self.spectra) if name == "svcca" else self._correlations
+        if name == "svcca":  # may be defined where the full family is not
+            found = cca.svcca(self.spectra)
+            law = self._rho_law(found)
+        else:
+            found, law = self._correlations, self._full_law
         p = len(found.rho)
         value = cca.mean_cca(found)
-        null = self._mean_null(found, value)
+        null = _null_of(law, law.mean / p, law.sd / p, law.upper_tail(value * p))
         return self._with_correlations(found, value, null, np.full(p, 1 / p), name)
 
     def _yanai(self, name: str) -> Finding:
@@ -270,7 +274,7 @@ class MomentMeasures:
         weights = (of_x + of_y) / 2
         value = float(weights @ found.rho)
         p = len(found.rho)
-        law = self._rho_law(found)
+        law = self._full_law
         mean = law.mean / p
         spread = cca.pwcca_null_spread(found, mean, seed=self.seed)
         null = gaussian_null(mean, ((law.sd / p) ** 2 + spread) ** 0.5, value)
@@ -345,6 +349,10 @@ def undefined(name: str, reason: str, *, n: int, dx: int, dy: int, level: float)
         preprocessing="none",
         level=level,
     )
+
+
+def _of_rest(statistic: Callable[[KernelSums], float], part: LeftOut) -> float:
+    return statistic(part.kernel_sums.checked())
 
 
 def _null_of(law: NormLaw, mean: float, sd: float, p: float) -> Null:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any
 
@@ -81,14 +81,14 @@ class RowMeasures:
         return [self._neighbourhoods.without(block) for block in self._blocks]
 
     def _interval(
-        self, name: str, value: float, left_out: Callable[[], list[float]]
+        self, name: str, value: float, without: Callable[[int], float]
     ) -> tuple[float, float] | None:
-        if len(self._blocks) < 3:
-            return None
+        """``without(j)`` is the value when block j is left out."""
         sizes = [float(block.stop - block.start) for block in self._blocks]
+        left_out = [partial(without, j) for j in range(len(self._blocks))]
         bounds = MEASURES[name]
         return jackknife_interval(
-            value, left_out(), sizes, level=self.level, low=bounds.low, high=bounds.high
+            value, left_out, sizes, level=self.level, low=bounds.low, high=bounds.high
         )
 
     def __call__(self, name: str) -> Similarity:
@@ -125,19 +125,13 @@ class RowMeasures:
             kernels = RbfKernels.of(self.x, self.y)
             value = kernels.cka()
             null = kernel_null(rows, *kernels.shapes(), value)
-            interval = self._interval(
-                name, value, lambda: [kernels.without(block) for block in self._blocks]
-            )
+            interval = self._interval(name, value, lambda j: kernels.without(self._blocks[j]))
             return value, null, interval, {}
         if name == "rsa":
             rdms = Rdms.of(self.x, self.y)
             value = rdms.correlation()
             null = self._permuted(rdms.correlation, value)
-            if rows < 8:
-                return value, null, None, {}
-            interval = self._interval(
-                name, value, lambda: [rdms.without(block) for block in self._blocks]
-            )
+            interval = self._interval(name, value, lambda j: rdms.without(self._blocks[j]))
             return value, null, interval, {}
         statistic = MEASURES_OF[name]
         near = self._neighbourhoods
@@ -146,9 +140,7 @@ class RowMeasures:
         null = self._permuted(lambda order: statistic(near.permuted(order)), value, exact)
         interval = None
         if rows - max(b.stop - b.start for b in self._blocks) > self.k:
-            interval = self._interval(
-                name, value, lambda: [statistic(rest) for rest in self._without_blocks]
-            )
+            interval = self._interval(name, value, lambda j: statistic(self._without_blocks[j]))
         return value, null, interval, {"k": float(self.k)}
 
     def _permuted(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,11 +60,15 @@ class Rdms:
 
     def correlation(self, order: NDArray[np.int64] | None = None) -> float:
         """Spearman's correlation, the rows of y taken in ``order``."""
-        y = self.y if order is None else self.y[order][:, order]
-        return _cosine(self.x, y)
+        if order is None:
+            return _cosine(self.x.astype(np.float64), self.y.astype(np.float64))
+        return _cosine(self.x, self.y[order][:, order])
 
     def without(self, block: slice) -> float:
-        """The correlation of the pairs of rows outside ``block``, ranks as they were."""
+        """The correlation of the pairs of rows outside ``block``, ranks as they were.
+
+        NaN where all their distances on one side are equal.
+        """
         kept = np.ones(len(self.x), dtype=bool)
         kept[block] = False
         pairs = np.triu_indices(int(kept.sum()), 1)
@@ -89,21 +94,19 @@ def _ranked(rows: NDArray[np.floating], name: str) -> NDArray[np.float32]:
     values = np.round(distances[pairs], 12)
     ranks = scipy.stats.rankdata(values)
     ranks -= ranks.mean()
-    spread = float(np.abs(ranks).max(initial=0.0))
-    if spread == 0:
+    if not ranks.any():
         raise InputError("all pairs of rows are at the same correlation distance", where=name)
     ranked = np.zeros(distances.shape, dtype=np.float32)
-    ranked[pairs] = ranks / spread
+    ranked[pairs] = ranks  # quarters below 2²²: exact
     ranked += ranked.T
     return ranked
 
 
 def _cosine(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
-    """Products in the dtype of the ranks, row by row, and totals in float64."""
-    if a.ndim == 1:
-        return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+    """NaN where a side is 0; products in the dtype of the ranks, totals in float64."""
 
     def inner(p: NDArray[np.floating], q: NDArray[np.floating]) -> float:
-        return float(np.einsum("ij,ij->i", p, q).sum(dtype=np.float64))
+        return float(np.einsum("...j,...j->...", p, q).sum(dtype=np.float64))
 
-    return inner(a, b) / (inner(a, a) * inner(b, b)) ** 0.5
+    own = inner(a, a) * inner(b, b)
+    return inner(a, b) / own**0.5 if own > 0 else math.nan
