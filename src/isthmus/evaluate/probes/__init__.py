@@ -3,7 +3,7 @@
 Those of one side read moments, and a bounded sample where rows are needed.
 """
 
-from isthmus.evaluate.probes.clusters import ClusterAgreement, cluster_agreement, kmeans
+from isthmus.evaluate.probes.clusters import ClusterAgreement, cluster_agreement
 from isthmus.evaluate.probes.concepts import Concept, ConceptStability, concept_stability
 from isthmus.evaluate.probes.dimensions import Dimensions, dimensions
 from isthmus.evaluate.probes.hubness import Hubness, hubness
@@ -31,7 +31,6 @@ __all__ = [
     "dimensions",
     "hubness",
     "isotropy",
-    "kmeans",
     "modality_gap",
     "norm_distribution",
     "precision",

@@ -12,18 +12,14 @@ __all__ = [
     "ClusterAgreement",
     "adjusted_rand_index",
     "cluster_agreement",
-    "kmeans",
     "normalised_mutual_information",
 ]
 
-_MOST_ROUNDS = 30
-_RESTARTS = 3
-
 
 class ClusterAgreement(ProbeResult):
-    """k-means in each space, compared.
+    """How far the groups of one space are those of the other.
 
-    k-means does not find the same clusters twice even in one space: ``ceiling`` is what two runs
+    Clustering does not find the same groups twice even in one space: ``ceiling`` is what two runs
     in the same space agree to, the lower of the two sides.
     """
 
@@ -37,100 +33,28 @@ class ClusterAgreement(ProbeResult):
 
 
 def cluster_agreement(
-    x: NDArray[np.floating],
-    y: NDArray[np.floating],
+    x: NDArray[np.generic],
+    y: NDArray[np.generic],
     *,
-    clusters: int = 10,
-    seed: int = 0,
-) -> tuple[ClusterAgreement, NDArray[np.int64]]:
-    """Cluster paired rows ``x (n, dx)`` and ``y (n, dy)`` and compare the groups.
+    again_x: NDArray[np.generic],
+    again_y: NDArray[np.generic],
+) -> ClusterAgreement:
+    """Compare clusterings of the same items in two spaces.
 
-    Returns:
-        The agreement, and the clusters ``(n,)`` of the y side.
+    Args:
+        x: the cluster of each item ``(n,)`` on one side.
+        y: on the other.
+        again_x, again_y: the same from other starts, for the ceiling.
 
     Raises:
-        InputError: for fewer rows than clusters.
+        InputError: for groupings of different items.
     """
-    one, again_one = (kmeans(x, clusters, seed=seed + s) for s in (0, 1))
-    other, again_other = (kmeans(y, clusters, seed=seed + s) for s in (0, 1))
-    agreement = ClusterAgreement(
-        clusters=clusters,
-        adjusted_rand=adjusted_rand_index(one, other),
-        mutual_information=normalised_mutual_information(one, other),
-        ceiling=min(adjusted_rand_index(one, again_one), adjusted_rand_index(other, again_other)),
+    return ClusterAgreement(
+        clusters=len(np.unique(y)),
+        adjusted_rand=adjusted_rand_index(x, y),
+        mutual_information=normalised_mutual_information(x, y),
+        ceiling=min(adjusted_rand_index(x, again_x), adjusted_rand_index(y, again_y)),
     )
-    return agreement, other
-
-
-def kmeans(rows: NDArray[np.floating], clusters: int, *, seed: int = 0) -> NDArray[np.int64]:
-    """The cluster ``(n,)`` of each row of ``rows (n, d)``, by Lloyd's algorithm.
-
-    The best of three runs from k-means++ starts (Arthur and Vassilvitskii 2007).
-
-    Raises:
-        InputError: for fewer rows than clusters.
-    """
-    if not 1 <= clusters <= len(rows):
-        raise InputError(f"cannot form {clusters} clusters of {len(rows)} rows", where="clusters")
-    rng = np.random.default_rng(seed)
-    points = np.asarray(rows - rows.mean(axis=0, dtype=np.float64), dtype=np.float32)
-    squares = np.einsum("nd,nd->n", points, points)
-    best: tuple[float, NDArray[np.int64]] | None = None
-    for _ in range(_RESTARTS):
-        centres = _spread_out(points, squares, clusters, rng)
-        inertia, member = _lloyd(points, squares, centres)
-        if best is None or inertia < best[0]:
-            best = inertia, member
-    assert best is not None
-    return best[1]
-
-
-def _distances(
-    points: NDArray[np.float32], squares: NDArray[np.float32], centres: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    found = points @ (-2.0 * centres.T)
-    found += squares[:, None]
-    found += np.einsum("kd,kd->k", centres, centres)
-    return np.maximum(found, 0.0)
-
-
-def _spread_out(
-    points: NDArray[np.float32],
-    squares: NDArray[np.float32],
-    clusters: int,
-    rng: np.random.Generator,
-) -> NDArray[np.float32]:
-    centres = points[rng.integers(len(points), size=1)]
-    nearest = _distances(points, squares, centres)[:, 0]
-    while len(centres) < clusters:
-        total = float(nearest.sum(dtype=np.float64))
-        # where every row is a centre already, any will do
-        chances = nearest.astype(np.float64) / total if total > 0 else None
-        chosen = rng.choice(len(points), p=chances)
-        centres = np.vstack([centres, points[chosen]])
-        nearest = np.minimum(nearest, _distances(points, squares, centres[-1:])[:, 0])
-    return centres
-
-
-def _lloyd(
-    points: NDArray[np.float32], squares: NDArray[np.float32], centres: NDArray[np.float32]
-) -> tuple[float, NDArray[np.int64]]:
-    member = np.full(len(points), -1)
-    apart = np.zeros((len(points), len(centres)), np.float32)
-    for _ in range(_MOST_ROUNDS):
-        apart = _distances(points, squares, centres)
-        moved = apart.argmin(axis=1)
-        if np.array_equal(moved, member):
-            break
-        member = moved
-        one_hot = np.zeros((len(centres), len(points)), np.float32)
-        one_hot[member, np.arange(len(points))] = 1.0
-        sizes = one_hot.sum(axis=1)
-        used = sizes > 0
-        centres = centres.copy()
-        centres[used] = (one_hot @ points)[used] / sizes[used, None]
-    inertia = float(apart[np.arange(len(points)), member].sum(dtype=np.float64))
-    return inertia, member
 
 
 def adjusted_rand_index(one: NDArray[np.generic], other: NDArray[np.generic]) -> float:

@@ -15,10 +15,14 @@ _SHARES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 
 
 class NormDistribution(ProbeResult):
-    """Quantiles of all row norms, and a histogram of those of a sample."""
+    """Quantiles and a histogram of the row norms of a sample, and the range of all of them."""
 
+    lowest: float
+    """Over every row, good to 1.1 %."""
+    highest: float
+    """Over every row, good to 1.1 %."""
     quantiles: tuple[tuple[float, float], ...]
-    """Pairs ``(share, norm)`` over every row, good to 1.1 %."""
+    """Pairs ``(share, norm)`` of the sample."""
     edges: tuple[float, ...]
     """Edges of the bins ``(bins + 1,)``."""
     counts: tuple[int, ...]
@@ -61,7 +65,9 @@ def norm_distribution(
     if len(counts) == 1:
         edges = np.array([low, high])
     return NormDistribution(
-        quantiles=tuple((q, profile.quantile(q)) for q in _SHARES),
+        lowest=profile.quantile(0.0),
+        highest=profile.quantile(1.0),
+        quantiles=tuple(zip(_SHARES, np.quantile(norms, _SHARES).tolist(), strict=True)),
         edges=tuple(edges.tolist()),
         counts=tuple(counts.tolist()),
         mean=float(norms.mean()),

@@ -1,0 +1,203 @@
+"""How much of one space a map of each kind explains of the other, on held-out folds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.stats
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from isthmus.adapters import DEFAULT_ALPHAS, Procrustes, RidgePath
+from isthmus.diagnose.observe import FOLDS
+from isthmus.evaluate import Estimate
+from isthmus.moments import FoldMoments, SecondMoments
+
+__all__ = ["FoldMap", "MapTests", "explained", "fold_splits", "reversed_moments", "test_maps"]
+
+Matrix = NDArray[np.float64]
+Fold = tuple[int, SecondMoments, SecondMoments]
+"""The number of a fold, the moments of its training rows, and those of its own rows."""
+
+_MANY_DIMENSIONS = 512
+_FEWER_FOLDS = 3
+_WIDEST_ASSIGNMENT = 2048
+
+
+@dataclass(frozen=True, eq=False)
+class FoldMap:
+    """A map fitted on the rows outside a fold: ``(x − mean_x) matrix + mean_y``."""
+
+    fold: int
+    matrix: Matrix
+    mean_x: Matrix
+    mean_y: Matrix
+
+
+@dataclass(frozen=True, eq=False)
+class MapTests:
+    """Held-out share of the target's variance that each kind of map explains."""
+
+    same: Estimate | None
+    """One scale factor and an offset; None for unequal widths."""
+    per_dimension: Estimate | None
+    """A factor for each dimension, and an offset."""
+    permutation: Estimate | None
+    """Reordered and perhaps negated dimensions, one factor, an offset; None where not tried."""
+    order: NDArray[np.int64] | None
+    """The y dimension of each x dimension, where a permutation was tried."""
+    signs: NDArray[np.int64] | None
+    """1 or -1 of each x dimension."""
+    rigid: Estimate
+    """A rotation (between widths, semi-orthogonal), one factor, an offset."""
+    linear: Estimate
+    """Any matrix, with cross-validated ridge shrinkage."""
+    alpha: float
+    """The strength of that ridge."""
+    backward: Estimate
+    """The same from y to x: lower where x holds more than y."""
+    scale: float
+    """Of the rigid map on all rows."""
+    offset: float
+    """Shift of the mean that scale and rotation do not explain, over the spread of y."""
+    rigid_maps: tuple[FoldMap, ...]
+    linear_maps: tuple[FoldMap, ...]
+
+
+def fold_splits(moments: FoldMoments) -> list[Fold]:
+    """The folds with rows, fewer of them for wide spaces, whose factorisations are slow."""
+    filled = [i for i, fold in enumerate(moments.folds) if fold.n > 0]
+    splits = [(i, *pair) for i, pair in zip(filled, moments.splits(), strict=True)]
+    wide = max(moments.folds[0].dx, moments.folds[0].dy) > _MANY_DIMENSIONS
+    return splits[: _FEWER_FOLDS if wide else FOLDS]
+
+
+def explained(matrix: Matrix, train: SecondMoments, held_out: SecondMoments) -> float:
+    """``1 − MSE / E‖y − ȳ_train‖²`` of ``(x − x̄_train) W + ȳ_train`` on held-out rows.
+
+    0 is what the training mean alone explains; a harmful map has less.
+    """
+    apart_x, apart_y = held_out.mean_x - train.mean_x, held_out.mean_y - train.mean_y
+    second = held_out.require("xx") + np.multiply.outer(apart_x, apart_x)
+    cross = held_out.require("xy") + np.multiply.outer(apart_x, apart_y)
+    total = float(held_out.variance_y.sum() + apart_y @ apart_y)
+    predicted = float(np.vdot(matrix, second @ matrix)) - 2.0 * float(np.vdot(matrix, cross))
+    return -predicted / total if total > 0 else 0.0
+
+
+def reversed_moments(moments: SecondMoments) -> SecondMoments:
+    """The same pairs, the other side first."""
+    return SecondMoments(
+        n=moments.n,
+        mean_x=moments.mean_y,
+        mean_y=moments.mean_x,
+        variances=(moments.variances[1], moments.variances[0]),
+        xx=moments.yy,
+        xy=moments.require("xy").T,
+        yy=moments.xx,
+    )
+
+
+def test_maps(splits: Sequence[Fold], whole: SecondMoments) -> MapTests:
+    """Fit every kind of map on the training rows of each fold, and judge it on the fold.
+
+    Args:
+        splits: from `fold_splits`; at least two.
+        whole: of all rows.
+    """
+    square = len(whole.mean_x) == len(whole.mean_y)
+    rigid = [_rigid(train) for _, train, _ in splits]
+    rigid_explained = _over(splits, rigid)
+    linear, alpha = _ridge(splits)
+    backward, _ = _ridge([(i, reversed_moments(t), reversed_moments(h)) for i, t, h in splits])
+    permutation = order = signs = None
+    if square and len(whole.mean_x) <= _WIDEST_ASSIGNMENT:
+        matrix, order, signs = _permutation(splits[0][1])
+        # one assignment is enough: it is compared with the rotation on the same fold
+        gap = explained(matrix, *splits[0][1:]) - explained(rigid[0], *splits[0][1:])
+        value = (rigid_explained.value or 0.0) + gap
+        permutation = Estimate(value=value, reason="from one fold")
+    fitted = Procrustes(scale=True).fit_moments(whole)
+    apart = whole.mean_y - whole.mean_x @ fitted.matrix_
+    spread = float(np.sqrt(whole.variance_y.sum()))
+    reverse_splits = [(i, reversed_moments(t), reversed_moments(h)) for i, t, h in splits]
+    return MapTests(
+        same=_over(splits, [_same(t) for _, t, _ in splits]) if square else None,
+        per_dimension=_over(splits, [_diagonal(t) for _, t, _ in splits]) if square else None,
+        permutation=permutation,
+        order=order,
+        signs=signs,
+        rigid=rigid_explained,
+        linear=_over(splits, linear),
+        alpha=alpha,
+        backward=_over(reverse_splits, backward),
+        scale=fitted.scale_,
+        offset=float(np.linalg.norm(apart)) / spread,
+        rigid_maps=_maps(splits, rigid),
+        linear_maps=_maps(splits, linear),
+    )
+
+
+def _over(splits: Sequence[Fold], matrices: Sequence[Matrix]) -> Estimate:
+    """Mean over folds, with Student's interval for their number."""
+    values = np.array(
+        [explained(w, train, held) for w, (_, train, held) in zip(matrices, splits, strict=True)]
+    )
+    mean = float(values.mean())
+    if len(values) < 2:
+        return Estimate(value=mean, reason="one fold")
+    error = float(values.std(ddof=1)) / len(values) ** 0.5
+    half = float(scipy.stats.t.ppf(0.975, len(values) - 1)) * error
+    return Estimate(value=mean, low=mean - half, high=mean + half)
+
+
+def _maps(splits: Sequence[Fold], matrices: Sequence[Matrix]) -> tuple[FoldMap, ...]:
+    return tuple(
+        FoldMap(i, w, train.mean_x, train.mean_y)
+        for w, (i, train, _) in zip(matrices, splits, strict=True)
+    )
+
+
+def _ratio(numerator: float, denominator: float) -> float:
+    return numerator / denominator if denominator > 0 else 0.0
+
+
+def _same(train: SecondMoments) -> Matrix:
+    scale = _ratio(float(np.trace(train.require("xy"))), float(train.variance_x.sum()))
+    return np.diag(np.full(len(train.mean_x), scale))
+
+
+def _diagonal(train: SecondMoments) -> Matrix:
+    variance, shared = train.variance_x, np.diagonal(train.require("xy"))
+    return np.diag(np.where(variance > 0, shared / np.where(variance > 0, variance, 1.0), 0.0))
+
+
+def _rigid(train: SecondMoments) -> Matrix:
+    return Procrustes(scale=True).fit_moments(train).matrix_
+
+
+def _permutation(train: SecondMoments) -> tuple[Matrix, NDArray[np.int64], NDArray[np.int64]]:
+    """The signed permutation, scaled, that fits best: an assignment on ``|M|``.
+
+    ``tr(WᵀM)`` over signed permutations W is the sum of the ``|M_ij|`` chosen.
+    """
+    cross = train.require("xy")
+    rows, order = linear_sum_assignment(np.abs(cross), maximize=True)
+    signs = np.where(cross[rows, order] < 0, -1, 1)
+    scale = _ratio(float(np.abs(cross[rows, order]).sum()), float(train.variance_x.sum()))
+    matrix = np.zeros_like(cross)
+    matrix[rows, order] = scale * signs
+    return matrix, order, signs
+
+
+def _ridge(splits: Sequence[Fold]) -> tuple[list[Matrix], float]:
+    """The ridge map of every fold at the strength that cross-validation prefers."""
+    paths = [RidgePath.of(train, np.float32) for _, train, _ in splits]
+    errors = [
+        path.errors(held, train, DEFAULT_ALPHAS) / max(float(held.variance_y.sum()), 1e-300)
+        for path, (_, train, held) in zip(paths, splits, strict=True)
+    ]
+    alpha = float(DEFAULT_ALPHAS[int(np.argmin(np.mean(errors, axis=0)))])
+    return [path.map(alpha) for path in paths], alpha

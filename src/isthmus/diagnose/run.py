@@ -1,0 +1,219 @@
+"""From two sides to a diagnosis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.diagnose.diagnosis import Diagnosis
+from isthmus.diagnose.finding import ranked
+from isthmus.diagnose.observe import Observed, observe, unit_rows
+from isthmus.diagnose.pair_findings import pair_findings
+from isthmus.diagnose.projection import project
+from isthmus.diagnose.recommend import recommend
+from isthmus.diagnose.relation import Relation, relate, sentence
+from isthmus.diagnose.relationship import Relationship, relationship
+from isthmus.diagnose.side_findings import side_findings
+from isthmus.diagnose.sides import SideProfile, neighbour_lists, profile_side
+from isthmus.diagnose.thresholds import threshold
+from isthmus.errors import InputError
+from isthmus.progress import Progress, silent
+from isthmus.similarity import MEASURES, Similarity, compare
+from isthmus.spaces.pairs import Metric, Pairs
+from isthmus.spaces.readers import Ids, Source
+
+__all__ = ["diagnose"]
+
+_SIMILARITY_ROWS = 1000
+_STEPS = 5
+_QUANTISATION_ROWS = 200
+
+
+def diagnose(
+    x: Pairs | Source,
+    y: Source | None = None,
+    *,
+    labels: NDArray[Any] | Sequence[Any] | Mapping[Any, Any] | None = None,
+    ids: Ids | None = None,
+    metric: Metric = "cosine",
+    names: tuple[str, str] = ("x", "y"),
+    modalities: tuple[str, str] | None = None,
+    sample: int = 4000,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Diagnosis:
+    """How alike two spaces are, what separates them, and which recipe repairs it.
+
+    The rows are read once; memory does not grow with their number beyond the sample.  Rows that no
+    method can use are set aside and reported.  Nothing is changed.
+
+    Args:
+        x: the side mapped from, ``(n, dx)``: an array of numpy, torch, ..., a memory map, a path;
+            or `Pairs`, which already hold both sides.
+        y: the side mapped to, ``(n, dy)``.
+        labels: ``(n,)`` or a mapping from id to label: whether class directions survive the map.
+        ids: ids of the rows of both sides, or the name of the id column.
+        metric: how vectors are compared; under ``cosine`` row lengths are ignored.
+        names: what the sides are called in the findings.
+        modalities: what kinds of items the sides encode, such as ``("image", "text")``; where they
+            differ and the widths agree, the gap between them is judged.
+        sample: rows held for what needs rows: neighbours, ranks, kernels.
+        seed: of the sample, the folds and every draw.
+        progress: told about rows and steps.
+
+    Raises:
+        InputError: for sides that do not pair, fewer than three pairs that can be used, or a side
+            whose rows are all equal.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> old = rng.standard_normal((500, 8))
+        >>> found = diagnose(old, old[:, ::-1])
+        >>> found.relation, found.findings[0].name
+        (<Relation.SAME_SPACE: 'same space'>, 'permutation')
+    """
+    pairs = _paired(x, y, labels=labels, ids=ids, metric=metric, progress=progress)
+    if sample < 3:
+        raise InputError(f"a sample of {sample} rows is too small", mend="Use 1,000 or more")
+    observed = observe(pairs, sample=sample, seed=seed, progress=progress)
+
+    def step(done: int) -> None:
+        progress("diagnose", done, _STEPS)
+
+    step(0)
+    lists = neighbour_lists(observed)
+    sides = (
+        profile_side(observed, 0, names[0], None if lists is None else lists[1], seed=seed),
+        profile_side(observed, 1, names[1], None if lists is None else lists[2], seed=seed),
+    )
+    step(1)
+    similarities = _similarities(observed, seed)
+    step(3)
+    measured, mapped = relationship(
+        observed,
+        sides,
+        lists,
+        overlap_z=_overlap_z(similarities),
+        different_modalities=modalities is not None and modalities[0] != modalities[1],
+        seed=seed,
+    )
+    step(_STEPS)
+    relation = relate(measured, identical=_identical(observed))
+    n, sampled = observed.n, len(observed.sample)
+    recipe, reason = recommend(relation, measured, sides, pairs.metric)
+    return Diagnosis(
+        relation=relation,
+        verdict=sentence(relation, measured, names),
+        findings=ranked(
+            [
+                *pair_findings(relation, measured, sides, metric=pairs.metric, sampled=sampled),
+                *(f for side in sides for f in side_findings(side, sampled=sampled, n=n)),
+            ]
+        ),
+        recipe=recipe,
+        recipe_reason=reason,
+        not_established=_not_established(relation, measured, sides, observed),
+        metric=pairs.metric,
+        n=n,
+        sampled=sampled,
+        seed=seed,
+        x=sides[0],
+        y=sides[1],
+        measured=measured,
+        similarities=similarities,
+        projection=project(observed.sample.ids, mapped, _in_frame(observed, measured)),
+    )
+
+
+def _paired(x: Any, y: Any, *, labels: Any, ids: Any, metric: Metric, progress: Progress) -> Pairs:
+    if isinstance(x, Pairs):
+        if y is not None or labels is not None or ids is not None:
+            raise InputError(
+                "Pairs already hold both sides, their ids and labels",
+                mend="Give them to Pairs instead",
+            )
+        return x
+    if y is None:
+        raise InputError(
+            "two sides are needed", where="y", mend="Give two arrays or paths, or Pairs"
+        )
+    return Pairs(x, y, ids=ids, labels=labels, metric=metric, progress=progress)
+
+
+def _identical(observed: Observed) -> bool:
+    sample = observed.sample
+    if sample.x.shape != sample.y.shape or not np.array_equal(sample.x, sample.y):
+        return False
+    second = observed.raw.total.second()
+    apart = second.mean_x - second.mean_y
+    gap = second.variance_x.sum() + second.variance_y.sum() + apart @ apart
+    gap -= 2 * np.trace(second.require("xy"))
+    return bool(gap <= 1e-9 * (second.variance_y.sum() + second.mean_y @ second.mean_y))
+
+
+def _similarities(observed: Observed, seed: int) -> dict[str, Similarity]:
+    """Every measure; those on moments from all rows, the others from part of the sample."""
+    rows = slice(0, _SIMILARITY_ROWS)
+    found = {
+        **compare(observed.raw, measures="moments", seed=seed),
+        **compare(observed.sample.x[rows], observed.sample.y[rows], measures="rows", seed=seed),
+    }
+    return {name: found[name] for name in MEASURES if name in found}
+
+
+def _overlap_z(similarities: dict[str, Similarity]) -> float | None:
+    found = similarities.get("mutual_knn")
+    if found is None or found.value is None or found.null is None or not found.null.sd > 0:
+        return None
+    return (found.value - found.null.mean) / found.null.sd
+
+
+def _in_frame(observed: Observed, measured: Relationship) -> NDArray[np.floating]:
+    y = observed.sample.y
+    unit = measured.maps is not None and measured.maps.frame == "unit rows"
+    return unit_rows(y) if unit else y
+
+
+def _not_established(
+    relation: Relation,
+    measured: Relationship,
+    sides: tuple[SideProfile, SideProfile],
+    observed: Observed,
+) -> tuple[str, ...]:
+    missing = [
+        "whether search results stay good: that needs queries with their answers, or labels "
+        "(isthmus fit --queries-old ... --queries-new ...)"
+    ]
+    if relation is Relation.UNDETERMINED:
+        missing.append(
+            f"how the sides are related: {observed.n} pairs, and at least "
+            f"{threshold('few_pairs'):.0f} are needed"
+        )
+    elif measured.pairs_per_dimension < threshold("thin"):
+        missing.append(
+            f"how good a linear map can be: {measured.pairs_per_dimension:.1f} pairs per "
+            f"dimension, and {threshold('thin'):.0f} would settle it"
+        )
+    if relation in (Relation.MISPAIRED, Relation.UNRELATED):
+        missing.append(
+            "whether the models are unrelated or the rows are in another order: profiles alike "
+            "are a hint, not a proof"
+        )
+    if not observed.pairs.has_labels:
+        missing.append("whether your classes survive: no labels were given")
+    if measured.curved is None and relation is not Relation.UNDETERMINED:
+        missing.append("whether a nonlinear map would explain more: too few pairs")
+    if len(observed.sample) < _QUANTISATION_ROWS:
+        missing.append("whether a side is quantised: too few rows to count values")
+    if len(observed.sample) < observed.n:
+        missing.append(
+            f"anything about single rows beyond a sample of {len(observed.sample):,} of "
+            f"{observed.n:,}: neighbours, ranks and kernels are of the sample"
+        )
+    left_out = sum(s.infinite + s.missing + s.zero for s in sides)
+    if left_out:
+        missing.append(f"anything about {left_out:,} rows that could not be used")
+    return tuple(missing)
