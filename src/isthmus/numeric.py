@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 
-__all__ = ["Array", "as_floating", "like", "namespace", "to_float64", "to_numpy"]
+__all__ = ["Array", "as_floating", "like", "namespace", "row_squares", "to_float64", "to_numpy"]
 
 Array = Any
 """An array of any library that the array API standard describes."""
@@ -63,6 +63,8 @@ def to_float64(x: Array) -> Array:
     Raises:
         InputError: where the library silently answers in float32 (JAX without x64).
     """
+    if type(x) is np.ndarray and x.dtype == np.float32:
+        return x.astype(np.float64)
     xp = namespace(x)
     wide = xp.astype(x, xp.float64)
     if "float64" not in str(wide.dtype):
@@ -78,3 +80,22 @@ def like(reference: Array, values: NDArray[Any]) -> Array:
     if is_numpy_array(reference):
         return values
     return namespace(reference).asarray(values, device=device(reference))
+
+
+def row_squares(x: Array) -> Array:
+    """``Σ x²`` of every row ``(n,)``, in the dtype of ``x (n, d)``."""
+    if is_numpy_array(x):
+        return _squares(x)
+    return namespace(x).sum(x * x, axis=1)
+
+
+def _squares_by_einsum(rows: NDArray[Any]) -> NDArray[Any]:
+    return np.einsum("ij,ij->i", rows, rows)
+
+
+def _squares_by_vecdot(rows: NDArray[Any]) -> NDArray[Any]:
+    return np.vecdot(rows, rows)
+
+
+# numpy 2 calls BLAS for each row, which costs half as much
+_squares = _squares_by_vecdot if hasattr(np, "vecdot") else _squares_by_einsum

@@ -240,3 +240,31 @@ def test_empty_and_single_rows() -> None:
     m.update(x[:1], y[:1])
     np.testing.assert_array_equal(m.xx, np.zeros((5, 5)))
     np.testing.assert_allclose(m.mean_x, x[0])
+
+
+def test_a_mean_that_wanders_between_blocks_costs_no_precision() -> None:
+    """The point that a block is taken about is the mean so far, which may be far from its own."""
+    rng = np.random.default_rng(2)
+    drift = np.repeat([0.0, 3e3, -1e4, 1e4, 1e4], 400)[:, None]
+    x = (drift + rng.standard_normal((2000, 6))).astype(np.float32)
+    y = (x[:, :3] - drift + 0.1 * rng.standard_normal((2000, 3))).astype(np.float32)
+    m = Moments(6, 3)
+    for start in range(0, 2000, 250):
+        m.update(x[start : start + 250], y[start : start + 250])
+    expected = by_definition(x, y)
+    for name in ("xx", "xy", "yy", "square_x"):
+        scale = np.abs(expected[name]).max()
+        assert np.abs(m.sum_of(name) - expected[name]).max() <= 1e-6 * scale, name
+
+
+def test_chosen_rows_are_those_rows() -> None:
+    x, y = paired(3000)
+    w = np.random.default_rng(3).uniform(0, 2, 3000)
+    which = np.random.default_rng(4).permutation(3000)[:2100]
+    for weights in (None, w):
+        chosen = Moments(5, 3).update_rows(x, y, which, weights=weights)
+        taken = None if weights is None else weights[which]
+        assert_equal(chosen, by_definition(x[which], y[which], taken))
+    x[which[7], 2] = np.nan
+    with pytest.raises(InputError, match=rf"x, row {which[7]}: .*NaN"):
+        Moments(5, 3).update_rows(x, y, which)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.blas import get_blas_funcs
 
+from isthmus.numeric import row_squares
 from isthmus.threads import product_threads, single_thread
 
 __all__ = ["Fused"]
@@ -76,19 +77,20 @@ class Fused:
         return mapped
 
     @np.errstate(over="ignore", invalid="ignore")  # both show in the norms
-    def rows(self, x: NDArray[Any]) -> Rows | None:
-        """Map rows ``(n, dx)``."""
-        out = np.empty((len(x), self.matrix.shape[1]), np.float32)
+    def rows(self, x: NDArray[Any], out: Rows | None = None) -> Rows | None:
+        """Map rows ``(n, dx)``, into ``out (n, dy)`` where it is given."""
+        if out is None:
+            out = np.empty((len(x), self.matrix.shape[1]), np.float32)
         ones = np.ones(_BLOCK_ROWS, np.float32)
         for start in range(0, len(x), _BLOCK_ROWS):
             block = x[start : start + _BLOCK_ROWS]
             y = out[start : start + _BLOCK_ROWS]
-            lengths = np.sqrt(np.einsum("ij,ij->i", block, block))
+            lengths = np.sqrt(row_squares(block))
             np.matmul(block, self.matrix, out=y)
             # y += lengths ⊗ b in place; y.T is the column-major array that BLAS takes
             weight = lengths if self.unit_in else ones[: len(block)]
             _rank_one(1.0, self.offset, weight, a=y.T, overwrite_a=True)
-            squares = np.einsum("ij,ij->i", y, y)
+            squares = row_squares(y)
             low = min(lengths.min(), squares.min())
             high = max(lengths.max(), squares.max())
             if not (low > 0.0 and high < _HUGE):

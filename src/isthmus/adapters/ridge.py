@@ -18,6 +18,7 @@ from typing_extensions import override
 from isthmus.adapters.base import Expanded, LinearAdapter, Splits, Value
 from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
+from isthmus.moments.sums import add_outer
 from isthmus.threads import single_thread
 
 __all__ = ["DEFAULT_ALPHAS", "Ridge", "RidgePath", "path_errors"]
@@ -48,8 +49,12 @@ class RidgePath:
     def of(cls, moments: SecondMoments, dtype: type[np.floating[Any]] = np.float64) -> RidgePath:
         """Decompose once, in ``dtype``; the cost is one ``eigh`` of ``(dx, dx)``."""
         with single_thread:
+            # the transpose of a symmetric matrix, in the order that LAPACK overwrites in place
             values, vectors = scipy.linalg.eigh(
-                moments.require("xx").astype(dtype), driver="evd", check_finite=False
+                moments.require("xx").astype(dtype).T,
+                driver="evd",
+                check_finite=False,
+                overwrite_a=True,
             )
             rotated = vectors.T @ moments.require("xy").astype(dtype)
         return cls(vectors, np.maximum(values.astype(np.float64), 0.0), rotated)
@@ -88,11 +93,11 @@ class RidgePath:
             turned = self.vectors.T @ (held_out.require("xx").astype(dtype) @ self.vectors)
             # about the training means: a rank-one term each
             apart = shift_x.astype(dtype) @ self.vectors
-            turned += np.multiply.outer(apart, apart)
+            turned = add_outer(turned, 1.0, apart, apart)
             linear = np.einsum("ij,ij->i", self.rotated, cross)
             linear += apart * (self.rotated @ shift_y.astype(dtype))
             turned *= self.rotated @ self.rotated.T
-            quadratic = np.einsum("ai,ai->a", scale, scale @ turned.astype(np.float64))
+            quadratic = np.einsum("ai,ai->a", scale, scale.astype(dtype) @ turned)
         constant = float(held_out.variance_y.sum() + shift_y @ shift_y)
         return quadratic - 2.0 * scale @ linear.astype(np.float64) + constant
 
@@ -116,13 +121,15 @@ def path_errors(
     )
 
 
-def relative_errors(splits: Sequence[tuple[SecondMoments, SecondMoments]]) -> Matrix:
-    """Cross-validated error of every default strength over the target's variance, ``(25,)``."""
+def relative_errors(
+    splits: Sequence[tuple[SecondMoments, SecondMoments]], alphas: Matrix = DEFAULT_ALPHAS
+) -> Matrix:
+    """Cross-validated error of every strength over the target's variance, ``(len(alphas),)``."""
     if not splits:
-        return np.zeros(len(DEFAULT_ALPHAS))
+        return np.zeros(len(alphas))
     weights = np.array([fold.n for _, fold in splits])
     spread = float(weights @ [fold.variance_y.sum() for _, fold in splits])
-    errors = weights @ path_errors(splits)
+    errors = weights @ path_errors(splits, alphas)
     return errors / spread if spread > 0 else errors
 
 

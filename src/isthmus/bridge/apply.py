@@ -17,7 +17,7 @@ from isthmus.spaces.writers import open_writer
 
 __all__ = ["apply"]
 
-_ROWS = 4096
+_BLOCK = 4 << 20  # bytes of rows, so that they are still in the cache when they are written
 
 
 def apply(
@@ -66,11 +66,15 @@ def apply(
     if canary is not None:
         _check_canary(bridge, open_vectors(canary, name="canary"))
     width = bridge.target.dim
+    step = max(1, _BLOCK // (4 * max(width, vectors.dim)))
     with open_writer(output, width, n=vectors.n, overwrite=overwrite) as writer:
-        for start in range(0, vectors.n, _ROWS):
-            stop = min(start + _ROWS, vectors.n)
+        for start in range(0, vectors.n, step):
+            stop = min(start + step, vectors.n)
             mapped = bridge.transform_checked(
-                vectors.rows(start, stop), where=where, first_row=start
+                vectors.rows(start, stop),
+                where=where,
+                first_row=start,
+                out=writer.space(stop - start),
             )
             writer.write(mapped, None if vectors.ids is None else vectors.ids[start:stop])
             progress("apply", stop, vectors.n)

@@ -18,32 +18,28 @@ from isthmus.errors import InputError
 from isthmus.moments import storage
 from isthmus.moments.norm_profile import NormProfile
 from isthmus.moments.second import SecondMoments
-from isthmus.moments.sums import (
-    centred,
-    column_squares,
-    explain_non_finite,
-    fourth_order,
-    translated_fourth,
-    update_profile,
-)
+from isthmus.moments.shifted import Rows, Shifted, first_rows_mean, shifted
+from isthmus.moments.sums import add_outer, column_squares, explain_non_finite, translated_fourth
 from isthmus.numeric import Array, as_floating, like, namespace, to_float64, to_numpy
 
-__all__ = ["EVERYTHING", "Moments"]
+__all__ = ["EVERYTHING", "Moments", "room_for"]
 
 EVERYTHING = frozenset({"square", "xx", "xy", "yy", "fourth", "norms"})
 """What `Moments` can keep: sums of squares by dimension, second moments, fourth-order sums (for
 debiased CKA), norm profiles.  Means are always kept."""
 
 _BLOCK_ROWS = 8192  # longer float32 sums would cost precision: 1e-6 is the promise
+Room = tuple[NDArray[Any], NDArray[Any]]
+_NARROW, _NARROW_ROWS = 64, 1024  # BLAS sums small products in one run, without blocks of its own
 
 
 class Moments:
     """The streaming accumulator of a pair of spaces.
 
-    Each block is centred on its own mean before the products are formed, and blocks are joined by
-    the formula of Chan, Golub and LeVeque (1983), so that a mean far larger than the spread costs
-    no precision.  Products run in the dtype of the rows, totals in float64, on the device and in
-    the library of the first batch.
+    Each block is taken about a point near its mean before the products are formed, and blocks are
+    joined by the formula of Chan, Golub and LeVeque (1983), so that a mean far larger than the
+    spread costs no precision.  Products run in the dtype of the rows, totals in float64, on the
+    device and in the library of the first batch.
 
     Args:
         dx: width of the x side.
@@ -156,72 +152,177 @@ class Moments:
         if n != y.shape[0]:
             raise InputError(f"the sides have {n} and {y.shape[0]} rows; they must pair")
         x, y = as_floating(x, "x"), as_floating(y, "y")
-        if weights is not None:
-            given: Any = namespace(x).astype(weights, x.dtype)
-            if tuple(given.shape) != (n,) or bool(namespace(x).any(given < 0.0)):
-                raise InputError("weights must be one non-negative number per row")
-            weights = given
-        batch = self if n <= _BLOCK_ROWS else self._empty()
-        for start in range(0, n, _BLOCK_ROWS):
-            rows = slice(start, min(start + _BLOCK_ROWS, n))
-            batch._absorb(
-                self._block(
-                    x[rows, ...], y[rows, ...], None if weights is None else weights[rows], start
-                )
-            )
+        self._add(x, y, _checked_weights(weights, x, n), None)
+        return self
+
+    def update_rows(
+        self,
+        x: Array,
+        y: Array,
+        which: NDArray[np.int64],
+        *,
+        weights: Array | None = None,
+        room: Room | None = None,
+    ) -> Self:
+        """Add the rows ``which (m,)`` of ``x`` and ``y``, without a copy of them all.
+
+        Otherwise as `update`; ``weights (n,)`` are of all rows, ``room`` is working memory from
+        `room_for` that several accumulators use in turn.
+        """
+        if not isinstance(x, np.ndarray):
+            xp, rows = namespace(x), like(x, which)
+            taken = None if weights is None else xp.take(weights, rows, axis=0)
+            return self.update(xp.take(x, rows, axis=0), xp.take(y, rows, axis=0), weights=taken)
+        self._add(
+            as_floating(x, "x"),
+            as_floating(y, "y"),
+            None if weights is None else _checked_weights(weights, x, len(x))[which],
+            which,
+            room,
+        )
+        return self
+
+    def _add(
+        self,
+        x: Array,
+        y: Array,
+        weights: Array | None,
+        which: NDArray[np.int64] | None,
+        room: Room | None = None,
+    ) -> None:
+        n = int(x.shape[0]) if which is None else len(which)
+        step = _block_rows(self.dx, self.dy)
+        batch = self if n <= step else self._empty()
+        room = room or room_for(x, y, n)
+        for start in range(0, n, step):
+            stop = min(start + step, n)
+            rows = slice(start, stop) if which is None else which[start:stop]
+            known = batch if batch.n > 0 else self
+            block = self._empty()
+            block._fill(x, y, rows, None if weights is None else weights[start:stop], known, room)
+            batch._absorb(block)
         if batch is not self:
             self._absorb(batch)
-        return self
 
     def _empty(self) -> Self:
         return type(self)(self.dx, self.dy, keep=self.keep)
 
     @np.errstate(over="ignore", invalid="ignore")  # both are found below and explained
-    def _block(self, x: Array, y: Array, weights: Array | None, start: int) -> Self:
-        """The moments of one block of rows, products still in the dtype of the rows."""
-        block = self._empty()
-        block.rows = int(x.shape[0])
-        if block.rows == 0:
-            return block
-        block.n = float(block.rows if weights is None else namespace(x).sum(to_float64(weights)))
-        if block.n == 0:
-            return block
+    def _fill(
+        self,
+        x: Array,
+        y: Array,
+        which: Rows,
+        weights: Array | None,
+        known: Self,
+        room: Room | None,
+    ) -> None:
+        """Take one block of rows into these empty moments, products in the dtype of the rows.
+
+        Args:
+            x: all rows.
+            y: all rows.
+            which: those of the block.
+            weights: of the block.
+            known: moments of rows like these, whose mean is near, or empty ones.
+            room: for the rows about a point near their mean.
+        """
+        rows = which.stop - which.start if isinstance(which, slice) else len(which)
         xp = namespace(x)
-        cx, block._sums["mean_x"] = centred(xp, x, weights, block.n)
-        cy, block._sums["mean_y"] = centred(xp, y, weights, block.n)
-        root = None if weights is None else xp.sqrt(weights)[:, None]
-        wx, wy = (cx, cy) if root is None else (cx * root, cy * root)
-        for name, a, b in (("xx", wx, wx), ("xy", wx, wy), ("yy", wy, wy)):
-            if name in self.keep:
-                # numpy sees aᵀa of one array and calls syrk: half the work of a general product
-                block._sums[name] = xp.matmul(a.T, b)
-        overflowed = False
-        for side, rows, scaled in (("x", x, wx), ("y", y, wy)):
-            second = block._sums.get(side + side)
-            if "square" in self.keep:
-                square = (
-                    column_squares(xp, scaled) if second is None else xp.linalg.diagonal(second)
+        n = float(rows if weights is None else xp.sum(to_float64(weights)))
+        self.rows = rows
+        if rows == 0 or n == 0:
+            return
+        self.n = n
+        near = known._near(xp, x, y, which)
+
+        def about(near: tuple[Array, Array]) -> Shifted:
+            return shifted(
+                xp, (x, y), which, near, weights,
+                norms="norms" in self.keep, fourth="fourth" in self.keep, room=room,
+            )  # fmt: skip
+
+        block = about(near)
+        rest = {side: total / n for side, total in block.linear.items()}
+        if any(bool(xp.any(rest[k] ** 2.0 > 0.5 * to_float64(s))) for k, s in block.spread.items()):
+            # that point was not near: once more, about the block's own mean
+            near = (
+                xp.astype(to_float64(near[0]) + rest["x"], x.dtype),
+                xp.astype(to_float64(near[1]) + rest["y"], y.dtype),
+            )
+            block = about(near)
+            rest = {side: total / n for side, total in block.linear.items()}
+        if not self._products(xp, block, x, y, which):
+            wide = [to_float64(rows[which, ...]) for rows in (x, y)]
+            weight = None if weights is None else to_float64(weights)
+            self._sums = {}
+            self._fill(wide[0], wide[1], slice(0, rows), weight, self._empty(), None)
+            return
+        for side, point in zip("xy", near, strict=True):
+            self._sums[f"mean_{side}"] = to_float64(point) + rest[side]
+            profile: NormProfile | None = getattr(self, f"norms_{side}")
+            if profile is not None:
+                profile.update(
+                    np.sqrt(np.concatenate(block.norms[side])),
+                    to_numpy(block.lowest[side]),
+                    to_numpy(block.highest[side]),
+                    None if weights is None else to_numpy(weights, np.float64),
                 )
-                block._sums[f"square_{side}"] = square
-            # a NaN or an infinity in a row reaches every sum that the row has a part in
-            evidence = block._sums.get(f"square_{side}", block._sums.get("xy", scaled))
-            if not bool(xp.all(xp.isfinite(evidence))):
-                explain_non_finite(rows, side, start)
-                overflowed = True
-            profile: NormProfile | None = getattr(block, f"norms_{side}")
-            if profile is not None and not overflowed:
-                update_profile(xp, profile, rows, weights)
-        if overflowed:
-            if x.dtype == xp.float64 and y.dtype == xp.float64:
-                raise InputError(
-                    "the sums of squares overflow float64",
-                    where=f"rows {start} to {start + block.rows}",
-                    mend="Scale the vectors down",
-                )
-            return self._block(to_float64(x), to_float64(y), weights, start)
         if "fourth" in self.keep:
-            block._sums |= fourth_order(xp, cx, cy, weights)
-        return block
+            self._sums |= translated_fourth(
+                self._sums | block.fourth, n, {k: -r for k, r in rest.items()}, block.linear
+            )
+        # from about the point nearby to about the mean
+        for name in ("xx", "xy", "yy"):
+            if name in self._sums:
+                a, b = (xp.astype(rest[side], self._sums[name].dtype) for side in name)
+                self._sums[name] = add_outer(self._sums[name], -n, a, b)
+        if "square" in self.keep:
+            for side in "xy":
+                second = self._sums.get(side + side)
+                self._sums[f"square_{side}"] = (
+                    self._sums[f"square_{side}"] - n * rest[side] ** 2.0
+                    if second is None
+                    else xp.linalg.diagonal(second)
+                )
+
+    def _near(self, xp: Any, x: Array, y: Array, which: Rows) -> tuple[Array, Array]:
+        """A point of each side near the mean of a block: the mean so far, or of its first rows."""
+        if self.n > 0 and namespace(self._sums["mean_x"]) is xp:
+            means = self._sums["mean_x"], self._sums["mean_y"]
+            return xp.astype(means[0], x.dtype), xp.astype(means[1], y.dtype)
+        return first_rows_mean(xp, x, which), first_rows_mean(xp, y, which)
+
+    def _products(self, xp: Any, block: Shifted, x: Array, y: Array, which: Rows) -> bool:
+        """Form the products of a block; False where they overflow the dtype of the rows.
+
+        Raises:
+            InputError: for a row that is not finite, or sums that overflow float64.
+        """
+        for name in ("xx", "xy", "yy"):
+            if name in self.keep:
+                a, b = getattr(block, name[0]), getattr(block, name[1])
+                # numpy sees aᵀa of one array and calls syrk: half the work of a general product
+                self._sums[name] = xp.matmul(a.T, b)
+        overflowed = False
+        for side, rows, moved in (("x", x, block.x), ("y", y, block.y)):
+            second = self._sums.get(side + side)
+            if "square" in self.keep:
+                self._sums[f"square_{side}"] = (
+                    column_squares(xp, moved) if second is None else xp.linalg.diagonal(second)
+                )
+            # a NaN or an infinity in a row reaches every sum that the row has a part in
+            evidence = self._sums.get(f"square_{side}", self._sums.get("xy", block.linear[side]))
+            if not bool(xp.all(xp.isfinite(evidence))):
+                explain_non_finite(rows, which, side)
+                overflowed = True
+        if overflowed and x.dtype == xp.float64 and y.dtype == xp.float64:
+            raise InputError(
+                "the sums of squares overflow float64",
+                where=_named(which),
+                mend="Scale the vectors down",
+            )
+        return not overflowed
 
     # ---- joining -------------------------------------------------------------------------------
 
@@ -271,7 +372,7 @@ class Moments:
             if name.startswith("square"):
                 total += between * apart[name[-1]] ** 2
             else:
-                total += (between * apart[name[0]])[:, None] * apart[name[1]][None, :]
+                total = add_outer(total, between, apart[name[0]], apart[name[1]])
             if sign > 0:
                 total += theirs[name]
             else:
@@ -349,3 +450,32 @@ class Moments:
             if name != "count" and not name.startswith("norms_")
         }
         return new
+
+
+def room_for(x: Array, y: Array, n: int) -> Room | None:
+    """Working memory for at most ``n`` rows of numpy arrays ``x`` and ``y``; None for others."""
+    if not isinstance(x, np.ndarray) or not isinstance(y, np.ndarray):
+        return None
+    dx, dy = x.shape[1], y.shape[1]
+    longest = min(n, _block_rows(dx, dy))
+    kind_x, kind_y = as_floating(x[:0], "x").dtype, as_floating(y[:0], "y").dtype
+    return np.empty((longest, dx), kind_x), np.empty((longest, dy), kind_y)
+
+
+def _block_rows(dx: int, dy: int) -> int:
+    return _BLOCK_ROWS if min(dx, dy) >= _NARROW else _NARROW_ROWS
+
+
+def _checked_weights(weights: Array | None, x: Array, n: int) -> Array | None:
+    if weights is None:
+        return None
+    given: Any = namespace(x).astype(weights, x.dtype)
+    if tuple(given.shape) != (n,) or bool(namespace(x).any(given < 0.0)):
+        raise InputError("weights must be one non-negative number per row")
+    return given
+
+
+def _named(which: Rows) -> str:
+    if isinstance(which, slice):
+        return f"rows {which.start} to {which.stop}"
+    return f"rows {int(which[0])} to {int(which[-1])}"

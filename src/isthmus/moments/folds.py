@@ -8,15 +8,19 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.blas import get_blas_funcs
 
 from isthmus.errors import InputError
 from isthmus.moments import storage
-from isthmus.moments.accumulator import EVERYTHING, Moments
+from isthmus.moments.accumulator import EVERYTHING, Moments, room_for
 from isthmus.moments.second import SecondMoments
-from isthmus.numeric import Array, like, namespace
+from isthmus.moments.sums import add_outer
+from isthmus.numeric import Array
 from isthmus.spaces.split import fold_of
 
 __all__ = ["FoldMoments"]
+
+_axpy: Any = get_blas_funcs("axpy", dtype=np.float64)
 
 
 class FoldMoments:
@@ -57,15 +61,11 @@ class FoldMoments:
         assigned = fold_of(ids, len(self.folds), self.seed)
         order = np.argsort(assigned, kind="stable")
         edges = np.searchsorted(assigned[order], np.arange(len(self.folds) + 1))
-        xp = namespace(x)
+        room = room_for(x, y, int(np.diff(edges).max()))
         for k, fold in enumerate(self.folds):
-            rows = like(x, order[edges[k] : edges[k + 1]])
-            if rows.shape[0]:
-                fold.update(
-                    xp.take(x, rows, axis=0),
-                    xp.take(y, rows, axis=0),
-                    weights=None if weights is None else xp.take(weights, rows, axis=0),
-                )
+            rows = order[edges[k] : edges[k + 1]]
+            if len(rows):
+                fold.update_rows(x, y, rows, weights=weights, room=room)
         return self
 
     @property
@@ -75,6 +75,10 @@ class FoldMoments:
         for fold in self.folds[1:]:
             total += fold
         return total
+
+    def second(self) -> SecondMoments:
+        """The second moments of all folds together."""
+        return self.total.second()
 
     def splits(self) -> list[tuple[SecondMoments, SecondMoments]]:
         """Of each fold with rows, the second moments of its training rows and of its own rows.
@@ -127,10 +131,10 @@ def _without(whole: SecondMoments, part: SecondMoments) -> SecondMoments:
         theirs: NDArray[np.float64] | None = getattr(part, a + b)
         if mine is None or theirs is None:
             return None
-        left = theirs * -taken
-        left += mine * grown
-        left -= np.multiply.outer(apart[a] * between, apart[b])
-        return left
+        left = mine * grown
+        # in place: five folds of these are as dear as the pass over a small data set
+        _axpy(theirs.reshape(-1), left.reshape(-1), a=-taken)
+        return add_outer(left, -between, apart[a], apart[b])
 
     def variance(index: int, side: str) -> NDArray[np.float64] | None:
         mine, theirs = whole.variances[index], part.variances[index]

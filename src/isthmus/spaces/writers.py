@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
+from math import prod
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError, OutputError, missing_extra
 from isthmus.files import atomic_file, canonical_json, check_output
+from isthmus.spaces.aligned_file import HEAD, AlignedFile
 from isthmus.spaces.ids import normalise_ids
 from isthmus.spaces.scratch import scratch_file
 
@@ -69,6 +71,13 @@ class VectorWriter:
         self._sink.write(np.ascontiguousarray(block, dtype="<f4"), found)
         self.rows += len(block)
 
+    def space(self, m: int) -> NDArray[np.float32] | None:
+        """Where the next block ``(m, dim)`` may be made in place, to be given to `write` next.
+
+        None where the format has no such place; `write` takes any other array as well.
+        """
+        return self._sink.space(m)
+
     def close(self) -> None:
         """Complete the file; `open_writer` calls this."""
         if self._n is not None and self.rows != self._n:
@@ -80,6 +89,8 @@ class VectorWriter:
 
 class _Sink(Protocol):
     def write(self, block: NDArray[np.float32], ids: NDArray[Any] | None) -> None: ...
+
+    def space(self, m: int) -> NDArray[np.float32] | None: ...
 
     def finish(self, rows: int) -> None: ...
 
@@ -145,48 +156,60 @@ def open_writer(
         writer.close()
 
 
-class _Npy:
-    """Rows of one shape appended to a ``.npy`` file, whose header is completed at the end."""
+class _Rows:
+    """Rows of one shape and dtype at the end of an aligned file, made in place or copied."""
 
     def __init__(self, path: Path, dtype: str, row: tuple[int, ...], stack: ExitStack) -> None:
-        self._file = stack.enter_context(path.open("wb"))
-        self._dtype = dtype
+        self._file = AlignedFile(path)
+        stack.callback(self._file.close)
+        self._dtype = np.dtype(dtype)
         self._row = row
-        self._header(0)
-        self._start = self._file.tell()
+        self._row_bytes = self._dtype.itemsize * prod(row)
 
-    def _header(self, rows: int) -> None:
-        # numpy pads the header so that its length is the same for any number of rows
-        header = {"descr": self._dtype, "fortran_order": False, "shape": (rows, *self._row)}
-        np.lib.format.write_array_header_1_0(self._file, header)
+    def space(self, m: int) -> NDArray[Any] | None:
+        free = self._file.space(m * self._row_bytes)
+        return None if free is None else free.view(self._dtype).reshape(m, *self._row)
+
+    def append(self, block: NDArray[Any]) -> None:
+        data = block.reshape(-1).view(np.uint8)
+        here = self._file.space(data.size)
+        # made in place by the one who asked for space
+        if here is not None and data.ctypes.data == here.ctypes.data:
+            self._file.advance(data.size)
+        else:
+            self._file.write(data)
+
+
+class _Npy(_Rows):
+    """Rows appended to a ``.npy`` file, whose header is completed at the end."""
 
     def write(self, block: NDArray[Any], ids: NDArray[Any] | None = None) -> None:
-        self._file.write(block.data)
+        self.append(block)
 
     def finish(self, rows: int) -> None:
-        self._file.seek(0)
-        self._header(rows)
-        if self._file.tell() != self._start:
-            raise OutputError("the header changed its length", where=self._file.name)
+        described = {"descr": self._dtype.str, "fortran_order": False, "shape": (rows, *self._row)}
+        length = HEAD - 10
+        text = f"{described!r}".encode("latin1").ljust(length - 1) + b"\n"
+        # format 1.0: magic, version, length of the header as two bytes
+        self._file.finish(b"\x93NUMPY\x01\x00" + length.to_bytes(2, "little") + text)
 
 
-class _Safetensors:
+class _Safetensors(_Rows):
     """Rows appended as one tensor, integer ids as another; the header is completed at the end."""
 
     def __init__(self, path: Path, dim: int, key: str, stack: ExitStack) -> None:
-        self._file = stack.enter_context(path.open("wb"))
-        self._dim = dim
+        super().__init__(path, "<f4", (dim,), stack)
         self._key = key
         self._where = str(path)
         self._ids: IO[bytes] | None = None
         self._stack = stack
-        self._length = -(-len(self._header(10**15, with_ids=True)) // 8) * 8
-        self._file.write(bytes(8 + self._length))
+        if len(self._header(10**15, with_ids=True)) > HEAD - 8:
+            raise InputError("the name of the tensor is too long", where=f"{path}:{key}")
 
     def _header(self, rows: int, with_ids: bool) -> bytes:
-        end = 4 * rows * self._dim
+        end = rows * self._row_bytes
         tensors = {
-            self._key: {"dtype": "F32", "shape": [rows, self._dim], "data_offsets": [0, end]}
+            self._key: {"dtype": "F32", "shape": [rows, *self._row], "data_offsets": [0, end]}
         }
         if with_ids:
             tensors["ids"] = {
@@ -197,7 +220,7 @@ class _Safetensors:
         return canonical_json(tensors).encode()
 
     def write(self, block: NDArray[Any], ids: NDArray[Any] | None) -> None:
-        self._file.write(block.data)
+        self.append(block)
         if ids is None:
             return
         if ids.dtype.kind == "U":
@@ -212,10 +235,11 @@ class _Safetensors:
     def finish(self, rows: int) -> None:
         if self._ids is not None:
             self._ids.seek(0)
-            shutil.copyfileobj(self._ids, self._file, 1 << 20)
-        self._file.seek(0)
-        self._file.write(self._length.to_bytes(8, "little"))
-        self._file.write(self._header(rows, self._ids is not None).ljust(self._length))
+            while piece := self._ids.read(1 << 20):
+                self._file.write(np.frombuffer(piece, dtype=np.uint8))
+        length = HEAD - 8
+        header = self._header(rows, self._ids is not None).ljust(length)
+        self._file.finish(length.to_bytes(8, "little") + header)
 
 
 class _Parquet:
@@ -234,6 +258,9 @@ class _Parquet:
         self._key = key
         self._stack = stack
         self._writer: Any = None
+
+    def space(self, m: int) -> NDArray[np.float32] | None:
+        return None
 
     def write(self, block: NDArray[Any], ids: NDArray[Any] | None) -> None:
         pa = self._pa
@@ -281,6 +308,9 @@ class _WithIdsBeside:
         self._stack = stack
         self._numbers: _Npy | None = None
         self._text: IO[bytes] | None = None
+
+    def space(self, m: int) -> NDArray[np.float32] | None:
+        return self._sink.space(m)
 
     def write(self, block: NDArray[Any], ids: NDArray[Any] | None) -> None:
         self._sink.write(block, None)
