@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from isthmus.errors import InputError
+from isthmus.moments import Moments
+from isthmus.similarity.spectra import Gradient, Spectra, singular
+
+
+def spectra(x: Any, y: Any, **more: Any) -> Spectra:
+    return Spectra(Moments.of(x, y).second(), **more)
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (90, 70), (70, 90), (70, 70)])
+@pytest.mark.parametrize("decay", [0.0, 1.0, 8.0])
+def test_singular_values_are_lapacks(shape: tuple[int, int], decay: float) -> None:
+    rng = np.random.default_rng(0)
+    p = min(shape)
+    u, v = (np.linalg.qr(rng.standard_normal((d, p)))[0] for d in shape)
+    m = (u * np.arange(1, p + 1) ** -decay) @ v.T
+    found = singular(m)
+    expected = np.linalg.svd(m, compute_uv=False)
+    assert abs(found.values - expected).sum() <= 2e-9 * expected.sum()
+    np.testing.assert_allclose((found.u * found.values) @ found.v.T, m, atol=1e-8)
+
+
+def test_singular_values_of_a_matrix_without_full_rank() -> None:
+    m = np.outer(np.arange(1.0, 101), np.ones(80))
+    assert singular(m).values.sum() == pytest.approx(np.linalg.norm(m), rel=1e-10)
+    assert singular(np.zeros((80, 80))).values.sum() == 0
+
+
+def test_directions_without_variance_are_left_out(pair: Any) -> None:
+    x, y = pair(200, 6, 4, 0)
+    dead = np.column_stack([x, x[:, 0] - x[:, 1], np.ones(200)])
+    found = spectra(dead, y, precision=np.finfo(np.float64).eps)
+    assert found.x.rank == 6
+    assert found.x.values[0] == max(found.x.values)
+    single = spectra(dead.astype(np.float32), y.astype(np.float32))
+    assert single.x.rank == 6
+    few = spectra(*pair(10, 30, 4, 0))
+    assert few.x.rank == 9
+    with pytest.raises(InputError, match="the same"):
+        _ = spectra(np.zeros((10, 3)), y[:10]).x
+
+
+def test_components_reach_the_share_of_the_variance(pair: Any) -> None:
+    x, y = pair(300, 8, 5, 0)
+    found = spectra(x, y)
+    kx, ky = found.components(0.9)
+    values = np.linalg.eigvalsh(np.cov(x.T))[::-1]
+    assert values[:kx].sum() >= 0.9 * values.sum() > values[: kx - 1].sum()
+    assert found.components(1.0) == (8, 5)
+    assert ky <= 5
+
+
+def test_whitened_directions_have_unit_variance(pair: Any) -> None:
+    x, y = pair(300, 8, 5, 0)
+    found = spectra(x, y)
+    weights = found.weights("x", found.canonical.u)
+    np.testing.assert_allclose(np.cov((x @ weights).T, bias=True), np.eye(5), atol=1e-9)
+
+
+def test_a_gradient_is_an_inner_product(pair: Any) -> None:
+    second = Moments.of(*pair(50, 3, 2, 0)).second()
+    gradient = Gradient(np.eye(3), np.ones((3, 2)), np.zeros((2, 2)))
+    assert gradient.inner(second) == pytest.approx(np.trace(second.xx) + second.xy.sum())
