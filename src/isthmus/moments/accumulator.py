@@ -173,13 +173,9 @@ class Moments:
             xp, rows = namespace(x), like(x, which)
             taken = None if weights is None else xp.take(weights, rows, axis=0)
             return self.update(xp.take(x, rows, axis=0), xp.take(y, rows, axis=0), weights=taken)
-        self._add(
-            as_floating(x, "x"),
-            as_floating(y, "y"),
-            None if weights is None else _checked_weights(weights, x, len(x))[which],
-            which,
-            room,
-        )
+        x, y = as_floating(x, "x"), as_floating(y, "y")
+        checked = _checked_weights(weights, x, len(x))
+        self._add(x, y, None if checked is None else checked[which], which, room)
         return self
 
     def _add(
