@@ -149,6 +149,8 @@ class LinearAdapter(Estimator, ABC):
 
     needs: ClassVar[frozenset[str]] = frozenset({"xy"})
     """Which covariances `fit_moments` reads."""
+    own_frame: ClassVar[bool] = False
+    """It centres and whitens by itself: only row norms may stand before it."""
 
     matrix_: NDArray[np.float64]
     offset_: NDArray[np.float64]

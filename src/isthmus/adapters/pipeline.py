@@ -13,12 +13,14 @@ from typing import cast
 from isthmus.adapters.base import FitRows, LinearAdapter, Refinement
 from isthmus.adapters.chain import Affine, Chain, RowNorm, Stage
 from isthmus.adapters.normalise import Normaliser
+from isthmus.adapters.prior import PriorRidge, check_widths
 from isthmus.adapters.recipe import Recipe, Step
+from isthmus.adapters.semantic import TargetMeans
 from isthmus.errors import RecipeError
 from isthmus.moments import SecondMoments
 from isthmus.progress import Progress, silent
 
-__all__ = ["Front", "fit_affine", "fit_base", "fit_chain", "fit_front"]
+__all__ = ["Front", "fit_affine", "fit_base", "fit_chain", "fit_front", "framed_prior"]
 
 MeanPass = Callable[[Chain, Chain], SecondMoments]
 """One pass over the rows behind two chains, of which only means and variances are needed."""
@@ -46,8 +48,8 @@ def fit_front(steps: Sequence[Step], means: MeanPass, *, cosine: bool) -> Front:
     front = Front(Chain(), Chain(), Affine())
     moments: SecondMoments | None = None
     for step in steps:
-        normaliser = cast(Normaliser, step.build())
-        if normaliser.needs_covariance:
+        normaliser = step.build()
+        if not isinstance(normaliser, Normaliser) or normaliser.needs_covariance:
             raise RecipeError(
                 f"'{step.name}' cannot stand before a row norm",
                 where=" | ".join(map(str, steps)),
@@ -70,14 +72,18 @@ def fit_front(steps: Sequence[Step], means: MeanPass, *, cosine: bool) -> Front:
 def fit_affine(
     steps: Sequence[Step], moments: SecondMoments
 ) -> tuple[SecondMoments, Affine, Affine, Affine]:
-    """Fit affine normalisers on moments.
+    """Fit affine normalisers on moments, and change what is fitted to.
 
     Returns:
         The moments in the new frame, the maps of the x and the y side, and the undo of the y side.
     """
     on_x, on_y, undo = Affine(), Affine(), Affine()
     for step in steps:
-        normaliser = cast(Normaliser, step.build())
+        built = step.build()
+        if isinstance(built, TargetMeans):
+            moments = built.moved(moments)
+            continue
+        normaliser = cast(Normaliser, built)
         x = cast(Affine, normaliser.fit_side(moments.x).stage_)
         normaliser.fit_side(moments.y)
         y = cast(Affine, normaliser.stage_)
@@ -87,22 +93,44 @@ def fit_affine(
     return moments, on_x, on_y, undo
 
 
-def fit_base(recipe: Recipe, moments: SecondMoments) -> tuple[Affine, SecondMoments]:
+def fit_base(
+    recipe: Recipe, moments: SecondMoments, prior: Affine | None = None
+) -> tuple[Affine, SecondMoments]:
     """The affine map between rows behind the front, before any refinement.
+
+    Args:
+        recipe: its parameters all set, but for those of a refinement.
+        moments: of the fit rows behind the front.
+        prior: as of `fit_chain`.
 
     Returns:
         The map, and the moments in the frame of the adapter.
     """
-    adapter, on_x, undo, framed = _fit_adapter(recipe, moments)
+    adapter, on_x, undo, framed = _fit_adapter(recipe, moments, prior)
     return on_x.then(adapter.affine_).then(undo), framed
 
 
 def _fit_adapter(
-    recipe: Recipe, moments: SecondMoments
+    recipe: Recipe, moments: SecondMoments, prior: Affine | None
 ) -> tuple[LinearAdapter, Affine, Affine, SecondMoments]:
     """The fitted adapter, what stands before and behind it, and the moments in its frame."""
-    framed, on_x, _, undo = fit_affine(recipe.affine, moments)
-    return cast(LinearAdapter, recipe.adapter.build()).fit_moments(framed), on_x, undo, framed
+    framed, on_x, on_y, undo = fit_affine(recipe.affine, moments)
+    adapter = cast(LinearAdapter, recipe.adapter.build())
+    if isinstance(adapter, PriorRidge):
+        if prior is None:
+            raise RecipeError(
+                f"'{adapter.name}' stays near a map that is in use, and none was given",
+                where=str(recipe),
+                mend="Give the bridge as prior=, or use ridge",
+            )
+        check_widths(prior, len(moments.mean_x), len(moments.mean_y))
+        adapter.set_params(prior=framed_prior(prior, on_x, on_y))
+    return adapter.fit_moments(framed), on_x, undo, framed
+
+
+def framed_prior(prior: Affine, on_x: Affine, on_y: Affine) -> Affine:
+    """A map of the rows behind the front as a map of the rows in the frame of the adapter."""
+    return on_x.inverse().then(prior).then(on_y)
 
 
 def fit_chain(
@@ -111,6 +139,7 @@ def fit_chain(
     moments: SecondMoments,
     rows: FitRows | None = None,
     *,
+    prior: Affine | None = None,
     progress: Progress = silent,
 ) -> Chain:
     """The folded map of a recipe without ``auto``.
@@ -120,12 +149,14 @@ def fit_chain(
         front: the fitted `Recipe.front`.
         moments: of the fit rows behind ``front``.
         rows: those rows, for a recipe with a refinement.
+        prior: the map behind ``front`` that ``prior_ridge`` stays near, from `prior_affine`.
         progress: told how far a refinement is.
 
     Raises:
-        RecipeError: for a recipe with a refinement where only moments are known.
+        RecipeError: for a recipe with a refinement where only moments are known, or one with
+            ``prior_ridge`` where no prior is.
     """
-    adapter, on_x, undo, framed = _fit_adapter(recipe, moments)
+    adapter, on_x, undo, framed = _fit_adapter(recipe, moments, prior)
     core: list[Stage]
     if recipe.refinement is None:
         core = adapter.stages(on_x, undo)

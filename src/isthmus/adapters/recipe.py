@@ -17,9 +17,13 @@ import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from isthmus.adapters.base import Estimator, LinearAdapter, Refinement, Value
+from isthmus.adapters.cca import CSA
+from isthmus.adapters.contrastive import LambdaPolish, Polish
+from isthmus.adapters.diagonal import Diagonal
+from isthmus.adapters.local import Local
 from isthmus.adapters.low_rank import LowRank
 from isthmus.adapters.normalise import (
     Center,
@@ -30,8 +34,11 @@ from isthmus.adapters.normalise import (
     Temperature,
     UnitNorm,
 )
+from isthmus.adapters.prior import PriorRidge
 from isthmus.adapters.procrustes import Procrustes
+from isthmus.adapters.residual import Residual
 from isthmus.adapters.ridge import Ridge
+from isthmus.adapters.semantic import ClassMeans, ClusterMeans, TargetMeans
 from isthmus.errors import RecipeError
 
 __all__ = ["STEPS", "Recipe", "Step"]
@@ -48,6 +55,15 @@ STEPS: dict[str, type[Estimator]] = {
         Procrustes,
         Ridge,
         LowRank,
+        CSA,
+        Diagonal,
+        PriorRidge,
+        ClassMeans,
+        ClusterMeans,
+        Local,
+        Polish,
+        LambdaPolish,
+        Residual,
     )
 }
 """Every step a recipe can name."""
@@ -135,6 +151,16 @@ class Recipe:
                 mend=f"Choose one of {names}",
             )
         recipe = cls(tuple(steps))
+        for step in recipe.before:
+            kind = STEPS[step.name]
+            if issubclass(kind, TargetMeans):
+                cast(TargetMeans, step.build()).check()
+            elif cast(type[LinearAdapter], STEPS[adapters[0]]).own_frame and not _is_rowwise(step):
+                raise RecipeError(
+                    f"'{step.name}' cannot stand before '{adapters[0]}', which has its own frame",
+                    where=str(recipe),
+                    mend="Leave it out; unit_norm may stand there",
+                )
         refinements = [s.name for s in steps if issubclass(STEPS[s.name], Refinement)]
         if refinements and (len(refinements) > 1 or recipe.refinement is None):
             raise RecipeError(

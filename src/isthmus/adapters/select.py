@@ -14,8 +14,17 @@ from numpy.typing import NDArray
 
 from isthmus.adapters.base import FitRows, LinearAdapter, Refinement
 from isthmus.adapters.chain import Affine, Chain
-from isthmus.adapters.pipeline import Front, fit_affine, fit_base, fit_chain, fit_front
+from isthmus.adapters.pipeline import (
+    Front,
+    fit_affine,
+    fit_base,
+    fit_chain,
+    fit_front,
+    framed_prior,
+)
+from isthmus.adapters.prior import PriorRidge, check_widths, prior_affine, residual
 from isthmus.adapters.recipe import STEPS, Recipe, Step
+from isthmus.adapters.semantic import TargetMeans
 from isthmus.errors import InputError
 from isthmus.moments import FoldMoments, SecondMoments
 from isthmus.progress import Progress, silent
@@ -34,7 +43,7 @@ class MomentSource(Protocol):
         ...
 
     def folds(self, x: Chain, y: Chain, keep: frozenset[str], /) -> FoldMoments:
-        """Moments of every fold."""
+        """Moments of every fold; ``keep`` also names groupings, such as ``labels``."""
         ...
 
     def rows(self, x: Chain, y: Chain, /) -> FitRows:
@@ -87,6 +96,7 @@ def select(
     judge: Judge,
     *,
     cosine: bool,
+    prior: Chain | None = None,
     progress: Progress = silent,
 ) -> Selection:
     """Fit every recipe and choose the simplest within one standard error of the best.
@@ -96,6 +106,7 @@ def select(
         source: of moments; recipes that share their steps up to the last row norm share a pass.
         judge: of a map, on validation queries that no moment has seen.
         cosine: whether the target's metric ignores length.
+        prior: the running map that a refit with ``prior_ridge`` stays near.
         progress: told after every candidate.
     """
     found: list[tuple[int, Candidate]] = []
@@ -103,7 +114,11 @@ def select(
         front = fit_front(front_steps, source.means, cosine=cosine)
         folds = source.folds(front.x, front.y, frozenset().union(*map(_needs, group.values())))
         rows = source.rows(front.x, front.y)
-        found += _fit_group(group, front, folds, rows, judge, progress, len(found))
+        known = None
+        if prior is not None and any(r.adapter.name == PriorRidge.name for r in group.values()):
+            known = prior_affine(prior, front.x)
+            check_widths(known, folds.folds[0].dx, folds.folds[0].dy)
+        found += _fit_group(group, front, folds, rows, judge, known, progress, len(found))
     # grouped by their passes; now again in the order given
     candidates = [candidate for _, candidate in sorted(found, key=lambda f: f[0])]
     ranked = sorted(candidates, key=lambda c: -c.score)
@@ -135,6 +150,8 @@ def _needs(recipe: Recipe) -> frozenset[str]:
     for step in recipe.steps:
         kind = STEPS[step.name]
         needs |= getattr(kind, "needs", frozenset())
+        if issubclass(kind, TargetMeans):
+            needs.add(cast(TargetMeans, step.build()).grouping)
         if getattr(kind, "needs_covariance", False):
             needs |= {"xx", "yy"}
     return frozenset(needs)
@@ -146,6 +163,7 @@ def _fit_group(
     folds: FoldMoments,
     rows: FitRows,
     judge: Judge,
+    prior: Affine | None,
     progress: Progress,
     done: int,
 ) -> list[tuple[int, Candidate]]:
@@ -155,20 +173,20 @@ def _fit_group(
             f"only {accumulated.rows} pair(s) left to fit on",
             mend="Give more pairs: a few hundred at the least, 4,000 for a good map",
         )
-    total = accumulated.second()
+    total = folds.second()
     found: list[tuple[int, Candidate]] = []
     known: dict[str, Candidate] = {}
 
     def tried(recipe: Recipe, error: float | None) -> Candidate:
         key = str(recipe)
         if key not in known:
-            chain = fit_chain(recipe, front, total, rows, progress=progress)
+            chain = fit_chain(recipe, front, total, rows, prior=prior, progress=progress)
             known[key] = Candidate(recipe, chain, error, judge(chain))
             progress("choose the map", done + len(known), None)
         return known[key]
 
     for i, recipe in group.items():
-        concrete = list(_expanded(recipe, folds))
+        concrete = list(_expanded(recipe, folds, prior))
         step = recipe.refinement
         if step is not None:
             # a refinement is costly: only the map that is best without it is refined
@@ -176,33 +194,48 @@ def _fit_group(
             base = plain[0][0]
             if len(plain) > 1:
                 base = simplest_of_the_best([tried(*p) for p in plain]).recipe
-            steps = _refined(step, fit_base(base, total)[0], rows)
+            steps = _refined(step, fit_base(base, total, prior)[0], rows)
             concrete = [(base.with_refinement(s), None) for s in steps]
         found += [(i, tried(*c)) for c in concrete]
     return found
 
 
-def _expanded(recipe: Recipe, folds: FoldMoments) -> Iterable[tuple[Recipe, float | None]]:
+def _expanded(
+    recipe: Recipe, folds: FoldMoments, prior: Affine | None
+) -> Iterable[tuple[Recipe, float | None]]:
     """The recipe with every ``auto`` of its adapter replaced, the most rigid first."""
+    adapter = cast(type[LinearAdapter], STEPS[recipe.adapter.name])
+    near = prior if issubclass(adapter, PriorRidge) else None
+    spreads: list[tuple[float, float]] = []
 
     def splits() -> Sequence[tuple[SecondMoments, SecondMoments]]:
         framed: list[tuple[SecondMoments, SecondMoments]] = []
         for everything_else, fold in folds.splits():
             train, on_x, on_y, _ = fit_affine(recipe.affine, everything_else)
-            framed.append((train, fold.mapped(on_x, on_y)))
+            held_out = fold.mapped(on_x, on_y)
+            if near is not None:
+                own, target = framed_prior(near, on_x, on_y), held_out
+                train, held_out = residual(train, own), residual(held_out, own)
+                spreads.append((_spread(held_out), _spread(target)))
+            framed.append((train, held_out))
         return framed
 
-    adapter = cast(type[LinearAdapter], STEPS[recipe.adapter.name])
+    found = adapter.expanded(recipe.adapter.parameters, splits)
+    # errors over the variance of a residual become errors over that of the target
+    left, whole = (sum(side) for side in zip(*spreads, strict=True)) if spreads else (1.0, 1.0)
+    share = left / whole if whole > 0 else 1.0
     return [
-        (recipe.with_adapter(**parameters), error)
-        for parameters, error in adapter.expanded(recipe.adapter.parameters, splits)
+        (recipe.with_adapter(**parameters), None if error is None else error * share)
+        for parameters, error in found
     ]
+
+
+def _spread(moments: SecondMoments) -> float:
+    return moments.n * float(moments.variance_y.sum())
 
 
 def _refined(step: Step, base: Affine, rows: FitRows) -> list[Step]:
     """The refinement with every ``auto`` replaced, the simplest first."""
-    if not step.automatic:
-        return [step]
     refinement = cast(type[Refinement], STEPS[step.name])
     return [
         Step(step.name, parameters)

@@ -12,8 +12,15 @@ from numpy.typing import NDArray
 from isthmus.adapters.base import FitRows
 from isthmus.adapters.chain import Chain
 from isthmus.bridge.evidence import HeldOut, Qrels
+from isthmus.bridge.grouping import grouper
+from isthmus.bridge.weighting import RowWeights, Weighting
 from isthmus.errors import InputError
-from isthmus.moments import FoldMoments, SecondMoments
+from isthmus.moments import (
+    EVERYTHING,
+    FoldMoments,
+    GroupedFoldMoments,
+    SecondMoments,
+)
 from isthmus.numeric import Array
 from isthmus.progress import Progress, silent
 from isthmus.spaces.pairs import Pairs, Split
@@ -81,6 +88,7 @@ class PairStream:
         seed: int,
         sizes: SampleSizes,
         fit_on_queries: bool,
+        weighting: Weighting = None,
         progress: Progress = silent,
     ) -> None:
         self.split = split
@@ -88,6 +96,12 @@ class PairStream:
         self.fit_on_queries = fit_on_queries and queries is not None
         self._folds, self._seed, self._sizes = folds, seed, sizes
         self._progress = progress
+        self._weighted = RowWeights(
+            weighting,
+            self._fit_batches,
+            labelled=split.pairs.has_labels,
+            queries=self.fit_on_queries,
+        )
         self._samplers = {
             VALIDATION: Sampler(sizes.validation, seed=seed),
             TEST: Sampler(sizes.test, seed=seed),
@@ -104,29 +118,46 @@ class PairStream:
         return self.folds(x, y, frozenset({"square"})).total.second()
 
     def folds(self, x: Chain, y: Chain, keep: frozenset[str], /) -> FoldMoments:
-        """Fold moments of the fit rows behind two chains."""
+        """Fold moments of the fit rows behind two chains.
+
+        Raises:
+            InputError: where ``keep`` or the weighting asks for labels and there are none.
+        """
         pairs = self.split.pairs
-        moments = FoldMoments(pairs.dim_x, pairs.dim_y, self._folds, keep=keep, seed=self._seed)
-        for batch in self._fit_batches():
-            moments.update(batch.ids, _behind(x, batch.x), _behind(y, batch.y))
+        groupers = {
+            name: grouper(name, self.split[PARTS[FIT]], y, self._seed)
+            for name in sorted(keep - EVERYTHING)
+        }
+        moments = GroupedFoldMoments(
+            pairs.dim_x,
+            pairs.dim_y,
+            self._folds,
+            keep=keep & EVERYTHING,
+            seed=self._seed,
+            groupings=groupers,
+        )
+        for batch, weights in self._weighted:
+            on_x, on_y = _behind(x, batch.x), _behind(y, batch.y)
+            groups = {name: of(batch, on_y) for name, of in groupers.items()}
+            moments.update(batch.ids, on_x, on_y, weights=weights, groups=groups)
         self.fit_rows = sum(fold.rows for fold in moments.folds)
         return moments
 
     def rows(self, x: Chain, y: Chain, /) -> FitRows:
         """The fit rows behind two chains; every iteration reads them again."""
-        return _Rows(self._fit_batches, x, y)
+        return _Rows(lambda: (batch for batch, _ in self._fit_batches()), x, y)
 
-    def _fit_batches(self) -> Iterator[Batch]:
-        """The pairs of the fit part, then the queries that are fitted on."""
+    def _fit_batches(self) -> Iterator[tuple[Batch, bool]]:
+        """The pairs of the fit part, then the queries that are fitted on; whether they are."""
         for batch, parts in self._batches():
             fitted = batch.select(parts == FIT)
             if len(fitted):
-                yield fitted
+                yield fitted, False
         if self.queries is not None and self.fit_on_queries:
             for batch in self.queries.pairs.batches():
                 fitted = batch.select(self.queries.parts(batch.ids, self.split) == FIT)
                 if len(fitted):
-                    yield fitted
+                    yield fitted, True
 
     def read_samples(self) -> None:
         """A pass for the samples alone."""

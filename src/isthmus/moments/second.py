@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 
-__all__ = ["AffineLike", "SecondMoments", "Side"]
+__all__ = ["AffineLike", "Between", "SecondMoments", "Side"]
 
 Matrix = NDArray[np.float64]
 
@@ -42,6 +43,16 @@ class Side:
 
 
 @dataclass(frozen=True)
+class Between:
+    """Covariances of the means of groups of rows, weighted by the groups and divided by n."""
+
+    xy: Matrix
+    """``(dx, dy)``"""
+    yy: Matrix
+    """``(dy, dy)``"""
+
+
+@dataclass(frozen=True)
 class SecondMoments:
     """Means and covariances, divided by n: ``xx = A``, ``xy = M``, ``yy = C`` of the literature.
 
@@ -56,6 +67,8 @@ class SecondMoments:
     xx: Matrix | None
     xy: Matrix | None
     yy: Matrix | None
+    between: Mapping[str, Between] = field(default_factory=dict[str, Between])
+    """Of each grouping of the rows that was kept, by its name."""
 
     def require(self, name: str) -> Matrix:
         """The covariance ``name`` (xx, xy or yy).
@@ -118,7 +131,19 @@ class SecondMoments:
             xx=xx,
             xy=right(left(self.xy, on_x), on_y),
             yy=yy,
+            between={
+                name: _mapped_between(groups, on_x, on_y) for name, groups in self.between.items()
+            },
         )
+
+
+def _mapped_between(groups: Between, on_x: AffineLike | None, on_y: AffineLike | None) -> Between:
+    xy, yy = groups.xy, groups.yy
+    if on_x is not None:
+        xy = on_x.apply_linear(xy.T).T
+    if on_y is not None:
+        xy, yy = on_y.apply_linear(xy), on_y.apply_linear(on_y.apply_linear(yy).T)
+    return Between(xy, yy)
 
 
 def _variance(
