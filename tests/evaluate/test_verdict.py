@@ -7,7 +7,7 @@ from isthmus.evaluate.price import Price
 from isthmus.evaluate.verdict import Offer, Verdict, VerdictRule, decide
 
 RESCORING = Price(encodings=50)
-MIX = Offer("mix", Verdict.MIX_QUERIES, Price(old_query=True), "query mixed")
+MIX = Offer("mix", Verdict.MIX_QUERIES, Price(old_query=True))
 OLD_RESCORE = Offer(
     "old_rescore", Verdict.OLD_AND_RESCORE, Price(old_query=True, encodings=8), needs_bridge=False
 )
@@ -137,10 +137,10 @@ def test_the_cheapest_that_gains_as_much_as_the_best(expected, arguments):
 def test_a_recommendation_states_its_price():
     found = verdict(further={"old_rescore": 0.05, "mix": 0.01}, control=0.0)
     assert found.reason == (
-        "recall@10 of old_rescore minus old is +0.050 [+0.045, +0.055]: a gain, for the old "
-        "encoder too, 8.0 encodings per query (0.0 cached) (1000 queries); the bridge's recall@10 is not "
-        "above that of permuted queries (difference +0.000 [-0.005, +0.005]): it has learned "
-        "nothing"
+        "recall@10 of old_rescore minus old is +0.050 [+0.045, +0.055]: a gain, at a price "
+        "of old encoder too + 8.0 encodings per query (0.0 cached) (1000 queries); the bridge's "
+        "recall@10 is not above that of permuted queries (difference +0.000 [-0.005, +0.005]): it "
+        "has learned nothing"
     )
     assert "mix minus old is +0.004 [-0.001, +0.009], not shown to be a gain" in (
         verdict(further={"mix": 0.004}).reason

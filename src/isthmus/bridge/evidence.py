@@ -14,9 +14,12 @@ from isthmus.bridge.bridge import Kind
 from isthmus.errors import InputError
 from isthmus.evaluate import parse_metric, relevant_ranks, top_k
 from isthmus.evaluate.relevance import Relevance, from_labels, from_pairs
+from isthmus.evaluate.retrieval import default_metric
 from isthmus.evaluate.trial import Trial
+from isthmus.progress import Progress, silent
 from isthmus.spaces.contract import Metric
 from isthmus.spaces.sample import Batch
+from isthmus.strategies.plan import Plan, choose_strategies
 
 __all__ = ["HeldOut", "Qrels", "primary_metric"]
 
@@ -24,6 +27,7 @@ Qrels = Mapping[Any, Sequence[Any]]
 """For each query id, the ids of the gallery items that answer it."""
 
 _NEIGHBOURS = 10
+_BLOCK_ROWS = 8192
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,9 +72,16 @@ class HeldOut:
             )
         return cls(queries.select(answerable), gallery, relevance.of(answerable), None)
 
-    def trial(self, chain: Chain, kind: Kind, source: Metric, target: Metric) -> Trial:
-        """Every way to serve the new model, with the mapped vectors of ``chain``."""
+    def trial(
+        self, chain: Chain, kind: Kind, source: Metric, target: Metric, *, errors: bool = False
+    ) -> Trial:
+        """Every way to serve the new model, with the mapped vectors of ``chain``.
+
+        ``errors`` adds what the map gets wrong on each gallery item, on unit vectors under cosine.
+        """
         q, g = self.queries, self.gallery
+        mapped = chain(g.x) if errors or kind == "corpus" else None
+        missed = _squared_errors(mapped, g.y, target) if errors and mapped is not None else None
         if kind == "query":
             return Trial(
                 query_old=q.y,
@@ -82,17 +93,46 @@ class HeldOut:
                 exclude=self.exclude,
                 metric=target,
                 metric_new=source,
+                gallery_error=missed,
             )
         return Trial(
             query_old=q.x,
             query_new=q.y,
             gallery_old=g.x,
             gallery_new=g.y,
-            gallery_bridged=chain(g.x),
+            gallery_bridged=mapped,
             relevance=self.relevance,
             exclude=self.exclude,
             metric=source,
             metric_new=target,
+            gallery_error=missed,
+        )
+
+    def plan(
+        self,
+        validation: HeldOut | None,
+        chain: Chain,
+        kind: Kind,
+        source: Metric,
+        target: Metric,
+        *,
+        primary: str | None = None,
+        seed: int = 0,
+        progress: Progress = silent,
+    ) -> Plan:
+        """Strategies chosen on the ``validation`` part, and what they make of this part.
+
+        The extras of the plan are for `evaluate_upgrade`, on the trial of the same map.  Without a
+        validation part or without relevance the plan is empty.
+        """
+        if validation is None:
+            return Plan(absent={"strategies": "there are no validation queries"})
+        return choose_strategies(
+            validation.trial(chain, kind, source, target, errors=True),
+            self.trial(chain, kind, source, target),
+            primary=primary,
+            seed=seed,
+            progress=progress,
         )
 
     def judge(
@@ -134,7 +174,21 @@ def primary_metric(relevance: Relevance | None, primary: str | None) -> str:
         return f"recall@{_NEIGHBOURS}"
     if primary is not None:
         return parse_metric(primary).name
-    return "recall@10" if int(relevance.counts.max()) <= 10 else "ndcg@10"
+    return default_metric(relevance)
+
+
+def _squared_errors(
+    mapped: NDArray[Any], target: NDArray[Any], metric: Metric
+) -> NDArray[np.float64]:
+    """Squared distance of each mapped row ``(n, d)`` to its target; of unit vectors for cosine."""
+    errors = np.empty(len(mapped))
+    for start in range(0, len(mapped), _BLOCK_ROWS):
+        rows = slice(start, start + _BLOCK_ROWS)
+        a, b = (np.asarray(side[rows], dtype=np.float64) for side in (mapped, target))
+        if metric == "cosine":
+            a, b = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (a, b))
+        errors[rows] = np.einsum("nd,nd->n", a - b, a - b)
+    return errors
 
 
 def _union(first: Batch, second: Batch) -> Batch:

@@ -39,14 +39,14 @@ class Price(BaseModel):
     def __str__(self) -> str:
         parts: list[str] = []
         if self.reembedded:
-            parts.append(f"{self.reembedded:.3g} of the gallery ahead")
+            parts.append(f"{100 * self.reembedded:.3g}% re-embedded")
         if self.old_query:
-            parts.append("the old encoder too")
+            parts.append("old encoder too")
         if self.encodings:
             parts.append(
                 f"{self.encodings:.1f} encodings per query ({self.encodings_cached:.1f} cached)"
             )
-        return ", ".join(parts) or "nothing more"
+        return " + ".join(parts) or "none"
 
 
 def price_of_rescoring(

@@ -164,7 +164,7 @@ def _check_extras(extras: Sequence[Extra], relevance: Relevance | None) -> None:
 def _offer(extra: Extra) -> Offer:
     chosen = extra.chosen_gain
     promising = chosen is None or (chosen.value is not None and chosen.value > 0)
-    return Offer(extra.name, extra.verdict, extra.price, extra.label, extra.needs_bridge, promising)
+    return Offer(extra.name, extra.verdict, extra.price, extra.needs_bridge, promising)
 
 
 class _Resampled:

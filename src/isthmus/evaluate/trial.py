@@ -33,6 +33,7 @@ class Trial:
     ``gallery_new`` is what re-embedding would yield, where it is known.  ``exclude (nq,)`` leaves
     one gallery item out for each query: ``arange(nq)`` where the queries are the gallery.
     ``metric`` is the old space's, ``metric_new`` the new one's (the same if not given).
+    ``gallery_error (ng,)`` is the squared error of the map on each gallery item, where it is known.
     """
 
     query_old: NDArray[Any]
@@ -45,6 +46,7 @@ class Trial:
     exclude: NDArray[np.int64] | None = None
     metric: Metric = "cosine"
     metric_new: Metric | None = None
+    gallery_error: NDArray[np.float64] | None = None
 
     def of(self, kept: NDArray[np.bool_]) -> Trial:
         """The trial for the queries where ``kept (nq,)`` is true; `InputError` if none is."""
@@ -96,6 +98,12 @@ class Trial:
         checked_exclude(self.exclude, self.n_queries, self.n_gallery)
         if self.relevance is not None:
             self.relevance.check_shape(self.n_queries, self.n_gallery)
+        errors = self.gallery_error
+        if errors is not None and errors.shape != (self.n_gallery,):
+            raise InputError(
+                f"errors of shape {errors.shape} for {self.n_gallery} gallery items",
+                where="gallery_error",
+            )
         metrics: dict[str, Metric] = {
             "old": self.metric,
             "new": self.metric_new or self.metric,

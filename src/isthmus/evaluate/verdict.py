@@ -69,7 +69,6 @@ class Offer(NamedTuple):
     arm: str
     verdict: Verdict
     price: Price
-    label: str | None = None
     needs_bridge: bool = True
     """Refused where the bridge is not above its control."""
     promising: bool = True
@@ -146,12 +145,11 @@ def _by_relevance(
     standing = [o for o in offers if learned or not o.needs_bridge]
     gaining = _cheapest_gain([o for o in standing if o.promising], to_old, rule)
     if gaining is not None:
-        price = "" if gaining.price == Price() else f", for {gaining.price}"
-        called = "" if gaining.label is None else f" by {gaining.label}"
+        price = "" if gaining.price == Price() else f", at a price of {gaining.price}"
         caution = "" if learned else f"; {nothing_learned}"
         return Decision(
             gaining.verdict,
-            f"{against[gaining.arm]}: a gain{called}{price} ({n_queries} queries){caution}",
+            f"{against[gaining.arm]}: a gain{price} ({n_queries} queries){caution}",
             gaining.arm,
         )
     plain = [o for o in standing if o.arm in ("bridge", "rescore")]

@@ -38,7 +38,7 @@ WEIGHTS = (0.0, 0.15, 0.3, 0.45)
 
 _DEPTHS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 70, 100)
 _STOPPING = np.arange(0.5, 3.51, 0.25)
-_STEPS = (1, 4)
+_STEP = 5
 _SAVING = 0.9
 """A rule that looks at each query must cost at most this share of the fixed depth."""
 
@@ -163,17 +163,19 @@ def choose_cascade(
     primary: str | None = None,
     most: int | None = None,
     price: float | None = None,
+    tolerance: float = 0.005,
     trust: NDArray[np.float64] | None = None,
     found: Recalled | None = None,
 ) -> Cascade:
-    """The cheapest cascade within one standard error of the best, on support queries.
+    """The cheapest cascade that does about as well as the best, on support queries.
 
     First the weight of the recall score is chosen at the largest depth.  Then a fixed number of
     items, all within a margin of the best recall score, and stopping when the rest can hardly
-    matter are tried at many settings each; the one of the fewest encodings per query is taken
-    whose metric is within one standard error of the best.  A rule that looks at each query must
-    save a tenth against the best fixed number.  A single support query chooses nothing: then the
-    largest number of items is rescored, and ordered by the new model alone.
+    matter are tried at many settings each.  Taken is the one of the fewest encodings per query
+    whose metric is within one standard error, or within ``tolerance``, of the best.  A rule that
+    looks at each query must save a tenth against the best fixed number.  A single support query
+    chooses nothing: then the largest number of items is rescored, and ordered by the new model
+    alone.
 
     Args:
         support: answerable queries that no later test uses.
@@ -182,6 +184,7 @@ def choose_cascade(
         most: items rescored at the most; `deepest` if not given.
         price: encodings per query that may not be exceeded, on average; the best setting within
             it is the one that others are compared with.
+        tolerance: loss of the metric that a lower price is worth.
         trust: of each support query, in [0, 1]; used where it saves encodings.
         found: what `recalled` gave for these queries, to a depth of at least ``most``.
 
@@ -220,19 +223,15 @@ def choose_cascade(
 
     adaptive: list[DepthRule] = [
         *(MarginDepth(m, most) for m in _margins(found.found.scores[:, :most])),
-        *(
-            StoppingDepth(float(z), step, most, link, weight, scale)
-            for step in _STEPS
-            for z in _STOPPING
-        ),
+        *(StoppingDepth(float(z), _STEP, most, link, weight, scale) for z in _STOPPING),
     ]
     fixed = measured(_fixed(most), None)
     fine = measured(adaptive, None)
     if trust is not None:
         fine += measured(adaptive, trust)
     top = max([*fixed, *fine], key=lambda m: (float(m.values.mean()), -m.mean_depth))
-    cheapest = _cheapest(fixed, top)
-    finest = _cheapest(fine, top)
+    cheapest = _cheapest(fixed, top, tolerance)
+    finest = _cheapest(fine, top, tolerance)
     if cheapest is None:
         return (finest or top).cascade
     if finest is not None and finest.mean_depth <= _SAVING * cheapest.mean_depth:
@@ -245,13 +244,13 @@ class _Measured(NamedTuple):
     values: NDArray[np.float64]
     mean_depth: float
 
-    def within_one_error(self, best: _Measured) -> bool:
+    def about(self, best: _Measured, tolerance: float) -> bool:
         gap = best.values - self.values
-        return float(gap.mean()) <= float(gap.std()) / len(gap) ** 0.5
+        return float(gap.mean()) <= max(tolerance, float(gap.std()) / len(gap) ** 0.5)
 
 
-def _cheapest(some: list[_Measured], best: _Measured) -> _Measured | None:
-    enough = [m for m in some if m.within_one_error(best)]
+def _cheapest(some: list[_Measured], best: _Measured, tolerance: float) -> _Measured | None:
+    enough = [m for m in some if m.about(best, tolerance)]
     return min(enough, key=lambda m: m.mean_depth, default=None)
 
 

@@ -24,8 +24,10 @@ __all__ = ["Calibrate", "JoinedScores", "LinearMatch", "ScoreMap", "match_linear
 ScoreMap = Callable[[NDArray[Any]], NDArray[Any]]
 """Scores of one space on the scale of another, elementwise."""
 
-_BLOCK_CELLS = 2**22
+_BLOCK_CELLS = 2**20
 _MATCHED = 20
+# With more relevant items than this, sorting a row is cheaper than comparing it with each.
+_FEW = 4
 
 
 class Calibrate(Protocol):
@@ -93,29 +95,29 @@ class JoinedScores:
             matched = matched + np.float32(self.shift)
         if self.weight == 0:
             return matched
-        return np.float32(1 - self.weight) * matched + np.float32(self.weight) * low
+        joined = np.float32(1 - self.weight) * matched + np.float32(self.weight) * low
+        return np.asarray(joined, dtype=np.float32)
 
 
 def mixed_ranks(
     low: Side,
     new: Side,
     relevance: Relevance,
-    parts: Sequence[NDArray[np.bool_]],
-    join: JoinedScores,
+    settings: Sequence[tuple[NDArray[np.bool_], JoinedScores]],
     *,
     exclude: NDArray[np.int64] | None = None,
 ) -> list[Ranks]:
-    """Ranks of the relevant items for each choice of what is re-embedded.
+    """Ranks of the relevant items for each choice of what is re-embedded and how it is scored.
 
-    Both scores of every pair are computed once for all ``parts``, each a mask ``(ng,)`` of the
-    re-embedded items.  Ties are decided pessimistically, as in `relevant_ranks`.
+    Both scores of every pair are computed once for all settings.  Ties are decided pessimistically,
+    as in `relevant_ranks`.
 
     Args:
         low: the queries and gallery of the items that are not re-embedded.
         new: the same in the new model's space; row i is the same item on both sides.
         relevance: of every query, which must have at least one relevant item.
-        parts: masks; empty ones are allowed.
-        join: how the score of a re-embedded item is made.
+        settings: a mask ``(ng,)`` of the re-embedded items, of which there may be none, and how
+            their scores are made.
         exclude: one gallery item left out for each query ``(nq,)``.
 
     Raises:
@@ -129,22 +131,24 @@ def mixed_ranks(
             where="mixed index",
         )
     relevance.check_shape(n_queries, n_gallery)
-    for part in parts:
+    for part, _ in settings:
         if part.shape != (n_gallery,) or part.dtype != np.bool_:
             raise InputError(
                 f"expected a mask of {n_gallery} gallery items, found {part.dtype} of shape "
                 f"{part.shape}",
                 where="mixed index",
             )
-    found = [np.empty(len(relevance.indices), dtype=np.int64) for _ in parts]
+    found = [np.empty(len(relevance.indices), dtype=np.int64) for _ in settings]
     for rows, low_scores, new_scores in _blocks(low, new):
         entries = slice(relevance.indptr[rows.start], relevance.indptr[rows.stop])
         counts = relevance.counts[rows]
         row = np.repeat(np.arange(len(counts)), counts)
         column = relevance.indices[entries]
-        joined = join(low_scores, new_scores)
-        for part, ranks in zip(parts, found, strict=True):
-            scores = np.where(part, joined, low_scores)
+        joined: dict[int, NDArray[np.float32]] = {}
+        for (part, join), ranks in zip(settings, found, strict=True):
+            if id(join) not in joined:
+                joined = {id(join): join(low_scores, new_scores)}
+            scores = np.where(part, joined[id(join)], low_scores)
             bars = scores[row, column]
             scores[row, column] = -np.inf
             leave_out(scores, 0, None if exclude is None else exclude[rows])
@@ -175,11 +179,16 @@ def _ahead(
 ) -> NDArray[np.int64]:
     """For each relevant entry, best first within its row, the irrelevant scores that reach it."""
     bars = bars[np.lexsort((-bars, row))]
-    if counts.max(initial=0) == 1:
-        return np.count_nonzero(scores >= bars[:, None], axis=1)
-    ordered = np.sort(scores, axis=1)
     reached = np.empty(len(bars), dtype=np.int64)
     first = np.cumsum(counts) - counts
+    if counts.max(initial=0) <= _FEW:
+        for place in range(counts.max(initial=0)):
+            rows = np.flatnonzero(counts > place)
+            entry = first[rows] + place
+            some = scores if len(rows) == len(scores) else scores[rows]
+            reached[entry] = np.count_nonzero(some >= bars[entry, None], axis=1)
+        return reached
+    ordered = np.sort(scores, axis=1)
     for place, start in enumerate(first):
         entries = slice(start, start + counts[place])
         reached[entries] = scores.shape[1] - np.searchsorted(ordered[place], bars[entries])

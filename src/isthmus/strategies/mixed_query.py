@@ -20,7 +20,7 @@ from isthmus.evaluate.trial import Side
 
 __all__ = ["ALPHAS", "MixedQuery", "can_mix", "choose_mixed_query", "interpolate"]
 
-ALPHAS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0)
+ALPHAS = (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0)
 """Weights of the bridged query that are tried."""
 
 _FEWEST_QUERIES = 2
@@ -103,6 +103,12 @@ class MixedQuery:
                 "a corpus bridge maps no queries: there is nothing to mix", where="mixed query"
             )
         return Side(self(trial.query_old, trial.query_bridged), trial.gallery_old, trial.metric)
+
+    @property
+    def certain(self) -> bool:
+        """Whether resampled support queries would have mixed as well."""
+        low = None if self.interval is None else self.interval.low
+        return low is not None and low > 0
 
     @property
     def price(self) -> Price:

@@ -6,7 +6,8 @@ alone: nothing that is to be re-embedded has been encoded yet.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,30 @@ from numpy.typing import NDArray
 from isthmus.adapters.kmeans import kmeans, nearest
 from isthmus.adapters.ridge import Ridge
 from isthmus.errors import InputError
-from isthmus.evaluate import top_k
+from isthmus.evaluate import Trial, top_k
 from isthmus.evaluate.trial import Side
+from isthmus.strategies.recall import Recall
 
-__all__ = ["ErrorModel", "class_distance", "first_share", "popularity", "random_priority"]
+__all__ = [
+    "ErrorModel",
+    "Order",
+    "Orders",
+    "Priority",
+    "class_distance",
+    "first_share",
+    "popularity",
+    "random_priority",
+]
 
 Priority = NDArray[np.float64]
 
+Order = Callable[[Trial], Priority]
+"""The priority of each gallery item of a trial, from what is known before anything is encoded."""
+
 _SHOWN = 10
-_CLUSTERS = 32
-_CLUSTERED_ROWS = 4096
+_CLUSTERS = 16
+_CLUSTERED_ROWS = 2048
+_ITERATIONS = 10
 
 
 def popularity(
@@ -74,36 +89,32 @@ class ErrorModel:
                 where="errors",
             )
         floor = max(1e-6 * float(errors.mean()), 1e-30)
-        rows = np.asarray(gallery_old, dtype=np.result_type(gallery_old.dtype, np.float32))
-        return cls(Ridge(alpha=alpha).fit(rows, np.log(errors + floor)))
+        return cls(Ridge(alpha=alpha).fit(_floating(gallery_old), np.log(errors + floor)))
 
     def __call__(self, gallery_old: NDArray[Any]) -> Priority:
         """Predicted log squared error of each item ``(ng,)``."""
-        rows = np.asarray(gallery_old, dtype=np.result_type(gallery_old.dtype, np.float32))
-        return np.asarray(self.ridge.transform(rows), dtype=np.float64)[:, 0]
+        return np.asarray(self.ridge.transform(_floating(gallery_old)), dtype=np.float64)[:, 0]
 
 
 def class_distance(
     gallery_old: NDArray[Any], labels: NDArray[Any] | None = None, *, seed: int = 0
 ) -> Priority:
     """Squared distance of each item to the mean of its class, or of its cluster without labels."""
+    rows = _floating(gallery_old)
     if labels is None:
-        n = len(gallery_old)
-        chosen = np.random.default_rng(seed).permutation(n)[:_CLUSTERED_ROWS]
+        chosen = np.random.default_rng(seed).permutation(len(rows))[:_CLUSTERED_ROWS]
         clusters = min(_CLUSTERS, max(1, len(chosen) // 8))
-        centroids = kmeans(gallery_old[np.sort(chosen)], clusters, seed=seed).centroids
-        member = nearest(gallery_old, centroids)[0]
-    else:
-        if len(labels) != len(gallery_old):
-            raise InputError(
-                f"{len(labels)} labels for {len(gallery_old)} gallery items", where="labels"
-            )
-        _, member = np.unique(np.asarray(labels), return_inverse=True)
-        centroids = np.zeros((member.max() + 1, gallery_old.shape[1]))
-        np.add.at(centroids, member, gallery_old)
-        centroids /= np.bincount(member)[:, None]
-    away = np.asarray(gallery_old, dtype=np.float64) - centroids[member]
-    return np.einsum("nd,nd->n", away, away)
+        some = rows[np.sort(chosen)]
+        return nearest(rows, kmeans(some, clusters, seed=seed, iterations=_ITERATIONS).centroids)[1]
+    if len(labels) != len(rows):
+        raise InputError(f"{len(labels)} labels for {len(rows)} gallery items", where="labels")
+    _, member = np.unique(np.asarray(labels), return_inverse=True)
+    away = np.empty(len(rows))
+    for label in range(int(member.max()) + 1):
+        own = np.flatnonzero(member == label)
+        apart = rows[own] - rows[own].mean(axis=0, dtype=np.float64)
+        away[own] = np.einsum("nd,nd->n", apart, apart)
+    return away
 
 
 def random_priority(n_gallery: int, *, seed: int = 0) -> Priority:
@@ -122,3 +133,77 @@ def first_share(priority: Priority, share: float) -> NDArray[np.bool_]:
     first = np.zeros(len(priority), dtype=np.bool_)
     first[np.argsort(-priority, kind="stable")[: round(share * len(priority))]] = True
     return first
+
+
+@dataclass(frozen=True, eq=False)
+class Orders:
+    """Every order that support queries, and a gallery whose errors are known, can give.
+
+    ``popularity`` counts what the support queries find with ``recall``; ``error`` is predicted,
+    where the support knows the errors of its gallery; ``distance`` is from the cluster's mean;
+    ``random`` is the control.
+    """
+
+    support: Trial
+    recall: Recall
+    seed: int = 0
+    more: Mapping[str, Order] = field(default_factory=dict[str, Order])
+    """Further orders by name."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every order there is; the first wins where two do equally well."""
+        known = ("error",) * (self.support.gallery_error is not None)
+        return ("popularity", *known, "distance", "random", *self.more)
+
+    def priority(self, name: str, trial: Trial, asked: NDArray[np.bool_] | None = None) -> Priority:
+        """The priority of each gallery item of ``trial`` in one order.
+
+        ``asked (nq,)`` marks the support queries whose results are counted; all, if not given.
+
+        Raises:
+            InputError: for an order that does not exist.
+        """
+        if name not in self.names:
+            raise InputError(
+                f"there is no order '{name}'",
+                where="backfill",
+                mend=f"Choose one of {', '.join(self.names)}",
+            )
+        if name == "popularity":
+            return self._popularity(trial, asked)
+        if name == "distance":
+            return class_distance(trial.gallery_old, seed=self.seed)
+        if name == "random":
+            return random_priority(trial.n_gallery, seed=self.seed)
+        if name in self.more:
+            return self.more[name](trial)
+        errors = self.support.gallery_error
+        assert errors is not None
+        return ErrorModel.fit(self.support.gallery_old, errors)(trial.gallery_old)
+
+    def of_support(self) -> dict[str, Priority]:
+        """Every order of the support's own gallery but popularity."""
+        return {n: self.priority(n, self.support) for n in self.names if n != "popularity"}
+
+    def popularity_of_halves(self, halves: NDArray[np.bool_]) -> list[Priority]:
+        """The popularity that each half of the support queries may be judged by.
+
+        ``halves (nq,)`` is true for the second half.  It is counted on the other half: counted on
+        the same queries it would look better than it is.
+        """
+        return [self.priority("popularity", self.support, asked) for asked in (halves, ~halves)]
+
+    def _popularity(self, trial: Trial, asked: NDArray[np.bool_] | None) -> Priority:
+        asked = np.ones(self.support.n_queries, dtype=np.bool_) if asked is None else asked
+        if not asked.any():
+            return np.zeros(trial.n_gallery)
+        queries = self.recall.side(self.support).queries[asked]
+        side = self.recall.side(trial)._replace(queries=queries)
+        exclude = self.support.exclude if trial is self.support else None
+        return popularity(side, exclude=None if exclude is None else exclude[asked])
+
+
+def _floating(rows: NDArray[Any]) -> NDArray[Any]:
+    """The rows as they are, half precision widened."""
+    return np.asarray(rows, dtype=np.result_type(rows.dtype, np.float32))

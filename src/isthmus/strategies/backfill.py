@@ -1,0 +1,358 @@
+"""Partial backfill: re-embed a small share of the corpus, and search what is mixed as one index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.errors import InputError
+from isthmus.evaluate import (
+    Estimate,
+    Trial,
+    estimate,
+    parse_metric,
+    relevant_ranks,
+    resampled_means,
+    top_k,
+)
+from isthmus.evaluate.extra import Parameter
+from isthmus.evaluate.metrics import MetricAt
+from isthmus.evaluate.price import Price
+from isthmus.evaluate.retrieval import default_metric
+from isthmus.evaluate.trial import Side
+from isthmus.strategies.cascade import Outcome
+from isthmus.strategies.mixed_index import Calibrate, JoinedScores, match_linear, mixed_ranks
+from isthmus.strategies.order import Order, Orders, Priority, first_share
+from isthmus.strategies.recall import Recall
+
+__all__ = ["SHARES", "Backfill", "BackfillCurve", "backfill_curves", "choose_backfill"]
+
+SHARES = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
+"""Shares of the gallery that are tried, besides none."""
+
+_WEIGHTS = (0.5, 0.3, 0.0)
+_SHIFTS = (0.0, -0.5, -1.0)  # in spreads of the best scores
+_MOST_QUERIES = 512
+_MANY_RELEVANT = 4
+
+
+@dataclass(frozen=True)
+class BackfillCurve:
+    """The metric against the share of the gallery that is re-embedded, in one order."""
+
+    order: str
+    recall: str
+    """Who searches what is not re-embedded."""
+    shares: tuple[float, ...]
+    values: tuple[float, ...]
+    gains: tuple[Estimate, ...]
+    """Over the old model."""
+
+    @property
+    def area(self) -> float:
+        """Area under the curve from share 0 to 1 (trapezoids)."""
+        x, y = np.asarray(self.shares), np.asarray(self.values)
+        return float(np.sum(np.diff(x) * (y[1:] + y[:-1]) / 2))
+
+    def smallest_gain(self, max_share: float) -> int | None:
+        """Where the smallest share up to ``max_share`` stands whose gain's interval is above 0."""
+        for place, (share, gain) in enumerate(zip(self.shares, self.gains, strict=True)):
+            if 0 < share <= max_share and gain.low is not None and gain.low > 0:
+                return place
+        return None
+
+    def __str__(self) -> str:
+        points = ", ".join(
+            f"{share:.0%} {value:.3f}"
+            for share, value in zip(self.shares, self.values, strict=True)
+        )
+        return f"{self.order} ({self.recall} queries): {points}; area {self.area:.3f}"
+
+
+@dataclass(frozen=True, eq=False)
+class Backfill:
+    """Re-embed the first ``share`` of the gallery in an order, and search the mixed index.
+
+    New queries search what is re-embedded; the queries of ``recall`` search the rest.
+    """
+
+    order: str
+    share: float
+    recall: Recall
+    join: JoinedScores
+    orders: Orders
+    gain: Estimate | None = None
+    """Over the old model, on the support queries."""
+    curves: tuple[BackfillCurve, ...] = ()
+    """Of the support queries, all orders."""
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """Plain values that describe it, with the areas under the curves."""
+        areas: dict[str, Parameter] = {
+            f"area_{c.order}": round(c.area, 4) for c in self.curves if c.recall == self.recall.kind
+        }
+        return {
+            "order": self.order,
+            "share": self.share,
+            "recall": self.recall.kind,
+            "weight": self.join.weight,
+            "shift": self.join.shift,
+            **areas,
+        }
+
+    def at(self, share: float) -> Backfill:
+        """The same with another share of those on the curve.
+
+        Raises:
+            InputError: for a share that was not tried.
+        """
+        for curve in self.curves:
+            if (curve.order, curve.recall) == (self.order, self.recall.kind):
+                for tried, gain in zip(curve.shares, curve.gains, strict=True):
+                    if tried == share:
+                        return replace(self, share=share, gain=gain)
+        raise InputError(f"the share {share:g} was not tried", where="backfill")
+
+    def priority(self, trial: Trial) -> Priority:
+        """The order in which to re-embed the gallery items of a trial ``(ng,)``, highest first."""
+        return self.orders.priority(self.order, trial)
+
+    def run(self, trial: Trial, shares: Sequence[float] | None = None) -> list[Outcome]:
+        """The ranks of a trial's queries in the mixed index, and what it costs, for each share.
+
+        ``shares`` is its own share alone if not given.  Raises `InputError` without relevance or
+        the gallery in the new model's vectors.
+        """
+        new = _new_side(trial)
+        assert trial.relevance is not None
+        priority = self.priority(trial)
+        first = [first_share(priority, share) for share in shares or (self.share,)]
+        ranks = mixed_ranks(
+            self.recall.side(trial),
+            new,
+            trial.relevance,
+            [(part, self.join) for part in first],
+            exclude=trial.exclude,
+        )
+        old = self.recall.old_query
+        prices = [Price(old_query=old, reembedded=float(part.mean())) for part in first]
+        return [Outcome(*found) for found in zip(ranks, prices, strict=True)]
+
+
+def backfill_curves(
+    trial: Trial,
+    orders: Sequence[Mapping[str, Priority]],
+    halves: NDArray[np.bool_],
+    recall: Recall,
+    join: JoinedScores,
+    *,
+    primary: str | None = None,
+    shares: Sequence[float] = SHARES,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> list[BackfillCurve]:
+    """The metric against the share of the gallery that is re-embedded, for each order.
+
+    Args:
+        trial: with relevance and the gallery in the new model's vectors.
+        orders: priorities by name, for each half of the queries (twice the same if they do not
+            depend on the queries).
+        halves: ``(nq,)``, true for the second half.
+        recall: who searches what is not re-embedded.
+        join: how the score of a re-embedded item is made.
+        primary: the metric; `default_metric` if not given.
+        shares: ascending, in (0, 1]; none is added.
+        resamples, level, seed: of the intervals of the gains over the old model.
+
+    Raises:
+        InputError: where the trial lacks what is needed.
+    """
+    _new_side(trial)
+    assert trial.relevance is not None
+    metric = parse_metric(primary or default_metric(trial.relevance))
+    shares = (0.0, *shares)
+    names = list(orders[0])
+    values = np.empty((trial.n_queries, 1 + len(names) * len(shares)))
+    for half, priorities in zip((~halves, halves), orders, strict=True):
+        if not half.any():
+            continue
+        part = trial.of(half)
+        settings = [
+            (first_share(priorities[name], share), join) for name in names for share in shares
+        ]
+        values[half, 0] = _old_values(part, metric)
+        values[half, 1:] = _values(part, recall, metric, settings)
+    means = resampled_means(values - values[:, :1], resamples=resamples, seed=seed)
+    curves: list[BackfillCurve] = []
+    for i, name in enumerate(names):
+        columns = 1 + i * len(shares) + np.arange(len(shares))
+        found = values[:, columns].mean(axis=0)
+        gains = tuple(
+            estimate(float(found[j] - values[:, 0].mean()), means[:, column], level=level)
+            for j, column in enumerate(columns)
+        )
+        curves.append(BackfillCurve(name, recall.kind, tuple(shares), tuple(found.tolist()), gains))
+    return curves
+
+
+def choose_backfill(
+    support: Trial,
+    recalls: Sequence[Recall],
+    *,
+    primary: str | None = None,
+    max_share: float = 0.1,
+    shares: Sequence[float] = SHARES,
+    calibrate: Calibrate = match_linear,
+    more_orders: Mapping[str, Order] | None = None,
+    seed: int = 0,
+) -> Backfill:
+    """The smallest share of the gallery whose re-embedding gains, on support queries.
+
+    For each way to search the rest, the scores of re-embedded items are matched by ``calibrate``,
+    and their weight and shift chosen at ``max_share``; then the whole curve of every order is
+    drawn.  Taken is the smallest share up to ``max_share`` whose gain over the old model has its
+    interval above 0, and of equal shares the one that gains most; if there is none, the best at
+    ``max_share``.  The orders, the random control among them, are those of `Orders`.
+
+    Args:
+        support: answerable queries that no later test uses; ``gallery_error`` gives the order by
+            predicted error.
+        recalls: who may search what is not re-embedded.
+        primary: the metric that decides; `default_metric` if not given.
+        max_share: of the gallery.
+        shares: tried, ascending, in (0, 1].
+        calibrate: from scores of the new space to those of the rest.
+        more_orders: further orders by name.
+        seed: of the halves, the clusters, the control and the resamples.
+
+    Raises:
+        InputError: where the trial lacks what is needed, and for a share that is none.
+    """
+    if not 0 < max_share <= 1:
+        raise InputError(f"a share of the gallery lies in (0, 1], got {max_share}")
+    shares = sorted({*shares, max_share})
+    support = _fewer_queries(support, seed)
+    new = _new_side(support)
+    assert support.relevance is not None
+    primary = parse_metric(primary or default_metric(support.relevance)).name
+    halves = np.random.default_rng(seed).permutation(support.n_queries) % 2 == 1
+    found: list[Backfill] = []
+    common: dict[str, Priority] = {}
+    for recall in recalls:
+        low = recall.side(support)
+        orders = Orders(support, recall, seed, more_orders or {})
+        common = common or orders.of_support()
+        priorities = [
+            {"popularity": counts} | common for counts in orders.popularity_of_halves(halves)
+        ]
+        match = calibrate(new, low, exclude=support.exclude)
+        join = _chosen_join(support, recall, priorities, halves, match, primary, max_share)
+        curves = tuple(
+            backfill_curves(
+                support, priorities, halves, recall, join,
+                primary=primary, shares=shares, seed=seed,
+            )
+        )  # fmt: skip
+        for curve in curves:
+            place = curve.smallest_gain(max_share)
+            if place is None:
+                place = int(np.searchsorted(curve.shares, max_share, side="right")) - 1
+            found.append(
+                Backfill(
+                    curve.order, curve.shares[place], recall, join, orders, curve.gains[place],
+                    curves,
+                )
+            )  # fmt: skip
+    return min(found, key=_preference)
+
+
+def _preference(found: Backfill) -> tuple[float, float]:
+    """Smallest first: shares with a gain, by size; then all others."""
+    gain = found.gain or Estimate(value=None, reason="not measured")
+    shown = gain.low is not None and gain.low > 0
+    return (found.share if shown else 2.0, 0.0 if gain.value is None else -gain.value)
+
+
+def _new_side(trial: Trial) -> Side:
+    if trial.gallery_new is None or trial.relevance is None:
+        missing = "relevance" if trial.relevance is None else "the gallery in the new vectors"
+        raise InputError(f"without {missing} a backfill cannot be judged", where="backfill")
+    return Side(trial.query_new, trial.gallery_new, trial.metric_new or trial.metric)
+
+
+def _fewer_queries(support: Trial, seed: int) -> Trial:
+    """Where queries have many relevant items, ranking them is slow, and some queries are enough."""
+    assert support.relevance is not None
+    few = int(support.relevance.counts.max()) <= _MANY_RELEVANT
+    if few or support.n_queries <= _MOST_QUERIES:
+        return support
+    kept = np.zeros(support.n_queries, dtype=np.bool_)
+    kept[np.random.default_rng(seed).permutation(support.n_queries)[:_MOST_QUERIES]] = True
+    return support.of(kept)
+
+
+def _values(
+    trial: Trial,
+    recall: Recall,
+    metric: MetricAt,
+    settings: Sequence[tuple[NDArray[np.bool_], JoinedScores]],
+) -> NDArray[np.float64]:
+    """The metric of each query in each setting ``(nq, settings)``."""
+    assert trial.relevance is not None
+    ranks = mixed_ranks(
+        recall.side(trial), _new_side(trial), trial.relevance, settings, exclude=trial.exclude
+    )
+    return np.column_stack([metric.per_query(r) for r in ranks])
+
+
+def _old_values(trial: Trial, metric: MetricAt) -> NDArray[np.float64]:
+    assert trial.relevance is not None
+    ranks = relevant_ranks(
+        trial.query_old,
+        trial.gallery_old,
+        trial.relevance,
+        metric=trial.metric,
+        exclude=trial.exclude,
+    )
+    return metric.per_query(ranks)
+
+
+def _chosen_join(
+    support: Trial,
+    recall: Recall,
+    priorities: Sequence[Mapping[str, Priority]],
+    halves: NDArray[np.bool_],
+    match: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    primary: str,
+    share: float,
+) -> JoinedScores:
+    """The weight and shift that do best on average over two orders at the given share."""
+    unit = _spread_of_best(recall.side(support), support.exclude)
+    joins = [
+        JoinedScores(match, weight, float(f"{shift * unit:.4g}"))
+        for weight in _WEIGHTS
+        for shift in _SHIFTS
+    ]
+    totals = np.zeros(len(joins))
+    for half, orders in zip((~halves, halves), priorities, strict=True):
+        if not half.any():
+            continue
+        masks = [first_share(orders[name], share) for name in ("popularity", "random")]
+        settings = [(mask, join) for join in joins for mask in masks]
+        values = _values(support.of(half), recall, parse_metric(primary), settings)
+        totals += values.reshape(len(values), len(joins), len(masks)).sum(axis=(0, 2))
+    return joins[int(np.argmax(totals.round(9)))]
+
+
+def _spread_of_best(side: Side, exclude: NDArray[np.int64] | None) -> float:
+    """Standard deviation of the best scores of all queries."""
+    available = len(side.gallery) - (exclude is not None)
+    best = top_k(
+        side.queries, side.gallery, min(20, available), metric=side.metric, exclude=exclude
+    )
+    return float(best.scores.std(dtype=np.float64))
