@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from isthmus.adapters.chain import Nonlinear
 from isthmus.adapters.low_rank import Thin
+from isthmus.adapters.residual import ResidualMap
+from isthmus.adapters.routed import RoutedMap
 
 __all__ = ["NONLINEAR"]
 
-NONLINEAR: dict[str, type[Nonlinear]] = {stage.kind: stage for stage in (Thin,)}
+NONLINEAR: dict[str, type[Nonlinear]] = {
+    stage.kind: stage for stage in (Thin, ResidualMap, RoutedMap)
+}
 """What `isthmus.bridge.storage` can read back."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from isthmus.errors import InputError
 from isthmus.spaces.split import hash_ids
 
-__all__ = ["Batch", "Sampler", "smallest_hashes"]
+__all__ = ["Batch", "Sampler", "sampled", "smallest_hashes"]
 
 _SAMPLE_SEED = 0x5A3F1E  # keeps samples independent of splits and folds under the same seed
 
@@ -138,6 +139,18 @@ class Sampler:
         self._kept, self._rows = [whole], len(whole)
         if len(whole) == self.size:
             self._bound = hash_ids(whole.ids[-1:], self.seed + _SAMPLE_SEED)[0]
+
+
+def sampled(batches: Iterable[Batch], size: int, *, seed: int) -> Batch:
+    """A uniform sample of at most ``size`` rows of all ``batches``, as `Sampler` keeps it.
+
+    Raises:
+        InputError: if there is no row, or ``size`` is not positive.
+    """
+    sampler = Sampler(size, seed=seed)
+    for batch in batches:
+        sampler.update(batch)
+    return sampler.sample()
 
 
 def _joined(batches: list[Batch]) -> Batch:
