@@ -23,7 +23,7 @@ means the same at any width: the paper's λ = 12 at 1,024 dimensions is .375.
 alone must not decide: `choose_lambda` takes the most rigid λ within one standard error of the best
 cross-validated error, and a recipe with ``lam=auto`` tries several on held-out retrieval.
 
-`joint_maps` fits a backward map together with a forward map, as the paper's ``L_B + L_F``.
+`isthmus.adapters.joint_maps` fits a backward map together with a forward map, as the paper does.
 """
 
 from __future__ import annotations
@@ -32,19 +32,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 from typing_extensions import override
 
 from isthmus.adapters.base import Expanded, LinearAdapter, Splits, Value
-from isthmus.adapters.procrustes import nearest_orthogonal
-from isthmus.adapters.ridge import RidgePath
-from isthmus.adapters.spectral_ball import (
-    NearlyOrthogonal,
-    departure,
-    lower_bound,
-    onto_ball,
-)
+from isthmus.adapters.lambda_path import ROUGHLY, LambdaMap, lambda_path
 from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
 from isthmus.threads import single_thread
@@ -52,11 +44,8 @@ from isthmus.threads import single_thread
 __all__ = [
     "DEFAULT_LAMBDAS",
     "LambdaChoice",
-    "LambdaMap",
     "LambdaOrthogonal",
     "choose_lambda",
-    "lambda_path",
-    "optimality_gap",
 ]
 
 Matrix = NDArray[np.float64]
@@ -64,213 +53,139 @@ Matrix = NDArray[np.float64]
 DEFAULT_LAMBDAS: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6)
 """Relative λ that cross-validation compares."""
 
-_NEARLY_RIGID = 3e-3
-"""Relative λ from which a narrowing map is rounded to the semi-orthogonal one."""
-_TOLERANCE = 1e-7
-_ROUGHLY = 1e-6
-"""Relative to the objective; enough to compare errors by."""
-
 
 @dataclass(frozen=True, eq=False)
-class LambdaMap:
-    """The best map within one λ."""
+class LambdaChoice:
+    """What cross-validation says of several λ."""
 
-    matrix: Matrix
-    """``W (dx, dy)`` for centred rows."""
-    lam: float
-    """The bound on the departure, absolute."""
-    departure: float
-    """``‖WᵀW − I‖_F``, of the smaller side."""
-    multiplier: float
-    """μ ≥ 0 of the constraint: relaxing ``λ²/2`` by ε lowers the squared error by about ``με``.
-    0 where the constraint is not active, ∞ for λ = 0."""
+    lams: tuple[float, ...]
+    """Ascending, as they were given: relative or absolute."""
+    errors: Matrix
+    """Mean squared error on the held-out rows of every fold, ``(folds, len(lams))``."""
+    weights: Matrix
+    """Rows of each fold, ``(folds,)``."""
+    chosen: float
+    """The least λ within one standard error of the least error."""
 
     @property
-    def active(self) -> bool:
-        """Whether a larger λ would fit better."""
-        return self.multiplier > 0
+    def mean(self) -> Matrix:
+        """Of every λ over all held-out rows, ``(len(lams),)``."""
+        return self.weights @ self.errors / self.weights.sum()
+
+    @property
+    def best(self) -> float:
+        """The λ of the least error."""
+        return self.lams[int(np.argmin(self.mean))]
 
     def __repr__(self) -> str:
-        dx, dy = self.matrix.shape
-        return (
-            f"LambdaMap({dx} to {dy}, lam={self.lam:.4g}, departure={self.departure:.4g}, "
-            f"{'active' if self.active else 'not active'})"
-        )
+        rows = ", ".join(f"{lam:g}: {e:.4g}" for lam, e in zip(self.lams, self.mean, strict=True))
+        return f"LambdaChoice(chosen={self.chosen:g}, best={self.best:g}, errors={{{rows}}})"
 
 
-def lambda_path(
-    moments: SecondMoments,
-    lams: Sequence[float],
+def choose_lambda(
+    splits: Sequence[tuple[SecondMoments, SecondMoments]],
+    lams: Sequence[float] = DEFAULT_LAMBDAS,
     *,
     relative: bool = True,
-    near: Sequence[LambdaMap] | None = None,
-    tolerance: float = _TOLERANCE,
-) -> list[LambdaMap]:
-    """The best map for every λ, each warm-started from its neighbour.
+) -> LambdaChoice:
+    """The most rigid λ within one standard error of the best cross-validated squared error.
+
+    Held-out retrieval should decide where it can be measured: squared error prefers maps that are
+    too loose.
 
     Args:
-        moments: with ``xx (dx, dx)`` and ``xy (dx, dy)``.
-        lams: bounds of 0 or more, ∞ for least squares, in any order.
+        splits: of each fold, the moments of its training rows and of its held-out rows, as
+            `FoldMoments.splits` gives them.
+        lams: what to compare.
         relative: whether they are multiples of ``√min(dx, dy)``.
-        near: solutions for the same ``lams`` on similar moments, such as another fold's.
-        tolerance: of the objective, relative to its size.
-
-    Returns:
-        The maps in the order of ``lams``.
 
     Raises:
-        InputError: for a λ that is negative or not a number.
+        InputError: without folds or λ, or for a λ that is negative or not a number.
     """
-    smaller = min(moments.require("xy").shape)
-    radii = [_checked(lam) * (smaller**0.5 if relative else 1.0) for lam in lams]
+    if len(splits) < 2 or not len(lams):
+        raise InputError(f"to compare {len(lams)} values of λ on {len(splits)} folds is impossible")
+    grid = tuple(sorted(lams))
+    errors: list[list[float]] = []
+    near: list[LambdaMap] | None = None
+    for train, held_out in splits:
+        near = lambda_path(train, grid, relative=relative, near=near, tolerance=ROUGHLY)
+        errors.append([_held_out_error(one.matrix, train, held_out) for one in near])
+    table, weights = np.array(errors), np.array([held_out.n for _, held_out in splits])
+    mean = weights @ table / weights.sum()
+    best = int(np.argmin(mean))
+    # folds differ by more than maps do: the error is of the difference to the best
+    apart = table - table[:, [best]]
+    scatter = np.sqrt(weights @ (apart - weights @ apart / weights.sum()) ** 2 / weights.sum())
+    within = mean - mean[best] <= scatter / (len(splits) - 1) ** 0.5
+    return LambdaChoice(grid, table, weights, grid[int(np.argmax(within))])
+
+
+def _held_out_error(matrix: Matrix, train: SecondMoments, held_out: SecondMoments) -> float:
+    """``tr(WᵀA_f W) − 2 tr(WᵀM_f) + tr C_f`` about the means of the training rows."""
+    shift_x, shift_y = held_out.mean_x - train.mean_x, held_out.mean_y - train.mean_y
     with single_thread:
-        fit = _Fit.of(moments)
-        found: dict[int, LambdaMap] = {}
-        # from the end where the solution is known: rotation, or least squares for narrowing maps
-        order = sorted(range(len(radii)), key=lambda i: radii[i], reverse=fit.narrowing)
-        last: LambdaMap | None = None
-        for i in order:
-            start = near[i] if near is not None and near[i].multiplier > 0 else last
-            found[i] = fit.map(radii[i], start, tolerance)
-            last = found[i] if 0 < found[i].multiplier < np.inf else last
-    return [found[i] for i in range(len(radii))]
+        gain = np.vdot(matrix, held_out.require("xx") @ matrix - 2.0 * held_out.require("xy"))
+        moved = shift_x @ matrix - shift_y
+    return float(gain + held_out.variance_y.sum() + moved @ moved)
 
 
-def optimality_gap(moments: SecondMoments, found: LambdaMap) -> float:
-    """How far at most the squared error of ``found`` is above that of the best map within its λ.
+class LambdaOrthogonal(LinearAdapter):
+    """The best map whose distance from orthogonality is at most λ: ``‖WᵀW − I‖_F ≤ λ``.
 
-    A bound that holds whatever the solver did, in the units of the squared error; from a convex
-    dual problem (see `isthmus.adapters.spectral_ball`).
+    Nearly as hard to overfit as a rotation and a better fit; from a few hundred pairs on it
+    usually finds more than either a rotation or least squares.
+
+    Args:
+        lam: λ; 0 is a rotation, ∞ least squares.
+        relative: whether λ is a multiple of ``√min(dx, dy)``, and so means the same at any width.
+
+    Attributes:
+        departure_: ``‖WᵀW − I‖_F`` of the fitted map, absolute.
+        multiplier_: 0 where a larger λ would change nothing.
 
     Raises:
-        InputError: for narrowing maps, where no such bound is known, and for λ = 0 or ∞.
+        InputError: in ``fit``, for a λ that is negative or not a number.
+
+    Source: arXiv:2509.16664; solved exactly, see `isthmus.adapters.spectral_ball`.
     """
-    a, m = moments.require("xx"), moments.require("xy")
-    if m.shape[0] > m.shape[1]:
-        raise InputError(f"a map of {m.shape[0]} to {m.shape[1]} dimensions has no such bound")
-    if not 0 < found.lam < np.inf:
-        raise InputError(f"the bound needs a λ above 0 and below infinity, got {found.lam}")
-    w = found.matrix
-    with single_thread:
-        value = float(np.vdot(w, a @ w) - 2.0 * np.vdot(w, m))
-        return max(value - lower_bound(a, m, w, found.multiplier, found.lam), 0.0)
 
+    name = "lambda_orthogonal"
+    needs = frozenset({"square", "xx", "xy"})
+    automatic = frozenset({"lam"})
 
-def _checked(lam: Value) -> float:
-    if isinstance(lam, bool | str) or not lam >= 0:
-        raise InputError(
-            f"λ is {lam!r}, and a distance from orthogonality is 0 or more",
-            where="lambda_orthogonal",
-            mend="Use 0 for a rotation, .1 to .4 (relative) between, inf for least squares",
-        )
-    return float(lam)
+    departure_: float
+    multiplier_: float
 
-
-@dataclass(frozen=True, eq=False)
-class _Fit:
-    """One problem in the eigenbasis of A: ``W = left Z rightᵀ``, with Z near the identity."""
-
-    left: Matrix
-    right: Matrix
-    problem: NearlyOrthogonal
-    rigid: Matrix
-    """The (semi-)orthogonal map that is best aligned, ``(dx, dy)``."""
-    least: Matrix
-    """The least-squares map of the least norm, ``(dx, dy)``."""
-    nearest: Matrix
-    """The least-squares map of the least departure, ``(dx, dy)``."""
-    loosest: float
-    """Its departure."""
-    pull: float
-    """``‖S‖`` in the rigid limit, where the departure is ``‖S‖/μ``."""
+    def __init__(self, lam: float = 0.25, relative: bool = True) -> None:
+        self.lam = lam
+        self.relative = relative
 
     @classmethod
-    def of(cls, moments: SecondMoments) -> _Fit:
-        a, m = moments.require("xx"), moments.require("xy")
-        dx, dy = m.shape
-        path = RidgePath.of(moments)
-        left = np.ascontiguousarray(path.vectors[:, ::-1])
-        values = path.values[::-1].copy()
-        rigid, _ = nearest_orthogonal(m)
-        least = path.map(0.0)
-        nearest = _filled(left, path.filter([0.0])[0][::-1] == 0, least)
-        if dx > dy:
-            u, _, vt = scipy.linalg.svd(left[:, :dy].T @ nearest, check_finite=False)
-            right = (u @ vt).T
-            gradient = rigid.T @ (m - a @ rigid)
-        else:
-            right = _row_basis(rigid.T @ left, m)
-            gradient = (m - a @ rigid) @ rigid.T if dx == dy else m @ rigid.T - a
-        column = values[:, None]
-        problem = NearlyOrthogonal(lambda z: column * z, column, left.T @ m @ right)
-        pull = float(np.linalg.norm(gradient + gradient.T)) / 2.0
-        return cls(left, right, problem, rigid, least, nearest, departure(nearest), pull)
+    @override
+    def expanded(cls, parameters: Mapping[str, Value], splits: Splits) -> Expanded:
+        """Every λ up to the one of the least cross-validated error, the most rigid first.
 
-    @property
-    def narrowing(self) -> bool:
-        """Whether ``dx > dy``."""
-        return self.rigid.shape[0] > self.rigid.shape[1]
+        Squared error falls in λ while retrieval peaks, so none of the smaller ones is left out.
+        """
+        relative = bool(parameters.get("relative", True))
+        if parameters.get("lam", 0.25) != "auto":
+            return [(dict(parameters), None)]
+        folds = splits()
+        if len(folds) < 2:
+            return [({**parameters, "lam": lam, "relative": True}, None) for lam in DEFAULT_LAMBDAS]
+        width = min(folds[0][0].require("xy").shape) ** 0.5
+        grid = [lam if relative else float(f"{lam * width:.3g}") for lam in DEFAULT_LAMBDAS]
+        choice = choose_lambda(folds, grid, relative=relative)
+        spread = float(choice.weights @ [fold.variance_y.sum() for _, fold in folds])
+        errors = choice.weights @ choice.errors / (spread if spread > 0 else 1.0)
+        return [
+            ({**parameters, "lam": lam, "relative": relative}, float(error))
+            for lam, error in zip(choice.lams, errors, strict=True)
+            if lam <= choice.best
+        ]
 
-    def map(self, radius: float, near: LambdaMap | None, tolerance: float) -> LambdaMap:
-        """The solution for one absolute λ."""
-        norm = departure(self.least)
-        if radius >= norm:
-            return LambdaMap(self.least, radius, norm, 0.0)
-        if radius >= self.loosest:
-            return LambdaMap(self.nearest, radius, self.loosest, 0.0)
-        rounded = radius == 0
-        if rounded:
-            if not self.narrowing:
-                return LambdaMap(self.rigid, 0.0, departure(self.rigid), np.inf)
-            radius = _NEARLY_RIGID * self.rigid.shape[1] ** 0.5
-        if self.narrowing and (self.loosest if near is None else near.lam) > 4.0 * radius:
-            # a stiff penalty far from the solution would hold every step short
-            near = self.map(4.0 * radius, near, max(tolerance, _ROUGHLY))
-        guess = self._multiplier(radius)
-        start = self.nearest if self.narrowing else self.rigid
-        if near is not None and near.multiplier > 0:
-            start = near.matrix
-            usual = self._multiplier(near.lam)
-            guess *= near.multiplier / usual if usual > 0 else 1.0
-        z = self.left.T @ start @ self.right
-        if self.loosest > radius:
-            z, guess = onto_ball(self.problem, z, radius, guess, self.loosest, tolerance)
-        w = self.left @ z @ self.right.T
-        if rounded:
-            w, _ = nearest_orthogonal(w)
-            return LambdaMap(w, 0.0, departure(w), np.inf)
-        return LambdaMap(w, radius, departure(w), guess)
-
-    def _multiplier(self, radius: float) -> float:
-        floor = 1e-12 * self.problem.scale + 1e-300
-        return max((1.0 / radius - 1.0 / max(self.loosest, radius)) * self.pull, floor)
-
-
-def _row_basis(aligned: Matrix, m: Matrix) -> Matrix:
-    """A basis ``(dy, q)`` in which the rows of the best map lie, the ``dx`` of the rigid first.
-
-    The optimum is ``(A + S)⁻¹M`` and so has the row space of M where that is ``dx``-dimensional.
-    """
-    dx, dy = m.shape
-    if dx == dy:
-        return aligned
-    size = scipy.linalg.svdvals(m, check_finite=False)
-    if size[-1] > 1e-10 * size[0]:
-        return aligned
-    return np.hstack([aligned, scipy.linalg.null_space(aligned.T)])
-
-
-def _filled(left: Matrix, unused: NDArray[np.bool_], least: Matrix) -> Matrix:
-    """The least-squares map with the directions that the source never uses put to work.
-
-    Rows of W there cost nothing; they take the output directions that W shortens most and bring
-    them to length 1.
-    """
-    free = int(unused.sum())
-    if free == 0:
-        return least
-    square, directions = scipy.linalg.eigh(least.T @ least, driver="evd", check_finite=False)
-    count = min(free, len(square))
-    lengths = np.sqrt(np.maximum(1.0 - np.maximum(square[:count], 0.0), 0.0))
-    places = np.flatnonzero(unused)[:count]
-    return least + left[:, places] @ (lengths[:, None] * directions[:, :count].T)
+    @override
+    def _solve(self, moments: SecondMoments) -> Matrix:
+        found = lambda_path(moments, [self.lam], relative=self.relative)[0]
+        self.departure_, self.multiplier_ = found.departure, found.multiplier
+        return found.matrix

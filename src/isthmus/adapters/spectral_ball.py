@@ -1,9 +1,9 @@
 """Least squares over matrices that are nearly orthogonal: ``‖WᵀW − I‖_F ≤ λ``.
 
-The problem, with a symmetric positive operator 𝒜 on matrices (for rows of covariance A it is
-``W ↦ AW``) and a matrix M::
+The problem, with a symmetric positive operator Q on matrices (``W ↦ AW`` for rows of covariance A)
+and a matrix M::
 
-    minimise  tr(Wᵀ𝒜(W)) − 2 tr(WᵀM)   subject to   ‖WᵀW − I‖_F ≤ λ
+    minimise  tr(WᵀQ(W)) − 2 tr(WᵀM)   subject to   ‖WᵀW − I‖_F ≤ λ
 
 where for a widening map, ``dx < dy``, the constraint reads ``‖WWᵀ − I‖_F ≤ λ``: the smaller of the
 two Gram matrices is the one that can be the identity.  Only singular values enter the constraint,
@@ -11,11 +11,11 @@ two Gram matrices is the one that can be the identity.  Only singular values ent
 
 **Method.**  At the optimum the gradient of the objective is ``−2μ`` times ``(WWᵀ − I)W``, with a
 multiplier μ ≥ 0: the optimum also minimises the smooth function
-``tr(Wᵀ𝒜(W)) − 2 tr(WᵀM) + μ/2 ‖WᵀW − I‖²_F``.  So `descend` minimises that for a fixed μ and
+``tr(WᵀQ(W)) − 2 tr(WᵀM) + μ/2 ‖WᵀW − I‖²_F``.  So `descend` minimises that for a fixed μ and
 `onto_ball` looks for the μ whose minimiser lies on the ball.  As in trust region methods (Hebden
 1973; Moré 1978) ``1/‖WᵀW − I‖`` is nearly linear in μ, so that three or four values of μ are
 enough, each warm-started from the one before.  `descend` is L-BFGS (Nocedal 1980) around an exact
-inverse of the Hessian's dominant part: in coordinates where 𝒜 is nearly diagonal and W nearly the
+inverse of the Hessian's dominant part: in coordinates where Q is nearly diagonal and W nearly the
 identity the Hessian couples the entry (i, j) with (j, i) alone, which leaves 2 x 2 systems.
 
 **Optimality.**  The feasible set is not convex.  For ``dx ≤ dy`` the problem has a convex dual
@@ -67,9 +67,9 @@ class NearlyOrthogonal:
     """The objective, in coordinates where the rigid map sought is near the identity."""
 
     apply: Callable[[Matrix], Matrix]
-    """The operator 𝒜."""
+    """The operator Q."""
     diagonal: Matrix
-    """Its diagonal, ``(dx, dy)`` or ``(dx, 1)``: exact where 𝒜 is diagonal."""
+    """Its diagonal, ``(dx, dy)`` or ``(dx, 1)``: exact where Q is diagonal."""
     linear: Matrix
     """``M (dx, dy)``."""
 
@@ -81,7 +81,7 @@ class NearlyOrthogonal:
         return power + float(np.linalg.norm(self.linear)) * min(rows, columns) ** 0.5
 
     def value(self, w: Matrix) -> float:
-        """``tr(Wᵀ𝒜(W)) − 2 tr(WᵀM)``."""
+        """``tr(WᵀQ(W)) − 2 tr(WᵀM)``."""
         return float(np.vdot(w, self.apply(w)) - 2.0 * np.vdot(w, self.linear))
 
 
@@ -147,7 +147,7 @@ class _Curvature:
         return step
 
     def _blocks(self, w: Matrix, mu: float) -> Callable[[Matrix], Matrix]:
-        """The inverse of ``H ↦ 2𝒜(H) + 2μ(HWᵀW + WHᵀW + WWᵀH − H)`` without small couplings."""
+        """The inverse of ``H ↦ 2Q(H) + 2μ(HWᵀW + WHᵀW + WWᵀH − H)`` without small couplings."""
         p = min(w.shape)
         rows, columns = np.einsum("ij,ij->i", w, w), np.einsum("ij,ij->j", w, w)
         own = self.problem.diagonal + mu * (rows[:, None] + columns[None, :] - 1.0)
@@ -247,7 +247,7 @@ def onto_ball(
 
 @dataclass(eq=False)
 class _Multipliers:
-    """The search for the multiplier at which ``1/departure``, which grows with it, is ``wanted``."""
+    """The search for the multiplier at which ``1/departure`` is ``wanted``; it grows with it."""
 
     wanted: float
     seen: list[tuple[float, float]]
@@ -309,7 +309,7 @@ def _retracted(w: Matrix, radius: float) -> Matrix:
 
 
 def lower_bound(a: Matrix, m: Matrix, w: Matrix, mu: float, radius: float) -> float:
-    """A value that the objective with ``𝒜(W) = aW`` has nowhere on the ball, for ``dx ≤ dy``.
+    """A value that the objective with ``Q(W) = aW`` has nowhere on the ball, for ``dx ≤ dy``.
 
     The dual function at ``S = mu (WWᵀ − I)``, with the eigenvalues of ``a + S`` raised to a small
     positive value where they are below it; several such values are tried.
