@@ -4,6 +4,9 @@ from isthmus.adapters.cca import CSA
 from isthmus.adapters.chain import Affine, Chain, RowNorm
 from isthmus.adapters.contrastive import LambdaPolish, Polish
 from isthmus.adapters.diagonal import Diagonal
+from isthmus.adapters.joint_maps import JointMaps, joint_maps
+from isthmus.adapters.lambda_orthogonal import LambdaChoice, LambdaOrthogonal, choose_lambda
+from isthmus.adapters.lambda_path import LambdaMap, lambda_path, optimality_gap
 from isthmus.adapters.local import Local
 from isthmus.adapters.low_rank import LowRank, Thin, rank_errors
 from isthmus.adapters.normalise import (
@@ -37,6 +40,10 @@ __all__ = [
     "ClassMeans",
     "ClusterMeans",
     "Diagonal",
+    "JointMaps",
+    "LambdaChoice",
+    "LambdaMap",
+    "LambdaOrthogonal",
     "LambdaPolish",
     "LayerNorm",
     "Local",
@@ -58,7 +65,11 @@ __all__ = [
     "Temperature",
     "Thin",
     "UnitNorm",
+    "choose_lambda",
     "class_structure",
+    "joint_maps",
+    "lambda_path",
+    "optimality_gap",
     "path_errors",
     "prior_affine",
     "rank_errors",

@@ -23,6 +23,7 @@ from isthmus.adapters.base import Estimator, LinearAdapter, Refinement, Value
 from isthmus.adapters.cca import CSA
 from isthmus.adapters.contrastive import LambdaPolish, Polish
 from isthmus.adapters.diagonal import Diagonal
+from isthmus.adapters.lambda_orthogonal import LambdaOrthogonal
 from isthmus.adapters.local import Local
 from isthmus.adapters.low_rank import LowRank
 from isthmus.adapters.normalise import (
@@ -53,6 +54,7 @@ STEPS: dict[str, type[Estimator]] = {
         LayerNorm,
         Temperature,
         Procrustes,
+        LambdaOrthogonal,
         Ridge,
         LowRank,
         CSA,
