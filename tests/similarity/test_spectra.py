@@ -7,7 +7,7 @@ import pytest
 
 from isthmus.errors import InputError
 from isthmus.moments import Moments
-from isthmus.similarity.spectra import Gradient, Spectra, singular
+from isthmus.similarity.spectra import Gradient, Spectra, check_varies, singular
 
 
 def spectra(x: Any, y: Any, **more: Any) -> Spectra:
@@ -68,3 +68,17 @@ def test_a_gradient_is_an_inner_product(pair: Any) -> None:
     second = Moments.of(*pair(50, 3, 2, 0)).second()
     gradient = Gradient(np.eye(3), np.ones((3, 2)), np.zeros((2, 2)))
     assert gradient.inner(second) == pytest.approx(np.trace(second.xx) + second.xy.sum())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_side_that_varies_by_rounding_alone_does_not_vary(dtype: Any) -> None:
+    rng = np.random.default_rng(0)
+    eps = float(np.finfo(dtype).eps)
+    for spread, same in ((0.0, True), (0.5 * eps, True), (100 * eps, False)):
+        x = (7.3 * (1 + spread * rng.standard_normal((100, 3)))).astype(dtype)
+        second = Moments.of(x, rng.standard_normal((100, 2)).astype(dtype)).second()
+        if same:
+            with pytest.raises(InputError, match="x: all rows are the same"):
+                check_varies(second, eps)
+        else:
+            check_varies(second, eps)

@@ -26,15 +26,14 @@ from isthmus.similarity.null import (
     nuclear_norm_law,
     third_moment_ratio,
 )
-from isthmus.similarity.result import Null, Similarity
-from isthmus.similarity.spectra import Gradient, Singular, Spectra
+from isthmus.similarity.result import Null, Similarity, chance_warning
+from isthmus.similarity.spectra import Gradient, Singular, Spectra, check_varies
 
 __all__ = ["MOMENT_KEEP", "Finding", "MomentMeasures", "undefined"]
 
 MOMENT_KEEP = frozenset({"square", "xx", "xy", "yy", "fourth"})
 """What moments must keep for every measure that follows from them."""
 
-_CHANCE_MATTERS = 0.1
 _SINGLE = float(np.finfo(np.float32).eps)
 
 
@@ -83,7 +82,7 @@ class MomentMeasures:
             )
         self.moments = moments
         self.precision, self.level, self.seed = precision, level, seed
-        _check_varies(moments, precision)
+        check_varies(self.second, precision)
 
     # ---- shared parts --------------------------------------------------------------------------
 
@@ -190,7 +189,7 @@ class MomentMeasures:
         if self.moments.n <= wide:
             warnings.append(f"{self.moments.rows:,} rows in {wide:,} dimensions are too few")
         if found.null is not None and declared.high == 1.0 and declared.higher_is_closer:
-            warnings += _chance(found.null.mean)
+            warnings += chance_warning(found.null.mean)
         return Similarity(
             measure=name,
             definition=declared.definition,
@@ -290,7 +289,7 @@ class MomentMeasures:
         low, high = (transform(min(max(law.mean + e * law.sd, 0.0), 1.0)) for e in (1, -1))
         null = _null_of(law, mean, (high - low) / 2, law.upper_tail(s))
         ends = None if interval is None else (transform(interval[1]), transform(interval[0]))
-        return Finding(value, null, ends, _chance(law.mean), {"alignment": s})
+        return Finding(value, null, ends, list(chance_warning(law.mean)), {"alignment": s})
 
     def _gulp(self, name: str) -> Finding:
         found = gulp(self.spectra)
@@ -358,22 +357,3 @@ def _of_rest(statistic: Callable[[KernelSums], float], part: LeftOut) -> float:
 def _null_of(law: NormLaw, mean: float, sd: float, p: float) -> Null:
     method = "rotations, large-n law" if law.draws is None else f"{len(law.draws)} drawn rotations"
     return Null(mean=mean, sd=sd, p=p, method=method)
-
-
-def _chance(level: float) -> list[str]:
-    if level < _CHANCE_MATTERS:
-        return []
-    return [f"chance alone reaches {level:.2f} of 1 with so few rows for the dimensions"]
-
-
-def _check_varies(moments: Moments, precision: float) -> None:
-    """Refuse a side whose rows differ by nothing, or by rounding alone."""
-    for side in "xy":
-        mean: NDArray[np.float64] = getattr(moments, f"mean_{side}")
-        spread = float(moments.sum_of(f"square_{side}").sum()) / moments.n
-        if spread <= (4 * precision) ** 2 * float(mean @ mean):
-            raise InputError(
-                "all rows are the same, so nothing can be compared",
-                where=side,
-                mend="Check that the vectors were read from the right place",
-            )

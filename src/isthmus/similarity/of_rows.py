@@ -16,7 +16,7 @@ from isthmus.similarity.jackknife import jackknife_interval
 from isthmus.similarity.measure import MEASURES
 from isthmus.similarity.neighbours import MEASURES_OF, Neighbourhoods
 from isthmus.similarity.null import kernel_null, permutation_null
-from isthmus.similarity.result import Null, Similarity
+from isthmus.similarity.result import Null, Similarity, chance_warning
 from isthmus.similarity.rsa import Rdms
 from isthmus.threads import single_thread
 
@@ -114,6 +114,7 @@ class RowMeasures:
             low=None if interval is None else interval[0],
             high=None if interval is None else interval[1],
             level=self.level,
+            warnings=chance_warning(null.mean) if name != "rbf_cka" else (),
             details=details,
         )
 

@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict
 from isthmus.files import canonical_json
 from isthmus.similarity.measure import MEASURES, Basis, Measure
 
-__all__ = ["Comparison", "Null", "Similarity"]
+__all__ = ["Comparison", "Null", "Similarity", "chance_warning"]
+
+_CHANCE_MATTERS = 0.1
 
 
 class Null(BaseModel):
@@ -132,6 +134,13 @@ class Comparison(Mapping[str, Similarity]):
             if found.value is None
         ]
         return "\n".join(lines)
+
+
+def chance_warning(level: float) -> tuple[str, ...]:
+    """What to say of a measure that ends at 1 and is at ``level`` by luck alone."""
+    if level < _CHANCE_MATTERS:
+        return ()
+    return (f"chance alone reaches {level:.2f} of 1 with so few rows",)
 
 
 def _cells(found: Similarity) -> tuple[str, ...]:

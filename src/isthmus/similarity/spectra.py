@@ -13,7 +13,7 @@ from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
 from isthmus.threads import single_thread
 
-__all__ = ["Eigen", "Gradient", "Singular", "Spectra", "singular"]
+__all__ = ["Eigen", "Gradient", "Singular", "Spectra", "check_varies", "singular"]
 
 Matrix = NDArray[np.float64]
 
@@ -154,3 +154,21 @@ def singular(m: Matrix) -> Singular:
                 return Singular(s, (m @ v) / s, v)
         u, s, vt = scipy.linalg.svd(m, full_matrices=False)
         return Singular(s, u, vt.T)
+
+
+def check_varies(second: SecondMoments, precision: float) -> None:
+    """Refuse a side whose rows differ by nothing, or by what ``precision`` cannot tell from it.
+
+    Raises:
+        InputError: naming the side.
+    """
+    for side, mean, variance in (
+        ("x", second.mean_x, second.variance_x),
+        ("y", second.mean_y, second.variance_y),
+    ):
+        if float(variance.sum()) <= (4 * precision) ** 2 * float(mean @ mean):
+            raise InputError(
+                "all rows are the same, so nothing can be compared",
+                where=side,
+                mend="Check that the vectors were read from the right place",
+            )
