@@ -166,7 +166,7 @@ def test_in_a_recipe_it_is_one_matrix() -> None:
 
 def test_auto_tries_every_combination_and_no_squared_error() -> None:
     tried = CSA.expanded({"shrinkage": "auto", "mean": "auto", "weight": 1.0}, list)
-    assert len(tried) == 12
+    assert len(tried) == 15
     assert {error for _, error in tried} == {None}
     assert all(p["weight"] == 1.0 and "auto" not in p.values() for p, _ in tried)
     assert tried[0][0]["shrinkage"] > tried[1][0]["shrinkage"]

@@ -36,7 +36,7 @@ _GRIDS: Mapping[str, tuple[float, ...]] = {
     "mean": (0.0, 0.2, 0.4),
     "weight": (1.0, 2.0),
     "whitening": (0.75, 1.0),
-    "shrinkage": (0.4, 0.2, 0.1, 0.05),
+    "shrinkage": (0.7, 0.4, 0.2, 0.1, 0.05),
 }
 """What ``auto`` tries, the last parameter varying fastest."""
 
