@@ -50,6 +50,8 @@ class BackfillCurve:
     values: tuple[float, ...]
     gains: tuple[Estimate, ...]
     """Over the old model."""
+    added: tuple[Estimate, ...]
+    """Over the same search with nothing re-embedded."""
 
     @property
     def area(self) -> float:
@@ -58,9 +60,13 @@ class BackfillCurve:
         return float(np.sum(np.diff(x) * (y[1:] + y[:-1]) / 2))
 
     def smallest_gain(self, max_share: float) -> int | None:
-        """Where the smallest share up to ``max_share`` stands whose gain's interval is above 0."""
-        for place, (share, gain) in enumerate(zip(self.shares, self.gains, strict=True)):
-            if 0 < share <= max_share and gain.low is not None and gain.low > 0:
+        """Where the smallest share up to ``max_share`` stands that gains.
+
+        It does if both intervals are above 0, over the old model and over nothing re-embedded.
+        """
+        for place, share in enumerate(self.shares):
+            found = (self.gains[place], self.added[place])
+            if 0 < share <= max_share and all(e.low is not None and e.low > 0 for e in found):
                 return place
         return None
 
@@ -85,7 +91,7 @@ class Backfill:
     join: JoinedScores
     orders: Orders
     gain: Estimate | None = None
-    """Over the old model, on the support queries."""
+    """Over the old model, on the support queries; None where there is a single one."""
     curves: tuple[BackfillCurve, ...] = ()
     """Of the support queries, all orders."""
 
@@ -114,6 +120,7 @@ class Backfill:
             if (curve.order, curve.recall) == (self.order, self.recall.kind):
                 for tried, gain in zip(curve.shares, curve.gains, strict=True):
                     if tried == share:
+                        gain = None if self.gain is None else gain
                         return replace(self, share=share, gain=gain)
         raise InputError(f"the share {share:g} was not tried", where="backfill")
 
@@ -187,16 +194,27 @@ def backfill_curves(
         ]
         values[half, 0] = _old_values(part, metric)
         values[half, 1:] = _values(part, recall, metric, settings)
-    means = resampled_means(values - values[:, :1], resamples=resamples, seed=seed)
+    means = resampled_means(values, resamples=resamples, seed=seed)
+    found = values.mean(axis=0)
+
+    def minus(column: int, other: int) -> Estimate:
+        apart = means[:, column] - means[:, other]
+        return estimate(float(found[column] - found[other]), apart, level=level)
+
     curves: list[BackfillCurve] = []
     for i, name in enumerate(names):
-        columns = 1 + i * len(shares) + np.arange(len(shares))
-        found = values[:, columns].mean(axis=0)
-        gains = tuple(
-            estimate(float(found[j] - values[:, 0].mean()), means[:, column], level=level)
-            for j, column in enumerate(columns)
+        first = 1 + i * len(shares)
+        columns = range(first, first + len(shares))
+        curves.append(
+            BackfillCurve(
+                name,
+                recall.kind,
+                tuple(shares),
+                tuple(found[columns].tolist()),
+                tuple(minus(column, 0) for column in columns),
+                tuple(minus(column, first) for column in columns),
+            )
         )
-        curves.append(BackfillCurve(name, recall.kind, tuple(shares), tuple(found.tolist()), gains))
     return curves
 
 
@@ -215,9 +233,10 @@ def choose_backfill(
 
     For each way to search the rest, the scores of re-embedded items are matched by ``calibrate``,
     and their weight and shift chosen at ``max_share``; then the whole curve of every order is
-    drawn.  Taken is the smallest share up to ``max_share`` whose gain over the old model has its
-    interval above 0, and of equal shares the one that gains most; if there is none, the best at
-    ``max_share``.  The orders, the random control among them, are those of `Orders`.
+    drawn.  Taken is the smallest share up to ``max_share`` whose gain over the old model, and over
+    nothing re-embedded, has its interval above 0, and of equal shares the one that gains most; if
+    there is none, or a single query, the best at ``max_share``.  The orders, the random control
+    among them, are those of `Orders`.
 
     Args:
         support: answerable queries that no later test uses; ``gallery_error`` gives the order by
@@ -236,12 +255,13 @@ def choose_backfill(
     if not 0 < max_share <= 1:
         raise InputError(f"a share of the gallery lies in (0, 1], got {max_share}")
     shares = sorted({*shares, max_share})
+    _new_side(support)
     support = _fewer_queries(support, seed)
     new = _new_side(support)
     assert support.relevance is not None
     primary = parse_metric(primary or default_metric(support.relevance)).name
     halves = np.random.default_rng(seed).permutation(support.n_queries) % 2 == 1
-    found: list[Backfill] = []
+    found: list[tuple[float, float, Backfill]] = []
     common: dict[str, Priority] = {}
     for recall in recalls:
         low = recall.side(support)
@@ -259,23 +279,16 @@ def choose_backfill(
             )
         )  # fmt: skip
         for curve in curves:
-            place = curve.smallest_gain(max_share)
+            # a single query has no spread, and so no interval to choose by
+            place = curve.smallest_gain(max_share) if support.n_queries > 1 else None
+            shown = place is not None
             if place is None:
-                place = int(np.searchsorted(curve.shares, max_share, side="right")) - 1
-            found.append(
-                Backfill(
-                    curve.order, curve.shares[place], recall, join, orders, curve.gains[place],
-                    curves,
-                )
-            )  # fmt: skip
-    return min(found, key=_preference)
-
-
-def _preference(found: Backfill) -> tuple[float, float]:
-    """Smallest first: shares with a gain, by size; then all others."""
-    gain = found.gain or Estimate(value=None, reason="not measured")
-    shown = gain.low is not None and gain.low > 0
-    return (found.share if shown else 2.0, 0.0 if gain.value is None else -gain.value)
+                place = curve.shares.index(max_share)
+            share, gain = curve.shares[place], curve.gains[place]
+            known = gain if support.n_queries > 1 else None
+            one = Backfill(curve.order, share, recall, join, orders, known, curves)
+            found.append((share if shown else 2.0, -(gain.value or 0.0), one))
+    return min(found, key=lambda f: f[:2])[2]
 
 
 def _new_side(trial: Trial) -> Side:

@@ -74,7 +74,7 @@ class FixedDepth:
 class MarginDepth:
     """Those whose recall score is within a margin of the first one's; encoded in one batch.
 
-    With trust the margin of a query is ``margin · (2 − trust)``.
+    With trust the margin of a query is ``2 (1 − trust) · margin``: a half leaves it as it is.
     """
 
     margin: float
@@ -123,7 +123,7 @@ class StoppingDepth:
 
     The new score of an item that is not encoded yet is expected on the line of ``link``; it counts
     as beaten if even ``z`` spreads above that line it stays below the best fused score so far.
-    With trust, ``z`` of a query is ``z · (2 − trust)``.  Recall scores descend, so if the next
+    With trust, ``z`` of a query is ``2 (1 − trust) · z``.  Recall scores descend, so if the next
     item is beaten, all later ones are.
     """
 
@@ -166,7 +166,7 @@ class StoppingDepth:
 
 
 def _slack(trust: NDArray[np.float64] | None, n: int) -> NDArray[np.float64]:
-    """How much wider to look, 1 for a trusted query and 2 for one that is not."""
+    """How much wider to look: 0 for a query that is trusted wholly, 2 for one that is not."""
     if trust is None:
         return np.ones(n)
     trust = np.asarray(trust, dtype=np.float64)
@@ -175,4 +175,4 @@ def _slack(trust: NDArray[np.float64] | None, n: int) -> NDArray[np.float64]:
             f"expected one value in [0, 1] for each of {n} queries, found shape {trust.shape}",
             where="trust",
         )
-    return 2.0 - trust
+    return 2.0 * (1.0 - trust)

@@ -62,7 +62,7 @@ def choose_strategies(
 ) -> Plan:
     """Choose every possible strategy on validation queries, and rank the test queries with it.
 
-    ``mixed``: the mixed query, where the bridge maps queries and some weight other than 0 does
+    ``mixed``: the mixed query, where the bridge maps queries and a weight between 0 and 1 does
     best.  With the gallery in the new model's vectors also ``bridge_rescore``, ``old_rescore`` and,
     where resampled queries would have mixed as well, ``mixed_rescore``: cascades by who recalls;
     ``backfill``: the smallest part of the gallery whose re-embedding gains; ``backfill_most``: as
@@ -107,8 +107,9 @@ def choose_strategies(
     else:
         mixed = choose_mixed_query(validation, primary=metric.name, resamples=resamples, seed=seed)
         progress("strategies", 1, None)
-        if mixed.alpha == 0:
-            absent["mixed"] = "no mixed query does better than the old one"
+        if mixed.alpha in (0, 1):
+            alone = "bridged" if mixed.alpha else "old"
+            absent["mixed"] = f"no mixed query does better than the {alone} one"
             mixed = None
         else:
             extras.append(work.mixed(mixed))
@@ -241,8 +242,10 @@ class _Work:
     def _old(self) -> NDArray[np.float64]:
         return self.metric.per_query(_ranks(self.validation, Recall("old")))
 
-    def _gain(self, ranks: Ranks) -> Estimate:
-        """Over the old model, on validation queries."""
+    def _gain(self, ranks: Ranks) -> Estimate | None:
+        """Over the old model, on validation queries; a single one shows nothing."""
+        if self.validation.n_queries < 2:
+            return None
         difference = (self.metric.per_query(ranks) - self._old)[:, None]
         means = resampled_means(difference, resamples=self.resamples, seed=self.seed)
         return estimate(float(difference.mean()), means[:, 0])

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isthmus.errors import InputError
+from isthmus.evaluate import relevant_ranks
+from isthmus.evaluate.relevance import from_labels
+from isthmus.evaluate.trial import Side
+from isthmus.strategies import mixed_index as module
+from isthmus.strategies.mixed_index import JoinedScores, LinearMatch, match_linear, mixed_ranks
+from isthmus.strategies.scores import match_scores
+
+PLAIN = JoinedScores(LinearMatch(1.0, 0.0))
+
+
+def sides(trial):
+    return (
+        Side(trial.query_old, trial.gallery_old, "cosine"),
+        Side(trial.query_new, trial.gallery_new, "cosine"),
+    )
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    n_labels=st.integers(1, 9),
+    weight=st.sampled_from([0.0, 0.4]),
+    leave=st.booleans(),
+)
+def test_ranks_by_definition(seed, n_labels, weight, leave):
+    rng = np.random.default_rng(seed)
+    n = 5
+    low = Side(rng.standard_normal((n, 4)), rng.standard_normal((20, 4)), "cosine")
+    new = Side(rng.standard_normal((n, 3)), rng.standard_normal((20, 3)), "dot")
+    exclude = np.arange(n) if leave else None
+    relevance = from_labels(np.arange(n) % n_labels, np.arange(20) % n_labels, exclude=exclude)
+    part = rng.random(20) < 0.4
+    join = JoinedScores(LinearMatch(0.7, -0.1), weight, 0.05)
+    found = mixed_ranks(low, new, relevance, [(part, join)], exclude=exclude)[0]
+    unit = [v / np.linalg.norm(v, axis=1, keepdims=True) for v in low[:2]]
+    low_scores, new_scores = unit[0] @ unit[1].T, new.queries @ new.gallery.T
+    joined = (1 - weight) * (0.7 * new_scores - 0.1 + 0.05) + weight * low_scores
+    scores = np.where(part, joined, low_scores)
+    expected = []
+    for q in range(n):
+        relevant = relevance.indices[relevance.indptr[q] : relevance.indptr[q + 1]]
+        order = [i for i in np.argsort(-scores[q]) if not (leave and i == q)]
+        expected += [place for place, i in enumerate(order, 1) if i in relevant]
+    assert found.ranks.tolist() == expected
+
+
+def test_nothing_and_everything_re_embedded_are_the_two_searches(weak, monkeypatch):
+    trial = weak[0]
+    low, new = sides(trial)
+    expected = [relevant_ranks(s.queries, s.gallery, trial.relevance).ranks for s in (low, new)]
+    parts = [(np.full(500, whole), PLAIN) for whole in (False, True)]
+    for cells in (2**20, 7 * 500, 1):
+        monkeypatch.setattr(module, "_BLOCK_CELLS", cells)
+        found = mixed_ranks(low, new, trial.relevance, parts)
+        for ranks, those in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(ranks.ranks, those)
+
+
+def test_ties_go_against_the_relevant():
+    ones = Side(np.ones((2, 3)), np.ones((6, 3)), "cosine")
+    relevance = from_labels(np.zeros(2, int), np.array([0, 1, 1, 0, 1, 1]))
+    part = np.arange(6) < 3
+    found = mixed_ranks(ones, ones, relevance, [(part, PLAIN)])[0]
+    assert found.ranks.tolist() == [5, 6, 5, 6]
+
+
+@pytest.mark.parametrize("calibrate", [match_linear, match_scores])
+def test_matched_scores_can_be_mixed(weak, calibrate):
+    """Half of the items from a space with another scale: unmatched, they flood or never show."""
+    trial = weak[1]
+    _, new = sides(trial)
+    shrunk = replace(trial, query_new=trial.query_new * 0 + trial.query_new)
+    other = Side(0.01 * shrunk.query_new, trial.gallery_new, "dot")
+    part = np.random.default_rng(1).random(500) < 0.5
+    match = calibrate(other, new)
+    joins = [PLAIN, JoinedScores(match)]
+    plain, matched = mixed_ranks(new, other, trial.relevance, [(part, j) for j in joins])
+    assert np.mean(matched.ranks <= 10) > np.mean(plain.ranks <= 10) + 0.2
+
+
+def test_a_line_matches_mean_and_spread(weak):
+    low, new = sides(weak[0])
+    match = match_linear(new, low)
+    assert match == pytest.approx(match_linear(new, low, exclude=None))
+
+    def best(side):
+        unit = [v / np.linalg.norm(v, axis=1, keepdims=True) for v in side[:2]]
+        return -np.sort(-(unit[0] @ unit[1].T), axis=1)[:, :20]
+
+    assert match(best(new)).mean() == pytest.approx(best(low).mean(), abs=1e-4)
+    assert match(best(new)).std() == pytest.approx(best(low).std(), abs=1e-4)
+
+
+def test_scores_without_spread_are_moved_only():
+    flat = Side(np.ones((3, 2)), np.ones((5, 2)), "dot")
+    apart = Side(np.eye(3, 2) + 1, np.arange(10.0).reshape(5, 2) + 1, "dot")
+    assert match_linear(flat, apart).slope == 1
+    assert match_linear(apart, flat).slope == 1
+
+
+def test_what_does_not_fit_together(weak):
+    trial = weak[0]
+    low, new = sides(trial)
+    with pytest.raises(InputError, match="a mask of 500 gallery items, found bool of shape"):
+        mixed_ranks(low, new, trial.relevance, [(np.ones(3, bool), PLAIN)])
+    with pytest.raises(InputError, match="a mask of 500"):
+        mixed_ranks(low, new, trial.relevance, [(np.ones(500), PLAIN)])
+    with pytest.raises(InputError, match="250 queries and 500 items on one side"):
+        mixed_ranks(low, new._replace(gallery=new.gallery[:9]), trial.relevance, [])
