@@ -201,10 +201,10 @@ def control_risk(
     """Calibrate raw scores on some rows and verify them on others.
 
     The probability is an isotonic curve through bins of 20 rows or more; a bin without failures,
-    or without successes, counts as having half a one.  With fewer than 40 rows, or scores that are all equal,
-    it is one constant: ``(successes + 1) / (rows + 2)``, and the overall rate.  It goes to 0 with
-    the raw score below all calibration rows, and rises by a hundredth of what is missing to 1
-    above them, so that order is never lost.
+    or without successes, counts as having half a one.  With fewer than 40 rows it is one constant,
+    ``(successes + 1) / (rows + 2)``, and with scores that are all equal another, the overall rate.
+    It goes to 0 with the raw score below all calibration rows, and rises by a hundredth of what is
+    missing to 1 above them, so that order is never lost.
 
     Args:
         cuts: of `cuts_of`, from rows that are in neither set.

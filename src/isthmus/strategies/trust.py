@@ -22,9 +22,9 @@ from isthmus.adapters.chain import Chain
 from isthmus.errors import InputError
 from isthmus.evaluate import Metric, top_k
 from isthmus.evaluate.scores import check_vectors
-from isthmus.numeric import Array, as_floating, like, namespace, to_numpy
+from isthmus.numeric import Array, as_floating, like
 from isthmus.strategies.calibration import MonotoneCurve
-from isthmus.strategies.frame import Frame, host_dtype, weights_like
+from isthmus.strategies.frame import Frame, Readout, host_dtype
 from isthmus.strategies.regress import ridges, signed_logistic
 from isthmus.strategies.risk import LEVELS, Level, RiskControl, control_risk, cuts_of
 
@@ -33,7 +33,7 @@ __all__ = ["Frame", "HeldOutRows", "Trust", "fit_trust"]
 Matrix = NDArray[np.float64]
 Rows = NDArray[np.float32]
 
-_BLOCK_ROWS = 2048
+_BLOCK_ROWS = 4096
 _FEWEST_ROWS = 40
 _FOLDS = 5
 _SIGNS = (-1, -1, 1, 1)  # distance, log residual, log margin, preservation
@@ -121,30 +121,26 @@ class Trust:
     @np.errstate(over="ignore", invalid="ignore")  # a row so far out is far out
     def raw(self, rows: Array) -> Matrix:
         """The logistic score in [0, 1] before calibration, ``(n,)`` float64 on the host."""
-        step = _BLOCK_ROWS if isinstance(rows, np.ndarray) else max(int(rows.shape[0]), 1)
-        read = np.empty((int(rows.shape[0]), self._readout.shape[1] + 1))
-        for start in range(0, len(read), step):
-            block = rows[start : start + step, :]
-            coordinates, squares = self.frame.coordinates(block)
-            found = namespace(block).matmul(coordinates, weights_like(block, self._readout))
-            read[start : start + step, :-1] = to_numpy(found)
-            read[start : start + step, -1] = to_numpy(squares)
-        predicted, inside, total, squares = read[:, :3], read[:, 3], read[:, 4], read[:, 5]
-        rest, distance = np.nan_to_num(self.frame.distances(squares, inside, total), nan=1e30).T
-        predicted = predicted + rest[:, None] * self.weights[-2] + self.weights[-1]
-        # the inner maximum and minimum turn what overflowed into a number
-        predicted = np.fmin(np.fmax(predicted, self.ranges[0]), self.ranges[1])
-        return self._joined(distance, predicted)
+        n = int(rows.shape[0])
+        step = _BLOCK_ROWS if isinstance(rows, np.ndarray) else max(n, 1)
+        raw = np.empty(n)
+        for start in range(0, n, step):
+            predicted, rest, distance = self._readout(rows[start : start + step, :])
+            predicted += self.weights[-2][:, None] * rest + self.weights[-1][:, None]
+            # the first of the two turns what overflowed into a number
+            predicted = np.fmin(
+                np.fmax(predicted, self.ranges[0][:, None]), self.ranges[1][:, None]
+            )
+            raw[start : start + step] = self._joined(np.maximum(distance, 1e-30), predicted)
+        return raw
 
     @cached_property
-    def _readout(self) -> Rows:
-        """From the frame's coordinates to the three predictions and its two energies."""
-        return np.ascontiguousarray(np.hstack([self.weights[:-2], self.frame.energies]))
+    def _readout(self) -> Readout:
+        return self.frame.readout(self.weights[:-2])
 
     def _joined(self, distance: Matrix, predicted: Matrix) -> Matrix:
         intercept, near, *others = self.coefficients
-        distance = np.maximum(distance, 1e-30)
-        z = intercept + near * np.log(distance) + predicted @ np.array(others)
+        z = intercept + near * np.log(distance) + np.array(others) @ predicted
         return expit(z) * np.minimum(1.0, self.reach / distance) ** 2
 
     def threshold(self, probability: float, confidence: float = 0.9) -> float | None:
@@ -413,15 +409,8 @@ def _features(frame: Frame, source: NDArray[Any]) -> tuple[Matrix, Matrix]:
         InputError: for rows that are not finite.
     """
     check_vectors(source, "rows to fit trust on", "cosine" if frame.unit else "l2")
-    parts: list[Matrix] = []
-    distances: list[Matrix] = []
-    for start in range(0, len(source), _BLOCK_ROWS):
-        p, squares = frame.coordinates(source[start : start + _BLOCK_ROWS])
-        inside, total = (p @ frame.energies).T
-        rest, distance = frame.distances(squares, inside, total).T
-        parts.append(np.column_stack([p, rest, np.ones(len(p))]).astype(np.float64))
-        distances.append(distance)
-    return np.concatenate(parts), np.concatenate(distances)
+    p, rest, distance = frame.coordinates(source)
+    return np.column_stack([p, p * p, rest, np.ones(len(p))]), distance
 
 
 def _search_features(raw: NDArray[Any], scores: NDArray[Any], floor: float) -> Matrix:
