@@ -4,9 +4,9 @@ from isthmus.adapters.cca import CSA
 from isthmus.adapters.chain import Affine, Chain, RowNorm
 from isthmus.adapters.contrastive import LambdaPolish, Polish
 from isthmus.adapters.diagonal import Diagonal
-from isthmus.adapters.joint_maps import JointMaps, joint_maps
+from isthmus.adapters.joint import JointMaps, joint_maps
 from isthmus.adapters.lambda_orthogonal import LambdaChoice, LambdaOrthogonal, choose_lambda
-from isthmus.adapters.lambda_path import LambdaMap, lambda_path, optimality_gap
+from isthmus.adapters.near_orthogonal import LambdaMap, lambda_path, optimality_gap
 from isthmus.adapters.local import Local
 from isthmus.adapters.low_rank import LowRank, Thin, rank_errors
 from isthmus.adapters.normalise import (

@@ -23,7 +23,7 @@ means the same at any width: the paper's λ = 12 at 1,024 dimensions is .375.
 alone must not decide: `choose_lambda` takes the most rigid λ within one standard error of the best
 cross-validated error, and a recipe with ``lam=auto`` tries several on held-out retrieval.
 
-`isthmus.adapters.joint_maps` fits a backward map together with a forward map, as the paper does.
+`isthmus.adapters.joint` fits a backward map together with a forward map, as the paper does.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from isthmus.adapters.base import Expanded, LinearAdapter, Splits, Value
-from isthmus.adapters.lambda_path import ROUGHLY, LambdaMap, lambda_path
+from isthmus.adapters.near_orthogonal import ROUGHLY, LambdaMap, lambda_path
 from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
 from isthmus.threads import single_thread

@@ -229,7 +229,7 @@ def onto_ball(
     """
     curvature = _Curvature(problem)
     search = _Multipliers(1.0 / radius, [(0.0, 1.0 / loosest)])
-    loose = 100.0 * tolerance
+    loose, before = 100.0 * tolerance, -1.0
     w = start
     for _ in range(_MOST_MULTIPLIERS):
         point = descend(problem, w, mu, loose, curvature)
@@ -239,10 +239,24 @@ def onto_ball(
         gain = 0.5 * mu * (radius**2 - found**2)
         if loose <= tolerance and (off < _NEAR or 0 <= gain < tolerance * problem.scale):
             break
-        loose = max(tolerance, 0.1 * loose if off > 0.1 else tolerance)
+        if found == before:
+            # too loose to notice that μ has changed
+            loose *= 0.1
+        elif loose > tolerance:
+            loose = tolerance if off <= 0.1 else max(tolerance, 0.1 * loose)
+        before = found
         if off >= 0.3 * _NEAR:
             mu = search.after(mu, 1.0 / found)
-    return _retracted(w, radius), mu
+    w = _retracted(w, radius)
+    return w, _multiplier_at(problem, w, mu)
+
+
+def _multiplier_at(problem: NearlyOrthogonal, w: Matrix, mu: float) -> float:
+    """The μ with which ``w`` is most nearly stationary: ``M − Q(W) = μ (WWᵀ − I)W``."""
+    outward = _times_excess(gram_excess(w), w)
+    square = float(np.vdot(outward, outward))
+    apart = float(np.vdot(problem.linear - problem.apply(w), outward))
+    return apart / square if 0.3 * mu * square < apart < 3.0 * mu * square else mu
 
 
 @dataclass(eq=False)
@@ -254,25 +268,18 @@ class _Multipliers:
 
     def after(self, mu: float, inverse: float) -> float:
         """What to try after ``mu``, whose minimiser has the departure ``1/inverse``."""
-        lowest = max((m for m, i in self.seen if i < self.wanted), default=0.0)
-        highest = min((m for m, i in self.seen if i >= self.wanted), default=np.inf)
-        # near the solution the line through the last two is best; the first is far away
+        # descents that stopped early can contradict this one
+        self.seen = [s for s in self.seen if s[0] == 0 or (s[0] - mu) * (s[1] - inverse) > 0]
         last, known = self.seen[-1]
         self.seen.append((mu, inverse))
-        lowest, highest = (
-            (max(lowest, mu), highest) if inverse < self.wanted else (lowest, min(highest, mu))
-        )
-        slope = (inverse - known) / (mu - last) if mu != last else 0.0
-        if slope <= 0:
-            slope = inverse / mu
+        slope = max((inverse - known) / (mu - last), 1e-3 * inverse / mu)
         following = mu + (self.wanted - inverse) / slope
         following = min(max(following, 0.2 * mu), 5.0 * mu)
-        if not lowest < following < highest:
-            # descents stopped early may contradict each other
-            if not lowest < highest < np.inf:
-                return following
-            following = (max(lowest, 1e-3 * highest) * highest) ** 0.5
-        return following
+        lowest = max((m for m, i in self.seen if i < self.wanted), default=0.0)
+        highest = min((m for m, i in self.seen if i >= self.wanted), default=np.inf)
+        if lowest < following < highest:
+            return following
+        return (max(lowest, 1e-3 * mu) * min(highest, 1e3 * mu)) ** 0.5
 
 
 def _retracted(w: Matrix, radius: float) -> Matrix:

@@ -200,7 +200,8 @@ class _Fit:
             # a stiff penalty far from the solution would hold every step short
             near = self.map(4.0 * radius, near, max(tolerance, ROUGHLY))
         guess = self._multiplier(radius)
-        start = self.nearest if self.narrowing else self.rigid
+        # a direction that least squares leaves at 0 would stay there: its gradient is 0
+        start = 0.9 * self.nearest + 0.1 * self.rigid if self.narrowing else self.rigid
         if near is not None and near.multiplier > 0:
             start = near.matrix
             usual = self._multiplier(near.lam)
@@ -226,7 +227,7 @@ class _Fit:
             last.matrix + share * (last.matrix - before.matrix),
             last.lam,
             last.departure,
-            last.multiplier * trend,
+            last.multiplier * min(max(trend, 0.5), 2.0),
         )
 
     def _multiplier(self, radius: float) -> float:

@@ -12,7 +12,7 @@ leaves of L_F is a quadratic in W::
 
     L_F + α‖F‖² = tr(WᵀSW),   S = A − M (C + αI)⁻¹ Mᵀ
 
-So W solves the λ-orthogonal problem of `isthmus.adapters.lambda_path` with
+So W solves the λ-orthogonal problem of `isthmus.adapters.near_orthogonal` with
 ``A' = w₂A + w₁S`` and ``M' = w₂M``.  Where the new space is wider, its columns beyond the first d
 have no part in L_B: there ``A' = w₁S`` and ``M' = 0``.
 """
@@ -26,7 +26,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from isthmus.adapters.chain import Affine
-from isthmus.adapters.lambda_path import ROUGHLY, TOLERANCE, absolute_lambda, lambda_path
+from isthmus.adapters.near_orthogonal import ROUGHLY, TOLERANCE, absolute_lambda, lambda_path
 from isthmus.adapters.ridge import RidgePath
 from isthmus.adapters.spectral_ball import NearlyOrthogonal, departure, onto_ball
 from isthmus.errors import InputError
