@@ -6,12 +6,13 @@ A part that is not there yet raises `Absent`, and its rows say so.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.arrays import Array
+from benchmarks.arrays import Array, Task
 from benchmarks.harness import Absent
 
 Work = Callable[[], Any]
@@ -110,6 +111,31 @@ def isthmus_bridge(x: Array, y: Array) -> Any:
     """A bridge between cosine spaces, fitted with a ridge map and nothing after it."""
     fit, pairs = _from("bridge", "fit"), _from("spaces.pairs", "Pairs")
     return fit(pairs(x, y), recipe="ridge")
+
+
+def isthmus_transform(task: Task, calls: int, *, return_trust: bool = False) -> Work:
+    """The held-out rows through a bridge with a model of trust, several times."""
+    import numpy as np
+
+    trust = importlib.import_module("isthmus.strategies.trust") if return_trust else None
+    bridge = isthmus_bridge(task.x, task.y)
+    if trust is not None:
+        n = len(task.x_test) // 3
+        parts = [
+            trust.HeldOutRows(task.x_test[i : i + n], task.y_test[i : i + n], task.y)
+            for i in (0, n)
+        ]
+        frame = trust.Frame.of_rows(task.x, unit=True)
+        model = trust.fit_trust(bridge.chain, frame, *parts, metric="cosine")
+        bridge = dataclasses.replace(bridge, trust=model)
+    rows = np.ascontiguousarray(task.x_test)
+    options = {"return_trust": True} if return_trust else {}
+
+    def work() -> None:
+        for _ in range(calls):
+            bridge.transform(rows, **options)
+
+    return work
 
 
 def isthmus_load(folder: Path) -> Any:
