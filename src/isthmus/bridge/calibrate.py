@@ -1,0 +1,94 @@
+"""What a fit adds to the map of a bridge: trust in single vectors, and scores that keep meaning.
+
+Validation rows fit, the first half of the test rows calibrates thresholds, and the second half
+verifies them: the map was chosen on validation rows, so they cannot say how often it holds.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from isthmus.adapters.chain import Chain
+from isthmus.bridge.bridge import Kind
+from isthmus.bridge.evidence import HeldOut
+from isthmus.bridge.stream import FIT, TEST, VALIDATION
+from isthmus.spaces.contract import Metric
+from isthmus.spaces.pairs import Split
+from isthmus.spaces.sample import Batch
+from isthmus.strategies.scores import ScoreCalibrator, fit_score_calibrator
+from isthmus.strategies.trust import Frame, HeldOutRows, Trust, fit_trust
+
+__all__ = ["Calibrated", "calibrate"]
+
+
+class Calibrated(NamedTuple):
+    """What was fitted; None where there were no rows for it."""
+
+    trust: Trust | None
+    score_calibrator: ScoreCalibrator | None
+
+
+def calibrate(
+    chain: Chain,
+    validation: HeldOut | None,
+    test: HeldOut | None,
+    sample: Batch,
+    split: Split,
+    *,
+    kind: Kind,
+    source: Metric,
+    target: Metric,
+    seed: int = 0,
+) -> Calibrated:
+    """Fit trust and the score calibrator of a map on held-out rows.
+
+    The score calibrator is fitted on the validation queries and reported on the test queries.
+
+    Args:
+        chain: the map as the bridge will hold it.
+        validation: the queries the map was chosen on, with their gallery.
+        test: the queries it was judged on.
+        sample: of all pairs; those of the fit part tell where the source vectors lie.
+        split: of the pairs.
+        kind: of the bridge: queries are mapped, or items.
+        source: metric of the source space.
+        target: metric of the target space.
+        seed: of halves, folds and random pairs.
+    """
+    if validation is None or test is None:
+        return Calibrated(None, None)
+    if min(_searchable(validation), _searchable(test)) < 2:
+        return Calibrated(None, None)
+    scores = fit_score_calibrator(
+        validation.trial(chain, kind, source, target),
+        test.trial(chain, kind, source, target),
+        seed=seed,
+    )
+    fit = _mapped(validation, VALIDATION, split, kind)
+    held_out = _mapped(test, TEST, split, kind)
+    seen = sample.x[split.assign(sample.ids) == FIT]
+    if kind == "query" and validation.exclude is None:
+        # queries differ from items, and are what will be mapped
+        seen = np.concatenate([seen, fit.source])
+    if not len(fit) or not len(held_out) or len(seen) < 2:
+        return Calibrated(None, scores)
+    frame = Frame.of_rows(seen, unit=source == "cosine")
+    trust = fit_trust(chain, frame, fit, *held_out.halves(seed), metric=target, seed=seed)
+    return Calibrated(trust, scores)
+
+
+def _searchable(held_out: HeldOut) -> int:
+    return len(held_out.gallery) - (held_out.exclude is not None)
+
+
+def _mapped(held_out: HeldOut, part: int, split: Split, kind: Kind) -> HeldOutRows:
+    """Rows of the kind that the bridge maps, which search in the target space."""
+    gallery = held_out.gallery
+    if kind == "query" or held_out.exclude is not None:
+        asked = held_out.queries
+        return HeldOutRows(asked.x, asked.y, gallery.y, held_out.exclude)
+    # a corpus bridge maps items: those of the part, each searching the others
+    own = np.flatnonzero(split.assign(gallery.ids) == part)
+    return HeldOutRows(gallery.x[own], gallery.y[own], gallery.y, own)
