@@ -10,6 +10,7 @@ import pytest
 from isthmus.adapters.chain import Affine, Chain
 from isthmus.bridge.evidence import HeldOut, primary_metric
 from isthmus.errors import InputError
+from isthmus.evaluate import evaluate_upgrade
 from isthmus.evaluate.relevance import from_labels
 from isthmus.spaces.sample import Batch
 
@@ -66,6 +67,40 @@ def test_the_map_is_put_on_its_own_side(kind: Any) -> None:
         assert trial.gallery_new is g.y
         np.testing.assert_allclose(trial.gallery_bridged, g.y)
         assert (trial.metric, trial.metric_new, trial.bridge.metric) == ("dot", "l2", "l2")
+
+
+@pytest.mark.parametrize("kind", ["query", "corpus"])
+def test_errors_of_the_map_on_the_gallery(kind: Any) -> None:
+    held_out = HeldOut.of_items(_batch(0, 10), _batch(0, 30))
+    chain = Chain([Affine(3 * np.eye(4)[::-1])])  # the right direction, half too long
+    g = held_out.gallery
+    plain = held_out.trial(chain, kind, "l2", "l2", errors=True)
+    np.testing.assert_allclose(plain.gallery_error, np.sum(g.x**2, axis=1), rtol=1e-5)
+    unit = held_out.trial(chain, kind, "cosine", "cosine", errors=True)
+    np.testing.assert_allclose(unit.gallery_error, 0, atol=1e-10)
+    assert held_out.trial(chain, kind, "l2", "l2").gallery_error is None
+    plain.check()
+
+
+@pytest.mark.parametrize("kind", ["query", "corpus"])
+def test_a_plan_for_the_test_part(kind: Any) -> None:
+    test = HeldOut.of_items(_batch(0, 40, labels=True), _batch(0, 100, labels=True))
+    validation = HeldOut.of_items(_batch(50, 80, labels=True), _batch(0, 100, labels=True))
+    chain = Chain([Affine(2 * np.eye(4)[::-1])])
+    options: Any = (chain, kind, "cosine", "cosine")
+    plan = test.plan(validation, *options, primary="ndcg@10")
+    found = evaluate_upgrade(
+        test.trial(*options), extras=plan.extras, primary="ndcg@10", resamples=100
+    )
+    assert set(plan.cascades) == {"bridge_rescore", "old_rescore"}
+    assert plan.backfill is not None
+    assert {c.order for c in plan.backfill.curves} == {
+        "popularity", "error", "distance", "random",
+    }  # fmt: skip
+    assert set(found.strategies) == {extra.name for extra in plan.extras}
+    assert test.plan(None, *options).extras == ()
+    unlabelled = HeldOut.of_items(_batch(50, 80), _batch(0, 100))
+    assert test.plan(unlabelled, *options).extras == ()
 
 
 @pytest.mark.parametrize("kind", ["query", "corpus"])

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 from pydantic import ValidationError
 
 from isthmus.evaluate.evaluation import Evaluation
+from isthmus.evaluate.extra import Extra
+from isthmus.evaluate.price import Price
+from isthmus.evaluate.ranks import relevant_ranks
 from isthmus.evaluate.retrieval import evaluate_upgrade
+from isthmus.evaluate.verdict import Verdict
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +47,61 @@ def test_prints_an_aligned_table(evaluation):
     assert all(row[column - 1] == " " and row[column] in "01" for row in rows[1:])
     assert lines[-1] == f"verdict: {evaluation.verdict} ({evaluation.reason})"
     assert text.isascii()
+
+
+@pytest.fixture(scope="module")
+def with_extras(upgrade):
+    trial = upgrade("perfect", old_noise=0.6)
+    ranks = relevant_ranks(trial.query_new, trial.gallery_new, trial.relevance)
+    extras = [
+        Extra("dear", "dear 9", ranks, Price(encodings=9, encodings_cached=4), Verdict.BACKFILL),
+        Extra(
+            "cheap", "cheap 10%", ranks, Price(reembedded=0.1), Verdict.BACKFILL,
+            parameters={"order": "random", "share": 0.1, "z": None},
+        ),
+    ]  # fmt: skip
+    return evaluate_upgrade(trial, extras=extras, resamples=200)
+
+
+def test_further_arms_read_back(with_extras):
+    again = Evaluation.from_json(with_extras.to_json())
+    assert again == with_extras
+    assert again.strategies == ["cheap", "dear"]
+    assert again.recommended == "cheap"
+    assert again.arms["cheap"].parameters == {"order": "random", "share": 0.1, "z": None}
+    assert str(again) == str(with_extras)
+
+
+def test_further_arms_are_shown_with_their_prices(with_extras):
+    text = str(with_extras)
+    lines = text.splitlines()
+    rows = lines[2 : lines.index("", 2)]
+    assert [row.split()[0] for row in rows[1:]] == [
+        *("old", "naive", "bridge", "rescore", "cheap", "dear", "new", "control", "chance")
+    ]
+    price = rows[0].index("price")
+    assert [row[price:] for row in rows[5:7]] == [
+        "10% re-embedded",
+        "9.0 encodings per query (4.0 cached)",
+    ]
+    assert any(line.startswith("cheap - old: ") and "update gain" in line for line in lines)
+    assert text.isascii()
+
+
+def test_manifests_from_before_prices_still_load(evaluation):
+    told = json.loads(evaluation.to_json())
+    del told["recommended"]
+    for name in ("gain_margin", "items_per_query"):
+        del told["rule"][name]
+    for arm in told["arms"].values():
+        for name in ("price", "label", "parameters", "chosen_gain"):
+            del arm[name]
+    found = Evaluation.from_json(json.dumps(told))
+    assert found.verdict == evaluation.verdict
+    assert found.recommended is None
+    rows = str(found).splitlines()
+    assert "price" not in rows[2]
+    assert rows[2].split()[:2] == ["recall@10,", "95%"]
 
 
 def test_prints_what_is_absent(upgrade):

@@ -57,6 +57,28 @@ def test_ranks_by_definition(seed, depth, n_labels):
     assert found.ranks.reshape(6, -1).tolist() == expected
 
 
+@given(seed=st.integers(0, 10_000), n_labels=st.integers(1, 8))
+def test_ranks_with_a_depth_for_each_query(seed, n_labels):
+    rng = np.random.default_rng(seed)
+    old_queries, old_gallery = rng.standard_normal((6, 4)), rng.standard_normal((20, 4))
+    relevance = from_labels(np.zeros(6, int), np.arange(20) % n_labels)
+    recalled = top_k(old_queries, old_gallery, 20).indices
+    scores = rng.standard_normal((6, 12))
+    depths = rng.integers(0, 13, 6)
+    expected = []
+    for row, new, depth in zip(recalled, scores, depths, strict=True):
+        final = [*row[:depth][np.argsort(-new[:depth])], *row[depth:]]
+        expected.append([place for place, item in enumerate(final, 1) if item % n_labels == 0])
+    found = rescored_ranks(
+        relevant_ranks(old_queries, old_gallery, relevance),
+        relevance,
+        recalled[:, :12],
+        scores,
+        depths=depths,
+    )
+    assert found.ranks.reshape(6, -1).tolist() == expected
+
+
 def test_ties_among_the_rescored_go_against_the_relevant():
     relevance = from_labels(np.array([0]), np.array([0, 1, 1, 0]))
     recall = relevant_ranks(

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from isthmus.errors import InputError
+from isthmus.evaluate.bootstrap import Estimate
+from isthmus.evaluate.extra import Extra
 from isthmus.evaluate.metrics import parse_metric
+from isthmus.evaluate.price import Price
 from isthmus.evaluate.ranks import relevant_ranks
 from isthmus.evaluate.relevance import from_ids, from_labels
-from isthmus.evaluate.retrieval import ARMS, evaluate_upgrade
+from isthmus.evaluate.retrieval import ARMS, default_metric, evaluate_upgrade
 from isthmus.evaluate.verdict import Verdict
 
 QUICK = {"resamples": 400}
@@ -168,3 +171,62 @@ def test_too_few_queries(upgrade):
 def test_rescoring_more_than_there_is(upgrade, depth):
     with pytest.raises(InputError, match="rescore_depth"):
         evaluate_upgrade(upgrade("perfect"), rescore_depth=depth)
+
+
+def extra_of(trial, name="further", **options):
+    """An arm that is as good as the new model."""
+    ranks = relevant_ranks(trial.query_new, trial.gallery_new, trial.relevance)
+    price = options.pop("price", Price(old_query=True))
+    return Extra(name, f"{name}!", ranks, price, Verdict.OLD_AND_RESCORE, **options)
+
+
+def test_further_arms_are_measured_like_the_others(upgrade):
+    trial = upgrade("random", old_noise=0.5)
+    found = evaluate_upgrade(trial, extras=[extra_of(trial, needs_bridge=False)], **QUICK)
+    further, new = found.arms["further"], found.arms["new"]
+    assert further.metrics == new.metrics
+    assert further.to_old == new.to_old
+    assert further.retention.value == further.update_gain.value == 1
+    assert further.price == Price(old_query=True)
+    assert found.verdict is Verdict.OLD_AND_RESCORE
+    assert found.recommended == "further"
+    assert "it has learned nothing" in found.reason
+
+
+def test_what_rests_on_a_useless_bridge_or_was_lucky_is_not_recommended(upgrade):
+    trial = upgrade("random", old_noise=0.5)
+    loss = Estimate(value=-0.01, low=-0.02, high=0.0)
+    for options in ({}, {"needs_bridge": False, "chosen_gain": loss}):
+        found = evaluate_upgrade(trial, extras=[extra_of(trial, **options)], **QUICK)
+        assert found.verdict is Verdict.RE_EMBED, found.reason
+        assert found.recommended == "new"
+
+
+def test_fixed_arms_have_prices(upgrade):
+    trial = upgrade("perfect", old_noise=0.5)
+    arms = evaluate_upgrade(trial, rescore_depth=20, **QUICK).arms
+    assert arms["bridge"].price == arms["old"].price == Price()
+    assert arms["new"].price == Price(reembedded=1)
+    assert arms["rescore"].price.encodings == 20
+    assert 1 < arms["rescore"].price.encodings_cached < 20
+    assert arms["control"].price is None
+    agreement = upgrade("perfect", agreement=True)
+    assert evaluate_upgrade(agreement, rescore_depth=20, **QUICK).arms["rescore"].price is not None
+
+
+def test_arms_that_cannot_be_compared(upgrade):
+    trial = upgrade("perfect")
+    extra = extra_of(trial)
+    with pytest.raises(InputError, match="two arms are named 'further'"):
+        evaluate_upgrade(trial, extras=[extra, extra])
+    with pytest.raises(InputError, match="two arms are named 'bridge'"):
+        evaluate_upgrade(trial, extras=[extra_of(trial, "bridge")])
+    with pytest.raises(InputError, match="arm 'further'.*not those of the answerable queries"):
+        evaluate_upgrade(trial.of(np.arange(300) < 200), extras=[extra])
+    with pytest.raises(InputError, match="without relevance"):
+        evaluate_upgrade(replace(trial, relevance=None), extras=[extra])
+
+
+def test_default_metric_holds_every_answer():
+    assert default_metric(from_labels(np.zeros(1), np.zeros(10))) == "recall@10"
+    assert default_metric(from_labels(np.zeros(1), np.zeros(11))) == "ndcg@10"

@@ -61,6 +61,7 @@ def test_of_keeps_rows_together():
         ({"gallery_old": np.full((6, 4), np.nan)}, "gallery_old, row 0: .*not finite"),
         ({"query_old": np.zeros((3, 4)), "metric": "cosine"}, "query_old, row 0: a zero vector"),
         ({"exclude": np.array([0, 1, 9])}, "exclude, row 2"),
+        ({"gallery_error": np.ones(5)}, r"gallery_error: errors of shape \(5,\) for 6"),
         ({"relevance": from_ids([1], [1])}, "1 queries and 1 gallery items"),
     ],
 )

@@ -70,6 +70,12 @@ def test_fixed_is_cut_at_what_was_recalled():
     assert FixedDepth(50).depths(recall, new.astype(float), None).tolist() == [17] * 6
 
 
+def test_fewer_items_than_a_step_are_all_encoded():
+    recall, new = lists(0, k=4)
+    rule = StoppingDepth(0.0, 5, 4, ScoreLink.of(recall, new), 0.0, 1.0)
+    assert rule.depths(recall, new.astype(float), None).tolist() == [4] * 6
+
+
 def test_tied_scores_are_all_looked_at():
     recall = np.zeros((3, 9), np.float32)
     link = ScoreLink.of(recall, recall)

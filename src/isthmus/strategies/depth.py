@@ -160,9 +160,9 @@ class StoppingDepth:
         ceiling += self.weight * self.scale * recall
         best = np.maximum.accumulate(fused[:, :most], axis=1)
         stops = np.arange(self.step, most, self.step)
-        beaten = ceiling[:, stops] < best[:, stops - 1]
-        first = np.argmax(beaten, axis=1)
-        return np.where(beaten.any(axis=1), np.append(stops, most)[first], most).astype(np.int64)
+        beaten = np.ones((n, len(stops) + 1), dtype=np.bool_)  # at the end all stop
+        beaten[:, :-1] = ceiling[:, stops] < best[:, stops - 1]
+        return np.append(stops, most)[np.argmax(beaten, axis=1)]
 
 
 def _slack(trust: NDArray[np.float64] | None, n: int) -> NDArray[np.float64]:
