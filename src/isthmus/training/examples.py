@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.errors import InputError
 from isthmus.evaluate.search import top_k
 from isthmus.spaces.sample import Batch
 from isthmus.spaces.split import fold_of
@@ -56,11 +57,20 @@ class Examples:
     def of(cls, batch: Batch, *, negatives: int = 8, seed: int = 0) -> Self | None:
         """The rows of ``batch`` to train on, with ``negatives`` neighbours each.
 
+        A pair that is repeated is taken once, so that its copies are not held out from it.
+
         Returns:
             None where there is nothing to learn from: fewer than `FEWEST_ROWS` rows, none of them
             held out, or a side whose rows are all equal.
+
+        Raises:
+            InputError: for a negative number of neighbours.
         """
-        x, y = (np.ascontiguousarray(side, dtype=np.float32) for side in (batch.x, batch.y))
+        if negatives < 0:
+            raise InputError(f"the number of negatives is 0 or more, got {negatives}")
+        batch = batch.select(_distinct(batch))
+        # PyTorch wants memory that it could write to, though nothing here does
+        x, y = (np.require(side, np.float32, ["C", "W"]) for side in (batch.x, batch.y))
         centre = y.mean(axis=0, dtype=np.float64)
         spread = _spread(y, centre)
         if len(x) < FEWEST_ROWS or spread == 0 or _spread(x, x.mean(axis=0, dtype=np.float64)) == 0:
@@ -97,6 +107,13 @@ class Examples:
         wanted = asked[self.item]
         wanted[self.neighbours[rows].ravel()] = True
         return np.flatnonzero(wanted)
+
+
+def _distinct(batch: Batch) -> NDArray[np.int64]:
+    """The first row of every pair of vectors."""
+    both = np.hstack([batch.x, batch.y], dtype=np.float32) + np.float32(0)  # -0 and 0 are equal
+    content = both.view(np.dtype((np.void, both.dtype.itemsize * both.shape[1]))).ravel()
+    return np.sort(np.unique(content, return_index=True)[1])
 
 
 def _spread(rows: Rows, centre: NDArray[np.float64]) -> float:

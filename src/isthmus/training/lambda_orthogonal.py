@@ -27,7 +27,7 @@ from isthmus.threads import single_thread
 from isthmus.training.examples import Examples
 from isthmus.training.linear import root_mean_square
 from isthmus.training.objective import Objective, info_nce, similarity
-from isthmus.training.schedule import Parameter, Schedule, one_thread, require_torch
+from isthmus.training.schedule import Parameter, Schedule, checked_rate, one_thread, require_torch
 
 __all__ = ["LambdaTerms", "train_lambda_orthogonal"]
 
@@ -70,7 +70,7 @@ def train_lambda_orthogonal(
     schedule: Schedule,
     terms: LambdaTerms,
     *,
-    rate: float = 0.02,
+    rate: float = 0.01,
     progress: Progress = silent,
 ) -> tuple[Matrix, Matrix] | None:
     """Train the backward map ``x ↦ x @ matrix + offset`` together with a forward map.
@@ -96,8 +96,9 @@ def train_lambda_orthogonal(
             or of one class only, or a loss that diverges.
         MissingExtraError: without PyTorch.
     """
-    if not lam >= 0 or not rate > 0:
-        raise InputError(f"λ is 0 or more and the rate positive, got {lam} and {rate}")
+    if not lam >= 0:
+        raise InputError(f"λ is {lam}, and a distance from orthogonality is 0 or more")
+    checked_rate(rate)
     group = _groups(examples, terms)
     torch = require_torch("training a λ-orthogonal map")
     forward, forward_offset = _forward(matrix, offset, examples)

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.errors import InputError
 from isthmus.progress import Progress, silent
 from isthmus.training.examples import Examples
 from isthmus.training.objective import Objective
-from isthmus.training.schedule import Parameter, Schedule, one_thread, require_torch
+from isthmus.training.schedule import Parameter, Schedule, checked_rate, one_thread, require_torch
 
 __all__ = ["polish_map", "root_mean_square"]
 
@@ -29,7 +28,7 @@ def polish_map(
     examples: Examples,
     schedule: Schedule,
     *,
-    rate: float = 0.02,
+    rate: float = 0.01,
     temperature: float = 0.05,
     progress: Progress = silent,
 ) -> tuple[Matrix, Matrix] | None:
@@ -51,8 +50,7 @@ def polish_map(
         InputError: for a rate or a temperature that is not positive, or a loss that diverges.
         MissingExtraError: without PyTorch.
     """
-    if not rate > 0:
-        raise InputError(f"the rate of training must be positive, got {rate}")
+    checked_rate(rate)
     torch = require_torch("training a map")
     with one_thread(torch):
         objective = Objective(torch, examples, "contrastive", temperature)

@@ -13,7 +13,7 @@ from isthmus.progress import Progress, silent
 from isthmus.training.examples import Examples
 from isthmus.training.linear import root_mean_square
 from isthmus.training.objective import Objective
-from isthmus.training.schedule import Parameter, Schedule, one_thread, require_torch
+from isthmus.training.schedule import Parameter, Schedule, checked_rate, one_thread, require_torch
 
 __all__ = ["Network", "train_network"]
 
@@ -82,10 +82,9 @@ def train_network(
         InputError: for parameters that are not positive, or a loss that diverges.
         MissingExtraError: without PyTorch.
     """
-    if hidden < 1 or not rate > 0:
-        raise InputError(
-            f"a network needs a hidden layer and a positive rate, got {hidden} and {rate}"
-        )
+    if hidden < 1:
+        raise InputError(f"a hidden layer is 1 or more wide, got {hidden}")
+    checked_rate(rate)
     torch = require_torch("training a network")
     start = Network.untrained(examples.x, hidden, matrix.shape[1], schedule.seed)
     with one_thread(torch):

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from isthmus.errors import InputError, missing_extra
 from isthmus.progress import Progress, silent
 
-__all__ = ["Parameter", "Schedule", "one_thread", "require_torch"]
+__all__ = ["Parameter", "Schedule", "checked_rate", "one_thread", "require_torch"]
+
+_LARGEST_RATE = 1e30
 
 Rows = NDArray[np.int64]
 
@@ -51,6 +53,20 @@ class Parameter:
     rate: float
     decay: float = 0.0
     """Decoupled weight decay (Loshchilov and Hutter 2019)."""
+
+
+def checked_rate(rate: float) -> float:
+    """The size of steps relative to what is trained.
+
+    Raises:
+        InputError: for one that is not positive, or that float32 cannot hold.
+    """
+    if not 0 < rate < _LARGEST_RATE:
+        raise InputError(
+            f"the rate of training must be positive and finite, got {rate}",
+            mend="About 0.01 suits most maps",
+        )
+    return rate
 
 
 @dataclass(frozen=True)
