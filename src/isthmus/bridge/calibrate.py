@@ -1,7 +1,9 @@
 """What a fit adds to the map of a bridge: trust in single vectors, and scores that keep meaning.
 
-Validation rows fit, the first half of the test rows calibrates thresholds, and the second half
-verifies them: the map was chosen on validation rows, so they cannot say how often it holds.
+Validation rows fit what orders vectors by trust; one half of the test rows calibrates it, and the
+scores, and the other half verifies both.  The map was chosen on validation rows, so they cannot say
+how often it holds; and what a score means depends on how many items are searched, so scores are
+calibrated in the gallery that the bridge is judged in.
 """
 
 from __future__ import annotations
@@ -44,8 +46,6 @@ def calibrate(
 ) -> Calibrated:
     """Fit trust and the score calibrator of a map on held-out rows.
 
-    The score calibrator is fitted on the validation queries and reported on the test queries.
-
     Args:
         chain: the map as the bridge will hold it.
         validation: the queries the map was chosen on, with their gallery.
@@ -61,11 +61,10 @@ def calibrate(
         return Calibrated(None, None)
     if min(_searchable(validation), _searchable(test)) < 2:
         return Calibrated(None, None)
-    scores = fit_score_calibrator(
-        validation.trial(chain, kind, source, target),
-        test.trial(chain, kind, source, target),
-        seed=seed,
-    )
+    trial = test.trial(chain, kind, source, target)
+    first = np.random.default_rng(seed).permutation(trial.n_queries) < -(-trial.n_queries // 2)
+    verify = None if first.all() else trial.of(~first)
+    scores = fit_score_calibrator(trial.of(first), verify, seed=seed)
     fit = _mapped(validation, VALIDATION, split, kind)
     held_out = _mapped(test, TEST, split, kind)
     seen = sample.x[split.assign(sample.ids) == FIT]

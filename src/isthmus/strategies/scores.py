@@ -143,6 +143,8 @@ class ScoreCalibrator:
     Calling it maps scores of any shape and library.  The order of scores is kept; outside the
     scores of the fit the curve goes on as a straight line.  If the old model's scores do not rise
     with the bridge's, or all scores are equal, the curve is a constant: the mean of the old scores.
+    Probabilities of relevance are those of a gallery as large as the one of the fit: among more
+    items, more that are irrelevant reach a score.
     """
 
     scale: MonotoneCurve

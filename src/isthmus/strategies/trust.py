@@ -85,7 +85,8 @@ class Trust:
     """A fitted model of trust.  Calling it gives the probability for source vectors.
 
     The probability is that of the old model's first result being the first of the mapped vector
-    too, in an index like the held-out one.  A vector that lies farther out than all rows the model
+    too, in an index about as dense as the held-out gallery: among more items there are more that
+    can take its place.  A vector that lies farther out than all rows the model
     was fitted on is trusted less in proportion to the square of how much farther: nothing like it
     was seen.
     """
@@ -154,8 +155,8 @@ class Trust:
     def after_search(self, trust: NDArray[Any], scores: NDArray[Any]) -> NDArray[np.float64]:
         """Trust ``(n,)`` once the search is done: the first two scores tell much more.
 
-        Its thresholds are those of `search_control`.  They hold for an index about as dense as
-        the held-out gallery; a larger one has smaller margins, which lower the trust.
+        Its thresholds are those of `search_control`.  In an index denser than the held-out gallery
+        margins are smaller, which lowers this trust as it should, but not by a measured amount.
 
         Args:
             trust: of the vectors, ``(n,)``.
