@@ -13,7 +13,10 @@ from pathlib import Path
 
 from benchmarks.harness import Options, Row, header
 
-GROUPS = ("startup", "moments", "fitting", "serving", "trust", "search", "memory", "peer_fits")
+GROUPS = (
+    "startup", "moments", "fitting", "serving", "trust", "search", "memory", "similarity",
+    "peer_fits",
+)  # fmt: skip
 COLUMNS = f"{'ours':>12} {'baseline':>12} {'ratio (lowest-highest)':>26} {'target':>14}  "
 
 

@@ -38,10 +38,14 @@ class Peer:
     fits: bool = True
     slow: bool = False
     why_not: str = ""
+    also: tuple[str, ...] = ()
+    """What it imports and does not declare."""
+    purpose: str = ""
 
     @property
     def worker(self) -> Path:
-        return HERE / "workers" / f"{self.name.replace('-', '_')}.py"
+        prefix = f"{self.purpose}_" if self.purpose else ""
+        return HERE / "workers" / f"{prefix}{self.name.replace('-', '_')}.py"
 
 
 PEERS = {
@@ -50,7 +54,7 @@ PEERS = {
         Peer("isotrieve", "isotrieve"),
         Peer("rebasis", "rebasis", python=(3, 12)),
         Peer("embspec", "embspec"),
-        Peer("latentis", "latentis", torch=True),
+        Peer("latentis", "latentis", torch=True, also=("transformers",)),
         Peer("rat-embed", "rat"),
         Peer("mini-vec2vec", "mini_vec2vec", python=(3, 12), slow=True),
         Peer(
@@ -64,6 +68,25 @@ PEERS = {
         ),
     )
 }  # fmt: skip
+
+_NOT_ON_PYPI = "not on PyPI"
+
+SIMILARITY_PEERS = {
+    peer.name: peer
+    for peer in (
+        Peer("latentis", "latentis", torch=True, also=("transformers",), purpose="similarity"),
+        Peer("pytorch-cka", "cka", torch=True, purpose="similarity"),
+        Peer(
+            "torch-cka", "torch_cka", torch=True, also=("tqdm", "matplotlib"), purpose="similarity"
+        ),
+        Peer("repsim", "repsim", purpose="similarity"),
+        Peer("rsatoolbox", "rsatoolbox", purpose="similarity"),
+        Peer("resi", "resi", fits=False, why_not=_NOT_ON_PYPI),
+        Peer("netrep", "netrep", fits=False, why_not=_NOT_ON_PYPI),
+        Peer("platonic-rep", "platonic_rep", fits=False, why_not=_NOT_ON_PYPI),
+        Peer("anatome", "anatome", fits=False, why_not=_NOT_ON_PYPI),
+    )
+}
 
 
 def cache_folder() -> Path:
@@ -102,11 +125,11 @@ def _pip(python: Path, *arguments: str) -> None:
 @functools.cache
 def environment(name: str) -> Path:
     """The interpreter of the peer's environment, made on first use."""
-    peer = PEERS[name]
+    peer = PEERS.get(name) or SIMILARITY_PEERS[name]
     folder = cache_folder() / "venvs" / name
     python = folder / "bin" / "python"
     ready = folder / "ready"
-    if not ready.exists():
+    if not ready.exists() or ready.read_text() != " ".join(peer.also):
         shutil.rmtree(folder, ignore_errors=True)
         base = _interpreter(peer.python)
         print(f"installing {name} into {folder}", file=sys.stderr, flush=True)
@@ -114,8 +137,8 @@ def environment(name: str) -> Path:
         if peer.torch:
             index = os.environ.get("ISTHMUS_BENCH_TORCH_INDEX")
             _pip(python, *(["--index-url", index] if index else []), TORCH)
-        _pip(python, name)
-        ready.touch()
+        _pip(python, name, *peer.also)
+        ready.write_text(" ".join(peer.also))
     with tempfile.TemporaryDirectory() as empty:
         probe = subprocess.run(
             [str(python), "-c", f"import {peer.module}"], capture_output=True, text=True, cwd=empty
@@ -137,8 +160,11 @@ def version(name: str) -> str:
 class Worker:
     """A peer's process: it holds the arrays, and fits or maps when told to."""
 
-    def __init__(self, name: str, folder: Path) -> None:
-        peer = PEERS[name]
+    def __init__(self, peer: Peer | str, folder: Path) -> None:
+        peer = PEERS[peer] if isinstance(peer, str) else peer
+        name = peer.name
+        if peer.why_not == _NOT_ON_PYPI:
+            raise Absent(peer.why_not)
         python = environment(name)
         if not peer.fits:
             raise Absent(peer.why_not)
@@ -170,6 +196,10 @@ class Worker:
 
     def fit(self, method: str) -> Stopwatch:
         return lambda: float(self.ask("fit", method=method)["cpu"])
+
+    def value(self, method: str) -> float:
+        """What the last run of a measure gave."""
+        return float(self.ask("value", method=method)["value"])
 
     def mapped(self, method: str, x: Path, y: Path) -> tuple[np.ndarray, np.ndarray | None]:
         """Held-out rows mapped by the last fit, and the gallery where the method maps that too."""

@@ -2,7 +2,7 @@
 
 The peer's file in ``workers/`` defines ``METHODS``: a name and a function ``fit(x, y)`` that
 returns ``(map_source, map_gallery)``, two functions array → array; ``map_gallery`` is None where
-the target space is left as it is.
+the target space is left as it is.  A measure is a function of ``(x, y)`` that returns its value.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ def main():
                 start = time.process_time()
                 fitted[job["method"]] = methods[job["method"]](x, y)
                 answer = {"cpu": time.process_time() - start}
+            elif job["do"] == "value":
+                answer = {"value": float(fitted[job["method"]])}
             else:
                 source, gallery = fitted[job["method"]]
                 np.save(job["out"], np.asarray(source(np.load(job["x"]))))

@@ -53,11 +53,11 @@ def test_intervals_hold_the_truth_as_often_as_they_say(pair: Any) -> None:
     """The truth is the value of a large sample; debiased CKA, Procrustes and CCA."""
     rng = np.random.default_rng(0)
     names = ["debiased_cka", "linear_cka", "procrustes", "mean_cca", "svcca", "gulp"]
-    x, y = pair(100_000, 6, 6, 0)
+    x, y = pair(40_000, 6, 6, 0)
     truth = compare(x, y, measures=names)
     held = dict.fromkeys(names, 0)
-    for _ in range(60):
+    for _ in range(40):
         rows = rng.choice(len(x), 1000, replace=False)
         for name, found in compare(x[rows], y[rows], measures=names).items():
             held[name] += found.low <= truth[name].value <= found.high
-    assert min(held.values()) >= 50, held
+    assert min(held.values()) >= 33, held

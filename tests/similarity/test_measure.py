@@ -48,7 +48,7 @@ def test_every_invariance_has_a_transformation() -> None:
 
 
 @pytest.mark.parametrize("invariance", INVARIANCES)
-@settings(max_examples=12)
+@settings(max_examples=7)
 @given(seed=st.integers(0, 10_000), other_side=st.booleans())
 def test_declared_invariances_hold(invariance: Any, seed: int, other_side: bool) -> None:
     names = [m.name for m in MEASURES.values() if invariance in m.invariances]
@@ -72,7 +72,7 @@ def test_what_is_not_declared_does_not_hold(name: str) -> None:
         assert max(abs(value - before) for value in changed) > 1e-4, invariance
 
 
-@settings(max_examples=12)
+@settings(max_examples=7)
 @given(seed=st.integers(0, 10_000))
 def test_symmetry_range_and_order_of_rows(seed: int) -> None:
     x, y = sides(seed)
@@ -97,7 +97,7 @@ def test_the_direction_is_the_declared_one() -> None:
         assert measure.at_identity == edge
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 10_000))
 def test_the_angle_obeys_the_triangle_inequality(seed: int) -> None:
     rng = np.random.default_rng(seed)

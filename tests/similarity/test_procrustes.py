@@ -45,3 +45,14 @@ def test_a_side_without_variance() -> None:
     second = Moments.of(np.ones((5, 2)), np.eye(5)[:, :2]).second()
     with pytest.raises(InputError, match="the same"):
         alignment(second, cross_singular(second))
+
+
+def test_sides_that_are_nearly_equal_keep_their_small_distance() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((400, 80)) * np.arange(1, 81) ** -1.0
+    y = x + 1e-7 * rng.standard_normal(x.shape)
+    a, b = (side - side.mean(0) for side in (x, y))
+    s = np.linalg.norm((a / np.linalg.norm(a)).T @ (b / np.linalg.norm(b)), "nuc")
+    found = compare(x, y, measures="procrustes")["procrustes"].value
+    assert found == pytest.approx(np.sqrt(max(2 - 2 * s, 0)), abs=5e-8)
+    assert found < 1e-6

@@ -110,10 +110,11 @@ def full_cca(spectra: Spectra) -> Correlations:
     return Correlations(spectra, spectra.canonical, spectra.x.rank, spectra.y.rank)
 
 
-def svcca(spectra: Spectra, share: float = SVCCA_VARIANCE) -> Correlations:
+def svcca(spectra: Spectra, share: float = SVCCA_VARIANCE, *, vectors: bool = True) -> Correlations:
     """Canonical correlations of the principal components that reach ``share`` of the variance.
 
-    Raghu et al. 2017; the share is of the variance (of squared singular values).
+    Raghu et al. 2017; the share is of the variance (of squared singular values).  Without
+    ``vectors`` there are correlations only, and no gradient.
 
     Raises:
         InputError: where they are 1 by construction.
@@ -122,7 +123,7 @@ def svcca(spectra: Spectra, share: float = SVCCA_VARIANCE) -> Correlations:
     check_saturation(kx, ky, spectra.n)
     if (kx, ky) == (spectra.x.rank, spectra.y.rank):
         return Correlations(spectra, spectra.canonical, kx, ky)
-    return Correlations(spectra, singular(spectra.whitened[:kx, :ky]), kx, ky)
+    return Correlations(spectra, singular(spectra.whitened[:kx, :ky], vectors=vectors), kx, ky)
 
 
 def mean_cca(found: Correlations) -> float:

@@ -224,7 +224,7 @@ def _cell(
 def _procrustes_cell(
     name: str, second: SecondMoments, spectra: dict[str, Matrix], a: str, b: str, seed: int
 ) -> tuple[float, float, float]:
-    s = alignment(second, cross_singular(second))
+    s = alignment(second, cross_singular(second, vectors=False))
     found = Spectra(second, precision=_SINGLE)
     most = round(second.n) - 1
     for side, layer in (("x", a), ("y", b)):

@@ -62,7 +62,7 @@ def mutual_knn(x: Rows, y: Rows, k: int = 10) -> float:
     Raises:
         InputError: as `nearest`, or for sides of unequal numbers of rows.
     """
-    return Neighbourhoods.of(x, y, k).mutual_knn()
+    return Neighbourhoods.of(x, y, k, kernels=False).mutual_knn()
 
 
 def knn_jaccard(x: Rows, y: Rows, k: int = 10) -> float:
@@ -71,7 +71,7 @@ def knn_jaccard(x: Rows, y: Rows, k: int = 10) -> float:
     Raises:
         InputError: as `mutual_knn`.
     """
-    return Neighbourhoods.of(x, y, k).knn_jaccard()
+    return Neighbourhoods.of(x, y, k, kernels=False).knn_jaccard()
 
 
 def cknna(x: Rows, y: Rows, k: int = 10) -> float:

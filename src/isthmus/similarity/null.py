@@ -31,10 +31,12 @@ __all__ = [
 ]
 
 Matrix = NDArray[np.float64]
+_Spectrum = tuple[Matrix, NDArray[np.intp]]
+"""Distinct eigenvalues, and how often each occurs."""
 
 _FEW = 8
 """Up to this rank the law of large matrices gives way to draws, which then cost nothing."""
-_DRAWS = 2000
+_DRAWS = 1000
 
 
 # ---- inner products of kernels -----------------------------------------------------------------
@@ -177,13 +179,15 @@ def nuclear_norm_law(a: Matrix, b: Matrix, n: int, *, seed: int = 0, nodes: int 
 
 
 def _limit_law(a: Matrix, b: Matrix, size: int, nodes: int) -> tuple[float, float]:
+    # equal eigenvalues, such as the ones of whitened sides, are computed with once
+    a_of, b_of = (np.unique(values, return_counts=True) for values in (a, b))
     low, high = np.log(1e-4 * a.min()), np.log(1e8 * a.max())
     points, weights = np.polynomial.legendre.leggauss(nodes)
     w_a = np.exp((high - low) / 2 * points + (high + low) / 2)
     weights = weights * (high - low) / 2  # of d log w_a
-    tau, tau_slope = _transform(a, w_a, size)
-    w_b = _inverse_transform(b, tau, size)
-    slope_b = tau_slope / _transform(b, w_b, size)[1]
+    tau, tau_slope = _transform(a_of, w_a, size)
+    w_b = _inverse_transform(b_of, tau, size)
+    slope_b = tau_slope / _transform(b_of, w_b, size)[1]
     # τ = 1 is reached where both sides fill the space, up to rounding
     tau = np.minimum(tau, 1 - 1e-12)
     y = (1 - tau) / tau
@@ -209,20 +213,21 @@ def _limit_law(a: Matrix, b: Matrix, size: int, nodes: int) -> tuple[float, floa
     return mean + off_mean, variance**0.5
 
 
-def _transform(values: Matrix, w: Matrix, size: int) -> tuple[Matrix, Matrix]:
+def _transform(spectrum: _Spectrum, w: Matrix, size: int) -> tuple[Matrix, Matrix]:
     """``Σ v/(v + w) / N`` and its derivative by log w, for each ``w``."""
-    values, counts = np.unique(values, return_counts=True)
+    values, counts = spectrum
     share = values / (values + w[:, None])
     return share @ counts / size, -(share * (1 - share)) @ counts / size
 
 
-def _inverse_transform(values: Matrix, tau: Matrix, size: int) -> Matrix:
+def _inverse_transform(spectrum: _Spectrum, tau: Matrix, size: int) -> Matrix:
     """``w`` with ``Σ v/(v + w) / N = τ``: Newton's method on log w, kept inside a bracket."""
-    upper = np.log(values.sum() / (size * tau))
+    values, counts = spectrum
+    upper = np.log(values @ counts / (size * tau))
     lower = np.full_like(upper, np.log(values.min()) - 60.0)
     log_w = upper.copy()
     for _ in range(100):
-        found, slope = _transform(values, np.exp(log_w), size)
+        found, slope = _transform(spectrum, np.exp(log_w), size)
         gap = found - tau
         upper, lower = np.where(gap < 0, log_w, upper), np.where(gap >= 0, log_w, lower)
         with np.errstate(divide="ignore", invalid="ignore"):

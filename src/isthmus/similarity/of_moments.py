@@ -112,7 +112,7 @@ class MomentMeasures:
 
     @cached_property
     def _cross(self) -> Singular:
-        return procrustes.cross_singular(self.second)
+        return procrustes.cross_singular(self.second, vectors=bool(self.folds))
 
     @cached_property
     def _correlations(self) -> cca.Correlations:
@@ -247,7 +247,7 @@ class MomentMeasures:
 
     def _mean_cca(self, name: str) -> Finding:
         if name == "svcca":  # may be defined where the full family is not
-            found = cca.svcca(self.spectra)
+            found = cca.svcca(self.spectra, vectors=bool(self.folds))
             law = self._rho_law(found)
         else:
             found, law = self._correlations, self._full_law

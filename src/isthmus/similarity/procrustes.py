@@ -9,19 +9,26 @@ import numpy as np
 
 from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
-from isthmus.similarity.spectra import Gradient, Singular, singular
+from isthmus.similarity.spectra import Gradient, Singular, exact_singular_values, singular
 from isthmus.threads import single_thread
 
 __all__ = ["TRANSFORMS", "alignment", "alignment_gradient", "cross_singular"]
 
+_NEARLY_EQUAL = 0.999
 
-def cross_singular(second: SecondMoments) -> Singular:
+
+def cross_singular(second: SecondMoments, *, vectors: bool = True) -> Singular:
     """The decomposition of the cross-covariance ``(dx, dy)``.
 
     Between unequal widths its thin form is that of the semi-orthogonal map; padding with zeros
     gives the same norm.
     """
-    return singular(second.require("xy"))
+    cross = second.require("xy")
+    found = singular(cross, vectors=vectors)
+    if alignment(second, found) > _NEARLY_EQUAL:
+        # distances magnify what is missing to 1: here only the most exact values will do
+        return Singular(exact_singular_values(cross), found.u, found.v)
+    return found
 
 
 def alignment(second: SecondMoments, found: Singular) -> float:

@@ -13,7 +13,15 @@ from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
 from isthmus.threads import single_thread
 
-__all__ = ["Eigen", "Gradient", "Singular", "Spectra", "check_varies", "singular"]
+__all__ = [
+    "Eigen",
+    "Gradient",
+    "Singular",
+    "Spectra",
+    "check_varies",
+    "exact_singular_values",
+    "singular",
+]
 
 Matrix = NDArray[np.float64]
 
@@ -136,24 +144,45 @@ class Spectra:
             return (eigen.vectors[:, :k] / np.sqrt(eigen.values[:k])) @ directions
 
 
-def singular(m: Matrix) -> Singular:
-    """The thin singular value decomposition of ``m (p, q)``.
+def singular(m: Matrix, *, vectors: bool = True) -> Singular:
+    """The thin singular value decomposition of ``m (p, q)``; without ``vectors`` u and v are empty.
 
-    By the eigenvectors of the smaller Gram matrix, at half the cost, where their error stays below
+    By the eigenvalues of the smaller Gram matrix, at half the cost, where their error stays below
     1e-9 of the sum of the singular values; otherwise by LAPACK's own.
     """
     if m.shape[0] < m.shape[1]:
-        turned = singular(m.T)
+        turned = singular(m.T, vectors=vectors)
         return Singular(turned.values, turned.v, turned.u)
     with single_thread:
         if m.shape[1] > _SMALL:
-            squares, v = scipy.linalg.eigh(m.T @ m, driver="evd")
-            s, v = np.sqrt(np.maximum(squares[::-1], 0.0)), v[:, ::-1]
-            # an eigenvalue of the Gram matrix is off by some eps σ₁², its root by that over 2σ
-            if s[-1] > 0 and 8 * _EPSILON * s[0] ** 2 * (1 / s).sum() <= _GRAM_ERROR * s.sum():
-                return Singular(s, (m @ v) / s, v)
+            found = _by_gram(m, vectors)
+            if found is not None:
+                return found
+        if not vectors:
+            return Singular(exact_singular_values(m), m[:, :0], m[:0].T)
         u, s, vt = scipy.linalg.svd(m, full_matrices=False)
         return Singular(s, u, vt.T)
+
+
+def exact_singular_values(m: Matrix) -> Matrix:
+    """The singular values of ``m`` by LAPACK, largest first."""
+    with single_thread:
+        values = scipy.linalg.svd(m, compute_uv=False)
+    return np.asarray(values, np.float64)
+
+
+def _by_gram(m: Matrix, vectors: bool) -> Singular | None:
+    gram = m.T @ m
+    if vectors:
+        squares, v = scipy.linalg.eigh(gram, driver="evd")
+        v = v[:, ::-1]
+    else:
+        squares, v = scipy.linalg.eigvalsh(gram), m[:0].T
+    s = np.sqrt(np.maximum(squares[::-1], 0.0))
+    # an eigenvalue of the Gram matrix is off by at most some 4 eps σ₁², its root by that over 2σ
+    if s[-1] <= 0 or 2 * _EPSILON * s[0] ** 2 * (1 / s).sum() > _GRAM_ERROR * s.sum():
+        return None
+    return Singular(s, (m @ v) / s if vectors else m[:, :0], v)
 
 
 def check_varies(second: SecondMoments, precision: float) -> None:

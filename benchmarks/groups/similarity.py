@@ -1,0 +1,170 @@
+"""Similarity measures: against the plain formula, a blocked product, and peers on equal arrays."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import peers
+from benchmarks.arrays import Array, paired, repeated
+from benchmarks.harness import Absent, Options, Row, contest, cpu
+
+K = 10
+
+
+def plain_cka(x: Array, y: Array) -> float:
+    """The feature-space formula by three general products, no two factors the same array."""
+    a, b = x - x.mean(0), y - y.mean(0)
+    cross = np.linalg.norm(a.T @ b) ** 2
+    return float(cross / (np.linalg.norm(a.T @ a.copy()) * np.linalg.norm(b.T @ b.copy())))
+
+
+def plain_cka_syrk(x: Array, y: Array) -> float:
+    """The same as NumPy computes it: symmetric products at half the work."""
+    a, b = x - x.mean(0), y - y.mean(0)
+    return float(np.linalg.norm(a.T @ b) ** 2 / (np.linalg.norm(a.T @ a) * np.linalg.norm(b.T @ b)))
+
+
+def blocked_top_k(x: Array, y: Array, k: int = K, block: int = 1024) -> float:
+    """Mutual neighbours by a blocked product and ``argpartition``: unit rows, own row left out."""
+    near = []
+    for side in (x, y):
+        unit = side / np.linalg.norm(side, axis=1, keepdims=True)
+        found = np.empty((len(unit), k), np.int64)
+        for start in range(0, len(unit), block):
+            scores = unit[start : start + block] @ unit.T
+            scores[np.arange(len(scores)), start + np.arange(len(scores))] = -np.inf
+            found[start : start + block] = np.argpartition(scores, -k, axis=1)[:, -k:]
+        near.append(found)
+    both = np.sort(np.concatenate(near, axis=1), axis=1)
+    return float((both[:, 1:] == both[:, :-1]).sum() / (len(x) * k))
+
+
+def run(options: Options) -> Iterator[Row]:
+    yield from _moments(options)
+    yield from _neighbours(options)
+    for what, x, y in _inputs(options):
+        with tempfile.TemporaryDirectory(prefix="isthmus-bench-") as folder:
+            yield from _peers(options, what, x, y, Path(folder))
+
+
+def _moments(options: Options) -> Iterator[Row]:
+    from isthmus.moments import Moments
+    from isthmus.similarity import MEASURES, MOMENT_KEEP, MomentMeasures, compare
+
+    names = [m.name for m in MEASURES.values() if m.basis == "moments"]
+
+    def values(x: Array, y: Array) -> None:
+        measured = MomentMeasures(Moments.of(x, y, keep=MOMENT_KEEP))
+        for name in names:
+            measured(name)
+
+    for n in (options.size(10_000, 4_000), options.size(50_000, 8_000)):
+        x, y = repeated(n, 768, 768)
+        timed = contest(
+            options,
+            {
+                "everything": lambda x=x, y=y: cpu(lambda: compare(x, y, measures="moments")),
+                "values": lambda x=x, y=y: cpu(lambda: values(x, y)),
+                "cka": lambda x=x, y=y: cpu(lambda: compare(x, y, measures="linear_cka")),
+                "plain": lambda x=x, y=y: cpu(lambda: plain_cka(x, y)),
+                "syrk": lambda x=x, y=y: cpu(lambda: plain_cka_syrk(x, y)),
+            },
+        )
+        what = f"similarity {n:,} x 768, "
+        few = "" if n >= 50_000 else "factorisations of 768 x 768 do not shrink with n"
+        yield timed.row(
+            f"{what}{len(names)} measures with nulls ÷ linear CKA by 3 GEMM",
+            "values", "plain", at_most=1.5, note=few,
+        )  # fmt: skip
+        yield timed.row(
+            f"{what}{len(names)} measures with nulls, intervals, checks ÷ linear CKA by 3 GEMM",
+            "everything", "plain", note=few,
+        )  # fmt: skip
+        yield timed.row(
+            f"{what}{len(names)} measures with nulls ÷ linear CKA by 2 syrk + GEMM",
+            "values", "syrk", note=few,
+        )  # fmt: skip
+        yield timed.row(
+            f"{what}linear CKA with null, interval, checks ÷ 2 syrk + GEMM", "cka", "syrk"
+        )
+
+
+def _neighbours(options: Options) -> Iterator[Row]:
+    from isthmus.similarity import mutual_knn
+
+    n = options.size(10_000, 3_000)
+    task = paired(768, 768, n, held_out=0)
+    timed = contest(
+        options,
+        {
+            "isthmus": lambda: cpu(lambda: mutual_knn(task.x, task.y, K)),
+            "blocked": lambda: cpu(lambda: blocked_top_k(task.x, task.y)),
+        },
+    )
+    yield timed.row(
+        f"mutual kNN, k={K}, {n:,} x 768 ÷ blocked GEMM + argpartition",
+        "isthmus", "blocked", at_most=1.2,
+        note=f"values {mutual_knn(task.x, task.y, K):.6f}, {blocked_top_k(task.x, task.y):.6f}",
+    )  # fmt: skip
+
+
+def _inputs(options: Options) -> Iterator[tuple[str, Array, Array]]:
+    """Tall, with a common offset, of unequal widths, with fewer rows than dimensions, unrelated."""
+    rng = np.random.default_rng(0)
+    n = options.size(2_000, 300)
+    tall = paired(128, 128, n, held_out=0)
+    yield "tall", tall.x, tall.y
+    yield "offset", tall.x + np.float32(100 * tall.x.std()), tall.y - np.float32(0.5)
+    wide = paired(96, 256, n, held_out=0)
+    yield "widths", wide.x, wide.y
+    few = paired(384, 384, 200, held_out=0)
+    yield "few rows", few.x, few.y
+    yield "unrelated", tall.x, rng.standard_normal((n, 100), dtype=np.float32)
+
+
+def _peers(options: Options, what: str, x: Array, y: Array, folder: Path) -> Iterator[Row]:
+    from isthmus.similarity import MEASURES, compare
+
+    np.save(folder / "x.npy", x)
+    np.save(folder / "y.npy", y)
+    shape = f"{what} {len(x):,} x {x.shape[1]}, {y.shape[1]}"
+    for peer in peers.SIMILARITY_PEERS.values():
+        with contextlib.ExitStack() as stack:
+            try:
+                worker = stack.enter_context(peers.Worker(peer, folder))
+                methods = worker.load(folder / "x.npy", folder / "y.npy")
+            except Absent as absent:
+                if what == "tall":
+                    yield Row(f"similarity: {peer.name}", verdict="absent", note=str(absent))
+                continue
+            for name in methods:
+                # asked for as one of its group, a measure may be refused without an error
+                ours = compare(x, y, measures=MEASURES[name].basis, sample=len(x))[name]
+                if ours.value is None:
+                    what_for = f"{name}, {shape}: isthmus against {peer.name}"
+                    worker.ask("fit", method=name)
+                    yield Row(
+                        what_for, note=f"isthmus refuses; {peer.name} says {worker.value(name):.6f}"
+                    )
+                    continue
+                mine = f"{ours.value:.6f}"
+                timed = contest(
+                    options,
+                    {
+                        "isthmus": lambda name=name: cpu(
+                            lambda: compare(x, y, measures=name, sample=len(x))
+                        ),
+                        peer.name: lambda name=name, worker=worker: worker.fit(name),
+                    },
+                    budget=2,
+                )
+                theirs = f"{worker.value(name):.6f}" if peer.name in timed.seconds else "-"
+                yield timed.row(
+                    f"{name}, {shape}: isthmus against {peer.name} {peers.version(peer.name)}",
+                    "isthmus", peer.name, faster=True, note=f"values {mine} and {theirs}",
+                )  # fmt: skip
