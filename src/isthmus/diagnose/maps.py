@@ -10,12 +10,20 @@ import scipy.stats
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from isthmus.adapters import DEFAULT_ALPHAS, Procrustes, RidgePath
+from isthmus.adapters import DEFAULT_ALPHAS, Affine, Procrustes, RidgePath
 from isthmus.diagnose.observe import FOLDS
 from isthmus.evaluate import Estimate
 from isthmus.moments import FoldMoments, SecondMoments
 
-__all__ = ["FoldMap", "MapTests", "explained", "fold_splits", "reversed_moments", "test_maps"]
+__all__ = [
+    "FoldMap",
+    "MapTests",
+    "best_explained",
+    "explained",
+    "fold_splits",
+    "reversed_moments",
+    "test_maps",
+]
 
 Matrix = NDArray[np.float64]
 Fold = tuple[int, SecondMoments, SecondMoments]
@@ -87,6 +95,16 @@ def explained(matrix: Matrix, train: SecondMoments, held_out: SecondMoments) -> 
     return -predicted / total if total > 0 else 0.0
 
 
+def best_explained(splits: Sequence[Fold]) -> float:
+    """The most that a factor for each dimension, a rotation or any matrix explains."""
+    units = _units(splits[0][1])
+    scaled = [(i, _in_units(t, units), _in_units(h, units)) for i, t, h in splits]
+    fitted = [[_rigid(train) for _, train, _ in scaled], _ridge(scaled)[0]]
+    if len(scaled[0][1].mean_x) == len(scaled[0][1].mean_y):
+        fitted.append([_diagonal(train) for _, train, _ in scaled])
+    return max(_over(scaled, matrices).value or 0.0 for matrices in fitted)
+
+
 def reversed_moments(moments: SecondMoments) -> SecondMoments:
     """The same pairs, the other side first."""
     return SecondMoments(
@@ -108,6 +126,10 @@ def test_maps(splits: Sequence[Fold], whole: SecondMoments) -> MapTests:
         whole: of all rows.
     """
     square = len(whole.mean_x) == len(whole.mean_y)
+    # in units of each side's spread: float32 factorisations serve at any scale
+    units = _units(whole)
+    original, splits = splits, [(i, _in_units(t, units), _in_units(h, units)) for i, t, h in splits]
+    whole = _in_units(whole, units)
     rigid = [_rigid(train) for _, train, _ in splits]
     rigid_explained = _over(splits, rigid)
     linear, alpha = _ridge(splits)
@@ -121,7 +143,6 @@ def test_maps(splits: Sequence[Fold], whole: SecondMoments) -> MapTests:
         permutation = Estimate(value=value, reason="from one fold")
     fitted = Procrustes(scale=True).fit_moments(whole)
     apart = whole.mean_y - whole.mean_x @ fitted.matrix_
-    spread = float(np.sqrt(whole.variance_y.sum()))
     reverse_splits = [(i, reversed_moments(t), reversed_moments(h)) for i, t, h in splits]
     return MapTests(
         same=_over(splits, [_same(t) for _, t, _ in splits]) if square else None,
@@ -133,11 +154,27 @@ def test_maps(splits: Sequence[Fold], whole: SecondMoments) -> MapTests:
         linear=_over(splits, linear),
         alpha=alpha,
         backward=_over(reverse_splits, backward),
-        scale=fitted.scale_,
-        offset=float(np.linalg.norm(apart)) / spread,
-        rigid_maps=_maps(splits, rigid),
-        linear_maps=_maps(splits, linear),
+        scale=fitted.scale_ * units[1] / units[0],
+        offset=float(np.linalg.norm(apart)),
+        rigid_maps=_maps(original, rigid, units),
+        linear_maps=_maps(original, linear, units),
     )
+
+
+def _units(moments: SecondMoments) -> tuple[float, float]:
+    """The spread of either side."""
+    return (
+        max(float(np.sqrt(moments.variance_x.sum())), 1e-300),
+        max(float(np.sqrt(moments.variance_y.sum())), 1e-300),
+    )
+
+
+def _in_units(moments: SecondMoments, units: tuple[float, float]) -> SecondMoments:
+    on_x, on_y = (
+        Affine(np.full(len(mean), 1.0 / unit))
+        for mean, unit in zip((moments.mean_x, moments.mean_y), units, strict=True)
+    )
+    return moments.mapped(on_x, on_y)
 
 
 def _over(splits: Sequence[Fold], matrices: Sequence[Matrix]) -> Estimate:
@@ -153,9 +190,11 @@ def _over(splits: Sequence[Fold], matrices: Sequence[Matrix]) -> Estimate:
     return Estimate(value=mean, low=mean - half, high=mean + half)
 
 
-def _maps(splits: Sequence[Fold], matrices: Sequence[Matrix]) -> tuple[FoldMap, ...]:
+def _maps(
+    splits: Sequence[Fold], matrices: Sequence[Matrix], units: tuple[float, float]
+) -> tuple[FoldMap, ...]:
     return tuple(
-        FoldMap(i, w, train.mean_x, train.mean_y)
+        FoldMap(i, w * (units[1] / units[0]), train.mean_x, train.mean_y)
         for w, (i, train, _) in zip(matrices, splits, strict=True)
     )
 

@@ -29,6 +29,7 @@ __all__ = ["FOLDS", "Observed", "SetAside", "observe", "unit_rows"]
 FOLDS = 5
 _FEWEST = 3
 _SCAN_ROWS = 8192
+_LARGEST, _SMALLEST = 1e7, 1e-7
 
 
 @dataclass(frozen=True)
@@ -101,17 +102,34 @@ def _read(
     unit: FoldMoments | None = None
     sampler = Sampler(size, seed=seed)
     started = False
+    longest = [0.0, 0.0]
     for batch in pairs.batches(part=usable, progress=progress):
         if not started and pairs.metric == "cosine" and not _equal_lengths(batch):
             keep = {"square", "xx", "xy", "yy"}
             unit = FoldMoments(pairs.dim_x, pairs.dim_y, FOLDS, keep=keep, seed=seed)
         started = True
+        for i, rows in enumerate((batch.x, batch.y)):
+            longest[i] = max(longest[i], float(np.abs(rows).max()))
+            if longest[i] > _LARGEST:
+                raise _out_of_range((pairs.source, pairs.target)[i], longest[i])
         raw.update(batch.ids, batch.x, batch.y)
         if unit is not None:
             unit.update(batch.ids, unit_rows(batch.x), unit_rows(batch.y))
         sampler.update(batch)
+    for side, largest in zip((pairs.source, pairs.target), longest, strict=True):
+        if 0 < largest < _SMALLEST:
+            raise _out_of_range(side, largest)
     rows = sampler.sample()
     return Observed(pairs, raw, unit, rows, fold_of(rows.ids, FOLDS, seed), set_aside)
+
+
+def _out_of_range(side: Vectors, largest: float) -> InputError:
+    return InputError(
+        f"the largest number is {largest:.3g}, and sums of fourth powers of such numbers leave "
+        "the range of float32",
+        where=side.name,
+        mend="Multiply all rows of this side by one constant, so that norms are near 1",
+    )
 
 
 def _equal_lengths(batch: Batch) -> bool:
@@ -130,10 +148,14 @@ def _too_few(pairs: Pairs, n: int, set_aside: tuple[SetAside, SetAside]) -> Inpu
             block = side.rows(0, min(side.n, _SCAN_ROWS))
             columns = np.flatnonzero(~np.isfinite(block).any(axis=0)).tolist()
             at = f"; column(s) {columns[:5]} hold no finite number" if columns else ""
+            half = aside.infinite > 0 and side.stored_dtype == "float16"
             return InputError(
-                f"{len(aside.rows):,} of {side.n:,} rows cannot be used{at}",
+                f"{len(aside.rows):,} of {side.n:,} rows cannot be used: {aside.infinite:,} hold "
+                f"an infinity, {aside.missing:,} a NaN, {aside.zero:,} are zero{at}",
                 where=side.name,
-                mend="Remove such columns or rows from both sides, or encode the items again",
+                mend="Numbers above 65504 do not fit float16: encode again and store float32"
+                if half
+                else "Remove such columns or rows from both sides, or encode the items again",
             )
     return InputError(
         f"{n} pair(s) can be used, and a diagnosis needs at least {_FEWEST}",

@@ -37,8 +37,8 @@ def pair_findings(
         return
     yield from _pairing(relation, measured)
     if measured.maps is not None and relation is Relation.SAME_SPACE:
-        yield from _truncated(measured, sides)
-        yield from _frames(measured.maps, sides, metric)
+        cut = list(_truncated(measured, sides))
+        yield from cut or _frames(measured.maps, sides, metric)
     if measured.maps is not None and relation in (Relation.LINEAR, Relation.WEAK):
         yield from _lengths(measured.maps, sides, metric)
     yield from _copies(measured, sides, sampled)
@@ -151,7 +151,7 @@ def _frames(maps: Maps, sides: Sides, metric: str) -> Iterator[Finding]:
                 maps,
                 value_of(maps.per_dimension),
                 Severity.WARNING,
-                "every dimension was multiplied by a factor of its own",
+                "equal dimensions agree up to a factor of their own, which for some may be 0",
                 "map with a factor for each dimension, or with ridge",
             )
         return
@@ -297,7 +297,7 @@ def _bent(relation: Relation, measured: Relationship) -> Iterator[Finding]:
         low=curved.gain.low,
         high=curved.gain.high,
         threshold=threshold("nonlinear_gain"),
-        measure="variance that a curved map explains beyond a linear one",
+        measure="share of what a linear map leaves that a curved one explains",
         meaning=f"one space is a bent image of the other: from the same rows a linear map explains "
         f"{curved.linear:.0%}, a kernel map {curved.kernel:.0%}{kept}",
         remedy="compare the linear bridge with a nonlinear stage or local maps on held-out "

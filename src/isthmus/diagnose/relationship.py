@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.adapters.kmeans import kmeans
-from isthmus.diagnose.maps import MapTests, fold_splits, test_maps
+from isthmus.diagnose.maps import MapTests, best_explained, fold_splits, test_maps
 from isthmus.diagnose.observe import Observed, unit_rows
 from isthmus.diagnose.rows import Identification, curvature, identify, mapped_rows
 from isthmus.diagnose.shift import row_shift
@@ -84,9 +84,10 @@ class Curved(ProbeResult):
     """A kernel map against a linear map from the same sampled rows."""
 
     linear: float
+    """Share of the variance explained."""
     kernel: float
     gain: Estimate
-    """Of explained variance."""
+    """Of what the linear map leaves unexplained, the share that the kernel map explains."""
     train: int
     test: int
 
@@ -182,14 +183,14 @@ def relationship(
 
 
 def _map_tests(observed: Observed) -> tuple[MapTests, str]:
-    """The maps in the frame in which a rotation explains more."""
-    raw = test_maps(fold_splits(observed.raw), observed.raw.total.second())
-    if observed.unit is None:
-        return raw, "rows as they are"
-    unit = test_maps(fold_splits(observed.unit), observed.unit.total.second())
-    if (raw.rigid.value or 0.0) >= (unit.rigid.value or 0.0):
-        return raw, "rows as they are"
-    return unit, "unit rows"
+    """The maps in the frame in which they explain more; the rows as they are, unless it matters."""
+    raw = fold_splits(observed.raw)
+    if observed.unit is not None:
+        unit = fold_splits(observed.unit)
+        # one fold tells
+        if best_explained(raw[:1]) < best_explained(unit[:1]) - threshold("simpler_map"):
+            return test_maps(unit, observed.unit.total.second()), "unit rows"
+    return test_maps(raw, observed.raw.total.second()), "rows as they are"
 
 
 def _as_maps(tests: MapTests, frame: str) -> Maps:

@@ -20,6 +20,8 @@ __all__ = ["Curvature", "Identification", "curvature", "identify", "mapped_rows"
 Rows = NDArray[np.floating]
 
 _TRAIN, _TEST, _FEWEST = 1000, 500, 150
+_NEAR = 0.05
+"""Squared distance, over the median of all pairs, of rows that are called doubles."""
 _STRENGTHS = np.logspace(-6, 1, 15)
 _BANDWIDTHS = (0.25, 1.0)
 """Of the RBF kernel, over the median squared distance."""
@@ -128,7 +130,7 @@ class Curvature:
     """Share of the variance explained."""
     kernel: float
     gain: Estimate
-    """Kernel minus linear, with the interval over test rows."""
+    """Kernel minus linear over what the linear map leaves, with the interval over test rows."""
     train: int
     test: int
 
@@ -137,14 +139,18 @@ def curvature(x: Rows, y: Rows, *, seed: int = 0) -> Curvature | None:
     """Does a curved map explain what no linear map can?
 
     Kernel ridge regression with a linear kernel, and with a linear plus an RBF kernel; strengths
-    and the bandwidth are chosen by leave-one-out on the training rows.  None for fewer than 150
-    rows.
+    and the bandwidth are chosen by leave-one-out on the training rows.  Of source
+    rows that all but repeat each other one is used: a kernel would remember a double rather than
+    predict it.  None for fewer than 150 rows.
 
     Args:
         x: sampled rows ``(n, dx)`` in random order.
         y: their partners ``(n, dy)``.
         seed: of the bootstrap.
     """
+    x, y = x[: _TRAIN + _TEST], y[: _TRAIN + _TEST]
+    once = _far_apart(x)
+    x, y = x[once], y[once]
     n = len(x)
     if n < _FEWEST:
         return None
@@ -163,6 +169,9 @@ def curvature(x: Rows, y: Rows, *, seed: int = 0) -> Curvature | None:
     total = np.einsum("nd,nd->n", b_test, b_test)
     _, straight = _kernel_ridge(kernel, across, b_train)
     linear = total - np.einsum("nd,nd->n", b_test - straight, b_test - straight)
+    if linear.mean() < 0:
+        # the mean alone is a linear map too, and a better one
+        linear = np.zeros_like(linear)
     tried = [
         _kernel_ridge(
             kernel + np.exp(-distances / (width * median)),
@@ -178,7 +187,9 @@ def curvature(x: Rows, y: Rows, *, seed: int = 0) -> Curvature | None:
     scale = float(total.mean())
     if scale <= 0:
         return None
-    difference = (bent - linear) / scale
+    # a tenth at the least, so that bending what a linear map all but explains is no news
+    left = max(1.0 - float(linear.mean()) / scale, 0.1) * scale
+    difference = (bent - linear) / left
     resampled = resampled_means(difference[:, None], resamples=1000, seed=seed)[:, 0]
     return Curvature(
         linear=float(linear.mean()) / scale,
@@ -187,6 +198,19 @@ def curvature(x: Rows, y: Rows, *, seed: int = 0) -> Curvature | None:
         train=train,
         test=test,
     )
+
+
+def _far_apart(x: Rows) -> NDArray[np.int64]:
+    """The rows that lie farther than `_NEAR` of the median from every earlier row taken."""
+    wide = x.astype(np.float64) - x.mean(axis=0, dtype=np.float64)
+    squares = np.einsum("nd,nd->n", wide, wide)
+    distances = squares[:, None] + squares - 2 * wide @ wide.T
+    near = distances <= _NEAR * float(np.median(distances))
+    taken: list[int] = []
+    for i in range(len(x)):
+        if not near[i, taken].any():
+            taken.append(i)
+    return np.array(taken, dtype=np.int64)
 
 
 def _framed(rows: Rows, train: int) -> NDArray[np.float64] | None:
@@ -200,21 +224,30 @@ def _framed(rows: Rows, train: int) -> NDArray[np.float64] | None:
 def _kernel_ridge(
     kernel: NDArray[np.float64], across: NDArray[np.float64], y: NDArray[np.float64]
 ) -> tuple[float, NDArray[np.float64]]:
-    """The leave-one-out error of the best strength, and its predictions.
+    """The leave-one-out error of the best strength, and its predictions, for centred ``y``.
 
-    The residual of row i without itself is ``c_i / (G⁻¹)_ii`` with ``c = G⁻¹ y``.
+    The kernel is centred in feature space.  With ``a = α / (w + α)`` over its eigenvalues, the
+    residual of row i without itself is ``(V a Vᵀy)_i / (Σ V_ik² a_k - 1/n)``: the last term is the
+    intercept's.
     """
+    n = len(kernel)
+    mean = kernel.mean(axis=0)
+    across = across - across.mean(axis=1, keepdims=True) - mean + mean.mean()
     with single_thread:
-        values, vectors = scipy.linalg.eigh(kernel, driver="evd", check_finite=False)
+        values, vectors = scipy.linalg.eigh(
+            kernel - mean - mean[:, None] + mean.mean(), driver="evd", check_finite=False
+        )
         turned = vectors.T @ y
     values = np.maximum(values, 0.0)
-    best: tuple[float, NDArray[np.float64]] | None = None
     squares = vectors**2
+    best: tuple[float, NDArray[np.float64]] | None = None
     for strength in _STRENGTHS * float(values.mean()):
-        inverse = 1.0 / (values + strength)
-        weights = vectors @ (inverse[:, None] * turned)
-        error = float((np.einsum("nd,nd->n", weights, weights) / (squares @ inverse) ** 2).sum())
+        left = strength / (values + strength)
+        residuals = np.square(vectors @ (left[:, None] * turned)).sum(axis=1)
+        # a row that only itself explains has no residual to judge
+        leverage = np.maximum(squares @ left - 1.0 / n, 1e-9)
+        error = float((residuals / leverage**2).sum())
         if best is None or error < best[0]:
-            best = error, weights
+            best = error, vectors @ ((left / strength)[:, None] * turned)
     assert best is not None
     return best[0], across @ best[1]

@@ -96,7 +96,7 @@ def diagnose(
         observed,
         sides,
         lists,
-        overlap_z=_overlap_z(similarities),
+        overlap_z=_overlap_z(similarities, sides),
         different_modalities=modalities is not None and modalities[0] != modalities[1],
         seed=seed,
     )
@@ -104,13 +104,21 @@ def diagnose(
     relation = relate(measured, identical=_identical(observed))
     n, sampled = observed.n, len(observed.sample)
     recipe, reason = recommend(relation, measured, sides, pairs.metric)
+    of_pair = list(pair_findings(relation, measured, sides, metric=pairs.metric, sampled=sampled))
+    copied = {f.side for f in of_pair if f.name == "quantised_copy"}
     return Diagnosis(
         relation=relation,
         verdict=sentence(relation, measured, names),
         findings=ranked(
             [
-                *pair_findings(relation, measured, sides, metric=pairs.metric, sampled=sampled),
-                *(f for side in sides for f in side_findings(side, sampled=sampled, n=n)),
+                *of_pair,
+                *(
+                    found
+                    for side in sides
+                    for found in side_findings(side, sampled=sampled, n=n)
+                    # said better by the finding about the pair
+                    if not (found.name == "quantised" and found.side in copied)
+                ),
             ]
         ),
         recipe=recipe,
@@ -164,7 +172,13 @@ def _similarities(observed: Observed, seed: int) -> dict[str, Similarity]:
     return {name: found[name] for name in MEASURES if name in found}
 
 
-def _overlap_z(similarities: dict[str, Similarity]) -> float | None:
+def _overlap_z(
+    similarities: dict[str, Similarity], sides: tuple[SideProfile, SideProfile]
+) -> float | None:
+    """Standard deviations by which shared neighbours exceed chance."""
+    # equal distances are ordered by row number on both sides, which looks like agreement
+    if all(side.dim == 1 or side.repeated > threshold("repeated_rows") for side in sides):
+        return None
     found = similarities.get("mutual_knn")
     if found is None or found.value is None or found.null is None or not found.null.sd > 0:
         return None

@@ -26,9 +26,23 @@ def side_findings(side: SideProfile, *, sampled: int, n: int) -> Iterator[Findin
         n: pairs in all.
     """
     yield from _unusable(side)
-    yield from _stored(side, sampled)
+    yield from _stored(side)
+    if is_quantised(side, sampled):
+        yield _quantised(side)
     yield from _directions(side, n)
     yield from _dimensions(side)
+    if side.repeated > threshold("repeated_rows"):
+        yield Finding(
+            name="repeated_rows",
+            severity=Severity.NOTE,
+            side=side.name,
+            value=side.repeated,
+            threshold=threshold("repeated_rows"),
+            measure="share of sampled rows that equal another",
+            meaning="many items have the same vector; what is fitted on one and judged on its "
+            "double looks better than it is",
+            remedy="drop repeated items before fitting, or group them in the split",
+        )
     hubs = side.hubness
     if hubs is not None and hubs.skewness > threshold("hubness"):
         yield Finding(
@@ -50,7 +64,9 @@ def is_quantised(side: SideProfile, sampled: int) -> bool:
     found, bound = side.precision, threshold("quantised")
     by_dimension = found.distinct_share <= bound and found.distinct <= _LEVELS
     by_row = side.dim >= _WIDE and found.distinct_in_row <= bound
-    return sampled >= _ENOUGH_ROWS and (by_dimension or by_row)
+    # float16 beside a large mean has few steps too, and a finding of its own
+    rounded = found.rounding_share > threshold("half_precision")
+    return sampled >= _ENOUGH_ROWS and (by_dimension or by_row) and not rounded
 
 
 def _unusable(side: SideProfile) -> Iterator[Finding]:
@@ -93,7 +109,7 @@ def _unusable(side: SideProfile) -> Iterator[Finding]:
         )
 
 
-def _stored(side: SideProfile, sampled: int) -> Iterator[Finding]:
+def _stored(side: SideProfile) -> Iterator[Finding]:
     found = side.precision
     if found.saturated:
         yield Finding(
@@ -119,25 +135,28 @@ def _stored(side: SideProfile, sampled: int) -> Iterator[Finding]:
             "its steps: what tells the items apart was partly rounded away",
             remedy="encode again and store float32, or subtract the mean before rounding",
         )
-    if is_quantised(side, sampled):
-        levels = found.distinct + 1 if found.distinct_share <= threshold("quantised") else None
-        few = "binary" if levels is not None and levels <= 3 else "int8 or coarser"
-        yield Finding(
-            name="quantised",
-            severity=Severity.WARNING,
-            side=side.name,
-            value=min(found.distinct_share, found.distinct_in_row),
-            threshold=threshold("quantised"),
-            measure="distinct values over values",
-            meaning=f"the numbers look quantised ({few}): "
-            + (
-                f"a dimension takes about {found.distinct} different values"
-                if levels is not None
-                else "a row repeats its values"
-            ),
-            remedy="fit on the float vectors of this model if they can be had, and quantise after "
-            "the map; otherwise expect the rounding as a floor of the error",
-        )
+
+
+def _quantised(side: SideProfile) -> Finding:
+    found = side.precision
+    levels = found.distinct + 1 if found.distinct_share <= threshold("quantised") else None
+    few = "binary" if levels is not None and levels <= 3 else "int8 or coarser"
+    return Finding(
+        name="quantised",
+        severity=Severity.WARNING,
+        side=side.name,
+        value=min(found.distinct_share, found.distinct_in_row),
+        threshold=threshold("quantised"),
+        measure="distinct values over values",
+        meaning=f"the numbers look quantised ({few}): "
+        + (
+            f"a dimension takes about {found.distinct} different values"
+            if levels is not None
+            else "a row repeats its values"
+        ),
+        remedy="fit on the float vectors of this model if they can be had, and quantise after "
+        "the map; otherwise expect the rounding as a floor of the error",
+    )
 
 
 def _directions(side: SideProfile, n: int) -> Iterator[Finding]:

@@ -55,6 +55,8 @@ class SideProfile(ProbeResult):
     precision: Precision
     hubness: Hubness | None
     """None for fewer than 3 rows with a direction."""
+    repeated: float
+    """Share of sampled rows that equal an earlier one."""
 
 
 def profile_side(
@@ -111,7 +113,14 @@ def profile_side(
         dimensions=dimensions(side, rows),
         precision=precision(rows, profile),
         hubness=None if lists is None else hubness(lists),
+        repeated=_repeated(rows),
     )
+
+
+def _repeated(rows: NDArray[np.floating]) -> float:
+    seen = np.ascontiguousarray(rows + 0.0)  # adding 0 makes -0 and 0 one value
+    keys = seen.view(np.dtype((np.void, seen.dtype.itemsize * seen.shape[1])))[:, 0]
+    return 1.0 - len(np.unique(keys)) / len(rows)
 
 
 def neighbour_lists(

@@ -15,6 +15,7 @@ __all__ = ["Dimensions", "dead_dimensions", "dimensions", "duplicated_dimensions
 _DEAD = 1e-8
 _SAME = 0.9999
 _BLOCK = 512
+_FEWEST_ROWS = 10
 
 
 class Dimensions(ProbeResult):
@@ -23,7 +24,7 @@ class Dimensions(ProbeResult):
     dead: tuple[int, ...]
     """Constant: variance below 1e-8 of the median variance."""
     duplicated: tuple[tuple[int, ...], ...]
-    """Groups of dimensions that correlate to ±0.9999 or more."""
+    """Groups of dimensions that correlate to ±0.9999 or more; not looked for in under 10 rows."""
     variances: tuple[float, ...]
     """Of every dimension ``(d,)``."""
     kurtosis_median: float
@@ -59,8 +60,9 @@ def dimensions(side: Side, rows: NDArray[np.floating]) -> Dimensions:
     total = float(side.variance.sum())
     return Dimensions(
         dead=tuple(dead.tolist()),
+        # of a handful of rows, some columns correlate by chance
         duplicated=()
-        if side.covariance is None
+        if side.covariance is None or side.n < _FEWEST_ROWS
         else tuple(duplicated_dimensions(side.covariance, dead)),
         variances=tuple(side.variance.tolist()),
         kurtosis_median=float(np.median(tails[alive])) if len(alive) else 0.0,
