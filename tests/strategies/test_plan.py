@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from isthmus.evaluate import evaluate_upgrade
+from isthmus.evaluate.evaluation import STRATEGY_ARMS
 from isthmus.evaluate.relevance import from_ids
 from isthmus.strategies.plan import choose_strategies
 
@@ -44,7 +45,7 @@ def test_a_weak_map_is_helped(trials, weak):
     arm = found.arms[found.recommended]
     assert arm.to_old.low > 0.3
     assert arm.price is not None and arm.price.load(found.rule.items_per_query) < 20
-    assert {e.name for e in plan.extras} >= {"mixed", "bridge_rescore", "old_rescore", "backfill"}
+    assert {e.name for e in plan.extras} == set(STRATEGY_ARMS)
     assert found.arms["mixed"].to_old.low > 0
     assert found.arms["mixed"].parameters["alpha"] == plan.mixed.alpha
     assert found.arms["old_rescore"].price.old_query

@@ -10,10 +10,21 @@ from isthmus.evaluate.price import Price
 from isthmus.evaluate.verdict import EvidenceKind, Verdict, VerdictRule
 from isthmus.files import canonical_json
 
-__all__ = ["ARMS", "Arm", "Evaluation"]
+__all__ = ["ARMS", "STRATEGY_ARMS", "Arm", "Evaluation"]
 
 ARMS = ("old", "naive", "bridge", "rescore", "new", "control")
 """The arms of every evaluation, in the order they are shown; further ones come before ``new``."""
+
+STRATEGY_ARMS = (
+    "mixed",
+    "bridge_rescore",
+    "old_rescore",
+    "mixed_rescore",
+    "backfill",
+    "backfill_most",
+    "backfill_rescore",
+)
+"""The further arms that `isthmus.strategies` makes where the data allow them."""
 
 
 class Arm(BaseModel):
