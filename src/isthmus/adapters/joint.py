@@ -146,6 +146,9 @@ def _padded(
     loosest = departure(least)
     if radius >= loosest:
         return least, 0.0
+    if not compared.any():
+        # a constant source: every map is as good
+        return np.eye(new), 0.0
     u, _, vt = scipy.linalg.svd(pull, full_matrices=True, check_finite=False)
     parts = (slice(0, old), slice(old, new))
     frame, turn = np.empty((new, new)), np.zeros((new, new))
