@@ -339,8 +339,9 @@ def test_trust_in_other_libraries_and_dtypes(trusted: Bridge, world: Any) -> Non
     np.testing.assert_allclose(trust.numpy(), expected, atol=1e-4)
 
 
-def test_trust_is_refused_as_vectors_are(trusted: Bridge, bridge: Bridge, world: Any) -> None:
+def test_trust_is_refused_as_vectors_are(trusted: Bridge, world: Any) -> None:
     x = world.seen("x", world.latent(50))
+    bridge = replace(trusted, trust=None, score_calibrator=None)
     with pytest.raises(InputError, match="this bridge has no model of trust"):
         bridge.transform(x, return_trust=True)
     with pytest.raises(InputError, match="this bridge has no score calibrator"):

@@ -44,6 +44,8 @@ RECIPES = [
     "unit_norm | whiten(shrinkage=0.1, power=0.5) | procrustes | unit_norm",
     "layer_norm | ridge(alpha=0.01, power=0.5) | layer_norm",
     "center | unit_norm | procrustes | temperature(t=2.0)",
+    "unit_norm | procrustes | local(experts=3) | unit_norm",
+    "center | unit_norm | ridge(alpha=0.01) | local(experts=2, nearest=1) | unit_norm",
 ]
 
 
@@ -133,7 +135,9 @@ def test_trust_and_scores_come_back(
         assert getattr(Bridge.load(tmp_path / name), name) is None
 
 
-def test_a_bridge_without_trust_has_the_bytes_it_always_had(folder: Path) -> None:
+def test_a_bridge_without_trust_has_the_bytes_it_always_had(bridge: Bridge, tmp_path: Path) -> None:
+    folder = tmp_path / "b"
+    replace(bridge, trust=None, score_calibrator=None).save(folder)
     manifest = json.loads((folder / "bridge.json").read_text())
     assert not {"trust", "score_calibrator"} & set(manifest)
     assert not [n for n in manifest["tensors"] if n.startswith(("trust", "score"))]
@@ -442,6 +446,83 @@ def test_tensors_of_trust_and_scores_that_do_not_fit(
         tensors[name] = np.ascontiguousarray(spoil(tensors[name]))
     _rewrite(folder, tensors)
     with pytest.raises(InputError, match=r"bridge\.json: the bridge is damaged"):
+        Bridge.load(folder)
+
+
+NETWORK = "unit_norm | procrustes | residual(hidden=5, epochs=3, rate=0.02) | unit_norm"
+
+
+@pytest.mark.parametrize("recipe", [NETWORK, NETWORK.replace("residual(hidden=5, ", "polish(")])
+def test_a_trained_bridge_is_the_same_in_numpy_and_on_disk(
+    upgrade: tuple[Pairs, Pairs], tmp_path: Path, recipe: str
+) -> None:
+    torch = pytest.importorskip("torch")
+    pairs, queries = upgrade
+    for name in "ab":
+        bridge = fit(pairs, queries=queries, recipe=recipe)
+        bridge.save(tmp_path / name)
+    assert _bytes(tmp_path / "a") == _bytes(tmp_path / "b")
+    loaded = Bridge.load(tmp_path / "a")
+    assert loaded.recipe == bridge.recipe
+    x = queries.head(300).x.copy()
+    for dtype in ("f2", "f4", "f8"):
+        np.testing.assert_array_equal(
+            loaded.transform(x.astype(dtype)), bridge.transform(x.astype(dtype))
+        )
+    np.testing.assert_allclose(loaded.transform(torch.asarray(x)), loaded.transform(x), atol=1e-5)
+    kinds = [
+        stage["stage"] for stage in json.loads((tmp_path / "a/bridge.json").read_text())["stages"]
+    ]
+    assert kinds == ["unit", "affine" if "polish" in recipe else "residual", "unit"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("matrices", (3, 24, 23)),
+        ("matrices", (3, 23, 24)),
+        ("matrices", (24, 24)),
+        ("router", (24, 2)),
+        ("offsets", (3, 23)),
+        ("blend", (1,)),
+        ("blend", (2,)),
+    ],
+)
+def test_tensors_that_are_no_routed_map(
+    upgrade: tuple[Pairs, Pairs], tmp_path: Path, name: str, shape: tuple[int, ...]
+) -> None:
+    folder = tmp_path / "my.bridge"
+    fit(upgrade[0], recipe=RECIPES[-2]).save(folder)
+    tensors = load_file(folder / "weights.safetensors")
+    tensors[f"stages/1/{name}"] = np.zeros(shape, np.float32)
+    _rewrite(folder, tensors)
+    with pytest.raises(InputError, match="the bridge is damaged"):
+        Bridge.load(folder)
+
+
+def test_a_stage_of_another_width_or_with_tensors_missing(
+    upgrade: tuple[Pairs, Pairs], tmp_path: Path
+) -> None:
+    folder = tmp_path / "my.bridge"
+    fit(upgrade[0], recipe=RECIPES[-2]).save(folder)
+    whole = load_file(folder / "weights.safetensors")
+    narrow = dict(whole)
+    for part in ("router", "matrices"):
+        axis = 0 if part == "router" else 1
+        narrow[f"stages/1/{part}"] = np.ascontiguousarray(
+            np.delete(whole[f"stages/1/{part}"], 0, axis=axis)
+        )
+    _rewrite(folder, narrow)
+    with pytest.raises(InputError, match="a routed stage takes 23, is given 24"):
+        Bridge.load(folder)
+    _rewrite(folder, {k: v for k, v in whole.items() if not k.endswith("router_offset")})
+    with pytest.raises(InputError, match="damaged"):
+        Bridge.load(folder)
+    _rewrite(folder, whole)
+    manifest = json.loads((folder / "bridge.json").read_text())
+    manifest["stages"][1]["tensors"].remove("blend")
+    (folder / "bridge.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="damaged.*a routed map has"):
         Bridge.load(folder)
 
 
