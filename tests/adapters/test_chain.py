@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.adapters import Affine, Chain, RowNorm
+from isthmus.adapters import Affine, Chain, ResidualMap, RowNorm
 from isthmus.adapters.chain import Stage
 from isthmus.errors import InputError
 
@@ -67,6 +67,20 @@ def test_no_two_affine_maps_stay_side_by_side(made: list[Stage]) -> None:
     folded = Chain(made).stages
     for a, b in pairwise(folded):
         assert not (isinstance(a, Affine) and isinstance(b, Affine))
+
+
+def test_the_same_nonlinear_stage_twice_runs_twice(rng: np.random.Generator) -> None:
+    """Only a row norm changes nothing the second time."""
+    draw = rng.standard_normal
+    stage = ResidualMap(
+        *(draw(s).astype(np.float32) for s in ((4, 4), 4, (4, 3), 3, (3, 4), 4)),
+    )
+    x = draw((9, 4))
+    once, twice = Chain([stage]), Chain([stage, stage])
+    np.testing.assert_allclose(twice(x), once(once(x)), rtol=1e-10)
+    np.testing.assert_allclose(once.then(once)(x), once(once(x)), rtol=1e-10)
+    with pytest.raises(InputError, match="no inverse: it maps rows by more than a matrix"):
+        once.inverse()
 
 
 def test_a_unit_norm_between_linear_maps_is_dropped(rng: np.random.Generator) -> None:

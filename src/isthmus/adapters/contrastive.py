@@ -16,6 +16,7 @@ from isthmus.adapters.base import FitRows, Refinement, Value
 from isthmus.adapters.chain import Affine, Stage
 from isthmus.adapters.residual import dense
 from isthmus.adapters.spectral_ball import departure
+from isthmus.errors import InputError
 from isthmus.progress import Progress, silent
 from isthmus.spaces.sample import sampled
 from isthmus.training import (
@@ -136,7 +137,7 @@ class LambdaPolish(Refinement):
         backward: float = 1.0,
         contrastive: float = 1.0,
         labels: bool = False,
-        epochs: int = 4,
+        epochs: int = 12,
         temperature: float = 0.05,
         rate: float = 0.01,
         seed: int = 0,
@@ -177,7 +178,11 @@ class LambdaPolish(Refinement):
                 equal, or a loss that diverges.
             MissingExtraError: without PyTorch.
         """
-        sample = sampled(rows, LARGEST_SAMPLE, seed=self.seed)
+        # queries usually have no labels, though the items they are fitted with have
+        told = [batch for batch in rows if batch.labels is not None] if self.labels else rows
+        if not told:
+            raise InputError("the pairs have no labels to contrast by", mend="Leave labels=false")
+        sample = sampled(told, LARGEST_SAMPLE, seed=self.seed)
         examples = Examples.of(sample, negatives=0, seed=self.seed)
         if examples is None:
             return base
@@ -189,7 +194,7 @@ class LambdaPolish(Refinement):
             offset,
             lam * (min(matrix.shape) ** 0.5 if relative else 1.0),
             examples,
-            Schedule(self.epochs, seed=self.seed),
+            Schedule(self.epochs, patience=3, seed=self.seed),
             LambdaTerms(
                 forward=self.forward,
                 backward=self.backward,

@@ -161,5 +161,5 @@ def _joined(batches: list[Batch]) -> Batch:
         np.concatenate([batch.ids for batch in batches]),
         np.concatenate([batch.x for batch in batches]),
         np.concatenate([batch.y for batch in batches]),
-        np.concatenate(labels) if labels else None,
+        np.concatenate(labels) if len(labels) == len(batches) else None,
     )

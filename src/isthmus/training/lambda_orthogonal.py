@@ -14,7 +14,7 @@ not print a, the weights, the temperature, nor the batch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -88,8 +88,8 @@ def train_lambda_orthogonal(
         progress: told after every epoch.
 
     Returns:
-        Matrix and offset of B, or None where no state tells held-out targets apart better than the
-        start, by the contrastive loss of ``B(x)`` against the targets.
+        Matrix and offset of B, or None where no state is better than the start by the contrastive
+        loss of held-out ``B(x)`` against the targets of all rows.
 
     Raises:
         InputError: for a λ below 0, a rate that is not positive, labels that are wanted and missing
@@ -103,7 +103,9 @@ def train_lambda_orthogonal(
     torch = require_torch("training a λ-orthogonal map")
     forward, forward_offset = _forward(matrix, offset, examples)
     with one_thread(torch):
-        objective = Objective(torch, examples, "contrastive", terms.temperature)
+        # what decides is told apart as what is trained: items, or classes
+        judged = replace(examples, item=group)
+        objective = Objective(torch, judged, "contrastive", terms.temperature)
         same = torch.from_numpy(group)
         b, b0, f, f0 = parts = [
             torch.from_numpy(start.astype(np.float32)).requires_grad_()
