@@ -55,7 +55,9 @@ def pair_findings(
             threshold=threshold("modality_gap"),
             measure="distance of the centroids over the spread",
             meaning="the modalities lie apart in their common space: a plane tells them apart with "
-            f"AUC {gap.separability:.2f}, and {gap.separability_centred:.2f} once both are centred",
+            f"AUC {gap.separability:.2f}; once both are centred, {gap.same_side_centred:.0%} of "
+            "nearest neighbours are of a row's own side "
+            f"(chance {gap.same_side_chance:.0%})",
             remedy="centre each modality by itself before comparing across them",
         )
 

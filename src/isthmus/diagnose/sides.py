@@ -96,7 +96,7 @@ def profile_side(
     shape = spectrum(side.covariance)
     aside = observed.set_aside[index]
     try:
-        directions = isotropy(side, rows, shape, seed=seed)
+        directions = isotropy(side, rows, seed=seed)
     except InputError:
         directions = None
     return SideProfile(

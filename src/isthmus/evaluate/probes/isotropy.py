@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.linalg
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.evaluate.probes.result import ProbeResult
-from isthmus.evaluate.probes.spectrum import Spectrum, entropy_rank
+from isthmus.evaluate.probes.spectrum import entropy_rank
 from isthmus.moments import Side
+from isthmus.threads import single_thread
 
 __all__ = ["Isotropy", "isotropy"]
 
@@ -35,14 +37,16 @@ def isotropy(side: Side, rows: NDArray[np.floating], shape: Spectrum, *, seed: i
     """Measure the common direction of a space.
 
     Args:
-        side: moments of every row, with ``d`` dimensions.
+        side: moments of every row, with the covariance ``(d, d)``.
         rows: a sample ``(n, d)`` with at least two rows; rows of zeros are left out.
-        shape: the spectrum of the covariance.
         seed: of the random pairs.
 
     Raises:
-        InputError: if fewer than two sampled rows have a direction.
+        InputError: if fewer than two sampled rows have a direction, or the covariance was not kept.
     """
+    covariance = side.covariance
+    if covariance is None:
+        raise InputError("isotropy needs the covariance, which was not kept")
     unit = _unit(rows)
     if len(unit) < 2:
         raise InputError("fewer than two rows have a direction: the others are zero")
@@ -52,14 +56,14 @@ def isotropy(side: Side, rows: NDArray[np.floating], shape: Spectrum, *, seed: i
     one = rng.integers(0, len(unit), _PAIRS)
     other = (one + rng.integers(1, len(unit), _PAIRS)) % len(unit)
     cosines = np.einsum("nd,nd->n", unit[one], unit[other])
-    # A + μμᵀ has about the eigenvalues of A with ‖μ‖² beside them where μ is not among its axes
-    values = np.append(np.array(shape.eigenvalues), energy)
+    with single_thread:
+        about_zero = scipy.linalg.eigvalsh(covariance + np.multiply.outer(side.mean, side.mean))
     return Isotropy(
         mean_cosine=_mean_cosine(unit),
         mean_cosine_centred=_mean_cosine(_unit(rows - side.mean.astype(rows.dtype))),
         cosine_quantiles=tuple(zip(_SHARES, np.quantile(cosines, _SHARES).tolist(), strict=True)),
         common_mean_share=energy / everything,
-        uncentred_rank=entropy_rank(values),
+        uncentred_rank=entropy_rank(np.maximum(about_zero, 0.0)),
     )
 
 

@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 from isthmus.errors import InputError
 from isthmus.evaluate.probes.concepts import auc
 from isthmus.evaluate.probes.result import ProbeResult
+from isthmus.evaluate.search import top_k
 from isthmus.threads import single_thread
 
 __all__ = ["ModalityGap", "modality_gap"]
+
+_NEIGHBOURS = 10
 
 
 class ModalityGap(ProbeResult):
@@ -23,8 +26,11 @@ class ModalityGap(ProbeResult):
     """The same over the root mean squared distance of rows to their own centroid."""
     separability: float
     """AUC of a linear discriminant on held-out rows; 0.5 where nothing tells the sides apart."""
-    separability_centred: float
-    """The same once each side is centred: above 0.5, the gap is more than an offset."""
+    same_side: float
+    """Share of the nearest neighbours of a row that are of its own side."""
+    same_side_centred: float
+    """The same once each side is centred: above chance, the gap is more than an offset."""
+    same_side_chance: float
 
 
 def modality_gap(x: NDArray[np.floating], y: NDArray[np.floating], *, seed: int = 0) -> ModalityGap:
@@ -46,11 +52,14 @@ def modality_gap(x: NDArray[np.floating], y: NDArray[np.floating], *, seed: int 
     gap = float(np.linalg.norm(centres[0] - centres[1]))
     spread = np.concatenate([one - centres[0], other - centres[1]])
     typical = float(np.sqrt(np.einsum("nd,nd->n", spread, spread).mean()))
+    n, m = len(one), len(other)
     return ModalityGap(
         distance=gap,
         relative=gap / typical if typical > 0 else 0.0,
         separability=_separability(one, other),
-        separability_centred=_separability(one - centres[0], other - centres[1]),
+        same_side=_same_side(np.concatenate([one, other]), n),
+        same_side_centred=_same_side(spread, n),
+        same_side_chance=(n * (n - 1) + m * (m - 1)) / ((n + m) * (n + m - 1)),
     )
 
 
@@ -58,6 +67,14 @@ def _unit(rows: NDArray[np.floating]) -> NDArray[np.float64]:
     wide = rows.astype(np.float64)
     norms = np.sqrt(np.einsum("nd,nd->n", wide, wide))
     return wide / np.where(norms > 0, norms, 1.0)[:, None]
+
+
+def _same_side(rows: NDArray[np.float64], n: int) -> float:
+    """Of the nearest neighbours among all rows, the share on the row's own side of the first n."""
+    everyone = np.arange(len(rows))
+    k = min(_NEIGHBOURS, len(rows) - 1)
+    near = top_k(rows, rows, k, metric="l2", exclude=everyone).indices
+    return float(((near < n) == (everyone < n)[:, None]).mean())
 
 
 def _separability(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:

@@ -65,7 +65,7 @@ def norm_distribution(
     if len(counts) == 1:
         edges = np.array([low, high])
     return NormDistribution(
-        lowest=profile.quantile(0.0),
+        lowest=profile.quantile(0.5 / max(profile.zeros + float(profile.counts.sum()), 1.0)),
         highest=profile.quantile(1.0),
         quantiles=tuple(zip(_SHARES, np.quantile(norms, _SHARES).tolist(), strict=True)),
         edges=tuple(edges.tolist()),
