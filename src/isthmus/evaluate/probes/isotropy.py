@@ -33,7 +33,7 @@ class Isotropy(ProbeResult):
     """Effective rank of the second moment about 0: what cosine and dot product see."""
 
 
-def isotropy(side: Side, rows: NDArray[np.floating], shape: Spectrum, *, seed: int = 0) -> Isotropy:
+def isotropy(side: Side, rows: NDArray[np.floating], *, seed: int = 0) -> Isotropy:
     """Measure the common direction of a space.
 
     Args:
