@@ -48,6 +48,8 @@ def make(kind: str, seed: int = 0) -> Two:
     y: np.ndarray
     if kind == "two_models":
         return two_models(seed)
+    if kind == "two_widths":
+        return two_models(seed, dy=20)
     if kind == "identical":
         y = x
     elif kind == "rotation":
