@@ -14,8 +14,8 @@ from pathlib import Path
 from benchmarks.harness import Options, Row, header
 
 GROUPS = (
-    "startup", "moments", "fitting", "serving", "trust", "search", "memory", "similarity",
-    "peer_fits",
+    "startup", "moments", "fitting", "lambda_orthogonal", "serving", "trust", "search", "memory",
+    "similarity", "peer_fits",
 )  # fmt: skip
 COLUMNS = f"{'ours':>12} {'baseline':>12} {'ratio (lowest-highest)':>26} {'target':>14}  "
 

@@ -87,6 +87,31 @@ def isthmus_fit(x_path: str, y_path: str, rows: int) -> Work:
     return lambda: fit(pairs(x, y))
 
 
+def isthmus_lambda_path(x: Array, y: Array, lams: tuple[float, ...]) -> Work:
+    """λ-orthogonal maps for every relative λ, from the rows."""
+    path, moments = _from("adapters", "lambda_path"), _from("moments", "Moments")
+    keep = {"square", "xx", "xy"}
+    return lambda: path(moments.of(x, y, keep=keep).second(), lams)
+
+
+def isthmus_chosen_lambda(x: Array, y: Array, lams: tuple[float, ...]) -> Work:
+    """λ by cross-validation on fold moments, from the rows."""
+    choose, fold_moments = _from("adapters", "choose_lambda"), _from("moments", "FoldMoments")
+    keep = {"square", "xx", "xy"}
+    return lambda: choose(fold_moments.of(x, y, FOLDS, keep=keep).splits(), lams)
+
+
+def isthmus_joint_maps(x: Array, y: Array, lam: float) -> Callable[[], tuple[Array, Array]]:
+    """Backward and forward map together, from the rows; their matrices."""
+    joint, moments = _from("adapters", "joint_maps"), _from("moments", "Moments")
+
+    def work() -> tuple[Array, Array]:
+        maps = joint(moments.of(x, y).second(), lam)
+        return maps.backward.matrix, maps.forward.matrix
+
+    return work
+
+
 RIDGE = "isthmus Ridge"
 SEARCHED = "isthmus Ridge, 25 strengths x 5 folds"
 PROCRUSTES = "isthmus Procrustes"

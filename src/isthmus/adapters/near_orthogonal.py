@@ -76,7 +76,9 @@ def lambda_path(
         moments: with ``xx (dx, dx)`` and ``xy (dx, dy)``.
         lams: bounds of 0 or more, ∞ for least squares, in any order.
         relative: whether they are multiples of ``√min(dx, dy)``.
-        near: solutions for the same ``lams`` on similar moments, such as another fold's.
+        near: solutions for the same ``lams`` on similar moments, such as another fold's: their
+            multipliers spare most of the search.  (Their matrices are no better a start than a
+            rotation: in directions of little variance folds have nothing in common.)
         tolerance: of the objective, relative to its size.
 
     Returns:
@@ -94,11 +96,8 @@ def lambda_path(
         order = sorted(range(len(radii)), key=lambda i: radii[i], reverse=fit.narrowing)
         behind: list[LambdaMap] = []
         for i in order:
-            if near is not None and near[i].multiplier > 0:
-                start = near[i]
-            else:
-                start = fit.ahead(behind, radii[i])
-            found[i] = fit.map(radii[i], start, tolerance)
+            known = near[i].multiplier if near is not None else 0.0
+            found[i] = fit.map(radii[i], fit.ahead(behind, radii[i]), tolerance, known)
             if 0 < found[i].multiplier < np.inf:
                 behind.append(found[i])
     return [found[i] for i in range(len(radii))]
@@ -184,8 +183,10 @@ class _Fit:
         """Whether ``dx > dy``."""
         return self.rigid.shape[0] > self.rigid.shape[1]
 
-    def map(self, radius: float, near: LambdaMap | None, tolerance: float) -> LambdaMap:
-        """The solution for one absolute λ."""
+    def map(
+        self, radius: float, near: LambdaMap | None, tolerance: float, known: float = 0.0
+    ) -> LambdaMap:
+        """The solution for one absolute λ, from ``near`` and with a multiplier ``known`` before."""
         norm = departure(self.least)
         if radius >= norm:
             return LambdaMap(self.least, radius, norm, 0.0)
@@ -206,6 +207,8 @@ class _Fit:
             start = near.matrix
             usual = self._multiplier(near.lam)
             guess *= near.multiplier / usual if usual > 0 else 1.0
+        if 0 < known < np.inf:
+            guess = known
         z = self.left.T @ start @ self.right
         if self.loosest > radius:
             z, guess = onto_ball(self.problem, z, radius, guess, self.loosest, tolerance)

@@ -228,7 +228,7 @@ def onto_ball(
     Where less departure than ``radius`` costs nothing within the tolerance, it is left so.
     """
     curvature = _Curvature(problem)
-    search = _Multipliers(1.0 / radius, [(0.0, 1.0 / loosest)])
+    search = _Multipliers(1.0 / radius, 1.0 / loosest)
     loose, before = 100.0 * tolerance, -1.0
     w = start
     for _ in range(_MOST_MULTIPLIERS):
@@ -239,11 +239,15 @@ def onto_ball(
         gain = 0.5 * mu * (radius**2 - found**2)
         if loose <= tolerance and (off < _NEAR or 0 <= gain < tolerance * problem.scale):
             break
-        if found == before:
+        if loose > tolerance and off <= 0.03:
+            # what is left may be as much the descent's fault as the multiplier's
+            loose = tolerance
+            continue
+        if loose > tolerance:
+            loose = tolerance if off <= 0.2 else max(tolerance, 0.1 * loose)
+        elif found == before:
             # too loose to notice that μ has changed
-            loose *= 0.1
-        elif loose > tolerance:
-            loose = tolerance if off <= 0.1 else max(tolerance, 0.1 * loose)
+            loose = max(0.1 * loose, 1e-4 * tolerance)
         before = found
         if off >= 0.3 * _NEAR:
             mu = search.after(mu, 1.0 / found)
@@ -261,25 +265,29 @@ def _multiplier_at(problem: NearlyOrthogonal, w: Matrix, mu: float) -> float:
 
 @dataclass(eq=False)
 class _Multipliers:
-    """The search for the multiplier at which ``1/departure`` is ``wanted``; it grows with it."""
+    """The search for the multiplier at which ``1/departure`` is ``wanted``.
+
+    ``1/departure - lowest`` grows about as a power of μ, the first in the rigid limit.  The power
+    comes from values of μ that are well apart: descents that stop early blur what is closer.
+    """
 
     wanted: float
-    seen: list[tuple[float, float]]
+    lowest: float
+    """``1/departure`` at multiplier 0."""
+    power: float = 1.0
+    last: tuple[float, float] | None = None
 
     def after(self, mu: float, inverse: float) -> float:
         """What to try after ``mu``, whose minimiser has the departure ``1/inverse``."""
-        # descents that stopped early can contradict this one
-        self.seen = [s for s in self.seen if s[0] == 0 or (s[0] - mu) * (s[1] - inverse) > 0]
-        last, known = self.seen[-1]
-        self.seen.append((mu, inverse))
-        slope = max((inverse - known) / (mu - last), 1e-3 * inverse / mu)
-        following = mu + (self.wanted - inverse) / slope
-        following = min(max(following, 0.2 * mu), 5.0 * mu)
-        lowest = max((m for m, i in self.seen if i < self.wanted), default=0.0)
-        highest = min((m for m, i in self.seen if i >= self.wanted), default=np.inf)
-        if lowest < following < highest:
-            return following
-        return (max(lowest, 1e-3 * mu) * min(highest, 1e3 * mu)) ** 0.5
+        tiny = 1e-9 * self.wanted
+        height = np.log(max(inverse - self.lowest, tiny))
+        place = np.log(mu)
+        if self.last is not None and abs(place - self.last[0]) > 0.02:
+            rise = (height - self.last[1]) / (place - self.last[0])
+            self.power = float(np.clip(rise, 0.3, 4.0))
+        self.last = (place, height)
+        missing = np.log(max(self.wanted - self.lowest, tiny)) - height
+        return float(mu * np.exp(np.clip(missing / self.power, -1.6, 1.6)))
 
 
 def _retracted(w: Matrix, radius: float) -> Matrix:
