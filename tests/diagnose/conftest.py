@@ -135,7 +135,8 @@ def make(kind: str, seed: int = 0) -> Two:
 
 @lru_cache
 def _diagnosed(kind: str, seed: int) -> Diagnosis:
-    return diagnose(*make(kind, seed), names=("old", "new"), seed=seed)
+    sample = N if kind == "cubic_warp" else 300
+    return diagnose(*make(kind, seed), names=("old", "new"), sample=sample, seed=seed)
 
 
 @pytest.fixture(scope="session")

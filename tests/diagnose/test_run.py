@@ -64,29 +64,29 @@ def test_each_condition_is_named_and_nothing_else(diagnosed: Any, kind: str) -> 
         assert finding.meaning and finding.remedy and finding.measure
 
 
-@pytest.mark.parametrize("seed", range(1, 9))
+@pytest.mark.parametrize("seed", range(1, 7))
 def test_two_healthy_models_raise_no_alarm(make_pair: Any, seed: int) -> None:
-    found = diagnose(*make_pair("two_models", seed), sample=400, seed=seed)
+    found = diagnose(*make_pair("two_models", seed), sample=250, seed=seed)
     assert found.relation is Relation.LINEAR
     assert found.findings == ()
     assert "no findings: both spaces are healthy" in str(found)
 
 
 def test_two_healthy_models_of_unequal_widths(make_pair: Any) -> None:
-    found = diagnose(*make_pair("two_widths"))
+    found = diagnose(*make_pair("two_widths"), sample=300)
     assert (found.relation, found.findings) == (Relation.LINEAR, ())
 
 
-@pytest.mark.parametrize("seed", range(1, 5))
+@pytest.mark.parametrize("seed", range(1, 4))
 @pytest.mark.parametrize("kind", ["wrong_pairing", "unrelated"])
 def test_chance_is_chance_under_any_seed(make_pair: Any, kind: str, seed: int) -> None:
-    found = diagnose(*make_pair(kind, seed), sample=400, seed=seed)
+    found = diagnose(*make_pair(kind, seed), sample=250, seed=seed)
     assert found.relation is EXPECTED[kind][0]
     assert found.recipe is None
 
 
 def test_shuffled_rows_of_two_models_are_refused(make_pair: Any) -> None:
-    found = diagnose(*make_pair("wrong_pairing_of_two_models"))
+    found = diagnose(*make_pair("wrong_pairing_of_two_models"), sample=300)
     assert found.relation in (Relation.MISPAIRED, Relation.UNRELATED)
     assert found.findings[0].severity is Severity.CRITICAL
     assert found.recipe is None
@@ -123,12 +123,14 @@ def test_the_permutation_itself_is_found(diagnosed: Any, make_pair: Any) -> None
 
 
 def test_lengths_matter_only_where_the_metric_reads_them(make_pair: Any) -> None:
-    cosine, distance = (diagnose(*make_pair("warp"), metric=metric) for metric in ("cosine", "l2"))
+    cosine, distance = (
+        diagnose(*make_pair("warp"), metric=metric, sample=300) for metric in ("cosine", "l2")
+    )
     assert (cosine.relation, distance.relation) == (Relation.SAME_SPACE, Relation.NONLINEAR)
     assert [f.name for f in cosine.findings] == ["row_lengths"]
     assert [f.name for f in distance.findings] == ["nonlinear"]
     rescaled = [
-        diagnose(*make_pair("rescale"), metric=metric).finding("rescale") for metric in
+        diagnose(*make_pair("rescale"), metric=metric, sample=100).finding("rescale") for metric in
         ("cosine", "dot")
     ]  # fmt: skip
     assert [f and f.severity for f in rescaled] == [Severity.NOTE, Severity.WARNING]
@@ -195,7 +197,7 @@ def test_the_gravest_finding_comes_first(make_pair: Any) -> None:
     x, y = make_pair("dead_and_doubled")
     y = y.copy()
     y[7, 1] = np.nan
-    found = diagnose(x, y, names=("old", "new"))
+    found = diagnose(x, y, names=("old", "new"), sample=200)
     order = list(Severity)
     ranks = [order.index(f.severity) for f in found.findings]
     assert ranks == sorted(ranks)
@@ -204,9 +206,9 @@ def test_the_gravest_finding_comes_first(make_pair: Any) -> None:
 
 def test_equal_inputs_and_seed_give_equal_bytes(make_pair: Any) -> None:
     x, y = make_pair("two_models")
-    one = diagnose(x, y, sample=200, seed=4).to_json()
-    assert diagnose(x, y, sample=200, seed=4).to_json() == one
-    assert diagnose(x, y, sample=200, seed=5).to_json() != one
+    one = diagnose(x, y, sample=120, seed=4).to_json()
+    assert diagnose(x, y, sample=120, seed=4).to_json() == one
+    assert diagnose(x, y, sample=120, seed=5).to_json() != one
 
 
 def test_the_data_for_a_report_are_there(diagnosed: Any) -> None:
@@ -254,7 +256,7 @@ def test_pairs_arrays_maps_and_tensors_agree(make_pair: Any, tmp_path: Any) -> N
     x, y = make_pair("two_models")
     np.save(tmp_path / "x.npy", x)
     np.save(tmp_path / "y.npy", y)
-    options = {"sample": 150, "seed": 2}
+    options = {"sample": 100, "seed": 2}
     whole = diagnose(x, y, **options).measured
     assert diagnose(Pairs(x, y), **options).measured == whole
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
@@ -272,7 +274,7 @@ def test_rows_are_joined_by_id(make_pair: Any, tmp_path: Any) -> None:
     y[3, 2], y[4] = np.inf, 0
     for name, rows, ids in (("x", x, np.arange(len(x))), ("y", y, order)):
         np.savez(tmp_path / f"{name}.npz", vectors=rows, ids=ids)
-    found = diagnose(tmp_path / "x.npz", tmp_path / "y.npz")
+    found = diagnose(tmp_path / "x.npz", tmp_path / "y.npz", sample=200)
     assert found.relation is Relation.SAME_SPACE
     assert found.n == len(x) - 2
     assert (found.y.infinite, found.y.zero, found.x.infinite) == (1, 1, 0)
@@ -281,8 +283,9 @@ def test_rows_are_joined_by_id(make_pair: Any, tmp_path: Any) -> None:
 
 def test_labels_are_carried_across(make_pair: Any) -> None:
     x, y = make_pair("two_models")
-    labels = np.where(x[:, 0] > x[:, 0].mean(), "high", "low")
-    found = diagnose(x, y, labels=labels)
+    axis = np.linalg.svd(x - x.mean(0), full_matrices=False)[2][0]
+    labels = np.where((x - x.mean(0)) @ axis > 0, "high", "low")
+    found = diagnose(x, y, labels=labels, sample=300)
     concepts = found.measured.concepts
     assert concepts is not None
     assert concepts.source == "labels"
@@ -294,10 +297,10 @@ def test_labels_are_carried_across(make_pair: Any) -> None:
 def test_a_modality_gap_is_judged_where_modalities_differ(make_pair: Any) -> None:
     x, y = make_pair("rotation_and_noise")
     y = y + 3 * x.std() * np.eye(32, dtype=np.float32)[0] * 5
-    assert diagnose(x, y, sample=300).measured.modality is None
-    found = diagnose(x, y, sample=300, modalities=("image", "text"))
+    assert diagnose(x, y, sample=100).measured.modality is None
+    found = diagnose(x, y, sample=100, modalities=("image", "text"))
     assert found.finding("modality_gap") is not None
-    assert diagnose(x, y, sample=300, modalities=("text", "text")).measured.modality is None
+    assert diagnose(x, y, sample=100, modalities=("text", "text")).measured.modality is None
 
 
 def test_progress_and_bounded_samples(make_pair: Any) -> None:

@@ -8,6 +8,7 @@ import typer
 
 from isthmus.cli.apply import apply_command
 from isthmus.cli.demo import demo_command
+from isthmus.cli.diagnose import diagnose_command
 from isthmus.cli.evaluate import evaluate_command
 from isthmus.cli.fit import fit_command
 from isthmus.cli.inspect import inspect_command
@@ -33,6 +34,7 @@ Exit codes: 0 done, 1 a gate failed, 2 bad usage or bad input.""",
     epilog="Start with: `isthmus demo`",
 )
 
+app.command("diagnose")(diagnose_command)
 app.command("fit")(fit_command)
 app.command("evaluate")(evaluate_command)
 app.command("apply")(apply_command)

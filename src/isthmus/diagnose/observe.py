@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
 from isthmus.errors import InputError
-from isthmus.moments import FoldMoments
+from isthmus.moments import FoldMoments, Moments
 from isthmus.progress import Progress, silent
 from isthmus.spaces.pairs import Pairs, Part
 from isthmus.spaces.ranges import NORM_TOLERANCE
@@ -60,10 +61,15 @@ class Observed:
     """The fold of each sampled row ``(m,)``, as in the moments."""
     set_aside: tuple[SetAside, SetAside]
 
+    @cached_property
+    def total(self) -> Moments:
+        """The moments of all rows as they are."""
+        return self.raw.total
+
     @property
     def n(self) -> int:
         """Pairs used."""
-        return self.raw.total.rows
+        return self.total.rows
 
 
 def observe(pairs: Pairs, *, sample: int, seed: int, progress: Progress = silent) -> Observed:

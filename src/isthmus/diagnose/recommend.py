@@ -61,17 +61,15 @@ def _core(relation: Relation, measured: Relationship, maps: Maps) -> tuple[list[
             "overfits",
         )
     found = measured.found
-    if (
-        found is not None
-        and found.rigid.low is not None
-        and found.linear.high is not None
-        and found.rigid.low > found.linear.high
-    ):
-        return (
-            [_nearly_rigid()],
-            f"a rotation finds {value_of(found.rigid):.0%} of held-out partners first, a ridge "
-            f"map {value_of(found.linear):.0%}",
+    if found is None or (found.linear.low or 0.0) <= (found.rigid.high or 0.0):
+        # equal retrieval goes to the map with fewer free parameters
+        rates = (
+            "a rotation explains as much"
+            if found is None
+            else f"a rotation finds {value_of(found.rigid):.0%} of held-out partners first, a "
+            f"ridge map {value_of(found.linear):.0%}"
         )
+        return [_nearly_rigid()], rates
     recipe = ["ridge(alpha=auto, power=auto)"]
     if relation is Relation.NONLINEAR:
         return recipe, (

@@ -190,7 +190,7 @@ def _map_tests(observed: Observed) -> tuple[MapTests, str]:
         # one fold tells
         if best_explained(raw[:1]) < best_explained(unit[:1]) - threshold("simpler_map"):
             return test_maps(unit, observed.unit.total.second()), "unit rows"
-    return test_maps(raw, observed.raw.total.second()), "rows as they are"
+    return test_maps(raw, observed.total.second()), "rows as they are"
 
 
 def _as_maps(tests: MapTests, frame: str) -> Maps:
@@ -271,7 +271,7 @@ def _overlap(
 
 
 def _dimension_correlation(observed: Observed) -> float | None:
-    second = observed.raw.total.second()
+    second = observed.total.second()
     if len(second.mean_x) != len(second.mean_y):
         return None
     spread = np.sqrt(second.variance_x * second.variance_y)

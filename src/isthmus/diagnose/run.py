@@ -155,7 +155,7 @@ def _identical(observed: Observed) -> bool:
     sample = observed.sample
     if sample.x.shape != sample.y.shape or not np.array_equal(sample.x, sample.y):
         return False
-    second = observed.raw.total.second()
+    second = observed.total.second()
     apart = second.mean_x - second.mean_y
     gap = second.variance_x.sum() + second.variance_y.sum() + apart @ apart
     gap -= 2 * np.trace(second.require("xy"))

@@ -79,7 +79,7 @@ def profile_side(
     Raises:
         InputError: if all its rows are equal.
     """
-    total = observed.raw.total
+    total = observed.total
     second = total.second()
     side = (second.x, second.y)[index]
     vectors = (observed.pairs.source, observed.pairs.target)[index]

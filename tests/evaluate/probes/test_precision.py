@@ -53,6 +53,12 @@ def test_zeros_of_a_sparse_space_are_not_levels(rng):
     assert _of(rows).distinct_share > 0.99
 
 
+def test_dead_dimensions_are_no_levels(rng):
+    rows = rng.standard_normal((600, 40)).astype(np.float32)
+    rows[:, 10:] = np.float32(0.25)
+    assert _of(rows).distinct_share > 0.99
+
+
 def test_saturation_in_any_row_is_seen(rng):
     rows = rng.standard_normal((100, 5)).astype(np.float32)
     rows[70, 2], rows[3, 4] = 65504, -65504

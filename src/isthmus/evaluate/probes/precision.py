@@ -19,7 +19,7 @@ class Precision(ProbeResult):
     """How many different numbers there are, and what rounding them cost."""
 
     distinct: int
-    """Median over dimensions of the different values other than 0 in the sample."""
+    """Median over dimensions that vary of the different values other than 0 in the sample."""
     distinct_share: float
     """The same over the number of such values: 1 where every value is different."""
     distinct_in_row: float
@@ -39,7 +39,8 @@ def precision(rows: NDArray[np.floating], profile: NormProfile) -> Precision:
         rows: a sample ``(n, d)``, finite.
         profile: extremes of every dimension over every row.
     """
-    columns = _evenly(rows.shape[1], _COLUMNS)
+    varying = np.flatnonzero(profile.minimum < profile.maximum)
+    columns = varying[_evenly(len(varying), _COLUMNS)] if len(varying) else np.arange(1)
     by_column = [_different(rows[:, j]) for j in columns]
     by_row = [_different(row) for row in rows[:_ROWS]]
     half = bool(np.abs(rows).max() <= _HALF) and bool((rows.astype(np.float16) == rows).all())
