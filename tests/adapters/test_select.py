@@ -248,9 +248,25 @@ def test_progress_counts_every_candidate() -> None:
 @pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
 def test_the_default_recipes_suit_the_metric(metric: str) -> None:
     recipes = [str(recipe) for recipe in default_recipes(metric)]
-    assert [r.count("unit_norm") for r in recipes] == [2 if metric == "cosine" else 0] * 3
+    assert {r.count("unit_norm") for r in recipes} == {2 if metric == "cosine" else 0}
     assert ("scale=true" in recipes[0]) == (metric != "cosine")
-    assert [Recipe.parse(r).adapter.name for r in recipes] == ["procrustes", "procrustes", "ridge"]
+    adapters = ["procrustes", "procrustes", "lambda_orthogonal", "ridge"]
+    assert [Recipe.parse(r).adapter.name for r in recipes] == adapters
+    for_search = [r.adapter.name for r in default_recipes(metric, search_only=True)]
+    assert for_search == adapters + ["csa"] * (metric == "cosine")
+
+
+@pytest.mark.parametrize(("gap", "chosen"), [(0.15, "procrustes"), (0.25, "csa(shrinkage=0.1)")])
+def test_a_map_for_search_alone_must_be_better_by_two_errors(gap: float, chosen: str) -> None:
+    """The standard error of the paired gap is 0.1."""
+    better = gap + (SPREAD - SPREAD.mean()) / SPREAD.std()
+    selection = select(
+        _recipes("procrustes", "csa(shrinkage=0.1)"),
+        Source(),
+        _scores({"procrustes": np.zeros(100), "csa": better}),
+        cosine=True,
+    )
+    assert str(selection.chosen.recipe) == chosen
 
 
 def test_too_few_rows_are_refused() -> None:

@@ -35,9 +35,8 @@ def test_the_data_of_the_fit_give_its_evidence_again(
 def test_fresh_data_are_judged_on_every_row(cli: Any, bridge: Path, fresh: Any) -> None:
     done = cli("evaluate", bridge, *fresh, "--json")
     assert done.json["evidence"]["n_queries"] == 1500
-    assert [gate["condition"] for gate in done.json["gates"]] == [
-        "verdict in (use the bridge, bridge and rescore)"
-    ]
+    (gate,) = done.json["gates"]
+    assert gate["condition"].startswith("verdict in (use the bridge, bridge and rescore, mix")
 
 
 def test_a_right_map_passes_and_wrong_ones_fail(

@@ -73,7 +73,9 @@ def test_conservative_end_decides(evaluation, condition, passed):
 def test_default_gate_is_the_verdict(evaluation):
     for verdict in Verdict:
         (result,) = check_gates(evaluation.model_copy(update={"verdict": verdict}))
-        assert result.passed == (verdict in ("use the bridge", "bridge and rescore"))
+        assert result.passed == (
+            verdict not in ("re-embed", "keep the old model", "not enough evidence")
+        )
 
 
 def test_results_say_what_was_found(evaluation):
@@ -83,6 +85,11 @@ def test_results_say_what_was_found(evaluation):
         "pass  retention>=0.95  (found 0.970 [0.950, 0.990])",
         "FAIL  new.recall@10>0  (found nothing: not known)",
     ]
+
+
+def test_a_gate_on_a_strategy(evaluation):
+    (result,) = check_gates(evaluation, ["old_rescore.to_old>0"])
+    assert str(result) == "FAIL  old_rescore.to_old>0  (found nothing: it was not measured)"
 
 
 @pytest.mark.parametrize(

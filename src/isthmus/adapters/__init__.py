@@ -6,9 +6,9 @@ from isthmus.adapters.contrastive import LambdaPolish, Polish
 from isthmus.adapters.diagonal import Diagonal
 from isthmus.adapters.joint import JointMaps, joint_maps
 from isthmus.adapters.lambda_orthogonal import LambdaChoice, LambdaOrthogonal, choose_lambda
-from isthmus.adapters.near_orthogonal import LambdaMap, lambda_path, optimality_gap
 from isthmus.adapters.local import Local
 from isthmus.adapters.low_rank import LowRank, Thin, rank_errors
+from isthmus.adapters.near_orthogonal import LambdaMap, lambda_path, optimality_gap
 from isthmus.adapters.normalise import (
     Center,
     LayerNorm,

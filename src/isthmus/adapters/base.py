@@ -149,6 +149,8 @@ class LinearAdapter(Estimator, ABC):
 
     needs: ClassVar[frozenset[str]] = frozenset({"xy"})
     """Which covariances `fit_moments` reads."""
+    search_only: ClassVar[bool] = False
+    """Its results rank the target's vectors but do not lie among them."""
     own_frame: ClassVar[bool] = False
     """It centres and whitens by itself: only row norms may stand before it."""
 

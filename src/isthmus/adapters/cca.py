@@ -75,6 +75,7 @@ class CSA(LinearAdapter):
     needs = frozenset({"square", "xx", "xy", "yy"})
     automatic = frozenset(_GRIDS)
     own_frame = True
+    search_only = True
 
     correlations_: Matrix
     source_: Matrix

@@ -84,7 +84,12 @@ class Step:
     def __str__(self) -> str:
         if not self.parameters:
             return self.name
-        return f"{self.name}({', '.join(f'{k}={_text(v)}' for k, v in self.parameters.items())})"
+        # in one order, whatever a file made of it
+        order = STEPS[self.name].parameter_names() if self.name in STEPS else []
+        given = sorted(
+            self.parameters.items(), key=lambda p: order.index(p[0]) if p[0] in order else -1
+        )
+        return f"{self.name}({', '.join(f'{k}={_text(v)}' for k, v in given)})"
 
     @property
     def automatic(self) -> list[str]:

@@ -76,18 +76,25 @@ class Selection:
     chosen: Candidate
 
 
-def default_recipes(metric: str) -> list[Recipe]:
-    """What is tried where the user names no recipe, simplest first."""
+def default_recipes(metric: str, *, search_only: bool = False) -> list[Recipe]:
+    """What is tried where the user names no recipe, simplest first.
+
+    Args:
+        metric: of the target space.
+        search_only: the mapped vectors will only be searched with, never stored: under cosine CSA
+            is tried too, last, because its vectors rank the target's but do not lie among them.
+    """
     before, after = ("unit_norm | ", " | unit_norm") if metric == "cosine" else ("", "")
     scale = "" if metric == "cosine" else "(scale=true)"
-    return [
-        Recipe.parse(f"{before}{core}{after}")
-        for core in (
-            f"procrustes{scale}",
-            f"whiten(shrinkage=0.1, power=0.5) | procrustes{scale}",
-            "ridge(alpha=auto, power=auto)",
-        )
+    cores = [
+        f"procrustes{scale}",
+        f"whiten(shrinkage=0.1, power=0.5) | procrustes{scale}",
+        "lambda_orthogonal(lam=0.2)",
+        "ridge(alpha=auto, power=auto)",
     ]
+    if search_only and metric == "cosine":
+        cores.append("csa(shrinkage=auto, mean=auto)")
+    return [Recipe.parse(f"{before}{core}{after}") for core in cores]
 
 
 def select(
@@ -100,6 +107,8 @@ def select(
     progress: Progress = silent,
 ) -> Selection:
     """Fit every recipe and choose the simplest within one standard error of the best.
+
+    A map for search alone must be better than that by two standard errors.
 
     Args:
         recipes: simplest first; ``auto`` parameters are expanded.
@@ -122,19 +131,32 @@ def select(
     # grouped by their passes; now again in the order given
     candidates = [candidate for _, candidate in sorted(found, key=lambda f: f[0])]
     ranked = sorted(candidates, key=lambda c: -c.score)
-    return Selection(tuple(ranked), simplest_of_the_best(candidates))
+    return Selection(tuple(ranked), _chosen(candidates))
+
+
+def _chosen(candidates: Sequence[Candidate]) -> Candidate:
+    """The simplest of the best; a map for search alone only where it is clearly better."""
+    for_search = [c for c in candidates if _adapter(c.recipe).search_only]
+    others = [c for c in candidates if not _adapter(c.recipe).search_only]
+    if not for_search or not others:
+        return simplest_of_the_best(candidates)
+    chosen, rival = simplest_of_the_best(others), simplest_of_the_best(for_search)
+    return chosen if _within(chosen, rival, errors=2.0) else rival
 
 
 def simplest_of_the_best(candidates: Sequence[Candidate]) -> Candidate:
     """The first of ``candidates``, simplest first, within one standard error of the best."""
     best = max(candidates, key=lambda c: c.score)
-    return next(c for c in candidates if _within_one_error(c, best))
+    return next(c for c in candidates if _within(c, best, errors=1.0))
 
 
-def _within_one_error(candidate: Candidate, best: Candidate) -> bool:
+def _within(candidate: Candidate, best: Candidate, *, errors: float) -> bool:
     gap = best.values - candidate.values
-    error = float(gap.std()) / len(gap) ** 0.5
-    return float(gap.mean()) <= error
+    return float(gap.mean()) <= errors * float(gap.std()) / len(gap) ** 0.5
+
+
+def _adapter(recipe: Recipe) -> type[LinearAdapter]:
+    return cast(type[LinearAdapter], STEPS[recipe.adapter.name])
 
 
 def _by_front(recipes: Sequence[Recipe]) -> Iterable[tuple[tuple[Step, ...], dict[int, Recipe]]]:
@@ -204,7 +226,7 @@ def _expanded(
     recipe: Recipe, folds: FoldMoments, prior: Affine | None
 ) -> Iterable[tuple[Recipe, float | None]]:
     """The recipe with every ``auto`` of its adapter replaced, the most rigid first."""
-    adapter = cast(type[LinearAdapter], STEPS[recipe.adapter.name])
+    adapter = _adapter(recipe)
     near = prior if issubclass(adapter, PriorRidge) else None
     spreads: list[tuple[float, float]] = []
 

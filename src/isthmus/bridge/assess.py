@@ -9,7 +9,15 @@ import numpy as np
 
 from isthmus.bridge.bridge import Bridge
 from isthmus.bridge.evidence import Qrels
-from isthmus.bridge.stream import PARTS, PairStream, Queries, SampleSizes, has_ids
+from isthmus.bridge.stream import (
+    PARTS,
+    UNUSED,
+    VALIDATION,
+    PairStream,
+    Queries,
+    SampleSizes,
+    has_ids,
+)
 from isthmus.errors import InputError
 from isthmus.evaluate import DEFAULT_METRICS, Evaluation, evaluate_upgrade
 from isthmus.evaluate.verdict import VerdictRule
@@ -29,6 +37,7 @@ def assess(
     metrics: Sequence[str] = DEFAULT_METRICS,
     all_rows: bool | None = None,
     sizes: SampleSizes | None = None,
+    strategies: bool = True,
     rule: VerdictRule | None = None,
     seed: int | None = None,
     progress: Progress = silent,
@@ -43,6 +52,8 @@ def assess(
             that share items with the fit, and data for an inverted or composed bridge, which
             cannot be recognised, are judged on the test part of the fit alone.
         sizes: how many rows are held.
+        strategies: also judge mixed queries, cascades and partial re-embedding, where some of the
+            pairs were held out to choose them on.
         seed: None takes that of the fit.
         progress: told about rows.
 
@@ -82,8 +93,19 @@ def assess(
     if bridge.canary is not None and bridge.canary.named and has_ids(pairs):
         bridge.canary.check(dict(zip(sample.ids.tolist(), sample.x, strict=True)))
     held_out = stream.test_part()
+    metrics_of_spaces = bridge.source.metric, bridge.target.metric
+    plan = held_out.plan(
+        stream.held_out(VALIDATION) if strategies else None,
+        bridge.chain,
+        bridge.kind,
+        *metrics_of_spaces,
+        primary=primary,
+        seed=seed,
+        progress=progress,
+    )
     return evaluate_upgrade(
-        held_out.trial(bridge.chain, bridge.kind, bridge.source.metric, bridge.target.metric),
+        held_out.trial(bridge.chain, bridge.kind, *metrics_of_spaces),
+        extras=plan.extras,
         primary=primary,
         metrics=metrics,
         rule=rule,
@@ -135,4 +157,5 @@ def _split_of(fits: Sequence[Mapping[str, Any]], pairs: Pairs) -> Split:
             mend="Judge it on pairs that no fit has seen, with all_rows=True (--all)",
         )
     shares, seed = asked[0]
-    return pairs.split({name: shares[name] for name in PARTS}, seed=seed)
+    named = [*PARTS, *([UNUSED] if UNUSED in shares else [])]
+    return pairs.split({name: shares[name] for name in named}, seed=seed)

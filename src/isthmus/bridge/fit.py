@@ -14,9 +14,19 @@ from isthmus.adapters.chain import Chain
 from isthmus.adapters.recipe import Recipe
 from isthmus.adapters.select import Selection, default_recipes, select
 from isthmus.bridge.bridge import Bridge, Kind, Tried
+from isthmus.bridge.calibrate import calibrate
 from isthmus.bridge.evidence import Qrels
 from isthmus.bridge.identity import Canary, Fingerprint
-from isthmus.bridge.stream import PARTS, VALIDATION, PairStream, Queries, SampleSizes, has_ids
+from isthmus.bridge.stream import (
+    PARTS,
+    UNUSED,
+    VALIDATION,
+    PairStream,
+    Queries,
+    SampleSizes,
+    has_ids,
+)
+from isthmus.bridge.weighting import Weighting
 from isthmus.errors import InputError
 from isthmus.evaluate import DEFAULT_METRICS, evaluate_upgrade
 from isthmus.evaluate.verdict import VerdictRule
@@ -47,7 +57,10 @@ def fit(
     seed: int = 0,
     sizes: SampleSizes | None = None,
     fit_on_queries: bool = True,
+    weighting: Weighting = None,
+    prior: Bridge | None = None,
     canary_items: Mapping[Any, str] | None = None,
+    strategies: bool = True,
     rule: VerdictRule | None = None,
     progress: Progress = silent,
 ) -> Bridge:
@@ -71,12 +84,18 @@ def fit(
         target: contract or name of the target space.
         primary: the metric that decides, such as ``recall@10`` or ``mrr``.
         metrics: what else is measured.
-        shares: of the fit, validation and test parts.
+        shares: of the ``fit``, ``validation`` and ``test`` parts; a fourth, ``unused``, is neither
+            fitted on nor asked about, but is searched among.
         folds: of the cross-validation that makes the short list.
         seed: of the split, the samples and the bootstrap.
         sizes: how many rows are held for retrieval.
         fit_on_queries: also fit on the queries whose answers are in the fit part.
+        weighting: how much each pair counts: ``balanced`` or ``effective`` by its class, or the
+            weight of a query where an item weighs 1.
+        prior: the running bridge that a recipe with ``prior_ridge`` stays near.
         canary_items: id → text; those of the canaries are stored in the bridge.
+        strategies: also judge mixed queries, cascades and partial re-embedding, chosen on the
+            validation queries.
         rule: margins of the verdict.
         progress: told about rows and candidates.
 
@@ -94,8 +113,11 @@ def fit(
         )
     _check_queries(pairs, queries)
     split = pairs.split(shares or _SHARES, seed=seed)
-    if tuple(split.fractions) != PARTS:
-        raise InputError(f"shares are of {list(PARTS)}, in this order, got {list(shares or {})}")
+    if tuple(split.fractions) not in (PARTS, (*PARTS, UNUSED)):
+        raise InputError(
+            f"shares are of {list(PARTS)} and, if you like, '{UNUSED}', in this order, "
+            f"got {list(shares or {})}"
+        )
     stream = PairStream(
         split,
         None if queries is None else Queries(queries, qrels),
@@ -103,15 +125,33 @@ def fit(
         seed=seed,
         sizes=sizes or SampleSizes(),
         fit_on_queries=fit_on_queries,
+        weighting=weighting,
         progress=progress,
     )
     metric = pairs.metric
-    recipes = default_recipes(metric) if recipe == "auto" else _recipes(recipe)
-    selection = _choose(recipes, stream, kind, metric, primary, progress)
-    held_out = stream.test_part()
-    chain = selection.chosen.chain
+    recipes = (
+        default_recipes(metric, search_only=kind == "query")
+        if recipe == "auto"
+        else _recipes(recipe)
+    )
+    running = None if prior is None else prior.chain
+    selection = _choose(recipes, stream, kind, metric, primary, running, progress)
+    held_out, validation = stream.test_part(), stream.held_out(VALIDATION)
+    # rounded as its file will hold it, so that a loaded bridge maps bit for bit alike
+    chain = selection.chosen.chain.rounded()
+    plan = held_out.plan(
+        validation if strategies else None,
+        chain,
+        kind,
+        metric,
+        metric,
+        primary=primary,
+        seed=seed,
+        progress=progress,
+    )
     evidence = evaluate_upgrade(
         held_out.trial(chain, kind, metric, metric),
+        extras=plan.extras,
         primary=primary,
         metrics=metrics,
         rule=rule,
@@ -119,14 +159,24 @@ def fit(
         progress=progress,
     )
     sample = stream.sample
+    calibrated = calibrate(
+        chain,
+        validation,
+        held_out,
+        sample,
+        split,
+        kind=kind,
+        source=metric,
+        target=metric,
+        seed=seed,
+    )
     names = ("new", "old") if kind == "query" else ("old", "new")
     unit = metric == "cosine"
     return Bridge(
         kind=kind,
         source=_space(source, sample.x, names[0], metric),
         target=_space(target, sample.y, names[1], metric),
-        # rounded as its file will hold it, so that a loaded bridge maps bit for bit alike
-        chain=chain.rounded(),
+        chain=chain,
         recipe=selection.chosen.recipe,
         evidence=evidence,
         tried=tuple(
@@ -140,6 +190,8 @@ def fit(
             "folds": folds,
             "seed": seed,
             "fit_on_queries": stream.fit_on_queries,
+            "weighting": weighting,
+            "prior": None if prior is None else dict(prior.provenance),
             "data_sha256": pairs.digest(replace(sample, labels=None)),
             "sizes": asdict(sizes or SampleSizes()),
             "isthmus": version("isthmus"),
@@ -149,6 +201,8 @@ def fit(
         source_fingerprint=Fingerprint.of(sample.x, unit=unit),
         target_fingerprint=Fingerprint.of(sample.y, unit=unit),
         canary=_canary(sample, canary_items, named=has_ids(pairs)),
+        trust=calibrated.trust,
+        score_calibrator=calibrated.score_calibrator,
     )
 
 
@@ -179,6 +233,7 @@ def _choose(
     kind: Kind,
     metric: Any,
     primary: str | None,
+    prior: Chain | None,
     progress: Progress,
 ) -> Selection:
     judges: list[Any] = []
@@ -191,7 +246,7 @@ def _choose(
         # with no validation query at all, the first recipe stands
         return judges[0](chain) if judges[0] else np.zeros(1)
 
-    return select(recipes, stream, judge, cosine=metric == "cosine", progress=progress)
+    return select(recipes, stream, judge, cosine=metric == "cosine", prior=prior, progress=progress)
 
 
 def _space(given: Space | str | None, rows: NDArray[Any], name: str, metric: Any) -> Space:

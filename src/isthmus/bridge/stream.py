@@ -26,9 +26,11 @@ from isthmus.progress import Progress, silent
 from isthmus.spaces.pairs import Pairs, Split
 from isthmus.spaces.sample import Batch, Sampler
 
-__all__ = ["PARTS", "PairStream", "Queries", "SampleSizes", "has_ids"]
+__all__ = ["PARTS", "UNUSED", "PairStream", "Queries", "SampleSizes", "has_ids"]
 
 PARTS: tuple[str, ...] = ("fit", "validation", "test")
+UNUSED = "unused"
+"""A further part: neither fitted on nor asked about, but searched among."""
 FIT, VALIDATION, TEST = range(3)
 
 

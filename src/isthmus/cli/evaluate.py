@@ -51,8 +51,9 @@ def evaluate_command(
 ) -> None:
     """Judge a bridge on data: every way to serve the new model, with intervals and a verdict.
 
-    Without --gate, the verdict must be "use the bridge" or "bridge and rescore"; otherwise the
-    exit code is 1. Made for continuous integration: run it on fresh pairs before every release.
+    Without --gate, the verdict must be to put the new model to work in some way: not to keep the
+    old one, to re-embed, or that the evidence is not enough. Otherwise the exit code is 1. Made for
+    continuous integration: run it on fresh pairs before every release.
 
     Example:
 

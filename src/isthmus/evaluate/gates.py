@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 from isthmus.errors import InputError
 from isthmus.evaluate.bootstrap import Estimate
-from isthmus.evaluate.evaluation import ARMS, Arm, Evaluation
+from isthmus.evaluate.evaluation import ARMS, STRATEGY_ARMS, Arm, Evaluation
 from isthmus.evaluate.metrics import parse_metric
 from isthmus.evaluate.verdict import Verdict
 
 __all__ = ["DEFAULT_GATES", "Gate", "GateResult", "check_gates", "metrics_of", "parse_gate"]
 
-DEFAULT_GATES = ("verdict in (use the bridge, bridge and rescore)",)
+DEFAULT_GATES = (f"verdict in ({', '.join(answer for answer in Verdict if answer.serves)})",)
 
 _COMPARISONS = {
     ">=": operator.ge,
@@ -24,7 +24,7 @@ _COMPARISONS = {
     "<": operator.lt,
 }
 _COMPARISON = re.compile(
-    r"\s*(?:(?P<arm>[a-z]+)\.)?(?P<name>[a-z_]+(?:@[0-9]+)?)\s*(?P<sign>>=|<=|>|<)"
+    r"\s*(?:(?P<arm>[a-z_]+)\.)?(?P<name>[a-z_]+(?:@[0-9]+)?)\s*(?P<sign>>=|<=|>|<)"
     r"\s*(?P<bound>[-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*"
 )
 _VERDICT = re.compile(r"\s*verdict\s+in\s*\((?P<answers>[^()]+)\)\s*")
@@ -68,11 +68,12 @@ def parse_gate(text: str) -> Gate:
     if match := _COMPARISON.fullmatch(text):
         if match["name"] not in _COMPARED and not match["name"].startswith("overlap@"):
             parse_metric(match["name"])
-        if match["arm"] and match["arm"] not in ARMS:
+        known = (*ARMS, *STRATEGY_ARMS)
+        if match["arm"] and match["arm"] not in known:
             raise InputError(
                 f"there is no arm '{match['arm']}'",
                 where=f"gate {text!r}",
-                mend=f"The arms are: {', '.join(ARMS)}",
+                mend=f"The arms are: {', '.join(known)}",
             )
         return Gate(
             text.strip(), match["arm"] or "bridge", match["name"], match["sign"],

@@ -1,0 +1,1 @@
+"""Real upgrades to measure on: pretrained models and data that install from package registries."""
