@@ -22,7 +22,7 @@ __all__ = [
     "explained",
     "fold_splits",
     "reversed_moments",
-    "test_maps",
+    "judge_maps",
 ]
 
 Matrix = NDArray[np.float64]
@@ -118,7 +118,7 @@ def reversed_moments(moments: SecondMoments) -> SecondMoments:
     )
 
 
-def test_maps(splits: Sequence[Fold], whole: SecondMoments) -> MapTests:
+def judge_maps(splits: Sequence[Fold], whole: SecondMoments) -> MapTests:
     """Fit every kind of map on the training rows of each fold, and judge it on the fold.
 
     Args:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.adapters.kmeans import kmeans
-from isthmus.diagnose.maps import MapTests, best_explained, fold_splits, test_maps
+from isthmus.diagnose.maps import MapTests, best_explained, fold_splits, judge_maps
 from isthmus.diagnose.observe import Observed, unit_rows
 from isthmus.diagnose.rows import Identification, curvature, identify, mapped_rows
 from isthmus.diagnose.shift import row_shift
@@ -189,8 +189,8 @@ def _map_tests(observed: Observed) -> tuple[MapTests, str]:
         unit = fold_splits(observed.unit)
         # one fold tells
         if best_explained(raw[:1]) < best_explained(unit[:1]) - threshold("simpler_map"):
-            return test_maps(unit, observed.unit.total.second()), "unit rows"
-    return test_maps(raw, observed.total.second()), "rows as they are"
+            return judge_maps(unit, observed.unit.total.second()), "unit rows"
+    return judge_maps(raw, observed.total.second()), "rows as they are"
 
 
 def _as_maps(tests: MapTests, frame: str) -> Maps:

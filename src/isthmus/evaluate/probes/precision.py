@@ -42,7 +42,7 @@ def precision(rows: NDArray[np.floating], profile: NormProfile) -> Precision:
     varying = np.flatnonzero(profile.minimum < profile.maximum)
     columns = varying[_evenly(len(varying), _COLUMNS)] if len(varying) else np.arange(1)
     by_column = [_different(rows[:, j]) for j in columns]
-    by_row = [_different(row) for row in rows[:_ROWS]]
+    by_row = [_different(row) for row in rows[:_ROWS, columns]]
     half = bool(np.abs(rows).max() <= _HALF) and bool((rows.astype(np.float16) == rows).all())
     extreme = np.maximum(np.abs(profile.minimum), np.abs(profile.maximum))
     return Precision(

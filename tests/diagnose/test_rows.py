@@ -1,0 +1,121 @@
+"""Ranks of partners, and straight against curved maps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from isthmus.diagnose.maps import FoldMap
+from isthmus.diagnose.rows import _kernel_ridge, curvature, identify, mapped_rows
+
+
+def _identity(fold: int, d: int) -> FoldMap:
+    return FoldMap(fold, np.eye(d), np.zeros(d), np.zeros(d))
+
+
+def test_rows_go_through_the_map_of_their_fold(rng):
+    x = rng.standard_normal((9, 3))
+    folds = np.array([0, 1, 2] * 3)
+    maps = [
+        FoldMap(k, rng.standard_normal((3, 2)), rng.standard_normal(3), rng.standard_normal(2))
+        for k in (0, 1)
+    ]
+    mapped = mapped_rows(x, folds, maps)
+    for i in range(9):
+        own = maps[1] if folds[i] == 1 else maps[0]  # a fold without a map takes the first
+        np.testing.assert_allclose(mapped[i], (x[i] - own.mean_x) @ own.matrix + own.mean_y)
+
+
+def test_places_are_ranks_by_cosine(rng):
+    y = rng.standard_normal((60, 5))
+    mapped = y + 1.5 * rng.standard_normal(y.shape)
+    folds = np.repeat([0, 1], 30)
+    found = identify(mapped, y, folds, [_identity(0, 5), _identity(1, 5)])
+    assert found is not None
+    one, other = (r / np.linalg.norm(r, axis=1, keepdims=True) for r in (mapped, y))
+    expected = []
+    for fold in (0, 1):
+        scores = one[folds == fold] @ other[folds == fold].T
+        own = np.diagonal(scores)[:, None]
+        expected += list((scores > own).sum(axis=1) / 29)
+    np.testing.assert_allclose(found.places, expected, atol=1e-9)
+    assert found.top1.value == pytest.approx(np.mean(np.array(expected) == 0))
+    assert found.chance == pytest.approx(1 / 30)
+    assert found.judged.tolist() == list(range(60))
+
+
+def test_unrelated_rows_rank_by_chance():
+    scores = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        rows = rng.standard_normal((2, 60, 4))
+        found = identify(rows[0], rows[1], np.zeros(60, int), [_identity(0, 4)])
+        assert found is not None
+        scores.append(found.z)
+    assert abs(np.mean(scores)) < 0.25
+    assert np.std(scores) == pytest.approx(1, abs=0.25)
+
+
+def test_nothing_held_out_is_no_identification(rng):
+    assert identify(rng.random((3, 2)), rng.random((3, 2)), np.arange(3), [_identity(0, 2)]) is None
+
+
+def test_leave_one_out_is_leaving_one_out(rng):
+    """Against fits without each row, with an intercept, at the strength that was chosen."""
+    n, d = 25, 3
+    x = rng.standard_normal((n, d)) + 2
+    y = x @ rng.standard_normal((d, 2)) + 0.3 * rng.standard_normal((n, 2))
+    y -= y.mean(axis=0)
+    fresh = rng.standard_normal((4, d)) + 2
+    error, predicted = _kernel_ridge(x @ x.T, fresh @ x.T, y)
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    centred = x - x.mean(axis=0)
+    mean_eigenvalue = (centred**2).sum() / n
+    errors = []
+    for strength in np.logspace(-6, 1, 15) * mean_eigenvalue:
+        total = 0.0
+        for i in range(n):
+            rest = np.arange(n) != i
+            fitted = linear_model.Ridge(alpha=strength).fit(x[rest], y[rest])
+            total += ((fitted.predict(x[i : i + 1]) - y[i]) ** 2).sum()
+        errors.append(total)
+    best = np.logspace(-6, 1, 15)[int(np.argmin(errors))] * mean_eigenvalue
+    assert error == pytest.approx(min(errors), rel=1e-6)
+    expected = linear_model.Ridge(alpha=best).fit(x, y).predict(fresh)
+    np.testing.assert_allclose(predicted, expected, atol=1e-8)
+
+
+@pytest.mark.parametrize("warp", [np.abs, lambda v: v**3, np.cos])
+def test_a_curve_is_seen_and_a_line_is_not(rng, warp):
+    x = rng.standard_normal((400, 4))
+    straight = curvature(x, x @ rng.standard_normal((4, 6)) + 0.1 * rng.standard_normal((400, 6)))
+    bent = curvature(x, warp(x))
+    assert straight is not None and bent is not None
+    assert straight.gain.high is not None and bent.gain.low is not None
+    assert straight.gain.high < 0.1
+    assert bent.gain.low > 0.15
+    assert bent.train >= 2 * bent.test - 1 > 100
+
+
+def test_doubles_are_not_remembered(rng):
+    # ten views of each of 40 items, whose partners are the same random vector
+    items, partners = rng.standard_normal((40, 6)), rng.standard_normal((40, 6))
+    x = np.repeat(items, 10, axis=0) + 0.01 * rng.standard_normal((400, 6))
+    y = np.repeat(partners, 10, axis=0)
+    order = rng.permutation(400)
+    assert curvature(x[order], y[order]) is None  # forty items are too few
+
+
+def test_wide_spaces_do_not_fool_the_linear_map(rng):
+    # as many dimensions as training rows: without shrinkage the line would miss everything
+    x = rng.standard_normal((450, 300)) * np.arange(1, 301) ** -0.5
+    y = x @ rng.standard_normal((300, 8)) + rng.standard_normal((450, 8))
+    found = curvature(x, y)
+    assert found is not None
+    assert found.linear > 0.3
+    assert found.gain.value is not None and found.gain.value < 0.1
+
+
+def test_too_few_rows(rng):
+    assert curvature(rng.random((100, 3)), rng.random((100, 3))) is None
+    assert curvature(rng.random((300, 3)), np.ones((300, 3))) is None
