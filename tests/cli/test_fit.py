@@ -157,3 +157,32 @@ def test_overwrite_replaces_a_bridge(cli: Any, bridge: Path) -> None:
     )
     assert str(Bridge.load(bridge).recipe) == "procrustes"
     assert not [p for p in bridge.parent.iterdir() if "partial" in p.name or "former" in p.name]
+
+
+def test_auto_shows_its_leaderboard(cli: Any, here: Path, queries: Any) -> None:
+    done = cli("fit", "old.npy", "new.npy", "-o", "a.bridge", *queries, "--auto")
+    assert done.code == 0, done.err
+    tried = Bridge.load(here / "a.bridge").tried
+    assert f"{len(tried)} maps tried, best on validation queries:" in done.out
+    for one in tried[:8]:
+        assert f"  {one.score:.3f}  {one.recipe}" in done.out
+    cli("fit", "old.npy", "new.npy", "-o", "b", "--auto", "--recipe", "ridge").refused("--recipe")
+
+
+def test_without_the_old_encoder_nothing_that_needs_it_is_offered(
+    cli: Any, here: Path, queries: Any
+) -> None:
+    done = cli("fit", "old.npy", "new.npy", "-o", "a", *queries, "--no-old-encoder", "--json")
+    arms = done.json["evidence"]["arms"]
+    assert "bridge_rescore" in arms
+    assert not {"mixed", "old_rescore", "mixed_rescore"} & set(arms)
+
+
+def test_a_refit_stays_near_the_bridge_that_runs(cli: Any, here: Path, bridge: Path) -> None:
+    for side in ("old", "new"):
+        np.save(here / f"few_{side}.npy", np.load(here / f"{side}.npy")[:60])
+    done = cli("fit", "few_old.npy", "few_new.npy", "-o", "refit", "--prior", bridge, "--json")
+    assert done.code == 0, done.err
+    assert "prior_ridge" in done.json["recipe"]
+    assert done.json["tried"]
+    cli("fit", "old.npy", "new.npy", "-o", "x", "--prior", "nowhere").refused("nowhere")

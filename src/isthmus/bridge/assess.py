@@ -38,6 +38,7 @@ def assess(
     all_rows: bool | None = None,
     sizes: SampleSizes | None = None,
     strategies: bool = True,
+    old_encoder: bool = True,
     rule: VerdictRule | None = None,
     seed: int | None = None,
     progress: Progress = silent,
@@ -54,6 +55,7 @@ def assess(
         sizes: how many rows are held.
         strategies: also judge mixed queries, cascades and partial re-embedding, where some of the
             pairs were held out to choose them on.
+        old_encoder: whether the old model can still encode queries.
         seed: None takes that of the fit.
         progress: told about rows.
 
@@ -100,6 +102,7 @@ def assess(
         bridge.kind,
         *metrics_of_spaces,
         primary=primary,
+        old_encoder=old_encoder,
         seed=seed,
         progress=progress,
     )

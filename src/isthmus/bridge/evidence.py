@@ -117,6 +117,7 @@ class HeldOut:
         target: Metric,
         *,
         primary: str | None = None,
+        old_encoder: bool = True,
         seed: int = 0,
         progress: Progress = silent,
     ) -> Plan:
@@ -131,6 +132,7 @@ class HeldOut:
             validation.trial(chain, kind, source, target, errors=True),
             self.trial(chain, kind, source, target),
             primary=primary,
+            old_encoder=old_encoder,
             seed=seed,
             progress=progress,
         )

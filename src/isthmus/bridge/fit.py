@@ -61,6 +61,7 @@ def fit(
     prior: Bridge | None = None,
     canary_items: Mapping[Any, str] | None = None,
     strategies: bool = True,
+    old_encoder: bool = True,
     rule: VerdictRule | None = None,
     progress: Progress = silent,
 ) -> Bridge:
@@ -96,6 +97,8 @@ def fit(
         canary_items: id → text; those of the canaries are stored in the bridge.
         strategies: also judge mixed queries, cascades and partial re-embedding, chosen on the
             validation queries.
+        old_encoder: whether the old model can still encode queries; without it, strategies that
+            need it are left out.
         rule: margins of the verdict.
         progress: told about rows and candidates.
 
@@ -146,6 +149,7 @@ def fit(
         metric,
         metric,
         primary=primary,
+        old_encoder=old_encoder,
         seed=seed,
         progress=progress,
     )

@@ -15,6 +15,7 @@ from isthmus.cli.inputs import (
     Labels,
     New,
     Old,
+    OldEncoder,
     Primary,
     Qrels,
     QueriesNew,
@@ -38,6 +39,7 @@ def evaluate_command(
     labels: Labels = None,
     primary: Primary = None,
     gate: Gates = None,
+    old_encoder: OldEncoder = True,
     all_rows: Annotated[
         bool,
         typer.Option(
@@ -88,6 +90,7 @@ def evaluate_command(
         primary=primary,
         metrics=metrics,
         all_rows=True if all_rows else None,
+        old_encoder=old_encoder,
         progress=progress,
     )
     progress.close()

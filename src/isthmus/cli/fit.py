@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +17,7 @@ from isthmus.cli.inputs import (
     MetricOption,
     New,
     Old,
+    OldEncoder,
     Overwrite,
     Primary,
     Qrels,
@@ -23,10 +25,16 @@ from isthmus.cli.inputs import (
     QueriesOld,
     open_inputs,
 )
+from isthmus.errors import InputError
+
+if TYPE_CHECKING:
+    from isthmus.bridge.bridge import Tried
 
 __all__ = ["fit_command"]
 
 _MAP = "Map"
+_REFIT = "prior_ridge(alpha=auto)"
+_SHOWN = 8
 
 
 def fit_command(
@@ -47,8 +55,32 @@ def fit_command(
         list[str] | None,
         typer.Option(
             help="Steps joined by |, as in 'unit_norm | procrustes | unit_norm'. Repeatable, "
-            "simplest first: the best on validation queries is taken. By default rotations, "
-            "half-whitened rotations and ridge maps are tried.",
+            "simplest first: the best on validation queries is taken.",
+            rich_help_panel=_MAP,
+        ),
+    ] = None,
+    auto: Annotated[
+        bool,
+        typer.Option(
+            "--auto",
+            help="Try rotations, half-whitened rotations, λ-orthogonal maps, ridge maps and, for "
+            "queries, canonical correlations. The default where no --recipe is given.",
+            rich_help_panel=_MAP,
+        ),
+    ] = False,
+    prior: Annotated[
+        Path | None,
+        typer.Option(
+            help="A bridge that runs already between the two models: a refit on few new pairs "
+            "stays near it (recipes with prior_ridge).",
+            rich_help_panel=_MAP,
+        ),
+    ] = None,
+    query_weight: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="How much a query counts in the fit where an item counts 1.",
             rich_help_panel=_MAP,
         ),
     ] = None,
@@ -60,6 +92,7 @@ def fit_command(
     labels: Labels = None,
     primary: Primary = None,
     gate: Gates = None,
+    old_encoder: OldEncoder = True,
     old_name: Annotated[
         str, typer.Option(help="What the old space is called.", rich_help_panel=_MAP)
     ] = "old",
@@ -75,8 +108,9 @@ def fit_command(
     """Fit a bridge between two models, judge it on held-out data, and write it.
 
     The pairs are split by a hash of their ids: 80 % to fit, 10 % to choose the map, 10 % to judge
-    it. The table compares keeping the old model, a naive swap, the bridge, the bridge rescored by
-    the new model, and full re-embedding, and ends in a verdict.
+    it. The table compares keeping the old model, a naive swap, the bridge, queries of both models
+    mixed, candidates rescored by the new model, a part of the index re-embedded, and full
+    re-embedding, each with its price, and ends in a verdict.
 
     Examples:
 
@@ -86,11 +120,20 @@ def fit_command(
 
         isthmus fit old.parquet:embedding new.parquet:embedding -o my.bridge --labels classes.txt
     """
-    from isthmus.bridge import fit
+    from isthmus.bridge import Bridge, fit
     from isthmus.bridge.storage import check_place
     from isthmus.evaluate import DEFAULT_METRICS
     from isthmus.evaluate.gates import check_gates, metrics_of
 
+    if auto and recipe:
+        raise InputError(
+            "--auto chooses the recipe, and one was given",
+            where="--recipe",
+            mend="Give one of the two",
+        )
+    running = None if prior is None else Bridge.load(prior)
+    if running is not None and not recipe:
+        recipe = [_REFIT if metric != "cosine" else f"unit_norm | {_REFIT} | unit_norm"]
     metrics = [*DEFAULT_METRICS, *metrics_of(gate or ())]
     check_place(output, overwrite=overwrite)
     progress = ProgressBar()
@@ -119,6 +162,9 @@ def fit_command(
         target=names[1],
         primary=primary,
         metrics=metrics,
+        weighting=query_weight,
+        prior=running,
+        old_encoder=old_encoder,
         seed=seed,
         progress=progress,
     )
@@ -132,15 +178,25 @@ def fit_command(
             {
                 "bridge": str(output),
                 "recipe": str(bridge.recipe),
+                "tried": [t.__dict__ for t in bridge.tried],
                 "evidence": evidence.model_dump(mode="json"),
                 "gates": [r.__dict__ for r in results],
             }
         )
     else:
-        show(f"recipe: {bridge.recipe}\n")
+        show(f"{leaderboard(bridge.tried)}\n\nrecipe: {bridge.recipe}\n")
         show(str(evidence))
         for result in results:
             show(f"gate: {result}")
     say(f"\nwritten: {output}")
     if not all(result.passed for result in results):
         raise typer.Exit(1)
+
+
+def leaderboard(tried: Sequence[Tried]) -> str:
+    """The best maps by their score on validation queries."""
+    lines = [f"{len(tried)} maps tried, best on validation queries:"]
+    lines += [f"  {t.score:.3f}  {t.recipe}" for t in tried[:_SHOWN]]
+    if len(tried) > _SHOWN:
+        lines.append(f"  ...    the last: {tried[-1].score:.3f}  {tried[-1].recipe}")
+    return "\n".join(lines)

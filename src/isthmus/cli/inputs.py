@@ -26,6 +26,7 @@ __all__ = [
     "MetricOption",
     "New",
     "Old",
+    "OldEncoder",
     "Overwrite",
     "Primary",
     "Qrels",
@@ -110,6 +111,15 @@ Gates = Annotated[
 ]
 Json = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON on stdout instead of a table.")
+]
+OldEncoder = Annotated[
+    bool,
+    typer.Option(
+        "--old-encoder/--no-old-encoder",
+        help="Whether the old model can still encode queries. Without it, mixed queries and "
+        "recall by the old model are left out.",
+        rich_help_panel=_JUDGING,
+    ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")]
 
