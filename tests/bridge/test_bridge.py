@@ -11,6 +11,7 @@ import pytest
 
 from isthmus.adapters.chain import Affine, Chain, RowNorm
 from isthmus.bridge import Bridge, assess, fit
+from isthmus.bridge.storage import card
 from isthmus.errors import ContractError, InputError, WrongSpaceError
 from isthmus.spaces.pairs import Pairs
 
@@ -391,3 +392,11 @@ def test_the_text_names_both_sides_and_the_verdict(bridge: Bridge) -> None:
     assert str(bridge) == f"Bridge(query: new (24) → old (24), {bridge.evidence.verdict})"
     bare = replace(bridge, evidence=None, chain=Chain([Affine(np.eye(24))]))
     assert str(bare) == "Bridge(query: new (24) → old (24), not evaluated)"
+
+
+def test_a_map_for_search_alone_says_so(upgrade: tuple[Pairs, Pairs]) -> None:
+    pairs, _ = upgrade
+    for recipe, alone in (("unit_norm | csa | unit_norm", True), ("procrustes", False)):
+        bridge = fit(pairs, recipe=recipe, strategies=False)
+        assert bridge.search_only == alone
+        assert ("for search alone" in card(bridge)) == alone

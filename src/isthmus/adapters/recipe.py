@@ -198,6 +198,12 @@ class Recipe:
         return self.steps[: self._position]
 
     @property
+    def search_only(self) -> bool:
+        """Whether mapped vectors rank the target's, but do not lie among them."""
+        kind = STEPS[self.adapter.name]
+        return issubclass(kind, LinearAdapter) and kind.search_only
+
+    @property
     def refinement(self) -> Step | None:
         """The step directly behind the adapter that reads the rows again, if there is one."""
         behind = self.steps[self._position + 1 : self._position + 2]

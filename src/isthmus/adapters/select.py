@@ -136,8 +136,8 @@ def select(
 
 def _chosen(candidates: Sequence[Candidate]) -> Candidate:
     """The simplest of the best; a map for search alone only where it is clearly better."""
-    for_search = [c for c in candidates if _adapter(c.recipe).search_only]
-    others = [c for c in candidates if not _adapter(c.recipe).search_only]
+    for_search = [c for c in candidates if c.recipe.search_only]
+    others = [c for c in candidates if not c.recipe.search_only]
     if not for_search or not others:
         return simplest_of_the_best(candidates)
     chosen, rival = simplest_of_the_best(others), simplest_of_the_best(for_search)

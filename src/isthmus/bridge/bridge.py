@@ -66,6 +66,15 @@ class Bridge:
     """Of a composed bridge in memory, the canary of its last part; not saved."""
     _recognised: list[bool] = field(default_factory=list[bool], repr=False)
 
+    @property
+    def search_only(self) -> bool:
+        """Whether mapped vectors rank the target's, but do not lie among them.
+
+        They are to be searched with, not stored beside the target's vectors, and their scores are
+        not those of the target model (`calibrate_scores` brings them back to its scale).
+        """
+        return self.recipe is not None and self.recipe.search_only
+
     # ---- use -----------------------------------------------------------------------------------
 
     @overload
