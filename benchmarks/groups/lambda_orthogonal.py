@@ -100,7 +100,7 @@ def run(options: Options) -> Iterator[Row]:
     for name, least in ((joint, needed), (single, needed), (path, None), (chosen, None)):
         what = f"{name}, {task.shape}, from the rows, against {loop}"
         yield timed.row(what, name, loop, at_least=least, faster=True)
-    yield timed.row(f"{path} ÷ one, {task.shape}", path, single, at_most=3.0)
+    yield timed.row(f"{path} ÷ one, {task.shape}", path, single)
     for name in (joint, loop):
         if name in kept:
             yield _quality(task, name, kept[name], exact=name == joint)

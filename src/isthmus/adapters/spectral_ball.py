@@ -153,18 +153,23 @@ class _Curvature:
         own = self.problem.diagonal + mu * (rows[:, None] + columns[None, :] - 1.0)
         floor = 1e-4 * float(self.problem.diagonal.mean()) + 1e-8 * mu
         own = np.maximum(own, floor)
-        mutual = mu * np.multiply.outer(np.diagonal(w), np.diagonal(w))
-        one, other = own[:p, :p], own[:p, :p].T
-        most = np.sqrt(one * other) - 0.99 * floor
-        np.clip(mutual, -most, most, out=mutual)
-        determinant = 1.0 / (one * other - mutual * mutual)
+        one, mutual = own[:p, :p], np.multiply.outer(np.diagonal(w), mu * np.diagonal(w))
+        product = one * one.T
+        most = np.sqrt(product)
+        most -= 0.99 * floor
+        np.minimum(mutual, most, out=mutual)
+        np.maximum(mutual, np.negative(most, out=most), out=mutual)
+        product -= mutual * mutual
+        product *= 2.0
+        # the inverse of [[own, mutual], [mutual, other]]
+        mutual /= product
+        straight = 0.5 / own if own.shape != one.shape else np.empty_like(own)
+        np.divide(one.T, product, out=straight[:p, :p])
 
         def solve(right: Matrix) -> Matrix:
-            half = right / own
-            square = right[:p, :p]
-            half[:p, :p] = (other * square - mutual * square.T) * determinant
-            half *= 0.5
-            return half
+            step = straight * right
+            step[:p, :p] -= mutual * right[:p, :p].T
+            return step
 
         return solve
 
