@@ -26,8 +26,10 @@ __all__ = [
     "Matched",
     "assigned",
     "averaged_neighbours",
+    "closeness",
     "folded",
     "mutual_neighbours",
+    "nearest_rows",
     "round_trip",
     "until_stable",
 ]
@@ -101,8 +103,8 @@ def averaged_neighbours(
     are compared, ``source (nx, dx)`` and ``target (ny, dy)`` as they are paired.
     """
     seen_source, seen_target = unit_rows(seen_source), unit_rows(seen_target)
-    forward = _means_of(target, _nearest(seen_source, seen_target, min(k, len(target))))
-    backward = _means_of(source, _nearest(seen_target, seen_source, min(k, len(source))))
+    forward = _means_of(target, nearest_rows(seen_source, seen_target, min(k, len(target))))
+    backward = _means_of(source, nearest_rows(seen_target, seen_source, min(k, len(source))))
     cross = source.T @ forward + backward.T @ target
     return Matched(cross.astype(np.float64), len(source) + len(target))
 
@@ -180,13 +182,22 @@ def _spread(rows: NDArray[Any]) -> float:
     return float(np.sqrt(np.einsum("ij,ij->", rows, rows, dtype=np.float64) / len(rows)))
 
 
-def _nearest(queries: Rows, gallery: Rows, k: int) -> NDArray[np.int64]:
-    # rows of unit length, so that a row of zeros is merely near to nothing
+def closeness(mapped: Rows, target: Rows) -> float:
+    """Mean cosine of mapped rows with their nearest target rows, and of those the other way."""
+    mapped, target = unit_rows(mapped), unit_rows(target)
+    there = top_k(mapped, target, 1, metric="dot").scores
+    back = top_k(target, mapped, 1, metric="dot").scores
+    return float(there.mean(dtype=np.float64) + back.mean(dtype=np.float64)) / 2
+
+
+def nearest_rows(queries: Rows, gallery: Rows, k: int) -> NDArray[np.int64]:
+    """The ``k`` nearest gallery rows of each query, all of unit length or zero: ``(nq, k)``."""
+    # by dot product a row of zeros is merely near to nothing
     return top_k(queries, gallery, k, metric="dot").indices
 
 
 def _mutual(a: Rows, b: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    there, back = _nearest(a, b, 1)[:, 0], _nearest(b, a, 1)[:, 0]
+    there, back = nearest_rows(a, b, 1)[:, 0], nearest_rows(b, a, 1)[:, 0]
     rows = np.flatnonzero(back[there] == np.arange(len(a)))
     return rows, there[rows]
 
