@@ -21,8 +21,8 @@ __all__ = [
     "best_explained",
     "explained",
     "fold_splits",
-    "reversed_moments",
     "judge_maps",
+    "reversed_moments",
 ]
 
 Matrix = NDArray[np.float64]
