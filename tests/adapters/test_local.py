@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from isthmus.adapters import Affine, Chain, Local, RoutedMap
-from isthmus.adapters.local import Router, held_out_errors
+from isthmus.adapters.local import Router, _sketch, held_out_errors
 from isthmus.errors import InputError
 from isthmus.spaces.sample import Batch
 from isthmus.spaces.split import fold_of
@@ -149,21 +149,20 @@ def test_expansion_begins_with_the_global_map() -> None:
     assert numbers == sorted(numbers)
     assert len(set(numbers)) == 3
     assert all(f["nearest"] == 1 and "auto" not in f.values() for f in found)
-    for first, second in zip(found[1::2], found[2::2], strict=True):
-        assert first["experts"] == second["experts"]
-        assert first["shrinkage"] == pytest.approx(10 * second["shrinkage"])
-    # the regions differ by far more than the noise: the weakest shrinkage wins
-    assert found[2]["shrinkage"] == 0.1
+    for tried in (found[1:4], found[4:]):
+        assert len({f["experts"] for f in tried}) == 1
+        # the regions differ by far more than the noise: the weakest shrinkage wins
+        assert [f["shrinkage"] for f in tried] == [10.0, 1.0, 0.1]
     noise = np.random.default_rng(1).standard_normal(y.shape).astype(np.float32)
     held = Local.expanded(given, least_squares(x, noise), batches(x, noise))
-    assert held[2]["shrinkage"] > 0.1
+    assert held[3]["shrinkage"] > 0.1
 
 
 def test_expansion_keeps_what_is_given() -> None:
     x, y = regions()
     base = least_squares(x, y)
     fixed = Local.expanded({"experts": 3, "shrinkage": "auto"}, base, batches(x, y))
-    assert [f["experts"] for f in fixed] == [3, 3]
+    assert [f["experts"] for f in fixed] == [3, 3, 3]
     strong = Local.expanded({"experts": "auto", "shrinkage": 7.0}, base, batches(x, y))
     assert strong[0]["experts"] == 1
     assert {f["shrinkage"] for f in strong} == {7.0}
@@ -209,6 +208,29 @@ def test_degenerate_rows_give_finite_maps() -> None:
     for rows in (same, twice):
         found = Local.expanded({"experts": "auto", "shrinkage": "auto"}, base, batches(rows, y))
         assert found[0]["experts"] == 1
+
+
+def test_a_number_that_is_given_is_kept_whatever_the_rows() -> None:
+    x, y = regions(200)
+    base, given = least_squares(x, y), {"experts": 3, "shrinkage": "auto"}
+    found = Local.expanded(given, base, batches(np.ones_like(x), y))
+    assert found == [{"experts": 3, "shrinkage": 1.0}]
+    assert Local.expanded({**given, "experts": 1}, base, batches(x, y)) == [
+        {"experts": 1, "shrinkage": 1.0}
+    ]
+    # cross-validation sees a part of many pairs; the limit is that of all
+    many, _ = regions(3000)
+    numbers = Local.expanded({**given, "experts": 250}, Affine(), batches(many, many, 3000))
+    assert {f["experts"] for f in numbers} == {250}
+
+
+def test_a_sketch_keeps_the_sum_of_squares(rng: np.random.Generator) -> None:
+    wide = rng.standard_normal((2000, 200)) * np.arange(1, 201) ** -0.5
+    found = _sketch(wide, 0)
+    assert found.shape == (2000, 32)
+    many = np.mean([(_sketch(wide, seed) ** 2).sum() for seed in range(40)])
+    assert many == pytest.approx((wide**2).sum(), rel=0.05)
+    np.testing.assert_array_equal(_sketch(wide[:, :32], 0), wide[:, :32])
 
 
 def test_unit_rows_are_routed_by_angle() -> None:

@@ -57,7 +57,7 @@ class Polish(Refinement):
         self,
         epochs: int = 12,
         temperature: float = 0.05,
-        rate: float = 0.01,
+        rate: float = 0.005,
         negatives: int = 8,
         seed: int = 0,
     ) -> None:

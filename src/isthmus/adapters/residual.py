@@ -111,8 +111,8 @@ class Residual(Refinement):
 
     Args:
         hidden: width of the hidden layer; ``auto`` is twice the source's, at most 1024.
-        loss: ``mse`` and ``cosine`` bring each row to its own target; ``contrastive`` also away
-            from the targets nearest to it.
+        loss: ``mse`` and ``cosine`` bring each row to its own target, which ``csa`` does not aim
+            at; ``contrastive`` also away from the targets nearest to it.
         epochs: at most.
         rate: of a step, relative to the size of the target's entries.
         temperature: of the contrastive loss.

@@ -28,7 +28,7 @@ def polish_map(
     examples: Examples,
     schedule: Schedule,
     *,
-    rate: float = 0.01,
+    rate: float = 0.005,
     temperature: float = 0.05,
     progress: Progress = silent,
 ) -> tuple[Matrix, Matrix] | None:
