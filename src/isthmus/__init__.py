@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from isthmus.adapters import Procrustes, Recipe, Ridge
     from isthmus.bridge import Bridge, SampleSizes, apply, assess, fit
+    from isthmus.diagnose import Diagnosis
     from isthmus.evaluate import Evaluation, Trial, Verdict, evaluate_upgrade, top_k
     from isthmus.moments import FoldMoments, Moments
     from isthmus.spaces.compatibility import check_compatible
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "isthmus.adapters": ("Procrustes", "Recipe", "Ridge"),
     "isthmus.bridge": ("Bridge", "SampleSizes", "apply", "assess", "fit"),
+    "isthmus.diagnose": ("Diagnosis",),
     "isthmus.evaluate": ("Evaluation", "Trial", "Verdict", "evaluate_upgrade", "top_k"),
     "isthmus.moments": ("FoldMoments", "Moments"),
     "isthmus.spaces.compatibility": ("check_compatible",),
@@ -35,6 +37,7 @@ _HOMES = {
 
 __all__ = [
     "Bridge",
+    "Diagnosis",
     "Evaluation",
     "FoldMoments",
     "Guard",
