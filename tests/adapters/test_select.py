@@ -254,6 +254,8 @@ def test_the_default_recipes_suit_the_metric(metric: str) -> None:
     assert [Recipe.parse(r).adapter.name for r in recipes] == adapters
     for_search = [r.adapter.name for r in default_recipes(metric, search_only=True)]
     assert for_search == adapters + ["csa"] * (metric == "cosine")
+    trained = [str(r) for r in default_recipes(metric, search_only=True, trained=True)]
+    assert sum("polish" in r for r in trained) == {"cosine": 2, "dot": 1, "l2": 0}[metric]
 
 
 @pytest.mark.parametrize(("gap", "chosen"), [(0.15, "procrustes"), (0.25, "csa(shrinkage=0.1)")])

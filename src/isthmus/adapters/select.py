@@ -76,24 +76,32 @@ class Selection:
     chosen: Candidate
 
 
-def default_recipes(metric: str, *, search_only: bool = False) -> list[Recipe]:
+def default_recipes(
+    metric: str, *, search_only: bool = False, trained: bool = False
+) -> list[Recipe]:
     """What is tried where the user names no recipe, simplest first.
 
     Args:
         metric: of the target space.
         search_only: the mapped vectors will only be searched with, never stored: under cosine CSA
             is tried too, last, because its vectors rank the target's but do not lie among them.
+        trained: also maps that PyTorch trains by contrast on the rows.
     """
     before, after = ("unit_norm | ", " | unit_norm") if metric == "cosine" else ("", "")
     scale = "" if metric == "cosine" else "(scale=true)"
+    polish = " | polish(temperature=auto)"
     cores = [
         f"procrustes{scale}",
         f"whiten(shrinkage=0.1, power=0.5) | procrustes{scale}",
         "lambda_orthogonal(lam=0.2)",
         "ridge(alpha=auto, power=auto)",
     ]
+    if trained and metric != "l2":
+        cores.append(f"procrustes{scale}{polish}")
     if search_only and metric == "cosine":
         cores.append("csa(shrinkage=auto, mean=auto)")
+        if trained:
+            cores.append(f"csa(shrinkage=auto){polish}")
     return [Recipe.parse(f"{before}{core}{after}") for core in cores]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from isthmus.errors import InputError
 from isthmus.evaluate import DEFAULT_METRICS, evaluate_upgrade
 from isthmus.evaluate.verdict import VerdictRule
 from isthmus.progress import Progress, silent
-from isthmus.spaces.contract import Space
+from isthmus.spaces.contract import Metric, Space
 from isthmus.spaces.pairs import Pairs
 from isthmus.spaces.sample import Batch
 
@@ -45,7 +46,7 @@ def fit(
     pairs: Pairs,
     *,
     kind: Kind = "query",
-    recipe: str | Recipe | Sequence[str | Recipe] = "auto",
+    recipe: str | Recipe | Sequence[str | Recipe] = "linear",
     queries: Pairs | None = None,
     qrels: Qrels | None = None,
     source: Space | str | None = None,
@@ -75,7 +76,9 @@ def fit(
         kind: ``query``: the source is the new model, the target the old one, and mapped queries
             search the old index.  ``corpus``: the source is the old model, and stored vectors are
             mapped for native queries of the new one.
-        recipe: one recipe, several from the simplest to the most complex, or ``auto``.
+        recipe: one recipe, or several from the simplest to the most complex; ``linear`` for all
+            that moments alone can fit; ``auto`` for maps trained on the rows as well, where
+            PyTorch is installed.
         queries: separate queries in the source and target spaces.  Without them the items
             themselves are the queries: judged by their labels if ``pairs`` has labels, and else by
             agreement with the old model.
@@ -132,11 +135,7 @@ def fit(
         progress=progress,
     )
     metric = pairs.metric
-    recipes = (
-        default_recipes(metric, search_only=kind == "query")
-        if recipe == "auto"
-        else _recipes(recipe)
-    )
+    recipes = _recipes(recipe, kind, metric)
     running = None if prior is None else prior.chain
     selection = _choose(recipes, stream, kind, metric, primary, running, progress)
     held_out, validation = stream.test_part(), stream.held_out(VALIDATION)
@@ -223,7 +222,12 @@ def _check_queries(pairs: Pairs, queries: Pairs | None) -> None:
             )
 
 
-def _recipes(recipe: str | Recipe | Sequence[str | Recipe]) -> list[Recipe]:
+def _recipes(
+    recipe: str | Recipe | Sequence[str | Recipe], kind: Kind, metric: Metric
+) -> list[Recipe]:
+    if recipe in ("linear", "auto"):
+        trained = recipe == "auto" and find_spec("torch") is not None
+        return default_recipes(metric, search_only=kind == "query", trained=trained)
     if isinstance(recipe, (str, Recipe)):
         return [Recipe.of(recipe)]
     if not recipe:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,8 +64,9 @@ def fit_command(
         bool,
         typer.Option(
             "--auto",
-            help="Try rotations, half-whitened rotations, λ-orthogonal maps, ridge maps and, for "
-            "queries, canonical correlations. The default where no --recipe is given.",
+            help="Also try maps that PyTorch trains on the rows (extra torch). Without --auto and "
+            "--recipe: rotations, half-whitened rotations, a λ-orthogonal map, ridge maps and, "
+            "for queries, canonical correlations.",
             rich_help_panel=_MAP,
         ),
     ] = False,
@@ -131,6 +133,8 @@ def fit_command(
             where="--recipe",
             mend="Give one of the two",
         )
+    if auto and find_spec("torch") is None:
+        say("PyTorch is not installed: --auto tries the linear maps alone")
     running = None if prior is None else Bridge.load(prior)
     if running is not None and not recipe:
         recipe = [_REFIT if metric != "cosine" else f"unit_norm | {_REFIT} | unit_norm"]
@@ -155,7 +159,7 @@ def fit_command(
     bridge = fit(
         inputs.pairs,
         kind=kind,  # pyright: ignore[reportArgumentType]
-        recipe=recipe or "auto",
+        recipe=recipe or ("auto" if auto else "linear"),
         queries=inputs.queries,
         qrels=inputs.qrels,
         source=names[0],
