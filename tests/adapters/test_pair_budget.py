@@ -93,8 +93,11 @@ def test_all_pairs_are_fitted_once_whatever_the_orders(pairs: Any) -> None:
         told.append(len(x))
         return Procrustes().fit(x, y).transform
 
-    learning_curve(pairs.x[:200], pairs.y[:200], recipe=fit, budgets=[20, 40, 160], orders=3)
+    some = pairs.x[:200], pairs.y[:200]
+    found = learning_curve(*some, recipe=fit, budgets=[20, 40, 160], orders=3)
     assert sorted(told) == [20] * 3 + [40] * 3 + [160]
+    once = learning_curve(*some, recipe=fit, budgets=[20, 40, 160], orders=1)
+    np.testing.assert_allclose(found.values[:, 2], once.values[:, 2])
 
 
 def test_a_judge_of_the_callers_decides(pairs: Any) -> None:
@@ -111,6 +114,15 @@ def test_a_judge_of_the_callers_decides(pairs: Any) -> None:
     assert len(calls) == 3
     assert found.values.shape == (100, 3)
     assert found.quality[-1].value > found.quality[0].value
+
+
+def test_within_the_interval_the_question_is_open(pairs: Any) -> None:
+    some = pairs.x[:500], pairs.y[:500]
+    steep = learning_curve(*some, budgets=[4, 8, 16], **FAST)
+    found = learning_curve(*some, budgets=[4, 8, 16], tolerance=steep.doubling.value, **FAST)
+    assert found.doubling == steep.doubling
+    assert found.doubling.low < found.tolerance < found.doubling.high
+    assert found.answer.startswith("it is open")
 
 
 def test_what_has_no_relation_is_not_called_enough(rng: np.random.Generator) -> None:

@@ -3,7 +3,9 @@
 from isthmus.adapters.cca import CSA
 from isthmus.adapters.chain import Affine, Chain, RowNorm
 from isthmus.adapters.contrastive import LambdaPolish, Polish
+from isthmus.adapters.design import NextIds, next_ids
 from isthmus.adapters.diagonal import Diagonal
+from isthmus.adapters.few_pairs import FewPairsMap, refine_few_pairs
 from isthmus.adapters.joint import JointMaps, joint_maps
 from isthmus.adapters.lambda_orthogonal import LambdaChoice, LambdaOrthogonal, choose_lambda
 from isthmus.adapters.local import Local
@@ -17,9 +19,11 @@ from isthmus.adapters.normalise import (
     Temperature,
     UnitNorm,
 )
+from isthmus.adapters.pair_budget import LearningCurve, learning_curve
 from isthmus.adapters.prior import PriorRidge, prior_affine
 from isthmus.adapters.procrustes import Procrustes
 from isthmus.adapters.recipe import Recipe, Step
+from isthmus.adapters.relative import relative_representation
 from isthmus.adapters.residual import Residual, ResidualMap
 from isthmus.adapters.ridge import DEFAULT_ALPHAS, Ridge, RidgePath, path_errors
 from isthmus.adapters.routed import RoutedMap
@@ -30,6 +34,7 @@ from isthmus.adapters.semantic import (
     class_structure,
     semantic_effect,
 )
+from isthmus.adapters.unpaired import UnpairedMap, align_unpaired
 
 __all__ = [
     "CSA",
@@ -40,14 +45,17 @@ __all__ = [
     "ClassMeans",
     "ClusterMeans",
     "Diagonal",
+    "FewPairsMap",
     "JointMaps",
     "LambdaChoice",
     "LambdaMap",
     "LambdaOrthogonal",
     "LambdaPolish",
     "LayerNorm",
+    "LearningCurve",
     "Local",
     "LowRank",
+    "NextIds",
     "Polish",
     "PriorRidge",
     "Procrustes",
@@ -65,13 +73,19 @@ __all__ = [
     "Temperature",
     "Thin",
     "UnitNorm",
+    "UnpairedMap",
+    "align_unpaired",
     "choose_lambda",
     "class_structure",
     "joint_maps",
     "lambda_path",
+    "learning_curve",
+    "next_ids",
     "optimality_gap",
     "path_errors",
     "prior_affine",
     "rank_errors",
+    "refine_few_pairs",
+    "relative_representation",
     "semantic_effect",
 ]

@@ -14,8 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from isthmus.adapters.chain import Chain
 from isthmus.adapters.pipeline import fit_chain, fit_front
@@ -201,7 +199,8 @@ def refine_few_pairs(
             per_pair = values.setdefault(tried.method, np.zeros((len(ax), 2)))
             per_pair[held] = _judged(tried.chain, ax[held], gallery, np.flatnonzero(held), metric)
         progress("judge the methods", fold + 1, folds)
-    method = max(values, key=lambda m: (float(values[m][:, 0].mean()), -list(values).index(m)))
+    # of equal scores the first, and so the simplest, method is taken
+    method = max(values, key=lambda m: float(values[m][:, 0].mean()))
 
     chosen = next(t for t in fit(ax, ay) if t.method == method)
     progress("fit the map", 1, 1)
@@ -335,6 +334,9 @@ def _distinct(
 
     A group is held out as a whole: otherwise a pair would be judged by a map that has seen it.
     """
+    from scipy.sparse import coo_array  # slow to import, and rarely needed
+    from scipy.sparse.csgraph import connected_components
+
     same_x, same_y = _row_classes(ax), _row_classes(ay)
     _, first = np.unique(np.column_stack([same_x, same_y]), axis=0, return_index=True)
     kept = np.sort(first)

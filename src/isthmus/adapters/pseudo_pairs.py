@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from isthmus.adapters.chain import Affine, Chain, RowNorm, Stage
 from isthmus.adapters.normalise import Center, UnitNorm
@@ -118,6 +117,8 @@ def mutual_neighbours(source: Rows, target: Rows, seen_source: Rows, seen_target
 
 def assigned(source: Rows, target: Rows, seen_source: Rows, seen_target: Rows) -> Matched:
     """The one-to-one matching of greatest summed cosine (Hungarian algorithm), of small pools."""
+    from scipy.optimize import linear_sum_assignment  # slow to import, and rarely needed
+
     cosines = unit_rows(seen_source) @ unit_rows(seen_target).T
     rows, partners = linear_sum_assignment(cosines, maximize=True)
     cross = source[rows].T @ target[partners]

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
-from scipy.optimize import quadratic_assignment
 
 from isthmus.adapters.chain import Chain
 from isthmus.adapters.kmeans import kmeans
@@ -235,6 +234,8 @@ def _matched_centroids(x: Rows, y: Rows, clusters: int, seed: int) -> tuple[Rows
     The order maximises the agreement of the two matrices of cosines between centroids: FAQ
     (Vogelstein et al. 2015) from several starts, then improved by exchanges of two.
     """
+    from scipy.optimize import quadratic_assignment  # slow to import, and rarely needed
+
     centres = [
         unit_rows(kmeans(unit_rows(rows), min(clusters, len(rows)), seed=s).centroids)
         for rows, s in ((x, 2 * seed), (y, 2 * seed + 1))
