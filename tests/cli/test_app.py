@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-COMMANDS = ["diagnose", "fit", "evaluate", "apply", "inspect", "demo"]
+COMMANDS = ["diagnose", "budget", "fit", "evaluate", "apply", "inspect", "demo"]
 HEAVY = {"numpy", "scipy", "torch", "pyarrow", "safetensors", "jinja2", "faiss", "sklearn"}
 
 AFTER = """

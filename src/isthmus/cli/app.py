@@ -7,6 +7,7 @@ import sys
 import typer
 
 from isthmus.cli.apply import apply_command
+from isthmus.cli.budget import budget_command
 from isthmus.cli.demo import demo_command
 from isthmus.cli.diagnose import diagnose_command
 from isthmus.cli.evaluate import evaluate_command
@@ -35,6 +36,7 @@ Exit codes: 0 done, 1 a gate failed, 2 bad usage or bad input.""",
 )
 
 app.command("diagnose")(diagnose_command)
+app.command("budget")(budget_command)
 app.command("fit")(fit_command)
 app.command("evaluate")(evaluate_command)
 app.command("apply")(apply_command)

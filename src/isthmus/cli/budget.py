@@ -1,0 +1,116 @@
+"""``isthmus budget``: how many pairs are enough, and which items to encode next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from isthmus.cli.console import ProgressBar, say, show, show_json
+from isthmus.cli.inputs import Ids, Json, MetricOption, New, Old, Overwrite, open_inputs
+from isthmus.errors import InputError
+
+__all__ = ["budget_command"]
+
+_MOST = 20_000  # pairs held for the curve
+_NEXT = "What to encode next"
+
+
+def budget_command(
+    old: Old,
+    new: New,
+    ids: Ids = None,
+    metric: MetricOption = "cosine",
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="The map whose curve is drawn, without auto. By default a rotation."),
+    ] = None,
+    measure: Annotated[
+        str, typer.Option(help="recall@k, cmc@k, mrr or ndcg@k of held-out pairs.")
+    ] = "recall@1",
+    candidates: Annotated[
+        str | None,
+        typer.Option(
+            help="Old vectors of everything that could be encoded, with ids.",
+            rich_help_panel=_NEXT,
+        ),
+    ] = None,
+    count: Annotated[
+        int,
+        typer.Option("--next", min=1, help="How many items to choose.", rich_help_panel=_NEXT),
+    ] = 1000,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Write the chosen ids, one on a line.", rich_help_panel=_NEXT
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the orders, samples and intervals.")] = 0,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Say whether more pairs would make a better map, and which to make first.
+
+    Fits the map on ever more of the pairs, measures each on held-out ones, and reads off how many
+    are enough. With --candidates it also chooses the items whose new vectors would tell most.
+
+    Examples:
+
+        isthmus budget old.npy new.npy
+
+        isthmus budget some_old.npy some_new.npy --candidates all_old.npy --next 500 -o ids.txt
+    """
+    from isthmus.adapters.design import next_ids
+    from isthmus.adapters.pair_budget import learning_curve
+    from isthmus.files import atomic_file, check_output
+    from isthmus.spaces.readers import open_vectors
+
+    if output is not None:
+        if candidates is None:
+            raise InputError(
+                "there is nothing to choose from", where="--output", mend="Give --candidates"
+            )
+        check_output(output, overwrite=overwrite)
+    progress = ProgressBar()
+    inputs = open_inputs(
+        old, new, kind="query", ids=ids, metric=metric, queries_old=None, queries_new=None,
+        qrels=None, labels=None, primary=None, progress=progress,
+    )  # fmt: skip
+    say(repr(inputs.pairs))
+    held = inputs.pairs.sample(min(len(inputs.pairs), _MOST), seed=seed)
+    cosine = metric == "cosine"
+    curve = learning_curve(
+        held.x, held.y, ids=held.ids, recipe=recipe, cosine=cosine, metric=measure, seed=seed,
+        progress=progress,
+    )  # fmt: skip
+    chosen: Any = None
+    if candidates is not None:
+        pool = open_vectors(candidates)
+        known = inputs.pairs.sample(len(inputs.pairs), seed=seed).ids
+        chosen = next_ids(
+            pool.rows(0, pool.n), pool.ids, count, already=known, cosine=cosine, seed=seed,
+            progress=progress,
+        )  # fmt: skip
+    progress.close()
+    if output is not None:
+        with atomic_file(output, overwrite=overwrite) as file:
+            file.write_text("".join(f"{i}\n" for i in chosen.ids.tolist()), encoding="utf-8")
+        say(f"written: {output}")
+    if as_json:
+        show_json(
+            {
+                "recipe": curve.recipe,
+                "metric": curve.metric,
+                "budgets": list(curve.budgets),
+                "quality": [q.model_dump() for q in curve.quality],
+                "asymptote": curve.asymptote.model_dump(),
+                "enough": curve.enough.model_dump(),
+                "answer": curve.answer,
+                "next": None if chosen is None else chosen.ids.tolist(),
+            }
+        )
+        return
+    show(str(curve))
+    if chosen is not None:
+        show(f"\n{chosen}")
