@@ -17,14 +17,18 @@ K = 10
 
 
 def plain_cka(x: Array, y: Array) -> float:
-    """The feature-space formula by three general products, no two factors the same array."""
+    """The work of the feature-space formula with three general products.
+
+    NumPy computes ``aᵀa`` of one array as a symmetric product, at half the work, so here the
+    factors of all three are two arrays; the value is not that of CKA.
+    """
     a, b = x - x.mean(0), y - y.mean(0)
     cross = np.linalg.norm(a.T @ b) ** 2
-    return float(cross / (np.linalg.norm(a.T @ a.copy()) * np.linalg.norm(b.T @ b.copy())))
+    return float(cross / (np.linalg.norm(b.T @ a) * np.linalg.norm(a.T @ b)))
 
 
 def plain_cka_syrk(x: Array, y: Array) -> float:
-    """The same as NumPy computes it: symmetric products at half the work."""
+    """The formula as NumPy computes it: symmetric products at half the work."""
     a, b = x - x.mean(0), y - y.mean(0)
     return float(np.linalg.norm(a.T @ b) ** 2 / (np.linalg.norm(a.T @ a) * np.linalg.norm(b.T @ b)))
 

@@ -1,4 +1,4 @@
-"""repsim: C++ behind Python; summaries of CCA are Yanai's GCD or Pillai's trace, never mean rho."""
+"""repsim: C++ behind Python; what it calls Pillai's trace is the mean canonical correlation."""
 
 import repsim
 
@@ -11,6 +11,7 @@ METHODS = {
     "linear_cka": _of(repsim.cka, "linear", "gretton"),
     "debiased_cka": _of(repsim.cka, "linear", "song"),
     "rbf_cka": _of(repsim.cka, "rbf", "gretton"),
+    "mean_cca": _of(repsim.cca, "pillai"),
     "yanai": _of(repsim.cca, "yanai"),
     "svcca": _of(repsim.svcca, "pillai"),
     "pwcca": _of(repsim.pwcca),

@@ -1,4 +1,4 @@
-"""torch-cka: the unbiased estimator of two models' layers; here of two linear layers, one batch."""
+"""torch-cka: the unbiased estimator of two models' layers, float32; here of one batch."""
 
 import warnings
 
@@ -21,7 +21,7 @@ class Identity(torch.nn.Module):
 def debiased_cka(x, y):
     sides = [
         torch.utils.data.DataLoader(
-            torch.utils.data.TensorDataset(torch.from_numpy(rows)), batch_size=len(rows)
+            torch.utils.data.TensorDataset(torch.from_numpy(rows).float()), batch_size=len(rows)
         )
         for rows in (x, y)
     ]
