@@ -120,7 +120,7 @@ def _neighbours(options: Options) -> Iterator[Row]:
 def _inputs(options: Options) -> Iterator[tuple[str, Array, Array]]:
     """Tall, with a common offset, of unequal widths, with fewer rows than dimensions, unrelated."""
     rng = np.random.default_rng(0)
-    n = options.size(2_000, 300)
+    n = options.size(1_000, 300)
     tall = paired(128, 128, n, held_out=0)
     yield "tall", tall.x, tall.y
     yield "offset", tall.x + np.float32(100 * tall.x.std()), tall.y - np.float32(0.5)
