@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from isthmus.diagnose import Diagnosis
     from isthmus.evaluate import Evaluation, Trial, Verdict, evaluate_upgrade, top_k
     from isthmus.moments import FoldMoments, Moments
+    from isthmus.similarity import Comparison, GridMoments, compare, similarity_grid
     from isthmus.spaces.compatibility import check_compatible
     from isthmus.spaces.contract import Space
     from isthmus.spaces.guard import Guard
@@ -28,6 +29,7 @@ _HOMES = {
     "isthmus.diagnose": ("Diagnosis",),
     "isthmus.evaluate": ("Evaluation", "Trial", "Verdict", "evaluate_upgrade", "top_k"),
     "isthmus.moments": ("FoldMoments", "Moments"),
+    "isthmus.similarity": ("Comparison", "GridMoments", "compare", "similarity_grid"),
     "isthmus.spaces.compatibility": ("check_compatible",),
     "isthmus.spaces.contract": ("Space",),
     "isthmus.spaces.guard": ("Guard",),
@@ -37,9 +39,11 @@ _HOMES = {
 
 __all__ = [
     "Bridge",
+    "Comparison",
     "Diagnosis",
     "Evaluation",
     "FoldMoments",
+    "GridMoments",
     "Guard",
     "Moments",
     "Pairs",
@@ -53,9 +57,11 @@ __all__ = [
     "apply",
     "assess",
     "check_compatible",
+    "compare",
     "evaluate_upgrade",
     "fit",
     "open_vectors",
+    "similarity_grid",
     "top_k",
 ]
 

@@ -157,6 +157,17 @@ def test_large_values_do_not_overflow_float32() -> None:
     np.testing.assert_allclose(m.xx, expected["xx"], rtol=1e-5)
 
 
+def test_cubes_do_not_overflow_float32() -> None:
+    """Squares of these rows fit float32, their fourth-order sums do not."""
+    x, y = paired(100, dtype=np.float32)
+    m = Moments.of(x * np.float32(1e14), y)
+    expected = by_definition(x.astype(np.float64) * 1e14, y)
+    for name in ("quartic_xx", "cubic_xx", "cubic_xy"):
+        np.testing.assert_allclose(
+            m.sum_of(name), expected[name], rtol=1e-3, atol=1e-4 * np.abs(expected[name]).max()
+        )
+
+
 def test_what_overflows_float64_is_refused() -> None:
     x, y = paired(100)
     with pytest.raises(InputError, match="overflow float64"):

@@ -312,6 +312,8 @@ class Moments:
             if not bool(xp.all(xp.isfinite(evidence))):
                 explain_non_finite(rows, which, side)
                 overflowed = True
+        # the rows are finite then, and their cubes may still be too large
+        overflowed |= not all(bool(xp.all(xp.isfinite(v))) for v in block.fourth.values())
         if overflowed and x.dtype == xp.float64 and y.dtype == xp.float64:
             raise InputError(
                 "the sums of squares overflow float64",
