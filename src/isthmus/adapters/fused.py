@@ -45,6 +45,12 @@ class Fused:
     unit_out: bool
 
     @cached_property
+    def _reach(self) -> float:
+        """What the length of a row may be multiplied by, or 1 if that is more."""
+        longest = float(np.linalg.norm(self.matrix.astype(np.float64)))
+        return max(longest + float(np.linalg.norm(self.offset.astype(np.float64))), 1.0)
+
+    @cached_property
     def one(self) -> Callable[[Rows], Rows | None]:
         """Map one vector ``(dx,)``: a closure, because a serving process counts microseconds."""
         dx = len(self.matrix)
@@ -90,11 +96,11 @@ class Fused:
             # y += lengths ⊗ b in place; y.T is the column-major array that BLAS takes
             weight = lengths if self.unit_in else ones[: len(block)]
             _rank_one(1.0, self.offset, weight, a=y.T, overwrite_a=True)
-            squares = row_squares(y)
-            low = min(lengths.min(), squares.min())
-            high = max(lengths.max(), squares.max())
-            if not (low > 0.0 and high < _HUGE):
+            if not (lengths.min() > 0.0 and lengths.max() * self._reach < _HUGE):
                 return None
             if self.unit_out:
+                squares = row_squares(y)
+                if not (squares.min() > 0.0 and squares.max() < _HUGE):
+                    return None
                 y *= (1.0 / np.sqrt(squares))[:, None]
         return out
