@@ -256,6 +256,7 @@ def _plot(lines: list[Line], file: Path) -> None:
         axis.set(xscale="log", title=upgrade, xlabel="pairs", ylabel=METRIC)
         axis.title.set_fontsize(10)
         axis.set_xticks(BUDGETS, [str(b) for b in BUDGETS])
+        axis.minorticks_off()
     for axis in list(axes.flat)[len(upgrades) :]:
         axis.axis("off")
     axes.flat[0].legend(fontsize=7)
