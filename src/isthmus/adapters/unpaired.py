@@ -45,8 +45,9 @@ LABEL = "coarse, unverified"
 FEWEST_ROWS = 200
 """Below this many rows of a side, clusters say nothing."""
 
-_START_ROWS = 800
-_START_ROUNDS = 6
+_START_ROWS = 1500
+_START_ROUNDS = 8
+_FOLLOWED = 2
 _RESTARTS = 3
 _ROUNDS = 20
 _MUTUAL_ROUNDS = 10
@@ -177,7 +178,7 @@ class _Search:
     """Added to every seed."""
 
     def run(self, x: Rows, y: Rows) -> tuple[Matrix, tuple[float, ...]]:
-        """The best start of a small sample, settled on all rows, and what each start reached."""
+        """The best map, and what each start reached on a small sample."""
         every = x, y
         x, y = x[:_START_ROWS], y[:_START_ROWS]
         found: list[tuple[float, Matrix]] = []
@@ -193,26 +194,24 @@ class _Search:
             matrix = self._alternated(joined(first, _nothing_known(x, y)), x, y, _START_ROUNDS)
             found.append((closeness(x @ matrix.astype(np.float32), y), matrix))
             self.progress("look for a start", self.done + number + 1, 2 * len(self.seeds))
-        best = max(found, key=lambda start: start[0])[1]
-        return self.settled(best, *every), tuple(
-            sorted((value for value, _ in found), reverse=True)
-        )
+        found.sort(key=lambda start: -start[0])
+        # on few rows right and wrong starts look alike; followed to their end they do not
+        ends = [self._settled(matrix, *every) for _, matrix in found[:_FOLLOWED]]
+        return max(ends, key=lambda end: end[0])[1], tuple(value for value, _ in found)
 
-    def settled(self, matrix: Matrix, x: Rows, y: Rows) -> Matrix:
-        """The map that more rows and rounds lead to."""
+    def _settled(self, matrix: Matrix, x: Rows, y: Rows) -> tuple[float, Matrix]:
+        """The map that more rows and rounds lead to, after its closeness."""
         matrix = self._alternated(matrix, x, y, _ROUNDS)
-        strict, pairs, _ = until_stable(
+        # mutual neighbours help only where the same items are on both sides
+        strict, _, _ = until_stable(
             matrix,
             x,
             lambda mapped: mutual_neighbours(x, y, mapped, y),
             _nothing_known(x, y),
             rounds=_MUTUAL_ROUNDS,
         )
-        # mutual neighbours help only where the same items are on both sides
-        better = closeness(x @ strict.astype(np.float32), y) > closeness(
-            x @ matrix.astype(np.float32), y
-        )
-        return strict if better and pairs else matrix
+        ends = [(closeness(x @ m.astype(np.float32), y), m) for m in (matrix, strict)]
+        return max(ends, key=lambda end: end[0])
 
     def _alternated(self, matrix: Matrix, x: Rows, y: Rows, rounds: int) -> Matrix:
         return until_stable(
