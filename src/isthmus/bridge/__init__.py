@@ -3,8 +3,20 @@
 from isthmus.bridge.apply import apply
 from isthmus.bridge.assess import assess
 from isthmus.bridge.bridge import Bridge, Tried
+from isthmus.bridge.coarse import align, check_bridge
 from isthmus.bridge.fit import fit
 from isthmus.bridge.identity import Canary, Fingerprint
 from isthmus.bridge.stream import SampleSizes
 
-__all__ = ["Bridge", "Canary", "Fingerprint", "SampleSizes", "Tried", "apply", "assess", "fit"]
+__all__ = [
+    "Bridge",
+    "Canary",
+    "Fingerprint",
+    "SampleSizes",
+    "Tried",
+    "align",
+    "apply",
+    "assess",
+    "check_bridge",
+    "fit",
+]

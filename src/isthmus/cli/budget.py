@@ -87,7 +87,7 @@ def budget_command(
     chosen: Any = None
     if candidates is not None:
         pool = open_vectors(candidates)
-        known = inputs.pairs.sample(len(inputs.pairs), seed=seed).ids
+        known = inputs.pairs.ids_at(slice(0, len(inputs.pairs)))
         chosen = next_ids(
             pool.rows(0, pool.n), pool.ids, count, already=known, cosine=cosine, seed=seed,
             progress=progress,

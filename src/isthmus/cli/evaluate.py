@@ -62,8 +62,9 @@ def evaluate_command(
         isthmus evaluate my.bridge old.npy new.npy --gate 'retention>=0.95'
     """
     from isthmus.bridge import Bridge, assess
+    from isthmus.bridge.coarse import check_bridge
     from isthmus.evaluate import DEFAULT_METRICS
-    from isthmus.evaluate.gates import DEFAULT_GATES, check_gates, metrics_of
+    from isthmus.evaluate.gates import DEFAULT_GATES, metrics_of
 
     metrics = [*DEFAULT_METRICS, *metrics_of(gate or ())]
     loaded = Bridge.load(bridge)
@@ -94,7 +95,7 @@ def evaluate_command(
         progress=progress,
     )
     progress.close()
-    results = check_gates(evaluation, gate or DEFAULT_GATES)
+    results = check_bridge(loaded, evaluation, gate or DEFAULT_GATES)
     if as_json:
         show_json(
             {

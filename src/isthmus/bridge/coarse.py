@@ -1,0 +1,85 @@
+"""A bridge where no pair is known: coarse, unverified, and refused by every gate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from isthmus.adapters.unpaired import LABEL, align_unpaired
+from isthmus.bridge.bridge import Bridge
+from isthmus.bridge.identity import Fingerprint
+from isthmus.evaluate.evaluation import Evaluation
+from isthmus.evaluate.gates import GateResult, check_gates
+from isthmus.numeric import Array, to_numpy
+from isthmus.progress import Progress, silent
+from isthmus.spaces.contract import Space
+
+__all__ = ["align", "check_bridge"]
+
+_SAMPLE = 4000
+
+
+def align(
+    x: Array,
+    y: Array,
+    *,
+    source: str = "new",
+    target: str = "old",
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Bridge:
+    """A query bridge between two sets of vectors of which no pair is known, under cosine.
+
+    For a first look where the texts are lost. A handful of known pairs is worth more
+    (`isthmus.adapters.few_pairs`), and a few hundred make a bridge that can be judged.
+
+    Args:
+        x: source vectors ``(nx, dx)``.
+        y: target vectors ``(ny, dy)``, in any order.
+        source: name of the source space.
+        target: name of the target space.
+        seed: of the samples.
+        progress: told after every start.
+
+    Raises:
+        InputError: as `align_unpaired`, where the check of the cycle is at chance.
+    """
+    found = align_unpaired(x, y, cosine=True, seed=seed, progress=progress)
+    few_x, few_y = (_sampled(rows, seed) for rows in (x, y))
+    return Bridge(
+        kind="query",
+        source=Space.describe(few_x, source, "cosine"),
+        target=Space.describe(few_y, target, "cosine"),
+        chain=found.chain.rounded(),
+        provenance={"unverified": LABEL, "seed": seed, "isthmus": version("isthmus")},
+        source_fingerprint=Fingerprint.of(few_x, unit=True),
+        target_fingerprint=Fingerprint.of(few_y, unit=True),
+    )
+
+
+def _sampled(rows: Array, seed: int) -> np.ndarray:
+    host = to_numpy(rows)
+    order = np.random.default_rng(seed).permutation(len(host))[:_SAMPLE]
+    return np.asarray(host[np.sort(order)], dtype=np.float32)
+
+
+def check_bridge(
+    bridge: Bridge, evaluation: Evaluation, conditions: Iterable[str]
+) -> list[GateResult]:
+    """The gates of an evaluation, and one that no unverified bridge passes."""
+    results = list(check_gates(evaluation, conditions))
+    label = _label(bridge.provenance)
+    if label is not None:
+        results.append(GateResult("fitted on known pairs", False, label))
+    return results
+
+
+def _label(provenance: Mapping[str, Any]) -> str | None:
+    """Of the bridge itself, or of one that it was inverted or composed from."""
+    if "unverified" in provenance:
+        return str(provenance["unverified"])
+    behind = [*provenance.get("composed_of", ()), provenance.get("inverse_of", {})]
+    return next((found for part in behind if part and (found := _label(part))), None)
