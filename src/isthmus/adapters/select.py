@@ -197,10 +197,10 @@ def _fit_group(
     progress: Progress,
     done: int,
 ) -> list[tuple[int, Candidate]]:
-    accumulated = folds.total
-    if accumulated.rows < 2:
+    pairs = sum(fold.rows for fold in folds.folds)
+    if pairs < 2:
         raise InputError(
-            f"only {accumulated.rows} pair(s) left to fit on",
+            f"only {pairs} pair(s) left to fit on",
             mend="Give more pairs: a few hundred at the least, 4,000 for a good map",
         )
     total = folds.second()
