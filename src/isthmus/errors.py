@@ -7,6 +7,7 @@ from typing import Any
 
 __all__ = [
     "ContractError",
+    "DivergedError",
     "InputError",
     "IsthmusError",
     "MissingExtraError",
@@ -52,6 +53,10 @@ class WrongSpaceError(ContractError):
 
 class RecipeError(InputError):
     """A recipe that cannot be parsed, or whose steps do not fit together."""
+
+
+class DivergedError(InputError):
+    """A training whose loss stopped being finite; what was trained is in its last good state."""
 
 
 class NotFittedError(IsthmusError, ValueError, AttributeError):

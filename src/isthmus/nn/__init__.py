@@ -1,0 +1,44 @@
+"""Inside models: activation taps, stitching, compatible training, shaping, new modalities.
+
+Everything here needs PyTorch (``pip install 'isthmus[torch]'``); the names load when first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from isthmus.errors import missing_extra
+
+if TYPE_CHECKING:
+    from isthmus.nn.batches import Batches
+    from isthmus.nn.loop import Trained, train
+
+for _package in ("torch", "lightning_fabric"):
+    if find_spec(_package) is None:
+        raise missing_extra(_package, "torch", "isthmus.nn")
+
+_HOMES = {
+    "isthmus.nn.batches": ("Batches",),
+    "isthmus.nn.loop": ("Trained", "train"),
+}
+
+__all__ = [
+    "Batches",
+    "Trained",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            value = getattr(import_module(module), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module 'isthmus.nn' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
