@@ -94,6 +94,8 @@ class HeldOut:
                 metric=target,
                 metric_new=source,
                 gallery_error=missed,
+                query_ids=q.ids,
+                gallery_ids=g.ids,
             )
         return Trial(
             query_old=q.x,
@@ -106,6 +108,8 @@ class HeldOut:
             metric=source,
             metric_new=target,
             gallery_error=missed,
+            query_ids=q.ids,
+            gallery_ids=g.ids,
         )
 
     def plan(

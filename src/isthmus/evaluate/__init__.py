@@ -12,6 +12,7 @@ from isthmus.evaluate.scores import Metric
 from isthmus.evaluate.search import TopK, top_k
 from isthmus.evaluate.trial import Trial
 from isthmus.evaluate.verdict import Verdict, VerdictRule, decide
+from isthmus.evaluate.worst import WorstQuery
 
 __all__ = [
     "DEFAULT_GATES",
@@ -29,6 +30,7 @@ __all__ = [
     "Trial",
     "Verdict",
     "VerdictRule",
+    "WorstQuery",
     "check_gates",
     "compatibility_scores",
     "decide",

@@ -8,6 +8,7 @@ from isthmus.evaluate.bootstrap import Estimate
 from isthmus.evaluate.extra import Parameter
 from isthmus.evaluate.price import Price
 from isthmus.evaluate.verdict import EvidenceKind, Verdict, VerdictRule
+from isthmus.evaluate.worst import WorstQuery
 from isthmus.files import canonical_json
 
 __all__ = ["ARMS", "STRATEGY_ARMS", "Arm", "Evaluation"]
@@ -58,7 +59,8 @@ class Evaluation(BaseModel):
     are.  ``absent`` says why an arm is missing.  ``overlap`` is the shared part of
     the first ``overlap_k`` results of the bridge and of the arm named.  Where ``evidence_kind``
     is ``"agreement"`` there was no relevance: the metric is the overlap with the old model's
-    results, and ``old`` is 1 by construction.
+    results, and ``old`` is 1 by construction.  ``worst`` are the queries that lose most behind the
+    bridge, the worst first.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -83,6 +85,7 @@ class Evaluation(BaseModel):
     verdict: Verdict
     reason: str
     recommended: str | None = None
+    worst: tuple[WorstQuery, ...] = ()
 
     @property
     def strategies(self) -> list[str]:

@@ -20,6 +20,7 @@ from isthmus.evaluate.rescore import default_depth, rescored_order, rescored_ran
 from isthmus.evaluate.search import top_k
 from isthmus.evaluate.trial import Side, Trial
 from isthmus.evaluate.verdict import Offer, Verdict, VerdictRule, decide
+from isthmus.evaluate.worst import WorstQuery, worst_by_agreement, worst_by_relevance
 from isthmus.progress import Progress, silent
 
 __all__ = ["ARMS", "DEFAULT_METRICS", "default_metric", "evaluate_upgrade"]
@@ -38,6 +39,7 @@ class _Measured(NamedTuple):
     chance: dict[str, float]
     overlap: dict[str, NDArray[np.float64]]
     prices: dict[str, Price]
+    worst: tuple[WorstQuery, ...]
 
 
 def default_metric(relevance: Relevance) -> str:
@@ -88,7 +90,9 @@ def evaluate_upgrade(
     else:
         primary = parse_metric(primary or default_metric(trial.relevance)).name
         names = tuple(dict.fromkeys([*(parse_metric(m).name for m in metrics), primary]))
-        measured = _relevance(trial, trial.relevance, sides, depth, names, extras, progress)
+        measured = _relevance(
+            trial, trial.relevance, sides, depth, names, primary, extras, progress
+        )
 
     resampled = _Resampled(measured, names, primary, resamples, seed, level, groups)
     arms = {arm: resampled.arm(arm, trial.relevance is not None) for arm in measured.arms}
@@ -137,6 +141,7 @@ def evaluate_upgrade(
         verdict=decision.verdict,
         reason=decision.reason,
         recommended=decision.arm,
+        worst=measured.worst,
     )
 
 
@@ -262,6 +267,7 @@ def _relevance(
     sides: dict[str, Side],
     depth: int | None,
     names: tuple[str, ...],
+    primary: str,
     extras: Sequence[Extra],
     progress: Progress,
 ) -> _Measured:
@@ -286,11 +292,20 @@ def _relevance(
     metrics = [parse_metric(name) for name in names]
     prices = _prices(trial, lists["bridge"], depth)
     prices |= {extra.name: extra.price for extra in extras}
+    arms = {arm: np.column_stack([m.per_query(r) for m in metrics]) for arm, r in ranks.items()}
     return _Measured(
-        {arm: np.column_stack([m.per_query(r) for m in metrics]) for arm, r in ranks.items()},
+        arms,
         {m.name: m.chance(relevance.counts, trial.n_searchable) for m in metrics},
         _overlaps(trial, lists),
         prices,
+        worst_by_relevance(
+            {arm: found[:, names.index(primary)] for arm, found in arms.items()},
+            ranks,
+            relevance,
+            lists["bridge"][:, 0],
+            trial.query_ids,
+            trial.gallery_ids,
+        ),
     )
 
 
@@ -314,7 +329,8 @@ def _agreement(
     k = _overlap_k(trial)
     arms = {arm: _overlap(lists[arm], lists["old"], k)[:, None] for arm in ARMS if arm in lists}
     chance = {f"overlap@{k}": k / trial.n_searchable}
-    return _Measured(arms, chance, _overlaps(trial, lists), prices)
+    worst = worst_by_agreement(arms["bridge"][:, 0], trial.query_ids)
+    return _Measured(arms, chance, _overlaps(trial, lists), prices, worst)
 
 
 def _result_lists(

@@ -34,6 +34,7 @@ class Trial:
     one gallery item out for each query: ``arange(nq)`` where the queries are the gallery.
     ``metric`` is the old space's, ``metric_new`` the new one's (the same if not given).
     ``gallery_error (ng,)`` is the squared error of the map on each gallery item, where it is known.
+    ``query_ids (nq,)`` and ``gallery_ids (ng,)`` name rows in what is reported about single ones.
     """
 
     query_old: NDArray[Any]
@@ -47,6 +48,8 @@ class Trial:
     metric: Metric = "cosine"
     metric_new: Metric | None = None
     gallery_error: NDArray[np.float64] | None = None
+    query_ids: NDArray[Any] | None = None
+    gallery_ids: NDArray[Any] | None = None
 
     def of(self, kept: NDArray[np.bool_]) -> Trial:
         """The trial for the queries where ``kept (nq,)`` is true; `InputError` if none is."""
@@ -59,6 +62,7 @@ class Trial:
             query_bridged=None if self.query_bridged is None else self.query_bridged[kept],
             relevance=None if self.relevance is None else self.relevance.of(kept),
             exclude=None if self.exclude is None else self.exclude[kept],
+            query_ids=None if self.query_ids is None else self.query_ids[kept],
         )
 
     @property
@@ -104,6 +108,12 @@ class Trial:
                 f"errors of shape {errors.shape} for {self.n_gallery} gallery items",
                 where="gallery_error",
             )
+        for name, ids, n in (
+            ("query_ids", self.query_ids, self.n_queries),
+            ("gallery_ids", self.gallery_ids, self.n_gallery),
+        ):
+            if ids is not None and ids.shape != (n,):
+                raise InputError(f"ids of shape {ids.shape} for {n} rows", where=name)
         metrics: dict[str, Metric] = {
             "old": self.metric,
             "new": self.metric_new or self.metric,

@@ -1,0 +1,281 @@
+"""A diagnosis as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from isthmus.diagnose import THRESHOLDS, Diagnosis, Finding, Relation, Severity
+from isthmus.report.blocks import (
+    Answer,
+    Card,
+    Cards,
+    Commands,
+    Items,
+    Page,
+    Prose,
+    Section,
+    Table,
+    Tile,
+    Tone,
+)
+from isthmus.report.diagnosis_figures import diagnosis_figures, measure_name
+from isthmus.report.plots import count, fixed, number, shortened, span
+from isthmus.report.write import write_page
+
+__all__ = ["write_diagnosis_report"]
+
+_ANSWERS: dict[Relation, tuple[Tone, str]] = {
+    Relation.IDENTICAL: ("good", "Yes: there is nothing to map."),
+    Relation.SAME_SPACE: ("good", "Yes, behind a simple map."),
+    Relation.LINEAR: ("plain", "Not as it is; behind a fitted map, perhaps."),
+    Relation.NONLINEAR: ("caution", "Perhaps, but a linear map leaves much behind."),
+    Relation.WEAK: ("caution", "Hardly: a map carries little over."),
+    Relation.MISPAIRED: ("bad", "Not yet: the rows do not go together."),
+    Relation.UNRELATED: ("bad", "No: nothing shows that the two are related."),
+    Relation.UNDETERMINED: ("caution", "It cannot be said: there are too few pairs."),
+}
+_TONES: dict[Severity, Tone] = {
+    Severity.CRITICAL: "bad",
+    Severity.WARNING: "caution",
+    Severity.NOTE: "plain",
+}
+
+
+def write_diagnosis_report(
+    diagnosis: Diagnosis,
+    path: str | Path,
+    *,
+    commands: Sequence[str] = (),
+    overwrite: bool = False,
+) -> None:
+    """Write a diagnosis as one self-contained HTML file, with plots.
+
+    Args:
+        diagnosis: from `isthmus.diagnose.diagnose`.
+        path: of the file.
+        commands: what to type next, shown as given.
+        overwrite: replace a file that exists.
+
+    Raises:
+        MissingExtraError: without plotly (extra ``report``).
+        OutputError: if ``path`` exists and ``overwrite`` is false, or cannot be written.
+    """
+    write_page(_page(diagnosis, commands), path, overwrite=overwrite)
+
+
+def _page(found: Diagnosis, commands: Sequence[str]) -> Page:
+    x, y = found.x, found.y
+    next_steps: list[Prose | Commands | Items] = [
+        Prose(
+            "No recipe: " + found.recipe_reason
+            if found.recipe is None
+            else f"Recommended recipe: {found.recipe} ({found.recipe_reason})."
+        )
+    ]
+    if commands:
+        next_steps.append(Commands(tuple(commands)))
+    return Page(
+        title=f"Diagnosis: {shortened(x.name, 60)} and {shortened(y.name, 60)}",
+        subtitle=f"{x.name} ({x.dim:,} wide, {x.dtype}, {x.source}) and {y.name} ({y.dim:,} wide, "
+        f"{y.dtype}, {y.source}); {found.n:,} pairs, {found.metric}; {found.sampled:,} sampled "
+        f"rows, seed {found.seed}",
+        answer=_answer(found),
+        sections=(
+            Section("Findings", _findings(found.findings)),
+            Section("What to do next", next_steps),
+            Section("What these data do not show", (Items(found.not_established),)),
+            Section("Plots", tuple(diagnosis_figures(found))),
+            Section("Details", tuple(_details(found))),
+        ),
+    )
+
+
+def _answer(found: Diagnosis) -> Answer:
+    tone, short = _ANSWERS[found.relation]
+    grave = [f for f in found.findings if f.severity is Severity.CRITICAL]
+    if grave and found.relation not in (Relation.MISPAIRED, Relation.UNRELATED):
+        tone = "bad"
+        names = ", ".join(dict.fromkeys(f.name.replace("_", " ") for f in grave))
+        short = f"Not before this is mended: {names}."
+    return Answer(
+        question=f"May {shortened(found.x.name, 40)} stand in for {shortened(found.y.name, 40)}?",
+        short=short,
+        sentence=_sentence(f"Relation: {found.relation}; {found.verdict}"),
+        tone=tone,
+        tiles=tuple(_tiles(found)),
+    )
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."
+
+
+def _tiles(found: Diagnosis) -> Iterator[Tile]:
+    measured = found.measured
+    if measured.maps is not None and measured.maps.linear.value is not None:
+        yield Tile(
+            "variance explained by a linear map",
+            f"{measured.maps.linear.value:.0%}",
+            "of unseen rows",
+        )
+    if measured.found is not None and measured.found.linear.value is not None:
+        yield Tile(
+            "unseen partners found first",
+            f"{measured.found.linear.value:.0%}",
+            f"of {measured.found.rows:,}, by chance {number(100 * measured.found.chance, 2)} %",
+        )
+    if measured.overlap is not None:
+        yield Tile(
+            f"of {measured.overlap.k} neighbours kept",
+            f"{measured.overlap.mean:.0%}",
+            f"by chance {number(100 * measured.overlap.chance, 2)} %",
+        )
+    by_severity = [sum(f.severity is s for f in found.findings) for s in Severity]
+    yield Tile(
+        "findings",
+        str(len(found.findings)),
+        ", ".join(f"{n} {s}" for n, s in zip(by_severity, Severity, strict=True) if n)
+        or "both spaces are healthy",
+    )
+
+
+def _findings(findings: Sequence[Finding]) -> tuple[Prose | Cards, ...]:
+    if not findings:
+        return (Prose("None: both spaces are healthy."),)
+    return (Cards(tuple(_card(finding) for finding in findings)),)
+
+
+def _card(finding: Finding) -> Card:
+    side = "" if finding.side == "both" else f" ({finding.side})"
+    value = number(finding.value)
+    if finding.low is not None and finding.high is not None:
+        value += f" [{number(finding.low)}, {number(finding.high)}]"
+    return Card(
+        badge=str(finding.severity),
+        tone=_TONES[finding.severity],
+        title=f"{finding.name.replace('_', ' ')}{side}",
+        lines=(_sentence(_capital(finding.meaning)), f"Remedy: {_sentence(finding.remedy)}"),
+        facts=((finding.measure, value), ("threshold", number(finding.threshold))),
+    )
+
+
+def _capital(text: str) -> str:
+    # a name or a number at the front stays as it is
+    first, _, _ = text.partition(" ")
+    return text[0].upper() + text[1:] if first.isalpha() and first.islower() else text
+
+
+def _details(found: Diagnosis) -> Iterator[Table]:
+    yield _side_table(found)
+    yield _pair_table(found)
+    measures = [
+        (
+            measure_name(name),
+            number(s.value) if s.value is not None else "undefined",
+            "-" if s.low is None else f"[{number(s.low)}, {number(s.high)}]",
+            "-" if s.null is None else f"{number(s.null.mean)} ± {number(s.null.sd, 2)}",
+            "-" if s.null is None else f"{s.null.p:.2g}",
+            "more" if s.higher_is_closer else "less",
+            f"{s.n:,}",
+            "; ".join(s.warnings) if s.value is not None else (s.reason or ""),
+        )
+        for name, s in found.comparison.items()
+    ]
+    yield Table(
+        "Similarity measures, with what rows in random order give",
+        ("measure", "value", "interval", "by chance", "p", "closer is", "rows", "remarks"),
+        tuple(measures),
+        folded=True,
+    )
+    yield Table(
+        "Which formula each measure is",
+        ("measure", "formula", "source", "identifier"),
+        tuple(
+            (measure_name(name), s.declaration.formula, s.declaration.source, s.definition)
+            for name, s in found.comparison.items()
+        ),
+        folded=True,
+    )
+    yield Table(
+        "Every threshold that findings are judged by, and why",
+        ("threshold", "value", "why"),
+        tuple(
+            (name.replace("_", " "), number(t.value), t.reason) for name, t in THRESHOLDS.items()
+        ),
+        folded=True,
+    )
+
+
+def _side_table(found: Diagnosis) -> Table:
+    sides = (found.x, found.y)
+    rows: list[tuple[str, ...]] = []
+
+    def add(name: str, *cells: str) -> None:
+        rows.append((name, *cells))
+
+    add("dimensions", *(f"{s.dim:,}" for s in sides))
+    add("median norm", *(number(s.norms.median) for s in sides))
+    for name, attribute in (
+        ("mean cosine of different items", "mean_cosine"),
+        ("the same, centred", "mean_cosine_centred"),
+        ("share of the common mean", "common_mean_share"),
+    ):
+        add(
+            name,
+            *("-" if s.isotropy is None else fixed(getattr(s.isotropy, attribute)) for s in sides),
+        )
+    add("effective rank", *(f"{s.spectrum.effective_rank:.1f}" for s in sides))
+    add("participation ratio", *(f"{s.spectrum.participation_ratio:.1f}" for s in sides))
+    add("IsoScore", *(f"{s.spectrum.iso_score:.3f}" for s in sides))
+    add("dimensions for 95 % of the variance", *(str(s.spectrum.components["95%"]) for s in sides))
+    add("dead dimensions", *(count(len(s.dimensions.dead)) for s in sides))
+    add("dimensions that repeat others", *(count(s.dimensions.redundant) for s in sides))
+    add("median excess kurtosis", *(fixed(s.dimensions.kurtosis_median, 2) for s in sides))
+    add(
+        "hubness skewness",
+        *("-" if s.hubness is None else f"{s.hubness.skewness:.2f}" for s in sides),
+    )
+    add("repeated rows", *(f"{s.repeated:.1%}" for s in sides))
+    add("rows set aside", *(count(s.infinite + s.missing + s.zero) for s in sides))
+    headings = ("", *(shortened(s.name, 40) for s in sides))
+    return Table("Each side by itself", headings, tuple(rows))
+
+
+def _pair_table(found: Diagnosis) -> Table:
+    measured = found.measured
+    rows: list[tuple[str, ...]] = [
+        ("pairs for each dimension", number(measured.pairs_per_dimension)),
+        ("distance of the variance profiles", number(measured.profile_distance)),
+    ]
+    if measured.dimension_correlation is not None:
+        rows.append(("correlation of equal dimensions", number(measured.dimension_correlation)))
+    if measured.truncation is not None:
+        rows.append(("cosine with a truncated copy", number(measured.truncation)))
+    if measured.found is not None:
+        rows += [
+            ("partners found first behind a rotation", span(measured.found.rigid)),
+            ("partners found first behind a linear map", span(measured.found.linear)),
+            ("place of a partner in the list (chance 0.5)", fixed(measured.found.mean_place)),
+            ("share of rows paired as by chance", span(measured.found.lost_share)),
+        ]
+    if measured.clusters is not None:
+        agreement = measured.clusters
+        rows.append(
+            (
+                f"agreement of {agreement.clusters} clusters (adjusted Rand, at most "
+                f"{agreement.ceiling:.2f})",
+                f"{agreement.adjusted_rand:.3f}",
+            )
+        )
+    if measured.concepts is not None:
+        rows += [
+            (
+                f"class directions ({measured.concepts.source}), AUC",
+                f"{measured.concepts.native:.3f}",
+            ),
+            ("the same on mapped rows", f"{measured.concepts.transferred:.3f}"),
+        ]
+    if measured.modality is not None:
+        rows.append(("modality gap over spread", number(measured.modality.relative)))
+    return Table("The two together", ("", "value"), tuple(rows))

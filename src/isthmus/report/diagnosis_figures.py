@@ -1,0 +1,477 @@
+"""The figures of a diagnosis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from scipy.stats import hypergeom
+
+from isthmus.diagnose import Diagnosis, Projection, SideProfile
+from isthmus.diagnose.relationship import Overlap
+from isthmus.evaluate import Estimate
+from isthmus.report.blocks import Figure, Table
+from isthmus.report.plots import (
+    NEW,
+    OLD,
+    QUIET,
+    Row,
+    axis,
+    base_layout,
+    dots,
+    number,
+    plain,
+    shortened,
+    span,
+)
+from isthmus.similarity import Similarity
+
+__all__ = ["diagnosis_figures", "measure_name"]
+
+_MOST_POINTS = 250
+_FLOOR = 1e-6
+_COLOURS = (NEW, OLD)
+_NAMES = {
+    "linear_cka": "linear CKA",
+    "debiased_cka": "debiased CKA",
+    "mean_cca": "mean CCA",
+    "yanai": "Yanai's GCD",
+    "svcca": "SVCCA",
+    "pwcca": "PWCCA",
+    "procrustes": "Procrustes distance",
+    "procrustes_disparity": "Procrustes disparity",
+    "procrustes_angle": "Procrustes angle (radians)",
+    "gulp": "GULP distance",
+    "rbf_cka": "CKA with an RBF kernel",
+    "rsa": "RSA (Spearman)",
+    "mutual_knn": "mutual nearest neighbours",
+    "knn_jaccard": "Jaccard of nearest neighbours",
+    "cknna": "CKNNA",
+}
+
+
+def measure_name(name: str) -> str:
+    """A similarity measure as people write it."""
+    return _NAMES.get(name, name)
+
+
+def diagnosis_figures(found: Diagnosis) -> Iterator[Figure]:
+    """Every figure that the numbers allow, the most telling first."""
+    if found.projection is not None:
+        yield _projection(found, found.projection)
+    if found.measured.maps is not None:
+        yield _maps(found)
+    if found.measured.overlap is not None:
+        yield _overlap(found.measured.overlap)
+    yield _spectra(found)
+    yield from _similarities(found)
+    if not (found.x.norms.unit and found.y.norms.unit):
+        yield _norms(found)
+    if found.x.isotropy is not None or found.y.isotropy is not None:
+        yield _cosines(found)
+    if found.x.hubness is not None and found.y.hubness is not None:
+        yield _hubs(found)
+
+
+def _sides(found: Diagnosis) -> tuple[tuple[SideProfile, str], ...]:
+    return ((found.x, _COLOURS[0]), (found.y, _COLOURS[1]))
+
+
+def _projection(found: Diagnosis, both: Projection) -> Figure:
+    x, y = np.array(both.x), np.array(both.y)
+    links: list[list[float | None]] = [[], []]
+    for a, b in zip(both.x, both.y, strict=True):
+        for i in (0, 1):
+            links[i] += [a[i], b[i], None]
+    traces: list[dict[str, Any]] = [
+        {
+            "type": "scatter", "mode": "lines", "x": links[0], "y": links[1], "hoverinfo": "skip",
+            "line": {"color": "var(--zero)", "width": 0.8}, "opacity": 0.6, "showlegend": False,
+        }
+    ]  # fmt: skip
+    for points, name, colour in (
+        (y, found.y.name, OLD),
+        (x, f"{found.x.name}, mapped", NEW),
+    ):
+        traces.append(
+            {
+                "type": "scatter", "mode": "markers", "name": plain(name, 40),
+                "x": points[:, 0].tolist(), "y": points[:, 1].tolist(),
+                "marker": {"size": 6, "color": colour, "opacity": 0.85},
+                "hoverinfo": "text",
+                "hovertext": [f"{plain(name, 40)}<br>{plain(i, 80)}" for i in both.ids],
+            }
+        )  # fmt: skip
+    apart = np.linalg.norm(x - y, axis=1)
+    far = np.argsort(-apart, kind="stable")[:15]
+    shares = [f"{s:.0%}" for s in both.explained]
+    return Figure(
+        key="projection",
+        title="Both spaces in one picture",
+        caption=f"{len(x)} items, each as a point of either side and a link between the two, on "
+        f"the two main axes of {found.y.name}. The map had not seen these items. Short links are "
+        "good; all links to one spot mean that the map knows only the mean.",
+        alt=f"Scatter plot of {len(x)} items on the main axes of {found.y.name} "
+        f"({shares[0]} and {shares[1]} of its variance), {found.x.name} mapped into it; the "
+        f"median link is {number(float(np.median(apart)))} long.",
+        traces=tuple(traces),
+        layout=base_layout(
+            showlegend=True,
+            margin={"l": 12, "r": 14, "t": 34, "b": 46},
+            xaxis=axis(
+                f"first axis of {plain(found.y.name, 30)} ({shares[0]})",
+                zeroline=False,
+                fixedrange=False,
+            ),
+            yaxis=axis(f"second axis ({shares[1]})", zeroline=False, fixedrange=False),
+        ),
+        height=440,
+        table=Table(
+            "The items whose two points lie farthest apart here",
+            ("item", "distance"),
+            tuple((shortened(both.ids[i], 80), number(float(apart[i]))) for i in far),
+        ),
+        zoom=True,
+    )
+
+
+def _maps(found: Diagnosis) -> Figure:
+    maps, curved = found.measured.maps, found.measured.curved
+    assert maps is not None
+    x, y = found.x.name, found.y.name
+    listed: list[tuple[str, Estimate | None, str, str]] = [
+        ("none: the same up to scale and offset", maps.same, NEW, "one factor and an offset"),
+        ("a factor for each dimension", maps.per_dimension, NEW, "and an offset"),
+        ("reordered dimensions", maps.permutation, NEW, "perhaps negated, one factor, an offset"),
+        ("a rotation", maps.rigid, NEW, "or reflection, one factor, an offset"),
+        ("any matrix", maps.linear, NEW, f"ridge-shrunk, strength {number(maps.alpha)}"),
+        (f"any matrix backward, {y} to {x}", maps.backward, OLD, "lower where x holds more"),
+    ]
+    rows = [
+        Row(shortened(name), e.value, e.low, e.high, None, colour, hover)
+        for name, e, colour, hover in listed
+        if e is not None and e.value is not None
+    ]
+    table = [(name, span(e)) for name, e, _, _ in listed if e is not None]
+    if curved is not None:
+        for name, value in (
+            (f"linear, from {curved.train:,} rows only", curved.linear),
+            (f"curved, from the same {curved.train:,} rows", curved.kernel),
+        ):
+            rows.append(Row(name, value, colour="var(--third)"))
+            table.append((name, f"{value:.3f}"))
+    traces, layout, height = dots(
+        rows, "share of the variance explained, unseen rows", reach=(0.0, 1.0), percent=True
+    )
+    best = max(rows, key=lambda row: row.value)
+    return Figure(
+        key="maps",
+        title=f"How much of {y} a map of {x} explains",
+        caption="On held-out rows, the simplest map first. Where a simple map does as well as "
+        "the best, the two spaces differ by no more than it.",
+        alt=f"Dot plot of the variance explained by {len(rows)} kinds of map; the most, "
+        f"{best.value:.0%}, by: {best.name}.",
+        traces=traces,
+        layout=layout,
+        height=height,
+        table=Table(f"Variance explained ({maps.frame})", ("map", "explained"), tuple(table)),
+    )
+
+
+def _overlap(overlap: Overlap) -> Figure:
+    kept = np.arange(overlap.k + 1)
+    seen = np.array(overlap.histogram) / overlap.n
+    expected = hypergeom(overlap.n - 1, overlap.k, overlap.k).pmf(kept)
+    return Figure(
+        key="overlap",
+        title=f"How many of its {overlap.k} nearest neighbours an item keeps",
+        caption="From one space to the other, by cosine, before any map. Bars to the right mean "
+        "that the two models agree on what is alike; the line is chance.",
+        alt=f"Histogram of kept neighbours over {overlap.n:,} items: {overlap.mean:.0%} are kept "
+        f"on average, by chance {overlap.chance:.1%}.",
+        traces=(
+            {
+                "type": "bar", "x": kept.tolist(), "y": seen.tolist(), "name": "items",
+                "marker": {"color": NEW},
+                "hoverinfo": "text",
+                "hovertext": [
+                    f"{share:.1%} of the items keep {i}" for i, share in enumerate(seen.tolist())
+                ],
+            },
+            {
+                "type": "scatter", "mode": "lines+markers", "x": kept.tolist(),
+                "y": expected.tolist(), "name": "by chance",
+                "line": {"color": QUIET, "width": 1.5, "dash": "dot"}, "marker": {"size": 5},
+                "hoverinfo": "text",
+                "hovertext": [f"by chance: {share:.1%}" for share in expected.tolist()],
+            },
+        ),
+        layout=base_layout(
+            showlegend=True,
+            margin={"l": 12, "r": 14, "t": 34, "b": 46},
+            bargap=0.25,
+            xaxis=axis("neighbours kept", dtick=1 if overlap.k <= 10 else None, zeroline=False),
+            yaxis=axis("share of the items", tickformat=".0%", rangemode="tozero"),
+        ),
+        height=340,
+        table=Table(
+            "Share of the items",
+            ("neighbours kept", "items", "by chance"),
+            tuple(
+                (str(i), f"{a:.1%}", f"{b:.1%}")
+                for i, (a, b) in enumerate(zip(seen.tolist(), expected.tolist(), strict=True))
+            ),
+        ),
+    )  # fmt: skip
+
+
+def _spectra(found: Diagnosis) -> Figure:
+    traces: list[dict[str, Any]] = []
+    rows: list[tuple[str, ...]] = []
+    for side, colour in _sides(found):
+        shares = side.spectrum.shares
+        # what is left of a dead direction is rounding
+        used = np.flatnonzero(shares > _FLOOR * shares[0])
+        chosen = np.unique(np.geomspace(1, len(used), _MOST_POINTS).astype(int)) - 1
+        traces.append(
+            {
+                "type": "scatter", "mode": "lines" if len(chosen) > 1 else "markers",
+                "name": plain(side.name, 40),
+                "x": (chosen + 1).tolist(), "y": shares[chosen].tolist(),
+                "line": {"color": colour, "width": 2.5}, "marker": {"color": colour},
+                "hoverinfo": "text",
+                "hovertext": [
+                    f"{plain(side.name, 40)}<br>component {i + 1:,}: {shares[i]:.2%}"
+                    for i in chosen.tolist()
+                ],
+            }
+        )  # fmt: skip
+        at = side.spectrum.components
+        rows.append(
+            (
+                shortened(side.name, 40), f"{side.dim:,}", f"{side.spectrum.effective_rank:.1f}",
+                *(f"{at[share]:,}" for share in ("90%", "95%", "99%")),
+            )
+        )  # fmt: skip
+    ranks = [f"{s.name} {s.spectrum.effective_rank:.0f} of {s.dim}" for s in (found.x, found.y)]
+    return Figure(
+        key="spectra",
+        title="How the variance is spread",
+        caption="Share of the variance on each principal component, both axes logarithmic. "
+        "A steep line means that few directions hold most of it; a cliff, that the others are "
+        "empty.",
+        alt=f"Line plot of both variance spectra; effective ranks: {ranks[0]}, {ranks[1]}.",
+        traces=tuple(traces),
+        layout=base_layout(
+            showlegend=True,
+            margin={"l": 12, "r": 14, "t": 34, "b": 46},
+            xaxis=axis("principal component", type="log", dtick=1),
+            yaxis=axis("share of the variance", type="log", tickformat="~%", dtick=1),
+        ),
+        height=340,
+        table=Table(
+            "Components that hold so much of the variance",
+            ("side", "dimensions", "effective rank", "90 %", "95 %", "99 %"),
+            tuple(rows),
+        ),
+    )
+
+
+def _similarities(found: Diagnosis) -> Iterator[Figure]:
+    defined = [(name, s) for name, s in found.comparison.items() if s.value is not None]
+    for higher, key, title, reading in (
+        (True, "similarities", "Similarities", "1 for equal spaces"),
+        (False, "distances", "Distances", "0 for equal spaces"),
+    ):
+        chosen = [(name, s) for name, s in defined if s.higher_is_closer == higher]
+        if not chosen:
+            continue
+        rows = [_similarity_row(name, s) for name, s in chosen]
+        traces, layout, height = dots(
+            rows,
+            f"{reading}, {'more' if higher else 'less'} is closer",
+            reach=(0.0, 1.0) if higher else (0.0, None),
+        )
+        best = ", ".join(f"{row.name} {number(row.value)}" for row in rows[:2])
+        yield Figure(
+            key=key,
+            title=title,
+            caption="Each measure with its interval, where there is one; the grey band is what "
+            "rows in random order give, two standard deviations to either side.",
+            alt=f"Dot plot of {len(rows)} measures, among them {best}.",
+            traces=traces,
+            layout=layout,
+            height=height,
+            table=Table(
+                "Values and chance",
+                ("measure", "value", "by chance", "p"),
+                tuple(
+                    (
+                        measure_name(name),
+                        number(s.value),
+                        "-" if s.null is None else f"{number(s.null.mean)}",
+                        "-" if s.null is None else f"{s.null.p:.2g}",
+                    )
+                    for name, s in chosen
+                ),
+            ),
+        )
+
+
+def _similarity_row(name: str, s: Similarity) -> Row:
+    assert s.value is not None
+    chance = None
+    if s.null is not None:
+        width = max(2 * s.null.sd, 0.002)
+        chance = (s.null.mean - width, s.null.mean + width)
+    return Row(measure_name(name), s.value, s.low, s.high, chance, NEW, s.declaration.formula)
+
+
+def _norms(found: Diagnosis) -> Figure:
+    traces: list[dict[str, Any]] = []
+    rows: list[tuple[str, ...]] = []
+    for side, colour in _sides(found):
+        norms = side.norms
+        at = dict(norms.quantiles)
+        rows.append(
+            (
+                shortened(side.name, 40),
+                *(number(v, 4) for v in (norms.lowest, at[0.05], norms.median, at[0.95])),
+                number(norms.highest, 4),
+            )
+        )
+        if norms.unit or len(norms.counts) < 2:
+            continue
+        edges = np.array(norms.edges) / norms.median
+        shares = np.array(norms.counts) / sum(norms.counts)
+        density = shares / np.diff(edges)
+        traces.append(
+            {
+                "type": "scatter", "mode": "lines", "fill": "tozeroy", "name": plain(side.name, 40),
+                "x": edges.tolist(), "y": [*density.tolist(), float(density[-1])],
+                "line": {"color": colour, "width": 2, "shape": "hv"}, "opacity": 0.9,
+                "fillcolor": "rgba(128,128,128,0.12)",
+                "hoverinfo": "text",
+                "hovertext": [
+                    f"{plain(side.name, 40)}<br>norm {number(a)} to {number(b)}: {share:.1%}"
+                    for a, b, share in zip(
+                        norms.edges[:-1], norms.edges[1:], shares.tolist(), strict=True
+                    )
+                ] + [plain(side.name, 40)],
+            }
+        )  # fmt: skip
+    equal = [s.name for s in (found.x, found.y) if s.norms.unit or len(s.norms.counts) < 2]
+    same = f" All rows of {' and '.join(equal)} are equally long." if equal else ""
+    medians = ", ".join(f"{s.name} {number(s.norms.median)}" for s in (found.x, found.y))
+    return Figure(
+        key="norms",
+        title="How long the vectors are",
+        caption=f"Norms over the median of their side (medians: {medians}).{same}",
+        alt=f"Histogram of the row norms of each side; medians: {medians}.{same}",
+        traces=tuple(traces),
+        layout=base_layout(
+            showlegend=True,
+            margin={"l": 12, "r": 14, "t": 34, "b": 46},
+            xaxis=axis("norm over the median", zeroline=False),
+            yaxis=axis("density of rows", showticklabels=False, rangemode="tozero"),
+        ),
+        height=320,
+        table=Table(
+            "Norms", ("side", "lowest", "5 %", "median", "95 %", "highest"), tuple(rows)
+        ),
+    )  # fmt: skip
+
+
+def _cosines(found: Diagnosis) -> Figure:
+    traces: list[dict[str, Any]] = []
+    rows: list[Row] = []
+    table: list[tuple[str, ...]] = []
+    for side, colour in _sides(found):
+        if side.isotropy is None:
+            continue
+        at = dict(side.isotropy.cosine_quantiles)
+        mean = side.isotropy.mean_cosine
+        rows.append(
+            Row(
+                side.name, at[0.5], at[0.25], at[0.75], (at[0.01], at[0.99]), colour,
+                f"median; the line holds half of the pairs, the band 98 %; mean {mean:.3f}",
+            )
+        )  # fmt: skip
+        shown = (at[0.01], at[0.25], at[0.5], at[0.75], at[0.99])
+        table.append((shortened(side.name, 40), *(f"{v:.3f}" for v in shown), f"{mean:.3f}"))
+    drawn, layout, height = dots(
+        rows,
+        "cosine between two different items",
+        reach=(0.0, None),
+        mark_chance=False,
+    )
+    traces += drawn
+    means = ", ".join(
+        f"{s.name} {s.isotropy.mean_cosine:.2f}" for s, _ in _sides(found) if s.isotropy is not None
+    )
+    return Figure(
+        key="cosines",
+        title="How alike different items look",
+        caption="Cosines of random pairs: the dot is the median, the line holds half of them and "
+        "the band 98 %. Far from 0, all vectors share a direction and cosines are squeezed.",
+        alt=f"Ranges of the cosine between different items of each side; means: {means}.",
+        traces=tuple(traces),
+        layout=layout,
+        height=height,
+        table=Table(
+            "Cosines", ("side", "1 %", "25 %", "median", "75 %", "99 %", "mean"), tuple(table)
+        ),
+    )
+
+
+def _hubs(found: Diagnosis) -> Figure:
+    traces: list[dict[str, Any]] = []
+    rows: list[tuple[str, ...]] = []
+    for side, colour in _sides(found):
+        hubs = side.hubness
+        assert hubs is not None
+        times = np.array(hubs.histogram)
+        shares = np.cumsum(times[::-1])[::-1] / hubs.n
+        used = np.flatnonzero(times)
+        chosen = used[np.unique(np.linspace(0, len(used) - 1, _MOST_POINTS).astype(int))]
+        traces.append(
+            {
+                "type": "scatter", "mode": "lines", "name": plain(side.name, 40),
+                "x": chosen.tolist(), "y": shares[chosen].tolist(),
+                "line": {"color": colour, "width": 2},
+                "hoverinfo": "text",
+                "hovertext": [
+                    f"{plain(side.name, 40)}<br>{shares[i]:.2%} of the items: {i} times or more"
+                    for i in chosen.tolist()
+                ],
+            }
+        )  # fmt: skip
+        rows.append(
+            (
+                shortened(side.name, 40), f"{hubs.skewness:.2f}", f"{hubs.largest:,}",
+                f"{hubs.anti_hubs:.1%}", f"{hubs.top_share:.1%}",
+            )
+        )  # fmt: skip
+    k = found.x.hubness.k if found.x.hubness is not None else 0
+    worst = ", ".join(f"{row[0]} {row[1]}" for row in rows)
+    return Figure(
+        key="hubness",
+        title="Hubs: items that turn up everywhere",
+        caption=f"Share of the items that are at least so often among the {k} nearest of the "
+        "others. A long tail means that a few items crowd the results of many queries.",
+        alt=f"Distribution of neighbour counts of each side; skewness: {worst}.",
+        traces=tuple(traces),
+        layout=base_layout(
+            showlegend=True,
+            margin={"l": 12, "r": 14, "t": 34, "b": 46},
+            xaxis=axis("at least so often among the nearest", zeroline=False),
+            yaxis=axis("share of the items", type="log", tickformat="~%", dtick=1),
+        ),
+        height=320,
+        table=Table(
+            f"Counts of {k} nearest neighbours",
+            ("side", "skewness", "largest", "nobody's neighbour", "lists of the top 1 %"),
+            tuple(rows),
+        ),
+    )

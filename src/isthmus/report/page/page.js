@@ -1,0 +1,75 @@
+(() => {
+  "use strict";
+  const root = document.documentElement;
+  const specs = JSON.parse(document.getElementById("figures").textContent);
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const fine = window.matchMedia("(pointer: fine)").matches;
+  const button = document.getElementById("theme");
+  let chosen = null;
+
+  // colours are named in the figures as var(--name) and read from the style sheet
+  function coloured(value, style) {
+    if (typeof value === "string") {
+      const named = /^var\((--[\w-]+)\)$/.exec(value);
+      return named ? style.getPropertyValue(named[1]).trim() : value;
+    }
+    if (Array.isArray(value)) return value.map((v) => coloured(v, style));
+    if (value !== null && typeof value === "object")
+      return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, coloured(v, style)]));
+    return value;
+  }
+
+  // paper has no script to measure it: widths that fit A4 and letter, in one column and in two
+  function printedWidth(node) { return node.closest(".columns") ? 292 : 630; }
+
+  function draw(printed) {
+    if (typeof Plotly === "undefined") return;
+    const style = getComputedStyle(root);
+    for (const node of document.querySelectorAll(".plot")) {
+      const spec = specs[node.dataset.figure];
+      const layout = coloured(spec.layout, style);
+      layout.dragmode = spec.zoom && fine ? "zoom" : false;
+      layout.autosize = !printed;
+      if (printed) layout.width = printedWidth(node);
+      Plotly.react(node, coloured(spec.data, style), layout, {
+        displayModeBar: false, responsive: true, scrollZoom: false,
+        showTips: false, doubleClick: spec.zoom ? "reset" : false,
+      });
+    }
+  }
+
+  function dress(theme) {
+    root.dataset.theme = theme;
+    const other = theme === "dark" ? "Light" : "Dark";
+    button.textContent = other;
+    button.setAttribute("aria-label", `Switch to ${other.toLowerCase()} colours`);
+    button.setAttribute("aria-pressed", String(theme === "dark"));
+  }
+
+  function follow() { dress(chosen ?? (dark.matches ? "dark" : "light")); draw(); }
+
+  button.addEventListener("click", () => {
+    chosen = root.dataset.theme === "dark" ? "light" : "dark";
+    follow();
+  });
+  dark.addEventListener("change", () => { if (chosen === null) follow(); });
+  window.addEventListener("beforeprint", () => { dress("light"); draw(true); });
+  window.addEventListener("afterprint", follow);
+
+  for (const copy of document.querySelectorAll(".copy")) {
+    copy.addEventListener("click", async () => {
+      const code = copy.parentElement.querySelector("code");
+      try {
+        await navigator.clipboard.writeText(code.textContent);
+      } catch {
+        getSelection().selectAllChildren(code);
+        document.execCommand("copy");
+      }
+      copy.textContent = "Copied";
+      setTimeout(() => { copy.textContent = "Copy"; }, 1500);
+    });
+  }
+
+  follow();
+  root.dataset.ready = "true";
+})();

@@ -1,0 +1,91 @@
+"""From a page to one self-contained file of HTML that asks nothing of any server."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from importlib.metadata import version
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from isthmus.errors import missing_extra
+from isthmus.files import atomic_file, check_output
+from isthmus.report.blocks import Page
+
+__all__ = ["check_report", "write_page"]
+
+_PARTS = "isthmus.report"
+
+
+def check_report(path: str | Path, *, overwrite: bool = False) -> None:
+    """Refuse, before any work is spent, a report that cannot be written.
+
+    Raises:
+        MissingExtraError: if plotly is not installed.
+        OutputError: if ``path`` exists and ``overwrite`` is false, or its folder cannot be written.
+    """
+    if find_spec("plotly") is None:
+        raise missing_extra("plotly", "report", "a report")
+    check_output(Path(path), overwrite=overwrite)
+
+
+def write_page(page: Page, path: str | Path, *, overwrite: bool = False) -> None:
+    """Write a page with its plots and everything that draws them, whole or not at all.
+
+    Every text is escaped, also inside the data of the plots.  The file's own policy lets no script
+    run but those that were written into it, and lets nothing be fetched.
+
+    Raises:
+        MissingExtraError, OutputError: as `check_report`.
+    """
+    check_report(path, overwrite=overwrite)
+    html = _render(page)
+    with atomic_file(Path(path), overwrite=overwrite) as file:
+        file.write_text(html, encoding="utf-8")
+
+
+def _render(page: Page) -> str:
+    script, plotly = _part("page.js"), _plotly() if page.figures else ""
+    run = " ".join(_digest(text) for text in (plotly, script) if text)
+    made = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    return made.from_string(_part("page.html.jinja")).render(
+        page=page,
+        version=version("isthmus"),
+        policy=f"default-src 'none'; script-src {run}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'",
+        style=Markup(_part("page.css")),
+        figures=Markup(_data(page)),
+        plotly=Markup(plotly),
+        script=Markup(script),
+    )
+
+
+def _part(name: str) -> str:
+    return files(_PARTS).joinpath("page", name).read_text(encoding="utf-8")
+
+
+def _plotly() -> str:
+    bundle = files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")
+    # a browser reads every end of line as this one, and the digest is of what it reads
+    return bundle.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _digest(script: str) -> str:
+    digest = hashlib.sha256(script.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def _data(page: Page) -> str:
+    """The figures as JSON that cannot end the element it stands in."""
+    specs: dict[str, Any] = {
+        figure.key: {"data": figure.traces, "layout": figure.layout, "zoom": figure.zoom}
+        for figure in page.figures
+    }
+    text = json.dumps(specs, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
