@@ -9,8 +9,10 @@ import pytest
 from isthmus.moments import Moments
 from isthmus.similarity import MOMENT_KEEP
 from isthmus.similarity.cka import KernelSums
-from isthmus.similarity.left_out import LeftOut
+from isthmus.similarity.left_out import CovarianceChanges, LeftOut
 from isthmus.similarity.spectra import Gradient
+
+COVARIANCES = ("xx", "xy", "yy")
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e3])
@@ -30,7 +32,14 @@ def test_equals_the_moments_of_the_other_rows(cut: int, offset: float, pair: Any
     )
     rng = np.random.default_rng(0)
     gradient = Gradient(*(rng.standard_normal(shape) for shape in ((5, 5), (5, 3), (3, 3))))
-    assert left.inner(gradient) == pytest.approx(gradient.inner(rest.second()), rel=1e-8)
+    with_all, without = (
+        sum(np.vdot(getattr(gradient, name), m.second().require(name)) for name in COVARIANCES)
+        for m in (whole, rest)
+    )
+    for dtype, rel in ((np.float64, 1e-8), (np.float32, 1e-4)):
+        narrow = Gradient(*(getattr(gradient, name).astype(dtype) for name in COVARIANCES))
+        changes = CovarianceChanges([left], whole.second(), np.dtype(dtype))
+        assert changes.along(narrow) == pytest.approx([without - with_all], rel=rel, abs=1e-9)
 
 
 def test_without_fourth_order_sums(pair: Any) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from isthmus.errors import InputError
 from isthmus.moments import Moments
-from isthmus.similarity.spectra import Gradient, Spectra, check_varies, singular
+from isthmus.similarity.spectra import Spectra, check_varies, singular
 
 
 def spectra(x: Any, y: Any, **more: Any) -> Spectra:
@@ -62,12 +62,6 @@ def test_whitened_directions_have_unit_variance(pair: Any) -> None:
     found = spectra(x, y)
     weights = found.weights("x", found.canonical.u)
     np.testing.assert_allclose(np.cov((x @ weights).T, bias=True), np.eye(5), atol=1e-9)
-
-
-def test_a_gradient_is_an_inner_product(pair: Any) -> None:
-    second = Moments.of(*pair(50, 3, 2, 0)).second()
-    gradient = Gradient(np.eye(3), np.ones((3, 2)), np.zeros((2, 2)))
-    assert gradient.inner(second) == pytest.approx(np.trace(second.xx) + second.xy.sum())
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

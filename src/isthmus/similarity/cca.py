@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
-from isthmus.similarity.spectra import Gradient, Singular, Spectra, singular
+from isthmus.similarity.spectra import Eigen, Floats, Gradient, Singular, Spectra, singular
 from isthmus.threads import single_thread
 
 __all__ = [
@@ -64,16 +64,16 @@ class Correlations:
         axes that were chosen stay chosen.
         """
         wx, wy = self.variates
-        shrink = np.sqrt(0.5 * slopes * self.rho)
+        shrink = np.sqrt(0.5 * slopes * self.rho).astype(wx.dtype)
         with single_thread:
             half_x, half_y = wx * shrink, wy * shrink
             # a product with its own transpose is half the work
-            return Gradient(
-                xx=-(half_x @ half_x.T), xy=(wx * slopes) @ wy.T, yy=-(half_y @ half_y.T)
-            )
+            xx, yy = half_x @ half_x.T, half_y @ half_y.T
+            xy = (wx * slopes.astype(wx.dtype)) @ wy.T
+        return Gradient(xx=np.negative(xx, out=xx), xy=xy, yy=np.negative(yy, out=yy))
 
     @cached_property
-    def variates(self) -> tuple[Matrix, Matrix]:
+    def variates(self) -> tuple[Floats, Floats]:
         """Weights on centred rows that give the variates of x ``(dx, p)`` and of y ``(dy, p)``."""
         return (
             self.spectra.weights("x", self.found.u),
@@ -123,7 +123,8 @@ def svcca(spectra: Spectra, share: float = SVCCA_VARIANCE, *, vectors: bool = Tr
     check_saturation(kx, ky, spectra.n)
     if (kx, ky) == (spectra.x.rank, spectra.y.rank):
         return Correlations(spectra, spectra.canonical, kx, ky)
-    return Correlations(spectra, singular(spectra.whitened[:kx, :ky], vectors=vectors), kx, ky)
+    found = singular(spectra.whitened[:kx, :ky], vectors=vectors, dtype=spectra.dtype)
+    return Correlations(spectra, found, kx, ky)
 
 
 def mean_cca(found: Correlations) -> float:
@@ -144,14 +145,9 @@ def pwcca(found: Correlations) -> tuple[Matrix, Matrix]:
     PWCCA of a direction is ``weights @ rho``.
     """
 
-    def weights(side: str, directions: Matrix) -> Matrix:
-        eigen = found.spectra.x if side == "x" else found.spectra.y
-        with single_thread:
-            products = (eigen.vectors * np.sqrt(eigen.values)) @ directions
-        alpha = np.abs(products).sum(axis=0)
-        return alpha / alpha.sum()
-
-    return weights("x", found.found.u), weights("y", found.found.v)
+    of_x = _alpha(found.spectra.x, found.found.u)
+    of_y = _alpha(found.spectra.y, found.found.v)
+    return of_x / of_x.sum(), of_y / of_y.sum()
 
 
 def pwcca_null_spread(
@@ -170,8 +166,13 @@ def pwcca_null_spread(
     for eigen in (found.spectra.x, found.spectra.y):
         directions = rng.standard_normal((eigen.rank, draws))
         directions /= np.linalg.norm(directions, axis=0)
-        with single_thread:
-            products = (eigen.vectors * np.sqrt(eigen.values)) @ directions
-        alpha = np.abs(products).sum(axis=0)
+        alpha = _alpha(eigen, directions)
         variation += float(alpha.var() / alpha.mean() ** 2) / 4
     return variation * spread / p
+
+
+def _alpha(eigen: Eigen, directions: Floats) -> Matrix:
+    """``Σ_j |⟨h_i, x_j⟩|`` of the variates with whitened ``directions (r, p)``."""
+    with single_thread:
+        products = eigen.vectors @ (directions * np.sqrt(eigen.values)[:, None])
+    return np.abs(products, out=products).sum(axis=0)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.similarity.spectra import Gradient, Spectra
+from isthmus.similarity.spectra import Floats, Gradient, Spectra
 from isthmus.threads import single_thread
 
 __all__ = ["GULP_LAMBDA", "Gulp", "gulp", "gulp_gradient"]
 
 Matrix = NDArray[np.float64]
+_NEARLY_EQUAL = 1e-3
 
 GULP_LAMBDA = 0.01
 """The ridge, relative to sides of trace 1."""
@@ -74,20 +75,29 @@ def gulp_gradient(spectra: Spectra, ridge: float = GULP_LAMBDA) -> Gradient:
     a, c = spectra.x.values / total_x, spectra.y.values / total_y
     cross = spectra.cross / (total_x * total_y) ** 0.5
     e = cross / (a + ridge)[:, None] / (c + ridge)
-
     of_cross = -2 * float(np.vdot(e, cross))  # half of ⟨−4E, M⟩: a trace scales M by its root
+    own = float(((a / (a + ridge)) ** 2).sum() + ((c / (c + ridge)) ** 2).sum())
+    # nearly equal sides: the distance magnifies what the terms do not cancel
+    kind = np.float64 if own + of_cross < _NEARLY_EQUAL * own else spectra.dtype
+    vx, vy = (eigen.vectors.astype(kind, copy=False) for eigen in (spectra.x, spectra.y))
 
-    def side(values: Matrix, vectors: Matrix, e: Matrix, other: Matrix, total: float) -> Matrix:
+    def side(
+        values: Matrix, vectors: Floats, spread: Floats, e: Matrix, other: Matrix, total: float
+    ) -> Floats:
+        slope = 2 * values * ridge / (values + ridge) ** 3
+        trace = 2 * float(values @ e**2 @ (other + ridge)) + float(slope @ values) + of_cross
+        roots = (np.sqrt(s / total).astype(kind) for s in (2 * (other + ridge), slope))
+        # 2 V E C_λ Eᵀ Vᵀ + V f'(a) Vᵀ as one product with its own transpose
+        root = np.concatenate([m * r for m, r in zip((spread, vectors), roots, strict=True)], 1)
         with single_thread:
-            own = 2 * (e * (other + ridge)) @ e.T
-            own[np.diag_indices(len(values))] += 2 * values * ridge / (values + ridge) ** 3
-            trace = float(np.diagonal(own) @ values) + of_cross
-            gradient = vectors @ (own / total) @ vectors.T
+            gradient = root @ root.T
         gradient[np.diag_indices(len(gradient))] -= trace / total
         return gradient
 
-    xx = side(a, spectra.x.vectors, e, c, total_x)
-    yy = side(c, spectra.y.vectors, e.T, a, total_y)
+    narrow = e.astype(kind, copy=False)
     with single_thread:
-        xy = spectra.x.vectors @ (e * (-4 / (total_x * total_y) ** 0.5)) @ spectra.y.vectors.T
-    return Gradient(xx=xx, xy=xy, yy=yy)
+        of_x, of_y = vx @ narrow, vy @ narrow.T
+        xy = (of_x * kind(-4 / (total_x * total_y) ** 0.5)) @ vy.T
+    return Gradient(
+        xx=side(a, vx, of_x, e, c, total_x), xy=xy, yy=side(c, vy, of_y, e.T, a, total_y)
+    )

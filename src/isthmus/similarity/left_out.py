@@ -1,18 +1,20 @@
-"""What the moments would be without one fold, as far as the measures ask: inner products alone."""
+"""What the moments would be without one fold, as far as the measures ask."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.moments import Moments
-from isthmus.moments.sums import translated_fourth
+from isthmus.moments import Moments, SecondMoments
+from isthmus.moments.sums import add_outer, translated_fourth
 from isthmus.similarity.cka import KernelSums
-from isthmus.similarity.spectra import Gradient
+from isthmus.similarity.spectra import Floats, Gradient
+from isthmus.threads import single_thread
 
-__all__ = ["LeftOut"]
+__all__ = ["CovarianceChanges", "LeftOut"]
 
 Matrix = NDArray[np.float64]
 
@@ -42,16 +44,15 @@ class LeftOut:
             "y": self._means["y"] - fold.mean_y,
         }
 
-    def inner(self, gradient: Gradient) -> float:
-        """The inner product of a gradient with the covariances of the rest."""
-        value = 0.0
-        for name in ("xx", "xy", "yy"):
-            g: Matrix = getattr(gradient, name)
-            a, b = self._apart[name[0]], self._apart[name[1]]
-            value += float(np.vdot(g, self.total.sum_of(name)))
-            value -= float(np.vdot(g, self.fold.sum_of(name)))
-            value -= self._weight * float(a @ g @ b)
-        return value / self.n
+    def change(self, name: str, whole: Matrix, out: Floats) -> None:
+        """Write to ``out`` what leaving the fold out adds to the covariance ``whole`` of all rows.
+
+        The difference is formed in float64, whatever the dtype of ``out``.
+        """
+        apart = whole - self.fold.sum_of(name) / self.fold.n
+        np.multiply(apart, self.fold.n / self.n, out=out, casting="same_kind")
+        a, b = (self._apart[side].astype(out.dtype) for side in name)
+        add_outer(out, -self._weight / self.n, a, b)
 
     @cached_property
     def kernel_sums(self) -> KernelSums:
@@ -90,3 +91,32 @@ class LeftOut:
             "y": moments.mean_y - self._means["y"],
         }
         return translated_fourth({n: moments.sum_of(n) for n in _FOURTH}, moments.n, shift)
+
+
+class CovarianceChanges:
+    """What leaving each fold out changes in the covariances, ``(folds, d * d)`` of ``dtype``.
+
+    One array serves the derivative of every measure, so that an interval costs three products of a
+    matrix and a vector once there is a derivative.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[LeftOut],
+        second: SecondMoments,
+        dtype: np.dtype[np.floating],
+    ) -> None:
+        self._changes: dict[str, Floats] = {}
+        for name in ("xx", "xy", "yy"):
+            whole = second.require(name)
+            self._changes[name] = np.empty((len(parts), whole.size), dtype)
+            for part, row in zip(parts, self._changes[name], strict=True):
+                part.change(name, whole, row.reshape(whole.shape))
+
+    def along(self, gradient: Gradient) -> Matrix:
+        """What leaving each fold out adds to a value, to first order: ``(folds,)``."""
+        total = np.zeros(len(self._changes["xx"]))
+        with single_thread:
+            for name, changes in self._changes.items():
+                total += changes @ getattr(gradient, name).reshape(-1)
+        return total

@@ -15,7 +15,7 @@ from isthmus.similarity import cca, procrustes
 from isthmus.similarity.cka import KernelSums, debiased_cka, linear_cka
 from isthmus.similarity.gulp import gulp, gulp_gradient
 from isthmus.similarity.jackknife import jackknife_interval
-from isthmus.similarity.left_out import LeftOut
+from isthmus.similarity.left_out import CovarianceChanges, LeftOut
 from isthmus.similarity.measure import MEASURES
 from isthmus.similarity.null import (
     KernelShape,
@@ -35,6 +35,7 @@ MOMENT_KEEP = frozenset({"square", "xx", "xy", "yy", "fourth"})
 """What moments must keep for every measure that follows from them."""
 
 _SINGLE = float(np.finfo(np.float32).eps)
+_DOUBLE = float(np.finfo(np.float64).eps)
 
 
 @dataclass
@@ -82,6 +83,7 @@ class MomentMeasures:
             )
         self.moments = moments
         self.precision, self.level, self.seed = precision, level, seed
+        self._changes_in: dict[np.dtype[np.floating], CovarianceChanges] = {}
         check_varies(self.second, precision)
 
     # ---- shared parts --------------------------------------------------------------------------
@@ -94,7 +96,12 @@ class MomentMeasures:
     @cached_property
     def spectra(self) -> Spectra:
         """Factorisations."""
-        return Spectra(self.second, precision=self.precision)
+        return Spectra(self.second, precision=self.precision, dtype=self._dtype)
+
+    @property
+    def _dtype(self) -> type[np.float32 | np.float64]:
+        """That of the rows: for what shapes intervals and weights."""
+        return np.float32 if self.precision > _DOUBLE else np.float64
 
     @cached_property
     def sums(self) -> KernelSums:
@@ -112,7 +119,12 @@ class MomentMeasures:
 
     @cached_property
     def _cross(self) -> Singular:
-        return procrustes.cross_singular(self.second, vectors=bool(self.folds))
+        return procrustes.cross_singular(self.second, vectors=bool(self.folds), dtype=self._dtype)
+
+    def _changes(self, dtype: np.dtype[np.floating]) -> CovarianceChanges:
+        if dtype not in self._changes_in:
+            self._changes_in[dtype] = CovarianceChanges(self._left_out, self.second, dtype)
+        return self._changes_in[dtype]
 
     @cached_property
     def _correlations(self) -> cca.Correlations:
@@ -168,10 +180,7 @@ class MomentMeasures:
         if len(self._left_out) < 3:
             return None
         slopes = gradient()
-        base = slopes.inner(self.second)
-        return self._jackknife(
-            name, value, np.array([value + part.inner(slopes) - base for part in self._left_out])
-        )
+        return self._jackknife(name, value, value + self._changes(slopes.xy.dtype).along(slopes))
 
     # ---- the measures --------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
-from isthmus.similarity.spectra import Gradient, Singular, exact_singular_values, singular
+from isthmus.similarity.spectra import Gradient, Singular, exact_singular, singular
 from isthmus.threads import single_thread
 
 __all__ = ["TRANSFORMS", "alignment", "alignment_gradient", "cross_singular"]
@@ -17,17 +17,22 @@ __all__ = ["TRANSFORMS", "alignment", "alignment_gradient", "cross_singular"]
 _NEARLY_EQUAL = 0.999
 
 
-def cross_singular(second: SecondMoments, *, vectors: bool = True) -> Singular:
-    """The decomposition of the cross-covariance ``(dx, dy)``.
+def cross_singular(
+    second: SecondMoments,
+    *,
+    vectors: bool = True,
+    dtype: type[np.float32 | np.float64] = np.float64,
+) -> Singular:
+    """The decomposition of the cross-covariance ``(dx, dy)``, vectors of ``dtype``.
 
     Between unequal widths its thin form is that of the semi-orthogonal map; padding with zeros
-    gives the same norm.
+    gives the same norm.  Where the sides are nearly equal all is of float64.
     """
     cross = second.require("xy")
-    found = singular(cross, vectors=vectors)
+    found = singular(cross, vectors=vectors, dtype=dtype)
     if alignment(second, found) > _NEARLY_EQUAL:
         # distances magnify what is missing to 1: here only the most exact values will do
-        return Singular(exact_singular_values(cross), found.u, found.v)
+        return exact_singular(cross, vectors=vectors)
     return found
 
 
@@ -49,12 +54,13 @@ def alignment_gradient(second: SecondMoments, found: Singular, s: float) -> Grad
     """How ``s`` answers to a change of the moments: ``d‖M‖_* = ⟨UVᵀ, dM⟩``."""
     x, y = float(second.variance_x.sum()), float(second.variance_y.sum())
     nuclear = float(found.values.sum())
+    kind = found.u.dtype
     with single_thread:
-        polar = found.u @ found.v.T
+        polar = (found.u * kind.type(s / nuclear if nuclear > 0 else 0.0)) @ found.v.T
     return Gradient(
-        xx=np.diag(np.full(len(second.variance_x), -0.5 * s / x)),
-        xy=polar * (s / nuclear) if nuclear > 0 else polar * 0.0,
-        yy=np.diag(np.full(len(second.variance_y), -0.5 * s / y)),
+        xx=np.diag(np.full(len(second.variance_x), -0.5 * s / x, kind)),
+        xy=polar,
+        yy=np.diag(np.full(len(second.variance_y), -0.5 * s / y, kind)),
     )
 
 

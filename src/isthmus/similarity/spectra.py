@@ -19,11 +19,12 @@ __all__ = [
     "Singular",
     "Spectra",
     "check_varies",
-    "exact_singular_values",
+    "exact_singular",
     "singular",
 ]
 
 Matrix = NDArray[np.float64]
+Floats = NDArray[np.floating]
 
 _EPSILON = float(np.finfo(np.float64).eps)
 _GRAM_ERROR = 1e-9
@@ -50,23 +51,17 @@ class Singular:
     """The thin decomposition ``m = u diag(values) vᵀ``, largest first."""
 
     values: Matrix
-    u: Matrix
-    v: Matrix
+    u: Floats
+    v: Floats
 
 
 @dataclass(frozen=True)
 class Gradient:
     """How a value answers to a small change of the covariances: three inner products."""
 
-    xx: Matrix
-    xy: Matrix
-    yy: Matrix
-
-    def inner(self, second: SecondMoments) -> float:
-        """The inner product with the covariances of ``second``."""
-        return sum(
-            float(np.vdot(getattr(self, name), second.require(name))) for name in ("xx", "xy", "yy")
-        )
+    xx: Floats
+    xy: Floats
+    yy: Floats
 
 
 class Spectra:
@@ -76,13 +71,19 @@ class Spectra:
         second: with ``xx``, ``xy`` and ``yy``.
         precision: relative rounding of the sums: that of the dtype of the rows.  Directions whose
             variance is below what it can tell from nothing are left out.
+        dtype: of derivatives, which shape intervals and no value: float32 halves their cost.
     """
 
     def __init__(
-        self, second: SecondMoments, *, precision: float = float(np.finfo(np.float32).eps)
+        self,
+        second: SecondMoments,
+        *,
+        precision: float = float(np.finfo(np.float32).eps),
+        dtype: type[np.float32 | np.float64] = np.float64,
     ) -> None:
         self.second = second
         self.precision = precision
+        self.dtype = dtype
 
     @property
     def n(self) -> float:
@@ -107,10 +108,15 @@ class Spectra:
         total = float(values.sum())
         # a rounding error of the products moves every eigenvalue by about √d of the mean one
         noise = 4 * self.precision * d**0.5 * total / d + _EPSILON * d * float(values[-1])
-        kept = values > noise
-        if not kept.any():
+        kept = int(np.count_nonzero(values > noise))
+        if kept == 0:
             raise InputError("all rows of one side are the same", where=name[0])
-        return Eigen(values[kept][::-1], vectors[:, kept][:, ::-1], total)
+        return Eigen(values[::-1][:kept].copy(), _reversed(vectors, kept), total)
+
+    @cached_property
+    def _in_dtype(self) -> dict[str, Floats]:
+        """The eigenvectors for derivatives."""
+        return {side: getattr(self, side).vectors.astype(self.dtype, copy=False) for side in "xy"}
 
     @cached_property
     def cross(self) -> Matrix:
@@ -136,53 +142,70 @@ class Spectra:
         )
         return x, y
 
-    def weights(self, side: str, directions: Matrix) -> Matrix:
-        """Whitened ``directions (k, p)`` of the leading k axes as weights ``(d, p)`` on rows."""
+    def weights(self, side: str, directions: Floats) -> Floats:
+        """Whitened ``directions (k, p)`` of the leading k axes as weights ``(d, p)`` on rows.
+
+        In `dtype`: weights serve derivatives.
+        """
         eigen: Eigen = getattr(self, side)
-        k = len(directions)
+        scale = eigen.values[: len(directions), None] ** -0.5
         with single_thread:
-            return (eigen.vectors[:, :k] / np.sqrt(eigen.values[:k])) @ directions
+            return self._in_dtype[side][:, : len(scale)] @ (directions * scale).astype(self.dtype)
 
 
-def singular(m: Matrix, *, vectors: bool = True) -> Singular:
+def singular(
+    m: Matrix, *, vectors: bool = True, dtype: type[np.float32 | np.float64] = np.float64
+) -> Singular:
     """The thin singular value decomposition of ``m (p, q)``; without ``vectors`` u and v are empty.
 
     By the eigenvalues of the smaller Gram matrix, at half the cost, where their error stays below
-    1e-9 of the sum of the singular values; otherwise by LAPACK's own.
+    1e-9 of the sum of the singular values; otherwise by LAPACK's own.  Values are of float64
+    always, vectors of ``dtype``.
     """
     if m.shape[0] < m.shape[1]:
-        turned = singular(m.T, vectors=vectors)
+        turned = singular(m.T, vectors=vectors, dtype=dtype)
         return Singular(turned.values, turned.v, turned.u)
+    if m.shape[1] > _SMALL:
+        found = _by_gram(m, vectors, dtype)
+        if found is not None:
+            return found
+    found = exact_singular(m, vectors=vectors)
+    return Singular(found.values, found.u.astype(dtype), found.v.astype(dtype))
+
+
+def exact_singular(m: Matrix, *, vectors: bool = True) -> Singular:
+    """The decomposition of ``m`` by LAPACK: small singular values are right to eps σ₁."""
     with single_thread:
-        if m.shape[1] > _SMALL:
-            found = _by_gram(m, vectors)
-            if found is not None:
-                return found
         if not vectors:
-            return Singular(exact_singular_values(m), m[:, :0], m[:0].T)
+            values = scipy.linalg.svd(m, compute_uv=False)
+            return Singular(np.asarray(values, np.float64), m[:, :0], m[:0].T)
         u, s, vt = scipy.linalg.svd(m, full_matrices=False)
-        return Singular(s, u, vt.T)
+    return Singular(s, u, vt.T)
 
 
-def exact_singular_values(m: Matrix) -> Matrix:
-    """The singular values of ``m`` by LAPACK, largest first."""
+def _by_gram(m: Matrix, vectors: bool, dtype: type[np.float32 | np.float64]) -> Singular | None:
     with single_thread:
-        values = scipy.linalg.svd(m, compute_uv=False)
-    return np.asarray(values, np.float64)
-
-
-def _by_gram(m: Matrix, vectors: bool) -> Singular | None:
-    gram = m.T @ m
-    if vectors:
-        squares, v = scipy.linalg.eigh(gram, driver="evd")
-        v = v[:, ::-1]
-    else:
-        squares, v = scipy.linalg.eigvalsh(gram), m[:0].T
+        gram = m.T @ m
+        if vectors:
+            squares, v = scipy.linalg.eigh(gram, driver="evd", overwrite_a=True)
+        else:
+            squares, v = scipy.linalg.eigvalsh(gram, overwrite_a=True), m[:0].T
     s = np.sqrt(np.maximum(squares[::-1], 0.0))
     # an eigenvalue of the Gram matrix is off by at most some 4 eps σ₁², its root by that over 2σ
     if s[-1] <= 0 or 2 * _EPSILON * s[0] ** 2 * (1 / s).sum() > _GRAM_ERROR * s.sum():
         return None
-    return Singular(s, (m @ v) / s if vectors else m[:, :0], v)
+    if not vectors:
+        return Singular(s, m[:, :0], v)
+    v = _reversed(v, len(s)).astype(dtype, copy=False)
+    with single_thread:
+        u = m.astype(dtype, copy=False) @ v
+    u /= s.astype(dtype)
+    return Singular(s, u, v)
+
+
+def _reversed(vectors: Matrix, kept: int) -> Matrix:
+    """The last ``kept`` columns, last first, contiguous: products with a view would copy it."""
+    return np.ascontiguousarray(vectors.T[::-1][:kept]).T
 
 
 def check_varies(second: SecondMoments, precision: float) -> None:
