@@ -13,7 +13,10 @@ from isthmus.errors import missing_extra
 
 if TYPE_CHECKING:
     from isthmus.nn.batches import Batches
+    from isthmus.nn.diagnose_models import diagnose_models
+    from isthmus.nn.layers import LayerComparison, compare_layers
     from isthmus.nn.loop import Trained, train
+    from isthmus.nn.tap import Taps
 
 for _package in ("torch", "lightning_fabric"):
     if find_spec(_package) is None:
@@ -21,12 +24,19 @@ for _package in ("torch", "lightning_fabric"):
 
 _HOMES = {
     "isthmus.nn.batches": ("Batches",),
+    "isthmus.nn.diagnose_models": ("diagnose_models",),
+    "isthmus.nn.layers": ("LayerComparison", "compare_layers"),
     "isthmus.nn.loop": ("Trained", "train"),
+    "isthmus.nn.tap": ("Taps",),
 }
 
 __all__ = [
     "Batches",
+    "LayerComparison",
+    "Taps",
     "Trained",
+    "compare_layers",
+    "diagnose_models",
     "train",
 ]
 
