@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks import peers
 from benchmarks.arrays import Array, paired, repeated
-from benchmarks.harness import Absent, Options, Row, contest, cpu
+from benchmarks.groups import similarity_peers
+from benchmarks.harness import Options, Row, contest, cpu
 
 K = 10
 
@@ -51,9 +48,9 @@ def blocked_top_k(x: Array, y: Array, k: int = K, block: int = 1024) -> float:
 def run(options: Options) -> Iterator[Row]:
     yield from _moments(options)
     yield from _neighbours(options)
-    for what, x, y in _inputs(options):
-        with tempfile.TemporaryDirectory(prefix="isthmus-bench-") as folder:
-            yield from _peers(options, what, x, y, Path(folder))
+    inputs = _inputs(options)
+    yield from similarity_peers.exact(inputs)
+    yield from similarity_peers.against(options, inputs)
 
 
 def _moments(options: Options) -> Iterator[Row]:
@@ -117,58 +114,17 @@ def _neighbours(options: Options) -> Iterator[Row]:
     )  # fmt: skip
 
 
-def _inputs(options: Options) -> Iterator[tuple[str, Array, Array]]:
+def _inputs(options: Options) -> dict[str, tuple[Array, Array]]:
     """Tall, with a common offset, of unequal widths, with fewer rows than dimensions, unrelated."""
     rng = np.random.default_rng(0)
-    n = options.size(1_000, 300)
-    tall = paired(128, 128, n, held_out=0)
-    yield "tall", tall.x, tall.y
-    yield "offset", tall.x + np.float32(100 * tall.x.std()), tall.y - np.float32(0.5)
-    wide = paired(96, 256, n, held_out=0)
-    yield "widths", wide.x, wide.y
+    n = options.size(1_000, 400)
+    tall, wide = paired(128, 128, n, held_out=0), paired(96, 256, n, held_out=0)
     few = paired(384, 384, 200, held_out=0)
-    yield "few rows", few.x, few.y
-    yield "unrelated", tall.x, rng.standard_normal((n, 100), dtype=np.float32)
-
-
-def _peers(options: Options, what: str, x: Array, y: Array, folder: Path) -> Iterator[Row]:
-    from isthmus.similarity import MEASURES, compare
-
-    np.save(folder / "x.npy", x)
-    np.save(folder / "y.npy", y)
-    shape = f"{what} {len(x):,} x {x.shape[1]}, {y.shape[1]}"
-    for peer in peers.SIMILARITY_PEERS.values():
-        with contextlib.ExitStack() as stack:
-            try:
-                worker = stack.enter_context(peers.Worker(peer, folder))
-                methods = worker.load(folder / "x.npy", folder / "y.npy")
-            except Absent as absent:
-                if what == "tall":
-                    yield Row(f"similarity: {peer.name}", verdict="absent", note=str(absent))
-                continue
-            for name in methods:
-                # asked for as one of its group, a measure may be refused without an error
-                ours = compare(x, y, measures=MEASURES[name].basis, sample=len(x))[name]
-                if ours.value is None:
-                    what_for = f"{name}, {shape}: isthmus against {peer.name}"
-                    worker.ask("fit", method=name)
-                    yield Row(
-                        what_for, note=f"isthmus refuses; {peer.name} says {worker.value(name):.6f}"
-                    )
-                    continue
-                mine = f"{ours.value:.6f}"
-                timed = contest(
-                    options,
-                    {
-                        "isthmus": lambda name=name: cpu(
-                            lambda: compare(x, y, measures=name, sample=len(x))
-                        ),
-                        peer.name: lambda name=name, worker=worker: worker.fit(name),
-                    },
-                    budget=2,
-                )
-                theirs = f"{worker.value(name):.6f}" if peer.name in timed.seconds else "-"
-                yield timed.row(
-                    f"{name}, {shape}: isthmus against {peer.name} {peers.version(peer.name)}",
-                    "isthmus", peer.name, faster=True, note=f"values {mine} and {theirs}",
-                )  # fmt: skip
+    offset = np.float32(100 * tall.x.std())
+    return {
+        "tall": (tall.x, tall.y),
+        "offset": (tall.x + offset, tall.y - np.float32(0.5)),
+        "widths": (wide.x, wide.y),
+        "n < d": (few.x, few.y),
+        "unrelated": (tall.x, rng.standard_normal((n, 100), dtype=np.float32)),
+    }
