@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +19,7 @@ from isthmus.cli.inputs import (
     Overwrite,
     open_inputs,
 )
-from isthmus.errors import InputError
+from isthmus.cli.reports import Report, check_report_options
 
 if TYPE_CHECKING:
     from isthmus.diagnose import Diagnosis
@@ -42,10 +41,7 @@ def diagnose_command(
         ),
     ] = 4000,
     seed: Annotated[int, typer.Option(help="Of the sample, the folds and every draw.")] = 0,
-    report: Annotated[
-        Path | None,
-        typer.Option(help="Also write the diagnosis as one self-contained HTML file."),
-    ] = None,
+    report: Report = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -64,8 +60,7 @@ def diagnose_command(
     """
     from isthmus.diagnose import diagnose
 
-    if report is not None:
-        _check_report(report, overwrite=overwrite)
+    check_report_options(report, None, None, overwrite=overwrite)
     progress = ProgressBar()
     # in the direction of the bridge that isthmus fit makes: from the new space to the old
     inputs = open_inputs(
@@ -100,19 +95,6 @@ def diagnose_command(
     show("\nto go on:")
     for command in commands:
         show(f"  {command}")
-
-
-def _check_report(path: Path, *, overwrite: bool) -> None:
-    """Refuse, before any work is spent, a report that cannot be written."""
-    from isthmus.files import check_output
-
-    check_output(path, overwrite=overwrite)
-    if find_spec("isthmus.report") is None:
-        raise InputError(
-            "this installation cannot write reports",
-            where="--report",
-            mend="Leave --report away, or use --json",
-        )
 
 
 def _commands(

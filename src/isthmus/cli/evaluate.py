@@ -16,12 +16,14 @@ from isthmus.cli.inputs import (
     New,
     Old,
     OldEncoder,
+    Overwrite,
     Primary,
     Qrels,
     QueriesNew,
     QueriesOld,
     open_inputs,
 )
+from isthmus.cli.reports import QueryTexts, Report, Texts, check_report_options, texts_of
 
 __all__ = ["evaluate_command"]
 
@@ -49,6 +51,10 @@ def evaluate_command(
             rich_help_panel="Judging",
         ),
     ] = False,
+    report: Report = None,
+    texts: Texts = None,
+    query_texts: QueryTexts = None,
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Judge a bridge on data: every way to serve the new model, with intervals and a verdict.
@@ -57,9 +63,11 @@ def evaluate_command(
     old one, to re-embed, or that the evidence is not enough. Otherwise the exit code is 1. Made for
     continuous integration: run it on fresh pairs before every release.
 
-    Example:
+    Examples:
 
         isthmus evaluate my.bridge old.npy new.npy --gate 'retention>=0.95'
+
+        isthmus evaluate my.bridge old.npy new.npy --report out.html --texts items.jsonl
     """
     from isthmus.bridge import Bridge, assess
     from isthmus.bridge.coarse import check_bridge
@@ -67,6 +75,7 @@ def evaluate_command(
     from isthmus.evaluate.gates import DEFAULT_GATES, metrics_of
 
     metrics = [*DEFAULT_METRICS, *metrics_of(gate or ())]
+    check_report_options(report, texts, query_texts, overwrite=overwrite)
     loaded = Bridge.load(bridge)
     progress = ProgressBar()
     inputs = open_inputs(
@@ -96,6 +105,19 @@ def evaluate_command(
     )
     progress.close()
     results = check_bridge(loaded, evaluation, gate or DEFAULT_GATES)
+    if report is not None:
+        from isthmus.report import write_evaluation_report
+
+        shown = texts_of(evaluation, texts, query_texts, own_queries=queries_old is not None)
+        write_evaluation_report(
+            evaluation,
+            report,
+            title=f"Evaluation of {bridge.name}",
+            gates=results,
+            overwrite=overwrite,
+            **shown,
+        )
+        say(f"written: {report}")
     if as_json:
         show_json(
             {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,16 +27,21 @@ from isthmus.cli.inputs import (
     QueriesOld,
     open_inputs,
 )
+from isthmus.cli.reports import QueryTexts, Report, Texts, check_report_options, texts_of
 from isthmus.errors import InputError
 
 if TYPE_CHECKING:
-    from isthmus.bridge.bridge import Tried
+    from isthmus.adapters.pair_budget import LearningCurve
+    from isthmus.bridge.bridge import Bridge, Tried
+    from isthmus.progress import Progress
+    from isthmus.spaces.pairs import Pairs
 
 __all__ = ["fit_command"]
 
 _MAP = "Map"
 _REFIT = "prior_ridge(alpha=auto)"
 _SHOWN = 8
+_MOST = 20_000  # pairs held for the learning curve
 
 
 def fit_command(
@@ -104,6 +110,9 @@ def fit_command(
     seed: Annotated[
         int, typer.Option(help="Of the split and the samples.", rich_help_panel=_MAP)
     ] = 0,
+    report: Report = None,
+    texts: Texts = None,
+    query_texts: QueryTexts = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -121,6 +130,8 @@ def fit_command(
         isthmus fit old.npy new.npy -o my.bridge --queries-old q_old.npy --queries-new q_new.npy
 
         isthmus fit old.parquet:embedding new.parquet:embedding -o my.bridge --labels classes.txt
+
+        isthmus fit old.npy new.npy -o my.bridge --report out.html --texts items.jsonl
     """
     from isthmus.bridge import Bridge, fit
     from isthmus.bridge.storage import check_place
@@ -140,6 +151,7 @@ def fit_command(
         recipe = [_REFIT if metric != "cosine" else f"unit_norm | {_REFIT} | unit_norm"]
     metrics = [*DEFAULT_METRICS, *metrics_of(gate or ())]
     check_place(output, overwrite=overwrite)
+    check_report_options(report, texts, query_texts, overwrite=overwrite)
     progress = ProgressBar()
     inputs = open_inputs(
         old,
@@ -177,6 +189,35 @@ def fit_command(
     evidence = bridge.evidence
     assert evidence is not None
     results = check_gates(evidence, gate) if gate else []
+    if report is not None:
+        from isthmus.report import write_fit_report
+
+        curve = _curve(inputs.pairs, bridge, seed, progress)
+        progress.close()
+        shown = texts_of(evidence, texts, query_texts, own_queries=queries_old is not None)
+        write_fit_report(
+            bridge,
+            report,
+            curve=curve,
+            gates=results,
+            commands=_commands(
+                output,
+                kind,
+                old,
+                new,
+                {
+                    "--ids": ids,
+                    "--queries-old": queries_old,
+                    "--queries-new": queries_new,
+                    "--qrels": qrels,
+                    "--labels": labels,
+                    "--primary": primary,
+                },
+            ),
+            overwrite=overwrite,
+            **shown,
+        )
+        say(f"written: {report}")
     if as_json:
         show_json(
             {
@@ -195,6 +236,45 @@ def fit_command(
     say(f"\nwritten: {output}")
     if not all(result.passed for result in results):
         raise typer.Exit(1)
+
+
+def _curve(pairs: Pairs, bridge: Bridge, seed: int, progress: Progress) -> LearningCurve | None:
+    """What more pairs are worth to the map that was chosen, where a curve can be drawn."""
+    from isthmus.adapters.pair_budget import learning_curve
+
+    held = pairs.sample(min(len(pairs), _MOST), seed=seed)
+    try:
+        return learning_curve(
+            held.x,
+            held.y,
+            ids=held.ids,
+            recipe=bridge.recipe,
+            cosine=pairs.metric == "cosine",
+            orders=1,
+            seed=seed,
+            progress=progress,
+        )
+    except InputError as error:
+        say(f"the report has no learning curve: {error}")
+        return None
+
+
+def _commands(
+    output: Path, kind: str, old: str, new: str, options: dict[str, object]
+) -> tuple[str, ...]:
+    """What to type next."""
+    given = [text for option, value in options.items() if value for text in (option, str(value))]
+    bridge = str(output)
+    files = (
+        ("new_queries.npy", "queries_for_the_old_index.npy")
+        if kind == "query"
+        else ("old_vectors.npy", "vectors_for_the_new_model.npy")
+    )
+    return (
+        shlex.join(["isthmus", "inspect", bridge]),
+        shlex.join(["isthmus", "evaluate", bridge, old, new, *given, "--gate", "retention>=0.95"]),
+        shlex.join(["isthmus", "apply", bridge, *files]),
+    )
 
 
 def leaderboard(tried: Sequence[Tried]) -> str:

@@ -238,7 +238,7 @@ def _side_table(found: Diagnosis) -> Table:
     )
     add("repeated rows", *(f"{s.repeated:.1%}" for s in sides))
     add("rows set aside", *(count(s.infinite + s.missing + s.zero) for s in sides))
-    headings = ("", *(shortened(s.name, 40) for s in sides))
+    headings = ("what", *(shortened(s.name, 40) for s in sides))
     return Table("Each side by itself", headings, tuple(rows))
 
 
@@ -278,4 +278,4 @@ def _pair_table(found: Diagnosis) -> Table:
         ]
     if measured.modality is not None:
         rows.append(("modality gap over spread", number(measured.modality.relative)))
-    return Table("The two together", ("", "value"), tuple(rows))
+    return Table("The two together", ("what", "value"), tuple(rows))

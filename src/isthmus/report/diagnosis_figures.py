@@ -182,7 +182,7 @@ def _maps(found: Diagnosis) -> Figure:
 def _overlap(overlap: Overlap) -> Figure:
     kept = np.arange(overlap.k + 1)
     seen = np.array(overlap.histogram) / overlap.n
-    expected = hypergeom(overlap.n - 1, overlap.k, overlap.k).pmf(kept)
+    expected = np.asarray(hypergeom.pmf(kept, overlap.n - 1, overlap.k, overlap.k))
     return Figure(
         key="overlap",
         title=f"How many of its {overlap.k} nearest neighbours an item keeps",

@@ -144,7 +144,7 @@ def dots(
         percent: whether ticks are written so.
         mark_chance: whether the middle of the values of chance is marked.
     """
-    names = [textwrap.wrap(shortened(row.name, 2 * _WIDE), _WIDE) or [""] for row in rows]
+    names = [textwrap.wrap(shortened(row.name, 3 * _WIDE), _WIDE) or [""] for row in rows]
     places: list[float] = []
     at = 0.0
     for name in names:

@@ -1,0 +1,258 @@
+"""An evaluation as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from isthmus.evaluate import Evaluation, GateResult, Verdict, WorstQuery
+from isthmus.report.blocks import (
+    Answer,
+    Block,
+    Card,
+    Cards,
+    Commands,
+    Page,
+    Prose,
+    Section,
+    Table,
+    Tile,
+    Tone,
+)
+from isthmus.report.evaluation_figures import arm_name, evaluation_figures, shown_arms
+from isthmus.report.plots import fixed, number, shortened, span
+from isthmus.report.write import write_page
+
+__all__ = ["answer_of", "evaluation_sections", "write_evaluation_report"]
+
+_MOST_TEXT, _MOST_CARDS = 240, 8
+_ANSWERS: dict[Verdict, tuple[Tone, str]] = {
+    Verdict.RE_EMBED: ("caution", "Yes, but only by re-embedding everything."),
+    Verdict.KEEP_OLD: ("bad", "No: keep the old model."),
+    Verdict.NOT_ENOUGH_EVIDENCE: ("caution", "It cannot be said: the evidence is not enough."),
+}
+
+
+def write_evaluation_report(
+    evaluation: Evaluation,
+    path: str | Path,
+    *,
+    title: str = "Evaluation",
+    gates: Sequence[GateResult] = (),
+    texts: Mapping[str, str] | None = None,
+    query_texts: Mapping[str, str] | None = None,
+    commands: Sequence[str] = (),
+    overwrite: bool = False,
+) -> None:
+    """Write an evaluation as one self-contained HTML file, with plots.
+
+    Args:
+        evaluation: from `isthmus.assess`, `isthmus.fit` or `evaluate_upgrade`.
+        path: of the file.
+        title: of the page.
+        gates: conditions and whether they hold, from `check_gates`.
+        texts: of items, by id as text, for the queries that lose most.
+        query_texts: of queries; looked for among ``texts`` if None.
+        commands: what to type next, shown as given.
+        overwrite: replace a file that exists.
+
+    Raises:
+        MissingExtraError: without plotly (extra ``report``).
+        OutputError: if ``path`` exists and ``overwrite`` is false, or cannot be written.
+    """
+    page = Page(
+        title=title,
+        subtitle=subtitle_of(evaluation),
+        answer=answer_of(evaluation, gates),
+        sections=tuple(evaluation_sections(evaluation, gates, texts, query_texts, commands)),
+    )
+    write_page(page, path, overwrite=overwrite)
+
+
+def subtitle_of(found: Evaluation) -> str:
+    """What was judged on what."""
+    left_out = f", {found.n_unanswerable:,} without an answer left out"
+    kind = (
+        "known answers"
+        if found.evidence_kind == "relevance"
+        else "agreement with the old model alone"
+    )
+    return (
+        f"{found.n_queries:,} unseen queries{left_out if found.n_unanswerable else ''}, "
+        f"{found.n_gallery:,} items; judged by {kind}, {found.primary}; seed {found.seed}"
+    )
+
+
+def answer_of(found: Evaluation, gates: Sequence[GateResult] = ()) -> Answer:
+    """May the models be swapped?"""
+    tone, short = _ANSWERS.get(found.verdict, ("good", f"Yes: {found.verdict}."))
+    failed = [gate for gate in gates if not gate.passed]
+    if failed:
+        tone = "bad"
+        if found.verdict.serves:
+            short = f"Not by the gates: {len(failed)} of {len(gates)} failed."
+    return Answer(
+        question="May the models be swapped?",
+        short=short,
+        sentence=f"Verdict: {found.verdict}. {found.reason[0].upper()}{found.reason[1:]}."
+        if not found.reason.startswith(found.primary)
+        else f"Verdict: {found.verdict}. {found.reason}.",
+        tone=tone,
+        tiles=tuple(_tiles(found, gates)),
+    )
+
+
+def _tiles(found: Evaluation, gates: Sequence[GateResult]) -> Iterator[Tile]:
+    for name, title in (("old", "old model"), ("bridge", "bridge"), ("new", "re-embedded")):
+        if name in found.arms:
+            e = found.arms[name].metrics[found.primary]
+            yield Tile(
+                f"{found.primary}, {title}", fixed(e.value or 0.0), f"{e.low:.3f} to {e.high:.3f}"
+                if e.low is not None
+                else "",
+            )  # fmt: skip
+    chosen = found.recommended
+    if chosen is not None and chosen not in ("bridge", "new", "old"):
+        e = found.arms[chosen].metrics[found.primary]
+        yield Tile(f"{found.primary}, recommended", fixed(e.value or 0.0), arm_name(found, chosen))
+    kept = found.arms["bridge"].retention
+    if kept is not None and kept.value is not None:
+        yield Tile(
+            "retention of the bridge",
+            f"{kept.value:.0%}",
+            "" if kept.low is None else f"{kept.low:.0%} to {kept.high:.0%}",
+        )
+    if gates:
+        passed = sum(gate.passed for gate in gates)
+        yield Tile("gates passed", f"{passed} of {len(gates)}")
+
+
+def evaluation_sections(
+    found: Evaluation,
+    gates: Sequence[GateResult],
+    texts: Mapping[str, str] | None,
+    query_texts: Mapping[str, str] | None,
+    commands: Sequence[str],
+    further: Sequence[Section] = (),
+) -> Iterator[Section]:
+    """The sections that every page with an evaluation has, ``further`` ones before the queries."""
+    if gates:
+        yield Section(
+            "Gates",
+            (
+                Cards(
+                    tuple(
+                        Card(
+                            "passed" if gate.passed else "failed",
+                            "good" if gate.passed else "bad",
+                            _gate_title(gate.condition),
+                            (f"Found: {gate.found}",),
+                        )
+                        for gate in gates
+                    )
+                ),
+            ),
+        )
+    if commands:
+        yield Section("What to do next", (Commands(tuple(commands)),))
+    yield Section("Ways to serve", (_arms_table(found), *_absent(found)))
+    yield Section("Plots", tuple(evaluation_figures(found, gates)))
+    yield from further
+    if found.worst:
+        yield Section(
+            "Queries that lose most behind the bridge", _worst(found, texts or {}, query_texts)
+        )
+
+
+def _gate_title(condition: str) -> str:
+    return "the new model is put to work" if condition.startswith("verdict in") else condition
+
+
+def _arms_table(found: Evaluation) -> Table:
+    rows: list[tuple[str, ...]] = []
+    marked: set[str] = set()
+    for name in shown_arms(found):
+        arm = found.arms[name]
+        shown = arm_name(found, name)
+        if name == found.recommended:
+            marked.add(shown)
+        rows.append(
+            (
+                shown,
+                span(arm.metrics[found.primary]),
+                span(arm.to_old) if arm.to_old is not None else "-",
+                span(arm.retention) if arm.retention is not None else "-",
+                str(arm.price or "-"),
+            )
+        )
+    rows.append(("chance", fixed(found.chance[found.primary]), "-", "-", "-"))
+    return Table(
+        f"With {found.level:.0%} intervals over queries"
+        + ("; the recommended way is marked" if marked else ""),
+        ("way to serve", found.primary, "minus the old model", "retention", "price"),
+        tuple(rows),
+        marked=frozenset(marked),
+    )
+
+
+def _absent(found: Evaluation) -> Iterator[Prose]:
+    for name, why in found.absent.items():
+        yield Prose(f"Not measured: {name.replace('_', ' ')} ({why}).")
+
+
+def _worst(
+    found: Evaluation, texts: Mapping[str, str], query_texts: Mapping[str, str] | None
+) -> tuple[Block, ...]:
+    asked = texts if query_texts is None else query_texts
+    first, others = found.worst[:_MOST_CARDS], found.worst[_MOST_CARDS:]
+    blocks: list[Block] = [
+        Prose(
+            f"Against the better of the old and the new model, by {found.primary}; the worst first."
+        ),
+        Cards(tuple(_query(query, texts, asked) for query in first)),
+    ]
+    if others:
+        ranked = [arm for arm in _MODELS if arm in others[0].ranks]
+        blocks.append(
+            Table(
+                f"{len(others)} more",
+                ("query", "loses", *(f"rank, {_MODELS[arm]}" for arm in ranked)),
+                tuple(
+                    (
+                        shortened(asked.get(q.id, q.id), 120),
+                        number(q.loss, 2),
+                        *(f"{q.ranks[arm]:,}" for arm in ranked),
+                    )
+                    for q in others
+                ),
+                folded=True,
+            )
+        )
+    return tuple(blocks)
+
+
+def _query(query: WorstQuery, texts: Mapping[str, str], asked: Mapping[str, str]) -> Card:
+    text = asked.get(query.id)
+    lines: list[str] = []
+    if query.answer is not None:
+        which = "Expected" if query.answers == 1 else f"Expected, one of {query.answers:,}"
+        lines.append(f"{which}: {_item(query.answer, texts)}")
+    if query.found is not None:
+        lines.append(f"Found first: {_item(query.found, texts)}")
+    facts = [("query", query.id)] if text is not None else []
+    ranks = [(f"rank, {_MODELS[arm]}", f"{rank:,}") for arm, rank in query.ranks.items()]
+    return Card(
+        badge=f"loses {number(query.loss, 2)}",
+        tone="plain",
+        title=query.id if text is None else shortened(text, _MOST_TEXT),
+        lines=tuple(lines),
+        facts=(*ranks, *facts),
+    )
+
+
+_MODELS = {"old": "old model", "bridge": "bridge", "new": "re-embedded"}
+
+
+def _item(name: str, texts: Mapping[str, str]) -> str:
+    text = texts.get(name)
+    return name if text is None else f"{shortened(text, _MOST_TEXT)} ({name})"

@@ -1,0 +1,174 @@
+"""The figures of an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from isthmus.evaluate import Evaluation, GateResult
+from isthmus.evaluate.evaluation import ARMS
+from isthmus.evaluate.gates import parse_gate
+from isthmus.report.blocks import Figure, Table
+from isthmus.report.plots import NEW, OLD, QUIET, Row, dots, fixed, number, span
+
+__all__ = ["arm_name", "evaluation_figures", "shown_arms"]
+
+_WORDS = {
+    "old": "old model, old index: doing nothing",
+    "naive": "naive swap: new queries, old index",
+    "bridge": "bridge",
+    "new": "new model, everything re-embedded",
+    "control": "control: the bridge, queries permuted",
+    "mixed": "queries of both models mixed",
+    "bridge_rescore": "bridge, then rescored",
+    "old_rescore": "old model's results, rescored",
+    "mixed_rescore": "mixed queries, then rescored",
+    "backfill": "a part re-embedded",
+    "backfill_most": "a larger part re-embedded",
+    "backfill_rescore": "a part re-embedded, rescored",
+}
+
+
+def arm_name(found: Evaluation, name: str) -> str:
+    """An arm in words, with its parameters."""
+    if name == "rescore":
+        return f"bridge, the first {found.rescored} rescored"
+    label = found.arms[name].label or name
+    if name not in _WORDS:
+        return label
+    parameters = label.removeprefix(name).strip() if label.startswith(name) else label
+    return f"{_WORDS[name]} ({parameters})" if parameters else _WORDS[name]
+
+
+def shown_arms(found: Evaluation) -> list[str]:
+    """The arms in the order they are shown, strategies cheapest first."""
+    return [n for n in (*ARMS[:-2], *found.strategies, *ARMS[-2:]) if n in found.arms]
+
+
+def _colour(found: Evaluation, name: str) -> str:
+    if name == found.recommended:
+        return "var(--good)"
+    return {"old": OLD, "control": QUIET, "naive": QUIET}.get(name, NEW)
+
+
+def evaluation_figures(found: Evaluation, gates: Sequence[GateResult] = ()) -> Iterator[Figure]:
+    """Every figure that the numbers allow."""
+    yield _arms(found)
+    yield from _gains(found)
+    yield from _retention(found, gates)
+
+
+def _arms(found: Evaluation) -> Figure:
+    rows = [
+        Row(arm_name(found, name), e.value, e.low, e.high, None, _colour(found, name))
+        for name in shown_arms(found)
+        if (e := found.arms[name].metrics[found.primary]).value is not None
+    ]
+    old = found.arms["old"].metrics[found.primary].value
+    lines = [] if old is None else [(old, "old model")]
+    traces, layout, height = dots(rows, found.primary, lines=lines, reach=(0.0, None))
+    best = max(rows, key=lambda row: row.value)
+    shown = [found.primary, *(m for m in found.metrics if m != found.primary)]
+    return Figure(
+        key="arms",
+        title=f"{found.primary} of every way to serve",
+        caption=f"On the same {found.n_queries:,} unseen queries, with {found.level:.0%} "
+        "intervals. Green: what the verdict recommends.",
+        alt=f"Dot plot of {found.primary} for {len(rows)} ways to serve; the highest is "
+        f"{number(best.value)}, by: {best.name}.",
+        traces=traces,
+        layout=layout,
+        height=height,
+        table=Table(
+            "All metrics",
+            ("way to serve", *shown),
+            tuple(
+                (arm_name(found, n), *(fixed(found.arms[n].metrics[m].value or 0.0) for m in shown))
+                for n in shown_arms(found)
+            ),
+        ),
+    )
+
+
+def _gains(found: Evaluation) -> Iterator[Figure]:
+    order = sorted(
+        (n for n in found.arms if n not in ("old", "naive", "control")),
+        key=lambda n: (_load(found, n), shown_arms(found).index(n)),
+    )
+    rows: list[Row] = []
+    table: list[tuple[str, ...]] = []
+    for name in order:
+        arm = found.arms[name]
+        if arm.to_old is None or arm.to_old.value is None:
+            continue
+        price = "free" if str(arm.price or "none") == "none" else str(arm.price)
+        rows.append(
+            Row(
+                f"{_WORDS.get(name, arm_name(found, name))} · {price}",
+                arm.to_old.value, arm.to_old.low, arm.to_old.high, None, _colour(found, name),
+            )
+        )  # fmt: skip
+        table.append((arm_name(found, name), span(arm.to_old), price))
+    if not rows:
+        return
+    margin = found.rule.margin
+    traces, layout, height = dots(
+        rows, f"{found.primary} minus the old model's", lines=((0.0, "no change"),)
+    )
+    best = max(rows, key=lambda row: row.value)
+    yield Figure(
+        key="gains",
+        title="What each way gains, and what it costs",
+        caption="Cheapest first. Right of the line is better than the old model; a way is "
+        f"recommended where its whole interval is. Losses of up to {margin:g} count as none.",
+        alt=f"Dot plot of the difference to the old model for {len(rows)} ways to serve, cheapest "
+        f"first; the largest is {number(best.value)}, by: {best.name}.",
+        traces=traces,
+        layout=layout,
+        height=height,
+        table=Table(
+            "Differences to the old model", ("way to serve", "difference", "price"), tuple(table)
+        ),
+    )
+
+
+def _load(found: Evaluation, name: str) -> float:
+    price = found.arms[name].price
+    return 0.0 if price is None else price.load(found.rule.items_per_query)
+
+
+def _retention(found: Evaluation, gates: Sequence[GateResult]) -> Iterator[Figure]:
+    names = [n for n in shown_arms(found) if n not in ("naive", "new", "control")]
+    rows = [
+        Row(arm_name(found, n), e.value, e.low, e.high, None, _colour(found, n))
+        for n in names
+        if (e := found.arms[n].retention) is not None and e.value is not None
+    ]
+    if not rows:
+        return
+    asked = [parse_gate(g.condition) for g in gates if g.condition.startswith(_GATED)]
+    lines = [(1.0, "re-embedded")]
+    lines += [(g.bound, f"gate {g.bound:g}") for g in asked if g.name == "retention"]
+    traces, layout, height = dots(rows, "retention", lines=lines)
+    yield Figure(
+        key="retention",
+        title="What is kept of a full re-embedding",
+        caption=f"{found.primary} over that of the new model with everything re-embedded. 1 is "
+        "all of it; above 1, the old model adds something.",
+        alt=f"Dot plot of retention for {len(rows)} ways to serve; of the bridge: "
+        f"{span(found.arms['bridge'].retention)}.",
+        traces=traces,
+        layout=layout,
+        height=height,
+        table=Table(
+            "Retention and update gain",
+            ("way to serve", "retention", "update gain"),
+            tuple(
+                (arm_name(found, n), span(a.retention), span(a.update_gain))
+                for n in names
+                if (a := found.arms[n]).retention is not None
+            ),
+        ),
+    )
+
+
+_GATED = ("retention", *(f"{arm}.retention" for arm in _WORDS), "rescore.retention")

@@ -1,0 +1,137 @@
+"""A fitted bridge as a page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from isthmus.adapters.pair_budget import LearningCurve
+from isthmus.bridge import Bridge
+from isthmus.errors import InputError
+from isthmus.evaluate import GateResult
+from isthmus.report.blocks import Figure, Page, Prose, Section, Table
+from isthmus.report.evaluation import answer_of, evaluation_sections, subtitle_of
+from isthmus.report.fit_figures import calibration_figures, candidate_figures, curve_figure
+from isthmus.report.plots import fixed, number, shortened
+from isthmus.report.write import write_page
+
+__all__ = ["write_fit_report"]
+
+
+def write_fit_report(
+    bridge: Bridge,
+    path: str | Path,
+    *,
+    curve: LearningCurve | None = None,
+    gates: Sequence[GateResult] = (),
+    texts: Mapping[str, str] | None = None,
+    query_texts: Mapping[str, str] | None = None,
+    commands: Sequence[str] = (),
+    overwrite: bool = False,
+) -> None:
+    """Write a bridge and its evidence as one self-contained HTML file, with plots.
+
+    Args:
+        bridge: with evidence, from `isthmus.fit`.
+        path: of the file.
+        curve: what more pairs are worth, from `learning_curve`; left out if None.
+        gates: conditions and whether they hold, from `check_gates`.
+        texts: of items, by id as text, for the queries that lose most.
+        query_texts: of queries; looked for among ``texts`` if None.
+        commands: what to type next, shown as given.
+        overwrite: replace a file that exists.
+
+    Raises:
+        InputError: for a bridge without evidence.
+        MissingExtraError: without plotly (extra ``report``).
+        OutputError: if ``path`` exists and ``overwrite`` is false, or cannot be written.
+    """
+    evidence = bridge.evidence
+    if evidence is None:
+        raise InputError(
+            "this bridge was never evaluated",
+            where="bridge",
+            mend="Judge it with isthmus.assess, and keep the result with bridge.with_evidence",
+        )
+    source, target = (shortened(space.name, 60) for space in (bridge.source, bridge.target))
+    page = Page(
+        title=f"Bridge from {source} to {target}",
+        subtitle=f"A {bridge.kind} bridge, {bridge.source.dim:,} to {bridge.target.dim:,} "
+        f"dimensions, {bridge.source.metric}; {subtitle_of(evidence)}",
+        answer=answer_of(evidence, gates),
+        sections=tuple(
+            evaluation_sections(
+                evidence, gates, texts, query_texts, commands, tuple(_further(bridge, curve))
+            )
+        ),
+    )
+    write_page(page, path, overwrite=overwrite)
+
+
+def _further(bridge: Bridge, curve: LearningCurve | None) -> Iterator[Section]:
+    figures: list[Figure] = list(candidate_figures(bridge.tried))
+    if curve is not None:
+        figures.append(curve_figure(curve))
+    if bridge.recipe is not None:
+        yield Section("The map", (Prose(f"Recipe: {bridge.recipe}"),))
+    if figures:
+        yield Section("How it was chosen, and what more pairs are worth", tuple(figures))
+    shown = tuple(calibration_figures(bridge))
+    if shown:
+        yield Section("What its scores mean", shown)
+    tables = (*_errors(bridge), *_trust(bridge), *_provenance(bridge))
+    if tables:
+        yield Section("Calibration, trust and provenance", tables)
+
+
+def _errors(bridge: Bridge) -> Iterator[Table]:
+    report = None if bridge.score_calibrator is None else bridge.score_calibrator.report
+    if report is None:
+        return
+    rows = [
+        ("scores, against the old model's", report.scale_before, report.scale_after),
+        ("probability of relevance", report.probability_before, report.probability_after),
+    ]
+    yield Table(
+        f"Expected calibration error on {report.queries:,} queries that fitted nothing",
+        ("what", "as they are", "calibrated"),
+        tuple(
+            (name, fixed(before), fixed(after))
+            for name, before, after in rows
+            if before is not None and after is not None
+        ),
+    )
+
+
+def _trust(bridge: Bridge) -> Iterator[Table]:
+    if bridge.trust is None:
+        return
+    yield Table(
+        "How far single vectors can be trusted: rows at or above a threshold of trust find the "
+        "old model's first result with the probability asked for",
+        ("probability", "threshold of trust", "rows kept", "seen on unused rows"),
+        tuple(
+            (
+                f"{level.probability:.0%}",
+                "none holds" if level.threshold is None else number(level.threshold),
+                "-" if level.threshold is None else f"{level.kept:.0%}",
+                "-" if level.held_out is None else f"{level.held_out:.0%}",
+            )
+            for level in bridge.trust.control.levels()
+        ),
+    )
+
+
+def _provenance(bridge: Bridge) -> Iterator[Table]:
+    rows = tuple(
+        (name.replace("_", " "), _written(value))
+        for name, value in sorted(bridge.provenance.items())
+        if value is not None
+    )
+    if rows:
+        yield Table("Where it comes from", ("what", "value"), rows, folded=True)
+
+
+def _written(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)

@@ -1,0 +1,184 @@
+"""Two models, layer by layer, as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isthmus.errors import InputError
+from isthmus.report.blocks import Answer, Commands, Figure, Page, Prose, Section, Table, Tile
+from isthmus.report.diagnosis_figures import measure_name
+from isthmus.report.plots import axis, base_layout, fixed, number, plain, shortened
+from isthmus.report.write import write_page
+from isthmus.similarity import MEASURES, Grid
+
+__all__ = ["write_layers_report"]
+
+_MOST_CELLS_WRITTEN = 100
+_CHANCE = 0.05
+_TURN = 0.55  # where text on the heat map changes its colour
+_HEAT = [f"var(--heat-{i})" for i in range(5)]
+
+
+def write_layers_report(
+    grid: Grid,
+    path: str | Path,
+    *,
+    names: tuple[str, str] = ("the first model", "the second model"),
+    commands: Sequence[str] = (),
+    overwrite: bool = False,
+) -> None:
+    """Write the similarity of every pair of layers as one self-contained HTML file.
+
+    Args:
+        grid: from `isthmus.similarity_grid`.
+        path: of the file.
+        names: what the models are called.
+        commands: what to type next, shown as given.
+        overwrite: replace a file that exists.
+
+    Raises:
+        InputError: for a grid of no measure.
+        MissingExtraError: without plotly (extra ``report``).
+        OutputError: if ``path`` exists and ``overwrite`` is false, or cannot be written.
+    """
+    if not grid.values:
+        raise InputError("the grid holds no measure", where="grid")
+    write_page(_page(grid, names, commands), path, overwrite=overwrite)
+
+
+def _page(grid: Grid, names: tuple[str, str], commands: Sequence[str]) -> Page:
+    sections = [Section("Plots", tuple(_map(grid, m, names) for m in grid.values))]
+    if commands:
+        sections.insert(0, Section("What to do next", (Commands(tuple(commands)),)))
+    sections.append(
+        Section(
+            "The closest layer of each",
+            (
+                Prose(
+                    f"p is the probability that layers without any relation come so close "
+                    f"somewhere in the grid; above {_CHANCE:g} a match is no better than luck."
+                ),
+                *(_matches(grid, m, names) for m in grid.values),
+            ),
+        )
+    )
+    one, other = (shortened(name, 60) for name in names)
+    return Page(
+        title=f"Layers of {one} and of {other}",
+        subtitle=f"{len(grid.names_x)} and {len(grid.names_y)} layers, {grid.n:,} rows; "
+        + "; ".join(f"{measure_name(m)} corrected by {grid.corrected_by[m]}" for m in grid.values),
+        answer=_answer(grid),
+        sections=tuple(sections),
+    )
+
+
+def _answer(grid: Grid) -> Answer:
+    measure = next(iter(grid.values))
+    matches = grid.best(measure)
+    higher = MEASURES[measure].higher_is_closer
+    a, b, value, p = (max if higher else min)(matches, key=lambda match: match[2])
+    sure = [match for match in matches if match[3] <= _CHANCE]
+    return Answer(
+        question="Which layers correspond?",
+        short=f"{len(sure)} of {len(matches)} layers have a match beyond luck."
+        if sure
+        else "None that these rows show.",
+        sentence=f"The closest pair by {measure_name(measure)} is {a} and {b}: {number(value)}, "
+        f"p {_p(p)} after looking at all pairs.",
+        tone="good" if len(sure) == len(matches) else "caution" if sure else "bad",
+        tiles=tuple(_tiles(grid, higher)),
+    )
+
+
+def _tiles(grid: Grid, higher: bool) -> Iterator[Tile]:
+    for measure, values in grid.values.items():
+        best = values.max() if MEASURES[measure].higher_is_closer else values.min()
+        way = "more" if MEASURES[measure].higher_is_closer else "less"
+        yield Tile(f"closest by {measure_name(measure)}", number(float(best)), f"{way} is closer")
+
+
+def _p(p: float) -> str:
+    return "below 0.001" if p < 1e-3 else f"{p:.2g}"
+
+
+def _map(grid: Grid, measure: str, names: tuple[str, str]) -> Figure:
+    values, p = grid.values[measure], grid.p_max[measure]
+    higher = MEASURES[measure].higher_is_closer
+    written = values.size <= _MOST_CELLS_WRITTEN
+    x = [plain(n, 28) for n in grid.names_y]
+    y = [plain(n, 28) for n in grid.names_x]
+    scale = [[i / 4, colour] for i, colour in enumerate(_HEAT if higher else _HEAT[::-1])]
+    low, high = float(values.min()), float(values.max())
+    hover = [
+        [
+            f"{y[i]}<br>{x[j]}<br>{measure_name(measure)} {number(float(values[i, j]))}"
+            f"<br>p {_p(float(p[i, j]))} after looking at all pairs"
+            for j in range(len(x))
+        ]
+        for i in range(len(y))
+    ]
+    cell = 34 if len(y) <= 12 else 22 if len(y) <= 30 else 14
+    notes: list[dict[str, Any]] = []
+    if written:
+        nearness = (values - low if higher else high - values) / max(high - low, 1e-12)
+        for i, j in np.ndindex(*values.shape):
+            close = nearness[i, j] > _TURN
+            notes.append(
+                {
+                    "x": j, "y": i, "text": f"{values[i, j]:.2f}", "showarrow": False,
+                    "font": {"size": 11, "color": f"var(--on-heat-{'close' if close else 'far'})"},
+                }
+            )  # fmt: skip
+    best = grid.best(measure)
+    a, b, value, _ = (max if higher else min)(best, key=lambda match: match[2])
+    side = {"tickmode": "array", "showgrid": False, "zeroline": False, "ticks": ""}
+    step_x, step_y = -(-len(x) // 40), -(-len(y) // 40)
+    return Figure(
+        key=measure,
+        title=measure_name(measure)[0].upper() + measure_name(measure)[1:],
+        caption=f"Every layer of {names[0]} (rows) against every layer of {names[1]} (columns); "
+        f"{'more' if higher else 'less'} is closer, and stands out from the page.",
+        alt=f"Heat map of {measure_name(measure)}, {len(y)} by {len(x)} layers, from {number(low)} "
+        f"to {number(high)}; the closest pair is {a} and {b}, {number(value)}.",
+        traces=(
+            {
+                "type": "heatmap", "z": [[float(f"{v:.4g}") for v in r] for r in values.tolist()],
+                "x": list(range(len(x))), "y": list(range(len(y))),
+                "colorscale": scale, "zmin": low, "zmax": high if high > low else low + 1,
+                "xgap": 1, "ygap": 1, "hoverinfo": "text", "text": hover,
+                "colorbar": {
+                    "thickness": 10, "outlinewidth": 0, "nticks": 5, "len": 1.0,
+                    "tickfont": {"size": 12, "color": "var(--quiet)"},
+                },
+            },
+        ),
+        layout=base_layout(
+            margin={"l": 12, "r": 8, "t": 8, "b": 46},
+            annotations=notes,
+            xaxis=axis(
+                plain(names[1], 40),
+                tickvals=list(range(0, len(x), step_x)), ticktext=x[::step_x], tickangle=-45,
+                **side,
+            ),
+            yaxis=axis(
+                plain(names[0], 40), autorange="reversed",
+                tickvals=list(range(0, len(y), step_y)), ticktext=y[::step_y],
+                **side,
+            ),
+        ),
+        height=max(240, 130 + cell * len(y)),
+        table=_matches(grid, measure, names),
+    )  # fmt: skip
+
+
+def _matches(grid: Grid, measure: str, names: tuple[str, str]) -> Table:
+    matches = grid.best(measure)
+    return Table(
+        f"By {measure_name(measure)}",
+        (f"layer of {names[0]}", f"closest of {names[1]}", "value", "p, corrected"),
+        tuple((a, b, fixed(value), _p(p)) for a, b, value, p in matches),
+    )

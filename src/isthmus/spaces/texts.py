@@ -1,0 +1,85 @@
+"""The texts of items, by id, from the files people keep them in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Container, Iterator
+from pathlib import Path
+from typing import Any
+
+from isthmus.errors import InputError
+
+__all__ = ["check_texts", "read_texts"]
+
+_JSON = (".jsonl", ".ndjson", ".json")
+
+
+def check_texts(path: Path) -> None:
+    """Refuse, before any work is spent, a file that no texts can be read from.
+
+    Raises:
+        InputError: as `read_texts`, for what the first line shows.
+    """
+    next(_pairs(path), None)
+
+
+def read_texts(path: Path, wanted: Container[str]) -> dict[str, str]:
+    """The texts of the ids that are wanted; the file may be larger than the memory.
+
+    Args:
+        path: ``.jsonl`` with an object of ``id`` (or ``_id``) and ``text`` on each line; ``.tsv``
+            with id and text; or ``.txt`` with the text of one row on each line, whose ids are row
+            numbers.
+        wanted: ids as strings; others are skipped.
+
+    Raises:
+        InputError: for another kind of file, or naming the first line that cannot be read.
+    """
+    return {name: text for name, text in _pairs(path) if name in wanted}
+
+
+def _pairs(path: Path) -> Iterator[tuple[str, str]]:
+    suffix = path.suffix.lower()
+    if suffix not in (*_JSON, ".tsv", ".txt"):
+        raise InputError(
+            "texts are read from .jsonl, .tsv or .txt files",
+            where=str(path),
+            mend='Write {"id": ..., "text": ...} on each line of a .jsonl file',
+        )
+    try:
+        with path.open(encoding="utf-8-sig", newline="\n") as file:
+            for row, line in enumerate(file):
+                line = line.rstrip("\r\n")
+                where = f"{path}, line {row + 1}"
+                if suffix == ".txt":
+                    yield str(row), line
+                elif line.strip():
+                    yield _of_json(line, where) if suffix in _JSON else _of_tsv(line, where)
+    except FileNotFoundError as error:
+        raise InputError("there is no such file", where=str(path)) from error
+    except UnicodeDecodeError as error:
+        raise InputError("the file is not UTF-8 text", where=str(path)) from error
+
+
+def _of_json(line: str, where: str) -> tuple[str, str]:
+    try:
+        found: Any = json.loads(line)
+    except ValueError as error:
+        raise InputError("this is not JSON", where=where) from error
+    if isinstance(found, dict):
+        name = found.get("id", found.get("_id"))
+        text = found.get("text")
+        if isinstance(name, (str, int)) and not isinstance(name, bool) and isinstance(text, str):
+            return str(name), text
+    raise InputError(
+        "expected an object with an id and a text",
+        where=where,
+        mend='Write {"id": ..., "text": ...} on each line',
+    )
+
+
+def _of_tsv(line: str, where: str) -> tuple[str, str]:
+    name, tab, text = line.partition("\t")
+    if not tab:
+        raise InputError("expected an id, a tab and a text", where=where)
+    return name.strip(), text
