@@ -29,7 +29,7 @@ from isthmus.training.linear import root_mean_square
 from isthmus.training.objective import Objective, info_nce, similarity
 from isthmus.training.schedule import Parameter, Schedule, checked_rate, one_thread, require_torch
 
-__all__ = ["LambdaTerms", "train_lambda_orthogonal"]
+__all__ = ["LambdaTerms", "orthogonality_penalty", "train_lambda_orthogonal"]
 
 Matrix = NDArray[np.float64]
 
@@ -124,7 +124,7 @@ def train_lambda_orthogonal(
             for theirs in (back, old):
                 scores = similarity(torch, ahead, theirs, None) / terms.temperature
                 total = total + terms.contrastive * info_nce(torch, scores, positive, nothing)
-            return total + _penalty(torch, b, lam, terms.sharpness)
+            return total + orthogonality_penalty(torch, b, lam, terms.sharpness)
 
         sizes = (root_mean_square(matrix), root_mean_square(examples.y), root_mean_square(forward))
         improved = schedule.run(
@@ -169,9 +169,14 @@ def _forward(matrix: Matrix, offset: Matrix, examples: Examples) -> tuple[Matrix
     return forward, mean_image - mean_y @ forward
 
 
-def _penalty(torch: Any, matrix: Any, lam: float, sharpness: float) -> Any:
+def orthogonality_penalty(torch: Any, matrix: Any, lam: float, sharpness: float) -> Any:
+    """``σ(a (‖G − I‖_F − λ)) ‖G − I‖_F`` of ``matrix (dx, dy)``, G the smaller Gram matrix.
+
+    Equation 6 of arXiv:2509.16664; where a rotation starts its gradient is 0, not undefined.
+    """
     dx, dy = matrix.shape
     gram = matrix.T @ matrix if dy <= dx else matrix @ matrix.T
-    # a norm has no gradient at 0, where a rotation starts
-    apart = torch.sqrt(((gram - torch.eye(len(gram))) ** 2).sum() + 1e-12)
+    identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    # a norm has no gradient at 0
+    apart = torch.sqrt(((gram - identity) ** 2).sum() + 1e-12)
     return torch.sigmoid(sharpness * (apart - lam)) * apart
