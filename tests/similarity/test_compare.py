@@ -209,7 +209,7 @@ def test_bad_input_is_named(pair: Any) -> None:
             compare(column, y, measures=measures)
     with np.errstate(over="ignore"):
         overflowed = (x * 1e6).astype(np.float16)
-    with pytest.raises(InputError, match="NaN or an infinity"):
+    with pytest.raises(InputError, match="row 0: .* inf"):
         compare(overflowed, y)
     for constant in (np.ones_like(x), np.full((50, 5), 1e-3, np.float32), np.zeros_like(x)):
         for measures in ("all", "moments", "linear_cka"):
