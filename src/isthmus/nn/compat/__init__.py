@@ -1,0 +1,55 @@
+"""New models that stay compatible with old ones: by training them so, or by adapters afterwards.
+
+=====================================  ===========================================================
+the new model is still to be trained   `train_bct`, `train_simplex` (d-Simplex, HOC)
+old vectors are brought forward        `train_forward` (FCT), `train_fastfill`
+both spaces meet, the old one stays    `train_lambda_adapters`; exact and fast: `joint_maps`
+was it worth it                        `compatibility_matrix`, `partial_backfill`, `paired_change`
+=====================================  ===========================================================
+"""
+
+from isthmus.nn.compat.classes import CosineHead, class_means, extended_classifier
+from isthmus.nn.compat.encoder import (
+    Classified,
+    TrainedEncoder,
+    train_bct,
+    train_independent,
+    train_simplex,
+)
+from isthmus.nn.compat.evaluation import (
+    CompatibilityMatrix,
+    compatibility_matrix,
+    paired_change,
+    partial_backfill,
+)
+from isthmus.nn.compat.features import encode, transform_rows
+from isthmus.nn.compat.forward import (
+    ForwardTransform,
+    UncertainTransform,
+    train_fastfill,
+    train_forward,
+)
+from isthmus.nn.compat.lambda_adapters import LambdaAdapters, train_lambda_adapters
+
+__all__ = [
+    "Classified",
+    "CompatibilityMatrix",
+    "CosineHead",
+    "ForwardTransform",
+    "LambdaAdapters",
+    "TrainedEncoder",
+    "UncertainTransform",
+    "class_means",
+    "compatibility_matrix",
+    "encode",
+    "extended_classifier",
+    "paired_change",
+    "partial_backfill",
+    "train_bct",
+    "train_fastfill",
+    "train_forward",
+    "train_independent",
+    "train_lambda_adapters",
+    "train_simplex",
+    "transform_rows",
+]

@@ -1,0 +1,268 @@
+"""Train or fine-tune a new encoder so that its features can be searched among the old ones.
+
+Three ways, all through `isthmus.nn.loop.train`:
+
+- `train_bct`: the old model's classifier must also classify the new features;
+- `train_simplex`: every model learns the same fixed classifier; with an old encoder given, a
+  contrastive distillation from it besides (HOC);
+- `train_independent`: neither, the control.
+
+In each the encoder is trained in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from isthmus.errors import InputError
+from isthmus.nn.compat.classes import CosineHead, check_classes
+from isthmus.nn.compat.features import check_features, evaluating, feature_width
+from isthmus.nn.loop import Loss, Trained, seeded, train
+from isthmus.nn.losses import (
+    SimplexHead,
+    backward_influence,
+    check_labels,
+    higher_order_contrast,
+)
+
+__all__ = ["Classified", "TrainedEncoder", "train_bct", "train_independent", "train_simplex"]
+
+
+class Classified(nn.Module):
+    """An encoder and a classifier of its features: images → (features, logits)."""
+
+    def __init__(self, encoder: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, head
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Features ``(n, d)`` and logits ``(n, classes)``.
+
+        Raises:
+            InputError: where the encoder gives no row per image.
+        """
+        features = self.encoder(images)
+        check_features(features, len(images))
+        return features, self.head(features)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedEncoder:
+    """What a compatible training made."""
+
+    encoder: nn.Module
+    """The one that was given, trained."""
+    head: nn.Module
+    """Its classifier, with ``weight (classes, d)``: the old one of the next model."""
+    trained: Trained
+
+    def __str__(self) -> str:
+        return f"{type(self.encoder).__name__}: {self.trained}"
+
+
+def train_independent(
+    encoder: nn.Module,
+    loader: Iterable[Any],
+    *,
+    classes: int,
+    epochs: int,
+    scale: float = 16.0,
+    seed: int = 0,
+    **options: Any,
+) -> TrainedEncoder:
+    """Cross-entropy alone: a model that no old vector can be compared with.
+
+    Args:
+        encoder: images to features ``(n, d)``; trained in place.
+        loader: of (images, labels), labels from 0 to ``classes − 1``.
+        classes: number of them.
+        epochs: passes at most.
+        scale: of the cosine classifier.
+        seed: of the classifier's start and of the training.
+        options: of `isthmus.nn.loop.train`.
+
+    Raises:
+        InputError: for an encoder that is frozen or gives no rows, labels out of range, a class
+            without rows or only one, and as `train`.
+    """
+    _check(encoder, loader, classes, options)
+    with seeded(seed):
+        head = CosineHead(feature_width(encoder, loader), classes, scale)
+
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        return _classified(model, batch, classes)[1]
+
+    return _fit(encoder, head, loss, loader, epochs, seed, options)
+
+
+def train_bct(
+    encoder: nn.Module,
+    loader: Iterable[Any],
+    old_classifier: Tensor,
+    *,
+    epochs: int,
+    weight: float = 1.0,
+    scale: float = 16.0,
+    seed: int = 0,
+    **options: Any,
+) -> TrainedEncoder:
+    """Backward-compatible training: the old classifier must recognise the new features too.
+
+    ``CE(w_new · φ(x)) + weight · CE(w_old · φ(x))`` on cosines times ``scale`` (Shen et al. 2020).
+
+    Args:
+        encoder: images to features ``(n, d)``, d of the old width or more; of a wider one the first
+            dimensions are compared with the old.
+        loader: of (images, labels), labels from 0 to ``classes − 1``.
+        old_classifier: ``(classes, old width)``; rows of classes that the old model did not know
+            come from `extended_classifier`.
+        epochs: passes at most.
+        weight: of the influence of the old classifier.
+        scale: of both cosine classifiers.
+        seed: of the classifier's start and of the training.
+        options: of `isthmus.nn.loop.train`.
+
+    Raises:
+        InputError: for a narrower encoder, a row of the old classifier that is zero or not finite,
+            and as `train_independent`.
+    """
+    if old_classifier.ndim != 2 or not bool((old_classifier.norm(dim=1) > 0).all()):
+        raise InputError(
+            "the old classifier must have one row other than zero for each class, found shape "
+            f"{tuple(old_classifier.shape)}",
+            where="old_classifier",
+        )
+    if not bool(torch.isfinite(old_classifier).all()):
+        raise InputError("a weight is not finite", where="old_classifier")
+    classes, old_width = old_classifier.shape
+    _check(encoder, loader, classes, options)
+    width = feature_width(encoder, loader)
+    if width < old_width:
+        raise InputError(
+            f"the new features have {width} dimensions and the old ones {old_width}",
+            where="encoder",
+            mend="Give the new encoder at least as many outputs as the old one",
+        )
+    with seeded(seed):
+        head = CosineHead(width, classes, scale)
+    rows = scale * functional.normalize(old_classifier.detach(), dim=1)
+
+    def loss(model: nn.Module, batch: Any) -> Mapping[str, Tensor]:
+        features, own = _classified(model, batch, classes)
+        compared = functional.normalize(features[:, :old_width], dim=1)
+        influence = backward_influence(compared, batch[1], rows.to(features))
+        return {"classification": own, "influence": weight * influence}
+
+    return _fit(encoder, head, loss, loader, epochs, seed, options)
+
+
+def train_simplex(
+    encoder: nn.Module,
+    loader: Iterable[Any],
+    *,
+    classes: int,
+    epochs: int,
+    old_encoder: nn.Module | None = None,
+    mix: float = 0.1,
+    contrast: float = 10.0,
+    scale: float = 16.0,
+    seed: int = 0,
+    **options: Any,
+) -> TrainedEncoder:
+    """Train against the fixed classifier that old and later models share (d-Simplex, HOC).
+
+    With ``old_encoder``, ``mix · CE + (1 − mix) · HOC``: the contrastive loss pulls each new
+    feature towards the old feature of its own image, which class prototypes alone do not do
+    (Biondi et al. 2024, equation 3; weights as in their published code).
+
+    Args:
+        encoder: images to features ``(n, d)``, ``d ≥ classes − 1``; trained in place.
+        loader: of (images, labels), labels below ``classes``.
+        classes: all that there will ever be; those without rows are reserved.
+        epochs: passes at most.
+        old_encoder: a model that learnt the same classifier, of the same width; not changed, but
+            moved to the images' device.
+        mix: share of the cross-entropy where there is an old encoder, in (0, 1].
+        contrast: μ of the contrastive loss.
+        scale: of the cosine classifier.
+        seed: of the training.
+        options: of `isthmus.nn.loop.train`.
+
+    Raises:
+        InputError: for too narrow features, an old encoder of another width, and as
+            `train_independent`.
+    """
+    if not 0 < mix <= 1:
+        raise InputError(f"the share of the cross-entropy lies in (0, 1], got {mix}", where="mix")
+    _check(encoder, loader, classes, options, reserved=True)
+    width = feature_width(encoder, loader)
+    head = SimplexHead(width, classes, scale)
+    if old_encoder is not None and (old := feature_width(old_encoder, loader)) != width:
+        raise InputError(
+            f"the new features have {width} dimensions and the old ones {old}",
+            where="old_encoder",
+            mend="The fixed classifier must be the same: give the new encoder the old width",
+        )
+
+    def loss(model: nn.Module, batch: Any) -> Mapping[str, Tensor]:
+        features, own = _classified(model, batch, classes)
+        if old_encoder is None:
+            return {"classification": own}
+        with torch.no_grad(), evaluating(old_encoder):
+            before = old_encoder.to(features.device)(batch[0])
+        contrastive = higher_order_contrast(features, before, batch[1], scale=contrast)
+        return {"classification": mix * own, "contrastive": (1 - mix) * contrastive}
+
+    return _fit(encoder, head, loss, loader, epochs, seed, options)
+
+
+def _classified(model: nn.Module, batch: Any, classes: int) -> tuple[Tensor, Tensor]:
+    """Features of a batch and their cross-entropy."""
+    if not isinstance(batch, (tuple, list)) or len(batch) < 2:
+        raise InputError(
+            f"a batch of {type(batch).__name__} is no pair of images and labels", where="loader"
+        )
+    images, labels = batch[0], batch[1]
+    check_labels(labels, classes)
+    features, logits = model(images)
+    return features, functional.cross_entropy(logits, labels.long())
+
+
+def _fit(
+    encoder: nn.Module,
+    head: nn.Module,
+    loss: Loss,
+    loader: Iterable[Any],
+    epochs: int,
+    seed: int,
+    options: Mapping[str, Any],
+) -> TrainedEncoder:
+    model = Classified(encoder, head)
+    trained = train(model, loss, loader, epochs=epochs, seed=seed, **options)
+    return TrainedEncoder(encoder, head, trained)
+
+
+def _check(
+    encoder: nn.Module,
+    loader: Iterable[Any],
+    classes: int,
+    options: Mapping[str, Any],
+    *,
+    reserved: bool = False,
+) -> None:
+    check_classes(loader, classes, reserved=reserved)
+    frozen = not any(p.requires_grad for p in encoder.parameters())
+    # a plan of unfreezing may start with everything frozen
+    if frozen and options.get("before_epoch") is None:
+        raise InputError(
+            "every parameter of the encoder is frozen, so its features cannot change",
+            where="encoder",
+            mend="Call requires_grad_(True) on a part of it, or train an adapter behind it "
+            "(train_forward, train_lambda_adapters)",
+        )
