@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.stats
+import scipy.special
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
@@ -317,7 +317,7 @@ def _estimates(
             name: Estimate(value=float(m), reason="one seed")
             for name, m in zip(names, means, strict=True)
         }
-    half = scipy.stats.t.ppf((1 + level) / 2, n - 1) * rows.std(0, ddof=1) / math.sqrt(n)
+    half = scipy.special.stdtrit(n - 1, (1 + level) / 2) * rows.std(0, ddof=1) / math.sqrt(n)
     return {
         name: Estimate(value=float(m), low=float(m - h), high=float(m + h))
         for name, m, h in zip(names, means, half, strict=True)
