@@ -132,6 +132,8 @@ class Figure:
     table: Table
     zoom: bool = False
     """Whether a region can be enlarged with a mouse."""
+    loose: bool = False
+    """Whether notes inside the plot are left out where they do not fit beside each other."""
 
 
 Block = Prose | Items | Commands | Cards | Table | Figure
@@ -145,9 +147,11 @@ class Section:
     blocks: Sequence[Block]
 
     @property
-    def wide(self) -> bool:
-        """Whether figures stand in two columns where there is room."""
-        return len(self.blocks) > 1 and all(isinstance(block, Figure) for block in self.blocks)
+    def arrangement(self) -> str:
+        """How figures alone share the width of a large screen; none where they do not."""
+        if len(self.blocks) < 2 or not all(isinstance(block, Figure) for block in self.blocks):
+            return ""
+        return "pairs" if len(self.blocks) <= 3 else "columns"
 
 
 @dataclass(frozen=True)

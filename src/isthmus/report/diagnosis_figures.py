@@ -20,6 +20,7 @@ from isthmus.report.plots import (
     axis,
     base_layout,
     dots,
+    log_ticks,
     number,
     plain,
     shortened,
@@ -78,6 +79,11 @@ def _sides(found: Diagnosis) -> tuple[tuple[SideProfile, str], ...]:
     return ((found.x, _COLOURS[0]), (found.y, _COLOURS[1]))
 
 
+def _label(side: SideProfile) -> str:
+    """The name of a side for legends, short enough for a phone."""
+    return plain(side.name, 22)
+
+
 def _projection(found: Diagnosis, both: Projection) -> Figure:
     x, y = np.array(both.x), np.array(both.y)
     links: list[list[float | None]] = [[], []]
@@ -91,16 +97,16 @@ def _projection(found: Diagnosis, both: Projection) -> Figure:
         }
     ]  # fmt: skip
     for points, name, colour in (
-        (y, found.y.name, OLD),
-        (x, f"{found.x.name}, mapped", NEW),
+        (y, _label(found.y), OLD),
+        (x, f"{_label(found.x)}, mapped", NEW),
     ):
         traces.append(
             {
-                "type": "scatter", "mode": "markers", "name": plain(name, 40),
+                "type": "scatter", "mode": "markers", "name": name,
                 "x": points[:, 0].tolist(), "y": points[:, 1].tolist(),
                 "marker": {"size": 6, "color": colour, "opacity": 0.85},
                 "hoverinfo": "text",
-                "hovertext": [f"{plain(name, 40)}<br>{plain(i, 80)}" for i in both.ids],
+                "hovertext": [f"{name}<br>{plain(i, 80)}" for i in both.ids],
             }
         )  # fmt: skip
     apart = np.linalg.norm(x - y, axis=1)
@@ -229,20 +235,22 @@ def _overlap(overlap: Overlap) -> Figure:
 def _spectra(found: Diagnosis) -> Figure:
     traces: list[dict[str, Any]] = []
     rows: list[tuple[str, ...]] = []
+    ends: list[float] = []
     for side, colour in _sides(found):
         shares = side.spectrum.shares
         # what is left of a dead direction is rounding
         used = np.flatnonzero(shares > _FLOOR * shares[0])
         chosen = np.unique(np.geomspace(1, len(used), _MOST_POINTS).astype(int)) - 1
+        ends += [float(shares[chosen[0]]), float(shares[chosen[-1]])]
         traces.append(
             {
                 "type": "scatter", "mode": "lines" if len(chosen) > 1 else "markers",
-                "name": plain(side.name, 40),
+                "name": _label(side),
                 "x": (chosen + 1).tolist(), "y": shares[chosen].tolist(),
                 "line": {"color": colour, "width": 2.5}, "marker": {"color": colour},
                 "hoverinfo": "text",
                 "hovertext": [
-                    f"{plain(side.name, 40)}<br>component {i + 1:,}: {shares[i]:.2%}"
+                    f"{_label(side)}<br>component {i + 1:,}: {shares[i]:.2%}"
                     for i in chosen.tolist()
                 ],
             }
@@ -266,8 +274,8 @@ def _spectra(found: Diagnosis) -> Figure:
         layout=base_layout(
             showlegend=True,
             margin={"l": 12, "r": 14, "t": 34, "b": 46},
-            xaxis=axis("principal component", type="log", dtick=1),
-            yaxis=axis("share of the variance", type="log", tickformat="~%", dtick=1),
+            xaxis=axis("principal component", **log_ticks(1, max(found.x.dim, found.y.dim))),
+            yaxis=axis("share of the variance", **log_ticks(min(ends), max(ends), percent=True)),
         ),
         height=340,
         table=Table(
@@ -348,17 +356,17 @@ def _norms(found: Diagnosis) -> Figure:
         density = shares / np.diff(edges)
         traces.append(
             {
-                "type": "scatter", "mode": "lines", "fill": "tozeroy", "name": plain(side.name, 40),
+                "type": "scatter", "mode": "lines", "fill": "tozeroy", "name": _label(side),
                 "x": edges.tolist(), "y": [*density.tolist(), float(density[-1])],
                 "line": {"color": colour, "width": 2, "shape": "hv"}, "opacity": 0.9,
                 "fillcolor": "rgba(128,128,128,0.12)",
                 "hoverinfo": "text",
                 "hovertext": [
-                    f"{plain(side.name, 40)}<br>norm {number(a)} to {number(b)}: {share:.1%}"
+                    f"{_label(side)}<br>norm {number(a)} to {number(b)}: {share:.1%}"
                     for a, b, share in zip(
                         norms.edges[:-1], norms.edges[1:], shares.tolist(), strict=True
                     )
-                ] + [plain(side.name, 40)],
+                ] + [_label(side)],
             }
         )  # fmt: skip
     equal = [s.name for s in (found.x, found.y) if s.norms.unit or len(s.norms.counts) < 2]
@@ -428,21 +436,23 @@ def _cosines(found: Diagnosis) -> Figure:
 def _hubs(found: Diagnosis) -> Figure:
     traces: list[dict[str, Any]] = []
     rows: list[tuple[str, ...]] = []
+    lowest = 1.0
     for side, colour in _sides(found):
         hubs = side.hubness
         assert hubs is not None
         times = np.array(hubs.histogram)
         shares = np.cumsum(times[::-1])[::-1] / hubs.n
+        lowest = min(lowest, float(shares[-1]))
         used = np.flatnonzero(times)
         chosen = used[np.unique(np.linspace(0, len(used) - 1, _MOST_POINTS).astype(int))]
         traces.append(
             {
-                "type": "scatter", "mode": "lines", "name": plain(side.name, 40),
+                "type": "scatter", "mode": "lines", "name": _label(side),
                 "x": chosen.tolist(), "y": shares[chosen].tolist(),
                 "line": {"color": colour, "width": 2},
                 "hoverinfo": "text",
                 "hovertext": [
-                    f"{plain(side.name, 40)}<br>{shares[i]:.2%} of the items: {i} times or more"
+                    f"{_label(side)}<br>{shares[i]:.2%} of the items: {i} times or more"
                     for i in chosen.tolist()
                 ],
             }
@@ -466,7 +476,7 @@ def _hubs(found: Diagnosis) -> Figure:
             showlegend=True,
             margin={"l": 12, "r": 14, "t": 34, "b": 46},
             xaxis=axis("at least so often among the nearest", zeroline=False),
-            yaxis=axis("share of the items", type="log", tickformat="~%", dtick=1),
+            yaxis=axis("share of the items", **log_ticks(lowest, 1.0, percent=True)),
         ),
         height=320,
         table=Table(

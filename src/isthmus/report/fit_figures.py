@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from isthmus.report.plots import (
     base_layout,
     dots,
     fixed,
+    log_ticks,
     number,
     plain,
     span,
@@ -41,17 +42,21 @@ def candidate_figures(tried: Sequence[Tried]) -> Iterator[Figure]:
     if len(tried) < 2:
         return
     shown = tried[:_MOST_ROWS]
-    rows = [Row(t.recipe, t.score, colour="var(--good)" if not i else NEW)
-            for i, t in enumerate(shown)]  # fmt: skip
+    shared = _Shared.of(tried)
+    rows = [
+        Row(shared.core(t.recipe), t.score, colour=NEW if i else "var(--good)")
+        for i, t in enumerate(shown)
+    ]
     if len(tried) > len(shown):
         last = tried[-1]
-        rows.append(Row(f"the last of {len(tried)}: {core(last.recipe)}", last.score, colour=QUIET))
+        name = f"the last of {len(tried)}: {shared.core(last.recipe)}"
+        rows.append(Row(name, last.score, colour=QUIET))
     traces, layout, height = dots(rows, "score on validation queries")
     yield Figure(
         key="candidates",
         title=f"The {len(tried)} maps that were tried",
         caption="By their score on validation queries, the best first. The choice was made on "
-        f"these queries, so the scores flatter a little; the test queries above do not.{steps}",
+        f"these queries, so the scores flatter a little; the test queries above do not.{shared}",
         alt=f"Dot plot of validation scores; the best is {fixed(tried[0].score)} of "
         f"{tried[0].recipe}, the last {fixed(tried[-1].score)}.",
         traces=traces,
@@ -70,22 +75,36 @@ def candidate_figures(tried: Sequence[Tried]) -> Iterator[Figure]:
             ),
         ),
     )
-    yield from _strengths(tried)
+    yield from _strengths(tried, shared)
 
 
-def _shared(tried: Sequence[Tried]) -> tuple[int, int, str]:
-    """How many steps all recipes begin and end with, and that in words."""
-    split = [t.recipe.split(" | ") for t in tried]
-    shortest = min(map(len, split))
-    first = last = 0
-    while first < shortest - 1 and len({parts[first] for parts in split}) == 1:
-        first += 1
-    while last < shortest - 1 - first and len({parts[-1 - last] for parts in split}) == 1:
-        last += 1
-    if not first and not last:
-        return 0, 0, ""
-    whole = " | ".join([*split[0][:first], "…", *split[0][len(split[0]) - last :]])
-    return first, last, f" Each stands in: {whole}."
+class _Shared(NamedTuple):
+    """The steps that all recipes begin and end with."""
+
+    first: tuple[str, ...]
+    last: tuple[str, ...]
+
+    @classmethod
+    def of(cls, tried: Sequence[Tried]) -> Self:
+        split = [t.recipe.split(" | ") for t in tried]
+        shortest = min(map(len, split))
+        first = last = 0
+        while first < shortest - 1 and len({parts[first] for parts in split}) == 1:
+            first += 1
+        while last < shortest - 1 - first and len({parts[-1 - last] for parts in split}) == 1:
+            last += 1
+        parts = split[0]
+        return cls(tuple(parts[:first]), tuple(parts[len(parts) - last :]))
+
+    def core(self, recipe: str) -> str:
+        """A recipe without them."""
+        parts = recipe.split(" | ")
+        return " | ".join(parts[len(self.first) : len(parts) - len(self.last)])
+
+    def __str__(self) -> str:
+        if not self.first and not self.last:
+            return ""
+        return f" Each stands in: {' | '.join([*self.first, '…', *self.last])}."
 
 
 def _families(tried: Sequence[Tried]) -> dict[str, dict[str, list[tuple[float, float]]]]:
@@ -101,7 +120,7 @@ def _families(tried: Sequence[Tried]) -> dict[str, dict[str, list[tuple[float, f
     return found
 
 
-def _strengths(tried: Sequence[Tried]) -> Iterator[Figure]:
+def _strengths(tried: Sequence[Tried], shared: _Shared) -> Iterator[Figure]:
     families = {
         name: [(rest, sorted(points)) for rest, points in lines.items() if len(points) >= 3]
         for name, lines in _families(tried).items()
@@ -117,7 +136,7 @@ def _strengths(tried: Sequence[Tried]) -> Iterator[Figure]:
     log = min(values) > 0 and max(values) / min(values) > 20
     traces: list[dict[str, Any]] = [
         {
-            "type": "scatter", "mode": "lines+markers", "name": plain(rest, 70),
+            "type": "scatter", "mode": "lines+markers", "name": plain(shared.core(rest), 44),
             "x": [v for v, _ in points], "y": [s for _, s in points],
             "line": {"color": colour, "width": 2}, "marker": {"size": 7, "color": colour},
             "hoverinfo": "text",
@@ -137,7 +156,9 @@ def _strengths(tried: Sequence[Tried]) -> Iterator[Figure]:
             showlegend=True,
             legend={"orientation": "h", "x": 0, "y": -0.28, "yanchor": "top", "xanchor": "left"},
             margin={"l": 12, "r": 14, "t": 10, "b": 70 + 20 * len(lines)},
-            xaxis=axis(plain(name), type="log" if log else "linear", zeroline=False),
+            xaxis=axis(
+                plain(name), zeroline=False, **(log_ticks(min(values), max(values)) if log else {})
+            ),
             yaxis=axis("validation score"),
         ),
         height=320 + 20 * len(lines),
@@ -194,7 +215,7 @@ def curve_figure(curve: LearningCurve) -> Figure:
         layout=base_layout(
             showlegend=True,
             margin={"l": 12, "r": 14, "t": 34, "b": 46},
-            xaxis=axis("pairs", type="log", dtick="D2"),
+            xaxis=axis("pairs", **log_ticks(curve.budgets[0], 2 * last)),
             yaxis=axis(f"{curve.metric} of {curve.n_queries:,} unseen items"),
         ),
         height=340,

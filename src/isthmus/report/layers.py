@@ -109,17 +109,19 @@ def _map(grid: Grid, measure: str, names: tuple[str, str]) -> Figure:
     values, p = grid.values[measure], grid.p_max[measure]
     higher = MEASURES[measure].higher_is_closer
     written = values.size <= _MOST_CELLS_WRITTEN
-    x = [plain(n, 28) for n in grid.names_y]
-    y = [plain(n, 28) for n in grid.names_x]
+    x, of_x = _short(grid.names_y)
+    y, of_y = _short(grid.names_x)
     scale = [[i / 4, colour] for i, colour in enumerate(_HEAT if higher else _HEAT[::-1])]
     low, high = float(values.min()), float(values.max())
+    shown_x, shown_y = ([plain(n) for n in side] for side in (grid.names_y, grid.names_x))
+    name = measure_name(measure)
     hover = [
         [
-            f"{y[i]}<br>{x[j]}<br>{measure_name(measure)} {number(float(values[i, j]))}"
+            f"{a}<br>{b}<br>{name} {number(float(values[i, j]))}"
             f"<br>p {_p(float(p[i, j]))} after looking at all pairs"
-            for j in range(len(x))
+            for j, b in enumerate(shown_x)
         ]
-        for i in range(len(y))
+        for i, a in enumerate(shown_y)
     ]
     cell = 34 if len(y) <= 12 else 22 if len(y) <= 30 else 14
     notes: list[dict[str, Any]] = []
@@ -160,19 +162,37 @@ def _map(grid: Grid, measure: str, names: tuple[str, str]) -> Figure:
             margin={"l": 12, "r": 8, "t": 8, "b": 46},
             annotations=notes,
             xaxis=axis(
-                plain(names[1], 40),
+                plain(names[1], 30) + of_x,
                 tickvals=list(range(0, len(x), step_x)), ticktext=x[::step_x], tickangle=-45,
                 **side,
             ),
             yaxis=axis(
-                plain(names[0], 40), autorange="reversed",
+                plain(names[0], 30) + of_y, autorange="reversed",
                 tickvals=list(range(0, len(y), step_y)), ticktext=y[::step_y],
                 **side,
             ),
         ),
         height=max(240, 130 + cell * len(y)),
         table=_matches(grid, measure, names),
+        loose=True,
     )  # fmt: skip
+
+
+def _short(names: Sequence[str]) -> tuple[list[str], str]:
+    """Layers without the parts of their dotted names that all share, and those parts."""
+    split = [name.split(".") for name in names]
+    shortest = min(map(len, split))
+    first = last = 0
+    if len(split) > 1:
+        while first < shortest - 1 and len({parts[first] for parts in split}) == 1:
+            first += 1
+        while last < shortest - 1 - first and len({parts[-1 - last] for parts in split}) == 1:
+            last += 1
+    short = [plain(".".join(p[first : len(p) - last]), 24) for p in split]
+    if not first and not last:
+        return short, ""
+    shared = ".".join([*split[0][:first], "*", *split[0][len(split[0]) - last :]])
+    return short, f": {plain(shared, 40)}"
 
 
 def _matches(grid: Grid, measure: str, names: tuple[str, str]) -> Table:

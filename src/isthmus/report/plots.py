@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ __all__ = [
     "count",
     "dots",
     "fixed",
+    "log_ticks",
     "number",
     "plain",
     "shortened",
@@ -29,7 +31,7 @@ __all__ = [
 NEW, OLD, QUIET, GRID = "var(--new)", "var(--old)", "var(--quiet)", "var(--grid)"
 
 _FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
-_WIDE = 46
+_WIDE = 42
 _ROW, _LINE = 46, 16
 
 
@@ -111,6 +113,21 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
     }
 
 
+def log_ticks(low: float, high: float, *, percent: bool = False) -> dict[str, Any]:
+    """Round values for a logarithmic axis from ``low`` to ``high``, few enough to be read."""
+    decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 2)
+    chosen: list[float] = []
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)):
+        ticks = [float(f"{step}e{d}") for d in decades for step in steps]
+        chosen = [tick for tick in ticks if 0.99 * low <= tick <= 1.01 * high]
+        if len(chosen) >= 3:
+            break
+    chosen = chosen or [float(f"{low:.2g}")]
+    text = [f"{100 * t:.4g}%" if percent else f"{t / 1000:g}k" if t >= 1000 else f"{t:g}"
+            for t in chosen]  # fmt: skip
+    return {"type": "log", "tickmode": "array", "tickvals": chosen, "ticktext": text}
+
+
 @dataclass(frozen=True)
 class Row:
     """One line of a plot of dots: a value, where known its interval and the values of chance."""
@@ -151,9 +168,17 @@ def dots(
         at -= _ROW + _LINE * (len(name) - 1)
         places.append(at)
     height = -int(at) + 16
+    known = [
+        v for r in rows for v in (r.value, r.low, r.high, *(r.chance or ())) if v is not None
+    ] + [value for value, _ in lines]
+    low, high = min(known), max(known)
+    pad = 0.04 * ((high - low) or abs(high) or 1.0)
+    low = low - pad if reach[0] is None else min(reach[0], low - pad * (low < reach[0]))
+    high = high + pad if reach[1] is None else max(reach[1], high + pad * (high > reach[1]))
+    edge = 0.012 * (high - low)
     shapes: list[dict[str, Any]] = []
     notes: list[dict[str, Any]] = []
-    for value, text in lines:
+    for i, (value, text) in enumerate(lines):
         shapes.append(
             {
                 "type": "line", "x0": value, "x1": value, "yref": "paper", "y0": 0, "y1": 1,
@@ -163,6 +188,7 @@ def dots(
         notes.append(
             {
                 "x": value, "yref": "paper", "y": 1, "yanchor": "bottom", "text": plain(text),
+                "yshift": _LINE * i, "xanchor": _anchor((value - low) / (high - low)),
                 "showarrow": False, "font": {"size": 11.5, "color": QUIET},
             }
         )  # fmt: skip
@@ -216,15 +242,7 @@ def dots(
             "hovertext": [_hover(row, percent) for row in rows],
         }
     )  # fmt: skip
-    known = [
-        v for r in rows for v in (r.value, r.low, r.high, *(r.chance or ())) if v is not None
-    ] + [value for value, _ in lines]
-    low, high = min(known), max(known)
-    pad = 0.04 * ((high - low) or abs(high) or 1.0)
-    low = low - pad if reach[0] is None else min(reach[0], low - pad * (low < reach[0]))
-    high = high + pad if reach[1] is None else max(reach[1], high + pad * (high > reach[1]))
-    edge = 0.012 * (high - low)
-    top = 30 if lines else 6
+    top = 14 + _LINE * len(lines) if lines else 6
     layout = base_layout(
         margin={"l": 14, "r": 18, "t": top, "b": 46},
         xaxis=axis(
@@ -241,6 +259,11 @@ def dots(
         annotations=notes,
     )  # fmt: skip
     return tuple(traces), layout, height + top + 46
+
+
+def _anchor(place: float) -> str:
+    """Which side of a note stands at a place from 0 to 1 of the axis, so that it is not cut."""
+    return "left" if place < 0.25 else "right" if place > 0.75 else "center"
 
 
 def _hover(row: Row, percent: bool) -> str:

@@ -84,7 +84,12 @@ def _digest(script: str) -> str:
 def _data(page: Page) -> str:
     """The figures as JSON that cannot end the element it stands in."""
     specs: dict[str, Any] = {
-        figure.key: {"data": figure.traces, "layout": figure.layout, "zoom": figure.zoom}
+        figure.key: {
+            "data": figure.traces,
+            "layout": figure.layout,
+            "zoom": figure.zoom,
+            "loose": figure.loose,
+        }
         for figure in page.figures
     }
     text = json.dumps(specs, separators=(",", ":"), allow_nan=False)

@@ -20,7 +20,13 @@
   }
 
   // paper has no script to measure it: widths that fit A4 and letter, in one column and in two
-  function printedWidth(node) { return node.closest(".columns") ? 292 : 630; }
+  function printedWidth(node) { return node.closest(".columns, .pairs") ? 292 : 630; }
+
+  function crowded(node) {
+    const boxes = [...node.querySelectorAll(".annotation-text-g")].map((t) => t.getBoundingClientRect());
+    return boxes.some((box, i) => i > 0 && Math.abs(box.top - boxes[i - 1].top) < 1
+      && box.left < boxes[i - 1].right + 2);
+  }
 
   function draw(printed) {
     if (typeof Plotly === "undefined") return;
@@ -32,9 +38,10 @@
       layout.autosize = !printed;
       if (printed) layout.width = printedWidth(node);
       Plotly.react(node, coloured(spec.data, style), layout, {
-        displayModeBar: false, responsive: true, scrollZoom: false,
+        displayModeBar: false, responsive: false, scrollZoom: false,
         showTips: false, doubleClick: spec.zoom ? "reset" : false,
       });
+      if (spec.loose && crowded(node)) Plotly.relayout(node, { annotations: [] });
     }
   }
 
@@ -53,6 +60,11 @@
     follow();
   });
   dark.addEventListener("change", () => { if (chosen === null) follow(); });
+  let waiting = 0;
+  window.addEventListener("resize", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => draw(), 120);
+  });
   window.addEventListener("beforeprint", () => { dress("light"); draw(true); });
   window.addEventListener("afterprint", follow);
 
