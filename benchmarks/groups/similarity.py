@@ -8,7 +8,6 @@ import numpy as np
 import scipy.linalg
 
 from benchmarks.arrays import Array, paired, repeated
-from benchmarks.groups import similarity_peers
 from benchmarks.harness import Options, Row, contest, cpu
 
 K = 10
@@ -66,9 +65,11 @@ def blocked_top_k(x: Array, y: Array, k: int = K, block: int = 1024) -> float:
 def run(options: Options) -> Iterator[Row]:
     yield from _moments(options)
     yield from _neighbours(options)
-    inputs = _inputs(options)
-    yield from similarity_peers.exact(inputs)
-    yield from similarity_peers.against(options, inputs)
+    from benchmarks.groups import similarity_peers
+
+    cases = {what: similarity_peers.Case(x, y) for what, (x, y) in _inputs(options).items()}
+    yield from similarity_peers.exact(cases)
+    yield from similarity_peers.against(options, cases)
 
 
 def _moments(options: Options) -> Iterator[Row]:
