@@ -1,4 +1,4 @@
-"""The map from a new modality's vectors into the frozen space, as a module that trains and saves."""
+"""The map of a new modality into the frozen space, as a module that trains and saves."""
 
 from __future__ import annotations
 

@@ -1,0 +1,331 @@
+"""A new type of input for a frozen space: closed form first, training where it helps.
+
+Items are split into folds.  In each fold a map is fitted on the other folds' pairs, trained from
+there, and judged on the fold; so every known pair is judged once by a map that has not seen it.
+The trained maps of all folds are averaged into one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from isthmus.adapters.relative import unit_rows
+from isthmus.errors import InputError
+from isthmus.evaluate import Estimate, estimate, resampled_means
+from isthmus.evaluate.probes import modality_gap
+from isthmus.evaluate.scores import check_vectors
+from isthmus.nn.modality.hubs import hub_offsets
+from isthmus.nn.modality.items import Items, match_items
+from isthmus.nn.modality.measure import (
+    Change,
+    Measured,
+    Task,
+    best_temperature,
+    compare_measured,
+    measure_retrieval,
+)
+from isthmus.nn.modality.projector import Projector
+from isthmus.nn.modality.start import Side, Start, closed_forms, judged
+from isthmus.nn.modality.tune import Pairs, Tuning, tune
+from isthmus.numeric import to_numpy
+from isthmus.progress import Progress, silent
+
+__all__ = ["Attached", "attach"]
+
+Rows = NDArray[np.float32]
+
+BASELINE = "ridge 0.01"
+"""The map that any gain is compared with: one ridge regression on the pairs."""
+_FEWEST_ITEMS = 5
+_BANK_ROWS = 4000
+_GAP_ROWS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Attached:
+    """A projector into the frozen space, and what it does for pairs that it has not seen.
+
+    Attributes:
+        projector: rows of the new modality to vectors of the frozen space.
+        start: the closed form that ranked held-out pairs best.
+        trained: whether the training that followed was kept.
+        gain: of training over its start, in reciprocal rank on held-out pairs; None without it.
+        scores: held-out reciprocal rank of every closed form, best first.
+        report: one ridge map (before) and this projector (after) on held-out pairs.
+        temperature: of the softmax over a gallery, at which its probabilities are right.
+        bank: held-out mapped rows of the new modality, against which hubs of a gallery are told.
+        paired: items with both modalities.
+        alone: rows of either side whose item has only that one.
+    """
+
+    projector: Projector
+    start: str
+    trained: bool
+    gain: Estimate | None
+    scores: dict[str, float]
+    report: Change
+    temperature: float
+    bank: Rows
+    paired: int
+    alone: tuple[int, int]
+
+    def transform(self, x: NDArray[Any]) -> Rows:
+        """Rows ``(n, dx)`` of the new modality in the frozen space, at unit length."""
+        return self.projector.chain(np.asarray(x, np.float32))
+
+    def offsets(self, gallery: NDArray[Any]) -> Rows:
+        """What to subtract from each gallery item's cosine, so that hubs count for less ``(ng,)``.
+
+        The vectors of the frozen space stay as they are; see `hub_offsets`.
+        """
+        return hub_offsets(gallery, self.bank)
+
+    def measure(
+        self,
+        x: NDArray[Any],
+        items_x: Sequence[Any] | NDArray[Any],
+        gallery: NDArray[Any],
+        items_y: Sequence[Any] | NDArray[Any],
+        *,
+        hubs: bool = True,
+    ) -> Measured:
+        """Both ways of search on new rows, with (or without) the correction for hubs."""
+        return measure_retrieval(
+            self.transform(x), items_x, gallery, items_y,
+            offsets_y=self.offsets(gallery) if hubs else None, temperature=self.temperature,
+        )  # fmt: skip
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write the projector, safetensors and JSON; `Projector.load` reads it."""
+        self.projector.save(path, overwrite=overwrite)
+
+    def __str__(self) -> str:
+        alone = "" if self.alone == (0, 0) else f", {self.alone[0]} and {self.alone[1]} rows alone"
+        made = "trained" if self.trained else "closed form"
+        lines = [
+            f"{self.paired} paired items{alone}: {self.start}, {made}",
+            *([] if self.gain is None else [f"gain of training on held-out pairs: {self.gain}"]),
+            f"on held-out pairs, {BASELINE} before, this projector after:",
+            str(self.report),
+        ]
+        return "\n".join(lines)
+
+
+def attach(
+    x: NDArray[Any],
+    y: NDArray[Any],
+    *,
+    items_x: Sequence[Any] | NDArray[Any] | None = None,
+    items_y: Sequence[Any] | NDArray[Any] | None = None,
+    tuning: Tuning | None = None,
+    dropout: float = 0.3,
+    folds: int = 5,
+    partners: int = 4,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Attached:
+    """Map a new modality's vectors into a frozen space that is compared by cosine.
+
+    Rows of one item (several pictures, several captions) are each other's partners.  Rows whose
+    item is on one side only are used too: for their side's moments and, with few pairs, as pools
+    for pseudo-pairs.
+
+    Args:
+        x: vectors of the new modality ``(nx, dx)``, from any encoder; those of several encoders
+            stand beside one another, each at unit length.
+        y: vectors of the frozen model ``(ny, dy)``; they are not changed.
+        items_x: the item of each x row; without, row i of x pairs with row i of y.
+        items_y: the item of each y row.
+        tuning: loss and schedule of the training; ``Tuning(epochs=0)`` keeps the closed form.
+        dropout: as of `Projector`.
+        folds: parts that the items are split into; with fewer items as many as there are.
+        partners: y rows that one x row is trained with at most.
+        seed: of folds and training.
+        progress: told after every fold.
+
+    Raises:
+        InputError: for sides that are empty, do not pair or share no item, fewer than 5 paired
+            items, rows that are zero, not finite, or all alike.
+        DivergedError: where training diverges.
+    """
+    tuning = tuning or Tuning()
+    x, y = (_checked(rows, name) for rows, name in ((x, "x"), (y, "y")))
+    items = match_items(len(x), len(y), items_x, items_y)
+    if items.paired < _FEWEST_ITEMS:
+        raise InputError(
+            f"{items.paired} item(s) have both modalities; {_FEWEST_ITEMS} are needed to hold "
+            "some out",
+            where="items",
+            mend="Pair a few more items",
+        )
+    if folds < 2 or partners < 1:
+        raise InputError(f"2 folds and 1 partner are the least, got {folds} and {partners}")
+    side, target = Side.of(x), unit_rows(y)
+    held = _Folds(side, target, items, min(folds, items.paired), seed, progress)
+    name, start = held.best()
+    projector = Projector(start.matrix, start.offset, dropout=dropout).eval()
+    out, gain = held.mapped[name], None
+    if tuning.epochs:
+        trained = held.train(name, unit_rows(x), tuning, dropout, partners)
+        better = (trained.scores - held.scores[name])[:, None]
+        gain = estimate(float(better.mean()), resampled_means(better, seed=seed)[:, 0])
+        # early stopping has seen the fold it is judged on: a gain within the noise is none
+        if better.mean() > better.std() / len(better) ** 0.5:
+            out, projector = trained.mapped, trained.projector
+    bank = out[np.sort(np.random.default_rng(seed).permutation(len(out))[:_BANK_ROWS])]
+    before, _ = held.measured(held.mapped[BASELINE], None)
+    after, temperature = held.measured(out, bank)
+    scores = sorted(((n, float(v.mean())) for n, v in held.scores.items()), key=lambda s: -s[1])
+    return Attached(
+        projector=projector,
+        start=name,
+        trained=out is not held.mapped[name],
+        gain=gain,
+        scores=dict(scores),
+        report=compare_measured(before, after, seed=seed),
+        temperature=temperature,
+        bank=bank,
+        paired=items.paired,
+        alone=(len(x) - len(items.paired_x), len(y) - len(items.paired_y)),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _TrainedFolds:
+    projector: Projector
+    mapped: Rows
+    scores: NDArray[np.float64]
+
+
+class _Folds:
+    """Every closed form fitted without each fold, and what it makes of that fold."""
+
+    def __init__(
+        self, side: Side, y: Rows, items: Items, count: int, seed: int, progress: Progress
+    ) -> None:
+        self.side, self.y, self.items, self.count, self.seed = side, y, items, count, seed
+        self._progress = progress
+        self._rows = items.paired_x
+        self.fold = items.folds(count, seed)
+        self.of_row = self.fold[items.x[self._rows]]
+        self.scores: dict[str, NDArray[np.float64]] = {}
+        self.mapped: dict[str, Rows] = {}
+        self.starts: dict[str, list[Start]] = {}
+        for number in range(count):
+            for start in closed_forms(side.rows, y, items, self.fold != number):
+                self._judge(start, number)
+            progress("fit closed forms", number + 1, count)
+        # a form that one fold could not fit is none that can be relied on
+        for name in [n for n, found in self.starts.items() if len(found) < count]:
+            del self.starts[name], self.scores[name], self.mapped[name]
+        if BASELINE not in self.scores:
+            raise InputError(
+                "no map can be fitted: a side does not vary over the pairs",
+                where="x, y",
+                mend="Check that different items were encoded",
+            )
+
+    def _judge(self, start: Start, number: int) -> None:
+        mapped = self.mapped.setdefault(
+            start.name, np.zeros((len(self._rows), self.y.shape[1]), np.float32)
+        )
+        scores = self.scores.setdefault(start.name, np.zeros(self.items.paired))
+        self.starts.setdefault(start.name, []).append(start)
+        here = self.of_row == number
+        mapped[here] = start(self.side.rows[self._rows[here]])
+        self._score(mapped, scores, number)
+
+    def _score(self, mapped: Rows, scores: NDArray[np.float64], number: int) -> None:
+        task = self._task(mapped, number)
+        asked, found = judged(task.queries, task.asked, task.gallery, task.held)
+        scores[asked] = found
+
+    def _task(self, mapped: Rows, number: int, bank: Rows | None = None) -> Task:
+        """The rows of a fold among vectors that its maps have not seen paired."""
+        here = self.of_row == number
+        folds = np.append(self.fold, [-1])[np.minimum(self.items.y, self.items.paired)]
+        unseen = np.flatnonzero((folds == number) | (folds == -1))
+        gallery = self.y[unseen]
+        return Task(
+            mapped[here],
+            self.items.x[self._rows[here]],
+            gallery,
+            self.items.y[unseen],
+            None if bank is None else hub_offsets(gallery, bank),
+        )
+
+    def measured(self, mapped: Rows, bank: Rows | None) -> tuple[Measured, float]:
+        """Both ways of search in every fold, and the temperature that suits them all."""
+        tasks = [self._task(mapped, number, bank) for number in range(self.count)]
+        temperature = best_temperature(tasks)
+        parts = [
+            measure_retrieval(
+                t.queries, t.asked, t.gallery, t.held,
+                offsets_y=t.offsets, temperature=temperature, gap=False,
+            )
+            for t in tasks
+        ]  # fmt: skip
+        width = min(len(mapped), len(self.y))
+        gap = modality_gap(mapped, self.y, seed=self.seed) if width >= _GAP_ROWS else None
+        return Measured.joined(parts, gap), temperature
+
+    def best(self) -> tuple[str, Start]:
+        """The closed form that ranks best on the folds, fitted on all pairs."""
+        everything = np.ones(self.items.paired, bool)
+        made = {
+            start.name: start
+            for start in closed_forms(self.side.rows, self.y, self.items, everything)
+        }
+        name = max(
+            (n for n in self.scores if n in made), key=lambda n: float(self.scores[n].mean())
+        )
+        return name, self.side.whole(made[name])
+
+    def train(
+        self, name: str, x: Rows, tuning: Tuning, dropout: float, partners: int
+    ) -> _TrainedFolds:
+        """Train the closed form of every fold, and average the maps."""
+        left, right = self.items.pairs(partners, self.seed)
+        inputs, targets = torch.from_numpy(x), torch.from_numpy(self.y)
+        numbers = torch.from_numpy(self.items.x)
+        fold = self.fold[self.items.x[left]]
+        mapped = np.zeros((len(self._rows), self.y.shape[1]), np.float32)
+        scores = np.zeros(self.items.paired)
+        matrices: list[torch.Tensor] = []
+        offsets: list[torch.Tensor] = []
+        for number, start in enumerate(self.starts[name]):
+            whole = self.side.whole(start)
+            projector = Projector(whole.matrix, whole.offset, dropout=dropout)
+            train, held = (
+                Pairs(inputs[left[rows]], targets[right[rows]], numbers[left[rows]])
+                for rows in (np.flatnonzero(fold != number), np.flatnonzero(fold == number))
+            )
+            tune(projector, train, held, tuning)
+            here = self.of_row == number
+            mapped[here] = projector.eval().chain(x[self._rows[here]])
+            self._score(mapped, scores, number)
+            matrices.append(projector.weight.detach())
+            offsets.append(projector.offset.detach())
+            self._progress("train", number + 1, self.count)
+        average = Projector(
+            torch.stack(matrices).mean(0).numpy(), torch.stack(offsets).mean(0).numpy(),
+            dropout=dropout,
+        )  # fmt: skip
+        return _TrainedFolds(average.eval(), mapped, scores)
+
+
+def _checked(rows: NDArray[Any], name: str) -> NDArray[Any]:
+    plain = to_numpy(rows) if hasattr(rows, "ndim") else np.asarray(rows)
+    if plain.ndim == 2 and not len(plain):
+        raise InputError("the modality has no rows", where=name, mend="Give vectors of both sides")
+    if plain.dtype.kind == "f" and plain.dtype.itemsize < 4:
+        plain = plain.astype(np.float32)
+    check_vectors(plain, name, "cosine")
+    return plain

@@ -1,0 +1,58 @@
+"""Scores without hubs: a gallery item that is near to everything counts for less."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.errors import InputError
+from isthmus.evaluate import top_k
+
+__all__ = ["hub_offsets", "with_offsets"]
+
+Rows = NDArray[np.floating]
+
+
+def hub_offsets(gallery: Rows, queries: Rows, *, k: int = 10) -> NDArray[np.float32]:
+    """Half the mean cosine of each gallery item with the ``k`` nearest of some known queries.
+
+    What cross-domain similarity local scaling (Conneau et al. 2018, CSLS) subtracts from a score
+    ``cos``; its other half is the same for all items of one query and changes no ranking.  The
+    queries are a bank of earlier ones, never those that are asked now, so that a ranking does not
+    depend on what else is asked.
+
+    Args:
+        gallery: ``(ng, d)``; it stays as it is, an offset is one more number beside each item.
+        queries: the bank ``(nq, d)``, in the gallery's space.
+        k: neighbours that are averaged; all there are if fewer.
+
+    Raises:
+        InputError: for widths that differ or rows that have no cosine.
+    """
+    if not len(queries) or k < 1:
+        raise InputError(f"hubs are told from 1 query or more, got {len(queries)} and k = {k}")
+    near = top_k(gallery, queries, min(k, len(queries)), metric="cosine").scores
+    return (near.mean(axis=1, dtype=np.float64) / 2).astype(np.float32)
+
+
+def with_offsets(
+    queries: Rows, gallery: Rows, offsets: Rows | None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Unit rows with one more dimension, whose dot product is the cosine less the offset.
+
+    Without offsets the dimension is 0 and the product the cosine.
+    """
+    ones = np.ones((len(queries), 1), np.float32)
+    less = np.zeros(len(gallery), np.float32) if offsets is None else -offsets
+    return (
+        np.hstack([_unit(queries), ones]),
+        np.hstack([_unit(gallery), less[:, None].astype(np.float32)]),
+    )
+
+
+def _unit(rows: Rows) -> NDArray[np.float32]:
+    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+    if not (np.isfinite(lengths) & (lengths > 0)).all():
+        bad = int(np.argmin(np.isfinite(lengths) & (lengths > 0)))
+        raise InputError("the vector has no direction", where=f"row {bad}")
+    return (rows / lengths[:, None]).astype(np.float32)

@@ -1,0 +1,199 @@
+"""Closed-form maps from a new modality into a frozen space, compared on pairs held out.
+
+All are fitted from moments.  Rows whose item lacks the other modality pair with nothing, but they
+belong to their own side's mean and covariance: they steady what few pairs leave uncertain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+from isthmus.adapters import CSA, LowRank, Procrustes, Ridge, RidgePath, refine_few_pairs
+from isthmus.adapters.base import LinearAdapter
+from isthmus.adapters.chain import Affine, Chain, RowNorm
+from isthmus.adapters.few_pairs import FEWEST_PAIRS
+from isthmus.adapters.relative import unit_rows
+from isthmus.errors import InputError
+from isthmus.evaluate import parse_metric, relevant_ranks
+from isthmus.evaluate.relevance import from_labels
+from isthmus.moments import Moments, SecondMoments
+from isthmus.nn.modality.items import Items
+from isthmus.threads import single_thread
+
+__all__ = ["Side", "Start", "closed_forms", "judged"]
+
+Rows = NDArray[np.float32]
+Values = NDArray[np.float64]
+
+WIDEST = 1024
+"""Leading directions of the new modality's covariance that the fits look at."""
+_FEW_PAIRS = 500
+_ALPHAS = (0.01, 0.03, 0.1, 0.3, 1.0)
+_ALPHA = 0.1
+_SHARES = (1.0, 0.0)
+"""Of the frozen space's mean in a mapped vector: 0 leaves out what all items share."""
+_SHRINKAGES = (0.7, 0.3, 0.1)
+_RANKS = (32, 128)
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """One closed form: a map of unit rows of the new modality."""
+
+    name: str
+    matrix: Values
+    """``(dx, dy)``"""
+    offset: Values
+    """``(dy,)``"""
+
+    def __call__(self, x: Rows) -> Rows:
+        """Mapped rows of unit length."""
+        return Chain([Affine(self.matrix, self.offset), RowNorm("unit")])(x)
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """Unit rows of the new modality in the directions that vary most, and the way back."""
+
+    rows: Rows
+    """``(n, r)``"""
+    basis: NDArray[np.float64] | None
+    """``(dx, r)``, orthonormal; None where all directions are kept."""
+
+    @classmethod
+    def of(cls, x: NDArray[Any]) -> Side:
+        """Reduce ``x (n, dx)``, brought to unit length, to at most `WIDEST` directions."""
+        unit = unit_rows(x)
+        n, width = unit.shape
+        kept = min(WIDEST, width, max(n - 1, 1))
+        if kept == width:
+            return cls(unit, None)
+        moments = Moments.of(unit, unit[:, :0], keep={"square", "xx"}).second()
+        with single_thread:
+            _, basis = scipy.linalg.eigh(
+                moments.require("xx"), driver="evr", subset_by_index=[width - kept, width - 1]
+            )
+        return cls(unit @ basis.astype(np.float32), basis)
+
+    def whole(self, start: Start) -> Start:
+        """A map of reduced rows as a map of unit rows."""
+        if self.basis is None:
+            return start
+        with single_thread:
+            return replace(start, matrix=self.basis @ start.matrix)
+
+
+def closed_forms(x: Rows, y: Rows, items: Items, train: NDArray[np.bool_]) -> Iterable[Start]:
+    """Every closed form that suits the data, the plain ridge map first.
+
+    Args:
+        x: rows of the new modality ``(nx, r)``.
+        y: unit rows of the frozen space ``(ny, dy)``.
+        items: which belong together.
+        train: of the paired items, those to fit on ``(paired,)``.  Rows of the others are not used
+            at all.
+    """
+    used_x, used_y = _used(items.x, train), _used(items.y, train)
+    joined = items.x[used_x] < items.paired
+    targets = items.target_means(y)[items.x[used_x][joined]]
+    pairs = Moments.of(x[used_x][joined], targets, keep={"square", "xx", "xy", "yy"}).second()
+    yield from _from_moments(pairs, "")
+    alone_x, alone_y = int((~joined).sum()), int((items.y[used_y] >= items.paired).sum())
+    if alone_x or alone_y:
+        yield from _from_moments(_pooled(pairs, x[used_x], y[used_y]), ", unpaired rows too")
+    few = int(train.sum())
+    if FEWEST_PAIRS <= few <= _FEW_PAIRS and alone_x and alone_y:
+        yield from _few_pairs(x, y, items, train)
+
+
+def judged(
+    mapped: Rows, items_x: NDArray[np.int64], y: Rows, items_y: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], Values]:
+    """Mean of both ways' reciprocal ranks of every item that was held out.
+
+    Args:
+        mapped: held-out rows of the new modality ``(q, dy)``.
+        items_x: their items.
+        y: the gallery, which no fit has seen paired ``(ny, dy)``.
+        items_y: their items.
+
+    Returns:
+        The items and their values.
+    """
+    reciprocal = parse_metric("mrr")
+    asked_items = np.unique(items_x)
+    here = np.flatnonzero(np.isin(items_y, asked_items))
+    values = np.zeros(len(asked_items))
+    ways = ((mapped, items_x, y, items_y), (y[here], items_y[here], mapped, items_x))
+    for queries, asked, gallery, held in ways:
+        ranks = relevant_ranks(queries, gallery, from_labels(asked, held))
+        place = np.searchsorted(asked_items, asked)
+        sums = np.bincount(place, reciprocal.per_query(ranks), len(asked_items))
+        values += sums / np.bincount(place, minlength=len(asked_items)) / 2
+    return asked_items, values
+
+
+def _used(items: NDArray[np.int64], train: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Rows of items to fit on, and of items with one modality."""
+    everyone = np.concatenate([train, np.ones(max(int(items.max()) + 1 - len(train), 0), bool)])
+    return np.flatnonzero(everyone[items])
+
+
+def _from_moments(moments: SecondMoments, note: str) -> Iterable[Start]:
+    path = RidgePath.of(moments)
+    found = [(f"ridge {alpha:g}", _SHARES, path.map(alpha)) for alpha in _ALPHAS]
+    narrow = min(moments.require("xy").shape)
+    others: list[tuple[str, tuple[float, ...], LinearAdapter]] = [
+        *((f"low rank {rank}", _SHARES, LowRank(rank, _ALPHA)) for rank in _RANKS if rank < narrow),
+        ("procrustes", _SHARES, Procrustes()),
+        *((f"csa {shrinkage:g}", (0.0,), CSA(shrinkage)) for shrinkage in _SHRINKAGES),
+    ]
+    identity = np.eye(len(moments.mean_x))
+    found += [
+        (name, shares, adapter.fit_moments(moments).affine_.apply_linear(identity))
+        for name, shares, adapter in others
+    ]
+    for name, shares, matrix in found:
+        if not (np.isfinite(matrix).all() and np.abs(matrix).max() > 0):
+            continue
+        centre = moments.mean_x @ matrix
+        for share in shares:
+            mean = "" if share == 1.0 else ", without the mean"
+            yield Start(f"{name}{mean}{note}", matrix, share * moments.mean_y - centre)
+
+
+def _pooled(pairs: SecondMoments, x: Rows, y: Rows) -> SecondMoments:
+    """Means and covariances of each side over all its rows; between the sides over the pairs."""
+    empty_x, empty_y = x[:, :0], y[:, :0]
+    left = Moments.of(x, empty_x, keep={"square", "xx"}).second()
+    right = Moments.of(y, empty_y, keep={"square", "xx"}).second()
+    return replace(
+        pairs,
+        mean_x=left.mean_x,
+        mean_y=right.mean_x,
+        xx=left.xx,
+        yy=right.xx,
+        variances=(left.variances[0], right.variances[0]),
+    )
+
+
+def _few_pairs(x: Rows, y: Rows, items: Items, train: NDArray[np.bool_]) -> Iterable[Start]:
+    """Pseudo-pairs from the rows of items with one modality."""
+    paired = items.paired_x
+    rows = paired[train[items.x[paired]]]
+    anchors = items.target_means(y)[items.x[rows]]
+    try:
+        found = refine_few_pairs(
+            x[rows], anchors, x[items.x >= items.paired], y[items.y >= items.paired]
+        )
+    except InputError:
+        return  # too few distinct pairs, or sides that do not vary
+    # one affine map through what the chain of row norms makes of all rows
+    near = Ridge(1e-6).fit_moments(Moments.of(x, found.chain(x), keep={"square", "xx", "xy"}))
+    yield Start("pseudo-pairs", near.matrix_, near.offset_)

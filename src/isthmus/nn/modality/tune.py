@@ -1,0 +1,215 @@
+"""Training a projector, or an encoder that ends in one, against vectors of the frozen space."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from isthmus.errors import InputError
+from isthmus.nn.batches import Batches, check_paired
+from isthmus.nn.loop import Trained, train
+from isthmus.nn.losses import alignment_error, info_nce, siglip
+from isthmus.progress import Progress, silent
+
+__all__ = ["LOSSES", "Pairs", "Tuning", "tune"]
+
+LOSSES = ("info_nce", "siglip", "mse")
+
+_HELD_ROWS = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Inputs of the new modality, their partners in the frozen space and the items of both.
+
+    Attributes:
+        inputs: what the module takes, ``(n, ...)``; row i belongs to ``targets[i]``.
+        targets: ``(n, dy)``.
+        items: ``(n,)`` integers; rows of one item are no negatives of one another.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    items: Tensor
+
+    def __post_init__(self) -> None:
+        check_paired((self.inputs, self.targets, self.items), "the pairs")
+        if not len(self.inputs):
+            raise InputError("there are no pairs", mend="Give at least one of either side")
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How a module is trained.
+
+    Attributes:
+        loss: ``info_nce`` (all others of a batch are negatives), ``siglip`` (every pair judged by
+            itself) or ``mse``.
+        temperature: of the softmax of ``info_nce``.
+        epochs: at most; 0 trains nothing.
+        patience: epochs without a better held-out rank after which it stops.
+        batch: rows.
+        rate: of a step, relative to the root mean square of each parameter.
+        stay: weight of the mean squared distance from where the untrained module maps the batch: a
+            trust region in the space of outputs.
+        seed: of batches and dropout.
+    """
+
+    loss: str = "info_nce"
+    temperature: float = 0.1
+    epochs: int = 16
+    patience: int = 4
+    batch: int = 256
+    rate: float = 0.02
+    stay: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.loss not in LOSSES:
+            raise InputError(
+                f"there is no loss '{self.loss}'", where="loss", mend=f"Choose from {LOSSES}"
+            )
+        for name in ("temperature", "patience", "batch", "rate"):
+            value = getattr(self, name)
+            if not (value > 0 and math.isfinite(value)):
+                raise InputError(f"{name} must be positive, got {value}", where=name)
+        if not (self.stay >= 0 and self.epochs >= 0):
+            raise InputError(
+                f"stay and epochs are 0 or more, got {self.stay} and {self.epochs}", where="tuning"
+            )
+
+
+def tune(
+    module: nn.Module,
+    pairs: Pairs,
+    held_out: Pairs,
+    tuning: Tuning | None = None,
+    *,
+    optimiser: Callable[[nn.Module], torch.optim.Optimizer] | None = None,
+    checkpoint: str | Path | None = None,
+    progress: Progress = silent,
+) -> Trained:
+    """Train ``module`` and leave it in the state that ranks held-out pairs best.
+
+    The state before training is one of those compared, so the held-out rank never falls.
+
+    Args:
+        module: of inputs ``(n, ...)``, to rows ``(n, dy)``; what is frozen in it stays so.
+        pairs: to train on.
+        held_out: other items, to stop by: the mean reciprocal rank of partners in both directions.
+        tuning: loss and schedule.
+        optimiser: makes one for the module; Adam with steps relative to the size of each parameter
+            unless given.
+        checkpoint: as of `isthmus.nn.loop.train`.
+        progress: told after every batch.
+
+    Raises:
+        InputError: for outputs and targets of different widths, a module with nothing to train, or
+            items that are both trained on and held out.
+        DivergedError: where the loss stops being finite; the best state so far is kept.
+    """
+    tuning = tuning or Tuning()
+    if bool(torch.isin(pairs.items, held_out.items).any()):
+        raise InputError(
+            "an item is both trained on and held out",
+            where="held_out",
+            mend="Split by item, not by row",
+        )
+    _check_widths(module, held_out)
+    start = copy.deepcopy(module).eval() if tuning.stay else None
+
+    def loss(model: nn.Module, batch: Any) -> dict[str, Tensor]:
+        inputs, targets, items = batch
+        out = model(inputs)
+        terms = {tuning.loss: _contrast(out, targets, items, tuning)}
+        if start is not None:
+            with torch.no_grad():
+                before = start(inputs)
+            terms["stay"] = tuning.stay * alignment_error(out, before).mean()
+        return terms
+
+    return train(
+        module,
+        loss,
+        Batches(pairs.inputs, pairs.targets, pairs.items, size=tuning.batch, seed=tuning.seed),
+        epochs=tuning.epochs,
+        optimiser=optimiser or (lambda m: _relative_adam(m, tuning.rate)),
+        validate=lambda model: 1.0 - mean_reciprocal_rank(model, held_out, tuning.batch),
+        patience=tuning.patience,
+        seed=tuning.seed,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
+
+
+def mean_reciprocal_rank(module: nn.Module, pairs: Pairs, batch: int = 256) -> float:
+    """Of the first partner among all held-out rows, the mean of both directions; ties count last.
+
+    Args:
+        module: in evaluation mode.
+        pairs: of which the first 4,096 are used.
+        batch: rows that the module is given at once.
+    """
+    device = next((p.device for p in module.parameters()), pairs.targets.device)
+    inputs, targets, items = (
+        t[:_HELD_ROWS].to(device) for t in (pairs.inputs, pairs.targets, pairs.items)
+    )
+    out = torch.cat([module(part) for part in inputs.split(batch)])
+    scores = (
+        nn.functional.normalize(out.float(), dim=1)
+        @ nn.functional.normalize(targets.float(), dim=1).T
+    )
+    same = items[:, None] == items[None, :]
+    return (_reciprocal(scores, same) + _reciprocal(scores.T, same)) / 2
+
+
+def _reciprocal(scores: Tensor, same: Tensor) -> float:
+    best = scores.masked_fill(~same, -torch.inf).amax(dim=1, keepdim=True)
+    ahead = ((scores >= best) & ~same).sum(dim=1)
+    # outputs that are not finite compare with nothing; they must not look perfect
+    found = torch.where(torch.isfinite(best[:, 0]), 1.0 / (1.0 + ahead), torch.nan)
+    return float(found.double().mean())
+
+
+def _contrast(out: Tensor, targets: Tensor, items: Tensor, tuning: Tuning) -> Tensor:
+    if tuning.loss == "info_nce":
+        return info_nce(out, targets, temperature=tuning.temperature, items=items)
+    if tuning.loss == "siglip":
+        return siglip(out, targets, items=items)
+    return alignment_error(out, targets).mean()
+
+
+def _relative_adam(module: nn.Module, rate: float) -> torch.optim.Optimizer:
+    groups: list[dict[str, Any]] = []
+    for parameter in module.parameters():
+        size = float(parameter.detach().float().square().mean().sqrt())
+        # what starts at 0 has no size; the usual steps of Adam lead somewhere
+        groups.append({"params": [parameter], "lr": rate * size if size > 0 else 1e-3})
+    if not groups:
+        raise InputError("the module has no parameters", mend="Give a projector, or parts to train")
+    return torch.optim.AdamW(groups, weight_decay=0.0)
+
+
+def _check_widths(module: nn.Module, held_out: Pairs) -> None:
+    device = next((p.device for p in module.parameters()), held_out.targets.device)
+    training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            out = module(held_out.inputs[:2].to(device))
+    finally:
+        module.train(training)
+    if out.ndim != 2 or out.shape[1] != held_out.targets.shape[1]:
+        raise InputError(
+            f"the module returns shape {tuple(out.shape)}, and the frozen space has "
+            f"{held_out.targets.shape[1]} dimensions",
+            where="module",
+            mend="End the module in a projector of that width, such as Projector",
+        )
