@@ -77,7 +77,7 @@ class Folded:
     loss_after: float | None = None
 
     def __str__(self) -> str:
-        text = f"{len(self.plain)} layers folded, {len(self.kept)} corrections kept"
+        text = f"{len(self.plain)} layers are plain again, {len(self.kept)} keep their correction"
         if self.dropped:
             largest = max(energy.rho for energy in self.dropped.values())
             text += f", {len(self.dropped)} dropped (energy at most {largest:.3g}"
@@ -154,6 +154,8 @@ def fold(
 
     This is exact: the merged weight is the one that the shaped layer computed with.  A correction
     that is 0 is left away; one of energy ``ρ < drop_below`` as well, and the loss is measured.
+    PyTorch's fused evaluation of transformer layers, which `structure` turns off where it would
+    pass shaped layers by, stays off.
 
     Args:
         model: it is changed.  The merged weights are new parameters, so that a weight that was
@@ -219,69 +221,63 @@ def fold(
     )
 
 
-def _shapable(model: nn.Module, patterns: list[str]) -> dict[str, nn.Module]:
-    found = find_modules(model, patterns)
-    exact = set(patterns)
-    inside = {
-        name + "."
-        for name, module in model.named_modules()
-        if isinstance(module, Shaped)
-    }  # fmt: skip
-    taken: dict[str, nn.Module] = {}
-    refused: Counter[str] = Counter()
-    for name, layer in found.items():
-        within = any(name.startswith(prefix) for prefix in inside)
-        reason = "it is part of a shaped layer" if within else _why_not(layer)
-        if reason is None:
-            taken[name] = layer
-            continue
-        refused[type(layer).__name__] += 1
-        if name in exact or (
-            isinstance(layer, nn.Linear | nn.Conv2d)
-            and not within
-            and (parametrize.is_parametrized(layer) or _has_hooks(layer))
-        ):
-            raise InputError(
-                f"a {type(layer).__name__} cannot be shaped: {reason}",
-                where=f"layer '{name}'",
-                mend=_MENDS.get(reason, f"Name layers inside it ('{name}.**'), or others"),
-            )
-    if not taken:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in refused.most_common(4))
-        raise InputError(
-            f"none of the layers that match can be shaped ({kinds})",
-            where="layers",
-            mend="Linear layers and 2D convolutions can be",
-        )
-    return taken
-
-
-_NOT_A_KIND = "only nn.Linear and nn.Conv2d can be, and not their subclasses"
+_ANOTHER_KIND = "only nn.Linear and nn.Conv2d can be, not their subclasses"
+_INSIDE = "it is part of a shaped layer"
 _SHAPED = "it is shaped already"
 _PARAMETRIZED = "its weight is parametrized"
 _HOOKED = "it has hooks, which would be lost"
 _MENDS = {
+    _ANOTHER_KIND: "Name linear layers and convolutions, or a pattern such as '**'",
+    _INSIDE: "Name the layers of the network itself",
     _SHAPED: "Fold the model first to shape it in another way",
     _PARAMETRIZED: "Remove the parametrization (torch.nn.utils.parametrize) first",
     _HOOKED: "Remove the hooks, shape the layer, and add them again",
 }
 
 
+def _shapable(model: nn.Module, patterns: list[str]) -> dict[str, nn.Module]:
+    found = find_modules(model, patterns)
+    inside = {
+        part
+        for shaped in model.modules()
+        if isinstance(shaped, Shaped)
+        for part in shaped.modules()
+        if part is not shaped
+    }
+    taken: dict[str, nn.Module] = {}
+    refused: Counter[str] = Counter()
+    for name, layer in found.items():
+        reason = _INSIDE if layer in inside else _why_not(layer)
+        if reason is None:
+            taken[name] = layer
+        # a pattern takes what can be shaped, but must not pass over what only looks like it
+        elif name in patterns or reason in (_PARAMETRIZED, _HOOKED):
+            raise InputError(
+                f"a {type(layer).__name__} cannot be shaped: {reason}",
+                where=f"layer '{name}'",
+                mend=_MENDS[reason],
+            )
+        else:
+            refused[type(layer).__name__] += 1
+    if not taken:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in refused.most_common(4))
+        raise InputError(
+            f"none of the layers that match can be shaped ({kinds})",
+            where="layers",
+            mend="Linear layers and 2D convolutions can be, once",
+        )
+    return taken
+
+
 def _why_not(layer: nn.Module) -> str | None:
     if isinstance(layer, Shaped):
         return _SHAPED
-    if parametrize.is_parametrized(layer):
+    if isinstance(layer, nn.Linear | nn.Conv2d) and parametrize.is_parametrized(layer):
         return _PARAMETRIZED
     if type(layer) not in _KINDS:
-        return _NOT_A_KIND
-    return _HOOKED if _has_hooks(layer) else None
-
-
-def _has_hooks(layer: nn.Module) -> bool:
-    return any(
-        getattr(layer, kind)
-        for kind in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")
-    )  # fmt: skip
+        return _ANOTHER_KIND
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return _HOOKED if any(getattr(layer, kind) for kind in hooks) else None
 
 
 def _replace(model: nn.Module, new: dict[nn.Module, Any]) -> None:
@@ -312,7 +308,7 @@ def _mean_loss(model: nn.Module, batches: Iterable[Any], loss: Loss) -> float:
     values: list[float] = []
     with evaluating(model):
         for batch in batches:
-            values.append(float(loss(model, on_device(model, batch))))
+            values.append(loss(model, on_device(model, batch)).item())
     return sum(values) / len(values)
 
 
@@ -334,6 +330,6 @@ def _change_without(
                 for layer, correction in zip(layers, kept, strict=True):
                     layer.correction = correction
             for one, other in zip(whole, rest, strict=True):
-                change += float((other - one).float().norm()) ** 2
-                energy += float(one.float().norm()) ** 2
+                change += (other - one).float().norm().item() ** 2
+                energy += one.float().norm().item() ** 2
     return change / energy if energy > 0 else 0.0

@@ -83,12 +83,13 @@ class Energies:
                 where="watch_energy",
                 mend="Call the model inside the with block; structure it with correction above 0",
             )
-        return torch.stack(terms).mean()
+        # layers may live on several devices
+        return torch.stack([term.to(terms[0].device) for term in terms]).mean()
 
     def measured(self) -> dict[str, tuple[float, float, int]]:
         """Sums of both energies and the number of vectors, by name."""
         return {
-            self._names[layer]: (float(one), float(other), vectors)
+            self._names[layer]: (one.item(), other.item(), vectors)
             for layer, (one, other, vectors) in self._sums.items()
         }
 
@@ -97,7 +98,7 @@ class Energies:
 def watch_energy(model: nn.Module) -> Generator[Energies]:
     """Record the energies of all corrections in the calls inside a ``with`` block.
 
-    They keep their graph, so that a penalty on them can be a term of a loss::
+    They keep their graph, in float32, so that a penalty on them can be a term of a loss::
 
         with watch_energy(model) as energies:
             output = model(x)
@@ -209,6 +210,6 @@ def evaluating(model: nn.Module) -> Generator[None]:
 
 
 def _energy(x: Tensor) -> Tensor:
-    # some accelerators have no float64
-    wide = torch.float32 if x.device.type == "mps" else torch.float64
-    return torch.linalg.vector_norm(x, dtype=wide).square()
+    if x.requires_grad or x.device.type == "mps":  # there is no float64 on Apple's
+        return x.float().square().sum()
+    return torch.linalg.vector_norm(x, dtype=torch.float64).square()

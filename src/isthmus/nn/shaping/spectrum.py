@@ -89,7 +89,7 @@ class Spectrum:
     Example:
         >>> model = nn.Sequential(nn.Linear(4, 4, bias=False))
         >>> _ = nn.init.eye_(model[0].weight)
-        >>> float(Spectrum(model, high=0.5)())
+        >>> Spectrum(model, high=0.5)().item()
         0.25
     """
 
@@ -123,7 +123,9 @@ class Spectrum:
 
     def __call__(self) -> Tensor:
         """The penalty."""
-        return torch.stack([self._of(name, layer) for name, layer in self.layers.items()]).mean()
+        terms = [self._of(name, layer) for name, layer in self.layers.items()]
+        # layers may live on several devices
+        return torch.stack([term.to(terms[0].device) for term in terms]).mean()
 
     def _of(self, name: str, layer: nn.Module) -> Tensor:
         matrices = _blocks(layer).flatten(2)
@@ -151,11 +153,17 @@ def _with_spectrum(model: nn.Module, layers: str | Iterable[str]) -> dict[str, n
         for part in shaped.modules()
         if part is not shaped
     }
-    found: dict[str, nn.Module] = {
-        name: module
-        for name, module in find_modules(model, layers).items()
-        if isinstance(module, Mappable) and id(module) not in inner
-    }
+    patterns = [layers] if isinstance(layers, str) else list(layers)
+    found: dict[str, nn.Module] = {}
+    for name, module in find_modules(model, patterns).items():
+        if isinstance(module, Mappable) and id(module) not in inner:
+            found[name] = module
+        elif name in patterns:
+            raise InputError(
+                f"a {type(module).__name__} has no spectrum to keep in a band",
+                where=f"layer '{name}'",
+                mend="Name a linear layer, a convolution or a shaped layer",
+            )
     if not found:
         raise InputError(
             "none of the layers is linear, a convolution or shaped, so none has a spectrum",
