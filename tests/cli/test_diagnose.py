@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 import shlex
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -76,13 +78,28 @@ def test_rows_with_infinities_are_reported_not_refused(cli: Any, here: Path, dat
     assert "1,498 pairs" in done.out
 
 
-@pytest.mark.skipif(find_spec("isthmus.report") is not None, reason="reports can be written here")
-def test_a_report_needs_the_report_module(cli: Any, here: Path) -> None:
-    done = cli("diagnose", "old.npy", "new.npy", "--report", "out.html")
-    done.refused("--report: this installation cannot write reports")
+@pytest.mark.skipif(find_spec("plotly") is None, reason="reports need plotly")
+def test_a_report_holds_the_commands_that_are_printed(cli: Any, here: Path) -> None:
+    done = cli("diagnose", "old.npy", "new.npy", "--sample", 300, "--report", "out.html")
+    assert done.code == 0, done.err
+    assert "written: out.html" in done.err
+    page = html.unescape((here / "out.html").read_text(encoding="utf-8"))
+    for command in _commands(done.out):
+        assert shlex.join(["isthmus", *command]) in page
+    verdict = done.out.partition("verdict: ")[2].splitlines()[0]
+    assert verdict.partition(" (")[2].removesuffix(")") in page
+
+
+def test_without_plotly_a_report_is_refused_before_work(
+    cli: Any, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "plotly", None)
+    done = cli("diagnose", "nowhere.npy", "new.npy", "--report", "out.html")
+    done.refused("a report needs the package 'plotly'", "pip install 'isthmus[report]'")
     assert not (here / "out.html").exists()
 
 
+@pytest.mark.skipif(find_spec("plotly") is None, reason="reports need plotly")
 def test_a_report_is_not_written_over(cli: Any, here: Path) -> None:
     (here / "out.html").write_text("mine")
     cli("diagnose", "old.npy", "new.npy", "--report", "out.html").refused("out.html", "exists")

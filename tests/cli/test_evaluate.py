@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -114,3 +116,19 @@ def test_a_gate_on_what_does_not_exist(cli: Any, here: Path, gate: str) -> None:
     cli("evaluate", "none", "a", "b", "--gate", gate).refused()
     cli("fit", "none", "none", "-o", "b", "--gate", gate).refused()
     assert not (here / "b").exists()
+
+
+@pytest.mark.skipif(find_spec("plotly") is None, reason="reports need plotly")
+def test_a_report_is_written_also_where_a_gate_fails(
+    cli: Any, here: Path, bridge: Path, queries: Any
+) -> None:
+    command = ("evaluate", bridge, "old.npy", "new.npy", *queries, "--gate", "recall@10>2")
+    done = cli(*command, "--report", "out.html", "--json")
+    assert done.code == 1
+    assert done.json["gates"][0]["passed"] is False
+    page = html.unescape((here / "out.html").read_text(encoding="utf-8"))
+    assert "Evaluation of my.bridge" in page
+    assert done.json["evidence"]["reason"] in page
+    assert "recall@10>2" in page
+    cli(*command, "--report", "out.html").refused("out.html", "exists already")
+    assert cli(*command, "--report", "out.html", "--overwrite").code == 1

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
+import shlex
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -186,3 +190,45 @@ def test_a_refit_stays_near_the_bridge_that_runs(cli: Any, here: Path, bridge: P
     assert "prior_ridge" in done.json["recipe"]
     assert done.json["tried"]
     cli("fit", "old.npy", "new.npy", "-o", "x", "--prior", "nowhere").refused("nowhere")
+
+
+@pytest.mark.skipif(find_spec("plotly") is None, reason="reports need plotly")
+def test_a_report_shows_the_fit_and_the_texts_of_lost_queries(
+    cli: Any, here: Path, queries: Any
+) -> None:
+    lines = [json.dumps({"id": i, "text": f"item number {i}"}) for i in range(1500)]
+    (here / "items.jsonl").write_text("\n".join(lines))
+    (here / "asked.txt").write_text("".join(f"question {i}\n" for i in range(1500)))
+    done = cli(
+        "fit", "old.npy", "new.npy", "-o", "b", *queries, "--report", "out.html",
+        "--texts", "items.jsonl", "--query-texts", "asked.txt", "--gate", "recall@10>0.1",
+        "--recipe", "procrustes", "--recipe", "ridge(alpha=auto)",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert "written: out.html" in done.err
+    page = html.unescape((here / "out.html").read_text(encoding="utf-8"))
+    found = Bridge.load(here / "b")
+    assert found.evidence is not None
+    assert found.evidence.reason in page
+    assert all(t.recipe in page for t in found.tried)
+    assert "What more pairs are worth" in page
+    worst = found.evidence.worst[0]
+    assert f"question {worst.id}<" in page
+    assert f"Expected: item number {worst.answer} ({worst.answer})" in page
+    commands = re.findall(r"<code>isthmus (.*?)</code>", page)
+    assert [c.split()[0] for c in commands] == ["inspect", "evaluate", "apply"]
+    assert cli(*shlex.split(commands[1])).code in (0, 1)  # typed as shown
+
+
+@pytest.mark.skipif(find_spec("plotly") is None, reason="reports need plotly")
+def test_a_report_that_cannot_be_written_costs_no_fit(cli: Any, here: Path) -> None:
+    fit = ("fit", "nowhere.npy", "new.npy", "-o", "b")
+    (here / "out.html").write_text("mine")
+    cli(*fit, "--report", "out.html").refused("out.html: the output exists already")
+    assert (here / "out.html").read_text() == "mine"
+    cli(*fit, "--texts", "a.tsv").refused("--texts", "Give --report out.html")
+    cli(*fit, "--query-texts", "a.tsv").refused("--query-texts", "none was asked for")
+    cli(*fit, "--report", "x.html", "--texts", "a.tsv").refused("a.tsv: there is no such file")
+    (here / "a.csv").touch()
+    cli(*fit, "--report", "x.html", "--query-texts", "a.csv").refused("a.csv", ".jsonl")
+    assert not (here / "x.html").exists()

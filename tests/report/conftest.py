@@ -59,7 +59,9 @@ def data() -> dict[str, np.ndarray]:
 def diagnosis(data: dict[str, np.ndarray]) -> Diagnosis:
     ids = np.array([named(i) for i in range(N)])
     names = (HOSTILE[1], "old <i>model</i>")
-    return diagnose(2.0 * data["new"], data["old"], ids=ids, names=names, metric="dot")
+    new = 2.0 * data["new"]
+    new[:, 3] = 0.25  # a dead dimension is a finding
+    return diagnose(new, data["old"], ids=ids, names=names, metric="dot")
 
 
 @pytest.fixture(scope="session")

@@ -78,7 +78,9 @@ def test_it_draws_every_figure_and_says_and_fetches_nothing(shown: Any) -> None:
 
 
 def test_every_table_is_there_and_opens(shown: Any) -> None:
-    hidden = "return [...document.querySelectorAll('table')].filter(t => !t.checkVisibility()).length"
+    hidden = (
+        "return [...document.querySelectorAll('table')].filter(t => !t.checkVisibility()).length"
+    )
     folded = shown.run(hidden)
     assert folded > 0
     shown.run("document.querySelectorAll('details').forEach(d => { d.open = true; })")

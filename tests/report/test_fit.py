@@ -1,0 +1,113 @@
+"""What the page of a fit adds to that of its evidence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from isthmus.adapters.pair_budget import LearningCurve, learning_curve
+from isthmus.bridge import Bridge
+from isthmus.bridge.bridge import Tried
+from isthmus.errors import InputError
+from isthmus.report import write_fit_report
+from isthmus.report.fit_figures import calibration_figures, candidate_figures, curve_figure
+
+pytest.importorskip("plotly", reason="reports need plotly")
+
+
+@pytest.fixture(scope="module")
+def curve(data: dict[str, np.ndarray]) -> LearningCurve:
+    return learning_curve(data["new"], data["old"], orders=1)
+
+
+def test_the_leaderboard_is_whole(bridge: Bridge) -> None:
+    board = next(iter(candidate_figures(bridge.tried)))
+    assert len(board.table.rows) == len(bridge.tried)
+    assert board.table.rows[0][0] == bridge.tried[0].recipe
+    scores = board.traces[-1]["x"]
+    assert scores[:5] == [t.score for t in bridge.tried[:5]]
+    assert scores[-1] == bridge.tried[-1].score
+
+
+def test_what_all_recipes_share_is_said_once() -> None:
+    steps = {"procrustes": 0.5, "center | ridge(alpha=1.0)": 0.4}
+    tried = [Tried(f"unit_norm | {step} | unit_norm", score) for step, score in steps.items()]
+    (board,) = candidate_figures(tried)
+    assert "Each stands in: unit_norm | … | unit_norm." in board.caption
+    names = [n["text"] for n in board.layout["annotations"]]
+    assert names == ["procrustes", "center | ridge(alpha=1.0)"]
+    alone = next(iter(candidate_figures([Tried("procrustes", 0.5), Tried("ridge", 0.4)])))
+    assert "Each stands in" not in alone.caption
+
+
+def test_the_curve_over_a_strength_is_drawn_from_the_candidates() -> None:
+    tried = [
+        Tried(f"ridge(alpha={alpha:g}, power={power:g})", score)
+        for power in (0.5, 1.0)
+        for alpha, score in ((0.01, 0.5), (1.0, 0.7 - power / 10), (100.0, 0.2))
+    ]
+    tried.append(Tried("procrustes", 0.4))
+    _, strengths = candidate_figures(tried)
+    assert strengths.title == "How the score follows alpha of ridge"
+    assert len(strengths.traces) == 2
+    best = strengths.traces[0]
+    assert best["x"] == [0.01, 1.0, 100.0]
+    assert best["y"] == [0.5, pytest.approx(0.65), 0.2]
+    assert strengths.layout["xaxis"]["type"] == "log"
+
+
+def test_one_recipe_has_no_leaderboard() -> None:
+    assert list(candidate_figures([Tried("procrustes", 0.5)])) == []
+    assert list(candidate_figures([])) == []
+
+
+def test_the_learning_curve_shows_what_was_measured_and_the_law(curve: LearningCurve) -> None:
+    figure = curve_figure(curve)
+    law, measured = figure.traces
+    assert measured["x"] == list(curve.budgets)
+    assert measured["y"] == [q.value for q in curve.quality]
+    a, b, c = curve.law
+    assert law["y"] == pytest.approx(a - b * np.array(law["x"]) ** -c)
+    assert law["x"][-1] == pytest.approx(2 * curve.budgets[-1])
+    assert law["x"][0] == pytest.approx(curve.budgets[-5:][0])
+    assert curve.answer[1:] in figure.caption
+
+
+def test_the_score_curves_are_those_of_the_calibrator(bridge: Bridge) -> None:
+    scores, relevance = calibration_figures(bridge)
+    found = bridge.score_calibrator
+    assert found is not None
+    assert found.relevance is not None
+    assert scores.traces[-1]["y"] == found.scale.y.tolist()
+    assert relevance.traces[-1]["y"] == found.relevance.y.tolist()
+    assert list(calibration_figures(replace(bridge, score_calibrator=None))) == []
+
+
+def test_the_page_holds_recipe_trust_and_provenance(
+    pages: dict[str, Path], bridge: Bridge, read: Any
+) -> None:
+    shown = " ".join(read(pages["fit"]).all("main")[0].text.split())
+    assert f"Recipe: {bridge.recipe}" in shown
+    assert bridge.provenance["data_sha256"] in shown
+    report = bridge.score_calibrator and bridge.score_calibrator.report
+    assert report is not None
+    assert f"{report.scale_before:.3f} {report.scale_after:.3f}" in shown or (
+        f"{report.scale_before:.3f}{report.scale_after:.3f}" in shown
+    )
+    assert "threshold of trust" in shown
+
+
+def test_a_bare_bridge_makes_a_page(bridge: Bridge, tmp_path: Path, read: Any) -> None:
+    bare = replace(bridge, tried=(), trust=None, score_calibrator=None, recipe=None, provenance={})
+    write_fit_report(bare, tmp_path / "out.html")
+    assert len(read(tmp_path / "out.html").all("figure")) == 3
+
+
+def test_without_evidence_there_is_nothing_to_show(bridge: Bridge, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="never evaluated"):
+        write_fit_report(replace(bridge, evidence=None), tmp_path / "out.html")
+    assert not (tmp_path / "out.html").exists()

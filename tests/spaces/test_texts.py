@@ -1,0 +1,65 @@
+"""Texts by id from files of lines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from isthmus.errors import InputError
+from isthmus.spaces.texts import check_texts, read_texts
+
+
+class Everything:
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+def test_three_kinds_of_file_say_the_same(tmp_path: Path) -> None:
+    texts = ["one", "zwei\x0cdrei", "a <b> & 'c'"]
+    (tmp_path / "a.txt").write_text("".join(f"{t}\n" for t in texts), encoding="utf-8")
+    (tmp_path / "a.tsv").write_text("".join(f"{i}\t{t}\r\n" for i, t in enumerate(texts)))
+    (tmp_path / "a.jsonl").write_text(
+        "\n".join(json.dumps({"id": i, "text": t, "more": 1}) for i, t in enumerate(texts))
+    )
+    (tmp_path / "b.jsonl").write_text(
+        "\n\n".join(json.dumps({"_id": str(i), "text": t}) for i, t in enumerate(texts))
+    )
+    expected = {str(i): t for i, t in enumerate(texts)}
+    for name in ("a.txt", "a.tsv", "a.jsonl", "b.jsonl"):
+        check_texts(tmp_path / name)
+        assert read_texts(tmp_path / name, Everything()) == expected, name
+
+
+def test_only_what_is_wanted_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_text("".join(f"i{i}\ttext {i}\twith tab\n" for i in range(100)))
+    assert read_texts(path, {"i7", "absent"}) == {"i7": "text 7\twith tab"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", b"1,text\n", "texts are read from .jsonl, .tsv or .txt"),
+        ("a.tsv", b"1 text\n", r"a.tsv, line 1: expected an id, a tab"),
+        ("a.jsonl", b'{"id": 1, "text": "t"}\nnonsense\n', "a.jsonl, line 2: this is not JSON"),
+        ("a.jsonl", b"[1, 2]\n", "line 1: expected an object with an id and a text"),
+        ("a.jsonl", b'{"id": true, "text": "t"}\n', "expected an object"),
+        ("a.jsonl", b'{"id": 1, "text": null}\n', "expected an object"),
+        ("a.tsv", b"1\t\xff\xfe\n", "not UTF-8"),
+    ],
+)
+def test_what_cannot_be_read(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_texts(tmp_path / name, Everything())
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    for read in (check_texts, lambda path: read_texts(path, ())):
+        with pytest.raises(InputError, match="there is no such file"):
+            read(tmp_path / "none.tsv")
+    (tmp_path / "empty.tsv").touch()
+    check_texts(tmp_path / "empty.tsv")
+    assert read_texts(tmp_path / "empty.tsv", Everything()) == {}
