@@ -83,7 +83,7 @@ def test_batches_may_be_tuples_or_keywords_or_need_a_call_of_their_own():
     assert {n: e.rho for n, e in labelled.items()} == plain
     named = correction_energy(Named(model), [{"pixels": x}])
     assert {n: e.rho for n, e in named.items()} == {f"inner.{n}": r for n, r in plain.items()}
-    called = correction_energy(model, [{"a": [x]}], forward=lambda m, b: m(b["a"][0]))
+    called = correction_energy(model, [{"a": [x]}], call=lambda m, b: m(b["a"][0]))
     assert {n: e.rho for n, e in called.items()} == plain
 
 

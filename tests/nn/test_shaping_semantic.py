@@ -31,7 +31,7 @@ def test_a_simplex_has_equal_angles_in_as_few_dimensions_as_can_be(count):
     np.fill_diagonal(expected, 1)
     np.testing.assert_allclose(gram, expected, atol=1e-6)
     assert not prototypes.vectors[:, count - 1 :].any()
-    with pytest.raises(InputError, match="does not fit"):
+    with pytest.raises(InputError, match="simplex of .* classes needs|span no simplex"):
         Prototypes.simplex(count, count - 2)
 
 
@@ -117,9 +117,9 @@ def test_classes_that_are_none_are_refused():
         Prototypes.of_classes(x, torch.tensor([0, 2, 4])[y])
     with pytest.raises(InputError, match="class 3: 1 of 4 classes have no rows"):
         Prototypes.of_classes(x, y, 4)
-    with pytest.raises(InputError, match="labels from 0 to 2 do not fit 2 classes"):
+    with pytest.raises(InputError, match="label is 2, and there are 2 classes"):
         Prototypes.of_classes(x, y, 2)
-    with pytest.raises(InputError, match="labels from -1"):
+    with pytest.raises(InputError, match="label is -1"):
         Prototypes.of_classes(x, y - 1)
     with pytest.raises(InputError, match="there are no features"):
         Prototypes.of_classes(x[:0], y[:0])
@@ -129,6 +129,13 @@ def test_classes_that_are_none_are_refused():
         Prototypes(torch.tensor([[1.0, 0.0], [0.0, 0.0]]))
     with pytest.raises(InputError, match="class 0: a prototype is 0 or not finite"):
         Prototypes.of_classes(torch.ones(90, 6), y)
+
+
+def test_labels_without_a_prototype_are_refused():
+    x, y = classes()
+    with pytest.raises(InputError, match="labels, row 4: the label is 3"):
+        y[4] = 3
+        Prototypes.simplex(3, 4)(x, y)
 
 
 def test_features_that_are_not_finite_are_named():

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
@@ -14,15 +15,15 @@ from isthmus.errors import InputError
 from isthmus.nn.batches import tensors_in
 from isthmus.nn.names import find_modules
 from isthmus.nn.shaping.energy import (
+    Call,
     CorrectionEnergy,
-    Forward,
+    call_on_input,
     correction_energy,
-    evaluating,
     on_device,
-    run,
 )
 from isthmus.nn.shaping.layers import Shaped, ShapedConv2d, ShapedLinear
 from isthmus.nn.shaping.operators import ShapingKind
+from isthmus.nn.tap import evaluation_mode
 
 __all__ = ["Folded", "Structured", "fold", "structure"]
 
@@ -148,7 +149,7 @@ def fold(
     *,
     drop_below: float = 0.0,
     loss: Loss | None = None,
-    forward: Forward | None = None,
+    call: Call | None = None,
 ) -> Folded:
     """Merge every shaping into its weight, in place; what remains without correction is plain.
 
@@ -164,7 +165,7 @@ def fold(
             drop a correction, and read up to three times.
         drop_below: corrections of less energy are left away.
         loss: of a model and a batch; its mean is reported before and after.
-        forward: how the model is called with a batch, where it is not with its first part.
+        call: how to run the model on a batch, where it is not on its first part.
 
     Raises:
         InputError: if there is nothing to fold, ``drop_below`` is negative or without batches, or
@@ -192,13 +193,15 @@ def fold(
     active = [n for n, m in layers.items() if m.correction is not None and not m.correction.is_zero]
     energies: dict[str, CorrectionEnergy] = {}
     if drop_below > 0 and active and batches is not None:
-        energies = correction_energy(model, batches, forward=forward)
+        energies = correction_energy(model, batches, call=call)
     dropped = {n: energies[n] for n in active if n in energies and energies[n].rho < drop_below}
     change = loss_before = loss_after = None
     if batches is not None and loss is not None:
         loss_before = _mean_loss(model, batches, loss)
     if batches is not None and dropped:
-        change = _change_without(model, [layers[n] for n in dropped], batches, forward or run)
+        change = _change_without(
+            model, [layers[n] for n in dropped], batches, call or call_on_input
+        )
     kept = [n for n in active if n not in dropped]
     plain: dict[nn.Module, nn.Module] = {}
     for name, layer in layers.items():
@@ -306,26 +309,26 @@ def _parameters(module: nn.Module) -> int:
 
 def _mean_loss(model: nn.Module, batches: Iterable[Any], loss: Loss) -> float:
     values: list[float] = []
-    with evaluating(model):
+    with evaluation_mode(model), torch.no_grad():
         for batch in batches:
             values.append(loss(model, on_device(model, batch)).item())
     return sum(values) / len(values)
 
 
 def _change_without(
-    model: nn.Module, layers: list[Shaped], batches: Iterable[Any], forward: Forward
+    model: nn.Module, layers: list[Shaped], batches: Iterable[Any], call: Call
 ) -> float:
     """``E‖f' − f‖² / E‖f‖²``, where f' is the model without the corrections of these layers."""
     change = energy = 0.0
     kept = [layer.correction for layer in layers]
-    with evaluating(model):
+    with evaluation_mode(model), torch.no_grad():
         for batch in batches:
             batch = on_device(model, batch)
-            whole = list(tensors_in(forward(model, batch)))
+            whole = list(tensors_in(call(model, batch)))
             for layer in layers:
                 layer.correction = None
             try:
-                rest = list(tensors_in(forward(model, batch)))
+                rest = list(tensors_in(call(model, batch)))
             finally:
                 for layer, correction in zip(layers, kept, strict=True):
                     layer.correction = correction

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from lightning_fabric.utilities import move_data_to_device
 from torch import Tensor, nn
 
 from isthmus.errors import InputError
-from isthmus.nn.batches import tensors_in
 from isthmus.nn.shaping.layers import Shaped
+from isthmus.nn.tap import call_model, evaluation_mode
 
-__all__ = ["CorrectionEnergy", "Energies", "correction_energy", "run", "watch_energy"]
+__all__ = ["CorrectionEnergy", "Energies", "correction_energy", "watch_energy"]
 
 _TINY = 1e-30
 
-Forward = Callable[[nn.Module, Any], Any]
+Call = Callable[[nn.Module, Any], Any]
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def watch_energy(model: nn.Module) -> Generator[Energies]:
 
 
 def correction_energy(
-    model: nn.Module, batches: Iterable[Any], *, forward: Forward | None = None
+    model: nn.Module, batches: Iterable[Any], *, call: Call | None = None
 ) -> dict[str, CorrectionEnergy]:
     """The energy of every correction, streamed over data in evaluation mode.
 
@@ -139,7 +140,7 @@ def correction_energy(
         model: with shaped layers; its modes are afterwards as they were.
         batches: of inputs; of a tuple or list the first part is the input, a mapping is passed as
             keyword arguments.
-        forward: how the model is called with a batch, where it is otherwise.
+        call: how to run the model on a batch, where it is otherwise.
 
     Returns:
         The energies of the layers that were called, by name; float64 sums.
@@ -150,10 +151,10 @@ def correction_energy(
     """
     sums: dict[str, tuple[float, float, int]] = {}
     number = 0
-    with evaluating(model):
+    with evaluation_mode(model), torch.no_grad():
         for number, batch in enumerate(batches, start=1):
             with watch_energy(model) as energies:
-                (forward or run)(model, on_device(model, batch))
+                (call or call_on_input)(model, on_device(model, batch))
             for name, found in energies.measured().items():
                 before = sums.get(name, (0.0, 0.0, 0))
                 sums[name] = (before[0] + found[0], before[1] + found[1], before[2] + found[2])
@@ -177,36 +178,15 @@ def correction_energy(
     }
 
 
-def run(model: nn.Module, batch: Any) -> Any:
-    """The output of a model for a batch, whose further parts are not its input."""
-    if isinstance(batch, Mapping):
-        return model(**batch)
-    return model(batch[0] if isinstance(batch, Sequence) else batch)
+def call_on_input(model: nn.Module, batch: Any) -> Any:
+    """The output of a model for a batch, of whose parts only the first is its input."""
+    return call_model(model, batch[0] if isinstance(batch, tuple | list) else batch)
 
 
 def on_device(model: nn.Module, batch: Any) -> Any:
     """The batch where the first parameter of the model is."""
     device = next((p.device for p in model.parameters()), None)
-    if device is None or all(tensor.device == device for tensor in tensors_in(batch)):
-        return batch
-    if isinstance(batch, Tensor):
-        return batch.to(device)
-    if isinstance(batch, Mapping):
-        return {name: on_device(model, part) for name, part in batch.items()}
-    return type(batch)(on_device(model, part) for part in batch)
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Generator[None]:
-    """A model in evaluation mode and without gradients; its modes are put back after."""
-    modes = [(part, part.training) for part in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for part, training in modes:
-            part.training = training
+    return batch if device is None else move_data_to_device(batch, device)
 
 
 def _energy(x: Tensor) -> Tensor:

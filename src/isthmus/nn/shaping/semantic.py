@@ -12,6 +12,7 @@ from torch.nn import functional
 from isthmus.adapters.kmeans import kmeans
 from isthmus.errors import InputError
 from isthmus.nn.batches import check_paired
+from isthmus.nn.losses import check_labels, simplex_prototypes
 
 __all__ = ["Prototypes", "paired_consistency"]
 
@@ -59,26 +60,12 @@ class Prototypes(nn.Module):
 
     @classmethod
     def simplex(cls, classes: int, dim: int) -> Self:
-        """The corners of a regular simplex: fixed, the same for every model, as far as can be.
-
-        They are a fixed orthonormal basis of the vectors whose entries sum to 0, in the first
-        ``classes − 1`` dimensions (Pernici et al. 2021).
+        """Fixed prototypes, the same for every model: those of `simplex_prototypes`.
 
         Raises:
             InputError: for one class, or fewer than ``classes − 1`` dimensions.
         """
-        if classes < 2 or dim < classes - 1:
-            raise InputError(
-                f"a simplex of {classes} classes does not fit into {dim} dimensions",
-                mend="Give two classes or more, and classes - 1 dimensions or more",
-            )
-        vectors = torch.zeros(classes, dim, dtype=torch.float64)
-        for k in range(1, classes):
-            # Helmert's basis: row k tells class k from those before it
-            vectors[:k, k - 1] = 1.0
-            vectors[k, k - 1] = -float(k)
-            vectors[:, k - 1] /= math.sqrt(k * (k + 1))
-        return cls(vectors.float())
+        return cls(simplex_prototypes(classes, dim))
 
     @classmethod
     def of_classes(cls, features: Tensor, labels: Tensor, classes: int | None = None) -> Self:
@@ -97,13 +84,8 @@ class Prototypes(nn.Module):
         check_paired([rows, labels], "features and labels")
         if not len(labels):
             raise InputError("there are no features", where="features")
-        top = int(labels.max()) + 1
-        count = top if classes is None else classes
-        if int(labels.min()) < 0 or top > count:
-            raise InputError(
-                f"labels from {int(labels.min())} to {top - 1} do not fit {count} classes",
-                where="labels",
-            )
+        count = int(labels.max()) + 1 if classes is None else classes
+        check_labels(labels, count)
         if count < 2:
             raise InputError(
                 "all features are of one class, which has no other to be told from",
@@ -176,9 +158,11 @@ class Prototypes(nn.Module):
                 also pushes a row away from the others.
 
         Raises:
-            InputError: for sizes that do not pair, or a temperature that is not positive.
+            InputError: for sizes that do not pair, labels without a prototype, or a temperature
+                that is not positive.
         """
         check_paired([features, labels], "features and labels")
+        check_labels(labels, len(self.vectors))
         cosines = self.cosines(features)
         if temperature is None:
             return 1 - cosines.gather(1, labels[:, None]).mean()
