@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from isthmus.report.blocks import Answer, Page
+from isthmus.report.write import write_page
+
 pytest.importorskip("plotly", reason="reports need plotly")
 
 KINDS = ("diagnosis", "fit", "evaluation", "layers")
@@ -139,6 +142,8 @@ def test_paper_is_light_and_holds_whole_figures(shown: Any) -> None:
         theme: document.documentElement.dataset.theme,
         widest: Math.max(...[...document.querySelectorAll('svg.main-svg')].map(
           s => s.getBoundingClientRect().width)),
+        tallest: Math.max(...[...document.querySelectorAll('svg.main-svg')].map(
+          s => s.getBoundingClientRect().height)),
       }; }, { once: true });
     """)
     printed = shown.cdp("Page.printToPDF", printBackground=True, paperWidth=8.27, paperHeight=11.69)
@@ -148,6 +153,7 @@ def test_paper_is_light_and_holds_whole_figures(shown: Any) -> None:
     paper = shown.run("return window.paper")
     assert paper["theme"] == "light"
     assert 200 < paper["widest"] <= 640  # A4 without margins is 680 wide
+    assert paper["tallest"] <= 760  # and 1,009 high
     shown.look()
     shown.until("return document.querySelector('svg.main-svg').getBoundingClientRect().width > 400")
     assert shown.console() == []
@@ -187,13 +193,18 @@ def test_commands_are_copied_as_they_are(browser: Any, pages: dict[str, Path]) -
 
 
 def test_the_policy_of_the_page_stops_what_escaping_would_miss(
-    browser: Any, pages: dict[str, Path], tmp_path: Path
+    browser: Any, tmp_path: Path
 ) -> None:
-    html = pages["layers"].read_text(encoding="utf-8")
+    written = tmp_path / "written.html"
+    write_page(Page("title", "", Answer("", "", "", "good")), written)
+    html = written.read_text(encoding="utf-8")
     added = "<script>window.hacked = 1</script><img src='http://127.0.0.1:9/x.png'></main>"
     (tmp_path / "opened.html").write_text(html.replace("</main>", added), encoding="utf-8")
     browser.open(tmp_path / "opened.html")
-    assert browser.run("return window.hacked") is None
+    assert browser.run("return [window.hacked, document.documentElement.dataset.ready]") == [
+        None,
+        "true",
+    ]
     assert len(browser.console()) >= 2  # it says what it refused
     without = re.sub('<meta http-equiv="Content-Security-Policy"[^>]*>', "", html)
     (tmp_path / "naked.html").write_text(without.replace("</main>", added), encoding="utf-8")

@@ -30,7 +30,7 @@ from isthmus.strategies.calibration import MonotoneCurve
 
 __all__ = ["calibration_figures", "candidate_figures", "curve_figure"]
 
-_MOST_ROWS = 16
+_MOST_ROWS = 12
 _MOST_LINES = 4
 _FITTED = 5
 _NUMBER = re.compile(r"(\w+)=([-+]?\d[\d.]*(?:e[-+]?\d+)?)(?=[,)])")

@@ -138,7 +138,7 @@ def _map(grid: Grid, measure: str, names: tuple[str, str]) -> Figure:
     best = grid.best(measure)
     a, b, value, _ = (max if higher else min)(best, key=lambda match: match[2])
     side = {"tickmode": "array", "showgrid": False, "zeroline": False, "ticks": ""}
-    step_x, step_y = -(-len(x) // 40), -(-len(y) // 40)
+    step_x, step_y = -(-len(x) // 16), -(-len(y) // 40)
     return Figure(
         key=measure,
         title=measure_name(measure)[0].upper() + measure_name(measure)[1:],

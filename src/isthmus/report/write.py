@@ -89,6 +89,7 @@ def _data(page: Page) -> str:
             "layout": figure.layout,
             "zoom": figure.zoom,
             "loose": figure.loose,
+            "height": figure.height,
         }
         for figure in page.figures
     }

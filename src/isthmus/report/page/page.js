@@ -19,7 +19,8 @@
     return value;
   }
 
-  // paper has no script to measure it: widths that fit A4 and letter, in one column and in two
+  // no script can measure paper: sizes that fit A4 and letter, in one column and in two
+  const tallestOnPaper = 760;
   function printedWidth(node) { return node.closest(".columns, .pairs") ? 292 : 630; }
 
   function crowded(node) {
@@ -36,7 +37,8 @@
       const layout = coloured(spec.layout, style);
       layout.dragmode = spec.zoom && fine ? "zoom" : false;
       layout.autosize = !printed;
-      if (printed) layout.width = printedWidth(node);
+      node.style.height = `${printed ? Math.min(spec.height, tallestOnPaper) : spec.height}px`;
+      if (printed) Object.assign(layout, { width: printedWidth(node), height: node.clientHeight });
       Plotly.react(node, coloured(spec.data, style), layout, {
         displayModeBar: false, responsive: false, scrollZoom: false,
         showTips: false, doubleClick: spec.zoom ? "reset" : false,
