@@ -1,4 +1,10 @@
+import sys
+from pathlib import Path
+
 import pytest
+
+# what several test files share lies beside them
+sys.path.insert(0, str(Path(__file__).parent))
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning_fabric")

@@ -10,7 +10,7 @@ from torch import nn  # noqa: E402
 
 from isthmus.diagnose import Relation  # noqa: E402
 from isthmus.errors import InputError  # noqa: E402
-from isthmus.nn.diagnose_models import diagnose_models, layer_rows  # noqa: E402
+from isthmus.nn.paired_layers import diagnose_models, layer_rows  # noqa: E402
 from isthmus.nn.layers import compare_layers  # noqa: E402
 from isthmus.nn.loop import seeded  # noqa: E402
 from isthmus.nn.tap import Taps  # noqa: E402

@@ -13,9 +13,17 @@ from isthmus.errors import missing_extra
 
 if TYPE_CHECKING:
     from isthmus.nn.batches import Batches
-    from isthmus.nn.diagnose_models import diagnose_models
     from isthmus.nn.layers import LayerComparison, compare_layers
     from isthmus.nn.loop import Trained, train
+    from isthmus.nn.paired_layers import diagnose_models
+    from isthmus.nn.stitching import (
+        Stitched,
+        StitchGrid,
+        load_stitched,
+        save_stitched,
+        stitch,
+        stitch_grid,
+    )
     from isthmus.nn.tap import Taps
 
 for _package in ("torch", "lightning_fabric"):
@@ -24,19 +32,33 @@ for _package in ("torch", "lightning_fabric"):
 
 _HOMES = {
     "isthmus.nn.batches": ("Batches",),
-    "isthmus.nn.diagnose_models": ("diagnose_models",),
+    "isthmus.nn.paired_layers": ("diagnose_models",),
     "isthmus.nn.layers": ("LayerComparison", "compare_layers"),
     "isthmus.nn.loop": ("Trained", "train"),
+    "isthmus.nn.stitching": (
+        "StitchGrid",
+        "Stitched",
+        "load_stitched",
+        "save_stitched",
+        "stitch",
+        "stitch_grid",
+    ),
     "isthmus.nn.tap": ("Taps",),
 }
 
 __all__ = [
     "Batches",
     "LayerComparison",
+    "StitchGrid",
+    "Stitched",
     "Taps",
     "Trained",
     "compare_layers",
     "diagnose_models",
+    "load_stitched",
+    "save_stitched",
+    "stitch",
+    "stitch_grid",
     "train",
 ]
 

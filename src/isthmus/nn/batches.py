@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from isthmus.errors import InputError
 
-__all__ = ["Batches", "check_paired", "tensors_in"]
+__all__ = ["Batches", "check_paired", "map_tensors", "rows_in", "tensors_in"]
 
 
 class Batches:
@@ -102,3 +102,19 @@ def check_paired(batch: Any, where: str) -> None:
             where=where,
             mend="Give every part one row per item",
         )
+
+
+def map_tensors(change: Callable[[Tensor], Tensor], batch: Any) -> Any:
+    """A nested batch with every tensor changed."""
+    if isinstance(batch, Tensor):
+        return change(batch)
+    if isinstance(batch, Mapping):
+        return {name: map_tensors(change, value) for name, value in batch.items()}
+    if isinstance(batch, tuple | list):
+        return tuple(map_tensors(change, value) for value in batch)
+    return batch
+
+
+def rows_in(batch: Any) -> int:
+    """Items of a nested batch."""
+    return max((len(tensor) for tensor in tensors_in(batch) if tensor.ndim), default=0)

@@ -218,16 +218,17 @@ def _epoch(
             else "the loader has no batches in a second pass",
             mend="Give a DataLoader, Batches or a list, not a generator",
         )
-    return {name: float(fabric.all_reduce(value / number)) for name, value in sums.items()}
+    mean: Any = fabric.all_reduce({name: value / number for name, value in sums.items()})
+    return {name: float(value) for name, value in mean.items()}
 
 
 def _check_finite(
     fabric: Fabric, value: Tensor, terms: Mapping[str, Tensor], epoch: int, number: int
 ) -> None:
-    bad = (~torch.isfinite(value.detach())).float()
+    bad: Any = (~torch.isfinite(value.detach())).float()
     # every process must stop, or those that go on wait for ever
     if fabric.world_size > 1:
-        bad = fabric.all_reduce(bad, reduce_op="sum")  # type: ignore[assignment]
+        bad = fabric.all_reduce(bad, reduce_op="sum")
     if float(bad) == 0:
         return
     of = ", ".join(name for name, term in terms.items() if not bool(torch.isfinite(term).all()))
@@ -267,7 +268,7 @@ def _training_mode(module: nn.Module) -> None:
 
 def _trainable_state(module: nn.Module) -> dict[str, Tensor]:
     """A copy of what training changes: parameters that are not frozen, and all buffers."""
-    state = {n: p for n, p in module.named_parameters() if p.requires_grad}
+    state: dict[str, Tensor] = {n: p for n, p in module.named_parameters() if p.requires_grad}
     state.update(module.named_buffers())
     return {name: tensor.detach().clone() for name, tensor in state.items()}
 

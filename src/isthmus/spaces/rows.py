@@ -51,7 +51,7 @@ def _fast_norms(x: Array) -> NDArray[np.float64]:
         y = as_floating(x, "row_norms")
         return to_numpy(namespace(y).linalg.vector_norm(y, axis=1)).astype(np.float64)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        if x.dtype in (np.float32, np.float64):
+        if x.dtype == np.float32 or x.dtype == np.float64:
             return np.sqrt(np.einsum("ij,ij->i", x, x)).astype(np.float64)
         # Widened by blocks, so that the wide copy never holds the whole array.
         squares = np.empty(len(x), dtype=np.float64)

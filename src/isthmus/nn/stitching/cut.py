@@ -1,0 +1,266 @@
+"""A network cut at a layer: the part up to its output, and the part from there on.
+
+Neither part is a copy: both run the network itself with a hook in place, so that any module can be
+cut, whatever its ``forward`` does.  The part after the cut runs what lies before it on one stored
+item, whose result nobody reads.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from isthmus.errors import InputError
+from isthmus.nn.batches import map_tensors, rows_in
+from isthmus.nn.names import find_module
+from isthmus.nn.outputs import layout_of, replace_tensor, tensor_of
+from isthmus.nn.tap import call_model, evaluation_mode
+
+__all__ = ["Back", "Front", "check_finite"]
+
+_AGREE = 1e-4
+"""Relative difference of outputs up to which they are the same but for rounding."""
+
+
+class _Reached(Exception):
+    """Carries the output of the layer at which a run is to end."""
+
+    def __init__(self, output: Tensor) -> None:
+        super().__init__()
+        self.output = output
+
+
+class Front(nn.Module):
+    """The network up to the output of ``layer``; the rest of it does not run.
+
+    Args:
+        model: any module.
+        layer: the name of one of its layers.
+        prepare: turns a batch into what the model takes.
+        part: of an output with several parts, the one that is meant.
+
+    Raises:
+        InputError: for a layer that is not there; from ``forward``, for one that does not run.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layer: str,
+        *,
+        prepare: Callable[[Any], Any] | None = None,
+        part: str | int | None = None,
+    ) -> None:
+        super().__init__()
+        find_module(model, layer)
+        self.model, self.layer = model, layer
+        self.prepare, self.part = prepare, part
+
+    @property
+    def module(self) -> nn.Module:
+        """The layer itself."""
+        return find_module(self.model, self.layer)
+
+    def layout(self, activation: Tensor) -> str:
+        """Where the features of the layer's output lie."""
+        return layout_of(self.module, activation)
+
+    def forward(self, batch: Any) -> Tensor:
+        """The layer's output for a batch."""
+        reached: list[Tensor] = []
+
+        def stop(_: nn.Module, __: Any, output: Any) -> None:
+            reached.append(tensor_of(output, self.layer, self.part))
+            # an export follows every module to its end, and drops what nobody reads
+            if not torch.compiler.is_exporting():
+                raise _Reached(reached[0])
+
+        handle = self.module.register_forward_hook(stop)
+        try:
+            call_model(self.model, batch if self.prepare is None else self.prepare(batch))
+        except _Reached as found:
+            return found.output
+        finally:
+            handle.remove()
+        if reached:
+            return reached[0]
+        raise InputError(
+            f"the layer '{self.layer}' did not run",
+            where="layers",
+            mend="Name a layer that the model calls for this batch",
+        )
+
+
+class Back(nn.Module):
+    """The network from the output of ``layer`` on.
+
+    Where nothing but the batch's masks goes round the cut, what lies before it runs on one stored
+    item; where masks do, on the batch itself.
+
+    Args:
+        model: any module.
+        layer: the name of the layer whose output is supplied.
+        example: a batch of two items or more.
+        prepare: turns a batch into what the model takes.
+        part: of an output with several parts, the one that is replaced.
+
+    Raises:
+        InputError: for a layer that is not there or runs twice, an example of one item, or a
+            network in which the content of the input goes round the cut, as a skip connection does.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layer: str,
+        example: Any,
+        *,
+        prepare: Callable[[Any], Any] | None = None,
+        part: str | int | None = None,
+    ) -> None:
+        super().__init__()
+        find_module(model, layer)
+        self.model, self.layer = model, layer
+        self.prepare, self.part = prepare, part
+        given = example if prepare is None else prepare(example)
+        with evaluation_mode(model), torch.no_grad():
+            self.follows_batch = self._goes_round(given)
+        self._example = map_tensors(lambda t: t[:1].detach().clone() if t.ndim else t, given)
+
+    @property
+    def module(self) -> nn.Module:
+        """The layer itself."""
+        return find_module(self.model, self.layer)
+
+    def layout(self, activation: Tensor) -> str:
+        """Where the features of the layer's output lie."""
+        return layout_of(self.module, activation)
+
+    def target(self, batch: Any) -> Tensor:
+        """What the network itself has at the cut."""
+        return Front(self.model, self.layer, prepare=self.prepare, part=self.part)(batch)
+
+    def whole(self, batch: Any) -> Any:
+        """What the network itself makes of a batch."""
+        return call_model(self.model, batch if self.prepare is None else self.prepare(batch))
+
+    def forward(self, activation: Tensor, batch: Any = None) -> Any:
+        """The network's output when the layer's is ``activation``.
+
+        Args:
+            activation: in the shape of the layer's output.
+            batch: read only where ``follows_batch``.
+        """
+        if self.follows_batch:
+            if batch is None:
+                raise InputError(
+                    "this network needs the batch too: its masks go round the cut",
+                    where=f"layer {self.layer}",
+                    mend="Give the batch",
+                )
+            given = batch if self.prepare is None else self.prepare(batch)
+        else:
+            device = activation.device
+            given = map_tensors(lambda t: t.to(device), self._example)
+        return self._run(given, activation)
+
+    def with_model(self, model: nn.Module) -> Back:
+        """The same cut of a changed copy of the network, which is not looked at again."""
+        made = copy.copy(self)
+        # a shallow copy shares the table of parts with what it was copied from
+        made._modules = {"model": model}
+        return made
+
+    def _run(self, given: Any, activation: Tensor) -> Any:
+        runs: list[int] = []
+
+        def supply(_: nn.Module, __: Any, output: Any) -> Any:
+            runs.append(1)
+            return replace_tensor(output, activation, self.layer, self.part)
+
+        handle = self.module.register_forward_hook(supply)
+        try:
+            output = call_model(self.model, given)
+        finally:
+            handle.remove()
+        if len(runs) != 1:
+            raise InputError(
+                f"the layer '{self.layer}' ran {len(runs)} times in one pass",
+                where="layers",
+                mend="Cut at a layer that runs once",
+            )
+        return output
+
+    def _goes_round(self, given: Any) -> bool:
+        """Whether the output depends on the batch's masks beyond the cut."""
+        count = rows_in(given)
+        if count < 2:
+            raise InputError(
+                f"the example has {count} items; two are needed to see what goes round the cut",
+                where=f"layer {self.layer}",
+            )
+        activation = Front(self.model, self.layer, part=self.part)(given)
+        check_finite(activation, f"back, layer {self.layer}")
+        own = self._run(given, activation)
+        # the same cut, with another content before it
+        other = _other_content(given)
+        if not _same(own, self._run(other, activation)):
+            raise InputError(
+                "the content of the input reaches the output round the cut, by a skip connection "
+                "or a second branch",
+                where=f"layer {self.layer}",
+                mend="Cut after the layer where the branches join",
+            )
+        one = map_tensors(lambda t: t[:1] if t.ndim else t, given)
+        try:
+            return not _same(own, self._run(one, activation))
+        except (RuntimeError, ValueError, IndexError):
+            # shapes taken from the input: what lies before the cut must see as many items
+            return True
+
+
+def check_finite(activation: Tensor, where: str) -> None:
+    """Refuse an activation with NaN or infinity.
+
+    Raises:
+        InputError: naming the layer.
+    """
+    if not bool(torch.isfinite(activation).all()):
+        raise InputError(
+            "an activation is NaN or infinite",
+            where=where,
+            mend="Look at the weights and at the input of this network",
+        )
+
+
+def _other_content(given: Any, name: str = "") -> Any:
+    """The batch with its items exchanged, masks and scalars left in place."""
+    if isinstance(given, Tensor):
+        return given if "mask" in name or not given.ndim else given.roll(1, 0)
+    if isinstance(given, Mapping):
+        return {key: _other_content(value, str(key)) for key, value in given.items()}
+    if isinstance(given, tuple | list):
+        return tuple(_other_content(value) for value in given)
+    return given
+
+
+def _same(a: Any, b: Any) -> bool:
+    first: list[Tensor] = []
+    second: list[Tensor] = []
+    for values, output in ((first, a), (second, b)):
+        if isinstance(output, Tensor):
+            values.append(output)
+        elif isinstance(output, Mapping | tuple | list):
+            held = list(output.values()) if isinstance(output, Mapping) else list(output)
+            values.extend(value for value in held if isinstance(value, Tensor))
+    if [t.shape for t in first] != [t.shape for t in second]:
+        return False
+    return all(
+        float((x - y).abs().max()) <= _AGREE * (float(x.abs().max()) + 1e-12)
+        for x, y in zip(first, second, strict=True)
+        if x.numel() and x.is_floating_point()
+    )

@@ -1,0 +1,259 @@
+"""Every cut of two networks: what the stitched network loses, beside what predicts it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from isthmus.errors import InputError
+from isthmus.files import canonical_json
+from isthmus.nn.batches import rows_in
+from isthmus.nn.names import find_modules
+from isthmus.nn.pooling import pool_rows
+from isthmus.nn.stitching.cut import Back, Front
+from isthmus.nn.stitching.joint import JointFit, best_joint, plan_joint
+from isthmus.nn.stitching.stitched import Stitched, wanted_plans
+from isthmus.nn.tap import call_model, evaluation_mode
+from isthmus.progress import Progress, silent
+from isthmus.similarity import GridMoments, similarity_grid
+
+__all__ = ["CutResult", "StitchGrid", "stitch_grid"]
+
+Prepare = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class CutResult:
+    """One cut.
+
+    Attributes:
+        front, back: the layers.
+        loss: of the stitched network.
+        explained: share of the variance at the back's cut that the map supplies on held-out items.
+        cka: debiased CKA of the two layers, pooled over positions.
+        how: kind of the map; where the shapes cannot be bridged, why.
+    """
+
+    front: str
+    back: str
+    loss: float
+    explained: float
+    cka: float
+    how: str
+
+
+@dataclass(frozen=True)
+class StitchGrid:
+    """All cuts of two networks.
+
+    Attributes:
+        cuts: in the order of the layers.
+        own: loss of the back's own network, which a cut can hope for.
+        other: loss of the front's own network, where it answers the same question.
+        items: that the maps were fitted on.
+    """
+
+    cuts: tuple[CutResult, ...]
+    own: float
+    other: float
+    items: int
+
+    @property
+    def done(self) -> list[CutResult]:
+        """The cuts whose shapes could be bridged."""
+        return [cut for cut in self.cuts if math.isfinite(cut.loss)]
+
+    def predicts(self, measure: str) -> float:
+        """Spearman's rank correlation of ``cka`` or ``explained`` with a small loss."""
+        from scipy.stats import spearmanr
+
+        done = self.done
+        values = [float(getattr(cut, measure)) for cut in done]
+        if len(set(values)) < 2 or len({cut.loss for cut in done}) < 2:
+            return math.nan
+        return float(spearmanr(values, [-cut.loss for cut in done]).statistic)
+
+    @property
+    def best(self) -> CutResult:
+        """The cut with the least loss."""
+        if not self.done:
+            raise InputError("no two layers could be bridged")
+        return min(self.done, key=lambda cut: cut.loss)
+
+    def to_json(self) -> str:
+        """Canonical JSON."""
+        return canonical_json(
+            {
+                "items": self.items,
+                "own": _plain(self.own),
+                "other": _plain(self.other),
+                "cuts": [{k: _plain(v) for k, v in asdict(cut).items()} for cut in self.cuts],
+            }
+        )
+
+    def __str__(self) -> str:
+        lines = [
+            f"fitted on {self.items:,} items; loss of the back's own network {self.own:.4g}, of "
+            f"the front's {self.other:.4g}",
+            "loss      explained  CKA     cut",
+        ]
+        for cut in self.cuts:
+            name = f"{cut.front} → {cut.back}"
+            if math.isfinite(cut.loss):
+                lines.append(
+                    f"{cut.loss:<8.4g}  {cut.explained:<9.3f}  {cut.cka:<6.3f}  {name} ({cut.how})"
+                )
+            else:
+                lines.append(f"{'-':<8}  {'-':<9}  {cut.cka:<6.3f}  {name}: {cut.how}")
+        for name, measure in (("CKA", "cka"), ("explained variance", "explained")):
+            lines.append(
+                f"rank correlation of {name} with a small loss: {self.predicts(measure):.2f}"
+            )
+        return "\n".join(lines)
+
+
+def stitch_grid(
+    front: nn.Module,
+    back: nn.Module,
+    batches: Sequence[Any],
+    *,
+    fronts: str | Iterable[str],
+    backs: str | Iterable[str],
+    loss: Callable[[Any, Any], Any],
+    evaluation: Sequence[Any],
+    prepare: tuple[Prepare | None, Prepare | None] = (None, None),
+    prefix: tuple[int | None, int | None] = (None, None),
+    how: str | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> StitchGrid:
+    """Stitch at every pair of layers and measure the loss of each stitched network.
+
+    Args:
+        front: the network whose beginning is kept.
+        back: the network whose end is kept.
+        batches: calibration items, read once for each layer of the front.
+        fronts: names or patterns of the front's layers.
+        backs: of the back's.
+        loss: of an output and a batch of ``evaluation``, the mean over its items; lower is better.
+            An accuracy serves as ``1 − accuracy``.
+        evaluation: other items, with labels where ``loss`` reads them.
+        prepare: turns a batch into what each network takes.
+        prefix: as in `stitch`.
+        how: kind of map, as in `stitch`; chosen by cross-validation unless given.
+        seed: of the folds.
+        progress: told about cuts.
+
+    Raises:
+        InputError: for unknown layers, or no batches.  Layers that cannot be bridged are entries
+            of the result with the reason.
+    """
+    if not len(batches) or not len(evaluation):
+        raise InputError("there are no batches to fit the maps on, or to measure the loss on")
+    names = list(find_modules(front, fronts)), list(find_modules(back, backs))
+    results: list[CutResult] = []
+    total = len(names[0]) * len(names[1])
+    with evaluation_mode(front), evaluation_mode(back), torch.no_grad():
+        ends: dict[str, Back | str] = {}
+        for name in names[1]:
+            try:
+                ends[name] = Back(back, name, batches[0], prepare=prepare[1])
+            except InputError as error:
+                ends[name] = error.what
+        own = _mean(lambda b: _whole(back, b, prepare[1]), loss, evaluation)
+        other = _mean(lambda b: _whole(front, b, prepare[0]), loss, evaluation)
+        items = 0
+        for row, layer in enumerate(names[0]):
+            start = Front(front, layer, prepare=prepare[0])
+            made = _row(start, ends, batches, prefix, how, seed)
+            for column, (name, joint, cka, reason, count) in enumerate(made):
+                items = max(items, count)
+                end = ends[name]
+                if joint is None or isinstance(end, str):
+                    results.append(CutResult(layer, name, math.nan, math.nan, cka, reason))
+                else:
+                    stitched = Stitched(start, joint, end, count)
+                    value = _mean(stitched, loss, evaluation)
+                    results.append(CutResult(layer, name, value, joint.explained, cka, reason))
+                progress("cuts", row * len(names[1]) + column + 1, total)
+    return StitchGrid(tuple(results), own, other, items)
+
+
+def _row(
+    start: Front,
+    ends: dict[str, Back | str],
+    batches: Sequence[Any],
+    prefix: tuple[int | None, int | None],
+    how: str | None,
+    seed: int,
+) -> list[tuple[str, Any, float, str, int]]:
+    """The maps of one layer of the front to all layers of the back, from one pass."""
+    fits: dict[str, list[JointFit]] = {}
+    reasons: dict[str, str] = {name: end for name, end in ends.items() if isinstance(end, str)}
+    moments = GridMoments()
+    for batch in batches:
+        source = start(batch)
+        pooled: dict[str, Any] = {}
+        for name, end in ends.items():
+            if isinstance(end, str) or name in reasons:
+                continue
+            target = end.target(batch)
+            pooled[name] = _pooled(target, end.layout(target))
+            try:
+                if name not in fits:
+                    plans = plan_joint(
+                        source, target, (start.layout(source), end.layout(target)), prefix
+                    )
+                    fits[name] = [JointFit(plan, seed) for plan in wanted_plans(plans, how)]
+                for fit in fits[name]:
+                    fit.update(source, target)
+            except InputError as error:
+                reasons[name] = error.what
+                pooled.pop(name)
+        if pooled:
+            moments.update({"front": _pooled(source, start.layout(source))}, pooled)
+    close: dict[str, float] = {}
+    if moments.n >= 4:
+        grid = similarity_grid(moments, measures=("debiased_cka",))
+        close = dict(zip(grid.names_y, grid.values["debiased_cka"][0].tolist(), strict=True))
+    rows: list[tuple[str, Any, float, str, int]] = []
+    for name in ends:
+        if name in reasons:
+            rows.append((name, None, close.get(name, math.nan), reasons[name], 0))
+            continue
+        joint = best_joint(fits[name])
+        kind = joint.plan.how if joint.plan.window == 1 else "window"
+        rows.append((name, joint, close.get(name, math.nan), kind, fits[name][0].items))
+    return rows
+
+
+def _pooled(activation: Any, layout: str) -> Any:
+    return pool_rows(activation, layout, "mean", None, "cut")
+
+
+def _whole(model: nn.Module, batch: Any, prepare: Prepare | None) -> Any:
+    return call_model(model, batch if prepare is None else prepare(batch))
+
+
+def _mean(
+    run: Callable[[Any], Any], loss: Callable[[Any, Any], Any], batches: Sequence[Any]
+) -> float:
+    """Mean loss over items; NaN where the network does not answer what the loss asks."""
+    sum_, count = 0.0, 0
+    for batch in batches:
+        try:
+            value = float(loss(run(batch), batch))
+        except (RuntimeError, ValueError, TypeError, IndexError):
+            return math.nan
+        sum_, count = sum_ + value * rows_in(batch), count + rows_in(batch)
+    return sum_ / count if count else math.nan
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,0 +1,389 @@
+"""The map across a cut: one matrix for all positions, fitted from moments in closed form."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from isthmus.adapters.ridge import RidgePath, relative_errors
+from isthmus.errors import InputError
+from isthmus.moments import FoldMoments, SecondMoments
+from isthmus.nn.stitching.geometry import Geometry, resample
+from isthmus.numeric import to_numpy
+
+__all__ = ["Joint", "JointFit", "Plan", "best_joint", "plan_joint"]
+
+STRENGTHS = np.logspace(-6, 1, 15)
+"""Ridge strengths tried, relative to the mean eigenvalue."""
+
+_FOLDS = 4
+_LONGEST = 8192
+"""Widest row that a vector is spread to."""
+_FLAT = 1024
+"""Widest row that all positions are mapped from, and to, where one map for each would do."""
+_WINDOW, _WIDEST_WINDOW = 3, 2400
+_MARGIN = 0.01
+"""Share of the error by which a larger map must be better to be taken."""
+_KEEP = ("square", "xx", "xy", "yy")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one activation becomes the other.
+
+    Attributes:
+        source, target: the two geometries.
+        how: ``features`` (one map at every position), ``pooled`` (the mean of the positions to a
+            vector) or ``flat`` (all positions at once).
+        window: positions on a side that one result is mapped from, where ``how`` is ``features``.
+    """
+
+    source: Geometry
+    target: Geometry
+    how: str
+    window: int = 1
+
+    def inputs(self, activation: Tensor) -> tuple[Tensor | None, Tensor]:
+        """What the prefix is mapped from ``(n, d)``, and the positions ``(n, d, ...)``."""
+        before, grid = self.source.split(activation)
+        if self.how == "flat":
+            rows = grid.flatten(1)
+            return None, rows if before is None else torch.cat([before.flatten(1), rows], 1)
+        if self.how == "pooled":
+            rows = grid.flatten(2).mean(2)
+            return None, rows if before is None else torch.cat([before.flatten(1), rows], 1)
+        prefix = None
+        if self.target.prefix:
+            # the mean of the positions stands for a token that the front does not have
+            pooled = grid.flatten(2).mean(2)
+            prefix = pooled if before is None else torch.cat([before.flatten(1), pooled], 1)
+        return prefix, resample(grid, self.target.grid) if self.target.grid else grid
+
+    def outputs(self, activation: Tensor) -> tuple[Tensor | None, Tensor]:
+        """The same of the target: prefix ``(n, p · d)`` and positions ``(n, d, ...)``."""
+        if self.how == "flat":
+            return None, activation.flatten(1)
+        before, grid = self.target.split(activation)
+        return None if before is None else before.flatten(1), grid
+
+
+def plan_joint(source: Tensor, target: Tensor, layouts: tuple[str, str], prefix: Any) -> list[Plan]:
+    """The ways in which ``source`` can become ``target``, the plainest first.
+
+    Args:
+        source: an activation of the front.
+        target: of the back.
+        layouts: where their features lie.
+        prefix: numbers of tokens before the grid of both, or None for each that is to be found.
+
+    Raises:
+        InputError: for shapes that cannot be bridged.
+    """
+    images = [_is_image(t, layout) for t, layout in zip((source, target), layouts, strict=True)]
+    a, b = (
+        Geometry.of(t, layout, image=images[1 - i] and t.ndim == 3 and layout == "tokens", prefix=p)
+        for i, (t, layout, p) in enumerate(zip((source, target), layouts, prefix, strict=True))
+    )
+    # two rows of tokens with unequal numbers are images where both make squares
+    if len(a.grid) == len(b.grid) == 1 and a.grid != b.grid and prefix != (None, None):
+        a, b = (
+            Geometry.of(t, layout, image=_square(t, p), prefix=p)
+            for t, layout, p in zip((source, target), layouts, prefix, strict=True)
+        )
+    if not a.grid and not b.grid:
+        return [Plan(a, b, "features")]
+    if not b.grid:
+        plans = [Plan(a, b, "pooled")]
+        if a.features * (a.positions + a.prefix) <= 2 * _FLAT:
+            plans.append(Plan(a, b, "flat"))
+        return plans
+    if not a.grid:
+        if b.features * (b.positions + b.prefix) > _LONGEST:
+            raise InputError(
+                f"one vector of {a} cannot be spread over {b}",
+                where="the cut",
+                mend="Cut the front before its pooling, or the back after its own",
+            )
+        return [Plan(a, b, "flat")]
+    if len(a.grid) != len(b.grid):
+        raise InputError(
+            f"{a} cannot be bridged to {b}: one is an image, the other a sequence",
+            where="the cut",
+            mend="Cut both where they see images, or say how many tokens come before with prefix=",
+        )
+    return _grid_plans(a, b)
+
+
+def _grid_plans(a: Geometry, b: Geometry) -> list[Plan]:
+    plans = [Plan(a, b, "features")]
+    if a.features * _WINDOW ** len(b.grid) <= _WIDEST_WINDOW and max(b.grid) > 1:
+        plans.append(Plan(a, b, "features", _WINDOW))
+    if max(g.features * (g.positions + g.prefix) for g in (a, b)) <= _FLAT:
+        plans.append(Plan(a, b, "flat"))
+    return plans
+
+
+def _is_image(activation: Tensor, layout: str) -> bool:
+    return activation.ndim == 4
+
+
+def _square(activation: Tensor, prefix: int | None) -> bool:
+    rest = activation.shape[1] - (prefix or 0)
+    return math.isqrt(rest) ** 2 == rest
+
+
+class JointFit:
+    """Accumulates the moments of one plan; `solve` makes the map.
+
+    Args:
+        plan: how one activation becomes the other.
+        seed: of the folds by which the strength is chosen.
+    """
+
+    def __init__(self, plan: Plan, seed: int = 0) -> None:
+        self.plan, self._seed = plan, seed
+        self._grid: FoldMoments | None = None
+        self._prefix: FoldMoments | None = None
+        self.items, self._positions = 0, 1
+        self._lowest, self._zeros = math.inf, 0
+
+    def update(self, source: Tensor, target: Tensor) -> None:
+        """Add the activations of a batch of items.
+
+        Raises:
+            InputError: for shapes other than planned, or values that are not finite.
+        """
+        if len(source) != len(target):
+            raise InputError(
+                f"the front has {len(source)} items and the back {len(target)}; they must pair",
+                where="the calibration",
+            )
+        ids = np.arange(self.items, self.items + len(source))
+        self.items += len(source)
+        prefix, grid = self.plan.inputs(source)
+        wanted_prefix, wanted = self.plan.outputs(target)
+        self._lowest = min(self._lowest, float(target.min()))
+        self._zeros += int((target == 0).sum())
+        x, y = _rows(_windows(grid, self.plan.window)), _rows(wanted)
+        if len(x) != len(y):
+            raise InputError(
+                f"the cut has other positions than in the first batch: {len(x)} and {len(y)}",
+                where="the calibration",
+                mend="Pad or resize the items to one size",
+            )
+        self._positions = len(x) // len(ids)
+        repeated = np.repeat(ids, self._positions)
+        if self._grid is None:
+            self._grid = FoldMoments(x.shape[1], y.shape[1], _FOLDS, keep=_KEEP, seed=self._seed)
+        self._grid.update(repeated, x, y)
+        if prefix is not None and wanted_prefix is not None:
+            if self._prefix is None:
+                self._prefix = FoldMoments(
+                    prefix.shape[1], wanted_prefix.shape[1], _FOLDS, keep=_KEEP, seed=self._seed
+                )
+            self._prefix.update(ids, prefix, wanted_prefix)
+
+    @property
+    def size(self) -> int:
+        """Numbers of the map."""
+        if self._grid is None:
+            return 0
+        return self._grid.folds[0].dx * self._grid.folds[0].dy
+
+    @property
+    def rectified(self) -> bool:
+        """Whether the target is never below zero and often exactly there, as after a ReLU."""
+        return self._lowest == 0 and self._zeros > 0
+
+    def solve(self, alpha: float | None = None) -> Joint:
+        """The map with the least squared error on held-out items.
+
+        Args:
+            alpha: ridge strength relative to the mean eigenvalue; chosen over the folds unless
+                given.
+
+        Raises:
+            InputError: without items, or with fewer than three.
+        """
+        if self._grid is None or self.items < 3:
+            raise InputError(
+                f"{self.items} calibration items are too few",
+                where="the calibration",
+                mend="Some hundred items serve",
+            )
+        weight, bias, error, strength = _ridge(self._grid, alpha)
+        prefix: tuple[Tensor, Tensor] | None = None
+        if self._prefix is not None:
+            prefix_weight, prefix_bias, *_ = _ridge(self._prefix, alpha)
+            prefix = prefix_weight, prefix_bias
+        return Joint(
+            self.plan,
+            weight,
+            bias,
+            prefix,
+            rectified=self.rectified,
+            explained=1 - error,
+            error=error * float(self._grid.second().variance_y.sum()) * self._positions,
+            alpha=strength,
+        )
+
+    def second(self) -> SecondMoments:
+        """The moments of the positions, for measures of similarity."""
+        if self._grid is None:
+            raise InputError("there are no calibration items", where="the calibration")
+        return self._grid.second()
+
+
+def best_joint(fits: list[JointFit], alpha: float | None = None) -> Joint:
+    """The map with the least held-out error, a larger one only where it is clearly better."""
+    chosen: Joint | None = None
+    for fit in sorted(fits, key=lambda fit: fit.size):
+        joint = fit.solve(alpha)
+        if chosen is None or joint.error < (1 - _MARGIN) * chosen.error:
+            chosen = joint
+    if chosen is None:
+        raise InputError("there are no batches to fit the map on", where="the calibration")
+    return chosen
+
+
+def _ridge(folds: FoldMoments, alpha: float | None) -> tuple[Tensor, Tensor, float, float]:
+    """Weight ``(dy, dx)``, bias, held-out share of variance that is left, and the strength."""
+    strengths = STRENGTHS if alpha is None else np.array([alpha])
+    errors = relative_errors(folds.splits(), strengths)
+    best = int(np.argmin(errors))
+    whole = folds.second()
+    matrix = RidgePath.of(whole).map(float(strengths[best]))
+    offset = whole.mean_y - whole.mean_x @ matrix
+    return _tensor(matrix.T), _tensor(offset), float(errors[best]), float(strengths[best])
+
+
+def _tensor(array: NDArray[np.float64]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+
+
+def _windows(grid: Tensor, size: int) -> Tensor:
+    """Each position with its neighbours' features: ``(n, d, ...)`` to ``(n, d · k, ...)``."""
+    if size == 1 or grid.ndim < 3:
+        return grid
+    flat = grid.ndim == 3
+    image = grid[:, :, None] if flat else grid
+    kernel, padding = ((1, size), (0, size // 2)) if flat else (size, size // 2)
+    patches = functional.unfold(image, kernel, padding=padding)
+    return patches.unflatten(2, tuple(grid.shape[2:]))
+
+
+def _rows(grid: Tensor) -> NDArray[Any]:
+    """``(n, d, ...)`` as one row per position."""
+    rows = grid.movedim(1, -1).flatten(0, -2) if grid.ndim > 2 else grid
+    return to_numpy(rows.float().contiguous())
+
+
+class Joint(nn.Module):
+    """What lies between the two parts: resampling, one affine map, and the sign of the target.
+
+    Args:
+        plan: how one activation becomes the other.
+        weight: ``(dy, dx)``.
+        bias: ``(dy,)``.
+        prefix: weight and bias of the tokens before the grid.
+        rectified: whether negative results are set to 0, as the target's activation function does.
+        explained: share of the target's variance supplied on held-out items.
+        error: the rest of it, summed over the positions of an item.
+        alpha: strength that was chosen.
+    """
+
+    weight: Tensor | None
+    bias: Tensor | None
+
+    def __init__(
+        self,
+        plan: Plan,
+        weight: Tensor,
+        bias: Tensor,
+        prefix: tuple[Tensor, Tensor] | None = None,
+        *,
+        rectified: bool = False,
+        explained: float = math.nan,
+        error: float = math.nan,
+        alpha: float = math.nan,
+    ) -> None:
+        super().__init__()
+        self.plan = plan
+        self.weight, self.bias = nn.Parameter(weight), nn.Parameter(bias)
+        self.prefix_weight = None if prefix is None else nn.Parameter(prefix[0])
+        self.prefix_bias = None if prefix is None else nn.Parameter(prefix[1])
+        self.rectified, self.explained, self.error = rectified, explained, error
+        self.alpha = alpha
+
+    @property
+    def folded(self) -> bool:
+        """Whether the map has become part of a layer beside it."""
+        return self.weight is None
+
+    def forget_map(self, features: int) -> Joint:
+        """Without the map, because a layer beside it holds it now; only resampling is left.
+
+        Args:
+            features: of what arrives now.
+        """
+        bare = Joint(
+            replace(self.plan, window=1, source=replace(self.plan.source, features=features)),
+            torch.empty(0, 0),
+            torch.empty(0),
+            rectified=self.rectified,
+            explained=self.explained,
+            error=self.error,
+            alpha=self.alpha,
+        )
+        bare.weight = bare.bias = None
+        return bare
+
+    def forward(self, activation: Tensor) -> Tensor:
+        """The target's activation."""
+        prefix, grid = self.plan.inputs(activation)
+        mapped = grid
+        if self.weight is not None:
+            size = self.plan.window
+            if grid.ndim == 2:
+                mapped = functional.linear(grid, self.weight, self.bias)
+            else:
+                kernel = self.weight.unflatten(1, (-1, *[size] * (grid.ndim - 2)))
+                convolve = functional.conv1d if grid.ndim == 3 else functional.conv2d
+                mapped = convolve(grid, kernel, self.bias, padding=size // 2)
+        if self.rectified:
+            mapped = mapped.clamp_min(0)
+        target = self.plan.target
+        if self.plan.how == "flat":
+            return self._unflattened(mapped)
+        before = None
+        if prefix is not None and self.prefix_weight is not None:
+            before = functional.linear(prefix, self.prefix_weight, self.prefix_bias)
+            before = before.unflatten(1, (target.prefix, target.features))
+        return target.join(before, mapped)
+
+    def _unflattened(self, rows: Tensor) -> Tensor:
+        target = self.plan.target
+        if not target.grid:
+            return rows
+        if target.layout == "channels":
+            return rows.unflatten(1, (target.features, *target.grid))
+        count = target.prefix + target.positions
+        if target.square or len(target.grid) == 1:
+            return rows.unflatten(1, (count, target.features))
+        return rows.unflatten(1, (*target.grid, target.features))
+
+    def __repr__(self) -> str:
+        size = self.plan.window
+        kind = "folded" if self.folded else f"{self.plan.how} map"
+        kind += f" of {size} positions a side" if size > 1 else ""
+        return (
+            f"Joint({self.plan.source} → {self.plan.target}, {kind}"
+            f"{', rectified' if self.rectified else ''}, explained {self.explained:.3f})"
+        )

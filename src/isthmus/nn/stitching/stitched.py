@@ -1,0 +1,268 @@
+"""One network made of the front of another: a cut in each, and a fitted map between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from isthmus.errors import InputError
+from isthmus.nn.loop import Trained, train
+from isthmus.nn.outputs import tensor_of
+from isthmus.nn.stitching.cut import Back, Front, check_finite
+from isthmus.nn.stitching.fold import fold_into_back, fold_into_front
+from isthmus.nn.stitching.joint import Joint, JointFit, Plan, best_joint, plan_joint
+from isthmus.nn.tap import evaluation_mode
+from isthmus.progress import Progress, silent
+
+__all__ = ["Stitched", "stitch", "wanted_plans"]
+
+Prepare = Callable[[Any], Any]
+
+
+class Stitched(nn.Module):
+    """The front of one network, a map, and the back of another, as one network.
+
+    Args:
+        front: up to the cut.
+        joint: the map.
+        back: from the cut on.
+        items: that the map was fitted on.
+    """
+
+    def __init__(self, front: Front, joint: Joint, back: Back, items: int) -> None:
+        super().__init__()
+        self.front, self.joint, self.back, self.items = front, joint, back, items
+
+    def forward(self, batch: Any) -> Any:
+        """What the back makes of the front's activation of a batch.
+
+        Outside training both networks run in evaluation mode, whatever mode they are left in.
+        """
+        if self.training or not (self.front.model.training or self.back.model.training):
+            return self.back(self.joint(self.front(batch)), batch)
+        with evaluation_mode(self.front), evaluation_mode(self.back):
+            return self.back(self.joint(self.front(batch)), batch)
+
+    def fold(self, example: Any) -> Stitched:
+        """The same network with the map made part of the layer before or after it, where exact.
+
+        The layer is copied with the network that holds it; the networks given to `stitch` stay as
+        they are.  The result is compared with this network on ``example`` and returned only if it
+        agrees to rounding; otherwise this network is returned, whose ``joint.folded`` is false.
+
+        Args:
+            example: a batch.
+        """
+        for fold in (fold_into_front, fold_into_back):
+            made = fold(self.front, self.joint, self.back, example)
+            if made is not None:
+                folded = Stitched(*made, self.items)
+                if _agree(self, folded, example):
+                    return folded
+        return self
+
+    def finetune(
+        self,
+        batches: Iterable[Any],
+        *,
+        loss: Callable[[Any, Any], Tensor] | None = None,
+        epochs: int = 3,
+        rate: float = 1e-3,
+        validation: Iterable[Any] | None = None,
+        seed: int = 0,
+        checkpoint: str | None = None,
+        fabric: Fabric | None = None,
+        progress: Progress = silent,
+    ) -> Trained:
+        """Train the map alone; both networks stay as they are.
+
+        Args:
+            batches: as given to `stitch`, or with labels where ``loss`` knows what to do with them.
+            loss: of the output and the batch; unless given, the squared error against what the
+                back's own network makes of the batch, so that no labels are needed.
+            epochs: passes at most.
+            rate: of Adam, relative to the map's root mean square entry.
+            validation: batches by which the best state is kept, the closed form included.
+            seed: of the order and of dropout.
+            checkpoint: a folder to resume from.
+            fabric: devices and precision.
+            progress: told about batches.
+
+        Raises:
+            InputError: for a folded map, which has nothing of its own to train.
+            DivergedError: as `train`.
+        """
+        if self.joint.folded:
+            raise InputError(
+                "the map is folded into a layer and cannot be trained alone",
+                mend="Fine-tune first, then fold",
+            )
+        measure = loss or self._imitation
+        frozen = [p for p in self.parameters() if p.requires_grad]
+        own = list(self.joint.parameters())
+        for parameter in self.parameters():
+            parameter.requires_grad_(False)
+        for parameter in own:
+            parameter.requires_grad_(True)
+
+        def optimiser(_: nn.Module) -> torch.optim.Optimizer:
+            sizes = [float(p.detach().square().mean().sqrt()) or 1.0 for p in own]
+            return torch.optim.Adam(
+                [{"params": [p], "lr": rate * s} for p, s in zip(own, sizes, strict=True)]
+            )
+
+        held = None if validation is None else list(validation)
+
+        def validate(_: nn.Module) -> float:
+            values = [float(measure(self(batch), batch)) for batch in held or ()]
+            return sum(values) / len(values)
+
+        try:
+            return train(
+                self,
+                lambda module, batch: measure(module(batch), batch),
+                batches,
+                epochs=epochs,
+                optimiser=optimiser,
+                validate=None if held is None else validate,
+                seed=seed,
+                checkpoint=checkpoint,
+                fabric=fabric,
+                progress=progress,
+            )
+        finally:
+            for parameter in self.parameters():
+                parameter.requires_grad_(False)
+            for parameter in frozen:
+                parameter.requires_grad_(True)
+
+    def _imitation(self, output: Any, batch: Any) -> Tensor:
+        with torch.no_grad():
+            wanted = self.back.whole(batch)
+        return ((_first(output) - _first(wanted)) ** 2).mean()
+
+    def __repr__(self) -> str:
+        return (
+            f"Stitched({type(self.front.model).__name__} up to '{self.front.layer}' → "
+            f"{type(self.back.model).__name__} after '{self.back.layer}', {self.joint!r}, "
+            f"{self.items:,} items)"
+        )
+
+
+def stitch(
+    front: nn.Module,
+    front_layer: str,
+    back: nn.Module,
+    back_layer: str,
+    batches: Iterable[Any],
+    *,
+    prepare: tuple[Prepare | None, Prepare | None] = (None, None),
+    prefix: tuple[int | None, int | None] = (None, None),
+    part: tuple[str | int | None, str | int | None] = (None, None),
+    how: str | None = None,
+    alpha: float | None = None,
+    rectify: bool | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Stitched:
+    """Join ``front`` up to ``front_layer`` to ``back`` from the output of ``back_layer`` on.
+
+    The map takes the front's output to what the back itself has at its cut, by ridge regression
+    over all positions of all items, in one pass of bounded memory; no labels are needed.  Grids of
+    other sizes are resampled, tokens that make a square are read as an image where the other side
+    is one, and a classification token has a map of its own.
+
+    Args:
+        front: any network.
+        front_layer: its last layer that is kept.
+        back: any network.
+        back_layer: its layer whose output is supplied.
+        batches: calibration items for both, read once; about 1,000 items serve.
+        prepare: turns a batch into what each network takes, where that differs.
+        prefix: tokens of each side before the grid; found by their number unless given.
+        part: of outputs with several parts, which is meant.
+        how: ``features`` (one map for each position by itself: a 1 × 1 convolution), ``window``
+            (for each with its neighbours: 3 × 3), ``flat`` (all positions at once), ``pooled``;
+            unless given, what has the least error on held-out items, a larger map only where it is
+            clearly better.
+        alpha: ridge strength relative to the mean eigenvalue; chosen by cross-validation.
+        rectify: set negative results to 0; unless given, where the back's own activation is never
+            negative and often 0.
+        seed: of the folds.
+        progress: told about batches.
+
+    Returns:
+        A network whose output is the back's; both networks are used as they are, in evaluation
+        mode, and not copied.
+
+    Raises:
+        InputError: for an unknown layer (naming those that are near), shapes that cannot be
+            bridged, a cut that a skip connection goes round, activations that are not finite, or
+            fewer than three items.
+
+    Source: Lenc and Vedaldi 2015; Bansal, Nakkiran and Barak 2021.
+    """
+    first = Front(front, front_layer, prepare=prepare[0], part=part[0])
+    second: Back | None = None
+    fits: list[JointFit] = []
+    total = len(batches) if hasattr(batches, "__len__") else None  # type: ignore[arg-type]
+    with evaluation_mode(front), evaluation_mode(back), torch.no_grad():
+        for number, batch in enumerate(batches, start=1):
+            source = first(batch)
+            check_finite(source, f"front, layer {front_layer}")
+            if second is None:
+                second = Back(back, back_layer, batch, prepare=prepare[1], part=part[1])
+            target = second.target(batch)
+            check_finite(target, f"back, layer {back_layer}")
+            if not fits:
+                layouts = first.layout(source), second.layout(target)
+                plans = plan_joint(source, target, layouts, prefix)
+                fits = [JointFit(plan, seed) for plan in wanted_plans(plans, how)]
+            for fit in fits:
+                fit.update(source, target)
+            progress("calibrate", number, total)
+    if second is None:
+        raise InputError("there are no batches to fit the map on", where="the calibration")
+    joint = best_joint(fits, alpha).to(next(iter(front.parameters())).device)
+    if rectify is not None:
+        joint.rectified = rectify
+    made = Stitched(first, joint, second, fits[0].items)
+    # the networks keep their own mode
+    made.training = joint.training = False
+    return made
+
+
+def wanted_plans(plans: list[Plan], how: str | None) -> list[Plan]:
+    """The plans of the kind that is asked for; all of them where none is.
+
+    Raises:
+        InputError: for a kind that this cut does not have.
+    """
+    if how is None:
+        return plans
+    named = {plan.how if plan.window == 1 else "window": plan for plan in plans}
+    if how not in named:
+        raise InputError(
+            f"this cut has no map '{how}'",
+            where="how",
+            mend=f"Choose from {', '.join(named)}",
+        )
+    return [named[how]]
+
+
+def _first(output: Any) -> Tensor:
+    return tensor_of(output, "output")
+
+
+def _agree(a: nn.Module, b: nn.Module, example: Any) -> bool:
+    with evaluation_mode(a), evaluation_mode(b), torch.no_grad():
+        try:
+            one, two = _first(a(example)), _first(b(example))
+        except (RuntimeError, ValueError):
+            return False
+    largest = float(one.abs().max())
+    return one.shape == two.shape and float((one - two).abs().max()) <= 1e-4 * largest + 1e-7

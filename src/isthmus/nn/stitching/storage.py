@@ -1,0 +1,212 @@
+"""A stitched network as a folder: the map, where it belongs, its evidence, and a program.
+
+The folder holds ``stitch.json`` (cuts, shapes, digests of both networks, evidence), the map in
+``joint.safetensors``, ``card.md`` for people, and unless it was left away ``program.json`` and
+``program.safetensors``, which run the whole stitched network without the code of either.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from isthmus.errors import InputError, WrongSpaceError
+from isthmus.files import atomic_folder, canonical_json
+from isthmus.nn.capture import capture
+from isthmus.nn.program import Program
+from isthmus.nn.stitching.cut import Back, Front
+from isthmus.nn.stitching.geometry import Geometry
+from isthmus.nn.stitching.joint import Joint, Plan
+from isthmus.nn.stitching.stitched import Stitched
+
+__all__ = ["load_stitched", "save_stitched", "weights_digest"]
+
+_RECORD, _JOINT, _CARD = "stitch.json", "joint.safetensors", "card.md"
+_FORMAT = 1
+
+
+def save_stitched(
+    stitched: Stitched,
+    path: str | Path,
+    example: Any,
+    *,
+    evidence: dict[str, float] | None = None,
+    program: bool = True,
+    overwrite: bool = False,
+) -> None:
+    """Write the folder ``path``.
+
+    Args:
+        stitched: not folded, since a folded map is part of a network that is not stored here;
+            folding takes a moment after loading.
+        path: the folder.
+        example: a batch of two items or more.
+        evidence: measured values that belong to it, such as accuracies, for the card.
+        program: store a program that runs without the networks' code; it holds the weights of both
+            parts that are used.
+        overwrite: replace what is there.
+
+    Raises:
+        InputError: for a folded map, or a network that cannot be recorded.
+        OutputError: where the disk refuses, or ``path`` exists.
+    """
+    joint = stitched.joint
+    if joint.folded:
+        raise InputError(
+            "the map is folded into a layer, and would not be found again",
+            where=str(path),
+            mend="Save it before folding",
+        )
+    record: dict[str, Any] = {
+        "format": _FORMAT,
+        "items": stitched.items,
+        "explained": None if math.isnan(joint.explained) else joint.explained,
+        "alpha": None if math.isnan(joint.alpha) else joint.alpha,
+        "rectified": joint.rectified,
+        "how": joint.plan.how,
+        "window": joint.plan.window,
+        "evidence": evidence or {},
+        "program": program,
+    }
+    sides = (
+        ("front", stitched.front, joint.plan.source),
+        ("back", stitched.back, joint.plan.target),
+    )
+    for name, part, geometry in sides:
+        record[name] = {
+            "network": type(part.model).__name__,
+            "layer": part.layer,
+            "part": part.part,
+            "weights": weights_digest(part.model),
+            "geometry": geometry.to_record(),
+        }
+    recorded = capture(stitched, example) if program else None
+    with atomic_folder(Path(path), overwrite=overwrite) as folder:
+        tensors = {n: p.detach().cpu().contiguous() for n, p in joint.named_parameters()}
+        save_file(tensors, folder / _JOINT)
+        (folder / _RECORD).write_text(canonical_json(record), encoding="utf-8")
+        (folder / _CARD).write_text(_card(record), encoding="utf-8")
+        if recorded is not None:
+            recorded.save(folder)
+
+
+def load_stitched(
+    path: str | Path,
+    networks: tuple[nn.Module, nn.Module] | None = None,
+    example: Any = None,
+    *,
+    prepare: tuple[Callable[[Any], Any] | None, Callable[[Any], Any] | None] = (None, None),
+) -> nn.Module:
+    """The stitched network of the folder ``path``.
+
+    Args:
+        path: what `save_stitched` wrote.
+        networks: the two networks, to join them again; unless given the program runs, which needs
+            neither.
+        example: a batch of two items or more, with ``networks``.
+        prepare: as in `stitch`, with ``networks``.
+
+    Raises:
+        InputError: for a folder that cannot be read, that holds no program, or an example missing.
+        WrongSpaceError: for networks with other weights than those the map was fitted on.
+    """
+    folder = Path(path)
+    try:
+        record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        if record["format"] != _FORMAT:
+            raise InputError(
+                f"the folder has format {record['format']}, this version reads {_FORMAT}",
+                where=str(path),
+                mend="Update isthmus",
+            )
+        tensors = load_file(folder / _JOINT)
+        joint = _joint(record, tensors)
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"this is no stitched network ({type(error).__name__}: {error})", where=str(path)
+        ) from error
+    if networks is None:
+        if not record["program"]:
+            raise InputError(
+                "the folder holds no program, so that both networks are needed",
+                where=str(path),
+                mend="Give networks= and example=",
+            )
+        return Program.load(folder).eval()
+    for name, model in zip(("front", "back"), networks, strict=True):
+        if weights_digest(model) != record[name]["weights"]:
+            raise WrongSpaceError(
+                f"the {name} has other weights than the {record[name]['network']} that the map was "
+                "fitted on",
+                where=str(path),
+                mend="Load the same revision of the network, or stitch again",
+            )
+    if example is None:
+        raise InputError("an example batch is needed to join the networks", mend="Give example=")
+    parts = [record[name] for name in ("front", "back")]
+    front = Front(networks[0], parts[0]["layer"], prepare=prepare[0], part=parts[0]["part"])
+    back = Back(networks[1], parts[1]["layer"], example, prepare=prepare[1], part=parts[1]["part"])
+    return Stitched(front, joint, back, record["items"]).eval()
+
+
+def weights_digest(model: nn.Module) -> str:
+    """A digest of the names, shapes and values of all parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        raw = tensor.detach().cpu().contiguous()
+        digest.update(memoryview(raw.flatten().view(torch.uint8).numpy()))
+    return digest.hexdigest()[:16]
+
+
+def _joint(record: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Joint:
+    source, target = (Geometry.from_record(record[n]["geometry"]) for n in ("front", "back"))
+    prefix = (
+        (tensors["prefix_weight"], tensors["prefix_bias"]) if "prefix_weight" in tensors else None
+    )
+    return Joint(
+        Plan(source, target, str(record["how"]), int(record["window"])),
+        tensors["weight"],
+        tensors["bias"],
+        prefix,
+        rectified=bool(record["rectified"]),
+        explained=math.nan if record["explained"] is None else float(record["explained"]),
+        alpha=math.nan if record["alpha"] is None else float(record["alpha"]),
+    )
+
+
+def _card(record: dict[str, Any]) -> str:
+    front, back = record["front"], record["back"]
+    lines = [
+        f"# {front['network']} up to `{front['layer']}`, then {back['network']} after "
+        f"`{back['layer']}`",
+        "",
+        f"- fitted on {record['items']:,} items, in closed form, without labels",
+        f"- map: {record['how']}, {Geometry.from_record(front['geometry'])} to "
+        f"{Geometry.from_record(back['geometry'])}",
+        f"- weights of the front: `{front['weights']}`, of the back: `{back['weights']}`",
+    ]
+    if record["explained"] is not None:
+        lines.append(
+            f"- share of the target's variance on held-out items: {record['explained']:.3f}"
+        )
+    lines += [f"- {name}: {value:.4g}" for name, value in record["evidence"].items()]
+    lines += [
+        "",
+        "Runs without the code of either network."
+        if record["program"]
+        else "Needs the code and the weights of both networks.",
+        "",
+    ]
+    return "\n".join(lines)
