@@ -44,13 +44,14 @@ class LeftOut:
             "y": self._means["y"] - fold.mean_y,
         }
 
-    def change(self, name: str, whole: Matrix, out: Floats) -> None:
+    def change(self, name: str, whole: Matrix, out: Floats, room: Matrix) -> None:
         """Write to ``out`` what leaving the fold out adds to the covariance ``whole`` of all rows.
 
-        The difference is formed in float64, whatever the dtype of ``out``.
+        The difference is formed in float64 in ``room``, whatever the dtype of ``out``.
         """
-        apart = whole - self.fold.sum_of(name) / self.fold.n
-        np.multiply(apart, self.fold.n / self.n, out=out, casting="same_kind")
+        np.multiply(self.fold.sum_of(name), -1 / self.fold.n, out=room)
+        np.add(room, whole, out=room)
+        np.multiply(room, self.fold.n / self.n, out=out, casting="same_kind")
         a, b = (self._apart[side].astype(out.dtype) for side in name)
         add_outer(out, -self._weight / self.n, a, b)
 
@@ -110,8 +111,9 @@ class CovarianceChanges:
         for name in ("xx", "xy", "yy"):
             whole = second.require(name)
             self._changes[name] = np.empty((len(parts), whole.size), dtype)
+            room = np.empty_like(whole)
             for part, row in zip(parts, self._changes[name], strict=True):
-                part.change(name, whole, row.reshape(whole.shape))
+                part.change(name, whole, row.reshape(whole.shape), room)
 
     def along(self, gradient: Gradient) -> Matrix:
         """What leaving each fold out adds to a value, to first order: ``(folds,)``."""
