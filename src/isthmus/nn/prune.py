@@ -1,0 +1,277 @@
+"""Networks with less in them: the smallest weights set to zero, or whole units taken out."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from isthmus.errors import InputError
+from isthmus.moments import Moments
+from isthmus.nn.compact import Compact, LayerChange, like_tensor, weight_of
+from isthmus.nn.layer_moments import input_moments, is_pointwise
+from isthmus.nn.names import find_module, find_modules
+from isthmus.numeric import to_numpy
+from isthmus.progress import Progress, silent
+from isthmus.threads import single_thread
+
+__all__ = ["prune_weights", "remove_units"]
+
+Matrix = NDArray[np.float64]
+Call = Callable[[nn.Module, Any], Any]
+
+_RIDGE = 1e-6
+
+
+def prune_weights(
+    module: nn.Module,
+    layers: str | Iterable[str] | None = None,
+    *,
+    sparsity: float,
+    scope: str = "global",
+) -> Compact:
+    """Set the smallest weights to zero, in a copy of the network.
+
+    The tensors keep their shape: dense kernels are not faster, only a sparse or compressed file is
+    smaller; ``after`` counts the weights that are not zero.
+
+    Args:
+        module: the network; it is not changed.
+        layers: names or patterns; all linear layers and convolutions unless given.
+        sparsity: share of the weights in (0, 1) that becomes zero.
+        scope: ``global`` compares all weights, ``layer`` those of each layer.
+
+    Raises:
+        InputError: for a layer that is not there or has no weight, another sparsity or scope, NaN
+            weights, or nothing to prune.
+
+    Source: Han et al. 2015.
+    """
+    if not 0 < sparsity < 1:
+        raise InputError(f"the sparsity lies in (0, 1), got {sparsity}", where="sparsity")
+    if scope not in ("global", "layer"):
+        raise InputError(
+            f"there is no scope '{scope}'", where="scope", mend="Choose from global, layer"
+        )
+    pruned = copy.deepcopy(module).eval()
+    found = _weighted(pruned, layers)
+    weights = {name: weight_of(name, layer) for name, layer in found.items()}
+    whole = torch.cat([w.abs().flatten().float() for w in weights.values()])
+    limit = _smallest(whole, sparsity) if scope == "global" else None
+    changes: list[LayerChange] = []
+    for name, weight in weights.items():
+        magnitude = weight.abs().float()
+        own = _smallest(magnitude.flatten(), sparsity) if limit is None else limit
+        with torch.no_grad():
+            found[name].weight[magnitude <= own] = 0
+        kept = int(torch.count_nonzero(found[name].weight))
+        size = weight.element_size()
+        changes.append(
+            LayerChange(
+                name, f"{kept / weight.numel():.1%} of the weights", weight.numel() * size,
+                kept * size,
+            )
+        )  # fmt: skip
+    return Compact(pruned, tuple(changes))
+
+
+def _smallest(magnitudes: Tensor, share: float) -> Tensor:
+    """The largest of the smallest ``share`` of them; below all where that is none."""
+    count = round(share * magnitudes.numel())
+    if not count:
+        return magnitudes.new_tensor(-1.0)
+    return torch.kthvalue(magnitudes, count).values
+
+
+def _weighted(module: nn.Module, layers: str | Iterable[str] | None) -> dict[str, Any]:
+    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    if layers is None:
+        found = {n: m for n, m in module.named_modules() if n and isinstance(m, kinds)}
+        if not found:
+            raise InputError(
+                "there is nothing to prune: no linear layer and no convolution inside it",
+                where=type(module).__name__,
+                mend="A bare layer must stand in a nn.Sequential",
+            )
+        return found
+    found = find_modules(module, layers)
+    for name, layer in found.items():
+        if not isinstance(layer, kinds):
+            raise InputError(
+                f"a {type(layer).__name__} is no linear layer and no convolution",
+                where=f"layer {name}",
+            )
+    return found
+
+
+def remove_units(
+    module: nn.Module,
+    layer: str,
+    into: str,
+    *,
+    share: float,
+    through: Iterable[str] = (),
+    batches: Iterable[Any] | None = None,
+    call: Call | None = None,
+    progress: Progress = silent,
+) -> Compact:
+    """Take whole units (channels) out between two layers: smaller and faster on any machine.
+
+    Without data the units with the smallest ``‖row of layer‖ · ‖columns of into‖`` go.  With
+    ``batches``, and where ``into`` is linear or a 1×1 convolution, those go that ``into`` notices
+    least, and its remaining weights and bias are fitted anew to what it gave before, by least
+    squares on the moments of its input.
+
+    Args:
+        module: the network; it is not changed.
+        layer: linear layer or convolution that makes the units.
+        into: linear layer or convolution that alone reads them; after a flattening, every unit has
+            as many inputs as it had positions.
+        share: of the units, in (0, 1), that goes.
+        through: layers in between that treat every unit by itself: batch normalisation,
+            depthwise convolutions.
+        batches: of calibration inputs, or of tuples that begin with them.
+        call: how to run the network on a batch.
+        progress: told about batches.
+
+    Raises:
+        InputError: for layers that are not there or do not follow one another, another share, NaN
+            weights, nothing to remove, or no calibration rows.
+
+    Source: least-squares reconstruction, He, Zhang and Sun 2017, eq. 1.
+    """
+    if not 0 < share < 1:
+        raise InputError(f"the share lies in (0, 1), got {share}", where="share")
+    pruned = copy.deepcopy(module).eval()
+    first: Any = _unit_layer(pruned, layer)
+    last: Any = _unit_layer(pruned, into)
+    between: dict[str, Any] = {name: find_module(pruned, name) for name in through}
+    units = len(first.weight)
+    inputs = last.weight.shape[1]
+    if getattr(last, "groups", 1) != 1 or inputs % units:
+        raise InputError(
+            f"'{layer}' makes {units} units, and '{into}' reads {inputs} inputs",
+            where=f"layer {into}",
+            mend="Name two layers of which the second reads what the first makes",
+        )
+    for name, part in between.items():
+        if not _by_unit(part, units):
+            raise InputError(
+                f"this {type(part).__name__} does not treat {units} units one by one",
+                where=f"layer {name}",
+                mend="Name only batch normalisations and depthwise convolutions",
+            )
+    gone = round(share * units)
+    if not gone or gone == units:
+        raise InputError(
+            f"there is nothing to prune: a share of {share} of {units} units is {gone}",
+            where=f"layer {layer}",
+        )
+    rows = weight_of(layer, first).flatten(1).double()
+    columns = weight_of(into, last).double().reshape(len(last.weight), units, -1)
+    moments: Moments | None = None
+    per = inputs // units
+    if batches is not None:
+        if not is_pointwise(last):
+            raise InputError(
+                f"a {type(last).__name__} of this kind is not fitted anew",
+                where=f"layer {into}",
+                mend="Leave batches= away",
+            )
+        moments = input_moments(pruned, {into: last}, batches, call=call, progress=progress)[into]
+    if moments is None:
+        noticed = to_numpy(rows.norm(dim=1) * columns.flatten(2).norm(dim=(0, 2)))
+    else:
+        # E‖what into receives from the unit‖² about its mean
+        covariance = moments.second().require("xx").reshape(units, per, units, per)
+        own = np.einsum("upuq->upq", covariance)
+        reads = to_numpy(columns)
+        noticed = np.einsum("oup,upq,ouq->u", reads, own, reads)
+    kept = np.sort(np.argsort(-noticed, kind="stable")[: units - gone])
+    where = torch.as_tensor(kept, device=first.weight.device)
+    before = {n: _bytes(m) for n, m in ((layer, first), *between.items(), (into, last))}
+    wanted = (kept[:, None] * per + np.arange(per)).ravel()
+    refit = None if moments is None else _refitted(last, moments, wanted)
+    _cut_rows(first, where, units)
+    for part in between.values():
+        _cut_rows(part, where, units)
+    _cut_columns(last, wanted, refit)
+    changes = tuple(
+        LayerChange(
+            name, f"{units - gone} of {units} units", size, _bytes(pruned.get_submodule(name))
+        )
+        for name, size in before.items()
+    )
+    return Compact(pruned, changes)
+
+
+def _unit_layer(module: nn.Module, name: str) -> nn.Module:
+    layer = find_module(module, name)
+    if not isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        raise InputError(
+            f"a {type(layer).__name__} is no linear layer and no convolution",
+            where=f"layer {name}",
+        )
+    return layer
+
+
+def _by_unit(part: nn.Module, units: int) -> bool:
+    if isinstance(part, nn.modules.batchnorm._BatchNorm):  # type: ignore[reportPrivateUsage]
+        return part.num_features == units
+    return getattr(part, "groups", 0) == units == getattr(part, "out_channels", -1)
+
+
+def _cut_rows(part: Any, kept: Tensor, units: int) -> None:
+    for name in ("weight", "bias", "running_mean", "running_var"):
+        tensor = getattr(part, name, None)
+        if tensor is None:
+            continue
+        if name in part._buffers:
+            part._buffers[name] = tensor[kept].clone()
+        else:
+            setattr(part, name, nn.Parameter(tensor.detach()[kept].clone(), tensor.requires_grad))
+    depthwise = getattr(part, "groups", 1) == units > 1
+    for name in ("out_features", "out_channels", "num_features"):
+        if hasattr(part, name):
+            setattr(part, name, len(kept))
+    if depthwise:
+        part.groups = part.in_channels = len(kept)
+
+
+def _cut_columns(part: Any, wanted: NDArray[np.int64], refit: tuple[Matrix, Matrix] | None) -> None:
+    weight: Tensor = part.weight
+    where = torch.as_tensor(wanted, device=weight.device)
+    cut = weight.detach()[:, where].clone()
+    if refit is not None:
+        cut.copy_(like_tensor(cut, refit[0]))
+        bias = like_tensor(weight.new_empty(len(weight)), refit[1])
+        part.bias = nn.Parameter(bias.to(weight), requires_grad=weight.requires_grad)
+    part.weight = nn.Parameter(cut, requires_grad=weight.requires_grad)
+    name = "in_features" if isinstance(part, nn.Linear) else "in_channels"
+    setattr(part, name, len(wanted))
+
+
+def _refitted(part: Any, moments: Moments, wanted: NDArray[np.int64]) -> tuple[Matrix, Matrix]:
+    """Weights ``(out, kept)`` and bias that best give what all inputs gave."""
+    weight = to_numpy(part.weight.flatten(1), np.float64)
+    covariance = moments.second().require("xx")
+    inner = covariance[np.ix_(wanted, wanted)].copy()
+    ridge = _RIDGE * float(np.trace(inner)) / len(inner)
+    inner[np.diag_indices_from(inner)] += max(ridge, 1e-300)
+    with single_thread:
+        # the ridge pulls towards the weights as they were, not towards zero
+        right = covariance[wanted] @ weight.T + ridge * weight[:, wanted].T
+        fitted = scipy.linalg.solve(inner, right, assume_a="pos").T
+    old = 0.0 if part.bias is None else to_numpy(part.bias, np.float64)
+    mean = moments.mean_x
+    return fitted, old + weight @ mean - fitted @ mean[wanted]
+
+
+def _bytes(layer: nn.Module) -> int:
+    return sum(p.numel() * p.element_size() for p in layer.parameters())
