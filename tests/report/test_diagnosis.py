@@ -12,7 +12,7 @@ import pytest
 from isthmus.diagnose import Diagnosis, Relation, diagnose
 from isthmus.report import write_diagnosis_report
 from isthmus.report.blocks import Cards, Figure
-from isthmus.report.diagnosis import _ANSWERS, _page
+from isthmus.report.diagnosis import _ANSWERS, _capital, _page
 from isthmus.report.diagnosis_figures import diagnosis_figures, measure_name
 from isthmus.similarity import MEASURES
 
@@ -167,3 +167,8 @@ def test_names_in_plots_are_escaped(diagnosis: Diagnosis) -> None:
         assert "<img" not in shown
         assert "<a " not in shown
         assert "<script" not in shown
+
+
+def test_a_sentence_that_begins_with_a_side_keeps_its_name() -> None:
+    assert _capital("old is twice as long", ("new", "old")) == "old is twice as long"
+    assert _capital("one side is rotated", ("new", "old")) == "One side is rotated"

@@ -82,7 +82,7 @@ def _page(found: Diagnosis, commands: Sequence[str]) -> Page:
         f"rows, seed {found.seed}",
         answer=_answer(found),
         sections=(
-            Section("Findings", _findings(found.findings)),
+            Section("Findings", _findings(found)),
             Section("What to do next", next_steps),
             Section("What these data do not show", (Items(found.not_established),)),
             Section("Plots", tuple(diagnosis_figures(found))),
@@ -140,13 +140,14 @@ def _tiles(found: Diagnosis) -> Iterator[Tile]:
     )
 
 
-def _findings(findings: Sequence[Finding]) -> tuple[Prose | Cards, ...]:
-    if not findings:
+def _findings(found: Diagnosis) -> tuple[Prose | Cards, ...]:
+    if not found.findings:
         return (Prose("None: both spaces are healthy."),)
-    return (Cards(tuple(_card(finding) for finding in findings)),)
+    names = (found.x.name, found.y.name)
+    return (Cards(tuple(_card(finding, names) for finding in found.findings)),)
 
 
-def _card(finding: Finding) -> Card:
+def _card(finding: Finding, names: tuple[str, str]) -> Card:
     side = "" if finding.side == "both" else f" ({finding.side})"
     value = number(finding.value)
     if finding.low is not None and finding.high is not None:
@@ -155,15 +156,14 @@ def _card(finding: Finding) -> Card:
         badge=str(finding.severity),
         tone=_TONES[finding.severity],
         title=f"{finding.name.replace('_', ' ')}{side}",
-        lines=(_sentence(_capital(finding.meaning)), f"Remedy: {_sentence(finding.remedy)}"),
+        lines=(_sentence(_capital(finding.meaning, names)), f"Remedy: {_sentence(finding.remedy)}"),
         facts=((finding.measure, value), ("threshold", number(finding.threshold))),
     )
 
 
-def _capital(text: str) -> str:
-    # a name or a number at the front stays as it is
-    first, _, _ = text.partition(" ")
-    return text[0].upper() + text[1:] if first.isalpha() and first.islower() else text
+def _capital(text: str, names: tuple[str, str]) -> str:
+    """A sentence with a large first letter, unless it begins with the name of a side."""
+    return text if text.startswith(names) else text[0].upper() + text[1:]
 
 
 def _details(found: Diagnosis) -> Iterator[Table]:
