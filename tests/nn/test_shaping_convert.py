@@ -263,7 +263,9 @@ def test_what_only_looks_like_a_layer_is_refused():
     attention = nn.ModuleDict({"mix": nn.MultiheadAttention(4, 2), "out": nn.Linear(4, 4)})
     with pytest.raises(InputError, match=r"'mix.out_proj'.*not their subclasses"):
         structure(attention, "mix.out_proj")
-    assert list(structure(attention).layers) == ["out"]
+    done = structure(attention)
+    assert list(done.layers) == ["out"] and done.left == ("mix.out_proj",)
+    assert str(done).endswith("; 1 of other kinds left")
     normed = nn.Sequential(nn.Linear(3, 3), parametrizations.weight_norm(nn.Linear(3, 3)))
     with pytest.raises(InputError, match=r"layer '1'.*parametrized"):
         structure(normed)

@@ -30,6 +30,16 @@ __all__ = ["Folded", "Structured", "fold", "structure"]
 Loss = Callable[[nn.Module, Any], Tensor]
 
 _KINDS: dict[type[nn.Module], Any] = {nn.Linear: ShapedLinear, nn.Conv2d: ShapedConv2d}
+_LINEAR_MAPS = (
+    nn.Linear,
+    nn.Bilinear,
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+)
 
 
 @dataclass(frozen=True)
@@ -39,10 +49,13 @@ class Structured:
     Attributes:
         layers: of every shaped layer, the parameters that were added to it.
         before: parameters of the model before.
+        left: layers that a pattern matched and that are linear maps of another kind, such as a
+            subclass or a 1D convolution; they stayed as they were.
     """
 
     layers: dict[str, int]
     before: int
+    left: tuple[str, ...] = ()
 
     @property
     def added(self) -> int:
@@ -51,10 +64,11 @@ class Structured:
 
     def __str__(self) -> str:
         share = self.added / max(1, self.before)
-        return (
+        text = (
             f"{len(self.layers)} layers shaped: {self.added:,} parameters added to "
             f"{self.before:,} ({share:.1%})"
         )
+        return text + (f"; {len(self.left)} of other kinds left" if self.left else "")
 
 
 @dataclass(frozen=True)
@@ -113,7 +127,7 @@ def structure(
         seed: of the new weights, with the number of the layer.
 
     Returns:
-        The layers and the parameters that were added.
+        The layers and the parameters that were added, and what a pattern passed over.
 
     Raises:
         InputError: for a name that is not there (naming those that are near), a layer that cannot
@@ -125,7 +139,7 @@ def structure(
         >>> print(structure(model, "0", correction=4))
         1 layers shaped: 124 parameters added to 178 (69.7%)
     """
-    found = _shapable(model, [layers] if isinstance(layers, str) else list(layers))
+    found, left = _shapable(model, [layers] if isinstance(layers, str) else list(layers))
     before = _parameters(model)
     shaped: dict[nn.Module, Shaped] = {}
     for number, (name, layer) in enumerate(found.items()):
@@ -140,7 +154,7 @@ def structure(
     _replace(model, shaped)
     _keep_to_forward(model)
     added = {name: _parameters(shaped[layer]) - _parameters(layer) for name, layer in found.items()}
-    return Structured(added, before)
+    return Structured(added, before, left)
 
 
 def fold(
@@ -238,7 +252,9 @@ _MENDS = {
 }
 
 
-def _shapable(model: nn.Module, patterns: list[str]) -> dict[str, nn.Module]:
+def _shapable(
+    model: nn.Module, patterns: list[str]
+) -> tuple[dict[str, nn.Module], tuple[str, ...]]:
     found = find_modules(model, patterns)
     inside = {
         part
@@ -248,7 +264,7 @@ def _shapable(model: nn.Module, patterns: list[str]) -> dict[str, nn.Module]:
         if part is not shaped
     }
     taken: dict[str, nn.Module] = {}
-    refused: Counter[str] = Counter()
+    refused: dict[str, nn.Module] = {}
     for name, layer in found.items():
         reason = _INSIDE if layer in inside else _why_not(layer)
         if reason is None:
@@ -261,15 +277,17 @@ def _shapable(model: nn.Module, patterns: list[str]) -> dict[str, nn.Module]:
                 mend=_MENDS[reason],
             )
         else:
-            refused[type(layer).__name__] += 1
+            refused[name] = layer
     if not taken:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in refused.most_common(4))
+        counts = Counter(type(layer).__name__ for layer in refused.values())
+        kinds = ", ".join(f"{count} {kind}" for kind, count in counts.most_common(4))
         raise InputError(
             f"none of the layers that match can be shaped ({kinds})",
             where="layers",
             mend="Linear layers and 2D convolutions can be, once",
         )
-    return taken
+    left = [n for n, m in refused.items() if isinstance(m, _LINEAR_MAPS) and m not in inside]
+    return taken, tuple(left)
 
 
 def _why_not(layer: nn.Module) -> str | None:
