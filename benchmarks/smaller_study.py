@@ -1,0 +1,284 @@
+"""Smaller and faster: what a network and a bridge lose when they are pruned, rounded or distilled.
+
+    python -m benchmarks.smaller_study              # about 8 minutes
+    python -m benchmarks.smaller_study --quick      # every line of it, in about a minute
+    python -m benchmarks.smaller_study --only bridge
+    python -m benchmarks.smaller_study --json       # numbers on stdout, tables on stderr
+
+The network is EfficientNet-Lite0 as it ships, on emoji: a drawing of one house asks for the same
+emoji among those of another, and R@1 among the test emoji is the accuracy.  Calibration and
+distillation see other emoji, without labels.
+
+The bridge is the linear map from MiniLM-L6 queries to an index of MiniLM-L3 (Debian's package
+descriptions).  Fitted on 4,000 pairs, it is rounded after the fit, or fitted after the rounding;
+the index can be rounded, too.  R@1 and R@10 are of the queries of packages that neither saw.
+
+Latency is relative to the first line of a table, from calls in turn within one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from benchmarks.arrays import Array
+from benchmarks.harness import header
+
+SEED = 0
+PAIRS = 4000
+ASKED = 2000
+BITS = (8, 4, 3)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="tiny sizes")
+    parser.add_argument("--only", choices=("network", "bridge"))
+    parser.add_argument("--json", action="store_true", help="numbers on stdout")
+    asked = parser.parse_args()
+    import torch
+
+    torch.set_num_threads(1)
+    out = sys.stderr if asked.json else sys.stdout
+    record: dict[str, Any] = {"header": list(header())}
+    print("\n".join(record["header"]), file=out)
+    parts = {"bridge": bridge_lines, "network": network_lines}
+    for name, lines in parts.items():
+        if asked.only not in (None, name):
+            continue
+        start, spent = time.perf_counter(), time.process_time()
+        found: dict[str, Any] = {}
+        for line in lines(asked.quick, found):
+            print(line, file=out, flush=True)
+        record[name] = found
+        print(
+            f"({(time.perf_counter() - start) / 60:.1f} minutes, "
+            f"{(time.process_time() - spent) / 60:.1f} of processor time)",
+            file=out,
+        )
+    if asked.json:
+        print(json.dumps(record, indent=1))
+    return 0
+
+
+# ---- the bridge ------------------------------------------------------------------------------
+
+
+def bridge_lines(quick: bool, record: dict[str, Any]) -> Iterator[str]:
+    """Tables of the rounded map, of the rounded index, and of both."""
+    from benchmarks.study.texts import TEXT_UPGRADES
+    from isthmus import Pairs, fit
+    from isthmus.adapters.quantise import METHODS, quantise_chain, quantise_rows
+    from isthmus.bridge.stream import SampleSizes
+    from isthmus.nn.compact import compact_table
+
+    upgrade = TEXT_UPGRADES["debian-minilm-l3-minilm-l6"]()
+    rng = np.random.default_rng(SEED)
+    order = rng.permutation(len(upgrade.ids))
+    fitted, asked = order[:PAIRS], order[PAIRS : PAIRS + (300 if quick else ASKED)]
+    old = upgrade.old_items
+    # a package's name and its description, each in both models
+    new_side = np.vstack([upgrade.new_items[fitted], upgrade.new_queries[fitted]])
+    old_side = np.vstack([old[fitted], upgrade.old_queries[fitted]])
+
+    def made(x: Array, y: Array) -> Any:
+        pairs = Pairs(x, y, ids=np.arange(len(x)))
+        return fit(pairs, recipe=RECIPE, seed=SEED, sizes=SampleSizes(gallery=1000)).chain
+
+    chain = made(new_side, old_side)
+    dx, dy = new_side.shape[1], old.shape[1]
+    yield f"\n== bridge: {upgrade.name}, {dx} → {dy} dimensions, {PAIRS} pairs, {RECIPE}"
+    yield f"   {len(asked)} queries among {len(old)} packages"
+
+    def scores(mapped: Callable[[Array], Array], index: Array = old) -> tuple[float, float]:
+        ranks = first_ranks(mapped(upgrade.new_queries[asked]), index, asked)
+        return float((ranks == 1).mean()), float((ranks <= 10).mean())
+
+    variants: dict[str, Any] = {"float32": chain}
+    sizes = {"float32": 4 * (dx * dy + dy)}
+    for bits in BITS:
+        for method in METHODS:
+            name = f"int{bits}, {NAMES[method]}"
+            calibration = new_side if method != "round" else None
+            variants[name], sizes[name] = quantise_chain(
+                chain, calibration, method=method, bits=bits
+            )
+    both = {name: scores(variant) for name, variant in variants.items()}
+    table = compact_table(
+        variants, lambda v: scores(v)[0], upgrade.new_queries[asked][:64], sizes=sizes,
+        repeats=5 if quick else 15,
+    )  # fmt: skip
+    yield "\nthe map alone (accuracy is R@1; every variant runs as float32 once it is read)"
+    yield from str(table).splitlines()
+    yield "R@10: " + ", ".join(f"{name} {value[1]:.3f}" for name, value in both.items())
+    record["map"] = json.loads(table.to_json())
+    record["recall@10"] = {name: value[1] for name, value in both.items()}
+
+    yield "\nthe stored index rounded row by row"
+    rows: list[dict[str, Any]] = []
+    for bits in (None, *BITS):
+        name = "float32" if bits is None else f"int{bits}"
+        stored = None if bits is None else quantise_rows(old, bits=bits)
+        index = old if stored is None else stored.values()
+        size = old.nbytes if stored is None else stored.nbytes
+        side = old_side if bits is None else quantise_rows(old_side, bits=bits).values()
+        again = made(new_side, side)
+        kept, refit = scores(chain, index), scores(again, index)
+        rows.append({"index": name, "bytes": size, "kept": kept, "refitted": refit})
+        yield (
+            f"  {name:<8} {size / 2**20:6.2f} MiB   R@1 {kept[0]:.3f}, map fitted again "
+            f"{refit[0]:.3f}   R@10 {kept[1]:.3f}, fitted again {refit[1]:.3f}"
+        )
+    record["index"] = rows
+
+    yield "\nthe queries rounded as they come, and the map fitted before or after"
+    rows = []
+    for bits in BITS:
+        again = made(quantise_rows(new_side, bits=bits).values(), old_side)
+        values: list[tuple[float, float]] = []
+        for use in (chain, again):
+            values.append(scores(lambda q, use=use, b=bits: use(quantise_rows(q, bits=b).values())))
+        rows.append({"queries": f"int{bits}", "kept": values[0], "refitted": values[1]})
+        yield (
+            f"  int{bits}   R@1 {values[0][0]:.3f}, fitted again {values[1][0]:.3f}   "
+            f"R@10 {values[0][1]:.3f}, fitted again {values[1][1]:.3f}"
+        )
+    record["queries"] = rows
+
+
+RECIPE = "ridge"
+NAMES = {
+    "round": "rounded", "offset": "offset corrected", "rescale": "offset and gain",
+    "compensate": "compensated",
+}  # fmt: skip
+
+
+def first_ranks(queries: Array, index: Array, answers: Array) -> Array:
+    """The rank of each query's one answer."""
+    from isthmus.evaluate import relevant_ranks
+    from isthmus.evaluate.relevance import from_ids
+
+    found = relevant_ranks(
+        np.asarray(queries, np.float32), index, from_ids(answers, np.arange(len(index)))
+    )
+    return found.ranks
+
+
+# ---- the network -----------------------------------------------------------------------------
+
+
+def network_lines(quick: bool, record: dict[str, Any]) -> Iterator[str]:
+    """One table of all the ways to make the network smaller."""
+    import torch
+    from torch import nn
+
+    from benchmarks.study import networks
+    from benchmarks.study.images import drawings
+    from isthmus.nn.batches import Batches
+    from isthmus.nn.compact import compact_table
+    from isthmus.nn.distil import distil
+    from isthmus.nn.quantise import quantise
+    from isthmus.nn.truncate import truncate
+
+    queries, items = drawings()
+    order = np.random.default_rng(SEED).permutation(len(queries))
+    test = order[: 40 if quick else 400]
+    seen = order[400 : 400 + (32 if quick else 256)]
+    size = 96 if quick else 160
+    asked, stored = (pixels(side[test], size) for side in (queries, items))
+    calibration = pixels(np.concatenate([queries[seen[::2]], items[seen[1::2]]]), size)
+    loader = Batches(calibration, size=32, shuffle=False)
+    teacher = networks.efficientnet_lite0()
+
+    def accuracy(model: nn.Module) -> float:
+        sides: list[Array] = []
+        with torch.inference_mode():
+            for images in (asked, stored):
+                rows = [model(images[i : i + 32]) for i in range(0, len(images), 32)]
+                sides.append(torch.cat(rows).numpy())
+        ranks = first_ranks(sides[0], sides[1], np.arange(len(test)))
+        return float((ranks == 1).mean())
+
+    yield (
+        f"\n== network: EfficientNet-Lite0 at {size} pixels, {len(test)} emoji asked for, "
+        f"{len(calibration)} drawings for calibration"
+    )
+    variants: dict[str, nn.Module] = {"whole": teacher}
+    notes: list[str] = []
+
+    def add(name: str, compact: Any) -> None:
+        variants[name] = compact.module
+        changed = [c for c in compact.layers if c.after < c.before]
+        notes.append(f"{name}: {len(changed)} of {len(compact.layers)} layers changed")
+
+    for energy in (0.95,) if quick else (0.99, 0.95, 0.9):
+        add(f"rank, {energy:.0%} of weights", truncate(teacher, energy=energy))
+        add(f"rank, {energy:.0%} of outputs", truncate(teacher, energy=energy, batches=loader))
+    add("int8 weights", quantise(teacher))
+    add("int8, corrected", quantise(teacher, batches=loader))
+    deep = variants["rank, 95% of outputs"]
+    add("rank 95% of outputs, int8", quantise(deep, batches=loader))
+    # the student: the whole network with its middle cut out of the stages of many blocks
+    shallow = student(teacher)
+    variants["blocks removed"] = copy.deepcopy(shallow)
+    images = pixels(np.concatenate([queries[order[400:]], items[order[400:]]]), size)
+    images = images[: 64 if quick else 1536]
+    found = distil(
+        teacher,
+        shallow,
+        Batches(images, size=32, drop_last=True),
+        epochs=1 if quick else STUDENT_EPOCHS,
+        output="vectors",
+        features={"blocks.10": "blocks.7"},
+        feature_weight=0.2,
+        optimiser=lambda m: torch.optim.AdamW(m.parameters(), 1e-3),
+    )
+    variants["blocks removed, distilled"] = shallow
+    notes.append(str(found))
+    table = compact_table(
+        variants, accuracy, asked[:8], repeats=3 if quick else 9,
+        progress=lambda task, done, total: print(f"  {task} {done}/{total}", file=sys.stderr),
+    )  # fmt: skip
+    yield from str(table).splitlines()
+    yield from (f"  {note}" for note in notes)
+    record["table"] = json.loads(table.to_json())
+
+
+STUDENT_EPOCHS = 3
+
+
+def student(teacher: Any) -> Any:
+    """The network without one block of each stage that has three or more, and without two of four.
+
+    Of the 16 blocks 4 go; each has a short cut, so that the others still fit together.
+    """
+    from torch import nn
+
+    made = copy.deepcopy(teacher)
+    gone = {7, 10, 13, 14}
+    blocks = list(made.blocks)
+    assert all(blocks[i].short_cut for i in gone)
+    made.blocks = nn.ModuleList([b for i, b in enumerate(blocks) if i not in gone])
+    return made
+
+
+def pixels(images: Array, size: int) -> Any:
+    """``(n, 3, size, size)`` as the network takes them."""
+    import torch
+
+    batch = torch.tensor(images).permute(0, 3, 1, 2).float()
+    large = torch.nn.functional.interpolate(batch, (size, size), mode="bicubic", antialias=True)
+    return (large.clamp(0, 255) - 127.0) / 128.0
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    sys.exit(main())
