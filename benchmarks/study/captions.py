@@ -8,7 +8,6 @@ folder and never committed.
 
 from __future__ import annotations
 
-import io
 import json
 import tarfile
 from collections.abc import Callable, Iterable
@@ -137,19 +136,65 @@ def _words(
     return names, keywords
 
 
-def image_features(name: str, style: str) -> Array:
-    """Unit rows of one network's features of every drawing of a style, kept in the cache folder.
+_DEPTHS = {
+    # after which blocks the channels are averaged, besides the features at the end
+    "EfficientNet-Lite0": (10, 13, 15),
+    "MobileNetV2": (),
+}
+
+
+def image_features(name: str, style: str, n: int | None = None) -> Array:
+    """A network's features of every drawing of a style, kept in the cache folder.
 
     Args:
-        name: ``EfficientNet-Lite0`` or ``MobileNetV2``: the pooled outputs of three depths, each of
-            unit length, one after another; mirrored drawings are averaged in.
+        name: ``EfficientNet-Lite0`` (four depths) or ``MobileNetV2`` (the last features).
         style: one of `STYLES`.
+        n: only the first drawings; nothing is kept then.
+
+    Returns:
+        Of every depth, one after another, the direction of the drawing's and its mirror image's
+        features together: ``(n, sum of widths)`` float32.
     """
-    raise NotImplementedError
+    file = cache_folder() / "study" / f"captioned-{name}-{style}.npy"
+    if n is not None or not file.exists():
+        drawn = captioned().images[style][:n]
+        depths = zip(_encoded(name, drawn), _encoded(name, drawn[:, :, ::-1]), strict=True)
+        rows = np.hstack([unit(unit(one) + unit(other)) for one, other in depths])
+        if n is not None:
+            return rows
+        with atomic_file(file, overwrite=True) as temporary, temporary.open("wb") as out:
+            np.save(out, rows)
+    return np.load(file)
 
 
-def _unused(rows: Array) -> Array:
-    return unit(rows)
+def _encoded(name: str, drawn: Array) -> list[Array]:
+    import torch
 
+    from benchmarks.study import networks
 
-_ = io
+    make, size, middle, spread = {
+        "MobileNetV2": (networks.mobilenet_v2, 160, 127.5, 127.5),
+        "EfficientNet-Lite0": (networks.efficientnet_lite0, 224, 127.0, 128.0),
+    }[name]
+    network: Any = make()
+    pooled: dict[int, Array] = {}
+
+    def keep(block: int) -> Callable[..., None]:
+        def hook(_: Any, __: Any, output: Any) -> None:
+            pooled[block] = output.mean((2, 3)).numpy()
+
+        return hook
+
+    for block in _DEPTHS[name]:
+        network.blocks[block].register_forward_hook(keep(block))
+    rows: list[list[Array]] = [[] for _ in range(len(_DEPTHS[name]) + 1)]
+    with torch.inference_mode():
+        for start in range(0, len(drawn), _BATCH):
+            batch = torch.tensor(drawn[start : start + _BATCH].copy()).permute(0, 3, 1, 2).float()
+            large = torch.nn.functional.interpolate(
+                batch, (size, size), mode="bicubic", antialias=True
+            )
+            last = network((large.clamp(0, 255) - middle) / spread).numpy()
+            for found, part in zip(rows, [*(pooled[b] for b in _DEPTHS[name]), last], strict=True):
+                found.append(part)
+    return [np.concatenate(found) for found in rows]

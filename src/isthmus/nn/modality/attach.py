@@ -56,8 +56,8 @@ class Attached:
         projector: rows of the new modality to vectors of the frozen space.
         start: the closed form that ranked held-out pairs best.
         trained: whether the training that followed was kept.
-        gain: of training over its start, in reciprocal rank on held-out pairs; None without it.
-        scores: held-out reciprocal rank of every closed form, best first.
+        gain: of training over its start, in ``metric`` on held-out pairs; None without it.
+        scores: held-out ``metric`` of every closed form, best first.
         report: one ridge map (before) and this projector (after) on held-out pairs.
         temperature: of the softmax over a gallery, at which its probabilities are right.
         bank: held-out mapped rows of the new modality, against which hubs of a gallery are told.
@@ -128,6 +128,7 @@ def attach(
     dropout: float = 0.3,
     folds: int = 5,
     partners: int = 4,
+    metric: str = "mrr",
     seed: int = 0,
     progress: Progress = silent,
 ) -> Attached:
@@ -147,6 +148,8 @@ def attach(
         dropout: as of `Projector`.
         folds: parts that the items are split into; with fewer items as many as there are.
         partners: y rows that one x row is trained with at most.
+        metric: of held-out retrieval in both directions, by which the closed form is chosen and
+            training is stopped: ``mrr`` or ``cmc@k``.
         seed: of folds and training.
         progress: told after every fold.
 
@@ -168,7 +171,7 @@ def attach(
     if folds < 2 or partners < 1:
         raise InputError(f"2 folds and 1 partner are the least, got {folds} and {partners}")
     side, target = Side.of(x), unit_rows(y)
-    held = _Folds(side, target, items, min(folds, items.paired), seed, progress)
+    held = _Folds(side, target, items, min(folds, items.paired), metric, seed, progress)
     name, start = held.best()
     projector = Projector(start.matrix, start.offset, dropout=dropout).eval()
     out, gain = held.mapped[name], None
@@ -208,9 +211,17 @@ class _Folds:
     """Every closed form fitted without each fold, and what it makes of that fold."""
 
     def __init__(
-        self, side: Side, y: Rows, items: Items, count: int, seed: int, progress: Progress
+        self,
+        side: Side,
+        y: Rows,
+        items: Items,
+        count: int,
+        metric: str,
+        seed: int,
+        progress: Progress,
     ) -> None:
         self.side, self.y, self.items, self.count, self.seed = side, y, items, count, seed
+        self.metric = metric
         self._progress = progress
         self._rows = items.paired_x
         self.fold = items.folds(count, seed)
@@ -244,7 +255,7 @@ class _Folds:
 
     def _score(self, mapped: Rows, scores: NDArray[np.float64], number: int) -> None:
         task = self._task(mapped, number)
-        asked, found = judged(task.queries, task.asked, task.gallery, task.held)
+        asked, found = judged(task.queries, task.asked, task.gallery, task.held, self.metric)
         scores[asked] = found
 
     def _task(self, mapped: Rows, number: int, bank: Rows | None = None) -> Task:
@@ -307,7 +318,7 @@ class _Folds:
                 Pairs(inputs[left[rows]], targets[right[rows]], numbers[left[rows]])
                 for rows in (np.flatnonzero(fold != number), np.flatnonzero(fold == number))
             )
-            tune(projector, train, held, tuning)
+            tune(projector, train, held, tuning, metric=self.metric)
             here = self.of_row == number
             mapped[here] = projector.eval().chain(x[self._rows[here]])
             self._score(mapped, scores, number)

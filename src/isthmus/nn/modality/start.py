@@ -40,6 +40,10 @@ _SHARES = (1.0, 0.0)
 """Of the frozen space's mean in a mapped vector: 0 leaves out what all items share."""
 _SHRINKAGES = (0.7, 0.3, 0.1)
 _RANKS = (32, 128)
+_CONSTANT = 1e-9
+"""Variance of unit rows below which they are all alike."""
+_POOL_ROWS = 800
+_INNER_FOLDS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +57,10 @@ class Start:
     """``(dy,)``"""
 
     def __call__(self, x: Rows) -> Rows:
-        """Mapped rows of unit length."""
-        return Chain([Affine(self.matrix, self.offset), RowNorm("unit")])(x)
+        """Mapped rows of unit length; one that is mapped to nothing gets some direction."""
+        mapped = Chain([Affine(self.matrix, self.offset), RowNorm("unit")])(x)
+        mapped[~mapped.any(axis=1), 0] = 1.0
+        return mapped
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,20 +119,25 @@ def closed_forms(x: Rows, y: Rows, items: Items, train: NDArray[np.bool_]) -> It
 
 
 def judged(
-    mapped: Rows, items_x: NDArray[np.int64], y: Rows, items_y: NDArray[np.int64]
+    mapped: Rows,
+    items_x: NDArray[np.int64],
+    y: Rows,
+    items_y: NDArray[np.int64],
+    metric: str,
 ) -> tuple[NDArray[np.int64], Values]:
-    """Mean of both ways' reciprocal ranks of every item that was held out.
+    """Mean of both ways' retrieval of every item that was held out.
 
     Args:
         mapped: held-out rows of the new modality ``(q, dy)``.
         items_x: their items.
         y: the gallery, which no fit has seen paired ``(ny, dy)``.
         items_y: their items.
+        metric: as `parse_metric` reads it.
 
     Returns:
         The items and their values.
     """
-    reciprocal = parse_metric("mrr")
+    per_query = parse_metric(metric).per_query
     asked_items = np.unique(items_x)
     here = np.flatnonzero(np.isin(items_y, asked_items))
     values = np.zeros(len(asked_items))
@@ -134,7 +145,7 @@ def judged(
     for queries, asked, gallery, held in ways:
         ranks = relevant_ranks(queries, gallery, from_labels(asked, held))
         place = np.searchsorted(asked_items, asked)
-        sums = np.bincount(place, reciprocal.per_query(ranks), len(asked_items))
+        sums = np.bincount(place, per_query(ranks), len(asked_items))
         values += sums / np.bincount(place, minlength=len(asked_items)) / 2
     return asked_items, values
 
@@ -146,6 +157,8 @@ def _used(items: NDArray[np.int64], train: NDArray[np.bool_]) -> NDArray[np.int6
 
 
 def _from_moments(moments: SecondMoments, note: str) -> Iterable[Start]:
+    if min(moments.variance_x.sum(), moments.variance_y.sum()) <= _CONSTANT:
+        return
     path = RidgePath.of(moments)
     found = [(f"ridge {alpha:g}", _SHARES, path.map(alpha)) for alpha in _ALPHAS]
     narrow = min(moments.require("xy").shape)
@@ -190,7 +203,12 @@ def _few_pairs(x: Rows, y: Rows, items: Items, train: NDArray[np.bool_]) -> Iter
     anchors = items.target_means(y)[items.x[rows]]
     try:
         found = refine_few_pairs(
-            x[rows], anchors, x[items.x >= items.paired], y[items.y >= items.paired]
+            x[rows],
+            anchors,
+            x[items.x >= items.paired],
+            y[items.y >= items.paired],
+            pool_rows=_POOL_ROWS,
+            folds=_INNER_FOLDS,
         )
     except InputError:
         return  # too few distinct pairs, or sides that do not vary

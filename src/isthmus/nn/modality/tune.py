@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.errors import InputError
+from isthmus.evaluate import parse_metric
 from isthmus.nn.batches import Batches, check_paired
 from isthmus.nn.loop import Trained, train
 from isthmus.nn.losses import alignment_error, info_nce, siglip
@@ -92,6 +93,7 @@ def tune(
     held_out: Pairs,
     tuning: Tuning | None = None,
     *,
+    metric: str = "mrr",
     optimiser: Callable[[nn.Module], torch.optim.Optimizer] | None = None,
     checkpoint: str | Path | None = None,
     progress: Progress = silent,
@@ -103,8 +105,9 @@ def tune(
     Args:
         module: of inputs ``(n, ...)``, to rows ``(n, dy)``; what is frozen in it stays so.
         pairs: to train on.
-        held_out: other items, to stop by: the mean reciprocal rank of partners in both directions.
+        held_out: other items, to stop by.
         tuning: loss and schedule.
+        metric: what training is stopped by, the mean over both directions: ``mrr`` or ``cmc@k``.
         optimiser: makes one for the module; Adam with steps relative to the size of each parameter
             unless given.
         checkpoint: as of `isthmus.nn.loop.train`.
@@ -141,7 +144,7 @@ def tune(
         Batches(pairs.inputs, pairs.targets, pairs.items, size=tuning.batch, seed=tuning.seed),
         epochs=tuning.epochs,
         optimiser=optimiser or (lambda m: _relative_adam(m, tuning.rate)),
-        validate=lambda model: 1.0 - mean_reciprocal_rank(model, held_out, tuning.batch),
+        validate=lambda model: 1.0 - held_out_retrieval(model, held_out, metric, tuning.batch),
         patience=tuning.patience,
         seed=tuning.seed,
         checkpoint=checkpoint,
@@ -149,33 +152,44 @@ def tune(
     )
 
 
-def mean_reciprocal_rank(module: nn.Module, pairs: Pairs, batch: int = 256) -> float:
-    """Of the first partner among all held-out rows, the mean of both directions; ties count last.
+def held_out_retrieval(
+    module: nn.Module, pairs: Pairs, metric: str = "mrr", batch: int = 256
+) -> float:
+    """How well partners find each other, the mean of both directions; ties count last.
 
     Args:
         module: in evaluation mode.
         pairs: of which the first 4,096 are used.
+        metric: ``mrr`` or ``cmc@k``, of the first partner among all held-out rows.
         batch: rows that the module is given at once.
+
+    Raises:
+        InputError: for another metric.
     """
+    named = parse_metric(metric)
+    if named.metric.name not in ("mrr", "cmc") or (named.metric.name == "mrr" and named.k):
+        raise InputError(
+            f"training cannot be stopped by '{metric}'",
+            where="metric",
+            mend="Use mrr, or cmc@k for some k",
+        )
     device = next((p.device for p in module.parameters()), pairs.targets.device)
     inputs, targets, items = (
         t[:_HELD_ROWS].to(device) for t in (pairs.inputs, pairs.targets, pairs.items)
     )
     out = torch.cat([module(part) for part in inputs.split(batch)])
-    scores = (
-        nn.functional.normalize(out.float(), dim=1)
-        @ nn.functional.normalize(targets.float(), dim=1).T
-    )
+    normalize = nn.functional.normalize
+    scores = normalize(out.float(), dim=1) @ normalize(targets.float(), dim=1).T
     same = items[:, None] == items[None, :]
-    return (_reciprocal(scores, same) + _reciprocal(scores.T, same)) / 2
+    ranks = torch.cat([_first_rank(scores, same), _first_rank(scores.T, same)])
+    values = 1.0 / ranks if named.k is None else (ranks <= named.k).double()
+    # outputs that are not finite compare with nothing; they must not look good
+    return float(values.mean()) if bool(torch.isfinite(out).all()) else math.nan
 
 
-def _reciprocal(scores: Tensor, same: Tensor) -> float:
+def _first_rank(scores: Tensor, same: Tensor) -> Tensor:
     best = scores.masked_fill(~same, -torch.inf).amax(dim=1, keepdim=True)
-    ahead = ((scores >= best) & ~same).sum(dim=1)
-    # outputs that are not finite compare with nothing; they must not look perfect
-    found = torch.where(torch.isfinite(best[:, 0]), 1.0 / (1.0 + ahead), torch.nan)
-    return float(found.double().mean())
+    return 1.0 + ((scores >= best) & ~same).sum(dim=1).double()
 
 
 def _contrast(out: Tensor, targets: Tensor, items: Tensor, tuning: Tuning) -> Tensor:

@@ -1,0 +1,144 @@
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("lightning_fabric")
+
+from isthmus.errors import InputError  # noqa: E402
+from isthmus.nn.modality.attach import BASELINE, attach  # noqa: E402
+from isthmus.nn.modality.measure import compare_measured  # noqa: E402
+from isthmus.nn.modality.projector import Projector  # noqa: E402
+from isthmus.nn.modality.tune import Tuning  # noqa: E402
+
+QUICK = Tuning(epochs=6, patience=2, batch=128)
+
+
+@pytest.fixture(scope="module")
+def attached(views):
+    x, y, _ = views
+    return attach(x[:900], y[:900], tuning=QUICK, folds=3)
+
+
+def test_unseen_pairs_find_each_other_better_than_by_one_ridge_map(attached, views):
+    x, y, _ = views
+    rows = slice(1400, 1797)
+    ids = np.arange(397)
+    ridge = attach(x[:900], y[:900], tuning=Tuning(epochs=0), folds=3)
+    assert not ridge.trained and ridge.gain is None
+    after = attached.measure(x[rows], ids, y[rows], ids)
+    assert after.values["new→frozen recall@10"].mean() > 5 * 10 / 397
+    # what was promised on held-out pairs holds on new ones
+    report = attached.report
+    assert report.difference["new→frozen mrr"].low > 0
+    before = ridge.measure(x[rows], ids, y[rows], ids, hubs=False)
+    change = compare_measured(before, after).difference
+    assert change["new→frozen mrr"].value > 0 and change["new→frozen recall@10"].value > 0
+
+
+def test_the_closed_form_is_the_best_of_many_and_training_is_no_worse(attached):
+    scores = list(attached.scores.values())
+    assert attached.scores[attached.start] == max(scores) and BASELINE in attached.scores
+    assert scores == sorted(scores, reverse=True)
+    assert attached.gain is not None and (not attached.trained or attached.gain.value > 0)
+    text = str(attached)
+    assert attached.start in text and "calibration error" in text and "modality gap" in text
+
+
+def test_probabilities_are_about_right_on_new_pairs(attached, views):
+    x, y, _ = views
+    errors = []
+    # galleries as large as those of the folds
+    for start in (900, 1200, 1497):
+        rows = slice(start, start + 300)
+        found = attached.measure(x[rows], np.arange(300), y[rows], np.arange(300))
+        errors.append(found.calibration_error)
+    assert np.mean(errors) < 0.06
+
+
+def test_it_repeats_and_is_saved(attached, views, tmp_path):
+    x, y, _ = views
+    again = attach(x[:900], y[:900], tuning=QUICK, folds=3)
+    rows = x[900:950]
+    np.testing.assert_array_equal(attached.transform(rows), again.transform(rows))
+    attached.save(tmp_path / "p")
+    loaded = Projector.load(tmp_path / "p")
+    out = loaded(torch.from_numpy(rows)).detach().numpy()
+    np.testing.assert_allclose(out, attached.transform(rows), atol=1e-5)
+    assert attached.offsets(y[:9]).shape == (9,)
+
+
+def test_rows_with_one_modality_help_where_pairs_are_few():
+    rng = np.random.default_rng(0)
+    centres = 2.0 * rng.normal(size=(40, 24))
+    items = (centres[rng.integers(0, 40, 900)] + rng.normal(size=(900, 24))) * np.linspace(
+        2, 0.5, 24
+    )
+    x = items @ np.linalg.qr(rng.normal(size=(24, 24)))[0]
+    y = items @ np.linalg.qr(rng.normal(size=(24, 24)))[0] + 1.0 * rng.normal(size=items.shape)
+    pairs, new = np.arange(15), np.arange(700, 900)
+
+    def found(alone):
+        left, right = np.r_[pairs, alone[0]], np.r_[pairs, alone[1]]
+        names = np.r_[pairs, -alone[1]]
+        made = attach(x[left], y[right], items_x=left, items_y=names, tuning=Tuning(epochs=0))
+        assert made.paired == 15 and made.alone == (len(alone[0]), len(alone[1]))
+        measured = made.measure(x[new], new, y[new], new, hubs=False)
+        return made, measured.values["new→frozen mrr"].mean()
+
+    nobody, everybody = np.arange(0), np.arange(15, 500)
+    made, with_them = found((everybody, everybody))
+    assert made.start == "pseudo-pairs"
+    assert with_them > found((nobody, nobody))[1] + 0.05
+
+
+def test_several_rows_of_an_item_are_partners(views):
+    x, y, _ = views
+    ids = np.arange(300)
+    rng = np.random.default_rng(0)
+    noisy = np.vstack([x[:300], x[:300] + 0.05 * rng.normal(size=x[:300].shape).astype(np.float32)])
+    made = attach(
+        noisy, y[:300], items_x=np.r_[ids, ids], items_y=ids, folds=3,
+        tuning=Tuning(epochs=2), metric="cmc@10",
+    )  # fmt: skip
+    assert made.paired == 300 and made.alone == (0, 0)
+    assert made.report.queries["new→frozen mrr"] == 600
+
+
+def test_unrelated_sides_promise_nothing():
+    rng = np.random.default_rng(0)
+    x, y = (rng.normal(size=(200, d)).astype(np.float32) for d in (20, 10))
+    made = attach(x, y, tuning=QUICK)
+    # chance among 40 is 10/40
+    assert made.report.after["new→frozen recall@10"].value < 0.36
+    assert not made.trained or made.gain.low > -0.02
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x, y: (x[:-1], y), "99 and 100 rows"),
+        (lambda x, y: (x[:0], y), "x: the modality has no rows"),
+        (lambda x, y: (x, y[:0]), "y: the modality has no rows"),
+        (lambda x, y: (x[:4], y[:4]), r"4 item\(s\)"),
+        (lambda x, y: (x[:, :0], y), "empty"),
+        (lambda x, y: (np.where(np.arange(100)[:, None] == 7, np.nan, x), y), "row 7"),
+        (lambda x, y: (x, np.where(np.arange(100)[:, None] == 9, 0.0, y)), "row 9"),
+        (lambda x, y: (np.ones_like(x), y), "does not vary"),
+        (lambda x, y: (x[0], y), "2-d"),
+    ],
+)
+def test_bad_input_is_refused(change, message):
+    rng = np.random.default_rng(0)
+    x, y = change(rng.normal(size=(100, 6)), rng.normal(size=(100, 4)))
+    with pytest.raises(InputError, match=message):
+        attach(x, y)
+
+
+def test_bad_numbers_are_refused():
+    rows = np.random.default_rng(0).normal(size=(20, 3))
+    with pytest.raises(InputError, match="2 folds"):
+        attach(rows, rows, folds=1)
+    with pytest.raises(InputError, match="1 partner"):
+        attach(rows, rows, partners=0)
+    with pytest.raises(InputError, match="cannot be stopped"):
+        attach(rows, rows, metric="ndcg")

@@ -1,0 +1,71 @@
+import json
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("lightning_fabric")
+
+from isthmus.errors import InputError, OutputError  # noqa: E402
+from isthmus.nn.modality.projector import Projector  # noqa: E402
+
+
+def made(**options):
+    rng = np.random.default_rng(0)
+    return Projector(rng.normal(size=(6, 4)), rng.normal(size=4), **options)
+
+
+def test_it_is_the_map_of_its_equation():
+    x = np.random.default_rng(1).normal(size=(5, 6)).astype(np.float32)
+    projector = made().eval()
+    w, b = (t.detach().numpy() for t in (projector.weight, projector.offset))
+    u = x / np.linalg.norm(x, axis=1, keepdims=True) @ w + b
+    wanted = u / np.linalg.norm(u, axis=1, keepdims=True)
+    np.testing.assert_allclose(projector(torch.from_numpy(x)).detach().numpy(), wanted, atol=1e-6)
+    # the same for arrays
+    np.testing.assert_allclose(projector.chain(x), wanted, atol=1e-6)
+    plain = made(unit_input=False, unit_output=False).eval()
+    np.testing.assert_allclose(plain(torch.from_numpy(x)).detach().numpy(), x @ w + b, atol=1e-5)
+    np.testing.assert_allclose(plain.chain(x), x @ w + b, atol=1e-5)
+
+
+def test_dimensions_are_left_out_in_training_alone():
+    projector = made(dropout=0.5)
+    x = torch.ones(3, 6)
+    assert not torch.equal(projector.train()(x), projector(x))
+    assert torch.equal(projector.eval()(x), projector(x))
+
+
+def test_it_is_saved_without_code(tmp_path):
+    projector = made(dropout=0.25).eval()
+    projector.save(tmp_path / "p")
+    assert {f.suffix for f in (tmp_path / "p").iterdir()} == {".json", ".safetensors"}
+    again = Projector.load(tmp_path / "p")
+    x = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(projector(x), again(x)) and again.dropout == 0.25 and not again.training
+    with pytest.raises(OutputError, match="exists"):
+        projector.save(tmp_path / "p")
+    projector.save(tmp_path / "p", overwrite=True)
+
+
+def test_a_damaged_folder_is_named(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        Projector.load(tmp_path)
+    made().save(tmp_path / "p")
+    (tmp_path / "p" / "projector.safetensors").write_bytes(b"nothing")
+    with pytest.raises(InputError, match="cannot be read"):
+        Projector.load(tmp_path / "p")
+    made().save(tmp_path / "q")
+    record = json.loads((tmp_path / "q" / "projector.json").read_text())
+    (tmp_path / "q" / "projector.json").write_text(json.dumps({**record, "format": 9}))
+    with pytest.raises(InputError, match="format 9"):
+        Projector.load(tmp_path / "q")
+
+
+def test_bad_shapes_are_refused():
+    with pytest.raises(InputError, match="do not fit"):
+        Projector(np.ones((3, 2)), np.ones(3))
+    with pytest.raises(InputError, match=r"\[0, 1\)"):
+        made(dropout=1.0)
+    with pytest.raises(InputError, match="width 6"):
+        made()(torch.ones(2, 5))
