@@ -54,10 +54,20 @@ def test_latency_is_relative_to_the_first_and_everything_prints():
         table["third"]
 
 
+def test_processor_time_does_not_count_waiting():
+    table = compact_table(
+        {"waits": slow(0.02)}, lambda v: 1.0, torch.ones(1), sizes={"waits": 1}, repeats=3,
+        clock="processor",
+    )  # fmt: skip
+    assert table["waits"].milliseconds < 10
+
+
 def test_bad_input_is_refused():
     with pytest.raises(InputError, match="no variants"):
         compact_table({}, lambda v: 1.0, torch.ones(1))
     with pytest.raises(InputError, match=r"variant f: the size is not known"):
         compact_table({"f": slow(0)}, lambda v: 1.0, torch.ones(1))
+    with pytest.raises(InputError, match="no clock 'sun'"):
+        compact_table({"f": slow(0)}, lambda v: 1.0, torch.ones(1), sizes={"f": 1}, clock="sun")
     with pytest.raises(InputError, match="at least once"):
         compact_table({"f": slow(0)}, lambda v: 1.0, torch.ones(1), sizes={"f": 1}, repeats=0)

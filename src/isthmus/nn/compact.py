@@ -22,6 +22,8 @@ __all__ = [
     "replace_module", "size_of", "weight_of",
 ]  # fmt: skip
 
+_CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
+
 
 @dataclass(frozen=True)
 class LayerChange:
@@ -177,12 +179,13 @@ def compact_table(
     *,
     sizes: Mapping[str, int] | None = None,
     repeats: int = 9,
+    clock: str = "wall",
     progress: Progress = silent,
 ) -> CompactTable:
     """Accuracy, latency and size of several variants, the first being the one to compare with.
 
-    Calls are timed in turn, A B C A B C …, in wall time after one call that is thrown away, so
-    that the relative latency holds on a busy machine where the milliseconds do not.
+    Calls are timed in turn, A B C A B C …, after one call that is thrown away, so that the relative
+    latency holds on a busy machine where the milliseconds do not.
 
     Args:
         variants: modules, or any functions of the example.
@@ -190,11 +193,19 @@ def compact_table(
         example: what one call takes, a tuple being several arguments.
         sizes: in bytes, of variants that are not modules.
         repeats: calls of each.
+        clock: ``wall``, or ``processor`` time of this process, which other programs disturb less,
+            and which several threads add up to.
         progress: told about variants.
 
     Raises:
-        InputError: for no variants, repeats below 1, or a function whose size is not given.
+        InputError: for no variants, repeats below 1, another clock, or a function whose size is
+            not given.
     """
+    if clock not in _CLOCKS:
+        raise InputError(
+            f"there is no clock '{clock}'", where="clock", mend=f"Choose from {', '.join(_CLOCKS)}"
+        )
+    now = _CLOCKS[clock]
     if not variants:
         raise InputError("there are no variants to compare", where="variants")
     if repeats < 1:
@@ -214,11 +225,11 @@ def compact_table(
         scores[name] = float(accuracy(variant))
         progress("variants", number, len(variants))
     for variant in variants.values():
-        _seconds(variant, example)
+        _seconds(variant, example, now)
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(repeats):
         for name, variant in variants.items():
-            seconds[name].append(_seconds(variant, example))
+            seconds[name].append(_seconds(variant, example, now))
     first = seconds[next(iter(variants))]
     return CompactTable(
         tuple(
@@ -234,18 +245,18 @@ def compact_table(
     )
 
 
-def _seconds(variant: Any, example: Any) -> float:
+def _seconds(variant: Any, example: Any, now: Callable[[], float]) -> float:
     if not isinstance(variant, nn.Module):
-        start = time.perf_counter()
+        start = now()
         variant(*example) if isinstance(example, tuple) else variant(example)
-        return time.perf_counter() - start
+        return now() - start
     with evaluation_mode(variant), torch.inference_mode():
-        start = time.perf_counter()
+        start = now()
         out = call_model(variant, example)
         # a device that works on its own must have finished
         if isinstance(out, Tensor) and out.device.type != "cpu":
             out.flatten()[:1].cpu()
-        return time.perf_counter() - start
+        return now() - start
 
 
 def _bytes(size: int) -> str:
