@@ -88,7 +88,7 @@ def _foldable(joint: Joint) -> bool:
     return (
         not joint.folded
         and plan.how == "features"
-        and plan.window == 1
+        and not plan.window
         and joint.prefix_weight is None
     )
 

@@ -228,8 +228,7 @@ def _row(
             rows.append((name, None, close.get(name, math.nan), reasons[name], 0))
             continue
         joint = best_joint(fits[name])
-        kind = joint.plan.how if joint.plan.window == 1 else "window"
-        rows.append((name, joint, close.get(name, math.nan), kind, fits[name][0].items))
+        rows.append((name, joint, close.get(name, math.nan), joint.plan.kind, fits[name][0].items))
     return rows
 
 

@@ -28,7 +28,10 @@ _LONGEST = 8192
 """Widest row that a vector is spread to."""
 _FLAT = 1024
 """Widest row that all positions are mapped from, and to, where one map for each would do."""
-_WINDOW, _WIDEST_WINDOW = 3, 2400
+_WINDOWS = {1: (3, 9), 2: (3, 5)}
+"""Positions along an axis, by the number of axes that are longer than one."""
+_WIDEST_WINDOW = 2400
+"""Numbers that a window may hold."""
 _MARGIN = 0.01
 """Share of the error by which a larger map must be better to be taken."""
 _KEEP = ("square", "xx", "xy", "yy")
@@ -42,13 +45,19 @@ class Plan:
         source, target: the two geometries.
         how: ``features`` (one map at every position), ``pooled`` (the mean of the positions to a
             vector) or ``flat`` (all positions at once).
-        window: positions on a side that one result is mapped from, where ``how`` is ``features``.
+        window: positions along each axis that one result is mapped from, where ``how`` is
+            ``features``; empty for one position.
     """
 
     source: Geometry
     target: Geometry
     how: str
-    window: int = 1
+    window: tuple[int, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """How, for people: ``features``, ``3 x 3``, ``pooled`` or ``flat``."""
+        return " x ".join(map(str, self.window)) if self.window else self.how
 
     def inputs(self, activation: Tensor) -> tuple[Tensor | None, Tensor]:
         """What the prefix is mapped from ``(n, d)``, and the positions ``(n, d, ...)``."""
@@ -123,8 +132,11 @@ def plan_joint(source: Tensor, target: Tensor, layouts: tuple[str, str], prefix:
 
 def _grid_plans(a: Geometry, b: Geometry) -> list[Plan]:
     plans = [Plan(a, b, "features")]
-    if a.features * _WINDOW ** len(b.grid) <= _WIDEST_WINDOW and max(b.grid) > 1:
-        plans.append(Plan(a, b, "features", _WINDOW))
+    axes = sum(size > 1 for size in b.grid)
+    for width in _WINDOWS.get(axes, ()):
+        window = tuple(width if size > 1 else 1 for size in b.grid)
+        if max(b.grid) >= width and a.features * math.prod(window) <= _WIDEST_WINDOW:
+            plans.append(Plan(a, b, "features", window))
     if max(g.features * (g.positions + g.prefix) for g in (a, b)) <= _FLAT:
         plans.append(Plan(a, b, "flat"))
     return plans
@@ -268,14 +280,15 @@ def _tensor(array: NDArray[np.float64]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
 
 
-def _windows(grid: Tensor, size: int) -> Tensor:
+def _windows(grid: Tensor, window: tuple[int, ...]) -> Tensor:
     """Each position with its neighbours' features: ``(n, d, ...)`` to ``(n, d · k, ...)``."""
-    if size == 1 or grid.ndim < 3:
+    if not window:
         return grid
     flat = grid.ndim == 3
-    image = grid[:, :, None] if flat else grid
-    kernel, padding = ((1, size), (0, size // 2)) if flat else (size, size // 2)
-    patches = functional.unfold(image, kernel, padding=padding)
+    kernel = (1, *window) if flat else window
+    patches = functional.unfold(
+        grid[:, :, None] if flat else grid, kernel, padding=tuple(size // 2 for size in kernel)
+    )
     return patches.unflatten(2, tuple(grid.shape[2:]))
 
 
@@ -334,7 +347,7 @@ class Joint(nn.Module):
             features: of what arrives now.
         """
         bare = Joint(
-            replace(self.plan, window=1, source=replace(self.plan.source, features=features)),
+            replace(self.plan, window=(), source=replace(self.plan.source, features=features)),
             torch.empty(0, 0),
             torch.empty(0),
             rectified=self.rectified,
@@ -350,13 +363,14 @@ class Joint(nn.Module):
         prefix, grid = self.plan.inputs(activation)
         mapped = grid
         if self.weight is not None:
-            size = self.plan.window
             if grid.ndim == 2:
                 mapped = functional.linear(grid, self.weight, self.bias)
             else:
-                kernel = self.weight.unflatten(1, (-1, *[size] * (grid.ndim - 2)))
-                convolve = functional.conv1d if grid.ndim == 3 else functional.conv2d
-                mapped = convolve(grid, kernel, self.bias, padding=size // 2)
+                window = self.plan.window or (1,) * (grid.ndim - 2)
+                kernel = self.weight.unflatten(1, (-1, *window))
+                convolve: Any = functional.conv1d if grid.ndim == 3 else functional.conv2d
+                padding = tuple(size // 2 for size in window)
+                mapped = convolve(grid, kernel, self.bias, padding=padding)
         if self.rectified:
             mapped = mapped.clamp_min(0)
         target = self.plan.target
@@ -380,9 +394,7 @@ class Joint(nn.Module):
         return rows.unflatten(1, (*target.grid, target.features))
 
     def __repr__(self) -> str:
-        size = self.plan.window
-        kind = "folded" if self.folded else f"{self.plan.how} map"
-        kind += f" of {size} positions a side" if size > 1 else ""
+        kind = "folded" if self.folded else f"{self.plan.kind} map"
         return (
             f"Joint({self.plan.source} → {self.plan.target}, {kind}"
             f"{', rectified' if self.rectified else ''}, explained {self.explained:.3f})"

@@ -186,9 +186,9 @@ def stitch(
         prefix: tokens of each side before the grid; found by their number unless given.
         part: of outputs with several parts, which is meant.
         how: ``features`` (one map for each position by itself: a 1 × 1 convolution), ``window``
-            (for each with its neighbours: 3 × 3), ``flat`` (all positions at once), ``pooled``;
-            unless given, what has the least error on held-out items, a larger map only where it is
-            clearly better.
+            (for each with its neighbours: 3 × 3 or 5 × 5), ``flat`` (all positions at once) or
+            ``pooled`` (their mean); unless given, what has the least error on held-out items, a
+            larger map only where it is clearly better.
         alpha: ridge strength relative to the mean eigenvalue; chosen by cross-validation.
         rectify: set negative results to 0; unless given, where the back's own activation is never
             negative and often 0.
@@ -244,14 +244,14 @@ def wanted_plans(plans: list[Plan], how: str | None) -> list[Plan]:
     """
     if how is None:
         return plans
-    named = {plan.how if plan.window == 1 else "window": plan for plan in plans}
-    if how not in named:
+    kinds = ["window" if plan.window else plan.how for plan in plans]
+    if how not in kinds:
         raise InputError(
             f"this cut has no map '{how}'",
             where="how",
-            mend=f"Choose from {', '.join(named)}",
+            mend=f"Choose from {', '.join(dict.fromkeys(kinds))}",
         )
-    return [named[how]]
+    return [plan for plan, kind in zip(plans, kinds, strict=True) if kind == how]
 
 
 def _first(output: Any) -> Tensor:

@@ -73,7 +73,7 @@ def save_stitched(
         "alpha": None if math.isnan(joint.alpha) else joint.alpha,
         "rectified": joint.rectified,
         "how": joint.plan.how,
-        "window": joint.plan.window,
+        "window": list(joint.plan.window),
         "evidence": evidence or {},
         "program": program,
     }
@@ -176,7 +176,7 @@ def _joint(record: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Joint:
         (tensors["prefix_weight"], tensors["prefix_bias"]) if "prefix_weight" in tensors else None
     )
     return Joint(
-        Plan(source, target, str(record["how"]), int(record["window"])),
+        Plan(source, target, str(record["how"]), tuple(int(size) for size in record["window"])),
         tensors["weight"],
         tensors["bias"],
         prefix,
@@ -193,8 +193,8 @@ def _card(record: dict[str, Any]) -> str:
         f"`{back['layer']}`",
         "",
         f"- fitted on {record['items']:,} items, in closed form, without labels",
-        f"- map: {record['how']}, {Geometry.from_record(front['geometry'])} to "
-        f"{Geometry.from_record(back['geometry'])}",
+        f"- map: {' x '.join(map(str, record['window'])) or record['how']}, "
+        f"{Geometry.from_record(front['geometry'])} to {Geometry.from_record(back['geometry'])}",
         f"- weights of the front: `{front['weights']}`, of the back: `{back['weights']}`",
     ]
     if record["explained"] is not None:
