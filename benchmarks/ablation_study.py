@@ -1,6 +1,6 @@
 """What holds an old task while a new one is learned: every combination of six ingredients.
 
-    python -m benchmarks.ablation_study              # 3 seeds, 192 runs, about 6 minutes
+    python -m benchmarks.ablation_study              # 5 seeds, 320 runs, about 7 minutes
     python -m benchmarks.ablation_study --quick      # every line of it, in about a minute
     python -m benchmarks.ablation_study --json       # numbers on stdout, tables on stderr
     python -m benchmarks.ablation_study --journal F  # killed, it goes on where it was
@@ -52,7 +52,7 @@ NEW = len(CHARACTERS) - OLD
 RARE = 4
 """Every fourth new class is rare."""
 WRONG = 0.2
-STRENGTHS = {"ewc": 300.0, "l2-sp": 0.03}
+STRENGTHS = {"ewc": 100.0, "l2-sp": 0.1}
 BATCH = 64
 
 
@@ -61,12 +61,12 @@ class Scale:
     """How much of everything."""
 
     factors: tuple[str, ...] = FACTORS
-    seeds: int = 3
-    old: int = 4000
-    old_epochs: int = 8
+    seeds: int = 5
+    old: int = 5000
+    old_epochs: int = 14
     often: int = 60
     rarely: int = 8
-    epochs: int = 8
+    epochs: int = 10
     test: int = 2000
 
 
@@ -122,7 +122,7 @@ class BalancedCurriculum(EpochSampler):
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="four factors, tiny sizes, two seeds")
-    parser.add_argument("--seeds", type=int, help="3 unless given")
+    parser.add_argument("--seeds", type=int, help="5 unless given")
     parser.add_argument("--design", choices=("full", "drop_one", "add_one"), default="full")
     parser.add_argument("--journal", type=Path, help="where finished runs are kept")
     parser.add_argument("--json", action="store_true", help="numbers on stdout")
