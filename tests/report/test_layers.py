@@ -83,3 +83,27 @@ def test_a_grid_of_equal_values_and_of_nothing(tmp_path: Path) -> None:
     assert _map(grid, "linear_cka", NAMES).traces[0]["zmax"] > 1
     with pytest.raises(InputError, match="no measure"):
         write_layers_report(replace(grid, values={}), tmp_path / "out.html")
+
+
+def test_cuts_of_real_networks_are_listed_with_the_call_that_makes_them(
+    tmp_path: Path, read: Any
+) -> None:
+    torch = pytest.importorskip("torch")
+    from isthmus.nn import compare_layers
+
+    def network(seed: int) -> Any:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return torch.nn.Sequential(
+                torch.nn.Linear(6, 9), torch.nn.Tanh(), torch.nn.Linear(9, 9), torch.nn.Tanh()
+            )
+
+    rows = torch.randn(400, 6, generator=torch.Generator().manual_seed(0))
+    found = compare_layers(network(0), network(1), rows.split(100), layers_x="*", layers_y="*")
+    path = tmp_path / "out.html"
+    write_layers_report(found.grid, path, names=("A", "<B>"), cuts=found.stitches())
+    shown = " ".join(read(path).all("main")[0].text.split())
+    assert "Where to cut" in shown and "<B>" in shown
+    best = found.stitches()[0]
+    assert f"stitch(first, '{best.front}', second, '{best.back}', batches)" in shown
+    assert f"{best.explained:.3f}"[:4] in shown

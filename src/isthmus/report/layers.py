@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from isthmus.report.diagnosis_figures import measure_name
 from isthmus.report.plots import axis, base_layout, fixed, number, plain, shortened
 from isthmus.report.write import write_page
 from isthmus.similarity import MEASURES, Grid
+
+if TYPE_CHECKING:
+    from isthmus.nn.layers import Stitch
 
 __all__ = ["write_layers_report"]
 
@@ -28,15 +31,17 @@ def write_layers_report(
     path: str | Path,
     *,
     names: tuple[str, str] = ("the first model", "the second model"),
+    cuts: Sequence[Stitch] = (),
     commands: Sequence[str] = (),
     overwrite: bool = False,
 ) -> None:
     """Write the similarity of every pair of layers as one self-contained HTML file.
 
     Args:
-        grid: from `isthmus.similarity_grid`.
+        grid: from `isthmus.similarity_grid`, or ``isthmus.nn.compare_layers(...).grid``.
         path: of the file.
         names: what the models are called.
+        cuts: where they could be stitched, best first: ``compare_layers(...).stitches()``.
         commands: what to type next, shown as given.
         overwrite: replace a file that exists.
 
@@ -47,11 +52,15 @@ def write_layers_report(
     """
     if not grid.values:
         raise InputError("the grid holds no measure", where="grid")
-    write_page(_page(grid, names, commands), path, overwrite=overwrite)
+    write_page(_page(grid, names, cuts, commands), path, overwrite=overwrite)
 
 
-def _page(grid: Grid, names: tuple[str, str], commands: Sequence[str]) -> Page:
+def _page(
+    grid: Grid, names: tuple[str, str], cuts: Sequence[Stitch], commands: Sequence[str]
+) -> Page:
     sections = [Section("Plots", tuple(_map(grid, m, names) for m in grid.values))]
+    if cuts:
+        sections.insert(0, Section("Where to cut", (*_cuts(cuts, names),)))
     if commands:
         sections.insert(0, Section("What to do next", (Commands(tuple(commands)),)))
     sections.append(
@@ -74,6 +83,21 @@ def _page(grid: Grid, names: tuple[str, str], commands: Sequence[str]) -> Page:
         answer=_answer(grid),
         sections=tuple(sections),
     )
+
+
+def _cuts(cuts: Sequence[Stitch], names: tuple[str, str]) -> Iterator[Prose | Table | Commands]:
+    yield Prose(
+        "The front of the first model up to a layer can supply the back of the second from a layer "
+        "on, where a linear map of the one explains the other. The share is an estimate for fresh "
+        "items; what the stitched network loses is measured by isthmus.nn.stitch_grid."
+    )
+    yield Table(
+        "Cuts, best first",
+        (f"front: {names[0]}", f"back: {names[1]}", "explained", "CKA", "p, corrected"),
+        tuple((c.front, c.back, fixed(c.explained), fixed(c.cka), _p(c.p)) for c in cuts),
+    )
+    best = cuts[0]
+    yield Commands((f"stitch(first, {best.front!r}, second, {best.back!r}, batches)",))
 
 
 def _answer(grid: Grid) -> Answer:
