@@ -33,7 +33,7 @@ from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
 from isthmus.threads import single_thread
 
-__all__ = ["JointMaps", "joint_maps"]
+__all__ = ["JointMaps", "joint_maps", "padded_map"]
 
 Matrix = NDArray[np.float64]
 
@@ -101,7 +101,7 @@ def joint_maps(
         compared = backward_weight * a + forward_weight * left_over
         pull = backward_weight * m
         if new > old:
-            w, multiplier = _padded(moments, compared, forward_weight * left_over, pull, radius)
+            w, multiplier = padded_map(moments, compared, forward_weight * left_over, pull, radius)
         else:
             framed = replace(moments, xx=compared, xy=pull)
             found = lambda_path(framed, [radius], relative=False)[0]
@@ -136,10 +136,21 @@ def _swapped(moments: SecondMoments) -> SecondMoments:
     )
 
 
-def _padded(
+def padded_map(
     moments: SecondMoments, compared: Matrix, padding: Matrix, pull: Matrix, radius: float
 ) -> tuple[Matrix, float]:
-    """The square W whose first columns have the covariance ``compared``, the others ``padding``."""
+    """The square W whose first columns have the covariance ``compared``, the others ``padding``.
+
+    Args:
+        moments: of the pairs, new and old; what is fitted is in the other arguments.
+        compared: ``(new, new)``.
+        padding: ``(new, new)``.
+        pull: ``(new, old)``, new > old, of the first columns.
+        radius: absolute λ.
+
+    Returns:
+        W and the multiplier of the constraint.
+    """
     new, old = pull.shape
     least = np.zeros((new, new))
     least[:, :old] = RidgePath.of(replace(moments, xx=compared, xy=pull)).map(0.0)

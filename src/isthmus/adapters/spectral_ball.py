@@ -128,6 +128,11 @@ class _Curvature:
         if len(self.steps) > _MEMORY:
             del self.steps[0], self.changes[0], self.weights[0]
 
+    def forget(self) -> None:
+        """Start anew."""
+        for known in (self.steps, self.changes, self.weights):
+            known.clear()
+
     def direction(self, point: _Point, mu: float) -> Matrix:
         """The step that L-BFGS takes downhill."""
         solve = self._blocks(point.w, mu)
@@ -198,18 +203,36 @@ def descend(
         expected = float(np.vdot(point.gradient, step))
         if expected <= enough:
             break
-        length, found = 1.0, None
-        while length > 1e-6:
-            tried = _Point.at(problem, point.w - length * step, mu)
-            if tried.penalised <= point.penalised - 1e-4 * length * expected:
-                found = tried
-                break
-            length *= 0.5
+        found = _downhill(problem, point, mu, step, expected)
+        if found is None:
+            # where singular values are far from 1 the blocks are not the Hessian
+            curvature.forget()
+            step = _short_step(problem, point, mu)
+            found = _downhill(problem, point, mu, step, float(np.vdot(point.gradient, step)))
         if found is None:
             break
         curvature.learn(found.w - point.w, found.gradient - point.gradient)
         point = found
     return point
+
+
+def _downhill(
+    problem: NearlyOrthogonal, point: _Point, mu: float, step: Matrix, expected: float
+) -> _Point | None:
+    """The first point along ``−step`` that decreases enough (Armijo); None where none does."""
+    length = 1.0
+    while length > 1e-6:
+        tried = _Point.at(problem, point.w - length * step, mu)
+        if tried.penalised <= point.penalised - 1e-4 * length * expected:
+            return tried
+        length *= 0.5
+    return None
+
+
+def _short_step(problem: NearlyOrthogonal, point: _Point, mu: float) -> Matrix:
+    """The gradient over a bound on the curvature near the point."""
+    largest = 1.0 + point.departure
+    return point.gradient / (2.0 * (float(problem.diagonal.max()) + 3.0 * mu * largest))
 
 
 def onto_ball(
