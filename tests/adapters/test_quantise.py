@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from isthmus.adapters.chain import Affine, Chain, Nonlinear, RowNorm
 from isthmus.adapters.quantise import (
     METHODS,
+    Int8Map,
     quantise_affine,
     quantise_chain,
     quantise_rows,
@@ -87,6 +88,37 @@ def test_a_chain_is_rounded_where_it_has_matrices():
     diagonal = Chain([Affine(np.arange(1.0, 4.0)), RowNorm()])
     same, size = quantise_chain(diagonal)
     assert size == 12 and np.array_equal(same.stages[0].matrix, diagonal.stages[0].matrix)
+
+
+@pytest.mark.parametrize("bits", [8, 3])
+def test_a_packed_chain_maps_alike_and_holds_its_codes(bits):
+    x, affine = problem()
+    x = x.astype(np.float32)
+    chain = Chain([RowNorm("unit"), affine, RowNorm("unit")])
+    plain, size = quantise_chain(chain, x[:500], bits=bits)
+    packed, same = quantise_chain(chain, x[:500], bits=bits, packed=True)
+    stage = packed.stages[1]
+    assert isinstance(stage, Int8Map) and stage.dims == (24, 16) and packed.products == 1
+    assert same == size
+    np.testing.assert_allclose(packed(x), plain(x), atol=1e-5)
+    np.testing.assert_allclose(packed(x[0]), plain(x[0]), atol=1e-5)
+    np.testing.assert_allclose(stage.affine.matrix, plain.stages[1].matrix)
+    # files hold float32, and codes pass through it unharmed
+    rounded = packed.rounded().stages[1]
+    assert rounded.codes.dtype == np.int8 and np.array_equal(rounded.codes, stage.codes)
+
+
+def test_tensors_of_a_packed_map_that_do_not_fit_are_refused():
+    _, affine = problem()
+    whole = quantise_chain(Chain([affine]), method="round", packed=True)[0].stages[0].tensors()
+    for change, match in (
+        ({"codes": whole["codes"] + 0.5}, "whole numbers"),
+        ({"codes": whole["codes"].astype(float) * 2}, "whole numbers"),
+        ({"scales": np.ones(3)}, "do not fit"),
+        ({"more": np.ones(3)}, "found"),
+    ):
+        with np.errstate(invalid="ignore"), pytest.raises(ValueError, match=match):
+            Int8Map.from_tensors({**whole, **change})
 
 
 def test_a_direction_that_never_varies_and_a_zero_output_keep_their_codes():
