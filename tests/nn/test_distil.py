@@ -15,6 +15,7 @@ from isthmus.errors import InputError  # noqa: E402
 from isthmus.nn.batches import Batches  # noqa: E402
 from isthmus.nn.distil import distil  # noqa: E402
 from isthmus.nn.loop import seeded, train  # noqa: E402
+from isthmus.nn.stitching import stitch  # noqa: E402
 
 
 def adam(module):
@@ -80,6 +81,22 @@ def test_items_without_labels_teach_more_than_a_few_labels_do(digits):
             scores.append(float(right.float().mean()))
         # measured 0.85 and 0.93
         assert scores[1] > scores[0] + 0.04
+
+
+def test_a_stitched_model_is_distilled(digits):
+    teacher, x, y = digits
+    other = mlp(64, 96, 64, 10, seed=5)
+    train(
+        other, lambda m, b: functional.cross_entropy(m(b[0]), b[1]),
+        Batches(x[:1200], y[:1200], size=64), epochs=10, optimiser=adam,
+    )  # fmt: skip
+    joined = stitch(teacher, "3", other, "3", Batches(x[:1200], size=200, shuffle=False))
+    student = mlp(64, 16, 10, seed=1)
+    distil(joined, student, Batches(x[:1200], size=64), epochs=20, optimiser=adam)
+    with torch.no_grad():
+        top = [m(x[1200:]).argmax(1) for m in (joined, student)]
+    assert float((top[0] == top[1]).float().mean()) > 0.88
+    assert float((top[1] == y[1200:]).float().mean()) > 0.85
 
 
 @pytest.mark.parametrize("output", ["vectors", "cosine"])

@@ -18,6 +18,9 @@ __all__ = ["Balanced", "EpochSampler", "MixedLoaders", "SampledBatches", "effect
 class EpochSampler(ABC):
     """Rows in an order that a seed and the epoch decide; a sampler for any `DataLoader`.
 
+    Within `SampledBatches` a training that is resumed sees the rows that it would have seen; a
+    `DataLoader` counts its passes from where it was made.
+
     Args:
         seed: of the orders.
     """
