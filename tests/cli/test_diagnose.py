@@ -124,3 +124,14 @@ def test_bad_input_is_one_line(cli: Any, here: Path, data: Any, arguments: Any, 
     np.save(here / "nan.npy", np.full((1500, 24), np.nan, np.float32))
     (here / "few.txt").write_text("a\nb\n")
     cli("diagnose", *arguments).refused(*texts)
+
+
+def test_the_gap_between_modalities_is_judged_where_they_differ(
+    cli: Any, here: Path, data: Any
+) -> None:
+    np.save(here / "texts.npy", data["old"] + 4)
+    asked = ("diagnose", "old.npy", "texts.npy", "--sample", 200)
+    assert "modality_gap" not in cli(*asked).out
+    done = cli(*asked, "--modalities", "image,text")
+    assert done.code == 0 and "modality_gap" in done.out
+    cli(*asked, "--modalities", "image").refused("--modalities: 'image' does not name two kinds")

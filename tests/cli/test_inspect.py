@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 
 def test_the_card(cli: Any, bridge: Path, fitted: Any) -> None:
     done = cli("inspect", bridge)
@@ -32,3 +34,19 @@ def test_damage_is_found(cli: Any, bridge: Path) -> None:
         cli(*command).refused("weights.safetensors: the weights were changed")
     weights.write_bytes(b"")
     cli("evaluate", bridge, "old.npy", "new.npy").refused("weights.safetensors: the weights are")
+
+
+def test_the_card_of_a_stitched_network(cli: Any, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("lightning_fabric")
+    from isthmus.nn import save_stitched, stitch
+
+    net = torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.Tanh(), torch.nn.Linear(5, 2))
+    x = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
+    made = stitch(net, "1", net, "1", [x])
+    save_stitched(made, tmp_path / "s", x, evidence={"accuracy": 0.75}, program=False)
+    done = cli("inspect", tmp_path / "s")
+    assert done.code == 0 and "accuracy: 0.75" in done.out and "fitted on 50 items" in done.out
+    assert cli("inspect", tmp_path / "s", "--json").json["items"] == 50
+    (tmp_path / "s" / "joint.safetensors").write_bytes(b"0")
+    cli("inspect", tmp_path / "s").refused("joint.safetensors was changed")

@@ -409,8 +409,12 @@ def test_a_saved_map_is_joined_again_to_the_same_networks_only(tmp_path):
     with pytest.raises(InputError, match="no stitched network"):
         load_stitched(tmp_path / "absent")
     (tmp_path / "s" / "joint.safetensors").write_bytes(b"0")
-    with pytest.raises(InputError, match="no stitched network"):
+    with pytest.raises(InputError, match="joint.safetensors was changed"):
         load_stitched(tmp_path / "s", (networks["A"], networks["B"]), x[:4])
+    for content in ("{}", "[]", "{", '{"format": 2}'):
+        (tmp_path / "s" / "stitch.json").write_text(content)
+        with pytest.raises(InputError, match=r"no stitched network|format 2"):
+            load_stitched(tmp_path / "s")
     folded = stitch(networks["A"], "0", networks["B"], "0", calibration(), how="features")
     with pytest.raises(InputError, match="before folding"):
         save_stitched(folded.fold(x[:9]), tmp_path / "f", x[:4])

@@ -20,6 +20,7 @@ from isthmus.cli.inputs import (
     open_inputs,
 )
 from isthmus.cli.reports import Report, check_report_options
+from isthmus.errors import InputError
 
 if TYPE_CHECKING:
     from isthmus.diagnose import Diagnosis
@@ -40,6 +41,13 @@ def diagnose_command(
             "reads every row once."
         ),
     ] = 4000,
+    modalities: Annotated[
+        str | None,
+        typer.Option(
+            help="What kinds of items OLD and NEW encode, such as image,text: where they differ, "
+            "the gap between them is judged."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the sample, the folds and every draw.")] = 0,
     report: Report = None,
     overwrite: Overwrite = False,
@@ -61,6 +69,7 @@ def diagnose_command(
     from isthmus.diagnose import diagnose
 
     check_report_options(report, None, None, overwrite=overwrite)
+    kinds = _kinds(modalities)
     progress = ProgressBar()
     # in the direction of the bridge that isthmus fit makes: from the new space to the old
     inputs = open_inputs(
@@ -78,7 +87,12 @@ def diagnose_command(
     )
     say(repr(inputs.pairs))
     found = diagnose(
-        inputs.pairs, names=("new", "old"), sample=sample, seed=seed, progress=progress
+        inputs.pairs,
+        names=("new", "old"),
+        modalities=kinds,
+        sample=sample,
+        seed=seed,
+        progress=progress,
     )
     progress.close()
     options = {"--ids": ids, "--metric": None if metric == "cosine" else metric}
@@ -95,6 +109,20 @@ def diagnose_command(
     show("\nto go on:")
     for command in commands:
         show(f"  {command}")
+
+
+def _kinds(given: str | None) -> tuple[str, str] | None:
+    """What NEW and OLD encode, in the order in which they are diagnosed."""
+    if given is None:
+        return None
+    kinds = [kind.strip() for kind in given.split(",")]
+    if len(kinds) != 2 or not all(kinds):
+        raise InputError(
+            f"'{given}' does not name two kinds of items",
+            where="--modalities",
+            mend="Name what OLD and NEW encode, such as image,text",
+        )
+    return kinds[1], kinds[0]
 
 
 def _commands(

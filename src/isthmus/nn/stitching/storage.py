@@ -28,7 +28,7 @@ from isthmus.nn.stitching.geometry import Geometry
 from isthmus.nn.stitching.joint import Joint, Plan
 from isthmus.nn.stitching.stitched import Stitched
 
-__all__ = ["load_stitched", "save_stitched", "weights_digest"]
+__all__ = ["load_stitched", "save_stitched", "stitched_card", "weights_digest"]
 
 _RECORD, _JOINT, _CARD = "stitch.json", "joint.safetensors", "card.md"
 _FORMAT = 1
@@ -93,10 +93,11 @@ def save_stitched(
     with atomic_folder(Path(path), overwrite=overwrite) as folder:
         tensors = {n: p.detach().cpu().contiguous() for n, p in joint.named_parameters()}
         save_file(tensors, folder / _JOINT)
-        (folder / _RECORD).write_text(canonical_json(record), encoding="utf-8")
-        (folder / _CARD).write_text(_card(record), encoding="utf-8")
         if recorded is not None:
             recorded.save(folder)
+        record["files"] = {file.name: _digest(file) for file in sorted(folder.iterdir())}
+        (folder / _RECORD).write_text(canonical_json(record), encoding="utf-8")
+        (folder / _CARD).write_text(_card(record), encoding="utf-8")
 
 
 def load_stitched(
@@ -120,22 +121,11 @@ def load_stitched(
         WrongSpaceError: for networks with other weights than those the map was fitted on.
     """
     folder = Path(path)
+    record = _read(folder)
     try:
-        record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-        if record["format"] != _FORMAT:
-            raise InputError(
-                f"the folder has format {record['format']}, this version reads {_FORMAT}",
-                where=str(path),
-                mend="Update isthmus",
-            )
-        tensors = load_file(folder / _JOINT)
-        joint = _joint(record, tensors)
+        joint = _joint(record, load_file(folder / _JOINT))
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"this is no stitched network ({type(error).__name__}: {error})", where=str(path)
-        ) from error
+        raise _unreadable(folder, error) from error
     if networks is None:
         if not record["program"]:
             raise InputError(
@@ -158,6 +148,50 @@ def load_stitched(
     front = Front(networks[0], parts[0]["layer"], prepare=prepare[0], part=parts[0]["part"])
     back = Back(networks[1], parts[1]["layer"], example, prepare=prepare[1], part=parts[1]["part"])
     return Stitched(front, joint, back, record["items"]).eval()
+
+
+def stitched_card(path: str | Path) -> str:
+    """What the folder holds, for people; its files are checked on the way.
+
+    Raises:
+        InputError: for a folder that cannot be read, or whose files were changed.
+    """
+    return _card(_read(Path(path)))
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    """The record of a folder whose files are as they were written."""
+    try:
+        record: dict[str, Any] = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        if record["format"] != _FORMAT:
+            raise InputError(
+                f"the folder has format {record['format']}, this version reads {_FORMAT}",
+                where=str(folder),
+                mend="Update isthmus",
+            )
+        for name, digest in record["files"].items():
+            if _digest(folder / Path(name).name) != digest:
+                raise InputError(
+                    f"{name} was changed since it was written",
+                    where=str(folder),
+                    mend="Copy the folder again, or stitch again",
+                )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise _unreadable(folder, error) from error
+    return record
+
+
+def _unreadable(folder: Path, error: Exception) -> InputError:
+    return InputError(
+        f"this is no stitched network ({type(error).__name__}: {error})", where=str(folder)
+    )
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def weights_digest(model: nn.Module) -> str:
