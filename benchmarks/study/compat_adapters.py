@@ -1,0 +1,177 @@
+"""Adapters between two frozen encoders, each fitted to the same labelled pairs, with its price.
+
+The paper of λ-orthogonal adapters (arXiv:2509.16664) prints λ and Adam's rate, but neither batch,
+epochs, temperature, sharpness nor the weights of its terms: 256 rows, 50 epochs over the printed
+characters, .1, 10 and 1 are taken.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.arrays import Array
+from isthmus.adapters.class_forward import refine_forward
+from isthmus.adapters.class_joint import class_joint_maps
+from isthmus.adapters.joint import JointMaps, joint_maps
+from isthmus.moments import Moments
+from isthmus.moments.groups import GroupSums
+from isthmus.nn.batches import Batches
+from isthmus.nn.compat import (
+    ForwardTransform,
+    LambdaAdapters,
+    UncertainTransform,
+    train_fastfill,
+    train_forward,
+    train_lambda_adapters,
+    transform_rows,
+)
+from isthmus.training import LambdaTerms
+
+__all__ = ["PAPER", "RELATIVE", "TRIED", "Adapted", "adapters", "lambda_paths"]
+
+RELATIVE = 0.25
+"""λ over the root of the new width, where one is fixed."""
+TRIED = (0.0, 0.0625, 0.125, 0.25, 0.375, 0.5)
+"""Relative λ of the trade-off; beyond them, an affine map."""
+TERMS = LambdaTerms(temperature=0.1)
+BATCH = 256
+HIDDEN = 256
+
+PAPER, OURS = "λ-orthogonal, the paper's loop", "λ-orthogonal, isthmus"
+
+Map = Callable[[Array], Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Adapted:
+    """What one method makes of new and of old vectors; a map that it has not is None."""
+
+    name: str
+    backward: Map | None
+    forward: Map | None
+    seconds: float
+    """Of processor, for the fit."""
+    departure: float | None = None
+    uncertainty: Map | None = None
+    """Of old vectors ``(n,)``: the logarithm of the error to be expected."""
+
+
+def adapters(
+    new: Array, old: Array, labels: Array, head: Array, epochs: int, seed: int
+) -> Iterator[Adapted]:
+    """Every method; ``head (classes, new)`` is the new model's cosine classifier."""
+    yield _fct(new, old, epochs, seed)
+    yield _fastfill(new, old, labels, head, epochs, seed)
+    yield orthogonal(new, old)
+    yield paper(new, old, labels, np.inf, epochs, seed, name="affine, the paper's loop")
+    yield paper(new, old, labels, 0.0, epochs, seed, name="orthogonal, the paper's loop")
+    yield paper(new, old, labels, RELATIVE, epochs, seed)
+    yield ours(new, old, labels, RELATIVE)
+
+
+def lambda_paths(
+    new: Array, old: Array, labels: Array, epochs: int, seed: int
+) -> Iterator[tuple[str, float, Adapted]]:
+    """The method, relative λ and adapters along both paths, an affine map at the end."""
+    for lam in (*TRIED, np.inf):
+        yield PAPER, lam, paper(new, old, labels, lam, epochs, seed)
+        yield OURS, lam, ours(new, old, labels, lam)
+
+
+def paper(
+    new: Array, old: Array, labels: Array, lam: float, epochs: int, seed: int, name: str = PAPER
+) -> Adapted:
+    """The paper's losses with its loop; λ = 0 is the strict version, ``exp(P)``."""
+    start = time.process_time()
+    width = new.shape[1]
+    made = LambdaAdapters(
+        width, old.shape[1], lam * max(width, old.shape[1]) ** 0.5, strict=lam == 0, seed=seed
+    )
+    train_lambda_adapters(
+        made, _batches(old, new, labels, seed=seed), epochs=epochs, terms=TERMS, seed=seed
+    )
+    seconds = time.process_time() - start
+    return Adapted(
+        name,
+        lambda rows: transform_rows(made.backward_map, rows)[0],
+        lambda rows: transform_rows(made.forward_map, rows)[0],
+        seconds,
+        made.departure,
+    )
+
+
+def ours(new: Array, old: Array, labels: Array, lam: float) -> Adapted:
+    """Both maps from sums of the rows, the forward map refined in ten steps."""
+    start = time.process_time()
+    sums = GroupSums(new.shape[1], old.shape[1])
+    sums.update(labels, new, old)
+    maps = class_joint_maps(Moments.of(new, old).second(), sums, lam)
+    maps = refine_forward(maps, new, old, labels)
+    return _linear(OURS, maps, time.process_time() - start)
+
+
+def orthogonal(new: Array, old: Array) -> Adapted:
+    """The rotation that fits best and its ridge map back, without classes."""
+    start = time.process_time()
+    maps = joint_maps(Moments.of(new, old).second(), 0.0)
+    return _linear("orthogonal, closed form", maps, time.process_time() - start)
+
+
+def _linear(name: str, maps: JointMaps, seconds: float) -> Adapted:
+    b, f = (np.asarray(side.matrix, np.float32) for side in (maps.backward, maps.forward))
+    # about the origin: an offset would change cosines as a departure does
+    return Adapted(name, lambda r: r @ b, lambda r: r @ f, seconds, maps.departure)
+
+
+def _fct(new: Array, old: Array, epochs: int, seed: int) -> Adapted:
+    start = time.process_time()
+    transform = ForwardTransform(old.shape[1], new.shape[1], hidden=HIDDEN, seed=seed)
+    train_forward(transform, _batches(old, new, seed=seed), epochs=_fewer(epochs), seed=seed)
+    seconds = time.process_time() - start
+    return Adapted("FCT", None, lambda rows: transform_rows(transform, rows)[0], seconds)
+
+
+def _fastfill(
+    new: Array, old: Array, labels: Array, head: Array, epochs: int, seed: int
+) -> Adapted:
+    import torch
+
+    class Head(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            rows = torch.from_numpy(np.ascontiguousarray(head, np.float32))
+            self.register_buffer("rows", 16.0 * torch.nn.functional.normalize(rows, dim=1))
+
+        def forward(self, mapped: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.normalize(mapped, dim=1) @ self.rows.T
+
+    start = time.process_time()
+    transform = UncertainTransform(
+        ForwardTransform(old.shape[1], new.shape[1], hidden=HIDDEN, seed=seed), old.shape[1],
+        seed=seed,
+    )  # fmt: skip
+    train_fastfill(
+        transform, _batches(old, new, labels, seed=seed), epochs=_fewer(epochs), new_head=Head(),
+        weight=0.1, seed=seed,
+    )  # fmt: skip
+    seconds = time.process_time() - start
+    return Adapted(
+        "FastFill", None, lambda rows: transform_rows(transform, rows)[0], seconds, None,
+        lambda rows: transform_rows(transform, rows)[1],
+    )  # fmt: skip
+
+
+def _fewer(epochs: int) -> int:
+    """An MLP costs more by the epoch and fits sooner than a matrix."""
+    return max(2, epochs // 4)
+
+
+def _batches(*rows: Array, seed: int) -> Batches:
+    import torch
+
+    tensors = [torch.from_numpy(np.ascontiguousarray(part)) for part in rows]
+    return Batches(*tensors, size=min(BATCH, len(rows[0]) // 2), drop_last=True, seed=seed)
