@@ -28,6 +28,7 @@ from isthmus.nn.stitching.cut import Back, Front  # noqa: E402
 from isthmus.nn.stitching.grid import stitch_grid  # noqa: E402
 from isthmus.nn.stitching.stitched import stitch  # noqa: E402
 from isthmus.nn.stitching.storage import load_stitched, save_stitched, weights_digest  # noqa: E402
+from isthmus.spaces.pairs import Pairs  # noqa: E402
 
 
 def nets():
@@ -307,6 +308,22 @@ def test_finetuning_trains_the_map_alone_and_is_never_worse_than_the_closed_form
     assert torch.equal(made.joint.weight, weights)
 
 
+def test_pairs_of_what_two_layers_returned_serve_where_they_are_vectors():
+    networks = nets()
+    front, back = networks["A"], networks["B"]
+    x = digits()[0][:1000]
+    with torch.no_grad():
+        rows = [net[:10](x).numpy() for net in (front, back)]
+    direct = stitch(front, "9", back, "9", calibration())
+    made = stitch(front, "9", back, "9", Pairs(*rows, metric="l2"), example=x[:4])
+    torch.testing.assert_close(made.joint.weight, direct.joint.weight, atol=1e-4, rtol=1e-3)
+    assert accuracy(made) == pytest.approx(accuracy(direct), abs=0.01)
+    with pytest.raises(InputError, match="example="):
+        stitch(front, "9", back, "9", Pairs(*rows, metric="l2"))
+    with pytest.raises(InputError, match=r"returns \(32, 2, 2\).*vectors of 128"):
+        stitch(front, "8", back, "9", Pairs(*rows, metric="l2"), example=x[:4])
+
+
 def test_networks_in_training_mode_are_left_in_it_and_not_disturbed():
     with seeded(1):
         net = nn.Sequential(
@@ -371,7 +388,8 @@ def test_a_saved_network_runs_without_the_code_of_either(tmp_path):
     torch.save({"x": x[:50], "out": made(x[:50]).detach()}, tmp_path / "data.pt")
     program = textwrap.dedent("""
         import sys, torch
-        from isthmus.nn.stitching.storage import load_stitched
+        from isthmus.spaces.pairs import Pairs  # noqa: E402
+from isthmus.nn.stitching.storage import load_stitched
         data = torch.load(sys.argv[2], weights_only=True)
         net = load_stitched(sys.argv[1])
         with torch.no_grad():

@@ -292,10 +292,11 @@ def _windows(grid: Tensor, window: tuple[int, ...]) -> Tensor:
     return patches.unflatten(2, tuple(grid.shape[2:]))
 
 
-def _rows(grid: Tensor) -> NDArray[Any]:
-    """``(n, d, ...)`` as one row per position."""
+def _rows(grid: Tensor) -> Any:
+    """``(n, d, ...)`` as one row per position; moments are taken where the rows are."""
     rows = grid.movedim(1, -1).flatten(0, -2) if grid.ndim > 2 else grid
-    return to_numpy(rows.float().contiguous())
+    rows = rows.float().contiguous()
+    return rows if rows.device.type != "cpu" else to_numpy(rows)
 
 
 class Joint(nn.Module):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from isthmus.nn.stitching.fold import fold_into_back, fold_into_front
 from isthmus.nn.stitching.joint import Joint, JointFit, Plan, best_joint, plan_joint
 from isthmus.nn.tap import evaluation_mode
 from isthmus.progress import Progress, silent
+from isthmus.spaces.pairs import Pairs
 
 __all__ = ["Stitched", "stitch", "wanted_plans"]
 
@@ -158,8 +160,9 @@ def stitch(
     front_layer: str,
     back: nn.Module,
     back_layer: str,
-    batches: Iterable[Any],
+    batches: Iterable[Any] | Pairs,
     *,
+    example: Any = None,
     prepare: tuple[Prepare | None, Prepare | None] = (None, None),
     prefix: tuple[int | None, int | None] = (None, None),
     part: tuple[str | int | None, str | int | None] = (None, None),
@@ -181,7 +184,9 @@ def stitch(
         front_layer: its last layer that is kept.
         back: any network.
         back_layer: its layer whose output is supplied.
-        batches: calibration items for both, read once; about 1,000 items serve.
+        batches: calibration items for both, read once; about 1,000 items serve.  Or `Pairs` of what
+            the two layers returned, where both return one vector per item.
+        example: with `Pairs`, a batch of two items or more, by which the cuts are checked.
         prepare: turns a batch into what each network takes, where that differs.
         prefix: tokens of each side before the grid; found by their number unless given.
         part: of outputs with several parts, which is meant.
@@ -207,27 +212,43 @@ def stitch(
     Source: Lenc and Vedaldi 2015; Bansal, Nakkiran and Barak 2021.
     """
     first = Front(front, front_layer, prepare=prepare[0], part=part[0])
+    if isinstance(batches, Pairs):
+        if example is None:
+            raise InputError("Pairs hold no batch to check the cuts by", mend="Give example=")
+        shown: Iterable[Any] = [example]
+    else:
+        shown = batches
     second: Back | None = None
     fits: list[JointFit] = []
-    total = len(batches) if hasattr(batches, "__len__") else None  # type: ignore[arg-type]
+    total = len(shown) if hasattr(shown, "__len__") else None  # type: ignore[arg-type]
+    device = torch.device("cpu")
     with evaluation_mode(front), evaluation_mode(back), torch.no_grad():
-        for number, batch in enumerate(batches, start=1):
+        for number, batch in enumerate(shown, start=1):
             source = first(batch)
             check_finite(source, f"front, layer {front_layer}")
             if second is None:
                 second = Back(back, back_layer, batch, prepare=prepare[1], part=part[1])
             target = second.target(batch)
             check_finite(target, f"back, layer {back_layer}")
+            device = target.device
             if not fits:
                 layouts = first.layout(source), second.layout(target)
                 plans = plan_joint(source, target, layouts, prefix)
                 fits = [JointFit(plan, seed) for plan in wanted_plans(plans, how)]
+            if isinstance(batches, Pairs):
+                _check_vectors(source, target, batches)
+                break
             for fit in fits:
                 fit.update(source, target)
             progress("calibrate", number, total)
     if second is None:
         raise InputError("there are no batches to fit the map on", where="the calibration")
-    joint = best_joint(fits, alpha).to(next(iter(front.parameters())).device)
+    if isinstance(batches, Pairs):
+        for rows in batches.batches(progress=progress):
+            # PyTorch wants memory that it could write to, though nothing here does
+            sides = (torch.from_numpy(np.require(s, requirements=["W"])) for s in (rows.x, rows.y))
+            fits[0].update(*sides)
+    joint = best_joint(fits, alpha).to(device)
     if rectify is not None:
         joint.rectified = rectify
     made = Stitched(first, joint, second, fits[0].items)
@@ -252,6 +273,20 @@ def wanted_plans(plans: list[Plan], how: str | None) -> list[Plan]:
             mend=f"Choose from {', '.join(dict.fromkeys(kinds))}",
         )
     return [plan for plan, kind in zip(plans, kinds, strict=True) if kind == how]
+
+
+def _check_vectors(source: Tensor, target: Tensor, pairs: Pairs) -> None:
+    for activation, width, side in (
+        (source, pairs.dim_x, "front"),
+        (target, pairs.dim_y, "back"),
+    ):
+        if tuple(activation.shape[1:]) != (width,):
+            raise InputError(
+                f"the {side}'s layer returns {tuple(activation.shape[1:])} per item, and the pairs "
+                f"hold vectors of {width}",
+                where="the calibration",
+                mend="Give batches of items instead",
+            )
 
 
 def _first(output: Any) -> Tensor:
