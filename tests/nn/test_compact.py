@@ -37,14 +37,14 @@ def slow(seconds):
 
 def test_latency_is_relative_to_the_first_and_everything_prints():
     net = nn.Sequential(nn.Linear(4, 4), nn.Dropout())
-    variants = {"whole": slow(0.004), "half": slow(0.002), "net": net}
+    variants = {"whole": slow(0.02), "half": slow(0.01), "net": net}
     told = []
     table = compact_table(
         variants, lambda v: 0.9 if v is net else 0.95, torch.ones(2, 4),
         sizes={"whole": 2**21, "half": 2**20}, repeats=5, progress=lambda *s: told.append(s),
     )  # fmt: skip
     assert table["whole"].latency == 1
-    assert 0.3 < table["half"].latency < 0.8 and table["net"].latency < 0.5
+    assert 0.3 < table["half"].latency < 0.9 and table["net"].latency < 0.5
     assert table["net"].size == size_of(net) and net.training
     text = str(table)
     assert "half" in text and "1.00 MiB" in text and "0.50x" in text and "-0.050" in text

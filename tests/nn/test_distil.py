@@ -32,6 +32,7 @@ def mlp(*widths, seed=0):
 
 @pytest.fixture(scope="module")
 def digits():
+    before = torch.get_num_threads()
     torch.set_num_threads(1)
     data = datasets.load_digits()
     x, y = torch.tensor(data.data, dtype=torch.float32) / 16 - 0.3, torch.tensor(data.target)
@@ -42,6 +43,7 @@ def digits():
         teacher, lambda m, b: functional.cross_entropy(m(b[0]), b[1]),
         Batches(x[:1200], y[:1200], size=64), epochs=15, optimiser=adam,
     )  # fmt: skip
+    torch.set_num_threads(before)
     return teacher, x, y
 
 

@@ -77,8 +77,11 @@ class Tasks:
 
 @pytest.fixture(scope="module")
 def tasks():
+    before = torch.get_num_threads()
     torch.set_num_threads(1)
-    return [Tasks(seed) for seed in SEEDS]
+    made = [Tasks(seed) for seed in SEEDS]
+    torch.set_num_threads(before)
+    return made
 
 
 def test_forgetting_falls_with_both_penalties_and_the_new_task_is_learned(tasks):
