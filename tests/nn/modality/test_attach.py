@@ -104,6 +104,26 @@ def test_several_rows_of_an_item_are_partners(views):
     assert made.report.queries["new→frozen mrr"] == 600
 
 
+def test_new_rows_of_known_items_are_told_by_their_names(views):
+    x, _, labels = views
+    names = np.random.default_rng(0).normal(size=(10, 16)).astype(np.float32)
+    made = attach(
+        x[:800], names, items_x=labels[:800], items_y=np.arange(10), tuning=QUICK, folds=3,
+        known_items=True,
+    )  # fmt: skip
+    unit = names / np.linalg.norm(names, axis=1, keepdims=True)
+    right = (made.transform(x[900:]) @ unit.T).argmax(axis=1) == labels[900:]
+    assert right.mean() > 0.8
+    # all names are in the gallery of every fold, so the promise is about the same
+    promised = made.report.after["new→frozen recall@1"]
+    assert promised.value == pytest.approx(right.mean(), abs=0.08)
+    # held out by item there would be no way to tell ten classes of which none was seen
+    unseen = attach(
+        x[:800], names, items_x=labels[:800], items_y=np.arange(10), tuning=Tuning(epochs=0)
+    )
+    assert unseen.report.after["new→frozen mrr"].value < 0.9
+
+
 def test_unrelated_sides_promise_nothing():
     rng = np.random.default_rng(0)
     x, y = (rng.normal(size=(200, d)).astype(np.float32) for d in (20, 10))

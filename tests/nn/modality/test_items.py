@@ -38,6 +38,12 @@ def test_folds_are_of_equal_size_and_follow_the_seed():
     items = match_items(11, 11, None, None)
     folds = items.folds(3, seed=1)
     assert sorted(np.bincount(folds)) == [3, 4, 4]
+    several = match_items(7, 3, [0, 0, 1, 1, 2, 2, 9], [0, 1, 2])
+    together = several.folds(3, seed=0)
+    assert together[6] == -1 and (together[0:6:2] == together[1:6:2]).all()
+    assert sorted(together[:6]) == [0, 0, 1, 1, 2, 2]
+    apart = several.folds(2, seed=0, known_items=True)
+    assert apart[6] == -1 and sorted(apart[:6]) == [0, 0, 0, 1, 1, 1]
     assert (folds == items.folds(3, seed=1)).all() and (folds != items.folds(3, seed=2)).any()
 
 

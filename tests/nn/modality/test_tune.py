@@ -47,7 +47,10 @@ def test_retrieval_is_that_of_its_definition():
     _, held = data()
     module = projector().eval()
     with torch.no_grad():
-        scores = (module(held.inputs) @ held.targets.T).numpy()
+        scores = (module(held.inputs) @ held.targets.T).numpy().astype(np.float64)
+    # CSLS, in both directions
+    left, right = (np.sort(s, axis=1)[:, -10:].mean(1) / 2 for s in (scores, scores.T))
+    scores = scores - left[:, None] - right[None, :]
     own = np.diag(scores)
     ranks = np.r_[(scores >= own[:, None]).sum(1), (scores >= own[None, :]).sum(0)]
     assert held_out_retrieval(module, held) == pytest.approx((1 / ranks).mean())

@@ -44,7 +44,7 @@ Rows = NDArray[np.float32]
 BASELINE = "ridge 0.01"
 """The map that any gain is compared with: one ridge regression on the pairs."""
 _FEWEST_ITEMS = 5
-_BANK_ROWS = 4000
+_BANK_ROWS = 2000
 _GAP_ROWS = 4
 
 
@@ -60,7 +60,8 @@ class Attached:
         scores: held-out ``metric`` of every closed form, best first.
         report: one ridge map (before) and this projector (after) on held-out pairs.
         temperature: of the softmax over a gallery, at which its probabilities are right.
-        bank: held-out mapped rows of the new modality, against which hubs of a gallery are told.
+        bank: held-out mapped rows of the new modality and rows of the frozen space: what hubs of a
+            gallery of the other side are told by.
         paired: items with both modalities.
         alone: rows of either side whose item has only that one.
     """
@@ -72,7 +73,7 @@ class Attached:
     scores: dict[str, float]
     report: Change
     temperature: float
-    bank: Rows
+    bank: tuple[Rows, Rows]
     paired: int
     alone: tuple[int, int]
 
@@ -80,12 +81,16 @@ class Attached:
         """Rows ``(n, dx)`` of the new modality in the frozen space, at unit length."""
         return self.projector.chain(np.asarray(x, np.float32))
 
-    def offsets(self, gallery: NDArray[Any]) -> Rows:
+    def offsets(self, gallery: NDArray[Any], *, mapped: bool = False) -> Rows:
         """What to subtract from each gallery item's cosine, so that hubs count for less ``(ng,)``.
 
         The vectors of the frozen space stay as they are; see `hub_offsets`.
+
+        Args:
+            gallery: rows of the frozen space, or mapped rows, which the other side searches.
+            mapped: whether they are mapped rows.
         """
-        return hub_offsets(gallery, self.bank)
+        return hub_offsets(gallery, self.bank[1 if mapped else 0])
 
     def measure(
         self,
@@ -97,9 +102,12 @@ class Attached:
         hubs: bool = True,
     ) -> Measured:
         """Both ways of search on new rows, with (or without) the correction for hubs."""
+        mapped = self.transform(x)
         return measure_retrieval(
-            self.transform(x), items_x, gallery, items_y,
-            offsets_y=self.offsets(gallery) if hubs else None, temperature=self.temperature,
+            mapped, items_x, gallery, items_y,
+            offsets_y=self.offsets(gallery) if hubs else None,
+            offsets_x=self.offsets(mapped, mapped=True) if hubs else None,
+            temperature=self.temperature,
         )  # fmt: skip
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
@@ -129,6 +137,7 @@ def attach(
     folds: int = 5,
     partners: int = 4,
     metric: str = "mrr",
+    known_items: bool = False,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Attached:
@@ -150,6 +159,8 @@ def attach(
         partners: y rows that one x row is trained with at most.
         metric: of held-out retrieval in both directions, by which the closed form is chosen and
             training is stopped: ``mrr`` or ``cmc@k``.
+        known_items: hold out rows of x instead of whole items, where new rows of known items are
+            the task: recordings of classes whose names are the frozen space.
         seed: of folds and training.
         progress: told after every fold.
 
@@ -171,7 +182,10 @@ def attach(
     if folds < 2 or partners < 1:
         raise InputError(f"2 folds and 1 partner are the least, got {folds} and {partners}")
     side, target = Side.of(x), unit_rows(y)
-    held = _Folds(side, target, items, min(folds, items.paired), metric, seed, progress)
+    most = len(items.paired_x) if known_items else items.paired
+    held = _Folds(
+        side, target, items, min(folds, most), metric, seed, progress, known_items=known_items
+    )
     name, start = held.best()
     projector = Projector(start.matrix, start.offset, dropout=dropout).eval()
     out, gain = held.mapped[name], None
@@ -182,9 +196,8 @@ def attach(
         # early stopping has seen the fold it is judged on: a gain within the noise is none
         if better.mean() > better.std() / len(better) ** 0.5:
             out, projector = trained.mapped, trained.projector
-    bank = out[np.sort(np.random.default_rng(seed).permutation(len(out))[:_BANK_ROWS])]
-    before, _ = held.measured(held.mapped[BASELINE], None)
-    after, temperature = held.measured(out, bank)
+    before, _ = held.measured(held.mapped[BASELINE], hubs=False)
+    after, temperature = held.measured(out, hubs=True)
     scores = sorted(((n, float(v.mean())) for n, v in held.scores.items()), key=lambda s: -s[1])
     return Attached(
         projector=projector,
@@ -194,7 +207,7 @@ def attach(
         scores=dict(scores),
         report=compare_measured(before, after, seed=seed),
         temperature=temperature,
-        bank=bank,
+        bank=(_sample(out, seed), _sample(target, seed)),
         paired=items.paired,
         alone=(len(x) - len(items.paired_x), len(y) - len(items.paired_y)),
     )
@@ -219,18 +232,29 @@ class _Folds:
         metric: str,
         seed: int,
         progress: Progress,
+        *,
+        known_items: bool,
     ) -> None:
         self.side, self.y, self.items, self.count, self.seed = side, y, items, count, seed
         self.metric = metric
         self._progress = progress
+        self.known_items = known_items
         self._rows = items.paired_x
-        self.fold = items.folds(count, seed)
-        self.of_row = self.fold[items.x[self._rows]]
+        folds = items.folds(count, seed, known_items=known_items)
+        self.of_row = folds[self._rows]
+        # a y row is unseen in a fold if its item is; where items are known, in none
+        self.of_y = np.full(len(y), -1)
+        if not known_items:
+            of_item = np.zeros(items.paired, np.int64)
+            of_item[items.x[self._rows]] = self.of_row
+            paired = items.paired_y
+            self.of_y[paired] = of_item[items.y[paired]]
         self.scores: dict[str, NDArray[np.float64]] = {}
         self.mapped: dict[str, Rows] = {}
         self.starts: dict[str, list[Start]] = {}
         for number in range(count):
-            for start in closed_forms(side.rows, y, items, self.fold != number):
+            seen = folds != number, self.of_y != number
+            for start in closed_forms(side.rows, y, items, *seen):
                 self._judge(start, number)
             progress("fit closed forms", number + 1, count)
         # a form that one fold could not fit is none that can be relied on
@@ -247,39 +271,41 @@ class _Folds:
         mapped = self.mapped.setdefault(
             start.name, np.zeros((len(self._rows), self.y.shape[1]), np.float32)
         )
-        scores = self.scores.setdefault(start.name, np.zeros(self.items.paired))
         self.starts.setdefault(start.name, []).append(start)
         here = self.of_row == number
         mapped[here] = start(self.side.rows[self._rows[here]])
-        self._score(mapped, scores, number)
+        before = self.scores.get(start.name, np.zeros(0))
+        self.scores[start.name] = np.append(before, self._score(mapped, number))
 
-    def _score(self, mapped: Rows, scores: NDArray[np.float64], number: int) -> None:
+    def _score(self, mapped: Rows, number: int) -> NDArray[np.float64]:
         task = self._task(mapped, number)
-        asked, found = judged(task.queries, task.asked, task.gallery, task.held, self.metric)
-        scores[asked] = found
+        return judged(task.queries, task.asked, task.gallery, task.held, self.metric)[1]
 
-    def _task(self, mapped: Rows, number: int, bank: Rows | None = None) -> Task:
+    def _task(self, mapped: Rows, number: int, *, hubs: bool = False) -> Task:
         """The rows of a fold among vectors that its maps have not seen paired."""
         here = self.of_row == number
-        folds = np.append(self.fold, [-1])[np.minimum(self.items.y, self.items.paired)]
-        unseen = np.flatnonzero((folds == number) | (folds == -1))
+        unseen = np.flatnonzero((self.of_y == number) | (self.of_y == -1))
         gallery = self.y[unseen]
+        # the bank is of the other folds: never the queries themselves
+        bank = _sample(mapped[~here], self.seed)
         return Task(
             mapped[here],
             self.items.x[self._rows[here]],
             gallery,
             self.items.y[unseen],
-            None if bank is None else hub_offsets(gallery, bank),
+            hub_offsets(gallery, bank) if hubs else None,
         )
 
-    def measured(self, mapped: Rows, bank: Rows | None) -> tuple[Measured, float]:
+    def measured(self, mapped: Rows, *, hubs: bool) -> tuple[Measured, float]:
         """Both ways of search in every fold, and the temperature that suits them all."""
-        tasks = [self._task(mapped, number, bank) for number in range(self.count)]
+        tasks = [self._task(mapped, number, hubs=hubs) for number in range(self.count)]
         temperature = best_temperature(tasks)
+        bank = _sample(self.y, self.seed)
         parts = [
             measure_retrieval(
                 t.queries, t.asked, t.gallery, t.held,
-                offsets_y=t.offsets, temperature=temperature, gap=False,
+                offsets_y=t.offsets, offsets_x=hub_offsets(t.queries, bank) if hubs else None,
+                temperature=temperature, gap=False,
             )
             for t in tasks
         ]  # fmt: skip
@@ -289,11 +315,7 @@ class _Folds:
 
     def best(self) -> tuple[str, Start]:
         """The closed form that ranks best on the folds, fitted on all pairs."""
-        everything = np.ones(self.items.paired, bool)
-        made = {
-            start.name: start
-            for start in closed_forms(self.side.rows, self.y, self.items, everything)
-        }
+        made = {s.name: s for s in closed_forms(self.side.rows, self.y, self.items)}
         name = max(
             (n for n in self.scores if n in made), key=lambda n: float(self.scores[n].mean())
         )
@@ -306,9 +328,11 @@ class _Folds:
         left, right = self.items.pairs(partners, self.seed)
         inputs, targets = torch.from_numpy(x), torch.from_numpy(self.y)
         numbers = torch.from_numpy(self.items.x)
-        fold = self.fold[self.items.x[left]]
+        fold = np.full(len(x), -1)
+        fold[self._rows] = self.of_row
+        fold = fold[left]
         mapped = np.zeros((len(self._rows), self.y.shape[1]), np.float32)
-        scores = np.zeros(self.items.paired)
+        scores: list[NDArray[np.float64]] = []
         matrices: list[torch.Tensor] = []
         offsets: list[torch.Tensor] = []
         for number, start in enumerate(self.starts[name]):
@@ -318,10 +342,10 @@ class _Folds:
                 Pairs(inputs[left[rows]], targets[right[rows]], numbers[left[rows]])
                 for rows in (np.flatnonzero(fold != number), np.flatnonzero(fold == number))
             )
-            tune(projector, train, held, tuning, metric=self.metric)
+            tune(projector, train, held, tuning, metric=self.metric, known_items=self.known_items)
             here = self.of_row == number
             mapped[here] = projector.eval().chain(x[self._rows[here]])
-            self._score(mapped, scores, number)
+            scores.append(self._score(mapped, number))
             matrices.append(projector.weight.detach())
             offsets.append(projector.offset.detach())
             self._progress("train", number + 1, self.count)
@@ -329,7 +353,11 @@ class _Folds:
             torch.stack(matrices).mean(0).numpy(), torch.stack(offsets).mean(0).numpy(),
             dropout=dropout,
         )  # fmt: skip
-        return _TrainedFolds(average.eval(), mapped, scores)
+        return _TrainedFolds(average.eval(), mapped, np.concatenate(scores))
+
+
+def _sample(rows: Rows, seed: int) -> Rows:
+    return rows[np.sort(np.random.default_rng(seed).permutation(len(rows))[:_BANK_ROWS])]
 
 
 def _checked(rows: NDArray[Any], name: str) -> NDArray[Any]:

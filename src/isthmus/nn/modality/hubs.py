@@ -8,12 +8,14 @@ from numpy.typing import NDArray
 from isthmus.errors import InputError
 from isthmus.evaluate import top_k
 
-__all__ = ["hub_offsets", "with_offsets"]
+__all__ = ["NEIGHBOURS", "hub_offsets", "with_offsets"]
+
+NEIGHBOURS = 10
 
 Rows = NDArray[np.floating]
 
 
-def hub_offsets(gallery: Rows, queries: Rows, *, k: int = 10) -> NDArray[np.float32]:
+def hub_offsets(gallery: Rows, queries: Rows, *, k: int = NEIGHBOURS) -> NDArray[np.float32]:
     """Half the mean cosine of each gallery item with the ``k`` nearest of some known queries.
 
     What cross-domain similarity local scaling (Conneau et al. 2018, CSLS) subtracts from a score

@@ -37,9 +37,20 @@ class Items:
         """The y rows whose item has both modalities."""
         return np.flatnonzero(self.y < self.paired)
 
-    def folds(self, count: int, seed: int) -> NDArray[np.int64]:
-        """A fold of every paired item, sizes equal to one: ``(paired,)``."""
-        return np.random.default_rng(seed).permutation(self.paired) % count
+    def folds(self, count: int, seed: int, *, known_items: bool = False) -> Rows:
+        """A fold of every x row ``(nx,)``, −1 where its item has no partner.
+
+        Rows of one item share a fold, unless the items are ``known_items``: then rows are dealt out
+        by themselves.
+        """
+        rng = np.random.default_rng(seed)
+        rows = self.paired_x
+        folds = np.full(len(self.x), -1)
+        if known_items:
+            folds[rows] = rng.permutation(len(rows)) % count
+        else:
+            folds[rows] = (rng.permutation(self.paired) % count)[self.x[rows]]
+        return folds
 
     def pairs(self, most: int, seed: int) -> tuple[Rows, Rows]:
         """Rows of x and y of one item, every x row with at most ``most`` of its partners."""

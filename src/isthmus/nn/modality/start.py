@@ -23,6 +23,7 @@ from isthmus.errors import InputError
 from isthmus.evaluate import parse_metric, relevant_ranks
 from isthmus.evaluate.relevance import from_labels
 from isthmus.moments import Moments, SecondMoments
+from isthmus.nn.modality.hubs import hub_offsets, with_offsets
 from isthmus.nn.modality.items import Items
 from isthmus.threads import single_thread
 
@@ -80,12 +81,24 @@ class Side:
         kept = min(WIDEST, width, max(n - 1, 1))
         if kept == width:
             return cls(unit, None)
-        moments = Moments.of(unit, unit[:, :0], keep={"square", "xx"}).second()
         with single_thread:
-            _, basis = scipy.linalg.eigh(
-                moments.require("xx"), driver="evr", subset_by_index=[width - kept, width - 1]
-            )
-        return cls(unit @ basis.astype(np.float32), basis)
+            if n < width:
+                # the same directions from the smaller product
+                centred = unit - unit.mean(axis=0, dtype=np.float64).astype(np.float32)
+                values, left = scipy.linalg.eigh(
+                    (centred @ centred.T).astype(np.float64),
+                    driver="evr",
+                    subset_by_index=[n - kept, n - 1],
+                )
+                basis, _ = scipy.linalg.qr(
+                    centred.T @ (left / np.sqrt(np.maximum(values, 1e-30))), mode="economic"
+                )
+            else:
+                moments = Moments.of(unit, unit[:, :0], keep={"square", "xx"}).second()
+                _, basis = scipy.linalg.eigh(
+                    moments.require("xx"), driver="evr", subset_by_index=[width - kept, width - 1]
+                )
+        return cls(unit @ basis.astype(np.float32), np.asarray(basis, np.float64))
 
     def whole(self, start: Start) -> Start:
         """A map of reduced rows as a map of unit rows."""
@@ -95,17 +108,24 @@ class Side:
             return replace(start, matrix=self.basis @ start.matrix)
 
 
-def closed_forms(x: Rows, y: Rows, items: Items, train: NDArray[np.bool_]) -> Iterable[Start]:
+def closed_forms(
+    x: Rows,
+    y: Rows,
+    items: Items,
+    train_x: NDArray[np.bool_] | None = None,
+    train_y: NDArray[np.bool_] | None = None,
+) -> Iterable[Start]:
     """Every closed form that suits the data, the plain ridge map first.
 
     Args:
         x: rows of the new modality ``(nx, r)``.
         y: unit rows of the frozen space ``(ny, dy)``.
         items: which belong together.
-        train: of the paired items, those to fit on ``(paired,)``.  Rows of the others are not used
-            at all.
+        train_x: the x rows to look at ``(nx,)``; all unless given.
+        train_y: the y rows to look at ``(ny,)``; all unless given.
     """
-    used_x, used_y = _used(items.x, train), _used(items.y, train)
+    used_x = np.flatnonzero(np.ones(len(x), bool) if train_x is None else train_x)
+    used_y = np.flatnonzero(np.ones(len(y), bool) if train_y is None else train_y)
     joined = items.x[used_x] < items.paired
     targets = items.target_means(y)[items.x[used_x][joined]]
     pairs = Moments.of(x[used_x][joined], targets, keep={"square", "xx", "xy", "yy"}).second()
@@ -113,9 +133,9 @@ def closed_forms(x: Rows, y: Rows, items: Items, train: NDArray[np.bool_]) -> It
     alone_x, alone_y = int((~joined).sum()), int((items.y[used_y] >= items.paired).sum())
     if alone_x or alone_y:
         yield from _from_moments(_pooled(pairs, x[used_x], y[used_y]), ", unpaired rows too")
-    few = int(train.sum())
+    few = len(np.unique(items.x[used_x][joined]))
     if FEWEST_PAIRS <= few <= _FEW_PAIRS and alone_x and alone_y:
-        yield from _few_pairs(x, y, items, train)
+        yield from _few_pairs(x, y, items, used_x[joined])
 
 
 def judged(
@@ -125,7 +145,9 @@ def judged(
     items_y: NDArray[np.int64],
     metric: str,
 ) -> tuple[NDArray[np.int64], Values]:
-    """Mean of both ways' retrieval of every item that was held out.
+    """Mean of both ways' retrieval of every item that was held out, corrected for hubs.
+
+    Here the queries are their own bank, so that maps can be compared before there is another.
 
     Args:
         mapped: held-out rows of the new modality ``(q, dy)``.
@@ -143,17 +165,12 @@ def judged(
     values = np.zeros(len(asked_items))
     ways = ((mapped, items_x, y, items_y), (y[here], items_y[here], mapped, items_x))
     for queries, asked, gallery, held in ways:
-        ranks = relevant_ranks(queries, gallery, from_labels(asked, held))
+        left, right = with_offsets(queries, gallery, hub_offsets(gallery, queries))
+        ranks = relevant_ranks(left, right, from_labels(asked, held), metric="dot")
         place = np.searchsorted(asked_items, asked)
         sums = np.bincount(place, per_query(ranks), len(asked_items))
         values += sums / np.bincount(place, minlength=len(asked_items)) / 2
     return asked_items, values
-
-
-def _used(items: NDArray[np.int64], train: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Rows of items to fit on, and of items with one modality."""
-    everyone = np.concatenate([train, np.ones(max(int(items.max()) + 1 - len(train), 0), bool)])
-    return np.flatnonzero(everyone[items])
 
 
 def _from_moments(moments: SecondMoments, note: str) -> Iterable[Start]:
@@ -196,10 +213,8 @@ def _pooled(pairs: SecondMoments, x: Rows, y: Rows) -> SecondMoments:
     )
 
 
-def _few_pairs(x: Rows, y: Rows, items: Items, train: NDArray[np.bool_]) -> Iterable[Start]:
-    """Pseudo-pairs from the rows of items with one modality."""
-    paired = items.paired_x
-    rows = paired[train[items.x[paired]]]
+def _few_pairs(x: Rows, y: Rows, items: Items, rows: NDArray[np.int64]) -> Iterable[Start]:
+    """Pseudo-pairs from the rows of items with one modality, and the known ``rows`` of x."""
     anchors = items.target_means(y)[items.x[rows]]
     try:
         found = refine_few_pairs(
