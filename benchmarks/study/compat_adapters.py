@@ -144,7 +144,7 @@ def _fastfill(
         def __init__(self) -> None:
             super().__init__()
             rows = torch.from_numpy(np.ascontiguousarray(head, np.float32))
-            self.register_buffer("rows", 16.0 * torch.nn.functional.normalize(rows, dim=1))
+            self.register_buffer("rows", 8.0 * torch.nn.functional.normalize(rows, dim=1))
 
         def forward(self, mapped: torch.Tensor) -> torch.Tensor:
             return torch.nn.functional.normalize(mapped, dim=1) @ self.rows.T

@@ -221,7 +221,7 @@ def test_the_simplex_head_is_fixed_and_the_same_everywhere() -> None:
     assert not list(head.parameters())
     assert torch.equal(head.weight, other.weight)
     features = tensor(rows(0, N, 6)).float()
-    expected = 16 * unit(features.numpy()) @ head.weight.numpy().T
+    expected = 8 * unit(features.numpy()) @ head.weight.numpy().T
     np.testing.assert_allclose(head(features), expected, rtol=1e-5)
     assert torch.allclose(head(features), head(3 * features))
 

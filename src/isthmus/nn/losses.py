@@ -370,7 +370,7 @@ class SimplexHead(nn.Module):
 
     weight: Tensor
 
-    def __init__(self, dim: int, classes: int, scale: float = 16.0) -> None:
+    def __init__(self, dim: int, classes: int, scale: float = 8.0) -> None:
         super().__init__()
         self.scale = scale
         self.register_buffer("weight", simplex_prototypes(classes, dim))

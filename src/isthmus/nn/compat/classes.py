@@ -28,7 +28,7 @@ class CosineHead(nn.Module):
         scale: of the logits, above 0.
     """
 
-    def __init__(self, dim: int, classes: int, scale: float = 16.0) -> None:
+    def __init__(self, dim: int, classes: int, scale: float = 8.0) -> None:
         super().__init__()
         self.scale = scale
         self.weight = nn.Parameter(torch.randn(classes, dim) / dim**0.5)

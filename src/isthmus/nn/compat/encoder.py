@@ -72,7 +72,7 @@ def train_independent(
     *,
     classes: int,
     epochs: int,
-    scale: float = 16.0,
+    scale: float = 8.0,
     seed: int = 0,
     **options: Any,
 ) -> TrainedEncoder:
@@ -83,8 +83,9 @@ def train_independent(
         loader: of (images, labels), labels from 0 to ``classes − 1``.
         classes: number of them.
         epochs: passes at most.
-        scale: of the cosine classifier.
-        seed: of the classifier's start and of the training.
+        scale: of the cosine classifier; the smaller, the nearer features come to their class.
+        seed: of the classifier's start and of the training.  Models of one seed start from the same
+            classifier, which alone draws them together: give each its own.
         options: of `isthmus.nn.loop.train`.
 
     Raises:
@@ -108,7 +109,7 @@ def train_bct(
     *,
     epochs: int,
     weight: float = 1.0,
-    scale: float = 16.0,
+    scale: float = 8.0,
     seed: int = 0,
     **options: Any,
 ) -> TrainedEncoder:
@@ -171,7 +172,7 @@ def train_simplex(
     old_encoder: nn.Module | None = None,
     mix: float = 0.1,
     contrast: float = 10.0,
-    scale: float = 16.0,
+    scale: float = 8.0,
     seed: int = 0,
     **options: Any,
 ) -> TrainedEncoder:

@@ -1,0 +1,254 @@
+"""Compatible encoders on scikit-learn's digits: what training alone cannot do, each method does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+datasets = pytest.importorskip("sklearn.datasets")
+
+from torch import nn  # noqa: E402
+
+from isthmus.errors import DivergedError, InputError  # noqa: E402
+from isthmus.evaluate import from_labels  # noqa: E402
+from isthmus.nn.batches import Batches  # noqa: E402
+from isthmus.nn.compat import (  # noqa: E402
+    compatibility_matrix,
+    encode,
+    train_bct,
+    train_independent,
+    train_simplex,
+)
+from isthmus.nn.loop import seeded  # noqa: E402
+
+CLASSES, WIDTH, FEW = 10, 16, 100
+
+
+def network(seed, width=WIDTH, hidden=48):
+    with seeded(seed):
+        return nn.Sequential(
+            nn.Linear(64, hidden), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, width)
+        )
+
+
+@pytest.fixture(scope="module")
+def digits():
+    data = datasets.load_digits()
+    x = torch.tensor(data.data / 16.0, dtype=torch.float32)
+    y = torch.tensor(data.target)
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
+    return x[order[:900]], y[order[:900]], x[order[900:]], y[order[900:]]
+
+
+def batches(digits, n=900):
+    x, y, _, _ = digits
+    return Batches(x[:n], y[:n], size=50, drop_last=True)
+
+
+def adam(module):
+    return torch.optim.Adam(module.parameters(), 3e-3)
+
+
+OPTIONS = {"optimiser": adam, "epochs": 10, "scale": 4.0}
+
+
+@pytest.fixture(scope="module")
+def old(digits):
+    """Learnt from few images."""
+    return train_independent(network(1), batches(digits, FEW), classes=CLASSES, seed=1, **OPTIONS)
+
+
+def matrix(digits, *encoders):
+    _, _, x, y = digits
+    rows = [encode(e, Batches(x, y, size=256, shuffle=False))[0] for e in encoders]
+    own = np.arange(len(y))
+    relevance = from_labels(y.numpy(), y.numpy(), exclude=own)
+    return compatibility_matrix(
+        rows, rows, relevance, names=("old", "new"), exclude=own, resamples=200
+    )
+
+
+@pytest.fixture(scope="module")
+def independent(digits):
+    return train_independent(network(2), batches(digits), classes=CLASSES, seed=2, **OPTIONS)
+
+
+def test_an_independent_model_is_better_alone_and_at_chance_among_old_vectors(
+    digits, old, independent
+):
+    found = matrix(digits, old.encoder, independent.encoder)
+    cmc, mean = found["cmc@1"], found["map"]
+    assert mean.values[1, 1] > mean.values[0, 0] + 0.05
+    assert cmc.values[1, 0] < 0.2
+    assert not mean.compatible("new", "old")
+    assert mean.scores.average_compatibility == 0
+
+
+@pytest.mark.parametrize("width", [WIDTH, 24])
+def test_bct_finds_more_in_the_old_gallery_than_the_old_model(digits, old, width):
+    rows = old.head.weight.detach()
+    new = train_bct(network(2, width), batches(digits), rows, seed=2, **OPTIONS)
+    _, _, x, y = digits
+    old_rows, _ = encode(old.encoder, Batches(x, y, size=256, shuffle=False))
+    new_rows, _ = encode(new.encoder, Batches(x, y, size=256, shuffle=False))
+    own = np.arange(len(y))
+    found = compatibility_matrix(
+        [old_rows, new_rows[:, :WIDTH]], [old_rows, new_rows[:, :WIDTH]],
+        from_labels(y.numpy(), y.numpy(), exclude=own), names=("old", "new"), exclude=own,
+        resamples=200,
+    )["map"]  # fmt: skip
+    assert found.compatible("new", "old")
+    assert found.values[1, 1] > found.values[0, 0]
+    assert found.gains["new", "old"].value > 0
+
+
+def test_models_that_learn_the_fixed_simplex_meet_without_knowing_each_other(digits):
+    first = train_simplex(network(1), batches(digits, FEW), classes=CLASSES, **OPTIONS)
+    second = train_simplex(network(2), batches(digits), classes=CLASSES, **OPTIONS)
+    found = matrix(digits, first.encoder, second.encoder)["map"]
+    assert found.compatible("new", "old")
+    assert torch.equal(first.head.weight, second.head.weight)
+
+
+def test_contrastive_distillation_draws_features_to_the_old_ones(digits):
+    first = train_simplex(network(1), batches(digits, FEW), classes=CLASSES, **OPTIONS)
+    before = {n: t.clone() for n, t in first.encoder.state_dict().items()}
+    first.encoder.train()
+    x = digits[2]
+
+    def nearness(encoder):
+        encoder.eval()
+        with torch.no_grad():
+            there = nn.functional.cosine_similarity(encoder(x), first.encoder.eval()(x))
+        return float(there.mean())
+
+    alone = train_simplex(network(2), batches(digits), classes=CLASSES, **OPTIONS)
+    first.encoder.train()
+    drawn = train_simplex(
+        network(2), batches(digits), classes=CLASSES, old_encoder=first.encoder, mix=0.3, **OPTIONS
+    )
+    assert first.encoder.training
+    assert all(torch.equal(t, before[n]) for n, t in first.encoder.state_dict().items())
+    assert nearness(drawn.encoder) > nearness(alone.encoder) + 0.05
+    assert matrix(digits, first.encoder, drawn.encoder)["map"].compatible("new", "old")
+
+
+def test_training_repeats_bit_by_bit_and_leaves_the_global_state(digits):
+    state = torch.get_rng_state()
+    first, second = (
+        train_independent(
+            network(3), batches(digits), classes=CLASSES, epochs=2, optimiser=adam, seed=5
+        )
+        for _ in range(2)
+    )
+    assert torch.equal(state, torch.get_rng_state())
+    for a, b in zip(first.encoder.parameters(), second.encoder.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert "2 epochs" in str(first)
+
+
+class Wrong(nn.Module):
+    def __init__(self, make):
+        super().__init__()
+        self.weight, self.make = nn.Parameter(torch.ones(1)), make
+
+    def forward(self, x):
+        return self.make(x * self.weight)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda x: x.reshape(-1, 8, 8), "shape \\(1, 8, 8\\)"),
+        (lambda x: x.sum(0), "shape \\(64,\\)"),
+        (lambda x: (x, x), "the output is a tuple"),
+        (lambda x: x.long(), "torch.int64"),
+    ],
+)
+def test_an_encoder_that_gives_no_rows_is_refused_before_training(digits, make, message):
+    with pytest.raises(InputError, match=message):
+        train_independent(Wrong(make), batches(digits), classes=CLASSES, epochs=1)
+
+
+def test_a_frozen_encoder_is_refused_unless_a_plan_unfreezes_it(digits):
+    frozen = network(1).requires_grad_(False)
+    for call in (
+        lambda **more: train_independent(frozen, batches(digits), classes=10, epochs=1, **more),
+        lambda **more: train_bct(frozen, batches(digits), torch.ones(10, 16), epochs=1, **more),
+        lambda **more: train_simplex(frozen, batches(digits), classes=10, epochs=1, **more),
+    ):
+        with pytest.raises(InputError, match="every parameter of the encoder is frozen"):
+            call()
+    done = train_independent(
+        frozen, batches(digits), classes=10, epochs=1,
+        before_epoch=lambda model, epoch: model.requires_grad_(True),
+    )  # fmt: skip
+    assert done.trained.epochs == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda b: train_bct(network(1, 8), b, torch.ones(10, 16), epochs=1), "8 dimensions and"),
+        (lambda b: train_bct(network(1), b, torch.zeros(10, 16), epochs=1), "other than zero"),
+        (
+            lambda b: train_bct(network(1), b, torch.full((10, 16), torch.inf), epochs=1),
+            "not finite",
+        ),
+        (lambda b: train_bct(network(1), b, torch.ones(9, 16), epochs=1), "there are 9 classes"),
+        (lambda b: train_independent(network(1), b, classes=11, epochs=1), "1 of 11 classes"),
+        (lambda b: train_simplex(network(1, 8), b, classes=10, epochs=1), "needs 9 dimensions"),
+        (
+            lambda b: train_simplex(
+                network(1), b, classes=10, epochs=1, old_encoder=network(2, 20)
+            ),
+            "16 dimensions and the old ones 20",
+        ),
+        (lambda b: train_simplex(network(1), b, classes=10, epochs=1, mix=0), "\\(0, 1\\]"),
+        (lambda b: train_independent(network(1), [], classes=10, epochs=1), "no batches"),
+        (
+            lambda b: train_independent(network(1), [torch.zeros(4, 64)], classes=2, epochs=1),
+            "no pair of images and labels",
+        ),
+        (
+            lambda b: train_independent(
+                network(1), [(torch.zeros(4, 64), torch.tensor([0, 1, 0]))], classes=2, epochs=1
+            ),
+            "4 and 3 rows",
+        ),
+    ],
+)
+def test_bad_input_is_named(digits, call, message):
+    with pytest.raises(InputError, match=message):
+        call(batches(digits))
+
+
+class Streamed:
+    """Labels that are not known before they come."""
+
+    def __init__(self, labels):
+        self.labels = labels
+
+    def __len__(self):
+        return 1
+
+    def __iter__(self):
+        yield torch.randn(4, 64), torch.tensor(self.labels)
+
+
+def test_labels_of_a_stream_are_checked_as_they_come():
+    with pytest.raises(InputError, match="row 2: the label is 3"):
+        train_independent(network(1), Streamed([0, 1, 3, 1]), classes=3, epochs=1)
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_last_good_state(digits):
+    encoder = network(1)
+    x, y, _, _ = digits
+    x = x.clone()
+    x[10, 3] = torch.nan
+    before = [p.detach().clone() for p in encoder.parameters()]
+    with pytest.raises(DivergedError, match="last good state"):
+        train_independent(encoder, Batches(x, y, size=64), classes=CLASSES, epochs=1)
+    for a, b in zip(before, encoder.parameters(), strict=True):
+        assert torch.equal(a, b)
