@@ -32,6 +32,15 @@ def network(seed, width=WIDTH, hidden=48):
         )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Fixtures of the module run before the limit that each test sets."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def digits():
     data = datasets.load_digits()

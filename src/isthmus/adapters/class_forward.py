@@ -73,6 +73,8 @@ def refine_forward(
         raise InputError(f"{len(new)} new and {len(old)} old rows, {len(labels)} labels")
     if len(np.unique(labels)) < 2:
         raise InputError("all rows have one class", where="labels")
+    if iterations == 0:
+        return maps
     if len(new) > most_rows:
         kept = np.sort(np.random.default_rng(seed).permutation(len(new))[:most_rows])
         new, old, labels = new[kept], old[kept], labels[kept]
