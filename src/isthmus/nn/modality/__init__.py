@@ -1,1 +1,38 @@
 """A new type of input for a frozen model: a projector into its space, or parts inside it."""
+
+from isthmus.nn.modality.attach import Attached, attach
+from isthmus.nn.modality.conditioned import Conditioned, weights_digest
+from isthmus.nn.modality.hubs import hub_offsets, with_offsets
+from isthmus.nn.modality.inserts import Insert, bottleneck, film, own_norm, prompts
+from isthmus.nn.modality.measure import (
+    Change,
+    Measured,
+    compare_measured,
+    measure_classes,
+    measure_retrieval,
+)
+from isthmus.nn.modality.projector import Projector
+from isthmus.nn.modality.tune import Pairs, Tuning, tune
+
+__all__ = [
+    "Attached",
+    "Change",
+    "Conditioned",
+    "Insert",
+    "Measured",
+    "Pairs",
+    "Projector",
+    "Tuning",
+    "attach",
+    "bottleneck",
+    "compare_measured",
+    "film",
+    "hub_offsets",
+    "measure_classes",
+    "measure_retrieval",
+    "own_norm",
+    "prompts",
+    "tune",
+    "weights_digest",
+    "with_offsets",
+]
