@@ -39,7 +39,7 @@ def convolutional(dim: int, seed: int, widths: tuple[int, ...] = (16, 32, 64)) -
         return nn.Sequential(*layers, nn.Flatten(), nn.Linear(4 * before, dim))
 
 
-def mixer(dim: int, seed: int, channels: int = 64, depth: int = 3) -> Any:
+def mixer(dim: int, seed: int, channels: int = 48, depth: int = 2) -> Any:
     """A network of 4 × 4 patches, mixed by MLPs alone (Tolstikhin et al. 2021)."""
     import torch
     from torch import nn
@@ -50,7 +50,7 @@ def mixer(dim: int, seed: int, channels: int = 64, depth: int = 3) -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.first, self.second = nn.LayerNorm(channels), nn.LayerNorm(channels)
-            self.across = nn.Sequential(nn.Linear(patches, 64), nn.GELU(), nn.Linear(64, patches))
+            self.across = nn.Sequential(nn.Linear(patches, 48), nn.GELU(), nn.Linear(48, patches))
             self.within = nn.Sequential(
                 nn.Linear(channels, 2 * channels), nn.GELU(), nn.Linear(2 * channels, channels)
             )
