@@ -16,11 +16,14 @@ import numpy as np
 from benchmarks.arrays import Array
 from benchmarks.study.compat_adapters import OURS, PAPER, TRIED
 from benchmarks.study.compat_experiments import METRICS, Outcome
-from isthmus.evaluate import Estimate, compatibility_scores, estimate, resampled_means
+from isthmus.evaluate import compatibility_scores, estimate, resampled_means
 
 __all__ = ["Comparison", "Report", "draw", "report"]
 
-RESAMPLES = 2000
+Key = tuple[str, str, str]
+"""Experiment, method and column."""
+
+RESAMPLES = 1000
 MUCH_FASTER = 20.0
 COLUMNS = ("B/old", "B/B", "F/F", "B/F")
 FORGETS = -1.0
@@ -81,15 +84,17 @@ class Report:
 
 
 def report(outcomes: Sequence[Outcome]) -> Report:
+    """Means over the seeds, with intervals, and what follows from them."""
+    measured = _Measured(outcomes)
     cells = [
-        Cell(*key, metric, *_points([o.values[key][:, i] for o in outcomes]))
-        for key in outcomes[0].values
+        Cell(*key, metric, *measured.points(i, key))
+        for key in measured.values
         if key[2] != "elsewhere"
         for i, metric in enumerate(METRICS)
     ]
     cells += [
-        Cell(e, method, "change elsewhere", metric, *_change(outcomes, e, method, i))
-        for e, method, column in outcomes[0].values
+        Cell(e, method, "change elsewhere", metric, *measured.change(i, e, method))
+        for e, method, column in measured.values
         if column == "elsewhere" and method != "new"
         for i, metric in enumerate(METRICS)
     ]
@@ -98,18 +103,18 @@ def report(outcomes: Sequence[Outcome]) -> Report:
         spent = float(np.mean([o.seconds[experiment, method] for o in outcomes]))
         seconds.setdefault(experiment, {})[method] = spent
     trade_off = {
-        name: [_trade_off(outcomes, f"{name} {lam:g}", lam) for lam in (*TRIED, np.inf)]
+        name: [_trade_off(outcomes, measured, f"{name} {lam:g}", lam) for lam in (*TRIED, np.inf)]
         for name in (PAPER, OURS)
     }
     return Report(
         cells=cells,
-        comparisons=list(_comparisons(outcomes)),
+        comparisons=list(_comparisons(measured)),
         seconds=seconds,
         faster={
             e: seconds[e][_named(e, PAPER)] / seconds[e][_named(e, OURS)]
             for e in ("extension", "architecture", "downstream")
         },
-        series=_series(outcomes),
+        series=_series(outcomes, measured),
         areas={
             metric: {
                 order: 100 * float(np.mean([o.areas[m, n] for o in outcomes]))
@@ -130,65 +135,65 @@ def _named(experiment: str, method: str) -> str:
     return f"{method} 0.125" if experiment == "downstream" else method
 
 
-def _resampled(values: Sequence[Array]) -> Array:
-    """Means over resampled seeds and queries ``(resamples,)``."""
-    means = [
-        resampled_means(v[:, None].astype(np.float64), resamples=RESAMPLES, seed=i)[:, 0]
-        for i, v in enumerate(values)
-    ]
-    drawn = np.random.default_rng(0).integers(0, len(values), (RESAMPLES, len(values)))
-    # a seed drawn twice has its queries drawn anew
-    rows = np.stack([np.roll(np.arange(RESAMPLES), 7 * k) for k in range(len(values))], axis=1)
-    return np.stack(means)[drawn, rows].mean(axis=1)
+class _Measured:
+    """Means of every search over resampled seeds and queries.
+
+    All searches of one test set see the same resample, so that differences are paired.
+    """
+
+    def __init__(self, outcomes: Sequence[Outcome]) -> None:
+        self.values = {key: [o.values[key] for o in outcomes] for key in outcomes[0].values}
+        self.means: dict[Key, Array] = {}
+        seeds = len(outcomes)
+        drawn = np.random.default_rng(0).integers(0, seeds, (RESAMPLES, seeds))
+        # a seed drawn twice has its queries drawn anew
+        rows = np.stack([np.roll(np.arange(RESAMPLES), 7 * k) for k in range(seeds)], axis=1)
+        for length in {len(v[0]) for v in self.values.values()}:
+            keys = [key for key, v in self.values.items() if len(v[0]) == length]
+            each = np.stack(
+                [
+                    resampled_means(
+                        np.hstack([self.values[key][s] for key in keys]), resamples=RESAMPLES,
+                        seed=s,
+                    )
+                    for s in range(seeds)
+                ]
+            )  # fmt: skip
+            joined = each[drawn, rows].mean(axis=1).reshape(RESAMPLES, len(keys), len(METRICS))
+            self.means.update({key: joined[:, k] for k, key in enumerate(keys)})
+
+    def points(self, i: int, key: Key, minus: Key | None = None) -> tuple[float, float, float]:
+        """Metric ``i``, less another, and its interval, in points."""
+        value = float(np.mean([v[:, i].mean() for v in self.values[key]]))
+        means = self.means[key][:, i]
+        if minus is not None:
+            value -= float(np.mean([v[:, i].mean() for v in self.values[minus]]))
+            means = means - self.means[minus][:, i]
+        found = estimate(value, means)
+        assert found.low is not None
+        assert found.high is not None
+        return 100 * value, 100 * found.low, 100 * found.high
+
+    def change(self, i: int, experiment: str, method: str) -> tuple[float, float, float]:
+        """Of the new model, where the adapters were not fitted."""
+        return self.points(i, (experiment, method, "elsewhere"), (experiment, "new", "elsewhere"))
 
 
-def _interval(values: Sequence[Array]) -> Estimate:
-    return estimate(float(np.mean([v.mean() for v in values])), _resampled(values))
-
-
-def _points(values: Sequence[Array]) -> tuple[float, float, float]:
-    found = _interval(values)
-    assert found.value is not None
-    assert found.low is not None
-    assert found.high is not None
-    return 100 * found.value, 100 * found.low, 100 * found.high
-
-
-def _change(
-    outcomes: Sequence[Outcome], experiment: str, method: str, i: int
-) -> tuple[float, float, float]:
-    return _points(
-        [
-            o.values[experiment, method, "elsewhere"][:, i]
-            - o.values[experiment, "new", "elsewhere"][:, i]
-            for o in outcomes
-        ]
-    )
-
-
-def _comparisons(outcomes: Sequence[Outcome]) -> Iterator[Comparison]:
+def _comparisons(measured: _Measured) -> Iterator[Comparison]:
     for experiment in ("extension", "architecture", "downstream"):
         ours, paper = (_named(experiment, name) for name in (OURS, PAPER))
         for column in (*COLUMNS, "elsewhere"):
             for i, metric in enumerate(METRICS):
-                apart = [
-                    o.values[experiment, ours, column][:, i]
-                    - o.values[experiment, paper, column][:, i]
-                    for o in outcomes
-                ]
-                yield Comparison(experiment, column, metric, *_points(apart))
+                apart = measured.points(i, (experiment, ours, column), (experiment, paper, column))
+                yield Comparison(experiment, column, metric, *apart)
 
 
-def _trade_off(outcomes: Sequence[Outcome], method: str, lam: float) -> dict[str, float]:
+def _trade_off(
+    outcomes: Sequence[Outcome], measured: _Measured, method: str, lam: float
+) -> dict[str, float]:
     """mAP gained where the adapters were fitted, and lost where the models came from."""
-    gain = _points(
-        [
-            o.values["downstream", method, "B/B"][:, 1]
-            - o.values["downstream", "new", "new/new"][:, 1]
-            for o in outcomes
-        ]
-    )
-    change = _change(outcomes, "downstream", method, 1)
+    gain = measured.points(1, ("downstream", method, "B/B"), ("downstream", "new", "new/new"))
+    change = measured.change(1, "downstream", method)
     departure = float(np.mean([o.departures["downstream", method] for o in outcomes]))
     names = ("gain", "gain_low", "gain_high", "change", "change_low", "change_high")
     return {
@@ -215,7 +220,7 @@ def _shape(points: list[dict[str, float]]) -> str:
     return "NOT reproduced: " + "; ".join(reasons)
 
 
-def _series(outcomes: Sequence[Outcome]) -> dict[str, dict[str, Any]]:
+def _series(outcomes: Sequence[Outcome], measured: _Measured) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for method in dict.fromkeys(m for e, m, _ in outcomes[0].values if e == "series"):
         for i, metric in enumerate(METRICS):
@@ -229,12 +234,8 @@ def _series(outcomes: Sequence[Outcome]) -> dict[str, dict[str, Any]]:
             scores = [compatibility_scores(c) for c in matrices]
             mean = np.mean(matrices, axis=0)
             above = {
-                f"{t}/{k}": _points(
-                    [
-                        o.values["series", method, f"{t}/{k}"][:, i]
-                        - o.values["series", method, f"{k}/{k}"][:, i]
-                        for o in outcomes
-                    ]
+                f"{t}/{k}": measured.points(
+                    i, ("series", method, f"{t}/{k}"), ("series", method, f"{k}/{k}")
                 )
                 for t, k in ((1, 0), (2, 0), (2, 1))
             }
