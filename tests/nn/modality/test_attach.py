@@ -5,7 +5,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("lightning_fabric")
 
 from isthmus.errors import InputError  # noqa: E402
-from isthmus.nn.modality.attach import BASELINE, attach  # noqa: E402
+from isthmus.nn.modality.attach import BASELINE, Attached, attach  # noqa: E402
 from isthmus.nn.modality.measure import compare_measured  # noqa: E402
 from isthmus.nn.modality.projector import Projector  # noqa: E402
 from isthmus.nn.modality.tune import Tuning  # noqa: E402
@@ -61,9 +61,17 @@ def test_it_repeats_and_is_saved(attached, views, tmp_path):
     rows = x[900:950]
     np.testing.assert_array_equal(attached.transform(rows), again.transform(rows))
     attached.save(tmp_path / "p")
-    loaded = Projector.load(tmp_path / "p")
-    out = loaded(torch.from_numpy(rows)).detach().numpy()
+    assert {f.suffix for f in (tmp_path / "p").iterdir()} == {".json", ".safetensors"}
+    loaded = Attached.load(tmp_path / "p")
+    np.testing.assert_array_equal(loaded.transform(rows), attached.transform(rows))
+    np.testing.assert_array_equal(loaded.offsets(y[:9]), attached.offsets(y[:9]))
+    assert str(loaded) == str(attached) and loaded.scores == attached.scores
+    module = Projector.load(tmp_path / "p")
+    out = module(torch.from_numpy(rows)).detach().numpy()
     np.testing.assert_allclose(out, attached.transform(rows), atol=1e-5)
+    (tmp_path / "p" / "attached.json").write_text("{}")
+    with pytest.raises(InputError, match="cannot be read"):
+        Attached.load(tmp_path / "p")
     assert attached.offsets(y[:9]).shape == (9,)
 
 

@@ -97,6 +97,17 @@ def test_training_repeats_bit_by_bit_and_follows_the_seed():
     assert torch.equal(state, torch.random.get_rng_state())
 
 
+def test_a_killed_training_goes_on_where_it_was(tmp_path):
+    def trained(epochs, folder):
+        module = projector(dropout=0.3)
+        tuning = Tuning(epochs=epochs, batch=64, patience=9)
+        tune(module, *data(), tuning, checkpoint=folder)
+        return module.weight.detach().clone()
+
+    trained(2, tmp_path / "killed")
+    assert torch.equal(trained(5, tmp_path / "killed"), trained(5, tmp_path / "whole"))
+
+
 def test_an_encoder_is_trained_as_a_projector_is():
     train, held = data()
     module = nn.Sequential(nn.Linear(16, 32), nn.Tanh(), projector_of(32))

@@ -7,20 +7,24 @@ The trained maps of all folds are averaged into one.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
 from isthmus.adapters.relative import unit_rows
 from isthmus.errors import InputError
 from isthmus.evaluate import Estimate, estimate, resampled_means
 from isthmus.evaluate.probes import modality_gap
 from isthmus.evaluate.scores import check_vectors
+from isthmus.files import atomic_folder, canonical_json
 from isthmus.nn.modality.hubs import hub_offsets
 from isthmus.nn.modality.items import Items, match_items
 from isthmus.nn.modality.measure import (
@@ -33,7 +37,7 @@ from isthmus.nn.modality.measure import (
 )
 from isthmus.nn.modality.projector import Projector
 from isthmus.nn.modality.start import Side, Start, closed_forms, judged
-from isthmus.nn.modality.tune import Pairs, Tuning, tune
+from isthmus.nn.modality.tune import Pairs, Tuning, checked_metric, tune
 from isthmus.numeric import to_numpy
 from isthmus.progress import Progress, silent
 
@@ -46,6 +50,8 @@ BASELINE = "ridge 0.01"
 _FEWEST_ITEMS = 5
 _BANK_ROWS = 2000
 _GAP_ROWS = 4
+_RECORD, _TENSORS, _FORMAT = "attached.json", "banks.safetensors", 1
+_BANKS = ("mapped", "frozen")
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,8 +117,65 @@ class Attached:
         )  # fmt: skip
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write the projector, safetensors and JSON; `Projector.load` reads it."""
-        self.projector.save(path, overwrite=overwrite)
+        """Write a folder of safetensors and JSON; `Projector.load` reads its projector alone.
+
+        Raises:
+            OutputError: for a folder that exists, or a disk that refuses.
+        """
+        record = {
+            "format": _FORMAT,
+            "start": self.start,
+            "trained": self.trained,
+            "gain": None if self.gain is None else self.gain.model_dump(),
+            "scores": self.scores,
+            # text, so that the order of the rows is kept
+            "report": self.report.to_json(),
+            "temperature": self.temperature,
+            "paired": self.paired,
+            "alone": list(self.alone),
+        }
+        with atomic_folder(Path(path), overwrite=overwrite) as folder:
+            self.projector.write_into(folder)
+            banks: dict[str, NDArray[Any]] = {
+                name: np.ascontiguousarray(bank)
+                for name, bank in zip(_BANKS, self.bank, strict=True)
+            }
+            save_file(banks, folder / _TENSORS)
+            (folder / _RECORD).write_text(canonical_json(record), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """What `save` wrote.
+
+        Raises:
+            InputError: for a folder that cannot be read.
+        """
+        folder = Path(path)
+        projector = Projector.load(folder)
+        try:
+            record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+            banks = load_file(folder / _TENSORS)
+            if record["format"] != _FORMAT:
+                raise ValueError(f"format {record['format']} is not known, only {_FORMAT}")
+            gain = record["gain"]
+            return cls(
+                projector=projector,
+                start=record["start"],
+                trained=record["trained"],
+                gain=None if gain is None else Estimate.model_validate(gain),
+                scores=dict(sorted(record["scores"].items(), key=lambda s: -s[1])),
+                report=Change.model_validate_json(record["report"]),
+                temperature=record["temperature"],
+                bank=(banks[_BANKS[0]], banks[_BANKS[1]]),
+                paired=record["paired"],
+                alone=(record["alone"][0], record["alone"][1]),
+            )
+        except (OSError, ValueError, KeyError, TypeError, IndexError, SafetensorError) as error:
+            raise InputError(
+                f"the folder cannot be read ({error})",
+                where=str(folder),
+                mend="Give a folder that Attached.save wrote",
+            ) from error
 
     def __str__(self) -> str:
         alone = "" if self.alone == (0, 0) else f", {self.alone[0]} and {self.alone[1]} rows alone"
@@ -170,6 +233,7 @@ def attach(
         DivergedError: where training diverges.
     """
     tuning = tuning or Tuning()
+    checked_metric(metric)
     x, y = (_checked(rows, name) for rows, name in ((x, "x"), (y, "y")))
     items = match_items(len(x), len(y), items_x, items_y)
     if items.paired < _FEWEST_ITEMS:
@@ -350,7 +414,7 @@ class _Folds:
             offsets.append(projector.offset.detach())
             self._progress("train", number + 1, self.count)
         average = Projector(
-            torch.stack(matrices).mean(0).numpy(), torch.stack(offsets).mean(0).numpy(),
+            torch.stack(matrices).mean(0).cpu().numpy(), torch.stack(offsets).mean(0).cpu().numpy(),
             dropout=dropout,
         )  # fmt: skip
         return _TrainedFolds(average.eval(), mapped, np.concatenate(scores))

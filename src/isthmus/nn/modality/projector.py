@@ -98,6 +98,11 @@ class Projector(nn.Module):
         Raises:
             OutputError: for a folder that exists, or a disk that refuses.
         """
+        with atomic_folder(Path(path), overwrite=overwrite) as folder:
+            self.write_into(folder)
+
+    def write_into(self, folder: Path) -> None:
+        """The two files of `save`, in a folder that is there."""
         record = {
             "format": _FORMAT,
             "dims": list(self.dims),
@@ -105,10 +110,9 @@ class Projector(nn.Module):
             "unit_output": self.unit_output,
             "dropout": self.dropout,
         }
-        with atomic_folder(Path(path), overwrite=overwrite) as folder:
-            tensors = {n: t.detach().cpu().contiguous() for n, t in self.state_dict().items()}
-            save_file(tensors, folder / _TENSORS)
-            (folder / _RECORD).write_text(canonical_json(record), encoding="utf-8")
+        tensors = {n: t.detach().cpu().contiguous() for n, t in self.state_dict().items()}
+        save_file(tensors, folder / _TENSORS)
+        (folder / _RECORD).write_text(canonical_json(record), encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

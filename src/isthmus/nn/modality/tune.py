@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from isthmus.errors import InputError
 from isthmus.evaluate import parse_metric
+from isthmus.evaluate.metrics import MetricAt
 from isthmus.nn.batches import Batches, check_paired
 from isthmus.nn.loop import Trained, train
 from isthmus.nn.losses import alignment_error, info_nce, siglip
@@ -138,7 +139,7 @@ def tune(
         terms = {tuning.loss: _contrast(out, targets, items, tuning)}
         if start is not None:
             with torch.no_grad():
-                before = start(inputs)
+                before = start.to(inputs.device)(inputs)
             terms["stay"] = tuning.stay * alignment_error(out, before).mean()
         return terms
 
@@ -172,13 +173,7 @@ def held_out_retrieval(
     Raises:
         InputError: for another metric.
     """
-    named = parse_metric(metric)
-    if named.metric.name not in ("mrr", "cmc") or (named.metric.name == "mrr" and named.k):
-        raise InputError(
-            f"training cannot be stopped by '{metric}'",
-            where="metric",
-            mend="Use mrr, or cmc@k for some k",
-        )
+    named = checked_metric(metric)
     device = next((p.device for p in module.parameters()), pairs.targets.device)
     inputs, targets, items = (
         t[:_HELD_ROWS].to(device) for t in (pairs.inputs, pairs.targets, pairs.items)
@@ -194,6 +189,22 @@ def held_out_retrieval(
     values = 1.0 / ranks if named.k is None else (ranks <= named.k).double()
     # outputs that are not finite compare with nothing; they must not look good
     return float(values.mean()) if bool(torch.isfinite(out).all()) else math.nan
+
+
+def checked_metric(metric: str) -> MetricAt:
+    """``mrr`` or ``cmc@k``.
+
+    Raises:
+        InputError: for another metric.
+    """
+    named = parse_metric(metric)
+    if named.metric.name not in ("mrr", "cmc") or (named.metric.name == "mrr" and named.k):
+        raise InputError(
+            f"training cannot be stopped by '{metric}'",
+            where="metric",
+            mend="Use mrr, or cmc@k for some k",
+        )
+    return named
 
 
 def _first_rank(scores: Tensor, same: Tensor) -> Tensor:
