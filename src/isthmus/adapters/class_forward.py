@@ -3,7 +3,7 @@
 From the forward map of `class_joint_maps` this minimises, over the rows y of the old model with
 classes c, and ``z = B(x)`` of the same items::
 
-    −log softmax_c(cos(F(y), u_c) / τ) + w ‖F(y) − z‖²
+    −log softmax_c(cos(F(y), u_c) / τ) + w ‖F(y) − ((1 − η) z + η u_c)‖²
 
 with ``u_c`` the direction of the mean z of a class: the contrastive loss of arXiv:2509.16664 with
 class means in place of the other rows of a batch.  There are as many of them as classes, so a step
@@ -42,7 +42,8 @@ def refine_forward(
     labels: NDArray[np.int64],
     *,
     temperature: float = 0.15,
-    fidelity: float = 0.3,
+    fidelity: float = 1.0,
+    eta: float = 0.7,
     iterations: int = 10,
     most_rows: int = 20_000,
     seed: int = 0,
@@ -56,6 +57,7 @@ def refine_forward(
         labels: ``(n,)`` integers from 0.
         temperature: τ > 0.
         fidelity: w ≥ 0.
+        eta: η in [0, 1].
         iterations: of L-BFGS, at most.
         most_rows: rows that are used, drawn with ``seed``.
         seed: of the draw.
@@ -63,11 +65,12 @@ def refine_forward(
     Raises:
         InputError: for rows that do not pair, parameters out of range, or a single class.
     """
-    if not temperature > 0 or not fidelity >= 0 or iterations < 0:
+    if not temperature > 0 or not fidelity >= 0 or iterations < 0 or not 0 <= eta <= 1:
         raise InputError(
-            f"a temperature of {temperature}, a fidelity of {fidelity} and {iterations} iterations",
+            f"a temperature of {temperature}, a fidelity of {fidelity}, an eta of {eta} and "
+            f"{iterations} iterations",
             where="refine_forward",
-            mend="The first must be positive, the others 0 or more",
+            mend="The first must be positive, the others 0 or more, and eta at most 1",
         )
     if len({len(new), len(old), len(labels)}) > 1 or not len(new):
         raise InputError(f"{len(new)} new and {len(old)} old rows, {len(labels)} labels")
@@ -89,7 +92,8 @@ def refine_forward(
         values, vectors = scipy.linalg.eigh((y.T @ y).astype(np.float64) / len(y))
         root = np.sqrt(np.maximum(values, 0.0) + _WHITEN * float(values.mean()))
         white = y @ (vectors / root).astype(np.float32)
-        loss = _Loss(white, z, codes, directions, temperature, fidelity)
+        target = (1.0 - eta) * z + eta * directions[codes]
+        loss = _Loss(white, target.astype(np.float32), codes, directions, temperature, fidelity)
         begin = (root[:, None] * vectors.T) @ start
         found: Any = scipy.optimize.minimize(
             loss, begin.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": iterations}
