@@ -30,7 +30,7 @@ __all__ = [
 Values = NDArray[np.float64]
 
 _BINS = 15
-_METRICS = ("recall@1", "recall@10", "mrr")
+_METRICS = ("recall@1", "recall@10", "cmc@10", "mrr")
 _COLDEST, _HOTTEST = 1e-4, 1e3
 _BLOCK = 1024
 
@@ -137,8 +137,8 @@ def measure_retrieval(
 ) -> Measured:
     """Search both ways: each mapped row for its item's vectors in the frozen space, and back.
 
-    Recall is of all relevant items; the reciprocal rank of the first.  Calibration is that of a
-    softmax over the gallery, from the new modality to the frozen space.
+    Recall is of all relevant items; cmc and the reciprocal rank are of the first.  Calibration is
+    that of a softmax over the gallery, from the new modality to the frozen space.
 
     Args:
         mapped: rows of the new modality in the frozen space ``(nx, d)``.

@@ -43,7 +43,7 @@ _SHRINKAGES = (0.7, 0.3, 0.1)
 _RANKS = (32, 128)
 _CONSTANT = 1e-9
 """Variance of unit rows below which they are all alike."""
-_POOL_ROWS = 800
+_POOL_ROWS, _POOL_WIDTH = 800, 256
 _INNER_FOLDS = 2
 
 
@@ -74,11 +74,11 @@ class Side:
     """``(dx, r)``, orthonormal; None where all directions are kept."""
 
     @classmethod
-    def of(cls, x: NDArray[Any]) -> Side:
-        """Reduce ``x (n, dx)``, brought to unit length, to at most `WIDEST` directions."""
+    def of(cls, x: NDArray[Any], most: int = WIDEST) -> Side:
+        """Reduce ``x (n, dx)``, brought to unit length, to at most ``most`` directions."""
         unit = unit_rows(x)
         n, width = unit.shape
-        kept = min(WIDEST, width, max(n - 1, 1))
+        kept = min(most, width, max(n - 1, 1))
         if kept == width:
             return cls(unit, None)
         with single_thread:
@@ -216,11 +216,13 @@ def _pooled(pairs: SecondMoments, x: Rows, y: Rows) -> SecondMoments:
 def _few_pairs(x: Rows, y: Rows, items: Items, rows: NDArray[np.int64]) -> Iterable[Start]:
     """Pseudo-pairs from the rows of items with one modality, and the known ``rows`` of x."""
     anchors = items.target_means(y)[items.x[rows]]
+    # a rotation of many more dimensions than there are pairs is slow to find, and no better
+    narrow = Side.of(x, _POOL_WIDTH).rows
     try:
         found = refine_few_pairs(
-            x[rows],
+            narrow[rows],
             anchors,
-            x[items.x >= items.paired],
+            narrow[items.x >= items.paired],
             y[items.y >= items.paired],
             pool_rows=_POOL_ROWS,
             folds=_INNER_FOLDS,
@@ -228,5 +230,5 @@ def _few_pairs(x: Rows, y: Rows, items: Items, rows: NDArray[np.int64]) -> Itera
     except InputError:
         return  # too few distinct pairs, or sides that do not vary
     # one affine map through what the chain of row norms makes of all rows
-    near = Ridge(1e-6).fit_moments(Moments.of(x, found.chain(x), keep={"square", "xx", "xy"}))
+    near = Ridge(1e-6).fit_moments(Moments.of(x, found.chain(narrow), keep={"square", "xx", "xy"}))
     yield Start("pseudo-pairs", near.matrix_, near.offset_)
