@@ -37,7 +37,7 @@ from torch.nn import functional
 from benchmarks.harness import header
 from benchmarks.study.glyphs import CHARACTERS, glyphs, tensors
 from isthmus.cli.console import ProgressBar
-from isthmus.nn.ablate import Ablation, ablate
+from isthmus.nn.ablation import Ablation, ablate
 from isthmus.nn.augment import Blur, Compose, Gain, Noise
 from isthmus.nn.batches import Batches
 from isthmus.nn.loop import seeded, train

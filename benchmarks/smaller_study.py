@@ -79,7 +79,7 @@ def bridge_lines(quick: bool, record: dict[str, Any]) -> Iterator[str]:
     from isthmus import Pairs, fit
     from isthmus.adapters.quantise import METHODS, quantise_chain, quantise_rows
     from isthmus.bridge.stream import SampleSizes
-    from isthmus.nn.compact import compact_table
+    from isthmus.nn.compact.table import compact_table
 
     upgrade = TEXT_UPGRADES["debian-minilm-l3-minilm-l6"]()
     rng = np.random.default_rng(SEED)
@@ -219,11 +219,11 @@ def network_lines(quick: bool, record: dict[str, Any]) -> Iterator[str]:
     from benchmarks.study import networks
     from benchmarks.study.images import drawings
     from isthmus.nn.batches import Batches
-    from isthmus.nn.compact import compact_table
-    from isthmus.nn.distil import distil
-    from isthmus.nn.prune import prune_weights
-    from isthmus.nn.quantise import quantise
-    from isthmus.nn.truncate import truncate
+    from isthmus.nn.compact.distil import distil
+    from isthmus.nn.compact.prune import prune_weights
+    from isthmus.nn.compact.quantise import quantise
+    from isthmus.nn.compact.table import compact_table
+    from isthmus.nn.compact.truncate import truncate
 
     queries, items = drawings()
     order = np.random.default_rng(SEED).permutation(len(queries))
@@ -298,7 +298,7 @@ def network_lines(quick: bool, record: dict[str, Any]) -> Iterator[str]:
 
 def without_units(model: Any, block: str, share: float, batches: Any) -> Any:
     """Take a share of a block's inner channels away."""
-    from isthmus.nn.prune import remove_units
+    from isthmus.nn.compact.prune import remove_units
 
     inner = ("expand_norm", "depthwise", "depthwise_norm")
     return remove_units(

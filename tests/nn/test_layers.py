@@ -10,9 +10,9 @@ from torch import nn  # noqa: E402
 
 from isthmus.diagnose import Relation  # noqa: E402
 from isthmus.errors import InputError  # noqa: E402
-from isthmus.nn.paired_layers import diagnose_models, layer_rows  # noqa: E402
 from isthmus.nn.layers import compare_layers  # noqa: E402
 from isthmus.nn.loop import seeded  # noqa: E402
+from isthmus.nn.paired_layers import diagnose_models, layer_rows  # noqa: E402
 from isthmus.nn.tap import Taps  # noqa: E402
 from isthmus.similarity import compare  # noqa: E402
 

@@ -2,6 +2,8 @@
 
 from isthmus.adapters.cca import CSA
 from isthmus.adapters.chain import Affine, Chain, RowNorm
+from isthmus.adapters.class_forward import refine_forward
+from isthmus.adapters.class_joint import class_joint_maps
 from isthmus.adapters.contrastive import LambdaPolish, Polish
 from isthmus.adapters.design import NextIds, next_ids
 from isthmus.adapters.diagonal import Diagonal
@@ -76,6 +78,7 @@ __all__ = [
     "UnpairedMap",
     "align_unpaired",
     "choose_lambda",
+    "class_joint_maps",
     "class_structure",
     "joint_maps",
     "lambda_path",
@@ -86,6 +89,7 @@ __all__ = [
     "prior_affine",
     "rank_errors",
     "refine_few_pairs",
+    "refine_forward",
     "relative_representation",
     "semantic_effect",
 ]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from isthmus.adapters.chain import Nonlinear
 from isthmus.adapters.low_rank import Thin
+from isthmus.adapters.quantise import Int8Map
 from isthmus.adapters.residual import ResidualMap
 from isthmus.adapters.routed import RoutedMap
 
 __all__ = ["NONLINEAR"]
 
 NONLINEAR: dict[str, type[Nonlinear]] = {
-    stage.kind: stage for stage in (Thin, ResidualMap, RoutedMap)
+    stage.kind: stage for stage in (Thin, Int8Map, ResidualMap, RoutedMap)
 }
 """What `isthmus.bridge.storage` can read back."""

@@ -34,7 +34,7 @@ _FORMAT = 1
 _MANIFEST, _WEIGHTS, _CARD = "bridge.json", "weights.safetensors", "CARD.md"
 _LARGEST_MANIFEST = 64 * 2**20
 
-Tensors = dict[str, NDArray[np.float32]]
+Tensors = dict[str, NDArray[Any]]
 
 
 def check_place(path: Path, *, overwrite: bool) -> None:
@@ -193,9 +193,11 @@ def _tensors(path: Path, manifest: dict[str, Any]) -> Tensors:
                 )
             for name, shape in expected.items():
                 part = opened.get_slice(name)
-                if list(part.get_shape()) != shape or part.get_dtype() != "F32":
+                dtype = "I8" if name.endswith("/codes") else "F32"
+                if list(part.get_shape()) != shape or part.get_dtype() != dtype:
                     raise InputError(
-                        f"'{name}' is {part.get_dtype()} {part.get_shape()}, expected F32 {shape}",
+                        f"'{name}' is {part.get_dtype()} {part.get_shape()}, "
+                        f"expected {dtype} {shape}",
                         where=str(file),
                     )
             if _digest(file) != manifest["weights_sha256"]:
@@ -250,7 +252,8 @@ def _stage_out(stage: Stage, name: str, tensors: Tensors) -> dict[str, Any]:
     if isinstance(stage, Nonlinear):
         own = stage.tensors()
         for key, value in own.items():
-            tensors[f"{name}/{key}"] = np.ascontiguousarray(value, dtype=np.float32)
+            dtype = np.int8 if value.dtype == np.int8 else np.float32
+            tensors[f"{name}/{key}"] = np.ascontiguousarray(value, dtype=dtype)
         return {"stage": stage.kind, "tensors": sorted(own)}
     parts = {"offset": stage.offset}
     if isinstance(stage, Affine):

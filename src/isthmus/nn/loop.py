@@ -132,7 +132,10 @@ def train(
             best.value = _validated(module, validate, 0)
             best.state = _trainable_state(module)
         batches: Any = (
-            engine.setup_dataloaders(loader) if isinstance(loader, DataLoader) else loader
+            engine.setup_dataloaders(loader)
+            # alone, Fabric would only count passes from where a run was resumed
+            if isinstance(loader, DataLoader) and engine.world_size > 1
+            else loader
         )
         while len(history) < epochs and not _waited(best, history, patience):
             epoch = len(history)
@@ -188,8 +191,9 @@ def _epoch(
             "there is nothing to train: every parameter is frozen",
             mend="Call requires_grad_(True) on the part that shall be trained",
         )
-    if hasattr(loader, "set_epoch"):
-        loader.set_epoch(epoch)
+    for part in (loader, getattr(loader, "sampler", None)):
+        if hasattr(part, "set_epoch"):
+            part.set_epoch(epoch)
     length = len(loader) if hasattr(loader, "__len__") else None
     total = None if length is None else epochs * length
     sums: dict[str, Tensor] = {}

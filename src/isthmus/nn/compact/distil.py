@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from isthmus.errors import InputError
-from isthmus.nn.compact import size_of
+from isthmus.nn.compact.table import size_of
 from isthmus.nn.loop import Trained, seeded, train
 from isthmus.nn.names import find_module
 from isthmus.nn.outputs import layout_of, tensor_of

@@ -13,7 +13,7 @@ pytest.importorskip("lightning_fabric")
 stats = pytest.importorskip("scipy.stats")
 
 from isthmus.errors import InputError  # noqa: E402
-from isthmus.nn.ablate import ablate  # noqa: E402
+from isthmus.nn.ablation import ablate  # noqa: E402
 
 SEEDS = [0, 1, 2, 3]
 
@@ -104,7 +104,7 @@ def test_runs_in_the_journal_are_not_repeated_whatever_the_design(tmp_path):
 
 PROGRAMME = textwrap.dedent("""
     import os, signal, sys
-    from isthmus.nn.ablate import ablate
+    from isthmus.nn.ablation import ablate
     path, kill = sys.argv[1], int(sys.argv[2])
     calls = [0]
     def run(setting, seed):

@@ -6,7 +6,7 @@ pytest.importorskip("lightning_fabric")
 
 from torch import nn  # noqa: E402
 
-from isthmus.nn.layer_moments import input_moments, input_rows, is_pointwise  # noqa: E402
+from isthmus.nn.compact.layer_moments import input_moments, input_rows, is_pointwise  # noqa: E402
 from isthmus.nn.loop import seeded  # noqa: E402
 
 

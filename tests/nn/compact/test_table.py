@@ -9,7 +9,7 @@ pytest.importorskip("lightning_fabric")
 from torch import nn  # noqa: E402
 
 from isthmus.errors import InputError  # noqa: E402
-from isthmus.nn.compact import compact_table, replace_module, size_of  # noqa: E402
+from isthmus.nn.compact.table import compact_table, replace_module, size_of  # noqa: E402
 
 
 def test_bytes_of_parameters_and_buffers_count_once():

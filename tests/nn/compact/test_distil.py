@@ -13,7 +13,7 @@ from torch.nn import functional  # noqa: E402
 from isthmus.adapters.chain import Affine, Chain, RowNorm  # noqa: E402
 from isthmus.errors import InputError  # noqa: E402
 from isthmus.nn.batches import Batches  # noqa: E402
-from isthmus.nn.distil import distil  # noqa: E402
+from isthmus.nn.compact.distil import distil  # noqa: E402
 from isthmus.nn.loop import seeded, train  # noqa: E402
 from isthmus.nn.stitching import stitch  # noqa: E402
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from isthmus.errors import InputError
 from isthmus.moments import Moments
-from isthmus.nn.compact import Compact, LayerChange, like_tensor, weight_of
-from isthmus.nn.layer_moments import input_moments, is_pointwise
+from isthmus.nn.compact.layer_moments import input_moments, is_pointwise
+from isthmus.nn.compact.table import Compact, LayerChange, like_tensor, weight_of
 from isthmus.nn.names import find_module, find_modules
 from isthmus.numeric import to_numpy
 from isthmus.progress import Progress, silent

@@ -6,9 +6,9 @@ pytest.importorskip("lightning_fabric")
 from torch import nn  # noqa: E402
 
 from isthmus.errors import InputError  # noqa: E402
-from isthmus.nn.compact import size_of  # noqa: E402
+from isthmus.nn.compact.prune import prune_weights, remove_units  # noqa: E402
+from isthmus.nn.compact.table import size_of  # noqa: E402
 from isthmus.nn.loop import seeded  # noqa: E402
-from isthmus.nn.prune import prune_weights, remove_units  # noqa: E402
 
 
 def network(seed=0):

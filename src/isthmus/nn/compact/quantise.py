@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from isthmus.errors import InputError
-from isthmus.nn.compact import Compact, LayerChange, replace_module, weight_of
-from isthmus.nn.layer_moments import watched
+from isthmus.nn.compact.layer_moments import watched
+from isthmus.nn.compact.table import Compact, LayerChange, replace_module, weight_of
 from isthmus.nn.names import find_modules
 from isthmus.progress import Progress, silent
 
