@@ -43,7 +43,7 @@ _SHRINKAGES = (0.7, 0.3, 0.1)
 _RANKS = (32, 128)
 _CONSTANT = 1e-9
 """Variance of unit rows below which they are all alike."""
-_POOL_ROWS, _POOL_WIDTH = 800, 256
+_POOL_ROWS, _POOL_WIDTH = 400, 256
 _INNER_FOLDS = 2
 
 
