@@ -82,7 +82,7 @@ def _drawn() -> tuple[list[dict[str, Any]], dict[str, Array]]:
     flat: dict[str, dict[str, bytes]] = {}
     listed: list[dict[str, Any]] = []
     for vendor in ("google", "twitter"):
-        with drawings._package(f"emoji-datasource-{vendor}") as package:
+        with drawings.npm_package(f"emoji-datasource-{vendor}") as package:
             found = _members(
                 package,
                 lambda name, vendor=vendor: (
@@ -91,7 +91,7 @@ def _drawn() -> tuple[list[dict[str, Any]], dict[str, Array]]:
             )
         listed = listed or json.loads(found["package/emoji.json"])
         flat[vendor] = {Path(name).name: content for name, content in found.items()}
-    with drawings._package("@lobehub/fluent-emoji-3d") as package:
+    with drawings.npm_package("@lobehub/fluent-emoji-3d") as package:
         fluent = {
             Path(name).stem.lower(): content
             for name, content in _members(package, lambda name: name.endswith(".webp")).items()
@@ -108,7 +108,7 @@ def _drawn() -> tuple[list[dict[str, Any]], dict[str, Array]]:
         if all(versions.values()):
             concepts.append(emoji)
             for style, content in versions.items():
-                drawn[style].append(drawings._pixels(content))
+                drawn[style].append(drawings.pixels_of(content))
     return concepts, {style: np.stack(found) for style, found in drawn.items()}
 
 
@@ -121,7 +121,7 @@ def _words(
 ) -> tuple[dict[str, list[str]], dict[str, list[list[str]]]]:
     names: dict[str, list[str]] = {}
     keywords: dict[str, list[list[str]]] = {}
-    with drawings._package("cldr-annotations-full") as package:
+    with drawings.npm_package("cldr-annotations-full") as package:
         files = _members(package, lambda name: name.endswith("annotations.json"))
     for language in LANGUAGES:
         file = json.loads(files[f"package/annotations/{language}/annotations.json"])

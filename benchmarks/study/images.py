@@ -26,7 +26,7 @@ _SIZE = 64
 _BATCH = 32
 
 
-def _package(name: str) -> tarfile.TarFile:
+def npm_package(name: str) -> tarfile.TarFile:
     folder = cache_folder() / "study" / "npm"
     folder.mkdir(parents=True, exist_ok=True)
     stem = name.replace("@", "").replace("/", "-")
@@ -35,7 +35,7 @@ def _package(name: str) -> tarfile.TarFile:
     return tarfile.open(sorted(folder.glob(f"{stem}-*.tgz"))[-1])
 
 
-def _pixels(content: bytes) -> Array:
+def pixels_of(content: bytes) -> Array:
     """On white, as large as fits a square of 64 pixels: ``(64, 64, 3)`` uint8."""
     from PIL import Image
 
@@ -54,12 +54,12 @@ def drawings() -> tuple[Array, Array]:
     """The same concepts in Fluent's and in Google's style: two arrays ``(n, 64, 64, 3)`` uint8."""
     file = cache_folder() / "study" / "emoji.npz"
     if not file.exists():
-        with _package("emoji-datasource-google") as google:
+        with npm_package("emoji-datasource-google") as google:
             # members are in no useful order, and a compressed archive only winds forward
             wanted = {m.name: google.extractfile(m).read() for m in google
                       if m.name.startswith("package/img/google/64/")
                       or m.name == "package/emoji.json"}  # fmt: skip
-        with _package("@lobehub/fluent-emoji-3d") as fluent:
+        with npm_package("@lobehub/fluent-emoji-3d") as fluent:
             others = {Path(m.name).stem.lower(): fluent.extractfile(m).read()
                       for m in fluent if m.name.endswith(".webp")}  # fmt: skip
         pairs: list[tuple[Array, Array]] = []
@@ -68,7 +68,7 @@ def drawings() -> tuple[Array, Array]:
             codes = (emoji["unified"], emoji["non_qualified"] or "")
             theirs = next((others[c.lower()] for c in codes if c.lower() in others), None)
             if ours and theirs:
-                pairs.append((_pixels(theirs), _pixels(ours)))
+                pairs.append((pixels_of(theirs), pixels_of(ours)))
         with atomic_file(file, overwrite=True) as temporary, temporary.open("wb") as out:
             queries, items = (np.stack(side) for side in zip(*pairs, strict=True))
             np.savez(out, queries=queries, items=items)

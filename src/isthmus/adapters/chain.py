@@ -82,7 +82,7 @@ class Affine:
                     mend="Fit a bridge in the other direction instead",
                 )
             with single_thread:
-                back = np.asarray(scipy.linalg.pinv(self.matrix))
+                back = np.asarray(scipy.linalg.pinv(self.matrix), dtype=np.float64)
         inverse = Affine(back)
         if self.offset is None:
             return inverse

@@ -246,7 +246,7 @@ def _matched_centroids(x: Rows, y: Rows, clusters: int, seed: int) -> tuple[Rows
     with single_thread:
         for restart in range(_RESTARTS):
             start = "randomized" if restart else "barycenter"
-            options = {"maximize": True, "rng": rng, "P0": start}
+            options: Any = {"maximize": True, "rng": rng, "P0": start}
             found = quadratic_assignment(a, b, method="faq", options=options)
             if best is None or found.fun > best.fun:
                 best = found
@@ -278,12 +278,13 @@ def _cycle(x: Rows, y: Rows, forward: Matrix, backward: Matrix, seed: int) -> tu
         return float((back == np.arange(len(x))).mean())
 
     with single_thread:
-        _, axes = scipy.linalg.eigh(x.T.astype(np.float64) @ x, driver="evd")
-    axes = axes.astype(np.float32)
+        _, found = scipy.linalg.eigh(x.T.astype(np.float64) @ x, driver="evd")
+    axes: Rows = np.asarray(found, dtype=np.float32)
     rng = np.random.default_rng(seed)
     turned = landed @ axes
     flips = [rng.choice(np.array([-1, 1], dtype=np.float32), size=len(axes)) for _ in range(_FLIPS)]
-    return returned(landed), max(returned((turned * flip) @ axes.T) for flip in flips)
+    turned_back: list[Any] = [(turned * flip) @ axes.T for flip in flips]
+    return returned(landed), max(returned(rows) for rows in turned_back)
 
 
 def _sample(rows: Array, most: int, seed: int, cosine: bool, name: str) -> NDArray[Any]:

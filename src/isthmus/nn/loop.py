@@ -191,7 +191,8 @@ def _epoch(
             "there is nothing to train: every parameter is frozen",
             mend="Call requires_grad_(True) on the part that shall be trained",
         )
-    for part in (loader, getattr(loader, "sampler", None)):
+    parts: list[Any] = [loader, getattr(loader, "sampler", None)]
+    for part in parts:
         if hasattr(part, "set_epoch"):
             part.set_epoch(epoch)
     length = len(loader) if hasattr(loader, "__len__") else None

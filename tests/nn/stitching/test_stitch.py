@@ -22,12 +22,13 @@ from torch import nn  # noqa: E402
 from isthmus.errors import DivergedError, InputError, OutputError, WrongSpaceError  # noqa: E402
 from isthmus.nn.batches import Batches  # noqa: E402
 from isthmus.nn.capture import capture  # noqa: E402
+from isthmus.nn.digest import weights_digest  # noqa: E402
 from isthmus.nn.loop import seeded  # noqa: E402
 from isthmus.nn.program import Program  # noqa: E402
 from isthmus.nn.stitching.cut import Back, Front  # noqa: E402
 from isthmus.nn.stitching.grid import stitch_grid  # noqa: E402
 from isthmus.nn.stitching.stitched import stitch  # noqa: E402
-from isthmus.nn.stitching.storage import load_stitched, save_stitched, weights_digest  # noqa: E402
+from isthmus.nn.stitching.storage import load_stitched, save_stitched  # noqa: E402
 from isthmus.spaces.pairs import Pairs  # noqa: E402
 
 

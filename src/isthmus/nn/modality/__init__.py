@@ -1,7 +1,7 @@
 """A new type of input for a frozen model: a projector into its space, or parts inside it."""
 
 from isthmus.nn.modality.attach import Attached, attach
-from isthmus.nn.modality.conditioned import Conditioned, weights_digest
+from isthmus.nn.modality.conditioned import Conditioned
 from isthmus.nn.modality.hubs import hub_offsets, with_offsets
 from isthmus.nn.modality.inserts import Insert, bottleneck, film, own_norm, prompts
 from isthmus.nn.modality.measure import (
@@ -33,6 +33,5 @@ __all__ = [
     "own_norm",
     "prompts",
     "tune",
-    "weights_digest",
     "with_offsets",
 ]

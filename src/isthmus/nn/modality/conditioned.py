@@ -6,7 +6,6 @@ takes part only while that modality is in use, and is saved without the network.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -25,26 +24,17 @@ from typing_extensions import override
 from isthmus.errors import InputError
 from isthmus.files import atomic_folder, canonical_json
 from isthmus.moments import Moments, Side
+from isthmus.nn.digest import weights_digest
 from isthmus.nn.loop import seeded
 from isthmus.nn.modality.inserts import KINDS, Insert, OwnNorm, Prompts
 from isthmus.nn.names import find_modules
 from isthmus.nn.outputs import layout_of, replace_tensor, tensor_of
 from isthmus.nn.tap import call_model, evaluation_mode
 
-__all__ = ["Conditioned", "weights_digest"]
+__all__ = ["Conditioned"]
 
 _RECORD, _TENSORS = "modalities.json", "modalities.safetensors"
 _FORMAT = 1
-
-
-def weights_digest(model: nn.Module) -> str:
-    """SHA-256 of the names, shapes, dtypes and bytes of all parameters and buffers."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        whole = tensor.detach().cpu().contiguous()
-        digest.update(f"{name} {tuple(whole.shape)} {whole.dtype}\n".encode())
-        digest.update(whole.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

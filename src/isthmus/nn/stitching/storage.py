@@ -22,13 +22,14 @@ from torch import nn
 from isthmus.errors import InputError, WrongSpaceError
 from isthmus.files import atomic_folder, canonical_json
 from isthmus.nn.capture import capture
+from isthmus.nn.digest import weights_digest
 from isthmus.nn.program import Program
 from isthmus.nn.stitching.cut import Back, Front
 from isthmus.nn.stitching.geometry import Geometry
 from isthmus.nn.stitching.joint import Joint, Plan
 from isthmus.nn.stitching.stitched import Stitched
 
-__all__ = ["load_stitched", "save_stitched", "stitched_card", "weights_digest"]
+__all__ = ["load_stitched", "save_stitched", "stitched_card"]
 
 _RECORD, _JOINT, _CARD = "stitch.json", "joint.safetensors", "card.md"
 _FORMAT = 1
@@ -192,16 +193,6 @@ def _unreadable(folder: Path, error: Exception) -> InputError:
 def _digest(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def weights_digest(model: nn.Module) -> str:
-    """A digest of the names, shapes and values of all parameters and buffers."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        raw = tensor.detach().cpu().contiguous()
-        digest.update(memoryview(raw.flatten().view(torch.uint8).numpy()))
-    return digest.hexdigest()[:16]
 
 
 def _joint(record: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Joint:
