@@ -7,11 +7,9 @@ takes part only while that modality is in use, and is saved without the network.
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import partial
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -26,25 +24,16 @@ from isthmus.files import atomic_folder, canonical_json
 from isthmus.moments import Moments, Side
 from isthmus.nn.digest import weights_digest
 from isthmus.nn.loop import seeded
-from isthmus.nn.modality.inserts import KINDS, Insert, OwnNorm, Prompts
+from isthmus.nn.modality.inserts import KINDS, Insert, OwnNorm
+from isthmus.nn.modality.places import Place, insert_part, place_of, shapes_of
 from isthmus.nn.names import find_modules
-from isthmus.nn.outputs import layout_of, replace_tensor, tensor_of
+from isthmus.nn.outputs import tensor_of
 from isthmus.nn.tap import call_model, evaluation_mode
 
 __all__ = ["Conditioned"]
 
 _RECORD, _TENSORS = "modalities.json", "modalities.safetensors"
 _FORMAT = 1
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a part stands."""
-
-    insert: Insert
-    layer: str
-    width: int
-    axis: int
 
 
 class _Reached(Exception):
@@ -107,9 +96,9 @@ class Conditioned(nn.Module):
             for name, inserts in modalities.items()
         }
         layers = {layer for places in wanted.values() for _, layer in places}
-        shapes = _shapes(model, layers, example)
+        shapes = shapes_of(model, layers, example)
         self._places = {
-            name: [_place(insert, layer, *shapes[layer]) for insert, layer in places]
+            name: [place_of(insert, layer, *shapes[layer]) for insert, layer in places]
             for name, places in wanted.items()
         }
         with seeded(seed):
@@ -179,7 +168,7 @@ class Conditioned(nn.Module):
                 return call_model(self.model, given)
             encoder = self.encoders[self._active]
             for part, place in self._of(self._active):
-                _inserted(self.model, part, place, stack)
+                insert_part(self.model, part, place, stack)
             if isinstance(encoder, nn.Identity):
                 return call_model(self.model, given)
             encoded = call_model(encoder, given)
@@ -358,7 +347,7 @@ class Conditioned(nn.Module):
             mend=f"Did you mean {' or '.join(repr(n) for n in near)}?",
         )
 
-    def _of(self, index: int) -> list[tuple[nn.Module, _Place]]:
+    def _of(self, index: int) -> list[tuple[nn.Module, Place]]:
         parts = cast(nn.ModuleList, self.parts[index])
         return list(zip(parts, self._places[self.names[index]], strict=True))
 
@@ -369,7 +358,7 @@ class Conditioned(nn.Module):
         for index, name in enumerate(self.names):
             with ExitStack() as stack, torch.no_grad():
                 for part, place in self._of(index):
-                    _inserted(self.model, part, place, stack)
+                    insert_part(self.model, part, place, stack)
                 try:
                     call_model(self.model, example)
                 except (RuntimeError, ValueError, TypeError, IndexError) as error:
@@ -383,7 +372,7 @@ class Conditioned(nn.Module):
                     ) from error
         self.train(before)
 
-    def _moments(self, batches: Iterable[Any], part: nn.Module | None, place: _Place) -> Side:
+    def _moments(self, batches: Iterable[Any], part: nn.Module | None, place: Place) -> Side:
         """Of the features that arrive at ``part``, or, without one, that leave its layer."""
         moments = Moments(place.width, 0, keep={"square"})
 
@@ -416,78 +405,6 @@ class Conditioned(nn.Module):
                 mend="Give a DataLoader, Batches or a list, not a generator",
             )
         return moments.second().x
-
-
-def _place(insert: Insert, layer: str, shape: Sequence[int], axis: int) -> _Place:
-    if len(shape) < 2 or (insert.kind == "prompts" and (len(shape) != 3 or axis != 2)):
-        wanted = "sequences (n, t, d)" if insert.kind == "prompts" else "rows of features"
-        raise InputError(
-            f"{insert.kind} needs {wanted}, and the layer returns shape {tuple(shape)}",
-            where=f"layer {layer}",
-            mend="Name another layer",
-        )
-    return _Place(Insert(insert.kind, layer, insert.options), layer, shape[axis], axis)
-
-
-def _shapes(
-    model: nn.Module, layers: Iterable[str], example: Any
-) -> dict[str, tuple[tuple[int, ...], int]]:
-    """Shape of the output of each layer, and the axis of its features."""
-    found: dict[str, tuple[tuple[int, ...], int]] = {}
-
-    def note(layer: str, module: nn.Module, _: Any, output: Any) -> None:
-        if layer in found:
-            raise InputError(
-                f"the layer '{layer}' runs more than once in a pass",
-                where="layers",
-                mend="Name a layer that runs once",
-            )
-        tensor = tensor_of(output, layer)
-        if not tensor.is_floating_point():
-            raise InputError(
-                f"the layer '{layer}' returns {tensor.dtype}, which cannot be adapted",
-                where="layers",
-                mend="Name a layer that returns real numbers",
-            )
-        channels = layout_of(module, tensor) == "channels"
-        found[layer] = tuple(tensor.shape), 1 if channels else tensor.ndim - 1
-
-    with ExitStack() as stack, evaluation_mode(model), torch.no_grad():
-        for layer in layers:
-            hook = partial(note, layer)
-            stack.callback(model.get_submodule(layer).register_forward_hook(hook).remove)
-        call_model(model, example)
-    silent = [layer for layer in layers if layer not in found]
-    if silent:
-        raise InputError(
-            f"the layer '{silent[0]}' did not run",
-            where="layers",
-            mend="Name a layer that the network calls for this example",
-        )
-    return found
-
-
-def _inserted(model: nn.Module, part: nn.Module, place: _Place, stack: ExitStack) -> None:
-    module = model.get_submodule(place.layer)
-    if isinstance(part, Prompts):
-
-        def before(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-            if not args or not isinstance(args[0], Tensor) or args[0].ndim != 3:
-                raise InputError(
-                    "prompts need a layer whose first argument is a sequence (n, t, d)",
-                    where=f"layer {place.layer}",
-                    mend="Name another layer",
-                )
-            return part.before(args[0]), *args[1:]
-
-        stack.callback(module.register_forward_pre_hook(before).remove)
-
-    def after(_: nn.Module, __: Any, output: Any) -> Any:
-        tensor = tensor_of(output, place.layer)
-        changed = part.after(tensor) if isinstance(part, Prompts) else part(tensor, place.axis)
-        return replace_tensor(output, changed, place.layer)
-
-    stack.callback(module.register_forward_hook(after).remove)
 
 
 def _described(output: Any) -> str:

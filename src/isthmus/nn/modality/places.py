@@ -1,0 +1,111 @@
+"""Where a part stands inside a frozen network, and how it takes part in a pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from isthmus.errors import InputError
+from isthmus.nn.modality.inserts import Insert, Prompts
+from isthmus.nn.outputs import layout_of, replace_tensor, tensor_of
+from isthmus.nn.tap import call_model, evaluation_mode
+
+__all__ = ["Place", "insert_part", "place_of", "shapes_of"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a part stands."""
+
+    insert: Insert
+    layer: str
+    width: int
+    axis: int
+
+
+def place_of(insert: Insert, layer: str, shape: Sequence[int], axis: int) -> Place:
+    """Where ``insert`` stands at a layer that returns this shape.
+
+    Raises:
+        InputError: for a shape that this kind of part cannot change.
+    """
+    if len(shape) < 2 or (insert.kind == "prompts" and (len(shape) != 3 or axis != 2)):
+        wanted = "sequences (n, t, d)" if insert.kind == "prompts" else "rows of features"
+        raise InputError(
+            f"{insert.kind} needs {wanted}, and the layer returns shape {tuple(shape)}",
+            where=f"layer {layer}",
+            mend="Name another layer",
+        )
+    return Place(Insert(insert.kind, layer, insert.options), layer, shape[axis], axis)
+
+
+def shapes_of(
+    model: nn.Module, layers: Iterable[str], example: Any
+) -> dict[str, tuple[tuple[int, ...], int]]:
+    """Shape of the output of each layer, and the axis of its features.
+
+    Raises:
+        InputError: for a layer that does not run once, or returns no real numbers.
+    """
+    found: dict[str, tuple[tuple[int, ...], int]] = {}
+
+    def note(layer: str, module: nn.Module, _: Any, output: Any) -> None:
+        if layer in found:
+            raise InputError(
+                f"the layer '{layer}' runs more than once in a pass",
+                where="layers",
+                mend="Name a layer that runs once",
+            )
+        tensor = tensor_of(output, layer)
+        if not tensor.is_floating_point():
+            raise InputError(
+                f"the layer '{layer}' returns {tensor.dtype}, which cannot be adapted",
+                where="layers",
+                mend="Name a layer that returns real numbers",
+            )
+        channels = layout_of(module, tensor) == "channels"
+        found[layer] = tuple(tensor.shape), 1 if channels else tensor.ndim - 1
+
+    with ExitStack() as stack, evaluation_mode(model), torch.no_grad():
+        for layer in layers:
+            hook = partial(note, layer)
+            stack.callback(model.get_submodule(layer).register_forward_hook(hook).remove)
+        call_model(model, example)
+    silent = [layer for layer in layers if layer not in found]
+    if silent:
+        raise InputError(
+            f"the layer '{silent[0]}' did not run",
+            where="layers",
+            mend="Name a layer that the network calls for this example",
+        )
+    return found
+
+
+def insert_part(model: nn.Module, part: nn.Module, place: Place, stack: ExitStack) -> None:
+    """Let ``part`` take part in every pass until the stack is left."""
+    module = model.get_submodule(place.layer)
+    if isinstance(part, Prompts):
+
+        def before(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+            if not args or not isinstance(args[0], Tensor) or args[0].ndim != 3:
+                raise InputError(
+                    "prompts need a layer whose first argument is a sequence (n, t, d)",
+                    where=f"layer {place.layer}",
+                    mend="Name another layer",
+                )
+            return part.before(args[0]), *args[1:]
+
+        stack.callback(module.register_forward_pre_hook(before).remove)
+
+    def after(_: nn.Module, __: Any, output: Any) -> Any:
+        tensor = tensor_of(output, place.layer)
+        changed = part.after(tensor) if isinstance(part, Prompts) else part(tensor, place.axis)
+        return replace_tensor(output, changed, place.layer)
+
+    stack.callback(module.register_forward_hook(after).remove)
