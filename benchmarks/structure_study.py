@@ -1,6 +1,6 @@
 """Do structured layers make features carry over between architectures?  A controlled answer.
 
-    python -m benchmarks.structure_study              # 5 seeds, about a quarter of an hour
+    python -m benchmarks.structure_study              # 5 seeds, 30 minutes of processor time
     python -m benchmarks.structure_study --quick      # every line of it, in about a minute
     python -m benchmarks.structure_study --json       # numbers on stdout, tables on stderr
 

@@ -18,11 +18,11 @@ from isthmus.nn.shaping import Energies, Prototypes, Spectrum, paired_consistenc
 
 __all__ = ["ARMS", "Arm", "distilled", "trained", "tuned"]
 
-RATE, BATCH = 1e-2, 64  # of which plain networks learn most in so few steps
+RATE, BATCH = 1e-2, 64  # the rate at which plain networks learn most in so few steps
 RANK_SHAPING, CORRECTION = "low_rank", 4
 BAND = (0.5, 2.0)  # of singular values over their root mean square
 WEIGHTS = {"energy": 1.0, "spectrum": 1.0, "prototypes": 0.5, "consistency": 1.0}
-"""Chosen once, so that no term is larger than the cross entropy; not tuned on any result."""
+"""Chosen once, so that no term is larger than the cross entropy; not tuned for any score of transfer."""
 TEMPERATURE = 2.0
 
 
