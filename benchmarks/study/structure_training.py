@@ -22,7 +22,7 @@ RATE, BATCH = 1e-2, 64  # the rate at which plain networks learn most in so few 
 RANK_SHAPING, CORRECTION = "low_rank", 4
 BAND = (0.5, 2.0)  # of singular values over their root mean square
 WEIGHTS = {"energy": 1.0, "spectrum": 1.0, "prototypes": 0.5, "consistency": 1.0}
-"""Chosen once, so that no term is larger than the cross entropy; not tuned for any score of transfer."""
+"""Chosen once, so that none exceeds the cross entropy; not tuned for any score of transfer."""
 TEMPERATURE = 2.0
 
 
