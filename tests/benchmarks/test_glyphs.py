@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from benchmarks.study.glyphs import CHARACTERS, SIDE, Glyphs, _families, glyphs
 
+from benchmarks.study.glyphs import CHARACTERS, SIDE, Glyphs, _families, glyphs
 from isthmus.encoders import cache_folder
 from isthmus.errors import InputError
 

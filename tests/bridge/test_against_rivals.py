@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from benchmarks.arrays import paired
 from benchmarks.recipes import RECIPES
-
 from isthmus import Pairs, fit
 from isthmus.evaluate import from_ids, parse_metric, relevant_ranks
 

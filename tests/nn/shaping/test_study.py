@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.stats
+
 from benchmarks.structure_study import QUICK, SCORES, Task, conclusion, differences
 
 SEEDS = 5
