@@ -76,7 +76,8 @@ def main() -> int:
 def bridge_lines(quick: bool, record: dict[str, Any]) -> Iterator[str]:
     """Tables of the rounded map, of the rounded index, and of both."""
     from benchmarks.study.texts import TEXT_UPGRADES
-    from isthmus import Pairs, fit
+    from isthmus.errors import InputError
+from isthmus import Pairs, fit
     from isthmus.adapters.quantise import METHODS, quantise_chain, quantise_rows
     from isthmus.bridge.stream import SampleSizes
     from isthmus.nn.compact.table import compact_table
@@ -257,8 +258,12 @@ def network_lines(quick: bool, record: dict[str, Any]) -> Iterator[str]:
         notes.append(f"{name}: {len(changed)} of {len(compact.layers)} layers changed")
 
     for energy in (0.95,) if quick else (0.99, 0.95, 0.9):
-        add(f"rank, {energy:.0%} of weights", truncate(teacher, energy=energy))
-        add(f"rank, {energy:.0%} of outputs", truncate(teacher, energy=energy, batches=loader))
+        for of, data in (("weights", None), ("outputs", loader)):
+            name = f"rank, {energy:.0%} of {of}"
+            try:
+                add(name, truncate(teacher, energy=energy, batches=data))
+            except InputError as error:
+                notes.append(f"{name}: {error.what}")
     add("int8 weights", quantise(teacher))
     add("int8, corrected", quantise(teacher, batches=loader))
     deep = variants["rank, 95% of outputs"]

@@ -389,8 +389,7 @@ def test_a_saved_network_runs_without_the_code_of_either(tmp_path):
     torch.save({"x": x[:50], "out": made(x[:50]).detach()}, tmp_path / "data.pt")
     program = textwrap.dedent("""
         import sys, torch
-        from isthmus.spaces.pairs import Pairs  # noqa: E402
-from isthmus.nn.stitching.storage import load_stitched
+        from isthmus.nn.stitching.storage import load_stitched
         data = torch.load(sys.argv[2], weights_only=True)
         net = load_stitched(sys.argv[1])
         with torch.no_grad():
