@@ -76,8 +76,7 @@ def main() -> int:
 def bridge_lines(quick: bool, record: dict[str, Any]) -> Iterator[str]:
     """Tables of the rounded map, of the rounded index, and of both."""
     from benchmarks.study.texts import TEXT_UPGRADES
-    from isthmus.errors import InputError
-from isthmus import Pairs, fit
+    from isthmus import Pairs, fit
     from isthmus.adapters.quantise import METHODS, quantise_chain, quantise_rows
     from isthmus.bridge.stream import SampleSizes
     from isthmus.nn.compact.table import compact_table
@@ -219,6 +218,7 @@ def network_lines(quick: bool, record: dict[str, Any]) -> Iterator[str]:
 
     from benchmarks.study import networks
     from benchmarks.study.images import drawings
+    from isthmus.errors import InputError
     from isthmus.nn.batches import Batches
     from isthmus.nn.compact.distil import distil
     from isthmus.nn.compact.prune import prune_weights
