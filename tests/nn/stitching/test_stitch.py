@@ -291,6 +291,12 @@ def test_finetuning_trains_the_map_alone_and_is_never_worse_than_the_closed_form
     assert accuracy(made) > start + 0.03
     assert {name: weights_digest(net) for name, net in networks.items()} == before
     assert all(p.requires_grad for p in made.parameters())
+    # the mean of both networks' probabilities teaches too
+    made = stitch(networks["C"], "one", networks["A"], "2", calibration(), how="features")
+    made.finetune(Batches(x[:900], size=50), teachers="both", epochs=4, validation=[x[900:]])
+    assert accuracy(made) > start + 0.03
+    with pytest.raises(InputError, match="no teachers 'front'"):
+        made.finetune([x], teachers="front")
     # with labels, and a rate that does harm: the closed form stays
     made = stitch(networks["A"], "9", networks["B"], "9", calibration())
     weights = made.joint.weight.detach().clone()
@@ -307,6 +313,15 @@ def test_finetuning_trains_the_map_alone_and_is_never_worse_than_the_closed_form
     with pytest.raises(DivergedError):
         made.finetune([(x, y)], loss=lambda output, _: output.sum() * math.nan, epochs=1)
     assert torch.equal(made.joint.weight, weights)
+
+
+def test_networks_that_answer_other_questions_cannot_teach_together():
+    with seeded(0):
+        front, back = (nn.Sequential(nn.Linear(4, 5), nn.Linear(5, n)) for n in (2, 3))
+        x = torch.randn(40, 4)
+    made = stitch(front, "0", back, "0", [x])
+    with pytest.raises(InputError, match=r"\(40, 2\) and \(40, 3\).*teachers='back'"):
+        made.finetune([x], teachers="both", epochs=1)
 
 
 def test_pairs_of_what_two_layers_returned_serve_where_they_are_vectors():

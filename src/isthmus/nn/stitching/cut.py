@@ -69,6 +69,10 @@ class Front(nn.Module):
         """Where the features of the layer's output lie."""
         return layout_of(self.module, activation)
 
+    def whole(self, batch: Any) -> Any:
+        """What the network itself makes of a batch."""
+        return call_model(self.model, batch if self.prepare is None else self.prepare(batch))
+
     def forward(self, batch: Any) -> Tensor:
         """The layer's output for a batch."""
         reached: list[Tensor] = []

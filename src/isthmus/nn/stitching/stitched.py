@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.nn import functional
 
 from isthmus.errors import InputError
 from isthmus.nn.loop import Trained, train
@@ -72,8 +73,9 @@ class Stitched(nn.Module):
         batches: Iterable[Any],
         *,
         loss: Callable[[Any, Any], Tensor] | None = None,
-        epochs: int = 3,
-        rate: float = 1e-3,
+        teachers: str = "back",
+        epochs: int = 10,
+        rate: float | None = None,
         validation: Iterable[Any] | None = None,
         seed: int = 0,
         checkpoint: str | None = None,
@@ -84,10 +86,14 @@ class Stitched(nn.Module):
 
         Args:
             batches: as given to `stitch`, or with labels where ``loss`` knows what to do with them.
-            loss: of the output and the batch; unless given, the squared error against what the
-                back's own network makes of the batch, so that no labels are needed.
+            loss: of the output and the batch; unless given, the output imitates the teachers, so
+                that no labels are needed.
+            teachers: ``back``: the squared error against what the back's own network makes of the
+                batch.  ``both``, where both networks score the same classes: the divergence from
+                the mean of their probabilities, which is a better teacher than either.
             epochs: passes at most.
-            rate: of Adam, relative to the map's root mean square entry.
+            rate: of Adam, relative to the map's root mean square entry; unless given 0.03, or 0.001
+                for a map of all positions at once, which has many more entries.
             validation: batches by which the best state is kept, the closed form included.
             seed: of the order and of dropout.
             checkpoint: a folder to resume from.
@@ -95,7 +101,8 @@ class Stitched(nn.Module):
             progress: told about batches.
 
         Raises:
-            InputError: for a folded map, which has nothing of its own to train.
+            InputError: for a folded map, which has nothing of its own to train, or networks that do
+                not score the same classes.
             DivergedError: as `train`.
         """
         if self.joint.folded:
@@ -103,7 +110,13 @@ class Stitched(nn.Module):
                 "the map is folded into a layer and cannot be trained alone",
                 mend="Fine-tune first, then fold",
             )
-        measure = loss or self._imitation
+        if teachers not in ("back", "both"):
+            raise InputError(
+                f"there are no teachers '{teachers}'", where="teachers", mend="Choose back or both"
+            )
+        measure = loss or (self._imitation if teachers == "back" else self._agreement)
+        if rate is None:
+            rate = 1e-3 if self.joint.plan.how == "flat" else 0.03
         frozen = [p for p in self.parameters() if p.requires_grad]
         own = list(self.joint.parameters())
         for parameter in self.parameters():
@@ -146,6 +159,20 @@ class Stitched(nn.Module):
         with torch.no_grad():
             wanted = self.back.whole(batch)
         return ((_first(output) - _first(wanted)) ** 2).mean()
+
+    def _agreement(self, output: Any, batch: Any) -> Tensor:
+        with torch.no_grad():
+            scores = [_first(self.back.whole(batch)), _first(self.front.whole(batch))]
+        scored = _first(output)
+        if scored.ndim != 2 or any(s.shape != scored.shape for s in scores):
+            shapes = " and ".join(str(tuple(s.shape)) for s in reversed(scores))
+            raise InputError(
+                f"the networks return {shapes}, which are no scores of the same classes",
+                where="teachers",
+                mend="Use teachers='back', or give a loss",
+            )
+        wanted = torch.stack([s.softmax(1) for s in scores]).mean(0)
+        return functional.kl_div(scored.log_softmax(1), wanted, reduction="batchmean")
 
     def __repr__(self) -> str:
         return (
