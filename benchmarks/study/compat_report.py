@@ -357,6 +357,8 @@ def draw(found: Report, outcomes: Sequence[Outcome], file: Path) -> None:
             xerr=_around(points, "change"), yerr=_around(points, "gain"),
         )  # fmt: skip
         for p in points:
+            if 0 <= p["lam"] < 0.2:
+                continue  # too near to one another for names
             name = "affine" if p["lam"] < 0 else f"{p['lam']:g}"
             left.annotate(name, (p["change"], p["gain"]), fontsize=7, xytext=(3, 4),
                           textcoords="offset points")  # fmt: skip

@@ -137,3 +137,18 @@ def test_bad_input_of_weights_is_refused():
     with pytest.raises(InputError, match=r"layer 3: a Conv2d of this kind is not fitted anew"):
         spatial = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.ReLU(), nn.Conv2d(4, 2, 3))
         remove_units(spatial, "0", "3", share=0.5, batches=[torch.ones(1, 1, 9, 9)])
+
+
+def test_units_that_never_vary_keep_their_weights_and_do_not_stop_the_refit():
+    with seeded(0):
+        net = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
+    x = torch.randn(64, 4)
+    with torch.no_grad():
+        net[0].weight[:4] = 0
+        net[0].bias[:4] = torch.tensor([-1.0, 2.0, 0.5, -3.0])
+    made = remove_units(net, "0", "2", share=1 / 3, batches=[x]).module
+    torch.testing.assert_close(made(x), net(x), atol=1e-4, rtol=1e-4)
+    with torch.no_grad():
+        net[0].weight.zero_()
+    flat = remove_units(net, "0", "2", share=1 / 3, batches=[x]).module
+    torch.testing.assert_close(flat(x), net(x), atol=1e-5, rtol=1e-5)

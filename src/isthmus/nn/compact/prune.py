@@ -261,13 +261,16 @@ def _refitted(part: Any, moments: Moments, wanted: NDArray[np.int64]) -> tuple[M
     """Weights ``(out, kept)`` and bias that best give what all inputs gave."""
     weight = to_numpy(part.weight.flatten(1), np.float64)
     covariance = moments.second().require("xx")
-    inner = covariance[np.ix_(wanted, wanted)].copy()
-    ridge = _RIDGE * float(np.trace(inner)) / len(inner)
-    inner[np.diag_indices_from(inner)] += max(ridge, 1e-300)
+    inner = covariance[np.ix_(wanted, wanted)]
+    kept = weight[:, wanted].T
     with single_thread:
-        # the ridge pulls towards the weights as they were, not towards zero
-        right = covariance[wanted] @ weight.T + ridge * weight[:, wanted].T
-        fitted = scipy.linalg.solve(inner, right, assume_a="pos").T
+        values, axes = scipy.linalg.eigh(inner, driver="evd")
+        # the ridge pulls towards the weights as they were; inputs that never vary keep them
+        missing = axes.T @ (covariance[wanted] @ weight.T - inner @ kept)
+        floor = max(float(values[-1]) * 1e-12, 1e-300)
+        strength = np.maximum(values, 0) + _RIDGE * float(values.clip(0).mean())
+        change = np.where(strength > floor, 1 / np.maximum(strength, floor), 0)
+        fitted = (kept + axes @ (change[:, None] * missing)).T
     old = 0.0 if part.bias is None else to_numpy(part.bias, np.float64)
     mean = moments.mean_x
     return fitted, old + weight @ mean - fitted @ mean[wanted]
