@@ -152,3 +152,15 @@ def test_units_that_never_vary_keep_their_weights_and_do_not_stop_the_refit():
         net[0].weight.zero_()
     flat = remove_units(net, "0", "2", share=1 / 3, batches=[x]).module
     torch.testing.assert_close(flat(x), net(x), atol=1e-5, rtol=1e-5)
+
+
+def test_inputs_that_are_all_one_direction_are_refitted():
+    """Rounding leaves eigenvalues of either sign, larger than the ridge."""
+    with seeded(0):
+        net = nn.Sequential(nn.Linear(1, 600), nn.ReLU(), nn.Linear(600, 3))
+        net[0].weight.data.abs_()
+        net[0].bias.data.zero_()
+        x = torch.rand(500, 1) + 0.1
+    for share in (0.1, 0.5):
+        made = remove_units(net, "0", "2", share=share, batches=[x]).module
+        torch.testing.assert_close(made(x), net(x), atol=1e-3, rtol=1e-3)
