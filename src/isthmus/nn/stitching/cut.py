@@ -20,7 +20,7 @@ from isthmus.nn.names import find_module
 from isthmus.nn.outputs import layout_of, replace_tensor, tensor_of
 from isthmus.nn.tap import call_model, evaluation_mode
 
-__all__ = ["Back", "Front", "check_finite"]
+__all__ = ["Back", "Cut", "Front", "check_finite"]
 
 _AGREE = 1e-4
 """Relative difference of outputs up to which they are the same but for rounding."""
@@ -34,8 +34,8 @@ class _Reached(Exception):
         self.output = output
 
 
-class Front(nn.Module):
-    """The network up to the output of ``layer``; the rest of it does not run.
+class Cut(nn.Module):
+    """A layer of a network, and how the network is run.
 
     Args:
         model: any module.
@@ -44,7 +44,7 @@ class Front(nn.Module):
         part: of an output with several parts, the one that is meant.
 
     Raises:
-        InputError: for a layer that is not there; from ``forward``, for one that does not run.
+        InputError: for a layer that is not there.
     """
 
     def __init__(
@@ -69,9 +69,21 @@ class Front(nn.Module):
         """Where the features of the layer's output lie."""
         return layout_of(self.module, activation)
 
+    def given(self, batch: Any) -> Any:
+        """What the network takes of a batch."""
+        return batch if self.prepare is None else self.prepare(batch)
+
     def whole(self, batch: Any) -> Any:
         """What the network itself makes of a batch."""
-        return call_model(self.model, batch if self.prepare is None else self.prepare(batch))
+        return call_model(self.model, self.given(batch))
+
+
+class Front(Cut):
+    """The network up to the output of ``layer``; the rest of it does not run.
+
+    Raises:
+        InputError: as `Cut`; from ``forward``, for a layer that does not run.
+    """
 
     def forward(self, batch: Any) -> Tensor:
         """The layer's output for a batch."""
@@ -85,7 +97,7 @@ class Front(nn.Module):
 
         handle = self.module.register_forward_hook(stop)
         try:
-            call_model(self.model, batch if self.prepare is None else self.prepare(batch))
+            self.whole(batch)
         except _Reached as found:
             return found.output
         finally:
@@ -99,7 +111,7 @@ class Front(nn.Module):
         )
 
 
-class Back(nn.Module):
+class Back(Cut):
     """The network from the output of ``layer`` on.
 
     Where nothing but the batch's masks goes round the cut, what lies before it runs on one stored
@@ -126,31 +138,15 @@ class Back(nn.Module):
         prepare: Callable[[Any], Any] | None = None,
         part: str | int | None = None,
     ) -> None:
-        super().__init__()
-        find_module(model, layer)
-        self.model, self.layer = model, layer
-        self.prepare, self.part = prepare, part
-        given = example if prepare is None else prepare(example)
+        super().__init__(model, layer, prepare=prepare, part=part)
+        given = self.given(example)
         with evaluation_mode(model), torch.no_grad():
             self.follows_batch = self._goes_round(given)
         self._example = map_tensors(lambda t: t[:1].detach().clone() if t.ndim else t, given)
 
-    @property
-    def module(self) -> nn.Module:
-        """The layer itself."""
-        return find_module(self.model, self.layer)
-
-    def layout(self, activation: Tensor) -> str:
-        """Where the features of the layer's output lie."""
-        return layout_of(self.module, activation)
-
     def target(self, batch: Any) -> Tensor:
         """What the network itself has at the cut."""
         return Front(self.model, self.layer, prepare=self.prepare, part=self.part)(batch)
-
-    def whole(self, batch: Any) -> Any:
-        """What the network itself makes of a batch."""
-        return call_model(self.model, batch if self.prepare is None else self.prepare(batch))
 
     def forward(self, activation: Tensor, batch: Any = None) -> Any:
         """The network's output when the layer's is ``activation``.
@@ -166,7 +162,7 @@ class Back(nn.Module):
                     where=f"layer {self.layer}",
                     mend="Give the batch",
                 )
-            given = batch if self.prepare is None else self.prepare(batch)
+            given = self.given(batch)
         else:
             device = activation.device
             given = map_tensors(lambda t: t.to(device), self._example)
