@@ -7,7 +7,8 @@
 
 - **glyphs**: three small CNNs, two architectures, trained here on letters in fonts; every cut of
   every pair, maps from 1,000 unlabelled images.  Aim: 99 % of the lower of the two accuracies.
-  Beside it what the plain 1 x 1 map alone gives, and no map at all.
+  Where the closed form stays below, the map is tuned on the same images, shifted by a pixel,
+  towards the mean of both networks' answers.  Beside it what the plain 1 x 1 map alone gives.
 - **pitch**: CREPE full and tiny, as published; share of frames whose pitch is found to 50 cents.
 - **images**: EfficientNet-Lite 0 joined to MobileNetV2 (CNN to CNN) and to ViT-S/14 (CNN to
   transformer), as published.  Emoji drawn by one house ask for the same concept drawn by another;
@@ -23,7 +24,7 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -125,22 +126,29 @@ def glyph_cuts(quick: bool, progress: Callable[[str], None]) -> list[Row]:
                     row[kind] = _accuracy(made, test_x, test_y)
                     row["map"] = made.joint.plan.kind
                 row["no map"] = _unmapped(made, test_x, test_y)
-                started = time.process_time()
-                images = train_x[order]
-                made.finetune(
-                    Batches(images[:900], size=50),
-                    teachers="both",
-                    epochs=4 if quick else 24,
-                    validation=[images[900:]],
-                )
-                row["tuned seconds"] = time.process_time() - started
-                row["tuned"] = _accuracy(made, test_x, test_y)
+                row["tuned"], row["tuned seconds"] = row["chosen"], 0.0
+                if row["chosen"] < 0.99 * lower:
+                    started = time.process_time()
+                    images = train_x[order]
+                    made.finetune(
+                        _Shifted(images[:900], size=50),
+                        teachers="both",
+                        epochs=4 if quick else 40,
+                        validation=[images[900:]],
+                    )
+                    row["tuned seconds"] = time.process_time() - started
+                    row["tuned"] = _accuracy(made, test_x, test_y)
                 rows.append(row)
                 progress(
                     f"{a} | {b} after {cut}: 1 x 1 {row['1 x 1']:.4f}, chosen ({row['map']}) "
                     f"{row['chosen']:.4f} of {lower:.4f} ({row['chosen'] / lower:.1%}), "
-                    f"{row['chosen seconds']:.1f} s; tuned without labels {row['tuned']:.4f} "
-                    f"({row['tuned'] / lower:.1%}), {row['tuned seconds']:.1f} s"
+                    f"{row['chosen seconds']:.1f} s"
+                    + (
+                        f"; tuned without labels {row['tuned']:.4f} ({row['tuned'] / lower:.1%}), "
+                        f"{row['tuned seconds']:.1f} s"
+                        if row["tuned seconds"]
+                        else ""
+                    )
                 )
     grid = stitch_grid(
         networks["plain 16, seed 0"],
@@ -157,6 +165,15 @@ def glyph_cuts(quick: bool, progress: Callable[[str], None]) -> list[Row]:
     for measure in ("cka", "explained"):
         rows.append({"part": "grid", "measure": measure, "rank": grid.predicts(measure)})
     return rows
+
+
+class _Shifted(Batches):
+    """The same images, moved by up to one pixel, another way in every batch."""
+
+    def __iter__(self) -> Iterator[Any]:
+        for images in super().__iter__():
+            down, right = torch.randint(-1, 2, (2,)).tolist()
+            yield torch.roll(images, (down, right), (2, 3))
 
 
 @torch.no_grad()
@@ -326,7 +343,7 @@ def main() -> None:
         for kind, name in (
             ("1 x 1", "1 x 1 map in closed form"),
             ("chosen", "map chosen by cross-validation, in closed form"),
-            ("tuned", "the same, tuned on the same images towards both networks' answers"),
+            ("tuned", "the same, tuned where that is below 99 %"),
         ):
             kept = [row[kind] / row["lower"] for row in done]
             missed = sum(k < 0.99 for k in kept)

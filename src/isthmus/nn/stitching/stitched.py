@@ -92,7 +92,7 @@ class Stitched(nn.Module):
                 batch.  ``both``, where both networks score the same classes: the divergence from
                 the mean of their probabilities, which is a better teacher than either.
             epochs: passes at most.
-            rate: of Adam, relative to the map's root mean square entry; unless given 0.03, or 0.001
+            rate: of Adam, relative to the map's root mean square entry; unless given 0.03, or 0.003
                 for a map of all positions at once, which has many more entries.
             validation: batches by which the best state is kept, the closed form included.
             seed: of the order and of dropout.
@@ -116,7 +116,7 @@ class Stitched(nn.Module):
             )
         measure = loss or (self._imitation if teachers == "back" else self._agreement)
         if rate is None:
-            rate = 1e-3 if self.joint.plan.how == "flat" else 0.03
+            rate = 3e-3 if self.joint.plan.how == "flat" else 0.03
         frozen = [p for p in self.parameters() if p.requires_grad]
         own = list(self.joint.parameters())
         for parameter in self.parameters():
