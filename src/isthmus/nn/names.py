@@ -10,7 +10,7 @@ from torch import nn
 
 from isthmus.errors import InputError
 
-__all__ = ["find_module", "find_modules"]
+__all__ = ["find_module", "find_modules", "layer_name"]
 
 _NEAR, _SHOWN = 5, 12
 
@@ -35,7 +35,8 @@ def find_modules(model: nn.Module, patterns: str | Iterable[str]) -> dict[str, n
         raise InputError("no layer is named", mend=f"Choose from {_some(list(modules))}")
     found: set[str] = set()
     for pattern in wanted:
-        matches = [name for name in modules if _regular(pattern).fullmatch(name)]
+        expression = _regular(pattern)
+        matches = [name for name in modules if expression.fullmatch(name)]
         if not matches:
             raise InputError(
                 f"no layer of {type(model).__name__} is called '{pattern}'",
@@ -47,20 +48,29 @@ def find_modules(model: nn.Module, patterns: str | Iterable[str]) -> dict[str, n
 
 
 def find_module(model: nn.Module, name: str) -> nn.Module:
-    """The one module of this name.
+    """The one module of this name, or that matches this pattern.
 
     Raises:
         InputError: for a name that is not there, naming those that are near, or a pattern that
             matches several.
     """
-    found = find_modules(model, name)
+    return model.get_submodule(layer_name(model, name))
+
+
+def layer_name(model: nn.Module, pattern: str) -> str:
+    """The full name of the one layer that matches, for `nn.Module.get_submodule`.
+
+    Raises:
+        InputError: as `find_module`.
+    """
+    found = list(find_modules(model, pattern))
     if len(found) > 1:
         raise InputError(
-            f"'{name}' matches {len(found)} layers",
+            f"'{pattern}' matches {len(found)} layers",
             where="layers",
-            mend=f"Name one: {_some(list(found))}",
+            mend=f"Name one: {_some(found)}",
         )
-    return next(iter(found.values()))
+    return found[0]
 
 
 def _regular(pattern: str) -> re.Pattern[str]:

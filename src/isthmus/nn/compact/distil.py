@@ -112,7 +112,8 @@ def distil(
     device = next(iter(student.parameters()), torch.zeros(0)).device
     x = _moved(_input(first, inputs), device)
     _follow(teacher, x)
-    with _Watched(teacher, pairs) as seen, torch.no_grad():
+    taught = _Watched(teacher, pairs)
+    with taught as seen, torch.no_grad():
         wanted = _output(seen(x), "teacher")
         teacher_rows = dict(seen.rows)
     with (
@@ -137,7 +138,7 @@ def distil(
     def loss(module: nn.Module, batch: Any) -> dict[str, Tensor]:
         given_input = _input(batch, inputs)
         _follow(teacher, given_input)
-        with _Watched(teacher, pairs) as seen, torch.no_grad():
+        with taught as seen, torch.no_grad():
             target = _output(seen(given_input), "teacher")
             rows = dict(seen.rows)
         found, mapped = module(given_input)
@@ -160,9 +161,10 @@ class _Pupil(nn.Module):
     def __init__(self, student: nn.Module, maps: nn.ModuleList, layers: list[str]) -> None:
         super().__init__()
         self.student, self.maps, self.layers = student, maps, layers
+        self._watched = _Watched(student, layers)
 
     def forward(self, x: Any) -> tuple[Tensor, list[Tensor]]:
-        with _Watched(self.student, self.layers) as seen:
+        with self._watched as seen:
             out = _output(seen(x), "student")
             rows = [m(seen.rows[name]) for m, name in zip(self.maps, self.layers, strict=True)]
         return out, rows
@@ -189,6 +191,9 @@ class _Watched:
     def __exit__(self, *_: object) -> None:
         for handle in self._handles:
             handle.remove()
+        self._handles.clear()
+        # what was kept would keep its whole pass alive
+        self.rows = {}
 
     def __call__(self, x: Any) -> Any:
         if not isinstance(self.model, nn.Module) or torch.is_grad_enabled():

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from isthmus.errors import InputError
 from isthmus.nn.batches import map_tensors, rows_in
-from isthmus.nn.names import find_module
+from isthmus.nn.names import layer_name
 from isthmus.nn.outputs import layout_of, replace_tensor, tensor_of
 from isthmus.nn.tap import call_model, evaluation_mode
 
@@ -39,7 +39,7 @@ class Cut(nn.Module):
 
     Args:
         model: any module.
-        layer: the name of one of its layers.
+        layer: the name of one of its layers, or a pattern that one matches.
         prepare: turns a batch into what the model takes.
         part: of an output with several parts, the one that is meant.
 
@@ -56,14 +56,13 @@ class Cut(nn.Module):
         part: str | int | None = None,
     ) -> None:
         super().__init__()
-        find_module(model, layer)
-        self.model, self.layer = model, layer
+        self.model, self.layer = model, layer_name(model, layer)
         self.prepare, self.part = prepare, part
 
     @property
     def module(self) -> nn.Module:
         """The layer itself."""
-        return find_module(self.model, self.layer)
+        return self.model.get_submodule(self.layer)
 
     def layout(self, activation: Tensor) -> str:
         """Where the features of the layer's output lie."""

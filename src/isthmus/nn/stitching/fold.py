@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isthmus.nn.names import find_module
 from isthmus.nn.stitching.cut import Back, Front
 from isthmus.nn.stitching.joint import Joint
 from isthmus.nn.tap import evaluation_mode
@@ -58,7 +57,7 @@ def fold_into_back(front: Front, joint: Joint, back: Back, example: Any) -> Part
     name = _reader(front, joint, back, example)
     if name is None:
         return None
-    layer = find_module(back.model, name)
+    layer = back.model.get_submodule(name)
     if isinstance(layer, nn.Linear):
         with torch.no_grad():
             mapped = (layer.weight.double() @ weight.double()).to(weight.dtype)
