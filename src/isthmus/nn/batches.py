@@ -10,7 +10,16 @@ from torch import Tensor
 
 from isthmus.errors import InputError
 
-__all__ = ["Batches", "check_paired", "map_tensors", "rows_in", "tensors_in"]
+__all__ = [
+    "Batches",
+    "check_paired",
+    "input_of",
+    "length_of",
+    "map_tensors",
+    "prepared",
+    "rows_in",
+    "tensors_in",
+]
 
 
 class Batches:
@@ -87,6 +96,23 @@ def tensors_in(batch: Any) -> Iterator[Tensor]:
     elif isinstance(batch, Sequence) and not isinstance(batch, str | bytes):
         for value in batch:
             yield from tensors_in(value)
+
+
+def length_of(batches: Any) -> int | None:
+    """The number of batches, for those who are told how far it is; None where it is not known."""
+    return len(batches) if hasattr(batches, "__len__") else None
+
+
+def input_of(batch: Any, take: Callable[[Any], Any] | None = None) -> Any:
+    """What a model takes of a batch: what ``take`` says, or the first part of a tuple or list."""
+    if take is not None:
+        return take(batch)
+    return batch[0] if isinstance(batch, tuple | list) else batch
+
+
+def prepared(batch: Any, prepare: Callable[[Any], Any] | None) -> Any:
+    """A batch as one of several models takes it; as it is where nothing is said."""
+    return batch if prepare is None else prepare(batch)
 
 
 def check_paired(batch: Any, where: str) -> None:

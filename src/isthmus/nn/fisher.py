@@ -12,6 +12,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn import functional
 
 from isthmus.errors import InputError
+from isthmus.nn.batches import input_of, length_of
 from isthmus.nn.names import find_modules
 from isthmus.nn.tap import evaluation_mode
 from isthmus.progress import Progress, silent
@@ -87,7 +88,7 @@ def fisher_diagonal(
     sums = {n: torch.zeros_like(t, dtype=torch.float32) for n, t in theta.items()}
     block = max(1, _CELLS // sum(t.numel() for t in theta.values()))
     rows = 0
-    total = len(batches) if hasattr(batches, "__len__") else None  # type: ignore[arg-type]
+    total = length_of(batches)
 
     def log_probability(theta: Mapping[str, Tensor], x: Tensor, target: Tensor) -> Tensor:
         out = functional_call(module, {**theta, **state}, (x[None],))
@@ -95,7 +96,7 @@ def fisher_diagonal(
 
     with evaluation_mode(module):
         for number, batch in enumerate(batches, start=1):
-            x = _moved(_input(batch, inputs), device)
+            x = _moved(input_of(batch, inputs), device)
             with torch.no_grad():
                 out = module(x)
             targets, weights = _labels(family, out, samples, generator)
@@ -202,12 +203,6 @@ def parameters_of(module: nn.Module, patterns: str | Iterable[str]) -> set[str]:
     return {
         f"{part}.{name}" for part, found in parts.items() for name, _ in found.named_parameters()
     }
-
-
-def _input(batch: Any, inputs: Inputs | None) -> Tensor:
-    if inputs is not None:
-        return inputs(batch)
-    return batch[0] if isinstance(batch, tuple | list) else batch
 
 
 def _moved(x: Tensor, device: torch.device) -> Tensor:

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from isthmus.adapters.ridge import RidgePath
 from isthmus.errors import InputError
 from isthmus.files import canonical_json
+from isthmus.nn.batches import length_of, prepared
 from isthmus.nn.pooling import Pool
 from isthmus.nn.tap import Taps
 from isthmus.progress import Progress, silent
 from isthmus.similarity import Grid, GridMoments, similarity_grid
-from isthmus.threads import single_thread
 
 __all__ = ["LayerComparison", "Stitch", "compare_layers"]
 
@@ -165,14 +165,14 @@ def compare_layers(
     moments = GridMoments()
     kept = _Sample(sample, seed)
     options = dict(taps or {})
-    first, second = prepare or (_same, _same)
-    total = len(batches) if hasattr(batches, "__len__") else None  # type: ignore[arg-type]
+    first, second = prepare or (None, None)
+    total = length_of(batches)
     with (
         Taps(x, layers_x, pool=pool, **options) as tap_x,
         Taps(y, layers_y, pool=pool, **options) as tap_y,
     ):
         for number, batch in enumerate(batches, start=1):
-            rows_x, rows_y = tap_x(first(batch)), tap_y(second(batch))
+            rows_x, rows_y = tap_x(prepared(batch, first)), tap_y(prepared(batch, second))
             moments.update(rows_x, rows_y)
             kept.add(rows_x, rows_y)
             progress("batches", number, total)
@@ -191,28 +191,23 @@ def compare_layers(
     return LayerComparison(grid, explained, moments)
 
 
-def _same(batch: Any) -> Any:
-    return batch
-
-
 def _explained(moments: GridMoments, front: str, backs: Iterable[str]) -> list[float]:
     """Share of the variance of each back that the best ridge map of the front supplies.
 
     The error on fresh items is estimated by generalised cross-validation (Golub, Heath and Wahba
     1979), which also chooses the strength.
     """
-    shares: list[float] = []
     names = list(backs)
-    with single_thread:
-        found: Any = scipy.linalg.eigh(moments.second(front, names[0]).require("xx"), driver="evr")
-    values, vectors = np.maximum(found[0], 0), found[1]
+    # of all pairs with one front the first side is the same: it is decomposed once
+    path = RidgePath.of(moments.second(front, names[0]))
+    scale = path.filter(_STRENGTHS)
+    used = 1 + scale @ path.values
+    shares: list[float] = []
     for back in names:
         pair = moments.second(front, back)
-        energy = np.square(vectors.T @ pair.require("xy")).sum(axis=1)
-        alpha = _STRENGTHS[:, None] * values.mean()
+        energy = np.square(path.vectors.T @ pair.require("xy")).sum(axis=1)
         total = float(pair.variance_y.sum())
-        left = total - (energy * (values + 2 * alpha) / (values + alpha) ** 2).sum(axis=1)
-        used = 1 + (values / (values + alpha)).sum(axis=1)
+        left = total - (2 * scale - scale**2 * path.values) @ energy
         free = 1 - used / pair.n
         error = np.where(free > 0, left / np.square(np.maximum(free, 1e-12)), np.inf)
         shares.append(1 - float(error.min()) / total)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from isthmus.errors import DivergedError, InputError
-from isthmus.nn.batches import check_paired
+from isthmus.nn.batches import check_paired, length_of
 from isthmus.nn.checkpoint import Checkpoint
 from isthmus.progress import Progress, silent
 
@@ -195,7 +195,7 @@ def _epoch(
     for part in parts:
         if hasattr(part, "set_epoch"):
             part.set_epoch(epoch)
-    length = len(loader) if hasattr(loader, "__len__") else None
+    length = length_of(loader)
     total = None if length is None else epochs * length
     sums: dict[str, Tensor] = {}
     number = 0

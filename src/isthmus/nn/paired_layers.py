@@ -11,6 +11,7 @@ from torch import nn
 
 from isthmus.diagnose import Diagnosis, diagnose
 from isthmus.errors import InputError
+from isthmus.nn.batches import length_of, prepared
 from isthmus.nn.pooling import Pool
 from isthmus.nn.tap import Taps
 from isthmus.numeric import to_numpy
@@ -69,10 +70,10 @@ def layer_rows(
         InputError: for unknown layers, numbers of rows that differ, or no batches.
         OutputError: where the temporary folder has no room.
     """
-    first, second = prepare or (_same, _same)
+    first, second = prepare or (None, None)
     widths: list[int] = []
     count = 0
-    total = len(batches) if hasattr(batches, "__len__") else None  # type: ignore[arg-type]
+    total = length_of(batches)
     with (
         scratch_file() as file_x,
         scratch_file() as file_y,
@@ -80,7 +81,9 @@ def layer_rows(
         Taps(y, layers[1], pool=pool) as tap_y,
     ):
         for number, batch in enumerate(batches, start=1):
-            sides = [_only(tap(make(batch))) for tap, make in ((tap_x, first), (tap_y, second))]
+            sides = [
+                _only(tap(prepared(batch, make))) for tap, make in ((tap_x, first), (tap_y, second))
+            ]
             if len({len(rows) for rows in sides}) != 1:
                 raise InputError(
                     f"the layers have {len(sides[0])} and {len(sides[1])} rows; they must pair",
@@ -103,10 +106,6 @@ def layer_rows(
             map_file(file_x, np.float32, (count, widths[0])),
             map_file(file_y, np.float32, (count, widths[1])),
         )
-
-
-def _same(batch: Any) -> Any:
-    return batch
 
 
 def _only(rows: dict[str, Any]) -> Rows:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.errors import InputError
+from isthmus.nn.batches import length_of
 from isthmus.nn.fisher import unwrapped
 from isthmus.nn.names import find_modules
 from isthmus.nn.sampling import EpochSampler
@@ -299,7 +300,7 @@ def item_losses(
         InputError: for no batches, or a loss that is not one number for every row.
     """
     found: list[Tensor] = []
-    total = len(batches) if hasattr(batches, "__len__") else None  # type: ignore[arg-type]
+    total = length_of(batches)
     with evaluation_mode(module), torch.no_grad():
         for number, batch in enumerate(batches, start=1):
             values = loss(module, batch)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from isthmus.errors import InputError
+from isthmus.nn.batches import input_of
 from isthmus.nn.compact.table import size_of
 from isthmus.nn.loop import Trained, seeded, train
 from isthmus.nn.names import find_module
@@ -110,7 +111,7 @@ def distil(
             mend="Give a DataLoader, Batches or a list, not a generator",
         )
     device = next(iter(student.parameters()), torch.zeros(0)).device
-    x = _moved(_input(first, inputs), device)
+    x = _moved(input_of(first, inputs), device)
     _follow(teacher, x)
     taught = _Watched(teacher, pairs)
     with taught as seen, torch.no_grad():
@@ -136,7 +137,7 @@ def distil(
     both = _Pupil(student, nn.ModuleList(maps).to(device), list(pairs.values()))
 
     def loss(module: nn.Module, batch: Any) -> dict[str, Tensor]:
-        given_input = _input(batch, inputs)
+        given_input = input_of(batch, inputs)
         _follow(teacher, given_input)
         with taught as seen, torch.no_grad():
             target = _output(seen(given_input), "teacher")
@@ -229,12 +230,6 @@ def _relative(found: Tensor, target: Tensor) -> Tensor:
     flat = target.flatten(1)
     variance = ((flat - flat.mean(0)) ** 2).mean()
     return ((found - target) ** 2).mean() / variance.clamp(min=1e-12)
-
-
-def _input(batch: Any, inputs: Callable[[Any], Any] | None) -> Any:
-    if inputs is not None:
-        return inputs(batch)
-    return batch[0] if isinstance(batch, tuple | list) else batch
 
 
 def _labels(batch: Any) -> Tensor:

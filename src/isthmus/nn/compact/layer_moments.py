@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from isthmus.errors import InputError
 from isthmus.moments import Moments
+from isthmus.nn.batches import input_of, length_of
 from isthmus.nn.tap import call_model, evaluation_mode
 from isthmus.progress import Progress, silent
 
@@ -104,7 +105,7 @@ def watched(
 
     handles = [layer.register_forward_hook(hook(name)) for name, layer in layers.items()]
     number = 0
-    total = len(batches) if hasattr(batches, "__len__") else None  # type: ignore[arg-type]
+    total = length_of(batches)
     try:
         with evaluation_mode(module), torch.no_grad():
             for number, batch in enumerate(batches, start=1):
@@ -129,4 +130,4 @@ def watched(
 
 
 def _first(module: nn.Module, batch: Any) -> Any:
-    return call_model(module, batch[0] if isinstance(batch, tuple | list) else batch)
+    return call_model(module, input_of(batch))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.errors import InputError
-from isthmus.nn.batches import map_tensors, rows_in
+from isthmus.nn.batches import map_tensors, prepared, rows_in
 from isthmus.nn.names import layer_name
 from isthmus.nn.outputs import layout_of, replace_tensor, tensor_of
 from isthmus.nn.tap import call_model, evaluation_mode
@@ -70,7 +70,7 @@ class Cut(nn.Module):
 
     def given(self, batch: Any) -> Any:
         """What the network takes of a batch."""
-        return batch if self.prepare is None else self.prepare(batch)
+        return prepared(batch, self.prepare)
 
     def whole(self, batch: Any) -> Any:
         """What the network itself makes of a batch."""

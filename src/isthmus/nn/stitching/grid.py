@@ -13,7 +13,7 @@ from torch import nn
 
 from isthmus.errors import InputError
 from isthmus.files import canonical_json
-from isthmus.nn.batches import rows_in
+from isthmus.nn.batches import prepared, rows_in
 from isthmus.nn.names import find_modules
 from isthmus.nn.pooling import pool_rows
 from isthmus.nn.stitching.cut import Back, Front
@@ -166,8 +166,8 @@ def stitch_grid(
                 ends[name] = Back(back, name, batches[0], prepare=prepare[1])
             except InputError as error:
                 ends[name] = error.what
-        own = _mean(lambda b: _whole(back, b, prepare[1]), loss, evaluation)
-        other = _mean(lambda b: _whole(front, b, prepare[0]), loss, evaluation)
+        own = _mean(lambda b: call_model(back, prepared(b, prepare[1])), loss, evaluation)
+        other = _mean(lambda b: call_model(front, prepared(b, prepare[0])), loss, evaluation)
         items = 0
         for row, layer in enumerate(names[0]):
             start = Front(front, layer, prepare=prepare[0])
@@ -234,10 +234,6 @@ def _row(
 
 def _pooled(activation: Any, layout: str) -> Any:
     return pool_rows(activation, layout, "mean", None, "cut")
-
-
-def _whole(model: nn.Module, batch: Any, prepare: Prepare | None) -> Any:
-    return call_model(model, batch if prepare is None else prepare(batch))
 
 
 def _mean(

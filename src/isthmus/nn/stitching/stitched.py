@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from isthmus.errors import InputError
+from isthmus.nn.batches import length_of
 from isthmus.nn.loop import Trained, train
 from isthmus.nn.outputs import tensor_of
 from isthmus.nn.stitching.cut import Back, Front, check_finite
@@ -247,7 +248,7 @@ def stitch(
         shown = batches
     second: Back | None = None
     fits: list[JointFit] = []
-    total = len(shown) if hasattr(shown, "__len__") else None  # type: ignore[arg-type]
+    total = length_of(shown)
     device = torch.device("cpu")
     with evaluation_mode(front), evaluation_mode(back), torch.no_grad():
         for number, batch in enumerate(shown, start=1):
