@@ -68,3 +68,17 @@ def test_machines_accumulate_apart_and_merge(data: Any, tmp_path: Any) -> None:
     Moments.of(x, y).save(tmp_path / "plain")
     with pytest.raises(InputError, match="without folds"):
         FoldMoments.load(tmp_path / "plain")
+
+
+def test_other_widths_and_rows_that_do_not_pair_are_refused_as_by_plain_moments(data: Any) -> None:
+    ids, x, y = data
+    for bad_x, bad_y, says in (
+        (x[:, :5], y, "widths 6 and 4"),
+        (x, y[:, :3], "widths 6 and 4"),
+        (x, y[:-1], "must pair"),
+    ):
+        for into in (FoldMoments(6, 4, 4), FoldMoments.of(x, y, 4, ids=ids)):
+            with pytest.raises(InputError, match=says):
+                into.update(ids, bad_x, bad_y)
+        with pytest.raises(InputError, match=says):
+            Moments(6, 4).update(bad_x, bad_y)

@@ -143,16 +143,8 @@ class Moments:
             InputError: for other shapes or dtypes, or where a row holds a NaN or an infinity; the
                 batch is then refused whole.
         """
-        if x.ndim != 2 or y.ndim != 2 or x.shape[1] != self.dx or y.shape[1] != self.dy:
-            raise InputError(
-                f"expected rows of widths {self.dx} and {self.dy}, "
-                f"got arrays of shapes {tuple(x.shape)} and {tuple(y.shape)}"
-            )
-        n = int(x.shape[0])
-        if n != y.shape[0]:
-            raise InputError(f"the sides have {n} and {y.shape[0]} rows; they must pair")
-        x, y = as_floating(x, "x"), as_floating(y, "y")
-        self._add(x, y, _checked_weights(weights, x, n), None)
+        x, y = self._checked(x, y)
+        self._add(x, y, _checked_weights(weights, x, int(x.shape[0])), None)
         return self
 
     def update_rows(
@@ -173,10 +165,21 @@ class Moments:
             xp, rows = namespace(x), like(x, which)
             taken = None if weights is None else xp.take(weights, rows, axis=0)
             return self.update(xp.take(x, rows, axis=0), xp.take(y, rows, axis=0), weights=taken)
-        x, y = as_floating(x, "x"), as_floating(y, "y")
+        x, y = self._checked(x, y)
         checked = _checked_weights(weights, x, len(x))
         self._add(x, y, None if checked is None else checked[which], which, room)
         return self
+
+    def _checked(self, x: Array, y: Array) -> tuple[Array, Array]:
+        """Paired rows of the widths that are accumulated, in a floating dtype."""
+        if x.ndim != 2 or y.ndim != 2 or x.shape[1] != self.dx or y.shape[1] != self.dy:
+            raise InputError(
+                f"expected rows of widths {self.dx} and {self.dy}, "
+                f"got arrays of shapes {tuple(x.shape)} and {tuple(y.shape)}"
+            )
+        if x.shape[0] != y.shape[0]:
+            raise InputError(f"the sides have {x.shape[0]} and {y.shape[0]} rows; they must pair")
+        return as_floating(x, "x"), as_floating(y, "y")
 
     def _add(
         self,
