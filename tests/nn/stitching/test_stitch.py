@@ -340,7 +340,7 @@ def test_pairs_of_what_two_layers_returned_serve_where_they_are_vectors():
         stitch(front, "8", back, "9", Pairs(*rows, metric="l2"), example=x[:4])
 
 
-def test_networks_in_training_mode_are_left_in_it_and_not_disturbed():
+def test_networks_in_training_mode_are_left_in_it_and_not_disturbed(tmp_path):
     with seeded(1):
         net = nn.Sequential(
             nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Flatten(), nn.Linear(144, 3)
@@ -351,6 +351,17 @@ def test_networks_in_training_mode_are_left_in_it_and_not_disturbed():
     first, second = (stitch(net, "2", net, "2", [x]) for _ in range(2))
     assert torch.equal(first(x), second(x)) and torch.equal(first(x), first(x))
     assert net.training and net[2].training
+    # what is made of it later keeps to that
+    linear = nn.Sequential(nn.Linear(4, 5), nn.Dropout(0.5), nn.Linear(5, 3))
+    rows = torch.randn(60, 4)
+    made = stitch(linear, "0", linear, "0", [rows])
+    folded = made.fold(rows)
+    save_stitched(made, tmp_path / "s", rows, program=False)
+    loaded = load_stitched(tmp_path / "s", (linear, linear), rows)
+    assert folded.joint.folded
+    for again in (folded, loaded):
+        torch.testing.assert_close(again(rows), made(rows), atol=1e-5, rtol=1e-4)
+    assert linear.training and linear[1].training
     assert torch.equal(net[1].running_mean, statistics)
     assert torch.equal(first.joint.weight, second.joint.weight)
 
@@ -552,5 +563,15 @@ def test_cuts_that_cannot_be_made_say_why_in_the_grid():
     bad = [cut for cut in found.cuts if not math.isfinite(cut.loss)]
     assert {cut.back for cut in bad} == {"0.inner"} and "skip connection" in bad[0].how
     assert "skip connection" in str(found) and json.loads(found.to_json())["cuts"]
+    # what goes wrong in a later batch is said of its cut, and of no other
+    sizes = [torch.rand(20, 1, 8, 8), torch.rand(20, 1, 12, 12)]
+    images = nn.Sequential(nn.Conv2d(1, 3, 3), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+    found = stitch_grid(
+        images, images, sizes, fronts="2", backs=["0", "1"],
+        loss=lambda out, _: (out**2).mean(), evaluation=sizes,
+    )  # fmt: skip
+    by_layer = {cut.back: cut for cut in found.cuts}
+    assert math.isfinite(by_layer["1"].loss) and math.isfinite(by_layer["1"].cka)
+    assert math.isnan(by_layer["0"].loss) and math.isnan(by_layer["0"].cka)
     with pytest.raises(InputError, match="no batches"):
         stitch_grid(net, net, [], fronts="0", backs="0", loss=lambda *_: 0, evaluation=[x])

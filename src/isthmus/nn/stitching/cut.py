@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from isthmus.errors import InputError
-from isthmus.nn.batches import map_tensors, prepared, rows_in
+from isthmus.nn.batches import map_tensors, prepared, rows_in, tensors_in
 from isthmus.nn.names import layer_name
 from isthmus.nn.outputs import layout_of, replace_tensor, tensor_of
 from isthmus.nn.tap import call_model, evaluation_mode
 
-__all__ = ["Back", "Cut", "Front", "check_finite"]
+__all__ = ["Back", "Cut", "Front", "check_finite", "same_outputs", "targets_of"]
 
 _AGREE = 1e-4
 """Relative difference of outputs up to which they are the same but for rounding."""
@@ -139,9 +141,9 @@ class Back(Cut):
     ) -> None:
         super().__init__(model, layer, prepare=prepare, part=part)
         given = self.given(example)
+        self._example = map_tensors(lambda t: t[:1].detach().clone() if t.ndim else t, given)
         with evaluation_mode(model), torch.no_grad():
             self.follows_batch = self._goes_round(given)
-        self._example = map_tensors(lambda t: t[:1].detach().clone() if t.ndim else t, given)
 
     def target(self, batch: Any) -> Tensor:
         """What the network itself has at the cut."""
@@ -207,19 +209,35 @@ class Back(Cut):
         own = self._run(given, activation)
         # the same cut, with another content before it
         other = _other_content(given)
-        if not _same(own, self._run(other, activation)):
+        if not same_outputs(own, self._run(other, activation)):
             raise InputError(
                 "the content of the input reaches the output round the cut, by a skip connection "
                 "or a second branch",
                 where=f"layer {self.layer}",
                 mend="Cut after the layer where the branches join",
             )
-        one = map_tensors(lambda t: t[:1] if t.ndim else t, given)
         try:
-            return not _same(own, self._run(one, activation))
+            return not same_outputs(own, self._run(self._example, activation))
         except (RuntimeError, ValueError, IndexError):
             # shapes taken from the input: what lies before the cut must see as many items
             return True
+
+
+def targets_of(backs: Mapping[str, Back], batch: Any) -> dict[str, Tensor]:
+    """`Back.target` of several cuts of one network, by name, from one run of it."""
+    found: dict[str, Tensor] = {}
+
+    def keep(name: str, back: Back, _: nn.Module, __: Any, output: Any) -> None:
+        # what runs later may change it in place
+        found[name] = tensor_of(output, back.layer, back.part).clone()
+
+    with ExitStack() as stack:
+        for name, back in backs.items():
+            hook = partial(keep, name, back)
+            stack.callback(back.module.register_forward_hook(hook).remove)
+        if backs:
+            next(iter(backs.values())).whole(batch)
+    return found
 
 
 def check_finite(activation: Tensor, where: str) -> None:
@@ -247,19 +265,19 @@ def _other_content(given: Any, name: str = "") -> Any:
     return given
 
 
-def _same(a: Any, b: Any) -> bool:
-    first: list[Tensor] = []
-    second: list[Tensor] = []
-    for values, output in ((first, a), (second, b)):
-        if isinstance(output, Tensor):
-            values.append(output)
-        elif isinstance(output, Mapping | tuple | list):
-            held = list(output.values()) if isinstance(output, Mapping) else list(output)
-            values.extend(value for value in held if isinstance(value, Tensor))
+def same_outputs(a: Any, b: Any, slack: float = 0.0) -> bool:
+    """Whether two nested outputs hold the same tensors but for rounding.
+
+    Args:
+        a: an output.
+        b: another.
+        slack: absolute difference that is allowed beside the relative one.
+    """
+    first, second = list(tensors_in(a)), list(tensors_in(b))
     if [t.shape for t in first] != [t.shape for t in second]:
         return False
     return all(
-        float((x - y).abs().max()) <= _AGREE * (float(x.abs().max()) + 1e-12)
+        float((x - y).abs().max()) <= _AGREE * (float(x.abs().max()) + 1e-12) + slack
         for x, y in zip(first, second, strict=True)
         if x.numel() and x.is_floating_point()
     )

@@ -16,7 +16,7 @@ from isthmus.files import canonical_json
 from isthmus.nn.batches import prepared, rows_in
 from isthmus.nn.names import find_modules
 from isthmus.nn.pooling import pool_rows
-from isthmus.nn.stitching.cut import Back, Front
+from isthmus.nn.stitching.cut import Back, Front, targets_of
 from isthmus.nn.stitching.joint import JointFit, best_joint, plan_joint
 from isthmus.nn.stitching.stitched import Stitched, wanted_plans
 from isthmus.nn.tap import call_model, evaluation_mode
@@ -196,40 +196,42 @@ def _row(
     """The maps of one layer of the front to all layers of the back, from one pass."""
     fits: dict[str, list[JointFit]] = {}
     reasons: dict[str, str] = {name: end for name, end in ends.items() if isinstance(end, str)}
-    moments = GridMoments()
+    backs = {name: end for name, end in ends.items() if isinstance(end, Back)}
+    moments = {name: GridMoments() for name in backs}
     for batch in batches:
         source = start(batch)
-        pooled: dict[str, Any] = {}
-        for name, end in ends.items():
-            if isinstance(end, str) or name in reasons:
+        for name, target in targets_of(backs, batch).items():
+            if name in reasons:
                 continue
-            target = end.target(batch)
-            pooled[name] = _pooled(target, end.layout(target))
             try:
+                layouts = start.layout(source), backs[name].layout(target)
                 if name not in fits:
-                    plans = plan_joint(
-                        source, target, (start.layout(source), end.layout(target)), prefix
-                    )
-                    fits[name] = [JointFit(plan, seed) for plan in wanted_plans(plans, how)]
+                    plans = wanted_plans(plan_joint(source, target, layouts, prefix), how)
+                    fits[name] = [JointFit(plan, seed) for plan in plans]
                 for fit in fits[name]:
                     fit.update(source, target)
+                moments[name].update(
+                    {"front": _pooled(source, layouts[0])}, {"back": _pooled(target, layouts[1])}
+                )
             except InputError as error:
                 reasons[name] = error.what
-                pooled.pop(name)
-        if pooled:
-            moments.update({"front": _pooled(source, start.layout(source))}, pooled)
-    close: dict[str, float] = {}
-    if moments.n >= 4:
-        grid = similarity_grid(moments, measures=("debiased_cka",))
-        close = dict(zip(grid.names_y, grid.values["debiased_cka"][0].tolist(), strict=True))
     rows: list[tuple[str, Any, float, str, int]] = []
     for name in ends:
         if name in reasons:
-            rows.append((name, None, close.get(name, math.nan), reasons[name], 0))
-            continue
-        joint = best_joint(fits[name])
-        rows.append((name, joint, close.get(name, math.nan), joint.plan.kind, fits[name][0].items))
+            rows.append((name, None, math.nan, reasons[name], 0))
+        else:
+            joint = best_joint(fits[name])
+            cka = _cka(moments[name])
+            rows.append((name, joint, cka, joint.plan.kind, fits[name][0].items))
     return rows
+
+
+def _cka(moments: GridMoments) -> float:
+    """Debiased CKA; NaN of fewer than the four items that it needs."""
+    if moments.n < 4:
+        return math.nan
+    grid = similarity_grid(moments, measures=("debiased_cka",))
+    return float(grid.values["debiased_cka"][0, 0])
 
 
 def _pooled(activation: Any, layout: str) -> Any:

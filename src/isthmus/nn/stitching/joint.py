@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from isthmus.adapters.ridge import RidgePath, relative_errors
 from isthmus.errors import InputError
-from isthmus.moments import FoldMoments, SecondMoments
+from isthmus.moments import FoldMoments
 from isthmus.nn.stitching.geometry import Geometry, resample
 from isthmus.numeric import to_numpy
 
@@ -83,7 +83,12 @@ class Plan:
         return None if before is None else before.flatten(1), grid
 
 
-def plan_joint(source: Tensor, target: Tensor, layouts: tuple[str, str], prefix: Any) -> list[Plan]:
+def plan_joint(
+    source: Tensor,
+    target: Tensor,
+    layouts: tuple[str, str],
+    prefix: tuple[int | None, int | None],
+) -> list[Plan]:
     """The ways in which ``source`` can become ``target``, the plainest first.
 
     Args:
@@ -95,12 +100,12 @@ def plan_joint(source: Tensor, target: Tensor, layouts: tuple[str, str], prefix:
     Raises:
         InputError: for shapes that cannot be bridged.
     """
-    images = [_is_image(t, layout) for t, layout in zip((source, target), layouts, strict=True)]
+    images = [t.ndim == 4 for t in (source, target)]
     a, b = (
         Geometry.of(t, layout, image=images[1 - i] and t.ndim == 3 and layout == "tokens", prefix=p)
         for i, (t, layout, p) in enumerate(zip((source, target), layouts, prefix, strict=True))
     )
-    # two rows of tokens with unequal numbers are images where both make squares
+    # two rows of tokens of unequal numbers are images where someone says what comes before
     if len(a.grid) == len(b.grid) == 1 and a.grid != b.grid and prefix != (None, None):
         a, b = (
             Geometry.of(t, layout, image=_square(t, p), prefix=p)
@@ -140,10 +145,6 @@ def _grid_plans(a: Geometry, b: Geometry) -> list[Plan]:
     if max(g.features * (g.positions + g.prefix) for g in (a, b)) <= _FLAT:
         plans.append(Plan(a, b, "flat"))
     return plans
-
-
-def _is_image(activation: Tensor, layout: str) -> bool:
-    return activation.ndim == 4
 
 
 def _square(activation: Tensor, prefix: int | None) -> bool:
@@ -230,27 +231,18 @@ class JointFit:
                 where="the calibration",
                 mend="Some hundred items serve",
             )
-        weight, bias, error, strength = _ridge(self._grid, alpha)
-        prefix: tuple[Tensor, Tensor] | None = None
-        if self._prefix is not None:
-            prefix_weight, prefix_bias, *_ = _ridge(self._prefix, alpha)
-            prefix = prefix_weight, prefix_bias
+        found = _ridge(self._grid, alpha)
+        prefix = None if self._prefix is None else _ridge(self._prefix, alpha)
         return Joint(
             self.plan,
-            weight,
-            bias,
-            prefix,
+            found.weight,
+            found.bias,
+            None if prefix is None else (prefix.weight, prefix.bias),
             rectified=self.rectified,
-            explained=1 - error,
-            error=error * float(self._grid.second().variance_y.sum()) * self._positions,
-            alpha=strength,
+            explained=1 - found.left,
+            error=found.left * found.variance * self._positions,
+            alpha=found.alpha,
         )
-
-    def second(self) -> SecondMoments:
-        """The moments of the positions, for measures of similarity."""
-        if self._grid is None:
-            raise InputError("there are no calibration items", where="the calibration")
-        return self._grid.second()
 
 
 def best_joint(fits: list[JointFit], alpha: float | None = None) -> Joint:
@@ -265,15 +257,32 @@ def best_joint(fits: list[JointFit], alpha: float | None = None) -> Joint:
     return chosen
 
 
-def _ridge(folds: FoldMoments, alpha: float | None) -> tuple[Tensor, Tensor, float, float]:
-    """Weight ``(dy, dx)``, bias, held-out share of variance that is left, and the strength."""
+class _Ridge(NamedTuple):
+    """A map, and how good it is."""
+
+    weight: Tensor
+    """``(dy, dx)``"""
+    bias: Tensor
+    left: float
+    """Share of the variance that it leaves on held-out items."""
+    variance: float
+    alpha: float
+
+
+def _ridge(folds: FoldMoments, alpha: float | None) -> _Ridge:
     strengths = STRENGTHS if alpha is None else np.array([alpha])
     errors = relative_errors(folds.splits(), strengths)
     best = int(np.argmin(errors))
     whole = folds.second()
     matrix = RidgePath.of(whole).map(float(strengths[best]))
     offset = whole.mean_y - whole.mean_x @ matrix
-    return _tensor(matrix.T), _tensor(offset), float(errors[best]), float(strengths[best])
+    return _Ridge(
+        weight=_tensor(matrix.T),
+        bias=_tensor(offset),
+        left=float(errors[best]),
+        variance=float(whole.variance_y.sum()),
+        alpha=float(strengths[best]),
+    )
 
 
 def _tensor(array: NDArray[np.float64]) -> Tensor:
@@ -304,8 +313,8 @@ class Joint(nn.Module):
 
     Args:
         plan: how one activation becomes the other.
-        weight: ``(dy, dx)``.
-        bias: ``(dy,)``.
+        weight: ``(dy, dx)``; None where a layer beside it holds the map.
+        bias: ``(dy,)``, or None with the weight.
         prefix: weight and bias of the tokens before the grid.
         rectified: whether negative results are set to 0, as the target's activation function does.
         explained: share of the target's variance supplied on held-out items.
@@ -313,14 +322,11 @@ class Joint(nn.Module):
         alpha: strength that was chosen.
     """
 
-    weight: Tensor | None
-    bias: Tensor | None
-
     def __init__(
         self,
         plan: Plan,
-        weight: Tensor,
-        bias: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
         prefix: tuple[Tensor, Tensor] | None = None,
         *,
         rectified: bool = False,
@@ -330,7 +336,8 @@ class Joint(nn.Module):
     ) -> None:
         super().__init__()
         self.plan = plan
-        self.weight, self.bias = nn.Parameter(weight), nn.Parameter(bias)
+        self.weight = None if weight is None else nn.Parameter(weight)
+        self.bias = None if bias is None else nn.Parameter(bias)
         self.prefix_weight = None if prefix is None else nn.Parameter(prefix[0])
         self.prefix_bias = None if prefix is None else nn.Parameter(prefix[1])
         self.rectified, self.explained, self.error = rectified, explained, error
@@ -347,17 +354,15 @@ class Joint(nn.Module):
         Args:
             features: of what arrives now.
         """
-        bare = Joint(
-            replace(self.plan, window=(), source=replace(self.plan.source, features=features)),
-            torch.empty(0, 0),
-            torch.empty(0),
+        return Joint(
+            replace(self.plan, source=replace(self.plan.source, features=features)),
+            None,
+            None,
             rectified=self.rectified,
             explained=self.explained,
             error=self.error,
             alpha=self.alpha,
         )
-        bare.weight = bare.bias = None
-        return bare
 
     def forward(self, activation: Tensor) -> Tensor:
         """The target's activation."""

@@ -15,7 +15,7 @@ from isthmus.errors import InputError
 from isthmus.nn.batches import length_of
 from isthmus.nn.loop import Trained, train
 from isthmus.nn.outputs import tensor_of
-from isthmus.nn.stitching.cut import Back, Front, check_finite
+from isthmus.nn.stitching.cut import Back, Front, check_finite, same_outputs
 from isthmus.nn.stitching.fold import fold_into_back, fold_into_front
 from isthmus.nn.stitching.joint import Joint, JointFit, Plan, best_joint, plan_joint
 from isthmus.nn.tap import evaluation_mode
@@ -40,6 +40,8 @@ class Stitched(nn.Module):
     def __init__(self, front: Front, joint: Joint, back: Back, items: int) -> None:
         super().__init__()
         self.front, self.joint, self.back, self.items = front, joint, back, items
+        # ready for use; the networks keep the mode that they are in
+        self.training = joint.training = False
 
     def forward(self, batch: Any) -> Any:
         """What the back makes of the front's activation of a batch.
@@ -118,7 +120,7 @@ class Stitched(nn.Module):
         measure = loss or (self._imitation if teachers == "back" else self._agreement)
         if rate is None:
             rate = 3e-3 if self.joint.plan.how == "flat" else 0.03
-        frozen = [p for p in self.parameters() if p.requires_grad]
+        trainable = [p for p in self.parameters() if p.requires_grad]
         own = list(self.joint.parameters())
         for parameter in self.parameters():
             parameter.requires_grad_(False)
@@ -153,7 +155,7 @@ class Stitched(nn.Module):
         finally:
             for parameter in self.parameters():
                 parameter.requires_grad_(False)
-            for parameter in frozen:
+            for parameter in trainable:
                 parameter.requires_grad_(True)
 
     def _imitation(self, output: Any, batch: Any) -> Tensor:
@@ -279,10 +281,7 @@ def stitch(
     joint = best_joint(fits, alpha).to(device)
     if rectify is not None:
         joint.rectified = rectify
-    made = Stitched(first, joint, second, fits[0].items)
-    # the networks keep their own mode
-    made.training = joint.training = False
-    return made
+    return Stitched(first, joint, second, fits[0].items)
 
 
 def wanted_plans(plans: list[Plan], how: str | None) -> list[Plan]:
@@ -324,8 +323,6 @@ def _first(output: Any) -> Tensor:
 def _agree(a: nn.Module, b: nn.Module, example: Any) -> bool:
     with evaluation_mode(a), evaluation_mode(b), torch.no_grad():
         try:
-            one, two = _first(a(example)), _first(b(example))
+            return same_outputs(_first(a(example)), _first(b(example)), slack=1e-7)
         except (RuntimeError, ValueError):
             return False
-    largest = float(one.abs().max())
-    return one.shape == two.shape and float((one - two).abs().max()) <= 1e-4 * largest + 1e-7

@@ -148,7 +148,7 @@ def load_stitched(
     parts = [record[name] for name in ("front", "back")]
     front = Front(networks[0], parts[0]["layer"], prepare=prepare[0], part=parts[0]["part"])
     back = Back(networks[1], parts[1]["layer"], example, prepare=prepare[1], part=parts[1]["part"])
-    return Stitched(front, joint, back, record["items"]).eval()
+    return Stitched(front, joint, back, record["items"])
 
 
 def stitched_card(path: str | Path) -> str:
