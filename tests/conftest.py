@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
@@ -21,6 +25,54 @@ settings.load_profile("isthmus")
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+_WATCH = """
+import re, sys, threading, time
+from pathlib import Path
+
+peak = 0
+def watch():
+    global peak
+    while True:
+        status = Path("/proc/self/status").read_text()
+        peak = max(peak, int(re.search(r"RssAnon:\\s+(\\d+) kB", status)[1]))
+        time.sleep(0.005)
+threading.Thread(target=watch, daemon=True).start()
+"""
+
+
+@pytest.fixture(scope="session")
+def peak_megabytes() -> Callable[..., float]:
+    """The peak of a programme's private pages, as the kernel counts, in a process of its own.
+
+    The programme finds ``sys`` and ``Path`` imported, and its arguments in ``sys.argv``.
+    """
+
+    def run(programme: str, *arguments: object) -> float:
+        done = subprocess.run(
+            [sys.executable, "-c", f"{_WATCH}{programme}\nprint(peak)", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return int(done.stdout) / 1024
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def write_repeated() -> Callable[[Path, np.ndarray, int], None]:
+    """Writes ``n`` float32 rows as a ``.npy`` file: one block again and again."""
+
+    def write(path: Path, block: np.ndarray, n: int) -> None:
+        with path.open("wb") as file:
+            header = {"descr": "<f4", "fortran_order": False, "shape": (n, block.shape[1])}
+            np.lib.format.write_array_header_1_0(file, header)
+            for _ in range(n // len(block)):
+                file.write(np.ascontiguousarray(block, "<f4").data)
+
+    return write
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,0 +1,34 @@
+"""Public names of a package that are loaded when first used."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+__all__ = ["lazy_names"]
+
+
+def lazy_names(
+    package: str, homes: Mapping[str, Sequence[str]]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """``__getattr__`` and ``__dir__`` of a package (PEP 562).
+
+    Args:
+        package: its name.
+        homes: of each module the names that it defines.
+    """
+    own = vars(sys.modules[package])
+    modules = {name: module for module, names in homes.items() for name in names}
+
+    def get(name: str) -> Any:
+        if name not in modules:
+            raise AttributeError(f"module '{package}' has no attribute '{name}'")
+        own[name] = getattr(import_module(modules[name]), name)
+        return own[name]
+
+    def names() -> list[str]:
+        return sorted([*own, *modules])
+
+    return get, names
