@@ -13,9 +13,11 @@ from isthmus.adapters.spectral_ball import (
     NearlyOrthogonal,
     departure,
     descend,
+    gradient_of_departure,
     gram_excess,
     lower_bound,
     onto_ball,
+    within_ball,
 )
 
 Matrix = np.ndarray
@@ -106,3 +108,24 @@ def test_the_bound_is_attained_at_the_optimum(shape: Any, radius: float) -> None
     assert 0 <= objective.value(w) - bound + 1e-9 < 1e-5 * abs(bound)
     worse = on_the_ball(shape, radius, 3)
     assert objective.value(worse) - lower_bound(a, m, worse, mu, radius) > 0.01
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (4, 7), (7, 4)])
+def test_a_map_beyond_the_ball_is_moved_onto_it_and_one_within_is_left(shape: Any) -> None:
+    w = np.random.default_rng(1).standard_normal(shape)
+    for radius in (0.0, 0.3, 1.0):
+        moved = within_ball(w, radius)
+        assert departure(moved) == pytest.approx(radius, abs=1e-12)
+        # only singular values change
+        core = moved.T @ w if shape[0] >= shape[1] else moved @ w.T
+        np.testing.assert_allclose(core, core.T, atol=1e-12)
+    assert within_ball(w, departure(w)) is w
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (4, 7), (7, 4)])
+def test_the_gradient_of_the_departure_is_that_of_finite_differences(shape: Any) -> None:
+    rng = np.random.default_rng(2)
+    w, step = rng.standard_normal(shape), 1e-6 * rng.standard_normal(shape)
+    slope = (departure(w + step) - departure(w - step)) / 2
+    assert np.vdot(gradient_of_departure(w), step) == pytest.approx(slope, rel=1e-6)
+    assert not gradient_of_departure(np.eye(*shape)).any()

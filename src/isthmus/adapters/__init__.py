@@ -2,8 +2,8 @@
 
 from isthmus.adapters.cca import CSA
 from isthmus.adapters.chain import Affine, Chain, RowNorm
-from isthmus.adapters.class_forward import refine_forward
 from isthmus.adapters.class_joint import class_joint_maps
+from isthmus.adapters.class_refine import refine_maps
 from isthmus.adapters.contrastive import LambdaPolish, Polish
 from isthmus.adapters.design import NextIds, next_ids
 from isthmus.adapters.diagonal import Diagonal
@@ -89,7 +89,7 @@ __all__ = [
     "prior_affine",
     "rank_errors",
     "refine_few_pairs",
-    "refine_forward",
+    "refine_maps",
     "relative_representation",
     "semantic_effect",
 ]

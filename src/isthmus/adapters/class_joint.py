@@ -14,7 +14,9 @@ scatter within classes, which λ keeps from being shrunk to nothing.  It is quad
     M' = w₂((1 − η)M + η Σ p_c x̄_c ȳ_cᵀ)
 
 and the forward map is the ridge regression, on y, of ``B(x)`` drawn towards ``u_c``, the direction
-of the mean image of its class: ``(C + αI)⁻¹((1 − η_F) MᵀW + η_F Σ p_c ȳ_c u_cᵀ)``.
+of the mean image of its class at the length that old vectors have::
+
+    (C + αI)⁻¹((1 − η_F) MᵀW + η_F Σ p_c ȳ_c u_cᵀ)
 
 Both maps are linear without an offset, so that λ bounds how much a cosine can change; A, M and C
 are taken about 0.
@@ -22,14 +24,15 @@ are taken about 0.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.adapters.chain import Affine
 from isthmus.adapters.joint import JointMaps, padded_map
-from isthmus.adapters.near_orthogonal import absolute_lambda, lambda_path
+from isthmus.adapters.near_orthogonal import TOLERANCE, absolute_lambda, lambda_path
 from isthmus.adapters.ridge import RidgePath
 from isthmus.adapters.spectral_ball import departure
 from isthmus.errors import InputError
@@ -37,7 +40,7 @@ from isthmus.moments import SecondMoments
 from isthmus.moments.groups import GroupSums
 from isthmus.threads import single_thread
 
-__all__ = ["class_joint_maps"]
+__all__ = ["ClassMeans", "class_joint_maps"]
 
 Matrix = NDArray[np.float64]
 
@@ -54,6 +57,7 @@ def class_joint_maps(
     backward_eta: float = 0.5,
     forward_eta: float = 0.5,
     alpha: float = 1e-3,
+    tolerance: float = TOLERANCE,
 ) -> JointMaps:
     """Fit both maps to labelled pairs, from sums alone.
 
@@ -68,6 +72,8 @@ def class_joint_maps(
         backward_eta: η in [0, 1].
         forward_eta: η_F in [0, 1]; nearer to 1, classes gather and single neighbours are lost.
         alpha: ridge strength of the forward map, relative to the mean eigenvalue of ``yy``.
+        tolerance: expected decrease, relative to the objective, at which the descent stops; 1e-4
+            serves as a start of `refine_maps`.
 
     Returns:
         Maps whose offsets are 0.
@@ -86,8 +92,8 @@ def class_joint_maps(
         raise InputError(f"shares of a class mean lie in [0, 1], got {backward_eta}, {forward_eta}")
     a, m, c = (_about_zero(moments, name) for name in ("xx", "xy", "yy"))
     new, old = m.shape
-    share, mean_x, mean_y = _means(moments, classes)
-    between_x, between_xy = mean_x.T @ (mean_x * share), mean_x.T @ (mean_y * share)
+    means = ClassMeans.of(moments, classes)
+    between_xy = means.x.T @ (means.y * means.share)
     radius = absolute_lambda(lam, new, relative=relative)
     with single_thread:
         framed = replace(moments, mean_x=np.zeros(new), mean_y=np.zeros(old))
@@ -99,18 +105,22 @@ def class_joint_maps(
         )  # fmt: skip
         strength = back.filter([alpha])[0]
         padding = forward_weight * (a - back.rotated.T @ (strength[:, None] * back.rotated))
-        padding += class_weight * (a - between_x)
+        padding += class_weight * means.within_x(moments)
         compared = backward_weight * a + padding
         pull = backward_weight * ((1 - backward_eta) * m + backward_eta * between_xy)
         if new > old:
-            w, multiplier = padded_map(framed, compared, padding, pull, radius)
+            w, multiplier = padded_map(framed, compared, padding, pull, radius, tolerance)
         else:
-            found = lambda_path(replace(framed, xx=compared, xy=pull), [radius], relative=False)[0]
+            found = lambda_path(
+                replace(framed, xx=compared, xy=pull), [radius], relative=False,
+                tolerance=tolerance,
+            )[0]  # fmt: skip
             w, multiplier = found.matrix, found.multiplier
-        image = mean_x @ w
+        image = means.x @ w
         lengths = np.maximum(np.linalg.norm(image, axis=1, keepdims=True), 1e-300)
         target = (1 - forward_eta) * (m.T @ w)
-        target += forward_eta * (mean_y.T @ (share * image / lengths))
+        length = float(np.trace(c)) ** 0.5
+        target += forward_eta * length * (means.y.T @ (means.share * image / lengths))
         f = back.vectors @ (strength[:, None] * (back.vectors.T @ target))
         spread = float(np.vdot(w, a @ w))
         first = w[:, :old]
@@ -128,28 +138,71 @@ def class_joint_maps(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class ClassMeans:
+    """What the sums of classes say of pairs whose moments are known."""
+
+    index: dict[Any, int]
+    """The row of each class, by its label."""
+    share: Matrix
+    """``(classes, 1)``"""
+    x: Matrix
+    """Means ``(classes, dx)``."""
+    y: Matrix
+
+    @classmethod
+    def of(cls, moments: SecondMoments, classes: GroupSums) -> ClassMeans:
+        """The means of every class that has rows.
+
+        Raises:
+            InputError: for sums of other rows than the moments', or fewer than two classes.
+        """
+        used = classes.weight > 1e-9 * float(classes.weight.max(initial=0.0))
+        weight = classes.weight[used]
+        if len(weight) < 2:
+            raise InputError(
+                f"{len(weight)} class(es): there is no other to keep apart",
+                where="labels",
+                mend="Use joint_maps, which needs no labels",
+            )
+        if not np.isclose(weight.sum(), moments.n, rtol=1e-6) or (classes.dx, classes.dy) != (
+            moments.require("xy").shape
+        ):
+            raise InputError(
+                f"class sums of {weight.sum():g} rows ({classes.dx} and {classes.dy} wide) and "
+                f"moments of {moments.n:g} rows {moments.require('xy').shape} are not of the same "
+                "pairs",
+                where="classes",
+            )
+        place = np.cumsum(used) - 1
+        return cls(
+            {label: int(place[row]) for label, row in classes.index.items() if used[row]},
+            (weight / weight.sum())[:, None],
+            classes.x[used] / weight[:, None],
+            classes.y[used] / weight[:, None],
+        )
+
+    def codes(self, labels: NDArray[Any]) -> NDArray[np.int64]:
+        """The row of each label ``(n,)``.
+
+        Raises:
+            InputError: for a label that no class has.
+        """
+        present, inverse = np.unique(labels, return_inverse=True)
+        unknown = [label for label in present.tolist() if label not in self.index]
+        if unknown:
+            raise InputError(
+                f"{len(unknown)} label(s) are of no known class, such as {unknown[0]!r}",
+                where="labels",
+                mend="Give the rows that the sums of classes were taken of",
+            )
+        return np.array([self.index[label] for label in present.tolist()], np.int64)[inverse]
+
+    def within_x(self, moments: SecondMoments) -> Matrix:
+        """Scatter of x within classes."""
+        return _about_zero(moments, "xx") - self.x.T @ (self.x * self.share)
+
+
 def _about_zero(moments: SecondMoments, name: str) -> Matrix:
     sides = {"x": moments.mean_x, "y": moments.mean_y}
     return moments.require(name) + np.outer(sides[name[0]], sides[name[1]])
-
-
-def _means(moments: SecondMoments, classes: GroupSums) -> tuple[Matrix, Matrix, Matrix]:
-    """Share ``(classes, 1)`` and means of every class."""
-    used = classes.weight > 1e-9 * float(classes.weight.max(initial=0.0))
-    weight = classes.weight[used]
-    if len(weight) < 2:
-        raise InputError(
-            f"{len(weight)} class(es): there is no other to keep apart",
-            where="labels",
-            mend="Use joint_maps, which needs no labels",
-        )
-    if not np.isclose(weight.sum(), moments.n, rtol=1e-6) or (classes.dx, classes.dy) != (
-        moments.require("xy").shape
-    ):
-        raise InputError(
-            f"class sums of {weight.sum():g} rows ({classes.dx} and {classes.dy} wide) and moments "
-            f"of {moments.n:g} rows {moments.require('xy').shape} are not of the same pairs",
-            where="classes",
-        )
-    share = (weight / weight.sum())[:, None]
-    return share, classes.x[used] / weight[:, None], classes.y[used] / weight[:, None]

@@ -137,7 +137,12 @@ def _swapped(moments: SecondMoments) -> SecondMoments:
 
 
 def padded_map(
-    moments: SecondMoments, compared: Matrix, padding: Matrix, pull: Matrix, radius: float
+    moments: SecondMoments,
+    compared: Matrix,
+    padding: Matrix,
+    pull: Matrix,
+    radius: float,
+    tolerance: float = TOLERANCE,
 ) -> tuple[Matrix, float]:
     """The square W whose first columns have the covariance ``compared``, the others ``padding``.
 
@@ -147,6 +152,7 @@ def padded_map(
         padding: ``(new, new)``.
         pull: ``(new, old)``, new > old, of the first columns.
         radius: absolute λ.
+        tolerance: of the descent, relative to the objective.
 
     Returns:
         W and the multiplier of the constraint.
@@ -189,8 +195,8 @@ def padded_map(
         radii.insert(0, 4.0 * radii[0])
     for each in radii:
         guess = multiplier * 4.0 if multiplier > 0 else _first_multiplier(problem, each)
-        tolerance = TOLERANCE if each == radii[-1] else ROUGHLY
-        z, multiplier = onto_ball(problem, z, each, guess, loosest, tolerance)
+        enough = tolerance if each == radii[-1] else max(tolerance, ROUGHLY)
+        z, multiplier = onto_ball(problem, z, each, guess, loosest, enough)
     w = frame @ z @ turn.T
     if radius < radii[-1]:
         u, _, vt = scipy.linalg.svd(w, check_finite=False)

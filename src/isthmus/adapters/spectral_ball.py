@@ -34,7 +34,16 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-__all__ = ["NearlyOrthogonal", "departure", "descend", "gram_excess", "lower_bound", "onto_ball"]
+__all__ = [
+    "NearlyOrthogonal",
+    "departure",
+    "descend",
+    "gradient_of_departure",
+    "gram_excess",
+    "lower_bound",
+    "onto_ball",
+    "within_ball",
+]
 
 Matrix = NDArray[np.float64]
 
@@ -55,6 +64,24 @@ def gram_excess(w: Matrix) -> Matrix:
 def departure(w: Matrix) -> float:
     """How far ``w (dx, dy)`` is from (semi-)orthogonal: the Frobenius norm of `gram_excess`."""
     return float(np.linalg.norm(gram_excess(w)))
+
+
+def gradient_of_departure(w: Matrix) -> Matrix:
+    """Of `departure` by w; 0 where that is 0."""
+    excess = gram_excess(w)
+    return 2.0 * _times_excess(excess, w) / max(float(np.linalg.norm(excess)), 1e-300)
+
+
+def within_ball(w: Matrix, radius: float) -> Matrix:
+    """``w`` itself where its departure is at most ``radius``, else moved to it.
+
+    All squared singular values move towards 1 by one factor, which leaves none below 0.
+    """
+    found = departure(w)
+    if found <= radius:
+        return w
+    u, s, vt = scipy.linalg.svd(w, full_matrices=False, check_finite=False)
+    return (u * np.sqrt(1.0 + (s**2 - 1.0) * (radius / found))) @ vt
 
 
 def _times_excess(excess: Matrix, w: Matrix) -> Matrix:
