@@ -19,6 +19,7 @@ from isthmus.nn.augment import (  # noqa: E402
     Gain,
     Noise,
     Resample,
+    Warp,
 )
 from isthmus.nn.batches import Batches  # noqa: E402
 from isthmus.nn.loop import seeded, train  # noqa: E402
@@ -98,6 +99,31 @@ def test_channels_are_dropped_whole_and_never_all():
     assert torch.equal(ChannelDropout(0.0)(x), x)
 
 
+def test_a_warp_is_the_affine_transform_of_scipy():
+    x = batch((5, 2, 13, 9), torch.float64)
+    found = Warp(20, 0.2, 0.3, 2)(x, torch.Generator().manual_seed(4)).numpy()
+    generator = torch.Generator().manual_seed(4)
+    bounds = (math.radians(20), 0.2, 0.2, 0.3, 2, 2)
+    drawn = [
+        b * (2 * torch.rand(5, generator=generator, dtype=torch.float64).numpy() - 1)
+        for b in bounds
+    ]
+    middle = np.array([6.0, 4.0])
+    for image, out, (turn, tall, wide, shear, down, right) in zip(
+        x.numpy(), found, np.transpose(drawn), strict=True
+    ):
+        turned = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+        # rows go down and columns to the right
+        matrix = turned @ np.array([[1 + tall, 0.0], [shear, 1 + wide]])
+        offset = middle - matrix @ middle - np.array([down, right])
+        for channel, result in zip(image, out, strict=True):
+            expected = ndimage.affine_transform(channel, matrix, offset, order=1, mode="nearest")
+            np.testing.assert_allclose(result, expected, atol=1e-10)
+    torch.testing.assert_close(Warp(0, 0, 0, 0)(x), x)
+    with pytest.raises(InputError, match="cannot warp signals"):
+        Warp()(x[0])
+
+
 def test_a_share_of_the_items_is_left_as_it_is():
     x = batch((400, 1, 4, 4))
     found = Compose([Noise(1, 1)], share=0.25)(x, torch.Generator().manual_seed(0))
@@ -116,6 +142,8 @@ def test_a_share_of_the_items_is_left_as_it_is():
         (lambda: Resample((0.5,)), "factors are 1 or more"),
         (lambda: ChannelDropout(1.0), r"lies in \[0, 1\)"),
         (lambda: Compose([]), "cannot apply 0"),
+        (lambda: Warp(turn=-1), "Warp: cannot draw within"),
+        (lambda: Warp(stretch=1.0), "below 1"),
         (lambda: Noise()(torch.ones(3, 4)), r"shape \(3, 4\).*channels"),
         (lambda: Noise()(torch.ones(3, 4, 5, dtype=torch.int64)), "torch.int64"),
     ],

@@ -16,7 +16,15 @@ from isthmus.lazy import lazy_names
 
 if TYPE_CHECKING:
     from isthmus.nn.ablation import Ablation, ablate
-    from isthmus.nn.augment import Blur, ChannelDropout, Compose, Gain, Noise, Resample
+    from isthmus.nn.augment import (
+        Blur,
+        ChannelDropout,
+        Compose,
+        Gain,
+        Noise,
+        Resample,
+        Warp,
+    )
     from isthmus.nn.batches import Batches
     from isthmus.nn.fisher import fisher_diagonal
     from isthmus.nn.layers import LayerComparison, compare_layers
@@ -51,6 +59,7 @@ _HOMES = {
         "Gain",
         "Noise",
         "Resample",
+        "Warp",
     ),
     "isthmus.nn.batches": ("Batches",),
     "isthmus.nn.fisher": ("fisher_diagonal",),
@@ -111,6 +120,7 @@ __all__ = [
     "Stitched",
     "Taps",
     "Trained",
+    "Warp",
     "ablate",
     "compare_layers",
     "diagnose_models",

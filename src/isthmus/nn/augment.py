@@ -17,7 +17,16 @@ from torch.nn import functional
 
 from isthmus.errors import InputError
 
-__all__ = ["Augmentation", "Blur", "ChannelDropout", "Compose", "Gain", "Noise", "Resample"]
+__all__ = [
+    "Augmentation",
+    "Blur",
+    "ChannelDropout",
+    "Compose",
+    "Gain",
+    "Noise",
+    "Resample",
+    "Warp",
+]
 
 
 class Augmentation:
@@ -174,6 +183,64 @@ class ChannelDropout(Augmentation):
         drawn = torch.rand(x.shape[:2], generator=generator, device=x.device)
         stays = (drawn >= self.share) | (drawn == drawn.amax(1, keepdim=True))
         return torch.where(_over(stays, x), x, torch.full_like(x, self.fill))
+
+
+@dataclass(frozen=True)
+class Warp(Augmentation):
+    """Images turned, stretched, sheared and moved a little; edges are repeated outwards.
+
+    Each is drawn uniformly within its bound, both ways, about the middle of the image.
+
+    Attributes:
+        turn: degrees at most.
+        stretch: share by which height and width change at most, each by its own.
+        shear: pixels sideways for each pixel down at most.
+        move: pixels at most, down and to the right.
+    """
+
+    turn: float = 5.0
+    stretch: float = 0.1
+    shear: float = 0.1
+    move: float = 1.5
+
+    def __post_init__(self) -> None:
+        bounds = (self.turn, self.stretch, self.shear, self.move)
+        if not all(0 <= bound < math.inf for bound in bounds) or self.stretch >= 1:
+            raise InputError(
+                f"cannot draw within {bounds}",
+                where="Warp",
+                mend="Each bound is 0 or more, and that of stretch below 1",
+            )
+
+    def change(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Read every pixel from where it was, between pixels linearly."""
+        if x.ndim != 4:
+            raise InputError(
+                f"cannot warp signals of shape {tuple(x.shape)}",
+                where="Warp",
+                mend="Give images (n, channels, height, width)",
+            )
+        turn, tall, wide, shear, down, right = (
+            _uniform(x, len(x), generator, -bound, bound)
+            for bound in (
+                math.radians(self.turn), self.stretch, self.stretch, self.shear, self.move,
+                self.move,
+            )
+        )  # fmt: skip
+        height, width = x.shape[2:]
+        # stretched and sheared, then turned: from a pixel of the result to where it was, from the
+        # middle; `affine_grid` counts in halves of each side
+        cosine, sine = turn.cos(), turn.sin()
+        across = torch.stack(
+            [cosine * (1 + wide), (cosine * shear - sine * (1 + tall)) * (height / width)], 1
+        )
+        along = torch.stack(
+            [sine * (1 + wide) * (width / height), sine * shear + cosine * (1 + tall)], 1
+        )
+        moved = torch.stack([-2 * right / width, -2 * down / height], 1)
+        maps = torch.cat([torch.stack([across, along], 1), moved[:, :, None]], 2)
+        grid = functional.affine_grid(maps, list(x.shape), align_corners=False)
+        return functional.grid_sample(x, grid, padding_mode="border", align_corners=False)
 
 
 class Compose(Augmentation):

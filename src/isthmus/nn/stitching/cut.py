@@ -111,6 +111,21 @@ class Front(Cut):
             mend="Name a layer that the model calls for this batch",
         )
 
+    def with_output(self, batch: Any) -> tuple[Tensor, Any]:
+        """The layer's output and the whole network's, from one run."""
+        reached: list[Tensor] = []
+
+        def keep(_: nn.Module, __: Any, output: Any) -> None:
+            # what runs later may change it in place
+            reached.append(tensor_of(output, self.layer, self.part).clone())
+
+        handle = self.module.register_forward_hook(keep)
+        try:
+            output = self.whole(batch)
+        finally:
+            handle.remove()
+        return reached[0], output
+
 
 class Back(Cut):
     """The network from the output of ``layer`` on.

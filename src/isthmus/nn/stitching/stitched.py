@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.nn import functional
 
 from isthmus.errors import InputError
 from isthmus.nn.batches import length_of
 from isthmus.nn.loop import Trained, train
-from isthmus.nn.outputs import tensor_of
 from isthmus.nn.stitching.cut import Back, Front, check_finite, same_outputs
 from isthmus.nn.stitching.fold import fold_into_back, fold_into_front
 from isthmus.nn.stitching.joint import Joint, JointFit, Plan, best_joint, plan_joint
+from isthmus.nn.stitching.teachers import FromCut, Teachers, answers
 from isthmus.nn.tap import evaluation_mode
 from isthmus.progress import Progress, silent
 from isthmus.spaces.pairs import Pairs
@@ -77,6 +77,7 @@ class Stitched(nn.Module):
         *,
         loss: Callable[[Any, Any], Tensor] | None = None,
         teachers: str = "back",
+        passes: int | None = None,
         epochs: int = 10,
         rate: float | None = None,
         validation: Iterable[Any] | None = None,
@@ -94,7 +95,11 @@ class Stitched(nn.Module):
             teachers: ``back``: the squared error against what the back's own network makes of the
                 batch.  ``both``, where both networks score the same classes: the divergence from
                 the mean of their probabilities, which is a better teacher than either.
-            epochs: passes at most.
+            passes: run both networks over the batches this many times beforehand, keep their
+                activations at the cut and their answers in memory, and train on those: each step is
+                then the map and the back alone.  Batches that are augmented anew in every pass are
+                kept in as many versions.  Not with a ``loss`` of one's own.
+            epochs: passes at most, over all that is kept where something is.
             rate: of Adam, relative to the map's root mean square entry; unless given 0.03, or 0.003
                 for a map of all positions at once, which has many more entries.
             validation: batches by which the best state is kept, the closed form included.
@@ -104,8 +109,8 @@ class Stitched(nn.Module):
             progress: told about batches.
 
         Raises:
-            InputError: for a folded map, which has nothing of its own to train, or networks that do
-                not score the same classes.
+            InputError: for a folded map, which has nothing of its own to train, networks that do
+                not score the same classes, or ``passes`` where a step needs the batch itself.
             DivergedError: as `train`.
         """
         if self.joint.folded:
@@ -113,11 +118,13 @@ class Stitched(nn.Module):
                 "the map is folded into a layer and cannot be trained alone",
                 mend="Fine-tune first, then fold",
             )
-        if teachers not in ("back", "both"):
+        taught = Teachers(self.front, self.back, teachers)
+        if passes is not None and (passes < 1 or loss is not None):
             raise InputError(
-                f"there are no teachers '{teachers}'", where="teachers", mend="Choose back or both"
+                f"{passes} passes" if passes < 1 else "a loss of one's own reads the batch",
+                where="passes",
+                mend="Give 1 or more, or leave them away" if passes < 1 else "Leave passes away",
             )
-        measure = loss or (self._imitation if teachers == "back" else self._agreement)
         if rate is None:
             rate = 3e-3 if self.joint.plan.how == "flat" else 0.03
         trainable = [p for p in self.parameters() if p.requires_grad]
@@ -133,16 +140,30 @@ class Stitched(nn.Module):
                 [{"params": [p], "lr": rate * s} for p, s in zip(own, sizes, strict=True)]
             )
 
-        held = None if validation is None else list(validation)
+        module: nn.Module = self
+        held: Iterable[Any] | None = None if validation is None else list(validation)
+        if passes is not None:
+            keep = partial(taught.kept, seed=seed, progress=progress)
+            batches = keep(batches, passes)
+            held = None if held is None else keep(held, 1)
+            module = FromCut(self.joint, self.back)
 
-        def validate(_: nn.Module) -> float:
-            values = [float(measure(self(batch), batch)) for batch in held or ()]
+        def of_batch(network: nn.Module, batch: Any) -> Tensor:
+            if passes is not None:
+                return taught.loss(network(batch[0]), batch[1])
+            output = network(batch)
+            return (
+                taught.loss(output, taught.wanted(batch)) if loss is None else loss(output, batch)
+            )
+
+        def validate(network: nn.Module) -> float:
+            values = [float(of_batch(network, batch)) for batch in held or ()]
             return sum(values) / len(values)
 
         try:
             return train(
-                self,
-                lambda module, batch: measure(module(batch), batch),
+                module,
+                of_batch,
                 batches,
                 epochs=epochs,
                 optimiser=optimiser,
@@ -157,25 +178,6 @@ class Stitched(nn.Module):
                 parameter.requires_grad_(False)
             for parameter in trainable:
                 parameter.requires_grad_(True)
-
-    def _imitation(self, output: Any, batch: Any) -> Tensor:
-        with torch.no_grad():
-            wanted = self.back.whole(batch)
-        return ((_first(output) - _first(wanted)) ** 2).mean()
-
-    def _agreement(self, output: Any, batch: Any) -> Tensor:
-        with torch.no_grad():
-            scores = [_first(self.back.whole(batch)), _first(self.front.whole(batch))]
-        scored = _first(output)
-        if scored.ndim != 2 or any(s.shape != scored.shape for s in scores):
-            shapes = " and ".join(str(tuple(s.shape)) for s in reversed(scores))
-            raise InputError(
-                f"the networks return {shapes}, which are no scores of the same classes",
-                where="teachers",
-                mend="Use teachers='back', or give a loss",
-            )
-        wanted = torch.stack([s.softmax(1) for s in scores]).mean(0)
-        return functional.kl_div(scored.log_softmax(1), wanted, reduction="batchmean")
 
     def __repr__(self) -> str:
         return (
@@ -316,13 +318,9 @@ def _check_vectors(source: Tensor, target: Tensor, pairs: Pairs) -> None:
             )
 
 
-def _first(output: Any) -> Tensor:
-    return tensor_of(output, "output")
-
-
 def _agree(a: nn.Module, b: nn.Module, example: Any) -> bool:
     with evaluation_mode(a), evaluation_mode(b), torch.no_grad():
         try:
-            return same_outputs(_first(a(example)), _first(b(example)), slack=1e-7)
+            return same_outputs(answers(a(example)), answers(b(example)), slack=1e-7)
         except (RuntimeError, ValueError):
             return False

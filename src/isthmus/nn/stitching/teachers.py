@@ -1,0 +1,133 @@
+"""What a stitched network is to answer, from its two networks: no labels are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from isthmus.errors import InputError
+from isthmus.nn.batches import Batches, length_of
+from isthmus.nn.loop import seeded
+from isthmus.nn.outputs import tensor_of
+from isthmus.nn.stitching.cut import Back, Front
+from isthmus.nn.stitching.joint import Joint
+from isthmus.nn.tap import evaluation_mode
+from isthmus.progress import Progress
+
+__all__ = ["FromCut", "Teachers", "answers"]
+
+
+class Teachers:
+    """Whose outputs are imitated, and how far from them an output is.
+
+    Args:
+        front: the network of the front.
+        back: of the back.
+        who: ``back``, whose outputs are met in squared error; or ``both``, where both score the
+            same classes: the divergence from the mean of their probabilities.
+
+    Raises:
+        InputError: for other teachers.
+    """
+
+    def __init__(self, front: Front, back: Back, who: str) -> None:
+        if who not in ("back", "both"):
+            raise InputError(
+                f"there are no teachers '{who}'", where="teachers", mend="Choose back or both"
+            )
+        self.front, self.back, self.both = front, back, who == "both"
+
+    def wanted(self, batch: Any) -> Tensor:
+        """What the teachers answer, ``(n, ...)``.
+
+        Raises:
+            InputError: for two that do not score the same classes.
+        """
+        with torch.no_grad():
+            own = answers(self.back.whole(batch))
+            return self._mean(answers(self.front.whole(batch)), own) if self.both else own
+
+    def activation_and_wanted(self, batch: Any) -> tuple[Tensor, Tensor]:
+        """The front's activation too, from one run of each network."""
+        with torch.no_grad():
+            if not self.both:
+                return self.front(batch), self.wanted(batch)
+            activation, output = self.front.with_output(batch)
+            return activation, self._mean(answers(output), answers(self.back.whole(batch)))
+
+    def loss(self, output: Any, wanted: Tensor) -> Tensor:
+        """How far an output is from what is wanted."""
+        given = answers(output)
+        if not self.both:
+            return ((given - wanted) ** 2).mean()
+        return functional.kl_div(given.log_softmax(1), wanted, reduction="batchmean")
+
+    def _mean(self, front: Tensor, back: Tensor) -> Tensor:
+        if back.ndim != 2 or front.shape != back.shape:
+            raise InputError(
+                f"the networks return {tuple(front.shape)} and {tuple(back.shape)}, which are no "
+                "scores of the same classes",
+                where="teachers",
+                mend="Use teachers='back', or give a loss",
+            )
+        return torch.stack([front.softmax(1), back.softmax(1)]).mean(0)
+
+    def kept(
+        self, batches: Iterable[Any], passes: int, *, seed: int, progress: Progress
+    ) -> Batches:
+        """Activations and what is wanted, of several passes over the batches.
+
+        Args:
+            batches: read ``passes`` times; ``set_epoch`` is called where there is one.
+            passes: 1 or more.
+            seed: of the order in which they are given out, and of each pass's random numbers.
+            progress: told about batches.
+
+        Raises:
+            InputError: for a back that needs the batch itself, or nothing to keep.
+        """
+        if self.back.follows_batch:
+            raise InputError(
+                "masks of the batch go round the cut, so that its activations alone do not do",
+                where="passes",
+                mend="Leave passes away: both networks then run in every step",
+            )
+        total = length_of(batches)
+        activations: list[Tensor] = []
+        wanted: list[Tensor] = []
+        with evaluation_mode(self.front.model), evaluation_mode(self.back.model):
+            for number in range(passes):
+                if hasattr(batches, "set_epoch"):
+                    batches.set_epoch(number)  # type: ignore[attr-defined]
+                with seeded(seed, number):
+                    for batch in batches:
+                        activation, answer = self.activation_and_wanted(batch)
+                        activations.append(activation)
+                        wanted.append(answer)
+                        whole = None if total is None else passes * total
+                        progress("run both networks", len(wanted), whole)
+        if not wanted:
+            raise InputError("there are no batches to train the map on", where="passes")
+        size = max(len(part) for part in wanted)
+        return Batches(torch.cat(activations), torch.cat(wanted), size=size, seed=seed)
+
+
+class FromCut(nn.Module):
+    """The map and the back: a stitched network from the front's activation on."""
+
+    def __init__(self, joint: Joint, back: Back) -> None:
+        super().__init__()
+        self.joint, self.back = joint, back
+
+    def forward(self, activation: Tensor) -> Any:
+        """The output for the front's activation."""
+        return self.back(self.joint(activation))
+
+
+def answers(output: Any) -> Tensor:
+    """The tensor of an output that is compared."""
+    return tensor_of(output, "output")
