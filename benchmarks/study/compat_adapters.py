@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.arrays import Array
-from isthmus.adapters.class_forward import refine_forward
 from isthmus.adapters.class_joint import class_joint_maps
+from isthmus.adapters.class_refine import refine_maps
 from isthmus.adapters.joint import JointMaps, joint_maps
-from isthmus.moments import Moments
+from isthmus.moments import Moments, SecondMoments
 from isthmus.moments.groups import GroupSums
 from isthmus.nn.batches import Batches
 from isthmus.nn.compat import (
@@ -31,17 +31,31 @@ from isthmus.nn.compat import (
 )
 from isthmus.training import LambdaTerms
 
-__all__ = ["PAPER", "RELATIVE", "TRIED", "Adapted", "adapters", "lambda_paths"]
+__all__ = [
+    "COMPARED",
+    "EQUAL",
+    "OURS",
+    "PAPER",
+    "RELATIVE",
+    "TRIED",
+    "Adapted",
+    "adapters",
+    "lambda_paths",
+]
 
 RELATIVE = 0.25
 """λ over the root of the new width, where one is fixed."""
 TRIED = (0.0, 0.0625, 0.125, 0.25, 0.375, 0.5)
 """Relative λ of the trade-off; beyond them, an affine map."""
+COMPARED = 0.125
+"""The one of them at which ours and the paper's loop are compared."""
 TERMS = LambdaTerms(temperature=0.1)
 BATCH = 256
 HIDDEN = 256
 
 PAPER, OURS = "λ-orthogonal, the paper's loop", "λ-orthogonal, isthmus"
+EQUAL = "isthmus at the paper's departure"
+"""The same with what the paper's loop really departs by as λ: its penalty stops short of λ."""
 
 Map = Callable[[Array], Array]
 
@@ -70,8 +84,11 @@ def adapters(
     yield paper(new, old, labels, np.inf, epochs, seed, name="affine, the paper's loop")
     # a matrix exponential at every step makes an epoch twice as dear
     yield paper(new, old, labels, 0.0, epochs // 2, seed, name="orthogonal, the paper's loop")
-    yield paper(new, old, labels, RELATIVE, epochs, seed)
+    theirs = paper(new, old, labels, RELATIVE, epochs, seed)
+    yield theirs
+    yield closed_form(new, old, labels, RELATIVE)
     yield ours(new, old, labels, RELATIVE)
+    yield _as_near(theirs, new, old, labels)
 
 
 def lambda_paths(
@@ -79,8 +96,11 @@ def lambda_paths(
 ) -> Iterator[tuple[str, float, Adapted]]:
     """The method, relative λ and adapters along both paths, an affine map at the end."""
     for lam in (*TRIED, np.inf):
-        yield PAPER, lam, paper(new, old, labels, lam, epochs, seed)
+        theirs = paper(new, old, labels, lam, epochs, seed)
+        yield PAPER, lam, theirs
         yield OURS, lam, ours(new, old, labels, lam)
+        if lam == COMPARED:
+            yield EQUAL, lam, _as_near(theirs, new, old, labels)
 
 
 def paper(
@@ -105,27 +125,55 @@ def paper(
     )
 
 
-def ours(new: Array, old: Array, labels: Array, lam: float) -> Adapted:
-    """Both maps from sums of the rows, the forward map refined in ten steps."""
+def ours(new: Array, old: Array, labels: Array, lam: float, name: str = OURS) -> Adapted:
+    """Both maps in closed form, refined on rows in some twenty steps."""
     start = time.process_time()
+    moments, classes = _sums(new, old, labels)
+    maps = class_joint_maps(moments, classes, lam, tolerance=1e-3)
+    maps = refine_maps(maps, moments, classes, new, old, labels)
+    return _affine(name, maps, time.process_time() - start)
+
+
+def closed_form(new: Array, old: Array, labels: Array, lam: float) -> Adapted:
+    """Both maps from sums of the rows alone."""
+    start = time.process_time()
+    maps = class_joint_maps(*_sums(new, old, labels), lam)
+    return _affine("λ-orthogonal, closed form", maps, time.process_time() - start)
+
+
+def _as_near(theirs: Adapted, new: Array, old: Array, labels: Array) -> Adapted:
+    assert theirs.departure is not None
+    return ours(new, old, labels, theirs.departure / new.shape[1] ** 0.5, EQUAL)
+
+
+def _sums(new: Array, old: Array, labels: Array) -> tuple[SecondMoments, GroupSums]:
     sums = GroupSums(new.shape[1], old.shape[1])
     sums.update(labels, new, old)
-    maps = class_joint_maps(Moments.of(new, old).second(), sums, lam)
-    maps = refine_forward(maps, new, old, labels)
-    return _linear(OURS, maps, time.process_time() - start)
+    return Moments.of(new, old).second(), sums
 
 
 def orthogonal(new: Array, old: Array) -> Adapted:
     """The rotation that fits best and its ridge map back, without classes."""
     start = time.process_time()
     maps = joint_maps(Moments.of(new, old).second(), 0.0)
-    return _linear("orthogonal, closed form", maps, time.process_time() - start)
-
-
-def _linear(name: str, maps: JointMaps, seconds: float) -> Adapted:
     b, f = (np.asarray(side.matrix, np.float32) for side in (maps.backward, maps.forward))
-    # about the origin: an offset would change cosines as a departure does
-    return Adapted(name, lambda r: r @ b, lambda r: r @ f, seconds, maps.departure)
+    seconds = time.process_time() - start
+    # a rotation about the origin, which changes no cosine
+    return Adapted(
+        "orthogonal, closed form", lambda r: r @ b, lambda r: r @ f, seconds, maps.departure
+    )
+
+
+def _affine(name: str, maps: JointMaps, seconds: float) -> Adapted:
+    matrices = [np.asarray(side.matrix, np.float32) for side in (maps.backward, maps.forward)]
+    offsets = [np.asarray(side.offset, np.float32) for side in (maps.backward, maps.forward)]
+    return Adapted(
+        name,
+        lambda rows: rows @ matrices[0] + offsets[0],
+        lambda rows: rows @ matrices[1] + offsets[1],
+        seconds,
+        maps.departure,
+    )
 
 
 def _fct(new: Array, old: Array, epochs: int, seed: int) -> Adapted:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.arrays import Array
-from benchmarks.study.compat_adapters import OURS, PAPER, TRIED
+from benchmarks.study.compat_adapters import COMPARED, EQUAL, OURS, PAPER, TRIED
 from benchmarks.study.compat_experiments import METRICS, Outcome
 from isthmus.evaluate import compatibility_scores, estimate, resampled_means
 
@@ -47,6 +47,8 @@ class Cell:
 class Comparison:
     """Ours less the paper's loop, on the same queries, in points."""
 
+    at: str
+    """At the same ``λ``, or the same ``departure``."""
     experiment: str
     column: str
     metric: str
@@ -132,7 +134,7 @@ def report(outcomes: Sequence[Outcome]) -> Report:
 
 def _named(experiment: str, method: str) -> str:
     """The method at the λ that the tables show; downstream it is one of several."""
-    return f"{method} 0.125" if experiment == "downstream" else method
+    return f"{method} {COMPARED:g}" if experiment == "downstream" else method
 
 
 class _Measured:
@@ -180,12 +182,13 @@ class _Measured:
 
 
 def _comparisons(measured: _Measured) -> Iterator[Comparison]:
-    for experiment in ("extension", "architecture", "downstream"):
-        ours, paper = (_named(experiment, name) for name in (OURS, PAPER))
-        for column in (*COLUMNS, "elsewhere"):
-            for i, metric in enumerate(METRICS):
-                apart = measured.points(i, (experiment, ours, column), (experiment, paper, column))
-                yield Comparison(experiment, column, metric, *apart)
+    for at, mine in (("λ", OURS), ("departure", EQUAL)):
+        for experiment in ("extension", "architecture", "downstream"):
+            ours, paper = (_named(experiment, name) for name in (mine, PAPER))
+            for column in (*COLUMNS, "elsewhere"):
+                for i, metric in enumerate(METRICS):
+                    sides = (experiment, ours, column), (experiment, paper, column)
+                    yield Comparison(at, experiment, column, metric, *measured.points(i, *sides))
 
 
 def _trade_off(
@@ -320,22 +323,24 @@ def _lines(r: Report) -> Iterator[str]:
     for metric, areas in r.areas.items():
         yield f"  {metric}: " + ", ".join(f"{n} {v:.2f}" for n, v in areas.items())
     yield ""
-    yield f"{OURS} less {PAPER}, at the same λ, same queries"
-    for c in r.comparisons:
+    for at in dict.fromkeys(c.at for c in r.comparisons):
+        yield f"{OURS} less {PAPER}, at the same {at}, same queries"
+        compared = [c for c in r.comparisons if c.at == at]
+        for c in compared:
+            yield (
+                f"  {c.experiment:13s} {c.column:9s} {c.metric:6s} {c.apart:+6.2f} "
+                f"[{c.low:+.2f}, {c.high:+.2f}]  {c.verdict}"
+            )
+        worse = [c for c in compared if c.verdict == "WORSE"]
         yield (
-            f"  {c.experiment:13s} {c.column:9s} {c.metric:6s} {c.apart:+6.2f} "
-            f"[{c.low:+.2f}, {c.high:+.2f}]  {c.verdict}"
-        )
+            f"  at least as good on {len(compared) - len(worse)} of {len(compared)} metrics"
+            + ("" if not worse else "; worse on " + ", ".join(
+                f"{c.experiment} {c.column} {c.metric} ({c.apart:+.2f})" for c in worse
+            ))
+        )  # fmt: skip
     for experiment, ratio in r.faster.items():
         verdict = "ok" if ratio >= MUCH_FASTER else "MISSED"
         yield f"  {experiment:13s} {ratio:.0f} times less processor time (20 wanted: {verdict})"
-    worse = [c for c in r.comparisons if c.verdict == "WORSE"]
-    yield (
-        f"  at least as good on {len(r.comparisons) - len(worse)} of {len(r.comparisons)} metrics"
-        + ("" if not worse else "; worse on " + ", ".join(
-            f"{c.experiment} {c.column} {c.metric} ({c.apart:+.2f})" for c in worse
-        ))
-    )  # fmt: skip
 
 
 def _cell(cell: Cell | None) -> str:
