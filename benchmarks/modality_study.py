@@ -29,7 +29,8 @@ from benchmarks.study.captions import LANGUAGES, STYLES, captioned, image_featur
 from benchmarks.study.upgrade import unit
 from isthmus.adapters import Ridge
 from isthmus.encoders import all_minilm_l6_int8, encode_cached
-from isthmus.nn.modality.attach import Attached, attach
+from isthmus.nn.modality.attach import attach
+from isthmus.nn.modality.attached import Attached
 from isthmus.nn.modality.hubs import with_offsets
 from isthmus.nn.modality.measure import (
     Measured,

@@ -5,7 +5,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("lightning_fabric")
 
 from isthmus.errors import InputError  # noqa: E402
-from isthmus.nn.modality.attach import BASELINE, Attached, attach  # noqa: E402
+from isthmus.nn.modality.attach import attach  # noqa: E402
+from isthmus.nn.modality.attached import BASELINE, Attached  # noqa: E402
 from isthmus.nn.modality.measure import compare_measured  # noqa: E402
 from isthmus.nn.modality.projector import Projector  # noqa: E402
 from isthmus.nn.modality.tune import Tuning  # noqa: E402

@@ -1,6 +1,7 @@
 """A new type of input for a frozen model: a projector into its space, or parts inside it."""
 
-from isthmus.nn.modality.attach import Attached, attach
+from isthmus.nn.modality.attach import attach
+from isthmus.nn.modality.attached import Attached
 from isthmus.nn.modality.conditioned import Conditioned
 from isthmus.nn.modality.hubs import hub_offsets, with_offsets
 from isthmus.nn.modality.inserts import Insert, bottleneck, film, own_norm, prompts

@@ -7,28 +7,23 @@ The trained maps of all folds are averaged into one.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from isthmus.adapters.relative import unit_rows
 from isthmus.errors import InputError
-from isthmus.evaluate import Estimate, estimate, resampled_means
+from isthmus.evaluate import estimate, resampled_means
 from isthmus.evaluate.probes import modality_gap
 from isthmus.evaluate.scores import check_vectors
-from isthmus.files import atomic_folder, canonical_json
+from isthmus.nn.modality.attached import BASELINE, Attached
 from isthmus.nn.modality.hubs import hub_offsets
 from isthmus.nn.modality.items import Items, match_items
 from isthmus.nn.modality.measure import (
-    Change,
     Measured,
     Task,
     best_temperature,
@@ -41,152 +36,13 @@ from isthmus.nn.modality.tune import Pairs, Tuning, checked_metric, tune
 from isthmus.numeric import to_numpy
 from isthmus.progress import Progress, silent
 
-__all__ = ["Attached", "attach"]
+__all__ = ["attach"]
 
 Rows = NDArray[np.float32]
 
-BASELINE = "ridge 0.01"
-"""The map that any gain is compared with: one ridge regression on the pairs."""
 _FEWEST_ITEMS = 5
 _BANK_ROWS = 2000
 _GAP_ROWS = 4
-_RECORD, _TENSORS, _FORMAT = "attached.json", "banks.safetensors", 1
-_BANKS = ("mapped", "frozen")
-
-
-@dataclass(frozen=True, eq=False)
-class Attached:
-    """A projector into the frozen space, and what it does for pairs that it has not seen.
-
-    Attributes:
-        projector: rows of the new modality to vectors of the frozen space.
-        start: the closed form that ranked held-out pairs best.
-        trained: whether the training that followed was kept.
-        gain: of training over its start, in ``metric`` on held-out pairs; None without it.
-        scores: held-out ``metric`` of every closed form, best first.
-        report: one ridge map (before) and this projector (after) on held-out pairs.
-        temperature: of the softmax over a gallery, at which its probabilities are right.
-        bank: held-out mapped rows of the new modality and rows of the frozen space: what hubs of a
-            gallery of the other side are told by.
-        paired: items with both modalities.
-        alone: rows of either side whose item has only that one.
-    """
-
-    projector: Projector
-    start: str
-    trained: bool
-    gain: Estimate | None
-    scores: dict[str, float]
-    report: Change
-    temperature: float
-    bank: tuple[Rows, Rows]
-    paired: int
-    alone: tuple[int, int]
-
-    def transform(self, x: NDArray[Any]) -> Rows:
-        """Rows ``(n, dx)`` of the new modality in the frozen space, at unit length."""
-        return self.projector.chain(np.asarray(x, np.float32))
-
-    def offsets(self, gallery: NDArray[Any], *, mapped: bool = False) -> Rows:
-        """What to subtract from each gallery item's cosine, so that hubs count for less ``(ng,)``.
-
-        The vectors of the frozen space stay as they are; see `hub_offsets`.
-
-        Args:
-            gallery: rows of the frozen space, or mapped rows, which the other side searches.
-            mapped: whether they are mapped rows.
-        """
-        return hub_offsets(gallery, self.bank[1 if mapped else 0])
-
-    def measure(
-        self,
-        x: NDArray[Any],
-        items_x: Sequence[Any] | NDArray[Any],
-        gallery: NDArray[Any],
-        items_y: Sequence[Any] | NDArray[Any],
-        *,
-        hubs: bool = True,
-    ) -> Measured:
-        """Both ways of search on new rows, with (or without) the correction for hubs."""
-        mapped = self.transform(x)
-        return measure_retrieval(
-            mapped, items_x, gallery, items_y,
-            offsets_y=self.offsets(gallery) if hubs else None,
-            offsets_x=self.offsets(mapped, mapped=True) if hubs else None,
-            temperature=self.temperature,
-        )  # fmt: skip
-
-    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write a folder of safetensors and JSON; `Projector.load` reads its projector alone.
-
-        Raises:
-            OutputError: for a folder that exists, or a disk that refuses.
-        """
-        record = {
-            "format": _FORMAT,
-            "start": self.start,
-            "trained": self.trained,
-            "gain": None if self.gain is None else self.gain.model_dump(),
-            "scores": self.scores,
-            # text, so that the order of the rows is kept
-            "report": self.report.to_json(),
-            "temperature": self.temperature,
-            "paired": self.paired,
-            "alone": list(self.alone),
-        }
-        with atomic_folder(Path(path), overwrite=overwrite) as folder:
-            self.projector.write_into(folder)
-            banks: dict[str, NDArray[Any]] = {
-                name: np.ascontiguousarray(bank)
-                for name, bank in zip(_BANKS, self.bank, strict=True)
-            }
-            save_file(banks, folder / _TENSORS)
-            (folder / _RECORD).write_text(canonical_json(record), encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """What `save` wrote.
-
-        Raises:
-            InputError: for a folder that cannot be read.
-        """
-        folder = Path(path)
-        projector = Projector.load(folder)
-        try:
-            record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-            banks = load_file(folder / _TENSORS)
-            if record["format"] != _FORMAT:
-                raise ValueError(f"format {record['format']} is not known, only {_FORMAT}")
-            gain = record["gain"]
-            return cls(
-                projector=projector,
-                start=record["start"],
-                trained=record["trained"],
-                gain=None if gain is None else Estimate.model_validate(gain),
-                scores=dict(sorted(record["scores"].items(), key=lambda s: -s[1])),
-                report=Change.model_validate_json(record["report"]),
-                temperature=record["temperature"],
-                bank=(banks[_BANKS[0]], banks[_BANKS[1]]),
-                paired=record["paired"],
-                alone=(record["alone"][0], record["alone"][1]),
-            )
-        except (OSError, ValueError, KeyError, TypeError, IndexError, SafetensorError) as error:
-            raise InputError(
-                f"the folder cannot be read ({error})",
-                where=str(folder),
-                mend="Give a folder that Attached.save wrote",
-            ) from error
-
-    def __str__(self) -> str:
-        alone = "" if self.alone == (0, 0) else f", {self.alone[0]} and {self.alone[1]} rows alone"
-        made = "trained" if self.trained else "closed form"
-        lines = [
-            f"{self.paired} paired items{alone}: {self.start}, {made}",
-            *([] if self.gain is None else [f"gain of training on held-out pairs: {self.gain}"]),
-            f"on held-out pairs, {BASELINE} before, this projector after:",
-            str(self.report),
-        ]
-        return "\n".join(lines)
 
 
 def attach(
