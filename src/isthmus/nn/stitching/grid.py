@@ -17,7 +17,8 @@ from isthmus.nn.batches import prepared, rows_in
 from isthmus.nn.names import find_modules
 from isthmus.nn.pooling import pool_rows
 from isthmus.nn.stitching.cut import Back, Front, targets_of
-from isthmus.nn.stitching.joint import JointFit, best_joint, plan_joint
+from isthmus.nn.stitching.joint import JointFit, best_joint
+from isthmus.nn.stitching.plan import plan_joint
 from isthmus.nn.stitching.stitched import Stitched, wanted_plans
 from isthmus.nn.tap import call_model, evaluation_mode
 from isthmus.progress import Progress, silent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,141 +15,18 @@ from torch.nn import functional
 from isthmus.adapters.ridge import RidgePath, relative_errors
 from isthmus.errors import InputError
 from isthmus.moments import FoldMoments
-from isthmus.nn.stitching.geometry import Geometry, resample
+from isthmus.nn.stitching.plan import Plan
 from isthmus.numeric import to_numpy
 
-__all__ = ["Joint", "JointFit", "Plan", "best_joint", "plan_joint"]
+__all__ = ["Joint", "JointFit", "best_joint"]
 
 STRENGTHS = np.logspace(-6, 1, 15)
 """Ridge strengths tried, relative to the mean eigenvalue."""
 
 _FOLDS = 4
-_LONGEST = 8192
-"""Widest row that a vector is spread to."""
-_FLAT = 1024
-"""Widest row that all positions are mapped from, and to, where one map for each would do."""
-_WINDOWS = {1: (3, 9), 2: (3, 5)}
-"""Positions along an axis, by the number of axes that are longer than one."""
-_WIDEST_WINDOW = 2400
-"""Numbers that a window may hold."""
 _MARGIN = 0.01
 """Share of the error by which a larger map must be better to be taken."""
 _KEEP = ("square", "xx", "xy", "yy")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How one activation becomes the other.
-
-    Attributes:
-        source, target: the two geometries.
-        how: ``features`` (one map at every position), ``pooled`` (the mean of the positions to a
-            vector) or ``flat`` (all positions at once).
-        window: positions along each axis that one result is mapped from, where ``how`` is
-            ``features``; empty for one position.
-    """
-
-    source: Geometry
-    target: Geometry
-    how: str
-    window: tuple[int, ...] = ()
-
-    @property
-    def kind(self) -> str:
-        """How, for people: ``features``, ``3 x 3``, ``pooled`` or ``flat``."""
-        return " x ".join(map(str, self.window)) if self.window else self.how
-
-    def inputs(self, activation: Tensor) -> tuple[Tensor | None, Tensor]:
-        """What the prefix is mapped from ``(n, d)``, and the positions ``(n, d, ...)``."""
-        before, grid = self.source.split(activation)
-        if self.how == "flat":
-            rows = grid.flatten(1)
-            return None, rows if before is None else torch.cat([before.flatten(1), rows], 1)
-        if self.how == "pooled":
-            rows = grid.flatten(2).mean(2)
-            return None, rows if before is None else torch.cat([before.flatten(1), rows], 1)
-        prefix = None
-        if self.target.prefix:
-            # the mean of the positions stands for a token that the front does not have
-            pooled = grid.flatten(2).mean(2)
-            prefix = pooled if before is None else torch.cat([before.flatten(1), pooled], 1)
-        return prefix, resample(grid, self.target.grid) if self.target.grid else grid
-
-    def outputs(self, activation: Tensor) -> tuple[Tensor | None, Tensor]:
-        """The same of the target: prefix ``(n, p · d)`` and positions ``(n, d, ...)``."""
-        if self.how == "flat":
-            return None, activation.flatten(1)
-        before, grid = self.target.split(activation)
-        return None if before is None else before.flatten(1), grid
-
-
-def plan_joint(
-    source: Tensor,
-    target: Tensor,
-    layouts: tuple[str, str],
-    prefix: tuple[int | None, int | None],
-) -> list[Plan]:
-    """The ways in which ``source`` can become ``target``, the plainest first.
-
-    Args:
-        source: an activation of the front.
-        target: of the back.
-        layouts: where their features lie.
-        prefix: numbers of tokens before the grid of both, or None for each that is to be found.
-
-    Raises:
-        InputError: for shapes that cannot be bridged.
-    """
-    images = [t.ndim == 4 for t in (source, target)]
-    a, b = (
-        Geometry.of(t, layout, image=images[1 - i] and t.ndim == 3 and layout == "tokens", prefix=p)
-        for i, (t, layout, p) in enumerate(zip((source, target), layouts, prefix, strict=True))
-    )
-    # two rows of tokens of unequal numbers are images where someone says what comes before
-    if len(a.grid) == len(b.grid) == 1 and a.grid != b.grid and prefix != (None, None):
-        a, b = (
-            Geometry.of(t, layout, image=_square(t, p), prefix=p)
-            for t, layout, p in zip((source, target), layouts, prefix, strict=True)
-        )
-    if not a.grid and not b.grid:
-        return [Plan(a, b, "features")]
-    if not b.grid:
-        plans = [Plan(a, b, "pooled")]
-        if a.features * (a.positions + a.prefix) <= 2 * _FLAT:
-            plans.append(Plan(a, b, "flat"))
-        return plans
-    if not a.grid:
-        if b.features * (b.positions + b.prefix) > _LONGEST:
-            raise InputError(
-                f"one vector of {a} cannot be spread over {b}",
-                where="the cut",
-                mend="Cut the front before its pooling, or the back after its own",
-            )
-        return [Plan(a, b, "flat")]
-    if len(a.grid) != len(b.grid):
-        raise InputError(
-            f"{a} cannot be bridged to {b}: one is an image, the other a sequence",
-            where="the cut",
-            mend="Cut both where they see images, or say how many tokens come before with prefix=",
-        )
-    return _grid_plans(a, b)
-
-
-def _grid_plans(a: Geometry, b: Geometry) -> list[Plan]:
-    plans = [Plan(a, b, "features")]
-    axes = sum(size > 1 for size in b.grid)
-    for width in _WINDOWS.get(axes, ()):
-        window = tuple(width if size > 1 else 1 for size in b.grid)
-        if max(b.grid) >= width and a.features * math.prod(window) <= _WIDEST_WINDOW:
-            plans.append(Plan(a, b, "features", window))
-    if max(g.features * (g.positions + g.prefix) for g in (a, b)) <= _FLAT:
-        plans.append(Plan(a, b, "flat"))
-    return plans
-
-
-def _square(activation: Tensor, prefix: int | None) -> bool:
-    rest = activation.shape[1] - (prefix or 0)
-    return math.isqrt(rest) ** 2 == rest
 
 
 class JointFit:

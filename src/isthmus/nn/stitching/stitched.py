@@ -16,7 +16,8 @@ from isthmus.nn.batches import length_of
 from isthmus.nn.loop import Trained, train
 from isthmus.nn.stitching.cut import Back, Front, check_finite, same_outputs
 from isthmus.nn.stitching.fold import fold_into_back, fold_into_front
-from isthmus.nn.stitching.joint import Joint, JointFit, Plan, best_joint, plan_joint
+from isthmus.nn.stitching.joint import Joint, JointFit, best_joint
+from isthmus.nn.stitching.plan import Plan, plan_joint
 from isthmus.nn.stitching.teachers import FromCut, Teachers, answers
 from isthmus.nn.tap import evaluation_mode
 from isthmus.progress import Progress, silent

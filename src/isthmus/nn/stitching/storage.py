@@ -26,7 +26,8 @@ from isthmus.nn.digest import weights_digest
 from isthmus.nn.program import Program
 from isthmus.nn.stitching.cut import Back, Front
 from isthmus.nn.stitching.geometry import Geometry
-from isthmus.nn.stitching.joint import Joint, Plan
+from isthmus.nn.stitching.joint import Joint
+from isthmus.nn.stitching.plan import Plan
 from isthmus.nn.stitching.stitched import Stitched
 
 __all__ = ["load_stitched", "save_stitched", "stitched_card"]
