@@ -133,7 +133,7 @@ def glyph_cuts(quick: bool, progress: Callable[[str], None]) -> list[Row]:
                     made.finetune(
                         _Warped(images[:900], size=100),
                         teachers="both",
-                        passes=3 if quick else 24,
+                        passes=3 if quick else 32,
                         epochs=8,
                         validation=[images[900:]],
                     )

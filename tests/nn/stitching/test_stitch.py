@@ -306,7 +306,7 @@ def test_finetuning_trains_the_map_alone_and_is_never_worse_than_the_closed_form
         Batches(x[:900], y[:900], size=50),
         loss=lambda output, batch: nn.functional.cross_entropy(output, batch[1]),
         epochs=1,
-        rate=50.0,
+        rate=1e4,
         validation=[(x[900:], y[900:])],
     )
     assert done.best_epoch == 0 and torch.equal(made.joint.weight, weights)

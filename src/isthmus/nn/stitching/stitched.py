@@ -80,7 +80,7 @@ class Stitched(nn.Module):
         teachers: str = "back",
         passes: int | None = None,
         epochs: int = 10,
-        rate: float | None = None,
+        rate: float = 0.03,
         validation: Iterable[Any] | None = None,
         seed: int = 0,
         checkpoint: str | None = None,
@@ -101,8 +101,8 @@ class Stitched(nn.Module):
                 then the map and the back alone.  Batches that are augmented anew in every pass are
                 kept in as many versions.  Not with a ``loss`` of one's own.
             epochs: passes at most, over all that is kept where something is.
-            rate: of Adam, relative to the map's root mean square entry; unless given 0.03, or 0.003
-                for a map of all positions at once, which has many more entries.
+            rate: of Adam, relative to the map's root mean square entry; it falls to 0 along half a
+                cosine where the number of batches is known.
             validation: batches by which the best state is kept, the closed form included.
             seed: of the order and of dropout.
             checkpoint: a folder to resume from.
@@ -126,8 +126,6 @@ class Stitched(nn.Module):
                 where="passes",
                 mend="Give 1 or more, or leave them away" if passes < 1 else "Leave passes away",
             )
-        if rate is None:
-            rate = 3e-3 if self.joint.plan.how == "flat" else 0.03
         trainable = [p for p in self.parameters() if p.requires_grad]
         own = list(self.joint.parameters())
         for parameter in self.parameters():
@@ -157,6 +155,12 @@ class Stitched(nn.Module):
                 taught.loss(output, taught.wanted(batch)) if loss is None else loss(output, batch)
             )
 
+        count = length_of(batches)
+
+        def falling(optimiser: torch.optim.Optimizer) -> Any:
+            steps = max(1, epochs * (count or 0))
+            return torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+
         def validate(network: nn.Module) -> float:
             values = [float(of_batch(network, batch)) for batch in held or ()]
             return sum(values) / len(values)
@@ -168,6 +172,7 @@ class Stitched(nn.Module):
                 batches,
                 epochs=epochs,
                 optimiser=optimiser,
+                scheduler=None if count is None else falling,
                 validate=None if held is None else validate,
                 seed=seed,
                 checkpoint=checkpoint,
