@@ -173,8 +173,12 @@ def test_rows_that_do_not_fit_are_refused() -> None:
         refine_maps(case.maps, case.moments, case.sums, x, y[:99], labels)
     with pytest.raises(InputError, match="no known class, such as 9"):
         refine_maps(case.maps, case.moments, case.sums, x, y, np.where(labels == 0, 9, labels))
-    with pytest.raises(InputError, match="rows of 3 and 4 dimensions"):
+    with pytest.raises(InputError, match="the vectors are 3 wide, expected 4"):
         refine_maps(case.maps, case.moments, case.sums, x[:, :3], y, labels)
+    spoilt = y.copy()
+    spoilt[7, 2] = np.nan
+    with pytest.raises(InputError, match="old, row 7"):
+        refine_maps(case.maps, case.moments, case.sums, x, spoilt, labels)
     one = GroupSums(4, 4)
     one.update(np.zeros(100, int), x, y)
     with pytest.raises(InputError, match="no other to keep apart"):

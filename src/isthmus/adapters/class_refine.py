@@ -30,6 +30,8 @@ from isthmus.adapters.spectral_ball import departure, gradient_of_departure, wit
 from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
 from isthmus.moments.groups import GroupSums
+from isthmus.numeric import Array, to_numpy
+from isthmus.spaces.rows import check_vectors
 from isthmus.threads import single_thread
 
 __all__ = ["refine_maps"]
@@ -48,8 +50,8 @@ def refine_maps(
     maps: JointMaps,
     moments: SecondMoments,
     classes: GroupSums,
-    new: NDArray[Any],
-    old: NDArray[Any],
+    new: Array,
+    old: Array,
     labels: NDArray[Any],
     *,
     temperature: float = 0.15,
@@ -85,20 +87,17 @@ def refine_maps(
         seed: of the draw.
 
     Raises:
-        InputError: for rows that do not pair, parameters out of range, labels that ``classes`` does
-            not hold, or a single class.
+        InputError: for rows that do not pair, are of other widths or not finite, parameters out of
+            range, labels that ``classes`` does not hold, or a single class.
     """
     _check(temperature, (contrast, forward_weight, backward_weight, class_weight), eta, iterations)
     if len({len(new), len(old), len(labels)}) > 1 or not len(new):
         raise InputError(f"{len(new)} new and {len(old)} old rows, {len(labels)} labels")
-    widths = (np.shape(new)[1], np.shape(old)[1])
-    if widths != moments.require("xy").shape:
-        raise InputError(
-            f"rows of {widths[0]} and {widths[1]} dimensions, and moments of "
-            f"{moments.require('xy').shape}",
-            where="refine_maps",
-            mend="Give the rows that the moments were taken of",
-        )
+    wide = moments.require("xy").shape
+    new, old = (
+        to_numpy(check_vectors(rows, dim=width, where=side))
+        for rows, width, side in ((new, wide[0], "new"), (old, wide[1], "old"))
+    )
     means = ClassMeans.of(moments, classes)
     if iterations == 0:
         return maps
