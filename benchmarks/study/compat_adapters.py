@@ -15,9 +15,9 @@ import numpy as np
 
 from benchmarks.arrays import Array
 from isthmus.adapters.class_joint import class_joint_maps
-from isthmus.adapters.class_refine import refine_maps
+from isthmus.adapters.class_refine import class_maps
 from isthmus.adapters.joint import JointMaps, joint_maps
-from isthmus.moments import Moments, SecondMoments
+from isthmus.moments import Moments
 from isthmus.moments.groups import GroupSums
 from isthmus.nn.batches import Batches
 from isthmus.nn.compat import (
@@ -128,28 +128,22 @@ def paper(
 def ours(new: Array, old: Array, labels: Array, lam: float, name: str = OURS) -> Adapted:
     """Both maps in closed form, refined on rows in some twenty steps."""
     start = time.process_time()
-    moments, classes = _sums(new, old, labels)
-    maps = class_joint_maps(moments, classes, lam, tolerance=1e-3)
-    maps = refine_maps(maps, moments, classes, new, old, labels)
+    maps = class_maps(new, old, labels, lam)
     return _affine(name, maps, time.process_time() - start)
 
 
 def closed_form(new: Array, old: Array, labels: Array, lam: float) -> Adapted:
     """Both maps from sums of the rows alone."""
     start = time.process_time()
-    maps = class_joint_maps(*_sums(new, old, labels), lam)
+    sums = GroupSums(new.shape[1], old.shape[1])
+    sums.update(labels, new, old)
+    maps = class_joint_maps(Moments.of(new, old).second(), sums, lam)
     return _affine("λ-orthogonal, closed form", maps, time.process_time() - start)
 
 
 def _as_near(theirs: Adapted, new: Array, old: Array, labels: Array) -> Adapted:
     assert theirs.departure is not None
     return ours(new, old, labels, theirs.departure / new.shape[1] ** 0.5, EQUAL)
-
-
-def _sums(new: Array, old: Array, labels: Array) -> tuple[SecondMoments, GroupSums]:
-    sums = GroupSums(new.shape[1], old.shape[1])
-    sums.update(labels, new, old)
-    return Moments.of(new, old).second(), sums
 
 
 def orthogonal(new: Array, old: Array) -> Adapted:

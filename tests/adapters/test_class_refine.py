@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from isthmus.adapters.class_joint import class_joint_maps
-from isthmus.adapters.class_refine import refine_maps
+from isthmus.adapters.class_refine import class_maps, refine_maps
 from isthmus.adapters.joint import JointMaps
 from isthmus.adapters.spectral_ball import departure
 from isthmus.errors import InputError
@@ -131,6 +131,21 @@ def test_the_scale_of_the_vectors_changes_no_cosine() -> None:
     one, large = Case(x, y, labels).refined(), Case(50 * x, 50 * y, labels).refined()
     for a, b in zip(applied(one, x, y), applied(large, 50 * x, 50 * y), strict=True):
         np.testing.assert_allclose(50 * a, b, atol=50 * 2e-2)
+
+
+def test_one_call_does_it_all() -> None:
+    x, y, labels = rows(400, 6, 5)
+    one = class_maps(x.astype(np.float32), y.astype(np.float32), labels, 0.3, iterations=30)
+    case = Case(x, y, labels, 0.3)
+    steps = case.refined(iterations=30)
+    assert one.lam == pytest.approx(0.3 * 6**0.5) and one.departure <= one.lam + 1e-9
+    assert objective(*applied(one, x, y), y, labels) == pytest.approx(
+        objective(*applied(steps, x, y), y, labels), rel=1e-2
+    )
+    absolute = class_maps(x, y, labels, 0.3, relative=False, iterations=0)
+    assert absolute.lam == pytest.approx(0.3)
+    with pytest.raises(InputError, match="new, row 3"):
+        class_maps(np.where(np.arange(400)[:, None] == 3, np.inf, x), y, labels)
 
 
 def test_labels_of_any_kind_serve() -> None:

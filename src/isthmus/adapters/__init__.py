@@ -3,7 +3,7 @@
 from isthmus.adapters.cca import CSA
 from isthmus.adapters.chain import Affine, Chain, RowNorm
 from isthmus.adapters.class_joint import class_joint_maps
-from isthmus.adapters.class_refine import refine_maps
+from isthmus.adapters.class_refine import class_maps, refine_maps
 from isthmus.adapters.contrastive import LambdaPolish, Polish
 from isthmus.adapters.design import NextIds, next_ids
 from isthmus.adapters.diagonal import Diagonal
@@ -79,6 +79,7 @@ __all__ = [
     "align_unpaired",
     "choose_lambda",
     "class_joint_maps",
+    "class_maps",
     "class_structure",
     "joint_maps",
     "lambda_path",

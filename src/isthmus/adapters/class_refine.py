@@ -24,26 +24,58 @@ import scipy.optimize
 from numpy.typing import NDArray
 
 from isthmus.adapters.chain import Affine
-from isthmus.adapters.class_joint import ClassMeans
+from isthmus.adapters.class_joint import ClassMeans, class_joint_maps
 from isthmus.adapters.joint import JointMaps
 from isthmus.adapters.spectral_ball import departure, gradient_of_departure, within_ball
 from isthmus.errors import InputError
-from isthmus.moments import SecondMoments
+from isthmus.moments import Moments, SecondMoments
 from isthmus.moments.groups import GroupSums
 from isthmus.numeric import Array, to_numpy
 from isthmus.spaces.rows import check_vectors
 from isthmus.threads import single_thread
 
-__all__ = ["refine_maps"]
+__all__ = ["class_maps", "refine_maps"]
 
 Matrix = NDArray[np.float64]
 Rows = NDArray[np.float32]
 
 _WHITEN = 1e-2
 """Floor of the spectrum that is made white, relative to its mean."""
+_ROUGHLY = 1e-3
+"""Tolerance of a start that is refined anyway."""
 _BLOCK = 1024
 _WALL = 10.0
 """Weight of the squared departure beyond λ; what is left of it is taken away at the end."""
+
+
+def class_maps(
+    new: Array,
+    old: Array,
+    labels: NDArray[Any],
+    lam: float = 0.25,
+    *,
+    relative: bool = True,
+    **options: Any,
+) -> JointMaps:
+    """Both λ maps between two frozen models from labelled pairs: in closed form, then refined.
+
+    Args:
+        new: vectors of the new model ``(n, new)``.
+        old: of the old one ``(n, old)``, row i the same item.
+        labels: the class of each item ``(n,)``.
+        lam: bound on the departure of the backward map from orthogonality.
+        relative: whether it is a multiple of ``√new``.
+        options: of `refine_maps`.
+
+    Raises:
+        InputError: as `class_joint_maps` and `refine_maps`.
+    """
+    new, old = (check_vectors(rows, where=side) for rows, side in ((new, "new"), (old, "old")))
+    moments = Moments.of(new, old).second()
+    classes = GroupSums(new.shape[1], old.shape[1])
+    classes.update(labels, new, old)
+    maps = class_joint_maps(moments, classes, lam, relative=relative, tolerance=_ROUGHLY)
+    return refine_maps(maps, moments, classes, new, old, labels, **options)
 
 
 def refine_maps(

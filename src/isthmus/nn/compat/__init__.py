@@ -3,7 +3,9 @@
 =====================================  ===========================================================
 the new model is still to be trained   `train_bct`, `train_simplex` (d-Simplex, HOC)
 old vectors are brought forward        `train_forward` (FCT), `train_fastfill`
-both spaces meet, the old one stays    `train_lambda_adapters`; exact and fast: `joint_maps`
+both spaces meet, the old one stays    `train_lambda_adapters`; without PyTorch and in a fraction
+                                       of the time: `isthmus.adapters.joint_maps`, with classes
+                                       `isthmus.adapters.class_maps`
 was it worth it                        `compatibility_matrix`, `partial_backfill`, `paired_change`
 =====================================  ===========================================================
 """
