@@ -234,11 +234,24 @@ class _Folds:
         return Measured.joined(parts, gap), temperature
 
     def best(self) -> tuple[str, Start]:
-        """The closed form that ranks best on the folds, fitted on all pairs."""
+        """The closed form that ranks best on the folds, fitted on all pairs.
+
+        One that rows without a partner had a part in must be ahead by two standard errors: among
+        so many forms one is ahead by chance, and these err more where they do.
+        """
         made = {s.name: s for s in closed_forms(self.side.rows, self.y, self.items)}
-        name = max(
-            (n for n in self.scores if n in made), key=lambda n: float(self.scores[n].mean())
-        )
+        known = [n for n in self.scores if n in made]
+
+        def ahead(alone: bool) -> str | None:
+            names = [n for n in known if made[n].alone is alone]
+            return max(names, key=lambda n: float(self.scores[n].mean()), default=None)
+
+        paired, other = ahead(False), ahead(True)
+        name = paired or other or BASELINE
+        if paired is not None and other is not None:
+            better = self.scores[other] - self.scores[paired]
+            if better.mean() > 2.0 * better.std(ddof=1) / len(better) ** 0.5:
+                name = other
         return name, self.side.whole(made[name])
 
     def train(

@@ -56,6 +56,8 @@ class Start:
     """``(dx, dy)``"""
     offset: Values
     """``(dy,)``"""
+    alone: bool = False
+    """Whether rows without a partner had a part in it."""
 
     def __call__(self, x: Rows) -> Rows:
         """Mapped rows of unit length; one that is mapped to nothing gets some direction."""
@@ -195,7 +197,8 @@ def _from_moments(moments: SecondMoments, note: str) -> Iterable[Start]:
         centre = moments.mean_x @ matrix
         for share in shares:
             mean = "" if share == 1.0 else ", without the mean"
-            yield Start(f"{name}{mean}{note}", matrix, share * moments.mean_y - centre)
+            offset = share * moments.mean_y - centre
+            yield Start(f"{name}{mean}{note}", matrix, offset, alone=bool(note))
 
 
 def _pooled(pairs: SecondMoments, x: Rows, y: Rows) -> SecondMoments:
@@ -231,4 +234,4 @@ def _few_pairs(x: Rows, y: Rows, items: Items, rows: NDArray[np.int64]) -> Itera
         return  # too few distinct pairs, or sides that do not vary
     # one affine map through what the chain of row norms makes of all rows
     near = Ridge(1e-6).fit_moments(Moments.of(x, found.chain(narrow), keep={"square", "xx", "xy"}))
-    yield Start("pseudo-pairs", near.matrix_, near.offset_)
+    yield Start("pseudo-pairs", near.matrix_, near.offset_, alone=True)
