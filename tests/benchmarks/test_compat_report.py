@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("lightning_fabric")
 
-from benchmarks.study.compat_adapters import OURS, PAPER, TRIED
+from benchmarks.study.compat_adapters import EQUAL, OURS, PAPER, TRIED
 from benchmarks.study.compat_experiments import Outcome
 from benchmarks.study.compat_report import report
 
@@ -35,7 +35,7 @@ def outcome(seed: int, ours: float = 0.0, forgetting: float = 0.1) -> Outcome:
         put(experiment, "old", "old/old", 0.0)
         put(experiment, "new", "new/new", 0.1)
         put(experiment, "new", "elsewhere", 0.0)
-        for name, more, seconds in ((PAPER, 0.0, 10.0), (OURS, ours, 0.2)):
+        for name, more, seconds in ((PAPER, 0.0, 10.0), (OURS, ours, 0.2), (EQUAL, ours, 0.2)):
             for lam in (*TRIED, np.inf) if experiment == "downstream" else (None,):
                 method = name if lam is None else f"{name} {lam:g}"
                 gain = 0.0 if lam == 0 else 0.1 if lam == np.inf else 0.05
@@ -70,8 +70,12 @@ def test_the_comparison_says_which_is_better(ours: float, verdict: str) -> None:
     assert all(c.apart == pytest.approx(100 * ours, abs=0.5) for c in searched)
     assert found.faster["extension"] == pytest.approx(50)
     text = str(found)
-    count = len(found.comparisons) - (len(searched) if verdict == "WORSE" else 0)
-    assert f"at least as good on {count} of {len(found.comparisons)} metrics" in text
+    for at in ("λ", "departure"):
+        every = [c for c in found.comparisons if c.at == at]
+        count = sum(c.verdict != "WORSE" for c in every)
+        assert (count < len(every)) == (verdict == "WORSE")
+        assert f"at the same {at}, same queries" in text
+        assert f"at least as good on {count} of {len(every)} metrics" in text
     assert "50 times less processor time (20 wanted: ok)" in text
     json.dumps(found.as_json(), allow_nan=False)
 
