@@ -152,4 +152,6 @@ def test_bad_passes_are_refused():
     assert made.back.follows_batch
     with pytest.raises(InputError, match="Leave passes away"):
         made.finetune([batch], passes=1)
+    # what was refused has frozen nothing
+    assert all(p.requires_grad for p in made.parameters())
     made.finetune([batch], epochs=1)

@@ -120,12 +120,19 @@ class Stitched(nn.Module):
                 mend="Fine-tune first, then fold",
             )
         taught = Teachers(self.front, self.back, teachers)
-        if passes is not None and (passes < 1 or loss is not None):
-            raise InputError(
-                f"{passes} passes" if passes < 1 else "a loss of one's own reads the batch",
-                where="passes",
-                mend="Give 1 or more, or leave them away" if passes < 1 else "Leave passes away",
-            )
+        module: nn.Module = self
+        held: Iterable[Any] | None = None if validation is None else list(validation)
+        if passes is not None:
+            if passes < 1:
+                raise InputError(f"{passes} passes", where="passes", mend="Give 1 or more")
+            if loss is not None:
+                raise InputError(
+                    "a loss of one's own reads the batch", where="passes", mend="Leave passes away"
+                )
+            keep = partial(taught.kept, seed=seed, progress=progress)
+            batches = keep(batches, passes)
+            held = None if held is None else keep(held, 1)
+            module = FromCut(self.joint, self.back)
         trainable = [p for p in self.parameters() if p.requires_grad]
         own = list(self.joint.parameters())
         for parameter in self.parameters():
@@ -139,14 +146,6 @@ class Stitched(nn.Module):
                 [{"params": [p], "lr": rate * s} for p, s in zip(own, sizes, strict=True)]
             )
 
-        module: nn.Module = self
-        held: Iterable[Any] | None = None if validation is None else list(validation)
-        if passes is not None:
-            keep = partial(taught.kept, seed=seed, progress=progress)
-            batches = keep(batches, passes)
-            held = None if held is None else keep(held, 1)
-            module = FromCut(self.joint, self.back)
-
         def of_batch(network: nn.Module, batch: Any) -> Tensor:
             if passes is not None:
                 return taught.loss(network(batch[0]), batch[1])
@@ -156,10 +155,10 @@ class Stitched(nn.Module):
             )
 
         count = length_of(batches)
-
-        def falling(optimiser: torch.optim.Optimizer) -> Any:
-            steps = max(1, epochs * (count or 0))
-            return torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+        falling = None
+        if count is not None:
+            steps = max(1, epochs * count)
+            falling = partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=steps)
 
         def validate(network: nn.Module) -> float:
             values = [float(of_batch(network, batch)) for batch in held or ()]
@@ -172,7 +171,7 @@ class Stitched(nn.Module):
                 batches,
                 epochs=epochs,
                 optimiser=optimiser,
-                scheduler=None if count is None else falling,
+                scheduler=falling,
                 validate=None if held is None else validate,
                 seed=seed,
                 checkpoint=checkpoint,
