@@ -126,7 +126,7 @@ def paper(
 
 
 def ours(new: Array, old: Array, labels: Array, lam: float, name: str = OURS) -> Adapted:
-    """Both maps in closed form, refined on rows in some twenty steps."""
+    """Both maps in closed form, refined on rows in sixteen steps."""
     start = time.process_time()
     maps = class_maps(new, old, labels, lam)
     return _affine(name, maps, time.process_time() - start)

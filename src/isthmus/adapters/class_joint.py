@@ -40,7 +40,7 @@ from isthmus.moments import SecondMoments
 from isthmus.moments.groups import GroupSums
 from isthmus.threads import single_thread
 
-__all__ = ["ClassMeans", "class_joint_maps"]
+__all__ = ["ClassMeans", "about_zero", "class_joint_maps"]
 
 Matrix = NDArray[np.float64]
 
@@ -90,7 +90,7 @@ def class_joint_maps(
         )
     if not (0 <= backward_eta <= 1 and 0 <= forward_eta <= 1):
         raise InputError(f"shares of a class mean lie in [0, 1], got {backward_eta}, {forward_eta}")
-    a, m, c = (_about_zero(moments, name) for name in ("xx", "xy", "yy"))
+    a, m, c = (about_zero(moments, name) for name in ("xx", "xy", "yy"))
     new, old = m.shape
     means = ClassMeans.of(moments, classes)
     between_xy = means.x.T @ (means.y * means.share)
@@ -200,9 +200,10 @@ class ClassMeans:
 
     def within_x(self, moments: SecondMoments) -> Matrix:
         """Scatter of x within classes."""
-        return _about_zero(moments, "xx") - self.x.T @ (self.x * self.share)
+        return about_zero(moments, "xx") - self.x.T @ (self.x * self.share)
 
 
-def _about_zero(moments: SecondMoments, name: str) -> Matrix:
+def about_zero(moments: SecondMoments, name: str) -> Matrix:
+    """The mean product ``xx``, ``xy`` or ``yy`` of rows as they are, not about their means."""
     sides = {"x": moments.mean_x, "y": moments.mean_y}
     return moments.require(name) + np.outer(sides[name[0]], sides[name[1]])

@@ -18,6 +18,7 @@ __all__ = [
     "map_tensors",
     "prepared",
     "rows_in",
+    "start_pass",
     "tensors_in",
 ]
 
@@ -101,6 +102,14 @@ def tensors_in(batch: Any) -> Iterator[Tensor]:
 def length_of(batches: Any) -> int | None:
     """The number of batches, for those who are told how far it is; None where it is not known."""
     return len(batches) if hasattr(batches, "__len__") else None
+
+
+def start_pass(loader: Any, number: int) -> None:
+    """Tell a loader and its sampler, where they ask for it, which pass begins."""
+    parts: list[Any] = [loader, getattr(loader, "sampler", None)]
+    for part in parts:
+        if hasattr(part, "set_epoch"):
+            part.set_epoch(number)
 
 
 def input_of(batch: Any, take: Callable[[Any], Any] | None = None) -> Any:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from isthmus.errors import DivergedError, InputError
-from isthmus.nn.batches import check_paired, length_of
+from isthmus.nn.batches import check_paired, length_of, start_pass
 from isthmus.nn.checkpoint import Checkpoint
 from isthmus.progress import Progress, silent
 
@@ -191,10 +191,7 @@ def _epoch(
             "there is nothing to train: every parameter is frozen",
             mend="Call requires_grad_(True) on the part that shall be trained",
         )
-    parts: list[Any] = [loader, getattr(loader, "sampler", None)]
-    for part in parts:
-        if hasattr(part, "set_epoch"):
-            part.set_epoch(epoch)
+    start_pass(loader, epoch)
     length = length_of(loader)
     total = None if length is None else epochs * length
     sums: dict[str, Tensor] = {}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from isthmus.errors import InputError
-from isthmus.nn.batches import Batches
+from isthmus.nn.batches import Batches, start_pass
 
 __all__ = ["Balanced", "EpochSampler", "MixedLoaders", "SampledBatches", "effective_number_weights"]
 
@@ -285,8 +285,7 @@ class MixedLoaders:
         at, iterator = self._open.get(name, (-1, iter(())))
         if at != position or position % len(loader) == 0:
             number, offset = divmod(position, len(loader))
-            if hasattr(loader, "set_epoch"):
-                loader.set_epoch(number)
+            start_pass(loader, number)
             iterator = iter(loader)
             for _ in range(offset):
                 next(iterator, None)

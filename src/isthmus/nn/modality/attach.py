@@ -240,16 +240,14 @@ class _Folds:
         so many forms one is ahead by chance, and these err more where they do.
         """
         made = {s.name: s for s in closed_forms(self.side.rows, self.y, self.items)}
-        known = [n for n in self.scores if n in made]
-
-        def ahead(alone: bool) -> str | None:
-            names = [n for n in known if made[n].alone is alone]
-            return max(names, key=lambda n: float(self.scores[n].mean()), default=None)
-
-        paired, other = ahead(False), ahead(True)
-        name = paired or other or BASELINE
-        if paired is not None and other is not None:
-            better = self.scores[other] - self.scores[paired]
+        ranked = sorted(
+            (n for n in self.scores if n in made), key=lambda n: -float(self.scores[n].mean())
+        )
+        # the plain ridge map is among those of pairs alone
+        name = next(n for n in ranked if not made[n].alone)
+        other = ranked[0]
+        if made[other].alone:
+            better = self.scores[other] - self.scores[name]
             if better.mean() > 2.0 * better.std(ddof=1) / len(better) ** 0.5:
                 name = other
         return name, self.side.whole(made[name])

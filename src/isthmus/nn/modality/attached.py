@@ -36,7 +36,8 @@ class Attached:
 
     Attributes:
         projector: rows of the new modality to vectors of the frozen space.
-        start: the closed form that ranked held-out pairs best.
+        start: the closed form that ranked held-out pairs best; one that rows without a partner had
+            a part in, only if it was clearly ahead.
         trained: whether the training that followed was kept.
         gain: of training over its start, in ``metric`` on held-out pairs; None without it.
         scores: held-out ``metric`` of every closed form, best first.

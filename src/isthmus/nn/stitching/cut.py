@@ -22,7 +22,7 @@ from isthmus.nn.names import layer_name
 from isthmus.nn.outputs import layout_of, replace_tensor, tensor_of
 from isthmus.nn.tap import call_model, evaluation_mode
 
-__all__ = ["Back", "Cut", "Front", "check_finite", "same_outputs", "targets_of"]
+__all__ = ["Back", "Cut", "Front", "activations_of", "check_finite", "same_outputs"]
 
 _AGREE = 1e-4
 """Relative difference of outputs up to which they are the same but for rounding."""
@@ -110,21 +110,6 @@ class Front(Cut):
             where="layers",
             mend="Name a layer that the model calls for this batch",
         )
-
-    def with_output(self, batch: Any) -> tuple[Tensor, Any]:
-        """The layer's output and the whole network's, from one run."""
-        reached: list[Tensor] = []
-
-        def keep(_: nn.Module, __: Any, output: Any) -> None:
-            # what runs later may change it in place
-            reached.append(tensor_of(output, self.layer, self.part).clone())
-
-        handle = self.module.register_forward_hook(keep)
-        try:
-            output = self.whole(batch)
-        finally:
-            handle.remove()
-        return reached[0], output
 
 
 class Back(Cut):
@@ -238,21 +223,25 @@ class Back(Cut):
             return True
 
 
-def targets_of(backs: Mapping[str, Back], batch: Any) -> dict[str, Tensor]:
-    """`Back.target` of several cuts of one network, by name, from one run of it."""
-    found: dict[str, Tensor] = {}
+def activations_of(cuts: Mapping[str, Cut], batch: Any) -> tuple[dict[str, Tensor], Any]:
+    """Activations at cuts of one network, by name, and its output, from one run of it.
 
-    def keep(name: str, back: Back, _: nn.Module, __: Any, output: Any) -> None:
+    Without cuts nothing is run, and the output is None.
+    """
+    found: dict[str, Tensor] = {}
+    output = None
+
+    def keep(name: str, cut: Cut, _: nn.Module, __: Any, output: Any) -> None:
         # what runs later may change it in place
-        found[name] = tensor_of(output, back.layer, back.part).clone()
+        found[name] = tensor_of(output, cut.layer, cut.part).clone()
 
     with ExitStack() as stack:
-        for name, back in backs.items():
-            hook = partial(keep, name, back)
-            stack.callback(back.module.register_forward_hook(hook).remove)
-        if backs:
-            next(iter(backs.values())).whole(batch)
-    return found
+        for name, cut in cuts.items():
+            hook = partial(keep, name, cut)
+            stack.callback(cut.module.register_forward_hook(hook).remove)
+        if cuts:
+            output = next(iter(cuts.values())).whole(batch)
+    return found, output
 
 
 def check_finite(activation: Tensor, where: str) -> None:

@@ -16,7 +16,7 @@ from isthmus.files import canonical_json
 from isthmus.nn.batches import prepared, rows_in
 from isthmus.nn.names import find_modules
 from isthmus.nn.pooling import pool_rows
-from isthmus.nn.stitching.cut import Back, Front, targets_of
+from isthmus.nn.stitching.cut import Back, Front, activations_of
 from isthmus.nn.stitching.joint import JointFit, best_joint
 from isthmus.nn.stitching.plan import plan_joint
 from isthmus.nn.stitching.stitched import Stitched, wanted_plans
@@ -201,7 +201,8 @@ def _row(
     moments = {name: GridMoments() for name in backs}
     for batch in batches:
         source = start(batch)
-        for name, target in targets_of(backs, batch).items():
+        targets, _ = activations_of(backs, batch)
+        for name, target in targets.items():
             if name in reasons:
                 continue
             try:

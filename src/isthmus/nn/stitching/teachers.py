@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from isthmus.errors import InputError
-from isthmus.nn.batches import Batches, length_of
+from isthmus.nn.batches import Batches, length_of, start_pass
 from isthmus.nn.loop import seeded
 from isthmus.nn.outputs import tensor_of
-from isthmus.nn.stitching.cut import Back, Front
+from isthmus.nn.stitching.cut import Back, Front, activations_of
 from isthmus.nn.stitching.joint import Joint
 from isthmus.nn.tap import evaluation_mode
 from isthmus.progress import Progress
@@ -56,8 +56,10 @@ class Teachers:
         with torch.no_grad():
             if not self.both:
                 return self.front(batch), self.wanted(batch)
-            activation, output = self.front.with_output(batch)
-            return activation, self._mean(answers(output), answers(self.back.whole(batch)))
+            activations, output = activations_of({"front": self.front}, batch)
+            return activations["front"], self._mean(
+                answers(output), answers(self.back.whole(batch))
+            )
 
     def loss(self, output: Any, wanted: Tensor) -> Tensor:
         """How far an output is from what is wanted."""
@@ -101,8 +103,7 @@ class Teachers:
         wanted: list[Tensor] = []
         with evaluation_mode(self.front.model), evaluation_mode(self.back.model):
             for number in range(passes):
-                if hasattr(batches, "set_epoch"):
-                    batches.set_epoch(number)  # type: ignore[attr-defined]
+                start_pass(batches, number)
                 with seeded(seed, number):
                     for batch in batches:
                         activation, answer = self.activation_and_wanted(batch)
