@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from isthmus.report.plots import Row, dots, fixed, log_ticks, number, plain, shortened
@@ -45,6 +45,7 @@ def test_plain_text_has_no_markup(text: str) -> None:
 
 
 @given(st.floats(1e-8, 1e8), st.floats(1, 1e6))
+@example(21428572.0, 1.0)
 def test_logarithmic_axes_have_a_few_ticks_inside(low: float, ratio: float) -> None:
     axis = log_ticks(low, low * ratio)
     ticks = axis["tickvals"]

@@ -122,7 +122,8 @@ def log_ticks(low: float, high: float, *, percent: bool = False) -> dict[str, An
         chosen = [tick for tick in ticks if 0.99 * low <= tick <= 1.01 * high]
         if len(chosen) >= 3:
             break
-    chosen = chosen or [float(f"{low:.2g}")]
+    # two digits would lie up to a twentieth beside a narrow axis
+    chosen = chosen or [float(f"{low:.3g}")]
     text = [f"{100 * t:.4g}%" if percent else f"{t / 1000:g}k" if t >= 1000 else f"{t:g}"
             for t in chosen]  # fmt: skip
     return {"type": "log", "tickmode": "array", "tickvals": chosen, "ticktext": text}
