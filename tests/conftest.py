@@ -27,6 +27,14 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
+@pytest.fixture(autouse=True)
+def _same_networks() -> None:
+    """Networks built without a seed of their own start from the same weights in every run."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.manual_seed(0)
+
+
 _WATCH = """
 import re, sys, threading, time
 from pathlib import Path

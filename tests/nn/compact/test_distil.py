@@ -109,9 +109,10 @@ def test_an_adapter_is_distilled_into_a_thin_one(output):
     bridge = Chain([RowNorm("unit"), Affine(thin), RowNorm("unit")])
     student = nn.Sequential(nn.Linear(30, 4, bias=False), nn.Linear(4, 20))
     rows = torch.tensor(x)
-    found = distil(bridge, student, Batches(rows[:800]), epochs=60, output=output, optimiser=adam)
+    found = distil(bridge, student, Batches(rows[:800]), epochs=120, output=output, optimiser=adam)
     with torch.no_grad():
         near = functional.cosine_similarity(student(rows[800:]), bridge(rows[800:]))
+    # of 14 starts 60 epochs brought two below, 120 all to 0.988 or more
     assert float(near.mean()) > 0.95
     assert found.sizes[0] == 0
 
