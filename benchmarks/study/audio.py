@@ -10,17 +10,16 @@ General MIDI level 1.
 from __future__ import annotations
 
 import math
+import shutil
 import struct
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.arrays import Array
+from benchmarks.study.apt import apt_client
 from benchmarks.study.upgrade import unit
 from isthmus.encoders import cache_folder
 from isthmus.files import atomic_file
@@ -188,14 +187,14 @@ def _mel_weights(bands: int) -> Array:
 
 
 def _font(package: str, name: str) -> bytes:
-    folder = cache_folder() / "study" / "deb"
-    folder.mkdir(parents=True, exist_ok=True)
-    if not list(folder.glob(f"{package}_*.deb")):
-        subprocess.run(["apt-get", "download", "-qq", package], cwd=folder, check=True)
-    archive = sorted(folder.glob(f"{package}_*.deb"))[-1]
-    with tempfile.TemporaryDirectory(prefix="isthmus-deb-") as unpacked:
-        subprocess.run(["dpkg", "-x", str(archive), unpacked], check=True)
-        return (Path(unpacked) / "usr/share/sounds/sf2" / name).read_bytes()
+    file = cache_folder() / "study" / "sf2" / name
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with apt_client("sound fonts", f"copy {file} from a machine that has it") as apt:
+            found = apt.unpacked(package) / "usr/share/sounds/sf2" / name
+            with atomic_file(file, overwrite=True) as temporary:
+                shutil.move(found, temporary)
+    return file.read_bytes()
 
 
 def _chunks(content: bytes, start: int, end: int) -> Iterator[tuple[str, int, int]]:

@@ -9,24 +9,18 @@ from __future__ import annotations
 import gzip
 import json
 import re
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.study.apt import Apt, apt_client
 from isthmus.encoders import cache_folder
 from isthmus.files import atomic_file
 from isthmus.spaces.split import hash_ids
 
 __all__ = ["descriptions"]
 
-_CONF = """Dir::State::lists "{root}/lists";
-Dir::Cache "{root}/cache";
-#clear Acquire::Languages;
-Acquire::Languages {{ "en"; }};
-"""
 _SHORTEST = 80
 _EMPTY_SHELL = re.compile(
     r"transitional|dummy|debug(ging)? symbols|meta-?\s?package", re.IGNORECASE
@@ -47,16 +41,11 @@ def descriptions(n: int) -> tuple[list[str], list[str]]:
 
 
 def _records() -> list[tuple[str, str]]:
-    with tempfile.TemporaryDirectory(prefix="isthmus-apt-") as name:
-        root = Path(name)
-        (root / "lists" / "partial").mkdir(parents=True)
-        (root / "cache" / "archives" / "partial").mkdir(parents=True)
-        conf = root / "apt.conf"
-        conf.write_text(_CONF.format(root=root))
-        subprocess.run(["apt-get", "-c", str(conf), "-qq", "update"], check=True)
-        found: dict[str, tuple[str, str]] = {}
-        for file in sorted((root / "lists").glob("*main_i18n_Translation-en*")):
-            for stanza in _stanzas(file):
+    found: dict[str, tuple[str, str]] = {}
+    mend = "copy study/debian.jsonl.gz of the cache folder from a machine that has it"
+    with apt_client("descriptions", mend, language="en") as apt:
+        for file in sorted(apt.lists.glob("*main_i18n_Translation-en*")):
+            for stanza in _stanzas(apt, file):
                 short, long = _texts(stanza.get("Description-en", ""))
                 if len(long) >= _SHORTEST and not _EMPTY_SHELL.search(short):
                     found.setdefault(stanza["Package"], (short, long))
@@ -74,10 +63,8 @@ def _records() -> list[tuple[str, str]]:
     return records
 
 
-def _stanzas(file: Path) -> Iterator[dict[str, str]]:
-    content = subprocess.run(
-        ["/usr/lib/apt/apt-helper", "cat-file", str(file)], check=True, capture_output=True
-    ).stdout.decode("utf-8", "replace")
+def _stanzas(apt: Apt, file: Path) -> Iterator[dict[str, str]]:
+    content = apt.run("/usr/lib/apt/apt-helper", "cat-file", str(file)).decode("utf-8", "replace")
     for block in content.split("\n\n"):
         fields: dict[str, str] = {}
         key = ""

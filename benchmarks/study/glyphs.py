@@ -12,13 +12,9 @@ depends on the Debian release: `Glyphs.digest` names the images a result was mea
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
-import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +24,9 @@ import scipy.sparse
 import scipy.sparse.csgraph
 
 from benchmarks.arrays import Array
+from benchmarks.study.apt import apt_client
 from isthmus.encoders import cache_folder
-from isthmus.errors import InputError, missing_extra
+from isthmus.errors import missing_extra
 from isthmus.files import atomic_file
 from isthmus.progress import Progress, silent
 
@@ -141,23 +138,17 @@ def _fetched(folder: Path, progress: Progress) -> Path:
     missing = [name for name in _PACKAGES.split() if not (folder / name).exists()]
     if not missing:
         return folder
-    for tool in ("apt-get", "dpkg-deb"):
-        if shutil.which(tool) is None:
-            raise InputError(
-                f"the fonts come from Debian packages, and there is no {tool} here",
-                where="glyphs",
-                mend="Run it on Debian or Ubuntu, or copy study/glyphs.npz of the cache folder "
-                f"({cache_folder()}) from a machine that has it",
-            )
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as name, _apt() as apt:
+    mend = (
+        f"copy study/glyphs.npz of the cache folder ({cache_folder()}) from a machine that has it"
+    )
+    with (
+        apt_client("glyphs", mend) as apt,
+        tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as name,
+    ):
         for done, package in enumerate(missing, start=1):
-            work = Path(name) / package
-            (work / "whole").mkdir(parents=True)
-            _run(apt, "download", f"fonts-{package}", cwd=work)
-            _run(["dpkg-deb"], "-x", str(next(work.glob("*.deb"))), "whole", cwd=work)
-            kept = work / "kept"
+            kept = Path(name) / package
             kept.mkdir()
-            for file in sorted((work / "whole").rglob("*")):
+            for file in sorted(apt.unpacked(f"fonts-{package}").rglob("*")):
                 if not file.is_symlink() and (
                     file.suffix.lower() in (".ttf", ".otf", ".t1") or file.name == "copyright"
                 ):
@@ -165,37 +156,6 @@ def _fetched(folder: Path, progress: Progress) -> Path:
             kept.rename(folder / package)
             progress("fetch fonts", done, len(missing))
     return folder
-
-
-@contextmanager
-def _apt() -> Iterator[list[str]]:
-    """An apt client with lists of its own; the machine's are left as they are."""
-    with tempfile.TemporaryDirectory(prefix="isthmus-apt-") as name:
-        root = Path(name)
-        (root / "lists" / "partial").mkdir(parents=True)
-        (root / "cache" / "archives" / "partial").mkdir(parents=True)
-        conf = root / "apt.conf"
-        conf.write_text(
-            f'Dir::State::lists "{root}/lists";\nDir::Cache "{root}/cache";\n'
-            'Acquire::Languages "none";\n'
-            # another user could not write into a private folder
-            + ('APT::Sandbox::User "root";\n' if os.geteuid() == 0 else "")
-        )
-        command = ["apt-get", "-c", str(conf), "-qq"]
-        _run(command, "update")
-        yield command
-
-
-def _run(command: list[str], *arguments: str, cwd: Path | None = None) -> None:
-    done = subprocess.run([*command, *arguments], cwd=cwd, capture_output=True, text=True)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise InputError(
-            f"{command[0]} {' '.join(arguments)} failed: {last}",
-            where="glyphs",
-            mend="Look at the network and at /etc/apt/sources.list, and start again: what is "
-            "fetched is kept",
-        )
 
 
 def _require_pillow() -> None:
