@@ -143,24 +143,23 @@ _DEPTHS = {
 }
 
 
-def image_features(name: str, style: str, n: int | None = None) -> Array:
-    """A network's features of every drawing of a style, kept in the cache folder.
+def image_features(name: str, drawn: Array, kept_as: str | None = None) -> Array:
+    """A network's features of every picture, kept in the cache folder.
 
     Args:
         name: ``EfficientNet-Lite0`` (four depths) or ``MobileNetV2`` (the last features).
-        style: one of `STYLES`.
-        n: only the first drawings; nothing is kept then.
+        drawn: pictures ``(n, side, side, 3)`` uint8.
+        kept_as: what the pictures are called in the cache folder; not kept without.
 
     Returns:
-        Of every depth, one after another, the direction of the drawing's and its mirror image's
+        Of every depth, one after another, the direction of the picture's and its mirror image's
         features together: ``(n, sum of widths)`` float32.
     """
-    file = cache_folder() / "study" / f"captioned-{name}-{style}.npy"
-    if n is not None or not file.exists():
-        drawn = captioned().images[style][:n]
+    file = cache_folder() / "study" / f"{kept_as}-{name}.npy"
+    if kept_as is None or not file.exists():
         depths = zip(_encoded(name, drawn), _encoded(name, drawn[:, :, ::-1]), strict=True)
         rows = np.hstack([unit(unit(one) + unit(other)) for one, other in depths])
-        if n is not None:
+        if kept_as is None:
             return rows
         with atomic_file(file, overwrite=True) as temporary, temporary.open("wb") as out:
             np.save(out, rows)

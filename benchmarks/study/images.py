@@ -35,18 +35,18 @@ def npm_package(name: str) -> tarfile.TarFile:
     return tarfile.open(sorted(folder.glob(f"{stem}-*.tgz"))[-1])
 
 
-def pixels_of(content: bytes) -> Array:
-    """On white, as large as fits a square of 64 pixels: ``(64, 64, 3)`` uint8."""
+def pixels_of(content: bytes, side: int = _SIZE) -> Array:
+    """On white, as large as fits a square: ``(side, side, 3)`` uint8."""
     from PIL import Image
 
     drawn = Image.open(io.BytesIO(content)).convert("RGBA")
     page = Image.new("RGBA", drawn.size, (255, 255, 255, 255))
     page.alpha_composite(drawn)
-    scale = _SIZE / max(page.size)
+    scale = side / max(page.size)
     size = (max(1, round(page.width * scale)), max(1, round(page.height * scale)))
     small = page.convert("RGB").resize(size, Image.Resampling.LANCZOS)
-    square = Image.new("RGB", (_SIZE, _SIZE), (255, 255, 255))
-    square.paste(small, ((_SIZE - size[0]) // 2, (_SIZE - size[1]) // 2))
+    square = Image.new("RGB", (side, side), (255, 255, 255))
+    square.paste(small, ((side - size[0]) // 2, (side - size[1]) // 2))
     return np.asarray(square)
 
 
