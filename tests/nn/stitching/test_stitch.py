@@ -22,9 +22,11 @@ from torch import nn  # noqa: E402
 from isthmus.errors import DivergedError, InputError, OutputError, WrongSpaceError  # noqa: E402
 from isthmus.nn.batches import Batches  # noqa: E402
 from isthmus.nn.capture import capture  # noqa: E402
+from isthmus.nn.compact.quantise import quantise  # noqa: E402
 from isthmus.nn.digest import weights_digest  # noqa: E402
 from isthmus.nn.loop import seeded  # noqa: E402
 from isthmus.nn.program import Program  # noqa: E402
+from isthmus.nn.stitching import storage  # noqa: E402
 from isthmus.nn.stitching.cut import Back, Front  # noqa: E402
 from isthmus.nn.stitching.grid import stitch_grid  # noqa: E402
 from isthmus.nn.stitching.stitched import stitch  # noqa: E402
@@ -484,6 +486,40 @@ def test_a_program_may_name_core_operators_only(tmp_path):
     (tmp_path / "program.json").write_text("{}")
     with pytest.raises(InputError, match="cannot be read"):
         Program.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["dtype", "device", "ref", "number", "layout", "memory"])
+def test_arguments_and_outputs_may_be_called_as_the_marks_of_the_file_are(tmp_path, name):
+    class Converting(nn.Module):
+        def forward(self, x):
+            return {name: x.to(dtype=torch.float64) * 2}
+
+    x = torch.randn(4, 3)
+    capture(Converting(), x).save(tmp_path)
+    found = Program.load(tmp_path)(x)
+    assert list(found) == [name] and torch.equal(found[name], 2 * x.double())
+
+
+def test_a_program_that_answers_otherwise_is_not_saved(tmp_path, monkeypatch):
+    networks = nets()
+    x = digits()[2]
+    made = stitch(networks["A"], "5", networks["B"], "5", calibration())
+    recorded = capture(networks["A"], x[:4])
+    monkeypatch.setattr(storage, "capture", lambda *_: recorded)
+    with pytest.raises(InputError, match=r"answers otherwise.*program=False"):
+        save_stitched(made, tmp_path / "s", x[:4])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_network_with_rounded_inputs_is_saved_without_that_rounding(tmp_path):
+    networks = nets()
+    x = digits()[2]
+    back = quantise(networks["B"], batches=[x[:200]], activations="int8").module
+    made = stitch(networks["A"], "5", back, "5", calibration())
+    save_stitched(made, tmp_path / "s", x[:4])
+    with torch.no_grad():
+        again, before = load_stitched(tmp_path / "s")(x), made(x)
+    assert float((again - before).norm() / before.norm()) < 0.05
 
 
 def test_a_network_that_counts_its_items_is_recorded_for_one_number_of_them(tmp_path):

@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from isthmus.errors import InputError
+from isthmus.nn.compact.input_rounding import InputRanges, best_rounding
+from isthmus.nn.compact.int8_layer import Int8Layer
 from isthmus.nn.compact.layer_moments import watched
-from isthmus.nn.compact.table import Compact, LayerChange, replace_module, weight_of
+from isthmus.nn.compact.table import Compact, LayerChange, replace_module
 from isthmus.nn.names import find_modules
 from isthmus.progress import Progress, silent
 
@@ -24,81 +25,7 @@ __all__ = ["Int8Layer", "quantise"]
 Call = Callable[[nn.Module, Any], Any]
 
 _KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_LARGEST = 127
 _TIMED = 5
-
-
-class Int8Layer(nn.Module):
-    """A linear layer or convolution whose weight is held as int8 codes and a scale per output.
-
-    The weight is widened when it is used, so that memory and files are a quarter, and every kind of
-    convolution runs as it did.  With ``activations``, inputs of a linear layer are rounded row by
-    row as they come (symmetric, dynamic) and multiplied as integers.
-
-    Args:
-        layer: what it stands for; its weight is given up.
-        activations: round inputs as well; of linear layers only.
-
-    Raises:
-        InputError: for NaN weights, or activations of another kind of layer.
-    """
-
-    codes: Tensor
-    scales: Tensor
-
-    def __init__(self, layer: nn.Module, *, activations: bool = False, name: str = "") -> None:
-        super().__init__()
-        if activations and type(layer) is not nn.Linear:
-            raise InputError(
-                f"inputs of a {type(layer).__name__} are not rounded, those of a Linear are",
-                where=f"layer {name}",
-            )
-        weight = weight_of(name, layer)
-        largest = weight.flatten(1).abs().amax(1).float()
-        scales = largest / _LARGEST
-        safe = torch.where(scales > 0, scales, torch.ones_like(scales))
-        codes = torch.round(weight.flatten(1).float() / safe[:, None])
-        self.register_buffer(
-            "codes", codes.clamp(-_LARGEST, _LARGEST).to(torch.int8).reshape(weight.shape)
-        )
-        self.register_buffer("scales", scales)
-        self.activations = activations
-        self.layer = layer
-        # functional_call puts the widened weight here for one call
-        layer.weight = nn.Parameter(weight.new_empty(0), requires_grad=False)
-
-    @property
-    def weight(self) -> Tensor:
-        """The weight that the codes stand for."""
-        spread = self.scales.reshape(-1, *(1,) * (self.codes.ndim - 1))
-        kept: Any = self.layer.weight
-        return (self.codes.float() * spread).to(kept.dtype)
-
-    @property
-    def bias(self) -> Tensor | None:
-        """The layer's; a transformer's fast path reads it, and the weight, past ``forward``."""
-        kept: Any = self.layer
-        return kept.bias
-
-    def forward(self, x: Tensor) -> Tensor:
-        """As the layer."""
-        if not self.activations:
-            return functional_call(self.layer, {"weight": self.weight}, (x,))
-        rows = x.flatten(0, -2)
-        size = rows.abs().amax(1, keepdim=True) / _LARGEST
-        size = torch.where(size > 0, size, torch.ones_like(size))
-        rounded = torch.round(rows / size).to(torch.int8)
-        # the one integer product that runs on processors and GPUs alike has no public name
-        kernels: Any = torch
-        product = kernels._int_mm(rounded, self.codes.t())
-        out = product.to(x.dtype) * size * self.scales.to(x.dtype)
-        if self.bias is not None:
-            out = out + self.bias
-        return out.reshape(*x.shape[:-1], -1)
-
-    def extra_repr(self) -> str:
-        """Shape and what is rounded."""
-        return f"{tuple(self.codes.shape)}, activations={self.activations}"
 
 
 def quantise(
@@ -119,8 +46,10 @@ def quantise(
         module: the network; it is not changed.
         layers: names or patterns; all linear layers and convolutions unless given, but those inside
             an attention that reads their weights without calling them.
-        batches: of calibration inputs, or of tuples that begin with them.
-        activations: ``float``; ``int8`` rounds the inputs of linear layers too; ``auto`` does so
+        batches: of calibration inputs, or of tuples that begin with them; with other
+            ``activations`` than ``float`` the network runs on them twice.
+        activations: ``float``; ``int8`` rounds the inputs of linear layers too, with ``batches`` in
+            steps that suit what came in, which is the fast way on processors; ``auto`` does so
             where the layer is faster for it on the first calibration batch, timed here and now.
         call: how to run the network on a batch.
         progress: told about batches.
@@ -129,8 +58,8 @@ def quantise(
         InputError: for a layer that is not there or of another kind, nothing to round, NaN weights,
             another ``activations``, or ``auto`` or an empty loader without calibration rows.
 
-    Source: per-channel symmetric weights and dynamic activations, Krishnamoorthi 2018; correction
-    of the bias from statistics, Nagel et al. 2019, section 4.2.
+    Source: per-channel symmetric weights, Krishnamoorthi 2018; correction of the bias from
+    statistics, Nagel et al. 2019, section 4.2; inputs as in `isthmus.nn.compact.input_rounding`.
     """
     if activations not in ("float", "int8", "auto"):
         raise InputError(
@@ -147,27 +76,43 @@ def quantise(
     made = copy.deepcopy(module).eval()
     found = _layers(made, layers)
     sizes = {n: m.weight.numel() * m.weight.element_size() for n, m in found.items()}
-    rounded = {
-        name: Int8Layer(
-            # the layer itself must still run for the calibration
-            copy.deepcopy(layer),
-            activations=activations == "int8" and type(layer) is nn.Linear,
-            name=name,
-        )
-        for name, layer in found.items()
-    }
+    ranges: dict[str, InputRanges] = {}
+    if batches is not None and activations != "float":
+        # what can be gone through once only is gone through twice
+        batches = list(batches)
+        ranges = {n: InputRanges() for n, m in found.items() if type(m) is nn.Linear}
+
+        def look(name: str, layer: nn.Module, x: Tensor, y: Tensor) -> None:
+            ranges[name].add(x)
+
+        if ranges:
+            watched(
+                made, {n: found[n] for n in ranges}, batches, look, call=call, progress=progress
+            )
+    rounded: dict[str, Int8Layer] = {}
     faster: dict[str, float] = {}
+    for name, layer in found.items():
+        # the layer itself must still run for the calibration
+        plain = Int8Layer(copy.deepcopy(layer), name=name)
+        rounded[name] = plain
+        if activations != "float" and type(layer) is nn.Linear:
+            seen = ranges.get(name)
+            inputs = None if seen is None else best_rounding(seen, layer.weight)
+            whole = Int8Layer(copy.deepcopy(layer), activations=True, inputs=inputs, name=name)
+            if activations == "auto" and seen is not None and seen.rows is not None:
+                # as many rows as the first batch had
+                rows = seen.rows[torch.arange(seen.first) % len(seen.rows)]
+                faster[name] = _speed_up(whole, plain, rows)
+            if faster.get(name, 2.0) > 1:
+                rounded[name] = whole
     if batches is not None:
         fits: dict[str, _ChannelFit] = {}
 
         def see(name: str, layer: nn.Module, x: Tensor, y: Tensor) -> None:
-            own = rounded[name]
-            if activations == "auto" and name not in fits and type(layer) is nn.Linear:
-                faster[name] = _speed_up(own, x)
-                own.activations = faster[name] > 1
             axis = -1 if isinstance(layer, nn.Linear) else 1
             fits.setdefault(name, _ChannelFit()).add(
-                own(x).movedim(axis, -1).flatten(0, -2), y.movedim(axis, -1).flatten(0, -2)
+                rounded[name](x).movedim(axis, -1).flatten(0, -2),
+                y.movedim(axis, -1).flatten(0, -2),
             )
 
         watched(made, found, batches, see, call=call, progress=progress)
@@ -180,7 +125,7 @@ def quantise(
         if name in faster:
             what += f" ({faster[name]:.1f} times as fast with int8 inputs)"
         changes.append(
-            LayerChange(name, what, sizes[name], own.codes.numel() + 4 * own.scales.numel())
+            LayerChange(name, what, sizes[name], sum(b.nbytes for b in own.buffers(recurse=False)))
         )
     return Compact(made, tuple(changes))
 
@@ -213,20 +158,20 @@ def _layers(module: nn.Module, layers: str | Iterable[str] | None) -> dict[str, 
     return found
 
 
-def _speed_up(layer: Int8Layer, x: Tensor) -> float:
+def _speed_up(rounding: Int8Layer, plain: Int8Layer, x: Tensor) -> float:
     """How many times faster the layer is with int8 inputs; 0 where the machine cannot."""
-    seconds: dict[bool, list[float]] = {False: [], True: []}
+    seconds: dict[Int8Layer, list[float]] = {rounding: [], plain: []}
     try:
-        for repeat in range(_TIMED + 1):
-            for way in seconds:
-                layer.activations = way
-                start = time.perf_counter()
-                layer(x).flatten()[:1].cpu()
-                if repeat:
-                    seconds[way].append(time.perf_counter() - start)
+        with torch.no_grad():
+            for repeat in range(_TIMED + 1):
+                for way in seconds:
+                    start = time.perf_counter()
+                    way(x).flatten()[:1].cpu()
+                    if repeat:
+                        seconds[way].append(time.perf_counter() - start)
     except RuntimeError:
         return 0.0
-    return statistics.median(seconds[False]) / max(statistics.median(seconds[True]), 1e-9)
+    return statistics.median(seconds[plain]) / max(statistics.median(seconds[rounding]), 1e-9)
 
 
 @dataclass

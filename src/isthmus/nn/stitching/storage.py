@@ -21,19 +21,22 @@ from torch import nn
 
 from isthmus.errors import InputError, WrongSpaceError
 from isthmus.files import atomic_folder, canonical_json
+from isthmus.nn.batches import tensors_in
 from isthmus.nn.capture import capture
 from isthmus.nn.digest import weights_digest
 from isthmus.nn.program import Program
-from isthmus.nn.stitching.cut import Back, Front
+from isthmus.nn.stitching.cut import Back, Front, same_outputs
 from isthmus.nn.stitching.geometry import Geometry
 from isthmus.nn.stitching.joint import Joint
 from isthmus.nn.stitching.plan import Plan
 from isthmus.nn.stitching.stitched import Stitched
+from isthmus.nn.tap import evaluation_mode
 
 __all__ = ["load_stitched", "save_stitched", "stitched_card"]
 
 _RECORD, _JOINT, _CARD = "stitch.json", "joint.safetensors", "card.md"
 _FORMAT = 1
+_ROUNDED = 0.05
 
 
 def save_stitched(
@@ -58,7 +61,8 @@ def save_stitched(
         overwrite: replace what is there.
 
     Raises:
-        InputError: for a folded map, or a network that cannot be recorded.
+        InputError: for a folded map, or a network that cannot be recorded, or whose record answers
+            otherwise than it does.
         OutputError: where the disk refuses, or ``path`` exists.
     """
     joint = stitched.joint
@@ -97,9 +101,23 @@ def save_stitched(
         save_file(tensors, folder / _JOINT)
         if recorded is not None:
             recorded.save(folder)
+            _check_program(folder, stitched, example)
         record["files"] = {file.name: _digest(file) for file in sorted(folder.iterdir())}
         (folder / _RECORD).write_text(canonical_json(record), encoding="utf-8")
         (folder / _CARD).write_text(_card(record), encoding="utf-8")
+
+
+def _check_program(folder: Path, stitched: Stitched, example: Any) -> None:
+    with evaluation_mode(stitched), torch.no_grad():
+        expected, found = stitched(example), Program.load(folder)(example)
+    sizes = [float(t.abs().max()) for t in tensors_in(expected) if t.is_floating_point()]
+    # layers with rounded inputs are recorded without that rounding
+    if not same_outputs(found, expected, slack=_ROUNDED * max(sizes, default=0.0)):
+        raise InputError(
+            "the recorded program answers otherwise than the network on the example",
+            where="example",
+            mend="Save it without a program (program=False)",
+        )
 
 
 def load_stitched(

@@ -1,0 +1,167 @@
+"""A layer whose weight is int8 codes, with products of integers where the machine has them."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from isthmus.errors import InputError
+from isthmus.nn.compact.input_rounding import LARGEST, InputRounding, rounded_rows
+from isthmus.nn.compact.table import weight_of
+
+__all__ = ["Int8Layer"]
+
+
+class Int8Layer(nn.Module):
+    """A linear layer or convolution whose weight is held as int8 codes and a scale per output.
+
+    The weight is widened when it is used, so that files are a quarter, and every kind of
+    convolution runs as it did.  With ``activations``, inputs of a linear layer are rounded as they
+    come and multiplied as integers: with ``inputs``, in the steps found in calibration, on
+    processors by the kernels that have wide products of bytes, which keep a second copy of the
+    codes in the order they like; else row by row, symmetric.  Either way a row's result does not
+    depend on the other rows of its batch.  While gradients of the input are recorded, or the
+    network is exported, nothing but the weight is rounded.
+
+    Args:
+        layer: what it stands for; its weight is given up.
+        activations: round inputs as well; of linear layers only.
+        inputs: how, if that is known; the weight is rounded to suit it.
+
+    Raises:
+        InputError: for NaN weights, or activations of another kind of layer.
+    """
+
+    codes: Tensor
+    scales: Tensor
+    columns: Tensor | None
+    steps: Tensor | None
+
+    def __init__(
+        self,
+        layer: nn.Module,
+        *,
+        activations: bool = False,
+        inputs: InputRounding | None = None,
+        name: str = "",
+    ) -> None:
+        super().__init__()
+        if activations and type(layer) is not nn.Linear:
+            raise InputError(
+                f"inputs of a {type(layer).__name__} are not rounded, those of a Linear are",
+                where=f"layer {name}",
+            )
+        weight = weight_of(name, layer)
+        inputs = inputs if activations else None
+        matrix = weight.flatten(1) if inputs is None else weight * inputs.factors
+        codes, scales = rounded_rows(matrix)
+        self.register_buffer("codes", codes.to(torch.int8).reshape(weight.shape))
+        self.register_buffer("scales", scales)
+        self.register_buffer("columns", None if inputs is None else inputs.columns.clone())
+        steps = None if inputs is None else scales.new_tensor([inputs.step, inputs.zero])
+        self.register_buffer("steps", steps)
+        self.activations = activations
+        self.layer = layer
+        # functional_call puts the widened weight here for one call
+        layer.weight = nn.Parameter(weight.new_empty(0), requires_grad=False)
+        self._packed: tuple[Any, ...] | None = None
+
+    @property
+    def weight(self) -> Tensor:
+        """The weight that the codes stand for."""
+        spread = self.scales.reshape(-1, *(1,) * (self.codes.ndim - 1))
+        found = self.codes.float() * spread
+        if self.columns is not None and self.steps is not None:
+            found = found * (self.columns * self.steps[0])
+        kept: Any = self.layer.weight
+        return found.to(kept.dtype)
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The layer's; a transformer's fast path reads it, and the weight, past ``forward``."""
+        kept: Any = self.layer
+        return kept.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the layer."""
+        recorded = torch.compiler.is_exporting() or (x.requires_grad and torch.is_grad_enabled())
+        if not self.activations or recorded:
+            return functional_call(self.layer, {"weight": self.weight}, (x,))
+        if (
+            self.columns is not None
+            and x.device.type == "cpu"
+            and not torch.compiler.is_compiling()
+            and _has_kernels()
+        ):
+            return self._in_steps(x, self.columns)
+        return self._by_rows(x)
+
+    def _in_steps(self, x: Tensor, columns: Tensor) -> Tensor:
+        _, packed, step, zero, scales, zeros, bias, half = self._ready()
+        rows = x.flatten(0, -2).float()
+        # conversion cuts off: half a step more rounds to the nearest
+        rounded = torch.addcmul(half, rows, columns).clamp_(0, 255).to(torch.uint8)
+        product: Any = torch.ops.onednn.qlinear_pointwise
+        out = product(
+            rounded, step, zero, packed, scales, zeros, bias, 1.0, 0, torch.float32, "none", [], ""
+        )
+        return out.to(x.dtype).reshape(*x.shape[:-1], -1)
+
+    def _ready(self) -> tuple[Any, ...]:
+        """The codes as the kernel wants them, and what goes with them; made anew when it changes.
+
+        In memory only: neither saved nor copied.
+        """
+        held = (self.codes, self.scales, self.columns, self.steps, self.bias)
+        state = tuple(
+            None if t is None else (t.data_ptr(), None if t.is_inference() else t._version)
+            for t in held
+        )
+        if self._packed is None or self._packed[0] != state:
+            assert self.steps is not None
+            step, zero = self.steps.tolist()
+            bias = self.bias
+            self._packed = (
+                state,
+                torch.ops.onednn.qlinear_prepack(self.codes, None),
+                step,
+                int(zero),
+                self.scales.detach().float(),
+                torch.zeros(len(self.codes), dtype=torch.int32),
+                None if bias is None else bias.detach().float(),
+                torch.tensor(zero + 0.5),
+            )
+        return self._packed
+
+    def _by_rows(self, x: Tensor) -> Tensor:
+        rows = x.flatten(0, -2)
+        if self.columns is not None and self.steps is not None:
+            rows = rows * (self.columns * self.steps[0]).to(rows.dtype)
+        size = rows.abs().amax(1, keepdim=True) / LARGEST
+        size = torch.where(size > 0, size, torch.ones_like(size))
+        rounded = torch.round(rows / size).to(torch.int8)
+        # the one integer product that runs on processors and GPUs alike has no public name
+        kernels: Any = torch
+        product = kernels._int_mm(rounded, self.codes.t())
+        out = product.to(x.dtype) * size * self.scales.to(x.dtype)
+        if self.bias is not None:
+            out = out + self.bias
+        return out.reshape(*x.shape[:-1], -1)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_packed": None}
+
+    def extra_repr(self) -> str:
+        """Shape and what is rounded."""
+        return f"{tuple(self.codes.shape)}, activations={self.activations}"
+
+
+@cache
+def _has_kernels() -> bool:
+    """Whether products of bytes are summed in 32 bits; in 16 bits they would overflow."""
+    wide: Any = getattr(torch.cpu, "_is_vnni_supported", None)
+    return wide is not None and bool(wide()) and hasattr(torch.ops.onednn, "qlinear_pointwise")
