@@ -1,8 +1,8 @@
 """Smaller and faster: what a network and a bridge lose when they are pruned, rounded or distilled.
 
-    python -m benchmarks.smaller_study              # about 8 minutes
+    python -m benchmarks.smaller_study              # about 4 minutes
     python -m benchmarks.smaller_study --quick      # every line of it, in about a minute
-    python -m benchmarks.smaller_study --only bridge
+    python -m benchmarks.smaller_study --only bridge    # or encoder, or network
     python -m benchmarks.smaller_study --json       # numbers on stdout, tables on stderr
 
 The network is EfficientNet-Lite0 as it ships, on emoji: a drawing of one house asks for the same

@@ -118,6 +118,19 @@ def test_changed_copied_and_loaded_layers_answer_as_they_should(tmp_path):
         torch.testing.assert_close(found(x) - found.bias, 2 * (before - found.bias))
 
 
+@pytest.mark.parametrize("shape", [(48,), (0, 48), (1, 48), (2, 0, 48), (2, 3, 4, 48)])
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_batches_of_any_shape_come_out_as_from_the_layer(shape, calibrated):
+    own = layer()
+    found = rounded(loud(), own)[0] if calibrated else Int8Layer(layer(), activations=True)
+    x = loud().flatten()[: int(np.prod(shape))].reshape(shape)
+    with torch.no_grad():
+        out, expected = found(x), own(x)
+    assert out.shape == expected.shape
+    if out.numel():
+        assert relative(out, expected) < 0.05
+
+
 def test_gradients_of_the_input_are_those_of_the_rounded_weight():
     found, _ = rounded(loud())
     x = loud(4).requires_grad_()

@@ -15,6 +15,8 @@ from isthmus.nn.compact.table import weight_of
 
 __all__ = ["Int8Layer"]
 
+_TILE = 16
+
 
 class Int8Layer(nn.Module):
     """A linear layer or convolution whose weight is held as int8 codes and a scale per output.
@@ -23,9 +25,9 @@ class Int8Layer(nn.Module):
     convolution runs as it did.  With ``activations``, inputs of a linear layer are rounded as they
     come and multiplied as integers: with ``inputs``, in the steps found in calibration, on
     processors by the kernels that have wide products of bytes, which keep a second copy of the
-    codes in the order they like; else row by row, symmetric.  Either way a row's result does not
-    depend on the other rows of its batch.  While gradients of the input are recorded, or the
-    network is exported, nothing but the weight is rounded.
+    codes in the order they like; else row by row, symmetric, where the device has such products.
+    Either way a row's result does not depend on the other rows of its batch.  While gradients of
+    the input are recorded, or the network is exported, nothing but the weight is rounded.
 
     Args:
         layer: what it stands for; its weight is given up.
@@ -89,27 +91,24 @@ class Int8Layer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """As the layer."""
         recorded = torch.compiler.is_exporting() or (x.requires_grad and torch.is_grad_enabled())
-        if not self.activations or recorded:
-            return functional_call(self.layer, {"weight": self.weight}, (x,))
-        if (
-            self.columns is not None
-            and x.device.type == "cpu"
-            and not torch.compiler.is_compiling()
-            and _has_kernels()
-        ):
-            return self._in_steps(x, self.columns)
-        return self._by_rows(x)
+        if self.activations and not recorded:
+            here = x.device.type == "cpu" and not torch.compiler.is_compiling()
+            if self.columns is not None and here and _has_kernels():
+                return self._in_steps(x, self.columns)
+            if _multiplies(x, self.codes):
+                return self._by_rows(x)
+        return functional_call(self.layer, {"weight": self.weight}, (x,))
 
     def _in_steps(self, x: Tensor, columns: Tensor) -> Tensor:
         _, packed, step, zero, scales, zeros, bias, half = self._ready()
-        rows = x.flatten(0, -2).float()
+        rows = x.reshape(-1, x.shape[-1]).float()
         # conversion cuts off: half a step more rounds to the nearest
         rounded = torch.addcmul(half, rows, columns).clamp_(0, 255).to(torch.uint8)
         product: Any = torch.ops.onednn.qlinear_pointwise
         out = product(
             rounded, step, zero, packed, scales, zeros, bias, 1.0, 0, torch.float32, "none", [], ""
         )
-        return out.to(x.dtype).reshape(*x.shape[:-1], -1)
+        return out.to(x.dtype).reshape(*x.shape[:-1], len(self.codes))
 
     def _ready(self) -> tuple[Any, ...]:
         """The codes as the kernel wants them, and what goes with them; made anew when it changes.
@@ -138,7 +137,7 @@ class Int8Layer(nn.Module):
         return self._packed
 
     def _by_rows(self, x: Tensor) -> Tensor:
-        rows = x.flatten(0, -2)
+        rows = x.reshape(-1, x.shape[-1])
         if self.columns is not None and self.steps is not None:
             rows = rows * (self.columns * self.steps[0]).to(rows.dtype)
         size = rows.abs().amax(1, keepdim=True) / LARGEST
@@ -150,7 +149,7 @@ class Int8Layer(nn.Module):
         out = product.to(x.dtype) * size * self.scales.to(x.dtype)
         if self.bias is not None:
             out = out + self.bias
-        return out.reshape(*x.shape[:-1], -1)
+        return out.reshape(*x.shape[:-1], len(self.codes))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_packed": None}
@@ -158,6 +157,13 @@ class Int8Layer(nn.Module):
     def extra_repr(self) -> str:
         """Shape and what is rounded."""
         return f"{tuple(self.codes.shape)}, activations={self.activations}"
+
+
+def _multiplies(x: Tensor, codes: Tensor) -> bool:
+    """Whether the portable integer product takes these rows: on a GPU only whole tiles."""
+    if x.device.type == "cuda":
+        return x.numel() > _TILE * x.shape[-1] and not any(side % 8 for side in codes.shape)
+    return x.device.type == "cpu"
 
 
 @cache
