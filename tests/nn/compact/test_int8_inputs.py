@@ -114,8 +114,10 @@ def test_changed_copied_and_loaded_layers_answer_as_they_should(tmp_path):
         other(x)
         other.load_state_dict(load_file(tmp_path / "layer.safetensors"))
         assert torch.equal(other(x), before)
-        found.scales.mul_(2)
-        torch.testing.assert_close(found(x) - found.bias, 2 * (before - found.bias))
+        for factor in (2, -1):
+            found.scales.mul_(factor)
+            before = factor * (before - found.bias) + found.bias
+            torch.testing.assert_close(found(x), before)
 
 
 @pytest.mark.parametrize("shape", [(48,), (0, 48), (1, 48), (2, 0, 48), (2, 3, 4, 48)])
@@ -152,11 +154,12 @@ def test_inputs_that_are_only_positive_use_every_step():
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_other_number_types_come_out_as_they_went_in(dtype):
     x, own = loud().to(dtype), layer().to(dtype)
-    found, _ = rounded(x, own)
+    before, converted = rounded(x, own)[0], rounded(x.float(), layer())[0].to(dtype)
     with torch.no_grad():
-        out = found(x[None])
-    assert out.dtype == dtype and out.shape == (1, 300, 24)
-    assert relative(out[0].double(), own(x).detach().double()) < 0.02
+        for found in (before, converted):
+            out = found(x[None])
+            assert out.dtype == dtype and out.shape == (1, 300, 24)
+            assert relative(out[0].double(), own(x).double()) < 0.02
 
 
 def test_a_network_is_calibrated_from_what_can_be_gone_through_once():

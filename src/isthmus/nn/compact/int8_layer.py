@@ -94,13 +94,13 @@ class Int8Layer(nn.Module):
         if self.activations and not recorded:
             here = x.device.type == "cpu" and not torch.compiler.is_compiling()
             if self.columns is not None and here and _has_kernels():
-                return self._in_steps(x, self.columns)
+                return self._in_steps(x)
             if _multiplies(x, self.codes):
                 return self._by_rows(x)
         return functional_call(self.layer, {"weight": self.weight}, (x,))
 
-    def _in_steps(self, x: Tensor, columns: Tensor) -> Tensor:
-        _, packed, step, zero, scales, zeros, bias, half = self._ready()
+    def _in_steps(self, x: Tensor) -> Tensor:
+        _, packed, columns, step, zero, scales, zeros, bias, half = self._ready()
         rows = x.reshape(-1, x.shape[-1]).float()
         # conversion cuts off: half a step more rounds to the nearest
         rounded = torch.addcmul(half, rows, columns).clamp_(0, 255).to(torch.uint8)
@@ -121,12 +121,13 @@ class Int8Layer(nn.Module):
             for t in held
         )
         if self._packed is None or self._packed[0] != state:
-            assert self.steps is not None
+            assert self.columns is not None and self.steps is not None
             step, zero = self.steps.tolist()
             bias = self.bias
             self._packed = (
                 state,
                 torch.ops.onednn.qlinear_prepack(self.codes, None),
+                self.columns.float(),
                 step,
                 int(zero),
                 self.scales.detach().float(),

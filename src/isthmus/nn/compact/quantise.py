@@ -76,35 +76,22 @@ def quantise(
     made = copy.deepcopy(module).eval()
     found = _layers(made, layers)
     sizes = {n: m.weight.numel() * m.weight.element_size() for n, m in found.items()}
+    linear = {name: layer for name, layer in found.items() if type(layer) is nn.Linear}
     ranges: dict[str, InputRanges] = {}
-    if batches is not None and activations != "float":
+    if batches is not None and activations != "float" and linear:
         # what can be gone through once only is gone through twice
         batches = list(batches)
-        ranges = {n: InputRanges() for n, m in found.items() if type(m) is nn.Linear}
-
-        def look(name: str, layer: nn.Module, x: Tensor, y: Tensor) -> None:
-            ranges[name].add(x)
-
-        if ranges:
-            watched(
-                made, {n: found[n] for n in ranges}, batches, look, call=call, progress=progress
-            )
-    rounded: dict[str, Int8Layer] = {}
+        ranges = _input_ranges(made, linear, batches, call, progress)
     faster: dict[str, float] = {}
-    for name, layer in found.items():
-        # the layer itself must still run for the calibration
-        plain = Int8Layer(copy.deepcopy(layer), name=name)
-        rounded[name] = plain
-        if activations != "float" and type(layer) is nn.Linear:
-            seen = ranges.get(name)
-            inputs = None if seen is None else best_rounding(seen, layer.weight)
-            whole = Int8Layer(copy.deepcopy(layer), activations=True, inputs=inputs, name=name)
-            if activations == "auto" and seen is not None and seen.rows is not None:
-                # as many rows as the first batch had
-                rows = seen.rows[torch.arange(seen.first) % len(seen.rows)]
-                faster[name] = _speed_up(whole, plain, rows)
-            if faster.get(name, 2.0) > 1:
-                rounded[name] = whole
+    # the layers themselves must still run for the calibration
+    rounded = {name: Int8Layer(copy.deepcopy(layer), name=name) for name, layer in found.items()}
+    for name in linear if activations != "float" else ():
+        inputs = best_rounding(ranges[name], linear[name].weight) if ranges else None
+        own = Int8Layer(copy.deepcopy(linear[name]), activations=True, inputs=inputs, name=name)
+        if activations == "auto":
+            faster[name] = _speed_up(own, rounded[name], ranges[name])
+        if faster.get(name, 2.0) > 1:
+            rounded[name] = own
     if batches is not None:
         fits: dict[str, _ChannelFit] = {}
 
@@ -158,8 +145,28 @@ def _layers(module: nn.Module, layers: str | Iterable[str] | None) -> dict[str, 
     return found
 
 
-def _speed_up(rounding: Int8Layer, plain: Int8Layer, x: Tensor) -> float:
+def _input_ranges(
+    module: nn.Module,
+    layers: dict[str, nn.Linear],
+    batches: list[Any],
+    call: Call | None,
+    progress: Progress,
+) -> dict[str, InputRanges]:
+    ranges = {name: InputRanges() for name in layers}
+
+    def see(name: str, layer: nn.Module, x: Tensor, y: Tensor) -> None:
+        ranges[name].add(x)
+
+    watched(module, layers, batches, see, call=call, progress=progress)
+    return ranges
+
+
+def _speed_up(rounding: Int8Layer, plain: Int8Layer, seen: InputRanges) -> float:
     """How many times faster the layer is with int8 inputs; 0 where the machine cannot."""
+    if seen.rows is None:
+        return 0.0
+    # as many rows as the first batch had
+    x = seen.rows[torch.arange(seen.first) % len(seen.rows)]
     seconds: dict[Int8Layer, list[float]] = {rounding: [], plain: []}
     try:
         with torch.no_grad():
