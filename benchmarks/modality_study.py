@@ -19,8 +19,6 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,26 +26,22 @@ import numpy as np
 
 from benchmarks.arrays import Array
 from benchmarks.harness import header
-from benchmarks.study import audio
-from benchmarks.study.captions import LANGUAGES, STYLES, captioned, image_features
-from benchmarks.study.stamps import stamps
+from benchmarks.study.captions import LANGUAGES
+from benchmarks.study.modality_pictures import Pictures, emoji, stamp_pictures
+from benchmarks.study.modality_sounds import ALPHA, sounds
 from benchmarks.study.upgrade import unit
 from isthmus.adapters import Ridge
-from isthmus.encoders import all_minilm_l6_int8, encode_cached
 from isthmus.nn.modality.attach import attach
 from isthmus.nn.modality.attached import Attached
-from isthmus.nn.modality.hubs import with_offsets
 from isthmus.nn.modality.measure import (
     Measured,
     Task,
     best_temperature,
     compare_measured,
-    measure_classes,
     measure_retrieval,
 )
-from isthmus.nn.modality.tune import Pairs, Tuning, tune
+from isthmus.nn.modality.tune import Tuning
 
-ALPHA = 0.01  # of the one ridge map that everything is compared with
 ALPHAS = (0.001, 0.01, 0.1, 1.0, 10.0, 30.0)
 TARGET = 0.10
 BUDGETS = (20, 50, 100, 300)
@@ -84,75 +78,6 @@ def main() -> int:
     if asked.png and "images" in found:
         plot(found["images"], asked.png)
     return 0
-
-
-# ---- images for a frozen text space --------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Pictures:
-    """Image rows of pictures, and captions of what they show.
-
-    Attributes:
-        name: what they are, in the plural.
-        lite0: features of EfficientNet-Lite0, at four depths.
-        others: features of MobileNetV2.
-        concept: of every picture the place of its caption.
-        captions: of every language; "" where there is none.
-    """
-
-    name: str
-    lite0: Array
-    others: Array
-    concept: Array
-    captions: dict[str, list[str]]
-
-    @cached_property
-    def rows(self) -> Array:
-        """All features of every picture."""
-        return np.hstack([self.lite0, self.others])
-
-    @property
-    def last(self) -> Array:
-        """The last features of EfficientNet-Lite0."""
-        return self.lite0[:, -1280:]
-
-    @cached_property
-    def text(self) -> Array:
-        """The frozen encoder's vectors of the English captions."""
-        return self.encoded(self.captions["en"])
-
-    def encoded(self, texts: list[str]) -> Array:
-        """The frozen encoder's vectors."""
-        return encode_cached(all_minilm_l6_int8(), texts)
-
-
-def emoji(*, quick: bool) -> Pictures:
-    """Every concept in three styles."""
-    data = captioned()
-    n = 500 if quick else len(data.concepts)
-    features = {
-        name: np.vstack(
-            [image_features(name, data.images[s], f"emoji-{s}")[:n] for s in STYLES]
-        )
-        for name in ("EfficientNet-Lite0", "MobileNetV2")
-    }  # fmt: skip
-    captions = {language: data.captions(language)[:n] for language in LANGUAGES}
-    return Pictures("emoji", *features.values(), np.tile(np.arange(n), len(STYLES)), captions)
-
-
-def stamp_pictures(*, quick: bool) -> Pictures:
-    """Every stamp, or those of the first captions."""
-    data = stamps()
-    kept = data.concept < (200 if quick else len(data.concept))
-    features = [
-        image_features(name, data.images, "stamps")[kept]
-        for name in ("EfficientNet-Lite0", "MobileNetV2")
-    ]
-    concept = data.concept[kept]
-    n = concept.max() + 1
-    captions = {language: words[:n] for language, words in data.captions.items()}
-    return Pictures("stamps", *features, concept, captions)
 
 
 def images(data: Pictures, *, quick: bool) -> dict[str, Any]:
@@ -311,176 +236,6 @@ def few_pairs(
                 f"(change {change.difference[WAY]})  {line['start']}",
                 flush=True,
             )
-    return found
-
-
-# ---- sounds for a frozen classifier --------------------------------------------------------------
-
-
-def sounds(*, quick: bool) -> dict[str, Any]:
-    encoder = all_minilm_l6_int8()
-    texts = [
-        f"the sound of a {name}, {audio.FAMILIES[place // 8]}"
-        for place, name in enumerate(audio.NAMES)
-    ]
-    names = encode_cached(encoder, texts)
-    library = audio.notes("FluidR3")
-    x, program = audio.sound_features("FluidR3"), library.program
-    rng = np.random.default_rng(0)
-    seen = rng.permutation(len(audio.NAMES))[:102]
-    dealt = rng.random(len(x)) < 0.75
-    fit = np.flatnonzero(dealt & np.isin(program, seen))
-    known = np.unique(program[fit])
-    tests = {
-        "new notes": (x[~dealt], program[~dealt]),
-        "another library": (audio.sound_features("TimGM6mb"), audio.notes("TimGM6mb").program),
-    }
-    found: dict[str, Any] = {"classes": len(known), "notes": len(fit)}
-    plain, temperature = one_ridge_classes(x[fit], program[fit], names)
-    tuning = Tuning(epochs=2 if quick else 20)
-    attached = attach(
-        x[fit], names[known], items_x=program[fit], items_y=known, known_items=True, tuning=tuning
-    )
-    print(f"\n== sounds → names of instruments\n{attached}")
-    for name, (rows, labels) in tests.items():
-        kept = np.isin(labels, known)
-        change = compare_measured(
-            classes(plain(rows[kept]), labels[kept], known, names, None, temperature),
-            classes_of(attached, rows[kept], labels[kept], known, names),
-        )
-        found[name] = change.model_dump()
-        print(f"\n{name}, {len(known)} instruments, {int(kept.sum())} notes\n{change}", flush=True)
-    # instruments that were never heard, by their names alone
-    strange = np.setdiff1d(np.unique(program), seen)
-    rows = np.isin(program, strange)
-    unheard = attach(x[fit], names[known], items_x=program[fit], items_y=known, tuning=tuning)
-    change = compare_measured(
-        classes(plain(x[rows]), program[rows], strange, names, None, temperature),
-        classes_of(unheard, x[rows], program[rows], strange, names),
-    )
-    found["unheard instruments"] = change.model_dump()
-    print(f"\n{len(strange)} instruments never heard (chance {1 / len(strange):.3f})\n{change}")
-    found["inside a frozen image network"] = inside(names, dealt, known, quick=quick)
-    return found
-
-
-def one_ridge_classes(x: Array, labels: Array, names: Array) -> tuple[Any, float]:
-    """Ridge regression of the names' vectors, and the temperature learned on a fifth left out."""
-
-    def fitted(rows: Array) -> Any:
-        ridge = Ridge(ALPHA).fit(unit(x[rows]), names[labels[rows]])
-        return lambda new: unit(ridge.transform(unit(new)))
-
-    held = np.random.default_rng(0).random(len(x)) < 0.2
-    known = np.unique(labels)
-    task = Task(fitted(~held)(x[held]), labels[held], names[known], known)
-    return fitted(np.ones(len(x), bool)), best_temperature([task])
-
-
-def classes(
-    mapped: Array, labels: Array, known: Array, names: Array, offsets: Any, temperature: float
-) -> Measured:
-    """The frozen classifier: cosines with the vectors of the names."""
-    left, right = with_offsets(mapped, names[known], offsets)
-    places = np.searchsorted(known, labels)
-    return measure_classes(left @ right.T, places, temperature=temperature)
-
-
-def classes_of(
-    attached: Attached, rows: Array, labels: Array, known: Array, names: Array
-) -> Measured:
-    offsets = attached.offsets(names[known])
-    mapped = attached.transform(rows)
-    return classes(mapped, labels, known, names, offsets, attached.temperature)
-
-
-def inside(names: Array, dealt: Array, known: Array, *, quick: bool) -> dict[str, Any]:
-    """Spectrograms for EfficientNet-Lite0, which learned photographs and stays as it is."""
-    import torch
-    from torch import nn
-
-    from benchmarks.study.networks import efficientnet_lite0
-    from isthmus.nn.digest import weights_digest
-    from isthmus.nn.modality.conditioned import Conditioned
-    from isthmus.nn.modality.inserts import bottleneck, film, own_norm
-
-    first, second = audio.notes("FluidR3"), audio.notes("TimGM6mb")
-    fit = np.flatnonzero(dealt & np.isin(first.program, known))
-    new = np.flatnonzero(~dealt & np.isin(first.program, known))
-    other = np.flatnonzero(np.isin(second.program, known))
-    if quick:
-        rng = np.random.default_rng(0)
-        fit, new, other = (
-            rng.permutation(rows)[:m] for rows, m in ((fit, 80), (new, 40), (other, 40))
-        )
-        known = np.unique(first.program[fit])
-        new, other = (
-            new[np.isin(first.program[new], known)],
-            other[np.isin(second.program[other], known)],
-        )
-    labels, inputs = first.program[fit].astype(np.int64), audio.pictures(first.waves[fit])
-    tests = {
-        "new notes": (audio.pictures(first.waves[new]), first.program[new]),
-        "another library": (audio.pictures(second.waves[other]), second.program[other]),
-    }
-    drawn = torch.from_numpy(captioned().images["google"][:128].copy()).permute(0, 3, 1, 2).float()
-    usual = (
-        nn.functional.interpolate(drawn, (96, 96), antialias=True, mode="bilinear") - 127
-    ) / 128
-    network: Any = efficientnet_lite0()
-    digest = weights_digest(network)
-    late = ("blocks.[89]", "blocks.1?")
-    both = Conditioned(
-        network,
-        {
-            "normalised": [own_norm("blocks.*")],
-            "trained": [*map(film, late), *(bottleneck(layers, 16) for layers in late)],
-        },
-        example=usual[:2],
-    )
-
-    def rows_of(module: Any, batch: Any) -> Array:
-        with torch.inference_mode():
-            return np.concatenate([module.eval()(part).numpy() for part in batch.split(64)])
-
-    def closed_form(rows: Array, of: Array) -> Attached:
-        """A projector behind the network."""
-        return attach(
-            rows, names[known], items_x=of, items_y=known, known_items=True,
-            tuning=Tuning(epochs=0),
-        )  # fmt: skip
-
-    def tested(attached: Attached) -> dict[str, Measured]:
-        return {
-            name: classes_of(attached, rows_of(both, batch), of, known, names)
-            for name, (batch, of) in tests.items()
-        }
-
-    rows = rows_of(both.use(None), inputs)
-    before = tested(closed_form(rows, labels))
-    both.calibrate("normalised", [inputs[:128]], [usual]).use("normalised")
-    after = {"own normalisation": tested(closed_form(rows_of(both, inputs), labels))}
-
-    held = np.random.default_rng(1).random(len(fit)) < 0.2
-    projector = closed_form(rows[~held], labels[~held]).projector
-    module = nn.Sequential(both.use("trained"), projector)
-    targets, items = torch.from_numpy(unit(names[labels])), torch.from_numpy(labels)
-    train, test = (Pairs(inputs[r], targets[r], items[r]) for r in (~held, held))
-    done = tune(
-        module, train, test, Tuning(epochs=1 if quick else 12, batch=64, patience=4, rate=0.003),
-        known_items=True,
-    )  # fmt: skip
-    # the projector anew, on every note: what differs from before are the parts inside alone
-    after["film and bottlenecks, trained"] = tested(closed_form(rows_of(both, inputs), labels))
-    both.check_frozen()
-    same = weights_digest(network) == digest
-    print(f"\n== spectrograms inside EfficientNet-Lite0: {done}; its weights are the same: {same}")
-    found: dict[str, Any] = {"weights unchanged": same, "training": str(done)}
-    for what, measured in after.items():
-        for name in tests:
-            change = compare_measured(before[name], measured[name])
-            found[f"{name}, {what}"] = change.model_dump()
-            print(f"\n{name}: closed form behind the network as it is → {what}\n{change}")
     return found
 
 

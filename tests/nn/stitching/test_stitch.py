@@ -25,7 +25,6 @@ from isthmus.nn.capture import capture  # noqa: E402
 from isthmus.nn.compact.quantise import quantise  # noqa: E402
 from isthmus.nn.digest import weights_digest  # noqa: E402
 from isthmus.nn.loop import seeded  # noqa: E402
-from isthmus.nn.program import Program  # noqa: E402
 from isthmus.nn.stitching import storage  # noqa: E402
 from isthmus.nn.stitching.cut import Back, Front  # noqa: E402
 from isthmus.nn.stitching.grid import stitch_grid  # noqa: E402
@@ -469,37 +468,6 @@ def test_a_saved_map_is_joined_again_to_the_same_networks_only(tmp_path):
         save_stitched(folded.fold(x[:9]), tmp_path / "f", x[:4])
 
 
-def test_a_program_may_name_core_operators_only(tmp_path):
-    net = nn.Linear(3, 2)
-    capture(net, torch.randn(4, 3)).save(tmp_path)
-    record = json.loads((tmp_path / "program.json").read_text())
-    for bad in ("aten.from_file.default", "os.system", "prim.device.default", "__import__"):
-        changed = json.loads(json.dumps(record))
-        changed["steps"][-1][1] = bad
-        (tmp_path / "program.json").write_text(json.dumps(changed))
-        with pytest.raises(InputError, match=r"may not use|core operators"):
-            Program.load(tmp_path)
-    record["format"] = 9
-    (tmp_path / "program.json").write_text(json.dumps(record))
-    with pytest.raises(InputError, match=r"format 9.*Update"):
-        Program.load(tmp_path)
-    (tmp_path / "program.json").write_text("{}")
-    with pytest.raises(InputError, match="cannot be read"):
-        Program.load(tmp_path)
-
-
-@pytest.mark.parametrize("name", ["dtype", "device", "ref", "number", "layout", "memory"])
-def test_arguments_and_outputs_may_be_called_as_the_marks_of_the_file_are(tmp_path, name):
-    class Converting(nn.Module):
-        def forward(self, x):
-            return {name: x.to(dtype=torch.float64) * 2}
-
-    x = torch.randn(4, 3)
-    capture(Converting(), x).save(tmp_path)
-    found = Program.load(tmp_path)(x)
-    assert list(found) == [name] and torch.equal(found[name], 2 * x.double())
-
-
 def test_a_program_that_answers_otherwise_is_not_saved(tmp_path, monkeypatch):
     networks = nets()
     x = digits()[2]
@@ -520,48 +488,6 @@ def test_a_network_with_rounded_inputs_is_saved_without_that_rounding(tmp_path):
     with torch.no_grad():
         again, before = load_stitched(tmp_path / "s")(x), made(x)
     assert float((again - before).norm() / before.norm()) < 0.05
-
-
-def test_a_network_that_counts_its_items_is_recorded_for_one_number_of_them(tmp_path):
-    class Counting(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.token = nn.Parameter(torch.ones(1, 3))
-
-        def forward(self, x):
-            return x + self.token.expand(len(x), -1), x.sum(1)
-
-    capture(Counting(), torch.randn(4, 3)).save(tmp_path)
-    made = Program.load(tmp_path)
-    for count in (1, 4, 9):
-        x = torch.randn(count, 3)
-        rows, sums = made(x)
-        torch.testing.assert_close(rows, x + 1)
-        torch.testing.assert_close(sums, x.sum(1))
-
-
-def test_programs_take_mappings_and_sequences_and_refuse_other_batches():
-    class Two(nn.Module):
-        def forward(self, batch):
-            return {"sum": batch["a"] + batch["b"][0], "count": (batch["a"].sum(), 2)}
-
-    batch = {"a": torch.randn(4, 3), "b": (torch.randn(4, 3),)}
-    made = capture(Two(), batch)
-    out = made(batch)
-    torch.testing.assert_close(out["sum"], batch["a"] + batch["b"][0])
-    assert out["count"][1] == 2
-    for other in (batch["a"], {"a": batch["a"]}, {"a": batch["a"], "b": ()}, {"a": 1, "b": (1,)}):
-        with pytest.raises(InputError, match="the batch"):
-            made(other)
-
-    class Branching(nn.Module):
-        def forward(self, x):
-            return x * 2 if float(x.sum()) > 0 else x
-
-    with pytest.raises(InputError, match=r"cannot be recorded.*program=False"):
-        capture(Branching(), torch.randn(4, 3))
-    with pytest.raises(InputError, match="batch holds a str"):
-        capture(nn.Linear(2, 2), "text")
 
 
 def test_the_grid_tells_what_every_cut_loses_and_what_predicts_it():
