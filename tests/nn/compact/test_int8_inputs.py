@@ -133,6 +133,18 @@ def test_batches_of_any_shape_come_out_as_from_the_layer(shape, calibrated):
         assert relative(out, expected) < 0.05
 
 
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_what_is_not_finite_does_not_become_a_number(bad, calibrated):
+    found = rounded(loud())[0] if calibrated else Int8Layer(layer(), activations=True)
+    x = loud()[:4]
+    x[1, 5] = bad
+    with torch.no_grad():
+        out = found(x)
+    assert out.isfinite().all(1).tolist() == [True, False, True, True]
+    assert not out[1].isfinite().any()
+
+
 def test_gradients_of_the_input_are_those_of_the_rounded_weight():
     found, _ = rounded(loud())
     x = loud(4).requires_grad_()

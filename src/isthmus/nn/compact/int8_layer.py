@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import Any
 
@@ -93,17 +94,24 @@ class Int8Layer(nn.Module):
         recorded = torch.compiler.is_exporting() or (x.requires_grad and torch.is_grad_enabled())
         if self.activations and not recorded:
             here = x.device.type == "cpu" and not torch.compiler.is_compiling()
+            found = None
             if self.columns is not None and here and _has_kernels():
-                return self._in_steps(x)
-            if _multiplies(x, self.codes):
-                return self._by_rows(x)
+                found = self._in_steps(x)
+            elif _multiplies(x, self.codes):
+                found = self._by_rows(x)
+            if found is not None:
+                return found
         return functional_call(self.layer, {"weight": self.weight}, (x,))
 
-    def _in_steps(self, x: Tensor) -> Tensor:
+    def _in_steps(self, x: Tensor) -> Tensor | None:
         _, packed, columns, step, zero, scales, zeros, bias, half = self._ready()
         rows = x.reshape(-1, x.shape[-1]).float()
         # conversion cuts off: half a step more rounds to the nearest
-        rounded = torch.addcmul(half, rows, columns).clamp_(0, 255).to(torch.uint8)
+        steps = torch.addcmul(half, rows, columns)
+        # an integer cannot say that a value was not finite
+        if not math.isfinite(float(steps.sum())):
+            return None
+        rounded = steps.clamp_(0, 255).to(torch.uint8)
         product: Any = torch.ops.onednn.qlinear_pointwise
         out = product(
             rounded, step, zero, packed, scales, zeros, bias, 1.0, 0, torch.float32, "none", [], ""
@@ -142,7 +150,8 @@ class Int8Layer(nn.Module):
         if self.columns is not None and self.steps is not None:
             rows = rows * (self.columns * self.steps[0]).to(rows.dtype)
         size = rows.abs().amax(1, keepdim=True) / LARGEST
-        size = torch.where(size > 0, size, torch.ones_like(size))
+        # a row that is not finite stays so
+        size = torch.where(size == 0, torch.ones_like(size), size)
         rounded = torch.round(rows / size).to(torch.int8)
         # the one integer product that runs on processors and GPUs alike has no public name
         kernels: Any = torch
