@@ -43,6 +43,33 @@ def test_arguments_and_outputs_may_be_called_as_the_marks_of_the_file_are(tmp_pa
     assert list(found) == [name] and torch.equal(found[name], 2 * x.double())
 
 
+class Together(nn.Module):
+    """Every tensor of a batch, weighted by its place, last part first."""
+
+    def forward(self, batch):
+        parts = batch.values() if isinstance(batch, dict) else batch
+        parts = [p["b"] if isinstance(p, dict) else p for p in parts]
+        return {"z": sum(place * part for place, part in enumerate(parts)), "a": parts[0]}
+
+
+@pytest.mark.parametrize(
+    "names", [tuple(range(11)), ("z", "a"), ("a.b", ("a", "b")), ("a", "a.0", "0")]
+)
+def test_parts_keep_their_order_and_their_names(tmp_path, names):
+    rows = [torch.randn(4, 3) + place for place in range(len(names))]
+    if isinstance(names[0], int):
+        batch = tuple(rows)
+    else:
+        batch = dict(
+            (name, row) if isinstance(name, str) else (name[0], {name[1]: row})
+            for name, row in zip(names, rows, strict=True)
+        )
+    capture(Together(), batch).save(tmp_path)
+    found = Program.load(tmp_path)(batch)
+    assert list(found) == ["z", "a"] and torch.equal(found["a"], rows[0])
+    torch.testing.assert_close(found["z"], Together()(batch)["z"])
+
+
 def test_a_network_that_counts_its_items_is_recorded_for_one_number_of_them(tmp_path):
     class Counting(nn.Module):
         def __init__(self):

@@ -65,8 +65,9 @@ def _exported(holder: nn.Module, tensors: tuple[Tensor, ...], shapes: Any) -> An
         found = export(holder, tensors, dynamic_shapes={"tensors": shapes}, strict=False)
         return found.run_decompositions()
     except Exception as error:  # every kind of failure of a tracer means the same to a user
+        reason = str(error).strip() or type(error).__name__
         raise InputError(
-            f"the network cannot be recorded ({str(error).strip().splitlines()[0][:200]})",
+            f"the network cannot be recorded ({reason.splitlines()[0][:200]})",
             mend="Save it without a program (program=False) and load it with its own code",
         ) from error
 
@@ -182,8 +183,9 @@ def _named_structure(batch: Any, prefix: str = "in") -> tuple[Any, dict[str, Ten
         )
     named: dict[str, Tensor] = {}
     parts: dict[str, Any] = {}
-    for name, value in items:
-        parts[name], tensors = _named_structure(value, f"{prefix}.{name}")
+    # by place: names that hold dots could be those of other tensors
+    for place, (name, value) in enumerate(items):
+        parts[name], tensors = _named_structure(value, f"{prefix}.{place}")
         named.update(tensors)
     return {kind: parts}, named
 

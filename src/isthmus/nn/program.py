@@ -19,7 +19,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from isthmus.errors import InputError
-from isthmus.files import canonical_json
 from isthmus.nn.batches import map_tensors
 
 __all__ = ["DTYPES", "LAYOUTS", "MEMORY", "Program", "Step", "references"]
@@ -148,7 +147,8 @@ class Program(nn.Module):
             "results": self._results,
             "items": self._items,
         }
-        (folder / _GRAPH).write_text(canonical_json(record), encoding="utf-8")
+        # not sorted: the order of an output's parts is part of it
+        (folder / _GRAPH).write_text(json.dumps(record, allow_nan=False), encoding="utf-8")
         weights = {
             name: getattr(self, f"t{number}").detach().cpu().contiguous().clone()
             for number, name in enumerate(self._names)
