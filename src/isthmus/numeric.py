@@ -29,6 +29,9 @@ def to_numpy(x: Array, dtype: Any = None) -> NDArray[Any]:
         x = x.detach().cpu()
     if hasattr(x, "get"):
         x = x.get()
+    # NumPy has no bfloat16; float32 holds every value of it
+    if str(getattr(x, "dtype", "")) == "torch.bfloat16":
+        x = x.float()
     try:
         return np.asarray(x, dtype=dtype)
     except (TypeError, ValueError):

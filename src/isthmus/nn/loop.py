@@ -124,13 +124,15 @@ def train(
     plan = None if scheduler is None else scheduler(optim)
     history: list[dict[str, float]] = []
     best = _Best()
+    # what is frozen now may be trained later
+    planned = before_epoch is not None
     try:
         wrapped, fabric_optim = engine.setup(module, optim)
         if saved is not None and saved.exists:
             history, best.value, best.epoch, best.state = saved.load(plan)
         elif validate is not None:
             best.value = _validated(module, validate, 0)
-            best.state = _trainable_state(module)
+            best.state = _state(module, whole=planned)
         batches: Any = (
             engine.setup_dataloaders(loader)
             # alone, Fabric would only count passes from where a run was resumed
@@ -142,7 +144,7 @@ def train(
             if before_epoch is not None:
                 before_epoch(module, epoch)
             _training_mode(module)
-            good = _trainable_state(module) if validate is None else best.state
+            good = _state(module) if validate is None else best.state
             with seeded(seed, epoch):
                 try:
                     record = _epoch(
@@ -157,7 +159,8 @@ def train(
             history.append(record)
             value = record.get("validation", -math.inf)
             if validate is None or value < best.value:
-                best = _Best(value, epoch + 1, _trainable_state(module) if validate else {})
+                state = _state(module, whole=planned) if validate else {}
+                best = _Best(value, epoch + 1, state)
             if saved is not None and engine.is_global_zero:
                 saved.save(history, best.value, best.epoch, best.state, plan)
             engine.barrier()
@@ -268,9 +271,11 @@ def _training_mode(module: nn.Module) -> None:
             part.eval()
 
 
-def _trainable_state(module: nn.Module) -> dict[str, Tensor]:
-    """A copy of what training changes: parameters that are not frozen, and all buffers."""
-    state: dict[str, Tensor] = {n: p for n, p in module.named_parameters() if p.requires_grad}
+def _state(module: nn.Module, *, whole: bool = False) -> dict[str, Tensor]:
+    """A copy of all buffers and of the parameters that are not frozen, or of all of them."""
+    state: dict[str, Tensor] = {
+        n: p for n, p in module.named_parameters() if whole or p.requires_grad
+    }
     state.update(module.named_buffers())
     return {name: tensor.detach().clone() for name, tensor in state.items()}
 
@@ -280,6 +285,27 @@ def _restore(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     with torch.no_grad():
         for name, tensor in state.items():
             own[name].copy_(tensor)
+
+
+def about_part(options: Mapping[str, Any], part: nn.Module, *names: str) -> dict[str, Any]:
+    """Options of `train` for a module that holds ``part``, some of them about the part alone.
+
+    Args:
+        options: of `train`.
+        part: what a user knows of the module.
+        names: of ``before_epoch`` and ``validate``, those that are given the part.
+    """
+
+    def about(function: Callable[..., Any]) -> Callable[..., Any]:
+        def called(_: nn.Module, *rest: Any) -> Any:
+            return function(part, *rest)
+
+        return called
+
+    return {
+        name: about(value) if name in names and value is not None else value
+        for name, value in options.items()
+    }
 
 
 @contextmanager

@@ -92,6 +92,17 @@ class EWC:
             old = self.fisher.get(name)
             if old is not None and old.shape == value.shape:
                 value += decay * old.to(value.device)
+        # what is frozen now learned nothing new, and may move later
+        for name, parameter in unwrapped(module).named_parameters():
+            old = self.fisher.get(name)
+            if (
+                old is not None
+                and name not in new.fisher
+                and not parameter.requires_grad
+                and old.shape == parameter.shape
+            ):
+                new.fisher[name] = decay * old
+                new.anchor[name] = parameter.detach().clone()
         return EWC(new.fisher, new.anchor, strength=self.strength, rows=self.rows + new.rows)
 
     def __call__(self, module: nn.Module) -> Tensor:

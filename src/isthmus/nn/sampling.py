@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -257,7 +258,7 @@ class MixedLoaders:
                     mend="Raise the temperature, or the number of batches",
                 )
         self.seed, self.epoch = seed, 0
-        self._open: dict[str, tuple[int, Iterator[Any]]] = {}
+        self._open: dict[str, _Place] = {}
 
     def __len__(self) -> int:
         return self.batches
@@ -281,24 +282,48 @@ class MixedLoaders:
 
     def _batch(self, name: str, position: int) -> Any:
         """Batch ``position`` of a loader's passes one after another."""
-        loader: Any = self.loaders[name]
-        at, iterator = self._open.get(name, (-1, iter(())))
-        if at != position or position % len(loader) == 0:
-            number, offset = divmod(position, len(loader))
-            start_pass(loader, number)
-            iterator = iter(loader)
-            for _ in range(offset):
-                next(iterator, None)
+        place = self._open.get(name)
+        if place is None or place.position != position:
+            place = self._opened(name, position)
+        elif not place.left:
+            place = self._pass(name, place.number + 1, position)
         try:
-            batch = next(iterator)
+            batch = next(place.iterator)
         except StopIteration:
             raise InputError(
-                f"the loader ended after fewer than its {len(loader)} batches",
+                f"the loader ended after fewer batches than its length",
                 where=f"loader {name}",
                 mend="Give a DataLoader, Batches or a list",
             ) from None
-        self._open[name] = (position + 1, iterator)
+        self._open[name] = replace(place, position=position + 1, left=place.left - 1)
         return batch
+
+    def _opened(self, name: str, position: int) -> _Place:
+        """A loader at this batch; the passes before it need not be of one length."""
+        place, rest = self._pass(name, 0, position), position
+        while rest >= place.left:
+            rest -= place.left
+            place = self._pass(name, place.number + 1, position)
+        for _ in range(rest):
+            next(place.iterator, None)
+        return replace(place, left=place.left - rest)
+
+    def _pass(self, name: str, number: int, position: int) -> _Place:
+        loader: Any = self.loaders[name]
+        start_pass(loader, number)
+        if not len(loader):
+            raise InputError(f"the loader has no batches in pass {number}", where=f"loader {name}")
+        return _Place(position, number, len(loader), iter(loader))
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a loader stands: the batch that comes next, and what is left of its pass."""
+
+    position: int
+    number: int
+    left: int
+    iterator: Iterator[Any]
 
 
 def _largest_remainder(shares: Mapping[str, float], total: int) -> dict[str, int]:

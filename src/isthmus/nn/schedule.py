@@ -149,6 +149,13 @@ class GradualUnfreezing:
     def __call__(self, module: nn.Module, epoch: int) -> None:
         """Freeze and unfreeze for an epoch, from 0."""
         own = dict(unwrapped(module).named_parameters())
+        missing = [name for names in self.groups for name in names if name not in own]
+        if missing:
+            raise InputError(
+                f"there is no parameter '{missing[0]}' in this {type(module).__name__}",
+                where="GradualUnfreezing",
+                mend="Make the plan for the module that is trained",
+            )
         frozen = len(self.groups) - self.trained(epoch)
         for depth, names in enumerate(self.groups):
             for name in names:

@@ -13,7 +13,7 @@ from torch.nn import functional
 from isthmus.errors import InputError
 from isthmus.nn.batches import input_of
 from isthmus.nn.compact.table import size_of
-from isthmus.nn.loop import Trained, seeded, train
+from isthmus.nn.loop import Trained, about_part, seeded, train
 from isthmus.nn.names import find_module
 from isthmus.nn.outputs import layout_of, tensor_of
 from isthmus.nn.pooling import pool_rows
@@ -130,6 +130,13 @@ def distil(
             where="student",
             mend="End the student in a layer of the teacher's width",
         )
+    if output == "logits" and wanted.ndim != 2:
+        raise InputError(
+            f"logits are one row for each item, and the teacher gives {tuple(wanted.shape)}",
+            where="output",
+            mend="Give a teacher and a student that flatten positions into rows, or choose "
+            "output='vectors'",
+        )
     with seeded(seed):
         maps = [
             nn.Linear(student_rows[s].shape[1], teacher_rows[t].shape[1]) for t, s in pairs.items()
@@ -148,10 +155,17 @@ def distil(
             apart = [_relative(own, rows[t]) for t, own in zip(pairs, mapped, strict=True)]
             terms["features"] = feature_weight * torch.stack(apart).mean()
         if label_weight:
-            terms["labels"] = label_weight * functional.cross_entropy(found, _labels(batch))
+            terms["labels"] = label_weight * functional.cross_entropy(found, _labels(batch).long())
         return terms
 
-    trained = train(both, loss, loader, epochs=epochs, seed=seed, **options)
+    trained = train(
+        both,
+        loss,
+        loader,
+        epochs=epochs,
+        seed=seed,
+        **about_part(options, student, "before_epoch", "validate"),
+    )
     size = size_of(teacher) if isinstance(teacher, nn.Module) else 0
     return Distilled(student, trained, (size, size_of(student)))
 

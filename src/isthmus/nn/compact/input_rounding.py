@@ -53,7 +53,7 @@ class InputRanges:
 
     def add(self, x: Tensor) -> None:
         """Take in a batch ``(..., inputs)``."""
-        rows = x.detach().flatten(0, -2).float()
+        rows = x.detach().reshape(-1, x.shape[-1]).float()
         if not len(rows):
             return
         low, high = rows.amin(0), rows.amax(0)

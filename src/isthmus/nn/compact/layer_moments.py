@@ -36,7 +36,7 @@ def input_rows(layer: nn.Module, x: Tensor) -> Tensor:
     if isinstance(layer, nn.Conv2d):
         down, across = layer.stride
         return x[..., ::down, ::across].movedim(1, -1).flatten(0, -2)
-    return x.flatten(0, -2)
+    return x.reshape(-1, x.shape[-1])
 
 
 def input_moments(

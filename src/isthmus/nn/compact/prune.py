@@ -154,6 +154,14 @@ def remove_units(
     between: dict[str, Any] = {name: find_module(pruned, name) for name in through}
     units = len(first.weight)
     inputs = last.weight.shape[1]
+    if first is last:
+        raise InputError("a layer does not read what it makes itself", where=f"layer {into}")
+    if getattr(first, "groups", 1) != 1:
+        raise InputError(
+            "the units of a convolution in groups do not go one by one: each group keeps as many",
+            where=f"layer {layer}",
+            mend="Name a layer without groups; depthwise convolutions are named in through=",
+        )
     if getattr(last, "groups", 1) != 1 or inputs % units:
         raise InputError(
             f"'{layer}' makes {units} units, and '{into}' reads {inputs} inputs",

@@ -96,10 +96,8 @@ def quantise(
         fits: dict[str, _ChannelFit] = {}
 
         def see(name: str, layer: nn.Module, x: Tensor, y: Tensor) -> None:
-            axis = -1 if isinstance(layer, nn.Linear) else 1
             fits.setdefault(name, _ChannelFit()).add(
-                rounded[name](x).movedim(axis, -1).flatten(0, -2),
-                y.movedim(axis, -1).flatten(0, -2),
+                _by_channel(layer, rounded[name](x)), _by_channel(layer, y)
             )
 
         watched(made, found, batches, see, call=call, progress=progress)
@@ -143,6 +141,13 @@ def _layers(module: nn.Module, layers: str | Iterable[str] | None) -> dict[str, 
             mend="A bare layer must stand in a nn.Sequential",
         )
     return found
+
+
+def _by_channel(layer: nn.Module, output: Tensor) -> Tensor:
+    """Rows of channels, of a batch or of one item."""
+    if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        output = output.movedim(-1 - len(layer.kernel_size), -1)
+    return output.reshape(-1, output.shape[-1])
 
 
 def _input_ranges(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from isthmus.errors import InputError
 from isthmus.files import canonical_json
@@ -90,11 +91,14 @@ def size_of(module: nn.Module) -> int:
 
 
 def replace_module(model: nn.Module, name: str, new: nn.Module) -> None:
-    """Put a module in the place of the one of this dotted name."""
-    path, _, last = name.rpartition(".")
-    parent = model.get_submodule(path)
-    # lists and sequences know their children by the same names
-    setattr(parent, last, new)
+    """Put a module in the place of the one of this dotted name, wherever else that stands."""
+    old = model.get_submodule(name)
+    # duplicates too: one module may stand under several names
+    for place, module in list(model.named_modules(remove_duplicate=False)):
+        if module is old:
+            path, _, last = place.rpartition(".")
+            # lists and sequences know their children by the same names
+            setattr(model.get_submodule(path), last, new)
 
 
 def like_tensor(reference: Tensor, values: Any) -> Tensor:
@@ -104,11 +108,17 @@ def like_tensor(reference: Tensor, values: Any) -> Tensor:
 
 
 def weight_of(name: str, layer: nn.Module) -> Tensor:
-    """The weight of a layer, which must be finite.
+    """The weight of a layer, which must be finite and a parameter of its own.
 
     Raises:
         InputError: naming the layer.
     """
+    if parametrize.is_parametrized(layer, "weight"):
+        raise InputError(
+            "its weight is parametrized, and would be computed anew",
+            where=f"layer {name}",
+            mend="Make it plain first: torch.nn.utils.parametrize.remove_parametrizations",
+        )
     weight: Any = layer.weight
     if not bool(torch.isfinite(weight).all()):
         raise InputError(

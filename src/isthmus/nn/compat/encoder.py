@@ -23,7 +23,7 @@ from torch.nn import functional
 from isthmus.errors import InputError
 from isthmus.nn.compat.classes import CosineHead, check_classes
 from isthmus.nn.compat.features import check_features, evaluating, feature_width
-from isthmus.nn.loop import Loss, Trained, seeded, train
+from isthmus.nn.loop import Loss, Trained, about_part, seeded, train
 from isthmus.nn.losses import (
     SimplexHead,
     backward_influence,
@@ -245,7 +245,8 @@ def _fit(
     options: Mapping[str, Any],
 ) -> TrainedEncoder:
     model = Classified(encoder, head)
-    trained = train(model, loss, loader, epochs=epochs, seed=seed, **options)
+    about = about_part(options, encoder, "before_epoch")
+    trained = train(model, loss, loader, epochs=epochs, seed=seed, **about)
     return TrainedEncoder(encoder, head, trained)
 
 

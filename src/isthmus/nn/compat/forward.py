@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from isthmus.errors import InputError
+from isthmus.nn.compat.features import evaluating
 from isthmus.nn.loop import Trained, train
 from isthmus.nn.losses import alignment_error, check_labels, uncertain
 
@@ -158,7 +159,8 @@ def train_fastfill(
         mapped, s = module(old) if side is None else module(old, side)
         errors = alignment_error(mapped, new)
         if new_head is not None:
-            logits = new_head.to(old.device)(mapped)
+            with evaluating(new_head.to(old.device)):
+                logits = new_head(mapped)
             check_labels(labels, logits.shape[1])
             errors = errors + weight * functional.cross_entropy(
                 logits, labels.long(), reduction="none"

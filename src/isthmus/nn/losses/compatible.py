@@ -56,7 +56,7 @@ def backward_influence(
         )
     check_labels(labels, classes)
     logits = functional.linear(features[:, :width], old_classifier.detach(), bias)
-    return functional.cross_entropy(logits, labels)
+    return functional.cross_entropy(logits, labels.long())
 
 
 def alignment_error(mapped: Tensor, target: Tensor) -> Tensor:

@@ -111,10 +111,15 @@ class Conditioned(nn.Module):
         self.encoders = nn.ModuleList(encoders.get(name, nn.Identity()) for name in self.names)
         model.requires_grad_(False)
         self._active: int | None = None
-        self.train(self.training)
-        self.digest = weights_digest(model)
-        """Of the network as it was frozen."""
-        self._try_parts(example)
+        try:
+            self.train(self.training)
+            self.digest = weights_digest(model)
+            """Of the network as it was frozen."""
+            self._try_parts(example)
+        except BaseException:
+            # nobody has an object yet that could release it
+            self.release()
+            raise
 
     @property
     def active(self) -> str | None:
@@ -163,15 +168,14 @@ class Conditioned(nn.Module):
             InputError: where an encoder returns what the network cannot take.
         """
         with ExitStack() as stack:
-            given: Any = named or (batch[0] if len(batch) == 1 else batch)
             if self._active is None:
-                return call_model(self.model, given)
+                return _called(self.model, batch, named)
             encoder = self.encoders[self._active]
             for part, place in self._of(self._active):
                 insert_part(self.model, part, place, stack)
             if isinstance(encoder, nn.Identity):
-                return call_model(self.model, given)
-            encoded = call_model(encoder, given)
+                return _called(self.model, batch, named)
+            encoded = _called(encoder, batch, named)
             try:
                 return call_model(self.model, encoded)
             except (RuntimeError, ValueError, TypeError, IndexError) as error:
@@ -319,12 +323,17 @@ class Conditioned(nn.Module):
         made = cls(model, modalities, example=example, encoders=encoders)
         own = made._own_state()
         if {n: t.shape for n, t in own.items()} != {n: t.shape for n, t in tensors.items()}:
+            made.release()
             raise InputError(
                 "the saved weights do not fit these encoders",
                 where=str(folder),
                 mend="Give encoders of the shapes that were saved",
             )
-        state = {**dict(made.named_parameters()), **dict(made.named_buffers())}
+        # one encoder may serve several modalities
+        state = {
+            **dict(made.named_parameters(remove_duplicate=False)),
+            **dict(made.named_buffers(remove_duplicate=False)),
+        }
         with torch.no_grad():
             for key, tensor in tensors.items():
                 state[key].copy_(tensor)
@@ -405,6 +414,13 @@ class Conditioned(nn.Module):
                 mend="Give a DataLoader, Batches or a list, not a generator",
             )
         return moments.second().x
+
+
+def _called(module: nn.Module, batch: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    """One batch as `call_model` takes it; several arguments, or named ones, as they are."""
+    if len(batch) == 1 and not named:
+        return call_model(module, batch[0])
+    return module(*batch, **named)
 
 
 def _described(output: Any) -> str:

@@ -19,6 +19,7 @@ from isthmus.nn.batches import Batches, check_paired
 from isthmus.nn.loop import Trained, train
 from isthmus.nn.losses import alignment_error, info_nce, siglip
 from isthmus.nn.modality.hubs import NEIGHBOURS
+from isthmus.nn.tap import evaluation_mode
 from isthmus.progress import Progress, silent
 
 __all__ = ["LOSSES", "Pairs", "Tuning", "tune"]
@@ -233,13 +234,8 @@ def _relative_adam(module: nn.Module, rate: float) -> torch.optim.Optimizer:
 
 def _check_widths(module: nn.Module, held_out: Pairs) -> None:
     device = next((p.device for p in module.parameters()), held_out.targets.device)
-    training = module.training
-    module.eval()
-    try:
-        with torch.no_grad():
-            out = module(held_out.inputs[:2].to(device))
-    finally:
-        module.train(training)
+    with evaluation_mode(module), torch.no_grad():
+        out = module(held_out.inputs[:2].to(device))
     if out.ndim != 2 or out.shape[1] != held_out.targets.shape[1]:
         raise InputError(
             f"the module returns shape {tuple(out.shape)}, and the frozen space has "

@@ -101,7 +101,7 @@ class Prototypes(nn.Module):
                 mend="Give rows of every class, or number the classes that there are from 0",
             )
         sums = torch.zeros(count, rows.shape[1], dtype=rows.dtype, device=rows.device)
-        means = sums.index_add_(0, labels, rows) / sizes[:, None]
+        means = sums.index_add_(0, labels.long(), rows) / sizes[:, None]
         return cls._about_their_mean(means, features)
 
     @classmethod
@@ -165,8 +165,8 @@ class Prototypes(nn.Module):
         check_labels(labels, len(self.vectors))
         cosines = self.cosines(features)
         if temperature is None:
-            return 1 - cosines.gather(1, labels[:, None]).mean()
-        return functional.cross_entropy(cosines / _positive(temperature), labels)
+            return 1 - cosines.gather(1, labels[:, None].long()).mean()
+        return functional.cross_entropy(cosines / _positive(temperature), labels.long())
 
 
 def paired_consistency(one: Tensor, other: Tensor, *, temperature: float = 1.0) -> Tensor:
