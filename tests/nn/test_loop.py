@@ -353,3 +353,61 @@ def test_two_processes_take_the_steps_that_one_takes(tmp_path):
     (one, loss_one), (two, loss_two) = results
     torch.testing.assert_close(one, two)
     assert loss_one == pytest.approx(loss_two, rel=1e-5)
+
+
+def test_what_is_unfrozen_later_is_in_the_best_state_too():
+    with seeded(0):
+        net = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 1))
+        rows = [torch.randn(4, 3)] * 3
+    values, seen = iter([5.0, 1.0, 9.0, 9.0]), []
+
+    def validate(module):
+        seen.append({name: tensor.clone() for name, tensor in module.state_dict().items()})
+        return next(values)
+
+    def thaw(module, epoch):
+        module[0].requires_grad_(epoch >= 1)
+
+    done = train(
+        net, lambda m, b: m(b).square().mean(), rows, epochs=3, before_epoch=thaw, validate=validate
+    )
+    assert done.best_epoch == 1 and not torch.equal(seen[1]["0.weight"], seen[3]["0.weight"])
+    assert all(torch.equal(tensor, seen[1][name]) for name, tensor in net.state_dict().items())
+
+
+def test_a_weight_that_is_not_finite_stops_the_training(tmp_path):
+    net = nn.Linear(2, 1, bias=False)
+    nn.init.zeros_(net.weight)
+    with pytest.raises(DivergedError, match="a weight is not finite any more after epoch 1"):
+        # the root has no slope at 0, and the loss is finite there
+        train(
+            net, lambda m, b: m(b).abs().sqrt().mean(), [torch.ones(4, 2)], epochs=3,
+            checkpoint=tmp_path / "c",
+        )  # fmt: skip
+    assert torch.equal(net.weight, torch.zeros(1, 2)) and not (tmp_path / "c").exists()
+
+
+def test_a_checkpoint_takes_no_folder_with_other_files(tmp_path):
+    (tmp_path / "precious.txt").write_text("x")
+    with pytest.raises(InputError, match=r"holds other files, such as 'precious.txt'"):
+        train(
+            nn.Linear(2, 1), lambda m, b: m(b).square().mean(), [torch.ones(4, 2)], epochs=1,
+            checkpoint=tmp_path,
+        )  # fmt: skip
+    assert (tmp_path / "precious.txt").read_text() == "x"
+
+
+def test_a_schedule_with_numbered_milestones_is_resumed(tmp_path):
+    def run(*epochs):
+        with seeded(0):
+            net, rows = nn.Linear(3, 1), torch.randn(40, 3)
+        for number in epochs:
+            train(
+                net, lambda m, b: (m(b) - b[:, :1]).square().mean(), Batches(rows, size=10),
+                epochs=number, checkpoint=tmp_path / str(len(epochs)),
+                optimiser=lambda m: torch.optim.SGD(m.parameters(), lr=0.05),
+                scheduler=lambda o: torch.optim.lr_scheduler.MultiStepLR(o, [5, 9]),
+            )  # fmt: skip
+        return net.weight
+
+    assert torch.equal(run(3), run(1, 3))

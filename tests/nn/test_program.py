@@ -110,3 +110,22 @@ def test_programs_take_mappings_and_sequences_and_refuse_other_batches():
         capture(Branching(), torch.randn(4, 3))
     with pytest.raises(InputError, match="batch holds a str"):
         capture(nn.Linear(2, 2), "text")
+
+
+def test_an_output_of_one_field_keeps_its_name():
+    transformers = pytest.importorskip("transformers")
+    config = transformers.BertConfig(
+        vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=32,
+    )  # fmt: skip
+    model = transformers.BertModel(config, add_pooling_layer=False).eval()
+
+    class Called(nn.Module):
+        def forward(self, batch):
+            return model(**batch)
+
+    batch = {"input_ids": torch.ones(4, 7).long(), "attention_mask": torch.ones(4, 7).long()}
+    found = capture(Called(), batch)(batch)
+    with torch.no_grad():
+        expected = model(**batch).last_hidden_state
+    torch.testing.assert_close(found["last_hidden_state"], expected)

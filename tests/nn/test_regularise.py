@@ -225,3 +225,14 @@ def test_frozen_parameters_cost_nothing_and_bad_strengths_are_refused():
         penalty(nn.Linear(2, 2))
     with pytest.raises(InputError, match="of other parameters"):
         EWC({"a": torch.ones(1)}, {"b": torch.ones(1)})
+
+
+def test_what_is_frozen_during_an_update_stays_held():
+    with seeded(0):
+        net, x = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3)), torch.randn(64, 8)
+    first = EWC.of(net, [x])
+    net[0].requires_grad_(False)
+    second = first.updated(net, [x], decay=0.5)
+    assert set(second.fisher) == set(first.fisher)
+    torch.testing.assert_close(second.fisher["0.weight"], 0.5 * first.fisher["0.weight"])
+    assert torch.equal(second.anchor["0.weight"], net[0].weight)

@@ -20,6 +20,7 @@ from isthmus.nn.sampling import (  # noqa: E402
     SampledBatches,
     effective_number_weights,
 )
+from isthmus.nn.schedule import Curriculum  # noqa: E402
 
 
 @given(
@@ -230,3 +231,20 @@ def test_loaders_that_cannot_be_mixed_are_refused():
 
     with pytest.raises(InputError, match="fewer batches than its length"):
         list(MixedLoaders({"a": Short([1, 2])}))
+
+
+def test_passes_whose_length_grows_are_walked_through_in_order():
+    def mixed():
+        curriculum = Curriculum(torch.arange(40.0), lambda epoch: min(1.0, 0.25 * (epoch + 1)))
+        loader = SampledBatches(torch.arange(40), size=4, sampler=curriculum)
+        return MixedLoaders({"a": loader}, batches=4)
+
+    def rows(loader, epoch):
+        loader.set_epoch(epoch)
+        return torch.cat([batch for _, batch in loader]).tolist()
+
+    whole = mixed()
+    run = [rows(whole, epoch) for epoch in range(8)]
+    assert all(rows(mixed(), epoch) == run[epoch] for epoch in range(8))
+    # of 32 batches, passes of 3, 5, 8 and 10: everything was seen
+    assert set(sum(run, [])) == set(range(40))

@@ -326,3 +326,45 @@ def test_rows_may_be_numpy_for_what_comes_after(image_net):
     with Taps(image_net, "head") as taps:
         rows = taps(torch.randn(2, 3, 8, 8))["head"]
     assert np.asarray(rows).shape == (2, 5)
+
+
+class Named(nn.Module):
+    """Returns what it is given; what it holds says how wide it is."""
+
+    def __init__(self, *parts):
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+
+    def forward(self, x):
+        return x
+
+
+class Conv1D(nn.Module):
+    """A linear layer by this name, as in transformers."""
+
+    nf = 16
+
+
+@pytest.mark.parametrize(
+    ("parts", "shape", "layout"),
+    [
+        # a token embedding by a convolution of patches, a gate and a block that end in linear layers
+        ([nn.Conv2d(3, 16, 4), nn.Dropout()], (4, 17, 16), "tokens"),
+        ([nn.Conv2d(3, 6, 1), nn.Linear(2, 6)], (4, 6, 8, 8), "channels"),
+        ([nn.Conv2d(3, 12, 1), nn.Linear(48, 12)], (4, 12, 8, 8), "channels"),
+        ([nn.Linear(8, 16), Conv1D()], (4, 7, 16), "tokens"),
+        ([Conv1D()], (4, 16, 16), "tokens"),
+        ([nn.Conv2d(3, 8, 1)], (4, 8, 8, 8), "channels"),
+        ([nn.Linear(3, 8)], (4, 8, 8, 8), "tokens"),
+    ],
+)
+def test_features_lie_where_the_last_layers_width_is(parts, shape, layout):
+    assert layout_of(Named(*parts), torch.zeros(shape)) == layout
+
+
+@pytest.mark.parametrize("pool", ["last", lambda rows, _: rows[:, 1]])
+def test_a_view_of_the_activation_is_copied_too(pool):
+    with seeded(0):
+        net, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU(inplace=True)).eval(), torch.randn(5, 7, 3)
+    with Taps(net, "0", pool=pool) as taps:
+        assert bool((taps(x)["0"] < 0).any())

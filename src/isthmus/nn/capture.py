@@ -116,7 +116,7 @@ def _reduced(exported: Any, inputs: list[str], structure: Any, items: int | None
                 for a, kind in zip(node.args[0], signature.output_specs, strict=True)
                 if "USER_OUTPUT" in str(kind.kind)
             ]
-            results = _shaped(spec.unflatten(flat))
+            results = _shaped(spec.unflatten([_Leaf(value) for value in flat]))
     used = set(references([[s.arguments, s.keywords] for s in steps]))
     used |= set(references(results))
     kept = {name: tensor for name, tensor in tensors.items() if name in used}
@@ -153,10 +153,17 @@ def _encoded(value: Any, names: Mapping[Any, str]) -> Any:
     )
 
 
+class _Leaf:
+    """What an output holds in place of a tensor: no container, which some outputs would open."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
 def _shaped(output: Any) -> Any:
     """An output whose containers JSON can hold; a Hugging Face output becomes a mapping."""
-    if isinstance(output, dict) and set(output) == {"ref"} and isinstance(output["ref"], str):
-        return output
+    if isinstance(output, _Leaf):
+        return output.value
     if isinstance(output, Mapping):
         return {str(name): _shaped(value) for name, value in output.items()}
     if isinstance(output, tuple):

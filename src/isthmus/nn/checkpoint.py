@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,15 @@ class Checkpoint:
     ) -> None:
         self.path, self.module, self.optimiser, self.seed = path, module, optimiser, seed
         self._trained: set[str] = set()
+        # every save replaces the folder
+        others = {f.name for f in path.iterdir()} if path.is_dir() else set[str]()
+        others -= {_RECORD, _TENSORS}
+        if others:
+            raise InputError(
+                f"the folder holds other files, such as '{min(others)}', which would be lost",
+                where=str(path),
+                mend="Name a folder of its own",
+            )
 
     @property
     def exists(self) -> bool:
@@ -134,7 +144,7 @@ class Checkpoint:
         self.optimiser.load_state_dict({"state": states, "param_groups": record["groups"]})
         self._trained = set(record["trained"])
         if scheduler is not None and record["scheduler"] is not None:
-            scheduler.load_state_dict(record["scheduler"])
+            scheduler.load_state_dict(_alike(record["scheduler"], scheduler.state_dict()))
         device = {name: tensor.device for name, tensor in own.items()}
         best = {n: t.to(device[n]) for n, t in _under("best.", tensors).items()}
         value = record["best_value"]
@@ -149,6 +159,20 @@ class Checkpoint:
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+
+
+def _alike(stored: Any, fresh: Any) -> Any:
+    """A scheduler's stored state, with the keys that are numbers in a new one as numbers."""
+    if isinstance(stored, dict) and isinstance(fresh, Mapping):
+        numbered = any(isinstance(key, int) for key in fresh)
+        made = {
+            int(key) if numbered else key: _alike(value, fresh.get(key))
+            for key, value in stored.items()
+        }
+        return Counter(made) if isinstance(fresh, Counter) else made
+    if isinstance(stored, list) and isinstance(fresh, list) and len(stored) == len(fresh):
+        return [_alike(*pair) for pair in zip(stored, fresh, strict=True)]
+    return stored
 
 
 def _plain(state: Mapping[str, Any]) -> dict[str, Any]:

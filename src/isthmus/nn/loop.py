@@ -216,6 +216,13 @@ def _epoch(
         for name, term in {**named, "loss": value}.items():
             sums[name] = sums.get(name, 0.0) + term.detach()
         progress("train", number if length is None else epoch * length + number, total)
+    if number and not all(bool(p.isfinite().all()) for p in module.parameters() if p.requires_grad):
+        raise DivergedError(
+            f"a weight is not finite any more after epoch {epoch + 1}",
+            where="training",
+            mend="The last good state is kept; lower the learning rate, or look at the gradient of "
+            "the loss",
+        )
     if not number:
         raise InputError(
             "the loader has no batches"

@@ -109,6 +109,10 @@ class Program(nn.Module):
         if self._items is None:
             return self._run(given)
         count = max((len(tensor) for tensor in given.values()), default=0)
+        if not count:
+            raise InputError(
+                f"the batch is empty, and the network was recorded for {self._items} items"
+            )
         parts = [self._run_some(given, start) for start in range(0, count, self._items)]
         return _joined(parts)
 

@@ -291,7 +291,7 @@ class MixedLoaders:
             batch = next(place.iterator)
         except StopIteration:
             raise InputError(
-                f"the loader ended after fewer batches than its length",
+                "the loader ended after fewer batches than its length",
                 where=f"loader {name}",
                 mend="Give a DataLoader, Batches or a list",
             ) from None

@@ -182,9 +182,10 @@ class Taps:
                 layout = layout_of(module, activation) if self.layout == "auto" else self.layout
                 rows = pool_rows(activation, layout, self.pool, self._mask, name)
                 # the model may go on to change the tensor in place
-                self._taken.setdefault(name, []).append(
-                    rows.clone() if rows.data_ptr() == activation.data_ptr() else rows
+                shared = (
+                    rows.untyped_storage().data_ptr() == activation.untyped_storage().data_ptr()
                 )
+                self._taken.setdefault(name, []).append(rows.clone() if shared else rows)
 
         return hook
 

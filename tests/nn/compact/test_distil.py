@@ -15,6 +15,7 @@ from isthmus.errors import InputError  # noqa: E402
 from isthmus.nn.batches import Batches  # noqa: E402
 from isthmus.nn.compact.distil import distil  # noqa: E402
 from isthmus.nn.loop import seeded, train  # noqa: E402
+from isthmus.nn.schedule import GradualUnfreezing  # noqa: E402
 from isthmus.nn.stitching import stitch  # noqa: E402
 
 
@@ -183,3 +184,22 @@ def test_bad_input_is_refused(digits, options, match):
     }  # fmt: skip
     with pytest.raises(InputError, match=match):
         distil(**arguments)
+
+
+def test_logits_of_positions_are_refused_and_plans_are_about_the_student():
+    with seeded(0):
+        teacher, student = nn.Linear(8, 6), nn.Sequential(nn.Linear(8, 4), nn.Linear(4, 6))
+        x = torch.randn(32, 8)
+    with pytest.raises(InputError, match=r"logits are one row for each item.*\(32, 5, 6\)"):
+        distil(teacher, nn.Linear(8, 6), [x[:, None].expand(32, 5, 8)], epochs=1, output="logits")
+    seen = []
+
+    def validate(module):
+        seen.append(module)
+        return float((module(x) - teacher(x)).square().mean())
+
+    plan = GradualUnfreezing(student)
+    distil(
+        student=student, teacher=teacher, loader=[x], epochs=2, before_epoch=plan, validate=validate
+    )
+    assert all(module is student for module in seen)

@@ -7,6 +7,7 @@ from torch import nn  # noqa: E402
 
 from isthmus.errors import InputError  # noqa: E402
 from isthmus.nn.compact.prune import prune_weights, remove_units  # noqa: E402
+from isthmus.nn.compact.quantise import quantise  # noqa: E402
 from isthmus.nn.compact.table import size_of  # noqa: E402
 from isthmus.nn.loop import seeded  # noqa: E402
 
@@ -164,3 +165,30 @@ def test_inputs_that_are_all_one_direction_are_refitted():
     for share in (0.1, 0.5):
         made = remove_units(net, "0", "2", share=share, batches=[x]).module
         torch.testing.assert_close(made(x), net(x), atol=1e-3, rtol=1e-3)
+
+
+def test_units_of_groups_one_layer_and_computed_weights_are_refused():
+    net = nn.Sequential(nn.Conv2d(4, 8, 3, groups=2), nn.ReLU(), nn.Conv2d(8, 4, 1))
+    with pytest.raises(InputError, match=r"layer 0: the units of a convolution in groups"):
+        remove_units(net, "0", "2", share=0.25)
+    square = nn.Sequential(nn.Linear(8, 8))
+    with pytest.raises(InputError, match="does not read what it makes itself"):
+        remove_units(square, "0", "0", share=0.25)
+    nn.utils.parametrizations.weight_norm(square[0])
+    for prune in (prune_weights, quantise):
+        with pytest.raises(InputError, match=r"layer 0: its weight is parametrized"):
+            prune(square)
+
+
+def test_a_layer_under_two_names_is_replaced_under_both():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = nn.Linear(16, 16)
+            self.b = self.a
+
+        def forward(self, x):
+            return self.b(torch.relu(self.a(x)))
+
+    found = quantise(Twice()).module
+    assert found.a is found.b and size_of(found) < 0.4 * size_of(Twice())

@@ -20,7 +20,13 @@ from isthmus.nn.compat import (  # noqa: E402
     train_independent,
     train_simplex,
 )
+from isthmus.nn.compat.forward import (  # noqa: E402
+    ForwardTransform,
+    UncertainTransform,
+    train_fastfill,
+)
 from isthmus.nn.loop import seeded  # noqa: E402
+from isthmus.nn.schedule import GradualUnfreezing  # noqa: E402
 
 CLASSES, WIDTH, FEW = 10, 16, 100
 
@@ -261,3 +267,23 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_state(digits):
         train_independent(encoder, Batches(x, y, size=64), classes=CLASSES, epochs=1)
     for a, b in zip(before, encoder.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_plan_of_unfreezing_is_about_the_encoder_and_short_labels_serve():
+    with seeded(0):
+        encoder = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 6))
+        x, labels = torch.randn(64, 8), (torch.arange(64) % 3).to(torch.int16)
+    train_bct(
+        encoder, [(x, labels)], torch.randn(3, 6), epochs=2, before_epoch=GradualUnfreezing(encoder)
+    )
+    with pytest.raises(InputError, match=r"no parameter '0.weight' in this Linear"):
+        GradualUnfreezing(encoder)(nn.Linear(2, 2), 0)
+
+
+def test_the_head_that_fastfill_learns_from_is_left_as_it_is():
+    with seeded(0):
+        head = nn.Sequential(nn.BatchNorm1d(6), nn.Linear(6, 3))
+        x, y, labels = torch.randn(64, 8), torch.randn(64, 6), torch.arange(64) % 3
+        transform = UncertainTransform(ForwardTransform(8, 6, hidden=8), 8, hidden=8)
+    train_fastfill(transform, [(x, y, labels)], epochs=2, new_head=head)
+    assert torch.equal(head[0].running_mean, torch.zeros(6)) and head[0].training

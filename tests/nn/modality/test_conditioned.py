@@ -340,3 +340,40 @@ def test_a_loss_that_is_not_finite_leaves_the_last_good_state():
     kept = good[len(good) - 1]
     assert all(torch.equal(p, q) for p, q in zip(both.own_parameters("a"), kept, strict=True))
     both.check_frozen()
+
+
+def test_one_encoder_of_two_modalities_is_saved_and_a_refusal_leaves_the_network(tmp_path):
+    with seeded(0):
+        net = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))
+        x, encoder = torch.randn(4, 8), nn.Linear(5, 8)
+    parts = {"a": [film("0")], "b": [bottleneck("2")]}
+    made = Conditioned(net, parts, example=x, encoders={"a": encoder, "b": encoder}).eval()
+    made.save(tmp_path / "c")
+    made.release().train()
+    with pytest.raises(InputError, match="do not fit these encoders"):
+        Conditioned.load(
+            tmp_path / "c", net, example=x, encoders=dict.fromkeys("ab", nn.Linear(6, 8))
+        )
+    assert net.training and all(p.requires_grad for p in net.parameters())
+    with seeded(5):
+        fresh = nn.Linear(5, 8)
+    again = Conditioned.load(tmp_path / "c", net, example=x, encoders=dict.fromkeys("ab", fresh))
+    rows = torch.randn(3, 5)
+    with torch.no_grad():
+        for name in "ab":
+            assert torch.equal(again.use(name)(rows), made.use(name)(rows))
+
+
+def test_arguments_are_given_on_as_they_were():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(8, 4)
+
+        def forward(self, x, scale=1.0):
+            return self.layer(x) * scale
+
+    x = torch.randn(3, 8)
+    made = Conditioned(Scaled(), {"a": [film("layer")]}, example=x).eval().use("a")
+    with torch.no_grad():
+        torch.testing.assert_close(made(x, scale=2.0), 2 * made(x))

@@ -540,3 +540,36 @@ def test_cuts_that_cannot_be_made_say_why_in_the_grid():
     assert math.isnan(by_layer["0"].loss) and math.isnan(by_layer["0"].cka)
     with pytest.raises(InputError, match="no batches"):
         stitch_grid(net, net, [], fronts="0", backs="0", loss=lambda *_: 0, evaluation=[x])
+
+
+def test_layers_that_work_in_place_and_masked_scores_may_follow_a_cut():
+    class Masked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.act, self.last = (
+                nn.Linear(4, 8),
+                nn.SiLU(inplace=True),
+                nn.Linear(8, 5),
+            )
+
+        def forward(self, x):
+            scores = self.last(self.act(self.first(x)))
+            return scores.masked_fill(torch.arange(5) < 1, -torch.inf)
+
+    with seeded(0):
+        a, b, x = Masked(), Masked(), [torch.randn(32, 4) for _ in range(3)]
+    made = stitch(a, "first", b, "first", x)
+    with torch.no_grad():
+        assert bool(made(x[0])[:, 0].isneginf().all()) and bool(made(x[0])[:, 1:].isfinite().all())
+
+
+@pytest.mark.parametrize("front", [torch.float64, torch.float32])
+def test_networks_of_other_number_types_are_joined(front):
+    with seeded(0):
+        a, b = (nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3)) for _ in range(2))
+        x = torch.randn(64, 4)
+    a, b = a.to(front), b.double()
+    given = (lambda batch: batch.to(front), lambda batch: batch.double())
+    made = stitch(a, "1", b, "1", [x], prepare=given)
+    with torch.no_grad():
+        assert made(x).dtype == torch.float64

@@ -181,7 +181,8 @@ class Back(Cut):
 
         def supply(_: nn.Module, __: Any, output: Any) -> Any:
             runs.append(1)
-            return replace_tensor(output, activation, self.layer, self.part)
+            own = tensor_of(output, self.layer, self.part)
+            return replace_tensor(output, activation.to(own.dtype), self.layer, self.part)
 
         handle = self.module.register_forward_hook(supply)
         try:
@@ -206,10 +207,11 @@ class Back(Cut):
             )
         activation = Front(self.model, self.layer, part=self.part)(given)
         check_finite(activation, f"back, layer {self.layer}")
-        own = self._run(given, activation)
+        # copies: what comes after the cut may change it in place
+        own = self._run(given, activation.clone())
         # the same cut, with another content before it
         other = _other_content(given)
-        if not same_outputs(own, self._run(other, activation)):
+        if not same_outputs(own, self._run(other, activation.clone())):
             raise InputError(
                 "the content of the input reaches the output round the cut, by a skip connection "
                 "or a second branch",
@@ -217,7 +219,7 @@ class Back(Cut):
                 mend="Cut after the layer where the branches join",
             )
         try:
-            return not same_outputs(own, self._run(self._example, activation))
+            return not same_outputs(own, self._run(self._example, activation.clone()))
         except (RuntimeError, ValueError, IndexError):
             # shapes taken from the input: what lies before the cut must see as many items
             return True
@@ -281,7 +283,20 @@ def same_outputs(a: Any, b: Any, slack: float = 0.0) -> bool:
     if [t.shape for t in first] != [t.shape for t in second]:
         return False
     return all(
-        float((x - y).abs().max()) <= _AGREE * (float(x.abs().max()) + 1e-12) + slack
+        _same(x, y, slack)
         for x, y in zip(first, second, strict=True)
         if x.numel() and x.is_floating_point()
     )
+
+
+def _same(x: Tensor, y: Tensor, slack: float) -> bool:
+    finite = x.isfinite()
+    # masked scores are infinite in the same places
+    if not torch.equal(finite, y.isfinite()):
+        return False
+    if not torch.allclose(x[~finite], y[~finite], equal_nan=True):
+        return False
+    x, y = x[finite], y[finite]
+    if not x.numel():
+        return True
+    return float((x - y).abs().max()) <= _AGREE * (float(x.abs().max()) + 1e-12) + slack

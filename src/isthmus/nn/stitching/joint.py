@@ -243,6 +243,8 @@ class Joint(nn.Module):
 
     def forward(self, activation: Tensor) -> Tensor:
         """The target's activation."""
+        if self.weight is not None:
+            activation = activation.to(self.weight.dtype)
         prefix, grid = self.plan.inputs(activation)
         mapped = grid
         if self.weight is not None:
