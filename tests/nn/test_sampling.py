@@ -247,4 +247,4 @@ def test_passes_whose_length_grows_are_walked_through_in_order():
     run = [rows(whole, epoch) for epoch in range(8)]
     assert all(rows(mixed(), epoch) == run[epoch] for epoch in range(8))
     # of 32 batches, passes of 3, 5, 8 and 10: everything was seen
-    assert set(sum(run, [])) == set(range(40))
+    assert {row for rows_of_run in run for row in rows_of_run} == set(range(40))

@@ -348,7 +348,7 @@ class Conv1D(nn.Module):
 @pytest.mark.parametrize(
     ("parts", "shape", "layout"),
     [
-        # a token embedding by a convolution of patches, a gate and a block that end in linear layers
+        # patches as tokens; a gate and a block of an image network that end in linear layers
         ([nn.Conv2d(3, 16, 4), nn.Dropout()], (4, 17, 16), "tokens"),
         ([nn.Conv2d(3, 6, 1), nn.Linear(2, 6)], (4, 6, 8, 8), "channels"),
         ([nn.Conv2d(3, 12, 1), nn.Linear(48, 12)], (4, 12, 8, 8), "channels"),
