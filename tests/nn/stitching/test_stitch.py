@@ -573,3 +573,30 @@ def test_networks_of_other_number_types_are_joined(front):
     made = stitch(a, "1", b, "1", [x], prepare=given)
     with torch.no_grad():
         assert made(x).dtype == torch.float64
+
+
+class Recurrent(nn.Module):
+    def __init__(self, batch_first):
+        super().__init__()
+        self.steps = nn.LSTM(3, 8, batch_first=batch_first)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x):
+        if self.steps.batch_first:
+            return self.head(self.steps(x)[0].mean(1))
+        return self.head(self.steps(x.transpose(0, 1))[0].mean(0))
+
+
+def test_steps_are_not_taken_for_items():
+    with seeded(0):
+        first, second, x = Recurrent(True), Recurrent(False), [torch.randn(16, 7, 3)] * 3
+    with pytest.raises(InputError, match=r"layer steps: this LSTM returns steps before items"):
+        stitch(second, "steps", second, "steps", x)
+    assert stitch(first, "steps", first, "steps", x).items == 48
+    # in a grid the other cuts are still made
+    found = stitch_grid(
+        second, first, x, loss=lambda out, _: out.square().mean(), fronts=["steps", "head"],
+        backs=["steps", "head"], evaluation=x,
+    )  # fmt: skip
+    reasons = {(cut.front, cut.back): cut.how for cut in found.cuts}
+    assert "steps before items" in reasons["steps", "head"] and len(reasons) == 4

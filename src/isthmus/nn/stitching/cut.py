@@ -46,7 +46,7 @@ class Cut(nn.Module):
         part: of an output with several parts, the one that is meant.
 
     Raises:
-        InputError: for a layer that is not there.
+        InputError: for a layer that is not there, or that puts the steps of sequences before items.
     """
 
     def __init__(
@@ -60,6 +60,13 @@ class Cut(nn.Module):
         super().__init__()
         self.model, self.layer = model, layer_name(model, layer)
         self.prepare, self.part = prepare, part
+        if getattr(self.module, "batch_first", True) is False:
+            raise InputError(
+                f"this {type(self.module).__name__} returns steps before items, which would be "
+                "taken for items",
+                where=f"layer {self.layer}",
+                mend="Make it batch_first=True, or cut at a layer that returns items first",
+            )
 
     @property
     def module(self) -> nn.Module:

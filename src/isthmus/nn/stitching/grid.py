@@ -171,12 +171,17 @@ def stitch_grid(
         other = _mean(lambda b: call_model(front, prepared(b, prepare[0])), loss, evaluation)
         items = 0
         for row, layer in enumerate(names[0]):
-            start = Front(front, layer, prepare=prepare[0])
-            made = _row(start, ends, batches, prefix, how, seed)
+            start: Front | None = None
+            try:
+                start = Front(front, layer, prepare=prepare[0])
+                made = _row(start, ends, batches, prefix, how, seed)
+            except InputError as error:
+                # a layer that cannot be cut at leaves the others
+                made = [(name, None, math.nan, error.what, 0) for name in ends]
             for column, (name, joint, cka, reason, count) in enumerate(made):
                 items = max(items, count)
                 end = ends[name]
-                if joint is None or isinstance(end, str):
+                if start is None or joint is None or isinstance(end, str):
                     results.append(CutResult(layer, name, math.nan, math.nan, cka, reason))
                 else:
                     stitched = Stitched(start, joint, end, count)
