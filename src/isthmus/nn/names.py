@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 from torch import nn
 
 from isthmus.errors import InputError
 
-__all__ = ["find_module", "find_modules", "layer_name"]
+__all__ = ["find_module", "find_modules", "layer_name", "replace_modules"]
 
 _NEAR, _SHOWN = 5, 12
 
@@ -55,6 +55,16 @@ def find_module(model: nn.Module, name: str) -> nn.Module:
             matches several.
     """
     return model.get_submodule(layer_name(model, name))
+
+
+def replace_modules(model: nn.Module, new: Mapping[nn.Module, nn.Module]) -> None:
+    """Put the new modules in every place where an old one stands."""
+    # duplicates too: one module may stand under several names
+    for path, module in list(model.named_modules(remove_duplicate=False)):
+        if module in new:
+            parent, _, name = path.rpartition(".")
+            # lists and sequences know their children by the same names
+            setattr(model.get_submodule(parent), name, new[module])
 
 
 def layer_name(model: nn.Module, pattern: str) -> str:

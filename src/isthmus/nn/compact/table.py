@@ -15,6 +15,7 @@ from torch.nn.utils import parametrize
 
 from isthmus.errors import InputError
 from isthmus.files import canonical_json
+from isthmus.nn.names import replace_modules
 from isthmus.nn.tap import call_model, evaluation_mode
 from isthmus.progress import Progress, silent
 
@@ -92,13 +93,7 @@ def size_of(module: nn.Module) -> int:
 
 def replace_module(model: nn.Module, name: str, new: nn.Module) -> None:
     """Put a module in the place of the one of this dotted name, wherever else that stands."""
-    old = model.get_submodule(name)
-    # duplicates too: one module may stand under several names
-    for place, module in list(model.named_modules(remove_duplicate=False)):
-        if module is old:
-            path, _, last = place.rpartition(".")
-            # lists and sequences know their children by the same names
-            setattr(model.get_submodule(path), last, new)
+    replace_modules(model, {model.get_submodule(name): new})
 
 
 def like_tensor(reference: Tensor, values: Any) -> Tensor:

@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from isthmus.errors import InputError
 from isthmus.nn.compat.classes import CosineHead, check_classes
-from isthmus.nn.compat.features import check_features, evaluating, feature_width
+from isthmus.nn.compat.features import check_features, feature_width
 from isthmus.nn.loop import Loss, Trained, about_part, seeded, train
 from isthmus.nn.losses import (
     SimplexHead,
@@ -30,6 +30,7 @@ from isthmus.nn.losses import (
     check_labels,
     higher_order_contrast,
 )
+from isthmus.nn.tap import evaluation_mode
 
 __all__ = ["Classified", "TrainedEncoder", "train_bct", "train_independent", "train_simplex"]
 
@@ -215,7 +216,7 @@ def train_simplex(
         features, own = _classified(model, batch, classes)
         if old_encoder is None:
             return {"classification": own}
-        with torch.no_grad(), evaluating(old_encoder):
+        with torch.no_grad(), evaluation_mode(old_encoder):
             before = old_encoder.to(features.device)(batch[0])
         contrastive = higher_order_contrast(features, before, batch[1], scale=contrast)
         return {"classification": mix * own, "contrastive": (1 - mix) * contrastive}

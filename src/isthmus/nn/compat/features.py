@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,9 @@ from torch import Tensor, nn
 
 from isthmus.errors import InputError
 from isthmus.nn.batches import check_paired
+from isthmus.nn.tap import evaluation_mode
 
-__all__ = ["check_features", "encode", "evaluating", "feature_width", "images_of", "transform_rows"]
+__all__ = ["check_features", "encode", "feature_width", "images_of", "transform_rows"]
 
 
 def encode(
@@ -38,7 +38,7 @@ def encode(
     rows: list[Tensor] = []
     labels: list[Tensor] = []
     place = next(iter(encoder.parameters()), torch.empty(0)).device
-    with torch.no_grad(), evaluating(encoder):
+    with torch.no_grad(), evaluation_mode(encoder):
         for number, batch in enumerate(loader, start=1):
             check_paired(batch, f"batch {number}")
             images = images_of(batch)
@@ -68,7 +68,7 @@ def feature_width(encoder: nn.Module, loader: Iterable[Any]) -> int:
     check_paired(batch, "batch 1")
     place = next(iter(encoder.parameters()), torch.empty(0)).device
     images = images_of(batch)[:1].to(place)
-    with torch.no_grad(), evaluating(encoder):
+    with torch.no_grad(), evaluation_mode(encoder):
         features = encoder(images)
     check_features(features, len(images))
     return int(features.shape[1])
@@ -101,18 +101,6 @@ def check_features(features: Any, n: int, where: str = "encoder") -> None:
         )
 
 
-@contextmanager
-def evaluating(module: nn.Module) -> Generator[None]:
-    """The module in evaluation mode; afterwards every part is in the mode it was in."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes:
-            part.training = mode
-
-
 def transform_rows(
     module: nn.Module, *inputs: NDArray[Any], size: int = 4096
 ) -> tuple[NDArray[np.float32], ...]:
@@ -135,7 +123,7 @@ def transform_rows(
         raise InputError("there are no rows to transform", where="transform_rows")
     place = next(iter(module.parameters()), torch.empty(0)).device
     found: list[tuple[Tensor, ...]] = []
-    with torch.no_grad(), evaluating(module):
+    with torch.no_grad(), evaluation_mode(module):
         for start in range(0, len(tensors[0]), size):
             made: Any = module(*(rows[start : start + size].to(place) for rows in tensors))
             found.append(made if isinstance(made, tuple) else (made,))

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from isthmus.errors import InputError
-from isthmus.nn.compat.features import evaluating
 from isthmus.nn.loop import Trained, train
 from isthmus.nn.losses import alignment_error, check_labels, uncertain
+from isthmus.nn.tap import evaluation_mode
 
 __all__ = ["ForwardTransform", "UncertainTransform", "train_fastfill", "train_forward"]
 
@@ -159,7 +159,7 @@ def train_fastfill(
         mapped, s = module(old) if side is None else module(old, side)
         errors = alignment_error(mapped, new)
         if new_head is not None:
-            with evaluating(new_head.to(old.device)):
+            with evaluation_mode(new_head.to(old.device)):
                 logits = new_head(mapped)
             check_labels(labels, logits.shape[1])
             errors = errors + weight * functional.cross_entropy(

@@ -13,7 +13,7 @@ from torch.nn.utils import parametrize
 
 from isthmus.errors import InputError
 from isthmus.nn.batches import tensors_in
-from isthmus.nn.names import find_modules
+from isthmus.nn.names import find_modules, replace_modules
 from isthmus.nn.shaping.energy import (
     Call,
     CorrectionEnergy,
@@ -151,7 +151,7 @@ def structure(
             )  # fmt: skip
         except InputError as error:
             raise InputError(error.what, where=f"layer '{name}'", mend=error.mend) from error
-    _replace(model, shaped)
+    replace_modules(model, shaped)
     _keep_to_forward(model)
     added = {name: _parameters(shaped[layer]) - _parameters(layer) for name, layer in found.items()}
     return Structured(added, before, left)
@@ -225,7 +225,7 @@ def fold(
         weight = layer.shaped_weight().detach().clone()
         layer.weight = nn.Parameter(weight, requires_grad=layer.weight.requires_grad)
         layer.shaping = None
-    _replace(model, plain)
+    replace_modules(model, plain)
     if batches is not None and loss is not None:
         loss_after = _mean_loss(model, batches, loss)
     return Folded(
@@ -299,15 +299,6 @@ def _why_not(layer: nn.Module) -> str | None:
         return _ANOTHER_KIND
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return _HOOKED if any(getattr(layer, kind) for kind in hooks) else None
-
-
-def _replace(model: nn.Module, new: dict[nn.Module, Any]) -> None:
-    """Put the new modules in every place where an old one stands."""
-    # duplicates too: one module may stand under several names
-    for path, module in list(model.named_modules(remove_duplicate=False)):
-        if module in new:
-            parent, _, name = path.rpartition(".")
-            setattr(model.get_submodule(parent), name, new[module])
 
 
 def _keep_to_forward(model: nn.Module) -> None:
