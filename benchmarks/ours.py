@@ -142,7 +142,7 @@ def isthmus_transform(task: Task, calls: int, *, return_trust: bool = False) -> 
     """The held-out rows through a bridge with a model of trust, several times."""
     import numpy as np
 
-    trust = importlib.import_module("isthmus.strategies.trust") if return_trust else None
+    trust = importlib.import_module("isthmus.ways.trust") if return_trust else None
     bridge = isthmus_bridge(task.x, task.y)
     if trust is not None:
         n = len(task.x_test) // 3

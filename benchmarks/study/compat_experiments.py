@@ -28,7 +28,7 @@ from isthmus.nn.compat import (
     train_independent,
     train_simplex,
 )
-from isthmus.strategies.order import ErrorModel, class_distance, random_priority
+from isthmus.ways.order import ErrorModel, class_distance, random_priority
 
 __all__ = ["METRICS", "SIZES", "Outcome", "Size", "run_seed", "timed_seed"]
 

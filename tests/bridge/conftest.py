@@ -14,8 +14,8 @@ import isthmus
 from isthmus.bridge import Bridge
 from isthmus.evaluate import Trial, from_ids
 from isthmus.spaces.pairs import Pairs
-from isthmus.strategies.scores import fit_score_calibrator
-from isthmus.strategies.trust import Frame, HeldOutRows, fit_trust
+from isthmus.ways.scores import fit_score_calibrator
+from isthmus.ways.trust import Frame, HeldOutRows, fit_trust
 
 Rows = NDArray[np.float32]
 

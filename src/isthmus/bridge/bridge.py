@@ -20,8 +20,8 @@ from isthmus.numeric import Array, to_numpy
 from isthmus.spaces.compatibility import check_compatible
 from isthmus.spaces.contract import Space
 from isthmus.spaces.rows import check_vectors
-from isthmus.strategies.scores import ScoreCalibrator
-from isthmus.strategies.trust import Trust
+from isthmus.ways.scores import ScoreCalibrator
+from isthmus.ways.trust import Trust
 
 __all__ = ["Bridge", "Kind", "Tried"]
 

@@ -19,8 +19,8 @@ from isthmus.bridge.stream import FIT, TEST, VALIDATION
 from isthmus.spaces.contract import Metric
 from isthmus.spaces.pairs import Split
 from isthmus.spaces.sample import Batch
-from isthmus.strategies.scores import ScoreCalibrator, fit_score_calibrator
-from isthmus.strategies.trust import Frame, HeldOutRows, Trust, fit_trust
+from isthmus.ways.scores import ScoreCalibrator, fit_score_calibrator
+from isthmus.ways.trust import Frame, HeldOutRows, Trust, fit_trust
 
 __all__ = ["Calibrated", "calibrate"]
 

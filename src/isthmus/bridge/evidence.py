@@ -19,7 +19,7 @@ from isthmus.evaluate.trial import Trial
 from isthmus.progress import Progress, silent
 from isthmus.spaces.contract import Metric
 from isthmus.spaces.sample import Batch
-from isthmus.strategies.plan import Plan, choose_strategies
+from isthmus.ways.plan import Plan, choose_strategies
 
 __all__ = ["HeldOut", "Qrels", "primary_metric"]
 

@@ -25,8 +25,8 @@ from isthmus.errors import InputError, IsthmusError, OutputError, RecipeError
 from isthmus.evaluate.evaluation import Evaluation
 from isthmus.files import atomic_folder, canonical_json, check_output
 from isthmus.spaces.contract import Space
-from isthmus.strategies.scores import ScoreCalibrator
-from isthmus.strategies.trust import Trust
+from isthmus.ways.scores import ScoreCalibrator
+from isthmus.ways.trust import Trust
 
 __all__ = ["card", "check_place", "load", "save"]
 

@@ -25,7 +25,7 @@ STRATEGY_ARMS = (
     "backfill_most",
     "backfill_rescore",
 )
-"""The further arms that `isthmus.strategies` makes where the data allow them."""
+"""The further arms that `isthmus.ways` makes where the data allow them."""
 
 
 class Arm(BaseModel):

@@ -26,7 +26,7 @@ from isthmus.report.plots import (
     plain,
     span,
 )
-from isthmus.strategies.calibration import MonotoneCurve
+from isthmus.ways.calibration import MonotoneCurve
 
 __all__ = ["calibration_figures", "candidate_figures", "curve_figure"]
 

@@ -23,10 +23,10 @@ from isthmus.evaluate import (
     relevant_ranks,
     resampled_means,
 )
-from isthmus.strategies.backfill import SHARES, BackfillCurve, backfill_curves
-from isthmus.strategies.mixed_index import JoinedScores
-from isthmus.strategies.order import Priority
-from isthmus.strategies.recall import Recall
+from isthmus.ways.backfill import SHARES, BackfillCurve, backfill_curves
+from isthmus.ways.mixed_index import JoinedScores
+from isthmus.ways.order import Priority
+from isthmus.ways.recall import Recall
 
 __all__ = ["CompatibilityMatrix", "compatibility_matrix", "paired_change", "partial_backfill"]
 
@@ -217,7 +217,7 @@ def partial_backfill(
     Args:
         trial: with ``gallery_bridged``, ``gallery_new`` and relevance.
         orders: the priority of each gallery item ``(ng,)`` by name, higher first: FastFill's log
-            variance, `isthmus.strategies.order.ErrorModel`, `class_distance`, `random_priority`.
+            variance, `isthmus.ways.order.ErrorModel`, `class_distance`, `random_priority`.
         primary: the metric.
         shares: ascending, in (0, 1]; none is added.
         resamples: of the intervals.

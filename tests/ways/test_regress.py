@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isthmus.strategies import regress
-from isthmus.strategies.regress import ridges, signed_logistic
+from isthmus.ways import regress
+from isthmus.ways.regress import ridges, signed_logistic
 
 
 def task(n: int = 200, m: int = 6, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

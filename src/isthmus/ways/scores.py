@@ -21,7 +21,7 @@ from isthmus.evaluate.rescore import scores_of
 from isthmus.evaluate.scores import check_vectors
 from isthmus.evaluate.trial import Side
 from isthmus.numeric import Array
-from isthmus.strategies.calibration import (
+from isthmus.ways.calibration import (
     MonotoneCurve,
     expected_calibration_error,
     isotonic_curve,

@@ -12,8 +12,8 @@ import pytest
 from isthmus.errors import InputError
 from isthmus.evaluate import Relevance, Trial, from_pairs
 from isthmus.evaluate.trial import Side
-from isthmus.strategies.calibration import MonotoneCurve, expected_calibration_error
-from isthmus.strategies.scores import (
+from isthmus.ways.calibration import MonotoneCurve, expected_calibration_error
+from isthmus.ways.scores import (
     ScoreCalibrator,
     fit_score_calibrator,
     match_scores,

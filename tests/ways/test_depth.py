@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.errors import InputError
-from isthmus.strategies.depth import (
+from isthmus.ways.depth import (
     FixedDepth,
     MarginDepth,
     ScoreLink,

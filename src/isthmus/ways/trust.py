@@ -23,10 +23,10 @@ from isthmus.errors import InputError
 from isthmus.evaluate import Metric, top_k
 from isthmus.evaluate.scores import check_vectors
 from isthmus.numeric import Array, as_floating, like
-from isthmus.strategies.calibration import MonotoneCurve
-from isthmus.strategies.frame import Frame, Readout, host_dtype
-from isthmus.strategies.regress import ridges, signed_logistic
-from isthmus.strategies.risk import LEVELS, Level, RiskControl, control_risk, cuts_of
+from isthmus.ways.calibration import MonotoneCurve
+from isthmus.ways.frame import Frame, Readout, host_dtype
+from isthmus.ways.regress import ridges, signed_logistic
+from isthmus.ways.risk import LEVELS, Level, RiskControl, control_risk, cuts_of
 
 __all__ = ["Frame", "HeldOutRows", "Trust", "fit_trust"]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import betainc
 
 from isthmus.errors import InputError
-from isthmus.strategies.calibration import (
+from isthmus.ways.calibration import (
     MonotoneCurve,
     expected_calibration_error,
     isotonic_curve,

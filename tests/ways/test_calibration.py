@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.errors import InputError
-from isthmus.strategies.calibration import (
+from isthmus.ways.calibration import (
     MOST_KNOTS,
     MonotoneCurve,
     expected_calibration_error,

@@ -8,10 +8,10 @@ import pytest
 from isthmus.errors import InputError
 from isthmus.evaluate import parse_metric, relevant_ranks, top_k
 from isthmus.evaluate.rescore import scores_of
-from isthmus.strategies.cascade import Cascade, choose_cascade, deepest
-from isthmus.strategies.depth import FixedDepth, MarginDepth
-from isthmus.strategies.mixed_query import MixedQuery
-from isthmus.strategies.recall import Recall, recalled
+from isthmus.ways.cascade import Cascade, choose_cascade, deepest
+from isthmus.ways.depth import FixedDepth, MarginDepth
+from isthmus.ways.mixed_query import MixedQuery
+from isthmus.ways.recall import Recall, recalled
 
 OLD, BRIDGE = Recall("old"), Recall("bridge")
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from isthmus.errors import InputError
-from isthmus.strategies.mixed_query import MixedQuery
-from isthmus.strategies.recall import Recall, recalled
+from isthmus.ways.mixed_query import MixedQuery
+from isthmus.ways.recall import Recall, recalled
 
 
 def test_each_searches_its_own_space(weak, trials):

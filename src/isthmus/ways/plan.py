@@ -15,12 +15,12 @@ from isthmus.evaluate.metrics import MetricAt
 from isthmus.evaluate.retrieval import default_metric
 from isthmus.evaluate.verdict import Verdict
 from isthmus.progress import Progress, silent
-from isthmus.strategies.backfill import Backfill, choose_backfill
-from isthmus.strategies.cascade import Cascade, choose_cascade, deepest
-from isthmus.strategies.mixed_index import Calibrate, match_linear
-from isthmus.strategies.mixed_query import MixedQuery, can_mix, choose_mixed_query
-from isthmus.strategies.order import Orders, first_share
-from isthmus.strategies.recall import Recall, RecallKind, recalled
+from isthmus.ways.backfill import Backfill, choose_backfill
+from isthmus.ways.cascade import Cascade, choose_cascade, deepest
+from isthmus.ways.mixed_index import Calibrate, match_linear
+from isthmus.ways.mixed_query import MixedQuery, can_mix, choose_mixed_query
+from isthmus.ways.order import Orders, first_share
+from isthmus.ways.recall import Recall, RecallKind, recalled
 
 __all__ = ["Plan", "choose_strategies"]
 

@@ -12,9 +12,9 @@ import pytest
 from isthmus.adapters.chain import Affine, Chain, RowNorm
 from isthmus.errors import InputError
 from isthmus.evaluate import top_k
-from isthmus.strategies.frame import Frame
-from isthmus.strategies.risk import area_under_curve
-from isthmus.strategies.trust import HeldOutRows, Trust, fit_trust
+from isthmus.ways.frame import Frame
+from isthmus.ways.risk import area_under_curve
+from isthmus.ways.trust import HeldOutRows, Trust, fit_trust
 
 D = 24
 

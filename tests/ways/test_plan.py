@@ -8,7 +8,7 @@ import pytest
 from isthmus.evaluate import evaluate_upgrade
 from isthmus.evaluate.evaluation import STRATEGY_ARMS
 from isthmus.evaluate.relevance import from_ids
-from isthmus.strategies.plan import choose_strategies
+from isthmus.ways.plan import choose_strategies
 
 QUICK = {"resamples": 300}
 

@@ -9,7 +9,7 @@ import pytest
 
 from isthmus.errors import InputError
 from isthmus.moments import Moments
-from isthmus.strategies.frame import Frame
+from isthmus.ways.frame import Frame
 
 
 def cloud(n: int = 2000, d: int = 6, seed: int = 0) -> np.ndarray:

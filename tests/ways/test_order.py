@@ -9,7 +9,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from isthmus.errors import InputError
 from isthmus.evaluate.trial import Side
-from isthmus.strategies.order import (
+from isthmus.ways.order import (
     ErrorModel,
     Orders,
     class_distance,
@@ -17,7 +17,7 @@ from isthmus.strategies.order import (
     popularity,
     random_priority,
 )
-from isthmus.strategies.recall import Recall
+from isthmus.ways.recall import Recall
 
 
 def test_popularity_counts_results(rng):

@@ -11,9 +11,9 @@ from isthmus.errors import InputError
 from isthmus.evaluate import relevant_ranks
 from isthmus.evaluate.relevance import from_labels
 from isthmus.evaluate.trial import Side
-from isthmus.strategies import mixed_index as module
-from isthmus.strategies.mixed_index import JoinedScores, LinearMatch, match_linear, mixed_ranks
-from isthmus.strategies.scores import match_scores
+from isthmus.ways import mixed_index as module
+from isthmus.ways.mixed_index import JoinedScores, LinearMatch, match_linear, mixed_ranks
+from isthmus.ways.scores import match_scores
 
 PLAIN = JoinedScores(LinearMatch(1.0, 0.0))
 

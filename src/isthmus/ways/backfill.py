@@ -23,10 +23,10 @@ from isthmus.evaluate.metrics import MetricAt
 from isthmus.evaluate.price import Price
 from isthmus.evaluate.retrieval import default_metric
 from isthmus.evaluate.trial import Side
-from isthmus.strategies.cascade import Outcome
-from isthmus.strategies.mixed_index import Calibrate, JoinedScores, match_linear, mixed_ranks
-from isthmus.strategies.order import Order, Orders, Priority, first_share
-from isthmus.strategies.recall import Recall
+from isthmus.ways.cascade import Outcome
+from isthmus.ways.mixed_index import Calibrate, JoinedScores, match_linear, mixed_ranks
+from isthmus.ways.order import Order, Orders, Priority, first_share
+from isthmus.ways.recall import Recall
 
 __all__ = ["SHARES", "Backfill", "BackfillCurve", "backfill_curves", "choose_backfill"]
 

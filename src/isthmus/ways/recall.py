@@ -12,7 +12,7 @@ from isthmus.errors import InputError
 from isthmus.evaluate import Ranks, TopK, Trial, relevant_ranks, top_k
 from isthmus.evaluate.rescore import scores_of
 from isthmus.evaluate.trial import Side
-from isthmus.strategies.mixed_query import MixedQuery
+from isthmus.ways.mixed_query import MixedQuery
 
 __all__ = ["Recall", "RecallKind", "Recalled", "recalled"]
 

@@ -10,8 +10,8 @@ import pytest
 import scipy.stats
 
 from isthmus.errors import InputError
-from isthmus.strategies import risk
-from isthmus.strategies.risk import RiskControl, area_under_curve, control_risk, cuts_of
+from isthmus.ways import risk
+from isthmus.ways.risk import RiskControl, area_under_curve, control_risk, cuts_of
 
 NONE = (np.empty(0), np.empty(0, dtype=bool))
 

@@ -18,7 +18,7 @@ from isthmus.adapters.ridge import Ridge
 from isthmus.errors import InputError
 from isthmus.evaluate import Trial, top_k
 from isthmus.evaluate.trial import Side
-from isthmus.strategies.recall import Recall
+from isthmus.ways.recall import Recall
 
 __all__ = [
     "ErrorModel",

@@ -10,7 +10,7 @@ from scipy.spatial import geometric_slerp
 
 from isthmus.errors import InputError
 from isthmus.evaluate import parse_metric, relevant_ranks
-from isthmus.strategies.mixed_query import MixedQuery, can_mix, choose_mixed_query, interpolate
+from isthmus.ways.mixed_query import MixedQuery, can_mix, choose_mixed_query, interpolate
 
 
 def unit(rows):

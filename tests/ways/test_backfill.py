@@ -7,11 +7,11 @@ import pytest
 
 from isthmus.errors import InputError
 from isthmus.evaluate import Estimate, parse_metric, relevant_ranks
-from isthmus.strategies.backfill import Backfill, BackfillCurve, backfill_curves, choose_backfill
-from isthmus.strategies.mixed_index import JoinedScores, LinearMatch
-from isthmus.strategies.order import Orders, random_priority
-from isthmus.strategies.recall import Recall
-from isthmus.strategies.scores import match_scores
+from isthmus.ways.backfill import Backfill, BackfillCurve, backfill_curves, choose_backfill
+from isthmus.ways.mixed_index import JoinedScores, LinearMatch
+from isthmus.ways.order import Orders, random_priority
+from isthmus.ways.recall import Recall
+from isthmus.ways.scores import match_scores
 
 OLD, BRIDGE = Recall("old"), Recall("bridge")
 PLAIN = JoinedScores(LinearMatch(1.0, 0.0))
@@ -142,7 +142,7 @@ def test_all_scores_tied(weak):
 
 def test_many_relevant_items_are_judged_on_some_queries(weak, monkeypatch):
     from isthmus.evaluate.relevance import from_labels
-    from isthmus.strategies import backfill as module
+    from isthmus.ways import backfill as module
 
     monkeypatch.setattr(module, "_MOST_QUERIES", 60)
     labelled = replace(weak[0], relevance=from_labels(np.arange(250) % 50, np.arange(500) % 50))

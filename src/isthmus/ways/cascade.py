@@ -21,7 +21,7 @@ from isthmus.evaluate.price import Price, price_of_rescoring
 from isthmus.evaluate.relevance import Relevance
 from isthmus.evaluate.rescore import rescored_order, rescored_ranks
 from isthmus.evaluate.retrieval import default_metric
-from isthmus.strategies.depth import (
+from isthmus.ways.depth import (
     DepthRule,
     FixedDepth,
     MarginDepth,
@@ -29,7 +29,7 @@ from isthmus.strategies.depth import (
     StoppingDepth,
     fused_scores,
 )
-from isthmus.strategies.recall import Recall, Recalled, recalled
+from isthmus.ways.recall import Recall, Recalled, recalled
 
 __all__ = ["Cascade", "Outcome", "choose_cascade", "deepest"]
 
