@@ -46,18 +46,18 @@ def isthmus_second_moments(x: Array, y: Array) -> Work:
 
 
 def isthmus_procrustes(x: Array, y: Array) -> Work:
-    adapter = _from("adapters.procrustes", "Procrustes")
+    adapter = _from("adapters.steps.procrustes", "Procrustes")
     return lambda: adapter().fit(x, y)
 
 
 def isthmus_ridge(x: Array, y: Array) -> Work:
-    adapter = _from("adapters.ridge", "Ridge")
+    adapter = _from("adapters.steps.ridge", "Ridge")
     return lambda: adapter().fit(x, y)
 
 
 def isthmus_ridge_errors(x: Array, y: Array) -> Work:
     """25 strengths and 5 folds, from the rows to every held-out error."""
-    path_errors = _from("adapters.ridge", "path_errors")
+    path_errors = _from("adapters.steps.ridge", "path_errors")
     fold_moments = _from("moments", "FoldMoments")
     keep = {"square", "xx", "xy"}
     return lambda: path_errors(fold_moments.of(x, y, FOLDS, keep=keep).splits())
@@ -65,8 +65,8 @@ def isthmus_ridge_errors(x: Array, y: Array) -> Work:
 
 def isthmus_ridge_path(x: Array, y: Array) -> Work:
     """25 strengths and 5 folds, and the map with the least held-out error."""
-    ridge, path_errors = _from("adapters.ridge", "Ridge"), _from("adapters.ridge", "path_errors")
-    alphas = _from("adapters.ridge", "DEFAULT_ALPHAS")
+    ridge, path_errors = (_from("adapters.steps.ridge", name) for name in ("Ridge", "path_errors"))
+    alphas = _from("adapters.steps.ridge", "DEFAULT_ALPHAS")
     fold_moments = _from("moments", "FoldMoments")
     assert len(alphas) == STRENGTHS
 
@@ -103,7 +103,7 @@ def isthmus_chosen_lambda(x: Array, y: Array, lams: tuple[float, ...]) -> Work:
 
 def isthmus_joint_maps(x: Array, y: Array, lam: float) -> Callable[[], tuple[Array, Array]]:
     """Backward and forward map together, from the rows; their matrices."""
-    joint, moments = _from("adapters", "joint_maps"), _from("moments", "Moments")
+    joint, moments = _from("nn.compat", "joint_maps"), _from("moments", "Moments")
 
     def work() -> tuple[Array, Array]:
         maps = joint(moments.of(x, y).second(), lam)

@@ -14,9 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.arrays import Array
-from isthmus.adapters.class_joint import class_joint_maps
-from isthmus.adapters.class_refine import class_maps
-from isthmus.adapters.joint import JointMaps, joint_maps
 from isthmus.moments import Moments
 from isthmus.moments.groups import GroupSums
 from isthmus.nn.batches import Batches
@@ -29,6 +26,9 @@ from isthmus.nn.compat import (
     train_lambda_adapters,
     transform_rows,
 )
+from isthmus.nn.compat.frozen.class_joint_maps import class_joint_maps
+from isthmus.nn.compat.frozen.class_refinement import class_maps
+from isthmus.nn.compat.frozen.joint_maps import JointMaps, joint_maps
 from isthmus.training import LambdaTerms
 
 __all__ = [

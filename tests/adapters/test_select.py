@@ -13,8 +13,8 @@ from isthmus.adapters import RoutedMap
 from isthmus.adapters.chain import Affine, Chain
 from isthmus.adapters.pipeline import Front, fit_chain
 from isthmus.adapters.recipe import Recipe
-from isthmus.adapters.ridge import DEFAULT_ALPHAS
 from isthmus.adapters.select import default_recipes, select
+from isthmus.adapters.steps.ridge import DEFAULT_ALPHAS
 from isthmus.errors import InputError, RecipeError
 from isthmus.moments import FoldMoments, SecondMoments
 from isthmus.spaces.sample import Batch

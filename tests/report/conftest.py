@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from isthmus.adapters.pair_budget import learning_curve
+from isthmus.adapters.budget.learning_curve import learning_curve
 from isthmus.bridge import Bridge, fit
 from isthmus.diagnose import Diagnosis, diagnose
 from isthmus.evaluate.gates import check_gates

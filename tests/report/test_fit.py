@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from isthmus.adapters.pair_budget import LearningCurve, learning_curve
+from isthmus.adapters.budget.learning_curve import LearningCurve, learning_curve
 from isthmus.bridge import Bridge
 from isthmus.bridge.bridge import Tried
 from isthmus.errors import InputError

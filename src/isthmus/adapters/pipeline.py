@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from isthmus.adapters.base import FitRows, LinearAdapter, Refinement
 from isthmus.adapters.chain import Affine, Chain, RowNorm, Stage
-from isthmus.adapters.normalise import Normaliser
-from isthmus.adapters.prior import PriorRidge, check_widths
 from isthmus.adapters.recipe import Recipe, Step
-from isthmus.adapters.semantic import TargetMeans
+from isthmus.adapters.steps.base import FitRows, LinearAdapter, Refinement
+from isthmus.adapters.steps.normalisers import Normaliser
+from isthmus.adapters.steps.prior_ridge import PriorRidge, check_widths
+from isthmus.adapters.steps.target_means import TargetMeans
 from isthmus.errors import RecipeError
 from isthmus.moments import SecondMoments
 from isthmus.progress import Progress, silent

@@ -19,14 +19,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self, cast
 
-from isthmus.adapters.base import Estimator, LinearAdapter, Refinement, Value
-from isthmus.adapters.cca import CSA
-from isthmus.adapters.contrastive import LambdaPolish, Polish
-from isthmus.adapters.diagonal import Diagonal
-from isthmus.adapters.lambda_orthogonal import LambdaOrthogonal
-from isthmus.adapters.local import Local
-from isthmus.adapters.low_rank import LowRank
-from isthmus.adapters.normalise import (
+from isthmus.adapters.steps.base import Estimator, LinearAdapter, Refinement, Value
+from isthmus.adapters.steps.csa import CSA
+from isthmus.adapters.steps.diagonal import Diagonal
+from isthmus.adapters.steps.lambda_orthogonal import LambdaOrthogonal
+from isthmus.adapters.steps.local import Local
+from isthmus.adapters.steps.low_rank import LowRank
+from isthmus.adapters.steps.normalisers import (
     Center,
     LayerNorm,
     Normaliser,
@@ -35,11 +34,12 @@ from isthmus.adapters.normalise import (
     Temperature,
     UnitNorm,
 )
-from isthmus.adapters.prior import PriorRidge
-from isthmus.adapters.procrustes import Procrustes
-from isthmus.adapters.residual import Residual
-from isthmus.adapters.ridge import Ridge
-from isthmus.adapters.semantic import ClassMeans, ClusterMeans, TargetMeans
+from isthmus.adapters.steps.polish import LambdaPolish, Polish
+from isthmus.adapters.steps.prior_ridge import PriorRidge
+from isthmus.adapters.steps.procrustes import Procrustes
+from isthmus.adapters.steps.residual import Residual
+from isthmus.adapters.steps.ridge import Ridge
+from isthmus.adapters.steps.target_means import ClassMeans, ClusterMeans, TargetMeans
 from isthmus.errors import RecipeError
 
 __all__ = ["STEPS", "Recipe", "Step"]

@@ -12,7 +12,6 @@ from typing import Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.adapters.base import FitRows, LinearAdapter, Refinement
 from isthmus.adapters.chain import Affine, Chain
 from isthmus.adapters.pipeline import (
     Front,
@@ -22,9 +21,10 @@ from isthmus.adapters.pipeline import (
     fit_front,
     framed_prior,
 )
-from isthmus.adapters.prior import PriorRidge, check_widths, prior_affine, residual
 from isthmus.adapters.recipe import STEPS, Recipe, Step
-from isthmus.adapters.semantic import TargetMeans
+from isthmus.adapters.steps.base import FitRows, LinearAdapter, Refinement
+from isthmus.adapters.steps.prior_ridge import PriorRidge, check_widths, prior_affine, residual
+from isthmus.adapters.steps.target_means import TargetMeans
 from isthmus.errors import InputError
 from isthmus.moments import FoldMoments, SecondMoments
 from isthmus.progress import Progress, silent

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from isthmus.adapters.unpaired import LABEL, align_unpaired
+from isthmus.adapters.scarce.unpaired import LABEL, align_unpaired
 from isthmus.bridge.bridge import Bridge
 from isthmus.bridge.identity import Fingerprint
 from isthmus.evaluate.evaluation import Evaluation
@@ -34,7 +34,7 @@ def align(
     """A query bridge between two sets of vectors of which no pair is known, under cosine.
 
     For a first look where the texts are lost. A handful of known pairs is worth more
-    (`isthmus.adapters.few_pairs`), and a few hundred make a bridge that can be judged.
+    (`isthmus.adapters.scarce.few_pairs`), and a few hundred make a bridge that can be judged.
 
     Args:
         x: source vectors ``(nx, dx)``.

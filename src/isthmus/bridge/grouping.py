@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from isthmus.adapters.chain import Chain
 from isthmus.adapters.kmeans import kmeans, nearest
-from isthmus.adapters.semantic import ClassMeans
+from isthmus.adapters.steps.target_means import ClassMeans
 from isthmus.errors import InputError
 from isthmus.spaces.pairs import Part
 from isthmus.spaces.sample import Batch

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from isthmus.adapters.chain import Affine, Chain, Nonlinear, OnSphere, RowNorm, Stage
-from isthmus.adapters.nonlinear import NONLINEAR
+from isthmus.adapters.chain.kinds import NONLINEAR
 from isthmus.adapters.recipe import Recipe
 from isthmus.bridge.bridge import Bridge, Kind, Tried
 from isthmus.bridge.identity import Canary, Fingerprint

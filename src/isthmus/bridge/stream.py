@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.adapters.base import FitRows
 from isthmus.adapters.chain import Chain
+from isthmus.adapters.steps.base import FitRows
 from isthmus.bridge.evidence import HeldOut, Qrels
 from isthmus.bridge.grouping import grouper
 from isthmus.bridge.weighting import RowWeights, Weighting

@@ -61,8 +61,8 @@ def budget_command(
 
         isthmus budget some_old.npy some_new.npy --candidates all_old.npy --next 500 -o ids.txt
     """
-    from isthmus.adapters.design import next_ids
-    from isthmus.adapters.pair_budget import learning_curve
+    from isthmus.adapters.budget.learning_curve import learning_curve
+    from isthmus.adapters.budget.next_ids import next_ids
     from isthmus.files import atomic_file, check_output
     from isthmus.spaces.readers import open_vectors
 

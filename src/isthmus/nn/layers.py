@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from isthmus.adapters.ridge import RidgePath
+from isthmus.adapters.steps.ridge import RidgePath
 from isthmus.errors import InputError
 from isthmus.files import canonical_json
 from isthmus.nn.batches import length_of, prepared

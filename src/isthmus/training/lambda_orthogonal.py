@@ -1,6 +1,6 @@
 """λ-orthogonal maps trained on rows, with the three losses of their paper.
 
-The closed form (`isthmus.adapters.lambda_orthogonal`) knows the squared errors alone; the
+The closed form (`isthmus.adapters.steps.lambda_orthogonal`) knows the squared errors alone; the
 contrastive term needs rows.  A backward map B (new → old) and a forward map F (old → the image of
 B) are trained together (Ricci, Biondi, Pernici, Patras and Del Bimbo, arXiv:2509.16664)::
 

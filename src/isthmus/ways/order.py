@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.adapters.kmeans import kmeans, nearest
-from isthmus.adapters.ridge import Ridge
+from isthmus.adapters.steps.ridge import Ridge
 from isthmus.errors import InputError
 from isthmus.evaluate import Trial, top_k
 from isthmus.evaluate.trial import Side

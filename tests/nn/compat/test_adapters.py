@@ -9,7 +9,6 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-from isthmus.adapters.joint import joint_maps  # noqa: E402
 from isthmus.errors import DivergedError, InputError  # noqa: E402
 from isthmus.moments import Moments  # noqa: E402
 from isthmus.nn.batches import Batches  # noqa: E402
@@ -22,6 +21,7 @@ from isthmus.nn.compat import (  # noqa: E402
     train_lambda_adapters,
     transform_rows,
 )
+from isthmus.nn.compat.frozen.joint_maps import joint_maps  # noqa: E402
 from isthmus.training import LambdaTerms  # noqa: E402
 
 N, OLD, NEW = 1500, 8, 12

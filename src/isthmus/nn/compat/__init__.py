@@ -3,9 +3,8 @@
 =====================================  ===========================================================
 the new model is still to be trained   `train_bct`, `train_simplex` (d-Simplex, HOC)
 old vectors are brought forward        `train_forward` (FCT), `train_fastfill`
-both spaces meet, the old one stays    `train_lambda_adapters`; without PyTorch and in a fraction
-                                       of the time: `isthmus.adapters.joint_maps`, with classes
-                                       `isthmus.adapters.class_maps`
+both spaces meet, the old one stays    `train_lambda_adapters`; in closed form and a fraction of
+                                       the time: `joint_maps`, with classes `class_maps`
 was it worth it                        `compatibility_matrix`, `partial_backfill`, `paired_change`
 =====================================  ===========================================================
 """
@@ -31,6 +30,9 @@ from isthmus.nn.compat.forward import (
     train_fastfill,
     train_forward,
 )
+from isthmus.nn.compat.frozen.class_joint_maps import class_joint_maps
+from isthmus.nn.compat.frozen.class_refinement import class_maps, refine_maps
+from isthmus.nn.compat.frozen.joint_maps import JointMaps, joint_maps
 from isthmus.nn.compat.lambda_adapters import LambdaAdapters, train_lambda_adapters
 
 __all__ = [
@@ -38,15 +40,20 @@ __all__ = [
     "CompatibilityMatrix",
     "CosineHead",
     "ForwardTransform",
+    "JointMaps",
     "LambdaAdapters",
     "TrainedEncoder",
     "UncertainTransform",
+    "class_joint_maps",
+    "class_maps",
     "class_means",
     "compatibility_matrix",
     "encode",
     "extended_classifier",
+    "joint_maps",
     "paired_change",
     "partial_backfill",
+    "refine_maps",
     "train_bct",
     "train_fastfill",
     "train_forward",

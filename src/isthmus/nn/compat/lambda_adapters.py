@@ -1,6 +1,6 @@
 """λ-orthogonal adapters as modules, trained with the losses and the loop of their paper.
 
-`isthmus.adapters.joint_maps` solves the squared part of the same problem exactly and in a fraction
+`isthmus.nn.compat.joint_maps` solves the squared part of the same problem exactly and in a fraction
 of the time; `LambdaAdapters.start` takes its maps, so that a short training adds the contrastive
 part.
 """
@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from isthmus.adapters.joint import JointMaps
 from isthmus.errors import InputError
 from isthmus.nn.batches import check_paired
+from isthmus.nn.compat.frozen.joint_maps import JointMaps
 from isthmus.nn.loop import Trained, train
 from isthmus.nn.losses import lambda_orthogonal_terms, lambda_penalty
 from isthmus.training.lambda_orthogonal import LambdaTerms

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from isthmus.adapters.relative import unit_rows
+from isthmus.adapters.scarce.relative import unit_rows
 from isthmus.errors import InputError
 from isthmus.evaluate import estimate, resampled_means
 from isthmus.evaluate.probes import modality_gap

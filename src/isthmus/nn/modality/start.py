@@ -15,10 +15,10 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from isthmus.adapters import CSA, LowRank, Procrustes, Ridge, RidgePath, refine_few_pairs
-from isthmus.adapters.base import LinearAdapter
 from isthmus.adapters.chain import Affine, Chain, RowNorm
-from isthmus.adapters.few_pairs import FEWEST_PAIRS
-from isthmus.adapters.relative import unit_rows
+from isthmus.adapters.scarce.few_pairs import FEWEST_PAIRS
+from isthmus.adapters.scarce.relative import unit_rows
+from isthmus.adapters.steps.base import LinearAdapter
 from isthmus.errors import InputError
 from isthmus.evaluate import parse_metric, relevant_ranks
 from isthmus.evaluate.relevance import from_labels

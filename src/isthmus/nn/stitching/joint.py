@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from isthmus.adapters.ridge import RidgePath, relative_errors
+from isthmus.adapters.steps.ridge import RidgePath, relative_errors
 from isthmus.errors import InputError
 from isthmus.moments import FoldMoments
 from isthmus.nn.stitching.plan import Plan

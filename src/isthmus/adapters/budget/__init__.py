@@ -1,0 +1,1 @@
+"""How many pairs are enough, and which items to encode next."""

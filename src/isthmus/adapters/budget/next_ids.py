@@ -1,0 +1,307 @@
+"""Which items to encode next: those whose vectors say most about a linear map (D-optimal design).
+
+The variance of a ridge map's prediction at ``v`` is proportional to the leverage ``v P vᵀ``, with
+``P⁻¹`` the Gram matrix of the items known so far plus the prior.  The item of the largest leverage
+shrinks ``det P`` most; then ``P`` loses ``uuᵀ / (1 + leverage)``, ``u = P vᵀ``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+from isthmus.adapters.scarce.relative import unit_rows
+from isthmus.errors import InputError
+from isthmus.moments import Moments
+from isthmus.numeric import to_numpy
+from isthmus.progress import Progress, silent
+from isthmus.spaces.ids import check_unique, normalise_ids
+from isthmus.spaces.rows import check_vectors
+from isthmus.spaces.split import hash_ids, unit_interval
+from isthmus.threads import single_thread
+
+__all__ = ["Method", "NextIds", "next_ids"]
+
+Method = Literal["leverage", "random"]
+
+_BLOCK_ROWS = 8192
+_PER_PICK, _LEAST_SHORTLIST = 8, 4096
+_HASH_SEED = 0xD0E5
+
+Matrix = NDArray[np.float64]
+Batches = Iterable[tuple[NDArray[Any], NDArray[Any]]]
+
+
+@dataclass(frozen=True, eq=False)
+class NextIds:
+    """Items to encode next, the most telling first, and what they are expected to settle."""
+
+    ids: NDArray[Any]
+    """``(budget,)``"""
+    scores: Matrix
+    """What each adds to the log determinant of the information, given those before it."""
+    method: Method
+    n_candidates: int
+    n_known: int
+    variance: float
+    """Mean predictive variance over all vectors after the budget, over that before it."""
+
+    @property
+    def volume(self) -> float:
+        """The log determinant gained: half of it is by how much the map's confidence region shrinks
+        (its log volume, for each dimension of the target)."""
+        return float(self.scores.sum())
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.ids):,} of {self.n_candidates:,} items by {self.method} "
+            f"({self.n_known:,} known): log determinant +{self.volume:.1f}, predictive variance "
+            f"x {self.variance:.3f}; first: {', '.join(map(str, self.ids[:5].tolist()))}"
+        )
+
+
+def next_ids(
+    vectors: Any,
+    ids: NDArray[Any] | None,
+    budget: int,
+    *,
+    already: NDArray[Any] | None = None,
+    method: Method = "leverage",
+    cosine: bool = True,
+    ridge: float = 1.0,
+    shortlist: int | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> NextIds:
+    """Choose the items whose second vector is worth the most, from the first model's vectors.
+
+    Two passes over the candidates: one for moments, one that keeps a shortlist drawn without
+    replacement in proportion to leverage (Efraimidis and Spirakis 2006, with hashes of the ids for
+    chance).  On the shortlist the choice is greedy.  Memory is bounded by the shortlist and a
+    block, whatever the number of candidates.
+
+    A design decides by vectors alone; whether it beats a random choice in retrieval depends on the
+    data: rows that lie far out tell most about a map, and may be mere noise.  `random` is there to
+    be compared with.
+
+    Args:
+        vectors: ``(n, d)`` of the model that has encoded everything, an array or a memory map; or
+            batches ``(ids, rows)`` in something that can be read twice.
+        ids: ``(n,)`` of an array, row numbers if None; None for batches.
+        budget: how many items to choose.
+        already: ids that have been encoded by both models.  They must be among the candidates, are
+            not chosen, and count as known.
+        method: ``leverage``, or ``random`` as control.
+        cosine: rows are scaled to unit length first.
+        ridge: weight of the prior, as so many average items spread evenly over all directions.
+            The smaller, the more rare directions are sought.
+        shortlist: how many candidates stay in memory; 8 for each pick, at least 4,096, if None.
+        seed: of the hashes.
+        progress: told about rows read and items chosen.
+
+    Raises:
+        InputError: for a budget that is not positive or larger than the number of candidates,
+            ids that repeat, known ids that are not there, vectors that are all alike, NaN,
+            infinity, or zero rows under cosine.
+    """
+    if method not in get_args(Method):
+        raise InputError(
+            f"the method {method!r} is unknown", mend=f"Use {' or '.join(get_args(Method))}"
+        )
+    if budget < 1 or not ridge > 0:
+        raise InputError(f"budget and ridge must be positive, got {budget} and {ridge}")
+    read = _reader(vectors, ids, cosine)
+    known = None if already is None else np.unique(normalise_ids(already, "already"))
+    mean, covariance, gram, counts = _survey(read, known, progress)
+    n_candidates, n_known = counts
+    if budget > n_candidates:
+        raise InputError(
+            f"a budget of {budget:,} was asked for, and there are {n_candidates:,} candidates",
+            where="budget",
+            mend=f"Ask for at most {n_candidates:,}",
+        )
+    scale = float(np.trace(covariance)) / len(mean)
+    if not scale > 1e-12 * max(float(mean @ mean), 1e-300):
+        raise InputError("the vectors are all alike: none tells more than another")
+    information = gram + ridge * scale * np.eye(len(mean))
+    with single_thread:
+        inverse = np.asarray(scipy.linalg.inv(information))
+    size = budget if method == "random" else max(budget, shortlist or _PER_PICK * budget)
+    if method == "leverage" and shortlist is None:
+        size = max(size, _LEAST_SHORTLIST)
+    names, rows = _shortlisted(read, known, mean, inverse, size, method, seed, progress)
+    before = float(np.einsum("ij,ji->", inverse, covariance))
+    order, scores, inverse = _greedy(rows, inverse, budget, method, progress)
+    after = float(np.einsum("ij,ji->", inverse, covariance))
+    return NextIds(names[order], scores, method, n_candidates, n_known, after / before)
+
+
+def _greedy(
+    rows: NDArray[np.float32], inverse: Matrix, budget: int, method: Method, progress: Progress
+) -> tuple[NDArray[np.int64], Matrix, Matrix]:
+    """Picks, what each adds to the log determinant, and the inverse information after them."""
+    leverage = _leverage(rows, inverse)
+    open_ = np.ones(len(rows), dtype=bool)
+    order, scores = np.empty(budget, dtype=np.int64), np.empty(budget)
+    inverse = inverse.copy()
+    with single_thread:
+        for i in range(budget):
+            pick = i if method == "random" else int(np.argmax(np.where(open_, leverage, -1.0)))
+            v = rows[pick].astype(np.float64)
+            u = inverse @ v
+            grown = 1.0 + float(v @ u)
+            order[i], scores[i], open_[pick] = pick, np.log(grown), False
+            inverse -= np.multiply.outer(u / grown, u)
+            if method == "leverage":
+                leverage -= np.square(rows @ u.astype(np.float32), dtype=np.float64) / grown
+                np.maximum(leverage, 0.0, out=leverage)
+            progress("choose items", i + 1, budget)
+    return order, scores, inverse
+
+
+def _leverage(rows: NDArray[np.float32], inverse: Matrix) -> Matrix:
+    """``v P vᵀ`` of each row, ``(n,)``."""
+    found = np.empty(len(rows))
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        block = rows[start : start + _BLOCK_ROWS].astype(np.float64)
+        found[start : start + len(block)] = np.einsum("ij,ij->i", block @ inverse, block)
+    return np.maximum(found, 0.0)
+
+
+class _Reader:
+    """Batches of ids and checked rows, as often as they are needed."""
+
+    def __init__(self, batches: Callable[[], Batches], cosine: bool) -> None:
+        self._batches, self._cosine = batches, cosine
+
+    def __iter__(self) -> Iterator[tuple[NDArray[Any], NDArray[np.float32]]]:
+        width: int | None = None
+        done = 0
+        metric = "cosine" if self._cosine else "l2"
+        for ids, rows in self._batches():
+            rows = check_vectors(rows, dim=width, metric=metric, where="vectors", first_row=done)
+            width = int(rows.shape[1])
+            host = to_numpy(rows)
+            ready = unit_rows(host) if self._cosine else host.astype(np.float32, copy=False)
+            names = normalise_ids(ids, "ids")
+            if len(names) != len(ready):
+                raise InputError(
+                    f"{len(names)} ids for {len(ready)} vectors", where=f"row {done} and on"
+                )
+            done += len(ready)
+            yield names, ready
+
+
+def _reader(vectors: Any, ids: NDArray[Any] | None, cosine: bool) -> _Reader:
+    if not hasattr(vectors, "shape"):
+        if ids is not None:
+            raise InputError("batches carry their own ids", where="ids")
+        if isinstance(vectors, Iterator) or not isinstance(vectors, Iterable):
+            raise InputError(
+                "the candidates are read twice, and this can be read once at most",
+                where="vectors",
+                mend="Give an array, a memory map, or a list of batches (ids, rows)",
+            )
+        batches: Batches = vectors
+        return _Reader(lambda: batches, cosine)
+    n = int(vectors.shape[0])
+    names = np.arange(n) if ids is None else normalise_ids(ids, "ids")
+    if len(names) != n:
+        raise InputError(f"{len(names)} ids for {n} vectors", where="ids")
+    check_unique(names, lambda row: f"ids, row {row}")
+
+    def blocks() -> Batches:
+        for start in range(0, n, _BLOCK_ROWS):
+            block = slice(start, start + _BLOCK_ROWS)
+            yield names[block], vectors[block]
+
+    return _Reader(blocks, cosine)
+
+
+def _survey(
+    read: _Reader, known: NDArray[Any] | None, progress: Progress
+) -> tuple[Matrix, Matrix, Matrix, tuple[int, int]]:
+    """Mean and covariance of all rows, Gram matrix of the known about that mean, and counts."""
+    everything: Moments | None = None
+    encoded: Moments | None = None
+    for ids, rows in read:
+        if everything is None or encoded is None:
+            keep = {"xx"}
+            everything, encoded = (Moments(rows.shape[1], 0, keep=keep) for _ in range(2))
+        everything.update(rows, rows[:, :0])
+        if known is not None:
+            mine = rows[_is_known(ids, known)]
+            if len(mine):
+                encoded.update(mine, mine[:, :0])
+        progress("read candidates", everything.rows, None)
+    if everything is None or encoded is None or not everything.rows:
+        raise InputError("there is no candidate", where="vectors")
+    found = encoded.rows
+    if known is not None and found != len(known):
+        raise InputError(
+            f"{found} of the {len(known)} known ids are among the candidates",
+            where="already",
+            mend="Give the vectors of the known items too, or name those alone that are there",
+        )
+    mean = everything.mean_x
+    gram = np.zeros((len(mean), len(mean)))
+    if found:
+        apart = encoded.mean_x - mean
+        gram = encoded.xx + found * np.multiply.outer(apart, apart)
+    covariance = everything.xx / everything.n
+    return mean, covariance, gram, (everything.rows - found, found)
+
+
+def _is_known(ids: NDArray[Any], known: NDArray[Any]) -> NDArray[np.bool_]:
+    if (ids.dtype.kind == "U") != (known.dtype.kind == "U"):
+        raise InputError(
+            f"the candidates' ids are {ids.dtype}, those already known {known.dtype}",
+            where="already",
+            mend="Name items in one way",
+        )
+    return np.isin(ids, known)
+
+
+def _shortlisted(
+    read: _Reader,
+    known: NDArray[Any] | None,
+    mean: Matrix,
+    inverse: Matrix,
+    size: int,
+    method: Method,
+    seed: int,
+    progress: Progress,
+) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    """At most ``size`` candidates about the mean, in the order of a hash of their ids.
+
+    The key ``log(u) / leverage`` of a uniform ``u`` draws in proportion to leverage; ``log(u)``
+    alone draws uniformly.
+    """
+    names: NDArray[Any] | None = None
+    kept, keys = np.empty((0, len(mean)), np.float32), np.empty(0)
+    done = 0
+    for ids, rows in read:
+        done += len(ids)
+        if known is not None:
+            unknown = ~_is_known(ids, known)
+            ids, rows = ids[unknown], rows[unknown]
+        centred = (rows - mean.astype(np.float32)).astype(np.float32, copy=False)
+        chance = np.log1p(-unit_interval(hash_ids(ids, seed + _HASH_SEED)))
+        if method == "leverage":
+            chance = chance / np.maximum(_leverage(centred, inverse), 1e-300)
+        names = ids if names is None else np.concatenate([names, ids])
+        kept, keys = np.concatenate([kept, centred]), np.concatenate([keys, chance])
+        if len(keys) > size:
+            best = np.argpartition(-keys, size - 1)[:size]
+            names, kept, keys = names[best], kept[best], keys[best]
+        progress("shortlist candidates", done, None)
+    assert names is not None
+    order = np.argsort(hash_ids(names, seed + _HASH_SEED), kind="stable")
+    names = names[order]
+    check_unique(names, lambda row: "ids of the candidates")
+    return names, kept[order]

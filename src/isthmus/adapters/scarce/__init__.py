@@ -1,0 +1,1 @@
+"""Maps from few pairs, or from none."""

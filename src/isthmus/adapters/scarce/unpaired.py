@@ -1,0 +1,303 @@
+"""A coarse map without a single known pair, and a check that refuses it where nothing was found.
+
+Clusters of the two sides are matched by how they lie to each other (a quadratic assignment), the
+matched centroids serve as anchors of relative representations, and matching and Procrustes
+alternate from there.  Most starts end in a wrong map that looks almost as good from inside, so
+several compete, and the winner must agree with the winner of other starts, from other seeds and,
+where there are enough, other rows, in the opposite direction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+from isthmus.adapters.chain import Chain
+from isthmus.adapters.kmeans import kmeans
+from isthmus.adapters.scarce.pseudo_pairs import (
+    Frame,
+    Matched,
+    averaged_neighbours,
+    closeness,
+    folded,
+    joined,
+    mutual_neighbours,
+    nearest_rows,
+    until_stable,
+)
+from isthmus.adapters.scarce.relative import relative_representation, unit_rows
+from isthmus.errors import InputError
+from isthmus.numeric import Array, to_numpy
+from isthmus.progress import Progress, silent
+from isthmus.spaces.rows import check_vectors, take_rows
+from isthmus.threads import single_thread
+
+__all__ = ["FEWEST_ROWS", "LABEL", "UnpairedMap", "align_unpaired"]
+
+LABEL = "coarse, unverified"
+"""What every map of this module is called."""
+
+FEWEST_ROWS = 200
+"""Below this many rows of a side, clusters say nothing."""
+
+_START_ROWS = 1500
+_START_ROUNDS = 8
+_FOLLOWED = 2
+_RESTARTS = 3
+_ROUNDS = 20
+_MUTUAL_ROUNDS = 10
+_FLIPS = 40
+_OTHER_SEEDS = 1_000_003
+_CYCLE_ROWS = 1000
+_LEAST_CYCLE = 0.03
+"""Fewer returning rows are refused whatever chance gives."""
+
+Rows = NDArray[np.float32]
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class UnpairedMap:
+    """A map found without pairs.  Nothing inside this data can verify it; known pairs can."""
+
+    chain: Chain
+    """Source rows in, rows in the target's own coordinates out."""
+    cycle: float
+    """Share of the source rows that come back to themselves over a second map, found from other
+    starts in the opposite direction."""
+    chance: float
+    """The largest share that comes back when the second map has the right spectrum and wrong signs
+    (40 draws)."""
+    closeness: float
+    """Mean cosine of mapped rows with their nearest target rows, both ways."""
+    starts: tuple[float, ...]
+    """The closeness each start reached, best first."""
+    pools: tuple[int, int]
+    """Rows used of the source and of the target."""
+    verified: bool = field(default=False, init=False)
+    """Always false."""
+    label: str = field(default=LABEL, init=False)
+
+    def transform(self, x: Array) -> Array:
+        """Map rows ``(n, dx)``, or one vector ``(dx,)``, into the target space."""
+        return self.chain(x)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.label}: {self.cycle:.1%} of {self.pools[0]:,} source rows return (chance "
+            f"{self.chance:.1%}), closeness {self.closeness:.3f} over {len(self.starts)} starts; "
+            "check it with known pairs before any use"
+        )
+
+
+def align_unpaired(
+    x: Array,
+    y: Array,
+    *,
+    seeds: Sequence[int] = tuple(range(16)),
+    cosine: bool = True,
+    clusters: int = 30,
+    neighbours: int = 10,
+    pool_rows: int = 3000,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> UnpairedMap:
+    """Look for a map between two sets of vectors of which no pair is known.
+
+    The steps are those of mini-vec2vec (Dar 2025), with starts that compete and a check.  It works
+    where both sides hold items of the same kind in the same proportions, best the same items; the
+    result is coarse and unverified however it looks, and no gate of a deployment should let it
+    pass.  Five known pairs and `refine_few_pairs` do better.
+
+    Args:
+        x: source vectors ``(nx, dx)``.
+        y: target vectors ``(ny, dy)``, in any order.
+        seeds: one start each; at least two.  More starts find a map more often, at their cost.
+        cosine: the target is compared by cosine; otherwise by distance, and one scale is fitted.
+        clusters: of either side; fewer where there are fewer distinct rows.
+        neighbours: how many are averaged.
+        pool_rows: at most so many rows of each side are used, a seeded sample.
+        seed: of the samples.
+        progress: told after every start.
+
+    Raises:
+        InputError: where the cycle check is at chance; for fewer than 200 rows of a side, NaN,
+            infinity, zero rows under cosine, or vectors that are all alike.
+    """
+    if len(seeds) < 2 or clusters < 4 or neighbours < 1:
+        raise InputError(
+            f"expected at least 2 seeds, 4 clusters and 1 neighbour, got {len(seeds)}, {clusters} "
+            f"and {neighbours}"
+        )
+    rows_x = _sample(x, pool_rows, seed, cosine, "x")
+    rows_y = _sample(y, pool_rows, seed + 1, cosine, "y")
+    frame_x, x = Frame.of(rows_x, cosine=cosine, name="x")
+    frame_y, y = Frame.of(rows_y, cosine=cosine, name="y")
+
+    search = _Search(tuple(seeds), clusters, neighbours, progress)
+    forward, starts = search.run(x, y)
+    # from the other end, so that it starts from other rows, and from seeds of its own
+    back = replace(search, done=len(seeds), shift=_OTHER_SEEDS)
+    backward, _ = back.run(y[::-1], x[::-1])
+    cycle, chance = _cycle(x, y, forward, backward, seed)
+    if cycle <= max(chance, _LEAST_CYCLE):
+        raise InputError(
+            f"no correspondence was found: {cycle:.2%} of the rows return over two independent "
+            f"maps, and {chance:.2%} by chance",
+            where="align_unpaired",
+            mend="Encode 5 to 50 items with both models and use refine_few_pairs; or give more "
+            "seeds and more rows of the same items",
+        )
+    mapped = x @ forward.astype(np.float32)
+    return UnpairedMap(
+        chain=folded(forward, frame_x, frame_y, mapped, cosine=cosine),
+        cycle=cycle,
+        chance=chance,
+        closeness=closeness(mapped, y),
+        starts=starts,
+        pools=(len(x), len(y)),
+    )
+
+
+@dataclass(frozen=True)
+class _Search:
+    """Starts that compete, and the one that is followed to its end."""
+
+    seeds: tuple[int, ...]
+    clusters: int
+    neighbours: int
+    progress: Progress
+    done: int = 0
+    """Starts that went before, for progress."""
+    shift: int = 0
+    """Added to every seed."""
+
+    def run(self, x: Rows, y: Rows) -> tuple[Matrix, tuple[float, ...]]:
+        """The best map, and what each start reached on a small sample."""
+        every = x, y
+        x, y = x[:_START_ROWS], y[:_START_ROWS]
+        found: list[tuple[float, Matrix]] = []
+        for number, seed in enumerate(self.seeds):
+            anchors = _matched_centroids(x, y, self.clusters, seed + self.shift)
+            first = averaged_neighbours(
+                x,
+                y,
+                relative_representation(x, anchors[0]),
+                relative_representation(y, anchors[1]),
+                k=self.neighbours,
+            )
+            matrix = self._alternated(joined(first, _nothing_known(x, y)), x, y, _START_ROUNDS)
+            found.append((closeness(x @ matrix.astype(np.float32), y), matrix))
+            self.progress("look for a start", self.done + number + 1, 2 * len(self.seeds))
+        found.sort(key=lambda start: -start[0])
+        # on few rows right and wrong starts look alike; followed to their end they do not
+        ends = [self._settled(matrix, *every) for _, matrix in found[:_FOLLOWED]]
+        return max(ends, key=lambda end: end[0])[1], tuple(value for value, _ in found)
+
+    def _settled(self, matrix: Matrix, x: Rows, y: Rows) -> tuple[float, Matrix]:
+        """The map that more rows and rounds lead to, after its closeness."""
+        matrix = self._alternated(matrix, x, y, _ROUNDS)
+        # mutual neighbours help only where the same items are on both sides
+        strict, _, _ = until_stable(
+            matrix,
+            x,
+            lambda mapped: mutual_neighbours(x, y, mapped, y),
+            _nothing_known(x, y),
+            rounds=_MUTUAL_ROUNDS,
+        )
+        ends = [(closeness(x @ m.astype(np.float32), y), m) for m in (matrix, strict)]
+        return max(ends, key=lambda end: end[0])
+
+    def _alternated(self, matrix: Matrix, x: Rows, y: Rows, rounds: int) -> Matrix:
+        return until_stable(
+            matrix,
+            x,
+            lambda mapped: averaged_neighbours(x, y, mapped, y, k=self.neighbours),
+            _nothing_known(x, y),
+            rounds=rounds,
+        )[0]
+
+
+def _nothing_known(x: Rows, y: Rows) -> Matched:
+    return Matched(np.zeros((x.shape[1], y.shape[1])), 0)
+
+
+def _matched_centroids(x: Rows, y: Rows, clusters: int, seed: int) -> tuple[Rows, Rows]:
+    """Centroids of both sides in matching order, ``(k, dx)`` and ``(k, dy)``.
+
+    The order maximises the agreement of the two matrices of cosines between centroids: FAQ
+    (Vogelstein et al. 2015) from several starts, then improved by exchanges of two.
+    """
+    from scipy.optimize import quadratic_assignment  # slow to import, and rarely needed
+
+    centres = [
+        unit_rows(kmeans(unit_rows(rows), min(clusters, len(rows)), seed=s).centroids)
+        for rows, s in ((x, 2 * seed), (y, 2 * seed + 1))
+    ]
+    k = min(map(len, centres))
+    a, b = (_without_diagonal(c[:k]) for c in centres)
+    rng = np.random.default_rng(seed)
+    best: Any = None
+    with single_thread:
+        for restart in range(_RESTARTS):
+            start = "randomized" if restart else "barycenter"
+            options: Any = {"maximize": True, "rng": rng, "P0": start}
+            found = quadratic_assignment(a, b, method="faq", options=options)
+            if best is None or found.fun > best.fun:
+                best = found
+        guess = np.column_stack([np.arange(k), best.col_ind])
+        options = {"maximize": True, "rng": rng, "partial_guess": guess}
+        order = quadratic_assignment(a, b, method="2opt", options=options).col_ind
+    return centres[0][:k], centres[1][:k][order]
+
+
+def _without_diagonal(centres: Rows) -> Matrix:
+    cosines = centres.astype(np.float64) @ centres.T
+    np.fill_diagonal(cosines, 0.0)
+    return cosines
+
+
+def _cycle(x: Rows, y: Rows, forward: Matrix, backward: Matrix, seed: int) -> tuple[float, float]:
+    """The share of source rows that return, and the largest with the signs of the way back wrong.
+
+    Two maps found apart agree only on what the data forced on both.  Chance is a way back that
+    keeps the principal axes and spectrum of the source but flips random axes: what second moments
+    alone would give.
+    """
+    x = x[:_CYCLE_ROWS]
+    there = y[nearest_rows(unit_rows(x @ forward.astype(np.float32)), unit_rows(y), 1)[:, 0]]
+    landed, home = there @ backward.astype(np.float32), unit_rows(x)
+
+    def returned(rows: Rows) -> float:
+        back = nearest_rows(unit_rows(rows), home, 1)[:, 0]
+        return float((back == np.arange(len(x))).mean())
+
+    with single_thread:
+        _, found = scipy.linalg.eigh(x.T.astype(np.float64) @ x, driver="evd")
+    axes: Rows = np.asarray(found, dtype=np.float32)
+    rng = np.random.default_rng(seed)
+    turned = landed @ axes
+    flips = [rng.choice(np.array([-1, 1], dtype=np.float32), size=len(axes)) for _ in range(_FLIPS)]
+    turned_back: list[Any] = [(turned * flip) @ axes.T for flip in flips]
+    return returned(landed), max(returned(rows) for rows in turned_back)
+
+
+def _sample(rows: Array, most: int, seed: int, cosine: bool, name: str) -> NDArray[Any]:
+    if not hasattr(rows, "shape") or len(rows.shape) != 2:
+        raise InputError("expected an array of shape (n, d)", where=name)
+    order = np.random.default_rng(seed).permutation(int(rows.shape[0]))[:most]
+    if len(order) < FEWEST_ROWS:
+        raise InputError(
+            f"{len(order)} rows are too few to match by how they lie: {FEWEST_ROWS} are needed",
+            where=name,
+            mend="Give more vectors of this side; they need no partner",
+        )
+    metric = "cosine" if cosine else "l2"
+    picked = take_rows(rows, np.sort(order))
+    picked = to_numpy(check_vectors(picked, metric=metric, where=name))
+    return np.random.default_rng(seed).permutation(picked)

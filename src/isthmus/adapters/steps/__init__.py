@@ -1,0 +1,1 @@
+"""The steps that a recipe can name, one idea a file."""

@@ -1,0 +1,212 @@
+"""Linear maps trained to tell targets apart: still one matrix, folded like any other.
+
+Least squares brings each mapped row near to its own target and knows nothing of the others.  What
+a search asks is that no other target is nearer; the contrastive loss says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import override
+
+from isthmus.adapters.chain import Affine, Stage
+from isthmus.adapters.steps.base import FitRows, Refinement, Value
+from isthmus.adapters.steps.residual import dense
+from isthmus.adapters.steps.spectral_ball import departure
+from isthmus.errors import InputError
+from isthmus.progress import Progress, silent
+from isthmus.spaces.sample import sampled
+from isthmus.training import (
+    Examples,
+    LambdaTerms,
+    Schedule,
+    polish_map,
+    train_lambda_orthogonal,
+)
+from isthmus.training.examples import LARGEST_SAMPLE
+
+__all__ = ["LambdaPolish", "Polish"]
+
+_TEMPERATURES = (0.07, 0.05)
+
+
+class Polish(Refinement):
+    """A few epochs of the contrastive loss on the linear map itself.
+
+    A mapped row is told from the targets of the other rows of its batch and from the targets
+    nearest to its own.  Rows that share an id (a document, and a query for it) are each other's
+    positives.  The result is a linear map, so nothing changes where it is used.  It is kept only if
+    it lowers the loss of a tenth of the items, chosen by their ids.
+
+    Args:
+        epochs: at most; training stops where the held-out loss does not fall.
+        temperature: of the contrastive loss; ``auto`` leaves .07, which suits a thousand pairs, and
+            .05, which suits several, to held-out retrieval.
+        rate: of a step, relative to the size of the entries of the map.
+        negatives: mined neighbours that each target is told from.
+        seed: of the held-out items and the order of the rows.
+    """
+
+    name = "polish"
+    automatic = frozenset({"temperature"})
+
+    def __init__(
+        self,
+        epochs: int = 12,
+        temperature: float = 0.05,
+        rate: float = 0.005,
+        negatives: int = 8,
+        seed: int = 0,
+    ) -> None:
+        self.epochs = epochs
+        self.temperature = temperature
+        self.rate = rate
+        self.negatives = negatives
+        self.seed = seed
+
+    @classmethod
+    @override
+    def expanded(
+        cls, parameters: Mapping[str, Value], base: Affine, rows: FitRows
+    ) -> list[dict[str, Value]]:
+        """The temperature replaced where it is ``auto``, the softer one first."""
+        if parameters.get("temperature") != "auto":
+            return [dict(parameters)]
+        return [{**parameters, "temperature": temperature} for temperature in _TEMPERATURES]
+
+    @override
+    def refine(self, base: Affine, rows: FitRows, *, progress: Progress = silent) -> Stage:
+        """The trained map.
+
+        Returns:
+            An `Affine`: ``base`` itself where training does not help on the held-out rows, or
+            there are fewer than 50 rows, or one side does not vary.
+
+        Raises:
+            InputError: for parameters out of range, or a loss that diverges.
+            MissingExtraError: without PyTorch.
+        """
+        sample = sampled(rows, LARGEST_SAMPLE, seed=self.seed)
+        examples = Examples.of(sample, negatives=self.negatives, seed=self.seed)
+        if examples is None:
+            return base
+        matrix, offset = dense(base, examples.x.shape[1])
+        trained = polish_map(
+            matrix,
+            offset,
+            examples,
+            Schedule(self.epochs, seed=self.seed),
+            rate=self.rate,
+            temperature=self.temperature,
+            progress=progress,
+        )
+        return base if trained is None else Affine(*trained)
+
+
+class LambdaPolish(Refinement):
+    """A nearly orthogonal map trained with the losses of λ-orthogonality (arXiv:2509.16664).
+
+    The map before it is the start; a forward map from the target space is trained along and
+    dropped.  See `isthmus.training.lambda_orthogonal` for the losses.
+
+    Args:
+        lam: λ, above which distance from orthogonality is penalised; ``auto`` is that of
+            the map before it.
+        relative: whether λ is a multiple of ``√min(dx, dy)``.
+        forward: weight of ``‖F(y) − B(x)‖²``.
+        backward: weight of ``‖B(x) − y‖²``.
+        contrastive: weight of the contrastive loss.
+        labels: contrast classes, by the labels of the pairs, instead of items.
+        epochs: at most.
+        temperature: of the contrastive loss.
+        rate: of a step, relative to the size of the entries of a map.
+        seed: of the held-out items and the order of the rows.
+    """
+
+    name = "lambda_polish"
+    automatic = frozenset({"lam"})
+
+    def __init__(
+        self,
+        lam: float | str = "auto",
+        relative: bool = True,
+        forward: float = 1.0,
+        backward: float = 1.0,
+        contrastive: float = 1.0,
+        labels: bool = False,
+        epochs: int = 12,
+        temperature: float = 0.05,
+        rate: float = 0.01,
+        seed: int = 0,
+    ) -> None:
+        self.lam = lam
+        self.relative = relative
+        self.forward = forward
+        self.backward = backward
+        self.contrastive = contrastive
+        self.labels = labels
+        self.epochs = epochs
+        self.temperature = temperature
+        self.rate = rate
+        self.seed = seed
+
+    @classmethod
+    @override
+    def expanded(
+        cls, parameters: Mapping[str, Value], base: Affine, rows: FitRows
+    ) -> list[dict[str, Value]]:
+        """λ spelt out."""
+        lam = parameters.get("lam", "auto")
+        if lam == "auto":
+            matrix, _ = dense(base, next(iter(rows)).x.shape[1])
+            lam = float(f"{_own_lambda(matrix, bool(parameters.get('relative', True))):.3g}")
+        return [{**parameters, "lam": lam}]
+
+    @override
+    def refine(self, base: Affine, rows: FitRows, *, progress: Progress = silent) -> Stage:
+        """The trained map.
+
+        Returns:
+            An `Affine`: ``base`` itself where training does not help on the held-out rows, or
+            there are fewer than 50 rows, or one side does not vary.
+
+        Raises:
+            InputError: for parameters out of range, labels that are wanted and missing or all
+                equal, or a loss that diverges.
+            MissingExtraError: without PyTorch.
+        """
+        # queries usually have no labels, though the items they are fitted with have
+        told = [batch for batch in rows if batch.labels is not None] if self.labels else rows
+        if not told:
+            raise InputError("the pairs have no labels to contrast by", mend="Leave labels=false")
+        sample = sampled(told, LARGEST_SAMPLE, seed=self.seed)
+        examples = Examples.of(sample, negatives=0, seed=self.seed)
+        if examples is None:
+            return base
+        matrix, offset = dense(base, examples.x.shape[1])
+        relative = self.relative
+        lam = _own_lambda(matrix, relative) if isinstance(self.lam, str) else self.lam
+        trained = train_lambda_orthogonal(
+            matrix,
+            offset,
+            lam * (min(matrix.shape) ** 0.5 if relative else 1.0),
+            examples,
+            Schedule(self.epochs, patience=3, seed=self.seed),
+            LambdaTerms(
+                forward=self.forward,
+                backward=self.backward,
+                contrastive=self.contrastive,
+                temperature=self.temperature,
+                by_label=self.labels,
+            ),
+            rate=self.rate,
+            progress=progress,
+        )
+        return base if trained is None else Affine(*trained)
+
+
+def _own_lambda(matrix: NDArray[np.float64], relative: bool) -> float:
+    return departure(matrix) / (min(matrix.shape) ** 0.5 if relative else 1.0)

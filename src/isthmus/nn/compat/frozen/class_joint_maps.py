@@ -1,0 +1,209 @@
+"""A backward and a forward map fitted together, with classes: the contrastive loss in closed form.
+
+`joint_maps` solves the squared losses of λ-orthogonal adapters (arXiv:2509.16664) exactly.  Their
+third loss, contrastive by class, needs rows and a training; what it is there for, rows of a class
+together and classes apart, follows from the class means as well.  With ``B(x) = xW`` and ``F(y)``,
+both models frozen, minimised over ``‖WᵀW − I‖_F ≤ λ`` is::
+
+    w₂ E‖B(x)[:d] − y'‖² + w₁ min_F E‖F(y) − B(x)‖² + w₃ E‖B(x) − B(x̄_c)‖²
+
+where ``y' = (1 − η) y + η ȳ_c`` is drawn towards the mean of its class, and the last term is the
+scatter within classes, which λ keeps from being shrunk to nothing.  It is quadratic in W::
+
+    A' = w₂A + w₁(A − M(C + αI)⁻¹Mᵀ) + w₃(A − Σ p_c x̄_c x̄_cᵀ)
+    M' = w₂((1 − η)M + η Σ p_c x̄_c ȳ_cᵀ)
+
+and the forward map is the ridge regression, on y, of ``B(x)`` drawn towards ``u_c``, the direction
+of the mean image of its class at the length that old vectors have::
+
+    (C + αI)⁻¹((1 − η_F) MᵀW + η_F Σ p_c ȳ_c u_cᵀ)
+
+Both maps are linear without an offset, so that λ bounds how much a cosine can change; A, M and C
+are taken about 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.adapters.chain import Affine
+from isthmus.adapters.steps.lambda_path import TOLERANCE, absolute_lambda, lambda_path
+from isthmus.adapters.steps.ridge import RidgePath
+from isthmus.adapters.steps.spectral_ball import departure
+from isthmus.errors import InputError
+from isthmus.moments import SecondMoments
+from isthmus.moments.groups import GroupSums
+from isthmus.nn.compat.frozen.joint_maps import JointMaps, padded_map
+from isthmus.threads import single_thread
+
+__all__ = ["ClassMeans", "about_zero", "class_joint_maps"]
+
+Matrix = NDArray[np.float64]
+
+
+def class_joint_maps(
+    moments: SecondMoments,
+    classes: GroupSums,
+    lam: float = 0.25,
+    *,
+    relative: bool = True,
+    backward_weight: float = 1.0,
+    forward_weight: float = 1.0,
+    class_weight: float = 5.0,
+    backward_eta: float = 0.5,
+    forward_eta: float = 0.5,
+    alpha: float = 1e-3,
+    tolerance: float = TOLERANCE,
+) -> JointMaps:
+    """Fit both maps to labelled pairs, from sums alone.
+
+    Args:
+        moments: x the new model, y the old one, with ``xx``, ``xy`` and ``yy``.
+        classes: sums of the same rows by class.
+        lam: bound on the departure of the backward map from orthogonality.
+        relative: whether it is a multiple of ``√new``.
+        backward_weight: w₂ > 0.
+        forward_weight: w₁ ≥ 0.
+        class_weight: w₃ ≥ 0, of the scatter within classes.
+        backward_eta: η in [0, 1].
+        forward_eta: η_F in [0, 1]; nearer to 1, classes gather and single neighbours are lost.
+        alpha: ridge strength of the forward map, relative to the mean eigenvalue of ``yy``.
+        tolerance: expected decrease, relative to the objective, at which the descent stops; 1e-4
+            serves as a start of `refine_maps`.
+
+    Returns:
+        Maps whose offsets are 0.
+
+    Raises:
+        InputError: for a λ, weight, share or strength out of range, sums of other rows, or fewer
+            than two classes.
+    """
+    weights = (forward_weight, class_weight)
+    if not (0 < backward_weight < np.inf and all(0 <= w < np.inf for w in weights)):
+        raise InputError(
+            f"the weights are {backward_weight} (backward) and {weights} (forward, class)",
+            mend="The first must be positive, the others 0 or more",
+        )
+    if not (0 <= backward_eta <= 1 and 0 <= forward_eta <= 1):
+        raise InputError(f"shares of a class mean lie in [0, 1], got {backward_eta}, {forward_eta}")
+    a, m, c = (about_zero(moments, name) for name in ("xx", "xy", "yy"))
+    new, old = m.shape
+    means = ClassMeans.of(moments, classes)
+    between_xy = means.x.T @ (means.y * means.share)
+    radius = absolute_lambda(lam, new, relative=relative)
+    with single_thread:
+        framed = replace(moments, mean_x=np.zeros(new), mean_y=np.zeros(old))
+        back = RidgePath.of(
+            replace(
+                framed, mean_x=framed.mean_y, mean_y=framed.mean_x, xx=c, xy=m.T, yy=a,
+                variances=(np.diagonal(c), np.diagonal(a)),
+            )
+        )  # fmt: skip
+        strength = back.filter([alpha])[0]
+        padding = forward_weight * (a - back.rotated.T @ (strength[:, None] * back.rotated))
+        padding += class_weight * means.within_x(moments)
+        compared = backward_weight * a + padding
+        pull = backward_weight * ((1 - backward_eta) * m + backward_eta * between_xy)
+        if new > old:
+            w, multiplier = padded_map(framed, compared, padding, pull, radius, tolerance)
+        else:
+            found = lambda_path(
+                replace(framed, xx=compared, xy=pull), [radius], relative=False,
+                tolerance=tolerance,
+            )[0]  # fmt: skip
+            w, multiplier = found.matrix, found.multiplier
+        image = means.x @ w
+        lengths = np.maximum(np.linalg.norm(image, axis=1, keepdims=True), 1e-300)
+        target = (1 - forward_eta) * (m.T @ w)
+        length = float(np.trace(c)) ** 0.5
+        target += forward_eta * length * (means.y.T @ (means.share * image / lengths))
+        f = back.vectors @ (strength[:, None] * (back.vectors.T @ target))
+        spread = float(np.vdot(w, a @ w))
+        first = w[:, :old]
+        backward_error = float(np.vdot(first, a @ first - 2.0 * m) + np.trace(c))
+        forward_error = float(spread - 2.0 * np.vdot(f, m.T @ w) + np.vdot(f, c @ f))
+    nothing = np.zeros(w.shape[1])
+    return JointMaps(
+        Affine(w, nothing),
+        Affine(f, nothing),
+        radius,
+        departure(w),
+        multiplier,
+        max(backward_error, 0.0),
+        max(forward_error, 0.0),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class ClassMeans:
+    """What the sums of classes say of pairs whose moments are known."""
+
+    index: dict[Any, int]
+    """The row of each class, by its label."""
+    share: Matrix
+    """``(classes, 1)``"""
+    x: Matrix
+    """Means ``(classes, dx)``."""
+    y: Matrix
+
+    @classmethod
+    def of(cls, moments: SecondMoments, classes: GroupSums) -> ClassMeans:
+        """The means of every class that has rows.
+
+        Raises:
+            InputError: for sums of other rows than the moments', or fewer than two classes.
+        """
+        used = classes.weight > 1e-9 * float(classes.weight.max(initial=0.0))
+        weight = classes.weight[used]
+        if len(weight) < 2:
+            raise InputError(
+                f"{len(weight)} class(es): there is no other to keep apart",
+                where="labels",
+                mend="Use joint_maps, which needs no labels",
+            )
+        if not np.isclose(weight.sum(), moments.n, rtol=1e-6) or (classes.dx, classes.dy) != (
+            moments.require("xy").shape
+        ):
+            raise InputError(
+                f"class sums of {weight.sum():g} rows ({classes.dx} and {classes.dy} wide) and "
+                f"moments of {moments.n:g} rows {moments.require('xy').shape} are not of the same "
+                "pairs",
+                where="classes",
+            )
+        place = np.cumsum(used) - 1
+        return cls(
+            {label: int(place[row]) for label, row in classes.index.items() if used[row]},
+            (weight / weight.sum())[:, None],
+            classes.x[used] / weight[:, None],
+            classes.y[used] / weight[:, None],
+        )
+
+    def codes(self, labels: NDArray[Any]) -> NDArray[np.int64]:
+        """The row of each label ``(n,)``.
+
+        Raises:
+            InputError: for a label that no class has.
+        """
+        present, inverse = np.unique(labels, return_inverse=True)
+        unknown = [label for label in present.tolist() if label not in self.index]
+        if unknown:
+            raise InputError(
+                f"{len(unknown)} label(s) are of no known class, such as {unknown[0]!r}",
+                where="labels",
+                mend="Give the rows that the sums of classes were taken of",
+            )
+        return np.array([self.index[label] for label in present.tolist()], np.int64)[inverse]
+
+    def within_x(self, moments: SecondMoments) -> Matrix:
+        """Scatter of x within classes."""
+        return about_zero(moments, "xx") - self.x.T @ (self.x * self.share)
+
+
+def about_zero(moments: SecondMoments, name: str) -> Matrix:
+    """The mean product ``xx``, ``xy`` or ``yy`` of rows as they are, not about their means."""
+    sides = {"x": moments.mean_x, "y": moments.mean_y}
+    return moments.require(name) + np.outer(sides[name[0]], sides[name[1]])
