@@ -10,7 +10,7 @@ import pytest
 
 from isthmus import numeric
 from isthmus.errors import InputError
-from isthmus.numeric import as_floating, like, namespace, to_float64, to_numpy
+from isthmus.numeric import as_floating, like, namespace, to_float64, to_numpy, unit_rows
 
 LIBRARIES = ["numpy", "torch", "array_api_strict"]
 X = np.random.default_rng(0).standard_normal((5, 3))
@@ -113,3 +113,16 @@ def test_silent_narrowing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(numeric, "namespace", lambda *_: narrowing)
     with pytest.raises(InputError, match=r"turned float64 into float32.*jax_enable_x64"):
         to_float64(X)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [1e-30, 1.0, 1e30])
+def test_unit_rows_have_length_1_however_long_they_were(dtype: Any, size: float) -> None:
+    rows = np.vstack([X * size, np.zeros(3)]).astype(dtype)
+    found = unit_rows(rows, None)
+    assert found.dtype == dtype
+    expected = X / np.linalg.norm(X, axis=1, keepdims=True)
+    assert np.allclose(found[:-1], expected, rtol=4 * np.finfo(dtype).eps, atol=0)
+    assert not found[-1].any()
+    assert unit_rows(X * 1e200, None) == pytest.approx(expected, rel=1e-12)
+    assert unit_rows(X).dtype == np.float32

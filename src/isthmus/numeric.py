@@ -10,10 +10,21 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 
-__all__ = ["Array", "as_floating", "like", "namespace", "row_squares", "to_float64", "to_numpy"]
+__all__ = [
+    "Array",
+    "as_floating",
+    "like",
+    "namespace",
+    "row_squares",
+    "to_float64",
+    "to_numpy",
+    "unit_rows",
+]
 
 Array = Any
 """An array of any library that the array API standard describes."""
+
+_SAFE_SQUARES = 1e-280, 1e300
 
 
 def namespace(*arrays: Array) -> Any:
@@ -102,3 +113,26 @@ def _squares_by_vecdot(rows: NDArray[Any]) -> NDArray[Any]:
 
 # numpy 2 calls BLAS for each row, which costs half as much
 _squares = _squares_by_vecdot if hasattr(np, "vecdot") else _squares_by_einsum
+
+
+def unit_rows(rows: NDArray[Any], dtype: Any = np.float32) -> NDArray[Any]:
+    """Host ``rows (n, d)`` divided by their lengths; a row of zeros stays one.
+
+    Args:
+        rows: of any floating dtype.
+        dtype: of the result; None keeps that of the rows.  Lengths are summed in float64.
+
+    Example:
+        >>> unit_rows(np.array([[3.0, 4.0], [0.0, 0.0]]), None).tolist()
+        [[0.6, 0.8], [0.0, 0.0]]
+    """
+    rows = rows if dtype is None else rows.astype(dtype, copy=False)
+    with np.errstate(over="ignore", under="ignore"):
+        squares = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
+    if not ((squares > _SAFE_SQUARES[0]) & (squares < _SAFE_SQUARES[1])).all():
+        # as in the BLAS routine nrm2: a finite row has a direction however long it is
+        largest = np.abs(rows).max(axis=1, initial=0.0)
+        rows = rows / np.where(largest > 0, largest, 1)[:, None]
+        squares = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
+        squares[squares == 0] = 1.0
+    return rows / np.sqrt(squares).astype(rows.dtype)[:, None]

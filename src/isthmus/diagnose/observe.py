@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from isthmus.errors import InputError
 from isthmus.moments import FoldMoments, Moments
+from isthmus.numeric import unit_rows
 from isthmus.progress import Progress, silent
 from isthmus.spaces.pairs import Pairs, Part
 from isthmus.spaces.ranges import NORM_TOLERANCE
@@ -25,7 +26,7 @@ from isthmus.spaces.sample import Batch, Sampler
 from isthmus.spaces.scratch import blocks
 from isthmus.spaces.split import fold_of
 
-__all__ = ["FOLDS", "Observed", "SetAside", "observe", "unit_rows"]
+__all__ = ["FOLDS", "Observed", "SetAside", "observe"]
 
 FOLDS = 5
 _FEWEST = 3
@@ -87,12 +88,6 @@ def observe(pairs: Pairs, *, sample: int, seed: int, progress: Progress = silent
         return _read(pairs, _Usable(pairs, found), found, sample, seed, progress)
 
 
-def unit_rows(rows: NDArray[np.floating]) -> NDArray[np.floating]:
-    """The rows ``(n, d)`` at length 1, in their own dtype; rows of zeros stay."""
-    norms = row_norms(rows)
-    return rows / np.where(norms > 0, norms, 1.0).astype(rows.dtype)[:, None]
-
-
 def _read(
     pairs: Pairs,
     usable: _Usable | None,
@@ -120,7 +115,7 @@ def _read(
                 raise _out_of_range((pairs.source, pairs.target)[i], longest[i])
         raw.update(batch.ids, batch.x, batch.y)
         if unit is not None:
-            unit.update(batch.ids, unit_rows(batch.x), unit_rows(batch.y))
+            unit.update(batch.ids, unit_rows(batch.x, None), unit_rows(batch.y, None))
         sampler.update(batch)
     for side, largest in zip((pairs.source, pairs.target), longest, strict=True):
         if 0 < largest < _SMALLEST:

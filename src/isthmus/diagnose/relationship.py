@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from isthmus.adapters.kmeans import kmeans
 from isthmus.diagnose.maps import MapTests, best_explained, fold_splits, judge_maps
-from isthmus.diagnose.observe import Observed, unit_rows
+from isthmus.diagnose.observe import Observed
 from isthmus.diagnose.rows import Identification, curvature, identify, mapped_rows
 from isthmus.diagnose.shift import row_shift
 from isthmus.diagnose.sides import SideProfile
@@ -24,6 +24,7 @@ from isthmus.evaluate.probes import (
     concept_stability,
     modality_gap,
 )
+from isthmus.numeric import unit_rows
 from isthmus.similarity.neighbours import shared
 
 __all__ = ["Curved", "Found", "Maps", "Overlap", "Relationship", "relationship"]
@@ -149,7 +150,7 @@ def relationship(
     tests, frame = _map_tests(observed) if enough else (None, "rows as they are")
     x, y = observed.sample.x, observed.sample.y
     if frame == "unit rows":
-        x, y = unit_rows(x), unit_rows(y)
+        x, y = unit_rows(x, None), unit_rows(y, None)
     found, mapped = (None, None) if tests is None else _found(x, y, observed, tests, seed)
     bent = curvature(x, y, seed=seed) if enough else None
     aligned = (found is not None and found.z > threshold("chance_z")) or (
@@ -291,10 +292,10 @@ def _truncation(observed: Observed, sides: Sequence[SideProfile]) -> float | Non
         return None
     cut = min(widths)
     rows = [
-        unit_rows(side[:_MOST_ROWS, :cut].astype(np.float64))
+        unit_rows(side[:_MOST_ROWS, :cut], np.float64)
         for side in (observed.sample.x, observed.sample.y)
     ]
-    one, other = (unit_rows(side - side.mean(axis=0)) for side in rows)
+    one, other = (unit_rows(side - side.mean(axis=0), None) for side in rows)
     return float(np.median(np.einsum("nd,nd->n", one, other)))
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from isthmus.diagnose.diagnosis import Diagnosis
 from isthmus.diagnose.finding import ranked
-from isthmus.diagnose.observe import Observed, observe, unit_rows
+from isthmus.diagnose.observe import Observed, observe
 from isthmus.diagnose.pair_findings import pair_findings
 from isthmus.diagnose.projection import project
 from isthmus.diagnose.recommend import recommend
@@ -20,6 +20,7 @@ from isthmus.diagnose.side_findings import side_findings
 from isthmus.diagnose.sides import SideProfile, neighbour_lists, profile_side
 from isthmus.diagnose.thresholds import threshold
 from isthmus.errors import InputError
+from isthmus.numeric import unit_rows
 from isthmus.progress import Progress, silent
 from isthmus.similarity import MEASURES, Similarity, compare
 from isthmus.spaces.pairs import Metric, Pairs
@@ -188,7 +189,7 @@ def _overlap_z(
 def _in_frame(observed: Observed, measured: Relationship) -> NDArray[np.floating]:
     y = observed.sample.y
     unit = measured.maps is not None and measured.maps.frame == "unit rows"
-    return unit_rows(y) if unit else y
+    return unit_rows(y, None) if unit else y
 
 
 def _not_established(

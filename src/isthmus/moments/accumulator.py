@@ -16,10 +16,15 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.moments import storage
+from isthmus.moments.centred_block import Rows, Shifted, first_rows_mean, shifted
+from isthmus.moments.covariances import SecondMoments
 from isthmus.moments.norm_profile import NormProfile
-from isthmus.moments.second import SecondMoments
-from isthmus.moments.shifted import Rows, Shifted, first_rows_mean, shifted
-from isthmus.moments.sums import add_outer, column_squares, explain_non_finite, translated_fourth
+from isthmus.moments.translation import (
+    add_outer,
+    column_squares,
+    explain_non_finite,
+    translated_fourth,
+)
 from isthmus.numeric import Array, as_floating, like, namespace, to_float64, to_numpy
 
 __all__ = ["EVERYTHING", "Moments", "room_for"]

@@ -13,8 +13,8 @@ from scipy.linalg.blas import get_blas_funcs
 from isthmus.errors import InputError
 from isthmus.moments import storage
 from isthmus.moments.accumulator import EVERYTHING, Moments, room_for
-from isthmus.moments.second import SecondMoments
-from isthmus.moments.sums import add_outer
+from isthmus.moments.covariances import SecondMoments
+from isthmus.moments.translation import add_outer
 from isthmus.numeric import Array
 from isthmus.spaces.split import fold_of
 

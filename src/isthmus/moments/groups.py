@@ -13,8 +13,8 @@ from typing_extensions import override
 
 from isthmus.errors import InputError
 from isthmus.moments.accumulator import EVERYTHING
+from isthmus.moments.covariances import GroupScatter, SecondMoments
 from isthmus.moments.folds import FoldMoments
-from isthmus.moments.second import Between, SecondMoments
 from isthmus.numeric import Array, to_numpy
 from isthmus.spaces.split import fold_of
 
@@ -98,20 +98,20 @@ class GroupSums:
         self.x[rows] += sign * other.x
         self.y[rows] += sign * other.y
 
-    def between(self) -> Between:
+    def between(self) -> GroupScatter:
         """Covariances of the group means, weighted by the groups and divided by all weight."""
         # a group taken away leaves a rest of rounding
         used = self.weight > 1e-9 * float(self.weight.max(initial=0.0))
         weight = self.weight[used]
         if not len(weight):
-            return Between(np.zeros((self.dx, self.dy)), np.zeros((self.dy, self.dy)))
+            return GroupScatter(np.zeros((self.dx, self.dy)), np.zeros((self.dy, self.dy)))
         total = float(weight.sum())
         root = np.sqrt(weight / total)[:, None]
         x, y = (
             (sums[used] / weight[:, None] - sums[used].sum(axis=0) / total) * root
             for sums in (self.x, self.y)
         )
-        return Between(x.T @ y, y.T @ y)
+        return GroupScatter(x.T @ y, y.T @ y)
 
 
 class GroupedFoldMoments(FoldMoments):
@@ -189,8 +189,8 @@ class GroupedFoldMoments(FoldMoments):
             for k, (train, held_out) in zip(used, super().splits(), strict=True)
         ]
 
-    def _between(self, without: int | None) -> dict[str, Between]:
-        found: dict[str, Between] = {}
+    def _between(self, without: int | None) -> dict[str, GroupScatter]:
+        found: dict[str, GroupScatter] = {}
         for name, folds in self.groups.items():
             total = GroupSums(folds[0].dx, folds[0].dy)
             for k, fold in enumerate(folds):

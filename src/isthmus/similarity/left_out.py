@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.moments import Moments, SecondMoments
-from isthmus.moments.sums import add_outer, translated_fourth
+from isthmus.moments.translation import add_outer, translated_fourth
 from isthmus.similarity.cka import KernelSums
 from isthmus.similarity.spectra import Floats, Gradient
 from isthmus.threads import single_thread

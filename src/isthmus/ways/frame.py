@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from isthmus.errors import InputError
 from isthmus.evaluate.scores import check_vectors
 from isthmus.moments import Moments
-from isthmus.moments.second import Side
+from isthmus.moments.covariances import SideMoments
 from isthmus.numeric import Array, like, namespace, to_numpy
 from isthmus.threads import single_thread
 
@@ -46,7 +46,7 @@ class Frame:
     """Vectors are compared after division by their length."""
 
     @classmethod
-    def of_moments(cls, side: Side, *, unit: bool) -> Frame:
+    def of_moments(cls, side: SideMoments, *, unit: bool) -> Frame:
         """From the mean and the covariance of the fit rows, of unit length if ``unit``.
 
         Raises:

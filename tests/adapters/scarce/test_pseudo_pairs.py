@@ -19,8 +19,8 @@ from isthmus.adapters.scarce.pseudo_pairs import (
     round_trip,
     until_stable,
 )
-from isthmus.adapters.scarce.relative import unit_rows
 from isthmus.errors import InputError
+from isthmus.numeric import unit_rows
 
 
 def pools(nx: int = 7, ny: int = 9, d: int = 4) -> tuple[np.ndarray, np.ndarray]:

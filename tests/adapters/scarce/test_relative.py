@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.adapters.scarce.relative import relative_representation, unit_rows
+from isthmus.adapters.scarce.relative import relative_representation
 from isthmus.errors import InputError
+from isthmus.numeric import unit_rows
 
 
 @given(st.integers(0, 10_000), st.floats(0.01, 100))

@@ -15,10 +15,9 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from isthmus.adapters.scarce.relative import unit_rows
 from isthmus.errors import InputError
 from isthmus.moments import Moments
-from isthmus.numeric import to_numpy
+from isthmus.numeric import to_numpy, unit_rows
 from isthmus.progress import Progress, silent
 from isthmus.spaces.ids import check_unique, normalise_ids
 from isthmus.spaces.rows import check_vectors

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.adapters.chain import Affine, Chain, RowNorm, Stage
-from isthmus.adapters.scarce.relative import unit_rows
 from isthmus.adapters.steps.normalisers import Center, UnitNorm
 from isthmus.adapters.steps.procrustes import nearest_orthogonal
 from isthmus.errors import InputError
 from isthmus.evaluate import top_k
+from isthmus.numeric import unit_rows
 
 __all__ = [
     "Frame",

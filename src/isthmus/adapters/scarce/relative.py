@@ -8,16 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
+from isthmus.numeric import unit_rows
 
-__all__ = ["relative_representation", "unit_rows"]
-
-
-def unit_rows(rows: NDArray[Any]) -> NDArray[np.float32]:
-    """``rows (n, d)`` in float32, each divided by its length; a row of zeros stays one."""
-    rows = rows.astype(np.float32, copy=False)
-    length = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64)).astype(np.float32)
-    length[length == 0] = 1
-    return rows / length[:, None]
+__all__ = ["relative_representation"]
 
 
 def relative_representation(

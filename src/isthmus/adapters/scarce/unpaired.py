@@ -30,9 +30,9 @@ from isthmus.adapters.scarce.pseudo_pairs import (
     nearest_rows,
     until_stable,
 )
-from isthmus.adapters.scarce.relative import relative_representation, unit_rows
+from isthmus.adapters.scarce.relative import relative_representation
 from isthmus.errors import InputError
-from isthmus.numeric import Array, to_numpy
+from isthmus.numeric import Array, to_numpy, unit_rows
 from isthmus.progress import Progress, silent
 from isthmus.spaces.rows import check_vectors, take_rows
 from isthmus.threads import single_thread

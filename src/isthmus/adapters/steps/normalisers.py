@@ -18,7 +18,7 @@ from typing_extensions import override
 from isthmus.adapters.chain import Affine, Chain, RowNorm, Stage
 from isthmus.adapters.steps.base import Estimator, check_rows
 from isthmus.errors import InputError
-from isthmus.moments import Moments, Side
+from isthmus.moments import Moments, SideMoments
 from isthmus.numeric import Array
 from isthmus.threads import single_thread
 
@@ -50,7 +50,7 @@ class Normaliser(Estimator, ABC):
     undo_: Affine
 
     @abstractmethod
-    def fit_side(self, side: Side) -> Self:
+    def fit_side(self, side: SideMoments) -> Self:
         """Fit from the moments of one side."""
 
     def fit(self, X: Array, y: Any = None) -> Self:
@@ -86,7 +86,7 @@ class Center(Normaliser):
     name = "center"
 
     @override
-    def fit_side(self, side: Side) -> Self:
+    def fit_side(self, side: SideMoments) -> Self:
         self.mean_ = side.mean
         self.stage_ = Affine(offset=-side.mean)
         self.undo_ = Affine(offset=side.mean)
@@ -100,7 +100,7 @@ class Standardise(Normaliser):
     name = "standardise"
 
     @override
-    def fit_side(self, side: Side) -> Self:
+    def fit_side(self, side: SideMoments) -> Self:
         scale = np.sqrt(side.variance)
         scale[scale <= max(1e-12 * float(scale.max()), 1e-300)] = 1.0
         self.mean_, self.scale_ = side.mean, scale
@@ -117,7 +117,7 @@ class UnitNorm(Normaliser):
     rowwise = True
 
     @override
-    def fit_side(self, side: Side) -> Self:
+    def fit_side(self, side: SideMoments) -> Self:
         typical = float(np.sqrt(side.variance.sum() + side.mean @ side.mean))
         self.stage_ = RowNorm("unit")
         self.undo_ = Affine(np.full(len(side.mean), typical if typical > 0 else 1.0))
@@ -132,7 +132,7 @@ class LayerNorm(Normaliser):
     rowwise = True
 
     @override
-    def fit_side(self, side: Side) -> Self:
+    def fit_side(self, side: SideMoments) -> Self:
         d = len(side.mean)
         within = side.variance.sum() + side.mean @ side.mean - d * side.mean.mean() ** 2
         typical = float(np.sqrt(max(within, 0.0) / d))
@@ -163,7 +163,7 @@ class ShrunkWhitening(Normaliser):
         self.power = power
 
     @override
-    def fit_side(self, side: Side) -> Self:
+    def fit_side(self, side: SideMoments) -> Self:
         if not 0 <= self.shrinkage <= 1 or not 0 <= self.power <= 1:
             raise InputError(
                 f"shrinkage and power lie in [0, 1], got {self.shrinkage} and {self.power}"
@@ -200,7 +200,7 @@ class Temperature(Normaliser):
         self.t = t
 
     @override
-    def fit_side(self, side: Side) -> Self:
+    def fit_side(self, side: SideMoments) -> Self:
         if not self.t > 0:
             raise InputError(f"a temperature is positive, got {self.t}")
         d = len(side.mean)

@@ -18,7 +18,7 @@ from typing_extensions import override
 from isthmus.adapters.steps.base import Expanded, LinearAdapter, Splits, Value
 from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
-from isthmus.moments.sums import add_outer
+from isthmus.moments.translation import add_outer
 from isthmus.threads import single_thread
 
 __all__ = ["DEFAULT_ALPHAS", "Ridge", "RidgePath", "path_errors"]

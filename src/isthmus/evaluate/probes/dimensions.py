@@ -8,7 +8,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from isthmus.evaluate.probes.result import ProbeResult
-from isthmus.moments import Side
+from isthmus.moments import SideMoments
 
 __all__ = ["Dimensions", "dead_dimensions", "dimensions", "duplicated_dimensions", "kurtosis"]
 
@@ -46,7 +46,7 @@ class Dimensions(ProbeResult):
         return sum(len(group) - 1 for group in self.duplicated)
 
 
-def dimensions(side: Side, rows: NDArray[np.floating]) -> Dimensions:
+def dimensions(side: SideMoments, rows: NDArray[np.floating]) -> Dimensions:
     """Look at every dimension by itself and beside the others.
 
     Args:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from isthmus.errors import InputError
 from isthmus.evaluate.probes.result import ProbeResult
 from isthmus.evaluate.probes.spectrum import entropy_rank
-from isthmus.moments import Side
+from isthmus.moments import SideMoments
+from isthmus.numeric import unit_rows
 from isthmus.threads import single_thread
 
 __all__ = ["Isotropy", "isotropy"]
@@ -33,7 +34,7 @@ class Isotropy(ProbeResult):
     """Effective rank of the second moment about 0: what cosine and dot product see."""
 
 
-def isotropy(side: Side, rows: NDArray[np.floating], *, seed: int = 0) -> Isotropy:
+def isotropy(side: SideMoments, rows: NDArray[np.floating], *, seed: int = 0) -> Isotropy:
     """Measure the common direction of a space.
 
     Args:
@@ -47,7 +48,7 @@ def isotropy(side: Side, rows: NDArray[np.floating], *, seed: int = 0) -> Isotro
     covariance = side.covariance
     if covariance is None:
         raise InputError("isotropy needs the covariance, which was not kept")
-    unit = _unit(rows)
+    unit = _directions(rows)
     if len(unit) < 2:
         raise InputError("fewer than two rows have a direction: the others are zero")
     energy = float(side.mean @ side.mean)
@@ -60,17 +61,15 @@ def isotropy(side: Side, rows: NDArray[np.floating], *, seed: int = 0) -> Isotro
         about_zero = scipy.linalg.eigvalsh(covariance + np.multiply.outer(side.mean, side.mean))
     return Isotropy(
         mean_cosine=_mean_cosine(unit),
-        mean_cosine_centred=_mean_cosine(_unit(rows - side.mean.astype(rows.dtype))),
+        mean_cosine_centred=_mean_cosine(_directions(rows - side.mean.astype(rows.dtype))),
         cosine_quantiles=tuple(zip(_SHARES, np.quantile(cosines, _SHARES).tolist(), strict=True)),
         common_mean_share=energy / everything,
         uncentred_rank=entropy_rank(np.maximum(about_zero, 0.0)),
     )
 
 
-def _unit(rows: NDArray[np.floating]) -> NDArray[np.float64]:
-    wide = rows.astype(np.float64)
-    norms = np.sqrt(np.einsum("nd,nd->n", wide, wide))
-    return wide[norms > 0] / norms[norms > 0, None]
+def _directions(rows: NDArray[np.floating]) -> NDArray[np.float64]:
+    return unit_rows(rows[rows.any(axis=1)], np.float64)
 
 
 def _mean_cosine(unit: NDArray[np.float64]) -> float:

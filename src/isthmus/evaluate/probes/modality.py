@@ -10,6 +10,7 @@ from isthmus.errors import InputError
 from isthmus.evaluate.probes.concepts import auc
 from isthmus.evaluate.probes.result import ProbeResult
 from isthmus.evaluate.search import top_k
+from isthmus.numeric import unit_rows
 from isthmus.threads import single_thread
 
 __all__ = ["ModalityGap", "modality_gap"]
@@ -47,7 +48,7 @@ def modality_gap(x: NDArray[np.floating], y: NDArray[np.floating], *, seed: int 
     if min(len(x), len(y)) < 4:
         raise InputError("at least four rows of each side are needed")
     rng = np.random.default_rng(seed)
-    one, other = (_unit(rows)[rng.permutation(len(rows))] for rows in (x, y))
+    one, other = (unit_rows(rows, np.float64)[rng.permutation(len(rows))] for rows in (x, y))
     centres = one.mean(axis=0), other.mean(axis=0)
     gap = float(np.linalg.norm(centres[0] - centres[1]))
     spread = np.concatenate([one - centres[0], other - centres[1]])
@@ -61,12 +62,6 @@ def modality_gap(x: NDArray[np.floating], y: NDArray[np.floating], *, seed: int 
         same_side_centred=_same_side(spread, n),
         same_side_chance=(n * (n - 1) + m * (m - 1)) / ((n + m) * (n + m - 1)),
     )
-
-
-def _unit(rows: NDArray[np.floating]) -> NDArray[np.float64]:
-    wide = rows.astype(np.float64)
-    norms = np.sqrt(np.einsum("nd,nd->n", wide, wide))
-    return wide / np.where(norms > 0, norms, 1.0)[:, None]
 
 
 def _same_side(rows: NDArray[np.float64], n: int) -> float:

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from isthmus.adapters.scarce.relative import unit_rows
 from isthmus.errors import InputError
 from isthmus.evaluate import estimate, resampled_means
 from isthmus.evaluate.probes import modality_gap
@@ -33,7 +32,7 @@ from isthmus.nn.modality.measure import (
 from isthmus.nn.modality.projector import Projector
 from isthmus.nn.modality.start import Side, Start, closed_forms, judged
 from isthmus.nn.modality.tune import Pairs, Tuning, checked_metric, tune
-from isthmus.numeric import to_numpy
+from isthmus.numeric import to_numpy, unit_rows
 from isthmus.progress import Progress, silent
 
 __all__ = ["attach"]

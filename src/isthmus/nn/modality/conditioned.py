@@ -21,7 +21,7 @@ from typing_extensions import override
 
 from isthmus.errors import InputError
 from isthmus.files import atomic_folder, canonical_json
-from isthmus.moments import Moments, Side
+from isthmus.moments import Moments, SideMoments
 from isthmus.nn.digest import weights_digest
 from isthmus.nn.loop import seeded
 from isthmus.nn.modality.inserts import KINDS, Insert, OwnNorm
@@ -381,7 +381,7 @@ class Conditioned(nn.Module):
                     ) from error
         self.train(before)
 
-    def _moments(self, batches: Iterable[Any], part: nn.Module | None, place: Place) -> Side:
+    def _moments(self, batches: Iterable[Any], part: nn.Module | None, place: Place) -> SideMoments:
         """Of the features that arrive at ``part``, or, without one, that leave its layer."""
         moments = Moments(place.width, 0, keep={"square"})
 

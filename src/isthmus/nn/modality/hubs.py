@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.evaluate import top_k
+from isthmus.numeric import unit_rows
 
 __all__ = ["NEIGHBOURS", "hub_offsets", "with_offsets"]
 
@@ -47,14 +48,13 @@ def with_offsets(
     ones = np.ones((len(queries), 1), np.float32)
     less = np.zeros(len(gallery), np.float32) if offsets is None else -offsets
     return (
-        np.hstack([_unit(queries), ones]),
-        np.hstack([_unit(gallery), less[:, None].astype(np.float32)]),
+        np.hstack([_with_direction(queries), ones]),
+        np.hstack([_with_direction(gallery), less[:, None].astype(np.float32)]),
     )
 
 
-def _unit(rows: Rows) -> NDArray[np.float32]:
-    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
-    if not (np.isfinite(lengths) & (lengths > 0)).all():
-        bad = int(np.argmin(np.isfinite(lengths) & (lengths > 0)))
-        raise InputError("the vector has no direction", where=f"row {bad}")
-    return (rows / lengths[:, None]).astype(np.float32)
+def _with_direction(rows: Rows) -> NDArray[np.float32]:
+    usable = np.isfinite(rows).all(axis=1) & rows.any(axis=1)
+    if not usable.all():
+        raise InputError("the vector has no direction", where=f"row {int(np.argmin(usable))}")
+    return unit_rows(rows)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from isthmus.errors import InputError
-from isthmus.moments import Side
+from isthmus.moments import SideMoments
 
 __all__ = [
     "KINDS",
@@ -74,7 +74,7 @@ class OwnNorm(nn.Module):
         for name in ("deviation", "usual_deviation"):
             self.register_buffer(name, torch.ones(width))
 
-    def measured(self, modality: Side, usual: Side) -> None:
+    def measured(self, modality: SideMoments, usual: SideMoments) -> None:
         """Set the statistics in closed form, from moments of the features on both inputs."""
         for name, side in (("", modality), ("usual_", usual)):
             deviation = side.variance**0.5

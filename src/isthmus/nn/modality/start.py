@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from isthmus.adapters import CSA, LowRank, Procrustes, Ridge, RidgePath, refine_few_pairs
 from isthmus.adapters.chain import Affine, Chain, RowNorm
 from isthmus.adapters.scarce.few_pairs import FEWEST_PAIRS
-from isthmus.adapters.scarce.relative import unit_rows
 from isthmus.adapters.steps.base import LinearAdapter
 from isthmus.errors import InputError
 from isthmus.evaluate import parse_metric, relevant_ranks
@@ -25,6 +24,7 @@ from isthmus.evaluate.relevance import from_labels
 from isthmus.moments import Moments, SecondMoments
 from isthmus.nn.modality.hubs import hub_offsets, with_offsets
 from isthmus.nn.modality.items import Items
+from isthmus.numeric import unit_rows
 from isthmus.threads import single_thread
 
 __all__ = ["Side", "Start", "closed_forms", "judged"]

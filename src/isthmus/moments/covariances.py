@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 
-__all__ = ["AffineLike", "Between", "SecondMoments", "Side"]
+__all__ = ["AffineLike", "GroupScatter", "SecondMoments", "SideMoments"]
 
 Matrix = NDArray[np.float64]
 
@@ -29,7 +29,7 @@ class AffineLike(Protocol):
 
 
 @dataclass(frozen=True)
-class Side:
+class SideMoments:
     """The moments of one side of the pairs: what a normaliser is fitted on."""
 
     n: float
@@ -43,7 +43,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Between:
+class GroupScatter:
     """Covariances of the means of groups of rows, weighted by the groups and divided by n."""
 
     xy: Matrix
@@ -67,7 +67,7 @@ class SecondMoments:
     xx: Matrix | None
     xy: Matrix | None
     yy: Matrix | None
-    between: Mapping[str, Between] = field(default_factory=dict[str, Between])
+    between: Mapping[str, GroupScatter] = field(default_factory=dict[str, GroupScatter])
     """Of each grouping of the rows that was kept, by its name."""
 
     def require(self, name: str) -> Matrix:
@@ -98,14 +98,14 @@ class SecondMoments:
         return found
 
     @property
-    def x(self) -> Side:
+    def x(self) -> SideMoments:
         """The x side alone."""
-        return Side(self.n, self.mean_x, self.variance_x, self.xx)
+        return SideMoments(self.n, self.mean_x, self.variance_x, self.xx)
 
     @property
-    def y(self) -> Side:
+    def y(self) -> SideMoments:
         """The y side alone."""
-        return Side(self.n, self.mean_y, self.variance_y, self.yy)
+        return SideMoments(self.n, self.mean_y, self.variance_y, self.yy)
 
     def mapped(self, on_x: AffineLike | None, on_y: AffineLike | None) -> Self:
         """The moments of rows mapped by ``on_x`` and ``on_y``, without touching the rows."""
@@ -137,13 +137,15 @@ class SecondMoments:
         )
 
 
-def _mapped_between(groups: Between, on_x: AffineLike | None, on_y: AffineLike | None) -> Between:
+def _mapped_between(
+    groups: GroupScatter, on_x: AffineLike | None, on_y: AffineLike | None
+) -> GroupScatter:
     xy, yy = groups.xy, groups.yy
     if on_x is not None:
         xy = on_x.apply_linear(xy.T).T
     if on_y is not None:
         xy, yy = on_y.apply_linear(xy), on_y.apply_linear(on_y.apply_linear(yy).T)
-    return Between(xy, yy)
+    return GroupScatter(xy, yy)
 
 
 def _variance(

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.linalg.blas import get_blas_funcs
 
 from isthmus.errors import InputError
-from isthmus.moments.shifted import Rows
+from isthmus.moments.centred_block import Rows
 from isthmus.numeric import Array, namespace, to_float64, to_numpy
 
 __all__ = ["add_outer", "column_squares", "explain_non_finite", "translated_fourth"]
