@@ -37,13 +37,14 @@ from torch.nn import functional
 from benchmarks.harness import header
 from benchmarks.study.glyphs import CHARACTERS, glyphs, tensors
 from isthmus.cli.console import ProgressBar
-from isthmus.nn.ablation import Ablation, ablate
-from isthmus.nn.augment import Blur, Compose, Gain, Noise
-from isthmus.nn.batches import Batches
-from isthmus.nn.loop import seeded, train
-from isthmus.nn.regularise import EWC, L2SP
-from isthmus.nn.sampling import Balanced, EpochSampler, SampledBatches
-from isthmus.nn.schedule import Curriculum, GradualUnfreezing, item_losses
+from isthmus.training.ablation import Ablation, ablate
+from isthmus.training.augment import Blur, Compose, Gain, Noise
+from isthmus.training.batches import Batches
+from isthmus.training.curriculum import Curriculum, item_losses
+from isthmus.training.loop import seeded, train
+from isthmus.training.regularise import EWC, L2SP
+from isthmus.training.sampling import Balanced, EpochSampler, SampledBatches
+from isthmus.training.unfreezing import GradualUnfreezing
 
 FACTORS = ("ewc", "l2-sp", "unfreezing", "curriculum", "balance", "augmentation")
 OLD = CHARACTERS.index("a")

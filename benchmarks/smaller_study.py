@@ -316,12 +316,12 @@ def network_lines(quick: bool, record: dict[str, Any]) -> Iterator[str]:
     from benchmarks.study import networks
     from benchmarks.study.images import drawings
     from isthmus.errors import InputError
-    from isthmus.nn.batches import Batches
     from isthmus.nn.compact.distil import distil
     from isthmus.nn.compact.prune import prune_weights
     from isthmus.nn.compact.quantise import quantise
     from isthmus.nn.compact.table import compact_table
     from isthmus.nn.compact.truncate import truncate
+    from isthmus.training.batches import Batches
 
     queries, items = drawings()
     order = np.random.default_rng(SEED).permutation(len(queries))

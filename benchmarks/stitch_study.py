@@ -34,8 +34,10 @@ from torch.nn import functional
 
 from benchmarks.arrays import Array
 from benchmarks.harness import header
-from isthmus.nn import Batches, Warp, stitch, stitch_grid, train
-from isthmus.nn.loop import seeded
+from isthmus.nn import stitch, stitch_grid
+from isthmus.training import Batches, train
+from isthmus.training.augment import Warp
+from isthmus.training.loop import seeded
 
 Row = dict[str, Any]
 

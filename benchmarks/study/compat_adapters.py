@@ -16,7 +16,6 @@ import numpy as np
 from benchmarks.arrays import Array
 from isthmus.moments import Moments
 from isthmus.moments.groups import GroupSums
-from isthmus.nn.batches import Batches
 from isthmus.nn.compat import (
     ForwardTransform,
     LambdaAdapters,
@@ -30,6 +29,7 @@ from isthmus.nn.compat.frozen.class_joint_maps import class_joint_maps
 from isthmus.nn.compat.frozen.class_refinement import class_maps
 from isthmus.nn.compat.frozen.joint_maps import JointMaps, joint_maps
 from isthmus.training import LambdaTerms
+from isthmus.training.batches import Batches
 
 __all__ = [
     "COMPARED",

@@ -11,9 +11,9 @@ import numpy as np
 from benchmarks.arrays import Array
 from benchmarks.study.glyphs import tensors
 from benchmarks.study.upgrade import unit
-from isthmus.nn.batches import Batches
 from isthmus.nn.compat import TrainedEncoder, encode
-from isthmus.nn.loop import seeded
+from isthmus.training.batches import Batches
+from isthmus.training.loop import seeded
 
 __all__ = ["convolutional", "embedded", "mixer", "timed_training"]
 

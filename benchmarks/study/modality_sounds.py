@@ -112,7 +112,7 @@ def inside(names: Array, dealt: Array, known: Array, *, quick: bool) -> dict[str
     from torch import nn
 
     from benchmarks.study.networks import efficientnet_lite0
-    from isthmus.nn.digest import weights_digest
+    from isthmus.nn.look.weights_digest import weights_digest
     from isthmus.nn.modality.conditioned import Conditioned
     from isthmus.nn.modality.inserts import bottleneck, film, own_norm
 

@@ -13,8 +13,8 @@ from itertools import product
 import torch
 from torch import Tensor, nn
 
-from isthmus.nn.loop import seeded
 from isthmus.nn.shaping import structure
+from isthmus.training.loop import seeded
 
 __all__ = ["ARCHITECTURES", "CLASSES", "SHAPED", "Network", "build", "matched"]
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.study.structure_networks import CLASSES, SHAPED, Network, build, matched
-from isthmus.nn.batches import Batches
-from isthmus.nn.loop import train
 from isthmus.nn.shaping import Energies, Prototypes, Spectrum, paired_consistency, watch_energy
+from isthmus.training.batches import Batches
+from isthmus.training.loop import train
 
 __all__ = ["ARMS", "Arm", "distilled", "trained", "tuned"]
 

@@ -6,8 +6,8 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
-from isthmus.nn.batches import Batches
-from isthmus.nn.loop import seeded, train
+from isthmus.training.batches import Batches
+from isthmus.training.loop import seeded, train
 
 
 class Residual(nn.Module):

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from isthmus.spaces.sample import Batch
 from isthmus.training import Examples
+
+# what several test files share lies beside them
+sys.path.insert(0, str(Path(__file__).parent))
 
 Task = tuple[Examples, np.ndarray, np.ndarray]
 

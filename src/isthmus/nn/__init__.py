@@ -1,9 +1,17 @@
-"""Inside models: activation taps, stitching, compatible training, shaping, new modalities.
+"""Inside models: looking into layers, stitching, compatible training, shaping, new modalities.
 
 Everything here needs PyTorch (``pip install 'isthmus[torch]'``); the names load when first used.
-What trains compatible encoders is in `isthmus.nn.compat`, its losses in `isthmus.nn.losses`, shaped
-layers in `isthmus.nn.shaping`, new types of input in `isthmus.nn.modality`, and what makes networks
-smaller in `isthmus.nn.compact`.
+
+=======================  =======================================================================
+`isthmus.nn.look`        activations of named layers, and how alike two networks' layers are
+`isthmus.nn.stitching`   the front of one network joined to the back of another
+`isthmus.nn.compat`      new encoders whose vectors an old index understands
+`isthmus.nn.modality`    a new type of input for a frozen model
+`isthmus.nn.shaping`     layers whose weight is shaped and corrected within a budget
+`isthmus.nn.compact`     networks that are smaller and faster
+=======================  =======================================================================
+
+What trains them (the loop, losses, samplers, penalties) is in `isthmus.training`.
 """
 
 from __future__ import annotations
@@ -15,24 +23,7 @@ from isthmus.errors import missing_extra
 from isthmus.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from isthmus.nn.ablation import Ablation, ablate
-    from isthmus.nn.augment import (
-        Blur,
-        ChannelDropout,
-        Compose,
-        Gain,
-        Noise,
-        Resample,
-        Warp,
-    )
-    from isthmus.nn.batches import Batches
-    from isthmus.nn.fisher import fisher_diagonal
-    from isthmus.nn.layers import LayerComparison, compare_layers
-    from isthmus.nn.loop import Trained, train
-    from isthmus.nn.paired_layers import diagnose_models
-    from isthmus.nn.regularise import EWC, L2SP
-    from isthmus.nn.sampling import Balanced, MixedLoaders, SampledBatches, effective_number_weights
-    from isthmus.nn.schedule import Curriculum, GradualUnfreezing, item_losses, pacing
+    from isthmus.nn.look import LayerComparison, Taps, compare_layers, diagnose_models
     from isthmus.nn.stitching import (
         Stitched,
         StitchGrid,
@@ -41,53 +32,13 @@ if TYPE_CHECKING:
         stitch,
         stitch_grid,
     )
-    from isthmus.nn.tap import Taps
 
 for _package in ("torch", "lightning_fabric"):
     if find_spec(_package) is None:
         raise missing_extra(_package, "torch", "isthmus.nn")
 
 _HOMES = {
-    "isthmus.nn.ablation": (
-        "Ablation",
-        "ablate",
-    ),
-    "isthmus.nn.augment": (
-        "Blur",
-        "ChannelDropout",
-        "Compose",
-        "Gain",
-        "Noise",
-        "Resample",
-        "Warp",
-    ),
-    "isthmus.nn.batches": ("Batches",),
-    "isthmus.nn.fisher": ("fisher_diagonal",),
-    "isthmus.nn.layers": (
-        "LayerComparison",
-        "compare_layers",
-    ),
-    "isthmus.nn.loop": (
-        "Trained",
-        "train",
-    ),
-    "isthmus.nn.paired_layers": ("diagnose_models",),
-    "isthmus.nn.regularise": (
-        "EWC",
-        "L2SP",
-    ),
-    "isthmus.nn.sampling": (
-        "Balanced",
-        "MixedLoaders",
-        "SampledBatches",
-        "effective_number_weights",
-    ),
-    "isthmus.nn.schedule": (
-        "Curriculum",
-        "GradualUnfreezing",
-        "item_losses",
-        "pacing",
-    ),
+    "isthmus.nn.look": ("LayerComparison", "Taps", "compare_layers", "diagnose_models"),
     "isthmus.nn.stitching": (
         "StitchGrid",
         "Stitched",
@@ -96,43 +47,19 @@ _HOMES = {
         "stitch",
         "stitch_grid",
     ),
-    "isthmus.nn.tap": ("Taps",),
 }
 
 __all__ = [
-    "EWC",
-    "L2SP",
-    "Ablation",
-    "Balanced",
-    "Batches",
-    "Blur",
-    "ChannelDropout",
-    "Compose",
-    "Curriculum",
-    "Gain",
-    "GradualUnfreezing",
     "LayerComparison",
-    "MixedLoaders",
-    "Noise",
-    "Resample",
-    "SampledBatches",
     "StitchGrid",
     "Stitched",
     "Taps",
-    "Trained",
-    "Warp",
-    "ablate",
     "compare_layers",
     "diagnose_models",
-    "effective_number_weights",
-    "fisher_diagonal",
-    "item_losses",
     "load_stitched",
-    "pacing",
     "save_stitched",
     "stitch",
     "stitch_grid",
-    "train",
 ]
 
 

@@ -16,7 +16,7 @@ from isthmus.report.write import write_page
 from isthmus.similarity import MEASURES, Grid
 
 if TYPE_CHECKING:
-    from isthmus.nn.layers import Stitch
+    from isthmus.nn.look.layers import Stitch
 
 __all__ = ["write_layers_report"]
 

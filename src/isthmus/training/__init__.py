@@ -1,22 +1,83 @@
-"""Maps that are trained on rows with PyTorch, which is imported only when one is.
+"""Training with PyTorch: one loop, its losses, batches and checkpoints, and the maps it trains.
 
-Arrays go in and come out as numpy, so that what was trained runs without PyTorch.
+The names load when first used, and PyTorch with them.  Losses are in `isthmus.training.losses`,
+augmentations in `isthmus.training.augment`.
 """
 
-from isthmus.training.examples import Examples
-from isthmus.training.lambda_orthogonal import LambdaTerms, train_lambda_orthogonal
-from isthmus.training.linear import polish_map
-from isthmus.training.network import Network, train_network
-from isthmus.training.objective import LOSSES
-from isthmus.training.schedule import Schedule
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from isthmus.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from isthmus.training.ablation import Ablation, ablate
+    from isthmus.training.batches import Batches
+    from isthmus.training.curriculum import Curriculum, item_losses, pacing
+    from isthmus.training.examples import Examples
+    from isthmus.training.fisher import fisher_diagonal
+    from isthmus.training.lambda_orthogonal import LambdaTerms, train_lambda_orthogonal
+    from isthmus.training.linear import polish_map
+    from isthmus.training.loop import Trained, train
+    from isthmus.training.network import Network, train_network
+    from isthmus.training.objective import LOSSES
+    from isthmus.training.regularise import EWC, L2SP
+    from isthmus.training.sampling import (
+        Balanced,
+        MixedLoaders,
+        SampledBatches,
+        effective_number_weights,
+    )
+    from isthmus.training.schedule import Schedule
+    from isthmus.training.unfreezing import GradualUnfreezing
+
+_HOMES = {
+    "isthmus.training.ablation": ("Ablation", "ablate"),
+    "isthmus.training.batches": ("Batches",),
+    "isthmus.training.curriculum": ("Curriculum", "item_losses", "pacing"),
+    "isthmus.training.examples": ("Examples",),
+    "isthmus.training.fisher": ("fisher_diagonal",),
+    "isthmus.training.lambda_orthogonal": ("LambdaTerms", "train_lambda_orthogonal"),
+    "isthmus.training.linear": ("polish_map",),
+    "isthmus.training.loop": ("Trained", "train"),
+    "isthmus.training.network": ("Network", "train_network"),
+    "isthmus.training.objective": ("LOSSES",),
+    "isthmus.training.regularise": ("EWC", "L2SP"),
+    "isthmus.training.sampling": (
+        "Balanced",
+        "MixedLoaders",
+        "SampledBatches",
+        "effective_number_weights",
+    ),
+    "isthmus.training.schedule": ("Schedule",),
+    "isthmus.training.unfreezing": ("GradualUnfreezing",),
+}
 
 __all__ = [
+    "EWC",
+    "L2SP",
     "LOSSES",
+    "Ablation",
+    "Balanced",
+    "Batches",
+    "Curriculum",
     "Examples",
+    "GradualUnfreezing",
     "LambdaTerms",
+    "MixedLoaders",
     "Network",
+    "SampledBatches",
     "Schedule",
+    "Trained",
+    "ablate",
+    "effective_number_weights",
+    "fisher_diagonal",
+    "item_losses",
+    "pacing",
     "polish_map",
+    "train",
     "train_lambda_orthogonal",
     "train_network",
 ]
+
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -12,11 +12,11 @@ from torch.nn import functional  # noqa: E402
 
 from isthmus.adapters.chain import Affine, Chain, RowNorm  # noqa: E402
 from isthmus.errors import InputError  # noqa: E402
-from isthmus.nn.batches import Batches  # noqa: E402
 from isthmus.nn.compact.distil import distil  # noqa: E402
-from isthmus.nn.loop import seeded, train  # noqa: E402
-from isthmus.nn.schedule import GradualUnfreezing  # noqa: E402
 from isthmus.nn.stitching import stitch  # noqa: E402
+from isthmus.training.batches import Batches  # noqa: E402
+from isthmus.training.loop import seeded, train  # noqa: E402
+from isthmus.training.unfreezing import GradualUnfreezing  # noqa: E402
 
 
 def adam(module):

@@ -13,7 +13,7 @@ from isthmus.nn.compact import int8_layer  # noqa: E402
 from isthmus.nn.compact.input_rounding import InputRanges, best_rounding  # noqa: E402
 from isthmus.nn.compact.int8_layer import Int8Layer  # noqa: E402
 from isthmus.nn.compact.quantise import quantise  # noqa: E402
-from isthmus.nn.loop import seeded  # noqa: E402
+from isthmus.training.loop import seeded  # noqa: E402
 
 
 def loud(n=300, inputs=48, seed=0):

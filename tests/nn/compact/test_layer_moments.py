@@ -7,7 +7,7 @@ pytest.importorskip("lightning_fabric")
 from torch import nn  # noqa: E402
 
 from isthmus.nn.compact.layer_moments import input_moments, input_rows, is_pointwise  # noqa: E402
-from isthmus.nn.loop import seeded  # noqa: E402
+from isthmus.training.loop import seeded  # noqa: E402
 
 
 def test_rows_times_the_matrix_are_what_the_layer_gives():

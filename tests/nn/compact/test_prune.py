@@ -9,7 +9,7 @@ from isthmus.errors import InputError  # noqa: E402
 from isthmus.nn.compact.prune import prune_weights, remove_units  # noqa: E402
 from isthmus.nn.compact.quantise import quantise  # noqa: E402
 from isthmus.nn.compact.table import size_of  # noqa: E402
-from isthmus.nn.loop import seeded  # noqa: E402
+from isthmus.training.loop import seeded  # noqa: E402
 
 
 def network(seed=0):

@@ -11,7 +11,7 @@ from isthmus.adapters.quantise import quantise_rows  # noqa: E402
 from isthmus.errors import InputError  # noqa: E402
 from isthmus.nn.compact.quantise import Int8Layer, quantise  # noqa: E402
 from isthmus.nn.compact.table import size_of  # noqa: E402
-from isthmus.nn.loop import seeded  # noqa: E402
+from isthmus.training.loop import seeded  # noqa: E402
 
 
 def network():

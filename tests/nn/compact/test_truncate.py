@@ -11,7 +11,7 @@ from torch import nn  # noqa: E402
 from isthmus.errors import InputError  # noqa: E402
 from isthmus.nn.compact.table import size_of  # noqa: E402
 from isthmus.nn.compact.truncate import truncate  # noqa: E402
-from isthmus.nn.loop import seeded  # noqa: E402
+from isthmus.training.loop import seeded  # noqa: E402
 
 
 def network():

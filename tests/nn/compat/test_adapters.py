@@ -11,7 +11,6 @@ from torch import nn  # noqa: E402
 
 from isthmus.errors import DivergedError, InputError  # noqa: E402
 from isthmus.moments import Moments  # noqa: E402
-from isthmus.nn.batches import Batches  # noqa: E402
 from isthmus.nn.compat import (  # noqa: E402
     ForwardTransform,
     LambdaAdapters,
@@ -23,6 +22,7 @@ from isthmus.nn.compat import (  # noqa: E402
 )
 from isthmus.nn.compat.frozen.joint_maps import joint_maps  # noqa: E402
 from isthmus.training import LambdaTerms  # noqa: E402
+from isthmus.training.batches import Batches  # noqa: E402
 
 N, OLD, NEW = 1500, 8, 12
 

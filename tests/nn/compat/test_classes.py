@@ -10,9 +10,9 @@ torch = pytest.importorskip("torch")
 from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
 
 from isthmus.errors import InputError  # noqa: E402
-from isthmus.nn.batches import Batches  # noqa: E402
 from isthmus.nn.compat import CosineHead, class_means, extended_classifier  # noqa: E402
 from isthmus.nn.compat.classes import check_classes  # noqa: E402
+from isthmus.training.batches import Batches  # noqa: E402
 
 
 def some(n=60, d=4, classes=5, seed=0):

@@ -12,7 +12,6 @@ from torch import nn  # noqa: E402
 
 from isthmus.errors import DivergedError, InputError  # noqa: E402
 from isthmus.evaluate import from_labels  # noqa: E402
-from isthmus.nn.batches import Batches  # noqa: E402
 from isthmus.nn.compat import (  # noqa: E402
     compatibility_matrix,
     encode,
@@ -25,8 +24,9 @@ from isthmus.nn.compat.forward import (  # noqa: E402
     UncertainTransform,
     train_fastfill,
 )
-from isthmus.nn.loop import seeded  # noqa: E402
-from isthmus.nn.schedule import GradualUnfreezing  # noqa: E402
+from isthmus.training.batches import Batches  # noqa: E402
+from isthmus.training.loop import seeded  # noqa: E402
+from isthmus.training.unfreezing import GradualUnfreezing  # noqa: E402
 
 CLASSES, WIDTH, FEW = 10, 16, 100
 

@@ -11,13 +11,13 @@ from torch import nn  # noqa: E402
 
 from isthmus.errors import InputError  # noqa: E402
 from isthmus.evaluate import Trial, compatibility_scores, from_labels  # noqa: E402
-from isthmus.nn.batches import Batches  # noqa: E402
 from isthmus.nn.compat import (  # noqa: E402
     compatibility_matrix,
     encode,
     paired_change,
     partial_backfill,
 )
+from isthmus.training.batches import Batches  # noqa: E402
 
 N, D, CLASSES = 150, 6, 5
 

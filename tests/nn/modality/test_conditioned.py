@@ -12,11 +12,11 @@ from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 from isthmus.errors import DivergedError, InputError  # noqa: E402
-from isthmus.nn.batches import Batches  # noqa: E402
-from isthmus.nn.digest import weights_digest  # noqa: E402
-from isthmus.nn.loop import seeded, train  # noqa: E402
+from isthmus.nn.look.weights_digest import weights_digest  # noqa: E402
 from isthmus.nn.modality.conditioned import Conditioned  # noqa: E402
 from isthmus.nn.modality.inserts import bottleneck, film, own_norm, prompts  # noqa: E402
+from isthmus.training.batches import Batches  # noqa: E402
+from isthmus.training.loop import seeded, train  # noqa: E402
 
 
 @pytest.fixture(scope="module")

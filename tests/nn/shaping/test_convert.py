@@ -8,8 +8,6 @@ from torch import nn  # noqa: E402
 from torch.nn.utils import parametrizations  # noqa: E402
 
 from isthmus.errors import InputError  # noqa: E402
-from isthmus.nn.batches import Batches  # noqa: E402
-from isthmus.nn.loop import seeded, train  # noqa: E402
 from isthmus.nn.shaping import (  # noqa: E402
     Shaped,
     ShapedConv2d,
@@ -18,6 +16,8 @@ from isthmus.nn.shaping import (  # noqa: E402
     fold,
     structure,
 )
+from isthmus.training.batches import Batches  # noqa: E402
+from isthmus.training.loop import seeded, train  # noqa: E402
 
 KINDS = ("none", "diagonal", "low_rank", "elementwise")
 

@@ -6,13 +6,13 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from isthmus.errors import DivergedError, InputError  # noqa: E402
-from isthmus.nn.batches import Batches  # noqa: E402
-from isthmus.nn.loop import seeded, train  # noqa: E402
 from isthmus.nn.shaping import (  # noqa: E402
     correction_energy,
     structure,
     watch_energy,
 )
+from isthmus.training.batches import Batches  # noqa: E402
+from isthmus.training.loop import seeded, train  # noqa: E402
 
 
 def network(budget=0.1, **options):

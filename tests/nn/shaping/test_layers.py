@@ -10,9 +10,9 @@ from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 from isthmus.errors import DivergedError, InputError  # noqa: E402
-from isthmus.nn.batches import Batches  # noqa: E402
-from isthmus.nn.loop import seeded, train  # noqa: E402
 from isthmus.nn.shaping import ShapedConv2d, ShapedLinear, watch_energy  # noqa: E402
+from isthmus.training.batches import Batches  # noqa: E402
+from isthmus.training.loop import seeded, train  # noqa: E402
 
 KINDS = ("none", "diagonal", "low_rank", "elementwise")
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st  # noqa: E402
 from torch import nn  # noqa: E402
 
 from isthmus.errors import InputError  # noqa: E402
-from isthmus.nn.batches import Batches  # noqa: E402
-from isthmus.nn.loop import seeded, train  # noqa: E402
 from isthmus.nn.shaping import Prototypes, paired_consistency  # noqa: E402
+from isthmus.training.batches import Batches  # noqa: E402
+from isthmus.training.loop import seeded, train  # noqa: E402
 
 
 def classes(n=90, d=6, count=3, seed=0):

@@ -7,8 +7,6 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from isthmus.errors import InputError  # noqa: E402
-from isthmus.nn.batches import Batches  # noqa: E402
-from isthmus.nn.loop import seeded, train  # noqa: E402
 from isthmus.nn.shaping import (  # noqa: E402
     ShapedConv2d,
     ShapedLinear,
@@ -17,6 +15,8 @@ from isthmus.nn.shaping import (  # noqa: E402
     spectral_norm,
     structure,
 )
+from isthmus.training.batches import Batches  # noqa: E402
+from isthmus.training.loop import seeded, train  # noqa: E402
 
 
 def shaped_linear(seed=0):

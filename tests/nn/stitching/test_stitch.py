@@ -20,17 +20,17 @@ from digit_networks import (  # noqa: E402
 from torch import nn  # noqa: E402
 
 from isthmus.errors import DivergedError, InputError, OutputError, WrongSpaceError  # noqa: E402
-from isthmus.nn.batches import Batches  # noqa: E402
-from isthmus.nn.capture import capture  # noqa: E402
 from isthmus.nn.compact.quantise import quantise  # noqa: E402
-from isthmus.nn.digest import weights_digest  # noqa: E402
-from isthmus.nn.loop import seeded  # noqa: E402
+from isthmus.nn.look.weights_digest import weights_digest  # noqa: E402
 from isthmus.nn.stitching import storage  # noqa: E402
+from isthmus.nn.stitching.capture import capture  # noqa: E402
 from isthmus.nn.stitching.cut import Back, Front  # noqa: E402
 from isthmus.nn.stitching.grid import stitch_grid  # noqa: E402
 from isthmus.nn.stitching.stitched import stitch  # noqa: E402
 from isthmus.nn.stitching.storage import load_stitched, save_stitched  # noqa: E402
 from isthmus.spaces.pairs import Pairs  # noqa: E402
+from isthmus.training.batches import Batches  # noqa: E402
+from isthmus.training.loop import seeded  # noqa: E402
 
 
 def nets():

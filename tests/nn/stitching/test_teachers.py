@@ -11,12 +11,12 @@ from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 from isthmus.errors import InputError  # noqa: E402
-from isthmus.nn.augment import Warp  # noqa: E402
-from isthmus.nn.batches import Batches  # noqa: E402
-from isthmus.nn.digest import weights_digest  # noqa: E402
-from isthmus.nn.loop import seeded  # noqa: E402
+from isthmus.nn.look.weights_digest import weights_digest  # noqa: E402
 from isthmus.nn.stitching.stitched import stitch  # noqa: E402
 from isthmus.nn.stitching.teachers import Teachers  # noqa: E402
+from isthmus.training.augment import Warp  # noqa: E402
+from isthmus.training.batches import Batches  # noqa: E402
+from isthmus.training.loop import seeded  # noqa: E402
 
 
 def small():

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from isthmus.errors import InputError
-from isthmus.nn.batches import input_of
 from isthmus.nn.compact.table import size_of
-from isthmus.nn.loop import Trained, about_part, seeded, train
-from isthmus.nn.names import find_module
-from isthmus.nn.outputs import layout_of, tensor_of
-from isthmus.nn.pooling import pool_rows
-from isthmus.nn.tap import evaluation_mode
+from isthmus.nn.look.outputs import layout_of, tensor_of
+from isthmus.nn.look.pooling import pool_rows
+from isthmus.training.batches import input_of
+from isthmus.training.loop import Trained, about_part, seeded, train
+from isthmus.training.modes import evaluation_mode
+from isthmus.training.names import find_module
 
 __all__ = ["Distilled", "distil"]
 
@@ -80,7 +80,7 @@ def distil(
         label_weight: of a cross-entropy with the labels of the loader.
         inputs: takes the models' input out of a batch.
         seed: of the training and of the linear maps.
-        **options: of `isthmus.nn.loop.train`.
+        **options: of `isthmus.training.loop.train`.
 
     Raises:
         InputError: for a student whose output has another shape, a layer that is not there, an

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from isthmus.errors import InputError
 from isthmus.moments import Moments
-from isthmus.nn.batches import input_of, length_of
-from isthmus.nn.tap import call_model, evaluation_mode
 from isthmus.progress import Progress, silent
+from isthmus.training.batches import input_of, length_of
+from isthmus.training.modes import call_model, evaluation_mode
 
 __all__ = ["input_moments", "input_rows", "is_pointwise", "watched"]
 

@@ -16,10 +16,10 @@ from isthmus.errors import InputError
 from isthmus.moments import Moments
 from isthmus.nn.compact.layer_moments import input_moments, is_pointwise
 from isthmus.nn.compact.table import Compact, LayerChange, like_tensor, weight_of
-from isthmus.nn.names import find_module, find_modules
 from isthmus.numeric import to_numpy
 from isthmus.progress import Progress, silent
 from isthmus.threads import single_thread
+from isthmus.training.names import find_module, find_modules
 
 __all__ = ["prune_weights", "remove_units"]
 

@@ -17,8 +17,8 @@ from isthmus.nn.compact.input_rounding import InputRanges, best_rounding
 from isthmus.nn.compact.int8_layer import Int8Layer
 from isthmus.nn.compact.layer_moments import watched
 from isthmus.nn.compact.table import Compact, LayerChange, replace_module
-from isthmus.nn.names import find_modules
 from isthmus.progress import Progress, silent
+from isthmus.training.names import find_modules
 
 __all__ = ["Int8Layer", "quantise"]
 

@@ -15,9 +15,9 @@ from torch.nn.utils import parametrize
 
 from isthmus.errors import InputError
 from isthmus.files import canonical_json
-from isthmus.nn.names import replace_modules
-from isthmus.nn.tap import call_model, evaluation_mode
 from isthmus.progress import Progress, silent
+from isthmus.training.modes import call_model, evaluation_mode
+from isthmus.training.names import replace_modules
 
 __all__ = [
     "Compact", "CompactTable", "LayerChange", "Variant", "compact_table", "like_tensor",

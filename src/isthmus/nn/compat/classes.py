@@ -11,8 +11,8 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from isthmus.errors import InputError
-from isthmus.nn.batches import Batches
-from isthmus.nn.losses import check_labels
+from isthmus.training.batches import Batches
+from isthmus.training.losses import check_labels
 
 __all__ = ["CosineHead", "check_classes", "class_means", "extended_classifier"]
 

@@ -1,6 +1,6 @@
 """Train or fine-tune a new encoder so that its features can be searched among the old ones.
 
-Three ways, all through `isthmus.nn.loop.train`:
+Three ways, all through `isthmus.training.loop.train`:
 
 - `train_bct`: the old model's classifier must also classify the new features;
 - `train_simplex`: every model learns the same fixed classifier; with an old encoder given, a
@@ -23,14 +23,14 @@ from torch.nn import functional
 from isthmus.errors import InputError
 from isthmus.nn.compat.classes import CosineHead, check_classes
 from isthmus.nn.compat.features import check_features, feature_width
-from isthmus.nn.loop import Loss, Trained, about_part, seeded, train
-from isthmus.nn.losses import (
+from isthmus.training.loop import Loss, Trained, about_part, seeded, train
+from isthmus.training.losses import (
     SimplexHead,
     backward_influence,
     check_labels,
     higher_order_contrast,
 )
-from isthmus.nn.tap import evaluation_mode
+from isthmus.training.modes import evaluation_mode
 
 __all__ = ["Classified", "TrainedEncoder", "train_bct", "train_independent", "train_simplex"]
 
@@ -87,7 +87,7 @@ def train_independent(
         scale: of the cosine classifier; the smaller, the nearer features come to their class.
         seed: of the classifier's start and of the training.  Models of one seed start from the same
             classifier, which alone draws them together: give each its own.
-        options: of `isthmus.nn.loop.train`.
+        options: of `isthmus.training.loop.train`.
 
     Raises:
         InputError: for an encoder that is frozen or gives no rows, labels out of range, a class
@@ -128,7 +128,7 @@ def train_bct(
         weight: of the influence of the old classifier.
         scale: of both cosine classifiers.
         seed: of the classifier's start and of the training.
-        options: of `isthmus.nn.loop.train`.
+        options: of `isthmus.training.loop.train`.
 
     Raises:
         InputError: for a narrower encoder, a row of the old classifier that is zero or not finite,
@@ -194,7 +194,7 @@ def train_simplex(
         contrast: μ of the contrastive loss.
         scale: of the cosine classifier.
         seed: of the training.
-        options: of `isthmus.nn.loop.train`.
+        options: of `isthmus.training.loop.train`.
 
     Raises:
         InputError: for too narrow features, an old encoder of another width, and as

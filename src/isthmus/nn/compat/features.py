@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from isthmus.errors import InputError
-from isthmus.nn.batches import check_paired
-from isthmus.nn.tap import evaluation_mode
+from isthmus.training.batches import check_paired
+from isthmus.training.modes import evaluation_mode
 
 __all__ = ["check_features", "encode", "feature_width", "images_of", "transform_rows"]
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from isthmus.errors import InputError
-from isthmus.nn.loop import Trained, train
-from isthmus.nn.losses import alignment_error, check_labels, uncertain
-from isthmus.nn.tap import evaluation_mode
+from isthmus.training.loop import Trained, train
+from isthmus.training.losses import alignment_error, check_labels, uncertain
+from isthmus.training.modes import evaluation_mode
 
 __all__ = ["ForwardTransform", "UncertainTransform", "train_fastfill", "train_forward"]
 
@@ -115,7 +115,7 @@ def train_forward(
         transform: trained in place.
         loader: of (old, new), or (old, new, side).
         epochs: passes at most.
-        options: of `isthmus.nn.loop.train`.
+        options: of `isthmus.training.loop.train`.
 
     Raises:
         InputError: for widths or side information that do not fit, and as `train`.
@@ -147,7 +147,7 @@ def train_fastfill(
         epochs: passes at most.
         new_head: the new model's classifier, not trained, for the second part of ℓ.
         weight: of that part.
-        options: of `isthmus.nn.loop.train`.
+        options: of `isthmus.training.loop.train`.
 
     Raises:
         InputError: for widths, labels or side information that do not fit, and as `train`.

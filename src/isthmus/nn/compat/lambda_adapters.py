@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from isthmus.errors import InputError
-from isthmus.nn.batches import check_paired
 from isthmus.nn.compat.frozen.joint_maps import JointMaps
-from isthmus.nn.loop import Trained, train
-from isthmus.nn.losses import lambda_orthogonal_terms, lambda_penalty
+from isthmus.training.batches import check_paired
 from isthmus.training.lambda_orthogonal import LambdaTerms
+from isthmus.training.loop import Trained, train
+from isthmus.training.losses import lambda_orthogonal_terms, lambda_penalty
 
 __all__ = ["LambdaAdapters", "train_lambda_adapters"]
 
@@ -138,7 +138,7 @@ def train_lambda_adapters(
         epochs: passes at most.
         terms: weights, temperature and sharpness, which the paper does not print; ``by_label``
             follows the loader.
-        options: of `isthmus.nn.loop.train`; an ``optimiser`` other than Adam among them.
+        options: of `isthmus.training.loop.train`; an ``optimiser`` other than Adam among them.
 
     Raises:
         InputError: for widths that do not fit, and as `train`.

@@ -22,13 +22,13 @@ from typing_extensions import override
 from isthmus.errors import InputError
 from isthmus.files import atomic_folder, canonical_json
 from isthmus.moments import Moments, SideMoments
-from isthmus.nn.digest import weights_digest
-from isthmus.nn.loop import seeded
+from isthmus.nn.look.outputs import tensor_of
+from isthmus.nn.look.weights_digest import weights_digest
 from isthmus.nn.modality.inserts import KINDS, Insert, OwnNorm
 from isthmus.nn.modality.places import Place, insert_part, place_of, shapes_of
-from isthmus.nn.names import find_modules
-from isthmus.nn.outputs import tensor_of
-from isthmus.nn.tap import call_model, evaluation_mode
+from isthmus.training.loop import seeded
+from isthmus.training.modes import call_model, evaluation_mode
+from isthmus.training.names import find_modules
 
 __all__ = ["Conditioned"]
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.errors import InputError
+from isthmus.nn.look.outputs import layout_of, replace_tensor, tensor_of
 from isthmus.nn.modality.inserts import Insert, Prompts
-from isthmus.nn.outputs import layout_of, replace_tensor, tensor_of
-from isthmus.nn.tap import call_model, evaluation_mode
+from isthmus.training.modes import call_model, evaluation_mode
 
 __all__ = ["Place", "insert_part", "place_of", "shapes_of"]
 

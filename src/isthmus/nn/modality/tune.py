@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from isthmus.errors import InputError
 from isthmus.evaluate import parse_metric
 from isthmus.evaluate.metrics import MetricAt
-from isthmus.nn.batches import Batches, check_paired
-from isthmus.nn.loop import Trained, train
-from isthmus.nn.losses import alignment_error, info_nce, siglip
 from isthmus.nn.modality.hubs import NEIGHBOURS
-from isthmus.nn.tap import evaluation_mode
 from isthmus.progress import Progress, silent
+from isthmus.training.batches import Batches, check_paired
+from isthmus.training.loop import Trained, train
+from isthmus.training.losses import alignment_error, info_nce, siglip
+from isthmus.training.modes import evaluation_mode
 
 __all__ = ["LOSSES", "Pairs", "Tuning", "tune"]
 
@@ -116,7 +116,7 @@ def tune(
             known classes.
         optimiser: makes one for the module; Adam with steps relative to the size of each parameter
             unless given.
-        checkpoint: as of `isthmus.nn.loop.train`.
+        checkpoint: as of `isthmus.training.loop.train`.
         progress: told after every batch.
 
     Raises:

@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from isthmus.errors import InputError
-from isthmus.nn.batches import tensors_in
-from isthmus.nn.names import find_modules, replace_modules
 from isthmus.nn.shaping.energy import (
     Call,
     CorrectionEnergy,
@@ -23,7 +21,9 @@ from isthmus.nn.shaping.energy import (
 )
 from isthmus.nn.shaping.layers import Shaped, ShapedConv2d, ShapedLinear
 from isthmus.nn.shaping.operators import ShapingKind
-from isthmus.nn.tap import evaluation_mode
+from isthmus.training.batches import tensors_in
+from isthmus.training.modes import evaluation_mode
+from isthmus.training.names import find_modules, replace_modules
 
 __all__ = ["Folded", "Structured", "fold", "structure"]
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from isthmus.errors import InputError
 from isthmus.nn.shaping.layers import Shaped
-from isthmus.nn.tap import call_model, evaluation_mode
+from isthmus.training.modes import call_model, evaluation_mode
 
 __all__ = ["CorrectionEnergy", "Energies", "correction_energy", "watch_energy"]
 

@@ -17,8 +17,8 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from isthmus.errors import InputError
-from isthmus.nn.loop import seeded
 from isthmus.nn.shaping.operators import Shaping, ShapingKind, make_shaping
+from isthmus.training.loop import seeded
 
 __all__ = ["Correction", "Shaped", "ShapedConv2d", "ShapedLinear", "check_budget"]
 

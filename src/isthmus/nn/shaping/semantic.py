@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from isthmus.adapters.kmeans import kmeans
 from isthmus.errors import InputError
-from isthmus.nn.batches import check_paired
-from isthmus.nn.losses import check_labels, simplex_prototypes
+from isthmus.training.batches import check_paired
+from isthmus.training.losses import check_labels, simplex_prototypes
 
 __all__ = ["Prototypes", "paired_consistency"]
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.errors import InputError
-from isthmus.nn.names import find_modules
 from isthmus.nn.shaping.layers import Shaped, ShapedConv2d
+from isthmus.training.names import find_modules
 
 __all__ = ["Spectrum", "singular_values", "spectral_norm"]
 

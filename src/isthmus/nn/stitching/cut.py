@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.errors import InputError
-from isthmus.nn.batches import map_tensors, prepared, rows_in, tensors_in
-from isthmus.nn.names import layer_name
-from isthmus.nn.outputs import layout_of, replace_tensor, tensor_of
-from isthmus.nn.tap import call_model, evaluation_mode
+from isthmus.nn.look.outputs import layout_of, replace_tensor, tensor_of
+from isthmus.training.batches import map_tensors, prepared, rows_in, tensors_in
+from isthmus.training.modes import call_model, evaluation_mode
+from isthmus.training.names import layer_name
 
 __all__ = ["Back", "Cut", "Front", "activations_of", "check_finite", "same_outputs"]
 

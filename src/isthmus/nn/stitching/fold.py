@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from isthmus.nn.stitching.cut import Back, Front
 from isthmus.nn.stitching.joint import Joint
-from isthmus.nn.tap import evaluation_mode
+from isthmus.training.modes import evaluation_mode
 
 __all__ = ["fold_into_back", "fold_into_front"]
 

@@ -13,16 +13,16 @@ from torch import nn
 
 from isthmus.errors import InputError
 from isthmus.files import canonical_json
-from isthmus.nn.batches import prepared, rows_in
-from isthmus.nn.names import find_modules
-from isthmus.nn.pooling import pool_rows
+from isthmus.nn.look.pooling import pool_rows
 from isthmus.nn.stitching.cut import Back, Front, activations_of
 from isthmus.nn.stitching.joint import JointFit, best_joint
 from isthmus.nn.stitching.plan import plan_joint
 from isthmus.nn.stitching.stitched import Stitched, wanted_plans
-from isthmus.nn.tap import call_model, evaluation_mode
 from isthmus.progress import Progress, silent
 from isthmus.similarity import GridMoments, similarity_grid
+from isthmus.training.batches import prepared, rows_in
+from isthmus.training.modes import call_model, evaluation_mode
+from isthmus.training.names import find_modules
 
 __all__ = ["CutResult", "StitchGrid", "stitch_grid"]
 

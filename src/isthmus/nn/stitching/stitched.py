@@ -12,16 +12,16 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from isthmus.errors import InputError
-from isthmus.nn.batches import length_of
-from isthmus.nn.loop import Trained, train
 from isthmus.nn.stitching.cut import Back, Front, check_finite, same_outputs
 from isthmus.nn.stitching.fold import fold_into_back, fold_into_front
 from isthmus.nn.stitching.joint import Joint, JointFit, best_joint
 from isthmus.nn.stitching.plan import Plan, plan_joint
 from isthmus.nn.stitching.teachers import FromCut, Teachers, answers
-from isthmus.nn.tap import evaluation_mode
 from isthmus.progress import Progress, silent
 from isthmus.spaces.pairs import Pairs
+from isthmus.training.batches import length_of
+from isthmus.training.loop import Trained, train
+from isthmus.training.modes import evaluation_mode
 
 __all__ = ["Stitched", "stitch", "wanted_plans"]
 

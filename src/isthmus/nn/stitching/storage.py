@@ -21,16 +21,16 @@ from torch import nn
 
 from isthmus.errors import InputError, WrongSpaceError
 from isthmus.files import atomic_folder, canonical_json
-from isthmus.nn.batches import tensors_in
-from isthmus.nn.capture import capture
-from isthmus.nn.digest import weights_digest
-from isthmus.nn.program import Program
+from isthmus.nn.look.weights_digest import weights_digest
+from isthmus.nn.stitching.capture import capture
 from isthmus.nn.stitching.cut import Back, Front, same_outputs
 from isthmus.nn.stitching.geometry import Geometry
 from isthmus.nn.stitching.joint import Joint
 from isthmus.nn.stitching.plan import Plan
+from isthmus.nn.stitching.program import Program
 from isthmus.nn.stitching.stitched import Stitched
-from isthmus.nn.tap import evaluation_mode
+from isthmus.training.batches import tensors_in
+from isthmus.training.modes import evaluation_mode
 
 __all__ = ["load_stitched", "save_stitched", "stitched_card"]
 

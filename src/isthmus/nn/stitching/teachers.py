@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from isthmus.errors import InputError
-from isthmus.nn.batches import Batches, length_of, start_pass
-from isthmus.nn.loop import seeded
-from isthmus.nn.outputs import tensor_of
+from isthmus.nn.look.outputs import tensor_of
 from isthmus.nn.stitching.cut import Back, Front, activations_of
 from isthmus.nn.stitching.joint import Joint
-from isthmus.nn.tap import evaluation_mode
 from isthmus.progress import Progress
+from isthmus.training.batches import Batches, length_of, start_pass
+from isthmus.training.loop import seeded
+from isthmus.training.modes import evaluation_mode
 
 __all__ = ["FromCut", "Teachers", "answers"]
 
