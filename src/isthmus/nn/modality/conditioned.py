@@ -63,6 +63,7 @@ class Conditioned(nn.Module):
 
     Example:
         >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+        >>> from isthmus.nn.modality import film
         >>> both = Conditioned(model, {"audio": [film("1")]}, example=torch.ones(1, 4))
         >>> with both.modality("audio"):
         ...     out = both(torch.ones(3, 4))

@@ -1,0 +1,62 @@
+"""Every example in a docstring runs and prints what it says."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import io
+from pathlib import Path
+
+import pytest
+
+import isthmus
+
+SOURCE = Path(isthmus.__file__).parent
+
+ROOMS_WITH_EXAMPLES: tuple[str, ...] = ()
+"""Rooms of which every public class and function shows an example."""
+
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def with_examples() -> list[str]:
+    """The modules that hold examples, found without importing any."""
+    names: list[str] = []
+    for path in sorted(SOURCE.rglob("*.py")):
+        if ">>> " in path.read_text(encoding="utf-8"):
+            parts = ("isthmus", *path.relative_to(SOURCE).with_suffix("").parts)
+            names.append(".".join(part for part in parts if part != "__init__"))
+    return names
+
+
+def test_examples_are_found() -> None:
+    assert len(with_examples()) >= 10
+
+
+@pytest.mark.parametrize("name", with_examples())
+def test_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as absent:
+        if (absent.name or "").split(".")[0] == "isthmus":
+            raise
+        pytest.skip(f"{name} needs {absent.name}, which is not installed")
+    monkeypatch.chdir(tmp_path)  # an example may write files
+    printed = io.StringIO()
+    runner = doctest.DocTestRunner(optionflags=FLAGS, verbose=False)
+    for example in doctest.DocTestFinder(exclude_empty=True).find(module, name):
+        runner.run(example, out=printed.write)
+    assert runner.summarize(verbose=False).attempted > 0, "no docstring holds an example"
+    assert runner.failures == 0, printed.getvalue()
+
+
+def test_public_names_show_an_example() -> None:
+    without = [
+        f"{room}.{name}"
+        for room in ROOMS_WITH_EXAMPLES
+        for name in (public := importlib.import_module(room)).__all__
+        if (inspect.isclass(shown := getattr(public, name)) or inspect.isfunction(shown))
+        and ">>> " not in (shown.__doc__ or "")
+    ]
+    assert not without
