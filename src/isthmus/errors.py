@@ -14,6 +14,11 @@ __all__ = [
     "NotFittedError",
     "OutputError",
     "RecipeError",
+    "StoreChangedError",
+    "StoreError",
+    "StorePermissionError",
+    "StoreUnavailableError",
+    "UnsupportedError",
     "WrongSpaceError",
     "missing_extra",
     "not_fitted",
@@ -65,6 +70,26 @@ class NotFittedError(IsthmusError, ValueError, AttributeError):
 
 class OutputError(IsthmusError, OSError):
     """An output that exists already, or that cannot be written."""
+
+
+class StoreError(IsthmusError):
+    """A vector database that refuses what it is asked for."""
+
+
+class StoreUnavailableError(StoreError, ConnectionError):
+    """A vector database that cannot be reached, or that went away while it was used."""
+
+
+class StorePermissionError(StoreError, PermissionError):
+    """A vector database that does not let this user do what is asked for."""
+
+
+class StoreChangedError(StoreError):
+    """A vector database that is no longer in the state that the caller relies on."""
+
+
+class UnsupportedError(StoreError, NotImplementedError):
+    """Something that this kind of vector database cannot do."""
 
 
 class MissingExtraError(IsthmusError, ImportError):

@@ -41,7 +41,9 @@ class ScoreBlocks:
     the gallery and whatever the block sizes (tested with OpenBLAS; another BLAS may differ in the
     last ulp, and then a tie is decided by that ulp).  Both arrays are checked once, here: an
     `InputError` names the first row that is not finite, too large for float32 products, or, for
-    ``cosine``, zero.  The gallery may be a memory map: it is read by blocks only.
+    ``cosine``, zero.  The gallery may be a memory map: it is read by blocks only.  Who searches one
+    gallery many times keeps the ``gallery_norms (ng,)`` that `check_vectors` gave, and it is not
+    checked again.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class ScoreBlocks:
         *,
         query_block: int = QUERY_BLOCK,
         gallery_block: int = GALLERY_BLOCK,
+        gallery_norms: NDArray[np.float64] | None = None,
     ) -> None:
         if metric not in get_args(Metric):
             raise InputError(
@@ -63,7 +66,9 @@ class ScoreBlocks:
             raise InputError("block sizes must be at least 1", where="query_block, gallery_block")
         self._metric = metric
         self._query_norms = check_vectors(queries, "queries", metric)
-        self._gallery_norms = check_vectors(gallery, "gallery", metric)
+        self._gallery_norms = (
+            check_vectors(gallery, "gallery", metric) if gallery_norms is None else gallery_norms
+        )
         if queries.shape[1] != gallery.shape[1]:
             raise InputError(
                 f"queries have width {queries.shape[1]}, the gallery {gallery.shape[1]}",

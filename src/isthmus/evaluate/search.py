@@ -46,17 +46,23 @@ def top_k(
     exclude: NDArray[np.int64] | None = None,
     query_block: int = QUERY_BLOCK,
     gallery_block: int = GALLERY_BLOCK,
+    gallery_norms: NDArray[np.float64] | None = None,
     progress: Progress = silent,
 ) -> TopK:
     """Find the ``k`` best of ``gallery (ng, d)`` for each of ``queries (nq, d)``, exactly.
 
     Equal scores are ordered by the lower gallery index.  ``exclude (nq,)`` names one gallery item
     left out for each query (leave-one-out).  Memory is bounded by the blocks; the gallery may be
-    a memory map.  Raises `InputError` for arrays that `ScoreBlocks` refuses and for a ``k`` the
-    gallery cannot fill.
+    a memory map, and ``gallery_norms`` are those of `ScoreBlocks`.  Raises `InputError` for arrays
+    that `ScoreBlocks` refuses and for a ``k`` the gallery cannot fill.
     """
     blocks = ScoreBlocks(
-        queries, gallery, metric, query_block=query_block, gallery_block=gallery_block
+        queries,
+        gallery,
+        metric,
+        query_block=query_block,
+        gallery_block=gallery_block,
+        gallery_norms=gallery_norms,
     )
     exclude = checked_exclude(exclude, blocks.n_queries, blocks.n_gallery)
     available = blocks.n_gallery - (exclude is not None)
