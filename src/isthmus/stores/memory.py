@@ -141,9 +141,7 @@ class MemoryStore:
             columns[column] = _Held(rows, np.ones(n, dtype=np.bool_), chosen)
             if n:
                 columns[column].norms  # noqa: B018 (checks every row now, not at the first search)
-        self._state = _State(
-            found, np.arange(n), columns, _checked_payload(payload or {}, n, name)
-        )
+        self._state = _State(found, np.arange(n), columns, _checked_payload(payload or {}, n, name))
 
     @property
     def url(self) -> str:
@@ -387,9 +385,7 @@ class MemoryStore:
                     raise other_column(column, dim, metric, self.url)
                 return
             n = len(state.ids)
-            held = _Held(
-                np.zeros((n, dim), np.float32), np.zeros(n, np.bool_), metric, owned=True
-            )
+            held = _Held(np.zeros((n, dim), np.float32), np.zeros(n, np.bool_), metric, owned=True)
             self._state = replace(state, columns={**state.columns, name: held})
 
     def drop_column(self, name: str) -> None:

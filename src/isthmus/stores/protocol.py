@@ -9,7 +9,6 @@ from typing import Any, Literal, Protocol, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.errors import InputError
 from isthmus.evaluate.scores import Metric
 from isthmus.stores.refusals import unknown_name
 
@@ -323,4 +322,3 @@ class Store(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *_: object) -> None: ...
-
