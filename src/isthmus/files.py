@@ -1,8 +1,8 @@
-"""Outputs that appear whole or not at all: write beside, flush to the disk, rename.
+"""Inputs that are files, and outputs that appear whole or not at all.
 
-A process killed at any point leaves either the old file, or the new one, or a ``.partial-*``
-sibling that nobody mistakes for a result.  Between the two renames of a folder that is replaced,
-the old one is a whole ``.former-*`` sibling.
+Outputs are written beside, flushed to the disk and renamed.  A process killed at any point leaves
+either the old file, or the new one, or a ``.partial-*`` sibling that nobody mistakes for a result.
+Between the two renames of a folder that is replaced, the old one is a whole ``.former-*`` sibling.
 """
 
 from __future__ import annotations
@@ -11,15 +11,25 @@ import errno
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from isthmus.errors import OutputError
+from isthmus.errors import InputError, OutputError
 
-__all__ = ["atomic_file", "atomic_folder", "canonical_json", "check_output", "sync_file"]
+__all__ = [
+    "atomic_file",
+    "atomic_folder",
+    "canonical_json",
+    "check_output",
+    "kind_of",
+    "open_input",
+    "sync_file",
+    "unreadable",
+]
 
 _ANOTHER = "Choose another name"
 
@@ -29,6 +39,54 @@ def canonical_json(value: Any) -> str:
     return json.dumps(
         value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False
     )
+
+
+def kind_of(path: Path) -> str:
+    """What stands at ``path``, links followed, in words such as ``a folder``."""
+    mode = path.stat().st_mode
+    kinds = {
+        stat.S_IFREG: "a file",
+        stat.S_IFDIR: "a folder",
+        stat.S_IFIFO: "a pipe",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+    }
+    return kinds.get(stat.S_IFMT(mode), "something that is no file")
+
+
+def open_input(path: Path) -> BinaryIO:
+    """Open a file for reading, without waiting for whoever writes to a pipe.
+
+    Raises:
+        FileNotFoundError: if there is nothing, which the caller says in its own words.
+        InputError: for a folder, pipe, socket or device, or where reading is not permitted.
+    """
+    try:
+        found = kind_of(path)
+        if found == "a file":
+            # what is replaced by a pipe between the two calls would hang without the flag
+            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return os.fdopen(descriptor, "rb")
+            os.close(descriptor)
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise InputError("this is a link to nothing", where=str(path)) from None
+        raise
+    except (OSError, ValueError) as error:
+        raise unreadable(error, path) from error
+    raise InputError(f"there is {found} here, expected a file", where=str(path))
+
+
+def unreadable(error: OSError | ValueError, path: Path) -> InputError:
+    """The error for an input that the system does not let us read."""
+    if isinstance(error, PermissionError):
+        return InputError(
+            "permission denied", where=str(path), mend="Ask its owner for the right to read it"
+        )
+    told = error.strerror if isinstance(error, OSError) else str(error)
+    return InputError(f"it cannot be read ({told})", where=str(path))
 
 
 def check_output(path: Path, *, overwrite: bool = False) -> None:
