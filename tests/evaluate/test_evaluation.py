@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 from pydantic import ValidationError
 
+from isthmus.evaluate.arms import Verdict
 from isthmus.evaluate.evaluation import Evaluation
 from isthmus.evaluate.extra import Extra
 from isthmus.evaluate.price import Price
 from isthmus.evaluate.ranks import relevant_ranks
 from isthmus.evaluate.retrieval import evaluate_upgrade
-from isthmus.evaluate.verdict import Verdict
 
 
 @pytest.fixture(scope="module")

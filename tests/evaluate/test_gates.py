@@ -3,10 +3,11 @@ from __future__ import annotations
 import pytest
 
 from isthmus.errors import InputError
+from isthmus.evaluate.arms import Verdict
 from isthmus.evaluate.bootstrap import Estimate
 from isthmus.evaluate.evaluation import Arm, Evaluation
 from isthmus.evaluate.gates import check_gates, metrics_of, parse_gate
-from isthmus.evaluate.verdict import Verdict, VerdictRule
+from isthmus.evaluate.verdict import VerdictRule
 
 RECALL = Estimate(value=0.8, low=0.75, high=0.85)
 

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from isthmus.evaluate.arms import Verdict
 from isthmus.evaluate.bootstrap import Estimate
 from isthmus.evaluate.price import Price
-from isthmus.evaluate.verdict import Offer, Verdict, VerdictRule, decide
+from isthmus.evaluate.verdict import Offer, VerdictRule, decide
 
 RESCORING = Price(encodings=50)
 MIX = Offer("mix", Verdict.MIX_QUERIES, Price(old_query=True))
@@ -34,10 +35,10 @@ def verdict(
     **rule,
 ):
     to_old = {"bridge": around(bridge, half)}
-    offers = [Offer("bridge", Verdict.USE_BRIDGE, Price())]
+    offers = [Offer("bridge", Verdict.USE_BRIDGE, Price(), without_gain=True)]
     if rescore is not None:
         to_old["rescore"] = around(rescore, half)
-        offers.append(Offer("rescore", Verdict.BRIDGE_AND_RESCORE, RESCORING))
+        offers.append(Offer("rescore", Verdict.BRIDGE_AND_RESCORE, RESCORING, without_gain=True))
     for name, value in (further or {}).items():
         to_old[name] = around(value, half)
         offers.append(FURTHER[name]._replace(promising=name not in dubious))

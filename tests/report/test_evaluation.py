@@ -14,7 +14,7 @@ from isthmus.evaluate.gates import GateResult, check_gates
 from isthmus.report import write_evaluation_report
 from isthmus.report.blocks import Cards, Figure
 from isthmus.report.evaluation import answer_of, evaluation_sections
-from isthmus.report.evaluation_figures import arm_name, evaluation_figures, shown_arms
+from isthmus.report.evaluation_figures import arm_name, evaluation_figures
 from isthmus.spaces.pairs import Pairs
 
 pytest.importorskip("plotly", reason="reports need plotly")
@@ -63,7 +63,7 @@ def test_the_plots_hold_every_arm_and_gate(evidence: Evaluation) -> None:
     assert list(drawn) == ["arms", "gains", "retention"]
     arms = drawn["arms"]
     assert arms.traces[-1]["x"] == [
-        evidence.arms[n].metrics[evidence.primary].value for n in shown_arms(evidence)
+        evidence.arms[n].metrics[evidence.primary].value for n in evidence.shown
     ]
     assert {row[0] for row in arms.table.rows} == {arm_name(evidence, n) for n in evidence.arms}
     notes = [n["text"] for n in drawn["retention"].layout["annotations"]]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from isthmus.evaluate import evaluate_upgrade
-from isthmus.evaluate.evaluation import STRATEGY_ARMS
+from isthmus.evaluate.arms import ARMS
 from isthmus.evaluate.relevance import from_ids
 from isthmus.ways.plan import choose_strategies
 
@@ -45,7 +45,7 @@ def test_a_weak_map_is_helped(trials, weak):
     arm = found.arms[found.recommended]
     assert arm.to_old.low > 0.3
     assert arm.price is not None and arm.price.load(found.rule.items_per_query) < 20
-    assert {e.name for e in plan.extras} == set(STRATEGY_ARMS)
+    assert {e.name for e in plan.extras} == {name for name, arm in ARMS.items() if arm.chosen}
     assert found.arms["mixed"].to_old.low > 0
     assert found.arms["mixed"].parameters["alpha"] == plan.mixed.alpha
     assert found.arms["old_rescore"].price.old_query
@@ -67,7 +67,10 @@ def test_without_the_new_gallery_only_queries_can_be_mixed(weak):
     assert [e.name for e in plan.extras] == ["mixed"]
     assert found.verdict == "mix the queries", found.reason
     assert "not known" in plan.absent["backfill"]
-    assert set(plan.absent) == {"bridge_rescore", "old_rescore", "mixed_rescore", "backfill"}
+    assert set(plan.absent) == {
+        *("bridge_rescore", "old_rescore", "mixed_rescore"),
+        *("backfill", "backfill_most", "backfill_rescore"),
+    }
 
 
 def test_without_the_old_encoder(weak):

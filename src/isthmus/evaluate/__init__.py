@@ -1,5 +1,6 @@
 """Is a bridge good enough, and what should be done: retrieval, intervals, a verdict, gates."""
 
+from isthmus.evaluate.arms import ARMS, Verdict
 from isthmus.evaluate.bootstrap import Estimate, estimate, estimate_ratio, resampled_means
 from isthmus.evaluate.compatibility_matrix import CompatibilityScores, compatibility_scores
 from isthmus.evaluate.evaluation import Arm, Evaluation
@@ -11,10 +12,11 @@ from isthmus.evaluate.retrieval import DEFAULT_METRICS, evaluate_upgrade
 from isthmus.evaluate.scores import Metric
 from isthmus.evaluate.search import TopK, top_k
 from isthmus.evaluate.trial import Trial
-from isthmus.evaluate.verdict import Verdict, VerdictRule, decide
+from isthmus.evaluate.verdict import VerdictRule, decide
 from isthmus.evaluate.worst import WorstQuery
 
 __all__ = [
+    "ARMS",
     "DEFAULT_GATES",
     "DEFAULT_METRICS",
     "METRICS",

@@ -4,28 +4,15 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from isthmus.evaluate.arms import ARMS, Verdict, in_order, of_role
 from isthmus.evaluate.bootstrap import Estimate
 from isthmus.evaluate.extra import Parameter
 from isthmus.evaluate.price import Price
-from isthmus.evaluate.verdict import EvidenceKind, Verdict, VerdictRule
+from isthmus.evaluate.verdict import EvidenceKind, VerdictRule
 from isthmus.evaluate.worst import WorstQuery
 from isthmus.files import canonical_json
 
-__all__ = ["ARMS", "STRATEGY_ARMS", "Arm", "Evaluation"]
-
-ARMS = ("old", "naive", "bridge", "rescore", "new", "control")
-"""The arms of every evaluation, in the order they are shown; further ones come before ``new``."""
-
-STRATEGY_ARMS = (
-    "mixed",
-    "bridge_rescore",
-    "old_rescore",
-    "mixed_rescore",
-    "backfill",
-    "backfill_most",
-    "backfill_rescore",
-)
-"""The further arms that `isthmus.ways` makes where the data allow them."""
+__all__ = ["Arm", "Evaluation"]
 
 
 class Arm(BaseModel):
@@ -88,14 +75,17 @@ class Evaluation(BaseModel):
     worst: tuple[WorstQuery, ...] = ()
 
     @property
-    def strategies(self) -> list[str]:
-        """The names of the arms beyond the fixed ones, cheapest first."""
-        return sorted(
-            (name for name in self.arms if name not in ARMS),
-            key=lambda name: (self._load(name), name),
-        )
+    def shown(self) -> list[str]:
+        """The names of the arms as they are shown: chosen ones cheapest first."""
+        return in_order(self.arms, self.load)
 
-    def _load(self, name: str) -> float:
+    @property
+    def strategies(self) -> list[str]:
+        """The names of the arms whose parameters were chosen, cheapest first."""
+        return [n for n in self.shown if n not in ARMS or ARMS[n].chosen]
+
+    def load(self, name: str) -> float:
+        """The price of an arm as one number, in encodings per query."""
         price = self.arms[name].price
         return 0.0 if price is None else price.load(self.rule.items_per_query)
 
@@ -138,23 +128,18 @@ class Evaluation(BaseModel):
         priced = any(arm.price is not None for arm in self.arms.values())
         table = [["", f"{self.primary}, {self.level:.0%} interval", *shown[1:]]]
         table[0] += ["price"] * priced
-        for name in [*ARMS[:-2], *self.strategies, *ARMS[-2:]]:
-            if name not in self.arms:
-                continue
+        for name in self.shown:
             arm = self.arms[name]
-            row = [self._label(name), str(arm.metrics[self.primary])]
+            row = [arm.label or name, str(arm.metrics[self.primary])]
             row += [f"{arm.metrics[metric].value:.3f}" for metric in shown[1:]]
             table.append(row + [str(arm.price or "")] * priced)
         table.append(["chance", *(f"{self.chance[metric]:.3f}" for metric in shown)])
         table[-1] += [""] * priced
         return table
 
-    def _label(self, name: str) -> str:
-        return f"rescore {self.rescored}" if name == "rescore" else self.arms[name].label or name
-
     def _comparisons(self) -> list[str]:
         compared = ["bridge", *self.strategies]
-        if self.recommended is not None and self.recommended not in (*compared, "new"):
+        if self.recommended is not None and self.recommended not in (*compared, *of_role("bound")):
             compared.append(self.recommended)
         lines: list[str] = []
         for name in compared:
@@ -167,7 +152,7 @@ class Evaluation(BaseModel):
             if name == "bridge":
                 found |= {
                     f"overlap@{self.overlap_k} with {other}": self.overlap[other]
-                    for other in sorted(self.overlap, key=ARMS.index)
+                    for other in sorted(self.overlap, key=list(ARMS).index)
                 }
                 lines += [f"{what}: {value}" for what, value in found.items() if value is not None]
             else:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from isthmus.evaluate.arms import Verdict
 from isthmus.evaluate.bootstrap import Estimate
 from isthmus.evaluate.price import Price
 from isthmus.evaluate.ranks import Ranks
-from isthmus.evaluate.verdict import Verdict
 
 __all__ = ["Extra", "Parameter"]
 

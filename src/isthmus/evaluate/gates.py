@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from isthmus.errors import InputError
+from isthmus.evaluate.arms import ARMS, Verdict
 from isthmus.evaluate.bootstrap import Estimate
-from isthmus.evaluate.evaluation import ARMS, STRATEGY_ARMS, Arm, Evaluation
+from isthmus.evaluate.evaluation import Arm, Evaluation
 from isthmus.evaluate.metrics import parse_metric
-from isthmus.evaluate.verdict import Verdict
 
 __all__ = ["DEFAULT_GATES", "Gate", "GateResult", "check_gates", "metrics_of", "parse_gate"]
 
@@ -68,12 +68,11 @@ def parse_gate(text: str) -> Gate:
     if match := _COMPARISON.fullmatch(text):
         if match["name"] not in _COMPARED and not match["name"].startswith("overlap@"):
             parse_metric(match["name"])
-        known = (*ARMS, *STRATEGY_ARMS)
-        if match["arm"] and match["arm"] not in known:
+        if match["arm"] and match["arm"] not in ARMS:
             raise InputError(
                 f"there is no arm '{match['arm']}'",
                 where=f"gate {text!r}",
-                mend=f"The arms are: {', '.join(known)}",
+                mend=f"The arms are: {', '.join(ARMS)}",
             )
         return Gate(
             text.strip(), match["arm"] or "bridge", match["name"], match["sign"],

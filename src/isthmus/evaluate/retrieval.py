@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
+from isthmus.evaluate.arms import ARMS, Need
 from isthmus.evaluate.bootstrap import Estimate, estimate, estimate_ratio, resampled_means
-from isthmus.evaluate.evaluation import ARMS, Arm, Evaluation
+from isthmus.evaluate.evaluation import Arm, Evaluation
 from isthmus.evaluate.extra import Extra
 from isthmus.evaluate.metrics import parse_metric
 from isthmus.evaluate.price import Price, price_of_rescoring
@@ -19,11 +20,11 @@ from isthmus.evaluate.relevance import Relevance
 from isthmus.evaluate.rescore import default_depth, rescored_order, rescored_ranks, scores_of
 from isthmus.evaluate.search import top_k
 from isthmus.evaluate.trial import Side, Trial
-from isthmus.evaluate.verdict import Offer, Verdict, VerdictRule, decide
+from isthmus.evaluate.verdict import Offer, VerdictRule, decide
 from isthmus.evaluate.worst import WorstQuery, worst_by_agreement, worst_by_relevance
 from isthmus.progress import Progress, silent
 
-__all__ = ["ARMS", "DEFAULT_METRICS", "default_metric", "evaluate_upgrade"]
+__all__ = ["DEFAULT_METRICS", "default_metric", "evaluate_upgrade"]
 
 DEFAULT_METRICS = ("recall@1", "recall@10", "mrr", "ndcg@10", "map", "cmc@1")
 _OVERLAP_K = 10
@@ -104,9 +105,12 @@ def evaluate_upgrade(
                 "chosen_gain": extra.chosen_gain,
             }
         )
-    offers = [Offer("bridge", Verdict.USE_BRIDGE, measured.prices["bridge"])]
-    if depth is not None and depth / trial.n_gallery <= rule.max_rescored_share:
-        offers.append(Offer("rescore", Verdict.BRIDGE_AND_RESCORE, measured.prices["rescore"]))
+    if depth is not None:
+        arms["rescore"] = arms["rescore"].model_copy(update={"label": f"rescore {depth}"})
+    few = depth is not None and depth / trial.n_gallery <= rule.max_rescored_share
+    offers = [
+        _fixed_offer(name, measured.prices[name]) for name in ("bridge", "rescore")[: 1 + few]
+    ]
     offers += [_offer(extra) for extra in extras]
     over_control = resampled.difference("bridge", "control")
     decision = decide(
@@ -148,7 +152,7 @@ def evaluate_upgrade(
 def _check_extras(extras: Sequence[Extra], relevance: Relevance | None) -> None:
     names = [extra.name for extra in extras]
     for name in names:
-        if name in ARMS or names.count(name) > 1:
+        if (name in ARMS and not ARMS[name].chosen) or names.count(name) > 1:
             raise InputError(
                 f"two arms are named '{name}'", where="extras", mend="Give each a name of its own"
             )
@@ -164,6 +168,12 @@ def _check_extras(extras: Sequence[Extra], relevance: Relevance | None) -> None:
                 "the ranks are not those of the answerable queries of this trial",
                 where=f"extras, arm '{extra.name}'",
             )
+
+
+def _fixed_offer(name: str, price: Price) -> Offer:
+    kind = ARMS[name]
+    assert kind.verdict is not None
+    return Offer(name, kind.verdict, price, kind.rests_on_bridge, without_gain=kind.without_gain)
 
 
 def _offer(extra: Extra) -> Offer:
@@ -250,7 +260,7 @@ def _sides(trial: Trial, seed: int) -> tuple[dict[str, Side], dict[str, str]]:
         absent["naive"] = f"new queries have width {width_new}, the old gallery {width_old}"
     bridge = sides["bridge"] = trial.bridge
     if trial.gallery_new is None:
-        absent["rescore"] = absent["new"] = "the gallery is not known in the new model's vectors"
+        absent["rescore"] = absent["new"] = str(Need.NEW_GALLERY)
     else:
         sides["new"] = Side(trial.query_new, trial.gallery_new, trial.metric_new or trial.metric)
     # One cycle through all queries in random order: no query keeps its own vector.

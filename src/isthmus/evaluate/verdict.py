@@ -1,40 +1,20 @@
-"""What to do about a new model: the answers, and the rule that chooses one."""
+"""What to do about a new model: the rule that chooses an answer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from isthmus.evaluate.arms import Verdict
 from isthmus.evaluate.bootstrap import Estimate
 from isthmus.evaluate.price import Price
 
-__all__ = ["Decision", "EvidenceKind", "Offer", "Verdict", "VerdictRule", "decide"]
+__all__ = ["Decision", "EvidenceKind", "Offer", "VerdictRule", "decide"]
 
 EvidenceKind = Literal["relevance", "agreement"]
 """Judged by what is known to be relevant, or only by agreement with the old model's results."""
-
-
-class Verdict(StrEnum):
-    """The answers: ways to serve the new model, and three that leave things as they are."""
-
-    USE_BRIDGE = "use the bridge"
-    BRIDGE_AND_RESCORE = "bridge and rescore"
-    MIX_QUERIES = "mix the queries"
-    MIX_AND_RESCORE = "mix the queries and rescore"
-    OLD_AND_RESCORE = "recall with the old model and rescore"
-    BACKFILL = "backfill a part"
-    BACKFILL_AND_RESCORE = "backfill a part and rescore"
-    RE_EMBED = "re-embed"
-    KEEP_OLD = "keep the old model"
-    NOT_ENOUGH_EVIDENCE = "not enough evidence"
-
-    @property
-    def serves(self) -> bool:
-        """Whether it puts the new model to work without re-embedding the whole gallery."""
-        return self not in (Verdict.RE_EMBED, Verdict.KEEP_OLD, Verdict.NOT_ENOUGH_EVIDENCE)
 
 
 class VerdictRule(BaseModel):
@@ -73,6 +53,8 @@ class Offer(NamedTuple):
     """Refused where the bridge is not above its control."""
     promising: bool = True
     """False where it did not gain on the queries that it was chosen on."""
+    without_gain: bool = False
+    """Taken too where it only loses nothing."""
 
 
 class Decision(NamedTuple):
@@ -152,7 +134,7 @@ def _by_relevance(
             f"{against[gaining.arm]}: a gain{price} ({n_queries} queries){caution}",
             gaining.arm,
         )
-    plain = [o for o in standing if o.arm in ("bridge", "rescore")]
+    plain = [o for o in standing if o.without_gain]
     for offer in plain:
         if _low(to_old[offer.arm]) > -rule.margin:
             return Decision(
@@ -174,7 +156,7 @@ def _by_relevance(
     if plain:
         tried = " and ".join(against[offer.arm] for offer in plain)
         refusal = f"{tried}, a loss beyond the margin of {rule.margin:g}"
-    others = [o for o in standing if o.arm not in ("bridge", "rescore")]
+    others = [o for o in standing if not o.without_gain]
     if others:
         closest = max(others, key=lambda o: _value(to_old[o.arm]))
         refusal += f", {against[closest.arm]}, not shown to be a gain"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from isthmus.evaluate import Evaluation, GateResult, Verdict, WorstQuery
+from isthmus.evaluate import Evaluation, GateResult, WorstQuery
 from isthmus.report.blocks import (
     Answer,
     Block,
@@ -17,20 +17,14 @@ from isthmus.report.blocks import (
     Section,
     Table,
     Tile,
-    Tone,
 )
-from isthmus.report.evaluation_figures import arm_name, evaluation_figures, shown_arms
+from isthmus.report.evaluation_figures import arm_name, evaluation_figures
 from isthmus.report.plots import fixed, number, shortened, span
 from isthmus.report.write import write_page
 
 __all__ = ["answer_of", "evaluation_sections", "write_evaluation_report"]
 
 _MOST_TEXT, _MOST_CARDS = 240, 8
-_ANSWERS: dict[Verdict, tuple[Tone, str]] = {
-    Verdict.RE_EMBED: ("caution", "Yes, but only by re-embedding everything."),
-    Verdict.KEEP_OLD: ("bad", "No: keep the old model."),
-    Verdict.NOT_ENOUGH_EVIDENCE: ("caution", "It cannot be said: the evidence is not enough."),
-}
 
 
 def write_evaluation_report(
@@ -85,7 +79,7 @@ def subtitle_of(found: Evaluation) -> str:
 
 def answer_of(found: Evaluation, gates: Sequence[GateResult] = ()) -> Answer:
     """May the models be swapped?"""
-    tone, short = _ANSWERS.get(found.verdict, ("good", f"Yes: {found.verdict}."))
+    tone, short = found.verdict.answer
     failed = [gate for gate in gates if not gate.passed]
     if failed:
         tone = "bad"
@@ -171,7 +165,7 @@ def _gate_title(condition: str) -> str:
 def _arms_table(found: Evaluation) -> Table:
     rows: list[tuple[str, ...]] = []
     marked: set[str] = set()
-    for name in shown_arms(found):
+    for name in found.shown:
         arm = found.arms[name]
         shown = arm_name(found, name)
         if name == found.recommended:

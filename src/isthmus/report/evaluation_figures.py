@@ -5,49 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from isthmus.evaluate import Evaluation, GateResult
-from isthmus.evaluate.evaluation import ARMS
+from isthmus.evaluate.arms import ARMS, of_role, words_of
 from isthmus.evaluate.gates import parse_gate
 from isthmus.report.blocks import Figure, Table
 from isthmus.report.plots import NEW, OLD, QUIET, Row, dots, fixed, number, span
 
-__all__ = ["arm_name", "evaluation_figures", "shown_arms"]
-
-_WORDS = {
-    "old": "old model, old index: doing nothing",
-    "naive": "naive swap: new queries, old index",
-    "bridge": "bridge",
-    "new": "new model, everything re-embedded",
-    "control": "control: the bridge, queries permuted",
-    "mixed": "queries of both models mixed",
-    "bridge_rescore": "bridge, then rescored",
-    "old_rescore": "old model's results, rescored",
-    "mixed_rescore": "mixed queries, then rescored",
-    "backfill": "a part re-embedded",
-    "backfill_most": "a larger part re-embedded",
-    "backfill_rescore": "a part re-embedded, rescored",
-}
+__all__ = ["arm_name", "evaluation_figures"]
 
 
 def arm_name(found: Evaluation, name: str) -> str:
     """An arm in words, with its parameters."""
-    if name == "rescore":
-        return f"bridge, the first {found.rescored} rescored"
-    label = found.arms[name].label or name
-    if name not in _WORDS:
-        return label
-    parameters = label.removeprefix(name).strip() if label.startswith(name) else label
-    return f"{_WORDS[name]} ({parameters})" if parameters else _WORDS[name]
-
-
-def shown_arms(found: Evaluation) -> list[str]:
-    """The arms in the order they are shown, strategies cheapest first."""
-    return [n for n in (*ARMS[:-2], *found.strategies, *ARMS[-2:]) if n in found.arms]
+    return words_of(name, found.arms[name].label)
 
 
 def _colour(found: Evaluation, name: str) -> str:
     if name == found.recommended:
         return "var(--good)"
-    return {"old": OLD, "control": QUIET, "naive": QUIET}.get(name, NEW)
+    return OLD if name == "old" else QUIET if name in of_role("check") else NEW
 
 
 def evaluation_figures(found: Evaluation, gates: Sequence[GateResult] = ()) -> Iterator[Figure]:
@@ -60,7 +34,7 @@ def evaluation_figures(found: Evaluation, gates: Sequence[GateResult] = ()) -> I
 def _arms(found: Evaluation) -> Figure:
     rows = [
         Row(arm_name(found, name), e.value, e.low, e.high, None, _colour(found, name))
-        for name in shown_arms(found)
+        for name in found.shown
         if (e := found.arms[name].metrics[found.primary]).value is not None
     ]
     old = found.arms["old"].metrics[found.primary].value
@@ -83,7 +57,7 @@ def _arms(found: Evaluation) -> Figure:
             ("way to serve", *shown),
             tuple(
                 (arm_name(found, n), *(fixed(found.arms[n].metrics[m].value or 0.0) for m in shown))
-                for n in shown_arms(found)
+                for n in found.shown
             ),
         ),
     )
@@ -91,8 +65,8 @@ def _arms(found: Evaluation) -> Figure:
 
 def _gains(found: Evaluation) -> Iterator[Figure]:
     order = sorted(
-        (n for n in found.arms if n not in ("old", "naive", "control")),
-        key=lambda n: (_load(found, n), shown_arms(found).index(n)),
+        (n for n in found.arms if n != "old" and n not in of_role("check")),
+        key=lambda n: (found.load(n), found.shown.index(n)),
     )
     rows: list[Row] = []
     table: list[tuple[str, ...]] = []
@@ -103,7 +77,7 @@ def _gains(found: Evaluation) -> Iterator[Figure]:
         price = "free" if str(arm.price or "none") == "none" else str(arm.price)
         rows.append(
             Row(
-                f"{_WORDS.get(name, arm_name(found, name))} · {price}",
+                f"{words_of(name) if name in ARMS else arm_name(found, name)} · {price}",
                 arm.to_old.value, arm.to_old.low, arm.to_old.high, None, _colour(found, name),
             )
         )  # fmt: skip
@@ -131,13 +105,8 @@ def _gains(found: Evaluation) -> Iterator[Figure]:
     )
 
 
-def _load(found: Evaluation, name: str) -> float:
-    price = found.arms[name].price
-    return 0.0 if price is None else price.load(found.rule.items_per_query)
-
-
 def _retention(found: Evaluation, gates: Sequence[GateResult]) -> Iterator[Figure]:
-    names = [n for n in shown_arms(found) if n not in ("naive", "new", "control")]
+    names = [n for n in found.shown if n != "new" and n not in of_role("check")]
     rows = [
         Row(arm_name(found, n), e.value, e.low, e.high, None, _colour(found, n))
         for n in names
@@ -171,4 +140,4 @@ def _retention(found: Evaluation, gates: Sequence[GateResult]) -> Iterator[Figur
     )
 
 
-_GATED = ("retention", *(f"{arm}.retention" for arm in _WORDS), "rescore.retention")
+_GATED = ("retention", *(f"{arm}.retention" for arm in ARMS))

@@ -9,26 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.evaluate import Estimate, Ranks, Trial, estimate, parse_metric, relevant_ranks
+from isthmus.evaluate.arms import ARMS, Need, Verdict
 from isthmus.evaluate.bootstrap import resampled_means
 from isthmus.evaluate.extra import Extra
 from isthmus.evaluate.metrics import MetricAt
 from isthmus.evaluate.retrieval import default_metric
-from isthmus.evaluate.verdict import Verdict
 from isthmus.progress import Progress, silent
 from isthmus.ways.backfill import Backfill, choose_backfill
 from isthmus.ways.cascade import Cascade, choose_cascade, deepest
 from isthmus.ways.mixed_index import Calibrate, match_linear
 from isthmus.ways.mixed_query import MixedQuery, can_mix, choose_mixed_query
 from isthmus.ways.order import Orders, first_share
-from isthmus.ways.recall import Recall, RecallKind, recalled
+from isthmus.ways.recall import Recall, recalled
 
 __all__ = ["Plan", "choose_strategies"]
-
-_CASCADES: dict[RecallKind, tuple[str, Verdict]] = {
-    "bridge": ("bridge_rescore", Verdict.BRIDGE_AND_RESCORE),
-    "old": ("old_rescore", Verdict.OLD_AND_RESCORE),
-    "mixed": ("mixed_rescore", Verdict.MIX_AND_RESCORE),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,9 +95,9 @@ def choose_strategies(
     mixed, absent = None, dict[str, str]()
     extras: list[Extra] = []
     if not old_encoder:
-        absent["mixed"] = "the old encoder does not run"
+        absent["mixed"] = Need.OLD_ENCODER.value
     elif not can_mix(validation):
-        absent["mixed"] = "a corpus bridge maps no queries"
+        absent["mixed"] = Need.QUERY_BRIDGE.value
     else:
         mixed = choose_mixed_query(validation, primary=metric.name, resamples=resamples, seed=seed)
         progress("strategies", 1, None)
@@ -114,8 +108,10 @@ def choose_strategies(
         else:
             extras.append(work.mixed(mixed))
     if validation.gallery_new is None or test.gallery_new is None:
-        reason = "the gallery is not known in the new model's vectors"
-        absent |= dict.fromkeys([*(n for n, _ in _CASCADES.values()), "backfill"], reason)
+        missing = [
+            arm.name for arm in ARMS.values() if arm.chosen and Need.NEW_GALLERY in arm.needs
+        ]
+        absent |= dict.fromkeys(missing, Need.NEW_GALLERY.value)
         return Plan(tuple(extras), mixed, {}, None, absent)
 
     recalls = [Recall("bridge")] + [Recall("old")] * old_encoder
@@ -127,7 +123,7 @@ def choose_strategies(
     popular = first_share(orders.priority("popularity", test), max_share)
     cascades: dict[str, Cascade] = {}
     for recall in all_recalls:
-        name, _ = _CASCADES[recall.kind]
+        name = f"{recall.kind}_rescore"
         cascades[name], found = work.cascade(recall, most, price, trust, popular)
         # what was re-embedded ahead is combined with the last recall but the mixed one
         extras += found if recall == recalls[-1] else found[:1]
@@ -161,7 +157,7 @@ class _Work:
             f"mixed {mixed.alpha:g}",
             _ranks(self.test, Recall("mixed", mixed)),
             mixed.price,
-            Verdict.MIX_QUERIES,
+            _answer("mixed"),
             parameters={
                 "alpha": mixed.alpha,
                 "alpha_low": None if mixed.interval is None else mixed.interval.low,
@@ -194,13 +190,13 @@ class _Work:
         found = recalled(self.test, recall, cascade.most)
         alone = cascade.run(self.test, trust=of_test, found=found)
         helped = cascade.run(self.test, trust=of_test, found=found, known=popular)
-        name, verdict = _CASCADES[recall.kind]
+        name = f"{recall.kind}_rescore"
         extra = Extra(
             name,
             f"{name} {alone.price.encodings:.3g}",
             alone.ranks,
             alone.price,
-            verdict,
+            _answer(name),
             needs_bridge=recall.needs_bridge,
             parameters=cascade.parameters,
             chosen_gain=gain,
@@ -213,7 +209,7 @@ class _Work:
                 name="backfill_rescore",
                 label=f"backfill_rescore {100 * share:.3g}% + {helped.price.encodings:.3g}",
                 price=helped.price,
-                verdict=Verdict.BACKFILL_AND_RESCORE,
+                verdict=_answer("backfill_rescore"),
                 parameters={"order": "popularity", "share": share, **cascade.parameters},
             ),
         ]
@@ -230,7 +226,7 @@ class _Work:
                 f"{name} {100 * one.share:.3g}%",
                 outcome.ranks,
                 outcome.price,
-                Verdict.BACKFILL,
+                _answer(name),
                 needs_bridge=one.recall.needs_bridge,
                 parameters=one.parameters,
                 chosen_gain=one.gain,
@@ -249,6 +245,12 @@ class _Work:
         difference = (self.metric.per_query(ranks) - self._old)[:, None]
         means = resampled_means(difference, resamples=self.resamples, seed=self.seed)
         return estimate(float(difference.mean()), means[:, 0])
+
+
+def _answer(name: str) -> Verdict:
+    found = ARMS[name].verdict
+    assert found is not None
+    return found
 
 
 def _ranks(trial: Trial, recall: Recall) -> Ranks:
