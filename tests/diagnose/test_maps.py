@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.diagnose.maps import (
+    _permutation,
     best_explained,
     explained,
     fold_splits,
@@ -49,12 +50,12 @@ def test_the_training_mean_explains_nothing():
 def test_the_linear_map_is_that_of_scikit_learn():
     linear_model = pytest.importorskip("sklearn.linear_model")
     x, y = paired()
-    found = judge_maps(
+    found, fitted_outside = judge_maps(
         fold_splits(FoldMoments.of(x, y, 5)), Moments.of(x, y).second()
-    )  # fmt: skip
+    )
     folds = fold_of(np.arange(300), 5)
     scores = []
-    for own in found.linear_maps:
+    for own in fitted_outside.linear:
         seen = folds != own.fold
         strength = found.alpha * ((x[seen] - x[seen].mean(0)) ** 2).sum() / 6
         fitted = linear_model.Ridge(alpha=strength).fit(x[seen], y[seen])
@@ -74,23 +75,24 @@ def test_the_permutation_is_the_best_of_all(seed: int):
     x = rng.standard_normal((100, 4)) * [1, 2, 3, 4]
     y = x[:, rng.permutation(4)] * rng.choice([-1, 1], 4) + rng.standard_normal((100, 4))
     splits = fold_splits(FoldMoments.of(x, y, 5))
-    found = judge_maps(splits, Moments.of(x, y).second())
+    found, _ = judge_maps(splits, Moments.of(x, y).second())
+    _, order, _ = _permutation(splits[0][1])
     cross = np.abs(splits[0][1].require("xy"))
     best = max(permutations(range(4)), key=lambda order: cross[range(4), order].sum())
-    # in units of each side's spread nothing changes the order
-    assert found.order is not None
-    assert tuple(found.order) == best
+    assert tuple(order) == best
+    # in units of each side's spread nothing changes the order; a rotation may explain more
+    assert found.order in (best, None)
 
 
 def test_scale_and_offset_of_a_rigid_motion():
     x, _ = paired(dx=5)
     turn = np.linalg.qr(np.random.default_rng(2).standard_normal((5, 5)))[0]
     y = 2.5 * x @ turn
-    found = judge_maps(fold_splits(FoldMoments.of(x, y, 5)), Moments.of(x, y).second())
+    found, _ = judge_maps(fold_splits(FoldMoments.of(x, y, 5)), Moments.of(x, y).second())
     assert found.scale == pytest.approx(2.5)
     assert found.offset == pytest.approx(0, abs=1e-9)
     shift = np.array([3.0, 0, 0, 0, 4.0])
-    moved = judge_maps(
+    moved, _ = judge_maps(
         fold_splits(FoldMoments.of(x, y + shift, 5)), Moments.of(x, y + shift).second()
     )
     assert moved.offset == pytest.approx(5 / np.sqrt(y.var(axis=0).sum()))
@@ -103,7 +105,7 @@ def test_scale_and_offset_of_a_rigid_motion():
 def test_the_scale_of_a_side_changes_no_share(scale: float):
     x, y = paired()
     one, other = (
-        judge_maps(fold_splits(FoldMoments.of(x, rows, 5)), Moments.of(x, rows).second())
+        judge_maps(fold_splits(FoldMoments.of(x, rows, 5)), Moments.of(x, rows).second())[0]
         for rows in (y, scale * y)
     )
     assert other.linear.value == pytest.approx(one.linear.value, abs=1e-4)
@@ -113,8 +115,8 @@ def test_the_scale_of_a_side_changes_no_share(scale: float):
 
 def test_backward_is_forward_of_the_exchanged_sides():
     x, y = paired()
-    forward = judge_maps(fold_splits(FoldMoments.of(x, y, 5)), Moments.of(x, y).second())
-    turned = judge_maps(fold_splits(FoldMoments.of(y, x, 5)), Moments.of(y, x).second())
+    forward, _ = judge_maps(fold_splits(FoldMoments.of(x, y, 5)), Moments.of(x, y).second())
+    turned, _ = judge_maps(fold_splits(FoldMoments.of(y, x, 5)), Moments.of(y, x).second())
     assert forward.backward.value == pytest.approx(turned.linear.value, abs=1e-5)
     twice = reversed_moments(reversed_moments(Moments.of(x, y).second()))
     np.testing.assert_array_equal(twice.require("xy"), Moments.of(x, y).second().require("xy"))

@@ -96,5 +96,5 @@ def test_a_collapsed_encoder_is_caught_and_its_parent_is_not() -> None:
     assert found.findings[0].name == "collapsed"
     assert found.y.isotropy is not None and found.y.isotropy.mean_cosine < 0.3
     # though collapsed, it knows the items apart: the pairing is not in doubt
-    assert found.measured.found is not None and found.measured.found.z > 10
+    assert found.measured.found is not None and found.measured.found.better.z > 10
     assert found.recipe is not None and found.recipe.startswith("center | unit_norm | center | ")

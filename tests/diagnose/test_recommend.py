@@ -28,9 +28,9 @@ def test_equal_retrieval_goes_to_the_more_rigid_map(diagnosed: Any) -> None:
     found: Diagnosis = diagnosed("partly_wrong_pairing")
     assert found.measured.found is not None
     rates = found.measured.found
-    assert rates.linear.low is not None and rates.rigid.high is not None
+    assert rates.linear.first.low is not None and rates.rigid.first.high is not None
     rigid = "ridge" not in (found.recipe or "")
-    assert rigid == (rates.linear.low <= rates.rigid.high)
+    assert rigid == (rates.linear.first.low <= rates.rigid.first.high)
 
 
 @pytest.mark.parametrize("kind", ["two_models", "anisotropic", "cubic_warp"])

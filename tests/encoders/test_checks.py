@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from isthmus.encoders.checks import check_texts, check_vectors
+from isthmus.encoders.checks import check_encoded, check_texts
 from isthmus.errors import InputError
 
 
@@ -49,10 +49,10 @@ def test_good_texts_pass() -> None:
 )
 def test_unusable_vectors_are_refused(vectors: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        check_vectors(vectors, rows=2, dim=2, name="m")
+        check_encoded(vectors, rows=2, dim=2, name="m")
 
 
 def test_float32_vectors_are_not_copied() -> None:
     vectors = np.ones((2, 2), np.float32)
-    assert check_vectors(vectors, rows=2, dim=2, name="m") is vectors
-    assert check_vectors([[1, 2], [3, 4]], rows=2, dim=2, name="m").dtype == np.float32
+    assert check_encoded(vectors, rows=2, dim=2, name="m") is vectors
+    assert check_encoded([[1, 2], [3, 4]], rows=2, dim=2, name="m").dtype == np.float32

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from isthmus.errors import InputError
-from isthmus.evaluate.scores import ScoreBlocks, check_vectors, checked_exclude
+from isthmus.evaluate.scores import ScoreBlocks, checked_exclude, checked_norms
 
 METRICS = ("cosine", "dot", "l2")
 
@@ -111,7 +111,7 @@ def test_unknown_metric_and_block_sizes():
 
 
 def test_norms_are_float64():
-    assert check_vectors(np.full((1, 2), 3.0, np.float32), "x", "dot")[0] == np.sqrt(18.0)
+    assert checked_norms(np.full((1, 2), 3.0, np.float32), "x", "dot")[0] == np.sqrt(18.0)
 
 
 def test_exclude_is_checked():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from isthmus.errors import ContractError
 from isthmus.spaces.compatibility import CLAUSES, check_compatible, next_version, required_bump
 from isthmus.spaces.contract import Faults, Ranges, Space
-from isthmus.spaces.guard import check_rows
+from isthmus.spaces.guard import enforce
 
 BASE = Space(
     name="catalogue",
@@ -231,12 +231,12 @@ def test_rows_that_a_compatible_producer_lets_through_are_accepted(producer, con
         x *= scale / (np.linalg.norm(x, axis=1, keepdims=True) if producer.normalised else 1)
         for row in x.astype(producer.dtype):
             try:
-                passed = check_rows(row[None, :], producer)
+                passed = enforce(row[None, :], producer)
             except ContractError:
                 continue
             if not passed.flagged.any():
-                seen = check_rows(passed.vectors, consumer)
-                assert {finding.fault for finding in seen.findings} <= {"wrong_dtype"}
+                seen = enforce(passed.vectors, consumer)
+                assert {finding.fault for finding in seen.faults} <= {"wrong_dtype"}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from isthmus.errors import ContractError, InputError, OutputError
 from isthmus.spaces.contract import SCHEMA_PATH, Faults, Ranges, Space, schema_text
-from isthmus.spaces.guard import check_rows
+from isthmus.spaces.guard import enforce
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 LABELS = st.none() | st.text(min_size=1, max_size=5)
@@ -244,7 +244,7 @@ def test_data_keep_the_contract_that_describes_them(rng, metric, normalise, dtyp
     x[0] *= 100
     x = (x / np.linalg.norm(x, axis=1, keepdims=True) if normalise else x).astype(dtype)
     space = Space.describe(x, "a", metric, component_bounds=True, model="m")
-    assert check_rows(x, space).clean
+    assert enforce(x, space).clean
     assert (space.dim, space.dtype, space.model) == (6, np.dtype(dtype).name, "m")
     assert space.normalised == normalise
     assert space.ranges.mean_norm == pytest.approx(
@@ -255,7 +255,7 @@ def test_data_keep_the_contract_that_describes_them(rng, metric, normalise, dtyp
     assert quantiles[0.5] == pytest.approx(np.median(norms), rel=1e-5)
     if not normalise:
         assert space.ranges.norm_max == pytest.approx(norms.max() * 2, rel=1e-5)
-        assert not check_rows(x.astype(np.float64) * 20, space).clean
+        assert not enforce(x.astype(np.float64) * 20, space).clean
 
 
 def test_describe_reads_torch_and_bfloat16(rng):

@@ -12,7 +12,7 @@ from isthmus.bridge.bridge import Bridge
 from isthmus.errors import InputError
 from isthmus.progress import Progress, silent
 from isthmus.spaces.readers import Ids, Source, Vectors, open_vectors
-from isthmus.spaces.rows import row_norms
+from isthmus.spaces.row_checks import row_norms
 from isthmus.spaces.writers import open_writer
 
 __all__ = ["apply"]

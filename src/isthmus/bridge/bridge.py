@@ -19,7 +19,7 @@ from isthmus.evaluate.evaluation import Evaluation
 from isthmus.numeric import Array, to_numpy
 from isthmus.spaces.compatibility import check_compatible
 from isthmus.spaces.contract import Space
-from isthmus.spaces.rows import check_vectors
+from isthmus.spaces.row_checks import check_vectors
 from isthmus.ways.scores import ScoreCalibrator
 from isthmus.ways.trust import Trust
 

@@ -16,7 +16,7 @@ from isthmus.adapters.chain import Chain
 from isthmus.bridge.bridge import Kind
 from isthmus.bridge.evidence import HeldOut
 from isthmus.bridge.stream import FIT, TEST, VALIDATION
-from isthmus.spaces.contract import Metric
+from isthmus.spaces.metric import Metric
 from isthmus.spaces.pairs import Split
 from isthmus.spaces.sample import Batch
 from isthmus.ways.scores import ScoreCalibrator, fit_score_calibrator

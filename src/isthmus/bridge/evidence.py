@@ -17,7 +17,7 @@ from isthmus.evaluate.relevance import Relevance, from_labels, from_pairs
 from isthmus.evaluate.retrieval import default_metric
 from isthmus.evaluate.trial import Trial
 from isthmus.progress import Progress, silent
-from isthmus.spaces.contract import Metric
+from isthmus.spaces.metric import Metric
 from isthmus.spaces.sample import Batch
 from isthmus.ways.plan import Plan, choose_strategies
 

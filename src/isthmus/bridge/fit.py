@@ -32,7 +32,8 @@ from isthmus.errors import InputError
 from isthmus.evaluate import DEFAULT_METRICS, evaluate_upgrade
 from isthmus.evaluate.verdict import VerdictRule
 from isthmus.progress import Progress, silent
-from isthmus.spaces.contract import Metric, Space
+from isthmus.spaces.contract import Space
+from isthmus.spaces.metric import Metric
 from isthmus.spaces.pairs import Pairs
 from isthmus.spaces.sample import Batch
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from isthmus.diagnose.finding import Finding
+from isthmus.diagnose.pair_probes import PairProbes
 from isthmus.diagnose.projection import Projection
 from isthmus.diagnose.relation import Relation
-from isthmus.diagnose.relationship import Relationship
-from isthmus.diagnose.sides import SideProfile
+from isthmus.diagnose.side_probes import SideProbes
 from isthmus.evaluate.probes import ProbeResult
 from isthmus.files import canonical_json
 from isthmus.similarity import MEASURES, Comparison, Similarity
@@ -37,9 +37,9 @@ class Diagnosis(ProbeResult):
     sampled: int
     """Rows of the seeded sample."""
     seed: int
-    x: SideProfile
-    y: SideProfile
-    measured: Relationship
+    x: SideProbes
+    y: SideProbes
+    measured: PairProbes
     similarities: dict[str, Similarity]
     projection: Projection | None
 
@@ -120,8 +120,8 @@ class Diagnosis(ProbeResult):
             )
         if found is not None:
             lines.append(
-                f"held-out partners found first: rotation {found.rigid}, linear {found.linear}, "
-                f"chance {found.chance:.3f}"
+                f"held-out partners found first: rotation {found.rigid.first}, "
+                f"linear {found.linear.first}, chance {found.better.chance:.3f}"
             )
         if measured.overlap is not None:
             lines.append(
@@ -147,5 +147,5 @@ class Diagnosis(ProbeResult):
         return [*lines, f"similarity: {', '.join(shown) or 'not defined on these data'}"]
 
 
-def _faults(side: SideProfile) -> str:
+def _faults(side: SideProbes) -> str:
     return f"{len(side.dimensions.dead)}, {side.dimensions.redundant}"

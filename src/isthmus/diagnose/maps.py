@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 import scipy.stats
@@ -11,13 +12,18 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from isthmus.adapters import DEFAULT_ALPHAS, Affine, Procrustes, RidgePath
-from isthmus.diagnose.observe import FOLDS
+from isthmus.diagnose.pair_pass import FOLDS
+from isthmus.diagnose.thresholds import threshold
 from isthmus.evaluate import Estimate
+from isthmus.evaluate.probes import ProbeResult
 from isthmus.moments import FoldMoments, SecondMoments
 
 __all__ = [
+    "AS_THEY_ARE",
+    "UNIT_ROWS",
     "FoldMap",
-    "MapTests",
+    "FoldMaps",
+    "Maps",
     "best_explained",
     "explained",
     "fold_splits",
@@ -28,6 +34,10 @@ __all__ = [
 Matrix = NDArray[np.float64]
 Fold = tuple[int, SecondMoments, SecondMoments]
 """The number of a fold, the moments of its training rows, and those of its own rows."""
+
+AS_THEY_ARE: Literal["rows as they are"] = "rows as they are"
+UNIT_ROWS: Literal["unit rows"] = "unit rows"
+Frame = Literal["rows as they are", "unit rows"]
 
 _MANY_DIMENSIONS = 512
 _FEWER_FOLDS = 3
@@ -44,34 +54,40 @@ class FoldMap:
     mean_y: Matrix
 
 
-@dataclass(frozen=True, eq=False)
-class MapTests:
-    """Held-out share of the target's variance that each kind of map explains."""
+class Maps(ProbeResult):
+    """Held-out share of the target's variance explained by maps of each kind, simplest first."""
 
+    frame: Frame
+    """Whether the maps were fitted on the rows as they are or divided by their lengths."""
     same: Estimate | None
-    """One scale factor and an offset; None for unequal widths."""
+    """One factor and an offset; None for unequal widths."""
     per_dimension: Estimate | None
-    """A factor for each dimension, and an offset."""
+    """A factor for each dimension and an offset."""
     permutation: Estimate | None
-    """Reordered and perhaps negated dimensions, one factor, an offset; None where not tried."""
-    order: NDArray[np.int64] | None
-    """The y dimension of each x dimension, where a permutation was tried."""
-    signs: NDArray[np.int64] | None
-    """1 or -1 of each x dimension."""
+    """Reordered, perhaps negated dimensions; None for unequal widths or very wide spaces."""
     rigid: Estimate
-    """A rotation (between widths, semi-orthogonal), one factor, an offset."""
+    """A rotation or reflection, one factor, an offset."""
     linear: Estimate
-    """Any matrix, with cross-validated ridge shrinkage."""
-    alpha: float
-    """The strength of that ridge."""
+    """Any matrix, ridge-shrunk."""
     backward: Estimate
-    """The same from y to x: lower where x holds more than y."""
+    """Any matrix, from y to x."""
+    alpha: float
+    """The cross-validated strength of the ridge, relative to the mean eigenvalue."""
     scale: float
-    """Of the rigid map on all rows."""
+    """Of the rigid map."""
     offset: float
-    """Shift of the mean that scale and rotation do not explain, over the spread of y."""
-    rigid_maps: tuple[FoldMap, ...]
-    linear_maps: tuple[FoldMap, ...]
+    """Shift of the mean beyond scale and rotation, over the spread of y."""
+    order: tuple[int, ...] | None
+    """Where a permutation explains the pair: the y dimension of each x dimension."""
+    negated: tuple[int, ...]
+    """And the x dimensions whose sign it turns."""
+
+
+class FoldMaps(NamedTuple):
+    """The maps fitted outside each fold, of two kinds."""
+
+    rigid: tuple[FoldMap, ...]
+    linear: tuple[FoldMap, ...]
 
 
 def fold_splits(moments: FoldMoments) -> list[Fold]:
@@ -118,12 +134,15 @@ def reversed_moments(moments: SecondMoments) -> SecondMoments:
     )
 
 
-def judge_maps(splits: Sequence[Fold], whole: SecondMoments) -> MapTests:
+def judge_maps(
+    splits: Sequence[Fold], whole: SecondMoments, *, frame: Frame = AS_THEY_ARE
+) -> tuple[Maps, FoldMaps]:
     """Fit every kind of map on the training rows of each fold, and judge it on the fold.
 
     Args:
         splits: from `fold_splits`; at least two.
         whole: of all rows.
+        frame: what the moments are of.
     """
     square = len(whole.mean_x) == len(whole.mean_y)
     # in units of each side's spread: float32 factorisations serve at any scale
@@ -141,24 +160,26 @@ def judge_maps(splits: Sequence[Fold], whole: SecondMoments) -> MapTests:
         gap = explained(matrix, *splits[0][1:]) - explained(rigid[0], *splits[0][1:])
         value = (rigid_explained.value or 0.0) + gap
         permutation = Estimate(value=value, reason="from one fold")
+        if value < (rigid_explained.value or 0.0) - threshold("simpler_map"):
+            order = signs = None  # a rotation explains more
     fitted = Procrustes(scale=True).fit_moments(whole)
     apart = whole.mean_y - whole.mean_x @ fitted.matrix_
     reverse_splits = [(i, reversed_moments(t), reversed_moments(h)) for i, t, h in splits]
-    return MapTests(
+    judged = Maps(
+        frame=frame,
         same=_over(splits, [_same(t) for _, t, _ in splits]) if square else None,
         per_dimension=_over(splits, [_diagonal(t) for _, t, _ in splits]) if square else None,
         permutation=permutation,
-        order=order,
-        signs=signs,
         rigid=rigid_explained,
         linear=_over(splits, linear),
-        alpha=alpha,
         backward=_over(reverse_splits, backward),
+        alpha=alpha,
         scale=fitted.scale_ * units[1] / units[0],
         offset=float(np.linalg.norm(apart)),
-        rigid_maps=_maps(original, rigid, units),
-        linear_maps=_maps(original, linear, units),
+        order=None if order is None else tuple(order.tolist()),
+        negated=() if signs is None else tuple(np.flatnonzero(signs < 0).tolist()),
     )
+    return judged, FoldMaps(_maps(original, rigid, units), _maps(original, linear, units))
 
 
 def _units(moments: SecondMoments) -> tuple[float, float]:

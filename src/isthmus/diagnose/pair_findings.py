@@ -6,21 +6,22 @@ import math
 from collections.abc import Iterator
 
 from isthmus.diagnose.finding import Finding, Severity
+from isthmus.diagnose.maps import UNIT_ROWS, Maps
+from isthmus.diagnose.pair_probes import PairProbes
 from isthmus.diagnose.relation import Relation, bends, value_of
-from isthmus.diagnose.relationship import Maps, Relationship
 from isthmus.diagnose.side_findings import is_quantised
-from isthmus.diagnose.sides import SideProfile
+from isthmus.diagnose.side_probes import SideProbes
 from isthmus.diagnose.thresholds import threshold
 
 __all__ = ["pair_findings"]
 
-Sides = tuple[SideProfile, SideProfile]
+Sides = tuple[SideProbes, SideProbes]
 
 _STRONG = 0.3
 
 
 def pair_findings(
-    relation: Relation, measured: Relationship, sides: Sides, *, metric: str, sampled: int
+    relation: Relation, measured: PairProbes, sides: Sides, *, metric: str, sampled: int
 ) -> Iterator[Finding]:
     """The findings about the pair, of the relation first."""
     if relation is Relation.IDENTICAL:
@@ -62,10 +63,10 @@ def pair_findings(
         )
 
 
-def _pairing(relation: Relation, measured: Relationship) -> Iterator[Finding]:
-    found = measured.found
-    if found is None:
+def _pairing(relation: Relation, measured: PairProbes) -> Iterator[Finding]:
+    if measured.found is None:
         return
+    found = measured.found.better
     if relation in (Relation.MISPAIRED, Relation.UNRELATED):
         mispaired = relation is Relation.MISPAIRED
         moved = measured.shift
@@ -90,9 +91,7 @@ def _pairing(relation: Relation, measured: Relationship) -> Iterator[Finding]:
         )
         return
     lost = found.lost_share
-    strong = value_of(
-        found.rigid if value_of(found.rigid) > value_of(found.linear) else found.linear
-    )
+    strong = max(value_of(found.first) for found in (measured.found.rigid, measured.found.linear))
     if lost.low is not None and lost.low > threshold("mispaired_share") and strong >= _STRONG:
         yield Finding(
             name="partly_wrong_pairing",
@@ -124,7 +123,7 @@ def _pairing(relation: Relation, measured: Relationship) -> Iterator[Finding]:
         )
 
 
-def _truncated(measured: Relationship, sides: Sides) -> Iterator[Finding]:
+def _truncated(measured: PairProbes, sides: Sides) -> Iterator[Finding]:
     cosine = measured.truncation
     if cosine is None or cosine < threshold("truncated"):
         return
@@ -182,7 +181,7 @@ def _frames(maps: Maps, sides: Sides, metric: str) -> Iterator[Finding]:
                 "vectors of the two cannot be compared as they are",
                 "map with procrustes",
             )
-    if maps.frame == "unit rows":
+    if maps.frame == UNIT_ROWS:
         yield from _row_lengths(maps, sides, matters)
         return
     if maps.scale > 0 and abs(math.log(maps.scale)) > threshold("rescale"):
@@ -265,7 +264,7 @@ def _lengths(maps: Maps, sides: Sides, metric: str) -> Iterator[Finding]:
         )
 
 
-def _copies(measured: Relationship, sides: Sides, sampled: int) -> Iterator[Finding]:
+def _copies(measured: PairProbes, sides: Sides, sampled: int) -> Iterator[Finding]:
     coarse = [side for side in sides if is_quantised(side, sampled)]
     same = measured.dimension_correlation
     if len(coarse) != 1 or same is None or same < threshold("copy"):
@@ -285,7 +284,7 @@ def _copies(measured: Relationship, sides: Sides, sampled: int) -> Iterator[Find
     )
 
 
-def _bent(relation: Relation, measured: Relationship) -> Iterator[Finding]:
+def _bent(relation: Relation, measured: PairProbes) -> Iterator[Finding]:
     curved = measured.curved
     if relation is Relation.SAME_SPACE or curved is None or not bends(measured):
         return
@@ -307,7 +306,7 @@ def _bent(relation: Relation, measured: Relationship) -> Iterator[Finding]:
     )
 
 
-def _concepts(measured: Relationship, sides: Sides) -> Iterator[Finding]:
+def _concepts(measured: PairProbes, sides: Sides) -> Iterator[Finding]:
     concepts = measured.concepts
     if concepts is None or concepts.source != "labels" or concepts.native < 0.6:
         return

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from isthmus.adapters import Recipe
 from isthmus.adapters.recipe import STEPS
+from isthmus.diagnose.maps import UNIT_ROWS, Maps
+from isthmus.diagnose.pair_probes import PairProbes
 from isthmus.diagnose.relation import Relation, value_of
-from isthmus.diagnose.relationship import Maps, Relationship
-from isthmus.diagnose.sides import SideProfile
+from isthmus.diagnose.side_probes import SideProbes
 from isthmus.diagnose.thresholds import threshold
 
 __all__ = ["recommend"]
@@ -14,8 +15,8 @@ __all__ = ["recommend"]
 
 def recommend(
     relation: Relation,
-    measured: Relationship,
-    sides: tuple[SideProfile, SideProfile],
+    measured: PairProbes,
+    sides: tuple[SideProbes, SideProbes],
     metric: str,
 ) -> tuple[str | None, str]:
     """A recipe, or None where no map would help; and the reason in one sentence."""
@@ -33,9 +34,9 @@ def recommend(
 
 
 def _front(
-    relation: Relation, maps: Maps, sides: tuple[SideProfile, SideProfile], metric: str
+    relation: Relation, maps: Maps, sides: tuple[SideProbes, SideProbes], metric: str
 ) -> list[str]:
-    if metric != "cosine" or (relation is Relation.SAME_SPACE and maps.frame != "unit rows"):
+    if metric != "cosine" or (relation is Relation.SAME_SPACE and maps.frame != UNIT_ROWS):
         # adapters centre by themselves; a row norm would bend what is straight
         return []
     if relation is not Relation.SAME_SPACE and any(
@@ -46,11 +47,11 @@ def _front(
     return ["unit_norm"]
 
 
-def _core(relation: Relation, measured: Relationship, maps: Maps) -> tuple[list[str], str]:
+def _core(relation: Relation, measured: PairProbes, maps: Maps) -> tuple[list[str], str]:
     if relation is Relation.SAME_SPACE:
         if value_of(maps.rigid) >= threshold("same_space"):
             return (
-                ["procrustes" if maps.frame == "unit rows" else "procrustes(scale=true)"],
+                ["procrustes" if maps.frame == UNIT_ROWS else "procrustes(scale=true)"],
                 "a rotation with one scale and an offset reproduces the other side",
             )
         return ["ridge(alpha=1e-06)"], "a single matrix reproduces the other side"
@@ -61,13 +62,13 @@ def _core(relation: Relation, measured: Relationship, maps: Maps) -> tuple[list[
             "overfits",
         )
     found = measured.found
-    if found is None or (found.linear.low or 0.0) <= (found.rigid.high or 0.0):
+    if found is None or (found.linear.first.low or 0.0) <= (found.rigid.first.high or 0.0):
         # equal retrieval goes to the map with fewer free parameters
         rates = (
             "a rotation explains as much"
             if found is None
-            else f"a rotation finds {value_of(found.rigid):.0%} of held-out partners first, a "
-            f"ridge map {value_of(found.linear):.0%}"
+            else f"a rotation finds {value_of(found.rigid.first):.0%} of held-out partners first, "
+            f"a ridge map {value_of(found.linear.first):.0%}"
         )
         return [_nearly_rigid()], rates
     recipe = ["ridge(alpha=auto, power=auto)"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from isthmus.diagnose.relationship import Relationship
+from isthmus.diagnose.pair_probes import PairProbes
 from isthmus.diagnose.thresholds import threshold
 from isthmus.evaluate import Estimate
 
@@ -37,14 +37,14 @@ def value_of(estimate: Estimate | None) -> float:
     return float("-inf") if estimate is None or estimate.value is None else estimate.value
 
 
-def aligned(measured: Relationship) -> bool:
+def aligned(measured: PairProbes) -> bool:
     """Whether rows go with their partners beyond chance, by ranks or by shared neighbours."""
     bound = threshold("chance_z")
-    by_rank = measured.found is not None and measured.found.z > bound
+    by_rank = measured.found is not None and measured.found.better.z > bound
     return by_rank or (measured.overlap_z is not None and measured.overlap_z > bound)
 
 
-def relate(measured: Relationship, *, identical: bool) -> Relation:
+def relate(measured: PairProbes, *, identical: bool) -> Relation:
     """Choose the relation; the simplest that holds."""
     if identical:
         return Relation.IDENTICAL
@@ -63,7 +63,7 @@ def relate(measured: Relationship, *, identical: bool) -> Relation:
     return Relation.LINEAR if value_of(maps.linear) >= threshold("weak") else Relation.WEAK
 
 
-def bends(measured: Relationship) -> bool:
+def bends(measured: PairProbes) -> bool:
     """Whether a kernel map explains clearly more than a linear map of the same rows."""
     if measured.curved is None:
         return False
@@ -72,7 +72,7 @@ def bends(measured: Relationship) -> bool:
     return value_of(gain) >= bound and gain.low is not None and gain.low > bound / 2
 
 
-def sentence(relation: Relation, measured: Relationship, names: tuple[str, str]) -> str:
+def sentence(relation: Relation, measured: PairProbes, names: tuple[str, str]) -> str:
     """The verdict in one sentence with its numbers."""
     x, y = names
     maps, found = measured.maps, measured.found
@@ -80,7 +80,7 @@ def sentence(relation: Relation, measured: Relationship, names: tuple[str, str])
         return f"{x} and {y} are the same vectors: there is nothing to map"
     if relation is Relation.UNDETERMINED or maps is None or found is None:
         return f"there are too few pairs to say how {x} and {y} are related"
-    place = f"the partner of a row ranks at {found.mean_place:.2f} of the list (chance 0.50)"
+    place = f"the partner of a row ranks at {found.better.mean_place:.2f} of the list (chance 0.50)"
     if relation is Relation.MISPAIRED:
         moved = "" if measured.shift is None else f"; one side seems moved by {measured.shift} rows"
         return (
@@ -96,7 +96,9 @@ def sentence(relation: Relation, measured: Relationship, names: tuple[str, str])
     if relation is Relation.SAME_SPACE:
         best = max(value_of(e) for e in (maps.rigid, maps.per_dimension, maps.linear))
         return f"{x} and {y} are one space in two frames: a simple map explains {best:.1%} of {y}"
-    finds = f"finds {value_of(found.linear):.0%} of {found.rows:,} held-out partners first"
+    finds = (
+        f"finds {value_of(found.linear.first):.0%} of {found.better.rows:,} held-out partners first"
+    )
     if relation is Relation.NONLINEAR:
         assert measured.curved is not None
         return (

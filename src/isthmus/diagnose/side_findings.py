@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from isthmus.diagnose.finding import Finding, Severity
-from isthmus.diagnose.sides import SideProfile
+from isthmus.diagnose.side_probes import SideProbes
 from isthmus.diagnose.thresholds import threshold
 
 __all__ = ["is_quantised", "side_findings"]
@@ -17,7 +17,7 @@ _MANY_DIMENSIONS = 16
 _SHOWN = 5
 
 
-def side_findings(side: SideProfile, *, sampled: int, n: int) -> Iterator[Finding]:
+def side_findings(side: SideProbes, *, sampled: int, n: int) -> Iterator[Finding]:
     """The findings of one side.
 
     Args:
@@ -59,7 +59,7 @@ def side_findings(side: SideProfile, *, sampled: int, n: int) -> Iterator[Findin
         )
 
 
-def is_quantised(side: SideProfile, sampled: int) -> bool:
+def is_quantised(side: SideProbes, sampled: int) -> bool:
     """Whether there are too few different numbers for continuous data of this size."""
     found, bound = side.precision, threshold("quantised")
     by_dimension = found.distinct_share <= bound and found.distinct <= _LEVELS
@@ -69,7 +69,7 @@ def is_quantised(side: SideProfile, sampled: int) -> bool:
     return sampled >= _ENOUGH_ROWS and (by_dimension or by_row) and not rounded
 
 
-def _unusable(side: SideProfile) -> Iterator[Finding]:
+def _unusable(side: SideProbes) -> Iterator[Finding]:
     if side.infinite:
         half = side.dtype == "float16" or side.precision.half
         yield Finding(
@@ -109,7 +109,7 @@ def _unusable(side: SideProfile) -> Iterator[Finding]:
         )
 
 
-def _stored(side: SideProfile) -> Iterator[Finding]:
+def _stored(side: SideProbes) -> Iterator[Finding]:
     found = side.precision
     if found.saturated:
         yield Finding(
@@ -137,7 +137,7 @@ def _stored(side: SideProfile) -> Iterator[Finding]:
         )
 
 
-def _quantised(side: SideProfile) -> Finding:
+def _quantised(side: SideProbes) -> Finding:
     found = side.precision
     levels = found.distinct + 1 if found.distinct_share <= threshold("quantised") else None
     few = "binary" if levels is not None and levels <= 3 else "int8 or coarser"
@@ -159,7 +159,7 @@ def _quantised(side: SideProfile) -> Finding:
     )
 
 
-def _directions(side: SideProfile, n: int) -> Iterator[Finding]:
+def _directions(side: SideProbes, n: int) -> Iterator[Finding]:
     angle = side.isotropy
     if angle is not None and angle.mean_cosine >= threshold("collapsed"):
         yield Finding(
@@ -205,7 +205,7 @@ def _directions(side: SideProfile, n: int) -> Iterator[Finding]:
         )
 
 
-def _dimensions(side: SideProfile) -> Iterator[Finding]:
+def _dimensions(side: SideProbes) -> Iterator[Finding]:
     found = side.dimensions
     if found.largest_variance_share > threshold("dominant_dimension") and (
         side.dim >= _MANY_DIMENSIONS

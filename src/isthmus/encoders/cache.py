@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from isthmus.encoders.checks import check_texts, check_vectors
+from isthmus.encoders.checks import check_encoded, check_texts
 from isthmus.encoders.protocol import Encoder, Kind, Vectors
 from isthmus.errors import OutputError
 from isthmus.files import atomic_file
@@ -85,7 +85,7 @@ def encode_cached(
         file = place / f"{_key(encoder, chunk, kind)}.npy"
         known = _read(file, (len(chunk), encoder.dim))
         if known is None:
-            known = check_vectors(
+            known = check_encoded(
                 encoder.encode(chunk, kind=kind, progress=report),
                 rows=len(chunk),
                 dim=encoder.dim,

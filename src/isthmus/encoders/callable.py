@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from isthmus.encoders.checks import check_texts, check_vectors
+from isthmus.encoders.checks import check_encoded, check_texts
 from isthmus.encoders.protocol import Kind, Vectors
 from isthmus.errors import InputError
 from isthmus.progress import Progress, silent
@@ -73,7 +73,7 @@ class CallableEncoder:
         for start in range(0, len(texts), self.batch_size):
             batch = list(texts[start : start + self.batch_size])
             stop = start + len(batch)
-            vectors[start:stop] = check_vectors(
+            vectors[start:stop] = check_encoded(
                 function(batch), rows=len(batch), dim=self.dim, name=self.name
             )
             progress(f"encoding with {self.name}", stop, len(texts))

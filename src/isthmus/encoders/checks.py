@@ -10,7 +10,7 @@ import numpy as np
 from isthmus.encoders.protocol import Vectors
 from isthmus.errors import InputError
 
-__all__ = ["check_texts", "check_vectors"]
+__all__ = ["check_encoded", "check_texts"]
 
 
 def check_texts(texts: Sequence[object]) -> None:
@@ -49,7 +49,7 @@ def check_texts(texts: Sequence[object]) -> None:
             ) from error
 
 
-def check_vectors(vectors: Any, *, rows: int, dim: int, name: str) -> Vectors:
+def check_encoded(vectors: Any, *, rows: int, dim: int, name: str) -> Vectors:
     """``vectors`` as float32 of shape ``(rows, dim)``, or an error that names the encoder.
 
     Raises:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from isthmus.encoders.checks import check_texts, check_vectors
+from isthmus.encoders.checks import check_encoded, check_texts
 from isthmus.encoders.protocol import Kind, Vectors
 from isthmus.encoders.tokenizer import load_tokenizer
 from isthmus.errors import InputError, missing_extra
@@ -104,7 +104,7 @@ class OnnxEncoder:
                     vectors[[start + row for row in rows]] = found
                     done += len(rows)
                     progress(f"encoding with {self.name}", done, len(texts))
-        return check_vectors(vectors, rows=len(texts), dim=self.dim, name=self.name)
+        return check_encoded(vectors, rows=len(texts), dim=self.dim, name=self.name)
 
     def _run(self, tokens: list[list[int]]) -> Vectors:
         ids = np.array(tokens, np.int64)

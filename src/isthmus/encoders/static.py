@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load
 
-from isthmus.encoders.checks import check_texts, check_vectors
+from isthmus.encoders.checks import check_encoded, check_texts
 from isthmus.encoders.protocol import Kind, Vectors
 from isthmus.encoders.tokenizer import load_tokenizer
 from isthmus.errors import InputError
@@ -73,4 +73,4 @@ class StaticEncoder:
                 mean = self._table[encoding.ids].mean(axis=0, dtype=np.float64)
                 vectors[row] = mean / max(np.linalg.norm(mean), np.finfo(np.float64).tiny)
             progress(f"encoding with {self.name}", start + len(encodings), len(texts))
-        return check_vectors(vectors, rows=len(texts), dim=self.dim, name=self.name)
+        return check_encoded(vectors, rows=len(texts), dim=self.dim, name=self.name)

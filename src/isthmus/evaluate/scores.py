@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
+from isthmus.spaces.metric import Metric, checked_metric
 
 __all__ = [
     "GALLERY_BLOCK",
     "QUERY_BLOCK",
     "Metric",
     "ScoreBlocks",
-    "check_vectors",
     "checked_exclude",
+    "checked_norms",
     "leave_out",
 ]
-
-Metric = Literal["cosine", "dot", "l2"]
-"""How two vectors of a space are compared; the score of ``l2`` is the negative squared distance."""
 
 QUERY_BLOCK = 1024
 GALLERY_BLOCK = 8192
@@ -42,7 +40,7 @@ class ScoreBlocks:
     last ulp, and then a tie is decided by that ulp).  Both arrays are checked once, here: an
     `InputError` names the first row that is not finite, too large for float32 products, or, for
     ``cosine``, zero.  The gallery may be a memory map: it is read by blocks only.  Who searches one
-    gallery many times keeps the ``gallery_norms (ng,)`` that `check_vectors` gave, and it is not
+    gallery many times keeps the ``gallery_norms (ng,)`` that `checked_norms` gave, and it is not
     checked again.
     """
 
@@ -56,18 +54,12 @@ class ScoreBlocks:
         gallery_block: int = GALLERY_BLOCK,
         gallery_norms: NDArray[np.float64] | None = None,
     ) -> None:
-        if metric not in get_args(Metric):
-            raise InputError(
-                f"the metric {metric!r} is unknown",
-                where="metric",
-                mend=f"Choose one of {', '.join(get_args(Metric))}",
-            )
         if query_block < 1 or gallery_block < 1:
             raise InputError("block sizes must be at least 1", where="query_block, gallery_block")
-        self._metric = metric
-        self._query_norms = check_vectors(queries, "queries", metric)
+        self._metric = checked_metric(metric)
+        self._query_norms = checked_norms(queries, "queries", metric)
         self._gallery_norms = (
-            check_vectors(gallery, "gallery", metric) if gallery_norms is None else gallery_norms
+            checked_norms(gallery, "gallery", metric) if gallery_norms is None else gallery_norms
         )
         if queries.shape[1] != gallery.shape[1]:
             raise InputError(
@@ -175,7 +167,7 @@ def _whole_tiles(n: int) -> int:
     return -(-n // _TILE) * _TILE
 
 
-def check_vectors(vectors: NDArray[Any], name: str, metric: Metric) -> NDArray[np.float64]:
+def checked_norms(vectors: NDArray[Any], name: str, metric: Metric) -> NDArray[np.float64]:
     """The row norms of ``vectors (n, d)``; raises `InputError` as `ScoreBlocks` does."""
     if vectors.ndim != 2 or vectors.dtype.kind != "f":
         raise InputError(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.evaluate.relevance import Relevance
-from isthmus.evaluate.scores import Metric, check_vectors, checked_exclude
+from isthmus.evaluate.scores import Metric, checked_exclude, checked_norms
 
 __all__ = ["Side", "Trial"]
 
@@ -125,7 +125,7 @@ class Trial:
                 vectors = getattr(self, name)
                 if vectors is None:
                     continue
-                check_vectors(vectors, name, metric)
+                checked_norms(vectors, name, metric)
                 if len(vectors) != n:
                     raise InputError(
                         f"{len(vectors)} rows, but {side}_old has {n}",

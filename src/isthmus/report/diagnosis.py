@@ -119,11 +119,12 @@ def _tiles(found: Diagnosis) -> Iterator[Tile]:
             f"{measured.maps.linear.value:.0%}",
             "of unseen rows",
         )
-    if measured.found is not None and measured.found.linear.value is not None:
+    if measured.found is not None and measured.found.linear.first.value is not None:
+        better = measured.found.better
         yield Tile(
             "unseen partners found first",
-            f"{measured.found.linear.value:.0%}",
-            f"of {measured.found.rows:,}, by chance {number(100 * measured.found.chance, 2)} %",
+            f"{measured.found.linear.first.value:.0%}",
+            f"of {better.rows:,}, by chance {number(100 * better.chance, 2)} %",
         )
     if measured.overlap is not None:
         yield Tile(
@@ -254,10 +255,13 @@ def _pair_table(found: Diagnosis) -> Table:
         rows.append(("cosine with a truncated copy", number(measured.truncation)))
     if measured.found is not None:
         rows += [
-            ("partners found first behind a rotation", span(measured.found.rigid)),
-            ("partners found first behind a linear map", span(measured.found.linear)),
-            ("place of a partner in the list (chance 0.5)", fixed(measured.found.mean_place)),
-            ("share of rows paired as by chance", span(measured.found.lost_share)),
+            ("partners found first behind a rotation", span(measured.found.rigid.first)),
+            ("partners found first behind a linear map", span(measured.found.linear.first)),
+            (
+                "place of a partner in the list (chance 0.5)",
+                fixed(measured.found.better.mean_place),
+            ),
+            ("share of rows paired as by chance", span(measured.found.better.lost_share)),
         ]
     if measured.clusters is not None:
         agreement = measured.clusters

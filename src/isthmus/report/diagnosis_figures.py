@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import hypergeom
 
-from isthmus.diagnose import Diagnosis, Projection, SideProfile
-from isthmus.diagnose.relationship import Overlap
+from isthmus.diagnose import Diagnosis, Projection, SideProbes
+from isthmus.diagnose.pair_probes import Overlap
 from isthmus.evaluate import Estimate
 from isthmus.report.blocks import Figure, Table
 from isthmus.report.plots import (
@@ -75,11 +75,11 @@ def diagnosis_figures(found: Diagnosis) -> Iterator[Figure]:
         yield _hubs(found)
 
 
-def _sides(found: Diagnosis) -> tuple[tuple[SideProfile, str], ...]:
+def _sides(found: Diagnosis) -> tuple[tuple[SideProbes, str], ...]:
     return ((found.x, _COLOURS[0]), (found.y, _COLOURS[1]))
 
 
-def _label(side: SideProfile) -> str:
+def _label(side: SideProbes) -> str:
     """The name of a side for legends, short enough for a phone."""
     return plain(side.name, 22)
 

@@ -30,8 +30,9 @@ from isthmus.errors import ContractError, InputError
 from isthmus.files import atomic_file, canonical_json
 from isthmus.numeric import Array, as_floating, to_numpy
 from isthmus.spaces.faults import FAULT_MODES, FaultMode, Faults, Response
+from isthmus.spaces.metric import Metric
 from isthmus.spaces.ranges import MEAN_FIRST, NORM_TOLERANCE, Ranges, require
-from isthmus.spaces.rows import check_vectors, row_norms
+from isthmus.spaces.row_checks import check_vectors, row_norms
 from isthmus.spaces.versions import VERSION_PATTERN, Version
 
 __all__ = [
@@ -41,14 +42,12 @@ __all__ = [
     "FaultMode",
     "Faults",
     "Metadata",
-    "Metric",
     "Ranges",
     "Response",
     "Space",
     "schema_text",
 ]
 
-Metric = Literal["cosine", "dot", "l2"]
 Precision = Literal["float16", "float32", "float64"]
 SCHEMA_PATH = Path(__file__).with_name("space.schema.json")
 """The published JSON Schema.  ``SCHEMA_PATH.write_text(schema_text())`` writes it anew."""

@@ -1,6 +1,6 @@
 """A boundary that enforces a contract: faulty rows are rejected, flagged or repaired, never silent.
 
-`check_rows` looks at one array; `Guard` stands in front of an encoder or a stream of batches and
+`enforce` looks at one array; `Guard` stands in front of an encoder or a stream of batches and
 keeps count of what it met.
 """
 
@@ -17,17 +17,17 @@ import numpy as np
 from isthmus.errors import ContractError
 from isthmus.numeric import Array
 from isthmus.spaces.contract import FaultMode, Response, Space
-from isthmus.spaces.inspection import MEND, Checked, Finding, check_rows
-from isthmus.spaces.rows import check_vectors
+from isthmus.spaces.enforce import MEND, Checked, FaultyRows, enforce
+from isthmus.spaces.row_checks import check_vectors
 
 __all__ = [
     "Checked",
-    "Finding",
+    "FaultyRows",
     "Guard",
     "Report",
     "Tally",
-    "check_rows",
     "check_vectors",
+    "enforce",
 ]
 
 _P = ParamSpec("_P")
@@ -96,24 +96,24 @@ class Guard:
             return Report(self._rows, tuple(self._tallies.values()))
 
     def check(self, x: Any, *, first_row: int = 0) -> Checked:
-        """As `check_rows`, counted in `report`.
+        """As `enforce`, counted in `report`.
 
         Raises:
-            ContractError: as `check_rows`.
+            ContractError: as `enforce`.
         """
         where = self.where or f"space {self.space.name} {self.space.version}"
         array = _as_array(x, self.space, where, first_row)
-        checked = check_rows(array, self.space, first_row=first_row, where=where)
+        checked = enforce(array, self.space, first_row=first_row, where=where)
         with self._lock:
             self._rows += int(array.shape[0])
-            for finding in checked.findings:
-                key = finding.fault, finding.response
+            for faulty in checked.faults:
+                key = faulty.fault, faulty.response
                 known = self._tallies.get(key)
                 self._tallies[key] = Tally(
                     *key,
-                    count=finding.count + (known.count if known else 0),
-                    first_row=known.first_row if known else finding.first_row,
-                    detail=known.detail if known else finding.detail,
+                    count=faulty.count + (known.count if known else 0),
+                    first_row=known.first_row if known else faulty.first_row,
+                    detail=known.detail if known else faulty.detail,
                 )
         return checked
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +13,14 @@ from numpy.typing import NDArray
 from isthmus.errors import InputError
 from isthmus.progress import Progress, silent
 from isthmus.spaces.ids import check_same_kind, join, same_ids
+from isthmus.spaces.metric import Metric, checked_metric
 from isthmus.spaces.readers import Ids, Source, Vectors, open_vectors
-from isthmus.spaces.rows import check_vectors
+from isthmus.spaces.row_checks import check_vectors
 from isthmus.spaces.sample import Batch, smallest_hashes
 from isthmus.spaces.scratch import blocks
 from isthmus.spaces.split import assign_parts
 
-__all__ = ["Batch", "Metric", "Pairs", "Part", "Split"]
-
-Metric = Literal["cosine", "dot", "l2"]
+__all__ = ["Batch", "Pairs", "Part", "Split"]
 
 _Rows = slice | NDArray[np.int64]
 
@@ -61,10 +60,8 @@ class Pairs:
         metric: Metric = "cosine",
         progress: Progress = silent,
     ) -> None:
-        if metric not in ("cosine", "dot", "l2"):
-            raise InputError(f"unknown metric '{metric}'", mend="Use cosine, dot or l2")
         shared = ids is not None and not isinstance(ids, str)
-        self.metric: Metric = metric
+        self.metric: Metric = checked_metric(metric)
         self.source = open_vectors(source, ids=ids, name="source", progress=progress)
         self.target = open_vectors(
             target, ids=None if shared else ids, name="target", progress=progress

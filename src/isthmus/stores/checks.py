@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
-from isthmus.evaluate.scores import check_vectors
+from isthmus.evaluate.scores import checked_norms
 from isthmus.spaces.ids import check_unique, normalise_ids
 from isthmus.stores.protocol import Column, Ids, Key
 
@@ -93,7 +93,7 @@ def checked_rows(rows: NDArray[Any], column: Column, n: int, where: str) -> NDAr
         )
     _check_width(found, column, where)
     if n:
-        check_vectors(found, where, column.metric)
+        checked_norms(found, where, column.metric)
     return found.astype(np.float32, copy=False)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
-from isthmus.evaluate.scores import QUERY_BLOCK, Metric, check_vectors
+from isthmus.evaluate.scores import QUERY_BLOCK, Metric, checked_norms
 from isthmus.evaluate.search import top_k
 from isthmus.stores.checks import checked_ids, checked_k, checked_queries, checked_rows, no_id
 from isthmus.stores.protocol import (
@@ -54,7 +54,7 @@ class _Held:
 
     @cached_property
     def norms(self) -> NDArray[np.float64]:
-        return check_vectors(self.gallery, "gallery", self.metric)
+        return checked_norms(self.gallery, "gallery", self.metric)
 
 
 @dataclass(frozen=True)

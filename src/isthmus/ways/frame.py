@@ -11,7 +11,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
-from isthmus.evaluate.scores import check_vectors
+from isthmus.evaluate.scores import checked_norms
 from isthmus.moments import Moments
 from isthmus.moments.covariances import SideMoments
 from isthmus.numeric import Array, like, namespace, to_numpy
@@ -75,7 +75,7 @@ class Frame:
     def of_rows(cls, rows: NDArray[Any], *, unit: bool) -> Frame:
         """From source vectors ``(n, d)`` that the map was fitted on, or that are like them."""
         if unit:
-            lengths = check_vectors(rows, "rows of the frame", "cosine")
+            lengths = checked_norms(rows, "rows of the frame", "cosine")
             rows = rows / lengths.astype(rows.dtype)[:, None]
         side = Moments.of(rows, rows, keep={"square", "xx"}).second().x
         return cls.of_moments(side, unit=unit)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from isthmus.errors import InputError
 from isthmus.evaluate import Relevance, Trial, top_k
 from isthmus.evaluate.rescore import scores_of
-from isthmus.evaluate.scores import check_vectors
+from isthmus.evaluate.scores import checked_norms
 from isthmus.evaluate.trial import Side
 from isthmus.numeric import Array
 from isthmus.ways.calibration import (
@@ -84,8 +84,8 @@ def paired_scores(
         a, b = len(getattr(first, name)), len(getattr(second, name))
         if a != b:
             raise InputError(f"{a} {name} in the first space, {b} in the second", where=name)
-    check_vectors(second.queries, "queries of the second space", second.metric)
-    check_vectors(second.gallery, "gallery of the second space", second.metric)
+    checked_norms(second.queries, "queries of the second space", second.metric)
+    checked_norms(second.gallery, "gallery of the second space", second.metric)
     ng = len(first.gallery)
     k = min(k, max(ng - (exclude is not None), 1))
     best = top_k(first.queries, first.gallery, k, metric=first.metric, exclude=exclude).indices

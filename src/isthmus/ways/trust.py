@@ -21,7 +21,7 @@ from scipy.special import expit, logit
 from isthmus.adapters.chain import Chain
 from isthmus.errors import InputError
 from isthmus.evaluate import Metric, top_k
-from isthmus.evaluate.scores import check_vectors
+from isthmus.evaluate.scores import checked_norms
 from isthmus.numeric import Array, as_floating, like
 from isthmus.ways.calibration import MonotoneCurve
 from isthmus.ways.frame import Frame, Readout, host_dtype
@@ -409,7 +409,7 @@ def _features(frame: Frame, source: NDArray[Any]) -> tuple[Matrix, Matrix]:
     Raises:
         InputError: for rows that are not finite.
     """
-    check_vectors(source, "rows to fit trust on", "cosine" if frame.unit else "l2")
+    checked_norms(source, "rows to fit trust on", "cosine" if frame.unit else "l2")
     p, rest, distance = frame.coordinates(source)
     return np.column_stack([p, p * p, rest, np.ones(len(p))]), distance
 

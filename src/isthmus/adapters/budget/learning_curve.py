@@ -30,7 +30,7 @@ from isthmus.moments import Moments, SecondMoments
 from isthmus.numeric import Array, to_numpy
 from isthmus.progress import Progress, silent
 from isthmus.spaces.ids import check_unique, normalise_ids
-from isthmus.spaces.rows import check_vectors, take_rows
+from isthmus.spaces.row_checks import check_vectors, take_rows
 from isthmus.spaces.sample import Batch
 from isthmus.spaces.split import hash_ids
 

@@ -20,7 +20,7 @@ from isthmus.moments import Moments
 from isthmus.numeric import to_numpy, unit_rows
 from isthmus.progress import Progress, silent
 from isthmus.spaces.ids import check_unique, normalise_ids
-from isthmus.spaces.rows import check_vectors
+from isthmus.spaces.row_checks import check_vectors
 from isthmus.spaces.split import hash_ids, unit_interval
 from isthmus.threads import single_thread
 

@@ -43,7 +43,7 @@ from isthmus.evaluate import (
 from isthmus.moments import Moments, SecondMoments
 from isthmus.numeric import Array, to_numpy
 from isthmus.progress import Progress, silent
-from isthmus.spaces.rows import check_vectors, take_rows
+from isthmus.spaces.row_checks import check_vectors, take_rows
 
 __all__ = ["FEWEST_PAIRS", "FewPairsMap", "refine_few_pairs"]
 

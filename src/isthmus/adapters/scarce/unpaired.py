@@ -34,7 +34,7 @@ from isthmus.adapters.scarce.relative import relative_representation
 from isthmus.errors import InputError
 from isthmus.numeric import Array, to_numpy, unit_rows
 from isthmus.progress import Progress, silent
-from isthmus.spaces.rows import check_vectors, take_rows
+from isthmus.spaces.row_checks import check_vectors, take_rows
 from isthmus.threads import single_thread
 
 __all__ = ["FEWEST_ROWS", "LABEL", "UnpairedMap", "align_unpaired"]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from isthmus.errors import InputError
 from isthmus.evaluate import estimate, resampled_means
 from isthmus.evaluate.probes import modality_gap
-from isthmus.evaluate.scores import check_vectors
+from isthmus.evaluate.scores import checked_norms
 from isthmus.nn.modality.attached import BASELINE, Attached
 from isthmus.nn.modality.hubs import hub_offsets
 from isthmus.nn.modality.items import Items, match_items
@@ -296,5 +296,5 @@ def _checked(rows: NDArray[Any], name: str) -> NDArray[Any]:
         raise InputError("the modality has no rows", where=name, mend="Give vectors of both sides")
     if plain.dtype.kind == "f" and plain.dtype.itemsize < 4:
         plain = plain.astype(np.float32)
-    check_vectors(plain, name, "cosine")
+    checked_norms(plain, name, "cosine")
     return plain

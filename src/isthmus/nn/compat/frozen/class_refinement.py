@@ -31,7 +31,7 @@ from isthmus.moments.groups import GroupSums
 from isthmus.nn.compat.frozen.class_joint_maps import ClassMeans, about_zero, class_joint_maps
 from isthmus.nn.compat.frozen.joint_maps import JointMaps
 from isthmus.numeric import Array, to_numpy
-from isthmus.spaces.rows import check_vectors
+from isthmus.spaces.row_checks import check_vectors
 from isthmus.threads import single_thread
 
 __all__ = ["class_maps", "refine_maps"]

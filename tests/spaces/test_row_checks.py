@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from isthmus.errors import InputError
-from isthmus.spaces.rows import check_vectors, row_norms, take_rows
+from isthmus.spaces.row_checks import check_vectors, row_norms, take_rows
 
 FLOATS = st.floats(width=32, allow_nan=True, allow_infinity=True)
 

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from isthmus.errors import ContractError
 from isthmus.spaces.contract import Faults, Ranges, Space
-from isthmus.spaces.inspection import check_rows
+from isthmus.spaces.enforce import enforce
 
 
 def space(metric="cosine", dim=4, **fields) -> Space:
@@ -21,7 +21,7 @@ def x(rng) -> np.ndarray:
 
 
 def test_clean_rows_are_handed_on_without_a_copy(x):
-    checked = check_rows(x, space(ranges=Ranges(norm_max=50, component_max=(50,) * 4)))
+    checked = enforce(x, space(ranges=Ranges(norm_max=50, component_max=(50,) * 4)))
     assert checked.vectors is x
     assert checked.clean
     assert not checked.flagged.any()
@@ -32,7 +32,7 @@ def test_clean_rows_are_handed_on_without_a_copy(x):
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_no_rows_are_clean(dtype):
     bounded = space(ranges=Ranges(component_max=(1,) * 4), faults=Faults(out_of_range="repair"))
-    checked = check_rows(np.empty((0, 4), dtype=dtype), bounded)
+    checked = enforce(np.empty((0, 4), dtype=dtype), bounded)
     assert checked.clean
     assert checked.vectors.shape == (0, 4)
     assert checked.vectors.dtype == np.float32
@@ -79,7 +79,7 @@ def test_rejected_rows_are_named_counted_and_mended(x, case):
     bad = spoil(x, case)
     strict = space(**fields, faults=Faults(**{fault: "reject"}))
     with pytest.raises(ContractError) as error:
-        check_rows(bad, strict, first_row=1000, where="stream")
+        enforce(bad, strict, first_row=1000, where="stream")
     assert error.value.where == "stream, row 1017"
     assert error.value.what == f"the row {detail}; 2 of these 100 rows have this fault"
     assert error.value.mend is not None
@@ -91,9 +91,9 @@ def test_rejected_rows_are_named_counted_and_mended(x, case):
 def test_flagged_rows_pass_unchanged_and_are_counted(x, case):
     fault, fields, detail = CASES[case]
     bad = spoil(x, case)
-    checked = check_rows(bad, space(**fields, faults=Faults(**{fault: "flag"})), first_row=1000)
+    checked = enforce(bad, space(**fields, faults=Faults(**{fault: "flag"})), first_row=1000)
     assert checked.vectors is bad
-    (finding,) = checked.findings
+    (finding,) = checked.faults
     assert (finding.fault, finding.response) == (fault, "flag")
     assert (finding.count, finding.first_row, finding.detail) == (2, 1017, detail)
     np.testing.assert_array_equal(finding.rows, [1017, 1040])
@@ -104,7 +104,7 @@ def test_flagged_rows_pass_unchanged_and_are_counted(x, case):
 def test_repair_of_rows_that_are_not_finite_puts_zeros(x):
     x[17, 2], x[40, 0] = np.nan, -np.inf
     before = x.copy()
-    checked = check_rows(x, space(faults=Faults(non_finite="repair")))
+    checked = enforce(x, space(faults=Faults(non_finite="repair")))
     np.testing.assert_array_equal(x, before)
     expected = np.where(np.isfinite(before), before, 0)
     np.testing.assert_array_equal(checked.vectors, expected)
@@ -116,23 +116,21 @@ def test_a_repaired_row_is_looked_at_again(x):
     unit[3] = np.nan  # becomes zeros
     lenient = space(normalised=True, faults=Faults(non_finite="repair"))
     with pytest.raises(ContractError, match="row 3: the row is all zeros"):
-        check_rows(unit, lenient)
+        enforce(unit, lenient)
     unit[3] = [np.nan, 0.6, 0, 0]  # becomes a row of norm 0.6
     with pytest.raises(ContractError, match=r"row 3: the row has norm 0\.6, expected 1"):
-        check_rows(unit, lenient)
+        enforce(unit, lenient)
     both = lenient.revise(faults=Faults(non_finite="repair", not_normalised="repair"))
-    checked = check_rows(unit, both)
+    checked = enforce(unit, both)
     np.testing.assert_allclose(checked.vectors[3], [0, 1, 0, 0], rtol=1e-6)
-    assert [finding.fault for finding in checked.findings] == ["non_finite", "not_normalised"]
+    assert [finding.fault for finding in checked.faults] == ["non_finite", "not_normalised"]
 
 
 def test_rows_flagged_as_unusable_are_not_looked_at_further(x):
     unit = spoil(x, "none")
     unit[3], unit[5] = np.nan, 0
-    checked = check_rows(
-        unit, space(normalised=True, faults=Faults(non_finite="flag", zero="flag"))
-    )
-    assert [(f.fault, f.rows.tolist()) for f in checked.findings] == [
+    checked = enforce(unit, space(normalised=True, faults=Faults(non_finite="flag", zero="flag")))
+    assert [(f.fault, f.rows.tolist()) for f in checked.faults] == [
         ("non_finite", [3]),
         ("zero", [5]),
     ]
@@ -140,7 +138,7 @@ def test_rows_flagged_as_unusable_are_not_looked_at_further(x):
 
 def test_renormalising(x):
     x[7] *= 1e30
-    checked = check_rows(x, space(normalised=True, faults=Faults(not_normalised="repair")))
+    checked = enforce(x, space(normalised=True, faults=Faults(not_normalised="repair")))
     norms = np.linalg.norm(checked.vectors.astype(np.float64), axis=1)
     np.testing.assert_allclose(norms, 1, atol=1e-6)
     assert checked.vectors.dtype == np.float32
@@ -153,7 +151,7 @@ def test_a_zero_row_cannot_be_renormalised(x):
     x[9] = 0
     unit = space("dot", normalised=True, faults=Faults(not_normalised="repair"))
     with pytest.raises(ContractError) as error:
-        check_rows(x, unit)
+        enforce(x, unit)
     assert str(error.value) == (
         "space a 1.0.0, row 9: the row has norm 0, expected 1 ± 0.001 after the repair and cannot "
         "be mended; 1 of these 100 rows have this fault. Divide each row by its norm."
@@ -163,12 +161,12 @@ def test_a_zero_row_cannot_be_renormalised(x):
 def test_repair_of_norms_scales_to_the_nearer_bound():
     x = np.array([[3, 4, 0, 0], [0.3, 0.4, 0, 0], [1, 0, 0, 0]], dtype=np.float32)
     bounded = space(ranges=Ranges(norm_min=0.8, norm_max=2), faults=Faults(out_of_range="repair"))
-    checked = check_rows(x, bounded)
+    checked = enforce(x, bounded)
     np.testing.assert_allclose(
         checked.vectors, [[1.2, 1.6, 0, 0], [0.48, 0.64, 0, 0], [1, 0, 0, 0]], rtol=1e-6
     )
-    assert checked.findings[0].rows.tolist() == [0, 1]
-    again = check_rows(checked.vectors, bounded)
+    assert checked.faults[0].rows.tolist() == [0, 1]
+    again = enforce(checked.vectors, bounded)
     assert again.clean
     assert again.vectors is checked.vectors
 
@@ -180,9 +178,9 @@ def test_repair_of_components_clips_them_and_leaves_other_rows():
         ranges=Ranges(component_min=(-1,) * 4, component_max=(1, 2, 3, 4)),
         faults=Faults(out_of_range="repair"),
     )
-    checked = check_rows(x, bounded)
+    checked = enforce(x, bounded)
     np.testing.assert_array_equal(checked.vectors, [[1, -1, 0, 0], [0.5] * 4])
-    assert checked.findings[0].rows.tolist() == [0]
+    assert checked.faults[0].rows.tolist() == [0]
 
 
 def test_a_row_that_no_repair_brings_within_all_bounds_is_rejected():
@@ -193,7 +191,7 @@ def test_a_row_that_no_repair_brings_within_all_bounds_is_rejected():
         faults=Faults(out_of_range="repair"),
     )
     with pytest.raises(ContractError, match=r"row 0: .* after the repair and cannot be mended"):
-        check_rows(np.array([[5, 0, 0, 0]], dtype=np.float32), bounded)
+        enforce(np.array([[5, 0, 0, 0]], dtype=np.float32), bounded)
 
 
 def test_norms_are_judged_with_the_documented_tolerance():
@@ -202,16 +200,16 @@ def test_norms_are_judged_with_the_documented_tolerance():
     for norm, good in [(0.9995, True), (1.0009, True), (0.9985, False), (1.0015, False)]:
         x = (row * norm).astype(np.float32)
         if good:
-            assert check_rows(x, unit).clean
+            assert enforce(x, unit).clean
         else:
             with pytest.raises(ContractError, match=r"expected 1 ± 0\.001"):
-                check_rows(x, unit)
+                enforce(x, unit)
 
 
 def test_unit_rows_stay_unit_in_float16(rng):
     x = rng.standard_normal((500, 768))
     half = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float16)
-    assert check_rows(half, space(dim=768, dtype="float16", normalised=True)).clean
+    assert enforce(half, space(dim=768, dtype="float16", normalised=True)).clean
 
 
 # ---- the array as a whole
@@ -230,14 +228,14 @@ def test_unit_rows_stay_unit_in_float16(rng):
 )
 def test_wrong_shapes_are_always_rejected(shape, message):
     with pytest.raises(ContractError, match=message):
-        check_rows(np.ones(shape, dtype=np.float32), space(), first_row=8)
+        enforce(np.ones(shape, dtype=np.float32), space(), first_row=8)
 
 
 @pytest.mark.parametrize("response", ["reject", "flag", "repair"])
 @pytest.mark.parametrize("dtype", [np.int8, np.bool_, np.complex64, object])
 def test_what_is_not_floating_is_always_rejected(response, dtype):
     with pytest.raises(ContractError) as error:
-        check_rows(np.ones((3, 4), dtype=dtype), space(faults=Faults(wrong_dtype=response)))
+        enforce(np.ones((3, 4), dtype=dtype), space(faults=Faults(wrong_dtype=response)))
     assert str(error.value) == (
         f"space a 1.0.0, row 0: the row has dtype {np.dtype(dtype)}, expected float32; all of "
         "these 3 rows do. Convert them first; integer codes must be multiplied by their scale."
@@ -246,11 +244,11 @@ def test_what_is_not_floating_is_always_rejected(response, dtype):
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64, np.dtype(">f4"), np.longdouble])
 def test_another_floating_dtype_is_converted_and_reported(x, dtype):
-    checked = check_rows(x.astype(dtype), space(), first_row=5)
+    checked = enforce(x.astype(dtype), space(), first_row=5)
     assert checked.vectors.dtype == np.float32
     assert checked.vectors.dtype.isnative
     np.testing.assert_array_equal(checked.vectors, x.astype(dtype).astype(np.float32))
-    (finding,) = checked.findings
+    (finding,) = checked.faults
     assert (finding.fault, finding.count, finding.first_row) == ("wrong_dtype", 100, 5)
     assert finding.detail.startswith("has dtype ")
     assert finding.detail.endswith(", expected float32")
@@ -258,11 +256,11 @@ def test_another_floating_dtype_is_converted_and_reported(x, dtype):
 
 def test_another_floating_dtype_flagged_or_rejected(x):
     wide = x.astype(np.float64)
-    checked = check_rows(wide, space(faults=Faults(wrong_dtype="flag")))
+    checked = enforce(wide, space(faults=Faults(wrong_dtype="flag")))
     assert checked.vectors is wide
     assert checked.flagged.all()
     with pytest.raises(ContractError) as error:
-        check_rows(wide, space(faults=Faults(wrong_dtype="reject")))
+        enforce(wide, space(faults=Faults(wrong_dtype="reject")))
     assert error.value.what == (
         "the row has dtype float64, expected float32; 100 of these 100 rows have this fault"
     )
@@ -273,11 +271,11 @@ def test_a_conversion_that_overflows_is_rejected_though_infinite_rows_may_be_fla
     wide = x.astype(np.float64)
     wide[4] = np.inf
     lenient = space(faults=Faults(non_finite="flag"))
-    assert [f.fault for f in check_rows(wide, lenient).findings] == ["wrong_dtype", "non_finite"]
+    assert [f.fault for f in enforce(wide, lenient).faults] == ["wrong_dtype", "non_finite"]
     wide[6, 0] = 1e300
     message = "row 6: the row has dtype float64 and a component too large for float32; 1 of these"
     with pytest.raises(ContractError, match=message):
-        check_rows(wide, lenient)
+        enforce(wide, lenient)
 
 
 @pytest.mark.parametrize("library", ["torch", "array_api_strict"])
@@ -290,25 +288,25 @@ def test_other_array_libraries_answer_alike(x, library):
         ranges=Ranges(norm_min=0.01, norm_max=12, component_max=(9,) * 4),
         faults=Faults(non_finite="repair", out_of_range="repair"),
     )
-    expected = check_rows(x, lenient)
-    checked = check_rows(xp.asarray(x.copy()), lenient)
+    expected = enforce(x, lenient)
+    checked = enforce(xp.asarray(x.copy()), lenient)
     assert type(checked.vectors) is type(xp.asarray(x))
     np.testing.assert_allclose(np.asarray(checked.vectors), expected.vectors, rtol=1e-6)
-    assert [(f.fault, f.detail, f.rows.tolist()) for f in checked.findings] == [
-        (f.fault, f.detail, f.rows.tolist()) for f in expected.findings
+    assert [(f.fault, f.detail, f.rows.tolist()) for f in checked.faults] == [
+        (f.fault, f.detail, f.rows.tolist()) for f in expected.faults
     ]
     clean = xp.asarray(np.ones((3, 4), dtype=np.float32))
-    assert check_rows(clean, lenient).vectors is clean
+    assert enforce(clean, lenient).vectors is clean
 
 
 def test_torch_dtypes(x):
     torch = pytest.importorskip("torch")
     half = torch.from_numpy(x).to(torch.bfloat16)
-    checked = check_rows(half, space())
+    checked = enforce(half, space())
     assert checked.vectors.dtype == torch.float32
-    assert checked.findings[0].detail == "has dtype bfloat16, expected float32"
+    assert checked.faults[0].detail == "has dtype bfloat16, expected float32"
     with pytest.raises(ContractError, match="has dtype int8"):
-        check_rows(torch.ones((2, 4), dtype=torch.int8), space())
+        enforce(torch.ones((2, 4), dtype=torch.int8), space())
 
 
 FLOATS = st.sampled_from([0.0, 1.0, -0.5, 3.0, 1e-30, 1e30, np.nan, np.inf])
@@ -339,15 +337,15 @@ def test_nothing_faulty_passes_in_silence(x, non_finite, other, dtype, metric, n
     strict = strict.revise(faults=Faults() if normalised else Faults(out_of_range="reject"))
     before = x.copy()
     try:
-        checked = check_rows(x, lenient)
+        checked = enforce(x, lenient)
     except ContractError as error:
         assert "cannot be mended" in error.what
         return
     np.testing.assert_array_equal(x, before)
     passed = np.asarray(checked.vectors)
-    assert check_rows(passed[~checked.flagged], strict).clean
+    assert enforce(passed[~checked.flagged], strict).clean
     changed = ~((passed == before) | (np.isnan(passed) & np.isnan(before))).all(axis=1)
     assert not (changed & ~checked.repaired).any()
-    for finding in checked.findings:
+    for finding in checked.faults:
         assert finding.count == len(set(finding.rows.tolist())) > 0
         assert finding.first_row == finding.rows.min()

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from isthmus.errors import ContractError
 from isthmus.numeric import Array, as_floating, namespace, to_numpy
 from isthmus.spaces.contract import NORM_TOLERANCE, FaultMode, Response, Space
-from isthmus.spaces.rows import row_norms, take_rows
+from isthmus.spaces.row_checks import row_norms, take_rows
 
-__all__ = ["MEND", "Checked", "Finding", "check_rows"]
+__all__ = ["MEND", "Checked", "FaultyRows", "enforce"]
 
 _FLOATING = {"float16", "bfloat16", "float32", "float64"}
 
@@ -31,7 +31,7 @@ MEND: dict[FaultMode, str] = {
 
 
 @dataclass(frozen=True)
-class Finding:
+class FaultyRows:
     """The rows of one array that had one fault and were let through."""
 
     fault: FaultMode
@@ -59,7 +59,7 @@ class Checked:
 
     vectors: Array
     """``(n, dim)``: the array that was checked, itself unless a row was repaired."""
-    findings: tuple[Finding, ...]
+    faults: tuple[FaultyRows, ...]
     """In the order of the checks; empty when nothing was wrong."""
     first_row: int = 0
     """The number of the first row of ``vectors``."""
@@ -67,7 +67,7 @@ class Checked:
     @property
     def clean(self) -> bool:
         """Whether nothing was wrong."""
-        return not self.findings
+        return not self.faults
 
     @property
     def flagged(self) -> NDArray[np.bool_]:
@@ -81,13 +81,13 @@ class Checked:
 
     def _mask(self, response: Response) -> NDArray[np.bool_]:
         mask = np.zeros(self.vectors.shape[0], dtype=np.bool_)
-        for finding in self.findings:
-            if finding.response == response:
-                mask[finding.rows - self.first_row] = True
+        for faulty in self.faults:
+            if faulty.response == response:
+                mask[faulty.rows - self.first_row] = True
         return mask
 
 
-def check_rows(x: Array, space: Space, *, first_row: int = 0, where: str | None = None) -> Checked:
+def enforce(x: Array, space: Space, *, first_row: int = 0, where: str | None = None) -> Checked:
     """Hold the rows of ``x (n, d)`` against the contract ``space``.
 
     One pass where nothing is wrong, two more where the contract bounds components; nothing is
@@ -110,11 +110,11 @@ def check_rows(x: Array, space: Space, *, first_row: int = 0, where: str | None 
 
 
 class _Inspection:
-    """The state of one `check_rows`: the rows as repaired so far, and their norms."""
+    """The state of one `enforce`: the rows as repaired so far, and their norms."""
 
     def __init__(self, x: Array, space: Space, first_row: int, where: str) -> None:
         self.x, self.space, self.first_row, self.where = x, space, first_row, where
-        self.findings: list[Finding] = []
+        self.faults: list[FaultyRows] = []
 
     def run(self) -> Checked:
         self.shape()
@@ -131,7 +131,7 @@ class _Inspection:
             self.look("not_normalised", self.not_unit, self.renormalise, self.norm_of)
         if self.n and self.space.faults.out_of_range is not None:
             self.look("out_of_range", self.outside, self.clip, self.excess)
-        return Checked(self.x, tuple(self.findings), self.first_row)
+        return Checked(self.x, tuple(self.faults), self.first_row)
 
     # ---- the array as a whole ------------------------------------------------------------------
 
@@ -226,7 +226,7 @@ class _Inspection:
         self, fault: FaultMode, response: Response, bad: NDArray[np.bool_], detail: str
     ) -> None:
         rows = np.flatnonzero(bad) + self.first_row
-        self.findings.append(Finding(fault, response, rows, detail))
+        self.faults.append(FaultyRows(fault, response, rows, detail))
 
     def reject(self, fault: FaultMode, bad: NDArray[np.bool_], detail: str) -> None:
         first = self.first_row + (int(np.argmax(bad)) if bad.size else 0)

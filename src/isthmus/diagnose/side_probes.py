@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.diagnose.observe import Observed
+from isthmus.diagnose.pair_pass import PairPass
 from isthmus.errors import InputError
 from isthmus.evaluate.probes import (
     Dimensions,
@@ -23,15 +23,15 @@ from isthmus.evaluate.probes import (
     spectrum,
 )
 from isthmus.similarity import nearest
-from isthmus.spaces.rows import row_norms
+from isthmus.spaces.row_checks import row_norms
 
-__all__ = ["NEIGHBOURS", "SideProfile", "neighbour_lists", "profile_side"]
+__all__ = ["NEIGHBOURS", "SideProbes", "neighbour_lists", "probe_side"]
 
 NEIGHBOURS = 10
 _MOST_ROWS = 2000
 
 
-class SideProfile(ProbeResult):
+class SideProbes(ProbeResult):
     """The canonical probes of one side."""
 
     name: str
@@ -59,14 +59,14 @@ class SideProfile(ProbeResult):
     """Share of sampled rows that equal an earlier one."""
 
 
-def profile_side(
-    observed: Observed,
+def probe_side(
+    observed: PairPass,
     index: int,
     name: str,
     lists: NDArray[np.int64] | None,
     *,
     seed: int,
-) -> SideProfile:
+) -> SideProbes:
     """Probe the x side (``index`` 0) or the y side (1).
 
     Args:
@@ -99,7 +99,7 @@ def profile_side(
         directions = isotropy(side, rows, seed=seed)
     except InputError:
         directions = None
-    return SideProfile(
+    return SideProbes(
         name=name,
         source=vectors.name,
         dim=vectors.dim,
@@ -124,7 +124,7 @@ def _repeated(rows: NDArray[np.floating]) -> float:
 
 
 def neighbour_lists(
-    observed: Observed,
+    observed: PairPass,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]] | None:
     """The nearest of the sampled rows by cosine, on both sides.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from array_api_compat import device, is_numpy_array
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.numeric import Array, as_floating, namespace, to_numpy
+from isthmus.spaces.metric import Metric
 
 __all__ = ["check_vectors", "row_norms", "take_rows"]
 
@@ -76,7 +77,7 @@ def check_vectors(
     x: Array,
     *,
     dim: int | None = None,
-    metric: Literal["cosine", "dot", "l2"] | None = None,
+    metric: Metric | None = None,
     where: str,
     first_row: int = 0,
 ) -> Array:

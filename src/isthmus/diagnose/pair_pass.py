@@ -21,12 +21,12 @@ from isthmus.progress import Progress, silent
 from isthmus.spaces.pairs import Pairs, Part
 from isthmus.spaces.ranges import NORM_TOLERANCE
 from isthmus.spaces.readers import Vectors
-from isthmus.spaces.rows import row_norms
+from isthmus.spaces.row_checks import row_norms
 from isthmus.spaces.sample import Batch, Sampler
 from isthmus.spaces.scratch import blocks
 from isthmus.spaces.split import fold_of
 
-__all__ = ["FOLDS", "Observed", "SetAside", "observe"]
+__all__ = ["FOLDS", "PairPass", "SetAside", "read_pairs"]
 
 FOLDS = 5
 _FEWEST = 3
@@ -49,7 +49,7 @@ class SetAside:
 
 
 @dataclass(frozen=True, eq=False)
-class Observed:
+class PairPass:
     """What a diagnosis knows of the pairs."""
 
     pairs: Pairs
@@ -73,7 +73,7 @@ class Observed:
         return self.total.rows
 
 
-def observe(pairs: Pairs, *, sample: int, seed: int, progress: Progress = silent) -> Observed:
+def read_pairs(pairs: Pairs, *, sample: int, seed: int, progress: Progress = silent) -> PairPass:
     """Read the pairs once; twice where a row cannot be used.
 
     Raises:
@@ -95,7 +95,7 @@ def _read(
     size: int,
     seed: int,
     progress: Progress,
-) -> Observed:
+) -> PairPass:
     n = len(pairs) if usable is None else len(usable)
     if n < _FEWEST:
         raise _too_few(pairs, n, set_aside)
@@ -121,7 +121,7 @@ def _read(
         if 0 < largest < _SMALLEST:
             raise _out_of_range(side, largest)
     rows = sampler.sample()
-    return Observed(pairs, raw, unit, rows, fold_of(rows.ids, FOLDS, seed), set_aside)
+    return PairPass(pairs, raw, unit, rows, fold_of(rows.ids, FOLDS, seed), set_aside)
 
 
 def _out_of_range(side: Vectors, largest: float) -> InputError:

@@ -10,20 +10,22 @@ from numpy.typing import NDArray
 
 from isthmus.diagnose.diagnosis import Diagnosis
 from isthmus.diagnose.finding import ranked
-from isthmus.diagnose.observe import Observed, observe
+from isthmus.diagnose.maps import UNIT_ROWS
 from isthmus.diagnose.pair_findings import pair_findings
+from isthmus.diagnose.pair_pass import PairPass, read_pairs
+from isthmus.diagnose.pair_probes import PairProbes, probe_pair
 from isthmus.diagnose.projection import project
 from isthmus.diagnose.recommend import recommend
 from isthmus.diagnose.relation import Relation, relate, sentence
-from isthmus.diagnose.relationship import Relationship, relationship
 from isthmus.diagnose.side_findings import side_findings
-from isthmus.diagnose.sides import SideProfile, neighbour_lists, profile_side
+from isthmus.diagnose.side_probes import SideProbes, neighbour_lists, probe_side
 from isthmus.diagnose.thresholds import threshold
 from isthmus.errors import InputError
 from isthmus.numeric import unit_rows
 from isthmus.progress import Progress, silent
 from isthmus.similarity import MEASURES, Similarity, compare
-from isthmus.spaces.pairs import Metric, Pairs
+from isthmus.spaces.metric import Metric
+from isthmus.spaces.pairs import Pairs
 from isthmus.spaces.readers import Ids, Source
 
 __all__ = ["diagnose"]
@@ -79,7 +81,7 @@ def diagnose(
     pairs = _paired(x, y, labels=labels, ids=ids, metric=metric, progress=progress)
     if sample < 3:
         raise InputError(f"a sample of {sample} rows is too small", mend="Use 1,000 or more")
-    observed = observe(pairs, sample=sample, seed=seed, progress=progress)
+    observed = read_pairs(pairs, sample=sample, seed=seed, progress=progress)
 
     def step(done: int) -> None:
         progress("diagnose", done, _STEPS)
@@ -87,13 +89,13 @@ def diagnose(
     step(0)
     lists = neighbour_lists(observed)
     sides = (
-        profile_side(observed, 0, names[0], None if lists is None else lists[1], seed=seed),
-        profile_side(observed, 1, names[1], None if lists is None else lists[2], seed=seed),
+        probe_side(observed, 0, names[0], None if lists is None else lists[1], seed=seed),
+        probe_side(observed, 1, names[1], None if lists is None else lists[2], seed=seed),
     )
     step(1)
     similarities = _similarities(observed, seed)
     step(3)
-    measured, mapped = relationship(
+    measured, mapped = probe_pair(
         observed,
         sides,
         lists,
@@ -152,7 +154,7 @@ def _paired(x: Any, y: Any, *, labels: Any, ids: Any, metric: Metric, progress: 
     return Pairs(x, y, ids=ids, labels=labels, metric=metric, progress=progress)
 
 
-def _identical(observed: Observed) -> bool:
+def _identical(observed: PairPass) -> bool:
     sample = observed.sample
     if sample.x.shape != sample.y.shape or not np.array_equal(sample.x, sample.y):
         return False
@@ -163,7 +165,7 @@ def _identical(observed: Observed) -> bool:
     return bool(gap <= 1e-9 * (second.variance_y.sum() + second.mean_y @ second.mean_y))
 
 
-def _similarities(observed: Observed, seed: int) -> dict[str, Similarity]:
+def _similarities(observed: PairPass, seed: int) -> dict[str, Similarity]:
     """Every measure; those on moments from all rows, the others from part of the sample."""
     rows = slice(0, _SIMILARITY_ROWS)
     found = {
@@ -174,7 +176,7 @@ def _similarities(observed: Observed, seed: int) -> dict[str, Similarity]:
 
 
 def _overlap_z(
-    similarities: dict[str, Similarity], sides: tuple[SideProfile, SideProfile]
+    similarities: dict[str, Similarity], sides: tuple[SideProbes, SideProbes]
 ) -> float | None:
     """Standard deviations by which shared neighbours exceed chance."""
     # equal distances are ordered by row number on both sides, which looks like agreement
@@ -186,17 +188,17 @@ def _overlap_z(
     return (found.value - found.null.mean) / found.null.sd
 
 
-def _in_frame(observed: Observed, measured: Relationship) -> NDArray[np.floating]:
+def _in_frame(observed: PairPass, measured: PairProbes) -> NDArray[np.floating]:
     y = observed.sample.y
-    unit = measured.maps is not None and measured.maps.frame == "unit rows"
+    unit = measured.maps is not None and measured.maps.frame == UNIT_ROWS
     return unit_rows(y, None) if unit else y
 
 
 def _not_established(
     relation: Relation,
-    measured: Relationship,
-    sides: tuple[SideProfile, SideProfile],
-    observed: Observed,
+    measured: PairProbes,
+    sides: tuple[SideProbes, SideProbes],
+    observed: PairPass,
 ) -> tuple[str, ...]:
     missing = [
         "whether search results stay good: that needs queries with their answers, or labels "

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.adapters.kmeans import kmeans
-from isthmus.diagnose.maps import MapTests, best_explained, fold_splits, judge_maps
-from isthmus.diagnose.observe import Observed
-from isthmus.diagnose.rows import Identification, curvature, identify, mapped_rows
+from isthmus.diagnose.curvature import Curvature, curvature
+from isthmus.diagnose.identify import Identification, identify, mapped_rows, partner_places
+from isthmus.diagnose.maps import UNIT_ROWS, FoldMaps, Maps, best_explained, fold_splits, judge_maps
+from isthmus.diagnose.pair_pass import PairPass
 from isthmus.diagnose.shift import row_shift
-from isthmus.diagnose.sides import SideProfile
+from isthmus.diagnose.side_probes import SideProbes
 from isthmus.diagnose.thresholds import threshold
-from isthmus.evaluate import Estimate
 from isthmus.evaluate.probes import (
     ClusterAgreement,
     ConceptStability,
@@ -27,70 +27,23 @@ from isthmus.evaluate.probes import (
 from isthmus.numeric import unit_rows
 from isthmus.similarity.neighbours import shared
 
-__all__ = ["Curved", "Found", "Maps", "Overlap", "Relationship", "relationship"]
+__all__ = ["Overlap", "PairProbes", "PartnersFound", "probe_pair"]
 
 _MOST_ROWS = 2000
 _CLUSTERS = 10
 _ROWS_PER_CLUSTER = 10
 
 
-class Maps(ProbeResult):
-    """Held-out share of the target's variance explained by maps of each kind, simplest first."""
+class PartnersFound(ProbeResult):
+    """Where mapped held-out rows find their own partners, behind two kinds of map."""
 
-    frame: str
-    """``rows as they are`` or ``unit rows``: where the maps were fitted."""
-    same: Estimate | None
-    """One factor and an offset; None for unequal widths."""
-    per_dimension: Estimate | None
-    """A factor for each dimension and an offset."""
-    permutation: Estimate | None
-    """Reordered, perhaps negated dimensions; None for unequal widths or very wide spaces."""
-    rigid: Estimate
-    """A rotation or reflection, one factor, an offset."""
-    linear: Estimate
-    """Any matrix, ridge-shrunk."""
-    backward: Estimate
-    """Any matrix, from y to x."""
-    alpha: float
-    """The cross-validated strength of the ridge, relative to the mean eigenvalue."""
-    scale: float
-    """Of the rigid map."""
-    offset: float
-    """Shift of the mean beyond scale and rotation, over the spread of y."""
-    order: tuple[int, ...] | None
-    """Where a permutation explains the pair: the y dimension of each x dimension."""
-    negated: tuple[int, ...]
-    """And the x dimensions whose sign it turns."""
+    rigid: Identification
+    linear: Identification
 
-
-class Found(ProbeResult):
-    """Where mapped held-out rows find their own partners among other held-out rows."""
-
-    rigid: Estimate
-    """Share that finds it first, behind the rigid map."""
-    linear: Estimate
-    """The same behind the linear map."""
-    chance: float
-    mean_place: float
-    """0 where partners always come first, 0.5 by chance; of the better map."""
-    z: float
-    """Standard errors that it is better than chance."""
-    lost_share: Estimate
-    """Share of rows whose partner ranks as by chance: four times those in the last quarter."""
-    rows: int
-    """Rows judged."""
-
-
-class Curved(ProbeResult):
-    """A kernel map against a linear map from the same sampled rows."""
-
-    linear: float
-    """Share of the variance explained."""
-    kernel: float
-    gain: Estimate
-    """Of what the linear map leaves unexplained, the share that the kernel map explains."""
-    train: int
-    test: int
+    @property
+    def better(self) -> Identification:
+        """Of the two, the one farther from chance."""
+        return self.linear if self.linear.z >= self.rigid.z else self.rigid
 
 
 class Overlap(ProbeResult):
@@ -106,13 +59,13 @@ class Overlap(ProbeResult):
     """``k / (n − 1)``, exact."""  # noqa: RUF001
 
 
-class Relationship(ProbeResult):
+class PairProbes(ProbeResult):
     """Everything measured on pairs rather than on a side."""
 
     maps: Maps | None
     """None with too few pairs to hold any out."""
-    found: Found | None
-    curved: Curved | None
+    found: PartnersFound | None
+    curved: Curvature | None
     overlap: Overlap | None
     overlap_z: float | None
     """Standard deviations above chance of the shared neighbours, by permutations."""
@@ -131,15 +84,15 @@ class Relationship(ProbeResult):
     pairs_per_dimension: float
 
 
-def relationship(
-    observed: Observed,
-    sides: tuple[SideProfile, SideProfile],
+def probe_pair(
+    observed: PairPass,
+    sides: tuple[SideProbes, SideProbes],
     lists: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]] | None,
     *,
     overlap_z: float | None,
     different_modalities: bool,
     seed: int,
-) -> tuple[Relationship, NDArray[np.float64] | None]:
+) -> tuple[PairProbes, NDArray[np.float64] | None]:
     """Measure what ties the sides together.
 
     Returns:
@@ -147,13 +100,12 @@ def relationship(
         maps fitted without them; None with too few pairs.
     """
     enough = observed.n >= threshold("few_pairs")
-    tests, frame = _map_tests(observed) if enough else (None, "rows as they are")
+    maps, fold_maps = _judged(observed) if enough else (None, None)
     x, y = observed.sample.x, observed.sample.y
-    if frame == "unit rows":
+    if maps is not None and maps.frame == UNIT_ROWS:
         x, y = unit_rows(x, None), unit_rows(y, None)
-    found, mapped = (None, None) if tests is None else _found(x, y, observed, tests, seed)
-    bent = curvature(x, y, seed=seed) if enough else None
-    aligned = (found is not None and found.z > threshold("chance_z")) or (
+    found, mapped = (None, None) if fold_maps is None else _found(x, y, observed, fold_maps, seed)
+    aligned = (found is not None and found.better.z > threshold("chance_z")) or (
         overlap_z is not None and overlap_z > threshold("chance_z")
     )
     concepts, clusters = _groups(x, y, mapped, observed, seed)
@@ -161,14 +113,10 @@ def relationship(
     modality = None
     if different_modalities and sides[0].dim == sides[1].dim and min(len(x), len(y)) >= 4:
         modality = modality_gap(x[:_MOST_ROWS], y[:_MOST_ROWS], seed=seed)
-    measured = Relationship(
-        maps=None if tests is None else _as_maps(tests, frame),
+    measured = PairProbes(
+        maps=maps,
         found=found,
-        curved=None
-        if bent is None
-        else Curved(
-            linear=bent.linear, kernel=bent.kernel, gain=bent.gain, train=bent.train, test=bent.test
-        ),
+        curved=curvature(x, y, seed=seed) if enough else None,
         overlap=None if lists is None else _overlap(*lists),
         overlap_z=overlap_z,
         profile_distance=sides[0].spectrum.distance(sides[1].spectrum),
@@ -183,78 +131,34 @@ def relationship(
     return measured, mapped
 
 
-def _map_tests(observed: Observed) -> tuple[MapTests, str]:
+def _judged(observed: PairPass) -> tuple[Maps, FoldMaps]:
     """The maps in the frame in which they explain more; the rows as they are, unless it matters."""
     raw = fold_splits(observed.raw)
     if observed.unit is not None:
         unit = fold_splits(observed.unit)
         # one fold tells
         if best_explained(raw[:1]) < best_explained(unit[:1]) - threshold("simpler_map"):
-            return judge_maps(unit, observed.unit.total.second()), "unit rows"
-    return judge_maps(raw, observed.total.second()), "rows as they are"
-
-
-def _as_maps(tests: MapTests, frame: str) -> Maps:
-    permuted = tests.permutation is not None and (tests.permutation.value or 0.0) >= (
-        tests.rigid.value or 0.0
-    ) - threshold("simpler_map")
-    order = tests.order if permuted else None
-    return Maps(
-        frame=frame,
-        same=tests.same,
-        per_dimension=tests.per_dimension,
-        permutation=tests.permutation,
-        rigid=tests.rigid,
-        linear=tests.linear,
-        backward=tests.backward,
-        alpha=tests.alpha,
-        scale=tests.scale,
-        offset=tests.offset,
-        order=None if order is None else tuple(order.tolist()),
-        negated=()
-        if order is None or tests.signs is None
-        else tuple(np.flatnonzero(tests.signs < 0).tolist()),
-    )
+            return judge_maps(unit, observed.unit.total.second(), frame=UNIT_ROWS)
+    return judge_maps(raw, observed.total.second())
 
 
 def _found(
     x: NDArray[np.floating],
     y: NDArray[np.floating],
-    observed: Observed,
-    tests: MapTests,
+    observed: PairPass,
+    maps: FoldMaps,
     seed: int,
-) -> tuple[Found | None, NDArray[np.float64]]:
-    by_map: list[tuple[Identification | None, NDArray[np.float64]]] = []
-    for maps in (tests.rigid_maps, tests.linear_maps):
-        mapped = mapped_rows(x, observed.folds, maps)
-        by_map.append((identify(mapped, y, observed.folds, maps, seed=seed), mapped))
-    (rigid, rigid_rows), (linear, linear_rows) = by_map
+) -> tuple[PartnersFound | None, NDArray[np.float64]]:
+    """Who finds whom behind either map, and the rows behind the better one."""
+    rows = [mapped_rows(x, observed.folds, of_kind) for of_kind in maps]
+    rigid, linear = (
+        partner_places(mapped, y, observed.folds, of_kind)
+        for mapped, of_kind in zip(rows, maps, strict=True)
+    )
     if rigid is None or linear is None:
-        return None, linear_rows
-    better, rows = (linear, linear_rows) if linear.z >= rigid.z else (rigid, rigid_rows)
-    return (
-        Found(
-            rigid=rigid.top1,
-            linear=linear.top1,
-            chance=better.chance,
-            mean_place=better.mean_place,
-            z=better.z,
-            lost_share=_lost(better.places),
-            rows=len(better.places),
-        ),
-        rows,
-    )
-
-
-def _lost(places: NDArray[np.float64]) -> Estimate:
-    """Rows paired at random fall evenly over the places, so a quarter of them into the last."""
-    share = float((places > 0.75).mean())
-    error = 1.96 * (share * (1 - share) / len(places)) ** 0.5
-    return Estimate(
-        value=min(4 * share, 1.0),
-        low=min(max(4 * (share - error), 0.0), 1.0),
-        high=min(4 * (share + error), 1.0),
-    )
+        return None, rows[1]
+    found = PartnersFound(rigid=identify(rigid, seed=seed), linear=identify(linear, seed=seed))
+    return found, rows[1] if found.better is found.linear else rows[0]
 
 
 def _overlap(
@@ -271,7 +175,7 @@ def _overlap(
     )
 
 
-def _dimension_correlation(observed: Observed) -> float | None:
+def _dimension_correlation(observed: PairPass) -> float | None:
     second = observed.total.second()
     if len(second.mean_x) != len(second.mean_y):
         return None
@@ -282,7 +186,7 @@ def _dimension_correlation(observed: Observed) -> float | None:
     return float(np.abs(np.diagonal(second.require("xy"))[used] / spread[used]).mean())
 
 
-def _truncation(observed: Observed, sides: Sequence[SideProfile]) -> float | None:
+def _truncation(observed: PairPass, sides: Sequence[SideProbes]) -> float | None:
     """Median cosine of centred unit rows after the wider side is cut to the other's width.
 
     A side whose last dimensions are dead is as wide as what it uses.
@@ -299,7 +203,7 @@ def _truncation(observed: Observed, sides: Sequence[SideProfile]) -> float | Non
     return float(np.median(np.einsum("nd,nd->n", one, other)))
 
 
-def _used_width(side: SideProfile) -> int:
+def _used_width(side: SideProbes) -> int:
     alive = np.setdiff1d(np.arange(side.dim), np.array(side.dimensions.dead, dtype=np.int64))
     return int(alive[-1]) + 1 if len(alive) else side.dim
 
@@ -308,7 +212,7 @@ def _groups(
     x: NDArray[np.floating],
     y: NDArray[np.floating],
     mapped: NDArray[np.float64] | None,
-    observed: Observed,
+    observed: PairPass,
     seed: int,
 ) -> tuple[ConceptStability | None, ClusterAgreement | None]:
     rows = slice(0, _MOST_ROWS)

@@ -1,21 +1,17 @@
-"""What only rows can say: who finds whom, and whether a curved map would explain more."""
+"""Whether a curved map would explain what no linear map can, on sampled rows."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from isthmus.diagnose.maps import FoldMap
-from isthmus.evaluate import Estimate, relevant_ranks
+from isthmus.evaluate import Estimate
 from isthmus.evaluate.bootstrap import estimate, resampled_means
-from isthmus.evaluate.relevance import from_ids
+from isthmus.evaluate.probes import ProbeResult
 from isthmus.threads import single_thread
 
-__all__ = ["Curvature", "Identification", "curvature", "identify", "mapped_rows"]
+__all__ = ["Curvature", "curvature"]
 
 Rows = NDArray[np.floating]
 
@@ -27,103 +23,7 @@ _BANDWIDTHS = (0.25, 1.0)
 """Of the RBF kernel, over the median squared distance."""
 
 
-@dataclass(frozen=True, eq=False)
-class Identification:
-    """Where mapped held-out rows find their own partner among the other held-out rows."""
-
-    top1: Estimate
-    """Share that finds it first."""
-    chance: float
-    """What a random ranking gives."""
-    mean_place: float
-    """Mean of ``(rank - 1) / (candidates - 1)``: 0 at best, 0.5 by chance."""
-    z: float
-    """Standard errors that `mean_place` is better than chance; its spread is exact."""
-    places: NDArray[np.float64]
-    """Of every judged row ``(m,)``."""
-    judged: NDArray[np.int64]
-    """The judged rows of the sample ``(m,)``."""
-
-
-def mapped_rows(x: Rows, folds: NDArray[np.int64], maps: Sequence[FoldMap]) -> NDArray[np.float64]:
-    """Each row of ``x (n, dx)`` through the map that was fitted without it, ``(n, dy)``.
-
-    Rows of a fold without a map of its own take the first map.
-    """
-    result = np.empty((len(x), maps[0].matrix.shape[1]))
-    own = {m.fold: m for m in maps}
-    for fold in np.unique(folds):
-        used = own.get(int(fold), maps[0])
-        rows = folds == fold
-        result[rows] = (x[rows].astype(np.float64) - used.mean_x) @ used.matrix + used.mean_y
-    return result
-
-
-def identify(
-    mapped: NDArray[np.float64],
-    y: Rows,
-    folds: NDArray[np.int64],
-    maps: Sequence[FoldMap],
-    *,
-    seed: int = 0,
-) -> Identification | None:
-    """Rank the partner of every held-out row by the cosine of centred rows.
-
-    Candidates are the sampled rows of the same fold, which no map of that fold has seen.  None
-    where no fold has two sampled rows.
-
-    Args:
-        mapped: from `mapped_rows`.
-        y: sampled target rows ``(n, dy)``.
-        folds: of the sampled rows ``(n,)``.
-        maps: whose folds are judged.
-        seed: of the bootstrap.
-    """
-    places: list[NDArray[np.float64]] = []
-    judged: list[NDArray[np.int64]] = []
-    firsts: list[NDArray[np.float64]] = []
-    chances: list[float] = []
-    for used in maps:
-        rows = np.flatnonzero(folds == used.fold)
-        if len(rows) < 2:
-            continue
-        ranks = relevant_ranks(
-            _directed(mapped[rows] - used.mean_y),
-            _directed(y[rows].astype(np.float64) - used.mean_y),
-            from_ids(range(len(rows)), range(len(rows))),
-        ).ranks
-        places.append((ranks - 1) / (len(rows) - 1))
-        firsts.append((ranks == 1).astype(np.float64))
-        judged.append(rows)
-        chances.append(len(rows) * (1 / len(rows)))
-    if not places:
-        return None
-    place, first = np.concatenate(places), np.concatenate(firsts)
-    mean = float(place.mean())
-    return Identification(
-        top1=estimate(
-            float(first.mean()), resampled_means(first[:, None], resamples=1000, seed=seed)[:, 0]
-        ),
-        chance=sum(chances) / len(place),
-        mean_place=mean,
-        z=(0.5 - mean) * (12.0 * len(place)) ** 0.5,
-        places=place,
-        judged=np.concatenate(judged),
-    )
-
-
-def _directed(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rows that all have a direction: one at the centre gets an arbitrary one."""
-    norms = np.sqrt(np.einsum("nd,nd->n", rows, rows))
-    lost = norms <= 1e-12 * max(float(norms.max()), 1e-12)
-    if lost.any():
-        rows = rows.copy()
-        rows[lost] = 1.0
-    return rows
-
-
-@dataclass(frozen=True, eq=False)
-class Curvature:
+class Curvature(ProbeResult):
     """A linear and a kernel map fitted on the same sampled rows and judged on others."""
 
     linear: float
