@@ -65,7 +65,7 @@ def folder(tmp_path: Path) -> Path:
 
 def _load(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     with read(folder, KIND) as stored:
-        return stored.content, {n: stored.tensors.take(n, dtype=None) for n in [*stored.tensors]}
+        return stored.content, dict(stored.tensors)
 
 
 def _bytes(folder: Path) -> dict[str, bytes]:
@@ -143,43 +143,54 @@ def test_files_have_the_permissions_of_the_umask(tmp_path: Path, mask: int) -> N
         assert stat.S_IMODE(file.stat().st_mode) == 0o666 & ~mask
 
 
-def test_a_part_takes_its_own_tensors(folder: Path) -> None:
+def test_a_part_looks_at_its_own_tensors(folder: Path) -> None:
     assert [*prefixed("a", {"b": np.ones(1)})] == ["a/b"]
     with read(folder, KIND) as stored:
         part = stored.tensors.under("part").under("of")
-        assert [*part] == ["ü"]
+        assert [*part] == part.unused == ["ü"]
         assert part.shape("ü") == (1,)
-        part.take("ü", (None,))
-        assert "ü" not in part
-        assert "part/of/ü" not in stored.tensors
-        with pytest.raises(ValueError, match="'part/of/ü' is missing"):
-            part.take("ü")
+        assert ("ü" in part, "ü" in stored.tensors, len(part)) == (True, False, 1)
+        assert part["ü"] is part["ü"] is stored.tensors["part/of/ü"]
+        assert part.unused == []
+        with pytest.raises(ValueError, match="'part/of/a' is missing"):
+            part["a"]
         stored.tensors.skip()
     with (
-        pytest.raises(InputError, match=r"damaged \(nothing uses the tensors \['brain', "),
-        read(folder, KIND),
+        pytest.raises(InputError, match=r"nothing uses the tensors \['brain', "),
+        read(folder, KIND) as stored,
     ):
-        pass
+        stored.tensors.under("part").skip()
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "message"),
+    ("name", "shape", "dtype", "message"),
     [
-        ("absent", {}, "'absent' is missing"),
-        ("single", {"shape": (2, 4)}, r"shape \(2, 3\), expected \(2, 4\)"),
-        ("single", {"shape": (None,)}, r"shape \(2, 3\), expected \(any\)"),
-        ("single", {"dtype": np.float64}, "is F32, expected F64"),
-        ("half", {}, "is F16, expected F32"),
+        ("absent", (1,), "f4", "'absent' is missing"),
+        ("single", (2, 4), "f4", r"shape \[2, 3\], expected \[2, 4\]"),
+        ("single", (None,), "f4", r"shape \[2, 3\], expected \[any\]"),
+        ("single", (2, None), "f8", "is F32, expected F64"),
     ],
 )
 def test_a_tensor_that_is_not_as_expected(
-    folder: Path, name: str, options: dict[str, Any], message: str
+    folder: Path, name: str, shape: tuple[int | None, ...], dtype: str, message: str
 ) -> None:
-    with (
-        pytest.raises(InputError, match=rf"saved: the example is damaged \(.*{message}\)\."),
-        read(folder, KIND) as stored,
-    ):
-        stored.tensors.take(name, **options)
+    expected = rf"saved: the example is damaged \(.*{message}\)\."
+    with pytest.raises(InputError, match=expected), read(folder, KIND) as stored:
+        stored.tensors.take(name, shape, dtype)
+
+
+def test_what_no_such_artefact_holds_is_refused_before_it_is_read(folder: Path) -> None:
+    every = {tensor.dtype for tensor in _tensors().values()}
+    size = sum(tensor.nbytes for tensor in _tensors().values())
+    with read(folder, KIND) as stored:
+        stored.tensors.check(dtypes=every, most_bytes=size)
+        assert stored.tensors.take("single", (2, None)).shape == (2, 3)
+        with pytest.raises(ValueError, match="'brain' is BF16, expected F32 or I8"):
+            stored.tensors.check(dtypes=(np.float32, np.int8), most_bytes=size)
+        with pytest.raises(ValueError, match=rf"take {size} bytes, and {size - 1} at the most"):
+            stored.tensors.check(dtypes=every, most_bytes=size - 1)
+        assert stored.tensors.seen == {"single": None}
+        stored.tensors.skip()
 
 
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
@@ -200,9 +211,9 @@ def test_what_is_not_finite_is_neither_written_nor_read(
         pytest.raises(InputError, match="'x' holds a number that is not finite"),
         read(tmp_path / "a", KIND) as stored,
     ):
-        stored.tensors.take("x", dtype=None)
-    with read(tmp_path / "a", KIND) as stored:
-        found = stored.tensors.take("x", dtype=None, finite=False)
+        stored.tensors["x"]
+    with read(tmp_path / "a", KIND, finite=False) as stored:
+        found = stored.tensors["x"]
     assert found.tobytes() == values.tobytes()
 
 
@@ -515,10 +526,10 @@ def test_a_hole_of_a_terabyte_is_refused_by_its_shape(tmp_path: Path) -> None:
         file.write(struct.pack("<Q", len(header)) + header)
         file.truncate(8 + len(header) + 2**40)
     with (
-        pytest.raises(InputError, match=r"shape \(1099511627776,\), expected \(4\)"),
+        pytest.raises(InputError, match=r"shape \[1099511627776\], expected \[4\]"),
         read(folder, KIND) as stored,
     ):
-        stored.tensors.take("x", (4,), dtype=np.uint8)
+        stored.tensors.take("x", (4,), np.uint8)
 
 
 def test_a_manifest_is_bounded_before_it_is_parsed(folder: Path) -> None:
@@ -549,7 +560,7 @@ def test_a_file_that_changes_while_it_is_open(
             stack.enter_context(pytest.raises(InputError, match=message))
         stored = stack.enter_context(read(tmp_path / "a", KIND))
         change(tmp_path / "a" / TENSORS)
-        assert stored.tensors.take("x").sum() == 2**16
+        assert stored.tensors["x"].sum() == 2**16
 
 
 def test_truth_has_two_values(tmp_path: Path) -> None:
@@ -563,7 +574,7 @@ def test_truth_has_two_values(tmp_path: Path) -> None:
         pytest.raises(InputError, match="more than true and false"),
         read(tmp_path / "a", KIND) as stored,
     ):
-        stored.tensors.take("x", dtype=np.bool_)
+        stored.tensors["x"]
 
 
 def test_texts_that_were_changed_are_known(folder: Path) -> None:

@@ -10,7 +10,6 @@ the manifest states, and what the caller expects.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import os
 import stat
@@ -196,8 +195,8 @@ class Stored:
 
 
 @contextmanager
-def read(folder: Path, kind: str) -> Generator[Stored]:
-    """Open an artefact that `write` made; leave the block once everything was taken from it.
+def read(folder: Path, kind: str, *, finite: bool = True) -> Generator[Stored]:
+    """Open an artefact that `write` made, for a block that looks at all its tensors.
 
     Whatever is wrong with the folder, and whatever goes wrong in the block, which unpacks data that
     nobody vouches for, is one error that names the folder.
@@ -205,6 +204,7 @@ def read(folder: Path, kind: str) -> Generator[Stored]:
     Args:
         folder: the folder, or a link to it.
         kind: what is expected.
+        finite: refuse tensors with infinity or NaN.
 
     Raises:
         InputError: if something is missing, cannot be read, is damaged, superfluous, of another
@@ -215,13 +215,12 @@ def read(folder: Path, kind: str) -> Generator[Stored]:
     stored_at = folder / TENSORS
     try:
         with open_input(stored_at) as file:
-            tensors = open_tensors(file, manifest["tensors"], stored_at)
+            tensors = open_tensors(file, manifest["tensors"], stored_at, finite=finite)
             texts: dict[str, list[Any]] = manifest["texts"]
             changed = tuple(n for n, stated in texts.items() if _differs(folder / n, stated))
             yield Stored(manifest["content"], tensors, tuple(texts), changed)
-            left = list(itertools.islice(tensors, 3))
-            if left:
-                raise ValueError(f"nothing uses the tensors {left}")
+            if tensors.unused:
+                raise ValueError(f"nothing uses the tensors {tensors.unused[:3]}")
     except IsthmusError as error:
         if not isinstance(error, InputError) or str(folder) in (error.where or ""):
             raise

@@ -12,13 +12,14 @@ import json
 import math
 import os
 import struct
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from isthmus.errors import InputError
 
@@ -110,7 +111,9 @@ def write_tensors(
         file.write(_bytes(tensors[name]))
 
 
-def open_tensors(file: BinaryIO, specs: Mapping[str, Spec], place: Path) -> Tensors:
+def open_tensors(
+    file: BinaryIO, specs: Mapping[str, Spec], place: Path, *, finite: bool
+) -> Tensors:
     """The tensors of a file that is as long as was stated, and begins as it should.
 
     Raises:
@@ -134,36 +137,48 @@ def open_tensors(file: BinaryIO, specs: Mapping[str, Spec], place: Path) -> Tens
     for name in _order(specs):
         offsets[name] = start
         start += specs[name].bytes
-    return Tensors(file, specs, offsets)
+    return Tensors(file, specs, offsets, finite)
 
 
-@dataclass
-class Tensors:
-    """The tensors of a file that is open: each is read once, as it is taken.
+@dataclass(eq=False)
+class Tensors(Mapping[str, NDArray[Any]]):
+    """The tensors of a file that is open, by name: a mapping that reads what is looked at.
 
-    A part's ``unpack`` takes its own, so that its caller sees what nobody took.
+    A part's ``unpack`` looks at its own, so that `unused` shows what belongs to none.  What is read
+    is compared with its digest, and unless ``finite`` is false, infinity and NaN are refused.
     """
 
     file: BinaryIO
     specs: Mapping[str, Spec]
     offsets: Mapping[str, int]
+    finite: bool = True
     prefix: str = ""
-    taken: set[str] = field(default_factory=set[str])
-
-    def __iter__(self) -> Iterator[str]:
-        """The names that are left."""
-        start = len(self.prefix)
-        for name in self.specs:
-            if name.startswith(self.prefix) and name not in self.taken:
-                yield name[start:]
-
-    def __contains__(self, name: str) -> bool:
-        return self.prefix + name in self.specs and self.prefix + name not in self.taken
+    seen: dict[str, NDArray[Any] | None] = field(default_factory=dict[str, Any])
 
     def under(self, prefix: str) -> Tensors:
         """The tensors of a part, as `isthmus.artefact.prefixed` named them."""
-        whole = f"{self.prefix}{prefix}/"
-        return Tensors(self.file, self.specs, self.offsets, whole, self.taken)
+        return replace(self, prefix=f"{self.prefix}{prefix}/")
+
+    @override
+    def __iter__(self) -> Iterator[str]:
+        start = len(self.prefix)
+        return (name[start:] for name in self.specs if name.startswith(self.prefix))
+
+    @override
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    @override
+    def __contains__(self, name: object) -> bool:
+        return f"{self.prefix}{name}" in self.specs
+
+    @override
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        whole = self.prefix + name
+        found = self.seen.get(whole)
+        if found is None:
+            found = self.seen[whole] = self._read(whole, self._spec(whole))
+        return found
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of a tensor, which is not read.
@@ -171,44 +186,59 @@ class Tensors:
         Raises:
             ValueError: where there is none.
         """
-        if name not in self:
-            raise ValueError(f"the tensor '{self.prefix}{name}' is missing")
-        return tuple(self.specs[self.prefix + name].shape)
+        return tuple(self._spec(self.prefix + name).shape)
 
-    def take(
-        self,
-        name: str,
-        shape: Shape | None = None,
-        *,
-        dtype: Any = np.float32,
-        finite: bool = True,
-    ) -> NDArray[Any]:
-        """Read a tensor.
-
-        Args:
-            name: of the tensor.
-            shape: what is expected; None where the caller looked at `shape` itself.
-            dtype: what is expected; None is any.
-            finite: refuse infinity and NaN.
+    def take(self, name: str, shape: Shape, dtype: Any = np.float32) -> NDArray[Any]:
+        """Read a tensor that must have a certain shape and dtype, which are looked at before.
 
         Raises:
             ValueError: for a tensor that is missing, or is not as expected.
         """
-        found, whole = self.shape(name), self.prefix + name
-        expected = found if shape is None else shape
-        if len(found) != len(expected) or any(
-            e not in (None, f) for f, e in zip(found, expected, strict=True)
+        whole = self.prefix + name
+        spec = self._spec(whole)
+        if len(spec.shape) != len(shape) or any(
+            e not in (None, f) for f, e in zip(spec.shape, shape, strict=True)
         ):
-            words = ", ".join("any" if e is None else str(e) for e in expected)
-            raise ValueError(f"the tensor '{whole}' has shape {found}, expected ({words})")
-        spec = self.specs[whole]
-        if dtype is not None and _DTYPES[spec.dtype] != np.dtype(dtype):
-            raise ValueError(
-                f"the tensor '{whole}' is {spec.dtype}, expected {_NAMES[np.dtype(dtype)]}"
-            )
-        self.taken.add(whole)
+            words = ", ".join("any" if e is None else str(e) for e in shape)
+            raise ValueError(f"the tensor '{whole}' has shape {spec.shape}, expected [{words}]")
+        self._check_dtype(whole, (dtype,))
+        self.seen[whole] = None
+        return self._read(whole, spec)
+
+    def check(self, *, dtypes: Collection[Any], most_bytes: int) -> None:
+        """Refuse what no such artefact holds, before anything is read.
+
+        Raises:
+            ValueError: for a tensor of another dtype, or more bytes in all.
+        """
+        for name in self:
+            self._check_dtype(self.prefix + name, dtypes)
+        size = sum(spec.bytes for n, spec in self.specs.items() if n.startswith(self.prefix))
+        if size > most_bytes:
+            raise ValueError(f"the tensors take {size:,} bytes, and {most_bytes:,} at the most")
+
+    def skip(self) -> None:
+        """Leave all of them unread."""
+        self.seen.update(dict.fromkeys(self.prefix + name for name in self))
+
+    @property
+    def unused(self) -> list[str]:
+        """Names that nobody looked at."""
+        return [name for name in self if self.prefix + name not in self.seen]
+
+    def _spec(self, whole: str) -> Spec:
+        if whole not in self.specs:
+            raise ValueError(f"the tensor '{whole}' is missing")
+        return self.specs[whole]
+
+    def _check_dtype(self, whole: str, expected: Collection[Any]) -> None:
+        spec, names = self.specs[whole], [_NAMES[np.dtype(dtype)] for dtype in expected]
+        if spec.dtype not in names:
+            raise ValueError(f"the tensor '{whole}' is {spec.dtype}, expected {' or '.join(names)}")
+
+    def _read(self, whole: str, spec: Spec) -> NDArray[Any]:
         try:
-            tensor = np.empty(found, dtype=_DTYPES[spec.dtype])
+            tensor = np.empty(spec.shape, dtype=_DTYPES[spec.dtype])
         except MemoryError as error:
             raise ValueError(
                 f"the tensor '{whole}' of {spec.bytes:,} bytes does not fit into memory"
@@ -222,13 +252,9 @@ class Tensors:
             raise ValueError(f"the tensor '{whole}' was changed after it was written")
         if spec.dtype == "BOOL" and (tensor.view(np.uint8) > 1).any():
             raise ValueError(f"the tensor '{whole}' holds more than true and false")
-        if finite and not all_finite(tensor):
+        if self.finite and not all_finite(tensor):
             raise ValueError(f"the tensor '{whole}' holds a number that is not finite")
         return tensor
-
-    def skip(self) -> None:
-        """Leave all that is left unread."""
-        self.taken.update(self.specs)
 
 
 def all_finite(tensor: NDArray[Any]) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from isthmus import artefact
 from isthmus.errors import InputError
 from isthmus.moments import FoldMoments, Moments
 
@@ -210,15 +211,50 @@ def test_other_array_libraries_stay_where_they_are(library: str) -> None:
 
 def test_saved_moments_come_back_and_merge(tmp_path: Any) -> None:
     x, y = paired(300)
-    Moments.of(x[:100], y[:100]).save(tmp_path / "a.safetensors")
-    Moments.of(x[100:], y[100:]).save(tmp_path / "b.safetensors")
-    total = Moments.load(tmp_path / "a.safetensors") + Moments.load(tmp_path / "b.safetensors")
+    Moments.of(x[:100], y[:100]).save(tmp_path / "a")
+    Moments.of(x[100:], y[100:]).save(tmp_path / "b")
+    total = Moments.load(tmp_path / "a") + Moments.load(tmp_path / "b")
     assert_equal(total, Moments.of(x, y))
     assert total.norms_x is not None
     assert total.norms_x.counts.sum() == 300
-    (tmp_path / "bad.safetensors").write_bytes(b"\x80\x04pickle")
-    with pytest.raises(InputError, match="not a readable moments file"):
-        Moments.load(tmp_path / "bad.safetensors")
+    Moments.load(tmp_path / "a").save(tmp_path / "again")
+    for file in (tmp_path / "a").iterdir():
+        assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes()
+
+
+def test_saved_moments_of_few_sums_or_no_rows_come_back(tmp_path: Any) -> None:
+    x, y = paired(300)
+    Moments.of(x, y, keep={"xy"}).save(tmp_path / "a")
+    few = Moments.load(tmp_path / "a")
+    assert few.keep == {"xy"}
+    np.testing.assert_array_equal(few.xy, Moments.of(x, y, keep={"xy"}).xy)
+    assert few.norms_x is None
+    Moments(5, 3).save(tmp_path / "none")
+    assert_equal(Moments.load(tmp_path / "none").update(x, y), Moments.of(x, y))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d, t: d.update(dx=4),
+        lambda d, t: d.update(dx=0),
+        lambda d, t: d.update(dy=2**60),
+        lambda d, t: d.update(keep=["all"]),
+        lambda d, t: d.update(rows="many"),
+        lambda d, t: d.pop("n"),
+        lambda d, t: t.update(more=np.zeros(1)),
+        lambda d, t: t.update(xx=t["xx"].astype(np.float32)),
+        lambda d, t: t.update(xx=t["xx"][:, :-1]),
+        lambda d, t: t.pop("norms_x/counts"),
+        lambda d, t: t.update({"norms_x/minimum": np.zeros(4)}),
+    ],
+)
+def test_moments_that_were_forged(tmp_path: Any, change: Any) -> None:
+    described, tensors = Moments.of(*paired(30)).pack()
+    change(described, tensors)
+    artefact.write(tmp_path / "a", "set of moments", described, tensors)
+    with pytest.raises(InputError, match="a: the set of moments is damaged"):
+        Moments.load(tmp_path / "a")
 
 
 def test_bad_rows_are_named_and_leave_the_sums_untouched() -> None:

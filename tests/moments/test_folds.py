@@ -66,7 +66,7 @@ def test_machines_accumulate_apart_and_merge(data: Any, tmp_path: Any) -> None:
     with pytest.raises(InputError, match="do not join"):
         merged += FoldMoments.of(x, y, 4, ids=ids)
     Moments.of(x, y).save(tmp_path / "plain")
-    with pytest.raises(InputError, match="without folds"):
+    with pytest.raises(InputError, match="no set of fold moments, but a set of moments"):
         FoldMoments.load(tmp_path / "plain")
 
 

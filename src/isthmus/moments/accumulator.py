@@ -14,8 +14,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus import artefact
 from isthmus.errors import InputError
-from isthmus.moments import storage
 from isthmus.moments.centred_block import Rows, Shifted, first_rows_mean, shifted
 from isthmus.moments.covariances import SecondMoments
 from isthmus.moments.norm_profile import NormProfile
@@ -26,6 +26,7 @@ from isthmus.moments.translation import (
     translated_fourth,
 )
 from isthmus.numeric import Array, as_floating, like, namespace, to_float64, to_numpy
+from isthmus.tensors import Tensors
 
 __all__ = ["EVERYTHING", "Moments", "room_for"]
 
@@ -33,6 +34,20 @@ EVERYTHING = frozenset({"square", "xx", "xy", "yy", "fourth", "norms"})
 """What `Moments` can keep: sums of squares by dimension, second moments, fourth-order sums (for
 debiased CKA), norm profiles.  Means are always kept."""
 
+_KIND = "set of moments"
+_WIDEST = 2**20
+_SIDES = {
+    "mean_x": "x",
+    "mean_y": "y",
+    "square_x": "x",
+    "square_y": "y",
+    "xx": "xx",
+    "xy": "xy",
+    "yy": "yy",
+    **{f"quartic_{both}": "" for both in ("xx", "xy", "yy")},
+    **{f"cubic_{a}{b}": b for a in "xy" for b in "xy"},
+}
+"""Along which sides each sum has its axes."""
 _BLOCK_ROWS = 8192  # longer float32 sums would cost precision: 1e-6 is the promise
 Room = tuple[NDArray[Any], NDArray[Any]]
 _NARROW, _NARROW_ROWS = 64, 1024  # BLAS sums small products in one run, without blocks of its own
@@ -413,48 +428,56 @@ class Moments:
     # ---- disk ----------------------------------------------------------------------------------
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write one ``.safetensors`` file, so that machines can accumulate apart and merge."""
-        storage.save(Path(path), [self.tensors()], self.about(), overwrite=overwrite)
+        """Write a folder, so that machines can accumulate apart and merge.
+
+        Raises:
+            OutputError: where it exists and ``overwrite`` is false, or the disk refuses.
+        """
+        artefact.write(Path(path), _KIND, *self.pack(), overwrite=overwrite)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read what `save` wrote.
 
         Raises:
-            InputError: if the file is not a moments file of a known format.
+            InputError: if the folder holds no moments, or is damaged.
         """
-        parts, about = storage.load(Path(path))
-        return cls.from_tensors(parts[0], about)
+        with artefact.read(Path(path), _KIND) as stored:
+            return cls.unpack(stored.content, stored.tensors)
 
-    def about(self) -> dict[str, Any]:
-        """What the numbers of `tensors` mean, as JSON."""
-        return {"dx": self.dx, "dy": self.dy, "keep": sorted(self.keep)}
-
-    def tensors(self) -> storage.Tensors:
-        """The whole state as named float64 arrays."""
-        tensors: storage.Tensors = {"count": np.array([self.n, self.rows], dtype=np.float64)}
-        for name in self._sums:
-            tensors[name] = np.atleast_1d(self.sum_of(name))
+    def pack(self) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]]:
+        """JSON and float64 tensors from which `unpack` makes the same moments."""
+        described: dict[str, Any] = {"dx": self.dx, "dy": self.dy, "keep": sorted(self.keep)}
+        described |= {"n": self.n, "rows": self.rows}
+        tensors = {name: self.sum_of(name) for name in self._sums}
         for side, profile in (("x", self.norms_x), ("y", self.norms_y)):
             if profile is not None:
-                tensors |= {f"norms_{side}/{k}": v for k, v in profile.tensors().items()}
-        return tensors
+                tensors |= artefact.prefixed(f"norms_{side}", profile.pack())
+        return described, tensors
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> Self:
-        """The inverse of `tensors` and `about`."""
-        new = cls(int(about["dx"]), int(about["dy"]), keep=about["keep"])
-        new.n, new.rows = float(tensors["count"][0]), int(tensors["count"][1])
-        for side in "xy":
-            prefix = f"norms_{side}/"
-            profile = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-            if profile:
-                setattr(new, f"norms_{side}", NormProfile.from_tensors(profile))
-        new._sums = {
-            name: value[0] if name.startswith("quartic") else value.copy()
-            for name, value in tensors.items()
-            if name != "count" and not name.startswith("norms_")
-        }
+    def unpack(cls, described: Mapping[str, Any], tensors: Tensors) -> Self:
+        """What `pack` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: for anything else.
+        """
+        dims = {"x": int(described["dx"]), "y": int(described["dy"])}
+        # before anything of these widths is made
+        if not all(0 < dim <= _WIDEST for dim in dims.values()):
+            raise ValueError(f"moments of {described['dx']} and {described['dy']} dimensions")
+        new = cls(*dims.values(), keep=set(described["keep"]) - {"norms"})
+        new.keep = frozenset(described["keep"])
+        new.n, new.rows = float(described["n"]), int(described["rows"])
+        if "mean_x" in tensors:
+            new._sums = {
+                name: tensors.take(name, tuple(dims[side] for side in sides), np.float64)
+                for name, sides in _SIDES.items()
+                if name in tensors
+            }
+        if "norms" in new.keep:
+            new.norms_x = NormProfile.unpack(tensors.under("norms_x"), dims["x"])
+            new.norms_y = NormProfile.unpack(tensors.under("norms_y"), dims["y"])
         return new
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.blas import get_blas_funcs
 
+from isthmus import artefact
 from isthmus.errors import InputError
-from isthmus.moments import storage
 from isthmus.moments.accumulator import EVERYTHING, Moments, room_for
 from isthmus.moments.covariances import SecondMoments
 from isthmus.moments.translation import add_outer
@@ -19,6 +19,8 @@ from isthmus.numeric import Array
 from isthmus.spaces.split import fold_of
 
 __all__ = ["FoldMoments"]
+
+_KIND = "set of fold moments"
 
 _axpy: Any = get_blas_funcs("axpy", dtype=np.float64)
 
@@ -101,23 +103,40 @@ class FoldMoments:
         return self
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write one ``.safetensors`` file."""
-        about = {**self.folds[0].about(), "seed": self.seed}
-        storage.save(Path(path), [f.tensors() for f in self.folds], about, overwrite=overwrite)
+        """Write a folder.
+
+        Raises:
+            OutputError: where it exists and ``overwrite`` is false, or the disk refuses.
+        """
+        packed = [fold.pack() for fold in self.folds]
+        content = {"seed": self.seed, "folds": [described for described, _ in packed]}
+        tensors = {
+            name: tensor
+            for k, (_, own) in enumerate(packed)
+            for name, tensor in artefact.prefixed(str(k), own).items()
+        }
+        artefact.write(Path(path), _KIND, content, tensors, overwrite=overwrite)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read what `save` wrote.
 
         Raises:
-            InputError: if the file is not a moments file, or has no folds.
+            InputError: if the folder holds no moments in folds, or is damaged.
         """
-        parts, about = storage.load(Path(path))
-        if "seed" not in about:
-            raise InputError("this file holds plain moments, without folds", where=str(path))
-        new = cls(about["dx"], about["dy"], len(parts), keep=about["keep"], seed=about["seed"])
-        new.folds = [Moments.from_tensors(part, about) for part in parts]
-        return new
+        with artefact.read(Path(path), _KIND) as stored:
+            folds = [
+                Moments.unpack(described, stored.tensors.under(str(k)))
+                for k, described in enumerate(stored.content["folds"])
+            ]
+            if len({(fold.dx, fold.dy, fold.keep) for fold in folds}) != 1:
+                raise ValueError("the folds are of different widths, or keep different sums")
+            first = folds[0]
+            new = cls(
+                first.dx, first.dy, len(folds), keep=first.keep, seed=int(stored.content["seed"])
+            )
+            new.folds = folds
+            return new
 
 
 def _without(whole: SecondMoments, part: SecondMoments) -> SecondMoments:

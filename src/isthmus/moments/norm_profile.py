@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from isthmus.tensors import Tensors
 
 __all__ = ["NormProfile"]
 
@@ -70,21 +71,29 @@ class NormProfile:
         index = min(int(np.searchsorted(cumulative, q * total)), _BINS - 1)
         return float(2.0 ** (_LOWEST + (index + 0.5) / _PER_OCTAVE))
 
-    def tensors(self) -> dict[str, NDArray[np.float64]]:
-        """The state as named arrays, for saving."""
-        return {
-            "counts": self.counts,
-            "zeros": np.array([self.zeros]),
-            "minimum": self.minimum,
-            "maximum": self.maximum,
-        }
+    def pack(self) -> dict[str, NDArray[np.float64]]:
+        """Finite arrays from which `unpack` makes the same profile."""
+        state = {"counts": self.counts, "zeros": np.array(self.zeros)}
+        # of no rows there are no extremes
+        if np.isfinite(self.minimum).all() and np.isfinite(self.maximum).all():
+            state |= {"minimum": self.minimum, "maximum": self.maximum}
+        return state
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> Self:
-        """The inverse of `tensors`."""
-        profile = cls(len(tensors["minimum"]))
-        profile.counts = tensors["counts"].copy()
-        profile.zeros = float(tensors["zeros"][0])
-        profile.minimum = tensors["minimum"].copy()
-        profile.maximum = tensors["maximum"].copy()
+    def unpack(cls, tensors: Tensors, dim: int) -> Self:
+        """What `pack` gave, of vectors of ``dim`` dimensions.
+
+        Raises:
+            ValueError: for anything else.
+        """
+        counts = tensors.take("counts", (_BINS,), np.float64)
+        extremes = {
+            name: tensors.take(name, (dim,), np.float64)
+            for name in ("minimum", "maximum")
+            if name in tensors
+        }
+        profile = cls(dim)
+        profile.counts, profile.zeros = counts, float(tensors.take("zeros", (), np.float64))
+        profile.minimum = extremes.get("minimum", profile.minimum)
+        profile.maximum = extremes.get("maximum", profile.maximum)
         return profile
