@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.arrays import Array
 from benchmarks.study.captions import LANGUAGES, STYLES, captioned, image_features
 from benchmarks.study.stamps import stamps
-from isthmus.encoders import all_minilm_l6_int8, encode_cached
+from isthmus.encoders import CachedEncoder, all_minilm_l6_int8
 
 __all__ = ["Pictures", "emoji", "stamp_pictures"]
 
@@ -50,7 +50,7 @@ class Pictures:
 
     def encoded(self, texts: list[str]) -> Array:
         """The frozen encoder's vectors."""
-        return encode_cached(all_minilm_l6_int8(), texts)
+        return CachedEncoder(all_minilm_l6_int8()).encode(texts)
 
 
 def emoji(*, quick: bool) -> Pictures:

@@ -11,7 +11,7 @@ from benchmarks.study import audio
 from benchmarks.study.captions import captioned
 from benchmarks.study.upgrade import unit
 from isthmus.adapters import Ridge
-from isthmus.encoders import all_minilm_l6_int8, encode_cached
+from isthmus.encoders import CachedEncoder, all_minilm_l6_int8
 from isthmus.nn.modality.attach import attach
 from isthmus.nn.modality.attached import Attached
 from isthmus.nn.modality.hubs import with_offsets
@@ -30,12 +30,12 @@ ALPHA = 0.01  # of the one ridge map that everything is compared with
 
 
 def sounds(*, quick: bool) -> dict[str, Any]:
-    encoder = all_minilm_l6_int8()
+    encoder = CachedEncoder(all_minilm_l6_int8())
     texts = [
         f"the sound of a {name}, {audio.FAMILIES[place // 8]}"
         for place, name in enumerate(audio.NAMES)
     ]
-    names = encode_cached(encoder, texts)
+    names = encoder.encode(texts)
     library = audio.notes("FluidR3")
     x, program = audio.sound_features("FluidR3"), library.program
     rng = np.random.default_rng(0)

@@ -12,10 +12,10 @@ from benchmarks.study.debian import descriptions
 from benchmarks.study.upgrade import Upgrade, unit
 from isthmus.demo.corpus import load_corpus
 from isthmus.encoders import (
+    CachedEncoder,
     CallableEncoder,
     Encoder,
     all_minilm_l6_int8,
-    encode_cached,
     paraphrase_minilm_l3,
     wordllama_256,
 )
@@ -73,9 +73,9 @@ def _upgrade(corpus: str, old: str, new: str) -> Upgrade:
     queries, items = CORPORA[corpus](ITEMS)
     vectors: list[Array] = []
     for name in (old, new):
-        encoder = ENCODERS[name]()
-        vectors.append(encode_cached(encoder, queries, kind="query"))
-        vectors.append(encode_cached(encoder, items))
+        encoder = CachedEncoder(ENCODERS[name]())
+        vectors.append(encoder.encode(queries, kind="query"))
+        vectors.append(encoder.encode(items))
     return Upgrade(f"{corpus}: {old} → {new}", vectors[0], vectors[2], vectors[1], vectors[3])
 
 

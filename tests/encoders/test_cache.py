@@ -1,165 +1,185 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from isthmus.encoders import Kind, Vectors, cache_folder, encode_cached
+from isthmus.encoders import VectorCache, Vectors
 from isthmus.errors import InputError, OutputError
-from isthmus.progress import Progress, silent
 
-TEXTS = [f"text {n}" for n in range(10)]  # three chunks of at most four
-
-
-class Counting:
-    """Counts the texts it encodes, and dies after a given number of calls."""
-
-    dim = 3
-
-    def __init__(self, *, name: str = "m", revision: str = "1", calls_left: int = 99) -> None:
-        self.name = name
-        self.revision = revision
-        self.calls_left = calls_left
-        self.encoded = 0
-
-    def encode(
-        self, texts: Sequence[str], *, kind: Kind = "document", progress: Progress = silent
-    ) -> Vectors:
-        if self.calls_left == 0:
-            raise KeyboardInterrupt
-        self.calls_left -= 1
-        self.encoded += len(texts)
-        progress("inner", len(texts), len(texts))
-        sign = -1 if kind == "query" else 1
-        return np.array([[sign, len(t), float(t.split()[-1])] for t in texts], np.float32)
+KEYS = [bytes([n]) * 32 for n in range(10)]
 
 
-@pytest.fixture(autouse=True)
-def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("isthmus.encoders.cache.CHUNK_ROWS", 4)
+@pytest.fixture
+def rows(rng: np.random.Generator) -> Vectors:
+    return rng.normal(size=(10, 384)).astype(np.float32)
 
 
-def chunks(folder: Path) -> list[Path]:
-    return sorted(folder.rglob("*.npy"))
+def test_vectors_come_back_bit_for_bit(tmp_path: Path, rows: Vectors) -> None:
+    cache = VectorCache(tmp_path)
+    cache.write(KEYS, rows)
+    for reader in (cache, VectorCache(tmp_path)):
+        found = reader.read([KEYS[7], b"absent", KEYS[2]], 384)
+        assert list(found) != [] and set(found) == {KEYS[7], KEYS[2]}
+        np.testing.assert_array_equal(found[KEYS[7]], rows[7])
+        np.testing.assert_array_equal(found[KEYS[2]], rows[2])
 
 
-def test_the_second_run_encodes_nothing(tmp_path: Path) -> None:
-    expected = Counting().encode(TEXTS)
-    first, second = Counting(), Counting()
-    np.testing.assert_array_equal(encode_cached(first, TEXTS, folder=tmp_path), expected)
-    np.testing.assert_array_equal(encode_cached(second, TEXTS, folder=tmp_path), expected)
-    assert (first.encoded, second.encoded) == (10, 0)
+def test_a_vector_of_another_width_is_absent(tmp_path: Path, rows: Vectors) -> None:
+    cache = VectorCache(tmp_path)
+    cache.write(KEYS, rows)
+    assert cache.read(KEYS, 383) == {}
 
 
-def test_a_killed_run_resumes_after_its_last_chunk(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        encode_cached(Counting(calls_left=2), TEXTS, folder=tmp_path)
-    assert len(chunks(tmp_path)) == 2
-    again = Counting()
-    vectors = encode_cached(again, TEXTS, folder=tmp_path)
-    assert again.encoded == 2
-    np.testing.assert_array_equal(vectors, Counting().encode(TEXTS))
+def file_of(folder: Path) -> Path:
+    (file,) = folder.glob("vectors-*.sqlite")
+    return file
 
 
-def test_a_longer_corpus_encodes_only_what_is_new(tmp_path: Path) -> None:
-    encode_cached(Counting(), TEXTS[:8], folder=tmp_path)
-    encoder = Counting()
-    encode_cached(encoder, TEXTS, folder=tmp_path)
-    assert encoder.encoded == 2
-
-
-@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "append", "text"])
-def test_a_damaged_chunk_is_encoded_again(tmp_path: Path, damage: str) -> None:
-    expected = encode_cached(Counting(), TEXTS, folder=tmp_path)
-    victim = chunks(tmp_path)[0]
-    rows = len(np.load(victim))
-    good = victim.read_bytes()
-    victim.write_bytes(
+@pytest.mark.parametrize("damage", ["flip", "cut", "half", "empty", "text"])
+def test_a_damaged_file_loses_vectors_and_never_gives_wrong_ones(
+    tmp_path: Path, rows: Vectors, damage: str
+) -> None:
+    subprocess.run(  # in a process of its own, whose end leaves one whole file
+        [
+            sys.executable,
+            "-c",
+            "import sys, numpy as np; from pathlib import Path;"
+            "from isthmus.encoders import VectorCache;"
+            "rows = np.load(sys.argv[2]);"
+            "VectorCache(Path(sys.argv[1])).write([bytes([n]) * 32 for n in range(10)], rows)",
+            str(tmp_path / "cache"),
+            str(_saved(tmp_path, rows)),
+        ],
+        check=True,
+    )
+    file = file_of(tmp_path / "cache")
+    good = file.read_bytes()
+    place = good.index(rows[4].tobytes()[:64]) + 20
+    file.write_bytes(
         {
-            "flip": good[:150] + bytes([good[150] ^ 1]) + good[151:],
+            "flip": good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :],
             "cut": good[:-1],
+            "half": good[: len(good) // 2],
             "empty": b"",
-            "append": good + b"\0",
-            "text": b"not an array",
+            "text": b"this is not a database, and never was one" * 1000,
         }[damage]
     )
-    encoder = Counting()
-    np.testing.assert_array_equal(encode_cached(encoder, TEXTS, folder=tmp_path), expected)
-    assert encoder.encoded == rows
-    assert victim.read_bytes() == good
+    cache = VectorCache(tmp_path / "cache")
+    found = cache.read(KEYS, 384)
+    assert KEYS[4] not in found or damage == "cut"
+    for key, vector in found.items():
+        np.testing.assert_array_equal(vector, rows[KEYS.index(key)])
+    if damage == "flip":
+        assert len(found) == 9
+    cache.write(KEYS, rows)
+    np.testing.assert_array_equal(cache.read(KEYS, 384)[KEYS[4]], rows[4])
+    np.testing.assert_array_equal(VectorCache(cache.folder).read(KEYS, 384)[KEYS[4]], rows[4])
 
 
-def test_whatever_shapes_a_vector_is_in_the_key(tmp_path: Path) -> None:
-    encode_cached(Counting(), TEXTS, folder=tmp_path)
-    for encoder, kind in (
-        (Counting(name="other"), "document"),
-        (Counting(revision="2"), "document"),
-        (Counting(), "query"),
-    ):
-        vectors = encode_cached(encoder, TEXTS, kind=kind, folder=tmp_path)
-        assert encoder.encoded == 10
-        np.testing.assert_array_equal(vectors, Counting().encode(TEXTS, kind=kind))
-    reversed_texts = Counting()
-    encode_cached(reversed_texts, TEXTS[::-1], folder=tmp_path)
-    assert reversed_texts.encoded == 10
+def _saved(folder: Path, rows: Vectors) -> Path:
+    path = folder / "rows.npy"
+    np.save(path, rows)
+    return path
 
 
-def test_texts_do_not_run_together(tmp_path: Path) -> None:
-    encode_cached(Counting(), ["a 1", "2 3"], folder=tmp_path)
-    encoder = Counting()
-    encode_cached(encoder, ["a 12", " 3"], folder=tmp_path)
-    assert encoder.encoded == 2
+def test_the_least_recently_used_go_when_the_bound_is_passed(tmp_path: Path) -> None:
+    now = [0.0]
+    cache = VectorCache(tmp_path, most_bytes=2_000_000, clock=lambda: now[0])
+    row = np.zeros((1, 2048), np.float32)  # 8 kB
+    for n in range(200):
+        now[0] += 100
+        cache.write([n.to_bytes(32, "big")], row)
+        assert cache.read([(3).to_bytes(32, "big")], 2048) or n < 3  # used again and again
+    kept = [n for n in range(200) if cache.read([n.to_bytes(32, "big")], 2048)]
+    assert kept[0] == 3
+    assert kept[1:] == list(range(kept[1], 200))
+    assert 80 < len(kept) < 200
+    written_at_once = 1_000_000  # what SQLite keeps beside the file until it is merged
+    size = sum(f.stat().st_size for f in tmp_path.iterdir() if f.suffix == ".sqlite")
+    assert size < 2_000_000 + written_at_once
 
 
-def test_progress_counts_cached_rows_too(tmp_path: Path) -> None:
-    encode_cached(Counting(), TEXTS[:4], folder=tmp_path)
-    seen: list[tuple[int, int | None]] = []
-    encode_cached(
-        Counting(),
-        TEXTS,
-        folder=tmp_path,
-        progress=lambda task, done, total, /: seen.append((done, total)),
+_WRITER = """
+import sys, numpy as np
+from pathlib import Path
+from isthmus.encoders import VectorCache
+me = int(sys.argv[2])
+cache = VectorCache(Path(sys.argv[1]))
+for n in range(60):
+    keys = [(1000 * n + k).to_bytes(32, "big") for k in range(5)]
+    cache.write(keys, np.full((5, 16), n, np.float32))
+    assert all((v == n).all() for v in cache.read(keys, 16).values())
+print(len(cache.read([(1000 * n).to_bytes(32, "big") for n in range(60)], 16)))
+"""
+
+
+def test_processes_share_a_folder(tmp_path: Path) -> None:
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", _WRITER, str(tmp_path), str(n)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for n in range(3)
+    ]
+    ends = [process.communicate() for process in running]
+    assert ends == [("60\n", "")] * 3
+    assert len(VectorCache(tmp_path)) == 300
+
+
+def test_a_process_killed_while_writing_leaves_whole_vectors(tmp_path: Path) -> None:
+    endless = _WRITER.replace("range(60)", "range(10**6)").replace(
+        "    assert", "    print(n, flush=True)\n    assert"
     )
-    assert seen == [(4, 10), (8, 10), (8, 10), (10, 10), (10, 10)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", endless, str(tmp_path), "0"], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    while int(process.stdout.readline()) < 20:
+        pass
+    process.kill()
+    process.communicate()
+    cache = VectorCache(tmp_path)
+    assert len(cache) >= 100 and len(cache) % 5 == 0
+    for n in range(20):
+        (vector,) = cache.read([(1000 * n).to_bytes(32, "big")], 16).values()
+        assert (vector == n).all()
 
 
-def test_vectors_that_are_not_finite_are_not_kept(tmp_path: Path) -> None:
-    class Broken(Counting):
-        def encode(
-            self, texts: Sequence[str], *, kind: Kind = "document", progress: Progress = silent
-        ) -> Vectors:
-            return np.full((len(texts), self.dim), np.nan, np.float32)
+def test_threads_share_an_instance(tmp_path: Path) -> None:
+    cache = VectorCache(tmp_path)
 
-    with pytest.raises(InputError, match="not finite"):
-        encode_cached(Broken(), TEXTS, folder=tmp_path)
-    assert chunks(tmp_path) == []
+    def work(n: int) -> int:
+        keys = [(10 * n + k).to_bytes(32, "big") for k in range(10)]
+        cache.write(keys, np.full((10, 8), n, np.float32))
+        return len(cache.read(keys, 8))
 
-
-def test_a_name_of_any_characters_stays_inside_the_folder(tmp_path: Path) -> None:
-    folder = tmp_path / "cache"
-    for name in ("../../up", "..", "a/b:c", "名"):
-        encode_cached(Counting(name=name), TEXTS, folder=folder)
-    assert len(chunks(folder / "vectors")) == 12
-    assert {path.parent.parent for path in chunks(tmp_path)} == {folder / "vectors"}
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(work, range(50))) == [10] * 50
 
 
-def test_the_folder_follows_the_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("ISTHMUS_CACHE", raising=False)
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert cache_folder() == Path.home() / ".cache" / "isthmus"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache_folder() == tmp_path / "xdg" / "isthmus"
-    monkeypatch.setenv("ISTHMUS_CACHE", str(tmp_path / "own"))
-    assert cache_folder() == tmp_path / "own"
-    encode_cached(Counting(), TEXTS)
-    assert len(chunks(tmp_path / "own")) == 3
+def test_an_older_file_is_removed_once_it_has_a_successor(tmp_path: Path, rows: Vectors) -> None:
+    (tmp_path / "vectors-1.sqlite").write_bytes(b"old" * 5000)
+    cache = VectorCache(tmp_path)
+    cache.write(KEYS, rows)
+    assert file_of(tmp_path).name == "vectors-2.sqlite"
 
 
-def test_a_folder_that_cannot_be_made_names_the_variable(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_used_names_the_variable(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="ISTHMUS_CACHE"):
-        encode_cached(Counting(), TEXTS, folder=tmp_path / "file")
+        VectorCache(tmp_path / "file")
+    (tmp_path / "taken" / "vectors-1.sqlite").mkdir(parents=True)
+    with pytest.raises(OutputError, match="ISTHMUS_CACHE"):
+        VectorCache(tmp_path / "taken")
+
+
+def test_a_bound_that_is_not_positive_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="most_bytes"):
+        VectorCache(tmp_path, most_bytes=0)

@@ -12,8 +12,8 @@ import pytest
 from isthmus.encoders import OnnxEncoder
 from isthmus.errors import InputError, MissingExtraError
 
-pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install 'isthmus[demo]'")
-pytest.importorskip("tokenizers", reason="needs tokenizers: pip install 'isthmus[demo]'")
+pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install 'isthmus[onnx]'")
+pytest.importorskip("tokenizers", reason="needs tokenizers: pip install 'isthmus[onnx]'")
 
 TEXTS = ["Red", "big green", "blue, red, blue", "BIGGER", "green green green green", "blue"]
 TOKENS = [[2, 5, 3], [2, 8, 6, 3], [2, 7, 10, 5, 10, 7, 3], [2, 8, 9, 3], [2, 6, 6, 6, 6, 3]]
@@ -135,5 +135,5 @@ def test_a_missing_runtime_names_the_extra(
     write_model: WriteModel, vocabulary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(MissingExtraError, match=r"onnxruntime.*isthmus\[demo\]"):
+    with pytest.raises(MissingExtraError, match=r"onnxruntime.*isthmus\[onnx\]"):
         OnnxEncoder(write_model(), vocabulary, name="tiny")

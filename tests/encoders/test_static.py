@@ -9,7 +9,7 @@ from safetensors.numpy import save_file
 from isthmus.encoders import StaticEncoder
 from isthmus.errors import InputError
 
-pytest.importorskip("tokenizers", reason="needs tokenizers: pip install 'isthmus[demo]'")
+pytest.importorskip("tokenizers", reason="needs tokenizers: pip install 'isthmus[onnx]'")
 
 
 @pytest.fixture

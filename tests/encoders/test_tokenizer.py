@@ -12,7 +12,7 @@ from isthmus.encoders.packaged import packaged_file
 from isthmus.encoders.tokenizer import load_tokenizer
 from isthmus.errors import InputError, MissingExtraError
 
-pytest.importorskip("tokenizers", reason="needs tokenizers: pip install 'isthmus[demo]'")
+pytest.importorskip("tokenizers", reason="needs tokenizers: pip install 'isthmus[onnx]'")
 
 
 def test_a_vocabulary_is_cut_by_uncased_wordpiece(vocabulary: Path) -> None:
@@ -56,7 +56,7 @@ def test_a_missing_package_names_the_extra(
     vocabulary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(MissingExtraError, match=r"isthmus\[demo\]"):
+    with pytest.raises(MissingExtraError, match=r"isthmus\[onnx\]"):
         load_tokenizer(vocabulary)
 
 

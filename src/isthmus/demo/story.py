@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from isthmus.bridge import Bridge, fit
 from isthmus.demo.corpus import Corpus, load_corpus
 from isthmus.encoders import (
+    CachedEncoder,
     Encoder,
     all_minilm_l6_int8,
     cache_folder,
-    encode_cached,
     paraphrase_minilm_l3,
 )
 from isthmus.errors import InputError, WrongSpaceError
@@ -118,8 +118,9 @@ def _introduce(say: Say, corpus: Corpus, old: Encoder, new: Encoder) -> None:
 
 
 def _encode(say: Say, model: Encoder, corpus: Corpus, progress: Progress) -> Encoded:
-    documents = encode_cached(model, corpus.documents, kind="document", progress=progress)
-    queries = encode_cached(model, corpus.queries, kind="query", progress=progress)
+    cached = CachedEncoder(model)
+    documents = cached.encode(corpus.documents, kind="document", progress=progress)
+    queries = cached.encode(corpus.queries, kind="query", progress=progress)
     say(f"   {model.name}: {len(documents):,} documents and {len(queries):,} queries encoded")
     return Encoded(documents, queries)
 

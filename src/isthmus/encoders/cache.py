@@ -1,127 +1,231 @@
 """Vectors kept in the user's cache folder, so that no text is encoded twice by the same model.
 
-Texts are cut into chunks of `CHUNK_ROWS`; a chunk's file is named by a digest of all that shapes
-its vectors.  A chunk is written whole or not at all, so a killed run resumes after its last chunk,
-and a longer corpus with the same beginning encodes only what is new.  A file is a ``.npy`` followed
-by its SHA-256: a damaged one is encoded again.
+One SQLite file holds the vectors of all models, each under a digest of all that shapes it: the
+model's name and revision, the kind and the text.  SQLite makes every write whole or absent, also
+when a process is killed in it, and lets several processes share the file; each vector carries a
+checksum, so that a damaged one is encoded again.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import re
-from collections.abc import Sequence
+import sqlite3
+import threading
+import time
+import weakref
+import zlib
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
-from isthmus.encoders.checks import check_encoded, check_texts
+from isthmus.encoders.folder import cache_folder, make_folder
 from isthmus.encoders.protocol import Encoder, Kind, Vectors
-from isthmus.errors import OutputError
-from isthmus.files import atomic_file
-from isthmus.progress import Progress, silent
+from isthmus.errors import InputError, OutputError
 
-__all__ = ["CHUNK_ROWS", "cache_folder", "encode_cached"]
+__all__ = ["VectorCache", "text_key"]
 
-CHUNK_ROWS = 1024
-_DIGEST_BYTES = hashlib.sha256().digest_size
-
-
-def cache_folder() -> Path:
-    """``$ISTHMUS_CACHE``, else ``$XDG_CACHE_HOME/isthmus``, else ``~/.cache/isthmus``."""
-    if own := os.environ.get("ISTHMUS_CACHE"):
-        return Path(own)
-    if shared := os.environ.get("XDG_CACHE_HOME"):
-        return Path(shared) / "isthmus"
-    return Path.home() / ".cache" / "isthmus"
+_T = TypeVar("_T")
+_FILE = re.compile(r"vectors-(\d+)\.sqlite(?:-wal|-shm)?")
+_MOST_BYTES = 8 << 30
+_FILL = 0.9  # of the bound, after the least recently used are dropped
+_TOUCH = 60.0  # seconds: how exactly the last use is known, for each touch is a write
+_PAGE = 16_384  # bytes: ten rows of 384 float32 fill one nearly, where 4,096 would leave a fifth
+_AT_ONCE = 500  # keys in one question; SQLite allows 999 parameters at the least
+_WAIT = 60.0  # seconds for another process to finish its write
 
 
-def encode_cached(
-    encoder: Encoder,
-    texts: Sequence[str],
-    *,
-    kind: Kind = "document",
-    folder: Path | None = None,
-    progress: Progress = silent,
-) -> Vectors:
-    """``encoder.encode(texts)``, computing only the chunks that ``folder`` does not hold yet.
-
-    Args:
-        encoder: Its ``name``, ``revision`` and ``dim`` identify the model.
-        texts: Any number of texts, none of them blank.
-        kind: What the texts are used for.
-        folder: By default, `cache_folder`.
-        progress: Told the number of texts done, cached ones included.
-
-    Returns:
-        Vectors ``(len(texts), encoder.dim)``, float32.
-
-    Raises:
-        InputError: if a text or a vector is unusable.
-        OutputError: if the folder cannot be written.
-    """
-    check_texts(texts)
-    plain_name = re.sub(r"[^A-Za-z0-9-]+", "_", encoder.name)
-    place = (folder or cache_folder()) / "vectors" / plain_name
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"the cache folder cannot be made ({error.strerror})",
-            where=str(place),
-            mend="Set ISTHMUS_CACHE to a folder you may write to",
-        ) from error
-
-    vectors = np.empty((len(texts), encoder.dim), np.float32)
-    for start in range(0, len(texts), CHUNK_ROWS):
-        chunk = texts[start : start + CHUNK_ROWS]
-        stop = start + len(chunk)
-
-        def report(task: str, done: int, _: int | None, /, first: int = start) -> None:
-            progress(task, first + done, len(texts))
-
-        file = place / f"{_key(encoder, chunk, kind)}.npy"
-        known = _read(file, (len(chunk), encoder.dim))
-        if known is None:
-            known = check_encoded(
-                encoder.encode(chunk, kind=kind, progress=report),
-                rows=len(chunk),
-                dim=encoder.dim,
-                name=encoder.name,
-            )
-            _write(file, known)
-        vectors[start:stop] = known
-        progress(f"encoding with {encoder.name}", stop, len(texts))
-    return vectors
-
-
-def _key(encoder: Encoder, texts: Sequence[str], kind: Kind) -> str:
+def text_key(encoder: Encoder, text: str, kind: Kind) -> bytes:
+    """A digest of all that shapes the vector of ``text``: ``encoder``, ``kind`` and text."""
     digest = hashlib.sha256()
-    for part in (encoder.name, encoder.revision, str(encoder.dim), kind, *texts):
-        # The length goes first, so that no two lists of parts run together to the same bytes.
+    for part in (encoder.name, encoder.revision, str(encoder.dim), kind, text):
+        # the length goes first, so that no two lists of parts run together to the same bytes
         content = part.encode()
         digest.update(len(content).to_bytes(8, "little") + content)
-    return digest.hexdigest()
+    return digest.digest()
 
 
-def _write(file: Path, vectors: Vectors) -> None:
-    buffer = io.BytesIO()
-    np.save(buffer, vectors, allow_pickle=False)
-    content = buffer.getvalue()
-    with atomic_file(file, overwrite=True) as temporary:
-        temporary.write_bytes(content + hashlib.sha256(content).digest())
+class VectorCache:
+    """Vectors by key, on the disk, at most ``most_bytes`` of them; the least recently used go.
+
+    Threads may share an instance, and processes the folder, which has to lie on a local disk.
+
+    Args:
+        folder: by default, `cache_folder`.
+        most_bytes: of the file; the last use of a vector is known to the minute.
+        clock: seconds, as `time.time`.
+
+    Raises:
+        InputError: if the bound is not positive.
+        OutputError: if the folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None = None,
+        *,
+        most_bytes: int = _MOST_BYTES,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if most_bytes < 1:
+            raise InputError(f"{most_bytes} is too small", where="most_bytes", mend="Give more")
+        self.folder = make_folder(folder or cache_folder())
+        self.most_bytes = most_bytes
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._process = -1
+        self._number = max((n for n, _ in self._files()), default=1)
+        self._run(lambda connection: None)
+
+    def __len__(self) -> int:
+        return self._run(_count)
+
+    def read(self, keys: Sequence[bytes], dim: int) -> dict[bytes, Vectors]:
+        """The vectors ``(dim,)`` of those ``keys`` that are here, whole.
+
+        Raises:
+            OutputError: if the disk refuses.
+        """
+        now = self._clock()
+
+        def look(connection: sqlite3.Connection) -> dict[bytes, Vectors]:
+            found: dict[bytes, Vectors] = {}
+            touched: list[tuple[float, bytes]] = []
+            for start in range(0, len(keys), _AT_ONCE):
+                some = keys[start : start + _AT_ONCE]
+                marks = ",".join("?" * len(some))
+                rows = connection.execute(
+                    f"SELECT key, content, used FROM vectors WHERE key IN ({marks})", some
+                )
+                for key, content, used in rows:
+                    vector = _unpacked(content, dim)
+                    if vector is not None:
+                        found[key] = vector
+                        if now - used > _TOUCH:
+                            touched.append((now, key))
+            if touched:
+                with _transaction(connection):
+                    connection.executemany("UPDATE vectors SET used = ? WHERE key = ?", touched)
+            return found
+
+        return self._run(look)
+
+    def write(self, keys: Sequence[bytes], vectors: Vectors) -> None:
+        """Keep ``vectors (len(keys), dim)``; all of them, or none where the disk refuses.
+
+        Raises:
+            OutputError: if the disk is full or may not be written.
+        """
+        now = self._clock()
+
+        def keep(connection: sqlite3.Connection) -> None:
+            with _transaction(connection):
+                connection.executemany(
+                    "INSERT OR REPLACE INTO vectors (key, content, used) VALUES (?, ?, ?)",
+                    [(k, _packed(v), now) for k, v in zip(keys, vectors, strict=True)],
+                )
+                self._bound(connection)
+
+        self._run(keep)
+
+    def _bound(self, connection: sqlite3.Connection) -> None:
+        pages, free = (
+            connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("page_count", "freelist_count")
+        )
+        used = (pages - free) * _PAGE
+        if used <= self.most_bytes:
+            return
+        # the pages of what goes are used again, so that the file stops growing
+        drop = int(np.ceil(_count(connection) * (1 - _FILL * self.most_bytes / used)))
+        connection.execute(
+            "DELETE FROM vectors WHERE rowid IN "
+            "(SELECT rowid FROM vectors ORDER BY used, rowid LIMIT ?)",
+            (drop,),
+        )
+
+    def _run(self, operation: Callable[[sqlite3.Connection], _T]) -> _T:
+        """``operation`` on the open file; on an empty successor, where it is found damaged."""
+        with self._lock:
+            try:
+                try:
+                    return operation(self._connected())
+                except sqlite3.OperationalError:
+                    raise
+                except sqlite3.DatabaseError:
+                    # the file may be open elsewhere: its successor has another name
+                    self._connection = None
+                    self._number += 1
+                    return operation(self._connected())
+            except sqlite3.Error as error:
+                raise OutputError(
+                    f"the cache cannot be used ({error})",
+                    where=str(self.folder),
+                    mend="Free some space there, or set ISTHMUS_CACHE to a folder on a local disk "
+                    "that you may write to",
+                ) from error
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._connection is None or self._process != os.getpid():
+            self._process = os.getpid()  # a connection must not be carried into a forked process
+            self._connection = _open(self.folder / f"vectors-{self._number}.sqlite")
+            weakref.finalize(self, self._connection.close)
+            for number, file in self._files():
+                if number < self._number:
+                    with suppress(OSError):
+                        file.unlink()
+        return self._connection
+
+    def _files(self) -> list[tuple[int, Path]]:
+        """The files of vectors and what SQLite keeps beside them, each with its number."""
+        found = ((_FILE.fullmatch(f.name), f) for f in self.folder.iterdir())
+        return [(int(match[1]), file) for match, file in found if match]
 
 
-def _read(file: Path, shape: tuple[int, int]) -> Vectors | None:
-    """The vectors in ``file``; none if it is absent or damaged."""
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Generator[None]:
+    connection.execute("BEGIN IMMEDIATE")
     try:
-        stored = file.read_bytes()
-    except FileNotFoundError:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _count(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT count(*) FROM vectors").fetchone()[0])
+
+
+def _open(file: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(file, timeout=_WAIT, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute(f"PRAGMA page_size = {_PAGE}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS vectors "
+            "(key BLOB UNIQUE NOT NULL, content BLOB NOT NULL, used REAL NOT NULL)"
+        )
+        connection.execute("CREATE INDEX IF NOT EXISTS by_use ON vectors (used)")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _packed(vector: Vectors) -> bytes:
+    content = np.ascontiguousarray(vector, "<f4").tobytes()
+    return content + zlib.crc32(content).to_bytes(4, "little")
+
+
+def _unpacked(stored: bytes, dim: int) -> Vectors | None:
+    content, checksum = stored[:-4], stored[-4:]
+    if len(content) != 4 * dim or zlib.crc32(content).to_bytes(4, "little") != checksum:
         return None
-    content, digest = stored[:-_DIGEST_BYTES], stored[-_DIGEST_BYTES:]
-    if hashlib.sha256(content).digest() != digest:
-        return None
-    vectors = np.load(io.BytesIO(content), allow_pickle=False)
-    return vectors if vectors.shape == shape and vectors.dtype == np.float32 else None
+    return np.frombuffer(content, "<f4").astype(np.float32, copy=False)

@@ -49,8 +49,14 @@ def check_texts(texts: Sequence[object]) -> None:
             ) from error
 
 
+<<<<<<< HEAD
 def check_encoded(vectors: Any, *, rows: int, dim: int, name: str) -> Vectors:
+=======
+def check_encoded(vectors: Any, *, rows: int, dim: int, name: str, first_row: int = 0) -> Vectors:
+>>>>>>> 92abe6a (Encoders: one door for six kinds, a cache by text that processes share, endpoints that are OpenAI-compatible)
     """``vectors`` as float32 of shape ``(rows, dim)``, or an error that names the encoder.
+
+    ``first_row`` is the number of the first one in the whole, for the error.
 
     Raises:
         InputError: if the shape is another, the values are not real numbers, or one is not finite.
@@ -73,7 +79,7 @@ def check_encoded(vectors: Any, *, rows: int, dim: int, name: str) -> Vectors:
     if not finite.all():
         raise InputError(
             "a vector has values that are not finite as float32",
-            where=f"{where}, row {int(np.argmin(finite))}",
+            where=f"{where}, row {first_row + int(np.argmin(finite))}",
             mend="Look at the text of that row, and at the precision the model runs in",
         )
     return array

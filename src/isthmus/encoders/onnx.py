@@ -140,7 +140,7 @@ def _session(model: Path) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise missing_extra("onnxruntime", "demo", "an ONNX encoder") from error
+        raise missing_extra("onnxruntime", "onnx", "an ONNX encoder") from error
     if not model.is_file():
         raise InputError("there is no such file", where=str(model), mend="Look at the path")
     options: Any = onnxruntime.SessionOptions()

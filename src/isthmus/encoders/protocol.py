@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, Protocol, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.progress import Progress, silent
 
-__all__ = ["Encoder", "Kind", "Vectors"]
+__all__ = ["Encoder", "InBatches", "Kind", "Vectors"]
 
 Kind: TypeAlias = Literal["query", "document"]
 """What a text is used for; models trained with prefixes encode the two differently."""
@@ -54,5 +54,23 @@ class Encoder(Protocol):
         Raises:
             InputError: if a text is not a string, is blank, or cannot be encoded; it names the
                 first offending row.
+        """
+        ...
+
+
+@runtime_checkable
+class InBatches(Protocol):
+    """An encoder that hands out finished batches as they come, so that a failure loses none.
+
+    Worth it where encoding costs money or fails half-way: a cache keeps every batch at once.
+    """
+
+    def batches(
+        self, texts: Sequence[str], *, kind: Kind = "document"
+    ) -> Iterator[tuple[slice, Vectors]]:
+        """Parts of ``texts`` and their vectors, in any order, together all of them.
+
+        Raises:
+            IsthmusError: for a failure, after every batch that was still under way.
         """
         ...

@@ -24,7 +24,7 @@ def load_tokenizer(path: Path, *, max_length: int | None = None) -> Any:
     try:
         from tokenizers import Tokenizer
     except ImportError as error:
-        raise missing_extra("tokenizers", "demo", "a tokenizer") from error
+        raise missing_extra("tokenizers", "onnx", "a tokenizer") from error
     if not path.is_file():
         raise InputError("there is no such file", where=str(path), mend="Look at the path")
     tokenizer: Any
