@@ -14,16 +14,13 @@ __all__ = [
     "NotFittedError",
     "OutputError",
     "RecipeError",
-<<<<<<< HEAD
+    "ServiceError",
+    "SpendCapError",
     "StoreChangedError",
     "StoreError",
     "StorePermissionError",
     "StoreUnavailableError",
     "UnsupportedError",
-=======
-    "ServiceError",
-    "SpendCapError",
->>>>>>> 92abe6a (Encoders: one door for six kinds, a cache by text that processes share, endpoints that are OpenAI-compatible)
     "WrongSpaceError",
     "missing_extra",
     "not_fitted",
@@ -77,7 +74,6 @@ class OutputError(IsthmusError, OSError):
     """An output that exists already, or that cannot be written."""
 
 
-<<<<<<< HEAD
 class StoreError(IsthmusError):
     """A vector database that refuses what it is asked for."""
 
@@ -96,14 +92,14 @@ class StoreChangedError(StoreError):
 
 class UnsupportedError(StoreError, NotImplementedError):
     """Something that this kind of vector database cannot do."""
-=======
+
+
 class ServiceError(IsthmusError, OSError):
     """A server that cannot be reached, refuses, or answers with what cannot be used."""
 
 
 class SpendCapError(IsthmusError):
     """A call to a paid service that was not made, because it would pass the cap set for it."""
->>>>>>> 92abe6a (Encoders: one door for six kinds, a cache by text that processes share, endpoints that are OpenAI-compatible)
 
 
 class MissingExtraError(IsthmusError, ImportError):

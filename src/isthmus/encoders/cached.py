@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from isthmus.encoders.cache import VectorCache, text_key
-from isthmus.encoders.checks import check_texts, check_encoded
+from isthmus.encoders.checks import check_encoded, check_texts
 from isthmus.encoders.protocol import Encoder, InBatches, Kind, Vectors
 from isthmus.progress import Progress, silent
 

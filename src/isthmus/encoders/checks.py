@@ -49,11 +49,7 @@ def check_texts(texts: Sequence[object]) -> None:
             ) from error
 
 
-<<<<<<< HEAD
-def check_encoded(vectors: Any, *, rows: int, dim: int, name: str) -> Vectors:
-=======
 def check_encoded(vectors: Any, *, rows: int, dim: int, name: str, first_row: int = 0) -> Vectors:
->>>>>>> 92abe6a (Encoders: one door for six kinds, a cache by text that processes share, endpoints that are OpenAI-compatible)
     """``vectors`` as float32 of shape ``(rows, dim)``, or an error that names the encoder.
 
     ``first_row`` is the number of the first one in the whole, for the error.

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from isthmus.encoders.canary import CANARY, check_canary, known_canary
-from isthmus.encoders.checks import check_texts, check_encoded
+from isthmus.encoders.checks import check_encoded, check_texts
 from isthmus.encoders.endpoint import Endpoint
 from isthmus.encoders.openai_reply import Reply, read_reply
 from isthmus.encoders.protocol import Kind, Vectors

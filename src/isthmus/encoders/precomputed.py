@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.encoders.checks import check_texts, check_encoded
+from isthmus.encoders.checks import check_encoded, check_texts
 from isthmus.encoders.protocol import Encoder, Kind, Vectors
 from isthmus.errors import InputError
 from isthmus.progress import Progress, silent
