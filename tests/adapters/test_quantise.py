@@ -3,10 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.adapters.chain import Affine, Chain, Nonlinear, RowNorm
+from isthmus.adapters.chain import Affine, Chain, Int8Map, RowNorm, Stage
 from isthmus.adapters.quantise import (
     METHODS,
-    Int8Map,
     quantise_affine,
     quantise_chain,
     quantise_rows,
@@ -153,8 +152,8 @@ def test_bad_input_is_refused():
     with pytest.raises(InputError, match="no matrix"):
         quantise_affine(Affine(np.ones(3)), method="round")
 
-    class Odd(Nonlinear):
-        kind = "odd"
+    class Odd(Stage):
+        name = "odd"
         dims, products = (2, 2), 1
 
         def tensors(self):
@@ -164,8 +163,8 @@ def test_bad_input_is_refused():
         def from_tensors(cls, tensors):
             return cls()
 
-        def run(self, xp, x, weights):
+        def run(self, xp, x, weights, *, owned):
             return x
 
-    with pytest.raises(InputError, match="kind Odd cannot be rounded"):
+    with pytest.raises(InputError, match="kind odd cannot be rounded"):
         quantise_chain(Chain([Odd()]), method="round")

@@ -2,8 +2,7 @@
 
 from isthmus.adapters.budget.learning_curve import LearningCurve, learning_curve
 from isthmus.adapters.budget.next_ids import NextIds, next_ids
-from isthmus.adapters.chain import Affine, Chain, RowNorm
-from isthmus.adapters.chain.routed_map import RoutedMap
+from isthmus.adapters.chain import Affine, Chain, ResidualMap, RoutedMap, RowNorm, Thin
 from isthmus.adapters.recipe import Recipe, Step
 from isthmus.adapters.scarce.few_pairs import FewPairsMap, refine_few_pairs
 from isthmus.adapters.scarce.relative import relative_representation
@@ -13,7 +12,7 @@ from isthmus.adapters.steps.diagonal import Diagonal
 from isthmus.adapters.steps.lambda_orthogonal import LambdaChoice, LambdaOrthogonal, choose_lambda
 from isthmus.adapters.steps.lambda_path import LambdaMap, lambda_path, optimality_gap
 from isthmus.adapters.steps.local import Local
-from isthmus.adapters.steps.low_rank import LowRank, Thin, rank_errors
+from isthmus.adapters.steps.low_rank import LowRank, rank_errors
 from isthmus.adapters.steps.normalisers import (
     Center,
     LayerNorm,
@@ -25,7 +24,7 @@ from isthmus.adapters.steps.normalisers import (
 from isthmus.adapters.steps.polish import LambdaPolish, Polish
 from isthmus.adapters.steps.prior_ridge import PriorRidge, prior_affine
 from isthmus.adapters.steps.procrustes import Procrustes
-from isthmus.adapters.steps.residual import Residual, ResidualMap
+from isthmus.adapters.steps.residual import Residual
 from isthmus.adapters.steps.ridge import DEFAULT_ALPHAS, Ridge, RidgePath, path_errors
 from isthmus.adapters.steps.target_means import (
     ClassMeans,

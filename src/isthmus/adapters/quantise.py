@@ -7,19 +7,15 @@ cost at run time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
-from typing_extensions import override
 
-from isthmus.adapters.chain import Affine, Chain, Nonlinear, RowNorm, Stage
+from isthmus.adapters.chain import Affine, Chain, Int8Map, RowNorm, Stage
 from isthmus.errors import InputError
 from isthmus.moments import Moments
-from isthmus.numeric import Array
 from isthmus.threads import single_thread
 
 __all__ = [
@@ -65,63 +61,6 @@ class QuantisedRows:
     def nbytes(self) -> int:
         """Bytes of the codes, packed, and of the scales."""
         return -(-self.codes.size * self.bits // 8) + self.scales.nbytes
-
-
-@dataclass(frozen=True, eq=False)
-class Int8Map(Nonlinear):
-    """``x ↦ (x @ codesᵀ) · scales + offset``: an affine map whose matrix stays in one byte each.
-
-    In a file and in memory at rest it is a quarter of the matrix; it runs in the dtype of the rows.
-    """
-
-    codes: NDArray[np.int8]
-    """``(dy, dx)``"""
-    scales: NDArray[np.float64]
-    """``(dy,)``"""
-    offset: NDArray[np.float64]
-    """``(dy,)``"""
-
-    kind: ClassVar[str] = "int8"
-
-    @property
-    @override
-    def dims(self) -> tuple[int, int]:
-        return self.codes.shape[1], self.codes.shape[0]
-
-    @property
-    @override
-    def products(self) -> int:
-        return 1
-
-    @override
-    def tensors(self) -> dict[str, NDArray[Any]]:
-        return {"codes": self.codes, "scales": self.scales, "offset": self.offset}
-
-    @classmethod
-    @override
-    def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> Self:
-        if set(tensors) != {"codes", "scales", "offset"}:
-            raise ValueError(f"an int8 map has codes, scales and offset, found {sorted(tensors)}")
-        codes, scales, offset = (tensors[name] for name in ("codes", "scales", "offset"))
-        if codes.ndim != 2 or not scales.shape == offset.shape == codes.shape[:1]:
-            raise ValueError(
-                f"codes {codes.shape}, scales {scales.shape} and offset {offset.shape} of an int8 "
-                "map do not fit together"
-            )
-        whole = codes.astype(np.int8)
-        if not np.array_equal(whole, codes):
-            raise ValueError("the codes of an int8 map are not whole numbers of one byte")
-        return cls(whole, scales.astype(np.float64), offset.astype(np.float64))
-
-    @override
-    def run(self, xp: Any, x: Array, weights: Mapping[str, Array]) -> Array:
-        mapped = xp.matmul(x, weights["codes"].T)
-        return mapped * weights["scales"] + weights["offset"]
-
-    @property
-    def affine(self) -> Affine:
-        """The same map with a matrix of floats."""
-        return Affine((self.codes * self.scales[:, None]).T, self.offset)
 
 
 def quantise_rows(rows: NDArray[np.floating], *, bits: int = 8) -> QuantisedRows:
@@ -231,23 +170,20 @@ def quantise_chain(
     for stage in chain.stages:
         if not isinstance(stage, Affine | RowNorm):
             raise InputError(
-                f"a stage of the kind {type(stage).__name__} cannot be rounded", where="chain",
+                f"a stage of the kind {stage.name} cannot be rounded", where="chain",
                 mend="Choose a recipe of linear steps",
             )  # fmt: skip
         made: Stage = stage
-        if isinstance(stage, Affine):
-            held = stage.matrix
-            if held is not None and held.ndim == 2:
-                moments = None
-                if rows is not None:
-                    moments = Moments.of(rows, rows[:, :1], keep={"xx"})
-                fitted, codes = quantise_affine(stage, moments, method=method, bits=bits)
-                size += codes.nbytes
-                made = _packed(fitted, codes) if packed else fitted
-            elif held is not None:
-                size += 4 * held.size
-            offset = made.offset if isinstance(made, Affine | Int8Map) else None
-            size += 0 if offset is None else 4 * offset.size
+        weights = stage.tensors()
+        if isinstance(stage, Affine) and stage.products:
+            moments = None
+            if rows is not None:
+                moments = Moments.of(rows, rows[:, :1], keep={"xx"})
+            fitted, codes = quantise_affine(stage, moments, method=method, bits=bits)
+            made = _packed(fitted, codes) if packed else fitted
+            size += codes.nbytes
+            weights = {k: w for k, w in made.tensors().items() if k == "offset"}
+        size += sum(4 * weight.size for weight in weights.values())
         stages.append(made)
         if rows is not None:
             # what the next matrix will see: the output of this one as it is now

@@ -166,17 +166,17 @@ class Bridge:
 
     @cached_property
     def _one(self) -> tuple[Callable[[NDArray[Any]], NDArray[Any] | None] | None, tuple[int]]:
-        fused = self.chain.fused
-        return None if fused is None else fused.one, (self.source.dim,)
+        fast = self.chain.one_matrix
+        return None if fast is None else fast.one, (self.source.dim,)
 
     def _transform_fast(
         self, x: NDArray[Any], out: NDArray[np.float32] | None = None
     ) -> NDArray[Any] | None:
         """Healthy float32 rows of the right width; None for all others."""
-        fused = self.chain.fused
-        if fused is None or x.ndim != 2 or x.shape[1] != self.source.dim:
+        fast = self.chain.one_matrix
+        if fast is None or x.ndim != 2 or x.shape[1] != self.source.dim:
             return None
-        return fused.rows(x, out)
+        return fast.rows(x, out)
 
     def recognise(self, rows: NDArray[Any], *, where: str = "vectors to transform") -> None:
         """Compare source rows ``(n, dx)`` with the fingerprint of the source.

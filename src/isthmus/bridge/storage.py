@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
@@ -16,8 +15,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from isthmus.adapters.chain import Affine, Chain, Nonlinear, OnSphere, RowNorm, Stage
-from isthmus.adapters.chain.kinds import NONLINEAR
+from isthmus.adapters.chain import Chain
 from isthmus.adapters.recipe import Recipe
 from isthmus.bridge.bridge import Bridge, Kind, Tried
 from isthmus.bridge.identity import Canary, Fingerprint
@@ -60,16 +58,15 @@ def save(bridge: Bridge, path: Path, *, overwrite: bool) -> None:
     """Write the folder, whole or not at all."""
     check_place(path, overwrite=overwrite)
     tensors: Tensors = {}
-    stages = [
-        _stage_out(stage, f"stages/{i}", tensors) for i, stage in enumerate(bridge.chain.stages)
-    ]
+    chain, weights = bridge.chain.pack()
+    tensors |= {f"stages/{key}": tensor for key, tensor in weights.items()}
     manifest: dict[str, Any] = {
         "format": _FORMAT,
         "kind": bridge.kind,
         "source": json.loads(bridge.source.to_json()),
         "target": json.loads(bridge.target.to_json()),
         "recipe": None if bridge.recipe is None else bridge.recipe.to_json(),
-        "stages": stages,
+        "stages": chain["stages"],
         "evidence": None if bridge.evidence is None else json.loads(bridge.evidence.to_json()),
         "tried": [[t.recipe, t.score, t.squared_error] for t in bridge.tried],
         "provenance": dict(bridge.provenance),
@@ -115,14 +112,13 @@ def load(path: Path) -> Bridge:
         source = Space.from_json(json.dumps(manifest["source"]), where=f"{path}: source")
         target = Space.from_json(json.dumps(manifest["target"]), where=f"{path}: target")
         tensors = _tensors(path, manifest)
-        stages = [_stage_in(s, f"stages/{i}", tensors) for i, s in enumerate(manifest["stages"])]
-        _check_stages(stages, source.dim, target.dim)
+        weights = _part_tensors("stages", tensors)
         evidence = manifest["evidence"]
         bridge = Bridge(
             kind=_kind(manifest["kind"]),
             source=source,
             target=target,
-            chain=Chain(stages),
+            chain=Chain.unpack(manifest, weights, source.dim, target.dim),
             recipe=None if manifest["recipe"] is None else Recipe.from_json(manifest["recipe"]),
             evidence=None if evidence is None else Evaluation.from_json(json.dumps(evidence)),
             tried=tuple(Tried(*t) for t in manifest["tried"]),
@@ -215,27 +211,6 @@ def _kind(value: Any) -> Kind:
     return value
 
 
-def _check_stages(stages: Sequence[Stage], width: int, target: int) -> None:
-    """Refuse stages that do not carry ``width`` dimensions to ``target``."""
-    for stage in stages:
-        if isinstance(stage, RowNorm):
-            continue
-        if isinstance(stage, Nonlinear):
-            if stage.dims[0] != width:
-                raise ValueError(f"a {stage.kind} stage takes {stage.dims[0]}, is given {width}")
-            width = stage.dims[1]
-            continue
-        if isinstance(stage, Affine) and stage.matrix is not None:
-            after = stage.matrix.shape[-1]
-            diagonal = stage.matrix.ndim == 1
-            _check_shape("a matrix", stage.matrix, (width,) if diagonal else (width, after))
-            width = after
-        if stage.offset is not None:
-            _check_shape("an offset", stage.offset, (width,))
-    if width != target:
-        raise ValueError(f"the map ends in {width} dimensions, the target has {target}")
-
-
 def _check_shape(name: str, tensor: NDArray[Any], expected: tuple[int, ...]) -> None:
     if tensor.shape != expected:
         raise ValueError(f"{name} has shape {tensor.shape}, expected {expected}")
@@ -244,39 +219,6 @@ def _check_shape(name: str, tensor: NDArray[Any], expected: tuple[int, ...]) -> 
 def _digest(file: Path) -> str:
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
-def _stage_out(stage: Stage, name: str, tensors: Tensors) -> dict[str, Any]:
-    if isinstance(stage, RowNorm):
-        return {"stage": stage.kind}
-    if isinstance(stage, Nonlinear):
-        own = stage.tensors()
-        for key, value in own.items():
-            dtype = np.int8 if value.dtype == np.int8 else np.float32
-            tensors[f"{name}/{key}"] = np.ascontiguousarray(value, dtype=dtype)
-        return {"stage": stage.kind, "tensors": sorted(own)}
-    parts = {"offset": stage.offset}
-    if isinstance(stage, Affine):
-        parts["matrix"] = stage.matrix
-    for key, value in parts.items():
-        if value is not None:
-            tensors[f"{name}/{key}"] = np.ascontiguousarray(value, dtype=np.float32)
-    return {"stage": "affine" if isinstance(stage, Affine) else "on_sphere"}
-
-
-def _stage_in(described: dict[str, Any], name: str, tensors: Tensors) -> Stage:
-    kind = described["stage"]
-    if kind == "affine":
-        parts = (tensors.pop(f"{name}/{part}", None) for part in ("matrix", "offset"))
-        return Affine(*(None if part is None else part.astype(np.float64) for part in parts))
-    if kind == "on_sphere":
-        return OnSphere(tensors.pop(f"{name}/offset").astype(np.float64))
-    if kind in ("unit", "layer"):
-        return RowNorm(kind)
-    if kind in NONLINEAR:
-        own = {key: tensors.pop(f"{name}/{key}") for key in described["tensors"]}
-        return NONLINEAR[kind].from_tensors({k: v.astype(np.float64) for k, v in own.items()})
-    raise ValueError(f"unknown stage '{kind}'")
 
 
 def _fingerprint_out(
@@ -348,7 +290,7 @@ def _strategy_out(part: Trust | ScoreCalibrator, name: str, tensors: Tensors) ->
     return described
 
 
-def _strategy_tensors(name: str, tensors: Tensors) -> Tensors:
+def _part_tensors(name: str, tensors: Tensors) -> Tensors:
     mine = [key for key in tensors if key.startswith(f"{name}/")]
     return {key.removeprefix(f"{name}/"): tensors.pop(key) for key in mine}
 
@@ -356,7 +298,7 @@ def _strategy_tensors(name: str, tensors: Tensors) -> Tensors:
 def _trust_in(described: dict[str, Any] | None, dim: int, tensors: Tensors) -> Trust | None:
     if described is None:
         return None
-    return Trust.unpack(described, _strategy_tensors("trust", tensors), dim)
+    return Trust.unpack(described, _part_tensors("trust", tensors), dim)
 
 
 def _score_calibrator_in(
@@ -364,4 +306,4 @@ def _score_calibrator_in(
 ) -> ScoreCalibrator | None:
     if described is None:
         return None
-    return ScoreCalibrator.unpack(described, _strategy_tensors("score_calibrator", tensors))
+    return ScoreCalibrator.unpack(described, _part_tensors("score_calibrator", tensors))

@@ -156,7 +156,7 @@ def test_in_a_recipe_it_is_one_matrix() -> None:
     x, y = shared()
     chain = _fitted("unit_norm | csa(shrinkage=0.2) | unit_norm", x, y)
     assert chain.products == 1
-    assert chain.fused is not None
+    assert chain.one_matrix is not None
     by_hand = CSA(0.2).fit(unit(x), unit(y))
     np.testing.assert_allclose(chain(x), unit(by_hand.transform(unit(x))), atol=1e-9)
     for steps in ("center", "standardise", "whiten"):

@@ -175,7 +175,7 @@ def test_auto_in_a_recipe_is_chosen_by_the_judge() -> None:
 def test_a_damaged_thin_stage_is_refused() -> None:
     ones = np.ones((3, 2))
     for tensors, says in (
-        ({"left": ones}, "has left, right and offset"),
+        ({"left": ones}, "a thin map has"),
         ({"left": ones, "right": ones, "offset": ones[0]}, "do not fit"),
         ({"left": ones, "right": ones.T, "offset": ones}, "one dimension"),
     ):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from isthmus.adapters import Affine, Chain, Residual, ResidualMap, RowNorm
-from isthmus.adapters.steps.residual import gelu
+from isthmus.adapters.chain.residual_map import gelu
 from isthmus.errors import InputError, MissingExtraError
 from isthmus.spaces.sample import Batch
 

@@ -65,12 +65,14 @@ def fit_power_law(
     mean = curves.mean(axis=1)
     for rate in _RATES:
         fallen = n**-rate
-        slope = -((curves - mean[:, None]) @ (fallen - fallen.mean())) / fallen.var() / len(n)
+        # row by row, so that a curve's law does not depend on the curves beside it
+        along = ((curves - mean[:, None]) * (fallen - fallen.mean())).sum(axis=1)
+        slope = -along / fallen.var() / len(n)
         b = np.maximum(slope, 0.0)
         a = mean + b * fallen.mean()
         over = a > bound
         # on the bound, b is what least squares leaves when a is held there
-        held = np.maximum((bound - curves) @ fallen / (fallen @ fallen), 0.0)
+        held = np.maximum(((bound - curves) * fallen).sum(axis=1) / (fallen @ fallen), 0.0)
         a, b = np.where(over, bound, a), np.where(over, held, b)
         error = ((a[:, None] - b[:, None] * fallen - curves) ** 2).sum(axis=1)
         better = error < best - 1e-15

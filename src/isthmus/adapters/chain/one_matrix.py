@@ -7,21 +7,25 @@ lost again in the last norm, ``(x/‖x‖) W + b`` is computed as ``x W + ‖x�
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.blas import get_blas_funcs
 
+from isthmus.adapters.chain.affine import Affine
+from isthmus.adapters.chain.row_norm import RowNorm
+from isthmus.adapters.chain.stage import Stage
 from isthmus.numeric import row_squares
 from isthmus.threads import product_threads, single_thread
 
-__all__ = ["Fused"]
+__all__ = ["OneMatrix"]
 
 _HUGE = 1e30  # squares beyond it are left to the careful path
+_UNIT = RowNorm("unit")
 _BLOCK_ROWS = 512  # a block of inputs and one of outputs fit the second-level cache together
 
 _rank_one: Any = get_blas_funcs("ger", dtype=np.float32)
@@ -30,7 +34,7 @@ Rows = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class Fused:
+class OneMatrix:
     """One matrix with optional unit norms around it.
 
     Both methods return None where a row is zero or a result is not finite: those rare inputs are
@@ -43,6 +47,24 @@ class Fused:
     """``b (dy,)``"""
     unit_in: bool
     unit_out: bool
+
+    @classmethod
+    def of(cls, stages: Sequence[Stage]) -> Self | None:
+        """The same map as ``stages``; None where they are more than this."""
+        unit_in = stages[:1] == (_UNIT,)
+        unit_out = len(stages) > 1 and stages[-1] == _UNIT
+        middle = stages[unit_in : len(stages) - unit_out]
+        if len(middle) != 1 or not isinstance(middle[0], Affine) or (unit_in and not unit_out):
+            return None
+        matrix, offset = middle[0].matrix, middle[0].offset
+        if matrix is None or matrix.ndim != 2:
+            return None
+        return cls(
+            np.ascontiguousarray(matrix, dtype=np.float32),
+            np.zeros(matrix.shape[1], np.float32) if offset is None else offset.astype(np.float32),
+            unit_in,
+            unit_out,
+        )
 
     @cached_property
     def _reach(self) -> float:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from array_api_compat import is_numpy_array
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from isthmus.adapters.chain import Nonlinear
+from isthmus.adapters.chain.stage import Dims, Stage, Tensors, check_names
 from isthmus.numeric import Array, like, namespace, to_numpy
 
 __all__ = ["RoutedMap"]
@@ -20,7 +20,7 @@ _FLOOR = 1e-6  # where all scores tie, equal weights instead of 0/0
 
 
 @dataclass(frozen=True, eq=False)
-class RoutedMap(Nonlinear):
+class RoutedMap(Stage):
     """``x ↦ Σ_j w_j(x) (x W_j + b_j)`` over the ``nearest`` of k experts.
 
     The experts are ordered by the scores ``s = x R + r``.  With ``nearest = 1`` the first alone
@@ -32,7 +32,7 @@ class RoutedMap(Nonlinear):
     768.  A call costs ``nearest`` products.
     """
 
-    kind = "routed"
+    name: ClassVar[str] = "routed"
 
     router: NDArray[np.float32]
     """``R (dx, k)``"""
@@ -48,7 +48,7 @@ class RoutedMap(Nonlinear):
 
     @property
     @override
-    def dims(self) -> tuple[int, int]:
+    def dims(self) -> Dims:
         """Widths of its rows before and after."""
         _, dx, dy = self.matrices.shape
         return dx, dy
@@ -72,15 +72,14 @@ class RoutedMap(Nonlinear):
 
     @classmethod
     @override
-    def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> Self:
+    def from_tensors(cls, tensors: Tensors) -> Self:
         """The inverse of `tensors`.
 
         Raises:
             ValueError: for tensors that are missing, superfluous or do not fit together.
         """
         names = {"router", "router_offset", "matrices", "offsets", "blend"}
-        if set(tensors) != names:
-            raise ValueError(f"a routed map has {sorted(names)}, found {sorted(tensors)}")
+        check_names("a routed map", tensors, names)
         parts = {name: np.asarray(t, dtype=np.float32) for name, t in tensors.items()}
         if parts["matrices"].ndim != 3:
             raise ValueError(f"the experts have shape {parts['matrices'].shape}, not 3 axes")
@@ -100,7 +99,7 @@ class RoutedMap(Nonlinear):
         return cls(**parts, nearest=int(nearest), temperature=temperature)
 
     @override
-    def run(self, xp: Any, x: Array, weights: Mapping[str, Array]) -> Array:
+    def run(self, xp: Any, x: Array, weights: Mapping[str, Array], *, owned: bool) -> Array:
         """Map rows ``x (n, dx)``; every expert runs once, on all the rows that take it."""
         scores = x @ weights["router"] + weights["router_offset"]
         if self.nearest == 1:

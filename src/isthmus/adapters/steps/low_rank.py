@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from isthmus.adapters.chain import Affine, Nonlinear, Stage
+from isthmus.adapters.chain import Affine, Stage, Thin
 from isthmus.adapters.steps.base import Expanded, LinearAdapter, Splits, Value
 from isthmus.adapters.steps.ridge import DEFAULT_ALPHAS, RidgePath, relative_errors
 from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
-from isthmus.numeric import Array
 from isthmus.threads import single_thread
 
-__all__ = ["LowRank", "Thin", "rank_errors"]
+__all__ = ["LowRank", "rank_errors"]
 
 Matrix = NDArray[np.float64]
 
@@ -27,60 +26,6 @@ _RANK_SHARES = (0.25, 0.5, 0.75, 1.0)
 """Ranks tried, as shares of the one with the least cross-validated error."""
 _ALPHA_STEPS = (6, 3, 0)
 """Strengths tried, in thirds of a decade above the cross-validated best."""
-
-
-@dataclass(frozen=True, eq=False)
-class Thin(Nonlinear):
-    """``x ↦ (x @ left) @ right + offset``: an affine map that is never multiplied out."""
-
-    left: Matrix
-    """``(dx, r)``"""
-    right: Matrix
-    """``(r, dy)``"""
-    offset: Matrix
-    """``(dy,)``"""
-
-    kind: ClassVar[str] = "thin"
-
-    @property
-    @override
-    def dims(self) -> tuple[int, int]:
-        return len(self.left), self.right.shape[1]
-
-    @property
-    @override
-    def products(self) -> int:
-        return 1
-
-    @override
-    def tensors(self) -> dict[str, NDArray[Any]]:
-        return {"left": self.left, "right": self.right, "offset": self.offset}
-
-    @classmethod
-    @override
-    def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> Self:
-        if set(tensors) != {"left", "right", "offset"}:
-            raise ValueError(f"a thin map has left, right and offset, found {sorted(tensors)}")
-        left, right, offset = (tensors[name] for name in ("left", "right", "offset"))
-        if left.ndim != 2 or right.ndim != 2 or offset.ndim != 1:
-            raise ValueError("a thin map has two matrices and an offset of one dimension")
-        if left.shape[1] != len(right) or right.shape[1] != len(offset):
-            raise ValueError(
-                f"thin matrices of shapes {left.shape} and {right.shape} and an offset of "
-                f"{len(offset)} do not fit together"
-            )
-        return cls(left, right, offset)
-
-    @override
-    def run(self, xp: Any, x: Array, weights: Mapping[str, Array]) -> Array:
-        mapped = xp.matmul(xp.matmul(x, weights["left"]), weights["right"])
-        mapped += weights["offset"]
-        return mapped
-
-    @property
-    def affine(self) -> Affine:
-        """The same map, multiplied out."""
-        return Affine(self.left @ self.right, self.offset)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,6 @@ from typing_extensions import override
 
 from isthmus.adapters.chain import Affine, Stage
 from isthmus.adapters.steps.base import FitRows, Refinement, Value
-from isthmus.adapters.steps.residual import dense
 from isthmus.adapters.steps.spectral_ball import departure
 from isthmus.errors import InputError
 from isthmus.progress import Progress, silent
@@ -93,7 +92,7 @@ class Polish(Refinement):
         examples = Examples.of(sample, negatives=self.negatives, seed=self.seed)
         if examples is None:
             return base
-        matrix, offset = dense(base, examples.x.shape[1])
+        matrix, offset = base.dense(examples.x.shape[1])
         trained = polish_map(
             matrix,
             offset,
@@ -161,7 +160,7 @@ class LambdaPolish(Refinement):
         """λ spelt out."""
         lam = parameters.get("lam", "auto")
         if lam == "auto":
-            matrix, _ = dense(base, next(iter(rows)).x.shape[1])
+            matrix, _ = base.dense(next(iter(rows)).x.shape[1])
             lam = float(f"{_own_lambda(matrix, bool(parameters.get('relative', True))):.3g}")
         return [{**parameters, "lam": lam}]
 
@@ -186,7 +185,7 @@ class LambdaPolish(Refinement):
         examples = Examples.of(sample, negatives=0, seed=self.seed)
         if examples is None:
             return base
-        matrix, offset = dense(base, examples.x.shape[1])
+        matrix, offset = base.dense(examples.x.shape[1])
         relative = self.relative
         lam = _own_lambda(matrix, relative) if isinstance(self.lam, str) else self.lam
         trained = train_lambda_orthogonal(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,6 @@ from typing_extensions import override
 
 from isthmus.adapters.chain import Affine, Chain, RowNorm
 from isthmus.adapters.steps.base import Expanded, LinearAdapter, Splits, Value
-from isthmus.adapters.steps.low_rank import Thin
 from isthmus.adapters.steps.ridge import RidgePath, relative_errors
 from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
@@ -111,7 +109,7 @@ def check_widths(prior: Affine, dx: int, dy: int) -> None:
     Raises:
         InputError: then.
     """
-    widths = _widths(prior)
+    widths = prior.dims
     if any(
         mine is not None and mine != given for mine, given in zip(widths, (dx, dy), strict=True)
     ):
@@ -154,20 +152,14 @@ def prior_affine(prior: Chain, front: Chain) -> Affine:
 
 
 def _as_affine(prior: Chain) -> Affine:
-    stages = Chain([s.affine if isinstance(s, Thin) else s for s in prior.stages]).stages
-    if not all(isinstance(stage, Affine) for stage in stages):
+    stages = Chain([stage.affine or stage for stage in prior.stages]).stages
+    if not stages:
+        return Affine()
+    found = stages[0].affine
+    if len(stages) > 1 or found is None:
         raise InputError(
             "the prior is more than one matrix between the row norms of the recipe",
             where="prior",
             mend="A bridge by procrustes, ridge, low_rank or lambda_orthogonal can be a prior",
         )
-    return cast(Affine, stages[0]) if stages else Affine()
-
-
-def _widths(prior: Affine) -> tuple[int | None, int | None]:
-    """Of its rows before and after; None where any will do."""
-    if prior.matrix is not None and prior.matrix.ndim == 2:
-        return prior.matrix.shape
-    weights = prior.offset if prior.matrix is None else prior.matrix
-    d = None if weights is None else len(weights)
-    return d, d
+    return found
