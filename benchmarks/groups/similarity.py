@@ -74,14 +74,14 @@ def run(options: Options) -> Iterator[Row]:
 
 def _moments(options: Options) -> Iterator[Row]:
     from isthmus.moments import Moments
-    from isthmus.similarity import MEASURES, MOMENT_KEEP, MomentMeasures, compare
+    from isthmus.similarity import MEASURES, MOMENT_KEEP, PairedMoments, compare, measured
 
     names = [m.name for m in MEASURES.values() if m.basis == "moments"]
 
     def values(x: Array, y: Array) -> None:
-        measured = MomentMeasures(Moments.of(x, y, keep=MOMENT_KEEP))
+        data = PairedMoments.of(Moments.of(x, y, keep=MOMENT_KEEP))
         for name in names:
-            measured(name)
+            measured(name, data)
 
     for n in (options.size(10_000, 4_000), options.size(50_000, 8_000)):
         x, y = repeated(n, 768, 768)

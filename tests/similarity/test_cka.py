@@ -1,4 +1,4 @@
-"""Sums whose fourth powers overflow, and kernels without a scale."""
+"""Sums whose fourth powers overflow, and the estimator without bias."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 
 from isthmus.errors import InputError
 from isthmus.moments import Moments
-from isthmus.similarity.cka import KernelSums, RbfKernels, debiased_cka, linear_cka, rbf_kernel
+from isthmus.similarity.cka import debiased_cka, linear_cka
+from isthmus.similarity.kernel_sums import KernelSums
 
 
 def test_overflow_of_the_fourth_order_sums_spares_linear_cka(pair: Any) -> None:
@@ -32,23 +33,3 @@ def test_debiased_cka_averages_zero_without_relation() -> None:
     ]
     assert abs(np.mean(values)) < 3 * np.std(values) / 300**0.5
     assert min(values) < 0
-
-
-def test_a_kernel_needs_a_scale() -> None:
-    rows = np.zeros((10, 2))
-    rows[0] = 1
-    with pytest.raises(InputError, match="more than half"):
-        rbf_kernel(rows)
-    kernel = rbf_kernel(np.random.default_rng(0).standard_normal((20, 3)) + 1e6)
-    assert np.median(kernel[np.triu_indices(20, 1)]) == pytest.approx(np.exp(-0.5), rel=1e-2)
-
-
-def test_leaving_rows_out_of_an_rbf_kernel(pair: Any) -> None:
-    x, y = pair(60, 4, 3, 0)
-    kernels = RbfKernels.of(x, y)
-    kept = np.r_[0:20, 30:60]
-    k, other = (rbf_kernel(side)[np.ix_(kept, kept)] for side in (x, y))
-    h = np.eye(50) - 1 / 50
-    k, other = h @ k @ h, h @ other @ h
-    expected = np.vdot(k, other) / np.linalg.norm(k) / np.linalg.norm(other)
-    assert kernels.without(slice(20, 30)) == pytest.approx(expected, rel=1e-10)

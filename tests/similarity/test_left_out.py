@@ -8,7 +8,7 @@ import pytest
 
 from isthmus.moments import Moments
 from isthmus.similarity import MOMENT_KEEP
-from isthmus.similarity.cka import KernelSums
+from isthmus.similarity.kernel_sums import KernelSums
 from isthmus.similarity.left_out import CovarianceChanges, LeftOut
 from isthmus.similarity.spectra import Gradient
 

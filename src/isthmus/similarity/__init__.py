@@ -1,31 +1,42 @@
 """How alike two spaces are: every measure by its definition, with its null and its interval."""
 
-from isthmus.similarity.compare import compare
-from isthmus.similarity.grid import GRID_MEASURES, Grid, similarity_grid
+from isthmus.similarity.catalogue import MEASURES, parse_measures
+from isthmus.similarity.compare import compare, measured
+from isthmus.similarity.grid import Grid, similarity_grid
 from isthmus.similarity.grid_moments import GridMoments
-from isthmus.similarity.measure import INVARIANCES, MEASURES, Measure, parse_measures
+from isthmus.similarity.measure import (
+    INVARIANCES,
+    Estimate,
+    Measure,
+    MomentMeasure,
+    RowMeasure,
+)
 from isthmus.similarity.neighbours import cknna, knn_jaccard, mutual_knn, nearest
-from isthmus.similarity.of_moments import MOMENT_KEEP, MomentMeasures
-from isthmus.similarity.of_rows import RowMeasures
-from isthmus.similarity.result import Comparison, Null, Similarity
+from isthmus.similarity.null import Null
+from isthmus.similarity.paired_moments import MOMENT_KEEP, PairedMoments
+from isthmus.similarity.result import Comparison, Similarity
+from isthmus.similarity.row_sample import RowSample
 from isthmus.similarity.rsa import rsa
 
 __all__ = [
-    "GRID_MEASURES",
     "INVARIANCES",
     "MEASURES",
     "MOMENT_KEEP",
     "Comparison",
+    "Estimate",
     "Grid",
     "GridMoments",
     "Measure",
-    "MomentMeasures",
+    "MomentMeasure",
     "Null",
-    "RowMeasures",
+    "PairedMoments",
+    "RowMeasure",
+    "RowSample",
     "Similarity",
     "cknna",
     "compare",
     "knn_jaccard",
+    "measured",
     "mutual_knn",
     "nearest",
     "parse_measures",

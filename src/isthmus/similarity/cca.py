@@ -15,10 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
+from isthmus.similarity.measure import COORDINATES, LINEAR, ROTATION, Estimate, MomentMeasure
+from isthmus.similarity.null import KernelShape, NormLaw, Null, gaussian_null, kernel_null
+from isthmus.similarity.paired_moments import PairedMoments
 from isthmus.similarity.spectra import Eigen, Floats, Gradient, Singular, Spectra, singular
 from isthmus.threads import single_thread
 
 __all__ = [
+    "DECLARED",
     "SVCCA_VARIANCE",
     "Correlations",
     "check_saturation",
@@ -176,3 +180,131 @@ def _alpha(eigen: Eigen, directions: Floats) -> Matrix:
     with single_thread:
         products = eigen.vectors @ (directions * np.sqrt(eigen.values)[:, None])
     return np.abs(products, out=products).sum(axis=0)
+
+
+# ---- the measures ------------------------------------------------------------------------------
+
+
+def _full(moments: PairedMoments) -> Correlations:
+    return full_cca(moments.spectra)
+
+
+def _sum_law(moments: PairedMoments) -> NormLaw:
+    """Of the sum of all canonical correlations."""
+    return _law_of_sum(moments, moments.shared(_full))
+
+
+def _law_of_sum(moments: PairedMoments, found: Correlations) -> NormLaw:
+    return moments.norm_law(np.ones(found.rank_x), np.ones(found.rank_y))
+
+
+def _estimate(
+    moments: PairedMoments, found: Correlations, value: float, null: Null, slopes: Matrix
+) -> Estimate:
+    """A value whose change to first order is ``Σ slopes dρ``."""
+    forced = forced_ones(found.rank_x, found.rank_y, moments.n)
+    return Estimate(
+        value,
+        null,
+        moments.interval_by_slopes(value, lambda: found.gradient(slopes)),
+        [f"{forced} of {len(found.rho)} correlations are 1 whatever the data: too few rows"]
+        * (forced > 0),
+        {"rank_x": float(found.rank_x), "rank_y": float(found.rank_y)},
+    )
+
+
+def _mean_of(moments: PairedMoments, found: Correlations, law: NormLaw) -> Estimate:
+    p = len(found.rho)
+    value = mean_cca(found)
+    null = law.null(law.mean / p, law.sd / p, law.upper_tail(value * p))
+    return _estimate(moments, found, value, null, np.full(p, 1 / p))
+
+
+def _mean_cca(moments: PairedMoments) -> Estimate:
+    return _mean_of(moments, moments.shared(_full), moments.shared(_sum_law))
+
+
+def _svcca(moments: PairedMoments) -> Estimate:
+    # may be defined where the full family is not
+    found = svcca(moments.spectra, vectors=moments.by_fold)
+    return _mean_of(moments, found, _law_of_sum(moments, found))
+
+
+def _yanai(moments: PairedMoments) -> Estimate:
+    found = moments.shared(_full)
+    value = yanai(found)
+    x, y = (
+        KernelShape(float(rank), None, float(rank) ** -0.5) for rank in (found.rank_x, found.rank_y)
+    )
+    null = kernel_null(moments.rows, x, y, value)
+    slopes = 2 * found.rho / (found.rank_x * found.rank_y) ** 0.5
+    return _estimate(moments, found, value, null, slopes)
+
+
+def _pwcca(moments: PairedMoments) -> Estimate:
+    found, law = moments.shared(_full), moments.shared(_sum_law)
+    of_x, of_y = pwcca(found)
+    weights = (of_x + of_y) / 2
+    value = float(weights @ found.rho)
+    p = len(found.rho)
+    mean = law.mean / p
+    spread = pwcca_null_spread(found, mean, seed=moments.seed)
+    null = gaussian_null(mean, ((law.sd / p) ** 2 + spread) ** 0.5, value)
+    result = _estimate(moments, found, value, null, weights)
+    result.details |= {"from_x": float(of_x @ found.rho), "from_y": float(of_y @ found.rho)}
+    return result
+
+
+DECLARED = (
+    MomentMeasure(
+        name="mean_cca",
+        definition="cca.mean-rho",
+        formula="mean of the min(rank X, rank Y) canonical correlations",
+        source="Hotelling 1936; Raghu et al. 2017, arXiv 1706.05806",
+        higher_is_closer=True,
+        low=0.0,
+        high=1.0,
+        at_identity=1.0,
+        invariances=LINEAR,
+        compute=_mean_cca,
+        aliases=("cca",),
+    ),
+    MomentMeasure(
+        name="yanai",
+        definition="cca.yanai-gcd",
+        formula="sum rho^2 / sqrt(rank X rank Y): the generalised coefficient of determination",
+        source="Yanai 1974; Ramsay, ten Berge and Styan 1984",
+        higher_is_closer=True,
+        low=0.0,
+        high=1.0,
+        at_identity=1.0,
+        invariances=LINEAR,
+        compute=_yanai,
+        aliases=("gcd",),
+    ),
+    MomentMeasure(
+        name="svcca",
+        definition="svcca.mean-rho.variance=0.99",
+        formula="mean canonical correlation of the principal components with 99 % of the variance",
+        source="Raghu et al. 2017, arXiv 1706.05806",
+        higher_is_closer=True,
+        low=0.0,
+        high=1.0,
+        at_identity=1.0,
+        invariances=ROTATION,
+        compute=_svcca,
+    ),
+    MomentMeasure(
+        name="pwcca",
+        definition="pwcca.morcos2018.both-directions",
+        formula="sum a rho / sum a, a_i = sum_j |<h_i, x_j>|, variates h, neurons x; "
+        "both sides' mean",
+        source="Morcos, Raghu and Bengio 2018, arXiv 1806.05759",
+        higher_is_closer=True,
+        low=0.0,
+        high=1.0,
+        at_identity=1.0,
+        invariances=COORDINATES,
+        compute=_pwcca,
+    ),
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,14 +10,18 @@ import numpy as np
 from isthmus.errors import InputError
 from isthmus.moments import FoldMoments, Moments
 from isthmus.progress import Progress, silent
-from isthmus.similarity.measure import MEASURES, parse_measures
-from isthmus.similarity.of_moments import MOMENT_KEEP, MomentMeasures, undefined
-from isthmus.similarity.of_rows import RowMeasures
+from isthmus.similarity.catalogue import MEASURES, parse_measures
+from isthmus.similarity.jackknife import within
+from isthmus.similarity.measure import MomentMeasure
+from isthmus.similarity.null import chance_warning
+from isthmus.similarity.paired_moments import MOMENT_KEEP, PairedMoments, check_enough
 from isthmus.similarity.result import Comparison, Similarity
+from isthmus.similarity.row_sample import RowSample
 from isthmus.spaces.pairs import Pairs
 from isthmus.spaces.readers import Source
+from isthmus.threads import single_thread
 
-__all__ = ["compare"]
+__all__ = ["compare", "measured"]
 
 _GROUPS = frozenset({"all", "moments", "rows"})
 _ROWS_PER_FOLD = 8192  # a fold joins its total once for so many rows
@@ -76,29 +80,25 @@ def compare(
             raise InputError("moments already hold both sides", where="target")
         return _of_moments(source, names, by_name, level=level, seed=seed)
     pairs = _paired(source, target)
-    if len(pairs) < 3:
-        raise InputError(
-            f"{len(pairs)} pair(s) of rows: similarity is defined from 3 on, and means something "
-            "from some hundreds on"
-        )
+    check_enough(len(pairs))
     results: dict[str, Similarity] = {}
     shape = {"n": len(pairs), "dx": pairs.dim_x, "dy": pairs.dim_y, "level": level}
 
-    def evaluate(measure: Callable[[str], Similarity], basis: str) -> None:
+    def evaluate(data: PairedMoments | RowSample, basis: str) -> None:
         for name in names:
             if MEASURES[name].basis != basis:
                 continue
-            results[name] = _attempt(measure, name, by_name, shape)
+            results[name] = _attempt(data, name, by_name, shape)
             progress("compare", len(results), len(names))
 
     if any(MEASURES[name].basis == "moments" for name in names):
         precision = max(float(np.finfo(side.dtype).eps) for side in (pairs.source, pairs.target))
         moments = _accumulated(pairs, folds, seed, progress)
-        evaluate(MomentMeasures(moments, precision=precision, level=level, seed=seed), "moments")
+        evaluate(PairedMoments.of(moments, precision=precision, level=level, seed=seed), "moments")
     if any(MEASURES[name].basis == "rows" for name in names):
         rows = pairs.sample(sample, seed=seed)
         evaluate(
-            RowMeasures(rows.x, rows.y, k=k, permutations=permutations, level=level, seed=seed),
+            RowSample(rows.x, rows.y, k=k, permutations=permutations, level=level, seed=seed),
             "rows",
         )
     return Comparison({name: results[name] for name in names}, len(pairs), seed)
@@ -133,30 +133,92 @@ def _of_moments(
     level: float,
     seed: int,
 ) -> Comparison:
-    measured = MomentMeasures(moments, level=level, seed=seed)
-    total = measured.moments
-    shape = {"n": total.rows, "dx": total.dx, "dy": total.dy, "level": level}
+    data = PairedMoments.of(moments, level=level, seed=seed)
+    shape = {"n": data.rows, "dx": data.dx, "dy": data.dy, "level": level}
+    results = {name: _attempt(data, name, by_name, shape) for name in names}
+    return Comparison(results, data.rows, seed)
 
-    def measure(name: str) -> Similarity:
-        if MEASURES[name].basis == "rows":
-            raise InputError("it needs the rows, and there are moments only")
-        return measured(name)
 
-    results = {name: _attempt(measure, name, by_name, shape) for name in names}
-    return Comparison(results, total.rows, seed)
+def measured(name: str, data: PairedMoments | RowSample) -> Similarity:
+    """One measure of a pair of spaces whose moments, or a sample of whose rows, are at hand.
+
+    Args:
+        name: a key of `MEASURES`.
+        data: what its basis asks for; factorisations stay in it for the next measure.
+
+    Raises:
+        InputError: where the measure is not defined on these data, or needs the others.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.similarity import RowSample, measured
+        >>> x = np.random.default_rng(0).standard_normal((200, 8))
+        >>> measured("mutual_knn", RowSample(x, x[:, ::-1], k=5)).value
+        1.0
+    """
+    declared = MEASURES[name]
+    with single_thread:
+        if isinstance(declared, MomentMeasure):
+            if isinstance(data, RowSample):
+                raise InputError("it needs moments, and there is a sample of rows only")
+            found = declared.compute(data)
+        else:
+            if isinstance(data, PairedMoments):
+                raise InputError("it needs the rows, and there are moments only")
+            found = declared.compute(data)
+    warnings = [*found.warnings, *data.warnings]
+    if declared.high == 1.0 and declared.higher_is_closer:
+        warnings += chance_warning(found.null.mean, declared.debiased)
+    low = high = None
+    if found.interval is not None:
+        low, high = within(found.interval, found.value, low=declared.low, high=declared.high)
+    return Similarity(
+        measure=name,
+        definition=declared.definition,
+        value=found.value,
+        higher_is_closer=declared.higher_is_closer,
+        basis=declared.basis,
+        n=data.rows,
+        dx=data.dx,
+        dy=data.dy,
+        preprocessing=declared.preparation,
+        null=found.null,
+        low=low,
+        high=high,
+        level=data.level,
+        warnings=tuple(warnings),
+        details=found.details,
+    )
 
 
 def _attempt(
-    measure: Callable[[str], Similarity],
+    data: PairedMoments | RowSample,
     name: str,
     by_name: frozenset[str],
     shape: dict[str, Any],
 ) -> Similarity:
     """The measure; where it was not asked for by name, the reason why it is not defined."""
     try:
-        return measure(name)
+        return measured(name, data)
     except InputError as error:
         if name in by_name:
             raise
         reason = f"{error.where}: {error.what}" if error.where else error.what
-        return undefined(name, reason, **shape)
+        return _undefined(name, reason, **shape)
+
+
+def _undefined(name: str, reason: str, *, n: int, dx: int, dy: int, level: float) -> Similarity:
+    declared = MEASURES[name]
+    return Similarity(
+        measure=name,
+        definition=declared.definition,
+        value=None,
+        reason=reason,
+        higher_is_closer=declared.higher_is_closer,
+        basis=declared.basis,
+        n=n,
+        dx=dx,
+        dy=dy,
+        preprocessing="none",
+        level=level,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,28 +12,20 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.files import canonical_json
-from isthmus.moments import Moments, SecondMoments
+from isthmus.moments import Moments
 from isthmus.progress import Progress, silent
-from isthmus.similarity.cka import KernelSums, debiased_cka, linear_cka
+from isthmus.similarity.catalogue import MEASURES
 from isthmus.similarity.grid_moments import GridMoments
-from isthmus.similarity.measure import MEASURES
-from isthmus.similarity.null import (
-    KernelShape,
-    debiased_null,
-    kernel_null,
-    nuclear_norm_law,
-    third_moment_ratio,
-)
-from isthmus.similarity.procrustes import TRANSFORMS, alignment, cross_singular
-from isthmus.similarity.spectra import Spectra, check_varies
+from isthmus.similarity.kernel_sums import KernelSums
+from isthmus.similarity.measure import MomentMeasure
+from isthmus.similarity.null import KernelShape, kernel_null
+from isthmus.similarity.paired_moments import PairedMoments
+from isthmus.similarity.spectra import SideFactors, Spectra
 from isthmus.threads import single_thread
 
-__all__ = ["GRID_MEASURES", "Grid", "similarity_grid"]
+__all__ = ["Grid", "similarity_grid"]
 
 Matrix = NDArray[np.float64]
-
-GRID_MEASURES = ("linear_cka", "debiased_cka", "procrustes", "procrustes_angle")
-"""What a grid can be computed of."""
 
 _SINGLE = float(np.finfo(np.float32).eps)
 
@@ -108,7 +101,7 @@ def similarity_grid(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Grid:
-    """Linear CKA, debiased CKA and Procrustes of every pair of layers, with a corrected null.
+    """Measures on moments of every pair of layers, with a null corrected for looking at all.
 
     Each pair's null is the closed form of `compare`.  Looking at all pairs needs a correction: with
     ``rows`` the largest standardised CKA of all pairs is compared with its distribution when the
@@ -118,7 +111,7 @@ def similarity_grid(
     Args:
         moments: `GridMoments`, or moments by pair of layers, keeping ``square``, ``xx``, ``xy``,
             ``yy`` and for debiased CKA ``fourth``.
-        measures: out of `GRID_MEASURES`.
+        measures: names out of `MEASURES`, of those that follow from moments.
         rows: a bounded sample of the activations of the same items: by layer ``(m, d)``, for both
             models.  Their ``(m, m)`` kernels are held for every layer; some hundred rows serve.
         permutations: of the items.
@@ -129,43 +122,33 @@ def similarity_grid(
         InputError: for a measure that no grid is computed of, missing pairs, or rows that do not
             match the layers.
     """
-    asked = tuple(measures)
-    for name in asked:
-        if name not in GRID_MEASURES:
-            raise InputError(
-                f"no grid of '{name}' can be computed",
-                where="measures",
-                mend=f"Choose from {', '.join(GRID_MEASURES)}",
-            )
+    asked = {name: _on_moments(name) for name in measures}
     names_x, names_y = _names(moments)
     shape = len(names_x), len(names_y)
     values = {name: np.empty(shape) for name in asked}
     z = {name: np.empty(shape) for name in asked}
     p = {name: np.empty(shape) for name in asked}
     n = 0
-    spectra: dict[str, Matrix] = {}
-    thirds: dict[str, float] = {}
+    factors: dict[str, SideFactors] = {}
     for i, a in enumerate(names_x):
         for j, b in enumerate(names_y):
-            second, sums = _cell(moments, a, b)
-            n = round(second.n)
-            for side, layer in (("x", a), ("y", b)):
-                key = f"{side} {layer}"
-                if key not in thirds:
-                    thirds[key] = third_moment_ratio(second.require(side + side))
-            third_x, third_y = thirds[f"x {a}"], thirds[f"y {b}"]
-            for name in asked:
-                if name == "linear_cka":
-                    value = linear_cka(sums)
-                    null = kernel_null(n, sums.shape("x", third_x), sums.shape("y", third_y), value)
-                    cell = value, (value - null.mean) / max(null.sd, 1e-300), null.p
-                elif name == "debiased_cka":
-                    value = debiased_cka(sums)
-                    null = debiased_null(n, third_x, third_y, value)
-                    cell = value, value / null.sd, null.p
-                else:
-                    cell = _procrustes_cell(name, second, spectra, a, b, seed)
-                values[name][i, j], z[name][i, j], p[name][i, j] = cell
+            try:
+                pair = _pair(moments, a, b, factors, seed)
+                for name, measure in asked.items():
+                    found = measure.compute(pair)
+                    values[name][i, j], p[name][i, j] = found.value, found.null.p
+                    sign = 1.0 if measure.higher_is_closer else -1.0
+                    spread = max(found.null.sd, 1e-300)
+                    z[name][i, j] = (
+                        sign * (found.value - found.null.mean) / spread
+                        if found.z is None
+                        else found.z
+                    )
+            except InputError as error:
+                layer = {"x": a, "y": b}.get(error.where or "", "")
+                where = f"layer {layer}" if layer else f"layers {a} and {b}"
+                raise InputError(error.what, where=where, mend=error.mend) from error
+            n = pair.rows
             progress("layer pairs", i * shape[1] + j + 1, shape[0] * shape[1])
     p_max: dict[str, Matrix] = {}
     corrected_by: dict[str, str] = {}
@@ -204,35 +187,38 @@ def _names(
     return names
 
 
-def _cell(
-    moments: GridMoments | Mapping[tuple[str, str], Moments], a: str, b: str
-) -> tuple[SecondMoments, KernelSums]:
-    try:
-        second = (
-            moments.second(a, b) if isinstance(moments, GridMoments) else moments[a, b].second()
+def _on_moments(name: str) -> MomentMeasure:
+    measure = MEASURES.get(name)
+    if not isinstance(measure, MomentMeasure):
+        possible = [m.name for m in MEASURES.values() if isinstance(m, MomentMeasure)]
+        raise InputError(
+            f"no grid of '{name}' can be computed",
+            where="measures",
+            mend=f"Choose from {', '.join(possible)}",
         )
-        check_varies(second, _SINGLE)
-        if isinstance(moments, GridMoments):
-            return second, moments.kernel_sums(a, b, second)
-        return second, KernelSums.of(moments[a, b])
-    except InputError as error:
-        layer = {"x": a, "y": b}.get(error.where or "", "")
-        where = f"layer {layer}" if layer else f"layers {a} and {b}"
-        raise InputError(error.what, where=where, mend=error.mend) from error
+    return measure
 
 
-def _procrustes_cell(
-    name: str, second: SecondMoments, spectra: dict[str, Matrix], a: str, b: str, seed: int
-) -> tuple[float, float, float]:
-    s = alignment(second, cross_singular(second, vectors=False))
-    found = Spectra(second, precision=_SINGLE)
-    most = round(second.n) - 1
-    for side, layer in (("x", a), ("y", b)):
-        if f"{side} {layer}" not in spectra:
-            eigen = found.x if side == "x" else found.y
-            spectra[f"{side} {layer}"] = eigen.values[:most] / eigen.total
-    law = nuclear_norm_law(spectra[f"x {a}"], spectra[f"y {b}"], round(second.n), seed=seed)
-    return TRANSFORMS[name](s), (s - law.mean) / law.sd, law.upper_tail(s)
+def _pair(
+    moments: GridMoments | Mapping[tuple[str, str], Moments],
+    a: str,
+    b: str,
+    factors: dict[str, SideFactors],
+    seed: int,
+) -> PairedMoments:
+    """The layers ``a`` and ``b``; what is factored of a layer alone stays in ``factors``."""
+    if isinstance(moments, GridMoments):
+        second = moments.second(a, b)
+        rows, sums = moments.n, partial(moments.kernel_sums, a, b, second)
+    else:
+        second = moments[a, b].second()
+        rows, sums = moments[a, b].rows, partial(KernelSums.of, moments[a, b])
+    x, y = (
+        factors.setdefault(f"{side} {layer}", SideFactors(second, side, _SINGLE))
+        for side, layer in (("x", a), ("y", b))
+    )
+    spectra = Spectra(second, precision=_SINGLE, sides=(x, y))
+    return PairedMoments(second, rows, sums, spectra=spectra, precision=_SINGLE, seed=seed)
 
 
 def _largest_by_chance(

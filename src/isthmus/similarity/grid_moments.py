@@ -8,16 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
 from isthmus.numeric import Array, as_floating, namespace, to_float64, to_numpy
-from isthmus.similarity.cka import KernelSums
+from isthmus.similarity.kernel_sums import KernelSums, squared_norm
 
 __all__ = ["GridMoments"]
-
-Matrix = NDArray[np.float64]
 
 
 class _Layer:
@@ -147,9 +144,9 @@ class GridMoments:
         n = self.n
         return KernelSums(
             n=n,
-            xx=_square(second.require("xx")) * n**2,
-            xy=_square(second.require("xy")) * n**2,
-            yy=_square(second.require("yy")) * n**2,
+            xx=squared_norm(second.require("xx")) * n**2,
+            xy=squared_norm(second.require("xy")) * n**2,
+            yy=squared_norm(second.require("yy")) * n**2,
             trace_x=float(second.variance_x.sum()) * n,
             trace_y=float(second.variance_y.sum()) * n,
             quartic_xx=self._centred_quartic(
@@ -196,7 +193,3 @@ class GridMoments:
         if a not in self._x or b not in self._y:
             raise InputError(f"the layers {a!r} and {b!r} were not accumulated")
         return self._x[a], self._y[b]
-
-
-def _square(matrix: Matrix) -> float:
-    return float(np.vdot(matrix, matrix))

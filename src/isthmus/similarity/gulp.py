@@ -7,10 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.similarity.measure import ROTATION, Estimate, MomentMeasure
+from isthmus.similarity.null import KernelShape, Null, kernel_null
+from isthmus.similarity.paired_moments import PairedMoments
 from isthmus.similarity.spectra import Floats, Gradient, Spectra
 from isthmus.threads import single_thread
 
-__all__ = ["GULP_LAMBDA", "Gulp", "gulp", "gulp_gradient"]
+__all__ = ["DECLARED", "GULP_LAMBDA", "Gulp", "gulp", "gulp_gradient"]
 
 Matrix = NDArray[np.float64]
 _NEARLY_EQUAL = 1e-3
@@ -101,3 +104,46 @@ def gulp_gradient(spectra: Spectra, ridge: float = GULP_LAMBDA) -> Gradient:
     return Gradient(
         xx=side(a, vx, of_x, e, c, total_x), xy=xy, yy=side(c, vy, of_y, e.T, a, total_y)
     )
+
+
+# ---- the measure -------------------------------------------------------------------------------
+
+
+def _gulp(moments: PairedMoments) -> Estimate:
+    found = gulp(moments.spectra)
+    norm = (found.own_x * found.own_y) ** 0.5
+    x, y = (
+        KernelShape(float(s.sum()) ** 2 / own, None, float((s**3).sum()) / own**1.5)
+        for s, own in ((found.shrink_x, found.own_x), (found.shrink_y, found.own_y))
+    )
+    null = kernel_null(moments.rows, x, y, found.common / norm)
+
+    def distance(common: float) -> float:
+        return max(found.own_x + found.own_y - 2 * norm * common, 0.0) ** 0.5
+
+    ends = [distance(null.mean + e * null.sd) for e in (1, -1)]
+    interval = moments.interval_by_slopes(
+        found.distance**2, lambda: gulp_gradient(moments.spectra), low=0.0
+    )
+    return Estimate(
+        found.distance,
+        Null(mean=distance(null.mean), sd=(ends[1] - ends[0]) / 2, p=null.p, method=null.method),
+        None if interval is None else (interval[0] ** 0.5, interval[1] ** 0.5),
+    )
+
+
+DECLARED = (
+    MomentMeasure(
+        name="gulp",
+        definition="gulp.distance.lambda=0.01.unit-trace",
+        formula="root of tr (A/(A+l))^2 + tr (C/(C+l))^2 - 2 tr M' M / (A+l)(C+l); "
+        "traces 1, l = 0.01",
+        source="Boix-Adserà et al. 2022, arXiv 2210.06545",
+        higher_is_closer=False,
+        low=0.0,
+        high=None,
+        at_identity=0.0,
+        invariances=ROTATION,
+        compute=_gulp,
+    ),
+)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 
-__all__ = ["jackknife_interval"]
+__all__ = ["jackknife_interval", "within"]
 
 _FEWEST_BLOCKS = 3
 
@@ -53,10 +53,16 @@ def jackknife_interval(
     pseudo = h * value - (h - 1) * without
     variance = float(np.mean((pseudo - (pseudo / h).sum()) ** 2 / (h - 1)))
     half = float(scipy.stats.t.ppf((1 + level) / 2, blocks - 1)) * variance**0.5
-    bounds = value - half, value + half
+    return within((value - half, value + half), value, low=low, high=high)
+
+
+def within(
+    interval: tuple[float, float], value: float, *, low: float | None, high: float | None
+) -> tuple[float, float]:
+    """``interval`` cut to the range of its measure, None for no bound; it keeps its ``value``."""
     return (
-        bounds[0] if low is None else min(max(bounds[0], low), value),
-        bounds[1] if high is None else max(min(bounds[1], high), value),
+        interval[0] if low is None else min(max(interval[0], low), value),
+        interval[1] if high is None else max(min(interval[1], high), value),
     )
 
 

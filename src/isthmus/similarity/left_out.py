@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from isthmus.moments import Moments, SecondMoments
 from isthmus.moments.translation import add_outer, translated_fourth
-from isthmus.similarity.cka import KernelSums
+from isthmus.similarity.kernel_sums import KernelSums
 from isthmus.similarity.spectra import Floats, Gradient
 from isthmus.threads import single_thread
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.evaluate.search import top_k
+from isthmus.similarity.measure import ANGLES, Estimate, RowMeasure
+from isthmus.similarity.row_sample import RowSample
 from isthmus.spaces.scratch import blocks
 
-__all__ = ["Neighbourhoods", "cknna", "knn_jaccard", "mutual_knn", "nearest"]
+__all__ = ["DECLARED", "Neighbourhoods", "cknna", "knn_jaccard", "mutual_knn", "nearest"]
 
 Rows = NDArray[np.floating]
 Indices = NDArray[np.int64]
@@ -186,14 +189,6 @@ class Neighbourhoods:
         return Neighbourhoods(x, y, kernel_x, kernel_y, self.k)
 
 
-MEASURES_OF: dict[str, Callable[[Neighbourhoods], float]] = {
-    "mutual_knn": Neighbourhoods.mutual_knn,
-    "knn_jaccard": Neighbourhoods.knn_jaccard,
-    "cknna": Neighbourhoods.cknna,
-}
-"""The measures that are functions of neighbourhoods."""
-
-
 def _centred_kernel(rows: Rows, near: Indices) -> NDArray[np.float64]:
     """``⟨u_i, u_j − ū⟩`` of unit rows at the neighbours j of each i, in float64."""
     n = len(rows)
@@ -227,3 +222,83 @@ def _directions(rows: Rows, name: str) -> tuple[NDArray[np.float64], NDArray[np.
             )
         centre += (1 / norms[part]) @ wide
     return norms, centre / len(rows)
+
+
+# ---- the measures ------------------------------------------------------------------------------
+
+
+def _near(sample: RowSample) -> Neighbourhoods:
+    # a tenth of the neighbours are left out at a time, by chance seldom half
+    return Neighbourhoods.of(sample.x, sample.y, sample.k, spare=sample.k + 5)
+
+
+def _without_blocks(sample: RowSample) -> dict[int, Neighbourhoods]:
+    near = sample.shared(_near)
+    return {block.start: near.without(block) for block in sample.blocks}
+
+
+def _overlap(
+    statistic: Callable[[Neighbourhoods], float],
+    by_chance: Callable[[RowSample], float] | None,
+    sample: RowSample,
+) -> Estimate:
+    """A statistic of neighbourhoods; ``by_chance`` is its exact mean without relation."""
+    near = sample.shared(_near)
+    value = statistic(near)
+    null = sample.permuted(
+        lambda order: statistic(near.permuted(order)),
+        value,
+        None if by_chance is None else by_chance(sample),
+    )
+    interval = None
+    if sample.rows - max(b.stop - b.start for b in sample.blocks) > sample.k:
+        without = sample.shared(_without_blocks)
+        interval = sample.interval(value, lambda block: statistic(without[block.start]))
+    return Estimate(value, null, interval, details={"k": float(sample.k)})
+
+
+def _share_by_chance(sample: RowSample) -> float:
+    return sample.k / (sample.rows - 1)
+
+
+DECLARED = (
+    RowMeasure(
+        name="mutual_knn",
+        definition="mutual-knn.cosine",
+        formula="mean share of common items among the k nearest of each row by cosine",
+        source="Huh et al. 2024, arXiv 2405.07987",
+        higher_is_closer=True,
+        low=0.0,
+        high=1.0,
+        at_identity=1.0,
+        invariances=ANGLES,
+        preparation="seeded sample, rows of unit length",
+        compute=partial(_overlap, Neighbourhoods.mutual_knn, _share_by_chance),
+    ),
+    RowMeasure(
+        name="knn_jaccard",
+        definition="knn-jaccard.cosine",
+        formula="mean of |A and B| / |A or B|, A and B the k nearest of each row by cosine",
+        source="Wang et al. 2020, ACL; Klabunde et al. 2023, arXiv 2305.06329",
+        higher_is_closer=True,
+        low=0.0,
+        high=1.0,
+        at_identity=1.0,
+        invariances=ANGLES,
+        preparation="seeded sample, rows of unit length",
+        compute=partial(_overlap, Neighbourhoods.knn_jaccard, None),
+    ),
+    RowMeasure(
+        name="cknna",
+        definition="cknna.cosine",
+        formula="CKA summed over mutual nearest neighbours only, rows of the kernel centred",
+        source="Huh et al. 2024, arXiv 2405.07987, appendix A",
+        higher_is_closer=True,
+        low=-1.0,
+        high=1.0,
+        at_identity=1.0,
+        invariances=ANGLES,
+        preparation="seeded sample, rows of unit length, kernel rows centred",
+        compute=partial(_overlap, Neighbourhoods.cknna, None),
+    ),
+)

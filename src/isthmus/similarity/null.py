@@ -14,14 +14,16 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.stats
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
 
 from isthmus.errors import InputError
-from isthmus.similarity.result import Null
 from isthmus.threads import single_thread
 
 __all__ = [
     "KernelShape",
     "NormLaw",
+    "Null",
+    "chance_warning",
     "debiased_null",
     "gaussian_null",
     "kernel_null",
@@ -37,6 +39,33 @@ _Spectrum = tuple[Matrix, NDArray[np.intp]]
 _FEW = 8
 """Up to this rank the law of large matrices gives way to draws, which then cost nothing."""
 _DRAWS = 1000
+
+_CHANCE_MATTERS = 0.1
+
+
+class Null(BaseModel):
+    """The value where the rows of one side are shuffled: what luck gives.
+
+    ``p`` is the probability that luck comes at least as close as the value.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    mean: float
+    sd: float
+    p: float
+    method: str
+
+
+def chance_warning(level: float, debiased: str | None = None) -> tuple[str, ...]:
+    """What to say of a measure that ends at 1 and is at ``level`` by luck alone.
+
+    ``debiased`` names the measure that is free of this, if there is one.
+    """
+    if level < _CHANCE_MATTERS:
+        return ()
+    remedy = "" if debiased is None else f"; {debiased} is 0 there"
+    return (f"chance alone reaches {level:.2f} of 1 with so few rows{remedy}",)
 
 
 # ---- inner products of kernels -----------------------------------------------------------------
@@ -146,6 +175,12 @@ class NormLaw:
         if self.draws is None:
             return _upper_tail(value, self.mean, self.sd, 0.0)
         return float((1 + np.count_nonzero(self.draws >= value)) / (1 + len(self.draws)))
+
+    def null(self, mean: float, sd: float, p: float) -> Null:
+        """The null of a value made of the norm, saying how it was found."""
+        drawn = self.draws
+        method = "rotations, large-n law" if drawn is None else f"{len(drawn)} drawn rotations"
+        return Null(mean=mean, sd=sd, p=p, method=method)
 
 
 def nuclear_norm_law(a: Matrix, b: Matrix, n: int, *, seed: int = 0, nodes: int = 128) -> NormLaw:

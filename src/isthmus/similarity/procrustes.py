@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
+from isthmus.similarity.measure import ROTATION, Estimate, MomentMeasure
+from isthmus.similarity.null import NormLaw, chance_warning
+from isthmus.similarity.paired_moments import PairedMoments
 from isthmus.similarity.spectra import Gradient, Singular, exact_singular, singular
 from isthmus.threads import single_thread
 
-__all__ = ["TRANSFORMS", "alignment", "alignment_gradient", "cross_singular"]
+__all__ = ["DECLARED", "TRANSFORMS", "alignment", "alignment_gradient", "cross_singular"]
 
 _NEARLY_EQUAL = 0.999
 
@@ -70,3 +74,73 @@ TRANSFORMS: dict[str, Callable[[float], float]] = {
     "procrustes_angle": lambda s: math.acos(min(max(s, -1.0), 1.0)),
 }
 """The three distances in use, each a falling function of ``s``."""
+
+
+# ---- the measures ------------------------------------------------------------------------------
+
+
+def _aligned(moments: PairedMoments) -> tuple[float, NormLaw, tuple[float, float] | None]:
+    """``s``, its law without relation, and its interval."""
+    cross = cross_singular(moments.second, vectors=moments.by_fold, dtype=moments.dtype)
+    s = alignment(moments.second, cross)
+    x, y = moments.spectra.x, moments.spectra.y
+    # rounding can leave one direction more than n rows have
+    most = round(moments.n) - 1
+    law = moments.norm_law(x.values[:most] / x.total, y.values[:most] / y.total)
+    interval = moments.interval_by_slopes(
+        s, lambda: alignment_gradient(moments.second, cross, s), low=0.0, high=1.0
+    )
+    return s, law, interval
+
+
+def _distance(transform: Callable[[float], float], moments: PairedMoments) -> Estimate:
+    s, law, interval = moments.shared(_aligned)
+    low, high = (transform(min(max(law.mean + e * law.sd, 0.0), 1.0)) for e in (1, -1))
+    return Estimate(
+        transform(s),
+        law.null(transform(min(law.mean, 1.0)), (high - low) / 2, law.upper_tail(s)),
+        None if interval is None else (transform(interval[1]), transform(interval[0])),
+        list(chance_warning(law.mean)),
+        {"alignment": s},
+        z=(s - law.mean) / law.sd,
+    )
+
+
+def _declared(name: str, definition: str, formula: str, source: str, high: float) -> MomentMeasure:
+    return MomentMeasure(
+        name=name,
+        definition=definition,
+        formula=formula,
+        source=source,
+        higher_is_closer=False,
+        low=0.0,
+        high=high,
+        at_identity=0.0,
+        invariances=ROTATION,
+        compute=partial(_distance, TRANSFORMS[name]),
+    )
+
+
+DECLARED = (
+    _declared(
+        "procrustes",
+        "procrustes.distance",
+        "sqrt(2 - 2s), s = |X'Y|_* / (|X| |Y|), nuclear over Frobenius norms",
+        "Schönemann 1966; Williams et al. 2021, arXiv 2110.14739",
+        2.0**0.5,
+    ),
+    _declared(
+        "procrustes_disparity",
+        "procrustes.disparity",
+        "1 - s^2: the residual after the best rotation and scale",
+        "Gower 1975; scipy.spatial.procrustes",
+        1.0,
+    ),
+    _declared(
+        "procrustes_angle",
+        "procrustes.angle",
+        "arccos s, in radians: a metric",
+        "Williams et al. 2021, arXiv 2110.14739",
+        math.pi / 2,
+    ),
+)

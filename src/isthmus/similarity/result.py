@@ -9,25 +9,11 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict
 
 from isthmus.files import canonical_json
-from isthmus.similarity.measure import MEASURES, Basis, Measure
+from isthmus.similarity.catalogue import MEASURES
+from isthmus.similarity.measure import Basis, Measure
+from isthmus.similarity.null import Null
 
-__all__ = ["Comparison", "Null", "Similarity", "chance_warning"]
-
-_CHANCE_MATTERS = 0.1
-
-
-class Null(BaseModel):
-    """The value where the rows of one side are shuffled: what luck gives.
-
-    ``p`` is the probability that luck comes at least as close as the value.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    mean: float
-    sd: float
-    p: float
-    method: str
+__all__ = ["Comparison", "Similarity"]
 
 
 class Similarity(BaseModel):
@@ -134,13 +120,6 @@ class Comparison(Mapping[str, Similarity]):
             if found.value is None
         ]
         return "\n".join(lines)
-
-
-def chance_warning(level: float) -> tuple[str, ...]:
-    """What to say of a measure that ends at 1 and is at ``level`` by luck alone."""
-    if level < _CHANCE_MATTERS:
-        return ()
-    return (f"chance alone reaches {level:.2f} of 1 with so few rows",)
 
 
 def _cells(found: Similarity) -> tuple[str, ...]:

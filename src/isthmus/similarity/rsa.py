@@ -10,8 +10,10 @@ import scipy.stats
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
+from isthmus.similarity.measure import PATTERN, Estimate, RowMeasure
+from isthmus.similarity.row_sample import RowSample
 
-__all__ = ["Rdms", "correlation_distances", "rsa"]
+__all__ = ["DECLARED", "Rdms", "correlation_distances", "rsa"]
 
 Matrix = NDArray[np.float64]
 
@@ -110,3 +112,27 @@ def _cosine(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
 
     own = inner(a, a) * inner(b, b)
     return inner(a, b) / own**0.5 if own > 0 else math.nan
+
+
+def _rsa(sample: RowSample) -> Estimate:
+    rdms = Rdms.of(sample.x, sample.y)
+    value = rdms.correlation()
+    null = sample.permuted(rdms.correlation, value)
+    return Estimate(value, null, sample.interval(value, rdms.without))
+
+
+DECLARED = (
+    RowMeasure(
+        name="rsa",
+        definition="rsa.correlation-distance.spearman",
+        formula="Spearman correlation of the correlation distances of all pairs of rows",
+        source="Kriegeskorte, Mur and Bandettini 2008",
+        higher_is_closer=True,
+        low=-1.0,
+        high=1.0,
+        at_identity=1.0,
+        invariances=PATTERN,
+        preparation="seeded sample, each row centred over its dimensions",
+        compute=_rsa,
+    ),
+)

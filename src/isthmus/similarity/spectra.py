@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
+from isthmus.similarity.null import third_moment_ratio
 from isthmus.threads import single_thread
 
 __all__ = [
     "Eigen",
     "Gradient",
+    "SideFactors",
     "Singular",
     "Spectra",
     "check_varies",
@@ -64,6 +66,43 @@ class Gradient:
     yy: Floats
 
 
+class SideFactors:
+    """The factorisations of one side, each made once; a side may be part of several pairs.
+
+    Args:
+        second: moments that hold its covariance.
+        name: ``x`` or ``y``.
+        precision: relative rounding of the sums.
+    """
+
+    def __init__(self, second: SecondMoments, name: str, precision: float) -> None:
+        self._second, self._name, self._precision = second, name, precision
+
+    @property
+    def _covariance(self) -> Matrix:
+        return self._second.require(2 * self._name)
+
+    @cached_property
+    def third(self) -> float:
+        """``tr S³ / ‖S‖³`` of its covariance."""
+        return third_moment_ratio(self._covariance)
+
+    @cached_property
+    def eigen(self) -> Eigen:
+        """Directions whose variance is above the noise."""
+        covariance = self._covariance
+        with single_thread:
+            values, vectors = scipy.linalg.eigh(covariance, driver="evd")
+        d = len(values)
+        total = float(values.sum())
+        # a rounding error of the products moves every eigenvalue by about √d of the mean one
+        noise = 4 * self._precision * d**0.5 * total / d + _EPSILON * d * float(values[-1])
+        kept = int(np.count_nonzero(values > noise))
+        if kept == 0:
+            raise InputError("all rows of one side are the same", where=self._name)
+        return Eigen(values[::-1][:kept].copy(), _reversed(vectors, kept), total)
+
+
 class Spectra:
     """Eigenvectors of both covariances, the whitened cross-covariance, and their singular values.
 
@@ -72,6 +111,7 @@ class Spectra:
         precision: relative rounding of the sums: that of the dtype of the rows.  Directions whose
             variance is below what it can tell from nothing are left out.
         dtype: of derivatives, which shape intervals and no value: float32 halves their cost.
+        sides: the factors of x and of y, where other pairs have them too.
     """
 
     def __init__(
@@ -80,38 +120,27 @@ class Spectra:
         *,
         precision: float = float(np.finfo(np.float32).eps),
         dtype: type[np.float32 | np.float64] = np.float64,
+        sides: tuple[SideFactors, SideFactors] | None = None,
     ) -> None:
         self.second = second
-        self.precision = precision
         self.dtype = dtype
+        x, y = sides or (SideFactors(second, side, precision) for side in "xy")
+        self.sides = {"x": x, "y": y}
 
     @property
     def n(self) -> float:
         """Number of rows."""
         return self.second.n
 
-    @cached_property
+    @property
     def x(self) -> Eigen:
         """Of the covariance of x."""
-        return self._eigen("xx")
+        return self.sides["x"].eigen
 
-    @cached_property
+    @property
     def y(self) -> Eigen:
         """Of the covariance of y."""
-        return self._eigen("yy")
-
-    def _eigen(self, name: str) -> Eigen:
-        covariance = self.second.require(name)
-        with single_thread:
-            values, vectors = scipy.linalg.eigh(covariance, driver="evd")
-        d = len(values)
-        total = float(values.sum())
-        # a rounding error of the products moves every eigenvalue by about √d of the mean one
-        noise = 4 * self.precision * d**0.5 * total / d + _EPSILON * d * float(values[-1])
-        kept = int(np.count_nonzero(values > noise))
-        if kept == 0:
-            raise InputError("all rows of one side are the same", where=name[0])
-        return Eigen(values[::-1][:kept].copy(), _reversed(vectors, kept), total)
+        return self.sides["y"].eigen
 
     @cached_property
     def _in_dtype(self) -> dict[str, Floats]:

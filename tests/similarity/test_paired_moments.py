@@ -9,7 +9,7 @@ import pytest
 
 from isthmus.errors import InputError
 from isthmus.moments import FoldMoments, Moments
-from isthmus.similarity import MEASURES, MOMENT_KEEP, MomentMeasures
+from isthmus.similarity import MEASURES, MOMENT_KEEP, PairedMoments, measured
 from isthmus.similarity.jackknife import jackknife_interval
 
 ON_MOMENTS = [m.name for m in MEASURES.values() if m.basis == "moments"]
@@ -21,13 +21,13 @@ def test_intervals_are_those_of_computing_again_without_each_fold(kind: str, pai
     if kind != "narrow":
         x, y = x.astype(np.float32), y.astype(np.float32)
     folds = FoldMoments.of(x, y, 8, keep=MOMENT_KEEP)
-    measured = MomentMeasures(folds)
+    data = PairedMoments.of(folds)
     total = folds.total
-    without = [MomentMeasures(total - fold) for fold in folds.folds]
+    without = [PairedMoments.of(total - fold) for fold in folds.folds]
     # leaving out magnifies that variates of nearly equal correlations change places
     for name in ON_MOMENTS if kind == "narrow" else set(ON_MOMENTS) - {"pwcca"}:
-        found = measured(name)
-        again = np.array([rest(name).value for rest in without])
+        found = measured(name, data)
+        again = np.array([measured(name, rest).value for rest in without])
         low, high = jackknife_interval(found.value, again, [fold.n for fold in folds.folds])
         # PWCCA holds its weights, SVCCA its components
         loose = 0.3 if name in ("pwcca", "svcca") else 0.1
@@ -41,19 +41,19 @@ def test_derivatives_in_float32_give_the_intervals_of_float64(noise: float, pair
     rng = np.random.default_rng(1)
     y = x @ np.linalg.qr(rng.standard_normal((90, 90)))[0] + noise * rng.standard_normal(x.shape)
     folds = FoldMoments.of(x, y, 6, keep=MOMENT_KEEP)
-    single, double = (MomentMeasures(folds, precision=p) for p in (1.2e-7, 2.3e-16))
+    single, double = (PairedMoments.of(folds, precision=p) for p in (1.2e-7, 2.3e-16))
     for name in ON_MOMENTS:
-        narrow, wide = single(name), double(name)
+        narrow, wide = measured(name, single), measured(name, double)
         assert narrow.value == wide.value
         ends = narrow.low, narrow.high
         assert ends == pytest.approx((wide.low, wide.high), rel=1e-4, abs=1e-6), name
 
 
 def test_moments_alone_have_no_interval(pair: Any) -> None:
-    measured = MomentMeasures(Moments.of(*pair(300, 7, 5, 0)))
+    data = PairedMoments.of(Moments.of(*pair(300, 7, 5, 0)))
     for name in ON_MOMENTS:
-        assert measured(name).low is None
-        assert measured(name).value is not None
+        assert measured(name, data).low is None
+        assert measured(name, data).value is not None
 
 
 def test_an_empty_fold_does_no_harm(pair: Any) -> None:
@@ -61,12 +61,12 @@ def test_an_empty_fold_does_no_harm(pair: Any) -> None:
     folds = FoldMoments(7, 5, 4, keep=MOMENT_KEEP)
     for k in range(3):
         folds.folds[k].update(x[k::3], y[k::3])
-    found = MomentMeasures(folds)("linear_cka")
+    found = measured("linear_cka", PairedMoments.of(folds))
     assert found.low < found.value < found.high
 
 
 def test_pwcca_reports_both_directions(pair: Any) -> None:
-    found = MomentMeasures(Moments.of(*pair(300, 7, 5, 0)))("pwcca")
+    found = measured("pwcca", PairedMoments.of(Moments.of(*pair(300, 7, 5, 0))))
     both = found.details["from_x"], found.details["from_y"]
     assert both[0] != pytest.approx(both[1], abs=1e-4)
     assert found.value == pytest.approx(sum(both) / 2)
@@ -75,19 +75,21 @@ def test_pwcca_reports_both_directions(pair: Any) -> None:
 def test_what_cannot_be_compared_is_refused(pair: Any) -> None:
     x, y = pair(50, 4, 3, 0)
     with pytest.raises(InputError, match=r"2 pair\(s\)"):
-        MomentMeasures(Moments.of(x[:2], y[:2]))
+        PairedMoments.of(Moments.of(x[:2], y[:2]))
     with pytest.raises(InputError, match="x: all rows are the same"):
-        MomentMeasures(Moments.of(np.full_like(x, 0.1), y))
-    weighted = MomentMeasures(Moments.of(x, y, weights=np.linspace(0.5, 1, 50)))
-    assert weighted("linear_cka").value is not None
+        PairedMoments.of(Moments.of(np.full_like(x, 0.1), y))
+    weighted = PairedMoments.of(Moments.of(x, y, weights=np.linspace(0.5, 1, 50)))
+    assert measured("linear_cka", weighted).value is not None
     with pytest.raises(InputError, match="weighted"):
-        weighted("debiased_cka")
+        measured("debiased_cka", weighted)
     with pytest.raises(InputError, match="'fourth'"):
-        MomentMeasures(Moments.of(x, y, keep={"square", "xx", "xy", "yy"}))("debiased_cka")
+        measured(
+            "debiased_cka", PairedMoments.of(Moments.of(x, y, keep={"square", "xx", "xy", "yy"}))
+        )
     with pytest.raises(InputError, match="'xx'"):
-        MomentMeasures(Moments.of(x, y, keep={"square", "xy"}))("linear_cka")
+        measured("linear_cka", PairedMoments.of(Moments.of(x, y, keep={"square", "xy"})))
     equidistant = np.eye(6)
     with pytest.raises(InputError, match="equally far"):
-        MomentMeasures(Moments.of(equidistant, y[:6]))("debiased_cka")
+        measured("debiased_cka", PairedMoments.of(Moments.of(equidistant, y[:6])))
     with pytest.raises(InputError, match="overflow"):
-        MomentMeasures(Moments.of(x * 1e100, y))("linear_cka")
+        measured("linear_cka", PairedMoments.of(Moments.of(x * 1e100, y)))

@@ -1,0 +1,239 @@
+"""What the measures of one pair of spaces read of its moments, each factorisation made once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.errors import InputError
+from isthmus.moments import FoldMoments, Moments, SecondMoments
+from isthmus.similarity.jackknife import jackknife_interval
+from isthmus.similarity.kernel_sums import KernelSums
+from isthmus.similarity.left_out import CovarianceChanges, LeftOut
+from isthmus.similarity.null import NormLaw, nuclear_norm_law
+from isthmus.similarity.spectra import Gradient, Spectra, check_varies
+
+__all__ = ["MOMENT_KEEP", "PairedMoments", "check_enough"]
+
+MOMENT_KEEP = frozenset({"square", "xx", "xy", "yy", "fourth"})
+"""What moments must keep for every measure that follows from them."""
+
+_SINGLE = float(np.finfo(np.float32).eps)
+_DOUBLE = float(np.finfo(np.float64).eps)
+
+_T = TypeVar("_T")
+
+
+def check_enough(rows: int) -> None:
+    """Refuse what is too little for any similarity.
+
+    Raises:
+        InputError: for fewer than 3 pairs of rows.
+    """
+    if rows < 3:
+        raise InputError(
+            f"{rows} pair(s) of rows: similarity is defined from 3 on, and means something "
+            "from some hundreds on"
+        )
+
+
+class PairedMoments:
+    """The moments of one pair of spaces, as the measures read them.
+
+    A factorisation is made when the first measure asks for it, and then serves all.
+
+    Args:
+        second: covariances of all rows.
+        rows: number of rows.
+        sums: gives the sums of linear CKA; called once, if a measure asks for them.
+        left_out: the rest of the rows without each fold, for intervals.
+        spectra: factorisations, where they are shared with other pairs.
+        precision: relative rounding of the products: that of the dtype of the rows.
+        level: of the intervals.
+        seed: of the draws behind the null of very small spaces.
+
+    Raises:
+        InputError: for fewer than 3 rows, or a side that does not vary.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus import Moments
+        >>> from isthmus.similarity import PairedMoments, measured
+        >>> x = np.random.default_rng(0).standard_normal((500, 8))
+        >>> pair = PairedMoments.of(Moments.of(x, x[:, ::-1]))
+        >>> round(measured("linear_cka", pair).value, 6)
+        1.0
+    """
+
+    def __init__(
+        self,
+        second: SecondMoments,
+        rows: int,
+        sums: Callable[[], KernelSums],
+        *,
+        left_out: Sequence[LeftOut] = (),
+        spectra: Spectra | None = None,
+        precision: float = _SINGLE,
+        level: float = 0.95,
+        seed: int = 0,
+    ) -> None:
+        check_enough(rows)
+        check_varies(second, precision)
+        self.second, self.rows = second, rows
+        self.precision, self.level, self.seed = precision, level, seed
+        self.spectra = spectra or Spectra(second, precision=precision, dtype=self.dtype)
+        self._sums, self._left_out = sums, left_out
+        self._shared: dict[Callable[[Any], Any], Any] = {}
+
+    @classmethod
+    def of(
+        cls,
+        moments: Moments | FoldMoments,
+        *,
+        precision: float = _SINGLE,
+        level: float = 0.95,
+        seed: int = 0,
+    ) -> PairedMoments:
+        """From moments of all rows, or by fold: then every value has an interval.
+
+        Raises:
+            InputError: for fewer than 3 rows, or a side that does not vary.
+        """
+        folds: Sequence[Moments] = ()
+        if isinstance(moments, FoldMoments):
+            folds = [fold for fold in moments.folds if fold.rows]
+            moments = moments.total
+        check_enough(moments.rows)
+        parts = [LeftOut(moments, fold) for fold in folds]
+        return cls(
+            moments.second(),
+            moments.rows,
+            partial(KernelSums.of, moments),
+            left_out=[part for part in parts if part.n >= 4],
+            precision=precision,
+            level=level,
+            seed=seed,
+        )
+
+    @property
+    def dx(self) -> int:
+        """Width of the x side."""
+        return len(self.second.mean_x)
+
+    @property
+    def dy(self) -> int:
+        """Width of the y side."""
+        return len(self.second.mean_y)
+
+    @property
+    def n(self) -> float:
+        """Sum of the weights: the number of rows where none were given."""
+        return self.second.n
+
+    @property
+    def weighted(self) -> bool:
+        """Whether rows count by weights."""
+        return self.n != self.rows
+
+    @property
+    def dtype(self) -> type[np.float32 | np.float64]:
+        """That of the rows: for what shapes intervals and weights, and no value."""
+        return np.float32 if self.precision > _DOUBLE else np.float64
+
+    @property
+    def by_fold(self) -> bool:
+        """Whether there are enough folds for intervals, which need singular vectors."""
+        return len(self._left_out) >= 3
+
+    @property
+    def warnings(self) -> list[str]:
+        """What holds for every measure of these moments."""
+        wide = max(self.dx, self.dy)
+        few = f"{self.rows:,} rows in {wide:,} dimensions are too few"
+        return [few] * (self.n <= wide)
+
+    def shared(self, build: Callable[[PairedMoments], _T]) -> _T:
+        """``build(self)``, computed once: what several measures of a family have in common."""
+        if build not in self._shared:
+            self._shared[build] = build(self)
+        return self._shared[build]
+
+    @cached_property
+    def sums(self) -> KernelSums:
+        """What linear CKA needs."""
+        return self._sums()
+
+    @property
+    def thirds(self) -> tuple[float, float]:
+        """``tr S³ / ‖S‖³`` of both covariances: how skewed the nulls of kernels are."""
+        return self.spectra.sides["x"].third, self.spectra.sides["y"].third
+
+    def norm_law(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> NormLaw:
+        """The law of a nuclear norm without relation, at these rows; see `nuclear_norm_law`."""
+        return nuclear_norm_law(a, b, round(self.n), seed=self.seed)
+
+    # ---- intervals -----------------------------------------------------------------------------
+
+    def interval_of_sums(
+        self, value: float, statistic: Callable[[KernelSums], float]
+    ) -> tuple[float, float] | None:
+        """The interval of a ``statistic`` of `sums`: exactly, by computing it without each fold."""
+        return self._jackknife(
+            value, [partial(_of_rest, statistic, part) for part in self._left_out], None, None
+        )
+
+    def interval_by_slopes(
+        self,
+        value: float,
+        gradient: Callable[[], Gradient],
+        *,
+        low: float | None = None,
+        high: float | None = None,
+    ) -> tuple[float, float] | None:
+        """The infinitesimal jackknife: what each fold's absence changes to first order.
+
+        Args:
+            value: from all rows.
+            gradient: how it answers to a change of the covariances; called where there are folds.
+            low: the interval ends here, where what is made of its ends asks for it.
+            high: likewise.
+        """
+        if not self.by_fold:
+            return None
+        slopes = gradient()
+        changes = self._changes[slopes.xy.dtype].along(slopes)
+        return self._jackknife(value, value + changes, low, high)
+
+    def _jackknife(
+        self,
+        value: float,
+        left_out: Sequence[Callable[[], float]] | NDArray[np.float64],
+        low: float | None,
+        high: float | None,
+    ) -> tuple[float, float] | None:
+        sizes = [part.fold.n for part in self._left_out]
+        return jackknife_interval(value, left_out, sizes, level=self.level, low=low, high=high)
+
+    @cached_property
+    def _changes(self) -> _ChangesByDtype:
+        return _ChangesByDtype(self._left_out, self.second)
+
+
+class _ChangesByDtype(dict[np.dtype[np.floating], CovarianceChanges]):
+    """What leaving each fold out changes, in each dtype that a gradient came in."""
+
+    def __init__(self, parts: Sequence[LeftOut], second: SecondMoments) -> None:
+        super().__init__()
+        self._parts, self._second = parts, second
+
+    def __missing__(self, dtype: np.dtype[np.floating]) -> CovarianceChanges:
+        self[dtype] = CovarianceChanges(self._parts, self._second, dtype)
+        return self[dtype]
+
+
+def _of_rest(statistic: Callable[[KernelSums], float], part: LeftOut) -> float:
+    return statistic(part.kernel_sums.checked())
