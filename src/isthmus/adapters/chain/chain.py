@@ -152,6 +152,7 @@ class Chain:
 
         Example:
             >>> import numpy as np
+            >>> from isthmus.adapters import Affine, RowNorm
             >>> described, tensors = Chain([RowNorm(), Affine(np.eye(2))]).pack()
             >>> [stage["stage"] for stage in described["stages"]], sorted(tensors)
             (['row_norm', 'affine'], ['1/matrix'])
