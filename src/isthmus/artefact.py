@@ -36,6 +36,7 @@ __all__ = [
     "FORMAT",
     "MANIFEST",
     "TENSORS",
+    "Packed",
     "Stored",
     "Tensors",
     "check_place",
@@ -47,6 +48,9 @@ __all__ = [
 FORMAT = 1
 """Of the manifest and of the tensors' file; what a kind keeps in them is its own matter."""
 MANIFEST, TENSORS = "manifest.json", "tensors.safetensors"
+
+Packed = tuple[dict[str, Any], dict[str, NDArray[Any]]]
+"""What ``pack`` gives of a part: JSON, and tensors by name."""
 
 _MOST_BYTES = 16 * 2**20
 _MOST_VALUES = 500_000

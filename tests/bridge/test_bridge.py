@@ -11,7 +11,7 @@ import pytest
 
 from isthmus.adapters.chain import Affine, Chain, RowNorm
 from isthmus.bridge import Bridge, assess, fit
-from isthmus.bridge.storage import card
+from isthmus.bridge.card import card
 from isthmus.errors import ContractError, InputError, WrongSpaceError
 from isthmus.spaces.pairs import Pairs
 

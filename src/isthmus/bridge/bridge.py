@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self, overload
+from typing import Any, Literal, Self, TypeVar, get_args, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus import artefact
 from isthmus.adapters.chain import Chain
 from isthmus.adapters.recipe import Recipe
+from isthmus.bridge.card import card
 from isthmus.bridge.identity import Canary, Fingerprint
 from isthmus.errors import ContractError, InputError, WrongSpaceError
 from isthmus.evaluate.evaluation import Evaluation
@@ -20,10 +23,25 @@ from isthmus.numeric import Array, to_numpy
 from isthmus.spaces.compatibility import check_compatible
 from isthmus.spaces.contract import Space
 from isthmus.spaces.row_checks import check_vectors
+from isthmus.tensors import Tensors
 from isthmus.ways.scores import ScoreCalibrator
 from isthmus.ways.trust import Trust
 
-__all__ = ["Bridge", "Kind", "Tried"]
+__all__ = ["KIND", "Bridge", "Kind", "Tried"]
+
+KIND = "bridge"
+"""Of artefact."""
+_MOST_MATRICES = 256
+"""As large as both spaces together; the files of real bridges hold a few."""
+_MOST_OTHER_BYTES = 64 * 2**20
+
+_FIELDS = ("kind", "source", "target", "recipe", "evidence", "tried", "provenance")
+_PARTS = (
+    *("chain", "source_fingerprint", "target_fingerprint"),
+    *("canary", "trust", "score_calibrator"),
+)
+"""What packs itself."""
+_Part = TypeVar("_Part")
 
 Kind = Literal["query", "corpus"]
 """``query``: new model's queries into the old index; ``corpus``: stored vectors into the new."""
@@ -36,6 +54,17 @@ class Tried:
     recipe: str
     score: float
     squared_error: float | None = None
+
+    @classmethod
+    def checked(cls, recipe: Any, score: Any, squared_error: Any) -> Tried:
+        """From a file.
+
+        Raises:
+            TypeError, ValueError: for anything but text and numbers.
+        """
+        if not isinstance(recipe, str):
+            raise TypeError(f"a recipe is text, found {recipe!r}")
+        return cls(recipe, float(score), None if squared_error is None else float(squared_error))
 
 
 @dataclass(frozen=True, eq=False)
@@ -298,17 +327,16 @@ class Bridge:
     # ---- disk ----------------------------------------------------------------------------------
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write a folder: ``bridge.json``, ``weights.safetensors``, ``CARD.md``.
+        """Write a folder: the manifest, the tensors and ``CARD.md``; see `isthmus.artefact`.
 
         Equal bridges give equal bytes.
 
         Raises:
-            OutputError: if the folder exists and ``overwrite`` is false, or cannot be written; an
-                interrupted save leaves nothing.
+            OutputError: if the folder exists and ``overwrite`` is false, if it holds anything but a
+                bridge, or if it cannot be written; an interrupted save leaves nothing.
         """
-        from isthmus.bridge.storage import save
-
-        save(self, Path(path), overwrite=overwrite)
+        texts = {"CARD.md": card(self)}
+        artefact.write(Path(path), KIND, *self.pack(), texts=texts, overwrite=overwrite)
 
     @classmethod
     def load(
@@ -325,14 +353,66 @@ class Bridge:
             InputError: if something is missing, damaged, or of an unknown format.
             ContractError: if a contract does not fit, naming every violated clause.
         """
-        from isthmus.bridge.storage import load
-
-        bridge = load(Path(path))
+        with artefact.read(Path(path), KIND) as stored:
+            bridge = cls.unpack(stored.content, stored.tensors)
         if source is not None:
             check_compatible(bridge.source, source).require()
         if target is not None:
             check_compatible(target, bridge.target).require()
         return bridge
+
+    def pack(self) -> artefact.Packed:
+        """JSON and tensors from which `unpack` makes the same bridge."""
+        content: dict[str, Any] = {
+            "kind": self.kind,
+            "source": json.loads(self.source.to_json()),
+            "target": json.loads(self.target.to_json()),
+            "recipe": None if self.recipe is None else self.recipe.to_json(),
+            "evidence": None if self.evidence is None else json.loads(self.evidence.to_json()),
+            "tried": [[t.recipe, t.score, t.squared_error] for t in self.tried],
+            "provenance": dict(self.provenance),
+        }
+        tensors: dict[str, NDArray[Any]] = {}
+        for name in _PARTS:
+            part = getattr(self, name)
+            content[name], own = (None, {}) if part is None else part.pack()
+            tensors |= artefact.prefixed(name, own)
+        return content, tensors
+
+    @classmethod
+    def unpack(cls, content: Mapping[str, Any], tensors: Tensors) -> Bridge:
+        """What `pack` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: for anything else.
+        """
+        source, target = (Space.from_json(json.dumps(content[s])) for s in ("source", "target"))
+        room = _MOST_MATRICES * 4 * (source.dim + target.dim) ** 2 + _MOST_OTHER_BYTES
+        tensors.check(dtypes=(np.float32, np.int8), most_bytes=room)
+        dims = source.dim, target.dim
+        if content.keys() != {*_FIELDS, *_PARTS} or content["kind"] not in get_args(Kind):
+            raise ValueError(f"a {content['kind']} bridge does not hold {sorted(content)}")
+
+        def part(name: str, unpack: Callable[..., _Part], *dims: int) -> _Part | None:
+            described = content[name]
+            return None if described is None else unpack(described, tensors.under(name), *dims)
+
+        recipe, evidence = content["recipe"], content["evidence"]
+        return cls(
+            kind=content["kind"],
+            source=source,
+            target=target,
+            chain=Chain.unpack(content["chain"], tensors.under("chain"), *dims),
+            recipe=None if recipe is None else Recipe.from_json(recipe),
+            evidence=None if evidence is None else Evaluation.from_json(json.dumps(evidence)),
+            tried=tuple(Tried.checked(*tried) for tried in content["tried"]),
+            provenance=dict(content["provenance"]),
+            source_fingerprint=part("source_fingerprint", Fingerprint.unpack, source.dim),
+            target_fingerprint=part("target_fingerprint", Fingerprint.unpack, target.dim),
+            canary=part("canary", Canary.unpack, *dims),
+            trust=part("trust", Trust.unpack, source.dim),
+            score_calibrator=part("score_calibrator", ScoreCalibrator.unpack),
+        )
 
     def __repr__(self) -> str:
         verdict = f", {self.evidence.verdict}" if self.evidence else ", not evaluated"

@@ -15,7 +15,9 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from isthmus.artefact import Packed
 from isthmus.errors import WrongSpaceError
+from isthmus.tensors import Tensors
 from isthmus.threads import single_thread
 
 __all__ = ["Canary", "Fingerprint"]
@@ -25,6 +27,7 @@ _FEWEST_ROWS = 40
 _CLEAR = 4.0
 """Rows of another model must stand out by this factor for the fingerprint to be used."""
 _ROWS_LOOKED_AT = 256
+_LARGEST_SCORE = 1e6
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +70,26 @@ class Fingerprint:
         scaled = (vectors[:, :m] / np.sqrt(kept)).astype(np.float32)
         draft = cls(mean.astype(np.float32), scaled, 1.0, float((average / kept).mean()), unit)
         return cls(draft.mean, scaled, draft._median(held), draft.foreign, unit)
+
+    def pack(self) -> Packed:
+        """JSON and tensors from which `unpack` makes the same fingerprint."""
+        described = {"typical": self.typical, "foreign": self.foreign, "unit": self.unit}
+        return described, {"mean": self.mean, "directions": self.directions}
+
+    @classmethod
+    def unpack(cls, described: Mapping[str, Any], tensors: Tensors, dim: int) -> Fingerprint:
+        """What `pack` gave, of a space of ``dim`` dimensions.
+
+        Raises:
+            KeyError, TypeError, ValueError: for anything else.
+        """
+        scores = {name: float(described[name]) for name in ("typical", "foreign")}
+        if not all(0 < score < _LARGEST_SCORE for score in scores.values()):
+            raise ValueError(f"the scores of a fingerprint lie above 0, found {scores}")
+        if not isinstance(described["unit"], bool):
+            raise TypeError("'unit' of a fingerprint is true or false")
+        directions = tensors.take("directions", (dim, None))
+        return cls(tensors.take("mean", (dim,)), directions, **scores, unit=described["unit"])
 
     @property
     def conclusive(self) -> bool:
@@ -117,6 +140,33 @@ class Canary:
     """The items themselves, where they are texts that may be stored."""
     named: bool = True
     """Whether ``ids`` name items; row numbers name nothing outside the data of the fit."""
+
+    def pack(self) -> Packed:
+        """JSON and tensors from which `unpack` makes the same canaries."""
+        items = None if self.items is None else list(self.items)
+        described = {"ids": list(self.ids), "items": items, "named": self.named}
+        return described, {"source": self.source, "target": self.target}
+
+    @classmethod
+    def unpack(cls, described: Mapping[str, Any], tensors: Tensors, dx: int, dy: int) -> Canary:
+        """What `pack` gave, of spaces of ``dx`` and ``dy`` dimensions.
+
+        Raises:
+            KeyError, TypeError, ValueError: for anything else.
+        """
+        ids, items, named = (described[name] for name in ("ids", "items", "named"))
+        if not isinstance(ids, list) or not all(type(i) in (int, str, float) for i in ids):
+            raise TypeError("the ids of canaries are numbers or texts")
+        if items is not None and not (
+            len(items) == len(ids) and all(isinstance(item, str) for item in items)
+        ):
+            raise ValueError("there is one text for each canary, or none at all")
+        if not isinstance(named, bool):
+            raise TypeError("'named' of canaries is true or false")
+        source, target = (
+            tensors.take(side, (len(ids), dim)) for side, dim in (("source", dx), ("target", dy))
+        )
+        return cls(tuple(ids), source, target, None if items is None else tuple(items), named)
 
     def check(self, vectors: Mapping[Any, NDArray[Any]], *, least: float = 0.95) -> float:
         """Compare re-encoded source vectors, by id, with those of the fit.

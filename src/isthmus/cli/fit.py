@@ -134,7 +134,8 @@ def fit_command(
         isthmus fit old.npy new.npy -o my.bridge --report out.html --texts items.jsonl
     """
     from isthmus.bridge import Bridge, fit
-    from isthmus.bridge.storage import check_place
+    from isthmus.artefact import check_place
+    from isthmus.bridge.bridge import KIND
     from isthmus.evaluate import DEFAULT_METRICS
     from isthmus.evaluate.gates import check_gates, metrics_of
 
