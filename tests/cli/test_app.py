@@ -176,4 +176,4 @@ def test_a_killed_fit_leaves_no_bridge(cli, large: Path) -> None:
     assert process.returncode == -signal.SIGKILL
     assert not (large / "out.bridge").exists()
     assert cli("fit", "old.npy", "new.npy", "-o", "out.bridge", "--recipe", "procrustes").code == 0
-    assert (large / "out.bridge" / "bridge.json").exists()
+    assert (large / "out.bridge" / "manifest.json").exists()

@@ -19,21 +19,23 @@ def test_the_card(cli: Any, bridge: Path, fitted: Any) -> None:
 
 def test_json_is_the_manifest(cli: Any, bridge: Path) -> None:
     done = cli("inspect", bridge, "--json")
-    assert done.json == json.loads((bridge / "bridge.json").read_text())
+    assert done.json == json.loads((bridge / "manifest.json").read_text())
     assert done.err == ""
 
 
 def test_damage_is_found(cli: Any, bridge: Path) -> None:
     cli("inspect", "nowhere").refused("nowhere: there is nothing here")
     cli("inspect", "old.npy").refused("old.npy: there is a file here")
-    weights = bridge / "weights.safetensors"
+    weights = bridge / "tensors.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
     for command in (["inspect", bridge], ["apply", bridge, "new.npy", "out.npy"]):
-        cli(*command).refused("weights.safetensors: the weights were changed")
+        cli(*command).refused("was changed after it was written")
     weights.write_bytes(b"")
-    cli("evaluate", bridge, "old.npy", "new.npy").refused("weights.safetensors: the weights are")
+    cli("evaluate", bridge, "old.npy", "new.npy").refused(
+        "tensors.safetensors: the tensors are damaged"
+    )
 
 
 def test_the_card_of_a_stitched_network(cli: Any, tmp_path: Path) -> None:

@@ -390,7 +390,7 @@ class Bridge:
         room = _MOST_MATRICES * 4 * (source.dim + target.dim) ** 2 + _MOST_OTHER_BYTES
         tensors.check(dtypes=(np.float32, np.int8), most_bytes=room)
         dims = source.dim, target.dim
-        if content.keys() != {*_FIELDS, *_PARTS} or content["kind"] not in get_args(Kind):
+        if set(content) != {*_FIELDS, *_PARTS} or content["kind"] not in get_args(Kind):
             raise ValueError(f"a {content['kind']} bridge does not hold {sorted(content)}")
 
         def part(name: str, unpack: Callable[..., _Part], *dims: int) -> _Part | None:

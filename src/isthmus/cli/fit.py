@@ -133,8 +133,8 @@ def fit_command(
 
         isthmus fit old.npy new.npy -o my.bridge --report out.html --texts items.jsonl
     """
-    from isthmus.bridge import Bridge, fit
     from isthmus.artefact import check_place
+    from isthmus.bridge import Bridge, fit
     from isthmus.bridge.bridge import KIND
     from isthmus.evaluate import DEFAULT_METRICS
     from isthmus.evaluate.gates import check_gates, metrics_of
@@ -151,7 +151,7 @@ def fit_command(
     if running is not None and not recipe:
         recipe = [_REFIT if metric != "cosine" else f"unit_norm | {_REFIT} | unit_norm"]
     metrics = [*DEFAULT_METRICS, *metrics_of(gate or ())]
-    check_place(output, overwrite=overwrite)
+    check_place(output, KIND, overwrite=overwrite)
     check_report_options(report, texts, query_texts, overwrite=overwrite)
     progress = ProgressBar()
     inputs = open_inputs(

@@ -33,11 +33,12 @@ def inspect_command(
         found = stitched_card(bridge)
         show((bridge / "stitch.json").read_text(encoding="utf-8") if as_json else found.rstrip())
         return
+    from isthmus.artefact import MANIFEST
     from isthmus.bridge import Bridge
-    from isthmus.bridge.storage import card
+    from isthmus.bridge.card import card
 
     loaded = Bridge.load(bridge)
     if as_json:
-        show((bridge / "bridge.json").read_text(encoding="utf-8").rstrip())
+        show((bridge / MANIFEST).read_text(encoding="utf-8").rstrip())
     else:
         show(card(loaded))

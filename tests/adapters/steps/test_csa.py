@@ -11,7 +11,6 @@ import pytest
 from isthmus.adapters import CSA, Chain, Recipe
 from isthmus.adapters.pipeline import fit_chain, fit_front
 from isthmus.bridge import Bridge
-from isthmus.bridge.storage import load, save
 from isthmus.errors import InputError, RecipeError
 from isthmus.evaluate import evaluate_upgrade, top_k
 from isthmus.evaluate.relevance import from_pairs
@@ -101,8 +100,8 @@ def test_two_sided_search_is_a_trial(tmp_path: Path) -> None:
     space = Space.describe(fitted.chain_x_(old), "shared", "cosine")
     for side, chain, rows in (("x", fitted.chain_x_, old), ("y", fitted.chain_y_, new)):
         bridge = Bridge("corpus", Space.describe(rows, side, "cosine"), space, chain.rounded())
-        save(bridge, tmp_path / side, overwrite=False)
-        again = load(tmp_path / side)
+        bridge.save(tmp_path / side)
+        again = Bridge.load(tmp_path / side)
         np.testing.assert_allclose(again.transform(rows), chain(rows), atol=1e-5)
 
 

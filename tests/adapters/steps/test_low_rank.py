@@ -12,7 +12,6 @@ from isthmus.adapters import Affine, Chain, LowRank, Recipe, Ridge, RowNorm, Thi
 from isthmus.adapters.pipeline import fit_chain, fit_front
 from isthmus.adapters.select import select
 from isthmus.bridge import Bridge
-from isthmus.bridge.storage import load, save
 from isthmus.errors import InputError
 from isthmus.moments import FoldMoments, Moments
 from isthmus.spaces.contract import Space
@@ -143,8 +142,8 @@ def test_a_recipe_keeps_the_factors_where_they_are_cheaper(rank: int, tmp_path: 
     np.testing.assert_allclose(chain(x.astype(np.float32)), expected, atol=1e-4)
     spaces = [Space.describe(r.astype(np.float32), "s", "cosine") for r in (x, y)]
     bridge = Bridge("query", *spaces, chain.rounded())
-    save(bridge, tmp_path / "b", overwrite=False)
-    again = load(tmp_path / "b").chain
+    bridge.save(tmp_path / "b")
+    again = Bridge.load(tmp_path / "b").chain
     assert [type(s) for s in again.stages] == [type(s) for s in chain.stages]
     single = x.astype(np.float32)
     np.testing.assert_array_equal(again(single), bridge.chain(single))
