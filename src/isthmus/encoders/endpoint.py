@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+import weakref
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -64,6 +65,7 @@ class Endpoint:
             timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)),
             limits=httpx.Limits(max_connections=connections),
         )
+        weakref.finalize(self, self._client.close)
 
     def __repr__(self) -> str:
         return f"Endpoint({self.place!r})"

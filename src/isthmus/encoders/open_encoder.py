@@ -243,8 +243,12 @@ def _near(name: str, known: Iterable[str]) -> str | None:
 
 def _only(path: Path, pattern: str) -> Path:
     """``path``, or the only file of its kind in the folder ``path``."""
-    if not path.is_dir():
+    if path.is_file():
         return path
+    if not path.is_dir():
+        raise InputError(
+            "there is no such file or folder", where=str(path), mend="Look at the path"
+        )
     found = sorted(path.glob(pattern))
     if len(found) != 1:
         raise InputError(
