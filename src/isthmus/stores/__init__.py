@@ -13,6 +13,7 @@ from isthmus.stores.protocol import (
     Rows,
     Store,
 )
+from isthmus.stores.url import create_store, is_store_url, open_store
 
 __all__ = [
     "BATCH",
@@ -26,4 +27,7 @@ __all__ = [
     "MemoryStore",
     "Rows",
     "Store",
+    "create_store",
+    "is_store_url",
+    "open_store",
 ]

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from isthmus.errors import InputError
 from isthmus.evaluate.scores import checked_norms
 from isthmus.spaces.ids import check_unique, normalise_ids
+from isthmus.spaces.split import hash_ids
 from isthmus.stores.protocol import Column, Ids, Key
 
-__all__ = ["checked_ids", "checked_k", "checked_queries", "checked_rows", "no_id"]
+__all__ = ["Repeats", "checked_ids", "checked_k", "checked_queries", "checked_rows", "no_id"]
 
 
 def checked_k(k: int) -> int:
@@ -114,3 +115,35 @@ def _check_width(rows: NDArray[Any], column: Column, where: str) -> None:
             where=where,
             mend="Give vectors of the model that fills this column, or map them first",
         )
+
+
+class Repeats:
+    """Finds an id that occurs twice among ids that come in batches.
+
+    Eight bytes are kept of each id, so that a collection of strings need not fit in memory.
+    """
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._hashes: list[NDArray[np.uint64]] = []
+
+    def add(self, ids: Ids) -> None:
+        """Take note of ``ids (n,)``."""
+        self._hashes.append(hash_ids(ids))
+
+    def check(self) -> None:
+        """Refuse the ids if two are equal (or, once in 2^64 pairs, if two look so).
+
+        Raises:
+            InputError: saying how many.
+        """
+        if not self._hashes:
+            return
+        hashes = np.sort(np.concatenate(self._hashes))
+        repeated = int((hashes[1:] == hashes[:-1]).sum())
+        if repeated:
+            raise InputError(
+                f"{repeated:,} item(s) have an id that another item has",
+                where=self._where,
+                mend="Keep one row of each item, or name another field with ?id=FIELD",
+            )

@@ -1,0 +1,642 @@
+"""LanceDB: the embedded default; vectors of several models side by side, versions and tags.
+
+Vectors are fixed-size lists.  A second column is filled by updates that carry ids and that column
+alone, so the rest of the table is not rewritten.  Scans read one version of the table, so nothing
+that is written meanwhile disturbs them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.errors import InputError, OutputError, StoreChangedError, StoreError, missing_extra
+from isthmus.evaluate.scores import Metric
+from isthmus.stores.address import Address
+from isthmus.stores.arrow import (
+    ids_of_arrow,
+    key_of_arrow,
+    vector_columns,
+    vectors_of_arrow,
+    vectors_to_arrow,
+)
+from isthmus.stores.base import StoreBase
+from isthmus.stores.checks import Repeats, checked_ids, checked_k, checked_queries, checked_rows
+from isthmus.stores.faults import asking
+from isthmus.stores.fields import chosen_column, id_field, text_field
+from isthmus.stores.hits import hits_of, no_hits, scores_of_distances
+from isthmus.stores.pointer import POINTERS, Pointers
+from isthmus.stores.protocol import (
+    BATCH,
+    Batch,
+    Capabilities,
+    Collection,
+    Column,
+    Hits,
+    Ids,
+    Key,
+    Rows,
+)
+from isthmus.stores.refusals import cannot, unknown_name
+
+__all__ = ["LanceStore"]
+
+_METRIC = b"isthmus.metric"
+_METRICS: dict[str, Metric] = {"cosine": "cosine", "dot": "dot", "l2": "l2"}
+_IDS_A_QUERY = 10_000  # of one filter
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What one version of the table looks like."""
+
+    version: int
+    schema: Any
+    columns: Mapping[str, Column]
+
+
+class LanceStore(StoreBase):
+    """One table of a LanceDB database; see `Store`.
+
+    A column compares as its index does; without one, as the metadata ``isthmus.metric`` of its
+    field says, or ``?metric=`` of the URL, or by cosine.  Aliases are kept in a file of pointers
+    in the database's folder.
+
+    Example:
+        >>> import numpy as np
+        >>> from tempfile import TemporaryDirectory
+        >>> from isthmus.stores import create_store, open_store
+        >>> with TemporaryDirectory() as folder:
+        ...     url = f"lancedb://{folder}#docs"
+        ...     create_store(url, ["a", "b"], {"vector": np.eye(2, dtype=np.float32)}).close()
+        ...     with open_store(url) as store:
+        ...         store.search(np.array([[0.1, 1.0]]), 1, column="vector").ids.tolist()
+        [['b']]
+    """
+
+    def __init__(self, database: Any, table: Any, address: Address) -> None:
+        self._database: Any = database
+        self._table: Any = table
+        self._address = address
+        self._url = address.shown
+        self._lock = Lock()
+        self._checked = False
+        self._filled: dict[tuple[int, str], int] = {}
+        schema = table.schema
+        candidates = [f.name for f in schema if key_of_arrow(f.type) is not None]
+        self._id = id_field(candidates, address)
+        self._key: Key = key_of_arrow(schema.field(self._id).type) or "str"
+        strings = [
+            name
+            for name in candidates
+            if key_of_arrow(schema.field(name).type) == "str" and name != self._id
+        ]
+        self._text_field = text_field(strings, address)
+        self._layout: _Layout | None = None
+        self._default = address.column
+
+    @classmethod
+    def open(cls, address: Address) -> LanceStore:
+        """The table that ``address`` names, or the only one of the database.
+
+        Raises:
+            InputError: if there is no such database, table or column.
+            MissingExtraError: without lancedb.
+        """
+        database = _connect(address, create=False)
+        pointers = Pointers(Path(address.location, POINTERS))
+        with asking(address.shown):
+            names = _tables(database)
+        name = address.collection
+        if name is not None and name not in names and (target := pointers.get(name)):
+            moved, _, column = target.partition(".")
+            parts = (
+                (moved, *((address.column or column),)) if address.column or column else (moved,)
+            )
+            address = replace(address, parts=parts)
+            name = moved
+        if name is None and len(names) == 1:
+            name = names[0]
+        if name is None:
+            raise InputError(
+                f"it is not clear which table is meant; there are: {', '.join(names) or 'none'}",
+                where=address.shown,
+                mend="Name it behind the folder: #table",
+            )
+        if name not in names:
+            raise unknown_name("table", name, names, where=address.shown)
+        with asking(address.shown):
+            store = cls(database, database.open_table(name), address)
+        if address.column is not None:
+            store._column(address.column)
+        return store
+
+    @classmethod
+    def create(
+        cls,
+        address: Address,
+        ids: Ids,
+        vectors: Mapping[str, NDArray[Any]],
+        payload: Mapping[str, Sequence[Any]],
+        metric: Metric,
+    ) -> LanceStore:
+        """A new table with these items.
+
+        Raises:
+            OutputError: if there is one of that name.
+            InputError: for ids or vectors that cannot be stored.
+        """
+        import pyarrow as pa
+
+        if address.collection is None:
+            raise InputError("the table has no name", where=address.shown, mend="Write #table")
+        database = _connect(address, create=True)
+        key: Key = "int" if ids.dtype.kind in "iu" else "str"
+        found = checked_ids(ids, key, f"ids for {address.shown}", unique=True)
+        columns: dict[str, Any] = {
+            "id": pa.array(found.tolist(), pa.int64() if key == "int" else pa.string())
+        }
+        fields = [pa.field("id", columns["id"].type, nullable=False)]
+        for name, rows in vectors.items():
+            kind = pa.list_(pa.float32(), rows.shape[1])
+            column = Column(name, rows.shape[1], "float32", metric, 0)
+            checked = checked_rows(rows, column, len(found), f"rows for {address.shown}")
+            columns[name] = vectors_to_arrow(checked, kind)
+            fields.append(pa.field(name, kind, metadata={_METRIC: metric.encode()}))
+        for name, values in payload.items():
+            columns[name] = pa.array(list(values))
+            fields.append(pa.field(name, columns[name].type))
+        table = pa.table(list(columns.values()), schema=pa.schema(fields))
+        with asking(address.shown):
+            if address.collection in _tables(database):
+                raise OutputError(
+                    f"the table '{address.collection}' exists already",
+                    where=address.shown,
+                    mend="Choose another name",
+                )
+            made = database.create_table(address.collection, table)
+            return cls(database, made, address)
+
+    # -- what it is ------------------------------------------------------------------------------
+
+    @property
+    def column(self) -> str:
+        """See `Store.column`."""
+        return chosen_column(self._columns(), self._default, self._url)
+
+    def _columns(self) -> dict[str, Column]:
+        return dict(self._now().columns)
+
+    def _now(self) -> _Layout:
+        """The layout of the newest version, read once a version."""
+        with asking(self._url):
+            version = self._table.version
+            layout = self._layout
+            if layout is None or layout.version != version:
+                layout = self._layout = self._read(version)
+        return layout
+
+    def _read(self, version: int) -> _Layout:
+        schema = self._table.schema
+        indexed: dict[str, str] = {}
+        for index in self._table.list_indices():
+            stats = self._table.index_stats(index.name)
+            if stats is not None and stats.distance_type is not None:
+                indexed |= {name: str(stats.distance_type).lower() for name in index.columns}
+        columns: dict[str, Column] = {}
+        for name, (dim, dtype) in vector_columns(schema).items():
+            said = (schema.field(name).metadata or {}).get(_METRIC, b"").decode()
+            metric = _METRICS.get(indexed.get(name) or said) or self._address.metric or "cosine"
+            columns[name] = Column(name, dim, dtype, metric, -1, exact=name not in indexed)
+        return _Layout(version, schema, columns)
+
+    def describe(self) -> Collection:
+        """See `Store.describe`."""
+        layout = self._now()
+        with asking(self._url):
+            count = self._table.count_rows()
+        local = "://" not in self._address.location
+        return Collection(
+            name=self._table.name,
+            key=self._key,
+            count=count,
+            columns={
+                name: replace(column, count=self._count(layout, name))
+                for name, column in layout.columns.items()
+            },
+            fields=self._payload_fields(layout),
+            text_field=self._text_field,
+            capabilities=Capabilities(
+                second_column=True,
+                aliases=local,
+                versions=True,
+                transactional=True,
+                concurrent_writes=True,
+            ),
+            where=self._url,
+        )
+
+    def _payload_fields(self, layout: _Layout) -> tuple[str, ...]:
+        return tuple(n for n in layout.schema.names if n != self._id and n not in layout.columns)
+
+    def filled(self, column: str) -> int:
+        """See `Store.filled`."""
+        self._column(column)
+        return self._count(self._now(), column)
+
+    def _count(self, layout: _Layout, column: str) -> int:
+        known = (layout.version, column)
+        if known not in self._filled:
+            with asking(self._url):
+                self._filled[known] = self._table.count_rows(f"{_quoted(column)} IS NOT NULL")
+        return self._filled[known]
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def search(
+        self, queries: NDArray[Any], k: int, *, column: str, only: Ids | None = None
+    ) -> Hits:
+        """See `Store.search`; equal scores come in the order of the ids."""
+        found = self._column(column)
+        checked_k(k)
+        ready = checked_queries(queries, found, self._url)
+        if not len(ready):
+            return no_hits(0, k, self._key)
+        if only is None:
+            return self._searched(ready, k, found, None)
+        chosen = np.unique(checked_ids(only, self._key, "only"))
+        if not len(chosen):
+            return no_hits(len(ready), k, self._key)
+        return self._searched(ready, k, found, self._among(chosen))
+
+    def _searched(
+        self, queries: NDArray[np.float32], k: int, column: Column, where: str | None
+    ) -> Hits:
+        with asking(self._url):
+            ask = self._table.search(
+                queries if len(queries) > 1 else queries[0], vector_column_name=column.name
+            )
+            ask = ask.distance_type(column.metric).limit(k).select([self._id, "_distance"])
+            if where is not None:
+                ask = ask.where(where, prefilter=True)
+            found = ask.to_arrow()
+        query = np.zeros(len(found), dtype=np.int64)
+        if "query_index" in found.column_names:
+            query = found["query_index"].to_numpy().astype(np.int64)
+        return hits_of(
+            len(queries),
+            k,
+            self._key,
+            query,
+            ids_of_arrow(found[self._id], self._key, self._url),
+            scores_of_distances(found["_distance"].to_numpy(), column.metric),
+        )
+
+    def _among(self, ids: Ids) -> str:
+        return f"{_quoted(self._id)} IN ({', '.join(_literal(i) for i in ids.tolist())})"
+
+    def _taken(self, ids: Ids, columns: Sequence[str]) -> tuple[Any, NDArray[np.int64]]:
+        """A table of the items among ``ids``, and for each of ``ids (n,)`` its row there or -1."""
+        import pyarrow as pa
+
+        wanted = np.unique(ids)
+        parts: list[Any] = []
+        with asking(self._url):
+            for start in range(0, len(wanted), _IDS_A_QUERY):
+                part = wanted[start : start + _IDS_A_QUERY]
+                ask = self._table.search().where(self._among(part))
+                parts.append(ask.select([self._id, *columns]).limit(2 * len(part)).to_arrow())
+        if not parts:
+            return None, np.empty(0, dtype=np.int64)
+        table = pa.concat_tables(parts).combine_chunks()
+        held = ids_of_arrow(table[self._id], self._key, self._url)
+        if not len(held):
+            return table, np.full(len(ids), -1)
+        order = np.argsort(held, kind="stable")
+        place = np.minimum(np.searchsorted(held[order], ids), len(held) - 1)
+        return table, np.where(held[order][place] == ids, order[place], -1)
+
+    def fetch(self, ids: Ids, *, column: str) -> Rows:
+        """See `Store.fetch`."""
+        dim = self._column(column).dim
+        asked = checked_ids(ids, self._key, "ids")
+        table, rows = self._taken(asked, [column])
+        vectors = np.full((len(asked), dim), np.nan, dtype=np.float32)
+        present = rows >= 0
+        if present.any():
+            found, held = vectors_of_arrow(_whole(table[column]), dim)
+            vectors[present] = found[rows[present]]
+            present[present] = held[rows[present]]
+        return Rows(asked, vectors, present)
+
+    def payload(self, ids: Ids, fields: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """See `Store.payload`."""
+        names = self._known_fields(fields, self._payload_fields(self._now()))
+        table, rows = self._taken(checked_ids(ids, self._key, "ids"), names)
+        if table is None:
+            return []
+        items = table.select(list(names)).to_pylist() if names else [{}] * len(table)
+        return [items[row] if row >= 0 else {} for row in rows.tolist()]
+
+    def scan(
+        self,
+        *,
+        column: str | None = None,
+        fields: Sequence[str] = (),
+        after: str | None = None,
+        batch: int = BATCH,
+    ) -> Iterator[Batch]:
+        """See `Store.scan`; one version of the table, the newest when it begins."""
+        dim = None if column is None else self._column(column).dim
+        layout = self._now()
+        self._known_fields(fields, self._payload_fields(layout))
+        self._refuse_repeated()
+        version, done = layout.version, 0
+        if after is not None:
+            version, done = _cursor(after, self._url)
+        table = self._at(version)
+        return self._batches(table, version, done, (column, dim), fields, batch)
+
+    def _at(self, version: int) -> Any:
+        """The table as it was: a handle of its own, so that this one stays at the newest."""
+        with asking(self._url):
+            table = self._database.open_table(self._table.name)
+        try:
+            table.checkout(version)
+        except Exception:
+            raise StoreChangedError(
+                f"version {version} of the table is no longer kept",
+                where=self._url,
+                mend="Scan it from the beginning",
+            ) from None
+        return table
+
+    def _batches(
+        self,
+        table: Any,
+        version: int,
+        done: int,
+        vectors: tuple[str | None, int | None],
+        fields: Sequence[str],
+        batch: int,
+    ) -> Iterator[Batch]:
+        column, dim = vectors
+        names = [self._id, *([] if column is None else [column]), *fields]
+        with asking(self._url):
+            left = table.count_rows() - done
+        if left <= 0:
+            return
+        with asking(self._url):
+            reader = table.search().select(names).offset(done).limit(left).to_batches(batch)
+        for part in _of_size(reader, batch, self._url):
+            done += len(part)
+            rows = present = None
+            if column is not None and dim is not None:
+                rows, present = vectors_of_arrow(_whole(part[column]), dim)
+            yield Batch(
+                ids_of_arrow(part[self._id], self._key, self._url),
+                rows,
+                present,
+                {name: part[name].to_pylist() for name in fields},
+                f"{version}:{done}",
+            )
+
+    def _refuse_repeated(self) -> None:
+        """LanceDB does not keep ids apart: look once, before anything relies on them."""
+        if self._checked:
+            return
+        repeats = Repeats(self._url)
+        with asking(self._url):
+            reader = self._table.search().select([self._id]).limit(self._table.count_rows())
+            for part in reader.to_batches(1 << 16):
+                repeats.add(ids_of_arrow(part[self._id], self._key, self._url))
+        repeats.check()
+        self._checked = True
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    def put(self, ids: Ids, rows: NDArray[Any], *, column: str) -> int:
+        """See `Store.put`; an update that carries this column alone."""
+        import pyarrow as pa
+
+        found = self._column(column)
+        checked = checked_ids(ids, self._key, f"ids for {self._url}", unique=True)
+        ready = checked_rows(rows, found, len(checked), f"rows for {self._url}")
+        if not len(checked):
+            return 0
+        self._refuse_repeated()
+        schema = self._now().schema
+        source = pa.table(
+            {
+                self._id: pa.array(checked, schema.field(self._id).type),
+                column: vectors_to_arrow(ready, schema.field(column).type),
+            }
+        )
+        with asking(self._url):
+            done = self._table.merge_insert(self._id).when_matched_update_all().execute(source)
+        return int(done.num_updated_rows)
+
+    def add(
+        self,
+        ids: Ids,
+        vectors: Mapping[str, NDArray[Any]],
+        payload: Mapping[str, Sequence[Any]] | None = None,
+    ) -> None:
+        """See `Store.add`."""
+        import pyarrow as pa
+
+        layout = self._now()
+        checked = checked_ids(ids, self._key, f"ids for {self._url}", unique=True)
+        n = len(checked)
+        given: dict[str, Any] = {}
+        for name, rows in vectors.items():
+            ready = checked_rows(rows, self._column(name), n, f"rows for {self._url}")
+            given[name] = vectors_to_arrow(ready, layout.schema.field(name).type)
+        self._known_fields(list(payload or {}), self._payload_fields(layout))
+        for name, values in (payload or {}).items():
+            given[name] = pa.array(list(values), layout.schema.field(name).type)
+        given[self._id] = pa.array(checked, layout.schema.field(self._id).type)
+        arrays = [given.get(f.name, pa.nulls(n, f.type)) for f in layout.schema]
+        self._refuse_repeated()
+        with asking(self._url):
+            (
+                self._table.merge_insert(self._id)
+                .when_matched_update_all()
+                .when_not_matched_insert_all()
+                .execute(pa.table(arrays, schema=layout.schema))
+            )
+
+    def delete(self, ids: Ids) -> int:
+        """See `Store.delete`."""
+        wanted = np.unique(checked_ids(ids, self._key, "ids"))
+        gone = 0
+        for start in range(0, len(wanted), _IDS_A_QUERY):
+            with asking(self._url):
+                done = self._table.delete(self._among(wanted[start : start + _IDS_A_QUERY]))
+            gone += int(done.num_deleted_rows)
+        return gone
+
+    def add_column(self, name: str, dim: int, *, metric: Metric = "cosine") -> None:
+        """See `Store.add_column`."""
+        import pyarrow as pa
+
+        with self._lock:
+            if self._is_there(name, dim, metric):
+                return
+            if name in self._now().schema.names:
+                raise InputError(f"'{name}' is the name of another field", where=self._url)
+            with asking(self._url):
+                self._table.add_columns(
+                    pa.field(name, pa.list_(pa.float32(), dim), metadata={_METRIC: metric.encode()})
+                )
+                self._table.update_field_metadata(
+                    {"path": name, "metadata": {_METRIC.decode(): metric}}
+                )
+
+    def drop_column(self, name: str) -> None:
+        """See `Store.drop_column`."""
+        with self._lock:
+            if name in self._columns():
+                with asking(self._url):
+                    self._table.drop_columns([name])
+
+    # -- versions and aliases --------------------------------------------------------------------
+
+    def tag(self, name: str) -> None:
+        """Keep the newest version of the table under ``name``, to be restored later.
+
+        Raises:
+            StoreError: if the tag exists.
+        """
+        with asking(self._url):
+            self._table.tags.create(name, self._table.version)
+
+    def tags(self) -> dict[str, int]:
+        """Every tag with the version that it keeps."""
+        with asking(self._url):
+            found = self._table.tags.list()
+            return {name: int(tag["version"]) for name, tag in found.items()}
+
+    def untag(self, name: str) -> None:
+        """Remove a tag; its version may then be cleaned up.
+
+        Raises:
+            InputError: if there is no such tag.
+        """
+        self._known_tag(name)
+        with asking(self._url):
+            self._table.tags.delete(name)
+
+    def restore(self, name: str) -> None:
+        """Make the tagged version the newest one again; those between are kept as versions.
+
+        Raises:
+            InputError: if there is no such tag.
+        """
+        table = self._at(self._known_tag(name))
+        with asking(self._url):
+            table.restore()
+            self._table.checkout_latest()
+
+    def _known_tag(self, name: str) -> int:
+        tags = self.tags()
+        if name not in tags:
+            raise unknown_name("tag", name, tags, where=self._url)
+        return tags[name]
+
+    def alias(self, name: str) -> str | None:
+        """See `Store.alias`."""
+        return self._pointers().get(name)
+
+    def swap_alias(self, name: str, old: str | None, new: str | None) -> None:
+        """See `Store.swap_alias`."""
+        with asking(self._url):
+            tables = _tables(self._database)
+        if name in tables:
+            raise InputError(f"'{name}' is the name of a table", where=self._url)
+        self._pointers().swap(name, old, new)
+
+    def _pointers(self) -> Pointers:
+        if "://" in self._address.location:
+            raise cannot("aliases are kept beside local databases only", self._url)
+        return Pointers(Path(self._address.location, POINTERS))
+
+    def close(self) -> None:
+        """See `Store.close`."""
+        self._table = self._database = None
+
+
+def _connect(address: Address, *, create: bool) -> Any:
+    try:
+        import lancedb
+    except ImportError as error:
+        raise missing_extra("lancedb", "lance", "reading LanceDB") from error
+    if not create and "://" not in address.location and not Path(address.location).is_dir():
+        # LanceDB itself would make an empty one
+        raise InputError(
+            f"there is no folder '{address.location}'", where=address.shown, mend="Check the path"
+        )
+    with asking(address.shown):
+        return lancedb.connect(os.fspath(address.location), read_consistency_interval=timedelta(0))
+
+
+def _tables(database: Any) -> list[str]:
+    """The names of all tables, which come in pages."""
+    names: list[str] = []
+    page: str | None = None
+    while True:
+        found = database.list_tables(page_token=page)
+        names += found.tables
+        page = found.page_token
+        if not page:
+            return names
+
+
+def _whole(column: Any) -> Any:
+    """A chunked column as one array; a copy only if there are several chunks."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _of_size(reader: Any, size: int, where: str) -> Iterator[Any]:
+    """Tables of exactly ``size`` rows, the last one smaller, from batches of any size."""
+    import pyarrow as pa
+
+    waiting: list[Any] = []
+    rows = 0
+    batches = iter(reader)
+    while True:
+        with asking(where):
+            batch = next(batches, None)
+        if batch is None:
+            break
+        waiting.append(batch)
+        rows += len(batch)
+        while rows >= size:
+            table = pa.Table.from_batches(waiting)
+            yield table.slice(0, size)
+            waiting, rows = table.slice(size).to_batches(), rows - size
+    if rows:
+        yield pa.Table.from_batches(waiting)
+
+
+def _cursor(after: str, where: str) -> tuple[int, int]:
+    version, _, done = after.partition(":")
+    if not (version.isdigit() and done.isdigit()):
+        raise StoreError(f"'{after}' is no cursor of a scan of LanceDB", where=where)
+    return int(version), int(done)
+
+
+def _quoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"
+
+
+def _literal(value: int | str) -> str:
+    return str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"

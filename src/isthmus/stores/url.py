@@ -1,0 +1,93 @@
+"""Open any store by its URL, or make a new one there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.errors import InputError
+from isthmus.evaluate.scores import Metric
+from isthmus.stores.address import Address, parse, redacted
+from isthmus.stores.protocol import Ids, Store
+from isthmus.stores.refusals import unknown_name
+
+__all__ = ["SCHEMES", "create_store", "is_store_url", "open_store"]
+
+SCHEMES: dict[str, tuple[str, str]] = {
+    "lancedb": ("isthmus.stores.lancedb", "LanceStore"),
+}
+"""Of each scheme the module and class that answer it; imported when first used."""
+
+
+class _Kind(Protocol):
+    def open(self, address: Address) -> Store: ...
+
+    def create(
+        self,
+        address: Address,
+        ids: Ids,
+        vectors: Mapping[str, NDArray[Any]],
+        payload: Mapping[str, Sequence[Any]],
+        metric: Metric,
+    ) -> Store: ...
+
+
+def is_store_url(source: object) -> bool:
+    """Whether a string is the URL of a store, and not a path."""
+    return isinstance(source, str) and source.partition("://")[0].lower() in SCHEMES
+
+
+def open_store(url: str | os.PathLike[str]) -> Store:
+    """Open one collection of a vector database by its URL.
+
+    ``lancedb://folder#table.column`` for LanceDB.  The column may be left out where there is one
+    only.  Behind ``?`` may stand ``id=FIELD`` and ``text=FIELD``, the fields that hold the ids and
+    the texts, and ``metric=cosine|dot|l2`` where the database does not say how it compares.
+
+    Raises:
+        InputError: for a scheme, collection or column that does not exist; near names are told.
+        StoreError: or one of its kinds, where the database refuses or does not answer.
+        MissingExtraError: where the database's client is not installed.
+    """
+    address = parse(os.fspath(url))
+    return _kind(address).open(address)
+
+
+def create_store(
+    url: str | os.PathLike[str],
+    ids: Ids | Sequence[Any],
+    vectors: Mapping[str, NDArray[Any]],
+    payload: Mapping[str, Sequence[Any]] | None = None,
+    *,
+    metric: Metric = "cosine",
+) -> Store:
+    """Make a new collection with these items, and open it.
+
+    Args:
+        url: as `open_store` takes it; the collection must be named and not exist.
+        ids: ``(n,)`` unique integers or strings.
+        vectors: of each column ``(n, d)`` floats; also with no rows.
+        payload: of each field ``n`` values.
+        metric: how the columns are compared.
+
+    Raises:
+        OutputError: if the collection exists.
+        InputError: for ids or vectors that cannot be stored.
+    """
+    address = parse(os.fspath(url))
+    given = ids if isinstance(ids, np.ndarray) else np.asarray(ids)
+    return _kind(address).create(address, given, vectors, payload or {}, metric)
+
+
+def _kind(address: Address) -> _Kind:
+    if address.scheme not in SCHEMES:
+        if not address.scheme.isidentifier():
+            raise InputError("the store has no scheme", where=redacted(address.raw))
+        raise unknown_name("kind of store", address.scheme, SCHEMES, where=address.shown)
+    module, name = SCHEMES[address.scheme]
+    return getattr(import_module(module), name)

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import itertools
+import shutil
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from tests.stores.conformance import DIM, Conformance, gaussian
+
+from isthmus.errors import (
+    InputError,
+    OutputError,
+    StoreChangedError,
+    StoreError,
+    StoreUnavailableError,
+)
+from isthmus.stores import create_store, open_store
+
+pa = pytest.importorskip("pyarrow")
+lancedb = pytest.importorskip("lancedb")
+
+
+class TestLanceDB(Conformance):
+    @pytest.fixture
+    def make(self, tmp_path):
+        numbers = itertools.count()
+
+        def make(ids, vectors, payload=None, metric="cosine"):
+            url = f"lancedb://{tmp_path}/db#docs{next(numbers)}"
+            return create_store(url, ids, vectors, payload, metric=metric)
+
+        return make
+
+
+@pytest.fixture
+def database(tmp_path):
+    return lancedb.connect(tmp_path)
+
+
+def foreign(database, name, **columns):
+    """A table as somebody else made it."""
+    return database.create_table(name, pa.table(columns))
+
+
+def lists(rows, kind=None):
+    return pa.array([None if r is None else list(r) for r in rows], pa.list_(kind or F32, DIM))
+
+
+F32 = pa.float32()
+ROWS = gaussian(4)
+
+
+def test_a_table_of_somebody_else(database, tmp_path):
+    foreign(
+        database,
+        "notes",
+        body=["a", "b", "c", "d"],
+        doc_id=pa.array([4, 3, 2, 1], pa.int32()),
+        emb=lists(ROWS.astype(np.float16), pa.float16()),
+    )
+    with open_store(f"lancedb://{tmp_path}?metric=l2") as store:
+        said = store.describe()
+        assert (said.name, said.key, said.text_field) == ("notes", "int", "body")
+        assert said.column("emb").dtype == "float16"
+        assert said.column("emb").metric == "l2"
+        found = store.fetch(np.array([1, 4]), column="emb")
+        np.testing.assert_array_equal(found.vectors, ROWS[[3, 0]].astype(np.float16))
+        assert store.texts(np.array([1])) == ["d"]
+        assert store.put(np.array([1]), ROWS[:1], column="emb") == 1
+        rounded = store.fetch(np.array([1]), column="emb").vectors
+        np.testing.assert_array_equal(rounded, ROWS[:1].astype(np.float16))
+
+
+def test_items_without_a_vector(database, tmp_path):
+    foreign(database, "t", id=["a", "b", "c"], v=lists([ROWS[0], None, ROWS[2]]))
+    store = open_store(f"lancedb://{tmp_path}#t.v")
+    assert store.filled("v") == 2
+    (batch,) = store.scan(column="v")
+    assert batch.present.tolist() == [True, False, True]
+    assert np.isnan(batch.vectors[1]).all()
+    hits = store.search(ROWS[:1], 3, column="v")
+    assert hits.found.tolist() == [[True, True, False]]
+
+
+@pytest.mark.parametrize("ids", [["a", "b", "a"], [7, 8, 7]])
+def test_doubled_ids_are_refused_before_anything_relies_on_them(database, tmp_path, ids):
+    foreign(database, "t", id=ids, v=lists(ROWS[:3]))
+    store = open_store(f"lancedb://{tmp_path}#t")
+    with pytest.raises(InputError, match="1 item.*have an id that another item has"):
+        next(store.scan())
+    with pytest.raises(InputError, match="have an id that another"):
+        store.put(np.array(ids[:1]), ROWS[:1], column="v")
+
+
+def test_a_missing_id_is_refused(database, tmp_path):
+    foreign(database, "t", id=["a", None, "c"], v=lists(ROWS[:3]))
+    with pytest.raises(InputError, match="an id is null"):
+        next(open_store(f"lancedb://{tmp_path}#t").scan())
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("lancedb://{}#dosc", "no table 'dosc'.*Did you mean 'docs'"),
+        ("lancedb://{}#docs.vek", "no vector column 'vek'.*Did you mean 'vec'"),
+        ("lancedb://{}", "not clear which table.*docs, other"),
+        ("lancedb://{}?id=uid#docs", "no field of ids 'uid'"),
+        ("lancedb://{}?text=txt#docs", "no payload field 'txt'.*Did you mean 'text'"),
+        ("lancedb://{}?metric=cosin#docs", "no metric 'cosin'.*Did you mean 'cosine'"),
+        ("lancedb://{}/nowhere#docs", "no folder"),
+    ],
+)
+def test_names_that_do_not_exist(database, tmp_path, url, message):
+    for name in ("docs", "other"):
+        foreign(database, name, id=["a"], text=["x"], vec=lists(ROWS[:1]))
+    with pytest.raises(InputError, match=message):
+        open_store(url.format(tmp_path)).describe()
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_several_columns_and_none_named(database, tmp_path):
+    foreign(database, "t", id=["a"], v=lists(ROWS[:1]), w=lists(ROWS[:1]))
+    store = open_store(f"lancedb://{tmp_path}#t")
+    assert set(store.describe().columns) == {"v", "w"}
+    with pytest.raises(InputError, match="not clear which vector column is meant; there are: v, w"):
+        _ = store.column
+    assert open_store(f"lancedb://{tmp_path}#t.w").column == "w"
+
+
+def test_the_metric_is_the_indexes_and_the_search_is_then_not_exact(database, tmp_path):
+    rows = gaussian(600)
+    table = foreign(database, "t", id=np.arange(600), v=lists(rows))
+    table.create_index("v", config=lancedb.index.IvfFlat(distance_type="l2", num_partitions=2))
+    column = open_store(f"lancedb://{tmp_path}#t").describe().column("v")
+    assert (column.metric, column.exact) == ("l2", False)
+
+
+def test_tags_bring_back_what_was(tmp_path):
+    ids = np.array(["a", "b", "c", "d"])
+    store = create_store(f"lancedb://{tmp_path}#t", ids, {"v": ROWS})
+    store.tag("before")
+    store.put(ids[:2], gaussian(2, seed=5), column="v")
+    store.add_column("new", 3)
+    assert store.tags() == {"before": 1}
+    store.restore("before")
+    np.testing.assert_array_equal(store.fetch(ids, column="v").vectors, ROWS)
+    assert set(store.describe().columns) == {"v"}
+    assert store.put(ids[:1], ROWS[1:2], column="v") == 1  # the newest version, not a frozen one
+    store.untag("before")
+    with pytest.raises(InputError, match="no tag 'before'"):
+        store.restore("before")
+
+
+def test_a_cursor_of_a_version_that_is_gone(tmp_path):
+    ids = np.array(["a", "b", "c", "d"])
+    store = create_store(f"lancedb://{tmp_path}#t", ids, {"v": ROWS})
+    cursor = next(store.scan(batch=2)).cursor
+    store.put(ids[:1], ROWS[1:2], column="v")
+    table = lancedb.connect(tmp_path).open_table("t")
+    table.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
+    with pytest.raises(StoreChangedError, match="no longer kept"):
+        list(store.scan(after=cursor))
+    with pytest.raises(StoreError, match="no cursor"):
+        list(store.scan(after="x"))
+
+
+def test_an_alias_opens_what_it_stands_for(tmp_path):
+    ids = np.array(["a", "b", "c", "d"])
+    create_store(f"lancedb://{tmp_path}#one", ids, {"v": ROWS, "w": ROWS[:, :3].copy()})
+    store = create_store(f"lancedb://{tmp_path}#two", ids, {"v": ROWS})
+    store.swap_alias("live", None, "one.w")
+    opened = open_store(f"lancedb://{tmp_path}#live")
+    assert (opened.describe().name, opened.column) == ("one", "w")
+    store.swap_alias("live", "one.w", "two")
+    assert open_store(f"lancedb://{tmp_path}#live.v").describe().name == "two"
+    with pytest.raises(InputError, match="name of a table"):
+        store.swap_alias("one", None, "two")
+
+
+def test_a_table_is_not_made_twice(tmp_path):
+    url = f"lancedb://{tmp_path}#t"
+    create_store(url, np.array(["a"]), {"v": ROWS[:1]})
+    with pytest.raises(OutputError, match="exists already"):
+        create_store(url, np.array(["b"]), {"v": ROWS[1:2]})
+    np.testing.assert_array_equal(
+        open_store(url).fetch(np.array(["a"]), column="v").vectors, ROWS[:1]
+    )
+
+
+def test_a_database_that_goes_away(tmp_path):
+    store = create_store(f"lancedb://{tmp_path}/db#t", np.arange(4), {"v": ROWS})
+    scan = store.scan(batch=1)
+    shutil.rmtree(tmp_path / "db")
+    for ask in (
+        store.describe,
+        lambda: store.search(ROWS, 1, column="v"),
+        lambda: store.put(np.arange(4), ROWS, column="v"),
+        lambda: list(scan),
+    ):
+        with pytest.raises(StoreUnavailableError):
+            ask()
