@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from isthmus.spaces.guard import Guard
     from isthmus.spaces.pairs import Pairs
     from isthmus.spaces.readers import open_vectors
+    from isthmus.stores import open_store
 
 __version__ = "0.1.0"
 
@@ -36,6 +37,7 @@ _HOMES = {
     "isthmus.spaces.guard": ("Guard",),
     "isthmus.spaces.pairs": ("Pairs",),
     "isthmus.spaces.readers": ("open_vectors",),
+    "isthmus.stores": ("open_store",),
 }
 
 __all__ = [
@@ -61,6 +63,7 @@ __all__ = [
     "compare",
     "evaluate_upgrade",
     "fit",
+    "open_store",
     "open_vectors",
     "similarity_grid",
     "top_k",

@@ -17,7 +17,8 @@ OPTIONS = ("id", "text", "metric")
 """What may stand behind the ``?`` of every URL: the id field, the text field, the metric."""
 
 _SECRET = re.compile(
-    r"(?i)(pass(word)?|token|secret|api[_-]?key|\bkey|sig(nature)?)\s*=\s*[^\s&;'\"]+"
+    r"(?i)([\w-]*(?:pass|token|secret|key|signature|credential)[\w-]*\s*=\s*)"
+    r"(?:'[^']*'|\"[^\"]*\"|[^\s&;#'\"]+)"
 )
 _USER = re.compile(r"(?<=://)([^/@#?\s]*)@")
 _METRICS = ("cosine", "dot", "l2")
@@ -36,7 +37,7 @@ class Address:
     """
 
     scheme: str
-    location: str
+    location: str = field(repr=False)
     parts: tuple[str, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict[str, str])
     raw: str = field(default="", repr=False)
@@ -108,4 +109,4 @@ def _without_password(found: re.Match[str]) -> str:
 
 def without_secrets(text: str) -> str:
     """``text`` with whatever follows ``password=``, ``token=`` and the like put out of sight."""
-    return _SECRET.sub(lambda found: f"{found[0].partition('=')[0]}=***", text)
+    return _SECRET.sub(r"\1***", text)
