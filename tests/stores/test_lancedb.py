@@ -158,7 +158,7 @@ def test_a_cursor_of_a_version_that_is_gone(tmp_path):
     cursor = next(store.scan(batch=2)).cursor
     store.put(ids[:1], ROWS[1:2], column="v")
     table = lancedb.connect(tmp_path).open_table("t")
-    table.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
+    table.optimize(cleanup_older_than=timedelta(milliseconds=1), delete_unverified=True)
     with pytest.raises(StoreChangedError, match="no longer kept"):
         list(store.scan(after=cursor))
     with pytest.raises(StoreError, match="no cursor"):
