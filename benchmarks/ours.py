@@ -89,14 +89,17 @@ def isthmus_fit(x_path: str, y_path: str, rows: int) -> Work:
 
 def isthmus_lambda_path(x: Array, y: Array, lams: tuple[float, ...]) -> Work:
     """λ-orthogonal maps for every relative λ, from the rows."""
-    path, moments = _from("adapters", "lambda_path"), _from("moments", "Moments")
+    path, moments = _from("adapters.steps.lambda_path", "lambda_path"), _from("moments", "Moments")
     keep = {"square", "xx", "xy"}
     return lambda: path(moments.of(x, y, keep=keep).second(), lams)
 
 
 def isthmus_chosen_lambda(x: Array, y: Array, lams: tuple[float, ...]) -> Work:
     """λ by cross-validation on fold moments, from the rows."""
-    choose, fold_moments = _from("adapters", "choose_lambda"), _from("moments", "FoldMoments")
+    choose, fold_moments = (
+        _from("adapters.steps.lambda_orthogonal", "choose_lambda"),
+        _from("moments", "FoldMoments"),
+    )
     keep = {"square", "xx", "xy"}
     return lambda: choose(fold_moments.of(x, y, FOLDS, keep=keep).splits(), lams)
 

@@ -90,11 +90,12 @@ def _none(task: Task, pool: int) -> Iterator[Row]:
 
 
 def _chosen(task: Task) -> Iterator[Row]:
-    from isthmus.adapters import next_ids
+    from isthmus.adapters.budget.next_ids import Design, next_ids
 
     for budget in (100, 250, 500, 1_000, 2_000):
+        at_random = Design(method="random")
         designed = next_ids(task.y, None, budget).ids
-        chance = [next_ids(task.y, None, budget, method="random", seed=s).ids for s in range(3)]
+        chance = [next_ids(task.y, None, budget, design=at_random, seed=s).ids for s in range(3)]
         for recipe in (CENTRED, RIDGE):
             scores = [_top1(task, _fitted(recipe, task.x[c], task.y[c])) for c in chance]
             yield _row(

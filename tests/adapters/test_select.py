@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge as TheirRidge
 
-from isthmus.adapters import RoutedMap
-from isthmus.adapters.chain import Affine, Chain
+from isthmus.adapters.chain import Affine, Chain, RoutedMap
 from isthmus.adapters.pipeline import Front, fit_chain
 from isthmus.adapters.recipe import Recipe
 from isthmus.adapters.select import default_recipes, select

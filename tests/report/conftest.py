@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from isthmus.adapters.budget.learning_curve import learning_curve
+from isthmus.adapters.budget.learning_curve import CurveDesign, learning_curve
 from isthmus.bridge import Bridge, fit
 from isthmus.diagnose import Diagnosis, diagnose
 from isthmus.evaluate.gates import check_gates
@@ -113,7 +113,7 @@ def pages(
     gates = check_gates(evidence, ["retention>=0.5", "recall@10>=2", "mixed.retention>0.1"])
     commands = ("isthmus fit 'a b.npy' <new> --recipe 'unit_norm | procrustes'",)
     report.write_diagnosis_report(diagnosis, paths["diagnosis"], commands=commands)
-    curve = learning_curve(data["new"], data["old"], orders=1)
+    curve = learning_curve(data["new"], data["old"], design=CurveDesign(orders=1))
     report.write_fit_report(bridge, paths["fit"], curve=curve, gates=gates, texts=texts)
     report.write_evaluation_report(evidence, paths["evaluation"], gates=gates, commands=commands)
     report.write_layers_report(grid, paths["layers"], names=(HOSTILE[0], "second"))

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from isthmus.adapters.budget.learning_curve import LearningCurve, learning_curve
+from isthmus.adapters.budget.curve_reading import LearningCurve
+from isthmus.adapters.budget.learning_curve import CurveDesign, learning_curve
 from isthmus.bridge import Bridge
 from isthmus.bridge.bridge import Tried
 from isthmus.errors import InputError
@@ -21,7 +22,7 @@ pytest.importorskip("plotly", reason="reports need plotly")
 
 @pytest.fixture(scope="module")
 def curve(data: dict[str, np.ndarray]) -> LearningCurve:
-    return learning_curve(data["new"], data["old"], orders=1)
+    return learning_curve(data["new"], data["old"], design=CurveDesign(orders=1))
 
 
 def test_the_leaderboard_is_whole(bridge: Bridge) -> None:

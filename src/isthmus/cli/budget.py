@@ -61,7 +61,7 @@ def budget_command(
 
         isthmus budget some_old.npy some_new.npy --candidates all_old.npy --next 500 -o ids.txt
     """
-    from isthmus.adapters.budget.learning_curve import learning_curve
+    from isthmus.adapters.budget.learning_curve import CurveDesign, learning_curve
     from isthmus.adapters.budget.next_ids import next_ids
     from isthmus.files import atomic_file, check_output
     from isthmus.spaces.readers import open_vectors
@@ -81,8 +81,8 @@ def budget_command(
     held = inputs.pairs.sample(min(len(inputs.pairs), _MOST), seed=seed)
     cosine = metric == "cosine"
     curve = learning_curve(
-        held.x, held.y, ids=held.ids, recipe=recipe, cosine=cosine, metric=measure, seed=seed,
-        progress=progress,
+        held.x, held.y, ids=held.ids, recipe=recipe, cosine=cosine,
+        design=CurveDesign(metric=measure), seed=seed, progress=progress,
     )  # fmt: skip
     chosen: Any = None
     if candidates is not None:

@@ -31,7 +31,7 @@ from isthmus.cli.reports import QueryTexts, Report, Texts, check_report_options,
 from isthmus.errors import InputError
 
 if TYPE_CHECKING:
-    from isthmus.adapters.budget.learning_curve import LearningCurve
+    from isthmus.adapters.budget.curve_reading import LearningCurve
     from isthmus.bridge.bridge import Bridge, Tried
     from isthmus.progress import Progress
     from isthmus.spaces.pairs import Pairs
@@ -241,7 +241,7 @@ def fit_command(
 
 def _curve(pairs: Pairs, bridge: Bridge, seed: int, progress: Progress) -> LearningCurve | None:
     """What more pairs are worth to the map that was chosen, where a curve can be drawn."""
-    from isthmus.adapters.budget.learning_curve import learning_curve
+    from isthmus.adapters.budget.learning_curve import CurveDesign, learning_curve
 
     held = pairs.sample(min(len(pairs), _MOST), seed=seed)
     try:
@@ -251,7 +251,7 @@ def _curve(pairs: Pairs, bridge: Bridge, seed: int, progress: Progress) -> Learn
             ids=held.ids,
             recipe=bridge.recipe,
             cosine=pairs.metric == "cosine",
-            orders=1,
+            design=CurveDesign(orders=1),
             seed=seed,
             progress=progress,
         )

@@ -11,7 +11,8 @@ import scipy.stats
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from isthmus.adapters import DEFAULT_ALPHAS, Affine, Procrustes, RidgePath
+from isthmus.adapters import Affine, Procrustes
+from isthmus.adapters.steps.ridge import DEFAULT_ALPHAS, RidgePath
 from isthmus.diagnose.pair_pass import FOLDS
 from isthmus.diagnose.thresholds import threshold
 from isthmus.evaluate import Estimate

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from isthmus.adapters.budget.learning_curve import LearningCurve
+from isthmus.adapters.budget.curve_reading import LearningCurve
 from isthmus.bridge import Bridge
 from isthmus.errors import InputError
 from isthmus.evaluate import GateResult

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from isthmus.adapters.budget.learning_curve import LearningCurve
+from isthmus.adapters.budget.curve_reading import LearningCurve
 from isthmus.bridge import Bridge
 from isthmus.bridge.bridge import Tried
 from isthmus.report.blocks import Figure, Table

@@ -10,13 +10,19 @@ import numpy as np
 import pytest
 
 from isthmus.adapters import Procrustes
-from isthmus.adapters.budget.learning_curve import LearningCurve, learning_curve
+from isthmus.adapters.budget.curve_reading import LearningCurve
+from isthmus.adapters.budget.learning_curve import CurveDesign, learning_curve
 from isthmus.adapters.chain import Chain
 from isthmus.errors import InputError
 from isthmus.spaces.split import hash_ids
 
 Make = Callable[..., Any]
 FAST: dict[str, Any] = {"orders": 1, "resamples": 200}
+
+
+def measured(x: Any, y: Any, **options: Any) -> LearningCurve:
+    how = {k: options.pop(k) for k in list(options) if k in CurveDesign.__dataclass_fields__}
+    return learning_curve(x, y, design=CurveDesign(**how), **options)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +32,7 @@ def pairs(twins: Make) -> Any:
 
 @pytest.fixture(scope="module")
 def curve(pairs: Any) -> LearningCurve:
-    return learning_curve(pairs.x, pairs.y, **FAST)
+    return measured(pairs.x, pairs.y, **FAST)
 
 
 def test_more_pairs_give_a_better_map_until_they_do_not(curve: LearningCurve) -> None:
@@ -44,7 +50,7 @@ def test_more_pairs_give_a_better_map_until_they_do_not(curve: LearningCurve) ->
 
 
 def test_a_steep_curve_asks_for_more(pairs: Any) -> None:
-    found = learning_curve(pairs.x, pairs.y, budgets=[4, 8, 16], **FAST)
+    found = measured(pairs.x, pairs.y, budgets=[4, 8, 16], **FAST)
     assert "more pairs are worth it" in found.answer
     assert found.doubling.low > 0.01
     assert found.enough.value > 16
@@ -58,7 +64,7 @@ def test_each_budget_is_a_prefix_of_the_same_order(pairs: Any) -> None:
         return Procrustes().fit(x, y).transform
 
     names = np.array([f"item-{i}" for i in range(2000)])
-    found = learning_curve(
+    found = measured(
         pairs.x, pairs.y, ids=names, recipe=fit, budgets=[20, 50, 90], orders=2, seed=5
     )
     assert [len(x) for x in seen] == [20, 50, 90] * 2
@@ -72,10 +78,10 @@ def test_each_budget_is_a_prefix_of_the_same_order(pairs: Any) -> None:
 
 
 def test_recipes_are_fitted_as_rows_would_be(pairs: Any) -> None:
-    by_recipe = learning_curve(
+    by_recipe = measured(
         pairs.x, pairs.y, recipe="procrustes", budgets=[30, 60, 200], cosine=False, **FAST
     )
-    by_rows = learning_curve(
+    by_rows = measured(
         pairs.x,
         pairs.y,
         recipe=lambda x, y: Procrustes().fit(x, y).transform,
@@ -94,9 +100,9 @@ def test_all_pairs_are_fitted_once_whatever_the_orders(pairs: Any) -> None:
         return Procrustes().fit(x, y).transform
 
     some = pairs.x[:200], pairs.y[:200]
-    found = learning_curve(*some, recipe=fit, budgets=[20, 40, 160], orders=3)
+    found = measured(*some, recipe=fit, budgets=[20, 40, 160], orders=3)
     assert sorted(told) == [20] * 3 + [40] * 3 + [160]
-    once = learning_curve(*some, recipe=fit, budgets=[20, 40, 160], orders=1)
+    once = measured(*some, recipe=fit, budgets=[20, 40, 160], orders=1)
     np.testing.assert_allclose(found.values[:, 2], once.values[:, 2])
 
 
@@ -108,9 +114,7 @@ def test_a_judge_of_the_callers_decides(pairs: Any) -> None:
         calls.append(chain)
         return np.einsum("ij,ij->i", chain(pairs.x[1000:1100]), pairs.y[1000:1100]).astype(float)
 
-    found = learning_curve(
-        pairs.x[:1000], pairs.y[:1000], judge=judge, budgets=[50, 200, 1000], **FAST
-    )
+    found = measured(pairs.x[:1000], pairs.y[:1000], judge=judge, budgets=[50, 200, 1000], **FAST)
     assert len(calls) == 3
     assert found.values.shape == (100, 3)
     assert found.quality[-1].value > found.quality[0].value
@@ -118,8 +122,8 @@ def test_a_judge_of_the_callers_decides(pairs: Any) -> None:
 
 def test_within_the_interval_the_question_is_open(pairs: Any) -> None:
     some = pairs.x[:500], pairs.y[:500]
-    steep = learning_curve(*some, budgets=[4, 8, 16], **FAST)
-    found = learning_curve(*some, budgets=[4, 8, 16], tolerance=steep.doubling.value, **FAST)
+    steep = measured(*some, budgets=[4, 8, 16], **FAST)
+    found = measured(*some, budgets=[4, 8, 16], tolerance=steep.doubling.value, **FAST)
     assert found.doubling == steep.doubling
     assert found.doubling.low < found.tolerance < found.doubling.high
     assert found.answer.startswith("it is open")
@@ -127,12 +131,12 @@ def test_within_the_interval_the_question_is_open(pairs: Any) -> None:
 
 def test_what_has_no_relation_is_not_called_enough(rng: np.random.Generator) -> None:
     x, y = rng.standard_normal((2, 600, 8)).astype(np.float32)
-    found = learning_curve(x, y, **FAST)
+    found = measured(x, y, **FAST)
     assert found.answer.startswith("nothing was learned")
 
 
 def test_identical_sides_need_the_fewest(pairs: Any) -> None:
-    found = learning_curve(pairs.x, pairs.x, **FAST)
+    found = measured(pairs.x, pairs.x, **FAST)
     assert [q.value for q in found.quality] == [1.0] * 5
     assert found.enough.value == 1
     assert found.remaining.value == 0
@@ -143,7 +147,7 @@ def test_rows_are_read_from_a_memory_map(pairs: Any, curve: LearningCurve, tmp_p
     for name, rows in zip("xy", pairs, strict=True):
         np.save(tmp_path / f"{name}.npy", rows)
         sides.append(np.load(tmp_path / f"{name}.npy", mmap_mode="r"))
-    again = learning_curve(*sides, **FAST)
+    again = measured(*sides, **FAST)
     np.testing.assert_array_equal(again.values, curve.values)
     assert str(again) == str(curve)
 
@@ -170,4 +174,4 @@ def test_bad_input_is_refused(pairs: Any) -> None:
     ]
     for says, left, right, options in refusals:
         with pytest.raises(InputError, match=says):
-            learning_curve(left, right, **options)
+            measured(left, right, **options)

@@ -11,10 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.adapters import Ridge
-from isthmus.adapters.budget.next_ids import next_ids
+from isthmus.adapters.budget.next_ids import Design, NextIds, next_ids
 from isthmus.errors import InputError
 
 Make = Callable[..., Any]
+
+
+def picked(vectors: Any, ids: Any, budget: int, **options: Any) -> NextIds:
+    how = {k: options.pop(k) for k in list(options) if k in Design.__dataclass_fields__}
+    return next_ids(vectors, ids, budget, design=Design(**how), **options)
 
 
 def candidates(n: int = 300, d: int = 6, seed: int = 0) -> np.ndarray:
@@ -32,7 +37,7 @@ def information(rows: np.ndarray, chosen: np.ndarray, ridge: float = 1.0) -> np.
 @pytest.mark.parametrize("method", ["leverage", "random"])
 def test_scores_add_up_to_the_log_determinant(method: Any) -> None:
     rows = candidates()
-    found = next_ids(rows, None, 40, method=method, cosine=False)
+    found = picked(rows, None, 40, method=method, cosine=False)
     before = np.linalg.slogdet(information(rows, np.zeros(0, int)))[1]
     after = np.linalg.slogdet(information(rows, found.ids))[1]
     assert found.volume == pytest.approx(after - before, rel=1e-6)
@@ -47,7 +52,7 @@ def test_scores_add_up_to_the_log_determinant(method: Any) -> None:
 
 def test_each_pick_is_the_best_of_all_that_are_left() -> None:
     rows = candidates(60)
-    found = next_ids(rows, None, 12, cosine=False)
+    found = picked(rows, None, 12, cosine=False)
     chosen: list[int] = []
     for pick, score in zip(found.ids.tolist(), found.scores, strict=True):
         base = np.linalg.slogdet(information(rows, np.array(chosen, dtype=int)))[1]
@@ -64,8 +69,8 @@ def test_each_pick_is_the_best_of_all_that_are_left() -> None:
 @given(st.integers(0, 1000), st.integers(1, 60))
 def test_the_design_gains_more_volume_than_chance(seed: int, budget: int) -> None:
     rows = candidates(200, seed=seed)
-    design = next_ids(rows, None, budget, seed=seed)
-    chance = next_ids(rows, None, budget, method="random", seed=seed)
+    design = picked(rows, None, budget, seed=seed)
+    chance = picked(rows, None, budget, method="random", seed=seed)
     assert design.volume >= chance.volume
     assert 0 < design.variance < 1
 
@@ -73,7 +78,7 @@ def test_the_design_gains_more_volume_than_chance(seed: int, budget: int) -> Non
 def test_the_design_leaves_less_variance_than_chance() -> None:
     rows = candidates(2000, 12)
     design, *chance = (
-        next_ids(rows, None, 30, method=m, seed=s, cosine=False).variance
+        picked(rows, None, 30, method=m, seed=s, cosine=False).variance
         for m, s in (("leverage", 0), ("random", 0), ("random", 1), ("random", 2))
     )
     assert design < min(chance)
@@ -88,16 +93,16 @@ def test_a_skewed_task_needs_fewer_pairs_by_design(twins: Make) -> None:
         fitted = Ridge(0.1).fit(t.x[chosen], t.y[chosen])
         return float(((fitted.transform(t.x[unseen]) - t.y[unseen]) ** 2).sum())
 
-    designed = error(next_ids(t.y[:1000], None, 30).ids)
-    chance = [error(next_ids(t.y[:1000], None, 30, method="random", seed=s).ids) for s in range(8)]
+    designed = error(picked(t.y[:1000], None, 30).ids)
+    chance = [error(picked(t.y[:1000], None, 30, method="random", seed=s).ids) for s in range(8)]
     assert designed < np.mean(chance)
 
 
 def test_known_items_count_and_are_not_chosen_again() -> None:
     rows = candidates()
-    first = next_ids(rows, None, 20, cosine=False)
-    then = next_ids(rows, None, 15, already=first.ids, cosine=False)
-    both = next_ids(rows, None, 35, cosine=False)
+    first = picked(rows, None, 20, cosine=False)
+    then = picked(rows, None, 15, already=first.ids, cosine=False)
+    both = picked(rows, None, 35, cosine=False)
     np.testing.assert_array_equal(np.concatenate([first.ids, then.ids]), both.ids)
     np.testing.assert_allclose(then.scores, both.scores[20:], rtol=1e-4)
     assert (then.n_known, then.n_candidates) == (20, 280)
@@ -107,21 +112,21 @@ def test_known_items_count_and_are_not_chosen_again() -> None:
 def test_batches_in_any_cut_give_the_same_choice(method: Any) -> None:
     rows = candidates(500)
     names = np.array([f"item-{i}" for i in range(500)])
-    whole = next_ids(rows, names, 30, method=method, shortlist=60)
+    whole = picked(rows, names, 30, method=method, shortlist=60)
     for size in (7, 499):
         batches = [(names[i : i + size], rows[i : i + size]) for i in range(0, 500, size)]
-        found = next_ids(batches, None, 30, method=method, shortlist=60)
+        found = picked(batches, None, 30, method=method, shortlist=60)
         np.testing.assert_array_equal(found.ids, whole.ids)
         np.testing.assert_allclose(found.scores, whole.scores, rtol=1e-4)
-    turned = next_ids([(names[::-1], rows[::-1])], None, 30, method=method, shortlist=60)
+    turned = picked([(names[::-1], rows[::-1])], None, 30, method=method, shortlist=60)
     assert set(turned.ids.tolist()) == set(whole.ids.tolist())
 
 
 def test_a_shortlist_loses_little_against_all_candidates() -> None:
     rows = candidates(3000, 12)
-    everything = next_ids(rows, None, 40, shortlist=3000).volume
-    short = next_ids(rows, None, 40, shortlist=320).volume
-    chance = next_ids(rows, None, 40, method="random").volume
+    everything = picked(rows, None, 40, shortlist=3000).volume
+    short = picked(rows, None, 40, shortlist=320).volume
+    chance = picked(rows, None, 40, method="random").volume
     assert everything - short < 0.3 * (everything - chance)
 
 
@@ -129,13 +134,13 @@ def test_random_is_uniform_and_follows_its_seed() -> None:
     rows = candidates(40)
     times = np.zeros(40)
     for seed in range(400):
-        times[next_ids(rows, None, 10, method="random", seed=seed).ids] += 1
+        times[picked(rows, None, 10, method="random", seed=seed).ids] += 1
     # 400 draws of 10 of 40: 100 expected of each, standard deviation below 9
     assert (np.abs(times - 100) < 40).all()
 
 
 def test_it_prints_what_it_found() -> None:
-    text = str(next_ids(candidates(), None, 5))
+    text = str(picked(candidates(), None, 5))
     assert "5 of 300 items by leverage (0 known)" in text
 
 
@@ -147,8 +152,8 @@ def test_bad_input_is_refused() -> None:
     refusals: list[tuple[str, Any, Any, int, dict[str, Any]]] = [
         ("budget of 51 was asked for, and there are 50", rows, None, 51, {}),
         ("budget of 48 .* there are 47", rows, None, 48, {"already": np.arange(3)}),
-        ("must be positive", rows, None, 0, {}),
-        ("must be positive", rows, None, 5, {"ridge": 0}),
+        ("a budget is positive, got 0", rows, None, 0, {}),
+        ("weight of a prior is positive, got 0", rows, None, 5, {"ridge": 0}),
         ("method 'best' is unknown", rows, None, 5, {"method": "best"}),
         ("vectors, row 4.*nan", with_nan, None, 5, {}),
         ("vectors, row 7.*all zeros", with_zero, None, 5, {}),
@@ -165,4 +170,4 @@ def test_bad_input_is_refused() -> None:
     ]
     for says, vectors, ids, budget, options in refusals:
         with pytest.raises(InputError, match=says):
-            next_ids(vectors, ids, budget, **options)
+            picked(vectors, ids, budget, **options)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.adapters import Affine, Chain, ResidualMap, RowNorm
-from isthmus.adapters.chain import Stage
+from isthmus.adapters import Affine, Chain, RowNorm
+from isthmus.adapters.chain import ResidualMap, Stage
 from isthmus.errors import InputError
 
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.adapters import Chain, RoutedMap, RowNorm
+from isthmus.adapters import Chain, RowNorm
+from isthmus.adapters.chain import RoutedMap
 from isthmus.adapters.chain.routed_map import shares
 
 

@@ -11,13 +11,18 @@ import pytest
 from isthmus.adapters.chain import Chain
 from isthmus.adapters.pipeline import fit_chain, fit_front
 from isthmus.adapters.recipe import Recipe
-from isthmus.adapters.scarce.few_pairs import FewPairsMap, refine_few_pairs
+from isthmus.adapters.scarce.few_pairs import FewPairsMap, FewPairsOptions, refine_few_pairs
 from isthmus.errors import InputError
 from isthmus.moments import Moments
 
 FAST: dict[str, Any] = {"pool_rows": 250, "folds": 4}
 
 Make = Callable[..., Any]
+
+
+def refined(*sides: Any, **options: Any) -> FewPairsMap:
+    how = {k: options.pop(k) for k in list(options) if k in FewPairsOptions.__dataclass_fields__}
+    return refine_few_pairs(*sides, options=FewPairsOptions(**how), **options)
 
 
 def top1(mapped: np.ndarray, target: np.ndarray) -> float:
@@ -40,7 +45,7 @@ def fitted(t: Any, k: int, *, same_items: bool = False, **options: Any) -> FewPa
     """Fit on the first ``k`` items; items from 800 on stay unseen."""
     rng = np.random.default_rng(5)
     pool_y = rng.permutation(t.y[100:450] if same_items else t.y[450:800])
-    return refine_few_pairs(t.x[:k], t.y[:k], t.x[100:450], pool_y, **{**FAST, **options})
+    return refined(t.x[:k], t.y[:k], t.x[100:450], pool_y, **{**FAST, **options})
 
 
 @pytest.mark.parametrize(("dx", "dy"), [(24, 24), (24, 32), (32, 24)])
@@ -89,7 +94,7 @@ def test_pools_that_mislead_are_not_used(twins: Make) -> None:
     rng = np.random.default_rng(0)
     noise = rng.standard_normal((2, 300, 24))
     known = slice(0, 90)
-    found = refine_few_pairs(t.x[known], t.y[known], noise[0], noise[1], **FAST)
+    found = refined(t.x[known], t.y[known], noise[0], noise[1], **FAST)
     assert found.method == "procrustes"
     assert found.pseudo_pairs == found.rounds == 0
     assert found.gain.value == 0
@@ -102,7 +107,7 @@ def test_held_out_scores_are_of_maps_that_did_not_see_the_pair(twins: Make) -> N
     """Targets of the anchors that mean nothing: a map that had seen them would find them."""
     t = twins(1100, noise=0.02)
     wrong = np.random.default_rng(1).standard_normal((40, 24)).astype(np.float32)
-    found = refine_few_pairs(t.x[:40], wrong, t.x[100:300], t.y[300:500], **FAST)
+    found = refined(t.x[:40], wrong, t.x[100:300], t.y[300:500], **FAST)
     assert max(found.top1.values()) < 0.15
 
 
@@ -124,25 +129,25 @@ def test_one_to_one_matching_is_tried_up_to_twenty_pairs(twins: Make) -> None:
 def test_repeated_pairs_count_once(twins: Make) -> None:
     t = twins(1100)
     rows = np.r_[0:6, 0:6, 3]
-    found = refine_few_pairs(t.x[rows], t.y[rows], t.x[100:300], t.y[300:500], **FAST)
+    found = refined(t.x[rows], t.y[rows], t.x[100:300], t.y[300:500], **FAST)
     assert (found.n_pairs, found.duplicates) == (6, 7)
     with pytest.raises(InputError, match=r"4 distinct pair\(s\) are too few.*align_unpaired"):
-        refine_few_pairs(t.x[[0, 1, 2, 3] * 3], t.y[[0, 1, 2, 3] * 3], t.x[100:300], t.y[300:500])
+        refined(t.x[[0, 1, 2, 3] * 3], t.y[[0, 1, 2, 3] * 3], t.x[100:300], t.y[300:500])
     with pytest.raises(InputError, match="only 1 different items"):
-        refine_few_pairs(t.x[[0] * 8], t.y[:8], t.x[100:300], t.y[300:500])
+        refined(t.x[[0] * 8], t.y[:8], t.x[100:300], t.y[300:500])
 
 
 def test_pools_may_be_smaller_than_the_anchors_and_hold_them(twins: Make) -> None:
     t = twins(1100, noise=0.02)
-    found = refine_few_pairs(t.x[:60], t.y[:60], t.x[58:64], t.y[55:63], **FAST)
+    found = refined(t.x[:60], t.y[:60], t.x[58:64], t.y[55:63], **FAST)
     assert found.pools == (4, 3)
     with pytest.raises(InputError, match="pool_y: no unpaired vector is left besides the anchors"):
-        refine_few_pairs(t.x[:60], t.y[:60], t.x[58:64], t.y[:50], **FAST)
+        refined(t.x[:60], t.y[:60], t.x[58:64], t.y[:50], **FAST)
 
 
 def test_two_identical_sides_need_no_map(twins: Make) -> None:
     t = twins(1100)
-    found = refine_few_pairs(t.x[:30], t.x[:30], t.x[100:300], t.x[300:500], **FAST)
+    found = refined(t.x[:30], t.x[:30], t.x[100:300], t.x[300:500], **FAST)
     assert top1(found.transform(t.x[800:]), t.x[800:]) > 0.99
     assert found.n_pairs == 30
 
@@ -150,7 +155,7 @@ def test_two_identical_sides_need_no_map(twins: Make) -> None:
 def test_half_precision_is_widened(twins: Make) -> None:
     t = twins(1100)
     x, y = t.x.astype(np.float16), t.y.astype(np.float16)
-    found = refine_few_pairs(x[:8], y[:8], x[100:300], y[300:500], **FAST)
+    found = refined(x[:8], y[:8], x[100:300], y[300:500], **FAST)
     assert found.transform(x[:3]).dtype == np.float32
 
 
@@ -162,7 +167,7 @@ def test_bad_input_is_refused_with_its_place(twins: Make) -> None:
         names = ("anchors_x", "anchors_y", "pool_x", "pool_y")
         arguments = [changed.get(n, g) for n, g in zip(names, good, strict=True)]
         with pytest.raises(InputError, match=says):
-            refine_few_pairs(*arguments, **FAST)
+            refined(*arguments, **FAST)
 
     with_nan, with_zero = t.x[100:300].copy(), t.x[100:300].copy()
     with_nan[7, 3], with_zero[9] = np.nan, 0
@@ -180,11 +185,11 @@ def test_bad_input_is_refused_with_its_place(twins: Make) -> None:
     refused("only 1 different items", anchors_y=flat[:8])
     refused("expected float32", pool_x=np.ones((9, 24), np.int64))
     with pytest.raises(InputError, match="at least 1 neighbour"):
-        refine_few_pairs(*good, neighbours=0)
+        refined(*good, neighbours=0)
 
 
 def test_a_pool_of_equal_vectors_still_leaves_the_anchors_to_match_by(twins: Make) -> None:
     t = twins(1100)
     flat = np.tile(t.y[700], (50, 1))
-    found = refine_few_pairs(t.x[:40], t.y[:40], t.x[100:300], flat, **FAST)
+    found = refined(t.x[:40], t.y[:40], t.x[100:300], flat, **FAST)
     assert np.isfinite(found.transform(t.x)).all()

@@ -8,11 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from isthmus.adapters.scarce.unpaired import LABEL, UnpairedMap, align_unpaired
+from isthmus.adapters.scarce.unpaired import LABEL, UnpairedMap, UnpairedOptions, align_unpaired
 from isthmus.errors import InputError
 
 Make = Callable[..., Any]
 FAST: dict[str, Any] = {"seeds": range(4), "clusters": 20}
+
+
+def looked_for(*sides: Any, **options: Any) -> UnpairedMap:
+    how = {k: options.pop(k) for k in list(options) if k in UnpairedOptions.__dataclass_fields__}
+    return align_unpaired(*sides, options=UnpairedOptions(**how), **options)
 
 
 def top1(mapped: np.ndarray, target: np.ndarray) -> float:
@@ -23,7 +28,7 @@ def top1(mapped: np.ndarray, target: np.ndarray) -> float:
 def aligned(t: Any, **options: Any) -> UnpairedMap:
     """Fit on the first 400 items, the target's in another order; the rest stay unseen."""
     shuffled = np.random.default_rng(0).permutation(t.y[:400])
-    return align_unpaired(t.x[:400], shuffled, **{**FAST, **options})
+    return looked_for(t.x[:400], shuffled, **{**FAST, **options})
 
 
 @pytest.mark.parametrize(("dx", "dy"), [(24, 24), (24, 30)])
@@ -50,7 +55,7 @@ def test_it_never_calls_itself_verified(twins: Make) -> None:
 
 def test_items_of_one_kind_need_not_be_the_same_ones(twins: Make) -> None:
     t = twins(1600, seed=3)
-    found = align_unpaired(t.x[:600], t.y[600:1200], **FAST)
+    found = looked_for(t.x[:600], t.y[600:1200], **FAST)
     assert top1(found.transform(t.x[1200:]), t.y[1200:]) > 0.5
 
 
@@ -58,7 +63,7 @@ def test_items_of_one_kind_need_not_be_the_same_ones(twins: Make) -> None:
 def test_unrelated_spaces_are_refused(twins: Make, seed: int) -> None:
     one, other = twins(500, seed=seed), twins(500, seed=100 + seed)
     with pytest.raises(InputError, match=r"no correspondence was found.*refine_few_pairs"):
-        align_unpaired(one.x, other.y, seeds=range(3))
+        looked_for(one.x, other.y, seeds=range(3))
 
 
 def test_a_space_without_landmarks_is_refused(rng: np.random.Generator) -> None:
@@ -66,12 +71,12 @@ def test_a_space_without_landmarks_is_refused(rng: np.random.Generator) -> None:
     x = rng.standard_normal((500, 12)).astype(np.float32)
     y = x @ np.linalg.qr(rng.standard_normal((12, 12)))[0].astype(np.float32)
     with pytest.raises(InputError, match="no correspondence was found"):
-        align_unpaired(x, rng.permutation(y[:400]), seeds=range(2))
+        looked_for(x, rng.permutation(y[:400]), seeds=range(2))
 
 
 def test_identical_sides_are_mapped_onto_themselves(twins: Make) -> None:
     t = twins(700, seed=3)
-    found = align_unpaired(t.x, t.x, **FAST)
+    found = looked_for(t.x, t.x, **FAST)
     assert top1(found.transform(t.x), t.x) > 0.99
 
 
@@ -106,4 +111,4 @@ def test_bad_input_is_refused_with_its_place(twins: Make) -> None:
     ]
     for says, x, y, options in refusals:
         with pytest.raises(InputError, match=says):
-            align_unpaired(x, y, **options)
+            looked_for(x, y, **options)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import isthmus
-from isthmus.adapters import LambdaOrthogonal, Procrustes, Recipe, Ridge, choose_lambda
+from isthmus.adapters import LambdaOrthogonal, Procrustes, Recipe, Ridge
 from isthmus.adapters.pipeline import fit_chain, fit_front
-from isthmus.adapters.steps.lambda_orthogonal import DEFAULT_LAMBDAS
+from isthmus.adapters.steps.lambda_orthogonal import DEFAULT_LAMBDAS, choose_lambda
 from isthmus.errors import InputError, NotFittedError, RecipeError
 from isthmus.moments import FoldMoments, Moments
 from isthmus.spaces.pairs import Pairs

@@ -12,7 +12,8 @@ import scipy.optimize
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isthmus.adapters import LambdaMap, Procrustes, Ridge, lambda_path, optimality_gap
+from isthmus.adapters import Procrustes, Ridge
+from isthmus.adapters.steps.lambda_path import LambdaMap, lambda_path, optimality_gap
 from isthmus.adapters.steps.spectral_ball import departure
 from isthmus.errors import InputError
 from isthmus.moments import Moments, SecondMoments

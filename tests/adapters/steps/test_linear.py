@@ -19,11 +19,11 @@ from isthmus.adapters import (
     Ridge,
     ShrunkWhitening,
     Standardise,
-    Temperature,
     UnitNorm,
-    path_errors,
 )
 from isthmus.adapters.pipeline import fit_chain, fit_front
+from isthmus.adapters.steps.normalisers import Temperature
+from isthmus.adapters.steps.ridge import path_errors
 from isthmus.errors import InputError, NotFittedError, RecipeError
 from isthmus.moments import FoldMoments, Moments
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from isthmus.adapters import Affine, Chain, Local, RoutedMap
+from isthmus.adapters import Affine, Chain, Local
+from isthmus.adapters.chain import RoutedMap
 from isthmus.adapters.steps.local import Router, _sketch, held_out_errors
 from isthmus.errors import InputError
 from isthmus.spaces.sample import Batch

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from isthmus.adapters import Affine, Chain, LowRank, Recipe, Ridge, RowNorm, Thin, rank_errors
+from isthmus.adapters import Affine, Chain, LowRank, Recipe, Ridge, RowNorm
+from isthmus.adapters.chain import Thin
 from isthmus.adapters.pipeline import fit_chain, fit_front
 from isthmus.adapters.select import select
+from isthmus.adapters.steps.low_rank import rank_errors
 from isthmus.bridge import Bridge
 from isthmus.errors import InputError
 from isthmus.moments import FoldMoments, Moments

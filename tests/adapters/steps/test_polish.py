@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from isthmus.adapters import Affine, LambdaPolish, Polish
+from isthmus.adapters import Affine
+from isthmus.adapters.steps.polish import LambdaPolish, Polish
 from isthmus.adapters.steps.procrustes import nearest_orthogonal
 from isthmus.errors import InputError, MissingExtraError
 from isthmus.spaces.sample import Batch

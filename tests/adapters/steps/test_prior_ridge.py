@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from isthmus.adapters import Affine, Chain, PriorRidge, Recipe, Ridge, RowNorm, prior_affine
+from isthmus.adapters import Affine, Chain, PriorRidge, Recipe, Ridge, RowNorm
 from isthmus.adapters.pipeline import fit_chain, fit_front
 from isthmus.adapters.select import select
-from isthmus.adapters.steps.prior_ridge import residual
+from isthmus.adapters.steps.prior_ridge import prior_affine, residual
 from isthmus.errors import InputError, RecipeError
 from isthmus.moments import FoldMoments, Moments
 

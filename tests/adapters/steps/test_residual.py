@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from isthmus.adapters import Affine, Chain, Residual, ResidualMap, RowNorm
+from isthmus.adapters import Affine, Chain, Residual, RowNorm
+from isthmus.adapters.chain import ResidualMap
 from isthmus.adapters.chain.residual_map import gelu
 from isthmus.errors import InputError, MissingExtraError
 from isthmus.spaces.sample import Batch

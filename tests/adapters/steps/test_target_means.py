@@ -9,16 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.adapters import (
+from isthmus.adapters import Recipe, Ridge
+from isthmus.adapters.kmeans import kmeans
+from isthmus.adapters.pipeline import fit_chain, fit_front
+from isthmus.adapters.steps.target_means import (
     ClassMeans,
     ClusterMeans,
-    Recipe,
-    Ridge,
     class_structure,
     semantic_effect,
 )
-from isthmus.adapters.kmeans import kmeans
-from isthmus.adapters.pipeline import fit_chain, fit_front
 from isthmus.errors import InputError, RecipeError
 from isthmus.moments import GroupedFoldMoments, Moments
 

@@ -6,35 +6,32 @@ what this recipe could reach, and so what more pairs are worth.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.adapters.budget.power_law import FEWEST_BUDGETS, PowerLaw, fit_power_law
+from isthmus.adapters.budget.curve_reading import LearningCurve, read_off
+from isthmus.adapters.budget.paired_rows import MappedRows, PairedRows
+from isthmus.adapters.budget.power_law import FEWEST_BUDGETS
 from isthmus.adapters.chain import Chain
 from isthmus.adapters.pipeline import fit_chain, fit_front
 from isthmus.adapters.recipe import Recipe
 from isthmus.errors import InputError
 from isthmus.evaluate import (
-    Estimate,
-    estimate,
     from_ids,
     parse_metric,
     relevant_ranks,
     resampled_means,
 )
-from isthmus.moments import Moments, SecondMoments
-from isthmus.numeric import Array, to_numpy
+from isthmus.numeric import Array
 from isthmus.progress import Progress, silent
 from isthmus.spaces.ids import check_unique, normalise_ids
-from isthmus.spaces.row_checks import check_vectors, take_rows
-from isthmus.spaces.sample import Batch
 from isthmus.spaces.split import hash_ids
 
-__all__ = ["LearningCurve", "learning_curve"]
+__all__ = ["CurveDesign", "learning_curve"]
 
 Values = NDArray[np.float64]
 Map = Callable[[NDArray[Any]], NDArray[Any]]
@@ -43,45 +40,37 @@ Fit = Callable[[NDArray[Any], NDArray[Any]], Map]
 
 _LADDER = (100, 250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000, 64_000)
 _FEWEST_HELD_OUT = 10
-_BLOCK_ROWS = 8192
-_FARTHEST = 1e9
-_LATEST = 5  # with few pairs for the width, curves do not follow the law yet
 _CENTRED_COSINE = "unit_norm | center | unit_norm | center | procrustes | unit_norm"
 
 
-@dataclass(frozen=True, eq=False)
-class LearningCurve:
-    """Held-out quality by number of pairs, and what follows from it."""
+@dataclass(frozen=True)
+class CurveDesign:
+    """How a learning curve is measured."""
 
-    recipe: str
-    metric: str
-    n_queries: int
-    budgets: tuple[int, ...]
-    quality: tuple[Estimate, ...]
-    """Of each budget; intervals are over queries."""
-    values: Values
-    """Of each query and budget ``(nq, budgets)``, averaged over the orders in which pairs came."""
-    law: tuple[float, float, float]
-    """a, b and c of ``a - b n^(-c)``."""
-    misfit: float
-    """The largest distance of the law from the values it was fitted to, those of the five largest
-    budgets."""
-    tolerance: float
-    asymptote: Estimate
-    enough: Estimate
-    """The smallest number of pairs within ``tolerance`` of the asymptote."""
-    remaining: Estimate
-    """Asymptote minus the law at the largest budget."""
-    doubling: Estimate
-    """What twice the largest budget would add, by the law."""
-    answer: str
-    """Whether more pairs are worth it, in one sentence."""
+    budgets: Sequence[int] | None = None
+    """Numbers of pairs, at least three; 100, 250, 500, 1,000 and so on, and all, if None."""
+    metric: str = "recall@1"
+    """Of the held-out pairs, each looking for its own among them."""
+    judge: Callable[[Any], Values] | None = None
+    """Instead of held-out pairs, the value of every query of the caller's as a function of the map.
+    Then nothing is held out here, and the pairs must not hold the answers."""
+    held_out: int | None = None
+    """How many pairs are held out; a fifth, at most 2,000, if None."""
+    orders: int = 3
+    """Of the pairs, whose curves are averaged."""
+    tolerance: float = 0.01
+    """How near to the asymptote is near enough, in units of the metric."""
+    resamples: int = 500
+    """Of the queries, for the intervals."""
+    level: float = 0.95
+    """Of the intervals."""
 
-    def __str__(self) -> str:
-        lines = [f"{self.recipe}: {self.metric} of {self.n_queries:,} unseen queries"]
-        lines += [f"{n:>9,} pairs  {q}" for n, q in zip(self.budgets, self.quality, strict=True)]
-        lines += [f"asymptote        {self.asymptote}", f"enough           {_pairs(self.enough)}"]
-        return "\n".join([*lines, self.answer])
+    def __post_init__(self) -> None:
+        if self.orders < 1 or not self.tolerance > 0:
+            raise InputError(
+                f"expected at least 1 order and a positive tolerance, got {self.orders} and "
+                f"{self.tolerance}"
+            )
 
 
 def learning_curve(
@@ -90,15 +79,8 @@ def learning_curve(
     *,
     ids: NDArray[Any] | None = None,
     recipe: str | Recipe | Fit | None = None,
-    budgets: Sequence[int] | None = None,
     cosine: bool = True,
-    metric: str = "recall@1",
-    judge: Callable[[Any], Values] | None = None,
-    held_out: int | None = None,
-    orders: int = 3,
-    tolerance: float = 0.01,
-    resamples: int = 500,
-    level: float = 0.95,
+    design: CurveDesign | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> LearningCurve:
@@ -113,17 +95,8 @@ def learning_curve(
         ids: ``(n,)``; row numbers if not given.
         recipe: without ``auto``; or a function from paired rows to a map.  Centred Procrustes if
             not given.
-        budgets: numbers of pairs, at least three; 100, 250, 500, 1,000 and so on, and all, if not
-            given.
         cosine: how the target is compared; otherwise by distance.
-        metric: of the held-out pairs, each looking for its own among them.
-        judge: instead, the value of every query of the caller's as a function of the map; then
-            nothing is held out here, and ``x`` and ``y`` must not hold the answers.
-        held_out: how many pairs are; a fifth, at most 2,000, if not given.
-        orders: of the pairs, whose curves are averaged.
-        tolerance: how near to the asymptote is near enough, in units of the metric.
-        resamples: of the queries, for the intervals.
-        level: of the intervals.
+        design: what is measured, with how many pairs, how often; `CurveDesign` if not given.
         seed: of the orders and the bootstrap.
         progress: told after every fit.
 
@@ -131,26 +104,22 @@ def learning_curve(
         InputError: for sides that do not pair, too few pairs for a curve, budgets that are not
             there, a recipe with ``auto``, and vectors that cannot be compared.
     """
+    design = CurveDesign() if design is None else design
     if len(x.shape) != 2 or len(y.shape) != 2 or x.shape[0] != y.shape[0]:
         raise InputError(
             f"expected paired rows, got arrays of shapes {tuple(x.shape)} and {tuple(y.shape)}"
         )
-    if orders < 1 or not tolerance > 0:
-        raise InputError(
-            f"expected at least 1 order and a positive tolerance, got {orders} and {tolerance}"
-        )
     n = int(x.shape[0])
     names = _names(ids, n)
-    kept, queries = _parted(names, 0 if judge is not None else held_out, seed)
-    budgets = _checked_budgets(budgets, len(kept))
-    source = _Rows(x, y, "cosine" if cosine else "l2")
+    kept, queries = _parted(names, 0 if design.judge is not None else design.held_out, seed)
+    budgets = _checked_budgets(design.budgets, len(kept))
+    source = PairedRows(x, y, "cosine" if cosine else "l2")
     fit, name = _fitter(recipe, source, cosine)
-    if judge is None:
-        judge = _own_judge(source, queries, metric)
-    chance = parse_metric(metric).chance(np.ones(1, np.int64), max(len(queries), 1))
+    judge = design.judge or _own_judge(source, queries, design.metric)
+    chance = parse_metric(design.metric).chance(np.ones(1, np.int64), max(len(queries), 1))
 
     totals: list[Values | None] = [None] * len(budgets)
-    for order in range(orders):
+    for order in range(design.orders):
         by_hash = kept[np.argsort(hash_ids(names[kept], seed + 1 + order), kind="stable")]
         for i, budget in enumerate(budgets):
             if order and budget == len(kept):
@@ -159,102 +128,13 @@ def learning_curve(
                 value = np.asarray(judge(fit(by_hash[:budget])), dtype=np.float64)
             before = totals[i]
             totals[i] = value if before is None else before + value
-            progress("learning curve", order * len(budgets) + i + 1, orders * len(budgets))
-    values = np.column_stack([_present(total) / orders for total in totals])
-    means = resampled_means(values, resamples=resamples, seed=seed)
-    return _read_off(
-        name, metric, budgets, values, means, tolerance, level, chance if len(queries) else None
-    )
-
-
-def _read_off(
-    recipe: str,
-    metric: str,
-    budgets: Sequence[int],
-    values: Values,
-    means: Values,
-    tolerance: float,
-    level: float,
-    chance: float | None,
-) -> LearningCurve:
-    bound = parse_metric(metric).metric.bounds[1]
-    observed = values.mean(axis=0)
-    late = budgets[-_LATEST:]
-    law, resampled = (
-        fit_power_law(late, v[..., -_LATEST:], bound=bound) for v in (observed, means)
-    )
-    last = float(budgets[-1])
-    measured = tuple(estimate(float(v), means[:, i], level=level) for i, v in enumerate(observed))
-    doubling = _between(law, resampled, lambda q: q.at(2 * last) - q.at(last), level)
-    enough = _enough(law, resampled, tolerance, level)
-    return LearningCurve(
-        recipe=recipe,
-        metric=metric,
-        n_queries=len(values),
-        budgets=tuple(budgets),
-        quality=measured,
-        values=values,
-        law=(float(law.a[0]), float(law.b[0]), float(law.c[0])),
-        misfit=float(np.abs([law.at(n)[0] for n in late] - observed[-_LATEST:]).max()),
-        tolerance=tolerance,
-        asymptote=_between(law, resampled, lambda q: q.a, level),
-        enough=enough,
-        remaining=_between(law, resampled, lambda q: q.a - q.at(last), level),
-        doubling=doubling,
-        answer=_answer(measured[-1], doubling, enough, int(last), tolerance, metric, chance),
-    )
-
-
-def _answer(
-    best: Estimate,
-    doubling: Estimate,
-    enough: Estimate,
-    last: int,
-    tolerance: float,
-    metric: str,
-    chance: float | None,
-) -> str:
-    low, high = doubling.low, doubling.high
-    assert best.low is not None
-    assert low is not None
-    assert high is not None
-    if chance is not None and best.low <= chance:
-        return (
-            f"nothing was learned: {metric} with {last:,} pairs is {best}, chance {chance:.3f}; "
-            "check that the rows are aligned"
-        )
-    gain = f"twice the {last:,} pairs would add {doubling} to {metric}"
-    if low > tolerance:
-        return f"more pairs are worth it: {gain}; enough would be {_pairs(enough)}"
-    if high <= tolerance:
-        return f"more pairs are not worth it: {gain}, at most the tolerance of {tolerance:g}"
-    return f"it is open whether more pairs are worth it: {gain}"
-
-
-def _pairs(n: Estimate) -> str:
-    """A number of pairs with its interval, to two digits."""
-    if n.value is None:
-        return f"unknown: {n.reason}"
-    value, low, high = (
-        None if v is None else f"{float(f'{v:.2g}'):,.0f}" for v in (n.value, n.low, n.high)
-    )
-    return f"about {value} pairs ({n.reason if low is None else f'{low} to {high}'})"
-
-
-def _between(
-    law: PowerLaw, resampled: PowerLaw, of: Callable[[PowerLaw], Values], level: float
-) -> Estimate:
-    return estimate(float(of(law)[0]), of(resampled), level=level)
-
-
-def _enough(law: PowerLaw, resampled: PowerLaw, tolerance: float, level: float) -> Estimate:
-    value, spread = float(law.enough(tolerance)[0]), resampled.enough(tolerance)
-    if value > _FARTHEST:
-        return Estimate(value=None, reason="the curve has not begun to level off")
-    far = float(np.mean(spread > _FARTHEST))
-    if far > (1 - level) / 2:
-        return Estimate(value=value, reason=f"in {far:.0%} of resamples it does not level off")
-    return estimate(value, np.minimum(spread, _FARTHEST), level=level)
+            progress("learning curve", order * len(budgets) + i + 1, design.orders * len(budgets))
+    values = np.column_stack([_present(total) / design.orders for total in totals])
+    means = resampled_means(values, resamples=design.resamples, seed=seed)
+    return read_off(
+        name, design.metric, budgets, values, means, tolerance=design.tolerance,
+        level=design.level, chance=chance if len(queries) else None,
+    )  # fmt: skip
 
 
 def _present(value: Values | None) -> Values:
@@ -310,54 +190,8 @@ def _checked_budgets(budgets: Sequence[int] | None, available: int) -> list[int]
     return found
 
 
-class _Rows:
-    """Paired rows picked by number, checked and in blocks."""
-
-    def __init__(self, x: Array, y: Array, metric: Any) -> None:
-        self.x, self.y, self.metric = x, y, metric
-
-    def take(self, rows: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """The rows of both sides ``(k, dx)`` and ``(k, dy)``."""
-        return self._side(self.x, rows, "x"), self._side(self.y, rows, "y")
-
-    def _side(self, side: Array, rows: NDArray[np.int64], name: str) -> NDArray[Any]:
-        return to_numpy(check_vectors(take_rows(side, rows), metric=self.metric, where=name))
-
-    def blocks(self, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-        """The same, a block at a time."""
-        for start in range(0, len(rows), _BLOCK_ROWS):
-            yield self.take(rows[start : start + _BLOCK_ROWS])
-
-    def moments(self, rows: NDArray[np.int64], on_x: Chain, on_y: Chain) -> SecondMoments:
-        """The moments of the rows behind two chains."""
-        found: Moments | None = None
-        for x, y in self.blocks(rows):
-            x, y = on_x(x), on_y(y)
-            if found is None:
-                found = Moments(x.shape[1], y.shape[1], keep={"square", "xx", "xy", "yy"})
-            found.update(x, y)
-        assert found is not None
-        return found.second()
-
-
-@dataclass(frozen=True, eq=False)
-class _FitRows:
-    """The rows behind two chains, for refinements."""
-
-    source: _Rows
-    rows: NDArray[np.int64]
-    on_x: Chain
-    on_y: Chain
-
-    def __iter__(self) -> Iterator[Batch]:
-        done = 0
-        for x, y in self.source.blocks(self.rows):
-            yield Batch(self.rows[done : done + len(x)], self.on_x(x), self.on_y(y))
-            done += len(x)
-
-
 def _fitter(
-    recipe: str | Recipe | Fit | None, source: _Rows, cosine: bool
+    recipe: str | Recipe | Fit | None, source: PairedRows, cosine: bool
 ) -> tuple[Callable[[NDArray[np.int64]], Map], str]:
     """A fit on the rows of the given numbers, and what to call it."""
     if recipe is None:
@@ -378,12 +212,14 @@ def _fitter(
         rows = np.sort(rows)
         front = fit_front(parsed.front, lambda x, y: source.moments(rows, x, y), cosine=cosine)
         moments = source.moments(rows, front.x, front.y)
-        return fit_chain(parsed, front, moments, _FitRows(source, rows, front.x, front.y))
+        return fit_chain(parsed, front, moments, MappedRows(source, rows, front.x, front.y))
 
     return fit, str(parsed)
 
 
-def _own_judge(source: _Rows, queries: NDArray[np.int64], metric: str) -> Callable[[Map], Values]:
+def _own_judge(
+    source: PairedRows, queries: NDArray[np.int64], metric: str
+) -> Callable[[Map], Values]:
     """Each held-out pair looks for its own among all of them."""
     x, y = source.take(queries)
     relevance, parsed = from_ids(range(len(x)), range(len(x))), parse_metric(metric)

@@ -7,7 +7,7 @@ shrinks ``det P`` most; then ``P`` loses ``uuáµ€ / (1 + leverage)``, ``u = P váµ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -15,16 +15,14 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from isthmus.adapters.budget.candidates import Candidates, is_known, read_candidates, survey
 from isthmus.errors import InputError
-from isthmus.moments import Moments
-from isthmus.numeric import to_numpy, unit_rows
 from isthmus.progress import Progress, silent
 from isthmus.spaces.ids import check_unique, normalise_ids
-from isthmus.spaces.row_checks import check_vectors
 from isthmus.spaces.split import hash_ids, unit_interval
 from isthmus.threads import single_thread
 
-__all__ = ["Method", "NextIds", "next_ids"]
+__all__ = ["Design", "Method", "NextIds", "next_ids"]
 
 Method = Literal["leverage", "random"]
 
@@ -64,16 +62,36 @@ class NextIds:
         )
 
 
+@dataclass(frozen=True)
+class Design:
+    """What items to encode next are chosen by."""
+
+    method: Method = "leverage"
+    """``random`` is there to be compared with."""
+    ridge: float = 1.0
+    """Weight of the prior, as so many average items spread evenly over all directions.  The
+    smaller, the more rare directions are sought."""
+    shortlist: int | None = None
+    """How many candidates stay in memory; 8 for each pick, at least 4,096, if None."""
+
+    def __post_init__(self) -> None:
+        if self.method not in get_args(Method):
+            raise InputError(
+                f"the method {self.method!r} is unknown",
+                mend=f"Use {' or '.join(get_args(Method))}",
+            )
+        if not self.ridge > 0:
+            raise InputError(f"the weight of a prior is positive, got {self.ridge}")
+
+
 def next_ids(
     vectors: Any,
     ids: NDArray[Any] | None,
     budget: int,
     *,
     already: NDArray[Any] | None = None,
-    method: Method = "leverage",
     cosine: bool = True,
-    ridge: float = 1.0,
-    shortlist: int | None = None,
+    design: Design | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> NextIds:
@@ -95,11 +113,8 @@ def next_ids(
         budget: how many items to choose.
         already: ids that have been encoded by both models.  They must be among the candidates, are
             not chosen, and count as known.
-        method: ``leverage``, or ``random`` as control.
         cosine: rows are scaled to unit length first.
-        ridge: weight of the prior, as so many average items spread evenly over all directions.
-            The smaller, the more rare directions are sought.
-        shortlist: how many candidates stay in memory; 8 for each pick, at least 4,096, if None.
+        design: what is chosen by; `Design` if not given.
         seed: of the hashes.
         progress: told about rows read and items chosen.
 
@@ -108,15 +123,13 @@ def next_ids(
             ids that repeat, known ids that are not there, vectors that are all alike, NaN,
             infinity, or zero rows under cosine.
     """
-    if method not in get_args(Method):
-        raise InputError(
-            f"the method {method!r} is unknown", mend=f"Use {' or '.join(get_args(Method))}"
-        )
-    if budget < 1 or not ridge > 0:
-        raise InputError(f"budget and ridge must be positive, got {budget} and {ridge}")
-    read = _reader(vectors, ids, cosine)
+    design = Design() if design is None else design
+    method = design.method
+    if budget < 1:
+        raise InputError(f"a budget is positive, got {budget}", where="budget")
+    read = read_candidates(vectors, ids, cosine)
     known = None if already is None else np.unique(normalise_ids(already, "already"))
-    mean, covariance, gram, counts = _survey(read, known, progress)
+    mean, covariance, gram, counts = survey(read, known, progress)
     n_candidates, n_known = counts
     if budget > n_candidates:
         raise InputError(
@@ -127,11 +140,11 @@ def next_ids(
     scale = float(np.trace(covariance)) / len(mean)
     if not scale > 1e-12 * max(float(mean @ mean), 1e-300):
         raise InputError("the vectors are all alike: none tells more than another")
-    information = gram + ridge * scale * np.eye(len(mean))
+    information = gram + design.ridge * scale * np.eye(len(mean))
     with single_thread:
         inverse = np.asarray(scipy.linalg.inv(information))
-    size = budget if method == "random" else max(budget, shortlist or _PER_PICK * budget)
-    if method == "leverage" and shortlist is None:
+    size = budget if method == "random" else max(budget, design.shortlist or _PER_PICK * budget)
+    if method == "leverage" and design.shortlist is None:
         size = max(size, _LEAST_SHORTLIST)
     names, rows = _shortlisted(read, known, mean, inverse, size, method, seed, progress)
     before = float(np.einsum("ij,ji->", inverse, covariance))
@@ -172,102 +185,8 @@ def _leverage(rows: NDArray[np.float32], inverse: Matrix) -> Matrix:
     return np.maximum(found, 0.0)
 
 
-class _Reader:
-    """Batches of ids and checked rows, as often as they are needed."""
-
-    def __init__(self, batches: Callable[[], Batches], cosine: bool) -> None:
-        self._batches, self._cosine = batches, cosine
-
-    def __iter__(self) -> Iterator[tuple[NDArray[Any], NDArray[np.float32]]]:
-        width: int | None = None
-        done = 0
-        metric = "cosine" if self._cosine else "l2"
-        for ids, rows in self._batches():
-            rows = check_vectors(rows, dim=width, metric=metric, where="vectors", first_row=done)
-            width = int(rows.shape[1])
-            host = to_numpy(rows)
-            ready = unit_rows(host) if self._cosine else host.astype(np.float32, copy=False)
-            names = normalise_ids(ids, "ids")
-            if len(names) != len(ready):
-                raise InputError(
-                    f"{len(names)} ids for {len(ready)} vectors", where=f"row {done} and on"
-                )
-            done += len(ready)
-            yield names, ready
-
-
-def _reader(vectors: Any, ids: NDArray[Any] | None, cosine: bool) -> _Reader:
-    if not hasattr(vectors, "shape"):
-        if ids is not None:
-            raise InputError("batches carry their own ids", where="ids")
-        if isinstance(vectors, Iterator) or not isinstance(vectors, Iterable):
-            raise InputError(
-                "the candidates are read twice, and this can be read once at most",
-                where="vectors",
-                mend="Give an array, a memory map, or a list of batches (ids, rows)",
-            )
-        batches: Batches = vectors
-        return _Reader(lambda: batches, cosine)
-    n = int(vectors.shape[0])
-    names = np.arange(n) if ids is None else normalise_ids(ids, "ids")
-    if len(names) != n:
-        raise InputError(f"{len(names)} ids for {n} vectors", where="ids")
-    check_unique(names, lambda row: f"ids, row {row}")
-
-    def blocks() -> Batches:
-        for start in range(0, n, _BLOCK_ROWS):
-            block = slice(start, start + _BLOCK_ROWS)
-            yield names[block], vectors[block]
-
-    return _Reader(blocks, cosine)
-
-
-def _survey(
-    read: _Reader, known: NDArray[Any] | None, progress: Progress
-) -> tuple[Matrix, Matrix, Matrix, tuple[int, int]]:
-    """Mean and covariance of all rows, Gram matrix of the known about that mean, and counts."""
-    everything: Moments | None = None
-    encoded: Moments | None = None
-    for ids, rows in read:
-        if everything is None or encoded is None:
-            keep = {"xx"}
-            everything, encoded = (Moments(rows.shape[1], 0, keep=keep) for _ in range(2))
-        everything.update(rows, rows[:, :0])
-        if known is not None:
-            mine = rows[_is_known(ids, known)]
-            if len(mine):
-                encoded.update(mine, mine[:, :0])
-        progress("read candidates", everything.rows, None)
-    if everything is None or encoded is None or not everything.rows:
-        raise InputError("there is no candidate", where="vectors")
-    found = encoded.rows
-    if known is not None and found != len(known):
-        raise InputError(
-            f"{found} of the {len(known)} known ids are among the candidates",
-            where="already",
-            mend="Give the vectors of the known items too, or name those alone that are there",
-        )
-    mean = everything.mean_x
-    gram = np.zeros((len(mean), len(mean)))
-    if found:
-        apart = encoded.mean_x - mean
-        gram = encoded.xx + found * np.multiply.outer(apart, apart)
-    covariance = everything.xx / everything.n
-    return mean, covariance, gram, (everything.rows - found, found)
-
-
-def _is_known(ids: NDArray[Any], known: NDArray[Any]) -> NDArray[np.bool_]:
-    if (ids.dtype.kind == "U") != (known.dtype.kind == "U"):
-        raise InputError(
-            f"the candidates' ids are {ids.dtype}, those already known {known.dtype}",
-            where="already",
-            mend="Name items in one way",
-        )
-    return np.isin(ids, known)
-
-
 def _shortlisted(
-    read: _Reader,
+    read: Candidates,
     known: NDArray[Any] | None,
     mean: Matrix,
     inverse: Matrix,
@@ -287,7 +206,7 @@ def _shortlisted(
     for ids, rows in read:
         done += len(ids)
         if known is not None:
-            unknown = ~_is_known(ids, known)
+            unknown = ~is_known(ids, known)
             ids, rows = ids[unknown], rows[unknown]
         centred = (rows - mean.astype(np.float32)).astype(np.float32, copy=False)
         chance = np.log1p(-unit_interval(hash_ids(ids, seed + _HASH_SEED)))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from isthmus.adapters.chain import Chain
 from isthmus.adapters.pipeline import fit_chain, fit_front
 from isthmus.adapters.recipe import Recipe
+from isthmus.adapters.scarce.known_pairs import distinct_pairs, unpaired_pool
 from isthmus.adapters.scarce.pseudo_pairs import (
     Frame,
     Matched,
@@ -43,9 +44,9 @@ from isthmus.evaluate import (
 from isthmus.moments import Moments, SecondMoments
 from isthmus.numeric import Array, to_numpy
 from isthmus.progress import Progress, silent
-from isthmus.spaces.row_checks import check_vectors, take_rows
+from isthmus.spaces.row_checks import check_vectors
 
-__all__ = ["FEWEST_PAIRS", "FewPairsMap", "refine_few_pairs"]
+__all__ = ["FEWEST_PAIRS", "FewPairsMap", "FewPairsOptions", "refine_few_pairs"]
 
 FEWEST_PAIRS = 5
 """Below this, held-out pairs cannot tell a good map from a bad one."""
@@ -112,6 +113,26 @@ class FewPairsMap:
         return "\n".join(lines)
 
 
+@dataclass(frozen=True)
+class FewPairsOptions:
+    """How unpaired rows are matched, and how methods are judged."""
+
+    neighbours: int = 10
+    """How many nearest rows are averaged."""
+    pool_rows: int = 2000
+    """At most so many rows of each pool are used, a seeded sample; no array is larger than a block
+    of them."""
+    folds: int = 5
+    """Of the known pairs; no more than there are pairs."""
+
+    def __post_init__(self) -> None:
+        if self.neighbours < 1 or self.pool_rows < 2 or self.folds < 2:
+            raise InputError(
+                f"expected at least 1 neighbour, 2 pool rows and 2 folds, got {self.neighbours}, "
+                f"{self.pool_rows} and {self.folds}"
+            )
+
+
 def refine_few_pairs(
     anchors_x: Array,
     anchors_y: Array,
@@ -119,9 +140,7 @@ def refine_few_pairs(
     pool_y: Array,
     *,
     cosine: bool = True,
-    neighbours: int = 10,
-    pool_rows: int = 2000,
-    folds: int = 5,
+    options: FewPairsOptions | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> FewPairsMap:
@@ -132,7 +151,7 @@ def refine_few_pairs(
     nearest rows with Procrustes; ``mutual``, which goes on from there with mutual nearest
     neighbours; and up to 20 pairs ``assignment``, which alternates Hungarian matching of small
     samples with Procrustes.  Known pairs weigh as much as all matches together.  The method with
-    the best mean held-out ndcg over ``folds`` is fitted on everything; ties go to ``procrustes``,
+    the best mean held-out ndcg is fitted on everything; ties go to ``procrustes``,
     then to the first in this order.
 
     How much the pools help depends on them: most where they hold the same items, in whatever
@@ -144,10 +163,7 @@ def refine_few_pairs(
         pool_x: unpaired source vectors ``(nx, dx)``.  Rows equal to an anchor are left out.
         pool_y: unpaired target vectors ``(ny, dy)``, for example a sample of the index.
         cosine: the target is compared by cosine; otherwise by distance, and one scale is fitted.
-        neighbours: how many are averaged.
-        pool_rows: at most so many rows of each pool are used, a seeded sample; no array is larger
-            than a block of them.
-        folds: of the known pairs; no more than there are pairs.
+        options: how many neighbours, rows and folds; `FewPairsOptions` if not given.
         seed: of samples and folds.
         progress: told after every fit.
 
@@ -156,13 +172,13 @@ def refine_few_pairs(
             widths than the anchors', NaN, infinity, zero rows under cosine, or vectors that are
             all alike.
     """
-    _check_numbers(neighbours, pool_rows, folds)
+    options = FewPairsOptions() if options is None else options
     metric = "cosine" if cosine else "l2"
     ax = to_numpy(check_vectors(anchors_x, metric=metric, where="anchors_x"))
     ay = to_numpy(check_vectors(anchors_y, metric=metric, where="anchors_y"))
     if len(ax) != len(ay):
         raise InputError(f"anchors_x has {len(ax)} rows and anchors_y {len(ay)}; they must pair")
-    ax, ay, groups, duplicates = _distinct(ax, ay)
+    ax, ay, groups, duplicates = distinct_pairs(ax, ay)
     if len(ax) < FEWEST_PAIRS:
         raise InputError(
             f"{len(ax)} distinct pair(s) are too few: {FEWEST_PAIRS} are needed to hold some out",
@@ -170,8 +186,8 @@ def refine_few_pairs(
             mend="Encode a few more items with both models, or align without pairs by "
             "align_unpaired",
         )
-    pool_x = _pool(pool_x, ax, metric, pool_rows, seed, "pool_x")
-    pool_y = _pool(pool_y, ay, metric, pool_rows, seed + 1, "pool_y")
+    pool_x = unpaired_pool(pool_x, ax, metric, options.pool_rows, seed, "pool_x")
+    pool_y = unpaired_pool(pool_y, ay, metric, options.pool_rows, seed + 1, "pool_y")
 
     n_groups = int(groups.max()) + 1
     if n_groups < FEWEST_PAIRS:
@@ -180,13 +196,13 @@ def refine_few_pairs(
             where="anchors",
             mend=f"Give pairs of at least {FEWEST_PAIRS} different items",
         )
-    folds = min(folds, n_groups)
+    folds = min(options.folds, n_groups)
     fit = partial(
         _methods,
         pool_x=pool_x,
         pool_y=pool_y,
         cosine=cosine,
-        neighbours=neighbours,
+        neighbours=options.neighbours,
         one_to_one=len(ax) <= _FEW,
     )
     values: dict[str, Values] = {}
@@ -317,56 +333,3 @@ def _cycle(
 ) -> float:
     frame, y = Frame.of(np.concatenate([ay, pool_y]), cosine=cosine, name="target vectors")
     return round_trip(frame(chain(pool_x)), y[len(ay) :])
-
-
-def _check_numbers(neighbours: int, pool_rows: int, folds: int) -> None:
-    if neighbours < 1 or pool_rows < 2 or folds < 2:
-        raise InputError(
-            f"expected at least 1 neighbour, 2 pool rows and 2 folds, got {neighbours}, "
-            f"{pool_rows} and {folds}"
-        )
-
-
-def _distinct(
-    ax: NDArray[Any], ay: NDArray[Any]
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.int64], int]:
-    """Each pair once, with groups that share a source or target row, and how many were dropped.
-
-    A group is held out as a whole: otherwise a pair would be judged by a map that has seen it.
-    """
-    from scipy.sparse import coo_array  # slow to import, and rarely needed
-    from scipy.sparse.csgraph import connected_components
-
-    same_x, same_y = _row_classes(ax), _row_classes(ay)
-    _, first = np.unique(np.column_stack([same_x, same_y]), axis=0, return_index=True)
-    kept = np.sort(first)
-    same_x, same_y = same_x[kept], same_y[kept] + len(ax)
-    links = coo_array((np.ones(len(kept)), (same_x, same_y)), shape=(2 * len(ax), 2 * len(ax)))
-    component = connected_components(links, directed=False)[1][same_x]
-    groups = np.unique(component, return_inverse=True)[1].astype(np.int64)
-    return ax[kept], ay[kept], groups, len(ax) - len(kept)
-
-
-def _row_classes(rows: NDArray[Any]) -> NDArray[np.int64]:
-    return np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
-
-
-def _pool(
-    pool: Array, anchors: NDArray[Any], metric: Any, most: int, seed: int, name: str
-) -> NDArray[Any]:
-    """A seeded sample of a pool without the anchors."""
-    if not hasattr(pool, "shape") or len(pool.shape) != 2:
-        raise InputError("expected an array of shape (n, d)", where=name)
-    order = np.random.default_rng(seed).permutation(int(pool.shape[0]))
-    rows = take_rows(pool, np.sort(order[: most + len(anchors)]))
-    rows = to_numpy(check_vectors(rows, dim=anchors.shape[1], metric=metric, where=name))
-    known = {row.tobytes() for row in anchors.astype(rows.dtype)}
-    unknown = np.array([row.tobytes() not in known for row in rows], dtype=bool)
-    rows = rows[unknown]
-    if not len(rows):
-        raise InputError(
-            "no unpaired vector is left besides the anchors",
-            where=name,
-            mend="Give a sample of vectors of this side; they need no partner",
-        )
-    return np.random.default_rng(seed).permutation(rows)[:most]

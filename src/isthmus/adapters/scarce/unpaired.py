@@ -18,7 +18,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from isthmus.adapters.chain import Chain
-from isthmus.adapters.kmeans import kmeans
+from isthmus.adapters.scarce.matched_clusters import matched_centroids
 from isthmus.adapters.scarce.pseudo_pairs import (
     Frame,
     Matched,
@@ -37,7 +37,7 @@ from isthmus.progress import Progress, silent
 from isthmus.spaces.row_checks import check_vectors, take_rows
 from isthmus.threads import single_thread
 
-__all__ = ["FEWEST_ROWS", "LABEL", "UnpairedMap", "align_unpaired"]
+__all__ = ["FEWEST_ROWS", "LABEL", "UnpairedMap", "UnpairedOptions", "align_unpaired"]
 
 LABEL = "coarse, unverified"
 """What every map of this module is called."""
@@ -48,7 +48,6 @@ FEWEST_ROWS = 200
 _START_ROWS = 1500
 _START_ROUNDS = 8
 _FOLLOWED = 2
-_RESTARTS = 3
 _ROUNDS = 20
 _MUTUAL_ROUNDS = 10
 _FLIPS = 40
@@ -95,15 +94,33 @@ class UnpairedMap:
         )
 
 
+@dataclass(frozen=True)
+class UnpairedOptions:
+    """How a map is looked for where no pair is known."""
+
+    seeds: Sequence[int] = tuple(range(16))
+    """The seed of each start; at least two.  More find a map more often, at their cost."""
+    clusters: int = 30
+    """Of either side; fewer where there are fewer distinct rows."""
+    neighbours: int = 10
+    """How many nearest rows are averaged."""
+    pool_rows: int = 3000
+    """At most so many rows of each side are used, a seeded sample."""
+
+    def __post_init__(self) -> None:
+        if len(self.seeds) < 2 or self.clusters < 4 or self.neighbours < 1:
+            raise InputError(
+                f"expected at least 2 seeds, 4 clusters and 1 neighbour, got {len(self.seeds)}, "
+                f"{self.clusters} and {self.neighbours}"
+            )
+
+
 def align_unpaired(
     x: Array,
     y: Array,
     *,
-    seeds: Sequence[int] = tuple(range(16)),
     cosine: bool = True,
-    clusters: int = 30,
-    neighbours: int = 10,
-    pool_rows: int = 3000,
+    options: UnpairedOptions | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> UnpairedMap:
@@ -117,11 +134,8 @@ def align_unpaired(
     Args:
         x: source vectors ``(nx, dx)``.
         y: target vectors ``(ny, dy)``, in any order.
-        seeds: one start each; at least two.  More starts find a map more often, at their cost.
         cosine: the target is compared by cosine; otherwise by distance, and one scale is fitted.
-        clusters: of either side; fewer where there are fewer distinct rows.
-        neighbours: how many are averaged.
-        pool_rows: at most so many rows of each side are used, a seeded sample.
+        options: how many starts, clusters, neighbours and rows; `UnpairedOptions` if not given.
         seed: of the samples.
         progress: told after every start.
 
@@ -129,20 +143,16 @@ def align_unpaired(
         InputError: where the cycle check is at chance; for fewer than 200 rows of a side, NaN,
             infinity, zero rows under cosine, or vectors that are all alike.
     """
-    if len(seeds) < 2 or clusters < 4 or neighbours < 1:
-        raise InputError(
-            f"expected at least 2 seeds, 4 clusters and 1 neighbour, got {len(seeds)}, {clusters} "
-            f"and {neighbours}"
-        )
-    rows_x = _sample(x, pool_rows, seed, cosine, "x")
-    rows_y = _sample(y, pool_rows, seed + 1, cosine, "y")
+    options = UnpairedOptions() if options is None else options
+    rows_x = _sample(x, options.pool_rows, seed, cosine, "x")
+    rows_y = _sample(y, options.pool_rows, seed + 1, cosine, "y")
     frame_x, x = Frame.of(rows_x, cosine=cosine, name="x")
     frame_y, y = Frame.of(rows_y, cosine=cosine, name="y")
 
-    search = _Search(tuple(seeds), clusters, neighbours, progress)
+    search = _Search(options, progress)
     forward, starts = search.run(x, y)
     # from the other end, so that it starts from other rows, and from seeds of its own
-    back = replace(search, done=len(seeds), shift=_OTHER_SEEDS)
+    back = replace(search, done=len(options.seeds), shift=_OTHER_SEEDS)
     backward, _ = back.run(y[::-1], x[::-1])
     cycle, chance = _cycle(x, y, forward, backward, seed)
     if cycle <= max(chance, _LEAST_CYCLE):
@@ -168,9 +178,7 @@ def align_unpaired(
 class _Search:
     """Starts that compete, and the one that is followed to its end."""
 
-    seeds: tuple[int, ...]
-    clusters: int
-    neighbours: int
+    options: UnpairedOptions
     progress: Progress
     done: int = 0
     """Starts that went before, for progress."""
@@ -182,18 +190,18 @@ class _Search:
         every = x, y
         x, y = x[:_START_ROWS], y[:_START_ROWS]
         found: list[tuple[float, Matrix]] = []
-        for number, seed in enumerate(self.seeds):
-            anchors = _matched_centroids(x, y, self.clusters, seed + self.shift)
+        for number, seed in enumerate(self.options.seeds):
+            anchors = matched_centroids(x, y, self.options.clusters, seed + self.shift)
             first = averaged_neighbours(
                 x,
                 y,
                 relative_representation(x, anchors[0]),
                 relative_representation(y, anchors[1]),
-                k=self.neighbours,
+                k=self.options.neighbours,
             )
             matrix = self._alternated(joined(first, _nothing_known(x, y)), x, y, _START_ROUNDS)
             found.append((closeness(x @ matrix.astype(np.float32), y), matrix))
-            self.progress("look for a start", self.done + number + 1, 2 * len(self.seeds))
+            self.progress("look for a start", self.done + number + 1, 2 * len(self.options.seeds))
         found.sort(key=lambda start: -start[0])
         # on few rows right and wrong starts look alike; followed to their end they do not
         ends = [self._settled(matrix, *every) for _, matrix in found[:_FOLLOWED]]
@@ -217,7 +225,7 @@ class _Search:
         return until_stable(
             matrix,
             x,
-            lambda mapped: averaged_neighbours(x, y, mapped, y, k=self.neighbours),
+            lambda mapped: averaged_neighbours(x, y, mapped, y, k=self.options.neighbours),
             _nothing_known(x, y),
             rounds=rounds,
         )[0]
@@ -225,41 +233,6 @@ class _Search:
 
 def _nothing_known(x: Rows, y: Rows) -> Matched:
     return Matched(np.zeros((x.shape[1], y.shape[1])), 0)
-
-
-def _matched_centroids(x: Rows, y: Rows, clusters: int, seed: int) -> tuple[Rows, Rows]:
-    """Centroids of both sides in matching order, ``(k, dx)`` and ``(k, dy)``.
-
-    The order maximises the agreement of the two matrices of cosines between centroids: FAQ
-    (Vogelstein et al. 2015) from several starts, then improved by exchanges of two.
-    """
-    from scipy.optimize import quadratic_assignment  # slow to import, and rarely needed
-
-    centres = [
-        unit_rows(kmeans(unit_rows(rows), min(clusters, len(rows)), seed=s).centroids)
-        for rows, s in ((x, 2 * seed), (y, 2 * seed + 1))
-    ]
-    k = min(map(len, centres))
-    a, b = (_without_diagonal(c[:k]) for c in centres)
-    rng = np.random.default_rng(seed)
-    best: Any = None
-    with single_thread:
-        for restart in range(_RESTARTS):
-            start = "randomized" if restart else "barycenter"
-            options: Any = {"maximize": True, "rng": rng, "P0": start}
-            found = quadratic_assignment(a, b, method="faq", options=options)
-            if best is None or found.fun > best.fun:
-                best = found
-        guess = np.column_stack([np.arange(k), best.col_ind])
-        options = {"maximize": True, "rng": rng, "partial_guess": guess}
-        order = quadratic_assignment(a, b, method="2opt", options=options).col_ind
-    return centres[0][:k], centres[1][:k][order]
-
-
-def _without_diagonal(centres: Rows) -> Matrix:
-    cosines = centres.astype(np.float64) @ centres.T
-    np.fill_diagonal(cosines, 0.0)
-    return cosines
 
 
 def _cycle(x: Rows, y: Rows, forward: Matrix, backward: Matrix, seed: int) -> tuple[float, float]:

@@ -14,10 +14,11 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from isthmus.adapters import CSA, LowRank, Procrustes, Ridge, RidgePath, refine_few_pairs
+from isthmus.adapters import CSA, LowRank, Procrustes, Ridge, refine_few_pairs
 from isthmus.adapters.chain import Affine, Chain, RowNorm
-from isthmus.adapters.scarce.few_pairs import FEWEST_PAIRS
+from isthmus.adapters.scarce.few_pairs import FEWEST_PAIRS, FewPairsOptions
 from isthmus.adapters.steps.base import LinearAdapter
+from isthmus.adapters.steps.ridge import RidgePath
 from isthmus.errors import InputError
 from isthmus.evaluate import parse_metric, relevant_ranks
 from isthmus.evaluate.relevance import from_labels
@@ -227,8 +228,7 @@ def _few_pairs(x: Rows, y: Rows, items: Items, rows: NDArray[np.int64]) -> Itera
             anchors,
             narrow[items.x >= items.paired],
             y[items.y >= items.paired],
-            pool_rows=_POOL_ROWS,
-            folds=_INNER_FOLDS,
+            options=FewPairsOptions(pool_rows=_POOL_ROWS, folds=_INNER_FOLDS),
         )
     except InputError:
         return  # too few distinct pairs, or sides that do not vary

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from isthmus.adapters import Ridge, lambda_path
+from isthmus.adapters import Ridge
+from isthmus.adapters.steps.lambda_path import lambda_path
 from isthmus.adapters.steps.spectral_ball import departure
 from isthmus.errors import InputError
 from isthmus.moments import Moments
