@@ -52,7 +52,7 @@ def run(options: Options) -> Iterator[Row]:
 
 
 def _few(task: Task, pool: int, sizes: int) -> Iterator[Row]:
-    from isthmus.adapters import refine_few_pairs
+    from isthmus.adapters.scarce.few_pairs import FewPairsOptions, refine_few_pairs
 
     order = np.random.default_rng(0).permutation(len(task.x))
     for k in (10, 50, 200)[:sizes]:
@@ -64,7 +64,7 @@ def _few(task: Task, pool: int, sizes: int) -> Iterator[Row]:
                 task.y[known],
                 task.x[one],
                 np.random.default_rng(1).permutation(task.y[second]),
-                pool_rows=pool,
+                options=FewPairsOptions(pool_rows=pool),
             )
             yield _row(
                 f"{k} pairs, pools of {pool:,} ({which}) ÷ {k} pairs alone",
