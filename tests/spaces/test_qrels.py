@@ -57,7 +57,7 @@ def test_ids_with_spaces_need_tabs(tmp_path: Path) -> None:
     [
         ("q1 a\nq2", r"line 2: expected 'query item', got 1 fields\. Write two ids a line"),
         ("q1 0 a 1 x", r"line 1: expected 'query item', got 5 fields"),
-        ("query-id\tcorpus-id\tscore\nq1\ta\t1", r"line 1: 'score' is not .* column names"),
+        ("ours\ttheirs\tscore\nq1\ta\t1", r"line 1: 'score' is not .* column names"),
         ("q1 a 1\nq1 b nan", r"line 2: 'nan' is not a relevance"),
         ("q1\t", r"line 1: an id is missing"),
         ("q1\t0\t\t1", r"line 1: an id is missing"),
@@ -112,3 +112,25 @@ def test_damaged_labels(tmp_path: Path) -> None:
     np.save(file, np.array(["a", 1], dtype=object), allow_pickle=True)
     with pytest.raises(InputError, match="pickled"):
         read_labels(file)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "query-id\tcorpus-id\tscore",
+        "query_id\tdoc_id\trelevance",
+        "topic iteration document# relevancy",
+        "qid docid",
+    ],
+)
+def test_a_line_of_column_names_is_passed_over(tmp_path: Path, header: str) -> None:
+    columns = len(header.split())
+    line = " ".join(["q1", *["0"] * (columns == 4), "d1", *["1"] * (columns > 2)])
+    path = tmp_path / "qrels.tsv"
+    path.write_text(f"{header}\n{line}\n")
+    found = read_qrels(path, query_ids=np.array(["q1"]), item_ids=np.array(["d1"]))
+    assert found == {"q1": ["d1"]}
+    path.write_text(f"{line}\n{header}\n")
+    if columns > 2:
+        with pytest.raises(InputError, match="line 2"):
+            read_qrels(path, query_ids=np.array(["q1"]), item_ids=np.array(["d1"]))

@@ -14,6 +14,13 @@ from isthmus.spaces.array_files import read_npy
 
 __all__ = ["read_labels", "read_qrels"]
 
+_QUERY = frozenset({"queryid", "query", "qid", "topic", "topicid"})
+_COLUMNS = _QUERY | {
+    *("iteration", "iter", "0", "q0"),
+    *("corpusid", "docid", "documentid", "document", "doc", "docno", "itemid", "item", "pid"),
+    *("score", "relevance", "relevancy", "rel", "label", "grade"),
+}
+
 
 def read_qrels(
     path: Path, *, query_ids: NDArray[Any], item_ids: NDArray[Any]
@@ -22,7 +29,8 @@ def read_qrels(
 
     Args:
         path: lines of ``query item``, ``query item relevance`` or TREC's ``query 0 item
-            relevance``, separated by tabs or spaces; relevance 0 or less is skipped.
+            relevance``, separated by tabs or spaces; relevance 0 or less is skipped.  A first line
+            of column names, as BEIR's ``query-id corpus-id score``, is passed over.
         query_ids, item_ids: some ids of either side; integers turn the file's into integers.
 
     Raises:
@@ -31,7 +39,7 @@ def read_qrels(
     judged: dict[Any, list[Any]] = {}
     for number, line in enumerate(_lines(path), start=1):
         fields = [f.strip() for f in (line.split("\t") if "\t" in line else line.split())]
-        if not any(fields):
+        if not any(fields) or (number == 1 and _names_columns(fields)):
             continue
         where = f"{path}, line {number}"
         if len(fields) not in (2, 3, 4):
@@ -72,6 +80,12 @@ def _lines(path: Path) -> list[str]:
     # not splitlines(), which also cuts at form feeds and other separators inside a line
     lines = text.split("\n")
     return lines if lines[-1] else lines[:-1]
+
+
+def _names_columns(fields: list[str]) -> bool:
+    """Whether the first line says what the columns are, in the words of BEIR, TREC or others."""
+    plain = [f.lower().replace("-", "").replace("_", "").rstrip("#") for f in fields]
+    return plain[0] in _QUERY and all(name in _COLUMNS for name in plain)
 
 
 def _relevance(text: str, where: str) -> float:

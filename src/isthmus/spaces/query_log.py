@@ -1,0 +1,350 @@
+"""Queries from plain logs: what people asked, how often, and what they clicked.
+
+A line of a log is a query at one moment, or a query with its counts; either way the same query is
+put together from all its lines.  Columns are known by the names that logs give them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.errors import InputError
+
+__all__ = ["QueryLog", "read_query_log"]
+
+_NAMES: dict[str, tuple[str, ...]] = {
+    "text": (
+        "query",
+        "q",
+        "text",
+        "query_text",
+        "querytext",
+        "search_query",
+        "search_term",
+        "question",
+        "keywords",
+        "search",
+        "term",
+    ),
+    "clicked": (
+        "clicked",
+        "clicked_ids",
+        "clicked_id",
+        "clicks",
+        "click",
+        "doc_ids",
+        "doc_id",
+        "docid",
+        "document_ids",
+        "document_id",
+        "item_ids",
+        "item_id",
+        "ids",
+        "positive_ids",
+        "positives",
+        "relevant",
+        "relevant_ids",
+        "corpus_id",
+        "answers",
+    ),
+    "count": ("count", "counts", "frequency", "freq", "times", "n", "popularity", "weight"),
+    "name": ("query_id", "queryid", "qid", "_id", "id"),
+}
+"""What a column means, by its name in lower case with ``-`` and space written ``_``."""
+
+_JSON = (".jsonl", ".ndjson", ".json")
+_TABLES = {".csv": ",", ".tsv": "\t"}
+_BLANK = frozenset({"", "null", "none", "nan"})
+
+
+@dataclass(frozen=True, eq=False)
+class QueryLog:
+    """The distinct queries of a log, in the order of their first lines.
+
+    Attributes:
+        ids: ``(n,)`` strings: the log's own query ids, or else 0 to n - 1.
+        texts: ``n`` texts.
+        weights: ``(n,)`` float64, how often each was asked.
+        clicked: for each query id with clicks the ids of the items, the most clicked first.
+        unmatched: clicked ids that were dropped by `among`, each counted once.
+        where: the file.
+    """
+
+    ids: NDArray[np.str_]
+    texts: tuple[str, ...]
+    weights: NDArray[np.float64]
+    clicked: Mapping[str, Sequence[str]]
+    unmatched: int = 0
+    where: str = "queries"
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        text = (
+            f"QueryLog({len(self):,} queries asked {self.weights.sum():,.0f} times, "
+            f"{len(self.clicked):,} with clicks"
+        )
+        if self.unmatched:
+            text += f"; {self.unmatched:,} clicked ids are not in the index"
+        return f"{text})"
+
+    @property
+    def items(self) -> list[str]:
+        """Every clicked id once."""
+        return list(dict.fromkeys(item for items in self.clicked.values() for item in items))
+
+    def among(self, held: Container[str]) -> QueryLog:
+        """The same queries with the clicks on items that are ``held``; the others are counted.
+
+        Raises:
+            InputError: if there were clicks and none is left.
+        """
+        lost = {item for item in self.items if item not in held}
+        clicked = {
+            query: left
+            for query, items in self.clicked.items()
+            if (left := [item for item in items if item not in lost])
+        }
+        if self.clicked and not clicked:
+            raise InputError(
+                f"none of the {len(lost):,} clicked ids is in the index (the first: "
+                f"'{next(iter(self.clicked.values()))[0]}')",
+                where=self.where,
+                mend="Check that the log names its items as the index does",
+            )
+        return replace(self, clicked=clicked, unmatched=self.unmatched + len(lost))
+
+    def select(self, rows: NDArray[Any]) -> QueryLog:
+        """The queries at ``rows``: a mask ``(n,)`` or indices."""
+        ids = self.ids[rows]
+        places = np.arange(len(self))[rows].tolist()
+        return replace(
+            self,
+            ids=ids,
+            texts=tuple(self.texts[place] for place in places),
+            weights=self.weights[rows],
+            clicked={q: self.clicked[q] for q in ids.tolist() if q in self.clicked},
+        )
+
+
+@dataclass
+class _Query:
+    name: str | None
+    text: str
+    weight: float = 0.0
+    clicks: Counter[str] = field(default_factory=Counter[str])
+
+
+def read_query_log(path: Path) -> QueryLog:
+    """The queries of a log in ``.jsonl``, ``.csv`` or ``.tsv``; all distinct ones are held.
+
+    Args:
+        path: objects, or rows under a line of column names, with the text of a query (``query``,
+            ``q``, ``text``, …) and, if they are known, the ids of what was clicked (``clicked``,
+            ``click``, ``doc_id``, ``ids``, …: one, a JSON list, or several between ``;`` or
+            ``|``), how often (``count``, ``frequency``, …) and the query's own id (``query_id``,
+            ``qid``, ``_id``).  Other columns, such as timestamps, are not read.  Queries without an
+            id are the same if they differ in white space alone.
+
+    Raises:
+        InputError: naming the file and the line.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "log.csv"
+        ...     _ = path.write_text("q,doc_id\\nold bridge,b7\\nferry,f1\\nold bridge,b7\\n")
+        ...     log = read_query_log(path)
+        >>> log
+        QueryLog(2 queries asked 3 times, 2 with clicks)
+        >>> dict(zip(log.texts, log.weights.tolist()))
+        {'old bridge': 2.0, 'ferry': 1.0}
+    """
+    queries: dict[str, _Query] = {}
+    for where, row in _rows(path):
+        name, text, count, clicks = _parsed(row, where)
+        query = queries.setdefault(text if name is None else f"\0{name}", _Query(name, text))
+        if query.text != text:
+            raise InputError(
+                f"the query id '{name}' has two texts, '{query.text}' and '{text}'",
+                where=where,
+                mend="Give each query an id of its own",
+            )
+        query.weight += count
+        for item in clicks:
+            query.clicks[item] += max(1, round(count))
+    if not queries:
+        raise InputError("there is no query here", where=str(path))
+    named = {query.name is None for query in queries.values()}
+    if len(named) == 2:
+        raise InputError(
+            "some queries have an id and some have none",
+            where=str(path),
+            mend="Give all of them an id, or none",
+        )
+    ids = [str(row) if q.name is None else q.name for row, q in enumerate(queries.values())]
+    return QueryLog(
+        np.array(ids, dtype=np.str_),
+        tuple(q.text for q in queries.values()),
+        np.array([q.weight for q in queries.values()], dtype=np.float64),
+        {
+            name: [item for item, _ in q.clicks.most_common()]
+            for name, q in zip(ids, queries.values(), strict=True)
+            if q.clicks
+        },
+        where=str(path),
+    )
+
+
+def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each line's place and its values by meaning."""
+    suffix = path.suffix.lower()
+    if suffix not in (*_JSON, *_TABLES):
+        raise InputError(
+            "queries are read from .jsonl, .csv or .tsv files",
+            where=str(path),
+            mend='Write {"query": "…", "clicked": ["…"]} on each line of a .jsonl file',
+        )
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            yield from (
+                _objects(path, file) if suffix in _JSON else _table(path, file, _TABLES[suffix])
+            )
+    except FileNotFoundError as error:
+        raise InputError("there is no such file", where=str(path)) from error
+    except UnicodeDecodeError as error:
+        raise InputError("the file is not UTF-8 text", where=str(path)) from error
+
+
+def _objects(path: Path, file: io.TextIOBase) -> Iterator[tuple[str, dict[str, Any]]]:
+    for number, line in enumerate(file, start=1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        try:
+            found: Any = json.loads(line)
+        except ValueError as error:
+            raise InputError("this is not JSON", where=where) from error
+        if not isinstance(found, dict):
+            raise InputError(
+                "expected an object", where=where, mend='Write {"query": "…", "clicked": ["…"]}'
+            )
+        meanings = _meanings(list(found), where)
+        yield where, {meaning: found[column] for meaning, column in meanings.items()}
+
+
+def _table(path: Path, file: io.TextIOBase, separator: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    reader = csv.reader(file, delimiter=separator, strict=True)
+    names: list[str] = []
+    meanings: dict[str, str] = {}
+    while True:
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            raise InputError(
+                f"this is no line of a table ({error})", where=f"{path}, line {reader.line_num}"
+            ) from error
+        where = f"{path}, line {reader.line_num}"
+        if row is None:
+            return
+        if not any(cell.strip() for cell in row):
+            continue
+        if not names:
+            names, meanings = row, _meanings(row, where)
+            continue
+        if len(row) != len(names):
+            raise InputError(
+                f"there are {len(row)} values for {len(names)} columns",
+                where=where,
+                mend="Put a text that holds the separator between double quotes",
+            )
+        cells = dict(zip(names, row, strict=True))
+        yield (
+            where,
+            {m: _split(cells[c]) if m == "clicked" else cells[c] for m, c in meanings.items()},
+        )
+
+
+def _split(cell: str) -> Any:
+    """The ids in one cell of a table."""
+    if cell.lstrip().startswith("["):
+        try:
+            return json.loads(cell)
+        except ValueError:
+            return cell
+    for separator in ("|", ";"):
+        if separator in cell:
+            return cell.split(separator)
+    return cell
+
+
+def _meanings(columns: Sequence[str], where: str) -> dict[str, str]:
+    """For each meaning the column that has it."""
+    by_name = {c.strip().lower().replace("-", "_").replace(" ", "_"): c for c in columns}
+    found = {
+        meaning: by_name[known]
+        for meaning, names in _NAMES.items()
+        if (known := next((n for n in names if n in by_name), None)) is not None
+    }
+    if "text" not in found:
+        raise InputError(
+            f"no column holds the text of the query; there are {', '.join(columns) or 'none'}",
+            where=where,
+            mend="Call it 'query'",
+        )
+    return found
+
+
+def _parsed(row: Mapping[str, Any], where: str) -> tuple[str | None, str, float, list[str]]:
+    text = row["text"]
+    if not isinstance(text, str) or not text.strip():
+        raise InputError(
+            "the text of the query is missing", where=where, mend="Remove or complete the line"
+        )
+    given = row.get("clicked")
+    items = given if isinstance(given, list) else [given]
+    return (
+        _identifier(row.get("name"), where),
+        " ".join(text.split()),
+        _count(row.get("count"), where),
+        list(dict.fromkeys(i for item in items if (i := _identifier(item, where)) is not None)),
+    )
+
+
+def _identifier(value: Any, where: str) -> str | None:
+    if isinstance(value, dict):  # a click with its time or rank beside it
+        value = next((value[n] for n in ("id", *_NAMES["clicked"]) if n in value), value)
+    if value is None or (isinstance(value, str) and value.strip().lower() in _BLANK):
+        return None
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        raise InputError(
+            f"{value!r} is not an id", where=where, mend="Write ids as strings or whole numbers"
+        )
+    return str(value).strip()
+
+
+def _count(value: Any, where: str) -> float:
+    if value is None or value == "":
+        return 1.0
+    try:
+        count = float(value) if not isinstance(value, bool) else math.nan
+    except (TypeError, ValueError):
+        count = math.nan
+    if not (math.isfinite(count) and count > 0):
+        raise InputError(
+            f"{value!r} is not a count", where=where, mend="Write how often it was asked, above 0"
+        )
+    return count
