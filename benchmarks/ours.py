@@ -153,9 +153,10 @@ def isthmus_transform(task: Task, calls: int, *, return_trust: bool = False) -> 
             trust.HeldOutRows(task.x_test[i : i + n], task.y_test[i : i + n], task.y)
             for i in (0, n)
         ]
-        frame = trust.Frame.of_rows(task.x, unit=True)
-        model = trust.fit_trust(bridge.chain, frame, *parts, metric="cosine")
-        bridge = dataclasses.replace(bridge, trust=model)
+        profile = importlib.import_module("isthmus.spaces.profile").Profile
+        known = profile.of_rows(task.x, unit=True)
+        model = trust.fit_trust(bridge.chain, known, *parts, metric="cosine")
+        bridge = dataclasses.replace(bridge, source_profile=known, trust=model)
     rows = np.ascontiguousarray(task.x_test)
     options = {"return_trust": True} if return_trust else {}
 

@@ -81,7 +81,7 @@ def bridge_lines(quick: bool, record: dict[str, Any]) -> Iterator[str]:
     from benchmarks.study.texts import TEXT_UPGRADES
     from isthmus import Pairs, fit
     from isthmus.adapters.quantise import METHODS, quantise_chain, quantise_rows
-    from isthmus.bridge.stream import SampleSizes
+    from isthmus.bridge.held_out_samples import SampleSizes
     from isthmus.nn.compact.table import compact_table
 
     upgrade = TEXT_UPGRADES["debian-minilm-l3-minilm-l6"]()

@@ -33,7 +33,7 @@ from benchmarks.study.images import IMAGE_UPGRADES
 from benchmarks.study.texts import TEXT_UPGRADES
 from benchmarks.study.upgrade import Upgrade, unit
 from isthmus import Bridge, Pairs, fit
-from isthmus.bridge.stream import SampleSizes
+from isthmus.bridge.held_out_samples import SampleSizes
 from isthmus.evaluate import parse_metric, relevant_ranks
 from isthmus.evaluate.relevance import from_ids
 from isthmus.spaces.split import assign_parts

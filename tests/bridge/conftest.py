@@ -15,7 +15,7 @@ from isthmus.bridge import Bridge
 from isthmus.evaluate import Trial, from_ids
 from isthmus.spaces.pairs import Pairs
 from isthmus.ways.scores import fit_score_calibrator
-from isthmus.ways.trust import Frame, HeldOutRows, fit_trust
+from isthmus.ways.trust import HeldOutRows, fit_trust
 
 Rows = NDArray[np.float32]
 
@@ -109,9 +109,10 @@ def _trusted(_fitted: Bridge, upgrade: tuple[Pairs, Pairs]) -> Bridge:
         )
         for part in parts[:2]
     ]
+    assert _fitted.source_profile is not None
     return replace(
         _fitted,
-        trust=fit_trust(_fitted.chain, Frame.of_rows(items.x, unit=True), *rows, metric="cosine"),
+        trust=fit_trust(_fitted.chain, _fitted.source_profile, *rows, metric="cosine"),
         score_calibrator=fit_score_calibrator(*trials),
     )
 

@@ -127,17 +127,27 @@ def _rotated(world: Any, x: np.ndarray) -> np.ndarray:
     return x @ np.linalg.qr(world.rng.standard_normal((24, 24)))[0].astype(np.float32)
 
 
-@pytest.mark.parametrize("n", [1, 5, 300])
+def test_one_vector_alone_mostly_tells_that_it_is_foreign(
+    bridge: Bridge, world: Any, make_world: Callable[..., Any]
+) -> None:
+    z = world.latent(300)
+    x = world.seen("x", z)
+    mine = bridge.source_profile
+    assert mine is not None
+    for foreign in (make_world(seed=99).seen("x", z), _rotated(world, x)):
+        assert np.mean([mine.is_foreign(row[None, :]) for row in foreign]) > 0.85
+    assert np.mean([mine.is_foreign(row[None, :]) for row in x]) < 0.15
+
+
+@pytest.mark.parametrize("n", [5, 300])
 def test_vectors_of_another_model_are_refused_at_first_use(
     bridge: Bridge, world: Any, make_world: Callable[..., Any], n: int
 ) -> None:
     z = world.latent(n)
     x = world.seen("x", z)
     other = make_world(seed=99).seen("x", z)
-    # one vector tells that it is foreign, but hardly whose it is
-    whose = "do not come from new" if n > 1 else None
     for foreign in (other, _rotated(world, x), x[:, world.rng.permutation(24)]):
-        with pytest.raises(WrongSpaceError, match=whose):
+        with pytest.raises(WrongSpaceError, match="do not come from new"):
             bridge.transform(foreign)
     with pytest.raises(WrongSpaceError, match=r"old, the target of this bridge: it runs the other"):
         bridge.transform(world.seen("y", z))
@@ -165,12 +175,12 @@ def test_drifted_vectors_of_the_right_model_are_accepted(bridge: Bridge, world: 
 def test_only_the_first_rows_are_compared(
     bridge: Bridge, world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from isthmus.bridge.identity import Fingerprint
+    from isthmus.spaces.profile import Profile
 
     asked: list[int] = []
-    is_foreign = Fingerprint.is_foreign
+    is_foreign = Profile.is_foreign
     monkeypatch.setattr(
-        Fingerprint, "is_foreign", lambda f, rows: asked.append(len(rows)) or is_foreign(f, rows)
+        Profile, "is_foreign", lambda f, rows: asked.append(len(rows)) or is_foreign(f, rows)
     )
     for _ in range(3):
         bridge.transform(world.seen("x", world.latent(10)))

@@ -11,40 +11,53 @@ import pytest
 from isthmus.adapters import Recipe
 from isthmus.adapters.chain import Chain
 from isthmus.adapters.pipeline import fit_chain, fit_front
-from isthmus.bridge.calibrate import Calibrated, calibrate
-from isthmus.bridge.stream import TEST, VALIDATION, PairStream, Queries, SampleSizes
+from isthmus.bridge.calibrate import Calibrated, calibrate, side_profiles
+from isthmus.bridge.fit_source import FitSource
+from isthmus.bridge.held_out_samples import (
+    TEST,
+    VALIDATION,
+    HeldOutSamples,
+    Queries,
+    SampleSizes,
+)
 from isthmus.evaluate import top_k
 from isthmus.spaces.pairs import Pairs
+from isthmus.spaces.profile import Profile
 
 SHARES = {"fit": 0.5, "validation": 0.2, "test": 0.3}
 
 
 def streamed(
     pairs: Pairs, queries: Pairs | None, shares: dict[str, float] = SHARES
-) -> tuple[PairStream, Chain]:
-    stream = PairStream(
+) -> tuple[HeldOutSamples, Chain]:
+    samples = HeldOutSamples(
         pairs.split(shares),
         None if queries is None else Queries(queries),
-        folds=3,
-        seed=0,
         sizes=SampleSizes(),
-        fit_on_queries=True,
+        seed=0,
     )
+    source = FitSource(samples, folds=3, seed=0, fit_on_queries=True)
     before, after = ("unit_norm | ", " | unit_norm") if pairs.metric == "cosine" else ("", "")
     recipe = Recipe.parse(f"{before}ridge(alpha=0.01){after}")
-    front = fit_front(recipe.front, stream.means, cosine=pairs.metric == "cosine")
+    front = fit_front(recipe.front, source.means, cosine=pairs.metric == "cosine")
     keep = frozenset({"square", "xx", "xy"})
-    chain = fit_chain(recipe, front, stream.folds(front.x, front.y, keep).total.second())
-    return stream, chain.rounded()
+    chain = fit_chain(recipe, front, source.folds(front.x, front.y, keep).total.second())
+    return samples, chain.rounded()
 
 
-def calibrated(stream: PairStream, chain: Chain, kind: Any, metric: Any) -> Calibrated:
+def _profile(samples: HeldOutSamples) -> Profile:
+    return Profile.of_rows(samples.sample.x, unit=True)
+
+
+def calibrated(samples: HeldOutSamples, chain: Chain, kind: Any, metric: Any) -> Calibrated:
+    validation = samples.held_out(VALIDATION)
+    profile, _ = side_profiles(samples.sample, samples.split, validation, kind=kind, metric=metric)
     return calibrate(
         chain,
-        stream.held_out(VALIDATION),
-        stream.held_out(TEST),
-        stream.sample,
-        stream.split,
+        validation,
+        samples.held_out(TEST),
+        profile,
+        samples.split,
         kind=kind,
         source=metric,
         target=metric,
@@ -59,15 +72,15 @@ def test_trust_is_about_what_the_bridge_maps(
 ) -> None:
     world = make_world()
     items, queries = world.upgrade(1500, metric=metric)
-    stream, chain = streamed(items, queries if asked else None)
-    trust, scores = calibrated(stream, chain, kind, metric)
+    samples, chain = streamed(items, queries if asked else None)
+    trust, scores = calibrated(samples, chain, kind, metric)
     assert trust is not None
     assert scores is not None
-    assert trust.frame.unit == (metric == "cosine")
+    assert trust.profile.unit == (metric == "cosine")
     # calibrated and verified on disjoint halves of the test part
     halves = [trust.control.rows, trust.control.verified[-1][0]]
     assert halves[0] - halves[1] in (0, 1)
-    assert sum(halves) == stream.split.counts["test"]
+    assert sum(halves) == samples.split.counts["test"]
     # the probabilities are those of fresh rows of the kind that is mapped
     z = world.latent(1500)
     fresh = world.near(z) if asked and kind == "query" else z
@@ -82,25 +95,25 @@ def test_trust_is_about_what_the_bridge_maps(
 
 def test_without_held_out_rows_there_is_neither(make_world: Callable[..., Any]) -> None:
     items, _ = make_world().upgrade(200)
-    stream, chain = streamed(items, None, {"fit": 0.8, "validation": 0.0, "test": 0.2})
-    assert calibrated(stream, chain, "query", "cosine") == (None, None)
+    samples, chain = streamed(items, None, {"fit": 0.8, "validation": 0.0, "test": 0.2})
+    assert calibrated(samples, chain, "query", "cosine") == (None, None)
 
 
 def test_a_gallery_without_choice_gives_neither(make_world: Callable[..., Any]) -> None:
     items, _ = make_world().upgrade(200)
-    stream, chain = streamed(items, None)
-    few = [stream.held_out(part) for part in (VALIDATION, TEST)]
+    samples, chain = streamed(items, None)
+    few = [samples.held_out(part) for part in (VALIDATION, TEST)]
     one = [type(h)(h.queries.select(slice(1)), h.gallery.select(slice(2)), None, np.zeros(1, int))
            for h in few]  # fmt: skip
     options: Any = {"kind": "query", "source": "cosine", "target": "cosine"}
-    assert calibrate(chain, *one, stream.sample, stream.split, **options) == (None, None)
+    assert calibrate(chain, *one, _profile(samples), samples.split, **options) == (None, None)
 
 
 def test_a_handful_of_pairs(make_world: Callable[..., Any]) -> None:
     items, queries = make_world().upgrade(30)
-    stream, chain = streamed(items, queries)
+    samples, chain = streamed(items, queries)
     for kind in ("query", "corpus"):
-        trust, scores = calibrated(stream, chain, kind, "cosine")
+        trust, scores = calibrated(samples, chain, kind, "cosine")
         assert trust is not None
         assert scores is not None
         said = trust(items.head(30).x)
@@ -109,8 +122,8 @@ def test_a_handful_of_pairs(make_world: Callable[..., Any]) -> None:
 
 def test_equal_inputs_give_equal_parts(make_world: Callable[..., Any]) -> None:
     items, queries = make_world().upgrade(400)
-    stream, chain = streamed(items, queries)
-    one, other = (calibrated(stream, chain, "query", "cosine") for _ in range(2))
+    samples, chain = streamed(items, queries)
+    one, other = (calibrated(samples, chain, "query", "cosine") for _ in range(2))
     for mine, theirs in zip(one, other, strict=True):
         assert mine.pack()[0] == theirs.pack()[0]
         for name, tensor in mine.pack()[1].items():

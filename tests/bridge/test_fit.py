@@ -15,7 +15,7 @@ import isthmus
 from isthmus.adapters.pipeline import fit_chain, fit_front
 from isthmus.adapters.recipe import Recipe
 from isthmus.bridge import SampleSizes, assess, fit
-from isthmus.bridge.stream import PARTS
+from isthmus.bridge.held_out_samples import PARTS
 from isthmus.errors import InputError, RecipeError
 from isthmus.evaluate import Verdict
 from isthmus.moments import FoldMoments, Moments

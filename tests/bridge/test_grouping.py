@@ -10,7 +10,8 @@ import pytest
 import isthmus
 from isthmus.adapters.chain import Chain, RowNorm
 from isthmus.adapters.kmeans import kmeans, nearest
-from isthmus.bridge.stream import PairStream, Queries, SampleSizes
+from isthmus.bridge.fit_source import FitSource
+from isthmus.bridge.held_out_samples import HeldOutSamples, Queries, SampleSizes
 from isthmus.errors import InputError
 from isthmus.moments.groups import GroupSums
 from isthmus.spaces.pairs import Pairs
@@ -21,9 +22,11 @@ UNIT = Chain([RowNorm()])
 
 def _between(items: Pairs, grouping: str, queries: Pairs | None = None, **options: Any) -> Any:
     asked = None if queries is None else Queries(queries)
-    given = {"folds": 3, "seed": 2, "sizes": SampleSizes(), "fit_on_queries": True, **options}
-    stream = PairStream(items.split(SHARES, seed=2), asked, **given)
-    return stream.folds(UNIT, UNIT, frozenset({"xy", grouping})).second().between[grouping]
+    split = items.split(SHARES, seed=2)
+    samples = HeldOutSamples(split, asked, sizes=SampleSizes(), seed=2)
+    given = {"folds": 3, "seed": 2, "fit_on_queries": True, **options}
+    source = FitSource(samples, **given)
+    return source.folds(UNIT, UNIT, frozenset({"xy", grouping})).second().between[grouping]
 
 
 def test_labels_and_clusters_group_the_rows_behind_the_chains(world: Any) -> None:

@@ -72,11 +72,12 @@ def test_everything_else_comes_back(bridge: Bridge, folder: Path) -> None:
     assert (loaded.canary.ids, loaded.canary.named) == (bridge.canary.ids, bridge.canary.named)
     np.testing.assert_array_equal(loaded.canary.source, bridge.canary.source)
     np.testing.assert_array_equal(loaded.canary.target, bridge.canary.target)
-    for side in ("source_fingerprint", "target_fingerprint"):
+    for side in ("source_profile", "target_profile"):
         mine, other = getattr(bridge, side), getattr(loaded, side)
-        for name in ("typical", "foreign", "unit"):
+        for name in ("n", "typical", "foreign", "unit", "lengths"):
             assert getattr(mine, name) == getattr(other, name)
-        np.testing.assert_array_equal(mine.directions, other.directions)
+        for name in ("mean", "spectrum", "full", "empty"):
+            np.testing.assert_array_equal(getattr(mine, name), getattr(other, name))
     loaded.save(folder.with_name("again"))
     for name in (MANIFEST, TENSORS):
         assert (folder.with_name("again") / name).read_bytes() == (folder / name).read_bytes()
@@ -92,7 +93,7 @@ def test_derived_bridges_come_back(make_world: Callable[..., Any], tmp_path: Pat
     for name, derived, rows in (
         ("inverse", bridge.inverse(), y),
         ("composed", bridge.compose(bridge.inverse()), x),
-        ("bare", replace(bridge, source_fingerprint=None, canary=None, evidence=None), x),
+        ("bare", replace(bridge, source_profile=None, trust=None, canary=None, evidence=None), x),
     ):
         derived.save(tmp_path / name)
         loaded = Bridge.load(tmp_path / name)
@@ -294,16 +295,16 @@ def _forge(
         _set("tried", to=3),
         _set("provenance", to=["a"]),
         _set("provenance", to=None),
-        _set("source_fingerprint", to=[]),
-        _set("source_fingerprint", "typical", to="high"),
-        _set("source_fingerprint", to={"typical": 1.0}),
+        _set("source_profile", to=[]),
+        _set("source_profile", "typical", to="high"),
+        _set("source_profile", to={"typical": 1.0}),
         _set("canary", "ids", to=["one"]),
         _set("canary", "ids", to=3),
         _set("canary", "items", to=["one"]),
         _set("canary", "named", to=1),
-        _set("source_fingerprint", "typical", to=0),
-        _set("source_fingerprint", "typical", to=1e9),
-        _set("source_fingerprint", "unit", to=1),
+        _set("source_profile", "typical", to=0),
+        _set("source_profile", "typical", to=1e9),
+        _set("source_profile", "unit", to=1),
         _set("tried", to=[[1, 0.5, None]]),
         _set("tried", to=[["procrustes", "high", None]]),
         _set("more", to=None),
@@ -329,10 +330,10 @@ def test_a_manifest_that_was_changed(folder: Path, change: Change) -> None:
         ("chain/1/matrix", ()),
         ("chain/1/offset", (23,)),
         ("chain/1/offset", (1, 24)),
-        ("source_fingerprint/mean", (23,)),
-        ("source_fingerprint/directions", (23, 4)),
-        ("target_fingerprint/directions", (24,)),
-        ("target_fingerprint/directions", ()),
+        ("source_profile/mean", (23,)),
+        ("source_profile/full", (23, 4)),
+        ("target_profile/empty", (24,)),
+        ("target_profile/spectrum", ()),
         ("canary/source", (8, 23)),
         ("canary/target", (7, 24)),
         ("canary/target", (8,)),
@@ -355,7 +356,7 @@ def test_tensors_that_do_not_fit_the_contracts(
         _set("trust", to=[]),
         _set("trust", to={}),
         _set("trust", "reach", to=0),
-        _set("trust", "unit", to="yes"),
+        _set("source_profile", "unit", to="yes"),
         _set("trust", "coefficients", to=[1, 2]),
         _set("trust", "control", "cuts", to=[2.0]),
         _set("trust", "control", "calibrated", 0, to=[1, 5]),
@@ -380,10 +381,10 @@ def test_trust_and_scores_that_were_changed(
 @pytest.mark.parametrize(
     ("name", "spoil"),
     [
-        ("trust/mean", lambda t: t[:-1]),
-        ("trust/directions", lambda t: t[:, :-1]),
-        ("trust/directions", lambda t: t.reshape(-1)),
-        ("trust/directions", lambda t: t[0, 0]),
+        ("source_profile/mean", lambda t: t[:-1]),
+        ("source_profile/full", lambda t: t[:, :-1]),
+        ("source_profile/full", lambda t: t.reshape(-1)),
+        ("source_profile/full", lambda t: t[0, 0]),
         ("trust/weights", lambda t: t * np.inf),
         ("trust/ranges", lambda t: t[0]),
         ("trust/curve", lambda t: t[:, ::-1]),
@@ -484,7 +485,7 @@ def test_a_tensor_that_is_missing_or_of_another_dtype(folder: Path) -> None:
     whole = load_file(folder / TENSORS)
     for change in (
         {k: v for k, v in whole.items() if k != "canary/source"},
-        {k: v for k, v in whole.items() if k != "source_fingerprint/mean"},
+        {k: v for k, v in whole.items() if k != "source_profile/mean"},
         {**whole, "chain/1/matrix": whole["chain/1/matrix"].astype(np.float64)},
     ):
         _forge(folder, tensors=change)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from isthmus.adapters.chain import Chain
-from isthmus.bridge.stream import PairStream, Queries, SampleSizes
+from isthmus.bridge.fit_source import FitSource
+from isthmus.bridge.held_out_samples import HeldOutSamples, Queries, SampleSizes
 from isthmus.errors import InputError
 from isthmus.moments import Moments
 from isthmus.spaces.pairs import Pairs
@@ -17,10 +18,12 @@ SHARES = {"fit": 0.5, "validation": 0.2, "test": 0.3}
 KEEP = frozenset({"xx", "xy", "yy"})
 
 
-def _stream(items: Pairs, queries: Pairs | None = None, **options: Any) -> PairStream:
+def _source(items: Pairs, queries: Pairs | None = None, **options: Any) -> FitSource:
     asked = None if queries is None else Queries(queries)
-    given = {"folds": 3, "seed": 2, "sizes": SampleSizes(), "fit_on_queries": True, **options}
-    return PairStream(items.split(SHARES, seed=2), asked, **given)
+    split = items.split(SHARES, seed=2)
+    samples = HeldOutSamples(split, asked, sizes=SampleSizes(), seed=2)
+    given = {"folds": 3, "seed": 2, "fit_on_queries": True, **options}
+    return FitSource(samples, **given)
 
 
 def _fitted(items: Pairs) -> np.ndarray:
@@ -47,7 +50,7 @@ def _agree(found: Moments, expected: Moments, factor: float = 1.0) -> None:
 @pytest.mark.parametrize("weight", [0, 1, 3])
 def test_the_weight_of_a_query_is_that_many_queries(world: Any, weight: int) -> None:
     items, queries = world.upgrade(400)
-    found = _stream(items, queries, weighting=float(weight)).folds(Chain(), Chain(), KEEP).total
+    found = _source(items, queries, weighting=float(weight)).folds(Chain(), Chain(), KEEP).total
     rows, whole, asked = _fitted(items), items.head(400), queries.head(400)
     once = np.ones(len(rows), int)
     _agree(
@@ -65,16 +68,16 @@ def test_balanced_classes_are_repeated_to_equal_sizes(world: Any) -> None:
     rows, whole = _fitted(items), items.head(600)
     rare = labels[rows] == "rare"
     n = np.where(rare, (~rare).sum(), rare.sum())
-    stream = _stream(items, weighting="balanced")
-    found = stream.folds(Chain(), Chain(), KEEP).total
+    source = _source(items, weighting="balanced")
+    found = source.folds(Chain(), Chain(), KEEP).total
     expected = _repeated((whole.x[rows], whole.y[rows], n))
     _agree(found, expected, factor=expected.n / len(rows))
-    assert stream.fit_rows == len(rows)
+    assert source.fit_rows == len(rows)
     # the mean pass is weighted alike, and samples were taken on the way
-    assert stream.means(Chain(), Chain()).n == pytest.approx(len(rows))
-    assert len(stream.sample) == 600
-    effective = _stream(items, weighting="effective").folds(Chain(), Chain(), KEEP).total
-    plain = _stream(items).folds(Chain(), Chain(), KEEP).total
+    assert source.means(Chain(), Chain()).n == pytest.approx(len(rows))
+    assert len(source.samples.sample) == 600
+    effective = _source(items, weighting="effective").folds(Chain(), Chain(), KEEP).total
+    plain = _source(items).folds(Chain(), Chain(), KEEP).total
     sides = [m.mean_x @ (found.mean_x - plain.mean_x) for m in (plain, effective, found)]
     assert sides == sorted(sides)
 
@@ -82,7 +85,7 @@ def test_balanced_classes_are_repeated_to_equal_sizes(world: Any) -> None:
 def test_queries_without_labels_weigh_one(world: Any) -> None:
     z = world.latent(300)
     items = world.pairs(z, labels=np.arange(300) % 2)
-    found = _stream(items, world.pairs(world.near(z)), weighting="balanced")
+    found = _source(items, world.pairs(world.near(z)), weighting="balanced")
     assert found.means(Chain(), Chain()).n == pytest.approx(2 * len(_fitted(items)))
 
 
@@ -98,4 +101,4 @@ def test_queries_without_labels_weigh_one(world: Any) -> None:
 )
 def test_what_has_nothing_to_go_by_is_refused(world: Any, weighting: Any, says: str) -> None:
     with pytest.raises(InputError, match=says):
-        _stream(world.pairs(world.latent(50)), weighting=weighting)
+        _source(world.pairs(world.latent(50)), weighting=weighting)

@@ -281,8 +281,8 @@ def test_describe_refuses_data_that_describe_nothing(rng):
         Space.describe(x, "a", "dot")
 
 
-def test_from_profile_takes_plain_numbers():
-    space = Space.from_profile(
+def test_from_numbers_takes_plain_numbers():
+    space = Space.from_numbers(
         "a",
         9,
         "dot",
@@ -299,11 +299,11 @@ def test_from_profile_takes_plain_numbers():
     assert space.ranges.mean_first == (0, 1, 2, 3, 4, 5, 6, 7)
     assert space.faults.out_of_range == "repair"
     with pytest.raises(ContractError, match=r"the mean has shape \(2,\), expected \(9,\)"):
-        Space.from_profile("a", 9, "dot", mean=[1.0, 2.0])
+        Space.from_numbers("a", 9, "dot", mean=[1.0, 2.0])
     with pytest.raises(InputError, match=r"norm_slack is 0\.5, expected 1 or more"):
-        Space.from_profile("a", 9, "dot", norm_slack=0.5)
+        Space.from_numbers("a", 9, "dot", norm_slack=0.5)
     with pytest.raises(ContractError, match="ranges: component_max has 2 numbers, but dim is 9"):
-        Space.from_profile("a", 9, "dot", component_max=[1.0, 2.0])
+        Space.from_numbers("a", 9, "dot", component_max=[1.0, 2.0])
 
 
 def test_revise_drops_responses_to_faults_that_no_longer_occur_and_keeps_the_others():

@@ -12,7 +12,7 @@ import pytest
 from isthmus.adapters.chain import Affine, Chain, RowNorm
 from isthmus.errors import InputError
 from isthmus.evaluate import top_k
-from isthmus.ways.frame import Frame
+from isthmus.spaces.profile import Profile
 from isthmus.ways.risk import area_under_curve
 from isthmus.ways.trust import HeldOutRows, Trust, fit_trust
 
@@ -50,9 +50,9 @@ class World:
         return found == true
 
     def fit(self, n: int = 600, calibrate: int = 1000, verify: int = 1000) -> Trust:
-        frame = Frame.of_rows(self.rows(2000), unit=self.metric == "cosine")
+        profile = Profile.of_rows(self.rows(2000), unit=self.metric == "cosine")
         parts = [self.held_out(m) if m else None for m in (n, calibrate, verify)]
-        return fit_trust(self.chain, frame, *parts, metric=self.metric)
+        return fit_trust(self.chain, profile, *parts, metric=self.metric)
 
 
 @pytest.fixture(scope="module")
@@ -199,8 +199,8 @@ def test_a_map_that_keeps_every_result_gives_one_trust() -> None:
     world = World(noise=0.1)
     exact = world.held_out(300)
     exact = replace(exact, target=world.chain(exact.source))  # the residual is constant: none
-    frame = Frame.of_rows(world.rows(2000), unit=True)
-    trust = fit_trust(world.chain, frame, exact, *exact.halves(), metric="cosine")
+    profile = Profile.of_rows(world.rows(2000), unit=True)
+    trust = fit_trust(world.chain, profile, exact, *exact.halves(), metric="cosine")
     assert constant(trust, exact.source) > 0.99
     assert trust.control.constant
     assert trust.threshold(0.9) == pytest.approx(constant(trust, exact.source))
@@ -211,8 +211,8 @@ def test_a_map_that_keeps_none_gives_no_trust() -> None:
     world = World()
     rows = world.held_out(300)
     other = replace(rows, target=-world.chain(rows.source))
-    frame = Frame.of_rows(world.rows(2000), unit=True)
-    trust = fit_trust(world.chain, frame, other, *other.halves(), metric="cosine")
+    profile = Profile.of_rows(world.rows(2000), unit=True)
+    trust = fit_trust(world.chain, profile, other, *other.halves(), metric="cosine")
     assert constant(trust, rows.source) < 0.02
     assert trust.threshold(0.5) is None
 
@@ -224,8 +224,8 @@ def test_a_constant_residual_is_no_obstacle() -> None:
     shift[3] = 1.0
     mapped = world.chain(rows.source)
     moved = replace(rows, target=mapped + shift)
-    frame = Frame.of_rows(world.rows(2000), unit=False)
-    trust = fit_trust(world.chain, frame, moved, *moved.halves(), metric="l2")
+    profile = Profile.of_rows(world.rows(2000), unit=False)
+    trust = fit_trust(world.chain, profile, moved, *moved.halves(), metric="l2")
     said = trust(rows.source)
     assert np.isfinite(said).all()
     assert trust.coefficients[2] == 0
@@ -250,8 +250,8 @@ def test_one_query_is_split_into_one_and_none() -> None:
     first, second = one.halves()
     assert (len(first), len(second)) == (1, 0)
     world = World()
-    frame = Frame.of_rows(world.rows(500), unit=True)
-    trust = fit_trust(world.chain, frame, one, first, second, metric="cosine")
+    profile = Profile.of_rows(world.rows(500), unit=True)
+    trust = fit_trust(world.chain, profile, one, first, second, metric="cosine")
     assert trust.control.verified == ()
     assert trust.levels()[0].held_out is None
 
@@ -273,7 +273,7 @@ def test_an_item_does_not_find_itself() -> None:
     rows = HeldOutRows((y @ world.turn.T).astype(np.float32), y, y, np.arange(len(y)))
     trust = fit_trust(
         world.chain,
-        Frame.of_rows(rows.source, unit=False),
+        Profile.of_rows(rows.source, unit=False),
         rows,
         *rows.halves(),
         metric="l2",
@@ -281,7 +281,7 @@ def test_an_item_does_not_find_itself() -> None:
     assert trust.control.base > 0.99  # its neighbour is kept, though not itself
     off = replace(rows, source=np.roll(rows.source, 1, axis=0))
     other = fit_trust(
-        world.chain, Frame.of_rows(off.source, unit=False), off, *off.halves(), metric="l2"
+        world.chain, Profile.of_rows(off.source, unit=False), off, *off.halves(), metric="l2"
     )
     assert other.control.base < 0.1
 
@@ -301,11 +301,11 @@ def test_an_item_does_not_find_itself() -> None:
 @pytest.mark.parametrize("part", [0, 1])
 def test_rows_that_cannot_be_used(spoil: Any, says: str, part: int) -> None:
     world = World()
-    frame = Frame.of_rows(world.rows(500), unit=True)
+    profile = Profile.of_rows(world.rows(500), unit=True)
     parts = [world.held_out(60), world.held_out(60)]
     parts[part] = spoil(parts[part])
     with pytest.raises(InputError, match=says):
-        fit_trust(world.chain, frame, *parts, metric="cosine")
+        fit_trust(world.chain, profile, *parts, metric="cosine")
 
 
 def test_results_that_cannot_be_used(trust: Trust) -> None:
@@ -329,7 +329,7 @@ def test_results_that_cannot_be_used(trust: Trust) -> None:
 
 def test_it_comes_back_from_its_parts(trust: Trust, fresh: HeldOutRows) -> None:
     described, tensors = trust.pack()
-    again = Trust.unpack(json.loads(json.dumps(described)), tensors, D)
+    again = Trust.unpack(json.loads(json.dumps(described)), tensors, trust.profile)
     np.testing.assert_array_equal(again(fresh.source), trust(fresh.source))
     assert again.levels() == trust.levels()
     assert again.search_control.levels() == trust.search_control.levels()
@@ -341,11 +341,9 @@ def test_it_comes_back_from_its_parts(trust: Trust, fresh: HeldOutRows) -> None:
 
 
 DAMAGE = [
-    lambda d, t: d.update(rest=0.0),
-    lambda d, t: d.update(rest=float("nan")),
+    lambda d, t: d.update(reach=float("nan")),
     lambda d, t: d.update(reach=-1),
     lambda d, t: d.update(margin_floor="x"),
-    lambda d, t: d.update(unit=1),
     lambda d, t: d.update(coefficients=[0.0] * 4),
     lambda d, t: d.update(coefficients=[float("inf")] * 5),
     lambda d, t: d.update(search_coefficients=None),
@@ -353,10 +351,7 @@ DAMAGE = [
     lambda d, t: d.pop("search_control"),
     lambda d, t: t.pop("weights"),
     lambda d, t: t.update(more=np.zeros(1, np.float32)),
-    lambda d, t: t.update(mean=t["mean"][:-1]),
-    lambda d, t: t.update(directions=t["directions"][:-1]),
-    lambda d, t: t.update(directions=t["directions"][:, 0]),
-    lambda d, t: t.update(variances=t["variances"] * np.nan),
+    lambda d, t: t.update(weights=t["weights"] * np.nan),
     lambda d, t: t.update(weights=t["weights"][1:]),
     lambda d, t: t.update(ranges=t["ranges"].T),
     lambda d, t: t.update(curve=t["curve"][:, ::-1]),
@@ -369,4 +364,4 @@ def test_parts_that_were_changed(trust: Trust, damage: Any) -> None:
     described, tensors = trust.pack()
     damage(described, tensors)
     with pytest.raises((ValueError, KeyError, TypeError)):
-        Trust.unpack(described, tensors, D)
+        Trust.unpack(described, tensors, trust.profile)

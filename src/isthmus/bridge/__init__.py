@@ -3,15 +3,14 @@
 from isthmus.bridge.apply import apply
 from isthmus.bridge.assess import assess
 from isthmus.bridge.bridge import Bridge, Tried
+from isthmus.bridge.canary import Canary
 from isthmus.bridge.coarse import align, check_bridge
 from isthmus.bridge.fit import fit
-from isthmus.bridge.identity import Canary, Fingerprint
-from isthmus.bridge.stream import SampleSizes
+from isthmus.bridge.held_out_samples import SampleSizes
 
 __all__ = [
     "Bridge",
     "Canary",
-    "Fingerprint",
     "SampleSizes",
     "Tried",
     "align",

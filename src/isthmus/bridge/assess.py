@@ -9,11 +9,11 @@ import numpy as np
 
 from isthmus.bridge.bridge import Bridge
 from isthmus.bridge.evidence import Qrels
-from isthmus.bridge.stream import (
+from isthmus.bridge.held_out_samples import (
     PARTS,
     UNUSED,
     VALIDATION,
-    PairStream,
+    HeldOutSamples,
     Queries,
     SampleSizes,
     has_ids,
@@ -79,25 +79,19 @@ def assess(
         all_rows = not _may_share_items(bridge, fits, pairs)
     everything = dict(zip(PARTS, (0.0, 0.0, 1.0), strict=True))
     split = pairs.split(everything, seed=seed) if all_rows else _split_of(fits, pairs)
-    stream = PairStream(
-        split,
-        None if queries is None else Queries(queries, qrels),
-        folds=2,
-        seed=seed,
-        sizes=sizes,
-        fit_on_queries=False,
-        progress=progress,
+    samples = HeldOutSamples(
+        split, None if queries is None else Queries(queries, qrels), sizes=sizes, seed=seed
     )
-    stream.read_samples()
-    sample = stream.sample
+    samples.read(progress)
+    sample = samples.sample
     bridge.recognise(sample.x, where=pairs.source.name)
     bridge.recognise_target(sample.y, where=pairs.target.name)
     if bridge.canary is not None and bridge.canary.named and has_ids(pairs):
         bridge.canary.check(dict(zip(sample.ids.tolist(), sample.x, strict=True)))
-    held_out = stream.test_part()
+    held_out = samples.test_part()
     metrics_of_spaces = bridge.source.metric, bridge.target.metric
     plan = held_out.plan(
-        stream.held_out(VALIDATION) if strategies else None,
+        samples.held_out(VALIDATION) if strategies else None,
         bridge.chain,
         bridge.kind,
         *metrics_of_spaces,

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from isthmus import artefact
 from isthmus.adapters.chain import Chain
 from isthmus.adapters.recipe import Recipe
+from isthmus.bridge.canary import Canary
 from isthmus.bridge.card import card
-from isthmus.bridge.identity import Canary, Fingerprint
 from isthmus.errors import ContractError, InputError, WrongSpaceError
 from isthmus.evaluate.evaluation import Evaluation
 from isthmus.numeric import Array, to_numpy
 from isthmus.spaces.compatibility import check_compatible
 from isthmus.spaces.contract import Space
+from isthmus.spaces.profile import Profile
 from isthmus.spaces.row_checks import check_vectors
 from isthmus.tensors import Tensors
 from isthmus.ways.scores import ScoreCalibrator
@@ -37,7 +38,7 @@ _MOST_OTHER_BYTES = 64 * 2**20
 
 _FIELDS = ("kind", "source", "target", "recipe", "evidence", "tried", "provenance")
 _PARTS = (
-    *("chain", "source_fingerprint", "target_fingerprint"),
+    *("chain", "source_profile", "target_profile"),
     *("canary", "trust", "score_calibrator"),
 )
 """What packs itself."""
@@ -84,8 +85,9 @@ class Bridge:
     """What held-out data showed; None where this very map was not evaluated."""
     tried: tuple[Tried, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    source_fingerprint: Fingerprint | None = None
-    target_fingerprint: Fingerprint | None = None
+    source_profile: Profile | None = None
+    """Of vectors like those that are mapped; trust reads the same one."""
+    target_profile: Profile | None = None
     canary: Canary | None = None
     trust: Trust | None = None
     """How likely a mapped vector finds what the old model finds; None where it was not fitted."""
@@ -213,12 +215,12 @@ class Bridge:
         Raises:
             WrongSpaceError: if they come from another model, or from the target side.
         """
-        mine, other = self.source_fingerprint, self.target_fingerprint
-        if mine is not None and mine.is_foreign(rows):
+        mine, other = self.source_profile, self.target_profile
+        if mine is not None and mine.typical is not None and mine.is_foreign(rows):
             reversed_ = (
                 other is not None
                 and other.conclusive
-                and len(other.mean) == rows.shape[1]
+                and other.dim == rows.shape[1]
                 and not other.is_foreign(rows)
             )
             raise WrongSpaceError(
@@ -241,7 +243,7 @@ class Bridge:
         Raises:
             WrongSpaceError: if they come from another model.
         """
-        if self.target_fingerprint is not None and self.target_fingerprint.is_foreign(rows):
+        if self.target_profile is not None and self.target_profile.is_foreign(rows):
             raise WrongSpaceError(
                 f"these vectors do not come from {self.target.name}, the target of this bridge",
                 where=where,
@@ -278,8 +280,8 @@ class Bridge:
                 unit_input=self.source.normalised or self.source.metric == "cosine"
             ).rounded(),
             provenance={"inverse_of": dict(self.provenance)},
-            source_fingerprint=self.target_fingerprint,
-            target_fingerprint=self.source_fingerprint,
+            source_profile=self.target_profile,
+            target_profile=self.source_profile,
             canary=None
             if self.canary is None
             else replace(self.canary, source=self.canary.target, target=self.canary.source),
@@ -298,7 +300,7 @@ class Bridge:
                 f"{after.source.metric}",
                 where="compose",
             )
-        expected, mine = after.source_fingerprint, self.canary or self.last_canary
+        expected, mine = after.source_profile, self.canary or self.last_canary
         if expected is not None and mine is not None and expected.is_foreign(mine.target):
             raise WrongSpaceError(
                 f"the first bridge ends in {self.target.name}, whose vectors do not look like "
@@ -311,8 +313,8 @@ class Bridge:
             target=after.target,
             chain=self.chain.then(after.chain).rounded(),
             provenance={"composed_of": [dict(self.provenance), dict(after.provenance)]},
-            source_fingerprint=self.source_fingerprint,
-            target_fingerprint=after.target_fingerprint,
+            source_profile=self.source_profile,
+            target_profile=after.target_profile,
             last_canary=after.canary or after.last_canary,
         )
 
@@ -393,11 +395,12 @@ class Bridge:
         if set(content) != {*_FIELDS, *_PARTS} or content["kind"] not in get_args(Kind):
             raise ValueError(f"a {content['kind']} bridge does not hold {sorted(content)}")
 
-        def part(name: str, unpack: Callable[..., _Part], *dims: int) -> _Part | None:
+        def part(name: str, unpack: Callable[..., _Part], *known: Any) -> _Part | None:
             described = content[name]
-            return None if described is None else unpack(described, tensors.under(name), *dims)
+            return None if described is None else unpack(described, tensors.under(name), *known)
 
         recipe, evidence = content["recipe"], content["evidence"]
+        profile = part("source_profile", Profile.unpack, source.dim)
         return cls(
             kind=content["kind"],
             source=source,
@@ -407,10 +410,10 @@ class Bridge:
             evidence=None if evidence is None else Evaluation.from_json(json.dumps(evidence)),
             tried=tuple(Tried.checked(*tried) for tried in content["tried"]),
             provenance=dict(content["provenance"]),
-            source_fingerprint=part("source_fingerprint", Fingerprint.unpack, source.dim),
-            target_fingerprint=part("target_fingerprint", Fingerprint.unpack, target.dim),
+            source_profile=profile,
+            target_profile=part("target_profile", Profile.unpack, target.dim),
             canary=part("canary", Canary.unpack, *dims),
-            trust=part("trust", Trust.unpack, source.dim),
+            trust=part("trust", Trust.unpack, profile),
             score_calibrator=part("score_calibrator", ScoreCalibrator.unpack),
         )
 

@@ -15,14 +15,15 @@ import numpy as np
 from isthmus.adapters.chain import Chain
 from isthmus.bridge.bridge import Kind
 from isthmus.bridge.evidence import HeldOut
-from isthmus.bridge.stream import FIT, TEST, VALIDATION
+from isthmus.bridge.held_out_samples import FIT, TEST, VALIDATION
 from isthmus.spaces.metric import Metric
 from isthmus.spaces.pairs import Split
+from isthmus.spaces.profile import Profile
 from isthmus.spaces.sample import Batch
 from isthmus.ways.scores import ScoreCalibrator, fit_score_calibrator
-from isthmus.ways.trust import Frame, HeldOutRows, Trust, fit_trust
+from isthmus.ways.trust import HeldOutRows, Trust, fit_trust
 
-__all__ = ["Calibrated", "calibrate"]
+__all__ = ["Calibrated", "calibrate", "side_profiles"]
 
 
 class Calibrated(NamedTuple):
@@ -36,7 +37,7 @@ def calibrate(
     chain: Chain,
     validation: HeldOut | None,
     test: HeldOut | None,
-    sample: Batch,
+    profile: Profile,
     split: Split,
     *,
     kind: Kind,
@@ -50,7 +51,7 @@ def calibrate(
         chain: the map as the bridge will hold it.
         validation: the queries the map was chosen on, with their gallery.
         test: the queries it was judged on.
-        sample: of all pairs; those of the fit part tell where the source vectors lie.
+        profile: of the source vectors, which tells where they lie.
         split: of the pairs.
         kind: of the bridge: queries are mapped, or items.
         source: metric of the source space.
@@ -67,15 +68,32 @@ def calibrate(
     scores = fit_score_calibrator(trial.of(first), verify, seed=seed)
     fit = _mapped(validation, VALIDATION, split, kind)
     held_out = _mapped(test, TEST, split, kind)
-    seen = sample.x[split.assign(sample.ids) == FIT]
-    if kind == "query" and validation.exclude is None:
-        # queries differ from items, and are what will be mapped
-        seen = np.concatenate([seen, fit.source])
-    if not len(fit) or not len(held_out) or len(seen) < 2:
+    if not len(fit) or not len(held_out):
         return Calibrated(None, scores)
-    frame = Frame.of_rows(seen, unit=source == "cosine")
-    trust = fit_trust(chain, frame, fit, *held_out.halves(seed), metric=target, seed=seed)
+    trust = fit_trust(chain, profile, fit, *held_out.halves(seed), metric=target, seed=seed)
     return Calibrated(trust, scores)
+
+
+def side_profiles(
+    sample: Batch, split: Split, validation: HeldOut | None, *, kind: Kind, metric: Metric
+) -> tuple[Profile, Profile]:
+    """The profiles of the source and of the target, from rows that no test row is among.
+
+    Args:
+        sample: of all pairs; its rows of the fit part are profiled.
+        split: of the pairs.
+        validation: its queries are profiled too where queries apart from the items are mapped.
+        kind: of the bridge.
+        metric: of both spaces.
+    """
+    fitted = sample.select(split.assign(sample.ids) == FIT)
+    rows = fitted if len(fitted) >= 2 else sample
+    x = rows.x
+    if kind == "query" and validation is not None and validation.exclude is None:
+        # queries differ from items, and are what will be mapped
+        x = np.concatenate([x, validation.queries.x])
+    unit = metric == "cosine"
+    return Profile.of_rows(x, unit=unit), Profile.of_rows(rows.y, unit=unit)
 
 
 def _searchable(held_out: HeldOut) -> int:

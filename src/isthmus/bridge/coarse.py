@@ -10,12 +10,12 @@ import numpy as np
 
 from isthmus.adapters.scarce.unpaired import LABEL, align_unpaired
 from isthmus.bridge.bridge import Bridge
-from isthmus.bridge.identity import Fingerprint
 from isthmus.evaluate.evaluation import Evaluation
 from isthmus.evaluate.gates import GateResult, check_gates
 from isthmus.numeric import Array, to_numpy
 from isthmus.progress import Progress, silent
 from isthmus.spaces.contract import Space
+from isthmus.spaces.profile import Profile
 
 __all__ = ["align", "check_bridge"]
 
@@ -48,15 +48,15 @@ def align(
         InputError: as `align_unpaired`, where the check of the cycle is at chance.
     """
     found = align_unpaired(x, y, cosine=True, seed=seed, progress=progress)
-    few_x, few_y = (_sampled(rows, seed) for rows in (x, y))
+    profiles = [Profile.of_rows(_sampled(rows, seed), unit=True) for rows in (x, y)]
     return Bridge(
         kind="query",
-        source=Space.describe(few_x, source, "cosine"),
-        target=Space.describe(few_y, target, "cosine"),
+        source=Space.from_profile(profiles[0], source, "cosine"),
+        target=Space.from_profile(profiles[1], target, "cosine"),
         chain=found.chain.rounded(),
         provenance={"unverified": LABEL, "seed": seed, "isthmus": version("isthmus")},
-        source_fingerprint=Fingerprint.of(few_x, unit=True),
-        target_fingerprint=Fingerprint.of(few_y, unit=True),
+        source_profile=profiles[0],
+        target_profile=profiles[1],
     )
 
 

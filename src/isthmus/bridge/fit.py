@@ -15,14 +15,15 @@ from isthmus.adapters.chain import Chain
 from isthmus.adapters.recipe import Recipe
 from isthmus.adapters.select import Selection, default_recipes, select
 from isthmus.bridge.bridge import Bridge, Kind, Tried
-from isthmus.bridge.calibrate import calibrate
+from isthmus.bridge.calibrate import calibrate, side_profiles
+from isthmus.bridge.canary import Canary
 from isthmus.bridge.evidence import Qrels
-from isthmus.bridge.identity import Canary, Fingerprint
-from isthmus.bridge.stream import (
+from isthmus.bridge.fit_source import FitSource
+from isthmus.bridge.held_out_samples import (
     PARTS,
     UNUSED,
     VALIDATION,
-    PairStream,
+    HeldOutSamples,
     Queries,
     SampleSizes,
     has_ids,
@@ -35,6 +36,7 @@ from isthmus.progress import Progress, silent
 from isthmus.spaces.contract import Space
 from isthmus.spaces.metric import Metric
 from isthmus.spaces.pairs import Pairs
+from isthmus.spaces.profile import Profile
 from isthmus.spaces.sample import Batch
 
 __all__ = ["fit"]
@@ -125,12 +127,16 @@ def fit(
             f"shares are of {list(PARTS)} and, if you like, '{UNUSED}', in this order, "
             f"got {list(shares or {})}"
         )
-    stream = PairStream(
+    samples = HeldOutSamples(
         split,
         None if queries is None else Queries(queries, qrels),
+        sizes=sizes or SampleSizes(),
+        seed=seed,
+    )
+    stream = FitSource(
+        samples,
         folds=folds,
         seed=seed,
-        sizes=sizes or SampleSizes(),
         fit_on_queries=fit_on_queries,
         weighting=weighting,
         progress=progress,
@@ -139,7 +145,7 @@ def fit(
     recipes = _recipes(recipe, kind, metric)
     running = None if prior is None else prior.chain
     selection = _choose(recipes, stream, kind, metric, primary, running, progress)
-    held_out, validation = stream.test_part(), stream.held_out(VALIDATION)
+    held_out, validation = samples.test_part(), samples.held_out(VALIDATION)
     # rounded as its file will hold it, so that a loaded bridge maps bit for bit alike
     chain = selection.chosen.chain.rounded()
     plan = held_out.plan(
@@ -162,12 +168,13 @@ def fit(
         seed=seed,
         progress=progress,
     )
-    sample = stream.sample
+    sample = samples.sample
+    profiles = side_profiles(sample, split, validation, kind=kind, metric=metric)
     calibrated = calibrate(
         chain,
         validation,
         held_out,
-        sample,
+        profiles[0],
         split,
         kind=kind,
         source=metric,
@@ -175,11 +182,10 @@ def fit(
         seed=seed,
     )
     names = ("new", "old") if kind == "query" else ("old", "new")
-    unit = metric == "cosine"
     return Bridge(
         kind=kind,
-        source=_space(source, sample.x, names[0], metric),
-        target=_space(target, sample.y, names[1], metric),
+        source=_space(source, profiles[0], sample.x.dtype, names[0], metric),
+        target=_space(target, profiles[1], sample.y.dtype, names[1], metric),
         chain=chain,
         recipe=selection.chosen.recipe,
         evidence=evidence,
@@ -202,8 +208,8 @@ def fit(
             "numpy": version("numpy"),
             "scipy": version("scipy"),
         },
-        source_fingerprint=Fingerprint.of(sample.x, unit=unit),
-        target_fingerprint=Fingerprint.of(sample.y, unit=unit),
+        source_profile=profiles[0],
+        target_profile=profiles[1],
         canary=_canary(sample, canary_items, named=has_ids(pairs)),
         trust=calibrated.trust,
         score_calibrator=calibrated.score_calibrator,
@@ -238,7 +244,7 @@ def _recipes(
 
 def _choose(
     recipes: Sequence[Recipe],
-    stream: PairStream,
+    stream: FitSource,
     kind: Kind,
     metric: Any,
     primary: str | None,
@@ -250,7 +256,7 @@ def _choose(
     def judge(chain: Chain) -> NDArray[np.float64]:
         # the held-out rows exist only after the first pass
         if not judges:
-            held_out = stream.held_out(VALIDATION)
+            held_out = stream.samples.held_out(VALIDATION)
             judges.append(held_out and held_out.judge(kind, metric, metric, primary))
         # with no validation query at all, the first recipe stands
         return judges[0](chain) if judges[0] else np.zeros(1)
@@ -258,16 +264,19 @@ def _choose(
     return select(recipes, stream, judge, cosine=metric == "cosine", prior=prior, progress=progress)
 
 
-def _space(given: Space | str | None, rows: NDArray[Any], name: str, metric: Any) -> Space:
+def _space(
+    given: Space | str | None, profile: Profile, dtype: np.dtype[Any], name: str, metric: Metric
+) -> Space:
     if isinstance(given, Space):
-        if given.dim != rows.shape[1] or given.metric != metric:
+        if given.dim != profile.dim or given.metric != metric:
             raise InputError(
                 f"the contract says {given.dim} dimensions under {given.metric}, the pairs have "
-                f"{rows.shape[1]} under {metric}",
+                f"{profile.dim} under {metric}",
                 where=f"space '{given.name}'",
             )
         return given
-    return Space.describe(rows, given or name, metric)
+    precision = "float64" if dtype == np.float64 else "float32"
+    return Space.from_profile(profile, given or name, metric, dtype=precision)
 
 
 def _canary(sample: Batch, items: Mapping[Any, str] | None, *, named: bool) -> Canary:

@@ -13,7 +13,7 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypedDict, Unpack
 
 import numpy as np
 from pydantic import (
@@ -31,9 +31,12 @@ from isthmus.files import atomic_file, canonical_json
 from isthmus.numeric import Array, as_floating, to_numpy
 from isthmus.spaces.faults import FAULT_MODES, FaultMode, Faults, Response
 from isthmus.spaces.metric import Metric
-from isthmus.spaces.ranges import MEAN_FIRST, NORM_TOLERANCE, Ranges, require
+from isthmus.spaces.ranges import MEAN_FIRST, NORM_TOLERANCE, QUANTILES, Ranges, require
 from isthmus.spaces.row_checks import check_vectors, row_norms
 from isthmus.spaces.versions import VERSION_PATTERN, Version
+
+if TYPE_CHECKING:
+    from isthmus.spaces.profile import Profile
 
 __all__ = [
     "FAULT_MODES",
@@ -52,7 +55,6 @@ Precision = Literal["float16", "float32", "float64"]
 SCHEMA_PATH = Path(__file__).with_name("space.schema.json")
 """The published JSON Schema.  ``SCHEMA_PATH.write_text(schema_text())`` writes it anew."""
 
-_QUANTILES = (0.001, 0.01, 0.5, 0.99, 0.999)
 _BLOCK_ROWS = 8192
 
 
@@ -83,7 +85,7 @@ class Space(BaseModel):
     """The contract of a representation: who makes the vectors and what a consumer may rely on.
 
     Built directly, an impossible combination raises pydantic's ``ValidationError``; built through
-    `describe`, `from_profile`, `from_json` or `load`, a `ContractError`.
+    `describe`, `from_profile`, `from_numbers`, `from_json` or `load`, a `ContractError`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
@@ -162,7 +164,7 @@ class Space(BaseModel):
     # ---- from data -----------------------------------------------------------------------------
 
     @classmethod
-    def from_profile(
+    def from_numbers(
         cls,
         name: str,
         dim: int,
@@ -176,7 +178,7 @@ class Space(BaseModel):
         component_max: Sequence[float] | Array | None = None,
         **metadata: Unpack[Metadata],
     ) -> Self:
-        """A contract from numbers that were measured elsewhere, such as by moments.
+        """A contract from numbers that were measured elsewhere.
 
         Args:
             name: what consumers call the space.
@@ -216,6 +218,39 @@ class Space(BaseModel):
         return cls._validated(fields | {"ranges": ranges} | dict(metadata), f"space '{name}'")
 
     @classmethod
+    def from_profile(
+        cls,
+        profile: Profile,
+        name: str,
+        metric: Metric,
+        *,
+        norm_slack: float = 2.0,
+        **metadata: Unpack[Metadata],
+    ) -> Self:
+        """The contract of the rows that a profile was measured on.
+
+        They count as normalised where every length is 1 to `NORM_TOLERANCE`.
+
+        Args:
+            profile: of the rows.
+            name: what consumers call the space.
+            metric: how two rows are compared.
+            norm_slack: as in `from_numbers`.
+            **metadata: the fields in `Metadata`.
+        """
+        lengths = dict(zip(QUANTILES, profile.lengths, strict=True))
+        return cls.from_numbers(
+            name,
+            profile.dim,
+            metric,
+            normalised=all(abs(length - 1) <= NORM_TOLERANCE for length in lengths.values()),
+            norm_quantiles=lengths,
+            norm_slack=norm_slack,
+            mean=profile.mean,
+            **metadata,
+        )
+
+    @classmethod
     def describe(
         cls,
         vectors: Array,
@@ -236,7 +271,7 @@ class Space(BaseModel):
             name: what consumers call the space.
             metric: how two rows are compared.
             normalised: None decides by whether every norm is 1 to `NORM_TOLERANCE`.
-            norm_slack: as in `from_profile`, about the least and greatest norm.
+            norm_slack: as in `from_numbers`, about the least and greatest norm.
             component_bounds: whether to bound each component too, at half its observed span
                 beyond its extremes.
             **metadata: the fields in `Metadata`.
@@ -272,14 +307,14 @@ class Space(BaseModel):
                 mend="Divide each row by its norm, or leave normalised out",
             )
         span = (high - low) / 2
-        quantiles = dict(zip(_QUANTILES, np.quantile(norms, _QUANTILES).tolist(), strict=True))
+        quantiles = dict(zip(QUANTILES, np.quantile(norms, QUANTILES).tolist(), strict=True))
         described: Metadata = {"dtype": _precision(vectors)}
-        return cls.from_profile(
+        return cls.from_numbers(
             name,
             len(total),
             metric,
             normalised=bool(not off.any()) if normalised is None else normalised,
-            norm_quantiles={0.0: float(norms.min()), **quantiles, 1.0: float(norms.max())},
+            norm_quantiles=quantiles,
             norm_slack=norm_slack,
             mean=total / len(norms),
             component_min=low - span if component_bounds else None,

@@ -7,10 +7,13 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["MEAN_FIRST", "NORM_TOLERANCE", "Ranges", "require"]
+__all__ = ["MEAN_FIRST", "NORM_TOLERANCE", "QUANTILES", "Ranges", "require"]
 
 MEAN_FIRST = 8
 """How many components of the mean vector a contract keeps."""
+
+QUANTILES = (0.0, 0.001, 0.01, 0.5, 0.99, 0.999, 1.0)
+"""Shares of the rows whose greatest length is described."""
 
 NORM_TOLERANCE = 1e-3
 """Relative tolerance of every statement about norms.

@@ -23,12 +23,13 @@ from isthmus.errors import InputError
 from isthmus.evaluate import Metric, top_k
 from isthmus.evaluate.scores import checked_norms
 from isthmus.numeric import Array, as_floating, like
+from isthmus.spaces.profile import Profile
 from isthmus.ways.calibration import MonotoneCurve
-from isthmus.ways.frame import Frame, Readout, host_dtype
+from isthmus.ways.readout import Readout, host_dtype
 from isthmus.ways.regress import ridges, signed_logistic
 from isthmus.ways.risk import LEVELS, Level, RiskControl, control_risk, cuts_of
 
-__all__ = ["Frame", "HeldOutRows", "Trust", "fit_trust"]
+__all__ = ["HeldOutRows", "Trust", "fit_trust"]
 
 Matrix = NDArray[np.float64]
 Rows = NDArray[np.float32]
@@ -38,10 +39,7 @@ _FEWEST_ROWS = 40
 _FOLDS = 5
 _SIGNS = (-1, -1, 1, 1)  # distance, log residual, log margin, preservation
 _LEAST_LOGIT = 1e-6
-_TENSORS = (
-    *("mean", "directions", "variances", "weights", "ranges"),
-    *("curve", "search_curve"),
-)
+_TENSORS = ("weights", "ranges", "curve", "search_curve")
 _UNSET = RiskControl(
     MonotoneCurve(np.array([0.0, 1.0]), np.array([0.0, 1.0])), (0.0,), ((1, 0),), (), None, None
 )
@@ -91,7 +89,8 @@ class Trust:
     was seen.
     """
 
-    frame: Frame
+    profile: Profile
+    """Of the source vectors: those the map was fitted on, or such as it will map."""
     weights: Rows
     """``(2 r + 2, 3)``: coordinates, their squares, the rest and 1, to log residual, log margin
     of the old model and preservation."""
@@ -137,7 +136,7 @@ class Trust:
 
     @cached_property
     def _readout(self) -> Readout:
-        return self.frame.readout(self.weights[:-2])
+        return Readout(self.profile, self.weights[:-2].astype(np.float64))
 
     def _joined(self, distance: Matrix, predicted: Matrix) -> Matrix:
         intercept, near, *others = self.coefficients
@@ -189,10 +188,8 @@ class Trust:
     # ---- files ---------------------------------------------------------------------------------
 
     def pack(self) -> tuple[dict[str, Any], dict[str, NDArray[np.float32]]]:
-        """JSON and float32 tensors from which `unpack` makes the same model."""
+        """JSON and float32 tensors from which `unpack` makes the same model, given the profile."""
         described = {
-            "rest": self.frame.rest,
-            "unit": self.frame.unit,
             "coefficients": list(self.coefficients),
             "reach": self.reach,
             "control": self.control.to_json(),
@@ -201,9 +198,6 @@ class Trust:
             "search_control": self.search_control.to_json(),
         }
         tensors = {
-            "mean": self.frame.mean,
-            "directions": self.frame.directions,
-            "variances": self.frame.variances,
             "weights": self.weights,
             "ranges": self.ranges,
             "curve": self.control.curve.tensor(),
@@ -213,21 +207,18 @@ class Trust:
 
     @classmethod
     def unpack(
-        cls, described: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]], dim: int
+        cls, described: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]], profile: Profile
     ) -> Trust:
-        """What `pack` gave, for source vectors of ``dim`` dimensions.
+        """What `pack` gave, with the ``profile`` of the source that it was fitted with.
 
         Raises:
             KeyError, TypeError, ValueError: for anything else.
         """
-        r = tensors["directions"].shape[-1]
+        r = profile.full.shape[1]
         unknown = set(tensors) - {*_TENSORS}
         if unknown:
             raise ValueError(f"nothing uses the tensors {sorted(unknown)[:3]} of trust")
         shapes = {
-            "mean": (dim,),
-            "directions": (dim, r),
-            "variances": (r,),
             "weights": (2 * r + 2, 3),
             "ranges": (2, 3),
         }
@@ -236,20 +227,11 @@ class Trust:
                 raise ValueError(
                     f"'{name}' of trust has shape {tensors[name].shape}, expected finite {shape}"
                 )
-        numbers = {name: float(described[name]) for name in ("rest", "reach", "margin_floor")}
+        numbers = {name: float(described[name]) for name in ("reach", "margin_floor")}
         if not all(0 < v < np.inf for v in numbers.values()):
             raise ValueError(f"trust has scales that are not positive: {numbers}")
-        if not isinstance(described["unit"], bool):
-            raise ValueError("'unit' of trust must be true or false")
-        frame = Frame(
-            tensors["mean"],
-            tensors["directions"],
-            tensors["variances"],
-            numbers["rest"],
-            described["unit"],
-        )
         return cls(
-            frame,
+            profile,
             tensors["weights"],
             tensors["ranges"],
             _coefficients(described["coefficients"], 5),
@@ -263,7 +245,7 @@ class Trust:
 
 def fit_trust(
     chain: Chain,
-    frame: Frame,
+    profile: Profile,
     fit: HeldOutRows,
     calibrate: HeldOutRows,
     verify: HeldOutRows | None = None,
@@ -273,15 +255,16 @@ def fit_trust(
 ) -> Trust:
     """Fit the model of trust of a map on rows that the map was not fitted on.
 
-    The residual, the old model's margin and preservation are ridge regressions on the frame's
-    coordinates and their squares; the logistic model that joins them sees only out-of-fold
-    predictions, and trusts no vector more for being farther out or for a larger predicted residual.
+    The residual, the old model's margin and preservation are ridge regressions on
+    coordinates in the profile and their squares; the logistic model that joins them sees only
+    out-of-fold predictions, and trusts no vector more for being farther out or for a larger
+    predicted residual.
     With fewer than 40 rows to fit on, or if all or none keep their first result, or if nothing
     tells them apart, every vector within reach has the same trust.
 
     Args:
         chain: the map.
-        frame: of the source vectors it was fitted on.
+        profile: of the source vectors it was fitted on.
         fit: rows for everything but the probabilities, such as the validation rows.
         calibrate: rows for the probabilities and the thresholds; the map must not have been chosen
             on them.
@@ -296,7 +279,7 @@ def fit_trust(
     if not len(calibrate):
         raise InputError("there are no rows to calibrate trust on", mend="Hold out more rows")
     known = _observe(chain, fit, metric)
-    draft = _model(frame, known, seed)
+    draft = _model(profile, known, seed)
     judged = [
         _observe(chain, rows, metric)
         for rows in (calibrate, verify)
@@ -362,14 +345,14 @@ def _observe(chain: Chain, rows: HeldOutRows, metric: Metric) -> _Observed:
     )
 
 
-def _model(frame: Frame, known: _Observed, seed: int) -> Trust:
+def _model(profile: Profile, known: _Observed, seed: int) -> Trust:
     """Everything but the calibration."""
-    n, r = len(known.source), frame.directions.shape[1]
+    n, r = len(known.source), profile.full.shape[1]
     base = logit((known.preserved.sum() + 1) / (n + 2))
     weights, ranges = np.zeros((2 * r + 2, 3)), np.zeros((2, 3))
     coefficients, search = np.zeros(5), np.zeros(4)
     coefficients[0] = search[0] = base
-    features, distance = _features(frame, known.source)
+    features, distance = _features(profile, known.source)
     reach = max(float(distance.max()), 1e-12)
     gap = known.scores[:, 0].astype(np.float64) - known.scores[:, 1]
     floor = max(0.05 * float(np.median(gap)), 1e-6)
@@ -391,7 +374,7 @@ def _model(frame: Frame, known: _Observed, seed: int) -> Trust:
             _search_features(raw, known.scores, floor), known.preserved, (1, 1, 1)
         )
     return Trust(
-        frame,
+        profile,
         weights.astype(np.float32),
         ranges.astype(np.float32),
         tuple(coefficients.tolist()),
@@ -403,14 +386,14 @@ def _model(frame: Frame, known: _Observed, seed: int) -> Trust:
     )
 
 
-def _features(frame: Frame, source: NDArray[Any]) -> tuple[Matrix, Matrix]:
+def _features(profile: Profile, source: NDArray[Any]) -> tuple[Matrix, Matrix]:
     """As `Trust` reads them: coordinates, their squares, the rest, 1: ``(n, 2 r + 2)``; distances.
 
     Raises:
         InputError: for rows that are not finite.
     """
-    checked_norms(source, "rows to fit trust on", "cosine" if frame.unit else "l2")
-    p, rest, distance = frame.coordinates(source)
+    checked_norms(source, "rows to fit trust on", "cosine" if profile.unit else "l2")
+    p, rest, distance = profile.coordinates(source)
     return np.column_stack([p, p * p, rest, np.ones(len(p))]), distance
 
 

@@ -1,32 +1,21 @@
-"""One pass over the pairs feeds everything: fold moments of the fit part, samples of the others."""
+"""Held-out queries and a gallery, sampled while the pairs are read for something else."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.adapters.chain import Chain
-from isthmus.adapters.steps.base import FitRows
 from isthmus.bridge.evidence import HeldOut, Qrels
-from isthmus.bridge.grouping import grouper
-from isthmus.bridge.weighting import RowWeights, Weighting
 from isthmus.errors import InputError
-from isthmus.moments import (
-    EVERYTHING,
-    FoldMoments,
-    GroupedFoldMoments,
-    SecondMoments,
-)
-from isthmus.numeric import Array
 from isthmus.progress import Progress, silent
 from isthmus.spaces.pairs import Pairs, Split
 from isthmus.spaces.sample import Batch, Sampler
 
-__all__ = ["PARTS", "UNUSED", "PairStream", "Queries", "SampleSizes", "has_ids"]
+__all__ = ["PARTS", "UNUSED", "HeldOutSamples", "Queries", "SampleSizes", "has_ids"]
 
 PARTS: tuple[str, ...] = ("fit", "validation", "test")
 UNUSED = "unused"
@@ -78,113 +67,57 @@ class Queries:
         return parts
 
 
-class PairStream:
-    """The `MomentSource` of a fit, which samples held-out rows on its first pass."""
+class HeldOutSamples:
+    """Uniform samples of the pairs and of the validation and test queries, in bounded memory.
+
+    They are taken in one whole pass over the pairs: while a fit reads them (`watch`), or in a pass
+    of their own (`read`).  Only then can they be asked for.
+    """
 
     def __init__(
-        self,
-        split: Split,
-        queries: Queries | None,
-        *,
-        folds: int,
-        seed: int,
-        sizes: SampleSizes,
-        fit_on_queries: bool,
-        weighting: Weighting = None,
-        progress: Progress = silent,
+        self, split: Split, queries: Queries | None, *, sizes: SampleSizes, seed: int
     ) -> None:
         self.split = split
         self.queries = queries
-        self.fit_on_queries = fit_on_queries and queries is not None
-        self._folds, self._seed, self._sizes = folds, seed, sizes
-        self._progress = progress
-        self._weighted = RowWeights(
-            weighting,
-            self._fit_batches,
-            labelled=split.pairs.has_labels,
-            queries=self.fit_on_queries,
-        )
-        self._samplers = {
-            VALIDATION: Sampler(sizes.validation, seed=seed),
-            TEST: Sampler(sizes.test, seed=seed),
+        self.complete = False
+        """Whether a whole pass was watched."""
+        self._sizes, self._seed = sizes, seed
+        self._begin()
+
+    def _begin(self) -> None:
+        self._of_part = {
+            VALIDATION: Sampler(self._sizes.validation, seed=self._seed),
+            TEST: Sampler(self._sizes.test, seed=self._seed),
         }
-        self._gallery = Sampler(sizes.gallery, seed=seed + 1)
+        self._gallery = Sampler(self._sizes.gallery, seed=self._seed + 1)
         self._answers: list[Batch] = []
         self._wanted: NDArray[Any] | None = None
-        self._sampled_once = False
-        self.fit_rows = 0
-        """Pairs used for the fit, queries included."""
 
-    def means(self, x: Chain, y: Chain, /) -> SecondMoments:
-        """Means and variances of the fit rows behind two chains."""
-        return self.folds(x, y, frozenset({"square"})).total.second()
-
-    def folds(self, x: Chain, y: Chain, keep: frozenset[str], /) -> FoldMoments:
-        """Fold moments of the fit rows behind two chains.
-
-        Raises:
-            InputError: where ``keep`` or the weighting asks for labels and there are none.
-        """
-        pairs = self.split.pairs
-        groupers = {
-            name: grouper(name, self.split[PARTS[FIT]], y, self._seed)
-            for name in sorted(keep - EVERYTHING)
-        }
-        moments = GroupedFoldMoments(
-            pairs.dim_x,
-            pairs.dim_y,
-            self._folds,
-            keep=keep & EVERYTHING,
-            seed=self._seed,
-            groupings=groupers,
-        )
-        for batch, weights in self._weighted:
-            on_x, on_y = _behind(x, batch.x), _behind(y, batch.y)
-            groups = {name: of(batch, on_y) for name, of in groupers.items()}
-            moments.update(batch.ids, on_x, on_y, weights=weights, groups=groups)
-        self.fit_rows = sum(fold.rows for fold in moments.folds)
-        return moments
-
-    def rows(self, x: Chain, y: Chain, /) -> FitRows:
-        """The fit rows behind two chains; every iteration reads them again."""
-        return _Rows(lambda: (batch for batch, _ in self._fit_batches()), x, y)
-
-    def _fit_batches(self) -> Iterator[tuple[Batch, bool]]:
-        """The pairs of the fit part, then the queries that are fitted on; whether they are."""
-        for batch, parts in self._batches():
-            fitted = batch.select(parts == FIT)
-            if len(fitted):
-                yield fitted, False
-        if self.queries is not None and self.fit_on_queries:
-            for batch in self.queries.pairs.batches():
-                fitted = batch.select(self.queries.parts(batch.ids, self.split) == FIT)
-                if len(fitted):
-                    yield fitted, True
-
-    def read_samples(self) -> None:
-        """A pass for the samples alone."""
-        for _ in self._batches():
+    def read(self, progress: Progress = silent) -> None:
+        """Take the samples in a pass of their own."""
+        for _ in self.watch(self.split.batches_with_parts(progress=progress)):
             pass
 
-    def _batches(self) -> Iterator[tuple[Batch, NDArray[np.int64]]]:
-        """Every pair with its part; the first time round, samples are taken on the way."""
-        first, self._sampled_once = not self._sampled_once, True
-        if first:
-            self._sample_queries()
-        for batch, parts in self.split.batches_with_parts(progress=self._progress):
-            if first:
-                self._sample(batch, parts)
+    def watch(
+        self, batches: Iterable[tuple[Batch, NDArray[np.int64]]]
+    ) -> Iterator[tuple[Batch, NDArray[np.int64]]]:
+        """Hand on a whole pass of batches with their parts, sampling on the way."""
+        self._begin()
+        self._sample_queries()
+        for batch, parts in batches:
+            self._sample(batch, parts)
             yield batch, parts
+        self.complete = True
 
     def _sample_queries(self) -> None:
         if self.queries is None:
             return
         for batch in self.queries.pairs.batches():
             parts = self.queries.parts(batch.ids, self.split)
-            for part, sampler in self._samplers.items():
+            for part, sampler in self._of_part.items():
                 sampler.update(batch.select(parts == part))
         wanted: set[Any] = set()
-        for part in self._samplers:
+        for part in self._of_part:
             batch = self._sampled(part)
             for q in [] if batch is None else batch.ids.tolist():
                 wanted.update(self.queries.answers(q))
@@ -193,20 +126,25 @@ class PairStream:
     def _sample(self, batch: Batch, parts: NDArray[np.int64]) -> None:
         self._gallery.update(batch)
         if self.queries is None:
-            for part, sampler in self._samplers.items():
+            for part, sampler in self._of_part.items():
                 sampler.update(batch.select(parts == part))
         elif self._wanted is not None:
             self._answers.append(batch.select(np.isin(batch.ids, self._wanted)))
 
     def _sampled(self, part: int) -> Batch | None:
         try:
-            return self._samplers[part].sample()
+            return self._of_part[part].sample()
         except InputError:
             return None
+
+    def _require_complete(self) -> None:
+        if not self.complete:
+            raise RuntimeError("the pairs have not been read yet: call read(), or fit first")
 
     @property
     def sample(self) -> Batch:
         """A uniform sample of all pairs."""
+        self._require_complete()
         return self._gallery.sample()
 
     def test_part(self) -> HeldOut:
@@ -233,6 +171,7 @@ class PairStream:
 
     def held_out(self, part: int) -> HeldOut | None:
         """Queries of a part with their gallery; None if no query fell into the part."""
+        self._require_complete()
         queries = self._sampled(part)
         if queries is None:
             return None
@@ -250,20 +189,3 @@ class PairStream:
             np.concatenate([b.y for b in answers]),
         )
         return HeldOut.of_queries(queries, qrels, items, gallery)
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Batches with both sides behind their chains."""
-
-    read: Callable[[], Iterator[Batch]]
-    x: Chain
-    y: Chain
-
-    def __iter__(self) -> Iterator[Batch]:
-        for batch in self.read():
-            yield replace(batch, x=_behind(self.x, batch.x), y=_behind(self.y, batch.y))
-
-
-def _behind(chain: Chain, rows: Array) -> Array:
-    return chain(rows) if chain.stages else rows

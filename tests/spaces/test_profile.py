@@ -1,0 +1,174 @@
+"""One profile: whose rows these are, how long they are, and the same after a file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.bridge.conftest import World
+
+from isthmus.errors import InputError
+from isthmus.spaces.contract import Space
+from isthmus.spaces.profile import Profile
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.mark.parametrize("unit", [False, True])
+def test_the_score_is_one_at_home_and_as_announced_elsewhere(world: World, unit: bool) -> None:
+    x = world.seen("x", world.latent(4000))
+    mine = Profile.of_rows(x[:2000], unit=unit)
+    assert mine.typical is not None
+    assert 0.7 < mine.typical < 1.3
+    # 250 rows are looked at each time, so single scores scatter
+    scores = [mine.score(x[start::8]) for start in range(2000, 2008)]
+    assert np.mean(scores) == pytest.approx(mine.typical, rel=0.15)
+    turned = x[2000:] @ np.linalg.qr(world.rng.standard_normal((24, 24)))[0]
+    assert 0.2 * mine.foreign < mine.score(turned) < 5 * mine.foreign
+    assert mine.is_foreign(turned)
+    assert not mine.is_foreign(x[2000:])
+
+
+def test_a_space_without_empty_directions_refuses_nothing() -> None:
+    """White vectors look alike under every rotation: nothing must be refused."""
+    rng = np.random.default_rng(0)
+    white = Profile.of_rows(rng.standard_normal((3000, 24)), unit=False)
+    assert not white.conclusive
+    assert not white.is_foreign(100 * rng.standard_normal((50, 24)))
+
+
+def test_too_few_or_constant_rows_refuse_nothing() -> None:
+    rng = np.random.default_rng(0)
+    other = 100 * rng.standard_normal((50, 8))
+    for rows in (rng.standard_normal((39, 8)), np.ones((100, 8))):
+        few = Profile.of_rows(rows, unit=False)
+        assert not few.conclusive
+        assert not few.is_foreign(other)
+    assert Profile.of_rows(rng.standard_normal((39, 8)), unit=False).typical is None
+    assert Profile.of_rows(rng.standard_normal((40, 8)), unit=False).typical is not None
+    with pytest.raises(InputError, match="needs 2 rows"):
+        Profile.of_rows(np.ones((1, 8)), unit=False)
+
+
+def test_rows_that_are_not_finite_never_pass_the_test(world: World) -> None:
+    x = world.seen("x", world.latent(1000))
+    mine = Profile.of_rows(x, unit=True)
+    assert mine.conclusive
+    assert mine.is_foreign(np.full((3, 24), np.nan))
+
+
+def test_fewer_rows_than_dimensions_refuse_no_row_of_their_own() -> None:
+    world = World(64, 64)
+    few = Profile.of_rows(world.seen("x", world.latent(60)), unit=True)
+    assert not few.is_foreign(world.seen("x", world.latent(500)))
+
+
+def test_constant_columns_and_a_large_mean_do_not_matter(world: World) -> None:
+    x = world.seen("x", world.latent(2000)).astype(np.float64)
+    x[:, 3] = 7
+    mine = Profile.of_rows(x[:1000], unit=False)
+    assert mine.typical is not None
+    assert not mine.is_foreign(x[1000:])
+    assert mine.is_foreign(np.roll(x[1000:], 1, axis=1))
+
+
+# ---- the decomposition -------------------------------------------------------------------------
+
+
+def test_the_spectrum_is_that_of_the_covariance(rng: np.random.Generator) -> None:
+    x = rng.standard_normal((39, 12)) * np.geomspace(3, 0.1, 12)  # too few to hold any out
+    mine = Profile.of_rows(x, unit=False)
+    values, vectors = np.linalg.eigh(np.cov(x.T, bias=True))
+    np.testing.assert_allclose(mine.spectrum, values[::-1], rtol=1e-4, atol=1e-6)
+    for found, expected in ((mine.full, vectors[:, :-8:-1]), (mine.empty, vectors[:, 1::-1])):
+        np.testing.assert_allclose(np.abs((found * expected).sum(axis=0)), 1, atol=1e-4)
+    np.testing.assert_allclose(mine.mean, x.mean(axis=0), rtol=1e-5, atol=1e-6)
+    assert mine.n == 39
+
+
+def test_a_rotation_turns_directions_and_leaves_the_spectrum(rng: np.random.Generator) -> None:
+    x = rng.standard_normal((400, 12)) * np.geomspace(3, 0.1, 12)
+    turn = np.linalg.qr(rng.standard_normal((12, 12)))[0]
+    mine, turned = (Profile.of_rows(rows, unit=True) for rows in (x, x @ turn))
+    np.testing.assert_allclose(mine.spectrum, turned.spectrum, rtol=1e-3, atol=1e-6)
+    assert mine.typical == pytest.approx(turned.typical, rel=1e-3)
+    np.testing.assert_allclose(mine.lengths, turned.lengths, rtol=1e-6)
+
+
+def test_a_contract_from_a_profile_is_that_of_its_rows(rng: np.random.Generator) -> None:
+    x = rng.standard_normal((39, 6)).astype(np.float32)
+    mine = Space.from_profile(Profile.of_rows(x, unit=False), "a", "l2")
+    described = Space.describe(x, "a", "l2")
+    assert mine.ranges.norm_quantiles == described.ranges.norm_quantiles
+    assert mine.ranges.norm_max == described.ranges.norm_max
+    assert mine.ranges.mean_norm == pytest.approx(described.ranges.mean_norm, rel=1e-5)
+    assert not mine.normalised
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    assert Space.from_profile(Profile.of_rows(unit, unit=True), "a", "cosine").normalised
+
+
+# ---- files -------------------------------------------------------------------------------------
+
+
+def packed(rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, Any]]:
+    described, tensors = Profile.of_rows(rng.standard_normal((100, 24)), unit=True).pack()
+    return dict(described), {name: tensor.copy() for name, tensor in tensors.items()}
+
+
+def test_a_profile_is_the_same_after_a_file(rng: np.random.Generator) -> None:
+    x = rng.standard_normal((300, 24)) * np.geomspace(1, 0.01, 24)
+    mine = Profile.of_rows(x, unit=True)
+    again = Profile.unpack(*mine.pack(), 24)
+    assert again.score(x[:50]) == mine.score(x[:50])
+    assert (again.typical, again.foreign, again.lengths) == (
+        mine.typical,
+        mine.foreign,
+        mine.lengths,
+    )
+    for one, other in zip(again.coordinates(x), mine.coordinates(x), strict=True):
+        np.testing.assert_array_equal(one, other)
+    few = replace(mine, typical=None)
+    assert Profile.unpack(*few.pack(), 24).typical is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n", 0),
+        ("n", True),
+        ("n", 2.5),
+        ("unit", 1),
+        ("typical", float("nan")),
+        ("typical", float("inf")),
+        ("typical", -1.0),
+        ("typical", 10**400),
+        ("lengths", [1.0]),
+        ("lengths", [float("nan")] * 7),
+        ("mean", np.full(24, np.nan, np.float32)),
+        ("mean", np.zeros(23, np.float32)),
+        ("spectrum", np.arange(24, dtype=np.float32)),
+        ("spectrum", -np.ones(24, np.float32)),
+        ("full", np.zeros((24, 0), np.float32)),
+        ("empty", np.zeros((24, 25), np.float32)),
+        ("empty", np.zeros(24, np.float32)),
+        ("other", np.zeros(3, np.float32)),
+    ],
+)
+def test_what_was_changed_is_refused(rng: np.random.Generator, name: str, value: Any) -> None:
+    described, tensors = packed(rng)
+    (tensors if isinstance(value, np.ndarray) else described)[name] = value
+    with pytest.raises((KeyError, TypeError, ValueError, OverflowError)):
+        Profile.unpack(described, tensors, 24)
+
+
+@pytest.mark.parametrize("name", ["n", "unit", "lengths", "typical", "mean", "empty"])
+def test_what_is_missing_is_refused(rng: np.random.Generator, name: str) -> None:
+    described, tensors = packed(rng)
+    (tensors if name in tensors else described).pop(name)
+    with pytest.raises(KeyError):
+        Profile.unpack(described, tensors, 24)
