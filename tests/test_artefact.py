@@ -25,6 +25,7 @@ from isthmus.artefact import (
     MANIFEST,
     TENSORS,
     check_place,
+    kind_at,
     prefixed,
     read,
     write,
@@ -212,8 +213,9 @@ def test_what_is_not_finite_is_neither_written_nor_read(
         read(tmp_path / "a", KIND) as stored,
     ):
         stored.tensors["x"]
-    with read(tmp_path / "a", KIND, finite=False) as stored:
-        found = stored.tensors["x"]
+    write(tmp_path / "b", KIND, {}, {"part/x": values}, infinite=["part/x"])
+    with read(tmp_path / "b", KIND) as stored:
+        found = stored.tensors.under("part", finite=False)["x"]
     assert found.tobytes() == values.tobytes()
 
 
@@ -578,16 +580,38 @@ def test_truth_has_two_values(tmp_path: Path) -> None:
 
 
 def test_texts_that_were_changed_are_known(folder: Path) -> None:
-    def changed() -> tuple[str, ...]:
+    def texts() -> dict[str, str | None]:
         with read(folder, KIND) as stored:
             stored.tensors.skip()
-        return stored.changed
+        return stored.texts
 
-    assert changed() == ()
+    assert texts() == TEXTS
     (folder / "CARD.md").write_text("# Exampel\n")
-    assert changed() == ("CARD.md",)
+    assert texts() == {"CARD.md": None}
     (folder / "CARD.md").unlink()
-    assert changed() == ("CARD.md",)
+    assert texts() == {"CARD.md": None}
+
+
+def test_the_kind_of_a_folder(folder: Path, tmp_path: Path) -> None:
+    assert kind_at(folder) == KIND
+    with pytest.raises(InputError, match="expected the folder of an artefact"):
+        kind_at(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"manifest\.json is missing"):
+        kind_at(tmp_path)
+
+
+def test_all_tensors_are_verified_without_being_kept(folder: Path) -> None:
+    with read(folder, KIND) as stored:
+        stored.tensors.verify()
+        assert set(stored.tensors.seen.values()) == {None}
+    content = bytearray((folder / TENSORS).read_bytes())
+    content[-1] ^= 1
+    (folder / TENSORS).write_bytes(content)
+    with (
+        pytest.raises(InputError, match="was changed after it was written"),
+        read(folder, KIND) as stored,
+    ):
+        stored.tensors.verify()
 
 
 @pytest.mark.parametrize(

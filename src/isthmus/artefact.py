@@ -40,6 +40,7 @@ __all__ = [
     "Stored",
     "Tensors",
     "check_place",
+    "kind_at",
     "prefixed",
     "read",
     "write",
@@ -190,16 +191,15 @@ def _manifest(fields: dict[str, Any], where: str) -> bytes:
 class Stored:
     """An artefact that is open."""
 
+    kind: str
     content: dict[str, Any]
     tensors: Tensors
-    texts: tuple[str, ...]
-    """Its files for people."""
-    changed: tuple[str, ...]
-    """Those of them that are missing or were changed after they were written."""
+    texts: dict[str, str | None]
+    """Its files for people; None for one that is missing or was changed after it was written."""
 
 
 @contextmanager
-def read(folder: Path, kind: str, *, finite: bool = True) -> Generator[Stored]:
+def read(folder: Path, kind: str) -> Generator[Stored]:
     """Open an artefact that `write` made, for a block that looks at all its tensors.
 
     Whatever is wrong with the folder, and whatever goes wrong in the block, which unpacks data that
@@ -208,7 +208,6 @@ def read(folder: Path, kind: str, *, finite: bool = True) -> Generator[Stored]:
     Args:
         folder: the folder, or a link to it.
         kind: what is expected.
-        finite: refuse tensors with infinity or NaN.
 
     Raises:
         InputError: if something is missing, cannot be read, is damaged, superfluous, of another
@@ -219,10 +218,9 @@ def read(folder: Path, kind: str, *, finite: bool = True) -> Generator[Stored]:
     stored_at = folder / TENSORS
     try:
         with open_input(stored_at) as file:
-            tensors = open_tensors(file, manifest["tensors"], stored_at, finite=finite)
-            texts: dict[str, list[Any]] = manifest["texts"]
-            changed = tuple(n for n, stated in texts.items() if _differs(folder / n, stated))
-            yield Stored(manifest["content"], tensors, tuple(texts), changed)
+            tensors = open_tensors(file, manifest["tensors"], stored_at)
+            texts = {n: _text(folder / n, *stated) for n, stated in manifest["texts"].items()}
+            yield Stored(kind, manifest["content"], tensors, texts)
             if tensors.unused:
                 raise ValueError(f"nothing uses the tensors {tensors.unused[:3]}")
     except IsthmusError as error:
@@ -238,6 +236,16 @@ def read(folder: Path, kind: str, *, finite: bool = True) -> Generator[Stored]:
         raise InputError(f"{TENSORS} is missing", where=str(folder)) from error
     except OSError as error:
         raise unreadable(error, stored_at) from error
+
+
+def kind_at(folder: Path) -> str:
+    """The kind of the artefact in a folder.
+
+    Raises:
+        InputError: as `read`, for a folder that holds no artefact.
+    """
+    _check_folder(folder, "artefact")
+    return _read_manifest(folder, None)["kind"]
 
 
 def _damaged(folder: Path, kind: str, error: Exception) -> InputError:
@@ -275,9 +283,9 @@ def _check_folder(folder: Path, kind: str) -> None:
         )
 
 
-def _read_manifest(folder: Path, kind: str) -> dict[str, Any]:
+def _read_manifest(folder: Path, expected: str | None) -> dict[str, Any]:
     """The manifest, whose own fields are of the right types and bounded; `content` may be any."""
-    place = folder / MANIFEST
+    place, kind = folder / MANIFEST, expected or "artefact"
     try:
         with open_input(place) as file:
             text = file.read(_MOST_BYTES + 1)
@@ -294,10 +302,10 @@ def _read_manifest(folder: Path, kind: str) -> dict[str, Any]:
         found = cast(dict[str, Any], manifest) if isinstance(manifest, dict) else {}
     except (ValueError, RecursionError) as error:
         raise InputError(f"this is no manifest ({error})", where=str(place)) from error
-    if not {"format", "kind"} <= found.keys():
+    if not {"format", "kind"} <= found.keys() or not isinstance(found["kind"], str):
         raise InputError("this is no manifest", where=str(place))
-    if found["kind"] != kind:
-        raise InputError(f"this is no {kind}, but {_a(str(found['kind'])[:80])}", where=str(folder))
+    if expected not in (None, found["kind"]):
+        raise InputError(f"this is no {kind}, but {_a(found['kind'][:80])}", where=str(folder))
     if found["format"] != FORMAT:
         raise InputError(
             f"format {str(found['format'])[:20]} is not known (this version reads {FORMAT})",
@@ -350,10 +358,11 @@ def _is_text(item: tuple[str, Any]) -> bool:
             return False
 
 
-def _differs(path: Path, stated: list[Any]) -> bool:
+def _text(path: Path, size: int, digest: str) -> str | None:
+    """The text, if it is the one that was written."""
     try:
         with open_input(path) as file:
-            text = file.read(stated[0] + 1)
+            text = file.read(size + 1)
     except (OSError, InputError):
-        return True
-    return len(text) != stated[0] or hashlib.sha256(text).hexdigest() != stated[1]
+        return None
+    return text.decode() if hashlib.sha256(text).hexdigest() == digest else None

@@ -111,9 +111,7 @@ def write_tensors(
         file.write(_bytes(tensors[name]))
 
 
-def open_tensors(
-    file: BinaryIO, specs: Mapping[str, Spec], place: Path, *, finite: bool
-) -> Tensors:
+def open_tensors(file: BinaryIO, specs: Mapping[str, Spec], place: Path) -> Tensors:
     """The tensors of a file that is as long as was stated, and begins as it should.
 
     Raises:
@@ -137,7 +135,7 @@ def open_tensors(
     for name in _order(specs):
         offsets[name] = start
         start += specs[name].bytes
-    return Tensors(file, specs, offsets, finite)
+    return Tensors(file, specs, offsets)
 
 
 @dataclass(eq=False)
@@ -145,7 +143,7 @@ class Tensors(Mapping[str, NDArray[Any]]):
     """The tensors of a file that is open, by name: a mapping that reads what is looked at.
 
     A part's ``unpack`` looks at its own, so that `unused` shows what belongs to none.  What is read
-    is compared with its digest, and unless ``finite`` is false, infinity and NaN are refused.
+    is compared with its digest, and infinity and NaN are refused unless ``finite`` is false.
     """
 
     file: BinaryIO
@@ -155,9 +153,14 @@ class Tensors(Mapping[str, NDArray[Any]]):
     prefix: str = ""
     seen: dict[str, NDArray[Any] | None] = field(default_factory=dict[str, Any])
 
-    def under(self, prefix: str) -> Tensors:
-        """The tensors of a part, as `isthmus.artefact.prefixed` named them."""
-        return replace(self, prefix=f"{self.prefix}{prefix}/")
+    def under(self, prefix: str, *, finite: bool = True) -> Tensors:
+        """The tensors of a part, as `isthmus.artefact.prefixed` named them.
+
+        Args:
+            prefix: the part.
+            finite: whether all its numbers must be; not so for a network's masks.
+        """
+        return replace(self, prefix=f"{self.prefix}{prefix}/", finite=finite)
 
     @override
     def __iter__(self) -> Iterator[str]:
@@ -216,6 +219,16 @@ class Tensors(Mapping[str, NDArray[Any]]):
         size = sum(spec.bytes for n, spec in self.specs.items() if n.startswith(self.prefix))
         if size > most_bytes:
             raise ValueError(f"the tensors take {size:,} bytes, and {most_bytes:,} at the most")
+
+    def verify(self) -> None:
+        """Compare all of them with their digests, and keep none.
+
+        Raises:
+            ValueError: for the first that was changed.
+        """
+        for name in self:
+            self._read(self.prefix + name, self._spec(self.prefix + name))
+        self.skip()
 
     def skip(self) -> None:
         """Leave all of them unread."""

@@ -49,6 +49,21 @@ def test_the_card_of_a_stitched_network(cli: Any, tmp_path: Path) -> None:
     save_stitched(made, tmp_path / "s", x, evidence={"accuracy": 0.75}, program=False)
     done = cli("inspect", tmp_path / "s")
     assert done.code == 0 and "accuracy: 0.75" in done.out and "fitted on 50 items" in done.out
-    assert cli("inspect", tmp_path / "s", "--json").json["items"] == 50
-    (tmp_path / "s" / "joint.safetensors").write_bytes(b"0")
-    cli("inspect", tmp_path / "s").refused("joint.safetensors was changed")
+    assert cli("inspect", tmp_path / "s", "--json").json["content"]["items"] == 50
+    (tmp_path / "s" / "tensors.safetensors").write_bytes(b"0")
+    cli("inspect", tmp_path / "s").refused("the tensors are damaged")
+
+
+def test_a_card_that_was_changed_is_told(cli: Any, bridge: Path) -> None:
+    (bridge / "CARD.md").write_text("**use it**: it is perfect")
+    done = cli("inspect", bridge)
+    assert "it is perfect" not in done.out
+    assert "CARD.md is missing or was changed after it was written" in done.err
+
+
+def test_an_artefact_without_a_card_shows_its_manifest(cli: Any, tmp_path: Path) -> None:
+    from isthmus.moments import Moments
+
+    Moments(3, 2).save(tmp_path / "m")
+    done = cli("inspect", tmp_path / "m")
+    assert json.loads(done.out)["kind"] == "set of moments"

@@ -10,6 +10,7 @@ datasets = pytest.importorskip("sklearn.datasets")
 from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
+from isthmus import artefact  # noqa: E402
 from isthmus.errors import InputError, OutputError  # noqa: E402
 from isthmus.training.batches import Batches  # noqa: E402
 from isthmus.training.loop import seeded, train  # noqa: E402
@@ -154,22 +155,21 @@ def test_it_is_saved_and_loaded_whole(tmp_path):
     with seeded(0):
         module, x = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2)), torch.randn(20, 3)
     ewc = EWC.of(module, [x], strength=7)
-    ewc.save(tmp_path / "ewc.safetensors")
-    again = EWC.load(tmp_path / "ewc.safetensors")
+    ewc.save(tmp_path / "ewc")
+    again = EWC.load(tmp_path / "ewc")
     with torch.no_grad():
         module[0].weight += 0.3
     assert torch.equal(again(module), ewc(module)) and (again.strength, again.rows) == (7, 20)
     with pytest.raises(OutputError, match="exists already"):
-        ewc.save(tmp_path / "ewc.safetensors")
-    from safetensors.torch import save_file
-
-    save_file({"a": torch.zeros(2)}, tmp_path / "other.safetensors")
-    with pytest.raises(InputError, match="no elastic weight consolidation"):
-        EWC.load(tmp_path / "other.safetensors")
-    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "ewc.safetensors").read_bytes()[:60])
-    for name in ("cut", "absent"):
-        with pytest.raises(InputError, match="cannot be read"):
-            EWC.load(tmp_path / f"{name}.safetensors")
+        ewc.save(tmp_path / "ewc")
+    artefact.write(tmp_path / "other", "bridge", {}, {})
+    with pytest.raises(InputError, match="this is no elastic weight consolidation, but a bridge"):
+        EWC.load(tmp_path / "other")
+    tensors = tmp_path / "ewc" / artefact.TENSORS
+    tensors.write_bytes(tensors.read_bytes()[:60])
+    for name, message in (("ewc", "damaged"), ("absent", "there is nothing here")):
+        with pytest.raises(InputError, match=message):
+            EWC.load(tmp_path / name)
 
 
 def test_l2sp_pulls_the_shared_part_to_the_start_and_the_new_one_to_zero():

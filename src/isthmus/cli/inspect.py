@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli.console import show
+from isthmus.cli.console import say, show
 from isthmus.cli.inputs import Json
 
 __all__ = ["inspect_command"]
@@ -18,27 +18,30 @@ def inspect_command(
         Path,
         typer.Argument(
             metavar="BRIDGE",
-            help="A folder that isthmus fit wrote, or isthmus.nn.save_stitched.",
+            help="A folder that isthmus fit wrote, or anything else that isthmus saved.",
         ),
     ],
     as_json: Json = False,
 ) -> None:
-    """Show a bridge or a stitched network: contracts, recipe, evidence, provenance.
+    """Show what isthmus saved, such as a bridge: contracts, recipe, evidence, provenance.
 
     The folder is checked on the way: sizes, digests, formats. No code in it is run.
     """
-    if (bridge / "stitch.json").is_file():
-        from isthmus.nn.stitching.storage import stitched_card
-
-        found = stitched_card(bridge)
-        show((bridge / "stitch.json").read_text(encoding="utf-8") if as_json else found.rstrip())
-        return
-    from isthmus.artefact import MANIFEST
+    from isthmus import artefact
     from isthmus.bridge import Bridge
+    from isthmus.bridge.bridge import KIND
     from isthmus.bridge.card import card
 
-    loaded = Bridge.load(bridge)
-    if as_json:
-        show((bridge / MANIFEST).read_text(encoding="utf-8").rstrip())
+    kind = artefact.kind_at(bridge)
+    text = card(Bridge.load(bridge)) if kind == KIND else None
+    with artefact.read(bridge, kind) as stored:
+        stored.tensors.verify()
+        if kind != KIND:
+            text = stored.texts.get("CARD.md")
+    for name, found in stored.texts.items():
+        if found is None:
+            say(f"{bridge}: {name} is missing or was changed after it was written")
+    if as_json or text is None:
+        show((bridge / artefact.MANIFEST).read_text(encoding="utf-8").rstrip())
     else:
-        show(card(loaded))
+        show(text.rstrip())

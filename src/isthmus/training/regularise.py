@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from isthmus import artefact
 from isthmus.errors import InputError
-from isthmus.files import atomic_file, canonical_json
 from isthmus.training.fisher import fisher_diagonal, parameters_of, unwrapped
+from isthmus.training.torch_tensors import as_arrays, as_tensors
 
 __all__ = ["EWC", "L2SP"]
 
-_KIND = "isthmus.ewc/1"
+_KIND = "elastic weight consolidation"
 
 
 class EWC:
@@ -121,40 +119,27 @@ class EWC:
         return 0.5 * self.strength * _total(terms, own)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write Fisher and anchor as safetensors.
+        """Write Fisher and anchor as a folder.
 
         Raises:
-            OutputError: where the file exists or the disk refuses.
+            OutputError: where the folder exists or the disk refuses.
         """
-        tensors = {f"fisher.{n}": t for n, t in self.fisher.items()}
-        tensors |= {f"anchor.{n}": t for n, t in self.anchor.items()}
-        whole = {n: t.detach().cpu().contiguous().clone() for n, t in tensors.items()}
-        record = canonical_json({"kind": _KIND, "strength": self.strength, "rows": self.rows})
-        with atomic_file(Path(path), overwrite=overwrite) as temporary:
-            save_file(whole, temporary, metadata={"isthmus": record})
+        tensors = {f"fisher/{n}": t for n, t in self.fisher.items()}
+        tensors |= {f"anchor/{n}": t for n, t in self.anchor.items()}
+        content = {"strength": self.strength, "rows": self.rows}
+        artefact.write(Path(path), _KIND, content, as_arrays(tensors), overwrite=overwrite)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read what `save` wrote.
 
         Raises:
-            InputError: for a file that is missing, damaged or something else.
+            InputError: for a folder that is missing, damaged or something else.
         """
-        try:
-            with safe_open(str(path), framework="pt") as file:
-                record = json.loads((file.metadata() or {}).get("isthmus", "{}"))
-                names = [n.removeprefix("anchor.") for n in file.keys() if n.startswith("anchor.")]  # noqa: SIM118
-                if record.get("kind") != _KIND:
-                    raise InputError(
-                        "this file holds no elastic weight consolidation",
-                        where=str(path),
-                        mend="Name a file that EWC.save wrote",
-                    )
-                fisher = {n: file.get_tensor(f"fisher.{n}") for n in names}
-                anchor = {n: file.get_tensor(f"anchor.{n}") for n in names}
-        except (OSError, SafetensorError, json.JSONDecodeError) as error:
-            raise InputError(f"the file cannot be read ({error})", where=str(path)) from error
-        return cls(fisher, anchor, strength=record["strength"], rows=record["rows"])
+        with artefact.read(Path(path), _KIND) as stored:
+            fisher, anchor = (as_tensors(stored.tensors.under(n)) for n in ("fisher", "anchor"))
+            strength, rows = float(stored.content["strength"]), int(stored.content["rows"])
+            return cls(fisher, anchor, strength=strength, rows=rows)
 
 
 class L2SP:

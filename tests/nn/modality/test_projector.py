@@ -1,11 +1,10 @@
-import json
-
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning_fabric")
 
+from isthmus import artefact  # noqa: E402
 from isthmus.errors import InputError, OutputError  # noqa: E402
 from isthmus.nn.modality.projector import Projector  # noqa: E402
 
@@ -49,16 +48,15 @@ def test_it_is_saved_without_code(tmp_path):
 
 
 def test_a_damaged_folder_is_named(tmp_path):
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match=r"manifest\.json is missing"):
         Projector.load(tmp_path)
     made().save(tmp_path / "p")
-    (tmp_path / "p" / "projector.safetensors").write_bytes(b"nothing")
-    with pytest.raises(InputError, match="cannot be read"):
+    (tmp_path / "p" / "tensors.safetensors").write_bytes(b"nothing")
+    with pytest.raises(InputError, match="p.*the tensors are damaged"):
         Projector.load(tmp_path / "p")
-    made().save(tmp_path / "q")
-    record = json.loads((tmp_path / "q" / "projector.json").read_text())
-    (tmp_path / "q" / "projector.json").write_text(json.dumps({**record, "format": 9}))
-    with pytest.raises(InputError, match="format 9"):
+    described, tensors = made().pack()
+    artefact.write(tmp_path / "q", "projector", {**described, "dropout": 2}, tensors)
+    with pytest.raises(InputError, match=r"q: the projector is damaged \(.*share left out"):
         Projector.load(tmp_path / "q")
 
 

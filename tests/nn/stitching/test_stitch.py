@@ -430,7 +430,7 @@ def test_a_saved_network_runs_without_the_code_of_either(tmp_path):
     subprocess.run(
         [sys.executable, "-c", program, str(tmp_path / "s"), str(tmp_path / "data.pt")], check=True
     )
-    card = (tmp_path / "s" / "card.md").read_text()
+    card = (tmp_path / "s" / "CARD.md").read_text()
     assert "accuracy: 0.9" in card and "Joined after `one`" in card
     assert not [f for f in (tmp_path / "s").iterdir() if f.suffix in (".pt", ".pkl", ".bin")]
     # what lies beyond the front's cut and before the back's is not stored
@@ -454,14 +454,15 @@ def test_a_saved_map_is_joined_again_to_the_same_networks_only(tmp_path):
         load_stitched(tmp_path / "s")
     with pytest.raises(InputError, match="example batch is needed"):
         load_stitched(tmp_path / "s", (networks["A"], networks["B"]))
-    with pytest.raises(InputError, match="no stitched network"):
+    with pytest.raises(InputError, match="nothing here, expected the folder of a"):
         load_stitched(tmp_path / "absent")
-    (tmp_path / "s" / "joint.safetensors").write_bytes(b"0")
-    with pytest.raises(InputError, match="joint.safetensors was changed"):
+    tensors = tmp_path / "s" / "tensors.safetensors"
+    tensors.write_bytes(tensors.read_bytes()[:-1] + b"x")
+    with pytest.raises(InputError, match="changed after it was written"):
         load_stitched(tmp_path / "s", (networks["A"], networks["B"]), x[:4])
-    for content in ("{}", "[]", "{", '{"format": 2}'):
-        (tmp_path / "s" / "stitch.json").write_text(content)
-        with pytest.raises(InputError, match=r"no stitched network|format 2"):
+    for content in ("{}", "[]", "{", '{"format":2,"kind":"stitched network"}'):
+        (tmp_path / "s" / "manifest.json").write_text(content)
+        with pytest.raises(InputError, match=r"this is no manifest|format 2"):
             load_stitched(tmp_path / "s")
     folded = stitch(networks["A"], "0", networks["B"], "0", calibration(), how="features")
     with pytest.raises(InputError, match="before folding"):

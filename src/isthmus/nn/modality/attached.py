@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +9,12 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
-from isthmus.errors import InputError
+from isthmus import artefact
 from isthmus.evaluate import Estimate
-from isthmus.files import atomic_folder, canonical_json
 from isthmus.nn.modality.hubs import hub_offsets
 from isthmus.nn.modality.measure import Change, Measured, measure_retrieval
-from isthmus.nn.modality.projector import Projector
+from isthmus.nn.modality.projector import ATTACHED, Projector
 
 __all__ = ["BASELINE", "Attached"]
 
@@ -26,7 +22,6 @@ Rows = NDArray[np.float32]
 
 BASELINE = "ridge 0.01"
 """The map that any gain is compared with: one ridge regression on the pairs."""
-_RECORD, _TENSORS, _FORMAT = "attached.json", "banks.safetensors", 1
 _BANKS = ("mapped", "frozen")
 
 
@@ -94,13 +89,14 @@ class Attached:
         )  # fmt: skip
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write a folder of safetensors and JSON; `Projector.load` reads its projector alone.
+        """Write a folder; `Projector.load` reads its projector alone.
 
         Raises:
             OutputError: for a folder that exists, or a disk that refuses.
         """
-        record = {
-            "format": _FORMAT,
+        projector, tensors = self.projector.pack()
+        content = {
+            "projector": projector,
             "start": self.start,
             "trained": self.trained,
             "gain": None if self.gain is None else self.gain.model_dump(),
@@ -111,14 +107,9 @@ class Attached:
             "paired": self.paired,
             "alone": list(self.alone),
         }
-        with atomic_folder(Path(path), overwrite=overwrite) as folder:
-            self.projector.write_into(folder)
-            banks: dict[str, NDArray[Any]] = {
-                name: np.ascontiguousarray(bank)
-                for name, bank in zip(_BANKS, self.bank, strict=True)
-            }
-            save_file(banks, folder / _TENSORS)
-            (folder / _RECORD).write_text(canonical_json(record), encoding="utf-8")
+        tensors = artefact.prefixed("projector", tensors)
+        tensors |= artefact.prefixed("banks", dict(zip(_BANKS, self.bank, strict=True)))
+        artefact.write(Path(path), ATTACHED, content, tensors, overwrite=overwrite)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -127,32 +118,22 @@ class Attached:
         Raises:
             InputError: for a folder that cannot be read.
         """
-        folder = Path(path)
-        projector = Projector.load(folder)
-        try:
-            record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-            banks = load_file(folder / _TENSORS)
-            if record["format"] != _FORMAT:
-                raise ValueError(f"format {record['format']} is not known, only {_FORMAT}")
-            gain = record["gain"]
+        with artefact.read(Path(path), ATTACHED) as stored:
+            content, banks = stored.content, stored.tensors.under("banks")
+            own = stored.tensors.under("projector")
+            gain, (alone_x, alone_y) = content["gain"], content["alone"]
             return cls(
-                projector=projector,
-                start=record["start"],
-                trained=record["trained"],
+                projector=Projector.unpack(content["projector"], own).eval(),
+                start=str(content["start"]),
+                trained=bool(content["trained"]),
                 gain=None if gain is None else Estimate.model_validate(gain),
-                scores=dict(sorted(record["scores"].items(), key=lambda s: -s[1])),
-                report=Change.model_validate_json(record["report"]),
-                temperature=record["temperature"],
+                scores=dict(sorted(content["scores"].items(), key=lambda s: -s[1])),
+                report=Change.model_validate_json(content["report"]),
+                temperature=float(content["temperature"]),
                 bank=(banks[_BANKS[0]], banks[_BANKS[1]]),
-                paired=record["paired"],
-                alone=(record["alone"][0], record["alone"][1]),
+                paired=int(content["paired"]),
+                alone=(int(alone_x), int(alone_y)),
             )
-        except (OSError, ValueError, KeyError, TypeError, IndexError, SafetensorError) as error:
-            raise InputError(
-                f"the folder cannot be read ({error})",
-                where=str(folder),
-                mend="Give a folder that Attached.save wrote",
-            ) from error
 
     def __str__(self) -> str:
         alone = "" if self.alone == (0, 0) else f", {self.alone[0]} and {self.alone[1]} rows alone"

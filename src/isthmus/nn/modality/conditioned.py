@@ -6,7 +6,6 @@ takes part only while that modality is in use, and is saved without the network.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from difflib import get_close_matches
@@ -14,13 +13,11 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from typing_extensions import override
 
+from isthmus import artefact
 from isthmus.errors import InputError
-from isthmus.files import atomic_folder, canonical_json
 from isthmus.moments import Moments, SideMoments
 from isthmus.nn.look.outputs import tensor_of
 from isthmus.nn.look.weights_digest import weights_digest
@@ -29,11 +26,11 @@ from isthmus.nn.modality.places import Place, insert_part, place_of, shapes_of
 from isthmus.training.loop import seeded
 from isthmus.training.modes import call_model, evaluation_mode
 from isthmus.training.names import find_modules
+from isthmus.training.torch_tensors import as_arrays, as_tensors
 
 __all__ = ["Conditioned"]
 
-_RECORD, _TENSORS = "modalities.json", "modalities.safetensors"
-_FORMAT = 1
+_KIND = "conditioned network"
 
 
 class _Reached(Exception):
@@ -245,7 +242,7 @@ class Conditioned(nn.Module):
         return self.model
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write every modality's parts and encoder, as safetensors and JSON, without the network.
+        """Write every modality's parts and encoder, without the network.
 
         Raises:
             OutputError: for a folder that exists, or a disk that refuses.
@@ -253,7 +250,6 @@ class Conditioned(nn.Module):
         """
         self.check_frozen()
         record = {
-            "format": _FORMAT,
             "network": self.digest,
             "modalities": [
                 {
@@ -267,9 +263,8 @@ class Conditioned(nn.Module):
                 for name, encoder in zip(self.names, self.encoders, strict=True)
             ],
         }
-        with atomic_folder(Path(path), overwrite=overwrite) as folder:
-            save_file(self._own_state(), folder / _TENSORS)
-            (folder / _RECORD).write_text(canonical_json(record), encoding="utf-8")
+        arrays = as_arrays(self._own_state())
+        artefact.write(Path(path), _KIND, record, arrays, overwrite=overwrite)
 
     @classmethod
     def load(
@@ -293,56 +288,47 @@ class Conditioned(nn.Module):
                 that are missing or of other shapes.
         """
         folder = Path(path)
-        try:
-            record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-            tensors = load_file(folder / _TENSORS)
-            if record["format"] != _FORMAT:
-                raise ValueError(f"format {record['format']} is not known, only {_FORMAT}")
+        with artefact.read(folder, _KIND) as stored:
+            record = stored.content
             modalities = {
                 m["name"]: [Insert(p["kind"], p["layer"], p["options"]) for p in m["parts"]]
                 for m in record["modalities"]
             }
             encoded = {m["name"] for m in record["modalities"] if m["encoder"]}
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            raise InputError(
-                f"the modalities cannot be read ({error})",
-                where=str(folder),
-                mend="Give a folder that Conditioned.save wrote",
-            ) from error
-        if record["network"] != weights_digest(model):
-            raise InputError(
-                "these modalities were learned for a network of other weights",
-                where=str(folder),
-                mend="Load the network that they were saved with",
-            )
-        if encoded != set(encoders or {}):
-            raise InputError(
-                f"encoders are needed for {sorted(encoded) or 'no modality'}, "
-                f"got {sorted(encoders or {})}",
-                where=str(folder),
-            )
-        made = cls(model, modalities, example=example, encoders=encoders)
-        own = made._own_state()
-        if {n: t.shape for n, t in own.items()} != {n: t.shape for n, t in tensors.items()}:
-            made.release()
-            raise InputError(
-                "the saved weights do not fit these encoders",
-                where=str(folder),
-                mend="Give encoders of the shapes that were saved",
-            )
-        # one encoder may serve several modalities
-        state = {
-            **dict(made.named_parameters(remove_duplicate=False)),
-            **dict(made.named_buffers(remove_duplicate=False)),
-        }
-        with torch.no_grad():
-            for key, tensor in tensors.items():
-                state[key].copy_(tensor)
-        return made.eval()
+            if record["network"] != weights_digest(model):
+                raise InputError(
+                    "these modalities were learned for a network of other weights",
+                    where=str(folder),
+                    mend="Load the network that they were saved with",
+                )
+            if encoded != set(encoders or {}):
+                raise InputError(
+                    f"encoders are needed for {sorted(encoded) or 'no modality'}, "
+                    f"got {sorted(encoders or {})}",
+                    where=str(folder),
+                )
+            made = cls(model, modalities, example=example, encoders=encoders)
+            shapes = {name: stored.tensors.shape(name) for name in stored.tensors}
+            if {name: t.shape for name, t in made._own_state().items()} != shapes:
+                made.release()
+                raise InputError(
+                    "the saved weights do not fit these encoders",
+                    where=str(folder),
+                    mend="Give encoders of the shapes that were saved",
+                )
+            # one encoder may serve several modalities
+            state = {
+                **dict(made.named_parameters(remove_duplicate=False)),
+                **dict(made.named_buffers(remove_duplicate=False)),
+            }
+            with torch.no_grad():
+                for name, tensor in as_tensors(stored.tensors).items():
+                    state[name].copy_(tensor)
+            return made.eval()
 
     def _own_state(self) -> dict[str, Tensor]:
         return {
-            f"{group}.{name}": tensor.detach().cpu().contiguous().clone()
+            f"{group}.{name}": tensor
             for group in ("parts", "encoders")
             for name, tensor in self.get_submodule(group).state_dict().items()
         }

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from isthmus import artefact
 from isthmus.adapters.chain import Affine, Chain, RowNorm
 from isthmus.errors import InputError
-from isthmus.files import atomic_folder, canonical_json
+from isthmus.tensors import Tensors
+from isthmus.training.torch_tensors import as_arrays
 
-__all__ = ["Projector"]
+__all__ = ["ATTACHED", "KIND", "Projector"]
 
-_RECORD, _TENSORS = "projector.json", "projector.safetensors"
-_FORMAT = 1
+KIND, ATTACHED = "projector", "attached modality"
+"""Of artefact: a projector by itself, and with what was found of it."""
 
 
 class Projector(nn.Module):
@@ -93,51 +93,50 @@ class Projector(nn.Module):
         return Chain([*before, Affine(matrix, offset), *after])
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write a folder of safetensors and JSON.
+        """Write a folder.
 
         Raises:
             OutputError: for a folder that exists, or a disk that refuses.
         """
-        with atomic_folder(Path(path), overwrite=overwrite) as folder:
-            self.write_into(folder)
-
-    def write_into(self, folder: Path) -> None:
-        """The two files of `save`, in a folder that is there."""
-        record = {
-            "format": _FORMAT,
-            "dims": list(self.dims),
-            "unit_input": self.unit_input,
-            "unit_output": self.unit_output,
-            "dropout": self.dropout,
-        }
-        tensors = {n: t.detach().cpu().contiguous() for n, t in self.state_dict().items()}
-        save_file(tensors, folder / _TENSORS)
-        (folder / _RECORD).write_text(canonical_json(record), encoding="utf-8")
+        artefact.write(Path(path), KIND, *self.pack(), overwrite=overwrite)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """What `save` wrote, in evaluation mode.
+        """What `save` wrote, or the projector of an `Attached`, in evaluation mode.
 
         Raises:
             InputError: for a folder that cannot be read.
         """
         folder = Path(path)
-        try:
-            record: dict[str, Any] = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-            tensors = load_file(folder / _TENSORS)
-            if record["format"] != _FORMAT:
-                raise ValueError(f"format {record['format']} is not known, only {_FORMAT}")
-            made = cls(
-                tensors["weight"].numpy(),
-                tensors["offset"].numpy(),
-                unit_input=bool(record["unit_input"]),
-                unit_output=bool(record["unit_output"]),
-                dropout=float(record["dropout"]),
-            )
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            raise InputError(
-                f"the projector cannot be read ({error})",
-                where=str(folder),
-                mend="Give a folder that Projector.save wrote",
-            ) from error
-        return made.eval()
+        if artefact.kind_at(folder) != ATTACHED:
+            with artefact.read(folder, KIND) as stored:
+                return cls.unpack(stored.content, stored.tensors).eval()
+        with artefact.read(folder, ATTACHED) as stored:
+            own = stored.tensors.under("projector")
+            made = cls.unpack(stored.content["projector"], own).eval()
+            stored.tensors.skip()
+            return made
+
+    def pack(self) -> artefact.Packed:
+        """JSON and tensors from which `unpack` makes the same projector."""
+        described = {
+            "unit_input": self.unit_input,
+            "unit_output": self.unit_output,
+            "dropout": self.dropout,
+        }
+        return described, as_arrays(self.state_dict())
+
+    @classmethod
+    def unpack(cls, described: Mapping[str, Any], tensors: Tensors) -> Self:
+        """What `pack` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: for anything else.
+        """
+        return cls(
+            tensors["weight"],
+            tensors["offset"],
+            unit_input=bool(described["unit_input"]),
+            unit_output=bool(described["unit_output"]),
+            dropout=float(described["dropout"]),
+        )

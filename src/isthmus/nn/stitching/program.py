@@ -10,21 +10,18 @@ import json
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from isthmus import artefact
 from isthmus.errors import InputError
 from isthmus.training.batches import map_tensors
+from isthmus.training.torch_tensors import as_arrays, as_tensor
 
 __all__ = ["DTYPES", "LAYOUTS", "MEMORY", "Program", "Step", "references"]
-
-_GRAPH, _WEIGHTS = "program.json", "program.safetensors"
-_FORMAT = 1
 
 _PLAIN: dict[str, Callable[..., Any]] = {
     "getitem": operator.getitem,
@@ -140,10 +137,9 @@ class Program(nn.Module):
                 values.pop(name, None)
         return _decoded(self._results, values, device)
 
-    def save(self, folder: Path) -> None:
-        """Write ``program.json`` and ``program.safetensors`` into a folder."""
+    def pack(self) -> artefact.Packed:
+        """JSON and tensors from which `unpack` makes the same program."""
         record = {
-            "format": _FORMAT,
             "steps": [[s.name, s.target, s.arguments, s.keywords] for s in self._steps],
             "tensors": self._names,
             "inputs": self._inputs,
@@ -151,46 +147,29 @@ class Program(nn.Module):
             "results": self._results,
             "items": self._items,
         }
-        # not sorted: the order of an output's parts is part of it
-        (folder / _GRAPH).write_text(json.dumps(record, allow_nan=False), encoding="utf-8")
-        weights = {
-            name: getattr(self, f"t{number}").detach().cpu().contiguous().clone()
-            for number, name in enumerate(self._names)
-        }
-        save_file(weights, folder / _WEIGHTS)
+        # text, because the order of an output's parts is part of it
+        described = {"graph": json.dumps(record, allow_nan=False, separators=(",", ":"))}
+        return described, as_arrays(
+            {name: getattr(self, f"t{number}") for number, name in enumerate(self._names)}
+        )
 
     @classmethod
-    def load(cls, folder: Path) -> Program:
-        """Read what `save` wrote.
+    def unpack(cls, described: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Program:
+        """What `pack` gave.
 
         Raises:
-            InputError: for files that cannot be read, or that name anything but core operators.
+            InputError: for a program that names anything but core operators.
+            KeyError, TypeError, ValueError: for anything else that is no program.
         """
-        try:
-            record = json.loads((folder / _GRAPH).read_text(encoding="utf-8"))
-            tensors = load_file(folder / _WEIGHTS)
-            if record["format"] != _FORMAT:
-                raise InputError(
-                    f"the program has format {record['format']}, this version reads {_FORMAT}",
-                    where=str(folder),
-                    mend="Update isthmus",
-                )
-            return cls(
-                [Step(*map_) for map_ in record["steps"]],
-                {name: tensors[name] for name in record["tensors"]},
-                record["inputs"],
-                record["structure"],
-                record["results"],
-                record["items"],
-            )
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(
-                f"the program cannot be read ({type(error).__name__}: {error})",
-                where=str(folder),
-                mend="Save the network again",
-            ) from error
+        record = json.loads(described["graph"])
+        return cls(
+            [Step(*step) for step in record["steps"]],
+            {name: as_tensor(tensors[name]) for name in record["tensors"]},
+            record["inputs"],
+            record["structure"],
+            record["results"],
+            record["items"],
+        )
 
 
 def _joined(parts: list[Any]) -> Any:

@@ -1,26 +1,21 @@
 """A stitched network as a folder: the map, where it belongs, its evidence, and a program.
 
-The folder holds ``stitch.json`` (cuts, shapes, digests of both networks, evidence), the map in
-``joint.safetensors``, ``card.md`` for people, and unless it was left away ``program.json`` and
-``program.safetensors``, which run the whole stitched network without the code of either.
+The manifest holds the cuts, shapes, digests of both networks and the evidence; unless it was left
+away, a program runs the whole stitched network without the code of either.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import nn
 
+from isthmus import artefact
 from isthmus.errors import InputError, WrongSpaceError
-from isthmus.files import atomic_folder, canonical_json
 from isthmus.nn.look.weights_digest import weights_digest
 from isthmus.nn.stitching.capture import capture
 from isthmus.nn.stitching.cut import Back, Front, same_outputs
@@ -31,11 +26,11 @@ from isthmus.nn.stitching.program import Program
 from isthmus.nn.stitching.stitched import Stitched
 from isthmus.training.batches import tensors_in
 from isthmus.training.modes import evaluation_mode
+from isthmus.training.torch_tensors import as_arrays, as_tensors
 
-__all__ = ["load_stitched", "save_stitched", "stitched_card"]
+__all__ = ["load_stitched", "save_stitched"]
 
-_RECORD, _JOINT, _CARD = "stitch.json", "joint.safetensors", "card.md"
-_FORMAT = 1
+_KIND = "stitched network"
 _ROUNDED = 0.05
 
 
@@ -73,7 +68,6 @@ def save_stitched(
             mend="Save it before folding",
         )
     record: dict[str, Any] = {
-        "format": _FORMAT,
         "items": stitched.items,
         "explained": None if math.isnan(joint.explained) else joint.explained,
         "alpha": None if math.isnan(joint.alpha) else joint.alpha,
@@ -81,7 +75,7 @@ def save_stitched(
         "how": joint.plan.how,
         "window": list(joint.plan.window),
         "evidence": evidence or {},
-        "program": program,
+        "program": None,
     }
     sides = (
         ("front", stitched.front, joint.plan.source),
@@ -95,21 +89,23 @@ def save_stitched(
             "weights": weights_digest(part.model),
             "geometry": geometry.to_record(),
         }
-    recorded = capture(stitched, example) if program else None
-    with atomic_folder(Path(path), overwrite=overwrite) as folder:
-        tensors = {n: p.detach().cpu().contiguous() for n, p in joint.named_parameters()}
-        save_file(tensors, folder / _JOINT)
-        if recorded is not None:
-            recorded.save(folder)
-            _check_program(folder, stitched, example)
-        record["files"] = {file.name: _digest(file) for file in sorted(folder.iterdir())}
-        (folder / _RECORD).write_text(canonical_json(record), encoding="utf-8")
-        (folder / _CARD).write_text(_card(record), encoding="utf-8")
+    tensors = artefact.prefixed("joint", as_arrays(dict(joint.named_parameters())))
+    masks: set[str] = set()
+    if program:
+        record["program"], own = capture(stitched, example).pack()
+        # as it will be read
+        _check_program(Program.unpack(record["program"], own), stitched, example)
+        own = artefact.prefixed("program", own)
+        tensors, masks = tensors | own, set(own)
+    texts = {"CARD.md": _card(record)}
+    artefact.write(
+        Path(path), _KIND, record, tensors, texts=texts, infinite=masks, overwrite=overwrite
+    )
 
 
-def _check_program(folder: Path, stitched: Stitched, example: Any) -> None:
+def _check_program(program: Program, stitched: Stitched, example: Any) -> None:
     with evaluation_mode(stitched), torch.no_grad():
-        expected, found = stitched(example), Program.load(folder)(example)
+        expected, found = stitched(example), program(example)
     sizes = [
         float(t.nan_to_num(0, 0, 0).abs().max())
         for t in tensors_in(expected)
@@ -144,20 +140,20 @@ def load_stitched(
         InputError: for a folder that cannot be read, that holds no program, or an example missing.
         WrongSpaceError: for networks with other weights than those the map was fitted on.
     """
-    folder = Path(path)
-    record = _read(folder)
-    try:
-        joint = _joint(record, load_file(folder / _JOINT))
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise _unreadable(folder, error) from error
+    with artefact.read(Path(path), _KIND) as stored:
+        record = stored.content
+        joint = _joint(record, as_tensors(stored.tensors.under("joint")))
+        program, own = record["program"], stored.tensors.under("program", finite=False)
+        if networks is None and program is not None:
+            return Program.unpack(program, own).eval()
+        # a network of which the map is joined again needs no program
+        own.skip()
     if networks is None:
-        if not record["program"]:
-            raise InputError(
-                "the folder holds no program, so that both networks are needed",
-                where=str(path),
-                mend="Give networks= and example=",
-            )
-        return Program.load(folder).eval()
+        raise InputError(
+            "the folder holds no program, so that both networks are needed",
+            where=str(path),
+            mend="Give networks= and example=",
+        )
     for name, model in zip(("front", "back"), networks, strict=True):
         if weights_digest(model) != record[name]["weights"]:
             raise WrongSpaceError(
@@ -172,50 +168,6 @@ def load_stitched(
     front = Front(networks[0], parts[0]["layer"], prepare=prepare[0], part=parts[0]["part"])
     back = Back(networks[1], parts[1]["layer"], example, prepare=prepare[1], part=parts[1]["part"])
     return Stitched(front, joint, back, record["items"])
-
-
-def stitched_card(path: str | Path) -> str:
-    """What the folder holds, for people; its files are checked on the way.
-
-    Raises:
-        InputError: for a folder that cannot be read, or whose files were changed.
-    """
-    return _card(_read(Path(path)))
-
-
-def _read(folder: Path) -> dict[str, Any]:
-    """The record of a folder whose files are as they were written."""
-    try:
-        record: dict[str, Any] = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-        if record["format"] != _FORMAT:
-            raise InputError(
-                f"the folder has format {record['format']}, this version reads {_FORMAT}",
-                where=str(folder),
-                mend="Update isthmus",
-            )
-        for name, digest in record["files"].items():
-            if _digest(folder / Path(name).name) != digest:
-                raise InputError(
-                    f"{name} was changed since it was written",
-                    where=str(folder),
-                    mend="Copy the folder again, or stitch again",
-                )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise _unreadable(folder, error) from error
-    return record
-
-
-def _unreadable(folder: Path, error: Exception) -> InputError:
-    return InputError(
-        f"this is no stitched network ({type(error).__name__}: {error})", where=str(folder)
-    )
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _joint(record: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Joint:
@@ -253,7 +205,7 @@ def _card(record: dict[str, Any]) -> str:
     lines += [
         "",
         "Runs without the code of either network."
-        if record["program"]
+        if record["program"] is not None
         else "Needs the code and the weights of both networks.",
         "",
     ]
