@@ -44,6 +44,7 @@ from isthmus.training.curriculum import Curriculum, item_losses
 from isthmus.training.loop import seeded, train
 from isthmus.training.regularise import EWC, L2SP
 from isthmus.training.sampling import Balanced, EpochSampler, SampledBatches
+from isthmus.training.schedule import Schedule
 from isthmus.training.unfreezing import GradualUnfreezing
 
 FACTORS = ("ewc", "l2-sp", "unfreezing", "curriculum", "balance", "augmentation")
@@ -205,12 +206,14 @@ def measure(scale: Scale, seed: int, **on: bool) -> dict[str, float]:
         network,
         loss,
         batches(start, seed, curriculum=on.get("curriculum"), balance=on.get("balance")),
-        epochs=scale.epochs,
-        optimiser=lambda m: torch.optim.Adam(
-            thaw.parameter_groups(m, 2e-3) if gradual else m.parameters(), 2e-3
+        Schedule(
+            scale.epochs,
+            optimiser=lambda m: torch.optim.Adam(
+                thaw.parameter_groups(m, 2e-3) if gradual else m.parameters(), 2e-3
+            ),
+            before_epoch=thaw if gradual else None,
+            seed=seed,
         ),
-        before_epoch=thaw if gradual else None,
-        seed=seed,
     )
     recalls = recall(network, start.tests["new"], "new")
     old = accuracy(network, start.tests["old"], "old")
@@ -270,9 +273,7 @@ def fit(network: Network, data: Data, head: str, epochs: int, seed: int) -> None
         network,
         lambda m, b: functional.cross_entropy(m(b[0], head), b[1]),
         Batches(data.x, data.y, size=BATCH, seed=seed),
-        epochs=epochs,
-        optimiser=lambda m: torch.optim.Adam(m.parameters(), 2e-3),
-        seed=seed,
+        Schedule(epochs, optimiser=lambda m: torch.optim.Adam(m.parameters(), 2e-3), seed=seed),
     )
 
 

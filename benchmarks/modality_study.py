@@ -41,6 +41,7 @@ from isthmus.nn.modality.measure import (
     measure_retrieval,
 )
 from isthmus.nn.modality.tune import Tuning
+from isthmus.training.schedule import Schedule
 
 ALPHAS = (0.001, 0.01, 0.1, 1.0, 10.0, 30.0)
 TARGET = 0.10
@@ -82,7 +83,7 @@ def main() -> int:
 
 def images(data: Pictures, *, quick: bool) -> dict[str, Any]:
     n = len(data.captions["en"])
-    tuning = Tuning(epochs=2 if quick else 16)
+    tuning = Tuning(schedule=Schedule(2 if quick else 16, patience=4))
     parts: dict[str, list[Measured]] = {}
     ridges: dict[float, list[Measured]] = {}
     found: dict[str, Any] = {"training": []}

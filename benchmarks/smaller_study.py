@@ -35,6 +35,8 @@ import numpy as np
 
 from benchmarks.arrays import Array
 from benchmarks.harness import header
+from isthmus.nn.compact.distil import Lesson
+from isthmus.training.schedule import Schedule
 
 SEED = 0
 PAIRS = 4000
@@ -381,11 +383,11 @@ def network_lines(quick: bool, record: dict[str, Any]) -> Iterator[str]:
         teacher,
         shallow,
         Batches(images, size=32, drop_last=True),
-        epochs=1 if quick else STUDENT_EPOCHS,
-        output="cosine",
-        features={"blocks.10": "blocks.8"},
-        feature_weight=0.2,
-        optimiser=lambda m: torch.optim.AdamW(m.parameters(), 3e-4),
+        Schedule(
+            1 if quick else STUDENT_EPOCHS,
+            optimiser=lambda m: torch.optim.AdamW(m.parameters(), 3e-4),
+        ),
+        lesson=Lesson(output="cosine", features={"blocks.10": "blocks.8"}, feature_weight=0.2),
     )
     variants["blocks removed, distilled"] = shallow
     notes.append(str(found))

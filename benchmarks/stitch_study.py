@@ -38,6 +38,7 @@ from isthmus.nn import stitch, stitch_grid
 from isthmus.training import Batches, train
 from isthmus.training.augment import Warp
 from isthmus.training.loop import seeded
+from isthmus.training.schedule import Schedule
 
 Row = dict[str, Any]
 
@@ -102,12 +103,14 @@ def glyph_cuts(quick: bool, progress: Callable[[str], None]) -> list[Row]:
             net,
             lambda m, b: functional.cross_entropy(m(b[0]), b[1], label_smoothing=0.05),
             batches,
-            epochs=epochs,
-            optimiser=lambda m: torch.optim.AdamW(m.parameters(), 2e-3, weight_decay=1e-3),
-            scheduler=lambda o, n=steps: torch.optim.lr_scheduler.OneCycleLR(
-                o, 4e-3, total_steps=n
+            Schedule(
+                epochs,
+                optimiser=lambda m: torch.optim.AdamW(m.parameters(), 2e-3, weight_decay=1e-3),
+                scheduler=lambda o, n=steps: torch.optim.lr_scheduler.OneCycleLR(
+                    o, 4e-3, total_steps=n
+                ),
+                seed=seed,
             ),
-            seed=seed,
         )
         net.eval()
         progress(f"{name}: accuracy {_accuracy(net, test_x, test_y):.4f}")
@@ -134,9 +137,9 @@ def glyph_cuts(quick: bool, progress: Callable[[str], None]) -> list[Row]:
                     images = train_x[order]
                     made.finetune(
                         _Warped(images[:900], size=100),
+                        Schedule(8),
                         teachers="both",
                         passes=3 if quick else 32,
-                        epochs=8,
                         validation=[images[900:]],
                     )
                     row["tuned seconds"] = time.process_time() - started

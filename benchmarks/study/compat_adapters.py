@@ -30,6 +30,7 @@ from isthmus.nn.compat.frozen.class_refinement import class_maps
 from isthmus.nn.compat.frozen.joint_maps import JointMaps, joint_maps
 from isthmus.training import LambdaTerms
 from isthmus.training.batches import Batches
+from isthmus.training.schedule import Schedule
 
 __all__ = [
     "COMPARED",
@@ -113,7 +114,7 @@ def paper(
         width, old.shape[1], lam * max(width, old.shape[1]) ** 0.5, strict=lam == 0, seed=seed
     )
     train_lambda_adapters(
-        made, _batches(old, new, labels, seed=seed), epochs=epochs, terms=TERMS, seed=seed
+        made, _batches(old, new, labels, seed=seed), Schedule(epochs, seed=seed), terms=TERMS
     )
     seconds = time.process_time() - start
     return Adapted(
@@ -173,7 +174,7 @@ def _affine(name: str, maps: JointMaps, seconds: float) -> Adapted:
 def _fct(new: Array, old: Array, epochs: int, seed: int) -> Adapted:
     start = time.process_time()
     transform = ForwardTransform(old.shape[1], new.shape[1], hidden=HIDDEN, seed=seed)
-    train_forward(transform, _batches(old, new, seed=seed), epochs=_fewer(epochs), seed=seed)
+    train_forward(transform, _batches(old, new, seed=seed), Schedule(_fewer(epochs), seed=seed))
     seconds = time.process_time() - start
     return Adapted("FCT", None, lambda rows: transform_rows(transform, rows)[0], seconds)
 
@@ -198,9 +199,12 @@ def _fastfill(
         seed=seed,
     )  # fmt: skip
     train_fastfill(
-        transform, _batches(old, new, labels, seed=seed), epochs=_fewer(epochs), new_head=Head(),
-        weight=0.1, seed=seed,
-    )  # fmt: skip
+        transform,
+        _batches(old, new, labels, seed=seed),
+        Schedule(_fewer(epochs), seed=seed),
+        new_head=Head(),
+        weight=0.1,
+    )
     seconds = time.process_time() - start
     return Adapted(
         "FastFill", None, lambda rows: transform_rows(transform, rows)[0], seconds, None,

@@ -21,6 +21,7 @@ from benchmarks.study.compat_data import CLASSES, Domain, handwritten, printed
 from benchmarks.study.compat_networks import convolutional, embedded, mixer, timed_training
 from isthmus.evaluate import Trial, from_labels, parse_metric, relevant_ranks
 from isthmus.nn.compat import (
+    OldEncoder,
     TrainedEncoder,
     extended_classifier,
     partial_backfill,
@@ -160,7 +161,7 @@ def _extension(
     chain(
         "d-Simplex-HOC", first,
         lambda step, before: fit(
-            train_simplex, step, classes=CLASSES, old_encoder=before.encoder
+            train_simplex, step, classes=CLASSES, old=OldEncoder(before.encoder)
         ),
     )  # fmt: skip
     models: dict[str, list[_Model]] = {}

@@ -14,6 +14,7 @@ from benchmarks.study.upgrade import unit
 from isthmus.nn.compat import TrainedEncoder, encode
 from isthmus.training.batches import Batches
 from isthmus.training.loop import seeded
+from isthmus.training.schedule import Schedule
 
 __all__ = ["convolutional", "embedded", "mixer", "timed_training"]
 
@@ -99,9 +100,12 @@ def timed_training(
 
     start = time.process_time()
     found = method(
-        encoder, batches, *arguments, epochs=epochs, seed=seed, optimiser=optimiser,
-        scheduler=scheduler, **options,
-    )  # fmt: skip
+        encoder,
+        batches,
+        *arguments,
+        Schedule(epochs, seed=seed, optimiser=optimiser, scheduler=scheduler),
+        **options,
+    )
     return found, time.process_time() - start
 
 

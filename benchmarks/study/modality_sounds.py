@@ -22,7 +22,8 @@ from isthmus.nn.modality.measure import (
     compare_measured,
     measure_classes,
 )
-from isthmus.nn.modality.tune import Pairs, Tuning, tune
+from isthmus.nn.modality.tune import PairedInputs, Tuning, tune
+from isthmus.training.schedule import Schedule
 
 __all__ = ["sounds"]
 
@@ -49,7 +50,7 @@ def sounds(*, quick: bool) -> dict[str, Any]:
     }
     found: dict[str, Any] = {"classes": len(known), "notes": len(fit)}
     plain, temperature = one_ridge_classes(x[fit], program[fit], names)
-    tuning = Tuning(epochs=2 if quick else 20)
+    tuning = Tuning(schedule=Schedule(2 if quick else 20, patience=4))
     attached = attach(
         x[fit], names[known], items_x=program[fit], items_y=known, known_items=True, tuning=tuning
     )
@@ -158,9 +159,13 @@ def inside(names: Array, dealt: Array, known: Array, *, quick: bool) -> dict[str
     def closed_form(rows: Array, of: Array) -> Attached:
         """A projector behind the network."""
         return attach(
-            rows, names[known], items_x=of, items_y=known, known_items=True,
-            tuning=Tuning(epochs=0),
-        )  # fmt: skip
+            rows,
+            names[known],
+            items_x=of,
+            items_y=known,
+            known_items=True,
+            tuning=Tuning(schedule=Schedule(0)),
+        )
 
     def tested(attached: Attached) -> dict[str, Measured]:
         return {
@@ -177,11 +182,14 @@ def inside(names: Array, dealt: Array, known: Array, *, quick: bool) -> dict[str
     projector = closed_form(rows[~held], labels[~held]).projector
     module = nn.Sequential(both.use("trained"), projector)
     targets, items = torch.from_numpy(unit(names[labels])), torch.from_numpy(labels)
-    train, test = (Pairs(inputs[r], targets[r], items[r]) for r in (~held, held))
+    train, test = (PairedInputs(inputs[r], targets[r], items[r]) for r in (~held, held))
     done = tune(
-        module, train, test, Tuning(epochs=1 if quick else 12, batch=64, patience=4, rate=0.003),
+        module,
+        train,
+        test,
+        Tuning(schedule=Schedule(1 if quick else 12, patience=4), batch=64, rate=0.003),
         known_items=True,
-    )  # fmt: skip
+    )
     # the projector anew, on every note: what differs from before are the parts inside alone
     after["film and bottlenecks, trained"] = tested(closed_form(rows_of(both, inputs), labels))
     both.check_frozen()

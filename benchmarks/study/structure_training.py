@@ -15,6 +15,7 @@ from benchmarks.study.structure_networks import CLASSES, SHAPED, Network, build,
 from isthmus.nn.shaping import Energies, Prototypes, Spectrum, paired_consistency, watch_energy
 from isthmus.training.batches import Batches
 from isthmus.training.loop import train
+from isthmus.training.schedule import Schedule
 
 __all__ = ["ARMS", "Arm", "distilled", "trained", "tuned"]
 
@@ -139,13 +140,15 @@ def _run(
         network,
         loss,
         batches,
-        epochs=epochs,
-        seed=seed,
-        optimiser=lambda m: torch.optim.AdamW(m.parameters(), rate, weight_decay=1e-2),
-        scheduler=lambda o: torch.optim.lr_scheduler.OneCycleLR(
-            o, rate, total_steps=epochs * len(batches), pct_start=0.3
+        Schedule(
+            epochs,
+            seed=seed,
+            optimiser=lambda m: torch.optim.AdamW(m.parameters(), rate, weight_decay=1e-2),
+            scheduler=lambda o: torch.optim.lr_scheduler.OneCycleLR(
+                o, rate, total_steps=epochs * len(batches), pct_start=0.3
+            ),
+            clip=5.0,
         ),
-        clip=5.0,
     )
     network.eval()
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from isthmus.training.batches import Batches
 from isthmus.training.loop import seeded, train
+from isthmus.training.schedule import Schedule
 
 
 class Residual(nn.Module):
@@ -86,9 +87,7 @@ def trained(kind, width, seed=0, epochs=6):
         net,
         lambda m, batch: nn.functional.cross_entropy(m(batch[0]), batch[1]),
         Batches(x, y, size=64, seed=seed),
-        epochs=epochs,
-        optimiser=lambda m: torch.optim.Adam(m.parameters(), 3e-3),
-        seed=seed,
+        Schedule(epochs, optimiser=lambda m: torch.optim.Adam(m.parameters(), 3e-3), seed=seed),
     )
     return net.eval()
 

@@ -23,6 +23,7 @@ from isthmus.training.augment import (  # noqa: E402
 )
 from isthmus.training.batches import Batches  # noqa: E402
 from isthmus.training.loop import seeded, train  # noqa: E402
+from isthmus.training.schedule import Schedule  # noqa: E402
 
 ALL = [
     Noise(0.1, 0.2), Gain(0.5, 2), Gain(0.5, 2, per_channel=True), Blur(0.5, 1.5),
@@ -182,9 +183,7 @@ def test_accuracy_rises_under_the_corruption_it_imitates(augment, corrupt, gain)
                 net,
                 lambda m, b, c=change: functional.cross_entropy(m(c(b[0]) if c else b[0]), b[1]),
                 Batches(x[fit], y[fit], size=64),
-                epochs=14,
-                seed=seed,
-                optimiser=lambda m: torch.optim.Adam(m.parameters(), 4e-3),
+                Schedule(14, seed=seed, optimiser=lambda m: torch.optim.Adam(m.parameters(), 4e-3)),
             )
             worse = corrupt(x[test], torch.Generator().manual_seed(9))
             with torch.no_grad():

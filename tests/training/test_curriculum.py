@@ -14,6 +14,7 @@ from isthmus.training.batches import Batches  # noqa: E402
 from isthmus.training.curriculum import Curriculum, item_losses, pacing  # noqa: E402
 from isthmus.training.loop import seeded, train  # noqa: E402
 from isthmus.training.sampling import SampledBatches  # noqa: E402
+from isthmus.training.schedule import Schedule  # noqa: E402
 
 
 def digits(seed):
@@ -92,9 +93,14 @@ def test_a_given_loss_is_reached_with_fewer_wrong_labels():
 
         def fitted(module, loader, epochs, validate=None, at=seed):
             return train(
-                module, lambda m, b: each(m, b).mean(), loader, epochs=epochs, seed=at,
-                optimiser=lambda m: torch.optim.Adam(m.parameters(), 3e-3), validate=validate,
-            )  # fmt: skip
+                module,
+                lambda m, b: each(m, b).mean(),
+                loader,
+                Schedule(
+                    epochs, seed=at, optimiser=lambda m: torch.optim.Adam(m.parameters(), 3e-3)
+                ),
+                validate=validate,
+            )
 
         # each half is judged by a network that learned the other, wrong labels and all
         difficulty = torch.empty(1200)

@@ -10,7 +10,7 @@ import pytest
 
 from isthmus.errors import InputError
 from isthmus.training import LambdaTerms, Schedule, train_lambda_orthogonal
-from isthmus.training.lambda_orthogonal import orthogonality_penalty
+from isthmus.training.losses import lambda_penalty
 
 torch = pytest.importorskip("torch")
 
@@ -34,13 +34,13 @@ def test_the_penalty_is_that_of_the_paper(dx: int, dy: int, rng: np.random.Gener
     apart = departure(w)
     for lam in (0.5 * apart, apart, 2 * apart):
         expected = apart / (1 + np.exp(-3.0 * (apart - lam)))
-        found = orthogonality_penalty(torch, torch.asarray(w), lam, 3.0)
+        found = lambda_penalty(torch.asarray(w), lam, 3.0)
         assert float(found) == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_rotation_has_a_finite_gradient() -> None:
     w = torch.eye(4, requires_grad=True)
-    orthogonality_penalty(torch, w, 0.0, 10.0).backward()
+    lambda_penalty(w, 0.0, 10.0).backward()
     assert torch.isfinite(w.grad).all()
 
 

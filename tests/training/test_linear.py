@@ -22,7 +22,7 @@ def top_1(examples: Any, matrix: np.ndarray, offset: np.ndarray) -> float:
 
 def test_more_held_out_targets_are_found(task: Any) -> None:
     examples, matrix, offset = task
-    trained = polish_map(matrix, offset, examples, Schedule(20), rate=0.03)
+    trained = polish_map(matrix, offset, examples, Schedule(20, patience=1), rate=0.03)
     assert trained is not None
     assert trained[0].dtype == np.float64
     assert top_1(examples, *trained) > top_1(examples, matrix, offset) + 0.03
@@ -31,7 +31,7 @@ def test_more_held_out_targets_are_found(task: Any) -> None:
 def test_equal_seeds_give_equal_bytes(task: Any) -> None:
     examples, matrix, offset = task
     runs = [
-        polish_map(matrix, offset, examples, Schedule(3, batch=64, seed=s), rate=0.02)
+        polish_map(matrix, offset, examples, Schedule(3, patience=1, seed=s), rate=0.02)
         for s in (0, 0, 1)
     ]
     assert all(run is not None for run in runs)
@@ -50,8 +50,8 @@ def test_the_scale_of_the_spaces_does_not_matter(task: Any) -> None:
         centre=examples.centre * np.float32(1024),
         spread=examples.spread * 1024**2,
     )
-    small = polish_map(matrix, offset, off_sphere, Schedule(4))
-    big = polish_map(matrix * 16, offset * 1024, large, Schedule(4))
+    small = polish_map(matrix, offset, off_sphere, Schedule(4, patience=1))
+    big = polish_map(matrix * 16, offset * 1024, large, Schedule(4, patience=1))
     assert small is not None
     assert big is not None
     np.testing.assert_allclose(big[0] / 16, small[0], atol=2e-3)
@@ -61,7 +61,10 @@ def test_a_start_that_cannot_be_beaten_is_kept(task: Any) -> None:
     examples, matrix, offset = task
     # certain of every row already, at a temperature where nothing is left to gain
     solved = replace(examples, x=examples.y)
-    assert polish_map(np.eye(12), np.zeros(12), solved, Schedule(2), temperature=1e-4) is None
+    assert (
+        polish_map(np.eye(12), np.zeros(12), solved, Schedule(2, patience=1), temperature=1e-4)
+        is None
+    )
     # a step far too large is never kept
     assert polish_map(matrix, offset, examples, Schedule(1), rate=100.0) is None
 

@@ -44,7 +44,7 @@ def test_what_no_matrix_can_is_learned(task: Any, loss: str) -> None:
     least = np.linalg.lstsq(x[~held], y[~held], rcond=None)[0]
     matrix, offset = least[:-1, :-1], least[-1, :-1]
     network = train_network(
-        matrix, offset, examples, Schedule(60, 64, patience=5), hidden=64, loss=loss, rate=0.03
+        matrix, offset, examples, Schedule(240, patience=20), hidden=64, loss=loss, rate=0.03
     )
     assert network is not None
     linear = examples.x[held] @ matrix + offset
@@ -69,7 +69,13 @@ def test_equal_seeds_give_equal_bytes(task: Any) -> None:
     _, matrix, offset = task
     runs = [
         train_network(
-            matrix, offset, bent(task[0]), Schedule(2, seed=s), hidden=16, rate=0.01, loss="mse"
+            matrix,
+            offset,
+            bent(task[0]),
+            Schedule(2, patience=1, seed=s),
+            hidden=16,
+            rate=0.01,
+            loss="mse",
         )
         for s in (0, 0, 1)
     ]
@@ -86,7 +92,12 @@ def test_noise_is_not_learned(task: Any) -> None:
     noise = np.random.default_rng(1).standard_normal(examples.y.shape)
     y = (examples.x @ matrix + offset + noise).astype(np.float32)
     noisy = replace(examples, y=y, unit=False)
-    assert train_network(matrix, offset, noisy, Schedule(3), hidden=8, loss="mse", rate=1.0) is None
+    assert (
+        train_network(
+            matrix, offset, noisy, Schedule(3, patience=1), hidden=8, loss="mse", rate=1.0
+        )
+        is None
+    )
 
 
 def test_what_cannot_be_trained(task: Any) -> None:

@@ -10,7 +10,8 @@ import pytest
 from isthmus.errors import InputError
 from isthmus.spaces.sample import Batch
 from isthmus.training import Examples
-from isthmus.training.objective import Objective, info_nce, similarity
+from isthmus.training.losses import softmax_loss
+from isthmus.training.objective import Objective, similarities
 
 torch = pytest.importorskip("torch")
 
@@ -48,7 +49,7 @@ def by_definition(e: Examples, mapped: Any, rows: Any, others: Any, temperature:
 @pytest.mark.parametrize("sphere", [True, False])
 def test_the_contrastive_loss_is_the_one_defined(sphere: bool) -> None:
     e = examples(sphere=sphere)
-    objective = Objective(torch, e, "contrastive", 0.1)
+    objective = Objective(e, "contrastive", 0.1)
     rows = np.sort(np.append(e.train[:8], 7 if not e.held_out[7] else 40))
     mapped = e.y[rows] + np.random.default_rng(1).standard_normal((len(rows), 5)) * 0.1
     found = float(objective.on(torch.asarray(mapped.astype(np.float32)), rows))
@@ -65,7 +66,7 @@ def test_the_contrastive_loss_is_the_one_defined(sphere: bool) -> None:
 @pytest.mark.parametrize("loss", ["mse", "cosine"])
 def test_the_pointwise_losses_are_the_ones_defined(loss: str) -> None:
     e = examples(sphere=False)
-    objective = Objective(torch, e, loss)
+    objective = Objective(e, loss)
     rows, held = e.train[:9], np.flatnonzero(e.held_out)
     mapped = e.x[rows] + 30
 
@@ -85,7 +86,7 @@ def test_the_pointwise_losses_are_the_ones_defined(loss: str) -> None:
 
 def test_a_perfect_map_costs_least_and_equal_targets_cost_nothing() -> None:
     e = examples(sphere=True)
-    objective = Objective(torch, e, "contrastive", 0.05)
+    objective = Objective(e, "contrastive", 0.05)
     rows = e.train[:30]
     perfect = torch.asarray(e.y[rows])
     assert float(objective.on(perfect, rows)) < float(objective.on(-perfect, rows))
@@ -93,20 +94,18 @@ def test_a_perfect_map_costs_least_and_equal_targets_cost_nothing() -> None:
     positive = torch.tensor([[True, False, False], [False, True, True]])
     ignored = torch.tensor([[False, True, True], [True, False, False]])
     # alone against nothing: certain; two positives: half each
-    assert float(info_nce(torch, scores, positive, ignored)) == pytest.approx(np.log(2) / 2)
+    assert float(softmax_loss(scores, positive, ignored)) == pytest.approx(np.log(2) / 2)
 
 
 def test_similarities_share_the_scale_of_a_cosine(rng: np.random.Generator) -> None:
     a, b = torch.asarray(rng.standard_normal((2, 6, 4)))
     a, b = (t / t.norm(dim=1, keepdim=True) for t in (a, b))
-    np.testing.assert_allclose(
-        similarity(torch, a, b, None), similarity(torch, a, b, 1.0), atol=1e-12
-    )
+    np.testing.assert_allclose(similarities(a, b, None), similarities(a, b, 1.0), atol=1e-12)
 
 
 def test_what_cannot_be_a_loss() -> None:
     e = examples(sphere=True)
     with pytest.raises(InputError, match="unknown loss 'hinge'.*contrastive"):
-        Objective(torch, e, "hinge")
+        Objective(e, "hinge")
     with pytest.raises(InputError, match="temperature must be positive"):
-        Objective(torch, e, "contrastive", 0.0)
+        Objective(e, "contrastive", 0.0)

@@ -15,6 +15,7 @@ from isthmus.errors import InputError, OutputError  # noqa: E402
 from isthmus.training.batches import Batches  # noqa: E402
 from isthmus.training.loop import seeded, train  # noqa: E402
 from isthmus.training.regularise import EWC, L2SP  # noqa: E402
+from isthmus.training.schedule import Schedule  # noqa: E402
 
 SEEDS = (0, 1, 2)
 
@@ -61,9 +62,13 @@ class Tasks:
             return terms if penalty is None else terms | {"penalty": penalty(m)}
 
         train(
-            module, loss, self.batches(task), epochs=epochs, seed=self.seed,
-            optimiser=lambda m: torch.optim.Adam(m.parameters(), 3e-3),
-        )  # fmt: skip
+            module,
+            loss,
+            self.batches(task),
+            Schedule(
+                epochs, seed=self.seed, optimiser=lambda m: torch.optim.Adam(m.parameters(), 3e-3)
+            ),
+        )
         return module
 
     def accuracy(self, module, task):

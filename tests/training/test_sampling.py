@@ -21,6 +21,7 @@ from isthmus.training.sampling import (  # noqa: E402
     SampledBatches,
     effective_number_weights,
 )
+from isthmus.training.schedule import Schedule  # noqa: E402
 
 
 @given(
@@ -129,8 +130,7 @@ def test_the_worst_class_rises_on_digits_of_which_three_are_rare():
                 net,
                 lambda m, b: functional.cross_entropy(m(b[0]), b[1]),
                 SampledBatches(x[kept], y[kept], sampler=sampler, size=64),
-                epochs=12,
-                optimiser=lambda m: torch.optim.Adam(m.parameters(), 3e-3),
+                Schedule(12, optimiser=lambda m: torch.optim.Adam(m.parameters(), 3e-3)),
             )
             with torch.no_grad():
                 right = (net(x[test]).argmax(1) == y[test]).float()
@@ -206,8 +206,7 @@ def test_a_mixture_trains_a_network_with_an_entrance_for_each():
         Entrances(),
         lambda m, b: functional.mse_loss(m(b[0], b[1][0]), b[1][1]),
         loader,
-        epochs=5,
-        optimiser=lambda m: torch.optim.Adam(m.parameters(), 0.02),
+        Schedule(5, optimiser=lambda m: torch.optim.Adam(m.parameters(), 0.02)),
     )
     assert done.history[-1]["loss"] < done.history[0]["loss"]
     assert all(not torch.equal(before[n], p) for n, p in net.named_parameters())

@@ -13,6 +13,7 @@ from torch.nn import functional  # noqa: E402
 from isthmus.errors import InputError  # noqa: E402
 from isthmus.training.batches import Batches  # noqa: E402
 from isthmus.training.loop import seeded, train  # noqa: E402
+from isthmus.training.schedule import Schedule  # noqa: E402
 from isthmus.training.unfreezing import GradualUnfreezing, layer_groups  # noqa: E402
 
 
@@ -83,12 +84,15 @@ def test_depths_are_unfrozen_from_the_last_to_the_first_and_only_they_move():
     with seeded(0):
         loader = Batches(torch.randn(32, 4), torch.randint(3, (32,)), size=16)
     train(
-        net, lambda m, b: functional.cross_entropy(m(b[0]), b[1]), loader, epochs=7,
-        before_epoch=watch,
-        optimiser=lambda m: torch.optim.AdamW(
-            thaw.parameter_groups(m, 0.01), weight_decay=0.1
+        net,
+        lambda m, b: functional.cross_entropy(m(b[0]), b[1]),
+        loader,
+        Schedule(
+            7,
+            before_epoch=watch,
+            optimiser=lambda m: torch.optim.AdamW(thaw.parameter_groups(m, 0.01), weight_decay=0.1),
         ),
-    )  # fmt: skip
+    )
     states.append(net.state_dict())
     for before, after in itertools.pairwise(states[1:]):
         moved.append({n.split(".weight")[0] for n in before if n.endswith("weight")
@@ -134,20 +138,27 @@ def test_old_accuracy_stays_higher_with_gradual_unfreezing():
         with seeded(seed):
             start = TwoHeads()
         train(
-            start, loss("old", 0), Batches(x[fit & old], y[fit & old], size=64), epochs=12,
-            optimiser=lambda m: torch.optim.Adam(m.parameters(), 3e-3),
-        )  # fmt: skip
+            start,
+            loss("old", 0),
+            Batches(x[fit & old], y[fit & old], size=64),
+            Schedule(12, optimiser=lambda m: torch.optim.Adam(m.parameters(), 3e-3)),
+        )
         scores = []
         for gradual in (False, True):
             net = copy.deepcopy(start)
             thaw = GradualUnfreezing(net, ["trunk.0", "trunk.2", ["old", "new"]], every=4)
             train(
-                net, loss("new", 5), Batches(x[fit & new], y[fit & new], size=64), epochs=20,
-                before_epoch=thaw if gradual else None,
-                optimiser=lambda m, g=gradual, t=thaw: torch.optim.Adam(
-                    t.parameter_groups(m, 3e-3) if g else m.parameters(), 3e-3
+                net,
+                loss("new", 5),
+                Batches(x[fit & new], y[fit & new], size=64),
+                Schedule(
+                    20,
+                    before_epoch=thaw if gradual else None,
+                    optimiser=lambda m, g=gradual, t=thaw: torch.optim.Adam(
+                        t.parameter_groups(m, 3e-3) if g else m.parameters(), 3e-3
+                    ),
                 ),
-            )  # fmt: skip
+            )
             scores.append(score(net, x[~fit & old], y[~fit & old], "old", 0))
             learned.append(score(net, x[~fit & new], y[~fit & new], "new", 5))
         gains.append(scores[1] - scores[0])

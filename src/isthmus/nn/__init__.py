@@ -16,11 +16,10 @@ What trains them (the loop, losses, samplers, penalties) is in `isthmus.training
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from isthmus.errors import missing_extra
 from isthmus.lazy import lazy_names
+from isthmus.training import require_torch
 
 if TYPE_CHECKING:
     from isthmus.nn.look import LayerComparison, Taps, compare_layers, diagnose_models
@@ -33,9 +32,7 @@ if TYPE_CHECKING:
         stitch_grid,
     )
 
-for _package in ("torch", "lightning_fabric"):
-    if find_spec(_package) is None:
-        raise missing_extra(_package, "torch", "isthmus.nn")
+require_torch("isthmus.nn")
 
 _HOMES = {
     "isthmus.nn.look": ("LayerComparison", "Taps", "compare_layers", "diagnose_models"),

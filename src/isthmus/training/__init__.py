@@ -6,8 +6,10 @@ augmentations in `isthmus.training.augment`.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from isthmus.errors import missing_extra
 from isthmus.lazy import lazy_names
 
 if TYPE_CHECKING:
@@ -16,11 +18,11 @@ if TYPE_CHECKING:
     from isthmus.training.curriculum import Curriculum, item_losses, pacing
     from isthmus.training.examples import Examples
     from isthmus.training.fisher import fisher_diagonal
-    from isthmus.training.lambda_orthogonal import LambdaTerms, train_lambda_orthogonal
+    from isthmus.training.lambda_orthogonal import train_lambda_orthogonal
+    from isthmus.training.lambda_terms import LambdaTerms
     from isthmus.training.linear import polish_map
     from isthmus.training.loop import Trained, train
     from isthmus.training.network import Network, train_network
-    from isthmus.training.objective import LOSSES
     from isthmus.training.regularise import EWC, L2SP
     from isthmus.training.sampling import (
         Balanced,
@@ -37,11 +39,11 @@ _HOMES = {
     "isthmus.training.curriculum": ("Curriculum", "item_losses", "pacing"),
     "isthmus.training.examples": ("Examples",),
     "isthmus.training.fisher": ("fisher_diagonal",),
-    "isthmus.training.lambda_orthogonal": ("LambdaTerms", "train_lambda_orthogonal"),
+    "isthmus.training.lambda_orthogonal": ("train_lambda_orthogonal",),
+    "isthmus.training.lambda_terms": ("LambdaTerms",),
     "isthmus.training.linear": ("polish_map",),
     "isthmus.training.loop": ("Trained", "train"),
     "isthmus.training.network": ("Network", "train_network"),
-    "isthmus.training.objective": ("LOSSES",),
     "isthmus.training.regularise": ("EWC", "L2SP"),
     "isthmus.training.sampling": (
         "Balanced",
@@ -56,7 +58,6 @@ _HOMES = {
 __all__ = [
     "EWC",
     "L2SP",
-    "LOSSES",
     "Ablation",
     "Balanced",
     "Batches",
@@ -75,9 +76,22 @@ __all__ = [
     "item_losses",
     "pacing",
     "polish_map",
+    "require_torch",
     "train",
     "train_lambda_orthogonal",
     "train_network",
 ]
+
+
+def require_torch(needed_for: str) -> None:
+    """Say which extra is missing before anything that needs PyTorch is imported.
+
+    Raises:
+        MissingExtraError: naming the extra that brings PyTorch.
+    """
+    for package in ("torch", "lightning_fabric"):
+        if find_spec(package) is None:
+            raise missing_extra(package, "torch", needed_for)
+
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

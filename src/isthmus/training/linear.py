@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.progress import Progress, silent
 from isthmus.training.examples import Examples
+from isthmus.training.map_training import (
+    AffineMap,
+    Step,
+    checked_rate,
+    root_mean_square,
+    train_map,
+)
 from isthmus.training.objective import Objective
-from isthmus.training.schedule import Parameter, Schedule, checked_rate, one_thread, require_torch
+from isthmus.training.schedule import Schedule
 
-__all__ = ["polish_map", "root_mean_square"]
+__all__ = ["polish_map"]
 
 Matrix = NDArray[np.float64]
-
-
-def root_mean_square(values: NDArray[Any]) -> float:
-    """Of all entries; 1 where they are all 0, so that a step of that size leads somewhere."""
-    return float(np.sqrt(np.mean(np.square(values, dtype=np.float64)))) or 1.0
 
 
 def polish_map(
@@ -41,34 +41,27 @@ def polish_map(
         schedule: of the descent.
         rate: of a step, relative to the root mean square of the entries of the map.
         temperature: of the contrastive loss.
-        progress: told after every epoch.
+        progress: told after every batch.
 
     Returns:
         Matrix and offset, or None where no state is better on the held-out rows than the first.
 
     Raises:
         InputError: for a rate or a temperature that is not positive, or a loss that diverges.
-        MissingExtraError: without PyTorch.
     """
     checked_rate(rate)
-    torch = require_torch("training a map")
-    with one_thread(torch):
-        objective = Objective(torch, examples, "contrastive", temperature)
-        w, b = (
-            torch.from_numpy(start.astype(np.float32)).requires_grad_()
-            for start in (matrix, offset)
-        )
-        improved = schedule.run(
-            torch,
-            [
-                Parameter(w, rate * root_mean_square(matrix)),
-                Parameter(b, rate * root_mean_square(examples.y)),
-            ],
-            lambda rows: objective.on(objective.x[torch.from_numpy(rows)] @ w + b, rows),
-            lambda: objective.held_out(lambda x: x @ w + b),
-            examples.train,
-            progress,
-        )
-    if not improved:
-        return None
-    return w.detach().numpy().astype(np.float64), b.detach().numpy().astype(np.float64)
+    objective = Objective(examples, "contrastive", temperature)
+    mapping = AffineMap(matrix, offset)
+    improved = train_map(
+        mapping,
+        [
+            Step(mapping.weight, rate * root_mean_square(matrix)),
+            Step(mapping.offset, rate * root_mean_square(examples.y)),
+        ],
+        lambda rows: objective.on(mapping(objective.x[rows]), rows),
+        lambda: objective.held_out(mapping),
+        examples,
+        schedule,
+        progress,
+    )
+    return mapping.arrays() if improved else None

@@ -23,6 +23,7 @@ from isthmus.errors import DivergedError, InputError
 from isthmus.progress import Progress, silent
 from isthmus.training.batches import check_paired, length_of, start_pass
 from isthmus.training.checkpoint import Checkpoint
+from isthmus.training.schedule import Schedule
 
 __all__ = ["Loss", "Trained", "seeded", "train"]
 
@@ -69,17 +70,9 @@ def train(
     module: nn.Module,
     loss: Loss,
     loader: Iterable[Any],
+    schedule: Schedule,
     *,
-    epochs: int,
-    optimiser: Callable[[nn.Module], torch.optim.Optimizer] | None = None,
-    scheduler: Callable[[torch.optim.Optimizer], Any] | None = None,
     validate: Callable[[nn.Module], float] | None = None,
-    patience: int | None = None,
-    before_epoch: Callable[[nn.Module, int], None] | None = None,
-    clip: float | None = None,
-    seed: int = 0,
-    checkpoint: str | Path | None = None,
-    fabric: Fabric | None = None,
     progress: Progress = silent,
 ) -> Trained:
     """Minimise ``loss`` over ``loader``; the module is left in its best state.
@@ -94,18 +87,9 @@ def train(
         loss: of the module and a batch.
         loader: batches, read once an epoch: a `DataLoader`, `Batches`, a list.  ``set_epoch`` is
             called where there is one.
-        epochs: passes at most.
-        optimiser: makes one for the module; AdamW at 1e-3 unless given.
-        scheduler: makes a learning-rate scheduler, stepped after every batch.
+        schedule: epochs, steps, seed, checkpoint, devices.
         validate: of the module in evaluation mode, without gradients; lower is better.  The state
             with the lowest value is kept, the start included; without it, the last state.
-        patience: epochs without a lower validation after which training stops.
-        before_epoch: called with the module and the epoch from 0, to freeze or unfreeze parts.
-        clip: largest norm of the gradient.
-        seed: every epoch's random numbers follow from it and the epoch alone.
-        checkpoint: a folder, written whole after every epoch; where it exists, training goes on
-            after its epoch and ends in the state that an uninterrupted run ends in.
-        fabric: devices and precision; one device, the best there is, unless given.
         progress: told after every batch.
 
     Raises:
@@ -114,22 +98,37 @@ def train(
         InputError: for nothing to train, an empty loader, one that can be read only once, parts of
             a batch that do not pair, or a checkpoint of something else.
         OutputError: for a checkpoint that cannot be written.
+
+    Example:
+        >>> from isthmus.training import Batches
+        >>> x = torch.linspace(-1, 1, 64)[:, None]
+        >>> net = nn.Linear(1, 1)
+        >>> done = train(
+        ...     net,
+        ...     lambda model, batch: ((model(batch[0]) - batch[1]) ** 2).mean(),
+        ...     Batches(x, 3 * x, size=16),
+        ...     Schedule(60, optimiser=lambda m: torch.optim.Adam(m.parameters(), 0.1)),
+        ... )
+        >>> done.epochs, round(net.weight.item(), 2)
+        (60, 3.0)
     """
-    if epochs < 0:
-        raise InputError(f"the number of epochs is 0 or more, got {epochs}")
-    engine: Any = Fabric(devices=1, accelerator="auto") if fabric is None else fabric
-    optim = _adamw(module) if optimiser is None else optimiser(module)
+    engine: Any = schedule.fabric or Fabric(devices=1, accelerator="auto")
+    optim = (schedule.optimiser or _adamw)(module)
     modes = {name: part.training for name, part in module.named_modules()}
-    saved = None if checkpoint is None else Checkpoint(Path(checkpoint), module, optim, seed)
-    plan = None if scheduler is None else scheduler(optim)
+    saved = (
+        None
+        if schedule.checkpoint is None
+        else Checkpoint(Path(schedule.checkpoint), module, optim, schedule.seed)
+    )
+    falling = None if schedule.scheduler is None else schedule.scheduler(optim)
     history: list[dict[str, float]] = []
     best = _Best()
     # what is frozen now may be trained later
-    planned = before_epoch is not None
+    planned = schedule.before_epoch is not None
     try:
         wrapped, fabric_optim = engine.setup(module, optim)
         if saved is not None and saved.exists:
-            history, best.value, best.epoch, best.state = saved.load(plan)
+            history, best.value, best.epoch, best.state = saved.load(falling)
         elif validate is not None:
             best.value = _validated(module, validate, 0)
             best.state = _state(module, whole=planned)
@@ -139,18 +138,14 @@ def train(
             if isinstance(loader, DataLoader) and engine.world_size > 1
             else loader
         )
-        while len(history) < epochs and not _waited(best, history, patience):
+        descent = _Descent(engine, wrapped, fabric_optim, falling, loss, schedule, progress)
+        while len(history) < schedule.epochs and not _waited(best, history, schedule.patience):
             epoch = len(history)
-            if before_epoch is not None:
-                before_epoch(module, epoch)
-            _training_mode(module)
+            _begin(module, epoch, schedule)
             good = _state(module) if validate is None else best.state
-            with seeded(seed, epoch):
+            with seeded(schedule.seed, epoch):
                 try:
-                    record = _epoch(
-                        engine, wrapped, fabric_optim, loss, batches, epoch, epochs, clip, plan,
-                        progress,
-                    )  # fmt: skip
+                    record = descent.epoch(batches, epoch)
                     if validate is not None:
                         record["validation"] = _validated(module, validate, epoch + 1)
                 except DivergedError:
@@ -162,7 +157,7 @@ def train(
                 state = _state(module, whole=planned) if validate else {}
                 best = _Best(value, epoch + 1, state)
             if saved is not None and engine.is_global_zero:
-                saved.save(history, best.value, best.epoch, best.state, plan)
+                saved.save(history, best.value, best.epoch, best.state, falling)
             engine.barrier()
         _restore(module, best.state)
     finally:
@@ -176,62 +171,70 @@ def _adamw(module: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.AdamW(list(module.parameters()), lr=_DEFAULT_RATE)
 
 
-def _epoch(
-    fabric: Fabric,
-    module: Any,
-    optimiser: Any,
-    loss: Loss,
-    loader: Any,
-    epoch: int,
-    epochs: int,
-    clip: float | None,
-    scheduler: Any,
-    progress: Progress,
-) -> dict[str, float]:
-    """One pass; the mean of every term over the batches, weighted equally."""
-    if not any(p.requires_grad for p in module.parameters()):
-        raise InputError(
-            "there is nothing to train: every parameter is frozen",
-            mend="Call requires_grad_(True) on the part that shall be trained",
-        )
-    start_pass(loader, epoch)
-    length = length_of(loader)
-    total = None if length is None else epochs * length
-    sums: dict[str, Tensor] = {}
-    number = 0
-    for number, raw in enumerate(loader, start=1):
-        check_paired(raw, f"batch {number} of epoch {epoch + 1}")
-        batch = fabric.to_device(raw)
-        terms = loss(module, batch)
+@dataclass(frozen=True, eq=False)
+class _Descent:
+    """What an epoch steps with."""
+
+    fabric: Any
+    module: Any
+    optimiser: Any
+    scheduler: Any
+    loss: Loss
+    schedule: Schedule
+    progress: Progress
+
+    def epoch(self, loader: Any, epoch: int) -> dict[str, float]:
+        """One pass; the mean of every term over the batches, weighted equally."""
+        parameters = list(self.module.parameters())
+        if not any(p.requires_grad for p in parameters):
+            raise InputError(
+                "there is nothing to train: every parameter is frozen",
+                mend="Call requires_grad_(True) on the part that shall be trained",
+            )
+        start_pass(loader, epoch)
+        length = length_of(loader)
+        total = None if length is None else self.schedule.epochs * length
+        sums: dict[str, Tensor] = {}
+        number = 0
+        for number, raw in enumerate(loader, start=1):
+            check_paired(raw, f"batch {number} of epoch {epoch + 1}")
+            named = self._step(self.fabric.to_device(raw), epoch, number)
+            for name, term in named.items():
+                sums[name] = sums.get(name, 0.0) + term.detach()
+            self.progress("train", number if length is None else epoch * length + number, total)
+        if number and not all(bool(p.isfinite().all()) for p in parameters if p.requires_grad):
+            raise DivergedError(
+                f"a weight is not finite any more after epoch {epoch + 1}",
+                where="training",
+                mend="The last good state is kept; lower the learning rate, or look at the "
+                "gradient of the loss",
+            )
+        if not number:
+            raise InputError(
+                "the loader has no batches"
+                if epoch == 0
+                else "the loader has no batches in a second pass",
+                mend="Give a DataLoader, Batches or a list, not a generator",
+            )
+        mean: Any = self.fabric.all_reduce({name: value / number for name, value in sums.items()})
+        return {name: float(value) for name, value in mean.items()}
+
+    def _step(self, batch: Any, epoch: int, number: int) -> dict[str, Tensor]:
+        """One step down the gradient; the terms of the loss and their sum."""
+        terms = self.loss(self.module, batch)
         named: dict[str, Tensor] = dict(terms) if isinstance(terms, Mapping) else {"loss": terms}
         value = torch.stack([term.reshape(()) for term in named.values()]).sum()
-        _check_finite(fabric, value, named, epoch, number)
-        optimiser.zero_grad()
-        fabric.backward(value)
-        if clip is not None:
-            fabric.clip_gradients(module, optimiser, max_norm=clip, error_if_nonfinite=False)
-        optimiser.step()
-        if scheduler is not None:
-            scheduler.step()
-        for name, term in {**named, "loss": value}.items():
-            sums[name] = sums.get(name, 0.0) + term.detach()
-        progress("train", number if length is None else epoch * length + number, total)
-    if number and not all(bool(p.isfinite().all()) for p in module.parameters() if p.requires_grad):
-        raise DivergedError(
-            f"a weight is not finite any more after epoch {epoch + 1}",
-            where="training",
-            mend="The last good state is kept; lower the learning rate, or look at the gradient of "
-            "the loss",
-        )
-    if not number:
-        raise InputError(
-            "the loader has no batches"
-            if epoch == 0
-            else "the loader has no batches in a second pass",
-            mend="Give a DataLoader, Batches or a list, not a generator",
-        )
-    mean: Any = fabric.all_reduce({name: value / number for name, value in sums.items()})
-    return {name: float(value) for name, value in mean.items()}
+        _check_finite(self.fabric, value, named, epoch, number)
+        self.optimiser.zero_grad()
+        self.fabric.backward(value)
+        if self.schedule.clip is not None:
+            self.fabric.clip_gradients(
+                self.module, self.optimiser, max_norm=self.schedule.clip, error_if_nonfinite=False
+            )
+        self.optimiser.step()
+        if self.scheduler is not None:
+            self.scheduler.step()
+        return {**named, "loss": value}
 
 
 def _check_finite(
@@ -269,13 +272,29 @@ def _waited(best: _Best, history: list[dict[str, float]], patience: int | None) 
     return patience is not None and len(history) - best.epoch >= patience
 
 
-def _training_mode(module: nn.Module) -> None:
-    """Training mode, except where every parameter is frozen."""
+def _begin(module: nn.Module, epoch: int, schedule: Schedule) -> None:
+    """Training mode, except where every parameter is frozen, and what ``before_epoch`` changes."""
     module.train()
+    frozen = _frozen(module)
+    for part in frozen:
+        part.training = False
+    if schedule.before_epoch is None:
+        return
+    schedule.before_epoch(module, epoch)
+    # the modes that it set stay; those that follow from what it froze or unfroze follow
+    now = _frozen(module)
+    for part in frozen ^ now:
+        part.training = part not in now
+
+
+def _frozen(module: nn.Module) -> set[nn.Module]:
+    """The parts with parameters, all of them frozen, and what these are made of."""
+    found: set[nn.Module] = set()
     for part in module.modules():
         parameters = list(part.parameters())
         if parameters and not any(p.requires_grad for p in parameters):
-            part.eval()
+            found.update(part.modules())
+    return found
 
 
 def _state(module: nn.Module, *, whole: bool = False) -> dict[str, Tensor]:
@@ -292,27 +311,6 @@ def _restore(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     with torch.no_grad():
         for name, tensor in state.items():
             own[name].copy_(tensor)
-
-
-def about_part(options: Mapping[str, Any], part: nn.Module, *names: str) -> dict[str, Any]:
-    """Options of `train` for a module that holds ``part``, some of them about the part alone.
-
-    Args:
-        options: of `train`.
-        part: what a user knows of the module.
-        names: of ``before_epoch`` and ``validate``, those that are given the part.
-    """
-
-    def about(function: Callable[..., Any]) -> Callable[..., Any]:
-        def called(_: nn.Module, *rest: Any) -> Any:
-            return function(part, *rest)
-
-        return called
-
-    return {
-        name: about(value) if name in names and value is not None else value
-        for name, value in options.items()
-    }
 
 
 @contextmanager

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
 
 from isthmus.errors import InputError
 from isthmus.progress import Progress, silent
 from isthmus.training.examples import Examples
-from isthmus.training.linear import root_mean_square
+from isthmus.training.map_training import (
+    Step,
+    checked_rate,
+    parameter,
+    root_mean_square,
+    train_map,
+)
 from isthmus.training.objective import Objective
-from isthmus.training.schedule import Parameter, Schedule, checked_rate, one_thread, require_torch
+from isthmus.training.schedule import Schedule
 
 __all__ = ["Network", "train_network"]
 
@@ -73,44 +81,58 @@ def train_network(
         loss: ``mse``, ``cosine`` or ``contrastive``.
         rate: of a step, relative to the root mean square of the target's entries.
         temperature: of the contrastive loss.
-        progress: told after every epoch.
+        progress: told after every batch.
 
     Returns:
         The network, or None where no state is better on the held-out rows than no correction.
 
     Raises:
         InputError: for parameters that are not positive, or a loss that diverges.
-        MissingExtraError: without PyTorch.
     """
     if hidden < 1:
         raise InputError(f"a hidden layer is 1 or more wide, got {hidden}")
     checked_rate(rate)
-    torch = require_torch("training a network")
     start = Network.untrained(examples.x, hidden, matrix.shape[1], schedule.seed)
-    with one_thread(torch):
-        objective = Objective(torch, examples, loss, temperature)
-        w, b = (torch.from_numpy(part.astype(np.float32)) for part in (matrix, offset))
-        inner, inner_offset, outer, outer_offset = parts = [
-            torch.from_numpy(part.copy()).requires_grad_()
-            for part in (start.inner, start.inner_offset, start.outer, start.outer_offset)
-        ]
+    objective = Objective(examples, loss, temperature)
+    mapping = _Corrected(matrix, offset, start)
+    step = rate * root_mean_square(examples.y)
+    improved = train_map(
+        mapping,
+        [
+            Step(mapping.inner, step * root_mean_square(start.inner), _DECAY),
+            Step(mapping.inner_offset, step),
+            Step(mapping.outer, step, _DECAY),
+            Step(mapping.outer_offset, step),
+        ],
+        lambda rows: objective.on(mapping(objective.x[rows]), rows),
+        lambda: objective.held_out(mapping),
+        examples,
+        schedule,
+        progress,
+    )
+    return mapping.network() if improved else None
 
-        def mapping(x: Any) -> Any:
-            features = torch.nn.functional.gelu(x @ inner + inner_offset, approximate="tanh")
-            return x @ w + b + features @ outer + outer_offset
 
-        step = rate * root_mean_square(examples.y)
-        improved = schedule.run(
-            torch,
-            [
-                Parameter(inner, step * root_mean_square(start.inner), _DECAY),
-                Parameter(inner_offset, step),
-                Parameter(outer, step, _DECAY),
-                Parameter(outer_offset, step),
-            ],
-            lambda rows: objective.on(mapping(objective.x[torch.from_numpy(rows)]), rows),
-            lambda: objective.held_out(mapping),
-            examples.train,
-            progress,
-        )
-    return Network(*(part.detach().numpy() for part in parts)) if improved else None
+class _Corrected(nn.Module):
+    """A fixed affine map and the network that corrects it."""
+
+    weight: Tensor
+    offset: Tensor
+
+    def __init__(
+        self, matrix: NDArray[np.float64], offset: NDArray[np.float64], start: Network
+    ) -> None:
+        super().__init__()
+        for name, values in (("weight", matrix), ("offset", offset)):
+            self.register_buffer(name, torch.from_numpy(values.astype(np.float32)))
+        self.inner, self.inner_offset = parameter(start.inner), parameter(start.inner_offset)
+        self.outer, self.outer_offset = parameter(start.outer), parameter(start.outer_offset)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = functional.gelu(x @ self.inner + self.inner_offset, approximate="tanh")
+        return x @ self.weight + self.offset + features @ self.outer + self.outer_offset
+
+    def network(self) -> Network:
+        """The correction, as arrays."""
+        parts = (self.inner, self.inner_offset, self.outer, self.outer_offset)
+        return Network(*(part.detach().numpy() for part in parts))

@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -12,10 +13,11 @@ from torch.nn import functional  # noqa: E402
 
 from isthmus.adapters.chain import Affine, Chain, RowNorm  # noqa: E402
 from isthmus.errors import InputError  # noqa: E402
-from isthmus.nn.compact.distil import distil  # noqa: E402
+from isthmus.nn.compact.distil import Lesson, distil  # noqa: E402
 from isthmus.nn.stitching import stitch  # noqa: E402
 from isthmus.training.batches import Batches  # noqa: E402
 from isthmus.training.loop import seeded, train  # noqa: E402
+from isthmus.training.schedule import Schedule  # noqa: E402
 from isthmus.training.unfreezing import GradualUnfreezing  # noqa: E402
 
 
@@ -41,9 +43,11 @@ def digits():
     x, y = x[order], y[order]
     teacher = mlp(64, 128, 64, 10)
     train(
-        teacher, lambda m, b: functional.cross_entropy(m(b[0]), b[1]),
-        Batches(x[:1200], y[:1200], size=64), epochs=15, optimiser=adam,
-    )  # fmt: skip
+        teacher,
+        lambda m, b: functional.cross_entropy(m(b[0]), b[1]),
+        Batches(x[:1200], y[:1200], size=64),
+        Schedule(15, optimiser=adam),
+    )
     torch.set_num_threads(before)
     return teacher, x, y
 
@@ -53,9 +57,12 @@ def test_a_student_without_labels_comes_near_its_teacher(digits):
     student = mlp(64, 16, 10, seed=1)
     before = {n: t.clone() for n, t in teacher.state_dict().items()}
     found = distil(
-        teacher, student, Batches(x[:1200], size=64), epochs=25, optimiser=adam,
-        features={"2": "0"}, feature_weight=0.3,
-    )  # fmt: skip
+        teacher,
+        student,
+        Batches(x[:1200], size=64),
+        Schedule(25, optimiser=adam),
+        lesson=Lesson(features={"2": "0"}, feature_weight=0.3),
+    )
     with torch.no_grad():
         top = [m(x[1200:]).argmax(1) for m in (teacher, student)]
     accuracy = [float((t == y[1200:]).float().mean()) for t in top]
@@ -73,10 +80,12 @@ def test_items_without_labels_teach_more_than_a_few_labels_do(digits):
         rows = torch.randperm(1200, generator=torch.Generator().manual_seed(seed))[:80]
         few, many = mlp(64, 24, 10, seed=seed), mlp(64, 24, 10, seed=seed)
         train(
-            few, lambda m, b: functional.cross_entropy(m(b[0]), b[1]),
-            Batches(x[rows], y[rows], size=16), epochs=40, optimiser=adam,
-        )  # fmt: skip
-        distil(teacher, many, Batches(x[:1200], size=64), epochs=12, optimiser=adam)
+            few,
+            lambda m, b: functional.cross_entropy(m(b[0]), b[1]),
+            Batches(x[rows], y[rows], size=16),
+            Schedule(40, optimiser=adam),
+        )
+        distil(teacher, many, Batches(x[:1200], size=64), Schedule(12, optimiser=adam))
         scores: list[float] = []
         for module in (few, many):
             with torch.no_grad():
@@ -90,12 +99,14 @@ def test_a_stitched_model_is_distilled(digits):
     teacher, x, y = digits
     other = mlp(64, 96, 64, 10, seed=5)
     train(
-        other, lambda m, b: functional.cross_entropy(m(b[0]), b[1]),
-        Batches(x[:1200], y[:1200], size=64), epochs=10, optimiser=adam,
-    )  # fmt: skip
+        other,
+        lambda m, b: functional.cross_entropy(m(b[0]), b[1]),
+        Batches(x[:1200], y[:1200], size=64),
+        Schedule(10, optimiser=adam),
+    )
     joined = stitch(teacher, "3", other, "3", Batches(x[:1200], size=200, shuffle=False))
     student = mlp(64, 16, 10, seed=1)
-    distil(joined, student, Batches(x[:1200], size=64), epochs=20, optimiser=adam)
+    distil(joined, student, Batches(x[:1200], size=64), Schedule(20, optimiser=adam))
     with torch.no_grad():
         top = [m(x[1200:]).argmax(1) for m in (joined, student)]
     assert float((top[0] == top[1]).float().mean()) > 0.88
@@ -110,7 +121,13 @@ def test_an_adapter_is_distilled_into_a_thin_one(output):
     bridge = Chain([RowNorm("unit"), Affine(thin), RowNorm("unit")])
     student = nn.Sequential(nn.Linear(30, 4, bias=False), nn.Linear(4, 20))
     rows = torch.tensor(x)
-    found = distil(bridge, student, Batches(rows[:800]), epochs=120, output=output, optimiser=adam)
+    found = distil(
+        bridge,
+        student,
+        Batches(rows[:800]),
+        Schedule(120, optimiser=adam),
+        lesson=Lesson(output=output),
+    )
     with torch.no_grad():
         near = functional.cosine_similarity(student(rows[800:]), bridge(rows[800:]))
     # of 14 starts 60 epochs brought two below, 120 all to 0.988 or more
@@ -140,9 +157,12 @@ def test_features_bring_over_what_the_output_does_not_show():
     plain, featured = net(3), net(3)
     for student, features in ((plain, None), (featured, {"1": "1"})):
         distil(
-            teacher, student, Batches(x), epochs=60, output="vectors", features=features,
-            optimiser=lambda m: torch.optim.Adam(m.parameters(), 0.01),
-        )  # fmt: skip
+            teacher,
+            student,
+            Batches(x),
+            Schedule(60, optimiser=lambda m: torch.optim.Adam(m.parameters(), 0.01)),
+            lesson=Lesson(output="vectors", features=features),
+        )
     # measured 0.52 and 0.70
     assert explained(featured) > explained(plain) + 0.1
 
@@ -152,13 +172,27 @@ def test_it_repeats_and_labels_are_used_where_asked(digits):
     ends = []
     for _ in range(2):
         student = mlp(64, 8, 10, seed=1)
-        distil(teacher, student, Batches(x[:200], y[:200]), epochs=2, label_weight=1.0, seed=4,
-               features={"2": "0"})  # fmt: skip
+        distil(
+            teacher,
+            student,
+            Batches(x[:200], y[:200]),
+            Schedule(2, seed=4),
+            lesson=Lesson(label_weight=1.0, features={"2": "0"}),
+        )
         ends.append(student[0].weight.detach().clone())
     assert torch.equal(*ends)
     other = mlp(64, 8, 10, seed=1)
-    distil(teacher, other, Batches(x[:200], y[:200]), epochs=2, seed=4, features={"2": "0"})
+    distil(
+        teacher,
+        other,
+        Batches(x[:200], y[:200]),
+        Schedule(2, seed=4),
+        lesson=Lesson(features={"2": "0"}),
+    )
     assert not torch.equal(other[0].weight, ends[0])
+
+
+LESSON = {field.name for field in fields(Lesson)}
 
 
 @pytest.mark.parametrize(
@@ -179,11 +213,11 @@ def test_it_repeats_and_labels_are_used_where_asked(digits):
 def test_bad_input_is_refused(digits, options, match):
     teacher, x, _ = digits
     arguments = {
-        "teacher": teacher, "student": mlp(64, 8, 10), "loader": Batches(x[:50]), "epochs": 1,
-        **options,
+        "teacher": teacher, "student": mlp(64, 8, 10), "loader": Batches(x[:50]),
+        "schedule": Schedule(1), **{k: v for k, v in options.items() if k not in LESSON},
     }  # fmt: skip
     with pytest.raises(InputError, match=match):
-        distil(**arguments)
+        distil(**arguments, lesson=Lesson(**{k: v for k, v in options.items() if k in LESSON}))
 
 
 def test_logits_of_positions_are_refused_and_plans_are_about_the_student():
@@ -191,7 +225,13 @@ def test_logits_of_positions_are_refused_and_plans_are_about_the_student():
         teacher, student = nn.Linear(8, 6), nn.Sequential(nn.Linear(8, 4), nn.Linear(4, 6))
         x = torch.randn(32, 8)
     with pytest.raises(InputError, match=r"logits are one row for each item.*\(32, 5, 6\)"):
-        distil(teacher, nn.Linear(8, 6), [x[:, None].expand(32, 5, 8)], epochs=1, output="logits")
+        distil(
+            teacher,
+            nn.Linear(8, 6),
+            [x[:, None].expand(32, 5, 8)],
+            Schedule(1),
+            lesson=Lesson(output="logits"),
+        )
     seen = []
 
     def validate(module):
@@ -200,6 +240,10 @@ def test_logits_of_positions_are_refused_and_plans_are_about_the_student():
 
     plan = GradualUnfreezing(student)
     distil(
-        student=student, teacher=teacher, loader=[x], epochs=2, before_epoch=plan, validate=validate
+        schedule=Schedule(2, before_epoch=plan),
+        student=student,
+        teacher=teacher,
+        loader=[x],
+        validate=validate,
     )
     assert all(module is student for module in seen)

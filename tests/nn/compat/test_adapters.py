@@ -23,6 +23,7 @@ from isthmus.nn.compat import (  # noqa: E402
 from isthmus.nn.compat.frozen.joint_maps import joint_maps  # noqa: E402
 from isthmus.training import LambdaTerms  # noqa: E402
 from isthmus.training.batches import Batches  # noqa: E402
+from isthmus.training.schedule import Schedule  # noqa: E402
 
 N, OLD, NEW = 1500, 8, 12
 
@@ -69,9 +70,9 @@ def test_fct_beats_the_best_linear_map_and_side_information_helps():
     linear = np.linalg.lstsq(with_one[first], new[first], rcond=None)[0]
     straight = float(((with_one @ linear - new) ** 2).sum(1)[1000:].mean())
     blind = ForwardTransform(OLD, NEW, hidden=48)
-    train_forward(blind, loader(old[first], new[first]), epochs=25, optimiser=fast)
+    train_forward(blind, loader(old[first], new[first]), Schedule(25, optimiser=fast))
     told = ForwardTransform(OLD, NEW, side=2, hidden=48)
-    train_forward(told, loader(old[first], new[first], hidden[first]), epochs=25, optimiser=fast)
+    train_forward(told, loader(old[first], new[first], hidden[first]), Schedule(25, optimiser=fast))
     assert error(blind, new, old) < straight
     assert error(told, new, old, hidden) < 0.7 * error(blind, new, old)
 
@@ -83,9 +84,12 @@ def test_fastfill_knows_which_items_it_gets_wrong():
     before = [p.detach().clone() for p in head.parameters()]
     module = UncertainTransform(ForwardTransform(OLD, NEW, hidden=32), OLD, hidden=32)
     done = train_fastfill(
-        module, loader(old[:1000], loud[:1000], labels[:1000]), epochs=12, new_head=head,
-        weight=0.1, optimiser=fast,
-    )  # fmt: skip
+        module,
+        loader(old[:1000], loud[:1000], labels[:1000]),
+        Schedule(12, optimiser=fast),
+        new_head=head,
+        weight=0.1,
+    )
     mapped, s = transform_rows(module, old)
     apart = ((mapped - loud) ** 2).sum(1)[1000:]
     unseen, certain = s[1000:], ~noisy[1000:]
@@ -115,7 +119,7 @@ def rotated(seed=0, new=6, old=6, stretch=0.6):
 def test_a_strict_map_stays_orthogonal_and_still_learns(new):
     x, y, labels = rotated(new=new)
     adapters = LambdaAdapters(new, 6, strict=True)
-    done = train_lambda_adapters(adapters, loader(y, x, labels), epochs=8, optimiser=fast)
+    done = train_lambda_adapters(adapters, loader(y, x, labels), Schedule(8, optimiser=fast))
     assert adapters.departure < 1e-4
     assert done.history[-1]["loss"] < done.history[0]["loss"]
     back, ahead = adapters(torch.from_numpy(x), torch.from_numpy(y))
@@ -129,7 +133,7 @@ def test_lambda_bounds_the_departure_and_what_it_allows_lowers_the_error():
     for lam in (0.1, 0.5, float("inf")):
         adapters = LambdaAdapters(6, 6, lam).start(rotation)
         done = train_lambda_adapters(
-            adapters, loader(y, x), epochs=25, optimiser=fast, terms=LambdaTerms(contrastive=0.0)
+            adapters, loader(y, x), Schedule(25, optimiser=fast), terms=LambdaTerms(contrastive=0.0)
         )
         departures.append(adapters.departure)
         errors.append(done.history[-1]["backward"])
@@ -147,9 +151,11 @@ def test_the_closed_form_start_is_taken_with_the_errors_that_it_states():
     assert adapters.departure == pytest.approx(maps.departure, abs=1e-5)
     squares = LambdaTerms(contrastive=0.0)
     done = train_lambda_adapters(
-        adapters, loader(y, x), epochs=1, terms=squares,
-        optimiser=lambda m: torch.optim.SGD(m.parameters(), 0.0),
-    )  # fmt: skip
+        adapters,
+        loader(y, x),
+        Schedule(1, optimiser=lambda m: torch.optim.SGD(m.parameters(), 0.0)),
+        terms=squares,
+    )
     assert done.history[0]["backward"] == pytest.approx(maps.backward_error, rel=1e-3)
     assert done.history[0]["forward"] == pytest.approx(maps.forward_error, rel=1e-3)
     assert "contrastive" not in done.history[0]
@@ -183,7 +189,7 @@ def test_a_loss_that_is_not_finite_leaves_the_last_good_state():
     adapters = LambdaAdapters(6, 6)
     before = adapters.backward_map.weight.detach().clone()
     with pytest.raises(DivergedError, match="not finite"):
-        train_lambda_adapters(adapters, loader(y, x, labels), epochs=2)
+        train_lambda_adapters(adapters, loader(y, x, labels), Schedule(2))
     assert torch.equal(before, adapters.backward_map.weight)
 
 
@@ -192,7 +198,7 @@ def a(*shape):
 
 
 def adapt(*batch, **more):
-    return train_lambda_adapters(LambdaAdapters(6, 4, **more), [tuple(batch)], epochs=1)
+    return train_lambda_adapters(LambdaAdapters(6, 4, **more), [tuple(batch)], Schedule(1))
 
 
 @pytest.mark.parametrize(
@@ -206,20 +212,22 @@ def adapt(*batch, **more):
         (lambda: adapt(a(5, 4), a(4, 6)), "5 and 4 rows"),
         (lambda: ForwardTransform(0, 3), "widths are 1 or more"),
         (
-            lambda: train_forward(ForwardTransform(4, 3), [(a(5, 7), a(5, 3))], epochs=1),
+            lambda: train_forward(ForwardTransform(4, 3), [(a(5, 7), a(5, 3))], Schedule(1)),
             "shape \\(5, 7\\) for a transform of width 4",
         ),
         (
-            lambda: train_forward(ForwardTransform(4, 3), [(a(5, 4), a(5, 2))], epochs=1),
+            lambda: train_forward(ForwardTransform(4, 3), [(a(5, 4), a(5, 2))], Schedule(1)),
             "do not pair",
         ),
         (
-            lambda: train_forward(ForwardTransform(4, 3, side=2), [(a(5, 4), a(5, 3))], epochs=1),
+            lambda: train_forward(
+                ForwardTransform(4, 3, side=2), [(a(5, 4), a(5, 3))], Schedule(1)
+            ),
             "side information of width 2",
         ),
         (
             lambda: train_fastfill(
-                UncertainTransform(ForwardTransform(4, 3), 4), [(a(5, 4), a(5, 3))], epochs=1
+                UncertainTransform(ForwardTransform(4, 3), 4), [(a(5, 4), a(5, 3))], Schedule(1)
             ),
             "2 part\\(s\\), and \\(old, new, labels\\[, side\\]\\)",
         ),
@@ -227,7 +235,7 @@ def adapt(*batch, **more):
             lambda: train_fastfill(
                 UncertainTransform(ForwardTransform(4, 3), 4),
                 [(a(5, 4), a(5, 3), torch.arange(5))],
-                epochs=1,
+                Schedule(1),
                 new_head=nn.Linear(3, 4),
             ),
             "row 4: the label is 4",
@@ -251,4 +259,4 @@ def maps_of(d):
 def test_frozen_adapters_are_refused():
     adapters = LambdaAdapters(6, 4).requires_grad_(False)
     with pytest.raises(InputError, match="every parameter is frozen"):
-        train_lambda_adapters(adapters, [(a(5, 4), a(5, 6))], epochs=1)
+        train_lambda_adapters(adapters, [(a(5, 4), a(5, 6))], Schedule(1))

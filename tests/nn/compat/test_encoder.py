@@ -19,6 +19,7 @@ from isthmus.nn.compat import (  # noqa: E402
     train_independent,
     train_simplex,
 )
+from isthmus.nn.compat.encoder import OldEncoder  # noqa: E402
 from isthmus.nn.compat.forward import (  # noqa: E402
     ForwardTransform,
     UncertainTransform,
@@ -26,6 +27,7 @@ from isthmus.nn.compat.forward import (  # noqa: E402
 )
 from isthmus.training.batches import Batches  # noqa: E402
 from isthmus.training.loop import seeded  # noqa: E402
+from isthmus.training.schedule import Schedule  # noqa: E402
 from isthmus.training.unfreezing import GradualUnfreezing  # noqa: E402
 
 CLASSES, WIDTH, FEW = 10, 16, 100
@@ -65,13 +67,17 @@ def adam(module):
     return torch.optim.Adam(module.parameters(), 3e-3)
 
 
-OPTIONS = {"optimiser": adam, "epochs": 10, "scale": 4.0}
+SCALE = 4.0
+
+
+def ten(seed=0):
+    return Schedule(10, optimiser=adam, seed=seed)
 
 
 @pytest.fixture(scope="module")
 def old(digits):
     """Learnt from few images."""
-    return train_independent(network(1), batches(digits, FEW), classes=CLASSES, seed=1, **OPTIONS)
+    return train_independent(network(1), batches(digits, FEW), ten(1), classes=CLASSES, scale=SCALE)
 
 
 def matrix(digits, *encoders):
@@ -86,7 +92,7 @@ def matrix(digits, *encoders):
 
 @pytest.fixture(scope="module")
 def independent(digits):
-    return train_independent(network(2), batches(digits), classes=CLASSES, seed=2, **OPTIONS)
+    return train_independent(network(2), batches(digits), ten(2), classes=CLASSES, scale=SCALE)
 
 
 def test_an_independent_model_is_better_alone_and_at_chance_among_old_vectors(
@@ -103,7 +109,7 @@ def test_an_independent_model_is_better_alone_and_at_chance_among_old_vectors(
 @pytest.mark.parametrize("width", [WIDTH, 24])
 def test_bct_finds_more_in_the_old_gallery_than_the_old_model(digits, old, width):
     rows = old.head.weight.detach()
-    new = train_bct(network(2, width), batches(digits), rows, seed=2, **OPTIONS)
+    new = train_bct(network(2, width), batches(digits), rows, ten(2), scale=SCALE)
     _, _, x, y = digits
     old_rows, _ = encode(old.encoder, Batches(x, y, size=256, shuffle=False))
     new_rows, _ = encode(new.encoder, Batches(x, y, size=256, shuffle=False))
@@ -119,15 +125,15 @@ def test_bct_finds_more_in_the_old_gallery_than_the_old_model(digits, old, width
 
 
 def test_models_that_learn_the_fixed_simplex_meet_without_knowing_each_other(digits):
-    first = train_simplex(network(1), batches(digits, FEW), classes=CLASSES, **OPTIONS)
-    second = train_simplex(network(2), batches(digits), classes=CLASSES, **OPTIONS)
+    first = train_simplex(network(1), batches(digits, FEW), ten(), classes=CLASSES, scale=SCALE)
+    second = train_simplex(network(2), batches(digits), ten(), classes=CLASSES, scale=SCALE)
     found = matrix(digits, first.encoder, second.encoder)["map"]
     assert found.compatible("new", "old")
     assert torch.equal(first.head.weight, second.head.weight)
 
 
 def test_contrastive_distillation_draws_features_to_the_old_ones(digits):
-    first = train_simplex(network(1), batches(digits, FEW), classes=CLASSES, **OPTIONS)
+    first = train_simplex(network(1), batches(digits, FEW), ten(), classes=CLASSES, scale=SCALE)
     before = {n: t.clone() for n, t in first.encoder.state_dict().items()}
     first.encoder.train()
     x = digits[2]
@@ -138,10 +144,15 @@ def test_contrastive_distillation_draws_features_to_the_old_ones(digits):
             there = nn.functional.cosine_similarity(encoder(x), first.encoder.eval()(x))
         return float(there.mean())
 
-    alone = train_simplex(network(2), batches(digits), classes=CLASSES, **OPTIONS)
+    alone = train_simplex(network(2), batches(digits), ten(), classes=CLASSES, scale=SCALE)
     first.encoder.train()
     drawn = train_simplex(
-        network(2), batches(digits), classes=CLASSES, old_encoder=first.encoder, mix=0.3, **OPTIONS
+        network(2),
+        batches(digits),
+        ten(),
+        classes=CLASSES,
+        scale=SCALE,
+        old=OldEncoder(first.encoder, mix=0.3),
     )
     assert first.encoder.training
     assert all(torch.equal(t, before[n]) for n, t in first.encoder.state_dict().items())
@@ -153,7 +164,7 @@ def test_training_repeats_bit_by_bit_and_leaves_the_global_state(digits):
     state = torch.get_rng_state()
     first, second = (
         train_independent(
-            network(3), batches(digits), classes=CLASSES, epochs=2, optimiser=adam, seed=5
+            network(3), batches(digits), Schedule(2, optimiser=adam, seed=5), classes=CLASSES
         )
         for _ in range(2)
     )
@@ -183,52 +194,62 @@ class Wrong(nn.Module):
 )
 def test_an_encoder_that_gives_no_rows_is_refused_before_training(digits, make, message):
     with pytest.raises(InputError, match=message):
-        train_independent(Wrong(make), batches(digits), classes=CLASSES, epochs=1)
+        train_independent(Wrong(make), batches(digits), Schedule(1), classes=CLASSES)
 
 
 def test_a_frozen_encoder_is_refused_unless_a_plan_unfreezes_it(digits):
     frozen = network(1).requires_grad_(False)
     for call in (
-        lambda **more: train_independent(frozen, batches(digits), classes=10, epochs=1, **more),
-        lambda **more: train_bct(frozen, batches(digits), torch.ones(10, 16), epochs=1, **more),
-        lambda **more: train_simplex(frozen, batches(digits), classes=10, epochs=1, **more),
+        lambda **more: train_independent(frozen, batches(digits), Schedule(1), classes=10, **more),
+        lambda **more: train_bct(frozen, batches(digits), torch.ones(10, 16), Schedule(1), **more),
+        lambda **more: train_simplex(frozen, batches(digits), Schedule(1), classes=10, **more),
     ):
         with pytest.raises(InputError, match="every parameter of the encoder is frozen"):
             call()
     done = train_independent(
-        frozen, batches(digits), classes=10, epochs=1,
-        before_epoch=lambda model, epoch: model.requires_grad_(True),
-    )  # fmt: skip
+        frozen,
+        batches(digits),
+        Schedule(1, before_epoch=lambda model, epoch: model.requires_grad_(True)),
+        classes=10,
+    )
     assert done.trained.epochs == 1
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda b: train_bct(network(1, 8), b, torch.ones(10, 16), epochs=1), "8 dimensions and"),
-        (lambda b: train_bct(network(1), b, torch.zeros(10, 16), epochs=1), "other than zero"),
         (
-            lambda b: train_bct(network(1), b, torch.full((10, 16), torch.inf), epochs=1),
+            lambda b: train_bct(network(1, 8), b, torch.ones(10, 16), Schedule(1)),
+            "8 dimensions and",
+        ),
+        (lambda b: train_bct(network(1), b, torch.zeros(10, 16), Schedule(1)), "other than zero"),
+        (
+            lambda b: train_bct(network(1), b, torch.full((10, 16), torch.inf), Schedule(1)),
             "not finite",
         ),
-        (lambda b: train_bct(network(1), b, torch.ones(9, 16), epochs=1), "there are 9 classes"),
-        (lambda b: train_independent(network(1), b, classes=11, epochs=1), "1 of 11 classes"),
-        (lambda b: train_simplex(network(1, 8), b, classes=10, epochs=1), "needs 9 dimensions"),
+        (lambda b: train_bct(network(1), b, torch.ones(9, 16), Schedule(1)), "there are 9 classes"),
+        (lambda b: train_independent(network(1), b, Schedule(1), classes=11), "1 of 11 classes"),
+        (lambda b: train_simplex(network(1, 8), b, Schedule(1), classes=10), "needs 9 dimensions"),
         (
             lambda b: train_simplex(
-                network(1), b, classes=10, epochs=1, old_encoder=network(2, 20)
+                network(1), b, Schedule(1), classes=10, old=OldEncoder(network(2, 20))
             ),
             "16 dimensions and the old ones 20",
         ),
-        (lambda b: train_simplex(network(1), b, classes=10, epochs=1, mix=0), "\\(0, 1\\]"),
-        (lambda b: train_independent(network(1), [], classes=10, epochs=1), "no batches"),
         (
-            lambda b: train_independent(network(1), [torch.zeros(4, 64)], classes=2, epochs=1),
+            lambda b: train_simplex(
+                network(1), b, Schedule(1), classes=10, old=OldEncoder(network(2), mix=0)
+            ),
+            "\\(0, 1\\]",
+        ),
+        (lambda b: train_independent(network(1), [], Schedule(1), classes=10), "no batches"),
+        (
+            lambda b: train_independent(network(1), [torch.zeros(4, 64)], Schedule(1), classes=2),
             "no pair of images and labels",
         ),
         (
             lambda b: train_independent(
-                network(1), [(torch.zeros(4, 64), torch.tensor([0, 1, 0]))], classes=2, epochs=1
+                network(1), [(torch.zeros(4, 64), torch.tensor([0, 1, 0]))], Schedule(1), classes=2
             ),
             "4 and 3 rows",
         ),
@@ -254,7 +275,7 @@ class Streamed:
 
 def test_labels_of_a_stream_are_checked_as_they_come():
     with pytest.raises(InputError, match="row 2: the label is 3"):
-        train_independent(network(1), Streamed([0, 1, 3, 1]), classes=3, epochs=1)
+        train_independent(network(1), Streamed([0, 1, 3, 1]), Schedule(1), classes=3)
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_last_good_state(digits):
@@ -264,7 +285,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_state(digits):
     x[10, 3] = torch.nan
     before = [p.detach().clone() for p in encoder.parameters()]
     with pytest.raises(DivergedError, match="last good state"):
-        train_independent(encoder, Batches(x, y, size=64), classes=CLASSES, epochs=1)
+        train_independent(encoder, Batches(x, y, size=64), Schedule(1), classes=CLASSES)
     for a, b in zip(before, encoder.parameters(), strict=True):
         assert torch.equal(a, b)
 
@@ -274,7 +295,10 @@ def test_a_plan_of_unfreezing_is_about_the_encoder_and_short_labels_serve():
         encoder = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 6))
         x, labels = torch.randn(64, 8), (torch.arange(64) % 3).to(torch.int16)
     train_bct(
-        encoder, [(x, labels)], torch.randn(3, 6), epochs=2, before_epoch=GradualUnfreezing(encoder)
+        encoder,
+        [(x, labels)],
+        torch.randn(3, 6),
+        Schedule(2, before_epoch=GradualUnfreezing(encoder)),
     )
     with pytest.raises(InputError, match=r"no parameter '0.weight' in this Linear"):
         GradualUnfreezing(encoder)(nn.Linear(2, 2), 0)
@@ -285,5 +309,5 @@ def test_the_head_that_fastfill_learns_from_is_left_as_it_is():
         head = nn.Sequential(nn.BatchNorm1d(6), nn.Linear(6, 3))
         x, y, labels = torch.randn(64, 8), torch.randn(64, 6), torch.arange(64) % 3
         transform = UncertainTransform(ForwardTransform(8, 6, hidden=8), 8, hidden=8)
-    train_fastfill(transform, [(x, y, labels)], epochs=2, new_head=head)
+    train_fastfill(transform, [(x, y, labels)], Schedule(2), new_head=head)
     assert torch.equal(head[0].running_mean, torch.zeros(6)) and head[0].training

@@ -10,8 +10,9 @@ from isthmus.nn.modality.attached import BASELINE, Attached  # noqa: E402
 from isthmus.nn.modality.measure import compare_measured  # noqa: E402
 from isthmus.nn.modality.projector import Projector  # noqa: E402
 from isthmus.nn.modality.tune import Tuning  # noqa: E402
+from isthmus.training.schedule import Schedule  # noqa: E402
 
-QUICK = Tuning(epochs=6, patience=2, batch=128)
+QUICK = Tuning(schedule=Schedule(6, patience=2), batch=128)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def test_unseen_pairs_find_each_other_better_than_by_one_ridge_map(attached, vie
     x, y, _ = views
     rows = slice(1400, 1797)
     ids = np.arange(397)
-    ridge = attach(x[:900], y[:900], tuning=Tuning(epochs=0), folds=3)
+    ridge = attach(x[:900], y[:900], tuning=Tuning(schedule=Schedule(0)), folds=3)
     assert not ridge.trained and ridge.gain is None
     after = attached.measure(x[rows], ids, y[rows], ids)
     assert after.values["new→frozen recall@10"].mean() > 5 * 10 / 397
@@ -89,7 +90,9 @@ def test_rows_with_one_modality_help_where_pairs_are_few():
     def found(alone):
         left, right = np.r_[pairs, alone[0]], np.r_[pairs, alone[1]]
         names = np.r_[pairs, -alone[1]]
-        made = attach(x[left], y[right], items_x=left, items_y=names, tuning=Tuning(epochs=0))
+        made = attach(
+            x[left], y[right], items_x=left, items_y=names, tuning=Tuning(schedule=Schedule(0))
+        )
         assert made.paired == 15 and made.alone == (len(alone[0]), len(alone[1]))
         measured = made.measure(x[new], new, y[new], new, hubs=False)
         return made, measured.values["new→frozen mrr"].mean()
@@ -107,7 +110,9 @@ def test_rows_with_one_modality_have_no_part_where_they_are_ahead_by_chance(seed
     y = x @ rng.normal(size=(12, 12)) + 2.0 * rng.normal(size=x.shape)
     # the same sort of items as the pairs: their moments can add little
     left, right = np.arange(70), np.r_[np.arange(20), np.arange(70, 120)]
-    made = attach(x[left], y[right], items_x=left, items_y=right, tuning=Tuning(epochs=0))
+    made = attach(
+        x[left], y[right], items_x=left, items_y=right, tuning=Tuning(schedule=Schedule(0))
+    )
     assert made.paired == 20 and made.alone == (50, 50)
     assert "unpaired" not in made.start and made.start != "pseudo-pairs"
     # though of all that was tried one such form is in front
@@ -121,7 +126,7 @@ def test_several_rows_of_an_item_are_partners(views):
     noisy = np.vstack([x[:300], x[:300] + 0.05 * rng.normal(size=x[:300].shape).astype(np.float32)])
     made = attach(
         noisy, y[:300], items_x=np.r_[ids, ids], items_y=ids, folds=3,
-        tuning=Tuning(epochs=2), metric="cmc@10",
+        tuning=Tuning(schedule=Schedule(2, patience=4)), metric="cmc@10",
     )  # fmt: skip
     assert made.paired == 300 and made.alone == (0, 0)
     assert made.report.queries["new→frozen mrr"] == 600
@@ -142,7 +147,11 @@ def test_new_rows_of_known_items_are_told_by_their_names(views):
     assert promised.value == pytest.approx(right.mean(), abs=0.08)
     # held out by item there would be no way to tell ten classes of which none was seen
     unseen = attach(
-        x[:800], names, items_x=labels[:800], items_y=np.arange(10), tuning=Tuning(epochs=0)
+        x[:800],
+        names,
+        items_x=labels[:800],
+        items_y=np.arange(10),
+        tuning=Tuning(schedule=Schedule(0)),
     )
     assert unseen.report.after["new→frozen mrr"].value < 0.9
 

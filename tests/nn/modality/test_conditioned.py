@@ -17,6 +17,7 @@ from isthmus.nn.modality.conditioned import Conditioned  # noqa: E402
 from isthmus.nn.modality.inserts import bottleneck, film, own_norm, prompts  # noqa: E402
 from isthmus.training.batches import Batches  # noqa: E402
 from isthmus.training.loop import seeded, train  # noqa: E402
+from isthmus.training.schedule import Schedule  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +40,7 @@ def frozen(digits):
         model,
         lambda m, b: functional.cross_entropy(m(b[0]), b[1]),
         Batches(x[:1000], y[:1000], size=100),
-        epochs=5,
-        optimiser=lambda m: torch.optim.AdamW(m.parameters(), 3e-3),
+        Schedule(5, optimiser=lambda m: torch.optim.AdamW(m.parameters(), 3e-3)),
     )
     return model.eval()
 
@@ -135,8 +135,7 @@ def test_training_changes_the_parts_and_never_the_network(digits, frozen):
         both,
         lambda m, b: functional.cross_entropy(m(b[0]), b[1]),
         Batches(new[:800], y[:800], size=80),
-        epochs=8,
-        optimiser=lambda m: torch.optim.AdamW(m.own_parameters("sensor"), 5e-3),
+        Schedule(8, optimiser=lambda m: torch.optim.AdamW(m.own_parameters("sensor"), 5e-3)),
         validate=lambda m: 1 - accuracy(m, new[800:1000], y[800:1000]),
     )
     after = accuracy(both.eval(), new[1000:], y[1000:])
@@ -306,7 +305,7 @@ def test_nothing_frozen_and_everything_frozen_are_refused():
     with pytest.raises(InputError, match="not frozen"):
         both.train()
     with pytest.raises(InputError, match="not frozen"):
-        train(both.use("a"), lambda m, b: m(b).square().mean(), [x], epochs=1)
+        train(both.use("a"), lambda m, b: m(b).square().mean(), [x], Schedule(1))
     model[0].weight.requires_grad_(False)
     with torch.no_grad():
         model[0].weight[0, 0] += 1.0
@@ -315,9 +314,11 @@ def test_nothing_frozen_and_everything_frozen_are_refused():
     alone = Conditioned(mlp(), {"empty": []}, example=x)
     with pytest.raises(InputError, match="nothing to train"):
         train(
-            alone, lambda m, b: m(b).square().mean(), [x], epochs=1,
-            optimiser=lambda m: torch.optim.AdamW(m.parameters()),
-        )  # fmt: skip
+            alone,
+            lambda m, b: m(b).square().mean(),
+            [x],
+            Schedule(1, optimiser=lambda m: torch.optim.AdamW(m.parameters())),
+        )
 
 
 def test_a_loss_that_is_not_finite_leaves_the_last_good_state():
@@ -336,7 +337,7 @@ def test_a_loss_that_is_not_finite_leaves_the_last_good_state():
         return 1.0 / len(good)
 
     with pytest.raises(DivergedError, match="not finite"):
-        train(both, loss, [x], epochs=5, validate=validate)
+        train(both, loss, [x], Schedule(5), validate=validate)
     kept = good[len(good) - 1]
     assert all(torch.equal(p, q) for p, q in zip(both.own_parameters("a"), kept, strict=True))
     both.check_frozen()

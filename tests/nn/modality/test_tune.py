@@ -9,12 +9,13 @@ from torch import nn  # noqa: E402
 from isthmus.errors import DivergedError, InputError  # noqa: E402
 from isthmus.nn.modality.projector import Projector  # noqa: E402
 from isthmus.nn.modality.tune import (  # noqa: E402
-    LOSSES,
-    Pairs,
+    PairedInputs,
     Tuning,
     held_out_retrieval,
     tune,
 )
+from isthmus.training.losses import PAIR_LOSSES  # noqa: E402
+from isthmus.training.schedule import Schedule  # noqa: E402
 
 
 def data(n=400, dx=16, dy=8, seed=0):
@@ -22,9 +23,9 @@ def data(n=400, dx=16, dy=8, seed=0):
     x = torch.randn(n, dx, generator=generator)
     w = torch.randn(dx, dy, generator=generator)
     y = torch.tanh(x @ w * 0.5) + 0.3 * torch.randn(n, dy, generator=generator)
-    pairs = Pairs(x, nn.functional.normalize(y, dim=1), torch.arange(n))
+    pairs = PairedInputs(x, nn.functional.normalize(y, dim=1), torch.arange(n))
     half = n // 2
-    return tuple(Pairs(*(t[rows] for t in (pairs.inputs, pairs.targets, pairs.items)))
+    return tuple(PairedInputs(*(t[rows] for t in (pairs.inputs, pairs.targets, pairs.items)))
                  for rows in (slice(0, half), slice(half, n)))  # fmt: skip
 
 
@@ -33,12 +34,17 @@ def projector(seed=0, **options):
     return Projector(0.1 * rng.normal(size=(16, 8)), np.zeros(8), **options)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", PAIR_LOSSES)
 def test_every_loss_brings_partners_together(loss):
     train, held = data()
     module = projector()
     before = held_out_retrieval(module.eval(), held)
-    done = tune(module, train, held, Tuning(loss=loss, epochs=15, rate=0.1, batch=64, patience=15))
+    done = tune(
+        module,
+        train,
+        held,
+        Tuning(schedule=Schedule(15, patience=15), loss=loss, rate=0.1, batch=64),
+    )
     after = held_out_retrieval(module.eval(), held)
     assert done.best_epoch > 0 and after > before + 0.1
 
@@ -56,7 +62,7 @@ def test_retrieval_is_that_of_its_definition():
     assert held_out_retrieval(module, held) == pytest.approx((1 / ranks).mean())
     assert held_out_retrieval(module, held, "cmc@5") == pytest.approx((ranks <= 5).mean())
     # of rows of one item the best counts, and none is in another's way
-    joined = Pairs(held.inputs, held.targets, held.items // 2)
+    joined = PairedInputs(held.inputs, held.targets, held.items // 2)
     assert held_out_retrieval(module, joined) > held_out_retrieval(module, held)
     for metric in ("recall@5", "mrr@5", "ndcg"):
         with pytest.raises(InputError, match="cannot be stopped"):
@@ -65,12 +71,12 @@ def test_retrieval_is_that_of_its_definition():
 
 def test_held_out_ranks_never_fall():
     train, held = data()
-    scrambled = Pairs(train.inputs, train.targets.roll(7, 0), train.items)
+    scrambled = PairedInputs(train.inputs, train.targets.roll(7, 0), train.items)
     module = projector()
-    tune(module, *data(), Tuning(epochs=20, batch=64, rate=0.1))
+    tune(module, *data(), Tuning(schedule=Schedule(20, patience=4), batch=64, rate=0.1))
     start = {n: p.clone() for n, p in module.named_parameters()}
     before = held_out_retrieval(module.eval(), held)
-    done = tune(module, scrambled, held, Tuning(epochs=5, batch=64, patience=2))
+    done = tune(module, scrambled, held, Tuning(schedule=Schedule(5, patience=2), batch=64))
     assert done.best_epoch == 0 and held_out_retrieval(module.eval(), held) == before
     assert all(torch.equal(p, start[n]) for n, p in module.named_parameters())
 
@@ -80,7 +86,7 @@ def test_a_trust_region_keeps_the_map_near_its_start():
         train, held = data()
         module = projector(seed=3)
         start = module(train.inputs).detach()
-        tune(module, train, held, Tuning(epochs=8, batch=64, stay=stay, patience=8))
+        tune(module, train, held, Tuning(schedule=Schedule(8, patience=8), batch=64, stay=stay))
         return float((module(train.inputs).detach() - start).square().mean())
 
     assert moved(30.0) < 0.3 * moved(0.0)
@@ -89,7 +95,7 @@ def test_a_trust_region_keeps_the_map_near_its_start():
 def test_training_repeats_bit_by_bit_and_follows_the_seed():
     def trained(seed):
         module = projector(dropout=0.3)
-        tune(module, *data(), Tuning(epochs=3, seed=seed, batch=64))
+        tune(module, *data(), Tuning(schedule=Schedule(3, seed=seed, patience=4), batch=64))
         return module.weight.detach().clone()
 
     state = torch.random.get_rng_state()
@@ -100,8 +106,8 @@ def test_training_repeats_bit_by_bit_and_follows_the_seed():
 def test_a_killed_training_goes_on_where_it_was(tmp_path):
     def trained(epochs, folder):
         module = projector(dropout=0.3)
-        tuning = Tuning(epochs=epochs, batch=64, patience=9)
-        tune(module, *data(), tuning, checkpoint=folder)
+        tuning = Tuning(schedule=Schedule(epochs, patience=9, checkpoint=folder), batch=64)
+        tune(module, *data(), tuning)
         return module.weight.detach().clone()
 
     trained(2, tmp_path / "killed")
@@ -112,7 +118,7 @@ def test_an_encoder_is_trained_as_a_projector_is():
     train, held = data()
     module = nn.Sequential(nn.Linear(16, 32), nn.Tanh(), projector_of(32))
     before = held_out_retrieval(module.eval(), held)
-    tune(module, train, held, Tuning(epochs=15, batch=64, rate=0.05))
+    tune(module, train, held, Tuning(schedule=Schedule(15, patience=4), batch=64, rate=0.05))
     assert held_out_retrieval(module, held) > before + 0.1
 
 
@@ -131,9 +137,9 @@ def test_what_cannot_be_trained_is_refused():
     with pytest.raises(InputError, match="no parameters"):
         tune(nn.AvgPool1d(2), train, held)
     with pytest.raises(InputError, match="200 and 199"):
-        Pairs(train.inputs, train.targets[1:], train.items)
+        PairedInputs(train.inputs, train.targets[1:], train.items)
     with pytest.raises(InputError, match="no pairs"):
-        Pairs(train.inputs[:0], train.targets[:0], train.items[:0])
+        PairedInputs(train.inputs[:0], train.targets[:0], train.items[:0])
     for options in ({"loss": "clip"}, {"temperature": 0.0}, {"rate": -1.0}, {"stay": -1.0}):
         with pytest.raises(InputError):
             Tuning(**options)

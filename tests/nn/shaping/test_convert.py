@@ -18,6 +18,7 @@ from isthmus.nn.shaping import (  # noqa: E402
 )
 from isthmus.training.batches import Batches  # noqa: E402
 from isthmus.training.loop import seeded, train  # noqa: E402
+from isthmus.training.schedule import Schedule  # noqa: E402
 
 KINDS = ("none", "diagonal", "low_rank", "elementwise")
 
@@ -225,7 +226,7 @@ def test_it_trains_in_the_loop_and_resumes_from_its_checkpoint(tmp_path):
 
     def go(model, epochs, path):
         return train(
-            model, cross_entropy, Batches(x, y, size=8), epochs=epochs, checkpoint=path, seed=3
+            model, cross_entropy, Batches(x, y, size=8), Schedule(epochs, checkpoint=path, seed=3)
         )
 
     whole, parts = fresh(), fresh()

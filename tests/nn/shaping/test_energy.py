@@ -13,6 +13,7 @@ from isthmus.nn.shaping import (  # noqa: E402
 )
 from isthmus.training.batches import Batches  # noqa: E402
 from isthmus.training.loop import seeded, train  # noqa: E402
+from isthmus.training.schedule import Schedule  # noqa: E402
 
 
 def network(budget=0.1, **options):
@@ -132,9 +133,11 @@ def test_training_with_the_penalty_keeps_to_the_budget():
             return {"error": error, "energy": weight * energies.penalty()}
 
         train(
-            model, loss, Batches(x, y, size=32), epochs=15,
-            optimiser=lambda m: torch.optim.Adam(m.parameters(), 0.01),
-        )  # fmt: skip
+            model,
+            loss,
+            Batches(x, y, size=32),
+            Schedule(15, optimiser=lambda m: torch.optim.Adam(m.parameters(), 0.01)),
+        )
         reached[weight] = max(e.rho for e in correction_energy(model, [x]).values())
     assert reached[3.0] < 0.02 < 0.1 < reached[0.0]
 
@@ -178,4 +181,4 @@ def test_nan_names_the_term():
         return {"none": torch.zeros(()), "energy": energies.penalty()}
 
     with pytest.raises(DivergedError, match="term energy"):
-        train(model, loss, [images() * float("nan")], epochs=1)
+        train(model, loss, [images() * float("nan")], Schedule(1))

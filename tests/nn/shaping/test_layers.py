@@ -13,6 +13,7 @@ from isthmus.errors import DivergedError, InputError  # noqa: E402
 from isthmus.nn.shaping import ShapedConv2d, ShapedLinear, watch_energy  # noqa: E402
 from isthmus.training.batches import Batches  # noqa: E402
 from isthmus.training.loop import seeded, train  # noqa: E402
+from isthmus.training.schedule import Schedule  # noqa: E402
 
 KINDS = ("none", "diagonal", "low_rank", "elementwise")
 
@@ -185,8 +186,7 @@ def test_everything_it_adds_is_trained(shaping):
         shaped,
         lambda m, b: (m(b[0]) - b[1]).square().mean(),
         Batches(x, y, size=32),
-        epochs=12,
-        optimiser=lambda m: torch.optim.SGD(m.parameters(), 0.1, momentum=0.9),
+        Schedule(12, optimiser=lambda m: torch.optim.SGD(m.parameters(), 0.1, momentum=0.9)),
     )
     assert done.history[-1]["loss"] < done.history[0]["loss"]
     for name, tensor in shaped.state_dict().items():
@@ -263,5 +263,5 @@ def test_nan_in_the_data_stops_the_training_with_the_last_good_state():
     x = noise(8, 6)
     x[5, 2] = float("nan")
     with pytest.raises(DivergedError, match="not finite"):
-        train(shaped, lambda m, b: m(b).square().mean(), Batches(x, size=8), epochs=1)
+        train(shaped, lambda m, b: m(b).square().mean(), Batches(x, size=8), Schedule(1))
     assert all(torch.equal(before[name], tensor) for name, tensor in shaped.state_dict().items())

@@ -13,6 +13,7 @@ from isthmus.errors import InputError  # noqa: E402
 from isthmus.nn.shaping import Prototypes, paired_consistency  # noqa: E402
 from isthmus.training.batches import Batches  # noqa: E402
 from isthmus.training.loop import seeded, train  # noqa: E402
+from isthmus.training.schedule import Schedule  # noqa: E402
 
 
 def classes(n=90, d=6, count=3, seed=0):
@@ -87,9 +88,11 @@ def test_two_networks_trained_to_one_set_see_the_same_geometry():
             network = nn.Sequential(nn.Linear(6, 32), nn.GELU(), nn.Linear(32, width))
         before = prototypes(network(x), y).item()
         train(
-            network, lambda m, b: prototypes(m(b[0]), b[1]), Batches(x, y, size=50), epochs=40,
-            optimiser=lambda m: torch.optim.Adam(m.parameters(), 0.01),
-        )  # fmt: skip
+            network,
+            lambda m, b: prototypes(m(b[0]), b[1]),
+            Batches(x, y, size=50),
+            Schedule(40, optimiser=lambda m: torch.optim.Adam(m.parameters(), 0.01)),
+        )
         after = prototypes(network(x), y).item()
         assert after < 0.2 * before
         features.append(nn.functional.normalize(network(x)[:, :5].detach(), dim=1))
@@ -204,9 +207,11 @@ def test_two_models_trained_to_agree_do():
     # the second model sees no label
     model = Both()
     train(
-        model, lambda m, b: loss(model, b), Batches(x, y, size=50), epochs=30,
-        optimiser=lambda m: torch.optim.Adam(m.parameters(), 0.05),
-    )  # fmt: skip
+        model,
+        lambda m, b: loss(model, b),
+        Batches(x, y, size=50),
+        Schedule(30, optimiser=lambda m: torch.optim.Adam(m.parameters(), 0.05)),
+    )
     assert (both[1](x).argmax(1) == y).float().mean() > 0.9
 
 

@@ -17,6 +17,7 @@ from isthmus.nn.shaping import (  # noqa: E402
 )
 from isthmus.training.batches import Batches  # noqa: E402
 from isthmus.training.loop import seeded, train  # noqa: E402
+from isthmus.training.schedule import Schedule  # noqa: E402
 
 
 def shaped_linear(seed=0):
@@ -131,8 +132,7 @@ def test_training_with_it_moves_the_spectrum_into_the_band(method):
         model,
         lambda m, b: penalty(),
         Batches(torch.zeros(10, 1), size=1),
-        epochs=20,
-        optimiser=lambda m: torch.optim.Adam(m.parameters(), 0.01),
+        Schedule(20, optimiser=lambda m: torch.optim.Adam(m.parameters(), 0.01)),
     )
     assert max(singular_values(layer).max().item() for layer in (model[0], model[2])) < 0.72
 

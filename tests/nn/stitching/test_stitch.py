@@ -31,6 +31,7 @@ from isthmus.nn.stitching.storage import load_stitched, save_stitched  # noqa: E
 from isthmus.spaces.pairs import Pairs  # noqa: E402
 from isthmus.training.batches import Batches  # noqa: E402
 from isthmus.training.loop import seeded  # noqa: E402
+from isthmus.training.schedule import Schedule  # noqa: E402
 
 
 def nets():
@@ -287,14 +288,14 @@ def test_finetuning_trains_the_map_alone_and_is_never_worse_than_the_closed_form
     made = stitch(networks["C"], "one", networks["A"], "2", calibration(), how="features")
     before = {name: weights_digest(net) for name, net in networks.items()}
     start = accuracy(made)
-    done = made.finetune(Batches(x[:900], size=50), epochs=4, rate=0.01, validation=[x[900:]])
+    done = made.finetune(Batches(x[:900], size=50), Schedule(4), rate=0.01, validation=[x[900:]])
     assert done.best_epoch > 0
     assert accuracy(made) > start + 0.03
     assert {name: weights_digest(net) for name, net in networks.items()} == before
     assert all(p.requires_grad for p in made.parameters())
     # the mean of both networks' probabilities teaches too
     made = stitch(networks["C"], "one", networks["A"], "2", calibration(), how="features")
-    made.finetune(Batches(x[:900], size=50), teachers="both", epochs=4, validation=[x[900:]])
+    made.finetune(Batches(x[:900], size=50), Schedule(4), teachers="both", validation=[x[900:]])
     assert accuracy(made) > start + 0.03
     with pytest.raises(InputError, match="no teachers 'front'"):
         made.finetune([x], teachers="front")
@@ -305,17 +306,16 @@ def test_finetuning_trains_the_map_alone_and_is_never_worse_than_the_closed_form
     made.front.prepare = made.back.prepare = lambda batch: batch[0]
     done = made.finetune(
         Batches(x[:900], y[:900], size=50),
-        # certainty, right or wrong, is punished
+        Schedule(1),
         loss=lambda output, batch: nn.functional.cross_entropy(
             output, batch[1], label_smoothing=0.2
         ),
-        epochs=1,
         rate=1e4,
         validation=[(x[900:], y[900:])],
     )
     assert done.best_epoch == 0 and torch.equal(made.joint.weight, weights)
     with pytest.raises(DivergedError):
-        made.finetune([(x, y)], loss=lambda output, _: output.sum() * math.nan, epochs=1)
+        made.finetune([(x, y)], Schedule(1), loss=lambda output, _: output.sum() * math.nan)
     assert torch.equal(made.joint.weight, weights)
 
 
@@ -325,7 +325,7 @@ def test_networks_that_answer_other_questions_cannot_teach_together():
         x = torch.randn(40, 4)
     made = stitch(front, "0", back, "0", [x])
     with pytest.raises(InputError, match=r"\(40, 2\) and \(40, 3\).*teachers='back'"):
-        made.finetune([x], teachers="both", epochs=1)
+        made.finetune([x], Schedule(1), teachers="both")
 
 
 def test_pairs_of_what_two_layers_returned_serve_where_they_are_vectors():

@@ -17,6 +17,7 @@ from isthmus.nn.stitching.teachers import Teachers  # noqa: E402
 from isthmus.training.augment import Warp  # noqa: E402
 from isthmus.training.batches import Batches  # noqa: E402
 from isthmus.training.loop import seeded  # noqa: E402
+from isthmus.training.schedule import Schedule  # noqa: E402
 
 
 def small():
@@ -81,9 +82,13 @@ def test_the_networks_run_once_for_every_pass_and_never_in_a_step():
     front.rows = back.rows = 0
     before = [weights_digest(net) for net in (front, back)]
     done = made.finetune(
-        Noisy(x[:100], size=20), teachers="both", passes=3, epochs=6, validation=[x[100:]],
+        Noisy(x[:100], size=20),
+        Schedule(6),
+        teachers="both",
+        passes=3,
+        validation=[x[100:]],
         progress=lambda *event: told.append(event),
-    )  # fmt: skip
+    )
     assert front.rows == 3 * 100 + 20
     # the back runs behind the cut on one stored item in every step, and on the validation
     assert back.rows == 3 * 100 + 20 + 6 * 15 + 7
@@ -121,7 +126,7 @@ def test_tuning_on_kept_passes_gains_what_tuning_on_the_networks_gains():
     start = accuracy(made)
     batches = Warped(x[:900], size=50)
     done = made.finetune(
-        batches, teachers="both", passes=4, epochs=1, rate=0.01, validation=[x[900:]]
+        batches, Schedule(1), teachers="both", passes=4, rate=0.01, validation=[x[900:]]
     )
     assert done.best_epoch == 1
     assert accuracy(made) > start + 0.03
@@ -154,4 +159,4 @@ def test_bad_passes_are_refused():
         made.finetune([batch], passes=1)
     # what was refused has frozen nothing
     assert all(p.requires_grad for p in made.parameters())
-    made.finetune([batch], epochs=1)
+    made.finetune([batch], Schedule(1))

@@ -18,14 +18,10 @@ from isthmus.adapters.steps.spectral_ball import departure
 from isthmus.errors import InputError
 from isthmus.progress import Progress, silent
 from isthmus.spaces.sample import sampled
-from isthmus.training import (
-    Examples,
-    LambdaTerms,
-    Schedule,
-    polish_map,
-    train_lambda_orthogonal,
-)
-from isthmus.training.examples import LARGEST_SAMPLE
+from isthmus.training import require_torch
+from isthmus.training.examples import LARGEST_SAMPLE, Examples
+from isthmus.training.lambda_terms import LambdaTerms
+from isthmus.training.schedule import Schedule
 
 __all__ = ["LambdaPolish", "Polish"]
 
@@ -92,12 +88,15 @@ class Polish(Refinement):
         examples = Examples.of(sample, negatives=self.negatives, seed=self.seed)
         if examples is None:
             return base
+        require_torch("training a map")
+        from isthmus.training.linear import polish_map
+
         matrix, offset = base.dense(examples.x.shape[1])
         trained = polish_map(
             matrix,
             offset,
             examples,
-            Schedule(self.epochs, seed=self.seed),
+            Schedule(self.epochs, patience=1, seed=self.seed),
             rate=self.rate,
             temperature=self.temperature,
             progress=progress,
@@ -185,6 +184,9 @@ class LambdaPolish(Refinement):
         examples = Examples.of(sample, negatives=0, seed=self.seed)
         if examples is None:
             return base
+        require_torch("training a λ-orthogonal map")
+        from isthmus.training.lambda_orthogonal import train_lambda_orthogonal
+
         matrix, offset = base.dense(examples.x.shape[1])
         relative = self.relative
         lam = _own_lambda(matrix, relative) if isinstance(self.lam, str) else self.lam

@@ -11,8 +11,10 @@ from isthmus.adapters.chain import Affine, ResidualMap, Stage
 from isthmus.adapters.steps.base import FitRows, Refinement, Value
 from isthmus.progress import Progress, silent
 from isthmus.spaces.sample import sampled
-from isthmus.training import LOSSES, Examples, Schedule, train_network
-from isthmus.training.examples import LARGEST_SAMPLE
+from isthmus.training import require_torch
+from isthmus.training.examples import LARGEST_SAMPLE, Examples
+from isthmus.training.losses import MAP_LOSSES
+from isthmus.training.schedule import Schedule
 
 __all__ = ["Residual"]
 
@@ -39,7 +41,7 @@ class Residual(Refinement):
 
     name = "residual"
     automatic = frozenset({"hidden"})
-    words = {"loss": LOSSES}  # noqa: RUF012
+    words = {"loss": MAP_LOSSES}  # noqa: RUF012
 
     def __init__(
         self,
@@ -85,6 +87,9 @@ class Residual(Refinement):
         examples = Examples.of(sample, negatives=self.negatives, seed=self.seed)
         if examples is None:
             return base
+        require_torch("training a network")
+        from isthmus.training.network import train_network
+
         dx = examples.x.shape[1]
         matrix, offset = base.dense(dx)
         network = train_network(

@@ -14,16 +14,59 @@ from isthmus.errors import InputError
 from isthmus.nn.compact.table import size_of
 from isthmus.nn.look.outputs import layout_of, tensor_of
 from isthmus.nn.look.pooling import pool_rows
+from isthmus.progress import Progress, silent
 from isthmus.training.batches import input_of
-from isthmus.training.loop import Trained, about_part, seeded, train
+from isthmus.training.loop import Trained, seeded, train
 from isthmus.training.modes import evaluation_mode
 from isthmus.training.names import find_module
+from isthmus.training.schedule import Schedule
 
-__all__ = ["Distilled", "distil"]
+__all__ = ["Distilled", "Lesson", "distil"]
 
 Teacher = nn.Module | Callable[[Any], Any]
 
 _OUTPUTS = ("logits", "vectors", "cosine")
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a student shall take over from its teacher.
+
+    The output term is, for ``logits``, ``T² KL(teacher ‖ student)`` of the softened predictions;
+    for ``vectors``, the squared error over the teacher's variance; for ``cosine``, one minus the
+    cosine.  The feature term is the squared error between pooled layers, over the teacher's
+    variance, through a linear map of the student's that is trained along and thrown away.
+
+    Attributes:
+        output: ``logits``, ``vectors`` or ``cosine``.
+        temperature: T of ``logits``.
+        features: layers of the teacher and those of the student that shall carry the same.
+        feature_weight: of the feature term.
+        label_weight: of a cross-entropy with the labels of the loader.
+
+    Raises:
+        InputError: for another output, or weights that are not finite.
+    """
+
+    output: str = "logits"
+    temperature: float = 2.0
+    features: Mapping[str, str] | None = None
+    feature_weight: float = 1.0
+    label_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.output not in _OUTPUTS:
+            raise InputError(
+                f"there is no output loss '{self.output}'",
+                where="output",
+                mend=f"Choose from {_OUTPUTS}",
+            )
+        for name in ("temperature", "feature_weight"):
+            value: float = getattr(self, name)
+            if not 0 < value < float("inf"):
+                raise InputError(f"this is positive and finite, got {value}", where=name)
+        if not 0 <= self.label_weight < float("inf"):
+            raise InputError(f"this is 0 or more, got {self.label_weight}", where="label_weight")
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,60 +92,38 @@ def distil(
     teacher: Teacher,
     student: nn.Module,
     loader: Iterable[Any],
+    schedule: Schedule,
     *,
-    epochs: int,
-    output: str = "logits",
-    temperature: float = 2.0,
-    features: Mapping[str, str] | None = None,
-    feature_weight: float = 1.0,
-    label_weight: float = 0.0,
+    lesson: Lesson | None = None,
     inputs: Callable[[Any], Any] | None = None,
-    seed: int = 0,
-    **options: Any,
+    validate: Callable[[nn.Module], float] | None = None,
+    progress: Progress = silent,
 ) -> Distilled:
     """Train a student to give what a teacher gives, and optionally to see what it sees.
-
-    The output term is, for ``logits``, ``T² KL(teacher ‖ student)`` of the softened predictions;
-    for ``vectors``, the squared error over the teacher's variance; for ``cosine``, one minus the
-    cosine.  The feature term is the squared error between pooled layers, over the teacher's
-    variance, through a linear map of the student's that is trained along and thrown away.
 
     Args:
         teacher: a module (run in evaluation mode, without gradients, and moved to where the
             batches are), or any function of the input, such as a `Bridge`'s ``transform``.
         student: trained in place.
         loader: batches of inputs, or of tuples that begin with them; a second part are labels.
-        epochs: passes over it.
-        output: ``logits``, ``vectors`` or ``cosine``.
-        temperature: T of ``logits``.
-        features: layers of the teacher and those of the student that shall carry the same.
-        feature_weight: of the feature term.
-        label_weight: of a cross-entropy with the labels of the loader.
+        schedule: of the training; its seed also draws the linear maps of the features.
+            ``before_epoch`` is given the student.
+        lesson: what the student shall take over; the teacher's logits unless given.
         inputs: takes the models' input out of a batch.
-        seed: of the training and of the linear maps.
-        **options: of `isthmus.training.loop.train`.
+        validate: of the student, as `isthmus.training.train` takes it.
+        progress: told after every batch.
 
     Raises:
         InputError: for a student whose output has another shape, a layer that is not there, an
-            empty loader, labels that are asked for and not there, or other options.
+            empty loader, or labels that are asked for and not there.
         DivergedError: as `train`.
 
     Source: Hinton, Vinyals and Dean 2015; features, Romero et al. 2015 (FitNets).
     """
-    if output not in _OUTPUTS:
-        raise InputError(
-            f"there is no output loss '{output}'", where="output", mend=f"Choose from {_OUTPUTS}"
-        )
-    for name, value in (
-        ("temperature", temperature), ("feature_weight", feature_weight),
-    ):  # fmt: skip
-        if not 0 < value < float("inf"):
-            raise InputError(f"this is positive and finite, got {value}", where=name)
-    if not 0 <= label_weight < float("inf"):
-        raise InputError(f"this is 0 or more, got {label_weight}", where="label_weight")
-    if features and not isinstance(teacher, nn.Module):
+    lesson = lesson or Lesson()
+    pairs = dict(lesson.features or {})
+    if pairs and not isinstance(teacher, nn.Module):
         raise InputError("a function has no layers to take features of", where="features")
-    pairs = dict(features or {})
     first = next(iter(loader), None)
     if first is None:
         raise InputError(
@@ -130,14 +151,14 @@ def distil(
             where="student",
             mend="End the student in a layer of the teacher's width",
         )
-    if output == "logits" and wanted.ndim != 2:
+    if lesson.output == "logits" and wanted.ndim != 2:
         raise InputError(
             f"logits are one row for each item, and the teacher gives {tuple(wanted.shape)}",
             where="output",
             mend="Give a teacher and a student that flatten positions into rows, or choose "
             "output='vectors'",
         )
-    with seeded(seed):
+    with seeded(schedule.seed):
         maps = [
             nn.Linear(student_rows[s].shape[1], teacher_rows[t].shape[1]) for t, s in pairs.items()
         ]
@@ -150,21 +171,22 @@ def distil(
             target = _output(seen(given_input), "teacher")
             rows = dict(seen.rows)
         found, mapped = module(given_input)
-        terms = {"output": _output_loss(output, found, target, temperature)}
+        terms = {"output": _output_loss(lesson, found, target)}
         if mapped:
             apart = [_relative(own, rows[t]) for t, own in zip(pairs, mapped, strict=True)]
-            terms["features"] = feature_weight * torch.stack(apart).mean()
-        if label_weight:
-            terms["labels"] = label_weight * functional.cross_entropy(found, _labels(batch).long())
+            terms["features"] = lesson.feature_weight * torch.stack(apart).mean()
+        if lesson.label_weight:
+            wrong = functional.cross_entropy(found, _labels(batch).long())
+            terms["labels"] = lesson.label_weight * wrong
         return terms
 
     trained = train(
         both,
         loss,
         loader,
-        epochs=epochs,
-        seed=seed,
-        **about_part(options, student, "before_epoch", "validate"),
+        schedule.about(student),
+        validate=None if validate is None else lambda _: validate(student),
+        progress=progress,
     )
     size = size_of(teacher) if isinstance(teacher, nn.Module) else 0
     return Distilled(student, trained, (size, size_of(student)))
@@ -226,15 +248,16 @@ class _Watched:
         return hook
 
 
-def _output_loss(kind: str, found: Tensor, target: Tensor, temperature: float) -> Tensor:
-    if kind == "logits":
+def _output_loss(lesson: Lesson, found: Tensor, target: Tensor) -> Tensor:
+    temperature = lesson.temperature
+    if lesson.output == "logits":
         return temperature**2 * functional.kl_div(
             torch.log_softmax(found / temperature, 1),
             torch.log_softmax(target / temperature, 1),
             reduction="batchmean",
             log_target=True,
         )
-    if kind == "cosine":
+    if lesson.output == "cosine":
         return (1 - functional.cosine_similarity(found, target, dim=-1)).mean()
     return _relative(found, target)
 

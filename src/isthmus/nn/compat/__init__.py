@@ -12,6 +12,7 @@ was it worth it                        `compatibility_matrix`, `partial_backfill
 from isthmus.nn.compat.classes import CosineHead, class_means, extended_classifier
 from isthmus.nn.compat.encoder import (
     Classified,
+    OldEncoder,
     TrainedEncoder,
     train_bct,
     train_independent,
@@ -42,6 +43,7 @@ __all__ = [
     "ForwardTransform",
     "JointMaps",
     "LambdaAdapters",
+    "OldEncoder",
     "TrainedEncoder",
     "UncertainTransform",
     "class_joint_maps",

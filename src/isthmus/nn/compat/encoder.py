@@ -1,6 +1,6 @@
 """Train or fine-tune a new encoder so that its features can be searched among the old ones.
 
-Three ways, all through `isthmus.training.loop.train`:
+Three ways, all through `isthmus.training.train`:
 
 - `train_bct`: the old model's classifier must also classify the new features;
 - `train_simplex`: every model learns the same fixed classifier; with an old encoder given, a
@@ -12,7 +12,7 @@ In each the encoder is trained in place.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,8 @@ from torch.nn import functional
 from isthmus.errors import InputError
 from isthmus.nn.compat.classes import CosineHead, check_classes
 from isthmus.nn.compat.features import check_features, feature_width
-from isthmus.training.loop import Loss, Trained, about_part, seeded, train
+from isthmus.progress import Progress, silent
+from isthmus.training.loop import Loss, Trained, seeded, train
 from isthmus.training.losses import (
     SimplexHead,
     backward_influence,
@@ -31,8 +32,18 @@ from isthmus.training.losses import (
     higher_order_contrast,
 )
 from isthmus.training.modes import evaluation_mode
+from isthmus.training.schedule import Schedule
 
-__all__ = ["Classified", "TrainedEncoder", "train_bct", "train_independent", "train_simplex"]
+__all__ = [
+    "Classified",
+    "OldEncoder",
+    "TrainedEncoder",
+    "train_bct",
+    "train_independent",
+    "train_simplex",
+]
+
+Validate = Callable[[nn.Module], float] | None
 
 
 class Classified(nn.Module):
@@ -67,52 +78,75 @@ class TrainedEncoder:
         return f"{type(self.encoder).__name__}: {self.trained}"
 
 
+@dataclass(frozen=True, eq=False)
+class OldEncoder:
+    """The model before, from whose features `train_simplex` distils.
+
+    Attributes:
+        encoder: a model that learnt the same classifier, of the same width; not changed, but moved
+            to the images' device.
+        mix: share of the cross-entropy beside the contrastive loss, in (0, 1].
+        contrast: μ of the contrastive loss.
+    """
+
+    encoder: nn.Module
+    mix: float = 0.1
+    contrast: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.mix <= 1:
+            raise InputError(
+                f"the share of the cross-entropy lies in (0, 1], got {self.mix}", where="mix"
+            )
+
+
 def train_independent(
     encoder: nn.Module,
     loader: Iterable[Any],
+    schedule: Schedule,
     *,
     classes: int,
-    epochs: int,
     scale: float = 8.0,
-    seed: int = 0,
-    **options: Any,
+    validate: Validate = None,
+    progress: Progress = silent,
 ) -> TrainedEncoder:
     """Cross-entropy alone: a model that no old vector can be compared with.
 
     Args:
         encoder: images to features ``(n, d)``; trained in place.
         loader: of (images, labels), labels from 0 to ``classes − 1``.
+        schedule: of the training; its seed also draws the classifier's start.  Models of one seed
+            start from the same classifier, which alone draws them together: give each its own.
+            ``before_epoch`` is given the encoder.
         classes: number of them.
-        epochs: passes at most.
         scale: of the cosine classifier; the smaller, the nearer features come to their class.
-        seed: of the classifier's start and of the training.  Models of one seed start from the same
-            classifier, which alone draws them together: give each its own.
-        options: of `isthmus.training.loop.train`.
+        validate: of the encoder with its classifier, as `isthmus.training.train` takes it.
+        progress: told after every batch.
 
     Raises:
         InputError: for an encoder that is frozen or gives no rows, labels out of range, a class
             without rows or only one, and as `train`.
     """
-    _check(encoder, loader, classes, options)
-    with seeded(seed):
+    _check(encoder, loader, classes, schedule)
+    with seeded(schedule.seed):
         head = CosineHead(feature_width(encoder, loader), classes, scale)
 
     def loss(model: nn.Module, batch: Any) -> Tensor:
         return _classified(model, batch, classes)[1]
 
-    return _fit(encoder, head, loss, loader, epochs, seed, options)
+    return _fit(Classified(encoder, head), loss, loader, schedule, validate, progress)
 
 
 def train_bct(
     encoder: nn.Module,
     loader: Iterable[Any],
     old_classifier: Tensor,
+    schedule: Schedule,
     *,
-    epochs: int,
     weight: float = 1.0,
     scale: float = 8.0,
-    seed: int = 0,
-    **options: Any,
+    validate: Validate = None,
+    progress: Progress = silent,
 ) -> TrainedEncoder:
     """Backward-compatible training: the old classifier must recognise the new features too.
 
@@ -124,11 +158,11 @@ def train_bct(
         loader: of (images, labels), labels from 0 to ``classes − 1``.
         old_classifier: ``(classes, old width)``; rows of classes that the old model did not know
             come from `extended_classifier`.
-        epochs: passes at most.
+        schedule: as `train_independent`.
         weight: of the influence of the old classifier.
         scale: of both cosine classifiers.
-        seed: of the classifier's start and of the training.
-        options: of `isthmus.training.loop.train`.
+        validate: as `train_independent`.
+        progress: told after every batch.
 
     Raises:
         InputError: for a narrower encoder, a row of the old classifier that is zero or not finite,
@@ -143,7 +177,7 @@ def train_bct(
     if not bool(torch.isfinite(old_classifier).all()):
         raise InputError("a weight is not finite", where="old_classifier")
     classes, old_width = old_classifier.shape
-    _check(encoder, loader, classes, options)
+    _check(encoder, loader, classes, schedule)
     width = feature_width(encoder, loader)
     if width < old_width:
         raise InputError(
@@ -151,7 +185,7 @@ def train_bct(
             where="encoder",
             mend="Give the new encoder at least as many outputs as the old one",
         )
-    with seeded(seed):
+    with seeded(schedule.seed):
         head = CosineHead(width, classes, scale)
     rows = scale * functional.normalize(old_classifier.detach(), dim=1)
 
@@ -161,67 +195,60 @@ def train_bct(
         influence = backward_influence(compared, batch[1], rows.to(features))
         return {"classification": own, "influence": weight * influence}
 
-    return _fit(encoder, head, loss, loader, epochs, seed, options)
+    return _fit(Classified(encoder, head), loss, loader, schedule, validate, progress)
 
 
 def train_simplex(
     encoder: nn.Module,
     loader: Iterable[Any],
+    schedule: Schedule,
     *,
     classes: int,
-    epochs: int,
-    old_encoder: nn.Module | None = None,
-    mix: float = 0.1,
-    contrast: float = 10.0,
+    old: OldEncoder | None = None,
     scale: float = 8.0,
-    seed: int = 0,
-    **options: Any,
+    validate: Validate = None,
+    progress: Progress = silent,
 ) -> TrainedEncoder:
     """Train against the fixed classifier that old and later models share (d-Simplex, HOC).
 
-    With ``old_encoder``, ``mix · CE + (1 − mix) · HOC``: the contrastive loss pulls each new
+    With an old encoder, ``mix · CE + (1 − mix) · HOC``: the contrastive loss pulls each new
     feature towards the old feature of its own image, which class prototypes alone do not do
     (Biondi et al. 2024, equation 3; weights as in their published code).
 
     Args:
         encoder: images to features ``(n, d)``, ``d ≥ classes − 1``; trained in place.
         loader: of (images, labels), labels below ``classes``.
+        schedule: as `train_independent`.
         classes: all that there will ever be; those without rows are reserved.
-        epochs: passes at most.
-        old_encoder: a model that learnt the same classifier, of the same width; not changed, but
-            moved to the images' device.
-        mix: share of the cross-entropy where there is an old encoder, in (0, 1].
-        contrast: μ of the contrastive loss.
+        old: the model before, and how much its features count.
         scale: of the cosine classifier.
-        seed: of the training.
-        options: of `isthmus.training.loop.train`.
+        validate: as `train_independent`.
+        progress: told after every batch.
 
     Raises:
         InputError: for too narrow features, an old encoder of another width, and as
             `train_independent`.
     """
-    if not 0 < mix <= 1:
-        raise InputError(f"the share of the cross-entropy lies in (0, 1], got {mix}", where="mix")
-    _check(encoder, loader, classes, options, reserved=True)
+    _check(encoder, loader, classes, schedule, reserved=True)
     width = feature_width(encoder, loader)
     head = SimplexHead(width, classes, scale)
-    if old_encoder is not None and (old := feature_width(old_encoder, loader)) != width:
+    if old is not None and (before := feature_width(old.encoder, loader)) != width:
         raise InputError(
-            f"the new features have {width} dimensions and the old ones {old}",
-            where="old_encoder",
+            f"the new features have {width} dimensions and the old ones {before}",
+            where="old",
             mend="The fixed classifier must be the same: give the new encoder the old width",
         )
 
     def loss(model: nn.Module, batch: Any) -> Mapping[str, Tensor]:
         features, own = _classified(model, batch, classes)
-        if old_encoder is None:
+        if old is None:
             return {"classification": own}
-        with torch.no_grad(), evaluation_mode(old_encoder):
-            before = old_encoder.to(features.device)(batch[0])
-        contrastive = higher_order_contrast(features, before, batch[1], scale=contrast)
-        return {"classification": mix * own, "contrastive": (1 - mix) * contrastive}
+        with torch.no_grad(), evaluation_mode(old.encoder):
+            before = old.encoder.to(features.device)(batch[0])
+        contrastive = higher_order_contrast(features, before, batch[1], scale=old.contrast)
+        return {"classification": old.mix * own, "contrastive": (1 - old.mix) * contrastive}
 
-    return _fit(encoder, head, loss, loader, epochs, seed, options)
+    return _fit(Classified(encoder, head), loss, loader, schedule, validate, progress)
 
 
 def _classified(model: nn.Module, batch: Any, classes: int) -> tuple[Tensor, Tensor]:
@@ -237,32 +264,30 @@ def _classified(model: nn.Module, batch: Any, classes: int) -> tuple[Tensor, Ten
 
 
 def _fit(
-    encoder: nn.Module,
-    head: nn.Module,
+    model: Classified,
     loss: Loss,
     loader: Iterable[Any],
-    epochs: int,
-    seed: int,
-    options: Mapping[str, Any],
+    schedule: Schedule,
+    validate: Validate,
+    progress: Progress,
 ) -> TrainedEncoder:
-    model = Classified(encoder, head)
-    about = about_part(options, encoder, "before_epoch")
-    trained = train(model, loss, loader, epochs=epochs, seed=seed, **about)
-    return TrainedEncoder(encoder, head, trained)
+    own = schedule.about(model.encoder)
+    trained = train(model, loss, loader, own, validate=validate, progress=progress)
+    return TrainedEncoder(model.encoder, model.head, trained)
 
 
 def _check(
     encoder: nn.Module,
     loader: Iterable[Any],
     classes: int,
-    options: Mapping[str, Any],
+    schedule: Schedule,
     *,
     reserved: bool = False,
 ) -> None:
     check_classes(loader, classes, reserved=reserved)
     frozen = not any(p.requires_grad for p in encoder.parameters())
     # a plan of unfreezing may start with everything frozen
-    if frozen and options.get("before_epoch") is None:
+    if frozen and schedule.before_epoch is None:
         raise InputError(
             "every parameter of the encoder is frozen, so its features cannot change",
             where="encoder",

@@ -5,7 +5,7 @@ Both models stay as they are; a small network learns h(old) ≈ new from feature
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from isthmus.errors import InputError
+from isthmus.progress import Progress, silent
 from isthmus.training.loop import Trained, train
 from isthmus.training.losses import alignment_error, check_labels, uncertain
 from isthmus.training.modes import evaluation_mode
+from isthmus.training.schedule import Schedule
 
 __all__ = ["ForwardTransform", "UncertainTransform", "train_fastfill", "train_forward"]
 
@@ -107,15 +109,21 @@ class UncertainTransform(nn.Module):
 
 
 def train_forward(
-    transform: ForwardTransform, loader: Iterable[Any], *, epochs: int, **options: Any
+    transform: ForwardTransform,
+    loader: Iterable[Any],
+    schedule: Schedule,
+    *,
+    validate: Callable[[nn.Module], float] | None = None,
+    progress: Progress = silent,
 ) -> Trained:
     """FCT: minimise ``‖h(old) − new‖²``.
 
     Args:
         transform: trained in place.
         loader: of (old, new), or (old, new, side).
-        epochs: passes at most.
-        options: of `isthmus.training.loop.train`.
+        schedule: of the training.
+        validate: as `isthmus.training.train`.
+        progress: told after every batch.
 
     Raises:
         InputError: for widths or side information that do not fit, and as `train`.
@@ -127,27 +135,29 @@ def train_forward(
         mapped = module(old) if side is None else module(old, side)
         return alignment_error(mapped, new).mean()
 
-    return train(transform, loss, loader, epochs=epochs, **options)
+    return train(transform, loss, loader, schedule, validate=validate, progress=progress)
 
 
 def train_fastfill(
     transform: UncertainTransform,
     loader: Iterable[Any],
+    schedule: Schedule,
     *,
-    epochs: int,
     new_head: nn.Module | None = None,
     weight: float = 1.0,
-    **options: Any,
+    validate: Callable[[nn.Module], float] | None = None,
+    progress: Progress = silent,
 ) -> Trained:
     """FastFill: minimise ``½ e^{−s} ℓ + ½ s``, ``ℓ = ‖h(old) − new‖² + weight · CE(new head)``.
 
     Args:
         transform: trained in place.
         loader: of (old, new, labels), or (old, new, labels, side).
-        epochs: passes at most.
+        schedule: of the training.
         new_head: the new model's classifier, not trained, for the second part of ℓ.
         weight: of that part.
-        options: of `isthmus.training.loop.train`.
+        validate: as `isthmus.training.train`.
+        progress: told after every batch.
 
     Raises:
         InputError: for widths, labels or side information that do not fit, and as `train`.
@@ -172,7 +182,7 @@ def train_fastfill(
     for parameter in frozen:
         parameter.requires_grad_(False)
     try:
-        return train(transform, loss, loader, epochs=epochs, **options)
+        return train(transform, loss, loader, schedule, validate=validate, progress=progress)
     finally:
         for parameter in frozen:
             parameter.requires_grad_(True)

@@ -7,7 +7,8 @@ part.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,12 @@ from torch.nn.utils import parametrizations
 
 from isthmus.errors import InputError
 from isthmus.nn.compat.frozen.joint_maps import JointMaps
+from isthmus.progress import Progress, silent
 from isthmus.training.batches import check_paired
-from isthmus.training.lambda_orthogonal import LambdaTerms
+from isthmus.training.lambda_terms import LambdaTerms
 from isthmus.training.loop import Trained, train
 from isthmus.training.losses import lambda_orthogonal_terms, lambda_penalty
+from isthmus.training.schedule import Schedule
 
 __all__ = ["LambdaAdapters", "train_lambda_adapters"]
 
@@ -125,26 +128,27 @@ class LambdaAdapters(nn.Module):
 def train_lambda_adapters(
     adapters: LambdaAdapters,
     loader: Iterable[Any],
+    schedule: Schedule,
     *,
-    epochs: int,
     terms: LambdaTerms | None = None,
-    **options: Any,
+    validate: Callable[[nn.Module], float] | None = None,
+    progress: Progress = silent,
 ) -> Trained:
     """Minimise ``w₁ L_F + w₂ L_B + w₃ L_C + L_λ`` with Adam at 1e-3, as the paper does.
 
     Args:
         adapters: trained in place.
         loader: of (old, new), or (old, new, labels): with labels L_C contrasts by class.
-        epochs: passes at most.
+        schedule: of the training; Adam as said above where it names no optimiser.
         terms: weights, temperature and sharpness, which the paper does not print; ``by_label``
             follows the loader.
-        options: of `isthmus.training.loop.train`; an ``optimiser`` other than Adam among them.
+        validate: as `isthmus.training.train`.
+        progress: told after every batch.
 
     Raises:
         InputError: for widths that do not fit, and as `train`.
     """
     weights = terms or LambdaTerms()
-    options.setdefault("optimiser", _adam)
 
     def loss(module: nn.Module, batch: Any) -> Mapping[str, Tensor]:
         old, new, labels = _parts(batch)
@@ -161,7 +165,8 @@ def train_lambda_adapters(
         found["departure"] = adapters.penalty(weights.sharpness)
         return found
 
-    return train(adapters, loss, loader, epochs=epochs, **options)
+    own = replace(schedule, optimiser=schedule.optimiser or _adam)
+    return train(adapters, loss, loader, own, validate=validate, progress=progress)
 
 
 def _adam(module: nn.Module) -> torch.optim.Optimizer:

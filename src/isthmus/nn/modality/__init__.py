@@ -13,7 +13,7 @@ from isthmus.nn.modality.measure import (
     measure_retrieval,
 )
 from isthmus.nn.modality.projector import Projector
-from isthmus.nn.modality.tune import Pairs, Tuning, tune
+from isthmus.nn.modality.tune import PairedInputs, Tuning, tune
 
 __all__ = [
     "Attached",
@@ -21,7 +21,7 @@ __all__ = [
     "Conditioned",
     "Insert",
     "Measured",
-    "Pairs",
+    "PairedInputs",
     "Projector",
     "Tuning",
     "attach",

@@ -31,7 +31,7 @@ from isthmus.nn.modality.measure import (
 )
 from isthmus.nn.modality.projector import Projector
 from isthmus.nn.modality.start import Side, Start, closed_forms, judged
-from isthmus.nn.modality.tune import Pairs, Tuning, checked_metric, tune
+from isthmus.nn.modality.tune import PairedInputs, Tuning, checked_metric, tune
 from isthmus.numeric import to_numpy, unit_rows
 from isthmus.progress import Progress, silent
 
@@ -71,7 +71,7 @@ def attach(
         y: vectors of the frozen model ``(ny, dy)``; they are not changed.
         items_x: the item of each x row; without, row i of x pairs with row i of y.
         items_y: the item of each y row.
-        tuning: loss and schedule of the training; ``Tuning(epochs=0)`` keeps the closed form.
+        tuning: loss and schedule of the training; with ``Schedule(0)`` the closed form is kept.
         dropout: as of `Projector`.
         folds: parts that the items are split into; with fewer items as many as there are.
         partners: y rows that one x row is trained with at most.
@@ -108,7 +108,7 @@ def attach(
     name, start = held.best()
     projector = Projector(start.matrix, start.offset, dropout=dropout).eval()
     out, gain = held.mapped[name], None
-    if tuning.epochs:
+    if tuning.schedule.epochs:
         trained = held.train(name, unit_rows(x), tuning, dropout, partners)
         better = (trained.scores - held.scores[name])[:, None]
         gain = estimate(float(better.mean()), resampled_means(better, seed=seed)[:, 0])
@@ -269,7 +269,7 @@ class _Folds:
             whole = self.side.whole(start)
             projector = Projector(whole.matrix, whole.offset, dropout=dropout)
             train, held = (
-                Pairs(inputs[left[rows]], targets[right[rows]], numbers[left[rows]])
+                PairedInputs(inputs[left[rows]], targets[right[rows]], numbers[left[rows]])
                 for rows in (np.flatnonzero(fold != number), np.flatnonzero(fold == number))
             )
             tune(projector, train, held, tuning, metric=self.metric, known_items=self.known_items)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,18 +18,18 @@ from isthmus.nn.modality.hubs import NEIGHBOURS
 from isthmus.progress import Progress, silent
 from isthmus.training.batches import Batches, check_paired
 from isthmus.training.loop import Trained, train
-from isthmus.training.losses import alignment_error, info_nce, siglip
+from isthmus.training.losses import PAIR_LOSSES, alignment_error, info_nce, siglip
+from isthmus.training.losses.pointwise import ROW_LOSSES
 from isthmus.training.modes import evaluation_mode
+from isthmus.training.schedule import Schedule
 
-__all__ = ["LOSSES", "Pairs", "Tuning", "tune"]
-
-LOSSES = ("info_nce", "siglip", "mse")
+__all__ = ["PairedInputs", "Tuning", "tune"]
 
 _HELD_ROWS = 4096
 
 
 @dataclass(frozen=True, eq=False)
-class Pairs:
+class PairedInputs:
     """Inputs of the new modality, their partners in the frozen space and the items of both.
 
     Attributes:
@@ -49,57 +48,53 @@ class Pairs:
             raise InputError("there are no pairs", mend="Give at least one of either side")
 
 
+_SCHEDULE = Schedule(16, patience=4)
+
+
 @dataclass(frozen=True)
 class Tuning:
     """How a module is trained.
 
     Attributes:
         loss: ``info_nce`` (all others of a batch are negatives), ``siglip`` (every pair judged by
-            itself) or ``mse``.
+            itself), or ``mse`` or ``cosine`` (a row and its partner alone).
         temperature: of the softmax of ``info_nce``.
-        epochs: at most; 0 trains nothing.
-        patience: epochs without a better held-out rank after which it stops.
         batch: rows.
         rate: of a step, relative to the root mean square of each parameter.
         stay: weight of the mean squared distance from where the untrained module maps the batch: a
             trust region in the space of outputs.
-        seed: of batches and dropout.
+        schedule: of the training; no epochs train nothing.  Adam with steps of ``rate`` where it
+            names no optimiser.  Its seed is also that of the order of the rows.
     """
 
     loss: str = "info_nce"
     temperature: float = 0.1
-    epochs: int = 16
-    patience: int = 4
     batch: int = 256
     rate: float = 0.02
     stay: float = 0.0
-    seed: int = 0
+    schedule: Schedule = _SCHEDULE
 
     def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
+        if self.loss not in PAIR_LOSSES:
             raise InputError(
-                f"there is no loss '{self.loss}'", where="loss", mend=f"Choose from {LOSSES}"
+                f"there is no loss '{self.loss}'", where="loss", mend=f"Choose from {PAIR_LOSSES}"
             )
-        for name in ("temperature", "patience", "batch", "rate"):
+        for name in ("temperature", "batch", "rate"):
             value = getattr(self, name)
             if not (value > 0 and math.isfinite(value)):
                 raise InputError(f"{name} must be positive, got {value}", where=name)
-        if not (self.stay >= 0 and self.epochs >= 0):
-            raise InputError(
-                f"stay and epochs are 0 or more, got {self.stay} and {self.epochs}", where="tuning"
-            )
+        if not self.stay >= 0:
+            raise InputError(f"stay is 0 or more, got {self.stay}", where="stay")
 
 
 def tune(
     module: nn.Module,
-    pairs: Pairs,
-    held_out: Pairs,
+    pairs: PairedInputs,
+    held_out: PairedInputs,
     tuning: Tuning | None = None,
     *,
     metric: str = "mrr",
     known_items: bool = False,
-    optimiser: Callable[[nn.Module], torch.optim.Optimizer] | None = None,
-    checkpoint: str | Path | None = None,
     progress: Progress = silent,
 ) -> Trained:
     """Train ``module`` and leave it in the state that ranks held-out pairs best.
@@ -114,9 +109,6 @@ def tune(
         metric: what training is stopped by, the mean over both directions: ``mrr`` or ``cmc@k``.
         known_items: whether held-out rows may be of items that are trained on: new recordings of
             known classes.
-        optimiser: makes one for the module; Adam with steps relative to the size of each parameter
-            unless given.
-        checkpoint: as of `isthmus.training.loop.train`.
         progress: told after every batch.
 
     Raises:
@@ -144,22 +136,19 @@ def tune(
             terms["stay"] = tuning.stay * alignment_error(out, before).mean()
         return terms
 
+    own = tuning.schedule
     return train(
         module,
         loss,
-        Batches(pairs.inputs, pairs.targets, pairs.items, size=tuning.batch, seed=tuning.seed),
-        epochs=tuning.epochs,
-        optimiser=optimiser or (lambda m: _relative_adam(m, tuning.rate)),
+        Batches(pairs.inputs, pairs.targets, pairs.items, size=tuning.batch, seed=own.seed),
+        replace(own, optimiser=own.optimiser or partial(_relative_adam, rate=tuning.rate)),
         validate=lambda model: 1.0 - held_out_retrieval(model, held_out, metric, tuning.batch),
-        patience=tuning.patience,
-        seed=tuning.seed,
-        checkpoint=checkpoint,
         progress=progress,
     )
 
 
 def held_out_retrieval(
-    module: nn.Module, pairs: Pairs, metric: str = "mrr", batch: int = 256
+    module: nn.Module, pairs: PairedInputs, metric: str = "mrr", batch: int = 256
 ) -> float:
     """How well partners find each other, the mean of both directions; ties count last.
 
@@ -218,7 +207,7 @@ def _contrast(out: Tensor, targets: Tensor, items: Tensor, tuning: Tuning) -> Te
         return info_nce(out, targets, temperature=tuning.temperature, items=items)
     if tuning.loss == "siglip":
         return siglip(out, targets, items=items)
-    return alignment_error(out, targets).mean()
+    return ROW_LOSSES[tuning.loss](out, targets).mean()
 
 
 def _relative_adam(module: nn.Module, rate: float) -> torch.optim.Optimizer:
@@ -232,7 +221,7 @@ def _relative_adam(module: nn.Module, rate: float) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, weight_decay=0.0)
 
 
-def _check_widths(module: nn.Module, held_out: Pairs) -> None:
+def _check_widths(module: nn.Module, held_out: PairedInputs) -> None:
     device = next((p.device for p in module.parameters()), held_out.targets.device)
     with evaluation_mode(module), torch.no_grad():
         out = module(held_out.inputs[:2].to(device))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from isthmus.errors import InputError
@@ -22,6 +22,7 @@ from isthmus.spaces.pairs import Pairs
 from isthmus.training.batches import length_of
 from isthmus.training.loop import Trained, train
 from isthmus.training.modes import evaluation_mode
+from isthmus.training.schedule import Schedule
 
 __all__ = ["Stitched", "stitch", "wanted_plans"]
 
@@ -75,22 +76,21 @@ class Stitched(nn.Module):
     def finetune(
         self,
         batches: Iterable[Any],
+        schedule: Schedule | None = None,
         *,
         loss: Callable[[Any, Any], Tensor] | None = None,
         teachers: str = "back",
         passes: int | None = None,
-        epochs: int = 10,
         rate: float = 0.03,
         validation: Iterable[Any] | None = None,
-        seed: int = 0,
-        checkpoint: str | None = None,
-        fabric: Fabric | None = None,
         progress: Progress = silent,
     ) -> Trained:
         """Train the map alone; both networks stay as they are.
 
         Args:
             batches: as given to `stitch`, or with labels where ``loss`` knows what to do with them.
+            schedule: of the training, 10 epochs unless given, over all that is kept where something
+                is; Adam at ``rate`` where it names no optimiser.
             loss: of the output and the batch; unless given, the output imitates the teachers, so
                 that no labels are needed.
             teachers: ``back``: the squared error against what the back's own network makes of the
@@ -100,13 +100,9 @@ class Stitched(nn.Module):
                 activations at the cut and their answers in memory, and train on those: each step is
                 then the map and the back alone.  Batches that are augmented anew in every pass are
                 kept in as many versions.  Not with a ``loss`` of one's own.
-            epochs: passes at most, over all that is kept where something is.
             rate: of Adam, relative to the map's root mean square entry; it falls to 0 along half a
                 cosine where the number of batches is known.
             validation: batches by which the best state is kept, the closed form included.
-            seed: of the order and of dropout.
-            checkpoint: a folder to resume from.
-            fabric: devices and precision.
             progress: told about batches.
 
         Raises:
@@ -119,6 +115,7 @@ class Stitched(nn.Module):
                 "the map is folded into a layer and cannot be trained alone",
                 mend="Fine-tune first, then fold",
             )
+        schedule = schedule or Schedule(10)
         taught = Teachers(self.front, self.back, teachers)
         module: nn.Module = self
         held: Iterable[Any] | None = None if validation is None else list(validation)
@@ -129,7 +126,7 @@ class Stitched(nn.Module):
                 raise InputError(
                     "a loss of one's own reads the batch", where="passes", mend="Leave passes away"
                 )
-            keep = partial(taught.kept, seed=seed, progress=progress)
+            keep = partial(taught.kept, seed=schedule.seed, progress=progress)
             batches = keep(batches, passes)
             held = None if held is None else keep(held, 1)
             module = FromCut(self.joint, self.back)
@@ -157,8 +154,15 @@ class Stitched(nn.Module):
         count = length_of(batches)
         falling = None
         if count is not None:
-            steps = max(1, epochs * count)
+            steps = max(1, schedule.epochs * count)
             falling = partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=steps)
+
+        # a rate that falls is part of the steps named here, not of an optimiser of one's own
+        own_schedule = (
+            replace(schedule, optimiser=optimiser, scheduler=schedule.scheduler or falling)
+            if schedule.optimiser is None
+            else schedule
+        )
 
         def validate(network: nn.Module) -> float:
             values = [float(of_batch(network, batch)) for batch in held or ()]
@@ -169,13 +173,8 @@ class Stitched(nn.Module):
                 module,
                 of_batch,
                 batches,
-                epochs=epochs,
-                optimiser=optimiser,
-                scheduler=falling,
+                own_schedule,
                 validate=None if held is None else validate,
-                seed=seed,
-                checkpoint=checkpoint,
-                fabric=fabric,
                 progress=progress,
             )
         finally:

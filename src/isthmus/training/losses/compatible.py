@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from isthmus.errors import InputError
-from isthmus.training.lambda_orthogonal import LambdaTerms, orthogonality_penalty
+from isthmus.training.lambda_terms import LambdaTerms
 from isthmus.training.losses.checks import check_labels, check_pairs, check_rows
 from isthmus.training.losses.contrast import supervised_contrastive
 
@@ -105,7 +105,11 @@ def lambda_penalty(weight: Tensor, lam: float, sharpness: float = 10.0) -> Tenso
             where="lambda_penalty",
             mend="Give a matrix, and a distance of 0 or more",
         )
-    return orthogonality_penalty(torch, weight, lam, sharpness)
+    gram = weight.T @ weight if weight.shape[1] <= weight.shape[0] else weight @ weight.T
+    identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    # a norm has no gradient at 0
+    apart = torch.sqrt(((gram - identity) ** 2).sum() + 1e-12)
+    return torch.sigmoid(sharpness * (apart - lam)) * apart
 
 
 def lambda_orthogonal_terms(

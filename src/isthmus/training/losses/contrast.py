@@ -13,9 +13,9 @@ from torch.nn import functional
 
 from isthmus.errors import InputError
 from isthmus.training.losses.checks import check_pairs, check_rows
-from isthmus.training.objective import info_nce as softmax_loss
+from isthmus.training.losses.softmax import cosines, softmax_loss
 
-__all__ = ["SigLip", "cosines", "info_nce", "siglip", "supervised_contrastive", "vicreg"]
+__all__ = ["SigLip", "info_nce", "siglip", "supervised_contrastive", "vicreg"]
 
 
 def info_nce(
@@ -39,9 +39,7 @@ def info_nce(
     check_pairs(a, b)
     scores = cosines(a, b, temperature)
     positive = _same(items, len(a), a.device)
-    nothing = torch.zeros_like(positive)
-    there = softmax_loss(torch, scores, positive, nothing)
-    return (there + softmax_loss(torch, scores.T, positive.T, nothing)) / 2
+    return (softmax_loss(scores, positive) + softmax_loss(scores.T, positive.T)) / 2
 
 
 def supervised_contrastive(
@@ -86,7 +84,7 @@ def supervised_contrastive(
     kept = positive.any(dim=1)
     if not bool(kept.any()):
         return scores.sum() * 0.0
-    return softmax_loss(torch, scores[kept], positive[kept], ignored[kept])
+    return softmax_loss(scores[kept], positive[kept], ignored[kept])
 
 
 def siglip(
@@ -169,17 +167,6 @@ def vicreg(
         loss = loss + variance * functional.relu(spread - deviation).mean() / 2
         loss = loss + covariance * beside / d
     return loss
-
-
-def cosines(a: Tensor, b: Tensor, temperature: float) -> Tensor:
-    """Cosines of every row of ``a (n, d)`` with every row of ``b (m, d)``, over the temperature.
-
-    Raises:
-        InputError: for a temperature that is not positive.
-    """
-    if not temperature > 0:
-        raise InputError(f"the temperature must be positive, got {temperature}")
-    return functional.normalize(a, dim=1) @ functional.normalize(b, dim=1).T / temperature
 
 
 def _same(items: Tensor | None, n: int, device: torch.device) -> Tensor:

@@ -14,8 +14,7 @@ from torch.nn import functional
 
 from isthmus.errors import InputError
 from isthmus.training.losses.checks import check_pairs
-from isthmus.training.losses.contrast import cosines
-from isthmus.training.objective import info_nce as softmax_loss
+from isthmus.training.losses.softmax import cosines, softmax_loss
 
 __all__ = ["SimplexHead", "higher_order_contrast", "simplex_prototypes"]
 
@@ -102,4 +101,4 @@ def higher_order_contrast(
         raise InputError(f"{len(labels)} labels for {len(new)} rows", where="higher_order_contrast")
     scores = cosines(old.detach(), new, 1.0) * scale
     own = torch.eye(len(new), dtype=torch.bool, device=new.device)
-    return softmax_loss(torch, scores, own, (labels[:, None] == labels[None, :]) & ~own)
+    return softmax_loss(scores, own, (labels[:, None] == labels[None, :]) & ~own)
