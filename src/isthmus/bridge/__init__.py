@@ -6,16 +6,22 @@ from isthmus.bridge.bridge import Bridge, Tried
 from isthmus.bridge.canary import Canary
 from isthmus.bridge.coarse import align, check_bridge
 from isthmus.bridge.fit import fit
+from isthmus.bridge.fit_store import fit_sample
 from isthmus.bridge.held_out_samples import SampleSizes
+from isthmus.bridge.store_sample import ModelChange, StoreSample, sample_store
 
 __all__ = [
     "Bridge",
     "Canary",
+    "ModelChange",
     "SampleSizes",
+    "StoreSample",
     "Tried",
     "align",
     "apply",
     "assess",
     "check_bridge",
     "fit",
+    "fit_sample",
+    "sample_store",
 ]

@@ -1,0 +1,73 @@
+"""From a live index and two encoders to a bridge: sample, encode, fit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from isthmus.bridge.bridge import Bridge, Kind
+from isthmus.bridge.fit import fit
+from isthmus.bridge.store_sample import ModelChange, StoreSample
+from isthmus.encoders import Encoder
+from isthmus.spaces.contract import Space
+from isthmus.stores import Column
+
+__all__ = ["fit_sample"]
+
+
+def fit_sample(
+    sample: StoreSample, models: ModelChange, *, kind: Kind = "query", **options: Any
+) -> Bridge:
+    """Fit a bridge on sampled items of a store; its contracts name both models and revisions.
+
+    Args:
+        sample: of `sample_store`.
+        models: the encoders it was made with.
+        kind: as in `fit`.
+        **options: as in `fit`, but for what the sample says: pairs, queries, their answers, the
+            two spaces and the texts of canaries.
+
+    Raises:
+        InputError: as `fit`.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.bridge.store_sample import sample_store
+        >>> from isthmus.encoders import PrecomputedEncoder
+        >>> from isthmus.stores import MemoryStore
+        >>> rows = np.random.default_rng(0).standard_normal((400, 8)).astype("float32")
+        >>> store = MemoryStore(vectors={"old": rows})
+        >>> models = ModelChange(new=PrecomputedEncoder(rows[:, ::-1].copy(), name="reversed"))
+        >>> bridge = fit_sample(sample_store(store, models, pairs=300), models)
+        >>> bridge.source.model, bridge.target.dim
+        ('reversed', 8)
+    """
+    old = _space(models.old, sample.old, sample.column, "old")
+    new = _space(models.new, sample.new, sample.column, "new")
+    source, target = (new, old) if kind == "query" else (old, new)
+    return fit(
+        sample.pairs(kind),
+        kind=kind,
+        queries=sample.query_pairs(kind),
+        qrels=sample.clicked or None,
+        source=source,
+        target=target,
+        canary_items=dict(zip(sample.ids.tolist(), sample.texts, strict=True)),
+        old_encoder=models.old is not None,
+        **options,
+    )
+
+
+def _space(encoder: Encoder | None, rows: NDArray[Any], column: Column, name: str) -> Space:
+    """The contract of a model's vectors ``(n, d)``, with its name and revision."""
+    if encoder is None:
+        return Space.describe(rows, name, column.metric, modality="text")
+    return Space.describe(
+        rows,
+        encoder.name,
+        column.metric,
+        model=encoder.name,
+        revision=encoder.revision,
+        modality="text",
+    )
