@@ -220,8 +220,8 @@ class EmbeddingServer(ThreadingHTTPServer):
 
 
 @contextmanager
-def embedding_server() -> Iterator[EmbeddingServer]:
-    server = EmbeddingServer()
+def embedding_server(kind: type[EmbeddingServer] = EmbeddingServer) -> Iterator[EmbeddingServer]:
+    server = kind()
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:

@@ -1,4 +1,4 @@
-"""``isthmus fit``: from two files to a bridge with its evidence."""
+"""``isthmus fit``: from two files, or a live index, to a bridge with its evidence."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,7 +17,6 @@ from isthmus.cli.inputs import (
     Json,
     Labels,
     MetricOption,
-    New,
     Old,
     OldEncoder,
     Overwrite,
@@ -25,9 +24,24 @@ from isthmus.cli.inputs import (
     Qrels,
     QueriesNew,
     QueriesOld,
+    check_judging,
     open_inputs,
 )
 from isthmus.cli.reports import QueryTexts, Report, Texts, check_report_options, texts_of
+from isthmus.cli.store_inputs import (
+    KeyEnv,
+    MaxItems,
+    MaxQueries,
+    MaxTokens,
+    NewModel,
+    OldModel,
+    PairCount,
+    QueryLogFile,
+    StoreOptions,
+    open_sample,
+    refuse_file_options,
+    sampled_texts,
+)
 from isthmus.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,10 +60,18 @@ _MOST = 20_000  # pairs held for the learning curve
 
 def fit_command(
     old: Old,
-    new: New,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The folder to write the bridge to.")
     ],
+    new: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NEW]",
+            help="The same items as the new model encodes them; not given where OLD is the URL of "
+            "a store.",
+            show_default=False,
+        ),
+    ] = None,
     kind: Annotated[
         str,
         typer.Option(
@@ -101,6 +123,14 @@ def fit_command(
     primary: Primary = None,
     gate: Gates = None,
     old_encoder: OldEncoder = True,
+    old_model: OldModel = None,
+    new_model: NewModel = None,
+    pair_count: PairCount = None,
+    query_log: QueryLogFile = None,
+    max_queries: MaxQueries = None,
+    max_items: MaxItems = None,
+    max_tokens: MaxTokens = None,
+    key_env: KeyEnv = None,
     old_name: Annotated[
         str, typer.Option(help="What the old space is called.", rich_help_panel=_MAP)
     ] = "old",
@@ -132,12 +162,15 @@ def fit_command(
         isthmus fit old.parquet:embedding new.parquet:embedding -o my.bridge --labels classes.txt
 
         isthmus fit old.npy new.npy -o my.bridge --report out.html --texts items.jsonl
+
+        isthmus fit lancedb://db#docs.vector --old st:OLD --new st:NEW --queries log.jsonl -o b
     """
     from isthmus.artefact import check_place
-    from isthmus.bridge import Bridge, fit
+    from isthmus.bridge import Bridge, fit, fit_sample
     from isthmus.bridge.bridge import KIND
     from isthmus.evaluate import DEFAULT_METRICS
     from isthmus.evaluate.gates import check_gates, metrics_of
+    from isthmus.stores import is_store_url
 
     if auto and recipe:
         raise InputError(
@@ -154,37 +187,77 @@ def fit_command(
     check_place(output, KIND, overwrite=overwrite)
     check_report_options(report, texts, query_texts, overwrite=overwrite)
     progress = ProgressBar()
-    inputs = open_inputs(
-        old,
-        new,
-        kind=kind,
-        ids=ids,
-        metric=metric,
-        queries_old=queries_old,
-        queries_new=queries_new,
-        qrels=qrels,
-        labels=labels,
-        primary=primary,
-        progress=progress,
+    options: dict[str, Any] = {
+        "kind": kind,
+        "recipe": recipe or ("auto" if auto else "linear"),
+        "primary": primary,
+        "metrics": metrics,
+        "weighting": query_weight,
+        "prior": running,
+        "seed": seed,
+        "progress": progress,
+    }
+    asked = StoreOptions(
+        old_model,
+        new_model,
+        pair_count,
+        query_log,
+        max_queries,
+        max_items,
+        max_tokens,
+        key_env,
     )
-    say(repr(inputs.pairs))
-    names = (new_name, old_name) if kind == "query" else (old_name, new_name)
-    bridge = fit(
-        inputs.pairs,
-        kind=kind,  # pyright: ignore[reportArgumentType]
-        recipe=recipe or ("auto" if auto else "linear"),
-        queries=inputs.queries,
-        qrels=inputs.qrels,
-        source=names[0],
-        target=names[1],
-        primary=primary,
-        metrics=metrics,
-        weighting=query_weight,
-        prior=running,
-        old_encoder=old_encoder,
-        seed=seed,
-        progress=progress,
-    )
+    sample = None
+    if is_store_url(old):
+        refuse_file_options(
+            {
+                "NEW": new,
+                "--ids": ids,
+                "--queries-old": queries_old,
+                "--queries-new": queries_new,
+                "--labels": labels,
+                "--texts": texts,
+                "--query-texts": query_texts,
+            }
+        )
+        check_judging(kind, primary, judged=query_log is not None, by="--queries")
+        models, sample = open_sample(old, asked, qrels=qrels, seed=seed, progress=progress)
+        pairs = sample.pairs(kind)
+        say(repr(pairs))
+        bridge = fit_sample(sample, models, **options)
+    else:
+        asked.refuse()
+        if new is None:
+            raise InputError(
+                "the items as the new model encodes them are missing",
+                where="NEW",
+                mend="Give two files, or the URL of a store and --new",
+            )
+        inputs = open_inputs(
+            old,
+            new,
+            kind=kind,
+            ids=ids,
+            metric=metric,
+            queries_old=queries_old,
+            queries_new=queries_new,
+            qrels=qrels,
+            labels=labels,
+            primary=primary,
+            progress=progress,
+        )
+        pairs = inputs.pairs
+        say(repr(pairs))
+        names = (new_name, old_name) if kind == "query" else (old_name, new_name)
+        bridge = fit(
+            pairs,
+            queries=inputs.queries,
+            qrels=inputs.qrels,
+            source=names[0],
+            target=names[1],
+            old_encoder=old_encoder,
+            **options,
+        )
     progress.close()
     bridge.save(output, overwrite=overwrite)
     evidence = bridge.evidence
@@ -193,15 +266,21 @@ def fit_command(
     if report is not None:
         from isthmus.report import write_fit_report
 
-        curve = _curve(inputs.pairs, bridge, seed, progress)
+        curve = _curve(pairs, bridge, seed, progress)
         progress.close()
-        shown = texts_of(evidence, texts, query_texts, own_queries=queries_old is not None)
+        shown = (
+            texts_of(evidence, texts, query_texts, own_queries=queries_old is not None)
+            if sample is None
+            else sampled_texts(sample)
+        )
         write_fit_report(
             bridge,
             report,
             curve=curve,
             gates=results,
-            commands=_commands(
+            commands=(shlex.join(["isthmus", "inspect", str(output)]),)
+            if new is None
+            else _commands(
                 output,
                 kind,
                 old,

@@ -32,6 +32,7 @@ __all__ = [
     "Qrels",
     "QueriesNew",
     "QueriesOld",
+    "check_judging",
     "open_inputs",
 ]
 
@@ -133,6 +134,28 @@ class Inputs:
     qrels: dict[Any, list[Any]] | None
 
 
+def check_judging(kind: str, primary: str | None, *, judged: bool, by: str) -> None:
+    """Refuse, before any work is spent, a kind that is none and a metric with nothing to judge.
+
+    Args:
+        kind: of the bridge.
+        primary: the metric that decides, if it was given.
+        judged: whether there are queries or labels.
+        by: the options that bring them.
+    """
+    from isthmus.evaluate import parse_metric
+
+    if kind not in ("query", "corpus"):
+        raise InputError(f"'{kind}' is no kind of bridge", mend="Use --kind query or corpus")
+    if primary is None:
+        return
+    parse_metric(primary)
+    if not judged:
+        raise InputError(
+            "--primary says how queries or labels judge, and there are none", mend=f"Give {by}"
+        )
+
+
 def open_inputs(
     old: str,
     new: str,
@@ -148,19 +171,15 @@ def open_inputs(
     progress: Progress,
 ) -> Inputs:
     """Open both sides in the direction of the bridge, and check what belongs together."""
-    from isthmus.evaluate import parse_metric
     from isthmus.spaces.pairs import Pairs
     from isthmus.spaces.qrels import read_labels, read_qrels
 
-    if kind not in ("query", "corpus"):
-        raise InputError(f"'{kind}' is no kind of bridge", mend="Use --kind query or corpus")
-    if primary is not None:
-        parse_metric(primary)
-        if queries_old is None and labels is None:
-            raise InputError(
-                "--primary says how queries or labels judge, and there are none",
-                mend="Give --queries-old and --queries-new, or --labels",
-            )
+    check_judging(
+        kind,
+        primary,
+        judged=queries_old is not None or labels is not None,
+        by="--queries-old and --queries-new, or --labels",
+    )
     if (queries_old is None) != (queries_new is None):
         raise InputError(
             "queries are needed from both models, and only one was given",

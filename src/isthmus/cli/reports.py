@@ -12,7 +12,7 @@ from isthmus.errors import InputError
 if TYPE_CHECKING:
     from isthmus.evaluate import Evaluation
 
-__all__ = ["QueryTexts", "Report", "Texts", "check_report_options", "texts_of"]
+__all__ = ["QueryTexts", "Report", "ShownTexts", "Texts", "check_report_options", "texts_of"]
 
 _REPORT = "Report"
 

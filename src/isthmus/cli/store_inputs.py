@@ -1,0 +1,214 @@
+"""The options that say what a live index is compared with: two models, and what people ask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+
+from isthmus.cli.console import say
+from isthmus.cli.reports import ShownTexts
+from isthmus.errors import InputError
+
+if TYPE_CHECKING:
+    from isthmus.bridge import ModelChange, StoreSample
+    from isthmus.progress import Progress
+
+__all__ = [
+    "KeyEnv",
+    "MaxItems",
+    "MaxQueries",
+    "MaxTokens",
+    "NewModel",
+    "OldModel",
+    "PairCount",
+    "QueryLogFile",
+    "StoreOptions",
+    "open_sample",
+    "refuse_file_options",
+    "sampled_texts",
+]
+
+_STORE = "A live index (OLD is the URL of a store)"
+
+OldModel = Annotated[
+    str | None,
+    typer.Option(
+        "--old",
+        metavar="ENC",
+        help="The model that filled the index: st:FOLDER-OR-NAME, openai:MODEL@URL, onnx:FILE, "
+        "static:FILE, vectors:FILE or package:NAME. Leave it out if it is gone.",
+        rich_help_panel=_STORE,
+    ),
+]
+NewModel = Annotated[
+    str | None,
+    typer.Option(
+        "--new", metavar="ENC", help="The model that is to come, likewise.", rich_help_panel=_STORE
+    ),
+]
+PairCount = Annotated[
+    int | None,
+    typer.Option(
+        "--pairs",
+        min=2,
+        help="Items that are sampled, and encoded by the new model; 4000 by default.",
+        rich_help_panel=_STORE,
+    ),
+]
+QueryLogFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--queries",
+        help="A log of queries with the ids that were clicked: .jsonl, .csv or .tsv. Or texts of "
+        "queries by id, with --qrels.",
+        rich_help_panel=_STORE,
+    ),
+]
+MaxQueries = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Queries that are encoded by both models; 1000 by default, by how often they are "
+        "asked.",
+        rich_help_panel=_STORE,
+    ),
+]
+MaxItems = Annotated[
+    int | None,
+    typer.Option(
+        min=0, help="Texts sent to endpoints, both models together.", rich_help_panel=_STORE
+    ),
+]
+MaxTokens = Annotated[
+    int | None,
+    typer.Option(
+        min=0, help="Tokens sent to endpoints, both models together.", rich_help_panel=_STORE
+    ),
+]
+KeyEnv = Annotated[
+    str | None,
+    typer.Option(
+        help="The environment variable with the key of endpoints; by default OPENAI_API_KEY.",
+        rich_help_panel=_STORE,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class StoreOptions:
+    """What was given of the options above."""
+
+    old: str | None = None
+    new: str | None = None
+    pairs: int | None = None
+    queries: Path | None = None
+    max_queries: int | None = None
+    max_items: int | None = None
+    max_tokens: int | None = None
+    key_env: str | None = None
+
+    def refuse(self) -> None:
+        """Refuse every option that was given: the input is not a store.
+
+        Raises:
+            InputError: naming the first one.
+        """
+        for field in fields(self):
+            if getattr(self, field.name) is not None:
+                raise InputError(
+                    "this says how a live index is sampled, and OLD is not the URL of a store",
+                    where=f"--{field.name.replace('_', '-')}",
+                    mend="Give a URL such as lancedb://folder#table.column, or leave it out",
+                )
+
+
+def refuse_file_options(given: Mapping[str, object]) -> None:
+    """Refuse options that speak of files where the input is a store.
+
+    Raises:
+        InputError: naming the first one.
+    """
+    for option, value in given.items():
+        if value is not None:
+            raise InputError(
+                "this belongs to two files of vectors, and OLD is the URL of a store",
+                where=option,
+                mend="Leave it out: items, texts and ids are read from the store, and --new names "
+                "the new model",
+            )
+
+
+def sampled_texts(sample: StoreSample) -> ShownTexts:
+    """The texts that a report shows."""
+    queries = sample.queries
+    return {
+        "texts": dict(zip(map(str, sample.ids.tolist()), sample.texts, strict=True)),
+        "query_texts": None
+        if queries is None
+        else dict(zip(queries.ids.tolist(), queries.texts, strict=True)),
+    }
+
+
+def open_sample(
+    url: str,
+    options: StoreOptions,
+    *,
+    qrels: Path | None,
+    seed: int,
+    progress: Progress,
+) -> tuple[ModelChange, StoreSample]:
+    """Open the store and the encoders, and encode a sample; what is to be known is said.
+
+    Raises:
+        InputError: as `sample_store`; and if there is no new model.
+    """
+    from isthmus.bridge import ModelChange, sample_store
+    from isthmus.encoders import SpendCap, Spending, open_encoder
+    from isthmus.spaces.qrels import read_qrels
+    from isthmus.spaces.query_log import read_query_log
+    from isthmus.stores import open_store
+
+    if options.new is None:
+        raise InputError(
+            "there is no new model to compare the index with",
+            where="--new",
+            mend="Name it, as in --new st:all-MiniLM-L6-v2",
+        )
+    log = None if options.queries is None else read_query_log(options.queries)
+    if qrels is not None:
+        if log is None:
+            raise InputError("--qrels judges queries", mend="Give their texts with --queries")
+        # as strings, as the log has them; the store says later what its ids are
+        judged = read_qrels(qrels, query_ids=log.ids, item_ids=np.array([""]))
+        log = replace(log, clicked={q: judged[q] for q in log.ids.tolist() if q in judged})
+    if log is not None:
+        say(repr(log))
+    spending = Spending(
+        SpendCap(max_items=options.max_items, max_tokens=options.max_tokens), options.key_env
+    )
+    with open_store(url) as store:
+        models = ModelChange(
+            new=open_encoder(options.new, spending=spending, progress=progress),
+            old=None
+            if options.old is None
+            else open_encoder(options.old, spending=spending, progress=progress),
+        )
+        sample = sample_store(
+            store,
+            models,
+            pairs=options.pairs or 4000,
+            log=log,
+            most_queries=options.max_queries or 1000,
+            seed=seed,
+            progress=progress,
+        )
+    for note in sample.notes:
+        say(note)
+    asked = "" if sample.queries is None else f", and {len(sample.queries):,} queries"
+    say(f"{len(sample):,} of {sample.count:,} items sampled{asked}")
+    return models, sample
