@@ -1,0 +1,225 @@
+"""What a PostgreSQL table holds for us, read from its catalogue."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, LiteralString
+
+from isthmus.errors import InputError
+from isthmus.evaluate.scores import Metric
+from isthmus.stores.address import Address
+from isthmus.stores.fields import id_field, text_field
+from isthmus.stores.protocol import Column, Key
+from isthmus.stores.refusals import unknown_name
+
+__all__ = ["OPERATORS", "Home", "Table", "find_table", "marked", "read_table"]
+
+OPERATORS: dict[Metric, LiteralString] = {"cosine": "<=>", "dot": "<#>", "l2": "<->"}
+_OPCLASS: dict[str, Metric] = {"cosine": "cosine", "ip": "dot", "l2": "l2"}
+_KEYS: dict[str, Key] = {
+    "int2": "int",
+    "int4": "int",
+    "int8": "int",
+    "uuid": "uuid",
+    "text": "str",
+    "varchar": "str",
+}
+_MARK = "isthmus:"
+
+_TABLES = """
+select n.nspname, c.relname, c.oid, c.relkind::text, obj_description(c.oid, 'pg_class')
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.relkind in ('r', 'p', 'v', 'm', 'f')
+and n.nspname not in ('pg_catalog', 'information_schema') and n.nspname not like 'pg_temp%%'
+and (%(schema)s::text is null and pg_table_is_visible(c.oid) or n.nspname = %(schema)s)
+"""
+_COLUMNS = """
+select a.attname, t.typname, a.atttypmod, col_description(a.attrelid, a.attnum),
+  exists (select 1 from pg_index i where i.indrelid = a.attrelid and i.indisunique
+    and i.indnkeyatts = 1 and i.indkey[0] = a.attnum and i.indpred is null)
+from pg_attribute a join pg_type t on t.oid = a.atttypid
+where a.attrelid = %s and a.attnum > 0 and not a.attisdropped order by a.attnum
+"""
+_INDEXES = """
+select a.attname, o.opcname
+from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am m on m.oid = c.relam
+join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+join pg_opclass o on o.oid = i.indclass[0]
+where i.indrelid = %s and i.indisvalid and m.amname in ('hnsw', 'ivfflat')
+"""
+_SIDES = """
+select n.nspname, c.relname, c.oid, obj_description(c.oid, 'pg_class')
+from pg_constraint f join pg_class c on c.oid = f.conrelid
+join pg_namespace n on n.oid = c.relnamespace
+where f.contype = 'f' and f.confrelid = %s
+"""
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where a vector column lives: a table, its column, and the column of ids beside it."""
+
+    schema: str
+    table: str
+    id: str
+    side: bool
+    half: bool
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of items, with the vector columns of its own and those in side tables."""
+
+    schema: str
+    name: str
+    id: str
+    key: Key
+    unique: bool
+    columns: Mapping[str, Column]
+    homes: Mapping[str, Home]
+    fields: tuple[str, ...]
+    text_field: str | None
+    indexed: bool
+    """Whether an approximate index hangs on a column of the table itself."""
+
+
+def marked(what: Mapping[str, str]) -> str:
+    """The comment that isthmus leaves on what it made."""
+    return _MARK + json.dumps(what, sort_keys=True)
+
+
+def _mark(comment: str | None) -> dict[str, str]:
+    if not comment or not comment.startswith(_MARK):
+        return {}
+    try:
+        return json.loads(comment[len(_MARK) :])
+    except ValueError:
+        return {}
+
+
+def find_table(connection: Any, address: Address) -> tuple[str, str, int, str | None]:
+    """Schema, name, oid and named column of the table that ``address`` means; aliases followed.
+
+    Raises:
+        InputError: if there is no such table.
+    """
+    for schema, name, column in _readings(address.parts):
+        found = connection.execute(_TABLES, {"schema": schema}).fetchall()
+        tables = {row[1]: row for row in found}
+        if name in tables:
+            space, _, oid, _, comment = tables[name]
+            target = _mark(comment).get("alias")
+            if target is None:
+                return space, name, oid, column
+            table, _, stands_for = target.partition(".")
+            if table in tables:
+                return space, table, tables[table][2], column or stands_for or None
+    found = connection.execute(_TABLES, {"schema": None}).fetchall()
+    names = [row[1] for row in found if "of" not in _mark(row[4])]
+    if not address.parts and len(names) == 1:
+        row = next(row for row in found if row[1] == names[0])
+        return row[0], row[1], row[2], None
+    if not address.parts:
+        raise InputError(
+            f"it is not clear which table is meant; there are: {', '.join(names) or 'none'}",
+            where=address.shown,
+            mend="Name it behind the database: #table",
+        )
+    raise unknown_name("table", ".".join(address.parts[:1]), names, where=address.shown)
+
+
+def _readings(parts: tuple[str, ...]) -> list[tuple[str | None, str, str | None]]:
+    """``table``, ``table.column``, ``schema.table`` and ``schema.table.column``."""
+    if len(parts) == 1:
+        return [(None, parts[0], None)]
+    if len(parts) == 2:
+        return [(None, parts[0], parts[1]), (parts[0], parts[1], None)]
+    return [(parts[0], parts[1], ".".join(parts[2:]))] if parts else []
+
+
+def read_table(connection: Any, where: tuple[str, str, int], address: Address) -> Table:
+    """Everything about the table ``where = (schema, name, oid)``.
+
+    Raises:
+        InputError: if no column can hold ids, or a vector column has vectors of several widths.
+    """
+    schema, name, oid = where
+    found = connection.execute(_COLUMNS, (oid,)).fetchall()
+    kinds = {row[0]: row[1] for row in found}
+    candidates = [column for column, kind in kinds.items() if kind in _KEYS]
+    unique = [row[0] for row in found if row[4] and row[0] in candidates]
+    if not candidates:
+        raise InputError("no column can hold ids", where=address.shown)
+    key = id_field(
+        unique if len(unique) == 1 and "id" not in address.options else candidates, address
+    )
+    columns, homes = _own(connection, (schema, name, oid), key, address)
+    indexed = any(not column.exact for column in columns.values())
+    for space, side, side_oid, comment in connection.execute(_SIDES, (oid,)).fetchall():
+        if "of" in (mark := _mark(comment)):
+            more, places = _own(connection, (space, side, side_oid), "id", address, side=True)
+            columns |= {c: v for c, v in more.items() if c == mark["column"]}
+            homes |= {c: v for c, v in places.items() if c == mark["column"]}
+    fields = tuple(c for c in kinds if c != key and c not in columns)
+    strings = [c for c in fields if _KEYS.get(kinds[c]) == "str"]
+    return Table(
+        schema,
+        name,
+        key,
+        _KEYS[kinds[key]],
+        key in unique,
+        columns,
+        homes,
+        fields,
+        text_field(strings, address),
+        indexed,
+    )
+
+
+def _own(
+    connection: Any,
+    where: tuple[str, str, int],
+    key: str,
+    address: Address,
+    *,
+    side: bool = False,
+) -> tuple[dict[str, Column], dict[str, Home]]:
+    schema, name, oid = where
+    indexed: dict[str, Metric] = {}
+    for column, opclass in connection.execute(_INDEXES, (oid,)).fetchall():
+        found = re.search(r"_(cosine|ip|l2)_ops$", opclass)
+        if found:
+            indexed[column] = _OPCLASS[found[1]]
+    columns: dict[str, Column] = {}
+    homes: dict[str, Home] = {}
+    for column, kind, width, comment, _ in connection.execute(_COLUMNS, (oid,)).fetchall():
+        if kind not in ("vector", "halfvec"):
+            continue
+        dim = width if width > 0 else _width(connection, where, column, address)
+        said: Any = _mark(comment).get("metric")
+        metric: Metric = indexed.get(column) or said or address.metric or "cosine"
+        dtype = "float16" if kind == "halfvec" else "float32"
+        columns[column] = Column(column, dim, dtype, metric, -1, exact=column not in indexed)
+        homes[column] = Home(schema, name, key, side, kind == "halfvec")
+    return columns, homes
+
+
+def _width(connection: Any, where: tuple[str, str, int], column: str, address: Address) -> int:
+    """The width of a column that is declared without one, if all its vectors have the same."""
+    from psycopg import sql
+
+    asked = sql.SQL("select vector_dims({c}), count(*) from {t} where {c} is not null group by 1")
+    found = connection.execute(
+        asked.format(c=sql.Identifier(column), t=sql.Identifier(*where[:2]))
+    ).fetchall()
+    if len(found) > 1:
+        listed = ", ".join(f"{n:,} of width {dim}" for dim, n in sorted(found))
+        raise InputError(
+            f"the vectors of column '{column}' have several widths: {listed}",
+            where=address.shown,
+            mend="Encode them with one model, or move them to columns of their own",
+        )
+    return found[0][0] if found else 0

@@ -1,0 +1,812 @@
+"""PostgreSQL with pgvector: a live table, read and filled while it serves.
+
+Vectors are ``vector`` or ``halfvec`` columns.  ``halfvec`` rounds what is put to 16 bits, and
+queries too, as `Column.dtype` says.  A new column goes into a side table where an approximate index
+hangs on the old one, because every update of a row would enter that index again; the side table
+belongs to the table by a foreign key, so that a deleted item is gone from both.
+
+Limits of pgvector's indexes: HNSW takes at most 2,000 dimensions (4,000 as ``halfvec``); a search
+looks at ``hnsw.ef_search`` candidates, which is raised here to the ``k`` asked for, at most 1,000,
+and goes on iteratively (pgvector 0.8) where that is too few.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from threading import Lock
+from typing import Any, LiteralString
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.errors import InputError, OutputError
+from isthmus.evaluate.scores import Metric
+from isthmus.stores.address import Address
+from isthmus.stores.base import StoreBase
+from isthmus.stores.checks import Repeats, checked_ids, checked_k, checked_queries, checked_rows
+from isthmus.stores.fields import chosen_column
+from isthmus.stores.hits import hits_of, no_hits
+from isthmus.stores.pgconnect import Connections
+from isthmus.stores.pgcopy import pack_items, unpack_fields, unpack_ids, unpack_vectors
+from isthmus.stores.pglayout import OPERATORS, Home, Table, find_table, marked, read_table
+from isthmus.stores.protocol import (
+    BATCH,
+    Batch,
+    Capabilities,
+    Collection,
+    Column,
+    Hits,
+    Ids,
+    Key,
+    Rows,
+)
+from isthmus.stores.refusals import alias_moved, cannot, unknown_name
+
+__all__ = ["PgVectorStore"]
+
+_TYPES: dict[Key, LiteralString] = {"int": "bigint", "uuid": "uuid", "str": "text"}
+_OPCLASSES: dict[tuple[bool, Metric], LiteralString] = {
+    (False, "cosine"): "vector_cosine_ops",
+    (False, "dot"): "vector_ip_ops",
+    (False, "l2"): "vector_l2_ops",
+    (True, "cosine"): "halfvec_cosine_ops",
+    (True, "dot"): "halfvec_ip_ops",
+    (True, "l2"): "halfvec_l2_ops",
+}
+_EF_SEARCH = 1000  # the most that pgvector takes
+_INDEX_DIMS = {False: 2000, True: 4000}  # of vector, of halfvec
+
+
+class PgVectorStore(StoreBase):
+    """One table of a PostgreSQL database; see `Store`.
+
+    A column compares as its index does; without one, as isthmus noted in the column's comment, or
+    ``?metric=`` of the URL, or by cosine.  An alias is a view of the table, in which the column it
+    stands for carries the name of the table's own vector column; moving one is one transaction.
+    """
+
+    def __init__(self, connections: Connections, address: Address) -> None:
+        self._connections = connections
+        self._address = address
+        self._url = address.shown
+        self._lock = Lock()
+        self._checked = False
+        with connections.lend() as connection:
+            schema, name, oid, self._default = find_table(connection, address)
+        self._where = (schema, name, oid)
+        self._table = self._read()
+        self._text_field = self._table.text_field
+        if self._default is not None:
+            self._column(self._default)
+
+    @classmethod
+    def open(cls, address: Address) -> PgVectorStore:
+        """The table that ``address`` names, or the only one that the user sees.
+
+        Raises:
+            InputError: if there is no such table or column.
+            MissingExtraError: without psycopg.
+        """
+        connections = Connections(address)
+        try:
+            return cls(connections, address)
+        except BaseException:
+            connections.close()
+            raise
+
+    @classmethod
+    def create(
+        cls,
+        address: Address,
+        ids: Ids,
+        vectors: Mapping[str, NDArray[Any]],
+        payload: Mapping[str, Sequence[Any]],
+        metric: Metric,
+    ) -> PgVectorStore:
+        """A new table with these items; strings, integers, floats and booleans keep their type in
+        the payload, all else is ``jsonb``.
+
+        Raises:
+            OutputError: if there is one of that name.
+            InputError: for ids or vectors that cannot be stored.
+        """
+        from psycopg import sql
+
+        name = address.collection
+        if name is None:
+            raise InputError("the table has no name", where=address.shown, mend="Write #table")
+        key: Key = "int" if ids.dtype.kind in "iu" else "str"
+        found = checked_ids(ids, key, f"ids for {address.shown}", unique=True)
+        for column, rows in vectors.items():
+            described = Column(column, rows.shape[1], "float32", metric, 0)
+            checked_rows(rows, described, len(found), f"rows for {address.shown}")
+        parts = [sql.SQL("id {} primary key").format(sql.SQL(_TYPES[key]))]
+        for field, values in payload.items():
+            parts.append(
+                sql.SQL("{} {}").format(sql.Identifier(field), sql.SQL(_payload_type(values)))
+            )
+        for column, rows in vectors.items():
+            parts.append(
+                sql.SQL("{} vector({})").format(sql.Identifier(column), sql.Literal(rows.shape[1]))
+            )
+        connections = Connections(address)
+        try:
+            with connections.lend() as connection, connection.transaction():
+                there = connection.execute("select to_regclass(%s)", (f'"{name}"',)).fetchone()
+                if there[0] is not None:
+                    raise OutputError(
+                        f"the table '{name}' exists already",
+                        where=address.shown,
+                        mend="Choose another name",
+                    )
+                connection.execute(
+                    sql.SQL("create table {} ({})").format(
+                        sql.Identifier(name), sql.SQL(", ").join(parts)
+                    )
+                )
+                for column in vectors:
+                    _note_metric(connection, (name,), column, metric)
+            store = cls(connections, address)
+            store.add(found, vectors, payload)
+        except BaseException:
+            connections.close()
+            raise
+        return store
+
+    # -- what it is ------------------------------------------------------------------------------
+
+    def _read(self) -> Table:
+        with self._connections.lend() as connection:
+            return read_table(connection, self._where, self._address)
+
+    def _columns(self) -> dict[str, Column]:
+        return dict(self._table.columns)
+
+    def _column(self, name: str) -> Column:
+        if name not in self._table.columns:
+            self._table = self._read()  # somebody may have added it
+        return super()._column(name)
+
+    @property
+    def column(self) -> str:
+        """See `Store.column`."""
+        return chosen_column(self._table.columns, self._default, self._url)
+
+    def describe(self) -> Collection:
+        """See `Store.describe`."""
+        from psycopg import sql
+
+        table = self._table = self._read()
+        with self._connections.lend() as connection:
+            asked = sql.SQL("select count(*) from {}").format(_named(table))
+            (count,) = connection.execute(asked).fetchone()
+        return Collection(
+            name=table.name,
+            key=table.key,
+            count=count,
+            columns={
+                name: replace(column, count=self._count(name))
+                for name, column in table.columns.items()
+            },
+            fields=table.fields,
+            text_field=self._text_field,
+            capabilities=Capabilities(
+                second_column=True, aliases=True, transactional=True, concurrent_writes=True
+            ),
+            where=self._url,
+        )
+
+    def filled(self, column: str) -> int:
+        """See `Store.filled`."""
+        self._column(column)
+        return self._count(column)
+
+    def _count(self, column: str) -> int:
+        from psycopg import sql
+
+        home = self._table.homes[column]
+        asked = sql.SQL("select count({}) from {}").format(sql.Identifier(column), _place(home))
+        with self._connections.lend() as connection:
+            return connection.execute(asked).fetchone()[0]
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def search(
+        self, queries: NDArray[Any], k: int, *, column: str, only: Ids | None = None
+    ) -> Hits:
+        """See `Store.search`; equal scores come in the order of the ids."""
+        found = self._column(column)
+        checked_k(k)
+        ready = checked_queries(queries, found, self._url)
+        key = self._table.key
+        chosen = None if only is None else np.unique(checked_ids(only, key, "only")).tolist()
+        if not len(ready) or chosen == []:
+            return no_hits(len(ready), k, key)
+        home = self._table.homes[column]
+        asked = self._question(home, found, k, chosen is not None)
+        ids: list[Any] = []
+        distances: list[float] = []
+        query: list[int] = []
+        with (
+            self._connections.lend() as connection,
+            connection.transaction(),
+            connection.cursor(binary=True) as cursor,
+        ):
+            self._prepare(cursor, found, k)
+            for number, row in enumerate(ready):
+                limits = {"q": _text_of(row), "k": k, "only": chosen}
+                hits = cursor.execute(asked, limits, prepare=True).fetchall()
+                ids += [hit[0] for hit in hits]
+                distances += [hit[1] for hit in hits]
+                query += [number] * len(hits)
+        if not ids:
+            return no_hits(len(ready), k, key)
+        held = np.array([str(i) for i in ids] if key == "uuid" else ids)
+        return hits_of(
+            len(ready),
+            k,
+            key,
+            np.array(query),
+            held.astype(np.int64) if key == "int" else held,
+            _scores(np.array(distances), found.metric),
+        )
+
+    def _question(self, home: Home, column: Column, k: int, some: bool) -> Any:
+        from psycopg import sql
+
+        names = {
+            "id": _with_parameters(home.id),
+            "c": _with_parameters(column.name),
+            "t": _with_parameters(home.schema, home.table),
+            "closer": sql.SQL(OPERATORS[column.metric]),
+            "kind": sql.SQL("halfvec" if home.half else "vector"),
+            "key": sql.SQL(_TYPES[self._table.key]),
+        }
+        among: LiteralString = "and {id} = any(%(only)s::{key}[])" if some else ""
+        # an index answers in the order of distance alone
+        order: LiteralString = "2, 1" if column.exact or some else "2"
+        return sql.SQL(
+            "select {id}, {c} {closer} %(q)s::{kind} from {t} where {c} is not null "
+            + among
+            + " order by "
+            + order
+            + " limit %(k)s"
+        ).format(**names)
+
+    def _prepare(self, cursor: Any, column: Column, k: int) -> None:
+        if not column.exact:
+            cursor.execute(f"set local hnsw.ef_search = {max(40, min(k, _EF_SEARCH))}")
+            cursor.execute("set local hnsw.iterative_scan = strict_order")
+
+    def fetch(self, ids: Ids, *, column: str) -> Rows:
+        """See `Store.fetch`."""
+        from psycopg import sql
+
+        found = self._column(column)
+        home = self._table.homes[column]
+        asked = checked_ids(ids, self._table.key, "ids")
+        wanted = sql.SQL("select {}, {} from {} where {}").format(
+            self._id_as_key(home.id), sql.Identifier(column), _place(home), self._among(home, asked)
+        )
+        held, fields = self._copied(wanted, 2)
+        vectors = np.full((len(asked), found.dim), np.nan, dtype=np.float32)
+        rows = _rows_of(held, asked)
+        present = rows >= 0
+        if present.any():
+            values, valid = unpack_vectors(fields[1], found.dim, home.half)
+            vectors[present] = values[rows[present]]
+            present[present] = valid[rows[present]]
+        return Rows(asked, vectors, present)
+
+    def payload(self, ids: Ids, fields: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """See `Store.payload`."""
+        from psycopg import sql
+
+        names = self._known_fields(fields, self._table.fields)
+        asked = checked_ids(ids, self._table.key, "ids")
+        table = self._table
+        wanted = sql.SQL("select {} from {} where {}").format(
+            sql.SQL(", ").join([self._id_as_key(table.id), *map(_as_json, names)]),
+            _named(table),
+            self._among(Home(table.schema, table.name, table.id, False, False), asked),
+        )
+        held, found = self._copied(wanted, 1 + len(names))
+        columns = [_values(column) for column in found[1:]]
+        rows = _rows_of(held, asked).tolist()
+        return [
+            {name: column[row] for name, column in zip(names, columns, strict=True)}
+            if row >= 0
+            else {}
+            for row in rows
+        ]
+
+    def scan(
+        self,
+        *,
+        column: str | None = None,
+        fields: Sequence[str] = (),
+        after: str | None = None,
+        batch: int = BATCH,
+    ) -> Iterator[Batch]:
+        """See `Store.scan`; in the order of the ids, each batch as the table is when it is read."""
+        found = None if column is None else self._column(column)
+        self._known_fields(fields, self._table.fields)
+        if after is not None:
+            checked_ids(
+                [int(after) if self._table.key == "int" else after], self._table.key, "after"
+            )
+        self._refuse_repeated()
+        return self._batches(found, fields, after, batch)
+
+    def _batches(
+        self, column: Column | None, fields: Sequence[str], after: str | None, batch: int
+    ) -> Iterator[Batch]:
+        while True:
+            ids, found = self._copied(
+                self._page(column, fields, after, batch), 1 + (column is not None) + len(fields)
+            )
+            if not len(ids):
+                return
+            after = str(ids[-1])
+            vectors = present = None
+            if column is not None:
+                half = self._table.homes[column.name].half
+                vectors, present = unpack_vectors(found[1], column.dim, half)
+            columns = found[-len(fields) :] if fields else []
+            payload = {n: _values(c) for n, c in zip(fields, columns, strict=True)}
+            yield Batch(ids, vectors, present, payload, after)
+            if len(ids) < batch:
+                return
+
+    def _page(
+        self, column: Column | None, fields: Sequence[str], after: str | None, batch: int
+    ) -> Any:
+        """The items behind ``after``, by the index of the ids: the last page costs no more."""
+        from psycopg import sql
+
+        table = self._table
+        mine = sql.Identifier("t", table.id)
+        chosen: list[Any] = [self._id_as_key("t", table.id)]
+        source: Any = sql.SQL("{} t").format(_named(table))
+        if column is not None:
+            home = table.homes[column.name]
+            chosen.append(sql.Identifier("s" if home.side else "t", column.name))
+            if home.side:
+                source = sql.SQL("{} left join {} s on s.{} = {}").format(
+                    source, _place(home), sql.Identifier(home.id), mine
+                )
+        chosen += [_as_json(name, "t") for name in fields]
+        behind = (
+            sql.SQL("")
+            if after is None
+            else sql.SQL("where {} > {}::{}").format(
+                mine, sql.Literal(after), sql.SQL(_TYPES[table.key])
+            )
+        )
+        return sql.SQL("select {} from {} {} order by {} limit {}").format(
+            sql.SQL(", ").join(chosen), source, behind, mine, sql.Literal(batch)
+        )
+
+    def _copied(self, question: Any, n_fields: int) -> tuple[Ids, list[list[bytes | None]]]:
+        """What a query gives, by binary COPY; its first field is the id."""
+        from psycopg import sql
+
+        whole = sql.SQL("copy ({}) to stdout (format binary)").format(question)
+        with (
+            self._connections.lend() as connection,
+            connection.cursor() as cursor,
+            cursor.copy(whole) as copy,
+        ):
+            data = b"".join(copy)
+        fields = unpack_fields(data, n_fields)
+        if any(value is None for value in fields[0]):
+            raise InputError("an id is null", where=self._url, mend="Give every item an id")
+        return unpack_ids(fields[0], self._table.key), fields
+
+    def _id_as_key(self, *name: str) -> Any:
+        from psycopg import sql
+
+        return sql.SQL("{}::{}").format(sql.Identifier(*name), sql.SQL(_TYPES[self._table.key]))
+
+    def _among(self, home: Home, ids: Ids) -> Any:
+        from psycopg import sql
+
+        return sql.SQL("{} = any({}::{}[])").format(
+            sql.Identifier(home.id),
+            sql.Literal(np.unique(ids).tolist()),
+            sql.SQL(_TYPES[self._table.key]),
+        )
+
+    def _refuse_repeated(self) -> None:
+        """Where no index keeps the ids apart, look once before anything relies on them."""
+        if self._checked or self._table.unique:
+            return
+        repeats = Repeats(self._url)
+        from psycopg import sql
+
+        table = self._table
+        ids, _ = self._copied(
+            sql.SQL("select {} from {}").format(self._id_as_key(table.id), _named(table)), 1
+        )
+        repeats.add(ids)
+        repeats.check()
+        self._checked = True
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    def put(self, ids: Ids, rows: NDArray[Any], *, column: str) -> int:
+        """See `Store.put`; one transaction."""
+        found = self._column(column)
+        key = self._table.key
+        checked = checked_ids(ids, key, f"ids for {self._url}", unique=True)
+        ready = checked_rows(rows, found, len(checked), f"rows for {self._url}")
+        if not len(checked):
+            return 0
+        self._refuse_repeated()
+        with self._connections.lend() as connection, connection.transaction():
+            return self._put(connection, column, checked, ready)
+
+    def _put(self, connection: Any, column: str, ids: Ids, rows: NDArray[np.float32]) -> int:
+        from psycopg import sql
+
+        table, home = self._table, self._table.homes[column]
+        kind = sql.SQL("halfvec" if home.half else "vector")
+        new = sql.Identifier(f"isthmus_new_{table.key}_{'half' if home.half else 'full'}")
+        with connection.cursor() as cursor:
+            cursor.execute(
+                sql.SQL(
+                    "create temp table if not exists {} (id {}, v {}) on commit delete rows"
+                ).format(new, sql.SQL(_TYPES[table.key]), kind)
+            )
+            with cursor.copy(sql.SQL("copy {} from stdin (format binary)").format(new)) as copy:
+                copy.write(pack_items(ids, table.key, rows, home.half))
+            names = {
+                "t": _named(table),
+                "s": _place(home),
+                "c": sql.Identifier(column),
+                "n": new,
+                "id": sql.Identifier(table.id),
+                "key": sql.Identifier(home.id),
+            }
+            update = (
+                "insert into {s} ({key}, {c}) select t.{id}, n.v from {n} n "
+                "join {t} t on t.{id} = n.id on conflict ({key}) do update set {c} = excluded.{c}"
+                if home.side
+                else "update {t} t set {c} = n.v from {n} n where t.{id} = n.id"
+            )
+            cursor.execute(sql.SQL(update).format(**names))
+            return cursor.rowcount
+
+    def add(
+        self,
+        ids: Ids,
+        vectors: Mapping[str, NDArray[Any]],
+        payload: Mapping[str, Sequence[Any]] | None = None,
+    ) -> None:
+        """See `Store.add`; one transaction."""
+        from psycopg import sql
+
+        table = self._table
+        checked = checked_ids(ids, table.key, f"ids for {self._url}", unique=True)
+        ready = {
+            name: checked_rows(rows, self._column(name), len(checked), f"rows for {self._url}")
+            for name, rows in vectors.items()
+        }
+        given = payload or {}
+        self._known_fields(list(given), table.fields)
+        if not len(checked):
+            return
+        fields = [f for f in table.fields if f in given]
+        own = [c for c, home in table.homes.items() if not home.side]
+        with self._connections.lend() as connection, connection.transaction():
+            self._make(connection, checked, {f: given[f] for f in fields})
+            for name in own:
+                if name not in ready:
+                    connection.execute(
+                        sql.SQL("update {} set {} = null where {}").format(
+                            _named(table),
+                            sql.Identifier(name),
+                            self._among(table.homes[name], checked),
+                        )
+                    )
+            for name, home in table.homes.items():
+                if home.side and name not in ready:
+                    connection.execute(
+                        sql.SQL("delete from {} where {}").format(
+                            _place(home), self._among(home, checked)
+                        )
+                    )
+            for name, rows in ready.items():
+                self._put(connection, name, checked, rows)
+
+    def _make(self, connection: Any, ids: Ids, payload: Mapping[str, Sequence[Any]]) -> None:
+        """Make the items, or replace their payload; fields not given become null."""
+        from psycopg import sql
+
+        table = self._table
+        fields = list(table.fields)
+        columns = [table.id, *payload]
+        kinds = self._kinds(connection)
+        record = sql.SQL(", ").join(
+            sql.SQL("{} {}").format(_with_parameters(c), sql.SQL(kinds[c])) for c in columns
+        )
+        changes = sql.SQL(", ").join(
+            sql.SQL("{c} = excluded.{c}").format(c=_with_parameters(c)) for c in [table.id, *fields]
+        )
+        asked = sql.SQL(
+            "insert into {t} ({listed}) select {listed} from json_to_recordset(%s::json)"
+            " as x({record}) on conflict ({id}) do update set {changes}"
+        ).format(
+            t=_with_parameters(table.schema, table.name),
+            listed=sql.SQL(", ").join(map(_with_parameters, columns)),
+            record=record,
+            id=_with_parameters(table.id),
+            changes=changes,
+        )
+        values = [ids.tolist(), *(list(v) for v in payload.values())]
+        for start in range(0, len(ids), BATCH):
+            part = slice(start, start + BATCH)
+            rows = zip(*(v[part] for v in values), strict=True)
+            items = [dict(zip(columns, row, strict=True)) for row in rows]
+            connection.execute(asked, (json.dumps(items, default=str),))
+
+    def _kinds(self, connection: Any) -> dict[str, Any]:
+        found = connection.execute(
+            "select attname, format_type(atttypid, atttypmod) from pg_attribute"
+            " where attrelid = %s and attnum > 0 and not attisdropped",
+            (self._where[2],),
+        ).fetchall()
+        return dict(found)
+
+    def delete(self, ids: Ids) -> int:
+        """See `Store.delete`; side tables follow by their foreign key."""
+        from psycopg import sql
+
+        table = self._table
+        found = checked_ids(ids, table.key, "ids")
+        home = Home(table.schema, table.name, table.id, False, False)
+        with self._connections.lend() as connection, connection.cursor() as cursor:
+            cursor.execute(
+                sql.SQL("delete from {} where {}").format(_named(table), self._among(home, found))
+            )
+            return cursor.rowcount
+
+    def add_column(self, name: str, dim: int, *, metric: Metric = "cosine") -> None:
+        """See `Store.add_column`; a side table where an old column has an approximate index."""
+        from psycopg import sql
+
+        with self._lock:
+            table = self._table = self._read()
+            if self._is_there(name, dim, metric):
+                return
+            if name in (table.id, *table.fields):
+                raise InputError(f"'{name}' is the name of another field", where=self._url)
+            kind = sql.SQL("vector({})").format(sql.Literal(dim))
+            with self._connections.lend() as connection, connection.transaction():
+                if table.indexed and table.unique:
+                    side = f"{table.name}__{name}"
+                    connection.execute(
+                        sql.SQL(
+                            "create table {s} (id {k} primary key references {t} ({id})"
+                            " on delete cascade on update cascade, {c} {v})"
+                        ).format(
+                            s=sql.Identifier(table.schema, side),
+                            k=sql.SQL(self._kinds(connection)[table.id]),
+                            t=_named(table),
+                            id=sql.Identifier(table.id),
+                            c=sql.Identifier(name),
+                            v=kind,
+                        )
+                    )
+                    connection.execute(
+                        sql.SQL("comment on table {} is {}").format(
+                            sql.Identifier(table.schema, side),
+                            sql.Literal(marked({"of": table.name, "column": name})),
+                        )
+                    )
+                    _note_metric(connection, (table.schema, side), name, metric)
+                else:
+                    connection.execute(
+                        sql.SQL("alter table {} add column {} {}").format(
+                            _named(table), sql.Identifier(name), kind
+                        )
+                    )
+                    _note_metric(connection, (table.schema, table.name), name, metric)
+            self._table = self._read()
+
+    def drop_column(self, name: str) -> None:
+        """See `Store.drop_column`."""
+        from psycopg import sql
+
+        with self._lock:
+            table = self._table = self._read()
+            home = table.homes.get(name)
+            if home is None:
+                return
+            drop = (
+                sql.SQL("drop table {}").format(_place(home))
+                if home.side
+                else sql.SQL("alter table {} drop column {}").format(
+                    _named(table), sql.Identifier(name)
+                )
+            )
+            with self._connections.lend() as connection:
+                connection.execute(drop)
+            self._table = self._read()
+
+    def build_index(self, column: str) -> None:
+        """Build an HNSW index on ``column``, without stopping readers or writers.
+
+        Raises:
+            UnsupportedError: for more dimensions than pgvector's HNSW takes.
+        """
+        from psycopg import sql
+
+        found = self._column(column)
+        home = self._table.homes[column]
+        most = _INDEX_DIMS[home.half]
+        if found.dim > most:
+            raise cannot(
+                f"an HNSW index takes {most:,} dimensions, column '{column}' has {found.dim:,}",
+                self._url,
+                "Search it without an index, or store it as halfvec (4,000)",
+            )
+        opclass = _OPCLASSES[home.half, found.metric]
+        with self._connections.lend() as connection:
+            connection.execute(
+                sql.SQL("create index concurrently on {} using hnsw ({} {})").format(
+                    _place(home), sql.Identifier(column), sql.SQL(opclass)
+                )
+            )
+        self._table = self._read()
+
+    # -- aliases ---------------------------------------------------------------------------------
+
+    def alias(self, name: str) -> str | None:
+        """See `Store.alias`."""
+        with self._connections.lend() as connection:
+            return _alias(connection, self._table.schema, name)
+
+    def swap_alias(self, name: str, old: str | None, new: str | None) -> None:
+        """See `Store.swap_alias`; ``new`` is ``table`` or ``table.column`` of the same schema."""
+        from psycopg import sql
+
+        schema = self._table.schema
+        view = sql.Identifier(schema, name)
+        with self._connections.lend() as connection, connection.transaction():
+            connection.execute(
+                "select pg_advisory_xact_lock(hashtext(%s))", (f"isthmus alias {schema}.{name}",)
+            )
+            now = _alias(connection, schema, name)
+            if now != old:
+                raise alias_moved(name, old, now, self._url)
+            if now is not None:
+                connection.execute(sql.SQL("drop view {}").format(view))
+            if new is not None:
+                connection.execute(
+                    sql.SQL("create view {} as {}").format(view, self._viewed(connection, new))
+                )
+                connection.execute(
+                    sql.SQL("comment on view {} is {}").format(
+                        view, sql.Literal(marked({"alias": new}))
+                    )
+                )
+
+    def _viewed(self, connection: Any, target: str) -> Any:
+        """The query of a view of ``table`` or ``table.column``."""
+        from psycopg import sql
+
+        name, _, column = target.partition(".")
+        address = replace(self._address, parts=(self._table.schema, name), raw=self._address.raw)
+        schema, name, oid, _ = find_table(connection, address)
+        table = read_table(connection, (schema, name, oid), address)
+        if not column:
+            return sql.SQL("select * from {}").format(_named(table))
+        if column not in table.columns:
+            raise unknown_name("vector column", column, table.columns, where=self._url)
+        home = table.homes[column]
+        own = next((c for c, h in table.homes.items() if not h.side), column)
+        chosen: list[Any] = [sql.Identifier("t", c) for c in (table.id, *table.fields)]
+        chosen.append(
+            sql.SQL("{} as {}").format(
+                sql.Identifier("s" if home.side else "t", column), sql.Identifier(own)
+            )
+        )
+        source = sql.SQL("{} t").format(_named(table))
+        if home.side:
+            source = sql.SQL("{} join {} s on s.{} = t.{}").format(
+                source, _place(home), sql.Identifier(home.id), sql.Identifier(table.id)
+            )
+        return sql.SQL("select {} from {}").format(sql.SQL(", ").join(chosen), source)
+
+    def close(self) -> None:
+        """See `Store.close`."""
+        self._connections.close()
+
+
+def _alias(connection: Any, schema: str, name: str) -> str | None:
+    found = connection.execute(
+        "select obj_description(c.oid, 'pg_class') from pg_class c"
+        " join pg_namespace n on n.oid = c.relnamespace"
+        " where n.nspname = %s and c.relname = %s and c.relkind = 'v'",
+        (schema, name),
+    ).fetchone()
+    comment = found[0] if found else None
+    if not comment or not comment.startswith("isthmus:"):
+        return None
+    return json.loads(comment.removeprefix("isthmus:")).get("alias")
+
+
+def _note_metric(connection: Any, table: tuple[str, ...], column: str, metric: Metric) -> None:
+    from psycopg import sql
+
+    connection.execute(
+        sql.SQL("comment on column {} is {}").format(
+            sql.Identifier(*table, column), sql.Literal(marked({"metric": metric}))
+        )
+    )
+
+
+def _named(table: Table) -> Any:
+    from psycopg import sql
+
+    return sql.Identifier(table.schema, table.name)
+
+
+def _place(home: Home) -> Any:
+    from psycopg import sql
+
+    return sql.Identifier(home.schema, home.table)
+
+
+def _with_parameters(*name: str) -> Any:
+    """An identifier for a statement with parameters, in which a lone % would begin another."""
+    from psycopg import sql
+
+    quoted: Any = sql.Identifier(*name).as_string(None).replace("%", "%%")
+    return sql.SQL(quoted)
+
+
+def _as_json(field: str, *table: str) -> Any:
+    from psycopg import sql
+
+    return sql.SQL("to_json({})::text").format(sql.Identifier(*table, field))
+
+
+def _values(column: list[bytes | None]) -> list[Any]:
+    return [None if value is None else json.loads(value) for value in column]
+
+
+def _payload_type(values: Sequence[Any]) -> LiteralString:
+    kinds = {type(value.item() if isinstance(value, np.generic) else value) for value in values}
+    kinds.discard(type(None))
+    types: dict[type, LiteralString] = {
+        str: "text",
+        int: "bigint",
+        float: "double precision",
+        bool: "boolean",
+    }
+    return types.get(next(iter(kinds), str), "jsonb") if len(kinds) <= 1 else "jsonb"
+
+
+def _text_of(row: NDArray[np.float32]) -> str:
+    """A vector as pgvector reads it; 9 digits name a float32 exactly."""
+    return "[" + ",".join(format(x, ".9g") for x in row.tolist()) + "]"
+
+
+def _scores(distances: NDArray[np.float64], metric: Metric) -> NDArray[np.float32]:
+    """Of ``<=>``, 1 - cosine; of ``<#>``, the negative product; of ``<->``, the distance."""
+    if metric == "cosine":
+        return (1 - distances).astype(np.float32)
+    return (-distances if metric == "dot" else -(distances**2)).astype(np.float32)
+
+
+def _rows_of(held: Ids, asked: Ids) -> NDArray[np.int64]:
+    """For each id asked its row among those held, or -1."""
+    if not len(held) or not len(asked):
+        return np.full(len(asked), -1)
+    order = np.argsort(held, kind="stable")
+    place = np.minimum(np.searchsorted(held[order], asked), len(held) - 1)
+    return np.where(held[order][place] == asked, order[place], -1)

@@ -1,0 +1,341 @@
+from __future__ import annotations
+
+import threading
+import traceback
+import uuid
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+from tests.stores.conformance import DIM, Conformance, gaussian, ids_of, read_all
+
+from isthmus.errors import (
+    InputError,
+    StorePermissionError,
+    StoreUnavailableError,
+    UnsupportedError,
+)
+from isthmus.evaluate.search import top_k
+from isthmus.stores import create_store, open_store
+
+psycopg = pytest.importorskip("psycopg")
+
+
+class TestPgVector(Conformance):
+    @pytest.fixture
+    def make(self, postgres, numbers):
+        stores = []
+
+        def make(ids, vectors, payload=None, metric="cosine"):
+            url = f"{postgres}#docs{next(numbers)}"
+            stores.append(create_store(url, ids, vectors, payload, metric=metric))
+            return stores[-1]
+
+        yield make
+        for store in stores:
+            store.close()
+
+    def targets(self, store):
+        """Names of tables that exist: a view can be of nothing else."""
+        name = store.describe().name
+        with psycopg.connect(store.url.partition("#")[0], autocommit=True) as connection:
+            connection.execute("drop view if exists live")
+            connection.execute(f"create table {name}_2 (like {name} including all)")
+        return name, f"{name}_2"
+
+
+ROWS = gaussian(6)
+
+
+@pytest.fixture
+def sql(postgres):
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def name(numbers):
+    return f"t{next(numbers)}"
+
+
+def text(row):
+    return "[" + ",".join(map(repr, row.tolist())) + "]"
+
+
+def foreign(sql, name, ids, rows, id_type="text primary key", kind=f"vector({DIM})"):
+    """A table as somebody else made it."""
+    sql.execute(f"create table {name} (id {id_type}, title text, emb {kind})")
+    for i, row in zip(ids, rows, strict=True):
+        sql.execute(
+            f"insert into {name} values (%s, 'x', %s)", (i, None if row is None else text(row))
+        )
+
+
+@pytest.mark.parametrize("id_type", ["int", "smallint", "bigint", "uuid", "varchar(40)", "text"])
+def test_ids_of_any_type_a_key_has(sql, postgres, name, id_type):
+    ids = ids_of("uuid" if id_type == "uuid" else "int" if "int" in id_type else "str", 6)
+    foreign(sql, name, ids.tolist(), ROWS, f"{id_type} primary key")
+    with open_store(f"{postgres}#{name}") as store:
+        kinds = {"uuid": "uuid", "int": "int", "smallint": "int", "bigint": "int"}
+        assert store.describe().key == kinds.get(id_type, "str")
+        whole = read_all(store, column="emb", fields=["title"], batch=4)
+        assert sorted(whole["ids"].tolist()) == sorted(ids.tolist())
+        assert store.put(ids[[3]], ROWS[[0]], column="emb") == 1
+        np.testing.assert_array_equal(store.fetch(ids[[3]], column="emb").vectors, ROWS[[0]])
+        store.add_column("new", 3)
+        assert store.put(ids, gaussian(6, 3), column="new") == 6
+
+
+def test_uuids_are_taken_as_objects_too(sql, postgres, name):
+    ids = [uuid.uuid4() for _ in range(3)]
+    foreign(sql, name, ids, ROWS[:3], "uuid primary key")
+    with open_store(f"{postgres}#{name}") as store:
+        found = store.fetch(np.array([str(ids[1]).upper()]), column="emb")
+        np.testing.assert_array_equal(found.vectors, ROWS[[1]])
+        assert store.texts if store.describe().has_texts else True
+        with pytest.raises(InputError, match="'x' is no UUID"):
+            store.fetch(np.array(["x"]), column="emb")
+
+
+def test_halfvec_rounds_and_says_so(sql, postgres, name):
+    foreign(sql, name, list("abcdef"), ROWS, kind=f"halfvec({DIM})")
+    with open_store(f"{postgres}#{name}") as store:
+        assert store.describe().column("emb").dtype == "float16"
+        ids = np.array(list("abcdef"))
+        store.put(ids, ROWS, column="emb")
+        found = store.fetch(ids, column="emb").vectors
+        np.testing.assert_array_equal(found, ROWS.astype(np.float16).astype(np.float32))
+        hits = store.search(ROWS, 1, column="emb")
+        assert hits.ids[:, 0].tolist() == ids.tolist()
+
+
+def test_items_without_a_vector(sql, postgres, name):
+    foreign(sql, name, ["a", "b", "c"], [ROWS[0], None, ROWS[2]])
+    with open_store(f"{postgres}#{name}") as store:
+        assert store.filled("emb") == 2
+        (batch,) = store.scan(column="emb")
+        assert batch.present.tolist() == [True, False, True]
+        assert store.search(ROWS[:1], 3, column="emb").found.tolist() == [[True, True, False]]
+
+
+def test_mixed_widths_are_refused(sql, postgres, name):
+    foreign(sql, name, ["a", "b", "c"], [ROWS[0], ROWS[1, :5], ROWS[2]], kind="vector")
+    with pytest.raises(InputError, match="several widths: 1 of width 5, 2 of width 8"):
+        open_store(f"{postgres}#{name}")
+
+
+def test_a_width_that_is_not_declared(sql, postgres, name):
+    foreign(sql, name, ["a", "b"], ROWS[:2], kind="vector")
+    with open_store(f"{postgres}#{name}") as store:
+        assert store.describe().column("emb").dim == DIM
+
+
+def test_doubled_and_missing_ids(sql, postgres, name):
+    foreign(sql, name, ["a", "b", "a"], ROWS[:3], "text")
+    with (
+        open_store(f"{postgres}#{name}") as store,
+        pytest.raises(InputError, match="1 item.*have an id that another item has"),
+    ):
+        next(store.scan())
+    sql.execute(f"delete from {name} where id = 'a'")
+    sql.execute(f"insert into {name} values (null, 'x', null)")
+    with open_store(f"{postgres}#{name}") as store, pytest.raises(InputError, match="id is null"):
+        next(store.scan())
+
+
+@pytest.mark.parametrize(
+    ("fragment", "message"),
+    [
+        ("nmae", "no table 'nmae'"),
+        ("{}x", "no table.*Did you mean '{}'"),
+        ("{}.emv", "no vector column 'emv'.*Did you mean 'emb'"),
+        ("nowhere.{}.emb", "no table"),
+    ],
+)
+def test_names_that_do_not_exist(sql, postgres, name, fragment, message):
+    foreign(sql, name, ["a"], ROWS[:1])
+    with pytest.raises(InputError, match=message.format(name)):
+        open_store(f"{postgres}#{fragment.format(name)}")
+
+
+def test_a_schema_may_be_named(sql, postgres, name):
+    sql.execute(f"create schema s_{name}")
+    foreign(sql, f"s_{name}.docs", ["a"], ROWS[:1])
+    for fragment in (f"s_{name}.docs.emb", f"s_{name}.docs"):
+        with open_store(f"{postgres}#{fragment}") as store:
+            assert store.column == "emb"
+            assert store.filled("emb") == 1
+
+
+def test_names_are_quoted(postgres, name):
+    odd = f'{name}"; drop table x; --'
+    url = f"{postgres}#{quote(odd, safe='')}"
+    column = 'v"%s{}; select'
+    ids = np.array(["a'; --", "b%s"])
+    with create_store(url, ids, {column: ROWS[:2]}, {"te'xt\"": ["x", "y"]}) as store:
+        assert store.search(ROWS[:1], 1, column=column).ids.tolist() == [["a'; --"]]
+        assert store.payload(ids[1:]) == [{"te'xt\"": "y"}]
+        store.add_column("n'\"ew", 3)
+        assert store.put(ids, gaussian(2, 3), column="n'\"ew") == 2
+        assert store.describe().name == odd
+        assert read_all(store, column=column, batch=1)["ids"].tolist() == ids.tolist()
+
+
+def test_a_new_column_beside_an_old_index_is_a_side_table(postgres, sql, name):
+    ids = ids_of("str", 200)
+    with create_store(f"{postgres}#{name}", ids, {"old": gaussian(200)}) as store:
+        store.build_index("old")
+        assert not store.describe().column("old").exact
+        store.add_column("new", 3, metric="l2")
+        tables = sql.execute(
+            "select relname from pg_class where relname like %s and relkind = 'r'", (f"{name}%",)
+        ).fetchall()
+        assert sorted(tables) == [(name,), (f"{name}__new",)]
+        new = gaussian(50, 3, seed=1)
+        assert store.put(ids[:50], new, column="new") == 50
+        assert store.put(np.array(["nobody"]), new[:1], column="new") == 0
+        with open_store(f"{postgres}#{name}.new") as again:
+            said = again.describe()
+            assert said.column("new").count == 50
+            assert said.column("new").metric == "l2"
+            hits = again.search(new[:4], 3, column="new")
+            np.testing.assert_array_equal(
+                hits.ids, ids[:50][top_k(new[:4], new, 3, metric="l2").indices]
+            )
+            whole = read_all(again, column="new", batch=70)
+            assert whole["ids"].tolist() == ids.tolist()
+            assert (~np.isnan(np.concatenate(whole["vectors"])[:, 0])).sum() == 50
+        assert store.delete(ids[:10]) == 10
+        assert store.filled("new") == 40
+        store.add(ids[10:12], {"old": gaussian(2)})
+        assert store.filled("new") == 38
+        store.drop_column("new")
+        assert set(store.describe().columns) == {"old"}
+
+
+def test_an_index_finds_as_many_as_are_asked_for(postgres, name):
+    ids, rows = ids_of("int", 3000), gaussian(3000)
+    with create_store(f"{postgres}#{name}", ids, {"v": rows}) as store:
+        store.build_index("v")
+        hits = store.search(rows[:3], 1500, column="v")
+        assert hits.found.all()
+        near = store.search(rows[:20], 10, column="v")
+        exact = ids[top_k(rows[:20], rows, 10).indices]
+        assert np.mean([len(set(a) & set(b)) for a, b in zip(near.ids, exact, strict=True)]) > 9.5
+
+
+def test_an_index_has_a_widest_vector(postgres, name):
+    rows = gaussian(2, 2001)
+    with (
+        create_store(f"{postgres}#{name}", np.arange(2), {"v": rows}) as store,
+        pytest.raises(UnsupportedError, match=r"2,000 dimensions.*has 2,001.*halfvec"),
+    ):
+        store.build_index("v")
+
+
+def test_an_alias_is_a_view_that_applications_read(postgres, sql, name):
+    ids = ids_of("str", 20)
+    rows, new = gaussian(20), gaussian(20, 3, seed=1)
+    with create_store(f"{postgres}#{name}", ids, {"old": rows}, {"text": ["t"] * 20}) as store:
+        store.build_index("old")
+        store.add_column("new", 3)
+        store.put(ids, new, column="new")
+        live = f"live_{name}"
+        store.swap_alias(live, None, f"{name}.old")
+        ask = f"select id from {live} order by old <=> %s limit 1"
+        assert sql.execute(ask, (text(rows[4]),)).fetchone() == (ids[4],)
+        store.swap_alias(live, f"{name}.old", f"{name}.new")
+        assert sql.execute(ask, (text(new[7]),)).fetchone() == (ids[7],)
+        with open_store(f"{postgres}#{live}") as opened:
+            assert (opened.describe().name, opened.column) == (name, "new")
+        with pytest.raises(InputError, match="no vector column 'gone'"):
+            store.swap_alias(live, f"{name}.new", f"{name}.gone")
+        assert store.alias(live) == f"{name}.new"
+
+
+def test_readers_of_a_view_that_moves_see_no_error(postgres, sql, name):
+    ids, rows = ids_of("str", 30), gaussian(30)
+    live = f"live_{name}"
+    with create_store(f"{postgres}#{name}", ids, {"a": rows, "b": -rows}) as store:
+        store.swap_alias(live, None, f"{name}.a")
+        stop, seen = threading.Event(), []
+
+        def read():
+            with psycopg.connect(postgres, autocommit=True) as connection:
+                while not stop.is_set():
+                    asked = f"select id from {live} order by a <=> %s limit 1"
+                    seen.append(connection.execute(asked, (text(rows[0]),)).fetchone())
+
+        readers = [threading.Thread(target=read) for _ in range(2)]
+        for reader in readers:
+            reader.start()
+        for _ in range(5):
+            store.swap_alias(live, f"{name}.a", f"{name}.b")
+            store.swap_alias(live, f"{name}.b", f"{name}.a")
+        stop.set()
+        for reader in readers:
+            reader.join()
+        assert seen
+        assert all(found is not None for found in seen)
+
+
+@pytest.fixture
+def reader_url(sql, postgres, name):
+    """The URL of a user who may read and nothing else."""
+    foreign(sql, name, list("abcdef"), ROWS)
+    sql.execute(f"create role reader_{name} login password 'hunter2'")
+    sql.execute(f"grant select on {name} to reader_{name}")
+    yield f"{postgres.replace('postgres:', f'reader_{name}:hunter2', 1)}#{name}"
+    sql.execute(f"drop owned by reader_{name}")
+    sql.execute(f"drop role reader_{name}")
+
+
+def test_a_user_who_may_only_read(reader_url, sql, name):
+    ids = np.array(list("abcdef"))
+    with open_store(reader_url) as store:
+        np.testing.assert_array_equal(store.fetch(ids, column="emb").vectors, ROWS)
+        for write in (
+            lambda: store.put(ids, ROWS[::-1].copy(), column="emb"),
+            lambda: store.add(ids, {"emb": ROWS[::-1].copy()}),
+            lambda: store.delete(ids),
+            lambda: store.add_column("new", 3),
+            lambda: store.drop_column("emb"),
+            lambda: store.swap_alias("x", None, name),
+        ):
+            with pytest.raises(StorePermissionError) as told:
+                write()
+            assert "hunter2" not in str(told.value) + repr(store)
+        np.testing.assert_array_equal(store.fetch(ids, column="emb").vectors, ROWS)
+
+
+def test_nobody_answers_and_no_secret_is_told(monkeypatch):
+    monkeypatch.setenv("PGPASSWORD", "hunter3")
+    url = "postgresql://me:hunter2@127.0.0.1:1/db#docs"
+    with pytest.raises(StoreUnavailableError, match="does not answer") as told:
+        open_store(url)
+    shown = "".join(traceback.format_exception(told.value))
+    assert "hunter2" not in shown
+    assert "hunter3" not in shown
+    assert "me:***@127.0.0.1:1" in str(told.value)
+
+
+def test_a_server_that_goes_away_and_comes_back(own_postgres):
+    url = f"{own_postgres.get_uri()}#docs"
+    ids, rows = ids_of("int", 30), gaussian(30)
+    with create_store(url, ids, {"v": rows}) as store:
+        scan = store.scan(column="v", batch=10)
+        first = next(scan)
+        own_postgres.stop()
+        for ask in (
+            lambda: next(scan),
+            store.describe,
+            lambda: store.search(rows[:1], 1, column="v"),
+            lambda: store.put(ids, rows[::-1].copy(), column="v"),
+            lambda: open_store(url),
+        ):
+            with pytest.raises(StoreUnavailableError, match="does not answer"):
+                ask()
+        own_postgres.ensure_postgres_running()
+        rest = read_all(store, column="v", after=first.cursor, batch=10)
+        assert [*first.ids, *rest["ids"]] == ids.tolist()
+        np.testing.assert_array_equal(store.fetch(ids, column="v").vectors, rows)
