@@ -15,7 +15,7 @@ from isthmus.stores.fields import id_field, text_field
 from isthmus.stores.protocol import Column, Key
 from isthmus.stores.refusals import unknown_name
 
-__all__ = ["OPERATORS", "Home", "Table", "find_table", "marked", "read_table"]
+__all__ = ["OPERATORS", "Home", "Table", "find_table", "mark_of", "marked", "read_table"]
 
 OPERATORS: dict[Metric, LiteralString] = {"cosine": "<=>", "dot": "<#>", "l2": "<->"}
 _OPCLASS: dict[str, Metric] = {"cosine": "cosine", "ip": "dot", "l2": "l2"}
@@ -37,7 +37,8 @@ and n.nspname not in ('pg_catalog', 'information_schema') and n.nspname not like
 and (%(schema)s::text is null and pg_table_is_visible(c.oid) or n.nspname = %(schema)s)
 """
 _COLUMNS = """
-select a.attname, t.typname, a.atttypmod, col_description(a.attrelid, a.attnum),
+select a.attname, t.typname, format_type(a.atttypid, a.atttypmod), a.atttypmod,
+  col_description(a.attrelid, a.attnum),
   exists (select 1 from pg_index i where i.indrelid = a.attrelid and i.indisunique
     and i.indnkeyatts = 1 and i.indkey[0] = a.attnum and i.indpred is null)
 from pg_attribute a join pg_type t on t.oid = a.atttypid
@@ -76,6 +77,7 @@ class Table:
     schema: str
     name: str
     id: str
+    id_type: Any
     key: Key
     unique: bool
     columns: Mapping[str, Column]
@@ -91,7 +93,8 @@ def marked(what: Mapping[str, str]) -> str:
     return _MARK + json.dumps(what, sort_keys=True)
 
 
-def _mark(comment: str | None) -> dict[str, str]:
+def mark_of(comment: str | None) -> dict[str, str]:
+    """What isthmus left in a comment; empty for comments of others."""
     if not comment or not comment.startswith(_MARK):
         return {}
     try:
@@ -111,14 +114,14 @@ def find_table(connection: Any, address: Address) -> tuple[str, str, int, str | 
         tables = {row[1]: row for row in found}
         if name in tables:
             space, _, oid, _, comment = tables[name]
-            target = _mark(comment).get("alias")
+            target = mark_of(comment).get("alias")
             if target is None:
                 return space, name, oid, column
             table, _, stands_for = target.partition(".")
             if table in tables:
                 return space, table, tables[table][2], column or stands_for or None
     found = connection.execute(_TABLES, {"schema": None}).fetchall()
-    names = [row[1] for row in found if "of" not in _mark(row[4])]
+    names = [row[1] for row in found if "of" not in mark_of(row[4])]
     if not address.parts and len(names) == 1:
         row = next(row for row in found if row[1] == names[0])
         return row[0], row[1], row[2], None
@@ -150,7 +153,7 @@ def read_table(connection: Any, where: tuple[str, str, int], address: Address) -
     found = connection.execute(_COLUMNS, (oid,)).fetchall()
     kinds = {row[0]: row[1] for row in found}
     candidates = [column for column, kind in kinds.items() if kind in _KEYS]
-    unique = [row[0] for row in found if row[4] and row[0] in candidates]
+    unique = [row[0] for row in found if row[5] and row[0] in candidates]
     if not candidates:
         raise InputError("no column can hold ids", where=address.shown)
     key = id_field(
@@ -159,7 +162,7 @@ def read_table(connection: Any, where: tuple[str, str, int], address: Address) -
     columns, homes = _own(connection, (schema, name, oid), key, address)
     indexed = any(not column.exact for column in columns.values())
     for space, side, side_oid, comment in connection.execute(_SIDES, (oid,)).fetchall():
-        if "of" in (mark := _mark(comment)):
+        if "of" in (mark := mark_of(comment)):
             more, places = _own(connection, (space, side, side_oid), "id", address, side=True)
             columns |= {c: v for c, v in more.items() if c == mark["column"]}
             homes |= {c: v for c, v in places.items() if c == mark["column"]}
@@ -169,6 +172,7 @@ def read_table(connection: Any, where: tuple[str, str, int], address: Address) -
         schema,
         name,
         key,
+        next(row[2] for row in found if row[0] == key),
         _KEYS[kinds[key]],
         key in unique,
         columns,
@@ -195,11 +199,11 @@ def _own(
             indexed[column] = _OPCLASS[found[1]]
     columns: dict[str, Column] = {}
     homes: dict[str, Home] = {}
-    for column, kind, width, comment, _ in connection.execute(_COLUMNS, (oid,)).fetchall():
+    for column, kind, _, width, comment, _ in connection.execute(_COLUMNS, (oid,)).fetchall():
         if kind not in ("vector", "halfvec"):
             continue
         dim = width if width > 0 else _width(connection, where, column, address)
-        said: Any = _mark(comment).get("metric")
+        said: Any = mark_of(comment).get("metric")
         metric: Metric = indexed.get(column) or said or address.metric or "cosine"
         dtype = "float16" if kind == "halfvec" else "float32"
         columns[column] = Column(column, dim, dtype, metric, -1, exact=column not in indexed)

@@ -1,14 +1,4 @@
-"""PostgreSQL with pgvector: a live table, read and filled while it serves.
-
-Vectors are ``vector`` or ``halfvec`` columns.  ``halfvec`` rounds what is put to 16 bits, and
-queries too, as `Column.dtype` says.  A new column goes into a side table where an approximate index
-hangs on the old one, because every update of a row would enter that index again; the side table
-belongs to the table by a foreign key, so that a deleted item is gone from both.
-
-Limits of pgvector's indexes: HNSW takes at most 2,000 dimensions (4,000 as ``halfvec``); a search
-looks at ``hnsw.ef_search`` candidates, which is raised here to the ``k`` asked for, at most 1,000,
-and goes on iteratively (pgvector 0.8) where that is too few.
-"""
+"""One table of PostgreSQL as a store: read, searched and written."""
 
 from __future__ import annotations
 
@@ -28,9 +18,12 @@ from isthmus.stores.base import StoreBase
 from isthmus.stores.checks import Repeats, checked_ids, checked_k, checked_queries, checked_rows
 from isthmus.stores.fields import chosen_column
 from isthmus.stores.hits import hits_of, no_hits
-from isthmus.stores.pgconnect import Connections
-from isthmus.stores.pgcopy import pack_items, unpack_fields, unpack_ids, unpack_vectors
-from isthmus.stores.pglayout import OPERATORS, Home, Table, find_table, marked, read_table
+from isthmus.stores.pgvector.binary import pack_items, unpack_fields, unpack_ids, unpack_vectors
+from isthmus.stores.pgvector.connections import Connections
+from isthmus.stores.pgvector.layout import OPERATORS, Home, Table, find_table, read_table
+from isthmus.stores.pgvector.names import place, table_name, with_parameters
+from isthmus.stores.pgvector.tables import TYPES, make_column, make_table, write_items
+from isthmus.stores.pgvector.views import swap, target_of
 from isthmus.stores.protocol import (
     BATCH,
     Batch,
@@ -42,11 +35,10 @@ from isthmus.stores.protocol import (
     Key,
     Rows,
 )
-from isthmus.stores.refusals import alias_moved, cannot, unknown_name
+from isthmus.stores.refusals import cannot
 
 __all__ = ["PgVectorStore"]
 
-_TYPES: dict[Key, LiteralString] = {"int": "bigint", "uuid": "uuid", "str": "text"}
 _OPCLASSES: dict[tuple[bool, Metric], LiteralString] = {
     (False, "cosine"): "vector_cosine_ops",
     (False, "dot"): "vector_ip_ops",
@@ -112,8 +104,6 @@ class PgVectorStore(StoreBase):
             OutputError: if there is one of that name.
             InputError: for ids or vectors that cannot be stored.
         """
-        from psycopg import sql
-
         name = address.collection
         if name is None:
             raise InputError("the table has no name", where=address.shown, mend="Write #table")
@@ -122,32 +112,16 @@ class PgVectorStore(StoreBase):
         for column, rows in vectors.items():
             described = Column(column, rows.shape[1], "float32", metric, 0)
             checked_rows(rows, described, len(found), f"rows for {address.shown}")
-        parts = [sql.SQL("id {} primary key").format(sql.SQL(_TYPES[key]))]
-        for field, values in payload.items():
-            parts.append(
-                sql.SQL("{} {}").format(sql.Identifier(field), sql.SQL(_payload_type(values)))
-            )
-        for column, rows in vectors.items():
-            parts.append(
-                sql.SQL("{} vector({})").format(sql.Identifier(column), sql.Literal(rows.shape[1]))
-            )
+        widths = {column: rows.shape[1] for column, rows in vectors.items()}
         connections = Connections(address)
         try:
             with connections.lend() as connection, connection.transaction():
-                there = connection.execute("select to_regclass(%s)", (f'"{name}"',)).fetchone()
-                if there[0] is not None:
+                if not make_table(connection, name, key, payload, widths, metric):
                     raise OutputError(
                         f"the table '{name}' exists already",
                         where=address.shown,
                         mend="Choose another name",
                     )
-                connection.execute(
-                    sql.SQL("create table {} ({})").format(
-                        sql.Identifier(name), sql.SQL(", ").join(parts)
-                    )
-                )
-                for column in vectors:
-                    _note_metric(connection, (name,), column, metric)
             store = cls(connections, address)
             store.add(found, vectors, payload)
         except BaseException:
@@ -180,7 +154,7 @@ class PgVectorStore(StoreBase):
 
         table = self._table = self._read()
         with self._connections.lend() as connection:
-            asked = sql.SQL("select count(*) from {}").format(_named(table))
+            asked = sql.SQL("select count(*) from {}").format(table_name(table))
             (count,) = connection.execute(asked).fetchone()
         return Collection(
             name=table.name,
@@ -207,7 +181,7 @@ class PgVectorStore(StoreBase):
         from psycopg import sql
 
         home = self._table.homes[column]
-        asked = sql.SQL("select count({}) from {}").format(sql.Identifier(column), _place(home))
+        asked = sql.SQL("select count({}) from {}").format(sql.Identifier(column), place(home))
         with self._connections.lend() as connection:
             return connection.execute(asked).fetchone()[0]
 
@@ -257,12 +231,12 @@ class PgVectorStore(StoreBase):
         from psycopg import sql
 
         names = {
-            "id": _with_parameters(home.id),
-            "c": _with_parameters(column.name),
-            "t": _with_parameters(home.schema, home.table),
+            "id": with_parameters(home.id),
+            "c": with_parameters(column.name),
+            "t": with_parameters(home.schema, home.table),
             "closer": sql.SQL(OPERATORS[column.metric]),
             "kind": sql.SQL("halfvec" if home.half else "vector"),
-            "key": sql.SQL(_TYPES[self._table.key]),
+            "key": sql.SQL(TYPES[self._table.key]),
         }
         among: LiteralString = "and {id} = any(%(only)s::{key}[])" if some else ""
         # an index answers in the order of distance alone
@@ -288,7 +262,7 @@ class PgVectorStore(StoreBase):
         home = self._table.homes[column]
         asked = checked_ids(ids, self._table.key, "ids")
         wanted = sql.SQL("select {}, {} from {} where {}").format(
-            self._id_as_key(home.id), sql.Identifier(column), _place(home), self._among(home, asked)
+            self._id_as_key(home.id), sql.Identifier(column), place(home), self._among(home, asked)
         )
         held, fields = self._copied(wanted, 2)
         vectors = np.full((len(asked), found.dim), np.nan, dtype=np.float32)
@@ -309,7 +283,7 @@ class PgVectorStore(StoreBase):
         table = self._table
         wanted = sql.SQL("select {} from {} where {}").format(
             sql.SQL(", ").join([self._id_as_key(table.id), *map(_as_json, names)]),
-            _named(table),
+            table_name(table),
             self._among(Home(table.schema, table.name, table.id, False, False), asked),
         )
         held, found = self._copied(wanted, 1 + len(names))
@@ -369,20 +343,20 @@ class PgVectorStore(StoreBase):
         table = self._table
         mine = sql.Identifier("t", table.id)
         chosen: list[Any] = [self._id_as_key("t", table.id)]
-        source: Any = sql.SQL("{} t").format(_named(table))
+        source: Any = sql.SQL("{} t").format(table_name(table))
         if column is not None:
             home = table.homes[column.name]
             chosen.append(sql.Identifier("s" if home.side else "t", column.name))
             if home.side:
                 source = sql.SQL("{} left join {} s on s.{} = {}").format(
-                    source, _place(home), sql.Identifier(home.id), mine
+                    source, place(home), sql.Identifier(home.id), mine
                 )
         chosen += [_as_json(name, "t") for name in fields]
         behind = (
             sql.SQL("")
             if after is None
             else sql.SQL("where {} > {}::{}").format(
-                mine, sql.Literal(after), sql.SQL(_TYPES[table.key])
+                mine, sql.Literal(after), sql.SQL(TYPES[table.key])
             )
         )
         return sql.SQL("select {} from {} {} order by {} limit {}").format(
@@ -408,7 +382,7 @@ class PgVectorStore(StoreBase):
     def _id_as_key(self, *name: str) -> Any:
         from psycopg import sql
 
-        return sql.SQL("{}::{}").format(sql.Identifier(*name), sql.SQL(_TYPES[self._table.key]))
+        return sql.SQL("{}::{}").format(sql.Identifier(*name), sql.SQL(TYPES[self._table.key]))
 
     def _among(self, home: Home, ids: Ids) -> Any:
         from psycopg import sql
@@ -416,7 +390,7 @@ class PgVectorStore(StoreBase):
         return sql.SQL("{} = any({}::{}[])").format(
             sql.Identifier(home.id),
             sql.Literal(np.unique(ids).tolist()),
-            sql.SQL(_TYPES[self._table.key]),
+            sql.SQL(TYPES[self._table.key]),
         )
 
     def _refuse_repeated(self) -> None:
@@ -428,7 +402,7 @@ class PgVectorStore(StoreBase):
 
         table = self._table
         ids, _ = self._copied(
-            sql.SQL("select {} from {}").format(self._id_as_key(table.id), _named(table)), 1
+            sql.SQL("select {} from {}").format(self._id_as_key(table.id), table_name(table)), 1
         )
         repeats.add(ids)
         repeats.check()
@@ -458,13 +432,13 @@ class PgVectorStore(StoreBase):
             cursor.execute(
                 sql.SQL(
                     "create temp table if not exists {} (id {}, v {}) on commit delete rows"
-                ).format(new, sql.SQL(_TYPES[table.key]), kind)
+                ).format(new, sql.SQL(TYPES[table.key]), kind)
             )
             with cursor.copy(sql.SQL("copy {} from stdin (format binary)").format(new)) as copy:
                 copy.write(pack_items(ids, table.key, rows, home.half))
             names = {
-                "t": _named(table),
-                "s": _place(home),
+                "t": table_name(table),
+                "s": place(home),
                 "c": sql.Identifier(column),
                 "n": new,
                 "id": sql.Identifier(table.id),
@@ -501,12 +475,12 @@ class PgVectorStore(StoreBase):
         fields = [f for f in table.fields if f in given]
         own = [c for c, home in table.homes.items() if not home.side]
         with self._connections.lend() as connection, connection.transaction():
-            self._make(connection, checked, {f: given[f] for f in fields})
+            write_items(connection, table, self._where[2], checked, {f: given[f] for f in fields})
             for name in own:
                 if name not in ready:
                     connection.execute(
                         sql.SQL("update {} set {} = null where {}").format(
-                            _named(table),
+                            table_name(table),
                             sql.Identifier(name),
                             self._among(table.homes[name], checked),
                         )
@@ -515,50 +489,11 @@ class PgVectorStore(StoreBase):
                 if home.side and name not in ready:
                     connection.execute(
                         sql.SQL("delete from {} where {}").format(
-                            _place(home), self._among(home, checked)
+                            place(home), self._among(home, checked)
                         )
                     )
             for name, rows in ready.items():
                 self._put(connection, name, checked, rows)
-
-    def _make(self, connection: Any, ids: Ids, payload: Mapping[str, Sequence[Any]]) -> None:
-        """Make the items, or replace their payload; fields not given become null."""
-        from psycopg import sql
-
-        table = self._table
-        fields = list(table.fields)
-        columns = [table.id, *payload]
-        kinds = self._kinds(connection)
-        record = sql.SQL(", ").join(
-            sql.SQL("{} {}").format(_with_parameters(c), sql.SQL(kinds[c])) for c in columns
-        )
-        changes = sql.SQL(", ").join(
-            sql.SQL("{c} = excluded.{c}").format(c=_with_parameters(c)) for c in [table.id, *fields]
-        )
-        asked = sql.SQL(
-            "insert into {t} ({listed}) select {listed} from json_to_recordset(%s::json)"
-            " as x({record}) on conflict ({id}) do update set {changes}"
-        ).format(
-            t=_with_parameters(table.schema, table.name),
-            listed=sql.SQL(", ").join(map(_with_parameters, columns)),
-            record=record,
-            id=_with_parameters(table.id),
-            changes=changes,
-        )
-        values = [ids.tolist(), *(list(v) for v in payload.values())]
-        for start in range(0, len(ids), BATCH):
-            part = slice(start, start + BATCH)
-            rows = zip(*(v[part] for v in values), strict=True)
-            items = [dict(zip(columns, row, strict=True)) for row in rows]
-            connection.execute(asked, (json.dumps(items, default=str),))
-
-    def _kinds(self, connection: Any) -> dict[str, Any]:
-        found = connection.execute(
-            "select attname, format_type(atttypid, atttypmod) from pg_attribute"
-            " where attrelid = %s and attnum > 0 and not attisdropped",
-            (self._where[2],),
-        ).fetchall()
-        return dict(found)
 
     def delete(self, ids: Ids) -> int:
         """See `Store.delete`; side tables follow by their foreign key."""
@@ -569,13 +504,14 @@ class PgVectorStore(StoreBase):
         home = Home(table.schema, table.name, table.id, False, False)
         with self._connections.lend() as connection, connection.cursor() as cursor:
             cursor.execute(
-                sql.SQL("delete from {} where {}").format(_named(table), self._among(home, found))
+                sql.SQL("delete from {} where {}").format(
+                    table_name(table), self._among(home, found)
+                )
             )
             return cursor.rowcount
 
     def add_column(self, name: str, dim: int, *, metric: Metric = "cosine") -> None:
         """See `Store.add_column`; a side table where an old column has an approximate index."""
-        from psycopg import sql
 
         with self._lock:
             table = self._table = self._read()
@@ -583,37 +519,8 @@ class PgVectorStore(StoreBase):
                 return
             if name in (table.id, *table.fields):
                 raise InputError(f"'{name}' is the name of another field", where=self._url)
-            kind = sql.SQL("vector({})").format(sql.Literal(dim))
             with self._connections.lend() as connection, connection.transaction():
-                if table.indexed and table.unique:
-                    side = f"{table.name}__{name}"
-                    connection.execute(
-                        sql.SQL(
-                            "create table {s} (id {k} primary key references {t} ({id})"
-                            " on delete cascade on update cascade, {c} {v})"
-                        ).format(
-                            s=sql.Identifier(table.schema, side),
-                            k=sql.SQL(self._kinds(connection)[table.id]),
-                            t=_named(table),
-                            id=sql.Identifier(table.id),
-                            c=sql.Identifier(name),
-                            v=kind,
-                        )
-                    )
-                    connection.execute(
-                        sql.SQL("comment on table {} is {}").format(
-                            sql.Identifier(table.schema, side),
-                            sql.Literal(marked({"of": table.name, "column": name})),
-                        )
-                    )
-                    _note_metric(connection, (table.schema, side), name, metric)
-                else:
-                    connection.execute(
-                        sql.SQL("alter table {} add column {} {}").format(
-                            _named(table), sql.Identifier(name), kind
-                        )
-                    )
-                    _note_metric(connection, (table.schema, table.name), name, metric)
+                make_column(connection, table, name, dim, metric)
             self._table = self._read()
 
     def drop_column(self, name: str) -> None:
@@ -626,10 +533,10 @@ class PgVectorStore(StoreBase):
             if home is None:
                 return
             drop = (
-                sql.SQL("drop table {}").format(_place(home))
+                sql.SQL("drop table {}").format(place(home))
                 if home.side
                 else sql.SQL("alter table {} drop column {}").format(
-                    _named(table), sql.Identifier(name)
+                    table_name(table), sql.Identifier(name)
                 )
             )
             with self._connections.lend() as connection:
@@ -657,7 +564,7 @@ class PgVectorStore(StoreBase):
         with self._connections.lend() as connection:
             connection.execute(
                 sql.SQL("create index concurrently on {} using hnsw ({} {})").format(
-                    _place(home), sql.Identifier(column), sql.SQL(opclass)
+                    place(home), sql.Identifier(column), sql.SQL(opclass)
                 )
             )
         self._table = self._read()
@@ -667,106 +574,16 @@ class PgVectorStore(StoreBase):
     def alias(self, name: str) -> str | None:
         """See `Store.alias`."""
         with self._connections.lend() as connection:
-            return _alias(connection, self._table.schema, name)
+            return target_of(connection, self._table.schema, name)
 
     def swap_alias(self, name: str, old: str | None, new: str | None) -> None:
         """See `Store.swap_alias`; ``new`` is ``table`` or ``table.column`` of the same schema."""
-        from psycopg import sql
-
-        schema = self._table.schema
-        view = sql.Identifier(schema, name)
         with self._connections.lend() as connection, connection.transaction():
-            connection.execute(
-                "select pg_advisory_xact_lock(hashtext(%s))", (f"isthmus alias {schema}.{name}",)
-            )
-            now = _alias(connection, schema, name)
-            if now != old:
-                raise alias_moved(name, old, now, self._url)
-            if now is not None:
-                connection.execute(sql.SQL("drop view {}").format(view))
-            if new is not None:
-                connection.execute(
-                    sql.SQL("create view {} as {}").format(view, self._viewed(connection, new))
-                )
-                connection.execute(
-                    sql.SQL("comment on view {} is {}").format(
-                        view, sql.Literal(marked({"alias": new}))
-                    )
-                )
-
-    def _viewed(self, connection: Any, target: str) -> Any:
-        """The query of a view of ``table`` or ``table.column``."""
-        from psycopg import sql
-
-        name, _, column = target.partition(".")
-        address = replace(self._address, parts=(self._table.schema, name), raw=self._address.raw)
-        schema, name, oid, _ = find_table(connection, address)
-        table = read_table(connection, (schema, name, oid), address)
-        if not column:
-            return sql.SQL("select * from {}").format(_named(table))
-        if column not in table.columns:
-            raise unknown_name("vector column", column, table.columns, where=self._url)
-        home = table.homes[column]
-        own = next((c for c, h in table.homes.items() if not h.side), column)
-        chosen: list[Any] = [sql.Identifier("t", c) for c in (table.id, *table.fields)]
-        chosen.append(
-            sql.SQL("{} as {}").format(
-                sql.Identifier("s" if home.side else "t", column), sql.Identifier(own)
-            )
-        )
-        source = sql.SQL("{} t").format(_named(table))
-        if home.side:
-            source = sql.SQL("{} join {} s on s.{} = t.{}").format(
-                source, _place(home), sql.Identifier(home.id), sql.Identifier(table.id)
-            )
-        return sql.SQL("select {} from {}").format(sql.SQL(", ").join(chosen), source)
+            swap(connection, self._address, (self._table.schema, name), old, new)
 
     def close(self) -> None:
         """See `Store.close`."""
         self._connections.close()
-
-
-def _alias(connection: Any, schema: str, name: str) -> str | None:
-    found = connection.execute(
-        "select obj_description(c.oid, 'pg_class') from pg_class c"
-        " join pg_namespace n on n.oid = c.relnamespace"
-        " where n.nspname = %s and c.relname = %s and c.relkind = 'v'",
-        (schema, name),
-    ).fetchone()
-    comment = found[0] if found else None
-    if not comment or not comment.startswith("isthmus:"):
-        return None
-    return json.loads(comment.removeprefix("isthmus:")).get("alias")
-
-
-def _note_metric(connection: Any, table: tuple[str, ...], column: str, metric: Metric) -> None:
-    from psycopg import sql
-
-    connection.execute(
-        sql.SQL("comment on column {} is {}").format(
-            sql.Identifier(*table, column), sql.Literal(marked({"metric": metric}))
-        )
-    )
-
-
-def _named(table: Table) -> Any:
-    from psycopg import sql
-
-    return sql.Identifier(table.schema, table.name)
-
-
-def _place(home: Home) -> Any:
-    from psycopg import sql
-
-    return sql.Identifier(home.schema, home.table)
-
-
-def _with_parameters(*name: str) -> Any:
-    """An identifier for a statement with parameters, in which a lone % would begin another."""
-    from psycopg import sql
-
-    quoted: Any = sql.Identifier(*name).as_string(None).replace("%", "%%")
-    return sql.SQL(quoted)
 
 
 def _as_json(field: str, *table: str) -> Any:
@@ -777,18 +594,6 @@ def _as_json(field: str, *table: str) -> Any:
 
 def _values(column: list[bytes | None]) -> list[Any]:
     return [None if value is None else json.loads(value) for value in column]
-
-
-def _payload_type(values: Sequence[Any]) -> LiteralString:
-    kinds = {type(value.item() if isinstance(value, np.generic) else value) for value in values}
-    kinds.discard(type(None))
-    types: dict[type, LiteralString] = {
-        str: "text",
-        int: "bigint",
-        float: "double precision",
-        bool: "boolean",
-    }
-    return types.get(next(iter(kinds), str), "jsonb") if len(kinds) <= 1 else "jsonb"
 
 
 def _text_of(row: NDArray[np.float32]) -> str:

@@ -1,0 +1,146 @@
+"""Tables, columns and items made in PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, LiteralString
+
+import numpy as np
+
+from isthmus.evaluate.scores import Metric
+from isthmus.stores.pgvector.layout import Table, marked
+from isthmus.stores.pgvector.names import table_name, with_parameters
+from isthmus.stores.protocol import BATCH, Ids, Key
+
+__all__ = ["TYPES", "make_column", "make_table", "write_items"]
+
+TYPES: dict[Key, LiteralString] = {"int": "bigint", "uuid": "uuid", "str": "text"}
+"""The SQL type of the ids of each kind."""
+
+
+def make_table(
+    connection: Any,
+    name: str,
+    key: Key,
+    payload: Mapping[str, Sequence[Any]],
+    widths: Mapping[str, int],
+    metric: Metric,
+) -> bool:
+    """An empty table with room for ``payload`` and vectors of these widths; false if there is one.
+
+    Strings, integers, floats and booleans keep their type; all else is ``jsonb``.
+    """
+    from psycopg import sql
+
+    parts: list[Any] = [sql.SQL("id {} primary key").format(sql.SQL(TYPES[key]))]
+    for field, values in payload.items():
+        kind = sql.SQL(_payload_type(values))
+        parts.append(sql.SQL("{} {}").format(sql.Identifier(field), kind))
+    for column, dim in widths.items():
+        parts.append(sql.SQL("{} vector({})").format(sql.Identifier(column), sql.Literal(dim)))
+    quoted = sql.Identifier(name).as_string(None)
+    if connection.execute("select to_regclass(%s)", (quoted,)).fetchone()[0] is not None:
+        return False
+    connection.execute(
+        sql.SQL("create table {} ({})").format(sql.Identifier(name), sql.SQL(", ").join(parts))
+    )
+    for column in widths:
+        _note_metric(connection, (name,), column, metric)
+    return True
+
+
+def make_column(connection: Any, table: Table, name: str, dim: int, metric: Metric) -> None:
+    """An empty vector column: in a side table where an old column has an approximate index."""
+    from psycopg import sql
+
+    kind = sql.SQL("vector({})").format(sql.Literal(dim))
+    if not (table.indexed and table.unique):
+        connection.execute(
+            sql.SQL("alter table {} add column {} {}").format(
+                table_name(table), sql.Identifier(name), kind
+            )
+        )
+        _note_metric(connection, (table.schema, table.name), name, metric)
+        return
+    side = (table.schema, f"{table.name}__{name}")
+    connection.execute(
+        sql.SQL(
+            "create table {s} (id {k} primary key references {t} ({id})"
+            " on delete cascade on update cascade, {c} {v})"
+        ).format(
+            s=sql.Identifier(*side),
+            k=sql.SQL(table.id_type),
+            t=table_name(table),
+            id=sql.Identifier(table.id),
+            c=sql.Identifier(name),
+            v=kind,
+        )
+    )
+    note = sql.Literal(marked({"of": table.name, "column": name}))
+    connection.execute(sql.SQL("comment on table {} is {}").format(sql.Identifier(*side), note))
+    _note_metric(connection, side, name, metric)
+
+
+def write_items(
+    connection: Any, table: Table, oid: int, ids: Ids, payload: Mapping[str, Sequence[Any]]
+) -> None:
+    """Make the items, or replace their payload; fields not given become null."""
+    from psycopg import sql
+
+    fields = list(table.fields)
+    columns = [table.id, *payload]
+    kinds = _kinds(connection, oid)
+    record = sql.SQL(", ").join(
+        sql.SQL("{} {}").format(with_parameters(c), sql.SQL(kinds[c])) for c in columns
+    )
+    changes = sql.SQL(", ").join(
+        sql.SQL("{c} = excluded.{c}").format(c=with_parameters(c)) for c in [table.id, *fields]
+    )
+    asked = sql.SQL(
+        "insert into {t} ({listed}) select {listed} from json_to_recordset(%s::json)"
+        " as x({record}) on conflict ({id}) do update set {changes}"
+    ).format(
+        t=with_parameters(table.schema, table.name),
+        listed=sql.SQL(", ").join(map(with_parameters, columns)),
+        record=record,
+        id=with_parameters(table.id),
+        changes=changes,
+    )
+    values = [ids.tolist(), *(list(v) for v in payload.values())]
+    for start in range(0, len(ids), BATCH):
+        part = slice(start, start + BATCH)
+        rows = zip(*(v[part] for v in values), strict=True)
+        items = [dict(zip(columns, row, strict=True)) for row in rows]
+        connection.execute(asked, (json.dumps(items, default=str),))
+
+
+def _kinds(connection: Any, oid: int) -> dict[str, Any]:
+    found = connection.execute(
+        "select attname, format_type(atttypid, atttypmod) from pg_attribute"
+        " where attrelid = %s and attnum > 0 and not attisdropped",
+        (oid,),
+    ).fetchall()
+    return dict(found)
+
+
+def _note_metric(connection: Any, table: tuple[str, ...], column: str, metric: Metric) -> None:
+    from psycopg import sql
+
+    connection.execute(
+        sql.SQL("comment on column {} is {}").format(
+            sql.Identifier(*table, column), sql.Literal(marked({"metric": metric}))
+        )
+    )
+
+
+def _payload_type(values: Sequence[Any]) -> LiteralString:
+    kinds = {type(value.item() if isinstance(value, np.generic) else value) for value in values}
+    kinds.discard(type(None))
+    types: dict[type, LiteralString] = {
+        str: "text",
+        int: "bigint",
+        float: "double precision",
+        bool: "boolean",
+    }
+    return types.get(next(iter(kinds), str), "jsonb") if len(kinds) <= 1 else "jsonb"
