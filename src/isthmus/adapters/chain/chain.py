@@ -65,13 +65,14 @@ class Chain:
             rows = x[None, :] if x.ndim == 1 else x
             mapped = _run(namespace(x), self._ready(x), rows, numpy=False)
             return mapped[0, :] if x.ndim == 1 else mapped
+        fast = self.one_matrix if x.dtype == np.float32 else None
+        if fast is not None:
+            mapped = fast.one(x) if x.ndim == 1 else fast.rows(x)
+            if mapped is not None:
+                return mapped
         if x.ndim == 1:
             with single_thread:
                 return self._block(self._ready(x), x[None, :])[0]
-        if x.dtype == np.float32 and self.one_matrix is not None:
-            mapped = self.one_matrix.rows(x)
-            if mapped is not None:
-                return mapped
         return self._blocks(self._ready(x), x)
 
     @cached_property
