@@ -135,10 +135,10 @@ def isthmus_top_k_faiss(queries: Array, gallery: Array, k: int) -> Work:
     raise Absent("top_k has no faiss engine")
 
 
-def isthmus_bridge(x: Array, y: Array) -> Any:
-    """A bridge between cosine spaces, fitted with a ridge map and nothing after it."""
+def isthmus_bridge(x: Array, y: Array, recipe: str = "ridge") -> Any:
+    """A bridge between cosine spaces; by default a ridge map with nothing after it."""
     fit, pairs = _from("bridge", "fit"), _from("spaces.pairs", "Pairs")
-    return fit(pairs(x, y), recipe="ridge")
+    return fit(pairs(x, y), recipe=recipe)
 
 
 def isthmus_transform(task: Task, calls: int, *, return_trust: bool = False) -> Work:

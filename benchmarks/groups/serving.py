@@ -13,7 +13,18 @@ import numpy as np
 
 from benchmarks import ours
 from benchmarks.arrays import paired, repeated
-from benchmarks.harness import Absent, Options, Row, contest, cpu, cpu_each, limit_row
+from benchmarks.harness import (
+    Absent,
+    Contest,
+    Options,
+    Row,
+    Stopwatch,
+    contest,
+    cpu,
+    cpu_each,
+    limit_row,
+)
+from isthmus.threads import single_thread
 
 BUSY_CORE = 2.0
 
@@ -21,7 +32,8 @@ BUSY_CORE = 2.0
 def run(options: Options) -> Iterator[Row]:
     for d in (384, 768):
         yield from _apply(options, d)
-    yield from _one_vector(options)
+    for dx, dy in ((384, 384), (768, 1024)):
+        yield from _one_vector(options, dx, dy)
     yield from _latency(options)
 
 
@@ -51,23 +63,42 @@ def _apply(options: Options, d: int) -> Iterator[Row]:
     )  # fmt: skip
 
 
-def _one_vector(options: Options) -> Iterator[Row]:
-    task = paired(384, 384, 6_000)
-    weights = np.ascontiguousarray(task.x[:384])
+def _one_vector(options: Options, dx: int, dy: int) -> Iterator[Row]:
+    """One vector through a bridge, beside the bare product on the one thread that it runs on.
+
+    With a BLAS thread per core the bare product is faster on an idle machine, and beside a busy
+    core one call in ten takes tens of milliseconds: `_latency`.
+    """
+    task = paired(dx, dy, 6_000)
+    weights = np.random.default_rng(0).standard_normal((dx, dy), np.float32)
     vector, offset = task.x_test[0], task.y_test[0]
 
-    def bridge_call() -> object:
-        bridge = ours.isthmus_bridge(task.x, task.y)
+    def bridge_call(recipe: str) -> Stopwatch:
+        bridge = ours.isthmus_bridge(task.x, task.y, recipe)
         return cpu_each(lambda: bridge.transform(vector), 2_000)
 
-    timed = contest(
-        options,
-        {
-            "isthmus": bridge_call,
-            "bare": lambda: cpu_each(lambda: vector @ weights + offset, 2_000),
-        },
-    )
-    yield timed.row("one vector, 384→384 ÷ x @ W + b", "isthmus", "bare", at_most=1.3)
+    plain, normed = "ridge", "unit_norm | ridge | unit_norm"
+    with single_thread:
+        timed = contest(
+            options,
+            {
+                plain: lambda: bridge_call(plain),
+                normed: lambda: bridge_call(normed),
+                "bare": lambda: cpu_each(lambda: vector @ weights + offset, 2_000),
+            },
+        )
+    for recipe in (plain, normed):
+        yield timed.row(
+            f"one vector, {dx}→{dy}, {recipe} ÷ x @ W + b", recipe, "bare", at_most=1.3,
+            note=_over(timed, recipe, "bare"),
+        )  # fmt: skip
+
+
+def _over(timed: Contest, ours_: str, bare: str) -> str:
+    if ours_ not in timed.seconds or bare not in timed.seconds:
+        return ""
+    apart = np.subtract(timed.seconds[ours_], timed.seconds[bare])
+    return f"{1e6 * float(np.median(apart)):+.1f} µs over the bare product, of at most 3"
 
 
 def _latency(options: Options) -> Iterator[Row]:
