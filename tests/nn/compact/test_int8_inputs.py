@@ -201,8 +201,7 @@ def test_a_column_that_was_silent_in_calibration_may_speak_later():
 
 @pytest.mark.real
 def test_a_real_encoder_keeps_its_vectors():
-    pytest.importorskip("transformers")
-    from test_real_layers import load
+    from packaged_encoders import load
 
     from isthmus.demo.corpus import load_corpus
 

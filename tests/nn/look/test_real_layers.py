@@ -5,23 +5,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning_fabric")
-transformers = pytest.importorskip("transformers")
+
+from packaged_encoders import load  # noqa: E402
 
 from isthmus.demo.corpus import load_corpus  # noqa: E402
-from isthmus.encoders.packaged import packaged_file  # noqa: E402
-from isthmus.errors import IsthmusError  # noqa: E402
 from isthmus.nn.look.layers import compare_layers  # noqa: E402
 
 pytestmark = pytest.mark.real
-
-
-def load(package):
-    try:
-        folder = packaged_file(package, "model.safetensors", install=package).parent
-    except IsthmusError:
-        pytest.skip(f"the weights of {package} are not installed")
-    model = transformers.BertModel.from_pretrained(folder, add_pooling_layer=False)
-    return model, transformers.BertTokenizerFast.from_pretrained(folder)
 
 
 def test_layers_of_a_fine_tuned_model_match_those_of_the_model_it_came_from():

@@ -17,6 +17,8 @@ from isthmus.nn.compact.table import weight_of
 __all__ = ["Int8Layer"]
 
 _TILE = 16
+_EXACT = 512
+"""255 · 127 · 512 is below 2^24, up to which single precision holds every integer."""
 
 
 class Int8Layer(nn.Module):
@@ -25,10 +27,11 @@ class Int8Layer(nn.Module):
     The weight is widened when it is used, so that files are a quarter, and every kind of
     convolution runs as it did.  With ``activations``, inputs of a linear layer are rounded as they
     come and multiplied as integers: with ``inputs``, in the steps found in calibration, on
-    processors by the kernels that have wide products of bytes, which keep a second copy of the
-    codes in the order they like; else row by row, symmetric, where the device has such products.
-    Either way a row's result does not depend on the other rows of its batch.  While gradients of
-    the input are recorded, or the network is exported, nothing but the weight is rounded.
+    processors by kernels with wide products of bytes, or, where there are none, exactly in single
+    precision; both keep a second copy of the codes as they like it.  Else row by row, symmetric,
+    where the device has such products.  Either way a row's result depends neither on the other
+    rows of its batch nor, up to single precision, on the processor.  While gradients of the input
+    are recorded, or the network is exported, nothing but the weight is rounded.
 
     Args:
         layer: what it stands for; its weight is given up.
@@ -95,7 +98,7 @@ class Int8Layer(nn.Module):
         if self.activations and not recorded:
             here = x.device.type == "cpu" and not torch.compiler.is_compiling()
             found = None
-            if self.columns is not None and here and _has_kernels():
+            if self.columns is not None and here:
                 found = self._in_steps(x)
             elif _multiplies(x, self.codes):
                 found = self._by_rows(x)
@@ -111,11 +114,15 @@ class Int8Layer(nn.Module):
         # an integer cannot say that a value was not finite
         if not math.isfinite(float(steps.sum())):
             return None
-        rounded = steps.clamp_(0, 255).to(torch.uint8)
-        product: Any = torch.ops.onednn.qlinear_pointwise
-        out = product(
-            rounded, step, zero, packed, scales, zeros, bias, 1.0, 0, torch.float32, "none", [], ""
-        )
+        steps = steps.clamp_(0, 255)
+        if not _has_kernels():
+            out = _integer_product(steps.floor_().sub_(zero), packed).mul_(step * scales)
+            out = out if bias is None else out.add_(bias)
+        else:
+            product: Any = torch.ops.onednn.qlinear_pointwise
+            rounded = steps.to(torch.uint8)
+            last = (1.0, 0, torch.float32, "none", [], "")
+            out = product(rounded, step, zero, packed, scales, zeros, bias, *last)
         return out.to(x.dtype).reshape(*x.shape[:-1], len(self.codes))
 
     def _ready(self) -> tuple[Any, ...]:
@@ -134,7 +141,9 @@ class Int8Layer(nn.Module):
             bias = self.bias
             self._packed = (
                 state,
-                torch.ops.onednn.qlinear_prepack(self.codes, None),
+                torch.ops.onednn.qlinear_prepack(self.codes, None)
+                if _has_kernels()
+                else self.codes.float(),
                 self.columns.float(),
                 step,
                 int(zero),
@@ -152,10 +161,13 @@ class Int8Layer(nn.Module):
         size = rows.abs().amax(1, keepdim=True) / LARGEST
         # a row that is not finite stays so
         size = torch.where(size == 0, torch.ones_like(size), size)
-        rounded = torch.round(rows / size).to(torch.int8)
-        # the one integer product that runs on processors and GPUs alike has no public name
-        kernels: Any = torch
-        product = kernels._int_mm(rounded, self.codes.t())
+        rounded = torch.round(rows / size)
+        if x.device.type == "cpu" and not _has_kernels():
+            product = _integer_product(rounded.float(), self.codes.float())
+        else:
+            # the one integer product that runs on processors and GPUs alike has no public name
+            kernels: Any = torch
+            product = kernels._int_mm(rounded.to(torch.int8), self.codes.t())
         out = product.to(x.dtype) * size * self.scales.to(x.dtype)
         if self.bias is not None:
             out = out + self.bias
@@ -167,6 +179,15 @@ class Int8Layer(nn.Module):
     def extra_repr(self) -> str:
         """Shape and what is rounded."""
         return f"{tuple(self.codes.shape)}, activations={self.activations}"
+
+
+def _integer_product(rows: Tensor, codes: Tensor) -> Tensor:
+    """``rows @ codes.T`` of integers held as float32: a byte times a code, 512 times, is exact."""
+    parts = zip(rows.split(_EXACT, 1), codes.split(_EXACT, 1), strict=True)
+    out, *others = (left @ right.T for left, right in parts)
+    for other in others:
+        out += other
+    return out
 
 
 def _multiplies(x: Tensor, codes: Tensor) -> bool:
