@@ -62,20 +62,27 @@ def fit_power_law(
         )
     best = np.full(len(curves), np.inf)
     found = np.zeros((3, len(curves)))
-    mean = curves.mean(axis=1)
+    mean = _row_sums(curves) / len(n)
     for rate in _RATES:
         fallen = n**-rate
-        # row by row, so that a curve's law does not depend on the curves beside it
-        along = ((curves - mean[:, None]) * (fallen - fallen.mean())).sum(axis=1)
+        along = _row_sums((curves - mean[:, None]) * (fallen - fallen.mean()))
         slope = -along / fallen.var() / len(n)
         b = np.maximum(slope, 0.0)
         a = mean + b * fallen.mean()
         over = a > bound
         # on the bound, b is what least squares leaves when a is held there
-        held = np.maximum(((bound - curves) * fallen).sum(axis=1) / (fallen @ fallen), 0.0)
+        held = np.maximum(_row_sums((bound - curves) * fallen) / (fallen @ fallen), 0.0)
         a, b = np.where(over, bound, a), np.where(over, held, b)
-        error = ((a[:, None] - b[:, None] * fallen - curves) ** 2).sum(axis=1)
+        error = _row_sums((a[:, None] - b[:, None] * fallen - curves) ** 2)
         better = error < best - 1e-15
         best[better] = error[better]
         found[:, better] = np.stack([a, b, np.full(len(a), rate)])[:, better]
     return PowerLaw(*found)
+
+
+def _row_sums(table: Values) -> Values:
+    """Column after column, so that no row's sum depends on how many rows stand beside it."""
+    total = np.zeros(len(table))
+    for column in table.T:
+        total += column
+    return total
