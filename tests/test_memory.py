@@ -11,7 +11,7 @@ import pytest
 WIDTH, FEW, MANY = 64, 100_000, 400_000
 
 PROGRAM = """
-import isthmus, isthmus.bridge, isthmus.evaluate.retrieval
+import isthmus, isthmus.bridge, isthmus.ways.judge
 
 sizes = isthmus.SampleSizes(test=200, validation=100, gallery=2000, validation_gallery=500)
 task, folder, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])

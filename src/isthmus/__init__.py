@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from isthmus.adapters import Procrustes, Recipe, Ridge
     from isthmus.bridge import Bridge, SampleSizes, apply, assess, fit
     from isthmus.diagnose import Diagnosis
-    from isthmus.evaluate import Evaluation, Trial, Verdict, evaluate_upgrade, top_k
+    from isthmus.evaluate import Evaluation, Trial, Verdict, top_k
     from isthmus.moments import FoldMoments, Moments
     from isthmus.similarity import Comparison, GridMoments, compare, similarity_grid
     from isthmus.spaces.compatibility import check_compatible
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from isthmus.spaces.pairs import Pairs
     from isthmus.spaces.readers import open_vectors
     from isthmus.stores import open_store
+    from isthmus.ways import Way, evaluate_upgrade
 
 __version__ = "0.1.0"
 
@@ -29,7 +30,7 @@ _HOMES = {
     "isthmus.adapters": ("Procrustes", "Recipe", "Ridge"),
     "isthmus.bridge": ("Bridge", "SampleSizes", "apply", "assess", "fit"),
     "isthmus.diagnose": ("Diagnosis",),
-    "isthmus.evaluate": ("Evaluation", "Trial", "Verdict", "evaluate_upgrade", "top_k"),
+    "isthmus.evaluate": ("Evaluation", "Trial", "Verdict", "top_k"),
     "isthmus.moments": ("FoldMoments", "Moments"),
     "isthmus.similarity": ("Comparison", "GridMoments", "compare", "similarity_grid"),
     "isthmus.spaces.compatibility": ("check_compatible",),
@@ -38,6 +39,7 @@ _HOMES = {
     "isthmus.spaces.pairs": ("Pairs",),
     "isthmus.spaces.readers": ("open_vectors",),
     "isthmus.stores": ("open_store",),
+    "isthmus.ways": ("Way", "evaluate_upgrade"),
 }
 
 __all__ = [
@@ -57,6 +59,7 @@ __all__ = [
     "Space",
     "Trial",
     "Verdict",
+    "Way",
     "apply",
     "assess",
     "check_compatible",

@@ -59,8 +59,6 @@ def calibrated(samples: HeldOutSamples, chain: Chain, kind: Any, metric: Any) ->
         profile,
         samples.split,
         kind=kind,
-        source=metric,
-        target=metric,
     )
 
 

@@ -202,13 +202,12 @@ class Spy:
             self.fitted |= set(ids.tolist())
             return update(moments, ids, x, y, **options)
 
-        def evaluate(trial: Any, **options: Any) -> Any:
+        def evaluate(trial: Any, *args: Any, **options: Any) -> Any:
             self.trials.append(trial)
-            return isthmus.evaluate_upgrade(trial, **options)
+            return isthmus.evaluate_upgrade(trial, *args, **options)
 
         monkeypatch.setattr(FoldMoments, "update", spied)
-        # the package's attribute `fit` is the function
-        monkeypatch.setattr(sys.modules["isthmus.bridge.fit"], "evaluate_upgrade", evaluate)
+        monkeypatch.setattr(sys.modules["isthmus.bridge.examine"], "evaluate_upgrade", evaluate)
 
 
 def _rows_in(found: np.ndarray, where: np.ndarray) -> list[int]:

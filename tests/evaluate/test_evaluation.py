@@ -5,18 +5,18 @@ from dataclasses import replace
 
 import pytest
 from pydantic import ValidationError
+from tests.evaluate.test_weigh import measured
 
-from isthmus.evaluate.arms import Verdict
 from isthmus.evaluate.evaluation import Evaluation
-from isthmus.evaluate.extra import Extra
+from isthmus.evaluate.judging import Judging
 from isthmus.evaluate.price import Price
-from isthmus.evaluate.ranks import relevant_ranks
-from isthmus.evaluate.retrieval import evaluate_upgrade
+from isthmus.evaluate.weigh import weigh
+from isthmus.ways import evaluate_upgrade
 
 
 @pytest.fixture(scope="module")
 def evaluation(upgrade):
-    return evaluate_upgrade(upgrade("perfect", old_noise=0.6), resamples=200)
+    return evaluate_upgrade(upgrade("perfect", old_noise=0.6), Judging(resamples=200))
 
 
 def test_json_reads_back_and_is_canonical(evaluation):
@@ -51,24 +51,25 @@ def test_prints_an_aligned_table(evaluation):
 
 @pytest.fixture(scope="module")
 def with_extras(upgrade):
-    trial = upgrade("perfect", old_noise=0.6)
-    ranks = relevant_ranks(trial.query_new, trial.gallery_new, trial.relevance)
-    extras = [
-        Extra("dear", "dear 9", ranks, Price(encodings=9, encodings_cached=4), Verdict.BACKFILL),
-        Extra(
-            "cheap", "cheap 10%", ranks, Price(reembedded=0.1), Verdict.BACKFILL,
-            parameters={"order": "random", "share": 0.1, "z": None},
+    backfill = {"price": Price(reembedded=0.1), "label": "backfill 10%", "rests_on_bridge": False}
+    parameters = {"order": "random", "share": 0.1, "z": None}
+    cascade = {"price": Price(encodings=9, encodings_cached=4), "label": "old_rescore 9"}
+    return weigh(
+        measured(
+            upgrade("perfect", old_noise=0.6),
+            old_rescore=cascade,
+            backfill={**backfill, "parameters": parameters},
         ),
-    ]  # fmt: skip
-    return evaluate_upgrade(trial, extras=extras, resamples=200)
+        Judging(resamples=200),
+    )
 
 
 def test_further_arms_read_back(with_extras):
     again = Evaluation.from_json(with_extras.to_json())
     assert again == with_extras
-    assert again.strategies == ["cheap", "dear"]
-    assert again.recommended == "cheap"
-    assert again.arms["cheap"].parameters == {"order": "random", "share": 0.1, "z": None}
+    assert again.strategies == ["backfill", "old_rescore"]
+    assert again.recommended == "backfill"
+    assert again.arms["backfill"].parameters == {"order": "random", "share": 0.1, "z": None}
     assert str(again) == str(with_extras)
 
 
@@ -77,14 +78,14 @@ def test_further_arms_are_shown_with_their_prices(with_extras):
     lines = text.splitlines()
     rows = lines[2 : lines.index("", 2)]
     assert [row.split()[0] for row in rows[1:]] == [
-        *("old", "naive", "bridge", "rescore", "cheap", "dear", "new", "control", "chance")
+        *("old", "bridge", "backfill", "old_rescore", "new", "control", "chance")
     ]
     price = rows[0].index("price")
-    assert [row[price:] for row in rows[5:7]] == [
+    assert [row[price:] for row in rows[3:5]] == [
         "10% re-embedded",
         "9.0 encodings per query (4.0 cached)",
     ]
-    assert any(line.startswith("cheap - old: ") and "update gain" in line for line in lines)
+    assert any(line.startswith("backfill - old: ") and "update gain" in line for line in lines)
     assert text.isascii()
 
 
@@ -106,4 +107,4 @@ def test_manifests_from_before_prices_still_load(evaluation):
 
 def test_prints_what_is_absent(upgrade):
     trial = replace(upgrade("perfect"), gallery_new=None)
-    assert "no new: the gallery is not known" in str(evaluate_upgrade(trial, resamples=50))
+    assert "no new: the gallery is not known" in str(evaluate_upgrade(trial, Judging(resamples=50)))

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from isthmus.errors import InputError
-from isthmus.evaluate import Evaluation, Trial, evaluate_upgrade, relevant_ranks, top_k
+from isthmus.evaluate import Evaluation, Judging, Trial, relevant_ranks, top_k
 from isthmus.evaluate.worst import MOST_SHOWN
+from isthmus.ways import evaluate_upgrade
 
-QUICK = {"resamples": 20, "metrics": ("recall@10", "mrr"), "primary": "mrr"}
+QUICK = Judging("mrr", ("recall@10", "mrr"), resamples=20)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def trial(upgrade) -> Trial:
 
 @pytest.fixture(scope="module")
 def found(trial: Trial) -> Evaluation:
-    return evaluate_upgrade(trial, **QUICK)
+    return evaluate_upgrade(trial, QUICK)
 
 
 def test_they_are_those_that_a_plain_computation_finds(trial: Trial, found: Evaluation) -> None:
@@ -57,7 +58,7 @@ def test_they_are_those_that_a_plain_computation_finds(trial: Trial, found: Eval
 
 
 def test_of_equal_losses_those_that_fall_farthest_come_first(trial: Trial) -> None:
-    found = evaluate_upgrade(trial, **{**QUICK, "primary": "recall@10"})
+    found = evaluate_upgrade(trial, replace(QUICK, primary="recall@10"))
     lost = [q for q in found.worst if q.loss == 1.0]
     assert len(lost) > 1
     falls = [q.ranks["bridge"] / min(q.ranks["old"], q.ranks["new"]) for q in lost]
@@ -65,7 +66,7 @@ def test_of_equal_losses_those_that_fall_farthest_come_first(trial: Trial) -> No
 
 
 def test_without_ids_rows_are_named_by_number(trial: Trial, found: Evaluation) -> None:
-    bare = evaluate_upgrade(replace(trial, query_ids=None, gallery_ids=None), **QUICK)
+    bare = evaluate_upgrade(replace(trial, query_ids=None, gallery_ids=None), QUICK)
     assert [f"q{q.id}" for q in bare.worst] == [q.id for q in found.worst]
     assert [7000 + int(q.answer) for q in bare.worst] == [int(q.answer) for q in found.worst]
 
@@ -74,11 +75,11 @@ def test_a_bridge_that_loses_nothing_has_none(trial: Trial) -> None:
     same = replace(
         trial, query_bridged=trial.query_old, query_new=trial.query_old, gallery_new=None
     )
-    assert evaluate_upgrade(same, **QUICK).worst == ()
+    assert evaluate_upgrade(same, QUICK).worst == ()
 
 
 def test_by_agreement_those_that_share_least_come_first(trial: Trial) -> None:
-    found = evaluate_upgrade(replace(trial, relevance=None), resamples=20)
+    found = evaluate_upgrade(replace(trial, relevance=None), Judging(resamples=20))
     (name,) = found.metrics
     losses = [q.loss for q in found.worst]
     assert losses == sorted(losses, reverse=True)
@@ -103,4 +104,4 @@ def test_they_survive_json(found: Evaluation) -> None:
 @pytest.mark.parametrize("name", ["query_ids", "gallery_ids"])
 def test_ids_of_another_number_are_refused(trial: Trial, name: str) -> None:
     with pytest.raises(InputError, match=name):
-        evaluate_upgrade(replace(trial, **{name: np.arange(3)}), **QUICK)
+        evaluate_upgrade(replace(trial, **{name: np.arange(3)}), QUICK)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.evaluate.conftest import make_upgrade
 
 from isthmus.evaluate.relevance import from_ids
 from isthmus.evaluate.trial import Trial
@@ -77,3 +78,8 @@ def trials() -> Callable[..., tuple[Trial, Trial]]:
 @pytest.fixture(scope="session")
 def weak() -> tuple[Trial, Trial]:
     return make_trials()
+
+
+@pytest.fixture(scope="session")
+def upgrade() -> Callable[..., Trial]:
+    return make_upgrade

@@ -17,7 +17,7 @@ from isthmus.ways.order import (
     popularity,
     random_priority,
 )
-from isthmus.ways.recall import Recall
+from isthmus.ways.way import Recall
 
 
 def test_popularity_counts_results(rng):
@@ -87,7 +87,7 @@ def test_the_control_is_seeded():
 
 def test_popularity_is_never_counted_on_the_queries_it_is_judged_by(weak):
     support = weak[0]
-    orders = Orders(support, Recall("old"))
+    orders = Orders(support, Recall(kind="old"))
     halves = np.arange(250) % 2 == 1
     first, second = orders.popularity_of_halves(halves)
     side = Side(support.query_old[halves], support.gallery_old, "cosine")
@@ -99,12 +99,11 @@ def test_popularity_is_never_counted_on_the_queries_it_is_judged_by(weak):
 def test_orders_of_another_gallery(weak):
     support, test = weak
     known = np.linalg.norm(support.gallery_old, axis=1)
-    more = {"length": lambda trial: np.linalg.norm(trial.gallery_old, axis=1)}
-    orders = Orders(replace(support, gallery_error=known), Recall("bridge"), 0, more)
-    assert orders.names == ("popularity", "error", "distance", "random", "length")
+    orders = Orders(replace(support, gallery_error=known), Recall(kind="bridge"))
+    assert orders.names == ("popularity", "error", "distance", "random")
     for name in orders.names:
         assert orders.priority(name, test).shape == (500,)
-    assert set(orders.of_support()) == {"error", "distance", "random", "length"}
-    assert Orders(support, Recall("old")).names == ("popularity", "distance", "random")
+    assert set(orders.of_support()) == {"error", "distance", "random"}
+    assert Orders(support, Recall(kind="old")).names == ("popularity", "distance", "random")
     with pytest.raises(InputError, match="no order 'error'"):
-        Orders(support, Recall("old")).priority("error", test)
+        Orders(support, Recall(kind="old")).priority("error", test)

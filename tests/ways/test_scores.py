@@ -12,11 +12,10 @@ import pytest
 from isthmus.errors import InputError
 from isthmus.evaluate import Relevance, Trial, from_pairs
 from isthmus.evaluate.trial import Side
-from isthmus.ways.calibration import MonotoneCurve, expected_calibration_error
+from isthmus.ways.calibration import MonotoneCurve, expected_calibration_error, isotonic_curve
 from isthmus.ways.scores import (
     ScoreCalibrator,
     fit_score_calibrator,
-    match_scores,
     paired_scores,
 )
 
@@ -143,10 +142,16 @@ def test_probabilities_are_the_share_of_relevant_pairs() -> None:
     assert calibrator.report is None
 
 
+def curve(first: Side, second: Side) -> MonotoneCurve:
+    """From the scores of one space to those of another, as a calibrator has it."""
+    pairs = paired_scores(first, second)
+    return isotonic_curve(pairs.first, pairs.second, straight_tails=True)
+
+
 def test_the_same_space_twice_is_left_as_it_is() -> None:
     t = trial(300)
     same = Side(t.query_old, t.gallery_old, "cosine")
-    calibrate = match_scores(same, same)
+    calibrate = curve(same, same)
     at = np.linspace(-0.2, 1, 50, dtype=np.float32)
     # within the width of a run of points
     np.testing.assert_allclose(calibrate(at), at, atol=0.02)
@@ -155,8 +160,7 @@ def test_the_same_space_twice_is_left_as_it_is() -> None:
 def test_scores_of_two_spaces_become_comparable() -> None:
     t = trial(300)
     lengths = Side(t.query_old, t.gallery_old, "l2")
-    calibrate = match_scores(t.bridge, lengths)
-    assert isinstance(calibrate, MonotoneCurve)
+    calibrate = curve(t.bridge, lengths)
     pairs = paired_scores(*sides(trial(300, seed=5)), random=0)
     # the l2 score of unit rows is 2 cos - 2
     expected = 2 * pairs.second - 2

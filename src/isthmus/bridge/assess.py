@@ -9,6 +9,7 @@ import numpy as np
 
 from isthmus.bridge.bridge import Bridge
 from isthmus.bridge.evidence import Qrels
+from isthmus.bridge.examine import HeldOutParts, examine
 from isthmus.bridge.held_out_samples import (
     PARTS,
     UNUSED,
@@ -19,10 +20,11 @@ from isthmus.bridge.held_out_samples import (
     has_ids,
 )
 from isthmus.errors import InputError
-from isthmus.evaluate import DEFAULT_METRICS, Evaluation, evaluate_upgrade
+from isthmus.evaluate import DEFAULT_METRICS, Evaluation, Judging
 from isthmus.evaluate.verdict import VerdictRule
 from isthmus.progress import Progress, silent
 from isthmus.spaces.pairs import Pairs, Split
+from isthmus.ways import WayLimits
 
 __all__ = ["assess"]
 
@@ -88,27 +90,15 @@ def assess(
     bridge.recognise_target(sample.y, where=pairs.target.name)
     if bridge.canary is not None and bridge.canary.named and has_ids(pairs):
         bridge.canary.check(dict(zip(sample.ids.tolist(), sample.x, strict=True)))
-    held_out = samples.test_part()
-    metrics_of_spaces = bridge.source.metric, bridge.target.metric
-    plan = held_out.plan(
-        samples.held_out(VALIDATION) if strategies else None,
+    validation = samples.held_out(VALIDATION) if strategies else None
+    return examine(
+        HeldOutParts(samples.test_part(), validation),
         bridge.chain,
         bridge.kind,
-        *metrics_of_spaces,
-        primary=primary,
-        old_encoder=old_encoder,
-        seed=seed,
+        Judging(primary, metrics, rule or VerdictRule(), seed=seed),
+        limits=WayLimits(old_encoder),
         progress=progress,
-    )
-    return evaluate_upgrade(
-        held_out.trial(bridge.chain, bridge.kind, *metrics_of_spaces),
-        extras=plan.extras,
-        primary=primary,
-        metrics=metrics,
-        rule=rule,
-        seed=seed,
-        progress=progress,
-    )
+    ).evidence
 
 
 def _fits(provenance: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, get_args, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,12 @@ from isthmus.spaces.row_checks import check_vectors
 from isthmus.tensors import Tensors
 from isthmus.ways.scores import ScoreCalibrator
 from isthmus.ways.trust import Trust
+from isthmus.ways.way import Way
+
+if TYPE_CHECKING:
+    from isthmus.encoders import Encoder
+    from isthmus.stores import Store
+    from isthmus.ways import Columns, Search
 
 __all__ = ["KIND", "Bridge", "Kind", "Tried"]
 
@@ -36,7 +42,7 @@ _MOST_MATRICES = 256
 """As large as both spaces together; the files of real bridges hold a few."""
 _MOST_OTHER_BYTES = 64 * 2**20
 
-_FIELDS = ("kind", "source", "target", "recipe", "evidence", "tried", "provenance")
+_FIELDS = ("kind", "source", "target", "recipe", "evidence", "ways", "tried", "provenance")
 _PARTS = (
     *("chain", "source_profile", "target_profile"),
     *("canary", "trust", "score_calibrator"),
@@ -91,6 +97,8 @@ class Bridge:
     canary: Canary | None = None
     trust: Trust | None = None
     """How likely a mapped vector finds what the old model finds; None where it was not fitted."""
+    ways: Mapping[str, Way] = field(default_factory=dict[str, Way])
+    """Every way that the evidence speaks of, by the name of its arm, ready to be run."""
     score_calibrator: ScoreCalibrator | None = None
     """From scores of this bridge to the old model's; None where it was not fitted."""
     last_canary: Canary | None = None
@@ -105,6 +113,12 @@ class Bridge:
         not those of the target model (`calibrate_scores` brings them back to its scale).
         """
         return self.recipe is not None and self.recipe.search_only
+
+    @property
+    def recommended(self) -> tuple[str, Way] | None:
+        """The arm that the evidence recommends, and its way; None where it recommends none."""
+        name = None if self.evidence is None else self.evidence.recommended
+        return None if name is None or name not in self.ways else (name, self.ways[name])
 
     # ---- use -----------------------------------------------------------------------------------
 
@@ -174,6 +188,73 @@ class Bridge:
                 mend="Fit it anew; a composed or inverted bridge has none",
             )
         return self.score_calibrator(scores)
+
+    def search(
+        self,
+        store: Store,
+        way: Way | str = "recommended",
+        *,
+        old: Encoder | None = None,
+        new: Encoder | None = None,
+        columns: Columns | None = None,
+    ) -> Search:
+        """Run a way to go on, on a live index: ``bridge.search(store)(queries, k)``.
+
+        Args:
+            store: where the items are.
+            way: what the evidence recommends, the name of another of `ways`, or a way.
+            old: encodes query texts with the old model, where the way asks it.
+            new: encodes query texts, and the items that are rescored, with the new model.
+            columns: which vector column holds what; by default those named ``old``, ``new`` and
+                ``bridged``, and for the old vectors, where none is named so, the store's own.
+
+        Raises:
+            InputError: for a way that is not known, that needs what is not there, or where nothing
+                is recommended.
+
+        Example:
+            >>> import numpy as np, isthmus
+            >>> from isthmus.stores import MemoryStore
+            >>> rows = np.random.default_rng(0).standard_normal((400, 8)).astype("float32")
+            >>> bridge = isthmus.fit(isthmus.Pairs(rows[:, ::-1].copy(), rows))
+            >>> store = MemoryStore(vectors={"old": rows})
+            >>> bridge.search(store, "bridge")(rows[:2, ::-1].copy(), 1).ids.tolist()
+            [[0], [1]]
+        """
+        from isthmus.ways import Search, columns_of
+
+        if isinstance(way, str):
+            way = self._way(way)
+        new_space = self.source if self.kind == "query" else self.target
+        return Search(
+            way,
+            store,
+            columns=columns or columns_of(store),
+            bridge=self,
+            old=old,
+            new=new,
+            new_metric=new_space.metric,
+        )
+
+    def _way(self, name: str) -> Way:
+        if name == "recommended":
+            found = self.recommended
+            if found is not None:
+                return found[1]
+            why = "it was not evaluated" if self.evidence is None else str(self.evidence.verdict)
+            raise InputError(
+                f"the evidence of this bridge recommends no way to serve ({why})",
+                where="way",
+                mend=f"Name one of {', '.join(self.ways) or 'none'}, or give a Way",
+            )
+        if name not in self.ways:
+            why = "" if self.evidence is None else self.evidence.absent.get(name, "")
+            raise InputError(
+                f"this bridge has no way '{name}'" + (f": {why}" if why else ""),
+                where="way",
+                mend=f"It has {', '.join(self.ways) or 'none'}; or give a Way",
+            )
+        return self.ways[name]
 
     def transform_checked(
         self,
@@ -371,6 +452,7 @@ class Bridge:
             "target": json.loads(self.target.to_json()),
             "recipe": None if self.recipe is None else self.recipe.to_json(),
             "evidence": None if self.evidence is None else json.loads(self.evidence.to_json()),
+            "ways": {name: way.model_dump(mode="json") for name, way in self.ways.items()},
             "tried": [[t.recipe, t.score, t.squared_error] for t in self.tried],
             "provenance": dict(self.provenance),
         }
@@ -408,6 +490,7 @@ class Bridge:
             chain=Chain.unpack(content["chain"], tensors.under("chain"), *dims),
             recipe=None if recipe is None else Recipe.from_json(recipe),
             evidence=None if evidence is None else Evaluation.from_json(json.dumps(evidence)),
+            ways={name: Way.model_validate(way) for name, way in content["ways"].items()},
             tried=tuple(Tried.checked(*tried) for tried in content["tried"]),
             provenance=dict(content["provenance"]),
             source_profile=profile,

@@ -41,8 +41,6 @@ def calibrate(
     split: Split,
     *,
     kind: Kind,
-    source: Metric,
-    target: Metric,
     seed: int = 0,
 ) -> Calibrated:
     """Fit trust and the score calibrator of a map on held-out rows.
@@ -54,15 +52,13 @@ def calibrate(
         profile: of the source vectors, which tells where they lie.
         split: of the pairs.
         kind: of the bridge: queries are mapped, or items.
-        source: metric of the source space.
-        target: metric of the target space.
         seed: of halves, folds and random pairs.
     """
     if validation is None or test is None:
         return Calibrated(None, None)
     if min(_searchable(validation), _searchable(test)) < 2:
         return Calibrated(None, None)
-    trial = test.trial(chain, kind, source, target)
+    trial = test.trial(chain, kind)
     first = np.random.default_rng(seed).permutation(trial.n_queries) < -(-trial.n_queries // 2)
     verify = None if first.all() else trial.of(~first)
     scores = fit_score_calibrator(trial.of(first), verify, seed=seed)
@@ -70,7 +66,7 @@ def calibrate(
     held_out = _mapped(test, TEST, split, kind)
     if not len(fit) or not len(held_out):
         return Calibrated(None, scores)
-    trust = fit_trust(chain, profile, fit, *held_out.halves(seed), metric=target, seed=seed)
+    trust = fit_trust(chain, profile, fit, *held_out.halves(seed), metric=test.metric, seed=seed)
     return Calibrated(trust, scores)
 
 

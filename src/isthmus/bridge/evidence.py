@@ -13,13 +13,11 @@ from isthmus.adapters.chain import Chain
 from isthmus.bridge.bridge import Kind
 from isthmus.errors import InputError
 from isthmus.evaluate import parse_metric, relevant_ranks, top_k
+from isthmus.evaluate.judging import default_metric
 from isthmus.evaluate.relevance import Relevance, from_labels, from_pairs
-from isthmus.evaluate.retrieval import default_metric
 from isthmus.evaluate.trial import Trial
-from isthmus.progress import Progress, silent
 from isthmus.spaces.metric import Metric
 from isthmus.spaces.sample import Batch
-from isthmus.ways.plan import Plan, choose_strategies
 
 __all__ = ["HeldOut", "Qrels", "primary_metric"]
 
@@ -39,9 +37,11 @@ class HeldOut:
     relevance: Relevance | None
     exclude: NDArray[np.int64] | None
     """The query's own place in the gallery, where queries are gallery items."""
+    metric: Metric = "cosine"
+    """How vectors are compared, in both spaces."""
 
     @classmethod
-    def of_items(cls, items: Batch, others: Batch) -> HeldOut:
+    def of_items(cls, items: Batch, others: Batch, metric: Metric = "cosine") -> HeldOut:
         """Items that search among themselves and ``others``, each leaving itself out.
 
         With labels, items of the same label are relevant.  Without, nothing says what is relevant,
@@ -52,10 +52,12 @@ class HeldOut:
         relevance = None
         if items.labels is not None and gallery.labels is not None:
             relevance = from_labels(items.labels, gallery.labels, exclude=exclude)
-        return cls(items, gallery, relevance, exclude)
+        return cls(items, gallery, relevance, exclude, metric)
 
     @classmethod
-    def of_queries(cls, queries: Batch, qrels: Qrels, items: Batch, others: Batch) -> HeldOut:
+    def of_queries(
+        cls, queries: Batch, qrels: Qrels, items: Batch, others: Batch, metric: Metric = "cosine"
+    ) -> HeldOut:
         """Separate queries that search among ``items`` (which answer them) and ``others``."""
         gallery = _union(items, others)
         known = set(gallery.ids.tolist())
@@ -70,18 +72,18 @@ class HeldOut:
                 where="queries",
                 mend="Give relevance judgements, or query ids equal to the ids of their documents",
             )
-        return cls(queries.select(answerable), gallery, relevance.of(answerable), None)
+        return cls(queries.select(answerable), gallery, relevance.of(answerable), None, metric)
 
-    def trial(
-        self, chain: Chain, kind: Kind, source: Metric, target: Metric, *, errors: bool = False
-    ) -> Trial:
+    def trial(self, chain: Chain, kind: Kind, *, errors: bool = False) -> Trial:
         """Every way to serve the new model, with the mapped vectors of ``chain``.
 
         ``errors`` adds what the map gets wrong on each gallery item, on unit vectors under cosine.
         """
         q, g = self.queries, self.gallery
         mapped = chain(g.x) if errors or kind == "corpus" else None
-        missed = _squared_errors(mapped, g.y, target) if errors and mapped is not None else None
+        missed = (
+            _squared_errors(mapped, g.y, self.metric) if errors and mapped is not None else None
+        )
         if kind == "query":
             return Trial(
                 query_old=q.y,
@@ -91,8 +93,7 @@ class HeldOut:
                 gallery_new=g.x,
                 relevance=self.relevance,
                 exclude=self.exclude,
-                metric=target,
-                metric_new=source,
+                metric=self.metric,
                 gallery_error=missed,
                 query_ids=q.ids,
                 gallery_ids=g.ids,
@@ -105,54 +106,22 @@ class HeldOut:
             gallery_bridged=mapped,
             relevance=self.relevance,
             exclude=self.exclude,
-            metric=source,
-            metric_new=target,
+            metric=self.metric,
             gallery_error=missed,
             query_ids=q.ids,
             gallery_ids=g.ids,
         )
 
-    def plan(
-        self,
-        validation: HeldOut | None,
-        chain: Chain,
-        kind: Kind,
-        source: Metric,
-        target: Metric,
-        *,
-        primary: str | None = None,
-        old_encoder: bool = True,
-        seed: int = 0,
-        progress: Progress = silent,
-    ) -> Plan:
-        """Strategies chosen on the ``validation`` part, and what they make of this part.
-
-        The extras of the plan are for `evaluate_upgrade`, on the trial of the same map.  Without a
-        validation part or without relevance the plan is empty.
-        """
-        if validation is None:
-            return Plan(absent={"strategies": "there are no validation queries"})
-        return choose_strategies(
-            validation.trial(chain, kind, source, target, errors=True),
-            self.trial(chain, kind, source, target),
-            primary=primary,
-            old_encoder=old_encoder,
-            seed=seed,
-            progress=progress,
-        )
-
-    def judge(
-        self, kind: Kind, source: Metric, target: Metric, primary: str | None
-    ) -> Callable[[Chain], NDArray[np.float64]]:
+    def judge(self, kind: Kind, primary: str | None) -> Callable[[Chain], NDArray[np.float64]]:
         """The user's metric of each query as a function of the map; for choosing between maps."""
         relevance = self.relevance
         name = primary_metric(relevance, primary)
         if relevance is None:
-            relevance = self._agreement(kind, source, target)
+            relevance = self._agreement(kind)
         metric = parse_metric(name)
 
         def value(chain: Chain) -> NDArray[np.float64]:
-            side = self.trial(chain, kind, source, target).bridge
+            side = self.trial(chain, kind).bridge
             ranks = relevant_ranks(
                 side.queries, side.gallery, relevance, metric=side.metric, exclude=self.exclude
             )
@@ -160,17 +129,17 @@ class HeldOut:
 
         return value
 
-    def _agreement(self, kind: Kind, source: Metric, target: Metric) -> Relevance:
+    def _agreement(self, kind: Kind) -> Relevance:
         """What the old model finds counts as relevant."""
         q, g = self.queries, self.gallery
-        old = (q.y, g.y, target) if kind == "query" else (q.x, g.x, source)
+        old = (q.y, g.y) if kind == "query" else (q.x, g.x)
         k = min(_NEIGHBOURS, len(g) - 1)
         if k < 1:
             raise InputError(
                 "the gallery holds a single item: nothing can be searched",
                 mend="Give more pairs: a few hundred at the least, 4,000 for a good map",
             )
-        found = top_k(old[0], old[1], k, metric=old[2], exclude=self.exclude).indices
+        found = top_k(*old, k, metric=self.metric, exclude=self.exclude).indices
         return Relevance(np.arange(len(q) + 1) * k, np.sort(found, axis=1).reshape(-1), len(g))
 
 

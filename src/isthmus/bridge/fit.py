@@ -18,6 +18,7 @@ from isthmus.bridge.bridge import Bridge, Kind, Tried
 from isthmus.bridge.calibrate import calibrate, side_profiles
 from isthmus.bridge.canary import Canary
 from isthmus.bridge.evidence import Qrels
+from isthmus.bridge.examine import HeldOutParts, examine
 from isthmus.bridge.fit_source import FitSource
 from isthmus.bridge.held_out_samples import (
     PARTS,
@@ -30,7 +31,7 @@ from isthmus.bridge.held_out_samples import (
 )
 from isthmus.bridge.weighting import Weighting
 from isthmus.errors import InputError
-from isthmus.evaluate import DEFAULT_METRICS, evaluate_upgrade
+from isthmus.evaluate import DEFAULT_METRICS, Judging
 from isthmus.evaluate.verdict import VerdictRule
 from isthmus.progress import Progress, silent
 from isthmus.spaces.contract import Space
@@ -38,6 +39,7 @@ from isthmus.spaces.metric import Metric
 from isthmus.spaces.pairs import Pairs
 from isthmus.spaces.profile import Profile
 from isthmus.spaces.sample import Batch
+from isthmus.ways import WayLimits
 
 __all__ = ["fit"]
 
@@ -148,24 +150,12 @@ def fit(
     held_out, validation = samples.test_part(), samples.held_out(VALIDATION)
     # rounded as its file will hold it, so that a loaded bridge maps bit for bit alike
     chain = selection.chosen.chain.rounded()
-    plan = held_out.plan(
-        validation if strategies else None,
+    examined = examine(
+        HeldOutParts(held_out, validation if strategies else None),
         chain,
         kind,
-        metric,
-        metric,
-        primary=primary,
-        old_encoder=old_encoder,
-        seed=seed,
-        progress=progress,
-    )
-    evidence = evaluate_upgrade(
-        held_out.trial(chain, kind, metric, metric),
-        extras=plan.extras,
-        primary=primary,
-        metrics=metrics,
-        rule=rule,
-        seed=seed,
+        Judging(primary, metrics, rule or VerdictRule(), seed=seed),
+        limits=WayLimits(old_encoder),
         progress=progress,
     )
     sample = samples.sample
@@ -177,8 +167,6 @@ def fit(
         profiles[0],
         split,
         kind=kind,
-        source=metric,
-        target=metric,
         seed=seed,
     )
     names = ("new", "old") if kind == "query" else ("old", "new")
@@ -188,7 +176,8 @@ def fit(
         target=_space(target, profiles[1], sample.y.dtype, names[1], metric),
         chain=chain,
         recipe=selection.chosen.recipe,
-        evidence=evidence,
+        evidence=examined.evidence,
+        ways=examined.ways,
         tried=tuple(
             Tried(str(c.recipe), round(c.score, 6), _round(c.squared_error))
             for c in selection.candidates
@@ -257,7 +246,7 @@ def _choose(
         # the held-out rows exist only after the first pass
         if not judges:
             held_out = stream.samples.held_out(VALIDATION)
-            judges.append(held_out and held_out.judge(kind, metric, metric, primary))
+            judges.append(held_out and held_out.judge(kind, primary))
         # with no validation query at all, the first recipe stands
         return judges[0](chain) if judges[0] else np.zeros(1)
 

@@ -179,7 +179,7 @@ class HeldOutSamples:
         if part == VALIDATION:
             gallery = gallery.select(slice(0, self._sizes.validation_gallery))
         if self.queries is None:
-            return HeldOut.of_items(queries, gallery)
+            return HeldOut.of_items(queries, gallery, self.split.pairs.metric)
         qrels = {q: self.queries.answers(q) for q in queries.ids.tolist()}
         wanted = np.array(sorted({item for items in qrels.values() for item in items}))
         answers = [b.select(np.isin(b.ids, wanted)) for b in self._answers]
@@ -188,4 +188,4 @@ class HeldOutSamples:
             np.concatenate([b.x for b in answers]),
             np.concatenate([b.y for b in answers]),
         )
-        return HeldOut.of_queries(queries, qrels, items, gallery)
+        return HeldOut.of_queries(queries, qrels, items, gallery, self.split.pairs.metric)

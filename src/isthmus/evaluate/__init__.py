@@ -5,14 +5,16 @@ from isthmus.evaluate.bootstrap import Estimate, estimate, estimate_ratio, resam
 from isthmus.evaluate.compatibility_matrix import CompatibilityScores, compatibility_scores
 from isthmus.evaluate.evaluation import Arm, Evaluation
 from isthmus.evaluate.gates import DEFAULT_GATES, GateResult, check_gates, parse_gate
+from isthmus.evaluate.judging import DEFAULT_METRICS, Judging
+from isthmus.evaluate.measured import MeasuredArm, Measurement
 from isthmus.evaluate.metrics import METRICS, parse_metric
 from isthmus.evaluate.ranks import Ranks, relevant_ranks
 from isthmus.evaluate.relevance import Relevance, from_ids, from_labels, from_pairs
-from isthmus.evaluate.retrieval import DEFAULT_METRICS, evaluate_upgrade
 from isthmus.evaluate.scores import Metric
 from isthmus.evaluate.search import TopK, top_k
 from isthmus.evaluate.trial import Trial
 from isthmus.evaluate.verdict import VerdictRule, decide
+from isthmus.evaluate.weigh import weigh
 from isthmus.evaluate.worst import WorstQuery
 
 __all__ = [
@@ -25,6 +27,9 @@ __all__ = [
     "Estimate",
     "Evaluation",
     "GateResult",
+    "Judging",
+    "MeasuredArm",
+    "Measurement",
     "Metric",
     "Ranks",
     "Relevance",
@@ -38,7 +43,6 @@ __all__ = [
     "decide",
     "estimate",
     "estimate_ratio",
-    "evaluate_upgrade",
     "from_ids",
     "from_labels",
     "from_pairs",
@@ -47,4 +51,5 @@ __all__ = [
     "relevant_ranks",
     "resampled_means",
     "top_k",
+    "weigh",
 ]

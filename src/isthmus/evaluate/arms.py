@@ -73,8 +73,6 @@ class ArmKind:
     verdict: Verdict | None = None
     """The answer if it is recommended."""
     needs: tuple[Need, ...] = ()
-    rests_on_bridge: bool = True
-    """Refused where the bridge is not above its control."""
     without_gain: bool = False
     """Recommended too where it only loses nothing."""
     chosen: bool = False
@@ -82,8 +80,8 @@ class ArmKind:
 
 
 _TABLE = (
-    ArmKind("old", "old model, old index: doing nothing", "bound", rests_on_bridge=False),
-    ArmKind("naive", "naive swap: new queries, old index", "check", rests_on_bridge=False),
+    ArmKind("old", "old model, old index: doing nothing", "bound"),
+    ArmKind("naive", "naive swap: new queries, old index", "check"),
     ArmKind("bridge", "bridge", verdict=Verdict.USE_BRIDGE, without_gain=True),
     ArmKind(
         "rescore",
@@ -111,7 +109,6 @@ _TABLE = (
         "old model's results, rescored",
         verdict=Verdict.OLD_AND_RESCORE,
         needs=(Need.OLD_ENCODER, Need.NEW_GALLERY),
-        rests_on_bridge=False,
         chosen=True,
     ),
     ArmKind(
@@ -148,7 +145,6 @@ _TABLE = (
         "bound",
         Verdict.RE_EMBED,
         needs=(Need.NEW_GALLERY,),
-        rests_on_bridge=False,
     ),
     ArmKind("control", "control: the bridge, queries permuted", "check"),
 )

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from isthmus.evaluate.arms import ARMS, Verdict, in_order, of_role
 from isthmus.evaluate.bootstrap import Estimate
-from isthmus.evaluate.extra import Parameter
+from isthmus.evaluate.measured import Parameter
 from isthmus.evaluate.price import Price
 from isthmus.evaluate.verdict import EvidenceKind, VerdictRule
 from isthmus.evaluate.worst import WorstQuery

@@ -18,9 +18,10 @@ from isthmus.evaluate.scores import (
     checked_exclude,
     leave_out,
 )
+from isthmus.evaluate.search import Best, TopK
 from isthmus.progress import Progress, silent
 
-__all__ = ["Ranks", "relevant_ranks"]
+__all__ = ["Ranks", "ranks_and_hits", "relevant_ranks"]
 
 # With more relevant items than this, sorting a row is cheaper than comparing it with each.
 _FEW = 4
@@ -76,6 +77,40 @@ def relevant_ranks(
     blocks = ScoreBlocks(
         queries, gallery, metric, query_block=query_block, gallery_block=gallery_block
     )
+    return _ranks(blocks, relevance, exclude, None, progress)
+
+
+def ranks_and_hits(
+    queries: NDArray[Any],
+    gallery: NDArray[Any],
+    relevance: Relevance,
+    k: int,
+    *,
+    metric: Metric = "cosine",
+    exclude: NDArray[np.int64] | None = None,
+    query_block: int = QUERY_BLOCK,
+    progress: Progress = silent,
+) -> tuple[Ranks, TopK]:
+    """`relevant_ranks` and the ``k`` best of the whole gallery, from the same scores.
+
+    ``exclude`` leaves an item out of the ranks alone; the ``k`` best are those of `top_k` without
+    it.  Raises `InputError` as both do.
+    """
+    blocks = ScoreBlocks(queries, gallery, metric, query_block=query_block)
+    if not 1 <= k <= blocks.n_gallery:
+        raise InputError(f"k is {k}, but {blocks.n_gallery} gallery items can be found", where="k")
+    best = Best(blocks.n_queries, k)
+    ranks = _ranks(blocks, relevance, exclude, best, progress)
+    return ranks, best.top()
+
+
+def _ranks(
+    blocks: ScoreBlocks,
+    relevance: Relevance,
+    exclude: NDArray[np.int64] | None,
+    best: Best | None,
+    progress: Progress,
+) -> Ranks:
     exclude = checked_exclude(exclude, blocks.n_queries, blocks.n_gallery)
     _check_relevance(relevance, blocks, exclude)
     ranks = np.empty(len(relevance.indices), dtype=np.int64)
@@ -88,6 +123,7 @@ def relevant_ranks(
             np.repeat(np.arange(len(counts)), counts),
             relevance.indices[entries],
             None if exclude is None else exclude[rows],
+            best,
         )
         progress("rank", rows.stop, blocks.n_queries)
     return Ranks(relevance.indptr, ranks)
@@ -99,6 +135,7 @@ def _ranks_of_rows(
     row: NDArray[np.int64],
     column: NDArray[np.int64],
     exclude: NDArray[np.int64] | None,
+    best: Best | None,
 ) -> NDArray[np.int64]:
     """Ranks of the relevant entries ``(row, column)`` of a few queries."""
     n = rows.stop - rows.start
@@ -115,6 +152,8 @@ def _ranks_of_rows(
     held: list[NDArray[np.float32]] = []
     hold = n * blocks.n_gallery * 4 <= _HELD_BYTES
     for start, scores in blocks.against_gallery(rows):
+        if best is not None:
+            best.see(rows, start, scores)
         set_apart(start, scores)
         if hold:
             held.append(scores.copy())

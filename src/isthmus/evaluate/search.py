@@ -19,7 +19,7 @@ from isthmus.evaluate.scores import (
 )
 from isthmus.progress import Progress, silent
 
-__all__ = ["TopK", "top_k"]
+__all__ = ["Best", "TopK", "top_k"]
 
 _NOTHING = np.uint64(np.iinfo(np.uint64).max)
 _LOW_HALF = np.uint64(0xFFFFFFFF)
@@ -72,16 +72,43 @@ def top_k(
             where="k",
             mend=f"Choose k between 1 and {available}",
         )
-    indices = np.empty((blocks.n_queries, k), dtype=np.int64)
-    best_scores = np.empty((blocks.n_queries, k), dtype=np.float32)
+    best = Best(blocks.n_queries, k)
     for rows in blocks.query_rows():
-        best = np.full((rows.stop - rows.start, k), _NOTHING)
         for start, scores in blocks.against_gallery(rows):
             leave_out(scores, start, None if exclude is None else exclude[rows])
-            best = _merged(best, scores, start)
-        best_scores[rows], indices[rows] = _unpacked(best)
+            best.see(rows, start, scores)
         progress("search", rows.stop, blocks.n_queries)
-    return TopK(indices, best_scores)
+    return best.top()
+
+
+class Best:
+    """The ``k`` best of all scores seen so far, for each query."""
+
+    def __init__(self, n_queries: int, k: int) -> None:
+        self._found = TopK(
+            np.empty((n_queries, k), dtype=np.int64), np.empty((n_queries, k), dtype=np.float32)
+        )
+        self._rows = slice(0, 0)
+        self._keys = np.empty((0, k), dtype=np.uint64)
+
+    def see(self, rows: slice, start: int, scores: NDArray[np.float32]) -> None:
+        """Look at the scores of ``rows`` against the gallery from ``start`` on.
+
+        All of the gallery for some rows, then all of it for the next.
+        """
+        if rows != self._rows:
+            self._flush()
+            shape = (rows.stop - rows.start, self._found.indices.shape[1])
+            self._rows, self._keys = rows, np.full(shape, _NOTHING)
+        self._keys = _merged(self._keys, scores, start)
+
+    def _flush(self) -> None:
+        self._found.scores[self._rows], self._found.indices[self._rows] = _unpacked(self._keys)
+
+    def top(self) -> TopK:
+        """What was found, once everything was seen."""
+        self._flush()
+        return self._found
 
 
 def _merged(

@@ -1,29 +1,39 @@
-"""Ways to go on with a bridge, at query time and for the corpus, each judged on held-out rows."""
+"""Ways to go on with a bridge, at query time and for the corpus: chosen, judged, and run."""
 
 from isthmus.evaluate.price import Price
-from isthmus.ways.backfill import (
-    Backfill,
-    BackfillCurve,
-    backfill_curves,
-    choose_backfill,
-)
-from isthmus.ways.cascade import Cascade, choose_cascade
-from isthmus.ways.mixed_query import MixedQuery, choose_mixed_query, interpolate
-from isthmus.ways.plan import Plan, choose_strategies
-from isthmus.ways.recall import Recall
+from isthmus.ways.choose import ChosenWays, WayLimits, choose_ways
+from isthmus.ways.choose_part import BackfillCurve, backfill_curves
+from isthmus.ways.depth import FixedDepth, MarginDepth, StoppingDepth
+from isthmus.ways.interpolate import interpolate
+from isthmus.ways.items import ItemVectors, KnownItems
+from isthmus.ways.judge import evaluate_upgrade
+from isthmus.ways.search import Answer, Columns, Search, Spent, columns_of
+from isthmus.ways.way import Join, Needs, Part, Recall, Rescore, ScoreMatch, Way
 
 __all__ = [
-    "Backfill",
+    "Answer",
     "BackfillCurve",
-    "Cascade",
-    "MixedQuery",
-    "Plan",
+    "ChosenWays",
+    "Columns",
+    "FixedDepth",
+    "ItemVectors",
+    "Join",
+    "KnownItems",
+    "MarginDepth",
+    "Needs",
+    "Part",
     "Price",
     "Recall",
+    "Rescore",
+    "ScoreMatch",
+    "Search",
+    "Spent",
+    "StoppingDepth",
+    "Way",
+    "WayLimits",
     "backfill_curves",
-    "choose_backfill",
-    "choose_cascade",
-    "choose_mixed_query",
-    "choose_strategies",
+    "choose_ways",
+    "columns_of",
+    "evaluate_upgrade",
     "interpolate",
 ]

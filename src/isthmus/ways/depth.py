@@ -1,17 +1,29 @@
-"""How many recalled items to rescore: the same number for all, or as many as each query needs."""
+"""How many recalled items to rescore: the same number for all, or as many as each query needs.
+
+A rule decides stepwise.  It sees the recall scores and what was encoded so far, and says how many
+more items of each query to encode; so a rule never looks at a vector that was not paid for.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 
-from isthmus.errors import InputError
-from isthmus.evaluate.extra import Parameter
+from isthmus.evaluate.measured import Parameter
 
-__all__ = ["DepthRule", "FixedDepth", "MarginDepth", "ScoreLink", "StoppingDepth", "fused_scores"]
+__all__ = [
+    "DepthRule",
+    "FixedDepth",
+    "Fusing",
+    "MarginDepth",
+    "ScoreLink",
+    "StoppingDepth",
+    "fused_scores",
+]
 
 Scores = NDArray[np.float32]
 
@@ -29,69 +41,103 @@ def fused_scores(
     return (1 - weight) * new + (weight * scale) * np.asarray(recall_scores, dtype=np.float64)
 
 
-class DepthRule(Protocol):
-    """Decides how many of the recalled items of each query are encoded by the new model."""
+class Fusing(Protocol):
+    """What fused scores are made with; a `Rescore` has it."""
+
+    @property
+    def weight(self) -> float:
+        """Of the recall score."""
+        ...
+
+    @property
+    def scale(self) -> float:
+        """From the spread of recall scores to that of new scores."""
+        ...
+
+
+class _Rule(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @property
     def parameters(self) -> dict[str, Parameter]:
-        """What it is made of, as plain values."""
-        ...
+        """``depth`` and the numbers of the rule, as plain values."""
+        described = self.model_dump()
+        return {"depth": described.pop("kind"), **described}
 
-    def depths(
-        self, recall_scores: Scores, fused: NDArray[np.float64], trust: NDArray[np.float64] | None
+    def more(
+        self,
+        recall_scores: Scores,
+        done: NDArray[np.int64],
+        best: NDArray[np.float64],
+        fusing: Fusing,
     ) -> NDArray[np.int64]:
-        """How many to rescore ``(nq,)``.
+        """How many more of the recalled items of each query to encode ``(nq,)``; 0 ends it.
 
         Args:
-            recall_scores: of the recalled items ``(nq, K)``, descending.
-            fused: what each of them would score once it is encoded ``(nq, K)``; a rule reads no
-                entry that it has not already decided to encode.
-            trust: in [0, 1] for each query ``(nq,)``, where it is known: the less a query is
-                trusted, the more is rescored.
+            recall_scores: of the recalled items ``(nq, K)``, descending; −∞ where there is none.
+            done: how many of each query are encoded ``(nq,)``.
+            best: the highest fused score among those ``(nq,)``; −∞ where none is.
+            fusing: how fused scores are made.
         """
-        ...
+        raise NotImplementedError
+
+    def depths(
+        self, recall_scores: Scores, fused: NDArray[np.float64], fusing: Fusing
+    ) -> NDArray[np.int64]:
+        """Where the rule ends ``(nq,)`` if every item would score ``fused (nq, K)``."""
+        n, k = recall_scores.shape
+        highest = np.maximum.accumulate(fused, axis=1)
+        done, best = np.zeros(n, dtype=np.int64), np.full(n, -np.inf)
+        while True:
+            more = np.minimum(self.more(recall_scores, done, best, fusing), k - done)
+            if not more.any():
+                return done
+            done = done + more
+            best = np.where(done > 0, highest[np.arange(n), np.maximum(done, 1) - 1], -np.inf)
 
 
-@dataclass(frozen=True)
-class FixedDepth:
+class FixedDepth(_Rule):
     """The first ``k``."""
 
-    k: int
+    kind: Literal["fixed"] = "fixed"
+    k: int = Field(ge=1)
 
     @property
-    def parameters(self) -> dict[str, Parameter]:
-        """``depth`` and ``k``."""
-        return {"depth": "fixed", "k": self.k}
+    def most(self) -> int:
+        """``k``."""
+        return self.k
 
-    def depths(
-        self, recall_scores: Scores, fused: NDArray[np.float64], trust: NDArray[np.float64] | None
+    def more(
+        self,
+        recall_scores: Scores,
+        done: NDArray[np.int64],
+        best: NDArray[np.float64],
+        fusing: Fusing,
     ) -> NDArray[np.int64]:
-        """``k``, or all there are."""
-        return np.full(len(recall_scores), min(self.k, recall_scores.shape[1]), dtype=np.int64)
+        """What is missing to ``k``, or to all there are."""
+        there = np.count_nonzero(recall_scores[:, : self.k] > -np.inf, axis=1)
+        return there - np.minimum(done, there)
 
 
-@dataclass(frozen=True)
-class MarginDepth:
-    """Those whose recall score is within a margin of the first one's; encoded in one batch.
+class MarginDepth(_Rule):
+    """Those whose recall score is within ``margin`` of the first one's; encoded in one batch."""
 
-    With trust the margin of a query is ``2 (1 − trust) · margin``: a half leaves it as it is.
-    """
+    kind: Literal["margin"] = "margin"
+    margin: float = Field(ge=0)
+    most: int = Field(ge=1)
 
-    margin: float
-    most: int
-
-    @property
-    def parameters(self) -> dict[str, Parameter]:
-        """``depth``, ``margin`` and ``most``."""
-        return {"depth": "margin", "margin": self.margin, "most": self.most}
-
-    def depths(
-        self, recall_scores: Scores, fused: NDArray[np.float64], trust: NDArray[np.float64] | None
+    def more(
+        self,
+        recall_scores: Scores,
+        done: NDArray[np.int64],
+        best: NDArray[np.float64],
+        fusing: Fusing,
     ) -> NDArray[np.int64]:
         """At least 1, at most ``most``; where the margin is 0, all that tie with the first."""
-        margin = self.margin * _slack(trust, len(recall_scores))
         scores = np.asarray(recall_scores[:, : self.most], dtype=np.float64)
-        return np.sum(scores >= scores[:, :1] - margin[:, None], axis=1)
+        near = scores >= scores[:, :1] - self.margin
+        inside = np.count_nonzero(near & (scores > -np.inf), axis=1)
+        return inside - np.minimum(done, inside)
 
 
 @dataclass(frozen=True)
@@ -117,62 +163,41 @@ class ScoreLink:
         return cls(slope, intercept, spread)
 
 
-@dataclass(frozen=True)
-class StoppingDepth:
+class StoppingDepth(_Rule):
     """Encode ``step`` items at a time until the next ones can hardly beat the best so far.
 
-    The new score of an item that is not encoded yet is expected on the line of ``link``; it counts
-    as beaten if even ``z`` spreads above that line it stays below the best fused score so far.
-    With trust, ``z`` of a query is ``2 (1 − trust) · z``.  Recall scores descend, so if the next
+    The new score of an item that is not encoded yet is expected on the line
+    ``intercept + slope · recall score``; it counts as beaten if even ``z`` times ``spread`` above
+    that line it stays below the best fused score so far.  Recall scores descend, so if the next
     item is beaten, all later ones are.
     """
 
-    z: float
-    step: int
-    most: int
-    link: ScoreLink
-    weight: float
-    scale: float
-    """``weight`` and ``scale`` of the fused scores."""
+    kind: Literal["stopping"] = "stopping"
+    z: float = Field(ge=0)
+    step: int = Field(ge=1)
+    most: int = Field(ge=1)
+    slope: float = 0.0
+    intercept: float = 0.0
+    spread: float = Field(default=0.0, ge=0)
 
-    @property
-    def parameters(self) -> dict[str, Parameter]:
-        """``depth``, ``z``, ``step``, ``most`` and the line."""
-        return {
-            "depth": "stopping",
-            "z": self.z,
-            "step": self.step,
-            "most": self.most,
-            "slope": self.link.slope,
-            "intercept": self.link.intercept,
-            "spread": self.link.spread,
-        }
-
-    def depths(
-        self, recall_scores: Scores, fused: NDArray[np.float64], trust: NDArray[np.float64] | None
+    def more(
+        self,
+        recall_scores: Scores,
+        done: NDArray[np.int64],
+        best: NDArray[np.float64],
+        fusing: Fusing,
     ) -> NDArray[np.int64]:
-        """A multiple of ``step``, or all up to ``most``."""
-        recall = np.asarray(recall_scores[:, : self.most], dtype=np.float64)
-        n, most = recall.shape
-        z = self.z * _slack(trust, n)
-        expected = self.link.intercept + max(self.link.slope, 0.0) * recall
-        ceiling = (1 - self.weight) * (expected + z[:, None] * self.link.spread)
-        ceiling += self.weight * self.scale * recall
-        best = np.maximum.accumulate(fused[:, :most], axis=1)
-        stops = np.arange(self.step, most, self.step)
-        beaten = np.ones((n, len(stops) + 1), dtype=np.bool_)  # at the end all stop
-        beaten[:, :-1] = ceiling[:, stops] < best[:, stops - 1]
-        return np.append(stops, most)[np.argmax(beaten, axis=1)]
+        """``step``, or what is left up to ``most``."""
+        there = np.count_nonzero(recall_scores[:, : self.most] > -np.inf, axis=1)
+        left = there - np.minimum(done, there)
+        next_one = np.minimum(done, recall_scores.shape[1] - 1)
+        recall = recall_scores[np.arange(len(done)), next_one].astype(np.float64)
+        recall = np.where(left > 0, recall, 0.0)
+        expected = self.intercept + max(self.slope, 0.0) * recall
+        ceiling = (1 - fusing.weight) * (expected + self.z * self.spread)
+        ceiling += fusing.weight * fusing.scale * recall
+        beaten = (done > 0) & (ceiling < best)
+        return np.where(beaten, 0, np.minimum(self.step, left))
 
 
-def _slack(trust: NDArray[np.float64] | None, n: int) -> NDArray[np.float64]:
-    """How much wider to look: 0 for a query that is trusted wholly, 2 for one that is not."""
-    if trust is None:
-        return np.ones(n)
-    trust = np.asarray(trust, dtype=np.float64)
-    if trust.shape != (n,) or not ((trust >= 0) & (trust <= 1)).all():
-        raise InputError(
-            f"expected one value in [0, 1] for each of {n} queries, found shape {trust.shape}",
-            where="trust",
-        )
-    return 2.0 * (1.0 - trust)
+DepthRule = FixedDepth | MarginDepth | StoppingDepth

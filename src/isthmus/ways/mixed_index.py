@@ -7,9 +7,7 @@ both is judged by both.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +16,9 @@ from isthmus.errors import InputError
 from isthmus.evaluate import Ranks, Relevance, top_k
 from isthmus.evaluate.scores import ScoreBlocks, leave_out
 from isthmus.evaluate.trial import Side
+from isthmus.ways.way import Join, ScoreMatch
 
-__all__ = ["Calibrate", "JoinedScores", "LinearMatch", "ScoreMap", "match_linear", "mixed_ranks"]
-
-ScoreMap = Callable[[NDArray[Any]], NDArray[Any]]
-"""Scores of one space on the scale of another, elementwise."""
+__all__ = ["match_linear", "mixed_ranks"]
 
 _BLOCK_CELLS = 2**20
 _MATCHED = 20
@@ -30,31 +26,9 @@ _MATCHED = 20
 _FEW = 4
 
 
-class Calibrate(Protocol):
-    """Fits a `ScoreMap` from the scores of the first side to those of the second."""
-
-    def __call__(
-        self, first: Side, second: Side, /, *, exclude: NDArray[np.int64] | None = None
-    ) -> ScoreMap:
-        """``exclude (nq,)`` names one gallery item left out for each query."""
-        ...
-
-
-@dataclass(frozen=True)
-class LinearMatch:
-    """``s ↦ slope · s + offset``."""
-
-    slope: float
-    offset: float
-
-    def __call__(self, scores: NDArray[Any]) -> NDArray[Any]:
-        """The scores on the other scale, in their own dtype."""
-        return scores * scores.dtype.type(self.slope) + scores.dtype.type(self.offset)
-
-
 def match_linear(
     first: Side, second: Side, /, *, exclude: NDArray[np.int64] | None = None
-) -> LinearMatch:
+) -> ScoreMatch:
     """The line that takes the best scores of one search to the mean and spread of another's.
 
     Matched are the 20 best scores of every query in each space.  Where one of them has no spread,
@@ -73,37 +47,14 @@ def match_linear(
         levels.append((float(best.mean()), float(best.std())))
     (mean, spread), (other_mean, other_spread) = levels
     slope = other_spread / spread if min(spread, other_spread) > 1e-9 else 1.0
-    return LinearMatch(slope, other_mean - slope * mean)
-
-
-@dataclass(frozen=True)
-class JoinedScores:
-    """The score of a re-embedded item: ``(1 − weight) · (match(new) + shift) + weight · low``.
-
-    ``low`` is its score in the space of the items that are not re-embedded; a weight of 0 does
-    without it.
-    """
-
-    match: ScoreMap
-    weight: float = 0.0
-    shift: float = 0.0
-
-    def __call__(self, low: NDArray[np.float32], new: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Scores that can be ranked with those of the other items; same shape, float32."""
-        matched = np.asarray(self.match(new), dtype=np.float32)
-        if self.shift:
-            matched = matched + np.float32(self.shift)
-        if self.weight == 0:
-            return matched
-        joined = np.float32(1 - self.weight) * matched + np.float32(self.weight) * low
-        return np.asarray(joined, dtype=np.float32)
+    return ScoreMatch(slope=slope, offset=other_mean - slope * mean)
 
 
 def mixed_ranks(
     low: Side,
     new: Side,
     relevance: Relevance,
-    settings: Sequence[tuple[NDArray[np.bool_], JoinedScores]],
+    settings: Sequence[tuple[NDArray[np.bool_], Join]],
     *,
     exclude: NDArray[np.int64] | None = None,
 ) -> list[Ranks]:
@@ -138,8 +89,11 @@ def mixed_ranks(
                 f"{part.shape}",
                 where="mixed index",
             )
+    some = np.zeros(n_gallery, dtype=np.bool_)
+    for part, _ in settings:
+        some |= part
     found = [np.empty(len(relevance.indices), dtype=np.int64) for _ in settings]
-    for rows, low_scores, new_scores in _blocks(low, new):
+    for rows, low_scores, new_scores in _blocks(low, new, some):
         entries = slice(relevance.indptr[rows.start], relevance.indptr[rows.stop])
         counts = relevance.counts[rows]
         row = np.repeat(np.arange(len(counts)), counts)
@@ -158,17 +112,36 @@ def mixed_ranks(
 
 
 def _blocks(
-    low: Side, new: Side
+    low: Side, new: Side, some: NDArray[np.bool_]
 ) -> Iterator[tuple[slice, NDArray[np.float32], NDArray[np.float32]]]:
-    """Some rows at a time, with their scores against the whole gallery in both spaces."""
+    """Some rows at a time, with their scores against the whole gallery in both spaces.
+
+    New scores of items that are not in ``some`` are left as they are found: they are not looked at.
+    """
     size = max(1, _BLOCK_CELLS // len(low.gallery))
-    blocks = [ScoreBlocks(s.queries, s.gallery, s.metric, query_block=size) for s in (low, new)]
-    for rows in blocks[0].query_rows():
-        whole = [np.empty((rows.stop - rows.start, len(low.gallery)), np.float32) for _ in blocks]
-        for of_side, scores in zip(blocks, whole, strict=True):
-            for start, part in of_side.against_gallery(rows):
-                scores[:, start : start + part.shape[1]] = part
-        yield rows, whole[0], whole[1]
+    whole = bool(some.all())
+    gallery = new.gallery if whole else new.gallery[some]
+    of_low = ScoreBlocks(low.queries, low.gallery, low.metric, query_block=size)
+    of_new = None
+    if len(gallery):
+        of_new = ScoreBlocks(new.queries, gallery, new.metric, query_block=size)
+    for rows in of_low.query_rows():
+        low_scores = _against_all(of_low, rows)
+        new_scores = np.zeros(low_scores.shape, np.float32)
+        if of_new is not None:
+            found = _against_all(of_new, rows)
+            if whole:
+                new_scores = found
+            else:
+                new_scores[:, some] = found
+        yield rows, low_scores, new_scores
+
+
+def _against_all(blocks: ScoreBlocks, rows: slice) -> NDArray[np.float32]:
+    scores = np.empty((rows.stop - rows.start, blocks.n_gallery), np.float32)
+    for start, part in blocks.against_gallery(rows):
+        scores[:, start : start + part.shape[1]] = part
+    return scores
 
 
 def _ahead(

@@ -6,8 +6,7 @@ alone: nothing that is to be re-embedded has been encoded yet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,11 +17,11 @@ from isthmus.adapters.steps.ridge import Ridge
 from isthmus.errors import InputError
 from isthmus.evaluate import Trial, top_k
 from isthmus.evaluate.trial import Side
-from isthmus.ways.recall import Recall
+from isthmus.ways.recall import side_of
+from isthmus.ways.way import Recall
 
 __all__ = [
     "ErrorModel",
-    "Order",
     "Orders",
     "Priority",
     "class_distance",
@@ -32,9 +31,6 @@ __all__ = [
 ]
 
 Priority = NDArray[np.float64]
-
-Order = Callable[[Trial], Priority]
-"""The priority of each gallery item of a trial, from what is known before anything is encoded."""
 
 _SHOWN = 10
 _CLUSTERS = 16
@@ -147,14 +143,12 @@ class Orders:
     support: Trial
     recall: Recall
     seed: int = 0
-    more: Mapping[str, Order] = field(default_factory=dict[str, Order])
-    """Further orders by name."""
 
     @property
     def names(self) -> tuple[str, ...]:
         """Every order there is; the first wins where two do equally well."""
         known = ("error",) * (self.support.gallery_error is not None)
-        return ("popularity", *known, "distance", "random", *self.more)
+        return ("popularity", *known, "distance", "random")
 
     def priority(self, name: str, trial: Trial, asked: NDArray[np.bool_] | None = None) -> Priority:
         """The priority of each gallery item of ``trial`` in one order.
@@ -176,8 +170,6 @@ class Orders:
             return class_distance(trial.gallery_old, seed=self.seed)
         if name == "random":
             return random_priority(trial.n_gallery, seed=self.seed)
-        if name in self.more:
-            return self.more[name](trial)
         errors = self.support.gallery_error
         assert errors is not None
         return ErrorModel.fit(self.support.gallery_old, errors)(trial.gallery_old)
@@ -198,8 +190,8 @@ class Orders:
         asked = np.ones(self.support.n_queries, dtype=np.bool_) if asked is None else asked
         if not asked.any():
             return np.zeros(trial.n_gallery)
-        queries = self.recall.side(self.support).queries[asked]
-        side = self.recall.side(trial)._replace(queries=queries)
+        queries = side_of(self.support, self.recall).queries[asked]
+        side = side_of(trial, self.recall)._replace(queries=queries)
         exclude = self.support.exclude if trial is self.support else None
         return popularity(side, exclude=None if exclude is None else exclude[asked])
 

@@ -1,55 +1,65 @@
-"""Who recalls the first candidates: the bridge, the old model, or the mix of both."""
+"""What each kind of recall searches in a trial, and what it recalls."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.evaluate import Ranks, TopK, Trial, relevant_ranks, top_k
+from isthmus.evaluate.ranks import ranks_and_hits
 from isthmus.evaluate.rescore import scores_of
 from isthmus.evaluate.trial import Side
-from isthmus.ways.mixed_query import MixedQuery
+from isthmus.ways.interpolate import interpolate
+from isthmus.ways.way import Recall
 
-__all__ = ["Recall", "RecallKind", "Recalled", "recalled"]
-
-RecallKind = Literal["bridge", "old", "mixed"]
+__all__ = ["Recalled", "can_mix", "new_side", "recalled", "side_of"]
 
 
-@dataclass(frozen=True)
-class Recall:
-    """A search that needs no gallery vector of the new model."""
+def can_mix(trial: Trial) -> bool:
+    """Whether the bridge maps queries, and queries alone, into the old space."""
+    return trial.query_bridged is not None and trial.gallery_bridged is None
 
-    kind: RecallKind
-    mixed: MixedQuery | None = None
-    """Of ``mixed`` alone."""
 
-    @property
-    def old_query(self) -> bool:
-        """Whether the old encoder must run for each query."""
-        return self.kind != "bridge"
+def new_side(trial: Trial) -> Side:
+    """Native queries among re-embedded items.
 
-    @property
-    def needs_bridge(self) -> bool:
-        """Whether it rests on the bridge."""
-        return self.kind != "old"
+    Raises:
+        InputError: where the gallery is not known in the new model's vectors.
+    """
+    if trial.gallery_new is None:
+        raise InputError(
+            "the gallery is not known in the new model's vectors",
+            where="trial",
+            mend="Give gallery_new",
+        )
+    return Side(trial.query_new, trial.gallery_new, trial.metric_new or trial.metric)
 
-    def side(self, trial: Trial) -> Side:
-        """The queries, gallery and metric of the search.
 
-        Raises:
-            InputError: for mixed queries of a corpus bridge.
-        """
-        if self.kind == "bridge":
-            return trial.bridge
-        if self.kind == "old":
-            return Side(trial.query_old, trial.gallery_old, trial.metric)
-        if self.mixed is None:
-            raise InputError("a mixed recall needs a mixed query", where="recall")
-        return self.mixed.side(trial)
+def side_of(trial: Trial, recall: Recall) -> Side:
+    """The queries, gallery and metric that a recall searches with and among.
+
+    Raises:
+        InputError: for mixed queries of a corpus bridge, and for a new gallery that is not known.
+    """
+    if recall.kind == "bridge":
+        return trial.bridge
+    if recall.kind == "new":
+        return new_side(trial)
+    if recall.kind == "old":
+        queries = trial.query_old
+    elif recall.kind == "naive":
+        queries = trial.query_new
+    else:
+        if trial.query_bridged is None or not can_mix(trial):
+            raise InputError(
+                "a corpus bridge maps no queries: there is nothing to mix", where="mixed query"
+            )
+        assert recall.alpha is not None
+        queries = interpolate(trial.query_old, trial.query_bridged, recall.alpha, trial.metric)
+    return Side(queries, trial.gallery_old, trial.metric)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,11 +84,15 @@ def recalled(trial: Trial, recall: Recall, depth: int) -> Recalled:
     if trial.relevance is None or trial.gallery_new is None:
         missing = "relevance" if trial.relevance is None else "the gallery in the new vectors"
         raise InputError(f"without {missing} rescoring cannot be judged", where="cascade")
-    side = recall.side(trial)
-    ranks = relevant_ranks(
-        side.queries, side.gallery, trial.relevance, metric=side.metric, exclude=trial.exclude
-    )
-    found = top_k(side.queries, side.gallery, depth, metric=side.metric, exclude=trial.exclude)
-    metric = trial.metric_new or trial.metric
-    new = scores_of(trial.query_new, trial.gallery_new, found.indices, metric)
-    return Recalled(ranks, found, new)
+    side, new = side_of(trial, recall), new_side(trial)
+    if trial.exclude is None:
+        ranks, found = ranks_and_hits(
+            side.queries, side.gallery, trial.relevance, depth, metric=side.metric
+        )
+    else:
+        ranks = relevant_ranks(
+            side.queries, side.gallery, trial.relevance, metric=side.metric, exclude=trial.exclude
+        )
+        found = top_k(side.queries, side.gallery, depth, metric=side.metric, exclude=trial.exclude)
+    scores = scores_of(new.queries, new.gallery, found.indices, new.metric)
+    return Recalled(ranks, found, scores)

@@ -32,7 +32,6 @@ __all__ = [
     "ScoreCalibrator",
     "ScoreReport",
     "fit_score_calibrator",
-    "match_scores",
     "paired_scores",
 ]
 
@@ -101,25 +100,6 @@ def paired_scores(
     query, column = np.nonzero(kept)
     one, other = (scores_of(s.queries, s.gallery, items, s.metric)[kept] for s in (first, second))
     return PairedScores(query, items[kept], one, other, column < k)
-
-
-def match_scores(
-    first: Side,
-    second: Side,
-    *,
-    k: int = _SHOWN,
-    random: int = _RANDOM,
-    exclude: NDArray[np.int64] | None = None,
-    seed: int = 0,
-) -> MonotoneCurve:
-    """A callable from scores of the first space to the scale of the second.
-
-    For an index that is partly re-embedded: scores of mapped queries among the old vectors become
-    comparable with scores of native queries among the new ones.  It never changes the order of
-    scores of the first space.  Arguments and errors as `paired_scores`.
-    """
-    pairs = paired_scores(first, second, k=k, random=random, exclude=exclude, seed=seed)
-    return isotonic_curve(pairs.first, pairs.second, straight_tails=True)
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,12 @@ from isthmus.adapters import CSA, Chain, Recipe
 from isthmus.adapters.pipeline import fit_chain, fit_front
 from isthmus.bridge import Bridge
 from isthmus.errors import InputError, RecipeError
-from isthmus.evaluate import evaluate_upgrade, top_k
+from isthmus.evaluate import Judging, top_k
 from isthmus.evaluate.relevance import from_pairs
 from isthmus.evaluate.trial import Trial
 from isthmus.moments import Moments
 from isthmus.spaces.contract import Space
+from isthmus.ways import evaluate_upgrade
 
 
 def shared(n: int = 500, common: int = 4, seed: int = 0, noise: float = 1.0) -> Any:
@@ -94,7 +95,7 @@ def test_two_sided_search_is_a_trial(tmp_path: Path) -> None:
         gallery_bridged=fitted.chain_x_(old[500:]),
         relevance=from_pairs(items, items, list(zip(items, items, strict=True))),
     )
-    found = evaluate_upgrade(trial, resamples=50).arms["bridge"].metrics["recall@10"]
+    found = evaluate_upgrade(trial, Judging(resamples=50)).arms["bridge"].metrics["recall@10"]
     assert found.value > 0.8
     # kept as two bridges into one third space
     space = Space.describe(fitted.chain_x_(old), "shared", "cosine")

@@ -23,10 +23,9 @@ from isthmus.evaluate import (
     relevant_ranks,
     resampled_means,
 )
-from isthmus.ways.backfill import SHARES, BackfillCurve, backfill_curves
-from isthmus.ways.mixed_index import JoinedScores
+from isthmus.ways.choose_part import SHARES, BackfillCurve, backfill_curves
 from isthmus.ways.order import Priority
-from isthmus.ways.recall import Recall
+from isthmus.ways.way import Join, Recall
 
 __all__ = ["CompatibilityMatrix", "compatibility_matrix", "paired_change", "partial_backfill"]
 
@@ -241,10 +240,6 @@ def partial_backfill(
             )
     halves = np.zeros(trial.n_queries, dtype=np.bool_)
     return backfill_curves(
-        trial, [orders, orders], halves, Recall("bridge"), JoinedScores(_as_they_are),
+        trial, [orders, orders], halves, Recall(kind="bridge"), Join(),
         primary=primary, shares=shares, resamples=resamples, seed=seed,
     )  # fmt: skip
-
-
-def _as_they_are(scores: Array) -> Array:
-    return scores

@@ -7,24 +7,21 @@ import pytest
 
 from isthmus.errors import InputError
 from isthmus.evaluate.arms import ARMS, Verdict
-from isthmus.evaluate.bootstrap import Estimate
-from isthmus.evaluate.extra import Extra
+from isthmus.evaluate.judging import Judging
 from isthmus.evaluate.metrics import parse_metric
 from isthmus.evaluate.price import Price
 from isthmus.evaluate.ranks import relevant_ranks
 from isthmus.evaluate.relevance import from_ids, from_labels
-from isthmus.evaluate.retrieval import default_metric, evaluate_upgrade
+from isthmus.ways import evaluate_upgrade
 
-QUICK = {"resamples": 400}
+QUICK = Judging(resamples=400)
 
 
 @pytest.mark.parametrize("agreement", [False, True])
 @pytest.mark.parametrize("corpus", [False, True])
 @pytest.mark.parametrize("fit", ["procrustes", "ridge"])
 def test_a_perfect_map_is_used(upgrade, agreement, corpus, fit):
-    found = evaluate_upgrade(
-        upgrade("perfect", agreement=agreement, corpus=corpus, fit=fit), **QUICK
-    )
+    found = evaluate_upgrade(upgrade("perfect", agreement=agreement, corpus=corpus, fit=fit), QUICK)
     assert found.verdict is Verdict.USE_BRIDGE
     assert found.overlap["old" if agreement else "new"].value == pytest.approx(1, abs=0.02)
 
@@ -38,20 +35,19 @@ def test_a_perfect_map_is_used(upgrade, agreement, corpus, fit):
 def test_a_map_that_learned_nothing_is_refused(upgrade, agreement, corpus, kind, fit, depth):
     found = evaluate_upgrade(
         upgrade(kind, agreement=agreement, corpus=corpus, fit=fit, old_noise=0.5),
-        rescore_depth=depth,
-        **QUICK,
+        replace(QUICK, rescore_depth=depth),
     )
     expected = Verdict.KEEP_OLD if agreement else Verdict.RE_EMBED
     assert found.verdict is expected, found.reason
 
 
 def test_a_map_that_learned_nothing_is_no_reason_to_re_embed(upgrade):
-    found = evaluate_upgrade(upgrade("random"), **QUICK)
+    found = evaluate_upgrade(upgrade("random"), QUICK)
     assert found.verdict is Verdict.KEEP_OLD
 
 
 def test_without_the_new_gallery(upgrade):
-    found = evaluate_upgrade(replace(upgrade("random"), gallery_new=None), **QUICK)
+    found = evaluate_upgrade(replace(upgrade("random"), gallery_new=None), QUICK)
     assert found.verdict is Verdict.KEEP_OLD
     assert set(found.absent) == {"rescore", "new"}
     assert found.rescored is None
@@ -60,7 +56,7 @@ def test_without_the_new_gallery(upgrade):
 
 def test_arms_are_what_they_say(upgrade):
     trial = upgrade("perfect", old_noise=0.6)
-    found = evaluate_upgrade(trial, **QUICK)
+    found = evaluate_upgrade(trial, QUICK)
     assert list(found.arms) == [name for name, arm in ARMS.items() if not arm.chosen]
     assert trial.query_bridged is not None and trial.gallery_new is not None
     searches = {
@@ -98,7 +94,7 @@ def test_agreement_is_flagged_and_old_is_one(upgrade):
         gallery_new=None if trial.gallery_new is None else np.concatenate([trial.gallery_new] * 2),
     )
     for one in (trial, doubled):
-        found = evaluate_upgrade(one, **QUICK)
+        found = evaluate_upgrade(one, QUICK)
         assert found.evidence_kind == "agreement"
         assert found.metrics == ("overlap@10",)
         assert found.arms["old"].metrics["overlap@10"].value == 1
@@ -111,7 +107,7 @@ def test_unanswerable_queries_are_left_out_and_counted(upgrade):
     ids = np.arange(300)
     ids[::3] = -1
     some = replace(trial, relevance=from_ids(ids, range(1500)))
-    found = evaluate_upgrade(some, groups=ids, **QUICK)
+    found = evaluate_upgrade(some, QUICK, groups=ids)
     assert found.n_unanswerable == 100
     assert found.n_queries == 200
     kept = np.flatnonzero(ids >= 0)
@@ -133,12 +129,12 @@ def test_labels_leave_one_out_choose_a_graded_metric(upgrade, rng):
         relevance=from_labels(labels, labels, exclude=np.arange(300)),
         exclude=np.arange(300),
     )
-    found = evaluate_upgrade(trial, **QUICK)
+    found = evaluate_upgrade(trial, QUICK)
     assert found.primary == "ndcg@10"
     assert found.compatible is False  # equal is not better
     assert found.chance["cmc@1"] == pytest.approx(14 / 299)
     assert found.arms["bridge"].metrics == found.arms["old"].metrics == found.arms["naive"].metrics
-    assert evaluate_upgrade(trial, primary="cmc@1", metrics=["map"], **QUICK).metrics == (
+    assert evaluate_upgrade(trial, replace(QUICK, primary="cmc@1", metrics=["map"])).metrics == (
         "map",
         "cmc@1",
     )
@@ -151,82 +147,35 @@ def test_naive_needs_equal_widths(upgrade):
         query_new=np.hstack([trial.query_new, trial.query_new]),
         gallery_new=np.hstack([trial.gallery_new, trial.gallery_new]),
     )
-    found = evaluate_upgrade(wide, **QUICK)
+    found = evaluate_upgrade(wide, QUICK)
     assert found.absent == {"naive": "new queries have width 64, the old gallery 32"}
 
 
 def test_same_seed_same_evaluation(upgrade):
     trial = upgrade("perfect", old_noise=0.5)
-    one, same, other = (evaluate_upgrade(trial, seed=seed, **QUICK) for seed in (3, 3, 4))
+    one, same, other = (evaluate_upgrade(trial, replace(QUICK, seed=seed)) for seed in (3, 3, 4))
     assert one.to_json() == same.to_json()
     assert one.to_json() != other.to_json()
 
 
 def test_too_few_queries(upgrade):
-    found = evaluate_upgrade(upgrade("perfect").of(np.arange(300) < 40), **QUICK)
+    found = evaluate_upgrade(upgrade("perfect").of(np.arange(300) < 40), QUICK)
     assert found.verdict is Verdict.NOT_ENOUGH_EVIDENCE
 
 
 @pytest.mark.parametrize("depth", [0, 1501])
 def test_rescoring_more_than_there_is(upgrade, depth):
     with pytest.raises(InputError, match="rescore_depth"):
-        evaluate_upgrade(upgrade("perfect"), rescore_depth=depth)
-
-
-def extra_of(trial, name="further", **options):
-    """An arm that is as good as the new model."""
-    ranks = relevant_ranks(trial.query_new, trial.gallery_new, trial.relevance)
-    price = options.pop("price", Price(old_query=True))
-    return Extra(name, f"{name}!", ranks, price, Verdict.OLD_AND_RESCORE, **options)
-
-
-def test_further_arms_are_measured_like_the_others(upgrade):
-    trial = upgrade("random", old_noise=0.5)
-    found = evaluate_upgrade(trial, extras=[extra_of(trial, needs_bridge=False)], **QUICK)
-    further, new = found.arms["further"], found.arms["new"]
-    assert further.metrics == new.metrics
-    assert further.to_old == new.to_old
-    assert further.retention.value == further.update_gain.value == 1
-    assert further.price == Price(old_query=True)
-    assert found.verdict is Verdict.OLD_AND_RESCORE
-    assert found.recommended == "further"
-    assert "it has learned nothing" in found.reason
-
-
-def test_what_rests_on_a_useless_bridge_or_was_lucky_is_not_recommended(upgrade):
-    trial = upgrade("random", old_noise=0.5)
-    loss = Estimate(value=-0.01, low=-0.02, high=0.0)
-    for options in ({}, {"needs_bridge": False, "chosen_gain": loss}):
-        found = evaluate_upgrade(trial, extras=[extra_of(trial, **options)], **QUICK)
-        assert found.verdict is Verdict.RE_EMBED, found.reason
-        assert found.recommended == "new"
+        evaluate_upgrade(upgrade("perfect"), Judging(rescore_depth=depth))
 
 
 def test_fixed_arms_have_prices(upgrade):
     trial = upgrade("perfect", old_noise=0.5)
-    arms = evaluate_upgrade(trial, rescore_depth=20, **QUICK).arms
+    arms = evaluate_upgrade(trial, replace(QUICK, rescore_depth=20)).arms
     assert arms["bridge"].price == arms["old"].price == Price()
     assert arms["new"].price == Price(reembedded=1)
     assert arms["rescore"].price.encodings == 20
     assert 1 < arms["rescore"].price.encodings_cached < 20
     assert arms["control"].price is None
     agreement = upgrade("perfect", agreement=True)
-    assert evaluate_upgrade(agreement, rescore_depth=20, **QUICK).arms["rescore"].price is not None
-
-
-def test_arms_that_cannot_be_compared(upgrade):
-    trial = upgrade("perfect")
-    extra = extra_of(trial)
-    with pytest.raises(InputError, match="two arms are named 'further'"):
-        evaluate_upgrade(trial, extras=[extra, extra])
-    with pytest.raises(InputError, match="two arms are named 'bridge'"):
-        evaluate_upgrade(trial, extras=[extra_of(trial, "bridge")])
-    with pytest.raises(InputError, match="arm 'further'.*not those of the answerable queries"):
-        evaluate_upgrade(trial.of(np.arange(300) < 200), extras=[extra])
-    with pytest.raises(InputError, match="without relevance"):
-        evaluate_upgrade(replace(trial, relevance=None), extras=[extra])
-
-
-def test_default_metric_holds_every_answer():
-    assert default_metric(from_labels(np.zeros(1), np.zeros(10))) == "recall@10"
-    assert default_metric(from_labels(np.zeros(1), np.zeros(11))) == "ndcg@10"
+    assert evaluate_upgrade(agreement, replace(QUICK, rescore_depth=20)).arms["rescore"].price

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,8 +7,7 @@ from hypothesis import strategies as st
 from scipy.spatial import geometric_slerp
 
 from isthmus.errors import InputError
-from isthmus.evaluate import parse_metric, relevant_ranks
-from isthmus.ways.mixed_query import MixedQuery, can_mix, choose_mixed_query, interpolate
+from isthmus.ways.interpolate import interpolate
 
 
 def unit(rows):
@@ -76,61 +73,3 @@ def test_weights_outside_the_arc(alpha):
 def test_rows_that_do_not_fit_together():
     with pytest.raises(InputError, match=r"shape \(2, 3\), bridged ones \(2, 4\)"):
         interpolate(np.ones((2, 3)), np.ones((2, 4)), 0.5)
-
-
-def test_the_choice_does_best_and_has_an_interval(weak):
-    support, test = weak
-    found = choose_mixed_query(support, primary="recall@1", resamples=200)
-    assert 0 < found.alpha < 1
-    assert found.certain
-    assert found.interval.low <= found.alpha <= found.interval.high
-    assert found.price.old_query and found.price.encodings == 0
-
-    def score(alpha):
-        side = MixedQuery(alpha).side(test)
-        ranks = relevant_ranks(side.queries, side.gallery, test.relevance)
-        return parse_metric("recall@1").per_query(ranks).mean()
-
-    assert score(found.alpha) > max(score(0), score(1)) + 0.02
-    again = choose_mixed_query(support, primary="recall@1", resamples=200)
-    assert again == found
-
-
-def test_a_bridge_that_learned_nothing_is_not_mixed_in(trials):
-    support, _ = trials("random")
-    found = choose_mixed_query(support, primary="recall@1", resamples=200)
-    assert found.alpha == 0
-    assert not found.certain
-
-
-def test_a_support_set_of_one_query_chooses_nothing(weak):
-    one = weak[0].of(np.arange(250) == 7)
-    found = choose_mixed_query(one)
-    assert found.alpha == 0
-    assert found.interval.low is None
-    assert found.interval.reason == "1 support query chooses nothing"
-    assert not found.certain
-
-
-def test_equal_queries_choose_nothing(weak):
-    support = weak[0]
-    same = replace(support, query_bridged=support.query_old)
-    found = choose_mixed_query(same, resamples=50)
-    assert (found.alpha, found.interval.reason) == (0, "every weight does equally well")
-
-
-def test_all_scores_tied(weak):
-    support = weak[0]
-    tied = replace(support, gallery_old=np.ones_like(support.gallery_old))
-    assert choose_mixed_query(tied, resamples=50).alpha == 0
-
-
-def test_what_cannot_be_chosen(weak, trials):
-    with pytest.raises(InputError, match="without relevance"):
-        choose_mixed_query(replace(weak[0], relevance=None))
-    with pytest.raises(InputError, match="must ascend"):
-        choose_mixed_query(weak[0], alphas=(0.5, 0.1))
-    corpus, _ = trials(corpus=True)
-    assert not can_mix(corpus)
-    with pytest.raises(InputError, match="nothing to mix"):
-        choose_mixed_query(corpus)

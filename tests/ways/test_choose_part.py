@@ -4,21 +4,23 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.ways.running import r1, run
 
 from isthmus.errors import InputError
-from isthmus.evaluate import Estimate, parse_metric, relevant_ranks
-from isthmus.ways.backfill import Backfill, BackfillCurve, backfill_curves, choose_backfill
-from isthmus.ways.mixed_index import JoinedScores, LinearMatch
-from isthmus.ways.order import Orders, random_priority
-from isthmus.ways.recall import Recall
-from isthmus.ways.scores import match_scores
+from isthmus.evaluate import Estimate, relevant_ranks
+from isthmus.ways.choose_part import BackfillCurve, backfill_curves, choose_part
+from isthmus.ways.order import Orders, first_share, random_priority
+from isthmus.ways.recall import side_of
+from isthmus.ways.way import Join, Recall, Way
 
-OLD, BRIDGE = Recall("old"), Recall("bridge")
-PLAIN = JoinedScores(LinearMatch(1.0, 0.0))
+OLD, BRIDGE = Recall(kind="old"), Recall(kind="bridge")
+PLAIN = Join()
 
 
-def r1(ranks):
-    return parse_metric("recall@1").per_query(ranks).mean()
+def outcome(found, support, test):
+    priority = Orders(support, found.recall).priority(found.part.order, test)
+    filled = first_share(priority, found.part.share)
+    return run(test, Way(recall=found.recall, part=found.part), filled)
 
 
 @pytest.mark.parametrize("recall", [OLD, BRIDGE])
@@ -30,7 +32,7 @@ def test_a_curve_goes_from_one_search_to_the_other(trials, recall, corpus):
     curve = backfill_curves(
         trial, [orders, orders], halves, recall, PLAIN, primary="recall@1", resamples=200
     )[0]
-    side = recall.side(trial)
+    side = side_of(trial, recall)
     ends = [
         r1(relevant_ranks(q, g, trial.relevance))
         for q, g in ((side.queries, side.gallery), (trial.query_new, trial.gallery_new))
@@ -67,18 +69,17 @@ def test_area_and_smallest_gain():
 
 def test_the_smallest_share_that_gains(weak):
     support, test = weak
-    found = choose_backfill(support, [BRIDGE, OLD], primary="recall@1", max_share=0.2)
+    found = choose_part(support, [BRIDGE, OLD], primary="recall@1", max_share=0.2)
     assert found.recall == OLD
-    assert 0 < found.share <= 0.2
+    assert 0 < found.part.share <= 0.2
     assert found.gain.low > 0
-    (outcome,) = found.run(test)
-    assert outcome.price.reembedded == pytest.approx(found.share)
-    assert outcome.price.encodings == 0
-    most = found.at(0.2)
+    _, price = outcome(found, support, test)
+    assert price.reembedded == pytest.approx(found.part.share)
+    assert price.encodings == 0
     old = relevant_ranks(test.query_old, test.gallery_old, test.relevance)
-    assert r1(most.run(test)[0].ranks) > r1(old) + 0.02
+    assert r1(outcome(found.at(0.2), support, test)[0]) > r1(old) + 0.02
     assert {c.order for c in found.curves} == {"popularity", "distance", "random"}
-    assert found.parameters["area_random"] == pytest.approx(
+    assert found.areas["random"] == pytest.approx(
         next(c.area for c in found.curves if c.order == "random"), abs=1e-4
     )
     with pytest.raises(InputError, match=r"0\.123 was not tried"):
@@ -96,38 +97,31 @@ def test_predicted_error_beats_random_where_errors_can_be_foreseen(trials):
         gallery_error=np.where(wrong, 4.0, 0.1),
         query_bridged=support.query_bridged,
     )
-    found = choose_backfill(broken, [BRIDGE], primary="recall@1")
+    found = choose_part(broken, [BRIDGE], primary="recall@1")
     areas = {c.order: c.area for c in found.curves}
     assert areas["error"] > areas["random"] + 0.03
 
 
 def test_where_nothing_gains_the_largest_share_is_shown(trials):
     support, _ = trials(old_noise=0.1, new_noise=0.6)
-    found = choose_backfill(support, [OLD], primary="recall@1")
-    assert found.share == 0.1
+    found = choose_part(support, [OLD], primary="recall@1")
+    assert found.part.share == 0.1
     assert found.gain.low <= 0
 
 
-def test_an_isotonic_calibration_may_take_the_place_of_the_line(weak):
-    found = choose_backfill(
-        weak[0], [OLD], primary="recall@1", calibrate=match_scores, shares=(0.1, 1.0)
-    )
-    assert r1(found.at(0.1).run(weak[1])[0].ranks) > 0.5
-
-
 def test_an_empty_backfill_is_the_search_alone(weak):
-    trial = weak[1]
-    empty = Backfill("random", 0.0, OLD, PLAIN, Orders(weak[0], OLD))
-    (outcome,) = empty.run(trial)
+    support, trial = weak
+    part = choose_part(support, [OLD], primary="recall@1").part
+    ranks, price = run(trial, Way(recall=OLD, part=part), np.zeros(500, bool))
     old = relevant_ranks(trial.query_old, trial.gallery_old, trial.relevance)
-    np.testing.assert_array_equal(outcome.ranks.ranks, old.ranks)
-    assert outcome.price.reembedded == 0
+    np.testing.assert_array_equal(ranks.ranks, old.ranks)
+    assert price.reembedded == 0
 
 
 def test_a_single_support_query(weak):
     one = weak[0].of(np.arange(250) == 3)
-    found = choose_backfill(one, [OLD], primary="recall@1")
-    assert found.share == 0.1
+    found = choose_part(one, [OLD], primary="recall@1")
+    assert found.part.share == 0.1
     assert found.gain is None and found.at(0.05).gain is None
 
 
@@ -135,28 +129,28 @@ def test_all_scores_tied(weak):
     support = weak[0]
     ones = np.ones_like(support.gallery_old)
     tied = replace(support, gallery_old=ones, gallery_new=ones)
-    found = choose_backfill(tied, [OLD], primary="recall@1")
+    found = choose_part(tied, [OLD], primary="recall@1")
     assert np.isfinite(found.curves[0].values).all()
     assert found.gain.low <= 0
 
 
 def test_many_relevant_items_are_judged_on_some_queries(weak, monkeypatch):
     from isthmus.evaluate.relevance import from_labels
-    from isthmus.ways import backfill as module
+    from isthmus.ways import choose_part as module
 
     monkeypatch.setattr(module, "_MOST_QUERIES", 60)
     labelled = replace(weak[0], relevance=from_labels(np.arange(250) % 50, np.arange(500) % 50))
-    found = choose_backfill(labelled, [OLD], shares=(0.1, 1.0))
-    assert found.orders.support.n_queries == 60
+    found = choose_part(labelled, [OLD], shares=(0.1, 1.0))
+    assert found.gain is not None
     assert found.curves[0].values[-1] > found.curves[0].values[0]
 
 
 @pytest.mark.parametrize("missing", ["gallery_new", "relevance"])
 def test_what_a_backfill_needs(weak, missing):
     with pytest.raises(InputError, match="a backfill cannot be judged"):
-        choose_backfill(replace(weak[0], **{missing: None}), [OLD])
+        choose_part(replace(weak[0], **{missing: None}), [OLD])
 
 
 def test_a_share_that_is_none(weak):
     with pytest.raises(InputError, match=r"lies in \(0, 1\]"):
-        choose_backfill(weak[0], [OLD], max_share=0)
+        choose_part(weak[0], [OLD], max_share=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,17 +18,15 @@ from isthmus.evaluate import (
     resampled_means,
     top_k,
 )
-from isthmus.evaluate.extra import Parameter
+from isthmus.evaluate.judging import default_metric
 from isthmus.evaluate.metrics import MetricAt
-from isthmus.evaluate.price import Price
-from isthmus.evaluate.retrieval import default_metric
 from isthmus.evaluate.trial import Side
-from isthmus.ways.cascade import Outcome
-from isthmus.ways.mixed_index import Calibrate, JoinedScores, match_linear, mixed_ranks
-from isthmus.ways.order import Order, Orders, Priority, first_share
-from isthmus.ways.recall import Recall
+from isthmus.ways.mixed_index import match_linear, mixed_ranks
+from isthmus.ways.order import Orders, Priority, first_share
+from isthmus.ways.recall import new_side, side_of
+from isthmus.ways.way import Join, Part, Recall, ScoreMatch
 
-__all__ = ["SHARES", "Backfill", "BackfillCurve", "backfill_curves", "choose_backfill"]
+__all__ = ["SHARES", "BackfillCurve", "ChosenPart", "backfill_curves", "choose_part"]
 
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
 """Shares of the gallery that are tried, besides none."""
@@ -79,75 +77,34 @@ class BackfillCurve:
 
 
 @dataclass(frozen=True, eq=False)
-class Backfill:
-    """Re-embed the first ``share`` of the gallery in an order, and search the mixed index.
+class ChosenPart:
+    """What to re-embed, who searches the rest, and what showed it on the support queries."""
 
-    New queries search what is re-embedded; the queries of ``recall`` search the rest.
-    """
-
-    order: str
-    share: float
     recall: Recall
-    join: JoinedScores
-    orders: Orders
-    gain: Estimate | None = None
-    """Over the old model, on the support queries; None where there is a single one."""
-    curves: tuple[BackfillCurve, ...] = ()
-    """Of the support queries, all orders."""
+    part: Part
+    gain: Estimate | None
+    """Over the old model; None where there is a single support query."""
+    curves: tuple[BackfillCurve, ...]
+    """Of all orders."""
 
     @property
-    def parameters(self) -> dict[str, Parameter]:
-        """Plain values that describe it, with the areas under the curves."""
-        areas: dict[str, Parameter] = {
-            f"area_{c.order}": round(c.area, 4) for c in self.curves if c.recall == self.recall.kind
-        }
-        return {
-            "order": self.order,
-            "share": self.share,
-            "recall": self.recall.kind,
-            "weight": self.join.weight,
-            "shift": self.join.shift,
-            **areas,
-        }
+    def areas(self) -> dict[str, float]:
+        """Areas under the curves, by order."""
+        return {c.order: round(c.area, 4) for c in self.curves if c.recall == self.recall.kind}
 
-    def at(self, share: float) -> Backfill:
+    def at(self, share: float) -> ChosenPart:
         """The same with another share of those on the curve.
 
         Raises:
             InputError: for a share that was not tried.
         """
         for curve in self.curves:
-            if (curve.order, curve.recall) == (self.order, self.recall.kind):
+            if (curve.order, curve.recall) == (self.part.order, self.recall.kind):
                 for tried, gain in zip(curve.shares, curve.gains, strict=True):
                     if tried == share:
-                        gain = None if self.gain is None else gain
-                        return replace(self, share=share, gain=gain)
+                        part = self.part.model_copy(update={"share": share})
+                        return replace(self, part=part, gain=None if self.gain is None else gain)
         raise InputError(f"the share {share:g} was not tried", where="backfill")
-
-    def priority(self, trial: Trial) -> Priority:
-        """The order in which to re-embed the gallery items of a trial ``(ng,)``, highest first."""
-        return self.orders.priority(self.order, trial)
-
-    def run(self, trial: Trial, shares: Sequence[float] | None = None) -> list[Outcome]:
-        """The ranks of a trial's queries in the mixed index, and what it costs, for each share.
-
-        ``shares`` is its own share alone if not given.  Raises `InputError` without relevance or
-        the gallery in the new model's vectors.
-        """
-        new = _new_side(trial)
-        assert trial.relevance is not None
-        priority = self.priority(trial)
-        first = [first_share(priority, share) for share in shares or (self.share,)]
-        ranks = mixed_ranks(
-            self.recall.side(trial),
-            new,
-            trial.relevance,
-            [(part, self.join) for part in first],
-            exclude=trial.exclude,
-        )
-        old = self.recall.old_query
-        prices = [Price(old_query=old, reembedded=float(part.mean())) for part in first]
-        return [Outcome(*found) for found in zip(ranks, prices, strict=True)]
 
 
 def backfill_curves(
@@ -155,7 +112,7 @@ def backfill_curves(
     orders: Sequence[Mapping[str, Priority]],
     halves: NDArray[np.bool_],
     recall: Recall,
-    join: JoinedScores,
+    join: Join,
     *,
     primary: str | None = None,
     shares: Sequence[float] = SHARES,
@@ -179,7 +136,7 @@ def backfill_curves(
     Raises:
         InputError: where the trial lacks what is needed.
     """
-    _new_side(trial)
+    _judged_side(trial)
     assert trial.relevance is not None
     metric = parse_metric(primary or default_metric(trial.relevance))
     shares = (0.0, *shares)
@@ -218,20 +175,18 @@ def backfill_curves(
     return curves
 
 
-def choose_backfill(
+def choose_part(
     support: Trial,
     recalls: Sequence[Recall],
     *,
     primary: str | None = None,
     max_share: float = 0.1,
     shares: Sequence[float] = SHARES,
-    calibrate: Calibrate = match_linear,
-    more_orders: Mapping[str, Order] | None = None,
     seed: int = 0,
-) -> Backfill:
+) -> ChosenPart:
     """The smallest share of the gallery whose re-embedding gains, on support queries.
 
-    For each way to search the rest, the scores of re-embedded items are matched by ``calibrate``,
+    For each way to search the rest, the scores of re-embedded items are matched on a line,
     and their weight and shift chosen at ``max_share``; then the whole curve of every order is
     drawn.  Taken is the smallest share up to ``max_share`` whose gain over the old model, and over
     nothing re-embedded, has its interval above 0, and of equal shares the one that gains most; if
@@ -245,8 +200,6 @@ def choose_backfill(
         primary: the metric that decides; `default_metric` if not given.
         max_share: of the gallery.
         shares: tried, ascending, in (0, 1].
-        calibrate: from scores of the new space to those of the rest.
-        more_orders: further orders by name.
         seed: of the halves, the clusters, the control and the resamples.
 
     Raises:
@@ -255,22 +208,22 @@ def choose_backfill(
     if not 0 < max_share <= 1:
         raise InputError(f"a share of the gallery lies in (0, 1], got {max_share}")
     shares = sorted({*shares, max_share})
-    _new_side(support)
+    _judged_side(support)
     support = _fewer_queries(support, seed)
-    new = _new_side(support)
+    new = _judged_side(support)
     assert support.relevance is not None
     primary = parse_metric(primary or default_metric(support.relevance)).name
     halves = np.random.default_rng(seed).permutation(support.n_queries) % 2 == 1
-    found: list[tuple[float, float, Backfill]] = []
+    found: list[tuple[float, float, ChosenPart]] = []
     common: dict[str, Priority] = {}
     for recall in recalls:
-        low = recall.side(support)
-        orders = Orders(support, recall, seed, more_orders or {})
+        low = side_of(support, recall)
+        orders = Orders(support, recall, seed)
         common = common or orders.of_support()
         priorities = [
             {"popularity": counts} | common for counts in orders.popularity_of_halves(halves)
         ]
-        match = calibrate(new, low, exclude=support.exclude)
+        match = match_linear(new, low, exclude=support.exclude)
         join = _chosen_join(support, recall, priorities, halves, match, primary, max_share)
         curves = tuple(
             backfill_curves(
@@ -286,16 +239,17 @@ def choose_backfill(
                 place = curve.shares.index(max_share)
             share, gain = curve.shares[place], curve.gains[place]
             known = gain if support.n_queries > 1 else None
-            one = Backfill(curve.order, share, recall, join, orders, known, curves)
+            part = Part(share=share, order=curve.order, join=join)
+            one = ChosenPart(recall, part, known, curves)
             found.append((share if shown else 2.0, -(gain.value or 0.0), one))
     return min(found, key=lambda f: f[:2])[2]
 
 
-def _new_side(trial: Trial) -> Side:
+def _judged_side(trial: Trial) -> Side:
     if trial.gallery_new is None or trial.relevance is None:
         missing = "relevance" if trial.relevance is None else "the gallery in the new vectors"
         raise InputError(f"without {missing} a backfill cannot be judged", where="backfill")
-    return Side(trial.query_new, trial.gallery_new, trial.metric_new or trial.metric)
+    return new_side(trial)
 
 
 def _fewer_queries(support: Trial, seed: int) -> Trial:
@@ -313,12 +267,16 @@ def _values(
     trial: Trial,
     recall: Recall,
     metric: MetricAt,
-    settings: Sequence[tuple[NDArray[np.bool_], JoinedScores]],
+    settings: Sequence[tuple[NDArray[np.bool_], Join]],
 ) -> NDArray[np.float64]:
     """The metric of each query in each setting ``(nq, settings)``."""
     assert trial.relevance is not None
     ranks = mixed_ranks(
-        recall.side(trial), _new_side(trial), trial.relevance, settings, exclude=trial.exclude
+        side_of(trial, recall),
+        _judged_side(trial),
+        trial.relevance,
+        settings,
+        exclude=trial.exclude,
     )
     return np.column_stack([metric.per_query(r) for r in ranks])
 
@@ -340,14 +298,14 @@ def _chosen_join(
     recall: Recall,
     priorities: Sequence[Mapping[str, Priority]],
     halves: NDArray[np.bool_],
-    match: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    match: ScoreMatch,
     primary: str,
     share: float,
-) -> JoinedScores:
+) -> Join:
     """The weight and shift that do best on average over two orders at the given share."""
-    unit = _spread_of_best(recall.side(support), support.exclude)
+    unit = _spread_of_best(side_of(support, recall), support.exclude)
     joins = [
-        JoinedScores(match, weight, float(f"{shift * unit:.4g}"))
+        Join(match=match, weight=weight, shift=float(f"{shift * unit:.4g}"))
         for weight in _WEIGHTS
         for shift in _SHIFTS
     ]

@@ -1,0 +1,74 @@
+"""A map examined on held-out data: ways chosen on one part, judged on another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from isthmus.adapters.chain import Chain
+from isthmus.bridge.bridge import Kind
+from isthmus.bridge.evidence import HeldOut
+from isthmus.evaluate import Evaluation, Judging
+from isthmus.evaluate.arms import ARMS
+from isthmus.progress import Progress, silent
+from isthmus.ways import ChosenWays, Way, WayLimits, choose_ways, evaluate_upgrade
+from isthmus.ways.judge import fixed_ways
+
+__all__ = ["Examined", "HeldOutParts", "examine"]
+
+
+@dataclass(frozen=True)
+class HeldOutParts:
+    """Queries to judge on, and others to choose ways on."""
+
+    test: HeldOut
+    validation: HeldOut | None = None
+    """None where nothing is to be chosen, or no query was held out for it."""
+
+
+@dataclass(frozen=True)
+class Examined:
+    """The evidence, and every way it speaks of by the name of its arm."""
+
+    evidence: Evaluation
+    ways: dict[str, Way]
+
+
+def examine(
+    held_out: HeldOutParts,
+    chain: Chain,
+    kind: Kind,
+    judging: Judging,
+    *,
+    limits: WayLimits | None = None,
+    progress: Progress = silent,
+) -> Examined:
+    """Choose ways to go on with a map on validation queries, and judge all on test queries.
+
+    Args:
+        held_out: queries that the map was not fitted on.
+        chain: the map.
+        kind: whether it maps queries or the corpus.
+        judging: metrics, margins, resamples and the seed.
+        limits: what a way may ask for.
+        progress: told about ways.
+
+    Raises:
+        InputError: for data that cannot be used.
+    """
+    trial = held_out.test.trial(chain, kind)
+    if held_out.validation is None:
+        why = "there are no validation queries to choose it on"
+        chosen = ChosenWays(absent={name: why for name, arm in ARMS.items() if arm.chosen})
+    else:
+        chosen = choose_ways(
+            held_out.validation.trial(chain, kind, errors=True),
+            trial,
+            primary=judging.primary,
+            limits=limits,
+            seed=judging.seed,
+            progress=progress,
+        )
+    evidence = evaluate_upgrade(trial, judging, chosen=chosen, progress=progress)
+    ways = {**fixed_ways(trial, judging.rescore_depth).ways, **chosen.ways}
+    del ways["control"]
+    return Examined(evidence, ways)

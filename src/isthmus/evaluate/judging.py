@@ -1,0 +1,48 @@
+"""How an evaluation is done: the metrics, the margins, the resamples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from isthmus.evaluate.metrics import parse_metric
+from isthmus.evaluate.relevance import Relevance
+from isthmus.evaluate.verdict import VerdictRule
+
+__all__ = ["DEFAULT_METRICS", "Judging", "default_metric"]
+
+DEFAULT_METRICS = ("recall@1", "recall@10", "mrr", "ndcg@10", "map", "cmc@1")
+
+
+def default_metric(relevance: Relevance) -> str:
+    """recall@10 where ten results can hold every relevant item of a query, ndcg@10 elsewhere."""
+    return "recall@10" if int(relevance.counts.max()) <= 10 else "ndcg@10"
+
+
+@dataclass(frozen=True)
+class Judging:
+    """How arms are judged."""
+
+    primary: str | None = None
+    """The metric that decides; `default_metric` if None."""
+    metrics: Sequence[str] = DEFAULT_METRICS
+    """What else is measured."""
+    rule: VerdictRule = field(default_factory=VerdictRule)
+    """Margins of the verdict."""
+    rescore_depth: int | None = None
+    """Items that the arm ``rescore`` rescores; 50, but at most 5 % of the gallery, if None."""
+    resamples: int = 2000
+    """Of the queries, for intervals."""
+    level: float = 0.95
+    """Of the intervals."""
+    seed: int = 0
+    """Of the resamples and of the control."""
+
+    def primary_of(self, relevance: Relevance) -> str:
+        """The metric that decides, by its full name."""
+        return parse_metric(self.primary or default_metric(relevance)).name
+
+    def names_of(self, relevance: Relevance) -> tuple[str, ...]:
+        """Every metric that is measured, each once."""
+        names = (parse_metric(m).name for m in self.metrics)
+        return tuple(dict.fromkeys([*names, self.primary_of(relevance)]))

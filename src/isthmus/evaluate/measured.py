@@ -1,0 +1,66 @@
+"""What was measured of every arm on the same queries, before it is weighed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.evaluate.bootstrap import Estimate
+from isthmus.evaluate.price import Price
+from isthmus.evaluate.verdict import EvidenceKind
+from isthmus.evaluate.worst import WorstQuery
+
+__all__ = ["MeasuredArm", "Measurement", "Parameter"]
+
+Parameter = str | bool | int | float | None
+"""What a parameter of a way may be."""
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredArm:
+    """The metrics of every query in one arm, and what it cost.
+
+    ``values (nq, metrics)``.  ``label`` is what a table shows, by default the name of the arm.
+    ``chosen_gain`` is the gain over the old model on the queries that the parameters were chosen
+    on: what did not gain there is not recommended.
+    """
+
+    values: NDArray[np.float64]
+    price: Price | None = None
+    label: str | None = None
+    parameters: Mapping[str, Parameter] = field(default_factory=dict[str, Parameter])
+    chosen_gain: Estimate | None = None
+    rests_on_bridge: bool = True
+    """It is not recommended where the bridge is not above its control."""
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """Every arm on the same queries, and what chance would give."""
+
+    kind: EvidenceKind
+    arms: Mapping[str, MeasuredArm]
+    """``old``, ``bridge`` and ``control`` at the least; in the order they are kept."""
+    metrics: tuple[str, ...]
+    """What the columns of their values are."""
+    primary: str
+    """The metric that decides."""
+    chance: Mapping[str, float]
+    """Of a random ranking, by metric."""
+    n_queries: int
+    n_gallery: int
+    n_unanswerable: int = 0
+    """Queries that were left out, since nothing answers them."""
+    overlap: Mapping[str, NDArray[np.float64]] = field(
+        default_factory=dict[str, NDArray[np.float64]]
+    )
+    """Share of the first results that the bridge has in common with an arm, ``(nq,)``."""
+    overlap_k: int = 10
+    rescored: int | None = None
+    """Items that the arm ``rescore`` rescores."""
+    absent: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Why an arm is missing."""
+    worst: tuple[WorstQuery, ...] = ()

@@ -1,0 +1,332 @@
+"""Every way judged by the code that will run it: `Search`, over a trial held in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.errors import InputError
+from isthmus.evaluate.arms import ARMS, Need
+from isthmus.evaluate.evaluation import Evaluation
+from isthmus.evaluate.judging import Judging
+from isthmus.evaluate.measured import MeasuredArm, Measurement
+from isthmus.evaluate.metrics import parse_metric
+from isthmus.evaluate.price import Price
+from isthmus.evaluate.ranks import Ranks
+from isthmus.evaluate.rescore import default_depth, rescored_ranks
+from isthmus.evaluate.trial import Trial
+from isthmus.evaluate.weigh import weigh
+from isthmus.evaluate.worst import WorstQuery, worst_by_agreement, worst_by_relevance
+from isthmus.progress import Progress, silent
+from isthmus.ways.choose import ChosenWays
+from isthmus.ways.depth import FixedDepth
+from isthmus.ways.items import KnownItems
+from isthmus.ways.search import Answer, Search
+from isthmus.ways.trial_store import TrialStore
+from isthmus.ways.way import Recall, Rescore, Way
+
+__all__ = ["Arms", "evaluate_upgrade", "fixed_ways", "run_way", "search_of"]
+
+_OVERLAP_K = 10
+
+Queries = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Arms:
+    """Every way of an evaluation by the name of its arm, and why an arm is absent."""
+
+    ways: Mapping[str, Way]
+    absent: Mapping[str, str]
+    rescored: int | None
+
+
+def fixed_ways(trial: Trial, rescore_depth: int | None = None) -> Arms:
+    """The ways of every evaluation, whose parameters nothing has to choose.
+
+    Raises:
+        InputError: for more items to rescore than a query can find.
+    """
+    ways = {"old": Way(recall=Recall(kind="old"))}
+    absent: dict[str, str] = {}
+    width_new, width_old = trial.query_new.shape[1], trial.gallery_old.shape[1]
+    if width_new == width_old:
+        ways["naive"] = Way(recall=Recall(kind="naive"))
+    else:
+        absent["naive"] = f"new queries have width {width_new}, the old gallery {width_old}"
+    ways["bridge"] = Way()
+    depth = None
+    if trial.gallery_new is None:
+        absent |= dict.fromkeys(["rescore", "new"], Need.NEW_GALLERY.value)
+    else:
+        depth = default_depth(trial.n_gallery) if rescore_depth is None else rescore_depth
+        if not 1 <= depth <= trial.n_searchable:
+            raise InputError(
+                f"cannot rescore {depth} of {trial.n_searchable} gallery items",
+                where="rescore_depth",
+            )
+        ways["rescore"] = Way(rescore=Rescore(depth=FixedDepth(k=depth)))
+        ways["new"] = Way(recall=Recall(kind="new"))
+    ways["control"] = Way()
+    return Arms(ways, absent, depth)
+
+
+def evaluate_upgrade(
+    trial: Trial,
+    judging: Judging | None = None,
+    *,
+    chosen: ChosenWays | None = None,
+    groups: Sequence[Any] | NDArray[Any] | None = None,
+    progress: Progress = silent,
+) -> Evaluation:
+    """Measure every way to go on with the same queries and decide what to do.
+
+    Each way is run by `Search`; its metrics are those of the whole answer, equal scores decided
+    against relevant items, so that no order of rows can flatter.  Queries without relevant items
+    are left out and counted.  Without relevance, ways are judged by the overlap of their ten best
+    with the old model's, and the metrics of ``judging`` have no part.
+
+    Args:
+        trial: held-out queries and a gallery, as the models and the bridge see them.
+        judging: metrics, margins and resamples.
+        chosen: further ways, chosen on other queries, which the verdict may recommend.
+        groups: marks queries that are not independent ``(nq,)``.
+        progress: told after each way.
+
+    Raises:
+        InputError: for arrays that do not fit together, for vectors that cannot be compared, where
+            no query has a relevant item, and for chosen ways without relevance.
+    """
+    judging, chosen = judging or Judging(), chosen or ChosenWays()
+    trial.check()
+    n_all = trial.n_queries
+    if trial.relevance is not None and not trial.relevance.answerable.all():
+        kept = trial.relevance.answerable
+        trial = trial.of(kept)
+        groups = None if groups is None else np.asarray(groups)[kept]
+    if chosen.ways and trial.relevance is None:
+        raise InputError(
+            "without relevance no further way can be judged",
+            where="chosen",
+            mend="Supply queries with their relevant items, or labels",
+        )
+    fixed = fixed_ways(trial, judging.rescore_depth)
+    doubled = sorted(set(fixed.ways) & set(chosen.ways))
+    if doubled:
+        raise InputError(f"two arms are named '{doubled[0]}'", where="chosen")
+    bench = _Bench(trial, {**fixed.ways, **chosen.ways}, chosen, judging.seed)
+    for i, name in enumerate(bench.ways, 1):
+        bench.run(name)
+        progress("judge", i, len(bench.ways))
+    measured = bench.measurement(judging, fixed, n_all)
+    return weigh(measured, judging, groups=groups)
+
+
+def search_of(
+    trial: Trial,
+    way: Way,
+    *,
+    filled: NDArray[np.bool_] | None = None,
+    depth: int = _OVERLAP_K,
+    known: Any = None,
+) -> Search:
+    """The search of one way over a trial in memory, as an evaluation runs it.
+
+    Args:
+        trial: its vectors.
+        way: what to run.
+        filled: which items ``(ng,)`` are re-embedded, for a way with a part.
+        depth: results that its store remembers.
+        known: what another store of the same trial remembers.
+    """
+    new: NDArray[np.bool_] | bool = way.recall.kind == "new"
+    if way.joins:
+        assert filled is not None
+        new = filled
+    store = TrialStore(trial, depth, new=new, known=known)
+    items = None
+    if way.rescore is not None or way.part is not None:
+        assert trial.gallery_new is not None
+        items = KnownItems(trial.gallery_new, filled)
+    return Search(
+        way, store, columns=store.columns, items=items, new_metric=trial.metric_new or trial.metric
+    )
+
+
+def run_way(trial: Trial, name: str, chosen: ChosenWays) -> tuple[Ranks, Price]:
+    """One of the chosen ways alone, as an evaluation runs it.
+
+    Returns:
+        Ranks of the relevant items in the whole answer, and what it cost.
+    """
+    bench = _Bench(trial, chosen.ways, chosen, 0)
+    bench.run(name)
+    return bench.ranks[name], bench.price(name)
+
+
+class _Bench:
+    """All ways, run one after another on the same queries."""
+
+    def __init__(
+        self, trial: Trial, ways: Mapping[str, Way], chosen: ChosenWays, seed: int
+    ) -> None:
+        self.trial, self.ways, self.chosen = trial, ways, chosen
+        self.k = min(_OVERLAP_K, trial.n_searchable)
+        deepest = max(w.rescore.most if w.rescore else 0 for w in ways.values())
+        self._depth = max(self.k, deepest) + (trial.exclude is not None)
+        self._known: Any = {}
+        self._permuted = _permuted(trial, seed)
+        self.answers: dict[str, Answer] = {}
+        self.ranks: dict[str, Ranks] = {}
+
+    def run(self, name: str) -> None:
+        """Answer every query in one way, and rank its relevant items in the whole answer."""
+        way, trial = self.ways[name], self.trial
+        filled = self.chosen.filled.get(name)
+        search = search_of(trial, way, filled=filled, depth=self._depth, known=self._known)
+        asked = self._permuted if name == "control" else _asked(trial)
+        k = max(self.k, way.rescore.most if way.rescore else 0)
+        self.answers[name] = search(asked, k, without=trial.exclude)  # pyright: ignore
+        if trial.relevance is not None:
+            self.ranks[name] = _whole_ranks(search, asked, self.answers[name], trial, filled)
+
+    def measurement(self, judging: Judging, fixed: Arms, n_all: int) -> Measurement:
+        """Everything that was measured."""
+        trial, lists = self.trial, {name: a.ids for name, a in self.answers.items()}
+        worst: tuple[WorstQuery, ...]
+        if trial.relevance is None:
+            names = (f"overlap@{self.k}",)
+            chance = {names[0]: self.k / trial.n_searchable}
+            values = {n: self._overlap(ids, lists["old"])[:, None] for n, ids in lists.items()}
+            worst = worst_by_agreement(values["bridge"][:, 0], trial.query_ids)
+            primary = names[0]
+        else:
+            names, primary = judging.names_of(trial.relevance), judging.primary_of(trial.relevance)
+            metrics = [parse_metric(name) for name in names]
+            counts, n = trial.relevance.counts, trial.n_searchable
+            chance = {m.name: m.chance(counts, n) for m in metrics}
+            values = {
+                arm: np.column_stack([m.per_query(r) for m in metrics])
+                for arm, r in self.ranks.items()
+            }
+            worst = worst_by_relevance(
+                {arm: found[:, names.index(primary)] for arm, found in values.items()},
+                self.ranks,
+                trial.relevance,
+                lists["bridge"][:, 0],
+                trial.query_ids,
+                trial.gallery_ids,
+            )
+        return Measurement(
+            kind="agreement" if trial.relevance is None else "relevance",
+            arms={name: self._measured(name, found) for name, found in values.items()},
+            metrics=names,
+            primary=primary,
+            chance=chance,
+            n_queries=trial.n_queries,
+            n_gallery=trial.n_gallery,
+            n_unanswerable=n_all - trial.n_queries,
+            overlap={
+                arm: self._overlap(lists["bridge"], lists[arm])
+                for arm in ("old", "new")
+                if arm in lists
+            },
+            overlap_k=self.k,
+            rescored=fixed.rescored,
+            absent={**fixed.absent, **self.chosen.absent},
+            worst=worst,
+        )
+
+    def _measured(self, name: str, values: NDArray[np.float64]) -> MeasuredArm:
+        way, kind = self.ways[name], ARMS[name]
+        price = None if name == "control" else self.price(name)
+        return MeasuredArm(
+            values,
+            price,
+            None if price is None else _label(name, way, price),
+            {**way.parameters, **self.chosen.facts.get(name, {})} if kind.chosen else {},
+            self.chosen.gains.get(name),
+            way.recall.rests_on_bridge,
+        )
+
+    def price(self, name: str) -> Price:
+        """Beyond what doing nothing costs."""
+        way, spent = self.ways[name], self.answers[name].price
+        if name == "old":
+            return Price()
+        filled = self.chosen.filled.get(name)
+        return Price(
+            encodings=spent.cold / spent.queries,
+            encodings_cached=spent.encoded / spent.queries,
+            cached_share=spent.encoded / self.trial.n_gallery,
+            old_query=way.recall.old_query,
+            reembedded=1.0
+            if way.recall.kind == "new"
+            else 0.0
+            if filled is None
+            else float(filled.mean()),
+        )
+
+    def _overlap(self, one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.float64]:
+        """The shared part of the first results of each query."""
+        same = one[:, : self.k, None] == other[:, None, : self.k]
+        return same.any(axis=2).mean(axis=1)
+
+
+def _whole_ranks(
+    search: Search,
+    asked: Queries,
+    answer: Answer,
+    trial: Trial,
+    filled: NDArray[np.bool_] | None,
+) -> Ranks:
+    """Ranks of the relevant items in the answer as long as the gallery.
+
+    What was rescored stands as the answer has it; everything behind it keeps the order of the
+    recall, in which ranks are counted.
+    """
+    assert trial.relevance is not None and isinstance(search.store, TrialStore)
+    vectors = search.vectors(asked)  # pyright: ignore[reportArgumentType]
+    rows, way = search.first_queries(vectors), search.way
+    if way.joins:
+        assert way.part is not None and way.part.join is not None
+        assert filled is not None and vectors.new is not None
+        ranks = search.store.joined_ranks((rows, search.column), vectors.new, filled, way.part.join)
+    else:
+        ranks = search.store.ranks(rows, search.column)
+    if way.rescore is None:
+        return ranks
+    window = np.s_[:, : way.rescore.most]
+    return rescored_ranks(
+        ranks, trial.relevance, answer.ids[window], answer.scores[window], depths=answer.rescored
+    )
+
+
+def _asked(trial: Trial) -> Queries:
+    asked = {"old": trial.query_old, "new": trial.query_new}
+    return asked if trial.query_bridged is None else {**asked, "bridged": trial.query_bridged}
+
+
+def _permuted(trial: Trial, seed: int) -> Queries:
+    """One cycle through all queries in random order: no query keeps its own vector."""
+    rows = trial.bridge.queries
+    order = np.random.default_rng(seed).permutation(len(rows))
+    permuted = np.empty_like(rows)
+    permuted[order] = rows[np.roll(order, 1)]
+    return {**_asked(trial), "new" if trial.query_bridged is None else "bridged": permuted}
+
+
+def _label(name: str, way: Way, price: Price) -> str | None:
+    """The name of the arm with what was chosen."""
+    parts: list[str] = []
+    if way.part is not None:
+        parts.append(f"{100 * price.reembedded:.3g}%")
+    if way.rescore is not None:
+        parts.append(f"{price.encodings:.3g}")
+    if way.recall.alpha is not None and not parts:
+        parts.append(f"{way.recall.alpha:g}")
+    return f"{name} {' + '.join(parts)}" if parts else None

@@ -1,0 +1,41 @@
+"""A map examined on held-out data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.bridge.test_evidence import _batch
+
+from isthmus.adapters.chain import Affine, Chain
+from isthmus.bridge.evidence import HeldOut
+from isthmus.bridge.examine import HeldOutParts, examine
+from isthmus.evaluate import Judging
+from isthmus.evaluate.arms import ARMS
+
+JUDGING = Judging(primary="ndcg@10", resamples=100)
+CHAIN = Chain([Affine(2 * np.eye(4)[::-1])])
+
+
+@pytest.mark.parametrize("kind", ["query", "corpus"])
+def test_ways_are_chosen_on_one_part_and_judged_on_the_other(kind: Any) -> None:
+    test = HeldOut.of_items(_batch(0, 40, labels=True), _batch(0, 100, labels=True))
+    validation = HeldOut.of_items(_batch(50, 80, labels=True), _batch(0, 100, labels=True))
+    found = examine(HeldOutParts(test, validation), CHAIN, kind, JUDGING)
+    assert {"bridge_rescore", "old_rescore", "backfill"} <= set(found.ways)
+    areas = {p for p in found.evidence.arms["backfill"].parameters if p.startswith("area_")}
+    assert areas == {"area_popularity", "area_error", "area_distance", "area_random"}
+    assert set(found.ways) == set(found.evidence.arms) - {"control"}
+    assert found.evidence.primary == "ndcg@10"
+    assert set(found.evidence.absent) | set(found.evidence.arms) == set(ARMS)
+
+
+@pytest.mark.parametrize("kind", ["query", "corpus"])
+def test_without_queries_to_choose_on_the_fixed_ways_are_judged(kind: Any) -> None:
+    test = HeldOut.of_items(_batch(0, 40, labels=True), _batch(0, 100, labels=True))
+    unlabelled = HeldOut.of_items(_batch(50, 80), _batch(0, 100))
+    for validation in (None, unlabelled):
+        found = examine(HeldOutParts(test, validation), CHAIN, kind, JUDGING)
+        assert not any(ARMS[name].chosen for name in found.ways)
+        assert {n for n, arm in ARMS.items() if arm.chosen} <= set(found.evidence.absent)
