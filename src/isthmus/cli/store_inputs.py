@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
 from isthmus.cli.console import say
@@ -167,6 +166,8 @@ def open_sample(
     Raises:
         InputError: as `sample_store`; and if there is no new model.
     """
+    import numpy as np
+
     from isthmus.bridge import ModelChange, sample_store
     from isthmus.encoders import SpendCap, Spending, open_encoder
     from isthmus.spaces.qrels import read_qrels
