@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 
@@ -52,6 +55,42 @@ def test_the_card_of_a_stitched_network(cli: Any, tmp_path: Path) -> None:
     assert cli("inspect", tmp_path / "s", "--json").json["content"]["items"] == 50
     (tmp_path / "s" / "tensors.safetensors").write_bytes(b"0")
     cli("inspect", tmp_path / "s").refused("the tensors are damaged")
+
+
+def test_the_card_of_an_attached_modality(cli: Any, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("lightning_fabric")
+    from isthmus.nn.modality import Tuning, attach
+    from isthmus.training import Schedule
+
+    y = np.random.default_rng(0).standard_normal((60, 4))
+    made = attach(y @ np.ones((4, 5)) + np.eye(4, 5)[np.arange(60) % 4], y,
+                  tuning=Tuning(schedule=Schedule(0)), folds=2)  # fmt: skip
+    made.save(tmp_path / "a")
+    done = cli("inspect", tmp_path / "a")
+    assert done.code == 0 and "60 paired items" in done.out
+    assert "on held-out pairs, ridge 0.01 before, this projector after" in done.out
+
+
+def test_networks_are_inspected_without_pytorch(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("lightning_fabric")
+    from isthmus.nn import save_stitched, stitch
+
+    net = torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.Tanh(), torch.nn.Linear(5, 2))
+    x = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
+    save_stitched(stitch(net, "1", net, "1", [x]), tmp_path / "s", x)
+    programme = (
+        "import sys; from pathlib import Path\n"
+        "from isthmus.cli.inspect import inspect_command\n"
+        "inspect_command(Path(sys.argv[1]))\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", programme, tmp_path / "s"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Sequential up to `1`" in done.stdout
 
 
 def test_a_card_that_was_changed_is_told(cli: Any, bridge: Path) -> None:

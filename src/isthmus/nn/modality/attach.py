@@ -20,8 +20,8 @@ from isthmus.evaluate import estimate, resampled_means
 from isthmus.evaluate.probes import modality_gap
 from isthmus.evaluate.scores import checked_norms
 from isthmus.nn.modality.attached import BASELINE, Attached
+from isthmus.nn.modality.closed_forms import ClosedForm, ReducedRows, closed_forms, judged
 from isthmus.nn.modality.hubs import hub_offsets
-from isthmus.nn.modality.items import Items, match_items
 from isthmus.nn.modality.measure import (
     Measured,
     Task,
@@ -29,8 +29,8 @@ from isthmus.nn.modality.measure import (
     compare_measured,
     measure_retrieval,
 )
+from isthmus.nn.modality.paired_items import PairedItems, match_items
 from isthmus.nn.modality.projector import Projector
-from isthmus.nn.modality.start import Side, Start, closed_forms, judged
 from isthmus.nn.modality.tune import PairedInputs, Tuning, checked_metric, tune
 from isthmus.numeric import to_numpy, unit_rows
 from isthmus.progress import Progress, silent
@@ -100,7 +100,7 @@ def attach(
         )
     if folds < 2 or partners < 1:
         raise InputError(f"2 folds and 1 partner are the least, got {folds} and {partners}")
-    side, target = Side.of(x), unit_rows(y)
+    side, target = ReducedRows.of(x), unit_rows(y)
     most = len(items.paired_x) if known_items else items.paired
     held = _Folds(
         side, target, items, min(folds, most), metric, seed, progress, known_items=known_items
@@ -144,9 +144,9 @@ class _Folds:
 
     def __init__(
         self,
-        side: Side,
+        side: ReducedRows,
         y: Rows,
-        items: Items,
+        items: PairedItems,
         count: int,
         metric: str,
         seed: int,
@@ -170,7 +170,7 @@ class _Folds:
             self.of_y[paired] = of_item[items.y[paired]]
         self.scores: dict[str, NDArray[np.float64]] = {}
         self.mapped: dict[str, Rows] = {}
-        self.starts: dict[str, list[Start]] = {}
+        self.starts: dict[str, list[ClosedForm]] = {}
         for number in range(count):
             seen = folds != number, self.of_y != number
             for start in closed_forms(side.rows, y, items, *seen):
@@ -186,7 +186,7 @@ class _Folds:
                 mend="Check that different items were encoded",
             )
 
-    def _judge(self, start: Start, number: int) -> None:
+    def _judge(self, start: ClosedForm, number: int) -> None:
         mapped = self.mapped.setdefault(
             start.name, np.zeros((len(self._rows), self.y.shape[1]), np.float32)
         )
@@ -232,7 +232,7 @@ class _Folds:
         gap = modality_gap(mapped, self.y, seed=self.seed) if width >= _GAP_ROWS else None
         return Measured.joined(parts, gap), temperature
 
-    def best(self) -> tuple[str, Start]:
+    def best(self) -> tuple[str, ClosedForm]:
         """The closed form that ranks best on the folds, fitted on all pairs.
 
         One that rows without a partner had a part in must be ahead by two standard errors: among

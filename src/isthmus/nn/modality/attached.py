@@ -109,7 +109,8 @@ class Attached:
         }
         tensors = artefact.prefixed("projector", tensors)
         tensors |= artefact.prefixed("banks", dict(zip(_BANKS, self.bank, strict=True)))
-        artefact.write(Path(path), ATTACHED, content, tensors, overwrite=overwrite)
+        texts = {"CARD.md": f"# A new type of input for a frozen space\n\n```\n{self}\n```\n"}
+        artefact.write(Path(path), ATTACHED, content, tensors, texts=texts, overwrite=overwrite)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

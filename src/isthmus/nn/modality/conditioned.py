@@ -21,8 +21,8 @@ from isthmus.errors import InputError
 from isthmus.moments import Moments, SideMoments
 from isthmus.nn.look.outputs import tensor_of
 from isthmus.nn.look.weights_digest import weights_digest
+from isthmus.nn.modality.insert_places import InsertPlace, insert_part, place_of, shapes_of
 from isthmus.nn.modality.inserts import KINDS, Insert, OwnNorm
-from isthmus.nn.modality.places import Place, insert_part, place_of, shapes_of
 from isthmus.training.loop import seeded
 from isthmus.training.modes import call_model, evaluation_mode
 from isthmus.training.names import find_modules
@@ -343,7 +343,7 @@ class Conditioned(nn.Module):
             mend=f"Did you mean {' or '.join(repr(n) for n in near)}?",
         )
 
-    def _of(self, index: int) -> list[tuple[nn.Module, Place]]:
+    def _of(self, index: int) -> list[tuple[nn.Module, InsertPlace]]:
         parts = cast(nn.ModuleList, self.parts[index])
         return list(zip(parts, self._places[self.names[index]], strict=True))
 
@@ -368,7 +368,9 @@ class Conditioned(nn.Module):
                     ) from error
         self.train(before)
 
-    def _moments(self, batches: Iterable[Any], part: nn.Module | None, place: Place) -> SideMoments:
+    def _moments(
+        self, batches: Iterable[Any], part: nn.Module | None, place: InsertPlace
+    ) -> SideMoments:
         """Of the features that arrive at ``part``, or, without one, that leave its layer."""
         moments = Moments(place.width, 0, keep={"square"})
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.nn.stitching.cut import Back, Front
-from isthmus.nn.stitching.joint import Joint
+from isthmus.nn.stitching.joining_map import Joint
 from isthmus.training.modes import evaluation_mode
 
 __all__ = ["fold_into_back", "fold_into_front"]

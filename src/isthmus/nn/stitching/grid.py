@@ -15,8 +15,8 @@ from isthmus.errors import InputError
 from isthmus.files import canonical_json
 from isthmus.nn.look.pooling import pool_rows
 from isthmus.nn.stitching.cut import Back, Front, activations_of
-from isthmus.nn.stitching.joint import JointFit, best_joint
-from isthmus.nn.stitching.plan import plan_joint
+from isthmus.nn.stitching.joining_map import JointFit, best_joint
+from isthmus.nn.stitching.joining_plan import plan_joint
 from isthmus.nn.stitching.stitched import Stitched, wanted_plans
 from isthmus.progress import Progress, silent
 from isthmus.similarity import GridMoments, similarity_grid

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from isthmus.errors import InputError
 from isthmus.nn.stitching.cut import Back, Front, check_finite, same_outputs
 from isthmus.nn.stitching.fold import fold_into_back, fold_into_front
-from isthmus.nn.stitching.joint import Joint, JointFit, best_joint
-from isthmus.nn.stitching.plan import Plan, plan_joint
+from isthmus.nn.stitching.joining_map import Joint, JointFit, best_joint
+from isthmus.nn.stitching.joining_plan import JoiningPlan, plan_joint
 from isthmus.nn.stitching.teachers import FromCut, Teachers, answers
 from isthmus.progress import Progress, silent
 from isthmus.spaces.pairs import Pairs
@@ -290,7 +290,7 @@ def stitch(
     return Stitched(first, joint, second, fits[0].items)
 
 
-def wanted_plans(plans: list[Plan], how: str | None) -> list[Plan]:
+def wanted_plans(plans: list[JoiningPlan], how: str | None) -> list[JoiningPlan]:
     """The plans of the kind that is asked for; all of them where none is.
 
     Raises:

@@ -20,8 +20,8 @@ from isthmus.nn.look.weights_digest import weights_digest
 from isthmus.nn.stitching.capture import capture
 from isthmus.nn.stitching.cut import Back, Front, same_outputs
 from isthmus.nn.stitching.geometry import Geometry
-from isthmus.nn.stitching.joint import Joint
-from isthmus.nn.stitching.plan import Plan
+from isthmus.nn.stitching.joining_map import Joint
+from isthmus.nn.stitching.joining_plan import JoiningPlan
 from isthmus.nn.stitching.program import Program
 from isthmus.nn.stitching.stitched import Stitched
 from isthmus.training.batches import tensors_in
@@ -176,7 +176,9 @@ def _joint(record: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Joint:
         (tensors["prefix_weight"], tensors["prefix_bias"]) if "prefix_weight" in tensors else None
     )
     return Joint(
-        Plan(source, target, str(record["how"]), tuple(int(size) for size in record["window"])),
+        JoiningPlan(
+            source, target, str(record["how"]), tuple(int(size) for size in record["window"])
+        ),
         tensors["weight"],
         tensors["bias"],
         prefix,

@@ -12,7 +12,7 @@ from torch.nn import functional
 from isthmus.errors import InputError
 from isthmus.nn.look.outputs import tensor_of
 from isthmus.nn.stitching.cut import Back, Front, activations_of
-from isthmus.nn.stitching.joint import Joint
+from isthmus.nn.stitching.joining_map import Joint
 from isthmus.progress import Progress
 from isthmus.training.batches import Batches, length_of, start_pass
 from isthmus.training.loop import seeded

@@ -40,7 +40,7 @@ from isthmus.moments.groups import GroupSums
 from isthmus.nn.compat.frozen.joint_maps import JointMaps, padded_map
 from isthmus.threads import single_thread
 
-__all__ = ["ClassMeans", "about_zero", "class_joint_maps"]
+__all__ = ["PairedClassMeans", "about_zero", "class_joint_maps"]
 
 Matrix = NDArray[np.float64]
 
@@ -92,7 +92,7 @@ def class_joint_maps(
         raise InputError(f"shares of a class mean lie in [0, 1], got {backward_eta}, {forward_eta}")
     a, m, c = (about_zero(moments, name) for name in ("xx", "xy", "yy"))
     new, old = m.shape
-    means = ClassMeans.of(moments, classes)
+    means = PairedClassMeans.of(moments, classes)
     between_xy = means.x.T @ (means.y * means.share)
     radius = absolute_lambda(lam, new, relative=relative)
     with single_thread:
@@ -139,7 +139,7 @@ def class_joint_maps(
 
 
 @dataclass(frozen=True, eq=False)
-class ClassMeans:
+class PairedClassMeans:
     """What the sums of classes say of pairs whose moments are known."""
 
     index: dict[Any, int]
@@ -151,7 +151,7 @@ class ClassMeans:
     y: Matrix
 
     @classmethod
-    def of(cls, moments: SecondMoments, classes: GroupSums) -> ClassMeans:
+    def of(cls, moments: SecondMoments, classes: GroupSums) -> PairedClassMeans:
         """The means of every class that has rows.
 
         Raises:

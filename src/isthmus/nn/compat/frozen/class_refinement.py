@@ -28,7 +28,7 @@ from isthmus.adapters.steps.spectral_ball import departure, gradient_of_departur
 from isthmus.errors import InputError
 from isthmus.moments import Moments, SecondMoments
 from isthmus.moments.groups import GroupSums
-from isthmus.nn.compat.frozen.class_joint_maps import ClassMeans, about_zero, class_joint_maps
+from isthmus.nn.compat.frozen.class_joint_maps import PairedClassMeans, about_zero, class_joint_maps
 from isthmus.nn.compat.frozen.joint_maps import JointMaps
 from isthmus.numeric import Array, to_numpy
 from isthmus.spaces.row_checks import check_vectors
@@ -130,7 +130,7 @@ def refine_maps(
         to_numpy(check_vectors(rows, dim=width, where=side))
         for rows, width, side in ((new, wide[0], "new"), (old, wide[1], "old"))
     )
-    means = ClassMeans.of(moments, classes)
+    means = PairedClassMeans.of(moments, classes)
     if iterations == 0:
         return maps
     drawn = np.random.default_rng(seed).permutation(len(new))[:most_rows]

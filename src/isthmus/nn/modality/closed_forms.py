@@ -24,11 +24,11 @@ from isthmus.evaluate import parse_metric, relevant_ranks
 from isthmus.evaluate.relevance import from_labels
 from isthmus.moments import Moments, SecondMoments
 from isthmus.nn.modality.hubs import hub_offsets, with_offsets
-from isthmus.nn.modality.items import Items
+from isthmus.nn.modality.paired_items import PairedItems
 from isthmus.numeric import unit_rows
 from isthmus.threads import single_thread
 
-__all__ = ["Side", "Start", "closed_forms", "judged"]
+__all__ = ["ClosedForm", "ReducedRows", "closed_forms", "judged"]
 
 Rows = NDArray[np.float32]
 Values = NDArray[np.float64]
@@ -49,7 +49,7 @@ _INNER_FOLDS = 2
 
 
 @dataclass(frozen=True, eq=False)
-class Start:
+class ClosedForm:
     """One closed form: a map of unit rows of the new modality."""
 
     name: str
@@ -68,7 +68,7 @@ class Start:
 
 
 @dataclass(frozen=True, eq=False)
-class Side:
+class ReducedRows:
     """Unit rows of the new modality in the directions that vary most, and the way back."""
 
     rows: Rows
@@ -77,7 +77,7 @@ class Side:
     """``(dx, r)``, orthonormal; None where all directions are kept."""
 
     @classmethod
-    def of(cls, x: NDArray[Any], most: int = WIDEST) -> Side:
+    def of(cls, x: NDArray[Any], most: int = WIDEST) -> ReducedRows:
         """Reduce ``x (n, dx)``, brought to unit length, to at most ``most`` directions."""
         unit = unit_rows(x)
         n, width = unit.shape
@@ -103,7 +103,7 @@ class Side:
                 )
         return cls(unit @ basis.astype(np.float32), np.asarray(basis, np.float64))
 
-    def whole(self, start: Start) -> Start:
+    def whole(self, start: ClosedForm) -> ClosedForm:
         """A map of reduced rows as a map of unit rows."""
         if self.basis is None:
             return start
@@ -114,10 +114,10 @@ class Side:
 def closed_forms(
     x: Rows,
     y: Rows,
-    items: Items,
+    items: PairedItems,
     train_x: NDArray[np.bool_] | None = None,
     train_y: NDArray[np.bool_] | None = None,
-) -> Iterable[Start]:
+) -> Iterable[ClosedForm]:
     """Every closed form that suits the data, the plain ridge map first.
 
     Args:
@@ -176,7 +176,7 @@ def judged(
     return asked_items, values
 
 
-def _from_moments(moments: SecondMoments, note: str) -> Iterable[Start]:
+def _from_moments(moments: SecondMoments, note: str) -> Iterable[ClosedForm]:
     if min(moments.variance_x.sum(), moments.variance_y.sum()) <= _CONSTANT:
         return
     path = RidgePath.of(moments)
@@ -199,7 +199,7 @@ def _from_moments(moments: SecondMoments, note: str) -> Iterable[Start]:
         for share in shares:
             mean = "" if share == 1.0 else ", without the mean"
             offset = share * moments.mean_y - centre
-            yield Start(f"{name}{mean}{note}", matrix, offset, alone=bool(note))
+            yield ClosedForm(f"{name}{mean}{note}", matrix, offset, alone=bool(note))
 
 
 def _pooled(pairs: SecondMoments, x: Rows, y: Rows) -> SecondMoments:
@@ -217,11 +217,13 @@ def _pooled(pairs: SecondMoments, x: Rows, y: Rows) -> SecondMoments:
     )
 
 
-def _few_pairs(x: Rows, y: Rows, items: Items, rows: NDArray[np.int64]) -> Iterable[Start]:
+def _few_pairs(
+    x: Rows, y: Rows, items: PairedItems, rows: NDArray[np.int64]
+) -> Iterable[ClosedForm]:
     """Pseudo-pairs from the rows of items with one modality, and the known ``rows`` of x."""
     anchors = items.target_means(y)[items.x[rows]]
     # a rotation of many more dimensions than there are pairs is slow to find, and no better
-    narrow = Side.of(x, _POOL_WIDTH).rows
+    narrow = ReducedRows.of(x, _POOL_WIDTH).rows
     try:
         found = refine_few_pairs(
             narrow[rows],
@@ -234,4 +236,4 @@ def _few_pairs(x: Rows, y: Rows, items: Items, rows: NDArray[np.int64]) -> Itera
         return  # too few distinct pairs, or sides that do not vary
     # one affine map through what the chain of row norms makes of all rows
     near = Ridge(1e-6).fit_moments(Moments.of(x, found.chain(narrow), keep={"square", "xx", "xy"}))
-    yield Start("pseudo-pairs", near.matrix_, near.offset_, alone=True)
+    yield ClosedForm("pseudo-pairs", near.matrix_, near.offset_, alone=True)

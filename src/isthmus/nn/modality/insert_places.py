@@ -16,11 +16,11 @@ from isthmus.nn.look.outputs import layout_of, replace_tensor, tensor_of
 from isthmus.nn.modality.inserts import Insert, Prompts
 from isthmus.training.modes import call_model, evaluation_mode
 
-__all__ = ["Place", "insert_part", "place_of", "shapes_of"]
+__all__ = ["InsertPlace", "insert_part", "place_of", "shapes_of"]
 
 
 @dataclass(frozen=True)
-class Place:
+class InsertPlace:
     """Where a part stands."""
 
     insert: Insert
@@ -29,7 +29,7 @@ class Place:
     axis: int
 
 
-def place_of(insert: Insert, layer: str, shape: Sequence[int], axis: int) -> Place:
+def place_of(insert: Insert, layer: str, shape: Sequence[int], axis: int) -> InsertPlace:
     """Where ``insert`` stands at a layer that returns this shape.
 
     Raises:
@@ -42,7 +42,7 @@ def place_of(insert: Insert, layer: str, shape: Sequence[int], axis: int) -> Pla
             where=f"layer {layer}",
             mend="Name another layer",
         )
-    return Place(Insert(insert.kind, layer, insert.options), layer, shape[axis], axis)
+    return InsertPlace(Insert(insert.kind, layer, insert.options), layer, shape[axis], axis)
 
 
 def shapes_of(
@@ -87,7 +87,7 @@ def shapes_of(
     return found
 
 
-def insert_part(model: nn.Module, part: nn.Module, place: Place, stack: ExitStack) -> None:
+def insert_part(model: nn.Module, part: nn.Module, place: InsertPlace, stack: ExitStack) -> None:
     """Let ``part`` take part in every pass until the stack is left."""
     module = model.get_submodule(place.layer)
     if isinstance(part, Prompts):

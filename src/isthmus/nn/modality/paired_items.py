@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 
-__all__ = ["Items", "match_items"]
+__all__ = ["PairedItems", "match_items"]
 
 Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Items:
+class PairedItems:
     """Items of either side as numbers from 0: first those with both modalities, then the others."""
 
     x: Rows
@@ -81,7 +81,7 @@ def match_items(
     ny: int,
     items_x: Sequence[Any] | NDArray[Any] | None,
     items_y: Sequence[Any] | NDArray[Any] | None,
-) -> Items:
+) -> PairedItems:
     """Join ``nx`` and ``ny`` rows by the ids of their items; without ids, row by row.
 
     Raises:
@@ -103,7 +103,7 @@ def match_items(
                 f"the sides have {nx} and {ny} rows; without items they must pair row by row",
                 mend="Give items_x and items_y, one id per row",
             )
-        return Items(np.arange(nx), np.arange(ny), nx)
+        return PairedItems(np.arange(nx), np.arange(ny), nx)
     codes: list[list[Any]] = []
     for items, n, name in ((items_x, nx, "items_x"), (items_y, ny, "items_y")):
         plain: list[Any] = items.tolist() if isinstance(items, np.ndarray) else list(items)
@@ -123,4 +123,4 @@ def match_items(
         for item in side:
             number.setdefault(item, len(number))
     x, y = (np.array([number[item] for item in side], np.int64) for side in codes)
-    return Items(x, y, len(both))
+    return PairedItems(x, y, len(both))

@@ -15,7 +15,7 @@ from torch.nn import functional
 from isthmus.adapters.steps.ridge import RidgePath, relative_errors
 from isthmus.errors import InputError
 from isthmus.moments import FoldMoments
-from isthmus.nn.stitching.plan import Plan
+from isthmus.nn.stitching.joining_plan import JoiningPlan
 from isthmus.numeric import to_numpy
 
 __all__ = ["Joint", "JointFit", "best_joint"]
@@ -37,7 +37,7 @@ class JointFit:
         seed: of the folds by which the strength is chosen.
     """
 
-    def __init__(self, plan: Plan, seed: int = 0) -> None:
+    def __init__(self, plan: JoiningPlan, seed: int = 0) -> None:
         self.plan, self._seed = plan, seed
         self._grid: FoldMoments | None = None
         self._prefix: FoldMoments | None = None
@@ -201,7 +201,7 @@ class Joint(nn.Module):
 
     def __init__(
         self,
-        plan: Plan,
+        plan: JoiningPlan,
         weight: Tensor | None,
         bias: Tensor | None,
         prefix: tuple[Tensor, Tensor] | None = None,

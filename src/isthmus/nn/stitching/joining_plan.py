@@ -11,7 +11,7 @@ from torch import Tensor
 from isthmus.errors import InputError
 from isthmus.nn.stitching.geometry import Geometry, resample
 
-__all__ = ["Plan", "plan_joint"]
+__all__ = ["JoiningPlan", "plan_joint"]
 
 _LONGEST = 8192
 """Widest row that a vector is spread to."""
@@ -24,7 +24,7 @@ _WIDEST_WINDOW = 2400
 
 
 @dataclass(frozen=True)
-class Plan:
+class JoiningPlan:
     """How one activation becomes the other.
 
     Attributes:
@@ -74,7 +74,7 @@ def plan_joint(
     target: Tensor,
     layouts: tuple[str, str],
     prefix: tuple[int | None, int | None],
-) -> list[Plan]:
+) -> list[JoiningPlan]:
     """The ways in which ``source`` can become ``target``, the plainest first.
 
     Args:
@@ -98,11 +98,11 @@ def plan_joint(
             for t, layout, p in zip((source, target), layouts, prefix, strict=True)
         )
     if not a.grid and not b.grid:
-        return [Plan(a, b, "features")]
+        return [JoiningPlan(a, b, "features")]
     if not b.grid:
-        plans = [Plan(a, b, "pooled")]
+        plans = [JoiningPlan(a, b, "pooled")]
         if a.features * (a.positions + a.prefix) <= 2 * _FLAT:
-            plans.append(Plan(a, b, "flat"))
+            plans.append(JoiningPlan(a, b, "flat"))
         return plans
     if not a.grid:
         if b.features * (b.positions + b.prefix) > _LONGEST:
@@ -111,7 +111,7 @@ def plan_joint(
                 where="the cut",
                 mend="Cut the front before its pooling, or the back after its own",
             )
-        return [Plan(a, b, "flat")]
+        return [JoiningPlan(a, b, "flat")]
     if len(a.grid) != len(b.grid):
         raise InputError(
             f"{a} cannot be bridged to {b}: one is an image, the other a sequence",
@@ -121,15 +121,15 @@ def plan_joint(
     return _grid_plans(a, b)
 
 
-def _grid_plans(a: Geometry, b: Geometry) -> list[Plan]:
-    plans = [Plan(a, b, "features")]
+def _grid_plans(a: Geometry, b: Geometry) -> list[JoiningPlan]:
+    plans = [JoiningPlan(a, b, "features")]
     axes = sum(size > 1 for size in b.grid)
     for width in _WINDOWS.get(axes, ()):
         window = tuple(width if size > 1 else 1 for size in b.grid)
         if max(b.grid) >= width and a.features * math.prod(window) <= _WIDEST_WINDOW:
-            plans.append(Plan(a, b, "features", window))
+            plans.append(JoiningPlan(a, b, "features", window))
     if max(g.features * (g.positions + g.prefix) for g in (a, b)) <= _FLAT:
-        plans.append(Plan(a, b, "flat"))
+        plans.append(JoiningPlan(a, b, "flat"))
     return plans
 
 

@@ -5,8 +5,8 @@ from sklearn.linear_model import Ridge
 pytest.importorskip("torch")
 pytest.importorskip("lightning_fabric")
 
-from isthmus.nn.modality.items import match_items
-from isthmus.nn.modality.start import Side, closed_forms, judged
+from isthmus.nn.modality.closed_forms import ReducedRows, closed_forms, judged
+from isthmus.nn.modality.paired_items import match_items
 
 
 def unit(rows):
@@ -83,11 +83,11 @@ def test_what_is_without_the_mean_ranks_by_what_varies():
 
 def test_reduction_is_exact_where_no_direction_is_lost():
     x, y = data(n=30, dx=80)
-    side = Side.of(x)
+    side = ReducedRows.of(x)
     assert side.basis.shape == (80, 29) and side.rows.shape == (30, 29)
     start = by_name(side.rows, y, match_items(30, 30, None, None))["ridge 0.01"]
     np.testing.assert_allclose(side.whole(start)(x), start(side.rows), atol=1e-5)
-    narrow = Side.of(x[:, :20])
+    narrow = ReducedRows.of(x[:, :20])
     assert narrow.basis is None and narrow.whole(start) is start
 
 

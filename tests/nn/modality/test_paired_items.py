@@ -5,7 +5,7 @@ pytest.importorskip("torch")
 pytest.importorskip("lightning_fabric")
 
 from isthmus.errors import InputError
-from isthmus.nn.modality.items import match_items
+from isthmus.nn.modality.paired_items import match_items
 
 
 def test_rows_pair_one_by_one_without_ids():
