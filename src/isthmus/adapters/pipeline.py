@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import cast
 
 from isthmus.adapters.chain import Affine, Chain, RowNorm, Stage
-from isthmus.adapters.recipe import Recipe, Step
+from isthmus.adapters.recipe import Recipe
+from isthmus.adapters.recipe_step import Step
 from isthmus.adapters.steps.base import FitRows, LinearAdapter, Refinement
 from isthmus.adapters.steps.normalisers import Normaliser
 from isthmus.adapters.steps.prior_ridge import PriorRidge, check_widths

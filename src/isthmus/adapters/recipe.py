@@ -13,98 +13,20 @@ vectors.  ``auto`` leaves a value to cross-validation and held-out retrieval.
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self, cast
 
-from isthmus.adapters.steps.base import Estimator, LinearAdapter, Refinement, Value
-from isthmus.adapters.steps.csa import CSA
-from isthmus.adapters.steps.diagonal import Diagonal
-from isthmus.adapters.steps.lambda_orthogonal import LambdaOrthogonal
-from isthmus.adapters.steps.local import Local
-from isthmus.adapters.steps.low_rank import LowRank
-from isthmus.adapters.steps.normalisers import (
-    Center,
-    LayerNorm,
-    Normaliser,
-    ShrunkWhitening,
-    Standardise,
-    Temperature,
-    UnitNorm,
-)
-from isthmus.adapters.steps.polish import LambdaPolish, Polish
-from isthmus.adapters.steps.prior_ridge import PriorRidge
-from isthmus.adapters.steps.procrustes import Procrustes
-from isthmus.adapters.steps.residual import Residual
-from isthmus.adapters.steps.ridge import Ridge
-from isthmus.adapters.steps.target_means import ClassMeans, ClusterMeans, TargetMeans
+from isthmus.adapters.recipe_step import Step, check_step, parse_step
+from isthmus.adapters.steps.base import LinearAdapter, Refinement, Value
+from isthmus.adapters.steps.normalisers import LayerNorm, Normaliser, Temperature, UnitNorm
+from isthmus.adapters.steps.registry import STEPS
+from isthmus.adapters.steps.target_means import TargetMeans
 from isthmus.errors import RecipeError
 
-__all__ = ["STEPS", "Recipe", "Step"]
-
-STEPS: dict[str, type[Estimator]] = {
-    step.name: step
-    for step in (
-        Center,
-        Standardise,
-        UnitNorm,
-        ShrunkWhitening,
-        LayerNorm,
-        Temperature,
-        Procrustes,
-        LambdaOrthogonal,
-        Ridge,
-        LowRank,
-        CSA,
-        Diagonal,
-        PriorRidge,
-        ClassMeans,
-        ClusterMeans,
-        Local,
-        Polish,
-        LambdaPolish,
-        Residual,
-    )
-}
-"""Every step a recipe can name."""
+__all__ = ["Recipe"]
 
 _AFTER_ADAPTER = (UnitNorm, LayerNorm, Temperature)
-_STEP = re.compile(r"^\s*([A-Za-z_][A-Za-z0-9_]*)\s*(?:\((.*)\))?\s*$", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step: the name of an estimator and the parameters it is given."""
-
-    name: str
-    parameters: dict[str, Value] = field(default_factory=dict[str, Value])
-
-    def __str__(self) -> str:
-        if not self.parameters:
-            return self.name
-        # in one order, whatever a file made of it
-        order = STEPS[self.name].parameter_names() if self.name in STEPS else []
-        given = sorted(
-            self.parameters.items(), key=lambda p: order.index(p[0]) if p[0] in order else -1
-        )
-        return f"{self.name}({', '.join(f'{k}={_text(v)}' for k, v in given)})"
-
-    @property
-    def automatic(self) -> list[str]:
-        """The parameters left to cross-validation."""
-        return [k for k, v in self.parameters.items() if v == "auto"]
-
-    def build(self) -> Estimator:
-        """The unfitted estimator.
-
-        Raises:
-            RecipeError: if a parameter is still ``auto``.
-        """
-        if self.automatic:
-            raise RecipeError(f"{self}: {self.automatic[0]} is still to be chosen")
-        return STEPS[self.name](**self.parameters)
 
 
 @dataclass(frozen=True)
@@ -129,7 +51,7 @@ class Recipe:
     @classmethod
     def parse(cls, text: str) -> Self:
         """A recipe from its text."""
-        return cls._checked([_parse_step(part, text) for part in text.split("|")])
+        return cls._checked([parse_step(part, text) for part in text.split("|")])
 
     @classmethod
     def from_json(cls, value: Sequence[Any]) -> Self:
@@ -148,7 +70,7 @@ class Recipe:
     @classmethod
     def _checked(cls, steps: Sequence[Step]) -> Self:
         for step in steps:
-            _check_step(step)
+            check_step(step)
         adapters = [s.name for s in steps if issubclass(STEPS[s.name], LinearAdapter)]
         if len(adapters) != 1:
             names = sorted(n for n, s in STEPS.items() if issubclass(s, LinearAdapter))
@@ -243,67 +165,3 @@ class Recipe:
 def _is_rowwise(step: Step) -> bool:
     kind = STEPS[step.name]
     return issubclass(kind, Normaliser) and kind.rowwise
-
-
-def _text(value: Value) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return repr(value) if isinstance(value, float) else str(value)
-
-
-def _parse_step(part: str, whole: str) -> Step:
-    match = _STEP.match(part)
-    if match is None:
-        raise RecipeError(
-            f"cannot read the step '{part.strip()}'",
-            where=whole,
-            mend="Write steps as name or name(key=value, ...), joined by |",
-        )
-    parameters: dict[str, Value] = {}
-    for item in (match[2] or "").split(","):
-        if not item.strip():
-            continue
-        key, equals, value = (piece.strip() for piece in item.partition("="))
-        if not equals or not key or not value:
-            raise RecipeError(f"cannot read '{item.strip()}' in '{part.strip()}'", where=whole)
-        if key in parameters:
-            raise RecipeError(f"'{key}' is given twice in '{part.strip()}'", where=whole)
-        parameters[key] = _parse_value(value)
-    return Step(match[1], parameters)
-
-
-def _parse_value(text: str) -> Value:
-    if text in ("true", "false"):
-        return text == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
-def _check_step(step: Step) -> None:
-    if step.name not in STEPS:
-        near = difflib.get_close_matches(step.name, STEPS, n=1)
-        raise RecipeError(
-            f"unknown step '{step.name}'",
-            mend=f"Did you mean '{near[0]}'?" if near else f"Choose from {sorted(STEPS)}",
-        )
-    known = STEPS[step.name].parameter_names()
-    for key, value in step.parameters.items():
-        if key not in known:
-            raise RecipeError(
-                f"'{step.name}' has no parameter '{key}'",
-                mend=f"It has {known}" if known else "It takes none",
-            )
-        words = STEPS[step.name].words.get(key, ())
-        if words and value not in (*words, "auto"):
-            raise RecipeError(
-                f"'{key}={_text(value)}' in '{step.name}' is not known",
-                mend=f"Choose from {list(words)}",
-            )
-        if isinstance(value, str) and not words and value != "auto":
-            raise RecipeError(f"'{key}={value}' in '{step.name}' is not a number, true or false")
-        if value == "auto" and key not in STEPS[step.name].automatic:
-            raise RecipeError(f"'{key}' of '{step.name}' cannot be left to cross-validation")

@@ -21,9 +21,11 @@ from isthmus.adapters.pipeline import (
     fit_front,
     framed_prior,
 )
-from isthmus.adapters.recipe import STEPS, Recipe, Step
+from isthmus.adapters.recipe import Recipe
+from isthmus.adapters.recipe_step import Step
 from isthmus.adapters.steps.base import FitRows, LinearAdapter, Refinement
 from isthmus.adapters.steps.prior_ridge import PriorRidge, check_widths, prior_affine, residual
+from isthmus.adapters.steps.registry import STEPS
 from isthmus.adapters.steps.target_means import TargetMeans
 from isthmus.errors import InputError
 from isthmus.moments import FoldMoments, SecondMoments

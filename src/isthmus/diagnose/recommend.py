@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from isthmus.adapters import Recipe
-from isthmus.adapters.recipe import STEPS
+from isthmus.adapters.steps.registry import STEPS
 from isthmus.diagnose.maps import UNIT_ROWS, Maps
 from isthmus.diagnose.pair_probes import PairProbes
 from isthmus.diagnose.relation import Relation, value_of
