@@ -22,6 +22,7 @@ SCHEMES: dict[str, tuple[str, str]] = {
     "lancedb": ("isthmus.stores.lancedb", "LanceStore"),
     "postgresql": ("isthmus.stores.pgvector", "PgVectorStore"),
     "postgres": ("isthmus.stores.pgvector", "PgVectorStore"),
+    "qdrant": ("isthmus.stores.qdrant", "QdrantStore"),
 }
 """Of each scheme the module and class that answer it; imported when first used."""
 
@@ -47,11 +48,15 @@ def is_store_url(source: object) -> bool:
 def open_store(url: str | os.PathLike[str]) -> Store:
     """Open one collection of a vector database by its URL.
 
-    ``lancedb://folder#table.column`` for LanceDB; ``postgresql://user@host/database#table.column``
-    for PostgreSQL with pgvector, the password from ``PGPASSWORD``.  The column may be left out
-    where there is one only.  Behind ``?`` may stand ``id=FIELD`` and ``text=FIELD``, the fields
-    that hold the ids and the texts, and ``metric=cosine|dot|l2`` where the database does not say
-    how it compares.
+    - ``lancedb://folder#table.column``: LanceDB.
+    - ``postgresql://user@host/database#table.column``: PostgreSQL with pgvector; the password is
+      read from ``PGPASSWORD``.
+    - ``qdrant://host:6333#collection.vector``, ``qdrant:///folder``, ``qdrant://:memory:``:
+      Qdrant; the key is read from ``QDRANT_API_KEY``.
+
+    The column may be left out where there is one only.  Behind ``?`` may stand ``id=FIELD`` and
+    ``text=FIELD``, the fields that hold the ids and the texts, and ``metric=cosine|dot|l2`` where
+    the database does not say how it compares.
 
     Raises:
         InputError: for a scheme, collection or column that does not exist; near names are told.

@@ -16,6 +16,7 @@ from isthmus.errors import (
     missing_extra,
 )
 from isthmus.stores.address import Address, redacted
+from isthmus.stores.pgvector.packed import take_packed
 
 __all__ = ["Connections"]
 
@@ -74,7 +75,7 @@ class Connections:
             connect_timeout=_TIMEOUT_S,
             application_name="isthmus",
         )
-        if connection.execute("select 1 from pg_type where typname = 'vector'").fetchone() is None:
+        if not take_packed(connection):
             connection.close()
             raise StoreError(
                 "the database has no type 'vector'",

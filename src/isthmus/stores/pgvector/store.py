@@ -22,6 +22,7 @@ from isthmus.stores.pgvector.binary import pack_items, unpack_fields, unpack_ids
 from isthmus.stores.pgvector.connections import Connections
 from isthmus.stores.pgvector.layout import OPERATORS, Home, Table, find_table, read_table
 from isthmus.stores.pgvector.names import place, table_name, with_parameters
+from isthmus.stores.pgvector.packed import packed
 from isthmus.stores.pgvector.tables import TYPES, make_column, make_table, write_items
 from isthmus.stores.pgvector.views import swap, target_of
 from isthmus.stores.protocol import (
@@ -47,6 +48,7 @@ _OPCLASSES: dict[tuple[bool, Metric], LiteralString] = {
     (True, "dot"): "halfvec_ip_ops",
     (True, "l2"): "halfvec_l2_ops",
 }
+_LEAST_EF_SEARCH = 40  # what pgvector takes unasked
 _EF_SEARCH = 1000  # the most that pgvector takes
 _INDEX_DIMS = {False: 2000, True: 4000}  # of vector, of halfvec
 
@@ -203,14 +205,11 @@ class PgVectorStore(StoreBase):
         ids: list[Any] = []
         distances: list[float] = []
         query: list[int] = []
-        with (
-            self._connections.lend() as connection,
-            connection.transaction(),
-            connection.cursor(binary=True) as cursor,
-        ):
-            self._prepare(cursor, found, k)
+        with self._connections.lend() as connection, connection.cursor(binary=True) as cursor:
+            if not found.exact:
+                _look_further(connection, k)
             for number, row in enumerate(ready):
-                limits = {"q": _text_of(row), "k": k, "only": chosen}
+                limits = {"q": packed(row, home.half), "k": k, "only": chosen}
                 hits = cursor.execute(asked, limits, prepare=True).fetchall()
                 ids += [hit[0] for hit in hits]
                 distances += [hit[1] for hit in hits]
@@ -248,11 +247,6 @@ class PgVectorStore(StoreBase):
             + order
             + " limit %(k)s"
         ).format(**names)
-
-    def _prepare(self, cursor: Any, column: Column, k: int) -> None:
-        if not column.exact:
-            cursor.execute(f"set local hnsw.ef_search = {max(40, min(k, _EF_SEARCH))}")
-            cursor.execute("set local hnsw.iterative_scan = strict_order")
 
     def fetch(self, ids: Ids, *, column: str) -> Rows:
         """See `Store.fetch`."""
@@ -596,9 +590,16 @@ def _values(column: list[bytes | None]) -> list[Any]:
     return [None if value is None else json.loads(value) for value in column]
 
 
-def _text_of(row: NDArray[np.float32]) -> str:
-    """A vector as pgvector reads it; 9 digits name a float32 exactly."""
-    return "[" + ",".join(format(x, ".9g") for x in row.tolist()) + "]"
+def _look_further(connection: Any, k: int) -> None:
+    """Let searches by HNSW on this connection look at ``k`` candidates, and go on if too few.
+
+    What a connection was told is noted on it: asking the server each time would cost a round trip.
+    """
+    wanted = max(_LEAST_EF_SEARCH, min(k, _EF_SEARCH))
+    if getattr(connection, "isthmus_ef_search", 0) < wanted:
+        connection.execute(f"set hnsw.ef_search = {wanted}")
+        connection.execute("set hnsw.iterative_scan = strict_order")
+        connection.isthmus_ef_search = wanted
 
 
 def _scores(distances: NDArray[np.float64], metric: Metric) -> NDArray[np.float32]:

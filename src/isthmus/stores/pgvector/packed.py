@@ -1,0 +1,50 @@
+"""Query vectors sent to PostgreSQL as the bytes that pgvector keeps, not as text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["packed", "take_packed"]
+
+
+class _Packed:
+    """A vector in pgvector's binary form."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+
+class _PackedHalf(_Packed):
+    """A halfvec in pgvector's binary form."""
+
+
+def packed(row: NDArray[np.float32], half: bool) -> _Packed:
+    """One vector ``(d,)`` as a parameter of a statement; rounded to 16 bits if ``half``."""
+    head = np.array([len(row), 0], dtype=">i2").tobytes()
+    if half:
+        return _PackedHalf(head + row.astype(">f2").tobytes())
+    return _Packed(head + row.astype(">f4").tobytes())
+
+
+def take_packed(connection: Any) -> bool:
+    """Let ``connection`` take what `packed` gives; false if the database has no vectors."""
+    from psycopg.adapt import Dumper
+    from psycopg.pq import Format
+    from psycopg.types import TypeInfo
+
+    class Binary(Dumper):
+        format = Format.BINARY
+
+        def dump(self, obj: _Packed) -> bytes:
+            return obj.data
+
+    for kind, name in ((_Packed, "vector"), (_PackedHalf, "halfvec")):
+        info = TypeInfo.fetch(connection, name)
+        if info is None:
+            return name == "halfvec"  # pgvector before 0.7 has none
+        dumper: Any = type(f"{name}Dumper", (Binary,), {"oid": info.oid})
+        connection.adapters.register_dumper(kind, dumper)
+    return True

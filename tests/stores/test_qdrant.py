@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import os
+import traceback
+
+import numpy as np
+import pytest
+from tests.stores.conformance import DIM, Conformance, gaussian, ids_of, read_all
+
+from isthmus.errors import InputError, StoreUnavailableError
+from isthmus.stores import create_store, open_store
+from isthmus.stores.address import parse
+from isthmus.stores.qdrant import QdrantStore
+
+qdrant_client = pytest.importorskip("qdrant_client")
+SERVER = os.environ.get("ISTHMUS_QDRANT_URL")
+"""A running server as ``qdrant://host:6333``: the same suite then runs against it as well."""
+
+PLACES = [":memory:", *([SERVER.removeprefix("qdrant://")] if SERVER else [])]
+
+
+class TestQdrant(Conformance):
+    stored_normalised = True
+    quick = False
+
+    @pytest.fixture(params=PLACES)
+    def make(self, request, numbers):
+        made = []
+
+        def make(ids, vectors, payload=None, metric="cosine"):
+            url = f"qdrant://{request.param}#docs{next(numbers)}"
+            made.append(create_store(url, ids, vectors, payload, metric=metric))
+            return made[-1]
+
+        yield make
+        for store in made:
+            store._client.delete_collection(store.describe().name)
+            store.close()
+
+    def targets(self, store):
+        """Names of collections that exist: Qdrant's aliases stand for no other."""
+        name = store.describe().name
+        models = qdrant_client.models
+        store._client.create_collection(
+            f"{name}_2", vectors_config={"v": models.VectorParams(size=2, distance="Dot")}
+        )
+        return name, f"{name}_2"
+
+
+@pytest.fixture
+def client():
+    return qdrant_client.QdrantClient(":memory:")
+
+
+def opened(client, name, url="qdrant://:memory:"):
+    return QdrantStore(client, name, parse(f"{url}#{name}"), local=True)
+
+
+def foreign(client, ids, vectors, **config):
+    models = qdrant_client.models
+    client.create_collection(
+        "theirs", vectors_config=models.VectorParams(size=DIM, distance="Dot", **config)
+    )
+    client.upsert(
+        "theirs",
+        [
+            models.PointStruct(id=i, vector=row.tolist(), payload={"content": f"text {i}", "n": 1})
+            for i, row in zip(ids, vectors, strict=True)
+        ],
+    )
+
+
+@pytest.mark.parametrize("kind", ["int", "uuid"])
+def test_a_collection_of_somebody_else(client, kind):
+    ids = ids_of(kind, 6) + 3 if kind == "int" else ids_of(kind, 6)
+    rows = gaussian(6)
+    foreign(client, ids.tolist(), rows)
+    store = opened(client, "theirs")
+    said = store.describe()
+    assert (said.key, said.text_field, list(said.columns)) == (kind, "content", ["vector"])
+    assert said.column("vector").count == 6
+    np.testing.assert_array_equal(store.fetch(ids, column="vector").vectors, rows)
+    assert sorted(read_all(store, column="vector", batch=4)["ids"].tolist()) == sorted(ids.tolist())
+    assert store.search(rows[:1] * 9, 1, column="vector").found.all()
+    assert store.put(ids[:1], rows[1:2], column="vector") == 1
+    assert store.texts(ids[:1]) == [f"text {ids[0]}"]
+    with pytest.raises(InputError, match="no vector column 'old'"):
+        store.filled("old")
+
+
+def test_an_item_without_the_id_that_the_others_carry(client):
+    store = create_store("qdrant://:memory:#t", ids_of("str", 70), {"v": gaussian(70)})
+    point = qdrant_client.models.PointStruct(
+        id="ffffffff-ffff-ffff-ffff-ffffffffffff", vector={"v": [1.0] * DIM}, payload={}
+    )
+    store._client.upsert("t", [point])
+    with pytest.raises(InputError, match=r"point ffffffff.* carries no id|carries no id"):
+        read_all(store)
+
+
+def test_the_same_id_is_the_same_point_everywhere():
+    """The names of points are part of the format: they must never change."""
+    store = create_store("qdrant://:memory:#t", np.array(["a"]), {"v": gaussian(1)})
+    (point,) = store._client.scroll("t")[0]
+    assert point.id == "7995d25f-4aea-56fb-866c-26dc158f5c15"
+    assert point.payload == {"_isthmus_id": "a"}
+
+
+def test_nobody_answers_and_no_secret_is_told(monkeypatch):
+    monkeypatch.setenv("QDRANT_API_KEY", "hunter2")
+    with pytest.warns(UserWarning), pytest.raises(StoreUnavailableError) as told:
+        open_store("qdrant://127.0.0.1:1#docs")
+    assert "hunter2" not in "".join(traceback.format_exception(told.value))
+
+
+def test_names_that_do_not_exist():
+    with pytest.raises(InputError, match="no collection 'docs'.*There are: none"):
+        open_store("qdrant://:memory:#docs")
+    with pytest.raises(InputError, match="not clear which collection"):
+        open_store("qdrant://:memory:")
