@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from isthmus.similarity import compare
+from isthmus.similarity import RowSampling, compare
 
 Array = np.ndarray
 Measure = Callable[[Array, Array], float]
@@ -177,7 +177,9 @@ def ours(name: str) -> Measure:
     """The measure of this package."""
 
     def measure(x: Array, y: Array) -> float:
-        found = compare(x, y, measures=[name], sample=len(x), permutations=1)[name].value
+        found = compare(x, y, measures=[name], sampling=RowSampling(rows=len(x), permutations=1))[
+            name
+        ].value
         return float("nan") if found is None else found
 
     return measure

@@ -14,7 +14,7 @@ import isthmus
 
 SOURCE = Path(isthmus.__file__).parent
 
-ROOMS_WITH_EXAMPLES: tuple[str, ...] = ()
+ROOMS_WITH_EXAMPLES: tuple[str, ...] = ("isthmus.moments", "isthmus.similarity")
 """Rooms of which every public class and function shows an example."""
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE

@@ -19,7 +19,7 @@ from benchmarks.arrays import Array
 from benchmarks.definitions import DEFINITIONS, K
 from benchmarks.harness import Absent, Options, Row, contest, cpu, limit_row
 from isthmus.moments import Moments
-from isthmus.similarity import MOMENT_KEEP, Comparison, compare
+from isthmus.similarity import MOMENT_KEEP, Comparison, RowSampling, compare
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Case:
     @cached_property
     def ours(self) -> Comparison:
         """By isthmus; asked for in a group, a measure may be refused without an error."""
-        return compare(self.x, self.y, k=K, sample=len(self.x), permutations=1)
+        return compare(self.x, self.y, sampling=RowSampling(rows=len(self.x), k=K, permutations=1))
 
     def defined(self, name: str) -> float:
         """By the definition."""
@@ -112,7 +112,10 @@ def _rows(options: Options, worker: peers.Worker, folder: Path, cases: Cases) ->
             {
                 "isthmus": lambda measure=measure: cpu(
                     lambda: compare(
-                        timed_on.x, timed_on.y, measures=measure, k=K, sample=len(timed_on.x)
+                        timed_on.x,
+                        timed_on.y,
+                        measures=measure,
+                        sampling=RowSampling(rows=len(timed_on.x), k=K),
                     )
                 ),
                 worker.name: lambda method=method: worker.fit(method),

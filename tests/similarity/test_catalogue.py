@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.errors import InputError
-from isthmus.similarity import INVARIANCES, MEASURES, compare, parse_measures
+from isthmus.similarity import INVARIANCES, MEASURES, RowSampling, compare, parse_measures
 
 Array = np.ndarray
 N, D = 60, 5
@@ -39,7 +39,7 @@ def sides(seed: int) -> tuple[Array, Array]:
 
 
 def values(x: Array, y: Array, names: Any = "all") -> dict[str, float]:
-    found = compare(x, y, measures=names, k=5, permutations=1)
+    found = compare(x, y, measures=names, sampling=RowSampling(k=5, permutations=1))
     return {name: result.value for name, result in found.items()}
 
 

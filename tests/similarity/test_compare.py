@@ -9,11 +9,11 @@ import pytest
 
 from isthmus.errors import InputError
 from isthmus.moments import FoldMoments, Moments
-from isthmus.similarity import MEASURES, MOMENT_KEEP, Comparison, compare
+from isthmus.similarity import MEASURES, MOMENT_KEEP, Comparison, RowSampling, compare
 from isthmus.spaces.pairs import Pairs
 
 CCA = ("mean_cca", "yanai", "svcca", "pwcca")
-FAST = {"permutations": 5, "k": 5}
+FAST = {"sampling": RowSampling(k=5, permutations=5)}
 
 
 def test_every_measure_is_compared_with_a_definition(definitions: Any) -> None:
@@ -100,7 +100,7 @@ def test_moments_accumulated_elsewhere_give_the_same_values(pair: Any) -> None:
 
 def test_results_carry_what_is_needed_to_judge_them(pair: Any) -> None:
     x, y = pair(300, 6, 4, 0)
-    for name, result in compare(x, y, k=5, permutations=20).items():
+    for name, result in compare(x, y, sampling=RowSampling(k=5, permutations=20)).items():
         declared = MEASURES[name]
         assert result.definition == declared.definition
         assert (result.n, result.dx, result.dy) == (300, 6, 4)
@@ -216,8 +216,8 @@ def test_bad_input_is_named(pair: Any) -> None:
             with pytest.raises(InputError, match="x: all rows are the same"):
                 compare(constant, y, measures=measures)
     with pytest.raises(InputError, match="1 and 49"):
-        compare(x, y, measures="mutual_knn", k=50)
-    assert compare(x, y, k=50)["mutual_knn"].value is None
+        compare(x, y, measures="mutual_knn", sampling=RowSampling(k=50))
+    assert compare(x, y, sampling=RowSampling(k=50))["mutual_knn"].value is None
     with pytest.raises(InputError, match="'cosines' is unknown"):
         compare(x, y, measures="cosines")
     with pytest.raises(InputError, match="two sides"):
@@ -248,10 +248,11 @@ def test_a_handful_of_rows(n: int, pair: Any) -> None:
 
 def test_the_sample_bounds_what_rows_are_held(pair: Any) -> None:
     x, y = pair(500, 5, 4, 0)
-    found = compare(x, y, sample=100, k=5, permutations=5)
+    few = RowSampling(rows=100, k=5, permutations=5)
+    found = compare(x, y, sampling=few)
     assert found["rsa"].n == found["mutual_knn"].n == 100
     assert found["linear_cka"].n == found.n == 500
-    assert compare(x, y, sample=100, seed=1, k=5, permutations=5)["rsa"].value != found["rsa"].value
+    assert compare(x, y, sampling=few, seed=1)["rsa"].value != found["rsa"].value
 
 
 def test_the_same_seed_gives_the_same_bytes(pair: Any) -> None:

@@ -10,9 +10,9 @@ import numpy as np
 WIDTH, FEW, MANY = 32, 60_000, 180_000
 
 PROGRAM = """
-from isthmus.similarity import compare
+from isthmus.similarity import RowSampling, compare
 folder = Path(sys.argv[1])
-compare(folder / "x.npy", folder / "y.npy", sample=300, permutations=3)
+compare(folder / "x.npy", folder / "y.npy", sampling=RowSampling(rows=300, permutations=3))
 """
 
 

@@ -66,6 +66,15 @@ class Moments:
         dy: width of the y side.
         keep: which sums to keep, out of `EVERYTHING`.  Fewer sums, less work: an orthogonal
             Procrustes map needs ``xy`` alone.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus import Moments
+        >>> x, y = np.random.default_rng(0).standard_normal((2, 1000, 3))
+        >>> here, there = Moments.of(x[:400], y[:400]), Moments.of(x[400:], y[400:])
+        >>> both = here + there
+        >>> both.rows, bool(np.allclose(both.xy, (x - x.mean(0)).T @ (y - y.mean(0))))
+        (1000, True)
     """
 
     def __init__(self, dx: int, dy: int, *, keep: Iterable[str] = EVERYTHING) -> None:

@@ -30,7 +30,16 @@ class AffineLike(Protocol):
 
 @dataclass(frozen=True)
 class SideMoments:
-    """The moments of one side of the pairs: what a normaliser is fitted on."""
+    """The moments of one side of the pairs: what a normaliser is fitted on.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus import Moments
+        >>> x = np.random.default_rng(0).standard_normal((1000, 3))
+        >>> side = Moments.of(x, x).second().x
+        >>> bool(np.allclose(side.variance, np.diagonal(side.covariance)))
+        True
+    """
 
     n: float
     """Sum of the weights."""
@@ -44,7 +53,14 @@ class SideMoments:
 
 @dataclass(frozen=True)
 class GroupScatter:
-    """Covariances of the means of groups of rows, weighted by the groups and divided by n."""
+    """Covariances of the means of groups of rows, weighted by the groups and divided by n.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.moments import GroupScatter
+        >>> GroupScatter(xy=np.zeros((4, 3)), yy=np.zeros((3, 3))).xy.shape
+        (4, 3)
+    """
 
     xy: Matrix
     """``(dx, dy)``"""
@@ -57,6 +73,14 @@ class SecondMoments:
     """Means and covariances, divided by n: ``xx = A``, ``xy = M``, ``yy = C`` of the literature.
 
     A covariance that was not kept is None; `require` turns that into an error.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus import Moments
+        >>> x, y = np.random.default_rng(0).standard_normal((2, 1000, 3))
+        >>> second = Moments.of(x, y, keep=["square", "xy"]).second()
+        >>> second.require("xy").shape, second.xx is None
+        ((3, 3), True)
     """
 
     n: float

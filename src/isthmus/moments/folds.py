@@ -30,6 +30,15 @@ class FoldMoments:
 
     The training moments of a fold are the total minus the fold, so K-fold cross-validation of any
     linear map costs one pass over the data.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus import FoldMoments
+        >>> x, y = np.random.default_rng(0).standard_normal((2, 1000, 3))
+        >>> folds = FoldMoments.of(x, y, folds=5)
+        >>> train, held_out = folds.splits()[0]
+        >>> round(train.n + held_out.n)
+        1000
     """
 
     def __init__(

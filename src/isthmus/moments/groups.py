@@ -124,6 +124,15 @@ class GroupedFoldMoments(FoldMoments):
         keep: as of `Moments`.
         seed: of the folds.
         groupings: the names of the groupings; ``second().between`` has one entry for each.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.moments import GroupedFoldMoments
+        >>> x, y = np.random.default_rng(0).standard_normal((2, 100, 3))
+        >>> moments = GroupedFoldMoments(3, 3, groupings=["parity"])
+        >>> _ = moments.update(np.arange(100), x, y, groups={"parity": np.arange(100) % 2})
+        >>> moments.second().between["parity"].xy.shape
+        (3, 3)
     """
 
     def __init__(

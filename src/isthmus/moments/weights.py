@@ -28,6 +28,12 @@ def class_weights(
 
     Raises:
         InputError: for a class without rows, or parameters out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.moments import class_weights
+        >>> class_weights(np.array([1, 4])).tolist()
+        [2.5, 0.625]
     """
     if len(counts) == 0 or int(np.min(counts)) < 1:
         raise InputError("a class without rows has no weight", where="labels")

@@ -4,18 +4,12 @@ from isthmus.similarity.catalogue import MEASURES, parse_measures
 from isthmus.similarity.compare import compare, measured
 from isthmus.similarity.grid import Grid, similarity_grid
 from isthmus.similarity.grid_moments import GridMoments
-from isthmus.similarity.measure import (
-    INVARIANCES,
-    Estimate,
-    Measure,
-    MomentMeasure,
-    RowMeasure,
-)
+from isthmus.similarity.measure import INVARIANCES, Measure
 from isthmus.similarity.neighbours import cknna, knn_jaccard, mutual_knn, nearest
 from isthmus.similarity.null import Null
 from isthmus.similarity.paired_moments import MOMENT_KEEP, PairedMoments
 from isthmus.similarity.result import Comparison, Similarity
-from isthmus.similarity.row_sample import RowSample
+from isthmus.similarity.row_sample import RowSample, RowSampling
 from isthmus.similarity.rsa import rsa
 
 __all__ = [
@@ -23,15 +17,13 @@ __all__ = [
     "MEASURES",
     "MOMENT_KEEP",
     "Comparison",
-    "Estimate",
     "Grid",
     "GridMoments",
     "Measure",
-    "MomentMeasure",
     "Null",
     "PairedMoments",
-    "RowMeasure",
     "RowSample",
+    "RowSampling",
     "Similarity",
     "cknna",
     "compare",

@@ -16,7 +16,7 @@ from isthmus.similarity.measure import MomentMeasure
 from isthmus.similarity.null import chance_warning
 from isthmus.similarity.paired_moments import MOMENT_KEEP, PairedMoments, check_enough
 from isthmus.similarity.result import Comparison, Similarity
-from isthmus.similarity.row_sample import RowSample
+from isthmus.similarity.row_sample import RowSample, RowSampling
 from isthmus.spaces.pairs import Pairs
 from isthmus.spaces.readers import Source
 from isthmus.threads import single_thread
@@ -26,6 +26,7 @@ __all__ = ["compare", "measured"]
 _GROUPS = frozenset({"all", "moments", "rows"})
 _ROWS_PER_FOLD = 8192  # a fold joins its total once for so many rows
 _BATCH_BYTES = 1 << 28
+_ROWS = RowSampling()
 
 
 def compare(
@@ -33,10 +34,8 @@ def compare(
     target: Source | None = None,
     *,
     measures: str | Iterable[str] = "all",
-    k: int = 10,
-    sample: int = 1000,
+    sampling: RowSampling = _ROWS,
     folds: int = 5,
-    permutations: int = 100,
     level: float = 0.95,
     seed: int = 0,
     progress: Progress = silent,
@@ -54,10 +53,8 @@ def compare(
         measures: names out of `MEASURES`, ``all``, ``moments`` or ``rows``.  A measure that is not
             defined on the data is an error where it was named, and otherwise a result without
             value that says why.
-        k: the size of a neighbourhood.
-        sample: rows of the sample; kernels of ``sample x sample`` are held.
+        sampling: how the measures that need rows are computed.
         folds: for the intervals of measures on moments (block jackknife).
-        permutations: for the nulls that have no closed form.
         level: of the intervals.
         seed: of the sample, the folds and the permutations.
         progress: told about rows and measures.
@@ -67,6 +64,8 @@ def compare(
             fewer than 3 pairs, a side that does not vary, or a named measure that is not defined.
 
     Example:
+        >>> import numpy as np
+        >>> from isthmus import compare
         >>> x = np.random.default_rng(0).standard_normal((500, 8))
         >>> found = compare(x, 3 * x[:, ::-1] + 1, measures=["linear_cka", "procrustes"])
         >>> round(found["linear_cka"].value, 6), round(found["procrustes"].value, 3)
@@ -96,9 +95,16 @@ def compare(
         moments = _accumulated(pairs, folds, seed, progress)
         evaluate(PairedMoments.of(moments, precision=precision, level=level, seed=seed), "moments")
     if any(MEASURES[name].basis == "rows" for name in names):
-        rows = pairs.sample(sample, seed=seed)
+        rows = pairs.sample(sampling.rows, seed=seed)
         evaluate(
-            RowSample(rows.x, rows.y, k=k, permutations=permutations, level=level, seed=seed),
+            RowSample(
+                rows.x,
+                rows.y,
+                k=sampling.k,
+                permutations=sampling.permutations,
+                level=level,
+                seed=seed,
+            ),
             "rows",
         )
     return Comparison({name: results[name] for name in names}, len(pairs), seed)

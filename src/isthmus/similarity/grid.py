@@ -41,6 +41,17 @@ class Grid:
         p: by measure, of a single pair.
         p_max: by measure, corrected for looking at all pairs; ``corrected_by`` says how.
         n: rows.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.similarity import GridMoments, similarity_grid
+        >>> x, y = np.random.default_rng(0).standard_normal((2, 300, 6))
+        >>> moments = GridMoments().update({"first": x, "second": y}, {"only": y**3})
+        >>> grid = similarity_grid(moments, measures=["linear_cka"])
+        >>> grid.names_x, grid.values["linear_cka"].shape
+        (('first', 'second'), (2, 1))
+        >>> bool(grid.p_max["linear_cka"][1, 0] < 0.01 < grid.p_max["linear_cka"][0, 0])
+        True
     """
 
     names_x: tuple[str, ...]
@@ -121,6 +132,14 @@ def similarity_grid(
     Raises:
         InputError: for a measure that no grid is computed of, missing pairs, or rows that do not
             match the layers.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.similarity import GridMoments, similarity_grid
+        >>> x = np.random.default_rng(0).standard_normal((300, 6))
+        >>> moments = GridMoments().update({"first": x, "second": x**3}, {"only": x})
+        >>> [a for a, *_ in similarity_grid(moments).best("linear_cka")]
+        ['first', 'second']
     """
     asked = {name: _on_moments(name) for name in measures}
     names_x, names_y = _names(moments)

@@ -43,6 +43,17 @@ class GridMoments:
     Raises:
         InputError: from `update`, for other layers than in the first batch, rows that do not pair,
             or activations that are not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.similarity import GridMoments
+        >>> x, y = np.random.default_rng(0).standard_normal((2, 300, 6))
+        >>> moments = GridMoments()
+        >>> for start in (0, 150):
+        ...     rows = slice(start, start + 150)
+        ...     _ = moments.update({"a": x[rows]}, {"b": y[rows]})
+        >>> moments.n, moments.second("a", "b").xy.shape
+        (300, (6, 6))
     """
 
     def __init__(self) -> None:

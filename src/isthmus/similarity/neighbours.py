@@ -32,6 +32,12 @@ def nearest(rows: Rows, k: int, name: str = "x") -> Indices:
 
     Raises:
         InputError: for a ``k`` that n − 1 rows cannot fill, or a row of zeros.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.similarity import nearest
+        >>> nearest(np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]), 1).ravel().tolist()
+        [1, 0, 1]
     """
     n, d = rows.shape
     if not 1 <= k < n:
@@ -64,6 +70,13 @@ def mutual_knn(x: Rows, y: Rows, k: int = 10) -> float:
 
     Raises:
         InputError: as `nearest`, or for sides of unequal numbers of rows.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.similarity import mutual_knn
+        >>> x = np.random.default_rng(0).standard_normal((100, 8))
+        >>> round(mutual_knn(x, 2 * x[:, ::-1], k=5), 6)
+        1.0
     """
     return Neighbourhoods.of(x, y, k, kernels=False).mutual_knn()
 
@@ -73,6 +86,13 @@ def knn_jaccard(x: Rows, y: Rows, k: int = 10) -> float:
 
     Raises:
         InputError: as `mutual_knn`.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.similarity import knn_jaccard
+        >>> x = np.random.default_rng(0).standard_normal((100, 8))
+        >>> round(knn_jaccard(x, 2 * x[:, ::-1], k=5), 6)
+        1.0
     """
     return Neighbourhoods.of(x, y, k, kernels=False).knn_jaccard()
 
@@ -87,6 +107,13 @@ def cknna(x: Rows, y: Rows, k: int = 10) -> float:
 
     Raises:
         InputError: as `mutual_knn`.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.similarity import cknna
+        >>> x = np.random.default_rng(0).standard_normal((100, 8))
+        >>> round(cknna(x, 2 * x[:, ::-1], k=5), 6)
+        1.0
     """
     return Neighbourhoods.of(x, y, k).cknna()
 

@@ -47,6 +47,14 @@ class Null(BaseModel):
     """The value where the rows of one side are shuffled: what luck gives.
 
     ``p`` is the probability that luck comes at least as close as the value.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus import compare
+        >>> x, y = np.random.default_rng(0).standard_normal((2, 300, 6))  # no relation
+        >>> null = compare(x, y, measures="linear_cka")["linear_cka"].null
+        >>> 0 < null.mean < 0.1, null.method
+        (True, 'permutations, closed form')
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

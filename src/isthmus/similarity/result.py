@@ -31,6 +31,14 @@ class Similarity(BaseModel):
         level: of the interval.
         warnings: what the reader must know before the value is used.
         details: what the value was made from, such as both directions of PWCCA.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus import compare
+        >>> x = np.random.default_rng(0).standard_normal((300, 6))
+        >>> found = compare(x, x**3, measures="linear_cka")["linear_cka"]
+        >>> found.low < found.value < found.high, found.null.p < 0.01
+        (True, True)
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -70,6 +78,14 @@ class Comparison(Mapping[str, Similarity]):
         results: the measures.
         n: pairs in all.
         seed: of the sample and the permutations.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus import Comparison, compare
+        >>> x = np.random.default_rng(0).standard_normal((300, 6))
+        >>> found = compare(x, x, measures=["yanai", "gulp"])
+        >>> list(found), Comparison.from_json(found.to_json()) == found
+        (['yanai', 'gulp'], True)
     """
 
     results: dict[str, Similarity]

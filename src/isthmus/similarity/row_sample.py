@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -14,11 +15,34 @@ from isthmus.errors import InputError
 from isthmus.similarity.jackknife import jackknife_interval
 from isthmus.similarity.null import Null, permutation_null
 
-__all__ = ["RowSample"]
+__all__ = ["RowSample", "RowSampling"]
 
 _BLOCKS = 10
 
 _T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class RowSampling:
+    """How the measures that need the rows themselves are computed.
+
+    Attributes:
+        rows: of the sample; kernels of ``rows x rows`` are held.
+        k: the size of a neighbourhood.
+        permutations: for the nulls that have no closed form.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.similarity import RowSampling, compare
+        >>> x = np.random.default_rng(0).standard_normal((500, 8))
+        >>> found = compare(x, x, measures="mutual_knn", sampling=RowSampling(rows=200, k=5))
+        >>> found["mutual_knn"].n
+        200
+    """
+
+    rows: int = 1000
+    k: int = 10
+    permutations: int = 100
 
 
 class RowSample:

@@ -85,6 +85,13 @@ def rsa(x: NDArray[np.floating], y: NDArray[np.floating]) -> float:
 
     Raises:
         InputError: as `Rdms.of`.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.similarity.rsa import rsa
+        >>> x = np.random.default_rng(0).standard_normal((100, 8))
+        >>> round(rsa(x, 3 * x[:, ::-1]), 6)
+        1.0
     """
     return Rdms.of(x, y).correlation()
 
