@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import os
 import resource
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Generator
@@ -13,9 +16,18 @@ from pathlib import Path
 
 import pytest
 
-from isthmus import files
-from isthmus.errors import OutputError
-from isthmus.files import atomic_file, atomic_folder, canonical_json, check_output
+from benchmarks.killing import INTERRUPTED, killed_everywhere
+from isthmus import file_records, files
+from isthmus.errors import InputError, OutputError
+from isthmus.file_records import current, settle
+from isthmus.files import (
+    atomic_file,
+    atomic_folder,
+    canonical_json,
+    check_output,
+    removed_with,
+    together,
+)
 
 
 def _names(folder: Path) -> list[str]:
@@ -76,73 +88,127 @@ def test_an_exception_leaves_what_was_there(tmp_path: Path, context, error) -> N
     assert "half" not in str(_content(path))
 
 
-@BOTH
-def test_at_every_step_one_of_the_two_is_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write, new, old
+def _pair(path: Path, text: str, *, ids: str, overwrite: bool = True) -> None:
+    """Vectors and their ids, which are of one kind or the other, as `open_writer` writes them."""
+    with together():
+        with atomic_file(path, overwrite=overwrite) as temporary:
+            temporary.write_text(text)
+        for kind in ("npy", "txt"):
+            beside = path.with_name(f"{path.stem}.ids.{kind}")
+            if kind == ids:
+                with atomic_file(beside, overwrite=overwrite) as temporary:
+                    temporary.write_text(text)
+            else:
+                removed_with(beside, overwrite=overwrite)
+
+
+def _seen(path: Path) -> dict[str, str]:
+    """What a reader sees of the pair, or of one output."""
+    found = {}
+    for name in (path.name, f"{path.stem}.ids.npy", f"{path.stem}.ids.txt"):
+        place = current(path.with_name(name), path)
+        if place.exists():
+            found[name] = _content(place) if place.is_file() else (place / "a").read_text()
+    return found
+
+
+WRITES = {
+    "a new file": (None, lambda p: _file(p, "new")),
+    "a new folder": (None, lambda p: _folder(p, "new")),
+    "a file over another": (lambda p: _file(p, "old"), lambda p: _file(p, "new", overwrite=True)),
+    "a folder over another": (
+        lambda p: _folder(p, "old"),
+        lambda p: _folder(p, "new", overwrite=True),
+    ),
+    "a new pair": (None, lambda p: _pair(p, "new", ids="npy", overwrite=False)),
+    "a pair over another": (
+        lambda p: _pair(p, "old", ids="npy"),
+        lambda p: _pair(p, "new", ids="npy"),
+    ),
+    "a pair over another with ids of the other kind": (
+        lambda p: _pair(p, "old", ids="npy"),
+        lambda p: _pair(p, "new", ids="txt"),
+    ),
+    "a file over a pair": (lambda p: _pair(p, "old", ids="npy"), lambda p: _pair(p, "new", ids="")),
+}
+
+
+@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
+@pytest.mark.parametrize("name", WRITES)
+def test_whenever_the_writer_dies_a_reader_sees_one_run_or_the_other(
+    tmp_path: Path, name: str, by: int
 ) -> None:
-    """Stop dead before each call that changes the folder; the old or the new one is there."""
-    path = tmp_path / "out"
-    write(path, "old")
+    before, write = WRITES[name]
+    place = tmp_path / "place"
+    path = place / "out.npy"
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    write(whole / "out.npy")
+    new = _seen(whole / "out.npy")
 
-    class Killed(BaseException):
-        pass
+    def prepare() -> None:
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        if before is not None:
+            before(path)
 
-    def dying_at(step: int) -> None:
-        done = 0
-
-        def stopped(call):
-            def maybe(*args, **options):
-                nonlocal done
-                done += 1
-                if done > step:  # a dead process cleans nothing up either
-                    raise Killed
-                return call(*args, **options)
-
-            return maybe
-
-        with monkeypatch.context() as patched:
-            for owner, name in (
-                (Path, "rename"), (Path, "replace"), (Path, "unlink"), (shutil, "rmtree"),
-            ):  # fmt: skip
-                patched.setattr(owner, name, stopped(getattr(owner, name)))
-            write(path, "new", overwrite=True)
-
-    seen = set()
-    for step in range(10):
-        try:
-            dying_at(step)
-        except Killed:
-            whole = [file for file in tmp_path.iterdir() if ".partial-" not in file.name]
-            assert [_content(file) for file in whole if _content(file) in (old, new)]
-            seen.add(str(_content(whole[0])))
-            for file in tmp_path.iterdir():
-                shutil.rmtree(file) if file.is_dir() else file.unlink()
-            write(path, "old")
+    prepare()
+    old = _seen(path)
+    states = []
+    for _, code in killed_everywhere(lambda: write(path), prepare, by=by):
+        assert code == (-by if by == signal.SIGKILL else INTERRUPTED)
+        seen = _seen(path)
+        assert seen in (old, new)
+        states.append(seen == new)
+        if by != signal.SIGKILL:
+            # whoever is interrupted cleans up; only what is committed stays to be completed
+            assert not [f for f in _names(place) if ".partial-" in f]
+        # whoever writes it again completes or removes what was left
+        if before is None and seen == new:
+            with pytest.raises(OutputError, match="exists already"):
+                write(path)
+            for name in new:
+                with pytest.raises(OutputError, match="exists already"):
+                    check_output(place / name)
         else:
-            break
-    assert _content(path) == new
-    assert str(old) in seen
+            write(path)
+        assert _seen(path) == new
+        assert _names(place) == _names(whole)
+    assert states == sorted(states) or by != signal.SIGKILL
+    assert not states[0]
+    prepare()
+    write(path)
+    assert _seen(path) == new
+    assert _names(place) == _names(whole)
 
 
-@BOTH
-def test_a_rename_that_fails_restores_the_old(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write, new, old
+@pytest.mark.parametrize("name", ["a folder over another", "a pair over another"])
+def test_what_cannot_be_moved_is_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    path = tmp_path / "out"
-    write(path, "old")
-    for name in ("rename", "replace"):
-        whole = getattr(Path, name)
+    before, write = WRITES[name]
+    path = tmp_path / "out.npy"
+    before(path)
+    old, names = _seen(path), _names(tmp_path)
+    whole = Path.replace
+    for refused_at in range(1, 4):
+        left = refused_at
 
-        def refused(self: Path, target: Path, whole=whole) -> Path:
-            if ".partial-" in self.name:
+        def refused(self: Path, target: Path) -> Path:
+            nonlocal left
+            left -= self.name != ".commit" and ".partial-" in str(self.parent)
+            if not left:
+                left -= 1
                 raise OSError(errno.EROFS, "Read-only file system")
             return whole(self, target)
 
-        monkeypatch.setattr(Path, name, refused)
-    with pytest.raises(OutputError, match="out: the file system is read-only"):
-        write(path, "new", overwrite=True)
-    assert _content(path) == old
-    assert _names(tmp_path) == ["out"]
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "replace", refused)
+            if ("pair" in name and refused_at <= 2) or refused_at == 1:
+                with pytest.raises(OutputError, match="the file system is read-only"):
+                    write(path)
+                assert _seen(path) == old
+                assert _names(tmp_path) == names
 
 
 @pytest.mark.parametrize("context", [atomic_file, atomic_folder])
@@ -254,34 +320,179 @@ def test_a_read_only_file_system(small_disk: Path) -> None:
         check_output(small_disk / "out")
 
 
-def test_a_killed_process_leaves_no_output(tmp_path: Path) -> None:
-    program = (
-        "import os, signal, sys\n"
-        "from pathlib import Path\n"
-        "from isthmus.files import atomic_folder\n"
-        "with atomic_folder(Path(sys.argv[1])) as folder:\n"
-        "    (folder / 'a').write_text('half')\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "out")], check=False)
-    assert done.returncode == -9
-    (leftover,) = _names(tmp_path)
-    assert leftover.startswith("out.partial-")
-    _folder(tmp_path / "out", "new")
-    assert _content(tmp_path / "out") == {"a": "new"}
+PROGRAM = """
+import os, signal, sys, time
+from pathlib import Path
+from isthmus.files import atomic_folder
+with atomic_folder(Path(sys.argv[1]), overwrite=True) as folder:
+    (folder / "a").write_text("half")
+    print("ready", flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+def _writer(path: Path, seconds: float) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", PROGRAM, str(path), str(seconds)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    return process
+
+
+def test_the_next_run_removes_what_a_dead_one_left_and_nothing_of_a_living_one(
+    tmp_path: Path,
+) -> None:
+    with _writer(tmp_path / "out", 60) as dead, _writer(tmp_path / "out", 2) as living:
+        dead.kill()
+        dead.wait()
+        assert len(_names(tmp_path)) == 2
+        _folder(tmp_path / "out", "new", overwrite=True)
+        assert _content(tmp_path / "out") == {"a": "new"}
+        (partial,) = (name for name in _names(tmp_path) if name != "out")
+        assert partial.startswith("out.partial-")
+        assert living.wait() == 0
+    assert _content(tmp_path / "out") == {"a": "half"}
+    assert _names(tmp_path) == ["out"]
+
+
+def test_leftovers_of_other_outputs_and_files_named_alike_stay(tmp_path: Path) -> None:
+    others = ["out.partial-0123456789abcdef", "out.partial-x", "other.partial-0123456789abcdef"]
+    (tmp_path / others[0]).write_text("a file")
+    (tmp_path / others[1]).mkdir()
+    (tmp_path / others[2]).mkdir()
+    (tmp_path / "out.partial-0000000000000000").symlink_to(tmp_path / others[1])
+    before = _names(tmp_path)
+    _file(tmp_path / "out", "new")
+    assert _names(tmp_path) == sorted([*before, "out"])
+
+
+@BOTH
+def test_what_appears_while_the_work_runs_survives(tmp_path: Path, write, new, old) -> None:
+    path = tmp_path / "out"
+    context = atomic_file if write is _file else atomic_folder
+    with pytest.raises(OutputError, match="exists already"), context(path) as temporary:
+        if write is _file:
+            temporary.write_text("new")
+        write(path, "old")
+    assert _content(path) == old
+    assert _names(tmp_path) == ["out"]
+
+
+def test_two_writers_of_one_name_cannot_both_succeed(tmp_path: Path) -> None:
+    """Many at a time, each told whether it was the one."""
+    for write in (_file, _folder):
+        for turn in range(5):
+            path = tmp_path / f"{write.__name__}-{turn}"
+            ready, go = multiprocessing.Barrier(4), []
+            for number in range(4):
+                pid = os.fork()
+                if not pid:
+                    code = 1
+                    try:
+                        ready.wait()
+                        write(path, str(number))
+                        code = 0
+                    except OutputError:
+                        code = 2
+                    finally:
+                        os._exit(code)
+                go.append(pid)
+            codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in go]
+            assert sorted(codes) == [0, 2, 2, 2]
+            found = _content(path)
+            assert found in (str(codes.index(0)), {"a": str(codes.index(0))})
+    assert not [name for name in _names(tmp_path) if ".partial-" in name]
+
+
+@pytest.mark.parametrize("what", ["pipe", "socket", "device"])
+def test_what_is_no_file_is_no_output(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "out"
+    if what == "pipe":
+        os.mkfifo(path)
+    elif what == "socket":
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(str(path)[-100:]) if len(str(path)) < 100 else pytest.skip("a long name")
+    else:
+        path.symlink_to("/dev/null")
+    for overwrite in (False, True):
+        for refused in (check_output, lambda p, overwrite: _file(p, "x", overwrite=overwrite)):
+            with pytest.raises(OutputError, match="a device, a pipe or a socket has this name"):
+                refused(path, overwrite=overwrite)
+    assert not path.is_file()
+
+
+def test_links_are_followed_and_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "there" / "out")
+    _file(link, "new")
+    assert link.is_symlink()
+    assert _content(tmp_path / "there" / "out") == "new"
+    _file(link, "newer", overwrite=True)
+    assert link.is_symlink()
+    assert _content(tmp_path / "there" / "out") == "newer"
+    assert _names(tmp_path / "there") == ["out"]
+    folder = tmp_path / "folder"
+    folder.symlink_to(tmp_path / "real")
+    _folder(folder, "a")
+    _folder(folder, "b", overwrite=True)
+    assert folder.is_symlink()
+    assert _content(tmp_path / "real") == {"a": "b"}
+
+
+def test_a_name_that_is_too_long_is_refused_before_the_work(tmp_path: Path) -> None:
+    for context in (atomic_file, atomic_folder):
+        with (
+            pytest.raises(OutputError, match="the name is too long"),
+            context(tmp_path / ("x" * 256)),
+        ):
+            pytest.fail("no work is done")
+    for length in (201, 255):
+        name = "ü" * (length // 2)
+        _file(tmp_path / name, "new")
+        _file(tmp_path / name, "newer", overwrite=True)
+        assert _content(tmp_path / name) == "newer"
+    assert not [name for name in _names(tmp_path) if ".partial-" in name]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        "{",
+        "[]",
+        '{"moved":[],"removed":[]}',
+        '{"moved":[["/etc/passwd","x"]],"removed":[]}',
+        '{"moved":[["OUT","out.partial-0123456789abcdef"],["/etc/passwd","a"]],"removed":[]}',
+        '{"moved":[["OUT","../out.partial-0123456789abcdef"]],"removed":[]}',
+        '{"moved":[["OUT","out.partial-0123456789abcdef"]],"removed":["precious"]}',
+        '{"moved":[["OUT","out.partial-0123456789abcdef"]],"removed":["../precious"]}',
+    ],
+)
+def test_a_record_that_no_writer_wrote_is_refused(tmp_path: Path, record: str) -> None:
+    path = tmp_path / "out"
+    (tmp_path / "precious").write_text("data")
+    (tmp_path / "out.commit").write_text(record.replace("OUT", str(path)))
+    for use in (lambda: current(path), lambda: settle(path), lambda: _file(path, "new")):
+        with pytest.raises(InputError, match=r"out\.commit: this is no record of an interrupted"):
+            use()
+    assert (tmp_path / "precious").read_text() == "data"
 
 
 def test_what_is_renamed_was_synced_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
     sync, rename, replace = files.sync_file, Path.rename, Path.replace
-    monkeypatch.setattr(files, "sync_file", lambda p: order.append(f"sync {p.name[:3]}") or sync(p))
+    for module in (files, file_records):
+        monkeypatch.setattr(
+            module, "sync_file", lambda p: order.append(f"sync {p.name[:3]}") or sync(p)
+        )
     monkeypatch.setattr(Path, "rename", lambda s, t: order.append("rename") or rename(s, t))
     monkeypatch.setattr(Path, "replace", lambda s, t: order.append("rename") or replace(s, t))
-    _file(tmp_path / "out", "new")
-    assert order == ["sync out", "rename", f"sync {tmp_path.name[:3]}"]
+    _file(tmp_path / "out", "new", overwrite=True)
+    parent = f"sync {tmp_path.name[:3]}"
+    assert order == ["sync out", "sync out", "rename", parent]
     order.clear()
     _folder(tmp_path / "dir", "new")
-    assert order == ["sync a", "sync dir", "rename", f"sync {tmp_path.name[:3]}"]
+    assert order == ["sync a", "sync dir", "sync dir", "rename", parent]
 
 
 def test_equal_values_are_equal_texts() -> None:

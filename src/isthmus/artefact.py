@@ -17,19 +17,14 @@ from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError, IsthmusError, OutputError
-from isthmus.files import (
-    atomic_folder,
-    canonical_json,
-    check_output,
-    kind_of,
-    open_input,
-    unreadable,
-)
+from isthmus.file_records import current
+from isthmus.files import atomic_folder, canonical_json, check_output
+from isthmus.inputs import kind_of, open_input, unreadable
 from isthmus.tensors import Spec, Tensors, all_finite, open_tensors, plain, write_tensors
 
 __all__ = [
@@ -57,6 +52,7 @@ _MOST_BYTES = 16 * 2**20
 _MOST_VALUES = 500_000
 _MOST_TENSORS = 100_000
 _MOST_TEXTS = 16
+_TRIES = 5
 _FIELDS = {"content", "digest", "format", "kind", "tensors", "texts"}
 
 
@@ -117,7 +113,7 @@ def write(
         },
         str(folder),
     )
-    with atomic_folder(folder, overwrite=overwrite) as draft:
+    with atomic_folder(folder, overwrite=overwrite, check=lambda p: _check_own(p, kind)) as draft:
         with (draft / TENSORS).open("wb") as file:
             write_tensors(file, whole, specs)
         for name, text in encoded.items():
@@ -140,7 +136,13 @@ def check_place(folder: Path, kind: str, *, overwrite: bool) -> None:
         OutputError: as `check_output`, or for a place that holds something else.
     """
     check_output(folder, overwrite=overwrite)
-    if not os.path.lexists(folder) or _is_empty(folder):
+    if overwrite and os.path.lexists(folder):
+        _check_own(folder, kind)
+
+
+def _check_own(folder: Path, kind: str) -> None:
+    """Refuse a folder that holds anything but an artefact of this kind, or nothing."""
+    if _is_empty(folder):
         return
     try:
         with read(folder, kind) as stored:
@@ -213,13 +215,11 @@ def read(folder: Path, kind: str) -> Generator[Stored]:
         InputError: if something is missing, cannot be read, is damaged, superfluous, of another
             kind or of an unknown format.
     """
-    _check_folder(folder, kind)
-    manifest = _read_manifest(folder, kind)
-    stored_at = folder / TENSORS
+    place, manifest, file = _open(folder, kind)
     try:
-        with open_input(stored_at) as file:
-            tensors = open_tensors(file, manifest["tensors"], stored_at)
-            texts = {n: _text(folder / n, *stated) for n, stated in manifest["texts"].items()}
+        with file:
+            tensors = open_tensors(file, manifest["tensors"], folder / TENSORS)
+            texts = {n: _text(place / n, *stated) for n, stated in manifest["texts"].items()}
             yield Stored(kind, manifest["content"], tensors, texts)
             if tensors.unused:
                 raise ValueError(f"nothing uses the tensors {tensors.unused[:3]}")
@@ -232,10 +232,38 @@ def read(folder: Path, kind: str) -> Generator[Stored]:
         *(ArithmeticError, RecursionError, MemoryError),
     ) as error:
         raise _damaged(folder, kind, error) from error
-    except FileNotFoundError as error:
-        raise InputError(f"{TENSORS} is missing", where=str(folder)) from error
     except OSError as error:
-        raise unreadable(error, stored_at) from error
+        raise unreadable(error, folder / TENSORS) from error
+
+
+def _open(folder: Path, kind: str) -> tuple[Path, dict[str, Any], BinaryIO]:
+    """Where the folder lies, its manifest and the open file of its tensors, of one run."""
+    for left in reversed(range(_TRIES)):
+        place = current(folder)
+        before = _identity(place)
+        try:
+            _check_folder(place, kind)
+            manifest = _read_manifest(place, kind)
+            file = open_input(place / TENSORS)
+        except (InputError, FileNotFoundError) as error:
+            # unless another run replaced it in between
+            if not left or _identity(current(folder)) == before:
+                if isinstance(error, InputError):
+                    raise
+                raise InputError(f"{TENSORS} is missing", where=str(folder)) from error
+        else:
+            if not left or _identity(current(folder)) == before:
+                return place, manifest, file
+            file.close()
+    raise AssertionError
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    try:
+        found = folder.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
 
 
 def kind_at(folder: Path) -> str:
@@ -244,8 +272,9 @@ def kind_at(folder: Path) -> str:
     Raises:
         InputError: as `read`, for a folder that holds no artefact.
     """
-    _check_folder(folder, "artefact")
-    return _read_manifest(folder, None)["kind"]
+    place = current(folder)
+    _check_folder(place, "artefact")
+    return _read_manifest(place, None)["kind"]
 
 
 def _damaged(folder: Path, kind: str, error: Exception) -> InputError:

@@ -1,8 +1,11 @@
-"""Inputs that are files, and outputs that appear whole or not at all.
+"""Outputs that appear whole or not at all, one or several at once, whatever kills their writer.
 
-Outputs are written beside, flushed to the disk and renamed.  A process killed at any point leaves
-either the old file, or the new one, or a ``.partial-*`` sibling that nobody mistakes for a result.
-Between the two renames of a folder that is replaced, the old one is a whole ``.former-*`` sibling.
+An output is made in a folder of its own beside its place, flushed to the disk and moved there; a
+dead process leaves at most that folder, named ``out.partial-…``, which the next writer of the same
+output removes.  A living process holds a lock on its folder.
+
+Outputs that change `together` do so by a record (`isthmus.file_records`): whoever reads them
+through `current`, or writes them again, sees one run or the other, whenever the writer died.
 """
 
 from __future__ import annotations
@@ -12,26 +15,30 @@ import json
 import os
 import shutil
 import stat
-import tempfile
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from isthmus.errors import InputError, OutputError
+from isthmus.errors import OutputError
+from isthmus.file_locks import lock, locked
+from isthmus.file_records import Record, draft_of, place_of, settle, sweep, sync_file
 
 __all__ = [
     "atomic_file",
     "atomic_folder",
     "canonical_json",
     "check_output",
-    "kind_of",
-    "open_input",
-    "sync_file",
-    "unreadable",
+    "removed_with",
+    "together",
 ]
 
 _ANOTHER = "Choose another name"
+
+Check = Callable[[Path], None]
+"""Raises an `OutputError` for a place whose content is not to be overwritten."""
 
 
 def canonical_json(value: Any) -> str:
@@ -41,157 +48,62 @@ def canonical_json(value: Any) -> str:
     )
 
 
-def kind_of(path: Path) -> str:
-    """What stands at ``path``, links followed, in words such as ``a folder``."""
-    mode = path.stat().st_mode
-    kinds = {
-        stat.S_IFREG: "a file",
-        stat.S_IFDIR: "a folder",
-        stat.S_IFIFO: "a pipe",
-        stat.S_IFSOCK: "a socket",
-        stat.S_IFCHR: "a device",
-        stat.S_IFBLK: "a device",
-    }
-    return kinds.get(stat.S_IFMT(mode), "something that is no file")
-
-
-def open_input(path: Path) -> BinaryIO:
-    """Open a file for reading, without waiting for whoever writes to a pipe.
-
-    Raises:
-        FileNotFoundError: if there is nothing, which the caller says in its own words.
-        InputError: for a folder, pipe, socket or device, or where reading is not permitted.
-    """
-    try:
-        found = kind_of(path)
-        if found == "a file":
-            # what is replaced by a pipe between the two calls would hang without the flag
-            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-            if stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return os.fdopen(descriptor, "rb")
-            os.close(descriptor)
-    except FileNotFoundError:
-        if path.is_symlink():
-            raise InputError("this is a link to nothing", where=str(path)) from None
-        raise
-    except (OSError, ValueError) as error:
-        raise unreadable(error, path) from error
-    raise InputError(f"there is {found} here, expected a file", where=str(path))
-
-
-def unreadable(error: OSError | ValueError, path: Path) -> InputError:
-    """The error for an input that the system does not let us read."""
-    if isinstance(error, PermissionError):
-        return InputError(
-            "permission denied", where=str(path), mend="Ask its owner for the right to read it"
-        )
-    told = error.strerror if isinstance(error, OSError) else str(error)
-    return InputError(f"it cannot be read ({told})", where=str(path))
+# ---- places --------------------------------------------------------------------------------------
 
 
 def check_output(path: Path, *, overwrite: bool = False) -> None:
-    """Refuse, before any work is spent, an output that exists or a folder that cannot be written.
+    """Refuse, before any work is spent, an output that exists or that cannot be written.
 
     Raises:
-        OutputError: if ``path`` exists and ``overwrite`` is false, or its folder is missing or
-            read-only.
+        OutputError: if ``path`` exists and ``overwrite`` is false, if a device, pipe or socket
+            stands there, if its folder is missing or read-only, or its name is too long.
     """
-    if path.exists() and not overwrite:
+    place = _tidied(path)
+    _check_place(place, path, overwrite=overwrite)
+    _Draft(place, path, overwrite=overwrite).discard()
+
+
+def _tidied(path: Path) -> Path:
+    """Where the output goes, once what dead writers of it left is completed or removed."""
+    place = place_of(path)
+    with suppress(OSError):
+        settle(place)
+        sweep(place)
+    return place
+
+
+def _check_place(place: Path, path: Path, *, overwrite: bool) -> None:
+    try:
+        mode = place.lstat().st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _unwritable(error, path) from error
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OutputError(
+            "a device, a pipe or a socket has this name", where=str(path), mend=_ANOTHER
+        )
+    if not overwrite:
         raise OutputError(
             "the output exists already", where=str(path), mend="Choose another name or --overwrite"
         )
+
+
+def _unwritable(error: OSError, path: Path) -> OutputError:
+    """The error for a place where the system lets nothing be made."""
     folder = path.absolute().parent
-    if not folder.is_dir():
-        raise OutputError(
-            f"the folder {folder} does not exist", where=str(path), mend="Create it first"
-        )
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        _explain(error, path)
-        raise OutputError(
-            f"the folder {folder} cannot be written ({error.strerror})",
-            where=str(path),
-            mend="Choose a folder you may write to",
-        ) from error
+    known = _known(error)
+    if error.errno == errno.ENOENT and not folder.is_dir():
+        known = f"the folder {folder} does not exist", "Create it first"
+    elif known is None or error.errno in (errno.EACCES, errno.EPERM):
+        told = f"the folder {folder} cannot be written ({error.strerror})"
+        known = told, "Choose a folder you may write to"
+    return OutputError(known[0], where=str(path), mend=known[1])
 
 
-def sync_file(path: Path) -> None:
-    """Force the content of a file, or the entries of a folder, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def atomic_file(path: Path, *, overwrite: bool = False) -> Generator[Path]:
-    """Yield a temporary path beside ``path``; on success it is synced and renamed to ``path``.
-
-    Raises:
-        OutputError: if ``path`` exists and ``overwrite`` is false, or the disk refuses (full,
-            read-only); the temporary file is removed first.
-    """
-    check_output(path, overwrite=overwrite)
-    if path.is_dir():
-        raise OutputError("a folder has this name", where=str(path), mend=_ANOTHER)
-    temporary = _sibling(path, "partial")
-    try:
-        yield temporary
-        sync_file(temporary)
-        temporary.replace(path)
-        sync_file(path.absolute().parent)
-    except OSError as error:
-        _explain(error, path)
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def atomic_folder(path: Path, *, overwrite: bool = False) -> Generator[Path]:
-    """Yield a temporary folder beside ``path``; on success it is synced and renamed to ``path``.
-
-    With ``overwrite`` an existing folder is moved aside, to a ``.former-*`` sibling, and removed
-    last, so that one of the two is whole on the disk at every moment.
-
-    Raises:
-        OutputError: as `atomic_file`.
-    """
-    check_output(path, overwrite=overwrite)
-    if path.exists() and not path.is_dir():
-        raise OutputError("a file has this name", where=str(path), mend=_ANOTHER)
-    temporary, former = _sibling(path, "partial"), _sibling(path, "former")
-    try:
-        temporary.mkdir()
-        yield temporary
-        for file in temporary.iterdir():
-            sync_file(file)
-        sync_file(temporary)
-        if path.exists():
-            path.rename(former)
-        temporary.rename(path)
-        sync_file(path.absolute().parent)
-    except OSError as error:
-        _explain(error, path)
-        raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if path.exists():
-            shutil.rmtree(former, ignore_errors=True)
-        elif former.exists():
-            former.rename(path)
-
-
-def _sibling(path: Path, kind: str) -> Path:
-    return path.absolute().with_name(f"{path.name}.{kind}-{os.urandom(4).hex()}")
-
-
-def _explain(error: OSError, path: Path) -> None:
-    """Raise an `OutputError` for what the disk is known to refuse."""
-    known = {
+def _known(error: OSError) -> tuple[str, str] | None:
+    """What the disk is known to refuse, and how to mend it."""
+    return {
         errno.ENOSPC: ("the disk is full", "Free some space; nothing was written"),
         errno.EFBIG: (
             "the file would be larger than this system allows",
@@ -201,7 +113,254 @@ def _explain(error: OSError, path: Path) -> None:
         errno.EACCES: ("the folder cannot be written", "Choose a folder you may write to"),
         errno.EPERM: ("the folder cannot be written", "Choose a folder you may write to"),
         errno.EROFS: ("the file system is read-only", "Choose a folder you may write to"),
-    }
-    if error.errno in known:
-        what, mend = known[error.errno]
-        raise OutputError(what, where=str(path), mend=mend) from error
+        errno.ENAMETOOLONG: ("the name is too long", _ANOTHER),
+    }.get(error.errno or 0)
+
+
+# ---- one output ----------------------------------------------------------------------------------
+
+
+@contextmanager
+def atomic_file(path: Path, *, overwrite: bool = False) -> Generator[Path]:
+    """Yield a temporary path; on success it is synced and moved to ``path``.
+
+    Raises:
+        OutputError: if ``path`` exists and ``overwrite`` is false, also where it appeared in the
+            meantime, or the disk refuses (full, read-only); nothing is left then.
+    """
+    with _draft(path, overwrite=overwrite, folder=False) as item:
+        yield item
+
+
+@contextmanager
+def atomic_folder(
+    path: Path, *, overwrite: bool = False, check: Check | None = None
+) -> Generator[Path]:
+    """Yield a temporary folder; on success it is synced and moved to ``path``.
+
+    Args:
+        path: where.
+        overwrite: replace a folder that is there.
+        check: of that folder; called again at the very end, because all in it is then deleted.
+
+    Raises:
+        OutputError: as `atomic_file`, and as ``check``.
+    """
+    with _draft(path, overwrite=overwrite, folder=True, check=check) as item:
+        item.mkdir()
+        yield item
+
+
+@contextmanager
+def together() -> Generator[None]:
+    """Outputs that are written in this block appear at its end, all of them or none.
+
+    Blocks within it are part of it.  The first output is the one whose readers know of all.
+    """
+    if _open.get() is not None:
+        yield
+        return
+    with _Commit.made() as commit:
+        token = _open.set(commit)
+        try:
+            yield
+        finally:
+            _open.reset(token)
+
+
+def removed_with(path: Path, *, overwrite: bool) -> None:
+    """Let ``path``, the ids beside the first output, vanish with the outputs of this block."""
+    commit = _open.get()
+    assert commit is not None, "a block of outputs is open"
+    commit.removed.append((place_of(path), overwrite))
+
+
+@contextmanager
+def _draft(
+    path: Path, *, overwrite: bool, folder: bool, check: Check | None = None
+) -> Generator[Path]:
+    place = _tidied(path)
+    _check_place(place, path, overwrite=overwrite)
+    if place.exists() and place.is_dir() != folder:
+        kind = "file" if folder else "folder"
+        raise OutputError(f"a {kind} has this name", where=str(path), mend=_ANOTHER)
+    joined = _open.get()
+    with _Commit.made() if joined is None else nullcontext(joined) as commit:
+        draft = _Draft(place, path, overwrite=overwrite, check=check)
+        commit.stack.callback(draft.discard)
+        commit.drafts.append(draft)
+        try:
+            yield draft.item
+            draft.sync()
+        except OSError as error:
+            draft.explain(error)
+            raise
+        draft.ready = True
+
+
+class _Draft:
+    """An output in the making, in a locked folder of its own."""
+
+    def __init__(
+        self, place: Path, path: Path, *, overwrite: bool, check: Check | None = None
+    ) -> None:
+        self.place, self.path = place, path
+        self.overwrite, self.check = overwrite, check
+        self.ready = self.kept = False
+        self.folder = draft_of(place)
+        self._descriptor = -1
+        try:
+            while self._descriptor < 0:
+                self._make_folder()
+            self.item = self.folder / place.name
+            # whether the name itself is possible is known before the work
+            self.item.touch()
+            self.item.unlink()
+        except BaseException as error:
+            self.discard()
+            if isinstance(error, OSError) and not isinstance(error, OutputError):
+                raise _unwritable(error, path) from error
+            raise
+
+    def _make_folder(self) -> None:
+        self.folder.mkdir()
+        descriptor = os.open(self.folder, os.O_RDONLY)
+        lock(descriptor, wait=True)
+        # somebody may have taken it for a leftover before it was locked
+        if self.folder.exists():
+            self._descriptor = descriptor
+        else:
+            os.close(descriptor)
+            self.folder = draft_of(self.place)
+
+    def sync(self) -> None:
+        """Flush it to the disk."""
+        if self.item.is_dir():
+            for file in self.item.iterdir():
+                sync_file(file)
+        sync_file(self.item)
+        sync_file(self.folder)
+
+    def admit(self) -> None:
+        """Refuse what appeared in the place while the work ran."""
+        # an empty folder holds nothing that could be lost
+        if self.item.is_dir() and self.place.is_dir() and not any(self.place.iterdir()):
+            return
+        _check_place(self.place, self.path, overwrite=self.overwrite)
+        if self.place.exists() and self.place.is_dir() != self.item.is_dir():
+            raise OutputError("something else has this name", where=str(self.path), mend=_ANOTHER)
+        if self.check is not None and self.place.exists():
+            self.check(self.place)
+
+    @property
+    def is_one_step(self) -> bool:
+        """Whether a single move does it."""
+        return not (self.place.is_dir() and any(self.place.iterdir()))
+
+    def move(self) -> None:
+        """Put it in its place, in one step."""
+        if self.item.is_dir() or self.overwrite:
+            self.item.replace(self.place)
+            return
+        try:
+            self.place.hardlink_to(self.item)
+        except FileExistsError:
+            _check_place(self.place, self.path, overwrite=False)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK):
+                raise
+            self.item.rename(self.place)
+
+    def discard(self) -> None:
+        """Remove its folder, with all that is in it."""
+        if not self.kept:
+            try:
+                shutil.rmtree(self.folder, ignore_errors=True)
+            except BaseException:
+                # interrupted: it takes a moment, and would stay for long
+                shutil.rmtree(self.folder, ignore_errors=True)
+                raise
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def explain(self, error: OSError) -> None:
+        """Raise an `OutputError` for what the disk is known to refuse."""
+        known = _known(error)
+        if known is not None and not isinstance(error, OutputError):
+            raise OutputError(known[0], where=str(self.path), mend=known[1]) from error
+
+
+# ---- several outputs -----------------------------------------------------------------------------
+
+
+@dataclass
+class _Commit:
+    """Outputs that change at once."""
+
+    stack: ExitStack
+    """Of the drafts, which are discarded after it."""
+    drafts: list[_Draft] = field(default_factory=list[_Draft])
+    removed: list[tuple[Path, bool]] = field(default_factory=list[tuple[Path, bool]])
+    """What is to vanish, and whether it may."""
+
+    @classmethod
+    @contextmanager
+    def made(cls) -> Generator[_Commit]:
+        """Yield one that takes drafts, and runs at the end of the block."""
+        with ExitStack() as stack:
+            commit = cls(stack)
+            yield commit
+            commit.run()
+
+    def run(self) -> None:
+        """Move every output to its place."""
+        drafts = [draft for draft in self.drafts if draft.ready]
+        if not drafts:
+            return
+        with ExitStack() as locks:
+            for folder in sorted({draft.place.parent for draft in drafts}):
+                locks.enter_context(locked(folder))
+            for draft in drafts:
+                draft.admit()
+            removed = [path for path, _ in self.removed if os.path.lexists(path)]
+            for path, overwrite in self.removed:
+                _check_place(path, path, overwrite=overwrite)
+            try:
+                if len(drafts) == 1 and not removed and drafts[0].is_one_step:
+                    drafts[0].move()
+                else:
+                    _move_all(drafts, removed)
+                for folder in {draft.place.parent for draft in drafts}:
+                    sync_file(folder)
+            except OSError as error:
+                drafts[0].explain(error)
+                raise
+
+
+def _move_all(drafts: list[_Draft], removed: list[Path]) -> None:
+    """Move drafts to their places, and ``removed`` out of the way, by a record."""
+    first = drafts[0]
+    record = Record(
+        first.place,
+        [(draft.place, draft.folder) for draft in drafts],
+        [(path, first.folder / path.name) for path in removed],
+    )
+    try:
+        record.write(first.folder)
+        record.carry_out()
+    except OSError:
+        for draft in drafts:
+            draft.kept = True
+        record.undo()
+        for draft in drafts:
+            draft.kept = False
+        raise
+    except BaseException:
+        # where the record stands, it holds: as the next reader or writer would have it
+        if record.stands:
+            record.carry_out()
+        raise
+
+
+_open: ContextVar[_Commit | None] = ContextVar("_open", default=None)

@@ -13,6 +13,7 @@ from array_api_compat import is_array_api_obj, is_numpy_array
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
+from isthmus.file_records import in_the_making
 from isthmus.numeric import Array, as_floating, namespace, to_numpy
 from isthmus.progress import Progress, silent
 from isthmus.spaces import array_files, parquet
@@ -300,6 +301,7 @@ def _tabular_files(path: Path) -> list[Path]:
     if path.is_dir():
         files = [f for f in path.rglob("*") if f.suffix in parquet.SUFFIXES and f.is_file()]
         files = [f for f in files if not f.name.startswith(("_", "."))]
+        files = [f for f in files if not in_the_making(f.relative_to(path))]
     elif path.exists():
         files = [path]
     else:

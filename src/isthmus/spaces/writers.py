@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError, OutputError, missing_extra
-from isthmus.files import atomic_file, canonical_json, check_output
+from isthmus.files import atomic_file, canonical_json, check_output, removed_with, together
 from isthmus.spaces.aligned_file import HEAD, AlignedFile
 from isthmus.spaces.ids import normalise_ids
 from isthmus.spaces.scratch import scratch_file
@@ -144,8 +144,8 @@ def open_writer(
             where=str(path),
             mend="Free some space, or choose another disk",
         )
-    # contexts close in reverse: files first, then the ids get their name, and the vectors last
-    with ExitStack() as stack:
+    # vectors and ids get their names together; before that their files are completed
+    with together(), ExitStack() as stack:
         sink = sinks[path.suffix](
             stack.enter_context(atomic_file(path, overwrite=overwrite)), dim, key, stack
         )
@@ -341,7 +341,8 @@ class _WithIdsBeside:
             self._numbers.finish(rows)
         for kind, made in (("integers", self._numbers), ("strings", self._text)):
             if made is None:
-                self._beside[kind].unlink(missing_ok=True)  # ids of the file being replaced
+                # ids of the file being replaced
+                removed_with(self._beside[kind], overwrite=self._overwrite)
 
 
 def _beside(path: Path) -> dict[str, Path]:

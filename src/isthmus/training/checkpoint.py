@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from isthmus import artefact
 from isthmus.errors import InputError
+from isthmus.file_records import current
 from isthmus.files import canonical_json
 from isthmus.training.torch_tensors import as_arrays, as_tensors
 
@@ -44,7 +45,7 @@ class Checkpoint:
     @property
     def exists(self) -> bool:
         """Whether there is one to resume from."""
-        return (self.path / artefact.MANIFEST).is_file()
+        return (current(self.path) / artefact.MANIFEST).is_file()
 
     def save(
         self,

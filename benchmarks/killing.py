@@ -1,0 +1,95 @@
+"""A process killed at a chosen file operation, so that every step of a write can be tried."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+
+__all__ = ["INTERRUPTED", "OPERATIONS", "killed_at", "killed_everywhere"]
+
+OPERATIONS = {
+    *("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink"),
+    *("os.truncate", "os.chmod"),
+}
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+
+
+def killed_at(number: int, work: Callable[[], object], *, by: int = signal.SIGKILL) -> int | None:
+    """Run ``work`` in a child process that gets a signal before its ``number``-th file operation.
+
+    File operations are what Python tells its audit hooks: files opened for writing, renamed, linked
+    or removed, and folders made or removed.
+
+    Returns:
+        The child's exit code, negative for a signal; None if there are fewer operations.
+    """
+    pid = os.fork()
+    if not pid:
+        _child(number, work, by)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return None if status == _ENDED else status
+
+
+_ENDED = 97
+"""Exit code of a child that came to its end."""
+INTERRUPTED = 98
+"""Exit code of a child that Python interrupted."""
+
+
+def _child(number: int, work: Callable[[], object], by: int) -> None:
+    left, own = number, os.getpid()
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal left
+        if event == "open":
+            flags = arguments[2]
+            if not isinstance(flags, int) or not flags & _WRITING or arguments[0] == os.devnull:
+                return
+        elif event not in OPERATIONS:
+            return
+        if os.getpid() != own:
+            return
+        left -= 1
+        if not left:
+            os.kill(own, by)
+
+    code = _ENDED
+    try:
+        sys.addaudithook(hook)
+        work()
+    except SystemExit as left_by:
+        code = left_by.code if isinstance(left_by.code, int) else 1
+        code = _ENDED if code == 0 else code
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+        code = 98
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def killed_everywhere(
+    work: Callable[[], object],
+    prepare: Callable[[], object],
+    *,
+    every: int = 1,
+    by: int = signal.SIGKILL,
+) -> Iterator[tuple[int, int]]:
+    """Kill ``work`` at each of its file operations in turn, each time after ``prepare``.
+
+    Yields:
+        The number of the operation and the exit code, once the process is dead.
+    """
+    number = 1
+    while True:
+        prepare()
+        code = killed_at(number, work, by=by)
+        if code is None:
+            return
+        yield number, code
+        number += every
