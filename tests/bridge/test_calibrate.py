@@ -103,8 +103,8 @@ def test_a_gallery_without_choice_gives_neither(make_world: Callable[..., Any]) 
     few = [samples.held_out(part) for part in (VALIDATION, TEST)]
     one = [type(h)(h.queries.select(slice(1)), h.gallery.select(slice(2)), None, np.zeros(1, int))
            for h in few]  # fmt: skip
-    options: Any = {"kind": "query", "source": "cosine", "target": "cosine"}
-    assert calibrate(chain, *one, _profile(samples), samples.split, **options) == (None, None)
+    found = calibrate(chain, *one, _profile(samples), samples.split, kind="query")
+    assert found == (None, None)
 
 
 def test_a_handful_of_pairs(make_world: Callable[..., Any]) -> None:

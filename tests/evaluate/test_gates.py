@@ -88,6 +88,16 @@ def test_results_say_what_was_found(evaluation):
     ]
 
 
+def test_without_an_arm_the_recommended_way_is_judged(evaluation):
+    better = Arm(metrics={"recall@10": RECALL}, retention=Estimate(value=1.1, low=1.0, high=1.2))
+    arms = {**evaluation.arms, "old_rescore": better}
+    told = evaluation.model_copy(update={"arms": arms, "recommended": "old_rescore"})
+    for condition, passed in (("retention>=1", True), ("bridge.retention>=1", False)):
+        assert [r.passed for r in check_gates(told, [condition])] == [passed]
+    assert check_gates(told, ["retention>=1"])[0].found.startswith("old_rescore: 1.100")
+    assert [r.passed for r in check_gates(evaluation, ["retention>=1"])] == [False]
+
+
 def test_a_gate_on_a_strategy(evaluation):
     (result,) = check_gates(evaluation, ["old_rescore.to_old>0"])
     assert str(result) == "FAIL  old_rescore.to_old>0  (found nothing: it was not measured)"

@@ -105,8 +105,9 @@ Gates = Annotated[
     typer.Option(
         "--gate",
         help="A condition that must hold, as in 'retention>=0.95', 'update_gain>0' or "
-        "'recall@10>=0.8'; judged at the careful end of its interval. Repeatable; exit code 1 "
-        "if one fails.",
+        "'recall@10>=0.8'; judged at the careful end of its interval, for the recommended way "
+        "unless an arm is named, as in 'bridge.retention>=0.9'. Repeatable; exit code 1 if one "
+        "fails.",
         rich_help_panel=_JUDGING,
     ),
 ]

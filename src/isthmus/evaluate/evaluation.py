@@ -75,6 +75,11 @@ class Evaluation(BaseModel):
     worst: tuple[WorstQuery, ...] = ()
 
     @property
+    def judged(self) -> str:
+        """The arm that gates and reports are about: the recommended one, or the bridge."""
+        return self.recommended or "bridge"
+
+    @property
     def shown(self) -> list[str]:
         """The names of the arms as they are shown: chosen ones cheapest first."""
         return in_order(self.arms, self.load)

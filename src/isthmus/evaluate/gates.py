@@ -38,7 +38,8 @@ class Gate:
     """One condition: either a comparison ``[arm.]name sign bound`` or the verdicts allowed."""
 
     condition: str
-    arm: str = "bridge"
+    arm: str | None = None
+    """None for the arm that the evidence recommends, or the bridge where it recommends none."""
     name: str = "verdict"
     sign: str = "in"
     bound: float = 0.0
@@ -62,7 +63,8 @@ def parse_gate(text: str) -> Gate:
 
     ``[arm.]name >= number``, with ``>=``, ``>``, ``<=`` or ``<``: the name is ``retention``,
     ``update_gain``, ``to_old`` (the difference to the old model) or a metric such as
-    ``recall@10``; the arm is ``bridge`` if not given.  Or ``verdict in (answer, answer)``.
+    ``recall@10``; the arm is the recommended one if not given, or ``bridge`` where none is.  Or
+    ``verdict in (answer, answer)``.
     Raises `InputError` for anything else.
     """
     if match := _COMPARISON.fullmatch(text):
@@ -75,7 +77,7 @@ def parse_gate(text: str) -> Gate:
                 mend=f"The arms are: {', '.join(ARMS)}",
             )
         return Gate(
-            text.strip(), match["arm"] or "bridge", match["name"], match["sign"],
+            text.strip(), match["arm"] or None, match["name"], match["sign"],
             float(match["bound"]),
         )  # fmt: skip
     if match := _VERDICT.fullmatch(text):
@@ -118,15 +120,17 @@ def _check(evaluation: Evaluation, gate: Gate) -> GateResult:
         return GateResult(
             gate.condition, evaluation.verdict in gate.verdicts, str(evaluation.verdict)
         )
-    if gate.arm not in evaluation.arms:
-        why = evaluation.absent.get(gate.arm, "it was not measured")
+    arm = gate.arm or evaluation.judged
+    if arm not in evaluation.arms:
+        why = evaluation.absent.get(arm, "it was not measured")
         return GateResult(gate.condition, False, f"nothing: {why}")
-    estimate = _named(evaluation.arms[gate.arm], gate)
+    estimate = _named(evaluation.arms[arm], gate)
     if estimate is None:
         return GateResult(gate.condition, False, "nothing: it was not measured")
     end = estimate.low if gate.sign in (">=", ">") else estimate.high
     passed = end is not None and _COMPARISONS[gate.sign](end, gate.bound)
-    return GateResult(gate.condition, passed, str(estimate))
+    whose = f"{arm}: " if gate.arm is None and arm != "bridge" else ""
+    return GateResult(gate.condition, passed, f"{whose}{estimate}")
 
 
 def _named(arm: Arm, gate: Gate) -> Estimate | None:

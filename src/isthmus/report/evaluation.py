@@ -109,10 +109,10 @@ def _tiles(found: Evaluation, gates: Sequence[GateResult]) -> Iterator[Tile]:
     if chosen is not None and chosen not in ("bridge", "new", "old"):
         e = found.arms[chosen].metrics[found.primary]
         yield Tile(f"{found.primary}, recommended", fixed(e.value or 0.0), arm_name(found, chosen))
-    kept = found.arms["bridge"].retention
+    kept = found.arms[found.judged].retention
     if kept is not None and kept.value is not None:
         yield Tile(
-            "retention of the bridge",
+            "retention of the bridge" if found.judged == "bridge" else "retention, recommended",
             f"{kept.value:.0%}",
             "" if kept.low is None else f"{kept.low:.0%} to {kept.high:.0%}",
         )
