@@ -88,6 +88,9 @@ def require_torch(needed_for: str) -> None:
 
     Raises:
         MissingExtraError: naming the extra that brings PyTorch.
+
+    Example:
+        >>> require_torch("training a map")
     """
     for package in ("torch", "lightning_fabric"):
         if find_spec(package) is None:

@@ -70,6 +70,11 @@ class Ablation:
         cells: in the order they were run.
         effects: in a full factorial the main effects, averaged over all other factors; otherwise
             the difference that the one factor makes.
+
+    Example:
+        >>> found = ablate(["a"], lambda setting, seed: float(setting["a"]) + seed, [0, 1])
+        >>> found.effect("a", "value").value
+        1.0
     """
 
     design: str

@@ -39,6 +39,11 @@ class Batches:
 
     Raises:
         InputError: for tensors of different lengths, none at all, or no rows.
+
+    Example:
+        >>> batches = Batches(torch.arange(5.0), torch.arange(5), size=2, shuffle=False)
+        >>> [rows.tolist() for rows, _ in batches]
+        [[0.0, 1.0], [2.0, 3.0], [4.0]]
     """
 
     def __init__(

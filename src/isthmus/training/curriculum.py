@@ -36,6 +36,10 @@ def pacing(
         InputError: for other values.
 
     Source: Platanios et al. 2019, eq. 6 and 7; Hacohen and Weinshall 2019.
+
+    Example:
+        >>> [round(pacing(epoch, start=0.2, epochs=4), 1) for epoch in range(5)]
+        [0.2, 0.4, 0.6, 0.8, 1.0]
     """
     if not 0 < start <= 1 or epochs < 0 or epoch < 0 or steps < 1:
         raise InputError(
@@ -74,6 +78,11 @@ class Curriculum(EpochSampler):
         InputError: for difficulties that are not finite, or labels of another length.
 
     Source: Bengio et al. 2009; by loss, Hacohen and Weinshall 2019.
+
+    Example:
+        >>> easy = Curriculum([5.0, 1.0, 4.0, 2.0], lambda epoch: 0.5)
+        >>> sorted(easy.order(0).tolist())
+        [1, 3]
     """
 
     def __init__(
@@ -136,6 +145,12 @@ def item_losses(
 
     Raises:
         InputError: for no batches, or a loss that is not one number for every row.
+
+    Example:
+        >>> batches = [torch.tensor([1.0, -2.0])]
+        >>> losses = item_losses(nn.Identity(), batches, lambda model, batch: model(batch) ** 2)
+        >>> losses.tolist()
+        [1.0, 4.0]
     """
     found: list[Tensor] = []
     total = length_of(batches)

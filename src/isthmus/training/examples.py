@@ -41,6 +41,13 @@ class Examples:
         centre: mean target row ``(dy,)``.
         spread: mean squared distance of a target row from ``centre``.
         labels: class number of each row ``(n,)``, or None.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> x, y = rng.standard_normal((2, 100, 4))
+        >>> found = Examples.of(Batch(np.arange(100), x, y), negatives=2)
+        >>> found.neighbours.shape, len(found.train) + int(found.held_out.sum())
+        ((100, 2), 100)
     """
 
     x: Rows

@@ -63,6 +63,12 @@ def fisher_diagonal(
             another shape, or gradients that are not finite.
 
     Source: Kirkpatrick et al. 2017, eq. 3; Martens 2020, section 5.
+
+    Example:
+        >>> net = nn.Linear(2, 3)
+        >>> fisher, items = fisher_diagonal(net, [torch.ones(4, 2)], samples=None)
+        >>> {name: tuple(value.shape) for name, value in fisher.items()}, items
+        ({'weight': (3, 2), 'bias': (3,)}, 4)
     """
     if family not in ("categorical", "gaussian"):
         raise InputError(

@@ -78,6 +78,16 @@ def train_lambda_orthogonal(
     Raises:
         InputError: for a λ below 0, a rate that is not positive, labels that are wanted and missing
             or of one class only, or a loss that diverges.
+
+    Example:
+        >>> from isthmus.spaces.sample import Batch
+        >>> x = np.random.default_rng(0).standard_normal((200, 3))
+        >>> examples = Examples.of(Batch(np.arange(200), x, x[:, ::-1]), negatives=0)
+        >>> matrix, offset = train_lambda_orthogonal(
+        ...     np.eye(3), np.zeros(3), 1.0, examples, Schedule(2), LambdaTerms(), rate=0.05
+        ... )
+        >>> matrix.shape
+        (3, 3)
     """
     if not lam >= 0:
         raise InputError(f"λ is {lam}, and a distance from orthogonality is 0 or more")

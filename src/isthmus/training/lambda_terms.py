@@ -20,6 +20,10 @@ class LambdaTerms:
         temperature: of L_C.
         sharpness: a, of the gate that switches the penalty on above λ.
         by_label: positives of L_C are the rows of the same label, not those of the same item.
+
+    Example:
+        >>> LambdaTerms(contrastive=0.5).temperature
+        0.05
     """
 
     forward: float = 1.0

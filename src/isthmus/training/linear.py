@@ -48,6 +48,14 @@ def polish_map(
 
     Raises:
         InputError: for a rate or a temperature that is not positive, or a loss that diverges.
+
+    Example:
+        >>> from isthmus.spaces.sample import Batch
+        >>> x = np.random.default_rng(0).standard_normal((200, 3))
+        >>> examples = Examples.of(Batch(np.arange(200), x, x * [1, 2, 3]), negatives=2)
+        >>> matrix, offset = polish_map(np.eye(3), np.zeros(3), examples, Schedule(3), rate=0.05)
+        >>> matrix.shape, offset.shape
+        ((3, 3), (3,))
     """
     checked_rate(rate)
     objective = Objective(examples, "contrastive", temperature)

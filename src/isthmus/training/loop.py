@@ -40,6 +40,10 @@ class Trained:
     Attributes:
         history: of every epoch the mean loss, its terms, and ``validation`` where there is one.
         best_epoch: the epoch whose state was kept, from 1; 0 is the start.
+
+    Example:
+        >>> print(Trained([{"loss": 0.5}, {"loss": 0.25}], best_epoch=2))
+        2 epochs, the state after epoch 2 kept; last: loss 0.25
     """
 
     history: list[dict[str, float]]

@@ -32,7 +32,13 @@ _DECAY = 1e-2
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """``x ↦ gelu(x U + u) V + v`` with the tanh form of GELU (Hendrycks and Gimpel 2016)."""
+    """``x ↦ gelu(x U + u) V + v`` with the tanh form of GELU (Hendrycks and Gimpel 2016).
+
+    Example:
+        >>> start = Network.untrained(np.eye(4, dtype=np.float32), hidden=8, dy=3, seed=0)
+        >>> start.inner.shape, start.outer.shape, bool(start.outer.any())
+        ((4, 8), (8, 3), False)
+    """
 
     inner: Rows
     """``U (dx, hidden)``"""
@@ -88,6 +94,14 @@ def train_network(
 
     Raises:
         InputError: for parameters that are not positive, or a loss that diverges.
+
+    Example:
+        >>> from isthmus.spaces.sample import Batch
+        >>> x = np.random.default_rng(0).standard_normal((200, 3))
+        >>> examples = Examples.of(Batch(np.arange(200), x, np.abs(x)), negatives=0)
+        >>> found = train_network(np.eye(3), np.zeros(3), examples, Schedule(3), hidden=8)
+        >>> found.outer.shape
+        (8, 3)
     """
     if hidden < 1:
         raise InputError(f"a hidden layer is 1 or more wide, got {hidden}")

@@ -35,6 +35,12 @@ class EWC:
         rows: items that the Fisher is a mean of.
 
     Source: Kirkpatrick et al. 2017; online, Schwarz et al. 2018, section 3.2.
+
+    Example:
+        >>> net = nn.Linear(2, 3)
+        >>> penalty = EWC.of(net, [torch.ones(4, 2)], strength=10.0)
+        >>> penalty(net).item()  # nothing has moved yet
+        0.0
     """
 
     def __init__(
@@ -155,6 +161,14 @@ class L2SP:
         new_strength: β.
 
     Source: Li, Grandvalet and Davoine 2018, eq. 2.
+
+    Example:
+        >>> net = nn.Linear(2, 1, bias=False)
+        >>> penalty = L2SP(net, strength=1.0)
+        >>> with torch.no_grad():
+        ...     _ = net.weight.add_(2.0)
+        >>> round(penalty(net).item(), 4)  # half of 2² + 2²
+        4.0
     """
 
     def __init__(

@@ -58,6 +58,12 @@ class SampledBatches(Batches):
 
     Raises:
         InputError: as `Batches`, and for a sampler of rows that are not there.
+
+    Example:
+        >>> rare = Balanced([0, 0, 0, 0, 0, 1], beta=1.0, rows=8)
+        >>> labels = torch.tensor([0, 0, 0, 0, 0, 1])
+        >>> [int(batch.sum()) for batch in SampledBatches(labels, sampler=rare, size=8)]
+        [4]
     """
 
     def __init__(
@@ -99,6 +105,10 @@ def effective_number_weights(counts: Tensor | Sequence[int], beta: float = 0.999
         InputError: for a class without rows, or another β.
 
     Source: Cui et al. 2019, eq. 2 and 3.
+
+    Example:
+        >>> effective_number_weights([1, 3], beta=1.0).tolist()
+        [1.5, 0.5]
     """
     n = torch.as_tensor(counts, dtype=torch.float64)
     if not 0 <= beta <= 1:
@@ -138,6 +148,10 @@ class Balanced(EpochSampler):
         InputError: for a class without rows, labels outside ``classes``, or none at all.
 
     Source: the effective number of samples, Cui et al. 2019.
+
+    Example:
+        >>> Balanced([0, 0, 0, 1], beta=1.0).shares.tolist()
+        [0.5, 0.5]
     """
 
     def __init__(
@@ -220,6 +234,11 @@ class MixedLoaders:
             positive, or a share that rounds to no batch.
 
     Source: temperature-based sampling, Arivazhagan et al. 2019.
+
+    Example:
+        >>> mixed = MixedLoaders({"text": [1, 2, 3], "image": [4]}, seed=0)
+        >>> sorted(name for name, _ in mixed)
+        ['image', 'text', 'text', 'text']
     """
 
     def __init__(

@@ -56,6 +56,15 @@ class LayerComparison:
         grid: CKA, debiased CKA and Procrustes distance of all pairs, with their nulls.
         explained: ``(L₁, L₂)``, as in `Stitch`.
         moments: the streamed moments, from which any linear map of any pair can be fitted.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> net = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3))
+        >>> data = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
+        >>> found = compare_layers(net, net, [data], layers_x="*", layers_y="*", permutations=19)
+        >>> found.explained.shape, bool((found.explained.diagonal() > 0.9).all())
+        ((3, 3), True)
     """
 
     grid: Grid
@@ -161,6 +170,15 @@ def compare_layers(
 
     Source: linear CKA, Kornblith et al. 2019; unbiased estimator, Song et al. 2012; max-T,
     Westfall and Young 1993.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> net = nn.Sequential(nn.Linear(4, 6), nn.Tanh())
+        >>> data = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
+        >>> found = compare_layers(net, net, [data], layers_x="*", layers_y="0", permutations=19)
+        >>> found.grid.names_x, found.grid.names_y
+        (('0', '1'), ('0',))
     """
     moments = GridMoments()
     kept = _Sample(sample, seed)

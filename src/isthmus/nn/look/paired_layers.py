@@ -48,6 +48,14 @@ def diagnose_models(
 
     Raises:
         InputError: as `Taps` and `diagnose`.
+
+    Example:
+        >>> import torch
+        >>> net = nn.Sequential(nn.Linear(4, 6), nn.Tanh())
+        >>> data = torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
+        >>> found = diagnose_models(net, net, [data], layers=("1", "1"))
+        >>> found.relation.value
+        'identical'
     """
     rows = layer_rows(x, y, batches, layers=layers, prepare=prepare, pool=pool, progress=progress)
     named: dict[str, Any] = {"names": layers if layers[0] != layers[1] else ("x", "y"), **options}

@@ -58,6 +58,17 @@ class StitchGrid:
         own: loss of the back's own network, which a cut can hope for.
         other: loss of the front's own network, where it answers the same question.
         items: that the maps were fitted on.
+
+    Example:
+        >>> from torch import nn
+        >>> net = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2))
+        >>> data = [torch.randn(50, 4, generator=torch.Generator().manual_seed(0))]
+        >>> found = stitch_grid(
+        ...     net, net, data, fronts="1", backs="1", evaluation=data,
+        ...     loss=lambda output, batch: (output - net(batch)).square().mean(),
+        ... )
+        >>> [(cut.front, cut.back, cut.loss < 0.01) for cut in found.done]
+        [('1', '1', True)]
     """
 
     cuts: tuple[CutResult, ...]
@@ -154,6 +165,17 @@ def stitch_grid(
     Raises:
         InputError: for unknown layers, or no batches.  Layers that cannot be bridged are entries
             of the result with the reason.
+
+    Example:
+        >>> from torch import nn
+        >>> net = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2))
+        >>> data = [torch.randn(50, 4, generator=torch.Generator().manual_seed(0))]
+        >>> found = stitch_grid(
+        ...     net, net, data, fronts=["0", "1"], backs="1", evaluation=data,
+        ...     loss=lambda output, batch: (output - net(batch)).square().mean(),
+        ... )
+        >>> [(cut.front, cut.back) for cut in found.cuts]
+        [('0', '1'), ('1', '1')]
     """
     if not len(batches) or not len(evaluation):
         raise InputError("there are no batches to fit the maps on, or to measure the loss on")

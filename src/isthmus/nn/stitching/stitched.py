@@ -37,6 +37,13 @@ class Stitched(nn.Module):
         joint: the map.
         back: from the cut on.
         items: that the map was fitted on.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2))
+        >>> data = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
+        >>> joined = stitch(net, "1", net, "1", [data])
+        >>> joined(data).shape, joined.items
+        (torch.Size([50, 2]), 50)
     """
 
     def __init__(self, front: Front, joint: Joint, back: Back, items: int) -> None:
@@ -246,6 +253,13 @@ def stitch(
             fewer than three items.
 
     Source: Lenc and Vedaldi 2015; Bansal, Nakkiran and Barak 2021.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2))
+        >>> data = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
+        >>> joined = stitch(net, "1", net, "1", [data])  # a network on itself answers as it does
+        >>> bool(torch.allclose(joined(data), net(data), atol=1e-2))
+        True
     """
     first = Front(front, front_layer, prepare=prepare[0], part=part[0])
     if isinstance(batches, Pairs):

@@ -59,6 +59,17 @@ def save_stitched(
         InputError: for a folded map, or a network that cannot be recorded, or whose record answers
             otherwise than it does.
         OutputError: where the disk refuses, or ``path`` exists.
+
+    Example:
+        >>> import tempfile
+        >>> from isthmus.nn.stitching import stitch
+        >>> net = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2))
+        >>> data = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
+        >>> place = Path(tempfile.mkdtemp()) / "joined"
+        >>> joined = stitch(net, "1", net, "1", [data])
+        >>> save_stitched(joined, place, data, evidence={"accuracy": 0.9})
+        >>> sorted(file.name for file in place.iterdir())
+        ['CARD.md', 'manifest.json', 'tensors.safetensors']
     """
     joint = stitched.joint
     if joint.folded:
@@ -139,6 +150,17 @@ def load_stitched(
     Raises:
         InputError: for a folder that cannot be read, that holds no program, or an example missing.
         WrongSpaceError: for networks with other weights than those the map was fitted on.
+
+    Example:
+        >>> import tempfile
+        >>> from isthmus.nn.stitching import stitch
+        >>> net = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2))
+        >>> data = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
+        >>> place, joined = Path(tempfile.mkdtemp()) / "joined", stitch(net, "1", net, "1", [data])
+        >>> save_stitched(joined, place, data)
+        >>> again = load_stitched(place)  # without the code of either network
+        >>> bool(torch.allclose(again(data), joined(data), atol=1e-5))
+        True
     """
     with artefact.read(Path(path), _KIND) as stored:
         record = stored.content
