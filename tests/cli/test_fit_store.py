@@ -86,10 +86,16 @@ def test_from_an_index_and_a_log_to_a_bridge(
     bridge = Bridge.load(here / "b")
     assert (bridge.source.model, bridge.target.model) == ("new", "old")
     assert (bridge.source.revision, bridge.target.revision) == ("new", "old")
-    assert done.json["evidence"]["n_queries"] > 10
+    evidence = done.json["evidence"]
+    assert evidence["n_queries"] > 10 and evidence["n_gallery"] == N
+    galleries = {name: arm["gallery"] for name, arm in evidence["arms"].items()}
+    assert galleries.pop("new") == 700 and set(galleries.values()) == {N}
+    sampled = bridge.provenance["sampled_evidence"]
+    assert sampled["gallery"] <= 700 and set(sampled["arms"]) >= {"old", "bridge", "new"}
     asked = [r for r in server.requests if r["model"] == "new"]
     encoded = [t for r in asked for t in r["input"] if t != CANARY]
-    assert len(encoded) == len(set(encoded)) <= 400 + 300 + 300
+    recalled = N - 700  # at the most: cascades encode what they recall, once
+    assert len(encoded) == len(set(encoded)) <= 400 + 300 + 300 + recalled
     old = [t for r in server.requests if r["model"] == "old" for t in r["input"] if t != CANARY]
     assert len(old) == 16 + 300
     assert "very-secret" not in done.err + done.out
@@ -112,8 +118,9 @@ def test_qrels_beside_the_texts_of_queries(
     Path("test.tsv").write_text(
         "query-id\tcorpus-id\tscore\n" + "".join(f"q{n}\td{n}\t1\n" for n in range(0, N, 3))
     )
-    done = cli("fit", STORE, *both(server), "--queries", "queries.jsonl", "--qrels", "test.tsv",
-               "--pairs", 300, "-o", "b", "--primary", "mrr", "--gate", "mrr>0.01")  # fmt: skip
+    given = ("--queries", "queries.jsonl", "--qrels", "test.tsv", "--pairs", 300)
+    judged = ("--primary", "mrr@50", "--gate", "mrr@50>0.01")
+    done = cli("fit", STORE, *both(server), *given, *judged, "-o", "b")
     assert done.code == 0, done.err
     assert "300 queries" in done.err
 
@@ -123,6 +130,7 @@ def test_vectors_that_exist_already_need_no_encoder(cli: Any, here: Path) -> Non
                "--report", "out.html")  # fmt: skip
     assert done.code == 0, done.err
     assert "500 of 900 items sampled" in done.err
+    assert "900" in done.out and "estimated on 500 items" in done.out
     assert Bridge.load(here / "b").target.name == "old"
     assert (here / "out.html").stat().st_size > 1000
 
@@ -137,7 +145,7 @@ def test_a_cap_ends_a_run_before_it_is_passed_and_keeps_what_was_paid(
     done = cli(*command)
     assert done.code == 0, done.err
     after = [t for r in server.requests for t in r["input"] if t != CANARY]
-    assert len(after) == 16 + 400
+    assert len(after) == len(set(after)) + 16 <= 16 + N  # old and new encode 16 texts alike
 
 
 def test_a_wrong_old_model_is_refused(cli: Any, here: Path, server: EmbeddingServer) -> None:
@@ -157,6 +165,8 @@ def test_a_wrong_old_model_is_refused(cli: Any, here: Path, server: EmbeddingSer
         ((STORE, "--new", "vectors:new.npy", "--labels", "a.txt"), ("--labels",)),
         ((STORE, "--new", "vectors:new.npy", "--primary", "mrr"), ("Give --queries",)),
         ((STORE, "--new", "vectors:new.npy", "--qrels", "a"), ("--queries",)),
+        ((STORE, "--new", "vectors:new.npy", "--gate", "mrr>0.1"), ("Write mrr@100",)),
+        ((STORE, "--new", "vectors:new.npy", "--gate", "recall@200>0.1"), ("Write recall@100",)),
         ((STORE, "--new", "vectors:new.npy", "--queries", "absent.csv"), ("no such file",)),
         ((STORE, "--new", "vectors:new.npy", "--queries", "log.jsonl"), ("Give --old",)),
         (("lancedb://db#dosc.v", "--new", "vectors:new.npy"), ("docs",)),

@@ -8,6 +8,7 @@ from isthmus.bridge.coarse import align, check_bridge
 from isthmus.bridge.fit import fit
 from isthmus.bridge.fit_store import fit_sample
 from isthmus.bridge.held_out_samples import SampleSizes
+from isthmus.bridge.judge_live import judge_live, with_live_evidence
 from isthmus.bridge.store_sample import ModelChange, StoreSample, sample_store
 
 __all__ = [
@@ -23,5 +24,7 @@ __all__ = [
     "check_bridge",
     "fit",
     "fit_sample",
+    "judge_live",
     "sample_store",
+    "with_live_evidence",
 ]

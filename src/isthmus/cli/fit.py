@@ -38,6 +38,8 @@ from isthmus.cli.store_inputs import (
     PairCount,
     QueryLogFile,
     StoreOptions,
+    check_cut_offs,
+    judged_live,
     open_sample,
     refuse_file_options,
     sampled_texts,
@@ -221,10 +223,14 @@ def fit_command(
             }
         )
         check_judging(kind, primary, judged=query_log is not None, by="--queries")
-        models, sample = open_sample(old, asked, qrels=qrels, seed=seed, progress=progress)
-        pairs = sample.pairs(kind)
-        say(repr(pairs))
-        bridge = fit_sample(sample, models, **options)
+        if kind == "query":
+            check_cut_offs([*([primary] if primary else []), *metrics_of(gate or ())])
+        with open_sample(old, asked, qrels=qrels, seed=seed, progress=progress) as opened:
+            store, models, sample = opened
+            pairs = sample.pairs(kind)
+            say(repr(pairs))
+            bridge = fit_sample(sample, models, **options)
+            bridge = judged_live(bridge, store, models, sample, progress)
     else:
         asked.refuse()
         if new is None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,8 +15,9 @@ from isthmus.cli.reports import ShownTexts
 from isthmus.errors import InputError
 
 if TYPE_CHECKING:
-    from isthmus.bridge import ModelChange, StoreSample
+    from isthmus.bridge import Bridge, ModelChange, StoreSample
     from isthmus.progress import Progress
+    from isthmus.stores import Store
 
 __all__ = [
     "KeyEnv",
@@ -27,11 +29,14 @@ __all__ = [
     "PairCount",
     "QueryLogFile",
     "StoreOptions",
+    "check_cut_offs",
+    "judged_live",
     "open_sample",
     "refuse_file_options",
     "sampled_texts",
 ]
 
+_FEW = 0.1  # of the index: a smaller sample says little about all of it
 _STORE = "A live index (OLD is the URL of a store)"
 
 OldModel = Annotated[
@@ -142,6 +147,25 @@ def refuse_file_options(given: Mapping[str, object]) -> None:
             )
 
 
+def check_cut_offs(metrics: Sequence[str]) -> None:
+    """Refuse, before any work is spent, a metric that the first results of an index cannot show.
+
+    Raises:
+        InputError: for a metric without a cut-off, or with one that is too deep.
+    """
+    from isthmus.bridge.judge_live import DEPTH
+    from isthmus.evaluate import parse_metric
+
+    for name in metrics:
+        metric = parse_metric(name)
+        if metric.k is None or metric.k > DEPTH:
+            raise InputError(
+                f"on a live index {DEPTH} results of each query are looked at, and '{name}' needs "
+                "more",
+                mend=f"Write {metric.metric.name}@{DEPTH}",
+            )
+
+
 def sampled_texts(sample: StoreSample) -> ShownTexts:
     """The texts that a report shows."""
     queries = sample.queries
@@ -153,6 +177,7 @@ def sampled_texts(sample: StoreSample) -> ShownTexts:
     }
 
 
+@contextmanager
 def open_sample(
     url: str,
     options: StoreOptions,
@@ -160,8 +185,10 @@ def open_sample(
     qrels: Path | None,
     seed: int,
     progress: Progress,
-) -> tuple[ModelChange, StoreSample]:
+) -> Generator[tuple[Store, ModelChange, StoreSample]]:
     """Open the store and the encoders, and encode a sample; what is to be known is said.
+
+    The store is closed at the end.
 
     Raises:
         InputError: as `sample_store`; and if there is no new model.
@@ -208,8 +235,30 @@ def open_sample(
             seed=seed,
             progress=progress,
         )
-    for note in sample.notes:
-        say(note)
-    asked = "" if sample.queries is None else f", and {len(sample.queries):,} queries"
-    say(f"{len(sample):,} of {sample.count:,} items sampled{asked}")
-    return models, sample
+        for note in sample.notes:
+            say(note)
+        asked = "" if sample.queries is None else f", and {len(sample.queries):,} queries"
+        say(f"{len(sample):,} of {sample.count:,} items sampled{asked}")
+        yield store, models, sample
+
+
+def judged_live(
+    bridge: Bridge,
+    store: Store,
+    models: ModelChange,
+    sample: StoreSample,
+    progress: Progress,
+) -> Bridge:
+    """The bridge with evidence from the live index, where its kind can be judged there."""
+    from isthmus.bridge import judge_live, with_live_evidence
+
+    if bridge.kind != "query":
+        say("a corpus bridge is judged on the sample: no store holds its mapped vectors yet")
+        return bridge
+    live = judge_live(bridge, store, sample, models, progress=progress)
+    if len(sample) < _FEW * sample.count:
+        say(
+            f"the sample is {len(sample) / sample.count:.2%} of the index, less than a tenth: what "
+            "the new model would find in all of it is a rough estimate"
+        )
+    return with_live_evidence(bridge, live)

@@ -20,7 +20,8 @@ class Arm(BaseModel):
 
     ``retention`` is this arm / ``new``; ``update_gain`` is (this arm − old)/(new − old).  ``price``
     is None where it was not stated.  ``chosen_gain`` is the difference to old on the queries that
-    the ``parameters`` were chosen on.
+    the ``parameters`` were chosen on.  ``gallery`` is the number of items that the arm searched
+    among, None where all arms searched the same ``n_gallery``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,6 +34,7 @@ class Arm(BaseModel):
     label: str | None = None
     parameters: dict[str, Parameter] = Field(default_factory=dict[str, Parameter])
     chosen_gain: Estimate | None = None
+    gallery: int | None = None
 
 
 class Evaluation(BaseModel):
@@ -132,14 +134,16 @@ class Evaluation(BaseModel):
         shown = [self.primary, *(name for name in self.metrics if name != self.primary)]
         priced = any(arm.price is not None for arm in self.arms.values())
         table = [["", f"{self.primary}, {self.level:.0%} interval", *shown[1:]]]
-        table[0] += ["price"] * priced
+        sized = any(arm.gallery is not None for arm in self.arms.values())
+        table[0] += ["gallery"] * sized + ["price"] * priced
         for name in self.shown:
             arm = self.arms[name]
             row = [arm.label or name, str(arm.metrics[self.primary])]
             row += [f"{arm.metrics[metric].value:.3f}" for metric in shown[1:]]
+            row += [f"{arm.gallery or self.n_gallery:,}"] * sized
             table.append(row + [str(arm.price or "")] * priced)
         table.append(["chance", *(f"{self.chance[metric]:.3f}" for metric in shown)])
-        table[-1] += [""] * priced
+        table[-1] += [""] * (sized + priced)
         return table
 
     def _comparisons(self) -> list[str]:

@@ -35,6 +35,8 @@ class MeasuredArm:
     chosen_gain: Estimate | None = None
     rests_on_bridge: bool = True
     """It is not recommended where the bridge is not above its control."""
+    gallery: int | None = None
+    """Items that it searched among, where that differs between arms."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -162,6 +162,7 @@ class _Resampled:
             label=self._arms[arm].label,
             parameters=dict(self._arms[arm].parameters),
             chosen_gain=self._arms[arm].chosen_gain,
+            gallery=self._arms[arm].gallery,
         )
 
     def difference(self, one: str, other: str) -> Estimate:

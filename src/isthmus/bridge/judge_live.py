@@ -1,0 +1,360 @@
+"""Every way judged on the live index itself: each number says how large its gallery was.
+
+The old, naive, bridge and mixed arms search the whole store; cascades encode what they recall and
+nothing more.  What a full re-embedding would give is not to be had without one.  It is estimated as
+what the old model finds in the whole index, plus what the new model gains over it where both search
+the sampled items alone; searching the sample alone would flatter it by the smaller gallery.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.bridge.bridge import Bridge
+from isthmus.bridge.held_out_samples import Queries
+from isthmus.bridge.store_sample import ModelChange, StoreSample
+from isthmus.encoders import Encoder
+from isthmus.errors import InputError, SpendCapError
+from isthmus.evaluate import Evaluation, Judging
+from isthmus.evaluate.arms import ARMS
+from isthmus.evaluate.measured import MeasuredArm, Measurement
+from isthmus.evaluate.metrics import MetricAt, parse_metric
+from isthmus.evaluate.price import Price
+from isthmus.evaluate.ranks import Ranks
+from isthmus.evaluate.weigh import weigh
+from isthmus.progress import Progress, silent
+from isthmus.stores import MemoryStore, Store
+from isthmus.ways import Columns, Recall, Search, Way
+from isthmus.ways.items import ItemVectors, Origin
+from isthmus.ways.items import Vectors as ItemRows
+from isthmus.ways.search import Answer
+
+__all__ = ["DEPTH", "judge_live", "with_live_evidence"]
+
+DEPTH = 100
+"""Results of each query that are looked at: a metric without a cut-off is cut here, and says so."""
+_TEST = 2  # of the parts of a fit
+_MOST_QUERIES = 1000
+_OVERLAP_K = 10
+_OLD_SAMPLED = "old on the sample"
+
+Rows = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """Queries that the fit has not seen, under both models, and what answers them.
+
+    ``own (nq,)`` are the queries' own items, where items are the queries; they are not to be found.
+    """
+
+    old: Rows
+    new: Rows
+    answers: Sequence[Sequence[Any]] | None
+    own: NDArray[Any] | None
+
+    @property
+    def vectors(self) -> dict[str, Rows]:
+        return {"old": self.old, "new": self.new}
+
+    @property
+    def permuted(self) -> dict[str, Rows]:
+        """No query keeps its own vector."""
+        return {"old": self.old, "new": np.roll(self.new, 1, axis=0)}
+
+
+def judge_live(
+    bridge: Bridge,
+    store: Store,
+    sample: StoreSample,
+    models: ModelChange,
+    *,
+    judging: Judging | None = None,
+    progress: Progress = silent,
+) -> Evaluation:
+    """Run every way of ``bridge`` on ``store`` with the queries that its fit held out.
+
+    Without queries, sampled items that the fit held out are the queries, judged by their agreement
+    with the old model's results.
+
+    Args:
+        bridge: of `isthmus.bridge.fit_sample` on ``sample``; it maps queries.
+        store: the live index; nothing is written.
+        sample: what the bridge was fitted on.
+        models: the encoders; the new one encodes what cascades recall.
+        judging: metrics, margins, resamples and the seed; by default, as the fit judged.
+        progress: told after each way.
+
+    Returns:
+        The evidence, whose arms say how large their galleries were.
+
+    Raises:
+        InputError: for a corpus bridge, whose mapped vectors no store holds yet, or where no query
+            was held out.
+    """
+    if bridge.kind != "query":
+        raise InputError(
+            "a corpus bridge is judged on mapped vectors, and the store holds none yet",
+            where="bridge",
+            mend="Read the evidence on the sample, or fit a query bridge",
+        )
+    evidence = bridge.evidence
+    judging = judging or (Judging() if evidence is None else _judging_of(evidence))
+    asked = _held_out(bridge, sample)
+    run = _Run(bridge, store, sample, models, asked)
+    answers: dict[str, Answer] = {}
+    absent: dict[str, str] = {} if evidence is None else dict(evidence.absent)
+    ways = {**bridge.ways, "control": Way()}
+    for i, (name, way) in enumerate(ways.items(), 1):
+        try:
+            why = run.missing(way)
+            if why is None:
+                answers[name] = run.answer(name, way, sampled=way.recall.kind == "new")
+            else:
+                absent[name] = why
+        except SpendCapError as error:
+            absent[name] = error.what
+        progress("judge on the live index", i, len(ways))
+    return weigh(_measurement(answers, ways, asked, run, judging, absent), judging)
+
+
+def with_live_evidence(bridge: Bridge, live: Evaluation) -> Bridge:
+    """The bridge with the evidence of `judge_live` in place of that on the sample.
+
+    The primary metric of each arm on the sample stays in the provenance, beside the size of the
+    gallery there.
+    """
+    sampled = bridge.evidence
+    if sampled is None:
+        return replace(bridge, evidence=live)
+    kept = {
+        "metric": sampled.primary,
+        "gallery": sampled.n_gallery,
+        "arms": {name: arm.metrics[sampled.primary].value for name, arm in sampled.arms.items()},
+    }
+    provenance = {**bridge.provenance, "sampled_evidence": kept}
+    return replace(bridge, evidence=live, provenance=provenance)
+
+
+class _FirstSeen:
+    """Item vectors of a live store, of which each counts as encoded when it is first asked for.
+
+    So that the price in the evidence is that of a cold cache, whatever earlier runs have kept.
+    """
+
+    def __init__(self, items: ItemVectors) -> None:
+        self._items = items
+        self._seen: set[Any] = set()
+
+    def of(self, ids: NDArray[Any], most: int | None = None) -> ItemRows:
+        """See `isthmus.ways.items.ItemSource.of`."""
+        found = self._items.of(ids, most)
+        origin = found.origin.copy()
+        encoded = np.isin(origin, (int(Origin.KEPT), int(Origin.ENCODED)))
+        seen = np.array([name in self._seen for name in ids.tolist()], dtype=np.bool_)
+        origin[encoded] = np.where(seen[encoded], int(Origin.KEPT), int(Origin.ENCODED))
+        self._seen.update(ids[encoded].tolist())
+        return ItemRows(found.rows, origin)
+
+
+class _Run:
+    """The searches of one judgement."""
+
+    def __init__(
+        self,
+        bridge: Bridge,
+        store: Store,
+        sample: StoreSample,
+        models: ModelChange,
+        asked: _Asked,
+    ) -> None:
+        self.bridge, self.store, self.models, self.asked = bridge, store, models, asked
+        self.sample = sample
+        metric = sample.column.metric
+        rows = {"old": sample.old, "new": sample.new}
+        self._sampled = MemoryStore(sample.ids, rows, metric=metric, name="sample")
+        self._has_texts = store.describe().has_texts
+
+    def missing(self, way: Way) -> str | None:
+        """Why a way cannot be run on this index."""
+        if way.part is not None:
+            return "the index holds no re-embedded part"
+        if way.rescore is not None and not self._has_texts and not _by_id(self.models.new):
+            return "the index holds no texts to encode"
+        if way.recall.old_query and self.models.old is None and self.asked.own is None:
+            return "the old encoder does not run"
+        return None
+
+    def gallery(self, way: Way) -> int:
+        """Items that a way searches among."""
+        return len(self.sample) if way.recall.kind == "new" else self.sample.count
+
+    def answer(self, name: str, way: Way, *, sampled: bool = False) -> Answer:
+        """Answer every query in one way, on the sampled items or on the whole index."""
+        columns = Columns(old=self.sample.column.name)
+        store = self.store
+        if sampled:
+            store, columns = self._sampled, Columns("old", "new")
+        search = Search(
+            way,
+            store,
+            columns=columns,
+            bridge=self.bridge,
+            items=None
+            if way.rescore is None
+            else _FirstSeen(ItemVectors(store, self.models.new, write=False)),
+            new_metric=self.bridge.source.metric,
+        )
+        asked = self.asked.permuted if name == "control" else self.asked.vectors
+        count = len(self.sample) if sampled else self.sample.count
+        depth = min(DEPTH, count - (self.asked.own is not None))
+        return search(asked, depth, without=self.asked.own)  # pyright: ignore[reportArgumentType]
+
+
+def _by_id(encoder: Encoder) -> bool:
+    from isthmus.encoders import PrecomputedEncoder
+
+    return isinstance(encoder, PrecomputedEncoder)
+
+
+def _judging_of(evidence: Evaluation) -> Judging:
+    primary = None if evidence.evidence_kind == "agreement" else evidence.primary
+    return Judging(primary, rule=evidence.rule, resamples=evidence.resamples, level=evidence.level,
+                   seed=evidence.seed)  # fmt: skip
+
+
+def _held_out(bridge: Bridge, sample: StoreSample) -> _Asked:
+    """The queries of the part that the fit judged on."""
+    shares, seed = bridge.provenance["shares"], bridge.provenance["seed"]
+    split = sample.pairs("query").split(shares, seed=seed)
+    pairs = sample.query_pairs("query")
+    if pairs is None or sample.queries is None:
+        rows = np.flatnonzero(split.assign(sample.ids) == _TEST)[:_MOST_QUERIES]
+        asked = _Asked(sample.old[rows], sample.new[rows], None, sample.ids[rows])
+    else:
+        parts = Queries(pairs, dict(sample.clicked)).parts(sample.queries.ids, split)
+        rows = np.flatnonzero(parts == _TEST)[:_MOST_QUERIES]
+        assert sample.old_queries is not None and sample.new_queries is not None
+        asked = _Asked(
+            sample.old_queries[rows],
+            sample.new_queries[rows],
+            [sample.clicked[name] for name in sample.queries.ids[rows].tolist()],
+            None,
+        )
+    if len(rows) < 2:
+        raise InputError(
+            f"{len(rows)} queries were held out: too few to judge on",
+            where="queries",
+            mend="Give more queries, or sample more items",
+        )
+    return asked
+
+
+def _measurement(
+    answers: Mapping[str, Answer],
+    ways: Mapping[str, Way],
+    asked: _Asked,
+    run: _Run,
+    judging: Judging,
+    absent: Mapping[str, str],
+) -> Measurement:
+    evidence, n = run.bridge.evidence, run.sample.count
+    lists = {name: answer.ids for name, answer in answers.items()}
+    lists[_OLD_SAMPLED] = run.answer("old", Way(recall=Recall(kind="old")), sampled=True).ids
+    if asked.answers is None:
+        names = (f"overlap@{_OVERLAP_K}",)
+        primary, chance = names[0], {names[0]: _OVERLAP_K / (n - 1)}
+        values = {
+            name: _overlap(ids, lists[_OLD_SAMPLED if name == "new" else "old"])[:, None]
+            for name, ids in lists.items()
+            if name != _OLD_SAMPLED
+        }
+    else:
+        ranks = {name: _ranks(ids, asked.answers, n) for name, ids in lists.items()}
+        primary = _cut(judging.primary or "recall@10").name
+        metrics = {m.name: m for m in map(_cut, [*judging.metrics, primary])}
+        names = tuple(metrics)
+        counts = ranks["bridge"].counts
+        chance = {name: m.chance(counts, n) for name, m in metrics.items()}
+        values = {
+            arm: np.column_stack([m.per_query(found) for m in metrics.values()])
+            for arm, found in ranks.items()
+        }
+        sampled = values.pop(_OLD_SAMPLED)
+        if "new" in values:
+            values["new"] = values["new"] + (values["old"] - sampled)
+    arms: dict[str, MeasuredArm] = {}
+    for name, found in values.items():
+        known = None if evidence is None else evidence.arms.get(name)
+        chosen = ARMS[name].chosen
+        arms[name] = MeasuredArm(
+            found,
+            None if name == "control" else _price(name, ways[name], answers[name], n),
+            _label(name, None if known is None else known.label, run),
+            dict(known.parameters) if chosen and known is not None else {},
+            None if known is None else known.chosen_gain,
+            ways[name].recall.rests_on_bridge,
+            gallery=run.gallery(ways[name]),
+        )
+    return Measurement(
+        kind="agreement" if asked.answers is None else "relevance",
+        arms=arms,
+        metrics=names,
+        primary=primary,
+        chance=chance,
+        n_queries=len(asked.new),
+        n_gallery=n,
+        overlap={"old": _overlap(lists["bridge"], lists["old"])},
+        overlap_k=_OVERLAP_K,
+        rescored=None if evidence is None else evidence.rescored,
+        absent={name: why for name, why in absent.items() if name not in arms},
+    )
+
+
+def _label(name: str, label: str | None, run: _Run) -> str | None:
+    """What a table shows; an estimate is marked as one."""
+    if name == "new" and len(run.sample) < run.sample.count:
+        return f"new, estimated on {len(run.sample):,} items"
+    return label
+
+
+def _cut(name: str) -> MetricAt:
+    """The metric with a cut-off that a list of `DEPTH` results can show."""
+    metric = parse_metric(name)
+    k = DEPTH if metric.k is None else min(metric.k, DEPTH)
+    return parse_metric(f"{metric.metric.name}@{k}")
+
+
+def _ranks(ids: NDArray[Any], answers: Sequence[Sequence[Any]], n: int) -> Ranks:
+    """Where the answers of each query stand in its list; the last place where they do not."""
+    found: list[list[int]] = []
+    for row, wanted in zip(ids.tolist(), answers, strict=True):
+        places = {item: place for place, item in enumerate(row, 1)}
+        found.append(sorted(places.get(item, max(n, len(row) + 1)) for item in set(wanted)))
+    indptr = np.cumsum([0, *map(len, found)])
+    return Ranks(indptr.astype(np.int64), np.array([r for row in found for r in row], np.int64))
+
+
+def _overlap(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.float64]:
+    """The shared part of the first results of each query."""
+    same = one[:, :_OVERLAP_K, None] == other[:, None, :_OVERLAP_K]
+    return same.any(axis=2).mean(axis=1)
+
+
+def _price(name: str, way: Way, answer: Answer, n: int) -> Price:
+    """Beyond what doing nothing costs."""
+    spent = answer.price
+    if name == "old":
+        return Price()
+    return Price(
+        encodings=spent.cold / spent.queries,
+        encodings_cached=spent.encoded / spent.queries,
+        cached_share=spent.encoded / n,
+        old_query=way.recall.old_query,
+        reembedded=1.0 if way.recall == Recall(kind="new") else 0.0,
+    )

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from tests.bridge.hashed_encoders import HashedEncoder
+
+from isthmus.bridge import Bridge, fit_sample
+from isthmus.bridge.judge_live import judge_live
+from isthmus.bridge.store_sample import ModelChange, StoreSample, sample_store
+from isthmus.encoders import CachedEncoder, Kind, VectorCache, Vectors
+from isthmus.errors import InputError, SpendCapError
+from isthmus.progress import Progress, silent
+from isthmus.spaces.query_log import QueryLog
+from isthmus.stores import MemoryStore
+
+N = 1500
+
+
+@pytest.fixture(scope="module")
+def texts() -> list[str]:
+    rng = np.random.default_rng(0)
+    return [" ".join(f"w{w}" for w in rng.integers(0, 300, size=5)) for _ in range(N)]
+
+
+@pytest.fixture(scope="module")
+def store(texts: list[str]) -> MemoryStore:
+    rows = HashedEncoder("old", 16, noise=0.6).encode(texts)
+    return MemoryStore([f"d{n}" for n in range(N)], {"v": rows}, payload={"text": texts})
+
+
+@pytest.fixture(scope="module")
+def log(texts: list[str]) -> QueryLog:
+    rows = range(N)
+    return QueryLog(
+        np.array([f"q{n}" for n in rows]),
+        tuple(" ".join(texts[n].split()[:4]) for n in rows),
+        np.ones(N),
+        {f"q{n}": [f"d{n}"] for n in rows},
+    )
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> ModelChange:
+    cache = VectorCache(tmp_path_factory.mktemp("cache"))
+    return ModelChange(
+        CachedEncoder(HashedEncoder("new", 16, noise=0.2), cache),
+        CachedEncoder(HashedEncoder("old", 16, noise=0.6), cache),
+    )
+
+
+def made(
+    store: MemoryStore, models: ModelChange, log: QueryLog | None, pairs: int
+) -> tuple[StoreSample, Bridge]:
+    sample = sample_store(store, models, pairs=pairs, log=log, most_queries=600)
+    return sample, fit_sample(sample, models)
+
+
+@pytest.fixture(scope="module")
+def whole(store: MemoryStore, models: ModelChange, log: QueryLog) -> tuple[StoreSample, Bridge]:
+    return made(store, models, log, N)
+
+
+@pytest.fixture(scope="module")
+def part(store: MemoryStore, models: ModelChange, log: QueryLog) -> tuple[StoreSample, Bridge]:
+    return made(store, models, log.select(np.arange(0, N, 3)), 300)
+
+
+def test_a_sample_that_is_the_whole_index_gives_the_evidence_of_the_fit(
+    store: MemoryStore, models: ModelChange, whole: tuple[StoreSample, Bridge]
+) -> None:
+    sample, bridge = whole
+    live = judge_live(bridge, store, sample, models)
+    assert bridge.evidence is not None
+    assert (live.n_queries, live.n_gallery) == (bridge.evidence.n_queries, N)
+    compared = [name for name in live.arms if name != "control"]
+    assert {"old", "naive", "bridge", "rescore", "new"} < set(compared)
+    for name in compared:
+        for metric in ("recall@1", "recall@10", "ndcg@10", "cmc@1"):
+            found, known = (e.arms[name].metrics[metric] for e in (live, bridge.evidence))
+            assert found.value == pytest.approx(known.value, abs=1e-12)
+            # the resamples are of the same queries in another order
+            assert found.low == pytest.approx(known.low, abs=0.02)
+        assert live.arms[name].gallery == N
+    assert {"mrr@100", "map@100"} < set(live.metrics)
+    assert live.recommended in live.arms
+
+
+def judged_rows(sample: StoreSample, bridge: Bridge) -> list[int]:
+    """The rows of the queries that the fit judged on."""
+    split = sample.pairs("query").split(bridge.provenance["shares"], seed=0)
+    assert sample.queries is not None
+    answers = [sample.clicked[name][0] for name in sample.queries.ids.tolist()]
+    return np.flatnonzero(split.assign(np.array(answers)) == 2).tolist()
+
+
+def rank_of(sample: StoreSample, side: str, query: int) -> int:
+    """Where the sampled items hold the answer of a query, by hand."""
+    rows, asked = (
+        (sample.old, sample.old_queries) if side == "old" else (sample.new, sample.new_queries)
+    )
+    assert asked is not None and sample.queries is not None
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    scores = unit @ (asked[query] / np.linalg.norm(asked[query]))
+    answer = sample.ids.tolist().index(sample.clicked[sample.queries.ids[query].item()][0])
+    return int((scores > scores[answer]).sum()) + 1
+
+
+def test_each_arm_says_how_large_its_gallery_was(
+    store: MemoryStore, models: ModelChange, part: tuple[StoreSample, Bridge]
+) -> None:
+    sample, bridge = part
+    assert len(sample) < N / 1.5
+    live = judge_live(bridge, store, sample, models)
+    galleries = {name: arm.gallery for name, arm in live.arms.items()}
+    assert galleries.pop("new") == len(sample)
+    assert set(galleries.values()) == {N} and live.n_gallery == N
+    assert "gallery" in str(live).splitlines()[2]
+    assert bridge.evidence is not None
+    # the whole index is harder than a part of it
+    for name in ("old", "bridge"):
+        live_value, sampled = (
+            e.arms[name].metrics["recall@1"].value for e in (live, bridge.evidence)
+        )
+        assert live_value is not None and sampled is not None and live_value <= sampled
+    label = live.arms["new"].label
+    assert label is not None and f"estimated on {len(sample):,} items" in label
+    # what the new model gains on the sample stands on what the old one finds in the index
+    old, new = (
+        np.array([rank_of(sample, side, n) <= 10 for n in judged_rows(sample, bridge)])
+        for side in ("old", "new")
+    )
+    gain = new.mean() - old.mean()
+    found = {name: live.arms[name].metrics["recall@10"].value for name in ("old", "new")}
+    assert found["new"] == pytest.approx(found["old"] + gain, abs=1e-12)
+
+
+def test_cascades_encode_what_they_recall_and_write_nothing(
+    texts: list[str], models: ModelChange, part: tuple[StoreSample, Bridge], tmp_path: object
+) -> None:
+    rows = HashedEncoder("old", 16, noise=0.6).encode(texts)
+    store = MemoryStore([f"d{n}" for n in range(N)], {"v": rows}, payload={"text": texts})
+    before = store.describe()
+    new = HashedEncoder("new", 16, noise=0.2)
+    sample, bridge = part
+    live = judge_live(bridge, store, sample, ModelChange(new, models.old))
+    assert store.describe() == before
+    assert len(new.seen) <= live.n_queries * max(
+        way.rescore.most for way in bridge.ways.values() if way.rescore
+    ) * len(bridge.ways)
+    price = live.arms["rescore"].price
+    assert price is not None and price.encodings == live.rescored
+
+
+def test_ways_that_this_index_cannot_run_are_absent_with_the_reason(
+    store: MemoryStore, models: ModelChange, part: tuple[StoreSample, Bridge]
+) -> None:
+    sample, bridge = part
+
+    class Capped(HashedEncoder):
+        def encode(
+            self, texts: Sequence[str], *, kind: Kind = "document", progress: Progress = silent
+        ) -> Vectors:
+            raise SpendCapError("the next text would pass the cap")
+
+    poor = ModelChange(Capped("capped", 16), models.old)
+    live = judge_live(bridge, store, sample, poor)
+    assert live.absent["rescore"] == "the next text would pass the cap"
+    assert "rescore" not in live.arms and "bridge" in live.arms
+    for name, way in bridge.ways.items():
+        if way.part is not None:
+            assert live.absent[name] == "the index holds no re-embedded part"
+    gone = MemoryStore(store.search(sample.old[:1], N, column="v").ids[0], {
+        "v": store.fetch(store.search(sample.old[:1], N, column="v").ids[0], column="v").vectors
+    })  # fmt: skip
+    live = judge_live(bridge, gone, sample, models)
+    assert live.absent["rescore"] == "the index holds no texts to encode"
+
+
+def test_without_queries_held_out_items_are_asked_about(
+    store: MemoryStore, models: ModelChange
+) -> None:
+    sample, bridge = made(store, ModelChange(models.new), None, 600)
+    live = judge_live(bridge, store, sample, ModelChange(models.new))
+    assert live.evidence_kind == "agreement" and live.primary == "overlap@10"
+    assert live.arms["old"].metrics["overlap@10"].value == 1
+    bridged, control = (live.arms[n].metrics["overlap@10"].value for n in ("bridge", "control"))
+    assert bridged is not None and control is not None and bridged > 0.2 > control
+    assert 30 < live.n_queries < 120
+
+
+def test_a_corpus_bridge_is_refused(
+    store: MemoryStore, models: ModelChange, part: tuple[StoreSample, Bridge]
+) -> None:
+    sample, _ = part
+    bridge = fit_sample(sample, models, kind="corpus")
+    with pytest.raises(InputError, match="holds none yet"):
+        judge_live(bridge, store, sample, models)
