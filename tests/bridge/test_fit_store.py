@@ -5,7 +5,7 @@ import pytest
 from tests.bridge.hashed_encoders import HashedEncoder
 
 from isthmus.bridge import fit
-from isthmus.bridge.fit_store import fit_sample
+from isthmus.bridge.fit_store import SHARES, fit_sample
 from isthmus.bridge.store_sample import ModelChange, sample_store
 from isthmus.spaces.query_log import QueryLog
 from isthmus.stores import MemoryStore
@@ -47,6 +47,7 @@ def test_it_is_the_fit_of_the_sampled_arrays(store: MemoryStore, log: QueryLog, 
         kind=kind,  # type: ignore[arg-type]
         queries=sample.query_pairs(kind),
         qrels=sample.clicked,
+        shares=SHARES,
         strategies=False,
     )
     rows = sample.new if kind == "query" else sample.old

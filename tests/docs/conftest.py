@@ -12,6 +12,7 @@ import pytest
 
 from isthmus.demo import load_corpus
 from isthmus.encoders import CachedEncoder, all_minilm_l6_int8, paraphrase_minilm_l3
+from isthmus.stores import create_store
 
 TEXTS, QUERIES, LATER = 1_200, 900, 60
 
@@ -21,6 +22,7 @@ def reader_files() -> Callable[[Path], None]:
     """Writes the files that the commands of the pages name into a folder."""
     pytest.importorskip("onnxruntime")
     pytest.importorskip("tokenizers")
+    pytest.importorskip("lancedb")
     corpus = load_corpus(TEXTS)
     arrays: dict[str, np.ndarray] = {}
     for name, model in (("old", paraphrase_minilm_l3()), ("new", all_minilm_l6_int8())):
@@ -40,6 +42,15 @@ def reader_files() -> Callable[[Path], None]:
         with (folder / "items.jsonl").open("w", encoding="utf-8") as file:
             for item, text in zip(corpus.ids, corpus.documents, strict=True):
                 file.write(json.dumps({"id": item, "text": text}) + "\n")
+        with (folder / "log.jsonl").open("w", encoding="utf-8") as file:
+            for item, text in zip(corpus.ids[:QUERIES], corpus.queries, strict=False):
+                file.write(json.dumps({"query": text, "clicked": [item]}) + "\n")
+        create_store(
+            f"lancedb://{folder / 'db'}#docs.vector",
+            list(corpus.ids),
+            {"vector": arrays["old"]},
+            {"text": list(corpus.documents)},
+        ).close()
 
     return write
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from numpy.typing import NDArray
@@ -13,11 +14,19 @@ from isthmus.encoders import Encoder
 from isthmus.spaces.contract import Space
 from isthmus.stores import Column
 
-__all__ = ["fit_sample"]
+__all__ = ["SHARES", "fit_sample"]
+
+SHARES = {"fit": 0.6, "validation": 0.15, "test": 0.25}
+"""More is held out than from files: queries of a log are few, and each was paid for."""
 
 
 def fit_sample(
-    sample: StoreSample, models: ModelChange, *, kind: Kind = "query", **options: Any
+    sample: StoreSample,
+    models: ModelChange,
+    *,
+    kind: Kind = "query",
+    shares: Mapping[str, float] = SHARES,
+    **options: Any,
 ) -> Bridge:
     """Fit a bridge on sampled items of a store; its contracts name both models and revisions.
 
@@ -25,6 +34,7 @@ def fit_sample(
         sample: of `sample_store`.
         models: the encoders it was made with.
         kind: as in `fit`.
+        shares: of the parts, as in `fit`.
         **options: as in `fit`, but for what the sample says: pairs, queries, their answers, the
             two spaces and the texts of canaries.
 
@@ -55,6 +65,7 @@ def fit_sample(
         target=target,
         canary_items=dict(zip(sample.ids.tolist(), sample.texts, strict=True)),
         old_encoder=models.old is not None,
+        shares=shares,
         **options,
     )
 
