@@ -177,9 +177,11 @@ def pwcca_null_spread(
 
 def _alpha(eigen: Eigen, directions: Floats) -> Matrix:
     """``Σ_j |⟨h_i, x_j⟩|`` of the variates with whitened ``directions (r, p)``."""
+    kind = directions.dtype
+    scaled = (directions * np.sqrt(eigen.values)[:, None]).astype(kind)
     with single_thread:
-        products = eigen.vectors @ (directions * np.sqrt(eigen.values)[:, None])
-    return np.abs(products, out=products).sum(axis=0)
+        products = eigen.vectors.astype(kind, copy=False) @ scaled
+    return np.abs(products, out=products).sum(axis=0, dtype=np.float64)
 
 
 # ---- the measures ------------------------------------------------------------------------------

@@ -160,8 +160,13 @@ class Spectra:
 
     @cached_property
     def canonical(self) -> Singular:
-        """Canonical correlations, and the variates in whitened coordinates."""
-        return singular(self.whitened)
+        """Canonical correlations, and the variates in whitened coordinates.
+
+        Of large spaces the variates are of float32: they serve derivatives, and the weights of
+        PWCCA, each a sum over all dimensions whose rounding averages out.
+        """
+        large = min(self.whitened.shape) > _SMALL
+        return singular(self.whitened, dtype=np.float32 if large else np.float64)
 
     def components(self, share: float) -> tuple[int, int]:
         """The fewest principal components of x and of y that reach ``share`` of the variance."""
