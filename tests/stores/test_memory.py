@@ -32,9 +32,9 @@ def test_hits_are_those_of_the_evaluation_to_the_last_bit(metric, k):
 def test_the_gallery_is_checked_once(monkeypatch):
     store = MemoryStore(vectors={"v": gaussian(100)})
     checked = []
-    real = scores.check_vectors
+    real = scores.checked_norms
     monkeypatch.setattr(
-        scores, "check_vectors", lambda v, name, m: checked.append(name) or real(v, name, m)
+        scores, "checked_norms", lambda v, name, m: checked.append(name) or real(v, name, m)
     )
     for _ in range(3):
         store.search(gaussian(2), 3, column="v")

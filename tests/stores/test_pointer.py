@@ -78,8 +78,8 @@ def test_of_several_processes_none_loses_a_move(pointers):
 
 def test_a_process_that_dies_gives_the_lock_back(pointers):
     hold = (
-        "import sys, time; from pathlib import Path; from isthmus.stores.pointer import Pointers\n"
-        "with Pointers(Path(sys.argv[1]))._locked():\n"
+        "import sys, time; from pathlib import Path; from isthmus.stores.pointer import locked\n"
+        "with locked(Path(sys.argv[1])):\n"
         "    print('held', flush=True); time.sleep(60)"
     )
     run = subprocess.Popen([sys.executable, "-c", hold, str(pointers.file)], stdout=subprocess.PIPE)

@@ -94,6 +94,7 @@ class MemoryStore:
     Args:
         ids: ``(n,)`` unique integers or strings; by default 0 to n - 1.
         vectors: of each column ``(n, d)`` floats.
+        present: of each column ``(n,)``, which rows are vectors; all, where it is not given.
         payload: of each field ``n`` values.
         metric: how the columns are compared, one for all or one of each.
         text_field: the payload field that holds the texts.
@@ -115,6 +116,7 @@ class MemoryStore:
         ids: Ids | Sequence[Any] | None = None,
         vectors: Mapping[str, NDArray[Any]] | None = None,
         *,
+        present: Mapping[str, NDArray[np.bool_]] | None = None,
         payload: Mapping[str, Sequence[Any]] | None = None,
         metric: Metric | Mapping[str, Metric] = "cosine",
         text_field: str = "text",
@@ -138,8 +140,9 @@ class MemoryStore:
                     f"the vectors have shape {rows.shape}, expected ({n}, d)",
                     where=f"{name}, column '{column}'",
                 )
-            columns[column] = _Held(rows, np.ones(n, dtype=np.bool_), chosen)
-            if n:
+            valid = (present or {}).get(column, np.ones(n, dtype=np.bool_))
+            columns[column] = _Held(rows, valid, chosen)
+            if valid.any():
                 columns[column].norms  # noqa: B018 (checks every row now, not at the first search)
         self._state = _State(found, np.arange(n), columns, _checked_payload(payload or {}, n, name))
 
@@ -173,6 +176,14 @@ class MemoryStore:
             capabilities=Capabilities(second_column=True, aliases=True, transactional=True),
             where=self.url,
         )
+
+    def contents(
+        self,
+    ) -> tuple[Ids, dict[str, tuple[NDArray[Any], NDArray[np.bool_]]], Mapping[str, Sequence[Any]]]:
+        """Everything held: ids, of each column its rows and which of them are vectors, payload."""
+        state = self._state
+        columns = {name: (held.rows, held.present) for name, held in state.columns.items()}
+        return state.ids, columns, state.payload
 
     def _described(self, name: str, held: _Held) -> Column:
         return Column(
@@ -241,7 +252,7 @@ class MemoryStore:
     def texts(self, ids: Ids) -> list[str | None]:
         """See `Store.texts`."""
         if self._text_field not in self._state.payload:
-            raise no_texts(self.url, self._text_field)
+            raise no_texts(self.url, self._text_field or None)
         found = self.payload(ids, [self._text_field])
         return [None if not item else item[self._text_field] for item in found]
 

@@ -16,7 +16,7 @@ from isthmus.errors import OutputError, StoreError
 from isthmus.files import atomic_file, canonical_json
 from isthmus.stores.refusals import alias_moved
 
-__all__ = ["POINTERS", "Pointers"]
+__all__ = ["POINTERS", "Pointers", "locked"]
 
 POINTERS = "isthmus-aliases.json"
 """Name of the file of pointers inside the folder of a store."""
@@ -72,7 +72,7 @@ class Pointers:
             StoreChangedError: if it stands for something else.
             OutputError: if the file cannot be written.
         """
-        with self._locked():
+        with locked(self.file):
             now = self.all()
             if now.get(name) != old:
                 raise alias_moved(name, old, now.get(name), str(self.file))
@@ -82,22 +82,28 @@ class Pointers:
                     canonical_json(left if new is None else {**left, name: new}), encoding="utf-8"
                 )
 
-    @contextmanager
-    def _locked(self) -> Generator[None]:
-        lock = self.file.with_name(f".{self.file.name}.lock")
-        try:
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise OutputError(
-                f"the aliases cannot be written ({error.strerror})",
-                where=str(self.file),
-                mend="Choose a place you may write to",
-            ) from error
-        try:
-            _lock(descriptor)
-            yield
-        finally:
-            os.close(descriptor)
+
+@contextmanager
+def locked(file: Path) -> Generator[None]:
+    """Inside, nobody else who asks for the lock of ``file`` has it, in any process.
+
+    Raises:
+        OutputError: if its folder cannot be written.
+    """
+    lock = file.with_name(f".{file.name}.lock")
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise OutputError(
+            f"the folder cannot be written ({error.strerror})",
+            where=str(file),
+            mend="Choose a place you may write to",
+        ) from error
+    try:
+        _lock(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _lock(descriptor: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,6 +24,9 @@ SCHEMES: dict[str, tuple[str, str]] = {
     "postgresql": ("isthmus.stores.pgvector", "PgVectorStore"),
     "postgres": ("isthmus.stores.pgvector", "PgVectorStore"),
     "qdrant": ("isthmus.stores.qdrant", "QdrantStore"),
+    "faiss": ("isthmus.stores.faiss", "FaissStore"),
+    "parquet": ("isthmus.stores.parquet", "ParquetStore"),
+    "file": ("isthmus.stores.arrays", "ArrayStore"),
 }
 """Of each scheme the module and class that answer it; imported when first used."""
 
@@ -53,6 +57,8 @@ def open_store(url: str | os.PathLike[str]) -> Store:
       read from ``PGPASSWORD``.
     - ``qdrant://host:6333#collection.vector``, ``qdrant:///folder``, ``qdrant://:memory:``:
       Qdrant; the key is read from ``QDRANT_API_KEY``.
+    - ``faiss://docs.faiss``, ``parquet://folder#column``, and plain paths: ``.faiss``, ``.parquet``
+      or a folder of such, ``.npy``, ``.npz``, ``.safetensors``, ``.arrow``, ``.feather``.
 
     The column may be left out where there is one only.  Behind ``?`` may stand ``id=FIELD`` and
     ``text=FIELD``, the fields that hold the ids and the texts, and ``metric=cosine|dot|l2`` where
@@ -63,7 +69,7 @@ def open_store(url: str | os.PathLike[str]) -> Store:
         StoreError: or one of its kinds, where the database refuses or does not answer.
         MissingExtraError: where the database's client is not installed.
     """
-    address = parse(os.fspath(url))
+    address = parse(_with_scheme(os.fspath(url)))
     return _kind(address).open(address)
 
 
@@ -88,9 +94,29 @@ def create_store(
         OutputError: if the collection exists.
         InputError: for ids or vectors that cannot be stored.
     """
-    address = parse(os.fspath(url))
+    address = parse(_with_scheme(os.fspath(url)))
     given = ids if isinstance(ids, np.ndarray) else np.asarray(ids)
     return _kind(address).create(address, given, vectors, payload or {}, metric)
+
+
+_SUFFIXES = {
+    ".faiss": "faiss",
+    ".index": "faiss",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    "": "parquet",
+    **dict.fromkeys((".npy", ".npz", ".safetensors", ".arrow", ".feather", ".ipc"), "file"),
+}
+
+
+def _with_scheme(source: str) -> str:
+    """A plain path as a URL, by its suffix."""
+    if "://" in source:
+        return source
+    suffix = Path(source.partition("#")[0].partition("?")[0]).suffix
+    if suffix not in _SUFFIXES:
+        raise unknown_name("kind of file", suffix, filter(None, _SUFFIXES), where=source)
+    return f"{_SUFFIXES[suffix]}://{source}"
 
 
 def _kind(address: Address) -> _Kind:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from threading import Lock
 from typing import Any, LiteralString
 
@@ -201,7 +202,7 @@ class PgVectorStore(StoreBase):
         if not len(ready) or chosen == []:
             return no_hits(len(ready), k, key)
         home = self._table.homes[column]
-        asked = self._question(home, found, k, chosen is not None)
+        asked = _question(home, found, key, chosen is not None)
         ids: list[Any] = []
         distances: list[float] = []
         query: list[int] = []
@@ -225,28 +226,6 @@ class PgVectorStore(StoreBase):
             held.astype(np.int64) if key == "int" else held,
             _scores(np.array(distances), found.metric),
         )
-
-    def _question(self, home: Home, column: Column, k: int, some: bool) -> Any:
-        from psycopg import sql
-
-        names = {
-            "id": with_parameters(home.id),
-            "c": with_parameters(column.name),
-            "t": with_parameters(home.schema, home.table),
-            "closer": sql.SQL(OPERATORS[column.metric]),
-            "kind": sql.SQL("halfvec" if home.half else "vector"),
-            "key": sql.SQL(TYPES[self._table.key]),
-        }
-        among: LiteralString = "and {id} = any(%(only)s::{key}[])" if some else ""
-        # an index answers in the order of distance alone
-        order: LiteralString = "2, 1" if column.exact or some else "2"
-        return sql.SQL(
-            "select {id}, {c} {closer} %(q)s::{kind} from {t} where {c} is not null "
-            + among
-            + " order by "
-            + order
-            + " limit %(k)s"
-        ).format(**names)
 
     def fetch(self, ids: Ids, *, column: str) -> Rows:
         """See `Store.fetch`."""
@@ -588,6 +567,31 @@ def _as_json(field: str, *table: str) -> Any:
 
 def _values(column: list[bytes | None]) -> list[Any]:
     return [None if value is None else json.loads(value) for value in column]
+
+
+@lru_cache(maxsize=64)
+def _question(home: Home, column: Column, key: Key, some: bool) -> str:
+    """The statement of a search, with the parameters ``q``, ``k`` and, among some, ``only``."""
+    from psycopg import sql
+
+    among: LiteralString = "and {id} = any(%(only)s::{key}[])" if some else ""
+    # an index answers in the order of distance alone
+    order: LiteralString = "2, 1" if column.exact or some else "2"
+    asked = sql.SQL(
+        "select {id}, {c} {closer} %(q)s::{kind} from {t} where {c} is not null "
+        + among
+        + " order by "
+        + order
+        + " limit %(k)s"
+    )
+    return asked.format(
+        id=with_parameters(home.id),
+        c=with_parameters(column.name),
+        t=with_parameters(home.schema, home.table),
+        closer=sql.SQL(OPERATORS[column.metric]),
+        kind=sql.SQL("halfvec" if home.half else "vector"),
+        key=sql.SQL(TYPES[key]),
+    ).as_string(None)
 
 
 def _look_further(connection: Any, k: int) -> None:
