@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from isthmus.plain_text import plain_line
+
 __all__ = [
     "ContractError",
     "DivergedError",
@@ -39,7 +41,9 @@ class IsthmusError(Exception):
         self.where = where
         self.mend = mend
         text = f"{where}: {what}" if where else what
-        super().__init__(" ".join(_sentence(part) for part in (text, mend) if part))
+        # names and ids in it come from elsewhere
+        whole = " ".join(_sentence(part) for part in (text, mend) if part)
+        super().__init__(plain_line(whole))
 
 
 def _sentence(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -111,9 +112,88 @@ def test_errors_of_the_system_are_one_sentence(cli, monkeypatch: pytest.MonkeyPa
     cli("fit").refused("error: my.npy: Permission denied")
     monkeypatch.setattr(app, "app", fail(OSError("the pipe broke")))
     cli("fit").refused("the pipe broke")
-    monkeypatch.setattr(app, "app", fail(RuntimeError("a defect")))
-    with pytest.raises(RuntimeError):  # a defect of ours keeps its traceback
-        cli("fit")
+    monkeypatch.setattr(app, "app", fail(PermissionError(13, "no", "a\x1b[2J\nerror: b")))
+    cli("fit").refused("a\\u001b[2J\\u000aerror: b: no")
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (RuntimeError("a \x1b defect"), "error: unexpected: RuntimeError: a \\u001b defect (a def"),
+        (KeyError("a"), "error: unexpected: KeyError: 'a' (a defect of isthmus; --debug shows whe"),
+        (AssertionError(), "error: unexpected: AssertionError: "),
+        (RecursionError("deep"), "error: unexpected: RecursionError: deep"),
+        (MemoryError(), "error: there is not enough memory"),
+        (MemoryError("Unable to allocate 9 TiB"), "not enough memory (Unable to allocate 9 TiB)"),
+    ],
+    ids=repr,
+)
+def test_what_is_unexpected_is_one_sentence_and_exit_code_70(
+    cli, monkeypatch: pytest.MonkeyPatch, error: Exception, sentence: str
+) -> None:
+    from isthmus.cli import app
+
+    def run() -> None:
+        raise error
+
+    monkeypatch.setattr(app, "app", run)
+    done = cli("fit")
+    assert (done.code, done.out) == (70, "")
+    assert sentence in done.err
+    assert done.err.count("\n") == 1
+    with pytest.raises(type(error)):  # with its traceback
+        cli("fit", "--debug")
+
+
+def test_debug_is_an_option_of_every_command(cli, here: Path) -> None:
+    cli("fit", "old.npy", "absent.npy", "-o", "b", "--debug").refused("absent.npy")
+    cli("--debug", "inspect", "absent").refused("absent")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_a_terminal_of_another_encoding_shows_escapes(bridge: Path, encoding: str, fitted) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = _isthmus("inspect", bridge, env=environment, encoding=encoding)
+    out, err = done.communicate()
+    assert (done.returncode, err) == (0, "")
+    assert "# new \\u2192 old" in out
+    done = _isthmus("inspect", bridge, "--json", env=environment, encoding=encoding)
+    manifest, _ = done.communicate()
+    assert json.loads(manifest) == json.loads((bridge / "manifest.json").read_text("utf-8"))
+
+
+def test_a_pipe_that_closes_early_is_no_failed_gate(bridge: Path) -> None:
+    shell = f"{Path(sys.executable).with_name('isthmus')} inspect my.bridge"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; for i in 1 2 3; do {shell} | true; done; {shell} | true"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode in (0, 141)
+    assert done.stderr == ""
+
+
+def test_names_and_ids_command_no_terminal(cli, here: Path, fitted) -> None:
+    from dataclasses import replace
+
+    name = "new\x1b[31m\x9b\u202e<b>"
+    ids = ("a\x1b]0;x\x07", *fitted.canary.ids[1:])
+    named = replace(
+        fitted,
+        source=fitted.source.revise(name=name),
+        canary=replace(fitted.canary, ids=ids),
+        provenance={"by": "\x1b[2J"},
+    )
+    named.save(here / "named.bridge")
+    for options in ([], ["--json"]):
+        done = cli("inspect", "named.bridge", *options)
+        assert done.code == 0
+        assert not set(done.out + done.err) & set("\x1b\x9b\x07\u202e")
+    card = (here / "named.bridge" / "CARD.md").read_text(encoding="utf-8")
+    assert not set(card) & set("\x1b\x9b\x07\u202e")
+    assert r"# new\\u001b[31m\\u009b\\u202e\<b> → old" in card
+    done = cli("apply", "named.bridge", "q_new.npy", "out.npy")
+    assert "vectors of new\\u001b[31m\\u009b\\u202e<b> mapped to old" in done.err
+    assert not set(done.err) & set("\x1b\x9b\x07\u202e")
 
 
 # ---- killed ------------------------------------------------------------------------------------
@@ -145,7 +225,10 @@ def _wait_for_partial(process: subprocess.Popen[str], folder: Path) -> None:
         time.sleep(0.002)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, *STOPPED])
 def test_a_killed_apply_leaves_no_output(
     cli, large: Path, bridge: Path, how: signal.Signals
 ) -> None:
@@ -154,16 +237,31 @@ def test_a_killed_apply_leaves_no_output(
     _wait_for_partial(process, large)
     process.send_signal(how)
     out, err = process.communicate()
-    assert process.returncode in ({130} if how == signal.SIGINT else {-how})
+    assert process.returncode == STOPPED.get(how, -how)
     assert "Traceback" not in out + err
     assert not (large / "out.npy").exists()
     assert (large / "large_new.npy").stat().st_mtime_ns == before
-    if how == signal.SIGINT:
+    if how in STOPPED:
+        assert err.count("\n") == 1
         assert "nothing half-written was left" in err
+        assert how == signal.SIGINT or how.name in err
         assert not _partial(large)
     # what is left is not in the way
     assert cli("apply", "my.bridge", "large_new.npy", "out.npy").code == 0
     assert np.load(large / "out.npy", mmap_mode="r").shape == (ROWS, WIDTH)
+    # and the next run took it away
+    assert not _partial(large)
+
+
+def test_nohup_is_meant(large: Path, bridge: Path) -> None:
+    process = _isthmus(
+        "apply", "my.bridge", "large_new.npy", "out.npy",
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    )  # fmt: skip
+    _wait_for_partial(process, large)
+    process.send_signal(signal.SIGHUP)
+    process.communicate()
+    assert process.returncode == 0
 
 
 def test_a_killed_fit_leaves_no_bridge(cli, large: Path) -> None:

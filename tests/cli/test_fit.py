@@ -232,3 +232,26 @@ def test_a_report_that_cannot_be_written_costs_no_fit(cli: Any, here: Path) -> N
     (here / "a.csv").touch()
     cli(*fit, "--report", "x.html", "--query-texts", "a.csv").refused("a.csv", ".jsonl")
     assert not (here / "x.html").exists()
+
+
+def test_a_bridge_and_its_report_change_together(
+    cli, here: Path, fitted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A report that fails leaves the old bridge too, and the result was printed before."""
+    pytest.importorskip("plotly")
+    from isthmus.errors import OutputError
+
+    arguments = ("fit", "old.npy", "new.npy", "-o", "b", "--recipe", "procrustes")
+    assert cli(*arguments, "--report", "r.html").code == 0
+    before = {f: f.read_bytes() for f in [here / "r.html", *(here / "b").iterdir()]}
+
+    def fail(*_: object, **__: object) -> None:
+        raise OutputError("the disk is full", where="r.html")
+
+    monkeypatch.setattr("isthmus.report.write_fit_report", fail)
+    done = cli(*arguments, "--seed", "1", "--report", "r.html", "--overwrite")
+    assert done.code == 2
+    assert "procrustes" in done.out
+    assert "error: r.html: the disk is full" in done.err
+    assert {f: f.read_bytes() for f in before} == before
+    assert not [f.name for f in here.iterdir() if ".partial-" in f.name]

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from typing import NoReturn
 
 import typer
 
 from isthmus.cli.apply import apply_command
 from isthmus.cli.budget import budget_command
+from isthmus.cli.console import spell_out
 from isthmus.cli.demo import demo_command
 from isthmus.cli.diagnose import diagnose_command
 from isthmus.cli.evaluate import evaluate_command
 from isthmus.cli.fit import fit_command
 from isthmus.cli.inspect import inspect_command
+from isthmus.cli.signals import Stopped, stopped_by_signals
 from isthmus.errors import IsthmusError
+from isthmus.plain_text import plain_line
 
 __all__ = ["app", "main"]
 
-_INTERRUPTED = 130
+_BAD_INPUT, _UNEXPECTED, _INTERRUPTED = 2, 70, 130
+_DEBUG = "--debug"
 
 app = typer.Typer(
     name="isthmus",
@@ -31,7 +37,8 @@ Vectors are read from `.npy`, `.npz`, `.safetensors`, Parquet and Arrow files; n
 column after a colon, as in `vectors.parquet:embedding`. Items are joined by id where both sides
 have ids, and row by row otherwise.
 
-Exit codes: 0 done, 1 a gate failed, 2 bad usage or bad input.""",
+Exit codes: 0 done, 1 a gate failed, 2 bad usage or bad input, 70 an unexpected error (`--debug`
+shows where), 129, 130 and 143 stopped by a signal.""",
     epilog="Start with: `isthmus demo`",
 )
 
@@ -45,17 +52,46 @@ app.command("demo")(demo_command)
 
 
 def main() -> None:
-    """Run the command line; errors made on purpose become one sentence and exit code 2."""
+    """Run the command line; whatever happens ends in one sentence and an exit code."""
+    spell_out()
+    arguments = sys.argv[1:]
+    debug = _DEBUG in arguments
+    sys.argv[1:] = [argument for argument in arguments if argument != _DEBUG]
     try:
-        app()
+        with stopped_by_signals():
+            app()
     except IsthmusError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise SystemExit(2) from None
+        _end(f"error: {error}", _BAD_INPUT)
     except OSError as error:
-        sys.stderr.write(f"error: {error.filename or 'the system'}: {error.strerror or error}\n")
-        raise SystemExit(2) from None
+        if debug:
+            raise
+        place = error.filename or "the system"
+        _end(plain_line(f"error: {place}: {error.strerror or error}"), _BAD_INPUT)
+    except Stopped as stopped:
+        if stopped.number == signal.SIGPIPE:
+            # whoever reads the result has read enough
+            raise SystemExit(stopped.exit_code) from None
+        _end(f"stopped ({stopped}); nothing half-written was left", stopped.exit_code)
     except SystemExit as left:
         # typer turns Ctrl-C into this code
         if left.code == _INTERRUPTED:
             sys.stderr.write("interrupted; nothing half-written was left\n")
         raise
+    except MemoryError as error:
+        if debug:
+            raise
+        told = f" ({error})" if str(error) else ""
+        _end(f"error: there is not enough memory{plain_line(told)}", _UNEXPECTED)
+    except Exception as error:
+        if debug:
+            raise
+        _end(
+            f"error: unexpected: {type(error).__name__}: {plain_line(str(error))[:400]} "
+            f"(a defect of isthmus; {_DEBUG} shows where)",
+            _UNEXPECTED,
+        )
+
+
+def _end(sentence: str, code: int) -> NoReturn:
+    sys.stderr.write(sentence + "\n")
+    raise SystemExit(code) from None

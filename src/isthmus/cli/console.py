@@ -2,28 +2,53 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import signal
 import sys
 import time
 from typing import Any
 
-__all__ = ["ProgressBar", "say", "show", "show_json"]
+from isthmus.cli.signals import Stopped
+from isthmus.plain_text import plain_text
+
+__all__ = ["ProgressBar", "say", "show", "show_json", "spell_out"]
 
 
 def say(text: str = "") -> None:
     """Prose, on stderr."""
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(plain_text(text) + "\n")
     sys.stderr.flush()
 
 
 def show(text: str) -> None:
     """A result for people, on stdout."""
-    sys.stdout.write(text + "\n")
+    _show(text)
 
 
 def show_json(value: Any) -> None:
     """A result for programs, on stdout."""
-    sys.stdout.write(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+    ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=ascii_only)
+    _show(text)
+
+
+def _show(text: str) -> None:
+    try:
+        sys.stdout.write(plain_text(text) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python would complain once more on leaving
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise Stopped(signal.SIGPIPE) from None
+
+
+def spell_out() -> None:
+    """Let a terminal of another encoding show what it has no characters for as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 class ProgressBar:

@@ -97,18 +97,18 @@ def diagnose_command(
     progress.close()
     options = {"--ids": ids, "--metric": None if metric == "cosine" else metric}
     commands = _commands(found, old, new, options, labels)
+    if as_json:
+        show_json(found.model_dump(mode="json"))
+    else:
+        show(str(found))
+        show("\nto go on:")
+        for command in commands:
+            show(f"  {command}")
     if report is not None:
         from isthmus.report import write_diagnosis_report
 
         write_diagnosis_report(found, report, commands=commands, overwrite=overwrite)
         say(f"written: {report}")
-    if as_json:
-        show_json(found.model_dump(mode="json"))
-        return
-    show(str(found))
-    show("\nto go on:")
-    for command in commands:
-        show(f"  {command}")
 
 
 def _kinds(given: str | None) -> tuple[str, str] | None:

@@ -105,6 +105,17 @@ def evaluate_command(
     )
     progress.close()
     results = check_bridge(loaded, evaluation, gate or DEFAULT_GATES)
+    if as_json:
+        show_json(
+            {
+                "evidence": evaluation.model_dump(mode="json"),
+                "gates": [r.__dict__ for r in results],
+            }
+        )
+    else:
+        show(str(evaluation))
+        for result in results:
+            show(f"gate: {result}")
     if report is not None:
         from isthmus.report import write_evaluation_report
 
@@ -118,16 +129,5 @@ def evaluate_command(
             **shown,
         )
         say(f"written: {report}")
-    if as_json:
-        show_json(
-            {
-                "evidence": evaluation.model_dump(mode="json"),
-                "gates": [r.__dict__ for r in results],
-            }
-        )
-    else:
-        show(str(evaluation))
-        for result in results:
-            show(f"gate: {result}")
     if not all(result.passed for result in results):
         raise typer.Exit(1)

@@ -172,6 +172,7 @@ def fit_command(
     from isthmus.bridge.bridge import KIND
     from isthmus.evaluate import DEFAULT_METRICS
     from isthmus.evaluate.gates import check_gates, metrics_of
+    from isthmus.files import together
     from isthmus.stores import is_store_url
 
     if auto and recipe:
@@ -265,45 +266,10 @@ def fit_command(
             **options,
         )
     progress.close()
-    bridge.save(output, overwrite=overwrite)
     evidence = bridge.evidence
     assert evidence is not None
     results = check_gates(evidence, gate) if gate else []
-    if report is not None:
-        from isthmus.report import write_fit_report
-
-        curve = _curve(pairs, bridge, seed, progress)
-        progress.close()
-        shown = (
-            texts_of(evidence, texts, query_texts, own_queries=queries_old is not None)
-            if sample is None
-            else sampled_texts(sample)
-        )
-        write_fit_report(
-            bridge,
-            report,
-            curve=curve,
-            gates=results,
-            commands=(shlex.join(["isthmus", "inspect", str(output)]),)
-            if new is None
-            else _commands(
-                output,
-                kind,
-                old,
-                new,
-                {
-                    "--ids": ids,
-                    "--queries-old": queries_old,
-                    "--queries-new": queries_new,
-                    "--qrels": qrels,
-                    "--labels": labels,
-                    "--primary": primary,
-                },
-            ),
-            overwrite=overwrite,
-            **shown,
-        )
-        say(f"written: {report}")
+    # shown first: nothing that happens to the files loses it
     if as_json:
         show_json(
             {
@@ -319,7 +285,45 @@ def fit_command(
         show(str(evidence))
         for result in results:
             show(f"gate: {result}")
-    say(f"\nwritten: {output}")
+    with together():
+        bridge.save(output, overwrite=overwrite)
+        if report is not None:
+            from isthmus.report import write_fit_report
+
+            curve = _curve(pairs, bridge, seed, progress)
+            progress.close()
+            shown = (
+                texts_of(evidence, texts, query_texts, own_queries=queries_old is not None)
+                if sample is None
+                else sampled_texts(sample)
+            )
+            write_fit_report(
+                bridge,
+                report,
+                curve=curve,
+                gates=results,
+                commands=(shlex.join(["isthmus", "inspect", str(output)]),)
+                if new is None
+                else _commands(
+                    output,
+                    kind,
+                    old,
+                    new,
+                    {
+                        "--ids": ids,
+                        "--queries-old": queries_old,
+                        "--queries-new": queries_new,
+                        "--qrels": qrels,
+                        "--labels": labels,
+                        "--primary": primary,
+                    },
+                ),
+                overwrite=overwrite,
+                **shown,
+            )
+    for written in (report, output):
+        if written is not None:
+            say(f"written: {written}")
     if not all(result.passed for result in results):
         raise typer.Exit(1)
 

@@ -1,0 +1,42 @@
+"""Signals that stop a command, such as those of containers and of closed terminals."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+__all__ = ["Stopped", "stopped_by_signals"]
+
+
+class Stopped(BaseException):
+    """Raised where the command is when a signal stops it, so that everything is tidied up."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number, self.exit_code = number, 128 + number
+
+
+@contextmanager
+def stopped_by_signals() -> Generator[None]:
+    """Let SIGTERM and SIGHUP end the block by `Stopped`; once: tidying up is not stopped again."""
+    numbers = [n for name in ("SIGTERM", "SIGHUP") if (n := getattr(signal, name, None))]
+    # whoever calls us with nohup means it; other threads than the main one get no signals
+    numbers = [n for n in numbers if signal.getsignal(n) == signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []
+
+    def stop(number: int, _: FrameType | None) -> None:
+        for other in numbers:
+            signal.signal(other, signal.SIG_IGN)
+        raise Stopped(number)
+
+    before: dict[int, Any] = {n: signal.signal(n, stop) for n in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
