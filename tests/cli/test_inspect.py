@@ -69,7 +69,7 @@ def test_the_card_of_an_attached_modality(cli: Any, tmp_path: Path) -> None:
     made.save(tmp_path / "a")
     done = cli("inspect", tmp_path / "a")
     assert done.code == 0 and "60 paired items" in done.out
-    assert "on held-out pairs, ridge 0.01 before, this projector after" in done.out
+    assert f"on held-out pairs, {made.baseline} before, this projector after" in done.out
 
 
 def test_networks_are_inspected_without_pytorch(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from isthmus.errors import InputError
 from isthmus.evaluate import estimate, resampled_means
 from isthmus.evaluate.probes import modality_gap
 from isthmus.evaluate.scores import checked_norms
-from isthmus.nn.modality.attached import BASELINE, Attached
-from isthmus.nn.modality.closed_forms import ClosedForm, ReducedRows, closed_forms, judged
+from isthmus.nn.modality.attached import Attached, baseline_of
+from isthmus.nn.modality.closed_forms import RIDGES, ClosedForm, ReducedRows, closed_forms, judged
 from isthmus.nn.modality.hubs import hub_offsets
 from isthmus.nn.modality.measure import (
     Measured,
@@ -115,9 +115,9 @@ def attach(
         # early stopping has seen the fold it is judged on: a gain within the noise is none
         if better.mean() > better.std() / len(better) ** 0.5:
             out, projector = trained.mapped, trained.projector
-    before, _ = held.measured(held.mapped[BASELINE], hubs=False)
-    after, temperature = held.measured(out, hubs=True)
     scores = sorted(((n, float(v.mean())) for n, v in held.scores.items()), key=lambda s: -s[1])
+    before, _ = held.measured(held.mapped[baseline_of(dict(scores))], hubs=False)
+    after, temperature = held.measured(out, hubs=True)
     return Attached(
         projector=projector,
         start=name,
@@ -179,7 +179,7 @@ class _Folds:
         # a form that one fold could not fit is none that can be relied on
         for name in [n for n, found in self.starts.items() if len(found) < count]:
             del self.starts[name], self.scores[name], self.mapped[name]
-        if BASELINE not in self.scores:
+        if not any(name in self.scores for name in RIDGES):
             raise InputError(
                 "no map can be fitted: a side does not vary over the pairs",
                 where="x, y",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -12,16 +12,15 @@ from numpy.typing import NDArray
 
 from isthmus import artefact
 from isthmus.evaluate import Estimate
+from isthmus.nn.modality.closed_forms import RIDGES
 from isthmus.nn.modality.hubs import hub_offsets
 from isthmus.nn.modality.measure import Change, Measured, measure_retrieval
 from isthmus.nn.modality.projector import ATTACHED, Projector
 
-__all__ = ["BASELINE", "Attached"]
+__all__ = ["Attached", "baseline_of"]
 
 Rows = NDArray[np.float32]
 
-BASELINE = "ridge 0.01"
-"""The map that any gain is compared with: one ridge regression on the pairs."""
 _BANKS = ("mapped", "frozen")
 
 
@@ -36,7 +35,8 @@ class Attached:
         trained: whether the training that followed was kept.
         gain: of training over its start, in ``metric`` on held-out pairs; None without it.
         scores: held-out ``metric`` of every closed form, best first.
-        report: one ridge map (before) and this projector (after) on held-out pairs.
+        report: the best ridge map of the pairs (before) and this projector (after) on held-out
+            pairs.
         temperature: of the softmax over a gallery, at which its probabilities are right.
         bank: held-out mapped rows of the new modality and rows of the frozen space: what hubs of a
             gallery of the other side are told by.
@@ -54,6 +54,18 @@ class Attached:
     bank: tuple[Rows, Rows]
     paired: int
     alone: tuple[int, int]
+
+    @property
+    def baseline(self) -> str:
+        """The map that any gain is compared with: the best one ridge regression on the pairs."""
+        return baseline_of(self.scores)
+
+    def _edge(self) -> list[str]:
+        """A line where a ridge beyond the strengths that were tried may be better still."""
+        if self.baseline not in (RIDGES[0], RIDGES[-1]):
+            return []
+        end = "smallest" if self.baseline == RIDGES[0] else "largest"
+        return [f"the best ridge, {self.baseline}, has the {end} strength that was tried"]
 
     def transform(self, x: NDArray[Any]) -> Rows:
         """Rows ``(n, dx)`` of the new modality in the frozen space, at unit length."""
@@ -142,7 +154,13 @@ class Attached:
         lines = [
             f"{self.paired} paired items{alone}: {self.start}, {made}",
             *([] if self.gain is None else [f"gain of training on held-out pairs: {self.gain}"]),
-            f"on held-out pairs, {BASELINE} before, this projector after:",
+            *self._edge(),
+            f"on held-out pairs, {self.baseline} before, this projector after:",
             str(self.report),
         ]
         return "\n".join(lines)
+
+
+def baseline_of(scores: Mapping[str, float]) -> str:
+    """The plain ridge map that ranks held-out pairs best, at its own best strength."""
+    return max((name for name in RIDGES if name in scores), key=lambda name: scores[name])

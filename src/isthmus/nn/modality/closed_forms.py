@@ -28,7 +28,7 @@ from isthmus.nn.modality.paired_items import PairedItems
 from isthmus.numeric import unit_rows
 from isthmus.threads import single_thread
 
-__all__ = ["ClosedForm", "ReducedRows", "closed_forms", "judged"]
+__all__ = ["RIDGES", "ClosedForm", "ReducedRows", "closed_forms", "judged"]
 
 Rows = NDArray[np.float32]
 Values = NDArray[np.float64]
@@ -36,7 +36,9 @@ Values = NDArray[np.float64]
 WIDEST = 1024
 """Leading directions of the new modality's covariance that the fits look at."""
 _FEW_PAIRS = 500
-_ALPHAS = (0.01, 0.03, 0.1, 0.3, 1.0)
+_ALPHAS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.03, 0.1, 0.3, 1.0)
+RIDGES = tuple(f"ridge {alpha:g}" for alpha in _ALPHAS)
+"""Names of the plain ridge maps of the pairs alone, by rising strength."""
 _ALPHA = 0.1
 _SHARES = (1.0, 0.0)
 """Of the frozen space's mean in a mapped vector: 0 leaves out what all items share."""
@@ -118,7 +120,7 @@ def closed_forms(
     train_x: NDArray[np.bool_] | None = None,
     train_y: NDArray[np.bool_] | None = None,
 ) -> Iterable[ClosedForm]:
-    """Every closed form that suits the data, the plain ridge map first.
+    """Every closed form that suits the data, the plain ridge maps first.
 
     Args:
         x: rows of the new modality ``(nx, r)``.
@@ -180,7 +182,7 @@ def _from_moments(moments: SecondMoments, note: str) -> Iterable[ClosedForm]:
     if min(moments.variance_x.sum(), moments.variance_y.sum()) <= _CONSTANT:
         return
     path = RidgePath.of(moments)
-    found = [(f"ridge {alpha:g}", _SHARES, path.map(alpha)) for alpha in _ALPHAS]
+    found = [(name, _SHARES, path.map(alpha)) for name, alpha in zip(RIDGES, _ALPHAS, strict=True)]
     narrow = min(moments.require("xy").shape)
     others: list[tuple[str, tuple[float, ...], LinearAdapter]] = [
         *((f"low rank {rank}", _SHARES, LowRank(rank, _ALPHA)) for rank in _RANKS if rank < narrow),
