@@ -11,7 +11,7 @@ from isthmus.adapters.steps.spectral_ball import departure
 from isthmus.errors import InputError
 from isthmus.moments import Moments
 from isthmus.moments.groups import GroupSums
-from isthmus.nn.compat.frozen.class_joint_maps import class_joint_maps
+from isthmus.nn.compat.frozen.class_joint_maps import ClassTerms, class_joint_maps
 from isthmus.nn.compat.frozen.joint_maps import JointMaps
 
 SHAPES = [(5, 5), (4, 6), (7, 4)]
@@ -29,7 +29,7 @@ def rows(n: int, new: int, old: int, seed: int = 0) -> tuple[Any, Any, Any]:
 def fit(x: Any, y: Any, labels: Any, lam: float = 0.2, **more: Any) -> JointMaps:
     sums = GroupSums(x.shape[1], y.shape[1])
     sums.update(labels, x, y)
-    return class_joint_maps(Moments.of(x, y).second(), sums, lam, **more)
+    return class_joint_maps(Moments.of(x, y).second(), sums, lam, terms=ClassTerms(**more))
 
 
 def means(rows_: Any, labels: Any) -> Any:

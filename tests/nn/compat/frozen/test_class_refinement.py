@@ -12,7 +12,8 @@ from isthmus.errors import InputError
 from isthmus.moments import Moments
 from isthmus.moments.groups import GroupSums
 from isthmus.nn.compat.frozen.class_joint_maps import class_joint_maps
-from isthmus.nn.compat.frozen.class_refinement import class_maps, refine_maps
+from isthmus.nn.compat.frozen.class_objective import RefinementTerms
+from isthmus.nn.compat.frozen.class_refinement import LabelledRows, class_maps, refine_maps
 from isthmus.nn.compat.frozen.joint_maps import JointMaps
 
 SHAPES = [(5, 5), (4, 6), (7, 4)]
@@ -39,8 +40,10 @@ class Case:
 
     def refined(self, **more: Any) -> JointMaps:
         more.setdefault("most_rows", 3 * len(self.x))
-        given = (self.x, self.y, self.labels)
-        return refine_maps(self.maps, self.moments, self.sums, *given, **more)
+        seed = more.pop("seed", 0)
+        given = LabelledRows(self.x, self.y, self.labels)
+        terms = RefinementTerms(**more)
+        return refine_maps(self.maps, self.moments, self.sums, given, terms=terms, seed=seed)
 
 
 def applied(maps: JointMaps, x: Any, y: Any) -> tuple[Any, Any]:
@@ -135,14 +138,20 @@ def test_the_scale_of_the_vectors_changes_no_cosine() -> None:
 
 def test_one_call_does_it_all() -> None:
     x, y, labels = rows(400, 6, 5)
-    one = class_maps(x.astype(np.float32), y.astype(np.float32), labels, 0.3, iterations=30)
+    one = class_maps(
+        x.astype(np.float32),
+        y.astype(np.float32),
+        labels,
+        0.3,
+        terms=RefinementTerms(iterations=30),
+    )
     case = Case(x, y, labels, 0.3)
     steps = case.refined(iterations=30)
     assert one.lam == pytest.approx(0.3 * 6**0.5) and one.departure <= one.lam + 1e-9
     assert objective(*applied(one, x, y), y, labels) == pytest.approx(
         objective(*applied(steps, x, y), y, labels), rel=1e-2
     )
-    absolute = class_maps(x, y, labels, 0.3, relative=False, iterations=0)
+    absolute = class_maps(x, y, labels, 0.3, relative=False, terms=RefinementTerms(iterations=0))
     assert absolute.lam == pytest.approx(0.3)
     with pytest.raises(InputError, match="new, row 3"):
         class_maps(np.where(np.arange(400)[:, None] == 3, np.inf, x), y, labels)
@@ -185,16 +194,18 @@ def test_rows_that_do_not_fit_are_refused() -> None:
     x, y, labels = rows(100, 4, 4)
     case = Case(x, y, labels)
     with pytest.raises(InputError, match="100 new and 99 old rows"):
-        refine_maps(case.maps, case.moments, case.sums, x, y[:99], labels)
+        refine_maps(case.maps, case.moments, case.sums, LabelledRows(x, y[:99], labels))
     with pytest.raises(InputError, match="no known class, such as 9"):
-        refine_maps(case.maps, case.moments, case.sums, x, y, np.where(labels == 0, 9, labels))
+        refine_maps(
+            case.maps, case.moments, case.sums, LabelledRows(x, y, np.where(labels == 0, 9, labels))
+        )
     with pytest.raises(InputError, match="the vectors are 3 wide, expected 4"):
-        refine_maps(case.maps, case.moments, case.sums, x[:, :3], y, labels)
+        refine_maps(case.maps, case.moments, case.sums, LabelledRows(x[:, :3], y, labels))
     spoilt = y.copy()
     spoilt[7, 2] = np.nan
     with pytest.raises(InputError, match="old, row 7"):
-        refine_maps(case.maps, case.moments, case.sums, x, spoilt, labels)
+        refine_maps(case.maps, case.moments, case.sums, LabelledRows(x, spoilt, labels))
     one = GroupSums(4, 4)
     one.update(np.zeros(100, int), x, y)
     with pytest.raises(InputError, match="no other to keep apart"):
-        refine_maps(case.maps, case.moments, one, x, y, np.zeros(100, int))
+        refine_maps(case.maps, case.moments, one, LabelledRows(x, y, np.zeros(100, int)))

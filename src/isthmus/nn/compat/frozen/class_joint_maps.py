@@ -25,7 +25,6 @@ are taken about 0.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,12 +36,43 @@ from isthmus.adapters.steps.spectral_ball import departure
 from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
 from isthmus.moments.groups import GroupSums
+from isthmus.nn.compat.frozen.class_sums import PairedClassMeans, about_zero
 from isthmus.nn.compat.frozen.joint_maps import JointMaps, padded_map
 from isthmus.threads import single_thread
 
-__all__ = ["PairedClassMeans", "about_zero", "class_joint_maps"]
+__all__ = ["ClassTerms", "class_joint_maps"]
 
 Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ClassTerms:
+    """The weights of the objective, and how far targets are drawn towards their class."""
+
+    backward_weight: float = 1.0
+    """w₂ > 0."""
+    forward_weight: float = 1.0
+    """w₁ ≥ 0."""
+    class_weight: float = 5.0
+    """w₃ ≥ 0, of the scatter within classes."""
+    backward_eta: float = 0.5
+    """η in [0, 1]."""
+    forward_eta: float = 0.5
+    """η_F in [0, 1]; nearer to 1, classes gather and single neighbours are lost."""
+    alpha: float = 1e-3
+    """Ridge strength of the forward map, relative to the mean eigenvalue of ``yy``."""
+
+    def __post_init__(self) -> None:
+        weights = (self.forward_weight, self.class_weight)
+        if not (0 < self.backward_weight < np.inf and all(0 <= w < np.inf for w in weights)):
+            raise InputError(
+                f"the weights are {self.backward_weight} (backward) and {weights} (forward, class)",
+                mend="The first must be positive, the others 0 or more",
+            )
+        if not (0 <= self.backward_eta <= 1 and 0 <= self.forward_eta <= 1):
+            raise InputError(
+                f"shares of a class mean lie in [0, 1], got {self.backward_eta}, {self.forward_eta}"
+            )
 
 
 def class_joint_maps(
@@ -51,12 +81,7 @@ def class_joint_maps(
     lam: float = 0.25,
     *,
     relative: bool = True,
-    backward_weight: float = 1.0,
-    forward_weight: float = 1.0,
-    class_weight: float = 5.0,
-    backward_eta: float = 0.5,
-    forward_eta: float = 0.5,
-    alpha: float = 1e-3,
+    terms: ClassTerms | None = None,
     tolerance: float = TOLERANCE,
 ) -> JointMaps:
     """Fit both maps to labelled pairs, from sums alone.
@@ -66,12 +91,7 @@ def class_joint_maps(
         classes: sums of the same rows by class.
         lam: bound on the departure of the backward map from orthogonality.
         relative: whether it is a multiple of ``√new``.
-        backward_weight: w₂ > 0.
-        forward_weight: w₁ ≥ 0.
-        class_weight: w₃ ≥ 0, of the scatter within classes.
-        backward_eta: η in [0, 1].
-        forward_eta: η_F in [0, 1]; nearer to 1, classes gather and single neighbours are lost.
-        alpha: ridge strength of the forward map, relative to the mean eigenvalue of ``yy``.
+        terms: of the objective; `ClassTerms` if not given.
         tolerance: expected decrease, relative to the objective, at which the descent stops; 1e-4
             serves as a start of `refine_maps`.
 
@@ -82,14 +102,7 @@ def class_joint_maps(
         InputError: for a λ, weight, share or strength out of range, sums of other rows, or fewer
             than two classes.
     """
-    weights = (forward_weight, class_weight)
-    if not (0 < backward_weight < np.inf and all(0 <= w < np.inf for w in weights)):
-        raise InputError(
-            f"the weights are {backward_weight} (backward) and {weights} (forward, class)",
-            mend="The first must be positive, the others 0 or more",
-        )
-    if not (0 <= backward_eta <= 1 and 0 <= forward_eta <= 1):
-        raise InputError(f"shares of a class mean lie in [0, 1], got {backward_eta}, {forward_eta}")
+    terms = ClassTerms() if terms is None else terms
     a, m, c = (about_zero(moments, name) for name in ("xx", "xy", "yy"))
     new, old = m.shape
     means = PairedClassMeans.of(moments, classes)
@@ -103,11 +116,13 @@ def class_joint_maps(
                 variances=(np.diagonal(c), np.diagonal(a)),
             )
         )  # fmt: skip
-        strength = back.filter([alpha])[0]
-        padding = forward_weight * (a - back.rotated.T @ (strength[:, None] * back.rotated))
-        padding += class_weight * means.within_x(moments)
-        compared = backward_weight * a + padding
-        pull = backward_weight * ((1 - backward_eta) * m + backward_eta * between_xy)
+        strength = back.filter([terms.alpha])[0]
+        padding = terms.forward_weight * (a - back.rotated.T @ (strength[:, None] * back.rotated))
+        padding += terms.class_weight * means.within_x(moments)
+        compared = terms.backward_weight * a + padding
+        pull = terms.backward_weight * (
+            (1 - terms.backward_eta) * m + terms.backward_eta * between_xy
+        )
         if new > old:
             w, multiplier = padded_map(framed, compared, padding, pull, radius, tolerance)
         else:
@@ -118,9 +133,9 @@ def class_joint_maps(
             w, multiplier = found.matrix, found.multiplier
         image = means.x @ w
         lengths = np.maximum(np.linalg.norm(image, axis=1, keepdims=True), 1e-300)
-        target = (1 - forward_eta) * (m.T @ w)
+        target = (1 - terms.forward_eta) * (m.T @ w)
         length = float(np.trace(c)) ** 0.5
-        target += forward_eta * length * (means.y.T @ (means.share * image / lengths))
+        target += terms.forward_eta * length * (means.y.T @ (means.share * image / lengths))
         f = back.vectors @ (strength[:, None] * (back.vectors.T @ target))
         spread = float(np.vdot(w, a @ w))
         first = w[:, :old]
@@ -136,74 +151,3 @@ def class_joint_maps(
         max(backward_error, 0.0),
         max(forward_error, 0.0),
     )
-
-
-@dataclass(frozen=True, eq=False)
-class PairedClassMeans:
-    """What the sums of classes say of pairs whose moments are known."""
-
-    index: dict[Any, int]
-    """The row of each class, by its label."""
-    share: Matrix
-    """``(classes, 1)``"""
-    x: Matrix
-    """Means ``(classes, dx)``."""
-    y: Matrix
-
-    @classmethod
-    def of(cls, moments: SecondMoments, classes: GroupSums) -> PairedClassMeans:
-        """The means of every class that has rows.
-
-        Raises:
-            InputError: for sums of other rows than the moments', or fewer than two classes.
-        """
-        used = classes.weight > 1e-9 * float(classes.weight.max(initial=0.0))
-        weight = classes.weight[used]
-        if len(weight) < 2:
-            raise InputError(
-                f"{len(weight)} class(es): there is no other to keep apart",
-                where="labels",
-                mend="Use joint_maps, which needs no labels",
-            )
-        if not np.isclose(weight.sum(), moments.n, rtol=1e-6) or (classes.dx, classes.dy) != (
-            moments.require("xy").shape
-        ):
-            raise InputError(
-                f"class sums of {weight.sum():g} rows ({classes.dx} and {classes.dy} wide) and "
-                f"moments of {moments.n:g} rows {moments.require('xy').shape} are not of the same "
-                "pairs",
-                where="classes",
-            )
-        place = np.cumsum(used) - 1
-        return cls(
-            {label: int(place[row]) for label, row in classes.index.items() if used[row]},
-            (weight / weight.sum())[:, None],
-            classes.x[used] / weight[:, None],
-            classes.y[used] / weight[:, None],
-        )
-
-    def codes(self, labels: NDArray[Any]) -> NDArray[np.int64]:
-        """The row of each label ``(n,)``.
-
-        Raises:
-            InputError: for a label that no class has.
-        """
-        present, inverse = np.unique(labels, return_inverse=True)
-        unknown = [label for label in present.tolist() if label not in self.index]
-        if unknown:
-            raise InputError(
-                f"{len(unknown)} label(s) are of no known class, such as {unknown[0]!r}",
-                where="labels",
-                mend="Give the rows that the sums of classes were taken of",
-            )
-        return np.array([self.index[label] for label in present.tolist()], np.int64)[inverse]
-
-    def within_x(self, moments: SecondMoments) -> Matrix:
-        """Scatter of x within classes."""
-        return about_zero(moments, "xx") - self.x.T @ (self.x * self.share)
-
-
-def about_zero(moments: SecondMoments, name: str) -> Matrix:
-    """The mean product ``xx``, ``xy`` or ``yy`` of rows as they are, not about their means."""
-    sides = {"x": moments.mean_x, "y": moments.mean_y}
-    return moments.require(name) + np.outer(sides[name[0]], sides[name[1]])
