@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -92,6 +93,19 @@ class FramedRows:
         *,
         whiten: bool,
     ) -> FramedRows:
+        """Rows ``(n, d)`` of the side ``name`` (x or y) of the moments.
+
+        Args:
+            rows: some of the rows.
+            moments: of all.
+            name: of the side.
+            means: of the classes ``(classes, d)``.
+            codes: the class of each row ``(n,)``.
+            whiten: descend in coordinates in which the spectrum of all rows is level.
+
+        Raises:
+            InputError: if all rows are zero.
+        """
         mean = moments.mean_x if name == "x" else moments.mean_y
         width = len(mean)
         raw = about_zero(moments, name + name)
@@ -167,6 +181,7 @@ class ClassObjective:
         return self.x.outside(both[: rows[0]]), self.y.outside(both[rows[0] :])
 
     def __call__(self, flat: Matrix) -> tuple[float, Matrix]:
+        """The loss, and its gradient by ``flat``."""
         b, f = self.outside(flat)
         image = self.x.means @ b
         length = np.maximum(np.linalg.norm(image, axis=1, keepdims=True), 1e-300)
