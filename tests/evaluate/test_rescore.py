@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from isthmus.evaluate import rescore as module
 from isthmus.evaluate.ranks import relevant_ranks
 from isthmus.evaluate.relevance import from_labels
-from isthmus.evaluate.rescore import default_depth, rescored_order, rescored_ranks, scores_of
-from isthmus.evaluate.scores import ScoreBlocks
+from isthmus.evaluate.rescore import default_depth, rescored_order, rescored_ranks
+from isthmus.evaluate.scores import ScoreBlocks, scores_of
 from isthmus.evaluate.search import top_k
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from isthmus.errors import InputError
-from isthmus.evaluate.scores import ScoreBlocks, checked_exclude, checked_norms
+from isthmus.evaluate.scores import ScoreBlocks, checked_exclude, checked_norms, scores_of
+from isthmus.evaluate.search import top_k
 
 METRICS = ("cosine", "dot", "l2")
 
@@ -44,12 +45,43 @@ def test_scores_follow_the_definition(rng, metric, dtype):
 def test_scores_do_not_depend_on_blocks_to_the_bit(rng, metric, d):
     queries = rng.standard_normal((70, d)).astype(np.float32)
     gallery = rng.standard_normal((300, d)).astype(np.float32)
-    whole = all_scores(queries, gallery, metric)
+    everything = np.tile(np.arange(300), (70, 1))
+    whole = ScoreBlocks(queries, gallery, metric).exact(np.arange(70), everything)
+    np.testing.assert_array_equal(whole, scores_of(queries, gallery, everything, metric))
     for query_block, gallery_block in ((7, 65), (64, 128), (33, 299)):
-        parts = all_scores(
+        blocks = {"query_block": query_block, "gallery_block": gallery_block}
+        found = top_k(queries, gallery, 300, metric=metric, **blocks)
+        np.testing.assert_array_equal(
+            np.take_along_axis(whole, found.indices, axis=1), found.scores
+        )
+        row, column = np.divmod(np.arange(70 * 300), 300)
+        one_by_one = ScoreBlocks(queries, gallery, metric, **blocks).exact(row, column)
+        np.testing.assert_array_equal(one_by_one.reshape(whole.shape), whole)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("d", [3, 100, 384, 1000])
+@pytest.mark.parametrize("kind", ["even", "same sign", "far away", "giant row"])
+def test_products_are_within_their_slack_of_the_scores(rng, metric, d, kind):
+    queries = rng.standard_normal((70, d)).astype(np.float32)
+    gallery = rng.standard_normal((300, d)).astype(np.float32)
+    if kind == "same sign":  # roundings of a growing sum all go one way
+        queries, gallery = np.abs(queries) * 0 + np.float32(0.1), np.abs(gallery)
+    elif kind == "far away":
+        queries, gallery = queries + 30, gallery + 30
+    elif kind == "giant row":
+        gallery[17] *= 1000
+    exact = scores_of(queries, gallery, np.tile(np.arange(300), (70, 1)), metric)
+    for query_block, gallery_block in ((7, 65), (70, 300)):
+        blocks = ScoreBlocks(
             queries, gallery, metric, query_block=query_block, gallery_block=gallery_block
         )
-        np.testing.assert_array_equal(parts, whole)
+        for rows in blocks.query_rows():
+            near = np.hstack([scores.copy() for _, scores in blocks.against_gallery(rows)])
+            slack = blocks.slack(rows)
+            assert (np.abs(near.astype(np.float64) - exact[rows]) <= slack[:, None]).all()
+            if kind == "even":  # and the slack decides nearly everything
+                assert (slack < 1e-2 * exact[rows].std(axis=1)).all()
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -57,8 +89,12 @@ def test_scores_do_not_depend_on_blocks_to_the_bit(rng, metric, d):
 def test_equal_vectors_score_equally_wherever_they_stand(rng, metric, d):
     queries = rng.standard_normal((9, d)).astype(np.float32)
     gallery = np.repeat(rng.standard_normal((1, d)).astype(np.float32), 500, axis=0)
-    scores = all_scores(queries, gallery, metric, gallery_block=131)
-    assert (scores == scores[:, :1]).all()
+    found = top_k(queries, gallery, 500, metric=metric, gallery_block=131)
+    assert (found.scores == found.scores[:, :1]).all()
+    assert (found.indices == np.arange(500)).all()
+    few = top_k(queries, gallery, 3, metric=metric, gallery_block=131)
+    np.testing.assert_array_equal(few.scores, found.scores[:, :3])
+    assert (few.indices == np.arange(3)).all()
 
 
 def test_distances_survive_a_large_common_mean(rng):

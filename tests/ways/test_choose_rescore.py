@@ -8,7 +8,7 @@ from tests.ways.running import r1, run
 
 from isthmus.errors import InputError
 from isthmus.evaluate import relevant_ranks, top_k
-from isthmus.evaluate.rescore import scores_of
+from isthmus.evaluate.scores import scores_of
 from isthmus.ways.choose_rescore import choose_rescore, deepest
 from isthmus.ways.depth import FixedDepth, MarginDepth
 from isthmus.ways.recall import recalled

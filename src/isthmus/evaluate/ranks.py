@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
+from isthmus.evaluate.reaching import count_reaching
 from isthmus.evaluate.relevance import Relevance
 from isthmus.evaluate.scores import (
     GALLERY_BLOCK,
@@ -23,8 +24,6 @@ from isthmus.progress import Progress, silent
 
 __all__ = ["Ranks", "ranks_and_hits", "relevant_ranks"]
 
-# With more relevant items than this, sorting a row is cheaper than comparing it with each.
-_FEW = 4
 # Score blocks of one set of queries are held while they fit here, and computed twice beyond; so
 # few queries are taken at a time that they fit, unless that would make the products slow.
 _HELD_BYTES = 64 * 2**20
@@ -67,7 +66,7 @@ def relevant_ranks(
 
     Rank of the j-th best relevant item = (number of irrelevant items that score at least as
     high) + j: ties are decided pessimistically, so a gallery of equal vectors earns nothing.
-    Scores are compared as computed by `ScoreBlocks`, bit by bit.  ``exclude (nq,)`` names one
+    Scores are compared as `scores_of` computes them, bit by bit.  ``exclude (nq,)`` names one
     gallery item left out for each query.  Raises `InputError` for arrays that `ScoreBlocks`
     refuses, for a query without relevant items, and for an excluded item that is relevant.
     """
@@ -99,7 +98,7 @@ def ranks_and_hits(
     blocks = ScoreBlocks(queries, gallery, metric, query_block=query_block)
     if not 1 <= k <= blocks.n_gallery:
         raise InputError(f"k is {k}, but {blocks.n_gallery} gallery items can be found", where="k")
-    best = Best(blocks.n_queries, k)
+    best = Best(blocks, k)
     ranks = _ranks(blocks, relevance, exclude, best, progress)
     return ranks, best.top()
 
@@ -139,59 +138,37 @@ def _ranks_of_rows(
 ) -> NDArray[np.int64]:
     """Ranks of the relevant entries ``(row, column)`` of a few queries."""
     n = rows.stop - rows.start
-    relevant_scores = np.empty(len(row), dtype=np.float32)
+    # Rows stay ascending, scores descend within each.
+    bars = blocks.exact(row + rows.start, column)
+    bars = bars[np.lexsort((-bars, row))]
 
-    def set_apart(start: int, scores: NDArray[np.float32]) -> None:
-        """Note the relevant scores of a block, and leave only irrelevant ones in it."""
+    def irrelevant(start: int, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """A block with the scores of irrelevant items alone."""
         here = np.flatnonzero((column >= start) & (column < start + scores.shape[1]))
-        at = row[here], column[here] - start
-        relevant_scores[here] = scores[at]
-        scores[at] = -np.inf
+        scores[row[here], column[here] - start] = -np.inf
         leave_out(scores, start, exclude)
+        return scores
 
-    held: list[NDArray[np.float32]] = []
+    held: list[tuple[int, NDArray[np.float32]]] = []
     hold = n * blocks.n_gallery * 4 <= _HELD_BYTES
     for start, scores in blocks.against_gallery(rows):
         if best is not None:
             best.see(rows, start, scores)
-        set_apart(start, scores)
         if hold:
-            held.append(scores.copy())
-    # Rows stay ascending, scores descend within each.
-    relevant_scores = relevant_scores[np.lexsort((-relevant_scores, row))]
-    bars = relevant_scores.copy()
+            held.append((start, irrelevant(start, scores).copy()))
 
     counts = np.bincount(row, minlength=n)
     ahead = np.zeros(len(row), dtype=np.int64)
-    if hold:
-        for scores in held:
-            ahead += _at_least(scores, bars, counts)
-    else:
-        relevant_scores = np.empty(len(row), dtype=np.float32)
-        for start, scores in blocks.against_gallery(rows):
-            set_apart(start, scores)
-            ahead += _at_least(scores, bars, counts)
+    slack = blocks.slack(rows)
+    for start, scores in held if hold else blocks.against_gallery(rows):
+        ahead += count_reaching(
+            scores if hold else irrelevant(start, scores),
+            bars,
+            counts,
+            slack,
+            lambda r, c, start=start: blocks.exact(r + rows.start, c + start),
+        )
     return ahead + Ranks(np.concatenate([[0], np.cumsum(counts)]), ahead).ordinals
-
-
-def _at_least(
-    scores: NDArray[np.float32], bars: NDArray[np.float32], counts: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """For each bar, how many scores of its row reach it; ``bars`` lie row after row."""
-    first = np.cumsum(counts) - counts
-    reached = np.empty(len(bars), dtype=np.int64)
-    if counts.max() <= _FEW:
-        for place in range(counts.max()):
-            rows = np.flatnonzero(counts > place)
-            entry = first[rows] + place
-            subset = scores if len(rows) == len(scores) else scores[rows]
-            reached[entry] = np.count_nonzero(subset >= bars[entry, None], axis=1)
-        return reached
-    ordered = np.sort(scores, axis=1)
-    for row in range(len(scores)):
-        entries = slice(first[row], first[row] + counts[row])
-        reached[entries] = scores.shape[1] - np.searchsorted(ordered[row], bars[entries])
-    return reached
 
 
 def _check_relevance(

@@ -9,42 +9,13 @@ from numpy.typing import NDArray
 
 from isthmus.evaluate.ranks import Ranks
 from isthmus.evaluate.relevance import Relevance
-from isthmus.evaluate.scores import Metric
 
-__all__ = ["default_depth", "rescored_order", "rescored_ranks", "scores_of"]
-
-_BLOCK_CELLS = 2**22
+__all__ = ["default_depth", "rescored_order", "rescored_ranks"]
 
 
 def default_depth(n_gallery: int) -> int:
     """How many items to rescore: 50, but at most 5 % of the gallery."""
     return max(1, min(50, n_gallery // 20))
-
-
-def scores_of(
-    queries: NDArray[Any],
-    gallery: NDArray[Any],
-    indices: NDArray[np.int64],
-    metric: Metric,
-) -> NDArray[np.float32]:
-    """Scores of chosen gallery items: ``indices (nq, K)`` to ``(nq, K)`` float32.
-
-    Sums are float64, so that equal vectors get equal scores.
-    """
-    scores = np.empty(indices.shape, dtype=np.float32)
-    step = max(1, _BLOCK_CELLS // (indices.shape[1] * queries.shape[1]))
-    for start in range(0, len(queries), step):
-        rows = slice(start, start + step)
-        query = np.asarray(queries[rows], dtype=np.float64)[:, None]
-        items = np.asarray(gallery[indices[rows]], dtype=np.float64)
-        if metric == "l2":
-            scores[rows] = -np.sum((query - items) ** 2, axis=2)
-            continue
-        products = np.einsum("qkd,qkd->qk", np.broadcast_to(query, items.shape), items)
-        if metric == "cosine":
-            products /= np.linalg.norm(query, axis=2) * np.linalg.norm(items, axis=2)
-        scores[rows] = products
-    return scores
 
 
 def rescored_order(

@@ -1,4 +1,11 @@
-"""Scores of queries against a gallery, one bounded block at a time; higher is closer."""
+"""Scores of queries against a gallery; higher is closer.
+
+The score of a pair is what `scores_of` computes: sums in float64, rounded once to float32, so that
+equal vectors have equal scores wherever they stand, on every machine.  A product of whole blocks is
+faster by far, but BLAS libraries sum it in an order that depends on a row's place (on some
+processors for every row).  So `ScoreBlocks` gives scores that are near, and says how near; what is
+decided by less than that is decided by `scores_of`.
+"""
 
 from __future__ import annotations
 
@@ -19,29 +26,30 @@ __all__ = [
     "checked_exclude",
     "checked_norms",
     "leave_out",
+    "scores_of",
 ]
 
 QUERY_BLOCK = 1024
 GALLERY_BLOCK = 8192
 
-# BLAS sums the last few rows and columns of a product with other kernels than the rest, so equal
-# vectors may get scores an ulp apart.  Blocks padded to whole tiles have no last few.
-_TILE = 64
 _CHECK_ROWS = 8192
 _LARGEST_NORM = 1e18  # the product of two such norms still fits float32
 _SMALLEST_NORM = 1e-30
+_BLOCK_CELLS = 2**22
+_HALF_ULP = 2.0**-24
+"""Relative rounding of one float32 operation."""
+_MORE_ROUNDINGS = 10
+"""Beside those of a sum: of norms, divisions and the result."""
 
 
 class ScoreBlocks:
-    """Every score of ``queries (nq, d)`` against ``gallery (ng, d)``, in blocks of bounded size.
+    """Scores of ``queries (nq, d)`` against ``gallery (ng, d)``, in blocks of bounded size.
 
-    Products are float32, norms float64.  Equal vectors get equal scores wherever they stand in
-    the gallery and whatever the block sizes (tested with OpenBLAS; another BLAS may differ in the
-    last ulp, and then a tie is decided by that ulp).  Both arrays are checked once, here: an
-    `InputError` names the first row that is not finite, too large for float32 products, or, for
-    ``cosine``, zero.  The gallery may be a memory map: it is read by blocks only.  Who searches one
-    gallery many times keeps the ``gallery_norms (ng,)`` that `checked_norms` gave, and it is not
-    checked again.
+    Those of `against_gallery` are float32 products, at most `slack` away from the scores of the
+    pairs, which `exact` computes.  Both arrays are checked once, here: an `InputError` names the
+    first row that is not finite, too large for float32 products, or, for ``cosine``, zero.  The
+    gallery may be a memory map: it is read by blocks only.  Who searches one gallery many times
+    keeps the ``gallery_norms (ng,)`` that `checked_norms` gave, and it is not checked again.
     """
 
     def __init__(
@@ -72,9 +80,9 @@ class ScoreBlocks:
         self._gallery_block = min(gallery_block, len(gallery))
         # Distances do not change when both sides move; without a common mean, less cancels.
         self._shift = np.mean(gallery[:1024], axis=0, dtype=np.float64).astype(np.float32)
-        self._scores = np.empty(
-            _whole_tiles(self._query_block) * _whole_tiles(self._gallery_block), dtype=np.float32
-        )
+        self._scores = np.empty(self._query_block * self._gallery_block, dtype=np.float32)
+        # of l2 the length counts after the shift, and is known once a block was prepared
+        self._longest = 0.0 if metric == "l2" else float(self._gallery_norms.max())
 
     @property
     def n_queries(self) -> int:
@@ -91,7 +99,9 @@ class ScoreBlocks:
         for start in range(0, self.n_queries, self._query_block):
             yield slice(start, min(start + self._query_block, self.n_queries))
 
-    def against_gallery(self, rows: slice) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    def against_gallery(
+        self, rows: slice | NDArray[np.int64]
+    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Yield ``(first gallery index, scores (rows, columns))`` over the whole gallery.
 
         The scores are a view of one buffer: the caller may write to it, and the next step
@@ -103,32 +113,92 @@ class ScoreBlocks:
             right, right_squares = self._prepared(
                 self._gallery[columns], self._gallery_norms[columns]
             )
-            size = len(left) * len(right)
-            scores = self._scores[:size].reshape(len(left), len(right))
+            scores = self._scores[: len(left) * len(right)].reshape(len(left), len(right))
             np.dot(left, right.T, out=scores)
-            scores = scores[: rows.stop - rows.start, : columns.stop - columns.start]
             if self._metric == "l2":
                 scores *= 2
                 scores -= left_squares[:, None]
                 scores -= right_squares
                 np.minimum(scores, 0, out=scores)
+                self._longest = max(self._longest, float(np.sqrt(right_squares.max())))
             yield start, scores
+
+    def slack(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
+        """How far scores of query ``rows`` in `against_gallery` may be from those of the pairs.
+
+        ``(rows,)`` float32, a bound whatever the order of summation (Higham, Accuracy and Stability
+        of Numerical Algorithms, equation 3.5); of the blocks that were seen so far.
+        """
+        relative = (self._queries.shape[1] + _MORE_ROUNDINGS) * _HALF_ULP
+        if self._metric == "cosine":
+            size = np.ones(len(self._query_norms[rows]))
+        elif self._metric == "dot":
+            size = self._query_norms[rows] * self._longest
+        else:
+            _, squares = self._prepared(self._queries[rows], self._query_norms[rows])
+            size = (np.sqrt(squares, dtype=np.float64) + self._longest) ** 2
+        return np.nextafter((relative * size).astype(np.float32), np.float32(np.inf))
+
+    def exact(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The scores of query ``rows (m,)`` with gallery ``columns (m,)`` or ``(m, K)``."""
+        wide = columns.reshape(len(rows), -1)
+        found = scores_of(self._queries, self._gallery, wide, self._metric, rows=rows)
+        return found.reshape(columns.shape)
 
     def _prepared(
         self, rows: NDArray[Any], norms: NDArray[np.float64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The rows as float32, ready to be multiplied and padded to whole tiles; their squares."""
-        n, d = rows.shape
-        padded = np.zeros((_whole_tiles(n), d), dtype=np.float32)
-        ready = padded[:n]
+        """The rows as float32, ready to be multiplied; their squares, for distances."""
+        if self._metric == "dot":
+            return np.asarray(rows, dtype=np.float32), np.empty(0, dtype=np.float32)
+        ready = np.empty(rows.shape, dtype=np.float32)
         if self._metric == "cosine":
             np.divide(rows, norms.astype(np.float32)[:, None], out=ready, casting="same_kind")
-        elif self._metric == "l2":
-            np.subtract(rows, self._shift, out=ready, casting="same_kind")
-            return padded, np.einsum("nd,nd->n", ready, ready)
-        else:
-            ready[:] = rows
-        return padded, np.empty(0, dtype=np.float32)
+            return ready, np.empty(0, dtype=np.float32)
+        np.subtract(rows, self._shift, out=ready, casting="same_kind")
+        return ready, np.einsum("nd,nd->n", ready, ready)
+
+
+def scores_of(
+    queries: NDArray[Any],
+    gallery: NDArray[Any],
+    indices: NDArray[np.int64],
+    metric: Metric,
+    *,
+    rows: NDArray[np.int64] | None = None,
+) -> NDArray[np.float32]:
+    """The scores of chosen gallery items: ``indices (n, K)`` to ``(n, K)`` float32.
+
+    Sums are float64 and in one order, so that equal vectors get equal scores.
+
+    Args:
+        queries: ``(n, d)``, or any where ``rows`` chooses among them.
+        gallery: ``(ng, d)``.
+        indices: of gallery rows.
+        metric: of the space.
+        rows: of ``queries (n,)``; all in their order if not given.
+    """
+    scores = np.empty(indices.shape, dtype=np.float32)
+    step = max(1, _BLOCK_CELLS // max(indices.shape[1] * queries.shape[1], 1))
+    for start in range(0, len(indices), step):
+        here = slice(start, start + step)
+        asked = queries[here if rows is None else rows[here]]
+        query = np.asarray(asked, dtype=np.float64)[:, None]
+        items = np.asarray(gallery[indices[here]], dtype=np.float64)
+        if metric == "l2":
+            items -= query
+            scores[here] = -_dots(items, items)
+            continue
+        products = _dots(np.broadcast_to(query, items.shape), items)
+        if metric == "cosine":
+            products /= np.sqrt(_dots(query, query)) * np.sqrt(_dots(items, items))
+        scores[here] = products
+    scores += np.float32(0)  # -0 and 0 are one score
+    return scores
+
+
+def _dots(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.einsum("qkd,qkd->qk", a, b)
 
 
 def checked_exclude(
@@ -161,10 +231,6 @@ def leave_out(scores: NDArray[np.float32], start: int, exclude: NDArray[np.int64
     column = exclude - start
     row = np.flatnonzero((column >= 0) & (column < scores.shape[1]))
     scores[row, column[row]] = -np.inf
-
-
-def _whole_tiles(n: int) -> int:
-    return -(-n // _TILE) * _TILE
 
 
 def checked_norms(vectors: NDArray[Any], name: str, metric: Metric) -> NDArray[np.float64]:

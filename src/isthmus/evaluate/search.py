@@ -24,6 +24,9 @@ __all__ = ["Best", "TopK", "top_k"]
 _NOTHING = np.uint64(np.iinfo(np.uint64).max)
 _LOW_HALF = np.uint64(0xFFFFFFFF)
 _SIGN = np.uint32(0x80000000)
+_SPARE = 8
+"""More items are held than are wanted, since products may put the last ones in another order."""
+_OPEN_CELLS = 2**22
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,11 @@ def top_k(
 ) -> TopK:
     """Find the ``k`` best of ``gallery (ng, d)`` for each of ``queries (nq, d)``, exactly.
 
-    Equal scores are ordered by the lower gallery index.  ``exclude (nq,)`` names one gallery item
-    left out for each query (leave-one-out).  Memory is bounded by the blocks; the gallery may be
-    a memory map, and ``gallery_norms`` are those of `ScoreBlocks`.  Raises `InputError` for arrays
-    that `ScoreBlocks` refuses and for a ``k`` the gallery cannot fill.
+    Scores are those of `scores_of`; equal ones are ordered by the lower gallery index.  ``exclude
+    (nq,)`` names one gallery item left out for each query (leave-one-out).  Memory is bounded by
+    the blocks; the gallery may be a memory map, and ``gallery_norms`` are those of `ScoreBlocks`.
+    Raises `InputError` for arrays that `ScoreBlocks` refuses and for a ``k`` the gallery cannot
+    fill.
     """
     blocks = ScoreBlocks(
         queries,
@@ -72,7 +76,7 @@ def top_k(
             where="k",
             mend=f"Choose k between 1 and {available}",
         )
-    best = Best(blocks.n_queries, k)
+    best = Best(blocks, k, exclude)
     for rows in blocks.query_rows():
         for start, scores in blocks.against_gallery(rows):
             leave_out(scores, start, None if exclude is None else exclude[rows])
@@ -82,14 +86,26 @@ def top_k(
 
 
 class Best:
-    """The ``k`` best of all scores seen so far, for each query."""
+    """The ``k`` best items of each query: found among the scores seen, ordered by exact ones.
 
-    def __init__(self, n_queries: int, k: int) -> None:
+    Args:
+        blocks: whose scores will be seen.
+        k: results of each query.
+        exclude: one item left out for each query, whose scores are seen as −∞.
+    """
+
+    def __init__(
+        self, blocks: ScoreBlocks, k: int, exclude: NDArray[np.int64] | None = None
+    ) -> None:
+        self._blocks, self._k, self._exclude = blocks, k, exclude
+        available = blocks.n_gallery - (exclude is not None)
+        self._held = min(k + max(_SPARE, k // 8), available)
         self._found = TopK(
-            np.empty((n_queries, k), dtype=np.int64), np.empty((n_queries, k), dtype=np.float32)
+            np.empty((blocks.n_queries, k), dtype=np.int64),
+            np.empty((blocks.n_queries, k), dtype=np.float32),
         )
         self._rows = slice(0, 0)
-        self._keys = np.empty((0, k), dtype=np.uint64)
+        self._keys = np.empty((0, self._held), dtype=np.uint64)
 
     def see(self, rows: slice, start: int, scores: NDArray[np.float32]) -> None:
         """Look at the scores of ``rows`` against the gallery from ``start`` on.
@@ -97,18 +113,51 @@ class Best:
         All of the gallery for some rows, then all of it for the next.
         """
         if rows != self._rows:
-            self._flush()
-            shape = (rows.stop - rows.start, self._found.indices.shape[1])
+            self._settle()
+            shape = (rows.stop - rows.start, self._held)
             self._rows, self._keys = rows, np.full(shape, _NOTHING)
         self._keys = _merged(self._keys, scores, start)
 
-    def _flush(self) -> None:
-        self._found.scores[self._rows], self._found.indices[self._rows] = _unpacked(self._keys)
-
     def top(self) -> TopK:
         """What was found, once everything was seen."""
-        self._flush()
+        self._settle()
         return self._found
+
+    def _settle(self) -> None:
+        """Order what is held of the last rows; look again where other items might be better."""
+        rows = np.arange(self._rows.start, self._rows.stop)
+        if not len(rows):
+            return
+        near, columns = _unpacked(self._keys)
+        keys = _packed(self._blocks.exact(rows, columns), columns)
+        keys.sort(axis=1)
+        scores, indices = _unpacked(keys[:, : self._k])
+        self._found.scores[rows], self._found.indices[rows] = scores, indices
+        if self._held == self._blocks.n_gallery - (self._exclude is not None):
+            return
+        bars = scores[:, -1] - self._blocks.slack(self._rows)
+        again = near[:, -1] >= bars
+        step = max(1, _OPEN_CELLS // self._blocks.n_gallery)
+        for first in range(0, int(again.sum()), step):
+            some = slice(first, first + step)
+            self._look_again(rows[again][some], bars[again][some])
+
+    def _look_again(self, rows: NDArray[np.int64], bars: NDArray[np.float32]) -> None:
+        """Order everything that may be among the best of ``rows``: ties without end."""
+        keys: list[NDArray[np.uint64]] = []
+        owners: list[NDArray[np.int64]] = []
+        for start, scores in self._blocks.against_gallery(rows):
+            leave_out(scores, start, None if self._exclude is None else self._exclude[rows])
+            owner, column = np.nonzero(scores >= bars[:, None])
+            column += start
+            keys.append(_packed(self._blocks.exact(rows[owner], column), column))
+            owners.append(owner)
+        key, owner = np.concatenate(keys), np.concatenate(owners)
+        order = np.lexsort((key, owner))
+        counts = np.bincount(owner, minlength=len(rows))
+        best = (np.cumsum(counts) - counts)[:, None] + np.arange(self._k)
+        scores, indices = _unpacked(key[order[best]])
+        self._found.scores[rows], self._found.indices[rows] = scores, indices
 
 
 def _merged(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.evaluate.rescore import scores_of
+from isthmus.evaluate.scores import scores_of
 from isthmus.stores import Hits, Ids, Store
 from isthmus.ways.way import Join
 

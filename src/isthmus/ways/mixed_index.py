@@ -7,14 +7,15 @@ both is judged by both.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.evaluate import Ranks, Relevance, top_k
-from isthmus.evaluate.scores import ScoreBlocks, leave_out
+from isthmus.evaluate.reaching import count_reaching
+from isthmus.evaluate.scores import ScoreBlocks, leave_out, scores_of
 from isthmus.evaluate.trial import Side
 from isthmus.ways.way import Join, ScoreMatch
 
@@ -22,8 +23,6 @@ __all__ = ["match_linear", "mixed_ranks"]
 
 _BLOCK_CELLS = 2**20
 _MATCHED = 20
-# With more relevant items than this, sorting a row is cheaper than comparing it with each.
-_FEW = 4
 
 
 def match_linear(
@@ -93,48 +92,79 @@ def mixed_ranks(
     for part, _ in settings:
         some |= part
     found = [np.empty(len(relevance.indices), dtype=np.int64) for _ in settings]
-    for rows, low_scores, new_scores in _blocks(low, new, some):
+    pairs = _Pairs(low, new, some)
+    for rows in pairs.low.query_rows():
         entries = slice(relevance.indptr[rows.start], relevance.indptr[rows.stop])
         counts = relevance.counts[rows]
         row = np.repeat(np.arange(len(counts)), counts)
         column = relevance.indices[entries]
+        low_scores, new_scores, low_slack, new_slack = pairs.near(rows)
         joined: dict[int, NDArray[np.float32]] = {}
         for (part, join), ranks in zip(settings, found, strict=True):
             if id(join) not in joined:
                 joined = {id(join): join(low_scores, new_scores)}
             scores = np.where(part, joined[id(join)], low_scores)
-            bars = scores[row, column]
+            slack = np.maximum(low_slack, join.slack(low_slack, new_slack, scores))
+
+            def exact(
+                r: NDArray[np.int64],
+                c: NDArray[np.int64],
+                part: NDArray[np.bool_] = part,
+                join: Join = join,
+                first: int = rows.start,
+            ) -> NDArray[np.float32]:
+                return pairs.exact(r + first, c, part, join)
+
+            bars = exact(row, column)
             scores[row, column] = -np.inf
             leave_out(scores, 0, None if exclude is None else exclude[rows])
-            ranks[entries] = _ahead(scores, row, bars, counts)
+            bars = bars[np.lexsort((-bars, row))]
+            ranks[entries] = count_reaching(scores, bars, counts, slack, exact)
     whole = [Ranks(relevance.indptr, ranks) for ranks in found]
     return [Ranks(r.indptr, r.ranks + r.ordinals) for r in whole]
 
 
-def _blocks(
-    low: Side, new: Side, some: NDArray[np.bool_]
-) -> Iterator[tuple[slice, NDArray[np.float32], NDArray[np.float32]]]:
-    """Some rows at a time, with their scores against the whole gallery in both spaces.
+class _Pairs:
+    """Scores of all pairs in both spaces; new scores of items in ``some`` alone."""
 
-    New scores of items that are not in ``some`` are left as they are found: they are not looked at.
-    """
-    size = max(1, _BLOCK_CELLS // len(low.gallery))
-    whole = bool(some.all())
-    gallery = new.gallery if whole else new.gallery[some]
-    of_low = ScoreBlocks(low.queries, low.gallery, low.metric, query_block=size)
-    of_new = None
-    if len(gallery):
-        of_new = ScoreBlocks(new.queries, gallery, new.metric, query_block=size)
-    for rows in of_low.query_rows():
-        low_scores = _against_all(of_low, rows)
-        new_scores = np.zeros(low_scores.shape, np.float32)
-        if of_new is not None:
-            found = _against_all(of_new, rows)
-            if whole:
-                new_scores = found
-            else:
-                new_scores[:, some] = found
-        yield rows, low_scores, new_scores
+    def __init__(self, low: Side, new: Side, some: NDArray[np.bool_]) -> None:
+        size = max(1, _BLOCK_CELLS // len(low.gallery))
+        self._sides, self._some = (low, new), some
+        self.low = ScoreBlocks(low.queries, low.gallery, low.metric, query_block=size)
+        self._new = None
+        if some.any():
+            gallery = new.gallery if some.all() else new.gallery[some]
+            self._new = ScoreBlocks(new.queries, gallery, new.metric, query_block=size)
+
+    def near(
+        self, rows: slice
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Low and new scores of ``rows`` against the whole gallery, and the slack of both."""
+        low = _against_all(self.low, rows)
+        if self._new is None:
+            return low, np.zeros_like(low), self.low.slack(rows), np.zeros(len(low), np.float32)
+        new = _against_all(self._new, rows)
+        if not self._some.all():
+            new, found = np.zeros_like(low), new
+            new[:, self._some] = found
+        return low, new, self.low.slack(rows), self._new.slack(rows)
+
+    def exact(
+        self,
+        rows: NDArray[np.int64],
+        columns: NDArray[np.int64],
+        part: NDArray[np.bool_],
+        join: Join,
+    ) -> NDArray[np.float32]:
+        """The joined scores of pairs."""
+        low = self.low.exact(rows, columns)
+        there = np.flatnonzero(part[columns])
+        side = self._sides[1]
+        new = scores_of(
+            side.queries, side.gallery, columns[there][:, None], side.metric, rows=rows[there]
+        )[:, 0]
+        low[there] = join(low[there], new)
+        return low
 
 
 def _against_all(blocks: ScoreBlocks, rows: slice) -> NDArray[np.float32]:
@@ -142,27 +172,3 @@ def _against_all(blocks: ScoreBlocks, rows: slice) -> NDArray[np.float32]:
     for start, part in blocks.against_gallery(rows):
         scores[:, start : start + part.shape[1]] = part
     return scores
-
-
-def _ahead(
-    scores: NDArray[np.float32],
-    row: NDArray[np.int64],
-    bars: NDArray[np.float32],
-    counts: NDArray[np.int64],
-) -> NDArray[np.int64]:
-    """For each relevant entry, best first within its row, the irrelevant scores that reach it."""
-    bars = bars[np.lexsort((-bars, row))]
-    reached = np.empty(len(bars), dtype=np.int64)
-    first = np.cumsum(counts) - counts
-    if counts.max(initial=0) <= _FEW:
-        for place in range(counts.max(initial=0)):
-            rows = np.flatnonzero(counts > place)
-            entry = first[rows] + place
-            some = scores if len(rows) == len(scores) else scores[rows]
-            reached[entry] = np.count_nonzero(some >= bars[entry, None], axis=1)
-        return reached
-    ordered = np.sort(scores, axis=1)
-    for place, start in enumerate(first):
-        entries = slice(start, start + counts[place])
-        reached[entries] = scores.shape[1] - np.searchsorted(ordered[place], bars[entries])
-    return reached

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from isthmus.errors import InputError
 from isthmus.evaluate import Ranks, TopK, Trial, relevant_ranks, top_k
 from isthmus.evaluate.ranks import ranks_and_hits
-from isthmus.evaluate.rescore import scores_of
+from isthmus.evaluate.scores import scores_of
 from isthmus.evaluate.trial import Side
 from isthmus.ways.interpolate import interpolate
 from isthmus.ways.way import Recall

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.evaluate import Relevance, Trial, top_k
-from isthmus.evaluate.rescore import scores_of
-from isthmus.evaluate.scores import checked_norms
+from isthmus.evaluate.scores import checked_norms, scores_of
 from isthmus.evaluate.trial import Side
 from isthmus.numeric import Array
 from isthmus.ways.calibration import (

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from isthmus.encoders import Encoder
 from isthmus.errors import InputError
-from isthmus.evaluate.rescore import rescored_order, scores_of
-from isthmus.evaluate.scores import Metric
+from isthmus.evaluate.rescore import rescored_order
+from isthmus.evaluate.scores import Metric, scores_of
 from isthmus.stores import Hits, Ids, Store
 from isthmus.ways.interpolate import interpolate
 from isthmus.ways.items import ItemSource, ItemVectors, Origin

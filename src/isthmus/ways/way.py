@@ -119,6 +119,22 @@ class Join(_Value):
         joined = np.float32(1 - self.weight) * matched + np.float32(self.weight) * low
         return np.asarray(joined, dtype=np.float32)
 
+    def slack(
+        self,
+        low: NDArray[np.float32],
+        new: NDArray[np.float32],
+        joined: NDArray[np.float32],
+    ) -> NDArray[np.float32]:
+        """How far joined scores may be off where low and new ones are off by so much ``(nq,)``.
+
+        ``joined (nq, ng)`` are such scores: their own rounding counts as well.
+        """
+        largest = np.max(np.abs(joined), axis=1) + abs(self.match.offset) + abs(self.shift)
+        rounding = 2.0**-21 * largest
+        return ((1 - self.weight) * self.match.slope * new + self.weight * low + rounding).astype(
+            np.float32
+        )
+
 
 class Part(_Value):
     """A part of the corpus is re-embedded, in an order of priority."""

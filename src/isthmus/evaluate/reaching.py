@@ -1,0 +1,80 @@
+"""How many scores of a row reach a bar, where products say so only within a slack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Exact", "count_reaching"]
+
+Exact = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
+"""The scores of pairs: rows ``(m,)`` and columns ``(m,)`` to ``(m,)``."""
+
+# With more bars to a row than this, sorting the row is cheaper than comparing it with each.
+_FEW = 4
+_CELLS = 2**20
+
+
+def count_reaching(
+    scores: NDArray[np.float32],
+    bars: NDArray[np.float32],
+    counts: NDArray[np.int64],
+    slack: NDArray[np.float32],
+    exact: Exact,
+) -> NDArray[np.int64]:
+    """For each bar, how many scores of its row are at least as high.
+
+    Args:
+        scores: ``(n, columns)``, each at most the ``slack`` of its row from the score of the pair;
+            −∞ leaves a pair out.
+        bars: exact, row after row.
+        counts: bars of each row ``(n,)``.
+        slack: of each row ``(n,)``.
+        exact: asked for the pairs that the slack leaves open.
+
+    Returns:
+        ``(bars,)`` int64.
+    """
+    row = np.repeat(np.arange(len(counts)), counts)
+    wide = slack[row]
+    low, high = bars - wide, bars + wide
+    first = np.cumsum(counts) - counts
+    reached = np.empty(len(bars), dtype=np.int64)
+    if counts.max(initial=0) <= _FEW:
+        for place in range(counts.max(initial=0)):
+            rows = np.flatnonzero(counts > place)
+            entry = first[rows] + place
+            some = scores if len(rows) == len(scores) else scores[rows]
+            reached[entry] = np.count_nonzero(some >= high[entry, None], axis=1)
+            near = np.count_nonzero(some >= low[entry, None], axis=1) > reached[entry]
+            for part in _parts(np.flatnonzero(near), scores.shape[1]):
+                bar = entry[part]
+                open_ = (some[part] >= low[bar, None]) & (some[part] < high[bar, None])
+                at, column = np.nonzero(open_)
+                over = exact(rows[part][at], column) >= bars[bar][at]
+                reached[bar] += np.bincount(at[over], minlength=len(bar))
+        return reached
+    for place, start in enumerate(first):
+        here = slice(start, start + counts[place])
+        order = np.argsort(scores[place])
+        ordered = scores[place][order]
+        begin = np.searchsorted(ordered, low[here])
+        end = np.searchsorted(ordered, high[here])
+        reached[here] = scores.shape[1] - end
+        spans = end - begin
+        if not spans.any():
+            continue
+        bar = np.repeat(np.arange(counts[place]), spans)
+        offset = np.arange(spans.sum()) - np.repeat(np.cumsum(spans) - spans, spans)
+        column = order[begin[bar] + offset]
+        over = exact(np.full(len(column), place), column) >= bars[here][bar]
+        reached[here] += np.bincount(bar[over], minlength=counts[place])
+    return reached
+
+
+def _parts(rows: NDArray[np.int64], columns: int) -> list[NDArray[np.int64]]:
+    """So few rows at a time that all their pairs may be open."""
+    step = max(1, _CELLS // max(columns, 1))
+    return [rows[start : start + step] for start in range(0, len(rows), step)]
