@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -112,3 +116,38 @@ def test_excluding_a_relevant_item_is_refused():
 def test_relevance_about_other_vectors_is_refused():
     with pytest.raises(InputError, match="2 queries and 2 gallery items, the vectors are 1 and 3"):
         relevant_ranks(np.ones((1, 1)), np.ones((3, 1)), from_ids([0, 1], [0, 1]))
+
+
+_DIGEST = """
+import hashlib
+import numpy as np
+from isthmus.evaluate.ranks import ranks_and_hits
+from isthmus.evaluate.relevance import from_ids
+
+rng = np.random.default_rng(0)
+gallery = rng.standard_normal((600, 100)).astype(np.float32)
+gallery = np.concatenate([gallery, gallery[:300] * 3, gallery])  # ties under cosine
+queries = (gallery[:200] + rng.standard_normal((200, 100))).astype(np.float32)
+relevance = from_ids(list(range(200)), list(range(1500)))
+digest = hashlib.sha256()
+for metric in ("cosine", "dot", "l2"):
+    ranks, hits = ranks_and_hits(queries, gallery, relevance, 20, metric=metric)
+    for array in (ranks.ranks, hits.indices, hits.scores):
+        digest.update(array.tobytes())
+print(digest.hexdigest())
+"""
+
+
+def test_ranks_and_results_are_the_same_on_other_processors():
+    """OpenBLAS sums in another order with the kernels of each kind of processor."""
+    found = set()
+    for kernels in ("", "Nehalem", "Sandybridge", "Haswell"):
+        run = subprocess.run(
+            [sys.executable, "-c", _DIGEST],
+            env={**os.environ, "OPENBLAS_CORETYPE": kernels},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found.add(run.stdout)
+    assert len(found) == 1

@@ -1,34 +1,18 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.evaluate import rescore as module
 from isthmus.evaluate.ranks import relevant_ranks
 from isthmus.evaluate.relevance import from_labels
 from isthmus.evaluate.rescore import default_depth, rescored_order, rescored_ranks
-from isthmus.evaluate.scores import ScoreBlocks, scores_of
+from isthmus.evaluate.scores import scores_of
 from isthmus.evaluate.search import top_k
 
 
 def test_default_depth_is_a_small_share():
     assert [default_depth(n) for n in (1, 20, 200, 1000, 10**6)] == [1, 1, 10, 50, 50]
-
-
-@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
-def test_scores_are_those_of_the_full_search(rng, metric, monkeypatch):
-    monkeypatch.setattr(module, "_BLOCK_CELLS", 100)
-    queries, gallery = rng.standard_normal((9, 6)), rng.standard_normal((30, 6))
-    (whole,) = (s for _, s in ScoreBlocks(queries, gallery, metric).against_gallery(slice(0, 9)))
-    indices = rng.integers(0, 30, (9, 5))
-    np.testing.assert_allclose(
-        scores_of(queries, gallery, indices, metric),
-        np.take_along_axis(whole, indices, axis=1),
-        rtol=1e-4,
-        atol=1e-5,
-    )
 
 
 def test_order_is_stable():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from isthmus.errors import InputError
+from isthmus.evaluate import scores as module
 from isthmus.evaluate.scores import ScoreBlocks, checked_exclude, checked_norms, scores_of
 from isthmus.evaluate.search import top_k
 
@@ -97,6 +98,20 @@ def test_equal_vectors_score_equally_wherever_they_stand(rng, metric, d):
     assert (few.indices == np.arange(3)).all()
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_scores_are_those_of_the_full_search(rng, metric, monkeypatch):
+    monkeypatch.setattr(module, "_BLOCK_CELLS", 100)
+    queries, gallery = rng.standard_normal((9, 6)), rng.standard_normal((30, 6))
+    (whole,) = (s for _, s in ScoreBlocks(queries, gallery, metric).against_gallery(slice(0, 9)))
+    indices = rng.integers(0, 30, (9, 5))
+    np.testing.assert_allclose(
+        scores_of(queries, gallery, indices, metric),
+        np.take_along_axis(whole, indices, axis=1),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
 def test_distances_survive_a_large_common_mean(rng):
     queries = rng.standard_normal((4, 16))
     gallery = rng.standard_normal((50, 16))
@@ -140,7 +155,7 @@ def test_arrays_that_cannot_be_compared(queries, gallery, message):
 
 def test_unknown_metric_and_block_sizes():
     one = np.ones((1, 1))
-    with pytest.raises(InputError, match="Choose one of cosine, dot, l2"):
+    with pytest.raises(InputError, match="Use cosine, dot or l2"):
         ScoreBlocks(one, one, "manhattan")  # pyright: ignore
     with pytest.raises(InputError, match="block sizes"):
         ScoreBlocks(one, one, "dot", query_block=0)

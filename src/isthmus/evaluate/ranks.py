@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
-from isthmus.evaluate.reaching import count_reaching
+from isthmus.evaluate.reaching import count_reaching, many_bars
 from isthmus.evaluate.relevance import Relevance
 from isthmus.evaluate.scores import (
     GALLERY_BLOCK,
@@ -138,32 +138,38 @@ def _ranks_of_rows(
 ) -> NDArray[np.int64]:
     """Ranks of the relevant entries ``(row, column)`` of a few queries."""
     n = rows.stop - rows.start
-    # Rows stay ascending, scores descend within each.
-    bars = blocks.exact(row + rows.start, column)
-    bars = bars[np.lexsort((-bars, row))]
+    bars = np.empty(len(row), dtype=np.float32)
 
     def irrelevant(start: int, scores: NDArray[np.float32]) -> NDArray[np.float32]:
-        """A block with the scores of irrelevant items alone."""
+        """Note the relevant scores of a block, and leave only irrelevant ones in it."""
         here = np.flatnonzero((column >= start) & (column < start + scores.shape[1]))
-        scores[row[here], column[here] - start] = -np.inf
+        at = row[here], column[here] - start
+        bars[here] = scores[at]
+        scores[at] = -np.inf
         leave_out(scores, start, exclude)
         return scores
 
+    counts = np.bincount(row, minlength=n)
+    exact = many_bars(counts)
     held: list[tuple[int, NDArray[np.float32]]] = []
     hold = n * blocks.n_gallery * 4 <= _HELD_BYTES
-    for start, scores in blocks.against_gallery(rows):
+    for start, scores in blocks.against_gallery(rows, exact=exact):
         if best is not None:
             best.see(rows, start, scores)
+        scores = irrelevant(start, scores)
         if hold:
-            held.append((start, irrelevant(start, scores).copy()))
+            held.append((start, scores.copy()))
+    if not exact:
+        bars = blocks.exact(row + rows.start, column)
+    # Rows stay ascending, scores descend within each.
+    ordered = bars[np.lexsort((-bars, row))]
 
-    counts = np.bincount(row, minlength=n)
     ahead = np.zeros(len(row), dtype=np.int64)
     slack = blocks.slack(rows)
-    for start, scores in held if hold else blocks.against_gallery(rows):
+    for start, scores in held if hold else blocks.against_gallery(rows, exact=exact):
         ahead += count_reaching(
             scores if hold else irrelevant(start, scores),
-            bars,
+            ordered,
             counts,
             slack,
             lambda r, c, start=start: blocks.exact(r + rows.start, c + start),

@@ -7,14 +7,21 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Exact", "count_reaching"]
+__all__ = ["Exact", "count_reaching", "many_bars"]
 
 Exact = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
 """The scores of pairs: rows ``(m,)`` and columns ``(m,)`` to ``(m,)``."""
 
-# With more bars to a row than this, sorting the row is cheaper than comparing it with each.
 _FEW = 4
 _CELLS = 2**20
+
+
+def many_bars(counts: NDArray[np.int64]) -> bool:
+    """Whether sorting a row is cheaper than comparing it with each of its bars.
+
+    Then so many pairs lie within a slack that all scores had better be exact.
+    """
+    return bool(counts.max(initial=0) > _FEW)
 
 
 def count_reaching(
@@ -27,8 +34,8 @@ def count_reaching(
     """For each bar, how many scores of its row are at least as high.
 
     Args:
-        scores: ``(n, columns)``, each at most the ``slack`` of its row from the score of the pair;
-            −∞ leaves a pair out.
+        scores: ``(n, columns)``, each at most the ``slack`` of its row from the score of the pair,
+            and exact where there are `many_bars`; −∞ leaves a pair out.
         bars: exact, row after row.
         counts: bars of each row ``(n,)``.
         slack: of each row ``(n,)``.
@@ -37,12 +44,11 @@ def count_reaching(
     Returns:
         ``(bars,)`` int64.
     """
-    row = np.repeat(np.arange(len(counts)), counts)
-    wide = slack[row]
-    low, high = bars - wide, bars + wide
     first = np.cumsum(counts) - counts
     reached = np.empty(len(bars), dtype=np.int64)
-    if counts.max(initial=0) <= _FEW:
+    if not many_bars(counts):
+        wide = np.repeat(slack, counts)
+        low, high = bars - wide, bars + wide
         for place in range(counts.max(initial=0)):
             rows = np.flatnonzero(counts > place)
             entry = first[rows] + place
@@ -56,21 +62,10 @@ def count_reaching(
                 over = exact(rows[part][at], column) >= bars[bar][at]
                 reached[bar] += np.bincount(at[over], minlength=len(bar))
         return reached
+    ordered = np.sort(scores, axis=1)
     for place, start in enumerate(first):
         here = slice(start, start + counts[place])
-        order = np.argsort(scores[place])
-        ordered = scores[place][order]
-        begin = np.searchsorted(ordered, low[here])
-        end = np.searchsorted(ordered, high[here])
-        reached[here] = scores.shape[1] - end
-        spans = end - begin
-        if not spans.any():
-            continue
-        bar = np.repeat(np.arange(counts[place]), spans)
-        offset = np.arange(spans.sum()) - np.repeat(np.cumsum(spans) - spans, spans)
-        column = order[begin[bar] + offset]
-        over = exact(np.full(len(column), place), column) >= bars[here][bar]
-        reached[here] += np.bincount(bar[over], minlength=counts[place])
+        reached[here] = scores.shape[1] - np.searchsorted(ordered[place], bars[here])
     return reached
 
 

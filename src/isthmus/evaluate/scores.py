@@ -46,10 +46,11 @@ class ScoreBlocks:
     """Scores of ``queries (nq, d)`` against ``gallery (ng, d)``, in blocks of bounded size.
 
     Those of `against_gallery` are float32 products, at most `slack` away from the scores of the
-    pairs, which `exact` computes.  Both arrays are checked once, here: an `InputError` names the
-    first row that is not finite, too large for float32 products, or, for ``cosine``, zero.  The
-    gallery may be a memory map: it is read by blocks only.  Who searches one gallery many times
-    keeps the ``gallery_norms (ng,)`` that `checked_norms` gave, and it is not checked again.
+    pairs, which `exact` computes; for twice the work they are those of the pairs.  Both arrays are
+    checked once, here: an `InputError` names the first row that is not finite, too large for
+    float32 products, or, for ``cosine``, zero.  The gallery may be a memory map: it is read by
+    blocks only.  Who searches one gallery many times keeps the ``gallery_norms (ng,)`` that
+    `checked_norms` gave, and it is not checked again.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class ScoreBlocks:
     ) -> None:
         if query_block < 1 or gallery_block < 1:
             raise InputError("block sizes must be at least 1", where="query_block, gallery_block")
-        self._metric = checked_metric(metric)
+        self._metric: Metric = checked_metric(metric)
         self._query_norms = checked_norms(queries, "queries", metric)
         self._gallery_norms = (
             checked_norms(gallery, "gallery", metric) if gallery_norms is None else gallery_norms
@@ -80,7 +81,6 @@ class ScoreBlocks:
         self._gallery_block = min(gallery_block, len(gallery))
         # Distances do not change when both sides move; without a common mean, less cancels.
         self._shift = np.mean(gallery[:1024], axis=0, dtype=np.float64).astype(np.float32)
-        self._scores = np.empty(self._query_block * self._gallery_block, dtype=np.float32)
         # of l2 the length counts after the shift, and is known once a block was prepared
         self._longest = 0.0 if metric == "l2" else float(self._gallery_norms.max())
 
@@ -100,20 +100,29 @@ class ScoreBlocks:
             yield slice(start, min(start + self._query_block, self.n_queries))
 
     def against_gallery(
-        self, rows: slice | NDArray[np.int64]
+        self, rows: slice | NDArray[np.int64], *, exact: bool = False
     ) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Yield ``(first gallery index, scores (rows, columns))`` over the whole gallery.
 
         The scores are a view of one buffer: the caller may write to it, and the next step
         overwrites it.
+
+        Args:
+            rows: of the queries.
+            exact: multiply in float64 and round once.  A place moves such a product by parts in
+                10^16, which changes its float32 for one pair in about 10^8.
         """
-        left, left_squares = self._prepared(self._queries[rows], self._query_norms[rows])
+        kind = np.float64 if exact else np.float32
+        left, left_squares = self._prepared(self._queries[rows], self._query_norms[rows], kind)
+        most = len(left) * self._gallery_block
+        products, rounded = np.empty(most, dtype=kind), np.empty(most * exact, dtype=np.float32)
         for start in range(0, self.n_gallery, self._gallery_block):
             columns = slice(start, min(start + self._gallery_block, self.n_gallery))
             right, right_squares = self._prepared(
-                self._gallery[columns], self._gallery_norms[columns]
+                self._gallery[columns], self._gallery_norms[columns], kind
             )
-            scores = self._scores[: len(left) * len(right)].reshape(len(left), len(right))
+            size = len(left) * len(right)
+            scores: NDArray[Any] = products[:size].reshape(len(left), len(right))
             np.dot(left, right.T, out=scores)
             if self._metric == "l2":
                 scores *= 2
@@ -121,6 +130,9 @@ class ScoreBlocks:
                 scores -= right_squares
                 np.minimum(scores, 0, out=scores)
                 self._longest = max(self._longest, float(np.sqrt(right_squares.max())))
+            if exact:
+                rounded[:size] = products[:size]
+                scores = rounded[:size].reshape(scores.shape)
             yield start, scores
 
     def slack(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
@@ -146,15 +158,15 @@ class ScoreBlocks:
         return found.reshape(columns.shape)
 
     def _prepared(
-        self, rows: NDArray[Any], norms: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The rows as float32, ready to be multiplied; their squares, for distances."""
+        self, rows: NDArray[Any], norms: NDArray[np.float64], kind: Any = np.float32
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """The rows ready to be multiplied; their squares, for distances."""
         if self._metric == "dot":
-            return np.asarray(rows, dtype=np.float32), np.empty(0, dtype=np.float32)
-        ready = np.empty(rows.shape, dtype=np.float32)
+            return np.asarray(rows, dtype=kind), np.empty(0)
+        ready = np.empty(rows.shape, dtype=kind)
         if self._metric == "cosine":
-            np.divide(rows, norms.astype(np.float32)[:, None], out=ready, casting="same_kind")
-            return ready, np.empty(0, dtype=np.float32)
+            np.divide(rows, norms.astype(kind)[:, None], out=ready, casting="same_kind")
+            return ready, np.empty(0)
         np.subtract(rows, self._shift, out=ready, casting="same_kind")
         return ready, np.einsum("nd,nd->n", ready, ready)
 

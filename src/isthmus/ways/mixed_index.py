@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.evaluate import Ranks, Relevance, top_k
-from isthmus.evaluate.reaching import count_reaching
+from isthmus.evaluate.reaching import count_reaching, many_bars
 from isthmus.evaluate.scores import ScoreBlocks, leave_out, scores_of
 from isthmus.evaluate.trial import Side
 from isthmus.ways.way import Join, ScoreMatch
@@ -98,7 +98,7 @@ def mixed_ranks(
         counts = relevance.counts[rows]
         row = np.repeat(np.arange(len(counts)), counts)
         column = relevance.indices[entries]
-        low_scores, new_scores, low_slack, new_slack = pairs.near(rows)
+        low_scores, new_scores, low_slack, new_slack = pairs.near(rows, many_bars(counts))
         joined: dict[int, NDArray[np.float32]] = {}
         for (part, join), ranks in zip(settings, found, strict=True):
             if id(join) not in joined:
@@ -137,13 +137,13 @@ class _Pairs:
             self._new = ScoreBlocks(new.queries, gallery, new.metric, query_block=size)
 
     def near(
-        self, rows: slice
+        self, rows: slice, exact: bool
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """Low and new scores of ``rows`` against the whole gallery, and the slack of both."""
-        low = _against_all(self.low, rows)
+        low = _against_all(self.low, rows, exact)
         if self._new is None:
             return low, np.zeros_like(low), self.low.slack(rows), np.zeros(len(low), np.float32)
-        new = _against_all(self._new, rows)
+        new = _against_all(self._new, rows, exact)
         if not self._some.all():
             new, found = np.zeros_like(low), new
             new[:, self._some] = found
@@ -167,8 +167,8 @@ class _Pairs:
         return low
 
 
-def _against_all(blocks: ScoreBlocks, rows: slice) -> NDArray[np.float32]:
+def _against_all(blocks: ScoreBlocks, rows: slice, exact: bool) -> NDArray[np.float32]:
     scores = np.empty((rows.stop - rows.start, blocks.n_gallery), np.float32)
-    for start, part in blocks.against_gallery(rows):
+    for start, part in blocks.against_gallery(rows, exact=exact):
         scores[:, start : start + part.shape[1]] = part
     return scores
