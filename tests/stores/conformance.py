@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -56,7 +56,7 @@ class Conformance:
     writable = True
     aliases = True
     stored_normalised = False
-    payload_fields: Mapping[str, Sequence[Any]] | None = None
+    rounded = False
     column = "vec"
 
     @pytest.fixture(params=["int", "str", "uuid", "unicode"])
@@ -76,6 +76,8 @@ class Conformance:
         if self.stored_normalised:
             put = put / np.linalg.norm(put, axis=1, keepdims=True)
             np.testing.assert_allclose(found, put, atol=2e-7)
+        elif self.rounded:
+            np.testing.assert_allclose(found, put, rtol=1e-6, atol=1e-7)
         else:
             np.testing.assert_array_equal(found, put)
 
@@ -90,6 +92,7 @@ class Conformance:
         assert (column.dim, column.count, column.dtype) == (DIM, 5, "float32")
         assert column.metric == "cosine"
         assert column.stored_normalised is self.stored_normalised
+        assert column.rounded is self.rounded
         assert said.key == ("int" if kind == "int" else said.key)
         assert (said.key == "int") is (ids.dtype.kind == "i")
         assert {"text", "rank"} <= set(said.fields)

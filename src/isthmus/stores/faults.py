@@ -16,7 +16,9 @@ from isthmus.stores.address import redacted
 
 __all__ = ["asking", "store_error"]
 
-_DENIED = re.compile(r"(?i)permission denied|access denied|not authori[sz]ed|forbidden|read-only")
+_DENIED = re.compile(
+    r"(?i)permission denied|access denied|not authori[sz]ed|unauthori[sz]ed|forbidden|read-only"
+)
 _GONE = re.compile(
     r"(?i)refused|not found|no such file|does not exist|timed? ?out|unreachable|disconnected"
     r"|connection|closed|gone|cannot connect|could not connect"

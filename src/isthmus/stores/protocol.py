@@ -51,6 +51,7 @@ class Column:
             index answers.
         stored_normalised: whether the store keeps unit vectors only, so that what is put comes
             back divided by its norm.
+        rounded: whether what is put may come back different in the last bits.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Column:
     count: int
     exact: bool = True
     stored_normalised: bool = False
+    rounded: bool = False
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,14 @@ class QdrantStore(StoreBase):
             MissingExtraError: without qdrant-client.
         """
         client, local = _connect(address)
+        try:
+            return cls._chosen(client, address, local)
+        except BaseException:
+            client.close()
+            raise
+
+    @classmethod
+    def _chosen(cls, client: Any, address: Address, local: bool) -> QdrantStore:
         with _asking(address.shown):
             names = [found.name for found in client.get_collections().collections]
             aliases = {a.alias_name: a.collection_name for a in client.get_aliases().aliases}

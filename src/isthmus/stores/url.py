@@ -24,6 +24,7 @@ SCHEMES: dict[str, tuple[str, str]] = {
     "postgresql": ("isthmus.stores.pgvector", "PgVectorStore"),
     "postgres": ("isthmus.stores.pgvector", "PgVectorStore"),
     "qdrant": ("isthmus.stores.qdrant", "QdrantStore"),
+    "chroma": ("isthmus.stores.chroma", "ChromaStore"),
     "faiss": ("isthmus.stores.faiss", "FaissStore"),
     "parquet": ("isthmus.stores.parquet", "ParquetStore"),
     "file": ("isthmus.stores.arrays", "ArrayStore"),
@@ -57,6 +58,8 @@ def open_store(url: str | os.PathLike[str]) -> Store:
       read from ``PGPASSWORD``.
     - ``qdrant://host:6333#collection.vector``, ``qdrant:///folder``, ``qdrant://:memory:``:
       Qdrant; the key is read from ``QDRANT_API_KEY``.
+    - ``chroma://folder#collection``, ``chroma://host:8000#collection``: Chroma; a token is read
+      from ``CHROMA_TOKEN``.
     - ``faiss://docs.faiss``, ``parquet://folder#column``, and plain paths: ``.faiss``, ``.parquet``
       or a folder of such, ``.npy``, ``.npz``, ``.safetensors``, ``.arrow``, ``.feather``.
 
