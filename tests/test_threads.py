@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
 import threading
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,3 +99,90 @@ def test_a_count_of_one_stays_one() -> None:
         with single_thread:
             assert blas_threads() == 1
         assert blas_threads() == 1
+
+
+# ---- other processes ---------------------------------------------------------------------------
+
+
+def _in_child(work: Callable[[], bool]) -> int:
+    """The exit code of a forked child, 0 if it found what it should; 99 if it hung."""
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            code = 0 if work() else 2
+        finally:
+            os._exit(code)
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.005)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return 99
+
+
+def _usable() -> bool:
+    with single_thread:
+        x = np.eye(40) @ np.eye(40)
+        inside = blas_threads()
+    return bool(inside == 1 and blas_threads() == 3 and x.sum() == 40)
+
+
+def test_children_forked_under_stress_neither_hang_nor_keep_a_count() -> None:
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            with single_thread:
+                pass
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    try:
+        assert [_in_child(_usable) for _ in range(40)] == [0] * 40
+    finally:
+        stop.set()
+        for worker in workers:
+            worker.join()
+    assert _usable()
+
+
+def test_a_child_forked_while_others_are_inside_has_the_whole_count() -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with single_thread:
+            entered.set()
+            leave.wait(20)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    entered.wait(5)
+    try:
+        assert _in_child(lambda: blas_threads() == 3 and _usable()) == 0
+        with single_thread:  # its own part goes on in the child
+            assert _in_child(lambda: blas_threads() == 1) == 0
+    finally:
+        leave.set()
+        worker.join()
+    assert _usable()
+
+
+def _spawned(results: Any) -> None:
+    with single_thread:
+        results.put(blas_threads())
+
+
+def test_a_spawned_process_has_locks_of_its_own() -> None:
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    with single_thread:
+        process = context.Process(target=_spawned, args=(results,))
+        process.start()
+        assert results.get(timeout=60) == 1
+        process.join(20)
+    assert process.exitcode == 0

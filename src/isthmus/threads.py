@@ -7,6 +7,7 @@ product.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from functools import lru_cache
@@ -68,23 +69,35 @@ def product_threads() -> Callable[[], int]:
 
 
 class _SingleThread:
-    """A re-entrant context: the first in lowers the thread count, the last out restores it."""
+    """A re-entrant context: the first in lowers the thread count, the last out restores it.
+
+    A process that is forked while several threads are in it keeps the forking thread's part alone:
+    the others do not live in the child, and would never leave.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._depth = 0
+        self._inside: list[int] = []
+        """The thread of each block that was entered and not left."""
         self._saved: list[tuple[Callable[[int], Any], int]] = []
+        if hasattr(os, "register_at_fork"):
+            # held while it forks, so that the child finds a count and threads that agree
+            os.register_at_fork(
+                before=self._lock.acquire,
+                after_in_parent=self._lock.release,
+                after_in_child=self._after_in_child,
+            )
 
     def __enter__(self) -> None:
         with self._lock:
-            if self._depth == 0:
+            if not self._inside:
                 self._saved = []
                 for getter, setter in _switches():
                     count = getter()
                     if count != 1:
                         setter(1)
                         self._saved.append((setter, count))
-            self._depth += 1
+            self._inside.append(threading.get_ident())
 
     def __exit__(
         self,
@@ -93,10 +106,20 @@ class _SingleThread:
         trace: TracebackType | None,
     ) -> None:
         with self._lock:
-            self._depth -= 1
-            if self._depth == 0:
-                for setter, count in self._saved:
-                    setter(count)
+            self._inside.remove(threading.get_ident())
+            if not self._inside:
+                self._restore()
+
+    def _restore(self) -> None:
+        for setter, count in self._saved:
+            setter(count)
+
+    def _after_in_child(self) -> None:
+        before = len(self._inside)
+        self._inside = [thread for thread in self._inside if thread == threading.get_ident()]
+        if before and not self._inside:
+            self._restore()
+        self._lock.release()
 
 
 single_thread = _SingleThread()

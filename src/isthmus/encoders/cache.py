@@ -12,7 +12,6 @@ import hashlib
 import os
 import re
 import sqlite3
-import threading
 import time
 import weakref
 import zlib
@@ -26,6 +25,7 @@ import numpy as np
 from isthmus.encoders.folder import cache_folder, make_folder
 from isthmus.encoders.protocol import Encoder, Kind, Vectors
 from isthmus.errors import InputError, OutputError
+from isthmus.locks import ForkLock
 
 __all__ = ["VectorCache", "text_key"]
 
@@ -76,7 +76,7 @@ class VectorCache:
         self.folder = make_folder(folder or cache_folder())
         self.most_bytes = most_bytes
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self._connection: sqlite3.Connection | None = None
         self._process = -1
         self._number = max((n for n, _ in self._files()), default=1)

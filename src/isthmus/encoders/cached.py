@@ -11,6 +11,7 @@ import numpy as np
 from isthmus.encoders.cache import VectorCache, text_key
 from isthmus.encoders.checks import check_encoded, check_texts
 from isthmus.encoders.protocol import Encoder, InBatches, Kind, Vectors
+from isthmus.locks import ForkLock
 from isthmus.progress import Progress, silent
 
 __all__ = ["CHUNK_ROWS", "CachedEncoder"]
@@ -31,7 +32,7 @@ class _Flights:
     """Which texts are being encoded in this process, and by whom."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self._of: dict[bytes, _Flight] = {}
 
     def board(self, keys: Sequence[bytes]) -> tuple[_Flight, list[bytes], dict[bytes, _Flight]]:

@@ -20,6 +20,7 @@ from isthmus.encoders.protocol import Kind, Vectors
 from isthmus.encoders.retry import Retry, Transient
 from isthmus.encoders.spend_cap import Reservation, SpendCap
 from isthmus.errors import InputError, ServiceError
+from isthmus.locks import ForkLock
 from isthmus.progress import Progress, silent
 
 __all__ = ["OPENAI_URL", "OpenAiEncoder", "Requests"]
@@ -111,7 +112,7 @@ class OpenAiEncoder:
             connections=self._requests.concurrency,
         )
         self._rng = self._requests.retry.rng()
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self._since_canary = 0
         self._model: str | None = None
         self._canary: Vectors | None = None

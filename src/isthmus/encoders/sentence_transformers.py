@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from isthmus.encoders.checks import check_encoded, check_texts
 from isthmus.encoders.protocol import Kind, Vectors
 from isthmus.errors import InputError, missing_extra
+from isthmus.locks import ForkLock
 from isthmus.progress import Progress, silent
 
 __all__ = ["SentenceTransformersEncoder"]
@@ -63,7 +63,7 @@ class SentenceTransformersEncoder:
         self._prompts = {**loaded.prompts, **(prompts or {})}
         self._truncate_dim = truncate_dim
         self._batch_size = batch_size
-        self._lock = threading.Lock()  # fast tokenisers cannot be shared by two threads
+        self._lock = ForkLock()  # fast tokenisers cannot be shared by two threads
         self.name = name
         width = self._run(["a"], "document").shape[1]
         self.dim = int(width)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import threading
 from dataclasses import dataclass
 
 from isthmus.errors import InputError, SpendCapError
+from isthmus.locks import ForkLock
 
 __all__ = ["Reservation", "SpendCap"]
 
@@ -40,7 +40,7 @@ class SpendCap:
         """Texts sent, those of running calls included."""
         self.tokens = 0
         """Tokens counted by the server, and reserved for running calls."""
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
 
     def __repr__(self) -> str:
         return (

@@ -7,7 +7,6 @@ keeps count of what it met.
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
 from typing import Any, ParamSpec, cast, overload
@@ -15,6 +14,7 @@ from typing import Any, ParamSpec, cast, overload
 import numpy as np
 
 from isthmus.errors import ContractError
+from isthmus.locks import ForkLock
 from isthmus.numeric import Array
 from isthmus.spaces.contract import FaultMode, Response, Space
 from isthmus.spaces.enforce import MEND, Checked, FaultyRows, enforce
@@ -85,7 +85,7 @@ class Guard:
     def __init__(self, space: Space, *, where: str | None = None) -> None:
         self.space = space
         self.where = where
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self._rows = 0
         self._tallies: dict[tuple[FaultMode, Response], Tally] = {}
 
