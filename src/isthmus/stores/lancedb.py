@@ -51,6 +51,7 @@ __all__ = ["LanceStore"]
 
 _METRIC = b"isthmus.metric"
 _METRICS: dict[str, Metric] = {"cosine": "cosine", "dot": "dot", "l2": "l2"}
+_READ_AHEAD = 4  # batches
 _IDS_A_QUERY = 10_000  # of one filter
 
 
@@ -255,8 +256,11 @@ class LanceStore(StoreBase):
     def _count(self, layout: _Layout, column: str) -> int:
         known = (layout.version, column)
         if known not in self._filled:
+            table = self._at(layout.version)
             with asking(self._url):
-                self._filled[known] = self._table.count_rows(f"{_quoted(column)} IS NOT NULL")
+                # counting with a filter holds the whole column at once
+                pages = _pages(table, [column], 0, table.count_rows(), BATCH)
+                self._filled[known] = sum(len(p) - p[column].null_count for p in pages)
         return self._filled[known]
 
     # -- reading ---------------------------------------------------------------------------------
@@ -394,9 +398,7 @@ class LanceStore(StoreBase):
             left = table.count_rows() - done
         if left <= 0:
             return
-        with asking(self._url):
-            reader = table.search().select(names).offset(done).limit(left).to_batches(batch)
-        for part in _of_size(reader, batch, self._url):
+        for part in _of_size(_pages(table, names, done, left, batch), batch, self._url):
             done += len(part)
             rows = present = None
             if column is not None and dim is not None:
@@ -625,6 +627,17 @@ def _of_size(reader: Any, size: int, where: str) -> Iterator[Any]:
             waiting, rows = table.slice(size).to_batches(), rows - size
     if rows:
         yield pa.Table.from_batches(waiting)
+
+
+def _pages(table: Any, names: list[str], done: int, left: int, batch: int) -> Iterator[Any]:
+    """``left`` rows behind the first ``done``, a bounded number at a time.
+
+    One reader over a whole table reads ahead of a slow consumer without bound.
+    """
+    while left > 0:
+        some = min(left, _READ_AHEAD * batch)
+        yield from table.search().select(names).offset(done).limit(some).to_batches(batch)
+        done, left = done + some, left - some
 
 
 def _cursor(after: str, where: str) -> tuple[int, int]:
