@@ -35,6 +35,7 @@ import numpy as np
 
 from benchmarks.arrays import Array
 from benchmarks.harness import header
+from isthmus.bridge import Fitting
 from isthmus.nn.compact.distil import Lesson
 from isthmus.training.schedule import Schedule
 
@@ -97,7 +98,9 @@ def bridge_lines(quick: bool, record: dict[str, Any]) -> Iterator[str]:
 
     def made(x: Array, y: Array) -> Any:
         pairs = Pairs(x, y, ids=np.arange(len(x)))
-        return fit(pairs, recipe=RECIPE, seed=SEED, sizes=SampleSizes(gallery=1000)).chain
+        return fit(
+            pairs, recipe=RECIPE, seed=SEED, fitting=Fitting(sizes=SampleSizes(gallery=1000))
+        ).chain
 
     chain = made(new_side, old_side)
     dx, dy = new_side.shape[1], old.shape[1]

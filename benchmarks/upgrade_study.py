@@ -33,8 +33,9 @@ from benchmarks.study.images import IMAGE_UPGRADES
 from benchmarks.study.texts import TEXT_UPGRADES
 from benchmarks.study.upgrade import Upgrade, unit
 from isthmus import Bridge, Pairs, fit
+from isthmus.bridge import Fitting
 from isthmus.bridge.held_out_samples import SampleSizes
-from isthmus.evaluate import parse_metric, relevant_ranks
+from isthmus.evaluate import Judging, parse_metric, relevant_ranks
 from isthmus.evaluate.relevance import from_ids
 from isthmus.spaces.split import assign_parts
 
@@ -97,9 +98,13 @@ def _lines(upgrade: Upgrade, budget: int, folder: Path, *, rivals: bool) -> Iter
     queries = Pairs(upgrade.new_queries, upgrade.old_queries, ids=upgrade.ids)
     start = time.process_time()
     bridge = fit(
-        pairs, recipe="auto", queries=queries, shares=shares, primary=METRIC, seed=SEED,
-        sizes=SampleSizes(gallery=len(upgrade.ids)),
-    )  # fmt: skip
+        pairs,
+        recipe="auto",
+        queries=queries,
+        seed=SEED,
+        judging=Judging(primary=METRIC),
+        fitting=Fitting(shares=shares, sizes=SampleSizes(gallery=len(upgrade.ids))),
+    )
     seconds = time.process_time() - start
     yield from _ours(upgrade, budget, bridge, seconds)
     if rivals:

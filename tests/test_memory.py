@@ -17,7 +17,7 @@ sizes = isthmus.SampleSizes(test=200, validation=100, gallery=2000, validation_g
 task, folder, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
 if task == "fit":
     pairs = isthmus.Pairs(folder / "new.npy", folder / "old.npy")
-    isthmus.fit(pairs, sizes=sizes).save(out)
+    isthmus.fit(pairs, fitting=isthmus.bridge.Fitting(sizes=sizes)).save(out)
 elif task == "assess":
     pairs = isthmus.Pairs(folder / "new.npy", folder / "old.npy")
     isthmus.assess(isthmus.Bridge.load(sys.argv[4]), pairs, all_rows=True, sizes=sizes)

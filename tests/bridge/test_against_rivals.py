@@ -8,7 +8,7 @@ import pytest
 from benchmarks.arrays import paired
 from benchmarks.recipes import RECIPES
 from isthmus import Pairs, fit
-from isthmus.evaluate import from_ids, parse_metric, relevant_ranks
+from isthmus.evaluate import Judging, from_ids, parse_metric, relevant_ranks
 
 POINT = 0.01
 
@@ -18,7 +18,7 @@ def test_auto_is_no_worse_than_the_best_rival(dx: int, dy: int) -> None:
     """Fixed maps as rebasis fits them: padded centred Procrustes, ridge, reduced rank."""
     task = paired(dx, dy, 2500)
     # each item's own vector asks for it: what the fixed maps are fitted for as well
-    bridge = fit(Pairs(task.x, task.y), strategies=False)
+    bridge = fit(Pairs(task.x, task.y), judging=Judging(limits=None))
     relevance = from_ids(np.arange(len(task.x_test)), np.arange(len(task.y_test)))
 
     def recall(mapped: np.ndarray) -> float:

@@ -12,7 +12,7 @@ import pytest
 from isthmus.adapters.chain import Affine, Chain, RowNorm
 from isthmus.bridge import Bridge, SampleSizes, assess, fit
 from isthmus.errors import InputError, WrongSpaceError
-from isthmus.evaluate import Verdict, VerdictRule
+from isthmus.evaluate import Judging, Verdict, VerdictRule
 from isthmus.spaces.pairs import Pairs
 
 
@@ -116,9 +116,13 @@ def test_the_rule_the_metric_and_the_sizes_are_the_callers(bridge: Bridge, world
     items, queries = world.upgrade(800)
     rule = VerdictRule(min_queries=10_000)
     evidence = assess(
-        bridge, items, queries=queries, rule=rule, primary="mrr",
-        sizes=SampleSizes(test=100, gallery=300), seed=5,
-    )  # fmt: skip
+        bridge,
+        items,
+        queries=queries,
+        sizes=SampleSizes(test=100, gallery=300),
+        seed=5,
+        judging=Judging(rule=rule, primary="mrr"),
+    )
     assert evidence.primary == "mrr"
     assert evidence.n_queries == 100
     assert 300 <= evidence.n_gallery <= 400

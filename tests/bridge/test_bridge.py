@@ -13,6 +13,7 @@ from isthmus.adapters.chain import Affine, Chain, RowNorm
 from isthmus.bridge import Bridge, assess, fit
 from isthmus.bridge.card import card
 from isthmus.errors import ContractError, InputError, WrongSpaceError
+from isthmus.evaluate import Judging
 from isthmus.spaces.pairs import Pairs
 
 # ---- mapping -----------------------------------------------------------------------------------
@@ -407,6 +408,6 @@ def test_the_text_names_both_sides_and_the_verdict(bridge: Bridge) -> None:
 def test_a_map_for_search_alone_says_so(upgrade: tuple[Pairs, Pairs]) -> None:
     pairs, _ = upgrade
     for recipe, alone in (("unit_norm | csa | unit_norm", True), ("procrustes", False)):
-        bridge = fit(pairs, recipe=recipe, strategies=False)
+        bridge = fit(pairs, recipe=recipe, judging=Judging(limits=None))
         assert bridge.search_only == alone
         assert ("for search alone" in card(bridge)) == alone

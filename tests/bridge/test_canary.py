@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from isthmus.bridge import Bridge, Canary, fit
+from isthmus.bridge import Bridge, Canary, Fitting, fit
 from isthmus.errors import WrongSpaceError
 
 
@@ -63,7 +63,7 @@ def test_a_fit_keeps_canaries_of_its_own_items(world: Any) -> None:
     from isthmus.spaces.pairs import Pairs
 
     texts = {name: f"the text of {name}" for name in names}
-    canary = fit(Pairs(x, y, ids=names), canary_items=texts).canary
+    canary = fit(Pairs(x, y, ids=names), fitting=Fitting(canary_items=texts)).canary
     assert canary is not None
     assert canary.named
     rows = [names.index(name) for name in canary.ids]
@@ -71,7 +71,7 @@ def test_a_fit_keeps_canaries_of_its_own_items(world: Any) -> None:
     np.testing.assert_array_equal(canary.source, x[rows])
     np.testing.assert_array_equal(canary.target, y[rows])
     assert canary.items == tuple(texts[name] for name in canary.ids)
-    assert fit(Pairs(x, y, ids=names), canary_items={}).canary.items is None
+    assert fit(Pairs(x, y, ids=names), fitting=Fitting(canary_items={})).canary.items is None
 
 
 def test_row_numbers_are_no_names(bridge: Bridge) -> None:

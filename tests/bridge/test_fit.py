@@ -14,10 +14,10 @@ import pytest
 import isthmus
 from isthmus.adapters.pipeline import fit_chain, fit_front
 from isthmus.adapters.recipe import Recipe
-from isthmus.bridge import SampleSizes, assess, fit
+from isthmus.bridge import Fitting, SampleSizes, assess, fit
 from isthmus.bridge.held_out_samples import PARTS
 from isthmus.errors import InputError, RecipeError
-from isthmus.evaluate import Verdict
+from isthmus.evaluate import Judging, Verdict
 from isthmus.moments import FoldMoments, Moments
 from isthmus.spaces.contract import Space
 from isthmus.spaces.pairs import Pairs
@@ -149,7 +149,9 @@ def test_qrels_say_which_items_answer(make_world: Callable[..., Any]) -> None:
     right = {f"query {i}": [f"doc {i}"] for i in range(1500)}
     wrong = {f"query {i}": [f"doc {(i + 7) % 1500}"] for i in range(1500)}
     evidence = {
-        name: fit(items, queries=queries, qrels=qrels, fit_on_queries=False).evidence
+        name: fit(
+            items, queries=queries, qrels=qrels, fitting=Fitting(fit_on_queries=False)
+        ).evidence
         for name, qrels in (("right", right), ("wrong", wrong))
     }
     assert evidence["right"].arms["bridge"].metrics["recall@10"].value > 0.8
@@ -169,12 +171,12 @@ def test_qrels_say_which_items_answer(make_world: Callable[..., Any]) -> None:
 @pytest.mark.parametrize("primary", ["mrr", "recall@1", "cmc@5"])
 def test_the_primary_metric_decides(upgrade: tuple[Pairs, Pairs], primary: str) -> None:
     pairs, queries = upgrade
-    bridge = fit(pairs, queries=queries, primary=primary)
+    bridge = fit(pairs, queries=queries, judging=Judging(primary=primary))
     assert bridge.evidence is not None
     assert bridge.evidence.primary == primary
     assert primary in bridge.evidence.reason
     with pytest.raises(InputError, match="recall@ten"):
-        fit(pairs, queries=queries, primary="recall@ten")
+        fit(pairs, queries=queries, judging=Judging(primary="recall@ten"))
 
 
 def test_a_contract_given_is_kept_and_held_against_the_pairs(upgrade: tuple[Pairs, Pairs]) -> None:
@@ -277,7 +279,7 @@ def test_the_data_of_the_fit_are_judged_on_the_part_it_did_not_see(
 ) -> None:
     pairs, queries = upgrade
     shares = {"fit": 0.6, "validation": 0.3, "test": 0.1}
-    bridge = fit(pairs, queries=queries, shares=shares)
+    bridge = fit(pairs, queries=queries, fitting=Fitting(shares=shares))
     again = assess(bridge, pairs, queries=queries)
     assert again == bridge.evidence
     bridge.save(tmp_path / "bridge")
@@ -313,7 +315,7 @@ def test_shuffled_pairs_are_refused(make_world: Callable[..., Any]) -> None:
     order = np.random.default_rng(3).permutation(1500)
     shuffled = Pairs(world.seen("x", z), world.seen("y", z)[order])
     queries = world.pairs(world.near(z))
-    bridge = fit(shuffled, queries=queries, fit_on_queries=False)
+    bridge = fit(shuffled, queries=queries, fitting=Fitting(fit_on_queries=False))
     assert bridge.evidence is not None
     assert bridge.evidence.verdict not in GOOD
     agreement = fit(shuffled).evidence
@@ -363,20 +365,24 @@ def test_one_pair_is_refused(make_world: Callable[..., Any]) -> None:
         ({"kind": "gallery"}, InputError, "of kind 'query' or 'corpus', got 'gallery'"),
         ({"recipe": []}, InputError, "the list of recipes is empty"),
         ({"recipe": "procrusted"}, RecipeError, "Did you mean 'procrustes'"),
-        ({"shares": {"fit": 0.5, "test": 0.5}}, InputError, "shares are of"),
-        ({"shares": {"fit": 0.9, "validation": 0.1, "test": 0.1}}, InputError, "sum to 1"),
+        ({"fitting": Fitting(shares={"fit": 0.5, "test": 0.5})}, InputError, "shares are of"),
         (
-            {"shares": {"fit": 0.9, "validation": 0.1, "test": 0.0}},
+            {"fitting": Fitting(shares={"fit": 0.9, "validation": 0.1, "test": 0.1})},
+            InputError,
+            "sum to 1",
+        ),
+        (
+            {"fitting": Fitting(shares={"fit": 0.9, "validation": 0.1, "test": 0.0})},
             InputError,
             "none fell into the test",
         ),
         (
-            {"shares": {"fit": 0.0, "validation": 0.5, "test": 0.5}},
+            {"fitting": Fitting(shares={"fit": 0.0, "validation": 0.5, "test": 0.5})},
             InputError,
             r"only 0 pair\(s\) left",
         ),
-        ({"folds": 1}, InputError, "at least 2 folds"),
-        ({"sizes": SampleSizes(test=0)}, InputError, "at least 1 row"),
+        ({"fitting": Fitting(folds=1)}, InputError, "at least 2 folds"),
+        ({"fitting": Fitting(sizes=SampleSizes(test=0))}, InputError, "at least 1 row"),
     ],
 )
 def test_what_cannot_be_asked(

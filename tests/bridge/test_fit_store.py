@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from tests.bridge.hashed_encoders import HashedEncoder
 
-from isthmus.bridge import fit
+from isthmus.bridge import Fitting, fit
 from isthmus.bridge.fit_store import SHARES, fit_sample
 from isthmus.bridge.store_sample import ModelChange, sample_store
+from isthmus.evaluate import Judging
 from isthmus.spaces.query_log import QueryLog
 from isthmus.stores import MemoryStore
 
@@ -41,14 +42,14 @@ def log(texts: list[str]) -> QueryLog:
 def test_it_is_the_fit_of_the_sampled_arrays(store: MemoryStore, log: QueryLog, kind: str) -> None:
     models = ModelChange(HashedEncoder("new", 16), HashedEncoder("old", 16))
     sample = sample_store(store, models, pairs=800, log=log)
-    bridge = fit_sample(sample, models, kind=kind, strategies=False)  # type: ignore[arg-type]
+    bridge = fit_sample(sample, models, kind=kind, judging=Judging(limits=None))  # type: ignore[arg-type]
     direct = fit(
         sample.pairs(kind),
         kind=kind,  # type: ignore[arg-type]
         queries=sample.query_pairs(kind),
         qrels=sample.clicked,
-        shares=SHARES,
-        strategies=False,
+        judging=Judging(limits=None),
+        fitting=Fitting(shares=SHARES),
     )
     rows = sample.new if kind == "query" else sample.old
     np.testing.assert_array_equal(bridge.transform(rows), direct.transform(rows))
@@ -63,6 +64,8 @@ def test_it_is_the_fit_of_the_sampled_arrays(store: MemoryStore, log: QueryLog, 
 
 def test_without_queries_it_is_judged_by_agreement(store: MemoryStore) -> None:
     models = ModelChange(HashedEncoder("new", 16))
-    bridge = fit_sample(sample_store(store, models, pairs=600), models, strategies=False)
+    bridge = fit_sample(
+        sample_store(store, models, pairs=600), models, judging=Judging(limits=None)
+    )
     assert bridge.target.name == "old" and bridge.target.model is None
     assert bridge.evidence is not None

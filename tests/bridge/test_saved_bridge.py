@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 
 from isthmus import artefact
 from isthmus.artefact import MANIFEST, TENSORS
-from isthmus.bridge import Bridge, fit
+from isthmus.bridge import Bridge, Fitting, fit
 from isthmus.bridge import bridge as bridge_module
 from isthmus.bridge.card import card as card_of
 from isthmus.errors import InputError, OutputError
@@ -87,7 +87,9 @@ def test_derived_bridges_come_back(make_world: Callable[..., Any], tmp_path: Pat
     world = make_world()
     pairs, _ = world.upgrade(metric="l2")
     bridge = fit(
-        pairs, recipe="ridge(alpha=0.001)", canary_items={i: f"ü {i}" for i in range(1500)}
+        pairs,
+        recipe="ridge(alpha=0.001)",
+        fitting=Fitting(canary_items={i: f"ü {i}" for i in range(1500)}),
     )
     x, y = pairs.head(64).x, pairs.head(64).y
     for name, derived, rows in (

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from isthmus.errors import InputError
-from isthmus.evaluate import Judging
+from isthmus.evaluate import Judging, WayLimits
 from isthmus.evaluate.arms import ARMS
 from isthmus.evaluate.relevance import from_ids
-from isthmus.ways import FixedDepth, WayLimits, choose_ways, evaluate_upgrade
+from isthmus.ways import FixedDepth, choose_ways, evaluate_upgrade
 
 QUICK = Judging(primary="recall@1", resamples=300)
 

@@ -7,6 +7,7 @@ from isthmus.bridge.canary import Canary
 from isthmus.bridge.coarse import align, check_bridge
 from isthmus.bridge.fit import fit
 from isthmus.bridge.fit_store import fit_sample
+from isthmus.bridge.fitting import Fitting
 from isthmus.bridge.held_out_samples import SampleSizes
 from isthmus.bridge.judge_live import judge_live, with_live_evidence
 from isthmus.bridge.store_sample import ModelChange, StoreSample, sample_store
@@ -14,6 +15,7 @@ from isthmus.bridge.store_sample import ModelChange, StoreSample, sample_store
 __all__ = [
     "Bridge",
     "Canary",
+    "Fitting",
     "ModelChange",
     "SampleSizes",
     "StoreSample",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,9 @@ from isthmus.bridge.held_out_samples import (
     has_ids,
 )
 from isthmus.errors import InputError
-from isthmus.evaluate import DEFAULT_METRICS, Evaluation, Judging
-from isthmus.evaluate.verdict import VerdictRule
+from isthmus.evaluate import Evaluation, Judging
 from isthmus.progress import Progress, silent
 from isthmus.spaces.pairs import Pairs, Split
-from isthmus.ways import WayLimits
 
 __all__ = ["assess"]
 
@@ -35,13 +34,9 @@ def assess(
     *,
     queries: Pairs | None = None,
     qrels: Qrels | None = None,
-    primary: str | None = None,
-    metrics: Sequence[str] = DEFAULT_METRICS,
+    judging: Judging | None = None,
     all_rows: bool | None = None,
     sizes: SampleSizes | None = None,
-    strategies: bool = True,
-    old_encoder: bool = True,
-    rule: VerdictRule | None = None,
     seed: int | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
@@ -50,14 +45,11 @@ def assess(
     Args:
         bridge: to judge; vectors of other models than its own are refused.
         pairs: the same items in the source and in the target space.
-        queries, qrels, primary, metrics, rule: as in `isthmus.fit`.
+        queries, qrels, judging: as in `isthmus.fit`.
         all_rows: use every row as a query (data the bridge has never seen).  None decides: data
             that share items with the fit, and data for an inverted or composed bridge, which
             cannot be recognised, are judged on the test part of the fit alone.
         sizes: how many rows are held.
-        strategies: also judge mixed queries, cascades and partial re-embedding, where some of the
-            pairs were held out to choose them on.
-        old_encoder: whether the old model can still encode queries.
         seed: None takes that of the fit.
         progress: told about rows.
 
@@ -90,13 +82,11 @@ def assess(
     bridge.recognise_target(sample.y, where=pairs.target.name)
     if bridge.canary is not None and bridge.canary.named and has_ids(pairs):
         bridge.canary.check(dict(zip(sample.ids.tolist(), sample.x, strict=True)))
-    validation = samples.held_out(VALIDATION) if strategies else None
     return examine(
-        HeldOutParts(samples.test_part(), validation),
+        HeldOutParts(samples.test_part(), samples.held_out(VALIDATION)),
         bridge.chain,
         bridge.kind,
-        Judging(primary, metrics, rule or VerdictRule(), seed=seed),
-        limits=WayLimits(old_encoder),
+        replace(judging or Judging(), seed=seed),
         progress=progress,
     ).evidence
 

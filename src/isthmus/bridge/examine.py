@@ -10,7 +10,7 @@ from isthmus.bridge.evidence import HeldOut
 from isthmus.evaluate import Evaluation, Judging
 from isthmus.evaluate.arms import ARMS
 from isthmus.progress import Progress, silent
-from isthmus.ways import ChosenWays, Way, WayLimits, choose_ways, evaluate_upgrade
+from isthmus.ways import ChosenWays, Way, choose_ways, evaluate_upgrade
 from isthmus.ways.judge import fixed_ways
 
 __all__ = ["Examined", "HeldOutParts", "examine"]
@@ -39,7 +39,6 @@ def examine(
     kind: Kind,
     judging: Judging,
     *,
-    limits: WayLimits | None = None,
     progress: Progress = silent,
 ) -> Examined:
     """Choose ways to go on with a map on validation queries, and judge all on test queries.
@@ -48,23 +47,24 @@ def examine(
         held_out: queries that the map was not fitted on.
         chain: the map.
         kind: whether it maps queries or the corpus.
-        judging: metrics, margins, resamples and the seed.
-        limits: what a way may ask for.
+        judging: metrics, margins, resamples, the seed, and what a way may ask for.
         progress: told about ways.
 
     Raises:
         InputError: for data that cannot be used.
     """
     trial = held_out.test.trial(chain, kind)
-    if held_out.validation is None:
-        why = "there are no validation queries to choose it on"
+    if held_out.validation is None or judging.limits is None:
+        why = "it was not asked for"
+        if judging.limits is not None:
+            why = "there are no validation queries to choose it on"
         chosen = ChosenWays(absent={name: why for name, arm in ARMS.items() if arm.chosen})
     else:
         chosen = choose_ways(
             held_out.validation.trial(chain, kind, errors=True),
             trial,
             primary=judging.primary,
-            limits=limits,
+            limits=judging.limits,
             seed=judging.seed,
             progress=progress,
         )

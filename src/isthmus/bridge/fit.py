@@ -20,26 +20,23 @@ from isthmus.bridge.canary import Canary
 from isthmus.bridge.evidence import Qrels
 from isthmus.bridge.examine import HeldOutParts, examine
 from isthmus.bridge.fit_source import FitSource
+from isthmus.bridge.fitting import Fitting
 from isthmus.bridge.held_out_samples import (
     PARTS,
     UNUSED,
     VALIDATION,
     HeldOutSamples,
     Queries,
-    SampleSizes,
     has_ids,
 )
-from isthmus.bridge.weighting import Weighting
 from isthmus.errors import InputError
-from isthmus.evaluate import DEFAULT_METRICS, Judging
-from isthmus.evaluate.verdict import VerdictRule
+from isthmus.evaluate import Judging
 from isthmus.progress import Progress, silent
 from isthmus.spaces.contract import Space
 from isthmus.spaces.metric import Metric
 from isthmus.spaces.pairs import Pairs
 from isthmus.spaces.profile import Profile
 from isthmus.spaces.sample import Batch
-from isthmus.ways import WayLimits
 
 __all__ = ["fit"]
 
@@ -56,19 +53,9 @@ def fit(
     qrels: Qrels | None = None,
     source: Space | str | None = None,
     target: Space | str | None = None,
-    primary: str | None = None,
-    metrics: Sequence[str] = DEFAULT_METRICS,
-    shares: Mapping[str, float] | None = None,
-    folds: int = 5,
     seed: int = 0,
-    sizes: SampleSizes | None = None,
-    fit_on_queries: bool = True,
-    weighting: Weighting = None,
-    prior: Bridge | None = None,
-    canary_items: Mapping[Any, str] | None = None,
-    strategies: bool = True,
-    old_encoder: bool = True,
-    rule: VerdictRule | None = None,
+    judging: Judging | None = None,
+    fitting: Fitting | None = None,
     progress: Progress = silent,
 ) -> Bridge:
     """Fit a bridge, choose its map on validation queries, and judge it on test queries.
@@ -91,28 +78,15 @@ def fit(
             answered by the item of the same id.
         source: contract or name of the source space.
         target: contract or name of the target space.
-        primary: the metric that decides, such as ``recall@10`` or ``mrr``.
-        metrics: what else is measured.
-        shares: of the ``fit``, ``validation`` and ``test`` parts; a fourth, ``unused``, is neither
-            fitted on nor asked about, but is searched among.
-        folds: of the cross-validation that makes the short list.
         seed: of the split, the samples and the bootstrap.
-        sizes: how many rows are held for retrieval.
-        fit_on_queries: also fit on the queries whose answers are in the fit part.
-        weighting: how much each pair counts: ``balanced`` or ``effective`` by its class, or the
-            weight of a query where an item weighs 1.
-        prior: the running bridge that a recipe with ``prior_ridge`` stays near.
-        canary_items: id → text; those of the canaries are stored in the bridge.
-        strategies: also judge mixed queries, cascades and partial re-embedding, chosen on the
-            validation queries.
-        old_encoder: whether the old model can still encode queries; without it, strategies that
-            need it are left out.
-        rule: margins of the verdict.
+        judging: metrics, margins, resamples, and what a way to serve may ask for.
+        fitting: how the pairs are split and weighted, and what is kept.
         progress: told about rows and candidates.
 
     Raises:
         InputError: for data that cannot be used, naming the first offending row.
     """
+    judging, fitting = replace(judging or Judging(), seed=seed), fitting or Fitting()
     if kind not in ("query", "corpus"):
         raise InputError(f"a bridge is of kind 'query' or 'corpus', got {kind!r}")
     if qrels is not None and queries is None:
@@ -123,41 +97,34 @@ def fit(
             mend="Give a few hundred pairs at the least, 4,000 for a good map",
         )
     _check_queries(pairs, queries)
-    split = pairs.split(shares or _SHARES, seed=seed)
+    split = pairs.split(fitting.shares or _SHARES, seed=seed)
     if tuple(split.fractions) not in (PARTS, (*PARTS, UNUSED)):
         raise InputError(
             f"shares are of {list(PARTS)} and, if you like, '{UNUSED}', in this order, "
-            f"got {list(shares or {})}"
+            f"got {list(fitting.shares or _SHARES)}"
         )
     samples = HeldOutSamples(
         split,
         None if queries is None else Queries(queries, qrels),
-        sizes=sizes or SampleSizes(),
+        sizes=fitting.sizes,
         seed=seed,
     )
     stream = FitSource(
         samples,
-        folds=folds,
+        folds=fitting.folds,
         seed=seed,
-        fit_on_queries=fit_on_queries,
-        weighting=weighting,
+        fit_on_queries=fitting.fit_on_queries,
+        weighting=fitting.weighting,
         progress=progress,
     )
     metric = pairs.metric
     recipes = _recipes(recipe, kind, metric)
-    running = None if prior is None else prior.chain
-    selection = _choose(recipes, stream, kind, metric, primary, running, progress)
+    running = None if fitting.prior is None else fitting.prior.chain
+    selection = _choose(recipes, stream, kind, metric, judging.primary, running, progress)
     held_out, validation = samples.test_part(), samples.held_out(VALIDATION)
     # rounded as its file will hold it, so that a loaded bridge maps bit for bit alike
     chain = selection.chosen.chain.rounded()
-    examined = examine(
-        HeldOutParts(held_out, validation if strategies else None),
-        chain,
-        kind,
-        Judging(primary, metrics, rule or VerdictRule(), seed=seed),
-        limits=WayLimits(old_encoder),
-        progress=progress,
-    )
+    examined = examine(HeldOutParts(held_out, validation), chain, kind, judging, progress=progress)
     sample = samples.sample
     profiles = side_profiles(sample, split, validation, kind=kind, metric=metric)
     calibrated = calibrate(
@@ -186,20 +153,20 @@ def fit(
             "pairs": len(pairs),
             "fit_rows": stream.fit_rows,
             "shares": dict(split.fractions),
-            "folds": folds,
+            "folds": fitting.folds,
             "seed": seed,
             "fit_on_queries": stream.fit_on_queries,
-            "weighting": weighting,
-            "prior": None if prior is None else dict(prior.provenance),
+            "weighting": fitting.weighting,
+            "prior": None if fitting.prior is None else dict(fitting.prior.provenance),
             "data_sha256": pairs.digest(replace(sample, labels=None)),
-            "sizes": asdict(sizes or SampleSizes()),
+            "sizes": asdict(fitting.sizes),
             "isthmus": version("isthmus"),
             "numpy": version("numpy"),
             "scipy": version("scipy"),
         },
         source_profile=profiles[0],
         target_profile=profiles[1],
-        canary=_canary(sample, canary_items, named=has_ids(pairs)),
+        canary=_canary(sample, fitting.canary_items, named=has_ids(pairs)),
         trust=calibrated.trust,
         score_calibrator=calibrated.score_calibrator,
     )

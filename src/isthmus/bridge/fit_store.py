@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
 
 from isthmus.bridge.bridge import Bridge, Kind
 from isthmus.bridge.fit import fit
+from isthmus.bridge.fitting import Fitting
 from isthmus.bridge.store_sample import ModelChange, StoreSample
 from isthmus.encoders import Encoder
+from isthmus.evaluate import Judging
 from isthmus.spaces.contract import Space
 from isthmus.stores import Column
 
@@ -25,7 +27,8 @@ def fit_sample(
     models: ModelChange,
     *,
     kind: Kind = "query",
-    shares: Mapping[str, float] = SHARES,
+    judging: Judging | None = None,
+    fitting: Fitting | None = None,
     **options: Any,
 ) -> Bridge:
     """Fit a bridge on sampled items of a store; its contracts name both models and revisions.
@@ -33,10 +36,10 @@ def fit_sample(
     Args:
         sample: of `sample_store`.
         models: the encoders it was made with.
-        kind: as in `fit`.
-        shares: of the parts, as in `fit`.
-        **options: as in `fit`, but for what the sample says: pairs, queries, their answers, the
-            two spaces and the texts of canaries.
+        kind, judging, fitting: as in `fit`; the texts of canaries and whether the old encoder runs
+            are those of the sample and the models, and by default more is held out.
+        **options: as in `fit`, but for what the sample says: pairs, queries, their answers and
+            the two spaces.
 
     Raises:
         InputError: as `fit`.
@@ -56,6 +59,11 @@ def fit_sample(
     old = _space(models.old, sample.old, sample.column, "old")
     new = _space(models.new, sample.new, sample.column, "new")
     source, target = (new, old) if kind == "query" else (old, new)
+    judging, fitting = judging or Judging(), fitting or Fitting()
+    if judging.limits is not None:
+        limits = replace(judging.limits, old_encoder=models.old is not None)
+        judging = replace(judging, limits=limits)
+    texts = dict(zip(sample.ids.tolist(), sample.texts, strict=True))
     return fit(
         sample.pairs(kind),
         kind=kind,
@@ -63,9 +71,8 @@ def fit_sample(
         qrels=sample.clicked or None,
         source=source,
         target=target,
-        canary_items=dict(zip(sample.ids.tolist(), sample.texts, strict=True)),
-        old_encoder=models.old is not None,
-        shares=shares,
+        judging=judging,
+        fitting=replace(fitting, canary_items=texts, shares=fitting.shares or SHARES),
         **options,
     )
 

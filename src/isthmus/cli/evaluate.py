@@ -71,7 +71,7 @@ def evaluate_command(
     """
     from isthmus.bridge import Bridge, assess
     from isthmus.bridge.coarse import check_bridge
-    from isthmus.evaluate import DEFAULT_METRICS
+    from isthmus.evaluate import DEFAULT_METRICS, Judging, WayLimits
     from isthmus.evaluate.gates import DEFAULT_GATES, metrics_of
 
     metrics = [*DEFAULT_METRICS, *metrics_of(gate or ())]
@@ -97,11 +97,11 @@ def evaluate_command(
         inputs.pairs,
         queries=inputs.queries,
         qrels=inputs.qrels,
-        primary=primary,
-        metrics=metrics,
         all_rows=True if all_rows else None,
-        old_encoder=old_encoder,
         progress=progress,
+        judging=Judging(
+            primary=primary, metrics=metrics, limits=WayLimits(old_encoder=old_encoder)
+        ),
     )
     progress.close()
     results = check_bridge(loaded, evaluation, gate or DEFAULT_GATES)

@@ -168,9 +168,9 @@ def fit_command(
         isthmus fit lancedb://db#docs.vector --old st:OLD --new st:NEW --queries log.jsonl -o b
     """
     from isthmus.artefact import check_place
-    from isthmus.bridge import Bridge, fit, fit_sample
+    from isthmus.bridge import Bridge, Fitting, fit, fit_sample
     from isthmus.bridge.bridge import KIND
-    from isthmus.evaluate import DEFAULT_METRICS
+    from isthmus.evaluate import DEFAULT_METRICS, Judging, WayLimits
     from isthmus.evaluate.gates import check_gates, metrics_of
     from isthmus.files import together
     from isthmus.stores import is_store_url
@@ -193,10 +193,8 @@ def fit_command(
     options: dict[str, Any] = {
         "kind": kind,
         "recipe": recipe or ("auto" if auto else "linear"),
-        "primary": primary,
-        "metrics": metrics,
-        "weighting": query_weight,
-        "prior": running,
+        "judging": Judging(primary, metrics, limits=WayLimits(old_encoder)),
+        "fitting": Fitting(weighting=query_weight, prior=running),
         "seed": seed,
         "progress": progress,
     }
@@ -262,7 +260,6 @@ def fit_command(
             qrels=inputs.qrels,
             source=names[0],
             target=names[1],
-            old_encoder=old_encoder,
             **options,
         )
     progress.close()

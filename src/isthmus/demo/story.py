@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.bridge import Bridge, fit
+from isthmus.bridge import Bridge, Fitting, fit
 from isthmus.demo.corpus import Corpus, load_corpus
 from isthmus.encoders import (
     CachedEncoder,
@@ -78,10 +78,11 @@ def tell(
         queries=Pairs(new.queries, old.queries, ids=ids),
         source=new_model.name,
         target=old_model.name,
-        shares=SHARES,
         seed=SEED,
-        canary_items=dict(zip(corpus.ids, corpus.documents, strict=True)),
         progress=progress,
+        fitting=Fitting(
+            shares=SHARES, canary_items=dict(zip(corpus.ids, corpus.documents, strict=True))
+        ),
     )
     _about_fit(say, bridge)
     evidence = bridge.evidence

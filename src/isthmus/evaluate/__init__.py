@@ -5,7 +5,7 @@ from isthmus.evaluate.bootstrap import Estimate, estimate, estimate_ratio, resam
 from isthmus.evaluate.compatibility_matrix import CompatibilityScores, compatibility_scores
 from isthmus.evaluate.evaluation import Arm, Evaluation
 from isthmus.evaluate.gates import DEFAULT_GATES, GateResult, check_gates, parse_gate
-from isthmus.evaluate.judging import DEFAULT_METRICS, Judging
+from isthmus.evaluate.judging import DEFAULT_METRICS, Judging, WayLimits
 from isthmus.evaluate.measured import MeasuredArm, Measurement
 from isthmus.evaluate.metrics import METRICS, parse_metric
 from isthmus.evaluate.ranks import Ranks, relevant_ranks
@@ -37,6 +37,7 @@ __all__ = [
     "Trial",
     "Verdict",
     "VerdictRule",
+    "WayLimits",
     "WorstQuery",
     "check_gates",
     "compatibility_scores",

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from isthmus.errors import InputError
 from isthmus.evaluate.metrics import parse_metric
 from isthmus.evaluate.relevance import Relevance
 from isthmus.evaluate.verdict import VerdictRule
 
-__all__ = ["DEFAULT_METRICS", "Judging", "default_metric"]
+__all__ = ["DEFAULT_METRICS", "Judging", "WayLimits", "default_metric"]
 
 DEFAULT_METRICS = ("recall@1", "recall@10", "mrr", "ndcg@10", "map", "cmc@1")
 
@@ -17,6 +18,30 @@ DEFAULT_METRICS = ("recall@1", "recall@10", "mrr", "ndcg@10", "map", "cmc@1")
 def default_metric(relevance: Relevance) -> str:
     """recall@10 where ten results can hold every relevant item of a query, ndcg@10 elsewhere."""
     return "recall@10" if int(relevance.counts.max()) <= 10 else "ndcg@10"
+
+
+@dataclass(frozen=True)
+class WayLimits:
+    """What a way may ask for."""
+
+    old_encoder: bool = True
+    """Whether the old model can still encode queries."""
+    max_encodings: float | None = None
+    """Items that a cascade may encode per query, on average; None for as many as pay."""
+    max_share: float = 0.1
+    """Of the corpus, that may be re-embedded ahead."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.max_share <= 1:
+            raise InputError(
+                f"a share of the corpus lies in (0, 1], got {self.max_share}", where="max_share"
+            )
+        if self.max_encodings is not None and not self.max_encodings >= 1:
+            raise InputError(
+                f"no cascade costs {self.max_encodings:g} encodings per query or less",
+                where="max_encodings",
+                mend="Allow at least one",
+            )
 
 
 @dataclass(frozen=True)
@@ -31,6 +56,8 @@ class Judging:
     """Margins of the verdict."""
     rescore_depth: int | None = None
     """Items that the arm ``rescore`` rescores; 50, but at most 5 % of the gallery, if None."""
+    limits: WayLimits | None = field(default_factory=WayLimits)
+    """What the ways may ask for that are chosen on validation queries; None to choose none."""
     resamples: int = 2000
     """Of the queries, for intervals."""
     level: float = 0.95

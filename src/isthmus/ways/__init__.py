@@ -1,7 +1,7 @@
 """Ways to go on with a bridge, at query time and for the corpus: chosen, judged, and run."""
 
 from isthmus.evaluate.price import Price
-from isthmus.ways.choose import ChosenWays, WayLimits, choose_ways
+from isthmus.ways.choose import ChosenWays, choose_ways
 from isthmus.ways.choose_part import BackfillCurve, backfill_curves
 from isthmus.ways.depth import FixedDepth, MarginDepth, StoppingDepth
 from isthmus.ways.interpolate import interpolate
@@ -30,7 +30,6 @@ __all__ = [
     "Spent",
     "StoppingDepth",
     "Way",
-    "WayLimits",
     "backfill_curves",
     "choose_ways",
     "columns_of",

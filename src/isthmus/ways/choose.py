@@ -9,11 +9,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.errors import InputError
 from isthmus.evaluate import Estimate, Ranks, Trial, estimate, parse_metric, relevant_ranks
 from isthmus.evaluate.arms import ARMS, Need
 from isthmus.evaluate.bootstrap import resampled_means
-from isthmus.evaluate.judging import default_metric
+from isthmus.evaluate.judging import WayLimits, default_metric
 from isthmus.evaluate.measured import Parameter
 from isthmus.evaluate.metrics import MetricAt
 from isthmus.evaluate.rescore import rescored_ranks
@@ -25,31 +24,7 @@ from isthmus.ways.order import Orders, first_share
 from isthmus.ways.recall import Recalled, can_mix, recalled, side_of
 from isthmus.ways.way import Part, Recall, Rescore, Way
 
-__all__ = ["ChosenWays", "WayLimits", "choose_ways"]
-
-
-@dataclass(frozen=True)
-class WayLimits:
-    """What a way may ask for."""
-
-    old_encoder: bool = True
-    """Whether the old model can still encode queries."""
-    max_encodings: float | None = None
-    """Items that a cascade may encode per query, on average; None for as many as pay."""
-    max_share: float = 0.1
-    """Of the corpus, that may be re-embedded ahead."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.max_share <= 1:
-            raise InputError(
-                f"a share of the corpus lies in (0, 1], got {self.max_share}", where="max_share"
-            )
-        if self.max_encodings is not None and not self.max_encodings >= 1:
-            raise InputError(
-                f"no cascade costs {self.max_encodings:g} encodings per query or less",
-                where="max_encodings",
-                mend="Allow at least one",
-            )
+__all__ = ["ChosenWays", "choose_ways"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,41 @@
+"""How a bridge is fitted: how the pairs are split, what counts how much, what is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from isthmus.bridge.bridge import Bridge
+from isthmus.bridge.held_out_samples import SampleSizes
+from isthmus.bridge.weighting import Weighting
+
+__all__ = ["Fitting"]
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What `isthmus.fit` does with the pairs.
+
+    Example:
+        >>> from isthmus.bridge import Fitting, SampleSizes
+        >>> Fitting(folds=3, sizes=SampleSizes(test=500)).sizes.gallery
+        10000
+    """
+
+    shares: Mapping[str, float] | None = None
+    """Of the ``fit``, ``validation`` and ``test`` parts, 80, 10 and 10 % of files if not given; a
+    fourth, ``unused``, is neither fitted on nor asked about, but is searched among."""
+    folds: int = 5
+    """Of the cross-validation that makes the short list."""
+    sizes: SampleSizes = field(default_factory=SampleSizes)
+    """How many rows are held for retrieval."""
+    fit_on_queries: bool = True
+    """Also fit on the queries whose answers are in the fit part."""
+    weighting: Weighting = None
+    """How much each pair counts: ``balanced`` or ``effective`` by its class, or the weight of a
+    query where an item weighs 1."""
+    prior: Bridge | None = None
+    """The running bridge that a recipe with ``prior_ridge`` stays near."""
+    canary_items: Mapping[Any, str] | None = None
+    """Texts by id; those of the canaries are stored in the bridge."""
