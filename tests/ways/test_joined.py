@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.stores import MemoryStore
-from isthmus.ways.joined import joined_search
+from isthmus.ways.joined import Asked, joined_search
 from isthmus.ways.way import Join, ScoreMatch
 
 
@@ -38,7 +38,13 @@ def test_the_best_of_all_joined_scores(seed, share, weight, offset, k):
     q_old, q_new = (rng.standard_normal((7, d)).astype(np.float32) for d in (5, 4))
     part = rng.random(300) < share
     join = Join(match=ScoreMatch(slope=0.8, offset=offset), weight=weight)
-    found = joined_search(store_of(old, new, part), (q_old, "old"), (q_new, "new"), join, k)
+    found = joined_search(
+        store_of(old, new, part),
+        Asked(q_old, "old", "cosine"),
+        Asked(q_new, "new", "cosine"),
+        join,
+        k,
+    )
     low = (unit(q_old) @ unit(old).T).astype(np.float64)
     high = 0.8 * (unit(q_new) @ unit(new).T).astype(np.float64) + offset
     scores = np.where(part, (1 - weight) * high + weight * low, low)
@@ -55,7 +61,13 @@ def test_equal_scores_come_by_id_whatever_the_order_of_the_rows(rng):
     part = np.arange(40) % 2 == 0
     query = np.ones((1, 3), np.float32)
     found = [
-        joined_search(store_of(rows, rows, p, i), (query, "old"), (query, "new"), Join(), 8)
+        joined_search(
+            store_of(rows, rows, p, i),
+            Asked(query, "old", "cosine"),
+            Asked(query, "new", "cosine"),
+            Join(),
+            8,
+        )
         for i, p in ((ids, part), (ids[order], part[order]))
     ]
     np.testing.assert_array_equal(found[0].ids, found[1].ids)
@@ -69,14 +81,18 @@ def test_an_item_that_was_never_in_the_old_model_is_judged_by_the_new_one(weight
     store.add(["c"], {"new": np.array([[1.0, 0.0]], np.float32)})
     query = np.array([[1.0, 0.1]], np.float32)
     join = Join(match=ScoreMatch(offset=0.5), weight=weight)
-    found = joined_search(store, (query, "old"), (query, "new"), join, 3)
+    found = joined_search(
+        store, Asked(query, "old", "cosine"), Asked(query, "new", "cosine"), join, 3
+    )
     assert found.ids[0].tolist() == ["c", "a", "b"]
 
 
 def test_fewer_items_than_results():
     rows = np.eye(2, dtype=np.float32)
     store = store_of(rows, rows, np.array([True, False]))
-    found = joined_search(store, (rows, "old"), (rows, "new"), Join(), 4)
+    found = joined_search(
+        store, Asked(rows, "old", "cosine"), Asked(rows, "new", "cosine"), Join(), 4
+    )
     assert found.scores.shape == (2, 4)
     assert found.found.sum(axis=1).tolist() == [2, 2]
     assert found.ids[:, 2:].tolist() == [[-1, -1], [-1, -1]]

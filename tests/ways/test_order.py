@@ -14,6 +14,7 @@ from isthmus.ways.order import (
     Orders,
     class_distance,
     first_share,
+    ids_in_order,
     popularity,
     random_priority,
 )
@@ -78,6 +79,17 @@ def test_first_share():
     assert first_share(priority, 1.0).all()
     with pytest.raises(InputError, match=r"lies in \[0, 1\]"):
         first_share(priority, 1.1)
+
+
+def test_ids_in_order_begin_with_the_first_share():
+    ids, priority = np.array(["a", "b", "c", "d"]), np.array([1.0, 3.0, 3.0, 2.0])
+    ordered = ids_in_order(ids, priority)
+    assert ordered.tolist() == ["b", "c", "d", "a"]
+    for share in (0.25, 0.5, 0.75):
+        first = ids[first_share(priority, share)]
+        assert set(ordered[: round(4 * share)].tolist()) == set(first.tolist())
+    with pytest.raises(InputError, match="4 ids"):
+        ids_in_order(ids, priority[1:])
 
 
 def test_the_control_is_seeded():

@@ -35,7 +35,7 @@ from isthmus.ways import (
     evaluate_upgrade,
 )
 from isthmus.ways.judge import fixed_ways, search_of
-from isthmus.ways.search import QueryVectors
+from isthmus.ways.queries import QueryVectors
 
 METRICS = ("recall@1", "recall@10", "mrr", "ndcg@10", "map", "cmc@5")
 QUICK = Judging(metrics=METRICS, primary="recall@10", resamples=50)

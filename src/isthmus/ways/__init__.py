@@ -7,7 +7,8 @@ from isthmus.ways.depth import FixedDepth, MarginDepth, StoppingDepth
 from isthmus.ways.interpolate import interpolate
 from isthmus.ways.items import ItemVectors, KnownItems
 from isthmus.ways.judge import evaluate_upgrade
-from isthmus.ways.search import Answer, Columns, Search, Spent, columns_of
+from isthmus.ways.rescoring import Spent
+from isthmus.ways.search import Answer, Columns, Search, columns_of
 from isthmus.ways.way import Join, Needs, Part, Recall, Rescore, ScoreMatch, Way
 
 __all__ = [

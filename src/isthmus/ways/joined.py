@@ -7,25 +7,38 @@ be among the best, both are searched deeper (the threshold algorithm, Fagin, Lot
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.evaluate.scores import scores_of
+from isthmus.evaluate.scores import Metric, scores_of
 from isthmus.stores import Hits, Ids, Store
 from isthmus.ways.way import Join
 
-__all__ = ["joined_search"]
+__all__ = ["Asked", "joined_search"]
 
 _FIRST = 4  # times the results that are wanted
+_LEAST = 64
 _DEEPER = 4
+
+
+class Asked(NamedTuple):
+    """Queries ``(nq, d)``, the column they search, and how it compares."""
+
+    queries: NDArray[Any]
+    column: str
+    metric: Metric
+
+    def of(self, some: NDArray[np.int64]) -> Asked:
+        """The same for some of the queries."""
+        return self._replace(queries=self.queries[some])
 
 
 def joined_search(
     store: Store,
-    low: tuple[NDArray[Any], str],
-    new: tuple[NDArray[Any], str],
+    low: Asked,
+    new: Asked,
     join: Join,
     k: int,
 ) -> Hits:
@@ -33,45 +46,41 @@ def joined_search(
 
     Args:
         store: where the items are.
-        low: queries ``(nq, d)`` and the column of the items that are not re-embedded.
-        new: native queries ``(nq, d')`` and the column of those that are.
+        low: what searches the items that are not re-embedded.
+        new: native queries, and the column of those that are.
         join: how the score of a re-embedded item is made.
         k: results of each query; equal scores come in the order of the ids.
     """
-    held = store.describe()
-    whole = max(held.column(low[1]).count, held.column(new[1]).count)
-    n, depth = len(low[0]), min(max(_FIRST * k, 64), max(whole, 1))
+    n, depth = len(low.queries), max(_FIRST * k, _LEAST)
     ids: Ids | None = None
     scores = np.full((n, k), -np.inf, dtype=np.float32)
     open_ = np.arange(n)
     while len(open_):
-        found, best, bound = _once(
-            store, (low[0][open_], low[1]), (new[0][open_], new[1]), join, k, depth
-        )
+        found, best, bound = _once(store, low.of(open_), new.of(open_), join, k, depth)
         if ids is None:
             ids = np.empty((n, k), dtype=found.dtype)
         ids[open_], scores[open_] = found, best
-        complete = (best[:, -1] > bound) | (depth >= whole)
-        open_ = open_[~complete]
-        depth = min(_DEEPER * depth, whole)
+        # a bound of −∞: both lists came to their ends
+        open_ = open_[~((best[:, -1] > bound) | np.isneginf(bound))]
+        depth *= _DEEPER
     if ids is None:
-        ids = store.search(low[0], k, column=low[1]).ids
+        ids = store.search(low.queries, k, column=low.column).ids
     return Hits(ids, scores)
 
 
 def _once(
     store: Store,
-    low: tuple[NDArray[Any], str],
-    new: tuple[NDArray[Any], str],
+    low: Asked,
+    new: Asked,
     join: Join,
     k: int,
     depth: int,
 ) -> tuple[Ids, NDArray[np.float32], NDArray[np.float32]]:
     """The best ``k`` of what both lists hold ``(nq, k)``, and what no other item can exceed."""
-    of_low = store.search(low[0], depth, column=low[1])
-    of_new = store.search(new[0], depth, column=new[1])
+    of_low = store.search(low.queries, depth, column=low.column)
+    of_new = store.search(new.queries, depth, column=new.column)
     unique, code = np.unique(np.hstack([of_low.ids, of_new.ids]), return_inverse=True)
-    code = code.reshape(len(low[0]), -1)
+    code = code.reshape(len(low.queries), -1)
     nowhere = np.full(of_low.scores.shape, np.nan, dtype=np.float32)
     low_scores = np.hstack([of_low.scores, nowhere])
     new_scores = np.hstack([nowhere, of_new.scores])
@@ -92,23 +101,20 @@ def _once(
     embedded = np.zeros(len(unique), dtype=np.bool_)
     embedded[code[there & ~np.isnan(new_scores)]] = True
     asked = np.unique(code[there & np.isnan(new_scores)])
-    rows = store.fetch(unique[asked], column=new[1])
+    rows = store.fetch(unique[asked], column=new.column)
     embedded[asked[rows.present]] = True
     joins = there & embedded[code]
-    metrics = store.describe()
     _look_up(
-        new_scores, joins & np.isnan(new_scores), code, asked, rows.vectors, new[0],
-        metrics.column(new[1]).metric,
+        new_scores, joins & np.isnan(new_scores), code, asked, rows.vectors, new,
     )  # fmt: skip
     lacks = joins & np.isnan(low_scores)
     if join.weight > 0 and lacks.any():
         asked = np.unique(code[lacks])
-        rows = store.fetch(unique[asked], column=low[1])
+        rows = store.fetch(unique[asked], column=low.column)
         known = np.zeros(len(unique), dtype=np.bool_)
         known[asked[rows.present]] = True
         _look_up(
-            low_scores, lacks & known[code], code, asked, rows.vectors, low[0],
-            metrics.column(low[1]).metric,
+            low_scores, lacks & known[code], code, asked, rows.vectors, low,
         )  # fmt: skip
     alone = Join(match=join.match, shift=join.shift)
     joined = np.where(
@@ -131,14 +137,13 @@ def _look_up(
     code: NDArray[np.int64],
     asked: NDArray[np.int64],
     vectors: NDArray[np.float32],
-    queries: NDArray[Any],
-    metric: Any,
+    by: Asked,
 ) -> None:
     """Fill in the scores of pairs whose vectors were fetched."""
     query, place = np.nonzero(where)
     if len(query):
         row = np.searchsorted(asked, code[query, place])
-        scores[query, place] = scores_of(queries[query], vectors, row[:, None], metric)[:, 0]
+        scores[query, place] = scores_of(by.queries[query], vectors, row[:, None], by.metric)[:, 0]
 
 
 def _padded(rows: NDArray[Any], scores: NDArray[Any], like: NDArray[Any], k: int) -> NDArray[Any]:

@@ -290,7 +290,7 @@ def _whole_ranks(
     recall, in which ranks are counted.
     """
     assert trial.relevance is not None and isinstance(search.store, TrialStore)
-    vectors = search.vectors(asked)  # pyright: ignore[reportArgumentType]
+    vectors = search.read(asked)  # pyright: ignore[reportArgumentType]
     rows, way = search.first_queries(vectors), search.way
     if way.joins:
         assert way.part is not None and way.part.join is not None

@@ -26,6 +26,7 @@ __all__ = [
     "Priority",
     "class_distance",
     "first_share",
+    "ids_in_order",
     "popularity",
     "random_priority",
 ]
@@ -129,6 +130,19 @@ def first_share(priority: Priority, share: float) -> NDArray[np.bool_]:
     first = np.zeros(len(priority), dtype=np.bool_)
     first[np.argsort(-priority, kind="stable")[: round(share * len(priority))]] = True
     return first
+
+
+def ids_in_order(ids: NDArray[Any], priority: Priority) -> NDArray[Any]:
+    """The ids ``(n,)`` in the order in which to re-embed them; ties go to the one that came first.
+
+    This is the list to keep beside a `Part`, which itself holds its name and the share alone.
+
+    Raises:
+        InputError: for a priority that does not fit the ids.
+    """
+    if priority.shape != ids.shape:
+        raise InputError(f"{priority.shape} priorities for {len(ids)} ids", where="priority")
+    return ids[np.argsort(-priority, kind="stable")]
 
 
 @dataclass(frozen=True, eq=False)

@@ -141,7 +141,7 @@ class Part(_Value):
 
     share: float = Field(gt=0, le=1)
     order: str = "popularity"
-    """Which items come first; see `isthmus.ways.order`, which writes the list of ids."""
+    """Which items come first; the list of ids is that of `isthmus.ways.order.ids_in_order`."""
     join: Join | None = None
     """None: the re-embedded vectors only spare a cascade the encoding of these items."""
 
