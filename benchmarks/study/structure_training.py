@@ -12,7 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.study.structure_networks import CLASSES, SHAPED, Network, build, matched
-from isthmus.nn.shaping import Energies, Prototypes, Spectrum, paired_consistency, watch_energy
+from isthmus.nn.shaping import (
+    Energies,
+    Prototypes,
+    SpectrumPenalty,
+    paired_consistency,
+    watch_energy,
+)
 from isthmus.training.batches import Batches
 from isthmus.training.loop import train
 from isthmus.training.schedule import Schedule
@@ -111,7 +117,9 @@ class _Penalties:
     def __init__(self, arm: Arm, network: Network) -> None:
         low, high = BAND
         self._spectrum = (
-            Spectrum(network, SHAPED, low=low, high=high, relative=True) if arm.spectrum else None
+            SpectrumPenalty(network, SHAPED, low=low, high=high, relative=True)
+            if arm.spectrum
+            else None
         )
         self._network = network if arm.correction else None
         self._energies: Energies | None = None

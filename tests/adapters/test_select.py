@@ -10,7 +10,7 @@ import pytest
 from sklearn.linear_model import Ridge as TheirRidge
 
 from isthmus.adapters.chain import Affine, Chain, RoutedMap
-from isthmus.adapters.pipeline import Front, fit_chain
+from isthmus.adapters.pipeline import FittedFront, fit_chain
 from isthmus.adapters.recipe import Recipe
 from isthmus.adapters.select import default_recipes, select
 from isthmus.adapters.steps.ridge import DEFAULT_ALPHAS
@@ -213,7 +213,7 @@ def test_a_refinement_needs_rows() -> None:
     source, recipe = Source(), Recipe.parse("procrustes | local")
     moments = source.folds(Chain(), Chain(), frozenset({"xy"})).total.second()
     with pytest.raises(RecipeError, match="'local' reads rows, and only their moments are known"):
-        fit_chain(recipe, Front(Chain(), Chain(), Affine()), moments)
+        fit_chain(recipe, FittedFront(Chain(), Chain(), Affine()), moments)
 
 
 def test_refinements_tell_how_far_they_are() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from isthmus.report.blocks import Answer, Page
+from isthmus.report.blocks import Headline, Page
 from isthmus.report.write import write_page
 
 pytest.importorskip("plotly", reason="reports need plotly")
@@ -196,7 +196,7 @@ def test_the_policy_of_the_page_stops_what_escaping_would_miss(
     browser: Any, tmp_path: Path
 ) -> None:
     written = tmp_path / "written.html"
-    write_page(Page("title", "", Answer("", "", "", "good")), written)
+    write_page(Page("title", "", Headline("", "", "", "good")), written)
     html = written.read_text(encoding="utf-8")
     added = "<script>window.hacked = 1</script><img src='http://127.0.0.1:9/x.png'></main>"
     (tmp_path / "opened.html").write_text(html.replace("</main>", added), encoding="utf-8")

@@ -16,16 +16,16 @@ import pytest
 from isthmus.errors import MissingExtraError, OutputError
 from isthmus.report import check_report
 from isthmus.report.blocks import (
-    Answer,
     Card,
     Cards,
     Commands,
     Figure,
+    Headline,
     Items,
     Page,
     Prose,
     Section,
-    Table,
+    TextTable,
     Tile,
 )
 from isthmus.report.write import write_page
@@ -38,7 +38,7 @@ KINDS = ("diagnosis", "fit", "evaluation", "layers")
 
 def page(text: str = EVIL, figures: bool = True) -> Page:
     """Every kind of block, with ``text`` wherever a text can stand."""
-    table = Table(text, (text, text), ((text, "1"),), marked=frozenset({text}))
+    table = TextTable(text, (text, text), ((text, "1"),), marked=frozenset({text}))
     figure = Figure(
         key="one", title=text, caption=text, alt=text, traces=({"x": [text], "y": [1]},),
         layout={"title": {"text": text}}, height=100, table=table,
@@ -53,7 +53,7 @@ def page(text: str = EVIL, figures: bool = True) -> Page:
     return Page(
         title=text,
         subtitle=text,
-        answer=Answer(text, text, text, "good", (Tile(text, text, text),)),
+        answer=Headline(text, text, text, "good", (Tile(text, text, text),)),
         sections=(Section(text, blocks), Section("figures", (figure,) * figures)),
     )
 

@@ -172,3 +172,12 @@ def test_what_is_missing_is_refused(rng: np.random.Generator, name: str) -> None
     (tensors if name in tensors else described).pop(name)
     with pytest.raises(KeyError):
         Profile.unpack(described, tensors, 24)
+
+
+@pytest.mark.parametrize("unit", [False, True])
+@pytest.mark.parametrize("value", [0.3, 7e4])
+def test_a_spread_of_rounding_size_is_no_spread(unit: bool, value: float) -> None:
+    same = np.full((50, 12), value, np.float32)
+    profile = Profile.of_rows(same, unit=unit)
+    coordinates, rest, distance = profile.coordinates(same)
+    assert max(np.abs(coordinates).max(), rest.max(), distance.max()) < 0.02

@@ -18,7 +18,7 @@ pytest.importorskip("lightning_fabric")
 
 from isthmus.training.map_training import (  # noqa: E402
     BATCH_ROWS,
-    Step,
+    TrainedParameter,
     one_thread,
     parameter,
     train_map,
@@ -47,7 +47,7 @@ def descend(losses: list[float], epochs: int = 10, patience: int = 1) -> tuple[b
     left = list(losses)
     improved = train_map(
         module(weight),
-        [Step(weight, 1.0)],
+        [TrainedParameter(weight, 1.0)],
         lambda _: weight.sum(),
         lambda: left.pop(0),
         examples(64),
@@ -94,7 +94,7 @@ def test_no_step_follows_a_loss_that_is_not_finite() -> None:
     held_out = iter([5.0, 4.0])
     assert train_map(
         module(weight),
-        [Step(weight, 1.0)],
+        [TrainedParameter(weight, 1.0)],
         loss,
         lambda: next(held_out),
         examples(2 * BATCH_ROWS),
@@ -117,7 +117,7 @@ def test_every_row_is_seen_once_an_epoch_in_an_order_of_the_seed() -> None:
         falling = iter(range(0, -9, -1))
         train_map(
             module(weight),
-            [Step(weight, 1.0)],
+            [TrainedParameter(weight, 1.0)],
             loss,
             lambda: float(next(falling)),
             examples(rows),

@@ -21,14 +21,14 @@ from isthmus.errors import RecipeError
 from isthmus.moments import SecondMoments
 from isthmus.progress import Progress, silent
 
-__all__ = ["Front", "fit_affine", "fit_base", "fit_chain", "fit_front", "framed_prior"]
+__all__ = ["FittedFront", "fit_affine", "fit_base", "fit_chain", "fit_front", "framed_prior"]
 
 MeanPass = Callable[[Chain, Chain], SecondMoments]
 """One pass over the rows behind two chains, of which only means and variances are needed."""
 
 
 @dataclass(frozen=True)
-class Front:
+class FittedFront:
     """The steps up to the last row norm, fitted on both sides."""
 
     x: Chain
@@ -37,7 +37,7 @@ class Front:
     """Takes a target row behind `y` back."""
 
 
-def fit_front(steps: Sequence[Step], means: MeanPass, *, cosine: bool) -> Front:
+def fit_front(steps: Sequence[Step], means: MeanPass, *, cosine: bool) -> FittedFront:
     """Fit the steps up to the last row norm, with a pass for each row norm that needs one.
 
     Args:
@@ -46,7 +46,7 @@ def fit_front(steps: Sequence[Step], means: MeanPass, *, cosine: bool) -> Front:
         cosine: the target's metric ignores length, so a row norm that comes first needs no pass
             to learn the typical length it removes.
     """
-    front = Front(Chain(), Chain(), Affine())
+    front = FittedFront(Chain(), Chain(), Affine())
     moments: SecondMoments | None = None
     for step in steps:
         normaliser = step.build()
@@ -58,14 +58,14 @@ def fit_front(steps: Sequence[Step], means: MeanPass, *, cosine: bool) -> Front:
             )
         if not front.x.stages and normaliser.rowwise and cosine:
             kind = RowNorm("layer" if step.name == "layer_norm" else "unit")
-            front = Front(Chain([kind]), Chain([kind]), Affine())
+            front = FittedFront(Chain([kind]), Chain([kind]), Affine())
             continue
         if moments is None:
             moments = means(front.x, front.y)
         x = normaliser.fit_side(moments.x).stage_
         normaliser.fit_side(moments.y)
         y, undo = normaliser.stage_, normaliser.undo_.then(front.undo)
-        front = Front(front.x.then(x), front.y.then(y), undo)
+        front = FittedFront(front.x.then(x), front.y.then(y), undo)
         moments = None
     return front
 
@@ -136,7 +136,7 @@ def framed_prior(prior: Affine, on_x: Affine, on_y: Affine) -> Affine:
 
 def fit_chain(
     recipe: Recipe,
-    front: Front,
+    front: FittedFront,
     moments: SecondMoments,
     rows: FitRows | None = None,
     *,

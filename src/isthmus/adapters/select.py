@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from isthmus.adapters.chain import Affine, Chain
 from isthmus.adapters.pipeline import (
-    Front,
+    FittedFront,
     fit_affine,
     fit_base,
     fit_chain,
@@ -191,7 +191,7 @@ def _needs(recipe: Recipe) -> frozenset[str]:
 
 def _fit_group(
     group: Mapping[int, Recipe],
-    front: Front,
+    front: FittedFront,
     folds: FoldMoments,
     rows: FitRows,
     judge: Judge,

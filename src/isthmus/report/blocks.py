@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 __all__ = [
-    "Answer",
     "Block",
     "Card",
     "Cards",
     "Commands",
     "Figure",
+    "Headline",
     "Items",
     "Page",
     "Prose",
     "Section",
-    "Table",
+    "TextTable",
     "Tile",
     "Tone",
 ]
@@ -39,7 +39,7 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Headline:
     """The question a reader comes with, answered before anything else."""
 
     question: str
@@ -93,7 +93,7 @@ class Cards:
 
 
 @dataclass(frozen=True)
-class Table:
+class TextTable:
     """Cells as they are shown; the first of each row is its heading."""
 
     kind: ClassVar = "table"
@@ -129,14 +129,14 @@ class Figure:
     traces: tuple[dict[str, Any], ...]
     layout: dict[str, Any]
     height: int
-    table: Table
+    table: TextTable
     zoom: bool = False
     """Whether a region can be enlarged with a mouse."""
     loose: bool = False
     """Whether notes inside the plot are left out where they do not fit beside each other."""
 
 
-Block = Prose | Items | Commands | Cards | Table | Figure
+Block = Prose | Items | Commands | Cards | TextTable | Figure
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ class Page:
 
     title: str
     subtitle: str
-    answer: Answer
+    answer: Headline
     sections: Sequence[Section] = field(default_factory=tuple[Section, ...])
 
     @property

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from isthmus.diagnose import THRESHOLDS, Diagnosis, Finding, Relation, Severity
 from isthmus.report.blocks import (
-    Answer,
     Card,
     Cards,
     Commands,
+    Headline,
     Items,
     Page,
     Prose,
     Section,
-    Table,
+    TextTable,
     Tile,
     Tone,
 )
@@ -91,14 +91,14 @@ def _page(found: Diagnosis, commands: Sequence[str]) -> Page:
     )
 
 
-def _answer(found: Diagnosis) -> Answer:
+def _answer(found: Diagnosis) -> Headline:
     tone, short = _ANSWERS[found.relation]
     grave = [f for f in found.findings if f.severity is Severity.CRITICAL]
     if grave and found.relation not in (Relation.MISPAIRED, Relation.UNRELATED):
         tone = "bad"
         names = ", ".join(dict.fromkeys(f.name.replace("_", " ") for f in grave))
         short = f"Not before this is mended: {names}."
-    return Answer(
+    return Headline(
         question=f"May {shortened(found.x.name, 40)} stand in for {shortened(found.y.name, 40)}?",
         short=short,
         sentence=_sentence(f"Relation: {found.relation}; {found.verdict}"),
@@ -167,7 +167,7 @@ def _capital(text: str, names: tuple[str, str]) -> str:
     return text if text.startswith(names) else text[0].upper() + text[1:]
 
 
-def _details(found: Diagnosis) -> Iterator[Table]:
+def _details(found: Diagnosis) -> Iterator[TextTable]:
     yield _side_table(found)
     yield _pair_table(found)
     measures = [
@@ -183,13 +183,13 @@ def _details(found: Diagnosis) -> Iterator[Table]:
         )
         for name, s in found.comparison.items()
     ]
-    yield Table(
+    yield TextTable(
         "Similarity measures, with what rows in random order give",
         ("measure", "value", "interval", "by chance", "p", "closer is", "rows", "remarks"),
         tuple(measures),
         folded=True,
     )
-    yield Table(
+    yield TextTable(
         "Which formula each measure is",
         ("measure", "formula", "source", "identifier"),
         tuple(
@@ -198,7 +198,7 @@ def _details(found: Diagnosis) -> Iterator[Table]:
         ),
         folded=True,
     )
-    yield Table(
+    yield TextTable(
         "Every threshold that findings are judged by, and why",
         ("threshold", "value", "why"),
         tuple(
@@ -208,7 +208,7 @@ def _details(found: Diagnosis) -> Iterator[Table]:
     )
 
 
-def _side_table(found: Diagnosis) -> Table:
+def _side_table(found: Diagnosis) -> TextTable:
     sides = (found.x, found.y)
     rows: list[tuple[str, ...]] = []
 
@@ -240,10 +240,10 @@ def _side_table(found: Diagnosis) -> Table:
     add("repeated rows", *(f"{s.repeated:.1%}" for s in sides))
     add("rows set aside", *(count(s.infinite + s.missing + s.zero) for s in sides))
     headings = ("what", *(shortened(s.name, 40) for s in sides))
-    return Table("Each side by itself", headings, tuple(rows))
+    return TextTable("Each side by itself", headings, tuple(rows))
 
 
-def _pair_table(found: Diagnosis) -> Table:
+def _pair_table(found: Diagnosis) -> TextTable:
     measured = found.measured
     rows: list[tuple[str, ...]] = [
         ("pairs for each dimension", number(measured.pairs_per_dimension)),
@@ -282,4 +282,4 @@ def _pair_table(found: Diagnosis) -> Table:
         ]
     if measured.modality is not None:
         rows.append(("modality gap over spread", number(measured.modality.relative)))
-    return Table("The two together", ("what", "value"), tuple(rows))
+    return TextTable("The two together", ("what", "value"), tuple(rows))

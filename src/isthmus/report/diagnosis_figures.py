@@ -11,7 +11,7 @@ from scipy.stats import hypergeom
 from isthmus.diagnose import Diagnosis, Projection, SideProbes
 from isthmus.diagnose.pair_probes import Overlap
 from isthmus.evaluate import Estimate
-from isthmus.report.blocks import Figure, Table
+from isthmus.report.blocks import Figure, TextTable
 from isthmus.report.plots import (
     NEW,
     OLD,
@@ -133,7 +133,7 @@ def _projection(found: Diagnosis, both: Projection) -> Figure:
             yaxis=axis(f"second axis ({shares[1]})", zeroline=False, fixedrange=False),
         ),
         height=440,
-        table=Table(
+        table=TextTable(
             "The items whose two points lie farthest apart here",
             ("item", "distance"),
             tuple((shortened(both.ids[i], 80), number(float(apart[i]))) for i in far),
@@ -181,7 +181,7 @@ def _maps(found: Diagnosis) -> Figure:
         traces=traces,
         layout=layout,
         height=height,
-        table=Table(f"Variance explained ({maps.frame})", ("map", "explained"), tuple(table)),
+        table=TextTable(f"Variance explained ({maps.frame})", ("map", "explained"), tuple(table)),
     )
 
 
@@ -221,7 +221,7 @@ def _overlap(overlap: Overlap) -> Figure:
             yaxis=axis("share of the items", tickformat=".0%", rangemode="tozero"),
         ),
         height=340,
-        table=Table(
+        table=TextTable(
             "Share of the items",
             ("neighbours kept", "items", "by chance"),
             tuple(
@@ -278,7 +278,7 @@ def _spectra(found: Diagnosis) -> Figure:
             yaxis=axis("share of the variance", **log_ticks(min(ends), max(ends), percent=True)),
         ),
         height=340,
-        table=Table(
+        table=TextTable(
             "Components that hold so much of the variance",
             ("side", "dimensions", "effective rank", "90 %", "95 %", "99 %"),
             tuple(rows),
@@ -311,7 +311,7 @@ def _similarities(found: Diagnosis) -> Iterator[Figure]:
             traces=traces,
             layout=layout,
             height=height,
-            table=Table(
+            table=TextTable(
                 "Values and chance",
                 ("measure", "value", "by chance", "p"),
                 tuple(
@@ -385,7 +385,7 @@ def _norms(found: Diagnosis) -> Figure:
             yaxis=axis("density of rows", showticklabels=False, rangemode="tozero"),
         ),
         height=320,
-        table=Table(
+        table=TextTable(
             "Norms", ("side", "lowest", "5 %", "median", "95 %", "highest"), tuple(rows)
         ),
     )  # fmt: skip
@@ -427,7 +427,7 @@ def _cosines(found: Diagnosis) -> Figure:
         traces=tuple(traces),
         layout=layout,
         height=height,
-        table=Table(
+        table=TextTable(
             "Cosines", ("side", "1 %", "25 %", "median", "75 %", "99 %", "mean"), tuple(table)
         ),
     )
@@ -479,7 +479,7 @@ def _hubs(found: Diagnosis) -> Figure:
             yaxis=axis("share of the items", **log_ticks(lowest, 1.0, percent=True)),
         ),
         height=320,
-        table=Table(
+        table=TextTable(
             f"Counts of {k} nearest neighbours",
             ("side", "skewness", "largest", "nobody's neighbour", "lists of the top 1 %"),
             tuple(rows),

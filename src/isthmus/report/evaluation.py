@@ -7,15 +7,15 @@ from pathlib import Path
 
 from isthmus.evaluate import Evaluation, GateResult, WorstQuery
 from isthmus.report.blocks import (
-    Answer,
     Block,
     Card,
     Cards,
     Commands,
+    Headline,
     Page,
     Prose,
     Section,
-    Table,
+    TextTable,
     Tile,
 )
 from isthmus.report.evaluation_figures import arm_name, evaluation_figures
@@ -77,7 +77,7 @@ def subtitle_of(found: Evaluation) -> str:
     )
 
 
-def answer_of(found: Evaluation, gates: Sequence[GateResult] = ()) -> Answer:
+def answer_of(found: Evaluation, gates: Sequence[GateResult] = ()) -> Headline:
     """May the models be swapped?"""
     tone, short = found.verdict.answer
     failed = [gate for gate in gates if not gate.passed]
@@ -85,7 +85,7 @@ def answer_of(found: Evaluation, gates: Sequence[GateResult] = ()) -> Answer:
         tone = "bad"
         if found.verdict.serves:
             short = f"Not by the gates: {len(failed)} of {len(gates)} failed."
-    return Answer(
+    return Headline(
         question="May the models be swapped?",
         short=short,
         sentence=f"Verdict: {found.verdict}. {found.reason[0].upper()}{found.reason[1:]}."
@@ -162,7 +162,7 @@ def _gate_title(condition: str) -> str:
     return "the new model is put to work" if condition.startswith("verdict in") else condition
 
 
-def _arms_table(found: Evaluation) -> Table:
+def _arms_table(found: Evaluation) -> TextTable:
     rows: list[tuple[str, ...]] = []
     marked: set[str] = set()
     for name in found.shown:
@@ -180,7 +180,7 @@ def _arms_table(found: Evaluation) -> Table:
             )
         )
     rows.append(("chance", fixed(found.chance[found.primary]), "-", "-", "-"))
-    return Table(
+    return TextTable(
         f"With {found.level:.0%} intervals over queries"
         + ("; the recommended way is marked" if marked else ""),
         ("way to serve", found.primary, "minus the old model", "retention", "price"),
@@ -208,7 +208,7 @@ def _worst(
     if others:
         ranked = [arm for arm in _MODELS if arm in others[0].ranks]
         blocks.append(
-            Table(
+            TextTable(
                 f"{len(others)} more",
                 ("query", "loses", *(f"rank, {_MODELS[arm]}" for arm in ranked)),
                 tuple(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from isthmus.evaluate import Evaluation, GateResult
 from isthmus.evaluate.arms import ARMS, of_role, words_of
 from isthmus.evaluate.gates import parse_gate
-from isthmus.report.blocks import Figure, Table
+from isthmus.report.blocks import Figure, TextTable
 from isthmus.report.plots import NEW, OLD, QUIET, Row, dots, fixed, number, span
 
 __all__ = ["arm_name", "evaluation_figures"]
@@ -52,7 +52,7 @@ def _arms(found: Evaluation) -> Figure:
         traces=traces,
         layout=layout,
         height=height,
-        table=Table(
+        table=TextTable(
             "All metrics",
             ("way to serve", *shown),
             tuple(
@@ -99,7 +99,7 @@ def _gains(found: Evaluation) -> Iterator[Figure]:
         traces=traces,
         layout=layout,
         height=height,
-        table=Table(
+        table=TextTable(
             "Differences to the old model", ("way to serve", "difference", "price"), tuple(table)
         ),
     )
@@ -128,7 +128,7 @@ def _retention(found: Evaluation, gates: Sequence[GateResult]) -> Iterator[Figur
         traces=traces,
         layout=layout,
         height=height,
-        table=Table(
+        table=TextTable(
             "Retention and update gain",
             ("way to serve", "retention", "update gain"),
             tuple(

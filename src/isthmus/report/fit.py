@@ -10,7 +10,7 @@ from isthmus.adapters.budget.curve_reading import LearningCurve
 from isthmus.bridge import Bridge
 from isthmus.errors import InputError
 from isthmus.evaluate import GateResult
-from isthmus.report.blocks import Figure, Page, Prose, Section, Table
+from isthmus.report.blocks import Figure, Page, Prose, Section, TextTable
 from isthmus.report.evaluation import answer_of, evaluation_sections, subtitle_of
 from isthmus.report.fit_figures import calibration_figures, candidate_figures, curve_figure
 from isthmus.report.plots import fixed, number, shortened
@@ -85,7 +85,7 @@ def _further(bridge: Bridge, curve: LearningCurve | None) -> Iterator[Section]:
         yield Section("Calibration, trust and provenance", tables)
 
 
-def _errors(bridge: Bridge) -> Iterator[Table]:
+def _errors(bridge: Bridge) -> Iterator[TextTable]:
     report = None if bridge.score_calibrator is None else bridge.score_calibrator.report
     if report is None:
         return
@@ -93,7 +93,7 @@ def _errors(bridge: Bridge) -> Iterator[Table]:
         ("scores, against the old model's", report.scale_before, report.scale_after),
         ("probability of relevance", report.probability_before, report.probability_after),
     ]
-    yield Table(
+    yield TextTable(
         f"Expected calibration error on {report.queries:,} queries that fitted nothing",
         ("what", "as they are", "calibrated"),
         tuple(
@@ -104,10 +104,10 @@ def _errors(bridge: Bridge) -> Iterator[Table]:
     )
 
 
-def _trust(bridge: Bridge) -> Iterator[Table]:
+def _trust(bridge: Bridge) -> Iterator[TextTable]:
     if bridge.trust is None:
         return
-    yield Table(
+    yield TextTable(
         "How far single vectors can be trusted: rows at or above a threshold of trust find the "
         "old model's first result with the probability asked for",
         ("probability", "threshold of trust", "rows kept", "seen on unused rows"),
@@ -123,14 +123,14 @@ def _trust(bridge: Bridge) -> Iterator[Table]:
     )
 
 
-def _provenance(bridge: Bridge) -> Iterator[Table]:
+def _provenance(bridge: Bridge) -> Iterator[TextTable]:
     rows = tuple(
         (name.replace("_", " "), _written(value))
         for name, value in sorted(bridge.provenance.items())
         if value is not None
     )
     if rows:
-        yield Table("Where it comes from", ("what", "value"), rows, folded=True)
+        yield TextTable("Where it comes from", ("what", "value"), rows, folded=True)
 
 
 def _written(value: object) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from isthmus.adapters.budget.curve_reading import LearningCurve
 from isthmus.bridge import Bridge
 from isthmus.bridge.bridge import Tried
-from isthmus.report.blocks import Figure, Table
+from isthmus.report.blocks import Figure, TextTable
 from isthmus.report.plots import (
     NEW,
     OLD,
@@ -62,7 +62,7 @@ def candidate_figures(tried: Sequence[Tried]) -> Iterator[Figure]:
         traces=traces,
         layout=layout,
         height=height,
-        table=Table(
+        table=TextTable(
             "Every map",
             ("recipe", "validation score", "relative squared error"),
             tuple(
@@ -162,7 +162,7 @@ def _strengths(tried: Sequence[Tried], shared: _Shared) -> Iterator[Figure]:
             yaxis=axis("validation score"),
         ),
         height=320 + 20 * len(lines),
-        table=Table(
+        table=TextTable(
             "Scores",
             ("recipe", "value", "score"),
             tuple((rest, number(v), fixed(s)) for rest, points in lines for v, s in points),
@@ -219,7 +219,7 @@ def curve_figure(curve: LearningCurve) -> Figure:
             yaxis=axis(f"{curve.metric} of {curve.n_queries:,} unseen items"),
         ),
         height=340,
-        table=Table(
+        table=TextTable(
             f"{curve.recipe}; enough: {span(curve.enough)} pairs; at best {span(curve.asymptote)}",
             ("pairs", curve.metric),
             tuple((f"{n:,}", span(q)) for n, q in zip(curve.budgets, curve.quality, strict=True)),
@@ -295,7 +295,7 @@ def _curve(
             xaxis=axis(x, zeroline=False), yaxis=axis(y, rangemode="normal", zeroline=False)
         ),
         height=320,
-        table=Table(
+        table=TextTable(
             "Points of the curve",
             (x, y),
             tuple((number(knots[i][0]), number(knots[i][1])) for i in chosen),

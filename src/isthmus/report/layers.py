@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isthmus.errors import InputError
-from isthmus.report.blocks import Answer, Commands, Figure, Page, Prose, Section, Table, Tile
+from isthmus.report.blocks import Commands, Figure, Headline, Page, Prose, Section, TextTable, Tile
 from isthmus.report.diagnosis_figures import measure_name
 from isthmus.report.plots import axis, base_layout, fixed, number, plain, shortened
 from isthmus.report.write import write_page
@@ -85,13 +85,13 @@ def _page(
     )
 
 
-def _cuts(cuts: Sequence[Stitch], names: tuple[str, str]) -> Iterator[Prose | Table | Commands]:
+def _cuts(cuts: Sequence[Stitch], names: tuple[str, str]) -> Iterator[Prose | TextTable | Commands]:
     yield Prose(
         "The front of the first model up to a layer can supply the back of the second from a layer "
         "on, where a linear map of the one explains the other. The share is an estimate for fresh "
         "items; what the stitched network loses is measured by isthmus.nn.stitch_grid."
     )
-    yield Table(
+    yield TextTable(
         "Cuts, best first",
         (f"front: {names[0]}", f"back: {names[1]}", "explained", "CKA", "p, corrected"),
         tuple((c.front, c.back, fixed(c.explained), fixed(c.cka), _p(c.p)) for c in cuts),
@@ -100,13 +100,13 @@ def _cuts(cuts: Sequence[Stitch], names: tuple[str, str]) -> Iterator[Prose | Ta
     yield Commands((f"stitch(first, {best.front!r}, second, {best.back!r}, batches)",))
 
 
-def _answer(grid: Grid) -> Answer:
+def _answer(grid: Grid) -> Headline:
     measure = next(iter(grid.values))
     matches = grid.best(measure)
     higher = MEASURES[measure].higher_is_closer
     a, b, value, p = (max if higher else min)(matches, key=lambda match: match[2])
     sure = [match for match in matches if match[3] <= _CHANCE]
-    return Answer(
+    return Headline(
         question="Which layers correspond?",
         short=f"{len(sure)} of {len(matches)} layers have a match beyond luck."
         if sure
@@ -219,9 +219,9 @@ def _short(names: Sequence[str]) -> tuple[list[str], str]:
     return short, f": {plain(shared, 40)}"
 
 
-def _matches(grid: Grid, measure: str, names: tuple[str, str]) -> Table:
+def _matches(grid: Grid, measure: str, names: tuple[str, str]) -> TextTable:
     matches = grid.best(measure)
-    return Table(
+    return TextTable(
         f"By {measure_name(measure)}",
         (f"layer of {names[0]}", f"closest of {names[1]}", "value", "p, corrected"),
         tuple((a, b, fixed(value), _p(p)) for a, b, value, p in matches),

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
-from isthmus.similarity.measure import COORDINATES, LINEAR, ROTATION, Estimate, MomentMeasure
+from isthmus.similarity.measure import COORDINATES, LINEAR, ROTATION, Computed, MomentMeasure
 from isthmus.similarity.null import KernelShape, NormLaw, Null, gaussian_null, kernel_null
 from isthmus.similarity.paired_moments import PairedMoments
 from isthmus.similarity.spectra import Eigen, Floats, Gradient, Singular, Spectra, singular
@@ -202,10 +202,10 @@ def _law_of_sum(moments: PairedMoments, found: Correlations) -> NormLaw:
 
 def _estimate(
     moments: PairedMoments, found: Correlations, value: float, null: Null, slopes: Matrix
-) -> Estimate:
+) -> Computed:
     """A value whose change to first order is ``Σ slopes dρ``."""
     forced = forced_ones(found.rank_x, found.rank_y, moments.n)
-    return Estimate(
+    return Computed(
         value,
         null,
         moments.interval_by_slopes(value, lambda: found.gradient(slopes)),
@@ -215,24 +215,24 @@ def _estimate(
     )
 
 
-def _mean_of(moments: PairedMoments, found: Correlations, law: NormLaw) -> Estimate:
+def _mean_of(moments: PairedMoments, found: Correlations, law: NormLaw) -> Computed:
     p = len(found.rho)
     value = mean_cca(found)
     null = law.null(law.mean / p, law.sd / p, law.upper_tail(value * p))
     return _estimate(moments, found, value, null, np.full(p, 1 / p))
 
 
-def _mean_cca(moments: PairedMoments) -> Estimate:
+def _mean_cca(moments: PairedMoments) -> Computed:
     return _mean_of(moments, moments.shared(_full), moments.shared(_sum_law))
 
 
-def _svcca(moments: PairedMoments) -> Estimate:
+def _svcca(moments: PairedMoments) -> Computed:
     # may be defined where the full family is not
     found = svcca(moments.spectra, vectors=moments.by_fold)
     return _mean_of(moments, found, _law_of_sum(moments, found))
 
 
-def _yanai(moments: PairedMoments) -> Estimate:
+def _yanai(moments: PairedMoments) -> Computed:
     found = moments.shared(_full)
     value = yanai(found)
     x, y = (
@@ -243,7 +243,7 @@ def _yanai(moments: PairedMoments) -> Estimate:
     return _estimate(moments, found, value, null, slopes)
 
 
-def _pwcca(moments: PairedMoments) -> Estimate:
+def _pwcca(moments: PairedMoments) -> Computed:
     found, law = moments.shared(_full), moments.shared(_sum_law)
     of_x, of_y = pwcca(found)
     weights = (of_x + of_y) / 2

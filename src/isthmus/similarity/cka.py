@@ -6,7 +6,7 @@ import numpy as np
 
 from isthmus.errors import InputError
 from isthmus.similarity.kernel_sums import KernelSums
-from isthmus.similarity.measure import ROTATION, Estimate, MomentMeasure
+from isthmus.similarity.measure import ROTATION, Computed, MomentMeasure
 from isthmus.similarity.null import debiased_null, kernel_null
 from isthmus.similarity.paired_moments import PairedMoments
 
@@ -57,20 +57,20 @@ def debiased_cka(sums: KernelSums) -> float:
     return cross / own_x**0.5 / own_y**0.5
 
 
-def _linear(moments: PairedMoments) -> Estimate:
+def _linear(moments: PairedMoments) -> Computed:
     sums = moments.sums
     value = linear_cka(sums)
     third_x, third_y = moments.thirds
     null = kernel_null(moments.rows, sums.shape("x", third_x), sums.shape("y", third_y), value)
-    return Estimate(value, null, moments.interval_of_sums(value, linear_cka))
+    return Computed(value, null, moments.interval_of_sums(value, linear_cka))
 
 
-def _debiased(moments: PairedMoments) -> Estimate:
+def _debiased(moments: PairedMoments) -> Computed:
     if moments.weighted:
         raise InputError("debiased CKA is not defined for weighted rows")
     value = debiased_cka(moments.sums)
     null = debiased_null(moments.rows, *moments.thirds, value)
-    return Estimate(value, null, moments.interval_of_sums(value, debiased_cka))
+    return Computed(value, null, moments.interval_of_sums(value, debiased_cka))
 
 
 DECLARED = (

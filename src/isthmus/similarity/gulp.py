@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.similarity.measure import ROTATION, Estimate, MomentMeasure
+from isthmus.similarity.measure import ROTATION, Computed, MomentMeasure
 from isthmus.similarity.null import KernelShape, Null, kernel_null
 from isthmus.similarity.paired_moments import PairedMoments
 from isthmus.similarity.spectra import Floats, Gradient, Spectra
@@ -109,7 +109,7 @@ def gulp_gradient(spectra: Spectra, ridge: float = GULP_LAMBDA) -> Gradient:
 # ---- the measure -------------------------------------------------------------------------------
 
 
-def _gulp(moments: PairedMoments) -> Estimate:
+def _gulp(moments: PairedMoments) -> Computed:
     found = gulp(moments.spectra)
     norm = (found.own_x * found.own_y) ** 0.5
     x, y = (
@@ -125,7 +125,7 @@ def _gulp(moments: PairedMoments) -> Estimate:
     interval = moments.interval_by_slopes(
         found.distance**2, lambda: gulp_gradient(moments.spectra), low=0.0
     )
-    return Estimate(
+    return Computed(
         found.distance,
         Null(mean=distance(null.mean), sd=(ends[1] - ends[0]) / 2, p=null.p, method=null.method),
         None if interval is None else (interval[0] ** 0.5, interval[1] ** 0.5),

@@ -25,7 +25,7 @@ __all__ = [
     "PATTERN",
     "ROTATION",
     "Basis",
-    "Estimate",
+    "Computed",
     "Invariance",
     "Measure",
     "MomentMeasure",
@@ -63,7 +63,7 @@ PATTERN: frozenset[Invariance] = frozenset(("permutation", "isotropic_scaling"))
 
 
 @dataclass
-class Estimate:
+class Computed:
     """What the computation of a measure returns."""
 
     value: float
@@ -129,7 +129,7 @@ class MomentMeasure(Measure):
 
     basis: ClassVar[Basis] = "moments"
 
-    compute: Callable[[PairedMoments], Estimate]
+    compute: Callable[[PairedMoments], Computed]
     preparation: str = "all rows, centred"
 
 
@@ -143,4 +143,4 @@ class RowMeasure(Measure):
 
     basis: ClassVar[Basis] = "rows"
 
-    compute: Callable[[RowSample], Estimate]
+    compute: Callable[[RowSample], Computed]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.evaluate.search import top_k
-from isthmus.similarity.measure import ANGLES, Estimate, RowMeasure
+from isthmus.similarity.measure import ANGLES, Computed, RowMeasure
 from isthmus.similarity.row_sample import RowSample
 from isthmus.spaces.scratch import blocks
 
@@ -268,7 +268,7 @@ def _overlap(
     statistic: Callable[[Neighbourhoods], float],
     by_chance: Callable[[RowSample], float] | None,
     sample: RowSample,
-) -> Estimate:
+) -> Computed:
     """A statistic of neighbourhoods; ``by_chance`` is its exact mean without relation."""
     near = sample.shared(_near)
     value = statistic(near)
@@ -281,7 +281,7 @@ def _overlap(
     if sample.rows - max(b.stop - b.start for b in sample.blocks) > sample.k:
         without = sample.shared(_without_blocks)
         interval = sample.interval(value, lambda block: statistic(without[block.start]))
-    return Estimate(value, null, interval, details={"k": float(sample.k)})
+    return Computed(value, null, interval, details={"k": float(sample.k)})
 
 
 def _share_by_chance(sample: RowSample) -> float:

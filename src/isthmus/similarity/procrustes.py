@@ -10,7 +10,7 @@ import numpy as np
 
 from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
-from isthmus.similarity.measure import ROTATION, Estimate, MomentMeasure
+from isthmus.similarity.measure import ROTATION, Computed, MomentMeasure
 from isthmus.similarity.null import NormLaw, chance_warning
 from isthmus.similarity.paired_moments import PairedMoments
 from isthmus.similarity.spectra import Gradient, Singular, exact_singular, singular
@@ -93,10 +93,10 @@ def _aligned(moments: PairedMoments) -> tuple[float, NormLaw, tuple[float, float
     return s, law, interval
 
 
-def _distance(transform: Callable[[float], float], moments: PairedMoments) -> Estimate:
+def _distance(transform: Callable[[float], float], moments: PairedMoments) -> Computed:
     s, law, interval = moments.shared(_aligned)
     low, high = (transform(min(max(law.mean + e * law.sd, 0.0), 1.0)) for e in (1, -1))
-    return Estimate(
+    return Computed(
         transform(s),
         law.null(transform(min(law.mean, 1.0)), (high - low) / 2, law.upper_tail(s)),
         None if interval is None else (transform(interval[1]), transform(interval[0])),

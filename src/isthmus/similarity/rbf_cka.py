@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.similarity.kernel_sums import squared_norm
-from isthmus.similarity.measure import ROTATION, Estimate, RowMeasure
+from isthmus.similarity.measure import ROTATION, Computed, RowMeasure
 from isthmus.similarity.null import KernelShape, kernel_null, third_moment_ratio
 from isthmus.similarity.row_sample import RowSample
 
@@ -90,11 +90,11 @@ def _double_centred(kernel: Matrix) -> Matrix:
     return kernel - rows - rows[:, None] + rows.mean()
 
 
-def _rbf(sample: RowSample) -> Estimate:
+def _rbf(sample: RowSample) -> Computed:
     kernels = RbfKernels.of(sample.x, sample.y)
     value = kernels.cka()
     null = kernel_null(sample.rows, *kernels.shapes(), value)
-    return Estimate(value, null, sample.interval(value, kernels.without))
+    return Computed(value, null, sample.interval(value, kernels.without))
 
 
 DECLARED = (

@@ -10,7 +10,7 @@ import scipy.stats
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
-from isthmus.similarity.measure import PATTERN, Estimate, RowMeasure
+from isthmus.similarity.measure import PATTERN, Computed, RowMeasure
 from isthmus.similarity.row_sample import RowSample
 
 __all__ = ["DECLARED", "Rdms", "correlation_distances", "rsa"]
@@ -121,11 +121,11 @@ def _cosine(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     return inner(a, b) / own**0.5 if own > 0 else math.nan
 
 
-def _rsa(sample: RowSample) -> Estimate:
+def _rsa(sample: RowSample) -> Computed:
     rdms = Rdms.of(sample.x, sample.y)
     value = rdms.correlation()
     null = sample.permuted(rdms.correlation, value)
-    return Estimate(value, null, sample.interval(value, rdms.without))
+    return Computed(value, null, sample.interval(value, rdms.without))
 
 
 DECLARED = (

@@ -37,6 +37,8 @@ _ROWS_LOOKED_AT = 256
 _BLOCK_ROWS = 2048
 _LARGEST_SCORE = 1e6
 _FAR = 1e30
+_ROUNDING = 32 * float(np.finfo(np.float32).eps)
+"""A spread below this share of the mean's length is not told from how float32 rounds the mean."""
 
 Rows = NDArray[np.float32]
 Matrix = NDArray[np.float64]
@@ -170,11 +172,16 @@ class Profile:
 
     @cached_property
     def _shrunk(self) -> Matrix:
-        """The spectrum shrunk towards its mean, the more the fewer rows there were."""
+        """The spectrum shrunk towards its mean, the more the fewer rows there were.
+
+        The mean is held in float32, so that a row which equals it lies up to half a rounding away:
+        no variance is below the square of some roundings, or that distance would count as spread.
+        """
         wide = self.spectrum.astype(np.float64)
         average = max(float(wide.mean()), 1e-12)
         shrinkage = self.dim / (self.n + self.dim)
-        return (1 - shrinkage) * wide + shrinkage * average
+        rounded = _ROUNDING**2 * float(np.square(self.mean, dtype=np.float64).sum())
+        return np.maximum((1 - shrinkage) * wide + shrinkage * average, rounded)
 
     @cached_property
     def variances(self) -> Rows:

@@ -31,7 +31,7 @@ from isthmus.training.losses.compatible import lambda_penalty
 from isthmus.training.losses.softmax import cosines, softmax_loss
 from isthmus.training.map_training import (
     AffineMap,
-    Step,
+    TrainedParameter,
     checked_rate,
     root_mean_square,
     train_map,
@@ -116,10 +116,10 @@ def train_lambda_orthogonal(
     improved = train_map(
         nn.ModuleList([backward, forward]),
         [
-            Step(backward.weight, rate * sizes[0]),
-            Step(backward.offset, rate * sizes[1]),
-            Step(forward.weight, rate * ahead_size),
-            Step(forward.offset, rate * sizes[1]),
+            TrainedParameter(backward.weight, rate * sizes[0]),
+            TrainedParameter(backward.offset, rate * sizes[1]),
+            TrainedParameter(forward.weight, rate * ahead_size),
+            TrainedParameter(forward.offset, rate * sizes[1]),
         ],
         loss,
         lambda: objective.held_out(backward),

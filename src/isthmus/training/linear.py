@@ -9,7 +9,7 @@ from isthmus.progress import Progress, silent
 from isthmus.training.examples import Examples
 from isthmus.training.map_training import (
     AffineMap,
-    Step,
+    TrainedParameter,
     checked_rate,
     root_mean_square,
     train_map,
@@ -63,8 +63,8 @@ def polish_map(
     improved = train_map(
         mapping,
         [
-            Step(mapping.weight, rate * root_mean_square(matrix)),
-            Step(mapping.offset, rate * root_mean_square(examples.y)),
+            TrainedParameter(mapping.weight, rate * root_mean_square(matrix)),
+            TrainedParameter(mapping.offset, rate * root_mean_square(examples.y)),
         ],
         lambda rows: objective.on(mapping(objective.x[rows]), rows),
         lambda: objective.held_out(mapping),

@@ -24,7 +24,7 @@ from isthmus.training.schedule import Schedule
 
 __all__ = [
     "AffineMap",
-    "Step",
+    "TrainedParameter",
     "checked_rate",
     "one_thread",
     "parameter",
@@ -38,7 +38,7 @@ _LARGEST_RATE = 1e30
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class TrainedParameter:
     """A parameter to train, with the size of its steps.
 
     Attributes:
@@ -54,7 +54,7 @@ class Step:
 
 def train_map(
     module: nn.Module,
-    steps: Sequence[Step],
+    parameters: Sequence[TrainedParameter],
     loss: Callable[[NDArray[np.int64]], Tensor],
     held_out: Callable[[], float],
     examples: Examples,
@@ -68,7 +68,7 @@ def train_map(
 
     Args:
         module: left in its best state, the start included.
-        steps: what is trained, and how fast; the schedule's optimiser is not asked.
+        parameters: what is trained, and how fast; the schedule's optimiser is not asked.
         loss: of rows of a batch, as numbers ``(b,)`` of ``examples``.
         held_out: the loss by which the best state is told.
         examples: rows.
@@ -92,7 +92,7 @@ def train_map(
 
     def optimiser(_: nn.Module) -> torch.optim.Optimizer:
         return torch.optim.AdamW(
-            [{"params": [s.parameter], "lr": s.rate, "weight_decay": s.decay} for s in steps]
+            [{"params": [s.parameter], "lr": s.rate, "weight_decay": s.decay} for s in parameters]
         )
 
     fabric = Fabric(accelerator="cpu", devices=1)

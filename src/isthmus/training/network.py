@@ -14,7 +14,7 @@ from isthmus.errors import InputError
 from isthmus.progress import Progress, silent
 from isthmus.training.examples import Examples
 from isthmus.training.map_training import (
-    Step,
+    TrainedParameter,
     checked_rate,
     parameter,
     root_mean_square,
@@ -113,10 +113,10 @@ def train_network(
     improved = train_map(
         mapping,
         [
-            Step(mapping.inner, step * root_mean_square(start.inner), _DECAY),
-            Step(mapping.inner_offset, step),
-            Step(mapping.outer, step, _DECAY),
-            Step(mapping.outer_offset, step),
+            TrainedParameter(mapping.inner, step * root_mean_square(start.inner), _DECAY),
+            TrainedParameter(mapping.inner_offset, step),
+            TrainedParameter(mapping.outer, step, _DECAY),
+            TrainedParameter(mapping.outer_offset, step),
         ],
         lambda rows: objective.on(mapping(objective.x[rows]), rows),
         lambda: objective.held_out(mapping),

@@ -10,7 +10,7 @@ from isthmus.errors import InputError  # noqa: E402
 from isthmus.nn.shaping import (  # noqa: E402
     ShapedConv2d,
     ShapedLinear,
-    Spectrum,
+    SpectrumPenalty,
     singular_values,
     spectral_norm,
     structure,
@@ -104,16 +104,19 @@ def test_the_penalty_is_the_mean_squared_distance_from_the_band():
     expected = np.mean(
         [np.mean(np.maximum(np.maximum(low - s, s - high), 0) ** 2) for s in values]
     )  # fmt: skip
-    got = Spectrum(model, low=low, high=high)().item()
+    got = SpectrumPenalty(model, low=low, high=high)().item()
     assert got == pytest.approx(expected, rel=1e-5) and got > 0
-    assert Spectrum(model, low=0, high=1e3)().item() == 0
-    assert Spectrum(model, "0", high=0.1)().item() != Spectrum(model, "2", high=0.1)().item()
+    assert SpectrumPenalty(model, low=0, high=1e3)().item() == 0
+    assert (
+        SpectrumPenalty(model, "0", high=0.1)().item()
+        != SpectrumPenalty(model, "2", high=0.1)().item()
+    )
 
 
 def test_a_relative_band_does_not_see_the_scale():
     model = nn.Sequential(nn.Linear(6, 6), nn.Conv2d(4, 8, 3, groups=2))
     for method, low in (("exact", 0.9), ("power", 0)):
-        penalty = Spectrum(model, low=low, high=1.1, relative=True, method=method)
+        penalty = SpectrumPenalty(model, low=low, high=1.1, relative=True, method=method)
         before = penalty().item()
         with torch.no_grad():
             for parameter in model.parameters():
@@ -126,7 +129,7 @@ def test_training_with_it_moves_the_spectrum_into_the_band(method):
     with seeded(0):
         model = nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 4))
     structure(model, shaping="low_rank", rank=2, correction=0)
-    penalty = Spectrum(model, high=0.7, method=method)
+    penalty = SpectrumPenalty(model, high=0.7, method=method)
     assert max(singular_values(layer).max().item() for layer in (model[0], model[2])) > 0.9
     train(
         model,
@@ -141,22 +144,22 @@ def test_bands_and_layers_that_are_none_are_refused():
     model = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
     for band in ({}, {"low": 2, "high": 1}, {"low": -1, "high": 1}, {"high": float("nan")}):
         with pytest.raises(InputError, match="no band of singular values"):
-            Spectrum(model, **band)
+            SpectrumPenalty(model, **band)
     with pytest.raises(InputError, match="knows only the largest"):
-        Spectrum(model, low=0.1, method="power")
+        SpectrumPenalty(model, low=0.1, method="power")
     with pytest.raises(InputError, match="no method 'svd'"):
-        Spectrum(model, high=1, method="svd")
+        SpectrumPenalty(model, high=1, method="svd")
     with pytest.raises(InputError, match="at least one iteration"):
-        Spectrum(model, high=1, iterations=0)
+        SpectrumPenalty(model, high=1, iterations=0)
     with pytest.raises(InputError, match="a ReLU has no spectrum"):
-        Spectrum(model, ["0", "1"], high=1)
+        SpectrumPenalty(model, ["0", "1"], high=1)
     with pytest.raises(InputError, match="none of the layers is linear"):
-        Spectrum(nn.Sequential(nn.ReLU()), high=1)
+        SpectrumPenalty(nn.Sequential(nn.ReLU()), high=1)
     with pytest.raises(InputError, match="'head'"):
-        Spectrum(nn.ModuleDict({"head": nn.Linear(2, 2)}), "heads", high=1)
+        SpectrumPenalty(nn.ModuleDict({"head": nn.Linear(2, 2)}), "heads", high=1)
 
 
 def test_the_parts_of_a_correction_are_not_held_to_the_band():
     model = nn.Sequential(nn.Linear(4, 4))
     structure(model)
-    assert list(Spectrum(model, high=1).layers) == ["0"]
+    assert list(SpectrumPenalty(model, high=1).layers) == ["0"]

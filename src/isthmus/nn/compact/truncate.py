@@ -21,13 +21,13 @@ from isthmus.progress import Progress, silent
 from isthmus.threads import single_thread
 from isthmus.training.names import find_modules
 
-__all__ = ["LowRank", "truncate"]
+__all__ = ["FactoredLayer", "truncate"]
 
 Matrix = NDArray[np.float64]
 Call = Callable[[nn.Module, Any], Any]
 
 
-class LowRank(nn.Sequential):
+class FactoredLayer(nn.Sequential):
     """Two thin layers in the place of one, of which the product can still be read."""
 
     @property
@@ -227,7 +227,7 @@ def _split(
         if second.bias is not None:
             old = 0.0 if layer.bias is None else to_numpy(layer.bias, np.float64)
             second.bias.copy_(like_tensor(second.bias, old + (0.0 if shift is None else shift)))
-    pair = LowRank(first, second).to(weight.device, weight.dtype)
+    pair = FactoredLayer(first, second).to(weight.device, weight.dtype)
     pair.requires_grad_(weight.requires_grad).train(layer.training)
     replace_module(module, name, pair)
     return LayerChange(name, f"rank {rank} of {min(out, width)}, {kept:.1%} of the energy",

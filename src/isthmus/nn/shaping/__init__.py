@@ -16,7 +16,7 @@ from isthmus.nn.shaping.operators import (
     ShapingKind,
 )
 from isthmus.nn.shaping.semantic import Prototypes, paired_consistency
-from isthmus.nn.shaping.spectrum import Spectrum, singular_values, spectral_norm
+from isthmus.nn.shaping.spectrum import SpectrumPenalty, singular_values, spectral_norm
 
 __all__ = [
     "Correction",
@@ -32,7 +32,7 @@ __all__ = [
     "ShapedLinear",
     "Shaping",
     "ShapingKind",
-    "Spectrum",
+    "SpectrumPenalty",
     "Structured",
     "correction_energy",
     "fold",

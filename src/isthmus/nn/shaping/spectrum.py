@@ -13,7 +13,7 @@ from isthmus.errors import InputError
 from isthmus.nn.shaping.layers import Shaped, ShapedConv2d
 from isthmus.training.names import find_modules
 
-__all__ = ["Spectrum", "singular_values", "spectral_norm"]
+__all__ = ["SpectrumPenalty", "singular_values", "spectral_norm"]
 
 _ITERATIONS = 30
 _TINY = 1e-30
@@ -67,7 +67,7 @@ def spectral_norm(layer: nn.Module, *, iterations: int = _ITERATIONS) -> Tensor:
     return _largest(blocks, _iterated(blocks, _start(blocks), iterations)).amax()
 
 
-class Spectrum:
+class SpectrumPenalty:
     """A penalty on singular values outside a band: the mean of ``max(low − σ, 0, σ − high)²``.
 
     Args:
@@ -89,7 +89,7 @@ class Spectrum:
     Example:
         >>> model = nn.Sequential(nn.Linear(4, 4, bias=False))
         >>> _ = nn.init.eye_(model[0].weight)
-        >>> Spectrum(model, high=0.5)().item()
+        >>> SpectrumPenalty(model, high=0.5)().item()
         0.25
     """
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.errors import InputError
-from isthmus.nn.stitching.program import DTYPES, LAYOUTS, MEMORY, Program, Step, references
+from isthmus.nn.stitching.program import DTYPES, LAYOUTS, MEMORY, Operation, Program, references
 from isthmus.training.modes import evaluation_mode
 
 __all__ = ["capture"]
@@ -79,7 +79,7 @@ def _reduced(exported: Any, inputs: list[str], structure: Any, items: int | None
     given = iter(inputs)
     names: dict[Any, str] = {}
     tensors: dict[str, Tensor] = {}
-    steps: list[Step] = []
+    steps: list[Operation] = []
     results: Any = None
     origins = {
         **signature.inputs_to_parameters,
@@ -102,7 +102,7 @@ def _reduced(exported: Any, inputs: list[str], structure: Any, items: int | None
                 # what the export assumed of its example is checked by the operators themselves
                 continue
             steps.append(
-                Step(
+                Operation(
                     names[node],
                     target,
                     _encoded(node.args, names),

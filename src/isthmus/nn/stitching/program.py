@@ -21,7 +21,7 @@ from isthmus.errors import InputError
 from isthmus.training.batches import map_tensors
 from isthmus.training.torch_tensors import as_arrays, as_tensor
 
-__all__ = ["DTYPES", "LAYOUTS", "MEMORY", "Program", "Step", "references"]
+__all__ = ["DTYPES", "LAYOUTS", "MEMORY", "Operation", "Program", "references"]
 
 _PLAIN: dict[str, Callable[..., Any]] = {
     "getitem": operator.getitem,
@@ -47,7 +47,7 @@ MEMORY = {str(k): k for k in (torch.contiguous_format, torch.preserve_format, to
 
 
 @dataclass(frozen=True)
-class Step:
+class Operation:
     """One operator: its name, its arguments as JSON, and the name of its result."""
 
     name: str
@@ -71,7 +71,7 @@ class Program(nn.Module):
 
     def __init__(
         self,
-        steps: list[Step],
+        steps: list[Operation],
         tensors: Mapping[str, Tensor],
         inputs: list[str],
         structure: Any,
@@ -163,7 +163,7 @@ class Program(nn.Module):
         """
         record = json.loads(described["graph"])
         return cls(
-            [Step(*step) for step in record["steps"]],
+            [Operation(*step) for step in record["steps"]],
             {name: as_tensor(tensors[name]) for name in record["tensors"]},
             record["inputs"],
             record["structure"],
