@@ -314,18 +314,18 @@ def test_parquet_rows_that_cannot_be_used(refused: Any, here: Path, data: Data) 
     refused(*command[:1], "old.parquet:vectors", *command[2:], mend=False,
             holds=("old.parquet: there is no column 'vectors'",))  # fmt: skip
     (here / "old.parquet").write_bytes(b"PAR1 or not")
-    refused(*command, holds=("old.parquet: not a readable .parquet file",), mend=False)
+    refused(*command, holds=("old.parquet: not a readable Parquet file",), mend=False)
 
 
 def test_files_that_are_not_there_or_not_read(refused: Any, here: Path) -> None:
-    (here / "old.csv").write_text("1,2,3")
+    (here / "old.xyz").write_text("1,2,3")
     (here / "folder").mkdir()
     (here / "folder.npy").mkdir()
     save_file({"a": np.ones((2, 3), "f4"), "b": np.ones((2, 4), "f4")}, "two.safetensors")
     for name, texts in (
         ("none.npy", ("none.npy: the file does not exist",)),
-        ("old.csv", ("old.csv: files of the kind '.csv' are not read", "Use .npy")),
-        ("folder", ("folder: no Parquet or Arrow file is found there",)),
+        ("old.xyz", ("old.xyz: files of the kind '.xyz' are not read", "Use .npy")),
+        ("folder", ("folder: no Parquet, Arrow or other file",)),
         ("folder.npy", ("folder.npy",)),
         ("https://a.b/c.npy", ("URLs are not read here", "Copy the file")),
         ("two.safetensors", ("two.safetensors: it is not clear which array", "Name it")),

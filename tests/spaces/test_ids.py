@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +144,6 @@ def test_integers_and_strings_are_accepted(given_ids: Any, dtype: str) -> None:
         (np.array([1.0, 2.0]), "dtype float64, expected integers or strings"),
         (np.array(["2020-01-01"], dtype="datetime64[D]"), "expected integers or strings"),
         (np.array([[1], [2]]), r"shape \(2, 1\), expected \(n,\)"),
-        (np.array([2**63], dtype=np.uint64), "exceeds"),
         (np.array([b"\xff"]), "not UTF-8"),
     ],
 )
@@ -173,3 +173,34 @@ def test_same_ids_looks_at_values_only() -> None:
 def test_integers_do_not_join_strings() -> None:
     with pytest.raises(InputError, match=r"old\.npy are integers.*new\.npy are strings.*Convert"):
         check_same_kind(np.array([1]), np.array(["1"]), ("old.npy", "new.npy"))
+
+
+def test_ids_beyond_int64_are_text_and_join(tmp_path: Path) -> None:
+    hashes = np.arange(1, 51, dtype=np.uint64) * np.uint64(11400714819323198485)
+    found = normalise_ids(hashes, "x")
+    assert found.tolist() == [str(h) for h in hashes.tolist()]
+    assert normalise_ids(hashes.tolist(), "x").tolist() == found.tolist()
+    assert normalise_ids(hashes.astype(">u8"), "x").tolist() == found.tolist()
+    rows, places = join(found, found[::-1])
+    assert rows is None
+    assert places.tolist() == list(range(49, -1, -1))
+
+
+def test_one_name_is_one_id_whatever_system_wrote_it(tmp_path: Path) -> None:
+    composed, decomposed = "caf\u00e9 \u00fc", "cafe\u0301 u\u0308"
+    assert normalise_ids([decomposed, "a"], "x").tolist() == [composed, "a"]
+    plain = np.array(["b", composed])
+    assert normalise_ids(plain, "x") is plain
+    expected = [composed, "z"]
+    for name, content in (
+        ("windows.txt", f"{composed}\r\nz\r\n".encode("utf-8-sig")),
+        ("notepad.txt", f"{composed}\r\nz\r\n".encode("utf-16")),
+        ("mac.txt", f"{decomposed}\nz\n".encode()),
+    ):
+        (tmp_path / name).write_bytes(content)
+        assert normalise_ids(read_ids_text(tmp_path / name), name).tolist() == expected
+
+
+def test_uuids_are_text() -> None:
+    values = [uuid.UUID(int=i) for i in range(3)]
+    assert normalise_ids(values, "x").tolist() == [str(v) for v in values]

@@ -306,3 +306,35 @@ def test_memory_stays_flat(tmp_path: Path, how: str) -> None:
     for _ in streams[how]():
         highest = max(highest, _anonymous_megabytes() - before)
     assert highest < 40
+
+
+def test_wide_unsigned_ids_join_with_narrow_ones() -> None:
+    rows = np.eye(3, dtype=np.float32)
+    wide = np.array([5, 2**63 + 1, 7], dtype=np.uint64)
+    pairs = Pairs(open_vectors(rows, ids=np.array([7, 9, 5])), open_vectors(rows, ids=wide))
+    assert pairs.head().ids.tolist() == [7, 5]
+    np.testing.assert_array_equal(pairs.head().y, rows[[2, 0]])
+    with pytest.raises(InputError, match="are integers, those of .* are strings"):
+        Pairs(open_vectors(rows, ids=[1, 2, 3]), open_vectors(rows, ids=["1", "2", "x"]))
+
+
+def test_ids_can_be_declined() -> None:
+    rows = np.eye(3, dtype=np.float32)
+    a, b = open_vectors(rows, ids=["a", "b", "c"]), open_vectors(rows, ids=["c", "d", "e"])
+    assert len(Pairs(a, b)) == 1
+    assert len(Pairs(a, b, ids=False)) == 3
+
+
+def test_a_column_of_ids_that_was_not_used_is_said(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    for name, n in (("old", 30), ("new", 30), ("more", 31)):
+        rows = np.random.default_rng(0).standard_normal((n, 3)).tolist()
+        table = {"doc_id": list(range(n)), "v": pa.array(rows, pa.list_(pa.float32()))}
+        pq.write_table(pa.table(table), tmp_path / f"{name}.parquet")
+    old, new, more = (tmp_path / f"{name}.parquet" for name in ("old", "new", "more"))
+    assert "--ids doc_id" in Pairs(new, old).notices[0]
+    assert Pairs(new, old, ids="doc_id").notices == ()
+    with pytest.raises(InputError, match="has 31, .*--ids doc_id"):
+        Pairs(new, more)

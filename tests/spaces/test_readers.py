@@ -194,7 +194,7 @@ def test_integers_of_another_library_are_refused() -> None:
         ([[1.0, 2.0]], "type list is neither an array nor a path"),
         ("absent.npy", "absent.npy: the file does not exist"),
         ("absent.parquet:x", "absent.parquet: the file does not exist"),
-        ("absent*.parquet", "no Parquet or Arrow file is found"),
+        ("absent*.parquet", "no Parquet, Arrow or other file"),
         ("s3://bucket/a.npy", "URLs are not read here"),
     ],
 )
@@ -212,11 +212,17 @@ def test_bad_files_are_refused(tmp_path: Path) -> None:
         open_vectors(f"{tmp_path / 'a.npz'}:a", key="b")
     with pytest.raises(InputError, match="not clear which array"):
         open_vectors(tmp_path / "a.npz")
-    (tmp_path / "a.csv").write_text("1,2")
-    with pytest.raises(InputError, match=r"kind '\.csv' are not read. Use \.npy"):
-        open_vectors(tmp_path / "a.csv")
+    for suffix, message in (
+        (".xyz", r"kind '\.xyz' are not read.*Use \.npy, .*\.parquet, .*\.faiss"),
+        (".pkl", "pickled objects run code"),
+        (".h5", "Export the vectors"),
+        (".txt", "Name word vectors .vec"),
+    ):
+        (tmp_path / f"a{suffix}").write_text("1,2")
+        with pytest.raises(InputError, match=message):
+            open_vectors(tmp_path / f"a{suffix}")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="no Parquet or Arrow file is found"):
+    with pytest.raises(InputError, match="no Parquet, Arrow or other file"):
         open_vectors(tmp_path / "empty")
 
 

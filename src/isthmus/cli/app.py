@@ -19,6 +19,7 @@ from isthmus.cli.inspect import inspect_command
 from isthmus.cli.signals import Stopped, stopped_by_signals
 from isthmus.errors import IsthmusError
 from isthmus.plain_text import plain_line
+from isthmus.spaces.formats import described
 
 __all__ = ["app", "main"]
 
@@ -31,9 +32,9 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    help="""Swap a pretrained embedding model without breaking what was built on it.
+    help=f"""Swap a pretrained embedding model without breaking what was built on it.
 
-Vectors are read from `.npy`, `.npz`, `.safetensors`, Parquet and Arrow files; name an array or a
+Vectors are read from {described()} files, folders of them and patterns; name an array or a
 column after a colon, as in `vectors.parquet:embedding`. Items are joined by id where both sides
 have ids, and row by row otherwise.
 

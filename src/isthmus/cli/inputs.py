@@ -53,8 +53,8 @@ Ids = Annotated[
     str | None,
     typer.Option(
         help="Ids of the rows of both sides: a .npy or .txt file, or the name of the id column "
-        "of both Parquet inputs. Found without being named: members or columns called ids or id, "
-        "and old.ids.npy or old.ids.txt beside old.npy.",
+        "of both inputs; 'none' pairs them row by row. Found without being named: members or "
+        "columns called ids, id or _id, and old.ids.npy or old.ids.txt beside old.npy.",
         rich_help_panel=_DATA,
     ),
 ]
@@ -195,14 +195,15 @@ def open_inputs(
         source, target = (b, a) if kind == "query" else (a, b)
         return Pairs(source, target, metric=metric, progress=progress, **more)  # pyright: ignore[reportArgumentType]
 
-    pairs = paired(old, new, ids=ids)
+    declined = False if ids == "none" else ids
+    pairs = paired(old, new, ids=declined)
     if labels is not None:
         opened = pairs.target if kind == "query" else pairs.source
         given = _for_rows(opened, read_labels(labels), labels)
         pairs = Pairs(pairs.source, pairs.target, metric=pairs.metric, labels=given)
     if queries_old is None or queries_new is None:
         return Inputs(pairs, None, None)
-    queries = paired(queries_old, queries_new)
+    queries = paired(queries_old, queries_new, ids=False if declined is False else None)
     found = None
     if qrels is not None:
         found = read_qrels(qrels, query_ids=queries.head(1).ids, item_ids=pairs.head(1).ids)

@@ -7,6 +7,8 @@ ids themselves, so that memory stays bounded and a hash collision never joins tw
 from __future__ import annotations
 
 import itertools
+import unicodedata
+import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ __all__ = [
     "normalise_ids",
     "read_ids_text",
     "same_ids",
+    "wide_as_text",
 ]
 
 _BUCKET = 1 << 20  # rows of each side that are sorted at once
@@ -33,6 +36,9 @@ _SEEDS = 8  # hash functions tried; with ten million ids the second is needed on
 
 def normalise_ids(ids: NDArray[Any] | Sequence[Any], where: str) -> NDArray[Any]:
     """``ids`` as a one-dimensional integer or ``U`` array, without a copy where they are one.
+
+    Unsigned integers beyond int64, and UUIDs, become text.  Text is brought to the normal form C:
+    what macOS and others write of one name is one id.
 
     Raises:
         InputError: for null or empty ids (naming the first row), for ids that are neither integers
@@ -52,7 +58,7 @@ def normalise_ids(ids: NDArray[Any] | Sequence[Any], where: str) -> NDArray[Any]
             raise InputError(f"the ids are not UTF-8 text ({error})", where=where) from error
     if found.dtype.kind == "u" and found.dtype.itemsize == 8:
         if len(found) and int(found.max()) > np.iinfo(np.int64).max:
-            raise InputError("an unsigned id exceeds 2**63 - 1", where=where, mend=_AS_STRINGS)
+            return _as_text(found)
         found = found.view(f"{found.dtype.byteorder}i8")
     if not found.dtype.isnative:
         found = found.astype(found.dtype.newbyteorder("="))
@@ -67,7 +73,37 @@ def normalise_ids(ids: NDArray[Any] | Sequence[Any], where: str) -> NDArray[Any]
             empty = found[part] == ""
             if empty.any():
                 raise _null(where, part.start + int(np.argmax(empty)))
+        return _composed(found)
     return found
+
+
+def _as_text(ids: NDArray[Any]) -> NDArray[np.str_]:
+    """Integers as decimal text: their own kind, since int64 does not hold them."""
+    text = scratch_array(len(ids), "U20")
+    for part in blocks(len(ids)):
+        text[part] = ids[part].astype("U20")
+    return text
+
+
+def _composed(ids: NDArray[np.str_]) -> NDArray[np.str_]:
+    """Text in the normal form C; the very array where it is."""
+    changed: NDArray[np.str_] | None = None
+    for part in blocks(len(ids)):
+        letters = np.ascontiguousarray(ids[part]).view(np.uint32)
+        if not letters.size or int(letters.max()) < _FIRST_COMBINING:
+            continue
+        listed = ids[part].tolist()
+        composed = [unicodedata.normalize("NFC", name) for name in listed]
+        if composed != listed:
+            if changed is None:
+                changed = scratch_array(len(ids), ids.dtype)
+                for before in blocks(len(ids)):
+                    changed[before] = ids[before]
+            changed[part] = composed
+    return ids if changed is None else changed
+
+
+_FIRST_COMBINING = 0x300
 
 
 _AS_STRINGS = "Convert the ids of both sides to strings"
@@ -81,10 +117,13 @@ def _null(where: str, row: int) -> InputError:
 
 def _from_sequence(ids: Sequence[Any], where: str) -> NDArray[Any]:
     kinds = {type(value) for value in ids}
-    if all(issubclass(kind, str) for kind in kinds):
-        return np.array(ids, dtype=np.str_)
+    if all(issubclass(kind, str | uuid.UUID) for kind in kinds):
+        return np.array([str(value) for value in ids], dtype=np.str_)
     if all(issubclass(k, int | np.integer) and not issubclass(k, bool) for k in kinds):
-        return np.array(ids, dtype=np.int64)
+        values = [int(value) for value in ids]
+        if (values and max(values) > np.iinfo(np.int64).max) or (values and min(values) < -(2**63)):
+            return np.array([str(value) for value in values], dtype=np.str_)
+        return np.array(values, dtype=np.int64)
     for row, value in enumerate(ids):
         if value is None or type(value).__name__ in ("NAType", "NaTType") or value != value:
             raise _null(where, row)
@@ -103,7 +142,8 @@ def read_ids_text(path: Path) -> NDArray[np.str_]:
         InputError: for an empty line or text that is not UTF-8.
     """
     try:
-        with path.open(encoding="utf-8", newline="\n") as file:
+        encoding = _encoding(path)
+        with path.open(encoding=encoding, newline="\n") as file:
             count = width = 0
             for count, line in enumerate(file, 1):
                 length = len(line.rstrip("\r\n"))
@@ -111,13 +151,20 @@ def read_ids_text(path: Path) -> NDArray[np.str_]:
                     raise InputError("the id is missing", where=f"{path}, line {count}")
                 width = max(width, length)
         ids = scratch_array(count, f"U{max(width, 1)}")
-        with path.open(encoding="utf-8", newline="\n") as file:
+        with path.open(encoding=encoding, newline="\n") as file:
             for part in blocks(count):
                 lines = itertools.islice(file, part.stop - part.start)
                 ids[part] = [line.rstrip("\r\n") for line in lines]
     except UnicodeDecodeError as error:
         raise InputError(f"the ids are not UTF-8 text ({error.reason})", where=str(path)) from error
     return ids
+
+
+def _encoding(path: Path) -> str:
+    """UTF-8 or UTF-16, with or without the mark that Windows puts first."""
+    with path.open("rb") as file:
+        mark = file.read(2)
+    return "utf-16" if mark in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
 
 
 def check_unique(ids: NDArray[Any], locate: Callable[[int], str]) -> None:
@@ -159,6 +206,28 @@ def same_ids(a: NDArray[Any], b: NDArray[Any]) -> bool:
     if a is b:
         return True
     return len(a) == len(b) and all(np.array_equal(a[p], b[p]) for p in blocks(len(a)))
+
+
+def wide_as_text(a: NDArray[Any], b: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Both as text where one holds integers and the other unsigned ones beyond int64.
+
+    Such ids were made text when they were read, so the integers of the other side must be too.
+    """
+    wide = [_is_wide(ids) for ids in (a, b)]
+    if a.dtype.kind in "iu" and wide[1]:
+        return _as_text(a), b
+    if b.dtype.kind in "iu" and wide[0]:
+        return a, _as_text(b)
+    return a, b
+
+
+def _is_wide(ids: NDArray[Any]) -> bool:
+    if ids.dtype.kind != "U" or ids.dtype.itemsize > 80:
+        return False
+    decimal = [all(name.isdecimal() for name in ids[part].tolist()) for part in blocks(len(ids))]
+    return all(decimal) and any(
+        int(name) > np.iinfo(np.int64).max for part in blocks(len(ids)) for name in ids[part]
+    )
 
 
 def check_same_kind(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.progress import Progress, silent
-from isthmus.spaces.ids import check_same_kind, join, same_ids
+from isthmus.spaces.ids import check_same_kind, join, same_ids, wide_as_text
 from isthmus.spaces.metric import Metric, checked_metric
 from isthmus.spaces.readers import Ids, Source, Vectors, open_vectors
 from isthmus.spaces.row_checks import check_vectors
@@ -36,7 +36,7 @@ class Pairs:
         source: the side mapped from: anything `open_vectors` reads.
         target: the side mapped to.
         ids: ids of the rows of both sides, which are then paired by position; or the name of the
-            id column of both.
+            id column of both; or False to use none.
         labels: ``(n,)``, one for each source row; or a mapping from id to label.
         metric: under ``cosine`` zero rows are refused.
         progress: told about rows copied from Parquet files.
@@ -48,6 +48,14 @@ class Pairs:
     Raises:
         InputError: if a side cannot be read, the sides have no id in common, their ids are of
             different kinds, or without ids their lengths differ.
+
+    Example:
+        >>> import numpy as np
+        >>> new = open_vectors(np.eye(3), ids=["a", "b", "c"])
+        >>> old = open_vectors(np.eye(3)[::-1], ids=["c", "b", "x"])
+        >>> pairs = Pairs(new, old)
+        >>> len(pairs), pairs.head().ids.tolist(), pairs.unmatched_source
+        (2, ['b', 'c'], 1)
     """
 
     def __init__(
@@ -60,7 +68,7 @@ class Pairs:
         metric: Metric = "cosine",
         progress: Progress = silent,
     ) -> None:
-        shared = ids is not None and not isinstance(ids, str)
+        shared = ids is not None and ids is not False and not isinstance(ids, str)
         self.metric: Metric = checked_metric(metric)
         self.source = open_vectors(source, ids=ids, name="source", progress=progress)
         self.target = open_vectors(
@@ -82,14 +90,17 @@ class Pairs:
                 raise InputError(
                     f"{source.name} has {source.n:,} rows and {target.name} has {target.n:,}, "
                     "and without ids on both sides they are paired by position",
-                    mend="Give both sides ids, so that common items can be found",
+                    mend=self.notices[0]
+                    if self.notices
+                    else "Give both sides ids, so that common items can be found",
                 )
             return source.n
         names = (source.name, target.name)
-        check_same_kind(source.ids, target.ids, names)
-        if same_ids(source.ids, target.ids):
+        source_ids, target_ids = wide_as_text(source.ids, target.ids)
+        check_same_kind(source_ids, target_ids, names)
+        if same_ids(source_ids, target_ids):
             return source.n
-        self._source_rows, self._target_rows = join(source.ids, target.ids)
+        self._source_rows, self._target_rows = join(source_ids, target_ids)
         if not len(self._target_rows):
             raise InputError(
                 f"{names[0]} and {names[1]} have no id in common "
@@ -156,6 +167,19 @@ class Pairs:
             f"Pairs({self.source.name} → {self.target.name}, {self._n:,} x "
             f"{self.dim_x}→{self.dim_y}, {self.metric}, {how}"
             f"{', labelled' if self.has_labels else ''})"
+        )
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What may be wrong with the pairing, in a sentence each: a column of ids not used."""
+        if self.source.ids is not None and self.target.ids is not None:
+            return ()
+        return tuple(
+            f"{side.name} has a column '{side.overlooked}' that looks like ids, and rows are "
+            f"paired by position: join by it with ids='{side.overlooked}' (--ids "
+            f"{side.overlooked})"
+            for side in (self.source, self.target)
+            if side.overlooked is not None
         )
 
     def batches(

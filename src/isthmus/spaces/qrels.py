@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
-from isthmus.spaces.array_files import read_npy
+from isthmus.spaces.formats.arrays import read_npy
 
 __all__ = ["read_labels", "read_qrels"]
 

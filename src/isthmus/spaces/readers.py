@@ -6,17 +6,19 @@ import glob
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from array_api_compat import is_array_api_obj, is_numpy_array
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
-from isthmus.file_records import in_the_making
 from isthmus.numeric import Array, as_floating, namespace, to_numpy
 from isthmus.progress import Progress, silent
-from isthmus.spaces import array_files, parquet
+from isthmus.spaces.codes import Codes, checked_codes
+from isthmus.spaces.formats import format_of, vector_files
+from isthmus.spaces.formats.arrays import read_npy
+from isthmus.spaces.formats.contents import Wanted, reading
 from isthmus.spaces.ids import check_unique, normalise_ids, read_ids_text
 
 __all__ = ["Ids", "Source", "Vectors", "open_vectors"]
@@ -24,8 +26,8 @@ __all__ = ["Ids", "Source", "Vectors", "open_vectors"]
 Source = Array | str | os.PathLike[str]
 """Where vectors come from: an array ``(n, d)``, a path or ``path:key``, or opened `Vectors`."""
 
-Ids = NDArray[Any] | Sequence[Any] | str | os.PathLike[str]
-"""Ids ``(n,)``; or the name of a Parquet column; or a ``.npy`` or ``.txt`` file that holds them."""
+Ids = NDArray[Any] | Sequence[Any] | str | os.PathLike[str] | Literal[False]
+"""Ids ``(n,)``; the name of a column; a ``.npy`` or ``.txt`` file of them; or False for none."""
 
 
 class Vectors:
@@ -40,6 +42,7 @@ class Vectors:
         stored_dtype: name of the dtype as stored, such as ``float16``.
         ids: ``(n,)`` unique integers or strings, or None.
         name: what error messages call it: the path, or the name of an array.
+        overlooked: a column that looks like ids, where none was named and it was not used.
     """
 
     def __init__(
@@ -50,16 +53,21 @@ class Vectors:
         ids: NDArray[Any] | None = None,
         stored_dtype: str | None = None,
         files: Sequence[tuple[str, int]] = (),
+        codes: Codes | None = None,
+        overlooked: str | None = None,
     ) -> None:
         stored = stored_dtype or str(array.dtype).rpartition(".")[2]
         if isinstance(array, np.ndarray):
             stored = stored_dtype or array.dtype.name
         self.name = name
         self._files = files or ((name, 0),)
-        _check_header(tuple(array.shape), stored, name)
+        self._codes = codes = checked_codes(codes, tuple(array.shape), stored, name)
+        if codes is None:
+            _check_header(tuple(array.shape), stored, name)
         self._array: Array = array
+        self.overlooked = overlooked
         self.n = int(array.shape[0])
-        self.dim = int(array.shape[1])
+        self.dim = int(array.shape[1]) if codes is None else codes.dim
         self.stored_dtype = stored
         self.dtype: np.dtype[Any] = np.dtype("float64" if stored == "float64" else "float32")
         self.ids = None if ids is None else self._checked_ids(ids)
@@ -98,7 +106,11 @@ class Vectors:
     def without_ids(self) -> Vectors:
         """The same rows, known by position alone."""
         return Vectors(
-            self._array, name=self.name, stored_dtype=self.stored_dtype, files=self._files
+            self._array,
+            name=self.name,
+            stored_dtype=self.stored_dtype,
+            files=self._files,
+            codes=self._codes,
         )
 
     def with_ids(self, ids: NDArray[Any] | Sequence[Any]) -> Vectors:
@@ -124,6 +136,8 @@ class Vectors:
         return found
 
     def _block(self, raw: Array) -> NDArray[Any]:
+        if self._codes is not None:
+            return self._codes.decoded(to_numpy(raw))
         if not isinstance(raw, np.ndarray):
             return to_numpy(as_floating(raw, self.name))
         if self.stored_dtype == "bfloat16":
@@ -138,35 +152,51 @@ def open_vectors(
     *,
     ids: Ids | None = None,
     key: str | None = None,
+    codes: Codes | NDArray[Any] | Literal["binary"] | None = None,
     name: str = "vectors",
     progress: Progress = silent,
 ) -> Vectors:
-    """Open one side of the data.
+    """Open one side of the data, whatever tool wrote it.
 
     Arrays of any library that follows the array API standard are used in place.  ``.npy``,
-    ``.safetensors`` and uncompressed ``.npz`` files are memory-mapped.  Parquet and Arrow files,
-    or a folder or glob pattern of them, are copied once into an unlinked temporary file (in
-    ``TMPDIR``) so that any row can be reached; compressed ``.npz`` members likewise.
+    ``.safetensors`` and uncompressed ``.npz`` files are memory-mapped.  All other formats of
+    `isthmus.spaces.formats.FORMATS`, and several files as one, are copied once into an unlinked
+    temporary file (in ``TMPDIR``) so that any row can be reached.
 
     Args:
-        source: an array ``(n, d)``, a path, ``path:key``, or `Vectors` opened before.
+        source: an array ``(n, d)``; a file, ``file:key``, a folder or a glob pattern; or `Vectors`
+            opened before.
         ids: ids of the rows; or a ``.npy``/``.txt`` file of them (one a line); or the name of the
-            id column of a Parquet file.  Found without being named: the member ``ids`` of
-            ``.npz`` and ``.safetensors`` files, the column ``id`` or ``ids`` of Parquet files, and
-            ``old.ids.npy`` or ``old.ids.txt`` beside ``old.npy``.
+            column or member that holds them; or False for none.  Found without being named: the
+            member or column ``id``, ``ids`` or ``_id``, and ``old.ids.npy`` or ``old.ids.txt``
+            beside ``old.npy``.
         key: the array or column that holds the vectors, as in ``path:key``.  By default the only
             one that can be meant, or ``vectors`` or ``embeddings``.
+        codes: what 8-bit integers stand for: the least and greatest value of each dimension
+            ``(2, d)`` (found without being named as the member ``ranges``), or ``binary`` for
+            packed signs.
         name: what error messages call an array.
-        progress: told about rows copied from Parquet files.
+        progress: told about rows that are copied.
 
     Raises:
         InputError: if the source is missing, damaged, pickled, empty, not ``(n, d)``, not
             floating-point, or its ids are null, doubled or not one a row.
-        MissingExtraError: for Parquet without pyarrow.
+        MissingExtraError: for a format whose package is not installed.
         OutputError: if there is no room for the temporary copy.
+
+    Example:
+        >>> import numpy as np
+        >>> rows = np.eye(3, 4, dtype=np.float32)
+        >>> opened = open_vectors(rows, ids=["a", "b", "c"])
+        >>> opened.n, opened.dim, opened.ids.tolist()
+        (3, 4, ['a', 'b', 'c'])
+        >>> opened.rows(1, 2).tolist()
+        [[0.0, 1.0, 0.0, 0.0]]
     """
     if isinstance(source, Vectors):
-        return source if ids is None else source.with_ids(_read_ids(ids))
+        if ids is None:
+            return source
+        return source.without_ids() if ids is False else source.with_ids(_read_ids(ids))
     if not isinstance(source, str | os.PathLike):
         if not is_array_api_obj(source):
             raise InputError(
@@ -174,23 +204,32 @@ def open_vectors(
                 where=name,
                 mend="Convert it with numpy.asarray(..., dtype='float32')",
             )
-        given = None if ids is None else _read_ids(ids)
+        given = None if ids is None or ids is False else _read_ids(ids)
         array = np.asarray(source) if is_numpy_array(source) else source
-        return Vectors(array, name=name, ids=None if given is None else normalise_ids(given, name))
+        return Vectors(
+            array,
+            name=name,
+            ids=None if given is None else normalise_ids(given, name),
+            codes=Codes.of(codes, name),
+        )
     path, key = _split_key(os.fspath(source), key)
-    if path.suffix in (".npy", ".npz", ".safetensors"):
-        return _open_arrays(path, key, ids)
-    files = _tabular_files(path)
-    column = ids if isinstance(ids, str) and Path(ids).suffix not in (".npy", ".txt") else None
-    table = parquet.read_tables(
-        files, key, id_column=column, find_ids=ids is None, progress=progress
-    )
-    given = table.ids if ids is None or column else _read_ids(ids)
+    files = vector_files(path)
+    column = ids if isinstance(ids, str) and not _is_id_file(ids) else None
+    wanted = Wanted(key, column, ids is None, progress)
+    found = format_of(files[0]).read(files, wanted)
+    given = found.ids
+    if ids is False:
+        given = None
+    elif ids is not None and column is None:
+        given = _read_ids(ids)
     return Vectors(
-        table.vectors,
-        name=f"{path}:{table.key}",
-        ids=None if given is None else normalise_ids(given, str(path)),
-        files=table.files,
+        found.vectors,
+        name=found.name,
+        stored_dtype=found.stored_dtype,
+        ids=None if given is None else normalise_ids(given, f"ids of {path}"),
+        files=found.files,
+        codes=Codes.of(found.ranges if codes is None else codes, found.name),
+        overlooked=found.overlooked if ids is None else None,
     )
 
 
@@ -209,7 +248,8 @@ def _check_header(shape: tuple[int, ...], dtype: str, where: str) -> None:
         raise InputError(
             f"the vectors have dtype {dtype}, which looks like quantised codes",
             where=where,
-            mend="Multiply them by their scale, and save the result as float32",
+            mend="Give the ranges (2, d) that they stand for, or 'binary', with codes=; or "
+            "multiply them by their scale, and save the result as float32",
         )
     raise InputError(
         f"the vectors have dtype {dtype}, expected float16, float32 or float64",
@@ -235,84 +275,25 @@ def _split_key(source: str, key: str | None) -> tuple[Path, str | None]:
     return Path(path), key if found is None else found
 
 
-def _open_arrays(path: Path, key: str | None, ids: Ids | None) -> Vectors:
-    where = str(path)
-    if path.suffix == ".npy":
-        if key is not None:
-            raise InputError(f"a .npy file has no key '{key}'", where=where)
-        arrays = {"": array_files.read_npy(path)}
-    elif path.suffix == ".npz":
-        arrays = array_files.read_npz(path)
-    else:
-        arrays = array_files.read_safetensors(path)
-    member = arrays.pop("ids", None) if key != "ids" else None
-    key, stored = array_files.choose(arrays, key, where)
-    name = f"{where}:{key}" if key else where
-    # the header is judged before the array is mapped or unpacked
-    _check_header(stored.shape, stored.dtype, name)
-    given = None
-    if ids is not None:
-        given = _read_ids(ids)
-    elif member is not None:
-        given = member.load()
-    elif path.suffix == ".npy" and (sidecar := _sidecar(path)) is not None:
-        given = _read_ids(sidecar)
-    return Vectors(
-        stored.load(),
-        name=name,
-        stored_dtype=stored.dtype,
-        ids=None if given is None else normalise_ids(given, f"ids of {where}"),
-    )
-
-
-def _sidecar(path: Path) -> Path | None:
-    found = [
-        file
-        for suffix in (".ids.npy", ".ids.txt")
-        if (file := path.with_name(path.stem + suffix)).exists()
-    ]
-    if len(found) > 1:
-        raise InputError(
-            f"there are two files of ids, {found[0].name} and {found[1].name}",
-            where=str(path),
-            mend="Remove one, or name one with ids=",
-        )
-    return found[0] if found else None
+def _is_id_file(ids: str | os.PathLike[str]) -> bool:
+    return Path(ids).suffix.lower() in (".npy", ".txt")
 
 
 def _read_ids(ids: Ids) -> NDArray[Any] | Sequence[Any]:
+    if ids is False:
+        raise InputError("False declines ids, and names none", where="ids")
     if not isinstance(ids, str | os.PathLike):
         return ids if isinstance(ids, Sequence) else to_numpy(ids)
     path = Path(ids)
-    if path.suffix not in (".npy", ".txt"):
+    if not _is_id_file(path):
         raise InputError(
             f"'{path}' is not a .npy or .txt file of ids",
             where="ids",
-            mend="A column of ids can be named for Parquet and Arrow files only",
+            mend="A column of ids is named for files with columns only",
         )
     if not path.exists():
         raise InputError("the file of ids does not exist", where=str(path))
-    if path.suffix == ".txt":
+    if path.suffix.lower() == ".txt":
         return read_ids_text(path)
-    return array_files.read_npy(path).load()
-
-
-def _tabular_files(path: Path) -> list[Path]:
-    if path.is_dir():
-        files = [f for f in path.rglob("*") if f.suffix in parquet.SUFFIXES and f.is_file()]
-        files = [f for f in files if not f.name.startswith(("_", "."))]
-        files = [f for f in files if not in_the_making(f.relative_to(path))]
-    elif path.exists():
-        files = [path]
-    else:
-        files = [Path(f) for f in glob.glob(str(path), recursive=True)]  # noqa: PTH207
-    if not files:
-        raise InputError("no Parquet or Arrow file is found there", where=str(path))
-    for file in files:
-        if file.suffix not in parquet.SUFFIXES:
-            raise InputError(
-                f"files of the kind '{file.suffix}' are not read",
-                where=str(file),
-                mend=f"Use .npy, .npz, .safetensors, {', '.join(parquet.SUFFIXES)}",
-            )
-    return sorted(files)
+    with reading(path, ".npy"):
+        return read_npy(path).load()

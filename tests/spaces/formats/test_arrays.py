@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from isthmus.errors import InputError
-from isthmus.spaces.array_files import choose, read_npy, read_npz, read_safetensors
+from isthmus.spaces.formats.arrays import choose, read_npy, read_npz, read_safetensors
 
 
 @pytest.mark.parametrize("dtype", ["<f2", "<f4", ">f4", "<f8", "<i1", "<U3", "?"])
@@ -75,7 +75,11 @@ def _huge_npy(path: Path) -> None:
         (lambda p: p.write_bytes(b""), "not a readable .npy file"),
         (lambda p: p.write_bytes(b"PK\x03\x04 something else"), "not a readable .npy file"),
         (lambda p: p.write_bytes(b"\x93NUMPY\x01\x00v\x00{'descr'"), "not a readable .npy file"),
-        (lambda p: p.write_bytes(b"\x93NUMPY\x02\x00\xff\xff\xff\xff{"), "version 1.0"),
+        (
+            lambda p: p.write_bytes(b"\x93NUMPY\x02\x00\xff\xff\xff\xff{"),
+            "header claims 4,294,",
+        ),
+        (lambda p: p.write_bytes(b"\x93NUMPY\x04\x00v\x00{'descr'"), "any version of the format"),
     ],
 )
 def test_a_damaged_npy_is_refused(tmp_path: Path, write: Any, message: str) -> None:

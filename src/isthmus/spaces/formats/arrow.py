@@ -1,0 +1,403 @@
+"""Vectors from Parquet, Arrow and CSV files: record batches, streamed once into a scratch file."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.errors import InputError, missing_extra
+from isthmus.spaces.formats.contents import (
+    COMPRESSIONS,
+    VECTOR_NAMES,
+    Contents,
+    IdFile,
+    RowFile,
+    Wanted,
+    id_name,
+    reading,
+)
+from isthmus.spaces.ids import normalise_ids
+
+__all__ = ["open_csv", "open_ipc", "open_parquet"]
+
+_BATCH = 8192  # rows decoded at once
+_NUMBERED = re.compile(r"(.*?)(\d+)")
+
+
+class _Stream(NamedTuple):
+    """A file as record batches."""
+
+    schema: Any
+    read: Callable[[list[str]], Iterable[Any]]
+    """Batches with at least the named columns."""
+    rows: int | None
+
+
+def open_parquet(files: Sequence[Path], wanted: Wanted) -> Contents:
+    """The vectors of a column of Parquet files, or of one column per dimension.
+
+    Raises:
+        InputError: for a missing column, a null, a ragged list or a wrong type, naming the file
+            and the first such row.
+        MissingExtraError: without pyarrow.
+    """
+    return _streamed(files, wanted, _parquet, "Parquet")
+
+
+def open_ipc(files: Sequence[Path], wanted: Wanted) -> Contents:
+    """As `open_parquet`, of Arrow files, streams and Feather files."""
+    return _streamed(files, wanted, _ipc, "Arrow")
+
+
+def open_csv(files: Sequence[Path], wanted: Wanted) -> Contents:
+    """As `open_parquet`, of CSV and TSV files: a column of JSON lists, or one per dimension."""
+    return _streamed(files, wanted, _csv, "CSV")
+
+
+@contextmanager
+def _parquet(path: Path) -> Generator[_Stream]:
+    import pyarrow.parquet as pq
+
+    # buffered: whole column chunks of a large row group would not fit in memory
+    with pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
+        yield _Stream(
+            file.schema_arrow,
+            lambda columns: file.iter_batches(_BATCH, columns=columns),  # pyright: ignore[reportUnknownLambdaType]
+            file.metadata.num_rows,
+        )
+
+
+@contextmanager
+def _ipc(path: Path) -> Generator[_Stream]:
+    import pyarrow as pa
+
+    # read through the file: a map of one that is truncated meanwhile kills the process
+    with pa.OSFile(str(path)) as file:
+        try:
+            reader = pa.ipc.open_file(file)
+        except pa.ArrowInvalid:
+            file.seek(0)
+            reader = pa.ipc.open_stream(file)
+        if hasattr(reader, "get_batch"):
+            numbers = range(reader.num_record_batches)
+            yield _Stream(
+                reader.schema,
+                lambda columns: _validated((reader.get_batch(i) for i in numbers), columns),  # pyright: ignore[reportUnknownLambdaType]
+                None,
+            )
+        else:
+            yield _Stream(
+                reader.schema,
+                lambda columns: _validated(reader, columns),  # pyright: ignore[reportUnknownLambdaType]
+                None,
+            )
+
+
+def _validated(batches: Iterable[Any], columns: Sequence[str]) -> Iterator[Any]:
+    """Batches whose offsets lie inside their buffers: pyarrow itself trusts a file with them."""
+    outer = list(dict.fromkeys(name.partition(".")[0] for name in columns))
+    for batch in batches:
+        names = [name for name in (*columns, *outer) if name in batch.schema.names]
+        whole = batch.select(list(dict.fromkeys(names)))
+        whole.validate(full=True)
+        yield whole
+
+
+@contextmanager
+def _csv(path: Path) -> Generator[_Stream]:
+    import pyarrow.csv as pc
+
+    packed = path.suffix.lower() in COMPRESSIONS
+    tabs = Path(path.stem if packed else path.name).suffix.lower() in (".tsv", ".tab")
+    with COMPRESSIONS.get(path.suffix.lower(), open)(path, "rb") as raw:
+        mark = raw.read(2)
+    encoding = "utf-16" if mark in (b"\xff\xfe", b"\xfe\xff") else "utf8"
+    with COMPRESSIONS.get(path.suffix.lower(), open)(path, "rb") as raw:
+        reader = pc.open_csv(
+            raw,
+            read_options=pc.ReadOptions(encoding=encoding, block_size=8 << 20),
+            parse_options=pc.ParseOptions(delimiter="\t" if tabs else ",", newlines_in_values=True),
+        )
+        yield _Stream(reader.schema, lambda _: iter(reader), None)  # pyright: ignore[reportUnknownLambdaType]
+
+
+def _streamed(
+    files: Sequence[Path], wanted: Wanted, opened: Callable[[Path], Any], kind: str
+) -> Contents:
+    try:
+        import pyarrow.parquet  # noqa: F401 # pyright: ignore[reportUnusedImport]
+    except ImportError as error:
+        raise missing_extra("pyarrow", "parquet", f"reading {kind} files") from error
+    starts: list[tuple[str, int]] = []
+    with ExitStack() as stack:
+        rows = RowFile(stack)
+        ids: IdFile | None = None
+        columns: list[str] = []
+        key, id_column, overlooked = "", None, None
+        for path in files:
+            with reading(path, kind), opened(path) as stream:
+                names: list[str] = stream.schema.names
+                if not columns:
+                    columns = _vector_columns(stream, wanted.key, path)
+                    key = columns[0] if len(columns) == 1 else _prefix(columns)
+                    others = [name for name in names if name not in columns]
+                    id_column, overlooked = id_name(others, wanted, key)
+                    ids = None if id_column is None else IdFile(stack)
+                needed = [*columns, *([] if id_column is None else [id_column])]
+                for column in needed:
+                    if column.partition(".")[0] not in names and column not in names:
+                        raise InputError(
+                            f"there is no column '{column}'; columns: {', '.join(names)}",
+                            where=str(path),
+                        )
+                starts.append((str(path), rows.n))
+                first = 0
+                for whole in stream.read(needed):
+                    for start in range(0, len(whole), _BATCH):
+                        batch = whole.slice(start, _BATCH)
+                        where = f"{path}:{key}"
+                        rows.add(_matrix(batch, columns, where, first), where, first)
+                        if ids is not None and id_column is not None:
+                            where = f"{path}:{id_column}"
+                            ids.add(_ids(_column(batch, id_column), where, first), where)
+                        first += len(batch)
+                        wanted.progress("reading vectors", rows.n, stream.rows)
+        vectors = rows.map(str(files[0]))
+        path = files[0] if len(files) == 1 else files[0].parent
+        return Contents(
+            vectors,
+            f"{path}:{key}",
+            vectors.dtype.name,
+            None if ids is None else ids.map(),
+            tuple(starts),
+            overlooked=overlooked,
+        )
+
+
+# ---- which columns hold the vectors ------------------------------------------------------------
+
+
+def _vector_columns(stream: _Stream, key: str | None, path: Path) -> list[str]:
+    """One column of lists, or the columns of one dimension each, in their order."""
+    import pyarrow as pa
+
+    fields = {field.name: field.type for field in stream.schema}
+    if key is not None:
+        numbered = _dimensions(fields, pa, prefix=key)
+        return numbered if key not in fields and len(numbered) > 1 else [key]
+    lists = [name for name, kind in fields.items() if _is_list(kind, pa)]
+    named = [name for name in VECTOR_NAMES if name in lists]
+    for candidates in (lists, named):
+        if len(candidates) == 1:
+            return candidates
+    if not lists:
+        text = [name for name in VECTOR_NAMES if name in fields and _is_string(fields[name], pa)]
+        if len(text) == 1:
+            return text
+        numbered = _dimensions(fields, pa)
+        if len(numbered) > 1:
+            return numbered
+    raise InputError(
+        f"it is not clear which column holds the vectors; columns: {', '.join(fields)}",
+        where=str(path),
+        mend=f"Name it: '{path}:COLUMN'",
+    )
+
+
+def _dimensions(fields: dict[str, Any], pa: Any, prefix: str | None = None) -> list[str]:
+    """Columns of numbers that are called alike but for a count from 0 or 1, if all others are not.
+
+    Only one such family can be meant; of two none is taken.
+    """
+    families: dict[str, dict[int, str]] = {}
+    for name, kind in fields.items():
+        match = _NUMBERED.fullmatch(name)
+        if match and (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+            families.setdefault(match[1], {})[int(match[2])] = name
+    found = [
+        [family[i] for i in sorted(family)]
+        for name, family in families.items()
+        if (prefix is None or name == prefix)
+        and sorted(family) in (list(range(len(family))), list(range(1, len(family) + 1)))
+    ]
+    wide = [columns for columns in found if len(columns) > 1]
+    return wide[0] if len(wide) == 1 else []
+
+
+def _prefix(columns: Sequence[str]) -> str:
+    match = _NUMBERED.fullmatch(columns[0])
+    return (match[1] if match else "") or f"{columns[0]}..{columns[-1]}"
+
+
+def _is_list(kind: Any, pa: Any) -> bool:
+    if isinstance(kind, pa.BaseExtensionType):
+        kind = kind.storage_type
+    views = [getattr(pa.types, f"is_{name}_view", None) for name in ("list", "large_list")]
+    return bool(
+        pa.types.is_fixed_size_list(kind)
+        or pa.types.is_list(kind)
+        or pa.types.is_large_list(kind)
+        or any(view is not None and view(kind) for view in views)
+    )
+
+
+def _is_string(kind: Any, pa: Any) -> bool:
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )
+
+
+# ---- columns to arrays -------------------------------------------------------------------------
+
+
+def _column(batch: Any, name: str) -> Any:
+    """A column of a batch, or a field ``a.b`` of a struct, without its extension type."""
+    import pyarrow as pa
+
+    if name in batch.schema.names:
+        column = batch.column(batch.schema.get_field_index(name))
+    else:
+        outer, *inner = name.split(".")
+        column = batch.column(batch.schema.get_field_index(outer))
+        for part in inner:
+            column = column.field(part)
+    return column.storage if isinstance(column.type, pa.BaseExtensionType) else column
+
+
+def _matrix(batch: Any, columns: Sequence[str], where: str, first: int) -> NDArray[Any]:
+    if len(columns) == 1:
+        return _rows(_column(batch, columns[0]), where, first)
+    found: list[NDArray[Any]] = []
+    for name in columns:
+        column = _column(batch, name)
+        if column.null_count:
+            raise _at(f"the column '{name}' holds a null", where, first + _first(column.is_null()))
+        found.append(column.to_numpy(zero_copy_only=False))
+    kinds = {part.dtype for part in found}
+    integers = all(kind.kind in "iu" for kind in kinds)
+    codes = integers and kinds <= {np.dtype(np.int8), np.dtype(np.uint8)} and len(kinds) == 1
+    return np.column_stack(found if codes else [np.asarray(p, np.float64) for p in found])
+
+
+def _rows(column: Any, where: str, first: int) -> NDArray[Any]:
+    import pyarrow as pa
+
+    if _is_string(column.type, pa):
+        return _parsed(column, where, first)
+    if not _is_list(column.type, pa):
+        mend = "Name the column of vectors after the path, as in 'file.parquet:embedding'"
+        if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+            mend = "Bytes do not say their number type: store a list of floats"
+        raise InputError(
+            f"the column has type {column.type}, expected lists of floats", where=where, mend=mend
+        )
+    if column.null_count:
+        raise _at("the vector is null", where, first + _first(column.is_null()))
+    if not len(column):
+        return np.empty((0, 0), np.float32)
+    kind = column.type.value_type
+    if _is_list(kind, pa):
+        column, kind = _inner(column, where, first), column.type.value_type.value_type
+    codes = kind in (pa.int8(), pa.uint8())
+    if not pa.types.is_floating(kind) and not codes:
+        raise InputError(
+            f"the column has type {column.type}, expected lists of floats",
+            where=where,
+            mend="Integer codes must be multiplied by their scale first",
+        )
+    lengths = _lengths(column, pa)
+    if (lengths != lengths[0]).any():
+        row = int(np.argmax(lengths != lengths[0]))
+        raise _at(
+            f"the vector has {lengths[row]} numbers, those before have {lengths[0]}",
+            where,
+            first + row,
+        )
+    values = column.flatten()
+    dim = int(lengths[0])
+    if not dim:
+        raise _at("the vector has no numbers", where, first)
+    if values.null_count:
+        raise _at("the vector holds a null", where, first + _first(values.is_null()) // dim)
+    return values.to_numpy(zero_copy_only=False).reshape(len(column), dim)
+
+
+def _inner(column: Any, where: str, first: int) -> Any:
+    """The only list inside each list; several are the tokens of an item, not its vector."""
+    import pyarrow as pa
+
+    lengths = _lengths(column, pa)
+    if (lengths != 1).any():
+        row = int(np.argmax(lengths != 1))
+        raise InputError(
+            f"the row holds {lengths[row]} vectors, expected one",
+            where=f"{where}, row {first + row}",
+            mend="Pool the vectors of an item into one, such as by their mean",
+        )
+    return column.flatten()
+
+
+def _parsed(column: Any, where: str, first: int) -> NDArray[Any]:
+    """Lists written as text, ``[0.1, 0.2]``: what pandas and spreadsheets make of them."""
+    found: list[list[float]] = []
+    for row, text in enumerate(column.to_pylist()):
+        try:
+            numbers = json.loads(text)
+            found.append([float(v) for v in numbers])
+        except (TypeError, ValueError, OverflowError) as error:
+            raise _at("the vector is not a list of numbers", where, first + row) from error
+        if len(found[row]) != len(found[0]):
+            raise _at(
+                f"the vector has {len(found[row])} numbers, those before have {len(found[0])}",
+                where,
+                first + row,
+            )
+    return np.array(found, dtype=np.float64)
+
+
+def _ids(column: Any, where: str, first: int) -> NDArray[Any]:
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if column.null_count:
+        raise _at("the id is null", where, first + _first(column.is_null()))
+    kind = column.type
+    if pa.types.is_fixed_size_binary(kind) and kind.byte_width == 16:
+        texts = [str(uuid.UUID(bytes=value)) for value in column.to_pylist()]
+        return normalise_ids(texts, where)
+    if pa.types.is_integer(kind):
+        return normalise_ids(column.to_numpy(zero_copy_only=False), where)
+    if pa.types.is_decimal(kind) and kind.scale == 0:
+        return normalise_ids([str(value) for value in column.to_pylist()], where)
+    if _is_string(kind, pa) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        values = column.to_pylist()
+        texts = [v.decode("utf-8") if isinstance(v, bytes) else v for v in values]
+        return normalise_ids(texts, where)
+    raise InputError(
+        f"the ids have type {kind}, expected integers or strings",
+        where=where,
+        mend="Convert them, name another column with ids= (--ids), or decline them",
+    )
+
+
+def _lengths(column: Any, pa: Any) -> NDArray[np.int64]:
+    if pa.types.is_fixed_size_list(column.type):
+        return np.full(len(column), column.type.list_size)
+    return np.asarray(column.value_lengths().to_numpy(zero_copy_only=False), np.int64)
+
+
+def _first(mask: Any) -> int:
+    return int(np.argmax(mask.to_numpy(zero_copy_only=False)))
+
+
+def _at(what: str, where: str, row: int) -> InputError:
+    return InputError(what, where=f"{where}, row {row}", mend="Drop the row, or encode it again")

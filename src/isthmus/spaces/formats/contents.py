@@ -1,0 +1,219 @@
+"""What a reader of any format is asked for, what it hands on, and how a damaged file ends."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, TextIO, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.errors import InputError, IsthmusError
+from isthmus.progress import Progress, silent
+from isthmus.spaces.scratch import map_file, scratch_file
+
+__all__ = [
+    "COMPRESSIONS",
+    "ID_NAMES",
+    "VECTOR_NAMES",
+    "Contents",
+    "IdFile",
+    "RowFile",
+    "Wanted",
+    "id_name",
+    "open_text",
+    "reading",
+]
+
+VECTOR_NAMES = ("vectors", "embeddings", "vector", "embedding")
+"""What people call the array or column of vectors, where there are several."""
+
+ID_NAMES = ("id", "ids", "_id")
+"""What people call the array or column of ids; one of these is found without being named."""
+
+_ALIKE = ("doc_id", "docid", "document_id", "item_id", "custom_id", "uid", "uuid", "pid", "key")
+"""Names that are ids as well, though not surely of these rows: said, not used."""
+
+COMPRESSIONS: dict[str, Callable[..., Any]] = {
+    ".gz": gzip.open,
+    ".gzip": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+}
+"""What text files are read through, by the last part of their name."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What `isthmus.spaces.readers.open_vectors` asks a format for."""
+
+    key: str | None = None
+    """The array or column of vectors; None for the only one that can be meant."""
+    id_column: str | None = None
+    """The array or column of ids."""
+    find_ids: bool = True
+    """Whether ids are looked for where no column is named."""
+    progress: Progress = silent
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """The vectors of a file, or of several as one."""
+
+    vectors: NDArray[Any]
+    """``(n, d)`` as stored, mapped where that is possible."""
+    name: str
+    """What messages call it: the path, and the array or column where it has a name."""
+    stored_dtype: str
+    ids: NDArray[Any] | Sequence[Any] | None = None
+    files: tuple[tuple[str, int], ...] = ()
+    """Every file with the number of its first row."""
+    ranges: NDArray[Any] | None = None
+    """``(2, d)``: the least and the greatest value that 8-bit codes stand for."""
+    overlooked: str | None = None
+    """A column that looks like ids, and was not used as such."""
+
+
+def id_name(names: Sequence[str], wanted: Wanted, vectors: str) -> tuple[str | None, str | None]:
+    """The column of ids among ``names``, and one that looks like ids and is not used."""
+    if wanted.id_column is not None or not wanted.find_ids:
+        return wanted.id_column, None
+    found = next((name for name in ID_NAMES if name in names and name != vectors), None)
+    alike = next((name for name in names if name.lower() in _ALIKE and name != vectors), None)
+    return found, None if found is not None else alike
+
+
+@contextmanager
+def reading(path: Path, kind: str) -> Generator[None]:
+    """The one place where whatever a damaged file makes a library raise becomes an `InputError`.
+
+    Raises:
+        InputError: naming the file, and what the library said of it.
+    """
+    try:
+        yield
+    except IsthmusError:
+        raise
+    except FileNotFoundError as error:
+        raise InputError("the file does not exist", where=str(path)) from error
+    except PermissionError as error:
+        raise InputError(
+            "permission denied", where=str(path), mend="Ask its owner, or change its mode"
+        ) from error
+    except MemoryError as error:
+        raise InputError(
+            f"the {kind} file announces more than this machine's memory holds", where=str(path)
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"not a readable {kind} file: it is not UTF-8 text at byte {error.start}",
+            where=str(path),
+        ) from error
+    # libraries raise anything at all over damaged bytes: zlib.error, struct.error, TypeError ...
+    except Exception as error:
+        text = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise InputError(
+            f"not a readable {kind} file ({text})", where=str(path), mend="Copy or write it again"
+        ) from error
+
+
+@contextmanager
+def open_text(path: Path) -> Generator[TextIO]:
+    """A text file of any system: UTF-8 or UTF-16 with or without a mark, any line end, packed."""
+    opener = COMPRESSIONS.get(path.suffix.lower(), open)
+    with opener(path, "rb") as raw:
+        mark = raw.read(4)
+    encoding = "utf-16" if mark[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    with opener(path, "rt", encoding=encoding, newline=None) as file:
+        yield cast(TextIO, file)
+
+
+class RowFile:
+    """Vectors of one width and dtype, appended to a scratch file that is mapped in the end."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._file: IO[bytes] = stack.enter_context(scratch_file())
+        self.n = 0
+        self.dim: int | None = None
+        self.dtype: np.dtype[Any] | None = None
+
+    def add(self, block: NDArray[Any], where: str, first: int = 0) -> None:
+        """Append ``block (m, d)``, whose first row is row ``first`` of its file.
+
+        Raises:
+            InputError: if its width or dtype is not that of the blocks before.
+        """
+        if not len(block):
+            return
+        dtype = block.dtype.newbyteorder("=")
+        if self.dtype not in (None, dtype):
+            raise InputError(f"the vectors are {dtype}, those before {self.dtype}", where=where)
+        if self.dim not in (None, block.shape[1]):
+            raise InputError(
+                f"the vector has {block.shape[1]} numbers, those before have {self.dim}",
+                where=f"{where}, row {first}",
+                mend="Drop the row, or encode it again",
+            )
+        self.dtype, self.dim = dtype, block.shape[1]
+        self._file.write(np.ascontiguousarray(block, dtype=dtype).data)
+        self.n += len(block)
+
+    def map(self, where: str) -> NDArray[Any]:
+        """All rows ``(n, d)``.
+
+        Raises:
+            InputError: if there is none.
+        """
+        if self.dtype is None or self.dim is None:
+            raise InputError("there are no rows", where=where)
+        return map_file(self._file, self.dtype, (self.n, self.dim))
+
+
+class IdFile:
+    """Ids appended to scratch files: integers as they are, strings as text in bounded blocks."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._file = stack.enter_context(scratch_file())
+        self._stack = stack
+        self.n = 0
+        self._width = 0
+        self._kind: str | None = None
+
+    def add(self, ids: NDArray[Any], where: str) -> None:
+        """Append ids as `isthmus.spaces.ids.normalise_ids` returns them.
+
+        Raises:
+            InputError: if these are integers and those before strings, or the other way round.
+        """
+        kind = "strings" if ids.dtype.kind == "U" else "integers"
+        if self._kind not in (None, kind):
+            raise InputError(
+                f"the ids are {self._kind} in one file, {kind} in another", where=where
+            )
+        self._kind = kind
+        if kind == "strings":
+            # each block is as narrow as it can be, so that the file stays small
+            np.save(self._file, ids)
+            self._width = max(self._width, ids.dtype.itemsize // 4)
+        else:
+            self._file.write(np.ascontiguousarray(ids, dtype=np.int64).data)
+        self.n += len(ids)
+
+    def map(self) -> NDArray[Any]:
+        """All ids ``(n,)``."""
+        if self._kind != "strings":
+            return map_file(self._file, np.int64, (self.n,))
+        wide = self._stack.enter_context(scratch_file())
+        self._file.seek(0)
+        done = 0
+        while done < self.n:
+            texts = np.load(self._file, allow_pickle=False)
+            wide.write(texts.astype(f"U{self._width}").tobytes())
+            done += len(texts)
+        return map_file(wide, f"U{self._width}", (self.n,))

@@ -1,0 +1,67 @@
+"""Vectors out of a FAISS index file, where the index keeps them as they were."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isthmus.errors import InputError, missing_extra
+from isthmus.spaces.formats.contents import Contents, RowFile, Wanted, reading
+
+__all__ = ["open_faiss"]
+
+_BLOCK = 8192
+
+
+def open_faiss(files: Sequence[Path], wanted: Wanted) -> Contents:
+    """The vectors of a flat index, of the flat storage of an HNSW index, or of an IVF-flat index.
+
+    The ids of an index with an id map are those of the map.
+
+    Raises:
+        InputError: for an index that keeps codes instead of vectors, or is damaged.
+        MissingExtraError: without faiss.
+    """
+    try:
+        import faiss
+    except ImportError as error:
+        raise missing_extra("faiss", "faiss", "reading FAISS index files") from error
+    if len(files) > 1:
+        raise InputError("one FAISS index is read at a time", where=str(files[0].parent))
+    path = files[0]
+    with reading(path, "FAISS index"), ExitStack() as stack:
+        # what is downcast or inside belongs to the outer index, which must outlive it
+        outer: Any = faiss.read_index(str(path))
+        index: Any = faiss.downcast_index(outer)
+        ids = None
+        if hasattr(index, "id_map"):
+            ids = faiss.vector_to_array(index.id_map).copy()
+            index = faiss.downcast_index(index.index)
+        kind = type(index).__name__
+        if kind == "IndexHNSWFlat":
+            index = faiss.downcast_index(index.storage)
+        elif kind == "IndexIVFFlat":
+            index.make_direct_map()
+        elif not kind.startswith("IndexFlat"):
+            raise InputError(
+                f"a {kind} keeps codes, not the vectors that were added",
+                where=str(path),
+                mend="Give the vectors themselves, as they were encoded",
+            )
+        rows = RowFile(stack)
+        total = int(index.ntotal)
+        for start in range(0, total, _BLOCK):
+            block = index.reconstruct_n(start, min(_BLOCK, total - start))
+            rows.add(np.asarray(block, dtype=np.float32), str(path), start)
+            wanted.progress("reading vectors", rows.n, total)
+        return Contents(
+            rows.map(str(path)),
+            str(path),
+            "float32",
+            ids if wanted.find_ids else None,
+            ((str(path), 0),),
+        )
