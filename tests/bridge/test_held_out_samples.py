@@ -64,7 +64,7 @@ def test_where_there_is_no_test_part_the_reason_is_given(items: Pairs, world: An
     samples.read()
     assert samples.held_out(VALIDATION) is None
     with pytest.raises(
-        InputError, match=r"of 1 pairs none fell into the test part.*Give more pairs"
+        InputError, match=r"of 1 pairs none is held out to judge a map with.*Give more pairs"
     ):
         samples.test_part()
     asked = world.pairs(world.latent(50), ids=np.array([f"q{i}" for i in range(50)]))

@@ -399,3 +399,10 @@ def test_degenerate_data_never_end_in_nan(case: Any, metric: Any) -> None:
 def test_shared_order_of_ties_is_no_agreement() -> None:
     found = diagnose(rows(300, 1), rows(300, 1, 1))
     assert found.relation in (Relation.MISPAIRED, Relation.UNRELATED)
+
+
+def test_a_few_texts_embedded_again_are_the_same_model(rng):
+    then = rng.standard_normal((8, 16)).astype(np.float32)
+    now = then + rng.normal(0, 1e-6, then.shape).astype(np.float32)
+    assert diagnose(then, now).relation is Relation.IDENTICAL
+    assert diagnose(then, now + 0.1).relation is Relation.UNDETERMINED

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isthmus.diagnose.identify import identify, mapped_rows, partner_places
+from isthmus.diagnose.identify import identify, mapped_rows, partner_places, rank_partners
 from isthmus.diagnose.maps import FoldMap
 
 
@@ -62,3 +62,14 @@ def test_unrelated_rows_rank_by_chance():
 def test_nothing_held_out_is_no_identification(rng):
     rows = rng.random((3, 2))
     assert partner_places(rows, rows, np.arange(3), [_identity(0, 2)]) is None
+
+
+def test_partners_among_all_rows_are_those_of_one_fold(rng):
+    y = rng.standard_normal((50, 5))
+    mapped = y + rng.standard_normal(y.shape)
+    one_fold = FoldMap(0, np.eye(5), np.zeros(5), y.mean(axis=0))
+    expected = partner_places(mapped, y, np.zeros(50, int), [one_fold])
+    assert expected is not None
+    found = rank_partners(mapped, y)
+    np.testing.assert_array_equal(found.places, expected.places)
+    assert (found.chance, found.first.mean()) == (1 / 50, expected.first.mean())

@@ -101,6 +101,8 @@ class Bridge:
     """Every way that the evidence speaks of, by the name of its arm, ready to be run."""
     score_calibrator: ScoreCalibrator | None = None
     """From scores of this bridge to the old model's; None where it was not fitted."""
+    notices: tuple[str, ...] = ()
+    """What the data of a fit in this process showed, a sentence each; not saved."""
     last_canary: Canary | None = None
     """Of a composed bridge in memory, the canary of its last part; not saved."""
     _recognised: list[bool] = field(default_factory=list[bool], repr=False)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from isthmus.adapters.chain import Chain
 from isthmus.adapters.recipe import Recipe
 from isthmus.adapters.select import Selection, default_recipes, select
+from isthmus.bridge.belonging import notices
 from isthmus.bridge.bridge import Bridge, Kind, Tried
 from isthmus.bridge.calibrate import calibrate, side_profiles
 from isthmus.bridge.canary import Canary
@@ -109,6 +110,7 @@ def fit(
         sizes=fitting.sizes,
         seed=seed,
     )
+    samples.check_test_part()
     stream = FitSource(
         samples,
         folds=fitting.folds,
@@ -169,6 +171,7 @@ def fit(
         canary=_canary(sample, fitting.canary_items, named=has_ids(pairs)),
         trust=calibrated.trust,
         score_calibrator=calibrated.score_calibrator,
+        notices=notices(pairs, samples.queries, held_out, sample, chain),
     )
 
 

@@ -154,15 +154,33 @@ class HeldOutSamples:
             InputError: if there is none.
         """
         held_out = self.held_out(TEST)
-        if held_out is not None:
-            return held_out
+        if held_out is None:
+            raise self._nothing_to_judge()
+        return held_out
+
+    def check_test_part(self) -> None:
+        """Refuse, before any row is read, data of which nothing is held out to judge with.
+
+        Raises:
+            InputError: where no pair, or no answered query, falls into the test part.
+        """
+        if self.queries is None:
+            empty = self.split.counts[PARTS[TEST]] == 0
+        else:
+            asked = self.queries.pairs
+            parts = self.queries.parts(asked.ids_at(slice(0, len(asked))), self.split)
+            empty = not (parts == TEST).any()
+        if empty:
+            raise self._nothing_to_judge()
+
+    def _nothing_to_judge(self) -> InputError:
         pairs = len(self.split.pairs)
         if self.queries is None:
-            raise InputError(
-                f"of {pairs:,} pairs none fell into the test part, so nothing can be said",
+            return InputError(
+                f"of {pairs:,} pairs none is held out to judge a map with",
                 mend="Give more pairs: a few hundred at the least, 4,000 for a good map",
             )
-        raise InputError(
+        return InputError(
             f"of {len(self.queries.pairs):,} queries none is answered by an item of the test part",
             where="queries",
             mend="Give more queries; check that their ids, and those of their answers, are the "

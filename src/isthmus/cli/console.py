@@ -13,7 +13,13 @@ from typing import Any
 from isthmus.cli.signals import Stopped
 from isthmus.plain_text import plain_text
 
-__all__ = ["ProgressBar", "say", "show", "show_json", "spell_out"]
+__all__ = ["SCORES_DIFFER", "ProgressBar", "say", "show", "show_json", "spell_out"]
+
+
+SCORES_DIFFER = (
+    "this map is for search alone: scores of mapped vectors are on another scale than the target "
+    "model's. Read them through Bridge.calibrate_scores before you compare them with a threshold"
+)
 
 
 def say(text: str = "") -> None:

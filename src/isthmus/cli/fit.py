@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from isthmus.cli.console import ProgressBar, say, show, show_json
+from isthmus.cli.console import SCORES_DIFFER, ProgressBar, say, show, show_json
 from isthmus.cli.inputs import (
     Gates,
     Ids,
@@ -318,6 +318,10 @@ def fit_command(
                 overwrite=overwrite,
                 **shown,
             )
+    for notice in bridge.notices:
+        say(f"notice: {notice}")
+    if bridge.search_only:
+        say(f"notice: {SCORES_DIFFER}")
     for written in (report, output):
         if written is not None:
             say(f"written: {written}")

@@ -14,7 +14,7 @@ from isthmus.evaluate.bootstrap import estimate, resampled_means
 from isthmus.evaluate.probes import ProbeResult
 from isthmus.evaluate.relevance import from_ids
 
-__all__ = ["Identification", "Places", "identify", "mapped_rows", "partner_places"]
+__all__ = ["Identification", "Places", "identify", "mapped_rows", "partner_places", "rank_partners"]
 
 Rows = NDArray[np.floating]
 
@@ -61,6 +61,20 @@ def mapped_rows(x: Rows, folds: NDArray[np.int64], maps: Sequence[FoldMap]) -> N
         rows = folds == fold
         result[rows] = (x[rows].astype(np.float64) - used.mean_x) @ used.matrix + used.mean_y
     return result
+
+
+def rank_partners(mapped: NDArray[np.float64], y: Rows) -> Places:
+    """Rank the partner of every row of ``mapped (n, dy)`` among all of ``y (n, dy)``, n ≥ 2.
+
+    By the cosine of rows centred on the mean of ``y``.
+    """
+    wide = y.astype(np.float64)
+    mean = wide.mean(axis=0)
+    ranks = relevant_ranks(
+        _directed(mapped - mean), _directed(wide - mean), from_ids(range(len(y)), range(len(y)))
+    ).ranks
+    places = (ranks - 1) / (len(y) - 1)
+    return Places(places, (ranks == 1).astype(np.float64), np.arange(len(y)), 1 / len(y))
 
 
 def partner_places(

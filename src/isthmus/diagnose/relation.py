@@ -77,7 +77,7 @@ def sentence(relation: Relation, measured: PairProbes, names: tuple[str, str]) -
     x, y = names
     maps, found = measured.maps, measured.found
     if relation is Relation.IDENTICAL:
-        return f"{x} and {y} are the same vectors: there is nothing to map"
+        return f"{x} and {y} are the same vectors, up to rounding: there is nothing to map"
     if relation is Relation.UNDETERMINED or maps is None or found is None:
         return f"there are too few pairs to say how {x} and {y} are related"
     place = f"the partner of a row ranks at {found.better.mean_place:.2f} of the list (chance 0.50)"

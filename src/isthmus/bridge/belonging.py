@@ -1,0 +1,111 @@
+"""Rows that do not belong together, noticed where they are used: while a bridge is fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.adapters.chain import Chain
+from isthmus.bridge.evidence import HeldOut
+from isthmus.bridge.held_out_samples import Queries
+from isthmus.diagnose.identify import identify, rank_partners
+from isthmus.diagnose.thresholds import threshold
+from isthmus.spaces.pairs import Pairs
+from isthmus.spaces.sample import Batch
+
+__all__ = ["notices"]
+
+_FEWEST = 20
+_STRONG = 0.5
+"""Share of rows that must find their partner before the lost ones count as paired wrongly."""
+_COPIES = 0.01
+_SHOWN = 3
+
+
+def notices(
+    pairs: Pairs, queries: Queries | None, held_out: HeldOut, sample: Batch, chain: Chain
+) -> tuple[str, ...]:
+    """What a reader of the evidence should know about the data, in a sentence each.
+
+    Args:
+        pairs: that the map was fitted on.
+        queries: that judge it, where they are separate.
+        held_out: the test part.
+        sample: of all pairs.
+        chain: the map.
+    """
+    return (
+        *pairs.notices,
+        *_pairing(chain, held_out.queries),
+        *_copies(sample),
+        *([] if queries is None else _unmatched(pairs, queries)),
+    )
+
+
+def _pairing(chain: Chain, rows: Batch) -> Iterator[str]:
+    """Whether held-out rows behind the map find their own partners among each other."""
+    if len(rows) < _FEWEST:
+        return
+    found = identify(rank_partners(np.asarray(chain(rows.x), np.float64), rows.y))
+    if found.z <= threshold("chance_z"):
+        yield (
+            f"the rows of the two sides do not go together: behind the map, the partner of a "
+            f"held-out row ranks at {found.mean_place:.2f} of the list (chance 0.50). They are "
+            "probably mispaired: pair them by id (--ids), and run isthmus diagnose"
+        )
+        return
+    lost, first = found.lost_share, found.first.value or 0.0
+    if lost.low is not None and lost.low > threshold("mispaired_share") and first >= _STRONG:
+        yield (
+            f"about {lost.value:.0%} of the rows are probably mispaired: their partners rank as by "
+            f"chance, where {first:.0%} of the others come first. Pair them by id (--ids)"
+        )
+
+
+def _copies(sample: Batch) -> Iterator[str]:
+    """Equal rows under different ids, which stand in the fit and in the test part at once."""
+    rows = np.ascontiguousarray(sample.x + 0.0)
+    keys = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1])))[:, 0]
+    share = 1.0 - len(np.unique(keys)) / len(rows)
+    if share > _COPIES:
+        yield (
+            f"{share:.0%} of {len(rows):,} sampled rows equal another under a different id: copies "
+            "in the fit and the test part make the evidence look better than it is"
+        )
+
+
+def _unmatched(pairs: Pairs, queries: Queries) -> Iterator[str]:
+    """Judgements of queries and items that the data do not hold."""
+    if queries.qrels is None:
+        return
+    known_queries = _all_ids(queries.pairs)
+    known_items = _all_ids(pairs)
+    lost = [q for q in queries.qrels if q not in known_queries]
+    if lost:
+        yield (
+            f"{len(lost):,} of {len(queries.qrels):,} judged queries are not in the queries "
+            f"({_few(lost)}), and were left out"
+        )
+    judged = [item for q, items in queries.qrels.items() if q in known_queries for item in items]
+    gone = [item for item in judged if item not in known_items]
+    if gone:
+        yield (
+            f"{len(gone):,} of {len(judged):,} judgements name items that are not in the data "
+            f"({_few(gone)}): no model can find them here"
+        )
+    silent = len(known_queries) - sum(q in queries.qrels for q in known_queries)
+    if silent:
+        yield f"{silent:,} of {len(known_queries):,} queries are not judged, and were left out"
+
+
+def _all_ids(pairs: Pairs) -> set[Any]:
+    ids: NDArray[Any] = pairs.ids_at(slice(0, len(pairs)))
+    return set(ids.tolist())
+
+
+def _few(names: Sequence[Any]) -> str:
+    more = ", ..." if len(names) > _SHOWN else ""
+    return ", ".join(repr(name) for name in names[:_SHOWN]) + more
