@@ -388,6 +388,13 @@ def check_compatible(consumer: Space, producer: Space) -> Compatibility:
 
     Quantiles and the mean describe and are not compared.  Compatibility is reflexive and not
     symmetric.
+
+    Example:
+        >>> written_for = Space(name="docs", version="1.2.0", dim=384, metric="cosine")
+        >>> offered = written_for.revise(dim=768)
+        >>> found = check_compatible(written_for, offered)
+        >>> [violation.clause for violation in found.violations]
+        ['dim']
     """
     return Compatibility(
         f"{consumer.name} {consumer.version}",

@@ -86,6 +86,14 @@ class Space(BaseModel):
 
     Built directly, an impossible combination raises pydantic's ``ValidationError``; built through
     `describe`, `from_profile`, `from_numbers`, `from_json` or `load`, a `ContractError`.
+
+    Example:
+        >>> rows = np.eye(3, dtype=np.float32)
+        >>> space = Space.describe(rows, "docs", "cosine", model="acme/encoder", version="1.2.0")
+        >>> space.dim, space.normalised, space.faults.zero
+        (3, True, 'reject')
+        >>> Space.from_json(space.to_json()) == space
+        True
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)

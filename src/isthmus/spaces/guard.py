@@ -80,6 +80,14 @@ class Guard:
     Args:
         space: the contract.
         where: what is guarded, for messages; the name of the space if None.
+
+    Example:
+        >>> space = Space(name="docs", dim=2, metric="dot", normalised=True)
+        >>> guard = Guard(space.revise(faults={"not_normalised": "repair"}))
+        >>> [f"{value:.1f}" for value in guard(np.array([[3.0, 4.0]], dtype=np.float32))[0]]
+        ['0.6', '0.8']
+        >>> guard.report.tallies[0].fault, guard.report.tallies[0].response
+        ('not_normalised', 'repair')
     """
 
     def __init__(self, space: Space, *, where: str | None = None) -> None:
