@@ -374,7 +374,7 @@ def test_one_pair_is_refused(make_world: Callable[..., Any]) -> None:
         (
             {"fitting": Fitting(shares={"fit": 0.9, "validation": 0.1, "test": 0.0})},
             InputError,
-            "none fell into the test",
+            "none is held out to judge",
         ),
         (
             {"fitting": Fitting(shares={"fit": 0.0, "validation": 0.5, "test": 0.5})},
