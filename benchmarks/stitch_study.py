@@ -34,7 +34,7 @@ from torch.nn import functional
 
 from benchmarks.arrays import Array
 from benchmarks.harness import header
-from isthmus.nn import stitch, stitch_grid
+from isthmus.nn import StitchOptions, stitch, stitch_grid
 from isthmus.training import Batches, train
 from isthmus.training.augment import Warp
 from isthmus.training.loop import seeded
@@ -126,7 +126,9 @@ def glyph_cuts(quick: bool, progress: Callable[[str], None]) -> list[Row]:
                 row: Row = {"part": "glyphs", "front": a, "back": b, "cut": cut, "lower": lower}
                 for kind, how in (("1 x 1", "features"), ("chosen", None)):
                     started = time.process_time()
-                    made = stitch(networks[a], cut, networks[b], cut, calibration, how=how)
+                    made = stitch(
+                        networks[a], cut, networks[b], cut, calibration, StitchOptions(how=how)
+                    )
                     row[f"{kind} seconds"] = time.process_time() - started
                     row[kind] = _accuracy(made, test_x, test_y)
                     row["map"] = made.joint.plan.kind
@@ -160,12 +162,10 @@ def glyph_cuts(quick: bool, progress: Callable[[str], None]) -> list[Row]:
         networks["plain 16, seed 0"],
         networks["residual 12"],
         [(part,) for part in calibration],
-        fronts="stages.*",
-        backs="stages.*",
+        layers=("stages.*", "stages.*"),
         loss=lambda output, batch: functional.cross_entropy(output, batch[1]),
         evaluation=list(zip(test_x[:1000].split(250), test_y[:1000].split(250), strict=True)),
-        prepare=(lambda b: b[0], lambda b: b[0]),
-        how="features",
+        options=StitchOptions(prepare=(lambda b: b[0], lambda b: b[0]), how="features"),
     )
     progress(f"all cuts, plain 16 to residual 12 (cross entropy, 1 x 1 maps)\n{grid}")
     for measure in ("cka", "explained"):
@@ -281,7 +281,9 @@ def image_cuts(quick: bool, progress: Callable[[str], None]) -> list[Row]:
         progress(f"{name}: recall at 1 {_recall(*own):.3f}")
         for cut_a, cut_b in cuts:
             started = time.process_time()
-            made = stitch(front, cut_a, back, cut_b, calibration, prepare=(prepared, prepare))
+            made = stitch(
+                front, cut_a, back, cut_b, calibration, StitchOptions(prepare=(prepared, prepare))
+            )
             seconds = time.process_time() - started
             both = [_encoded(made, None, images[test]) for images in (fluent, google)]
             row: Row = {

@@ -19,7 +19,7 @@ from benchmarks.arrays import Array
 from benchmarks.study.compat_adapters import Adapted, adapters, lambda_paths
 from benchmarks.study.compat_data import CLASSES, Domain, handwritten, printed
 from benchmarks.study.compat_networks import convolutional, embedded, mixer, timed_training
-from isthmus.evaluate import Trial, from_labels, parse_metric, relevant_ranks
+from isthmus.evaluate import Resampling, Trial, from_labels, parse_metric, relevant_ranks
 from isthmus.nn.compat import (
     OldEncoder,
     TrainedEncoder,
@@ -316,7 +316,9 @@ def _backfill(
     }
     shares = (0.1, 0.25, 0.5, 0.75, 1.0)
     for metric in METRICS:
-        curves = partial_backfill(trial, orders, primary=metric, shares=shares, resamples=50)
+        curves = partial_backfill(
+            trial, orders, primary=metric, shares=shares, resampling=Resampling(50)
+        )
         for curve in curves:
             out.areas[metric, curve.order] = curve.area
             if metric == "map":

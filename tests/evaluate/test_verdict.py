@@ -5,7 +5,7 @@ import pytest
 from isthmus.evaluate.arms import Verdict
 from isthmus.evaluate.bootstrap import Estimate
 from isthmus.evaluate.price import Price
-from isthmus.evaluate.verdict import Offer, VerdictRule, decide
+from isthmus.evaluate.verdict import Offer, VerdictEvidence, VerdictRule, decide
 
 RESCORING = Price(encodings=50)
 MIX = Offer("mix", Verdict.MIX_QUERIES, Price(old_query=True))
@@ -44,7 +44,7 @@ def verdict(
         offers.append(FURTHER[name]._replace(promising=name not in dubious))
     if new is not None:
         to_old["new"] = around(new, half)
-    return decide(
+    evidence = VerdictEvidence(
         kind=kind,
         primary="recall@10",
         n_queries=n,
@@ -52,9 +52,8 @@ def verdict(
         to_old=to_old,
         over_control=around(control),
         chance=0.01,
-        offers=offers,
-        rule=VerdictRule(**rule),
     )
+    return decide(evidence, offers, VerdictRule(**rule))
 
 
 def test_the_answers():

@@ -7,7 +7,7 @@ import pytest
 from tests.ways.running import r1, run
 
 from isthmus.errors import InputError
-from isthmus.evaluate import Estimate, relevant_ranks
+from isthmus.evaluate import Estimate, Resampling, relevant_ranks
 from isthmus.ways.choose_part import BackfillCurve, backfill_curves, choose_part
 from isthmus.ways.order import Orders, first_share, random_priority
 from isthmus.ways.recall import side_of
@@ -30,7 +30,13 @@ def test_a_curve_goes_from_one_search_to_the_other(trials, recall, corpus):
     orders = {"random": random_priority(500)}
     halves = np.arange(250) % 3 == 0
     curve = backfill_curves(
-        trial, [orders, orders], halves, recall, PLAIN, primary="recall@1", resamples=200
+        trial,
+        [orders, orders],
+        halves,
+        recall,
+        PLAIN,
+        primary="recall@1",
+        resampling=Resampling(200),
     )[0]
     side = side_of(trial, recall)
     ends = [

@@ -1,7 +1,13 @@
 """Is a bridge good enough, and what should be done: retrieval, intervals, a verdict, gates."""
 
 from isthmus.evaluate.arms import ARMS, Verdict
-from isthmus.evaluate.bootstrap import Estimate, estimate, estimate_ratio, resampled_means
+from isthmus.evaluate.bootstrap import (
+    Estimate,
+    Resampling,
+    estimate,
+    estimate_ratio,
+    resampled_means,
+)
 from isthmus.evaluate.compatibility_matrix import CompatibilityScores, compatibility_scores
 from isthmus.evaluate.evaluation import Arm, Evaluation
 from isthmus.evaluate.gates import DEFAULT_GATES, GateResult, check_gates, parse_gate
@@ -13,7 +19,7 @@ from isthmus.evaluate.relevance import Relevance, from_ids, from_labels, from_pa
 from isthmus.evaluate.scores import Metric
 from isthmus.evaluate.search import TopK, top_k
 from isthmus.evaluate.trial import Trial
-from isthmus.evaluate.verdict import VerdictRule, decide
+from isthmus.evaluate.verdict import VerdictEvidence, VerdictRule, decide
 from isthmus.evaluate.weigh import weigh
 from isthmus.evaluate.worst import WorstQuery
 
@@ -33,9 +39,11 @@ __all__ = [
     "Metric",
     "Ranks",
     "Relevance",
+    "Resampling",
     "TopK",
     "Trial",
     "Verdict",
+    "VerdictEvidence",
     "VerdictRule",
     "WayLimits",
     "WorstQuery",

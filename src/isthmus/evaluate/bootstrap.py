@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from isthmus.errors import InputError
 
-__all__ = ["Estimate", "estimate", "estimate_ratio", "resampled_means"]
+__all__ = ["Estimate", "Resampling", "estimate", "estimate_ratio", "resampled_means"]
 
 _BLOCK_CELLS = 2**22
 
@@ -32,6 +33,23 @@ class Estimate(BaseModel):
         if self.low is None or self.high is None:
             return f"{self.value:.3f} (no interval: {self.reason})"
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How the intervals of means over queries are made.
+
+    Example:
+        >>> Resampling(level=0.9)
+        Resampling(resamples=2000, level=0.9, seed=0)
+    """
+
+    resamples: int = 2000
+    """Draws of as many queries as there are, with replacement."""
+    level: float = 0.95
+    """Share of the resampled means that an interval holds."""
+    seed: int = 0
+    """Of the draws."""
 
 
 def resampled_means(

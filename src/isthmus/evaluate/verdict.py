@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,7 +12,7 @@ from isthmus.evaluate.arms import Verdict
 from isthmus.evaluate.bootstrap import Estimate
 from isthmus.evaluate.price import Price
 
-__all__ = ["Decision", "EvidenceKind", "Offer", "VerdictRule", "decide"]
+__all__ = ["Decision", "EvidenceKind", "Offer", "VerdictEvidence", "VerdictRule", "decide"]
 
 EvidenceKind = Literal["relevance", "agreement"]
 """Judged by what is known to be relevant, or only by agreement with the old model's results."""
@@ -65,23 +66,26 @@ class Decision(NamedTuple):
     arm: str | None = None
 
 
-def decide(
-    *,
-    kind: EvidenceKind,
-    primary: str,
-    n_queries: int,
-    values: Mapping[str, Estimate],
-    to_old: Mapping[str, Estimate],
-    over_control: Estimate,
-    chance: float,
-    offers: Sequence[Offer],
-    rule: VerdictRule,
-) -> Decision:
-    """Choose from the primary metric's intervals.
+@dataclass(frozen=True)
+class VerdictEvidence:
+    """What `decide` reads: the intervals of the metric that decides, on the same queries."""
 
-    ``values`` and ``to_old`` give, by arm, the metric and its difference to ``old``;
-    ``over_control`` is the bridge minus the same bridge with its queries permuted; ``offers`` are
-    the arms that may be recommended, ``bridge`` among them.
+    kind: EvidenceKind
+    primary: str
+    """The name of the metric."""
+    n_queries: int
+    values: Mapping[str, Estimate]
+    """The metric of each arm."""
+    to_old: Mapping[str, Estimate]
+    """The metric of each arm minus that of ``old``."""
+    over_control: Estimate
+    """The metric of the bridge minus that of the same bridge with its queries permuted."""
+    chance: float
+    """The metric of a random order of the gallery."""
+
+
+def decide(evidence: VerdictEvidence, offers: Sequence[Offer], rule: VerdictRule) -> Decision:
+    """Choose from the primary metric's intervals.
 
     With relevance: of the arms whose difference to the old model has its lower bound above 0,
     the cheapest that is within the gain margin of the best.  If there is none: the bridge, or
@@ -91,21 +95,38 @@ def decide(
     re-embedding only if the new model is clearly better than the old one.
     With agreement only, nothing can show that the new model is better, so no gain is seen and
     `Verdict.RE_EMBED` is out of reach.
+
+    Args:
+        evidence: intervals of every arm.
+        offers: the arms that may be recommended, ``bridge`` among them.
+        rule: the thresholds.
+
+    Example:
+        >>> gain = Estimate(value=0.05, low=0.02, high=0.08)
+        >>> metric = Estimate(value=0.8, low=0.78, high=0.82)
+        >>> evidence = VerdictEvidence(
+        ...     "relevance", "recall@10", 500, {"old": metric}, {"bridge": gain}, metric, 0.01
+        ... )
+        >>> bridge = Offer("bridge", Verdict.USE_BRIDGE, Price(), without_gain=True)
+        >>> decide(evidence, [bridge], VerdictRule()).reason
+        'recall@10 of bridge minus old is +0.050 [+0.020, +0.080]: a gain (500 queries)'
     """
+    primary, n_queries, values = evidence.primary, evidence.n_queries, evidence.values
+    over_control = evidence.over_control
     if n_queries < rule.min_queries:
         return Decision(
             Verdict.NOT_ENOUGH_EVIDENCE,
             f"{n_queries} queries are fewer than the {rule.min_queries} an interval needs",
         )
-    if kind == "agreement":
+    if evidence.kind == "agreement":
         return _by_agreement(primary, n_queries, values["bridge"], over_control, rule)
-    if _low(values["old"]) <= chance:
+    if _low(values["old"]) <= evidence.chance:
         return Decision(
             Verdict.NOT_ENOUGH_EVIDENCE,
-            f"the old model's {primary} {values['old']} is not above chance ({chance:.3f}): "
-            "check that vectors and relevance are aligned",
+            f"the old model's {primary} {values['old']} is not above chance "
+            f"({evidence.chance:.3f}): check that vectors and relevance are aligned",
         )
-    return _by_relevance(primary, n_queries, to_old, over_control, offers, rule)
+    return _by_relevance(primary, n_queries, evidence.to_old, over_control, offers, rule)
 
 
 def _by_relevance(

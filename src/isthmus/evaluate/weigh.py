@@ -14,7 +14,7 @@ from isthmus.evaluate.bootstrap import Estimate, estimate, estimate_ratio, resam
 from isthmus.evaluate.evaluation import Arm, Evaluation
 from isthmus.evaluate.judging import Judging
 from isthmus.evaluate.measured import MeasuredArm, Measurement
-from isthmus.evaluate.verdict import Offer, decide
+from isthmus.evaluate.verdict import Offer, VerdictEvidence, decide
 
 __all__ = ["weigh"]
 
@@ -46,7 +46,7 @@ def weigh(
     arms = {arm: resampled.arm(arm, by_relevance) for arm in measured.arms}
     over_control = resampled.difference("bridge", "control")
     most = judging.rule.max_rescored_share * measured.n_gallery
-    decision = decide(
+    evidence = VerdictEvidence(
         kind=measured.kind,
         primary=measured.primary,
         n_queries=measured.n_queries,
@@ -54,13 +54,13 @@ def weigh(
         to_old={arm: result.to_old for arm, result in arms.items() if result.to_old is not None},
         over_control=over_control,
         chance=measured.chance[measured.primary],
-        offers=[
-            _offer(name, arm)
-            for name, arm in measured.arms.items()
-            if ARMS[name].role == "way" and (name != "rescore" or (measured.rescored or 0) <= most)
-        ],
-        rule=judging.rule,
     )
+    offers = [
+        _offer(name, arm)
+        for name, arm in measured.arms.items()
+        if ARMS[name].role == "way" and (name != "rescore" or (measured.rescored or 0) <= most)
+    ]
+    decision = decide(evidence, offers, judging.rule)
     return Evaluation(
         evidence_kind=measured.kind,
         n_queries=measured.n_queries,

@@ -22,10 +22,18 @@ from isthmus.lazy import lazy_names
 from isthmus.training import require_torch
 
 if TYPE_CHECKING:
-    from isthmus.nn.look import LayerComparison, Taps, compare_layers, diagnose_models
+    from isthmus.nn.look import (
+        LayerComparison,
+        LayerMeasuring,
+        LayerReading,
+        Taps,
+        compare_layers,
+        diagnose_models,
+    )
     from isthmus.nn.stitching import (
         Stitched,
         StitchGrid,
+        StitchOptions,
         load_stitched,
         save_stitched,
         stitch,
@@ -35,9 +43,17 @@ if TYPE_CHECKING:
 require_torch("isthmus.nn")
 
 _HOMES = {
-    "isthmus.nn.look": ("LayerComparison", "Taps", "compare_layers", "diagnose_models"),
+    "isthmus.nn.look": (
+        "LayerComparison",
+        "LayerMeasuring",
+        "LayerReading",
+        "Taps",
+        "compare_layers",
+        "diagnose_models",
+    ),
     "isthmus.nn.stitching": (
         "StitchGrid",
+        "StitchOptions",
         "Stitched",
         "load_stitched",
         "save_stitched",
@@ -48,7 +64,10 @@ _HOMES = {
 
 __all__ = [
     "LayerComparison",
+    "LayerMeasuring",
+    "LayerReading",
     "StitchGrid",
+    "StitchOptions",
     "Stitched",
     "Taps",
     "compare_layers",

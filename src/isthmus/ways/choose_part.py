@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from isthmus.errors import InputError
 from isthmus.evaluate import (
     Estimate,
+    Resampling,
     Trial,
     estimate,
     parse_metric,
@@ -34,6 +35,7 @@ SHARES = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
 _WEIGHTS = (0.5, 0.3, 0.0)
 _SHIFTS = (0.0, -0.5, -1.0)  # in spreads of the best scores
 _MOST_QUERIES = 512
+_RESAMPLES = 1000
 _MANY_RELEVANT = 4
 
 
@@ -116,9 +118,7 @@ def backfill_curves(
     *,
     primary: str | None = None,
     shares: Sequence[float] = SHARES,
-    resamples: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
+    resampling: Resampling | None = None,
 ) -> list[BackfillCurve]:
     """The metric against the share of the gallery that is re-embedded, for each order.
 
@@ -131,13 +131,15 @@ def backfill_curves(
         join: how the score of a re-embedded item is made.
         primary: the metric; `default_metric` if not given.
         shares: ascending, in (0, 1]; none is added.
-        resamples, level, seed: of the intervals of the gains over the old model.
+        resampling: of the queries, for the intervals of the gains over the old model; 1,000
+            resamples unless given.
 
     Raises:
         InputError: where the trial lacks what is needed.
     """
     _judged_side(trial)
     assert trial.relevance is not None
+    resampling = resampling or Resampling(_RESAMPLES)
     metric = parse_metric(primary or default_metric(trial.relevance))
     shares = (0.0, *shares)
     names = list(orders[0])
@@ -151,12 +153,12 @@ def backfill_curves(
         ]
         values[half, 0] = _old_values(part, metric)
         values[half, 1:] = _values(part, recall, metric, settings)
-    means = resampled_means(values, resamples=resamples, seed=seed)
+    means = resampled_means(values, resamples=resampling.resamples, seed=resampling.seed)
     found = values.mean(axis=0)
 
     def minus(column: int, other: int) -> Estimate:
         apart = means[:, column] - means[:, other]
-        return estimate(float(found[column] - found[other]), apart, level=level)
+        return estimate(float(found[column] - found[other]), apart, level=resampling.level)
 
     curves: list[BackfillCurve] = []
     for i, name in enumerate(names):
@@ -228,7 +230,7 @@ def choose_part(
         curves = tuple(
             backfill_curves(
                 support, priorities, halves, recall, join,
-                primary=primary, shares=shares, seed=seed,
+                primary=primary, shares=shares, resampling=Resampling(_RESAMPLES, seed=seed),
             )
         )  # fmt: skip
         for curve in curves:

@@ -11,7 +11,7 @@ datasets = pytest.importorskip("sklearn.datasets")
 from torch import nn  # noqa: E402
 
 from isthmus.errors import DivergedError, InputError  # noqa: E402
-from isthmus.evaluate import from_labels  # noqa: E402
+from isthmus.evaluate import Resampling, from_labels  # noqa: E402
 from isthmus.nn.compat import (  # noqa: E402
     compatibility_matrix,
     encode,
@@ -86,7 +86,7 @@ def matrix(digits, *encoders):
     own = np.arange(len(y))
     relevance = from_labels(y.numpy(), y.numpy(), exclude=own)
     return compatibility_matrix(
-        rows, rows, relevance, names=("old", "new"), exclude=own, resamples=200
+        rows, rows, relevance, names=("old", "new"), exclude=own, resampling=Resampling(200)
     )
 
 
@@ -117,7 +117,7 @@ def test_bct_finds_more_in_the_old_gallery_than_the_old_model(digits, old, width
     found = compatibility_matrix(
         [old_rows, new_rows[:, :WIDTH]], [old_rows, new_rows[:, :WIDTH]],
         from_labels(y.numpy(), y.numpy(), exclude=own), names=("old", "new"), exclude=own,
-        resamples=200,
+        resampling=Resampling(200),
     )["map"]  # fmt: skip
     assert found.compatible("new", "old")
     assert found.values[1, 1] > found.values[0, 0]

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from isthmus.errors import InputError  # noqa: E402
-from isthmus.evaluate import Trial, compatibility_scores, from_labels  # noqa: E402
+from isthmus.evaluate import Resampling, Trial, compatibility_scores, from_labels  # noqa: E402
 from isthmus.nn.compat import (  # noqa: E402
     compatibility_matrix,
     encode,
@@ -105,7 +105,7 @@ def test_backfill_in_the_order_of_the_true_error_beats_random_and_ends_at_the_ne
         c.order: c
         for c in partial_backfill(
             trial, {"error": errors, "random": rng.random(N)}, shares=(0.25, 0.5, 1.0),
-            resamples=50, primary="map",
+            resampling=Resampling(50), primary="map",
         )
     }  # fmt: skip
     _, best = direct(new, new, labels)

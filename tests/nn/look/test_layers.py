@@ -10,7 +10,7 @@ from torch import nn  # noqa: E402
 
 from isthmus.diagnose import Relation  # noqa: E402
 from isthmus.errors import InputError  # noqa: E402
-from isthmus.nn.look.layers import compare_layers  # noqa: E402
+from isthmus.nn.look.layers import LayerMeasuring, LayerReading, compare_layers  # noqa: E402
 from isthmus.nn.look.paired_layers import diagnose_models, layer_rows  # noqa: E402
 from isthmus.nn.look.taps import Taps  # noqa: E402
 from isthmus.similarity import compare  # noqa: E402
@@ -34,7 +34,12 @@ def test_the_grid_is_that_of_activations_held_whole():
     x, y = deep(0), deep(1, width=9)
     data = batches()
     found = compare_layers(
-        x, y, data, layers_x="[1357]", layers_y="[1357]", measures=("linear_cka", "procrustes")
+        x,
+        y,
+        data,
+        layers_x="[1357]",
+        layers_y="[1357]",
+        measuring=LayerMeasuring(measures=("linear_cka", "procrustes")),
     )
     with Taps(x, "[1357]") as tap_x, Taps(y, "[1357]") as tap_y:
         whole = torch.cat(data)
@@ -78,7 +83,9 @@ def test_networks_that_see_unrelated_data_match_by_no_more_than_chance():
         batches(),
         layers_x="[1357]",
         layers_y="[1357]",
-        prepare=(lambda b: b, lambda b: torch.randn(b.shape, generator=generator)),
+        reading=LayerReading(
+            prepare=(lambda b: b, lambda b: torch.randn(b.shape, generator=generator))
+        ),
     )
     assert min(p for *_, p in found.matches) > 0.05
     assert found.stitches() == [] and "none: no two layers" in str(found)
@@ -98,10 +105,9 @@ def test_bad_input_is_refused():
         compare_layers(x, y, batches(), layers_x="9", layers_y="1")
     with pytest.raises(InputError, match="no batches"):
         compare_layers(x, y, [], layers_x="1", layers_y="1")
+    uneven = LayerReading(prepare=(lambda b: b, lambda b: b[:-1]))
     with pytest.raises(InputError, match="must pair"):
-        compare_layers(
-            x, y, batches(), layers_x="1", layers_y="1", prepare=(lambda b: b, lambda b: b[:-1])
-        )
+        compare_layers(x, y, batches(), layers_x="1", layers_y="1", reading=uneven)
     with torch.no_grad():
         y[0].weight.fill_(float("nan"))
     with pytest.raises(InputError, match=r"layer 1.*NaN or infinite"):

@@ -26,12 +26,15 @@ from isthmus.nn.stitching import storage  # noqa: E402
 from isthmus.nn.stitching.capture import capture  # noqa: E402
 from isthmus.nn.stitching.cut import Back, Front  # noqa: E402
 from isthmus.nn.stitching.grid import stitch_grid  # noqa: E402
+from isthmus.nn.stitching.options import StitchOptions  # noqa: E402
 from isthmus.nn.stitching.stitched import stitch  # noqa: E402
 from isthmus.nn.stitching.storage import load_stitched, save_stitched  # noqa: E402
 from isthmus.spaces.pairs import Pairs  # noqa: E402
 from isthmus.training.batches import Batches  # noqa: E402
 from isthmus.training.loop import seeded  # noqa: E402
 from isthmus.training.schedule import Schedule  # noqa: E402
+
+FEATURES = StitchOptions(how="features")
 
 
 def nets():
@@ -83,7 +86,7 @@ def test_without_a_map_the_parts_do_not_fit_so_the_map_is_what_does_it():
     shuffled = stitch(
         networks["A"], "5", networks["B"], "5",
         list(torch.stack([images, images[order]], 1).split(250)),
-        prepare=(lambda b: b[:, 0], lambda b: b[:, 1]),
+        StitchOptions(prepare=(lambda b: b[:, 0], lambda b: b[:, 1])),
     )  # fmt: skip
     with torch.no_grad():
         mapped = shuffled.back(shuffled.joint(networks["A"][:6](x))).argmax(1)
@@ -93,7 +96,7 @@ def test_without_a_map_the_parts_do_not_fit_so_the_map_is_what_does_it():
 def test_the_map_is_the_ridge_regression_over_all_positions():
     networks = nets()
     front, back = networks["A"], networks["B"]
-    made = stitch(front, "2", back, "2", calibration(), how="features", alpha=1e-3)
+    made = stitch(front, "2", back, "2", calibration(), StitchOptions(how="features", alpha=1e-3))
     x = digits()[0][:1000]
     with torch.no_grad():
         source = front[:3](x).movedim(1, -1).reshape(-1, 16).double().numpy()
@@ -112,7 +115,14 @@ def test_batches_of_any_size_give_the_same_map():
     networks = nets()
     x = digits()[0][:300]
     one, many = (
-        stitch(networks["A"], "5", networks["V"], "blocks.0", list(x.split(size)), how="features")
+        stitch(
+            networks["A"],
+            "5",
+            networks["V"],
+            "blocks.0",
+            list(x.split(size)),
+            FEATURES,
+        )
         for size in (300, 41)
     )
     for a, b in zip(one.joint.parameters(), many.joint.parameters(), strict=True):
@@ -231,7 +241,7 @@ def test_a_hugging_face_model_is_cut_between_its_blocks():
 def test_folding_changes_nothing_but_the_number_of_layers(a, cut_a, b, cut_b, how):
     networks = nets()
     before = {name: weights_digest(net) for name, net in networks.items()}
-    made = stitch(networks[a], cut_a, networks[b], cut_b, calibration(), how=how)
+    made = stitch(networks[a], cut_a, networks[b], cut_b, calibration(), StitchOptions(how=how))
     x = digits()[2]
     folded = made.fold(x[:32])
     assert folded.joint.folded == (how is not None)
@@ -257,12 +267,12 @@ def test_a_map_folds_into_the_linear_layer_or_convolution_that_reads_it():
     folded = made.fold(x)
     assert folded.joint.folded and folded.back.model[2].in_features == 7
     torch.testing.assert_close(made(x), folded(x), atol=1e-5, rtol=1e-5)
-    made = stitch(images, "1", images, "1", [pixels], how="features")
+    made = stitch(images, "1", images, "1", [pixels], FEATURES)
     folded = made.fold(pixels)
     assert folded.joint.folded
     torch.testing.assert_close(made(pixels), folded(pixels), atol=1e-5, rtol=1e-5)
     # zeros at the border are not what the map gives there
-    assert not stitch(padded, "1", padded, "1", [pixels], how="features").fold(pixels).joint.folded
+    assert not stitch(padded, "1", padded, "1", [pixels], FEATURES).fold(pixels).joint.folded
 
 
 def test_a_tensor_that_two_layers_read_is_not_folded_into_one():
@@ -285,7 +295,7 @@ def test_a_tensor_that_two_layers_read_is_not_folded_into_one():
 def test_finetuning_trains_the_map_alone_and_is_never_worse_than_the_closed_form():
     networks = nets()
     x = digits()[0][:1000]
-    made = stitch(networks["C"], "one", networks["A"], "2", calibration(), how="features")
+    made = stitch(networks["C"], "one", networks["A"], "2", calibration(), FEATURES)
     before = {name: weights_digest(net) for name, net in networks.items()}
     start = accuracy(made)
     done = made.finetune(Batches(x[:900], size=50), Schedule(4), rate=0.01, validation=[x[900:]])
@@ -294,7 +304,7 @@ def test_finetuning_trains_the_map_alone_and_is_never_worse_than_the_closed_form
     assert {name: weights_digest(net) for name, net in networks.items()} == before
     assert all(p.requires_grad for p in made.parameters())
     # the mean of both networks' probabilities teaches too
-    made = stitch(networks["C"], "one", networks["A"], "2", calibration(), how="features")
+    made = stitch(networks["C"], "one", networks["A"], "2", calibration(), FEATURES)
     made.finetune(Batches(x[:900], size=50), Schedule(4), teachers="both", validation=[x[900:]])
     assert accuracy(made) > start + 0.03
     with pytest.raises(InputError, match="no teachers 'front'"):
@@ -394,7 +404,7 @@ def test_bad_input_is_refused(change, says):
     with pytest.raises(InputError, match=says):
         stitch(
             networks["A"], options["cut_a"], networks["C"], options["cut_b"], options["batches"],
-            **more,
+            StitchOptions(**more),
         )  # fmt: skip
 
 
@@ -405,8 +415,9 @@ def test_shapes_that_cannot_be_bridged_are_refused():
         vector = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 4), nn.Linear(4, 2))
         wide = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU())
     pixels, words = torch.rand(8, 3, 4, 4), torch.randint(0, 10, (8, 7))
+    apart = StitchOptions(prepare=(lambda b: b[0], lambda b: b[1]))
     with pytest.raises(InputError, match=r"cannot be bridged|no square image"):
-        stitch(image, "1", text, "1", [(pixels, words)], prepare=(lambda b: b[0], lambda b: b[1]))
+        stitch(image, "1", text, "1", [(pixels, words)], apart)
     with pytest.raises(InputError, match="cannot be spread"):
         stitch(vector, "1", wide, "1", [torch.rand(8, 3, 64, 64)])
 
@@ -464,7 +475,7 @@ def test_a_saved_map_is_joined_again_to_the_same_networks_only(tmp_path):
         (tmp_path / "s" / "manifest.json").write_text(content)
         with pytest.raises(InputError, match=r"this is no manifest|format 2"):
             load_stitched(tmp_path / "s")
-    folded = stitch(networks["A"], "0", networks["B"], "0", calibration(), how="features")
+    folded = stitch(networks["A"], "0", networks["B"], "0", calibration(), FEATURES)
     with pytest.raises(InputError, match="before folding"):
         save_stitched(folded.fold(x[:9]), tmp_path / "f", x[:4])
 
@@ -498,17 +509,15 @@ def test_the_grid_tells_what_every_cut_loses_and_what_predicts_it():
         networks["A"],
         networks["B"],
         [(part, None) for part in calibration()],
-        fronts=["2", "5", "8"],
-        backs=["2", "5", "8"],
+        layers=(["2", "5", "8"], ["2", "5", "8"]),
         loss=lambda output, batch: 1 - (output.argmax(1) == batch[1]).float().mean(),
         evaluation=list(zip(x.split(200), y.split(200), strict=True)),
-        prepare=(lambda b: b[0], lambda b: b[0]),
-        how="features",
+        options=StitchOptions(prepare=(lambda b: b[0], lambda b: b[0]), how="features"),
     )
     assert found.own == pytest.approx(1 - accuracy(networks["B"]), abs=1e-6)
     assert found.other == pytest.approx(1 - accuracy(networks["A"]), abs=1e-6)
     assert len(found.cuts) == 9 and found.items == 1000
-    alone = stitch(networks["A"], "5", networks["B"], "5", calibration(), how="features")
+    alone = stitch(networks["A"], "5", networks["B"], "5", calibration(), FEATURES)
     cut = next(c for c in found.cuts if (c.front, c.back) == ("5", "5"))
     assert cut.loss == pytest.approx(1 - accuracy(alone), abs=1e-6)
     assert cut.explained == pytest.approx(alone.joint.explained)
@@ -523,7 +532,7 @@ def test_cuts_that_cannot_be_made_say_why_in_the_grid():
         net = nn.Sequential(Skipping(), nn.Linear(4, 2))
     x = torch.randn(40, 4)
     found = stitch_grid(
-        net, net, [x], fronts=["0", "1"], backs=["0.inner", "0"],
+        net, net, [x], layers=(["0", "1"], ["0.inner", "0"]),
         loss=lambda out, _: (out**2).mean(), evaluation=[x],
     )  # fmt: skip
     bad = [cut for cut in found.cuts if not math.isfinite(cut.loss)]
@@ -533,14 +542,14 @@ def test_cuts_that_cannot_be_made_say_why_in_the_grid():
     sizes = [torch.rand(20, 1, 8, 8), torch.rand(20, 1, 12, 12)]
     images = nn.Sequential(nn.Conv2d(1, 3, 3), nn.AdaptiveAvgPool2d(2), nn.Flatten())
     found = stitch_grid(
-        images, images, sizes, fronts="2", backs=["0", "1"],
+        images, images, sizes, layers=("2", ["0", "1"]),
         loss=lambda out, _: (out**2).mean(), evaluation=sizes,
     )  # fmt: skip
     by_layer = {cut.back: cut for cut in found.cuts}
     assert math.isfinite(by_layer["1"].loss) and math.isfinite(by_layer["1"].cka)
     assert math.isnan(by_layer["0"].loss) and math.isnan(by_layer["0"].cka)
     with pytest.raises(InputError, match="no batches"):
-        stitch_grid(net, net, [], fronts="0", backs="0", loss=lambda *_: 0, evaluation=[x])
+        stitch_grid(net, net, [], layers=("0", "0"), loss=lambda *_: 0, evaluation=[x])
 
 
 def test_layers_that_work_in_place_and_masked_scores_may_follow_a_cut():
@@ -571,7 +580,7 @@ def test_networks_of_other_number_types_are_joined(front):
         x = torch.randn(64, 4)
     a, b = a.to(front), b.double()
     given = (lambda batch: batch.to(front), lambda batch: batch.double())
-    made = stitch(a, "1", b, "1", [x], prepare=given)
+    made = stitch(a, "1", b, "1", [x], StitchOptions(prepare=given))
     with torch.no_grad():
         assert made(x).dtype == torch.float64
 
@@ -596,8 +605,8 @@ def test_steps_are_not_taken_for_items():
     assert stitch(first, "steps", first, "steps", x).items == 48
     # in a grid the other cuts are still made
     found = stitch_grid(
-        second, first, x, loss=lambda out, _: out.square().mean(), fronts=["steps", "head"],
-        backs=["steps", "head"], evaluation=x,
+        second, first, x, loss=lambda out, _: out.square().mean(),
+        layers=(["steps", "head"], ["steps", "head"]), evaluation=x,
     )  # fmt: skip
     reasons = {(cut.front, cut.back): cut.how for cut in found.cuts}
     assert "steps before items" in reasons["steps", "head"] and len(reasons) == 4

@@ -12,12 +12,15 @@ from torch.nn import functional  # noqa: E402
 
 from isthmus.errors import InputError  # noqa: E402
 from isthmus.nn.look.weights_digest import weights_digest  # noqa: E402
+from isthmus.nn.stitching.options import StitchOptions  # noqa: E402
 from isthmus.nn.stitching.stitched import stitch  # noqa: E402
 from isthmus.nn.stitching.teachers import Teachers  # noqa: E402
 from isthmus.training.augment import Warp  # noqa: E402
 from isthmus.training.batches import Batches  # noqa: E402
 from isthmus.training.loop import seeded  # noqa: E402
 from isthmus.training.schedule import Schedule  # noqa: E402
+
+FEATURES = StitchOptions(how="features")
 
 
 def small():
@@ -122,7 +125,7 @@ def test_tuning_on_kept_passes_gains_what_tuning_on_the_networks_gains():
 
     networks = {"A": trained("plain", 16, 0), "C": trained("residual", 12, 2)}
     x = digits()[0][:1000]
-    made = stitch(networks["C"], "one", networks["A"], "2", calibration(), how="features")
+    made = stitch(networks["C"], "one", networks["A"], "2", calibration(), FEATURES)
     start = accuracy(made)
     batches = Warped(x[:900], size=50)
     done = made.finetune(

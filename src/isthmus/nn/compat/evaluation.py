@@ -15,6 +15,7 @@ from isthmus.evaluate import (
     Estimate,
     Metric,
     Relevance,
+    Resampling,
     Trial,
     compatibility_scores,
     estimate,
@@ -79,9 +80,7 @@ def compatibility_matrix(
     metrics: Sequence[str] = ("cmc@1", "map"),
     metric: Metric = "cosine",
     exclude: NDArray[np.int64] | None = None,
-    resamples: int = 2000,
-    level: float = 0.95,
-    seed: int = 0,
+    resampling: Resampling | None = None,
 ) -> dict[str, CompatibilityMatrix]:
     """Search every gallery with the queries of its own and of every later model.
 
@@ -94,9 +93,7 @@ def compatibility_matrix(
         metric: of the search.
         exclude: one gallery item left out for each query ``(nq,)``: ``arange(nq)`` where the
             queries are the gallery.
-        resamples: of the intervals, over queries.
-        level: of the intervals.
-        seed: of the resamples.
+        resampling: of the queries, for intervals.
 
     Returns:
         A matrix for each metric.
@@ -132,7 +129,7 @@ def compatibility_matrix(
     found: dict[str, CompatibilityMatrix] = {}
     for i, one in enumerate(parsed):
         cells = {place: values[i] for place, values in per_query.items()}
-        found[one.name] = _matrix(one.name, named, cells, resamples, level, seed)
+        found[one.name] = _matrix(one.name, named, cells, resampling or Resampling())
     return found
 
 
@@ -140,14 +137,15 @@ def _matrix(
     metric: str,
     names: tuple[str, ...],
     cells: Mapping[tuple[int, int], NDArray[np.float64]],
-    resamples: int,
-    level: float,
-    seed: int,
+    resampling: Resampling,
 ) -> CompatibilityMatrix:
     places = list(cells)
     means = resampled_means(
-        np.column_stack([cells[place] for place in places]), resamples=resamples, seed=seed
+        np.column_stack([cells[place] for place in places]),
+        resamples=resampling.resamples,
+        seed=resampling.seed,
     )
+    level = resampling.level
     column = {place: means[:, i] for i, place in enumerate(places)}
     values = np.full((len(names), len(names)), np.nan)
     for place in places:
@@ -172,18 +170,14 @@ def paired_change(
     before: NDArray[np.float64],
     after: NDArray[np.float64],
     *,
-    resamples: int = 2000,
-    level: float = 0.95,
-    seed: int = 0,
+    resampling: Resampling | None = None,
 ) -> Estimate:
     """How much a metric changed on the same queries: forgetting on an old domain, for one.
 
     Args:
         before: the metric of each query ``(nq,)``.
         after: the same, of the same queries.
-        resamples: of the interval.
-        level: of it.
-        seed: of the resamples.
+        resampling: of the queries, for the interval.
 
     Raises:
         InputError: for lengths that differ.
@@ -194,8 +188,9 @@ def paired_change(
             where="paired_change",
         )
     apart = after - before
-    means = resampled_means(apart[:, None], resamples=resamples, seed=seed)[:, 0]
-    return estimate(float(apart.mean()), means, level=level)
+    how = resampling or Resampling()
+    means = resampled_means(apart[:, None], resamples=how.resamples, seed=how.seed)[:, 0]
+    return estimate(float(apart.mean()), means, level=how.level)
 
 
 def partial_backfill(
@@ -204,8 +199,7 @@ def partial_backfill(
     *,
     primary: str = "cmc@1",
     shares: Sequence[float] = SHARES,
-    resamples: int = 1000,
-    seed: int = 0,
+    resampling: Resampling | None = None,
 ) -> list[BackfillCurve]:
     """The metric against the share of the gallery that is re-embedded, in each order.
 
@@ -219,8 +213,7 @@ def partial_backfill(
             variance, `isthmus.ways.order.ErrorModel`, `class_distance`, `random_priority`.
         primary: the metric.
         shares: ascending, in (0, 1]; none is added.
-        resamples: of the intervals.
-        seed: of the resamples.
+        resampling: of the queries, for intervals; 1,000 resamples unless given.
 
     Raises:
         InputError: where the trial lacks what is needed, or a priority does not fit the gallery.
@@ -241,5 +234,5 @@ def partial_backfill(
     halves = np.zeros(trial.n_queries, dtype=np.bool_)
     return backfill_curves(
         trial, [orders, orders], halves, Recall(kind="bridge"), Join(),
-        primary=primary, shares=shares, resamples=resamples, seed=seed,
+        primary=primary, shares=shares, resampling=resampling,
     )  # fmt: skip

@@ -1,6 +1,11 @@
 """Looking into networks: what their layers return, and how alike those of two networks are."""
 
-from isthmus.nn.look.layers import LayerComparison, compare_layers
+from isthmus.nn.look.layers import (
+    LayerComparison,
+    LayerMeasuring,
+    LayerReading,
+    compare_layers,
+)
 from isthmus.nn.look.outputs import layout_of, replace_tensor, tensor_of
 from isthmus.nn.look.paired_layers import diagnose_models, layer_rows
 from isthmus.nn.look.pooling import pool_rows
@@ -9,6 +14,8 @@ from isthmus.nn.look.weights_digest import weights_digest
 
 __all__ = [
     "LayerComparison",
+    "LayerMeasuring",
+    "LayerReading",
     "Taps",
     "compare_layers",
     "diagnose_models",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from isthmus.progress import Progress, silent
 from isthmus.similarity import Grid, GridMoments, similarity_grid
 from isthmus.training.batches import length_of, prepared
 
-__all__ = ["LayerComparison", "Stitch", "compare_layers"]
+__all__ = ["LayerComparison", "LayerMeasuring", "LayerReading", "Stitch", "compare_layers"]
 
 Matrix = NDArray[np.float64]
 
@@ -62,7 +62,8 @@ class LayerComparison:
         >>> from torch import nn
         >>> net = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3))
         >>> data = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
-        >>> found = compare_layers(net, net, [data], layers_x="*", layers_y="*", permutations=19)
+        >>> few = LayerMeasuring(permutations=19)
+        >>> found = compare_layers(net, net, [data], layers_x="*", layers_y="*", measuring=few)
         >>> found.explained.shape, bool((found.explained.diagonal() > 0.9).all())
         ((3, 3), True)
     """
@@ -127,6 +128,43 @@ class LayerComparison:
         return "\n".join(lines)
 
 
+@dataclass(frozen=True)
+class LayerReading:
+    """How a batch is put to two networks, and how the rows of their layers are taken.
+
+    Example:
+        >>> LayerReading(pool="first").prepare is None
+        True
+    """
+
+    prepare: tuple[Callable[[Any], Any], Callable[[Any], Any]] | None = None
+    """Turns a batch into what each network takes, where that differs (a tokenizer, an image size);
+    unless given both take the batch as it is."""
+    pool: Pool = "mean"
+    """How positions become a row, as in `Taps`."""
+    taps: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Further options of `Taps`, for both networks."""
+
+
+@dataclass(frozen=True)
+class LayerMeasuring:
+    """By which measures pairs of layers are compared, and what chance does among so many.
+
+    Example:
+        >>> LayerMeasuring().sample
+        256
+    """
+
+    measures: Iterable[str] = ("linear_cka", "debiased_cka", "procrustes")
+    """Of the grid; debiased CKA is always among them."""
+    sample: int = 256
+    """Items held for the null of the closest pair."""
+    permutations: int = 100
+    """Of those items."""
+    seed: int = 0
+    """Of the sample and the permutations."""
+
+
 def compare_layers(
     x: nn.Module,
     y: nn.Module,
@@ -134,18 +172,13 @@ def compare_layers(
     *,
     layers_x: str | Iterable[str],
     layers_y: str | Iterable[str],
-    prepare: tuple[Callable[[Any], Any], Callable[[Any], Any]] | None = None,
-    pool: Pool = "mean",
-    taps: Mapping[str, Any] | None = None,
-    measures: Iterable[str] = ("linear_cka", "debiased_cka", "procrustes"),
-    sample: int = 256,
-    permutations: int = 100,
-    seed: int = 0,
+    reading: LayerReading | None = None,
+    measuring: LayerMeasuring | None = None,
     progress: Progress = silent,
 ) -> LayerComparison:
     """Run both networks once over the data and compare all pairs of their layers.
 
-    Held are the moments of every pair and ``sample`` rows of every layer, never the activations of
+    Held are the moments of every pair and some rows of every layer, never the activations of
     the data; products run where the activations are.
 
     Args:
@@ -154,14 +187,8 @@ def compare_layers(
         batches: of the same items for both.
         layers_x: names or patterns of the first network's layers.
         layers_y: of the second's.
-        prepare: turns a batch into what each network takes, where that differs (a tokenizer, an
-            image size); unless given both take the batch as it is.
-        pool: how positions become a row, as in `Taps`.
-        taps: further options of `Taps`, for both networks.
-        measures: of the grid; debiased CKA is always among them.
-        sample: items held for the null of the closest pair.
-        permutations: of those items.
-        seed: of the sample and the permutations.
+        reading: how a batch is put to the networks, and how rows are taken.
+        measuring: measures, and the sample and permutations that say what is chance.
         progress: told about batches, pairs and permutations.
 
     Raises:
@@ -176,18 +203,19 @@ def compare_layers(
         >>> from torch import nn
         >>> net = nn.Sequential(nn.Linear(4, 6), nn.Tanh())
         >>> data = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
-        >>> found = compare_layers(net, net, [data], layers_x="*", layers_y="0", permutations=19)
+        >>> few = LayerMeasuring(permutations=19)
+        >>> found = compare_layers(net, net, [data], layers_x="*", layers_y="0", measuring=few)
         >>> found.grid.names_x, found.grid.names_y
         (('0', '1'), ('0',))
     """
     moments = GridMoments()
-    kept = _Sample(sample, seed)
-    options = dict(taps or {})
-    first, second = prepare or (None, None)
+    reading, measuring = reading or LayerReading(), measuring or LayerMeasuring()
+    kept = _Sample(measuring.sample, measuring.seed)
+    first, second = reading.prepare or (None, None)
     total = length_of(batches)
     with (
-        Taps(x, layers_x, pool=pool, **options) as tap_x,
-        Taps(y, layers_y, pool=pool, **options) as tap_y,
+        Taps(x, layers_x, pool=reading.pool, **reading.taps) as tap_x,
+        Taps(y, layers_y, pool=reading.pool, **reading.taps) as tap_y,
     ):
         for number, batch in enumerate(batches, start=1):
             rows_x, rows_y = tap_x(prepared(batch, first)), tap_y(prepared(batch, second))
@@ -198,11 +226,11 @@ def compare_layers(
         raise InputError("there are no batches to run the networks on")
     grid = similarity_grid(
         moments,
-        measures=dict.fromkeys(("debiased_cka", *measures)),
+        measures=dict.fromkeys(("debiased_cka", *measuring.measures)),
         # permuting fewer items than this says nothing
         rows=kept.rows if kept.size >= 8 else None,
-        permutations=permutations,
-        seed=seed,
+        permutations=measuring.permutations,
+        seed=measuring.seed,
         progress=progress,
     )
     explained = np.array([_explained(moments, a, grid.names_y) for a in grid.names_x])

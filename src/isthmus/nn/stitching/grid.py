@@ -15,9 +15,10 @@ from isthmus.errors import InputError
 from isthmus.files import canonical_json
 from isthmus.nn.look.pooling import pool_rows
 from isthmus.nn.stitching.cut import Back, Front, activations_of
-from isthmus.nn.stitching.joining_map import JointFit, best_joint
+from isthmus.nn.stitching.joining_map import JointFit
 from isthmus.nn.stitching.joining_plan import plan_joint
-from isthmus.nn.stitching.stitched import Stitched, wanted_plans
+from isthmus.nn.stitching.options import StitchOptions
+from isthmus.nn.stitching.stitched import Stitched, joined, wanted_plans
 from isthmus.progress import Progress, silent
 from isthmus.similarity import GridMoments, similarity_grid
 from isthmus.training.batches import prepared, rows_in
@@ -26,7 +27,7 @@ from isthmus.training.names import find_modules
 
 __all__ = ["CutResult", "StitchGrid", "stitch_grid"]
 
-Prepare = Callable[[Any], Any]
+Names = str | Iterable[str]
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class StitchGrid:
         >>> net = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2))
         >>> data = [torch.randn(50, 4, generator=torch.Generator().manual_seed(0))]
         >>> found = stitch_grid(
-        ...     net, net, data, fronts="1", backs="1", evaluation=data,
+        ...     net, net, data, layers=("1", "1"), evaluation=data,
         ...     loss=lambda output, batch: (output - net(batch)).square().mean(),
         ... )
         >>> [(cut.front, cut.back, cut.loss < 0.01) for cut in found.done]
@@ -135,14 +136,10 @@ def stitch_grid(
     back: nn.Module,
     batches: Sequence[Any],
     *,
-    fronts: str | Iterable[str],
-    backs: str | Iterable[str],
+    layers: tuple[Names, Names],
     loss: Callable[[Any, Any], Any],
     evaluation: Sequence[Any],
-    prepare: tuple[Prepare | None, Prepare | None] = (None, None),
-    prefix: tuple[int | None, int | None] = (None, None),
-    how: str | None = None,
-    seed: int = 0,
+    options: StitchOptions | None = None,
     progress: Progress = silent,
 ) -> StitchGrid:
     """Stitch at every pair of layers and measure the loss of each stitched network.
@@ -151,15 +148,11 @@ def stitch_grid(
         front: the network whose beginning is kept.
         back: the network whose end is kept.
         batches: calibration items, read once for each layer of the front.
-        fronts: names or patterns of the front's layers.
-        backs: of the back's.
+        layers: names or patterns of the front's layers, and of the back's.
         loss: of an output and a batch of ``evaluation``, the mean over its items; lower is better.
             An accuracy serves as ``1 − accuracy``.
         evaluation: other items, with labels where ``loss`` reads them.
-        prepare: turns a batch into what each network takes.
-        prefix: as in `stitch`.
-        how: kind of map, as in `stitch`; chosen by cross-validation unless given.
-        seed: of the folds.
+        options: how the networks are read at their cuts, and what kind of map joins them.
         progress: told about cuts.
 
     Raises:
@@ -171,7 +164,7 @@ def stitch_grid(
         >>> net = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2))
         >>> data = [torch.randn(50, 4, generator=torch.Generator().manual_seed(0))]
         >>> found = stitch_grid(
-        ...     net, net, data, fronts=["0", "1"], backs="1", evaluation=data,
+        ...     net, net, data, layers=(["0", "1"], "1"), evaluation=data,
         ...     loss=lambda output, batch: (output - net(batch)).square().mean(),
         ... )
         >>> [(cut.front, cut.back) for cut in found.cuts]
@@ -179,24 +172,26 @@ def stitch_grid(
     """
     if not len(batches) or not len(evaluation):
         raise InputError("there are no batches to fit the maps on, or to measure the loss on")
-    names = list(find_modules(front, fronts)), list(find_modules(back, backs))
+    options = options or StitchOptions()
+    (prepare, prepare_back), (part, part_back) = options.prepare, options.part
+    names = [list(find_modules(net, of)) for net, of in zip((front, back), layers, strict=True)]
     results: list[CutResult] = []
     total = len(names[0]) * len(names[1])
     with evaluation_mode(front), evaluation_mode(back), torch.no_grad():
         ends: dict[str, Back | str] = {}
         for name in names[1]:
             try:
-                ends[name] = Back(back, name, batches[0], prepare=prepare[1])
+                ends[name] = Back(back, name, batches[0], prepare=prepare_back, part=part_back)
             except InputError as error:
                 ends[name] = error.what
-        own = _mean(lambda b: call_model(back, prepared(b, prepare[1])), loss, evaluation)
-        other = _mean(lambda b: call_model(front, prepared(b, prepare[0])), loss, evaluation)
+        own = _mean(lambda b: call_model(back, prepared(b, prepare_back)), loss, evaluation)
+        other = _mean(lambda b: call_model(front, prepared(b, prepare)), loss, evaluation)
         items = 0
         for row, layer in enumerate(names[0]):
             start: Front | None = None
             try:
-                start = Front(front, layer, prepare=prepare[0])
-                made = _row(start, ends, batches, prefix, how, seed)
+                start = Front(front, layer, prepare=prepare, part=part)
+                made = _row(start, ends, batches, options)
             except InputError as error:
                 # a layer that cannot be cut at leaves the others
                 made = [(name, None, math.nan, error.what, 0) for name in ends]
@@ -217,9 +212,7 @@ def _row(
     start: Front,
     ends: dict[str, Back | str],
     batches: Sequence[Any],
-    prefix: tuple[int | None, int | None],
-    how: str | None,
-    seed: int,
+    options: StitchOptions,
 ) -> list[tuple[str, Any, float, str, int]]:
     """The maps of one layer of the front to all layers of the back, from one pass."""
     fits: dict[str, list[JointFit]] = {}
@@ -235,8 +228,10 @@ def _row(
             try:
                 layouts = start.layout(source), backs[name].layout(target)
                 if name not in fits:
-                    plans = wanted_plans(plan_joint(source, target, layouts, prefix), how)
-                    fits[name] = [JointFit(plan, seed) for plan in plans]
+                    plans = plan_joint(source, target, layouts, options.prefix)
+                    fits[name] = [
+                        JointFit(plan, options.seed) for plan in wanted_plans(plans, options.how)
+                    ]
                 for fit in fits[name]:
                     fit.update(source, target)
                 moments[name].update(
@@ -249,7 +244,7 @@ def _row(
         if name in reasons:
             rows.append((name, None, math.nan, reasons[name], 0))
         else:
-            joint = best_joint(fits[name])
+            joint = joined(fits[name], options)
             cka = _cka(moments[name])
             rows.append((name, joint, cka, joint.plan.kind, fits[name][0].items))
     return rows

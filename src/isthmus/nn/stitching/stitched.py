@@ -16,6 +16,7 @@ from isthmus.nn.stitching.cut import Back, Front, check_finite, same_outputs
 from isthmus.nn.stitching.fold import fold_into_back, fold_into_front
 from isthmus.nn.stitching.joining_map import Joint, JointFit, best_joint
 from isthmus.nn.stitching.joining_plan import JoiningPlan, plan_joint
+from isthmus.nn.stitching.options import StitchOptions
 from isthmus.nn.stitching.teachers import FromCut, Teachers, answers
 from isthmus.progress import Progress, silent
 from isthmus.spaces.pairs import Pairs
@@ -24,9 +25,7 @@ from isthmus.training.loop import Trained, train
 from isthmus.training.modes import evaluation_mode
 from isthmus.training.schedule import Schedule
 
-__all__ = ["Stitched", "stitch", "wanted_plans"]
-
-Prepare = Callable[[Any], Any]
+__all__ = ["Stitched", "joined", "stitch", "wanted_plans"]
 
 
 class Stitched(nn.Module):
@@ -204,15 +203,9 @@ def stitch(
     back: nn.Module,
     back_layer: str,
     batches: Iterable[Any] | Pairs,
+    options: StitchOptions | None = None,
     *,
     example: Any = None,
-    prepare: tuple[Prepare | None, Prepare | None] = (None, None),
-    prefix: tuple[int | None, int | None] = (None, None),
-    part: tuple[str | int | None, str | int | None] = (None, None),
-    how: str | None = None,
-    alpha: float | None = None,
-    rectify: bool | None = None,
-    seed: int = 0,
     progress: Progress = silent,
 ) -> Stitched:
     """Join ``front`` up to ``front_layer`` to ``back`` from the output of ``back_layer`` on.
@@ -229,18 +222,8 @@ def stitch(
         back_layer: its layer whose output is supplied.
         batches: calibration items for both, read once; about 1,000 items serve.  Or `Pairs` of what
             the two layers returned, where both return one vector per item.
+        options: how the networks are read at their cuts, and what kind of map joins them.
         example: with `Pairs`, a batch of two items or more, by which the cuts are checked.
-        prepare: turns a batch into what each network takes, where that differs.
-        prefix: tokens of each side before the grid; found by their number unless given.
-        part: of outputs with several parts, which is meant.
-        how: ``features`` (one map for each position by itself: a 1 × 1 convolution), ``window``
-            (for each with its neighbours: 3 × 3 or 5 × 5), ``flat`` (all positions at once) or
-            ``pooled`` (their mean); unless given, what has the least error on held-out items, a
-            larger map only where it is clearly better.
-        alpha: ridge strength relative to the mean eigenvalue; chosen by cross-validation.
-        rectify: set negative results to 0; unless given, where the back's own activation is never
-            negative and often 0.
-        seed: of the folds.
         progress: told about batches.
 
     Returns:
@@ -261,7 +244,9 @@ def stitch(
         >>> bool(torch.allclose(joined(data), net(data), atol=1e-2))
         True
     """
-    first = Front(front, front_layer, prepare=prepare[0], part=part[0])
+    options = options or StitchOptions()
+    (prepare, prepare_back), (part, part_back) = options.prepare, options.part
+    first = Front(front, front_layer, prepare=prepare, part=part)
     if isinstance(batches, Pairs):
         if example is None:
             raise InputError("Pairs hold no batch to check the cuts by", mend="Give example=")
@@ -277,14 +262,14 @@ def stitch(
             source = first(batch)
             check_finite(source, f"front, layer {front_layer}")
             if second is None:
-                second = Back(back, back_layer, batch, prepare=prepare[1], part=part[1])
+                second = Back(back, back_layer, batch, prepare=prepare_back, part=part_back)
             target = second.target(batch)
             check_finite(target, f"back, layer {back_layer}")
             device = target.device
             if not fits:
                 layouts = first.layout(source), second.layout(target)
-                plans = plan_joint(source, target, layouts, prefix)
-                fits = [JointFit(plan, seed) for plan in wanted_plans(plans, how)]
+                plans = plan_joint(source, target, layouts, options.prefix)
+                fits = [JointFit(plan, options.seed) for plan in wanted_plans(plans, options.how)]
             if isinstance(batches, Pairs):
                 _check_vectors(source, target, batches)
                 break
@@ -298,10 +283,16 @@ def stitch(
             # PyTorch wants memory that it could write to, though nothing here does
             sides = (torch.from_numpy(np.require(s, requirements=["W"])) for s in (rows.x, rows.y))
             fits[0].update(*sides)
-    joint = best_joint(fits, alpha).to(device)
-    if rectify is not None:
-        joint.rectified = rectify
+    joint = joined(fits, options).to(device)
     return Stitched(first, joint, second, fits[0].items)
+
+
+def joined(fits: list[JointFit], options: StitchOptions) -> Joint:
+    """The best of the fitted maps, as the options have it."""
+    joint = best_joint(fits, options.alpha)
+    if options.rectify is not None:
+        joint.rectified = options.rectify
+    return joint
 
 
 def wanted_plans(plans: list[JoiningPlan], how: str | None) -> list[JoiningPlan]:
