@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-COMMANDS = ["diagnose", "budget", "fit", "evaluate", "apply", "inspect", "demo"]
+COMMANDS = ["diagnose", "budget", "fit", "evaluate", "apply", "inspect", "search", "demo"]
 HEAVY = {"numpy", "scipy", "torch", "pyarrow", "safetensors", "jinja2", "faiss", "sklearn"}
 
 AFTER = """

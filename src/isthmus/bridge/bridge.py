@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -213,6 +214,7 @@ class Bridge:
         Raises:
             InputError: for a way that is not known, that needs what is not there, or where nothing
                 is recommended.
+            WrongSpaceError: for an encoder of another model than the bridge's.
 
         Example:
             >>> import numpy as np, isthmus
@@ -223,10 +225,15 @@ class Bridge:
             >>> bridge.search(store, "bridge")(rows[:2, ::-1].copy(), 1).ids.tolist()
             [[0], [1]]
         """
-        from isthmus.ways import Search, columns_of
+        from isthmus.bridge.check_encoder import check_encoder
+        from isthmus.ways import Needs, Search, columns_of
 
         if isinstance(way, str):
-            way = self._way(way)
+            way = self.way(way)
+        if old is not None and Needs.OLD_QUERIES in way.needs:
+            check_encoder(self, old, "old")
+        if new is not None and Needs.NEW_QUERIES in way.needs:
+            check_encoder(self, new, "new")
         new_space = self.source if self.kind == "query" else self.target
         return Search(
             way,
@@ -238,7 +245,12 @@ class Bridge:
             new_metric=new_space.metric,
         )
 
-    def _way(self, name: str) -> Way:
+    def way(self, name: str) -> Way:
+        """The way called ``name``, or what the evidence recommends for ``"recommended"``.
+
+        Raises:
+            InputError: if there is none, with the reason where it is known.
+        """
         if name == "recommended":
             found = self.recommended
             if found is not None:
@@ -251,10 +263,13 @@ class Bridge:
             )
         if name not in self.ways:
             why = "" if self.evidence is None else self.evidence.absent.get(name, "")
+            near = difflib.get_close_matches(name, list(self.ways), n=1)
             raise InputError(
                 f"this bridge has no way '{name}'" + (f": {why}" if why else ""),
                 where="way",
-                mend=f"It has {', '.join(self.ways) or 'none'}; or give a Way",
+                mend=f"Did you mean '{near[0]}'?"
+                if near and not why
+                else f"It has {', '.join(self.ways) or 'none'}",
             )
         return self.ways[name]
 

@@ -16,6 +16,7 @@ from isthmus.cli.diagnose import diagnose_command
 from isthmus.cli.evaluate import evaluate_command
 from isthmus.cli.fit import fit_command
 from isthmus.cli.inspect import inspect_command
+from isthmus.cli.search import search_command
 from isthmus.cli.signals import Stopped, stopped_by_signals
 from isthmus.errors import IsthmusError
 from isthmus.plain_text import plain_line
@@ -49,6 +50,7 @@ app.command("fit")(fit_command)
 app.command("evaluate")(evaluate_command)
 app.command("apply")(apply_command)
 app.command("inspect")(inspect_command)
+app.command("search")(search_command)
 app.command("demo")(demo_command)
 
 

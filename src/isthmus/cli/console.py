@@ -13,7 +13,15 @@ from typing import Any
 from isthmus.cli.signals import Stopped
 from isthmus.plain_text import plain_text
 
-__all__ = ["SCORES_DIFFER", "ProgressBar", "say", "show", "show_json", "spell_out"]
+__all__ = [
+    "SCORES_DIFFER",
+    "ProgressBar",
+    "say",
+    "show",
+    "show_json",
+    "show_json_line",
+    "spell_out",
+]
 
 
 SCORES_DIFFER = (
@@ -35,9 +43,16 @@ def show(text: str) -> None:
 
 def show_json(value: Any) -> None:
     """A result for programs, on stdout."""
-    ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
-    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=ascii_only)
-    _show(text)
+    _show(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=_ascii_only()))
+
+
+def show_json_line(value: Any) -> None:
+    """One of many results for programs, on one line of stdout."""
+    _show(json.dumps(value, sort_keys=True, ensure_ascii=_ascii_only()))
+
+
+def _ascii_only() -> bool:
+    return (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
 
 
 def _show(text: str) -> None:

@@ -7,7 +7,9 @@ from isthmus.ways.depth import FixedDepth, MarginDepth, StoppingDepth
 from isthmus.ways.interpolate import interpolate
 from isthmus.ways.items import ItemVectors, KnownItems
 from isthmus.ways.judge import evaluate_upgrade
-from isthmus.ways.rescoring import Spent
+from isthmus.ways.queries import Queries
+from isthmus.ways.rescoring import RecallTrace, Spent
+from isthmus.ways.results import Limits, QueryResults, Result, run_queries
 from isthmus.ways.search import Answer, Columns, Search, columns_of
 from isthmus.ways.way import Join, Needs, Part, Recall, Rescore, ScoreMatch, Way
 
@@ -20,12 +22,17 @@ __all__ = [
     "ItemVectors",
     "Join",
     "KnownItems",
+    "Limits",
     "MarginDepth",
     "Needs",
     "Part",
     "Price",
+    "Queries",
+    "QueryResults",
     "Recall",
+    "RecallTrace",
     "Rescore",
+    "Result",
     "ScoreMatch",
     "Search",
     "Spent",
@@ -36,4 +43,5 @@ __all__ = [
     "columns_of",
     "evaluate_upgrade",
     "interpolate",
+    "run_queries",
 ]

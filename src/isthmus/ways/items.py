@@ -20,6 +20,8 @@ __all__ = ["ItemSource", "ItemVectors", "KnownItems", "Origin", "Vectors"]
 class Origin(IntEnum):
     """Where the vector of an item came from."""
 
+    NOT_RESCORED = -2
+    """It was not asked for: the rule had not come to it."""
     NOT_AFFORDED = -1
     """Encoding it would have passed the bound: there is no vector."""
     NO_TEXT = 0

@@ -15,7 +15,7 @@ from isthmus.stores import Hits, Ids
 from isthmus.ways.items import ItemSource, Origin
 from isthmus.ways.way import Rescore
 
-__all__ = ["Limit", "NewQueries", "Rescored", "Spent", "rescored"]
+__all__ = ["Limit", "NewQueries", "RecallTrace", "Rescored", "Spent", "not_rescored", "rescored"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,22 @@ class NewQueries(NamedTuple):
     metric: Metric
 
 
+class RecallTrace(NamedTuple):
+    """What is known of each item of an answer ``(nq, k)`` from before it was rescored.
+
+    ``ranks`` int64 counts from 1 and ``scores`` float32 are those of the recall; ``origins`` says
+    where the new model's vector came from, as `isthmus.ways.items.Origin`.
+    """
+
+    ranks: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    origins: NDArray[np.int64]
+
+    def first(self, k: int) -> RecallTrace:
+        """The same of the first ``k`` items."""
+        return RecallTrace(self.ranks[:, :k], self.scores[:, :k], self.origins[:, :k])
+
+
 class Rescored(NamedTuple):
     """The recalled items in their final order ``(nq, K)``, and what that took."""
 
@@ -55,8 +71,9 @@ class Rescored(NamedTuple):
     scores: NDArray[np.float64]
     depths: NDArray[np.int64]
     """How many of each query were rescored ``(nq,)``."""
-    spent: Spent
-    early: str | None
+    trace: RecallTrace
+    spent: Spent = Spent()
+    early: str | None = None
     """Why it ended before the rule was done."""
 
 
@@ -79,6 +96,14 @@ class Limit:
         return None
 
 
+def not_rescored(hits: Hits) -> Rescored:
+    """The items in the order of the recall."""
+    n, k = hits.ids.shape
+    ranks = np.broadcast_to(np.arange(1, k + 1), (n, k))
+    trace = RecallTrace(ranks, hits.scores, np.full((n, k), int(Origin.NOT_RESCORED)))
+    return Rescored(hits.ids, hits.scores.astype(np.float64), np.zeros(n, np.int64), trace)
+
+
 def rescored(
     rescore: Rescore,
     asked: NewQueries,
@@ -95,6 +120,7 @@ def rescored(
     ids, recall_scores = hits.ids[window], hits.scores[window]
     n, width = ids.shape
     fused = np.full((n, width), -np.inf)
+    origins = np.full((n, width), int(Origin.NOT_RESCORED))
     done, best = np.zeros(n, dtype=np.int64), np.full(n, -np.inf)
     ahead = encoded = 0
     early = None
@@ -121,18 +147,31 @@ def rescored(
         old = recall_scores[rows[:, None], places]
         scored = np.where(origin > Origin.NO_TEXT, rescore.fused(old, new), -np.inf)
         fused[rows[:, None], places] = np.where(inside, scored, fused[rows[:, None], places])
+        before = origins[rows[:, None], places]
+        origins[rows[:, None], places] = np.where(inside, origin, before)
         best[rows] = np.maximum(best[rows], np.where(inside, scored, -np.inf).max(axis=1))
         done[rows] += inside.sum(axis=1)
         ahead += int(np.count_nonzero((origin == Origin.COLUMN) & inside))
         encoded += int(np.count_nonzero(found.origin == Origin.ENCODED))
     order = rescored_order(np.broadcast_to(np.arange(width), ids.shape), fused)
     reordered = np.arange(width) < done[:, None]
-    scores = hits.scores.astype(np.float64)
+    as_recalled = not_rescored(hits)
+
+    def moved(all_places: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
+        out = all_places.copy()
+        out[window] = np.take_along_axis(values, order, axis=1)
+        return out
+
+    trace = as_recalled.trace
+    trace = RecallTrace(
+        moved(trace.ranks, trace.ranks[window]),
+        moved(trace.scores, recall_scores),
+        moved(trace.origins, origins),
+    )
+    scores = as_recalled.scores
     scores[window] = np.where(reordered, np.take_along_axis(fused, order, axis=1), recall_scores)
-    out = hits.ids.copy()
-    out[window] = np.take_along_axis(ids, order, axis=1)
     spent = Spent(rescored=int(done.sum()), ahead=ahead, encoded=encoded)
-    return Rescored(out, scores, done, spent, early)
+    return Rescored(moved(hits.ids, ids), scores, done, trace, spent, early)
 
 
 def _in_order_of_rank(items: Ids, inside: NDArray[np.bool_]) -> tuple[Ids, NDArray[np.int64]]:

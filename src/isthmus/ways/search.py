@@ -22,7 +22,7 @@ from isthmus.ways.interpolate import interpolate
 from isthmus.ways.items import ItemSource, ItemVectors
 from isthmus.ways.joined import Asked, joined_search
 from isthmus.ways.queries import Mapped, Queries, QueryReader, QueryVectors
-from isthmus.ways.rescoring import Limit, NewQueries, Spent, rescored
+from isthmus.ways.rescoring import Limit, NewQueries, RecallTrace, Spent, not_rescored, rescored
 from isthmus.ways.way import Needs, Recall, Way
 
 __all__ = ["Answer", "Columns", "Search", "columns_of"]
@@ -64,6 +64,8 @@ class Answer:
     ids: Ids
     scores: NDArray[np.float64]
     rescored: NDArray[np.int64]
+    trace: RecallTrace
+    """Where each item stood before it was rescored."""
     trust: NDArray[np.float64] | None = None
     """Probability that a mapped query finds first what the old model finds first ``(nq,)``; None
     where the way maps no query, or the bridge has no model of it."""
@@ -178,20 +180,19 @@ class Search:
         asked = self.read(queries)
         most = 0 if self.way.rescore is None else self.way.rescore.most
         hits = self._first(asked, max(k, most), without)
-        ids, scores = hits.ids, hits.scores.astype(np.float64)
-        depths = np.zeros(len(ids), dtype=np.int64)
-        spent, early = Spent(), None
-        if self.way.rescore is not None:
+        if self.way.rescore is None:
+            found = not_rescored(hits)
+        else:
             assert asked.new is not None and self._items is not None
-            ids, scores, depths, spent, early = rescored(
+            found = rescored(
                 self.way.rescore,
                 NewQueries(asked.new, self._new_metric),
                 hits,
                 self._items,
                 Limit(start, budget_ms, max_encodings),
             )
-        trust = self._trust(asked)
-        n = len(ids)
+        trust, spent = self._trust(asked), found.spent
+        n = len(found.ids)
         price = Spent(
             queries=n,
             old_queries=n * (asked.old is not None),
@@ -201,7 +202,15 @@ class Search:
             encoded=spent.encoded,
             seconds=time.monotonic() - start,
         )
-        return Answer(ids[:, :k], scores[:, :k], np.minimum(depths, k), trust, price, early)
+        return Answer(
+            found.ids[:, :k],
+            found.scores[:, :k],
+            np.minimum(found.depths, k),
+            found.trace.first(k),
+            trust,
+            price,
+            found.early,
+        )
 
     def first_queries(self, asked: QueryVectors) -> NDArray[Any]:
         """The vectors that search the column of the recall ``(nq, d)``."""

@@ -1,0 +1,344 @@
+"""``isthmus search``: what the evidence recommends, run on a live index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from isthmus.cli.console import ProgressBar, say, show, show_json, show_json_line
+from isthmus.cli.inputs import Json
+from isthmus.errors import InputError
+
+if TYPE_CHECKING:
+    from isthmus.bridge import Bridge
+    from isthmus.encoders import Encoder
+    from isthmus.progress import Progress
+    from isthmus.ways import Queries, Way
+
+__all__ = ["search_command"]
+
+_ASKED = "What is asked"
+_MODELS = "Models"
+_COST = "Cost"
+
+
+def search_command(
+    store: Annotated[
+        str,
+        typer.Argument(
+            metavar="STORE",
+            help="The URL of the index, such as lancedb://folder#table.column or "
+            "postgresql://user@host/database#table.column; or a file of vectors.",
+            show_default=False,
+        ),
+    ],
+    bridge: Annotated[
+        Path,
+        typer.Option("--bridge", "-b", help="A folder that isthmus fit wrote.", show_default=False),
+    ],
+    text: Annotated[
+        str | None,
+        typer.Argument(metavar="[TEXT]", help="What to search for.", show_default=False),
+    ] = None,
+    way: Annotated[
+        str,
+        typer.Option(
+            help="How to go on: what the evidence recommends, or another way of the bridge, such "
+            "as bridge, mixed or mixed_rescore; isthmus inspect lists them.",
+        ),
+    ] = "recommended",
+    k: Annotated[int, typer.Option("--k", "-k", min=1, help="Results of each query.")] = 10,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain",
+            help="Also say where the recall put each item, where the old and the bridged query put "
+            "it alone if they are mixed, what was encoded and what came from the cache or the "
+            "second column, trust, and the price.",
+        ),
+    ] = False,
+    queries: Annotated[
+        Path | None,
+        typer.Option(
+            help="Many queries: a .txt file with one on a line, or a log as isthmus fit reads it "
+            "(.jsonl, .csv, .tsv). The answers are lines of JSON.",
+            rich_help_panel=_ASKED,
+        ),
+    ] = None,
+    vectors_old: Annotated[
+        str | None,
+        typer.Option(
+            help="Queries as the old model encodes them, from a file: no encoder is needed.",
+            rich_help_panel=_ASKED,
+        ),
+    ] = None,
+    vectors_new: Annotated[
+        str | None,
+        typer.Option(
+            help="The same queries as the new model encodes them.", rich_help_panel=_ASKED
+        ),
+    ] = None,
+    old: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ENC",
+            help="The model that filled the index: st:FOLDER-OR-NAME, openai:MODEL@URL, "
+            "onnx:FILE, static:FILE, vectors:FILE or package:NAME. Opened where the way asks it.",
+            rich_help_panel=_MODELS,
+        ),
+    ] = None,
+    new: Annotated[
+        str | None,
+        typer.Option(metavar="ENC", help="The new model, likewise.", rich_help_panel=_MODELS),
+    ] = None,
+    key_env: Annotated[
+        str | None,
+        typer.Option(
+            help="The environment variable with the key of endpoints; by default OPENAI_API_KEY.",
+            rich_help_panel=_MODELS,
+        ),
+    ] = None,
+    new_column: Annotated[
+        str | None,
+        typer.Option(
+            help="The column with the new model's vectors of the items that were re-embedded; by "
+            "default the one named new, where there is one.",
+            rich_help_panel=_MODELS,
+        ),
+    ] = None,
+    budget_ms: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Milliseconds after which no further items are encoded; what has been rescored by "
+            "then counts.",
+            rich_help_panel=_COST,
+        ),
+    ] = None,
+    max_encodings: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Items that may be encoded for one answer.", rich_help_panel=_COST
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Search a live index in the way that the evidence recommends, or in another one.
+
+    The bridge says which models a way asks; --old and --new name them, and a model that is not the
+    bridge's is refused by its canary texts. Items that are rescored are encoded once: they are kept
+    in the second column, where the index has one, and in the cache.
+
+    Examples:
+
+        isthmus search lancedb://db#docs.vector "how bridges stand" --bridge my.bridge
+          --old st:OLD --new st:NEW --explain
+
+        isthmus search lancedb://db#docs.vector --queries log.jsonl --bridge my.bridge
+          --way bridge --new st:NEW -k 5
+
+        isthmus search lancedb://db#docs.vector --vectors-new q_new.npy --bridge my.bridge
+          --way bridge
+    """
+    from dataclasses import replace
+
+    from isthmus.bridge import Bridge
+    from isthmus.stores import open_store
+    from isthmus.ways import Limits, Needs, columns_of, run_queries
+
+    one = text is not None
+    names, asked = _asked(text, queries, vectors_old, vectors_new)
+    loaded = Bridge.load(bridge)
+    chosen = loaded.way(way)
+    name = _name_of(loaded, way)
+    _check_models(loaded, chosen, name, asked, old=old, new=new)
+    progress = ProgressBar()
+    with open_store(store) as opened:
+        columns = columns_of(opened)
+        if new_column is not None:
+            columns = replace(columns, new=opened.describe().column(new_column).name)
+        if Needs.NEW_COLUMN in chosen.needs and columns.new is None:
+            raise InputError(
+                f"the way '{name}' ({chosen}) needs {Needs.NEW_COLUMN}, and the index has no "
+                "column named new",
+                where=opened.url,
+                mend="Re-embed that part into one, or name it with --new-column"
+                + _instead(loaded, lambda it: Needs.NEW_COLUMN not in it.needs),
+            )
+        encoders = _open_encoders(chosen, asked, old, new, key_env, progress)
+        search = loaded.search(opened, chosen, columns=columns, **encoders)
+        answers = run_queries(
+            search,
+            asked,
+            k,
+            way=name,
+            names=names,
+            explain=explain,
+            limits=Limits(budget_ms, max_encodings),
+        )
+        early = 0
+        for answer in answers:
+            progress.close()
+            if one and not as_json:
+                show("\n".join(answer.lines(explain=explain)))
+            elif one:
+                show_json(answer.as_json(explain=explain))
+            else:
+                show_json_line(answer.as_json(explain=explain))
+                early += answer.early is not None
+        if early:
+            say(f"rescoring ended early for {early:,} of {len(names):,} queries")
+
+
+def _asked(
+    text: str | None, queries: Path | None, vectors_old: str | None, vectors_new: str | None
+) -> tuple[Sequence[str | int], Queries]:
+    """What each query is shown as, and the queries: texts, or vectors by model."""
+    vectors = {"old": vectors_old, "new": vectors_new}
+    given = [text is not None, queries is not None, any(v is not None for v in vectors.values())]
+    if sum(given) != 1:
+        raise InputError(
+            "nothing is asked" if not any(given) else "queries were given in two ways",
+            where="TEXT",
+            mend="Give a text, or --queries, or --vectors-new and --vectors-old",
+        )
+    if text is not None:
+        if not text.strip():
+            raise InputError("the text is blank", where="TEXT", mend="Write what to search for")
+        return [text], [text]
+    if queries is not None:
+        texts = _texts(queries)
+        return texts, texts
+    return _vectors({model: path for model, path in vectors.items() if path is not None})
+
+
+def _texts(path: Path) -> list[str]:
+    from isthmus.spaces.query_log import read_query_log
+
+    if path.suffix.lower() != ".txt":
+        return list(read_query_log(path).texts)
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError as error:
+        raise InputError("there is no such file", where=str(path)) from error
+    except UnicodeDecodeError as error:
+        raise InputError("the file is not UTF-8 text", where=str(path)) from error
+    texts = [line.strip() for line in lines if line.strip()]
+    if not texts:
+        raise InputError("there is no query here", where=str(path))
+    return texts
+
+
+def _vectors(paths: dict[str, str]) -> tuple[Sequence[str | int], Any]:
+    import numpy as np
+
+    from isthmus.spaces.readers import open_vectors
+
+    sides = {model: open_vectors(path) for model, path in paths.items()}
+    first, *others = sides.values()
+    for other in others:
+        if other.n != first.n:
+            raise InputError(
+                f"{first.name} has {first.n:,} queries, {other.name} has {other.n:,}",
+                mend="Give the same queries as both models encode them",
+            )
+        if first.ids is not None and other.ids is not None:
+            differ = np.flatnonzero(first.ids != other.ids)
+            if len(differ):
+                raise InputError(
+                    f"row {differ[0]} is query '{first.ids[differ[0]]}' of {first.name}, and "
+                    f"'{other.ids[differ[0]]}' of {other.name}",
+                    mend="Give the same queries in the same order",
+                )
+    names = list(range(first.n)) if first.ids is None else first.ids.tolist()
+    return names, {model: np.asarray(side.rows(0, side.n)) for model, side in sides.items()}
+
+
+def _name_of(bridge: Bridge, way: str) -> str:
+    recommended = bridge.recommended
+    return recommended[0] if way == "recommended" and recommended is not None else way
+
+
+def _models(way: Way) -> list[str]:
+    """The models that a way asks for vectors of the queries."""
+    from isthmus.ways import Needs
+
+    needs = {"old": Needs.OLD_QUERIES, "new": Needs.NEW_QUERIES}
+    return [model for model, need in needs.items() if need in way.needs]
+
+
+def _lacks(way: Way, asked: Queries, old: str | None, new: str | None) -> list[str]:
+    """The models that a way needs and that were not given: ``old``, ``new``, or both."""
+    from isthmus.ways import Needs
+
+    encoders = {"old": old, "new": new}
+    known = set(asked) if isinstance(asked, dict) else set[str]()
+    lacking = [m for m in _models(way) if m not in known and encoders[m] is None]
+    if Needs.ITEM_VECTORS in way.needs and new is None and "new" not in lacking:
+        lacking.append("new")
+    return lacking
+
+
+def _check_models(
+    bridge: Bridge, way: Way, name: str, asked: Queries, *, old: str | None, new: str | None
+) -> None:
+    """Refuse, before anything is opened, a way whose models were not named."""
+    lacking = _lacks(way, asked, old, new)
+    if not lacking:
+        return
+    by_vectors = isinstance(asked, dict)
+    options = [
+        f"--vectors-{m}" if by_vectors and m in _models(way) and m not in asked else f"--{m}"
+        for m in lacking
+    ]
+    raise InputError(
+        f"the way '{name}' ({way}) asks the {' and the '.join(lacking)} model, and "
+        f"{' and '.join(options)} {'are' if len(lacking) > 1 else 'is'} not given",
+        where=" and ".join(options),
+        mend=f"Give it, as in --{lacking[0]} st:all-MiniLM-L6-v2"
+        + _instead(bridge, lambda it: not _lacks(it, asked, old, new)),
+    )
+
+
+def _instead(bridge: Bridge, possible: Callable[[Way], bool]) -> str:
+    """The best of the other ways that are possible, as the end of a sentence."""
+    from isthmus.ways import Needs
+
+    found = [
+        name
+        for name, it in bridge.ways.items()
+        if name != "naive" and Needs.NEW_COLUMN not in it.needs and possible(it)
+    ]
+    evidence = bridge.evidence
+    if evidence is not None:
+        values = {n: arm.metrics[evidence.primary].value or 0 for n, arm in evidence.arms.items()}
+        found.sort(key=lambda name: -values.get(name, 0))
+    return f", or choose a way that does without: --way {found[0]}" if found else ""
+
+
+def _open_encoders(
+    way: Way,
+    asked: Queries,
+    old: str | None,
+    new: str | None,
+    key_env: str | None,
+    progress: Progress,
+) -> dict[str, Encoder | None]:
+    """The encoders that the way asks; what it does not ask is not opened."""
+    from isthmus.encoders import Spending, open_encoder
+    from isthmus.ways import Needs
+
+    known = set(asked) if isinstance(asked, dict) else set[str]()
+    wanted = {model for model in _models(way) if model not in known}
+    if Needs.ITEM_VECTORS in way.needs:
+        wanted.add("new")
+    spending = Spending(key_env=key_env)
+    return {
+        model: open_encoder(spelling, spending=spending, progress=progress)
+        if spelling is not None and model in wanted
+        else None
+        for model, spelling in (("old", old), ("new", new))
+    }
