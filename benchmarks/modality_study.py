@@ -31,7 +31,7 @@ from benchmarks.study.modality_pictures import Pictures, emoji, stamp_pictures
 from benchmarks.study.modality_sounds import ALPHA, sounds
 from benchmarks.study.upgrade import unit
 from isthmus.adapters import Ridge
-from isthmus.nn.modality.attach import attach
+from isthmus.nn.modality.attach import AttachOptions, attach
 from isthmus.nn.modality.attached import Attached
 from isthmus.nn.modality.measure import (
     Measured,
@@ -96,7 +96,7 @@ def images(data: Pictures, *, quick: bool) -> dict[str, Any]:
         both, warmth = one_ridge(data.rows[seen], data.concept[seen], data.text)
         attached = attach(
             data.rows[seen], data.text[fit], items_x=data.concept[seen], items_y=fit,
-            tuning=tuning, metric="cmc@10", seed=seed,
+            tuning=tuning, options=AttachOptions(metric="cmc@10", seed=seed),
         )  # fmt: skip
         found["training"].append(
             {"start": attached.start, "trained": attached.trained, "gain": str(attached.gain)}
@@ -207,7 +207,7 @@ def few_pairs(
         plain, _ = one_ridge(data.last[here], data.concept[here], data.text)
         alone = attach(
             data.rows[here], data.text[pairs], items_x=data.concept[here], items_y=pairs,
-            tuning=tuning, metric="mrr",
+            tuning=tuning,
         )  # fmt: skip
         arms = {
             BEFORE: measure_retrieval(plain(data.last[rows]), *asked),
@@ -219,7 +219,7 @@ def few_pairs(
             both = attach(
                 data.rows[np.r_[every, more]], data.text[np.r_[pairs, only_y]],
                 items_x=data.concept[np.r_[every, more]], items_y=np.r_[pairs, only_y],
-                tuning=tuning, metric="mrr",
+                tuning=tuning,
             )  # fmt: skip
             arms["attached, rows alone too"] = both.measure(data.rows[rows], *asked)
             chosen["attached, rows alone too"] = both.start

@@ -12,7 +12,7 @@ from benchmarks.study.captions import captioned
 from benchmarks.study.upgrade import unit
 from isthmus.adapters import Ridge
 from isthmus.encoders import CachedEncoder, all_minilm_l6_int8
-from isthmus.nn.modality.attach import attach
+from isthmus.nn.modality.attach import AttachOptions, attach
 from isthmus.nn.modality.attached import Attached
 from isthmus.nn.modality.hubs import with_offsets
 from isthmus.nn.modality.measure import (
@@ -52,7 +52,12 @@ def sounds(*, quick: bool) -> dict[str, Any]:
     plain, temperature = one_ridge_classes(x[fit], program[fit], names)
     tuning = Tuning(schedule=Schedule(2 if quick else 20, patience=4))
     attached = attach(
-        x[fit], names[known], items_x=program[fit], items_y=known, known_items=True, tuning=tuning
+        x[fit],
+        names[known],
+        items_x=program[fit],
+        items_y=known,
+        tuning=tuning,
+        options=AttachOptions(known_items=True),
     )
     print(f"\n== sounds → names of instruments\n{attached}")
     for name, (rows, labels) in tests.items():
@@ -163,7 +168,7 @@ def inside(names: Array, dealt: Array, known: Array, *, quick: bool) -> dict[str
             names[known],
             items_x=of,
             items_y=known,
-            known_items=True,
+            options=AttachOptions(known_items=True),
             tuning=Tuning(schedule=Schedule(0)),
         )
 

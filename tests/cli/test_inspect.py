@@ -60,12 +60,13 @@ def test_the_card_of_a_stitched_network(cli: Any, tmp_path: Path) -> None:
 def test_the_card_of_an_attached_modality(cli: Any, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("lightning_fabric")
-    from isthmus.nn.modality import Tuning, attach
+    from isthmus.nn.modality import AttachOptions, Tuning, attach
     from isthmus.training import Schedule
 
     y = np.random.default_rng(0).standard_normal((60, 4))
     made = attach(y @ np.ones((4, 5)) + np.eye(4, 5)[np.arange(60) % 4], y,
-                  tuning=Tuning(schedule=Schedule(0)), folds=2)  # fmt: skip
+                  tuning=Tuning(schedule=Schedule(0)),
+                  options=AttachOptions(folds=2))  # fmt: skip
     made.save(tmp_path / "a")
     done = cli("inspect", tmp_path / "a")
     assert done.code == 0 and "60 paired items" in done.out

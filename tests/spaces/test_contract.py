@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from isthmus.errors import ContractError, InputError, OutputError
 from isthmus.spaces.contract import SCHEMA_PATH, Faults, Ranges, Space, schema_text
 from isthmus.spaces.guard import enforce
+from isthmus.spaces.ranges import MeasuredRanges
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 LABELS = st.none() | st.text(min_size=1, max_size=5)
@@ -286,10 +287,12 @@ def test_from_numbers_takes_plain_numbers():
         "a",
         9,
         "dot",
-        norm_quantiles={0.999: 4.0, 0.001: 2.0, 0.5: 3.0},
-        norm_slack=1.5,
-        mean=np.arange(9.0),
-        component_max=[1.0] * 9,
+        measured=MeasuredRanges(
+            norm_quantiles={0.999: 4.0, 0.001: 2.0, 0.5: 3.0},
+            norm_slack=1.5,
+            mean=np.arange(9.0),
+            component_max=[1.0] * 9,
+        ),
         modality="audio",
         faults=Faults(out_of_range="repair"),
     )
@@ -299,11 +302,11 @@ def test_from_numbers_takes_plain_numbers():
     assert space.ranges.mean_first == (0, 1, 2, 3, 4, 5, 6, 7)
     assert space.faults.out_of_range == "repair"
     with pytest.raises(ContractError, match=r"the mean has shape \(2,\), expected \(9,\)"):
-        Space.from_numbers("a", 9, "dot", mean=[1.0, 2.0])
+        Space.from_numbers("a", 9, "dot", measured=MeasuredRanges(mean=[1.0, 2.0]))
     with pytest.raises(InputError, match=r"norm_slack is 0\.5, expected 1 or more"):
-        Space.from_numbers("a", 9, "dot", norm_slack=0.5)
+        MeasuredRanges(norm_slack=0.5)
     with pytest.raises(ContractError, match="ranges: component_max has 2 numbers, but dim is 9"):
-        Space.from_numbers("a", 9, "dot", component_max=[1.0, 2.0])
+        Space.from_numbers("a", 9, "dot", measured=MeasuredRanges(component_max=[1.0, 2.0]))
 
 
 def test_revise_drops_responses_to_faults_that_no_longer_occur_and_keeps_the_others():

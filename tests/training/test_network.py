@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from isthmus.errors import InputError
-from isthmus.training import Examples, Network, Schedule, train_network
+from isthmus.training import Examples, Network, NetworkOptions, Schedule, train_network
 
 torch = pytest.importorskip("torch")
 
@@ -44,7 +44,7 @@ def test_what_no_matrix_can_is_learned(task: Any, loss: str) -> None:
     least = np.linalg.lstsq(x[~held], y[~held], rcond=None)[0]
     matrix, offset = least[:-1, :-1], least[-1, :-1]
     network = train_network(
-        matrix, offset, examples, Schedule(240, patience=20), hidden=64, loss=loss, rate=0.03
+        matrix, offset, examples, Schedule(240, patience=20), NetworkOptions(64, loss, 0.03)
     )
     assert network is not None
     linear = examples.x[held] @ matrix + offset
@@ -73,9 +73,7 @@ def test_equal_seeds_give_equal_bytes(task: Any) -> None:
             offset,
             bent(task[0]),
             Schedule(2, patience=1, seed=s),
-            hidden=16,
-            rate=0.01,
-            loss="mse",
+            NetworkOptions(16, "mse", 0.01),
         )
         for s in (0, 0, 1)
     ]
@@ -93,9 +91,7 @@ def test_noise_is_not_learned(task: Any) -> None:
     y = (examples.x @ matrix + offset + noise).astype(np.float32)
     noisy = replace(examples, y=y, unit=False)
     assert (
-        train_network(
-            matrix, offset, noisy, Schedule(3, patience=1), hidden=8, loss="mse", rate=1.0
-        )
+        train_network(matrix, offset, noisy, Schedule(3, patience=1), NetworkOptions(8, "mse", 1.0))
         is None
     )
 
@@ -104,8 +100,8 @@ def test_what_cannot_be_trained(task: Any) -> None:
     examples, matrix, offset = task
     for wrong, says in (({"hidden": 0}, "hidden layer"), ({"hidden": 4, "rate": -1.0}, "rate")):
         with pytest.raises(InputError, match=says):
-            train_network(matrix, offset, examples, Schedule(1), **wrong)
+            NetworkOptions(**wrong)
     with pytest.raises(InputError, match="not finite.*Lower the rate"):
         train_network(
-            matrix, offset, replace(examples, unit=False), Schedule(1), hidden=4, rate=1e29
+            matrix, offset, replace(examples, unit=False), Schedule(1), NetworkOptions(4, rate=1e29)
         )

@@ -11,7 +11,7 @@ import hashlib
 import inspect
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypedDict, Unpack
 
@@ -31,7 +31,14 @@ from isthmus.files import atomic_file, canonical_json
 from isthmus.numeric import Array, as_floating, to_numpy
 from isthmus.spaces.faults import FAULT_MODES, FaultMode, Faults, Response
 from isthmus.spaces.metric import Metric
-from isthmus.spaces.ranges import MEAN_FIRST, NORM_TOLERANCE, QUANTILES, Ranges, require
+from isthmus.spaces.ranges import (
+    MEAN_FIRST,
+    NORM_TOLERANCE,
+    QUANTILES,
+    MeasuredRanges,
+    Ranges,
+    require,
+)
 from isthmus.spaces.row_checks import check_vectors, row_norms
 from isthmus.spaces.versions import VERSION_PATTERN, Version
 
@@ -179,11 +186,7 @@ class Space(BaseModel):
         metric: Metric,
         *,
         normalised: bool = False,
-        norm_quantiles: Mapping[float, float] | None = None,
-        norm_slack: float = 2.0,
-        mean: Sequence[float] | Array | None = None,
-        component_min: Sequence[float] | Array | None = None,
-        component_max: Sequence[float] | Array | None = None,
+        measured: MeasuredRanges | None = None,
         **metadata: Unpack[Metadata],
     ) -> Self:
         """A contract from numbers that were measured elsewhere.
@@ -193,33 +196,28 @@ class Space(BaseModel):
             dim: width of a row.
             metric: how two rows are compared.
             normalised: whether every row has norm 1; the norms are then not bounded again.
-            norm_quantiles: share of the rows → greatest norm among them.
-            norm_slack: the norm bounds are the least quantile divided by it and the greatest
-                times it.
-            mean: the mean vector ``(dim,)``; its norm and first components are kept.
-            component_min: enforced least value of each component ``(dim,)``.
-            component_max: enforced greatest value of each component ``(dim,)``.
+            measured: norms, mean and bounds of the components.
             **metadata: the fields in `Metadata`.
 
         Raises:
             ContractError: if the numbers contradict each other.
         """
-        if not norm_slack >= 1:
-            raise InputError(f"norm_slack is {norm_slack}, expected 1 or more")
+        measured = measured or MeasuredRanges()
         ranges: dict[str, Any] = {}
-        if norm_quantiles:
-            pairs = sorted((float(q), float(norm)) for q, norm in norm_quantiles.items())
+        if measured.norm_quantiles:
+            pairs = sorted((float(q), float(norm)) for q, norm in measured.norm_quantiles.items())
             ranges["norm_quantiles"] = pairs
             if not normalised:
-                ranges["norm_min"] = min(norm for _, norm in pairs) / norm_slack
-                ranges["norm_max"] = max(norm for _, norm in pairs) * norm_slack
-        if mean is not None:
-            vector = np.asarray(mean, dtype=np.float64)
+                ranges["norm_min"] = min(norm for _, norm in pairs) / measured.norm_slack
+                ranges["norm_max"] = max(norm for _, norm in pairs) * measured.norm_slack
+        if measured.mean is not None:
+            vector = np.asarray(measured.mean, dtype=np.float64)
             if vector.shape != (dim,):
                 raise ContractError(f"the mean has shape {vector.shape}, expected ({dim},)")
             ranges["mean_norm"] = float(np.linalg.norm(vector))
             ranges["mean_first"] = vector[:MEAN_FIRST].tolist()
-        for key, bound in (("component_min", component_min), ("component_max", component_max)):
+        for key in ("component_min", "component_max"):
+            bound = getattr(measured, key)
             if bound is not None:
                 ranges[key] = np.asarray(bound, dtype=np.float64).tolist()
         fields = {"name": name, "dim": dim, "metric": metric, "normalised": normalised}
@@ -243,7 +241,7 @@ class Space(BaseModel):
             profile: of the rows.
             name: what consumers call the space.
             metric: how two rows are compared.
-            norm_slack: as in `from_numbers`.
+            norm_slack: as in `MeasuredRanges`.
             **metadata: the fields in `Metadata`.
         """
         lengths = dict(zip(QUANTILES, profile.lengths, strict=True))
@@ -252,9 +250,7 @@ class Space(BaseModel):
             profile.dim,
             metric,
             normalised=all(abs(length - 1) <= NORM_TOLERANCE for length in lengths.values()),
-            norm_quantiles=lengths,
-            norm_slack=norm_slack,
-            mean=profile.mean,
+            measured=MeasuredRanges(lengths, norm_slack, profile.mean),
             **metadata,
         )
 
@@ -279,7 +275,7 @@ class Space(BaseModel):
             name: what consumers call the space.
             metric: how two rows are compared.
             normalised: None decides by whether every norm is 1 to `NORM_TOLERANCE`.
-            norm_slack: as in `from_numbers`, about the least and greatest norm.
+            norm_slack: as in `MeasuredRanges`, about the least and greatest norm.
             component_bounds: whether to bound each component too, at half its observed span
                 beyond its extremes.
             **metadata: the fields in `Metadata`.
@@ -322,11 +318,13 @@ class Space(BaseModel):
             len(total),
             metric,
             normalised=bool(not off.any()) if normalised is None else normalised,
-            norm_quantiles=quantiles,
-            norm_slack=norm_slack,
-            mean=total / len(norms),
-            component_min=low - span if component_bounds else None,
-            component_max=high + span if component_bounds else None,
+            measured=MeasuredRanges(
+                quantiles,
+                norm_slack,
+                total / len(norms),
+                low - span if component_bounds else None,
+                high + span if component_bounds else None,
+            ),
             **(described | metadata),
         )
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, Self
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
 
+from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["MEAN_FIRST", "NORM_TOLERANCE", "QUANTILES", "Ranges", "require"]
+from isthmus.errors import InputError
+
+__all__ = ["MEAN_FIRST", "NORM_TOLERANCE", "QUANTILES", "MeasuredRanges", "Ranges", "require"]
 
 MEAN_FIRST = 8
 """How many components of the mean vector a contract keeps."""
@@ -20,6 +25,31 @@ NORM_TOLERANCE = 1e-3
 
 Storing a row in float16 moves its norm by up to 2⁻¹¹ ≈ 0.0005, which must not count as a fault.
 """
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredRanges:
+    """Numbers of healthy rows, measured elsewhere, of which a contract's ranges are made.
+
+    Example:
+        >>> MeasuredRanges(norm_quantiles={0.0: 2.0, 1.0: 4.0}).norm_slack
+        2.0
+    """
+
+    norm_quantiles: Mapping[float, float] | None = None
+    """Share of the rows to the greatest norm among them."""
+    norm_slack: float = 2.0
+    """The norm bounds are the least quantile divided by it and the greatest times it."""
+    mean: Sequence[float] | NDArray[Any] | None = None
+    """The mean vector ``(dim,)``; its norm and first components are kept."""
+    component_min: Sequence[float] | NDArray[Any] | None = None
+    """Enforced least value of each component ``(dim,)``."""
+    component_max: Sequence[float] | NDArray[Any] | None = None
+    """Enforced greatest value of each component ``(dim,)``."""
+
+    def __post_init__(self) -> None:
+        if not self.norm_slack >= 1:
+            raise InputError(f"norm_slack is {self.norm_slack}, expected 1 or more")
 
 
 def require(condition: bool, message: str) -> None:

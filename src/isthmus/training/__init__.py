@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from isthmus.training.lambda_terms import LambdaTerms
     from isthmus.training.linear import polish_map
     from isthmus.training.loop import Trained, train
-    from isthmus.training.network import Network, train_network
+    from isthmus.training.network import Network, NetworkOptions, train_network
     from isthmus.training.regularise import EWC, L2SP
     from isthmus.training.sampling import (
         Balanced,
@@ -43,7 +43,7 @@ _HOMES = {
     "isthmus.training.lambda_terms": ("LambdaTerms",),
     "isthmus.training.linear": ("polish_map",),
     "isthmus.training.loop": ("Trained", "train"),
-    "isthmus.training.network": ("Network", "train_network"),
+    "isthmus.training.network": ("Network", "NetworkOptions", "train_network"),
     "isthmus.training.regularise": ("EWC", "L2SP"),
     "isthmus.training.sampling": (
         "Balanced",
@@ -67,6 +67,7 @@ __all__ = [
     "LambdaTerms",
     "MixedLoaders",
     "Network",
+    "NetworkOptions",
     "SampledBatches",
     "Schedule",
     "Trained",

@@ -23,7 +23,7 @@ from isthmus.training.map_training import (
 from isthmus.training.objective import Objective
 from isthmus.training.schedule import Schedule
 
-__all__ = ["Network", "train_network"]
+__all__ = ["Network", "NetworkOptions", "train_network"]
 
 Rows = NDArray[np.float32]
 
@@ -64,16 +64,37 @@ class Network:
         )
 
 
+@dataclass(frozen=True)
+class NetworkOptions:
+    """How wide a correction is, and by what it is trained.
+
+    Example:
+        >>> NetworkOptions(hidden=8).loss
+        'mse'
+    """
+
+    hidden: int
+    """Width of the hidden layer."""
+    loss: str = "mse"
+    """``mse``, ``cosine`` or ``contrastive``."""
+    rate: float = 2e-3
+    """Of a step, relative to the root mean square of the target's entries."""
+    temperature: float = 0.05
+    """Of the contrastive loss."""
+
+    def __post_init__(self) -> None:
+        if self.hidden < 1:
+            raise InputError(f"a hidden layer is 1 or more wide, got {self.hidden}")
+        checked_rate(self.rate)
+
+
 def train_network(
     matrix: NDArray[np.float64],
     offset: NDArray[np.float64],
     examples: Examples,
     schedule: Schedule,
+    options: NetworkOptions,
     *,
-    hidden: int,
-    loss: str = "mse",
-    rate: float = 2e-3,
-    temperature: float = 0.05,
     progress: Progress = silent,
 ) -> Network | None:
     """Train the correction of ``x ↦ x @ matrix + offset``, which itself stays as it is.
@@ -83,33 +104,28 @@ def train_network(
         offset: ``(dy,)``.
         examples: rows.
         schedule: of the descent; its seed also draws the first weights.
-        hidden: width of the hidden layer.
-        loss: ``mse``, ``cosine`` or ``contrastive``.
-        rate: of a step, relative to the root mean square of the target's entries.
-        temperature: of the contrastive loss.
+        options: width of the hidden layer, loss and rate.
         progress: told after every batch.
 
     Returns:
         The network, or None where no state is better on the held-out rows than no correction.
 
     Raises:
-        InputError: for parameters that are not positive, or a loss that diverges.
+        InputError: for a loss that diverges.
 
     Example:
         >>> from isthmus.spaces.sample import Batch
         >>> x = np.random.default_rng(0).standard_normal((200, 3))
         >>> examples = Examples.of(Batch(np.arange(200), x, np.abs(x)), negatives=0)
-        >>> found = train_network(np.eye(3), np.zeros(3), examples, Schedule(3), hidden=8)
+        >>> eight = NetworkOptions(hidden=8)
+        >>> found = train_network(np.eye(3), np.zeros(3), examples, Schedule(3), eight)
         >>> found.outer.shape
         (8, 3)
     """
-    if hidden < 1:
-        raise InputError(f"a hidden layer is 1 or more wide, got {hidden}")
-    checked_rate(rate)
-    start = Network.untrained(examples.x, hidden, matrix.shape[1], schedule.seed)
-    objective = Objective(examples, loss, temperature)
+    start = Network.untrained(examples.x, options.hidden, matrix.shape[1], schedule.seed)
+    objective = Objective(examples, options.loss, options.temperature)
     mapping = _Corrected(matrix, offset, start)
-    step = rate * root_mean_square(examples.y)
+    step = options.rate * root_mean_square(examples.y)
     improved = train_map(
         mapping,
         [

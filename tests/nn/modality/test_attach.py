@@ -5,7 +5,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("lightning_fabric")
 
 from isthmus.errors import InputError  # noqa: E402
-from isthmus.nn.modality.attach import attach  # noqa: E402
+from isthmus.nn.modality.attach import AttachOptions, attach  # noqa: E402
 from isthmus.nn.modality.attached import Attached  # noqa: E402
 from isthmus.nn.modality.closed_forms import RIDGES  # noqa: E402
 from isthmus.nn.modality.measure import compare_measured  # noqa: E402
@@ -14,19 +14,20 @@ from isthmus.nn.modality.tune import Tuning  # noqa: E402
 from isthmus.training.schedule import Schedule  # noqa: E402
 
 QUICK = Tuning(schedule=Schedule(6, patience=2), batch=128)
+THREE = AttachOptions(folds=3)
 
 
 @pytest.fixture(scope="module")
 def attached(views):
     x, y, _ = views
-    return attach(x[:900], y[:900], tuning=QUICK, folds=3)
+    return attach(x[:900], y[:900], tuning=QUICK, options=THREE)
 
 
 def test_unseen_pairs_find_each_other_better_than_by_one_ridge_map(attached, views):
     x, y, _ = views
     rows = slice(1400, 1797)
     ids = np.arange(397)
-    ridge = attach(x[:900], y[:900], tuning=Tuning(schedule=Schedule(0)), folds=3)
+    ridge = attach(x[:900], y[:900], tuning=Tuning(schedule=Schedule(0)), options=THREE)
     assert not ridge.trained and ridge.gain is None
     after = attached.measure(x[rows], ids, y[rows], ids)
     assert after.values["new→frozen recall@10"].mean() > 5 * 10 / 397
@@ -64,7 +65,7 @@ def test_probabilities_are_about_right_on_new_pairs(attached, views):
 
 def test_it_repeats_and_is_saved(attached, views, tmp_path):
     x, y, _ = views
-    again = attach(x[:900], y[:900], tuning=QUICK, folds=3)
+    again = attach(x[:900], y[:900], tuning=QUICK, options=THREE)
     rows = x[900:950]
     np.testing.assert_array_equal(attached.transform(rows), again.transform(rows))
     attached.save(tmp_path / "p")
@@ -130,8 +131,9 @@ def test_several_rows_of_an_item_are_partners(views):
     rng = np.random.default_rng(0)
     noisy = np.vstack([x[:300], x[:300] + 0.05 * rng.normal(size=x[:300].shape).astype(np.float32)])
     made = attach(
-        noisy, y[:300], items_x=np.r_[ids, ids], items_y=ids, folds=3,
-        tuning=Tuning(schedule=Schedule(2, patience=4)), metric="cmc@10",
+        noisy, y[:300], items_x=np.r_[ids, ids], items_y=ids,
+        tuning=Tuning(schedule=Schedule(2, patience=4)),
+        options=AttachOptions(folds=3, metric="cmc@10"),
     )  # fmt: skip
     assert made.paired == 300 and made.alone == (0, 0)
     assert made.report.queries["new→frozen mrr"] == 600
@@ -141,8 +143,8 @@ def test_new_rows_of_known_items_are_told_by_their_names(views):
     x, _, labels = views
     names = np.random.default_rng(0).normal(size=(10, 16)).astype(np.float32)
     made = attach(
-        x[:800], names, items_x=labels[:800], items_y=np.arange(10), tuning=QUICK, folds=3,
-        known_items=True,
+        x[:800], names, items_x=labels[:800], items_y=np.arange(10), tuning=QUICK,
+        options=AttachOptions(folds=3, known_items=True),
     )  # fmt: skip
     unit = names / np.linalg.norm(names, axis=1, keepdims=True)
     right = (made.transform(x[900:]) @ unit.T).argmax(axis=1) == labels[900:]
@@ -192,10 +194,9 @@ def test_bad_input_is_refused(change, message):
 
 
 def test_bad_numbers_are_refused():
-    rows = np.random.default_rng(0).normal(size=(20, 3))
     with pytest.raises(InputError, match="2 folds"):
-        attach(rows, rows, folds=1)
+        AttachOptions(folds=1)
     with pytest.raises(InputError, match="1 partner"):
-        attach(rows, rows, partners=0)
+        AttachOptions(partners=0)
     with pytest.raises(InputError, match="cannot be stopped"):
-        attach(rows, rows, metric="ndcg")
+        AttachOptions(metric="ndcg")

@@ -88,7 +88,7 @@ class Residual(Refinement):
         if examples is None:
             return base
         require_torch("training a network")
-        from isthmus.training.network import train_network
+        from isthmus.training.network import NetworkOptions, train_network
 
         dx = examples.x.shape[1]
         matrix, offset = base.dense(dx)
@@ -97,10 +97,12 @@ class Residual(Refinement):
             offset,
             examples,
             Schedule(self.epochs, patience=2, seed=self.seed),
-            hidden=min(2 * dx, _WIDEST) if isinstance(self.hidden, str) else self.hidden,
-            loss=self.loss,
-            rate=self.rate,
-            temperature=self.temperature,
+            NetworkOptions(
+                min(2 * dx, _WIDEST) if isinstance(self.hidden, str) else self.hidden,
+                self.loss,
+                self.rate,
+                self.temperature,
+            ),
             progress=progress,
         )
         if network is None:

@@ -21,7 +21,7 @@ from isthmus.evaluate.probes import modality_gap
 from isthmus.evaluate.scores import checked_norms
 from isthmus.nn.modality.attached import Attached, baseline_of
 from isthmus.nn.modality.closed_forms import RIDGES, ClosedForm, ReducedRows, closed_forms, judged
-from isthmus.nn.modality.hubs import hub_offsets
+from isthmus.nn.modality.hubs import HubOffsets, hub_offsets
 from isthmus.nn.modality.measure import (
     Measured,
     Task,
@@ -35,13 +35,45 @@ from isthmus.nn.modality.tune import PairedInputs, Tuning, checked_metric, tune
 from isthmus.numeric import to_numpy, unit_rows
 from isthmus.progress import Progress, silent
 
-__all__ = ["attach"]
+__all__ = ["AttachOptions", "attach"]
 
 Rows = NDArray[np.float32]
 
 _FEWEST_ITEMS = 5
 _BANK_ROWS = 2000
 _GAP_ROWS = 4
+
+
+@dataclass(frozen=True)
+class AttachOptions:
+    """How items are held out to judge by, and how maps are trained.
+
+    Example:
+        >>> AttachOptions(folds=3, metric="cmc@10").known_items
+        False
+    """
+
+    folds: int = 5
+    """Parts that the items are split into; with fewer items as many as there are."""
+    metric: str = "mrr"
+    """Of held-out retrieval in both directions, by which the closed form is chosen and training is
+    stopped: ``mrr`` or ``cmc@k``."""
+    known_items: bool = False
+    """Hold out rows of x instead of whole items, where new rows of known items are the task:
+    recordings of classes whose names are the frozen space."""
+    dropout: float = 0.3
+    """As of `Projector`."""
+    partners: int = 4
+    """Rows of y that one row of x is trained with at most."""
+    seed: int = 0
+    """Of the folds and of what is drawn for training."""
+
+    def __post_init__(self) -> None:
+        checked_metric(self.metric)
+        if self.folds < 2 or self.partners < 1:
+            raise InputError(
+                f"2 folds and 1 partner are the least, got {self.folds} and {self.partners}"
+            )
 
 
 def attach(
@@ -51,12 +83,7 @@ def attach(
     items_x: Sequence[Any] | NDArray[Any] | None = None,
     items_y: Sequence[Any] | NDArray[Any] | None = None,
     tuning: Tuning | None = None,
-    dropout: float = 0.3,
-    folds: int = 5,
-    partners: int = 4,
-    metric: str = "mrr",
-    known_items: bool = False,
-    seed: int = 0,
+    options: AttachOptions | None = None,
     progress: Progress = silent,
 ) -> Attached:
     """Map a new modality's vectors into a frozen space that is compared by cosine.
@@ -72,14 +99,7 @@ def attach(
         items_x: the item of each x row; without, row i of x pairs with row i of y.
         items_y: the item of each y row.
         tuning: loss and schedule of the training; with ``Schedule(0)`` the closed form is kept.
-        dropout: as of `Projector`.
-        folds: parts that the items are split into; with fewer items as many as there are.
-        partners: y rows that one x row is trained with at most.
-        metric: of held-out retrieval in both directions, by which the closed form is chosen and
-            training is stopped: ``mrr`` or ``cmc@k``.
-        known_items: hold out rows of x instead of whole items, where new rows of known items are
-            the task: recordings of classes whose names are the frozen space.
-        seed: of folds and training.
+        options: how items are held out, and how maps are trained.
         progress: told after every fold.
 
     Raises:
@@ -87,8 +107,7 @@ def attach(
             items, rows that are zero, not finite, or all alike.
         DivergedError: where training diverges.
     """
-    tuning = tuning or Tuning()
-    checked_metric(metric)
+    tuning, options = tuning or Tuning(), options or AttachOptions()
     x, y = (_checked(rows, name) for rows, name in ((x, "x"), (y, "y")))
     items = match_items(len(x), len(y), items_x, items_y)
     if items.paired < _FEWEST_ITEMS:
@@ -98,18 +117,14 @@ def attach(
             where="items",
             mend="Pair a few more items",
         )
-    if folds < 2 or partners < 1:
-        raise InputError(f"2 folds and 1 partner are the least, got {folds} and {partners}")
     side, target = ReducedRows.of(x), unit_rows(y)
-    most = len(items.paired_x) if known_items else items.paired
-    held = _Folds(
-        side, target, items, min(folds, most), metric, seed, progress, known_items=known_items
-    )
+    seed = options.seed
+    held = _Folds(side, target, items, options, progress)
     name, start = held.best()
-    projector = Projector(start.matrix, start.offset, dropout=dropout).eval()
+    projector = Projector(start.matrix, start.offset, dropout=options.dropout).eval()
     out, gain = held.mapped[name], None
     if tuning.schedule.epochs:
-        trained = held.train(name, unit_rows(x), tuning, dropout, partners)
+        trained = held.train(name, unit_rows(x), tuning)
         better = (trained.scores - held.scores[name])[:, None]
         gain = estimate(float(better.mean()), resampled_means(better, seed=seed)[:, 0])
         # early stopping has seen the fold it is judged on: a gain within the noise is none
@@ -147,17 +162,13 @@ class _Folds:
         side: ReducedRows,
         y: Rows,
         items: PairedItems,
-        count: int,
-        metric: str,
-        seed: int,
+        options: AttachOptions,
         progress: Progress,
-        *,
-        known_items: bool,
     ) -> None:
+        known_items, seed = options.known_items, options.seed
+        count = min(options.folds, len(items.paired_x) if known_items else items.paired)
         self.side, self.y, self.items, self.count, self.seed = side, y, items, count, seed
-        self.metric = metric
-        self._progress = progress
-        self.known_items = known_items
+        self._options, self._progress = options, progress
         self._rows = items.paired_x
         folds = items.folds(count, seed, known_items=known_items)
         self.of_row = folds[self._rows]
@@ -198,7 +209,7 @@ class _Folds:
 
     def _score(self, mapped: Rows, number: int) -> NDArray[np.float64]:
         task = self._task(mapped, number)
-        return judged(task.queries, task.asked, task.gallery, task.held, self.metric)[1]
+        return judged(task.queries, task.asked, task.gallery, task.held, self._options.metric)[1]
 
     def _task(self, mapped: Rows, number: int, *, hubs: bool = False) -> Task:
         """The rows of a fold among vectors that its maps have not seen paired."""
@@ -223,7 +234,7 @@ class _Folds:
         parts = [
             measure_retrieval(
                 t.queries, t.asked, t.gallery, t.held,
-                offsets_y=t.offsets, offsets_x=hub_offsets(t.queries, bank) if hubs else None,
+                offsets=HubOffsets(t.offsets, hub_offsets(t.queries, bank)) if hubs else None,
                 temperature=temperature, gap=False,
             )
             for t in tasks
@@ -251,11 +262,10 @@ class _Folds:
                 name = other
         return name, self.side.whole(made[name])
 
-    def train(
-        self, name: str, x: Rows, tuning: Tuning, dropout: float, partners: int
-    ) -> _TrainedFolds:
+    def train(self, name: str, x: Rows, tuning: Tuning) -> _TrainedFolds:
         """Train the closed form of every fold, and average the maps."""
-        left, right = self.items.pairs(partners, self.seed)
+        options = self._options
+        left, right = self.items.pairs(options.partners, self.seed)
         inputs, targets = torch.from_numpy(x), torch.from_numpy(self.y)
         numbers = torch.from_numpy(self.items.x)
         fold = np.full(len(x), -1)
@@ -267,12 +277,15 @@ class _Folds:
         offsets: list[torch.Tensor] = []
         for number, start in enumerate(self.starts[name]):
             whole = self.side.whole(start)
-            projector = Projector(whole.matrix, whole.offset, dropout=dropout)
+            projector = Projector(whole.matrix, whole.offset, dropout=options.dropout)
             train, held = (
                 PairedInputs(inputs[left[rows]], targets[right[rows]], numbers[left[rows]])
                 for rows in (np.flatnonzero(fold != number), np.flatnonzero(fold == number))
             )
-            tune(projector, train, held, tuning, metric=self.metric, known_items=self.known_items)
+            tune(
+                projector, train, held, tuning,
+                metric=options.metric, known_items=options.known_items,
+            )  # fmt: skip
             here = self.of_row == number
             mapped[here] = projector.eval().chain(x[self._rows[here]])
             scores.append(self._score(mapped, number))
@@ -281,7 +294,7 @@ class _Folds:
             self._progress("train", number + 1, self.count)
         average = Projector(
             torch.stack(matrices).mean(0).cpu().numpy(), torch.stack(offsets).mean(0).cpu().numpy(),
-            dropout=dropout,
+            dropout=options.dropout,
         )  # fmt: skip
         return _TrainedFolds(average.eval(), mapped, np.concatenate(scores))
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from isthmus import artefact
 from isthmus.evaluate import Estimate
 from isthmus.nn.modality.closed_forms import RIDGES
-from isthmus.nn.modality.hubs import hub_offsets
+from isthmus.nn.modality.hubs import HubOffsets, hub_offsets
 from isthmus.nn.modality.measure import Change, Measured, measure_retrieval
 from isthmus.nn.modality.projector import ATTACHED, Projector
 
@@ -95,8 +95,8 @@ class Attached:
         mapped = self.transform(x)
         return measure_retrieval(
             mapped, items_x, gallery, items_y,
-            offsets_y=self.offsets(gallery) if hubs else None,
-            offsets_x=self.offsets(mapped, mapped=True) if hubs else None,
+            offsets=HubOffsets(self.offsets(gallery), self.offsets(mapped, mapped=True))
+            if hubs else None,
             temperature=self.temperature,
         )  # fmt: skip
 

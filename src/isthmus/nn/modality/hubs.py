@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,11 +11,21 @@ from isthmus.errors import InputError
 from isthmus.evaluate import top_k
 from isthmus.numeric import unit_rows
 
-__all__ = ["NEIGHBOURS", "hub_offsets", "with_offsets"]
+__all__ = ["NEIGHBOURS", "HubOffsets", "hub_offsets", "with_offsets"]
 
 NEIGHBOURS = 10
 
 Rows = NDArray[np.floating]
+
+
+@dataclass(frozen=True, eq=False)
+class HubOffsets:
+    """What is subtracted from the scores of a search and of the way back, from `hub_offsets`."""
+
+    gallery: Rows | None = None
+    """Of vectors of the frozen space ``(ny,)``, that rows of the new modality search."""
+    mapped: Rows | None = None
+    """Of rows of the new modality ``(nx,)``, that the way back searches."""
 
 
 def hub_offsets(gallery: Rows, queries: Rows, *, k: int = NEIGHBOURS) -> NDArray[np.float32]:

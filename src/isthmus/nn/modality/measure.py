@@ -15,7 +15,7 @@ from isthmus.errors import InputError
 from isthmus.evaluate import Estimate, estimate, parse_metric, relevant_ranks, resampled_means
 from isthmus.evaluate.probes import ModalityGap, modality_gap
 from isthmus.evaluate.relevance import from_labels
-from isthmus.nn.modality.hubs import with_offsets
+from isthmus.nn.modality.hubs import HubOffsets, with_offsets
 
 __all__ = [
     "Change",
@@ -129,8 +129,7 @@ def measure_retrieval(
     gallery: NDArray[Any],
     items_y: Sequence[Any] | NDArray[Any],
     *,
-    offsets_y: NDArray[Any] | None = None,
-    offsets_x: NDArray[Any] | None = None,
+    offsets: HubOffsets | None = None,
     temperature: float = 0.05,
     gap: bool = True,
     seed: int = 0,
@@ -145,8 +144,7 @@ def measure_retrieval(
         items_x: the item of each, ``(nx,)``; rows without a partner are only in the gallery.
         gallery: vectors of the frozen space ``(ny, d)``.
         items_y: the item of each, ``(ny,)``.
-        offsets_y: of the gallery, from `hub_offsets`; None scores by the cosine.
-        offsets_x: of the mapped rows, for the way back.
+        offsets: of both ways; without, scores are cosines.
         temperature: of the softmax.
         gap: whether the modality gap is measured too.
         seed: of the sample that it is measured on.
@@ -154,6 +152,7 @@ def measure_retrieval(
     Raises:
         InputError: for rows that are not finite or all zero, other widths, no relevant pair.
     """
+    offsets = offsets or HubOffsets()
     named = np.concatenate([np.asarray(items_x), np.asarray(items_y)])
     names, codes = np.unique(named, return_inverse=True)
     x, y = codes[: len(mapped)], codes[len(mapped) :]
@@ -166,21 +165,21 @@ def measure_retrieval(
     values: dict[str, Values] = {}
     groups: dict[str, NDArray[np.int64]] = {}
     ways = (
-        ("new→frozen", mapped, x, gallery, y, offsets_y),
-        ("frozen→new", gallery, y, mapped, x, offsets_x),
+        ("new→frozen", mapped, x, gallery, y, offsets.gallery),
+        ("frozen→new", gallery, y, mapped, x, offsets.mapped),
     )
-    for way, queries, asked, answers, held, offsets in ways:
+    for way, queries, asked, answers, held, less in ways:
         relevance = from_labels(asked, held)
         if not relevance.answerable.any():
             raise InputError("no item has rows on both sides", where="items_x, items_y")
         kept = relevance.answerable
-        left, right = with_offsets(queries[kept], answers, offsets)
+        left, right = with_offsets(queries[kept], answers, less)
         ranks = relevant_ranks(left, right, relevance.of(kept), metric="dot")
         for name in _METRICS:
             values[f"{way} {name}"] = parse_metric(name).per_query(ranks)
             groups[f"{way} {name}"] = asked[kept]
     asked = np.isin(x, y)
-    left, right = with_offsets(mapped[asked], gallery, offsets_y)
+    left, right = with_offsets(mapped[asked], gallery, offsets.gallery)
     confidence, correct, _ = _softmax(left, right, x[asked], y, temperature)
     return Measured(
         values, groups, confidence, correct, _gap(mapped, gallery, seed) if gap else None
