@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 
 __all__ = ["INTERRUPTED", "OPERATIONS", "killed_at", "killed_everywhere"]
@@ -18,6 +19,8 @@ _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 def killed_at(number: int, work: Callable[[], object], *, by: int = signal.SIGKILL) -> int | None:
     """Run ``work`` in a child process that gets a signal before its ``number``-th file operation.
+
+    With ``number`` 0 it gets none.
 
     File operations are what Python tells its audit hooks: files opened for writing, renamed, linked
     or removed, and folders made or removed.
@@ -62,11 +65,11 @@ def _child(number: int, work: Callable[[], object], by: int) -> None:
     except SystemExit as left_by:
         code = left_by.code if isinstance(left_by.code, int) else 1
         code = _ENDED if code == 0 else code
+    except KeyboardInterrupt:
+        code = INTERRUPTED
     except BaseException:
-        import traceback
-
         traceback.print_exc()
-        code = 98
+        code = 1
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -1,0 +1,282 @@
+"""Every command that writes, killed at every file operation: nothing lost, left or torn.
+
+Each command runs over an older output of its own and is killed before its first file operation,
+its second, and so on to its last.  After each kill
+
+- the inputs are what they were;
+- a reader sees the older run or the newer, of all outputs that change together;
+- the same command again ends as if nothing had happened, and leaves what a clean run leaves.
+
+    python -m benchmarks.kills [--every N] [--only NAME ...] [--signal SIGTERM]
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.killing import killed_at
+from isthmus.file_records import current
+
+__all__ = ["CASES", "Case", "Outcome", "tortured"]
+
+_INPUTS = ("old.npy", "new.npy", "numbers.npy", "words.txt", "items.npy", "more.npy")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command that writes.
+
+    Attributes:
+        name: of the case.
+        work: run in the folder of the inputs, with the number of the run, 1 or 2.
+        outputs: the first, and those that change together with it.
+    """
+
+    name: str
+    work: Callable[[int], object]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a command that was killed at every operation."""
+
+    name: str
+    kills: int
+    older: int
+    """After how many kills a reader saw the older run."""
+    newer: int
+
+    def __str__(self) -> str:
+        return f"{self.name:24} {self.kills:5} {self.older:7} {self.newer:7}"
+
+
+def _isthmus(*arguments: str) -> None:
+    from isthmus.cli.app import main
+
+    sys.argv = ["isthmus", *arguments]
+    try:
+        main()
+    except SystemExit as left:
+        if left.code not in (0, None):
+            raise
+
+
+def _apply(run: int, output: str) -> None:
+    ids = () if output.endswith("safetensors") and run == 1 else ("--ids", "numbers.npy")
+    if run == 2 and output.endswith("npy"):
+        # ids of the other kind, beside the same vectors
+        ids = ("--ids", "words.txt")
+    source = "items.npy" if run == 2 else "new.npy"
+    _isthmus("apply", "a.bridge", source, output, *ids, "--overwrite", "--no-check")
+
+
+def _fit(run: int) -> None:
+    _isthmus(
+        "fit", "old.npy", "new.npy", "-o", "my.bridge", "--recipe", "procrustes",
+        "--seed", str(run), "--report", "fit.html", "--overwrite",
+    )  # fmt: skip
+
+
+def _evaluate(run: int) -> None:
+    _isthmus(
+        "evaluate", "a.bridge", "old.npy", "new.npy", "--all", "--gate",
+        ("recall@10>=0", "recall@10>=0.001")[run - 1], "--report", "evaluation.html", "--overwrite",
+    )  # fmt: skip
+
+
+def _diagnose(run: int) -> None:
+    _isthmus(
+        "diagnose", "old.npy", "new.npy", "--seed", str(run), "--report", "diagnosis.html",
+        "--overwrite",
+    )  # fmt: skip
+
+
+def _budget(run: int) -> None:
+    _isthmus(
+        "budget", "old.npy", "new.npy", "--candidates", "more.npy", "--next", str(5 * run),
+        "-o", "chosen.txt", "--overwrite",
+    )  # fmt: skip
+
+
+def _moments(run: int) -> None:
+    from isthmus.moments import Moments
+
+    x, y = np.load("new.npy")[: 50 * run], np.load("old.npy")[: 50 * run]
+    Moments.of(x, y).save("moments", overwrite=True)
+
+
+def _contract(run: int) -> None:
+    from isthmus.spaces.contract import Space
+
+    Space(name=f"space{run}", dim=4, metric="cosine").save("space.json", overwrite=True)
+
+
+def _training(run: int) -> None:
+    import torch
+
+    from isthmus.training.batches import Batches
+    from isthmus.training.loop import train
+    from isthmus.training.schedule import Schedule
+
+    torch.manual_seed(0)
+    network = torch.nn.Linear(8, 8)
+    x, y = (torch.from_numpy(np.load(f"{name}.npy")) for name in ("new", "old"))
+    train(
+        network, lambda m, batch: (m(batch[0]) - batch[1]).square().mean(), Batches(x, y),
+        Schedule(2 * run, checkpoint=Path("checkpoint")),
+    )  # fmt: skip
+
+
+CASES = (
+    Case("fit", _fit, ("my.bridge", "fit.html")),
+    Case("apply .npy", lambda run: _apply(run, "out.npy"),
+         ("out.npy", "out.ids.npy", "out.ids.txt")),
+    Case("apply .safetensors", lambda run: _apply(run, "out.safetensors"), ("out.safetensors",)),
+    Case("apply .parquet", lambda run: _apply(run, "out.parquet"), ("out.parquet",)),
+    Case("evaluate", _evaluate, ("evaluation.html",)),
+    Case("diagnose", _diagnose, ("diagnosis.html",)),
+    Case("budget", _budget, ("chosen.txt",)),
+    Case("moments", _moments, ("moments",)),
+    Case("contract", _contract, ("space.json",)),
+    Case("training", _training, ("checkpoint",)),
+)  # fmt: skip
+
+
+def make_inputs(folder: Path) -> None:
+    """Two models of one small world, ids of both kinds, and a bridge."""
+    from isthmus.bridge import fit
+    from isthmus.spaces.pairs import Pairs
+
+    rng = np.random.default_rng(0)
+    latent = rng.standard_normal((400, 8)) * np.arange(1, 9) ** -0.7
+    for name in ("old", "new", "items"):
+        turn = np.linalg.qr(rng.standard_normal((8, 8)))[0]
+        rows = latent @ turn + 0.05 * rng.standard_normal(latent.shape)
+        np.save(folder / f"{name}.npy", rows.astype(np.float32))
+    more = rng.standard_normal((500, 8)).astype(np.float32)
+    np.save(folder / "more.npy", more)
+    np.save(folder / "numbers.npy", np.arange(400))
+    (folder / "words.txt").write_text("".join(f"item {i}\n" for i in range(400)))
+    pairs = Pairs(str(folder / "new.npy"), str(folder / "old.npy"))
+    fit(pairs, recipe="procrustes").save(folder / "a.bridge")
+
+
+def _load() -> None:
+    """Import here what every child would import again."""
+    for module in ("isthmus.cli.app", "isthmus.report", "isthmus.training.loop", "pyarrow.parquet"):
+        with suppress(ImportError):
+            import_module(module)
+
+
+def _quiet(folder: Path, work: Callable[[], object]) -> Callable[[], object]:
+    def run() -> None:
+        os.chdir(folder)
+        for descriptor in (1, 2):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+        work()
+
+    return run
+
+
+def _digest(path: Path) -> str:
+    if path.is_dir():
+        return _digests(path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _digests(folder: Path) -> str:
+    found = [(file.name, _digest(file)) for file in sorted(folder.iterdir())]
+    return hashlib.sha256(repr(found).encode()).hexdigest()
+
+
+def _seen(folder: Path, case: Case) -> tuple[str | None, ...]:
+    """What a reader finds of each output."""
+    first = folder / case.outputs[0]
+    places = [current(folder / name, first) for name in case.outputs]
+    return tuple(_digest(place) if place.exists() else None for place in places)
+
+
+def _inputs(folder: Path) -> str:
+    return repr([_digest(folder / name) for name in (*_INPUTS, "a.bridge")])
+
+
+def tortured(case: Case, folder: Path, *, every: int = 1, by: int = signal.SIGKILL) -> Outcome:
+    """Kill the second run of a command at each ``every``-th operation.
+
+    Raises:
+        AssertionError: where a promise is broken, saying which and at which operation.
+    """
+    start, one, two = (folder / name for name in ("start", "one", "two"))
+    start.mkdir(parents=True)
+    make_inputs(start)
+    _load()
+
+    def run(place: Path, number: int) -> None:
+        done = killed_at(0, _quiet(place, lambda: case.work(number)))
+        assert done is None, f"{case.name}: run {number} ended with {done}"
+
+    shutil.copytree(start, one)
+    run(one, 1)
+    shutil.copytree(one, two)
+    run(two, 2)
+    before, after = _seen(one, case), _seen(two, case)
+    assert before != after, f"{case.name}: both runs write the same"
+    names, inputs = sorted(os.listdir(two)), _inputs(start)  # noqa: PTH208
+    kills = older = newer = 0
+    place = folder / "place"
+    while True:
+        shutil.copytree(one, place)
+        number = 1 + kills * every
+        code = killed_at(number, _quiet(place, lambda: case.work(2)), by=by)
+        where = f"{case.name}, killed before operation {number}"
+        seen = _seen(place, case)
+        assert _inputs(place) == inputs, f"{where}: an input changed"
+        if code is None:
+            assert seen == after, f"{where}: a run that was not killed ended otherwise"
+            return Outcome(case.name, kills, older, newer)
+        kills += 1
+        older, newer = older + (seen == before), newer + (seen == after)
+        # a training has states between its first and its last epoch
+        assert seen in (before, after) or case.name == "training", f"{where}: torn outputs"
+        if by != signal.SIGKILL:
+            assert code == 128 + by, f"{where}: exit code {code}"
+            halves = [name for name in os.listdir(place) if ".partial-" in name]  # noqa: PTH208
+            assert not halves, f"{where}: left {halves}"
+        run(place, 2)
+        assert _seen(place, case) == after, f"{where}: the next run ended otherwise"
+        left = sorted(os.listdir(place))  # noqa: PTH208
+        assert left == names, f"{where}: left {sorted({*left} ^ {*names})}"
+        shutil.rmtree(place)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--every", type=int, default=1, help="kill at each N-th operation only")
+    parser.add_argument("--only", nargs="*", help="names of cases")
+    parser.add_argument("--signal", default="SIGKILL")
+    asked = parser.parse_args()
+    print(f"{'command':24} kills   older   newer")
+    for case in CASES:
+        if asked.only and case.name not in asked.only:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            by = signal.Signals[asked.signal]
+            print(tortured(case, Path(folder) / "x", every=asked.every, by=by), flush=True)
+
+
+if __name__ == "__main__":
+    main()
