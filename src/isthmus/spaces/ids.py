@@ -6,6 +6,7 @@ ids themselves, so that memory stays bounded and a hash collision never joins tw
 
 from __future__ import annotations
 
+import io
 import itertools
 import unicodedata
 import uuid
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
+from isthmus.inputs import open_input
 from isthmus.spaces.scratch import blocks, scratch_array
 from isthmus.spaces.split import hash_ids
 
@@ -135,36 +137,44 @@ def _from_sequence(ids: Sequence[Any], where: str) -> NDArray[Any]:
     )
 
 
-def read_ids_text(path: Path) -> NDArray[np.str_]:
+def read_ids_text(path: Path, beside: Path | None = None) -> NDArray[np.str_]:
     """The ids of a UTF-8 text file, one a line, as strings.
+
+    Args:
+        path: the file.
+        beside: the vectors that it was written with, where it lies beside them.
 
     Raises:
         InputError: for an empty line or text that is not UTF-8.
     """
     try:
-        encoding = _encoding(path)
-        with path.open(encoding=encoding, newline="\n") as file:
+        with open_input(path, beside) as raw:
+            mark = raw.read(2)
+            # UTF-8 or UTF-16, with or without the mark that Windows puts first
+            encoding = "utf-16" if mark in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+            raw.seek(0)
+            file = io.TextIOWrapper(raw, encoding=encoding, newline="\n")
             count = width = 0
             for count, line in enumerate(file, 1):
                 length = len(line.rstrip("\r\n"))
                 if not length:
                     raise InputError("the id is missing", where=f"{path}, line {count}")
                 width = max(width, length)
-        ids = scratch_array(count, f"U{max(width, 1)}")
-        with path.open(encoding=encoding, newline="\n") as file:
+            ids = scratch_array(count, f"U{max(width, 1)}")
+            raw.seek(0)
+            file = io.TextIOWrapper(file.detach(), encoding=encoding, newline="\n")
             for part in blocks(count):
-                lines = itertools.islice(file, part.stop - part.start)
-                ids[part] = [line.rstrip("\r\n") for line in lines]
+                lines = [line.rstrip("\r\n") for line in itertools.islice(file, _length(part))]
+                if len(lines) != _length(part) or max(map(len, lines)) > width:
+                    raise InputError("the file was changed while it was read", where=str(path))
+                ids[part] = lines
     except UnicodeDecodeError as error:
         raise InputError(f"the ids are not UTF-8 text ({error.reason})", where=str(path)) from error
     return ids
 
 
-def _encoding(path: Path) -> str:
-    """UTF-8 or UTF-16, with or without the mark that Windows puts first."""
-    with path.open("rb") as file:
-        mark = file.read(2)
-    return "utf-16" if mark in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+def _length(part: slice) -> int:
+    return part.stop - part.start
 
 
 def check_unique(ids: NDArray[Any], locate: Callable[[int], str]) -> None:

@@ -13,9 +13,11 @@ from array_api_compat import is_array_api_obj, is_numpy_array
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
+from isthmus.file_records import current
 from isthmus.numeric import Array, as_floating, namespace, to_numpy
 from isthmus.progress import Progress, silent
 from isthmus.spaces.codes import Codes, checked_codes
+from isthmus.spaces.file_rows import FileRows
 from isthmus.spaces.formats import format_of, vector_files
 from isthmus.spaces.formats.arrays import read_npy
 from isthmus.spaces.formats.contents import Wanted, reading
@@ -57,7 +59,7 @@ class Vectors:
         overlooked: str | None = None,
     ) -> None:
         stored = stored_dtype or str(array.dtype).rpartition(".")[2]
-        if isinstance(array, np.ndarray):
+        if isinstance(array, np.ndarray | FileRows):
             stored = stored_dtype or array.dtype.name
         self.name = name
         self._files = files or ((name, 0),)
@@ -82,7 +84,8 @@ class Vectors:
     def rows(self, start: int, stop: int) -> NDArray[Any]:
         """The rows ``start .. stop-1`` as ``(stop - start, dim)``: a read-only view if it can be.
 
-        Only the pages that hold these rows are touched.
+        Raises:
+            InputError: if the file that holds them was changed, truncated or replaced meanwhile.
         """
         return self._block(self._array[start:stop, ...])
 
@@ -92,6 +95,8 @@ class Vectors:
         """
         if len(indices) and (np.diff(indices) == 1).all():
             return self.rows(int(indices[0]), int(indices[-1]) + 1)
+        if isinstance(self._array, FileRows):
+            return self._block(self._array.take(indices))
         if isinstance(self._array, np.ndarray):
             return self._block(np.take(self._array, indices, axis=0))
         xp = namespace(self._array)
@@ -159,9 +164,9 @@ def open_vectors(
     """Open one side of the data, whatever tool wrote it.
 
     Arrays of any library that follows the array API standard are used in place.  ``.npy``,
-    ``.safetensors`` and uncompressed ``.npz`` files are memory-mapped.  All other formats of
-    `isthmus.spaces.formats.FORMATS`, and several files as one, are copied once into an unlinked
-    temporary file (in ``TMPDIR``) so that any row can be reached.
+    ``.safetensors`` and uncompressed ``.npz`` files are read row by row as they are needed.  All
+    other formats of `isthmus.spaces.formats.FORMATS`, and several files as one, are copied once
+    into an unlinked temporary file (in ``TMPDIR``) so that any row can be reached.
 
     Args:
         source: an array ``(n, d)``; a file, ``file:key``, a folder or a glob pattern; or `Vectors`
@@ -264,13 +269,13 @@ def _split_key(source: str, key: str | None) -> tuple[Path, str | None]:
         raise InputError(
             "URLs are not read here", where=source, mend="Copy the file to this machine first"
         )
-    if not Path(source).exists():
+    if not current(Path(source)).exists():
         head, _, tail = source.rpartition(":")
         if head and tail and os.sep not in tail:
             path, found = head, tail
     if key is not None and found is not None and key != found:
         raise InputError(f"two keys are named, '{found}' and '{key}'", where=source)
-    if not Path(path).exists() and not glob.has_magic(path):
+    if not current(Path(path)).exists() and not glob.has_magic(path):
         raise InputError("the file does not exist", where=path)
     return Path(path), key if found is None else found
 
@@ -291,7 +296,7 @@ def _read_ids(ids: Ids) -> NDArray[Any] | Sequence[Any]:
             where="ids",
             mend="A column of ids is named for files with columns only",
         )
-    if not path.exists():
+    if not current(path).exists():
         raise InputError("the file of ids does not exist", where=str(path))
     if path.suffix.lower() == ".txt":
         return read_ids_text(path)

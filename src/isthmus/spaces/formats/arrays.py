@@ -1,4 +1,4 @@
-"""The named arrays inside ``.npy``, ``.npz`` and ``.safetensors`` files: mapped, never unpickled.
+"""The named arrays inside ``.npy``, ``.npz`` and ``.safetensors`` files, never unpickled.
 
 Headers are read and checked against the size of the file before anything is allocated.
 """
@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import struct
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
 
 from isthmus.errors import InputError
+from isthmus.file_records import current
+from isthmus.inputs import open_input
+from isthmus.spaces.file_rows import FileRows
 from isthmus.spaces.formats.contents import (
     VECTOR_NAMES,
     Contents,
@@ -32,7 +35,7 @@ from isthmus.spaces.formats.contents import (
     reading,
 )
 from isthmus.spaces.ids import normalise_ids, read_ids_text
-from isthmus.spaces.scratch import blocks, map_file, scratch_file
+from isthmus.spaces.scratch import blocks, scratch_file
 
 __all__ = [
     "StoredArray",
@@ -48,14 +51,18 @@ __all__ = [
 
 @dataclass(frozen=True)
 class StoredArray:
-    """One array of a file, known by its header; ``load`` maps it.
+    """One array of a file, known by its header; ``open`` gives its rows as they are asked for.
 
-    ``dtype`` is numpy's name, or ``bfloat16``, which ``load`` gives as the raw ``uint16``.
+    ``dtype`` is numpy's name, or ``bfloat16``, of which the rows are the raw ``uint16``.
     """
 
     shape: tuple[int, ...]
     dtype: str
-    load: Callable[[], NDArray[Any]]
+    open: Callable[[], FileRows]
+
+    def load(self) -> NDArray[Any]:
+        """The whole array."""
+        return self.open().held()
 
 
 def choose(
@@ -94,21 +101,29 @@ class _NpyHeader:
     def size(self) -> int:
         return self.length + prod(self.shape) * self.dtype.itemsize
 
-    def map(self, file: IO[bytes] | Path, offset: int) -> NDArray[Any]:
-        return map_file(
-            file, self.dtype, self.shape, offset=offset + self.length, fortran=self.fortran
+    def rows(self, file: BinaryIO, path: Path | None, offset: int = 0) -> FileRows:
+        return FileRows(
+            file,
+            path,
+            self.dtype,
+            self.shape,
+            offset=offset + self.length,
+            fortran=self.fortran,
         )
 
 
-def read_npy(path: Path) -> StoredArray:
-    """The array of a ``.npy`` file.
+def read_npy(path: Path, beside: Path | None = None) -> StoredArray:
+    """The array of a ``.npy`` file, which may lie ``beside`` the output it was written with.
 
     Raises:
-        InputError: if the file is truncated, holds pickled objects, or is no ``.npy`` file.
+        InputError: if the file is truncated, holds more than the array or pickled objects, or is no
+            ``.npy`` file.
     """
-    with path.open("rb") as file:
-        header = _npy_header(file, path.stat().st_size, str(path))
-    return StoredArray(header.shape, header.dtype.name, lambda: header.map(path, 0))
+    with open_input(path, beside) as file:
+        size = os.fstat(file.fileno()).st_size
+        header = _npy_header(file, size, str(path))
+        rows = header.rows(file, current(path, beside))
+    return StoredArray(header.shape, header.dtype.name, lambda: rows)
 
 
 def read_npz(path: Path) -> dict[str, StoredArray]:
@@ -118,7 +133,7 @@ def read_npz(path: Path) -> dict[str, StoredArray]:
         InputError: if the archive or a member is damaged, or holds pickled objects.
     """
     arrays: dict[str, StoredArray] = {}
-    with reading(path, ".npz"), zipfile.ZipFile(path) as archive:
+    with reading(path, ".npz"), open_input(path) as file, zipfile.ZipFile(file) as archive:
         for info in archive.infolist():
             if info.is_dir():
                 continue
@@ -131,29 +146,29 @@ def read_npz(path: Path) -> dict[str, StoredArray]:
     return arrays
 
 
-def _member_loader(
-    path: Path, info: zipfile.ZipInfo, header: _NpyHeader
-) -> Callable[[], NDArray[Any]]:
-    def stored() -> NDArray[Any]:
-        with path.open("rb") as file:
+def _member_loader(path: Path, info: zipfile.ZipInfo, header: _NpyHeader) -> Callable[[], FileRows]:
+    def stored() -> FileRows:
+        with open_input(path) as file:
             file.seek(info.header_offset + 26)
             name, extra = struct.unpack("<HH", file.read(4))
-        start = info.header_offset + 30 + name + extra
-        if start + header.size > path.stat().st_size:
-            raise InputError("the archive is truncated", where=f"{path}:{info.filename}")
-        return header.map(path, start)
+            start = info.header_offset + 30 + name + extra
+            if start + header.size > os.fstat(file.fileno()).st_size:
+                raise InputError("the archive is truncated", where=f"{path}:{info.filename}")
+            return header.rows(file, path, start)
 
-    def compressed() -> NDArray[Any]:
+    def compressed() -> FileRows:
         with (
             scratch_file() as file,
             reading(path, ".npz"),
-            zipfile.ZipFile(path) as archive,
+            open_input(path) as packed,
+            zipfile.ZipFile(packed) as archive,
             archive.open(info) as member,
         ):
             written = _copy(member, file, header.size)
             if written < header.size:
                 raise InputError("the archive is truncated", where=f"{path}:{info.filename}")
-            return header.map(file, 0)
+            file.flush()
+            return header.rows(cast(BinaryIO, file), None)
 
     return stored if info.compress_type == zipfile.ZIP_STORED else compressed
 
@@ -186,6 +201,12 @@ def _npy_header(file: IO[bytes], available: int, where: str) -> _NpyHeader:
     if dtype.hasobject:
         raise _pickled(where)
     header = _NpyHeader(shape, fortran, dtype, file.tell())
+    if available > header.size:
+        raise InputError(
+            f"the file holds {available - header.size:,} bytes more than its header announces",
+            where=where,
+            mend="Save the array alone, with numpy.save",
+        )
     if available < header.size:
         raise InputError(
             f"the file is truncated: its header announces shape {shape} of {dtype}, "
@@ -241,6 +262,16 @@ _SAFETENSORS_TYPES = {
     "U8": "uint8",
     "BOOL": "bool",
 }
+_SAFETENSORS_BITS = {
+    "BOOL": 8,
+    "F4": 4,
+    "F6_E2M3": 6,
+    "F6_E3M2": 6,
+    "C64": 64,
+    "BF16": 16,
+    **{f"F8_{kind}": 8 for kind in ("E4M3", "E5M2", "E8M0")},
+    **{f"{kind}{bits}": bits for kind in "UIF" for bits in (8, 16, 32, 64)},
+}
 _LONGEST_NPY_HEADER = 1 << 20
 _LONGEST_LITERAL = 1 << 16
 _LARGEST_HEADER = 100_000_000  # the format's own limit
@@ -252,8 +283,8 @@ def read_safetensors(path: Path) -> dict[str, StoredArray]:
     Raises:
         InputError: if the header is damaged, too large, or does not fit the size of the file.
     """
-    available = path.stat().st_size
-    with path.open("rb") as file:
+    with open_input(path) as file:
+        available = os.fstat(file.fileno()).st_size
         length = int.from_bytes(file.read(8), "little")
         if available < 8 or length > min(available - 8, _LARGEST_HEADER):
             raise InputError(
@@ -262,21 +293,43 @@ def read_safetensors(path: Path) -> dict[str, StoredArray]:
                 mend="It is damaged, or no .safetensors file",
             )
         with reading(path, ".safetensors"):
-            with safe_open(path, framework="numpy"):
-                pass  # safetensors itself checks that the tensors tile the file
             header: dict[str, Any] = json.loads(file.read(length))
             header.pop("__metadata__", None)
+            _check_tiles(header.values(), available - 8 - length)
             return {
-                name: _tensor(path, 8 + length, tensor) for name, tensor in sorted(header.items())
+                name: _tensor(path, 8 + length, tensor, available)
+                for name, tensor in sorted(header.items())
             }
 
 
-def _tensor(path: Path, start: int, tensor: Mapping[str, Any]) -> StoredArray:
-    shape = tuple(int(size) for size in tensor["shape"])
+def _check_tiles(tensors: Iterable[Mapping[str, Any]], size: int) -> None:
+    """Refuse tensors that overlap, leave gaps, or end before or behind ``size`` bytes."""
+    end = 0
+    for tensor in sorted(tensors, key=lambda tensor: tuple(tensor["data_offsets"])):
+        start, stop = tensor["data_offsets"]
+        bits = _SAFETENSORS_BITS[tensor["dtype"]] * prod(tensor["shape"])
+        if start != end or 8 * (stop - start) != bits:
+            raise ValueError("the tensors do not lie one behind the other")
+        end = stop
+    if end != size:
+        raise ValueError(f"the tensors take {end:,} bytes, and there are {size:,}")
+
+
+def _tensor(path: Path, start: int, tensor: Mapping[str, Any], size: int) -> StoredArray:
+    shape = tuple(int(length) for length in tensor["shape"])
+    if min(shape, default=0) < 0:
+        raise ValueError(f"a tensor has the shape {shape}")
     dtype = _SAFETENSORS_TYPES.get(tensor["dtype"], str(tensor["dtype"]))
     stored = np.uint16 if dtype == "bfloat16" else dtype
     offset = start + int(tensor["data_offsets"][0])
-    return StoredArray(shape, dtype, lambda: map_file(path, stored, shape, offset=offset))
+
+    def rows() -> FileRows:
+        with open_input(path) as file:
+            if os.fstat(file.fileno()).st_size != size:
+                raise InputError("the file was changed while it was read", where=str(path))
+            return FileRows(file, path, stored, shape, offset=offset)
+
+    return StoredArray(shape, dtype, rows)
 
 
 # ---- as formats --------------------------------------------------------------------------------
@@ -354,9 +407,9 @@ def _opened(path: Path, wanted: Wanted, read: Callable[[Path], dict[str, StoredA
         ids = None if listed is None else arrays[listed].load()
         if ids is None and wanted.find_ids and (beside := _beside(path)) is not None:
             text = beside.suffix == ".txt"
-            ids = read_ids_text(beside) if text else read_npy(beside).load()
+            ids = read_ids_text(beside, path) if text else read_npy(beside, path).load()
         ranges = arrays["ranges"].load() if "ranges" in arrays and key != "ranges" else None
-        return Contents(stored.load(), name, stored.dtype, ids, ((where, 0),), ranges, overlooked)
+        return Contents(stored.open(), name, stored.dtype, ids, ((where, 0),), ranges, overlooked)
 
 
 def _check_matrix(stored: StoredArray, where: str) -> None:
@@ -376,7 +429,7 @@ def _beside(path: Path) -> Path | None:
     found = [
         file
         for suffix in (".ids.npy", ".ids.txt")
-        if (file := path.with_name(path.stem + suffix)).exists()
+        if current(file := path.with_name(path.stem + suffix), path).exists()
     ]
     if len(found) > 1:
         raise InputError(

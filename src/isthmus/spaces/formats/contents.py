@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError, IsthmusError
 from isthmus.progress import Progress, silent
+from isthmus.spaces.file_rows import FileRows
 from isthmus.spaces.scratch import map_file, scratch_file
 
 __all__ = [
@@ -66,8 +67,8 @@ class Wanted:
 class Contents:
     """The vectors of a file, or of several as one."""
 
-    vectors: NDArray[Any]
-    """``(n, d)`` as stored, mapped where that is possible."""
+    vectors: NDArray[Any] | FileRows
+    """``(n, d)`` as stored, read from its file as it is asked for where that is possible."""
     name: str
     """What messages call it: the path, and the array or column where it has a name."""
     stored_dtype: str

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from isthmus.errors import InputError
-from isthmus.file_records import in_the_making
+from isthmus.file_records import current, in_the_making
+from isthmus.inputs import open_input
 from isthmus.spaces.formats.arrays import open_npy, open_npz, open_safetensors
 from isthmus.spaces.formats.arrow import open_csv, open_ipc, open_parquet
 from isthmus.spaces.formats.contents import COMPRESSIONS, Contents, Wanted, reading
@@ -125,7 +126,7 @@ def format_of(path: Path) -> Format:
 
 
 def _begins(path: Path) -> bytes:
-    with path.open("rb") as file:
+    with open_input(path) as file:
         return file.read(16)
 
 
@@ -140,7 +141,7 @@ def vector_files(source: Path) -> list[Path]:
     """
     if source.is_dir():
         files = _listed(source) or _lying(source)
-    elif source.exists():
+    elif current(source).exists():
         return [source]
     else:
         found = glob.glob(str(source), recursive=True)  # noqa: PTH207
