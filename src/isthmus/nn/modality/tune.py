@@ -18,8 +18,7 @@ from isthmus.nn.modality.hubs import NEIGHBOURS
 from isthmus.progress import Progress, silent
 from isthmus.training.batches import Batches, check_paired
 from isthmus.training.loop import Trained, train
-from isthmus.training.losses import PAIR_LOSSES, alignment_error, info_nce, siglip
-from isthmus.training.losses.pointwise import ROW_LOSSES
+from isthmus.training.losses import PAIR_LOSSES, alignment_error
 from isthmus.training.modes import evaluation_mode
 from isthmus.training.schedule import Schedule
 
@@ -56,8 +55,9 @@ class Tuning:
     """How a module is trained.
 
     Attributes:
-        loss: ``info_nce`` (all others of a batch are negatives), ``siglip`` (every pair judged by
-            itself), or ``mse`` or ``cosine`` (a row and its partner alone).
+        loss: a name in `isthmus.training.losses.pairs.PAIR_LOSSES`: ``info_nce`` (all others of a
+            batch are negatives), ``siglip`` (every pair judged by itself), or ``mse`` or ``cosine``
+            (a row and its partner alone).
         temperature: of the softmax of ``info_nce``.
         batch: rows.
         rate: of a step, relative to the root mean square of each parameter.
@@ -77,7 +77,9 @@ class Tuning:
     def __post_init__(self) -> None:
         if self.loss not in PAIR_LOSSES:
             raise InputError(
-                f"there is no loss '{self.loss}'", where="loss", mend=f"Choose from {PAIR_LOSSES}"
+                f"there is no loss '{self.loss}'",
+                where="loss",
+                mend=f"Choose from {tuple(PAIR_LOSSES)}",
             )
         for name in ("temperature", "batch", "rate"):
             value = getattr(self, name)
@@ -125,11 +127,12 @@ def tune(
         )
     _check_widths(module, held_out)
     start = copy.deepcopy(module).eval() if tuning.stay else None
+    paired = PAIR_LOSSES[tuning.loss]
 
     def loss(model: nn.Module, batch: Any) -> dict[str, Tensor]:
         inputs, targets, items = batch
         out = model(inputs)
-        terms = {tuning.loss: _contrast(out, targets, items, tuning)}
+        terms = {tuning.loss: paired(out, targets, items, tuning.temperature)}
         if start is not None:
             with torch.no_grad():
                 before = start.to(inputs.device)(inputs)
@@ -200,14 +203,6 @@ def checked_metric(metric: str) -> MetricAt:
 def _first_rank(scores: Tensor, same: Tensor) -> Tensor:
     best = scores.masked_fill(~same, -torch.inf).amax(dim=1, keepdim=True)
     return 1.0 + ((scores >= best) & ~same).sum(dim=1).double()
-
-
-def _contrast(out: Tensor, targets: Tensor, items: Tensor, tuning: Tuning) -> Tensor:
-    if tuning.loss == "info_nce":
-        return info_nce(out, targets, temperature=tuning.temperature, items=items)
-    if tuning.loss == "siglip":
-        return siglip(out, targets, items=items)
-    return ROW_LOSSES[tuning.loss](out, targets).mean()
 
 
 def _relative_adam(module: nn.Module, rate: float) -> torch.optim.Optimizer:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         supervised_contrastive,
         vicreg,
     )
+    from isthmus.training.losses.pairs import PAIR_LOSSES
     from isthmus.training.losses.pointwise import cosine_error
     from isthmus.training.losses.simplex import (
         SimplexHead,
@@ -36,10 +37,9 @@ if TYPE_CHECKING:
     from isthmus.training.losses.softmax import softmax_loss
 
 MAP_LOSSES = ("mse", "cosine", "contrastive")
-"""What a map of a recipe is trained to lower."""
+"""What a map of a recipe is trained to lower: those of `ROW_LOSSES`, and one over a batch.
 
-PAIR_LOSSES = ("mse", "cosine", "info_nce", "siglip")
-"""What a projector is trained to lower."""
+Named here without PyTorch, so that a recipe is checked without it."""
 
 _HOMES = {
     "isthmus.training.losses.checks": ("check_labels",),
@@ -57,6 +57,7 @@ _HOMES = {
         "supervised_contrastive",
         "vicreg",
     ),
+    "isthmus.training.losses.pairs": ("PAIR_LOSSES",),
     "isthmus.training.losses.pointwise": ("cosine_error",),
     "isthmus.training.losses.simplex": (
         "SimplexHead",
