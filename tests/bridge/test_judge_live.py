@@ -178,6 +178,38 @@ def test_ways_that_this_index_cannot_run_are_absent_with_the_reason(
     assert live.absent["rescore"] == "the index holds no texts to encode"
 
 
+def test_the_queries_that_lose_most_are_named_with_what_the_index_finds(
+    store: MemoryStore, models: ModelChange, part: tuple[StoreSample, Bridge]
+) -> None:
+    sample, bridge = part
+    live = judge_live(bridge, store, sample, models)
+    assert sample.queries is not None and sample.old_queries is not None
+    assert sample.new_queries is not None
+    names = sample.queries.ids.tolist()
+    losses: list[float] = []
+    ranks: dict[str, dict[str, int]] = {}
+    firsts: dict[str, str] = {}
+    for row in judged_rows(sample, bridge):
+        answer = sample.clicked[names[row]][0]
+        mapped = np.asarray(bridge.transform(sample.new_queries[row : row + 1]))
+        ranks[names[row]] = {}
+        for arm, query in (("old", sample.old_queries[row : row + 1]), ("bridge", mapped)):
+            found = store.search(query, 100, column="v").ids[0].tolist()
+            if answer in found:
+                ranks[names[row]][arm] = found.index(answer) + 1
+            if arm == "bridge":
+                firsts[names[row]] = found[0]
+        hit = {a: ranks[names[row]].get(a, 101) <= 10 for a in ("old", "bridge")}
+        losses.append(float(hit["old"]) - float(hit["bridge"]))
+    assert len(live.worst) == min(20, sum(loss > 0 for loss in losses)) > 0
+    for query in live.worst:
+        assert query.ranks == ranks[query.id]
+        assert query.found == firsts[query.id]
+        assert query.answer == sample.clicked[query.id][0] and query.answers == 1
+        assert set(query.values) == {"old", "bridge"}
+        assert query.loss == query.values["old"] - query.values["bridge"] == 1
+
+
 def test_without_queries_held_out_items_are_asked_about(
     store: MemoryStore, models: ModelChange
 ) -> None:
@@ -188,6 +220,8 @@ def test_without_queries_held_out_items_are_asked_about(
     bridged, control = (live.arms[n].metrics["overlap@10"].value for n in ("bridge", "control"))
     assert bridged is not None and control is not None and bridged > 0.2 > control
     assert 100 < live.n_queries < 200
+    assert live.worst and {q.id for q in live.worst} <= set(sample.ids.tolist())
+    assert live.worst[0].loss == max(q.loss for q in live.worst)
 
 
 def test_a_corpus_bridge_is_refused(

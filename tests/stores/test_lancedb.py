@@ -200,3 +200,25 @@ def test_a_database_that_goes_away(tmp_path):
     ):
         with pytest.raises(StoreUnavailableError):
             ask()
+
+
+def test_a_search_reads_the_layout_once(tmp_path, monkeypatch):
+    store = create_store(f"lancedb://{tmp_path}#docs", ["a", "b", "c", "d"], {"v": ROWS})
+    first = store.search(ROWS, 2, column="v")
+    monkeypatch.setattr(type(store), "_now", lambda _: pytest.fail("the layout was read again"))
+    np.testing.assert_array_equal(store.search(ROWS, 2, column="v").ids, first.ids)
+
+
+def test_a_column_that_somebody_else_made_anew_is_noticed(database, tmp_path):
+    store = create_store(f"lancedb://{tmp_path}#docs", ["a", "b", "c", "d"], {"v": ROWS})
+    store.search(ROWS, 1, column="v")
+    other = database.open_table("docs")
+    other.drop_columns(["v"])
+    with pytest.raises(StoreError):
+        store.search(ROWS, 1, column="v")
+    wider = pa.list_(F32, DIM + 1)
+    other.add_columns(pa.field("v", wider))
+    rows = gaussian(4, dim=DIM + 1)
+    source = {"id": ["a", "b", "c", "d"], "v": pa.array([r.tolist() for r in rows], wider)}
+    other.merge_insert("id").when_matched_update_all().execute(pa.table(source))
+    assert store.search(rows, 1, column="v").ids[:, 0].tolist() == ["a", "b", "c", "d"]

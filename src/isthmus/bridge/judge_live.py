@@ -24,14 +24,16 @@ from isthmus.evaluate import Evaluation, Judging
 from isthmus.evaluate.arms import ARMS
 from isthmus.evaluate.measured import MeasuredArm, Measurement
 from isthmus.evaluate.metrics import MetricAt, parse_metric
-from isthmus.evaluate.price import Price
 from isthmus.evaluate.ranks import Ranks
+from isthmus.evaluate.relevance import Relevance
 from isthmus.evaluate.weigh import weigh
+from isthmus.evaluate.worst import WorstQuery, worst_by_agreement, worst_by_relevance
 from isthmus.progress import Progress, silent
 from isthmus.stores import MemoryStore, Store
 from isthmus.ways import Columns, Recall, Search, Way
 from isthmus.ways.items import ItemVectors, Origin
 from isthmus.ways.items import Vectors as ItemRows
+from isthmus.ways.measure import overlap, price_of
 from isthmus.ways.search import Answer
 
 __all__ = ["DEPTH", "judge_live", "with_live_evidence"]
@@ -53,6 +55,7 @@ class _Asked:
     ``own (nq,)`` are the queries' own items, where items are the queries; they are not to be found.
     """
 
+    ids: NDArray[Any]
     old: Rows
     new: Rows
     answers: Sequence[Sequence[Any]] | None
@@ -235,12 +238,13 @@ def _held_out(bridge: Bridge, sample: StoreSample) -> _Asked:
     pairs = sample.query_pairs("query")
     if pairs is None or sample.queries is None:
         rows = np.flatnonzero(split.assign(sample.ids) == _TEST)[:_MOST_QUERIES]
-        asked = _Asked(sample.old[rows], sample.new[rows], None, sample.ids[rows])
+        asked = _Asked(sample.ids[rows], sample.old[rows], sample.new[rows], None, sample.ids[rows])
     else:
         parts = Queries(pairs, dict(sample.clicked)).parts(sample.queries.ids, split)
         rows = np.flatnonzero(parts == _TEST)[:_MOST_QUERIES]
         assert sample.old_queries is not None and sample.new_queries is not None
         asked = _Asked(
+            sample.queries.ids[rows],
             sample.old_queries[rows],
             sample.new_queries[rows],
             [sample.clicked[name] for name in sample.queries.ids[rows].tolist()],
@@ -270,10 +274,11 @@ def _measurement(
         names = (f"overlap@{_OVERLAP_K}",)
         primary, chance = names[0], {names[0]: _OVERLAP_K / (n - 1)}
         values = {
-            name: _overlap(ids, lists[_OLD_SAMPLED if name == "new" else "old"])[:, None]
+            name: overlap(ids, lists[_OLD_SAMPLED if name == "new" else "old"], _OVERLAP_K)[:, None]
             for name, ids in lists.items()
             if name != _OLD_SAMPLED
         }
+        worst = worst_by_agreement(values["bridge"][:, 0], asked.ids)
     else:
         ranks = {name: _ranks(ids, asked.answers, n) for name, ids in lists.items()}
         primary = _cut(judging.primary or "recall@10").name
@@ -286,6 +291,7 @@ def _measurement(
             for arm, found in ranks.items()
         }
         sampled = values.pop(_OLD_SAMPLED)
+        worst = _worst(values, names.index(primary), ranks, asked, lists["bridge"])
         if "new" in values:
             values["new"] = values["new"] + (values["old"] - sampled)
     arms: dict[str, MeasuredArm] = {}
@@ -294,7 +300,7 @@ def _measurement(
         chosen = ARMS[name].chosen
         arms[name] = MeasuredArm(
             found,
-            None if name == "control" else _price(name, ways[name], answers[name], n),
+            None if name == "control" else price_of(name, ways[name], answers[name].price, n),
             _label(name, None if known is None else known.label, run),
             dict(known.parameters) if chosen and known is not None else {},
             None if known is None else known.chosen_gain,
@@ -309,10 +315,38 @@ def _measurement(
         chance=chance,
         n_queries=len(asked.new),
         n_gallery=n,
-        overlap={"old": _overlap(lists["bridge"], lists["old"])},
+        overlap={"old": overlap(lists["bridge"], lists["old"], _OVERLAP_K)},
         overlap_k=_OVERLAP_K,
         rescored=None if evidence is None else evidence.rescored,
         absent={name: why for name, why in absent.items() if name not in arms},
+        worst=worst,
+    )
+
+
+def _worst(
+    values: Mapping[str, NDArray[np.float64]],
+    primary: int,
+    ranks: Mapping[str, Ranks],
+    asked: _Asked,
+    found: NDArray[Any],
+) -> tuple[WorstQuery, ...]:
+    """The queries that lose most against the old model; the new one has not searched the index."""
+    assert asked.answers is not None
+    answers = [sorted(set(items)) for items in asked.answers]
+    names, codes = np.unique(
+        np.concatenate([*(np.asarray(items) for items in answers), found[:, 0]]),
+        return_inverse=True,
+    )
+    n = sum(map(len, answers))
+    relevance = Relevance(ranks["bridge"].indptr, codes[:n].astype(np.int64), len(names))
+    return worst_by_relevance(
+        {arm: values[arm][:, primary] for arm in ("old", "bridge")},
+        ranks,
+        relevance,
+        codes[n:],
+        asked.ids,
+        names,
+        depth=found.shape[1],
     )
 
 
@@ -338,23 +372,3 @@ def _ranks(ids: NDArray[Any], answers: Sequence[Sequence[Any]], n: int) -> Ranks
         found.append(sorted(places.get(item, max(n, len(row) + 1)) for item in set(wanted)))
     indptr = np.cumsum([0, *map(len, found)])
     return Ranks(indptr.astype(np.int64), np.array([r for row in found for r in row], np.int64))
-
-
-def _overlap(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.float64]:
-    """The shared part of the first results of each query."""
-    same = one[:, :_OVERLAP_K, None] == other[:, None, :_OVERLAP_K]
-    return same.any(axis=2).mean(axis=1)
-
-
-def _price(name: str, way: Way, answer: Answer, n: int) -> Price:
-    """Beyond what doing nothing costs."""
-    spent = answer.price
-    if name == "old":
-        return Price()
-    return Price(
-        encodings=spent.cold / spent.queries,
-        encodings_cached=spent.encoded / spent.queries,
-        cached_share=spent.encoded / n,
-        old_query=way.recall.old_query,
-        reembedded=1.0 if way.recall == Recall(kind="new") else 0.0,
-    )

@@ -258,6 +258,9 @@ def checked_norms(vectors: NDArray[Any], name: str, metric: Metric) -> NDArray[n
     for start in range(0, len(vectors), _CHECK_ROWS):
         block = np.asarray(vectors[start : start + _CHECK_ROWS], dtype=np.float64)
         norms[start : start + len(block)] = np.sqrt(np.einsum("nd,nd->n", block, block))
+    least = _SMALLEST_NORM if metric == "cosine" else 0.0
+    if least <= norms.min() and norms.max() <= _LARGEST_NORM:
+        return norms
     _refuse(~np.isfinite(norms), "the vector has a value that is not finite", name)
     _refuse(norms > _LARGEST_NORM, "the vector is too long for float32 products", name)
     if metric == "cosine":

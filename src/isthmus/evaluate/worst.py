@@ -30,7 +30,8 @@ class WorstQuery(BaseModel):
     values: dict[str, float]
     """The primary metric, by arm."""
     ranks: dict[str, int] = Field(default_factory=dict[str, int])
-    """Rank of the best relevant item, by arm; empty where relevance is not known."""
+    """Rank of the best relevant item, by arm; empty where relevance is not known.  An arm is left
+    out where none is among the results that were looked at."""
     answer: str | None = None
     """Id of the first relevant item, where relevance is known."""
     answers: int = 0
@@ -46,6 +47,8 @@ def worst_by_relevance(
     first: NDArray[np.int64],
     query_ids: NDArray[Any] | None,
     gallery_ids: NDArray[Any] | None,
+    *,
+    depth: int | None = None,
 ) -> tuple[WorstQuery, ...]:
     """The queries where the bridge loses most; of equal losses, those that fall farthest.
 
@@ -55,6 +58,7 @@ def worst_by_relevance(
         relevance: of the same queries, all answerable.
         first: gallery row that the bridge finds first, ``(nq,)``.
         query_ids, gallery_ids: ``(nq,)`` and ``(ng,)``; row numbers if None.
+        depth: results of each query that were looked at; None where all were.
     """
     arms = [arm for arm in _COMPARED if arm in values]
     best = {arm: ranks[arm].ranks[ranks[arm].indptr[:-1]] for arm in arms}
@@ -67,7 +71,9 @@ def worst_by_relevance(
             id=_id(query_ids, i),
             loss=float(loss[i]),
             values={arm: float(values[arm][i]) for arm in arms},
-            ranks={arm: int(best[arm][i]) for arm in arms},
+            ranks={
+                arm: int(best[arm][i]) for arm in arms if depth is None or best[arm][i] <= depth
+            },
             answer=_id(gallery_ids, int(relevance.indices[relevance.indptr[i]])),
             answers=int(relevance.counts[i]),
             found=_id(gallery_ids, int(first[i])),

@@ -199,14 +199,14 @@ def _worst(
 ) -> tuple[Block, ...]:
     asked = texts if query_texts is None else query_texts
     first, others = found.worst[:_MOST_CARDS], found.worst[_MOST_CARDS:]
+    both = "new" in first[0].values
+    against = "the better of the old and the new model" if both else "the old model"
     blocks: list[Block] = [
-        Prose(
-            f"Against the better of the old and the new model, by {found.primary}; the worst first."
-        ),
+        Prose(f"Against {against}, by {found.primary}; the worst first."),
         Cards(tuple(_query(query, texts, asked) for query in first)),
     ]
     if others:
-        ranked = [arm for arm in _MODELS if arm in others[0].ranks]
+        ranked = [arm for arm in _MODELS if any(arm in q.ranks for q in others)]
         blocks.append(
             TextTable(
                 f"{len(others)} more",
@@ -215,7 +215,7 @@ def _worst(
                     (
                         shortened(asked.get(q.id, q.id), 120),
                         number(q.loss, 2),
-                        *(f"{q.ranks[arm]:,}" for arm in ranked),
+                        *(f"{q.ranks[arm]:,}" if arm in q.ranks else "-" for arm in ranked),
                     )
                     for q in others
                 ),

@@ -269,7 +269,7 @@ class LanceStore(StoreBase):
         self, queries: NDArray[Any], k: int, *, column: str, only: Ids | None = None
     ) -> Hits:
         """See `Store.search`; equal scores come in the order of the ids."""
-        found = self._column(column)
+        found = self._searchable(column, queries)
         checked_k(k)
         ready = checked_queries(queries, found, self._url)
         if not len(ready):
@@ -280,6 +280,13 @@ class LanceStore(StoreBase):
         if not len(chosen):
             return no_hits(len(ready), k, self._key)
         return self._searched(ready, k, found, self._among(chosen))
+
+    def _searchable(self, name: str, queries: NDArray[Any]) -> Column:
+        """The column as it is known; looked up anew, a round trip, only where it does not fit."""
+        layout = self._layout
+        known = None if layout is None else layout.columns.get(name)
+        fits = known is not None and np.ndim(queries) == 2 and known.dim == np.shape(queries)[1]
+        return known if known is not None and fits else self._column(name)
 
     def _searched(
         self, queries: NDArray[np.float32], k: int, column: Column, where: str | None
@@ -509,6 +516,7 @@ class LanceStore(StoreBase):
             if name in self._columns():
                 with asking(self._url):
                     self._table.drop_columns([name])
+                self._layout = None
 
     # -- versions and aliases --------------------------------------------------------------------
 
@@ -547,6 +555,7 @@ class LanceStore(StoreBase):
         with asking(self._url):
             table.restore()
             self._table.checkout_latest()
+        self._layout = None
 
     def _known_tag(self, name: str) -> int:
         tags = self.tags()

@@ -25,6 +25,7 @@ from isthmus.progress import Progress, silent
 from isthmus.ways.choose import ChosenWays
 from isthmus.ways.depth import FixedDepth
 from isthmus.ways.items import KnownItems
+from isthmus.ways.measure import overlap, price_of
 from isthmus.ways.search import Answer, Search
 from isthmus.ways.trial_store import TrialStore
 from isthmus.ways.way import Recall, Rescore, Way
@@ -201,7 +202,7 @@ class _Bench:
         if trial.relevance is None:
             names = (f"overlap@{self.k}",)
             chance = {names[0]: self.k / trial.n_searchable}
-            values = {n: self._overlap(ids, lists["old"])[:, None] for n, ids in lists.items()}
+            values = {n: overlap(ids, lists["old"], self.k)[:, None] for n, ids in lists.items()}
             worst = worst_by_agreement(values["bridge"][:, 0], trial.query_ids)
             primary = names[0]
         else:
@@ -231,7 +232,7 @@ class _Bench:
             n_gallery=trial.n_gallery,
             n_unanswerable=n_all - trial.n_queries,
             overlap={
-                arm: self._overlap(lists["bridge"], lists[arm])
+                arm: overlap(lists["bridge"], lists[arm], self.k)
                 for arm in ("old", "new")
                 if arm in lists
             },
@@ -255,26 +256,8 @@ class _Bench:
 
     def price(self, name: str) -> Price:
         """Beyond what doing nothing costs."""
-        way, spent = self.ways[name], self.answers[name].price
-        if name == "old":
-            return Price()
-        filled = self.chosen.filled.get(name)
-        return Price(
-            encodings=spent.cold / spent.queries,
-            encodings_cached=spent.encoded / spent.queries,
-            cached_share=spent.encoded / self.trial.n_gallery,
-            old_query=way.recall.old_query,
-            reembedded=1.0
-            if way.recall.kind == "new"
-            else 0.0
-            if filled is None
-            else float(filled.mean()),
-        )
-
-    def _overlap(self, one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.float64]:
-        """The shared part of the first results of each query."""
-        same = one[:, : self.k, None] == other[:, None, : self.k]
-        return same.any(axis=2).mean(axis=1)
+        spent, filled = self.answers[name].price, self.chosen.filled.get(name)
+        return price_of(name, self.ways[name], spent, self.trial.n_gallery, filled)
 
 
 def _whole_ranks(
