@@ -19,14 +19,14 @@ __all__ = ["demo_command"]
 def demo_command(
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="The folder for the vectors and the bridge."),
+        typer.Option("--output", "-o", help="The folder for the vectors, the bridge and the index."),
     ] = Path("isthmus-demo"),
     as_json: Json = False,
 ) -> None:
-    """Upgrade an embedding model on 10,000 real texts, from the naive failure to the verdict.
+    """Upgrade an embedding model on 10,000 real texts, and run what the evidence recommends.
 
     Two sentence encoders whose weights come with the packages of the extra `demo` encode an
-    excerpt of WordNet. The first run encodes for about a minute on two cores; encoded vectors are
+    excerpt of WordNet; a LanceDB table is searched before and after. The first run encodes for about a minute on two cores; encoded vectors are
     cached, so the second takes seconds.
     """
     from isthmus.demo.story import tell

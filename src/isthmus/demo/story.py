@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from isthmus.bridge import Bridge, Fitting, fit
 from isthmus.demo.corpus import Corpus, load_corpus
+from isthmus.demo.live import AskedLive, Encoded, LiveModels, run_recommended
 from isthmus.encoders import (
     CachedEncoder,
     Encoder,
@@ -30,27 +31,26 @@ Vectors = NDArray[np.float32]
 Say = Callable[[str], None]
 
 TEXTS = 10_000
-SHARES = {"fit": 0.6, "validation": 0.1, "test": 0.3}
 SEED = 0
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """The corpus as one model sees it."""
-
-    documents: Vectors
-    queries: Vectors
+BRIDGE = "new-to-old.bridge"
 
 
 def tell(
-    folder: Path, *, say: Say, command: str = "isthmus", progress: Progress = silent
+    folder: Path,
+    *,
+    say: Say,
+    command: str = "isthmus",
+    texts: int = TEXTS,
+    progress: Progress = silent,
 ) -> Evaluation:
-    """Encode, fail naively, fit, judge, write, load, answer a query.
+    """Encode, fail naively, fit, judge, write, load, and run what is recommended on a live index.
 
     Args:
-        folder: where the vectors and the bridge are written, so that the reader can go on.
+        folder: where the vectors, the bridge and the index are written, so that the reader can go
+            on.
         say: prints a line.
         command: how the reader calls isthmus.
+        texts: how many.
         progress: told about texts and rows.
 
     Returns:
@@ -59,7 +59,7 @@ def tell(
     Raises:
         MissingExtraError: if the extra ``demo`` is not installed.
     """
-    corpus = load_corpus(TEXTS)
+    corpus = load_corpus(texts)
     old_model, new_model = paraphrase_minilm_l3(), all_minilm_l6_int8()
     _introduce(say, corpus, old_model, new_model)
     old = _encode(say, old_model, corpus, progress)
@@ -80,9 +80,7 @@ def tell(
         target=old_model.name,
         seed=SEED,
         progress=progress,
-        fitting=Fitting(
-            shares=SHARES, canary_items=dict(zip(corpus.ids, corpus.documents, strict=True))
-        ),
+        fitting=Fitting(canary_items=dict(zip(corpus.ids, corpus.documents, strict=True))),
     )
     _about_fit(say, bridge)
     evidence = bridge.evidence
@@ -92,21 +90,38 @@ def tell(
     for line in str(evidence).splitlines():
         say(f"   {line}".rstrip())
 
-    path = folder / "new-to-old.bridge"
+    path = folder / BRIDGE
     bridge.save(path, overwrite=True)
     loaded = Bridge.load(path)
     say(f"\n5. The bridge, written to {path} and loaded again\n")
     _prove(say, bridge, loaded, old, new, new_model)
 
-    say("\n6. A query before and after\n")
-    _answer(say, corpus, loaded, old, new)
-    say("\nGo on with:\n")
-    say(f"   {command} inspect {path}")
-    say(f"   {command} apply {path} {folder / 'queries_new.npy'} mapped_queries.npy")
-    say(f"   {command} fit {folder / 'documents_old.npy'} {folder / 'documents_new.npy'} \\")
-    say(f"     --queries-old {folder / 'queries_old.npy'} \\")
-    say(f"     --queries-new {folder / 'queries_new.npy'} -o my.bridge")
+    asked = run_recommended(folder, corpus, loaded, LiveModels(old_model, new_model, old, new), say)
+    _go_on(say, command, folder, asked)
     return evidence
+
+
+def _go_on(say: Say, command: str, folder: Path, asked: AskedLive) -> None:
+    """Commands on the files that are there now; they say what was said here."""
+    path = folder / BRIDGE
+    models = "--old package:paraphrase-minilm-l3 --new package:all-minilm-l6-int8"
+    documents = shlex.join([str(folder / f"documents_{model}.npy") for model in ("old", "new")])
+    queries = " ".join(
+        shlex.join([f"--queries-{model}", str(folder / f"queries_{model}.npy")])
+        for model in ("old", "new")
+    )
+    way = [] if asked.recommended else ["--way", asked.way]
+    search = shlex.join([asked.url, asked.text, "--bridge", str(path), *way])
+    mapped = shlex.join([str(path), str(folder / "queries_new.npy"), "mapped_queries.npy"])
+    say("\nGo on with:\n")
+    for arguments in (
+        f"search {search} \\\n     {models} --explain",
+        f"inspect {shlex.quote(str(path))}",
+        f"evaluate {shlex.quote(str(path))} {documents} \\\n     {queries}",
+        f"fit {documents} -o my.bridge \\\n     {queries}",
+        f"apply {mapped}",
+    ):
+        say(f"   {command} {arguments}")
 
 
 def _introduce(say: Say, corpus: Corpus, old: Encoder, new: Encoder) -> None:
@@ -176,29 +191,3 @@ def _prove(
         loaded.unproven().transform(old.queries)
     except WrongSpaceError as error:
         say(f"   vectors of the old model are refused: {error}")
-
-
-def _answer(say: Say, corpus: Corpus, bridge: Bridge, old: Encoded, new: Encoded) -> None:
-    mapped = bridge.transform(new.queries)
-    ids = np.array(corpus.ids)
-    held_out = Pairs(new.queries, old.queries, ids=ids).split(SHARES, seed=SEED)["test"]
-    rows = np.concatenate(list(held_out.rows()))
-    first = {
-        "old model, old index": top_k(old.queries[rows], old.documents, 3).indices,
-        "new model, old index, no bridge": top_k(new.queries[rows], old.documents, 3).indices,
-        "new model through the bridge, old index": top_k(mapped[rows], old.documents, 3).indices,
-    }
-    right = {name: (found == rows[:, None]).any(axis=1) for name, found in first.items()}
-    saved = (
-        right["new model through the bridge, old index"]
-        & ~(right["new model, old index, no bridge"])
-    )
-    at = int(np.argmax(saved))
-    say(f'   "{corpus.queries[rows[at]]}" (the first held-out query that the naive swap misses')
-    say("   and the bridge answers)\n")
-    for name, found in first.items():
-        say(f"   {name}:")
-        for rank, document in enumerate(found[at], start=1):
-            mark = "*" if document == rows[at] else " "
-            say(f"   {mark} {rank}. {corpus.documents[document]}")
-    say("   * the right answer")
