@@ -19,15 +19,15 @@ __all__ = ["demo_command"]
 def demo_command(
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="The folder for the vectors, the bridge and the index."),
+        typer.Option("--output", "-o", help="The folder for vectors, bridge and index."),
     ] = Path("isthmus-demo"),
     as_json: Json = False,
 ) -> None:
     """Upgrade an embedding model on 10,000 real texts, and run what the evidence recommends.
 
     Two sentence encoders whose weights come with the packages of the extra `demo` encode an
-    excerpt of WordNet; a LanceDB table is searched before and after. The first run encodes for about a minute on two cores; encoded vectors are
-    cached, so the second takes seconds.
+    excerpt of WordNet; a LanceDB table is searched before and after. The first run encodes for
+    about a minute on two cores; encoded vectors are cached, so the second takes seconds.
     """
     from isthmus.demo.story import tell
 
