@@ -16,6 +16,7 @@ __all__ = [
     "NotFittedError",
     "OutputError",
     "RecipeError",
+    "RegistryError",
     "ServiceError",
     "SpendCapError",
     "StoreChangedError",
@@ -76,6 +77,10 @@ class NotFittedError(IsthmusError, ValueError, AttributeError):
 
 class OutputError(IsthmusError, OSError):
     """An output that exists already, or that cannot be written."""
+
+
+class RegistryError(IsthmusError):
+    """A registry that does not hold what is asked for, or refuses to change."""
 
 
 class StoreError(IsthmusError):

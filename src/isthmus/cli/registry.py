@@ -1,0 +1,288 @@
+"""``isthmus publish``, ``pull``, ``list`` and the other commands of a registry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from isthmus.cli.console import say, show, show_json
+from isthmus.cli.inputs import Json
+from isthmus.errors import InputError
+
+if TYPE_CHECKING:
+    from isthmus.registry import Entry, Registry, Release
+
+__all__ = ["add_registry_commands"]
+
+PANEL = "Registry"
+
+At = Annotated[
+    str,
+    typer.Option(
+        "--registry",
+        "-r",
+        metavar="URL",
+        envvar="ISTHMUS_REGISTRY",
+        help="The folder of the registry.",
+        show_default=False,
+    ),
+]
+Asked = Annotated[
+    str,
+    typer.Argument(
+        metavar="VERSION",
+        help="NAME (what was published last), NAME@ALIAS or NAME@sha256:DIGITS.",
+        show_default=False,
+    ),
+]
+Name = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="What it was published as.", show_default=False),
+]
+AliasName = Annotated[
+    str,
+    typer.Argument(metavar="ALIAS", help="Such as staging or production.", show_default=False),
+]
+Note = Annotated[str, typer.Option("--note", "-m", help="Why, for the log.")]
+
+
+def publish_command(
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="FOLDER", help="What isthmus saved.", show_default=False),
+    ],
+    name: Name,
+    registry: At,
+    note: Note = "",
+    metadata: Annotated[
+        list[str] | None,
+        typer.Option("--metadata", metavar="KEY=TEXT", help="Kept as a part of the version."),
+    ] = None,
+    create: Annotated[
+        bool, typer.Option("--create", help="Make the registry, if there is none.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Take what isthmus saved into a registry; the alias latest then points to it."""
+    from isthmus.registry import Registry
+
+    stated = dict[str, str]()
+    for pair in metadata or []:
+        key, equals, text = pair.partition("=")
+        if not equals or not key:
+            raise InputError("expected KEY=TEXT", where=f"--metadata {pair}")
+        stated[key] = text
+    entry = Registry.open(registry, create=create).publish(
+        folder, name, note=note, metadata=stated
+    )
+    _show_entry(entry, as_json)
+
+
+def pull_command(
+    asked: Asked,
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A new folder.", show_default=False)
+    ],
+    registry: At,
+) -> None:
+    """Write a version to a folder, checked against its digests."""
+    opened = _opened(registry)
+    version = opened.pull(asked, folder)
+    reason = opened.show(asked).deprecated
+    if reason is not None:
+        say(f"this version is deprecated: {reason.reason}")
+    say(f"{folder}: {version.kind} {version.digest}")
+
+
+def list_command(
+    registry: At,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Show the versions of this name.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List the names in a registry, or the versions of one name."""
+    opened = _opened(registry)
+    if name is None:
+        names = opened.names()
+        if as_json:
+            show_json(names)
+        elif names:
+            show("\n".join(names))
+        return
+    releases = opened.list(name)
+    if as_json:
+        show_json([release.as_dict() for release in releases])
+    else:
+        show("\n".join(map(_line, releases)))
+
+
+def show_command(asked: Asked, registry: At, as_json: Json = False) -> None:
+    """Show a version: its files, when and by whom it was published, its aliases and their logs."""
+    opened = _opened(registry)
+    release = opened.show(asked)
+    logs = {alias: opened.log(release.name, alias) for alias in release.aliases}
+    if as_json:
+        told = {name: [entry.model_dump() for entry in log] for name, log in logs.items()}
+        show_json({**release.as_dict(), "logs": told})
+        return
+    version = release.version
+    lines = [f"{release.name}@sha256:{release.digest}"]
+    lines.append(f"{version.kind}, {version.bytes:,} bytes")
+    lines += [f"  {name}  {file.bytes:,}  {file.sha256}" for name, file in version.files.items()]
+    lines += [f"  {key} = {text}" for key, text in version.metadata.items()]
+    lines.append(f"published {release.published.at} by {release.published.by}")
+    if release.deprecated is not None:
+        lines.append(f"deprecated: {release.deprecated.reason}")
+    for alias, log in logs.items():
+        lines.append(f"{alias}:")
+        lines += [f"  {_told(entry)}" for entry in log]
+    show("\n".join(lines))
+
+
+def diff_command(
+    before: Asked, after: Asked, registry: At, as_json: Json = False
+) -> None:
+    """Show what differs between two versions."""
+    found = _opened(registry).diff(before, after)
+    if as_json:
+        show_json(found.as_dict())
+        return
+    lines = [f"file {name}" for name in found.files]
+    lines += [f"tensor {name}" for name in found.tensors]
+    lines += [f"{c.path}: {_short(c.before)} → {_short(c.after)}" for c in found.content]
+    show("\n".join(lines) or "nothing differs")
+
+
+def verify_command(
+    registry: At,
+    asked: Annotated[
+        str | None,
+        typer.Argument(metavar="[VERSION]", help="By default everything.", show_default=False),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Read every byte of a version, or of all, and compare it with its digest."""
+    found = _opened(registry).verify(asked)
+    if as_json:
+        show_json([release.as_dict() for release in found])
+    else:
+        show("\n".join(f"whole: {_line(release)}" for release in found) or "it is empty")
+
+
+def promote_command(
+    asked: Asked,
+    alias: AliasName,
+    registry: At,
+    expect: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VERSION",
+            help="Refuse unless the alias still points to this version.",
+        ),
+    ] = None,
+    note: Note = "",
+    as_json: Json = False,
+) -> None:
+    """Let an alias, such as production, point to a version."""
+    _show_entry(_opened(registry).promote(asked, alias, expect=expect, note=note), as_json)
+
+
+def rollback_command(
+    name: Name, alias: AliasName, registry: At, note: Note = "", as_json: Json = False
+) -> None:
+    """Let an alias point to the version that it had before; again goes back further."""
+    _show_entry(_opened(registry).rollback(name, alias, note=note), as_json)
+
+
+def deprecate_command(
+    asked: Asked,
+    reason: Annotated[
+        str, typer.Argument(metavar="REASON", help="Why, in a sentence.", show_default=False)
+    ],
+    registry: At,
+    as_json: Json = False,
+) -> None:
+    """Say that a version is not to be used any more: no alias moves to it from now on."""
+    release = _opened(registry).deprecate(asked, reason)
+    if as_json:
+        show_json(release.as_dict())
+    else:
+        show(_line(release))
+
+
+def gc_command(
+    registry: At,
+    older_than: Annotated[
+        float,
+        typer.Option(
+            metavar="HOURS", min=0, help="What is younger may belong to a publish under way."
+        ),
+    ] = 24.0,
+    as_json: Json = False,
+) -> None:
+    """Remove what killed publishes left: whatever no alias, past or present, leads to."""
+    found = _opened(registry).gc(older_than=older_than * 3600)
+    if as_json:
+        show_json(
+            {
+                "objects": found.objects,
+                "bytes": found.bytes,
+                "half_written": found.half_written,
+            }
+        )
+    else:
+        show(
+            f"removed {found.objects:,} objects of {found.bytes:,} bytes "
+            f"and {found.half_written:,} half-written ones"
+        )
+
+
+def add_registry_commands(app: typer.Typer) -> None:
+    """Add the commands of this file to the command line."""
+    for name, command in {
+        "publish": publish_command,
+        "pull": pull_command,
+        "list": list_command,
+        "show": show_command,
+        "diff": diff_command,
+        "verify": verify_command,
+        "promote": promote_command,
+        "rollback": rollback_command,
+        "deprecate": deprecate_command,
+        "gc": gc_command,
+    }.items():
+        app.command(name, rich_help_panel=PANEL)(command)
+
+
+def _opened(url: str) -> Registry:
+    from isthmus.registry import Registry
+
+    return Registry.open(url)
+
+
+def _show_entry(entry: Entry, as_json: bool) -> None:
+    if as_json:
+        show_json(entry.model_dump())
+    else:
+        show(f"{entry.name}@{entry.alias} {_told(entry)}")
+
+
+def _told(entry: Entry) -> str:
+    note = f": {entry.note}" if entry.note else ""
+    return f"{entry.sequence} {entry.action} {entry.version[:12]} {entry.at} by {entry.by}{note}"
+
+
+def _line(release: Release) -> str:
+    words = [f"{release.name}@sha256:{release.digest[:12]}", release.version.kind]
+    words += [release.published.at, f"by {release.published.by}", *release.aliases]
+    if release.deprecated is not None:
+        words.append(f"(deprecated: {release.deprecated.reason})")
+    return "  ".join(words)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

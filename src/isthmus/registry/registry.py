@@ -1,0 +1,593 @@
+"""The registry: whatever isthmus saves, kept by version, found by alias, and undone by one call."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from isthmus import artefact
+from isthmus.errors import InputError, RegistryError
+from isthmus.files import atomic_folder
+from isthmus.registry.aliases import Alias, Entry, Target, checked_name, known_aliases, this_user
+from isthmus.registry.collect import Collected, collect
+from isthmus.registry.difference import Difference, difference
+from isthmus.registry.documents import MOST_BYTES, Document, digest_of
+from isthmus.registry.storage import Storage, open_storage
+from isthmus.registry.version import Version, check_artefact
+
+__all__ = ["LATEST", "Deprecation", "Registry", "Release"]
+
+LATEST = "latest"
+"""The alias that `Registry.publish` moves."""
+
+_FORMAT = "registry.json"
+_MOST_ARTEFACT_BYTES = 2**36
+_MOST_MANIFEST = 16 * 2**20
+_SHORTEST_PREFIX = 8
+_DAY = 86400.0
+
+
+class Format(Document):
+    """What stands at the top of a registry."""
+
+    format: Annotated[int, Field(ge=1, le=1)] = 1
+
+
+class Deprecation(Document):
+    """Why a version is not to be used any more."""
+
+    version: Annotated[str, Field(max_length=64)]
+    reason: Annotated[str, Field(min_length=1, max_length=4000)]
+    at: Annotated[str, Field(max_length=40)]
+    by: Annotated[str, Field(max_length=200)]
+
+
+@dataclass(frozen=True)
+class Release:
+    """A version under a name."""
+
+    name: str
+    digest: str
+    """Of the version, which it names."""
+    version: Version
+    published: Entry
+    """The first move of an alias to it."""
+    aliases: tuple[str, ...]
+    """Those that point to it now."""
+    deprecated: Deprecation | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The release as JSON."""
+        return {
+            "name": self.name,
+            "version": self.digest,
+            "kind": self.version.kind,
+            "bytes": self.version.bytes,
+            "files": {name: file.sha256 for name, file in self.version.files.items()},
+            "metadata": self.version.metadata,
+            "published": {
+                "at": self.published.at,
+                "by": self.published.by,
+                "note": self.published.note,
+            },
+            "aliases": list(self.aliases),
+            "deprecated": self.deprecated.reason if self.deprecated else None,
+        }
+
+
+class Registry:
+    """Versions of artefacts under names, and aliases that say which one is used where.
+
+    Files lie under ``blobs/sha256/<digest>``, versions under ``manifests/sha256/<digest>`` and
+    aliases under ``refs/<name>/<alias>``.  A version is published blobs first, then its manifest,
+    then the alias; so whatever ends a publish, nobody sees half a version.
+
+    A version is asked for as ``name`` (its latest), ``name@alias`` or ``name@sha256:<digest>``, of
+    which the first eight digits will do.
+
+    Args:
+        storage: where its bytes are; see `Registry.open`.
+        most_bytes: the largest artefact that is taken or given.
+
+    Example:
+        >>> import tempfile, numpy as np
+        >>> from isthmus.moments import Moments
+        >>> place = Path(tempfile.mkdtemp())
+        >>> registry = Registry.open(place / "registry", create=True)
+        >>> for n in (3, 4):
+        ...     Moments(np.eye(n), np.eye(n)).save(place / f"m{n}")
+        ...     _ = registry.publish(place / f"m{n}", "pairs")
+        ...     _ = registry.promote("pairs", "production")
+        >>> registry.rollback("pairs", "production").action
+        'rollback'
+        >>> _ = registry.pull("pairs@production", place / "mine")
+        >>> Moments.load(place / "mine").n
+        3.0
+    """
+
+    def __init__(self, storage: Storage, *, most_bytes: int = _MOST_ARTEFACT_BYTES) -> None:
+        self._storage = storage
+        self.url = storage.url
+        self.most_bytes = most_bytes
+
+    @classmethod
+    def open(cls, url: str | Path, *, create: bool = False) -> Registry:
+        """The registry at a folder.
+
+        Args:
+            url: the folder.
+            create: make a registry of an empty or missing place.
+
+        Raises:
+            RegistryError: if there is no registry, or one of a format that is not known.
+        """
+        storage = open_storage(str(url))
+        held = storage.get(_FORMAT, MOST_BYTES)
+        if held is None:
+            if not create:
+                raise RegistryError(
+                    "there is no registry here",
+                    where=storage.url,
+                    mend="Check the name, or create one",
+                )
+            _make(storage)
+            held = storage.get(_FORMAT, MOST_BYTES)
+        if held is None or held.content != Format().content:
+            raise RegistryError(
+                "this is a registry of a format that is not known",
+                where=storage.url,
+                mend="Update isthmus",
+            )
+        return cls(storage)
+
+    # ---- bringing and fetching ---------------------------------------------------------------
+
+    def publish(
+        self,
+        folder: str | Path,
+        name: str,
+        *,
+        note: str = "",
+        metadata: Mapping[str, str] | None = None,
+        by: str | None = None,
+    ) -> Entry:
+        """Take an artefact in under a name, byte for byte, and move the alias ``latest`` to it.
+
+        Args:
+            folder: the folder that isthmus saved.
+            name: small letters, digits and ``.``, ``_``, ``-``.
+            note: why, for the log.
+            metadata: texts that are part of the version.
+            by: who; by default ``ISTHMUS_USER`` or the system's user.
+
+        Returns:
+            The newest entry of the log of ``latest``.
+
+        Raises:
+            InputError: for a folder that holds anything but a whole artefact.
+            RegistryError: for one that is larger than ``most_bytes``, or if others move the alias
+                again and again.
+        """
+        folder = Path(folder)
+        alias = Alias(self._storage, name, LATEST)
+        version = Version.of(folder, metadata or {})
+        self._check_size(version, str(folder))
+        digest = version.digest
+        for file, stored in version.files.items():
+            self._storage.put(_blob(stored.sha256), folder / file)
+        self._storage.put(_manifest(digest), version.content)
+
+        def to_this(current: Entry | None) -> Target | None:
+            if current is not None and current.version == digest:
+                return None
+            self._check_present(digest, version)
+            under = None if current is None else current.digest
+            return Target(
+                version=digest, action="publish", under=under, by=by or this_user(), note=note
+            )
+
+        return alias.move(to_this)
+
+    def pull(self, asked: str, folder: str | Path) -> Version:
+        """Write the artefact of a version to a new folder, whole or not at all.
+
+        Raises:
+            RegistryError: if there is no such version, or it is larger than ``most_bytes``.
+            InputError: if anything of it is missing or was changed.
+            OutputError: as `isthmus.files.atomic_folder`.
+        """
+        name, digest = self._resolved(asked)
+        version = self._version(digest)
+        self._check_size(version, f"{self.url}: {name}")
+        with atomic_folder(Path(folder)) as draft:
+            for file, stored in version.files.items():
+                with (draft / file).open("wb") as opened:
+                    for block in self._checked_blocks(stored.sha256, stored.bytes):
+                        opened.write(block)
+            try:
+                check_artefact(draft, version.kind)
+            except InputError as error:
+                raise InputError(
+                    f"this version holds no whole {version.kind} ({error.what})",
+                    where=f"{self.url}: {name}@sha256:{digest[:12]}",
+                ) from error
+        return version
+
+    # ---- looking -----------------------------------------------------------------------------
+
+    def names(self) -> list[str]:
+        """The names that something was published under."""
+        return sorted({alias.name for alias in known_aliases(self._storage)})
+
+    def list(self, name: str) -> list[Release]:
+        """The versions of a name, the oldest first.
+
+        Raises:
+            RegistryError: if nothing was published under the name.
+            InputError: if anything on the way is damaged.
+        """
+        first, aliases = self._history(name)
+        return [self._release(entry, aliases.get(version, ())) for version, entry in first.items()]
+
+    def show(self, asked: str) -> Release:
+        """A version: its files, when and by whom it was published, its aliases.
+
+        Raises:
+            RegistryError: if there is no such version.
+            InputError: if anything on the way is damaged.
+        """
+        name, digest = self._resolved(asked)
+        first, aliases = self._history(name)
+        return self._release(first[digest], aliases.get(digest, ()))
+
+    def log(self, name: str, alias: str) -> list[Entry]:
+        """The moves of an alias, the newest first.
+
+        Raises:
+            RegistryError: if there is no such alias.
+            InputError: if the log is damaged.
+        """
+        self._current(Alias(self._storage, name, alias))
+        return [*Alias(self._storage, name, alias).log()]
+
+    def diff(self, before: str, after: str) -> Difference:
+        """What differs between two versions: kind, files, tensors, and the manifest's content.
+
+        Raises:
+            RegistryError: if there is no such version.
+            InputError: if anything of it is damaged.
+        """
+        both = [self.show(before).version, self.show(after).version]
+        manifests: list[bytes] = []
+        for version in both:
+            stored = version.files[artefact.MANIFEST]
+            if stored.bytes > _MOST_MANIFEST:
+                raise InputError("its manifest is larger than any", where=self.url)
+            manifests.append(b"".join(self._checked_blocks(stored.sha256, stored.bytes)))
+        return difference(both[0], both[1], manifests[0], manifests[1], self.url)
+
+    def verify(self, asked: str | None = None) -> list[Release]:
+        """Read every byte of a version, or of all versions, and compare it with its digest.
+
+        Args:
+            asked: a version; by default all, and the logs of all aliases.
+
+        Returns:
+            The versions that were found whole.
+
+        Raises:
+            InputError: for the first thing that is missing or was changed.
+            RegistryError: if there is no such version.
+        """
+        if asked is not None:
+            releases = [self.show(asked)]
+        else:
+            releases = [release for name in self.names() for release in self.list(name)]
+        seen = set[str]()
+        for release in releases:
+            for stored in release.version.files.values():
+                if stored.sha256 not in seen:
+                    for _ in self._checked_blocks(stored.sha256, stored.bytes):
+                        pass
+                    seen.add(stored.sha256)
+        return releases
+
+    # ---- moving ------------------------------------------------------------------------------
+
+    def promote(
+        self,
+        asked: str,
+        alias: str,
+        *,
+        expect: str | None = None,
+        note: str = "",
+        by: str | None = None,
+    ) -> Entry:
+        """Move an alias, such as ``production``, to a version.
+
+        Args:
+            asked: the version.
+            alias: where to; made if there is none.
+            expect: refuse unless the alias still points to this version.
+            note: why, for the log.
+            by: who; by default ``ISTHMUS_USER`` or the system's user.
+
+        Returns:
+            The newest entry of the alias's log.
+
+        Raises:
+            RegistryError: if there is no such version, it is deprecated, or the alias has moved.
+        """
+        name, digest = self._resolved(asked)
+        version, deprecated = self._version(digest), self._deprecation(name, digest)
+        if alias == LATEST:
+            raise RegistryError(
+                f"'{LATEST}' is what was published last", where=asked, mend="Name another alias"
+            )
+        if deprecated is not None:
+            raise RegistryError(f"this version is deprecated ({deprecated.reason})", where=asked)
+        wanted = None if expect is None else self._resolved(expect)[1]
+        moved = Alias(self._storage, name, alias)
+
+        def to_this(current: Entry | None) -> Target | None:
+            if wanted is not None and (current is None or current.version != wanted):
+                found = "nothing" if current is None else current.version[:12]
+                raise RegistryError(
+                    f"it points to {found}, expected {wanted[:12]}",
+                    where=moved.where,
+                    mend="Look at what changed",
+                )
+            if current is not None and current.version == digest:
+                return None
+            self._check_present(digest, version)
+            under = None if current is None else current.digest
+            return Target(
+                version=digest, action="promote", under=under, by=by or this_user(), note=note
+            )
+
+        return moved.move(to_this)
+
+    def rollback(self, name: str, alias: str, *, note: str = "", by: str | None = None) -> Entry:
+        """Move an alias back to the version that it had before; again goes back further.
+
+        Versions that were deprecated meanwhile are passed over.  The log keeps every move.
+
+        Args:
+            name: the name.
+            alias: the alias.
+            note: why, for the log.
+            by: who; by default ``ISTHMUS_USER`` or the system's user.
+
+        Raises:
+            RegistryError: if there is no such alias, nothing to go back to, or somebody else moved
+                it at the same moment.
+        """
+        moved = Alias(self._storage, name, alias)
+        started = self._current(moved)
+
+        def back(current: Entry | None) -> Target | None:
+            if current is None or current.digest != started.digest:
+                raise RegistryError(
+                    "somebody else moved it at the same moment",
+                    where=moved.where,
+                    mend="Look at the log, and roll back again if that is still right",
+                )
+            below = current.under
+            while below is not None:
+                former = moved.entry(below)
+                if (
+                    former.version != current.version
+                    and self._deprecation(name, former.version) is None
+                ):
+                    self._check_present(former.version, self._version(former.version))
+                    return Target(
+                        version=former.version,
+                        action="rollback",
+                        under=former.under,
+                        by=by or this_user(),
+                        note=note,
+                    )
+                below = former.under
+            raise RegistryError("there is no version to go back to", where=moved.where)
+
+        return moved.move(back)
+
+    def deprecate(self, asked: str, reason: str, *, by: str | None = None) -> Release:
+        """Say that a version is not to be used any more: no alias moves to it from now on.
+
+        It can still be pulled; an alias that points to it stays where it is.
+
+        Raises:
+            RegistryError: if there is no such version.
+        """
+        release = self.show(asked)
+        key = f"deprecated/{release.name}/{release.digest}"
+        while True:
+            with self._storage.exclusive():
+                held = self._storage.get(key, MOST_BYTES)
+                stated = Deprecation(
+                    version=release.digest, reason=reason, at=_now(), by=by or this_user()
+                )
+                if self._storage.swap(key, None if held is None else held.tag, stated.content):
+                    return self.show(f"{release.name}@sha256:{release.digest}")
+
+    def gc(self, *, older_than: float = _DAY) -> Collected:
+        """Remove what no alias's log leads to, as publishes that were killed leave it.
+
+        Args:
+            older_than: seconds; what is younger may belong to a publish that is under way.
+
+        Raises:
+            InputError: if anything is damaged; nothing is removed then.
+        """
+        with self._storage.exclusive():
+            return collect(self._storage, self._reached(), older_than)
+
+    # ---- within ------------------------------------------------------------------------------
+
+    def _reached(self) -> Iterator[str]:
+        """The keys that logs lead to."""
+        versions = set[str]()
+        for alias in known_aliases(self._storage):
+            for entry in alias.log():
+                yield f"logs/{alias.name}/{alias.alias}/{entry.digest}"
+                versions.add(entry.version)
+        for digest in sorted(versions):
+            yield _manifest(digest)
+            for stored in self._version(digest).files.values():
+                yield _blob(stored.sha256)
+
+    def _history(self, name: str) -> tuple[dict[str, Entry], dict[str, tuple[str, ...]]]:
+        """Of every version its first entry, the oldest first; and the aliases that point to it."""
+        entries: list[Entry] = []
+        aliases = dict[str, tuple[str, ...]]()
+        for alias in known_aliases(self._storage, name):
+            log = [*alias.log()]
+            entries += log
+            if log:
+                aliases[log[0].version] = (*aliases.get(log[0].version, ()), alias.alias)
+        if not entries:
+            raise self._unknown(name)
+        first = dict[str, Entry]()
+        for entry in sorted(entries, key=_order):
+            first.setdefault(entry.version, entry)
+        return first, aliases
+
+    def _release(self, entry: Entry, aliases: tuple[str, ...]) -> Release:
+        return Release(
+            entry.name,
+            entry.version,
+            self._version(entry.version),
+            entry,
+            aliases,
+            self._deprecation(entry.name, entry.version),
+        )
+
+    def _resolved(self, asked: str) -> tuple[str, str]:
+        """The name and the digest of the version that is asked for."""
+        name, at, which = asked.partition("@")
+        checked_name(name)
+        if not at:
+            which = LATEST
+        if not which.startswith("sha256:"):
+            return name, self._current(Alias(self._storage, name, which)).version
+        digits = which.removeprefix("sha256:")
+        if re.fullmatch(rf"[0-9a-f]{{{_SHORTEST_PREFIX},64}}", digits) is None:
+            raise InputError(
+                f"a version is {_SHORTEST_PREFIX} to 64 hexadecimal digits", where=asked[:200]
+            )
+        found = [version for version in self._history(name)[0] if version.startswith(digits)]
+        if len(found) == 1:
+            return name, found[0]
+        what = "several versions begin so" if found else "there is no such version"
+        raise RegistryError(what, where=f"{self.url}: {asked}", mend=f"See: isthmus list {name}")
+
+    def _current(self, alias: Alias) -> Entry:
+        entry = alias.current()
+        if entry is not None:
+            return entry
+        known = [a.alias for a in known_aliases(self._storage, alias.name)]
+        if not known:
+            raise self._unknown(alias.name)
+        raise RegistryError(
+            f"there is no such alias (there are {', '.join(known)})", where=alias.where
+        )
+
+    def _unknown(self, name: str) -> RegistryError:
+        return RegistryError(
+            f"nothing was published as '{name}'", where=self.url, mend="See: isthmus list"
+        )
+
+    def _version(self, digest: str) -> Version:
+        key = _manifest(digest)
+        held = self._storage.get(key, MOST_BYTES)
+        where = f"{self.url}/{key}"
+        if held is None:
+            raise InputError("the manifest of a version is missing", where=where)
+        if digest_of(held.content) != digest:
+            raise InputError("the manifest of a version was changed", where=where)
+        return Version.parsed(held.content, where)
+
+    def _deprecation(self, name: str, digest: str) -> Deprecation | None:
+        key = f"deprecated/{name}/{digest}"
+        held = self._storage.get(key, MOST_BYTES)
+        return None if held is None else Deprecation.parsed(held.content, f"{self.url}/{key}")
+
+    def _check_present(self, digest: str, version: Version) -> None:
+        """Refuse to point an alias to what is not there, whole."""
+        sizes = {_manifest(digest): len(version.content)}
+        sizes |= {_blob(stored.sha256): stored.bytes for stored in version.files.values()}
+        for key, size in sizes.items():
+            if self._storage.size(key) != size:
+                raise InputError(
+                    "it is missing from the registry, or not whole",
+                    where=f"{self.url}/{key}",
+                    mend="Publish the artefact again",
+                )
+
+    def _check_size(self, version: Version, where: str) -> None:
+        if version.bytes > self.most_bytes:
+            raise RegistryError(
+                f"it has {version.bytes:,} bytes, and {self.most_bytes:,} at the most", where=where
+            )
+
+    def _checked_blocks(self, digest: str, size: int) -> Iterator[bytes]:
+        """The content of a blob; an error at its end, or as soon as it is too long."""
+        found, taken = hashlib.sha256(), 0
+        for block in self._storage.open(_blob(digest)):
+            taken += len(block)
+            if taken > size:
+                break
+            found.update(block)
+            yield block
+        if taken != size or found.hexdigest() != digest:
+            raise InputError(
+                "a file of the registry was changed after it was written",
+                where=f"{self.url}/{_blob(digest)}",
+                mend="Publish the artefact again",
+            )
+
+
+def _make(storage: Storage) -> None:
+    if not re.match(r"[a-z][a-z0-9+.-]*://", storage.url):
+        place = Path(storage.url)
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RegistryError(
+                f"no folder can be made here ({error.strerror})", where=storage.url
+            ) from error
+        if any(
+            entry.name not in (_FORMAT, "refs") and ".partial-" not in entry.name
+            for entry in place.iterdir()
+        ):
+            raise RegistryError(
+                "the folder holds something else", where=storage.url, mend="Name an empty folder"
+            )
+    with storage.exclusive(), suppress(FileExistsError):
+        storage.swap(_FORMAT, None, Format().content)
+
+
+def _blob(digest: str) -> str:
+    return f"blobs/sha256/{digest}"
+
+
+def _manifest(digest: str) -> str:
+    return f"manifests/sha256/{digest}"
+
+
+def _order(entry: Entry) -> tuple[bool, int, str]:
+    # publishes, in the order of the log, come before what was made of them
+    return entry.alias != LATEST, entry.sequence, entry.alias
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")

@@ -1,0 +1,133 @@
+"""Where a registry keeps its bytes: what a place must be able to do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, Protocol
+
+from isthmus.errors import InputError, RegistryError
+
+__all__ = ["Held", "Object", "Storage", "blocks", "blocks_of", "open_storage", "too_large"]
+
+_BLOCK = 1 << 20
+
+
+class Held(NamedTuple):
+    """The content of an object, and what tells this content from any other it had."""
+
+    content: bytes
+    tag: str
+
+
+@dataclass(frozen=True)
+class Object:
+    """An object as a listing shows it."""
+
+    key: str
+    bytes: int
+    age: float
+    """Seconds since it was last written."""
+
+
+class Storage(Protocol):
+    """A flat set of objects by key, such as a folder or a bucket.
+
+    A key is made of plain names joined by ``/``.  An object appears whole or not at all.
+    """
+
+    url: str
+
+    def get(self, key: str, most_bytes: int) -> Held | None:
+        """The content of a small object; None where there is none.
+
+        Raises:
+            InputError: for one that is larger than ``most_bytes``, or no file.
+        """
+        ...
+
+    def open(self, key: str) -> Iterator[bytes]:
+        """The content of an object in blocks.
+
+        Raises:
+            InputError: where there is none.
+        """
+        ...
+
+    def size(self, key: str) -> int | None:
+        """How many bytes an object has; None where there is none."""
+        ...
+
+    def put(self, key: str, content: bytes | Path) -> None:
+        """Write an object whose key ends with the digest of its content.
+
+        Where it stands there already, whole, only its age changes.
+
+        Args:
+            key: its key.
+            content: bytes, or the file that holds them.
+
+        Raises:
+            InputError: if the file changed since its digest was taken.
+        """
+        ...
+
+    def swap(self, key: str, tag: str | None, content: bytes) -> bool:
+        """Replace an object if it is still the one with this tag; None means that there is none.
+
+        Returns:
+            Whether it was; false where somebody else was quicker.
+        """
+        ...
+
+    def list(self, prefix: str) -> Iterator[Object]:
+        """The objects whose keys begin with ``prefix``, a folder; what is no object is left out."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove an object, if there is one."""
+        ...
+
+    def tidy(self) -> int:
+        """Remove what writers that died left half-written, and return how much that was."""
+        ...
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """A block in which no other such block runs, where the place knows locks."""
+        ...
+
+
+def open_storage(url: str) -> Storage:
+    """The storage of a registry, by the path of its folder.
+
+    Raises:
+        RegistryError: for a URL of a kind that is not known.
+    """
+    from isthmus.registry.folder import Folder
+
+    match = re.match(r"([a-z][a-z0-9+.-]*)://(.*)", url, re.DOTALL)
+    if match is None:
+        return Folder(Path(url))
+    if match[1] == "file":
+        return Folder(Path(match[2]))
+    raise RegistryError(f"a registry is no '{match[1]}://'", where=url, mend="Name a folder")
+
+
+def too_large(key: str, url: str, most_bytes: int) -> InputError:
+    """The error for an object that is larger than any of its kind."""
+    return InputError(f"it is larger than the {most_bytes:,} bytes allowed", where=f"{url}/{key}")
+
+
+def blocks(file: BinaryIO) -> Iterator[bytes]:
+    """The rest of a file, in blocks."""
+    while block := file.read(_BLOCK):
+        yield block
+
+
+def blocks_of(path: Path) -> Iterator[bytes]:
+    """The content of a file, in blocks."""
+    with path.open("rb") as file:
+        yield from blocks(file)

@@ -1,0 +1,66 @@
+"""``isthmus publish``, ``pull``, ``list`` and the other commands of a registry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def at(bridge: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ISTHMUS_REGISTRY", "registry")
+    monkeypatch.setenv("ISTHMUS_USER", "ann")
+    return bridge
+
+
+def test_a_day_with_a_registry(cli: Any, at: Path) -> None:
+    cli("publish", at, "docs").refused("there is no registry here")
+    entry = cli("publish", at, "docs", "--create", "-m", "first", "--json").json
+    one = entry["version"]
+    assert (entry["by"], entry["note"], entry["alias"]) == ("ann", "first", "latest")
+    two = cli("publish", at, "docs", "--metadata", "team=search", "--json").json["version"]
+    assert cli("list").out == "docs\n"
+    listed = cli("list", "docs", "--json").json
+    assert [release["version"] for release in listed] == [one, two]
+    assert [release["aliases"] for release in listed] == [[], ["latest"]]
+
+    for version in (one, two):
+        done = cli("promote", f"docs@sha256:{version[:8]}", "production")
+        assert done.code == 0 and version[:12] in done.out
+    shown = cli("show", "docs@production", "--json").json
+    assert shown["metadata"] == {"team": "search"}
+    assert [entry["version"] for entry in shown["logs"]["production"]] == [two, one]
+    found = cli("diff", f"docs@sha256:{one}", "docs", "--json").json
+    assert found["content"] == [{"path": "metadata.team", "before": None, "after": "search"}]
+    assert cli("rollback", "docs", "production", "--json").json["version"] == one
+    cli("promote", "docs", "production", "--expect", f"docs@sha256:{two}").refused("it points to")
+
+    assert cli("deprecate", "docs", "wrong model").code == 0
+    cli("promote", "docs", "canary").refused("deprecated (wrong model)")
+    done = cli("pull", "docs", "out")
+    assert done.code == 0 and "deprecated: wrong model" in done.err and not done.out
+    assert {p.name: p.read_bytes() for p in Path("out").iterdir()} == {
+        p.name: p.read_bytes() for p in at.iterdir()
+    }
+    assert cli("gc", "--older-than", "0", "--json").json["objects"] == 0
+    assert cli("verify").out.count("whole: ") == 2
+    for command in (["list", "docs"], ["show", "docs@production"], ["diff", "docs", "docs"]):
+        assert cli(*command).code == 0
+
+
+def test_refusals(cli: Any, at: Path) -> None:
+    assert cli("publish", at, "docs", "--create").code == 0
+    cli("publish", "old.npy", "docs").refused("there is a file here")
+    cli("publish", at, "../docs").refused("no name of an artefact")
+    cli("publish", at, "docs", "--metadata", "x").refused("expected KEY=TEXT")
+    cli("pull", "docs", "old.npy").refused("exists already")
+    cli("pull", "docs@sha256:00000000", "out").refused("no such version")
+    cli("rollback", "docs", "production").refused("no such alias")
+    cli("list", "-r", "s4://x").refused("a registry is no 's4://'")
+    for blob in Path("registry/blobs/sha256").iterdir():
+        blob.write_bytes(blob.read_bytes() + b"x")
+    cli("verify").refused("was changed after it was written")
+    cli("pull", "docs", "out").refused("was changed after it was written")
+    assert not Path("out").exists()
