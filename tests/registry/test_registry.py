@@ -31,7 +31,9 @@ def everything(registry: Registry) -> dict[str, bytes]:
     }
 
 
-def test_what_is_pulled_is_what_was_published(registry: Registry, make: Make, tmp_path: Path) -> None:
+def test_what_is_pulled_is_what_was_published(
+    registry: Registry, make: Make, tmp_path: Path
+) -> None:
     entry = registry.publish(make(1), "table", note="first", metadata={"team": "search"}, by="ann")
     assert (entry.by, entry.note, entry.sequence, entry.action) == ("ann", "first", 1, "publish")
     release = registry.show("table")

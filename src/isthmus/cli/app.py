@@ -16,6 +16,7 @@ from isthmus.cli.diagnose import diagnose_command
 from isthmus.cli.evaluate import evaluate_command
 from isthmus.cli.fit import fit_command
 from isthmus.cli.inspect import inspect_command
+from isthmus.cli.registry import add_registry_commands
 from isthmus.cli.search import search_command
 from isthmus.cli.signals import Stopped, stopped_by_signals
 from isthmus.errors import IsthmusError
@@ -52,6 +53,7 @@ app.command("apply")(apply_command)
 app.command("inspect")(inspect_command)
 app.command("search")(search_command)
 app.command("demo")(demo_command)
+add_registry_commands(app)
 
 
 def main() -> None:

@@ -74,9 +74,7 @@ def publish_command(
         if not equals or not key:
             raise InputError("expected KEY=TEXT", where=f"--metadata {pair}")
         stated[key] = text
-    entry = Registry.open(registry, create=create).publish(
-        folder, name, note=note, metadata=stated
-    )
+    entry = Registry.open(registry, create=create).publish(folder, name, note=note, metadata=stated)
     _show_entry(entry, as_json)
 
 
@@ -142,9 +140,7 @@ def show_command(asked: Asked, registry: At, as_json: Json = False) -> None:
     show("\n".join(lines))
 
 
-def diff_command(
-    before: Asked, after: Asked, registry: At, as_json: Json = False
-) -> None:
+def diff_command(before: Asked, after: Asked, registry: At, as_json: Json = False) -> None:
     """Show what differs between two versions."""
     found = _opened(registry).diff(before, after)
     if as_json:
