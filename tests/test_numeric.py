@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from isthmus import numeric
-from isthmus.errors import InputError
-from isthmus.numeric import as_floating, like, namespace, to_float64, to_numpy, unit_rows
+from isthmus.errors import InputError, WrongTypeError
+from isthmus.numeric import as_array, as_floating, like, namespace, to_float64, to_numpy, unit_rows
 
 LIBRARIES = ["numpy", "torch", "array_api_strict"]
 X = np.random.default_rng(0).standard_normal((5, 3))
@@ -126,3 +126,18 @@ def test_unit_rows_have_length_1_however_long_they_were(dtype: Any, size: float)
     assert not found[-1].any()
     assert unit_rows(X * 1e200, None) == pytest.approx(expected, rel=1e-12)
     assert unit_rows(X).dtype == np.float32
+
+
+def test_what_is_an_array_stays_itself_and_what_is_none_has_one_sentence() -> None:
+    rows = np.eye(3, dtype=np.float32)
+    assert as_array(rows, "x") is rows
+    mapped = as_array(np.ma.masked_array(rows, mask=False), "x")
+    assert type(mapped) is np.ndarray and np.shares_memory(mapped, rows)
+    assert as_array([rows[0], rows[1]], "x").dtype == np.float32
+    for given in ("a", None, 1, {"a": 1}, {1, 2}, object()):
+        with pytest.raises(WrongTypeError, match="x: expected an array"):
+            as_array(given, "x")
+    with pytest.raises(InputError, match="x, row 1: a value is missing"):
+        as_array([[1.0, 2.0], [None, 2.0]], "x")
+    with pytest.raises(InputError, match="x, row 2: 1 of the 3 rows have masked entries"):
+        as_array(np.ma.masked_array(rows, mask=rows * [0, 0, 1]), "x")

@@ -25,6 +25,7 @@ __all__ = [
     "StoreUnavailableError",
     "UnsupportedError",
     "WrongSpaceError",
+    "WrongTypeError",
     "missing_extra",
     "not_fitted",
 ]
@@ -53,6 +54,10 @@ def _sentence(text: str) -> str:
 
 class InputError(IsthmusError, ValueError):
     """Data or a parameter that cannot be used: wrong shape, dtype, value or alignment."""
+
+
+class WrongTypeError(InputError, TypeError):
+    """An object that is no array of numbers."""
 
 
 class ContractError(InputError):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-from array_api_compat import array_namespace, device, is_numpy_array
+from array_api_compat import array_namespace, device, is_array_api_obj, is_numpy_array
 from numpy.typing import NDArray
 
-from isthmus.errors import InputError
+from isthmus.errors import InputError, WrongTypeError
 
 __all__ = [
     "Array",
+    "as_array",
     "as_floating",
+    "as_numbers",
     "like",
     "namespace",
     "row_squares",
@@ -32,13 +34,135 @@ def namespace(*arrays: Array) -> Any:
     return array_namespace(*arrays)
 
 
+def as_array(x: Any, where: str) -> Array:
+    """What a user hands over as vectors, as an array: the one place that says what is read.
+
+    An array of any library stays itself, without a copy.  A list, a DataFrame or a Series (pandas,
+    polars) becomes numpy's, a Series of vectors ``(n, d)``; a masked array does where nothing in it
+    is masked.
+
+    Args:
+        x: of any type.
+        where: the argument or file it comes from, for the message.
+
+    Raises:
+        InputError: for masked entries and rows of different widths.
+        WrongTypeError: for what is not numbers, sparse, or neither an array nor a table.
+
+    Example:
+        >>> as_array([[1, 2], [3, 4]], "x").shape
+        (2, 2)
+        >>> as_array(np.ma.masked_equal([[1.0, 2.0], [3.0, 4.0]], 3), "x")
+        Traceback (most recent call last):
+        isthmus.errors.InputError: x, row 1: 1 of the 2 rows have masked entries. Fill ...
+    """
+    if type(x) is np.ndarray:
+        return x
+    if isinstance(x, np.ma.MaskedArray):
+        masked: Any = cast(Any, x)
+        return _unmasked(np.ma.getmaskarray(masked), np.asarray(masked), where)
+    if isinstance(x, np.ndarray):
+        return as_numbers(np.asarray(cast(Any, x)), where)
+    if is_array_api_obj(x):
+        return x
+    if hasattr(x, "toarray"):
+        raise WrongTypeError(
+            f"expected a dense array, got the sparse {type(x).__name__}",
+            where=where,
+            mend="Convert it with .toarray()",
+        )
+    if isinstance(x, list | tuple):
+        return as_numbers(_of_parts(cast(Any, x), where), where)
+    if hasattr(x, "to_numpy") and hasattr(x, "shape"):
+        return as_numbers(_of_table(x), where)
+    if hasattr(x, "__array__"):
+        return as_numbers(np.asarray(x), where)
+    raise WrongTypeError(
+        f"expected an array of shape (n, d), got {type(x).__name__}",
+        where=where,
+        mend="Convert it first, for example with numpy.asarray",
+    )
+
+
+def _unmasked(mask: NDArray[np.bool_], values: NDArray[Any], where: str) -> NDArray[Any]:
+    rows = np.asarray(mask.reshape(max(mask.shape[:1], default=1), -1).any(axis=1))
+    if rows.any():
+        raise InputError(
+            f"{rows.sum()} of the {len(rows)} rows have masked entries",
+            where=f"{where}, row {int(np.argmax(rows))}",
+            mend="Fill them with .filled(...), or leave those rows out",
+        )
+    return values
+
+
+def _of_parts(parts: Any, where: str) -> NDArray[Any]:
+    """Rows of a list; vectors of any library in it are read one by one."""
+    try:
+        return np.asarray([to_numpy(part) if hasattr(part, "ndim") else part for part in parts])
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            "the rows are not of one width",
+            where=where,
+            mend="Give (n, d) numbers: one row per item, all of the same length",
+        ) from error
+
+
+def _of_table(table: Any) -> NDArray[Any]:
+    values: NDArray[Any] = table.to_numpy()
+    if values.dtype != object:
+        return values
+    try:
+        # what pandas holds as missing is a number that is not finite, and named as such later
+        return table.to_numpy(dtype=np.float64, na_value=np.nan)
+    except (TypeError, ValueError):
+        return values
+
+
+def as_numbers(values: NDArray[Any], where: str) -> NDArray[Any]:
+    """``values`` as they are, or those of dtype object in float64, a column of vectors ``(n, d)``.
+
+    Raises:
+        InputError: for a value that is missing.
+        WrongTypeError: for what is not numbers.
+    """
+    if values.dtype == object:
+        # a column of vectors
+        cells = values.ravel() if values.ndim == 1 or values.shape[1:] == (1,) else None
+        if cells is not None and _is_vector(cells[:1]):
+            return as_numbers(_of_parts(list(cells), where), where)
+        missing = np.asarray(np.equal(values, np.asarray(None)), dtype=np.bool_)
+        if missing.any():
+            raise InputError(
+                "a value is missing",
+                where=f"{where}, row {int(np.argwhere(missing)[0][0])}",
+                mend="Fill it, or leave such rows out",
+            )
+        try:
+            return values.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise WrongTypeError(
+                f"the rows are not numbers: {error}", where=where, mend="Give numbers only"
+            ) from error
+    if values.dtype.kind not in "biufc":
+        raise WrongTypeError(
+            f"the rows are not numbers: they have dtype {values.dtype}",
+            where=where,
+            mend="Give numbers only",
+        )
+    return values
+
+
+def _is_vector(cells: Any) -> bool:
+    return len(cells) > 0 and hasattr(cells[0], "__len__") and not isinstance(cells[0], str | bytes)
+
+
 def to_numpy(x: Array, dtype: Any = None) -> NDArray[Any]:
     """A host copy of ``x`` (no copy where it is a numpy array already)."""
     if is_numpy_array(x):
         return np.asarray(x, dtype=dtype)
     if hasattr(x, "detach"):
         x = x.detach().cpu()
-    if hasattr(x, "get"):
+    if hasattr(x, "get") and not hasattr(x, "to_numpy"):
         x = x.get()
     # NumPy has no bfloat16; float32 holds every value of it
     if str(getattr(x, "dtype", "")) == "torch.bfloat16":

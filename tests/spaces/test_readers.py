@@ -191,7 +191,7 @@ def test_integers_of_another_library_are_refused() -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ([[1.0, 2.0]], "type list is neither an array nor a path"),
+        ({"a": 1.0}, r"expected an array of shape \(n, d\), got dict"),
         ("absent.npy", "absent.npy: the file does not exist"),
         ("absent.parquet:x", "absent.parquet: the file does not exist"),
         ("absent*.parquet", "no Parquet, Arrow or other file"),

@@ -20,7 +20,7 @@ from isthmus.bridge.canary import Canary
 from isthmus.bridge.card import card
 from isthmus.errors import ContractError, InputError, WrongSpaceError
 from isthmus.evaluate.evaluation import Evaluation
-from isthmus.numeric import Array, to_numpy
+from isthmus.numeric import Array, as_array, to_numpy
 from isthmus.spaces.compatibility import check_compatible
 from isthmus.spaces.contract import Space
 from isthmus.spaces.profile import Profile
@@ -168,6 +168,7 @@ class Bridge:
                 found = self._transform_fast(x)
             if found is not None:
                 return found
+        x = as_array(x, "vectors to transform")
         rows = x[None, ...] if x.ndim == 1 else x
         rows = self.require_source(rows)
         if check and not self._recognised and rows.shape[0]:

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from array_api_compat import is_array_api_obj, is_numpy_array
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.file_records import current
-from isthmus.numeric import Array, as_floating, namespace, to_numpy
+from isthmus.numeric import Array, as_array, as_floating, namespace, to_numpy
 from isthmus.progress import Progress, silent
 from isthmus.spaces.codes import Codes, checked_codes
 from isthmus.spaces.file_rows import FileRows
@@ -203,16 +202,9 @@ def open_vectors(
             return source
         return source.without_ids() if ids is False else source.with_ids(_read_ids(ids))
     if not isinstance(source, str | os.PathLike):
-        if not is_array_api_obj(source):
-            raise InputError(
-                f"an object of type {type(source).__name__} is neither an array nor a path",
-                where=name,
-                mend="Convert it with numpy.asarray(..., dtype='float32')",
-            )
         given = None if ids is None or ids is False else _read_ids(ids)
-        array = np.asarray(source) if is_numpy_array(source) else source
         return Vectors(
-            array,
+            as_array(source, name),
             name=name,
             ids=None if given is None else normalise_ids(given, name),
             codes=Codes.of(codes, name),

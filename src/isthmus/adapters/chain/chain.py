@@ -19,7 +19,7 @@ from isthmus.adapters.chain.kinds import unpack_stage
 from isthmus.adapters.chain.one_matrix import OneMatrix
 from isthmus.adapters.chain.row_norm import RowNorm
 from isthmus.adapters.chain.stage import Packed, Stage, Tensors
-from isthmus.numeric import Array, as_floating, like, namespace
+from isthmus.numeric import Array, as_array, as_floating, like, namespace
 from isthmus.threads import single_thread
 
 __all__ = ["Chain"]
@@ -60,7 +60,7 @@ class Chain:
 
     def __call__(self, x: Array) -> Array:
         """Map rows, or one vector."""
-        x = as_floating(x, "vectors")
+        x = as_floating(as_array(x, "vectors"), "vectors")
         if not is_numpy_array(x):
             rows = x[None, :] if x.ndim == 1 else x
             mapped = _run(namespace(x), self._ready(x), rows, numpy=False)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
-from isthmus.numeric import Array, to_numpy
+from isthmus.numeric import Array, as_array, to_numpy
 from isthmus.spaces.row_checks import check_vectors, take_rows
 
 __all__ = ["distinct_pairs", "unpaired_pool"]
@@ -42,7 +42,8 @@ def unpaired_pool(
     pool: Array, anchors: NDArray[Any], metric: Any, most: int, seed: int, name: str
 ) -> NDArray[Any]:
     """A seeded sample of a pool without the anchors."""
-    if not hasattr(pool, "shape") or len(pool.shape) != 2:
+    pool = as_array(pool, name)
+    if len(pool.shape) != 2:
         raise InputError("expected an array of shape (n, d)", where=name)
     order = np.random.default_rng(seed).permutation(int(pool.shape[0]))
     rows = take_rows(pool, np.sort(order[: most + len(anchors)]))

@@ -32,7 +32,7 @@ from isthmus.adapters.scarce.pseudo_pairs import (
 )
 from isthmus.adapters.scarce.relative import relative_representation
 from isthmus.errors import InputError
-from isthmus.numeric import Array, to_numpy, unit_rows
+from isthmus.numeric import Array, as_array, to_numpy, unit_rows
 from isthmus.progress import Progress, silent
 from isthmus.spaces.row_checks import check_vectors, take_rows
 from isthmus.threads import single_thread
@@ -261,7 +261,8 @@ def _cycle(x: Rows, y: Rows, forward: Matrix, backward: Matrix, seed: int) -> tu
 
 
 def _sample(rows: Array, most: int, seed: int, cosine: bool, name: str) -> NDArray[Any]:
-    if not hasattr(rows, "shape") or len(rows.shape) != 2:
+    rows = as_array(rows, name)
+    if len(rows.shape) != 2:
         raise InputError("expected an array of shape (n, d)", where=name)
     order = np.random.default_rng(seed).permutation(int(rows.shape[0]))[:most]
     if len(order) < FEWEST_ROWS:

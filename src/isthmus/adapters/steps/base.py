@@ -10,11 +10,13 @@ from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from isthmus.adapters.chain import Affine, Chain, Stage
+from isthmus.adapters.steps.tables import NamedColumns, column_names
 from isthmus.errors import InputError, not_fitted
 from isthmus.moments import Moments, SecondMoments
-from isthmus.numeric import Array, to_numpy
+from isthmus.numeric import Array, as_array, as_numbers, to_numpy
 from isthmus.progress import Progress, silent
 from isthmus.spaces.sample import Batch
 
@@ -27,6 +29,7 @@ __all__ = [
     "Splits",
     "Value",
     "check_rows",
+    "r_squared",
 ]
 
 Value = float | int | bool | str
@@ -49,9 +52,9 @@ def check_rows(
     Raises:
         InputError: otherwise, in the words scikit-learn users search for.
     """
-    if hasattr(x, "toarray"):
-        raise TypeError(f"{type(estimator).__name__} takes dense arrays, got a sparse matrix")
-    rows = to_numpy(x) if hasattr(x, "ndim") else np.asarray(x)
+    rows = to_numpy(as_array(x, type(estimator).__name__))
+    if rows.dtype == object:
+        rows = as_numbers(rows, type(estimator).__name__)
     if np.iscomplexobj(rows):
         raise InputError("Complex data not supported")
     if rows.ndim != 2:
@@ -80,6 +83,28 @@ def check_rows(
             f"{width} features as input"
         )
     return rows
+
+
+def r_squared(found: NDArray[Any], target: NDArray[Any]) -> float:
+    """``1 − Σ (y − ŷ)² / Σ (y − ȳ)²``, averaged over the columns of ``(n, d)``.
+
+    A column that is constant counts 1 where it is met exactly, else 0.
+
+    Raises:
+        InputError: for arrays of different shapes, or fewer than two rows.
+    """
+    if found.shape != target.shape:
+        raise InputError(
+            f"the map gives rows of shape {found.shape}, and the targets have {target.shape}",
+            where="score",
+        )
+    if len(target) < 2:
+        raise InputError("R² needs at least two rows", where="score")
+    wide = target.astype(np.float64)
+    left = ((wide - found) ** 2).sum(axis=0)
+    whole = ((wide - wide.mean(axis=0)) ** 2).sum(axis=0)
+    shares = np.where(whole > 0, 1 - left / np.where(whole > 0, whole, 1), left == 0)
+    return float(shares.mean())
 
 
 class Estimator:
@@ -138,13 +163,14 @@ class Estimator:
             raise not_fitted(self)
 
 
-class LinearAdapter(Estimator, ABC):
+class LinearAdapter(Estimator, NamedColumns, ABC):
     """A map ``y ≈ x W + b`` fitted from second moments.
 
     Attributes:
         matrix_: ``W (dx, dy)`` in float64.
         offset_: ``b (dy,)`` in float64.
         n_features_in_: dx.
+        feature_names_in_: the columns of ``X`` in `fit`, where it was a DataFrame.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"xy"})
@@ -173,8 +199,8 @@ class LinearAdapter(Estimator, ABC):
         """Fit on paired rows.
 
         Args:
-            X: source rows ``(n, dx)``.
-            y: target rows ``(n, dy)``, or ``(n,)`` for one dimension.
+            X: source rows ``(n, dx)``, an array or a DataFrame.
+            y: target rows ``(n, dy)``, or ``(n,)`` for one dimension; also a DataFrame or Series.
 
         Raises:
             InputError: for rows that do not pair, are empty or not finite.
@@ -182,11 +208,13 @@ class LinearAdapter(Estimator, ABC):
         rows = check_rows(self, X, finite=False)
         if y is None:
             raise InputError("requires y to be passed, but the target y is None")
-        target = to_numpy(y) if hasattr(y, "ndim") else np.asarray(y)
+        target = to_numpy(as_array(y, "y"))
         target = check_rows(self, target[:, None] if target.ndim == 1 else target, finite=False)
         if len(rows) != len(target):
             raise InputError(f"X has {len(rows)} rows and y {len(target)}; they must pair")
-        return self.fit_moments(Moments.of(rows, target, keep=self._needed()))
+        self.fit_moments(Moments.of(rows, target, keep=self._needed()))
+        self._learn_names(X, column_names(y))
+        return self
 
     def _needed(self) -> frozenset[str]:
         return self.needs
@@ -203,11 +231,42 @@ class LinearAdapter(Estimator, ABC):
     def transform(self, X: Array) -> Array:
         """Map rows ``(n, dx)`` to ``(n, dy)``; a float32 input gives a float32 result."""
         self._check_fitted()
-        return self.chain_(check_rows(self, X, width=self.n_features_in_))
+        self._check_names(X)
+        return self._as_output(self.chain_(check_rows(self, X, width=self.n_features_in_)), X)
 
     def fit_transform(self, X: Array, y: Array) -> Array:
         """`fit`, then `transform` of the same rows."""
         return self.fit(X, y).transform(X)
+
+    def score(self, X: Array, y: Array) -> float:
+        """The mean over the target's dimensions of R², as scikit-learn's regressors score.
+
+        Args:
+            X: source rows ``(n, dx)``.
+            y: their targets ``(n, dy)`` or ``(n,)``.
+
+        Returns:
+            At most 1; 0 for a map to the mean.
+
+        Raises:
+            InputError: for rows that do not pair, or are fewer than two.
+        """
+        self._check_fitted()
+        self._check_names(X)
+        rows = check_rows(self, X, width=self.n_features_in_)
+        target = to_numpy(as_array(y, "y"))
+        target = check_rows(self, target[:, None] if target.ndim == 1 else target)
+        return r_squared(to_numpy(self.chain_(rows)), target)
+
+    @override
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """The columns of ``y`` in `fit`, or the class's name and a number for each dimension."""
+        self._check_fitted()
+        self._check_input_features(input_features)
+        if self._names_out is not None:
+            return self._names_out
+        prefix = type(self).__name__.lower()
+        return np.asarray([f"{prefix}{k}" for k in range(self.offset_.shape[0])], dtype=object)
 
     @property
     def affine_(self) -> Affine:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from isthmus.adapters.chain import Affine, Chain, RowNorm, Stage
-from isthmus.adapters.steps.base import Estimator, check_rows
+from isthmus.adapters.steps.base import Estimator, check_rows, r_squared
+from isthmus.adapters.steps.tables import NamedColumns
 from isthmus.errors import InputError
 from isthmus.moments import Moments, SideMoments
 from isthmus.numeric import Array
@@ -33,13 +34,14 @@ __all__ = [
 ]
 
 
-class Normaliser(Estimator, ABC):
+class Normaliser(Estimator, NamedColumns, ABC):
     """One side's change of frame, fitted from that side's moments.
 
     Attributes:
         stage_: what it does to a row.
         undo_: the affine map that takes a row of the new frame back.
         n_features_in_: d.
+        feature_names_in_: the columns of ``X`` in `fit`, where it was a DataFrame.
     """
 
     needs_covariance: ClassVar[bool] = False
@@ -60,12 +62,15 @@ class Normaliser(Estimator, ABC):
         empty = np.zeros((len(rows), 0), dtype=rows.dtype)
         self.fit_side(Moments.of(rows, empty, keep=keep).second().x)
         self.n_features_in_ = rows.shape[1]
+        self._learn_names(X)
         return self
 
     def transform(self, X: Array) -> Array:
         """Rows ``(n, d)`` in the new frame."""
         self._check_fitted()
-        return Chain([self.stage_])(check_rows(self, X, width=self.n_features_in_))
+        self._check_names(X)
+        rows = check_rows(self, X, width=self.n_features_in_)
+        return self._as_output(Chain([self.stage_])(rows), X)
 
     def fit_transform(self, X: Array, y: Any = None) -> Array:
         """`fit`, then `transform` of the same rows."""
@@ -78,6 +83,25 @@ class Normaliser(Estimator, ABC):
         """
         self._check_fitted()
         return Chain([self.undo_])(check_rows(self, X, width=self.n_features_in_))
+
+    def score(self, X: Array, y: Any = None) -> float:
+        """How much of the rows comes back: R² of `inverse_transform` after `transform`.
+
+        1 but for `UnitNorm` and `LayerNorm`, which lose each row's length; ``y`` is ignored.
+        """
+        self._check_fitted()
+        self._check_names(X)
+        rows = check_rows(self, X, width=self.n_features_in_)
+        return r_squared(Chain([self.undo_])(Chain([self.stage_])(rows)), rows)
+
+    @override
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """The columns of `fit`, or ``x0``, ``x1``, ...: a column stays in its place."""
+        self._check_fitted()
+        names = self._check_input_features(input_features)
+        if names is not None:
+            return names
+        return np.asarray([f"x{k}" for k in range(self.n_features_in_)], dtype=object)
 
 
 class Center(Normaliser):
