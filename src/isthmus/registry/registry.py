@@ -99,18 +99,19 @@ class Registry:
 
     Example:
         >>> import tempfile, numpy as np
-        >>> from isthmus.moments import Moments
+        >>> from isthmus import artefact
         >>> place = Path(tempfile.mkdtemp())
         >>> registry = Registry.open(place / "registry", create=True)
         >>> for n in (3, 4):
-        ...     Moments(np.eye(n), np.eye(n)).save(place / f"m{n}")
-        ...     _ = registry.publish(place / f"m{n}", "pairs")
-        ...     _ = registry.promote("pairs", "production")
-        >>> registry.rollback("pairs", "production").action
+        ...     artefact.write(place / f"m{n}", "table of means", {"rows": n}, {"mean": np.ones(n)})
+        ...     _ = registry.publish(place / f"m{n}", "means")
+        ...     _ = registry.promote("means", "production")
+        >>> registry.rollback("means", "production").action
         'rollback'
-        >>> _ = registry.pull("pairs@production", place / "mine")
-        >>> Moments.load(place / "mine").n
-        3.0
+        >>> _ = registry.pull("means@production", place / "mine")
+        >>> with artefact.read(place / "mine", "table of means") as stored:
+        ...     stored.tensors.take("mean", (3,), np.float64)
+        array([1., 1., 1.])
     """
 
     def __init__(self, storage: Storage, *, most_bytes: int = _MOST_ARTEFACT_BYTES) -> None:
