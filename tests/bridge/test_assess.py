@@ -11,6 +11,7 @@ import pytest
 
 from isthmus.adapters.chain import Affine, Chain, RowNorm
 from isthmus.bridge import Bridge, SampleSizes, assess, fit
+from isthmus.bridge.provenance import Provenance
 from isthmus.errors import InputError, WrongSpaceError
 from isthmus.evaluate import Judging, Verdict, VerdictRule
 from isthmus.spaces.pairs import Pairs
@@ -62,7 +63,7 @@ def test_items_of_the_fit_are_never_judged(
     labels = np.arange(1000) % 50 if change == "labels" else None
     given = pairs(rows, labels=labels)
     evidence = assess(bridge, given)
-    test = given.split(bridge.provenance["shares"]).counts["test"]
+    test = given.split(bridge.provenance.fits[0].shares).counts["test"]
     assert evidence.n_queries == test
     assert assess(bridge, given, all_rows=True).n_queries == len(given)
 
@@ -132,7 +133,7 @@ def test_the_rule_the_metric_and_the_sizes_are_the_callers(bridge: Bridge, world
 
 
 def test_a_map_without_a_fit_is_judged_on_every_row(bridge: Bridge, world: Any) -> None:
-    bare = replace(bridge, provenance={})
+    bare = replace(bridge, provenance=Provenance())
     items, queries = world.upgrade(300)
     assert assess(bare, items, queries=queries).n_queries == 300
     with pytest.raises(InputError, match="no fit is known"):

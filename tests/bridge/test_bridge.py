@@ -12,6 +12,7 @@ import pytest
 from isthmus.adapters.chain import Affine, Chain, RowNorm
 from isthmus.bridge import Bridge, assess, fit
 from isthmus.bridge.card import card
+from isthmus.bridge.provenance import Provenance
 from isthmus.errors import ContractError, InputError, WrongSpaceError
 from isthmus.evaluate import Judging
 from isthmus.spaces.pairs import Pairs
@@ -297,13 +298,13 @@ def test_a_composed_bridge_is_judged_on_what_neither_fit_has_seen(steps: Any) ->
     both = upper.compose(lower)
     assert both.evidence is None
     evidence = assess(both, items, queries=queries)
-    share = items.split(upper.provenance["shares"]).counts["test"]
+    share = items.split(upper.provenance.fits[0].shares).counts["test"]
     assert evidence.n_queries == share < 200
     assert evidence.arms["bridge"].metrics["recall@10"].value > 0.5
     assert assess(both, items, queries=queries, all_rows=True).n_queries == 1500
     # the parts of another seed overlap with the rows of the first fit
     other = fit(Pairs(items.source, items.target), seed=3)
-    mixed = replace(both, provenance={"composed_of": [upper.provenance, other.provenance]})
+    mixed = replace(both, provenance=Provenance(composed_of=(upper.provenance, other.provenance)))
     with pytest.raises(InputError, match=r"split differently.*--all"):
         assess(mixed, items, queries=queries)
 

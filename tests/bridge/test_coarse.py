@@ -10,6 +10,7 @@ import pytest
 
 from isthmus.bridge import Bridge, assess
 from isthmus.bridge.coarse import align, check_bridge
+from isthmus.bridge.provenance import Provenance
 from isthmus.errors import InputError
 from isthmus.spaces.pairs import Pairs
 
@@ -38,7 +39,7 @@ def test_no_gate_lets_it_pass(turned: tuple[np.ndarray, np.ndarray], tmp_path: P
     results = check_bridge(loaded, evaluation, ["overlap@10>=0"])
     assert [r.passed for r in results] == [True, False]
     assert "coarse, unverified" in str(results[-1])
-    behind = replace(loaded, provenance={"composed_of": [{}, dict(loaded.provenance)]})
+    behind = replace(loaded, provenance=Provenance(composed_of=(Provenance(), loaded.provenance)))
     assert not check_bridge(behind, evaluation, [])[-1].passed
 
 

@@ -79,7 +79,7 @@ def test_a_recipe_given_is_the_map_that_its_steps_make(upgrade: tuple[Pairs, Pai
     assert [t.recipe for t in bridge.tried] == [str(recipe)]
     everything = pairs.head(len(pairs))
     rows = pairs.split({"fit": 0.8, "validation": 0.1, "test": 0.1}).assign(everything.ids) == 0
-    assert bridge.provenance["fit_rows"] == rows.sum()
+    assert bridge.provenance.fits[0].fit_rows == rows.sum()
     x, y = everything.x[rows], everything.y[rows]
     front = fit_front(recipe.front, lambda *_: pytest.fail("no pass is needed"), cosine=True)
     by_hand = fit_chain(recipe, front, Moments.of(x, y).second())
@@ -238,8 +238,8 @@ def test_no_held_out_item_was_fitted_on(
     assert {10_000 + 1499 - i for i in spy.fitted if i < 10_000} == {
         i for i in spy.fitted if i >= 10_000
     }
-    assert 0.75 < bridge.provenance["fit_rows"] / 3000 < 0.85
-    assert bridge.provenance["fit_rows"] == len(spy.fitted)
+    assert 0.75 < bridge.provenance.fits[0].fit_rows / 3000 < 0.85
+    assert bridge.provenance.fits[0].fit_rows == len(spy.fitted)
 
 
 @pytest.mark.parametrize("labelled", [False, True])

@@ -89,7 +89,7 @@ def test_a_sample_that_is_the_whole_index_gives_the_evidence_of_the_fit(
 
 def judged_rows(sample: StoreSample, bridge: Bridge) -> list[int]:
     """The rows of the queries that the fit judged on."""
-    split = sample.pairs("query").split(bridge.provenance["shares"], seed=0)
+    split = sample.pairs("query").split(bridge.provenance.fits[0].shares, seed=0)
     assert sample.queries is not None
     answers = [sample.clicked[name][0] for name in sample.queries.ids.tolist()]
     return np.flatnonzero(split.assign(np.array(answers)) == 2).tolist()

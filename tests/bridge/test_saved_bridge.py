@@ -68,7 +68,7 @@ def test_everything_else_comes_back(bridge: Bridge, folder: Path) -> None:
     loaded = Bridge.load(folder)
     for name in ("kind", "source", "target", "recipe", "evidence", "tried"):
         assert getattr(loaded, name) == getattr(bridge, name), name
-    assert loaded.provenance == json.loads(json.dumps(bridge.provenance))
+    assert loaded.provenance == bridge.provenance
     assert (loaded.canary.ids, loaded.canary.named) == (bridge.canary.ids, bridge.canary.named)
     np.testing.assert_array_equal(loaded.canary.source, bridge.canary.source)
     np.testing.assert_array_equal(loaded.canary.target, bridge.canary.target)

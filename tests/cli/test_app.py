@@ -177,13 +177,15 @@ def test_a_pipe_that_closes_early_is_no_failed_gate(bridge: Path) -> None:
 def test_names_and_ids_command_no_terminal(cli, here: Path, fitted) -> None:
     from dataclasses import replace
 
+    from isthmus.bridge.provenance import Guess, Provenance
+
     name = "new\x1b[31m\x9b\u202e<b>"
     ids = ("a\x1b]0;x\x07", *fitted.canary.ids[1:])
     named = replace(
         fitted,
         source=fitted.source.revise(name=name),
         canary=replace(fitted.canary, ids=ids),
-        provenance={"by": "\x1b[2J"},
+        provenance=Provenance(guess=Guess(label="\x1b[2J", seed=0, isthmus="\x1b[2J")),
     )
     named.save(here / "named.bridge")
     for options in ([], ["--json"]):

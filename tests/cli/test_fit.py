@@ -61,7 +61,7 @@ def test_the_kind_decides_the_direction(
         ("mini", "ada") if kind == "query" else ("ada", "mini")
     )
     assert str(bridge.recipe) == "procrustes"
-    assert bridge.provenance["seed"] == 3
+    assert bridge.provenance.fits[0].seed == 3
     source, target = ("new", "old") if kind == "query" else ("old", "new")
     expected = fit(Pairs(data[source], data[target]), kind=kind, recipe="procrustes", seed=3)  # type: ignore[arg-type]
     np.testing.assert_array_equal(bridge.transform(data[source]), expected.transform(data[source]))

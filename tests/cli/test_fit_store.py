@@ -90,8 +90,8 @@ def test_from_an_index_and_a_log_to_a_bridge(
     assert evidence["n_queries"] > 10 and evidence["n_gallery"] == N
     galleries = {name: arm["gallery"] for name, arm in evidence["arms"].items()}
     assert galleries.pop("new") == 700 and set(galleries.values()) == {N}
-    sampled = bridge.provenance["sampled_evidence"]
-    assert sampled["gallery"] <= 700 and set(sampled["arms"]) >= {"old", "bridge", "new"}
+    sampled = bridge.provenance.fits[0].sampled_evidence
+    assert sampled.gallery <= 700 and set(sampled.arms) >= {"old", "bridge", "new"}
     asked = [r for r in server.requests if r["model"] == "new"]
     encoded = [t for r in asked for t in r["input"] if t != CANARY]
     recalled = N - 700  # at the most: cascades encode what they recall, once

@@ -13,6 +13,7 @@ from isthmus.adapters.budget.curve_reading import LearningCurve
 from isthmus.adapters.budget.learning_curve import CurveDesign, learning_curve
 from isthmus.bridge import Bridge
 from isthmus.bridge.bridge import Tried
+from isthmus.bridge.provenance import Provenance
 from isthmus.errors import InputError
 from isthmus.report import write_fit_report
 from isthmus.report.fit_figures import calibration_figures, candidate_figures, curve_figure
@@ -93,7 +94,7 @@ def test_the_page_holds_recipe_trust_and_provenance(
 ) -> None:
     shown = " ".join(read(pages["fit"]).all("main")[0].text.split())
     assert f"Recipe: {bridge.recipe}" in shown
-    assert bridge.provenance["data_sha256"] in shown
+    assert bridge.provenance.fits[0].data_sha256 in shown
     report = bridge.score_calibrator and bridge.score_calibrator.report
     assert report is not None
     assert f"{report.scale_before:.3f} {report.scale_after:.3f}" in shown or (
@@ -103,7 +104,9 @@ def test_the_page_holds_recipe_trust_and_provenance(
 
 
 def test_a_bare_bridge_makes_a_page(bridge: Bridge, tmp_path: Path, read: Any) -> None:
-    bare = replace(bridge, tried=(), trust=None, score_calibrator=None, recipe=None, provenance={})
+    bare = replace(
+        bridge, tried=(), trust=None, score_calibrator=None, recipe=None, provenance=Provenance()
+    )
     write_fit_report(bare, tmp_path / "out.html")
     assert len(read(tmp_path / "out.html").all("figure")) == 3
 

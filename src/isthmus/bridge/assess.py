@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from isthmus.bridge.held_out_samples import (
     SampleSizes,
     has_ids,
 )
+from isthmus.bridge.provenance import FitRecord
 from isthmus.errors import InputError
 from isthmus.evaluate import Evaluation, Judging
 from isthmus.progress import Progress, silent
@@ -57,9 +57,9 @@ def assess(
         InputError: for data that cannot be used, or that no query can be drawn from.
         WrongSpaceError: if they come from other models.
     """
-    fits = _fits(bridge.provenance)
+    fits = bridge.provenance.fits
     if seed is None:
-        seed = int(fits[0]["seed"]) if fits else 0
+        seed = fits[0].seed if fits else 0
     sizes = sizes or SampleSizes()
     first = pairs.head(256)
     bridge.require_source(first.x, where=pairs.source.name)
@@ -91,22 +91,13 @@ def assess(
     ).evidence
 
 
-def _fits(provenance: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """What is known of every fit behind a bridge: one, unless it was composed."""
-    if "inverse_of" in provenance:
-        return _fits(provenance["inverse_of"])
-    if "composed_of" in provenance:
-        return [fit for part in provenance["composed_of"] for fit in _fits(part)]
-    return [provenance] if "shares" in provenance else []
-
-
-def _may_share_items(bridge: Bridge, fits: Sequence[Mapping[str, Any]], pairs: Pairs) -> bool:
+def _may_share_items(bridge: Bridge, fits: Sequence[FitRecord], pairs: Pairs) -> bool:
     """Whether a row of the fit may be among the pairs."""
-    if bridge.canary is None or fits != [bridge.provenance]:
+    fit = bridge.provenance.fit
+    if bridge.canary is None or fit is None:
         return bool(fits)
     # the canaries come first in a sample of the fit's pairs, and of most pairs that hold these
-    size = SampleSizes(**bridge.provenance["sizes"]).gallery
-    sample = pairs.sample(size, seed=int(bridge.provenance["seed"]) + 1)
+    sample = pairs.sample(fit.sizes.gallery, seed=fit.seed + 1)
     row = {name: i for i, name in enumerate(sample.ids.tolist())}
     return any(
         name in row
@@ -118,13 +109,13 @@ def _may_share_items(bridge: Bridge, fits: Sequence[Mapping[str, Any]], pairs: P
     )
 
 
-def _split_of(fits: Sequence[Mapping[str, Any]], pairs: Pairs) -> Split:
+def _split_of(fits: Sequence[FitRecord], pairs: Pairs) -> Split:
     """The pairs as the fits split theirs.
 
     Raises:
         InputError: if there is no fit, or two of a composed bridge were split differently.
     """
-    asked = [(fit["shares"], int(fit["seed"])) for fit in fits]
+    asked = [(fit.shares, fit.seed) for fit in fits]
     if not asked or any(other != asked[0] for other in asked):
         raise InputError(
             "it cannot be told which of these pairs no fit has seen: "

@@ -18,6 +18,8 @@ from isthmus.adapters.chain import Chain
 from isthmus.adapters.recipe import Recipe
 from isthmus.bridge.canary import Canary
 from isthmus.bridge.card import card
+from isthmus.bridge.kind import Kind
+from isthmus.bridge.provenance import Provenance
 from isthmus.errors import ContractError, InputError, WrongSpaceError
 from isthmus.evaluate.evaluation import Evaluation
 from isthmus.numeric import Array, as_array, to_numpy
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from isthmus.stores import Store
     from isthmus.ways import Columns, Search
 
-__all__ = ["KIND", "Bridge", "Kind", "Tried"]
+__all__ = ["KIND", "Bridge", "Tried"]
 
 KIND = "bridge"
 """Of artefact."""
@@ -50,9 +52,6 @@ _PARTS = (
 )
 """What packs itself."""
 _Part = TypeVar("_Part")
-
-Kind = Literal["query", "corpus"]
-"""``query``: new model's queries into the old index; ``corpus``: stored vectors into the new."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ class Bridge:
     evidence: Evaluation | None = None
     """What held-out data showed; None where this very map was not evaluated."""
     tried: tuple[Tried, ...] = ()
-    provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    provenance: Provenance = field(default_factory=Provenance)
     source_profile: Profile | None = None
     """Of vectors like those that are mapped; trust reads the same one."""
     target_profile: Profile | None = None
@@ -378,7 +377,7 @@ class Bridge:
             chain=self.chain.inverse(
                 unit_input=self.source.normalised or self.source.metric == "cosine"
             ).rounded(),
-            provenance={"inverse_of": dict(self.provenance)},
+            provenance=Provenance(inverse_of=self.provenance),
             source_profile=self.target_profile,
             target_profile=self.source_profile,
             canary=None
@@ -411,7 +410,7 @@ class Bridge:
             source=self.source,
             target=after.target,
             chain=self.chain.then(after.chain).rounded(),
-            provenance={"composed_of": [dict(self.provenance), dict(after.provenance)]},
+            provenance=Provenance(composed_of=(self.provenance, after.provenance)),
             source_profile=self.source_profile,
             target_profile=after.target_profile,
             last_canary=after.canary or after.last_canary,
@@ -472,7 +471,7 @@ class Bridge:
             "evidence": None if self.evidence is None else json.loads(self.evidence.to_json()),
             "ways": {name: way.model_dump(mode="json") for name, way in self.ways.items()},
             "tried": [[t.recipe, t.score, t.squared_error] for t in self.tried],
-            "provenance": dict(self.provenance),
+            "provenance": self.provenance.to_json(),
         }
         tensors: dict[str, NDArray[Any]] = {}
         for name in _PARTS:
@@ -510,7 +509,7 @@ class Bridge:
             evidence=None if evidence is None else Evaluation.from_json(json.dumps(evidence)),
             ways={name: Way.model_validate(way) for name, way in content["ways"].items()},
             tried=tuple(Tried.checked(*tried) for tried in content["tried"]),
-            provenance=dict(content["provenance"]),
+            provenance=Provenance.model_validate(content["provenance"]),
             source_profile=profile,
             target_profile=part("target_profile", Profile.unpack, target.dim),
             canary=part("canary", Canary.unpack, *dims),

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from isthmus.adapters.chain import Chain
-from isthmus.bridge.bridge import Kind
 from isthmus.bridge.evidence import HeldOut
 from isthmus.bridge.held_out_samples import FIT, TEST, VALIDATION
+from isthmus.bridge.kind import Kind
 from isthmus.spaces.metric import Metric
 from isthmus.spaces.pairs import Split
 from isthmus.spaces.profile import Profile

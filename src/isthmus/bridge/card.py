@@ -17,7 +17,9 @@ __all__ = ["card"]
 def card(bridge: Any) -> str:
     """The page about an `isthmus.Bridge`, as its folder holds it in ``CARD.md``."""
     template = files("isthmus.bridge").joinpath("card.md.jinja").read_text(encoding="utf-8")
-    provenance = json.dumps(bridge.provenance, indent=2, sort_keys=True, ensure_ascii=False)
+    provenance = json.dumps(
+        bridge.provenance.to_json(), indent=2, sort_keys=True, ensure_ascii=False
+    )
     made = jinja2.Environment(
         # what stands in it without a filter is escaped; Markdown knows no other escaping
         autoescape=False,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from importlib.metadata import version
-from typing import Any
 
 import numpy as np
 
 from isthmus.adapters.scarce.unpaired import LABEL, align_unpaired
 from isthmus.bridge.bridge import Bridge
+from isthmus.bridge.provenance import Guess, Provenance
 from isthmus.evaluate.evaluation import Evaluation
 from isthmus.evaluate.gates import GateResult, check_gates
 from isthmus.numeric import Array, to_numpy
@@ -54,7 +54,7 @@ def align(
         source=Space.from_profile(profiles[0], source, "cosine"),
         target=Space.from_profile(profiles[1], target, "cosine"),
         chain=found.chain.rounded(),
-        provenance={"unverified": LABEL, "seed": seed, "isthmus": version("isthmus")},
+        provenance=Provenance(guess=Guess(label=LABEL, seed=seed, isthmus=version("isthmus"))),
         source_profile=profiles[0],
         target_profile=profiles[1],
     )
@@ -71,15 +71,6 @@ def check_bridge(
 ) -> list[GateResult]:
     """The gates of an evaluation, and one that no unverified bridge passes."""
     results = list(check_gates(evaluation, conditions))
-    label = _label(bridge.provenance)
-    if label is not None:
-        results.append(GateResult("fitted on known pairs", False, label))
+    for guess in bridge.provenance.guesses[:1]:
+        results.append(GateResult("fitted on known pairs", False, guess.label))
     return results
-
-
-def _label(provenance: Mapping[str, Any]) -> str | None:
-    """Of the bridge itself, or of one that it was inverted or composed from."""
-    if "unverified" in provenance:
-        return str(provenance["unverified"])
-    behind = [*provenance.get("composed_of", ()), provenance.get("inverse_of", {})]
-    return next((found for part in behind if part and (found := _label(part))), None)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.adapters.chain import Chain
-from isthmus.bridge.bridge import Kind
+from isthmus.bridge.kind import Kind
 from isthmus.errors import InputError
 from isthmus.evaluate import parse_metric, relevant_ranks, top_k
 from isthmus.evaluate.judging import default_metric

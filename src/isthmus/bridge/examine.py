@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from isthmus.adapters.chain import Chain
-from isthmus.bridge.bridge import Kind
 from isthmus.bridge.evidence import HeldOut
+from isthmus.bridge.kind import Kind
 from isthmus.evaluate import Evaluation, Judging
 from isthmus.evaluate.arms import ARMS
 from isthmus.progress import Progress, silent

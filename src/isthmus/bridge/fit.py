@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
@@ -15,7 +15,7 @@ from isthmus.adapters.chain import Chain
 from isthmus.adapters.recipe import Recipe
 from isthmus.adapters.select import Selection, default_recipes, select
 from isthmus.bridge.belonging import notices
-from isthmus.bridge.bridge import Bridge, Kind, Tried
+from isthmus.bridge.bridge import Bridge, Tried
 from isthmus.bridge.calibrate import calibrate, side_profiles
 from isthmus.bridge.canary import Canary
 from isthmus.bridge.evidence import Qrels
@@ -30,6 +30,8 @@ from isthmus.bridge.held_out_samples import (
     Queries,
     has_ids,
 )
+from isthmus.bridge.kind import Kind
+from isthmus.bridge.provenance import FitRecord, Provenance
 from isthmus.errors import InputError
 from isthmus.evaluate import Judging
 from isthmus.progress import Progress, silent
@@ -151,21 +153,23 @@ def fit(
             Tried(str(c.recipe), round(c.score, 6), _round(c.squared_error))
             for c in selection.candidates
         ),
-        provenance={
-            "pairs": len(pairs),
-            "fit_rows": stream.fit_rows,
-            "shares": dict(split.fractions),
-            "folds": fitting.folds,
-            "seed": seed,
-            "fit_on_queries": stream.fit_on_queries,
-            "weighting": fitting.weighting,
-            "prior": None if fitting.prior is None else dict(fitting.prior.provenance),
-            "data_sha256": pairs.digest(replace(sample, labels=None)),
-            "sizes": asdict(fitting.sizes),
-            "isthmus": version("isthmus"),
-            "numpy": version("numpy"),
-            "scipy": version("scipy"),
-        },
+        provenance=Provenance(
+            fit=FitRecord(
+                pairs=len(pairs),
+                fit_rows=stream.fit_rows,
+                shares=dict(split.fractions),
+                folds=fitting.folds,
+                seed=seed,
+                fit_on_queries=stream.fit_on_queries,
+                weighting=fitting.weighting,
+                prior=None if fitting.prior is None else fitting.prior.provenance,
+                data_sha256=pairs.digest(replace(sample, labels=None)),
+                sizes=fitting.sizes,
+                isthmus=version("isthmus"),
+                numpy=version("numpy"),
+                scipy=version("scipy"),
+            )
+        ),
         source_profile=profiles[0],
         target_profile=profiles[1],
         canary=_canary(sample, fitting.canary_items, named=has_ids(pairs)),

@@ -7,9 +7,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from isthmus.bridge.bridge import Bridge, Kind
+from isthmus.bridge.bridge import Bridge
 from isthmus.bridge.fit import fit
 from isthmus.bridge.fitting import Fitting
+from isthmus.bridge.kind import Kind
 from isthmus.bridge.store_sample import ModelChange, StoreSample
 from isthmus.encoders import Encoder
 from isthmus.evaluate import Judging

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from isthmus.bridge.bridge import Bridge
 from isthmus.bridge.held_out_samples import Queries
+from isthmus.bridge.provenance import Provenance, SampledEvidence
 from isthmus.bridge.store_sample import ModelChange, StoreSample
 from isthmus.encoders import Encoder
 from isthmus.errors import InputError, SpendCapError
@@ -135,12 +136,15 @@ def with_live_evidence(bridge: Bridge, live: Evaluation) -> Bridge:
     sampled = bridge.evidence
     if sampled is None:
         return replace(bridge, evidence=live)
-    kept = {
-        "metric": sampled.primary,
-        "gallery": sampled.n_gallery,
-        "arms": {name: arm.metrics[sampled.primary].value for name, arm in sampled.arms.items()},
-    }
-    provenance = {**bridge.provenance, "sampled_evidence": kept}
+    fit = bridge.provenance.fit
+    if fit is None:
+        return replace(bridge, evidence=live)
+    kept = SampledEvidence(
+        metric=sampled.primary,
+        gallery=sampled.n_gallery,
+        arms={name: arm.metrics[sampled.primary].value for name, arm in sampled.arms.items()},
+    )
+    provenance = Provenance(fit=fit.model_copy(update={"sampled_evidence": kept}))
     return replace(bridge, evidence=live, provenance=provenance)
 
 
@@ -233,8 +237,8 @@ def _judging_of(evidence: Evaluation) -> Judging:
 
 def _held_out(bridge: Bridge, sample: StoreSample) -> _Asked:
     """The queries of the part that the fit judged on."""
-    shares, seed = bridge.provenance["shares"], bridge.provenance["seed"]
-    split = sample.pairs("query").split(shares, seed=seed)
+    (fit,) = bridge.provenance.fits
+    split = sample.pairs("query").split(fit.shares, seed=fit.seed)
     pairs = sample.query_pairs("query")
     if pairs is None or sample.queries is None:
         rows = np.flatnonzero(split.assign(sample.ids) == _TEST)[:_MOST_QUERIES]

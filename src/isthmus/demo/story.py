@@ -166,8 +166,8 @@ def _naive(say: Say, corpus: Corpus, old: Encoded, new: Encoded) -> None:
 
 
 def _about_fit(say: Say, bridge: Bridge) -> None:
-    provenance = bridge.provenance
-    say(f"   {provenance['fit_rows']:,} pairs to fit on, documents and queries whose documents are")
+    (fitted,) = bridge.provenance.fits
+    say(f"   {fitted.fit_rows:,} pairs to fit on, documents and queries whose documents are")
     say("   not held out; the map is chosen on validation queries (recall@10):\n")
     for tried in bridge.tried[:4]:
         chosen = "   <- chosen" if tried.recipe == str(bridge.recipe) else ""

@@ -124,11 +124,9 @@ def _trust(bridge: Bridge) -> Iterator[TextTable]:
 
 
 def _provenance(bridge: Bridge) -> Iterator[TextTable]:
-    rows = tuple(
-        (name.replace("_", " "), _written(value))
-        for name, value in sorted(bridge.provenance.items())
-        if value is not None
-    )
+    provenance = bridge.provenance.to_json()
+    found = provenance.get("fit", provenance)
+    rows = tuple((name.replace("_", " "), _written(value)) for name, value in sorted(found.items()))
     if rows:
         yield TextTable("Where it comes from", ("what", "value"), rows, folded=True)
 
