@@ -21,7 +21,7 @@ from isthmus.cli.search import search_command
 from isthmus.cli.signals import Stopped, stopped_by_signals
 from isthmus.errors import IsthmusError
 from isthmus.plain_text import plain_line
-from isthmus.spaces.formats import described
+from isthmus.spaces.formats.table import described
 
 __all__ = ["app", "main"]
 

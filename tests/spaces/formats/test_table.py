@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from isthmus.errors import InputError
-from isthmus.spaces.formats import FORMATS, described, format_of
+from isthmus.spaces.formats.finding import format_of
+from isthmus.spaces.formats.table import FORMATS, described
 from isthmus.spaces.readers import open_vectors
 
 pa = pytest.importorskip("pyarrow")

@@ -1,29 +1,21 @@
-"""Which reader a file belongs to: by its suffix, by its first bytes where that says nothing.
+"""The file formats that vectors are read from: what they are called, and who reads them.
 
-A new format is a row of `FORMATS` and a file with its reader.
+A new format is a row of `FORMATS` and a file with its reader.  Readers are imported when a file is
+read, so that ``--help`` can name every format and load none.
 """
 
 from __future__ import annotations
 
-import glob
-import json
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING
 
-from isthmus.errors import InputError
-from isthmus.file_records import current, in_the_making
-from isthmus.inputs import open_input
-from isthmus.spaces.formats.arrays import open_npy, open_npz, open_safetensors
-from isthmus.spaces.formats.arrow import open_csv, open_ipc, open_parquet
-from isthmus.spaces.formats.contents import COMPRESSIONS, Contents, Wanted, reading
-from isthmus.spaces.formats.faiss_index import open_faiss
-from isthmus.spaces.formats.json_lines import open_json
-from isthmus.spaces.formats.word2vec import open_word2vec
+if TYPE_CHECKING:
+    from isthmus.spaces.formats.contents import Contents, Wanted
 
-__all__ = ["FORMATS", "Format", "described", "format_of", "vector_files"]
+__all__ = ["FORMATS", "Format", "described"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +25,8 @@ class Format:
     name: str
     """What `--help` and messages call it."""
     suffixes: tuple[str, ...]
-    read: Callable[[Sequence[Path], Wanted], Contents]
+    reader: str
+    """Module and function in this room."""
     magic: tuple[bytes, ...] = ()
     """How such files begin, where that tells them from all others."""
     extra: str | None = None
@@ -41,172 +34,34 @@ class Format:
     text: bool = False
     """Read through gzip, bzip2 or xz as well."""
 
+    def read(self, files: Sequence[Path], wanted: Wanted) -> Contents:
+        """The vectors of ``files``, by the format's own reader."""
+        module, function = self.reader.split(":")
+        return getattr(import_module(f"isthmus.spaces.formats.{module}"), function)(files, wanted)
+
 
 FORMATS: tuple[Format, ...] = (
-    Format("NumPy", (".npy",), open_npy, (b"\x93NUMPY",)),
-    Format("NumPy archive", (".npz",), open_npz, (b"PK\x03\x04",)),
-    Format("safetensors", (".safetensors",), open_safetensors),
-    Format("Parquet", (".parquet", ".pq"), open_parquet, (b"PAR1",), "parquet"),
-    Format("Arrow", (".arrow", ".feather", ".ipc"), open_ipc, (b"ARROW1",), "parquet"),
-    Format("JSON", (".jsonl", ".ndjson", ".json"), open_json, text=True),
-    Format("CSV", (".csv", ".tsv", ".tab"), open_csv, (), "parquet", text=True),
-    Format("word2vec or GloVe text", (".vec", ".w2v", ".glove"), open_word2vec, text=True),
+    Format("NumPy", (".npy",), "arrays:open_npy", (b"\x93NUMPY",)),
+    Format("NumPy archive", (".npz",), "arrays:open_npz", (b"PK\x03\x04",)),
+    Format("safetensors", (".safetensors",), "arrays:open_safetensors"),
+    Format("Parquet", (".parquet", ".pq"), "arrow:open_parquet", (b"PAR1",), "parquet"),
+    Format("Arrow", (".arrow", ".feather", ".ipc"), "arrow:open_ipc", (b"ARROW1",), "parquet"),
+    Format("JSON", (".jsonl", ".ndjson", ".json"), "json_lines:open_json", text=True),
+    Format("CSV", (".csv", ".tsv", ".tab"), "arrow:open_csv", (), "parquet", text=True),
+    Format(
+        "word2vec or GloVe text", (".vec", ".w2v", ".glove"), "word2vec:open_word2vec", text=True
+    ),
     Format(
         "FAISS index",
         (".faiss", ".index"),
-        open_faiss,
+        "faiss_index:open_faiss",
         (b"IxF", b"IxM", b"IHN", b"IwF", b"IxP", b"IxS"),
         "faiss",
     ),
 )
-
-_AS_FLOATS = "Save the vectors as a float32 .npy file with numpy.save"
-_REFUSED = {
-    **dict.fromkeys(
-        (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib"),
-        ("pickled objects run code when they are loaded", _AS_FLOATS),
-    ),
-    **dict.fromkeys(
-        (".h5", ".hdf5", ".hdf", ".mat", ".zarr", ".lance", ".db", ".sqlite", ".xlsx"),
-        ("this kind of file is not read", "Export the vectors to .parquet or .npy"),
-    ),
-    ".bin": ("nothing tells what numbers these bytes are", _AS_FLOATS),
-    **dict.fromkeys(
-        (".fvecs", ".bvecs", ".ivecs", ".fbin", ".memmap", ".dat"),
-        ("raw numbers without a header are not read", _AS_FLOATS),
-    ),
-    ".txt": (
-        "a .txt file may hold ids, texts or word vectors",
-        "Name word vectors .vec, and give ids with ids= (--ids)",
-    ),
-}
-_INDEX_FILES = ("state.json", "dataset_info.json", "dataset_dict.json")
 
 
 def described() -> str:
     """The formats in one sentence, for ``--help``."""
     listed = [f"{f.name} ({', '.join(f.suffixes)})" for f in FORMATS]
     return f"{', '.join(listed[:-1])} and {listed[-1]}"
-
-
-def format_of(path: Path) -> Format:
-    """The format of a file.
-
-    Raises:
-        InputError: for a kind that is not read, saying why and what to do.
-    """
-    suffix = path.suffix.lower()
-    packed = suffix in COMPRESSIONS or suffix in (".snappy", ".zst", ".zstd", ".brotli", ".lz4")
-    if packed:
-        suffix = Path(path.stem).suffix.lower()
-    found = next((f for f in FORMATS if suffix in f.suffixes), None)
-    if found is not None and packed and not found.text:
-        # writers put the inner compression into the name: what counts is how the file begins
-        with reading(path, found.name):
-            begins = _begins(path)
-        if not begins.startswith(found.magic or (b"\0",)):
-            raise InputError(
-                f"a packed {suffix} file cannot be reached into",
-                where=str(path),
-                mend="Unpack it first, such as with gunzip",
-            )
-    if found is None:
-        with reading(path, "vector"):
-            begins = _begins(path)
-        found = next((f for f in FORMATS if f.magic and begins.startswith(f.magic)), None)
-    if found is None:
-        why, mend = _REFUSED.get(suffix, ("this kind of file is not read", None))
-        known = ", ".join(s for f in FORMATS for s in f.suffixes)
-        raise InputError(
-            f"files of the kind '{suffix or 'without a suffix'}' are not read: {why}",
-            where=str(path),
-            mend=mend or f"Use {known}",
-        )
-    return found
-
-
-def _begins(path: Path) -> bytes:
-    with open_input(path) as file:
-        return file.read(16)
-
-
-def vector_files(source: Path) -> list[Path]:
-    """The files of vectors that a path, a folder or a glob pattern stands for, in their order.
-
-    Numbers in names count as numbers: ``part-10`` stands behind ``part-9``.  A dataset that Hugging
-    Face saved is read by its own list of files, not by what lies beside them.
-
-    Raises:
-        InputError: where there is none, or files of two kinds.
-    """
-    if source.is_dir():
-        files = _listed(source) or _lying(source)
-    elif current(source).exists():
-        return [source]
-    else:
-        found = glob.glob(str(source), recursive=True)  # noqa: PTH207
-        files = [path for path in map(Path, found) if path.is_file()]
-    files = sorted(files, key=_natural)
-    if not files:
-        raise InputError("no Parquet, Arrow or other file of vectors is found", where=str(source))
-    kinds = {format_of(path).name: path for path in files}
-    if len(kinds) > 1:
-        names = " and ".join(f"{name} ({path.name})" for name, path in sorted(kinds.items()))
-        raise InputError(
-            f"there are files of several kinds: {names}",
-            where=str(source),
-            mend=f"Name one kind, as in '{source}/*.parquet'",
-        )
-    return files
-
-
-def _lying(folder: Path) -> list[Path]:
-    known = {suffix for f in FORMATS for suffix in f.suffixes}
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return [
-        path
-        for path in files
-        if path.suffix.lower() in known
-        and path.name not in _INDEX_FILES
-        and not in_the_making(path.relative_to(folder))
-        and not _is_ids(path)
-        and not any(part.startswith(("_", ".")) for part in path.relative_to(folder).parts)
-    ]
-
-
-def _is_ids(path: Path) -> bool:
-    return path.name.lower().endswith((".ids.npy", ".ids.txt")) or path.stem.lower() == "ids"
-
-
-def _listed(folder: Path) -> list[Path]:
-    """The files of a saved Hugging Face dataset; empty for other folders."""
-    state, splits = folder / "state.json", folder / "dataset_dict.json"
-    with reading(state if state.is_file() else splits, "Hugging Face index"):
-        if splits.is_file():
-            names = cast(list[str], json.loads(splits.read_text(encoding="utf-8"))["splits"])
-            if len(names) > 1:
-                raise InputError(
-                    f"the dataset has several splits: {', '.join(names)}",
-                    where=str(folder),
-                    mend=f"Name one, as in '{folder / names[0]}'",
-                )
-            return _listed(folder / names[0])
-        if not state.is_file():
-            return []
-        found: Any = json.loads(state.read_text(encoding="utf-8"))
-        files = [folder / Path(entry["filename"]).name for entry in found["_data_files"]]
-        if found.get("_indices_data_files"):
-            raise InputError(
-                "the dataset was shuffled or filtered, and its order lies in another file",
-                where=str(folder),
-                mend="Save it again after dataset.flatten_indices()",
-            )
-    missing = [path.name for path in files if not path.is_file()]
-    if missing:
-        raise InputError(f"the file '{missing[0]}' of its index is missing", where=str(folder))
-    return files
-
-
-def _natural(path: Path) -> list[tuple[int, int, str]]:
-    parts = re.split(r"(\d+)", str(path))
-    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts]

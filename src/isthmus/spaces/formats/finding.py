@@ -1,0 +1,162 @@
+"""Which files a path stands for, and the format of each: by its suffix, else by how it begins."""
+
+from __future__ import annotations
+
+import glob
+import json
+import re
+from pathlib import Path
+from typing import Any, cast
+
+from isthmus.errors import InputError
+from isthmus.file_records import current, in_the_making
+from isthmus.inputs import open_input
+from isthmus.spaces.formats.contents import COMPRESSIONS, reading
+from isthmus.spaces.formats.table import FORMATS, Format
+
+__all__ = ["format_of", "vector_files"]
+
+_AS_FLOATS = "Save the vectors as a float32 .npy file with numpy.save"
+_REFUSED = {
+    **dict.fromkeys(
+        (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib"),
+        ("pickled objects run code when they are loaded", _AS_FLOATS),
+    ),
+    **dict.fromkeys(
+        (".h5", ".hdf5", ".hdf", ".mat", ".zarr", ".lance", ".db", ".sqlite", ".xlsx"),
+        ("this kind of file is not read", "Export the vectors to .parquet or .npy"),
+    ),
+    ".bin": ("nothing tells what numbers these bytes are", _AS_FLOATS),
+    **dict.fromkeys(
+        (".fvecs", ".bvecs", ".ivecs", ".fbin", ".memmap", ".dat"),
+        ("raw numbers without a header are not read", _AS_FLOATS),
+    ),
+    ".txt": (
+        "a .txt file may hold ids, texts or word vectors",
+        "Name word vectors .vec, and give ids with ids= (--ids)",
+    ),
+}
+_INDEX_FILES = ("state.json", "dataset_info.json", "dataset_dict.json")
+
+
+def format_of(path: Path) -> Format:
+    """The format of a file.
+
+    Raises:
+        InputError: for a kind that is not read, saying why and what to do.
+    """
+    suffix = path.suffix.lower()
+    packed = suffix in COMPRESSIONS or suffix in (".snappy", ".zst", ".zstd", ".brotli", ".lz4")
+    if packed:
+        suffix = Path(path.stem).suffix.lower()
+    found = next((f for f in FORMATS if suffix in f.suffixes), None)
+    if found is not None and packed and not found.text:
+        # writers put the inner compression into the name: what counts is how the file begins
+        with reading(path, found.name):
+            begins = _begins(path)
+        if not begins.startswith(found.magic or (b"\0",)):
+            raise InputError(
+                f"a packed {suffix} file cannot be reached into",
+                where=str(path),
+                mend="Unpack it first, such as with gunzip",
+            )
+    if found is None:
+        with reading(path, "vector"):
+            begins = _begins(path)
+        found = next((f for f in FORMATS if f.magic and begins.startswith(f.magic)), None)
+    if found is None:
+        why, mend = _REFUSED.get(suffix, ("this kind of file is not read", None))
+        known = ", ".join(s for f in FORMATS for s in f.suffixes)
+        raise InputError(
+            f"files of the kind '{suffix or 'without a suffix'}' are not read: {why}",
+            where=str(path),
+            mend=mend or f"Use {known}",
+        )
+    return found
+
+
+def _begins(path: Path) -> bytes:
+    with open_input(path) as file:
+        return file.read(16)
+
+
+def vector_files(source: Path) -> list[Path]:
+    """The files of vectors that a path, a folder or a glob pattern stands for, in their order.
+
+    Numbers in names count as numbers: ``part-10`` stands behind ``part-9``.  A dataset that Hugging
+    Face saved is read by its own list of files, not by what lies beside them.
+
+    Raises:
+        InputError: where there is none, or files of two kinds.
+    """
+    if source.is_dir():
+        files = _listed(source) or _lying(source)
+    elif current(source).exists():
+        return [source]
+    else:
+        found = glob.glob(str(source), recursive=True)  # noqa: PTH207
+        files = [path for path in map(Path, found) if path.is_file()]
+    files = sorted(files, key=_natural)
+    if not files:
+        raise InputError("no Parquet, Arrow or other file of vectors is found", where=str(source))
+    kinds = {format_of(path).name: path for path in files}
+    if len(kinds) > 1:
+        names = " and ".join(f"{name} ({path.name})" for name, path in sorted(kinds.items()))
+        raise InputError(
+            f"there are files of several kinds: {names}",
+            where=str(source),
+            mend=f"Name one kind, as in '{source}/*.parquet'",
+        )
+    return files
+
+
+def _lying(folder: Path) -> list[Path]:
+    known = {suffix for f in FORMATS for suffix in f.suffixes}
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return [
+        path
+        for path in files
+        if path.suffix.lower() in known
+        and path.name not in _INDEX_FILES
+        and not in_the_making(path.relative_to(folder))
+        and not _is_ids(path)
+        and not any(part.startswith(("_", ".")) for part in path.relative_to(folder).parts)
+    ]
+
+
+def _is_ids(path: Path) -> bool:
+    return path.name.lower().endswith((".ids.npy", ".ids.txt")) or path.stem.lower() == "ids"
+
+
+def _listed(folder: Path) -> list[Path]:
+    """The files of a saved Hugging Face dataset; empty for other folders."""
+    state, splits = folder / "state.json", folder / "dataset_dict.json"
+    with reading(state if state.is_file() else splits, "Hugging Face index"):
+        if splits.is_file():
+            names = cast(list[str], json.loads(splits.read_text(encoding="utf-8"))["splits"])
+            if len(names) > 1:
+                raise InputError(
+                    f"the dataset has several splits: {', '.join(names)}",
+                    where=str(folder),
+                    mend=f"Name one, as in '{folder / names[0]}'",
+                )
+            return _listed(folder / names[0])
+        if not state.is_file():
+            return []
+        found: Any = json.loads(state.read_text(encoding="utf-8"))
+        files = [folder / Path(entry["filename"]).name for entry in found["_data_files"]]
+        if found.get("_indices_data_files"):
+            raise InputError(
+                "the dataset was shuffled or filtered, and its order lies in another file",
+                where=str(folder),
+                mend="Save it again after dataset.flatten_indices()",
+            )
+    missing = [path.name for path in files if not path.is_file()]
+    if missing:
+        raise InputError(f"the file '{missing[0]}' of its index is missing", where=str(folder))
+    return files
+
+
+def _natural(path: Path) -> list[tuple[int, int, str]]:
+    parts = re.split(r"(\d+)", str(path))
+    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts]
