@@ -14,7 +14,13 @@ import isthmus
 
 SOURCE = Path(isthmus.__file__).parent
 
-ROOMS_WITH_EXAMPLES: tuple[str, ...] = ("isthmus.moments", "isthmus.similarity")
+ROOMS_WITH_EXAMPLES = (
+    "isthmus",
+    "isthmus.adapters",
+    "isthmus.evaluate",
+    "isthmus.moments",
+    "isthmus.similarity",
+)
 """Rooms of which every public class and function shows an example."""
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE

@@ -31,7 +31,15 @@ _AFTER_ADAPTER = (UnitNorm, LayerNorm, Temperature)
 
 @dataclass(frozen=True)
 class Recipe:
-    """A checked sequence of steps with one adapter."""
+    """A checked sequence of steps with one adapter.
+
+    Example:
+        >>> recipe = Recipe.parse("unit_norm | ridge(alpha=auto) | unit_norm")
+        >>> recipe.adapter.name, recipe.adapter.automatic
+        ('ridge', ['alpha'])
+        >>> str(recipe)
+        'unit_norm | ridge(alpha=auto) | unit_norm'
+    """
 
     steps: tuple[Step, ...]
 

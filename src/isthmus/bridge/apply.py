@@ -53,6 +53,18 @@ def apply(
         InputError: for rows that cannot be used, naming the file and the row.
         WrongSpaceError: if they do not come from the bridge's source.
         OutputError: if the output exists, or cannot be written.
+
+    Example:
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> new = rng.standard_normal((2000, 16))
+        >>> old = new @ np.linalg.qr(rng.standard_normal((16, 16)))[0]
+        >>> from isthmus.bridge import fit
+        >>> from isthmus.spaces.pairs import Pairs
+        >>> bridge = fit(Pairs(new, old, metric="cosine"), recipe="procrustes")
+        >>> _ = apply(bridge, new, "mapped.npy")
+        >>> np.load("mapped.npy").shape
+        (2000, 16)
     """
     vectors = open_vectors(source, ids=ids)
     where = vectors.name

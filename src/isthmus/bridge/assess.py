@@ -56,6 +56,17 @@ def assess(
     Raises:
         InputError: for data that cannot be used, or that no query can be drawn from.
         WrongSpaceError: if they come from other models.
+
+    Example:
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> new = rng.standard_normal((2000, 16))
+        >>> old = new @ np.linalg.qr(rng.standard_normal((16, 16)))[0]
+        >>> from isthmus.bridge import fit
+        >>> pairs = Pairs(new, old, metric="cosine")
+        >>> found = assess(fit(pairs, recipe="procrustes"), pairs)
+        >>> str(found.verdict), sorted(found.arms)[:2]
+        ('use the bridge', ['bridge', 'control'])
     """
     fits = bridge.provenance.fits
     if seed is None:

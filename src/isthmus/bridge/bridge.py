@@ -79,6 +79,17 @@ class Bridge:
     """A fitted, folded map from a source space to a target space.
 
     Made by `isthmus.fit`, `load`, `compose` or `inverse`; immutable.
+
+    Example:
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> new = rng.standard_normal((2000, 16))
+        >>> old = new @ np.linalg.qr(rng.standard_normal((16, 16)))[0]
+        >>> from isthmus.bridge import fit
+        >>> from isthmus.spaces.pairs import Pairs
+        >>> bridge = fit(Pairs(new, old, metric="cosine"), recipe="procrustes")
+        >>> bridge.transform(new[0]).shape, str(bridge.recipe)
+        ((16,), 'procrustes')
     """
 
     kind: Kind

@@ -88,6 +88,15 @@ def fit(
 
     Raises:
         InputError: for data that cannot be used, naming the first offending row.
+
+    Example:
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> new = rng.standard_normal((2000, 16))
+        >>> old = new @ np.linalg.qr(rng.standard_normal((16, 16)))[0]
+        >>> bridge = fit(Pairs(new, old, metric="cosine"), recipe="procrustes")
+        >>> str(bridge.evidence.verdict)
+        'use the bridge'
     """
     judging, fitting = replace(judging or Judging(), seed=seed), fitting or Fitting()
     if kind not in ("query", "corpus"):

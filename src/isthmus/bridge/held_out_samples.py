@@ -30,7 +30,12 @@ def has_ids(pairs: Pairs) -> bool:
 
 @dataclass(frozen=True)
 class SampleSizes:
-    """How many rows are held in memory for retrieval; more rows, narrower intervals."""
+    """How many rows are held in memory for retrieval; more rows, narrower intervals.
+
+    Example:
+        >>> SampleSizes(test=500).gallery
+        10000
+    """
 
     test: int = 2000
     validation: int = 1000

@@ -19,6 +19,16 @@ class Diagnosis(ProbeResult):
 
     ``x`` is the side that is mapped from, ``y`` the side that is mapped to; ``recipe`` is what
     `isthmus.fit` takes for pairs given in this order.
+
+    Example:
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> new = rng.standard_normal((2000, 16))
+        >>> old = new @ np.linalg.qr(rng.standard_normal((16, 16)))[0]
+        >>> from isthmus.diagnose import diagnose
+        >>> found = diagnose(new, old)
+        >>> found.recipe
+        'procrustes(scale=true) | unit_norm'
     """
 
     relation: Relation

@@ -17,7 +17,14 @@ Tone = Literal["good", "caution", "bad"]
 
 
 class Verdict(StrEnum):
-    """The answers: ways to serve the new model, and three that leave things as they are."""
+    """The answers: ways to serve the new model, and three that leave things as they are.
+
+    Example:
+        >>> Verdict.USE_BRIDGE.answer
+        ('good', 'Yes: use the bridge.')
+        >>> Verdict.KEEP_OLD.serves
+        False
+    """
 
     USE_BRIDGE = "use the bridge"
     BRIDGE_AND_RESCORE = "bridge and rescore"

@@ -18,7 +18,14 @@ _BLOCK_CELLS = 2**22
 
 
 class Estimate(BaseModel):
-    """A value with its interval, or the reason why one of them does not exist."""
+    """A value with its interval, or the reason why one of them does not exist.
+
+    Example:
+        >>> str(Estimate(value=0.8, low=0.75, high=0.85))
+        '0.800 [0.750, 0.850]'
+        >>> str(Estimate(value=None, reason="the new model finds nothing"))
+        'undefined: the new model finds nothing'
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -64,6 +71,12 @@ def resampled_means(
     Every column sees the same resample.  With ``groups (nq,)``, whole groups are drawn instead of
     single queries (cluster bootstrap), for queries that are not independent.  Raises `InputError`
     for values that are not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> means = resampled_means(np.array([[0.0], [1.0], [1.0]]), resamples=500)
+        >>> means.shape, bool(abs(means.mean() - 2 / 3) < 0.05)
+        ((500, 1), True)
     """
     if values.ndim != 2 or not len(values):
         raise InputError(f"expected one row per query, found shape {values.shape}", where="values")
@@ -94,7 +107,13 @@ def resampled_means(
 
 
 def estimate(value: float, resampled: NDArray[np.float64], *, level: float = 0.95) -> Estimate:
-    """``value`` with the percentile interval of its ``resampled`` counterparts."""
+    """``value`` with the percentile interval of its ``resampled`` counterparts.
+
+    Example:
+        >>> import numpy as np
+        >>> str(estimate(0.5, np.linspace(0.4, 0.6, 101)))
+        '0.500 [0.405, 0.595]'
+    """
     low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
     return Estimate(value=float(value), low=float(low), high=float(high))
 
@@ -111,6 +130,12 @@ def estimate_ratio(
     Without a positive denominator there is no ratio: ``value`` is None and ``undefined`` the
     reason.  If the denominator is not positive in some resamples, there is a value but no
     interval, since the ratio has no finite spread.
+
+    Example:
+        >>> import numpy as np
+        >>> old, new = (0.4, np.full(9, 0.4)), (0.8, np.full(9, 0.8))
+        >>> estimate_ratio(old, new, "the new model finds nothing").value
+        0.5
     """
     if denominator[0] <= 0:
         return Estimate(value=None, reason=undefined)

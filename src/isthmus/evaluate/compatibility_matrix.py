@@ -21,6 +21,12 @@ class CompatibilityScores:
     ``average_accuracy`` (AM): mean of the lower triangle, diagonal included.
     ``backward`` (BC): mean over k < T of ``C[T, k] − C[k, k]``, T the last model.
     ``forward`` (FC): mean over t > 1 of ``C[t, t − 1] − C[t, t]``.
+
+    Example:
+        >>> import numpy as np
+        >>> found = compatibility_scores(np.array([[0.5, 0.0], [0.6, 0.7]]))
+        >>> round(found.backward, 2)
+        0.1
     """
 
     average_compatibility: float
@@ -34,6 +40,12 @@ def compatibility_scores(matrix: NDArray[Any]) -> CompatibilityScores:
 
     Only the lower triangle is read.  Raises `InputError` unless it is square, finite there, and
     of at least two models.
+
+    Example:
+        >>> import numpy as np
+        >>> found = compatibility_scores(np.array([[0.5, 0.0], [0.6, 0.7]]))
+        >>> found.average_compatibility, round(found.average_accuracy, 2)
+        (1.0, 0.6)
     """
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) < 2:
         raise InputError(

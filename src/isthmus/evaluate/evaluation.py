@@ -22,6 +22,12 @@ class Arm(BaseModel):
     is None where it was not stated.  ``chosen_gain`` is the difference to old on the queries that
     the ``parameters`` were chosen on.  ``gallery`` is the number of items that the arm searched
     among, None where all arms searched the same ``n_gallery``.
+
+    Example:
+        >>> from isthmus.evaluate import Estimate
+        >>> sure = Estimate(value=0.8, low=0.7, high=0.9)
+        >>> str(Arm(metrics={"recall@10": sure}).metrics["recall@10"])
+        '0.800 [0.700, 0.900]'
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,6 +56,23 @@ class Evaluation(BaseModel):
     is ``"agreement"`` there was no relevance: the metric is the overlap with the old model's
     results, and ``old`` is 1 by construction.  ``worst`` are the queries that lose most behind the
     bridge, the worst first.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.evaluate import MeasuredArm, Measurement, weigh
+        >>> from isthmus.evaluate.price import Price
+        >>> hits = (np.arange(200) % 5 > 0).astype(float)[:, None]
+        >>> arms = {
+        ...     "old": MeasuredArm(hits),
+        ...     "bridge": MeasuredArm(hits, Price()),
+        ...     "control": MeasuredArm(0 * hits),
+        ... }
+        >>> measured = Measurement(
+        ...     "relevance", arms, ("recall@1",), "recall@1", {"recall@1": 0.01}, 200, 100
+        ... )
+        >>> found = weigh(measured)
+        >>> found.recommended, str(found.arms["bridge"].to_old)
+        ('bridge', '0.000 [0.000, 0.000]')
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -48,7 +48,12 @@ class Gate:
 
 @dataclass(frozen=True)
 class GateResult:
-    """Whether a condition holds, and the value that decided it, as text."""
+    """Whether a condition holds, and the value that decided it, as text.
+
+    Example:
+        >>> GateResult("recall@10 >= 0.8", True, "0.85").passed
+        True
+    """
 
     condition: str
     passed: bool
@@ -66,6 +71,11 @@ def parse_gate(text: str) -> Gate:
     ``recall@10``; the arm is the recommended one if not given, or ``bridge`` where none is.  Or
     ``verdict in (answer, answer)``.
     Raises `InputError` for anything else.
+
+    Example:
+        >>> gate = parse_gate("bridge.recall@10 >= 0.8")
+        >>> gate.arm, gate.name, gate.sign, gate.bound
+        ('bridge', 'recall@10', '>=', 0.8)
     """
     if match := _COMPARISON.fullmatch(text):
         if match["name"] not in _COMPARED and not match["name"].startswith("overlap@"):
@@ -111,6 +121,22 @@ def check_gates(
 
     A lower bound must be met by the low end of the interval, an upper bound by its high end.
     What is undefined, was not measured, or has no interval, fails.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.evaluate import MeasuredArm, Measurement, weigh
+        >>> from isthmus.evaluate.price import Price
+        >>> hits = (np.arange(200) % 5 > 0).astype(float)[:, None]
+        >>> arms = {
+        ...     "old": MeasuredArm(hits),
+        ...     "bridge": MeasuredArm(hits, Price()),
+        ...     "control": MeasuredArm(0 * hits),
+        ... }
+        >>> measured = Measurement(
+        ...     "relevance", arms, ("recall@1",), "recall@1", {"recall@1": 0.01}, 200, 100
+        ... )
+        >>> [gate.passed for gate in check_gates(weigh(measured), ["bridge.recall@1 >= 0.7"])]
+        [True]
     """
     return [_check(evaluation, parse_gate(condition)) for condition in conditions]
 

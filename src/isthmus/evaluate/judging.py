@@ -22,7 +22,12 @@ def default_metric(relevance: Relevance) -> str:
 
 @dataclass(frozen=True)
 class WayLimits:
-    """What a way may ask for."""
+    """What a way may ask for.
+
+    Example:
+        >>> WayLimits(max_encodings=50).max_share
+        0.1
+    """
 
     old_encoder: bool = True
     """Whether the old model can still encode queries."""
@@ -46,7 +51,12 @@ class WayLimits:
 
 @dataclass(frozen=True)
 class Judging:
-    """How arms are judged."""
+    """How arms are judged.
+
+    Example:
+        >>> Judging(primary="mrr", level=0.9).resamples
+        2000
+    """
 
     primary: str | None = None
     """The metric that decides; `default_metric` if None."""

@@ -26,6 +26,11 @@ class MeasuredArm:
     ``values (nq, metrics)``.  ``label`` is what a table shows, by default the name of the arm.
     ``chosen_gain`` is the gain over the old model on the queries that the parameters were chosen
     on: what did not gain there is not recommended.
+
+    Example:
+        >>> import numpy as np
+        >>> MeasuredArm(np.ones((200, 1)), gallery=1000).rests_on_bridge
+        True
     """
 
     values: NDArray[np.float64]
@@ -41,7 +46,24 @@ class MeasuredArm:
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """Every arm on the same queries, and what chance would give."""
+    """Every arm on the same queries, and what chance would give.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.evaluate import weigh
+        >>> from isthmus.evaluate.price import Price
+        >>> hits = (np.arange(200) % 5 > 0).astype(float)[:, None]
+        >>> arms = {
+        ...     "old": MeasuredArm(hits),
+        ...     "bridge": MeasuredArm(hits, Price()),
+        ...     "control": MeasuredArm(0 * hits),
+        ... }
+        >>> measured = Measurement(
+        ...     "relevance", arms, ("recall@1",), "recall@1", {"recall@1": 0.01}, 200, 100
+        ... )
+        >>> measured.n_queries, list(measured.arms)
+        (200, ['old', 'bridge', 'control'])
+    """
 
     kind: EvidenceKind
     arms: Mapping[str, MeasuredArm]

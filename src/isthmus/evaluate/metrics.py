@@ -147,7 +147,13 @@ class MetricAt(NamedTuple):
 
 
 def parse_metric(text: str) -> MetricAt:
-    """Read ``"recall@10"`` or ``"mrr"``; raises `InputError` for anything else."""
+    """Read ``"recall@10"`` or ``"mrr"``; raises `InputError` for anything else.
+
+    Example:
+        >>> metric = parse_metric("recall@10")
+        >>> metric.name, metric.k
+        ('recall@10', 10)
+    """
     match = re.fullmatch(r"\s*([a-z]+)\s*(?:@\s*([1-9]\d*))?\s*", text)
     metric = METRICS.get(match[1]) if match else None
     if match is None or metric is None or (metric.needs_k and not match[2]):

@@ -35,6 +35,11 @@ class Ranks:
     """Ranks of the relevant items of every query, best is 1, ascending within a query.
 
     Query ``q`` has ``ranks[indptr[q]:indptr[q + 1]]``, never empty; both arrays are int64.
+
+    Example:
+        >>> import numpy as np
+        >>> Ranks(np.array([0, 1, 3]), np.array([1, 2, 5])).ranks
+        array([1, 2, 5])
     """
 
     indptr: NDArray[np.int64]
@@ -69,6 +74,13 @@ def relevant_ranks(
     Scores are compared as `scores_of` computes them, bit by bit.  ``exclude (nq,)`` names one
     gallery item left out for each query.  Raises `InputError` for arrays that `ScoreBlocks`
     refuses, for a query without relevant items, and for an excluded item that is relevant.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.evaluate import from_ids
+        >>> gallery = np.eye(3, dtype=np.float32)
+        >>> relevant_ranks(gallery + 0.1, gallery, from_ids("abc", "abc")).ranks
+        array([1, 1, 1])
     """
     if query_block is None:
         fitting = _HELD_BYTES // (4 * max(len(gallery), 1))

@@ -22,6 +22,12 @@ class Relevance:
     Query ``q`` is answered by ``indices[indptr[q]:indptr[q + 1]]``, ascending and without
     repetition; ``indptr (nq + 1,)`` and ``indices`` are int64.  A query may have none: `answerable`
     tells which have some, and `of` keeps those.
+
+    Example:
+        >>> import numpy as np
+        >>> found = from_labels(np.array(["cat", "dog"]), np.array(["cat", "cat", "cow"]))
+        >>> found.counts, found.answerable
+        (array([2, 0]), array([ True, False]))
     """
 
     indptr: NDArray[np.int64]
@@ -93,6 +99,10 @@ def from_ids(query_ids: Sequence[Any], gallery_ids: Sequence[Any]) -> Relevance:
     """Each query is answered by the gallery item of the same id.
 
     Raises `InputError` for an id that occurs twice in the gallery.
+
+    Example:
+        >>> from_ids(["b", "a"], ["a", "b", "c"]).indices
+        array([1, 0])
     """
     position = _positions(gallery_ids)
     found = [(q, position[i]) for q, i in enumerate(_plain(query_ids)) if i in position]
@@ -110,6 +120,12 @@ def from_labels(
 
     For leave-one-out, where the queries are the gallery, ``exclude`` is ``arange(nq)``.  The
     result holds one int64 per (query, relevant item).
+
+    Example:
+        >>> import numpy as np
+        >>> labels = np.array([0, 0, 1, 1])
+        >>> from_labels(labels, labels, exclude=np.arange(4)).indices
+        array([1, 0, 3, 2])
     """
     query_labels, gallery_labels = np.asarray(query_labels), np.asarray(gallery_labels)
     if query_labels.ndim != 1 or gallery_labels.ndim != 1:
@@ -136,6 +152,11 @@ def from_pairs(
 
     Raises `InputError` for an id that occurs twice on its side, and for a pair that names an id
     neither side has.
+
+    Example:
+        >>> found = from_pairs(["q1"], ["a", "b", "c"], [("q1", "c"), ("q1", "a")])
+        >>> found.indices
+        array([0, 2])
     """
     query_position, gallery_position = _positions(query_ids), _positions(gallery_ids)
     found: set[tuple[int, int]] = set()

@@ -34,6 +34,12 @@ class TopK:
     """The ``k`` best gallery items of each query, best first.
 
     ``indices (nq, k)`` int64 into the gallery, ``scores (nq, k)`` float32, higher is closer.
+
+    Example:
+        >>> import numpy as np
+        >>> gallery = np.eye(3, dtype=np.float32)
+        >>> top_k(gallery, gallery, 1).indices.ravel()
+        array([0, 1, 2])
     """
 
     indices: NDArray[np.int64]
@@ -59,6 +65,13 @@ def top_k(
     the blocks; the gallery may be a memory map, and ``gallery_norms`` are those of `ScoreBlocks`.
     Raises `InputError` for arrays that `ScoreBlocks` refuses and for a ``k`` the gallery cannot
     fill.
+
+    Example:
+        >>> import numpy as np
+        >>> gallery = np.array([[1, 0], [0, 1], [1, 1]], dtype=np.float32)
+        >>> found = top_k(gallery[:1], gallery, 2)
+        >>> found.indices, found.scores.round(3)
+        (array([[0, 2]]), array([[1.   , 0.707]], dtype=float32))
     """
     blocks = ScoreBlocks(
         queries,

@@ -35,6 +35,15 @@ class Trial:
     ``metric`` is the old space's, ``metric_new`` the new one's (the same if not given).
     ``gallery_error (ng,)`` is the squared error of the map on each gallery item, where it is known.
     ``query_ids (nq,)`` and ``gallery_ids (ng,)`` name rows in what is reported about single ones.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.evaluate import from_ids
+        >>> rows = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
+        >>> same = from_ids("abcde", "abcde")
+        >>> trial = Trial(rows, rows[:, ::-1], rows, query_bridged=rows, relevance=same)
+        >>> trial.n_queries, trial.n_gallery
+        (5, 5)
     """
 
     query_old: NDArray[Any]

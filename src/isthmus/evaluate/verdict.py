@@ -24,6 +24,10 @@ class VerdictRule(BaseModel):
     A way to serve is recommended if the interval of its difference to the old model lies above 0;
     of those that gain, the cheapest that is within ``gain_margin`` of the best.  Where none gains,
     the bridge, or the bridge with rescoring, is taken if its interval lies above ``-margin``.
+
+    Example:
+        >>> VerdictRule(margin=0.02).min_queries
+        50
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -68,7 +72,13 @@ class Decision(NamedTuple):
 
 @dataclass(frozen=True)
 class VerdictEvidence:
-    """What `decide` reads: the intervals of the metric that decides, on the same queries."""
+    """What `decide` reads: the intervals of the metric that decides, on the same queries.
+
+    Example:
+        >>> sure = Estimate(value=0.5, low=0.4, high=0.6)
+        >>> VerdictEvidence("agreement", "overlap@10", 80, {"bridge": sure}, {}, sure, 0.01).kind
+        'agreement'
+    """
 
     kind: EvidenceKind
     primary: str

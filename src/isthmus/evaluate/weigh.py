@@ -38,6 +38,22 @@ def weigh(
     Raises:
         InputError: for an arm that is not in the table `isthmus.evaluate.arms.ARMS`, or was
             measured on other queries.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.evaluate import MeasuredArm, Measurement
+        >>> from isthmus.evaluate.price import Price
+        >>> hits = (np.arange(200) % 5 > 0).astype(float)[:, None]
+        >>> arms = {
+        ...     "old": MeasuredArm(hits),
+        ...     "bridge": MeasuredArm(hits, Price()),
+        ...     "control": MeasuredArm(0 * hits),
+        ... }
+        >>> measured = Measurement(
+        ...     "relevance", arms, ("recall@1",), "recall@1", {"recall@1": 0.01}, 200, 100
+        ... )
+        >>> str(weigh(measured).verdict)
+        'use the bridge'
     """
     judging = judging or Judging()
     _check(measured)

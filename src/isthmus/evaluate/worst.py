@@ -19,7 +19,12 @@ _COMPARED = ("old", "bridge", "new")
 
 
 class WorstQuery(BaseModel):
-    """One query, and what the arms ``old``, ``bridge`` and, where it is known, ``new`` find."""
+    """One query, and what the arms ``old``, ``bridge`` and, where it is known, ``new`` find.
+
+    Example:
+        >>> WorstQuery(id="q7", loss=0.5, values={"old": 1.0, "bridge": 0.5}).loss
+        0.5
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

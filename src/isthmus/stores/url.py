@@ -71,6 +71,12 @@ def open_store(url: str | os.PathLike[str]) -> Store:
         InputError: for a scheme, collection or column that does not exist; near names are told.
         StoreError: or one of its kinds, where the database refuses or does not answer.
         MissingExtraError: where the database's client is not installed.
+
+    Example:
+        >>> np.save("docs.npy", np.eye(2, dtype=np.float32))
+        >>> store = open_store("docs.npy")
+        >>> {name: column.dim for name, column in store.describe().columns.items()}
+        {'vector': 2}
     """
     address = parse(_with_scheme(os.fspath(url)))
     return _kind(address).open(address)

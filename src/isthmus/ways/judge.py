@@ -101,6 +101,17 @@ def evaluate_upgrade(
     Raises:
         InputError: for arrays that do not fit together, for vectors that cannot be compared, where
             no query has a relevant item, and for chosen ways without relevance.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.evaluate import from_ids
+        >>> rng = np.random.default_rng(0)
+        >>> old = rng.standard_normal((200, 8)).astype(np.float32)
+        >>> same = from_ids(range(200), range(200))
+        >>> new = old[:, ::-1] + 0.1 * rng.standard_normal((200, 8)).astype(np.float32)
+        >>> trial = Trial(old, new, old, new, query_bridged=new[:, ::-1], relevance=same)
+        >>> str(evaluate_upgrade(trial).verdict)
+        'use the bridge'
     """
     judging, chosen = judging or Judging(), chosen or ChosenWays()
     trial.check()

@@ -103,6 +103,16 @@ def learning_curve(
     Raises:
         InputError: for sides that do not pair, too few pairs for a curve, budgets that are not
             there, a recipe with ``auto``, and vectors that cannot be compared.
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.random.default_rng(0).standard_normal((200, 4))
+        >>> turn = np.linalg.qr(np.random.default_rng(1).standard_normal((4, 4)))[0]
+        >>> noise = np.random.default_rng(2).standard_normal((200, 4))
+        >>> once = CurveDesign(orders=1, resamples=50)
+        >>> curve = learning_curve(x, x @ turn + 0.1 * noise, design=once)
+        >>> list(curve.budgets)
+        [20, 40, 80, 160]
     """
     design = CurveDesign() if design is None else design
     if len(x.shape) != 2 or len(y.shape) != 2 or x.shape[0] != y.shape[0]:

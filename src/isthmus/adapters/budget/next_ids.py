@@ -122,6 +122,13 @@ def next_ids(
         InputError: for a budget that is not positive or larger than the number of candidates,
             ids that repeat, known ids that are not there, vectors that are all alike, NaN,
             infinity, or zero rows under cosine.
+
+    Example:
+        >>> import numpy as np
+        >>> rows = np.random.default_rng(0).standard_normal((100, 4))
+        >>> rows[42] *= 30  # it lies far out, so it tells most
+        >>> int(next_ids(rows, None, 3, cosine=False).ids[0])
+        42
     """
     design = Design() if design is None else design
     method = design.method

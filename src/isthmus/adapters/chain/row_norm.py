@@ -23,6 +23,12 @@ class RowNorm(Stage):
     """Each row by itself: ``unit`` divides by its length; ``layer`` takes mean 0, variance 1.
 
     A zero (for ``layer``: constant) row stays zero.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.adapters.chain import Chain
+        >>> Chain([RowNorm()])(np.array([3.0, 4.0]))
+        array([0.6, 0.8])
     """
 
     kind: Literal["unit", "layer"] = "unit"

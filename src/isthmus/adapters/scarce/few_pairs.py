@@ -171,6 +171,15 @@ def refine_few_pairs(
         InputError: for fewer than 5 distinct pairs, sides that do not pair, empty pools, other
             widths than the anchors', NaN, infinity, zero rows under cosine, or vectors that are
             all alike.
+
+    Example:
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> x = rng.standard_normal((300, 6)) * [5, 4, 3, 2, 1, 1]
+        >>> y = x @ np.linalg.qr(rng.standard_normal((6, 6)))[0]
+        >>> found = refine_few_pairs(x[:12], y[:12], x[12:], rng.permutation(y[12:]))
+        >>> found.transform(x).shape, found.method in found.scores
+        ((300, 6), True)
     """
     options = FewPairsOptions() if options is None else options
     metric = "cosine" if cosine else "l2"

@@ -142,6 +142,16 @@ def align_unpaired(
     Raises:
         InputError: where the cycle check is at chance; for fewer than 200 rows of a side, NaN,
             infinity, zero rows under cosine, or vectors that are all alike.
+
+    Example:
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> topics = rng.standard_normal((20, 8)) * [4, 3, 2, 2, 1, 1, 1, 1]
+        >>> x = topics[rng.integers(20, size=400)] + 0.3 * rng.standard_normal((400, 8))
+        >>> y = rng.permutation(x) @ np.linalg.qr(rng.standard_normal((8, 8)))[0]
+        >>> found = align_unpaired(x, y, options=UnpairedOptions(seeds=range(4), clusters=20))
+        >>> found.label, bool(found.cycle > found.chance)
+        ('coarse, unverified', True)
     """
     options = UnpairedOptions() if options is None else options
     rows_x = _sample(x, options.pool_rows, seed, cosine, "x")

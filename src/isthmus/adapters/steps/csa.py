@@ -69,6 +69,14 @@ class CSA(LinearAdapter):
 
     Raises:
         InputError: in ``fit``, for parameters out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.random.default_rng(0).standard_normal((200, 4))
+        >>> turn = np.linalg.qr(np.random.default_rng(1).standard_normal((4, 4)))[0]
+        >>> csa = CSA().fit(x, x @ turn)
+        >>> csa.correlations_.round(2)
+        array([1.  , 1.  , 0.98, 0.98])
     """
 
     name = "csa"

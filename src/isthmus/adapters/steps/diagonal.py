@@ -37,6 +37,12 @@ class Diagonal(LinearAdapter):
 
     Raises:
         InputError: in ``fit``, for spaces of different widths or a negative strength.
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.random.default_rng(0).standard_normal((200, 3))
+        >>> Diagonal().fit(x, x * [1.0, 2.0, 3.0] + 1).scale_.round(2)
+        array([1., 2., 3.])
     """
 
     name = "diagonal"

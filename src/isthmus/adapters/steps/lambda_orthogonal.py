@@ -147,6 +147,14 @@ class LambdaOrthogonal(LinearAdapter):
         InputError: in ``fit``, for a λ that is negative or not a number.
 
     Source: arXiv:2509.16664; solved exactly, see `isthmus.adapters.steps.spectral_ball`.
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.random.default_rng(0).standard_normal((200, 4))
+        >>> turn = np.linalg.qr(np.random.default_rng(1).standard_normal((4, 4)))[0]
+        >>> found = LambdaOrthogonal(lam=0.0).fit(x, 2 * x @ turn)
+        >>> bool(found.departure_ < 1e-6)  # a rotation, though the target is longer
+        True
     """
 
     name = "lambda_orthogonal"

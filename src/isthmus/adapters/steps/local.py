@@ -115,6 +115,18 @@ class Local(Refinement):
     ``auto`` compares 2, 4, 8 and 16 experts by cross-validation under the global map as it is, and
     leaves the two best numbers, with the best shrinkage, ten times and a hundred times as strong a
     one, to held-out retrieval, together with the global map alone.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.adapters.chain import Affine, Chain
+        >>> from isthmus.spaces.sample import Batch
+        >>> x = np.random.default_rng(0).standard_normal((400, 2))
+        >>> rows = [Batch(np.arange(400), x, np.abs(x))]
+        >>> whole = Affine(np.zeros((2, 2)), np.abs(x).mean(axis=0))
+        >>> bent = Chain([Local(experts=8, shrinkage=0.1).refine(whole, rows)])
+        >>> error = np.square(bent(x) - np.abs(x)).mean()
+        >>> bool(error < 0.5 * np.abs(x).var(axis=0).mean())
+        True
     """
 
     name = "local"

@@ -123,6 +123,14 @@ class LowRank(LinearAdapter):
 
     Raises:
         InputError: in ``fit``, for a rank that is no whole number from 1 to the smaller width.
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.random.default_rng(0).standard_normal((200, 4))
+        >>> turn = np.linalg.qr(np.random.default_rng(1).standard_normal((4, 4)))[0]
+        >>> found = LowRank(rank=2).fit(x, x @ turn)
+        >>> found.left_.shape, found.right_.shape
+        ((4, 2), (2, 4))
     """
 
     name = "low_rank"

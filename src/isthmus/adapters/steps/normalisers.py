@@ -105,7 +105,13 @@ class Normaliser(Estimator, NamedColumns, ABC):
 
 
 class Center(Normaliser):
-    """Subtract the mean of the fit: ``x − x̄``."""
+    """Subtract the mean of the fit: ``x − x̄``.
+
+    Example:
+        >>> import numpy as np
+        >>> Center().fit(np.array([[1.0, 2.0], [3.0, 6.0]])).transform(np.array([[2.0, 5.0]]))
+        array([[0., 1.]])
+    """
 
     name = "center"
 
@@ -119,7 +125,13 @@ class Center(Normaliser):
 
 
 class Standardise(Normaliser):
-    """Mean 0 and variance 1 in every dimension; a constant dimension is only centred."""
+    """Mean 0 and variance 1 in every dimension; a constant dimension is only centred.
+
+    Example:
+        >>> import numpy as np
+        >>> Standardise().fit(np.array([[1.0, 2.0], [3.0, 6.0]])).transform(np.array([[3.0, 2.0]]))
+        array([[ 1., -1.]])
+    """
 
     name = "standardise"
 
@@ -135,7 +147,13 @@ class Standardise(Normaliser):
 
 
 class UnitNorm(Normaliser):
-    """Divide each row by its length; `undo_` puts the typical length of the fit back."""
+    """Divide each row by its length; `undo_` puts the typical length of the fit back.
+
+    Example:
+        >>> import numpy as np
+        >>> UnitNorm().fit(np.array([[3.0, 4.0], [0.0, 2.0]])).transform(np.array([[3.0, 4.0]]))
+        array([[0.6, 0.8]])
+    """
 
     name = "unit_norm"
     rowwise = True
@@ -150,7 +168,13 @@ class UnitNorm(Normaliser):
 
 
 class LayerNorm(Normaliser):
-    """Each row to mean 0 and variance 1 over its dimensions (Ba, Kiros and Hinton 2016)."""
+    """Each row to mean 0 and variance 1 over its dimensions (Ba, Kiros and Hinton 2016).
+
+    Example:
+        >>> import numpy as np
+        >>> LayerNorm().fit(np.array([[1.0, 3.0], [0.0, 2.0]])).transform(np.array([[1.0, 3.0]]))
+        array([[-1.,  1.]])
+    """
 
     name = "layer_norm"
     rowwise = True
@@ -177,6 +201,13 @@ class ShrunkWhitening(Normaliser):
     Args:
         shrinkage: in ``[0, 1]``.
         power: in ``[0, 1]``.
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.random.default_rng(0).standard_normal((500, 2)) * [5.0, 0.5]
+        >>> np.cov(ShrunkWhitening(shrinkage=0.0).fit(x).transform(x).T, bias=True).round(2) + 0.0
+        array([[1., 0.],
+               [0., 1.]])
     """
 
     name = "whiten"

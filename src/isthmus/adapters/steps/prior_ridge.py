@@ -40,6 +40,15 @@ class PriorRidge(LinearAdapter):
     Raises:
         InputError: in ``fit``, for a prior of other widths, one that is no matrix, or a negative
             strength.
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.random.default_rng(0).standard_normal((200, 4))
+        >>> turn = np.linalg.qr(np.random.default_rng(1).standard_normal((4, 4)))[0]
+        >>> from isthmus.adapters.chain import Affine
+        >>> few = PriorRidge(Affine(turn), alpha=10.0).fit(x[:3], x[:3] @ turn)
+        >>> bool(np.allclose(few.transform(x[:3]), x[:3] @ turn))
+        True
     """
 
     name = "prior_ridge"

@@ -32,6 +32,14 @@ class Procrustes(LinearAdapter):
 
     Args:
         scale: also fit one scale factor, ``tr Σ / tr A``.
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.random.default_rng(0).standard_normal((200, 4))
+        >>> turn = np.linalg.qr(np.random.default_rng(1).standard_normal((4, 4)))[0]
+        >>> found = Procrustes().fit(x, x @ turn)
+        >>> bool(np.allclose(found.transform(x), x @ turn))
+        True
     """
 
     name = "procrustes"

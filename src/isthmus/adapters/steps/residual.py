@@ -37,6 +37,10 @@ class Residual(Refinement):
         temperature: of the contrastive loss.
         negatives: mined neighbours that each target is told from.
         seed: of the held-out items, the first weights and the order of the rows.
+
+    Example:
+        >>> Residual(hidden=64, loss="mse").get_params()["epochs"]
+        12
     """
 
     name = "residual"

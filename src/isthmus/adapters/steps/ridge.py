@@ -142,6 +142,15 @@ class Ridge(LinearAdapter):
             ``alpha · n · tr(A) / dx``.
         power: exponent on the singular values of the map; 1 leaves it as it is, towards 0 it
             becomes the rotation nearest to it.  The overall scale is refitted.
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.random.default_rng(0).standard_normal((200, 4))
+        >>> turn = np.linalg.qr(np.random.default_rng(1).standard_normal((4, 4)))[0]
+        >>> noise = np.random.default_rng(2).standard_normal((200, 4))
+        >>> found = Ridge(alpha=0.1).fit(x, x @ turn + 0.1 * noise)
+        >>> bool(np.abs(found.transform(x) - x @ turn).max() < 0.5)
+        True
     """
 
     name = "ridge"
