@@ -118,7 +118,8 @@ def _parts(bridge: Bridge, corpus: Corpus) -> Mapping[str, NDArray[np.int64]]:
     """The rows of each part of the fit, in the order of the corpus."""
     ids = np.array(corpus.ids)
     rows = np.arange(len(corpus), dtype=np.float32)[:, None]
-    shares, seed = bridge.provenance["shares"], bridge.provenance["seed"]
+    (fit,) = bridge.provenance.fits
+    shares, seed = fit.shares, fit.seed
     part = Pairs(rows, rows, ids=ids, metric="dot").split(shares, seed=seed).assign(ids)
     return {name: np.flatnonzero(part == i) for i, name in enumerate(shares)}
 
