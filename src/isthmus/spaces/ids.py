@@ -7,12 +7,12 @@ ids themselves, so that memory stays bounded and a hash collision never joins tw
 from __future__ import annotations
 
 import io
-import itertools
 import unicodedata
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from isthmus.errors import InputError
 from isthmus.inputs import open_input
 from isthmus.spaces.scratch import blocks, scratch_array
 from isthmus.spaces.split import hash_ids
+from isthmus.spaces.text_ids import LONGEST, TextIds, TextIdWriter, check_lengths, id_blocks
 
 __all__ = [
     "check_same_kind",
@@ -46,6 +47,8 @@ def normalise_ids(ids: NDArray[Any] | Sequence[Any], where: str) -> NDArray[Any]
         InputError: for null or empty ids (naming the first row), for ids that are neither integers
             nor strings, or for a shape other than ``(n,)``.
     """
+    if isinstance(ids, TextIds):
+        return cast(Any, ids)  # what wrote them normalised them
     found = ids if isinstance(ids, np.ndarray) else _from_sequence(ids, where)
     if found.ndim != 1:
         raise InputError(f"the ids have shape {found.shape}, expected (n,)", where=where)
@@ -71,26 +74,35 @@ def normalise_ids(ids: NDArray[Any] | Sequence[Any], where: str) -> NDArray[Any]
             mend=_AS_STRINGS,
         )
     if found.dtype.kind == "U":
-        for part in blocks(len(found)):
+        for part in id_blocks(found):
             empty = found[part] == ""
             if empty.any():
                 raise _null(where, part.start + int(np.argmax(empty)))
-        return _composed(found)
+            if found.dtype.itemsize > 4 * LONGEST:
+                check_lengths(np.char.str_len(found[part]), where, part.start)
+        return _composed_array(found)
     return found
 
 
 def _as_text(ids: NDArray[Any]) -> NDArray[np.str_]:
     """Integers as decimal text: their own kind, since int64 does not hold them."""
     text = scratch_array(len(ids), "U20")
-    for part in blocks(len(ids)):
+    for part in id_blocks(ids):
         text[part] = ids[part].astype("U20")
     return text
 
 
-def _composed(ids: NDArray[np.str_]) -> NDArray[np.str_]:
-    """Text in the normal form C; the very array where it is."""
+def _composed(names: list[str]) -> list[str]:
+    """Text in the normal form C."""
+    if all(map(str.isascii, names)):
+        return names
+    return [unicodedata.normalize("NFC", name) for name in names]
+
+
+def _composed_array(ids: NDArray[np.str_]) -> NDArray[np.str_]:
+    """As `_composed`; the very array where it is so."""
     changed: NDArray[np.str_] | None = None
-    for part in blocks(len(ids)):
+    for part in id_blocks(ids):
         letters = np.ascontiguousarray(ids[part]).view(np.uint32)
         if not letters.size or int(letters.max()) < _FIRST_COMBINING:
             continue
@@ -99,7 +111,7 @@ def _composed(ids: NDArray[np.str_]) -> NDArray[np.str_]:
         if composed != listed:
             if changed is None:
                 changed = scratch_array(len(ids), ids.dtype)
-                for before in blocks(len(ids)):
+                for before in id_blocks(ids):
                     changed[before] = ids[before]
             changed[part] = composed
     return ids if changed is None else changed
@@ -120,7 +132,10 @@ def _null(where: str, row: int) -> InputError:
 def _from_sequence(ids: Sequence[Any], where: str) -> NDArray[Any]:
     kinds = {type(value) for value in ids}
     if all(issubclass(kind, str | uuid.UUID) for kind in kinds):
-        return np.array([str(value) for value in ids], dtype=np.str_)
+        names = [str(value) for value in ids]
+        # before an array gives each the room of the longest
+        check_lengths(np.fromiter(map(len, names), np.int64, len(names)), where)
+        return np.array(names, dtype=np.str_)
     if all(issubclass(k, int | np.integer) and not issubclass(k, bool) for k in kinds):
         values = [int(value) for value in ids]
         if (values and max(values) > np.iinfo(np.int64).max) or (values and min(values) < -(2**63)):
@@ -137,7 +152,7 @@ def _from_sequence(ids: Sequence[Any], where: str) -> NDArray[Any]:
     )
 
 
-def read_ids_text(path: Path, beside: Path | None = None) -> NDArray[np.str_]:
+def read_ids_text(path: Path, beside: Path | None = None) -> NDArray[Any]:
     """The ids of a UTF-8 text file, one a line, as strings.
 
     Args:
@@ -148,33 +163,37 @@ def read_ids_text(path: Path, beside: Path | None = None) -> NDArray[np.str_]:
         InputError: for an empty line or text that is not UTF-8.
     """
     try:
-        with open_input(path, beside) as raw:
+        with ExitStack() as stack:
+            raw = stack.enter_context(open_input(path, beside))
             mark = raw.read(2)
             # UTF-8 or UTF-16, with or without the mark that Windows puts first
             encoding = "utf-16" if mark in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
             raw.seek(0)
             file = io.TextIOWrapper(raw, encoding=encoding, newline="\n")
-            count = width = 0
-            for count, line in enumerate(file, 1):
-                length = len(line.rstrip("\r\n"))
-                if not length:
-                    raise InputError("the id is missing", where=f"{path}, line {count}")
-                width = max(width, length)
-            ids = scratch_array(count, f"U{max(width, 1)}")
-            raw.seek(0)
-            file = io.TextIOWrapper(file.detach(), encoding=encoding, newline="\n")
-            for part in blocks(count):
-                lines = [line.rstrip("\r\n") for line in itertools.islice(file, _length(part))]
-                if len(lines) != _length(part) or max(map(len, lines)) > width:
-                    raise InputError("the file was changed while it was read", where=str(path))
-                ids[part] = lines
+            writer = TextIdWriter(stack)
+            rest = ""
+            while piece := file.read(_PIECE):
+                *lines, rest = (rest + piece).split("\n")
+                _add_lines(lines, writer, path)
+                # a line may be endless: its beginning shows that it is no id
+                if len(rest) > LONGEST + 1:
+                    _add_lines([rest], writer, path)
+            if rest:
+                _add_lines([rest], writer, path)
+            return cast(Any, writer.ids())
     except UnicodeDecodeError as error:
         raise InputError(f"the ids are not UTF-8 text ({error.reason})", where=str(path)) from error
-    return ids
 
 
-def _length(part: slice) -> int:
-    return part.stop - part.start
+_PIECE = 1 << 20
+
+
+def _add_lines(lines: list[str], writer: TextIdWriter, path: Path) -> None:
+    names = [line.rstrip("\r") for line in lines]
+    if not all(names):
+        row = writer.n + names.index("") + 1
+        raise InputError("the id is missing", where=f"{path}, line {row}")
+    writer.add(_composed(names), str(path))
 
 
 def check_unique(ids: NDArray[Any], locate: Callable[[int], str]) -> None:
@@ -199,7 +218,7 @@ def check_unique(ids: NDArray[Any], locate: Callable[[int], str]) -> None:
     if not len(suspects):
         return
     seen: dict[Any, int] = {}
-    for part in blocks(len(ids)):
+    for part in id_blocks(ids):
         for row in part.start + np.flatnonzero(_among(hash_ids(ids[part]), suspects)):
             value = ids[row].item()
             if value in seen:
@@ -215,7 +234,7 @@ def same_ids(a: NDArray[Any], b: NDArray[Any]) -> bool:
     """Whether two id arrays are equal, compared block by block."""
     if a is b:
         return True
-    return len(a) == len(b) and all(np.array_equal(a[p], b[p]) for p in blocks(len(a)))
+    return len(a) == len(b) and all(np.array_equal(a[p], b[p]) for p in _common_blocks(a, b))
 
 
 def wide_as_text(a: NDArray[Any], b: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -234,10 +253,17 @@ def wide_as_text(a: NDArray[Any], b: NDArray[Any]) -> tuple[NDArray[Any], NDArra
 def _is_wide(ids: NDArray[Any]) -> bool:
     if ids.dtype.kind != "U" or ids.dtype.itemsize > 80:
         return False
-    decimal = [all(name.isdecimal() for name in ids[part].tolist()) for part in blocks(len(ids))]
-    return all(decimal) and any(
-        int(name) > np.iinfo(np.int64).max for part in blocks(len(ids)) for name in ids[part]
+    names = (name for part in id_blocks(ids) for name in ids[part].tolist())
+    if not all(name.isdecimal() for name in names):
+        return False
+    return any(
+        int(name) > np.iinfo(np.int64).max for part in id_blocks(ids) for name in ids[part].tolist()
     )
+
+
+def _common_blocks(a: NDArray[Any], b: NDArray[Any]) -> Iterator[slice]:
+    """The places of ``a``, in blocks that suit the ids of either side."""
+    return id_blocks(a if a.dtype.itemsize >= b.dtype.itemsize else b, total=len(a))
 
 
 def check_same_kind(
@@ -315,7 +341,7 @@ def _match(source: NDArray[Any], target: NDArray[Any], seed: int) -> NDArray[np.
         place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
         hit = keys[place] == wanted
         result[rows[hit]] = candidates[order[place[hit]]]
-    for part in blocks(len(source)):
+    for part in _common_blocks(source, target):
         found = np.flatnonzero(result[part] >= 0) + part.start
         if not np.array_equal(source[found], target[result[found]]):
             return None
@@ -335,16 +361,18 @@ def _in_bucket(hashes: NDArray[np.uint64], bucket: int, bits: int) -> NDArray[np
 
 def _hashes(ids: NDArray[Any], seed: int) -> NDArray[np.uint64]:
     hashes = scratch_array(len(ids), np.uint64)
-    for part in blocks(len(ids)):
+    for part in id_blocks(ids):
         hashes[part] = hash_ids(ids[part], seed)
     return hashes
 
 
 def _increasing(ids: NDArray[Any]) -> bool:
-    return all(
-        bool((ids[part] < ids[part.start + 1 : part.stop + 1]).all())
-        for part in blocks(len(ids) - 1)
-    )
+    for part in id_blocks(ids):
+        # with the first of the next block
+        block = ids[part.start : part.stop + 1]
+        if not (block[:-1] < block[1:]).all():
+            return False
+    return True
 
 
 def _among(values: NDArray[np.uint64], among: NDArray[np.uint64]) -> NDArray[np.bool_]:

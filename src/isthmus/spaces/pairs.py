@@ -19,6 +19,7 @@ from isthmus.spaces.row_checks import check_vectors
 from isthmus.spaces.sample import Batch, smallest_hashes
 from isthmus.spaces.scratch import blocks
 from isthmus.spaces.split import assign_parts
+from isthmus.spaces.text_ids import id_blocks
 
 __all__ = ["Batch", "Pairs", "Part", "Split"]
 
@@ -128,7 +129,7 @@ class Pairs:
         else:
             try:
                 found = np.array(
-                    [labels[i] for part in blocks(self._n) for i in self.ids_at(part).tolist()]
+                    [labels[i] for part in self.id_blocks() for i in self.ids_at(part).tolist()]
                 )
             except KeyError as error:
                 raise InputError(f"there is no label for id {error}", where="labels") from error
@@ -213,7 +214,7 @@ class Pairs:
         if size < 1:
             raise InputError(f"a sample needs at least 1 row, got size={size}")
         kept: NDArray[np.int64] = np.empty(0, np.int64)
-        chunks = part.rows() if part is not None else (np.r_[p] for p in blocks(self._n))
+        chunks = part.rows() if part is not None else (np.r_[p] for p in self.id_blocks())
         for rows in chunks:
             kept = np.concatenate([kept, rows])
             kept = kept[smallest_hashes(self.ids_at(kept), size, seed)]
@@ -242,6 +243,13 @@ class Pairs:
         if size < 1:
             raise InputError(f"batches need at least 1 row, got size={size}")
         return blocks(self._n, size)
+
+    def id_blocks(self) -> Iterator[slice]:
+        """The positions of all pairs in runs whose ids take bounded memory."""
+        ids = self.target.ids if self.source.ids is None else self.source.ids
+        if ids is None:
+            return blocks(self._n)
+        return id_blocks(ids, total=self._n)
 
     def ids_at(self, rows: _Rows) -> NDArray[Any]:
         """The ids of the pairs at the given positions: row numbers where neither side has ids."""
@@ -303,7 +311,7 @@ class Split(Mapping[str, "Part"]):
     def counts(self) -> dict[str, int]:
         """The number of pairs of each part; hashes every id once."""
         total = np.zeros(len(self), np.int64)
-        for rows in blocks(len(self.pairs)):
+        for rows in self.pairs.id_blocks():
             total += np.bincount(self.assign(self.pairs.ids_at(rows)), minlength=len(self))
         return dict(zip(self, total.tolist(), strict=True))
 
@@ -351,7 +359,7 @@ class Part:
     def rows(self) -> Iterator[NDArray[np.int64]]:
         """The positions, among all pairs, of the pairs of this part, in runs of bounded length."""
         pairs = self.split.pairs
-        for block in blocks(len(pairs)):
+        for block in pairs.id_blocks():
             inside = self.split.assign(pairs.ids_at(block)) == self.index
             yield np.flatnonzero(inside) + block.start
 

@@ -55,7 +55,10 @@ def hash_ids(ids: NDArray[Any], seed: int = 0) -> NDArray[np.uint64]:
         h = np.full(n, start, dtype=np.uint64)
         for column in letters.T:
             used = column != 0
-            h[used] = _mix((h[used] ^ column[used].astype(np.uint64)) * _GOLDEN + _GOLDEN)
+            if used.all():
+                h = _mix((h ^ column.astype(np.uint64)) * _GOLDEN + _GOLDEN)
+            else:
+                h[used] = _mix((h[used] ^ column[used].astype(np.uint64)) * _GOLDEN + _GOLDEN)
         return h
 
 

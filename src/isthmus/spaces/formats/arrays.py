@@ -36,6 +36,7 @@ from isthmus.spaces.formats.contents import (
 )
 from isthmus.spaces.ids import normalise_ids, read_ids_text
 from isthmus.spaces.scratch import blocks, scratch_file
+from isthmus.spaces.text_ids import id_blocks
 
 __all__ = [
     "StoredArray",
@@ -404,12 +405,24 @@ def _opened(path: Path, wanted: Wanted, read: Callable[[Path], dict[str, StoredA
         key, stored = choose(others or arrays, wanted.key, where)
         name = f"{where}:{key}" if key else where
         _check_matrix(stored, name)  # by its header, before the array is mapped or unpacked
-        ids = None if listed is None else arrays[listed].load()
+        ids = None if listed is None else _ids(arrays[listed], where)
         if ids is None and wanted.find_ids and (beside := _beside(path)) is not None:
             text = beside.suffix == ".txt"
-            ids = read_ids_text(beside, path) if text else read_npy(beside, path).load()
+            ids = read_ids_text(beside, path) if text else _ids(read_npy(beside, path), where)
         ranges = arrays["ranges"].load() if "ranges" in arrays and key != "ranges" else None
         return Contents(stored.open(), name, stored.dtype, ids, ((where, 0),), ranges, overlooked)
+
+
+def _ids(stored: StoredArray, where: str) -> NDArray[Any]:
+    """Ids of a file; text without the room that an array gives it."""
+    if not stored.dtype.startswith(("str", "bytes")) or len(stored.shape) != 1:
+        return stored.load()
+    rows = stored.open()
+    with ExitStack() as stack:
+        texts = IdFile(stack)
+        for part in id_blocks(cast(Any, rows)):
+            texts.add(normalise_ids(rows[part], f"ids of {where}"), where)
+        return texts.map() if texts.n else stored.load()
 
 
 def _check_matrix(stored: StoredArray, where: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TextIO, cast
+from typing import IO, Any, BinaryIO, TextIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from isthmus.errors import InputError, IsthmusError
 from isthmus.progress import Progress, silent
 from isthmus.spaces.file_rows import FileRows
 from isthmus.spaces.scratch import map_file, scratch_file
+from isthmus.spaces.text_ids import TextIdWriter
 
 __all__ = [
     "COMPRESSIONS",
@@ -165,7 +166,7 @@ class RowFile:
         self._file.write(np.ascontiguousarray(block, dtype=dtype).data)
         self.n += len(block)
 
-    def map(self, where: str) -> NDArray[Any]:
+    def map(self, where: str) -> FileRows:
         """All rows ``(n, d)``.
 
         Raises:
@@ -173,7 +174,8 @@ class RowFile:
         """
         if self.dtype is None or self.dim is None:
             raise InputError("there are no rows", where=where)
-        return map_file(self._file, self.dtype, (self.n, self.dim))
+        self._file.flush()
+        return FileRows(cast(BinaryIO, self._file), None, self.dtype, (self.n, self.dim))
 
 
 class IdFile:
@@ -181,9 +183,8 @@ class IdFile:
 
     def __init__(self, stack: ExitStack) -> None:
         self._file = stack.enter_context(scratch_file())
-        self._stack = stack
+        self._texts = TextIdWriter(stack)
         self.n = 0
-        self._width = 0
         self._kind: str | None = None
 
     def add(self, ids: NDArray[Any], where: str) -> None:
@@ -199,9 +200,7 @@ class IdFile:
             )
         self._kind = kind
         if kind == "strings":
-            # each block is as narrow as it can be, so that the file stays small
-            np.save(self._file, ids)
-            self._width = max(self._width, ids.dtype.itemsize // 4)
+            self._texts.add(ids, where)
         else:
             self._file.write(np.ascontiguousarray(ids, dtype=np.int64).data)
         self.n += len(ids)
@@ -210,11 +209,4 @@ class IdFile:
         """All ids ``(n,)``."""
         if self._kind != "strings":
             return map_file(self._file, np.int64, (self.n,))
-        wide = self._stack.enter_context(scratch_file())
-        self._file.seek(0)
-        done = 0
-        while done < self.n:
-            texts = np.load(self._file, allow_pickle=False)
-            wide.write(texts.astype(f"U{self._width}").tobytes())
-            done += len(texts)
-        return map_file(wide, f"U{self._width}", (self.n,))
+        return cast(Any, self._texts.ids())
