@@ -10,7 +10,8 @@ pytest.importorskip("lightning_fabric")
 from torch import nn  # noqa: E402
 
 from isthmus.errors import InputError  # noqa: E402
-from isthmus.nn.look.outputs import layout_of, replace_tensor, tensor_of  # noqa: E402
+from isthmus.nn.look.layout import layout_of  # noqa: E402
+from isthmus.nn.look.outputs import replace_tensor, tensor_of  # noqa: E402
 from isthmus.nn.look.pooling import pool_rows  # noqa: E402
 from isthmus.nn.look.taps import Taps  # noqa: E402
 from isthmus.training.loop import seeded  # noqa: E402

@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from isthmus.errors import InputError
 from isthmus.nn.compact.table import size_of
-from isthmus.nn.look.outputs import layout_of, tensor_of
+from isthmus.nn.look.layout import layout_of
+from isthmus.nn.look.outputs import tensor_of
 from isthmus.nn.look.pooling import pool_rows
 from isthmus.progress import Progress, silent
 from isthmus.training.batches import input_of
@@ -222,7 +223,7 @@ class _Watched:
 
     def __enter__(self) -> _Watched:
         for name, layer in self._layers.items():
-            self._handles.append(layer.register_forward_hook(self._hook(name)))
+            self._handles.append(layer.register_forward_hook(self._hook(name), with_kwargs=True))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -238,11 +239,11 @@ class _Watched:
         with evaluation_mode(self.model):
             return self.model(x)
 
-    def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(layer: nn.Module, _: Any, output: Any) -> None:
+    def _hook(self, name: str) -> Callable[[nn.Module, Any, Any, Any], None]:
+        def hook(layer: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
             activation = tensor_of(output, name)
             self.rows[name] = pool_rows(
-                activation, layout_of(layer, activation), "mean", None, name
+                activation, layout_of(layer, activation, (args, kwargs, None)), "mean", None, name
             )
 
         return hook

@@ -6,7 +6,8 @@ from isthmus.nn.look.layers import (
     LayerReading,
     compare_layers,
 )
-from isthmus.nn.look.outputs import layout_of, replace_tensor, tensor_of
+from isthmus.nn.look.layout import layout_of
+from isthmus.nn.look.outputs import replace_tensor, tensor_of
 from isthmus.nn.look.paired_layers import diagnose_models, layer_rows
 from isthmus.nn.look.pooling import pool_rows
 from isthmus.nn.look.taps import Taps

@@ -6,36 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from isthmus.errors import InputError
 
-__all__ = ["Layout", "layout_of", "replace_tensor", "tensor_of"]
-
-Layout = str
-"""Where the features of an activation lie: ``channels`` (second axis) or ``tokens`` (last axis)."""
+__all__ = ["replace_tensor", "tensor_of"]
 
 _HIDDEN = ("last_hidden_state", "hidden_states", "x", "out", "output", "features", "logits")
 """Keys that carry the representation, as Hugging Face, torchvision and timm call them."""
-
-_CHANNELS = (
-    "Conv", "BatchNorm", "InstanceNorm", "GroupNorm", "MaxPool", "AvgPool", "AdaptiveAvgPool",
-    "AdaptiveMaxPool", "Upsample", "PixelShuffle", "Dropout2d", "FrozenBatchNorm",
-)  # fmt: skip
-_WIDTHS = (
-    "out_features", "out_channels", "num_features", "num_channels", "normalized_shape",
-    "embedding_dim", "embed_dim", "nf",
-)  # fmt: skip
-_TOKENS = (
-    "Linear",
-    "LayerNorm",
-    "RMSNorm",
-    "Embedding",
-    "MultiheadAttention",
-    "LSTM",
-    "GRU",
-    "RNN",
-)
 
 
 def tensor_of(output: Any, where: str, part: str | int | None = None) -> Tensor:
@@ -61,49 +39,6 @@ def replace_tensor(output: Any, new: Tensor, where: str, part: str | int | None 
     if isinstance(output, Tensor):
         return new
     return _with(output, _path(output, where, part), new)
-
-
-def layout_of(module: nn.Module, activation: Tensor) -> Layout:
-    """Where the features of ``module``'s output lie, by the kind of its last layer.
-
-    The last layer whose width is that of one axis alone, second or last, says where.  Else its kind
-    does: convolutions and what goes with them put channels second; linear layers, layer norms and
-    attention put them last.  Where no layer says it, four axes are an image with channels second,
-    three are tokens.
-    """
-    if activation.ndim <= 2:
-        return "tokens"
-    by_kind: Layout | None = None
-    for part in reversed(list(module.modules())):
-        width, kind = _width(part), _kind(part)
-        second, last = activation.shape[1] == width, activation.shape[-1] == width
-        if second != last:
-            return "channels" if second else "tokens"
-        by_kind = by_kind or kind
-        if by_kind is not None and (second or width is None):
-            return by_kind
-    return by_kind or ("channels" if activation.ndim >= 4 else "tokens")
-
-
-def _kind(part: nn.Module) -> Layout | None:
-    kind = type(part).__name__
-    # a linear layer of that name, in transformers
-    if kind.startswith(_TOKENS) or kind.endswith(("LayerNorm", "RMSNorm")) or hasattr(part, "nf"):
-        return "tokens"
-    if kind.startswith(_CHANNELS) or "Conv" in kind or "BatchNorm" in kind:
-        return "channels"
-    return None
-
-
-def _width(part: nn.Module) -> int | None:
-    """How many features a layer returns, where it says so."""
-    for name in _WIDTHS:
-        value: Any = getattr(part, name, None)
-        if isinstance(value, tuple) and value:
-            value = value[-1]
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-    return None
 
 
 def _path(output: Any, where: str, part: str | int | None) -> tuple[Any, ...]:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.errors import InputError
-from isthmus.nn.look.outputs import layout_of, tensor_of
+from isthmus.nn.look.layout import layout_of
+from isthmus.nn.look.outputs import tensor_of
 from isthmus.nn.look.pooling import POOLS, Pool, pool_rows
 from isthmus.training.modes import call_model, evaluation_mode
 from isthmus.training.names import find_modules
@@ -97,7 +98,8 @@ class Taps:
             raise InputError("these taps are open already", mend="Make new ones")
         self._mode.__enter__()
         self._handles = [
-            module.register_forward_hook(self._hook(name)) for name, module in self.modules.items()
+            module.register_forward_hook(self._hook(name), with_kwargs=True)
+            for name, module in self.modules.items()
         ]
         return self
 
@@ -156,14 +158,16 @@ class Taps:
             rows.update(self._joined(name, taken[name]))
         return rows
 
-    def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(module: nn.Module, _: Any, output: Any) -> None:
+    def _hook(self, name: str) -> Callable[[nn.Module, Any, Any, Any], None]:
+        def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
             # a pass that the user makes may record gradients
             with torch.no_grad():
                 activation = tensor_of(output, name, self.part).detach()
                 if activation.ndim == 3 and getattr(module, "batch_first", True) is False:
                     activation = activation.transpose(0, 1)
-                layout = layout_of(module, activation) if self.layout == "auto" else self.layout
+                layout = self.layout
+                if layout == "auto":
+                    layout = layout_of(module, activation, (args, kwargs, self.part))
                 rows = pool_rows(activation, layout, self.pool, self._mask, name)
                 # the model may go on to change the tensor in place
                 shared = (

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.errors import InputError
-from isthmus.nn.look.outputs import layout_of, replace_tensor, tensor_of
+from isthmus.nn.look.layout import layout_of
+from isthmus.nn.look.outputs import replace_tensor, tensor_of
 from isthmus.nn.modality.inserts import Insert, Prompts
 from isthmus.training.modes import call_model, evaluation_mode
 
@@ -55,7 +56,7 @@ def shapes_of(
     """
     found: dict[str, tuple[tuple[int, ...], int]] = {}
 
-    def note(layer: str, module: nn.Module, _: Any, output: Any) -> None:
+    def note(layer: str, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         if layer in found:
             raise InputError(
                 f"the layer '{layer}' runs more than once in a pass",
@@ -69,13 +70,15 @@ def shapes_of(
                 where="layers",
                 mend="Name a layer that returns real numbers",
             )
-        channels = layout_of(module, tensor) == "channels"
+        channels = layout_of(module, tensor, (args, kwargs, None)) == "channels"
         found[layer] = tuple(tensor.shape), 1 if channels else tensor.ndim - 1
 
     with ExitStack() as stack, evaluation_mode(model), torch.no_grad():
         for layer in layers:
             hook = partial(note, layer)
-            stack.callback(model.get_submodule(layer).register_forward_hook(hook).remove)
+            stack.callback(
+                model.get_submodule(layer).register_forward_hook(hook, with_kwargs=True).remove
+            )
         call_model(model, example)
     silent = [layer for layer in layers if layer not in found]
     if silent:

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.errors import InputError
-from isthmus.nn.look.outputs import layout_of, replace_tensor, tensor_of
+from isthmus.nn.look.layout import layout_of
+from isthmus.nn.look.outputs import replace_tensor, tensor_of
 from isthmus.training.batches import map_tensors, prepared, rows_in, tensors_in
 from isthmus.training.modes import call_model, evaluation_mode
 from isthmus.training.names import layer_name
