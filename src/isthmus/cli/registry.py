@@ -25,7 +25,7 @@ At = Annotated[
         "-r",
         metavar="URL",
         envvar="ISTHMUS_REGISTRY",
-        help="The folder of the registry.",
+        help="The folder of the registry, or s3://bucket/prefix.",
         show_default=False,
     ),
 ]

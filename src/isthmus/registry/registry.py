@@ -121,10 +121,10 @@ class Registry:
 
     @classmethod
     def open(cls, url: str | Path, *, create: bool = False) -> Registry:
-        """The registry at a folder.
+        """The registry in a folder or a bucket.
 
         Args:
-            url: the folder.
+            url: the folder, or ``s3://bucket/prefix``.
             create: make a registry of an empty or missing place.
 
         Raises:

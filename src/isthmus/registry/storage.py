@@ -101,7 +101,7 @@ class Storage(Protocol):
 
 
 def open_storage(url: str) -> Storage:
-    """The storage of a registry, by the path of its folder.
+    """The storage of a registry, by the path of its folder or the URL of its bucket.
 
     Raises:
         RegistryError: for a URL of a kind that is not known.
@@ -113,7 +113,13 @@ def open_storage(url: str) -> Storage:
         return Folder(Path(url))
     if match[1] == "file":
         return Folder(Path(match[2]))
-    raise RegistryError(f"a registry is no '{match[1]}://'", where=url, mend="Name a folder")
+    if match[1] == "s3":
+        from isthmus.registry.bucket import Bucket
+
+        return Bucket(match[2])
+    raise RegistryError(
+        f"a registry is no '{match[1]}://'", where=url, mend="Name a folder or s3://bucket/prefix"
+    )
 
 
 def too_large(key: str, url: str, most_bytes: int) -> InputError:

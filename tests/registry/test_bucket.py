@@ -1,0 +1,156 @@
+"""A registry in a bucket, on a real HTTP server that speaks S3."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("moto")
+pytest.importorskip("s3fs")
+
+from isthmus.errors import InputError, RegistryError
+from isthmus.registry import Registry
+from isthmus.registry.storage import open_storage
+
+from .conftest import Make, number_in
+
+pytestmark = pytest.mark.real
+
+# one request at a time: moto compares and sets in two steps
+SERVE = """
+import sys
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import run_simple
+run_simple("127.0.0.1", int(sys.argv[1]), DomainDispatcherApplication(create_backend_app))
+"""
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", SERVE, str(port)], stderr=subprocess.DEVNULL
+    )
+    until = time.monotonic() + 60
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            break
+        except OSError:
+            assert server.poll() is None and time.monotonic() < until
+            time.sleep(0.1)
+    yield f"http://127.0.0.1:{port}"
+    server.terminate()
+    server.wait()
+
+
+@pytest.fixture
+def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    for name, value in {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    from s3fs import S3FileSystem
+
+    name = f"b{os.urandom(6).hex()}"
+    S3FileSystem(skip_instance_cache=True).call_s3("create_bucket", Bucket=name)
+    return name
+
+
+def test_the_same_registry_as_in_a_folder(bucket: str, make: Make, tmp_path: Path) -> None:
+    registry = Registry.open(f"s3://{bucket}/team/registry", create=True)
+    versions = [registry.publish(make(n), "table").version for n in (1, 2, 3)]
+    for version in versions:
+        registry.promote(f"table@sha256:{version}", "production")
+    registry.deprecate(f"table@sha256:{versions[1]}", "wrong model")
+    assert registry.rollback("table", "production").version == versions[0]
+    registry = Registry.open(f"s3://{bucket}/team/registry")
+    assert [release.digest for release in registry.list("table")] == versions
+    assert [entry.sequence for entry in registry.log("table", "production")] == [4, 3, 2, 1]
+    registry.pull("table@production", tmp_path / "out")
+    assert number_in(tmp_path / "out") == 1
+    assert len(registry.verify()) == 3
+    assert registry.gc(older_than=0).objects == 0
+    storage = open_storage(registry.url)
+    storage.put(
+        f"blobs/sha256/{'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'}", b""
+    )
+    assert registry.gc(older_than=3600).objects == 0
+    assert registry.gc(older_than=0).objects == 1
+    # the bytes are those of the registry in a folder
+    local = Registry.open(tmp_path / "local", create=True)
+    assert local.publish(tmp_path / "artefact-1", "table").version == versions[0]
+
+
+def test_what_is_missing_or_too_large(bucket: str, make: Make, tmp_path: Path) -> None:
+    with pytest.raises(RegistryError, match="no registry here"):
+        Registry.open(f"s3://{bucket}/nothing")
+    with pytest.raises(RegistryError, match="the server refuses|no registry here"):
+        Registry.open(f"s3://no{bucket}/nothing", create=True)
+    registry = Registry.open(f"s3://{bucket}", create=True)
+    entry = registry.publish(make(1), "table")
+    storage = open_storage(registry.url)
+    held = storage.get("refs/table/latest", 10_000)
+    assert held is not None and held.content == entry.content
+    assert storage.swap("refs/table/latest", held.tag, b" " * 100_000)
+    assert not storage.swap("refs/table/latest", held.tag, b"late")
+    assert not storage.swap("refs/table/latest", None, b"late")
+    with pytest.raises(InputError, match="larger than"):
+        registry.show("table")
+    storage.delete("refs/table/latest")
+    assert not storage.swap("refs/table/latest", held.tag, b"late")
+    assert storage.swap("refs/table/latest", None, held.content)
+    blob = registry.show("table").version.files["CARD.md"].sha256
+    storage.delete(f"blobs/sha256/{blob}")
+    with pytest.raises(InputError, match="missing from the registry"):
+        registry.pull("table", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+RACE = """
+import sys
+from pathlib import Path
+from isthmus.registry import Registry
+
+registry, place, first = Registry.open(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+print("ready", flush=True)
+sys.stdin.readline()
+for n in range(first, first + 8):
+    registry.publish(place / f"artefact-{n}", "table", by=f"client {first}")
+"""
+
+
+def test_two_clients_race(bucket: str, make: Make, tmp_path: Path) -> None:
+    registry = Registry.open(f"s3://{bucket}/race", create=True)
+    for n in range(16):
+        make(n)
+    clients = [
+        subprocess.Popen(
+            [sys.executable, "-c", RACE, registry.url, str(tmp_path), str(first)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for first in (0, 8)
+    ]
+    for client in clients:
+        assert client.stdout is not None and client.stdout.readline() == b"ready\n"
+    for client in clients:
+        client.communicate(b"go\n", timeout=120)
+        assert client.returncode == 0
+    log = registry.log("table", "latest")
+    assert [entry.sequence for entry in log] == list(range(16, 0, -1))
+    assert len({entry.version for entry in log}) == 16
+    assert len(registry.verify()) == 16
