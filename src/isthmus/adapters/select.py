@@ -62,7 +62,7 @@ class Candidate:
     squared_error: float | None
     """Cross-validated, relative to the target's variance; None where the map has no strength."""
     values: NDArray[np.float64]
-    """Per validation query."""
+    """The metric of each validation query ``(nq,)``."""
 
     @property
     def score(self) -> float:

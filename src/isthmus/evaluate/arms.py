@@ -68,7 +68,7 @@ Role = Literal["bound", "check", "way"]
 
 @dataclass(frozen=True)
 class ArmKind:
-    """One row of the table."""
+    """A row of the table of arms: a way that is measured, its words and its verdict."""
 
     name: str
     """Its key in an `Evaluation`, in gates and in options."""

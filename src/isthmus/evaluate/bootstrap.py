@@ -56,7 +56,7 @@ class Resampling:
     level: float = 0.95
     """Share of the resampled means that an interval holds."""
     seed: int = 0
-    """Of the draws."""
+    """Seed of the draws."""
 
 
 def resampled_means(

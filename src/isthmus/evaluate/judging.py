@@ -34,7 +34,7 @@ class WayLimits:
     max_encodings: float | None = None
     """Items that a cascade may encode per query, on average; None for as many as pay."""
     max_share: float = 0.1
-    """Of the corpus, that may be re-embedded ahead."""
+    """The share of the corpus that may be re-embedded ahead."""
 
     def __post_init__(self) -> None:
         if not 0 < self.max_share <= 1:
@@ -61,7 +61,7 @@ class Judging:
     primary: str | None = None
     """The metric that decides; `default_metric` if None."""
     metrics: Sequence[str] = DEFAULT_METRICS
-    """What else is measured."""
+    """The metrics that are measured beside the primary one."""
     rule: VerdictRule = field(default_factory=VerdictRule)
     """Margins of the verdict."""
     rescore_depth: int | None = None
@@ -69,11 +69,11 @@ class Judging:
     limits: WayLimits | None = field(default_factory=WayLimits)
     """What the ways may ask for that are chosen on validation queries; None to choose none."""
     resamples: int = 2000
-    """Of the queries, for intervals."""
+    """How often the queries are resampled for an interval."""
     level: float = 0.95
-    """Of the intervals."""
+    """Share of the resampled values that an interval holds."""
     seed: int = 0
-    """Of the resamples and of the control."""
+    """Seed of the resamples and of the permuted control."""
 
     def primary_of(self, relevance: Relevance) -> str:
         """The metric that decides, by its full name."""

@@ -73,7 +73,7 @@ class Measurement:
     primary: str
     """The metric that decides."""
     chance: Mapping[str, float]
-    """Of a random ranking, by metric."""
+    """The expectation of each metric under a random ranking."""
     n_queries: int
     n_gallery: int
     n_unanswerable: int = 0

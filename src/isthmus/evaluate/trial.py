@@ -16,7 +16,7 @@ __all__ = ["Side", "Trial"]
 
 
 class Side(NamedTuple):
-    """What is searched with what."""
+    """The queries, the gallery that they search, and the metric."""
 
     queries: NDArray[Any]
     gallery: NDArray[Any]

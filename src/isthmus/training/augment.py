@@ -47,7 +47,7 @@ class Augmentation:
         return self.change(x, generator) if len(x) else x.clone()
 
     def change(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
-        """What a subclass does."""
+        """The changed items; every subclass says how."""
         raise NotImplementedError
 
 
@@ -67,7 +67,7 @@ class Noise(Augmentation):
         _check_range(self, self.lowest, self.highest, 0.0)
 
     def change(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Add it."""
+        """The items with noise added."""
         strength = _uniform(x, len(x), generator, self.lowest, self.highest)
         noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
         return x + _over(strength, x) * noise
@@ -91,7 +91,7 @@ class Gain(Augmentation):
         _check_range(self, self.lowest, self.highest, 1e-30)
 
     def change(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Multiply by it."""
+        """Each item, or each of its channels, multiplied by its factor."""
         count = x.shape[0] * x.shape[1] if self.per_channel else x.shape[0]
         low, high = math.log(self.lowest), math.log(self.highest)
         factor = torch.exp(_uniform(x, count, generator, low, high))
@@ -179,7 +179,7 @@ class ChannelDropout(Augmentation):
             raise InputError(f"the share lies in [0, 1), got {self.share}", where="ChannelDropout")
 
     def change(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Drop them."""
+        """The items with some of their channels filled."""
         drawn = torch.rand(x.shape[:2], generator=generator, device=x.device)
         stays = (drawn >= self.share) | (drawn == drawn.amax(1, keepdim=True))
         return torch.where(_over(stays, x), x, torch.full_like(x, self.fill))
@@ -260,7 +260,7 @@ class Compose(Augmentation):
         self.parts, self.share = tuple(parts), share
 
     def change(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Apply them."""
+        """The items after every change, one after another."""
         for part in self.parts:
             changed = part(x, generator)
             if self.share < 1:

@@ -177,7 +177,7 @@ def _adamw(module: nn.Module) -> torch.optim.Optimizer:
 
 @dataclass(frozen=True, eq=False)
 class _Descent:
-    """What an epoch steps with."""
+    """The module, its optimiser and its scheduler, as an epoch needs them."""
 
     fabric: Any
     module: Any

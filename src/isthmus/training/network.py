@@ -78,9 +78,9 @@ class NetworkOptions:
     loss: str = "mse"
     """``mse``, ``cosine`` or ``contrastive``."""
     rate: float = 2e-3
-    """Of a step, relative to the root mean square of the target's entries."""
+    """Size of a step, relative to the root mean square of the target's entries."""
     temperature: float = 0.05
-    """Of the contrastive loss."""
+    """Temperature of the softmax of the contrastive loss."""
 
     def __post_init__(self) -> None:
         if self.hidden < 1:

@@ -59,7 +59,7 @@ class RunLog:
     def add(
         self, key: str, seed: int, setting: Mapping[str, Any], found: Mapping[str, float]
     ) -> None:
-        """Write one run."""
+        """Append one run to the log."""
         self.known[key] = dict(found)
         if self._file is not None:
             self._write(canonical_json({"seed": seed, "setting": setting, "found": dict(found)}))

@@ -63,7 +63,7 @@ class CurveDesign:
     resamples: int = 500
     """Of the queries, for the intervals."""
     level: float = 0.95
-    """Of the intervals."""
+    """Share of the resampled values that an interval holds."""
 
     def __post_init__(self) -> None:
         if self.orders < 1 or not self.tolerance > 0:

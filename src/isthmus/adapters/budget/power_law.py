@@ -26,9 +26,9 @@ class PowerLaw(NamedTuple):
     a: Values
     """The asymptote, at most the metric's bound."""
     b: Values
-    """0 or more."""
+    """How far one pair stays below the asymptote; 0 or more."""
     c: Values
-    """The rate."""
+    """How fast the curve approaches its asymptote."""
 
     def at(self, n: float) -> Values:
         """Quality with ``n`` pairs."""

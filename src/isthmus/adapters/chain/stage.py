@@ -20,7 +20,7 @@ __all__ = ["Dims", "Matrix", "Packed", "Stage", "Tensors"]
 Matrix = NDArray[np.float64]
 
 Tensors = Mapping[str, NDArray[Any]]
-"""Weights by name."""
+"""The weights of a stage, by the names that its file uses."""
 
 Dims = tuple[int | None, int | None]
 """Widths of rows before and after a stage; None where any width will do."""

@@ -77,7 +77,7 @@ class FewPairsMap:
     method: str
     """``procrustes`` (pairs alone), ``assignment``, ``neighbours`` or ``mutual``."""
     n_pairs: int
-    """Distinct known pairs."""
+    """How many distinct pairs were known."""
     duplicates: int
     """Pairs left out because they repeat another."""
     pools: tuple[int, int]

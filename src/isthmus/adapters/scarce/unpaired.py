@@ -79,7 +79,7 @@ class UnpairedMap:
     pools: tuple[int, int]
     """Rows used of the source and of the target."""
     verified: bool = field(default=False, init=False)
-    """Always false."""
+    """Always false: no known pair has checked the map."""
     label: str = field(default=LABEL, init=False)
 
     def transform(self, x: Array) -> Array:

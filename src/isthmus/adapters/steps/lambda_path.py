@@ -152,7 +152,7 @@ class _Fit:
     nearest: Matrix
     """The least-squares map of the least departure, ``(dx, dy)``."""
     loosest: float
-    """Its departure."""
+    """The distance from orthogonality of `nearest`."""
     pull: float
     """``‖S‖`` in the rigid limit, where the departure is ``‖S‖/μ``."""
 

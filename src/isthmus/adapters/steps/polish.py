@@ -156,7 +156,7 @@ class LambdaPolish(Refinement):
     def expanded(
         cls, parameters: Mapping[str, Value], base: Affine, rows: FitRows
     ) -> list[dict[str, Value]]:
-        """λ spelt out."""
+        """The parameters with λ as a number, where it was left to the map before."""
         lam = parameters.get("lam", "auto")
         if lam == "auto":
             matrix, _ = base.dense(next(iter(rows)).x.shape[1])

@@ -156,7 +156,7 @@ class _Curvature:
             del self.steps[0], self.changes[0], self.weights[0]
 
     def forget(self) -> None:
-        """Start anew."""
+        """Forget the steps so far, so that the next one starts anew."""
         for known in (self.steps, self.changes, self.weights):
             known.clear()
 

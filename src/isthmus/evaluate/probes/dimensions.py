@@ -26,7 +26,7 @@ class Dimensions(ProbeResult):
     duplicated: tuple[tuple[int, ...], ...]
     """Groups of dimensions that correlate to ±0.9999 or more; not looked for in under 10 rows."""
     variances: tuple[float, ...]
-    """Of every dimension ``(d,)``."""
+    """The variance of every dimension ``(d,)``."""
     kurtosis_median: float
     """Excess kurtosis over the live dimensions; 0 for a normal distribution."""
     kurtosis_largest: float

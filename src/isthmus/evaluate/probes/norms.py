@@ -28,7 +28,7 @@ class NormDistribution(ProbeResult):
     counts: tuple[int, ...]
     """Sampled rows in each bin ``(bins,)``."""
     mean: float
-    """Of the sample."""
+    """The mean length of the sampled rows."""
     deviation: float
     """Standard deviation of the sample."""
 

@@ -93,7 +93,7 @@ class Int8Layer(nn.Module):
         return kept.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        """As the layer."""
+        """What the layer it replaces would return, up to rounding."""
         recorded = torch.compiler.is_exporting() or (x.requires_grad and torch.is_grad_enabled())
         if self.activations and not recorded:
             here = x.device.type == "cpu" and not torch.compiler.is_compiling()

@@ -159,7 +159,7 @@ class CompactTable:
         )
 
     def to_json(self) -> str:
-        """Canonical JSON."""
+        """The table as canonical JSON."""
         return canonical_json([asdict(variant) for variant in self.variants])
 
     def __str__(self) -> str:

@@ -40,7 +40,7 @@ class FactoredLayer(nn.Sequential):
 
     @property
     def bias(self) -> Tensor | None:
-        """Of the second."""
+        """The bias of the second of the two layers."""
         last: Any = self[1]
         return last.bias
 

@@ -39,11 +39,11 @@ class CompatibilityMatrix:
 
     metric: str
     names: tuple[str, ...]
-    """Of the models, the oldest first."""
+    """Names of the models, the oldest first."""
     values: NDArray[np.float64]
     """``(T, T)``: entry (t, k) has queries of model t and the gallery of model k ≤ t; NaN above."""
     scores: CompatibilityScores
-    """AC, AM, BC and FC."""
+    """The four summaries of the literature: AC, AM, BC and FC."""
     differences: Mapping[tuple[str, str], Estimate]
     """Of (new, old): ``C[new, old] - C[old, old]``, above 0 where the new model is compatible."""
     gains: Mapping[tuple[str, str], Estimate]

@@ -156,13 +156,13 @@ class LayerMeasuring:
     """
 
     measures: Iterable[str] = ("linear_cka", "debiased_cka", "procrustes")
-    """Of the grid; debiased CKA is always among them."""
+    """The measures of the grid; debiased CKA is always among them."""
     sample: int = 256
     """Items held for the null of the closest pair."""
     permutations: int = 100
-    """Of those items."""
+    """How often the sampled items are permuted for the null."""
     seed: int = 0
-    """Of the sample and the permutations."""
+    """Seed of the sample and of the permutations."""
 
 
 def compare_layers(

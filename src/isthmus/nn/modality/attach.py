@@ -62,11 +62,11 @@ class AttachOptions:
     """Hold out rows of x instead of whole items, where new rows of known items are the task:
     recordings of classes whose names are the frozen space."""
     dropout: float = 0.3
-    """As of `Projector`."""
+    """Share of the inputs that the projector drops while it is trained."""
     partners: int = 4
     """Rows of y that one row of x is trained with at most."""
     seed: int = 0
-    """Of the folds and of what is drawn for training."""
+    """Seed of the folds and of what is drawn for training."""
 
     def __post_init__(self) -> None:
         checked_metric(self.metric)

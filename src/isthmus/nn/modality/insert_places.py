@@ -22,7 +22,7 @@ __all__ = ["InsertPlace", "insert_part", "place_of", "shapes_of"]
 
 @dataclass(frozen=True)
 class InsertPlace:
-    """Where a part stands."""
+    """The place in a network where a trained part is inserted."""
 
     insert: Insert
     layer: str

@@ -96,7 +96,7 @@ class Change(BaseModel):
     before: dict[str, Estimate]
     after: dict[str, Estimate]
     difference: dict[str, Estimate]
-    """After minus before."""
+    """Each metric after less the same metric before, paired by query."""
     gap_before: ModalityGap | None = None
     gap_after: ModalityGap | None = None
     queries: dict[str, int] = field(default_factory=dict[str, int])

@@ -21,9 +21,9 @@ class PairedItems:
     """Items of either side as numbers from 0: first those with both modalities, then the others."""
 
     x: Rows
-    """Of every x row ``(nx,)``."""
+    """The number of the item of every x row ``(nx,)``."""
     y: Rows
-    """Of every y row ``(ny,)``."""
+    """The number of the item of every y row ``(ny,)``."""
     paired: int
     """How many items have both."""
 

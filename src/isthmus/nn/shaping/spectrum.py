@@ -122,7 +122,7 @@ class SpectrumPenalty:
         self._vectors: dict[str, Tensor] = {}
 
     def __call__(self) -> Tensor:
-        """The penalty."""
+        """The mean penalty over the layers, a scalar."""
         terms = [self._of(name, layer) for name, layer in self.layers.items()]
         # layers may live on several devices
         return torch.stack([term.to(terms[0].device) for term in terms]).mean()

@@ -98,7 +98,7 @@ class Geometry:
 
     @property
     def positions(self) -> int:
-        """Of the grid."""
+        """How many positions the grid has."""
         return math.prod(self.grid)
 
     def to_record(self) -> dict[str, Any]:

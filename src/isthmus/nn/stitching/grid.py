@@ -32,7 +32,7 @@ Names = str | Iterable[str]
 
 @dataclass(frozen=True)
 class CutResult:
-    """One cut.
+    """A pair of layers at which two networks were joined, and what came of it.
 
     Attributes:
         front, back: the layers.
@@ -100,7 +100,7 @@ class StitchGrid:
         return min(self.done, key=lambda cut: cut.loss)
 
     def to_json(self) -> str:
-        """Canonical JSON."""
+        """The grid as canonical JSON."""
         return canonical_json(
             {
                 "items": self.items,

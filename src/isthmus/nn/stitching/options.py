@@ -27,7 +27,7 @@ class StitchOptions:
     prefix: tuple[int | None, int | None] = (None, None)
     """Tokens of each side before the grid; found by their number unless given."""
     part: tuple[str | int | None, str | int | None] = (None, None)
-    """Of outputs with several parts, which is meant."""
+    """Which part is meant, where a layer returns several."""
     how: str | None = None
     """``features`` (one map for each position by itself: a 1 x 1 convolution), ``window`` (for each
     with its neighbours: 3 x 3 or 5 x 5), ``flat`` (all positions at once) or ``pooled`` (their
@@ -39,4 +39,4 @@ class StitchOptions:
     """Set negative results to 0; unless given, where the back's own activation is never negative
     and often 0."""
     seed: int = 0
-    """Of the folds."""
+    """Seed of the folds that choose the strength of the map."""

@@ -43,7 +43,7 @@ class RefinementTerms:
     eta: float = 0.7
     """η in [0, 1]; nearer to 1, classes gather and single neighbours are lost."""
     iterations: int = 16
-    """Of L-BFGS, at most."""
+    """The largest number of iterations of L-BFGS."""
     most_rows: int = 15_000
     """Rows that the contrast of F is taken over; a third of them for B, which λ keeps from fitting
     them too well."""
@@ -267,7 +267,7 @@ def _contrast(
 def _contrast_block(
     rows: Rows, joined: Rows, directions: Rows, codes: NDArray[np.int64], temperature: float
 ) -> tuple[float, Rows, Rows]:
-    """The same, summed over rows."""
+    """The class-contrast term of a block of rows, summed over the rows."""
     mapped = rows @ joined
     length = np.sqrt(np.einsum("ij,ij->i", mapped, mapped))
     inverse = (1.0 / np.maximum(length, 1e-12))[:, None]
