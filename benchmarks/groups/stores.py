@@ -51,6 +51,21 @@ def _put(store: Store, ids: Array, rows: Array) -> None:
         store.put(ids[start : start + BATCH], rows[start : start + BATCH], column="new")
 
 
+def lancedb_search(table: Any, queries: Array) -> None:
+    """The bare client: one search after another."""
+    for query in queries:
+        found = table.search(query, vector_column_name="old").distance_type("cosine")
+        found.limit(K).select(["id", "_distance"]).to_arrow().to_pydict()
+
+
+def pgvector_search(connection: Any, table: str, queries: Array) -> None:
+    """The same in SQL."""
+    for query in queries:
+        connection.execute(
+            f"select id, old <=> %s from {table} order by old <=> %s limit {K}", (query, query)
+        ).fetchall()
+
+
 def _lancedb(options: Options, ids: Array, rows: Array) -> Iterator[Row]:
     try:
         import lancedb
@@ -68,9 +83,7 @@ def _lancedb(options: Options, ids: Array, rows: Array) -> Iterator[Row]:
         table.add_columns(pa.field("new", kind))
 
         def search() -> None:
-            for query in queries:
-                found = table.search(query, vector_column_name="old").distance_type("cosine")
-                found.limit(K).select(["id", "_distance"]).to_arrow().to_pydict()
+            lancedb_search(table, queries)
 
         def search_together() -> None:
             found = table.search(queries, vector_column_name="old").distance_type("cosine")
@@ -138,13 +151,10 @@ def _pg_rows(
     bare = f"bare_{table}"
 
     def cost(work: Callable[[], object]) -> Stopwatch:
-        return _cpu_with_server(work, postmaster)
+        return cpu_with_server(work, postmaster)
 
     def search() -> None:
-        for query in queries:
-            connection.execute(
-                f"select id, old <=> %s from {bare} order by old <=> %s limit {K}", (query, query)
-            ).fetchall()
+        pgvector_search(connection, bare, queries)
 
     if index:
         store.build_index("old")
@@ -191,7 +201,7 @@ def _pg_rows(
     store.close()
 
 
-def _cpu_with_server(work: Callable[[], object], postmaster: int) -> Stopwatch:
+def cpu_with_server(work: Callable[[], object], postmaster: int) -> Stopwatch:
     """The processor time of this process and of the server's processes together."""
     try:
         import psutil
