@@ -34,6 +34,16 @@ def test_the_data_of_the_fit_give_its_evidence_again(
     assert every.json["evidence"]["n_queries"] == 1500
 
 
+def test_a_verdict_without_the_queries_of_the_fit_does_not_differ_silently(
+    cli: Any, bridge: Path, queries: Any
+) -> None:
+    said = "agreement with the old model's results alone, and its verdict can differ"
+    bare = cli("evaluate", bridge, "old.npy", "new.npy", "--json")
+    assert bare.json["evidence"]["evidence_kind"] == "agreement" and said in bare.err
+    judged = cli("evaluate", bridge, "old.npy", "new.npy", *queries, "--json")
+    assert judged.json["evidence"]["evidence_kind"] == "relevance" and said not in judged.err
+
+
 def test_fresh_data_are_judged_on_every_row(cli: Any, bridge: Path, fresh: Any) -> None:
     done = cli("evaluate", bridge, *fresh, "--json")
     assert done.json["evidence"]["n_queries"] == 1500

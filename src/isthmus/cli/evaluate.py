@@ -92,6 +92,13 @@ def evaluate_command(
         progress=progress,
     )
     say(repr(inputs.pairs))
+    known = loaded.evidence
+    if inputs.queries is None and labels is None and known and known.compatible is not None:
+        say(
+            "the evidence of this bridge stands on queries with their answers, and none are given: "
+            "what follows is agreement with the old model's results alone, and its verdict can "
+            "differ. Give the queries of the fit with --queries-old and --queries-new"
+        )
     evaluation = assess(
         loaded,
         inputs.pairs,
