@@ -15,7 +15,7 @@ import pytest
 
 COMMANDS = ["diagnose", "budget", "fit", "evaluate", "apply", "inspect", "search", "demo"]
 COMMANDS += ["publish", "pull", "list", "show", "diff", "verify", "promote", "rollback"]
-COMMANDS += ["deprecate", "gc"]
+COMMANDS += ["sign", "deprecate", "gc"]
 HEAVY = {"numpy", "scipy", "torch", "pyarrow", "safetensors", "jinja2", "faiss", "sklearn"}
 
 AFTER = """

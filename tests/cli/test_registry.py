@@ -64,3 +64,30 @@ def test_refusals(cli: Any, at: Path) -> None:
     cli("verify").refused("was changed after it was written")
     cli("pull", "docs", "out").refused("was changed after it was written")
     assert not Path("out").exists()
+
+
+def test_signed(cli: Any, at: Path) -> None:
+    pytest.importorskip("cryptography")
+    from cryptography.hazmat.primitives import serialization as form
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    private, pem = ec.generate_private_key(ec.SECP256R1()), form.Encoding.PEM
+    Path("ann.key").write_bytes(
+        private.private_bytes(pem, form.PrivateFormat.PKCS8, form.NoEncryption())
+    )
+    Path("trust").mkdir()
+    Path("trust/ann.pem").write_bytes(
+        private.public_key().public_bytes(pem, form.PublicFormat.SubjectPublicKeyInfo)
+    )
+    version = cli("publish", at, "docs", "--create", "--json").json["version"]
+    cli("pull", "docs", "out", "--trust", "trust").refused("nobody whose key lies in trust")
+    cli("pull", "docs", "out", "--signature", "model.sig").refused("has no signature")
+    cli("promote", "docs", "production", "--trust", "trust").refused("nobody whose key lies in")
+    assert cli("sign", "docs", "--key", "ann.key").code == 0
+    done = cli("verify", "docs", "--trust", "trust")
+    assert done.out == f"whole: docs@sha256:{version} bridge, signed by ann\n"
+    assert cli("pull", "docs", "out", "--trust", "trust", "--signature", "model.sig").code == 0
+    assert Path("model.sig").is_file() and Path("out/manifest.json").is_file()
+    assert cli("promote", "docs", "production", "--trust", "trust").code == 0
+    assert cli("publish", at, "other", "--key", "ann.key").code == 0
+    assert cli("show", "other", "--trust", "trust", "--json").json["signers"] == ["ann"]

@@ -45,6 +45,25 @@ AliasName = Annotated[
     str,
     typer.Argument(metavar="ALIAS", help="Such as staging or production.", show_default=False),
 ]
+_KEY = typer.Option(
+    "--key",
+    metavar="PEM",
+    envvar="ISTHMUS_KEY",
+    help="A private key over P-256, to sign with; its password is read from ISTHMUS_KEY_PASSWORD.",
+    show_default=False,
+)
+Key = Annotated[Path, _KEY]
+MaybeKey = Annotated[Path | None, _KEY]
+Trusted = Annotated[
+    Path | None,
+    typer.Option(
+        "--trust",
+        metavar="FOLDER",
+        envvar="ISTHMUS_TRUST",
+        help="Public keys, SIGNER.pem each: what none of them signed is refused.",
+        show_default=False,
+    ),
+]
 Note = Annotated[str, typer.Option("--note", "-m", help="Why, for the log.")]
 
 
@@ -60,6 +79,7 @@ def publish_command(
         list[str] | None,
         typer.Option("--metadata", metavar="KEY=TEXT", help="Kept as a part of the version."),
     ] = None,
+    key: MaybeKey = None,
     create: Annotated[
         bool, typer.Option("--create", help="Make the registry, if there is none.")
     ] = False,
@@ -70,11 +90,13 @@ def publish_command(
 
     stated = dict[str, str]()
     for pair in metadata or []:
-        key, equals, text = pair.partition("=")
-        if not equals or not key:
+        field, equals, text = pair.partition("=")
+        if not equals or not field:
             raise InputError("expected KEY=TEXT", where=f"--metadata {pair}")
-        stated[key] = text
-    entry = Registry.open(registry, create=create).publish(folder, name, note=note, metadata=stated)
+        stated[field] = text
+    entry = Registry.open(registry, create=create).publish(
+        folder, name, note=note, metadata=stated, key=key
+    )
     _show_entry(entry, as_json)
 
 
@@ -84,10 +106,26 @@ def pull_command(
         Path, typer.Argument(metavar="FOLDER", help="A new folder.", show_default=False)
     ],
     registry: At,
+    trust: Trusted = None,
+    signature: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Also write a signature, for another verifier.", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """Write a version to a folder, checked against its digests."""
-    opened = _opened(registry)
-    version = opened.pull(asked, folder)
+    from isthmus.files import atomic_file, together
+
+    opened = _opened(registry, trust)
+    bundles = opened.signatures(asked) if signature is not None else []
+    if signature is not None and not bundles:
+        raise InputError("this version has no signature", where=asked)
+    with together():
+        version = opened.pull(asked, folder)
+        if signature is not None:
+            with atomic_file(signature) as draft:
+                draft.write_bytes(bundles[0])
     reason = opened.show(asked).deprecated
     if reason is not None:
         say(f"this version is deprecated: {reason.reason}")
@@ -117,9 +155,9 @@ def list_command(
         show("\n".join(map(_line, releases)))
 
 
-def show_command(asked: Asked, registry: At, as_json: Json = False) -> None:
+def show_command(asked: Asked, registry: At, trust: Trusted = None, as_json: Json = False) -> None:
     """Show a version: its files, when and by whom it was published, its aliases and their logs."""
-    opened = _opened(registry)
+    opened = _opened(registry, trust)
     release = opened.show(asked)
     logs = {alias: opened.log(release.name, alias) for alias in release.aliases}
     if as_json:
@@ -132,6 +170,7 @@ def show_command(asked: Asked, registry: At, as_json: Json = False) -> None:
     lines += [f"  {name}  {file.bytes:,}  {file.sha256}" for name, file in version.files.items()]
     lines += [f"  {key} = {text}" for key, text in version.metadata.items()]
     lines.append(f"published {release.published.at} by {release.published.by}")
+    lines += [f"signed by {signer}" for signer in release.signers]
     if release.deprecated is not None:
         lines.append(f"deprecated: {release.deprecated.reason}")
     for alias, log in logs.items():
@@ -158,14 +197,15 @@ def verify_command(
         str | None,
         typer.Argument(metavar="[VERSION]", help="By default everything.", show_default=False),
     ] = None,
+    trust: Trusted = None,
     as_json: Json = False,
 ) -> None:
     """Read every byte of a version, or of all, and compare it with its digest."""
-    found = _opened(registry).verify(asked)
+    found = _opened(registry, trust).verify(asked)
     if as_json:
         show_json([release.as_dict() for release in found])
     else:
-        show("\n".join(f"whole: {_line(release)}" for release in found) or "it is empty")
+        show("\n".join(map(_verified, found)) or "it is empty")
 
 
 def promote_command(
@@ -180,17 +220,32 @@ def promote_command(
         ),
     ] = None,
     note: Note = "",
+    trust: Trusted = None,
     as_json: Json = False,
 ) -> None:
     """Let an alias, such as production, point to a version."""
-    _show_entry(_opened(registry).promote(asked, alias, expect=expect, note=note), as_json)
+    _show_entry(_opened(registry, trust).promote(asked, alias, expect=expect, note=note), as_json)
 
 
 def rollback_command(
-    name: Name, alias: AliasName, registry: At, note: Note = "", as_json: Json = False
+    name: Name,
+    alias: AliasName,
+    registry: At,
+    note: Note = "",
+    trust: Trusted = None,
+    as_json: Json = False,
 ) -> None:
     """Let an alias point to the version that it had before; again goes back further."""
-    _show_entry(_opened(registry).rollback(name, alias, note=note), as_json)
+    _show_entry(_opened(registry, trust).rollback(name, alias, note=note), as_json)
+
+
+def sign_command(asked: Asked, registry: At, key: Key, as_json: Json = False) -> None:
+    """Add a signature to a version, in the bundle format of OpenSSF Model Signing."""
+    release = _opened(registry).sign(asked, key)
+    if as_json:
+        show_json(release.as_dict())
+    else:
+        show(_line(release))
 
 
 def deprecate_command(
@@ -247,16 +302,17 @@ def add_registry_commands(app: typer.Typer) -> None:
         "verify": verify_command,
         "promote": promote_command,
         "rollback": rollback_command,
+        "sign": sign_command,
         "deprecate": deprecate_command,
         "gc": gc_command,
     }.items():
         app.command(name, rich_help_panel=PANEL)(command)
 
 
-def _opened(url: str) -> Registry:
+def _opened(url: str, trust: Path | None = None) -> Registry:
     from isthmus.registry import Registry
 
-    return Registry.open(url)
+    return Registry.open(url, trust=trust)
 
 
 def _show_entry(entry: Entry, as_json: bool) -> None:
@@ -277,6 +333,11 @@ def _line(release: Release) -> str:
     if release.deprecated is not None:
         words.append(f"(deprecated: {release.deprecated.reason})")
     return "  ".join(words)
+
+
+def _verified(release: Release) -> str:
+    signed = f", signed by {', '.join(release.signers)}" if release.signers else ""
+    return f"whole: {release.name}@sha256:{release.digest} {release.version.kind}{signed}"
 
 
 def _short(value: object) -> str:

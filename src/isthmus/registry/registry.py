@@ -20,6 +20,7 @@ from isthmus.registry.aliases import Alias, Entry, Target, checked_name, known_a
 from isthmus.registry.collect import Collected, collect
 from isthmus.registry.difference import Difference, difference
 from isthmus.registry.documents import MOST_BYTES, Document, digest_of
+from isthmus.registry.signatures import MOST_BUNDLE_BYTES, Trust, sign
 from isthmus.registry.storage import Storage, open_storage
 from isthmus.registry.version import Version, check_artefact
 
@@ -32,6 +33,7 @@ _FORMAT = "registry.json"
 _MOST_ARTEFACT_BYTES = 2**36
 _MOST_MANIFEST = 16 * 2**20
 _SHORTEST_PREFIX = 8
+_MOST_BUNDLES = 100
 _DAY = 86400.0
 
 
@@ -63,6 +65,8 @@ class Release:
     aliases: tuple[str, ...]
     """Those that point to it now."""
     deprecated: Deprecation | None
+    signers: tuple[str, ...]
+    """Who of the trusted signed it; nobody where the registry was opened without a list."""
 
     def as_dict(self) -> dict[str, Any]:
         """The release as JSON."""
@@ -80,6 +84,7 @@ class Release:
             },
             "aliases": list(self.aliases),
             "deprecated": self.deprecated.reason if self.deprecated else None,
+            "signers": list(self.signers),
         }
 
 
@@ -95,6 +100,8 @@ class Registry:
 
     Args:
         storage: where its bytes are; see `Registry.open`.
+        trust: whose signatures count; with it, what none of them signed is not given, nor does an
+            alias move to it.
         most_bytes: the largest artefact that is taken or given.
 
     Example:
@@ -114,18 +121,27 @@ class Registry:
         array([1., 1., 1.])
     """
 
-    def __init__(self, storage: Storage, *, most_bytes: int = _MOST_ARTEFACT_BYTES) -> None:
-        self._storage = storage
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        trust: Trust | None = None,
+        most_bytes: int = _MOST_ARTEFACT_BYTES,
+    ) -> None:
+        self._storage, self._trust = storage, trust
         self.url = storage.url
         self.most_bytes = most_bytes
 
     @classmethod
-    def open(cls, url: str | Path, *, create: bool = False) -> Registry:
+    def open(
+        cls, url: str | Path, *, create: bool = False, trust: str | Path | None = None
+    ) -> Registry:
         """The registry in a folder or a bucket.
 
         Args:
             url: the folder, or ``s3://bucket/prefix``.
             create: make a registry of an empty or missing place.
+            trust: a folder of public keys, ``<signer>.pem`` each; see `Registry`.
 
         Raises:
             RegistryError: if there is no registry, or one of a format that is not known.
@@ -147,7 +163,7 @@ class Registry:
                 where=storage.url,
                 mend="Update isthmus",
             )
-        return cls(storage)
+        return cls(storage, trust=None if trust is None else Trust(Path(trust)))
 
     # ---- bringing and fetching ---------------------------------------------------------------
 
@@ -159,6 +175,7 @@ class Registry:
         note: str = "",
         metadata: Mapping[str, str] | None = None,
         by: str | None = None,
+        key: str | Path | None = None,
     ) -> Entry:
         """Take an artefact in under a name, byte for byte, and move the alias ``latest`` to it.
 
@@ -168,6 +185,7 @@ class Registry:
             note: why, for the log.
             metadata: texts that are part of the version.
             by: who; by default ``ISTHMUS_USER`` or the system's user.
+            key: a private key in PEM, to sign it; see `isthmus.registry.signatures.sign`.
 
         Returns:
             The newest entry of the log of ``latest``.
@@ -182,9 +200,12 @@ class Registry:
         version = Version.of(folder, metadata or {})
         self._check_size(version, str(folder))
         digest = version.digest
+        bundle = None if key is None else sign(version, name, Path(key))
         for file, stored in version.files.items():
             self._storage.put(_blob(stored.sha256), folder / file)
         self._storage.put(_manifest(digest), version.content)
+        if bundle is not None:
+            self._storage.put(_signature(name, digest, digest_of(bundle)), bundle)
 
         def to_this(current: Entry | None) -> Target | None:
             if current is not None and current.version == digest:
@@ -208,6 +229,7 @@ class Registry:
         name, digest = self._resolved(asked)
         version = self._version(digest)
         self._check_size(version, f"{self.url}: {name}")
+        self._check_signed(name, digest, version)
         with atomic_folder(Path(folder)) as draft:
             for file, stored in version.files.items():
                 with (draft / file).open("wb") as opened:
@@ -221,6 +243,37 @@ class Registry:
                     where=f"{self.url}: {name}@sha256:{digest[:12]}",
                 ) from error
         return version
+
+    def sign(self, asked: str, key: str | Path) -> Release:
+        """Add a signature to a version.
+
+        Args:
+            asked: the version.
+            key: a private key in PEM; see `isthmus.registry.signatures.sign`.
+
+        Raises:
+            RegistryError: if there is no such version.
+            InputError: for a file that is no key over P-256.
+        """
+        name, digest = self._resolved(asked)
+        bundle = sign(self._version(digest), name, Path(key))
+        self._storage.put(_signature(name, digest, digest_of(bundle)), bundle)
+        return self.show(f"{name}@sha256:{digest}")
+
+    def signatures(self, asked: str) -> list[bytes]:
+        """The bundles that sign a version, which other verifiers read too (``model.sig``).
+
+        With a list of trusted keys, those of them alone.
+
+        Raises:
+            RegistryError: if there is no such version.
+        """
+        name, digest = self._resolved(asked)
+        bundles = self._bundles(name, digest)
+        if self._trust is None:
+            return bundles
+        version, trust = self._version(digest), self._trust
+        return [bundle for bundle in bundles if trust.signer(bundle, version, name) is not None]
 
     # ---- looking -----------------------------------------------------------------------------
 
@@ -286,7 +339,7 @@ class Registry:
 
         Raises:
             InputError: for the first thing that is missing or was changed.
-            RegistryError: if there is no such version.
+            RegistryError: if there is no such version, or nobody who is trusted signed it.
         """
         if asked is not None:
             releases = [self.show(asked)]
@@ -294,6 +347,7 @@ class Registry:
             releases = [release for name in self.names() for release in self.list(name)]
         seen = set[str]()
         for release in releases:
+            self._check_signed(release.name, release.digest, release.version)
             for stored in release.version.files.values():
                 if stored.sha256 not in seen:
                     for _ in self._checked_blocks(stored.sha256, stored.bytes):
@@ -335,6 +389,7 @@ class Registry:
             )
         if deprecated is not None:
             raise RegistryError(f"this version is deprecated ({deprecated.reason})", where=asked)
+        self._check_signed(name, digest, version)
         wanted = None if expect is None else self._resolved(expect)[1]
         moved = Alias(self._storage, name, alias)
 
@@ -388,7 +443,9 @@ class Registry:
                     former.version != current.version
                     and self._deprecation(name, former.version) is None
                 ):
-                    self._check_present(former.version, self._version(former.version))
+                    version = self._version(former.version)
+                    self._check_signed(name, former.version, version)
+                    self._check_present(former.version, version)
                     return Target(
                         version=former.version,
                         action="rollback",
@@ -436,12 +493,15 @@ class Registry:
 
     def _reached(self) -> Iterator[str]:
         """The keys that logs lead to."""
-        versions = set[str]()
+        versions = set[tuple[str, str]]()
         for alias in known_aliases(self._storage):
             for entry in alias.log():
                 yield f"logs/{alias.name}/{alias.alias}/{entry.digest}"
-                versions.add(entry.version)
-        for digest in sorted(versions):
+                versions.add((alias.name, entry.version))
+        for name, digest in sorted(versions):
+            for item in self._storage.list(f"signatures/{name}/{digest}"):
+                yield item.key
+        for digest in sorted({digest for _, digest in versions}):
             yield _manifest(digest)
             for stored in self._version(digest).files.values():
                 yield _blob(stored.sha256)
@@ -463,13 +523,15 @@ class Registry:
         return first, aliases
 
     def _release(self, entry: Entry, aliases: tuple[str, ...]) -> Release:
+        version = self._version(entry.version)
         return Release(
             entry.name,
             entry.version,
-            self._version(entry.version),
+            version,
             entry,
             aliases,
             self._deprecation(entry.name, entry.version),
+            self._signers(entry.name, entry.version, version),
         )
 
     def _resolved(self, asked: str) -> tuple[str, str]:
@@ -516,6 +578,30 @@ class Registry:
         if digest_of(held.content) != digest:
             raise InputError("the manifest of a version was changed", where=where)
         return Version.parsed(held.content, where)
+
+    def _bundles(self, name: str, digest: str) -> list[bytes]:
+        """The signatures of a version, at most a hundred; what is no signature is passed over."""
+        found: list[bytes] = []
+        for item in self._storage.list(f"signatures/{name}/{digest}"):
+            if item.bytes <= MOST_BUNDLE_BYTES and len(found) < _MOST_BUNDLES:
+                held = self._storage.get(item.key, MOST_BUNDLE_BYTES)
+                found += [] if held is None else [held.content]
+        return found
+
+    def _signers(self, name: str, digest: str, version: Version) -> tuple[str, ...]:
+        """Who of the trusted signed a version."""
+        if self._trust is None:
+            return ()
+        signers = {self._trust.signer(b, version, name) for b in self._bundles(name, digest)}
+        return tuple(sorted(signer for signer in signers if signer is not None))
+
+    def _check_signed(self, name: str, digest: str, version: Version) -> None:
+        if self._trust is not None and not self._signers(name, digest, version):
+            raise RegistryError(
+                f"nobody whose key lies in {self._trust.where} signed this version",
+                where=f"{self.url}: {name}@sha256:{digest[:12]}",
+                mend="Have it signed (isthmus sign), or add the signer's public key",
+            )
 
     def _deprecation(self, name: str, digest: str) -> Deprecation | None:
         key = f"deprecated/{name}/{digest}"
@@ -583,6 +669,10 @@ def _blob(digest: str) -> str:
 
 def _manifest(digest: str) -> str:
     return f"manifests/sha256/{digest}"
+
+
+def _signature(name: str, version: str, digest: str) -> str:
+    return f"signatures/{name}/{version}/{digest}"
 
 
 def _order(entry: Entry) -> tuple[bool, int, str]:
