@@ -51,7 +51,6 @@ __all__ = ["LanceStore"]
 
 _METRIC = b"isthmus.metric"
 _METRICS: dict[str, Metric] = {"cosine": "cosine", "dot": "dot", "l2": "l2"}
-_READ_AHEAD = 4  # batches
 _IDS_A_QUERY = 10_000  # of one filter
 
 
@@ -644,7 +643,7 @@ def _pages(table: Any, names: list[str], done: int, left: int, batch: int) -> It
     One reader over a whole table reads ahead of a slow consumer without bound.
     """
     while left > 0:
-        some = min(left, _READ_AHEAD * batch)
+        some = min(left, batch)
         yield from table.search().select(names).offset(done).limit(some).to_batches(batch)
         done, left = done + some, left - some
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from threading import Lock
+from threading import BoundedSemaphore, Lock, local
 from typing import Any
 
 from isthmus.errors import (
@@ -21,10 +21,14 @@ from isthmus.stores.pgvector.packed import take_packed
 __all__ = ["Connections"]
 
 _TIMEOUT_S = 10
+_MOST = 16  # lent at once: a server takes 100 by default, from everybody together
 
 
 class Connections:
     """Connections of one address, made when none is idle; a broken one is not lent again.
+
+    At most 16 threads have one at a time; others wait, so that no number of callers exhausts the
+    server.
 
     The password comes from the URL, ``PGPASSWORD`` or ``~/.pgpass``, as libpq reads them.
 
@@ -41,6 +45,8 @@ class Connections:
         self._address = address
         self._idle: list[Any] = []
         self._lock = Lock()
+        self._turns = BoundedSemaphore(_MOST)
+        self._mine = local()
         self._closed = False
 
     @contextmanager
@@ -53,15 +59,30 @@ class Connections:
             StoreChangedError: where a table or column is gone that was there.
         """
         try:
-            connection = self._taken()
-            try:
-                yield connection
-            finally:
-                self._given_back(connection)
+            with self._turn():
+                connection = self._taken()
+                try:
+                    yield connection
+                finally:
+                    self._given_back(connection)
         except IsthmusError:
             raise
         except self._psycopg.Error as error:
             raise self._told(error) from None
+
+    @contextmanager
+    def _turn(self) -> Generator[None]:
+        """A thread that has a connection already does not wait for its second one."""
+        held = getattr(self._mine, "held", 0)
+        if not held:
+            self._turns.acquire()
+        self._mine.held = held + 1
+        try:
+            yield
+        finally:
+            self._mine.held = held
+            if not held:
+                self._turns.release()
 
     def _taken(self) -> Any:
         with self._lock:
