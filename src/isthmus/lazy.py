@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 __all__ = ["lazy_names"]
@@ -21,6 +22,8 @@ def lazy_names(
     """
     own = vars(sys.modules[package])
     modules = {name: module for module, names in homes.items() for name in names}
+    own["_lazy"] = modules
+    sys.modules[package].__class__ = _Package
 
     def get(name: str) -> Any:
         if name not in modules:
@@ -32,3 +35,14 @@ def lazy_names(
         return sorted([*own, *modules])
 
     return get, names
+
+
+class _Package(ModuleType):
+    """A package with a module and a public name of one name, such as ``fit``: the name is kept.
+
+    Python puts every module that it imports into its package, over whatever has that name.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (isinstance(value, ModuleType) and name in vars(self).get("_lazy", ())):
+            super().__setattr__(name, value)

@@ -60,6 +60,19 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert not modules & (HEAVY | {"pydantic", "typer", "rich"})
 
 
+def test_a_room_is_loaded_as_far_as_it_is_used() -> None:
+    slow = {"scipy.stats", "scipy.optimize", "isthmus.diagnose.diagnose", "isthmus.bridge.fit"}
+    for start, absent in (
+        ("import isthmus.bridge", slow | {"numpy", "isthmus.bridge.bridge"}),
+        ("from isthmus.bridge import Bridge", slow | {"isthmus.ways.judge"}),
+    ):
+        program = f"{start}\nimport sys, json\nprint(json.dumps([*sys.modules]))"
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        )
+        assert not absent & set(json.loads(done.stdout)), start
+
+
 def _isthmus(*arguments: object, **options: object) -> subprocess.Popen[str]:
     """The installed command."""
     command = [str(Path(sys.executable).with_name("isthmus")), *map(str, arguments)]

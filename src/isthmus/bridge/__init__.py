@@ -1,16 +1,50 @@
 """The artefact that does the job: fitted, folded, with its contracts and its evidence."""
 
-from isthmus.bridge.apply import apply
-from isthmus.bridge.assess import assess
-from isthmus.bridge.bridge import Bridge, Tried
-from isthmus.bridge.canary import Canary
-from isthmus.bridge.coarse import align, check_bridge
-from isthmus.bridge.fit import fit
-from isthmus.bridge.fit_store import fit_sample
-from isthmus.bridge.fitting import Fitting
-from isthmus.bridge.held_out_samples import SampleSizes
-from isthmus.bridge.judge_live import judge_live, with_live_evidence
-from isthmus.bridge.store_sample import ModelChange, StoreSample, sample_store
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from isthmus.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from isthmus.bridge.apply import apply
+    from isthmus.bridge.assess import assess
+    from isthmus.bridge.bridge import Bridge, Tried
+    from isthmus.bridge.canary import Canary
+    from isthmus.bridge.coarse import align, check_bridge
+    from isthmus.bridge.fit import fit
+    from isthmus.bridge.fit_store import fit_sample
+    from isthmus.bridge.fitting import Fitting
+    from isthmus.bridge.held_out_samples import SampleSizes
+    from isthmus.bridge.judge_live import judge_live, with_live_evidence
+    from isthmus.bridge.store_sample import ModelChange, StoreSample, sample_store
+
+_HOMES = {
+    "isthmus.bridge.apply": ("apply",),
+    "isthmus.bridge.assess": ("assess",),
+    "isthmus.bridge.bridge": (
+        "Bridge",
+        "Tried",
+    ),
+    "isthmus.bridge.canary": ("Canary",),
+    "isthmus.bridge.coarse": (
+        "align",
+        "check_bridge",
+    ),
+    "isthmus.bridge.fit": ("fit",),
+    "isthmus.bridge.fit_store": ("fit_sample",),
+    "isthmus.bridge.fitting": ("Fitting",),
+    "isthmus.bridge.held_out_samples": ("SampleSizes",),
+    "isthmus.bridge.judge_live": (
+        "judge_live",
+        "with_live_evidence",
+    ),
+    "isthmus.bridge.store_sample": (
+        "ModelChange",
+        "StoreSample",
+        "sample_store",
+    ),
+}
 
 __all__ = [
     "Bridge",
@@ -30,3 +64,5 @@ __all__ = [
     "sample_store",
     "with_live_evidence",
 ]
+
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-import scipy.stats
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
+from scipy.special import stdtrit
 
 from isthmus.adapters import Affine, Procrustes
 from isthmus.adapters.steps.ridge import DEFAULT_ALPHAS, RidgePath
@@ -208,7 +207,7 @@ def _over(splits: Sequence[Fold], matrices: Sequence[Matrix]) -> Estimate:
     if len(values) < 2:
         return Estimate(value=mean, reason="one fold")
     error = float(values.std(ddof=1)) / len(values) ** 0.5
-    half = float(scipy.stats.t.ppf(0.975, len(values) - 1)) * error
+    half = float(stdtrit(len(values) - 1, 0.975)) * error
     return Estimate(value=mean, low=mean - half, high=mean + half)
 
 
@@ -245,6 +244,8 @@ def _permutation(train: SecondMoments) -> tuple[Matrix, NDArray[np.int64], NDArr
     ``tr(WᵀM)`` over signed permutations W is the sum of the ``|M_ij|`` chosen.
     """
     cross = train.require("xy")
+    from scipy.optimize import linear_sum_assignment  # takes long to import
+
     rows, order = linear_sum_assignment(np.abs(cross), maximize=True)
     signs = np.where(cross[rows, order] < 0, -1, 1)
     scale = _ratio(float(np.abs(cross[rows, order]).sum()), float(train.variance_x.sum()))

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import scipy.stats
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from isthmus.errors import InputError
 
@@ -52,7 +52,7 @@ def jackknife_interval(
     h = rows.sum() / rows
     pseudo = h * value - (h - 1) * without
     variance = float(np.mean((pseudo - (pseudo / h).sum()) ** 2 / (h - 1)))
-    half = float(scipy.stats.t.ppf((1 + level) / 2, blocks - 1)) * variance**0.5
+    half = float(stdtrit(blocks - 1, (1 + level) / 2)) * variance**0.5
     return within((value - half, value + half), value, low=low, high=high)
 
 

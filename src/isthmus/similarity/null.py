@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.stats
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
+from scipy.special import gammaincc, ndtr
 
 from isthmus.errors import InputError
 from isthmus.threads import single_thread
@@ -159,9 +159,9 @@ def _upper_tail(value: float, mean: float, sd: float, skew: float) -> float:
         return 1.0 if value <= mean + 1e-9 else 0.0
     z = (value - mean) / sd
     if abs(skew) < 1e-4:
-        return float(scipy.stats.norm.sf(z))
+        return float(ndtr(-z))
     shape = 4 / skew**2
-    return float(scipy.stats.gamma.sf(shape + z * shape**0.5, shape))
+    return float(gammaincc(shape, max(shape + z * shape**0.5, 0.0)))
 
 
 # ---- nuclear norms -----------------------------------------------------------------------------

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.stats
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
@@ -101,7 +100,9 @@ def _ranked(rows: NDArray[np.floating], name: str) -> NDArray[np.float32]:
     pairs = np.triu_indices(len(distances), 1)
     # what differs by rounding alone is equal: in two dimensions there are but two distances
     values = np.round(distances[pairs], 12)
-    ranks = scipy.stats.rankdata(values)
+    from scipy.stats import rankdata  # takes half a second to import
+
+    ranks = rankdata(values)
     ranks -= ranks.mean()
     if not ranks.any():
         raise InputError("all pairs of rows are at the same correlation distance", where=name)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import isotonic_regression
 
 from isthmus.errors import InputError
 from isthmus.numeric import Array, like, to_numpy
@@ -132,6 +131,8 @@ def isotonic_curve(
     used = weight > 0
     points, count, weight = points[used], count[used], weight[used]
     mean = np.bincount(place, weights=w * y)[used] / weight
+    from scipy.optimize import isotonic_regression  # takes long to import
+
     blocks = np.asarray(isotonic_regression(mean, weights=weight).blocks)
     level = np.repeat(np.arange(len(blocks) - 1), np.diff(blocks))
     if len(blocks) - 1 > most:

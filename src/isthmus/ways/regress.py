@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from isthmus.threads import single_thread
@@ -93,6 +92,8 @@ def signed_logistic(features: Matrix, success: NDArray[np.bool_], signs: tuple[i
 
     bounds = [(None, None), *(((None, 0.0) if s < 0 else (0.0, None)) for s in signs)]
     start = np.append(logit((success.sum() + 1) / (n + 2)), np.zeros(len(signs)))
+    from scipy.optimize import minimize  # takes long to import
+
     b = np.asarray(minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B").x)
     coefficients = b[1:] / spread
     return np.append(b[0] - mean @ coefficients, coefficients)

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from isthmus.errors import InputError
 from isthmus.evaluate.probes.result import ProbeResult
@@ -115,5 +114,7 @@ def auc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
     others = len(positive) - n
     if n == 0 or others == 0:
         raise InputError("both positives and negatives are needed")
+    from scipy.stats import rankdata  # takes half a second to import
+
     ranks = rankdata(scores)
     return float((ranks[positive].sum() - n * (n + 1) / 2) / (n * others))
