@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ import pytest
 COMMANDS = ["diagnose", "budget", "fit", "evaluate", "apply", "inspect", "search", "demo"]
 COMMANDS += ["publish", "pull", "list", "show", "diff", "verify", "promote", "rollback"]
 COMMANDS += ["sign", "deprecate", "gc"]
+COMMANDS += ["deprecate", "gc"]
+MAIN = "from isthmus.cli.app import main; main()"
 HEAVY = {"numpy", "scipy", "torch", "pyarrow", "safetensors", "jinja2", "faiss", "sklearn"}
 
 AFTER = """
@@ -292,3 +295,22 @@ def test_a_killed_fit_leaves_no_bridge(cli, large: Path) -> None:
     assert not (large / "out.bridge").exists()
     assert cli("fit", "old.npy", "new.npy", "-o", "out.bridge", "--recipe", "procrustes").code == 0
     assert (large / "out.bridge" / "manifest.json").exists()
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MAIN, "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"isthmus {version('isthmus')}\n"
+
+
+def test_programs_get_their_errors_as_json_too(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MAIN, "inspect", str(tmp_path / "absent"), "--json"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    told = json.loads(done.stdout)["error"]
+    assert told["kind"] == "InputError" and told["where"] == str(tmp_path / "absent")
+    assert done.stderr.startswith(f"error: {tmp_path / 'absent'}: {told['what']}")

@@ -102,6 +102,23 @@ def test_bridges_and_data_that_do_not_belong_together(
     )
 
 
+def test_a_fit_judged_by_labels_says_that_agreement_is_another_question(
+    cli: Any, here: Path, data: Any
+) -> None:
+    classes = np.argmax(data["old"][:, :4], axis=1)
+    np.save(here / "classes.npy", classes)
+    pairs = ("old.npy", "new.npy")
+    assert cli("fit", *pairs, "-o", "l.bridge", "--labels", "classes.npy").code == 0
+    without = cli("evaluate", "l.bridge", *pairs)
+    assert without.code == 0
+    assert "judged by relevance and this evaluation by agreement" in without.err
+    assert "gate:" not in without.out
+    asked = cli("evaluate", "l.bridge", *pairs, "--gate", "bridge.recall@10>=0.999")
+    assert asked.code == 1 and "another question" in asked.err
+    again = cli("evaluate", "l.bridge", *pairs, "--labels", "classes.npy")
+    assert "another question" not in again.err and "gate:" in again.out
+
+
 def test_gates_are_read_before_anything_else(cli: Any, here: Path) -> None:
     cli("evaluate", "none", "a", "b", "--gate", "good").refused("gate 'good': the condition")
     cli("evaluate", "none", "a", "b").refused("none: there is nothing here")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import signal
 import sys
-from typing import NoReturn
+from importlib.metadata import version
+from typing import Annotated, NoReturn
 
 import typer
 
 from isthmus.cli.apply import apply_command
 from isthmus.cli.budget import budget_command
-from isthmus.cli.console import spell_out
+from isthmus.cli.console import show, show_json, spell_out
 from isthmus.cli.demo import demo_command
 from isthmus.cli.diagnose import diagnose_command
 from isthmus.cli.evaluate import evaluate_command
@@ -45,6 +46,25 @@ shows where), 129, 130 and 143 stopped by a signal.""",
     epilog="Start with: `isthmus demo`",
 )
 
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        show(f"isthmus {version('isthmus')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(  # pyright: ignore[reportUnusedFunction]
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and leave."
+        ),
+    ] = False,
+) -> None:
+    """Options that stand before a command."""
+
+
 app.command("diagnose")(diagnose_command)
 app.command("budget")(budget_command)
 app.command("fit")(fit_command)
@@ -66,6 +86,17 @@ def main() -> None:
         with stopped_by_signals():
             app()
     except IsthmusError as error:
+        if "--json" in arguments:
+            show_json(
+                {
+                    "error": {
+                        "kind": type(error).__name__,
+                        "what": error.what,
+                        "where": error.where,
+                        "mend": error.mend,
+                    }
+                }
+            )
         _end(f"error: {error}", _BAD_INPUT)
     except OSError as error:
         if debug:

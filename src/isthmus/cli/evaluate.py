@@ -60,7 +60,9 @@ def evaluate_command(
     """Judge a bridge on data: every way to serve the new model, with intervals and a verdict.
 
     Without --gate, the verdict must be to put the new model to work in some way: not to keep the
-    old one, to re-embed, or that the evidence is not enough. Otherwise the exit code is 1. Made for
+    old one, to re-embed, or that the evidence is not enough. Otherwise the exit code is 1. Where
+    the fit was judged by queries or labels and they are not given again, a warning says so and that
+    default gate is not held. Exit codes: 0 done, 1 a gate failed, 2 bad usage or input. Made for
     continuous integration: run it on fresh pairs before every release.
 
     Examples:
@@ -111,7 +113,18 @@ def evaluate_command(
         ),
     )
     progress.close()
-    results = check_bridge(loaded, evaluation, gate or DEFAULT_GATES)
+    judged_at_fit = None if loaded.evidence is None else loaded.evidence.evidence_kind
+    other_question = judged_at_fit not in (None, evaluation.evidence_kind)
+    if other_question:
+        say(
+            f"warning: the fit was judged by {judged_at_fit} and this evaluation by "
+            f"{evaluation.evidence_kind}, which is another question, so their verdicts differ. "
+            "Give the queries, qrels or labels of the fit (--queries-old, --queries-new, --qrels, "
+            "--labels) to compare them"
+            + ("" if gate else "; no gate was held, name one with --gate to have one")
+        )
+    gates = gate or (() if other_question else DEFAULT_GATES)
+    results = check_bridge(loaded, evaluation, gates)
     if as_json:
         show_json(
             {
