@@ -17,7 +17,6 @@ import pytest
 COMMANDS = ["diagnose", "budget", "fit", "evaluate", "apply", "inspect", "search", "demo"]
 COMMANDS += ["publish", "pull", "list", "show", "diff", "verify", "promote", "rollback"]
 COMMANDS += ["sign", "deprecate", "gc"]
-COMMANDS += ["deprecate", "gc"]
 MAIN = "from isthmus.cli.app import main; main()"
 HEAVY = {"numpy", "scipy", "torch", "pyarrow", "safetensors", "jinja2", "faiss", "sklearn"}
 
