@@ -111,7 +111,7 @@ def test_a_fit_judged_by_labels_says_that_agreement_is_another_question(
     assert cli("fit", *pairs, "-o", "l.bridge", "--labels", "classes.npy").code == 0
     without = cli("evaluate", "l.bridge", *pairs)
     assert without.code == 0
-    assert "judged by relevance and this evaluation by agreement" in without.err
+    assert "another question is asked, that of agreement" in without.err
     assert "gate:" not in without.out
     asked = cli("evaluate", "l.bridge", *pairs, "--gate", "bridge.recall@10>=0.999")
     assert asked.code == 1 and "another question" in asked.err

@@ -95,11 +95,16 @@ def evaluate_command(
     )
     say(repr(inputs.pairs))
     known = loaded.evidence
-    if inputs.queries is None and labels is None and known and known.compatible is not None:
+    another_question = bool(
+        inputs.queries is None and labels is None and known and known.compatible is not None
+    )
+    if another_question:
         say(
-            "the evidence of this bridge stands on queries with their answers, and none are given: "
-            "what follows is agreement with the old model's results alone, and its verdict can "
-            "differ. Give the queries of the fit with --queries-old and --queries-new"
+            "warning: the evidence of this bridge stands on queries with their answers, or on "
+            "labels, and none are given: another question is asked, that of agreement with the old "
+            "model's results alone, and its verdict can differ. Give those of the fit with "
+            "--queries-old and --queries-new, --qrels or --labels"
+            + ("" if gate else "; no gate is held, name one with --gate to have one")
         )
     evaluation = assess(
         loaded,
@@ -113,17 +118,7 @@ def evaluate_command(
         ),
     )
     progress.close()
-    judged_at_fit = None if loaded.evidence is None else loaded.evidence.evidence_kind
-    other_question = judged_at_fit not in (None, evaluation.evidence_kind)
-    if other_question:
-        say(
-            f"warning: the fit was judged by {judged_at_fit} and this evaluation by "
-            f"{evaluation.evidence_kind}, which is another question, so their verdicts differ. "
-            "Give the queries, qrels or labels of the fit (--queries-old, --queries-new, --qrels, "
-            "--labels) to compare them"
-            + ("" if gate else "; no gate was held, name one with --gate to have one")
-        )
-    gates = gate or (() if other_question else DEFAULT_GATES)
+    gates = gate or (() if another_question else DEFAULT_GATES)
     results = check_bridge(loaded, evaluation, gates)
     if as_json:
         show_json(
