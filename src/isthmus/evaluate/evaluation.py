@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from isthmus.evaluate.arms import ARMS, Verdict, in_order, of_role
 from isthmus.evaluate.bootstrap import Estimate
@@ -98,6 +98,20 @@ class Evaluation(BaseModel):
     reason: str
     recommended: str | None = None
     worst: tuple[WorstQuery, ...] = ()
+
+    @model_validator(mode="after")
+    def _whole(self) -> Evaluation:
+        """Refuse what cannot be shown: arms, metrics or comparisons that are named and missing."""
+        metrics = {self.primary, *self.metrics}
+        named = {"bridge", *([] if self.recommended is None else [self.recommended])}
+        if not named <= self.arms.keys():
+            raise ValueError(f"there are no arms {sorted(named - self.arms.keys())}")
+        if not self.overlap.keys() <= ARMS.keys():
+            raise ValueError(f"there are no arms {sorted(self.overlap.keys() - ARMS.keys())}")
+        for held in (self.chance, *(arm.metrics for arm in self.arms.values())):
+            if not metrics <= held.keys():
+                raise ValueError(f"the metrics {sorted(metrics - held.keys())} are missing")
+        return self
 
     @property
     def judged(self) -> str:

@@ -283,6 +283,6 @@ def _tail(n: int, good: int, probability: float) -> float:
 
 def _counts(listed: Any) -> Counts:
     pairs = [tuple(int(v) for v in pair) for pair in listed]
-    if not all(len(p) == 2 and 0 <= p[1] <= p[0] for p in pairs):
+    if not all(len(p) == 2 and 0 <= p[1] <= p[0] < 2**53 for p in pairs):
         raise ValueError("counts are pairs of rows and successes among them")
     return cast(Counts, tuple(pairs))
