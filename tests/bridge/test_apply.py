@@ -124,3 +124,21 @@ def test_an_output_that_cannot_be_is_refused_before_work(
     with pytest.raises(OutputError, match="a folder has this name"):
         apply(bridge, rows, tmp_path / "folder.npy", overwrite=True)
     assert not told
+
+
+@pytest.mark.parametrize("large", [1e38, 3e38])
+def test_weights_that_are_finite_but_too_large_write_no_infinity(
+    bridge: Bridge, rows: np.ndarray, tmp_path: Path, large: float
+) -> None:
+    from dataclasses import replace
+
+    from isthmus.adapters.chain import Affine, Chain
+
+    matrix = np.full((bridge.source.dim, bridge.target.dim), large)
+    huge = replace(bridge, chain=Chain([Affine(matrix)]))
+    with pytest.raises(InputError, match=r"row \d+: the bridge maps this row to a number that is"):
+        apply(huge, 100 * rows, tmp_path / "out.npy", check=False)
+    assert not list(tmp_path.iterdir())
+    # large and finite is written
+    some = replace(bridge, chain=Chain([Affine(1e30 * np.eye(bridge.source.dim))]))
+    assert apply(some, rows, tmp_path / "out.npy", check=False) == len(rows)

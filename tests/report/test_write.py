@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from isthmus.errors import MissingExtraError, OutputError
+from isthmus.plain_text import plain_text
 from isthmus.report import check_report
 from isthmus.report.blocks import (
     Card,
@@ -33,6 +34,7 @@ from isthmus.report.write import write_page
 pytest.importorskip("plotly", reason="reports need plotly")
 
 EVIL = "</script><script>alert(1)</script><b onclick='x'>&amp;\u2028"
+SHOWN = plain_text(EVIL)
 KINDS = ("diagnosis", "fit", "evaluation", "layers")
 
 
@@ -67,11 +69,11 @@ def test_every_text_is_text(tmp_path: Path, read: Any) -> None:
     for one, other in zip(evil.elements, harmless.elements, strict=True):
         assert set(one.attributes) == set(other.attributes)
         if one.tag not in ("script", "html", "body"):
-            assert one.text.count(EVIL) == other.text.count("harmless"), one.tag
-    assert sum(e.text.count(EVIL) for e in evil.all("p")) >= 5
+            assert one.text.count(SHOWN) == other.text.count("harmless"), one.tag
+    assert sum(e.text.count(SHOWN) for e in evil.all("p")) >= 5
     data = next(e for e in evil.all("script") if e.attributes.get("id") == "figures")
     assert "<" not in data.text
-    assert json.loads(data.text)["one"]["data"][0]["x"] == [EVIL]
+    assert json.loads(data.text)["one"]["data"][0]["x"] == [SHOWN]
 
 
 def test_only_the_scripts_that_were_written_may_run(pages: dict[str, Path], read: Any) -> None:
@@ -187,3 +189,19 @@ def test_without_plotly_it_is_refused_before_work(
         with pytest.raises(MissingExtraError, match=r"pip install 'isthmus\[report\]'"):
             attempt(tmp_path / "out.html")
     assert not list(tmp_path.iterdir())
+
+
+def test_no_text_turns_the_direction_of_what_stands_around_it(tmp_path: Path) -> None:
+    write_page(page("a\u202egnp.exe\u2066\x1b[31m\x9b"), tmp_path / "r.html")
+    html = (tmp_path / "r.html").read_text(encoding="utf-8")
+    own = html.replace(_plotly_bundle(), "")
+    assert not set(own) & set("\u202e\u2066\x1b\x9b")
+    assert r"\u202egnp.exe" in own
+    # and in the data of the plots the escape is a text, not the character
+    assert r"\\u202egnp.exe" in own
+
+
+def _plotly_bundle() -> str:
+    from isthmus.report import write
+
+    return write._plotly()

@@ -79,7 +79,11 @@ def apply(
         _check_canary(bridge, open_vectors(canary, name="canary"))
     width = bridge.target.dim
     step = max(1, _BLOCK // (4 * max(width, vectors.dim)))
-    with open_writer(output, width, n=vectors.n, overwrite=overwrite) as writer:
+    with (
+        open_writer(output, width, n=vectors.n, overwrite=overwrite) as writer,
+        # of weights that are too large; the error names the row
+        np.errstate(over="ignore", invalid="ignore"),
+    ):
         for start in range(0, vectors.n, step):
             stop = min(start + step, vectors.n)
             mapped = bridge.transform_checked(
@@ -88,9 +92,23 @@ def apply(
                 first_row=start,
                 out=writer.space(stop - start),
             )
+            _check_finite(mapped, where, start)
             writer.write(mapped, None if vectors.ids is None else vectors.ids[start:stop])
             progress("apply", stop, vectors.n)
     return vectors.n
+
+
+def _check_finite(mapped: NDArray[Any], where: str, first: int) -> None:
+    flat = mapped.reshape(-1)
+    # a sum of squares tells at once; squares of large numbers may overflow themselves
+    if np.isfinite(flat @ flat) or np.isfinite(mapped).all():
+        return
+    row = int(np.argmin(np.isfinite(mapped).all(axis=1)))
+    raise InputError(
+        "the bridge maps this row to a number that is not finite",
+        where=f"{where}, row {first + row}",
+        mend="Its weights are too large: fit the bridge again",
+    )
 
 
 def _check_canary(bridge: Bridge, encoded: Vectors) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Mapping
 from importlib.metadata import version
 from importlib.resources import files
 from importlib.util import find_spec
@@ -16,6 +17,7 @@ from markupsafe import Markup
 
 from isthmus.errors import missing_extra
 from isthmus.files import atomic_file, check_output
+from isthmus.plain_text import plain_text
 from isthmus.report.blocks import Page
 
 __all__ = ["check_report", "write_page"]
@@ -53,7 +55,7 @@ def write_page(page: Page, path: str | Path, *, overwrite: bool = False) -> None
 def _render(page: Page) -> str:
     script, plotly = _part("page.js"), _plotly() if page.figures else ""
     run = " ".join(_digest(text) for text in (plotly, script) if text)
-    made = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    made = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, finalize=_plain)
     return made.from_string(_part("page.html.jinja")).render(
         page=page,
         version=version("isthmus"),
@@ -64,6 +66,15 @@ def _render(page: Page) -> str:
         plotly=Markup(plotly),
         script=Markup(script),
     )
+
+
+def _plain(value: Any) -> Any:
+    """Texts without what turns their direction, or that of the text around them."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return plain_text(value)
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _part(name: str) -> str:
@@ -93,5 +104,5 @@ def _data(page: Page) -> str:
         }
         for figure in page.figures
     }
-    text = json.dumps(specs, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(_plain(specs), separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
