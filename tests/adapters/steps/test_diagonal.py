@@ -23,11 +23,18 @@ class Widened(Diagonal):
     """Gives each target of scikit-learn's checks the width of the source."""
 
     def fit(self, X: Any, y: Any) -> Any:
+        return super().fit(X, self._widened(X, y))
+
+    def score(self, X: Any, y: Any) -> float:
+        return super().score(X, self._widened(X, y))
+
+    @staticmethod
+    def _widened(X: Any, y: Any) -> Any:
         rows = None if hasattr(X, "toarray") else np.asarray(X)
-        if y is not None and rows is not None and rows.ndim == 2 and rows.shape[1]:
-            target = np.asarray(y)
-            y = np.repeat(target.reshape(len(target), -1)[:, :1], rows.shape[1], axis=1)
-        return super().fit(X, y)
+        if y is None or rows is None or rows.ndim != 2 or not rows.shape[1]:
+            return y
+        target = np.asarray(y)
+        return np.repeat(target.reshape(len(target), -1)[:, :1], rows.shape[1], axis=1)
 
 
 @pytest.mark.filterwarnings("ignore:.*does not inherit from `sklearn.base.BaseEstimator`")
