@@ -60,6 +60,8 @@ def _child(number: int, work: Callable[[], object], by: int) -> None:
 
     code = _ENDED
     try:
+        if by == signal.SIGINT:  # which a shell has its background jobs ignore
+            signal.signal(by, signal.default_int_handler)
         sys.addaudithook(hook)
         work()
     except SystemExit as left_by:

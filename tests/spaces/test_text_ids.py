@@ -49,6 +49,8 @@ def test_they_are_those_of_an_array(names: list[str], data: st.DataObject) -> No
     np.testing.assert_array_equal(np.asarray(ids), array)
     start, stop = sorted(data.draw(st.tuples(st.integers(0, n), st.integers(0, n))))
     np.testing.assert_array_equal(ids[start:stop], array[start:stop])
+    table = np.arange(2 * n).reshape(2, n) % n  # as the answer of a search
+    np.testing.assert_array_equal(ids[table], array[table])
     np.testing.assert_array_equal(ids[start:stop:2], array[start:stop:2])
     places = np.array(data.draw(st.lists(st.integers(-n, n - 1), max_size=40)), np.int64)
     np.testing.assert_array_equal(ids[places], array[places])

@@ -76,7 +76,9 @@ class TextIds:
             place = range(self._n)[int(which)]
             return self._run(place, place + 1)[0]
         places = np.asarray(which)
-        return self._picked(np.flatnonzero(places) if places.dtype == np.bool_ else places)
+        if places.dtype == np.bool_:
+            return self._picked(np.flatnonzero(places))
+        return self._picked(places.ravel()).reshape(places.shape)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         whole = self._run(0, self._n)
