@@ -12,7 +12,7 @@ from isthmus.bridge.store_sample import ModelChange, StoreSample, sample_store
 from isthmus.encoders import PrecomputedEncoder
 from isthmus.errors import InputError, WrongSpaceError
 from isthmus.spaces.query_log import QueryLog
-from isthmus.stores import Batch, MemoryStore
+from isthmus.stores import MemoryStore, ScanBatch
 
 N = 600
 
@@ -25,7 +25,7 @@ class Watched(MemoryStore):
         self.read: list[Any] = []
         self.batch = 70
 
-    def scan(self, **options: Any) -> Iterator[Batch]:
+    def scan(self, **options: Any) -> Iterator[ScanBatch]:
         for batch in super().scan(**{**options, "batch": self.batch}):
             self.read.extend(batch.ids.tolist())
             yield batch

@@ -268,7 +268,7 @@ def test_they_say_what_they_are() -> None:
         "Pairs(source → target, 2 x 1→1, cosine, by position)"
     )
     split = pairs.split({"a": 0.5, "b": 0.5})
-    assert repr(split["b"]).startswith("Part('b', 0.5 of Pairs(")
+    assert repr(split["b"]).startswith("SplitPart('b', 0.5 of Pairs(")
     assert list(split) == ["a", "b"] and len(split) == 2
     assert (split["a"].dim_x, split["a"].dim_y) == (2, 3)
 

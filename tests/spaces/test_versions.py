@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.errors import InputError
-from isthmus.spaces.versions import Version, next_version
+from isthmus.spaces.versions import SemanticVersion, next_version
 
 # The order that semver.org gives as its example (§11.4), with releases around it.
 RISING = [
@@ -29,7 +29,7 @@ RISING = [
 
 
 def test_precedence_is_that_of_the_standard():
-    versions = [Version.parse(text) for text in RISING]
+    versions = [SemanticVersion.parse(text) for text in RISING]
     for a, b in itertools.combinations(versions, 2):
         assert a < b
         assert b > a
@@ -37,15 +37,15 @@ def test_precedence_is_that_of_the_standard():
 
 
 def test_build_metadata_do_not_count():
-    assert Version.parse("1.0.0+a") == Version.parse("1.0.0+b")
-    assert hash(Version.parse("1.0.0+a")) == hash(Version.parse("1.0.0"))
-    assert Version.parse("1.0.0") != "1.0.0"
+    assert SemanticVersion.parse("1.0.0+a") == SemanticVersion.parse("1.0.0+b")
+    assert hash(SemanticVersion.parse("1.0.0+a")) == hash(SemanticVersion.parse("1.0.0"))
+    assert SemanticVersion.parse("1.0.0") != "1.0.0"
 
 
 @pytest.mark.parametrize("text", ["1", "1.0", "v1.0.0", "01.0.0", "1.0.0-01", "1.0.0\n", "", "a"])
 def test_what_is_no_semantic_version_is_refused(text):
     with pytest.raises(InputError, match=r"is not a semantic version such as '1\.2\.0'"):
-        Version.parse(text)
+        SemanticVersion.parse(text)
 
 
 @pytest.mark.parametrize(
@@ -69,4 +69,4 @@ def test_next_version(version, bump, expected):
 
 @given(st.sampled_from(RISING), st.sampled_from(["patch", "minor", "major"]))
 def test_a_bump_always_rises(version, bump):
-    assert Version.parse(next_version(version, bump)) > Version.parse(version)
+    assert SemanticVersion.parse(next_version(version, bump)) > SemanticVersion.parse(version)

@@ -11,7 +11,7 @@ from isthmus.adapters.chain import Chain
 from isthmus.adapters.kmeans import kmeans, nearest
 from isthmus.adapters.steps.target_means import ClassMeans
 from isthmus.errors import InputError
-from isthmus.spaces.pairs import Part
+from isthmus.spaces.pairs import SplitPart
 from isthmus.spaces.sample import Batch
 
 __all__ = ["Grouper", "grouper"]
@@ -22,7 +22,7 @@ Grouper = Callable[[Batch, NDArray[Any]], NDArray[Any]]
 _CLUSTERED_ROWS = 10_000
 
 
-def grouper(name: str, fit: Part, y: Chain, seed: int) -> Grouper:
+def grouper(name: str, fit: SplitPart, y: Chain, seed: int) -> Grouper:
     """What ``labels`` or ``clusters=<k>`` means for the pairs of a fit.
 
     Args:

@@ -32,8 +32,7 @@ from isthmus.evaluate.worst import WorstQuery, worst_by_agreement, worst_by_rele
 from isthmus.progress import Progress, silent
 from isthmus.stores import MemoryStore, Store
 from isthmus.ways import Columns, Recall, Search, Way
-from isthmus.ways.items import ItemVectors, Origin
-from isthmus.ways.items import Vectors as ItemRows
+from isthmus.ways.items import ItemRows, ItemVectors, Origin
 from isthmus.ways.measure import overlap, price_of
 from isthmus.ways.search import Answer
 

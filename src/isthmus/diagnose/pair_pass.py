@@ -18,7 +18,7 @@ from isthmus.errors import InputError
 from isthmus.moments import FoldMoments, Moments
 from isthmus.numeric import unit_rows
 from isthmus.progress import Progress, silent
-from isthmus.spaces.pairs import Pairs, Part
+from isthmus.spaces.pairs import Pairs, SplitPart
 from isthmus.spaces.ranges import NORM_TOLERANCE
 from isthmus.spaces.readers import Vectors
 from isthmus.spaces.row_checks import row_norms
@@ -182,7 +182,7 @@ def _scan(side: Vectors, pairs: Pairs) -> SetAside:
     return SetAside(infinite, missing, zero, np.concatenate(bad))
 
 
-class _Usable(Part):
+class _Usable(SplitPart):
     """The pairs of which neither side was set aside, read like a part of a split."""
 
     def __init__(self, pairs: Pairs, set_aside: tuple[SetAside, SetAside]) -> None:

@@ -2,16 +2,16 @@
 
 from isthmus.registry.aliases import Entry
 from isthmus.registry.collect import Collected
-from isthmus.registry.difference import Change, Difference
+from isthmus.registry.difference import Difference, FileChange
 from isthmus.registry.registry import Deprecation, Registry, Release
 from isthmus.registry.version import StoredFile, Version
 
 __all__ = [
-    "Change",
     "Collected",
     "Deprecation",
     "Difference",
     "Entry",
+    "FileChange",
     "Registry",
     "Release",
     "StoredFile",

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple, cast
 from isthmus.errors import InputError
 from isthmus.registry.version import Version
 
-__all__ = ["Change", "Difference", "difference"]
+__all__ = ["Difference", "FileChange", "difference"]
 
 _ABSENT = object()
 
 
-class Change(NamedTuple):
+class FileChange(NamedTuple):
     """One value that differs; None on the side where there is none."""
 
     path: str
@@ -31,7 +31,7 @@ class Difference:
     """Names of files that are new, gone or other."""
     tensors: tuple[str, ...]
     """Names of tensors that are new, gone or other."""
-    content: tuple[Change, ...]
+    content: tuple[FileChange, ...]
     """Of the artefact's content and kind, and of the version's metadata."""
 
     def __bool__(self) -> bool:
@@ -85,7 +85,7 @@ def _other(before: dict[str, Any], after: dict[str, Any]) -> tuple[str, ...]:
     return tuple(n for n in names if before.get(n, _ABSENT) != after.get(n, _ABSENT))
 
 
-def _changes(path: str, before: Any, after: Any) -> list[Change]:
+def _changes(path: str, before: Any, after: Any) -> list[FileChange]:
     if before == after and type(before) is type(after):
         return []
     keys: list[Any] = []
@@ -98,9 +98,11 @@ def _changes(path: str, before: Any, after: Any) -> list[Change]:
         keys = list(old if len(old) > len(new) else new)
     else:
         return [
-            Change(path, None if before is _ABSENT else before, None if after is _ABSENT else after)
+            FileChange(
+                path, None if before is _ABSENT else before, None if after is _ABSENT else after
+            )
         ]
-    found: list[Change] = []
+    found: list[FileChange] = []
     for key in keys:
         inner = f"{path}.{key}" if path else key
         found += _changes(inner, old.get(key, _ABSENT), new.get(key, _ABSENT))

@@ -20,7 +20,7 @@ from isthmus.registry.aliases import Alias, Entry, Target, checked_name, known_a
 from isthmus.registry.collect import Collected, collect
 from isthmus.registry.difference import Difference, difference
 from isthmus.registry.documents import MOST_BYTES, Document, digest_of
-from isthmus.registry.signatures import MOST_BUNDLE_BYTES, Trust, sign
+from isthmus.registry.signatures import MOST_BUNDLE_BYTES, TrustedKeys, sign
 from isthmus.registry.storage import Storage, open_storage
 from isthmus.registry.version import Version, check_artefact
 
@@ -37,7 +37,7 @@ _MOST_BUNDLES = 100
 _DAY = 86400.0
 
 
-class Format(Document):
+class RegistryFormat(Document):
     """What stands at the top of a registry."""
 
     format: Annotated[int, Field(ge=1, le=1)] = 1
@@ -125,7 +125,7 @@ class Registry:
         self,
         storage: Storage,
         *,
-        trust: Trust | None = None,
+        trust: TrustedKeys | None = None,
         most_bytes: int = _MOST_ARTEFACT_BYTES,
     ) -> None:
         self._storage, self._trust = storage, trust
@@ -157,13 +157,13 @@ class Registry:
                 )
             _make(storage)
             held = storage.get(_FORMAT, MOST_BYTES)
-        if held is None or held.content != Format().content:
+        if held is None or held.content != RegistryFormat().content:
             raise RegistryError(
                 "this is a registry of a format that is not known",
                 where=storage.url,
                 mend="Update isthmus",
             )
-        return cls(storage, trust=None if trust is None else Trust(Path(trust)))
+        return cls(storage, trust=None if trust is None else TrustedKeys(Path(trust)))
 
     # ---- bringing and fetching ---------------------------------------------------------------
 
@@ -660,7 +660,7 @@ def _make(storage: Storage) -> None:
                 "the folder holds something else", where=storage.url, mend="Name an empty folder"
             )
     with storage.exclusive(), suppress(FileExistsError):
-        storage.swap(_FORMAT, None, Format().content)
+        storage.swap(_FORMAT, None, RegistryFormat().content)
 
 
 def _blob(digest: str) -> str:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from isthmus.registry.version import Version
 
-__all__ = ["MOST_BUNDLE_BYTES", "Trust", "sign"]
+__all__ = ["MOST_BUNDLE_BYTES", "TrustedKeys", "sign"]
 
 MOST_BUNDLE_BYTES = 1 << 16
 _MOST_KEY_BYTES = 1 << 14
@@ -84,7 +84,7 @@ def sign(version: Version, name: str, key: Path) -> bytes:
     return canonical_json(bundle).encode() + b"\n"
 
 
-class Trust:
+class TrustedKeys:
     """Whose signatures count: a folder of public keys, ``<signer>.pem`` each.
 
     It belongs to who reads a registry, and lies outside of it: whoever can write to a registry

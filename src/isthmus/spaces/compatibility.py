@@ -17,14 +17,14 @@ from isthmus.spaces.contract import (
     Response,
     Space,
 )
-from isthmus.spaces.versions import Bump, Version, next_version
+from isthmus.spaces.versions import Bump, SemanticVersion, next_version
 
 __all__ = [
     "CLAUSES",
     "Bump",
     "Clause",
     "Compatibility",
-    "Version",
+    "SemanticVersion",
     "Violation",
     "check_compatible",
     "next_version",
@@ -100,14 +100,20 @@ class Compatibility:
 
 
 def _major(consumer: Space, producer: Space) -> tuple[str, str] | None:
-    wanted, offered = Version.parse(consumer.version), Version.parse(producer.version)
+    wanted, offered = (
+        SemanticVersion.parse(consumer.version),
+        SemanticVersion.parse(producer.version),
+    )
     if wanted.major == offered.major:
         return None
     return f"{wanted.major}.x", producer.version
 
 
 def _minor(consumer: Space, producer: Space) -> tuple[str, str] | None:
-    wanted, offered = Version.parse(consumer.version), Version.parse(producer.version)
+    wanted, offered = (
+        SemanticVersion.parse(consumer.version),
+        SemanticVersion.parse(producer.version),
+    )
     if wanted.major != offered.major:
         return None
     if wanted.major == 0:
@@ -118,7 +124,10 @@ def _minor(consumer: Space, producer: Space) -> tuple[str, str] | None:
 
 
 def _prerelease(consumer: Space, producer: Space) -> tuple[str, str] | None:
-    wanted, offered = Version.parse(consumer.version), Version.parse(producer.version)
+    wanted, offered = (
+        SemanticVersion.parse(consumer.version),
+        SemanticVersion.parse(producer.version),
+    )
     if not offered.prerelease:
         return None
     if wanted.prerelease and wanted.core == offered.core and offered >= wanted:
@@ -426,7 +435,7 @@ def required_bump(old: Space, new: Space) -> Bump:
     one, major becomes minor and minor becomes patch.
     """
     clauses = tuple(clause for clause in CLAUSES if clause not in _VERSION_CLAUSES)
-    below_one = Version.parse(old.version).major == 0
+    below_one = SemanticVersion.parse(old.version).major == 0
     if _violations(clauses, old, new):
         return "minor" if below_one else "major"
     if _violations(clauses, new, old):

@@ -40,7 +40,7 @@ from isthmus.spaces.ranges import (
     require,
 )
 from isthmus.spaces.row_checks import check_vectors, row_norms
-from isthmus.spaces.versions import VERSION_PATTERN, Version
+from isthmus.spaces.versions import VERSION_PATTERN, SemanticVersion
 
 if TYPE_CHECKING:
     from isthmus.spaces.profile import Profile
@@ -67,7 +67,7 @@ _BLOCK_ROWS = 8192
 
 def _semantic(version: str) -> str:
     try:
-        Version.parse(version)
+        SemanticVersion.parse(version)
     except InputError as error:
         raise ValueError(error.what) from error
     return version

@@ -21,7 +21,7 @@ from isthmus.spaces.scratch import blocks
 from isthmus.spaces.split import assign_parts
 from isthmus.spaces.text_ids import id_blocks
 
-__all__ = ["Batch", "Pairs", "Part", "Split"]
+__all__ = ["Batch", "Pairs", "Split", "SplitPart"]
 
 _Rows = slice | NDArray[np.int64]
 
@@ -184,7 +184,7 @@ class Pairs:
         )
 
     def batches(
-        self, size: int = 8192, *, part: Part | None = None, progress: Progress = silent
+        self, size: int = 8192, *, part: SplitPart | None = None, progress: Progress = silent
     ) -> Iterator[Batch]:
         """Yield every pair, or those of ``part``, in batches of ``size`` rows (the last smaller).
 
@@ -202,7 +202,7 @@ class Pairs:
         """The first ``n`` pairs, or as many as there are."""
         return self._batch(slice(0, min(n, self._n)))
 
-    def sample(self, size: int, *, seed: int, part: Part | None = None) -> Batch:
+    def sample(self, size: int, *, seed: int, part: SplitPart | None = None) -> Batch:
         """A uniform sample of at most ``size`` pairs, in the order of the hashes of their ids.
 
         Only the sampled rows are read.  The sample is a function of the set of ids and ``seed``,
@@ -285,7 +285,7 @@ class Pairs:
             raise
 
 
-class Split(Mapping[str, "Part"]):
+class Split(Mapping[str, "SplitPart"]):
     """Named parts of `Pairs`; made by `Pairs.split`."""
 
     def __init__(self, pairs: Pairs, fractions: Mapping[str, float], seed: int) -> None:
@@ -293,9 +293,9 @@ class Split(Mapping[str, "Part"]):
         self.pairs = pairs
         self.fractions = dict(fractions)
         self.seed = seed
-        self._parts = {name: Part(self, index) for index, name in enumerate(self.fractions)}
+        self._parts = {name: SplitPart(self, index) for index, name in enumerate(self.fractions)}
 
-    def __getitem__(self, name: str) -> Part:
+    def __getitem__(self, name: str) -> SplitPart:
         return self._parts[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -331,7 +331,7 @@ class Split(Mapping[str, "Part"]):
             yield batch, self.assign(batch.ids)
 
 
-class Part:
+class SplitPart:
     """One part of a `Split`: read like `Pairs`, rows picked by the hash of their id on the way."""
 
     def __init__(self, split: Split, index: int) -> None:
@@ -344,7 +344,7 @@ class Part:
 
     def __repr__(self) -> str:
         share = self.split.fractions[self.name]
-        return f"Part({self.name!r}, {share:g} of {self.split.pairs!r})"
+        return f"SplitPart({self.name!r}, {share:g} of {self.split.pairs!r})"
 
     @property
     def dim_x(self) -> int:

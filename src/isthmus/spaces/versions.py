@@ -9,7 +9,7 @@ from typing import Literal, Self
 
 from isthmus.errors import InputError
 
-__all__ = ["VERSION_PATTERN", "Bump", "Version", "next_version"]
+__all__ = ["VERSION_PATTERN", "Bump", "SemanticVersion", "next_version"]
 
 Bump = Literal["none", "patch", "minor", "major"]
 
@@ -24,7 +24,7 @@ VERSION_PATTERN = (
 
 @total_ordering
 @dataclass(frozen=True, eq=False)
-class Version:
+class SemanticVersion:
     """A semantic version, ordered by precedence: build metadata do not count (semver.org, §11)."""
 
     major: int
@@ -58,9 +58,9 @@ class Version:
         return *self.core, not self.prerelease, marks
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Version) and self._key() == other._key()
+        return isinstance(other, SemanticVersion) and self._key() == other._key()
 
-    def __lt__(self, other: Version) -> bool:
+    def __lt__(self, other: SemanticVersion) -> bool:
         return self._key() < other._key()
 
     def __hash__(self) -> int:
@@ -73,7 +73,7 @@ def next_version(version: str, bump: Bump) -> str:
     Raises:
         InputError: if ``version`` is not a semantic version.
     """
-    now = Version.parse(version)
+    now = SemanticVersion.parse(version)
     if bump == "none":
         return version
     major, minor, patch = now.core

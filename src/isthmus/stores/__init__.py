@@ -3,7 +3,6 @@
 from isthmus.stores.memory import MemoryStore
 from isthmus.stores.protocol import (
     BATCH,
-    Batch,
     Capabilities,
     Collection,
     Column,
@@ -11,13 +10,13 @@ from isthmus.stores.protocol import (
     Ids,
     Key,
     Rows,
+    ScanBatch,
     Store,
 )
 from isthmus.stores.url import create_store, is_store_url, open_store
 
 __all__ = [
     "BATCH",
-    "Batch",
     "Capabilities",
     "Collection",
     "Column",
@@ -26,6 +25,7 @@ __all__ = [
     "Key",
     "MemoryStore",
     "Rows",
+    "ScanBatch",
     "Store",
     "create_store",
     "is_store_url",

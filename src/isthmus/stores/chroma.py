@@ -30,7 +30,6 @@ from isthmus.stores.hits import hits_of, no_hits, scores_of_distances
 from isthmus.stores.pointer import POINTERS, Pointers
 from isthmus.stores.protocol import (
     BATCH,
-    Batch,
     Capabilities,
     Collection,
     Column,
@@ -38,6 +37,7 @@ from isthmus.stores.protocol import (
     Ids,
     Key,
     Rows,
+    ScanBatch,
 )
 from isthmus.stores.refusals import cannot, unknown_name
 
@@ -317,7 +317,7 @@ class ChromaStore(StoreBase):
         fields: Sequence[str] = (),
         after: str | None = None,
         batch: int = BATCH,
-    ) -> Iterator[Batch]:
+    ) -> Iterator[ScanBatch]:
         """See `Store.scan`; in the order of the ids as strings, which are all read first.
 
         Chroma pages by position, and positions shift when an item is deleted.
@@ -332,7 +332,7 @@ class ChromaStore(StoreBase):
 
     def _batches(
         self, names: list[str], dim: int | None, fields: Sequence[str], batch: int
-    ) -> Iterator[Batch]:
+    ) -> Iterator[ScanBatch]:
         include = [] if dim is None else ["embeddings"]
         for start in range(0, len(names), batch):
             part = names[start : start + batch]
@@ -346,7 +346,7 @@ class ChromaStore(StoreBase):
                 vectors = np.array([held[n]["embeddings"] for n in left], dtype=np.float32)
                 present = np.ones(len(left), dtype=np.bool_)
             payload = {field: [items[n][field] for n in left] for field in fields}
-            yield Batch(self._ids(left), vectors, present, payload, left[-1])
+            yield ScanBatch(self._ids(left), vectors, present, payload, left[-1])
 
     # -- writing ---------------------------------------------------------------------------------
 

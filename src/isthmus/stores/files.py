@@ -22,7 +22,7 @@ from isthmus.stores.address import Address
 from isthmus.stores.fields import chosen_column
 from isthmus.stores.memory import MemoryStore
 from isthmus.stores.pointer import POINTERS, Pointers, locked
-from isthmus.stores.protocol import BATCH, Batch, Collection, Hits, Ids, Rows
+from isthmus.stores.protocol import BATCH, Collection, Hits, Ids, Rows, ScanBatch
 from isthmus.stores.refusals import cannot, unknown_name
 
 __all__ = ["FileKind", "FileStore"]
@@ -187,7 +187,7 @@ class FileStore:
         fields: Sequence[str] = (),
         after: str | None = None,
         batch: int = BATCH,
-    ) -> Iterator[Batch]:
+    ) -> Iterator[ScanBatch]:
         """See `Store.scan`; in the order of the file, as it is when the scan begins.
 
         A cursor is the last id; where that item is gone the scan cannot be taken up.

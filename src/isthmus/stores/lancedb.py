@@ -36,7 +36,6 @@ from isthmus.stores.hits import hits_of, no_hits, scores_of_distances
 from isthmus.stores.pointer import POINTERS, Pointers
 from isthmus.stores.protocol import (
     BATCH,
-    Batch,
     Capabilities,
     Collection,
     Column,
@@ -44,6 +43,7 @@ from isthmus.stores.protocol import (
     Ids,
     Key,
     Rows,
+    ScanBatch,
 )
 from isthmus.stores.refusals import cannot, unknown_name
 
@@ -363,7 +363,7 @@ class LanceStore(StoreBase):
         fields: Sequence[str] = (),
         after: str | None = None,
         batch: int = BATCH,
-    ) -> Iterator[Batch]:
+    ) -> Iterator[ScanBatch]:
         """See `Store.scan`; one version of the table, the newest when it begins."""
         dim = None if column is None else self._column(column).dim
         layout = self._now()
@@ -397,7 +397,7 @@ class LanceStore(StoreBase):
         vectors: tuple[str | None, int | None],
         fields: Sequence[str],
         batch: int,
-    ) -> Iterator[Batch]:
+    ) -> Iterator[ScanBatch]:
         column, dim = vectors
         names = [self._id, *([] if column is None else [column]), *fields]
         with asking(self._url):
@@ -409,7 +409,7 @@ class LanceStore(StoreBase):
             rows = present = None
             if column is not None and dim is not None:
                 rows, present = vectors_of_arrow(_whole(part[column]), dim)
-            yield Batch(
+            yield ScanBatch(
                 ids_of_arrow(part[self._id], self._key, self._url),
                 rows,
                 present,

@@ -17,7 +17,6 @@ from isthmus.evaluate.search import top_k
 from isthmus.stores.checks import checked_ids, checked_k, checked_queries, checked_rows, no_id
 from isthmus.stores.protocol import (
     BATCH,
-    Batch,
     Capabilities,
     Collection,
     Column,
@@ -25,6 +24,7 @@ from isthmus.stores.protocol import (
     Ids,
     Key,
     Rows,
+    ScanBatch,
 )
 from isthmus.stores.refusals import alias_moved, no_texts, other_column, unknown_name
 
@@ -271,7 +271,7 @@ class MemoryStore:
         fields: Sequence[str] = (),
         after: str | None = None,
         batch: int = BATCH,
-    ) -> Iterator[Batch]:
+    ) -> Iterator[ScanBatch]:
         """See `Store.scan`; in the order in which items were added, as held when it begins."""
         state = self._state
         held = None if column is None else self._held(state, column)[0]
@@ -281,7 +281,7 @@ class MemoryStore:
 
     def _batches(
         self, state: _State, held: _Held | None, fields: Sequence[str], start: int, batch: int
-    ) -> Iterator[Batch]:
+    ) -> Iterator[ScanBatch]:
         for first in range(start, len(state.ids), batch):
             part = slice(first, min(first + batch, len(state.ids)))
             vectors = present = None
@@ -290,7 +290,7 @@ class MemoryStore:
                 vectors = held.rows[part].astype(np.float32, copy=False)
                 if not present.all():
                     vectors = np.where(present[:, None], vectors, np.float32(np.nan))
-            yield Batch(
+            yield ScanBatch(
                 state.ids[part],
                 vectors,
                 present,

@@ -14,7 +14,6 @@ from isthmus.stores.refusals import unknown_name
 
 __all__ = [
     "BATCH",
-    "Batch",
     "Capabilities",
     "Collection",
     "Column",
@@ -23,6 +22,7 @@ __all__ = [
     "Key",
     "Metric",
     "Rows",
+    "ScanBatch",
     "Store",
 ]
 
@@ -158,7 +158,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Batch:
+class ScanBatch:
     """Some consecutive items of a scan.
 
     Attributes:
@@ -236,7 +236,7 @@ class Store(Protocol):
         fields: Sequence[str] = (),
         after: str | None = None,
         batch: int = BATCH,
-    ) -> Iterator[Batch]:
+    ) -> Iterator[ScanBatch]:
         """Every item once, in batches, in an order that does not change between calls.
 
         An item that is held from the beginning of the scan to its end occurs exactly once, also
@@ -245,7 +245,7 @@ class Store(Protocol):
         Args:
             column: whose vectors to read; none are read by default.
             fields: which payload fields to read.
-            after: the `Batch.cursor` to go on behind.
+            after: the `ScanBatch.cursor` to go on behind.
             batch: most rows of one batch.
 
         Raises:

@@ -39,7 +39,6 @@ from isthmus.stores.fields import chosen_column, text_field
 from isthmus.stores.hits import hits_of, no_hits
 from isthmus.stores.protocol import (
     BATCH,
-    Batch,
     Capabilities,
     Collection,
     Column,
@@ -47,6 +46,7 @@ from isthmus.stores.protocol import (
     Ids,
     Key,
     Rows,
+    ScanBatch,
 )
 from isthmus.stores.refusals import alias_moved, cannot, unknown_name
 
@@ -385,7 +385,7 @@ class QdrantStore(StoreBase):
         fields: Sequence[str] = (),
         after: str | None = None,
         batch: int = BATCH,
-    ) -> Iterator[Batch]:
+    ) -> Iterator[ScanBatch]:
         """See `Store.scan`; in the order of Qdrant's own names of the points."""
         dim = None if column is None else self._column(column).dim
         self._fields_known(fields)
@@ -397,7 +397,7 @@ class QdrantStore(StoreBase):
         fields: Sequence[str],
         after: str | None,
         batch: int,
-    ) -> Iterator[Batch]:
+    ) -> Iterator[ScanBatch]:
         column, dim = vectors
         wanted: Any = False if column is None else True if self._unnamed else [column]
         last: Any = int(after) if after is not None and after.isdigit() else after
@@ -420,7 +420,7 @@ class QdrantStore(StoreBase):
             if column is not None and dim is not None:
                 rows, present = self._vectors(points, column, dim)
             payload = {name: [(p.payload or {}).get(name) for p in points] for name in fields}
-            yield Batch(self._ids(points), rows, present, payload, str(last))
+            yield ScanBatch(self._ids(points), rows, present, payload, str(last))
 
     # -- writing ---------------------------------------------------------------------------------
 

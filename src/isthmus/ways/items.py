@@ -14,7 +14,7 @@ from isthmus.encoders.cache import text_key
 from isthmus.errors import InputError
 from isthmus.stores import Ids, Store
 
-__all__ = ["ItemSource", "ItemVectors", "KnownItems", "Origin", "Vectors"]
+__all__ = ["ItemRows", "ItemSource", "ItemVectors", "KnownItems", "Origin"]
 
 
 class Origin(IntEnum):
@@ -34,7 +34,7 @@ class Origin(IntEnum):
     """It was encoded now."""
 
 
-class Vectors(NamedTuple):
+class ItemRows(NamedTuple):
     """Rows ``(n, d)`` float32 and the `Origin` of each ``(n,)``."""
 
     rows: NDArray[Any]
@@ -44,7 +44,7 @@ class Vectors(NamedTuple):
 class ItemSource(Protocol):
     """Gives the new model's vectors of items."""
 
-    def of(self, ids: Ids, most: int | None = None) -> Vectors:
+    def of(self, ids: Ids, most: int | None = None) -> ItemRows:
         """The vectors of distinct ``ids (n,)``, of which at most ``most`` are encoded now.
 
         Where that is not enough, the first ones are encoded.
@@ -66,7 +66,7 @@ class KnownItems:
     def __post_init__(self) -> None:
         self._kept = np.zeros(len(self.rows), dtype=np.bool_)
 
-    def of(self, ids: Ids, most: int | None = None) -> Vectors:
+    def of(self, ids: Ids, most: int | None = None) -> ItemRows:
         """See `ItemSource.of`."""
         origin = np.where(self._kept[ids], int(Origin.KEPT), int(Origin.ENCODED))
         if self.ahead is not None:
@@ -76,7 +76,7 @@ class KnownItems:
             origin[fresh[most:]] = Origin.NOT_AFFORDED
             fresh = fresh[:most]
         self._kept[ids[fresh]] = True
-        return Vectors(self.rows[ids], origin)
+        return ItemRows(self.rows[ids], origin)
 
 
 class ItemVectors:
@@ -115,7 +115,7 @@ class ItemVectors:
         self._store, self._column = store, column
         self._write = write and column is not None and held.capabilities.writable
 
-    def of(self, ids: Ids, most: int | None = None) -> Vectors:
+    def of(self, ids: Ids, most: int | None = None) -> ItemRows:
         """See `ItemSource.of`."""
         rows = np.full((len(ids), self._encoder.dim), np.nan, dtype=np.float32)
         origin = np.full(len(ids), int(Origin.NO_TEXT))
@@ -125,7 +125,7 @@ class ItemVectors:
             origin[held.present] = Origin.COLUMN
         left = np.flatnonzero(origin == Origin.NO_TEXT)
         if not len(left):
-            return Vectors(rows, origin)
+            return ItemRows(rows, origin)
         texts = self._texts(ids[left])
         there = [i for i, text in enumerate(texts) if text is not None and text.strip()]
         left, asked = left[there], [texts[i] or "" for i in there]
@@ -143,13 +143,13 @@ class ItemVectors:
             origin[places] = Origin.ENCODED
             if self._write and self._column is not None:
                 self._store.put(ids[places], rows[places], column=self._column)
-        return Vectors(rows, origin)
+        return ItemRows(rows, origin)
 
     def _texts(self, ids: Ids) -> list[str | None]:
         return [str(i) for i in ids.tolist()] if self._by_id else self._store.texts(ids)
 
     def _kept(self, texts: list[str]) -> dict[int, NDArray[np.float32]]:
-        """Vectors that were encoded before, by place."""
+        """ItemRows that were encoded before, by place."""
         if not isinstance(self._encoder, CachedEncoder) or not texts:
             return {}
         keys = [text_key(self._encoder.encoder, text, "document") for text in texts]

@@ -28,7 +28,6 @@ from isthmus.stores.pgvector.tables import TYPES, make_column, make_table, write
 from isthmus.stores.pgvector.views import swap, target_of
 from isthmus.stores.protocol import (
     BATCH,
-    Batch,
     Capabilities,
     Collection,
     Column,
@@ -36,6 +35,7 @@ from isthmus.stores.protocol import (
     Ids,
     Key,
     Rows,
+    ScanBatch,
 )
 from isthmus.stores.refusals import cannot
 
@@ -276,7 +276,7 @@ class PgVectorStore(StoreBase):
         fields: Sequence[str] = (),
         after: str | None = None,
         batch: int = BATCH,
-    ) -> Iterator[Batch]:
+    ) -> Iterator[ScanBatch]:
         """See `Store.scan`; in the order of the ids, each batch as the table is when it is read."""
         found = None if column is None else self._column(column)
         self._known_fields(fields, self._table.fields)
@@ -289,7 +289,7 @@ class PgVectorStore(StoreBase):
 
     def _batches(
         self, column: Column | None, fields: Sequence[str], after: str | None, batch: int
-    ) -> Iterator[Batch]:
+    ) -> Iterator[ScanBatch]:
         while True:
             ids, found = self._copied(
                 self._page(column, fields, after, batch), 1 + (column is not None) + len(fields)
@@ -303,7 +303,7 @@ class PgVectorStore(StoreBase):
                 vectors, present = unpack_vectors(found[1], column.dim, half)
             columns = found[-len(fields) :] if fields else []
             payload = {n: _values(c) for n, c in zip(fields, columns, strict=True)}
-            yield Batch(ids, vectors, present, payload, after)
+            yield ScanBatch(ids, vectors, present, payload, after)
             if len(ids) < batch:
                 return
 
