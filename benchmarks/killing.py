@@ -60,8 +60,11 @@ def _child(number: int, work: Callable[[], object], by: int) -> None:
 
     code = _ENDED
     try:
-        if by == signal.SIGINT:  # which a shell has its background jobs ignore
+        # a shell has its background jobs ignore interrupts, and nohup hang-ups
+        if by == signal.SIGINT:
             signal.signal(by, signal.default_int_handler)
+        elif by != signal.SIGKILL:
+            signal.signal(by, signal.SIG_DFL)
         sys.addaudithook(hook)
         work()
     except SystemExit as left_by:

@@ -247,12 +247,20 @@ def _wait_for_partial(process: subprocess.Popen[str], folder: Path) -> None:
 STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
+def _heeding_signals() -> None:
+    """Also where the tests themselves run in the background or under nohup."""
+    for number in STOPPED:
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, *STOPPED])
 def test_a_killed_apply_leaves_no_output(
     cli, large: Path, bridge: Path, how: signal.Signals
 ) -> None:
     before = (large / "large_new.npy").stat().st_mtime_ns
-    process = _isthmus("apply", "my.bridge", "large_new.npy", "out.npy")
+    process = _isthmus(
+        "apply", "my.bridge", "large_new.npy", "out.npy", preexec_fn=_heeding_signals
+    )
     _wait_for_partial(process, large)
     process.send_signal(how)
     out, err = process.communicate()
