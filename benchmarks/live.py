@@ -95,7 +95,7 @@ def real_task(rows: int) -> Task:
     ids = np.array(corpus.ids)
     pairs = Pairs(items["new"], items["old"], ids=ids)
     bridge = fit(pairs, queries=Pairs(queries["new"], queries["old"], ids=ids))
-    part = pairs.split(bridge.provenance["shares"], seed=0).assign(ids)
+    part = pairs.split(bridge.provenance.fits[0].shares, seed=0).assign(ids)
     held_out = np.flatnonzero(part == 2)[:ASKED]
     # the ways that were chosen; where one was not, a plain one of its kind
     mixed = Recall(kind="mixed", alpha=0.5)
