@@ -28,6 +28,7 @@ from isthmus.bridge import Bridge
 from isthmus.bridge.card import card
 from isthmus.errors import IsthmusError
 from isthmus.files import canonical_json
+from isthmus.plain_text import plain_line
 
 __all__ = ["Found", "attacked", "make_bridge"]
 
@@ -177,7 +178,7 @@ def _tried(folder: Path, rows: np.ndarray) -> str:
             repr(bridge), str(bridge.evidence), card(bridge)
     except IsthmusError as error:
         text = str(error)
-        return "refused" if "\n" not in text and text.isprintable() else f"raw {text!r}"
+        return "refused" if plain_line(text) == text else f"raw {text!r}"
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise

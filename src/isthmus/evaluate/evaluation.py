@@ -111,6 +111,9 @@ class Evaluation(BaseModel):
         for held in (self.chance, *(arm.metrics for arm in self.arms.values())):
             if not metrics <= held.keys():
                 raise ValueError(f"the metrics {sorted(metrics - held.keys())} are missing")
+        for name, arm in self.arms.items():
+            if any(arm.metrics[m].value is None for m in self.metrics if m != self.primary):
+                raise ValueError(f"a metric of the arm '{name}' has no value")
         return self
 
     @property

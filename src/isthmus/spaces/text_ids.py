@@ -22,7 +22,7 @@ __all__ = ["LONGEST", "TextIdWriter", "TextIds", "check_lengths", "id_blocks"]
 
 LONGEST = 1000
 """Letters of an id: more of them are a text, not the name of one."""
-_BLOCK_BYTES = 64 << 20
+_BLOCK_BYTES = 16 << 20
 _BLOCK_ROWS = 1 << 18
 _GATHERED = 1 << 15  # rows that are picked at once
 _SPARSE = 64  # where one row in so many is wanted, all between are read

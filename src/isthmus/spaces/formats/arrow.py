@@ -133,7 +133,7 @@ def _streamed(
     files: Sequence[Path], wanted: Wanted, opened: Callable[[Path], Any], kind: str
 ) -> Contents:
     try:
-        import pyarrow.parquet  # noqa: F401 # pyright: ignore[reportUnusedImport]
+        import pyarrow
     except ImportError as error:
         raise missing_extra("pyarrow", "parquet", f"reading {kind} files") from error
     starts: list[tuple[str, int]] = []
@@ -170,6 +170,8 @@ def _streamed(
                             ids.add(_ids(_column(batch, id_column), where, first), where)
                         first += len(batch)
                         wanted.progress("reading vectors", rows.n, stream.rows)
+        # what it keeps of its own for the next file would lie idle through the work
+        pyarrow.default_memory_pool().release_unused()
         vectors = rows.map(str(files[0]))
         path = files[0] if len(files) == 1 else files[0].parent
         return Contents(
