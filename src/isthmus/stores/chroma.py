@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.errors import InputError, OutputError, missing_extra
+from isthmus.errors import InputError, missing_extra
 from isthmus.evaluate.scores import Metric
 from isthmus.stores.address import Address
 from isthmus.stores.base import StoreBase
@@ -27,6 +27,7 @@ from isthmus.stores.checks import checked_ids, checked_k, checked_queries, check
 from isthmus.stores.faults import asking
 from isthmus.stores.fields import chosen_column
 from isthmus.stores.hits import hits_of, no_hits, scores_of_distances
+from isthmus.stores.new_items import checked_items
 from isthmus.stores.pointer import POINTERS, Pointers
 from isthmus.stores.protocol import (
     BATCH,
@@ -39,7 +40,7 @@ from isthmus.stores.protocol import (
     Rows,
     ScanBatch,
 )
-from isthmus.stores.refusals import cannot, unknown_name
+from isthmus.stores.refusals import cannot, taken, unclear, unknown_name
 
 __all__ = ["ChromaStore"]
 
@@ -100,12 +101,7 @@ class ChromaStore(StoreBase):
         if name is None and len(names) == 1:
             name = names[0]
         if name is None:
-            raise InputError(
-                "it is not clear which collection is meant; there are: "
-                + (", ".join(names) or "none"),
-                where=address.shown,
-                mend="Name it behind the address: #collection",
-            )
+            raise unclear("collection", names, behind="address", where=address.shown)
         if name not in names:
             raise unknown_name("collection", name, names, where=address.shown)
         with asking(address.shown):
@@ -127,41 +123,31 @@ class ChromaStore(StoreBase):
             OutputError: if there is one of that name.
             InputError: for ids or vectors that cannot be stored.
         """
-        name = address.collection
-        if name is None:
-            raise InputError("the collection has no name", where=address.shown, mend="Write #name")
+        new = checked_items(address, ids, vectors, metric, kind="collection")
         if len(vectors) != 1:
             raise cannot(
                 "a Chroma collection holds one vector of each item",
                 address.shown,
                 "Make one collection of each",
             )
-        column, rows = next(iter(vectors.items()))
-        key: Key = "int" if ids.dtype.kind in "iu" else "str"
-        found = checked_ids(ids, key, f"ids for {address.shown}", unique=True)
-        described = Column(column, rows.shape[1], "float32", metric, 0)
-        checked_rows(rows, described, len(found), f"rows for {address.shown}")
+        column, rows = next(iter(new.vectors.items()))
         client, folder = _connect(address, create=True)
         with asking(address.shown):
-            if name in [other.name for other in client.list_collections()]:
-                raise OutputError(
-                    f"the collection '{name}' exists already",
-                    where=address.shown,
-                    mend="Choose another name",
-                )
+            if new.name in [other.name for other in client.list_collections()]:
+                raise taken("collection", new.name, address.shown)
             made = client.create_collection(
-                name,
+                new.name,
                 metadata={
                     "isthmus.column": column,
                     "isthmus.dim": rows.shape[1],
-                    "isthmus.key": key,
+                    "isthmus.key": new.key,
                 },
                 configuration={"hnsw": {"space": _SPACE_OF[metric]}},
                 embedding_function=None,
             )
         store = cls(client, made, address, folder)
         store._fields = tuple(payload)
-        store.add(found, vectors, payload)
+        store.add(new.ids, new.vectors, payload)
         store._look()
         return store
 

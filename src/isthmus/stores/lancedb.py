@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.errors import InputError, OutputError, StoreChangedError, StoreError, missing_extra
+from isthmus.errors import InputError, StoreChangedError, StoreError, missing_extra
 from isthmus.evaluate.scores import Metric
 from isthmus.stores.address import Address
 from isthmus.stores.arrow import (
@@ -33,6 +33,7 @@ from isthmus.stores.checks import Repeats, checked_ids, checked_k, checked_queri
 from isthmus.stores.faults import asking
 from isthmus.stores.fields import chosen_column, id_field, text_field
 from isthmus.stores.hits import hits_of, no_hits, scores_of_distances
+from isthmus.stores.new_items import checked_items
 from isthmus.stores.pointer import POINTERS, Pointers
 from isthmus.stores.protocol import (
     BATCH,
@@ -45,7 +46,7 @@ from isthmus.stores.protocol import (
     Rows,
     ScanBatch,
 )
-from isthmus.stores.refusals import cannot, unknown_name
+from isthmus.stores.refusals import cannot, taken, unclear, unknown_name
 
 __all__ = ["LanceStore"]
 
@@ -126,11 +127,7 @@ class LanceStore(StoreBase):
         if name is None and len(names) == 1:
             name = names[0]
         if name is None:
-            raise InputError(
-                f"it is not clear which table is meant; there are: {', '.join(names) or 'none'}",
-                where=address.shown,
-                mend="Name it behind the folder: #table",
-            )
+            raise unclear("table", names, behind="folder", where=address.shown)
         if name not in names:
             raise unknown_name("table", name, names, where=address.shown)
         with asking(address.shown):
@@ -156,33 +153,24 @@ class LanceStore(StoreBase):
         """
         import pyarrow as pa
 
-        if address.collection is None:
-            raise InputError("the table has no name", where=address.shown, mend="Write #table")
+        new = checked_items(address, ids, vectors, metric, kind="table")
         database = _connect(address, create=True)
-        key: Key = "int" if ids.dtype.kind in "iu" else "str"
-        found = checked_ids(ids, key, f"ids for {address.shown}", unique=True)
         columns: dict[str, Any] = {
-            "id": pa.array(found.tolist(), pa.int64() if key == "int" else pa.string())
+            "id": pa.array(new.ids.tolist(), pa.int64() if new.key == "int" else pa.string())
         }
         fields = [pa.field("id", columns["id"].type, nullable=False)]
-        for name, rows in vectors.items():
+        for name, rows in new.vectors.items():
             kind = pa.list_(pa.float32(), rows.shape[1])
-            column = Column(name, rows.shape[1], "float32", metric, 0)
-            checked = checked_rows(rows, column, len(found), f"rows for {address.shown}")
-            columns[name] = vectors_to_arrow(checked, kind)
+            columns[name] = vectors_to_arrow(rows, kind)
             fields.append(pa.field(name, kind, metadata={_METRIC: metric.encode()}))
         for name, values in payload.items():
             columns[name] = pa.array(list(values))
             fields.append(pa.field(name, columns[name].type))
         table = pa.table(list(columns.values()), schema=pa.schema(fields))
         with asking(address.shown):
-            if address.collection in _tables(database):
-                raise OutputError(
-                    f"the table '{address.collection}' exists already",
-                    where=address.shown,
-                    mend="Choose another name",
-                )
-            made = database.create_table(address.collection, table)
+            if new.name in _tables(database):
+                raise taken("table", new.name, address.shown)
+            made = database.create_table(new.name, table)
             return cls(database, made, address)
 
     # -- what it is ------------------------------------------------------------------------------

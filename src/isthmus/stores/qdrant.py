@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from isthmus.errors import (
     InputError,
     IsthmusError,
-    OutputError,
     StoreChangedError,
     StoreError,
     StorePermissionError,
@@ -37,6 +36,7 @@ from isthmus.stores.checks import checked_ids, checked_k, checked_queries, check
 from isthmus.stores.faults import store_error
 from isthmus.stores.fields import chosen_column, text_field
 from isthmus.stores.hits import hits_of, no_hits
+from isthmus.stores.new_items import checked_items
 from isthmus.stores.protocol import (
     BATCH,
     Capabilities,
@@ -48,7 +48,7 @@ from isthmus.stores.protocol import (
     Rows,
     ScanBatch,
 )
-from isthmus.stores.refusals import alias_moved, cannot, unknown_name
+from isthmus.stores.refusals import alias_moved, cannot, taken, unclear, unknown_name
 
 __all__ = ["QdrantStore"]
 
@@ -107,11 +107,7 @@ class QdrantStore(StoreBase):
         if name is None and len(names) == 1:
             name = names[0]
         if name is None:
-            raise InputError(
-                f"it is not clear which collection is meant; there are: {_listed(names)}",
-                where=address.shown,
-                mend="Name it behind the address: #collection",
-            )
+            raise unclear("collection", names, behind="address", where=address.shown)
         name = aliases.get(name, name)
         if name not in names:
             raise unknown_name("collection", name, [*names, *aliases], where=address.shown)
@@ -132,36 +128,25 @@ class QdrantStore(StoreBase):
             OutputError: if there is one of that name.
             InputError: for ids or vectors that cannot be stored.
         """
-        name = address.collection
-        if name is None:
-            raise InputError("the collection has no name", where=address.shown, mend="Write #name")
+        new = checked_items(address, ids, vectors, metric, kind="collection")
         client, local = _connect(address)
         from qdrant_client import models
 
-        key: Key = "int" if ids.dtype.kind in "iu" else "str"
-        found = checked_ids(ids, key, f"ids for {address.shown}", unique=True)
-        for column, rows in vectors.items():
-            described = Column(column, rows.shape[1], "float32", metric, 0)
-            checked_rows(rows, described, len(found), f"rows for {address.shown}")
         distance = models.Distance(_DISTANCES[metric])
         with _asking(address.shown):
-            if client.collection_exists(name):
-                raise OutputError(
-                    f"the collection '{name}' exists already",
-                    where=address.shown,
-                    mend="Choose another name",
-                )
+            if client.collection_exists(new.name):
+                raise taken("collection", new.name, address.shown)
             client.create_collection(
-                name,
+                new.name,
                 vectors_config={
                     column: models.VectorParams(size=rows.shape[1], distance=distance)
-                    for column, rows in vectors.items()
+                    for column, rows in new.vectors.items()
                 },
             )
-        store = cls(client, name, address, local=local)
-        store._key, store._own = key, True
+        store = cls(client, new.name, address, local=local)
+        store._key, store._own = new.key, True
         store._fields = tuple(payload)
-        store.add(found, vectors, payload)
+        store.add(new.ids, new.vectors, payload)
         store._look()
         return store
 
@@ -601,10 +586,6 @@ def _told(error: Exception, where: str) -> StoreError:
             mend="See whether it runs and can be reached, then try again",
         )
     return store_error(error, where)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names) or "none"
 
 
 def _plain(value: Any) -> Any:

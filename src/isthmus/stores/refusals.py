@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
-from isthmus.errors import InputError, StoreChangedError, UnsupportedError
+from isthmus.errors import InputError, OutputError, StoreChangedError, UnsupportedError
 
-__all__ = ["alias_moved", "cannot", "no_texts", "other_column", "unknown_name"]
+__all__ = ["alias_moved", "cannot", "no_texts", "other_column", "taken", "unclear", "unknown_name"]
 
 _LISTED = 8
 
@@ -20,6 +20,22 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, where: str) -> I
     listed = ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
     mend = f"Did you mean '{near[0]}'?" if near else f"There are: {listed or 'none'}"
     return InputError(f"there is no {kind} '{name}'", where=where, mend=mend)
+
+
+def unclear(kind: str, names: Iterable[str], *, behind: str, where: str) -> InputError:
+    """The error for an address that names no ``kind`` of thing, where there is not just one."""
+    return InputError(
+        f"it is not clear which {kind} is meant; there are: {', '.join(names) or 'none'}",
+        where=where,
+        mend=f"Name it behind the {behind}: #{kind}",
+    )
+
+
+def taken(kind: str, name: str, where: str) -> OutputError:
+    """The error for a new ``kind`` of thing whose name another has."""
+    return OutputError(
+        f"the {kind} '{name}' exists already", where=where, mend="Choose another name"
+    )
 
 
 def other_column(column: Any, dim: int, metric: str, where: str) -> InputError:

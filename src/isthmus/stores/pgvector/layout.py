@@ -13,7 +13,7 @@ from isthmus.evaluate.scores import Metric
 from isthmus.stores.address import Address
 from isthmus.stores.fields import id_field, text_field
 from isthmus.stores.protocol import Column, Key
-from isthmus.stores.refusals import unknown_name
+from isthmus.stores.refusals import unclear, unknown_name
 
 __all__ = ["OPERATORS", "Home", "Table", "find_table", "mark_of", "marked", "read_table"]
 
@@ -126,11 +126,7 @@ def find_table(connection: Any, address: Address) -> tuple[str, str, int, str | 
         row = next(row for row in found if row[1] == names[0])
         return row[0], row[1], row[2], None
     if not address.parts:
-        raise InputError(
-            f"it is not clear which table is meant; there are: {', '.join(names) or 'none'}",
-            where=address.shown,
-            mend="Name it behind the database: #table",
-        )
+        raise unclear("table", names, behind="database", where=address.shown)
     raise unknown_name("table", ".".join(address.parts[:1]), names, where=address.shown)
 
 

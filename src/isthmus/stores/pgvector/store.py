@@ -12,13 +12,14 @@ from typing import Any, LiteralString
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.errors import InputError, OutputError
+from isthmus.errors import InputError
 from isthmus.evaluate.scores import Metric
 from isthmus.stores.address import Address
 from isthmus.stores.base import StoreBase
 from isthmus.stores.checks import Repeats, checked_ids, checked_k, checked_queries, checked_rows
 from isthmus.stores.fields import chosen_column
 from isthmus.stores.hits import hits_of, no_hits
+from isthmus.stores.new_items import checked_items
 from isthmus.stores.pgvector.binary import pack_items, unpack_fields, unpack_ids, unpack_vectors
 from isthmus.stores.pgvector.connections import Connections
 from isthmus.stores.pgvector.layout import OPERATORS, Home, Table, find_table, read_table
@@ -37,7 +38,7 @@ from isthmus.stores.protocol import (
     Rows,
     ScanBatch,
 )
-from isthmus.stores.refusals import cannot
+from isthmus.stores.refusals import cannot, taken
 
 __all__ = ["PgVectorStore"]
 
@@ -107,26 +108,15 @@ class PgVectorStore(StoreBase):
             OutputError: if there is one of that name.
             InputError: for ids or vectors that cannot be stored.
         """
-        name = address.collection
-        if name is None:
-            raise InputError("the table has no name", where=address.shown, mend="Write #table")
-        key: Key = "int" if ids.dtype.kind in "iu" else "str"
-        found = checked_ids(ids, key, f"ids for {address.shown}", unique=True)
-        for column, rows in vectors.items():
-            described = Column(column, rows.shape[1], "float32", metric, 0)
-            checked_rows(rows, described, len(found), f"rows for {address.shown}")
-        widths = {column: rows.shape[1] for column, rows in vectors.items()}
+        new = checked_items(address, ids, vectors, metric, kind="table")
+        widths = {column: rows.shape[1] for column, rows in new.vectors.items()}
         connections = Connections(address)
         try:
             with connections.lend() as connection, connection.transaction():
-                if not make_table(connection, name, key, payload, widths, metric):
-                    raise OutputError(
-                        f"the table '{name}' exists already",
-                        where=address.shown,
-                        mend="Choose another name",
-                    )
+                if not make_table(connection, new.name, new.key, payload, widths, metric):
+                    raise taken("table", new.name, address.shown)
             store = cls(connections, address)
-            store.add(found, vectors, payload)
+            store.add(new.ids, new.vectors, payload)
         except BaseException:
             connections.close()
             raise
