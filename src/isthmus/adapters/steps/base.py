@@ -28,7 +28,7 @@ __all__ = [
     "Refinement",
     "Splits",
     "Value",
-    "check_rows",
+    "input_rows",
     "r_squared",
 ]
 
@@ -42,7 +42,7 @@ Expanded = list[tuple[dict[str, Value], float | None]]
 """Concrete parameters, each with its cross-validated squared error over the target's variance."""
 
 
-def check_rows(
+def input_rows(
     estimator: object, x: Any, *, width: int | None = None, finite: bool = True
 ) -> NDArray[Any]:
     """Two-dimensional float32 or float64 rows of the width seen in ``fit``.
@@ -205,11 +205,11 @@ class LinearAdapter(Estimator, NamedColumns, ABC):
         Raises:
             InputError: for rows that do not pair, are empty or not finite.
         """
-        rows = check_rows(self, X, finite=False)
+        rows = input_rows(self, X, finite=False)
         if y is None:
             raise InputError("requires y to be passed, but the target y is None")
         target = to_numpy(as_array(y, "y"))
-        target = check_rows(self, target[:, None] if target.ndim == 1 else target, finite=False)
+        target = input_rows(self, target[:, None] if target.ndim == 1 else target, finite=False)
         if len(rows) != len(target):
             raise InputError(f"X has {len(rows)} rows and y {len(target)}; they must pair")
         self.fit_moments(Moments.of(rows, target, keep=self._needed()))
@@ -232,7 +232,7 @@ class LinearAdapter(Estimator, NamedColumns, ABC):
         """Map rows ``(n, dx)`` to ``(n, dy)``; a float32 input gives a float32 result."""
         self._check_fitted()
         self._check_names(X)
-        return self._as_output(self.chain_(check_rows(self, X, width=self.n_features_in_)), X)
+        return self._as_output(self.chain_(input_rows(self, X, width=self.n_features_in_)), X)
 
     def fit_transform(self, X: Array, y: Array) -> Array:
         """`fit`, then `transform` of the same rows."""
@@ -253,9 +253,9 @@ class LinearAdapter(Estimator, NamedColumns, ABC):
         """
         self._check_fitted()
         self._check_names(X)
-        rows = check_rows(self, X, width=self.n_features_in_)
+        rows = input_rows(self, X, width=self.n_features_in_)
         target = to_numpy(as_array(y, "y"))
-        target = check_rows(self, target[:, None] if target.ndim == 1 else target)
+        target = input_rows(self, target[:, None] if target.ndim == 1 else target)
         return r_squared(to_numpy(self.chain_(rows)), target)
 
     @override

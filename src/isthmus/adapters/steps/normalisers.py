@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from isthmus.adapters.chain import Affine, Chain, RowNorm, Stage
-from isthmus.adapters.steps.base import Estimator, check_rows, r_squared
+from isthmus.adapters.steps.base import Estimator, input_rows, r_squared
 from isthmus.adapters.steps.tables import NamedColumns
 from isthmus.errors import InputError
 from isthmus.moments import Moments, SideMoments
@@ -57,7 +57,7 @@ class Normaliser(Estimator, NamedColumns, ABC):
 
     def fit(self, X: Array, y: Any = None) -> Self:
         """Fit on rows ``(n, d)``; ``y`` is ignored."""
-        rows = check_rows(self, X, finite=False)
+        rows = input_rows(self, X, finite=False)
         keep = {"square", "xx"} if self.needs_covariance else {"square"}
         empty = np.zeros((len(rows), 0), dtype=rows.dtype)
         self.fit_side(Moments.of(rows, empty, keep=keep).second().x)
@@ -69,7 +69,7 @@ class Normaliser(Estimator, NamedColumns, ABC):
         """Rows ``(n, d)`` in the new frame."""
         self._check_fitted()
         self._check_names(X)
-        rows = check_rows(self, X, width=self.n_features_in_)
+        rows = input_rows(self, X, width=self.n_features_in_)
         return self._as_output(Chain([self.stage_])(rows), X)
 
     def fit_transform(self, X: Array, y: Any = None) -> Array:
@@ -82,7 +82,7 @@ class Normaliser(Estimator, NamedColumns, ABC):
         Those two lose each row's length, and put back the typical one.
         """
         self._check_fitted()
-        return Chain([self.undo_])(check_rows(self, X, width=self.n_features_in_))
+        return Chain([self.undo_])(input_rows(self, X, width=self.n_features_in_))
 
     def score(self, X: Array, y: Any = None) -> float:
         """How much of the rows comes back: R² of `inverse_transform` after `transform`.
@@ -91,7 +91,7 @@ class Normaliser(Estimator, NamedColumns, ABC):
         """
         self._check_fitted()
         self._check_names(X)
-        rows = check_rows(self, X, width=self.n_features_in_)
+        rows = input_rows(self, X, width=self.n_features_in_)
         return r_squared(Chain([self.undo_])(Chain([self.stage_])(rows)), rows)
 
     @override
