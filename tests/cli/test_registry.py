@@ -50,6 +50,17 @@ def test_a_day_with_a_registry(cli: Any, at: Path) -> None:
         assert cli(*command).code == 0
 
 
+def test_decisions_are_shown(cli: Any, at: Path) -> None:
+    version = cli("publish", at, "docs", "--create", "--json").json["version"]
+    cli("approve", "docs", "--decision", "reject").refused("needs a reason")
+    told = cli("approve", "docs", "--by", "bob", "-m", "the worst group is fine", "--json").json
+    assert (told["by"], told["decision"], told["version"]) == ("bob", "approve", version)
+    assert "by ann: slow" in cli("approve", "docs", "--decision", "reject", "-m", "slow").out
+    shown = cli("show", "docs", "--json").json["reviews"]
+    assert [(r["by"], r["decision"]) for r in shown] == [("ann", "reject"), ("bob", "approve")]
+    assert "approve " + version[:12] in cli("show", "docs").out
+
+
 def test_refusals(cli: Any, at: Path) -> None:
     assert cli("publish", at, "docs", "--create").code == 0
     cli("publish", "old.npy", "docs").refused("there is a file here")

@@ -12,7 +12,7 @@ from isthmus.cli.inputs import Json
 from isthmus.errors import InputError
 
 if TYPE_CHECKING:
-    from isthmus.registry import Entry, Registry, Release
+    from isthmus.registry import Entry, Registry, Release, Review
 
 __all__ = ["add_registry_commands"]
 
@@ -160,9 +160,11 @@ def show_command(asked: Asked, registry: At, trust: Trusted = None, as_json: Jso
     opened = _opened(registry, trust)
     release = opened.show(asked)
     logs = {alias: opened.log(release.name, alias) for alias in release.aliases}
+    reviews = opened.reviews(f"{release.name}@sha256:{release.digest}")
     if as_json:
         told = {name: [entry.model_dump() for entry in log] for name, log in logs.items()}
-        show_json({**release.as_dict(), "logs": told})
+        decided = [review.model_dump() for review in reviews]
+        show_json({**release.as_dict(), "logs": told, "reviews": decided})
         return
     version = release.version
     lines = [f"{release.name}@sha256:{release.digest}"]
@@ -173,6 +175,7 @@ def show_command(asked: Asked, registry: At, trust: Trusted = None, as_json: Jso
     lines += [f"signed by {signer}" for signer in release.signers]
     if release.deprecated is not None:
         lines.append(f"deprecated: {release.deprecated.reason}")
+    lines += [_reviewed(review) for review in reviews]
     for alias, log in logs.items():
         lines.append(f"{alias}:")
         lines += [f"  {_told(entry)}" for entry in log]
@@ -264,6 +267,32 @@ def deprecate_command(
         show(_line(release))
 
 
+def approve_command(
+    asked: Asked,
+    registry: At,
+    decision: Annotated[
+        str,
+        typer.Option(help="approve, reject or 'request changes'; the last of each person counts."),
+    ] = "approve",
+    reason: Annotated[str, typer.Option("--reason", "-m", help="Why.")] = "",
+    by: Annotated[
+        str | None,
+        typer.Option(help="Who; by default ISTHMUS_USER or the system's user."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Approve a version, or refuse it, in the registry's audit log."""
+    from isthmus.registry.reviews import checked_decision
+
+    opened, decided = _opened(registry), checked_decision(decision)
+    release = opened.show(asked)
+    review = opened.approve(release.name, release.digest, by=by, decision=decided, reason=reason)
+    if as_json:
+        show_json(review.model_dump())
+    else:
+        show(_reviewed(review))
+
+
 def gc_command(
     registry: At,
     older_than: Annotated[
@@ -304,6 +333,7 @@ def add_registry_commands(app: typer.Typer) -> None:
         "rollback": rollback_command,
         "sign": sign_command,
         "deprecate": deprecate_command,
+        "approve": approve_command,
         "gc": gc_command,
     }.items():
         app.command(name, rich_help_panel=PANEL)(command)
@@ -325,6 +355,11 @@ def _show_entry(entry: Entry, as_json: bool) -> None:
 def _told(entry: Entry) -> str:
     note = f": {entry.note}" if entry.note else ""
     return f"{entry.sequence} {entry.action} {entry.version[:12]} {entry.at} by {entry.by}{note}"
+
+
+def _reviewed(review: Review) -> str:
+    reason = f": {review.reason}" if review.reason else ""
+    return f"{review.decision} {review.version[:12]} {review.at} by {review.by}{reason}"
 
 
 def _line(release: Release) -> str:

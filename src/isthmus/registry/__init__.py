@@ -1,19 +1,26 @@
 """Keep, find, check, promote and undo what isthmus saves: spaces, bridges, stitched networks."""
 
-from isthmus.registry.aliases import Entry
+from isthmus.registry.aliases import Entry, Found, Judged
 from isthmus.registry.collect import Collected
 from isthmus.registry.difference import Difference, FileChange
 from isthmus.registry.registry import Deprecation, Registry, Release
+from isthmus.registry.reviews import DECISIONS, Review, ReviewDecision, standing
 from isthmus.registry.version import StoredFile, Version
 
 __all__ = [
+    "DECISIONS",
     "Collected",
     "Deprecation",
     "Difference",
     "Entry",
     "FileChange",
+    "Found",
+    "Judged",
     "Registry",
     "Release",
+    "Review",
+    "ReviewDecision",
     "StoredFile",
     "Version",
+    "standing",
 ]

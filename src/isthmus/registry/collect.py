@@ -9,7 +9,7 @@ from isthmus.registry.storage import Storage
 
 __all__ = ["Collected", "collect"]
 
-_COLLECTED = ("blobs/sha256", "manifests/sha256", "logs", "signatures")
+_COLLECTED = ("blobs/sha256", "manifests/sha256", "logs", "audit", "signatures")
 
 
 @dataclass(frozen=True)

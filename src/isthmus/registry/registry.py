@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,10 +15,25 @@ from pydantic import Field
 from isthmus import artefact
 from isthmus.errors import InputError, RegistryError
 from isthmus.files import atomic_folder
-from isthmus.registry.aliases import Alias, Entry, Target, checked_name, known_aliases, this_user
+from isthmus.registry.aliases import (
+    Alias,
+    Entry,
+    Target,
+    checked_name,
+    known_aliases,
+    now,
+    this_user,
+)
 from isthmus.registry.collect import Collected, collect
 from isthmus.registry.difference import Difference, difference
 from isthmus.registry.documents import MOST_BYTES, Document, digest_of
+from isthmus.registry.reviews import (
+    Review,
+    ReviewDecision,
+    checked_decision,
+    reviewed_names,
+    reviews_of,
+)
 from isthmus.registry.signatures import MOST_BUNDLE_BYTES, TrustedKeys, sign
 from isthmus.registry.storage import Storage, open_storage
 from isthmus.registry.version import Version, check_artefact
@@ -35,6 +49,7 @@ _MOST_MANIFEST = 16 * 2**20
 _SHORTEST_PREFIX = 8
 _MOST_BUNDLES = 100
 _DAY = 86400.0
+_DIGITS = re.compile(rf"[0-9a-f]{{{_SHORTEST_PREFIX},64}}")
 
 
 class RegistryFormat(Document):
@@ -345,6 +360,9 @@ class Registry:
             releases = [self.show(asked)]
         else:
             releases = [release for name in self.names() for release in self.list(name)]
+            for name in reviewed_names(self._storage):
+                for _ in reviews_of(self._storage, name).newest_first():
+                    pass
         seen = set[str]()
         for release in releases:
             self._check_signed(release.name, release.digest, release.version)
@@ -472,10 +490,83 @@ class Registry:
             with self._storage.exclusive():
                 held = self._storage.get(key, MOST_BYTES)
                 stated = Deprecation(
-                    version=release.digest, reason=reason, at=_now(), by=by or this_user()
+                    version=release.digest, reason=reason, at=now(), by=by or this_user()
                 )
                 if self._storage.swap(key, None if held is None else held.tag, stated.content):
                     return self.show(f"{release.name}@sha256:{release.digest}")
+
+    # ---- deciding ----------------------------------------------------------------------------
+
+    def approve(
+        self,
+        name: str,
+        version: str,
+        *,
+        by: str | None = None,
+        decision: ReviewDecision = "approve",
+        reason: str = "",
+    ) -> Review:
+        """Write what a person decided about a version into the audit log of its name.
+
+        Of each person the last decision counts; a `isthmus.registry.Policy` says how many must
+        approve.
+
+        Args:
+            name: the name.
+            version: its digest, of which the first eight digits will do, or an alias.
+            by: who; by default ``ISTHMUS_USER`` or the system's user.
+            decision: ``approve``, ``reject`` or ``request changes``.
+            reason: why; what is not approved needs one.
+
+        Raises:
+            RegistryError: if there is no such version.
+            InputError: for another decision, or one without a name or a needed reason.
+
+        Example:
+            >>> import tempfile, numpy as np
+            >>> from isthmus import artefact
+            >>> place = Path(tempfile.mkdtemp())
+            >>> registry = Registry.open(place / "registry", create=True)
+            >>> artefact.write(place / "m", "table of means", {}, {"mean": np.ones(3)})
+            >>> entry = registry.publish(place / "m", "means")
+            >>> review = registry.approve("means", entry.version, by="ann", reason="I looked")
+            >>> [(review.by, review.decision) for review in registry.reviews("means")]
+            [('ann', 'approve')]
+        """
+        at = version if _DIGITS.fullmatch(version) is None else f"sha256:{version}"
+        digest = self._resolved(f"{name}@{at}")[1]
+        decided, who = checked_decision(decision), this_user() if by is None else by
+        if not who.strip():
+            raise InputError("nobody is named", where="by", mend="Say who decides")
+        if decided != "approve" and not reason.strip():
+            raise InputError(
+                f"'{decided}' needs a reason", where="reason", mend="Say in a sentence why"
+            )
+
+        def following(current: Review | None) -> Review:
+            return Review(
+                sequence=1 if current is None else current.sequence + 1,
+                before=None if current is None else current.digest,
+                name=name,
+                version=digest,
+                decision=decided,
+                reason=reason,
+                at=now(),
+                by=who,
+            )
+
+        return reviews_of(self._storage, name).append(following)
+
+    def reviews(self, asked: str) -> list[Review]:
+        """What people decided about a version, the newest first.
+
+        Raises:
+            RegistryError: if there is no such version.
+            InputError: if the audit log is damaged.
+        """
+        name, digest = self._resolved(asked)
+        log = reviews_of(self._storage, name).newest_first()
+        return [review for review in log if review.version == digest]
 
     def gc(self, *, older_than: float = _DAY) -> Collected:
         """Remove what no alias's log leads to, as publishes that were killed leave it.
@@ -496,8 +587,12 @@ class Registry:
         versions = set[tuple[str, str]]()
         for alias in known_aliases(self._storage):
             for entry in alias.log():
-                yield f"logs/{alias.name}/{alias.alias}/{entry.digest}"
+                yield alias.key(entry)
                 versions.add((alias.name, entry.version))
+        for name in reviewed_names(self._storage):
+            log = reviews_of(self._storage, name)
+            for review in log.newest_first():
+                yield log.key(review.digest)
         for name, digest in sorted(versions):
             for item in self._storage.list(f"signatures/{name}/{digest}"):
                 yield item.key
@@ -543,7 +638,7 @@ class Registry:
         if not which.startswith("sha256:"):
             return name, self._current(Alias(self._storage, name, which)).version
         digits = which.removeprefix("sha256:")
-        if re.fullmatch(rf"[0-9a-f]{{{_SHORTEST_PREFIX},64}}", digits) is None:
+        if _DIGITS.fullmatch(digits) is None:
             raise InputError(
                 f"a version is {_SHORTEST_PREFIX} to 64 hexadecimal digits", where=asked[:200]
             )
@@ -678,7 +773,3 @@ def _signature(name: str, version: str, digest: str) -> str:
 def _order(entry: Entry) -> tuple[bool, int, str]:
     # publishes, in the order of the log, come before what was made of them
     return entry.alias != LATEST, entry.sequence, entry.alias
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="microseconds")
