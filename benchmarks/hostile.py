@@ -173,8 +173,8 @@ def _tried(folder: Path, rows: np.ndarray) -> str:
         bridge = Bridge.load(folder)
         with np.errstate(all="ignore"):
             bridge.transform(rows, return_trust=bridge.trust is not None)
-            if bridge.score_calibrator is not None:
-                bridge.calibrate_scores(np.linspace(-1, 1, 5))
+            if bridge.thresholds is not None:
+                bridge.calibrate_scores(np.linspace(-1, 1, 5), "bridge")
             repr(bridge), str(bridge.evidence), card(bridge)
     except IsthmusError as error:
         text = str(error)

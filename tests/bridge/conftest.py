@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 
 import isthmus
 from isthmus.bridge import Bridge
-from isthmus.evaluate import Trial, from_ids
 from isthmus.spaces.pairs import Pairs
-from isthmus.ways.scores import fit_score_calibrator
 from isthmus.ways.trust import HeldOutRows, fit_trust
 
 Rows = NDArray[np.float32]
@@ -99,21 +97,10 @@ def _trusted(_fitted: Bridge, upgrade: tuple[Pairs, Pairs]) -> Bridge:
     items, asked = (pairs.head(1500) for pairs in upgrade)
     parts = [slice(0, 500), slice(500, 1000), slice(1000, 1500)]
     rows = [HeldOutRows(asked.x[part], asked.y[part], items.y) for part in parts]
-    trials = [
-        Trial(
-            query_old=asked.y[part],
-            query_new=asked.x[part],
-            gallery_old=items.y,
-            query_bridged=_fitted.chain(asked.x[part]),
-            relevance=from_ids(asked.ids[part], items.ids),
-        )
-        for part in parts[:2]
-    ]
     assert _fitted.source_profile is not None
     return replace(
         _fitted,
         trust=fit_trust(_fitted.chain, _fitted.source_profile, *rows, metric="cosine"),
-        score_calibrator=fit_score_calibrator(*trials),
     )
 
 

@@ -354,10 +354,10 @@ def test_trust_in_other_libraries_and_dtypes(trusted: Bridge, world: Any) -> Non
 
 def test_trust_is_refused_as_vectors_are(trusted: Bridge, world: Any) -> None:
     x = world.seen("x", world.latent(50))
-    bridge = replace(trusted, trust=None, score_calibrator=None)
+    bridge = replace(trusted, trust=None, thresholds=None)
     with pytest.raises(InputError, match="this bridge has no model of trust"):
         bridge.transform(x, return_trust=True)
-    with pytest.raises(InputError, match="this bridge has no score calibrator"):
+    with pytest.raises(InputError, match="this bridge knows no thresholds"):
         bridge.calibrate_scores(np.array([0.5]))
     with pytest.raises(WrongSpaceError):
         trusted.transform(_rotated(world, x), return_trust=True)
@@ -379,11 +379,11 @@ def test_another_map_has_neither_trust_nor_calibrated_scores(trusted: Bridge) ->
     assert trusted.trust is not None
     for same in (trusted.unproven(), trusted.with_evidence(trusted.evidence)):
         assert same.trust is trusted.trust
-        assert same.score_calibrator is trusted.score_calibrator
+        assert same.thresholds is trusted.thresholds
     square = replace(trusted, chain=Chain([Affine(np.eye(24))]), canary=None)
     for other in (square.inverse(), square.compose(square)):
         assert other.trust is None
-        assert other.score_calibrator is None
+        assert other.thresholds is None
 
 
 # ---- the value ---------------------------------------------------------------------------------

@@ -131,11 +131,11 @@ def test_trust_and_scores_come_back(
         np.testing.assert_array_equal(mine, other)
     scores = np.linspace(-2, 2, 50)
     np.testing.assert_array_equal(loaded.calibrate_scores(scores), trusted.calibrate_scores(scores))
-    assert loaded.score_calibrator.report == trusted.score_calibrator.report
+    assert loaded.threshold(0.5) == trusted.threshold(0.5)
     assert loaded.trust.levels() == trusted.trust.levels()
     loaded.save(tmp_path / "again")
     assert _bytes(tmp_path / "again") == _bytes(tmp_path / "b")
-    for name in ("trust", "score_calibrator"):
+    for name in ("trust", "thresholds"):
         replace(trusted, **{name: None}).save(tmp_path / name)
         assert getattr(Bridge.load(tmp_path / name), name) is None
 
@@ -187,10 +187,12 @@ def test_the_card_shows_thresholds_and_what_they_keep(trusted: Bridge) -> None:
     card = card_of(trusted)
     level = trusted.trust.levels((0.5,))[0]
     assert f"| 0.5 | {level.threshold:.3f} | {level.kept:.1%}".replace("%", " %") in card
-    assert f"{trusted.score_calibrator.report.scale_after:.4f}" in card
-    bare = card_of(replace(trusted, trust=None, score_calibrator=None))
+    way = trusted.recommended[0] if trusted.recommended else "bridge"
+    found = trusted.thresholds.examples(way, "precision")[2]
+    assert f"| precision | {found.old:.3f} | {found.new:.3f} |" in card
+    bare = card_of(replace(trusted, trust=None, thresholds=None))
     assert "## Trust" not in bare
-    assert "## Scores" not in bare
+    assert "## Thresholds" not in bare
     assert "## Provenance" in card
     assert "\n\n\n\n" not in card
 
@@ -363,11 +365,11 @@ def test_tensors_that_do_not_fit_the_contracts(
         _set("trust", "control", "cuts", to=[2.0]),
         _set("trust", "control", "calibrated", 0, to=[1, 5]),
         _set("trust", "search_control", to=None),
-        _set("score_calibrator", to=3),
-        _set("score_calibrator", "tail", to="steep"),
-        _set("score_calibrator", "report", to=[]),
+        _set("thresholds", to=3),
+        _set("thresholds", "queries", to="many"),
+        _set("thresholds", "ways", to={}),
         lambda m: m.pop("trust"),
-        lambda m: m.pop("score_calibrator"),
+        lambda m: m.pop("thresholds"),
     ],
     ids=range(13),
 )
@@ -391,9 +393,9 @@ def test_trust_and_scores_that_were_changed(
         ("trust/ranges", lambda t: t[0]),
         ("trust/curve", lambda t: t[:, ::-1]),
         ("trust/search_curve", lambda t: t + 1),
-        ("score_calibrator/scale", lambda t: t[0]),
-        ("score_calibrator/scale", lambda t: np.repeat(t, 40, axis=1)),
-        ("score_calibrator/relevance", lambda t: -t),
+        ("thresholds/share/bridge", lambda t: t[0]),
+        ("thresholds/share/bridge", lambda t: np.repeat(t, 40, axis=1)),
+        ("thresholds/precision/bridge", lambda t: -t),
     ],
 )
 def test_tensors_of_trust_and_scores_that_do_not_fit(

@@ -16,7 +16,7 @@ from isthmus.bridge.bridge import Tried
 from isthmus.bridge.provenance import Provenance
 from isthmus.errors import InputError
 from isthmus.report import write_fit_report
-from isthmus.report.fit_figures import calibration_figures, candidate_figures, curve_figure
+from isthmus.report.fit_figures import candidate_figures, curve_figure, threshold_figures
 
 pytest.importorskip("plotly", reason="reports need plotly")
 
@@ -79,14 +79,17 @@ def test_the_learning_curve_shows_what_was_measured_and_the_law(curve: LearningC
     assert curve.answer[1:] in figure.caption
 
 
-def test_the_score_curves_are_those_of_the_calibrator(bridge: Bridge) -> None:
-    scores, relevance = calibration_figures(bridge)
-    found = bridge.score_calibrator
+def test_the_curves_of_thresholds_are_those_of_the_bridge(bridge: Bridge) -> None:
+    found = bridge.thresholds
     assert found is not None
-    assert found.relevance is not None
-    assert scores.traces[-1]["y"] == found.scale.y.tolist()
-    assert relevance.traces[-1]["y"] == found.relevance.y.tolist()
-    assert list(calibration_figures(replace(bridge, score_calibrator=None))) == []
+    way = "bridge" if bridge.recommended is None else bridge.recommended[0]
+    figures = {f.key: f for f in threshold_figures(bridge)}
+    assert set(figures) == {"threshold-share", "threshold-precision"}
+    for keep in found.keeps(way):
+        drawn = figures[f"threshold-{keep}"].traces[-1]
+        assert drawn["x"] == found.tables[keep][way][0].tolist()
+        assert drawn["y"] == found.tables[keep][way][1].tolist()
+    assert list(threshold_figures(replace(bridge, thresholds=None))) == []
 
 
 def test_the_page_holds_recipe_trust_and_provenance(
@@ -95,17 +98,14 @@ def test_the_page_holds_recipe_trust_and_provenance(
     shown = " ".join(read(pages["fit"]).all("main")[0].text.split())
     assert f"Recipe: {bridge.recipe}" in shown
     assert bridge.provenance.fits[0].data_sha256 in shown
-    report = bridge.score_calibrator and bridge.score_calibrator.report
-    assert report is not None
-    assert f"{report.scale_before:.3f} {report.scale_after:.3f}" in shown or (
-        f"{report.scale_before:.3f}{report.scale_after:.3f}" in shown
-    )
+    assert bridge.thresholds is not None
+    assert str(bridge.thresholds.examples("bridge")[1].error) in shown
     assert "threshold of trust" in shown
 
 
 def test_a_bare_bridge_makes_a_page(bridge: Bridge, tmp_path: Path, read: Any) -> None:
     bare = replace(
-        bridge, tried=(), trust=None, score_calibrator=None, recipe=None, provenance=Provenance()
+        bridge, tried=(), trust=None, thresholds=None, recipe=None, provenance=Provenance()
     )
     write_fit_report(bare, tmp_path / "out.html")
     assert len(read(tmp_path / "out.html").all("figure")) == 3

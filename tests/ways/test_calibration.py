@@ -1,4 +1,4 @@
-"""Rising curves against scikit-learn, calibration error against its definition."""
+"""Rising curves against scikit-learn."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from isthmus.errors import InputError
 from isthmus.ways.calibration import (
     MOST_KNOTS,
     MonotoneCurve,
-    expected_calibration_error,
     isotonic_curve,
 )
 
@@ -107,9 +106,6 @@ def test_points_that_cannot_be_used(x: Any, y: Any, weights: Any, says: str) -> 
     w = None if weights is None else np.array(weights)
     with pytest.raises(InputError, match=says):
         isotonic_curve(np.array(x), np.array(y), w)
-    if says.startswith("one") or "no points" in says:
-        with pytest.raises(InputError, match=says):
-            expected_calibration_error(np.array(x), np.array(y))
 
 
 # ---- reading a curve ---------------------------------------------------------------------------
@@ -174,39 +170,3 @@ def test_a_curve_comes_back_from_its_tensor() -> None:
     again = MonotoneCurve.of_tensor(curve.tensor(), curve.tail)
     at = np.linspace(-1, 2, 99)
     np.testing.assert_array_equal(again.at(at), curve.at(at))
-
-
-# ---- calibration error -------------------------------------------------------------------------
-
-
-def by_definition(p: np.ndarray, o: np.ndarray, bins: int) -> float:
-    """Bins of equally many points of distinct predictions, one after another."""
-    order = np.argsort(p, kind="stable")
-    parts = np.array_split(order, bins)
-    gap = [len(i) * abs(p[i].mean() - o[i].mean()) for i in parts]
-    return sum(gap) / len(p)
-
-
-@pytest.mark.parametrize("bins", [1, 5, 15])
-def test_the_error_is_that_of_its_definition(bins: int) -> None:
-    rng = np.random.default_rng(bins)
-    p = rng.random(15 * 40)
-    o = (rng.random(len(p)) < p**2).astype(float)
-    found = expected_calibration_error(p, o, bins=bins)
-    assert found == pytest.approx(by_definition(p, o, bins), rel=1e-12)
-    shuffled = rng.permutation(len(p))
-    assert expected_calibration_error(p[shuffled], o[shuffled], bins=bins) == pytest.approx(found)
-
-
-def test_the_error_of_the_truth_is_nought_and_of_a_constant_its_offset() -> None:
-    p = np.repeat([0.25, 0.5], 100)
-    o = np.concatenate([np.arange(100) < 25, np.arange(100) < 50]).astype(float)
-    assert expected_calibration_error(p, o) == pytest.approx(0, abs=1e-12)
-    # equal predictions share a bin, in whatever order their outcomes come
-    assert expected_calibration_error(np.full(200, 0.7), o) == pytest.approx(0.325)
-    # a point of weight 3 is three points
-    w = np.random.default_rng(0).integers(1, 4, 200)
-    q = np.random.default_rng(1).random(200).round(1)
-    assert expected_calibration_error(q, o, w) == pytest.approx(
-        expected_calibration_error(np.repeat(q, w), np.repeat(o, w))
-    )

@@ -28,7 +28,7 @@ from isthmus.spaces.contract import Space
 from isthmus.spaces.profile import Profile
 from isthmus.spaces.row_checks import check_vectors
 from isthmus.tensors import Tensors
-from isthmus.ways.scores import ScoreCalibrator
+from isthmus.ways.thresholds import Keep, Thresholds, TranslatedThreshold
 from isthmus.ways.trust import Trust
 from isthmus.ways.way import Way
 
@@ -48,7 +48,7 @@ _MOST_OTHER_BYTES = 64 * 2**20
 _FIELDS = ("kind", "source", "target", "recipe", "evidence", "ways", "tried", "provenance")
 _PARTS = (
     *("chain", "source_profile", "target_profile"),
-    *("canary", "trust", "score_calibrator"),
+    *("canary", "trust", "thresholds"),
 )
 """What packs itself."""
 _Part = TypeVar("_Part")
@@ -110,8 +110,9 @@ class Bridge:
     """How likely a mapped vector finds what the old model finds; None where it was not fitted."""
     ways: Mapping[str, Way] = field(default_factory=dict[str, Way])
     """Every way that the evidence speaks of, by the name of its arm, ready to be run."""
-    score_calibrator: ScoreCalibrator | None = None
-    """From scores of this bridge to the old model's; None where it was not fitted."""
+    thresholds: Thresholds | None = None
+    """What thresholds on the old model's scores become in each of its ways; None where they were
+    not fitted."""
     notices: tuple[str, ...] = ()
     """What the data of a fit in this process showed, a sentence each; not saved."""
     last_canary: Canary | None = None
@@ -123,7 +124,7 @@ class Bridge:
         """Whether mapped vectors rank the target's, but do not lie among them.
 
         They are to be searched with, not stored beside the target's vectors, and their scores are
-        not those of the target model (`calibrate_scores` brings them back to its scale).
+        not those of the target model (`threshold` and `calibrate_scores` translate them).
         """
         return self.recipe is not None and self.recipe.search_only
 
@@ -187,21 +188,52 @@ class Bridge:
         mapped = self.chain(rows)
         return mapped[0, ...] if x.ndim == 1 else mapped
 
-    def calibrate_scores(self, scores: Array) -> Array:
-        """Scores of this bridge's searches on the old model's scale, so that thresholds hold.
+    def threshold(
+        self, old: float, way: str = "recommended", keep: Keep = "share"
+    ) -> TranslatedThreshold:
+        """What a threshold on the old model's scores becomes when another way serves.
+
+        Args:
+            old: the threshold that was tuned on the old model.
+            way: the name of an arm, or what the evidence recommends (the bridge where it recommends
+                none).
+            keep: the ``share`` of the first results that pass it, or their ``precision``.
+
+        Raises:
+            InputError: for a way that thresholds are not known for, or if the bridge has none.
+        """
+        return self._thresholds.translate(old, self._way_or_bridge(way), keep)
+
+    def calibrate_scores(
+        self, scores: Array, way: str = "recommended", keep: Keep = "share"
+    ) -> Array:
+        """Scores of a way on the old model's scale, so that its thresholds hold; see `threshold`.
 
         Args:
             scores: of any shape and library; the result is alike.
+            way: as in `threshold`: where the scores come from.
+            keep: what the old thresholds are to keep.
 
         Raises:
-            InputError: for scores that are not finite, or if the bridge has no score calibrator.
+            InputError: for scores that are not finite, and as `threshold`.
         """
-        if self.score_calibrator is None:
+        return self._thresholds.to_old_scale(scores, self._way_or_bridge(way), keep)
+
+    def _way_or_bridge(self, way: str) -> str:
+        if way != "recommended":
+            return way
+        found = self.recommended
+        return "bridge" if found is None else found[0]
+
+    @property
+    def _thresholds(self) -> Thresholds:
+        if self.thresholds is None:
             raise InputError(
-                "this bridge has no score calibrator",
-                mend="Fit it anew; a composed or inverted bridge has none",
+                "this bridge knows no thresholds",
+                mend="Fit it anew, with 20 held-out queries or more; a composed or inverted bridge "
+                "knows none",
             )
-        return self.score_calibrator(scores)
+        return self.thresholds
 
     def search(
         self,
@@ -525,7 +557,7 @@ class Bridge:
             target_profile=part("target_profile", Profile.unpack, target.dim),
             canary=part("canary", Canary.unpack, *dims),
             trust=part("trust", Trust.unpack, profile),
-            score_calibrator=part("score_calibrator", ScoreCalibrator.unpack),
+            thresholds=part("thresholds", Thresholds.unpack),
         )
 
     def __repr__(self) -> str:

@@ -10,8 +10,9 @@ from isthmus.bridge.kind import Kind
 from isthmus.evaluate import Evaluation, Judging
 from isthmus.evaluate.arms import ARMS
 from isthmus.progress import Progress, silent
-from isthmus.ways import ChosenWays, Way, choose_ways, evaluate_upgrade
-from isthmus.ways.judge import fixed_ways
+from isthmus.ways import ChosenWays, Way, choose_ways
+from isthmus.ways.judge import fixed_ways, judge_ways
+from isthmus.ways.thresholds import Thresholds
 
 __all__ = ["Examined", "HeldOutParts", "examine"]
 
@@ -31,6 +32,8 @@ class Examined:
 
     evidence: Evaluation
     ways: dict[str, Way]
+    thresholds: Thresholds | None
+    """What the old model's thresholds become in each of them."""
 
 
 def examine(
@@ -68,7 +71,7 @@ def examine(
             seed=judging.seed,
             progress=progress,
         )
-    evidence = evaluate_upgrade(trial, judging, chosen=chosen, progress=progress)
+    judged = judge_ways(trial, judging, chosen=chosen, progress=progress)
     ways = {**fixed_ways(trial, judging.rescore_depth).ways, **chosen.ways}
     del ways["control"]
-    return Examined(evidence, ways)
+    return Examined(judged.evaluation, ways, judged.thresholds)

@@ -16,7 +16,6 @@ from isthmus.adapters.recipe import Recipe
 from isthmus.adapters.select import Selection, default_recipes, select
 from isthmus.bridge.belonging import notices
 from isthmus.bridge.bridge import Bridge, Tried
-from isthmus.bridge.calibrate import calibrate, side_profiles
 from isthmus.bridge.canary import Canary
 from isthmus.bridge.evidence import Qrels
 from isthmus.bridge.examine import HeldOutParts, examine
@@ -30,6 +29,7 @@ from isthmus.bridge.held_out_samples import (
     Queries,
     has_ids,
 )
+from isthmus.bridge.held_out_trust import held_out_trust, side_profiles
 from isthmus.bridge.kind import Kind
 from isthmus.bridge.provenance import FitRecord, Provenance
 from isthmus.errors import InputError
@@ -140,7 +140,7 @@ def fit(
     examined = examine(HeldOutParts(held_out, validation), chain, kind, judging, progress=progress)
     sample = samples.sample
     profiles = side_profiles(sample, split, validation, kind=kind, metric=metric)
-    calibrated = calibrate(
+    trust = held_out_trust(
         chain,
         validation,
         held_out,
@@ -182,8 +182,8 @@ def fit(
         source_profile=profiles[0],
         target_profile=profiles[1],
         canary=_canary(sample, fitting.canary_items, named=has_ids(pairs)),
-        trust=calibrated.trust,
-        score_calibrator=calibrated.score_calibrator,
+        trust=trust,
+        thresholds=examined.thresholds,
         notices=notices(pairs, samples.queries, held_out, sample, chain),
     )
 

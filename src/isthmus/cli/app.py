@@ -20,6 +20,7 @@ from isthmus.cli.inspect import inspect_command
 from isthmus.cli.registry import add_registry_commands
 from isthmus.cli.search import search_command
 from isthmus.cli.signals import Stopped, stopped_by_signals
+from isthmus.cli.threshold import threshold_command
 from isthmus.errors import IsthmusError
 from isthmus.plain_text import plain_line
 from isthmus.spaces.formats.table import described
@@ -72,6 +73,7 @@ app.command("evaluate")(evaluate_command)
 app.command("apply")(apply_command)
 app.command("inspect")(inspect_command)
 app.command("search")(search_command)
+app.command("threshold")(threshold_command)
 app.command("demo")(demo_command)
 add_registry_commands(app)
 

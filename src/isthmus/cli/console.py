@@ -26,7 +26,7 @@ __all__ = [
 
 SCORES_DIFFER = (
     "this map is for search alone: scores of mapped vectors are on another scale than the target "
-    "model's. Read them through Bridge.calibrate_scores before you compare them with a threshold"
+    "model's. Translate a threshold with: isthmus threshold"
 )
 
 

@@ -12,7 +12,7 @@ from isthmus.errors import InputError
 from isthmus.evaluate import GateResult
 from isthmus.report.blocks import Figure, Page, Prose, Section, TextTable
 from isthmus.report.evaluation import answer_of, evaluation_sections, subtitle_of
-from isthmus.report.fit_figures import calibration_figures, candidate_figures, curve_figure
+from isthmus.report.fit_figures import candidate_figures, curve_figure, threshold_figures
 from isthmus.report.plots import fixed, number, shortened
 from isthmus.report.write import write_page
 
@@ -77,7 +77,7 @@ def _further(bridge: Bridge, curve: LearningCurve | None) -> Iterator[Section]:
         yield Section("The map", (Prose(f"Recipe: {bridge.recipe}"),))
     if figures:
         yield Section("How it was chosen, and what more pairs are worth", tuple(figures))
-    shown = tuple(calibration_figures(bridge))
+    shown = tuple(threshold_figures(bridge))
     if shown:
         yield Section("What its scores mean", shown)
     tables = (*_errors(bridge), *_trust(bridge), *_provenance(bridge))
@@ -86,21 +86,20 @@ def _further(bridge: Bridge, curve: LearningCurve | None) -> Iterator[Section]:
 
 
 def _errors(bridge: Bridge) -> Iterator[TextTable]:
-    report = None if bridge.score_calibrator is None else bridge.score_calibrator.report
-    if report is None:
+    found = bridge.thresholds
+    if found is None:
         return
-    rows = [
-        ("scores, against the old model's", report.scale_before, report.scale_after),
-        ("probability of relevance", report.probability_before, report.probability_after),
-    ]
     yield TextTable(
-        f"Expected calibration error on {report.queries:,} queries that fitted nothing",
-        ("what", "as they are", "calibrated"),
+        f"Thresholds of the old model in every way, with their errors on {found.queries:,} unseen "
+        "queries",
+        ("way", "keeps", "old", "new", "the old one lets through", "the new one more by"),
         tuple(
-            (name, fixed(before), fixed(after))
-            for name, before, after in rows
-            if before is not None and after is not None
+            (way, keep, fixed(t.old), fixed(t.new or 0.0), f"{t.kept:.1%}", str(t.error))
+            for way in found.ways
+            for keep in found.keeps(way)
+            for t in found.examples(way, keep)
         ),
+        folded=True,
     )
 
 

@@ -26,9 +26,8 @@ from isthmus.report.plots import (
     plain,
     span,
 )
-from isthmus.ways.calibration import MonotoneCurve
 
-__all__ = ["calibration_figures", "candidate_figures", "curve_figure"]
+__all__ = ["candidate_figures", "curve_figure", "threshold_figures"]
 
 _MOST_ROWS = 12
 _MOST_LINES = 4
@@ -227,32 +226,26 @@ def curve_figure(curve: LearningCurve) -> Figure:
     )  # fmt: skip
 
 
-def calibration_figures(bridge: Bridge) -> Iterator[Figure]:
-    """What a score of the bridge means: on the old model's scale, and as a probability."""
-    found = bridge.score_calibrator
+def threshold_figures(bridge: Bridge) -> Iterator[Figure]:
+    """What thresholds on the old model's scores become for the way that is judged."""
+    found = bridge.thresholds
     if found is None:
         return
-    if len(found.scale.x) > 1:
-        low, high = float(found.scale.x[0]), float(found.scale.x[-1])
+    way = "bridge" if bridge.recommended is None else bridge.recommended[0]
+    for keep in found.keeps(way):
+        old, new = found.tables[keep][way][:2].astype(np.float64)
+        if len(old) < 2:
+            continue
+        let_through = "the same share of results" if keep == "share" else "as many right results"
         yield _curve(
-            "scores",
-            "Scores of the bridge on the old model's scale",
-            "A threshold tuned on the old model is to be read through this curve "
-            "(Bridge.calibrate_scores). The dotted line would need no translation.",
-            found.scale,
-            "score of the bridge",
-            "score of the old model",
-            diagonal=(low, high),
-        )
-    if found.relevance is not None and len(found.relevance.x) > 1:
-        yield _curve(
-            "relevance",
-            "How likely a result is relevant",
-            "Share of relevant pairs by the score of the bridge, in a gallery as large as the one "
-            "of the evaluation.",
-            found.relevance,
-            "score of the bridge",
-            "probability of relevance",
+            f"threshold-{keep}",
+            f"Thresholds of {way} that let {let_through} through",
+            f"A threshold tuned on the old model is to be read through this curve (isthmus "
+            f"threshold). The dotted line would need no translation; the errors are those on "
+            f"{found.queries:,} unseen queries.",
+            list(zip(old.tolist(), new.tolist(), strict=True)),
+            "threshold of the old model",
+            f"threshold of {way}",
         )
 
 
@@ -260,21 +253,17 @@ def _curve(
     key: str,
     title: str,
     caption: str,
-    curve: MonotoneCurve,
+    knots: Sequence[tuple[float, float]],
     x: str,
     y: str,
-    *,
-    diagonal: tuple[float, float] | None = None,
 ) -> Figure:
-    traces: list[dict[str, Any]] = []
-    if diagonal is not None:
-        traces.append(
-            {
-                "type": "scatter", "mode": "lines", "x": list(diagonal), "y": list(diagonal),
-                "line": {"color": QUIET, "width": 1.5, "dash": "dot"}, "hoverinfo": "skip",
-            }
-        )  # fmt: skip
-    knots = list(zip(curve.x.tolist(), curve.y.tolist(), strict=True))
+    diagonal = [knots[0][0], knots[-1][0]]
+    traces: list[dict[str, Any]] = [
+        {
+            "type": "scatter", "mode": "lines", "x": diagonal, "y": diagonal,
+            "line": {"color": QUIET, "width": 1.5, "dash": "dot"}, "hoverinfo": "skip",
+        }
+    ]  # fmt: skip
     traces.append(
         {
             "type": "scatter", "mode": "lines", "x": [a for a, _ in knots],

@@ -1,4 +1,4 @@
-"""Rising curves from one scale to another, and the error that is left after reading one."""
+"""Rising curves from one scale to another."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from isthmus.errors import InputError
 from isthmus.numeric import Array, like, to_numpy
 
-__all__ = ["MOST_KNOTS", "MonotoneCurve", "expected_calibration_error", "isotonic_curve"]
+__all__ = ["MOST_KNOTS", "MonotoneCurve", "isotonic_curve"]
 
 Values = NDArray[np.float64]
 
@@ -147,38 +147,6 @@ def isotonic_curve(
     at, value = at[last].astype(np.float64), np.maximum.accumulate(value[last]).astype(np.float64)
     slope = (value[-1] - value[0]) / (at[-1] - at[0]) if len(at) > 1 else 0.0
     return MonotoneCurve(at, value, float(slope) if straight_tails else 0.0)
-
-
-def expected_calibration_error(
-    predicted: NDArray[Any],
-    observed: NDArray[Any],
-    weights: NDArray[Any] | None = None,
-    *,
-    bins: int = 15,
-) -> float:
-    """Mean distance between what was predicted and what was observed, over bins of predictions.
-
-    ``Σ_b (n_b / n) |mean predicted − mean observed|`` (Naeini et al. 2015; Guo et al. 2017) with
-    bins of equal mass (Nixon et al. 2019); equal predictions share a bin.
-
-    Args:
-        predicted: ``(n,)`` probabilities, or values on any scale.
-        observed: ``(n,)`` 0 and 1, or values on the same scale.
-        weights: of the points; None for equal ones.
-        bins: at the most.
-
-    Raises:
-        InputError: for no points, for shapes that differ, and for values that are not finite.
-    """
-    p, o = np.asarray(predicted, dtype=np.float64), np.asarray(observed, dtype=np.float64)
-    w = np.ones(p.shape) if weights is None else np.asarray(weights, dtype=np.float64)
-    _check_points({"predicted": p, "observed": o, "weights": w})
-    _, place = np.unique(p, return_inverse=True)
-    mass = np.bincount(place, weights=w)
-    middle = (np.cumsum(mass) - mass / 2) / mass.sum()
-    bin_of = np.minimum((middle * bins).astype(np.int64), bins - 1)[place]
-    gaps = np.bincount(bin_of, weights=w * (p - o))
-    return float(np.abs(gaps).sum() / w.sum())
 
 
 def _check_points(arrays: dict[str, Values]) -> None:

@@ -17,6 +17,7 @@ from isthmus.evaluate.measured import MeasuredArm, Measurement
 from isthmus.evaluate.metrics import parse_metric
 from isthmus.evaluate.price import Price
 from isthmus.evaluate.ranks import Ranks
+from isthmus.evaluate.relevance import Relevance
 from isthmus.evaluate.rescore import default_depth, rescored_ranks
 from isthmus.evaluate.trial import Trial
 from isthmus.evaluate.weigh import weigh
@@ -27,10 +28,11 @@ from isthmus.ways.depth import FixedDepth
 from isthmus.ways.items import KnownItems
 from isthmus.ways.measure import overlap, price_of
 from isthmus.ways.search import Answer, Search
+from isthmus.ways.thresholds import Thresholds, fit_thresholds
 from isthmus.ways.trial_store import TrialStore
 from isthmus.ways.way import Recall, Rescore, Way
 
-__all__ = ["Arms", "evaluate_upgrade", "fixed_ways", "run_way", "search_of"]
+__all__ = ["Arms", "Judged", "evaluate_upgrade", "fixed_ways", "judge_ways", "run_way", "search_of"]
 
 _OVERLAP_K = 10
 
@@ -113,6 +115,27 @@ def evaluate_upgrade(
         >>> str(evaluate_upgrade(trial).verdict)
         'use the bridge'
     """
+    return judge_ways(trial, judging, chosen=chosen, groups=groups, progress=progress).evaluation
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """An evaluation, and what thresholds in each of its ways do."""
+
+    evaluation: Evaluation
+    thresholds: Thresholds | None
+    """None where there are too few queries to tell."""
+
+
+def judge_ways(
+    trial: Trial,
+    judging: Judging | None = None,
+    *,
+    chosen: ChosenWays | None = None,
+    groups: Sequence[Any] | NDArray[Any] | None = None,
+    progress: Progress = silent,
+) -> Judged:
+    """As `evaluate_upgrade`, with the thresholds that the same answers give."""
     judging, chosen = judging or Judging(), chosen or ChosenWays()
     trial.check()
     n_all = trial.n_queries
@@ -135,7 +158,7 @@ def evaluate_upgrade(
         bench.run(name)
         progress("judge", i, len(bench.ways))
     measured = bench.measurement(judging, fixed, n_all)
-    return weigh(measured, judging, groups=groups)
+    return Judged(weigh(measured, judging, groups=groups), bench.thresholds(judging.seed))
 
 
 def search_of(
@@ -253,6 +276,21 @@ class _Bench:
             worst=worst,
         )
 
+    def thresholds(self, seed: int) -> Thresholds | None:
+        """What thresholds on the old model's scores become in every other way."""
+        scores, relevant = dict[str, NDArray[np.float64]](), dict[str, NDArray[np.bool_]]()
+        for name, answer in self.answers.items():
+            if ARMS[name].role == "check":
+                continue
+            found = answer.scores[:, : self.k].astype(np.float64)
+            if self.ways[name].rescore is not None:
+                # what was not rescored is on the scale of the recall
+                found[np.arange(self.k) >= answer.rescored[:, None]] = -np.inf
+            scores[name] = found
+            if self.trial.relevance is not None:
+                relevant[name] = _relevant(self.trial.relevance, answer.ids[:, : self.k])
+        return fit_thresholds(scores, relevant or None, seed=seed)
+
     def _measured(self, name: str, values: NDArray[np.float64]) -> MeasuredArm:
         way, kind = self.ways[name], ARMS[name]
         price = None if name == "control" else self.price(name)
@@ -298,6 +336,13 @@ def _whole_ranks(
     return rescored_ranks(
         ranks, trial.relevance, answer.ids[window], answer.scores[window], depths=answer.rescored
     )
+
+
+def _relevant(relevance: Relevance, items: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether found items ``(nq, k)`` are relevant."""
+    key = np.arange(len(items))[:, None] * relevance.n_gallery + items.astype(np.int64)
+    found = np.isin(key, relevance.rows * relevance.n_gallery + relevance.indices)
+    return found & (items >= 0)
 
 
 def _asked(trial: Trial) -> Queries:

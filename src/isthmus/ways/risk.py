@@ -13,11 +13,8 @@ from numpy.typing import NDArray
 from scipy.special import betainc
 
 from isthmus.errors import InputError
-from isthmus.ways.calibration import (
-    MonotoneCurve,
-    expected_calibration_error,
-    isotonic_curve,
-)
+from isthmus.evaluate.calibration import expected_calibration_error
+from isthmus.ways.calibration import MonotoneCurve, isotonic_curve
 
 __all__ = ["LEVELS", "Level", "RiskControl", "area_under_curve", "control_risk", "cuts_of"]
 

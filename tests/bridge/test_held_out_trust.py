@@ -1,4 +1,4 @@
-"""Trust and scores from what a fit holds out."""
+"""Trust from what a fit holds out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 from isthmus.adapters import Recipe
 from isthmus.adapters.chain import Chain
 from isthmus.adapters.pipeline import fit_chain, fit_front
-from isthmus.bridge.calibrate import Calibrated, calibrate, side_profiles
 from isthmus.bridge.fit_source import FitSource
 from isthmus.bridge.held_out_samples import (
     TEST,
@@ -20,6 +19,7 @@ from isthmus.bridge.held_out_samples import (
     Queries,
     SampleSizes,
 )
+from isthmus.bridge.held_out_trust import held_out_trust, side_profiles
 from isthmus.evaluate import top_k
 from isthmus.spaces.pairs import Pairs
 from isthmus.spaces.profile import Profile
@@ -49,10 +49,10 @@ def _profile(samples: HeldOutSamples) -> Profile:
     return Profile.of_rows(samples.sample.x, unit=True)
 
 
-def calibrated(samples: HeldOutSamples, chain: Chain, kind: Any, metric: Any) -> Calibrated:
+def calibrated(samples: HeldOutSamples, chain: Chain, kind: Any, metric: Any) -> Any:
     validation = samples.held_out(VALIDATION)
     profile, _ = side_profiles(samples.sample, samples.split, validation, kind=kind, metric=metric)
-    return calibrate(
+    return held_out_trust(
         chain,
         validation,
         samples.held_out(TEST),
@@ -71,9 +71,8 @@ def test_trust_is_about_what_the_bridge_maps(
     world = make_world()
     items, queries = world.upgrade(1500, metric=metric)
     samples, chain = streamed(items, queries if asked else None)
-    trust, scores = calibrated(samples, chain, kind, metric)
+    trust = calibrated(samples, chain, kind, metric)
     assert trust is not None
-    assert scores is not None
     assert trust.profile.unit == (metric == "cosine")
     # calibrated and verified on disjoint halves of the test part
     halves = [trust.control.rows, trust.control.verified[-1][0]]
@@ -88,41 +87,38 @@ def test_trust_is_about_what_the_bridge_maps(
     found, true = (top_k(v, gallery, 1, metric=metric, exclude=own).indices for v in (chain(x), y))
     kept = float((found == true).mean())
     assert trust(x).mean() == pytest.approx(kept, abs=0.1)
-    assert scores.report.scale_after < max(0.05, scores.report.scale_before)
 
 
-def test_without_held_out_rows_there_is_neither(make_world: Callable[..., Any]) -> None:
+def test_without_held_out_rows_there_is_none(make_world: Callable[..., Any]) -> None:
     items, _ = make_world().upgrade(200)
     samples, chain = streamed(items, None, {"fit": 0.8, "validation": 0.0, "test": 0.2})
-    assert calibrated(samples, chain, "query", "cosine") == (None, None)
+    assert calibrated(samples, chain, "query", "cosine") is None
 
 
-def test_a_gallery_without_choice_gives_neither(make_world: Callable[..., Any]) -> None:
+def test_a_gallery_without_choice_gives_none(make_world: Callable[..., Any]) -> None:
     items, _ = make_world().upgrade(200)
     samples, chain = streamed(items, None)
     few = [samples.held_out(part) for part in (VALIDATION, TEST)]
     one = [type(h)(h.queries.select(slice(1)), h.gallery.select(slice(2)), None, np.zeros(1, int))
            for h in few]  # fmt: skip
-    found = calibrate(chain, *one, _profile(samples), samples.split, kind="query")
-    assert found == (None, None)
+    found = held_out_trust(chain, *one, _profile(samples), samples.split, kind="query")
+    assert found is None
 
 
 def test_a_handful_of_pairs(make_world: Callable[..., Any]) -> None:
     items, queries = make_world().upgrade(30)
     samples, chain = streamed(items, queries)
     for kind in ("query", "corpus"):
-        trust, scores = calibrated(samples, chain, kind, "cosine")
+        trust = calibrated(samples, chain, kind, "cosine")
         assert trust is not None
-        assert scores is not None
         said = trust(items.head(30).x)
         assert ((said > 0) & (said < 1)).all()
 
 
-def test_equal_inputs_give_equal_parts(make_world: Callable[..., Any]) -> None:
+def test_equal_inputs_give_equal_trust(make_world: Callable[..., Any]) -> None:
     items, queries = make_world().upgrade(400)
     samples, chain = streamed(items, queries)
     one, other = (calibrated(samples, chain, "query", "cosine") for _ in range(2))
-    for mine, theirs in zip(one, other, strict=True):
-        assert mine.pack()[0] == theirs.pack()[0]
-        for name, tensor in mine.pack()[1].items():
-            np.testing.assert_array_equal(theirs.pack()[1][name], tensor)
+    assert one.pack()[0] == other.pack()[0]
+    for name, tensor in one.pack()[1].items():
+        np.testing.assert_array_equal(other.pack()[1][name], tensor)

@@ -1,14 +1,11 @@
-"""What a fit adds to the map of a bridge: trust in single vectors, and scores that keep meaning.
+"""What a fit adds to the map of a bridge: trust in single vectors.
 
 Validation rows fit what orders vectors by trust; one half of the test rows calibrates it, and the
-scores, and the other half verifies both.  The map was chosen on validation rows, so they cannot say
-how often it holds; and what a score means depends on how many items are searched, so scores are
-calibrated in the gallery that the bridge is judged in.
+other half verifies it.  The map was chosen on validation rows, so they cannot say how often it
+holds.
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 
@@ -20,20 +17,12 @@ from isthmus.spaces.metric import Metric
 from isthmus.spaces.pairs import Split
 from isthmus.spaces.profile import Profile
 from isthmus.spaces.sample import Batch
-from isthmus.ways.scores import ScoreCalibrator, fit_score_calibrator
 from isthmus.ways.trust import HeldOutRows, Trust, fit_trust
 
-__all__ = ["Calibrated", "calibrate", "side_profiles"]
+__all__ = ["held_out_trust", "side_profiles"]
 
 
-class Calibrated(NamedTuple):
-    """What was fitted; None where there were no rows for it."""
-
-    trust: Trust | None
-    score_calibrator: ScoreCalibrator | None
-
-
-def calibrate(
+def held_out_trust(
     chain: Chain,
     validation: HeldOut | None,
     test: HeldOut | None,
@@ -42,8 +31,8 @@ def calibrate(
     *,
     kind: Kind,
     seed: int = 0,
-) -> Calibrated:
-    """Fit trust and the score calibrator of a map on held-out rows.
+) -> Trust | None:
+    """Fit trust in the vectors of a map on held-out rows; None where there are none.
 
     Args:
         chain: the map as the bridge will hold it.
@@ -55,19 +44,14 @@ def calibrate(
         seed: of halves, folds and random pairs.
     """
     if validation is None or test is None:
-        return Calibrated(None, None)
+        return None
     if min(_searchable(validation), _searchable(test)) < 2:
-        return Calibrated(None, None)
-    trial = test.trial(chain, kind)
-    first = np.random.default_rng(seed).permutation(trial.n_queries) < -(-trial.n_queries // 2)
-    verify = None if first.all() else trial.of(~first)
-    scores = fit_score_calibrator(trial.of(first), verify, seed=seed)
+        return None
     fit = _mapped(validation, VALIDATION, split, kind)
     held_out = _mapped(test, TEST, split, kind)
     if not len(fit) or not len(held_out):
-        return Calibrated(None, scores)
-    trust = fit_trust(chain, profile, fit, *held_out.halves(seed), metric=test.metric, seed=seed)
-    return Calibrated(trust, scores)
+        return None
+    return fit_trust(chain, profile, fit, *held_out.halves(seed), metric=test.metric, seed=seed)
 
 
 def side_profiles(
