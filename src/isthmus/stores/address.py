@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl, quote, unquote
 
 from isthmus.errors import InputError
@@ -56,6 +56,11 @@ class Address:
     def column(self) -> str | None:
         """What follows the collection's name, dots included."""
         return ".".join(self.parts[1:]) or None
+
+    def beside(self, collection: str) -> Address:
+        """The address of another collection of the same database."""
+        place = self.raw.partition("#")[0]
+        return replace(self, parts=(collection,), raw=f"{place}#{quote(collection)}")
 
     @property
     def metric(self) -> Metric | None:

@@ -48,6 +48,10 @@ class _Arrays:
     def write(self, held: MemoryStore) -> None:
         """Nothing is written; `FileStore` refuses before."""
 
+    def companions(self) -> list[Path]:
+        """See `FileKind.companions`; none."""
+        return []
+
     def unit_vectors(self) -> bool:
         """See `FileKind.unit_vectors`."""
         return False

@@ -27,6 +27,7 @@ from isthmus.stores.checks import checked_ids, checked_k, checked_queries, check
 from isthmus.stores.faults import asking
 from isthmus.stores.fields import chosen_column
 from isthmus.stores.hits import hits_of, no_hits, scores_of_distances
+from isthmus.stores.ledger import FileLedger, Ledger
 from isthmus.stores.new_items import checked_items
 from isthmus.stores.pointer import POINTERS, Pointers
 from isthmus.stores.protocol import (
@@ -123,6 +124,20 @@ class ChromaStore(StoreBase):
             OutputError: if there is one of that name.
             InputError: for ids or vectors that cannot be stored.
         """
+        client, folder = _connect(address, create=True)
+        return cls._made(client, folder, address, (ids, vectors, payload), metric)
+
+    @classmethod
+    def _made(
+        cls,
+        client: Any,
+        folder: Path | None,
+        address: Address,
+        items: tuple[Ids, Mapping[str, NDArray[Any]], Mapping[str, Sequence[Any]]],
+        metric: Metric,
+    ) -> ChromaStore:
+        """A new collection with these items: their ids, vectors and payload."""
+        ids, vectors, payload = items
         new = checked_items(address, ids, vectors, metric, kind="collection")
         if len(vectors) != 1:
             raise cannot(
@@ -131,7 +146,6 @@ class ChromaStore(StoreBase):
                 "Make one collection of each",
             )
         column, rows = next(iter(new.vectors.items()))
-        client, folder = _connect(address, create=True)
         with asking(address.shown):
             if new.name in [other.name for other in client.list_collections()]:
                 raise taken("collection", new.name, address.shown)
@@ -429,6 +443,40 @@ class ChromaStore(StoreBase):
         if self._folder is None:
             raise cannot("a Chroma server keeps no aliases", self._url)
         return Pointers(self._folder / POINTERS)
+
+    # -- beside it -------------------------------------------------------------------------------
+
+    def ledger(self, name: str) -> Ledger:
+        """See `Store.ledger`; a file in the database's folder."""
+        if self._folder is None:
+            raise cannot("a Chroma server keeps no journal", self._url)
+        return FileLedger(self._folder / f"isthmus-{self._collection.name}-{name}")
+
+    def neighbour(self, name: str) -> ChromaStore | None:
+        """See `isthmus.stores.beside.Neighbours`."""
+        with asking(self._url):
+            if name not in [found.name for found in self._client.list_collections()]:
+                return None
+            found = self._client.get_collection(name, embedding_function=None)
+        return ChromaStore(self._client, found, self._address.beside(name), self._folder)
+
+    def make_neighbour(
+        self,
+        name: str,
+        ids: Ids,
+        vectors: Mapping[str, NDArray[Any]],
+        payload: Mapping[str, Sequence[Any]],
+        metric: Metric,
+    ) -> ChromaStore:
+        """See `isthmus.stores.beside.Neighbours`."""
+        address = self._address.beside(name)
+        return self._made(self._client, self._folder, address, (ids, vectors, payload), metric)
+
+    def drop_neighbour(self, name: str) -> None:
+        """See `isthmus.stores.beside.Neighbours`."""
+        with asking(self._url):
+            if name in [found.name for found in self._client.list_collections()]:
+                self._client.delete_collection(name)
 
     def close(self) -> None:
         """See `Store.close`."""

@@ -182,6 +182,10 @@ class _Faiss:
             former.unlink(missing_ok=True)
         self._unit = metric == "cosine"
 
+    def companions(self) -> list[Path]:
+        """See `FileKind.companions`; the file of ids and payload."""
+        return [self._beside()] if self.path.exists() else []
+
     def unit_vectors(self) -> bool:
         """See `FileKind.unit_vectors`."""
         return self._unit

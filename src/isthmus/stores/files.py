@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import RLock
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from isthmus.errors import InputError, OutputError, StoreChangedError, StoreUnav
 from isthmus.evaluate.scores import Metric
 from isthmus.stores.address import Address
 from isthmus.stores.fields import chosen_column
+from isthmus.stores.ledger import FileLedger, Ledger
 from isthmus.stores.memory import MemoryStore
 from isthmus.stores.pointer import POINTERS, Pointers, locked
 from isthmus.stores.protocol import BATCH, Collection, Hits, Ids, Rows, ScanBatch
@@ -51,6 +52,10 @@ class FileKind(Protocol):
 
     def write(self, held: MemoryStore) -> None:
         """Replace the file by what is held, whole or not at all."""
+        ...
+
+    def companions(self) -> list[Path]:
+        """The files that belong to this one and stand beside it."""
         ...
 
     def unit_vectors(self) -> bool:
@@ -271,6 +276,46 @@ class FileStore:
 
     def _pointers(self) -> Pointers:
         return Pointers(self._kind.path.parent / POINTERS)
+
+    # -- beside it -------------------------------------------------------------------------------
+
+    def ledger(self, name: str) -> Ledger:
+        """See `Store.ledger`; a file beside this one."""
+        path = self._kind.path
+        return FileLedger(path.with_name(f"isthmus-{path.name}-{name}"))
+
+    def neighbour(self, name: str) -> FileStore | None:
+        """See `isthmus.stores.beside.Neighbours`; ``name`` is that of a file."""
+        path = self._kind.path.with_name(name)
+        return FileStore(self._like(path), self._beside(path)) if path.exists() else None
+
+    def make_neighbour(
+        self,
+        name: str,
+        ids: Ids,
+        vectors: Mapping[str, NDArray[Any]],
+        payload: Mapping[str, Sequence[Any]],
+        metric: Metric,
+    ) -> FileStore:
+        """See `isthmus.stores.beside.Neighbours`."""
+        address = self._beside(self._kind.path.with_name(name))
+        kind = cast("Callable[[Path, Address], FileKind]", type(self._kind))
+        return FileStore.made(kind, address, (ids, vectors, payload), metric)
+
+    def drop_neighbour(self, name: str) -> None:
+        """See `isthmus.stores.beside.Neighbours`."""
+        path = self._kind.path.with_name(name)
+        for file in (*self._like(path).companions(), path):
+            file.unlink(missing_ok=True)
+
+    def _like(self, path: Path) -> FileKind:
+        return cast("Callable[[Path, Address], FileKind]", type(self._kind))(
+            path, self._beside(path)
+        )
+
+    def _beside(self, path: Path) -> Address:
+        raw = f"{self._address.scheme}://{path}"
+        return replace(self._address, location=str(path), parts=(), raw=raw)
 
     def close(self) -> None:
         """See `Store.close`."""

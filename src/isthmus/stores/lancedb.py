@@ -33,6 +33,7 @@ from isthmus.stores.checks import Repeats, checked_ids, checked_k, checked_queri
 from isthmus.stores.faults import asking
 from isthmus.stores.fields import chosen_column, id_field, text_field
 from isthmus.stores.hits import hits_of, no_hits, scores_of_distances
+from isthmus.stores.ledger import FileLedger, Ledger
 from isthmus.stores.new_items import checked_items
 from isthmus.stores.pointer import POINTERS, Pointers
 from isthmus.stores.protocol import (
@@ -566,6 +567,56 @@ class LanceStore(StoreBase):
         if "://" in self._address.location:
             raise cannot("aliases are kept beside local databases only", self._url)
         return Pointers(Path(self._address.location, POINTERS))
+
+    # -- beside it -------------------------------------------------------------------------------
+
+    def ledger(self, name: str) -> Ledger:
+        """See `Store.ledger`; a file in the database's folder."""
+        if "://" in self._address.location:
+            raise cannot("journals are kept beside local databases only", self._url)
+        return FileLedger(Path(self._address.location, f"isthmus-{self._table.name}-{name}"))
+
+    def neighbour(self, name: str) -> LanceStore | None:
+        """See `isthmus.stores.beside.Neighbours`."""
+        with asking(self._url):
+            if name not in _tables(self._database):
+                return None
+            table = self._database.open_table(name)
+        return LanceStore(self._database, table, self._beside(name))
+
+    def make_neighbour(
+        self,
+        name: str,
+        ids: Ids,
+        vectors: Mapping[str, NDArray[Any]],
+        payload: Mapping[str, Sequence[Any]],
+        metric: Metric,
+    ) -> LanceStore:
+        """See `isthmus.stores.beside.Neighbours`; ids and payload have the types they have here."""
+        import pyarrow as pa
+
+        schema = self._now().schema
+        fields = [schema.field(field) for field in (self._id, *payload)]
+        for column, rows in vectors.items():
+            kind = pa.list_(pa.float32(), rows.shape[1])
+            fields.append(pa.field(column, kind, metadata={_METRIC: metric.encode()}))
+        with asking(self._url):
+            table = self._database.create_table(name, schema=pa.schema(fields))
+        made = LanceStore(self._database, table, self._beside(name))
+        made.add(ids, vectors, payload)
+        return made
+
+    def drop_neighbour(self, name: str) -> None:
+        """See `isthmus.stores.beside.Neighbours`."""
+        with asking(self._url):
+            if name in _tables(self._database):
+                self._database.drop_table(name)
+
+    def _beside(self, name: str) -> Address:
+        options = {"id": self._id}
+        if self._text_field is not None:
+            options["text"] = self._text_field
+        return replace(self._address.beside(name), options={**self._address.options, **options})
 
     def close(self) -> None:
         """See `Store.close`."""

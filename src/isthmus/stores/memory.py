@@ -15,6 +15,7 @@ from isthmus.errors import InputError
 from isthmus.evaluate.scores import QUERY_BLOCK, Metric, checked_norms
 from isthmus.evaluate.search import top_k
 from isthmus.stores.checks import checked_ids, checked_k, checked_queries, checked_rows, no_id
+from isthmus.stores.ledger import Ledger
 from isthmus.stores.protocol import (
     BATCH,
     Capabilities,
@@ -26,7 +27,7 @@ from isthmus.stores.protocol import (
     Rows,
     ScanBatch,
 )
-from isthmus.stores.refusals import alias_moved, no_texts, other_column, unknown_name
+from isthmus.stores.refusals import alias_moved, cannot, no_texts, other_column, unknown_name
 
 __all__ = ["MemoryStore"]
 
@@ -423,6 +424,10 @@ class MemoryStore:
                 self._aliases.pop(name, None)
             else:
                 self._aliases[name] = new
+
+    def ledger(self, name: str) -> Ledger:
+        """Refused: nothing in memory outlives the process."""
+        raise cannot("a store in memory keeps no ledger", self.url)
 
     def close(self) -> None:
         """Nothing is held that must be given back."""

@@ -123,6 +123,10 @@ class _Parquet:
         with atomic_folder(self.path, overwrite=True) as temporary:
             pq.write_table(table, temporary / "part-00000.parquet")
 
+    def companions(self) -> list[Path]:
+        """See `FileKind.companions`; none."""
+        return []
+
     def unit_vectors(self) -> bool:
         """See `FileKind.unit_vectors`."""
         return False

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.evaluate.scores import Metric
+from isthmus.stores.ledger import Ledger
 from isthmus.stores.refusals import unknown_name
 
 __all__ = [
@@ -314,6 +315,14 @@ class Store(Protocol):
         Raises:
             StoreChangedError: if it stands for something else; nothing is changed.
             UnsupportedError: where `Capabilities.aliases` is false.
+        """
+        ...
+
+    def ledger(self, name: str) -> Ledger:
+        """The append-only list of texts that is kept at the store under ``name``.
+
+        Raises:
+            UnsupportedError: where nothing but items can be kept.
         """
         ...
 

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from threading import RLock
 from typing import Any
 
@@ -36,6 +37,7 @@ from isthmus.stores.checks import checked_ids, checked_k, checked_queries, check
 from isthmus.stores.faults import store_error
 from isthmus.stores.fields import chosen_column, text_field
 from isthmus.stores.hits import hits_of, no_hits
+from isthmus.stores.ledger import FileLedger, Ledger
 from isthmus.stores.new_items import checked_items
 from isthmus.stores.protocol import (
     BATCH,
@@ -534,6 +536,61 @@ class QdrantStore(StoreBase):
                     names = [found.name for found in client.get_collections().collections]
                     raise unknown_name("collection", new, names, where=self._url)
                 client.update_collection_aliases(steps)
+
+    # -- beside it -------------------------------------------------------------------------------
+
+    def ledger(self, name: str) -> Ledger:
+        """See `Store.ledger`; a file in the folder of an engine of its own."""
+        where = self._address.location
+        if not self._local or where == ":memory:":
+            raise cannot(
+                "journals are kept in a folder, and this Qdrant has none here",
+                self._url,
+                "Open a folder, qdrant:///folder#collection",
+            )
+        return FileLedger(Path(where, f"isthmus-{self._name}-{name}"))
+
+    def neighbour(self, name: str) -> QdrantStore | None:
+        """See `isthmus.stores.beside.Neighbours`."""
+        with self._asking() as client:
+            if not client.collection_exists(name):
+                return None
+        return self._like(name)
+
+    def make_neighbour(
+        self,
+        name: str,
+        ids: Ids,
+        vectors: Mapping[str, NDArray[Any]],
+        payload: Mapping[str, Sequence[Any]],
+        metric: Metric,
+    ) -> QdrantStore:
+        """See `isthmus.stores.beside.Neighbours`; points are named as they are here."""
+        self._make(name, {column: rows.shape[1] for column, rows in vectors.items()}, metric)
+        made = self._like(name)
+        made._key, made._own = self._key, self._own
+        made._fields = tuple(payload)
+        made.add(ids, vectors, payload)
+        made._look()
+        return made
+
+    def _make(self, name: str, widths: Mapping[str, int], metric: Metric) -> None:
+        from qdrant_client import models
+
+        distance = models.Distance(_DISTANCES[metric])
+        config = {c: models.VectorParams(size=d, distance=distance) for c, d in widths.items()}
+        with self._asking() as client:
+            client.create_collection(name, vectors_config=config)
+
+    def _like(self, name: str) -> QdrantStore:
+        made = QdrantStore(self._client, name, self._address.beside(name), local=self._local)
+        made._turn = self._turn  # one engine, one turn
+        return made
+
+    def drop_neighbour(self, name: str) -> None:
+        """See `isthmus.stores.beside.Neighbours`."""
+        with self._asking() as client:
+            client.delete_collection(name)
 
     def close(self) -> None:
         """See `Store.close`."""

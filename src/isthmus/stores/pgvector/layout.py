@@ -84,8 +84,6 @@ class Table:
     homes: Mapping[str, Home]
     fields: tuple[str, ...]
     text_field: str | None
-    indexed: bool
-    """Whether an approximate index hangs on a column of the table itself."""
 
 
 def marked(what: Mapping[str, str]) -> str:
@@ -156,7 +154,6 @@ def read_table(connection: Any, where: tuple[str, str, int], address: Address) -
         unique if len(unique) == 1 and "id" not in address.options else candidates, address
     )
     columns, homes = _own(connection, (schema, name, oid), key, address)
-    indexed = any(not column.exact for column in columns.values())
     for space, side, side_oid, comment in connection.execute(_SIDES, (oid,)).fetchall():
         if "of" in (mark := mark_of(comment)):
             more, places = _own(connection, (space, side, side_oid), "id", address, side=True)
@@ -175,7 +172,6 @@ def read_table(connection: Any, where: tuple[str, str, int], address: Address) -
         homes,
         fields,
         text_field(strings, address),
-        indexed,
     )
 
 

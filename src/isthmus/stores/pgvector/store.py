@@ -19,10 +19,12 @@ from isthmus.stores.base import StoreBase
 from isthmus.stores.checks import Repeats, checked_ids, checked_k, checked_queries, checked_rows
 from isthmus.stores.fields import chosen_column
 from isthmus.stores.hits import hits_of, no_hits
+from isthmus.stores.ledger import Ledger
 from isthmus.stores.new_items import checked_items
 from isthmus.stores.pgvector.binary import pack_items, unpack_fields, unpack_ids, unpack_vectors
 from isthmus.stores.pgvector.connections import Connections
 from isthmus.stores.pgvector.layout import OPERATORS, Home, Table, find_table, read_table
+from isthmus.stores.pgvector.ledger import PgLedger
 from isthmus.stores.pgvector.names import place, table_name, with_parameters
 from isthmus.stores.pgvector.packed import packed
 from isthmus.stores.pgvector.tables import TYPES, make_column, make_table, write_items
@@ -474,7 +476,7 @@ class PgVectorStore(StoreBase):
             return cursor.rowcount
 
     def add_column(self, name: str, dim: int, *, metric: Metric = "cosine") -> None:
-        """See `Store.add_column`; a side table where an old column has an approximate index."""
+        """See `Store.add_column`; a side table wherever the ids are unique."""
 
         with self._lock:
             table = self._table = self._read()
@@ -543,6 +545,11 @@ class PgVectorStore(StoreBase):
         """See `Store.swap_alias`; ``new`` is ``table`` or ``table.column`` of the same schema."""
         with self._connections.lend() as connection, connection.transaction():
             swap(connection, self._address, (self._table.schema, name), old, new)
+
+    def ledger(self, name: str) -> Ledger:
+        """See `Store.ledger`; rows of the table ``isthmus_ledger`` of the same schema."""
+        named = f"{self._table.name} {name}"
+        return PgLedger(self._connections, self._table.schema, named, self._url)
 
     def close(self) -> None:
         """See `Store.close`."""

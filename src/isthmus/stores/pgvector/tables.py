@@ -51,11 +51,15 @@ def make_table(
 
 
 def make_column(connection: Any, table: Table, name: str, dim: int, metric: Metric) -> None:
-    """An empty vector column: in a side table where an old column has an approximate index."""
+    """An empty vector column: in a side table wherever the ids are unique.
+
+    Filling a column of the table itself writes every row anew, old vector and all, and enters it
+    again into the indexes of the old one.
+    """
     from psycopg import sql
 
     kind = sql.SQL("vector({})").format(sql.Literal(dim))
-    if not (table.indexed and table.unique):
+    if not table.unique:
         connection.execute(
             sql.SQL("alter table {} add column {} {}").format(
                 table_name(table), sql.Identifier(name), kind

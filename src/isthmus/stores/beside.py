@@ -1,0 +1,338 @@
+"""A collection and a second one beside it with another vector of the same items, as one store.
+
+The new model's vectors of a live index are filled into the second collection, so that the first,
+its files and its indexes are left exactly as they are.  PostgreSQL has its own way, a side table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import PurePath
+from typing import Any, Protocol, Self, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.evaluate.scores import Metric
+from isthmus.stores.hits import hits_of, no_hits
+from isthmus.stores.ledger import Ledger
+from isthmus.stores.protocol import (
+    BATCH,
+    Collection,
+    Column,
+    Hits,
+    Ids,
+    Key,
+    Rows,
+    ScanBatch,
+    Store,
+)
+from isthmus.stores.refusals import cannot, other_column
+
+__all__ = ["BesideStore", "Neighbours", "with_second_column"]
+
+_DEEPER = 4
+_FILES = ("parquet", "faiss", "file")
+
+
+@runtime_checkable
+class Neighbours(Protocol):
+    """A store whose database can hold another collection beside it."""
+
+    def neighbour(self, name: str) -> Store | None:
+        """The collection called ``name`` of the same database; None if there is none."""
+        ...
+
+    def make_neighbour(
+        self,
+        name: str,
+        ids: Ids,
+        vectors: Mapping[str, NDArray[Any]],
+        payload: Mapping[str, Sequence[Any]],
+        metric: Metric,
+    ) -> Store:
+        """A new collection of that name with these items; their ids are of the kind held here."""
+        ...
+
+    def drop_neighbour(self, name: str) -> None:
+        """Remove the collection of that name; nothing happens if there is none."""
+        ...
+
+
+def with_second_column(store: Store, column: str) -> Store:
+    """``store`` with room for a vector column called ``column`` that leaves the others alone.
+
+    A database of other kinds than PostgreSQL holds it in a second collection; see `BesideStore`.
+
+    Raises:
+        UnsupportedError: where the store can hold neither.
+    """
+    if isinstance(store, Neighbours):
+        return BesideStore(store, column)
+    if not store.describe().capabilities.second_column:
+        raise cannot("this store cannot hold a second vector of its items", store.url)
+    return store
+
+
+class BesideStore:
+    """The items of ``first``, and their vectors ``column`` in a second collection beside it.
+
+    The second collection is called as the first with ``__`` and the column behind it; it holds the
+    payload too, so that an application can read it alone.  It is made when the first vectors are
+    put.  Items that the first no longer holds are not found.
+
+    Example:
+        >>> import numpy as np
+        >>> from tempfile import TemporaryDirectory
+        >>> from isthmus.stores import create_store
+        >>> with TemporaryDirectory() as folder:
+        ...     url, eye = f"lancedb://{folder}#docs", np.eye(2, dtype=np.float32)
+        ...     store = BesideStore(create_store(url, ["a", "b"], {"old": eye}), "new")
+        ...     store.add_column("new", 3)
+        ...     store.put(np.array(["b"]), np.ones((1, 3), np.float32), column="new")
+        ...     store.search(np.ones((1, 3)), 1, column="new").ids.tolist()
+        1
+        [['b']]
+    """
+
+    def __init__(self, first: Any, column: str) -> None:
+        self.first: Any = first
+        self._new = column
+        held: Collection = first.describe()
+        self._old: str = first.column
+        self._text_field = held.text_field
+        self._where = held.where
+        self._key: Key = held.key
+        self.beside = self._name(held.name)
+        self._second: Any = first.neighbour(self.beside)
+        self._declared: Column | None = None
+
+    def _name(self, name: str) -> str:
+        scheme = str(self.first.url).partition("://")[0]
+        path = PurePath(name)
+        if scheme in _FILES:
+            return f"{path.stem}__{self._new}{path.suffix or '.parquet'}"
+        return f"{name}__{self._new}"
+
+    # -- what it is ------------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        """See `Store.url`."""
+        return self.first.url
+
+    @property
+    def column(self) -> str:
+        """See `Store.column`."""
+        return self._old
+
+    def __repr__(self) -> str:
+        return f"BesideStore({self.url!r}, {self._new!r})"
+
+    def describe(self) -> Collection:
+        """See `Store.describe`."""
+        held: Collection = self.first.describe()
+        own = self._column()
+        columns = {**held.columns, **({} if own is None else {self._new: own})}
+        return replace(
+            held,
+            columns=columns,
+            capabilities=replace(held.capabilities, second_column=True),
+        )
+
+    def _column(self) -> Column | None:
+        if self._second is None:
+            self._second = self.first.neighbour(self.beside)
+        if self._second is None:
+            return self._declared
+        (found,) = self._second.describe().columns.values()
+        return replace(found, name=self._new)
+
+    def filled(self, column: str) -> int:
+        """See `Store.filled`."""
+        if column != self._new:
+            return self.first.filled(column)
+        found = self._column()
+        return 0 if found is None else found.count
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def search(
+        self, queries: NDArray[Any], k: int, *, column: str, only: Ids | None = None
+    ) -> Hits:
+        """See `Store.search`; items that the first collection no longer holds are left out."""
+        if column != self._new:
+            return self.first.search(queries, k, column=column, only=only)
+        if self._column() is None or self._second is None:
+            return no_hits(len(queries), k, self._key)
+        depth, count = k, self._second.describe().count
+        while True:
+            found: Hits = self._second.search(queries, depth, column=self._inner, only=only)
+            query, place = np.nonzero(found.found)
+            ids = found.ids[query, place]
+            there = self._held(ids)
+            if there.all() and depth == k:
+                return found
+            left = np.bincount(query[there], minlength=len(queries))
+            if depth >= count or (left >= k).all():
+                scores = found.scores[query, place]
+                return hits_of(len(queries), k, self._key, query[there], ids[there], scores[there])
+            depth = min(count, depth * _DEEPER)
+
+    @property
+    def _inner(self) -> str:
+        return self._second.column
+
+    def _held(self, ids: Ids) -> NDArray[np.bool_]:
+        """Which of ``ids (n,)`` the first collection holds."""
+        if not len(ids):
+            return np.zeros(0, dtype=np.bool_)
+        unique, inverse = np.unique(ids, return_inverse=True)
+        if self._text_field is None:
+            return self.first.fetch(unique, column=self._old).present[inverse]
+        items = self.first.payload(unique, [self._text_field])
+        return np.array([bool(item) for item in items], dtype=np.bool_)[inverse]
+
+    def fetch(self, ids: Ids, *, column: str) -> Rows:
+        """See `Store.fetch`."""
+        if column != self._new:
+            return self.first.fetch(ids, column=column)
+        own = self._column()
+        if self._second is not None:
+            return self._second.fetch(ids, column=self._inner)
+        dim = 0 if own is None else own.dim
+        return Rows(ids, np.full((len(ids), dim), np.nan, np.float32), np.zeros(len(ids), np.bool_))
+
+    def payload(self, ids: Ids, fields: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """See `Store.payload`."""
+        return self.first.payload(ids, fields)
+
+    def texts(self, ids: Ids) -> list[str | None]:
+        """See `Store.texts`."""
+        return self.first.texts(ids)
+
+    def scan(
+        self,
+        *,
+        column: str | None = None,
+        fields: Sequence[str] = (),
+        after: str | None = None,
+        batch: int = BATCH,
+    ) -> Iterator[ScanBatch]:
+        """See `Store.scan`."""
+        if column is None or column != self._new:
+            yield from self.first.scan(column=column, fields=fields, after=after, batch=batch)
+            return
+        for part in self.first.scan(fields=fields, after=after, batch=batch):
+            rows = self.fetch(part.ids, column=column)
+            yield replace(part, vectors=rows.vectors, present=rows.present)
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    def put(
+        self,
+        ids: Ids,
+        rows: NDArray[Any],
+        *,
+        column: str,
+        payload: Mapping[str, Sequence[Any]] | None = None,
+    ) -> int:
+        """See `Store.put`; ``payload`` of the items, if it was just read, spares reading it."""
+        if column != self._new:
+            return self.first.put(ids, rows, column=column)
+        if payload is None:
+            items = self.first.payload(ids)
+            there = self._held(ids) if self._text_field is None else _some(items)
+            ids, rows = ids[there], rows[there]
+            items = [item for item, held in zip(items, there.tolist(), strict=True) if held]
+            fields = self.first.describe().fields
+            payload = {field: [item.get(field) for item in items] for field in fields}
+        if not len(ids):
+            return 0
+        own = self._column()
+        if self._second is None:
+            metric: Metric = "cosine" if own is None else own.metric
+            if own is not None and own.dim != rows.shape[1]:
+                raise other_column(own, rows.shape[1], metric, self._where)
+            self._second = self.first.make_neighbour(
+                self.beside, ids, {self._new: rows}, payload, metric
+            )
+        else:
+            self._second.add(ids, {self._inner: rows}, payload)
+        return len(ids)
+
+    def add(
+        self,
+        ids: Ids,
+        vectors: Mapping[str, NDArray[Any]],
+        payload: Mapping[str, Sequence[Any]] | None = None,
+    ) -> None:
+        """See `Store.add`; the first collection first."""
+        others = {name: rows for name, rows in vectors.items() if name != self._new}
+        self.first.add(ids, others, payload)
+        if self._new in vectors:
+            self.put(np.asarray(ids), vectors[self._new], column=self._new)
+        elif self._column() is not None and self._second is not None:
+            self._second.delete(np.asarray(ids))
+
+    def delete(self, ids: Ids) -> int:
+        """See `Store.delete`."""
+        gone = self.first.delete(ids)
+        if self._column() is not None and self._second is not None:
+            self._second.delete(ids)
+        return gone
+
+    def tidy(self) -> int:
+        """Remove the new vectors of items that the first collection no longer holds."""
+        if self._column() is None or self._second is None:
+            return 0
+        gone = [part.ids[~self._held(part.ids)] for part in self._second.scan()]
+        lost = [ids for ids in gone if len(ids)]
+        for ids in lost:
+            self._second.delete(ids)
+        return sum(map(len, lost))
+
+    def add_column(self, name: str, dim: int, *, metric: Metric = "cosine") -> None:
+        """See `Store.add_column`; the second collection is made at the first `put`."""
+        if name != self._new:
+            raise cannot(f"the column beside this collection is '{self._new}'", self.url)
+        own = self._column()
+        if own is not None and (own.dim, own.metric) != (dim, metric):
+            raise other_column(own, dim, metric, self._where)
+        self._declared = Column(name, dim, "float32", metric, 0)
+
+    def drop_column(self, name: str) -> None:
+        """See `Store.drop_column`."""
+        if name != self._new:
+            raise cannot(f"the column beside this collection is '{self._new}'", self.url)
+        self.first.drop_neighbour(self.beside)
+        self._second = self._declared = None
+
+    # -- names, and what is kept beside ------------------------------------------------------------
+
+    def alias(self, name: str) -> str | None:
+        """See `Store.alias`."""
+        return self.first.alias(name)
+
+    def swap_alias(self, name: str, old: str | None, new: str | None) -> None:
+        """See `Store.swap_alias`."""
+        self.first.swap_alias(name, old, new)
+
+    def ledger(self, name: str) -> Ledger:
+        """See `Store.ledger`."""
+        return self.first.ledger(name)
+
+    def close(self) -> None:
+        """See `Store.close`."""
+        self.first.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _some(items: Sequence[Mapping[str, Any]]) -> NDArray[np.bool_]:
+    return np.array([bool(item) for item in items], dtype=np.bool_)

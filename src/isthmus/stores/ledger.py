@@ -1,0 +1,195 @@
+"""An append-only list of texts kept at a store, beside its items: journals are written there.
+
+A text is on the disk before `Ledger.append` returns, and of two writers who append the same number
+one succeeds.  Nothing that was written is changed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import Protocol
+
+from isthmus.errors import OutputError, StoreChangedError, StoreError
+from isthmus.file_locks import lock
+from isthmus.stores.pointer import locked
+
+__all__ = ["FileLedger", "Ledger", "already_written", "held_elsewhere"]
+
+
+class Ledger(Protocol):
+    """An append-only list of texts, each on one line."""
+
+    @property
+    def where(self) -> str:
+        """Where it is, for messages; without any secret."""
+        ...
+
+    def read(self, start: int = 0) -> Iterator[str]:
+        """The texts from number ``start`` on, in the order in which they were written."""
+        ...
+
+    def append(self, number: int, text: str) -> None:
+        """Write ``text`` as number ``number``, the first one being 0; durable on return.
+
+        Raises:
+            StoreChangedError: if that is not the next number: another process wrote meanwhile.
+            OutputError, StoreError: if it cannot be written; nothing is then.
+        """
+        ...
+
+    def erase(self) -> None:
+        """Remove every text."""
+        ...
+
+    def held(self) -> AbstractContextManager[None]:
+        """Inside, no other process is; whoever dies gives it back.
+
+        Raises:
+            StoreChangedError: if another process is inside.
+        """
+        ...
+
+
+def already_written(number: int, found: int, where: str) -> StoreChangedError:
+    """The error for a text that is not the next one."""
+    return StoreChangedError(
+        f"{found:,} entries are written here, and entry {number:,} was to follow: another process "
+        "writes to it",
+        where=where,
+        mend="Let one process run at a time",
+    )
+
+
+def held_elsewhere(where: str) -> StoreChangedError:
+    """The error for a second process."""
+    return StoreChangedError(
+        "another process is at work on this migration",
+        where=where,
+        mend="Wait until it is done, or stop it",
+    )
+
+
+class FileLedger:
+    """A ledger in a file, one line each, synchronised to the disk at every append.
+
+    A last line that was cut by a crash was never written: it is not read, and the next append takes
+    its place.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     ledger = FileLedger(Path(folder, "journal"))
+        ...     ledger.append(0, "first")
+        ...     list(ledger.read())
+        ['first']
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._known = (0, 0)  # texts, and the bytes they take
+
+    @property
+    def where(self) -> str:
+        """See `Ledger.where`."""
+        return str(self._file)
+
+    def read(self, start: int = 0) -> Iterator[str]:
+        """See `Ledger.read`."""
+        try:
+            file = self._file.open("rb")
+        except FileNotFoundError:
+            return
+        with file:
+            for number, line in enumerate(file):
+                if line.endswith(b"\n") and number >= start:
+                    yield self._decoded(line[:-1])
+
+    def _decoded(self, line: bytes) -> str:
+        try:
+            return line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise StoreError("it is not text", where=self.where, mend="Restore it") from error
+
+    def append(self, number: int, text: str) -> None:
+        """See `Ledger.append`."""
+        if "\n" in text:
+            raise ValueError("a text of a ledger is one line")
+        with locked(self._file):
+            count, size = self._counted()
+            if count != number:
+                raise already_written(number, count, self.where)
+            data = text.encode("utf-8") + b"\n"
+            try:
+                self._write(data, size)
+            except OSError as error:
+                with suppress(OSError):
+                    os.truncate(self._file, size)
+                raise OutputError(
+                    f"it cannot be written ({error.strerror})",
+                    where=self.where,
+                    mend="Make room, or ask for the right to write there",
+                ) from error
+            self._known = (count + 1, size + len(data))
+
+    def _write(self, data: bytes, size: int) -> None:
+        new = not self._file.exists()
+        descriptor = os.open(self._file, os.O_WRONLY | os.O_CREAT, 0o644)
+        try:
+            os.ftruncate(descriptor, size)
+            os.lseek(descriptor, size, os.SEEK_SET)
+            left = memoryview(data)
+            while left:
+                left = left[os.write(descriptor, left) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if new:
+            folder = os.open(self._file.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+    def _counted(self) -> tuple[int, int]:
+        """Whole lines, and the bytes they take; the file is read only if it has changed."""
+        try:
+            size = self._file.stat().st_size
+        except FileNotFoundError:
+            return 0, 0
+        if size == self._known[1]:
+            return self._known
+        count = whole = 0
+        with self._file.open("rb") as file:
+            for line in file:
+                if line.endswith(b"\n"):
+                    count, whole = count + 1, whole + len(line)
+        return count, whole
+
+    def erase(self) -> None:
+        """See `Ledger.erase`."""
+        with locked(self._file):
+            self._file.unlink(missing_ok=True)
+            self._known = (0, 0)
+
+    @contextmanager
+    def held(self) -> Generator[None]:
+        """See `Ledger.held`."""
+        place = self._file.with_name(f".{self._file.name}.run.lock")
+        try:
+            descriptor = os.open(place, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise OutputError(
+                f"the folder cannot be written ({error.strerror})",
+                where=str(place.parent),
+                mend="Ask for the right to write there",
+            ) from error
+        try:
+            if lock(descriptor) is False:
+                raise held_elsewhere(self.where)
+            yield
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,128 @@
+"""A second collection beside the first: another vector of the same items, the first untouched."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.stores.conformance import gaussian, ids_of, read_all
+
+from isthmus.errors import InputError, UnsupportedError
+from isthmus.evaluate.search import top_k
+from isthmus.stores import MemoryStore, create_store, open_store
+from isthmus.stores.beside import BesideStore, with_second_column
+
+N, DIM = 60, 5
+NEEDS = {"parquet": "pyarrow", "qdrant": "qdrant_client", "chroma": "chromadb"}
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@pytest.fixture(params=["lancedb", "chroma", "qdrant", "parquet", "faiss"])
+def url(request, tmp_path):
+    kind = request.param
+    pytest.importorskip(NEEDS.get(kind, kind))
+    if kind in ("parquet", "faiss"):
+        return f"{kind}://{tmp_path}/docs.{kind}"
+    return f"{kind}://{tmp_path}/db#docs"
+
+
+@pytest.fixture(params=["int", "str"])
+def ids(request):
+    return ids_of(request.param, N)
+
+
+@pytest.fixture
+def store(url, ids):
+    payload = {"text": [f"text {i}" for i in range(N)], "rank": list(range(N))}
+    first = create_store(url, ids, {"vector": gaussian(N)}, payload)
+    made = with_second_column(first, "new")
+    made.add_column("new", DIM)
+    yield made
+    made.close()
+
+
+def test_both_columns_of_one_store(store, ids):
+    before = read_all(store.first, column=store.column)
+    assert isinstance(store, BesideStore)
+    assert not store.search(gaussian(2, DIM), 3, column="new").found.any()
+    assert not store.fetch(ids[:2], column="new").present.any()
+    assert store.filled("new") == 0
+    new = gaussian(N, DIM, seed=1)
+    assert store.put(ids[:40], new[:40], column="new") == 40
+    assert store.put(ids[30:50], new[30:50], column="new") == 20
+    said = store.describe()
+    assert (said.column("new").dim, said.column("new").count) == (DIM, 50)
+    assert said.count == N
+    hits = store.search(new[:6], 4, column="new")
+    np.testing.assert_array_equal(hits.ids, ids[:50][top_k(new[:6], new[:50], 4).indices])
+    (batch,) = store.scan(column="new", fields=["rank"])
+    where = {i: row for row, i in enumerate(ids.tolist())}
+    for i, present, rank, row in zip(
+        batch.ids.tolist(), batch.present, batch.payload["rank"], batch.vectors, strict=True
+    ):
+        assert present == (where[i] < 50)
+        assert rank == where[i]
+        if present:
+            mine = new[where[i]]
+            cosine = row @ mine / np.linalg.norm(row) / np.linalg.norm(mine)
+            assert cosine == pytest.approx(1, abs=1e-5)
+    # the first collection is what it was
+    after = read_all(store.first, column=store.column)
+    np.testing.assert_array_equal(before["ids"], after["ids"])
+    np.testing.assert_array_equal(*(np.concatenate(r["vectors"]) for r in (before, after)))
+
+
+def test_items_that_are_gone_are_not_found(store, ids):
+    new = gaussian(N, DIM, seed=1)
+    store.put(ids, new, column="new")
+    store.first.delete(ids[:10])
+    hits = store.search(new[:3], 20, column="new")
+    assert hits.found.all()
+    assert not np.isin(hits.ids, ids[:10]).any()
+    np.testing.assert_array_equal(hits.ids, ids[10:][top_k(new[:3], new[10:], 20).indices])
+    assert store.tidy() == 10
+    assert store.filled("new") == 50
+    assert store.put(ids[:12], new[:12], column="new") == 2
+    assert store.delete(ids[10:12]) == 2
+    assert store.filled("new") == 48
+
+
+def test_an_item_that_is_replaced_has_no_new_vector(store, ids):
+    store.put(ids, gaussian(N, DIM, seed=1), column="new")
+    payload = {"text": ["edited"], "rank": [7]}
+    store.add(ids[:1], {store.column: gaussian(1)}, payload)
+    assert store.fetch(ids[:2], column="new").present.tolist() == [False, True]
+    rows = gaussian(1, DIM, seed=3)
+    store.add(ids[1:2], {store.column: gaussian(1), "new": rows}, payload)
+    assert store.fetch(ids[:2], column="new").present.tolist() == [False, True]
+    assert store.texts(ids[:2]) == ["edited", "edited"]
+
+
+def test_the_second_is_a_store_of_its_own(store, ids, url):
+    new = gaussian(N, DIM, seed=1)
+    store.put(ids, new, column="new")
+    store.swap_alias("live", None, store.beside)
+    assert store.alias("live") == store.beside
+    if url.startswith(("lancedb", "chroma")):
+        with open_store(url.replace("#docs", "#live")) as alone:
+            hits = alone.search(new[:3], 1, column=alone.column)
+            assert hits.ids[:, 0].tolist() == ids[:3].tolist()
+            assert alone.payload(ids[:1])[0]["text"] == "text 0"
+    store.drop_column("new")
+    assert "new" not in store.describe().columns
+    assert store.first.neighbour(store.beside) is None
+
+
+def test_another_width_is_refused(store, ids):
+    store.put(ids[:2], gaussian(2, DIM), column="new")
+    with pytest.raises(InputError, match="exists already"):
+        store.add_column("new", DIM + 1)
+    with pytest.raises(InputError, match="width"):
+        store.put(ids[2:4], gaussian(2, DIM + 1), column="new")
+    with pytest.raises(UnsupportedError):
+        store.add_column("other", 3)
+
+
+def test_a_store_with_columns_of_its_own_is_taken_as_it_is(tmp_path):
+    memory = MemoryStore(vectors={"v": gaussian(3)})
+    assert with_second_column(memory, "new") is memory
+    np.save(tmp_path / "a.npy", gaussian(3))
