@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from isthmus.encoders import Encoder
 from isthmus.errors import InputError
+from isthmus.spaces.contract import Space
+from isthmus.spaces.guard import Guard
 from isthmus.ways.way import Needs, Way
 
 __all__ = ["Mapped", "Queries", "QueryReader", "QueryVectors"]
@@ -26,6 +28,16 @@ class Mapped(Protocol):
     @property
     def kind(self) -> Literal["query", "corpus"]:
         """Whether new queries are mapped, or stored vectors were."""
+        ...
+
+    @property
+    def source(self) -> Space:
+        """The contract of what it maps."""
+        ...
+
+    @property
+    def target(self) -> Space:
+        """The contract of what it maps to."""
         ...
 
     @property
@@ -81,12 +93,15 @@ class QueryReader:
         self._way, self._bridge, self._maps_queries = way, bridge, maps_queries
         self._encoders = {"old": old, "new": new}
         self._recognised: set[str] = set()
+        self.guards: Mapping[str, Guard] = {} if bridge is None else _guards(bridge)
+        """What holds the queries of each model against its contract; nothing without a bridge."""
 
     def __call__(self, queries: Queries) -> QueryVectors:
         """The vectors that the way needs, encoded, mapped and checked where that is to be done.
 
         Raises:
             InputError: for queries that do not fit, and vectors of a model that is missing.
+            ContractError: for vectors that break the contract of their model.
             WrongSpaceError: for vectors of a wrong model.
         """
         needed = self._way.needs
@@ -153,7 +168,10 @@ class QueryReader:
                     f"expected rows (nq, d) of floats, found {rows.dtype} of shape {rows.shape}",
                     where=f"queries, {name}",
                 )
-        return given
+        return {
+            name: self.guards[name](rows) if name in self.guards else rows
+            for name, rows in given.items()
+        }
 
     def _recognise(self, model: Literal["old", "new"], given: Mapping[str, NDArray[Any]]) -> None:
         """Refuse the first queries of a wrong model; later ones are trusted."""
@@ -166,3 +184,19 @@ class QueryReader:
         else:
             bridge.recognise_target(given[model], where=f"queries, {model}")
         self._recognised.add(model)
+
+
+def _guards(bridge: Mapped) -> dict[str, Guard]:
+    source, target = ("new", "old") if bridge.kind == "query" else ("old", "new")
+    return {
+        model: Guard(_asked_in(space), where=f"queries, {model}")
+        for model, space in ((source, bridge.source), (target, bridge.target))
+    }
+
+
+def _asked_in(space: Space) -> Space:
+    """The contract of queries: under cosine their norm plays no part, and is only counted."""
+    if space.metric != "cosine" or space.faults.not_normalised is None:
+        return space
+    faults = space.faults.model_copy(update={"not_normalised": "flag"})
+    return space.revise(faults=faults.model_dump(exclude_none=True))

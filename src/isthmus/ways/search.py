@@ -123,6 +123,8 @@ class Search:
         self.read = QueryReader(
             way, bridge, old=old, new=new, maps_queries=self.columns.bridged is None
         )
+        self.guards = self.read.guards
+        """Of each model, what holds its queries against the contract, and counts; see `Guard`."""
         held = store.describe()
         self.column = self._column_of(way.recall)
         self._metrics: dict[str, Metric] = {}
@@ -171,6 +173,7 @@ class Search:
 
         Raises:
             InputError: for queries that do not fit, and vectors of a model that is missing.
+            ContractError: for vectors that break the contract of their model, such as NaN.
             WrongSpaceError: for vectors of a wrong model.
             StoreError: if the store refuses.
         """
