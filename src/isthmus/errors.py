@@ -13,6 +13,7 @@ __all__ = [
     "InputError",
     "IsthmusError",
     "MissingExtraError",
+    "ModelChangedError",
     "NotFittedError",
     "OutputError",
     "RecipeError",
@@ -110,6 +111,10 @@ class UnsupportedError(StoreError, NotImplementedError):
 
 class ServiceError(IsthmusError, OSError):
     """A server that cannot be reached, refuses, or answers with what cannot be used."""
+
+
+class ModelChangedError(ServiceError):
+    """A server that has another model behind a name than it had before."""
 
 
 class SpendCapError(IsthmusError):

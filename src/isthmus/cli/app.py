@@ -11,6 +11,7 @@ import typer
 
 from isthmus.cli.apply import apply_command
 from isthmus.cli.budget import budget_command
+from isthmus.cli.canary import canary_app
 from isthmus.cli.console import show, show_json, spell_out
 from isthmus.cli.demo import demo_command
 from isthmus.cli.diagnose import diagnose_command
@@ -75,6 +76,7 @@ app.command("inspect")(inspect_command)
 app.command("search")(search_command)
 app.command("threshold")(threshold_command)
 app.command("demo")(demo_command)
+app.add_typer(canary_app, name="canary")
 add_registry_commands(app)
 
 

@@ -217,16 +217,11 @@ def _asked(
 
 def _texts(path: Path) -> list[str]:
     from isthmus.spaces.query_log import read_query_log
+    from isthmus.spaces.texts import read_lines
 
     if path.suffix.lower() != ".txt":
         return list(read_query_log(path).texts)
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError as error:
-        raise InputError("there is no such file", where=str(path)) from error
-    except UnicodeDecodeError as error:
-        raise InputError("the file is not UTF-8 text", where=str(path)) from error
-    texts = [line.strip() for line in lines if line.strip()]
+    texts = read_lines(path)
     if not texts:
         raise InputError("there is no query here", where=str(path))
     return texts

@@ -10,6 +10,7 @@ from isthmus.encoders.cache import VectorCache
 from isthmus.encoders.cached import CachedEncoder
 from isthmus.encoders.callable import CallableEncoder
 from isthmus.encoders.folder import cache_folder
+from isthmus.encoders.model_canary import CanaryCheck, ModelCanary
 from isthmus.encoders.onnx import OnnxEncoder
 from isthmus.encoders.open_encoder import Spending, open_encoder
 from isthmus.encoders.openai_compatible import OpenAiEncoder, Requests
@@ -25,9 +26,11 @@ from isthmus.encoders.static import StaticEncoder
 __all__ = [
     "CachedEncoder",
     "CallableEncoder",
+    "CanaryCheck",
     "Encoder",
     "InBatches",
     "Kind",
+    "ModelCanary",
     "OnnxEncoder",
     "OpenAiEncoder",
     "PrecomputedEncoder",

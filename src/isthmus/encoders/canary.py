@@ -12,7 +12,7 @@ import numpy as np
 
 from isthmus.encoders.folder import cache_folder, make_folder
 from isthmus.encoders.protocol import Vectors
-from isthmus.errors import ServiceError
+from isthmus.errors import ModelChangedError
 from isthmus.files import atomic_file
 
 __all__ = ["CANARY", "check_canary", "known_canary"]
@@ -37,7 +37,7 @@ def known_canary(
         folder: by default, `cache_folder`.
 
     Raises:
-        ServiceError: if the model gave another vector before.
+        ModelChangedError: if the model gave another vector before.
         OutputError: if the folder cannot be written.
     """
     place = make_folder((folder or cache_folder()) / "canaries")
@@ -56,7 +56,7 @@ def check_canary(now: Vectors, known: Vectors, *, where: str, before: str = "bef
     """Refuse a model whose vector ``(dim,)`` of the canary is not the known one.
 
     Raises:
-        ServiceError: if the widths differ, or the cosine of the two is below 0.999.
+        ModelChangedError: if the widths differ, or the cosine of the two is below 0.999.
     """
     a, b = np.asarray(now, np.float64), np.asarray(known, np.float64)
     norms = float(np.linalg.norm(a) * np.linalg.norm(b))
@@ -68,7 +68,7 @@ def check_canary(now: Vectors, known: Vectors, *, where: str, before: str = "bef
         if a.shape != b.shape
         else f"their cosine is {cosine:.3f}"
     )
-    raise ServiceError(
+    raise ModelChangedError(
         f"the server has another model behind this name than {before}: the same text has another "
         f"vector ({found})",
         where=where,

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.errors import InputError
+from isthmus.inputs import open_input
 
-__all__ = ["check_texts", "read_texts"]
+__all__ = ["check_texts", "read_lines", "read_texts"]
 
 _JSON = (".jsonl", ".ndjson", ".json")
 
@@ -36,6 +37,22 @@ def read_texts(path: Path, wanted: Container[str]) -> dict[str, str]:
         InputError: for another kind of file, or naming the first line that cannot be read.
     """
     return {name: text for name, text in _pairs(path) if name in wanted}
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a small text file, stripped; blank ones are left out.
+
+    Raises:
+        InputError: if it cannot be read, or is not UTF-8.
+    """
+    try:
+        with open_input(path) as file:
+            lines = file.read().decode("utf-8-sig").splitlines()
+    except FileNotFoundError as error:
+        raise InputError("there is no such file", where=str(path)) from error
+    except UnicodeDecodeError as error:
+        raise InputError("the file is not UTF-8 text", where=str(path)) from error
+    return [line.strip() for line in lines if line.strip()]
 
 
 def _pairs(path: Path) -> Iterator[tuple[str, str]]:
