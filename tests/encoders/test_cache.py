@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -79,6 +80,19 @@ def test_a_damaged_file_loses_vectors_and_never_gives_wrong_ones(
     cache.write(KEYS, rows)
     np.testing.assert_array_equal(cache.read(KEYS, 384)[KEYS[4]], rows[4])
     np.testing.assert_array_equal(VectorCache(cache.folder).read(KEYS, 384)[KEYS[4]], rows[4])
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["content = 7", "content = 'text'", "content = zeroblob(9)", "used = 'then'"],
+)
+def test_values_of_other_types_are_absent(tmp_path: Path, rows: Vectors, change: str) -> None:
+    keys = [bytes([i]) * 32 for i in range(len(rows))]
+    VectorCache(tmp_path).write(keys, rows)
+    with sqlite3.connect(file_of(tmp_path)) as connection:
+        connection.execute(f"UPDATE vectors SET {change} WHERE rowid = 1")
+    found = VectorCache(tmp_path).read(keys, rows.shape[1])
+    assert found.keys() == set(keys[1:])
 
 
 def _saved(folder: Path, rows: Vectors) -> Path:

@@ -96,7 +96,7 @@ def test_codes_are_read_but_not_written(tmp_path):
 def test_a_file_that_is_no_index(tmp_path):
     path = tmp_path / "docs.faiss"
     path.write_bytes(b"no index")
-    with pytest.raises(InputError, match="not readable as a FAISS index"):
+    with pytest.raises(InputError, match="not a readable FAISS index file"):
         open_store(path).describe()
 
 

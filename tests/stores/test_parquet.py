@@ -89,8 +89,19 @@ def test_names_that_do_not_exist(tmp_path):
     with pytest.raises(InputError, match="no vector column 'enb'.*'emb'"):
         open_store(f"{tmp_path}/docs.parquet#enb")
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 no")
-    with pytest.raises(InputError, match="not readable as Parquet"):
+    with pytest.raises(InputError, match="not a readable Parquet file"):
         open_store(tmp_path / "bad.parquet").describe()
+
+
+def test_a_damaged_page_is_an_error_that_names_the_file(tmp_path):
+    path = tmp_path / "docs.parquet"
+    pq.write_table(table(list(range(200)), gaussian(200)), path)
+    content = bytearray(path.read_bytes())
+    content[4:40] = bytes(36)  # the footer, which is read when it is opened, is whole
+    path.write_bytes(content)
+    store = open_store(path)
+    with pytest.raises(InputError, match=r"docs.parquet: not a readable Parquet file"):
+        store.describe()
 
 
 def test_somebody_else_replaces_the_file(tmp_path):

@@ -36,6 +36,7 @@ _FILL = 0.9  # of the bound, after the least recently used are dropped
 _TOUCH = 60.0  # seconds: how exactly the last use is known, for each touch is a write
 _PAGE = 16_384  # bytes: ten rows of 384 float32 fill one nearly, where 4,096 would leave a fifth
 _AT_ONCE = 500  # keys in one question; SQLite allows 999 parameters at the least
+_CHECKSUM = 4  # bytes behind a vector
 _WAIT = 60.0  # seconds for another process to finish its write
 
 
@@ -100,10 +101,14 @@ class VectorCache:
                 some = keys[start : start + _AT_ONCE]
                 marks = ",".join("?" * len(some))
                 rows = connection.execute(
-                    f"SELECT key, content, used FROM vectors WHERE key IN ({marks})", some
+                    # a file that somebody else wrote may hold anything, of any size
+                    f"SELECT key, content, used FROM vectors WHERE key IN ({marks}) "
+                    "AND typeof(content) = 'blob' AND length(content) = ? "
+                    "AND typeof(used) = 'real'",
+                    (*some, 4 * dim + _CHECKSUM),
                 )
                 for key, content, used in rows:
-                    vector = _unpacked(content, dim)
+                    vector = _unpacked(content)
                     if vector is not None:
                         found[key] = vector
                         if now - used > _TOUCH:
@@ -221,11 +226,11 @@ def _open(file: Path) -> sqlite3.Connection:
 
 def _packed(vector: Vectors) -> bytes:
     content = np.ascontiguousarray(vector, "<f4").tobytes()
-    return content + zlib.crc32(content).to_bytes(4, "little")
+    return content + zlib.crc32(content).to_bytes(_CHECKSUM, "little")
 
 
-def _unpacked(stored: bytes, dim: int) -> Vectors | None:
-    content, checksum = stored[:-4], stored[-4:]
-    if len(content) != 4 * dim or zlib.crc32(content).to_bytes(4, "little") != checksum:
+def _unpacked(stored: bytes) -> Vectors | None:
+    content, checksum = stored[:-_CHECKSUM], stored[-_CHECKSUM:]
+    if zlib.crc32(content).to_bytes(_CHECKSUM, "little") != checksum:
         return None
     return np.frombuffer(content, "<f4").astype(np.float32, copy=False)

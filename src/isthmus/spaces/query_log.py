@@ -341,7 +341,7 @@ def _count(value: Any, where: str) -> float:
         return 1.0
     try:
         count = float(value) if not isinstance(value, bool) else math.nan
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         count = math.nan
     if not (math.isfinite(count) and count > 0):
         raise InputError(

@@ -25,6 +25,7 @@ _COLUMN = "vector"
 class _Arrays:
     """See `isthmus.stores.files.FileKind`."""
 
+    name = "NumPy"
     writable = False
     second_column = False
 

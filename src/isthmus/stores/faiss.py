@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from isthmus.errors import InputError, missing_extra
 from isthmus.evaluate.scores import Metric
 from isthmus.files import atomic_file
+from isthmus.spaces.formats.faiss_index import read_index
 from isthmus.stores.address import Address
 from isthmus.stores.arrow import ids_of_arrow, key_of_arrow
 from isthmus.stores.faults import asking
@@ -43,6 +44,7 @@ _BLOCK = 1 << 22
 class _Faiss:
     """See `isthmus.stores.files.FileKind`."""
 
+    name = "FAISS index"
     writable = True
     second_column = False
 
@@ -67,14 +69,8 @@ class _Faiss:
 
     def read(self) -> MemoryStore:
         """See `FileKind.read`."""
-        where = self._address.shown
-        try:
-            # what is unwrapped below lives no longer than this
-            whole = self._faiss.read_index(str(self.path))
-        except RuntimeError as error:
-            if not self.path.exists():
-                raise FileNotFoundError(str(self.path)) from error
-            raise InputError("not readable as a FAISS index", where=where) from error
+        # what is unwrapped below lives no longer than this
+        whole = read_index(self.path)
         index, keys = self._unwrapped(whole)
         self._flat = isinstance(index, self._faiss.IndexFlat)
         rows = self._vectors(index)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError, OutputError, StoreChangedError, StoreUnavailableError
 from isthmus.evaluate.scores import Metric
+from isthmus.spaces.formats.contents import reading
 from isthmus.stores.address import Address
 from isthmus.stores.fields import chosen_column
 from isthmus.stores.ledger import FileLedger, Ledger
@@ -35,6 +36,8 @@ class FileKind(Protocol):
     """How one format is read into memory and written from it."""
 
     path: Path
+    name: str
+    """Of the format, in messages."""
     writable: bool
     second_column: bool
 
@@ -46,7 +49,8 @@ class FileKind(Protocol):
         """Everything the file holds.
 
         Raises:
-            InputError: if it is damaged, or holds what a store cannot.
+            InputError: if it holds what a store cannot.  Whatever else is raised over a damaged
+                file, `FileStore` makes one of it.
         """
         ...
 
@@ -122,15 +126,16 @@ class FileStore:
     def _memory(self) -> MemoryStore:
         """What the file holds now."""
         with self._lock:
-            try:
-                stamp = self._kind.stamp()
-                if self._held is None or stamp != self._stamp:
-                    self._held, self._stamp = self._kind.read(), stamp
-            except FileNotFoundError as error:
-                self._held = None
-                raise StoreUnavailableError(
-                    "the file is gone", where=self._url, mend="Put it back, or open another"
-                ) from error
+            with reading(self._kind.path, self._kind.name):
+                try:
+                    stamp = self._kind.stamp()
+                    if self._held is None or stamp != self._stamp:
+                        self._held, self._stamp = self._kind.read(), stamp
+                except FileNotFoundError as error:
+                    self._held = None
+                    raise StoreUnavailableError(
+                        "the file is gone", where=self._url, mend="Put it back, or open another"
+                    ) from error
             return self._held
 
     @property

@@ -31,6 +31,7 @@ _BATCH = 8192
 class _Parquet:
     """See `isthmus.stores.files.FileKind`."""
 
+    name = "Parquet"
     writable = True
     second_column = True
 
@@ -55,18 +56,12 @@ class _Parquet:
 
     def read(self) -> MemoryStore:
         """See `FileKind.read`; vectors go to memory maps of scratch files."""
-        import pyarrow as pa
         import pyarrow.parquet as pq
 
         where, files = self._address.shown, self._files()
         if not files:
             raise InputError("the folder holds no Parquet file", where=where)
-        try:
-            tables = [pq.ParquetFile(file) for file in files]
-        except (pa.ArrowException, OSError) as error:
-            if isinstance(error, FileNotFoundError):
-                raise
-            raise InputError(f"not readable as Parquet ({error})", where=where) from error
+        tables = [pq.ParquetFile(file) for file in files]
         schema = tables[0].schema_arrow
         for file, table in zip(files, tables, strict=True):
             if table.schema_arrow.names != schema.names:

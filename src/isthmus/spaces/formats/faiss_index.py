@@ -10,11 +10,47 @@ from typing import Any
 import numpy as np
 
 from isthmus.errors import InputError, missing_extra
+from isthmus.locks import ForkLock
 from isthmus.spaces.formats.contents import Contents, RowFile, Wanted, reading
 
-__all__ = ["open_faiss"]
+__all__ = ["open_faiss", "read_index"]
 
 _BLOCK = 8192
+
+
+_reading = ForkLock()
+
+
+def read_index(path: Path) -> Any:
+    """The FAISS index of a file, which takes no more memory than the file is large.
+
+    A damaged file that announces a terabyte is refused by FAISS itself, before it is allocated: the
+    bounds that it keeps for the whole process are those of this file while it is read.
+
+    Raises:
+        RuntimeError: if it is damaged, or no index.
+        MissingExtraError: without faiss.
+    """
+    faiss = _faiss()
+    size = path.stat().st_size
+    with _reading:
+        bytes_before = faiss.get_deserialization_vector_byte_limit()
+        loops_before = faiss.get_deserialization_loop_limit()
+        faiss.set_deserialization_vector_byte_limit(size)
+        faiss.set_deserialization_loop_limit(size)
+        try:
+            return faiss.read_index(str(path))
+        finally:
+            faiss.set_deserialization_vector_byte_limit(bytes_before)
+            faiss.set_deserialization_loop_limit(loops_before)
+
+
+def _faiss() -> Any:
+    try:
+        import faiss
+    except ImportError as error:
+        raise missing_extra("faiss", "faiss", "reading FAISS indexes") from error
+    return faiss
 
 
 def open_faiss(files: Sequence[Path], wanted: Wanted) -> Contents:
@@ -26,16 +62,13 @@ def open_faiss(files: Sequence[Path], wanted: Wanted) -> Contents:
         InputError: for an index that keeps codes instead of vectors, or is damaged.
         MissingExtraError: without faiss.
     """
-    try:
-        import faiss
-    except ImportError as error:
-        raise missing_extra("faiss", "faiss", "reading FAISS index files") from error
+    faiss = _faiss()
     if len(files) > 1:
         raise InputError("one FAISS index is read at a time", where=str(files[0].parent))
     path = files[0]
     with reading(path, "FAISS index"), ExitStack() as stack:
         # what is downcast or inside belongs to the outer index, which must outlive it
-        outer: Any = faiss.read_index(str(path))
+        outer = read_index(path)
         index: Any = faiss.downcast_index(outer)
         ids = None
         if hasattr(index, "id_map"):
