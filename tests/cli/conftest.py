@@ -48,6 +48,7 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     def run(*arguments: object) -> Done:
         capsys.readouterr()
         monkeypatch.setattr(sys, "argv", ["isthmus", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "100")
         with pytest.raises(SystemExit) as left:
             main()
         found = capsys.readouterr()

@@ -170,10 +170,11 @@ def test_debug_is_an_option_of_every_command(cli, here: Path) -> None:
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
 def test_a_terminal_of_another_encoding_shows_escapes(bridge: Path, encoding: str, fitted) -> None:
     environment = {**os.environ, "PYTHONIOENCODING": encoding}
-    done = _isthmus("inspect", bridge, env=environment, encoding=encoding)
-    out, err = done.communicate()
-    assert (done.returncode, err) == (0, "")
-    assert "# new \\u2192 old" in out
+    for options, title in (([], "new \\u2192 old"), (["--markdown"], "# new \\u2192 old")):
+        done = _isthmus("inspect", bridge, *options, env=environment, encoding=encoding)
+        out, err = done.communicate()
+        assert (done.returncode, err) == (0, "")
+        assert title in out
     done = _isthmus("inspect", bridge, "--json", env=environment, encoding=encoding)
     manifest, _ = done.communicate()
     assert json.loads(manifest) == json.loads((bridge / "manifest.json").read_text("utf-8"))
@@ -203,7 +204,7 @@ def test_names_and_ids_command_no_terminal(cli, here: Path, fitted) -> None:
         provenance=Provenance(guess=Guess(label="\x1b[2J", seed=0, isthmus="\x1b[2J")),
     )
     named.save(here / "named.bridge")
-    for options in ([], ["--json"]):
+    for options in ([], ["--markdown"], ["--json"]):
         done = cli("inspect", "named.bridge", *options)
         assert done.code == 0
         assert not set(done.out + done.err) & set("\x1b\x9b\x07\u202e")
@@ -321,3 +322,27 @@ def test_programs_get_their_errors_as_json_too(tmp_path: Path) -> None:
     told = json.loads(done.stdout)["error"]
     assert told["kind"] == "InputError" and told["where"] == str(tmp_path / "absent")
     assert done.stderr.startswith(f"error: {tmp_path / 'absent'}: {told['what']}")
+
+
+def test_every_command_tells_programs_of_bad_usage_and_of_defects(
+    cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from isthmus.cli import app
+
+    commands = {c.name for c in app.app.registered_commands}
+    assert commands >= {"fit", "diagnose", "evaluate", "search", "pull", "publish", "demo"}
+    for command in sorted(commands):
+        done = cli(command, "--no-such-option", "--json")
+        assert done.code == 2
+        told = done.json["error"]
+        assert told["kind"] == "UsageError" and "--no-such-option" in told["what"]
+        assert told["where"].endswith(f" {command}") and "--help" in told["mend"]
+        assert "Traceback" not in done.err
+
+    def fail(**_: object) -> None:
+        raise KeyError("a")
+
+    monkeypatch.setattr(app, "app", fail)
+    done = cli("fit", "--json")
+    assert done.code == 70
+    assert done.json["error"]["kind"] == "KeyError"

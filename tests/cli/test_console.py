@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from isthmus.cli import console
-from isthmus.cli.console import ProgressBar, say, show, show_json
+from isthmus.cli.console import (
+    ProgressBar,
+    say,
+    show,
+    show_json,
+    show_lines,
+    show_markdown,
+    warn,
+)
+from isthmus.cli.verbosity import LOGGER, level_of, listen
+from isthmus.evaluate.as_text import Line
 
 
 class Clock:
@@ -21,6 +32,14 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def listening() -> Iterator[None]:
+    """As `isthmus.cli.app.main` does first."""
+    listen()
+    yield
+    listen()
 
 
 class Terminal(io.StringIO):
@@ -36,6 +55,81 @@ def test_where_texts_go(capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert err == "prose\n\n"
     assert out == 'result\n{\n  "a": "ü",\n  "b": 1\n}\n'
+
+
+def test_quiet_keeps_warnings_and_results(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments, level = level_of(["fit", "-q", "a.npy", "--", "-q", "-v"])
+    assert arguments == ["fit", "a.npy", "--", "-q", "-v"]
+    listen(level)
+    say("prose")
+    warn("look out")
+    show("result")
+    bar = ProgressBar(every=0.0)
+    for done in range(9):
+        clock.now += 10
+        bar("reading", done, 9)
+    bar.close()
+    assert capsys.readouterr() == ("result\n", "look out\n")
+
+
+def test_verbose_says_how_long_each_task_took(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, level = level_of(["fit", "--verbose"])
+    assert arguments == ["fit"]
+    listen(level)
+    bar = ProgressBar(patience=99)
+    bar("reading", 0, 2000)
+    clock.now += 3
+    bar("reading", 2000, 2000)
+    bar("choosing", 0, 7)
+    bar.close()
+    LOGGER.getChild("stores").debug("opened \x1b %s", "it")
+    assert capsys.readouterr().err.splitlines() == [
+        "isthmus.progress: reading: 2,000 in 3.0 s",
+        "isthmus.stores: opened \\u001b it",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("variables", "coloured"),
+    [
+        ({"FORCE_COLOR": "1"}, True),
+        ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+        ({}, False),
+        ({"NO_COLOR": "1"}, False),
+    ],
+)
+def test_colours_are_those_that_were_asked_for(
+    variables: dict[str, str],
+    coloured: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    show_lines([Line("a verdict that is good", "good"), Line("\x1b[2J", "bad")])
+    out = capsys.readouterr().out
+    assert ("\x1b[32m" in out) is coloured
+    assert "a verdict that is good" in out
+    # what a text would command stays spelt out
+    assert "\\u001b[2J" in out and "\x1b[2J" not in out
+
+
+def test_markdown_is_read_and_commands_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    show_markdown("# Title\n\n**bold** &#27;[2J `code`\n\n| a | b |\n|---|---|\n| 1 | 2 |\n")
+    out = capsys.readouterr().out
+    assert "Title" in out and "#" not in out and "*" not in out and "`" not in out
+    assert "bold" in out and "code" in out and "|---|" not in out
+    assert "\x1b" not in out
+    assert all(len(line) <= 40 for line in out.splitlines())
 
 
 def test_short_tasks_are_not_shown(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:

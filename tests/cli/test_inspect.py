@@ -13,11 +13,22 @@ import pytest
 
 
 def test_the_card(cli: Any, bridge: Path, fitted: Any) -> None:
-    done = cli("inspect", bridge)
+    done = cli("inspect", bridge, "--markdown")
     assert (done.code, done.err) == (0, "")
     assert "# new → old" in done.out
     assert f"**{fitted.evidence.verdict}**: {fitted.evidence.reason}" in done.out
     assert str(fitted.recipe) in done.out
+    assert done.out == (bridge / "CARD.md").read_text(encoding="utf-8").rstrip() + "\n"
+
+
+def test_the_card_is_shown_as_people_read_it(cli: Any, bridge: Path, fitted: Any) -> None:
+    done = cli("inspect", bridge)
+    assert (done.code, done.err) == (0, "")
+    words = " ".join(done.out.split())
+    assert "new → old" in words and "# new" not in words and "**" not in words
+    assert f"{fitted.evidence.verdict}: {fitted.evidence.reason}" in words
+    assert str(fitted.recipe) in words
+    assert max(map(len, done.out.splitlines())) <= 100
 
 
 def test_json_is_the_manifest(cli: Any, bridge: Path) -> None:
@@ -91,7 +102,7 @@ def test_networks_are_inspected_without_pytorch(tmp_path: Path) -> None:
         [sys.executable, "-c", programme, tmp_path / "s"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert "Sequential up to `1`" in done.stdout
+    assert "Sequential up to 1" in done.stdout
 
 
 def test_a_card_that_was_changed_is_told(cli: Any, bridge: Path) -> None:

@@ -31,7 +31,13 @@ from isthmus.errors import InputError
 from isthmus.moments import FoldMoments, SecondMoments
 from isthmus.progress import Progress, silent
 
-__all__ = ["Candidate", "MomentSource", "Selection", "default_recipes", "select"]
+__all__ = ["RULE", "Candidate", "MomentSource", "Selection", "default_recipes", "select"]
+
+RULE = (
+    "the simplest map within one standard error of the best, or one whose vectors are for search "
+    "alone where it is better by two"
+)
+"""How `select` chooses, in words for those who read its result."""
 
 Judge = Callable[[Chain], NDArray[np.float64]]
 """The value of the user's metric for each validation query when a map is used."""

@@ -129,6 +129,15 @@ class Bridge:
         return self.recipe is not None and self.recipe.search_only
 
     @property
+    def taken(self) -> int | None:
+        """The place among `tried`, best first, of the map that was taken; None if not among them.
+
+        It need not be the first: a simpler map that is as good is preferred.
+        """
+        recipe = str(self.recipe)
+        return next((i for i, t in enumerate(self.tried) if t.recipe == recipe), None)
+
+    @property
     def recommended(self) -> tuple[str, Way] | None:
         """The arm that the evidence recommends, and its way; None where it recommends none."""
         name = None if self.evidence is None else self.evidence.recommended

@@ -14,8 +14,14 @@ from isthmus.plain_text import markdown, markdown_block, markdown_code
 __all__ = ["card"]
 
 
-def card(bridge: Any) -> str:
-    """The page about an `isthmus.Bridge`, as its folder holds it in ``CARD.md``."""
+_WIDTH = 100
+
+
+def card(bridge: Any, *, width: int = _WIDTH) -> str:
+    """The page about an `isthmus.Bridge`, as its folder holds it in ``CARD.md``.
+
+    ``width`` is that of the table of evidence, in characters.
+    """
     template = files("isthmus.bridge").joinpath("card.md.jinja").read_text(encoding="utf-8")
     provenance = json.dumps(
         bridge.provenance.to_json(), indent=2, sort_keys=True, ensure_ascii=False
@@ -32,7 +38,7 @@ def card(bridge: Any) -> str:
         "block": _Marked.of(markdown_block),
         "made": _Marked,
     }
-    return made.from_string(template).render(bridge=bridge, provenance=provenance)
+    return made.from_string(template).render(bridge=bridge, provenance=provenance, width=width)
 
 
 class _Marked(str):

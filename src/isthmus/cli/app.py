@@ -22,6 +22,7 @@ from isthmus.cli.registry import add_registry_commands
 from isthmus.cli.search import search_command
 from isthmus.cli.signals import Stopped, stopped_by_signals
 from isthmus.cli.threshold import threshold_command
+from isthmus.cli.verbosity import level_of, listen, taken_out
 from isthmus.errors import IsthmusError
 from isthmus.plain_text import plain_line
 from isthmus.spaces.formats.table import described
@@ -29,12 +30,11 @@ from isthmus.spaces.formats.table import described
 __all__ = ["app", "main"]
 
 _BAD_INPUT, _UNEXPECTED, _INTERRUPTED = 2, 70, 130
-_DEBUG = "--debug"
+_DEBUG, _JSON = "--debug", "--json"
 
 app = typer.Typer(
     name="isthmus",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     help=f"""Swap a pretrained embedding model without breaking what was built on it.
@@ -44,7 +44,9 @@ column after a colon, as in `vectors.parquet:embedding`. Items are joined by id 
 have ids, and row by row otherwise.
 
 Exit codes: 0 done, 1 a gate failed, 2 bad usage or bad input, 70 an unexpected error (`--debug`
-shows where), 129, 130 and 143 stopped by a signal.""",
+shows where), 129, 130 and 143 stopped by a signal. Results go to stdout, everything else to stderr;
+with `--json` results and errors are JSON on stdout. Colours follow the terminal and `NO_COLOR`.
+`-v`, `-q` and `--debug` may stand before or behind a command.""",
     epilog="Start with: `isthmus demo`",
 )
 
@@ -63,8 +65,19 @@ def _options(  # pyright: ignore[reportUnusedFunction]
             "--version", callback=_show_version, is_eager=True, help="Show the version and leave."
         ),
     ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", "-v", help="Also say what each room does and how long it took."),
+    ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="Only results, warnings and errors: no progress."),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show where an unexpected error comes from.")
+    ] = False,
 ) -> None:
-    """Options that stand before a command."""
+    """Options that stand before a command; `main` takes them out, wherever they stand."""
 
 
 app.command("diagnose")(diagnose_command)
@@ -83,55 +96,84 @@ add_registry_commands(app)
 def main() -> None:
     """Run the command line; whatever happens ends in one sentence and an exit code."""
     spell_out()
-    arguments = sys.argv[1:]
-    debug = _DEBUG in arguments
-    sys.argv[1:] = [argument for argument in arguments if argument != _DEBUG]
+    arguments, level = level_of(sys.argv[1:])
+    listen(level)
+    arguments, debug = taken_out(arguments, _DEBUG)
+    sys.argv[1:] = arguments
+    as_json = _JSON in arguments
     try:
         with stopped_by_signals():
-            app()
+            if as_json:
+                _run_for_programs()
+            else:
+                app()
     except IsthmusError as error:
-        if "--json" in arguments:
-            show_json(
-                {
-                    "error": {
-                        "kind": type(error).__name__,
-                        "what": error.what,
-                        "where": error.where,
-                        "mend": error.mend,
-                    }
-                }
-            )
-        _end(f"error: {error}", _BAD_INPUT)
+        kind = type(error).__name__
+        _end(
+            f"error: {error}", _BAD_INPUT, as_json, kind,
+            what=error.what, where=error.where, mend=error.mend,
+        )  # fmt: skip
     except OSError as error:
         if debug:
             raise
-        place = error.filename or "the system"
-        _end(plain_line(f"error: {place}: {error.strerror or error}"), _BAD_INPUT)
+        place, what = error.filename or "the system", str(error.strerror or error)
+        sentence = plain_line(f"error: {place}: {what}")
+        _end(sentence, _BAD_INPUT, as_json, type(error).__name__, what=what, where=str(place))
     except Stopped as stopped:
         if stopped.number == signal.SIGPIPE:
             # whoever reads the result has read enough
             raise SystemExit(stopped.exit_code) from None
-        _end(f"stopped ({stopped}); nothing half-written was left", stopped.exit_code)
+        what = f"stopped ({stopped}); nothing half-written was left"
+        _end(what, stopped.exit_code, as_json, "Stopped", what=what)
     except SystemExit as left:
         # typer turns Ctrl-C into this code
         if left.code == _INTERRUPTED:
-            sys.stderr.write("interrupted; nothing half-written was left\n")
+            what = "interrupted; nothing half-written was left"
+            _end(what, _INTERRUPTED, as_json, "Interrupted", what=what)
         raise
     except MemoryError as error:
         if debug:
             raise
-        told = f" ({error})" if str(error) else ""
-        _end(f"error: there is not enough memory{plain_line(told)}", _UNEXPECTED)
+        what = "there is not enough memory" + (f" ({plain_line(str(error))})" if str(error) else "")
+        _end(f"error: {what}", _UNEXPECTED, as_json, "MemoryError", what=what)
     except Exception as error:
         if debug:
             raise
-        _end(
-            f"error: unexpected: {type(error).__name__}: {plain_line(str(error))[:400]} "
-            f"(a defect of isthmus; {_DEBUG} shows where)",
-            _UNEXPECTED,
-        )
+        kind, what = type(error).__name__, plain_line(str(error))[:400]
+        sentence = f"error: unexpected: {kind}: {what} (a defect of isthmus; {_DEBUG} shows where)"
+        _end(sentence, _UNEXPECTED, as_json, kind, what=what)
 
 
-def _end(sentence: str, code: int) -> NoReturn:
+def _run_for_programs() -> NoReturn:
+    """Run the command; bad usage is told as JSON too."""
+    try:
+        code = app(standalone_mode=False)
+    except Exception as error:
+        # typer carries its own copy of click, whose classes have no public place
+        message = getattr(error, "format_message", None)
+        if message is None:
+            raise
+        context = getattr(error, "ctx", None)
+        place = None if context is None else context.command_path
+        mend = None if place is None else f"See {place} --help"
+        what = str(message()).rstrip(".")
+        sentence = plain_line(f"error: {place}: {what}. {mend}")
+        _end(sentence, _BAD_INPUT, True, "UsageError", what=what, where=place, mend=mend)
+    raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _end(
+    sentence: str,
+    code: int,
+    as_json: bool,
+    kind: str,
+    *,
+    what: str,
+    where: str | None = None,
+    mend: str | None = None,
+) -> NoReturn:
+    """Leave with an exit code; programs get the parts of the sentence."""
+    if as_json:
+        show_json({"error": {"kind": kind, "what": what, "where": where, "mend": mend}})
     sys.stderr.write(sentence + "\n")
     raise SystemExit(code) from None

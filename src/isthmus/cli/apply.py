@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli.console import SCORES_DIFFER, ProgressBar, say, show_json
+from isthmus.cli.console import SCORES_DIFFER, ProgressBar, say, show_json, warn
 from isthmus.cli.inputs import Json, Overwrite
 
 __all__ = ["apply_command"]
@@ -74,5 +74,5 @@ def apply_command(
     if as_json:
         show_json({"output": str(output), "rows": rows, "dim": loaded.target.dim})
     if loaded.search_only:
-        say(f"notice: {SCORES_DIFFER}")
+        warn(f"notice: {SCORES_DIFFER}")
     say(f"{rows:,} vectors of {loaded.source.name} mapped to {loaded.target.name}: {output}")

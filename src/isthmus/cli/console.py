@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
+import shutil
 import signal
 import sys
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from isthmus.cli.signals import Stopped
 from isthmus.plain_text import plain_text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from isthmus.evaluate.as_text import Line
 
 __all__ = [
     "SCORES_DIFFER",
@@ -20,8 +28,24 @@ __all__ = [
     "show",
     "show_json",
     "show_json_line",
+    "show_lines",
+    "show_markdown",
     "spell_out",
+    "text_width",
+    "warn",
 ]
+
+_LOGGER = logging.getLogger("isthmus.cli")
+_PROGRESS = logging.getLogger("isthmus.progress")
+_NO_TERMINAL = 100
+_STYLES = {
+    "plain": "",
+    "heading": "bold",
+    "good": "green",
+    "caution": "yellow",
+    "bad": "red",
+    "quiet": "dim",
+}
 
 
 SCORES_DIFFER = (
@@ -31,9 +55,13 @@ SCORES_DIFFER = (
 
 
 def say(text: str = "") -> None:
-    """Prose, on stderr."""
-    sys.stderr.write(plain_text(text) + "\n")
-    sys.stderr.flush()
+    """Prose, on stderr; not with --quiet."""
+    _LOGGER.info("%s", text)
+
+
+def warn(text: str) -> None:
+    """What the reader must not miss, on stderr, also with --quiet."""
+    _LOGGER.warning("%s", text)
 
 
 def show(text: str) -> None:
@@ -51,13 +79,66 @@ def show_json_line(value: Any) -> None:
     _show(json.dumps(value, sort_keys=True, ensure_ascii=_ascii_only()))
 
 
+def show_lines(lines: Sequence[Line]) -> None:
+    """A result for people in lines, in colour where stdout is a terminal and NO_COLOR is not set.
+
+    FORCE_COLOR and TERM are heeded too.
+    """
+    from rich.text import Text
+
+    console = _console()
+    with console.capture() as held:
+        for line in lines:
+            text = Text(plain_text(line.text), style=_STYLES[line.tone])
+            console.print(text, soft_wrap=True)
+    _write(held.get())
+
+
+def show_markdown(text: str) -> None:
+    """Markdown as people read it, in colour as `show_lines`."""
+    from rich.markdown import Markdown
+    from rich.segment import Segment, Segments
+
+    console = _console()
+    # an entity of Markdown may stand for a character that commands a terminal
+    segments = [
+        segment if segment.control else Segment(plain_text(segment.text), segment.style)
+        for segment in console.render(Markdown(text, code_theme="ansi_light", hyperlinks=False))
+    ]
+    with console.capture() as held:
+        console.print(Segments(segments), end="")
+    lines = (line.rstrip() for line in held.get().splitlines())
+    _write("\n".join(lines) + "\n")
+
+
+def text_width() -> int:
+    """Characters of a line of the terminal; 100 where there is none."""
+    return shutil.get_terminal_size((_NO_TERMINAL, 24)).columns
+
+
+def _console() -> Console:
+    from rich.console import Console
+    from rich.theme import Theme
+
+    # the colours of the terminal, be it light or dark
+    theme = Theme({"markdown.code": "bold", "markdown.h1": "bold underline"})
+    return Console(
+        file=sys.stdout, width=text_width(), theme=theme,
+        highlight=False, markup=False, emoji=False,
+    )  # fmt: skip
+
+
 def _ascii_only() -> bool:
     return (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
 
 
 def _show(text: str) -> None:
+    _write(plain_text(text) + "\n")
+
+
+def _write(text: str) -> None:
     try:
-        sys.stdout.write(plain_text(text) + "\n")
+        sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
         # Python would complain once more on leaving
@@ -75,7 +156,8 @@ def spell_out() -> None:
 class ProgressBar:
     """Progress on stderr: a bar on a terminal, a line every few seconds in a log.
 
-    Tasks shorter than ``patience`` seconds are not shown at all.
+    Tasks shorter than ``patience`` seconds are not shown at all, and none with --quiet; with
+    --verbose the time that each took is logged.
     """
 
     def __init__(self, *, patience: float = 1.0, every: float = 10.0) -> None:
@@ -84,6 +166,7 @@ class ProgressBar:
         self._started = self._shown = 0.0
         self._live = sys.stderr.isatty()
         self._drawn = False
+        self._done = 0
 
     def __call__(self, task: str, done: int, total: int | None, /) -> None:
         """Take note of ``done`` rows of ``task``."""
@@ -91,9 +174,12 @@ class ProgressBar:
         if task != self._task or done == 0:
             self.close()
             self._task, self._started, self._shown = task, now, now
+        self._done = done
         elapsed = now - self._started
         wait = 0.1 if self._live else self._every
         if elapsed < self._patience or now - self._shown < wait:
+            return
+        if not _PROGRESS.isEnabledFor(logging.INFO):
             return
         self._shown = now
         line = _line(task, done, total, elapsed)
@@ -110,6 +196,10 @@ class ProgressBar:
             sys.stderr.write("\r\x1b[2K")
             sys.stderr.flush()
             self._drawn = False
+        if self._task and self._done:
+            took = time.monotonic() - self._started
+            _PROGRESS.debug("%s: %s in %.1f s", self._task, f"{self._done:,}", took)
+        self._task, self._done = "", 0
 
 
 def _line(task: str, done: int, total: int | None, elapsed: float) -> str:

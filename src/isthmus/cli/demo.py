@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli.console import ProgressBar, say, show, show_json
+from isthmus.cli.console import ProgressBar, say, show, show_json, text_width
 from isthmus.cli.inputs import Json
 
 __all__ = ["demo_command"]
@@ -40,7 +40,13 @@ def demo_command(
 
     called = sys.argv[0]
     on_path = shutil.which("isthmus") == called
-    evidence = tell(output, say=line, command="isthmus" if on_path else called, progress=progress)
+    evidence = tell(
+        output,
+        say=line,
+        command="isthmus" if on_path else called,
+        width=text_width(),
+        progress=progress,
+    )
     progress.close()
     if as_json:
         show_json(evidence.model_dump(mode="json"))

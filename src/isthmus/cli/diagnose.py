@@ -20,6 +20,7 @@ from isthmus.cli.inputs import (
     open_inputs,
 )
 from isthmus.cli.reports import Report, check_report_options
+from isthmus.cli.results import show_commands
 from isthmus.errors import InputError
 
 if TYPE_CHECKING:
@@ -101,9 +102,7 @@ def diagnose_command(
         show_json(found.model_dump(mode="json"))
     else:
         show(str(found))
-        show("\nto go on:")
-        for command in commands:
-            show(f"  {command}")
+        show_commands(commands)
     if report is not None:
         from isthmus.report import write_diagnosis_report
 

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli.console import ProgressBar, say, show, show_json
+from isthmus.cli.console import ProgressBar, say, show_json, warn
 from isthmus.cli.inputs import (
+    AllArms,
     Gates,
     Ids,
     Json,
@@ -24,6 +25,7 @@ from isthmus.cli.inputs import (
     open_inputs,
 )
 from isthmus.cli.reports import QueryTexts, Report, Texts, check_report_options, texts_of
+from isthmus.cli.results import show_evaluation
 
 __all__ = ["evaluate_command"]
 
@@ -55,6 +57,7 @@ def evaluate_command(
     texts: Texts = None,
     query_texts: QueryTexts = None,
     overwrite: Overwrite = False,
+    all_arms: AllArms = False,
     as_json: Json = False,
 ) -> None:
     """Judge a bridge on data: every way to serve the new model, with intervals and a verdict.
@@ -99,7 +102,7 @@ def evaluate_command(
         inputs.queries is None and labels is None and known and known.compatible is not None
     )
     if another_question:
-        say(
+        warn(
             "warning: the evidence of this bridge stands on queries with their answers, or on "
             "labels, and none are given: another question is asked, that of agreement with the old "
             "model's results alone, and its verdict can differ. Give those of the fit with "
@@ -128,9 +131,7 @@ def evaluate_command(
             }
         )
     else:
-        show(str(evaluation))
-        for result in results:
-            show(f"gate: {result}")
+        show_evaluation(evaluation, results, all_arms=all_arms)
     if report is not None:
         from isthmus.report import write_evaluation_report
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+import textwrap
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from isthmus.cli.console import SCORES_DIFFER, ProgressBar, say, show, show_json
+from isthmus.cli.console import SCORES_DIFFER, ProgressBar, say, show, show_json, text_width, warn
 from isthmus.cli.inputs import (
+    AllArms,
     Gates,
     Ids,
     Json,
@@ -28,6 +29,7 @@ from isthmus.cli.inputs import (
     open_inputs,
 )
 from isthmus.cli.reports import QueryTexts, Report, Texts, check_report_options, texts_of
+from isthmus.cli.results import show_commands, show_evaluation
 from isthmus.cli.store_inputs import (
     KeyEnv,
     MaxItems,
@@ -48,7 +50,7 @@ from isthmus.errors import InputError
 
 if TYPE_CHECKING:
     from isthmus.adapters.budget.curve_reading import LearningCurve
-    from isthmus.bridge.bridge import Bridge, Tried
+    from isthmus.bridge.bridge import Bridge
     from isthmus.progress import Progress
     from isthmus.spaces.pairs import Pairs
 
@@ -146,14 +148,16 @@ def fit_command(
     texts: Texts = None,
     query_texts: QueryTexts = None,
     overwrite: Overwrite = False,
+    all_arms: AllArms = False,
     as_json: Json = False,
 ) -> None:
     """Fit a bridge between two models, judge it on held-out data, and write it.
 
     The pairs are split by a hash of their ids: 80 % to fit, 10 % to choose the map, 10 % to judge
-    it. The table compares keeping the old model, a naive swap, the bridge, queries of both models
-    mixed, candidates rescored by the new model, a part of the index re-embedded, and full
-    re-embedding, each with its price, and ends in a verdict.
+    it. Keeping the old model, a naive swap, the bridge, queries of both models mixed, candidates
+    rescored by the new model, a part of the index re-embedded, and full re-embedding are compared,
+    each with its price. The table shows the old model, the bridge, what is recommended and the new
+    model, with the verdict, its reason and what to type next; --all-arms shows the rest.
 
     Examples:
 
@@ -278,10 +282,19 @@ def fit_command(
             }
         )
     else:
-        show(f"{leaderboard(bridge.tried)}\n\nrecipe: {bridge.recipe}\n")
-        show(str(evidence))
-        for result in results:
-            show(f"gate: {result}")
+        show(f"{leaderboard(bridge)}\n\nrecipe: {bridge.recipe}\n")
+        show_evaluation(evidence, results, all_arms=all_arms)
+    commands = _commands(
+        output, kind, old, new,
+        {
+            "--ids": ids,
+            "--queries-old": queries_old,
+            "--queries-new": queries_new,
+            "--qrels": qrels,
+            "--labels": labels,
+            "--primary": primary,
+        },
+    )  # fmt: skip
     with together():
         bridge.save(output, overwrite=overwrite)
         if report is not None:
@@ -299,29 +312,16 @@ def fit_command(
                 report,
                 curve=curve,
                 gates=results,
-                commands=(shlex.join(["isthmus", "inspect", str(output)]),)
-                if new is None
-                else _commands(
-                    output,
-                    kind,
-                    old,
-                    new,
-                    {
-                        "--ids": ids,
-                        "--queries-old": queries_old,
-                        "--queries-new": queries_new,
-                        "--qrels": qrels,
-                        "--labels": labels,
-                        "--primary": primary,
-                    },
-                ),
+                commands=commands,
                 overwrite=overwrite,
                 **shown,
             )
     for notice in bridge.notices:
-        say(f"notice: {notice}")
+        warn(f"notice: {notice}")
     if bridge.search_only:
-        say(f"notice: {SCORES_DIFFER}")
+        warn(f"notice: {SCORES_DIFFER}")
+    if not as_json:
+        show_commands(commands)
     for written in (report, output):
         if written is not None:
             say(f"written: {written}")
@@ -351,9 +351,11 @@ def _curve(pairs: Pairs, bridge: Bridge, seed: int, progress: Progress) -> Learn
 
 
 def _commands(
-    output: Path, kind: str, old: str, new: str, options: dict[str, object]
+    output: Path, kind: str, old: str, new: str | None, options: dict[str, object]
 ) -> tuple[str, ...]:
     """What to type next."""
+    if new is None:
+        return (shlex.join(["isthmus", "inspect", str(output)]),)
     given = [text for option, value in options.items() if value for text in (option, str(value))]
     bridge = str(output)
     files = (
@@ -368,10 +370,18 @@ def _commands(
     )
 
 
-def leaderboard(tried: Sequence[Tried]) -> str:
-    """The best maps by their score on validation queries."""
+def leaderboard(bridge: Bridge) -> str:
+    """The best maps by their score on validation queries, the one that was taken, and why."""
+    from isthmus.adapters.select import RULE
+
+    tried = bridge.tried
+    at = bridge.taken
     lines = [f"{len(tried)} maps tried, best on validation queries:"]
-    lines += [f"  {t.score:.3f}  {t.recipe}" for t in tried[:_SHOWN]]
-    if len(tried) > _SHOWN:
-        lines.append(f"  ...    the last: {tried[-1].score:.3f}  {tried[-1].recipe}")
+    for i, t in enumerate(tried):
+        if i < _SHOWN or i in (at, len(tried) - 1):
+            gap = i > _SHOWN and i in (at, len(tried) - 1)
+            lines += ["  ..."] * gap
+            lines.append(f"{'*' if i == at else ' '} {t.score:.3f}  {t.recipe}")
+    if at is not None and len(tried) > 1:
+        lines += textwrap.wrap(f"* taken: {RULE}", text_width(), subsequent_indent="  ")
     return "\n".join(lines)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from isthmus.spaces.readers import Vectors
 
 __all__ = [
+    "AllArms",
     "Gates",
     "Ids",
     "Inputs",
@@ -113,6 +114,14 @@ Gates = Annotated[
 ]
 Json = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON on stdout instead of a table.")
+]
+AllArms = Annotated[
+    bool,
+    typer.Option(
+        "--all-arms",
+        help="Show every way that was measured, every metric and every comparison; by default the "
+        "old model, the bridge, what is recommended and full re-embedding.",
+    ),
 ]
 OldEncoder = Annotated[
     bool,

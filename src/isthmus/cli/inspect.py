@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli.console import say, show
+from isthmus.cli.console import show, show_markdown, text_width, warn
 from isthmus.cli.inputs import Json
 
 __all__ = ["inspect_command"]
+
+_BLOCK = 2  # characters beside a block of code
 
 
 def inspect_command(
@@ -21,11 +23,21 @@ def inspect_command(
             help="A folder that isthmus fit wrote, or anything else that isthmus saved.",
         ),
     ],
+    as_markdown: Annotated[
+        bool,
+        typer.Option("--markdown", help="Print the card as the Markdown that the folder holds."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show what isthmus saved, such as a bridge: contracts, recipe, evidence, provenance.
 
     The folder is checked on the way: sizes, digests, formats. No code in it is run.
+
+    Examples:
+
+        isthmus inspect my.bridge
+
+        isthmus inspect my.bridge --markdown > my-bridge.md
     """
     from isthmus import artefact
     from isthmus.bridge import Bridge
@@ -33,15 +45,20 @@ def inspect_command(
     from isthmus.bridge.card import card
 
     kind = artefact.kind_at(bridge)
-    text = card(Bridge.load(bridge)) if kind == KIND else None
+    text = None
+    if kind == KIND:
+        loaded = Bridge.load(bridge)
+        text = card(loaded) if as_markdown else card(loaded, width=text_width() - _BLOCK)
     with artefact.read(bridge, kind) as stored:
         stored.tensors.verify()
         if kind != KIND:
             text = stored.texts.get("CARD.md")
     for name, found in stored.texts.items():
         if found is None:
-            say(f"{bridge}: {name} is missing or was changed after it was written")
+            warn(f"{bridge}: {name} is missing or was changed after it was written")
     if as_json or text is None:
         show((bridge / artefact.MANIFEST).read_text(encoding="utf-8").rstrip())
-    else:
+    elif as_markdown:
         show(text.rstrip())
+    else:
+        show_markdown(text)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from isthmus.cli.console import say, show, show_json
+from isthmus.cli.console import say, show, show_json, warn
 from isthmus.cli.inputs import Json
 from isthmus.errors import InputError
 
@@ -113,6 +113,7 @@ def pull_command(
             metavar="FILE", help="Also write a signature, for another verifier.", show_default=False
         ),
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Write a version to a folder, checked against its digests."""
     from isthmus.files import atomic_file, together
@@ -128,7 +129,9 @@ def pull_command(
                 draft.write_bytes(bundles[0])
     reason = opened.show(asked).deprecated
     if reason is not None:
-        say(f"this version is deprecated: {reason.reason}")
+        warn(f"this version is deprecated: {reason.reason}")
+    if as_json:
+        show_json({"folder": str(folder), "kind": version.kind, "digest": version.digest})
     say(f"{folder}: {version.kind} {version.digest}")
 
 

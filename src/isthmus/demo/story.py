@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.adapters.select import RULE
 from isthmus.bridge import Bridge, Fitting, fit
 from isthmus.demo.corpus import Corpus, load_corpus
 from isthmus.demo.live import AskedLive, Encoded, LiveModels, run_recommended
@@ -32,6 +34,7 @@ Say = Callable[[str], None]
 
 TEXTS = 10_000
 SEED = 0
+_SHOWN_MAPS = 4
 BRIDGE = "new-to-old.bridge"
 
 
@@ -41,6 +44,7 @@ def tell(
     say: Say,
     command: str = "isthmus",
     texts: int = TEXTS,
+    width: int = 100,
     progress: Progress = silent,
 ) -> Evaluation:
     """Encode, fail naively, fit, judge, write, load, and run what is recommended on a live index.
@@ -51,6 +55,7 @@ def tell(
         say: prints a line.
         command: how the reader calls isthmus.
         texts: how many.
+        width: of a line of the reader's terminal.
         progress: told about texts and rows.
 
     Returns:
@@ -82,12 +87,12 @@ def tell(
         progress=progress,
         fitting=Fitting(canary_items=dict(zip(corpus.ids, corpus.documents, strict=True))),
     )
-    _about_fit(say, bridge)
+    _about_fit(say, bridge, width)
     evidence = bridge.evidence
     assert evidence is not None
 
     say("\n4. Held-out evidence\n")
-    for line in str(evidence).splitlines():
+    for line in evidence.as_text(width=width - 3).splitlines():
         say(f"   {line}".rstrip())
 
     path = folder / BRIDGE
@@ -165,16 +170,17 @@ def _naive(say: Say, corpus: Corpus, old: Encoded, new: Encoded) -> None:
         say(f"   {text}: the right document is among the first ten for {share:.1%} of 1,000")
 
 
-def _about_fit(say: Say, bridge: Bridge) -> None:
+def _about_fit(say: Say, bridge: Bridge, width: int) -> None:
     (fitted,) = bridge.provenance.fits
     say(f"   {fitted.fit_rows:,} pairs to fit on, documents and queries whose documents are")
     say("   not held out; the map is chosen on validation queries (recall@10):\n")
-    for tried in bridge.tried[:4]:
-        chosen = "   <- chosen" if tried.recipe == str(bridge.recipe) else ""
-        say(f"   {tried.score:.3f}  {tried.recipe}{chosen}")
-    if len(bridge.tried) > 4:
-        say(f"   ... and {len(bridge.tried) - 4} more; the simplest within one standard error")
-        say("   of the best is taken")
+    for at, tried in enumerate(bridge.tried):
+        if at < _SHOWN_MAPS or at == bridge.taken:
+            chosen = "   <- taken" if at == bridge.taken else ""
+            say(f"   {tried.score:.3f}  {tried.recipe}{chosen}")
+    told = f"taken of {len(bridge.tried)}: {RULE}"
+    for line in textwrap.wrap(told, width, initial_indent="   ", subsequent_indent="   "):
+        say(line)
 
 
 def _prove(

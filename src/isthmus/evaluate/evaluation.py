@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from isthmus.evaluate.arms import ARMS, Verdict, in_order, of_role
+from isthmus.evaluate.arms import ARMS, Verdict, in_order
+from isthmus.evaluate.as_text import evaluation_lines
 from isthmus.evaluate.bootstrap import Estimate
 from isthmus.evaluate.measured import Parameter
 from isthmus.evaluate.price import Price
@@ -156,63 +157,16 @@ class Evaluation(BaseModel):
         """Read what `to_json` wrote; raises pydantic's ``ValidationError`` for anything else."""
         return cls.model_validate_json(text)
 
+    def as_text(self, *, width: int = 100, all_arms: bool = False) -> str:
+        """The table of ways to serve, and the verdict with its reason.
+
+        Args:
+            width: characters of a line, at least 60.
+            all_arms: show every arm, metric and comparison; by default the old model, the bridge,
+                what is recommended and full re-embedding.
+        """
+        lines = evaluation_lines(self, width=width, all_arms=all_arms)
+        return "\n".join(line.text for line in lines)
+
     def __str__(self) -> str:
-        parts = [
-            [
-                f"{self.n_queries} queries, {self.n_gallery} gallery items, evidence: "
-                f"{self.evidence_kind}"
-                + (f" ({self.n_unanswerable} queries without relevant items left out)")
-                * (self.n_unanswerable > 0)
-            ],
-            _aligned(self._table()),
-            self._comparisons(),
-            [f"verdict: {self.verdict} ({self.reason})"],
-        ]
-        return "\n\n".join("\n".join(part) for part in parts)
-
-    def _table(self) -> list[list[str]]:
-        shown = [self.primary, *(name for name in self.metrics if name != self.primary)]
-        priced = any(arm.price is not None for arm in self.arms.values())
-        table = [["", f"{self.primary}, {self.level:.0%} interval", *shown[1:]]]
-        sized = any(arm.gallery is not None for arm in self.arms.values())
-        table[0] += ["gallery"] * sized + ["price"] * priced
-        for name in self.shown:
-            arm = self.arms[name]
-            row = [arm.label or name, str(arm.metrics[self.primary])]
-            row += [f"{arm.metrics[metric].value:.3f}" for metric in shown[1:]]
-            row += [f"{arm.gallery or self.n_gallery:,}"] * sized
-            table.append(row + [str(arm.price or "")] * priced)
-        table.append(["chance", *(f"{self.chance[metric]:.3f}" for metric in shown)])
-        table[-1] += [""] * (sized + priced)
-        return table
-
-    def _comparisons(self) -> list[str]:
-        compared = ["bridge", *self.strategies]
-        if self.recommended is not None and self.recommended not in (*compared, *of_role("bound")):
-            compared.append(self.recommended)
-        lines: list[str] = []
-        for name in compared:
-            arm = self.arms[name]
-            found = {
-                f"{name} - old": arm.to_old,
-                "retention": arm.retention,
-                "update gain": arm.update_gain,
-            }
-            if name == "bridge":
-                found |= {
-                    f"overlap@{self.overlap_k} with {other}": self.overlap[other]
-                    for other in sorted(self.overlap, key=list(ARMS).index)
-                }
-                lines += [f"{what}: {value}" for what, value in found.items() if value is not None]
-            else:
-                told = [f"{what}: {value}" for what, value in found.items() if value is not None]
-                lines.append(", ".join(told))
-        return lines + [f"no {arm}: {reason}" for arm, reason in self.absent.items()]
-
-
-def _aligned(table: list[list[str]]) -> list[str]:
-    widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in table
-    ]
+        return self.as_text()

@@ -1,0 +1,35 @@
+"""Results that several commands show: an evaluation with its gates, and what to type next."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from isthmus.cli.console import show, show_lines, text_width
+
+if TYPE_CHECKING:
+    from isthmus.evaluate import Evaluation, GateResult
+
+__all__ = ["show_commands", "show_evaluation"]
+
+
+def show_evaluation(
+    found: Evaluation, gates: Sequence[GateResult] = (), *, all_arms: bool = False
+) -> None:
+    """The table of ways, fitted to the terminal, the verdict with its reason, and the gates."""
+    from isthmus.evaluate.as_text import Line, evaluation_lines
+
+    lines = evaluation_lines(found, width=text_width(), all_arms=all_arms)
+    for gate in gates:
+        wrapped = textwrap.wrap(f"gate: {gate}", text_width(), subsequent_indent="  ")
+        lines += [Line(part, "good" if gate.passed else "bad") for part in wrapped]
+    show_lines(lines)
+
+
+def show_commands(commands: Sequence[str]) -> None:
+    """What to type next, each on a line of its own, whole so that it can be copied."""
+    if commands:
+        show("\nto go on:")
+    for command in commands:
+        show(f"  {command}")
