@@ -25,7 +25,7 @@ from isthmus.evaluate import Evaluation, Judging
 from isthmus.progress import Progress, silent
 from isthmus.spaces.pairs import Pairs, Split
 
-__all__ = ["assess"]
+__all__ = ["assess", "may_share_items", "split_of"]
 
 
 def assess(
@@ -81,9 +81,9 @@ def assess(
             where=pairs.target.name,
         )
     if all_rows is None:
-        all_rows = not _may_share_items(bridge, fits, pairs)
+        all_rows = not may_share_items(bridge, fits, pairs)
     everything = dict(zip(PARTS, (0.0, 0.0, 1.0), strict=True))
-    split = pairs.split(everything, seed=seed) if all_rows else _split_of(fits, pairs)
+    split = pairs.split(everything, seed=seed) if all_rows else split_of(fits, pairs)
     samples = HeldOutSamples(
         split, None if queries is None else Queries(queries, qrels), sizes=sizes, seed=seed
     )
@@ -102,7 +102,7 @@ def assess(
     ).evidence
 
 
-def _may_share_items(bridge: Bridge, fits: Sequence[FitRecord], pairs: Pairs) -> bool:
+def may_share_items(bridge: Bridge, fits: Sequence[FitRecord], pairs: Pairs) -> bool:
     """Whether a row of the fit may be among the pairs."""
     fit = bridge.provenance.fit
     if bridge.canary is None or fit is None:
@@ -120,7 +120,7 @@ def _may_share_items(bridge: Bridge, fits: Sequence[FitRecord], pairs: Pairs) ->
     )
 
 
-def _split_of(fits: Sequence[FitRecord], pairs: Pairs) -> Split:
+def split_of(fits: Sequence[FitRecord], pairs: Pairs) -> Split:
     """The pairs as the fits split theirs.
 
     Raises:

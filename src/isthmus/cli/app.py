@@ -13,6 +13,7 @@ from isthmus.cli.apply import apply_command
 from isthmus.cli.budget import budget_command
 from isthmus.cli.canary import canary_app
 from isthmus.cli.console import show, show_json, spell_out
+from isthmus.cli.consumers import consumers_command
 from isthmus.cli.demo import demo_command
 from isthmus.cli.diagnose import diagnose_command
 from isthmus.cli.evaluate import evaluate_command
@@ -87,6 +88,7 @@ app.command("evaluate")(evaluate_command)
 app.command("apply")(apply_command)
 app.command("inspect")(inspect_command)
 app.command("search")(search_command)
+app.command("consumers")(consumers_command)
 app.command("threshold")(threshold_command)
 app.command("demo")(demo_command)
 app.add_typer(canary_app, name="canary")

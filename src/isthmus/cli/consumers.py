@@ -1,0 +1,158 @@
+"""``isthmus consumers``: does a classifier, a regressor or a clustering survive the swap?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from isthmus.cli.console import ProgressBar, say, show, show_json
+from isthmus.cli.inputs import Ids, Json, New, Old, Overwrite, open_inputs
+
+if TYPE_CHECKING:
+    from isthmus.evaluate.consumers import ConsumerReport
+
+__all__ = ["consumers_command"]
+
+_LIMITS = "Limits"
+
+
+def consumers_command(
+    bridge: Annotated[
+        Path, typer.Argument(metavar="BRIDGE", help="A folder that isthmus fit wrote.")
+    ],
+    old: Old,
+    new: New,
+    estimator: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE|NAME",
+            help="What was made on the bridge's target vectors (the old model's, for a query "
+            "bridge): a .skops file, or package.module:function that returns it. Pickles are not "
+            "read.",
+        ),
+    ],
+    answers: Annotated[
+        Path | None,
+        typer.Option(
+            help="What is right for each row of OLD: classes, numbers or groups (.npy, or .txt "
+            "with one a line). Without it only agreement is measured."
+        ),
+    ] = None,
+    retrained: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|NAME", help="Another one, made on the source vectors, to compare with."
+        ),
+    ] = None,
+    head_bridge: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Also fit a bridge for this consumer alone (linear heads) on the rows of the fit, "
+            "judge it, and write it here.",
+        ),
+    ] = None,
+    max_loss: Annotated[
+        float | None,
+        typer.Option(
+            help="Fail where the bridge may lose more than this in accuracy, R2 or Rand index: by "
+            "the careful end of the interval.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = None,
+    max_flips: Annotated[
+        float | None,
+        typer.Option(
+            help="Fail where more than this share of rows may turn from right to wrong.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = None,
+    ids: Ids = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Judge a classifier, regressor or clustering that eats embeddings with a bridge before it.
+
+    It is not retrained: it is given mapped vectors in place of its own. Accuracy, agreement and
+    negative flips (rows that were right and become wrong) stand on rows that the bridge was not
+    fitted on; give rows that the consumer was not trained on either, or its own answers are
+    flattered. Exit code 1 where a limit is broken.
+
+    Examples:
+
+        isthmus consumers my.bridge old.npy new.npy --estimator head.skops --answers labels.txt
+
+        isthmus consumers my.bridge old.npy new.npy --estimator head.skops --answers labels.txt
+        --head-bridge head.bridge --max-loss 0.01
+    """
+    from isthmus import artefact
+    from isthmus.bridge import Bridge
+    from isthmus.bridge.bridge import KIND
+    from isthmus.bridge.consume import consume
+    from isthmus.bridge.open_estimator import open_estimator
+
+    if head_bridge is not None:
+        artefact.check_place(head_bridge, KIND, overwrite=overwrite)
+    loaded = Bridge.load(bridge)
+    eaten = open_estimator(estimator)
+    other = None if retrained is None else open_estimator(retrained)
+    progress = ProgressBar()
+    inputs = open_inputs(
+        old,
+        new,
+        kind=loaded.kind,
+        ids=ids,
+        metric=loaded.source.metric,
+        queries_old=None,
+        queries_new=None,
+        qrels=None,
+        labels=answers,
+        primary=None,
+        progress=progress,
+    )
+    found = consume(
+        loaded, eaten, inputs.pairs, retrained=other, head_bridge=head_bridge is not None
+    )
+    progress.close()
+    if head_bridge is not None and found.head_bridge is not None:
+        found.head_bridge.save(head_bridge, overwrite=overwrite)
+        say(f"written: {head_bridge}")
+    broken = _broken(
+        found.report,
+        "bridge" if head_bridge is None else "head bridge",
+        max_loss=max_loss,
+        max_flips=max_flips,
+    )
+    if as_json:
+        show_json({**found.report.model_dump(mode="json"), "broken_limits": broken})
+    else:
+        show(str(found.report))
+        for sentence in broken:
+            show(f"FAIL  {sentence}")
+    if broken:
+        raise typer.Exit(1)
+
+
+def _broken(
+    report: ConsumerReport, judged: str, *, max_loss: float | None, max_flips: float | None
+) -> list[str]:
+    arm = report.arms[judged]
+    broken: list[str] = []
+    if max_loss is not None:
+        metrics = ("accuracy", "r2", "adjusted rand index")
+        change = next((arm.change[m] for m in metrics if m in arm.change), None)
+        if change is None or change.low is None:
+            broken.append(f"{judged}: no loss can be measured without answers (--answers)")
+        elif -change.low > max_loss:
+            broken.append(f"{judged}: it may lose {-change.low:.3f}, more than {max_loss:g}")
+    if max_flips is not None:
+        flips = arm.negative_flips
+        if flips is None or flips.high is None:
+            broken.append(f"{judged}: flips are known of classifiers with answers alone")
+        elif flips.high > max_flips:
+            broken.append(
+                f"{judged}: {flips.high:.3f} of the rows may turn wrong, more than {max_flips:g}"
+            )
+    return broken

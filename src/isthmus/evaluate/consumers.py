@@ -1,0 +1,465 @@
+"""What becomes of whatever eats the vectors, other than a search: does it still work after a swap?
+
+A classifier, a regressor, a clustering or a reranker was made on the vectors of one model.  It is
+given, unchanged, vectors that stand in for those: mapped by a bridge, or of the new model as they
+are.  What counts is not accuracy alone: an answer that was right and becomes wrong (a *negative
+flip*: Yan et al. 2021, "Positive-Congruent Training") hurts even where as many become right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from isthmus.errors import InputError
+from isthmus.evaluate.bootstrap import Estimate, Resampling, estimate, resampled_means
+from isthmus.evaluate.calibration import expected_calibration_error
+
+__all__ = [
+    "OWN",
+    "Candidates",
+    "ConsumerArm",
+    "ConsumerKind",
+    "ConsumerReport",
+    "Estimator",
+    "Reranker",
+    "judge_consumer",
+    "judge_reranker",
+    "kind_of_consumer",
+]
+
+ConsumerKind = Literal["classifier", "regressor", "clustering", "reranker"]
+OWN = "own"
+"""The arm of the vectors that the consumer was made on."""
+
+_DRAWS = 4000
+_ARI_DRAWS = 200
+
+Rows = NDArray[Any]
+Values = NDArray[np.float64]
+
+
+@runtime_checkable
+class Estimator(Protocol):
+    """What scikit-learn calls an estimator: it was fitted on vectors ``(n, d)``."""
+
+    def predict(self, X: Rows, /) -> Rows:
+        """One answer a row."""
+        ...
+
+
+@runtime_checkable
+class Reranker(Protocol):
+    """What scores items for a query by their vectors alone."""
+
+    def score(self, queries: Rows, items: Rows, /) -> Rows:
+        """Scores ``(n, k)`` of items ``(n, k, d)`` for queries ``(n, d)``, the best highest."""
+        ...
+
+
+class ConsumerArm(BaseModel):
+    """What a consumer does with one kind of vectors.
+
+    ``change`` is the difference of each metric to the arm of its own vectors, on the same rows.
+
+    Example:
+        >>> from isthmus.evaluate import Estimate
+        >>> ConsumerArm(metrics={"accuracy": Estimate(value=0.9)}).metrics["accuracy"].value
+        0.9
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    metrics: dict[str, Estimate]
+    change: dict[str, Estimate] = Field(default_factory=dict[str, Estimate])
+    agreement: Estimate | None = None
+    """With the answers from its own vectors: the share of equal answers (classifier), one less
+    mean squared difference over variance (regressor), the adjusted Rand index (clustering), or
+    the share of equal first results (reranker)."""
+    negative_flips: Estimate | None = None
+    """Share of rows that were right and are wrong; None where it is not known what is right."""
+    positive_flips: Estimate | None = None
+
+
+class ConsumerReport(BaseModel):
+    """A consumer, unchanged, on every kind of vectors that could be given to it.
+
+    Example:
+        >>> import numpy as np
+        >>> rows = np.random.default_rng(0).standard_normal((300, 2))
+        >>> class Sign:
+        ...     classes_ = np.array([0, 1])
+        ...     def predict(self, X):
+        ...         return (X[:, 0] > 0).astype(int)
+        >>> found = judge_consumer(Sign(), {"own": rows, "bridge": rows * 2})
+        >>> found.kind, found.arms["bridge"].agreement.value
+        ('classifier', 1.0)
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: ConsumerKind
+    rows: int
+    """Rows, or queries of a reranker, that no map was fitted on."""
+    known_answers: bool
+    """Whether it is known what is right."""
+    arms: dict[str, ConsumerArm]
+    level: float
+
+    def __str__(self) -> str:
+        lines = [f"{self.kind}, {self.rows:,} rows that no map was fitted on"]
+        for name, arm in self.arms.items():
+            told = [f"{metric} {value}" for metric, value in arm.metrics.items()]
+            if name != OWN:
+                told += [f"change of {m} {_signed(e)}" for m, e in arm.change.items()]
+                told += [
+                    f"{what} {value}"
+                    for what, value in (
+                        ("agreement", arm.agreement),
+                        ("negative flips", arm.negative_flips),
+                        ("positive flips", arm.positive_flips),
+                    )
+                    if value is not None
+                ]
+            lines += [f"{name}:", *(f"  {line}" for line in told)]
+        return "\n".join(lines)
+
+
+def kind_of_consumer(estimator: Any) -> ConsumerKind:
+    """What an estimator is, from what it has.
+
+    Raises:
+        InputError: for an object that has neither ``predict`` nor ``fit_predict`` nor ``score`` of
+            queries and items.
+
+    Example:
+        >>> class Middle:
+        ...     def predict(self, X):
+        ...         return X.mean(axis=1)
+        >>> kind_of_consumer(Middle())
+        'regressor'
+    """
+    if hasattr(estimator, "classes_"):
+        return "classifier"
+    stated = getattr(estimator, "_estimator_type", None)
+    if stated == "clusterer" or any(
+        hasattr(estimator, name) for name in ("labels_", "cluster_centers_", "fit_predict")
+    ):
+        return "clustering"
+    if callable(getattr(estimator, "predict", None)):
+        return "regressor"
+    if callable(getattr(estimator, "score", None)):
+        return "reranker"
+    raise InputError(
+        f"a {type(estimator).__name__} is no consumer of vectors",
+        mend="It needs predict(X), fit_predict(X), or score(queries, items) for a reranker",
+    )
+
+
+def judge_consumer(
+    estimator: Any,
+    arms: Mapping[str, Rows],
+    answers: Rows | None = None,
+    *,
+    others: Mapping[str, tuple[Any, Rows]] | None = None,
+    resampling: Resampling | None = None,
+) -> ConsumerReport:
+    """A classifier, regressor or clustering on every kind of vectors.
+
+    Shares and their differences have intervals from a Dirichlet (count + ½) over the cells of
+    paired outcomes, which do not vanish where nothing was seen to flip; means have those of the
+    paired bootstrap.
+
+    Args:
+        estimator: fitted on vectors like those of the arm ``own``.
+        arms: vectors ``(n, d)`` of the same rows, by name; ``own`` is among them.
+        answers: what is right ``(n,)``: classes, numbers or groups; None for agreement alone.
+        others: further arms with a consumer of their own, such as one that was trained anew: the
+            estimator and its vectors of the same rows, by name.
+        resampling: of the intervals.
+
+    Raises:
+        InputError: for arms that do not fit together, for an estimator that refuses them, and for
+            what is no consumer.
+    """
+    resampling = resampling or Resampling()
+    kind = kind_of_consumer(estimator)
+    if kind == "reranker":
+        raise InputError("a reranker eats queries and items", mend="Use judge_reranker")
+    given = {name: (estimator, rows) for name, rows in arms.items()} | dict(others or {})
+    n = _checked_arms({name: rows for name, (_, rows) in given.items()}, answers)
+    said = {name: _predicted(e, rows, kind, name) for name, (e, rows) in given.items()}
+    judge = {"classifier": _classified, "regressor": _regressed, "clustering": _clustered}[kind]
+    found = {
+        name: judge(said[OWN], values, answers, resampling, name == OWN)
+        for name, values in said.items()
+    }
+    if kind == "classifier" and answers is not None:
+        found = {name: _with_calibration(arm, *given[name], answers) for name, arm in found.items()}
+    return ConsumerReport(
+        kind=kind, rows=n, known_answers=answers is not None, arms=found, level=resampling.level
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Queries with the items that a reranker is given: ``(n, d)`` and ``(n, k, d)``."""
+
+    queries: Rows
+    items: Rows
+
+
+def judge_reranker(
+    reranker: Reranker,
+    arms: Mapping[str, Candidates],
+    relevant: NDArray[np.bool_] | None = None,
+    *,
+    resampling: Resampling | None = None,
+) -> ConsumerReport:
+    """A reranker on every kind of vectors of the same candidates.
+
+    Args:
+        reranker: made on vectors like those of the arm ``own``.
+        arms: queries and candidates, by name; ``own`` is among them.
+        relevant: whether each candidate is ``(n, k)``; None to measure agreement alone.
+        resampling: of the intervals.
+
+    Raises:
+        InputError: for arms or scores that do not fit together.
+    """
+    resampling = resampling or Resampling()
+    n = _checked_arms({name: arm.queries for name, arm in arms.items()}, relevant)
+    orders: dict[str, NDArray[np.int64]] = {}
+    for name, arm in arms.items():
+        scores = np.asarray(reranker.score(arm.queries, arm.items), dtype=np.float64)
+        if scores.shape != arm.items.shape[:2]:
+            raise InputError(
+                f"it gives scores of shape {scores.shape} for candidates {arm.items.shape[:2]}",
+                where=f"arm '{name}'",
+            )
+        orders[name] = np.argsort(-scores, axis=1, kind="stable")
+    first = {name: order[:, 0] for name, order in orders.items()}
+    found: dict[str, ConsumerArm] = {}
+    for name, order in orders.items():
+        metrics, change = dict[str, Estimate](), dict[str, Estimate]()
+        flips: tuple[Estimate | None, Estimate | None] = (None, None)
+        if relevant is not None:
+            values = np.column_stack(
+                [_reranked(o, relevant) for o in (order, orders[OWN])]
+            )  # of the arm: first right, reciprocal rank; then of its own vectors
+            means = resampled_means(values, resamples=resampling.resamples, seed=resampling.seed)
+            for i, metric in enumerate(("first result right", "mrr")):
+                metrics[metric] = estimate(
+                    float(values[:, i].mean()), means[:, i], level=resampling.level
+                )
+                if name != OWN:
+                    gap = values[:, i] - values[:, i + 2]
+                    change[metric] = estimate(
+                        float(gap.mean()), means[:, i] - means[:, i + 2], level=resampling.level
+                    )
+            if name != OWN:
+                flips = _flips(values[:, 2] > 0, values[:, 0] > 0, resampling)
+        agreement = None if name == OWN else _share(first[name] == first[OWN], resampling)
+        found[name] = ConsumerArm(
+            metrics=metrics, change=change, agreement=agreement,
+            negative_flips=flips[0], positive_flips=flips[1],
+        )  # fmt: skip
+    return ConsumerReport(
+        kind="reranker", rows=n, known_answers=relevant is not None, arms=found,
+        level=resampling.level,
+    )  # fmt: skip
+
+
+# ---- one kind each -----------------------------------------------------------------------------
+
+
+def _classified(
+    own: Rows, said: Rows, answers: Rows | None, resampling: Resampling, is_own: bool
+) -> ConsumerArm:
+    agreement = None if is_own else _share(own == said, resampling)
+    if answers is None:
+        return ConsumerArm(metrics={}, agreement=agreement)
+    right, was = said == answers, own == answers
+    metrics = {"accuracy": _share(right, resampling)}
+    if is_own:
+        return ConsumerArm(metrics=metrics)
+    negative, positive = _flips(was, right, resampling)
+    draws = _dirichlet([was & ~right, right & ~was, was == right], resampling)
+    gap = float(right.mean() - was.mean())
+    change = {"accuracy": _interval(gap, draws[:, 1] - draws[:, 0], resampling)}
+    return ConsumerArm(
+        metrics=metrics, change=change, agreement=agreement,
+        negative_flips=negative, positive_flips=positive,
+    )  # fmt: skip
+
+
+def _with_calibration(arm: ConsumerArm, estimator: Any, rows: Rows, answers: Rows) -> ConsumerArm:
+    if not callable(getattr(estimator, "predict_proba", None)):
+        return arm
+    probabilities = np.asarray(estimator.predict_proba(rows), dtype=np.float64)
+    best = probabilities.argmax(axis=1)
+    right = np.asarray(estimator.classes_)[best] == answers
+    sure = np.clip(probabilities[np.arange(len(best)), best], 0.0, 1.0)
+    error = Estimate(
+        value=expected_calibration_error(sure, right), reason="an expectation, less noise"
+    )
+    return arm.model_copy(update={"metrics": {**arm.metrics, "calibration error": error}})
+
+
+def _regressed(
+    own: Rows, said: Rows, answers: Rows | None, resampling: Resampling, is_own: bool
+) -> ConsumerArm:
+    own, said = (np.asarray(v, dtype=np.float64).reshape(len(v), -1) for v in (own, said))
+    columns = [np.square(said - own).mean(axis=1), *_spread(own)]
+    if answers is not None:
+        true = np.asarray(answers, dtype=np.float64).reshape(len(said), -1)
+        columns += [np.square(v - true).mean(axis=1) for v in (said, own)]
+        columns += _spread(true)
+    values = np.column_stack(columns)
+    drawn = resampled_means(values, resamples=resampling.resamples, seed=resampling.seed)
+    means = np.vstack([values.mean(axis=0), drawn])
+
+    def told(column: Values) -> Estimate:
+        return _interval(float(column[0]), column[1:], resampling)
+
+    agreement = None if is_own else told(1 - means[:, 0] / _variance(means[:, 1:3]))
+    if answers is None:
+        return ConsumerArm(metrics={}, agreement=agreement)
+    variance = _variance(means[:, 5:7])
+    r2, was = 1 - means[:, 3] / variance, 1 - means[:, 4] / variance
+    rmse, rmse_was = np.sqrt(means[:, 3]), np.sqrt(means[:, 4])
+    metrics = {"r2": told(r2), "rmse": told(rmse)}
+    if is_own:
+        return ConsumerArm(metrics=metrics)
+    return ConsumerArm(
+        metrics=metrics,
+        change={"r2": told(r2 - was), "rmse": told(rmse - rmse_was)},
+        agreement=agreement,
+    )
+
+
+def _clustered(
+    own: Rows, said: Rows, answers: Rows | None, resampling: Resampling, is_own: bool
+) -> ConsumerArm:
+    rng = np.random.default_rng(resampling.seed)
+    draws = min(_ARI_DRAWS, resampling.resamples)
+    picked = [rng.integers(0, len(own), len(own)) for _ in range(draws)]
+
+    def told(one: Rows, other: Rows) -> tuple[float, Values]:
+        index = np.array([_rand_index(one[i], other[i]) for i in picked])
+        return _rand_index(one, other), index
+
+    agreement = None if is_own else _interval(*told(own, said), resampling)
+    if answers is None:
+        return ConsumerArm(metrics={}, agreement=agreement)
+    now = told(said, answers)
+    metrics = {"adjusted rand index": _interval(*now, resampling)}
+    if is_own:
+        return ConsumerArm(metrics=metrics)
+    was = told(own, answers)
+    change = _interval(now[0] - was[0], now[1] - was[1], resampling)
+    return ConsumerArm(metrics=metrics, change={"adjusted rand index": change}, agreement=agreement)
+
+
+# ---- numbers -----------------------------------------------------------------------------------
+
+
+def _share(flags: NDArray[np.bool_], resampling: Resampling) -> Estimate:
+    draws = _dirichlet([flags, ~flags], resampling)
+    return _interval(float(flags.mean()), draws[:, 0], resampling)
+
+
+def _flips(
+    was: NDArray[np.bool_], right: NDArray[np.bool_], resampling: Resampling
+) -> tuple[Estimate, Estimate]:
+    negative, positive = was & ~right, right & ~was
+    return _share(negative, resampling), _share(positive, resampling)
+
+
+def _dirichlet(cells: list[NDArray[np.bool_]], resampling: Resampling) -> Values:
+    counts = np.array([cell.sum() for cell in cells], dtype=np.float64)
+    rng = np.random.default_rng(resampling.seed)
+    return rng.dirichlet(counts + 0.5, max(resampling.resamples, _DRAWS))
+
+
+def _interval(value: float, draws: Values, resampling: Resampling) -> Estimate:
+    tail = (1 - resampling.level) / 2
+    low, high = np.quantile(draws, [tail, 1 - tail])
+    # a share of exactly 0 or 1 lies at the end of its own interval
+    return Estimate(value=value, low=min(float(low), value), high=max(float(high), value))
+
+
+def _spread(values: Values) -> list[Values]:
+    return [values.mean(axis=1), np.square(values).mean(axis=1)]
+
+
+def _variance(moments: Values) -> Values:
+    return np.maximum(moments[:, 1] - moments[:, 0] ** 2, 1e-300)
+
+
+def _rand_index(one: Rows, other: Rows) -> float:
+    """Adjusted Rand index (Hubert and Arabie 1985): 1 for equal partitions, 0 by chance."""
+    a, b = (np.unique(v, return_inverse=True)[1] for v in (one, other))
+    table = np.zeros((a.max() + 1, b.max() + 1))
+    np.add.at(table, (a, b), 1)
+
+    def pairs(counts: Values) -> float:
+        return float((counts * (counts - 1)).sum() / 2)
+
+    both, rows, columns = pairs(table), pairs(table.sum(axis=1)), pairs(table.sum(axis=0))
+    by_chance = rows * columns / max(pairs(np.array([float(len(a))])), 1.0)
+    most = (rows + columns) / 2
+    return 1.0 if most == by_chance else (both - by_chance) / (most - by_chance)
+
+
+def _reranked(order: NDArray[np.int64], relevant: NDArray[np.bool_]) -> Values:
+    right = np.take_along_axis(relevant, order, axis=1)
+    place = np.where(right.any(axis=1), right.argmax(axis=1) + 1, np.inf)
+    return np.column_stack([right[:, 0].astype(np.float64), 1 / place])
+
+
+# ---- checks ------------------------------------------------------------------------------------
+
+
+def _checked_arms(arms: Mapping[str, Rows], answers: Rows | None) -> int:
+    if OWN not in arms:
+        raise InputError(f"the arm '{OWN}' is missing: the vectors that the consumer was made on")
+    n = len(arms[OWN])
+    if not n:
+        raise InputError("there are no rows to judge a consumer on", mend="Hold out more rows")
+    for name, rows in arms.items():
+        if len(rows) != n:
+            raise InputError(f"{len(rows)} rows, but '{OWN}' has {n}", where=f"arm '{name}'")
+    if answers is not None and len(answers) != n:
+        raise InputError(f"{len(answers)} answers for {n} rows", where="answers")
+    return n
+
+
+def _predicted(estimator: Any, rows: Rows, kind: ConsumerKind, arm: str) -> Rows:
+    asks = estimator.predict if hasattr(estimator, "predict") else estimator.fit_predict
+    try:
+        said = np.asarray(asks(rows))
+    except ValueError as error:
+        told = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise InputError(
+            f"the {kind} refuses these vectors ({told})",
+            where=f"arm '{arm}'",
+            mend="Give the vectors of the model that it was made on",
+        ) from error
+    if len(said) != len(rows) or (kind == "clustering" and said.ndim != 1):
+        raise InputError(
+            f"the {kind} gives answers of shape {said.shape} for {len(rows)} rows",
+            where=f"arm '{arm}'",
+        )
+    return said
+
+
+def _signed(e: Estimate) -> str:
+    if e.value is None or e.low is None or e.high is None:
+        return str(e)
+    return f"{e.value:+.3f} [{e.low:+.3f}, {e.high:+.3f}]"
