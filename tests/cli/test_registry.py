@@ -61,6 +61,36 @@ def test_decisions_are_shown(cli: Any, at: Path) -> None:
     assert "approve " + version[:12] in cli("show", "docs").out
 
 
+def test_a_policy_decides(cli: Any, at: Path) -> None:
+    Path("policy.toml").write_text(
+        """
+        [stages.shadow]
+        gates = ["verdict in (use the bridge)", "measured.latency.p95 <= 20"]
+
+        [stages.production]
+        approvals = 1
+        """
+    )
+    version = cli("publish", at, "docs", "--create", "--json").json["version"]
+    promote = ("promote", "docs", "shadow", "--policy", "policy.toml")
+    done = cli(*promote)
+    assert done.code == 1 and not done.out
+    assert "FAIL  measured.latency.p95 <= 20  (nothing: it was not measured)" in done.err
+    Path("speed.json").write_text('{"p95": 12.5}')
+    refused = cli("promote", "docs", "production", "--policy", "policy.toml", "--json")
+    assert refused.code == 1 and refused.json["promoted"] is False
+    assert cli(*promote, "--measured", "latency=speed.json").code == 0
+    assert cli("approve", "docs", "--by", "bob").code == 0
+    done = cli("promote", "docs", "production", "--policy", "policy.toml", "--json")
+    judged = done.json["judged"]
+    assert (done.code, judged["version"], judged["stage"]) == (0, version, "production")
+    assert [c["found"] for c in judged["conditions"]] == ["it did", "bob"]
+    cli(*promote, "--measured", "speed.json").refused("expected NAME=FILE")
+    cli(*promote, "--measured", "a=policy.toml").refused("no JSON")
+    cli("promote", "docs", "shadow", "--measured", "a=b").refused("Add --policy")
+    cli("promote", "docs", "canary", "--policy", "policy.toml").refused("no stage 'canary'")
+
+
 def test_refusals(cli: Any, at: Path) -> None:
     assert cli("publish", at, "docs", "--create").code == 0
     cli("publish", "old.npy", "docs").refused("there is a file here")

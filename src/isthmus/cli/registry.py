@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from isthmus.cli.console import say, show, show_json, warn
 from isthmus.cli.inputs import Json
 from isthmus.errors import InputError
+from isthmus.inputs import open_input
 
 if TYPE_CHECKING:
     from isthmus.registry import Entry, Registry, Release, Review
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["add_registry_commands"]
 
 PANEL = "Registry"
+_MOST_RESULT = 16 * 2**20
 
 At = Annotated[
     str,
@@ -225,12 +228,50 @@ def promote_command(
             help="Refuse unless the alias still points to this version.",
         ),
     ] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TOML",
+            envvar="ISTHMUS_POLICY",
+            help="What must hold of it at this stage; exit code 1 if it does not.",
+            show_default=False,
+        ),
+    ] = None,
+    measured: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--measured",
+            metavar="NAME=FILE",
+            help="A result of --json that conditions measured.NAME.FIELD read. Repeatable.",
+        ),
+    ] = None,
     note: Note = "",
     trust: Trusted = None,
     as_json: Json = False,
 ) -> None:
-    """Let an alias, such as production, point to a version."""
-    _show_entry(_opened(registry, trust).promote(asked, alias, expect=expect, note=note), as_json)
+    """Let an alias, such as production, point to a version.
+
+    With a policy the alias is one of its stages: every stage before must have been passed, and
+    what the evidence, the signatures and the people say is kept in the log of the alias.
+    """
+    from isthmus.registry import Policy, judge
+
+    opened, judged = _opened(registry, trust), None
+    if measured and policy is None:
+        raise InputError(
+            "conditions of a policy read this", where="--measured", mend="Add --policy"
+        )
+    if policy is not None:
+        results = dict(_measured(text) for text in measured or [])
+        judged = judge(opened, asked, alias, Policy.load(policy), measured=results)
+        if not as_json:
+            for found in judged.conditions:
+                say(f"{'pass' if found.passed else 'FAIL'}  {found.condition}  ({found.found})")
+        if not judged.passed:
+            if as_json:
+                show_json({"promoted": False, "judged": judged.model_dump(mode="json")})
+            raise typer.Exit(1)
+    _show_entry(opened.promote(asked, alias, expect=expect, note=note, judged=judged), as_json)
 
 
 def rollback_command(
@@ -340,6 +381,19 @@ def add_registry_commands(app: typer.Typer) -> None:
         "gc": gc_command,
     }.items():
         app.command(name, rich_help_panel=PANEL)(command)
+
+
+def _measured(text: str) -> tuple[str, Any]:
+    name, equals, path = text.partition("=")
+    if not equals or not name:
+        raise InputError("expected NAME=FILE", where=f"--measured {text}")
+    try:
+        with open_input(Path(path)) as file:
+            return name, json.loads(file.read(_MOST_RESULT))
+    except FileNotFoundError as error:
+        raise InputError("there is no such file", where=path) from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"this is no JSON ({error})", where=path) from error
 
 
 def _opened(url: str, trust: Path | None = None) -> Registry:

@@ -3,12 +3,14 @@
 from isthmus.registry.aliases import Entry, Found, Judged
 from isthmus.registry.collect import Collected
 from isthmus.registry.difference import Difference, FileChange
+from isthmus.registry.policy import Bound, Policy, Stage, judge, parse_bound
 from isthmus.registry.registry import Deprecation, Registry, Release
 from isthmus.registry.reviews import DECISIONS, Review, ReviewDecision, standing
 from isthmus.registry.version import StoredFile, Version
 
 __all__ = [
     "DECISIONS",
+    "Bound",
     "Collected",
     "Deprecation",
     "Difference",
@@ -16,11 +18,15 @@ __all__ = [
     "FileChange",
     "Found",
     "Judged",
+    "Policy",
     "Registry",
     "Release",
     "Review",
     "ReviewDecision",
+    "Stage",
     "StoredFile",
     "Version",
+    "judge",
+    "parse_bound",
     "standing",
 ]

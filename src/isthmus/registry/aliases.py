@@ -54,7 +54,15 @@ class Judged(Document):
     policy: Digest
     """SHA-256 of the policy's file."""
     stage: Annotated[str, Field(max_length=80)]
+    version: Digest
+    share: Annotated[float, Field(gt=0, le=1)] | None
+    """Of the traffic that the stage serves."""
     conditions: Annotated[tuple[Found, ...], Field(max_length=64)]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every condition holds."""
+        return all(condition.passed for condition in self.conditions)
 
 
 class Entry(Logged):

@@ -18,6 +18,7 @@ from isthmus.files import atomic_folder
 from isthmus.registry.aliases import (
     Alias,
     Entry,
+    Judged,
     Target,
     checked_name,
     known_aliases,
@@ -296,6 +297,10 @@ class Registry:
         """The names that something was published under."""
         return sorted({alias.name for alias in known_aliases(self._storage)})
 
+    def aliases(self, name: str) -> list[str]:
+        """The aliases of a name; none where nothing was published."""
+        return [alias.alias for alias in known_aliases(self._storage, name)]
+
     def list(self, name: str) -> list[Release]:
         """The versions of a name, the oldest first.
 
@@ -383,6 +388,7 @@ class Registry:
         expect: str | None = None,
         note: str = "",
         by: str | None = None,
+        judged: Judged | None = None,
     ) -> Entry:
         """Move an alias, such as ``production``, to a version.
 
@@ -392,12 +398,14 @@ class Registry:
             expect: refuse unless the alias still points to this version.
             note: why, for the log.
             by: who; by default ``ISTHMUS_USER`` or the system's user.
+            judged: what a policy said of it (`isthmus.registry.judge`), kept in the log.
 
         Returns:
             The newest entry of the alias's log.
 
         Raises:
-            RegistryError: if there is no such version, it is deprecated, or the alias has moved.
+            RegistryError: if there is no such version, it is deprecated, the alias has moved, or
+                the policy asks for more.
         """
         name, digest = self._resolved(asked)
         version, deprecated = self._version(digest), self._deprecation(name, digest)
@@ -408,6 +416,8 @@ class Registry:
         if deprecated is not None:
             raise RegistryError(f"this version is deprecated ({deprecated.reason})", where=asked)
         self._check_signed(name, digest, version)
+        if judged is not None:
+            _refuse_unless_held(judged, alias, digest, asked)
         wanted = None if expect is None else self._resolved(expect)[1]
         moved = Alias(self._storage, name, alias)
 
@@ -424,7 +434,12 @@ class Registry:
             self._check_present(digest, version)
             under = None if current is None else current.digest
             return Target(
-                version=digest, action="promote", under=under, by=by or this_user(), note=note
+                version=digest,
+                action="promote",
+                under=under,
+                by=by or this_user(),
+                note=note,
+                judged=judged,
             )
 
         return moved.move(to_this)
@@ -756,6 +771,18 @@ def _make(storage: Storage) -> None:
             )
     with storage.exclusive(), suppress(FileExistsError):
         storage.swap(_FORMAT, None, RegistryFormat().content)
+
+
+def _refuse_unless_held(judged: Judged, alias: str, digest: str, where: str) -> None:
+    if (judged.stage, judged.version) != (alias, digest):
+        raise RegistryError(
+            f"{judged.version[:12]} was judged for '{judged.stage}', and not {digest[:12]} for "
+            f"'{alias}'",
+            where=where,
+        )
+    failed = [f"{f.condition} (found {f.found})" for f in judged.conditions if not f.passed]
+    if failed:
+        raise RegistryError(f"the stage '{alias}' asks for more: {'; '.join(failed)}", where=where)
 
 
 def _blob(digest: str) -> str:
