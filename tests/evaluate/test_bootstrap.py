@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from isthmus.errors import InputError
 from isthmus.evaluate import bootstrap as module
-from isthmus.evaluate.bootstrap import Estimate, estimate, estimate_ratio, resampled_means
+from isthmus.evaluate.bootstrap import Estimate, estimate, resampled_means
 
 
 def test_same_seed_same_means_in_any_blocks(rng, monkeypatch):
@@ -54,20 +54,6 @@ def test_groups_of_one_are_no_groups(rng):
     np.testing.assert_allclose(
         resampled_means(values, groups=np.arange(25)), resampled_means(values)
     )
-
-
-def test_ratio_without_a_positive_denominator():
-    spread = np.linspace(-0.1, 0.3, 100)
-    assert estimate_ratio((0.1, spread), (0.0, spread), "not better") == Estimate(
-        value=None, reason="not better"
-    )
-    wide = estimate_ratio((0.1, spread), (0.1, spread), "not better")
-    assert wide.value == pytest.approx(1)
-    assert wide.low is None
-    assert wide.reason == "not better in 25.0% of resamples"
-    good = estimate_ratio((0.1, spread), (0.5, spread + 0.4), "not better")
-    assert good.low is not None and good.high is not None
-    assert good.low < 0.2 < good.high
 
 
 def test_an_estimate_is_never_nan():

@@ -32,13 +32,15 @@ def verdict(
     n=1000,
     further=None,
     dubious=(),
+    first=None,
+    doubts=(),
     **rule,
 ):
     to_old = {"bridge": around(bridge, half)}
     offers = [Offer("bridge", Verdict.USE_BRIDGE, Price(), without_gain=True)]
     if rescore is not None:
         to_old["rescore"] = around(rescore, half)
-        offers.append(Offer("rescore", Verdict.BRIDGE_AND_RESCORE, RESCORING, without_gain=True))
+        offers.append(Offer("rescore", Verdict.BRIDGE_AND_RESCORE, RESCORING))
     for name, value in (further or {}).items():
         to_old[name] = around(value, half)
         offers.append(FURTHER[name]._replace(promising=name not in dubious))
@@ -52,6 +54,8 @@ def verdict(
         to_old=to_old,
         over_control=around(control),
         chance=0.01,
+        first_to_old={} if first is None else {"bridge": around(first, half)},
+        doubts=doubts,
     )
     return decide(evidence, offers, VerdictRule(**rule))
 
@@ -78,8 +82,19 @@ def test_the_answers():
         ("use the bridge", {"bridge": 0.02}),
         ("use the bridge", {"bridge": -0.004}),
         ("use the bridge", {"bridge": -0.03, "margin": 0.05}),
-        ("bridge and rescore", {"bridge": -0.2, "rescore": 0.0, "new": 0.1}),
-        ("bridge and rescore", {"bridge": -0.012, "rescore": 0.0, "new": 0.1}),
+        ("bridge and rescore", {"bridge": -0.2, "rescore": 0.006, "new": 0.1}),
+        ("bridge and rescore", {"bridge": -0.012, "rescore": 0.006, "new": 0.1}),
+        # nothing is paid for no gain
+        ("re-embed", {"bridge": -0.2, "rescore": 0.0, "new": 0.1}),
+        ("keep the old model", {"bridge": -0.2, "rescore": 0.004, "new": 0.0}),
+        # the first result counts too
+        ("use the bridge", {"bridge": 0.0, "first": -0.004}),
+        ("not enough evidence", {"bridge": 0.0, "first": -0.012}),
+        ("keep the old model", {"bridge": 0.0, "first": -0.03}),
+        ("use the bridge", {"bridge": 0.02, "first": -0.004}),
+        ("keep the old model", {"bridge": 0.02, "first": -0.03}),
+        # data in doubt
+        ("not enough evidence", {"bridge": 0.02, "doubts": ("they do not go together",)}),
         ("re-embed", {"bridge": -0.2, "rescore": -0.1, "new": 0.1}),
         ("re-embed", {"bridge": -0.2, "new": 0.1, "further": {"mix": 0.004}}),
         ("re-embed", {"bridge": -0.2, "rescore": 0.0, "new": 0.1, "control": 0.001}),
@@ -88,7 +103,6 @@ def test_the_answers():
         ("keep the old model", {"bridge": -0.2}),
         ("keep the old model", {"bridge": 0.0, "control": 0.0}),
         ("not enough evidence", {"bridge": -0.012}),
-        ("not enough evidence", {"bridge": -0.2, "rescore": -0.012, "new": 0.1}),
         ("not enough evidence", {"bridge": 0.02, "n": 49}),
         ("not enough evidence", {"bridge": 0.02, "old": 0.014}),
         ("use the bridge", {"kind": "agreement", "bridge": -0.05, "old": 1.0}),

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
         Estimate,
         Resampling,
         estimate,
-        estimate_ratio,
         resampled_means,
     )
     from isthmus.evaluate.compatibility_matrix import CompatibilityScores, compatibility_scores
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from isthmus.evaluate.judging import DEFAULT_METRICS, Judging, WayLimits
     from isthmus.evaluate.measured import MeasuredArm, Measurement
     from isthmus.evaluate.metrics import METRICS, parse_metric
+    from isthmus.evaluate.paired_outcomes import PairedOutcomes
     from isthmus.evaluate.ranks import Ranks, relevant_ranks
     from isthmus.evaluate.relevance import Relevance, from_ids, from_labels, from_pairs
     from isthmus.evaluate.scores import Metric
@@ -39,7 +39,6 @@ _HOMES = {
         "Estimate",
         "Resampling",
         "estimate",
-        "estimate_ratio",
         "resampled_means",
     ),
     "isthmus.evaluate.compatibility_matrix": (
@@ -69,6 +68,7 @@ _HOMES = {
         "METRICS",
         "parse_metric",
     ),
+    "isthmus.evaluate.paired_outcomes": ("PairedOutcomes",),
     "isthmus.evaluate.ranks": (
         "Ranks",
         "relevant_ranks",
@@ -108,6 +108,7 @@ __all__ = [
     "MeasuredArm",
     "Measurement",
     "Metric",
+    "PairedOutcomes",
     "Ranks",
     "Relevance",
     "Resampling",
@@ -122,7 +123,6 @@ __all__ = [
     "compatibility_scores",
     "decide",
     "estimate",
-    "estimate_ratio",
     "from_ids",
     "from_labels",
     "from_pairs",

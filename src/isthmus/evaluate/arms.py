@@ -95,7 +95,6 @@ _TABLE = (
         "bridge, the first ones rescored",
         verdict=Verdict.BRIDGE_AND_RESCORE,
         needs=(Need.NEW_GALLERY,),
-        without_gain=True,
     ),
     ArmKind(
         "mixed",

@@ -166,9 +166,18 @@ def _comparisons(found: Evaluation, *, all_arms: bool) -> Iterator[str]:
         arm = found.arms[name]
         told = {"retention": arm.retention, "update gain": arm.update_gain}
         values = ", ".join(f"{what} {value}" for what, value in told.items() if value is not None)
+        if values and arm.to_old_at_once is not None:
+            values += f", minus old beside all that compete {_signed(arm.to_old_at_once)}"
         # of the old model's own results nothing that finds others can be kept
         if values and found.evidence_kind == "relevance":
             yield f"{name}: {values}"
+    if found.luck is not None:
+        gain = found.arms[found.judged].to_old
+        assert gain is not None and gain.value is not None
+        yield (
+            f"expected of {found.judged} on fresh queries: {gain.value - found.luck:+.3f} minus "
+            f"old, since {found.luck:.3f} is the luck of being the best of several"
+        )
     if all_arms:
         for other in sorted(found.overlap, key=list(ARMS).index):
             yield f"bridge, overlap@{found.overlap_k} with {other}: {found.overlap[other]}"

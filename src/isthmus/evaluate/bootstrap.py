@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from isthmus.errors import InputError
 
-__all__ = ["Estimate", "Resampling", "estimate", "estimate_ratio", "resampled_means"]
+__all__ = ["Estimate", "Resampling", "estimate", "resampled_means"]
 
 _BLOCK_CELLS = 2**22
 
@@ -116,31 +116,3 @@ def estimate(value: float, resampled: NDArray[np.float64], *, level: float = 0.9
     """
     low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
     return Estimate(value=float(value), low=float(low), high=float(high))
-
-
-def estimate_ratio(
-    numerator: tuple[float, NDArray[np.float64]],
-    denominator: tuple[float, NDArray[np.float64]],
-    undefined: str,
-    *,
-    level: float = 0.95,
-) -> Estimate:
-    """A ratio of two means, each given as (value, resampled values).
-
-    Without a positive denominator there is no ratio: ``value`` is None and ``undefined`` the
-    reason.  If the denominator is not positive in some resamples, there is a value but no
-    interval, since the ratio has no finite spread.
-
-    Example:
-        >>> import numpy as np
-        >>> old, new = (0.4, np.full(9, 0.4)), (0.8, np.full(9, 0.8))
-        >>> estimate_ratio(old, new, "the new model finds nothing").value
-        0.5
-    """
-    if denominator[0] <= 0:
-        return Estimate(value=None, reason=undefined)
-    value = numerator[0] / denominator[0]
-    share = float(np.mean(denominator[1] <= 0))
-    if share > 0:
-        return Estimate(value=value, reason=f"{undefined} in {share:.1%} of resamples")
-    return estimate(value, numerator[1] / denominator[1], level=level)

@@ -19,6 +19,8 @@ __all__ = ["Arm", "Evaluation"]
 class Arm(BaseModel):
     """One way to serve queries, by every metric; the comparisons are of the primary metric.
 
+    ``to_old`` is this arm − old, by itself; ``to_old_at_once`` the same with an interval that holds
+    together with those of all arms that compete for the verdict, None for the others.
     ``retention`` is this arm / ``new``; ``update_gain`` is (this arm − old)/(new − old).  ``price``
     is None where it was not stated.  ``chosen_gain`` is the difference to old on the queries that
     the ``parameters`` were chosen on.  ``gallery`` is the number of items that the arm searched
@@ -35,6 +37,7 @@ class Arm(BaseModel):
 
     metrics: dict[str, Estimate]
     to_old: Estimate | None = None
+    to_old_at_once: Estimate | None = None
     retention: Estimate | None = None
     update_gain: Estimate | None = None
     price: Price | None = None
@@ -52,28 +55,29 @@ class Evaluation(BaseModel):
     by the new model), ``new`` (everything re-embedded) and ``control`` (the bridge with its
     queries permuted); any others are strategies of their own, each with a label and a price.
     ``recommended`` is the arm that the verdict is about, None where it is to leave things as they
-    are.  ``absent`` says why an arm is missing.  ``overlap`` is the shared part of
-    the first ``overlap_k`` results of the bridge and of the arm named.  Where ``evidence_kind``
-    is ``"agreement"`` there was no relevance: the metric is the overlap with the old model's
-    results, and ``old`` is 1 by construction.  ``worst`` are the queries that lose most behind the
-    bridge, the worst first.
+    are, and ``luck`` how much of its gain comes from being the best of several by chance, None
+    where nothing was chosen for a gain.  ``absent`` says why an arm is missing.  ``overlap`` is
+    the shared part of the first ``overlap_k`` results of the bridge and of the arm named.  Where
+    ``evidence_kind`` is ``"agreement"`` there was no relevance: the metric is the overlap with the
+    old model's results, and ``old`` is 1 by construction.  ``worst`` are the queries that lose most
+    behind the bridge, the worst first.
 
     Example:
         >>> import numpy as np
         >>> from isthmus.evaluate import MeasuredArm, Measurement, weigh
         >>> from isthmus.evaluate.price import Price
-        >>> hits = (np.arange(200) % 5 > 0).astype(float)[:, None]
+        >>> hits = (np.arange(400) % 5 > 0).astype(float)[:, None]
         >>> arms = {
         ...     "old": MeasuredArm(hits),
         ...     "bridge": MeasuredArm(hits, Price()),
         ...     "control": MeasuredArm(0 * hits),
         ... }
         >>> measured = Measurement(
-        ...     "relevance", arms, ("recall@1",), "recall@1", {"recall@1": 0.01}, 200, 100
+        ...     "relevance", arms, ("recall@1",), "recall@1", {"recall@1": 0.01}, 400, 100
         ... )
         >>> found = weigh(measured)
-        >>> found.recommended, str(found.arms["bridge"].to_old)
-        ('bridge', '0.000 [0.000, 0.000]')
+        >>> found.recommended, found.arms["bridge"].to_old.low > -0.01
+        ('bridge', True)
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -98,6 +102,7 @@ class Evaluation(BaseModel):
     verdict: Verdict
     reason: str
     recommended: str | None = None
+    luck: float | None = None
     worst: tuple[WorstQuery, ...] = ()
 
     @model_validator(mode="after")

@@ -88,3 +88,5 @@ class Measurement:
     absent: Mapping[str, str] = field(default_factory=dict[str, str])
     """Why an arm is missing."""
     worst: tuple[WorstQuery, ...] = ()
+    doubts: tuple[str, ...] = ()
+    """Why these queries or vectors cannot say what to do, in a clause each."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,7 +12,15 @@ from isthmus.evaluate.arms import Verdict
 from isthmus.evaluate.bootstrap import Estimate
 from isthmus.evaluate.price import Price
 
-__all__ = ["Decision", "EvidenceKind", "Offer", "VerdictEvidence", "VerdictRule", "decide"]
+__all__ = [
+    "Decision",
+    "EvidenceKind",
+    "Offer",
+    "VerdictEvidence",
+    "VerdictRule",
+    "cheapest_gain",
+    "decide",
+]
 
 EvidenceKind = Literal["relevance", "agreement"]
 """Judged by what is known to be relevant, or only by agreement with the old model's results."""
@@ -21,9 +29,10 @@ EvidenceKind = Literal["relevance", "agreement"]
 class VerdictRule(BaseModel):
     """The thresholds of `decide`; differences are absolute, in units of the primary metric.
 
-    A way to serve is recommended if the interval of its difference to the old model lies above 0;
-    of those that gain, the cheapest that is within ``gain_margin`` of the best.  Where none gains,
-    the bridge, or the bridge with rescoring, is taken if its interval lies above ``-margin``.
+    A way to serve is recommended if the interval of its difference to the old model lies above 0,
+    all intervals holding at once; of those that gain, the cheapest that is within ``gain_margin``
+    of the best.  Where none gains, the bridge, which costs nothing, is taken if it loses less than
+    ``margin``, by the metric that decides and by the first result.
 
     Example:
         >>> VerdictRule(margin=0.02).min_queries
@@ -87,24 +96,29 @@ class VerdictEvidence:
     values: Mapping[str, Estimate]
     """The metric of each arm."""
     to_old: Mapping[str, Estimate]
-    """The metric of each arm minus that of ``old``."""
+    """The metric of each arm minus that of ``old``; intervals of arms that compete hold at once."""
     over_control: Estimate
     """The metric of the bridge minus that of the same bridge with its queries permuted."""
     chance: float
     """The metric of a random order of the gallery."""
+    first_to_old: Mapping[str, Estimate] = field(default_factory=dict[str, Estimate])
+    """How much oftener than that of ``old`` the first result answers; empty if not measured."""
+    doubts: tuple[str, ...] = ()
+    """Why the queries or the vectors cannot say what to do."""
 
 
 def decide(evidence: VerdictEvidence, offers: Sequence[Offer], rule: VerdictRule) -> Decision:
     """Choose from the primary metric's intervals.
 
-    With relevance: of the arms whose difference to the old model has its lower bound above 0,
-    the cheapest that is within the gain margin of the best.  If there is none: the bridge, or
-    else the bridge with rescoring, if its lower bound loses less than the margin.  What rests on
-    the bridge is out where the bridge is not above its control.  If an interval of these two
-    straddles the margin, more queries must decide.  If all are clearly worse, the gallery is worth
+    With relevance: of the arms whose difference to the old model has its lower bound above 0, and
+    whose first result is not shown to answer less often, the cheapest that is within the gain
+    margin of the best.  If there is none: what costs nothing (the bridge), if it loses less than
+    the margin, by the metric and by the first result; nothing is paid for no gain.  What rests on
+    the bridge is out where the bridge is not above its control.  If an interval of the bridge
+    straddles the margin, more queries must decide.  If it is clearly worse, the gallery is worth
     re-embedding only if the new model is clearly better than the old one.
     With agreement only, nothing can show that the new model is better, so no gain is seen and
-    `Verdict.RE_EMBED` is out of reach.
+    `Verdict.RE_EMBED` is out of reach.  Where the data themselves are in doubt, nothing is said.
 
     Args:
         evidence: intervals of every arm.
@@ -128,6 +142,8 @@ def decide(evidence: VerdictEvidence, offers: Sequence[Offer], rule: VerdictRule
             Verdict.NOT_ENOUGH_EVIDENCE,
             f"{n_queries} queries are fewer than the {rule.min_queries} an interval needs",
         )
+    if evidence.doubts:
+        return Decision(Verdict.NOT_ENOUGH_EVIDENCE, "; ".join(evidence.doubts))
     if evidence.kind == "agreement":
         return _by_agreement(primary, n_queries, values["bridge"], over_control, rule)
     if _low(values["old"]) <= evidence.chance:
@@ -136,17 +152,14 @@ def decide(evidence: VerdictEvidence, offers: Sequence[Offer], rule: VerdictRule
             f"the old model's {primary} {values['old']} is not above chance "
             f"({evidence.chance:.3f}): check that vectors and relevance are aligned",
         )
-    return _by_relevance(primary, n_queries, evidence.to_old, over_control, offers, rule)
+    return _by_relevance(evidence, offers, rule)
 
 
 def _by_relevance(
-    primary: str,
-    n_queries: int,
-    to_old: Mapping[str, Estimate],
-    over_control: Estimate,
-    offers: Sequence[Offer],
-    rule: VerdictRule,
+    evidence: VerdictEvidence, offers: Sequence[Offer], rule: VerdictRule
 ) -> Decision:
+    primary, n_queries, to_old = evidence.primary, evidence.n_queries, evidence.to_old
+    first, over_control = evidence.first_to_old, evidence.over_control
     against = {
         arm: f"{primary} of {arm} minus old is {_signed(found)}" for arm, found in to_old.items()
     }
@@ -156,7 +169,8 @@ def _by_relevance(
         f"(difference {_signed(over_control)}): it has learned nothing"
     )
     standing = [o for o in offers if learned or not o.needs_bridge]
-    gaining = _cheapest_gain([o for o in standing if o.promising], to_old, rule)
+    sound = [o for o in standing if o.promising and not _loses_first(first, o.arm)]
+    gaining = cheapest_gain(sound, to_old, rule)
     if gaining is not None:
         price = "" if gaining.price == Price() else f", at a price of {gaining.price}"
         caution = "" if learned else f"; {nothing_learned}"
@@ -167,22 +181,27 @@ def _by_relevance(
         )
     plain = [o for o in standing if o.without_gain]
     for offer in plain:
-        if _low(to_old[offer.arm]) > -rule.margin:
+        found = to_old[offer.arm]
+        told = against[offer.arm]
+        first_found = first.get(offer.arm)
+        if first_found is not None:
+            told += f", and the first result answers {_signed(first_found)} as often"
+        losses = [found, *([] if first_found is None else [first_found])]
+        if all(_low(loss) > -rule.margin for loss in losses):
             return Decision(
                 offer.verdict,
-                f"{against[offer.arm]}: no loss beyond the margin of {rule.margin:g} "
-                f"({n_queries} queries)",
+                f"{told}: no loss beyond the margin of {rule.margin:g} ({n_queries} queries)",
                 offer.arm,
             )
-    for offer in plain:
-        found = to_old[offer.arm]
-        if _high(found) >= -rule.margin:
+        if all(_high(loss) >= -rule.margin for loss in losses):
+            open_ = min(losses, key=_low)
             return Decision(
                 Verdict.NOT_ENOUGH_EVIDENCE,
-                f"{against[offer.arm]}: with {n_queries} queries the interval leaves open whether "
+                f"{told}: with {n_queries} queries the interval leaves open whether "
                 f"the loss exceeds the margin of {rule.margin:g}"
-                f"{_queries_needed(found, n_queries, rule.margin)}",
+                f"{_queries_needed(open_, n_queries, rule.margin)}",
             )
+        against[offer.arm] = told
     refusal = nothing_learned
     if plain:
         tried = " and ".join(against[offer.arm] for offer in plain)
@@ -205,9 +224,13 @@ def _by_relevance(
     )
 
 
-def _cheapest_gain(
+def cheapest_gain(
     offers: Sequence[Offer], to_old: Mapping[str, Estimate], rule: VerdictRule
 ) -> Offer | None:
+    """Of the offers that gain over the old model, the cheapest that is about as good as the best.
+
+    None if none gains.
+    """
     gaining = [o for o in offers if _low(to_old[o.arm]) > 0]
     if not gaining:
         return None
@@ -243,6 +266,10 @@ def _by_agreement(
         f"{found}, which cannot tell a different result from a worse one: supply queries with "
         "their relevant items, or labels",
     )
+
+
+def _loses_first(first: Mapping[str, Estimate], arm: str) -> bool:
+    return arm in first and _high(first[arm]) < 0
 
 
 def _value(estimate: Estimate) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,15 +10,17 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.evaluate.arms import ARMS, of_role
-from isthmus.evaluate.bootstrap import Estimate, estimate, estimate_ratio, resampled_means
+from isthmus.evaluate.bootstrap import Estimate, Resampling
 from isthmus.evaluate.evaluation import Arm, Evaluation
 from isthmus.evaluate.judging import Judging
 from isthmus.evaluate.measured import MeasuredArm, Measurement
-from isthmus.evaluate.verdict import Offer, VerdictEvidence, decide
+from isthmus.evaluate.paired_outcomes import PairedOutcomes
+from isthmus.evaluate.verdict import Offer, VerdictEvidence, VerdictRule, cheapest_gain, decide
 
 __all__ = ["weigh"]
 
-_Mean = tuple[float, NDArray[np.float64]]
+_FIRST = ("cmc@1", "recall@1")
+_CHOICES = 400
 
 
 def weigh(
@@ -43,14 +45,14 @@ def weigh(
         >>> import numpy as np
         >>> from isthmus.evaluate import MeasuredArm, Measurement
         >>> from isthmus.evaluate.price import Price
-        >>> hits = (np.arange(200) % 5 > 0).astype(float)[:, None]
+        >>> hits = (np.arange(400) % 5 > 0).astype(float)[:, None]
         >>> arms = {
         ...     "old": MeasuredArm(hits),
         ...     "bridge": MeasuredArm(hits, Price()),
         ...     "control": MeasuredArm(0 * hits),
         ... }
         >>> measured = Measurement(
-        ...     "relevance", arms, ("recall@1",), "recall@1", {"recall@1": 0.01}, 200, 100
+        ...     "relevance", arms, ("recall@1",), "recall@1", {"recall@1": 0.01}, 400, 100
         ... )
         >>> str(weigh(measured).verdict)
         'use the bridge'
@@ -58,24 +60,31 @@ def weigh(
     judging = judging or Judging()
     _check(measured)
     by_relevance = measured.kind == "relevance"
-    resampled = _Resampled(measured, judging, groups)
-    arms = {arm: resampled.arm(arm, by_relevance) for arm in measured.arms}
-    over_control = resampled.difference("bridge", "control")
+    outcomes = _Outcomes(measured, judging, groups)
+    arms = {arm: outcomes.arm(arm, by_relevance) for arm in measured.arms}
+    over_control = outcomes.difference("bridge", "control")
     most = judging.rule.max_rescored_share * measured.n_gallery
-    evidence = VerdictEvidence(
-        kind=measured.kind,
-        primary=measured.primary,
-        n_queries=measured.n_queries,
-        values={arm: result.metrics[measured.primary] for arm, result in arms.items()},
-        to_old={arm: result.to_old for arm, result in arms.items() if result.to_old is not None},
-        over_control=over_control,
-        chance=measured.chance[measured.primary],
-    )
     offers = [
         _offer(name, arm)
         for name, arm in measured.arms.items()
         if ARMS[name].role == "way" and (name != "rescore" or (measured.rescored or 0) <= most)
     ]
+    competing = [o.arm for o in offers if o.promising or o.without_gain]
+    competing += [name for name in ("new",) if name in arms]
+    at_once = outcomes.over_old(competing)
+    for name, found in at_once.items():
+        arms[name] = arms[name].model_copy(update={"to_old_at_once": found})
+    evidence = VerdictEvidence(
+        kind=measured.kind,
+        primary=measured.primary,
+        n_queries=measured.n_queries,
+        values={arm: result.metrics[measured.primary] for arm, result in arms.items()},
+        to_old={a: r.to_old for a, r in arms.items() if r.to_old is not None} | at_once,
+        over_control=over_control,
+        chance=measured.chance[measured.primary],
+        first_to_old=outcomes.first_over_old(competing),
+        doubts=tuple(measured.doubts),
+    )
     decision = decide(evidence, offers, judging.rule)
     return Evaluation(
         evidence_kind=measured.kind,
@@ -88,7 +97,7 @@ def weigh(
         absent=dict(measured.absent),
         chance=dict(measured.chance),
         over_control=over_control,
-        overlap={arm: resampled.overlap(arm) for arm in measured.overlap},
+        overlap={arm: outcomes.overlap(arm) for arm in measured.overlap},
         overlap_k=measured.overlap_k,
         rescored=measured.rescored,
         seed=judging.seed,
@@ -98,6 +107,7 @@ def weigh(
         verdict=decision.verdict,
         reason=decision.reason,
         recommended=decision.arm,
+        luck=outcomes.luck(decision.arm, offers, at_once, judging.rule),
         worst=measured.worst,
     )
 
@@ -125,8 +135,8 @@ def _offer(name: str, arm: MeasuredArm) -> Offer:
     return Offer(name, kind.verdict, arm.price, arm.rests_on_bridge, promising, kind.without_gain)
 
 
-class _Resampled:
-    """Every mean of a measurement with its resampled counterparts, all on the same resamples."""
+class _Outcomes:
+    """The outcomes of every arm on the same queries, compared with the same draws."""
 
     def __init__(
         self,
@@ -136,41 +146,27 @@ class _Resampled:
     ) -> None:
         names = measured.metrics
         columns = [arm.values for arm in measured.arms.values()]
-        values = np.column_stack([*columns, *measured.overlap.values()])
-        means = resampled_means(
-            values, resamples=judging.resamples, seed=judging.seed, groups=groups
-        )
         keys = [(arm, name) for arm in measured.arms for name in names]
         keys += [(arm, "overlap") for arm in measured.overlap]
-        self._means: dict[tuple[str, str], _Mean] = {
-            key: (float(values[:, column].mean()), means[:, column])
-            for column, key in enumerate(keys)
-        }
+        self._column = {key: i for i, key in enumerate(keys)}
+        self._outcomes = PairedOutcomes(
+            np.column_stack([*columns, *measured.overlap.values()]),
+            Resampling(judging.resamples, judging.level, judging.seed),
+            groups=groups,
+        )
         self._names, self._primary = names, measured.primary
-        self._level, self._arms = judging.level, measured.arms
+        self._arms = measured.arms
 
     def arm(self, arm: str, against_new: bool) -> Arm:
         """All metrics of an arm, and the primary one against the old and the new model."""
         retention = update_gain = None
-        if (
-            against_new
-            and arm not in (*of_role("bound"), "control")
-            and ("new", self._primary) in self._means
-        ):
-            retention = estimate_ratio(
-                self._means[arm, self._primary],
-                self._means["new", self._primary],
-                "the new model finds nothing",
-                level=self._level,
-            )
-            update_gain = estimate_ratio(
-                self._minus(arm, "old"),
-                self._minus("new", "old"),
-                "the new model is not better",
-                level=self._level,
-            )
+        new = self._column.get(("new", self._primary))
+        if against_new and arm not in (*of_role("bound"), "control") and new is not None:
+            own, old = self._column[arm, self._primary], self._column["old", self._primary]
+            retention = self._outcomes.ratio(own, new, "the new model finds nothing")
+            update_gain = self._outcomes.share_of_gain(own, new, old, "the new model is not better")
         return Arm(
-            metrics={n: estimate(*self._means[arm, n], level=self._level) for n in self._names},
+            metrics={n: self._outcomes.mean(self._column[arm, n]) for n in self._names},
             to_old=None if arm == "old" else self.difference(arm, "old"),
             retention=retention,
             update_gain=update_gain,
@@ -183,14 +179,58 @@ class _Resampled:
 
     def difference(self, one: str, other: str) -> Estimate:
         """The primary metric of one arm minus that of another."""
-        return estimate(*self._minus(one, other), level=self._level)
+        return self._outcomes.difference(*self._pair(one, other, self._primary))
 
     def overlap(self, arm: str) -> Estimate:
         """The shared results of the bridge and ``arm``."""
-        return estimate(*self._means[arm, "overlap"], level=self._level)
+        return self._outcomes.mean(self._column[arm, "overlap"])
 
-    def _minus(self, one: str, other: str) -> _Mean:
-        (a, a_resampled), (b, b_resampled) = (
-            self._means[arm, self._primary] for arm in (one, other)
-        )
-        return a - b, a_resampled - b_resampled
+    def over_old(self, arms: Sequence[str]) -> dict[str, Estimate]:
+        """The primary metric of each arm minus that of the old model, in one family."""
+        return self._outcomes.at_once({a: self._pair(a, "old", self._primary) for a in arms})
+
+    def first_over_old(self, arms: Sequence[str]) -> dict[str, Estimate]:
+        """How much oftener than the old model's the first result answers; empty if unmeasured."""
+        name = next((n for n in _FIRST if n in self._names), None)
+        if name is None:
+            return {}
+        return {a: self._outcomes.difference(*self._pair(a, "old", name)) for a in arms}
+
+    def luck(
+        self,
+        recommended: str | None,
+        offers: Sequence[Offer],
+        at_once: Mapping[str, Estimate],
+        rule: VerdictRule,
+    ) -> float | None:
+        """What choosing among the ways adds by luck to the gain of the one that is recommended.
+
+        The choice is made again in many draws; what the arm chosen in a draw shows there, beyond
+        its mean over all draws, is luck (Tibshirani and Tibshirani 2009).
+        """
+        offers = [o for o in offers if o.promising]
+        if recommended is None or recommended not in {o.arm for o in offers}:
+            return None
+        drawn = {
+            o.arm: self._outcomes.drawn_difference(*self._pair(o.arm, "old", self._primary))
+            for o in offers
+        }
+        mean = {name: float(draws.mean()) for name, draws in drawn.items()}
+        found: list[float] = []
+        for r in range(min(_CHOICES, self._outcomes.draws)):
+            here = {
+                name: _moved(at_once[name], float(draws[r]) - mean[name])
+                for name, draws in drawn.items()
+            }
+            chosen = cheapest_gain(offers, here, rule)
+            if chosen is not None:
+                found.append(float(drawn[chosen.arm][r]) - mean[chosen.arm])
+        return max(float(np.mean(found)), 0.0) if found else None
+
+    def _pair(self, one: str, other: str, metric: str) -> tuple[int, int]:
+        return self._column[one, metric], self._column[other, metric]
+
+
+def _moved(found: Estimate, by: float) -> Estimate:
+    assert found.value is not None and found.low is not None
+    return Estimate.model_construct(value=found.value + by, low=found.low + by, high=None)

@@ -9,12 +9,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.evaluate import Estimate, Ranks, Trial, estimate, parse_metric, relevant_ranks
+from isthmus.evaluate import Estimate, Ranks, Resampling, Trial, parse_metric, relevant_ranks
 from isthmus.evaluate.arms import ARMS, Need
-from isthmus.evaluate.bootstrap import resampled_means
 from isthmus.evaluate.judging import WayLimits, default_metric
 from isthmus.evaluate.measured import Parameter
 from isthmus.evaluate.metrics import MetricAt
+from isthmus.evaluate.paired_outcomes import PairedOutcomes
 from isthmus.evaluate.rescore import rescored_ranks
 from isthmus.progress import Progress, silent
 from isthmus.ways.choose_alpha import choose_alpha
@@ -178,9 +178,8 @@ class _Work:
         """Over the old model, on validation queries; a single one shows nothing."""
         if self.validation.n_queries < 2:
             return None
-        difference = (self.metric.per_query(ranks) - self._old)[:, None]
-        means = resampled_means(difference, resamples=self.resamples, seed=self.seed)
-        return estimate(float(difference.mean()), means[:, 0])
+        both = np.column_stack([self.metric.per_query(ranks), self._old])
+        return PairedOutcomes(both, Resampling(self.resamples, seed=self.seed)).difference(0, 1)
 
 
 def _ranks(trial: Trial, recall: Recall) -> Ranks:

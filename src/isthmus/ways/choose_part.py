@@ -13,14 +13,13 @@ from isthmus.evaluate import (
     Estimate,
     Resampling,
     Trial,
-    estimate,
     parse_metric,
     relevant_ranks,
-    resampled_means,
     top_k,
 )
 from isthmus.evaluate.judging import default_metric
 from isthmus.evaluate.metrics import MetricAt
+from isthmus.evaluate.paired_outcomes import PairedOutcomes
 from isthmus.evaluate.trial import Side
 from isthmus.ways.mixed_index import match_linear, mixed_ranks
 from isthmus.ways.order import Orders, Priority, first_share
@@ -153,13 +152,7 @@ def backfill_curves(
         ]
         values[half, 0] = _old_values(part, metric)
         values[half, 1:] = _values(part, recall, metric, settings)
-    means = resampled_means(values, resamples=resampling.resamples, seed=resampling.seed)
-    found = values.mean(axis=0)
-
-    def minus(column: int, other: int) -> Estimate:
-        apart = means[:, column] - means[:, other]
-        return estimate(float(found[column] - found[other]), apart, level=resampling.level)
-
+    outcomes, found = PairedOutcomes(values, resampling), values.mean(axis=0)
     curves: list[BackfillCurve] = []
     for i, name in enumerate(names):
         first = 1 + i * len(shares)
@@ -170,8 +163,8 @@ def backfill_curves(
                 recall.kind,
                 tuple(shares),
                 tuple(found[columns].tolist()),
-                tuple(minus(column, 0) for column in columns),
-                tuple(minus(column, first) for column in columns),
+                tuple(outcomes.difference(column, 0) for column in columns),
+                tuple(outcomes.difference(column, first) for column in columns),
             )
         )
     return curves

@@ -18,12 +18,10 @@ from isthmus.evaluate import (
     Resampling,
     Trial,
     compatibility_scores,
-    estimate,
-    estimate_ratio,
     parse_metric,
     relevant_ranks,
-    resampled_means,
 )
+from isthmus.evaluate.paired_outcomes import PairedOutcomes
 from isthmus.ways.choose_part import SHARES, BackfillCurve, backfill_curves
 from isthmus.ways.order import Priority
 from isthmus.ways.way import Join, Recall
@@ -140,13 +138,8 @@ def _matrix(
     resampling: Resampling,
 ) -> CompatibilityMatrix:
     places = list(cells)
-    means = resampled_means(
-        np.column_stack([cells[place] for place in places]),
-        resamples=resampling.resamples,
-        seed=resampling.seed,
-    )
-    level = resampling.level
-    column = {place: means[:, i] for i, place in enumerate(places)}
+    outcomes = PairedOutcomes(np.column_stack([cells[place] for place in places]), resampling)
+    column = {place: i for i, place in enumerate(places)}
     values = np.full((len(names), len(names)), np.nan)
     for place in places:
         values[place] = cells[place].mean()
@@ -155,11 +148,10 @@ def _matrix(
     for t, k in places:
         if t == k:
             continue
-        above = (values[t, k] - values[k, k], column[t, k] - column[k, k])
-        possible = (values[t, t] - values[k, k], column[t, t] - column[k, k])
-        differences[names[t], names[k]] = estimate(*above, level=level)
-        gains[names[t], names[k]] = estimate_ratio(
-            above, possible, "the new model is not better than the old one", level=level
+        cross, new, old = column[t, k], column[t, t], column[k, k]
+        differences[names[t], names[k]] = outcomes.difference(cross, old)
+        gains[names[t], names[k]] = outcomes.share_of_gain(
+            cross, new, old, "the new model is not better than the old one"
         )
     return CompatibilityMatrix(
         metric, names, values, compatibility_scores(values), differences, gains
@@ -187,10 +179,7 @@ def paired_change(
             f"metrics of shapes {before.shape} and {after.shape} are not of the same queries",
             where="paired_change",
         )
-    apart = after - before
-    how = resampling or Resampling()
-    means = resampled_means(apart[:, None], resamples=how.resamples, seed=how.seed)[:, 0]
-    return estimate(float(apart.mean()), means, level=how.level)
+    return PairedOutcomes(np.column_stack([before, after]), resampling).difference(1, 0)
 
 
 def partial_backfill(
