@@ -686,3 +686,12 @@ def test_any_damage_is_one_error_or_none(
     file.write_bytes(content)
     with pytest.raises(IsthmusError):
         _load(folder)
+
+
+def test_whole_numbers_that_become_no_float_are_neither_written_nor_read(tmp_path: Path) -> None:
+    write(tmp_path / "seed", "thing", {"seed": -(2**128)}, {})
+    with read(tmp_path / "seed", "thing") as stored:
+        assert stored.content["seed"] == -(2**128)
+    with pytest.raises(InputError, match="a number of 401 digits"):
+        write(tmp_path / "huge", "thing", {"n": 10**400}, {})
+    assert not (tmp_path / "huge").exists()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from isthmus.artefact import MANIFEST, TENSORS
 from isthmus.bridge import Bridge, Fitting, fit
 from isthmus.bridge import bridge as bridge_module
 from isthmus.bridge.card import card as card_of
-from isthmus.errors import InputError, OutputError
+from isthmus.errors import InputError, IsthmusError, OutputError
 from isthmus.spaces.pairs import Pairs
 
 NAMES = {MANIFEST, TENSORS, "CARD.md"}
@@ -525,3 +527,110 @@ def test_more_bytes_than_any_bridge_between_the_two_spaces(folder: Path) -> None
     _forge(folder, tensors={**whole, "chain/1/matrix": np.zeros((24, 2**20), np.float32)})
     with pytest.raises(InputError, match=r"take 100,6\d\d,\d\d\d bytes, and 69,[\d,]+ at the most"):
         Bridge.load(folder)
+
+
+def _numbers(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Where numbers stand in JSON; of a list, at most its first two."""
+    if isinstance(value, bool | str | None):
+        return []
+    if isinstance(value, int | float):
+        return [path]
+    inner = value.items() if isinstance(value, dict) else list(enumerate(value))[:2]
+    return [place for key, part in inner for place in _numbers(part, (*path, key))]
+
+
+def _written(folder: Path, content: dict[str, Any]) -> None:
+    """The manifest of other content, its digest right; of what canonical JSON does not hold, as
+    other writers spell it."""
+    manifest = {**json.loads((folder / MANIFEST).read_text()), "content": content}
+    del manifest["digest"]
+
+    def text() -> str:
+        return json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+    manifest["digest"] = hashlib.sha256(text().encode()).hexdigest()
+    (folder / MANIFEST).write_text(text() + "\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("first", "number"),
+    list(enumerate([10**400, -(10**60), float("inf"), float("nan"), "1e999"])),
+    ids=range(5),
+)
+def test_a_number_that_no_bridge_holds_is_refused_wherever_it_stands(
+    trusted: Bridge, tmp_path: Path, first: int, number: Any
+) -> None:
+    folder = tmp_path / "my.bridge"
+    trusted.save(folder)
+    clean = (folder / MANIFEST).read_text()
+    places = _numbers(json.loads(clean)["content"])
+    assert len(places) > 100
+    for place in places[first::5]:
+        content = json.loads(clean)["content"]
+        _set(*place, to=number)(content)
+        _written(folder, content)
+        if number == "1e999":
+            spelt = (folder / MANIFEST).read_text().replace('"1e999"', "1e999")
+            (folder / MANIFEST).write_text(spelt)
+        with pytest.raises(InputError, match=r"my\.bridge"):
+            Bridge.load(folder)
+        (folder / MANIFEST).write_text(clean)
+
+
+@pytest.mark.parametrize(("first", "number"), list(enumerate([-1, 0, 1e308, 1e9, 1e-300])))
+def test_any_other_number_is_refused_in_a_sentence_or_leaves_the_check_of_the_model_on(
+    trusted: Bridge, upgrade: tuple[Pairs, Pairs], tmp_path: Path, first: int, number: float
+) -> None:
+    folder = tmp_path / "my.bridge"
+    trusted.save(folder)
+    clean = (folder / MANIFEST).read_text()
+    x = upgrade[1].head(256).x
+    foreign = np.ascontiguousarray(x[:, ::-1])
+    loaded = 0
+    places = _numbers(json.loads(clean)["content"])
+    looked_at = [place for place in places if "profile" in place[0]]
+    for place in looked_at + places[first::5]:
+        content = json.loads(clean)["content"]
+        _set(*place, to=number)(content)
+        _written(folder, content)
+        try:
+            found = Bridge.load(folder)
+        except InputError:
+            continue
+        finally:
+            (folder / MANIFEST).write_text(clean)
+        loaded += 1
+        with pytest.raises(IsthmusError):
+            found.transform(foreign)
+        with suppress(IsthmusError), np.errstate(all="ignore"):
+            found.transform(x, return_trust=True)
+        repr(found), str(found.evidence)
+    assert loaded > 5
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil"),
+    [
+        ("empty", lambda t: t * 0),
+        ("empty", lambda t: t * 1e-3),
+        ("full", lambda t: t * 2),
+        ("spectrum", lambda t: t * 0 + 1),
+        ("spectrum", lambda t: t * 0),
+    ],
+)
+def test_directions_that_would_switch_the_check_of_the_model_off(
+    trusted: Bridge, tmp_path: Path, name: str, spoil: Any
+) -> None:
+    folder = tmp_path / "my.bridge"
+    trusted.save(folder)
+    tensors = load_file(folder / TENSORS)
+    tensors[f"source_profile/{name}"] = spoil(tensors[f"source_profile/{name}"])
+    _forge(folder, tensors=tensors)
+    with pytest.raises(InputError, match=r"my\.bridge: the bridge is damaged"):
+        Bridge.load(folder)
+
+
+def test_a_bridge_without_a_fingerprint_says_so(bridge: Bridge, folder: Path) -> None:
+    assert "Vectors of another model are noticed" in card_of(bridge)
+    _forge(folder, _set("source_profile", "typical", to=None))
+    assert "Vectors of another model are not noticed" in card_of(Bridge.load(folder))

@@ -35,8 +35,8 @@ _CLEAR = 4.0
 """Rows of another model must stand out by this factor for the fingerprint to be used."""
 _ROWS_LOOKED_AT = 256
 _BLOCK_ROWS = 2048
-_LARGEST_SCORE = 1e6
 _FAR = 1e30
+_UNIT = 1e-3
 _ROUNDING = 32 * float(np.finfo(np.float32).eps)
 """A spread below this share of the mean's length is not told from how float32 rounds the mean."""
 
@@ -73,7 +73,9 @@ class Profile:
     lengths: tuple[float, ...]
     """The lengths of the rows as they are, at `QUANTILES`."""
     typical: float | None
-    """The `score` of rows that the decomposition has not seen; None for fewer than 40 rows."""
+    """The `score` of rows that the decomposition has not seen; None for fewer than 40 rows, and
+    where rows of another model would not stand out.  So whatever number stands here, the
+    fingerprint test is on."""
 
     @classmethod
     def of_rows(cls, rows: NDArray[Any], *, unit: bool) -> Profile:
@@ -115,7 +117,7 @@ class Profile:
         if not held.any() or not values[0] > 0:
             return found
         typical = found._median(rows[held])
-        return replace(found, typical=typical) if 0 < typical < _LARGEST_SCORE else found
+        return replace(found, typical=typical) if found._stands_out(typical) else found
 
     @property
     def dim(self) -> int:
@@ -143,7 +145,11 @@ class Profile:
     @property
     def conclusive(self) -> bool:
         """Whether rows of another model would stand out at all."""
-        return self.typical is not None and self.foreign > _CLEAR * self.typical
+        return self.typical is not None
+
+    def _stands_out(self, typical: float) -> bool:
+        """Whether the `score` of another model's rows is told from that of this one's."""
+        return 0 < typical < self.foreign / _CLEAR
 
     def score(self, rows: NDArray[Any]) -> float:
         """Median over rows ``(n, d)`` of the mean of ``((x − mean) · u_j)² / λ_j`` over the empty
@@ -157,7 +163,7 @@ class Profile:
 
     def is_foreign(self, rows: NDArray[Any]) -> bool:
         """Whether rows are nearer to those of another model: past the geometric middle."""
-        if self.typical is None or not self.conclusive:
+        if self.typical is None:
             return False
         return not self.score(rows) <= (self.typical * self.foreign) ** 0.5
 
@@ -277,18 +283,16 @@ class Profile:
         lengths = tuple(float(v) for v in described["lengths"])
         if len(lengths) != len(QUANTILES) or not all(0 <= v < np.inf for v in lengths):
             raise ValueError(f"a profile has {len(QUANTILES)} finite lengths, found {lengths}")
-        if typical is not None and not 0 < float(typical) < _LARGEST_SCORE:
+        for name in ("full", "empty"):
+            squares = np.square(tensors[name], dtype=np.float64).sum(axis=0)
+            if (np.abs(squares - 1.0) > _UNIT).any():
+                raise ValueError(f"the {name} directions of a profile are no unit vectors")
+        columns = tensors["mean"], spectrum, tensors["full"], tensors["empty"]
+        found = cls(n, unit, *columns, lengths, None if typical is None else float(typical))
+        # a number that would switch the fingerprint test off is not one that was measured
+        if found.typical is not None and not found._stands_out(found.typical):
             raise ValueError(f"a profile with the typical score {typical}")
-        return cls(
-            n,
-            unit,
-            tensors["mean"],
-            spectrum,
-            tensors["full"],
-            tensors["empty"],
-            lengths,
-            None if typical is None else float(typical),
-        )
+        return found
 
 
 def _moments(rows: NDArray[Any], unit: bool) -> tuple[Matrix, Matrix]:
