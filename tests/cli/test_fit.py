@@ -192,6 +192,10 @@ def test_a_refit_stays_near_the_bridge_that_runs(cli: Any, here: Path, bridge: P
     cli("fit", "old.npy", "new.npy", "-o", "x", "--prior", "nowhere").refused("nowhere")
 
 
+def next_steps(out: str) -> list[str]:
+    return [line.strip() for line in out.partition("\nto go on:\n")[2].splitlines()]
+
+
 @pytest.mark.skipif(find_spec("plotly") is None, reason="reports need plotly")
 def test_a_report_shows_the_fit_and_the_texts_of_lost_queries(
     cli: Any, here: Path, queries: Any
@@ -216,8 +220,10 @@ def test_a_report_shows_the_fit_and_the_texts_of_lost_queries(
     assert f"question {worst.id}<" in page
     assert f"Expected: item number {worst.answer} ({worst.answer})" in page
     commands = re.findall(r"<code>isthmus (.*?)</code>", page)
-    assert [c.split()[0] for c in commands] == ["inspect", "evaluate", "apply"]
-    assert cli(*shlex.split(commands[1])).code in (0, 1)  # typed as shown
+    assert commands == [c.removeprefix("isthmus ") for c in next_steps(done.out)]
+    assert [c.split()[0] for c in commands[:2]] == ["inspect", "evaluate"]
+    again = cli(*shlex.split(commands[1]))  # typed as shown
+    assert again.code == 0 and found.evidence.reason in again.out
 
 
 @pytest.mark.skipif(find_spec("plotly") is None, reason="reports need plotly")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -17,14 +15,16 @@ from isthmus.cli.inputs import (
     New,
     Old,
     Overwrite,
+    Primary,
+    Qrels,
+    QueriesNew,
+    QueriesOld,
     open_inputs,
 )
+from isthmus.cli.next_steps import Asked, after_diagnosis
 from isthmus.cli.reports import Report, check_report_options
 from isthmus.cli.results import show_commands
 from isthmus.errors import InputError
-
-if TYPE_CHECKING:
-    from isthmus.diagnose import Diagnosis
 
 __all__ = ["diagnose_command"]
 
@@ -33,7 +33,11 @@ def diagnose_command(
     old: Old,
     new: New,
     ids: Ids = None,
+    queries_old: QueriesOld = None,
+    queries_new: QueriesNew = None,
+    qrels: Qrels = None,
     labels: Labels = None,
+    primary: Primary = None,
     metric: MetricOption = "cosine",
     sample: Annotated[
         int,
@@ -59,11 +63,12 @@ def diagnose_command(
     Nothing is changed and nothing is fitted for use. A rotation, a rescale, an offset, reordered
     or truncated dimensions, quantised or overflown numbers, a collapsed or anisotropic model,
     wrongly paired rows and a bent space are told apart, each with its number, its threshold and
-    its remedy; and what these data cannot show is listed.
+    its remedy; and what these data cannot show is listed. Queries and their answers are only
+    checked against the items, and handed on to the commands that it ends with.
 
     Examples:
 
-        isthmus diagnose old.npy new.npy
+        isthmus diagnose old.npy new.npy --queries-old q_old.npy --queries-new q_new.npy
 
         isthmus diagnose old.parquet:embedding new.parquet:embedding --report out.html
     """
@@ -79,11 +84,11 @@ def diagnose_command(
         kind="query",
         ids=ids,
         metric=metric,
-        queries_old=None,
-        queries_new=None,
-        qrels=None,
+        queries_old=queries_old,
+        queries_new=queries_new,
+        qrels=qrels,
         labels=labels,
-        primary=None,
+        primary=primary,
         progress=progress,
     )
     say(repr(inputs.pairs))
@@ -96,8 +101,16 @@ def diagnose_command(
         progress=progress,
     )
     progress.close()
-    options = {"--ids": ids, "--metric": None if metric == "cosine" else metric}
-    commands = _commands(found, old, new, options, labels)
+    options = {
+        "--ids": ids,
+        "--metric": None if metric == "cosine" else metric,
+        "--queries-old": queries_old,
+        "--queries-new": queries_new,
+        "--qrels": qrels,
+        "--labels": labels,
+        "--primary": primary,
+    }
+    commands = after_diagnosis(found, Asked(old, new, options))
     if as_json:
         show_json(found.model_dump(mode="json"))
     else:
@@ -122,23 +135,3 @@ def _kinds(given: str | None) -> tuple[str, str] | None:
             mend="Name what OLD and NEW encode, such as image,text",
         )
     return kinds[1], kinds[0]
-
-
-def _commands(
-    found: Diagnosis, old: str, new: str, options: dict[str, str | None], labels: Path | None
-) -> tuple[str, ...]:
-    """What to type next."""
-    given = [text for option, value in options.items() if value for text in (option, value)]
-    sides = [old, new]
-    if found.recipe is None:
-        if found.relation in ("mispaired", "unrelated") and "--ids" not in given:
-            again = shlex.join(["isthmus", "diagnose", *sides, *given])
-            return (f"{again} --ids IDS",)
-        return (shlex.join(["isthmus", "diagnose", *sides, *given, "--report", "out.html"]),)
-    judged = [] if labels is None else ["--labels", str(labels)]
-    fit = ["isthmus", "fit", *sides, *given, *judged, "--recipe", found.recipe, "-o", "my.bridge"]
-    ids = [] if options["--ids"] is None else ["--ids", options["--ids"]]
-    return (
-        shlex.join(fit),
-        shlex.join(["isthmus", "evaluate", "my.bridge", *sides, *ids, *judged]),
-    )

@@ -24,8 +24,9 @@ from isthmus.cli.inputs import (
     QueriesOld,
     open_inputs,
 )
+from isthmus.cli.next_steps import Asked, after_evaluation
 from isthmus.cli.reports import QueryTexts, Report, Texts, check_report_options, texts_of
-from isthmus.cli.results import show_evaluation
+from isthmus.cli.results import show_commands, show_evaluation
 
 __all__ = ["evaluate_command"]
 
@@ -123,6 +124,10 @@ def evaluate_command(
     progress.close()
     gates = gate or (() if another_question else DEFAULT_GATES)
     results = check_bridge(loaded, evaluation, gates)
+    given = {"--ids": ids, "--queries-old": queries_old, "--queries-new": queries_new}
+    commands: tuple[str, ...] = ()
+    if not another_question and all(result.passed for result in results):
+        commands = after_evaluation(loaded, evaluation, bridge, Asked(old, new, given))
     if as_json:
         show_json(
             {
@@ -132,6 +137,7 @@ def evaluate_command(
         )
     else:
         show_evaluation(evaluation, results, all_arms=all_arms)
+        show_commands(commands)
     if report is not None:
         from isthmus.report import write_evaluation_report
 
@@ -141,6 +147,7 @@ def evaluate_command(
             report,
             title=f"Evaluation of {bridge.name}",
             gates=results,
+            commands=commands,
             overwrite=overwrite,
             **shown,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import textwrap
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,6 +27,7 @@ from isthmus.cli.inputs import (
     check_judging,
     open_inputs,
 )
+from isthmus.cli.next_steps import Asked, after_fit, after_live_fit
 from isthmus.cli.reports import QueryTexts, Report, Texts, check_report_options, texts_of
 from isthmus.cli.results import show_commands, show_evaluation
 from isthmus.cli.store_inputs import (
@@ -270,6 +270,24 @@ def fit_command(
     evidence = bridge.evidence
     assert evidence is not None
     results = check_gates(evidence, gate) if gate else []
+    if new is None:
+        known = None if sample is None or sample.queries is None else sample.queries.texts[0]
+        named = {"old": old_model, "new": new_model}
+        commands = after_live_fit(bridge, output, old, named, known)
+    else:
+        given: dict[str, object] = {
+            "--ids": ids,
+            "--queries-old": queries_old,
+            "--queries-new": queries_new,
+            "--qrels": qrels,
+            "--labels": labels,
+            "--primary": primary,
+            "--no-old-encoder": not old_encoder,
+            "--gate": gate,
+        }
+        commands = after_fit(
+            bridge, output, Asked(old, new, given), passed=all(r.passed for r in results)
+        )
     # shown first: nothing that happens to the files loses it
     if as_json:
         show_json(
@@ -284,17 +302,6 @@ def fit_command(
     else:
         show(f"{leaderboard(bridge)}\n\nrecipe: {bridge.recipe}\n")
         show_evaluation(evidence, results, all_arms=all_arms)
-    commands = _commands(
-        output, kind, old, new,
-        {
-            "--ids": ids,
-            "--queries-old": queries_old,
-            "--queries-new": queries_new,
-            "--qrels": qrels,
-            "--labels": labels,
-            "--primary": primary,
-        },
-    )  # fmt: skip
     with together():
         bridge.save(output, overwrite=overwrite)
         if report is not None:
@@ -348,26 +355,6 @@ def _curve(pairs: Pairs, bridge: Bridge, seed: int, progress: Progress) -> Learn
     except InputError as error:
         say(f"the report has no learning curve: {error}")
         return None
-
-
-def _commands(
-    output: Path, kind: str, old: str, new: str | None, options: dict[str, object]
-) -> tuple[str, ...]:
-    """What to type next."""
-    if new is None:
-        return (shlex.join(["isthmus", "inspect", str(output)]),)
-    given = [text for option, value in options.items() if value for text in (option, str(value))]
-    bridge = str(output)
-    files = (
-        ("new_queries.npy", "queries_for_the_old_index.npy")
-        if kind == "query"
-        else ("old_vectors.npy", "vectors_for_the_new_model.npy")
-    )
-    return (
-        shlex.join(["isthmus", "inspect", bridge]),
-        shlex.join(["isthmus", "evaluate", bridge, old, new, *given, "--gate", "retention>=0.95"]),
-        shlex.join(["isthmus", "apply", bridge, *files]),
-    )
 
 
 def leaderboard(bridge: Bridge) -> str:

@@ -59,6 +59,18 @@ class Diagnosis(ProbeResult):
         ordered = {n: self.similarities[n] for n in MEASURES if n in self.similarities}
         return Comparison(ordered, self.n, self.seed)
 
+    @property
+    def wrongly_paired(self) -> bool:
+        """Whether rows must be paired anew before anything can be fitted."""
+        grave = ("wrong_pairing", "unrelated", "partly_wrong_pairing")
+        return any(self.finding(name) is not None for name in grave)
+
+    @property
+    def can_be_fitted(self) -> bool:
+        """Whether `isthmus.fit` takes these pairs and has something to map."""
+        unusable = sum(s.infinite + s.missing + s.zero for s in (self.x, self.y))
+        return self.recipe is not None and not unusable and not self.wrongly_paired
+
     def finding(self, name: str) -> Finding | None:
         """The gravest finding of this name, or None."""
         return next((f for f in self.findings if f.name == name), None)
@@ -87,9 +99,18 @@ class Diagnosis(ProbeResult):
         lines += ["", *self._table(), ""]
         lines += self._similarities()
         lines += ["", "not established:", *(f"- {text}" for text in self.not_established), ""]
-        recipe = "none" if self.recipe is None else self.recipe
-        lines.append(f"recipe: {recipe} ({self.recipe_reason})")
+        lines.append(f"recipe: {self.advice}")
         return "\n".join(lines)
+
+    @property
+    def advice(self) -> str:
+        """The recipe with its reason, and what stands above it."""
+        if self.recipe is None:
+            return f"none ({self.recipe_reason})"
+        return (
+            f"{self.recipe}, to begin with ({self.recipe_reason}); isthmus fit without --recipe "
+            "compares maps of several kinds on held-out queries, and takes the best"
+        )
 
     def _table(self) -> list[str]:
         """The probes of both sides beside each other."""

@@ -66,13 +66,7 @@ def write_diagnosis_report(
 
 def _page(found: Diagnosis, commands: Sequence[str]) -> Page:
     x, y = found.x, found.y
-    next_steps: list[Prose | Commands | Items] = [
-        Prose(
-            "No recipe: " + found.recipe_reason
-            if found.recipe is None
-            else f"Recommended recipe: {found.recipe} ({found.recipe_reason})."
-        )
-    ]
+    next_steps: list[Prose | Commands | Items] = [Prose(f"Recipe: {_sentence(found.advice)}")]
     if commands:
         next_steps.append(Commands(tuple(commands)))
     return Page(
@@ -97,7 +91,9 @@ def _answer(found: Diagnosis) -> Headline:
     if grave and found.relation not in (Relation.MISPAIRED, Relation.UNRELATED):
         tone = "bad"
         names = ", ".join(dict.fromkeys(f.name.replace("_", " ") for f in grave))
-        short = f"Not before this is mended: {names}."
+        short = f"Check this first: {names}."
+        if not found.can_be_fitted:
+            short = f"Not before this is mended: {names}."
     return Headline(
         question=f"May {shortened(found.x.name, 40)} stand in for {shortened(found.y.name, 40)}?",
         short=short,

@@ -1,0 +1,157 @@
+"""What to type next: commands on the same data with the same judges, so that they agree."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from isthmus.bridge import Bridge
+    from isthmus.diagnose import Diagnosis
+    from isthmus.evaluate import Evaluation
+    from isthmus.ways import Way
+
+__all__ = [
+    "Asked",
+    "after_diagnosis",
+    "after_evaluation",
+    "after_fit",
+    "after_live_fit",
+]
+
+_BRIDGE = "my.bridge"
+_IDS_BY_HAND = ("--ids", "IDS")
+_INDEX, _MODEL = ("STORE", "TEXT"), "ENC"
+"""What only the reader can name, spelled as in ``isthmus search --help``."""
+_KEPT_BY_A_BRIDGE = frozenset({"--metric"})
+"""What a bridge knows, so that the commands that take one do not."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The data and the judges that a command was given, as they were typed."""
+
+    old: str
+    new: str
+    options: Mapping[str, object]
+    """By their names, such as ``--queries-old``; None or empty for one that was not given."""
+
+    def words(self, *left_out: str) -> list[str]:
+        """Both sides and the options, but for those ``left_out``."""
+        return [self.old, self.new, *self._options(frozenset(left_out))]
+
+    def _options(self, left_out: frozenset[str]) -> list[str]:
+        words: list[str] = []
+        for name, value in self.options.items():
+            if name in left_out or value is None or value is False:
+                continue
+            several = isinstance(value, (list, tuple))
+            for each in cast(Sequence[object], value) if several else (value,):
+                words += [name] if each is True else [name, str(each)]
+        return words
+
+    def given(self, name: str) -> str | None:
+        """The value of an option, or None."""
+        value = self.options.get(name)
+        return None if value is None else str(value)
+
+
+def after_diagnosis(found: Diagnosis, asked: Asked) -> tuple[str, ...]:
+    """A fit that chooses the map itself, and its evaluation; nothing that would be refused."""
+    if found.wrongly_paired and asked.given("--ids") in (None, "none"):
+        judges = ("--queries-old", "--queries-new", "--qrels", "--labels", "--primary", "--ids")
+        return (_isthmus("diagnose", *asked.words(*judges), *_IDS_BY_HAND),)
+    if not found.can_be_fitted:
+        return ()
+    return (
+        _isthmus("fit", *asked.words(), "-o", *_into(_BRIDGE)),
+        _isthmus("evaluate", _BRIDGE, *asked.words(*_KEPT_BY_A_BRIDGE)),
+    )
+
+
+def after_fit(bridge: Bridge, path: Path, asked: Asked, *, passed: bool) -> tuple[str, ...]:
+    """What was fitted, the same judgement again, and the recommended way if the gates passed."""
+    return (
+        _isthmus("inspect", str(path)),
+        _isthmus("evaluate", str(path), *asked.words(*_KEPT_BY_A_BRIDGE)),
+        *(_to_serve(bridge, bridge.evidence, path, asked) if passed else ()),
+    )
+
+
+def after_live_fit(
+    bridge: Bridge, path: Path, store: str, models: Mapping[str, str | None], query: str | None
+) -> tuple[str, ...]:
+    """What was fitted, and the recommended way on the index that it was fitted on.
+
+    Args:
+        bridge: with evidence.
+        path: its folder.
+        store: the URL of the index.
+        models: the encoders as they were named, by ``old`` and ``new``.
+        query: the text of one; None where none is known.
+    """
+    from isthmus.ways import Needs
+
+    shown = _isthmus("inspect", str(path))
+    way = bridge.recommended
+    if way is None or query is None or Needs.NEW_COLUMN in way[1].needs:
+        return (shown,)
+    named = [word for m, it in models.items() if it is not None for word in (f"--{m}", it)]
+    return (shown, _isthmus("search", store, query, "--bridge", str(path), *named))
+
+
+def after_evaluation(
+    bridge: Bridge, found: Evaluation, path: Path, asked: Asked
+) -> tuple[str, ...]:
+    """The way that this evidence recommends."""
+    return _to_serve(bridge, found, path, asked)
+
+
+def _to_serve(
+    bridge: Bridge, found: Evaluation | None, path: Path, asked: Asked
+) -> tuple[str, ...]:
+    if found is None or found.recommended is None or not found.verdict.serves:
+        return ()
+    name = found.recommended
+    if name == "bridge":
+        return (_mapped(bridge, path, asked),)
+    return (_searched(name, bridge, path, asked),) if bridge.kind == "query" else ()
+
+
+def _mapped(bridge: Bridge, path: Path, asked: Asked) -> str:
+    """The bridge over what is to be mapped, into a file."""
+    if bridge.kind == "query":
+        source = asked.given("--queries-new") or asked.new
+        return _isthmus("apply", str(path), source, *_into("queries_for_the_old_index.npy"))
+    return _isthmus("apply", str(path), asked.old, *_into("vectors_for_the_new_model.npy"))
+
+
+def _searched(name: str, bridge: Bridge, path: Path, asked: Asked) -> str:
+    """A search in this way: of the old vectors' file where that can be, or of an index to name."""
+    from isthmus.ways import Needs
+
+    way: Way = bridge.ways[name]
+    wanted = {"old": Needs.OLD_QUERIES, "new": Needs.NEW_QUERIES}
+    models = [model for model, need in wanted.items() if need in way.needs]
+    vectors = {model: asked.given(f"--queries-{model}") for model in models}
+    chosen = bridge.recommended
+    named = ["--bridge", str(path), *([] if chosen and chosen[0] == name else ["--way", name])]
+    if way.needs <= set(wanted.values()) and all(vectors.values()) and not asked.given("--ids"):
+        asks = [word for m, file in vectors.items() for word in (f"--vectors-{m}", str(file))]
+        return _isthmus("search", asked.old, *asks, *named)
+    if Needs.ITEM_VECTORS in way.needs and "new" not in models:
+        models.append("new")
+    encoders = [word for model in models for word in (f"--{model}", _MODEL)]
+    return _isthmus("search", *_INDEX, *named, *encoders)
+
+
+def _isthmus(*words: str) -> str:
+    return shlex.join(["isthmus", *words])
+
+
+def _into(path: str) -> list[str]:
+    """An output that is named here; one that is there already is replaced."""
+    return [path, *(["--overwrite"] if Path(path).exists() else [])]

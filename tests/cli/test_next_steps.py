@@ -1,0 +1,117 @@
+"""What is printed to type next: executed in order, every command agrees with those before it."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from isthmus.bridge import Bridge
+from isthmus.cli.next_steps import Asked, after_fit, after_live_fit
+from isthmus.evaluate.arms import Verdict
+from isthmus.ways import Recall, Way
+
+
+def next_steps(out: str) -> list[list[str]]:
+    lines = out.partition("\nto go on:\n")[2].splitlines()
+    return [shlex.split(line)[1:] for line in lines if line.startswith("  isthmus ")]
+
+
+def test_a_diagnosis_ends_in_a_plain_fit_with_the_same_judges(
+    cli: Any, here: Path, queries: tuple[str, ...]
+) -> None:
+    (here / "qrels.tsv").write_text("".join(f"{i} {i}\n" for i in range(1500)))
+    judges = (*queries, "--qrels", "qrels.tsv", "--primary", "mrr")
+    done = cli("diagnose", "old.npy", "new.npy", *judges, "--sample", 300, "--metric", "dot")
+    fit, evaluate = next_steps(done.out)
+    assert fit == [
+        "fit", "old.npy", "new.npy", "--metric", "dot", *judges, "-o", "my.bridge"
+    ]  # fmt: skip
+    assert evaluate == ["evaluate", "my.bridge", "old.npy", "new.npy", *judges]
+
+
+def test_queries_that_do_not_belong_to_the_items_are_refused(
+    cli: Any, here: Path, queries: tuple[str, ...]
+) -> None:
+    np.save(here / "q_new.npy", np.load(here / "q_new.npy")[:-1])
+    cli("diagnose", "old.npy", "new.npy", *queries).refused("1,499 rows", "1,500")
+
+
+def test_rows_that_a_fit_refuses_are_not_sent_to_it(cli: Any, here: Path, data: Any) -> None:
+    rows = data["new"].copy()
+    rows[3] = 0
+    np.save(here / "new.npy", rows)
+    assert next_steps(cli("diagnose", "old.npy", "new.npy", "--sample", 300).out) == []
+    assert cli("fit", "old.npy", "new.npy", "-o", "b").code == 2
+
+
+def test_failed_gates_are_not_followed_by_a_way_to_serve(
+    cli: Any, here: Path, queries: tuple[str, ...]
+) -> None:
+    plain = ("fit", "old.npy", "new.npy", "-o", "b", "--recipe", "procrustes")
+    done = cli(*plain, *queries, "--gate", "recall@10>=0.99999")
+    assert done.code == 1
+    inspect, evaluate = next_steps(done.out)
+    assert inspect == ["inspect", "b"]
+    assert evaluate[-2:] == ["--gate", "recall@10>=0.99999"]
+    again = cli(*evaluate)
+    assert again.code == 1 and next_steps(again.out) == []
+
+
+def test_an_output_that_is_there_is_said_to_be_replaced(
+    cli: Any, here: Path, queries: tuple[str, ...], bridge: Path
+) -> None:
+    done = cli("diagnose", "old.npy", "new.npy", *queries, "--sample", 300)
+    assert next_steps(done.out)[0][-3:] == ["-o", "my.bridge", "--overwrite"]
+
+
+def test_another_question_recommends_nothing(cli: Any, here: Path, bridge: Path) -> None:
+    done = cli("evaluate", bridge, "old.npy", "new.npy")
+    assert done.code == 0 and "another question is asked" in done.err
+    assert next_steps(done.out) == []
+
+
+def recommending(fitted: Bridge, name: str) -> Bridge:
+    """The same bridge where the evidence recommends another way."""
+    evidence = fitted.evidence
+    assert evidence is not None
+    ways = {**fitted.ways, "mixed": Way(recall=Recall(kind="mixed", alpha=0.5))}
+    other = {"recommended": name, "verdict": Verdict.USE_BRIDGE}
+    arms = {**evidence.arms, "mixed": evidence.arms["bridge"]}
+    return replace(
+        fitted, ways=ways, evidence=evidence.model_copy(update={**other, "arms": arms})
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("bridge", "apply b q_new.npy queries_for_the_old_index.npy"),
+        ("mixed", "search old.npy --vectors-old q_old.npy --vectors-new q_new.npy --bridge b"),
+        ("rescore", "search STORE TEXT --bridge b --new ENC"),
+    ],
+)
+def test_what_is_recommended_is_what_is_run(
+    cli: Any, fitted: Bridge, here: Path, name: str, command: str
+) -> None:
+    found = recommending(fitted, name)
+    found.save(here / "b")
+    queries = {"--queries-old": "q_old.npy", "--queries-new": "q_new.npy"}
+    last = after_fit(found, Path("b"), Asked("old.npy", "new.npy", queries), passed=True)[-1]
+    assert last == f"isthmus {command}"
+    if "STORE" not in command:
+        done = cli(*shlex.split(command))
+        assert done.code == 0, done.err
+
+
+def test_a_live_fit_is_followed_by_a_search_of_its_index(fitted: Bridge) -> None:
+    found = recommending(fitted, "mixed")
+    models = {"old": "st:a", "new": "st:b"}
+    assert after_live_fit(found, Path("b"), "lancedb://db#docs", models, "why?")[-1] == (
+        "isthmus search 'lancedb://db#docs' 'why?' --bridge b --old st:a --new st:b"
+    )
+    assert len(after_live_fit(found, Path("b"), "lancedb://db#docs", models, None)) == 1
