@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,34 +22,10 @@ from isthmus.stores import open_store
 TEXTS = 1200
 
 
-@pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str], Evaluation]:
-    """The folder of the demo, its lines, and its evidence."""
-    here = tmp_path_factory.mktemp("demo")
-    lines: list[str] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(here)
-        evidence = tell(
-            Path("isthmus-demo"),
-            say=lambda text: lines.extend(text.splitlines() or [""]),
-            texts=TEXTS,
-        )
-    return here, lines, evidence
-
-
 def commands(lines: list[str]) -> list[list[str]]:
     """What it says to go on with, by word."""
     text = "\n".join(lines[lines.index("Go on with:") + 1 :]).replace("\\\n", " ")
     return [shlex.split(line) for line in text.splitlines() if line.strip()]
-
-
-def typed(here: Path, words: list[str]) -> subprocess.CompletedProcess[str]:
-    assert words[0] == "isthmus"
-    code = "from isthmus.cli.app import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, *words[1:]],
-        cwd=here, capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
 
 
 def test_it_runs_what_it_recommends(told: tuple[Path, list[str], Evaluation]) -> None:
@@ -68,12 +43,14 @@ def test_it_runs_what_it_recommends(told: tuple[Path, list[str], Evaluation]) ->
             assert store.filled("new") == round(part.share * TEXTS)
 
 
-def test_the_next_commands_run_and_agree(told: tuple[Path, list[str], Evaluation]) -> None:
+def test_the_next_commands_run_and_agree(
+    told: tuple[Path, list[str], Evaluation], typed: Any
+) -> None:
     here, lines, evidence = told
     next_ones = {words[1]: words for words in commands(lines)}
     assert list(next_ones) == ["search", "inspect", "evaluate", "fit", "apply"]
 
-    searched = typed(here, next_ones["search"])
+    searched = typed(next_ones["search"])
     assert searched.returncode == 0, searched.stderr
     after = lines[lines.index(f"   after: {evidence.judged}") + 1 : lines.index("Go on with:")]
     shown = [line[5:] for line in after if re.match(r"   (\*| ) ", line)]
@@ -82,18 +59,18 @@ def test_the_next_commands_run_and_agree(told: tuple[Path, list[str], Evaluation
     for line in shown:
         assert line.strip() in printed, (line, searched.stdout)
 
-    judged = typed(here, [*next_ones["evaluate"], "--json"])
+    judged = typed([*next_ones["evaluate"], "--json"])
     assert judged.returncode == (0 if evidence.verdict.serves else 1), judged.stderr
     assert Evaluation.from_json(json.dumps(json.loads(judged.stdout)["evidence"])).verdict == (
         evidence.verdict
     )
 
-    fitted = typed(here, next_ones["fit"])
+    fitted = typed(next_ones["fit"])
     assert fitted.returncode == 0, fitted.stderr
     assert Bridge.load(here / "my.bridge").evidence == evidence
 
     for name in ("inspect", "apply"):
-        done = typed(here, next_ones[name])
+        done = typed(next_ones[name])
         assert done.returncode == 0, done.stderr
 
 
