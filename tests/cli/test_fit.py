@@ -223,7 +223,7 @@ def test_a_report_shows_the_fit_and_the_texts_of_lost_queries(
     assert commands == [c.removeprefix("isthmus ") for c in next_steps(done.out)]
     assert [c.split()[0] for c in commands[:2]] == ["inspect", "evaluate"]
     again = cli(*shlex.split(commands[1]))  # typed as shown
-    assert again.code == 0 and found.evidence.reason in again.out
+    assert again.code == 0 and found.evidence.reason in " ".join(again.out.split())
 
 
 @pytest.mark.skipif(find_spec("plotly") is None, reason="reports need plotly")
