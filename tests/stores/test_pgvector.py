@@ -339,3 +339,15 @@ def test_a_server_that_goes_away_and_comes_back(own_postgres):
         rest = read_all(store, column="v", after=first.cursor, batch=10)
         assert [*first.ids, *rest["ids"]] == ids.tolist()
         np.testing.assert_array_equal(store.fetch(ids, column="v").vectors, rows)
+
+
+def test_vectors_of_two_columns_are_added_in_one_call(postgres, name):
+    with create_store(f"{postgres}#{name}", np.arange(4), {"old": gaussian(4)}) as store:
+        for column, dim in (("new", 3), ("other", DIM)):
+            store.add_column(column, dim)
+        rows = {"old": gaussian(3, seed=1), "new": gaussian(3, 3, seed=2),
+                "other": gaussian(3, seed=3)}  # fmt: skip
+        store.add(np.array([2, 3, 4]), rows)
+        for column, wanted in rows.items():
+            found = store.fetch(np.array([2, 3, 4]), column=column)
+            np.testing.assert_array_equal(found.vectors, wanted)

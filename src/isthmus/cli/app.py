@@ -19,6 +19,8 @@ from isthmus.cli.diagnose import diagnose_command
 from isthmus.cli.evaluate import evaluate_command
 from isthmus.cli.fit import fit_command
 from isthmus.cli.inspect import inspect_command
+from isthmus.cli.migrate import migrate_app
+from isthmus.cli.plan import plan_command
 from isthmus.cli.registry import add_registry_commands
 from isthmus.cli.search import search_command
 from isthmus.cli.signals import Stopped, stopped_by_signals
@@ -90,6 +92,8 @@ app.command("inspect")(inspect_command)
 app.command("search")(search_command)
 app.command("consumers")(consumers_command)
 app.command("threshold")(threshold_command)
+app.command("plan")(plan_command)
+app.add_typer(migrate_app, name="migrate")
 app.command("demo")(demo_command)
 app.add_typer(canary_app, name="canary")
 add_registry_commands(app)

@@ -80,7 +80,7 @@ class BesideStore:
 
     The second collection is called as the first with ``__`` and the column behind it; it holds the
     payload too, so that an application can read it alone.  It is made when the first vectors are
-    put.  Items that the first no longer holds are not found.
+    put.  Items that the first no longer holds are not found, until the second one leads.
 
     Example:
         >>> import numpy as np
@@ -107,6 +107,9 @@ class BesideStore:
         self.beside = self._name(held.name)
         self._second: Any = first.neighbour(self.beside)
         self._declared: Column | None = None
+        self.leads = False
+        """Whether the second collection is the one that applications read and write: what it alone
+        holds are items then, and not left-overs."""
 
     def _name(self, name: str) -> str:
         scheme = str(self.first.url).partition("://")[0]
@@ -172,7 +175,7 @@ class BesideStore:
             query, place = np.nonzero(found.found)
             ids = found.ids[query, place]
             there = self._held(ids)
-            if there.all() and depth == k:
+            if self.leads or (there.all() and depth == k):
                 return found
             left = np.bincount(query[there], minlength=len(queries))
             if depth >= count or (left >= k).all():
@@ -206,11 +209,17 @@ class BesideStore:
 
     def payload(self, ids: Ids, fields: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """See `Store.payload`."""
-        return self.first.payload(ids, fields)
+        found: list[dict[str, Any]] = self.first.payload(ids, fields)
+        if self.leads and self._column() is not None and self._second is not None:
+            own = self._second.payload(ids, fields)
+            found = [mine or item for mine, item in zip(own, found, strict=True)]
+        return found
 
     def texts(self, ids: Ids) -> list[str | None]:
         """See `Store.texts`."""
-        return self.first.texts(ids)
+        if self._text_field is None or not self.leads:
+            return self.first.texts(ids)
+        return [item.get(self._text_field) for item in self.payload(ids, [self._text_field])]
 
     def scan(
         self,
@@ -283,9 +292,24 @@ class BesideStore:
             self._second.delete(ids)
         return gone
 
+    def differing(self, batch: int = BATCH) -> Iterator[tuple[ScanBatch, NDArray[np.bool_]]]:
+        """The items of the second collection, and which of them the first holds otherwise or not.
+
+        Other means another payload; vectors are not compared.
+        """
+        if self._column() is None or self._second is None:
+            return
+        fields = self._second.describe().fields
+        for part in self._second.scan(fields=fields, batch=batch):
+            mine = self.first.payload(part.ids, fields)
+            rows = zip(*(part.payload[field] for field in fields), strict=True)
+            theirs = [dict(zip(fields, row, strict=True)) for row in rows]
+            differs = [not a or a != b for a, b in zip(mine, theirs, strict=True)]
+            yield part, np.array(differs, dtype=np.bool_)
+
     def tidy(self) -> int:
         """Remove the new vectors of items that the first collection no longer holds."""
-        if self._column() is None or self._second is None:
+        if self.leads or self._column() is None or self._second is None:
             return 0
         gone = [part.ids[~self._held(part.ids)] for part in self._second.scan()]
         lost = [ids for ids in gone if len(ids)]

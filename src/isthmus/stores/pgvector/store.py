@@ -399,6 +399,8 @@ class PgVectorStore(StoreBase):
                     "create temp table if not exists {} (id {}, v {}) on commit delete rows"
                 ).format(new, sql.SQL(TYPES[table.key]), kind)
             )
+            # another column may have been put in this transaction
+            cursor.execute(sql.SQL("delete from {}").format(new))
             with cursor.copy(sql.SQL("copy {} from stdin (format binary)").format(new)) as copy:
                 copy.write(pack_items(ids, table.key, rows, home.half))
             names = {

@@ -1,0 +1,388 @@
+"""``isthmus migrate``: a plan carried out on a live index, and undone."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from isthmus.cli.console import ProgressBar, say, show, show_json, show_json_line
+from isthmus.cli.inputs import Json
+from isthmus.errors import InputError
+
+if TYPE_CHECKING:
+    from isthmus.migrate import Limits, Migration, Plan
+
+__all__ = ["migrate_app"]
+
+migrate_app = typer.Typer(
+    no_args_is_help=True,
+    help="Carry out a plan on a live index: run, status, pause, resume, search, cutover, watch, "
+    "rollback, clean.",
+)
+
+PlanFile = Annotated[
+    Path, typer.Argument(metavar="PLAN", help="What isthmus plan wrote.", show_default=False)
+]
+StoreUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        help="The store's URL, if it has another address now than when the plan was made.",
+    ),
+]
+NewModel = Annotated[
+    str | None,
+    typer.Option("--new", metavar="ENC", help="The new model, if it is spelled otherwise here."),
+]
+OldModel = Annotated[
+    str | None, typer.Option("--old", metavar="ENC", help="The old model, likewise.")
+]
+NoOld = Annotated[bool, typer.Option("--no-old", help="The old model does not run any more.")]
+KeyEnv = Annotated[
+    str | None,
+    typer.Option(
+        help="The environment variable with the key of endpoints; by default OPENAI_API_KEY."
+    ),
+]
+TakeOver = Annotated[
+    bool,
+    typer.Option(
+        "--take-over", help="Go on with a migration that was begun on a machine that is lost."
+    ),
+]
+Rate = Annotated[float | None, typer.Option(min=0.001, help="Items a second, at most.")]
+MaxMoney = Annotated[
+    float | None,
+    typer.Option(min=0, help="Pause before more is spent, in the currency of the plan's price."),
+]
+Until = Annotated[
+    str | None,
+    typer.Option(
+        help="Pause at a time of day (06:30), at a moment (2026-12-01T06:30), or once a share is "
+        "filled (25%)."
+    ),
+]
+
+
+@contextmanager
+def _opened(
+    path: Path,
+    store: str | None,
+    *,
+    new: str | None = None,
+    old: str | None = None,
+    no_old: bool = False,
+    key_env: str | None = None,
+    encoders: bool = True,
+    take_over: bool = False,
+) -> Generator[Migration]:
+    from isthmus.encoders import Spending, open_encoder
+    from isthmus.migrate import Migration, Models, Plan
+    from isthmus.stores import open_store
+
+    plan = Plan.load(path)
+    progress = ProgressBar()
+    spending = Spending(key_env=key_env)
+    models = Models()
+    if encoders:
+        spelled = old or (None if plan.old is None or no_old else plan.old.spelling)
+        models = Models(
+            open_encoder(new or plan.new.spelling, spending=spending, progress=progress),
+            None if spelled is None else open_encoder(spelled, spending=spending),
+        )
+    with open_store(store or _url(plan)) as opened:
+        yield Migration(plan, path, opened, models, progress, take_over)
+    progress.close()
+
+
+def _url(plan: Plan) -> str:
+    """The plan's store, at the column of the old vectors."""
+    return plan.target.store
+
+
+def _limits(rate: float | None, max_money: float | None, until: str | None) -> Limits:
+    from isthmus.migrate import Limits
+
+    share, deadline = _until(until)
+    return Limits(rate=rate, max_money=max_money, share=share, deadline=deadline)
+
+
+def _until(text: str | None) -> tuple[float | None, float | None]:
+    if text is None:
+        return None, None
+    if re.fullmatch(r"\d+(\.\d+)?%", text) and 0 < float(text[:-1]) <= 100:
+        return float(text[:-1]) / 100, None
+    try:
+        if re.fullmatch(r"\d{1,2}:\d{2}", text):
+            hour, minute = map(int, text.split(":"))
+            now = datetime.now().astimezone()
+            at = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+            return None, (at if at > now else at + timedelta(days=1)).timestamp()
+        return None, datetime.fromisoformat(text).astimezone().timestamp()
+    except ValueError as error:
+        raise InputError(
+            f"'{text}' is neither a time nor a share",
+            where="--until",
+            mend="Write 06:30, 2026-12-01T06:30 or 25%",
+        ) from error
+
+
+def _told(migration: Migration, *, as_json: bool) -> None:
+    status = migration.status()
+    if as_json:
+        show_json(status.as_json())
+    else:
+        show(str(status))
+
+
+@migrate_app.command("run")
+def run_command(
+    plan: PlanFile,
+    rate: Rate = None,
+    max_money: MaxMoney = None,
+    until: Until = None,
+    store: StoreUrl = None,
+    new: NewModel = None,
+    old: OldModel = None,
+    no_old: NoOld = False,
+    key_env: KeyEnv = None,
+    as_json: Json = False,
+) -> None:
+    """Begin: prepare, serve by the bridge, and fill until every item has its new vector.
+
+    It may be stopped or killed at any moment; isthmus migrate resume goes on. The alias stays on
+    the old vectors until isthmus migrate cutover.
+    """
+    _run(plan, _limits(rate, max_money, until), (store, new, old, no_old, key_env), as_json=as_json)
+
+
+@migrate_app.command("resume")
+def resume_command(
+    plan: PlanFile,
+    rate: Rate = None,
+    max_money: MaxMoney = None,
+    until: Until = None,
+    store: StoreUrl = None,
+    new: NewModel = None,
+    old: OldModel = None,
+    no_old: NoOld = False,
+    key_env: KeyEnv = None,
+    take_over: TakeOver = False,
+    as_json: Json = False,
+) -> None:
+    """Go on after a pause, a stop or a crash; or follow what came in since the index was full."""
+    _run(
+        plan, _limits(rate, max_money, until), (store, new, old, no_old, key_env),
+        resume=True, take_over=take_over, as_json=as_json,
+    )  # fmt: skip
+
+
+def _run(
+    path: Path,
+    limits: Limits,
+    given: tuple[str | None, str | None, str | None, bool, str | None],
+    *,
+    resume: bool = False,
+    take_over: bool = False,
+    as_json: bool,
+) -> None:
+    from isthmus.migrate import State
+
+    store, new, old, no_old, key_env = given
+    with _opened(
+        path, store, new=new, old=old, no_old=no_old, key_env=key_env, take_over=take_over
+    ) as migration:
+        state = migration.run(limits, resume=resume)
+        _told(migration, as_json=as_json)
+    if state == State.FULL:
+        say(f"every item has its new vector. Go on with: isthmus migrate cutover {path}")
+    else:
+        say(f"go on with: isthmus migrate resume {path}")
+
+
+@migrate_app.command("status")
+def status_command(plan: PlanFile, store: StoreUrl = None, as_json: Json = False) -> None:
+    """Say how far it is, how fast, what was spent, and what the quality was."""
+    with _opened(plan, store, encoders=False) as migration:
+        _told(migration, as_json=as_json)
+
+
+@migrate_app.command("pause")
+def pause_command(plan: PlanFile) -> None:
+    """Ask a run on this machine to pause behind its present batch."""
+    from isthmus.migrate import Plan
+    from isthmus.migrate.migration import pause_file
+
+    Plan.load(plan)
+    pause_file(plan).touch()
+    say(f"the run pauses behind its present batch; go on with: isthmus migrate resume {plan}")
+
+
+@migrate_app.command("search")
+def search_command(
+    plan: PlanFile,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to search for.")],
+    k: Annotated[int, typer.Option("--k", "-k", min=1, help="Results.")] = 10,
+    model: Annotated[
+        str, typer.Option(help="Which model encodes the query: new, or old for callers that wait.")
+    ] = "new",
+    store: StoreUrl = None,
+    new: NewModel = None,
+    old: OldModel = None,
+    as_json: Json = False,
+) -> None:
+    """Search as the application would at this moment of the migration."""
+    from isthmus.migrate import LiveSearch
+
+    if model not in ("new", "old"):
+        raise InputError(f"'{model}' is neither new nor old", where="--model")
+    with _opened(plan, store, new=new, old=old) as migration:
+        search = LiveSearch(
+            migration.plan, migration.store, new=migration.models.new, old=migration.models.old
+        )
+        asked = "old" if model == "old" else "new"
+        answer = search([text], k, model=asked)
+        some = answer.scores[0] > float("-inf")
+        ids = answer.ids[0][some]
+        scores = [float(s) for s in answer.scores[0][some]]
+        texts = search.store.texts(ids) if search.store.describe().has_texts else [None] * len(ids)
+        rows = list(zip(ids.tolist(), scores, texts, strict=True))
+        way = str(search.way(asked))
+        if as_json:
+            results = [{"id": i, "score": s, "text": t} for i, s, t in rows]
+            show_json({"query": text, "way": way, "results": results})
+            return
+        show(f"way: {way}")
+        for rank, (name, score, found) in enumerate(rows, 1):
+            show(f"{rank:>3}. {score:.4f}  {name}  {' '.join((found or '').split())[:120]}")
+
+
+@migrate_app.command("cutover")
+def cutover_command(
+    plan: PlanFile,
+    partial: Annotated[
+        bool,
+        typer.Option(
+            "--partial",
+            help="Go no further: what is filled stays and is searched with the rest, and the alias "
+            "stays on the old vectors.",
+        ),
+    ] = False,
+    store: StoreUrl = None,
+    new: NewModel = None,
+    old: OldModel = None,
+    no_old: NoOld = False,
+    key_env: KeyEnv = None,
+    take_over: TakeOver = False,
+    as_json: Json = False,
+) -> None:
+    """Judge the plan's queries on the live index, then move the alias in one step.
+
+    Exit code 2, and nothing moved, where the new model is measured below the old one.
+    """
+    with _opened(
+        plan, store, new=new, old=old, no_old=no_old, key_env=key_env, take_over=take_over
+    ) as migration:
+        migration.cut_over(partial=partial)
+        _told(migration, as_json=as_json)
+        target = migration.plan.target
+    if not partial:
+        say(f"'{target.alias}' stands for {target.alias_new}; back with: isthmus migrate rollback "
+            f"{plan}")  # fmt: skip
+
+
+@migrate_app.command("rollback")
+def rollback_command(
+    plan: PlanFile,
+    store: StoreUrl = None,
+    new: NewModel = None,
+    old: OldModel = None,
+    no_old: NoOld = False,
+    key_env: KeyEnv = None,
+    take_over: TakeOver = False,
+    as_json: Json = False,
+) -> None:
+    """Go back to the old vectors, every item having one, and prove that untouched ones are intact.
+
+    Any time until isthmus migrate clean.
+    """
+    with _opened(
+        plan, store, new=new, old=old, no_old=no_old, key_env=key_env, take_over=take_over
+    ) as migration:
+        restored = migration.rollback()
+        if as_json:
+            show_json(restored.as_json())
+        else:
+            show(f"rolled back: {restored}")
+
+
+@migrate_app.command("clean")
+def clean_command(
+    plan: PlanFile,
+    drop_old: Annotated[
+        bool, typer.Option("--drop-old", help="Also remove the column of old vectors.")
+    ] = False,
+    store: StoreUrl = None,
+    take_over: TakeOver = False,
+) -> None:
+    """End it: forget what a rollback needs. From here on there is no way back."""
+    with _opened(plan, store, encoders=False, take_over=take_over) as migration:
+        migration.clean(drop_old=drop_old)
+    say("cleaned: there is no way back")
+
+
+@migrate_app.command("watch")
+def watch_command(
+    plan: PlanFile,
+    every: Annotated[float, typer.Option(min=0, help="Minutes between two looks.")] = 10.0,
+    looks: Annotated[
+        int | None, typer.Option(min=1, help="How many; without end by default.")
+    ] = None,
+    false_alarm: Annotated[
+        float,
+        typer.Option(min=1e-9, max=0.5, help="Chance of an alarm without a loss, over all looks."),
+    ] = 0.01,
+    rollback: Annotated[
+        bool, typer.Option("--rollback", help="Roll back by itself at an alarm.")
+    ] = False,
+    store: StoreUrl = None,
+    new: NewModel = None,
+    old: OldModel = None,
+    no_old: NoOld = False,
+    as_json: Json = False,
+) -> None:
+    """Ask the plan's queries again and again; exit code 1 once a loss is shown."""
+    from isthmus.migrate import LiveSearch, Watched, watch
+
+    def seen(look: Watched) -> None:
+        if as_json:
+            show_json_line({"look": look.number, "value": look.value, "loss": str(look.loss),
+                            "alarm": look.alarm})  # fmt: skip
+        else:
+            show(str(look))
+
+    with _opened(plan, store, new=new, old=old, no_old=no_old) as migration:
+        if not migration.plan.queries.texts:
+            raise InputError(
+                "this plan has no queries to ask",
+                where=str(plan),
+                mend="Plan with --queries and --old",
+            )
+        models = migration.models
+        search = LiveSearch(migration.plan, migration.store, new=models.new, old=models.old)
+        alarm = watch(
+            migration, search, looks=looks, pause=lambda: time.sleep(60 * every),
+            false_alarm=false_alarm, seen=seen,
+        )  # fmt: skip
+        if alarm is None:
+            return
+        if rollback:
+            say(f"rolled back: {migration.rollback()}")
+    raise typer.Exit(1)

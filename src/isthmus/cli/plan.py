@@ -1,0 +1,232 @@
+"""``isthmus plan``: what moving a live index to a new model takes and brings; changes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from isthmus.cli.console import ProgressBar, say, show, show_json
+from isthmus.cli.inputs import Json
+from isthmus.errors import InputError
+
+if TYPE_CHECKING:
+    from isthmus.migrate import Plan
+
+__all__ = ["lines_of", "plan_command"]
+
+_MODELS = "Models"
+_NAMES = "Names"
+_UNITS = {"k": 10**3, "M": 10**6, "B": 10**9}
+
+
+def plan_command(
+    store: Annotated[
+        str,
+        typer.Argument(
+            metavar="STORE",
+            help="The URL of the index, such as lancedb://folder#table.column or "
+            "postgresql://user@host/database#table.column.",
+            show_default=False,
+        ),
+    ],
+    new: Annotated[
+        str,
+        typer.Option(
+            "--new",
+            metavar="ENC",
+            help="The model that is to come: st:FOLDER-OR-NAME, openai:MODEL@URL, onnx:FILE, "
+            "static:FILE, vectors:FILE or package:NAME.",
+            rich_help_panel=_MODELS,
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The file of the plan, such as plan.json.")
+    ] = Path("plan.json"),
+    old: Annotated[
+        str | None,
+        typer.Option(
+            "--old",
+            metavar="ENC",
+            help="The model that filled the index, likewise. Leave it out if it is gone.",
+            rich_help_panel=_MODELS,
+        ),
+    ] = None,
+    bridge: Annotated[
+        Path | None,
+        typer.Option(
+            help="A bridge of queries that isthmus fit wrote; else one is fitted on a sample and "
+            "written beside the plan.",
+            rich_help_panel=_MODELS,
+        ),
+    ] = None,
+    queries: Annotated[
+        Path | None,
+        typer.Option(
+            help="A log of queries with the ids that were clicked: .jsonl, .csv or .tsv. It says "
+            "what is filled first, and judges the plan and the cut-over."
+        ),
+    ] = None,
+    alias: Annotated[
+        str | None,
+        typer.Option(
+            help="The name that the application reads, which the cut-over moves; by default the "
+            "collection's with _live behind.",
+            rich_help_panel=_NAMES,
+        ),
+    ] = None,
+    new_column: Annotated[
+        str, typer.Option(help="What the new vectors are called.", rich_help_panel=_NAMES)
+    ] = "new",
+    pairs: Annotated[
+        int, typer.Option(min=50, help="Items that are sampled, and encoded by the new model.")
+    ] = 3000,
+    assume_rows: Annotated[
+        str | None,
+        typer.Option(
+            help="Reckon with this many items instead, such as 100M, from what was measured here."
+        ),
+    ] = None,
+    price: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Money for a million tokens of the new model, of four characters each."
+        ),
+    ] = None,
+    key_env: Annotated[
+        str | None,
+        typer.Option(
+            help="The environment variable with the key of endpoints; by default OPENAI_API_KEY.",
+            rich_help_panel=_MODELS,
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Also write the plan as a page, with its curve.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the samples.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Plan the migration of a live index: measure it and both models, and change nothing.
+
+    Printed are the steps with what is sent for them, hours, money, disk, the quality to be expected
+    while the index fills, a verdict, and what needs a person. isthmus migrate carries it out.
+
+    Examples:
+
+        isthmus plan lancedb://db#docs.vector --old st:OLD --new st:NEW --queries log.jsonl
+          -o plan.json
+
+        isthmus plan postgresql://user@host/app#docs --old st:OLD --new openai:MODEL
+          --queries log.csv --price 0.02 --assume-rows 100M
+    """  # fmt: skip
+    from isthmus.encoders import Spending, open_encoder
+    from isthmus.files import check_output
+    from isthmus.migrate import PlanOptions, make_plan
+    from isthmus.migrate.planning import PlannedModels
+    from isthmus.spaces.query_log import read_query_log
+    from isthmus.stores import open_store
+
+    check_output(output, overwrite=overwrite)
+    if report is not None:
+        from isthmus.report.write import check_report
+
+        check_report(report, overwrite=overwrite)
+    progress = ProgressBar()
+    log = None if queries is None else read_query_log(queries)
+    rows = None if assume_rows is None else _rows(assume_rows)
+    spending = Spending(key_env=key_env)
+    models = PlannedModels(
+        open_encoder(new, spending=spending, progress=progress),
+        new,
+        None if old is None else open_encoder(old, spending=spending, progress=progress),
+        old,
+    )
+    if log is not None and old is None:
+        say("without --old the queries cannot be judged: the log is not used")
+    options = PlanOptions(bridge, alias, new_column, pairs, rows, price, seed)
+    with open_store(store) as opened:
+        plan = make_plan(opened, models, output, log=log, options=options, progress=progress)
+    progress.close()
+    plan.save(output, overwrite=overwrite)
+    if report is not None:
+        from isthmus.report.migration import write_plan_report
+
+        write_plan_report(plan, report, overwrite=overwrite)
+    if as_json:
+        show_json(plan.model_dump(mode="json"))
+    else:
+        show("\n".join(lines_of(plan)))
+    say(f"written to {output}; nothing was changed. Go on with: isthmus migrate run {output}")
+
+
+def lines_of(plan: Plan) -> list[str]:
+    """The plan as a terminal shows it."""
+    target, estimated = plan.target, plan.estimated
+    old = "a model that is gone" if plan.old is None else plan.old.name
+    lines = [
+        f"{target.count:,} items of {target.store}",
+        f"from {old} ({target.old_column}, {target.old_dim} dimensions) to {plan.new.name} "
+        f"({target.new_column}, {target.new_dim} dimensions)",
+        "",
+        f"verdict: {plan.verdict}",
+        "",
+        "steps, and what is sent:",
+    ]
+    for number, (step, sent) in enumerate(plan.steps, 1):
+        lines += [f"  {number}. {step}", f"     {sent}"]
+    assumed = " (assumed)" if estimated.assumed else ""
+    lines += ["", f"what it takes for {estimated.rows:,} items{assumed}:"]
+    lines.append(
+        f"  {_hours(estimated.hours)}: {estimated.encode_rate:,.0f} texts a second were encoded "
+        f"here, {estimated.scan_rate:,.0f} rows a second read, a search takes "
+        f"{estimated.search_ms:.1f} ms"
+    )
+    lines.append(f"  {_bytes(estimated.disk)} of disk for the new vectors")
+    if estimated.money is not None:
+        lines.append(
+            f"  {estimated.money:,.4g} of money, at {estimated.price:g} for a million tokens"
+        )
+    if plan.curve and plan.kept is not None:
+        lines += ["", f"{plan.queries.metric} expected while it fills (on the sampled items; "
+                  f"keeping the old model: {plan.kept:.3f}):"]  # fmt: skip
+        for point in plan.curve:
+            at = estimated.hours * point.share
+            low, high = point.low or 0.0, point.high or 0.0
+            lines.append(
+                f"  {point.share:>5.0%}  {point.value:.3f}  gain {point.gain:+.3f} "
+                f"[{low:+.3f}, {high:+.3f}]  after {_hours(at)}"
+            )
+    lines += ["", "what needs a person:", *(f"  - {line}" for line in plan.by_hand)]
+    return lines
+
+
+def _rows(text: str) -> int:
+    unit = _UNITS.get(text[-1:], 1)
+    number = text[:-1] if text[-1:] in _UNITS else text
+    try:
+        rows = round(float(number.replace(",", "").replace("_", "")) * unit)
+    except (ValueError, OverflowError) as error:
+        raise InputError(
+            f"'{text}' is no number of rows", where="--assume-rows", mend="Write it as 100M"
+        ) from error
+    if rows < 1:
+        raise InputError(f"'{text}' is no number of rows", where="--assume-rows")
+    return rows
+
+
+def _hours(hours: float) -> str:
+    seconds = 3600 * hours
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{hours:.1f} h"
+
+
+def _bytes(number: int) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}"
+        number = round(number / 1000)
+    return f"{number:,} TB"

@@ -1,0 +1,308 @@
+"""Filling the new column: the true new vectors, made from the texts that the store holds now.
+
+One pass reads every item and encodes those whose new vector is missing or was made from another
+text; passes are repeated until one finds nothing.  What a pass has to do is read off the store, so
+that a run that was killed goes on by beginning a pass, and rows that are added, edited or deleted
+meanwhile are followed on stores of every kind.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.encoders import Encoder, PrecomputedEncoder, encode_items
+from isthmus.encoders.checks import check_encoded
+from isthmus.errors import InputError, IsthmusError, StoreError
+from isthmus.migrate.marks import Hashes, Marks, hashes_of
+from isthmus.progress import Progress, silent
+from isthmus.stores import BATCH, Ids, Store
+from isthmus.stores.beside import BesideStore
+
+__all__ = ["Backfill", "Limits", "PauseRequest", "Swept"]
+
+TOKEN = 4
+"""Characters that are reckoned as one token."""
+_LOST = 50  # items that are asked for one at a time before a missing text is told
+
+
+class PauseRequest(Exception):
+    """Raised between two batches where a limit is reached; everything written so far counts."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a run may use.
+
+    Attributes:
+        rate: items a second, at most.
+        max_money: for the whole migration, in the currency of the plan's price.
+        share: stop once so much is filled.
+        deadline: stop at this time, of `time.time`.
+        attempts: encodings of one batch that are tried before the run is paused.
+        first_delay: seconds before the second; doubled each time.
+        batch: items of one batch.
+    """
+
+    rate: float | None = None
+    max_money: float | None = None
+    share: float | None = None
+    deadline: float | None = None
+    attempts: int = 8
+    first_delay: float = 0.1
+    batch: int = BATCH
+
+
+@dataclass
+class Swept:
+    """What one pass did."""
+
+    seen: int = 0
+    encoded: int = 0
+    copied: int = 0
+    """Items whose other fields had changed, and whose vector was kept."""
+    removed: int = 0
+    """New vectors of items that are gone."""
+    without_text: list[Any] = field(default_factory=list[Any])
+
+    @property
+    def quiet(self) -> bool:
+        """Whether there was nothing to do."""
+        return not (self.encoded or self.copied or self.removed)
+
+
+class Backfill:
+    """Fills one column of a store.
+
+    Args:
+        store: with room for ``column``.
+        column: to be filled.
+        encoder: of the new model.
+        marks: what each vector was made from.
+        limits: what may be used.
+        price: of a million tokens; None where nothing is paid.
+        between: called before every batch, with the number of items filled by this run; it may
+            raise `PauseRequest`.
+        progress: told about items.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        column: str,
+        encoder: Encoder,
+        marks: Marks,
+        *,
+        limits: Limits | None = None,
+        price: float | None = None,
+        between: Callable[[int], None] = lambda _: None,
+        progress: Progress = silent,
+    ) -> None:
+        self._store, self._column, self._encoder, self._marks = store, column, encoder, marks
+        self._limits, self._price = limits or Limits(), price
+        self._between, self._progress = between, progress
+        held = store.describe()
+        self._dim = held.column(column).dim
+        self._described = held.column(column)
+        self._text = held.text_field
+        self._beside = store if isinstance(store, BesideStore) else None
+        self._fields: tuple[str, ...] = held.fields if self._beside is not None else ()
+        if self._text is not None and self._text not in self._fields:
+            self._fields = (*self._fields, self._text)
+        self._by_id = isinstance(encoder, PrecomputedEncoder)
+        self.filled = 0
+        """Items that this run has filled."""
+        self._began = time.monotonic()
+        self._looked = False
+
+    def fill(self, ids: Ids) -> None:
+        """Fill ``ids (n,)`` in this order, those that need it; the first thing to do."""
+        step = self._limits.batch
+        for start in range(0, len(ids), step):
+            part = ids[start : start + step]
+            items = self._store.payload(part, self._fields)
+            held = np.array([bool(item) or not self._fields for item in items], dtype=np.bool_)
+            some = part[held]
+            payload = {
+                name: [item.get(name) for item in items if item or not self._fields]
+                for name in self._fields
+            }
+            rows = self._store.fetch(some, column=self._column)
+            self._do(_Items(some, payload, rows.vectors, rows.present), Swept())
+
+    def sweep(self) -> Swept:
+        """One pass over the store.
+
+        Raises:
+            InputError: for vectors of the encoder that cannot be used.
+            PauseRequest: where a limit is reached.
+            IsthmusError: where the store, or the encoder after all attempts, fails.
+        """
+        done = Swept()
+        total = self._store.describe().count
+        for items in self._pages():
+            self._do(items, done)
+            done.seen += len(items.ids)
+            self._progress("following" if self._marks.totals else "filling", done.seen, total)
+        if self._beside is not None:
+            done.removed = self._beside.tidy()
+        return done
+
+    def _pages(self) -> Iterator[_Items]:
+        for part in self._store.scan(
+            column=self._column, fields=self._fields, batch=self._limits.batch
+        ):
+            assert part.vectors is not None and part.present is not None
+            yield _Items(part.ids, part.payload, part.vectors, part.present)
+
+    def _do(self, items: _Items, done: Swept) -> None:
+        """Encode, put, read back and note those of a page that need it."""
+        texts = self._texts(items)
+        first, second = hashes_of(texts), self._payload_hashes(items)
+        known = self._marks.of(items.ids)
+        needs = ~items.present | (known.first != first)
+        blank = np.array([not (text or "").strip() for text in texts], dtype=np.bool_)
+        lost = needs & blank
+        done.without_text += items.ids[lost].tolist()[:_LOST]
+        needs &= ~blank
+        stale = ~needs & ~blank & (known.second != second)
+        if stale.any():
+            some = items.of(stale)
+            self._put(some, some.vectors)
+            self._marks.note(some.ids, first[stale], second[stale])
+            done.copied += len(some.ids)
+        if not needs.any():
+            return
+        self._wait(int(needs.sum()))
+        self._between(self.filled)
+        some = items.of(needs)
+        wanted = [text for text, need in zip(texts, needs.tolist(), strict=True) if need]
+        characters = 0 if self._by_id else sum(len(t or "") for t in wanted)
+        self._afford(characters)
+        rows = self._encoded(some.ids, [t or "" for t in wanted])
+        self._put(some, rows)
+        self._read_back(some.ids, rows)
+        self._marks.note(some.ids, first[needs], second[needs], characters=characters,
+                         encoded=len(some.ids))  # fmt: skip
+        done.encoded += len(some.ids)
+        self.filled += len(some.ids)
+
+    def _texts(self, items: _Items) -> list[str | None]:
+        if self._by_id:
+            return [str(i) for i in items.ids.tolist()]
+        assert self._text is not None
+        return [None if t is None else str(t) for t in items.payload[self._text]]
+
+    def _payload_hashes(self, items: _Items) -> Hashes:
+        """Of what a second collection holds besides the vector; the same everywhere else."""
+        if self._beside is None:
+            return np.ones(len(items.ids), dtype=np.uint64)
+        names = sorted(items.payload)
+        rows = zip(*(items.payload[name] for name in names), strict=True)
+        return (
+            hashes_of([list(row) for row in rows])
+            if names
+            else np.ones(len(items.ids), dtype=np.uint64)
+        )
+
+    # -- one batch -------------------------------------------------------------------------------
+
+    def _encoded(self, ids: Ids, texts: Sequence[str]) -> NDArray[np.float32]:
+        """The vectors, tried again where the encoder fails; never one that cannot be stored."""
+        tried = 0
+        while True:
+            try:
+                rows = encode_items(self._encoder, ids.tolist(), texts)
+                break
+            except InputError:
+                raise  # another try would give the same
+            except Exception as error:
+                tried += 1
+                if tried >= self._limits.attempts:
+                    why = str(error) if isinstance(error, IsthmusError) else repr(error)
+                    raise PauseRequest(f"the encoder failed {tried} times: {why}") from error
+                time.sleep(self._limits.first_delay * 2 ** (tried - 1))
+        return check_encoded(rows, rows=len(ids), dim=self._dim, name=self._encoder.name)
+
+    def _put(self, items: _Items, rows: NDArray[np.float32]) -> None:
+        if self._beside is not None:
+            self._beside.put(items.ids, rows, column=self._column, payload=items.payload)
+        else:
+            self._store.put(items.ids, rows, column=self._column)
+
+    def _read_back(self, ids: Ids, rows: NDArray[np.float32]) -> None:
+        """Refuse a store that does not give back what was put.
+
+        Raises:
+            StoreError: naming the first id.
+        """
+        if not self._looked:
+            # a second collection says how it keeps vectors once it is there
+            self._described, self._looked = self._store.describe().column(self._column), True
+        found = self._store.fetch(ids, column=self._column)
+        wanted = rows
+        if self._described.stored_normalised:
+            norms = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+            wanted = (rows / norms).astype(np.float32)
+        exact = not (self._described.rounded or self._described.stored_normalised)
+        loose = 2e-3 if self._described.dtype == "float16" else 1e-5
+        same = (
+            (found.vectors == wanted).all(axis=1)
+            if exact and self._described.dtype == "float32"
+            else np.isclose(found.vectors, wanted, rtol=loose, atol=loose).all(axis=1)
+        )
+        wrong = found.present & ~same
+        if wrong.any():
+            raise StoreError(
+                f"{int(wrong.sum()):,} vectors came back otherwise than they were put, the first "
+                f"that of {ids[int(np.argmax(wrong))]!r}",
+                where=self._store.url,
+                mend="See whether another process writes this column",
+            )
+
+    # -- limits ----------------------------------------------------------------------------------
+
+    def _afford(self, characters: int) -> None:
+        if self._price is None or self._limits.max_money is None:
+            return
+        spent = self._marks.totals.get("characters", 0.0) + characters
+        money = spent / TOKEN / 1e6 * self._price
+        if money > self._limits.max_money:
+            raise PauseRequest(
+                f"the next batch would bring the money spent to {money:.4g}, and "
+                f"{self._limits.max_money:g} is allowed"
+            )
+
+    def _wait(self, rows: int) -> None:
+        """Sleep as long as the rate asks."""
+        if self._limits.rate is None:
+            return
+        due = self._began + (self.filled + rows) / self._limits.rate
+        time.sleep(max(0.0, due - time.monotonic()))
+
+
+@dataclass(frozen=True)
+class _Items:
+    """Items of a page: ``(n,)`` ids, payload, and the new vectors that they have."""
+
+    ids: Ids
+    payload: Mapping[str, Sequence[Any]]
+    vectors: NDArray[np.float32]
+    present: NDArray[np.bool_]
+
+    def of(self, some: NDArray[np.bool_]) -> _Items:
+        """Those of a mask."""
+        payload = {
+            name: [value for value, kept in zip(values, some.tolist(), strict=True) if kept]
+            for name, values in self.payload.items()
+        }
+        return _Items(self.ids[some], payload, self.vectors[some], self.present[some])

@@ -1,0 +1,718 @@
+"""A live index moved to a new model: run, paused, resumed, cut over, rolled back, cleaned."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.bridge import Bridge
+from isthmus.encoders import Encoder, PrecomputedEncoder, encode_items
+from isthmus.errors import InputError, StoreChangedError, WrongSpaceError
+from isthmus.evaluate.bootstrap import Estimate, estimate, resampled_means
+from isthmus.migrate.backfill import TOKEN, Backfill, Limits, PauseRequest
+from isthmus.migrate.journal import Journal, State
+from isthmus.migrate.marks import Marks
+from isthmus.migrate.plan import Plan
+from isthmus.migrate.quality import answered
+from isthmus.migrate.restore import BackTo, Originals, Restored, restore_old, summed_up
+from isthmus.progress import Progress, silent
+from isthmus.stores import Store
+from isthmus.stores.beside import BesideStore, with_second_column
+from isthmus.ways.search import Columns, Search
+from isthmus.ways.way import Recall, Way
+
+__all__ = ["Migration", "Models", "Status", "pause_file"]
+
+_SAME = 0.98
+"""Least median cosine of vectors that are said to be one model's."""
+_CANARIES = 16
+_LOOKED_AT = 64
+_PASSES = 50
+
+
+@dataclass(frozen=True)
+class Models:
+    """The encoders that run; ``old`` is None where it is gone."""
+
+    new: Encoder | None = None
+    old: Encoder | None = None
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a migration stands.
+
+    Attributes:
+        state: reached last; None where nothing was begun.
+        begun: a state that was begun and not reached.
+        count: items of the index, and ``filled`` those with a new vector.
+        encoded: items that were encoded, again or for the first time.
+        money: spent so far; None where the plan names no price.
+        rate: items a second of the last run; None before there was one.
+        seconds_left: at that rate.
+        paused: why the last run stopped; None if it did not.
+        quality: what each judgement on the live index said, by state.
+        journal: where the journal is.
+    """
+
+    state: State | None
+    begun: State | None
+    count: int
+    filled: int
+    encoded: int
+    money: float | None
+    rate: float | None
+    seconds_left: float | None
+    paused: str | None
+    quality: tuple[dict[str, Any], ...]
+    journal: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "state": None if self.state is None else self.state.value,
+            "begun": None if self.begun is None else self.begun.value,
+            "items": self.count,
+            "filled": self.filled,
+            "encoded": self.encoded,
+            "money": self.money,
+            "rate": self.rate,
+            "seconds_left": self.seconds_left,
+            "paused": self.paused,
+            "quality": list(self.quality),
+            "journal": self.journal,
+        }
+
+    def __str__(self) -> str:
+        said = "nothing was begun" if self.state is None else f"state: {self.state.value}"
+        if self.begun is not None:
+            said += f" ({self.begun.value} was begun and is not reached)"
+        share = self.filled / self.count if self.count else 0.0
+        lines = [said, f"filled: {self.filled:,} of {self.count:,} items ({share:.1%})"]
+        lines.append(f"encoded so far: {self.encoded:,} texts")
+        if self.money is not None:
+            lines[-1] += f", {self.money:.4g} spent"
+        if self.rate:
+            lines.append(f"rate of the last run: {self.rate:,.0f} items a second")
+            if self.seconds_left:
+                lines[-1] += f", {self.seconds_left:,.0f} s left"
+        if self.paused is not None:
+            lines.append(f"paused: {self.paused}")
+        for point in self.quality:
+            lines.append(
+                f"{point['metric']} on the live index, {point['at']}: {point['new']:.3f} with the "
+                f"new model, {point['old']:.3f} with the old one, gain {point['gain']}"
+            )
+        lines.append(f"journal: {self.journal}")
+        return "\n".join(lines)
+
+
+def pause_file(plan: Path) -> Path:
+    """The file beside a plan that asks its run to pause."""
+    return plan.with_name(f"{plan.name}.pause")
+
+
+@dataclass
+class Migration:
+    """Carries out a plan on a store.
+
+    Args:
+        plan: what to do.
+        path: of the plan; the mirror of the journal stands beside it.
+        store: opened at the collection of the plan.
+        models: the encoders.
+        progress: told about items.
+        take_over: go on with a migration that was begun on another machine or in another folder.
+
+    Raises:
+        InputError: for a store that is not the plan's.
+        StoreChangedError: for a journal that was edited.
+    """
+
+    plan: Plan
+    path: Path
+    store: Store
+    models: Models = field(default_factory=Models)
+    progress: Progress = silent
+    take_over: bool = False
+
+    def __post_init__(self) -> None:
+        target = self.plan.target
+        held = self.store.describe()
+        column = held.columns.get(target.old_column)
+        if held.name != target.collection or column is None or column.dim != target.old_dim:
+            raise InputError(
+                f"the plan was made for {target.collection}.{target.old_column}, {target.old_dim} "
+                f"wide; this is {held.name} with {', '.join(held.columns) or 'no vectors'}",
+                where=self.store.url,
+                mend="Open the store of the plan, or plan anew",
+            )
+        self.store = with_second_column(self.store, target.new_column)
+        if target.new_column not in self.store.describe().columns and isinstance(
+            self.store, BesideStore
+        ):
+            self.store.add_column(target.new_column, target.new_dim, metric=target.metric)
+        mirror = self.path.with_name(f"{self.path.name}.journal")
+        self._had_mirror = mirror.exists()
+        self.journal = Journal(self.store.ledger("journal"), mirror)
+        self._lead()
+
+    def _lead(self) -> None:
+        if isinstance(self.store, BesideStore):
+            target = self.plan.target
+            self.store.leads = self.store.alias(target.alias) == target.alias_new
+
+    @property
+    def _mine(self) -> bool:
+        return self.journal.plan == self.plan.digest
+
+    @property
+    def state(self) -> State | None:
+        """The state that this plan has reached; None if it was not begun."""
+        return self.journal.state if self._mine else None
+
+    @cached_property
+    def bridge(self) -> Bridge | None:
+        """The bridge of the plan, unchanged since."""
+        if self.plan.bridge is None:
+            return None
+        self.plan.bridge.check()
+        return Bridge.load(self.plan.bridge.path)
+
+    @cached_property
+    def marks(self) -> Marks:
+        """What each new vector was made from."""
+        return Marks(self.store.ledger("marks"))
+
+    @cached_property
+    def originals(self) -> Marks:
+        """Hashes of the old vectors, and of the texts they belong to, as they were at first."""
+        return Marks(self.store.ledger("originals"))
+
+    # -- looking ---------------------------------------------------------------------------------
+
+    def status(self) -> Status:
+        """Where it stands."""
+        target = self.plan.target
+        held = self.store.describe()
+        column = held.columns.get(target.new_column)
+        filled = 0 if column is None or not self._mine else column.count
+        totals = self.marks.totals if self._mine else {}
+        price = self.plan.estimated.price
+        runs = list(self.journal.notes("run")) if self._mine else []
+        rate = runs[-1].get("rate") if runs else None
+        stopped = runs[-1].get("paused") if runs and self.state == State.FILLING else None
+        return Status(
+            self.state,
+            self.journal.begun if self._mine else None,
+            held.count,
+            filled,
+            int(totals.get("encoded", 0)),
+            None if price is None else totals.get("characters", 0.0) / TOKEN / 1e6 * price,
+            rate,
+            (held.count - filled) / rate if rate else None,
+            stopped,
+            tuple(dict(q) for q in self.journal.notes("quality")) if self._mine else (),
+            self.journal.where,
+        )
+
+    # -- running ---------------------------------------------------------------------------------
+
+    def run(self, limits: Limits | None = None, *, resume: bool = False) -> State:
+        """Go on until every item has its new vector, or a limit is reached.
+
+        Raises:
+            StoreChangedError: if another process runs it, it was begun and is not to be resumed, it
+                is over, or the store is not as it was.
+            InputError: for an encoder, a text or a bridge that is not the plan's.
+        """
+        with self._at_work():
+            self._check_may_run(resume=resume)
+            if not resume:
+                with self.journal.step(State.PLANNED, self.plan.digest, **self._begun_as()):
+                    pass
+            self._check_models()
+            self._check_alias()
+            pause_file(self.path).unlink(missing_ok=True)
+            if not self._reached(State.PREPARED):
+                self._prepare()
+            if not self._reached(State.BRIDGING):
+                self._bridge()
+            self._fill(limits or Limits())
+        assert self.state is not None
+        return self.state
+
+    @contextmanager
+    def _at_work(self) -> Generator[None]:
+        """Nobody else is, and the journal is as it was read."""
+        with self.store.ledger("journal").held():
+            fresh = Journal(self.store.ledger("journal"))
+            if len(fresh.entries) != len(self.journal.entries):
+                raise StoreChangedError(
+                    "another process has written to the journal meanwhile",
+                    where=self.journal.where,
+                    mend="Look at isthmus migrate status, and try again",
+                )
+            yield
+
+    def _reached(self, state: State) -> bool:
+        return self._mine and self.journal.reached(state)
+
+    def _begun_as(self) -> dict[str, Any]:
+        target = self.plan.target
+        old = self.plan.old
+        return {
+            "home": self._home(),
+            "spaces": {
+                target.old_column: None if old is None else [old.name, old.revision],
+                target.new_column: [self.plan.new.name, self.plan.new.revision],
+            },
+            "bridge": None if self.plan.bridge is None else self.plan.bridge.digest,
+        }
+
+    def _home(self) -> str:
+        return f"{socket.gethostname()}:{self.path.resolve()}"
+
+    def _check_may_run(self, *, resume: bool) -> None:
+        journal, where = self.journal, self.journal.where
+        over = (State.CLEANED, State.ROLLED_BACK, None)
+        if not self._mine:
+            if journal.mine and journal.state not in over:
+                raise StoreChangedError(
+                    f"another migration of this collection is under way (plan "
+                    f"{(journal.plan or '')[:12]}, {journal.state})",
+                    where=where,
+                    mend="Finish it, or roll it back, before you begin this one",
+                )
+            if any(e.plan == self.plan.digest for e in journal.entries):
+                raise StoreChangedError(
+                    "this plan was carried out before", where=where, mend="Plan anew"
+                )
+            if resume:
+                raise InputError(
+                    "there is nothing to resume: this plan was not begun",
+                    where=where,
+                    mend="Begin it with isthmus migrate run",
+                )
+            self._check_not_there()
+            return
+        state = journal.state
+        if state in (State.CUT_OVER, State.CLEANED, State.ROLLED_BACK):
+            raise StoreChangedError(
+                f"this migration is over: it is {state}",
+                where=where,
+                mend="There is nothing to run; isthmus migrate status shows it",
+            )
+        if not resume:
+            raise StoreChangedError(
+                f"this migration was begun before and is {state or 'not yet planned'}",
+                where=where,
+                mend="Go on with isthmus migrate resume",
+            )
+        self._check_home()
+
+    def _check_home(self) -> None:
+        home = str(self.journal.mine[0].data.get("home"))
+        if not self._had_mirror and not self.take_over and home != self._home():
+            raise StoreChangedError(
+                f"this migration is run from {home}",
+                where=self.journal.where,
+                mend="Go on there; or, if that place is lost, here with --take-over",
+            )
+
+    def _check_not_there(self) -> None:
+        """Refuse a column that somebody else filled."""
+        column = self.store.describe().columns.get(self.plan.target.new_column)
+        if column is not None and column.count:
+            raise InputError(
+                f"'{column.name}' holds {column.count:,} vectors already",
+                where=self.store.url,
+                mend="Name another with --new-column when you plan, or remove it",
+            )
+
+    def _check_models(self) -> None:
+        """Refuse encoders that are not the plan's, and a store that holds the new vectors.
+
+        Raises:
+            InputError: if there is no new encoder.
+            WrongSpaceError: if one is another model.
+        """
+        new, old = self.models.new, self.models.old
+        if new is None:
+            raise InputError("there is no new encoder", where="--new")
+        if new.dim != self.plan.target.new_dim:
+            raise WrongSpaceError(
+                f"{new.name} makes vectors of {new.dim} dimensions, the plan has "
+                f"{self.plan.target.new_dim}",
+                where="the new encoder",
+                mend="Give the model of the plan",
+            )
+        canaries = self.plan.canaries
+        if canaries.texts:
+            rows = new.encode(list(canaries.texts), kind="document")
+            median = _median_cosine(rows, canaries.vectors)
+            if median < _SAME:
+                raise WrongSpaceError(
+                    f"{new.name} is not the new model of this plan: encoded again, "
+                    f"{len(canaries.texts)} texts have a median cosine of {median:.3f} with what "
+                    "the plan remembers",
+                    where="the new encoder",
+                    mend="Give the model of the plan, with its prefixes",
+                )
+        ids, texts, stored = self._few()
+        if not len(ids):
+            return
+        if new.dim == stored.shape[1]:
+            again = encode_items(new, ids.tolist(), texts)
+            if _median_cosine(again, stored) >= _SAME:
+                raise WrongSpaceError(
+                    f"'{self.plan.target.old_column}' holds vectors of {new.name} already",
+                    where=self.store.url,
+                    mend="There is nothing to migrate",
+                )
+        if old is not None:
+            from isthmus.bridge.store_sample import check_old_encoder
+
+            check_old_encoder(old, ids, texts, stored, where=self.store.url)
+
+    def _few(self) -> tuple[NDArray[Any], list[str], NDArray[np.float32]]:
+        """Some stored items with a text: ids, texts, old vectors."""
+        target = self.plan.target
+        fields = [] if target.text_field is None else [target.text_field]
+        scan = self.store.scan(column=target.old_column, fields=fields, batch=_LOOKED_AT)
+        part = next(iter(scan), None)
+        if part is None or part.vectors is None or part.present is None:
+            return np.empty(0), [], np.empty((0, 0), np.float32)
+        texts = [str(i) for i in part.ids.tolist()]
+        if fields and not isinstance(self.models.new, PrecomputedEncoder):
+            texts = [str(t or "") for t in part.payload[fields[0]]]
+        some = part.present & np.array([bool(t.strip()) for t in texts], dtype=np.bool_)
+        rows = np.flatnonzero(some)[:_CANARIES]
+        return part.ids[rows], [texts[r] for r in rows.tolist()], part.vectors[rows]
+
+    def _check_alias(self) -> None:
+        target = self.plan.target
+        found = self.store.alias(target.alias)
+        if self._mine and self.journal.begun == State.CUT_OVER:
+            raise StoreChangedError(
+                "a cut-over was begun here and not finished",
+                where=self.journal.where,
+                mend="Finish it with isthmus migrate cutover, or go back with isthmus migrate "
+                "rollback",
+            )
+        expected = (None, target.alias_old)
+        if found not in expected:
+            raise StoreChangedError(
+                f"the alias '{target.alias}' stands for '{found}'",
+                where=self.store.url,
+                mend="Somebody else moved it; look before you go on",
+            )
+
+    def _prepare(self) -> None:
+        target = self.plan.target
+        with self.journal.step(State.PREPARED, self.plan.digest) as found:
+            self.marks.erase()
+            self.originals.erase()
+            fields = [] if target.text_field is None else [target.text_field]
+            found["old_sum"] = summed_up(
+                self.store, target.old_column, fields, self.originals, self.progress
+            )
+            self.store.add_column(target.new_column, target.new_dim, metric=target.metric)
+            if self.store.alias(target.alias) is None:
+                self.store.swap_alias(target.alias, None, target.alias_old)
+
+    def _bridge(self) -> None:
+        with self.journal.step(State.BRIDGING, self.plan.digest) as found:
+            bridge = self.bridge
+            found["served_by"] = str(Way(recall=self.plan.serving.recall))
+            found["bridge"] = None if self.plan.bridge is None else self.plan.bridge.digest
+            if bridge is not None and self.models.new is not None:
+                from isthmus.bridge.check_encoder import check_encoder
+
+                check_encoder(bridge, self.models.new, "new")
+
+    def _fill(self, limits: Limits) -> None:
+        if not self._reached(State.FILLING):
+            with self.journal.step(State.FILLING, self.plan.digest):
+                pass
+        elif self.state != State.FILLING:
+            # full, and what came since is to be followed
+            with self.journal.step(State.FILLING, self.plan.digest):
+                pass
+        began = time.monotonic()
+        work = self._backfill(limits)
+        why: str | None = None
+        try:
+            self._first(work)
+            without = self._passes(work)
+        except PauseRequest as pause:
+            why, without = pause.why, []
+        seconds = time.monotonic() - began
+        self.journal.write(
+            "note", State.FILLING, self.plan.digest, kind="run", filled=work.filled,
+            seconds=round(seconds, 3), rate=round(work.filled / seconds, 1) if seconds else None,
+            paused=why,
+        )  # fmt: skip
+        if why is not None:
+            return
+        if without:
+            raise InputError(
+                f"{len(without):,} item(s) have no text to encode, the first '{without[0]}'",
+                where=self.store.url,
+                mend="Give them a text, or delete them, and resume",
+            )
+        with self.journal.step(State.FULL, self.plan.digest) as found:
+            found["filled"] = self.store.filled(self.plan.target.new_column)
+
+    def _first(self, work: Backfill) -> None:
+        """What earlier queries found most comes first; a resumed run skips what is done."""
+        if self.plan.popular:
+            key = self.store.describe().key
+            ids: NDArray[Any] = np.array(
+                self.plan.popular, dtype=np.int64 if key == "int" else np.str_
+            )
+            work.fill(ids)
+
+    def _passes(self, work: Backfill) -> list[Any]:
+        """Until one finds nothing to do, or only what came while it ran."""
+        for _ in range(_PASSES):
+            done = work.sweep()
+            # the few that came in during a pass are followed by the pass before the cut-over
+            if done.quiet or done.encoded + done.copied + done.removed < max(
+                100, 0.001 * done.seen
+            ):
+                return done.without_text
+        raise StoreChangedError(
+            f"after {_PASSES} passes there is still much to do: rows change faster than they are "
+            "encoded",
+            where=self.store.url,
+            mend="Raise --rate, or let the application write both vectors (dual_write)",
+        )
+
+    def _backfill(self, limits: Limits) -> Backfill:
+        assert self.models.new is not None
+        target = self.plan.target
+        if target.store.partition("://")[0] in ("faiss", "parquet", "file"):
+            # each put writes the whole file anew
+            limits = replace(limits, batch=max(limits.batch, target.count // 8))
+        return Backfill(
+            self.store,
+            target.new_column,
+            self.models.new,
+            self.marks,
+            limits=limits,
+            price=self.plan.estimated.price,
+            between=lambda filled: self._between(limits, filled),
+            progress=self.progress,
+        )
+
+    def _between(self, limits: Limits, filled: int) -> None:
+        if pause_file(self.path).exists():
+            raise PauseRequest("isthmus migrate pause asked for it")
+        if limits.deadline is not None and time.time() >= limits.deadline:
+            raise PauseRequest("the time that --until names has come")
+        if limits.share is not None:
+            held = self.store.describe()
+            if held.columns[self.plan.target.new_column].count >= limits.share * held.count:
+                raise PauseRequest(f"{limits.share:.3g} of the index is filled, as --until asks")
+
+    # -- cutting over ----------------------------------------------------------------------------
+
+    def cut_over(self, *, partial: bool = False) -> Estimate | None:
+        """Move the alias to the new vectors in one step, once the gate holds on the live index.
+
+        Returns:
+            The gain over the old model on the plan's queries; None where it has none.
+
+        Raises:
+            StoreChangedError: if not every item has its new vector and ``partial`` is false.
+            InputError: if the finish is measured below keeping the old model, or the bridge is not
+                the one that was applied.
+        """
+        with self._at_work():
+            self._check_begun()
+            state = self.state
+            if state not in (State.FULL, State.FILLING) or (state == State.FILLING and not partial):
+                raise StoreChangedError(
+                    f"the index is {state}, not full: some items have no new vector",
+                    where=self.journal.where,
+                    mend="Go on with isthmus migrate resume; or with --partial search both columns "
+                    "as they are from now on",
+                )
+            partial = state == State.FILLING
+            self._check_models()
+            if self.journal.begun != State.CUT_OVER:
+                self._check_alias()
+            if self.plan.bridge is not None:
+                self.plan.bridge.check()
+            if not partial:
+                self._settle()
+            gain = self.judge("before the cut-over", partial=partial)
+            target = self.plan.target
+            with self.journal.step(State.CUT_OVER, self.plan.digest, partial=partial) as found:
+                found["partial"] = partial
+                began = time.monotonic()
+                if not partial and self.store.alias(target.alias) != target.alias_new:
+                    self.store.swap_alias(target.alias, target.alias_old, target.alias_new)
+                found["seconds"] = round(time.monotonic() - began, 4)
+            if not partial:
+                # what was written between the last pass and the swap
+                self._settle()
+            self._lead()
+            return gain
+
+    def _check_begun(self) -> None:
+        if not self._mine:
+            raise InputError(
+                "this plan was not begun",
+                where=self.journal.where,
+                mend="Begin it with isthmus migrate run",
+            )
+        self._check_home()
+
+    def _settle(self) -> None:
+        work = self._backfill(Limits())
+        for _ in range(3):
+            done = work.sweep()
+            if done.without_text:
+                raise InputError(
+                    f"item '{done.without_text[0]}' has no text to encode",
+                    where=self.store.url,
+                    mend="Give it a text, or delete it, and try again",
+                )
+            if done.quiet:
+                return
+
+    def judge(self, at: str, *, partial: bool = False) -> Estimate | None:
+        """Ask the plan's queries on the live index, of both models, and record what they found.
+
+        Raises:
+            InputError: if the new model is measured below the old one.
+        """
+        asked, target = self.plan.queries, self.plan.target
+        if not asked.texts or self.models.new is None or partial:
+            return None
+        columns = Columns(target.old_column, target.new_column)
+        new = Search(
+            Way(recall=Recall(kind="new")), self.store, columns=columns, new=self.models.new,
+            new_metric=target.metric,
+        )  # fmt: skip
+        after = answered(new, asked)
+        before = np.array(asked.before)
+        if self.models.old is not None:
+            old = Search(
+                Way(recall=Recall(kind="old")), self.store, columns=columns, old=self.models.old
+            )
+            before = answered(old, asked)
+        means = resampled_means(np.column_stack([after, before]))
+        gain = estimate(float(after.mean() - before.mean()), means[:, 0] - means[:, 1])
+        self.journal.write(
+            "note", self.state or State.PLANNED, self.plan.digest, kind="quality", at=at,
+            metric=asked.metric, new=float(after.mean()), old=float(before.mean()), gain=str(gain),
+        )  # fmt: skip
+        if gain.high is not None and gain.high < 0:
+            raise InputError(
+                f"on this index the new model is measured below the old one: {asked.metric} "
+                f"{after.mean():.3f} against {before.mean():.3f}, gain {gain}",
+                where=self.store.url,
+                mend="Keep the old model: isthmus migrate rollback",
+            )
+        return gain
+
+    # -- going back, and ending ------------------------------------------------------------------
+
+    def rollback(self) -> Restored:
+        """Let the alias stand for the old vectors again, each item having one.
+
+        Untouched rows are checked bit by bit.  Rows that were added or edited since the cut-over
+        are encoded by the old model; where it is gone, their new vectors are mapped by the bridge.
+
+        Raises:
+            StoreChangedError: if it was cleaned, rolled back already, or not begun.
+            InputError: where rows lack an old vector and nothing can make one.
+        """
+        with self._at_work():
+            self._check_begun()
+            if self.state in (State.CLEANED, State.ROLLED_BACK):
+                raise StoreChangedError(
+                    f"this migration is {self.state}: there is no way back"
+                    if self.state == State.CLEANED
+                    else "this migration was rolled back already",
+                    where=self.journal.where,
+                    mend="Plan a migration the other way",
+                )
+            target = self.plan.target
+            over = self.state == State.CUT_OVER or self.journal.begun == State.CUT_OVER
+            # a rollback that was killed has perhaps dropped the new vectors already
+            begun = self.journal.mine[-1].state == State.ROLLED_BACK
+            known = list(self.journal.notes("restored")) if begun else []
+            with self.journal.step(State.ROLLED_BACK, self.plan.digest) as found:
+                restored = Restored(**known[-1]["rows"]) if known else self._restored(moved=over)
+                self.journal.write(
+                    "note",
+                    State.ROLLED_BACK,
+                    self.plan.digest,
+                    kind="restored",
+                    rows=restored.as_json(),
+                )
+                began = time.monotonic()
+                if self.store.alias(target.alias) == target.alias_new:
+                    self.store.swap_alias(target.alias, target.alias_new, target.alias_old)
+                found["seconds"] = round(time.monotonic() - began, 4)
+                found |= restored.as_json()
+                if isinstance(self.store, BesideStore):
+                    self.store.leads = False
+                self.store.drop_column(target.new_column)
+            self.marks.erase()
+            return restored
+
+    def _restored(self, *, moved: bool) -> Restored:
+        return restore_old(
+            self.store,
+            self.plan,
+            Originals(self.originals, self.marks),
+            BackTo(self.models.old, self.bridge),
+            moved=moved,
+            progress=self.progress,
+        )
+
+    def clean(self, *, drop_old: bool = False) -> None:
+        """End the migration: from here on there is no way back.
+
+        Args:
+            drop_old: also remove the old vectors.
+
+        Raises:
+            StoreChangedError: if it is not cut over, or only in part.
+        """
+        with self._at_work():
+            self._check_begun()
+            if self.state != State.CUT_OVER or self.journal.data(State.CUT_OVER).get("partial"):
+                raise StoreChangedError(
+                    f"the index is {self.state}, and only what is wholly cut over can be cleaned",
+                    where=self.journal.where,
+                    mend="See isthmus migrate status",
+                )
+            target = self.plan.target
+            with self.journal.step(State.CLEANED, self.plan.digest, drop_old=drop_old):
+                self.originals.erase()
+                self.marks.erase()
+                if drop_old and not isinstance(self.store, BesideStore):
+                    self.store.drop_column(target.old_column)
+
+
+def _median_cosine(a: NDArray[Any], b: NDArray[Any]) -> float:
+    if a.shape != b.shape:
+        return -1.0
+    x, y = (np.asarray(rows, dtype=np.float64) for rows in (a, b))
+    norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+    return float(np.median(np.einsum("nd,nd->n", x, y) / np.maximum(norms, 1e-300)))

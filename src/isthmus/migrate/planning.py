@@ -1,0 +1,419 @@
+"""A plan made: the store, the encoders and the ways measured, and nothing changed."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isthmus.bridge import Bridge, ModelChange, StoreSample, fit_sample, sample_store
+from isthmus.bridge.check_encoder import check_encoder
+from isthmus.encoders import Encoder, PrecomputedEncoder
+from isthmus.errors import InputError, IsthmusError, WrongSpaceError
+from isthmus.migrate.backfill import TOKEN
+from isthmus.migrate.curve import Curve, serving_curve
+from isthmus.migrate.plan import (
+    Artefact,
+    AskedQueries,
+    Canaries,
+    CurvePoint,
+    Estimated,
+    Model,
+    Plan,
+    Serving,
+    Target,
+)
+from isthmus.migrate.quality import answered
+from isthmus.migrate.steps import by_hand, steps_of, verdict_of
+from isthmus.progress import Progress, silent
+from isthmus.spaces.query_log import QueryLog
+from isthmus.stores import Collection, Store
+from isthmus.ways.search import Columns, Search
+from isthmus.ways.way import Recall, Way
+
+__all__ = ["PlanOptions", "PlannedModels", "absolute", "make_plan"]
+
+_PAIRS = 3000
+_MOST_QUERIES = 600
+_MOST_ASKED = 200
+_CANARIES = 16
+_MOST_POPULAR = 20_000
+_POPULAR_SHARE = 0.25
+_FILES = ("lancedb", "chroma", "qdrant", "faiss", "parquet", "file")
+
+
+@dataclass(frozen=True)
+class PlannedModels:
+    """The encoders and how they were spelled; ``old`` is None where it is gone."""
+
+    new: Encoder
+    new_spelling: str
+    old: Encoder | None = None
+    old_spelling: str | None = None
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """What a person may choose.
+
+    Attributes:
+        bridge: folder of a bridge of queries; one is fitted on a sample if it is None.
+        alias: the name that applications read; by default the collection's with ``_live`` behind.
+        new_column: by default ``new``.
+        pairs: items that are sampled.
+        rows: the number of items to reckon with; by default those of the store.
+        price: of a million tokens.
+        seed: of the samples.
+    """
+
+    bridge: Path | None = None
+    alias: str | None = None
+    new_column: str = "new"
+    pairs: int = _PAIRS
+    rows: int | None = None
+    price: float | None = None
+    seed: int = 0
+
+
+def make_plan(
+    store: Store,
+    models: PlannedModels,
+    output: Path,
+    *,
+    log: QueryLog | None = None,
+    options: PlanOptions | None = None,
+    progress: Progress = silent,
+) -> Plan:
+    """Measure, and write the bridges that the plan serves by beside ``output``.
+
+    Args:
+        store: opened at the collection, whose column holds the old model's vectors.
+        models: both encoders.
+        output: where the plan will be saved.
+        log: what people ask, and what they clicked.
+        options: what is to be otherwise than usual.
+        progress: told about rows and texts.
+
+    Raises:
+        InputError: for a store that cannot be moved: without texts, with vectors missing, with
+            double ids; or a name that is taken.
+        WrongSpaceError: for an encoder that did not fill the store, or a store that holds the new
+            model's vectors already.
+        StoreError: as the store.
+    """
+    chosen = options or PlanOptions()
+    held = store.describe()
+    old_column = store.column
+    scan_rate = _checked(store, held, old_column, models, progress)
+    target = _target(store, held, old_column, models, chosen)
+    sample = sample_store(
+        store,
+        ModelChange(models.new, models.old),
+        pairs=min(chosen.pairs, held.count),
+        log=log if models.old is not None else None,
+        most_queries=_MOST_QUERIES,
+        column=old_column,
+        seed=chosen.seed,
+        progress=progress,
+    )
+    _check_not_new(sample, models.new, store.url)
+    encode_rate = _encode_rate(models.new, sample)
+    bridge, back = _bridges(sample, models, output, chosen, progress)
+    loaded = Bridge.load(bridge.path)
+    curve = serving_curve(sample, loaded, old_runs=models.old is not None, seed=chosen.seed)
+    serving = Serving(recall=curve.recall, joins=curve.joins)
+    search_ms, asked, popular = _asked(store, target, loaded, models, sample, serving, log)
+    estimated = _estimated(sample, target, held, chosen, (scan_rate, encode_rate, search_ms))
+    points, kept = _points(curve)
+    return Plan(
+        target=target,
+        new=_model(models.new, models.new_spelling),
+        old=None if models.old is None else _model(models.old, models.old_spelling or ""),
+        bridge=bridge,
+        back=back,
+        serving=serving,
+        order=("popularity", "scan") if popular else ("scan",),
+        popular=popular,
+        queries=asked,
+        canaries=_canaries(models.new, sample),
+        curve=points,
+        kept=kept,
+        estimated=estimated,
+        steps=steps_of(store, target, estimated, len(popular)),
+        by_hand=by_hand(target, old_runs=models.old is not None, judged=bool(asked.texts)),
+        verdict=verdict_of(points, kept, estimated),
+    ).signed()
+
+
+def absolute(url: str) -> str:
+    """A store's URL with its folder or file made absolute; others as they are."""
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        path, hash_, name = url.partition("#")
+        return f"{Path(path).resolve()}{hash_}{name}"
+    if scheme not in _FILES:
+        return url
+    end = min((i for i in (rest.find("?"), rest.find("#")) if i >= 0), default=len(rest))
+    place = rest[:end]
+    if ":" in place or not Path(place).exists():
+        return url
+    return f"{scheme}://{Path(place).resolve()}{rest[end:]}"
+
+
+def _checked(
+    store: Store, held: Collection, column: str, models: PlannedModels, progress: Progress
+) -> float:
+    """Refuse what cannot be moved; returns the rows a second that were read."""
+    where = held.where or store.url
+    by_id = isinstance(models.new, PrecomputedEncoder)
+    if not held.count:
+        raise InputError("the collection is empty: there is nothing to move", where=where)
+    if not by_id and not held.has_texts:
+        raise InputError(
+            "the texts of the items are gone: the new model has nothing to encode",
+            where=where,
+            mend="Name the payload field that holds them, as in ?text=FIELD; without texts only a "
+            "bridge can serve the new model (isthmus fit)",
+        )
+    if not held.capabilities.writable:
+        raise InputError("this store is only read", where=where, mend="Copy it into another one")
+    if not held.capabilities.aliases:
+        raise InputError(
+            "this store has no aliases: nothing can be cut over in one step",
+            where=where,
+            mend="Open a local folder, or a server that has them",
+        )
+    fields = [] if by_id or held.text_field is None else [held.text_field]
+    began = time.monotonic()
+    seen = 0
+    for part in store.scan(column=column, fields=fields):
+        assert part.present is not None
+        if not part.present.all():
+            row = int(np.argmin(part.present))
+            raise InputError(
+                f"item '{part.ids[row]}' has no vector in column '{column}'",
+                where=where,
+                mend="Encode it with the old model, or delete it",
+            )
+        for name in fields:
+            texts = part.payload[name]
+            blank = next((i for i, t in enumerate(texts) if t is None or not str(t).strip()), None)
+            if blank is not None:
+                raise InputError(
+                    f"item '{part.ids[blank]}' has no text to encode",
+                    where=where,
+                    mend="Give it a text, or delete it",
+                )
+        seen += len(part)
+        progress("reading", seen, held.count)
+    return seen / max(time.monotonic() - began, 1e-6)
+
+
+def _target(
+    store: Store, held: Collection, column: str, models: PlannedModels, options: PlanOptions
+) -> Target:
+    from isthmus.stores.beside import BesideStore, with_second_column
+
+    found = held.column(column)
+    second = with_second_column(store, options.new_column)
+    if options.new_column == column or options.new_column in held.fields:
+        raise InputError(
+            f"'{options.new_column}' is the name of another column",
+            where="--new-column",
+            mend="Choose another one",
+        )
+    own = second.describe().columns.get(options.new_column)
+    if own is not None and own.count:
+        raise InputError(
+            f"'{options.new_column}' holds {own.count:,} vectors already",
+            where=held.where or store.url,
+            mend="Choose another name with --new-column, or roll that migration back",
+        )
+    if isinstance(second, BesideStore):
+        alias_old, alias_new = held.name, second.beside
+    else:
+        alias_old, alias_new = f"{held.name}.{column}", f"{held.name}.{options.new_column}"
+    stem, dot, suffix = held.name.partition(".")
+    alias = options.alias or f"{stem}_live{dot}{suffix}"
+    stands = store.alias(alias)
+    if stands is not None:
+        same = stands in (alias_old, held.name)
+        if not same:
+            raise InputError(
+                f"the alias '{alias}' stands for '{stands}'",
+                where=held.where or store.url,
+                mend="Name another one with --alias",
+            )
+        alias_old = stands
+    return Target(
+        store=absolute(_without_password(store.url)),
+        collection=held.name,
+        count=held.count,
+        text_field=held.text_field,
+        old_column=column,
+        old_dim=found.dim,
+        metric=found.metric,
+        new_column=options.new_column,
+        new_dim=models.new.dim,
+        alias=alias,
+        alias_old=alias_old,
+        alias_new=alias_new,
+    )
+
+
+def _without_password(url: str) -> str:
+    """The user stays; the password is read from the environment again."""
+    return url.replace(":***@", "@")
+
+
+def _check_not_new(sample: StoreSample, new: Encoder, where: str) -> None:
+    if sample.old.shape[1] != sample.new.shape[1]:
+        return
+    a, b = (np.asarray(rows, dtype=np.float64) for rows in (sample.old, sample.new))
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    if float(np.median(np.einsum("nd,nd->n", a, b) / np.maximum(norms, 1e-300))) >= 0.98:
+        raise WrongSpaceError(
+            f"the column holds vectors of {new.name} already",
+            where=where,
+            mend="There is nothing to migrate",
+        )
+
+
+def _encode_rate(new: Encoder, sample: StoreSample) -> float:
+    """Texts a second, past the cache where there is one."""
+    if isinstance(new, PrecomputedEncoder):
+        return 1e6
+    inner: Encoder = getattr(new, "encoder", new)
+    texts = list(sample.texts[:64])
+    began = time.monotonic()
+    inner.encode(texts, kind="document")
+    return len(texts) / max(time.monotonic() - began, 1e-6)
+
+
+def _bridges(
+    sample: StoreSample,
+    models: PlannedModels,
+    output: Path,
+    options: PlanOptions,
+    progress: Progress,
+) -> tuple[Artefact, Artefact | None]:
+    """The bridge to serve by, given or fitted, and the one back."""
+    change = ModelChange(models.new, models.old)
+    if options.bridge is not None:
+        loaded = Bridge.load(options.bridge)
+        if loaded.kind != "query":
+            raise InputError(
+                "this is a corpus bridge; queries are served through the migration",
+                where=str(options.bridge),
+                mend="Give a bridge of kind query",
+            )
+        check_encoder(loaded, models.new, "new")
+        if models.old is not None:
+            check_encoder(loaded, models.old, "old")
+        bridge = Artefact.at(options.bridge, "query")
+    else:
+        place = output.with_name(f"{output.stem}.bridge")
+        fit_sample(sample, change, seed=options.seed, progress=progress).save(place, overwrite=True)
+        bridge = Artefact.at(place, "query")
+    place = output.with_name(f"{output.stem}.back.bridge")
+    try:
+        reverse = fit_sample(sample, change, kind="corpus", seed=options.seed, progress=progress)
+    except IsthmusError:
+        return bridge, None
+    reverse.save(place, overwrite=True)
+    return bridge, Artefact.at(place, "corpus")
+
+
+def _asked(
+    store: Store,
+    target: Target,
+    bridge: Bridge,
+    models: PlannedModels,
+    sample: StoreSample,
+    serving: Serving,
+    log: QueryLog | None,
+) -> tuple[float, AskedQueries, tuple[int | str, ...]]:
+    """The time of a search, the queries that judge, and the items that earlier queries find."""
+    columns = Columns(target.old_column)
+    queries = sample.queries
+    if queries is None or models.old is None:
+        began = time.monotonic()
+        for row in sample.old[:20]:
+            store.search(row[None, :], 10, column=target.old_column)
+        return 1000 * (time.monotonic() - began) / 20, AskedQueries(), ()
+    old = Search(Way(recall=Recall(kind="old")), store, columns=columns, old=models.old)
+    texts = list(queries.texts[:_MOST_ASKED])
+    names = queries.ids[:_MOST_ASKED].tolist()
+    asked = AskedQueries(
+        texts=tuple(texts),
+        clicked=tuple(tuple(sample.clicked[name]) for name in names),
+    )
+    began = time.monotonic()
+    before = answered(old, asked)
+    search_ms = 1000 * (time.monotonic() - began) / len(texts)
+    asked = asked.model_copy(update={"before": tuple(before.tolist())})
+    serve = Search(
+        Way(recall=serving.recall), store, columns=columns, bridge=bridge, old=models.old,
+        new=models.new,
+    )  # fmt: skip
+    found = serve({"old": sample.old_queries, "new": sample.new_queries}, 10)  # pyright: ignore[reportArgumentType]
+    counts: Counter[int | str] = Counter()
+    for row, weight in zip(found.ids.tolist(), queries.weights.tolist(), strict=True):
+        for item in row:
+            counts[item] += weight
+    for items in sample.clicked.values():
+        counts.update(items)
+    most = max(1, min(_MOST_POPULAR, int(_POPULAR_SHARE * target.count)))
+    empty: tuple[Any, ...] = (-1, "")
+    popular = [item for item, _ in counts.most_common(most) if item not in empty]
+    return search_ms, asked, tuple(popular)
+
+
+def _estimated(
+    sample: StoreSample,
+    target: Target,
+    held: Collection,
+    options: PlanOptions,
+    rates: tuple[float, float, float],
+) -> Estimated:
+    scan_rate, encode_rate, search_ms = rates
+    rows = options.rows or held.count
+    characters = float(np.mean([len(t) for t in sample.texts])) if len(sample) else 0.0
+    money = None if options.price is None else rows * characters / TOKEN / 1e6 * options.price
+    # a second collection holds the texts as well
+    beside = not target.store.startswith(("postgresql", "postgres"))
+    return Estimated(
+        scan_rate=scan_rate,
+        encode_rate=encode_rate,
+        search_ms=search_ms,
+        rows=rows,
+        hours=(rows / encode_rate + 3 * rows / scan_rate) / 3600,
+        money=money,
+        price=options.price,
+        disk=int(rows * (4 * target.new_dim + (characters if beside else 24))),
+        assumed=options.rows is not None,
+    )
+
+
+def _points(curve: Curve) -> tuple[tuple[CurvePoint, ...], float | None]:
+    points = tuple(
+        CurvePoint(share=share, value=value, gain=gain.value or 0.0, low=gain.low, high=gain.high)
+        for share, value, gain in curve.points
+    )
+    return points, curve.kept
+
+
+def _canaries(new: Encoder, sample: StoreSample) -> Canaries:
+    if isinstance(new, PrecomputedEncoder):
+        return Canaries()
+    return Canaries.of(tuple(sample.texts[:_CANARIES]), sample.new[:_CANARIES])
+
+
+def _model(encoder: Encoder, spelling: str) -> Model:
+    return Model(
+        spelling=spelling, name=encoder.name, revision=encoder.revision, dim=encoder.dim
+    )  # fmt: skip

@@ -1,0 +1,188 @@
+"""Queries answered through the whole of a migration, always in the way of the plan.
+
+Before anything is filled the plan's recall searches the old vectors, as a rule by the bridge; while
+the new column fills, both are searched as one index (hybrid search); after the cut-over the new
+vectors alone, as long as no item lacks one.  Whoever still asks with the old model's vectors is
+answered all the time: from the old vectors before, and through the bridge back after the cut-over.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.bridge import Bridge
+from isthmus.encoders import Encoder
+from isthmus.migrate.journal import Journal, State
+from isthmus.migrate.plan import Plan
+from isthmus.stores import Store
+from isthmus.stores.beside import BesideStore, with_second_column
+from isthmus.ways.search import Answer, Columns, Search
+from isthmus.ways.way import Join, Part, Recall, Way
+
+__all__ = ["LiveSearch", "Standing"]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the search goes by: the state of the migration, and how much of the index is filled."""
+
+    state: State | None
+    filled: int
+    count: int
+    moved: bool
+    """Whether the alias stands for the new vectors."""
+
+    @property
+    def share(self) -> float:
+        """Of the items, those that have a new vector."""
+        return self.filled / self.count if self.count else 0.0
+
+
+class LiveSearch:
+    """Answers queries at every moment of a migration; calls from several threads are safe.
+
+    Args:
+        plan: of the migration, begun or not.
+        store: opened at the collection of the plan.
+        new, old: encoders of query texts, where texts are asked.
+        refresh: seconds for which what is known of the migration is taken to hold.
+
+    Raises:
+        InputError: for a bridge that is not the plan's.
+        StoreError: as the store.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        *,
+        new: Encoder | None = None,
+        old: Encoder | None = None,
+        refresh: float = 1.0,
+    ) -> None:
+        target = plan.target
+        self.plan = plan
+        self.store = with_second_column(store, target.new_column)
+        self._new, self._old, self._refresh = new, old, refresh
+        self._bridge, self._back = (
+            None if artefact is None else _loaded(artefact) for artefact in (plan.bridge, plan.back)
+        )
+        self._columns = Columns(target.old_column, target.new_column)
+        self._searches: dict[str, Search] = {}
+        self._lock = Lock()
+        self._standing: tuple[float, Standing] | None = None
+
+    def standing(self) -> Standing:
+        """Where the migration is, at most ``refresh`` seconds old."""
+        now = time.monotonic()
+        with self._lock:
+            if self._standing is not None and now - self._standing[0] < self._refresh:
+                return self._standing[1]
+        found = self._looked()
+        with self._lock:
+            self._standing = (time.monotonic(), found)
+        return found
+
+    def _looked(self) -> Standing:
+        target = self.plan.target
+        journal = Journal(self.store.ledger("journal"))
+        state = journal.state if journal.plan == self.plan.digest else None
+        moved = self.store.alias(target.alias) == target.alias_new
+        if isinstance(self.store, BesideStore):
+            self.store.leads = moved
+        held = self.store.describe()
+        column = held.columns.get(target.new_column)
+        filled = 0 if column is None or state is None else column.count
+        return Standing(state, filled, held.count, moved)
+
+    def way(self, model: Literal["new", "old"] = "new") -> Way:
+        """The way in which queries of a model are answered now."""
+        return self._way(self.standing(), model)
+
+    def _way(self, standing: Standing, model: Literal["new", "old"]) -> Way:
+        serving = self.plan.serving
+        whole = standing.moved and standing.filled >= standing.count
+        if model == "old":
+            over = standing.moved and self._back is not None
+            return Way(recall=Recall(kind="new" if over else "old"))
+        if whole or standing.state == State.CLEANED:
+            return Way(recall=Recall(kind="new"))
+        recall, rescore = serving.recall, serving.rescore
+        join: Join | None = None
+        if standing.filled:
+            join = serving.join_at(standing.share)
+        if join is None:
+            return Way(recall=recall, rescore=rescore)
+        part = Part(share=min(1.0, standing.share), order=self.plan.order[0], join=join)
+        return Way(recall=recall, rescore=rescore, part=part)
+
+    def __call__(
+        self,
+        queries: Sequence[str] | Mapping[Literal["old", "new"], NDArray[Any]],
+        k: int = 10,
+        *,
+        model: Literal["new", "old"] | None = None,
+    ) -> Answer:
+        """The ``k`` best items of each query; see `Search`.
+
+        Args:
+            queries: texts, or vectors by model; vectors of the old model alone are answered too.
+            k: results of each query.
+            model: which model asks; told by the vectors that are given, and ``new`` for texts.
+
+        Raises:
+            InputError, StoreError: as `Search`.
+        """
+        if model is None:
+            only_old = isinstance(queries, Mapping) and "new" not in queries
+            model = "old" if only_old else "new"
+        way = self._way(self.standing(), model)
+        if model == "old" and way.recall.kind == "new":
+            assert self._back is not None
+            return self._search(way, "back")({"new": self._mapped_back(queries)}, k)
+        return self._search(way, model)(queries, k)  # pyright: ignore[reportArgumentType]
+
+    def _mapped_back(self, queries: Any) -> NDArray[np.float32]:
+        """Old queries in the new space."""
+        assert self._back is not None
+        if isinstance(queries, Mapping):
+            rows = np.asarray(queries["old"], dtype=np.float32)
+        else:
+            assert self._old is not None
+            rows = self._old.encode(list(queries), kind="query")
+        return np.asarray(self._back.transform(rows), dtype=np.float32)
+
+    def _search(self, way: Way, model: str) -> Search:
+        """The search of a way; the share is for people, so one is kept for each join."""
+        part = way.part
+        like = way if part is None else way.model_copy(
+            update={"part": part.model_copy(update={"share": 1.0})}
+        )  # fmt: skip
+        key = f"{model} {like.model_dump_json()}"
+        found = self._searches.get(key)
+        if found is None:
+            maps = way.recall.rests_on_bridge
+            found = Search(
+                like,
+                self.store,
+                columns=self._columns,
+                bridge=self._bridge if maps else None,
+                old=self._old,
+                new=self._new,
+                new_metric=self.plan.target.metric,
+            )
+            self._searches[key] = found
+        return found
+
+
+def _loaded(artefact: Any) -> Bridge:
+    artefact.check()
+    return Bridge.load(artefact.path)

@@ -1,0 +1,100 @@
+"""What a plan says to people: its steps with what is sent for them, and its verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from isthmus.migrate.plan import CurvePoint, Estimated, Target
+from isthmus.stores import Store
+
+__all__ = ["by_hand", "steps_of", "verdict_of"]
+
+
+def steps_of(
+    store: Store, target: Target, estimated: Estimated, popular: int
+) -> tuple[tuple[str, str], ...]:
+    """What will happen, and the statements or calls that are sent."""
+    postgres = target.store.startswith(("postgresql", "postgres"))
+    t, new, dim = target.collection, target.new_column, target.new_dim
+    if postgres:
+        side = f"{t}__{new}"
+        make = f"CREATE TABLE {side} (id PRIMARY KEY REFERENCES {t} ON DELETE CASCADE, {new} vector({dim}))"  # noqa: E501
+        put = f"COPY to a temporary table; INSERT INTO {side} ... ON CONFLICT DO UPDATE"
+        alias = f"CREATE VIEW {target.alias} AS SELECT ... FROM {t}"
+        swap = f"BEGIN; DROP VIEW {target.alias}; CREATE VIEW {target.alias} AS SELECT ... FROM {t} JOIN {side}; COMMIT"  # noqa: E501
+        keep = "INSERT INTO isthmus_ledger"
+    else:
+        make = f"a second collection '{target.alias_new}', made when the first vectors are put"
+        put = f"upsert into '{target.alias_new}' by id: vectors of {dim} dimensions and the payload"
+        alias = f"isthmus-aliases.json: {target.alias} -> {target.alias_old}"
+        swap = f"isthmus-aliases.json: {target.alias} -> {target.alias_new} (compare, then rename)"
+        keep = "a line appended to the journal's file beside the collection"
+        if target.store.startswith("qdrant"):
+            alias, swap = (f"alias {target.alias} -> {n}" for n in (t, target.alias_new))
+    first = f"the {popular:,} items that earlier queries find first; then " if popular else ""
+    seconds = estimated.rows / estimated.encode_rate
+    return (
+        ("planned: record the plan and what fills each column", keep),
+        (f"prepared: hash every old vector; make room for the new ones; {target.alias}",
+         f"{make}; {alias}"),
+        ("bridging: new queries are answered from the old vectors, by the bridge", "nothing"),
+        (f"filling: {first}all others in the order of the store, "
+         f"{estimated.rows:,} texts in about {_time(seconds)}; both columns are searched as one",
+         put),
+        ("full: passes over all items until nothing is missing or was edited", "reads"),
+        ("cut over: the plan's queries on the live index once more, then one step", swap),
+        ("cleaned: what is needed to go back is forgotten; until then isthmus migrate rollback",
+         "the notes about old vectors are removed"),
+    )  # fmt: skip
+
+
+def by_hand(target: Target, *, old_runs: bool, judged: bool) -> tuple[str, ...]:
+    """What a person has to do, or should know."""
+    out = [
+        f"Let the application read '{target.alias}' before the cut-over: that name is moved, "
+        f"'{target.collection}' itself stays what it is.",
+        "From the cut-over on the application encodes queries and new items by the new model.",
+        "The cut-over is a command of its own: isthmus migrate cutover.",
+    ]
+    if not old_runs:
+        out.append(
+            "The old model is gone: rows added after the cut-over get mapped old vectors at a "
+            "rollback, not true ones."
+        )
+    if not judged:
+        out.append(
+            "No queries with clicks were given: neither the plan nor the cut-over can tell whether "
+            "the new model finds more (--queries)."
+        )
+    return tuple(out)
+
+
+def verdict_of(points: Sequence[CurvePoint], kept: float | None, estimated: Estimated) -> str:
+    """Whether it is worth it, and after how long."""
+    if not points or kept is None:
+        return "the quality was not measured: give --queries with clicks and --old"
+    last = points[-1]
+    if last.low is not None and last.low > 0:
+        better = next((p for p in points if p.low is not None and p.low > 0), last)
+        hours = better.share * estimated.rows / estimated.encode_rate / 3600
+        return (
+            f"migrate: the full index reaches {last.value:.3f} where the old model has {kept:.3f} "
+            f"(gain {last.gain:+.3f} [{last.low:+.3f}, {last.high:+.3f}]); it is shown to be "
+            f"better from {better.share:.0%} filled on, after about {_time(3600 * hours)}"
+        )
+    if last.high is not None and last.high < 0:
+        return (
+            f"keep the old model: the full index would reach {last.value:.3f}, the old model has "
+            f"{kept:.3f}"
+        )
+    return (
+        f"no gain is shown: {last.value:.3f} against {kept:.3f} "
+        f"(gain {last.gain:+.3f} [{last.low:+.3f}, {last.high:+.3f}]); give more queries, or keep "
+        "the old model"
+    )
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,164 @@
+"""``isthmus plan`` and ``isthmus migrate`` typed on a LanceDB table of real texts."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("lancedb", reason="needs lancedb: pip install 'isthmus[lance]'")
+pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install 'isthmus[demo]'")
+pytest.importorskip("tokenizers", reason="needs tokenizers: pip install 'isthmus[demo]'")
+
+from isthmus.cli.app import main
+from isthmus.demo import load_corpus
+from isthmus.encoders import open_encoder
+from isthmus.stores import create_store
+
+N = 420
+OLD, NEW = "package:wordllama-256", "package:paraphrase-minilm-l3"
+STORE = "lancedb://db#docs"
+PLANNED = (
+    "--old", OLD, "--new", NEW, "--queries", "log.jsonl", "-o", "plan.json", "--price", "0.02",
+    "--assume-rows", "100M",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table and a log of queries."""
+    folder = tmp_path_factory.mktemp("migrate")
+    corpus, old = load_corpus(N), open_encoder(OLD)
+    create_store(
+        f"lancedb://{folder}/db#docs",
+        list(corpus.ids),
+        {"vector": old.encode(corpus.documents)},
+        {"text": list(corpus.documents), "kind": list(corpus.classes)},
+    ).close()
+    lines = [
+        json.dumps({"query": query, "clicked": [item]})
+        for query, item in list(zip(corpus.queries, corpus.ids, strict=True))[:120]
+    ]
+    (folder / "log.jsonl").write_text("\n".join(lines))
+    before = sorted(str(p) for p in (folder / "db").rglob("*"))
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as out:
+        patch.chdir(folder)
+        patch.setenv("ISTHMUS_CACHE", str(folder.parent / "cache"))
+        patch.setattr(sys, "argv", ["isthmus", "plan", STORE, *PLANNED])
+        with pytest.raises(SystemExit) as left:
+            main()
+    assert left.value.code in (0, None), out.getvalue()
+    (folder / "plan.txt").write_text(out.getvalue())
+    assert sorted(str(p) for p in (folder / "db").rglob("*")) == before
+    return folder
+
+
+@pytest.fixture
+def here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it; we are in it, and vectors are cached for all of these tests."""
+    shutil.copytree(made, tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("ISTHMUS_CACHE", str(made.parent / "cache"))
+    return tmp_path / "here"
+
+
+@pytest.fixture
+def migrate(here: Path, cli: Any) -> Any:
+    """``isthmus migrate VERB plan.json ...`` on this copy of the store."""
+    return lambda verb, *rest, plan="plan.json": cli("migrate", verb, plan, *rest, "--store", STORE)
+
+
+def test_a_plan_says_what_will_happen_and_changes_nothing(here, cli):
+    shown = Path("plan.txt").read_text()
+    for said in (
+        "verdict: ", "steps, and what is sent:", "docs__new", "100,000,000 items (assumed)",
+        "of disk for the new vectors", "expected while it fills", "what needs a person:",
+        "docs_live",
+    ):  # fmt: skip
+        assert said in shown, said
+    plan = json.loads(Path("plan.json").read_text())
+    values = [point["value"] for point in plan["curve"]]
+    # filling never costs quality: no step is shown to be below keeping the old model
+    assert all(point["high"] >= 0 for point in plan["curve"])
+    assert values[-1] >= plan["kept"] - 0.05
+    cli("plan", STORE, "--old", OLD, "--new", NEW).refused("exists already")
+
+
+def test_run_search_cut_over_watch_and_roll_back(migrate):
+    done = migrate("status")
+    assert "nothing was begun" in done.out
+    done = migrate("run")
+    assert done.code == 0, done
+    assert "state: full" in done.out
+    assert f"filled: {N} of {N} items (100.0%)" in done.out
+    assert "isthmus migrate cutover" in done.err
+    migrate("run").refused("begun before", "isthmus migrate resume")
+    assert migrate("resume", "--rate", "1000").code == 0
+    before = migrate("search", "a small dog", "-k", "3", "--json").json
+    assert len(before["results"]) == 3
+    done = migrate("cutover", "--json")
+    assert done.code == 0, done
+    assert done.json["state"] == "cut over"
+    assert done.json["quality"][0]["metric"] == "recall@10"
+    for model in ("new", "old"):
+        found = migrate("search", "a small dog", "-k", "3", "--model", model, "--json").json
+        assert found["way"] == "new queries on re-embedded items"
+        assert len(found["results"]) == 3
+    done = migrate("watch", "--looks", "2", "--every", "0")
+    assert done.code == 0, done
+    assert done.out.count("no loss is shown") == 2
+    done = migrate("rollback")
+    assert f"{N} items have, bit for bit, the vectors they had" in done.out
+    migrate("rollback").refused("rolled back already")
+    migrate("clean").refused("only what is wholly cut over")
+
+
+def test_what_was_edited_or_cannot_be_is_refused_in_one_sentence(here, migrate):
+    plan = json.loads(Path("plan.json").read_text())
+    migrate("cutover").refused("not begun")
+    migrate("rollback").refused("not begun")
+    migrate("resume").refused("nothing to resume")
+    migrate("run", plan="nothing.json").refused("no such plan")
+    (here / "edited.json").write_text(json.dumps({**plan, "verdict": "splendid"}))
+    migrate("run", plan="edited.json").refused("the plan was edited")
+    (here / "junk.json").write_text("[")
+    migrate("run", plan="junk.json").refused("no plan")
+    migrate("run", "--until", "soon").refused("neither a time nor a share")
+    migrate("run", "--new", "package:all-minilm-l6-int8").refused(
+        "is not the new model of this plan"
+    )
+    shutil.move(here / "db", here / "gone")
+    migrate("resume").refused("there is no folder")
+
+
+def test_stores_that_cannot_be_moved(here, cli):
+    import numpy as np
+
+    def refused(*texts: str, new: str = NEW) -> None:
+        cli("plan", "lancedb://db#bad", "--old", OLD, "--new", new, "-o", "p.json").refused(*texts)
+        assert not Path("p.json").exists()
+
+    both = ("--old", OLD, "--new", NEW, "-o", "p.json")
+    cli("plan", "lancedb://db#dcos", *both).refused("Did you mean 'docs'?")
+    cli("plan", "lancedb://db#docs.vectr", *both).refused("vector column")
+    cli("plan", STORE, "--old", NEW, "--new", OLD, "-o", "p.json").refused("384 dimensions")
+    cli("plan", STORE, "--new", OLD, "-o", "p.json").refused("already")
+    rows = np.eye(3, 256, dtype=np.float32)
+    create_store("lancedb://db#bad", [1, 2, 3], {"vector": rows}).close()
+    refused("the texts of the items are gone")
+    for texts, told in (
+        (["a", " ", "c"], "item '2' has no text"),
+        (["a", "b", "c"], "the vectors stored here are not those of"),
+    ):
+        shutil.rmtree("db/bad.lance")
+        create_store("lancedb://db#bad", [1, 2, 3], {"vector": rows}, {"text": texts}).close()
+        refused(told)
+    with create_store("f.parquet", [1, 3], {"vector": rows[:2]}, {"text": ["a", "c"]}) as store:
+        store.add(np.array([2]), {}, {"text": ["b"]})
+    cli("plan", "f.parquet", "--new", NEW, "-o", "p.json").refused("item '2' has no vector")

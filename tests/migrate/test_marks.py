@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isthmus.errors import StoreChangedError
+from isthmus.migrate.marks import Marks, hashes_of, row_hashes
+from isthmus.stores.ledger import FileLedger
+
+
+def test_the_last_note_of_each_item_counts_in_another_process_too(tmp_path):
+    marks = Marks(FileLedger(tmp_path / "m"))
+    ids = np.array(["a", "b", "c"])
+    assert marks.of(ids).first.tolist() == [0, 0, 0]
+    marks.note(ids[:2], np.array([5, 6], np.uint64), np.array([7, 8], np.uint64), characters=10)
+    marks.note(ids[1:], np.array([9, 10], np.uint64), np.array([1, 2], np.uint64), characters=3)
+    for found in (marks, Marks(FileLedger(tmp_path / "m"))):
+        known = found.of(np.array(["c", "b", "a", "x"]))
+        assert known.first.tolist() == [10, 9, 5, 0]
+        assert known.second.tolist() == [2, 1, 7, 0]
+        assert len(found) == 3
+        assert found.totals == {"characters": 13}
+    marks.erase()
+    assert len(marks) == 0
+    assert len(Marks(FileLedger(tmp_path / "m"))) == 0
+
+
+def test_an_edited_line_is_refused(tmp_path):
+    marks = Marks(FileLedger(tmp_path / "m"))
+    marks.note(np.array([1]), np.array([5], np.uint64), np.array([7], np.uint64))
+    (tmp_path / "m").write_text((tmp_path / "m").read_text()[9:])
+    with pytest.raises(StoreChangedError, match="edited"):
+        Marks(FileLedger(tmp_path / "m"))
+
+
+@given(st.lists(st.one_of(st.none(), st.text(max_size=5)), max_size=8))
+def test_equal_texts_and_no_others_have_equal_hashes(texts):
+    found = hashes_of(texts)
+    for text, value in zip(texts, found.tolist(), strict=True):
+        assert (value == 0) is (text is None)
+    assert len(set(found.tolist())) == len(set(texts))
+
+
+def test_vectors_differ_in_one_bit():
+    rows = np.ones((3, 4), np.float32)
+    rows[1, 2] = np.nextafter(np.float32(1), np.float32(2))
+    found = row_hashes(rows, np.array([True, True, False]))
+    assert found[0] != found[1]
+    assert found[2] == 0

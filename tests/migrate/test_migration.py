@@ -1,0 +1,411 @@
+"""A migration from beginning to end on every kind of store, refused where it must be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.migrate.conftest import (
+    NEW_DIM,
+    OLD_DIM,
+    encoder,
+    filled,
+    opened,
+    plan_of,
+    reading,
+    state_of,
+    text_of,
+    url_of,
+)
+
+from isthmus.encoders import CallableEncoder
+from isthmus.errors import InputError, StoreChangedError, WrongSpaceError
+from isthmus.migrate import Limits, LiveSearch, Models, State
+from isthmus.migrate.migration import pause_file
+from isthmus.stores import open_store
+
+N = 60
+KINDS = ["lancedb", "postgresql", "chroma", "qdrant", "parquet", "faiss"]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@pytest.fixture(params=KINDS)
+def url(request, tmp_path, models):
+    return filled(url_of(request.param, tmp_path, request), models, N)
+
+
+@pytest.fixture
+def lance(request, tmp_path, models):
+    return filled(url_of("lancedb", tmp_path, request), models, N)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "plan.json"
+
+
+def unit(row: bytes) -> np.ndarray:
+    found = np.frombuffer(row, np.float32).astype(np.float64)
+    return found / np.linalg.norm(found)
+
+
+def check_new(url, models, ids):
+    """Every item has the true new vector of its text, and nothing else has one."""
+    held = state_of(url)
+    assert set(held["new"]) == set(ids) == set(held["text"])
+    names = sorted(ids)
+    rows = models.new.encode([held["text"][i] for i in names])
+    for name, row in zip(names, rows, strict=True):
+        np.testing.assert_allclose(unit(held["new"][name]), unit(row.tobytes()), atol=1e-6)
+
+
+def test_from_the_plan_to_the_way_back(url, path, models):
+    before = state_of(url)
+    plan = plan_of(url, models)
+    with opened(plan, path, models) as migration:
+        assert migration.run(Limits(batch=25)) == State.FULL
+        status = migration.status()
+        assert (status.filled, status.count, status.encoded) == (N, N, N)
+        assert status.money == pytest.approx(sum(len(text_of(i)) for i in range(N)) / 4e6, rel=1e-9)
+        assert migration.store.alias(plan.target.alias) == plan.target.alias_old
+    check_new(url, models, range(N))
+    assert state_of(url)["vector"] == before["vector"]
+    with opened(plan, path, models) as migration:
+        gain = migration.cut_over()
+        assert gain is not None
+        assert migration.store.alias(plan.target.alias) == plan.target.alias_new
+        assert migration.state == State.CUT_OVER
+    with opened(plan, path, models) as migration:
+        restored = migration.rollback()
+        assert restored.untouched == N
+        assert restored.encoded == restored.mapped == restored.deleted == restored.added == 0
+        assert migration.store.alias(plan.target.alias) == plan.target.alias_old
+    after = state_of(url)
+    assert after["vector"] == before["vector"]
+    assert "new" not in after
+
+
+def test_rows_that_come_change_and_go_are_followed(url, path, models):
+    plan = plan_of(url, models)
+    new = [text_of(1000 + i) for i in range(3)]
+    with opened(plan, path, models) as migration:
+        migration.run()
+        store = migration.store
+        store.add(
+            np.array([1000, 1001, 1002]), {"vector": models.old.encode(new)},
+            {"text": new, "rank": [0, 0, 0]},
+        )  # fmt: skip
+        edited = [text_of(5, edition=1)]
+        store.add(np.array([5]), {"vector": models.old.encode(edited)},
+                  {"text": edited, "rank": [5]})  # fmt: skip
+        store.delete(np.array([7, 8]))
+    ids = [i for i in range(N) if i not in (7, 8)] + [1000, 1001, 1002]
+    with opened(plan, path, models) as migration:
+        assert migration.run(resume=True) == State.FULL
+        check_new(migration.store, models, ids)
+        store = migration.store
+        # behind the run's back, before the cut-over
+        more = [text_of(2000)]
+        store.add(np.array([2000]), {"vector": models.old.encode(more)},
+                  {"text": more, "rank": [1]})  # fmt: skip
+        migration.cut_over()
+    check_new(url, models, [*ids, 2000])
+
+
+def test_an_edit_behind_the_back_of_the_store_is_followed(url, path, models):
+    """The text changes and both vectors stay: only what a vector was made from can tell."""
+    plan = plan_of(url, models)
+    with opened(plan, path, models) as migration:
+        migration.run()
+        text = text_of(5, edition=1)
+        rows = {c: migration.store.fetch(np.array([5]), column=c).vectors
+                for c in ("vector", "new")}  # fmt: skip
+        first = getattr(migration.store, "first", None)
+        if first is None:
+            migration.store.add(np.array([5]), rows, {"text": [text], "rank": [5]})
+        else:
+            first.add(np.array([5]), {"vector": rows["vector"]}, {"text": [text], "rank": [5]})
+        assert migration.run(resume=True) == State.FULL
+        assert migration.status().encoded == N + 1
+    check_new(url, models, range(N))
+
+
+def test_rows_since_the_cut_over_have_an_old_vector_after_the_way_back(url, path, models):
+    plan = plan_of(url, models)
+    before = state_of(url)
+    with opened(plan, path, models) as migration:
+        migration.run()
+        migration.cut_over()
+        store = migration.store
+        added, edited = text_of(3000), text_of(9, edition=2)
+        second = getattr(store, "_second", None) or store
+        column = "new" if second is store else second.column
+        # an application of the new model alone, on the collection that the alias stands for
+        for name, text in ((3000, added), (9, edited)):
+            second.add(
+                np.array([name]), {column: models.new.encode([text])},
+                {"text": [text], "rank": [name]},
+            )  # fmt: skip
+        second.delete(np.array([11]))
+    with opened(plan, path, models) as migration:
+        search = LiveSearch(plan, migration.store, new=models.new, old=models.old, refresh=0)
+        assert search([added, edited], 1).ids.tolist() == [[3000], [9]]
+        restored = migration.rollback()
+    assert restored.added == 1
+    assert restored.encoded + restored.written >= 1
+    after = state_of(url)
+    assert set(after["vector"]) == {*range(N), 3000} - {11}
+    for name, text in ((3000, added), (9, edited)):
+        assert after["text"][name] == text
+        np.testing.assert_allclose(
+            unit(after["vector"][name]), unit(models.old.encode([text])[0].tobytes()), atol=1e-6
+        )
+    untouched = set(range(N)) - {9, 11}
+    assert all(after["vector"][i] == before["vector"][i] for i in untouched)
+
+
+def test_a_run_that_was_paused_goes_on(lance, path, models):
+    plan = plan_of(lance, models)
+    with opened(plan, path, models) as migration:
+        assert migration.run(Limits(batch=10, share=0.5)) == State.FILLING
+        assert 30 <= migration.status().filled < N
+        assert "--until" in (migration.status().paused or "")
+    with opened(plan, path, models) as migration:
+        assert migration.run(Limits(max_money=0), resume=True) == State.FILLING
+        assert "money" in (migration.status().paused or "")
+
+        class Pausing:
+            name, revision, dim = models.new.name, models.new.revision, models.new.dim
+
+            def encode(self, texts, *, kind="document", progress=None):
+                pause_file(path).touch()
+                return models.new.encode(texts)
+
+        migration.models = replace(migration.models, new=Pausing())
+        migration.plan = migration.plan
+        assert migration.run(Limits(batch=5), resume=True) == State.FILLING
+        assert "pause" in (migration.status().paused or "")
+    with opened(plan, path, models) as migration:
+        with pytest.raises(StoreChangedError, match="not full"):
+            migration.cut_over()
+        assert migration.run(Limits(rate=1e6), resume=True) == State.FULL
+        assert migration.status().encoded == N
+    check_new(lance, models, range(N))
+
+
+def test_popular_items_come_first(lance, path, models):
+    plan = plan_of(lance, models, popular=(41, 3, 12), order=("popularity", "scan"))
+    with opened(plan, path, models) as migration:
+        migration.run(Limits(batch=3, share=0.05))
+        held = state_of(migration.store)
+        assert set(held["new"]) == {41, 3, 12}
+        assert migration.run(resume=True) == State.FULL
+    check_new(lance, models, range(N))
+
+
+def test_a_partial_cut_over_leaves_the_alias(lance, path, models):
+    plan = plan_of(lance, models)
+    with opened(plan, path, models) as migration:
+        migration.run(Limits(batch=10, share=0.5))
+        migration.cut_over(partial=True)
+        assert migration.state == State.CUT_OVER
+        assert migration.store.alias(plan.target.alias) == plan.target.alias_old
+        with pytest.raises(StoreChangedError, match="wholly"):
+            migration.clean()
+        search = LiveSearch(plan, migration.store, new=models.new, old=models.old, refresh=0)
+        assert search.way().joins
+        migration.rollback()
+
+
+def test_after_cleaning_there_is_no_way_back(url, path, models):
+    plan = plan_of(url, models)
+    with opened(plan, path, models) as migration:
+        migration.run()
+        with pytest.raises(StoreChangedError, match="wholly"):
+            migration.clean()
+        migration.cut_over()
+        migration.clean(drop_old=True)
+        with pytest.raises(StoreChangedError, match="no way back"):
+            migration.rollback()
+        with pytest.raises(StoreChangedError, match="over"):
+            migration.run(resume=True)
+        search = LiveSearch(plan, migration.store, new=models.new, refresh=0)
+        assert search([text_of(3)], 1).ids.tolist() == [[3]]
+
+
+# -- refused, and nothing half-done --------------------------------------------------------------
+
+
+def refused(plan, path, models, error, match, *, resume=False, **options):
+    before = state_of(plan.target.store)
+    with pytest.raises(error, match=match), opened(plan, path, models, **options) as migration:
+        migration.run(resume=resume)
+    after = state_of(plan.target.store)
+    assert before == after
+
+
+def test_a_second_run_a_copy_and_another_folder(lance, path, models, tmp_path):
+    plan = plan_of(lance, models)
+    refused(plan, path, models, InputError, "nothing to resume", resume=True)
+    with opened(plan, path, models) as migration:
+        migration.run(Limits(batch=10, share=0.3))
+        with (
+            migration._at_work(),
+            pytest.raises(StoreChangedError, match="at work"),
+            opened(plan, path, models) as second,
+        ):
+            second.run(resume=True)
+    refused(plan, path, models, StoreChangedError, "begun before")
+    (tmp_path / "elsewhere").mkdir()
+    other = tmp_path / "elsewhere" / "plan.json"
+    refused(plan, other, models, StoreChangedError, "is run from", resume=True)
+    (other.with_name("plan.json.journal")).unlink(missing_ok=True)
+    changed = plan.model_copy(update={"verdict": "another"}).signed()
+    refused(changed, tmp_path / "p2.json", models, StoreChangedError, "another migration")
+    with opened(plan, other, models, take_over=True) as migration:
+        assert migration.run(resume=True) == State.FULL
+    with opened(plan, path, models) as migration:
+        migration.cut_over()
+    refused(plan, path, models, StoreChangedError, "is over", resume=True)
+
+
+def test_wrong_encoders(lance, path, models):
+    plan = plan_of(lance, models)
+    wider = Models(encoder(NEW_DIM + 1, 2, "wider"), models.old)
+    refused(plan, path, wider, WrongSpaceError, "dimensions")
+    path.with_name("plan.json.journal").unlink()
+    other = Models(encoder(NEW_DIM, 77, "other"), models.old)
+    refused(plan, path.with_name("b.json"), other, StoreChangedError, "begun before")
+    refused(plan, path.with_name("b.json"), other, WrongSpaceError, "not the new model",
+            resume=True, take_over=True)  # fmt: skip
+    wrong = Models(models.new, encoder(OLD_DIM, 78, "wrong"))
+    refused(plan, path.with_name("c.json"), wrong, WrongSpaceError, "not those of wrong",
+            resume=True, take_over=True)  # fmt: skip
+
+
+def test_a_store_that_is_in_the_new_space_already(request, tmp_path, path, models):
+    swapped = Models(encoder(OLD_DIM, 1, "old model"), models.old)
+    url = filled(url_of("lancedb", tmp_path, request), models, N)
+    plan = plan_of(url, models)
+    target = plan.target.model_copy(update={"new_dim": OLD_DIM})
+    plan = plan.model_copy(update={"target": target, "canaries": type(plan.canaries)()}).signed()
+    refused(plan, path, swapped, WrongSpaceError, "already")
+
+
+def test_a_plan_for_another_store(lance, path, models, request, tmp_path):
+    plan = plan_of(lance, models)
+    other = filled(f"lancedb://{tmp_path}/db#others", models, 5)
+    with open_store(other) as store, pytest.raises(InputError, match="the plan was made for"):
+        from isthmus.migrate import Migration
+
+        Migration(plan, path, store, models)
+
+
+def test_a_column_that_somebody_filled(lance, path, models):
+    plan = plan_of(lance, models)
+    with opened(plan, path, models) as migration:
+        migration.store.put(np.arange(3), np.ones((3, NEW_DIM), np.float32), column="new")
+    refused(plan, path, models, InputError, "holds 3 vectors already")
+
+
+def test_an_alias_that_somebody_moved(lance, path, models):
+    plan = plan_of(lance, models)
+    with open_store(lance) as store:
+        store.swap_alias(plan.target.alias, None, "docs.elsewhere")
+    refused(plan, path, models, StoreChangedError, "stands for 'docs.elsewhere'")
+
+
+def test_an_encoder_that_fails_now_and_then(lance, path, models):
+    calls = 0
+
+    def flaky(texts):
+        nonlocal calls
+        calls += 1
+        if calls % 5 != 0 and calls > 2:
+            raise ConnectionError("no answer")
+        return reading(NEW_DIM, 2)(texts)
+
+    plan = plan_of(lance, models)
+    failing = Models(CallableEncoder(flaky, name="new model", revision="2", dim=NEW_DIM), None)
+    with opened(plan, path, failing) as migration:
+        migration.run(Limits(batch=20, first_delay=0, attempts=8))
+        assert migration.state == State.FULL
+    check_new(lance, models, range(N))
+
+
+@pytest.mark.parametrize("fault", ["nan", "width", "always"])
+def test_an_encoder_that_gives_what_cannot_be_stored(lance, path, models, fault):
+    calls = 0
+
+    def broken(texts):
+        nonlocal calls
+        calls += 1
+        rows = reading(NEW_DIM, 2)(texts)
+        if calls > 3:
+            if fault == "always":
+                raise ConnectionError("no answer")
+            if fault == "nan":
+                rows[0, 0] = np.nan
+            else:
+                rows = rows[:, :-1]
+        return rows
+
+    plan = plan_of(lance, models)
+    broken_models = Models(
+        CallableEncoder(broken, name="new model", revision="2", dim=NEW_DIM), models.old
+    )
+    with opened(plan, path, broken_models) as migration:
+        limits = Limits(batch=10, first_delay=0, attempts=3)
+        if fault == "always":
+            assert migration.run(limits) == State.FILLING
+            assert "failed 3 times" in (migration.status().paused or "")
+        else:
+            with pytest.raises(InputError):
+                migration.run(limits)
+    kept = len(state_of(lance).get("new", {}))
+    assert kept < N
+    with opened(plan, path, models) as migration:
+        assert migration.run(resume=True) == State.FULL
+    check_new(lance, models, range(N))
+
+
+def test_an_item_without_text_is_named(lance, path, models):
+    plan = plan_of(lance, models)
+    with open_store(lance) as store:
+        store.add(np.array([77]), {"vector": np.ones((1, OLD_DIM), np.float32)},
+                  {"text": [" "], "rank": [0]})  # fmt: skip
+    with opened(plan, path, models) as migration:
+        with pytest.raises(InputError, match="no text to encode, the first '77'"):
+            migration.run()
+        migration.store.delete(np.array([77]))
+        assert migration.run(resume=True) == State.FULL
+
+
+def test_a_finish_below_the_old_model_is_refused(lance, path, models):
+    plan = plan_of(lance, models)
+    far = plan.queries.model_copy(update={"texts": tuple(text_of(900 + i) for i in range(12))})
+    plan = plan.model_copy(update={"queries": far}).signed()
+    # without the old model, what it reached before is what counts
+    alone = Models(models.new)
+    with opened(plan, path, alone) as migration:
+        migration.run()
+        with pytest.raises(InputError, match="measured below the old one"):
+            migration.cut_over()
+        assert migration.state == State.FULL
+        assert migration.store.alias(plan.target.alias) == plan.target.alias_old
+        assert migration.status().quality[0]["new"] < 1
+
+
+def test_a_bridge_that_was_changed_is_refused(lance, path, models, tmp_path):
+    from isthmus.migrate.plan import Artefact
+
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "manifest.json").write_text("{}")
+    plan = plan_of(lance, models, bridge=Artefact.at(tmp_path / "b", "query"))
+    (tmp_path / "b" / "manifest.json").write_text("{ }")
+    with (
+        opened(plan, path, models) as migration,
+        pytest.raises(InputError, match="not the one that was planned with"),
+    ):
+        migration.run()
