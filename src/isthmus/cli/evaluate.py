@@ -11,6 +11,7 @@ from isthmus.cli.console import ProgressBar, say, show_json, warn
 from isthmus.cli.inputs import (
     AllArms,
     Gates,
+    Groups,
     Ids,
     Json,
     Labels,
@@ -23,6 +24,7 @@ from isthmus.cli.inputs import (
     QueriesNew,
     QueriesOld,
     open_inputs,
+    read_groups,
 )
 from isthmus.cli.next_steps import Asked, after_evaluation
 from isthmus.cli.reports import QueryTexts, Report, Texts, check_report_options, texts_of
@@ -42,6 +44,7 @@ def evaluate_command(
     queries_new: QueriesNew = None,
     qrels: Qrels = None,
     labels: Labels = None,
+    groups: Groups = None,
     primary: Primary = None,
     gate: Gates = None,
     old_encoder: OldEncoder = True,
@@ -82,6 +85,7 @@ def evaluate_command(
 
     metrics = [*DEFAULT_METRICS, *metrics_of(gate or ())]
     check_report_options(report, texts, query_texts, overwrite=overwrite)
+    grouped = read_groups(groups)
     loaded = Bridge.load(bridge)
     progress = ProgressBar()
     inputs = open_inputs(
@@ -118,7 +122,10 @@ def evaluate_command(
         all_rows=True if all_rows else None,
         progress=progress,
         judging=Judging(
-            primary=primary, metrics=metrics, limits=WayLimits(old_encoder=old_encoder)
+            primary=primary,
+            metrics=metrics,
+            limits=WayLimits(old_encoder=old_encoder),
+            groups=grouped,
         ),
     )
     progress.close()

@@ -13,6 +13,7 @@ from isthmus.cli.console import SCORES_DIFFER, ProgressBar, say, show, show_json
 from isthmus.cli.inputs import (
     AllArms,
     Gates,
+    Groups,
     Ids,
     Json,
     Labels,
@@ -26,6 +27,7 @@ from isthmus.cli.inputs import (
     QueriesOld,
     check_judging,
     open_inputs,
+    read_groups,
 )
 from isthmus.cli.next_steps import Asked, after_fit, after_live_fit
 from isthmus.cli.reports import QueryTexts, Report, Texts, check_report_options, texts_of
@@ -124,6 +126,7 @@ def fit_command(
     queries_new: QueriesNew = None,
     qrels: Qrels = None,
     labels: Labels = None,
+    groups: Groups = None,
     primary: Primary = None,
     gate: Gates = None,
     old_encoder: OldEncoder = True,
@@ -197,7 +200,9 @@ def fit_command(
     options: dict[str, Any] = {
         "kind": kind,
         "recipe": recipe or ("auto" if auto else "linear"),
-        "judging": Judging(primary, metrics, limits=WayLimits(old_encoder)),
+        "judging": Judging(
+            primary, metrics, limits=WayLimits(old_encoder), groups=read_groups(groups)
+        ),
         "fitting": Fitting(weighting=query_weight, prior=running),
         "seed": seed,
         "progress": progress,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AllArms",
     "Gates",
+    "Groups",
     "Ids",
     "Inputs",
     "Json",
@@ -35,6 +36,7 @@ __all__ = [
     "QueriesOld",
     "check_judging",
     "open_inputs",
+    "read_groups",
 ]
 
 _DATA = "Data"
@@ -93,6 +95,14 @@ Labels = Annotated[
         rich_help_panel=_JUDGING,
     ),
 ]
+Groups = Annotated[
+    Path | None,
+    typer.Option(
+        help="The group of each query, such as its language: .tsv with id and group, or .txt with "
+        "one a row. What each group gains or loses is told, and whether gaps grow.",
+        rich_help_panel=_JUDGING,
+    ),
+]
 Primary = Annotated[
     str | None,
     typer.Option(
@@ -142,6 +152,17 @@ class Inputs:
     pairs: Pairs
     queries: Pairs | None
     qrels: dict[Any, list[Any]] | None
+
+
+def read_groups(path: Path | None) -> dict[str, str] | None:
+    """The group of each query by its id, from a file as `Groups` says.
+
+    Raises:
+        InputError: for another kind of file, or naming the first line that cannot be read.
+    """
+    from isthmus.spaces.texts import read_texts
+
+    return None if path is None else read_texts(path)
 
 
 def check_judging(kind: str, primary: str | None, *, judged: bool, by: str) -> None:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from isthmus.evaluate.arms import ARMS, Verdict, in_order
 from isthmus.evaluate.as_text import evaluation_lines
 from isthmus.evaluate.bootstrap import Estimate
+from isthmus.evaluate.fairness import Fairness
 from isthmus.evaluate.measured import Parameter
 from isthmus.evaluate.price import Price
 from isthmus.evaluate.verdict import EvidenceKind, VerdictRule
@@ -60,7 +61,8 @@ class Evaluation(BaseModel):
     the shared part of the first ``overlap_k`` results of the bridge and of the arm named.  Where
     ``evidence_kind`` is ``"agreement"`` there was no relevance: the metric is the overlap with the
     old model's results, and ``old`` is 1 by construction.  ``worst`` are the queries that lose most
-    behind the bridge, the worst first.
+    behind the bridge, the worst first; ``fairness`` says what groups of queries gain or lose, where
+    they were given.
 
     Example:
         >>> import numpy as np
@@ -104,6 +106,7 @@ class Evaluation(BaseModel):
     recommended: str | None = None
     luck: float | None = None
     worst: tuple[WorstQuery, ...] = ()
+    fairness: Fairness | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> Evaluation:

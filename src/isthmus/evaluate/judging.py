@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from isthmus.errors import InputError
@@ -68,6 +68,8 @@ class Judging:
     """Items that the arm ``rescore`` rescores; 50, but at most 5 % of the gallery, if None."""
     limits: WayLimits | None = field(default_factory=WayLimits)
     """What the ways may ask for that are chosen on validation queries; None to choose none."""
+    groups: Mapping[str, str] | None = None
+    """The group of each query by its id as text, such as its language: every group is judged."""
     resamples: int = 2000
     """How often the queries are resampled for an interval."""
     level: float = 0.95

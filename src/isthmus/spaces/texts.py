@@ -24,19 +24,19 @@ def check_texts(path: Path) -> None:
     next(_pairs(path), None)
 
 
-def read_texts(path: Path, wanted: Container[str]) -> dict[str, str]:
+def read_texts(path: Path, wanted: Container[str] | None = None) -> dict[str, str]:
     """The texts of the ids that are wanted; the file may be larger than the memory.
 
     Args:
         path: ``.jsonl`` with an object of ``id`` (or ``_id``) and ``text`` on each line; ``.tsv``
             with id and text; or ``.txt`` with the text of one row on each line, whose ids are row
             numbers.
-        wanted: ids as strings; others are skipped.
+        wanted: ids as strings; others are skipped. None for all.
 
     Raises:
         InputError: for another kind of file, or naming the first line that cannot be read.
     """
-    return {name: text for name, text in _pairs(path) if name in wanted}
+    return {name: text for name, text in _pairs(path) if wanted is None or name in wanted}
 
 
 def read_lines(path: Path) -> list[str]:

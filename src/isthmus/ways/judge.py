@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from isthmus.errors import InputError
 from isthmus.evaluate.arms import ARMS, Need
 from isthmus.evaluate.evaluation import Evaluation
+from isthmus.evaluate.fairness import Fairness, judge_groups
 from isthmus.evaluate.judging import Judging
 from isthmus.evaluate.measured import MeasuredArm, Measurement
 from isthmus.evaluate.metrics import parse_metric
@@ -158,7 +159,28 @@ def judge_ways(
         bench.run(name)
         progress("judge", i, len(bench.ways))
     measured = bench.measurement(judging, fixed, n_all)
-    return Judged(weigh(measured, judging, groups=groups), bench.thresholds(judging.seed))
+    evaluation = weigh(measured, judging, groups=groups)
+    if judging.groups is not None:
+        fairness = _fairness(measured, evaluation.judged, judging, trial)
+        evaluation = evaluation.model_copy(update={"fairness": fairness})
+    return Judged(evaluation, bench.thresholds(judging.seed))
+
+
+def _fairness(measured: Measurement, judged: str, judging: Judging, trial: Trial) -> Fairness:
+    assert judging.groups is not None
+    ids = range(trial.n_queries) if trial.query_ids is None else trial.query_ids.tolist()
+    column = measured.metrics.index(measured.primary)
+    values = {name: arm.values[:, column] for name, arm in measured.arms.items()}
+    return judge_groups(
+        judged,
+        values["old"],
+        values[judged],
+        [judging.groups.get(str(name)) for name in ids],
+        new=values.get("new"),
+        resamples=judging.resamples,
+        level=judging.level,
+        seed=judging.seed,
+    )
 
 
 def search_of(

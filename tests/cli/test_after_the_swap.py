@@ -1,0 +1,78 @@
+"""``isthmus threshold``, ``isthmus consumers`` and groups of queries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+
+def test_a_threshold_is_translated_for_every_way(cli: Any, bridge: Path, fitted: Any) -> None:
+    done = cli("threshold", "0.7", "--bridge", bridge)
+    assert done.code == 0
+    assert "keeping the share of answers: with the old model" in done.out
+    assert "keeping the precision: with the old model" in done.out
+    told = cli("threshold", "0.7", "--bridge", bridge, "--json").json
+    assert {t["way"] for t in told["thresholds"]} == set(fitted.thresholds.ways)
+    found = fitted.threshold(0.7, "bridge", "precision")
+    assert {t["new"] for t in told["thresholds"] if (t["way"], t["keep"]) == ("bridge", "precision")
+            } == {found.new}  # fmt: skip
+    one = cli("threshold", "0.7", "--bridge", bridge, "--way", "new", "--keep", "share", "--json")
+    assert [(t["way"], t["keep"]) for t in one.json["thresholds"]] == [("new", "share")]
+    assert "none: it is known for thresholds from" in cli("threshold", 9, "--bridge", bridge).out
+    cli("threshold", "0.7", "--bridge", bridge, "--keep", "recall").refused("not 'recall'")
+    cli("threshold", "0.7", "--bridge", bridge, "--way", "x").refused("for the way 'x'")
+
+
+HEADS = """
+import numpy as np
+
+class Side:
+    classes_ = np.array(["left", "right"])
+    def predict(self, X):
+        return self.classes_[(np.asarray(X)[:, 0] > 0.1).astype(int)]
+    def decision_function(self, X):
+        return np.asarray(X)[:, 0] - 0.1
+
+def side():
+    return Side()
+"""
+
+
+def test_a_consumer_is_judged_and_limits_are_held(
+    cli: Any, bridge: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("heads_of_a_test.py").write_text(HEADS)
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    old = np.load("old.npy")
+    Path("sides.txt").write_text("".join("right\n" if r else "left\n" for r in old[:, 0] > 0.1))
+    given = [bridge, "old.npy", "new.npy", "--estimator", "heads_of_a_test:side"]
+    done = cli("consumers", *given, "--answers", "sides.txt", "--json")
+    assert done.code == 0
+    arms = done.json["arms"]
+    assert arms["own"]["metrics"]["accuracy"]["value"] == 1
+    lost = 1 - arms["bridge"]["metrics"]["accuracy"]["value"]
+    assert arms["bridge"]["negative_flips"]["value"] == pytest.approx(lost)
+    failed = cli("consumers", *given, "--answers", "sides.txt", "--max-loss", "0", "--max-flips", 0)
+    assert failed.code == 1
+    assert failed.out.count("FAIL  bridge:") == 2
+    made = cli("consumers", *given, "--head-bridge", "head.bridge")
+    assert made.code == 0
+    assert "head bridge:" in made.out
+    assert cli("apply", "head.bridge", "new.npy", "mapped.npy").code == 0
+    unknown = cli("consumers", *given, "--max-loss", "0.1")
+    assert unknown.code == 1
+    assert "no loss can be measured without answers" in unknown.out
+
+
+def test_groups_of_queries_are_told_apart(cli: Any, bridge: Path, queries: tuple[str, ...]) -> None:
+    asked = len(np.load("q_old.npy"))
+    Path("groups.txt").write_text("".join("de\n" if i % 3 else "fr\n" for i in range(asked)))
+    given = ["evaluate", bridge, "old.npy", "new.npy", *queries, "--groups", "groups.txt"]
+    done = cli(*given)
+    assert "groups of queries" in done.out
+    told = cli(*given, "--json").json["evidence"]["fairness"]
+    assert {g["name"] for g in told["groups"]} == {"de", "fr"}
+    assert sum(g["n_queries"] for g in told["groups"]) > 50
