@@ -22,6 +22,8 @@ from isthmus.report.blocks import (
 from isthmus.report.diagnosis_figures import diagnosis_figures, measure_name
 from isthmus.report.plots import count, fixed, number, shortened, span
 from isthmus.report.write import write_page
+from isthmus.similarity import Similarity
+from isthmus.similarity.result import AT_THIS_N
 
 __all__ = ["write_diagnosis_report"]
 
@@ -170,7 +172,7 @@ def _details(found: Diagnosis) -> Iterator[TextTable]:
         (
             measure_name(name),
             number(s.value) if s.value is not None else "undefined",
-            "-" if s.low is None else f"[{number(s.low)}, {number(s.high)}]",
+            _interval(s),
             "-" if s.null is None else f"{number(s.null.mean)} ± {number(s.null.sd, 2)}",
             "-" if s.null is None else f"{s.null.p:.2g}",
             "more" if s.higher_is_closer else "less",
@@ -180,7 +182,7 @@ def _details(found: Diagnosis) -> Iterator[TextTable]:
         for name, s in found.comparison.items()
     ]
     yield TextTable(
-        "Similarity measures, with what rows in random order give",
+        f"Similarity measures, with what rows in random order give (* {AT_THIS_N})",
         ("measure", "value", "interval", "by chance", "p", "closer is", "rows", "remarks"),
         tuple(measures),
         folded=True,
@@ -202,6 +204,13 @@ def _details(found: Diagnosis) -> Iterator[TextTable]:
         ),
         folded=True,
     )
+
+
+def _interval(found: Similarity) -> str:
+    if found.low is None:
+        return "-"
+    mark = "*" if found.interval_of == "this n" else ""
+    return f"[{number(found.low)}, {number(found.high)}]{mark}"
 
 
 def _side_table(found: Diagnosis) -> TextTable:

@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
+from isthmus.similarity.kernel_sums import squared_norm
 from isthmus.similarity.measure import COORDINATES, LINEAR, ROTATION, Computed, MomentMeasure
 from isthmus.similarity.null import KernelShape, NormLaw, Null, gaussian_null, kernel_null
 from isthmus.similarity.paired_moments import PairedMoments
+from isthmus.similarity.permuted_rows import PermutedSides
 from isthmus.similarity.spectra import Eigen, Floats, Gradient, Singular, Spectra, singular
 from isthmus.threads import single_thread
 
@@ -200,17 +202,37 @@ def _law_of_sum(moments: PairedMoments, found: Correlations) -> NormLaw:
     return moments.norm_law(np.ones(found.rank_x), np.ones(found.rank_y))
 
 
+def _shapes(moments: PairedMoments, found: Correlations) -> tuple[KernelShape, KernelShape]:
+    return moments.whitened_shapes(np.ones(found.rank_x), np.ones(found.rank_y))
+
+
+def _of_sides(sides: PermutedSides, found: Correlations) -> Correlations:
+    """The correlations of as many axes as ``found`` has, with rows in another order."""
+    spectra = sides.rows.spectra
+    kx, ky = min(found.rank_x, spectra.x.rank), min(found.rank_y, spectra.y.rank)
+    return Correlations(spectra, singular(sides.whitened[:kx, :ky]), kx, ky)
+
+
+def _mean_of_sides(sides: PermutedSides, found: Correlations) -> float:
+    whitened = sides.whitened[: found.rank_x, : found.rank_y]
+    return float(singular(whitened, vectors=False).values.sum())
+
+
 def _estimate(
-    moments: PairedMoments, found: Correlations, value: float, null: Null, slopes: Matrix
+    moments: PairedMoments,
+    found: Correlations,
+    value: float,
+    null: tuple[Null, list[str]],
+    slopes: Matrix,
 ) -> Computed:
-    """A value whose change to first order is ``Σ slopes dρ``."""
+    """A value whose change to first order is ``Σ slopes dρ``; ``null`` with what is said of it."""
     forced = forced_ones(found.rank_x, found.rank_y, moments.n)
+    few = f"{forced} of {len(found.rho)} correlations are 1 whatever the data: too few rows"
     return Computed(
         value,
-        null,
+        null[0],
         moments.interval_by_slopes(value, lambda: found.gradient(slopes)),
-        [f"{forced} of {len(found.rho)} correlations are 1 whatever the data: too few rows"]
-        * (forced > 0),
+        [few] * (forced > 0) + null[1],
         {"rank_x": float(found.rank_x), "rank_y": float(found.rank_y)},
     )
 
@@ -218,7 +240,11 @@ def _estimate(
 def _mean_of(moments: PairedMoments, found: Correlations, law: NormLaw) -> Computed:
     p = len(found.rho)
     value = mean_cca(found)
-    null = law.null(law.mean / p, law.sd / p, law.upper_tail(value * p))
+    null = moments.null(
+        law.null(law.mean / p, law.sd / p, law.upper_tail(value * p)),
+        _shapes(moments, found),
+        lambda sides: _mean_of_sides(sides, found),
+    )
     return _estimate(moments, found, value, null, np.full(p, 1 / p))
 
 
@@ -229,18 +255,38 @@ def _mean_cca(moments: PairedMoments) -> Computed:
 def _svcca(moments: PairedMoments) -> Computed:
     # may be defined where the full family is not
     found = svcca(moments.spectra, vectors=moments.by_fold)
-    return _mean_of(moments, found, _law_of_sum(moments, found))
+    result = _mean_of(moments, found, _law_of_sum(moments, found))
+    if result.interval is not None:
+        # other rows would need another number of components, which moves the value by steps
+        values = [result.value]
+        for kx, ky in moments.components_within(SVCCA_VARIANCE):
+            if (kx, ky) != (found.rank_x, found.rank_y):
+                whitened = moments.spectra.whitened[:kx, :ky]
+                values.append(float(singular(whitened, vectors=False).values.mean()))
+        low, high = result.interval
+        result.interval = (
+            low + min(values) - result.value,
+            high + max(values) - result.value,
+        )
+    return result
 
 
 def _yanai(moments: PairedMoments) -> Computed:
     found = moments.shared(_full)
     value = yanai(found)
-    x, y = (
-        KernelShape(float(rank), None, float(rank) ** -0.5) for rank in (found.rank_x, found.rank_y)
+    shapes = _shapes(moments, found)
+    null = moments.null(
+        kernel_null(moments.rows, *shapes, value),
+        shapes,
+        lambda sides: squared_norm(sides.whitened),
     )
-    null = kernel_null(moments.rows, x, y, value)
     slopes = 2 * found.rho / (found.rank_x * found.rank_y) ** 0.5
     return _estimate(moments, found, value, null, slopes)
+
+
+def _pwcca_value(found: Correlations) -> float:
+    of_x, of_y = pwcca(found)
+    return float((of_x + of_y) / 2 @ found.rho)
 
 
 def _pwcca(moments: PairedMoments) -> Computed:
@@ -251,7 +297,11 @@ def _pwcca(moments: PairedMoments) -> Computed:
     p = len(found.rho)
     mean = law.mean / p
     spread = pwcca_null_spread(found, mean, seed=moments.seed)
-    null = gaussian_null(mean, ((law.sd / p) ** 2 + spread) ** 0.5, value)
+    null = moments.null(
+        gaussian_null(mean, ((law.sd / p) ** 2 + spread) ** 0.5, value),
+        _shapes(moments, found),
+        lambda sides: _pwcca_value(_of_sides(sides, found)),
+    )
     result = _estimate(moments, found, value, null, weights)
     result.details |= {"from_x": float(of_x @ found.rho), "from_y": float(of_y @ found.rho)}
     return result

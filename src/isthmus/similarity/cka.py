@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from isthmus.errors import InputError
-from isthmus.similarity.kernel_sums import KernelSums
+from isthmus.similarity.kernel_sums import KernelSums, squared_norm
 from isthmus.similarity.measure import ROTATION, Computed, MomentMeasure
 from isthmus.similarity.null import debiased_null, kernel_null
 from isthmus.similarity.paired_moments import PairedMoments
@@ -61,16 +61,26 @@ def _linear(moments: PairedMoments) -> Computed:
     sums = moments.sums
     value = linear_cka(sums)
     third_x, third_y = moments.thirds
-    null = kernel_null(moments.rows, sums.shape("x", third_x), sums.shape("y", third_y), value)
-    return Computed(value, null, moments.interval_of_sums(value, linear_cka))
+    shapes = sums.shape("x", third_x), sums.shape("y", third_y)
+    null, warnings = moments.null(
+        kernel_null(moments.rows, *shapes, value), shapes, lambda sides: squared_norm(sides.cross)
+    )
+    return Computed(value, null, moments.interval_of_sums(value, linear_cka), warnings)
 
 
 def _debiased(moments: PairedMoments) -> Computed:
     if moments.weighted:
         raise InputError("debiased CKA is not defined for weighted rows")
-    value = debiased_cka(moments.sums)
-    null = debiased_null(moments.rows, *moments.thirds, value)
-    return Computed(value, null, moments.interval_of_sums(value, debiased_cka))
+    sums = moments.sums
+    value = debiased_cka(sums)
+    third_x, third_y = moments.thirds
+    null, warnings = moments.null(
+        debiased_null(moments.rows, third_x, third_y, value),
+        (sums.shape("x", third_x), sums.shape("y", third_y)),
+        # what of HSIC₁ depends on the order of the rows, over n²
+        lambda sides: squared_norm(sides.cross) - sides.lengths / (sides.rows.rows - 2),
+    )
+    return Computed(value, null, moments.interval_of_sums(value, debiased_cka), warnings)
 
 
 DECLARED = (
@@ -93,6 +103,7 @@ DECLARED = (
         definition="cka.linear.debiased",
         formula="HSIC1(X, Y) / sqrt(HSIC1(X, X) HSIC1(Y, Y)), the unbiased estimator; "
         "never clamped",
+        biased=False,
         source="Song et al. 2012, JMLR 13, eq. 5; Nguyen et al. 2021, arXiv 2010.15327",
         higher_is_closer=True,
         low=-1.0,

@@ -15,6 +15,7 @@ from isthmus.similarity.jackknife import within
 from isthmus.similarity.measure import MomentMeasure
 from isthmus.similarity.null import chance_warning
 from isthmus.similarity.paired_moments import MOMENT_KEEP, PairedMoments, check_enough
+from isthmus.similarity.permuted_rows import PermutedRows
 from isthmus.similarity.result import Comparison, Similarity
 from isthmus.similarity.row_sample import RowSample, RowSampling
 from isthmus.spaces.pairs import Pairs
@@ -90,12 +91,20 @@ def compare(
             results[name] = _attempt(data, name, by_name, shape)
             progress("compare", len(results), len(names))
 
+    moments = None
     if any(MEASURES[name].basis == "moments" for name in names):
+        moments = _accumulated(
+            pairs, folds, seed, progress
+        )  # meets the first row that is not usable
+    rows = pairs.sample(sampling.rows, seed=seed)
+    if moments is not None:
         precision = max(float(np.finfo(side.dtype).eps) for side in (pairs.source, pairs.target))
-        moments = _accumulated(pairs, folds, seed, progress)
-        evaluate(PairedMoments.of(moments, precision=precision, level=level, seed=seed), "moments")
+        sample = PermutedRows(
+            rows.x, rows.y, precision=precision, permutations=sampling.permutations, seed=seed
+        )
+        data = PairedMoments.of(moments, sample=sample, precision=precision, level=level, seed=seed)
+        evaluate(data, "moments")
     if any(MEASURES[name].basis == "rows" for name in names):
-        rows = pairs.sample(sampling.rows, seed=seed)
         evaluate(
             RowSample(
                 rows.x,
@@ -191,6 +200,7 @@ def measured(name: str, data: PairedMoments | RowSample) -> Similarity:
         null=found.null,
         low=low,
         high=high,
+        interval_of="this n" if declared.biased else "population",
         level=data.level,
         warnings=tuple(warnings),
         details=found.details,

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.similarity.measure import ROTATION, Computed, MomentMeasure
-from isthmus.similarity.null import KernelShape, Null, kernel_null
+from isthmus.similarity.null import Null, kernel_null
 from isthmus.similarity.paired_moments import PairedMoments
+from isthmus.similarity.permuted_rows import PermutedSides
 from isthmus.similarity.spectra import Floats, Gradient, Spectra
 from isthmus.threads import single_thread
 
@@ -44,11 +45,13 @@ class Gulp:
         return max(self.own_x + self.own_y - 2 * self.common, 0.0) ** 0.5
 
 
-def gulp(spectra: Spectra, ridge: float = GULP_LAMBDA) -> Gulp:
+def gulp(spectra: Spectra, ridge: float = GULP_LAMBDA, *, whitened: Matrix | None = None) -> Gulp:
     """The parts of GULP between sides scaled to ``tr A = tr C = 1``.
 
     Boix-Adserà et al. 2022, arXiv 2210.06545, eq. 3 in the form with covariances: the squared
     distance is ``tr (A_λ⁻¹A)² + tr (C_λ⁻¹C)² − 2 tr A_λ⁻¹ M C_λ⁻¹ Mᵀ`` with ``A_λ = A + λI``.
+
+    ``whitened (rx, ry)`` takes the place of that of ``spectra``, where the pairing is another.
     """
     shrunk: list[Matrix] = []
     for eigen in (spectra.x, spectra.y):
@@ -57,7 +60,8 @@ def gulp(spectra: Spectra, ridge: float = GULP_LAMBDA) -> Gulp:
     shrink_x, shrink_y = shrunk
     with single_thread:
         # a whitened correlation times √(a/(a+λ)) on both sides
-        common = float(shrink_x @ spectra.whitened**2 @ shrink_y)
+        m = spectra.whitened if whitened is None else whitened
+        common = float(shrink_x @ m**2 @ shrink_y)
     return Gulp(
         own_x=float((shrink_x**2).sum()),
         own_y=float((shrink_y**2).sum()),
@@ -112,11 +116,10 @@ def gulp_gradient(spectra: Spectra, ridge: float = GULP_LAMBDA) -> Gradient:
 def _gulp(moments: PairedMoments) -> Computed:
     found = gulp(moments.spectra)
     norm = (found.own_x * found.own_y) ** 0.5
-    x, y = (
-        KernelShape(float(s.sum()) ** 2 / own, None, float((s**3).sum()) / own**1.5)
-        for s, own in ((found.shrink_x, found.own_x), (found.shrink_y, found.own_y))
+    shapes = moments.whitened_shapes(found.shrink_x, found.shrink_y)
+    null, warnings = moments.null(
+        kernel_null(moments.rows, *shapes, found.common / norm), shapes, _common
     )
-    null = kernel_null(moments.rows, x, y, found.common / norm)
 
     def distance(common: float) -> float:
         return max(found.own_x + found.own_y - 2 * norm * common, 0.0) ** 0.5
@@ -129,7 +132,12 @@ def _gulp(moments: PairedMoments) -> Computed:
         found.distance,
         Null(mean=distance(null.mean), sd=(ends[1] - ends[0]) / 2, p=null.p, method=null.method),
         None if interval is None else (interval[0] ** 0.5, interval[1] ** 0.5),
+        warnings,
     )
+
+
+def _common(sides: PermutedSides) -> float:
+    return gulp(sides.rows.spectra, whitened=sides.whitened).common
 
 
 DECLARED = (

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from isthmus.moments import Moments, SecondMoments
 from isthmus.moments.translation import add_outer, translated_fourth
 from isthmus.similarity.kernel_sums import KernelSums
-from isthmus.similarity.spectra import Floats, Gradient
+from isthmus.similarity.spectra import Eigen, Floats, Gradient
 from isthmus.threads import single_thread
 
 __all__ = ["CovarianceChanges", "LeftOut"]
@@ -114,6 +114,21 @@ class CovarianceChanges:
             room = np.empty_like(whole)
             for part, row in zip(parts, self._changes[name], strict=True):
                 part.change(name, whole, row.reshape(whole.shape), room)
+
+    def variance_share(self, side: str, eigen: Eigen, k: int) -> Matrix:
+        """The share of the variance of the leading ``k`` axes without each fold, to first order.
+
+        Args:
+            side: ``x`` or ``y``.
+            eigen: of all rows.
+            k: how many axes.
+        """
+        changes = self._changes[2 * side]
+        leading = eigen.vectors[:, :k].astype(changes.dtype, copy=False)
+        with single_thread:
+            kept = changes @ (leading @ leading.T).reshape(-1)
+        lost = changes[:, :: len(eigen.vectors) + 1].sum(axis=1, dtype=np.float64)  # of the trace
+        return (float(eigen.values[:k].sum()) + kept) / (eigen.total + lost)
 
     def along(self, gradient: Gradient) -> Matrix:
         """What leaving each fold out adds to a value, to first order: ``(folds,)``."""

@@ -94,6 +94,8 @@ class Measure:
         symmetric: whether the sides may be exchanged.
         aliases: other names under which it can be asked for.
         debiased: the name of the measure that estimates the same without the bias of few rows.
+        biased: whether few rows shift the value: its interval is then one of the value at this
+            number of rows, not of that of all rows there could be.
 
     Example:
         >>> from isthmus.similarity import MEASURES
@@ -117,6 +119,7 @@ class Measure:
     symmetric: bool = True
     aliases: tuple[str, ...] = ()
     debiased: str | None = None
+    biased: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,7 @@ __all__ = [
     "nuclear_norm_law",
     "permutation_null",
     "third_moment_ratio",
+    "uneven",
 ]
 
 Matrix = NDArray[np.float64]
@@ -119,6 +120,21 @@ def kernel_null(n: int, x: KernelShape, y: KernelShape, value: float) -> Null:
 
 
 _EXACT = "permutations, closed form"
+_UNEVEN = 0.25
+"""Of the variance of a kernel's null: more than this from single rows is unevenness."""
+
+
+def uneven(n: int, x: KernelShape, y: KernelShape) -> bool:
+    """Whether single rows weigh so much on both sides that closed forms of nulls are not trusted.
+
+    The exact variance of `kernel_null` has a part that rows of normal distribution do not have;
+    it is compared with the rest.
+    """
+    if n <= 3 or x.delta is None or y.delta is None:
+        return False
+    rest = 2 * max(n - 1 - x.beta, 0.0) * max(n - 1 - y.beta, 0.0)
+    part = _excess(n, x) * _excess(n, y) * (n - 1) / (n * (n - 3))
+    return part > _UNEVEN * rest and _excess(n, x) > 0
 
 
 def _excess(n: int, shape: KernelShape) -> float:

@@ -14,8 +14,9 @@ from isthmus.moments import FoldMoments, Moments, SecondMoments
 from isthmus.similarity.jackknife import jackknife_interval
 from isthmus.similarity.kernel_sums import KernelSums
 from isthmus.similarity.left_out import CovarianceChanges, LeftOut
-from isthmus.similarity.null import NormLaw, nuclear_norm_law
-from isthmus.similarity.spectra import Gradient, Spectra, check_varies
+from isthmus.similarity.null import KernelShape, NormLaw, Null, nuclear_norm_law, uneven
+from isthmus.similarity.permuted_rows import PermutedRows, PermutedSides
+from isthmus.similarity.spectra import Eigen, Gradient, Spectra, check_varies
 
 __all__ = ["MOMENT_KEEP", "PairedMoments", "check_enough"]
 
@@ -52,6 +53,7 @@ class PairedMoments:
         sums: gives the sums of linear CKA; called once, if a measure asks for them.
         left_out: the rest of the rows without each fold, for intervals.
         spectra: factorisations, where they are shared with other pairs.
+        sample: some or all of the rows, for nulls where single ones weigh too much.
         precision: relative rounding of the products: that of the dtype of the rows.
         level: of the intervals.
         seed: of the draws behind the null of very small spaces.
@@ -77,6 +79,7 @@ class PairedMoments:
         *,
         left_out: Sequence[LeftOut] = (),
         spectra: Spectra | None = None,
+        sample: PermutedRows | None = None,
         precision: float = _SINGLE,
         level: float = 0.95,
         seed: int = 0,
@@ -86,7 +89,7 @@ class PairedMoments:
         self.second, self.rows = second, rows
         self.precision, self.level, self.seed = precision, level, seed
         self.spectra = spectra or Spectra(second, precision=precision, dtype=self.dtype)
-        self._sums, self._left_out = sums, left_out
+        self._sums, self._left_out, self._sample = sums, left_out, sample
         self._shared: dict[Callable[[Any], Any], Any] = {}
 
     @classmethod
@@ -94,6 +97,7 @@ class PairedMoments:
         cls,
         moments: Moments | FoldMoments,
         *,
+        sample: PermutedRows | None = None,
         precision: float = _SINGLE,
         level: float = 0.95,
         seed: int = 0,
@@ -114,6 +118,7 @@ class PairedMoments:
             moments.rows,
             partial(KernelSums.of, moments),
             left_out=[part for part in parts if part.n >= 4],
+            sample=sample,
             precision=precision,
             level=level,
             seed=seed,
@@ -176,6 +181,43 @@ class PairedMoments:
         """The law of a nuclear norm without relation, at these rows; see `nuclear_norm_law`."""
         return nuclear_norm_law(a, b, round(self.n), seed=self.seed)
 
+    # ---- nulls ---------------------------------------------------------------------------------
+
+    def whitened_shapes(
+        self, x: NDArray[np.float64], y: NDArray[np.float64]
+    ) -> tuple[KernelShape, KernelShape]:
+        """Of kernels whose directions weigh by ``x`` and ``y``, as far as rows are at hand.
+
+        Without rows, leverages are taken as those of normal rows.
+        """
+        if self._sample is not None and not self.weighted:
+            return self._sample.shapes(self.spectra, x, y)
+        a, b = (
+            KernelShape(float(w.sum()) ** 2 / own, None, float((w**3).sum()) / own**1.5)
+            for w, own in ((w, float((w**2).sum())) for w in (x, y))
+        )
+        return a, b
+
+    def null(
+        self,
+        known: Null,
+        shapes: tuple[KernelShape, KernelShape],
+        closeness: Callable[[PermutedSides], float],
+    ) -> tuple[Null, list[str]]:
+        """The null of a measure, and what is to be said of it.
+
+        Args:
+            known: in closed form.
+            shapes: of the kernels that the measure is made of.
+            closeness: of rows in one order; asked for where single rows weigh too much for
+                ``known``, and rows are at hand.
+        """
+        if not uneven(self.rows, *shapes):
+            return known, []
+        if self._sample is None or self.weighted:
+            return known, ["p supposes that no row weighs much more than others, and some do"]
+        return self._sample.null(closeness, known), []
+
     # ---- intervals -----------------------------------------------------------------------------
 
     def interval_of_sums(
@@ -207,6 +249,23 @@ class PairedMoments:
         slopes = gradient()
         changes = self._changes[slopes.xy.dtype].along(slopes)
         return self._jackknife(value, value + changes, low, high)
+
+    def components_within(self, share: float) -> list[tuple[int, int]]:
+        """The fewest and the most principal components that other rows may need for ``share``.
+
+        Each as the number of x and of y; both are those of all rows where there are no folds.
+        """
+        ends: list[tuple[int, int]] = []
+        for side, k in zip("xy", self.spectra.components(share), strict=True):
+            eigen: Eigen = getattr(self.spectra, side)
+            reached = np.cumsum(eigen.values) / eigen.total
+            without = self._changes[np.dtype(self.dtype)].variance_share(side, eigen, k)
+            found = self._jackknife(float(reached[k - 1]), without, None, None)
+            half = 0.0 if found is None else (found[1] - found[0]) / 2
+            few, many = np.searchsorted(reached, [share - half, share + half]).tolist()
+            ends.append((min(few + 1, k), min(max(many + 1, k), eigen.rank)))
+        (few_x, many_x), (few_y, many_y) = ends
+        return [(few_x, few_y), (many_x, many_y)]
 
     def _jackknife(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
 from isthmus.similarity.measure import ROTATION, Computed, MomentMeasure
-from isthmus.similarity.null import NormLaw, chance_warning
+from isthmus.similarity.null import NormLaw, Null, chance_warning
 from isthmus.similarity.paired_moments import PairedMoments
 from isthmus.similarity.spectra import Gradient, Singular, exact_singular, singular
 from isthmus.threads import single_thread
@@ -79,8 +80,18 @@ TRANSFORMS: dict[str, Callable[[float], float]] = {
 # ---- the measures ------------------------------------------------------------------------------
 
 
-def _aligned(moments: PairedMoments) -> tuple[float, NormLaw, tuple[float, float] | None]:
-    """``s``, its law without relation, and its interval."""
+@dataclass(frozen=True)
+class _Alignment:
+    """``s`` with its law without relation, its null, what is said of it, and its interval."""
+
+    s: float
+    law: NormLaw
+    null: Null
+    warnings: list[str]
+    interval: tuple[float, float] | None
+
+
+def _aligned(moments: PairedMoments) -> _Alignment:
     cross = cross_singular(moments.second, vectors=moments.by_fold, dtype=moments.dtype)
     s = alignment(moments.second, cross)
     x, y = moments.spectra.x, moments.spectra.y
@@ -90,17 +101,26 @@ def _aligned(moments: PairedMoments) -> tuple[float, NormLaw, tuple[float, float
     interval = moments.interval_by_slopes(
         s, lambda: alignment_gradient(moments.second, cross, s), low=0.0, high=1.0
     )
-    return s, law, interval
+    third_x, third_y = moments.thirds
+    null, warnings = moments.null(
+        law.null(law.mean, law.sd, law.upper_tail(s)),
+        (moments.sums.shape("x", third_x), moments.sums.shape("y", third_y)),
+        lambda sides: float(singular(sides.cross, vectors=False).values.sum()),
+    )
+    return _Alignment(s, law, null, warnings, interval)
 
 
 def _distance(transform: Callable[[float], float], moments: PairedMoments) -> Computed:
-    s, law, interval = moments.shared(_aligned)
+    found = moments.shared(_aligned)
+    s, law, interval = found.s, found.law, found.interval
     low, high = (transform(min(max(law.mean + e * law.sd, 0.0), 1.0)) for e in (1, -1))
     return Computed(
         transform(s),
-        law.null(transform(min(law.mean, 1.0)), (high - low) / 2, law.upper_tail(s)),
+        found.null.model_copy(
+            update={"mean": transform(min(law.mean, 1.0)), "sd": (high - low) / 2}
+        ),
         None if interval is None else (transform(interval[1]), transform(interval[0])),
-        list(chance_warning(law.mean)),
+        [*chance_warning(law.mean), *found.warnings],
         {"alignment": s},
         z=(s - law.mean) / law.sd,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -13,7 +14,11 @@ from isthmus.similarity.catalogue import MEASURES
 from isthmus.similarity.measure import Basis, Measure
 from isthmus.similarity.null import Null
 
-__all__ = ["Comparison", "Similarity"]
+__all__ = ["AT_THIS_N", "Comparison", "Similarity"]
+
+
+AT_THIS_N = "of the value at this number of rows: few rows look more alike than many"
+"""What an interval is of where few rows shift the value."""
 
 
 class Similarity(BaseModel):
@@ -28,6 +33,8 @@ class Similarity(BaseModel):
         preprocessing: what was done to the rows first.
         null: its distribution without any relation of the rows.
         low, high: the interval, None where there is none.
+        interval_of: ``population``, the value of all rows there could be; or ``this n``, the value
+            at as many rows, which more rows would shift.
         level: of the interval.
         warnings: what the reader must know before the value is used.
         details: what the value was made from, such as both directions of PWCCA.
@@ -56,6 +63,7 @@ class Similarity(BaseModel):
     null: Null | None = None
     low: float | None = None
     high: float | None = None
+    interval_of: Literal["population", "this n"] = "this n"
     level: float = 0.95
     warnings: tuple[str, ...] = ()
     details: dict[str, float] = {}
@@ -125,6 +133,8 @@ class Comparison(Mapping[str, Similarity]):
             for row in table
         ]
         notes: dict[str, list[str]] = {}
+        if any(found.low is not None and found.interval_of == "this n" for found in shown):
+            lines += ["", f"* {AT_THIS_N}"]
         for name, found in self.results.items():
             for warning in found.warnings:
                 notes.setdefault(warning, []).append(name)
@@ -139,7 +149,8 @@ class Comparison(Mapping[str, Similarity]):
 
 
 def _cells(found: Similarity) -> tuple[str, ...]:
-    interval = "" if found.low is None else f"[{found.low:.3f}, {found.high:.3f}]"
+    mark = "*" if found.interval_of == "this n" else ""
+    interval = "" if found.low is None else f"[{found.low:.3f}, {found.high:.3f}]{mark}"
     chance = p = ""
     if found.null is not None:
         chance = f"{found.null.mean:.3f} ± {found.null.sd:.2g}"

@@ -132,6 +132,7 @@ def _rsa(sample: RowSample) -> Computed:
 DECLARED = (
     RowMeasure(
         name="rsa",
+        biased=False,
         definition="rsa.correlation-distance.spearman",
         formula="Spearman correlation of the correlation distances of all pairs of rows",
         source="Kriegeskorte, Mur and Bandettini 2008",
