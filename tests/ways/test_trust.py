@@ -365,3 +365,31 @@ def test_parts_that_were_changed(trust: Trust, damage: Any) -> None:
     damage(described, tensors)
     with pytest.raises((ValueError, KeyError, TypeError)):
         Trust.unpack(described, tensors, trust.profile)
+
+
+# ---- one vector --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+@pytest.mark.parametrize("n", [600, 30])
+def test_one_vector_is_trusted_as_much_alone_as_among_others(metric: str, n: int) -> None:
+    world = World(metric)
+    trust = world.fit(n)
+    x = world.rows(200)
+    rows = np.concatenate([x, 50 * x, 1e-6 * x, x + 3, -x])
+    alone = [trust.one(row) for row in rows]
+    assert all(one is not None and one.dtype == np.float32 for one in alone)
+    np.testing.assert_allclose(np.array(alone), trust(rows), rtol=2e-4, atol=1e-6)
+
+
+def test_a_vector_that_the_quick_way_cannot_tell_about_is_left_to_the_other(trust: Trust) -> None:
+    for number in (0.0, np.nan, np.inf, 1e30):
+        assert trust.one(np.full(D, number, np.float32)) is None
+
+
+def test_a_profile_far_from_the_origin_is_left_to_the_other(world: World) -> None:
+    rows = world.rows(2000) + 1000
+    far = Profile.of_rows(rows, unit=False)
+    model = fit_trust(world.chain, far, *(world.held_out(300) for _ in range(2)), metric="l2")
+    assert model.one(rows[0]) is None
+    assert 0 <= float(model(rows[0])) <= 1

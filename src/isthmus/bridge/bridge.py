@@ -173,6 +173,18 @@ class Bridge:
                 if trust is asked of a bridge that has none.
             WrongSpaceError: if the vectors do not look like the source space.
         """
+        if type(x) is np.ndarray and (self._recognised or not check) and x.dtype.char == "f":
+            one, width = self._one
+            if x.shape != width:
+                found = None if return_trust else self._transform_fast(x)
+            else:
+                found = None if one is None else one(x)
+            if found is not None and not return_trust:
+                return found
+            if found is not None and self.trust is not None:
+                trusted = self.trust.one(x)
+                if trusted is not None:
+                    return found, trusted
         if return_trust:
             if self.trust is None:
                 raise InputError(
@@ -180,14 +192,6 @@ class Bridge:
                     mend="Fit it anew; a composed or inverted bridge has none",
                 )
             return self.transform(x, check=check), self.trust(x)
-        if type(x) is np.ndarray and (self._recognised or not check) and x.dtype.char == "f":
-            one, width = self._one
-            if x.shape == width:
-                found = None if one is None else one(x)
-            else:
-                found = self._transform_fast(x)
-            if found is not None:
-                return found
         x = as_array(x, "vectors to transform")
         rows = x[None, ...] if x.ndim == 1 else x
         rows = self.require_source(rows)

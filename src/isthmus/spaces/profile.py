@@ -25,7 +25,7 @@ from isthmus.spaces.ranges import QUANTILES
 from isthmus.spaces.row_checks import check_vectors, row_norms
 from isthmus.threads import single_thread
 
-__all__ = ["Profile"]
+__all__ = ["FAR", "Profile"]
 
 _FULL = 47  # and a column for the mean: BLAS likes whole tiles
 _EMPTY = 64
@@ -35,7 +35,8 @@ _CLEAR = 4.0
 """Rows of another model must stand out by this factor for the fingerprint to be used."""
 _ROWS_LOOKED_AT = 256
 _BLOCK_ROWS = 2048
-_FAR = 1e30
+FAR = 1e30
+"""Distances go no farther."""
 _UNIT = 1e-3
 _ROUNDING = 32 * float(np.finfo(np.float32).eps)
 """A spread below this share of the mean's length is not told from how float32 rounds the mean."""
@@ -228,9 +229,9 @@ class Profile:
         d, r = self.full.shape
         # by rounding, what is left may fall below 0; where squares overflowed, a row is far
         left = np.maximum(squares - inside, 0.0) * (r < d) / self.rest
-        left = np.nan_to_num(left, nan=_FAR, posinf=_FAR)
-        distance = np.nan_to_num((total + left) / d, nan=_FAR, posinf=_FAR)
-        return np.minimum(left / max(d - r, 1), _FAR), np.minimum(distance, _FAR)
+        left = np.nan_to_num(left, nan=FAR, posinf=FAR)
+        distance = np.nan_to_num((total + left) / d, nan=FAR, posinf=FAR)
+        return np.minimum(left / max(d - r, 1), FAR), np.minimum(distance, FAR)
 
     # ---- files ---------------------------------------------------------------------------------
 

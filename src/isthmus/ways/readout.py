@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.blas import get_blas_funcs
 
 from isthmus.numeric import Array, like, namespace, to_numpy
-from isthmus.spaces.profile import Profile
+from isthmus.spaces.profile import FAR, Profile
+from isthmus.threads import product_threads, single_thread
 
 __all__ = ["Readout", "host_dtype"]
 
@@ -18,6 +21,8 @@ Matrix = NDArray[np.float64]
 Rows = NDArray[np.float32]
 
 _BLOCK_ROWS = 512
+_LONG = 1e15
+_norm, _scale = cast("tuple[Any, Any]", get_blas_funcs(("nrm2", "scal"), dtype=np.float32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +106,47 @@ class Readout:
         read += constant[:, None]
         squares += read[-1]
         return read[:-3], *self.profile.distances(squares, read[-3], read[-2])
+
+    @cached_property
+    def one(self) -> Callable[[Rows], tuple[list[float], float, float] | None]:
+        """The same of one float32 vector ``(d,)``: a closure, for callers who count microseconds.
+
+        It returns None for vectors that only the careful way can tell about: of length 0 or too
+        long for squares, and all of them where the profile asks for one step after another.
+        """
+        f = self.profile
+        if self._step_by_step:
+            return lambda x: None
+        products, unit, threads = self._products, f.unit, product_threads()
+        linear, squared, constant = self._expanded
+        linear, squared, offsets = linear.T.copy(), squared.T.copy(), constant.tolist()
+        (d, r), rest, mean_square = f.full.shape, f.rest, offsets[-1]
+        outside, beyond = float(r < d) / rest, 1.0 / max(d - r, 1)
+        norm, scale = _norm, _scale
+
+        def read(x: Rows) -> tuple[list[float], float, float] | None:
+            length = norm(x)
+            if not 0.0 < length < _LONG:
+                return None
+            if threads() == 1:
+                u = x.dot(products)
+            else:
+                with single_thread:
+                    u = x.dot(products)
+            if unit:
+                scale(1.0 / length, u)
+            found = u.dot(linear)
+            u *= u
+            found += u.dot(squared)
+            *functions, inside, total, along = found.tolist()
+            functions = [value + offset for value, offset in zip(functions, offsets, strict=False)]
+            squares = (1.0 if unit else length * length) + along + mean_square
+            left = max(squares - inside - offsets[-3], 0.0) * outside
+            distance = (total + offsets[-2] + left) / d
+            # of a vector that far out the careful way says how far
+            return (functions, left * beyond, distance) if distance < FAR else None
+
+        return read
 
 
 def _weights_like(x: Array, weights: NDArray[Any]) -> Array:
