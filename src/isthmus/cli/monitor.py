@@ -1,0 +1,286 @@
+"""``isthmus monitor``: live traffic against a bridge's evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from isthmus.cli.console import ProgressBar, say, show, show_json
+from isthmus.cli.inputs import Json, Overwrite
+from isthmus.cli.reports import Report
+from isthmus.errors import InputError, ModelChangedError, RegistryError
+
+if TYPE_CHECKING:
+    from isthmus.bridge import Bridge
+    from isthmus.encoders import CanaryCheck
+    from isthmus.monitor import Monitored, Observations, Watch
+
+__all__ = ["monitor_command"]
+
+_JUDGED = "What must hold"
+_DONE = "What is done about an alarm"
+_LOGS = (".jsonl", ".ndjson")
+
+
+def monitor_command(
+    traffic: Annotated[
+        str,
+        typer.Argument(
+            metavar="TRAFFIC",
+            help="A log (.jsonl) with vector, hit, same, trust or group on each line; a file of "
+            "vectors; or the URL of a store, whose items are looked at.",
+            show_default=False,
+        ),
+    ],
+    bridge: Annotated[
+        Path,
+        typer.Option("--bridge", "-b", help="A folder that isthmus fit wrote.", show_default=False),
+    ],
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder that is kept between looks: only what is new is looked at, and looking "
+            "every minute costs no false alarms."
+        ),
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            help="Vectors like those of the fit, which drift is measured from; without it the "
+            "first --baseline vectors of the traffic.",
+            rich_help_panel=_JUDGED,
+        ),
+    ] = None,
+    baseline: Annotated[
+        int, typer.Option(min=100, help="See --reference.", rich_help_panel=_JUDGED)
+    ] = 1000,
+    side: Annotated[
+        str | None,
+        typer.Option(
+            help="Whether the vectors are those that the bridge maps (source) or those of its "
+            "target; by default source, and for a store those of the old model.",
+            rich_help_panel=_JUDGED,
+        ),
+    ] = None,
+    bound: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--bound",
+            help="As 'hit >= 0.8', 'hit.de >= 0.7', 'gap.de <= 0.1', 'refused <= 0.01' or "
+            "'overconfidence <= 0.1'. Repeatable; the last two are held by default.",
+            rich_help_panel=_JUDGED,
+        ),
+    ] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TOML",
+            help="A policy, whose stage (--stage) states the bounds.",
+            rich_help_panel=_JUDGED,
+        ),
+    ] = None,
+    stage: Annotated[
+        str, typer.Option(help="Of the policy.", rich_help_panel=_JUDGED)
+    ] = "production",
+    alpha: Annotated[
+        float | None,
+        typer.Option(
+            help="The chance of any false alarm, ever; 0.01, or what the policy states.",
+            rich_help_panel=_JUDGED,
+        ),
+    ] = None,
+    canary: Annotated[
+        Path | None,
+        typer.Option(
+            help="What isthmus canary record wrote, checked with --model.", rich_help_panel=_JUDGED
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ENC", help="The model that answers now, as st:NAME.", rich_help_panel=_JUDGED
+        ),
+    ] = None,
+    roll_back: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME@ALIAS",
+            help="Roll this alias of --registry back where that is what is recommended.",
+            rich_help_panel=_DONE,
+        ),
+    ] = None,
+    registry: Annotated[
+        str | None,
+        typer.Option(
+            "--registry", "-r", metavar="URL", envvar="ISTHMUS_REGISTRY", rich_help_panel=_DONE,
+            help="The folder of the registry, or s3://bucket/prefix.",
+        ),
+    ] = None,
+    webhook: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", envvar="ISTHMUS_WEBHOOK", rich_help_panel=_DONE,
+            help="Where an alarm is posted to, as JSON.", show_envvar=True,
+        ),
+    ] = None,
+    report: Report = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Watch live vectors and results: has what is asked changed, or the model, or the answers?
+
+    Exit code 1 on an alarm. What is recommended: nothing, to fit again near the running bridge, or
+    to roll back. All tests may be looked at after every row; together they raise a false alarm,
+    ever, with a chance of at most --alpha.
+
+    Examples:
+
+        isthmus monitor log.jsonl --bridge my.bridge --state watch --bound "hit >= 0.8"
+
+        isthmus monitor queries.npy --bridge my.bridge --reference q_new.npy --report watch.html
+
+        isthmus monitor log.jsonl --bridge my.bridge --state watch --policy policy.toml
+          --roll-back docs@production -r registry
+    """  # fmt: skip
+    from isthmus.bridge import Bridge
+    from isthmus.monitor import Watch, post
+    from isthmus.registry import Policy
+
+    if (canary is None) != (model is None):
+        raise InputError("a canary is checked with a model", where="--canary", mend="Give both")
+    if roll_back is not None and (registry is None or "@" not in roll_back):
+        raise InputError(
+            "an alias of a registry is rolled back",
+            where="--roll-back",
+            mend="Write NAME@ALIAS, and name the registry with -r",
+        )
+    if report is not None:
+        from isthmus.report import check_report
+
+        check_report(report, overwrite=overwrite)
+    loaded = Bridge.load(bridge)
+    bounds = list(bound or [])
+    if policy is not None:
+        stated = Policy.load(policy).stage(stage)
+        bounds, alpha = [*stated.bounds, *bounds], alpha or stated.alpha
+    checked = None if canary is None or model is None else _checked(canary, model)
+    sided = side or _side_of(traffic, loaded)
+    watch = _watch(loaded, sided, state, reference, bounds, baseline, alpha or 0.01)
+    for seen in _read(traffic, watch.cursor):
+        watch.update(seen)
+    if state is not None:
+        watch.save(state, overwrite=True)
+    found = watch.result(checked)
+    told = found.as_dict()
+    action = found.recommended[0]
+    if action == "roll back" and roll_back is not None and registry is not None:
+        told["rolled_back"] = _rolled_back(registry, roll_back, found)
+    if report is not None:
+        from isthmus.monitor import write_monitor_report
+
+        write_monitor_report(found, report, name=traffic, overwrite=overwrite)
+    if as_json:
+        show_json(told)
+    else:
+        show(_shown(found))
+        if "rolled_back" in told:
+            show(str(told["rolled_back"]))
+    if found.alarms:
+        if webhook is not None:
+            post(webhook, {"traffic": traffic, **told})
+        raise typer.Exit(1)
+
+
+def _watch(
+    bridge: Bridge,
+    side: str,
+    state: Path | None,
+    reference: str | None,
+    bounds: list[str],
+    baseline: int,
+    alpha: float,
+) -> Watch:
+    import numpy as np
+
+    from isthmus.monitor import DEFAULT_BOUNDS, Watch
+    from isthmus.spaces.readers import open_vectors
+
+    if state is not None and state.exists():
+        return Watch.load(state, bridge, side=side)
+    named = {text.split()[0] for text in bounds if text.split()}
+    default = [text for text in DEFAULT_BOUNDS if text.split()[0] not in named]
+    rows = None
+    if reference is not None:
+        opened = open_vectors(reference)
+        rows = np.asarray(opened.rows(0, opened.n))
+    return Watch(
+        bridge,
+        side=side,
+        bounds=[*bounds, *default],
+        reference=rows,
+        baseline=baseline,
+        alpha=alpha,
+    )
+
+
+def _side_of(traffic: str, bridge: Bridge) -> str:
+    if "://" not in traffic:
+        return "source"
+    # a store holds the old model's vectors
+    return "target" if bridge.kind == "query" else "source"
+
+
+def _read(traffic: str, after: str | None) -> Iterator[Observations]:
+    from isthmus.monitor import read_log, read_store, read_vectors
+
+    if Path(traffic).suffix.lower() in _LOGS:
+        return read_log(Path(traffic), after)
+    return (read_store if "://" in traffic else read_vectors)(traffic, after)
+
+
+def _checked(canary: Path, model: str) -> CanaryCheck:
+    from isthmus.encoders import CanaryCheck, ModelCanary, open_encoder
+
+    known = ModelCanary.load(canary)
+    try:
+        return known.check(open_encoder(model, progress=ProgressBar()))
+    except ModelChangedError as error:
+        say(str(error))
+        return CanaryCheck(model, known.model, known.rounding, {"document": None})
+
+
+def _rolled_back(url: str, named: str, found: Monitored) -> str:
+    from isthmus.registry import Registry
+
+    name, _, alias = named.partition("@")
+    note = f"monitor: {'; '.join(found.alarms)}"[:4000]
+    try:
+        entry = Registry.open(url).rollback(name, alias, note=note)
+    except RegistryError as error:
+        return f"not rolled back: {error}"
+    return f"{name}@{alias} was rolled back to {entry.version[:12]}"
+
+
+def _shown(found: Monitored) -> str:
+    action, why = found.recommended
+    lines = [f"{found.rows:,} vectors and {found.results:,} answers"]
+    for test in found.tests:
+        if test.n:
+            mean = "" if test.mean is None else f", found {test.mean:.3f}"
+            verdict = "ALARM" if test.alarm else "holds"
+            lines.append(f"{verdict}  {test.hypothesis}{mean} ({test.n:,} values, p {test.p:.2g})")
+    if found.canary is not None:
+        lines.append(f"canary: {found.canary}")
+    if found.difference is not None:
+        d = found.difference
+        lines.append(
+            f"newest vectors: mean shifted by {d.mean_shift:.2f} standard deviations, covariance "
+            f"changed by {d.covariance_change:.0%}, a classifier is right in "
+            f"{d.classifier_accuracy:.0%}"
+        )
+    lines += [f"alarm: {alarm}" for alarm in found.alarms]
+    lines.append(f"recommended: {action} ({why})")
+    return "\n".join(lines)

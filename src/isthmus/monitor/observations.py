@@ -1,0 +1,140 @@
+"""What a monitor looks at: vectors and results of live traffic, read from where they are kept.
+
+A log has a JSON object on each line, with any of: ``vector`` (numbers), ``hit`` (how well the query
+was answered, from 0 to 1), ``same`` (whether the first result was the old model's, as shadow
+traffic tells), ``trust`` (what the search said of that) and ``group``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.errors import InputError
+from isthmus.inputs import open_input
+from isthmus.stores import open_store
+
+__all__ = ["Observations", "read_log", "read_store", "read_vectors"]
+
+_LINES = 1000
+_MOST_LINE = 1 << 22
+_KNOWN = ("vector", "hit", "same", "trust", "group")
+
+
+@dataclass(frozen=True, eq=False)
+class Observations:
+    """Some of the live traffic, in its order."""
+
+    cursor: str
+    """What to go on behind."""
+    vectors: NDArray[Any] | None = None
+    """``(n, d)``, of those that have one."""
+    hit: tuple[tuple[float, str | None], ...] = ()
+    """How well a query was answered, and its group."""
+    trust: tuple[tuple[float | None, float], ...] = ()
+    """What was said of a query, and whether it came true; None is for the bridge to say."""
+    trusted: NDArray[Any] | None = None
+    """``(m, d)``: the vectors of those of which nothing was said."""
+
+
+def read_log(path: Path, after: str | None) -> Iterator[Observations]:
+    """The lines of a log behind ``after``, the number of lines that were read before.
+
+    A last line without its end is left for the next time: it is still being written.
+
+    Raises:
+        InputError: naming the first line that cannot be read.
+    """
+    skipped = int(after or 0)
+    try:
+        with open_input(path) as file:
+            lines: list[dict[str, Any]] = []
+            number = 0
+            while line := file.readline(_MOST_LINE):
+                if not line.endswith(b"\n"):
+                    if len(line) == _MOST_LINE:
+                        raise InputError("the line is too long", where=f"{path}, line {number + 1}")
+                    break
+                number += 1
+                if number > skipped and line.strip():
+                    lines.append(_parsed(line, f"{path}, line {number}"))
+                if len(lines) == _LINES:
+                    yield _gathered(lines, str(number), str(path))
+                    lines = []
+            if lines:
+                yield _gathered(lines, str(number), str(path))
+    except FileNotFoundError as error:
+        raise InputError("there is no such file", where=str(path)) from error
+
+
+def read_vectors(path: str, after: str | None) -> Iterator[Observations]:
+    """The rows of a file of vectors behind ``after``, the number that was read before."""
+    from isthmus.spaces.readers import open_vectors
+
+    opened = open_vectors(path)
+    for start in range(int(after or 0), opened.n, _LINES):
+        stop = min(opened.n, start + _LINES)
+        yield Observations(str(stop), np.asarray(opened.rows(start, stop)))
+
+
+def read_store(url: str, after: str | None) -> Iterator[Observations]:
+    """The items of a store behind the cursor ``after``, in the order of its scan."""
+    with open_store(url) as store:
+        for batch in store.scan(column=store.column, after=after, batch=_LINES):
+            if batch.vectors is not None and batch.present is not None:
+                yield Observations(batch.cursor, batch.vectors[batch.present])
+
+
+def _parsed(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        told: Any = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise InputError("the line is no JSON", where=where) from error
+    if not isinstance(told, dict):
+        raise InputError("the line is no JSON object", where=where)
+    told = cast("dict[str, Any]", told)
+    for name in ("hit", "same", "trust"):
+        value = told.get(name)
+        if value is not None and not (isinstance(value, (bool, int, float)) and 0 <= value <= 1):
+            raise InputError(f"'{name}' is {value!r}, expected 0 to 1", where=where)
+    vector = told.get("vector")
+    if vector is not None:
+        if not isinstance(vector, list) or not all(type(v) in (int, float) for v in vector):
+            raise InputError("'vector' is no list of numbers", where=where)
+        told["vector"] = np.array(vector, np.float32)
+    return told
+
+
+def _gathered(lines: list[dict[str, Any]], cursor: str, where: str) -> Observations:
+    vectors = [line["vector"] for line in lines if line.get("vector") is not None]
+    if len({len(vector) for vector in vectors}) > 1:
+        raise InputError("vectors of several widths stand in one log", where=where)
+    hits = [
+        (float(line["hit"]), None if line.get("group") is None else str(line["group"])[:80])
+        for line in lines
+        if line.get("hit") is not None
+    ]
+    trust: list[tuple[float | None, float]] = []
+    unsaid: list[NDArray[Any]] = []
+    for line in lines:
+        if line.get("same") is None:
+            continue
+        said = line.get("trust")
+        if said is None and line.get("vector") is None:
+            continue
+        trust.append((None if said is None else float(said), float(line["same"])))
+        if said is None:
+            unsaid.append(line["vector"])
+    return Observations(
+        cursor,
+        np.stack(vectors) if vectors else None,
+        tuple(hits),
+        tuple(trust),
+        np.stack(unsaid) if unsaid else None,
+    )

@@ -1,0 +1,397 @@
+"""The monitor: live traffic against a bridge's contract, its evidence and a policy's bounds.
+
+All tests may be looked at after every row; together they raise a false alarm, ever, with a chance
+of at most the ``alpha`` that is stated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus import artefact
+from isthmus.bridge import Bridge
+from isthmus.encoders import CanaryCheck
+from isthmus.errors import InputError
+from isthmus.monitor.drift import FEWEST_REFERENCE, Drift
+from isthmus.monitor.observations import Observations
+from isthmus.monitor.sequential import MeanTest
+from isthmus.monitor.two_sample import Difference
+from isthmus.registry import Bound, parse_bound
+from isthmus.spaces.contract import Space
+from isthmus.spaces.enforce import enforce
+from isthmus.spaces.profile import Profile
+from isthmus.tensors import Tensors
+
+__all__ = ["Action", "Monitored", "TestResult", "Watch"]
+
+KIND = "monitor"
+"""Of artefact."""
+DEFAULT_BOUNDS = ("refused <= 0.01", "overconfidence <= 0.1")
+_FOREIGN = 8
+"""Rows of a batch from which on its fingerprint is looked at."""
+_DRIFT_SHARE = 0.5
+"""Of the allowed false alarms: for drift; the bounds share the rest."""
+_MOST_HISTORY = 2000
+
+Action = str
+"""``nothing``, ``refit`` or ``roll back``."""
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """One test as it stands."""
+
+    name: str
+    hypothesis: str
+    n: int
+    mean: float | None
+    p: float
+    """Valid at every look: 1 over the most money there was."""
+    alpha: float
+    alarm: bool
+
+
+@dataclass(frozen=True)
+class Monitored:
+    """What a look found."""
+
+    rows: int
+    """Vectors that were looked at since the watch began."""
+    results: int
+    """Answers, likewise."""
+    tests: tuple[TestResult, ...]
+    difference: Difference | None
+    """Effect sizes of the newest rows against the reference."""
+    baseline: int
+    """Rows of the stream itself that became the reference; 0 where one was given."""
+    canary: CanaryCheck | None
+    foreign: bool
+    """Whether rows came that another model made, by the bridge's fingerprint."""
+    history: tuple[tuple[int, str, float], ...]
+    """After how many observations which test had how much money, as a power of ten."""
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """What is wrong, the gravest first."""
+        found = [
+            f"bound {t.hypothesis} is broken" for t in self.tests if t.alarm and not _drifts(t)
+        ]
+        if self.canary is not None and not self.canary.same:
+            found.insert(0, f"canary: {self.canary}")
+        if self.foreign:
+            found.insert(0, "vectors of another model came, by the bridge's fingerprint")
+        drifting = [t.name for t in self.tests if t.alarm and _drifts(t)]
+        return (
+            *found,
+            *(f"{name} drifted away from the reference" for name in dict.fromkeys(drifting)),
+        )
+
+    @property
+    def recommended(self) -> tuple[Action, str]:
+        """What to do, and why."""
+        if self.foreign or (self.canary is not None and not self.canary.same):
+            return "roll back", (
+                "the model that answers is not the one of the fit: go back to what served before, "
+                "and fit a bridge for the model that answers now"
+            )
+        broken = [t.hypothesis for t in self.tests if t.alarm and not _drifts(t)]
+        if broken:
+            return "roll back", f"live results break {' and '.join(broken)}"
+        if self.alarms:
+            return "refit", (
+                "what is asked has changed, and no bound is broken: fit again on a few new pairs, "
+                "staying near the running bridge (isthmus fit --prior)"
+            )
+        return "nothing", "nothing differs from the reference by more than chance"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The result as JSON."""
+        action, why = self.recommended
+        return {
+            "alarm": bool(self.alarms),
+            "alarms": list(self.alarms),
+            "recommended": action,
+            "why": why,
+            "rows": self.rows,
+            "results": self.results,
+            "baseline": self.baseline,
+            "tests": [asdict(test) for test in self.tests],
+            "difference": None if self.difference is None else asdict(self.difference),
+            "canary": None if self.canary is None else self.canary.as_dict(),
+            "foreign": self.foreign,
+        }
+
+
+class Watch:
+    """A monitor that is fed, looked at, saved and taken up again.
+
+    Args:
+        bridge: whose traffic it is.
+        side: whether the vectors are those that the bridge maps (``source``), or those of its
+            target.
+        bounds: of the monitored metrics: ``hit``, ``hit.GROUP``, ``gap.GROUP`` (how much worse a
+            group is answered than the others), ``refused`` (vectors that break the contract),
+            ``overconfidence`` (trust minus how often it came true).
+        reference: vectors ``(n, d)`` of the healthy stream; without them the first ``baseline``
+            rows of the stream itself.
+        baseline: see there.
+        alpha: the chance of any false alarm, ever.
+
+    Raises:
+        InputError: for a bound that cannot be read, or too small a reference.
+    """
+
+    def __init__(
+        self,
+        bridge: Bridge,
+        *,
+        side: str = "source",
+        bounds: Sequence[str] = DEFAULT_BOUNDS,
+        reference: NDArray[Any] | None = None,
+        baseline: int = 1000,
+        alpha: float = 0.01,
+    ) -> None:
+        if baseline < FEWEST_REFERENCE:
+            raise InputError(f"a baseline has {FEWEST_REFERENCE} rows or more", where="baseline")
+        self.space, self._profile = _side(bridge, side)
+        self._trust = bridge.trust if side == "source" else None
+        self._unit = self.space.metric == "cosine"
+        self.alpha, self.baseline = alpha, baseline
+        self.rows = self.results = 0
+        self.cursor: str | None = None
+        self.foreign = False
+        self.history: list[tuple[int, str, float]] = []
+        self._gathered = np.empty((0, self.space.dim), np.float32)
+        self._own_reference = reference is None
+        parsed = [parse_bound(bound) for bound in bounds]
+        each = alpha * (1 - _DRIFT_SHARE) / max(1, len(parsed))
+        self._bounds = {str(b): (b, MeanTest(*_tested(b), alpha=each)) for b in parsed}
+        self._waiting: dict[str, list[list[float]]] = {
+            str(b): [[], []] for b in parsed if b.name.startswith("gap.")
+        }
+        self.drift = None if reference is None else self._drift(reference)
+
+    def _drift(self, reference: NDArray[Any]) -> Drift:
+        return Drift(reference, unit=self._unit, alpha=self.alpha * _DRIFT_SHARE)
+
+    def update(self, seen: Observations) -> None:
+        """Look at some more of the traffic.
+
+        Raises:
+            InputError: for vectors of another width.
+        """
+        if seen.vectors is not None and len(seen.vectors):
+            self._look_at(seen.vectors)
+        if seen.hit:
+            self.results += len(seen.hit)
+            for bound, test in self._bounds.values():
+                if bound.name == "hit":
+                    test.update(np.array([hit for hit, _ in seen.hit]))
+                elif bound.name.startswith("hit."):
+                    group = bound.name.removeprefix("hit.")
+                    test.update(np.array([hit for hit, g in seen.hit if g == group]))
+                elif bound.name.startswith("gap."):
+                    self._compare(str(bound), test, seen.hit)
+        said = self._said(seen)
+        if len(said):
+            for bound, test in self._bounds.values():
+                if bound.name == "overconfidence":
+                    test.update((said[:, 0] - said[:, 1] + 1) / 2)
+        self.cursor = seen.cursor
+        self._remember()
+
+    def _look_at(self, vectors: NDArray[Any]) -> None:
+        healthy = self._healthy(vectors)
+        self.rows += len(vectors)
+        for bound, test in self._bounds.values():
+            if bound.name == "refused":
+                test.update(~healthy)
+        rows = vectors[healthy]
+        if len(rows) >= _FOREIGN and self._profile is not None and self._profile.is_foreign(rows):
+            self.foreign = True
+        if self.drift is None:
+            self._gathered = np.concatenate([self._gathered, np.asarray(rows, np.float32)])
+            if len(self._gathered) < self.baseline:
+                return
+            self.drift = self._drift(self._gathered[: self.baseline])
+            rows, self._gathered = self._gathered[self.baseline :], self._gathered[:0]
+        self.drift.update(rows)
+
+    def _healthy(self, vectors: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which rows the contract does not refuse."""
+        faults = self.space.faults
+        counted = dict.fromkeys(("non_finite", "zero", "not_normalised", "out_of_range"), "flag")
+        lenient = self.space.revise(
+            faults={n: r for n, r in counted.items() if getattr(faults, n) is not None}
+        )
+        healthy = np.ones(len(vectors), np.bool_)
+        for fault in enforce(vectors, lenient, where="live vectors").faults:
+            if getattr(faults, fault.fault) == "reject":
+                # under cosine a norm plays no part in a search
+                if fault.fault == "not_normalised" and self.space.metric == "cosine":
+                    continue
+                healthy[fault.rows] = False
+        return healthy & np.isfinite(vectors).all(axis=1)
+
+    def _compare(self, key: str, test: MeanTest, hits: Sequence[tuple[float, str | None]]) -> None:
+        """Pair each answer of a group with one of the others, in their order."""
+        group = key.partition(" ")[0].removeprefix("gap.")
+        own, others = self._waiting[key]
+        own += [hit for hit, g in hits if g == group]
+        others += [hit for hit, g in hits if g != group]
+        n = min(len(own), len(others))
+        if n:
+            test.update((np.array(others[:n]) - np.array(own[:n]) + 1) / 2)
+            del own[:n], others[:n]
+
+    def _said(self, seen: Observations) -> NDArray[np.float64]:
+        """Trust and whether it came true ``(n, 2)``; the bridge says what the log does not."""
+        told: list[float] | None = None
+        if seen.trusted is not None and self._trust is not None:
+            told = np.asarray(self._trust(seen.trusted), np.float64).tolist()
+        found: list[tuple[float, float]] = []
+        at = 0
+        for trust, same in seen.trust:
+            if trust is None:
+                if told is None:
+                    continue
+                trust, at = told[at], at + 1
+            found.append((trust, same))
+        return np.array(found, np.float64).reshape(-1, 2)
+
+    def _remember(self) -> None:
+        n = self.rows + self.results
+        money = {key: test.most for key, (_, test) in self._bounds.items()}
+        if self.drift is not None:
+            for (name, _), test in self.drift.tests.items():
+                money[name] = max(money.get(name, 0.0), test.most)
+        self.history += [(n, name, round(value / np.log(10), 3)) for name, value in money.items()]
+        if len(self.history) > _MOST_HISTORY:
+            self.history = (
+                self.history[: -_MOST_HISTORY // 2 : 2] + self.history[-_MOST_HISTORY // 2 :]
+            )
+
+    def result(self, canary: CanaryCheck | None = None) -> Monitored:
+        """What the traffic so far says."""
+        tests = [
+            TestResult(b.name, key, t.n, _told(b, t.mean), t.p, t.alpha, t.alarm)
+            for key, (b, t) in self._bounds.items()
+        ]
+        if self.drift is not None:
+            for (name, side), t in self.drift.tests.items():
+                words = f"mean rank of {name} is {side} {t.bound:.3f}"
+                tests.append(TestResult(name, words, t.n, t.mean, t.p, t.alpha, t.alarm))
+        return Monitored(
+            self.rows,
+            self.results,
+            tuple(tests),
+            None if self.drift is None else self.drift.difference(),
+            self.baseline if self._own_reference and self.drift is not None else 0,
+            canary,
+            self.foreign,
+            tuple(self.history),
+        )
+
+    # ---- disk ----------------------------------------------------------------------------------
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write a folder from which `load` goes on; see `isthmus.artefact`.
+
+        Raises:
+            OutputError: as `isthmus.artefact.write`.
+        """
+        drift, tensors = (None, {}) if self.drift is None else self.drift.as_state()
+        content = {
+            "space": self.space.fingerprint,
+            "alpha": self.alpha,
+            "baseline": self.baseline,
+            "own_reference": self._own_reference,
+            "rows": self.rows,
+            "results": self.results,
+            "cursor": self.cursor,
+            "foreign": self.foreign,
+            "history": [list(entry) for entry in self.history],
+            "bounds": [[key, test.as_state()] for key, (_, test) in self._bounds.items()],
+            "waiting": self._waiting,
+            "drift": drift,
+        }
+        held = {"gathered": self._gathered, **artefact.prefixed("drift", tensors)}
+        artefact.write(Path(path), KIND, content, held, overwrite=overwrite)
+
+    @classmethod
+    def load(cls, path: str | Path, bridge: Bridge, *, side: str = "source") -> Watch:
+        """What `save` wrote, for the same bridge.
+
+        Raises:
+            InputError: for anything else.
+        """
+        with artefact.read(Path(path), KIND) as stored:
+            return cls._unpacked(stored.content, stored.tensors, bridge, side)
+
+    @classmethod
+    def _unpacked(
+        cls, content: Mapping[str, Any], tensors: Tensors, bridge: Bridge, side: str
+    ) -> Watch:
+        bounds = [key for key, _ in content["bounds"]]
+        found = cls(
+            bridge,
+            side=side,
+            bounds=bounds,
+            baseline=int(content["baseline"]),
+            alpha=float(content["alpha"]),
+        )
+        if content["space"] != found.space.fingerprint:
+            raise ValueError("it watches vectors of another contract")
+        found._own_reference = bool(content["own_reference"])
+        found.rows, found.results = int(content["rows"]), int(content["results"])
+        found.cursor = content["cursor"]
+        found.foreign = bool(content["foreign"])
+        found.history = [(int(n), str(name), float(v)) for n, name, v in content["history"]]
+        found._bounds = {
+            key: (parse_bound(key), MeanTest.of_state(state)) for key, state in content["bounds"]
+        }
+        found._waiting = {
+            key: [[float(v) for v in side] for side in sides]
+            for key, sides in content["waiting"].items()
+        }
+        found._gathered = tensors["gathered"]
+        if content["drift"] is not None:
+            found.drift = Drift.of_state(content["drift"], tensors.under("drift"))
+        return found
+
+
+def _drifts(test: TestResult) -> bool:
+    return test.hypothesis.startswith("mean rank of ")
+
+
+def _side(bridge: Bridge, side: str) -> tuple[Space, Profile | None]:
+    if side == "source":
+        return bridge.source, bridge.source_profile
+    if side == "target":
+        return bridge.target, bridge.target_profile
+    raise InputError(f"a bridge has no side '{side}'", mend="Use source or target")
+
+
+def _tested(bound: Bound) -> tuple[float, Any]:
+    """The mean that is tested, and the side of the hypothesis."""
+    known = ("hit", "refused", "overconfidence")
+    if bound.name not in known and not bound.name.startswith(("hit.", "gap.")):
+        raise InputError(
+            f"nothing called '{bound.name}' is monitored",
+            where=f"bound '{bound}'",
+            mend="There are hit, hit.GROUP, gap.GROUP, refused and overconfidence",
+        )
+    signed = bound.name == "overconfidence" or bound.name.startswith("gap.")
+    mean = (bound.bound + 1) / 2 if signed else bound.bound
+    return mean, "at least" if bound.sign == ">=" else "at most"
+
+
+def _told(bound: Bound, mean: float | None) -> float | None:
+    signed = bound.name == "overconfidence" or bound.name.startswith("gap.")
+    return None if mean is None else 2 * mean - 1 if signed else mean
