@@ -35,6 +35,19 @@ def test_a_broken_bound_is_noticed_and_stays_noticed() -> None:
     assert test.alarm and test.log_e < test.most and test.p <= 0.001
 
 
+def test_a_long_good_time_delays_an_alarm_by_little() -> None:
+    """From the start or after ten thousand good values: as soon, up to some values."""
+    rng = np.random.default_rng(0)
+    after: dict[int, int] = {}
+    for good in (0, 10_000):
+        test = MeanTest(0.8, "at least")
+        assert not test.update(rng.random(good) < 0.9)
+        after[good] = 0
+        while not test.update(rng.random(1) < 0.5):
+            after[good] += 1
+    assert after[0] < 80 and after[10_000] < 160, after
+
+
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0.05, 0.95))
 def test_values_at_once_and_one_by_one_give_the_same_money(
     values: list[float], bound: float

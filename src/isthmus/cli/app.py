@@ -20,6 +20,7 @@ from isthmus.cli.evaluate import evaluate_command
 from isthmus.cli.fit import fit_command
 from isthmus.cli.inspect import inspect_command
 from isthmus.cli.migrate import migrate_app
+from isthmus.cli.monitor import monitor_command
 from isthmus.cli.plan import plan_command
 from isthmus.cli.registry import add_registry_commands
 from isthmus.cli.search import search_command
@@ -95,6 +96,7 @@ app.command("threshold")(threshold_command)
 app.command("plan")(plan_command)
 app.add_typer(migrate_app, name="migrate")
 app.command("demo")(demo_command)
+app.command("monitor")(monitor_command)
 app.add_typer(canary_app, name="canary")
 add_registry_commands(app)
 

@@ -115,15 +115,22 @@ def monitor_command(
     registry: Annotated[
         str | None,
         typer.Option(
-            "--registry", "-r", metavar="URL", envvar="ISTHMUS_REGISTRY", rich_help_panel=_DONE,
+            "--registry",
+            "-r",
+            metavar="URL",
+            envvar="ISTHMUS_REGISTRY",
+            rich_help_panel=_DONE,
             help="The folder of the registry, or s3://bucket/prefix.",
         ),
     ] = None,
     webhook: Annotated[
         str | None,
         typer.Option(
-            metavar="URL", envvar="ISTHMUS_WEBHOOK", rich_help_panel=_DONE,
-            help="Where an alarm is posted to, as JSON.", show_envvar=True,
+            metavar="URL",
+            envvar="ISTHMUS_WEBHOOK",
+            rich_help_panel=_DONE,
+            help="Where an alarm is posted to, as JSON.",
+            show_envvar=True,
         ),
     ] = None,
     report: Report = None,
@@ -146,7 +153,7 @@ def monitor_command(
           --roll-back docs@production -r registry
     """  # fmt: skip
     from isthmus.bridge import Bridge
-    from isthmus.monitor import Watch, post
+    from isthmus.monitor import post
     from isthmus.registry import Policy
 
     if (canary is None) != (model is None):
@@ -156,6 +163,12 @@ def monitor_command(
             "an alias of a registry is rolled back",
             where="--roll-back",
             mend="Write NAME@ALIAS, and name the registry with -r",
+        )
+    if state is not None and "://" in traffic:
+        raise InputError(
+            "a store is looked at whole, each time anew",
+            where="--state",
+            mend="Leave it out, or watch a log of the traffic",
         )
     if report is not None:
         from isthmus.report import check_report
@@ -238,7 +251,7 @@ def _read(traffic: str, after: str | None) -> Iterator[Observations]:
 
     if Path(traffic).suffix.lower() in _LOGS:
         return read_log(Path(traffic), after)
-    return (read_store if "://" in traffic else read_vectors)(traffic, after)
+    return read_store(traffic) if "://" in traffic else read_vectors(traffic, after)
 
 
 def _checked(canary: Path, model: str) -> CanaryCheck:

@@ -62,8 +62,8 @@ class Drift:
         >>> drift = Drift(rng.standard_normal((1000, 8)), unit=False)
         >>> drift.update(rng.standard_normal((500, 8)))
         ()
-        >>> drift.update(rng.standard_normal((500, 8)) + 0.8)
-        ('classifier', 'kernel')
+        >>> "classifier" in drift.update(rng.standard_normal((500, 8)) + 0.8)
+        True
     """
 
     def __init__(

@@ -83,10 +83,13 @@ def read_vectors(path: str, after: str | None) -> Iterator[Observations]:
         yield Observations(str(stop), np.asarray(opened.rows(start, stop)))
 
 
-def read_store(url: str, after: str | None) -> Iterator[Observations]:
-    """The items of a store behind the cursor ``after``, in the order of its scan."""
+def read_store(url: str) -> Iterator[Observations]:
+    """All items of a store that have a vector, in the order of its scan.
+
+    A scan is of the store as it was when it began, so none is taken up again for what came since.
+    """
     with open_store(url) as store:
-        for batch in store.scan(column=store.column, after=after, batch=_LINES):
+        for batch in store.scan(column=store.column, batch=_LINES):
             if batch.vectors is not None and batch.present is not None:
                 yield Observations(batch.cursor, batch.vectors[batch.present])
 

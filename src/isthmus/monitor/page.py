@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.monitor.watch import Monitored
-from isthmus.report.blocks import Figure, Headline, Items, Page, Prose, Section, TextTable, Tile, Tone
+from isthmus.report.blocks import (
+    Figure,
+    Headline,
+    Items,
+    Page,
+    Prose,
+    Section,
+    TextTable,
+    Tile,
+    Tone,
+)
 from isthmus.report.plots import NEW, OLD, QUIET, axis, base_layout, count, number, plain
 from isthmus.report.write import write_page
 
@@ -58,7 +68,13 @@ def _page(found: Monitored, name: str) -> Page:
         title=f"Monitor: {name}",
         subtitle=f"{found.rows:,} vectors and {found.results:,} answers; every test may be looked "
         "at as often as one likes",
-        answer=Headline("Is the live traffic what the bridge was made for?", short, f"{why}.", tone, tuple(tiles)),
+        answer=Headline(
+            "Is the live traffic what the bridge was made for?",
+            short,
+            f"{why}.",
+            tone,
+            tuple(tiles),
+        ),
         sections=(
             Section("What to do", blocks),
             Section("Evidence against each hypothesis", [_money(found), _table(found)]),
@@ -90,9 +106,7 @@ def _table(found: Monitored) -> TextTable:
 def _money(found: Monitored) -> Figure:
     """The money of each test over the stream, as a share of what raises an alarm."""
     needed = {
-        key: -math.log10(test.alpha)
-        for test in found.tests
-        for key in (test.name, test.hypothesis)
+        key: -math.log10(test.alpha) for test in found.tests for key in (test.name, test.hypothesis)
     }
     series: dict[str, list[tuple[int, float]]] = {}
     for n, key, money in found.history:
