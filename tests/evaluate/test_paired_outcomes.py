@@ -35,6 +35,12 @@ def test_a_mean_of_zeros_and_ones_has_the_interval_of_jeffreys():
     assert found.value == 0.05
 
 
+def test_outcomes_that_cannot_be_1_are_not_pulled_towards_it(rng):
+    small = rng.uniform(0, 0.1, (40, 1))
+    assert PairedOutcomes(small, best=np.array([0.1])).mean(0).high < 0.07
+    assert PairedOutcomes(small).mean(0).high > 0.07
+
+
 def test_columns_are_drawn_together(rng):
     arm = rng.uniform(0.2, 0.7, 400)
     found = PairedOutcomes(np.column_stack([arm, arm + 0.25])).difference(1, 0)

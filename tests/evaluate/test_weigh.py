@@ -82,3 +82,18 @@ def test_arms_that_cannot_be_weighed(upgrade):
         weigh(measured(trial, further={}))
     with pytest.raises(InputError, match="arm 'mixed': .*on other queries"):
         weigh(measured(trial, mixed={"values": np.zeros((200, 1))}))
+
+
+def test_a_rescored_way_far_above_the_model_that_orders_it_decides_nothing(upgrade):
+    trial = upgrade("perfect", old_noise=0.5)
+    one = measured(trial, old_rescore={"rests_on_bridge": False})
+    better = np.ones_like(one.arms["new"].values)
+    new = replace(one.arms["new"], values=better * (np.arange(300) % 3 > 0)[:, None])
+    arms = {**one.arms, "new": new, "old_rescore": replace(new, values=better)}
+    arms["old"] = arms["bridge"] = replace(new, values=new.values * 0.5)
+    found = weigh(replace(one, arms=arms), QUICK)
+    assert found.verdict is Verdict.NOT_ENOUGH_EVIDENCE
+    assert "old_rescore finds 0.333 more than the new model by itself" in found.reason
+    near = replace(new, values=np.maximum(new.values, (np.arange(300) % 100 == 0)[:, None]))
+    fair = weigh(replace(one, arms={**arms, "old_rescore": near}), QUICK)
+    assert fair.recommended == "old_rescore"

@@ -119,11 +119,24 @@ class HeldOut:
         if relevance is None:
             relevance = self._agreement(kind)
         metric = parse_metric(name)
+        # an item whose label no other has asks for nothing
+        kept = relevance.answerable
+        if not kept.any():
+            raise InputError(
+                "no held-out item shares its label with another: nothing is relevant to anything",
+                where="labels",
+                mend="Give labels of classes, not of single items, or none",
+            )
+        relevance = relevance.of(kept)
 
         def value(chain: Chain) -> NDArray[np.float64]:
             side = self.trial(chain, kind).bridge
             ranks = relevant_ranks(
-                side.queries, side.gallery, relevance, metric=side.metric, exclude=self.exclude
+                side.queries[kept],
+                side.gallery,
+                relevance,
+                metric=side.metric,
+                exclude=None if self.exclude is None else self.exclude[kept],
             )
             return metric.per_query(ranks)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from isthmus.adapters.chain import Chain
+from isthmus.bridge.doubts import doubts
 from isthmus.bridge.evidence import HeldOut
 from isthmus.bridge.kind import Kind
 from isthmus.evaluate import Evaluation, Judging
@@ -71,6 +72,8 @@ def examine(
             seed=judging.seed,
             progress=progress,
         )
+    asked = chain(held_out.test.queries.x)
+    trial = replace(trial, doubts=doubts(held_out.test, asked))
     judged = judge_ways(trial, judging, chosen=chosen, progress=progress)
     ways = {**fixed_ways(trial, judging.rescore_depth).ways, **chosen.ways}
     del ways["control"]

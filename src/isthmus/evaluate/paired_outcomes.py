@@ -37,6 +37,8 @@ class PairedOutcomes:
         values: one row per query and one column per arm and metric ``(nq, columns)``: metrics
             whose worst is 0 and best 1, or changes of such.
         resampling: number of draws, level and seed.
+        best: the best outcome of each column ``(columns,)``, 1 if not given: the share of a
+            hundred relevant items among ten is never more than a tenth.
         groups: ``(nq,)``, for queries that are not independent: a whole group has one weight.
 
     Raises:
@@ -56,6 +58,7 @@ class PairedOutcomes:
         values: NDArray[np.float64],
         resampling: Resampling | None = None,
         *,
+        best: NDArray[np.float64] | None = None,
         groups: Sequence[Any] | NDArray[Any] | None = None,
     ) -> None:
         how = resampling or Resampling()
@@ -83,6 +86,7 @@ class PairedOutcomes:
         for start in range(0, how.resamples, step):
             rows = slice(start, min(start + step, how.resamples))
             totals[rows] = rng.standard_gamma(shape, (rows.stop - start, n)) @ sums
+        self._best = np.ones(values.shape[1]) if best is None else best
         self._sums = totals[:, :-1]
         self._total = totals[:, -1] + self._corners.sum(axis=1)
 
@@ -93,14 +97,14 @@ class PairedOutcomes:
 
     def drawn_mean(self, column: int) -> Draws:
         """Draws of the mean of a column ``(resamples,)``."""
-        best = self._corners[:, 0] + self._corners[:, 1]
-        return (self._sums[:, column] + best) / self._total
+        good = self._best[column] * (self._corners[:, 0] + self._corners[:, 1])
+        return (self._sums[:, column] + good) / self._total
 
     def drawn_difference(self, one: int, other: int) -> Draws:
         """Draws of the mean of one column minus that of another ``(resamples,)``."""
         if one == other:
             return np.zeros(self.draws)
-        apart = self._corners[:, 1] - self._corners[:, 2]
+        apart = self._best[one] * self._corners[:, 1] - self._best[other] * self._corners[:, 2]
         return (self._sums[:, one] - self._sums[:, other] + apart) / self._total
 
     def mean(self, column: int) -> Estimate:
@@ -120,8 +124,8 @@ class PairedOutcomes:
         if self.means[other] <= 0:
             return Estimate(value=None, reason=undefined)
         both, first, second, _ = self._corners.T
-        above = self._sums[:, one] + both + first
-        drawn = above / (self._sums[:, other] + both + second)
+        above = self._sums[:, one] + self._best[one] * (both + first)
+        drawn = above / (self._sums[:, other] + self._best[other] * (both + second))
         return self._estimate(self.means[one] / self.means[other], drawn)
 
     def share_of_gain(self, one: int, best: int, base: int, undefined: str) -> Estimate:
@@ -143,7 +147,8 @@ class PairedOutcomes:
             return Estimate(value=value, reason=f"{undefined} in {share:.1%} of resamples")
         # the corners of the two gains are not the same outcomes
         _, first, second, _ = np.roll(self._corners, 1, axis=0).T
-        above = (self._sums[:, one] - self._sums[:, base] + first - second) / self._total
+        apart = self._best[one] * first - self._best[base] * second
+        above = (self._sums[:, one] - self._sums[:, base] + apart) / self._total
         return self._estimate(value, above / drawn)
 
     def at_once(self, differences: Mapping[str, tuple[int, int]]) -> dict[str, Estimate]:

@@ -34,6 +34,8 @@ class Trial:
     one gallery item out for each query: ``arange(nq)`` where the queries are the gallery.
     ``metric`` is the old space's, ``metric_new`` the new one's (the same if not given).
     ``gallery_error (ng,)`` is the squared error of the map on each gallery item, where it is known.
+    ``doubts`` say why the vectors cannot tell what to do, whatever they show: no way is recommended
+    on them.
     ``query_ids (nq,)`` and ``gallery_ids (ng,)`` name rows in what is reported about single ones.
 
     Example:
@@ -59,6 +61,7 @@ class Trial:
     gallery_error: NDArray[np.float64] | None = None
     query_ids: NDArray[Any] | None = None
     gallery_ids: NDArray[Any] | None = None
+    doubts: tuple[str, ...] = ()
 
     def of(self, kept: NDArray[np.bool_]) -> Trial:
         """The trial for the queries where ``kept (nq,)`` is true; `InputError` if none is."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ __all__ = ["weigh"]
 
 _FIRST = ("cmc@1", "recall@1")
 _CHOICES = 400
+_TOO_GOOD = 0.05  # two models that err apart gain two or three points over the better one
 
 
 def weigh(
@@ -83,7 +84,7 @@ def weigh(
         over_control=over_control,
         chance=measured.chance[measured.primary],
         first_to_old=outcomes.first_over_old(competing),
-        doubts=tuple(measured.doubts),
+        doubts=(*measured.doubts, *outcomes.too_good()),
     )
     decision = decide(evidence, offers, judging.rule)
     return Evaluation(
@@ -149,9 +150,13 @@ class _Outcomes:
         keys = [(arm, name) for arm in measured.arms for name in names]
         keys += [(arm, "overlap") for arm in measured.overlap]
         self._column = {key: i for i, key in enumerate(keys)}
+        # the best that any way reached on any query
+        reached = np.max([arm.values.max(axis=0) for arm in measured.arms.values()], axis=0)
+        best = np.concatenate([*[reached] * len(columns), np.ones(len(measured.overlap))])
         self._outcomes = PairedOutcomes(
             np.column_stack([*columns, *measured.overlap.values()]),
             Resampling(judging.resamples, judging.level, judging.seed),
+            best=np.where(best > 0, best, 1.0),
             groups=groups,
         )
         self._names, self._primary = names, measured.primary
@@ -195,6 +200,21 @@ class _Outcomes:
         if name is None:
             return {}
         return {a: self._outcomes.difference(*self._pair(a, "old", name)) for a in arms}
+
+    def too_good(self) -> Iterator[str]:
+        """Rescored arms that find far more than the model that orders their results."""
+        if not {"old", "new"} <= self._arms.keys():
+            return
+        for name in self._arms:
+            if "rescore" in name:
+                over = [self.difference(name, bound) for bound in ("new", "old")]
+                if all(found.low is not None and found.low > _TOO_GOOD for found in over):
+                    yield (
+                        f"{name} finds {over[0].value:.3f} more than the new model by itself, "
+                        "which only orders its results: rows of the new side are probably those "
+                        "of other items. Pair them by id (--ids)"
+                    )
+                    return
 
     def luck(
         self,

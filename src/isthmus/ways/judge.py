@@ -109,9 +109,9 @@ def evaluate_upgrade(
         >>> import numpy as np
         >>> from isthmus.evaluate import from_ids
         >>> rng = np.random.default_rng(0)
-        >>> old = rng.standard_normal((200, 8)).astype(np.float32)
-        >>> same = from_ids(range(200), range(200))
-        >>> new = old[:, ::-1] + 0.1 * rng.standard_normal((200, 8)).astype(np.float32)
+        >>> old = rng.standard_normal((500, 8)).astype(np.float32)
+        >>> same = from_ids(range(500), range(500))
+        >>> new = old[:, ::-1] + 0.1 * rng.standard_normal((500, 8)).astype(np.float32)
         >>> trial = Trial(old, new, old, new, query_bridged=new[:, ::-1], relevance=same)
         >>> str(evaluate_upgrade(trial).verdict)
         'use the bridge'
@@ -296,6 +296,7 @@ class _Bench:
             rescored=fixed.rescored,
             absent={**fixed.absent, **self.chosen.absent},
             worst=worst,
+            doubts=trial.doubts,
         )
 
     def thresholds(self, seed: int) -> Thresholds | None:
