@@ -21,6 +21,7 @@ from isthmus.evaluate import Judging, Verdict
 from isthmus.moments import FoldMoments, Moments
 from isthmus.spaces.contract import Space
 from isthmus.spaces.pairs import Pairs
+from isthmus.ways.judge import judge_ways
 
 GOOD = (Verdict.USE_BRIDGE, Verdict.BRIDGE_AND_RESCORE)
 
@@ -206,10 +207,10 @@ class Spy:
 
         def evaluate(trial: Any, *args: Any, **options: Any) -> Any:
             self.trials.append(trial)
-            return isthmus.evaluate_upgrade(trial, *args, **options)
+            return judge_ways(trial, *args, **options)
 
         monkeypatch.setattr(FoldMoments, "update", spied)
-        monkeypatch.setattr(sys.modules["isthmus.bridge.examine"], "evaluate_upgrade", evaluate)
+        monkeypatch.setattr(sys.modules["isthmus.bridge.examine"], "judge_ways", evaluate)
 
 
 def _rows_in(found: np.ndarray, where: np.ndarray) -> list[int]:

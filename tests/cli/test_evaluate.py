@@ -77,7 +77,7 @@ def test_shuffled_pairs_do_not_pass_either(cli: Any, bridge: Path, fresh: Any) -
     np.save("old.npy", np.random.default_rng(0).permutation(rows))
     done = cli("evaluate", bridge, *fresh)
     assert done.code == 1
-    assert "check that vectors and relevance are aligned" in " ".join(done.out.split())
+    assert "the rows of the two sides are not of the same items" in " ".join(done.out.split())
 
 
 def test_bridges_and_data_that_do_not_belong_together(
