@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import resource
 import shutil
 import time
@@ -199,4 +200,4 @@ def _changed(content: Any, place: tuple[Any, ...], rng: np.random.Generator) -> 
     elif how == 2 and isinstance(content[last], int | float):
         content[last] = content[last] * float(rng.choice([-1, 0, 1.5, 1e6, 1e-9]))
     else:
-        content[last] = _VALUES[rng.integers(len(_VALUES))]
+        content[last] = copy.deepcopy(_VALUES[rng.integers(len(_VALUES))])

@@ -10,7 +10,6 @@ the manifest states, and what the caller expects.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import stat
 from collections.abc import Collection, Generator, Mapping
@@ -25,6 +24,7 @@ from isthmus.errors import InputError, IsthmusError, OutputError
 from isthmus.file_records import current
 from isthmus.files import atomic_folder, canonical_json, check_output
 from isthmus.inputs import kind_of, open_input, unreadable
+from isthmus.json_text import read_json
 from isthmus.tensors import Spec, Tensors, all_finite, open_tensors, plain, write_tensors
 
 __all__ = [
@@ -52,7 +52,6 @@ _MOST_BYTES = 16 * 2**20
 _MOST_VALUES = 500_000
 _MOST_TENSORS = 100_000
 _MOST_TEXTS = 16
-_MOST_DIGITS = 40  # a sign among them
 _TRIES = 5
 _FIELDS = {"content", "digest", "format", "kind", "tensors", "texts"}
 
@@ -186,7 +185,7 @@ def _manifest(fields: dict[str, Any], where: str) -> bytes:
         raise InputError("a number in it is not finite", where=where) from error
     content = canonical_json({**fields, "digest": digest}).encode() + b"\n"
     try:
-        json.loads(content, parse_int=_whole)
+        read_json(content)
     except ValueError as error:
         raise InputError(f"it holds {error}, which no file does", where=where) from error
     return content
@@ -333,7 +332,7 @@ def _read_manifest(folder: Path, expected: str | None) -> dict[str, Any]:
     if len(text) > _MOST_BYTES or sum(map(text.count, (b",", b"[", b"{"))) > _MOST_VALUES:
         raise InputError(f"the manifest is larger than that of any {kind}", where=str(place))
     try:
-        manifest: Any = json.loads(text, parse_int=_whole)
+        manifest: Any = read_json(text)
         found = cast(dict[str, Any], manifest) if isinstance(manifest, dict) else {}
     except (ValueError, RecursionError) as error:
         raise InputError(f"this is no manifest ({error})", where=str(place)) from error
@@ -358,17 +357,6 @@ def _read_manifest(folder: Path, expected: str | None) -> dict[str, Any]:
     found["digest"] = stated
     _check_fields(found, place)
     return found
-
-
-def _whole(digits: str) -> int:
-    """A whole number that any code can turn into a float.
-
-    Raises:
-        ValueError: for one of more digits than a seed of 128 bits has, let alone what is counted.
-    """
-    if len(digits) > _MOST_DIGITS:
-        raise ValueError(f"a number of {len(digits)} digits")
-    return int(digits)
 
 
 def _check_fields(manifest: dict[str, Any], place: Path) -> None:

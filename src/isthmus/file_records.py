@@ -18,6 +18,7 @@ from pathlib import Path
 
 from isthmus.errors import InputError
 from isthmus.file_locks import lock, locked
+from isthmus.json_text import read_json
 
 __all__ = [
     "FORMER",
@@ -85,7 +86,7 @@ class Record:
             return None
         try:
             with place.open("rb") as file:
-                told = json.loads(file.read(_LONGEST_RECORD))
+                told = read_json(file.read(_LONGEST_RECORD))
             moved = [(Path(target), Path(target).with_name(name)) for target, name in told["moved"]]
             removed = [first.with_name(name) for name in told["removed"]]
         except FileNotFoundError:

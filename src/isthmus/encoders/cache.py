@@ -162,7 +162,8 @@ class VectorCache:
                     return operation(self._connected())
                 except sqlite3.OperationalError:
                     raise
-                except sqlite3.DatabaseError:
+                # what SQLite says of a damaged file may be no Unicode
+                except (sqlite3.DatabaseError, UnicodeDecodeError):
                     # the file may be open elsewhere: its successor has another name
                     self._connection = None
                     self._number += 1

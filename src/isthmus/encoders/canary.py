@@ -14,6 +14,7 @@ from isthmus.encoders.folder import cache_folder, make_folder
 from isthmus.encoders.protocol import Vectors
 from isthmus.errors import ModelChangedError
 from isthmus.files import atomic_file
+from isthmus.json_text import read_json
 
 __all__ = ["CANARY", "check_canary", "known_canary"]
 
@@ -80,7 +81,7 @@ def check_canary(now: Vectors, known: Vectors, *, where: str, before: str = "bef
 def _read(file: Path) -> Vectors | None:
     """The vector in ``file``; none if it is absent or damaged."""
     try:
-        found: Any = json.loads(file.read_text(encoding="utf-8"))["canary"]
+        found: Any = read_json(file.read_text(encoding="utf-8"))["canary"]
         vector = np.array(found, np.float32)
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None

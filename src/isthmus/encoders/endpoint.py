@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from isthmus.encoders.retry import Transient, retry_after
 from isthmus.errors import InputError, ServiceError, missing_extra
+from isthmus.json_text import read_json
 
 if TYPE_CHECKING:
     import httpx
@@ -108,7 +109,7 @@ class Endpoint:
         if not answer.is_success:
             raise self._refusal(answer, body, key)
         try:
-            return json.loads(body)
+            return read_json(body)
         except ValueError:
             raise Transient("the answer is not JSON, or only its beginning", charged=True) from None
 
@@ -194,7 +195,7 @@ def _words(body: bytes) -> tuple[str, str | None]:
     text = body.decode("utf-8", errors="replace")
     code = None
     try:
-        found: Any = json.loads(text)
+        found: Any = read_json(text)
     except ValueError:
         found = None
     if isinstance(found, dict):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
+from isthmus.json_text import read_json
 
 __all__ = ["QueryLog", "read_query_log"]
 
@@ -235,9 +235,9 @@ def _objects(path: Path, file: io.TextIOBase) -> Iterator[tuple[str, dict[str, A
             continue
         where = f"{path}, line {number}"
         try:
-            found: Any = json.loads(line)
+            found: Any = read_json(line)
         except ValueError as error:
-            raise InputError("this is not JSON", where=where) from error
+            raise InputError(f"this is not JSON ({error})", where=where) from error
         if not isinstance(found, dict):
             raise InputError(
                 "expected an object", where=where, mend='Write {"query": "…", "clicked": ["…"]}'
@@ -282,7 +282,7 @@ def _split(cell: str) -> Any:
     """The ids in one cell of a table."""
     if cell.lstrip().startswith("["):
         try:
-            return json.loads(cell)
+            return read_json(cell)
         except ValueError:
             return cell
     for separator in ("|", ";"):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
 from isthmus.errors import InputError
 from isthmus.inputs import open_input
+from isthmus.json_text import read_json
 
 __all__ = ["check_texts", "read_lines", "read_texts"]
 
@@ -80,7 +80,7 @@ def _pairs(path: Path) -> Iterator[tuple[str, str]]:
 
 def _of_json(line: str, where: str) -> tuple[str, str]:
     try:
-        found: Any = json.loads(line)
+        found: Any = read_json(line)
     except ValueError as error:
         raise InputError("this is not JSON", where=where) from error
     if isinstance(found, dict):

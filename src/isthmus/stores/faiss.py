@@ -21,10 +21,9 @@ from numpy.typing import NDArray
 from isthmus.errors import InputError, missing_extra
 from isthmus.evaluate.scores import Metric
 from isthmus.files import atomic_file
-from isthmus.spaces.formats.faiss_index import read_index
+from isthmus.spaces.formats.faiss_index import number_lists, read_index
 from isthmus.stores.address import Address
 from isthmus.stores.arrow import ids_of_arrow, key_of_arrow
-from isthmus.stores.faults import asking
 from isthmus.stores.fields import id_field, text_field
 from isthmus.stores.files import FileStore
 from isthmus.stores.memory import MemoryStore
@@ -101,10 +100,9 @@ class _Faiss:
                 self._address.shown,
                 "Make the store of the vectors themselves",
             )
-        with asking(self._address.shown):
-            if hasattr(index, "make_direct_map"):
-                index.make_direct_map()
-            return index.reconstruct_n(0, index.ntotal)
+        if hasattr(index, "make_direct_map"):
+            number_lists(index)
+        return index.reconstruct_n(0, index.ntotal)
 
     def _of_items(self, file: Path, rows: NDArray[np.float32], metric: Metric) -> MemoryStore:
         import pyarrow.parquet as pq

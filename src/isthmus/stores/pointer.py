@@ -6,7 +6,6 @@ the system gives back when a process dies, so that of several who move a name on
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from isthmus.errors import OutputError, StoreError
 from isthmus.files import atomic_file, canonical_json
+from isthmus.json_text import read_json
 from isthmus.stores.refusals import alias_moved
 
 __all__ = ["POINTERS", "Pointers", "locked"]
@@ -45,7 +45,7 @@ class Pointers:
             StoreError: if the file is not one of pointers.
         """
         try:
-            found = json.loads(self.file.read_text(encoding="utf-8"))
+            found = read_json(self.file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:

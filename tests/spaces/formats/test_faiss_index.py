@@ -43,3 +43,17 @@ def test_the_bounds_of_the_process_are_what_they_were(path: Path) -> None:
         found = list(threads.map(read_index, [path] * 32))
     assert [index.ntotal for index in found] == [50] * 32
     assert faiss.get_deserialization_vector_byte_limit() == before
+
+
+def test_lists_that_lack_a_number_are_refused(tmp_path: Path) -> None:
+    for ids, whole in ((np.arange(50)[::-1], True), (np.arange(50) // 2, False)):
+        index = faiss.IndexIVFFlat(faiss.IndexFlatL2(8), 8, 2)
+        index.train(ROWS)
+        index.add_with_ids(ROWS, ids)
+        faiss.write_index(index, str(tmp_path / "lists.faiss"))
+        if whole:
+            found = open_vectors(tmp_path / "lists.faiss")
+            np.testing.assert_array_equal(found.rows(0, 50), ROWS[::-1])
+            continue
+        with pytest.raises(InputError, match="do not hold each of the numbers below 50 once"):
+            open_vectors(tmp_path / "lists.faiss")

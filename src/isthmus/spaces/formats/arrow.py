@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError, missing_extra
+from isthmus.json_text import read_json
 from isthmus.spaces.formats.contents import (
     COMPRESSIONS,
     VECTOR_NAMES,
@@ -352,7 +352,7 @@ def _parsed(column: Any, where: str, first: int) -> NDArray[Any]:
     found: list[list[float]] = []
     for row, text in enumerate(column.to_pylist()):
         try:
-            numbers = json.loads(text)
+            numbers = read_json(text)
             found.append([float(v) for v in numbers])
         except (TypeError, ValueError, OverflowError) as error:
             raise _at("the vector is not a list of numbers", where, first + row) from error

@@ -13,7 +13,7 @@ from isthmus.errors import InputError, missing_extra
 from isthmus.locks import ForkLock
 from isthmus.spaces.formats.contents import Contents, RowFile, Wanted, reading
 
-__all__ = ["open_faiss", "read_index"]
+__all__ = ["number_lists", "open_faiss", "read_index"]
 
 _BLOCK = 8192
 
@@ -39,10 +39,28 @@ def read_index(path: Path) -> Any:
         faiss.set_deserialization_vector_byte_limit(size)
         faiss.set_deserialization_loop_limit(size)
         try:
-            return faiss.read_index(str(path))
+            index: Any = faiss.read_index(str(path))
         finally:
             faiss.set_deserialization_vector_byte_limit(bytes_before)
             faiss.set_deserialization_loop_limit(loops_before)
+    if index.ntotal > size:
+        raise RuntimeError(f"it announces {index.ntotal:,} items, and has {size:,} bytes")
+    return index
+
+
+def number_lists(index: Any) -> None:
+    """Let an index of inverted lists give its vectors back by their numbers, 0 to n - 1.
+
+    Raises:
+        RuntimeError: if its lists do not hold each number once: FAISS would give back whatever
+            stands in memory for one that is missing.
+    """
+    complete = int(index.invlists.compute_ntotal()) == index.ntotal
+    if complete:
+        index.make_direct_map()
+        complete = bool((_faiss().vector_to_array(index.direct_map.array) >= 0).all())
+    if not complete:
+        raise RuntimeError(f"its lists do not hold each of the numbers below {index.ntotal:,} once")
 
 
 def _faiss() -> Any:
@@ -78,7 +96,7 @@ def open_faiss(files: Sequence[Path], wanted: Wanted) -> Contents:
         if kind == "IndexHNSWFlat":
             index = faiss.downcast_index(index.storage)
         elif kind == "IndexIVFFlat":
-            index.make_direct_map()
+            number_lists(index)
         elif not kind.startswith("IndexFlat"):
             raise InputError(
                 f"a {kind} keeps codes, not the vectors that were added",

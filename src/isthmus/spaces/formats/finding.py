@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import json
 import re
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +10,7 @@ from typing import Any, cast
 from isthmus.errors import InputError
 from isthmus.file_records import current, in_the_making
 from isthmus.inputs import open_input
+from isthmus.json_text import read_json
 from isthmus.spaces.formats.contents import COMPRESSIONS, reading
 from isthmus.spaces.formats.table import FORMATS, Format
 
@@ -133,7 +133,7 @@ def _listed(folder: Path) -> list[Path]:
     state, splits = folder / "state.json", folder / "dataset_dict.json"
     with reading(state if state.is_file() else splits, "Hugging Face index"):
         if splits.is_file():
-            names = cast(list[str], json.loads(splits.read_text(encoding="utf-8"))["splits"])
+            names = cast(list[str], read_json(splits.read_text(encoding="utf-8"))["splits"])
             if len(names) > 1:
                 raise InputError(
                     f"the dataset has several splits: {', '.join(names)}",
@@ -143,7 +143,7 @@ def _listed(folder: Path) -> list[Path]:
             return _listed(folder / names[0])
         if not state.is_file():
             return []
-        found: Any = json.loads(state.read_text(encoding="utf-8"))
+        found: Any = read_json(state.read_text(encoding="utf-8"))
         files = [folder / Path(entry["filename"]).name for entry in found["_data_files"]]
         if found.get("_indices_data_files"):
             raise InputError(

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
+from isthmus.json_text import read_json
 from isthmus.spaces.formats.contents import (
     VECTOR_NAMES,
     Contents,
@@ -102,7 +103,7 @@ def _records(path: Path) -> Iterator[Record]:
         rest = file.readline()
         number = 1
         try:
-            head = json.loads(begin + rest)
+            head = read_json(begin + rest)
         except ValueError:
             # one object over several lines, as json.dump(indent=2) writes it
             yield from _flattened(
@@ -113,7 +114,7 @@ def _records(path: Path) -> Iterator[Record]:
         for number, line in enumerate(file, 2):
             if line.strip():
                 try:
-                    found = json.loads(line)
+                    found = read_json(line)
                 except ValueError as error:
                     raise InputError("this is not JSON", where=f"{path}, line {number}") from error
                 yield from _flattened([found], path, number)
@@ -126,7 +127,7 @@ def _whole(path: Path, text: str, begin: str) -> Any:
             where=str(path),
             mend="Write one object a line (.jsonl)",
         )
-    return json.loads(begin + text)
+    return read_json(begin + text)
 
 
 def _flattened(found: Any, path: Path, line: int) -> Iterator[Record]:
