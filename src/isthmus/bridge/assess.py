@@ -25,7 +25,7 @@ from isthmus.evaluate import Evaluation, Judging
 from isthmus.progress import Progress, silent
 from isthmus.spaces.pairs import Pairs, Split
 
-__all__ = ["assess", "may_share_items", "split_of"]
+__all__ = ["assess", "may_share_items", "split_of", "unseen_samples"]
 
 
 def assess(
@@ -71,6 +71,37 @@ def assess(
     fits = bridge.provenance.fits
     if seed is None:
         seed = fits[0].seed if fits else 0
+    asked = None if queries is None else Queries(queries, qrels)
+    samples = unseen_samples(
+        bridge, pairs, asked, all_rows=all_rows, sizes=sizes, seed=seed, progress=progress
+    )
+    return examine(
+        HeldOutParts(samples.test_part(), samples.held_out(VALIDATION)),
+        bridge.chain,
+        bridge.kind,
+        replace(judging or Judging(), seed=seed),
+        progress=progress,
+    ).evidence
+
+
+def unseen_samples(
+    bridge: Bridge,
+    pairs: Pairs,
+    queries: Queries | None,
+    *,
+    all_rows: bool | None = None,
+    sizes: SampleSizes | None = None,
+    seed: int | None = None,
+    progress: Progress = silent,
+) -> HeldOutSamples:
+    """Queries and a gallery that a bridge was not fitted on, read from data; see `assess`.
+
+    Raises:
+        InputError, WrongSpaceError: as `assess`.
+    """
+    fits = bridge.provenance.fits
+    if seed is None:
+        seed = fits[0].seed if fits else 0
     sizes = sizes or SampleSizes()
     first = pairs.head(256)
     bridge.require_source(first.x, where=pairs.source.name)
@@ -84,22 +115,14 @@ def assess(
         all_rows = not may_share_items(bridge, fits, pairs)
     everything = dict(zip(PARTS, (0.0, 0.0, 1.0), strict=True))
     split = pairs.split(everything, seed=seed) if all_rows else split_of(fits, pairs)
-    samples = HeldOutSamples(
-        split, None if queries is None else Queries(queries, qrels), sizes=sizes, seed=seed
-    )
+    samples = HeldOutSamples(split, queries, sizes=sizes, seed=seed)
     samples.read(progress)
     sample = samples.sample
     bridge.recognise(sample.x, where=pairs.source.name)
     bridge.recognise_target(sample.y, where=pairs.target.name)
     if bridge.canary is not None and bridge.canary.named and has_ids(pairs):
         bridge.canary.check(dict(zip(sample.ids.tolist(), sample.x, strict=True)))
-    return examine(
-        HeldOutParts(samples.test_part(), samples.held_out(VALIDATION)),
-        bridge.chain,
-        bridge.kind,
-        replace(judging or Judging(), seed=seed),
-        progress=progress,
-    ).evidence
+    return samples
 
 
 def may_share_items(bridge: Bridge, fits: Sequence[FitRecord], pairs: Pairs) -> bool:

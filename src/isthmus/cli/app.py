@@ -23,6 +23,7 @@ from isthmus.cli.migrate import migrate_app
 from isthmus.cli.monitor import monitor_command
 from isthmus.cli.plan import plan_command
 from isthmus.cli.registry import add_registry_commands
+from isthmus.cli.review import review_command
 from isthmus.cli.search import search_command
 from isthmus.cli.signals import Stopped, stopped_by_signals
 from isthmus.cli.threshold import threshold_command
@@ -99,6 +100,7 @@ app.command("demo")(demo_command)
 app.command("monitor")(monitor_command)
 app.add_typer(canary_app, name="canary")
 add_registry_commands(app)
+app.command("review", rich_help_panel="Registry")(review_command)
 
 
 def main() -> None:

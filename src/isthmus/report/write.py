@@ -20,7 +20,7 @@ from isthmus.files import atomic_file, check_output
 from isthmus.plain_text import plain_text
 from isthmus.report.blocks import Page
 
-__all__ = ["check_report", "write_page"]
+__all__ = ["check_report", "page_environment", "page_style", "write_page"]
 
 _PARTS = "isthmus.report"
 
@@ -52,19 +52,41 @@ def write_page(page: Page, path: str | Path, *, overwrite: bool = False) -> None
         file.write_text(html, encoding="utf-8")
 
 
+def page_environment(**further: str) -> jinja2.Environment:
+    """Templates of pages, the ``further`` ones by name; every text in them is escaped."""
+
+    def source(name: str) -> str:
+        return further[name] if name in further else _part(name)
+
+    return jinja2.Environment(
+        loader=jinja2.FunctionLoader(source),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_plain,
+    )
+
+
+def page_style() -> str:
+    """The style sheet of every page, dark where ``data-theme`` says so."""
+    return _part("page.css")
+
+
 def _render(page: Page) -> str:
     script, plotly = _part("page.js"), _plotly() if page.figures else ""
     run = " ".join(_digest(text) for text in (plotly, script) if text)
-    made = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, finalize=_plain)
-    return made.from_string(_part("page.html.jinja")).render(
-        page=page,
-        version=version("isthmus"),
-        policy=f"default-src 'none'; script-src {run}; style-src 'unsafe-inline'; "
-        "img-src data: blob:; base-uri 'none'; form-action 'none'",
-        style=Markup(_part("page.css")),
-        figures=Markup(_data(page)),
-        plotly=Markup(plotly),
-        script=Markup(script),
+    return (
+        page_environment()
+        .get_template("page.html.jinja")
+        .render(
+            page=page,
+            version=version("isthmus"),
+            policy=f"default-src 'none'; script-src {run}; style-src 'unsafe-inline'; "
+            "img-src data: blob:; base-uri 'none'; form-action 'none'",
+            style=Markup(_part("page.css")),
+            figures=Markup(_data(page)),
+            plotly=Markup(plotly),
+            script=Markup(script),
+        )
     )
 
 

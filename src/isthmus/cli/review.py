@@ -1,0 +1,201 @@
+"""``isthmus review``: a version on a local page, and a person's decision in the audit log."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from isthmus.cli.console import ProgressBar, say, show
+from isthmus.cli.inputs import Gates, Ids, Labels, Qrels, QueriesNew, QueriesOld, open_inputs
+from isthmus.cli.registry import Asked, At, Trusted
+from isthmus.errors import InputError, missing_extra
+
+if TYPE_CHECKING:
+    from isthmus.review import Dossier
+
+__all__ = ["review_command"]
+
+_SHOWN = "What is shown"
+_SERVED = "Where it is served"
+
+
+def review_command(
+    asked: Asked,
+    registry: At,
+    trust: Trusted = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option(help="A policy (TOML), whose stages are judged.", rich_help_panel=_SHOWN),
+    ] = None,
+    gate: Gates = None,
+    old: Annotated[
+        str | None,
+        typer.Option(
+            help="Items as the old model encoded them: with --new, neighbours are shown before "
+            "and after.",
+            rich_help_panel=_SHOWN,
+        ),
+    ] = None,
+    new: Annotated[
+        str | None,
+        typer.Option(help="The same items by the new model.", rich_help_panel=_SHOWN),
+    ] = None,
+    queries_old: QueriesOld = None,
+    queries_new: QueriesNew = None,
+    qrels: Qrels = None,
+    labels: Labels = None,
+    ids: Ids = None,
+    texts: Annotated[
+        Path | None,
+        typer.Option(
+            help="Texts of the items: .jsonl with id and text, .tsv, or .txt with one a row.",
+            rich_help_panel=_SHOWN,
+        ),
+    ] = None,
+    query_texts: Annotated[
+        Path | None,
+        typer.Option(
+            help="Texts of the queries, where they are not items.", rich_help_panel=_SHOWN
+        ),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder of pictures, ID.png, .jpg, .gif or .webp each, shown as thumbnails.",
+            rich_help_panel=_SHOWN,
+        ),
+    ] = None,
+    host: Annotated[
+        str,
+        typer.Option(
+            help="Where to listen. Anything but the loopback is reached by other machines, "
+            "unencrypted.",
+            rich_help_panel=_SERVED,
+        ),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int,
+        typer.Option(min=0, max=65535, help="0 for any free one.", rich_help_panel=_SERVED),
+    ] = 0,
+    once: Annotated[
+        bool,
+        typer.Option(
+            "--once",
+            help="Stop after the first decision; exit code 1 unless it approves.",
+            rich_help_panel=_SERVED,
+        ),
+    ] = False,
+) -> None:
+    """Review a version on a local page, and approve it, reject it or ask for changes.
+
+    The page shows the evidence, the gates, groups, and with the vectors of both models the
+    neighbours of the queries that change most, before and after. The decision, its reason and the
+    name go into the registry's audit log, which policies count. It needs no network: open the
+    printed address, which carries a token, in a browser on this machine. End it with Ctrl-C.
+
+    Examples:
+
+        isthmus review docs.new-to-old --registry reg
+
+        isthmus review docs.new-to-old@staging --registry reg --policy policy.toml
+        --old old.npy --new new.npy --queries-old q_old.npy --queries-new q_new.npy
+        --texts items.jsonl
+    """
+    for package in ("starlette", "uvicorn"):
+        if find_spec(package) is None:
+            raise missing_extra(package, "review", "the page of a review")
+    from isthmus.registry import Registry
+    from isthmus.registry.policy import Policy
+    from isthmus.review.dossier import dossier_of
+    from isthmus.review.serve import serve_review
+
+    if (old is None) != (new is None):
+        raise InputError("vectors are needed from both models", mend="Give --old and --new")
+    if old is None and (queries_old or queries_new or labels or qrels or texts or images):
+        raise InputError(
+            "queries, texts and pictures are shown beside vectors", mend="Give --old and --new"
+        )
+    dossier = dossier_of(
+        Registry.open(registry, trust=trust),
+        asked,
+        gates=gate or (),
+        policy=None if policy is None else Policy.load(policy),
+    )
+    if old is not None and new is not None:
+        dossier = _with_neighbours(
+            dossier, old, new, ids=ids, queries_old=queries_old, queries_new=queries_new,
+            qrels=qrels, labels=labels, texts=texts, query_texts=query_texts, images=images,
+        )  # fmt: skip
+
+    def ready(address: str) -> None:
+        show(address)
+        say("open it in a browser; Ctrl-C ends the review")
+
+    decision = serve_review(dossier, host=host, port=port, once=once, ready=ready)
+    if decision is not None:
+        say(f"decided: {decision}")
+    if once and decision != "approve":
+        raise typer.Exit(1)
+
+
+def _with_neighbours(
+    dossier: Dossier,
+    old: str,
+    new: str,
+    *,
+    ids: str | None,
+    queries_old: str | None,
+    queries_new: str | None,
+    qrels: Path | None,
+    labels: Path | None,
+    texts: Path | None,
+    query_texts: Path | None,
+    images: Path | None,
+) -> Dossier:
+    from dataclasses import replace
+
+    from isthmus.bridge.assess import unseen_samples
+    from isthmus.bridge.held_out_samples import Queries
+    from isthmus.review.app import pictures_in
+    from isthmus.review.changes import changed_queries
+    from isthmus.review.dossier import Shown
+    from isthmus.spaces.texts import read_texts
+
+    bridge = dossier.bridge
+    if bridge is None:
+        raise InputError(
+            f"a {dossier.release.version.kind} has no neighbours", where="--old, --new"
+        )
+    progress = ProgressBar()
+    inputs = open_inputs(
+        old,
+        new,
+        kind=bridge.kind,
+        ids=ids,
+        metric=bridge.source.metric,
+        queries_old=queries_old,
+        queries_new=queries_new,
+        qrels=qrels,
+        labels=labels,
+        primary=None,
+        progress=progress,
+    )
+    asked = None if inputs.queries is None else Queries(inputs.queries, inputs.qrels)
+    samples = unseen_samples(bridge, inputs.pairs, asked, progress=progress)
+    changes = changed_queries(bridge, samples.test_part())
+    progress.close()
+    worst = () if bridge.evidence is None else bridge.evidence.worst
+    items = {n.id for q in changes.shown for n in (*q.before, *q.after)}
+    items |= {name for q in worst for name in (q.answer, q.found) if name is not None}
+    queries = {q.id for q in changes.shown} | {q.id for q in worst}
+    own = queries_old is not None
+    pictures = {} if images is None else pictures_in(images)
+    shown = Shown(
+        {} if texts is None else read_texts(texts, items | queries),
+        read_texts(query_texts, queries) if query_texts is not None else {} if own else None,
+        {name: path for name, path in pictures.items() if name in items | queries},
+    )
+    return replace(dossier, changes=changes, shown=shown)
