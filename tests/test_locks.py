@@ -71,3 +71,10 @@ def test_it_is_forgotten_with_what_it_guards() -> None:
     del lock
     gc.collect()
     assert gone() is None
+
+
+def test_a_child_finds_locks_of_other_kinds_open() -> None:
+    again, several = ForkLock(threading.RLock), ForkLock(lambda: threading.BoundedSemaphore(2))
+    with again, again, several, several:
+        assert _child_takes(again)
+        assert _child_takes(several)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError, OutputError, StoreChangedError, StoreUnavailableError
 from isthmus.evaluate.scores import Metric
+from isthmus.locks import ForkLock
 from isthmus.spaces.formats.contents import reading
 from isthmus.stores.address import Address
 from isthmus.stores.fields import chosen_column
@@ -74,7 +75,7 @@ class FileStore:
         self._kind = kind
         self._address = address
         self._url = address.shown
-        self._lock = RLock()
+        self._lock = ForkLock(RLock)
         self._held: MemoryStore | None = None
         self._stamp: object = None
         self._named = ".".join(address.parts) or None

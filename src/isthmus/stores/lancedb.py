@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError, StoreChangedError, StoreError, missing_extra
 from isthmus.evaluate.scores import Metric
+from isthmus.locks import ForkLock
 from isthmus.stores.address import Address
 from isthmus.stores.arrow import (
     ids_of_arrow,
@@ -89,7 +89,7 @@ class LanceStore(StoreBase):
         self._table: Any = table
         self._address = address
         self._url = address.shown
-        self._lock = Lock()
+        self._lock = ForkLock()
         self._checked = False
         self._filled: dict[tuple[int, str], int] = {}
         schema = table.schema

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from threading import Lock
 from typing import Any, Self
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from isthmus.errors import InputError
 from isthmus.evaluate.scores import QUERY_BLOCK, Metric, checked_norms
 from isthmus.evaluate.search import top_k
+from isthmus.locks import ForkLock
 from isthmus.stores.checks import checked_ids, checked_k, checked_queries, checked_rows, no_id
 from isthmus.stores.ledger import Ledger
 from isthmus.stores.protocol import (
@@ -129,7 +129,7 @@ class MemoryStore:
         self._name = name
         self._key: Key = "int" if np.asarray(ids).dtype.kind in "iu" else "str"
         self._text_field = text_field
-        self._lock = Lock()
+        self._lock = ForkLock()
         self._aliases: dict[str, str] = {}
         found = checked_ids(ids, self._key, f"ids of {name}", unique=True)
         n = len(found)

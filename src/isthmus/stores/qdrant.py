@@ -31,6 +31,7 @@ from isthmus.errors import (
     missing_extra,
 )
 from isthmus.evaluate.scores import Metric
+from isthmus.locks import ForkLock
 from isthmus.stores.address import Address, redacted
 from isthmus.stores.base import StoreBase
 from isthmus.stores.checks import checked_ids, checked_k, checked_queries, checked_rows
@@ -61,7 +62,7 @@ _METRICS: dict[str, Metric] = {"Cosine": "cosine", "Dot": "dot", "Euclid": "l2"}
 _DISTANCES: dict[Metric, str] = {"cosine": "Cosine", "dot": "Dot", "l2": "Euclid"}
 _SAMPLE = 64
 _POINTS_A_CALL = 1000
-_ALIASES = RLock()
+_ALIASES = ForkLock(RLock)
 
 
 class QdrantStore(StoreBase):
@@ -77,7 +78,7 @@ class QdrantStore(StoreBase):
         self._url = address.shown
         self._local = local
         # the client's own engine is not made for several threads
-        self._turn = RLock() if local else nullcontext()
+        self._turn = ForkLock(RLock) if local else nullcontext()
         self._unnamed = False
         self._fields: tuple[str, ...] = ()
         self._text_field = None

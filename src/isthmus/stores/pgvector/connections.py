@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
-from contextlib import contextmanager
-from threading import BoundedSemaphore, Lock, local
+from contextlib import contextmanager, nullcontext
+from threading import BoundedSemaphore, local
 from typing import Any
 
 from isthmus.errors import (
@@ -15,6 +16,7 @@ from isthmus.errors import (
     StoreUnavailableError,
     missing_extra,
 )
+from isthmus.locks import ForkLock
 from isthmus.stores.address import Address, redacted
 from isthmus.stores.pgvector.packed import take_packed
 
@@ -44,8 +46,10 @@ class Connections:
         self._psycopg: Any = psycopg
         self._address = address
         self._idle: list[Any] = []
-        self._lock = Lock()
-        self._turns = BoundedSemaphore(_MOST)
+        self._lock = ForkLock()
+        self._turns = ForkLock(lambda: BoundedSemaphore(_MOST))
+        self._process = os.getpid()
+        self._parents: list[Any] = []
         self._mine = local()
         self._closed = False
 
@@ -74,18 +78,18 @@ class Connections:
     def _turn(self) -> Generator[None]:
         """A thread that has a connection already does not wait for its second one."""
         held = getattr(self._mine, "held", 0)
-        if not held:
-            self._turns.acquire()
-        self._mine.held = held + 1
-        try:
-            yield
-        finally:
-            self._mine.held = held
-            if not held:
-                self._turns.release()
+        with nullcontext() if held else self._turns:
+            self._mine.held = held + 1
+            try:
+                yield
+            finally:
+                self._mine.held = held
 
     def _taken(self) -> Any:
         with self._lock:
+            if self._process != os.getpid():
+                # they talk for the process that made them; kept, so that nobody ends them
+                self._process, self._parents, self._idle = os.getpid(), self._idle, []
             if self._closed:
                 raise StoreError("the store was closed", where=self._address.shown)
             if self._idle:

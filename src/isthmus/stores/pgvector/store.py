@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from threading import Lock
 from typing import Any, LiteralString
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.evaluate.scores import Metric
+from isthmus.locks import ForkLock
 from isthmus.stores.address import Address
 from isthmus.stores.base import StoreBase
 from isthmus.stores.checks import Repeats, checked_ids, checked_k, checked_queries, checked_rows
@@ -69,7 +69,7 @@ class PgVectorStore(StoreBase):
         self._connections = connections
         self._address = address
         self._url = address.shown
-        self._lock = Lock()
+        self._lock = ForkLock()
         self._checked = False
         with connections.lend() as connection:
             schema, name, oid, self._default = find_table(connection, address)
