@@ -12,6 +12,7 @@ import typer
 from isthmus.cli.apply import apply_command
 from isthmus.cli.budget import budget_command
 from isthmus.cli.canary import canary_app
+from isthmus.cli.check import check_command
 from isthmus.cli.console import show, show_json, spell_out
 from isthmus.cli.consumers import consumers_command
 from isthmus.cli.demo import demo_command
@@ -97,6 +98,7 @@ app.command("threshold")(threshold_command)
 app.command("plan")(plan_command)
 app.add_typer(migrate_app, name="migrate")
 app.command("demo")(demo_command)
+app.command("check")(check_command)
 app.command("monitor")(monitor_command)
 app.add_typer(canary_app, name="canary")
 add_registry_commands(app)

@@ -24,7 +24,7 @@ from isthmus.monitor.sequential import MeanTest
 from isthmus.monitor.two_sample import Difference
 from isthmus.registry import Bound, parse_bound
 from isthmus.spaces.contract import Space
-from isthmus.spaces.enforce import enforce
+from isthmus.spaces.enforce import faults_of
 from isthmus.spaces.profile import Profile
 from isthmus.tensors import Tensors
 
@@ -225,19 +225,13 @@ class Watch:
 
     def _healthy(self, vectors: NDArray[Any]) -> NDArray[np.bool_]:
         """Which rows the contract does not refuse."""
-        faults = self.space.faults
-        counted = dict.fromkeys(("non_finite", "zero", "not_normalised", "out_of_range"), "flag")
-        lenient = self.space.revise(
-            faults={n: r for n, r in counted.items() if getattr(faults, n) is not None}
-        )
-        healthy = np.ones(len(vectors), np.bool_)
-        for fault in enforce(vectors, lenient, where="live vectors").faults:
-            if getattr(faults, fault.fault) == "reject":
-                # under cosine a norm plays no part in a search
-                if fault.fault == "not_normalised" and self.space.metric == "cosine":
-                    continue
-                healthy[fault.rows] = False
-        return healthy & np.isfinite(vectors).all(axis=1)
+        healthy: NDArray[np.bool_] = np.array(np.isfinite(vectors).all(axis=1))
+        for faulty in faults_of(vectors, self.space, where="live vectors"):
+            # under cosine a norm plays no part in a search
+            plain = faulty.fault == "not_normalised" and self.space.metric == "cosine"
+            if faulty.response == "reject" and not plain:
+                healthy[faulty.rows] = False
+        return healthy
 
     def _compare(self, key: str, test: MeanTest, hits: Sequence[tuple[float, str | None]]) -> None:
         """Pair each answer of a group with one of the others, in their order."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from isthmus.numeric import Array, as_floating, namespace, to_numpy
 from isthmus.spaces.contract import NORM_TOLERANCE, FaultMode, Response, Space
 from isthmus.spaces.row_checks import row_norms, take_rows
 
-__all__ = ["MEND", "Checked", "FaultyRows", "enforce"]
+__all__ = ["MEND", "Checked", "FaultyRows", "enforce", "faults_of"]
 
 _FLOATING = {"float16", "bfloat16", "float32", "float64"}
 
@@ -107,6 +107,27 @@ def enforce(x: Array, space: Space, *, first_row: int = 0, where: str | None = N
     """
     inspection = _Inspection(x, space, first_row, where or f"space {space.name} {space.version}")
     return inspection.run()
+
+
+def faults_of(x: Array, space: Space, *, where: str | None = None) -> tuple[FaultyRows, ...]:
+    """Every faulty row of ``x (n, d)``, each with the response that the contract names for it.
+
+    Nothing is rejected or repaired, but an array that is not ``(n, dim)`` of floats.
+
+    Raises:
+        ContractError: for such an array.
+
+    Example:
+        >>> import numpy as np
+        >>> space = Space(name="docs", dim=2, metric="cosine")
+        >>> rows = np.array([[1, 0], [0, 0], [np.nan, 1]], dtype=np.float32)
+        >>> [(faulty.fault, faulty.response, faulty.count) for faulty in faults_of(rows, space)]
+        [('non_finite', 'reject', 1), ('zero', 'reject', 1)]
+    """
+    stated = space.faults.model_dump(exclude_none=True)
+    counted = {mode: "flag" for mode in stated if mode != "wrong_width"}
+    found = enforce(x, space.revise(faults=counted), where=where).faults
+    return tuple(replace(faulty, response=stated[faulty.fault]) for faulty in found)
 
 
 class _Inspection:

@@ -1,0 +1,127 @@
+"""A consumer's pinned contract against what a producer offers: its contract, and its vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus import artefact
+from isthmus.bridge import Bridge
+from isthmus.errors import ContractError, InputError
+from isthmus.registry.aliases import Found
+from isthmus.spaces.compatibility import CLAUSES, check_compatible, required_bump
+from isthmus.spaces.contract import Space
+from isthmus.spaces.enforce import FaultyRows, faults_of
+from isthmus.spaces.versions import SemanticVersion
+
+__all__ = ["bump_kept", "contract_kept", "contract_of", "vectors_kept"]
+
+_BUMPS = ("none", "patch", "minor", "major")
+
+
+def contract_of(path: str | Path) -> tuple[Space, Bridge | None]:
+    """The contract in a JSON file, or that of a bridge's output, with the bridge.
+
+    Raises:
+        ContractError, InputError: for a path that holds neither.
+    """
+    place = Path(path)
+    if not place.is_dir():
+        return Space.load(place), None
+    kind = artefact.kind_at(place)
+    if kind != "bridge":
+        raise InputError(f"a {kind} states no contract", where=str(path))
+    bridge = Bridge.load(place)
+    return bridge.target, bridge
+
+
+def contract_kept(consumer: Space, producer: Space) -> list[Found]:
+    """Whether a producer's contract keeps every clause that a consumer relies on.
+
+    Example:
+        >>> pinned = Space(name="docs", version="1.2.0", dim=384, metric="cosine")
+        >>> [found.condition for found in contract_kept(pinned, pinned.revise(dim=768))]
+        ['dim']
+        >>> contract_kept(pinned, pinned.revise(version="1.3.0"))[0].passed
+        True
+    """
+    result = check_compatible(consumer, producer)
+    if result.compatible:
+        told = f"{result.producer} offered to a consumer of {result.consumer}"
+        return [_found(f"all {len(CLAUSES)} clauses of the contract", True, told)]
+    return [
+        _found(v.clause, False, f"expected {v.expected}, found {v.found}: {v.why}")
+        for v in result.violations
+    ]
+
+
+def bump_kept(before: Space, after: Space) -> Found:
+    """Whether a producer's version moved as far as its change of the contract requires."""
+    needed = required_bump(before, after)
+    old, new = SemanticVersion.parse(before.version), SemanticVersion.parse(after.version)
+    moved = (
+        "major"
+        if new.major > old.major
+        else "minor"
+        if new.core > old.core and new.minor > old.minor
+        else "patch"
+        if new.core > old.core
+        else "none"
+    )
+    passed = new >= old and _BUMPS.index(moved) >= _BUMPS.index(needed)
+    told = f"{before.version} became {after.version}"
+    return _found(f"the version moves by {needed} or more", passed, told)
+
+
+def vectors_kept(consumer: Space, batches: Iterable[NDArray[Any]], where: str) -> list[Found]:
+    """Whether live vectors keep a contract: width, dtype, faults, ranges.
+
+    Rows that the contract flags or repairs are told, and pass.
+
+    Args:
+        consumer: the contract.
+        batches: of rows ``(n, d)``.
+        where: what they are called.
+    """
+    seen, tallies = 0, dict[str, tuple[str, int, int, str]]()
+    for rows, faulty in _faults(consumer, batches, where):
+        if isinstance(faulty, ContractError):
+            return [_found("width and dtype of the vectors", False, str(faulty))]
+        for fault in faulty:
+            known = tallies.get(fault.fault)
+            count = fault.count + (0 if known is None else known[1])
+            first, detail = (seen + fault.first_row, fault.detail) if known is None else known[2:]
+            tallies[fault.fault] = fault.response, count, first, detail
+        seen += len(rows)
+    if not seen:
+        return [_found("there are vectors", False, f"none in {where}")]
+    if not tallies:
+        return [_found("no vector breaks the contract", True, f"{seen:,} vectors of {where}")]
+    return [
+        _found(
+            f"no vector is {fault.replace('_', ' ')}",
+            response != "reject",
+            f"{count:,} of {seen:,}, which the contract says to {response}; row {first} {detail}",
+        )
+        for fault, (response, count, first, detail) in tallies.items()
+    ]
+
+
+def _faults(
+    consumer: Space, batches: Iterable[NDArray[Any]], where: str
+) -> Iterator[tuple[NDArray[Any], tuple[FaultyRows, ...] | ContractError]]:
+    for batch in batches:
+        rows = np.asarray(batch)
+        try:
+            yield rows, faults_of(rows, consumer, where=where)
+        except ContractError as error:
+            yield rows, error
+            return
+
+
+def _found(condition: str, passed: bool, found: str) -> Found:
+    return Found(condition=condition[:400], passed=passed, found=found[:400])

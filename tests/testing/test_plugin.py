@@ -1,0 +1,77 @@
+"""The fixtures of the plugin, in a run of pytest as a user has it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from isthmus import Bridge, Pairs, Space, fit
+from isthmus.testing import assert_compatible, assert_no_regression
+
+PINNED = Space(name="docs", version="1.2.0", dim=6, metric="cosine")
+
+
+def made(noise: float) -> Bridge:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((900, 6)).astype(np.float32)
+    y = x[:, ::-1] + noise * rng.standard_normal(x.shape).astype(np.float32)
+    return fit(Pairs(x, y), recipe="procrustes", target=PINNED)
+
+
+@pytest.fixture(scope="module")
+def good() -> Bridge:
+    return made(0.02)
+
+
+def test_contracts_and_vectors(good: Bridge, tmp_path: Path) -> None:
+    PINNED.save(tmp_path / "pinned.json")
+    good.save(tmp_path / "b")
+    rows = np.random.default_rng(1).standard_normal((50, 6)).astype(np.float32)
+    assert_compatible(tmp_path / "pinned.json", tmp_path / "b", vectors=rows)
+    assert_compatible(PINNED, good, vectors=rows)
+    with pytest.raises(AssertionError, match="version.major: expected 2.x"):
+        assert_compatible(PINNED.revise(version="2.0.0"), good)
+    rows[7] = 0
+    with pytest.raises(AssertionError, match="no vector is zero: 1 of 50.*row 7"):
+        assert_compatible(PINNED, PINNED, vectors=rows)
+    with pytest.raises(AssertionError, match="width and dtype"):
+        assert_compatible(PINNED, PINNED, vectors=rows[:, :5])
+
+
+def test_regressions(good: Bridge, tmp_path: Path) -> None:
+    worse = made(0.6)
+    assert_no_regression(good, good, margin=0.05)
+    assert_no_regression(worse, good)
+    with pytest.raises(AssertionError, match=r"recommends 'bridge', the new one nothing|may be"):
+        assert_no_regression(good, worse)
+    with pytest.raises(AssertionError, match="without evidence"):
+        assert_no_regression(good.inverse(), good)
+
+
+def test_pytest_offers_them_as_fixtures(good: Bridge, tmp_path: Path) -> None:
+    PINNED.save(tmp_path / "pinned.json")
+    good.save(tmp_path / "b")
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["isthmus.testing.plugin"]\n')
+    (tmp_path / "test_theirs.py").write_text(
+        "def test_kept(assert_compatible, assert_no_regression):\n"
+        "    assert_compatible('pinned.json', 'b')\n"
+        "    assert_no_regression('b', 'b', margin=0.05)\n"
+        "def test_broken(assert_compatible):\n"
+        "    from isthmus import Space\n"
+        "    assert_compatible(Space.load('pinned.json').revise(dim=7), 'b')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=tmp_path,
+        env={**os.environ, "ISTHMUS_NO_SKIPS": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "1 failed, 1 passed" in done.stdout
+    assert "dim: expected 7, found 6: the vectors do not fit" in done.stdout
