@@ -125,3 +125,13 @@ def test_what_an_interval_is_of_is_said() -> None:
     marked = {line.split()[0] for line in shown if "]*" in line}
     assert marked == set(found) - of_all
     assert any(line.startswith("* of the value at this number of rows") for line in shown)
+
+
+def test_a_row_with_a_direction_to_itself_leaves_no_interval() -> None:
+    x, y = drawn("normal", 300, np.random.default_rng(10), related=True)
+    x[0, 0] += 500.0
+    found = compare(x, y, measures=("yanai", "svcca", "debiased_cka"))
+    assert found["yanai"].low is None
+    assert found["svcca"].low is None
+    assert "a row has a direction to itself" in " ".join(found["yanai"].warnings)
+    assert found["debiased_cka"].low is not None

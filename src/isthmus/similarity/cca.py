@@ -42,6 +42,9 @@ Matrix = NDArray[np.float64]
 SVCCA_VARIANCE = 0.99
 """The share of the variance whose principal components SVCCA keeps."""
 
+_ALONE = 0.75
+"""A leverage above this: folds with and without the row say nothing of other rows."""
+
 
 @dataclass(frozen=True)
 class Correlations:
@@ -206,6 +209,10 @@ def _shapes(moments: PairedMoments, found: Correlations) -> tuple[KernelShape, K
     return moments.whitened_shapes(np.ones(found.rank_x), np.ones(found.rank_y))
 
 
+def _shapes_of_full(moments: PairedMoments) -> tuple[KernelShape, KernelShape]:
+    return moments.whitened_shapes(np.ones(moments.spectra.x.rank), np.ones(moments.spectra.y.rank))
+
+
 def _of_sides(sides: PermutedSides, found: Correlations) -> Correlations:
     """The correlations of as many axes as ``found`` has, with rows in another order."""
     spectra = sides.rows.spectra
@@ -227,12 +234,14 @@ def _estimate(
 ) -> Computed:
     """A value whose change to first order is ``Σ slopes dρ``; ``null`` with what is said of it."""
     forced = forced_ones(found.rank_x, found.rank_y, moments.n)
+    top = max(shape.top for shape in moments.shared(_shapes_of_full))
+    alone = f"no interval: a row has a direction to itself (leverage {top:.2f})"
     few = f"{forced} of {len(found.rho)} correlations are 1 whatever the data: too few rows"
     return Computed(
         value,
         null[0],
-        moments.interval_by_slopes(value, lambda: found.gradient(slopes)),
-        [few] * (forced > 0) + null[1],
+        None if top > _ALONE else moments.interval_by_slopes(value, lambda: found.gradient(slopes)),
+        [few] * (forced > 0) + [alone] * (top > _ALONE) + null[1],
         {"rank_x": float(found.rank_x), "rank_y": float(found.rank_y)},
     )
 

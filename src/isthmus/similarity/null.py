@@ -88,11 +88,13 @@ class KernelShape:
         beta: ``(tr K)² / ‖K‖²``, between 1 and the rank: the effective dimension.
         delta: ``Σ K_ii² / ‖K‖²``; None takes the value of normally distributed rows.
         third: ``tr K³ / ‖K‖³``: how skewed the null is.
+        top: the largest ``K_ii`` of the rows at hand, for a projection the leverage of a row.
     """
 
     beta: float
     delta: float | None
     third: float
+    top: float = 0.0
 
 
 def kernel_null(n: int, x: KernelShape, y: KernelShape, value: float) -> Null:

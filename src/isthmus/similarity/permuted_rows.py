@@ -99,6 +99,7 @@ class PermutedRows:
                     float(weights.sum()) ** 2 / own,
                     float(diagonal @ diagonal) / own * n / len(rows),
                     float((weights**3).sum()) / own**1.5,
+                    float(diagonal.max()),
                 )
             )
         return shapes[0], shapes[1]
