@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-from importlib.metadata import version
 from typing import Annotated, NoReturn
 
 import typer
@@ -41,7 +40,7 @@ _DEBUG, _JSON = "--debug", "--json"
 app = typer.Typer(
     name="isthmus",
     no_args_is_help=True,
-    rich_markup_mode="markdown",
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help=f"""Swap a pretrained embedding model without breaking what was built on it.
 
@@ -59,6 +58,8 @@ with `--json` results and errors are JSON on stdout. Colours follow the terminal
 
 def _show_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version  # it reads mail headers: a twentieth of a second
+
         show(f"isthmus {version('isthmus')}")
         raise typer.Exit
 
