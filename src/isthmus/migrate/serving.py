@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from isthmus.bridge import Bridge
 from isthmus.encoders import Encoder
+from isthmus.errors import StoreError
 from isthmus.migrate.journal import Journal, State
 from isthmus.migrate.plan import Plan
 from isthmus.stores import Store
@@ -111,7 +112,7 @@ class LiveSearch:
         serving = self.plan.serving
         whole = standing.moved and standing.filled >= standing.count
         if model == "old":
-            over = standing.moved and self._back is not None
+            over = whole and self._back is not None
             return Way(recall=Recall(kind="new" if over else "old"))
         if whole or standing.state == State.CLEANED:
             return Way(recall=Recall(kind="new"))
@@ -144,11 +145,21 @@ class LiveSearch:
         if model is None:
             only_old = isinstance(queries, Mapping) and "new" not in queries
             model = "old" if only_old else "new"
+        try:
+            return self._answer(queries, k, model)
+        except StoreError:
+            # the migration has perhaps just made, moved or dropped what was searched
+            with self._lock:
+                self._standing = None
+                self._searches = {}
+            return self._answer(queries, k, model)
+
+    def _answer(self, queries: Any, k: int, model: Literal["new", "old"]) -> Answer:
         way = self._way(self.standing(), model)
         if model == "old" and way.recall.kind == "new":
             assert self._back is not None
             return self._search(way, "back")({"new": self._mapped_back(queries)}, k)
-        return self._search(way, model)(queries, k)  # pyright: ignore[reportArgumentType]
+        return self._search(way, model)(queries, k)
 
     def _mapped_back(self, queries: Any) -> NDArray[np.float32]:
         """Old queries in the new space."""

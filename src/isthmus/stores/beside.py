@@ -14,6 +14,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.errors import StoreError
 from isthmus.evaluate.scores import Metric
 from isthmus.stores.hits import hits_of, no_hits
 from isthmus.stores.ledger import Ledger
@@ -149,7 +150,14 @@ class BesideStore:
             self._second = self.first.neighbour(self.beside)
         if self._second is None:
             return self._declared
-        (found,) = self._second.describe().columns.values()
+        try:
+            (found,) = self._second.describe().columns.values()
+        except StoreError:
+            # another process may have dropped it, and perhaps made another
+            self._second = self.first.neighbour(self.beside)
+            if self._second is None:
+                return self._declared
+            (found,) = self._second.describe().columns.values()
         return replace(found, name=self._new)
 
     def filled(self, column: str) -> int:

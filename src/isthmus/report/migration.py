@@ -1,0 +1,164 @@
+"""A plan of a migration as a page: the verdict, the curve of quality over time, steps and costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from isthmus.migrate.plan import Plan
+from isthmus.report.blocks import (
+    Commands,
+    Figure,
+    Headline,
+    Items,
+    Page,
+    Prose,
+    Section,
+    TextTable,
+    Tile,
+    Tone,
+)
+from isthmus.report.plots import NEW, QUIET, axis, base_layout, count, fixed, shortened
+from isthmus.report.write import write_page
+
+__all__ = ["write_plan_report"]
+
+
+def write_plan_report(plan: Plan, path: str | Path, *, overwrite: bool = False) -> None:
+    """Write a plan as one self-contained HTML file, with the quality to be expected over time.
+
+    Raises:
+        MissingExtraError: without plotly (extra ``report``).
+        OutputError: if ``path`` exists and ``overwrite`` is false, or cannot be written.
+    """
+    target = plan.target
+    old = "a model that is gone" if plan.old is None else shortened(plan.old.name, 60)
+    page = Page(
+        title=f"Migration of {shortened(target.collection, 60)}",
+        subtitle=f"{count(target.count)} items, from {old} ({target.old_dim} dimensions) to "
+        f"{shortened(plan.new.name, 60)} ({target.new_dim})",
+        answer=_answer(plan),
+        sections=tuple(_sections(plan)),
+    )
+    write_page(page, path, overwrite=overwrite)
+
+
+def _answer(plan: Plan) -> Headline:
+    word = plan.verdict.partition(":")[0]
+    tone: Tone = "good" if word == "migrate" else "bad" if word.startswith("keep") else "caution"
+    found = plan.estimated
+    tiles = [
+        Tile("time", _hours(found.hours), f"{found.encode_rate:,.0f} texts a second"),
+        Tile("disk", f"{found.disk / 1e6:,.0f} MB", "the new vectors"),
+    ]
+    if found.money is not None and found.price is not None:
+        tiles.append(Tile("money", f"{found.money:,.4g}", f"{found.price:g} a million tokens"))
+    return Headline("Is it worth moving?", word, plan.verdict, tone, tuple(tiles))
+
+
+def _sections(plan: Plan) -> list[Section]:
+    found = plan.estimated
+    out: list[Section] = []
+    if plan.curve and plan.kept is not None:
+        out.append(Section("Quality while it fills", (_curve(plan),)))
+    out.append(
+        Section(
+            "What will happen",
+            (TextTable("Steps, and what is sent", ("step", "sent"), plan.steps),),
+        )
+    )
+    out.append(
+        Section(
+            "What it takes",
+            (
+                Prose(
+                    f"Reckoned for {count(found.rows)} items"
+                    f"{' (assumed)' if found.assumed else ''}: {found.scan_rate:,.0f} rows a "
+                    f"second were read here, {found.encode_rate:,.0f} texts a second encoded, and "
+                    f"a search took {found.search_ms:.1f} ms."
+                ),
+            ),
+        )
+    )
+    out.append(Section("What needs a person", (Items(plan.by_hand),)))
+    out.append(
+        Section(
+            "Go on with",
+            (
+                Commands(
+                    (
+                        "isthmus migrate run plan.json",
+                        "isthmus migrate status plan.json",
+                        "isthmus migrate cutover plan.json",
+                        "isthmus migrate rollback plan.json",
+                    )
+                ),
+            ),
+        )
+    )
+    return out
+
+
+def _curve(plan: Plan) -> Figure:
+    hours = [point.share * plan.estimated.hours for point in plan.curve]
+    values = [point.value for point in plan.curve]
+    kept = plan.kept or 0.0
+    up = [(p.high if p.high is not None else p.gain) - p.gain for p in plan.curve]
+    down = [p.gain - (p.low if p.low is not None else p.gain) for p in plan.curve]
+    shown = [
+        f"{p.share:.0%} filled<br>{p.value:.3f}, gain {p.gain:+.3f}<br>after {_hours(h)}"
+        for p, h in zip(plan.curve, hours, strict=True)
+    ]
+    unit, scale = ("hours", 1.0) if hours[-1] >= 1.5 else ("minutes", 60.0)
+    at = [scale * hour for hour in hours]
+    return Figure(
+        key="filling",
+        title=f"{plan.queries.metric} over time",
+        caption="Each point is what the search of both columns reaches once so much is filled, on "
+        "queries that chose nothing, among the sampled items; bars show the interval of the gain "
+        "over keeping the old model, the dotted line.",
+        alt=f"Line plot of {plan.queries.metric} from {fixed(values[0])} with nothing filled to "
+        f"{fixed(values[-1])} with everything filled; keeping the old model reaches {fixed(kept)}.",
+        traces=(
+            {
+                "type": "scatter", "mode": "lines", "name": "keeping the old model",
+                "x": [at[0], at[-1]], "y": [kept, kept], "hoverinfo": "skip",
+                "line": {"color": QUIET, "width": 1.5, "dash": "dot"},
+            },
+            {
+                "type": "scatter", "mode": "lines+markers", "name": "migrating",
+                "x": at, "y": values,
+                "error_y": {
+                    "type": "data", "symmetric": False, "array": up, "arrayminus": down,
+                    "color": NEW, "thickness": 1.5, "width": 3,
+                },
+                "line": {"color": NEW, "width": 2}, "marker": {"size": 8, "color": NEW},
+                "hoverinfo": "text", "hovertext": shown,
+            },
+        ),
+        layout=base_layout(
+            showlegend=True,
+            margin={"l": 12, "r": 14, "t": 34, "b": 46},
+            xaxis=axis(unit),
+            yaxis=axis(plan.queries.metric),
+        ),
+        height=340,
+        table=TextTable(
+            f"Keeping the old model: {fixed(kept)}",
+            ("filled", plan.queries.metric, "gain", "from", "to", "after"),
+            tuple(
+                (
+                    f"{p.share:.0%}", fixed(p.value), f"{p.gain:+.3f}",
+                    "-" if p.low is None else f"{p.low:+.3f}",
+                    "-" if p.high is None else f"{p.high:+.3f}", _hours(h),
+                )
+                for p, h in zip(plan.curve, hours, strict=True)
+            ),
+        ),
+    )  # fmt: skip
+
+
+def _hours(hours: float) -> str:
+    seconds = 3600 * hours
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{hours:.1f} h"

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+pytest.importorskip("plotly")
+
+from isthmus.errors import OutputError
+from isthmus.migrate.plan import CurvePoint, Estimated, Model, Plan, Serving, Target
+from isthmus.report.migration import write_plan_report
+from isthmus.ways.way import Recall
+
+
+def plan(**changes):
+    found = {
+        "target": Target(
+            store="lancedb:///db#docs", collection="docs<script>", count=10, text_field="text",
+            old_column="vector", old_dim=4, metric="cosine", new_column="new", new_dim=6,
+            alias="live", alias_old="docs", alias_new="docs__new",
+        ),
+        "new": Model(spelling="st:b", name="b", revision="1", dim=6),
+        "serving": Serving(recall=Recall(kind="old")),
+        "curve": (
+            CurvePoint(share=0, value=0.4, gain=0.0, low=-0.01, high=0.01),
+            CurvePoint(share=1, value=0.6, gain=0.2, low=0.1, high=0.3),
+        ),
+        "kept": 0.4,
+        "estimated": Estimated(scan_rate=1e4, encode_rate=100, search_ms=2, rows=10**8, hours=278,
+                               disk=10**9, money=3.5, price=0.02, assumed=True),
+        "steps": (("filling", "COPY ..."),),
+        "by_hand": ("Let the application read 'live'.",),
+        "verdict": "migrate: the full index reaches 0.600",
+        **changes,
+    }  # fmt: skip
+    return Plan(**found).signed()
+
+
+def test_the_page_shows_the_curve_the_steps_and_the_costs(tmp_path):
+    write_plan_report(plan(), tmp_path / "plan.html")
+    text = (tmp_path / "plan.html").read_text()
+    for said in (
+        "migrate: the full index reaches 0.600", "COPY ...", "100,000,000 items (assumed)",
+        "Let the application read", "keeping the old model", "278.0 h", "docs&lt;script&gt;",
+    ):  # fmt: skip
+        assert said in text, said
+    assert "docs<script>" not in text
+    with pytest.raises(OutputError):
+        write_plan_report(plan(), tmp_path / "plan.html")
+
+
+def test_a_plan_without_queries_has_no_curve(tmp_path):
+    write_plan_report(plan(curve=(), kept=None, verdict="the quality was not measured: ..."),
+                      tmp_path / "plan.html")  # fmt: skip
+    text = (tmp_path / "plan.html").read_text()
+    assert "Quality while it fills" not in text
+    assert "not measured" in text
+
+
+def test_a_plan_is_saved_and_read_as_it_was(tmp_path):
+    made = plan()
+    made.save(tmp_path / "plan.json")
+    assert Plan.load(tmp_path / "plan.json") == made
+    assert json.loads((tmp_path / "plan.json").read_text())["digest"] == made.digest
