@@ -126,3 +126,16 @@ def test_a_store_with_columns_of_its_own_is_taken_as_it_is(tmp_path):
     memory = MemoryStore(vectors={"v": gaussian(3)})
     assert with_second_column(memory, "new") is memory
     np.save(tmp_path / "a.npy", gaussian(3))
+
+
+def test_a_table_whose_making_was_killed_is_none(tmp_path):
+    pytest.importorskip("lancedb")
+    with create_store(f"lancedb://{tmp_path}/db#docs", ["a"], {"v": gaussian(1)}) as first:
+        (tmp_path / "db" / "docs__new.lance" / "data").mkdir(parents=True)
+        store = with_second_column(first, "new")
+        assert "new" not in store.describe().columns
+        store.add_column("new", DIM)
+        assert store.put(np.array(["a"]), gaussian(1, DIM), column="new") == 1
+        assert store.filled("new") == 1
+        (tmp_path / "db" / "gone__new.lance").mkdir()
+        first.drop_neighbour("gone__new")

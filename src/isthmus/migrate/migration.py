@@ -501,6 +501,9 @@ class Migration:
     def _backfill(self, limits: Limits) -> Backfill:
         assert self.models.new is not None
         target = self.plan.target
+        if limits.share is not None:
+            # a share is met to a twentieth
+            limits = replace(limits, batch=max(1, min(limits.batch, target.count // 20)))
         if target.store.partition("://")[0] in ("faiss", "parquet", "file"):
             # each put writes the whole file anew
             limits = replace(limits, batch=max(limits.batch, target.count // 8))

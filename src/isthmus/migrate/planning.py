@@ -14,6 +14,7 @@ from isthmus.bridge import Bridge, ModelChange, StoreSample, fit_sample, sample_
 from isthmus.bridge.check_encoder import check_encoder
 from isthmus.encoders import Encoder, PrecomputedEncoder
 from isthmus.errors import InputError, IsthmusError, WrongSpaceError
+from isthmus.evaluate import Judging
 from isthmus.migrate.backfill import TOKEN
 from isthmus.migrate.curve import Curve, serving_curve
 from isthmus.migrate.plan import (
@@ -43,6 +44,7 @@ _MOST_ASKED = 200
 _CANARIES = 16
 _MOST_POPULAR = 20_000
 _POPULAR_SHARE = 0.25
+_FEW_RESAMPLES = 200  # nothing is chosen by the evidence of the bridge back
 _FILES = ("lancedb", "chroma", "qdrant", "faiss", "parquet", "file")
 
 
@@ -321,7 +323,15 @@ def _bridges(
         bridge = Artefact.at(place, "query")
     place = output.with_name(f"{output.stem}.back.bridge")
     try:
-        reverse = fit_sample(sample, change, kind="corpus", seed=options.seed, progress=progress)
+        reverse = fit_sample(
+            sample,
+            change,
+            kind="corpus",
+            recipe="ridge",
+            judging=Judging(resamples=_FEW_RESAMPLES),
+            seed=options.seed,
+            progress=progress,
+        )
     except IsthmusError:
         return bridge, None
     reverse.save(place, overwrite=True)

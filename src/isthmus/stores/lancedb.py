@@ -17,7 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.errors import InputError, StoreChangedError, StoreError, missing_extra
+from isthmus.errors import (
+    InputError,
+    StoreChangedError,
+    StoreError,
+    StoreUnavailableError,
+    missing_extra,
+)
 from isthmus.evaluate.scores import Metric
 from isthmus.locks import ForkLock
 from isthmus.stores.address import Address
@@ -581,7 +587,11 @@ class LanceStore(StoreBase):
         with asking(self._url):
             if name not in _tables(self._database):
                 return None
-            table = self._database.open_table(name)
+        try:
+            with asking(self._url):
+                table = self._database.open_table(name)
+        except StoreUnavailableError:
+            return None  # the folder of a table whose making, or removal, was killed
         return LanceStore(self._database, table, self._beside(name))
 
     def make_neighbour(
@@ -601,7 +611,7 @@ class LanceStore(StoreBase):
             kind = pa.list_(pa.float32(), rows.shape[1])
             fields.append(pa.field(column, kind, metadata={_METRIC: metric.encode()}))
         with asking(self._url):
-            table = self._database.create_table(name, schema=pa.schema(fields))
+            table = self._database.create_table(name, schema=pa.schema(fields), mode="overwrite")
         made = LanceStore(self._database, table, self._beside(name))
         made.add(ids, vectors, payload)
         return made
