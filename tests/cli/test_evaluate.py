@@ -159,3 +159,13 @@ def test_a_report_is_written_also_where_a_gate_fails(
     assert "recall@10>2" in page
     cli(*command, "--report", "out.html").refused("out.html", "exists already")
     assert cli(*command, "--report", "out.html", "--overwrite").code == 1
+
+
+def test_the_figures_of_an_index_say_what_to_expect_of_it(
+    cli: Any, bridge: Path, fresh: Any
+) -> None:
+    done = cli("evaluate", bridge, *fresh, "--horizon", "rows=100000")
+    assert "of your 100,000 items" in " ".join(done.out.split())
+    wrong = cli("evaluate", bridge, *fresh, "--horizon", "row=100000")
+    assert wrong.code == 2
+    assert "no figure 'row'" in wrong.err

@@ -12,6 +12,7 @@ from isthmus.cli.inputs import (
     AllArms,
     Gates,
     Groups,
+    HorizonFigures,
     Ids,
     Json,
     Labels,
@@ -46,6 +47,7 @@ def evaluate_command(
     labels: Labels = None,
     groups: Groups = None,
     primary: Primary = None,
+    horizon: HorizonFigures = None,
     gate: Gates = None,
     old_encoder: OldEncoder = True,
     all_rows: Annotated[
@@ -80,8 +82,9 @@ def evaluate_command(
     """
     from isthmus.bridge import Bridge, assess
     from isthmus.bridge.coarse import check_bridge
-    from isthmus.evaluate import DEFAULT_METRICS, Judging, WayLimits
+    from isthmus.evaluate import DEFAULT_METRICS, Judging, VerdictRule, WayLimits
     from isthmus.evaluate.gates import DEFAULT_GATES, metrics_of
+    from isthmus.evaluate.horizon import parse_horizon
 
     metrics = [*DEFAULT_METRICS, *metrics_of(gate or ())]
     check_report_options(report, texts, query_texts, overwrite=overwrite)
@@ -126,6 +129,7 @@ def evaluate_command(
             metrics=metrics,
             limits=WayLimits(old_encoder=old_encoder),
             groups=grouped,
+            rule=VerdictRule(horizon=parse_horizon(horizon or ())),
         ),
     )
     progress.close()

@@ -14,6 +14,7 @@ from isthmus.cli.inputs import (
     AllArms,
     Gates,
     Groups,
+    HorizonFigures,
     Ids,
     Json,
     Labels,
@@ -128,6 +129,7 @@ def fit_command(
     labels: Labels = None,
     groups: Groups = None,
     primary: Primary = None,
+    horizon: HorizonFigures = None,
     gate: Gates = None,
     old_encoder: OldEncoder = True,
     old_model: OldModel = None,
@@ -177,8 +179,9 @@ def fit_command(
     from isthmus.artefact import check_place
     from isthmus.bridge import Bridge, Fitting, fit, fit_sample
     from isthmus.bridge.bridge import KIND
-    from isthmus.evaluate import DEFAULT_METRICS, Judging, WayLimits
+    from isthmus.evaluate import DEFAULT_METRICS, Judging, VerdictRule, WayLimits
     from isthmus.evaluate.gates import check_gates, metrics_of
+    from isthmus.evaluate.horizon import parse_horizon
     from isthmus.files import together
     from isthmus.stores import is_store_url
 
@@ -201,7 +204,11 @@ def fit_command(
         "kind": kind,
         "recipe": recipe or ("auto" if auto else "linear"),
         "judging": Judging(
-            primary, metrics, limits=WayLimits(old_encoder), groups=read_groups(groups)
+            primary,
+            metrics,
+            rule=VerdictRule(horizon=parse_horizon(horizon or ())),
+            limits=WayLimits(old_encoder),
+            groups=read_groups(groups),
         ),
         "fitting": Fitting(weighting=query_weight, prior=running),
         "seed": seed,

@@ -21,6 +21,7 @@ __all__ = [
     "AllArms",
     "Gates",
     "Groups",
+    "HorizonFigures",
     "Ids",
     "Inputs",
     "Json",
@@ -65,6 +66,16 @@ MetricOption = Annotated[
     str,
     typer.Option(
         "--metric", help="How vectors are compared: cosine, dot or l2.", rich_help_panel=_DATA
+    ),
+]
+HorizonFigures = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--horizon",
+        help="A figure of your index, as rows=2100000; repeat for queries_per_day, "
+        "encodings_per_second, money_per_1000, latency_seconds, days_to_old_off. Metrics are "
+        "expected at all rows, and what to run now is told from what to move to.",
+        rich_help_panel=_JUDGING,
     ),
 ]
 QueriesOld = Annotated[

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from isthmus.evaluate.arms import ARMS, of_role
+from isthmus.evaluate.horizon import horizon_sentences
 
 if TYPE_CHECKING:
     from isthmus.evaluate.bootstrap import Estimate
@@ -171,6 +172,15 @@ def _comparisons(found: Evaluation, *, all_arms: bool) -> Iterator[str]:
         # of the old model's own results nothing that finds others can be kept
         if values and found.evidence_kind == "relevance":
             yield f"{name}: {values}"
+    rows = found.rule.horizon.rows
+    for name in found.shown if all_arms else _chief(found):
+        arm = found.arms[name]
+        if arm.in_index is not None and rows is not None:
+            yield (
+                f"{name}: at {arm.gallery or found.n_gallery:,} of your {rows:,} items "
+                f"{arm.metrics[found.primary].value:.3f}; expected at full size {arm.in_index}"
+            )
+    yield from horizon_sentences(found)
     if found.luck is not None:
         gain = found.arms[found.judged].to_old
         assert gain is not None and gain.value is not None

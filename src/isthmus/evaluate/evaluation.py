@@ -25,7 +25,8 @@ class Arm(BaseModel):
     ``retention`` is this arm / ``new``; ``update_gain`` is (this arm − old)/(new − old).  ``price``
     is None where it was not stated.  ``chosen_gain`` is the difference to old on the queries that
     the ``parameters`` were chosen on.  ``gallery`` is the number of items that the arm searched
-    among, None where all arms searched the same ``n_gallery``.
+    among, None where all arms searched the same ``n_gallery``.  ``in_index`` is the primary metric
+    as it is expected in an index of ``rule.horizon.rows``, of arms that are one search.
 
     Example:
         >>> from isthmus.evaluate import Estimate
@@ -46,6 +47,7 @@ class Arm(BaseModel):
     parameters: dict[str, Parameter] = Field(default_factory=dict[str, Parameter])
     chosen_gain: Estimate | None = None
     gallery: int | None = None
+    in_index: Estimate | None = None
 
 
 class Evaluation(BaseModel):

@@ -42,6 +42,8 @@ class MeasuredArm:
     """It is not recommended where the bridge is not above its control."""
     gallery: int | None = None
     """Items that it searched among, where that differs between arms."""
+    in_index: Estimate | None = None
+    """The deciding metric as it is expected in the whole index, where that is larger."""
 
 
 @dataclass(frozen=True, eq=False)

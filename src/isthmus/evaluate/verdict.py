@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from isthmus.evaluate.arms import Verdict
 from isthmus.evaluate.bootstrap import Estimate
+from isthmus.evaluate.horizon import Horizon
 from isthmus.evaluate.price import Price
 
 __all__ = [
@@ -53,6 +54,9 @@ class VerdictRule(BaseModel):
     """Rescoring more than this share of the gallery is a search by the new model, not a rescue."""
     agreement_use: float = Field(default=0.9, ge=0, le=1)
     """Overlap with the old results that is certainly enough."""
+    horizon: Horizon = Field(default_factory=Horizon)
+    """The size of the index and the pace of the house: a metric is extrapolated to all rows, and
+    what to run now is told from what to move to."""
     agreement_keep: float = Field(default=0.5, ge=0, le=1)
     """Overlap with the old results that is certainly too little."""
 

@@ -9,13 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
-from isthmus.evaluate.arms import ARMS, of_role
+from isthmus.evaluate.arms import ARMS, Verdict, of_role
 from isthmus.evaluate.bootstrap import Estimate, Resampling
 from isthmus.evaluate.evaluation import Arm, Evaluation
 from isthmus.evaluate.judging import Judging
 from isthmus.evaluate.measured import MeasuredArm, Measurement
 from isthmus.evaluate.paired_outcomes import PairedOutcomes
-from isthmus.evaluate.verdict import Offer, VerdictEvidence, VerdictRule, cheapest_gain, decide
+from isthmus.evaluate.price import Price
+from isthmus.evaluate.verdict import (
+    Decision,
+    Offer,
+    VerdictEvidence,
+    VerdictRule,
+    cheapest_gain,
+    decide,
+)
 
 __all__ = ["weigh"]
 
@@ -68,7 +76,9 @@ def weigh(
     offers = [
         _offer(name, arm)
         for name, arm in measured.arms.items()
-        if ARMS[name].role == "way" and (name != "rescore" or (measured.rescored or 0) <= most)
+        if ARMS[name].role == "way"
+        and (name != "rescore" or (measured.rescored or 0) <= most)
+        and not judging.rule.horizon.too_slow(arm.price or Price())
     ]
     competing = [o.arm for o in offers if o.promising or o.without_gain]
     competing += [name for name in ("new",) if name in arms]
@@ -86,7 +96,7 @@ def weigh(
         first_to_old=outcomes.first_over_old(competing),
         doubts=(*measured.doubts, *outcomes.too_good()),
     )
-    decision = decide(evidence, offers, judging.rule)
+    decision = _in_index(decide(evidence, offers, judging.rule), arms, judging.rule)
     return Evaluation(
         evidence_kind=measured.kind,
         n_queries=measured.n_queries,
@@ -127,6 +137,22 @@ def _check(measured: Measurement) -> None:
                 f"{len(measured.metrics)} metrics: it was measured on other queries",
                 where=f"arm '{name}'",
             )
+
+
+def _in_index(decision: Decision, arms: Mapping[str, Arm], rule: VerdictRule) -> Decision:
+    """The decision, unless the way is expected to lose in an index larger than the gallery."""
+    if decision.arm is None or decision.verdict is Verdict.RE_EMBED:
+        return decision
+    way, old = arms[decision.arm].in_index, arms["old"].in_index
+    if way is None or old is None or way.value is None or old.value is None:
+        return decision
+    if way.value - old.value >= -rule.margin:
+        return decision
+    return Decision(
+        Verdict.NOT_ENOUGH_EVIDENCE,
+        f"{decision.reason}; but among all {rule.horizon.rows:,} rows {decision.arm} is "
+        f"expected at {way}, the old model at {old}: judge with more items in the gallery",
+    )
 
 
 def _offer(name: str, arm: MeasuredArm) -> Offer:
@@ -180,6 +206,7 @@ class _Outcomes:
             parameters=dict(self._arms[arm].parameters),
             chosen_gain=self._arms[arm].chosen_gain,
             gallery=self._arms[arm].gallery,
+            in_index=self._arms[arm].in_index,
         )
 
     def difference(self, one: str, other: str) -> Estimate:

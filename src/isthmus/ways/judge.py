@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.evaluate.arms import ARMS, Need
+from isthmus.evaluate.bootstrap import Estimate
 from isthmus.evaluate.evaluation import Evaluation
 from isthmus.evaluate.fairness import Fairness, judge_groups
+from isthmus.evaluate.index_size import expected_in_index
 from isthmus.evaluate.judging import Judging
 from isthmus.evaluate.measured import MeasuredArm, Measurement
 from isthmus.evaluate.metrics import parse_metric
@@ -280,7 +282,7 @@ class _Bench:
             )
         return Measurement(
             kind="agreement" if trial.relevance is None else "relevance",
-            arms={name: self._measured(name, found) for name, found in values.items()},
+            arms={name: self._measured(name, found, judging) for name, found in values.items()},
             metrics=names,
             primary=primary,
             chance=chance,
@@ -314,7 +316,7 @@ class _Bench:
                 relevant[name] = _relevant(self.trial.relevance, answer.ids[:, : self.k])
         return fit_thresholds(scores, relevant or None, seed=seed)
 
-    def _measured(self, name: str, values: NDArray[np.float64]) -> MeasuredArm:
+    def _measured(self, name: str, values: NDArray[np.float64], judging: Judging) -> MeasuredArm:
         way, kind = self.ways[name], ARMS[name]
         price = None if name == "control" else self.price(name)
         return MeasuredArm(
@@ -324,6 +326,19 @@ class _Bench:
             {**way.parameters, **self.chosen.facts.get(name, {})} if kind.chosen else {},
             self.chosen.gains.get(name),
             way.recall.rests_on_bridge,
+            in_index=self._in_index(name, judging),
+        )
+
+    def _in_index(self, name: str, judging: Judging) -> Estimate | None:
+        """The deciding metric of a way that is one search, were all rows of the index searched."""
+        rows, way, relevance = judging.rule.horizon.rows, self.ways[name], self.trial.relevance
+        if rows is None or rows <= self.trial.n_gallery or relevance is None:
+            return None
+        if way.rescore is not None or way.part is not None or name == "control":
+            return None
+        metric = parse_metric(judging.primary_of(relevance))
+        return expected_in_index(
+            self.ranks[name], self.trial.n_gallery, rows, metric, level=judging.level
         )
 
     def price(self, name: str) -> Price:

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.evaluate.test_weigh import measured
+
+from isthmus.errors import InputError
+from isthmus.evaluate import Estimate, Judging, VerdictRule, weigh
+from isthmus.evaluate.arms import Verdict
+from isthmus.evaluate.horizon import Horizon, horizon_sentences, parse_horizon
+from isthmus.evaluate.price import Price
+
+CASCADE = {
+    "rests_on_bridge": False,
+    "price": Price(encodings=10, encodings_cached=4, old_query=True),
+}
+
+
+def told(upgrade, horizon: Horizon, **options):
+    whole = measured(upgrade("random", old_noise=0.5), old_rescore={**CASCADE, **options})
+    rule = VerdictRule(horizon=horizon)
+    found = weigh(whole, Judging(resamples=300, rule=rule))
+    return found, " | ".join(horizon_sentences(found))
+
+
+def test_without_figures_the_formula_is_given_and_two_are_asked_for(upgrade):
+    found, text = told(upgrade, Horizon())
+    assert found.recommended == "old_rescore"
+    assert "rows / 10 queries of old_rescore" in text
+    assert "rows=" in text and "queries_per_day=" in text
+    assert text in " ".join(found.as_text(width=10_000).split())
+
+
+def test_the_break_even_in_queries_days_and_money(upgrade):
+    _, text = told(
+        upgrade,
+        Horizon(
+            rows=2_000_000, queries_per_day=50_000, encodings_per_second=100, money_per_1000=0.02,
+            days_to_old_off=0.5,
+        ),
+    )  # fmt: skip
+    assert "10 encodings per query (0.2 in money for a thousand queries)" in text
+    assert "the 2,000,000 rows (5.6 hours, 40.00 in money) costs as much as 200,000 queries" in text
+    assert "4 days at 50,000 a day; then move to re-embedding" in text
+    assert "the old encoder is off in 0.5 days" in text
+    assert "takes 5.6 hours, in time" in text
+
+
+def test_ways_slower_than_the_latency_are_not_recommended(upgrade):
+    fast, _ = told(upgrade, Horizon(encodings_per_second=100, latency_seconds=0.2))
+    slow, _ = told(upgrade, Horizon(encodings_per_second=100, latency_seconds=0.05))
+    assert fast.recommended == "old_rescore"
+    assert slow.recommended == "new"
+
+
+def test_a_way_that_is_expected_to_lose_in_the_whole_index_is_not_used(upgrade):
+    whole = measured(upgrade("perfect"))
+    rule = VerdictRule(margin=0.05, horizon=Horizon(rows=1_000_000))
+    assert weigh(whole, Judging(resamples=300, rule=rule)).verdict is Verdict.USE_BRIDGE
+    arms = dict(whole.arms)
+    for name, value in (("old", 0.8), ("bridge", 0.6)):
+        expected = Estimate(value=value, low=value - 0.05, high=value + 0.05)
+        arms[name] = replace(arms[name], in_index=expected)
+    found = weigh(replace(whole, arms=arms), Judging(resamples=300, rule=rule))
+    assert found.verdict is Verdict.NOT_ENOUGH_EVIDENCE
+    assert "among all 1,000,000 rows bridge is expected at 0.600" in found.reason
+    text = " ".join(found.as_text().split())
+    assert "bridge: at 1,500 of your 1,000,000 items" in text
+    assert "expected at full size 0.600 [0.550, 0.650]" in text
+
+
+def test_figures_are_read_and_others_refused():
+    found = parse_horizon(["rows=2e6", "queries-per-day=5000"])
+    assert (found.rows, found.queries_per_day) == (2_000_000, 5000)
+    assert parse_horizon([]) == Horizon()
+    for given, message in (
+        ("lines=3", "no figure 'lines'"),
+        ("rows=many", "'many' is not a number"),
+        ("rows=-3", "greater than 0"),
+        ("rows", "not a number"),
+    ):
+        with pytest.raises(InputError, match=message):
+            parse_horizon([given])
