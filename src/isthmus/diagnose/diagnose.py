@@ -230,6 +230,13 @@ def _not_established(
             "whether the models are unrelated or the rows are in another order: profiles alike "
             "are a hint, not a proof"
         )
+    judged = measured.pairing
+    if judged is not None and judged.kind == "none":
+        missing.append(
+            "whether some rows are paired wrongly: these data cannot show it"
+            if judged.visible is None
+            else f"whether fewer than {judged.visible:.1%} of the rows are paired wrongly"
+        )
     if not observed.pairs.has_labels:
         missing.append("whether your classes survive: no labels were given")
     if measured.curved is None and relation is not Relation.UNDETERMINED:

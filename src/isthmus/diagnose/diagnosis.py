@@ -69,7 +69,8 @@ class Diagnosis(ProbeResult):
     def can_be_fitted(self) -> bool:
         """Whether `isthmus.fit` takes these pairs and has something to map."""
         unusable = sum(s.infinite + s.missing + s.zero for s in (self.x, self.y))
-        return self.recipe is not None and not unusable and not self.wrongly_paired
+        mixed = self.finding("two_models") is not None
+        return not (self.recipe is None or unusable or mixed or self.wrongly_paired)
 
     def finding(self, name: str) -> Finding | None:
         """The gravest finding of this name, or None."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from isthmus.diagnose.finding import Finding, Severity
 from isthmus.diagnose.maps import UNIT_ROWS, Maps
 from isthmus.diagnose.pair_probes import PairProbes
+from isthmus.diagnose.pairing import described
 from isthmus.diagnose.relation import Relation, bends, value_of
 from isthmus.diagnose.side_findings import is_quantised
 from isthmus.diagnose.side_probes import SideProbes
@@ -16,8 +17,6 @@ from isthmus.diagnose.thresholds import threshold
 __all__ = ["pair_findings"]
 
 Sides = tuple[SideProbes, SideProbes]
-
-_STRONG = 0.3
 
 
 def pair_findings(
@@ -36,7 +35,7 @@ def pair_findings(
             remedy="check that the right files were given; if they were, nothing has to be done",
         )
         return
-    yield from _pairing(relation, measured)
+    yield from _pairing(relation, measured, sides)
     if measured.maps is not None and relation is Relation.SAME_SPACE:
         cut = list(_truncated(measured, sides))
         yield from cut or _frames(measured.maps, sides, metric)
@@ -63,7 +62,7 @@ def pair_findings(
         )
 
 
-def _pairing(relation: Relation, measured: PairProbes) -> Iterator[Finding]:
+def _pairing(relation: Relation, measured: PairProbes, sides: Sides) -> Iterator[Finding]:
     if measured.found is None:
         return
     found = measured.found.better
@@ -90,21 +89,26 @@ def _pairing(relation: Relation, measured: PairProbes) -> Iterator[Finding]:
             "the same order; nothing can be fitted before",
         )
         return
-    lost = found.lost_share
-    strong = max(value_of(found.first) for found in (measured.found.rigid, measured.found.linear))
-    if lost.low is not None and lost.low > threshold("mispaired_share") and strong >= _STRONG:
+    judged = measured.pairing
+    if judged is not None and judged.kind != "none":
+        mixed = judged.kind == "second model"
+        side = sides[0] if judged.side == "x" else sides[1]
         yield Finding(
-            name="partly_wrong_pairing",
+            name="two_models" if mixed else "partly_wrong_pairing",
             severity=Severity.CRITICAL,
-            side="both",
-            value=value_of(lost),
-            low=lost.low,
-            high=lost.high,
-            threshold=threshold("mispaired_share"),
-            measure="share of rows whose partner ranks as by chance",
-            meaning=f"{strong:.0%} of the rows find their partner at once, and about "
-            f"{value_of(lost):.0%} do no better than chance: those are probably paired wrongly",
-            remedy="pair the rows by id, look for rows lost or repeated part of the way, and drop "
+            side=side.name if mixed else "both",
+            value=value_of(judged.share),
+            low=judged.share.low,
+            high=judged.share.high,
+            threshold=judged.visible or 1.0,
+            measure="share of rows of a second model"
+            if mixed
+            else "share of rows whose partner is no nearer than strangers",
+            meaning=described(judged, (sides[0].name, sides[1].name)),
+            remedy=f"encode all items of {side.name} with one model, and fit a bridge for each "
+            "model until then"
+            if mixed
+            else "pair the rows by id, look for rows lost or repeated part of the way, and drop "
             "items that changed between the two runs",
         )
     if relation is Relation.WEAK and measured.maps is not None:

@@ -12,6 +12,7 @@ from isthmus.diagnose.curvature import Curvature, curvature
 from isthmus.diagnose.identify import Identification, identify, mapped_rows, partner_places
 from isthmus.diagnose.maps import UNIT_ROWS, FoldMaps, Maps, best_explained, fold_splits, judge_maps
 from isthmus.diagnose.pair_pass import PairPass
+from isthmus.diagnose.pairing import Pairing, judge_pairing
 from isthmus.diagnose.shift import row_shift
 from isthmus.diagnose.side_probes import SideProbes
 from isthmus.diagnose.thresholds import threshold
@@ -65,6 +66,8 @@ class PairProbes(ProbeResult):
     maps: Maps | None
     """None with too few pairs to hold any out."""
     found: PartnersFound | None
+    pairing: Pairing | None
+    """Whether every row goes with its partner; None with too few pairs or dimensions to tell."""
     curved: Curvature | None
     overlap: Overlap | None
     overlap_z: float | None
@@ -116,6 +119,7 @@ def probe_pair(
     measured = PairProbes(
         maps=maps,
         found=found,
+        pairing=_paired(observed, seed) if enough else None,
         curved=curvature(x, y, seed=seed) if enough else None,
         overlap=None if lists is None else _overlap(*lists),
         overlap_z=overlap_z,
@@ -129,6 +133,11 @@ def probe_pair(
         pairs_per_dimension=observed.n / wide,
     )
     return measured, mapped
+
+
+def _paired(observed: PairPass, seed: int) -> Pairing | None:
+    sample, cosine = observed.sample, observed.pairs.metric == "cosine"
+    return judge_pairing(sample.ids, sample.x, sample.y, cosine=cosine, seed=seed)
 
 
 def _judged(observed: PairPass) -> tuple[Maps, FoldMaps]:

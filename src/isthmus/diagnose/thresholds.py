@@ -46,9 +46,6 @@ THRESHOLDS: dict[str, Threshold] = {
         "of what a linear map leaves unexplained, the share that a kernel map of the same rows "
         "explains; pairs of real text encoders gain 0.03 to 0.06, of image encoders 0.08",
     ),
-    "mispaired_share": Threshold(
-        0.05, "share of rows whose partner ranks as by chance, at the low end of its interval"
-    ),
     "anisotropic": Threshold(
         0.3, "mean cosine of different items; healthy text encoders have 0.1 to 0.2"
     ),
