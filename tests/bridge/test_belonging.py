@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from isthmus.bridge import fit
+from isthmus.bridge import Bridge, assess, fit
 from isthmus.spaces.pairs import Pairs
 
 RECIPE = "unit_norm | procrustes | unit_norm"
+
+
+def noticed(pairs: Pairs, **more: Any) -> tuple[str, ...]:
+    """The notices of a fit, as its evidence holds them."""
+    evidence = fit(pairs, recipe=RECIPE, **more).evidence
+    assert evidence is not None
+    return evidence.notices
 
 
 def _sides(world: Any, n: int = 1000) -> tuple[np.ndarray, np.ndarray]:
@@ -20,29 +29,64 @@ def _sides(world: Any, n: int = 1000) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_rows_that_belong_together_are_not_spoken_of(world: Any) -> None:
-    assert fit(Pairs(*_sides(world)), recipe=RECIPE).notices == ()
+    assert noticed(Pairs(*_sides(world))) == ()
 
 
 def test_rows_in_another_order_are_noticed(world: Any) -> None:
     x, y = _sides(world)
-    found = fit(Pairs(x, world.rng.permutation(y)), recipe=RECIPE).notices
+    found = noticed(Pairs(x, world.rng.permutation(y)))
     assert len(found) == 1
     assert "do not go together" in found[0]
     assert "--ids" in found[0]
 
 
-def test_a_fifth_in_another_order_is_noticed(world: Any) -> None:
-    x, y = _sides(world, 3000)
-    part = world.rng.permutation(3000)[:600]
+def test_a_twentieth_in_another_order_is_noticed_and_named(world: Any) -> None:
+    x, y = _sides(world, 2000)
+    part = world.rng.permutation(2000)[:100]
     y[part] = y[np.roll(part, 1)]
-    (found,) = fit(Pairs(x, y), recipe=RECIPE).notices
-    assert "of the rows are probably mispaired" in found
+    (found,) = noticed(Pairs(x, y))
+    assert "are probably paired wrongly" in found
+    named = [int(n) for n in re.findall(r"\d+", found.partition("rows (")[2].partition("...")[0])]
+    assert set(named) <= set(part.tolist()) and len(named) == 5
+
+
+def test_half_of_the_rows_moved_by_one_decides_nothing_and_is_noticed() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2000, 48))
+    y = x @ np.linalg.qr(rng.standard_normal((48, 48)))[0] + 0.3 * rng.standard_normal(x.shape)
+    y[1000:] = np.roll(y[1000:], 1, axis=0)
+    evidence = fit(Pairs(x, y), recipe=RECIPE).evidence
+    assert evidence is not None and evidence.recommended is None
+    assert "are probably paired wrongly" in evidence.reason
+    assert "are probably paired wrongly" in evidence.notices[0]
+
+
+def test_notices_are_saved_and_shown(world: Any, tmp_path: Path) -> None:
+    x, y = _sides(world, 2000)
+    y[:200] = np.roll(y[:200], 1, axis=0)
+    bridge = fit(Pairs(x, y), recipe=RECIPE)
+    bridge.save(tmp_path / "b")
+    evidence = Bridge.load(tmp_path / "b").evidence
+    assert evidence is not None and len(evidence.notices) == 1
+    assert "paired wrongly" in str(evidence)
+    card = " ".join((tmp_path / "b/CARD.md").read_text("utf-8").split())
+    assert "notice: about 1" in card and "paired wrongly" in card
+
+
+def test_judgements_are_counted_in_an_evaluation_too(world: Any) -> None:
+    x, y = _sides(world)
+    items = Pairs(x, y, ids=[f"d{i}" for i in range(1000)])
+    bridge = fit(items, recipe=RECIPE)
+    asked = Pairs(x[:500], y[:500], ids=[f"q{i}" for i in range(500)])
+    qrels = {f"q{i}": [f"d{i}", f"gone{i}"] for i in range(500)}
+    (found,) = assess(bridge, items, queries=asked, qrels=qrels).notices
+    assert found.startswith("500 of 1,000 judgements name items that are not in the data")
 
 
 def test_copies_under_other_ids_are_noticed(world: Any) -> None:
     x, y = _sides(world)
     twice = Pairs(np.concatenate([x, x[:100]]), np.concatenate([y, y[:100]]))
-    (found,) = fit(twice, recipe=RECIPE).notices
+    (found,) = noticed(twice)
     share, _, told = found.partition("%")
     assert 15 <= int(share) <= 21  # 200 of 1,100
     assert told.startswith(" of the items stand in the data again")
@@ -55,10 +99,10 @@ def test_near_copies_of_real_items_are_noticed_and_other_items_are_not() -> None
 
     x = wordllama_256().encode(list(load_corpus(600).documents))
     y = x[:, :100] + 0  # its first dimensions are a smaller model
-    assert not any("stand in the data again" in n for n in fit(Pairs(x, y), recipe=RECIPE).notices)
+    assert not any("stand in the data again" in n for n in noticed(Pairs(x, y)))
     again = x[:300] + np.float32(1e-4) * np.random.default_rng(0).standard_normal((300, 256))
     both = np.concatenate([x, again]).astype(np.float32)
-    found = fit(Pairs(both, both[:, :100] + 0), recipe=RECIPE).notices
+    found = noticed(Pairs(both, both[:, :100] + 0))
     assert any("stand in the data again" in n for n in found)
 
 
@@ -68,7 +112,7 @@ def test_judgements_of_what_is_not_there_are_counted(world: Any) -> None:
     items = Pairs(x, y, ids=names)
     asked = Pairs(x[:500], y[:500], ids=names[:500])
     qrels = {f"d{i}": [f"d{i}", f"gone{i}"] for i in range(400)} | {"lost": ["d1"]}
-    found = fit(items, queries=asked, qrels=qrels, recipe=RECIPE).notices
+    found = noticed(items, queries=asked, qrels=qrels)
     assert [text.partition(" (")[0] for text in found[:2]] == [
         "1 of 401 judged queries are not in the queries",
         "400 of 800 judgements name items that are not in the data",

@@ -86,7 +86,7 @@ def test_rows_of_which_a_third_are_mispaired_decide_nothing(items: Any, asked: A
     order[wrong] = np.roll(wrong, 1)
     evidence = found(items, asked, new=order)
     assert evidence.verdict is Verdict.NOT_ENOUGH_EVIDENCE
-    assert "paired with those of other items" in evidence.reason
+    assert "probably paired wrongly" in evidence.reason
 
 
 @pytest.mark.parametrize("edited", [str, "{}.".format])

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from isthmus.bridge.belonging import with_notices
 from isthmus.bridge.bridge import Bridge
 from isthmus.bridge.evidence import Qrels
 from isthmus.bridge.examine import HeldOutParts, examine
@@ -75,13 +76,15 @@ def assess(
     samples = unseen_samples(
         bridge, pairs, asked, all_rows=all_rows, sizes=sizes, seed=seed, progress=progress
     )
-    return examine(
-        HeldOutParts(samples.test_part(), samples.held_out(VALIDATION)),
+    held_out = samples.test_part()
+    examined = examine(
+        HeldOutParts(held_out, samples.held_out(VALIDATION)),
         bridge.chain,
         bridge.kind,
         replace(judging or Judging(), seed=seed),
         progress=progress,
-    ).evidence
+    )
+    return with_notices(examined, pairs, samples.queries, bridge.chain, held_out, bridge.kind)
 
 
 def unseen_samples(

@@ -1,4 +1,4 @@
-"""Rows that do not belong together, noticed where they are used: while a bridge is fitted."""
+"""Rows that do not belong together, noticed where they are used: in a fit and in an evaluation."""
 
 from __future__ import annotations
 
@@ -10,63 +10,72 @@ from numpy.typing import NDArray
 
 from isthmus.adapters.chain import Chain
 from isthmus.bridge.evidence import HeldOut
+from isthmus.bridge.examine import Examined
 from isthmus.bridge.held_out_samples import Queries
+from isthmus.bridge.kind import SIDES, Kind
 from isthmus.diagnose.identify import identify, rank_partners
+from isthmus.diagnose.pairing import Pairing, described
 from isthmus.diagnose.thresholds import threshold
-from isthmus.evaluate import top_k
+from isthmus.evaluate import Evaluation, top_k
 from isthmus.numeric import unit_rows
 from isthmus.spaces.pairs import Pairs
 from isthmus.spaces.sample import Batch
 
-__all__ = ["notices"]
+__all__ = ["unmatched", "with_notices"]
 
 _FEWEST = 20
-_STRONG = 0.5
-"""Share of rows that must find their partner before the lost ones count as paired wrongly."""
 _COPIES = 0.02
 _PROBES = 500
 _SAME = 0.9999  # cosine under both models; float16 keeps 0.999999
 _SHOWN = 3
 
 
-def notices(
-    pairs: Pairs, queries: Queries | None, held_out: HeldOut, sample: Batch, chain: Chain
-) -> tuple[str, ...]:
-    """What a reader of the evidence should know about the data, in a sentence each.
+def with_notices(
+    examined: Examined,
+    pairs: Pairs,
+    queries: Queries | None,
+    chain: Chain,
+    held_out: HeldOut,
+    kind: Kind,
+) -> Evaluation:
+    """The evidence with what its reader should know about the data, in a sentence each.
 
     Args:
-        pairs: that the map was fitted on.
-        queries: that judge it, where they are separate.
-        held_out: the test part.
-        sample: of all pairs.
+        examined: what these data gave.
+        pairs: that were read.
+        queries: that judge, where they are separate.
         chain: the map.
+        held_out: the test part, with a sample of all pairs as its gallery.
+        kind: of the bridge.
     """
-    return (
+    told = (
         *pairs.notices,
-        *_pairing(chain, held_out.queries),
-        *_copies(sample),
-        *([] if queries is None else _unmatched(pairs, queries)),
+        *_pairing(chain, held_out.queries, examined.pairing, kind),
+        *_copies(held_out.gallery),
+        *([] if queries is None else unmatched(pairs, queries)),
     )
+    return examined.evidence.model_copy(update={"notices": told})
 
 
-def _pairing(chain: Chain, rows: Batch) -> Iterator[str]:
-    """Whether held-out rows behind the map find their own partners among each other."""
-    if len(rows) < _FEWEST:
+def _pairing(chain: Chain, rows: Batch, judged: Pairing | None, kind: Kind) -> Iterator[str]:
+    """Whether rows behind the map find their own partners, all of them or in part."""
+    if len(rows) >= _FEWEST:
+        found = identify(rank_partners(np.asarray(chain(rows.x), np.float64), rows.y))
+        if found.z <= threshold("chance_z"):
+            yield (
+                f"the rows of the two sides do not go together: behind the map, the partner of a "
+                f"held-out row ranks at {found.mean_place:.2f} of the list (chance 0.50). They are "
+                "probably mispaired: pair them by id (--ids), and run isthmus diagnose"
+            )
+            return
+    if judged is None or judged.kind == "none":
         return
-    found = identify(rank_partners(np.asarray(chain(rows.x), np.float64), rows.y))
-    if found.z <= threshold("chance_z"):
-        yield (
-            f"the rows of the two sides do not go together: behind the map, the partner of a "
-            f"held-out row ranks at {found.mean_place:.2f} of the list (chance 0.50). They are "
-            "probably mispaired: pair them by id (--ids), and run isthmus diagnose"
-        )
-        return
-    lost, first = found.lost_share, found.first.value or 0.0
-    if lost.low is not None and lost.low > threshold("mispaired_share") and first >= _STRONG:
-        yield (
-            f"about {lost.value:.0%} of the rows are probably mispaired: their partners rank as by "
-            f"chance, where {first:.0%} of the others come first. Pair them by id (--ids)"
-        )
+    mend = (
+        "Pair them by id (--ids)"
+        if judged.kind == "mispaired"
+        else "Encode all items with one model: one bridge cannot serve both"
+    )
+    yield f"{described(judged, SIDES[kind])}. {mend}"
 
 
 def _copies(sample: Batch) -> Iterator[str]:
@@ -88,7 +97,7 @@ def _copies(sample: Batch) -> Iterator[str]:
         )
 
 
-def _unmatched(pairs: Pairs, queries: Queries) -> Iterator[str]:
+def unmatched(pairs: Pairs, queries: Queries) -> Iterator[str]:
     """Judgements of queries and items that the data do not hold."""
     if queries.qrels is None:
         return

@@ -113,8 +113,6 @@ class Bridge:
     thresholds: Thresholds | None = None
     """What thresholds on the old model's scores become in each of its ways; None where they were
     not fitted."""
-    notices: tuple[str, ...] = ()
-    """What the data of a fit in this process showed, a sentence each; not saved."""
     last_canary: Canary | None = None
     """Of a composed bridge in memory, the canary of its last part; not saved."""
     _recognised: list[bool] = field(default_factory=list[bool], repr=False)

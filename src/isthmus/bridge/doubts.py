@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from isthmus.bridge.evidence import HeldOut
-from isthmus.diagnose.identify import identify, rank_partners
+from isthmus.diagnose.pairing import Pairing, described
 from isthmus.evaluate import top_k
 from isthmus.numeric import unit_rows
 
@@ -24,11 +22,12 @@ _SAME_TEXT = 0.08
 its answer: a full stop more gives .01, a capital letter too .06; of real queries 1 in 1,000."""
 _MOST_COPIES = 0.2
 _MOST_MISPAIRED = 0.05
-_STRONG = 0.5
-"""Share of rows that must find their partner before the lost ones count as paired wrongly."""
+"""At the low end of its interval; fewer are told, and change no verdict."""
 
 
-def doubts(held_out: HeldOut, mapped: NDArray[Any] | None) -> tuple[str, ...]:
+def doubts(
+    held_out: HeldOut, pairing: Pairing | None, sides: tuple[str, str] = ("x", "y")
+) -> tuple[str, ...]:
     """What makes a verdict on these queries worthless, in a clause each.
 
     Rows of the two sides that do not belong together (a new side in another order is a good model
@@ -37,12 +36,12 @@ def doubts(held_out: HeldOut, mapped: NDArray[Any] | None) -> tuple[str, ...]:
 
     Args:
         held_out: queries and their gallery.
-        mapped: the queries' source rows ``(nq, dy)`` behind a map that has not seen them, where it
-            maps towards the target's space.
+        pairing: whether the rows of the gallery go with their partners, where it was judged.
+        sides: what its source and target side are called.
     """
     found = [*_unrelated(held_out)]
-    if not found:
-        found += _mispaired(held_out, mapped)
+    if not found and pairing is not None and (pairing.share.low or 0) > _MOST_MISPAIRED:
+        found.append(described(pairing, sides))
     return (*found, *_answers_as_queries(held_out))
 
 
@@ -67,19 +66,6 @@ def _unrelated(held_out: HeldOut) -> Iterator[str]:
             f"no nearer than by chance under the other (of {_NEIGHBOURS} neighbours "
             f"{_NEIGHBOURS * shared.mean():.2f} are shared, by chance "
             f"{_NEIGHBOURS * chance:.2f}). Pair them by id (--ids)"
-        )
-
-
-def _mispaired(held_out: HeldOut, mapped: NDArray[Any] | None) -> Iterator[str]:
-    rows = held_out.queries
-    if mapped is None or len(rows) < _FEWEST:
-        return
-    found = identify(rank_partners(np.asarray(mapped, np.float64), rows.y))
-    lost, first = found.lost_share, found.first.value or 0.0
-    if first >= _STRONG and lost.low is not None and lost.low > _MOST_MISPAIRED:
-        yield (
-            f"about {lost.value:.0%} of the rows are paired with those of other items, where "
-            f"{first:.0%} of the others find their own first. Pair them by id (--ids)"
         )
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from isthmus.adapters.chain import Chain
 from isthmus.bridge.doubts import doubts
 from isthmus.bridge.evidence import HeldOut
-from isthmus.bridge.kind import Kind
+from isthmus.bridge.kind import SIDES, Kind
+from isthmus.diagnose.pairing import Pairing, judge_pairing
 from isthmus.evaluate import Evaluation, Judging
 from isthmus.evaluate.arms import ARMS
 from isthmus.progress import Progress, silent
@@ -35,6 +36,8 @@ class Examined:
     ways: dict[str, Way]
     thresholds: Thresholds | None
     """What the old model's thresholds become in each of them."""
+    pairing: Pairing | None
+    """Whether the rows of the gallery go with their partners."""
 
 
 def examine(
@@ -72,9 +75,10 @@ def examine(
             seed=judging.seed,
             progress=progress,
         )
-    asked = chain(held_out.test.queries.x)
-    trial = replace(trial, doubts=doubts(held_out.test, asked))
+    gallery, cosine = held_out.test.gallery, held_out.test.metric == "cosine"
+    pairing = judge_pairing(gallery.ids, gallery.x, gallery.y, cosine=cosine)
+    trial = replace(trial, doubts=doubts(held_out.test, pairing, SIDES[kind]))
     judged = judge_ways(trial, judging, chosen=chosen, progress=progress)
     ways = {**fixed_ways(trial, judging.rescore_depth).ways, **chosen.ways}
     del ways["control"]
-    return Examined(judged.evaluation, ways, judged.thresholds)
+    return Examined(judged.evaluation, ways, judged.thresholds, pairing)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from isthmus.adapters.chain import Chain
 from isthmus.adapters.recipe import Recipe
 from isthmus.adapters.select import Selection, default_recipes, select
-from isthmus.bridge.belonging import notices
+from isthmus.bridge.belonging import with_notices
 from isthmus.bridge.bridge import Bridge, Tried
 from isthmus.bridge.canary import Canary
 from isthmus.bridge.evidence import Qrels
@@ -156,7 +156,7 @@ def fit(
         target=_space(target, profiles[1], sample.y.dtype, names[1], metric),
         chain=chain,
         recipe=selection.chosen.recipe,
-        evidence=examined.evidence,
+        evidence=with_notices(examined, pairs, samples.queries, chain, held_out, kind),
         ways=examined.ways,
         tried=tuple(
             Tried(str(c.recipe), round(c.score, 6), _round(c.squared_error))
@@ -184,7 +184,6 @@ def fit(
         canary=_canary(sample, fitting.canary_items, named=has_ids(pairs)),
         trust=trust,
         thresholds=examined.thresholds,
-        notices=notices(pairs, samples.queries, held_out, sample, chain),
     )
 
 

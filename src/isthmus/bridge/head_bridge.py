@@ -97,7 +97,6 @@ def fit_head_bridge(
         ways={},
         trust=None,
         thresholds=None,
-        notices=(),
         provenance=Provenance(fit=bridge.provenance.fit),
     )
 

@@ -135,6 +135,7 @@ def with_live_evidence(bridge: Bridge, live: Evaluation) -> Bridge:
     sampled = bridge.evidence
     if sampled is None:
         return replace(bridge, evidence=live)
+    live = live.model_copy(update={"notices": (*sampled.notices, *live.notices)})
     fit = bridge.provenance.fit
     if fit is None:
         return replace(bridge, evidence=live)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-__all__ = ["Kind"]
+__all__ = ["SIDES", "Kind"]
 
 Kind = Literal["query", "corpus"]
 """``query``: new model's queries into the old index; ``corpus``: stored vectors into the new."""
+
+SIDES: dict[Kind, tuple[str, str]] = {"query": ("new", "old"), "corpus": ("old", "new")}
+"""Which model the source and the target side are, by the kind of the bridge."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli.console import ProgressBar, say, show, show_json
+from isthmus.cli.console import ProgressBar, say, show, show_json, warn
 from isthmus.cli.inputs import (
     Ids,
     Json,
@@ -101,6 +101,12 @@ def diagnose_command(
         progress=progress,
     )
     progress.close()
+    if inputs.queries is not None:
+        from isthmus.bridge.belonging import unmatched
+        from isthmus.bridge.held_out_samples import Queries
+
+        for notice in unmatched(inputs.pairs, Queries(inputs.queries, inputs.qrels)):
+            warn(f"notice: {notice}")
     options = {
         "--ids": ids,
         "--metric": None if metric == "cosine" else metric,

@@ -335,8 +335,6 @@ def fit_command(
                 overwrite=overwrite,
                 **shown,
             )
-    for notice in bridge.notices:
-        warn(f"notice: {notice}")
     if bridge.search_only:
         warn(f"notice: {SCORES_DIFFER}")
     if not as_json:

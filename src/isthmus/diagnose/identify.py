@@ -43,8 +43,6 @@ class Identification(ProbeResult):
     """Mean of ``(rank - 1) / (candidates - 1)``: 0 at best, 0.5 by chance."""
     z: float
     """Standard errors that `mean_place` is better than chance; its spread is exact."""
-    lost_share: Estimate
-    """Share of rows whose partner ranks as by chance: four times those in the last quarter."""
     rows: int
     """Rows judged."""
 
@@ -122,19 +120,7 @@ def identify(places: Places, *, seed: int = 0) -> Identification:
         chance=places.chance,
         mean_place=mean,
         z=(0.5 - mean) * (12.0 * len(place)) ** 0.5,
-        lost_share=_lost(place),
         rows=len(place),
-    )
-
-
-def _lost(places: NDArray[np.float64]) -> Estimate:
-    """Rows paired at random fall evenly over the places, so a quarter of them into the last."""
-    share = float((places > 0.75).mean())
-    error = 1.96 * (share * (1 - share) / len(places)) ** 0.5
-    return Estimate(
-        value=min(4 * share, 1.0),
-        low=min(max(4 * (share - error), 0.0), 1.0),
-        high=min(4 * (share + error), 1.0),
     )
 
 

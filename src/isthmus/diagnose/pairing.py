@@ -26,7 +26,7 @@ Kind = Literal["none", "mispaired", "second model"]
 
 _MOST_ROWS = 1500
 _FEWEST = 40
-_NARROWEST = 4
+_NARROWEST = 8
 """Dimensions below which chance alone puts strangers near each other."""
 _WIDEST = 512
 _FOLDS = 4
@@ -36,8 +36,9 @@ _FALSE_ALARMS = 0.001
 _POWER = 0.9
 _TAIL = 5
 """Degrees of freedom of the tail of rows that go together: heavier than any real pair has."""
-_APART = 3.0
-"""Standard deviations of strangers by which the two parts of the mixture must lie apart."""
+_APART = 2.0
+"""Standard deviations of strangers by which the two parts of the mixture must lie apart at least;
+and one, and 2.2 times the spread of the part that goes together."""
 _SEEDS = 0.05
 _SMALLEST_GROUP = 20
 _SPLIT = 4.0
@@ -68,7 +69,7 @@ class Pairing(ProbeResult):
 def judge_pairing(
     ids: NDArray[Any], x: Rows, y: Rows, *, cosine: bool = True, seed: int = 0
 ) -> Pairing | None:
-    """Judge up to 1,500 sampled pairs; None for fewer than 40, or fewer than 4 dimensions.
+    """Judge up to 1,500 sampled pairs; None for fewer than 40, or fewer than 8 dimensions.
 
     Rows that go together may score low too: with a Student distribution of five degrees of freedom
     for them, wrongly paired rows are claimed in at most one of a thousand healthy samples.  A
@@ -228,7 +229,7 @@ def _scores(mapped: Matrix, y: Matrix) -> Matrix:
 def _healthy_tail(scores: Matrix) -> float:
     """The share of rows that go together and still score below the middle of strangers."""
     mean, spread, _ = _mixture(scores)
-    if mean < _APART:
+    if not _are_apart(mean, spread):
         # not two parts that can be told apart: the bulk alone says where the others lie
         mean = float(np.median(scores))
         upper, lower = np.quantile(scores, (0.84, 0.3))
@@ -259,8 +260,12 @@ def _mixture(scores: Matrix) -> tuple[float, float, Matrix]:
 
 
 def _lost_rows(scores: Matrix) -> NDArray[np.bool_]:
-    mean, _, lost = _mixture(scores)
-    return lost > 0.5 if mean >= _APART else scores < 0
+    mean, spread, lost = _mixture(scores)
+    return lost > 0.5 if _are_apart(mean, spread) else scores < 0
+
+
+def _are_apart(mean: float, spread: float) -> bool:
+    return mean >= max(_APART, 1 + 2.2 * spread)
 
 
 def _visible(scores: Matrix, n: int) -> float | None:

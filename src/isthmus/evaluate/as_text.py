@@ -50,6 +50,8 @@ def evaluation_lines(found: Evaluation, *, width: int, all_arms: bool) -> list[L
     told = [*([below] if below else []), *_comparisons(found, all_arms=all_arms), *_absent(found)]
     if told:
         lines += [Line(""), *(Line(x, "quiet") for text in told for x in _wrapped(text, width))]
+    for notice in found.notices:
+        lines += [Line(""), *(Line(x, "caution") for x in _wrapped(f"notice: {notice}", width))]
     lines.append(Line(""))
     tone, _ = found.verdict.answer
     lines.append(Line(f"verdict: {found.verdict}", tone))

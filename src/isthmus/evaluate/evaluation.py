@@ -109,6 +109,8 @@ class Evaluation(BaseModel):
     luck: float | None = None
     worst: tuple[WorstQuery, ...] = ()
     fairness: Fairness | None = None
+    notices: tuple[str, ...] = ()
+    """What the data showed that a reader of this evidence should know, a sentence each."""
 
     @model_validator(mode="after")
     def _whole(self) -> Evaluation:

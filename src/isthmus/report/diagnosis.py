@@ -266,8 +266,11 @@ def _pair_table(found: Diagnosis) -> TextTable:
                 "place of a partner in the list (chance 0.5)",
                 fixed(measured.found.better.mean_place),
             ),
-            ("share of rows paired as by chance", span(measured.found.better.lost_share)),
         ]
+    if measured.pairing is not None:
+        judged = measured.pairing
+        what = "of a second model" if judged.kind == "second model" else "paired wrongly"
+        rows.append((f"share of rows {what}", span(judged.share)))
     if measured.clusters is not None:
         agreement = measured.clusters
         rows.append(

@@ -12,6 +12,7 @@ from isthmus.report.blocks import (
     Cards,
     Commands,
     Headline,
+    Items,
     Page,
     Prose,
     Section,
@@ -130,6 +131,8 @@ def evaluation_sections(
     further: Sequence[Section] = (),
 ) -> Iterator[Section]:
     """The sections that every page with an evaluation has, ``further`` ones before the queries."""
+    if found.notices:
+        yield Section("What to know about these data", (Items(found.notices),))
     if gates:
         yield Section(
             "Gates",
