@@ -87,7 +87,7 @@ def test_what_cannot_be_seen_is_said() -> None:
     seen = [1.0 if found is None else found.visible or 1.0 for found in shares]
     assert seen[0] > seen[1] > seen[2]
     assert judge_pairing(np.arange(39), x[:39], y[:39]) is None
-    assert judge_pairing(np.arange(1000), x[:, :7], y) is None
+    assert judge_pairing(np.arange(1000), x[:, :4], y) is None
 
 
 def test_unrelated_rows_are_no_mixture() -> None:

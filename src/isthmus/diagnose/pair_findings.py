@@ -100,7 +100,7 @@ def _pairing(relation: Relation, measured: PairProbes, sides: Sides) -> Iterator
             value=value_of(judged.share),
             low=judged.share.low,
             high=judged.share.high,
-            threshold=judged.visible or 1.0,
+            threshold=threshold("lost_share"),
             measure="share of rows of a second model"
             if mixed
             else "share of rows whose partner is no nearer than strangers",

@@ -26,8 +26,8 @@ Kind = Literal["none", "mispaired", "second model"]
 
 _MOST_ROWS = 1500
 _FEWEST = 40
-_NARROWEST = 8
-"""Dimensions below which chance alone puts strangers near each other."""
+_NARROWEST = 5.0
+"""Dimensions in use below which chance alone puts strangers near each other."""
 _WIDEST = 512
 _FOLDS = 4
 _RIDGE = 0.3
@@ -69,7 +69,7 @@ class Pairing(ProbeResult):
 def judge_pairing(
     ids: NDArray[Any], x: Rows, y: Rows, *, cosine: bool = True, seed: int = 0
 ) -> Pairing | None:
-    """Judge up to 1,500 sampled pairs; None for fewer than 40, or fewer than 8 dimensions.
+    """Judge up to 1,500 sampled pairs; None for fewer than 40, or fewer than 5 dimensions in use.
 
     Rows that go together may score low too: with a Student distribution of five degrees of freedom
     for them, wrongly paired rows are claimed in at most one of a thousand healthy samples.  A
@@ -93,9 +93,11 @@ def judge_pairing(
         ('mispaired', [0, 1, 2, 3, 4])
     """
     n = min(len(x), _MOST_ROWS)
-    if n < _FEWEST or min(x.shape[1], y.shape[1]) < _NARROWEST:
+    if n < _FEWEST:
         return None
     one, other = (_narrowed(_unit(a[:n]) if cosine else a[:n].astype(float)) for a in (x, y))
+    if min(_dimensions(one), _dimensions(other)) < _NARROWEST:
+        return None
     ids = ids[:n]
     scores = _best_scores(one, other, seed)
     two = _two_models(one, other, scores, seed)
@@ -383,6 +385,14 @@ def _foreign(x: Matrix, y: Matrix, rows: NDArray[np.bool_], seed: int) -> bool:
     # about their own mean: what tells the groups apart is no help
     mapped += y[rows].mean(axis=0) - mapped.mean(axis=0)
     return bool(own > 1.0 and np.median(_scores(mapped, y[rows])) < _FOREIGN * own)
+
+
+def _dimensions(rows: Matrix) -> float:
+    """The participation ratio ``(tr C)² / tr C²`` of the covariance ``C``."""
+    centred = rows - rows.mean(axis=0)
+    flat = centred if len(rows) < rows.shape[1] else centred.T
+    square = flat @ flat.T
+    return float(np.trace(square) ** 2 / max(float(np.vdot(square, square)), 1e-300))
 
 
 def _narrowed(rows: Matrix) -> Matrix:

@@ -46,6 +46,11 @@ THRESHOLDS: dict[str, Threshold] = {
         "of what a linear map leaves unexplained, the share that a kernel map of the same rows "
         "explains; pairs of real text encoders gain 0.03 to 0.06, of image encoders 0.08",
     ),
+    "lost_share": Threshold(
+        0.0,
+        "share of rows that do not go with their partner, or that a second model made; said where "
+        "healthy pairs would show it in at most one sample of a thousand",
+    ),
     "anisotropic": Threshold(
         0.3, "mean cosine of different items; healthy text encoders have 0.1 to 0.2"
     ),
