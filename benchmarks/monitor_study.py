@@ -46,7 +46,7 @@ def power(repeats: int) -> Iterator[str]:
     from isthmus.demo.corpus import load_corpus
     from isthmus.encoders import wordllama_256
 
-    encoder, corpus = wordllama_256(), load_corpus(9000)
+    encoder, corpus = wordllama_256(), load_corpus(6000)
     texts = np.array(corpus.documents)
     healthy = encoder.encode(list(texts))
     verbs = np.char.startswith(np.array(corpus.classes), "verb")
@@ -66,7 +66,7 @@ def power(repeats: int) -> Iterator[str]:
             order = rng.permutation(len(healthy))
             drift = Drift(healthy[order[:2000]], unit=True)
             drift.update(healthy[order[2000 : 2000 + BEFORE]])
-            later = rows[rng.permutation(len(rows))[:5000]]
+            later = rows[rng.permutation(len(rows))[:3000]]
             after.append(_until(drift, later))
             which |= set(drift.alarms)
         seen = [n for n in after if n is not None]

@@ -161,8 +161,7 @@ class Drift:
         live = self._comparable(self.learned_from)
         direction, _ = discriminant(self._known, live)
         self._put("classifier", lambda rows: rows @ direction)
-        basis = self._known[:_MOST_BASIS], live[-_MOST_BASIS:]
-        self._put("kernel", lambda rows: witness(*basis, rows))
+        self._put("kernel", witness(self._known[:_MOST_BASIS], live[-_MOST_BASIS:]))
 
     def _put(self, name: str, score: _Score) -> None:
         self._scores[name] = score, np.sort(score(self._held))

@@ -6,6 +6,7 @@ median heuristic; Lopez-Paz and Oquab, *Revisiting classifier two-sample tests*,
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -158,15 +159,25 @@ def discriminant(reference: Rows, live: Rows) -> tuple[Rows, float]:
     return np.asarray(direction, np.float64), float(middle)
 
 
-def witness(reference: Rows, live: Rows, rows: Rows) -> Rows:
-    """Where live rows are denser than the reference ``(n,)``: the witness of the kernel test."""
+def witness(reference: Rows, live: Rows) -> Callable[[Rows], Rows]:
+    """Where live rows are denser than the reference: the witness of the kernel test, of any rows.
+
+    Args:
+        reference, live: ``(n, d)`` and ``(m, d)``, as given.
+
+    Returns:
+        From rows ``(k, d)`` to values ``(k,)``.
+    """
     basis = np.concatenate([reference, live])
     squares = cdist(basis, basis, "sqeuclidean")
     width = max(float(np.median(squares[np.triu_indices(len(basis), 1)])), 1e-300)
-    near = [
-        np.exp(-cdist(rows, side, "sqeuclidean") / width).mean(axis=1) for side in (live, reference)
-    ]
-    return np.asarray(near[0] - near[1], np.float64)
+    n = len(reference)
+
+    def values(rows: Rows) -> Rows:
+        near = np.exp(-cdist(rows, basis, "sqeuclidean") / width)
+        return np.asarray(near[:, n:].mean(axis=1) - near[:, :n].mean(axis=1), np.float64)
+
+    return values
 
 
 def _share_as_large(found: Rows) -> float:
