@@ -139,3 +139,17 @@ def test_a_table_whose_making_was_killed_is_none(tmp_path):
         assert store.filled("new") == 1
         (tmp_path / "db" / "gone__new.lance").mkdir()
         first.drop_neighbour("gone__new")
+
+
+@pytest.mark.parametrize("kind", ["chroma", "qdrant"])
+def test_a_collection_whose_filling_was_killed_before_it_held_anything_is_made_anew(tmp_path, kind):
+    pytest.importorskip(NEEDS[kind])
+    url = f"{kind}://{tmp_path}/db#docs"
+    payload = {"text": ["x", "y"]}
+    with create_store(url, ["a", "b"], {"v": gaussian(2)}, payload) as first:
+        nothing = {"new": np.empty((0, DIM), np.float32)}
+        first.make_neighbour("docs__new", np.empty(0, np.str_), nothing, {"text": []}, "cosine")
+        store = with_second_column(first, "new")
+        store.add_column("new", DIM)
+        assert store.put(np.array(["a", "b"]), gaussian(2, DIM), column="new") == 2
+        assert store.filled("new") == 2

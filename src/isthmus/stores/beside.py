@@ -108,6 +108,7 @@ class BesideStore:
         self.beside = self._name(held.name)
         self._second: Any = first.neighbour(self.beside)
         self._declared: Column | None = None
+        self._begun = False
         self.leads = False
         """Whether the second collection is the one that applications read and write: what it alone
         holds are items then, and not left-overs."""
@@ -268,7 +269,14 @@ class BesideStore:
         if not len(ids):
             return 0
         own = self._column()
+        if self._second is not None and not self._begun:
+            self._begun = True
+            if not self._second.describe().count:
+                # whoever made it was killed before anything was in it: fields are not known yet
+                self.first.drop_neighbour(self.beside)
+                self._second = None
         if self._second is None:
+            self._begun = True
             metric: Metric = "cosine" if own is None else own.metric
             if own is not None and own.dim != rows.shape[1]:
                 raise other_column(own, rows.shape[1], metric, self._where)

@@ -611,7 +611,11 @@ class LanceStore(StoreBase):
             kind = pa.list_(pa.float32(), rows.shape[1])
             fields.append(pa.field(column, kind, metadata={_METRIC: metric.encode()}))
         with asking(self._url):
-            table = self._database.create_table(name, schema=pa.schema(fields), mode="overwrite")
+            # what is there is no table: see neighbour
+            torn = name in _tables(self._database)
+            table = self._database.create_table(
+                name, schema=pa.schema(fields), mode="overwrite" if torn else "create"
+            )
         made = LanceStore(self._database, table, self._beside(name))
         made.add(ids, vectors, payload)
         return made
