@@ -13,6 +13,7 @@ from typing import cast
 from isthmus.adapters.chain import Affine, Chain, RowNorm, Stage
 from isthmus.adapters.recipe import Recipe
 from isthmus.adapters.recipe_step import Step
+from isthmus.adapters.steps.apart import Apart
 from isthmus.adapters.steps.base import FitRows, LinearAdapter, Refinement
 from isthmus.adapters.steps.normalisers import Normaliser
 from isthmus.adapters.steps.prior_ridge import PriorRidge, check_widths
@@ -81,6 +82,8 @@ def fit_affine(
     on_x, on_y, undo = Affine(), Affine(), Affine()
     for step in steps:
         built = step.build()
+        if isinstance(built, Apart):
+            continue  # the moments are of kinds apart already, where there are two
         if isinstance(built, TargetMeans):
             moments = built.moved(moments)
             continue

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Self, cast
 
 from isthmus.adapters.recipe_step import Step, check_step, parse_step
+from isthmus.adapters.steps.apart import Apart
 from isthmus.adapters.steps.base import LinearAdapter, Refinement, Value
 from isthmus.adapters.steps.normalisers import LayerNorm, Normaliser, Temperature, UnitNorm
 from isthmus.adapters.steps.registry import STEPS
@@ -90,7 +91,14 @@ class Recipe:
         recipe = cls(tuple(steps))
         for step in recipe.before:
             kind = STEPS[step.name]
-            if issubclass(kind, TargetMeans):
+            if issubclass(kind, Apart):
+                if step is not next(iter(recipe.affine), None):
+                    raise RecipeError(
+                        "documents and queries are centred apart before anything else is fitted",
+                        where=str(recipe),
+                        mend="Put apart first, or directly behind the last unit_norm or layer_norm",
+                    )
+            elif issubclass(kind, TargetMeans):
                 cast(TargetMeans, step.build()).check()
             elif cast(type[LinearAdapter], STEPS[adapters[0]]).own_frame and not _is_rowwise(step):
                 raise RecipeError(
@@ -158,6 +166,11 @@ class Recipe:
     def affine(self) -> tuple[Step, ...]:
         """The normalisers between `front` and the adapter: moments are carried through them."""
         return self.before[len(self.front) :]
+
+    @property
+    def apart(self) -> bool:
+        """Whether documents and queries are centred apart."""
+        return any(issubclass(STEPS[s.name], Apart) for s in self.before)
 
     def with_adapter(self, **parameters: Value) -> Recipe:
         """The same recipe with parameters of the adapter replaced."""

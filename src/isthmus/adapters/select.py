@@ -1,18 +1,22 @@
 """Choosing a map: cross-validation on fold moments makes the short list, retrieval decides.
 
-Squared error alone never decides: it falls steadily while retrieval peaks and falls again.
+Squared error alone never decides: it falls steadily while retrieval peaks and falls again.  With
+few pairs the retrieval is out of fold: moments of folds give every candidate once for each fold at
+the price of one pass, and every pair asks through the map that has not seen it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.adapters.chain import Affine, Chain
+from isthmus.adapters.cross_fitted import CrossFitted, Mapped
 from isthmus.adapters.pipeline import (
     FittedFront,
     fit_affine,
@@ -23,24 +27,39 @@ from isthmus.adapters.pipeline import (
 )
 from isthmus.adapters.recipe import Recipe
 from isthmus.adapters.recipe_step import Step
-from isthmus.adapters.steps.base import FitRows, LinearAdapter, Refinement
+from isthmus.adapters.steps.base import (
+    FitRows,
+    LinearAdapter,
+    Refinement,
+    Splits,
+    asked_rows,
+)
 from isthmus.adapters.steps.prior_ridge import PriorRidge, check_widths, prior_affine, residual
 from isthmus.adapters.steps.registry import STEPS
 from isthmus.adapters.steps.target_means import TargetMeans
 from isthmus.errors import InputError
-from isthmus.moments import FoldMoments, SecondMoments
+from isthmus.moments import FoldMoments, KindsApart, SecondMoments
 from isthmus.progress import Progress, silent
+from isthmus.spaces.sample import Batch
+from isthmus.spaces.split import fold_of
 
-__all__ = ["RULE", "Candidate", "MomentSource", "Selection", "default_recipes", "select"]
+__all__ = [
+    "RULE",
+    "Candidate",
+    "MomentSource",
+    "Selection",
+    "Task",
+    "WithoutFold",
+    "best",
+    "default_recipes",
+    "select",
+]
 
-RULE = (
-    "the simplest map within one standard error of the best, or one whose vectors are for search "
-    "alone where it is better by two"
-)
+RULE = "the best mean, and of equals the simplest"
 """How `select` chooses, in words for those who read its result."""
 
-Judge = Callable[[Chain], NDArray[np.float64]]
-"""The value of the user's metric for each validation query when a map is used."""
+Judge = Callable[[Mapped], NDArray[np.float64]]
+"""The value of the deciding metric for each query that chooses, when a map is used."""
 
 
 class MomentSource(Protocol):
@@ -51,7 +70,8 @@ class MomentSource(Protocol):
         ...
 
     def folds(self, x: Chain, y: Chain, keep: frozenset[str], /) -> FoldMoments:
-        """Moments of every fold; ``keep`` also names groupings, such as ``labels``."""
+        """Moments of every fold; ``keep`` also names groupings, such as ``labels``, and ``kinds``,
+        for documents and queries apart."""
         ...
 
     def rows(self, x: Chain, y: Chain, /) -> FitRows:
@@ -61,114 +81,124 @@ class MomentSource(Protocol):
 
 @dataclass(frozen=True)
 class Candidate:
-    """A map that was tried, with what it scored on validation queries."""
+    """A map that was tried, with what it scored on the queries that choose."""
 
     recipe: Recipe
-    chain: Chain
+    chain: Mapped
+    """Fitted on all fit rows; where choice is cross-fitted, one map for every fold."""
     squared_error: float | None
     """Cross-validated, relative to the target's variance; None where the map has no strength."""
     values: NDArray[np.float64]
-    """The metric of each validation query ``(nq,)``."""
+    """The metric of each query that chooses ``(nq,)``."""
 
     @property
     def score(self) -> float:
-        """Mean over the validation queries."""
+        """Mean over the queries."""
         return float(self.values.mean())
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Every candidate, best first, and the one chosen."""
+    """Every candidate, best first, the one chosen, and its map."""
 
     candidates: tuple[Candidate, ...]
     chosen: Candidate
+    chain: Chain
+    """The chosen map, fitted on all fit rows."""
+    in_order: tuple[Candidate, ...]
+    """Every candidate, the simplest first."""
 
 
 def default_recipes(
-    metric: str, *, search_only: bool = False, trained: bool = False
+    metric: str, *, search_only: bool = False, trained: bool = True, apart: bool = False
 ) -> list[Recipe]:
     """What is tried where the user names no recipe, simplest first.
 
     Args:
         metric: of the target space.
         search_only: the mapped vectors will only be searched with, never stored: under cosine CSA
-            is tried too, last, because its vectors rank the target's but do not lie among them.
-        trained: also maps that PyTorch trains by contrast on the rows.
+            is tried too, because its vectors rank the target's but do not lie among them.
+        trained: also the best of these maps, trained by contrast on the rows (under cosine).
+        apart: documents and queries are both fitted on, and centred apart.
     """
-    before, after = ("unit_norm | ", " | unit_norm") if metric == "cosine" else ("", "")
-    scale = "" if metric == "cosine" else "(scale=true)"
-    polish = " | polish(temperature=auto)"
-    cores = [
-        f"procrustes{scale}",
-        f"whiten(shrinkage=0.1, power=0.5) | procrustes{scale}",
-        "lambda_orthogonal(lam=0.2)",
-        "ridge(alpha=auto, power=auto)",
-    ]
-    if trained and metric != "l2":
-        cores.append(f"procrustes{scale}{polish}")
-    if search_only and metric == "cosine":
-        cores.append("csa(shrinkage=auto, mean=auto)")
-        if trained:
-            cores.append(f"csa(shrinkage=auto){polish}")
-    return [Recipe.parse(f"{before}{core}{after}") for core in cores]
+    cosine = metric == "cosine"
+    before = ("unit_norm | " if cosine else "") + ("apart | " if apart else "")
+    after = " | unit_norm" if cosine else ""
+    scale = "" if cosine else "(scale=true)"
+    searched = search_only and cosine
+    cores = [f"procrustes{scale}", f"whiten(shrinkage=0.1, power=0.5) | procrustes{scale}"]
+    if searched:
+        # canonical correlations shape the spectrum as the others do, and both sides of it
+        mean = "" if apart else ", mean=auto"
+        cores += ["ridge(alpha=auto)", f"csa(shrinkage=auto, weight=auto{mean})"]
+    else:
+        cores += ["lambda_orthogonal(lam=0.2)", "ridge(alpha=auto, power=auto)"]
+    recipes = [Recipe.parse(f"{before}{core}{after}") for core in cores]
+    if trained and cosine:
+        polish = Recipe.parse("procrustes | polish").refinement
+        started = recipes[:1] + recipes[-1:] * searched
+        recipes += [start.with_refinement(polish) for start in started]
+    if apart:
+        # where one mean serves both kinds, the map that keeps the target's own place
+        recipes.insert(0, Recipe.parse(f"{before.replace('apart | ', '')}{cores[0]}{after}"))
+    return recipes
 
 
-def select(
-    recipes: Sequence[Recipe],
-    source: MomentSource,
-    judge: Judge,
-    *,
-    cosine: bool,
-    prior: Chain | None = None,
-    progress: Progress = silent,
-) -> Selection:
-    """Fit every recipe and choose the simplest within one standard error of the best.
+@dataclass(frozen=True)
+class Task:
+    """What candidates are fitted and judged with.
 
-    A map for search alone must be better than that by two standard errors.
+    Attributes:
+        judge: of a map, on queries that no moment it was fitted on has seen.
+        cosine: whether the target's metric ignores length.
+        cross_fit: whether each query is mapped by a fit on the other folds, and only the chosen
+            map is fitted on all.
+        prior: the running map that a refit with ``prior_ridge`` stays near.
+        progress: told after every candidate.
+    """
+
+    judge: Judge
+    cosine: bool
+    cross_fit: bool = False
+    prior: Chain | None = None
+    progress: Progress = silent
+
+
+def select(recipes: Sequence[Recipe], source: MomentSource, task: Task) -> Selection:
+    """Fit every recipe and choose the one with the best mean; of equals the one named first.
 
     Args:
         recipes: simplest first; ``auto`` parameters are expanded.
         source: of moments; recipes that share their steps up to the last row norm share a pass.
-        judge: of a map, on validation queries that no moment has seen.
-        cosine: whether the target's metric ignores length.
-        prior: the running map that a refit with ``prior_ridge`` stays near.
-        progress: told after every candidate.
+        task: how they are judged.
     """
     found: list[tuple[int, Candidate]] = []
-    for front_steps, group in _by_front(recipes):
-        front = fit_front(front_steps, source.means, cosine=cosine)
-        folds = source.folds(front.x, front.y, frozenset().union(*map(_needs, group.values())))
-        rows = source.rows(front.x, front.y)
+    groups: dict[int, _Group] = {}
+    for front_steps, recipes_of_front in _by_front(recipes):
+        front = fit_front(front_steps, source.means, cosine=task.cosine)
+        needs = frozenset[str]().union(*map(_needs, recipes_of_front.values()))
+        folds = source.folds(front.x, front.y, needs)
         known = None
-        if prior is not None and any(r.adapter.name == PriorRidge.name for r in group.values()):
-            known = prior_affine(prior, front.x)
+        if task.prior is not None and any(
+            r.adapter.name == PriorRidge.name for r in recipes_of_front.values()
+        ):
+            known = prior_affine(task.prior, front.x)
             check_widths(known, folds.folds[0].dx, folds.folds[0].dy)
-        found += _fit_group(group, front, folds, rows, judge, known, progress, len(found))
+        group = _Group(front, folds, source.rows(front.x, front.y), task, known, len(found))
+        tried = group.candidates(recipes_of_front)
+        groups |= {id(candidate): group for _, candidate in tried}
+        found += tried
     # grouped by their passes; now again in the order given
     candidates = [candidate for _, candidate in sorted(found, key=lambda f: f[0])]
+    chosen = best(candidates)
     ranked = sorted(candidates, key=lambda c: -c.score)
-    return Selection(tuple(ranked), _chosen(candidates))
+    return Selection(tuple(ranked), chosen, groups[id(chosen)].final(chosen), tuple(candidates))
 
 
-def _chosen(candidates: Sequence[Candidate]) -> Candidate:
-    """The simplest of the best; a map for search alone only where it is clearly better."""
-    for_search = [c for c in candidates if c.recipe.search_only]
-    others = [c for c in candidates if not c.recipe.search_only]
-    if not for_search or not others:
-        return simplest_of_the_best(candidates)
-    chosen, rival = simplest_of_the_best(others), simplest_of_the_best(for_search)
-    return chosen if _within(chosen, rival, errors=2.0) else rival
-
-
-def simplest_of_the_best(candidates: Sequence[Candidate]) -> Candidate:
-    """The first of ``candidates``, simplest first, within one standard error of the best."""
-    best = max(candidates, key=lambda c: c.score)
-    return next(c for c in candidates if _within(c, best, errors=1.0))
-
-
-def _within(candidate: Candidate, best: Candidate, *, errors: float) -> bool:
-    gap = best.values - candidate.values
-    return float(gap.mean()) <= errors * float(gap.std()) / len(gap) ** 0.5
+def best(candidates: Sequence[Candidate], queries: slice = slice(None)) -> Candidate:
+    """The first of ``candidates``, simplest first, with the best mean over some of the queries."""
+    means = [float(c.values[queries].mean()) for c in candidates]
+    return candidates[int(np.argmax(means))]
 
 
 def _adapter(recipe: Recipe) -> type[LinearAdapter]:
@@ -184,7 +214,7 @@ def _by_front(recipes: Sequence[Recipe]) -> Iterable[tuple[tuple[Step, ...], dic
 
 
 def _needs(recipe: Recipe) -> frozenset[str]:
-    needs: set[str] = {"square", "xy"}
+    needs: set[str] = {"square", "xy", *(["kinds"] if recipe.apart else [])}
     for step in recipe.steps:
         kind = STEPS[step.name]
         needs |= getattr(kind, "needs", frozenset())
@@ -195,51 +225,128 @@ def _needs(recipe: Recipe) -> frozenset[str]:
     return frozenset(needs)
 
 
-def _fit_group(
-    group: Mapping[int, Recipe],
-    front: FittedFront,
-    folds: FoldMoments,
-    rows: FitRows,
-    judge: Judge,
-    prior: Affine | None,
-    progress: Progress,
-    done: int,
-) -> list[tuple[int, Candidate]]:
-    pairs = sum(fold.rows for fold in folds.folds)
-    if pairs < 2:
-        raise InputError(
-            f"only {pairs} pair(s) left to fit on",
-            mend="Give more pairs: a few hundred at the least, 4,000 for a good map",
-        )
-    total = folds.second()
-    found: list[tuple[int, Candidate]] = []
-    known: dict[str, Candidate] = {}
+class _Group:
+    """Recipes that share a pass over the rows: what was accumulated, and the candidates of it."""
 
-    def tried(recipe: Recipe, error: float | None) -> Candidate:
+    def __init__(
+        self,
+        front: FittedFront,
+        folds: FoldMoments,
+        rows: FitRows,
+        task: Task,
+        prior: Affine | None,
+        done: int,
+    ) -> None:
+        pairs = sum(fold.rows for fold in folds.folds)
+        if pairs < 2:
+            raise InputError(
+                f"only {pairs} pair(s) left to fit on",
+                mend="Give more pairs: a few hundred at the least, 4,000 for a good map",
+            )
+        self._front, self._folds, self._rows = front, folds, rows
+        self._task, self._prior, self._done = task, prior, done
+        self._known: dict[str, Candidate] = {}
+
+    def candidates(self, recipes: Mapping[int, Recipe]) -> list[tuple[int, Candidate]]:
+        """Every recipe's candidates, with the place of the recipe."""
+        found: list[tuple[int, Candidate]] = []
+        for i, recipe in recipes.items():
+            concrete = list(_expanded(recipe, self._splits(recipe), self._prior))
+            step = recipe.refinement
+            if step is not None:
+                # a refinement is costly: only the map that is best without it is refined
+                plain = [(r.with_refinement(None), error) for r, error in concrete]
+                base = plain[0][0]
+                if len(plain) > 1:
+                    base = best([self._tried(*p) for p in plain]).recipe
+                start = fit_base(base, self._total(base), self._prior)[0]
+                concrete = [
+                    (base.with_refinement(s), None) for s in _refined(step, start, self._rows)
+                ]
+            found += [(i, self._tried(*c)) for c in concrete]
+        return found
+
+    def final(self, candidate: Candidate) -> Chain:
+        """The map of a candidate, fitted on all fit rows."""
+        if not isinstance(candidate.chain, CrossFitted):
+            return candidate.chain
+        return self._fitted(candidate.recipe, self._total(candidate.recipe), self._rows)
+
+    def _tried(self, recipe: Recipe, error: float | None) -> Candidate:
         key = str(recipe)
-        if key not in known:
-            chain = fit_chain(recipe, front, total, rows, prior=prior, progress=progress)
-            known[key] = Candidate(recipe, chain, error, judge(chain))
-            progress("choose the map", done + len(known), None)
-        return known[key]
+        if key not in self._known:
+            chain = self._judged(recipe)
+            self._known[key] = Candidate(recipe, chain, error, self._task.judge(chain))
+            self._task.progress("choose the map", self._done + len(self._known), None)
+        return self._known[key]
 
-    for i, recipe in group.items():
-        concrete = list(_expanded(recipe, folds, prior))
-        step = recipe.refinement
-        if step is not None:
-            # a refinement is costly: only the map that is best without it is refined
-            plain = [(r.with_refinement(None), error) for r, error in concrete]
-            base = plain[0][0]
-            if len(plain) > 1:
-                base = simplest_of_the_best([tried(*p) for p in plain]).recipe
-            steps = _refined(step, fit_base(base, total, prior)[0], rows)
-            concrete = [(base.with_refinement(s), None) for s in steps]
-        found += [(i, tried(*c)) for c in concrete]
-    return found
+    def _judged(self, recipe: Recipe) -> Mapped:
+        if not self._task.cross_fit:
+            return self._fitted(recipe, self._total(recipe), self._rows)
+        folds, seed = len(self._folds.folds), self._folds.seed
+        chains = [
+            self._fitted(recipe, train, WithoutFold(self._rows, k, folds, seed))
+            for k, train in enumerate(self._training[recipe.apart])
+        ]
+        return CrossFitted(tuple(chains), seed)
+
+    def _fitted(self, recipe: Recipe, moments: SecondMoments, rows: FitRows) -> Chain:
+        progress = self._task.progress if not self._task.cross_fit else silent
+        return fit_chain(recipe, self._front, moments, rows, prior=self._prior, progress=progress)
+
+    def _frame(self, recipe: Recipe) -> FoldMoments | KindsApart:
+        apart = self._folds.apart
+        return apart if recipe.apart and apart is not None else self._folds
+
+    def _splits(self, recipe: Recipe) -> Splits:
+        return self._frame(recipe).splits
+
+    def _total(self, recipe: Recipe) -> SecondMoments:
+        return self._totals[recipe.apart]
+
+    # kept, because what a solver decomposes is kept with the moments
+
+    @cached_property
+    def _totals(self) -> dict[bool, SecondMoments]:
+        apart = self._folds.apart
+        pooled = self._folds.second()
+        return {False: pooled, True: pooled if apart is None else apart.second()}
+
+    @cached_property
+    def _training(self) -> dict[bool, list[SecondMoments]]:
+        apart = self._folds.apart
+        pooled = self._folds.training()
+        return {False: pooled, True: pooled if apart is None else apart.training()}
+
+
+@dataclass(frozen=True)
+class WithoutFold:
+    """Fit rows without those of one fold."""
+
+    rows: FitRows
+    left_out: int
+    folds: int
+    seed: int
+
+    def __iter__(self) -> Iterator[Batch]:
+        return map(self._without, self.rows)
+
+    @property
+    def items(self) -> Iterator[Batch]:
+        """The rows that are no queries."""
+        return map(self._without, getattr(self.rows, "items", self.rows))
+
+    @property
+    def asked(self) -> Iterator[Batch]:
+        """The rows that are queries, with the ids of the items that answer them."""
+        return map(self._without, asked_rows(self.rows))
+
+    def _without(self, batch: Batch) -> Batch:
+        return batch.select(fold_of(batch.ids, self.folds, self.seed) != self.left_out)
 
 
 def _expanded(
-    recipe: Recipe, folds: FoldMoments, prior: Affine | None
+    recipe: Recipe, known: Splits, prior: Affine | None
 ) -> Iterable[tuple[Recipe, float | None]]:
     """The recipe with every ``auto`` of its adapter replaced, the most rigid first."""
     adapter = _adapter(recipe)
@@ -248,7 +355,7 @@ def _expanded(
 
     def splits() -> Sequence[tuple[SecondMoments, SecondMoments]]:
         framed: list[tuple[SecondMoments, SecondMoments]] = []
-        for everything_else, fold in folds.splits():
+        for everything_else, fold in known():
             train, on_x, on_y, _ = fit_affine(recipe.affine, everything_else)
             held_out = fold.mapped(on_x, on_y)
             if near is not None:

@@ -13,6 +13,7 @@ from isthmus.bridge.evidence import Qrels
 from isthmus.bridge.examine import HeldOutParts, examine
 from isthmus.bridge.held_out_samples import (
     PARTS,
+    TEST,
     UNUSED,
     VALIDATION,
     HeldOutSamples,
@@ -76,15 +77,18 @@ def assess(
     samples = unseen_samples(
         bridge, pairs, asked, all_rows=all_rows, sizes=sizes, seed=seed, progress=progress
     )
+    # data that the fit has not seen are judged whole
+    fresh = samples.split.fractions[PARTS[TEST]] == 1
+    judged = bridge.chain if fresh else bridge.unseen_map()
     held_out = samples.test_part()
     examined = examine(
         HeldOutParts(held_out, samples.held_out(VALIDATION)),
-        bridge.chain,
+        judged,
         bridge.kind,
         replace(judging or Judging(), seed=seed),
         progress=progress,
     )
-    return with_notices(examined, pairs, samples.queries, bridge.chain, held_out, bridge.kind)
+    return with_notices(examined, pairs, samples.queries, judged, held_out, bridge.kind)
 
 
 def unseen_samples(

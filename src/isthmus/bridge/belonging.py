@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.adapters.chain import Chain
+from isthmus.adapters.cross_fitted import Mapped
 from isthmus.bridge.evidence import HeldOut
 from isthmus.bridge.examine import Examined
 from isthmus.bridge.held_out_samples import Queries
@@ -34,7 +34,7 @@ def with_notices(
     examined: Examined,
     pairs: Pairs,
     queries: Queries | None,
-    chain: Chain,
+    chain: Mapped,
     held_out: HeldOut,
     kind: Kind,
 ) -> Evaluation:
@@ -44,23 +44,25 @@ def with_notices(
         examined: what these data gave.
         pairs: that were read.
         queries: that judge, where they are separate.
-        chain: the map.
+        chain: the map, or one of every fold where the queries were fitted on.
         held_out: the test part, with a sample of all pairs as its gallery.
         kind: of the bridge.
     """
     told = (
         *pairs.notices,
-        *_pairing(chain, held_out.queries, examined.pairing, kind),
+        *_pairing(held_out.mapped_queries(chain), held_out.queries, examined.pairing, kind),
         *_copies(held_out.gallery),
         *([] if queries is None else unmatched(pairs, queries)),
     )
     return examined.evidence.model_copy(update={"notices": told})
 
 
-def _pairing(chain: Chain, rows: Batch, judged: Pairing | None, kind: Kind) -> Iterator[str]:
+def _pairing(
+    mapped: NDArray[Any], rows: Batch, judged: Pairing | None, kind: Kind
+) -> Iterator[str]:
     """Whether rows behind the map find their own partners, all of them or in part."""
     if len(rows) >= _FEWEST:
-        found = identify(rank_partners(np.asarray(chain(rows.x), np.float64), rows.y))
+        found = identify(rank_partners(np.asarray(mapped, np.float64), rows.y))
         if found.z <= threshold("chance_z"):
             yield (
                 f"the rows of the two sides do not go together: behind the map, the partner of a "

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from isthmus import artefact
 from isthmus.adapters.chain import Chain
+from isthmus.adapters.cross_fitted import CrossFitted, Mapped
 from isthmus.adapters.recipe import Recipe
 from isthmus.bridge.canary import Canary
 from isthmus.bridge.card import card
@@ -48,7 +49,7 @@ _MOST_OTHER_BYTES = 64 * 2**20
 _FIELDS = ("kind", "source", "target", "recipe", "evidence", "ways", "tried", "provenance")
 _PARTS = (
     *("chain", "source_profile", "target_profile"),
-    *("canary", "trust", "thresholds"),
+    *("canary", "trust", "thresholds", "out_of_fold"),
 )
 """What packs itself."""
 _Part = TypeVar("_Part")
@@ -108,6 +109,9 @@ class Bridge:
     canary: Canary | None = None
     trust: Trust | None = None
     """How likely a mapped vector finds what the old model finds; None where it was not fitted."""
+    out_of_fold: CrossFitted | None = None
+    """The maps that the evidence is of, where every pair was fitted on: none has seen the queries
+    that it maps."""
     ways: Mapping[str, Way] = field(default_factory=dict[str, Way])
     """Every way that the evidence speaks of, by the name of its arm, ready to be run."""
     thresholds: Thresholds | None = None
@@ -125,6 +129,21 @@ class Bridge:
         not those of the target model (`threshold` and `calibrate_scores` translate them).
         """
         return self.recipe is not None and self.recipe.search_only
+
+    def unseen_map(self) -> Mapped:
+        """What maps the pairs of the fit that judge, without having seen them.
+
+        Raises:
+            InputError: if every pair was fitted on, and no maps of folds were kept.
+        """
+        if self.out_of_fold is not None:
+            return self.out_of_fold
+        if any(fit.cross_fitted for fit in self.provenance.fits):
+            raise InputError(
+                "every one of these pairs was fitted on",
+                mend="Judge the bridge on pairs that no fit has seen, with all_rows=True (--all)",
+            )
+        return self.chain
 
     @property
     def taken(self) -> int | None:
@@ -569,6 +588,7 @@ class Bridge:
             canary=part("canary", Canary.unpack, *dims),
             trust=part("trust", Trust.unpack, profile),
             thresholds=part("thresholds", Thresholds.unpack),
+            out_of_fold=part("out_of_fold", CrossFitted.unpack, *dims),
         )
 
     def __repr__(self) -> str:

@@ -7,10 +7,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from isthmus.adapters.cross_fitted import mapped_rows
 from isthmus.bridge.assess import may_share_items, split_of
 from isthmus.bridge.bridge import Bridge
 from isthmus.bridge.head_bridge import fit_head_bridge
-from isthmus.bridge.held_out_samples import FIT, PARTS, TEST
+from isthmus.bridge.held_out_samples import FIT, PARTS, TEST, VALIDATION
 from isthmus.errors import InputError
 from isthmus.evaluate.bootstrap import Resampling
 from isthmus.evaluate.consumers import OWN, ConsumerReport, judge_consumer
@@ -64,22 +65,24 @@ def consume(
     bridge.recognise_target(first.y, where=pairs.target.name)
     fits = bridge.provenance.fits
     if may_share_items(bridge, fits, pairs):
-        split = split_of(fits, pairs)
+        split, unseen = split_of(fits, pairs), bridge.unseen_map()
     else:
         shares = dict(zip(PARTS, (0.5, 0.0, 0.5) if head_bridge else (0.0, 0.0, 1.0), strict=True))
-        split = pairs.split(shares, seed=resampling.seed)
+        split, unseen = pairs.split(shares, seed=resampling.seed), bridge.chain
     if not len(split[PARTS[TEST]]):
         raise InputError(
             "every row was seen by the fit, and none is left to judge on",
             mend="Give pairs that the bridge was not fitted on",
         )
     test = split[PARTS[TEST]].sample(_MOST_ROWS, seed=resampling.seed)
-    arms: dict[str, NDArray[Any]] = {OWN: test.y, "bridge": bridge.chain(test.x)}
+    arms: dict[str, NDArray[Any]] = {OWN: test.y, "bridge": mapped_rows(unseen, test.ids, test.x)}
     if test.x.shape[1] == test.y.shape[1]:
         arms["naive"] = test.x
     made = None
     if head_bridge:
-        fitted = split[PARTS[FIT]].sample(_MOST_ROWS, seed=resampling.seed)
+        # where every pair was fitted on, those that chose are apart from those that judge
+        part = PARTS[FIT] if len(split[PARTS[FIT]]) else PARTS[VALIDATION]
+        fitted = split[part].sample(_MOST_ROWS, seed=resampling.seed)
         made = fit_head_bridge(
             bridge, estimator, fitted.x, fitted.y, fitted.labels, seed=resampling.seed
         )

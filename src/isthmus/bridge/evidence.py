@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.adapters.chain import Chain
+from isthmus.adapters.cross_fitted import Mapped, mapped_rows
 from isthmus.bridge.kind import Kind
 from isthmus.errors import InputError
 from isthmus.evaluate import parse_metric, relevant_ranks, top_k
@@ -39,6 +39,8 @@ class HeldOut:
     """The query's own place in the gallery, where queries are gallery items."""
     metric: Metric = "cosine"
     """How vectors are compared, in both spaces."""
+    answer_ids: NDArray[Any] | None = None
+    """Of each query the item that answers it first; None where queries are items themselves."""
 
     @classmethod
     def of_items(cls, items: Batch, others: Batch, metric: Metric = "cosine") -> HeldOut:
@@ -72,15 +74,22 @@ class HeldOut:
                 where="queries",
                 mend="Give relevance judgements, or query ids equal to the ids of their documents",
             )
-        return cls(queries.select(answerable), gallery, relevance.of(answerable), None, metric)
+        asked = queries.select(answerable)
+        first = np.asarray([qrels[q][0] for q in asked.ids.tolist()])
+        return cls(asked, gallery, relevance.of(answerable), None, metric, first)
 
-    def trial(self, chain: Chain, kind: Kind, *, errors: bool = False) -> Trial:
+    def mapped_queries(self, chain: Mapped) -> NDArray[Any]:
+        """The queries ``(nq, dy)`` behind a map that has not seen their answers."""
+        ids = self.queries.ids if self.answer_ids is None else self.answer_ids
+        return mapped_rows(chain, ids, self.queries.x)
+
+    def trial(self, chain: Mapped, kind: Kind, *, errors: bool = False) -> Trial:
         """Every way to serve the new model, with the mapped vectors of ``chain``.
 
         ``errors`` adds what the map gets wrong on each gallery item, on unit vectors under cosine.
         """
         q, g = self.queries, self.gallery
-        mapped = chain(g.x) if errors or kind == "corpus" else None
+        mapped = mapped_rows(chain, g.ids, g.x) if errors or kind == "corpus" else None
         missed = (
             _squared_errors(mapped, g.y, self.metric) if errors and mapped is not None else None
         )
@@ -88,7 +97,7 @@ class HeldOut:
             return Trial(
                 query_old=q.y,
                 query_new=q.x,
-                query_bridged=chain(q.x),
+                query_bridged=self.mapped_queries(chain),
                 gallery_old=g.y,
                 gallery_new=g.x,
                 relevance=self.relevance,
@@ -112,7 +121,7 @@ class HeldOut:
             gallery_ids=g.ids,
         )
 
-    def judge(self, kind: Kind, primary: str | None) -> Callable[[Chain], NDArray[np.float64]]:
+    def judge(self, kind: Kind, primary: str | None) -> Callable[[Mapped], NDArray[np.float64]]:
         """The user's metric of each query as a function of the map; for choosing between maps."""
         relevance = self.relevance
         name = primary_metric(relevance, primary)
@@ -129,7 +138,7 @@ class HeldOut:
             )
         relevance = relevance.of(kept)
 
-        def value(chain: Chain) -> NDArray[np.float64]:
+        def value(chain: Mapped) -> NDArray[np.float64]:
             side = self.trial(chain, kind).bridge
             ranks = relevant_ranks(
                 side.queries[kept],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from isthmus.adapters.chain import Chain
+from isthmus.adapters.cross_fitted import Mapped
 from isthmus.bridge.doubts import doubts
 from isthmus.bridge.evidence import HeldOut
 from isthmus.bridge.kind import SIDES, Kind
@@ -42,7 +42,7 @@ class Examined:
 
 def examine(
     held_out: HeldOutParts,
-    chain: Chain,
+    chain: Mapped,
     kind: Kind,
     judging: Judging,
     *,
@@ -52,7 +52,7 @@ def examine(
 
     Args:
         held_out: queries that the map was not fitted on.
-        chain: the map.
+        chain: the map, or one of every fold where the queries were fitted on.
         kind: whether it maps queries or the corpus.
         judging: metrics, margins, resamples, the seed, and what a way may ask for.
         progress: told about ways.

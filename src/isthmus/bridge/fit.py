@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from isthmus.adapters.chain import Chain
 from isthmus.adapters.recipe import Recipe
-from isthmus.adapters.select import Selection, default_recipes, select
+from isthmus.adapters.select import default_recipes
 from isthmus.bridge.belonging import with_notices
 from isthmus.bridge.bridge import Bridge, Tried
 from isthmus.bridge.canary import Canary
+from isthmus.bridge.choice import Choice
 from isthmus.bridge.evidence import Qrels
 from isthmus.bridge.examine import HeldOutParts, examine
 from isthmus.bridge.fit_source import FitSource
-from isthmus.bridge.fitting import Fitting
+from isthmus.bridge.fitting import CROSS_FITTED, Fitting
 from isthmus.bridge.held_out_samples import (
     PARTS,
     UNUSED,
@@ -44,6 +42,8 @@ from isthmus.spaces.sample import Batch
 __all__ = ["fit"]
 
 _SHARES = dict(zip(PARTS, (0.8, 0.1, 0.1), strict=True))
+_JUDGED = dict(zip(PARTS, (0.0, 0.4, 0.6), strict=True))
+"""Where every pair is fitted on: who chooses what is judged, and who judges it."""
 _CANARIES = 8
 
 
@@ -51,7 +51,7 @@ def fit(
     pairs: Pairs,
     *,
     kind: Kind = "query",
-    recipe: str | Recipe | Sequence[str | Recipe] = "linear",
+    recipe: str | Recipe | Sequence[str | Recipe] = "auto",
     queries: Pairs | None = None,
     qrels: Qrels | None = None,
     source: Space | str | None = None,
@@ -64,16 +64,19 @@ def fit(
     """Fit a bridge, choose its map on validation queries, and judge it on test queries.
 
     The pairs are split by a hash of their ids into fit, validation and test parts; they are read
-    once (once more for each row norm of a recipe that stands behind a fitted step).
+    once (once more for each row norm of a recipe that stands behind a fitted step).  Up to
+    `CROSS_FITTED` pairs with queries, no pair is spared (`Fitting.cross_fit`): the map is chosen
+    by the ranks of all queries and fitted on all pairs; the evidence is of maps that have not seen
+    the queries they are judged on, chosen by other queries.
 
     Args:
         pairs: the same items in the source and in the target space.
         kind: ``query``: the source is the new model, the target the old one, and mapped queries
             search the old index.  ``corpus``: the source is the old model, and stored vectors are
             mapped for native queries of the new one.
-        recipe: one recipe, or several from the simplest to the most complex; ``linear`` for all
-            that moments alone can fit; ``auto`` for maps trained on the rows as well, where
-            PyTorch is installed.
+        recipe: one recipe, or several from the simplest to the most complex; ``auto`` for all
+            that moments can fit and the best of them trained by contrast on the rows; ``linear``
+            for moments alone.
         queries: separate queries in the source and target spaces.  Without them the items
             themselves are the queries: judged by their labels if ``pairs`` has labels, and else by
             agreement with the old model.
@@ -109,11 +112,13 @@ def fit(
             mend="Give a few hundred pairs at the least, 4,000 for a good map",
         )
     _check_queries(pairs, queries)
-    split = pairs.split(fitting.shares or _SHARES, seed=seed)
+    cross_fit = _cross_fits(fitting, kind, len(pairs), queries)
+    shares = fitting.shares or (_JUDGED if cross_fit else _SHARES)
+    split = pairs.split(shares, seed=seed)
     if tuple(split.fractions) not in (PARTS, (*PARTS, UNUSED)):
         raise InputError(
             f"shares are of {list(PARTS)} and, if you like, '{UNUSED}', in this order, "
-            f"got {list(fitting.shares or _SHARES)}"
+            f"got {list(shares)}"
         )
     samples = HeldOutSamples(
         split,
@@ -128,16 +133,21 @@ def fit(
         seed=seed,
         fit_on_queries=fitting.fit_on_queries,
         weighting=fitting.weighting,
+        every_part=cross_fit,
+        maps_queries=kind == "query",
         progress=progress,
     )
     metric = pairs.metric
-    recipes = _recipes(recipe, kind, metric)
+    recipes = _recipes(recipe, kind, metric, apart=stream.fit_on_queries)
     running = None if fitting.prior is None else fitting.prior.chain
-    selection = _choose(recipes, stream, kind, metric, judging.primary, running, progress)
+    choice = Choice(stream, kind, judging.primary, cross_fit=cross_fit)
+    selection = choice.among(recipes, cosine=metric == "cosine", prior=running, progress=progress)
     held_out, validation = samples.test_part(), samples.held_out(VALIDATION)
     # rounded as its file will hold it, so that a loaded bridge maps bit for bit alike
-    chain = selection.chosen.chain.rounded()
-    examined = examine(HeldOutParts(held_out, validation), chain, kind, judging, progress=progress)
+    chain = selection.chain.rounded()
+    out_of_fold = choice.out_of_fold(selection)
+    unseen = out_of_fold or chain
+    examined = examine(HeldOutParts(held_out, validation), unseen, kind, judging, progress=progress)
     sample = samples.sample
     profiles = side_profiles(sample, split, validation, kind=kind, metric=metric)
     trust = held_out_trust(
@@ -147,6 +157,7 @@ def fit(
         profiles[0],
         split,
         kind=kind,
+        out_of_fold=out_of_fold,
         seed=seed,
     )
     names = ("new", "old") if kind == "query" else ("old", "new")
@@ -156,7 +167,7 @@ def fit(
         target=_space(target, profiles[1], sample.y.dtype, names[1], metric),
         chain=chain,
         recipe=selection.chosen.recipe,
-        evidence=with_notices(examined, pairs, samples.queries, chain, held_out, kind),
+        evidence=with_notices(examined, pairs, samples.queries, unseen, held_out, kind),
         ways=examined.ways,
         tried=tuple(
             Tried(str(c.recipe), round(c.score, 6), _round(c.squared_error))
@@ -168,6 +179,8 @@ def fit(
                 fit_rows=stream.fit_rows,
                 shares=dict(split.fractions),
                 folds=fitting.folds,
+                cross_fitted=cross_fit,
+                chosen_by=choice.by,
                 seed=seed,
                 fit_on_queries=stream.fit_on_queries,
                 weighting=fitting.weighting,
@@ -183,6 +196,7 @@ def fit(
         target_profile=profiles[1],
         canary=_canary(sample, fitting.canary_items, named=has_ids(pairs)),
         trust=trust,
+        out_of_fold=out_of_fold,
         thresholds=examined.thresholds,
     )
 
@@ -200,39 +214,37 @@ def _check_queries(pairs: Pairs, queries: Pairs | None) -> None:
             )
 
 
+def _cross_fits(fitting: Fitting, kind: Kind, n_pairs: int, queries: Pairs | None) -> bool:
+    """Whether every pair is fitted on, and judged by maps of the other folds.
+
+    Raises:
+        InputError: where it is asked for and cannot be had.
+    """
+    possible = kind == "query" and queries is not None and fitting.fit_on_queries
+    if fitting.cross_fit is None:
+        return possible and fitting.shares is None and n_pairs <= CROSS_FITTED
+    if fitting.cross_fit and not (possible and fitting.shares is None):
+        raise InputError(
+            "only a query bridge that is fitted on queries can be cross-fitted, and no shares are "
+            "held out of it",
+            where="cross_fit",
+            mend="Leave it out, or give queries and no shares",
+        )
+    return fitting.cross_fit
+
+
 def _recipes(
-    recipe: str | Recipe | Sequence[str | Recipe], kind: Kind, metric: Metric
+    recipe: str | Recipe | Sequence[str | Recipe], kind: Kind, metric: Metric, *, apart: bool
 ) -> list[Recipe]:
     if recipe in ("linear", "auto"):
-        trained = recipe == "auto" and find_spec("torch") is not None
-        return default_recipes(metric, search_only=kind == "query", trained=trained)
+        return default_recipes(
+            metric, search_only=kind == "query", trained=recipe == "auto", apart=apart
+        )
     if isinstance(recipe, (str, Recipe)):
         return [Recipe.of(recipe)]
     if not recipe:
         raise InputError("the list of recipes is empty")
     return [Recipe.of(r) for r in recipe]
-
-
-def _choose(
-    recipes: Sequence[Recipe],
-    stream: FitSource,
-    kind: Kind,
-    metric: Any,
-    primary: str | None,
-    prior: Chain | None,
-    progress: Progress,
-) -> Selection:
-    judges: list[Any] = []
-
-    def judge(chain: Chain) -> NDArray[np.float64]:
-        # the held-out rows exist only after the first pass
-        if not judges:
-            held_out = stream.samples.held_out(VALIDATION)
-            judges.append(held_out and held_out.judge(kind, primary))
-        # with no validation query at all, the first recipe stands
-        return judges[0](chain) if judges[0] else np.zeros(1)
-
-    return select(recipes, stream, judge, cosine=metric == "cosine", prior=prior, progress=progress)
 
 
 def _space(

@@ -10,7 +10,10 @@ from isthmus.bridge.bridge import Bridge
 from isthmus.bridge.held_out_samples import SampleSizes
 from isthmus.bridge.weighting import Weighting
 
-__all__ = ["Fitting"]
+__all__ = ["CROSS_FITTED", "Fitting"]
+
+CROSS_FITTED = 5000
+"""Pairs up to which none is spared for judging alone: beyond, a tenth costs a map nothing."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,11 @@ class Fitting:
     """Of the ``fit``, ``validation`` and ``test`` parts, 80, 10 and 10 % of files if not given; a
     fourth, ``unused``, is neither fitted on nor asked about, but is searched among."""
     folds: int = 5
-    """Of the cross-validation that makes the short list."""
+    """Of the cross-validation."""
+    cross_fit: bool | None = None
+    """Whether every pair is fitted on, and judged by a map of the other folds: what few pairs are
+    worth most in.  If not given: where there are queries to map and to judge by, up to
+    `CROSS_FITTED` pairs, and no ``shares`` are given."""
     sizes: SampleSizes = field(default_factory=SampleSizes)
     """How many rows are held for retrieval."""
     fit_on_queries: bool = True

@@ -60,6 +60,14 @@ class Queries:
         """The ids of the items that answer a query."""
         return (query,) if self.qrels is None else self.qrels.get(query, ())
 
+    def answer_ids(self, ids: NDArray[Any]) -> NDArray[Any]:
+        """Of each query its first answer; an id that is no answered query's stays as it is."""
+        if self.qrels is None:
+            return ids
+        answers = [self.answers(i) for i in ids.tolist()]
+        found = [a[0] if len(a) > 0 else i for a, i in zip(answers, ids.tolist(), strict=True)]
+        return np.asarray(found)
+
     def parts(self, ids: NDArray[Any], split: Split) -> NDArray[np.int64]:
         """The part of each query; -1 for one that nothing answers."""
         if self.qrels is None:

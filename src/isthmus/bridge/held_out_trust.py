@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from isthmus.adapters.chain import Chain
+from isthmus.adapters.cross_fitted import Mapped
 from isthmus.bridge.evidence import HeldOut
 from isthmus.bridge.held_out_samples import FIT, TEST, VALIDATION
 from isthmus.bridge.kind import Kind
@@ -30,6 +31,7 @@ def held_out_trust(
     split: Split,
     *,
     kind: Kind,
+    out_of_fold: Mapped | None = None,
     seed: int = 0,
 ) -> Trust | None:
     """Fit trust in the vectors of a map on held-out rows; None where there are none.
@@ -41,14 +43,15 @@ def held_out_trust(
         profile: of the source vectors, which tells where they lie.
         split: of the pairs.
         kind: of the bridge: queries are mapped, or items.
+        out_of_fold: maps that have not seen the rows, where ``chain`` has.
         seed: of halves, folds and random pairs.
     """
     if validation is None or test is None:
         return None
     if min(_searchable(validation), _searchable(test)) < 2:
         return None
-    fit = _mapped(validation, VALIDATION, split, kind)
-    held_out = _mapped(test, TEST, split, kind)
+    fit = _mapped(validation, VALIDATION, split, kind, out_of_fold)
+    held_out = _mapped(test, TEST, split, kind, out_of_fold)
     if not len(fit) or not len(held_out):
         return None
     return fit_trust(chain, profile, fit, *held_out.halves(seed), metric=test.metric, seed=seed)
@@ -80,12 +83,15 @@ def _searchable(held_out: HeldOut) -> int:
     return len(held_out.gallery) - (held_out.exclude is not None)
 
 
-def _mapped(held_out: HeldOut, part: int, split: Split, kind: Kind) -> HeldOutRows:
+def _mapped(
+    held_out: HeldOut, part: int, split: Split, kind: Kind, out_of_fold: Mapped | None
+) -> HeldOutRows:
     """Rows of the kind that the bridge maps, which search in the target space."""
     gallery = held_out.gallery
     if kind == "query" or held_out.exclude is not None:
         asked = held_out.queries
-        return HeldOutRows(asked.x, asked.y, gallery.y, held_out.exclude)
+        mapped = None if out_of_fold is None else held_out.mapped_queries(out_of_fold)
+        return HeldOutRows(asked.x, asked.y, gallery.y, held_out.exclude, mapped)
     # a corpus bridge maps items: those of the part, each searching the others
     own = np.flatnonzero(split.assign(gallery.ids) == part)
     return HeldOutRows(gallery.x[own], gallery.y[own], gallery.y, own)

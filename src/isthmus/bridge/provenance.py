@@ -34,6 +34,10 @@ class FitRecord(_Record):
     shares: dict[str, float]
     """Of the parts of the pairs; a hash of the id says which part an item is in."""
     folds: int = Field(ge=1)
+    cross_fitted: bool = False
+    """Whether every pair was fitted on, and the evidence is of maps of the other folds."""
+    chosen_by: str = ""
+    """What decided between maps."""
     seed: int
     fit_on_queries: bool
     weighting: Weighting = None

@@ -69,17 +69,22 @@ class RowWeights:
             )
         self._query = float(weighting)
 
-    def __iter__(self) -> Iterator[tuple[Batch, NDArray[np.float64] | None]]:
-        """Every batch with the weights of its rows ``(n,)``; None where they all weigh 1."""
+    def __iter__(self) -> Iterator[tuple[Batch, bool, NDArray[np.float64] | None]]:
+        """Every batch, whether it is of queries, and the weights of its rows ``(n,)``; None where
+        they all weigh 1."""
         if self._balance is not None and not self._of_class:
             self._of_class = self._class_weights(self._balance)
         for batch, are_queries in self._batches():
             if self._balance is not None and batch.labels is not None:
-                yield batch, np.array([self._of_class[c] for c in batch.labels.tolist()])
+                yield (
+                    batch,
+                    are_queries,
+                    np.array([self._of_class[c] for c in batch.labels.tolist()]),
+                )
             elif are_queries and self._query is not None:
-                yield batch, np.full(len(batch), self._query)
+                yield batch, are_queries, np.full(len(batch), self._query)
             else:
-                yield batch, None
+                yield batch, are_queries, None
 
     def _class_weights(self, scheme: Balance) -> dict[Any, float]:
         counts: dict[Any, int] = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -91,20 +90,11 @@ def fit_command(
         list[str] | None,
         typer.Option(
             help="Steps joined by |, as in 'unit_norm | procrustes | unit_norm'. Repeatable, "
-            "simplest first: the best on validation queries is taken.",
+            "simplest first: the best by held-out ranks is taken. Without it: rotations, ridge "
+            "maps, for queries canonical correlations, and the best of these trained by contrast.",
             rich_help_panel=_MAP,
         ),
     ] = None,
-    auto: Annotated[
-        bool,
-        typer.Option(
-            "--auto",
-            help="Also try maps that PyTorch trains on the rows (extra torch). Without --auto and "
-            "--recipe: rotations, half-whitened rotations, a λ-orthogonal map, ridge maps and, "
-            "for queries, canonical correlations.",
-            rich_help_panel=_MAP,
-        ),
-    ] = False,
     prior: Annotated[
         Path | None,
         typer.Option(
@@ -158,8 +148,10 @@ def fit_command(
 ) -> None:
     """Fit a bridge between two models, judge it on held-out data, and write it.
 
-    The pairs are split by a hash of their ids: 80 % to fit, 10 % to choose the map, 10 % to judge
-    it. Keeping the old model, a naive swap, the bridge, queries of both models mixed, candidates
+    Up to 5,000 pairs with queries, all are fitted on, and judged by maps that have not seen them.
+    Else a hash of the ids splits the pairs: 80 % to fit, 10 % to choose, 10 % to judge.
+
+    Keeping the old model, a naive swap, the bridge, queries of both models mixed, candidates
     rescored by the new model, a part of the index re-embedded, and full re-embedding are compared,
     each with its price. The table shows the old model, the bridge, what is recommended and the new
     model, with the verdict, its reason and what to type next; --all-arms shows the rest.
@@ -185,14 +177,6 @@ def fit_command(
     from isthmus.files import together
     from isthmus.stores import is_store_url
 
-    if auto and recipe:
-        raise InputError(
-            "--auto chooses the recipe, and one was given",
-            where="--recipe",
-            mend="Give one of the two",
-        )
-    if auto and find_spec("torch") is None:
-        say("PyTorch is not installed: --auto tries the linear maps alone")
     running = None if prior is None else Bridge.load(prior)
     if running is not None and not recipe:
         recipe = [_REFIT if metric != "cosine" else f"unit_norm | {_REFIT} | unit_norm"]
@@ -202,7 +186,7 @@ def fit_command(
     progress = ProgressBar()
     options: dict[str, Any] = {
         "kind": kind,
-        "recipe": recipe or ("auto" if auto else "linear"),
+        "recipe": recipe or "auto",
         "judging": Judging(
             primary,
             metrics,
@@ -368,12 +352,14 @@ def _curve(pairs: Pairs, bridge: Bridge, seed: int, progress: Progress) -> Learn
 
 
 def leaderboard(bridge: Bridge) -> str:
-    """The best maps by their score on validation queries, the one that was taken, and why."""
+    """The best maps by what chose between them, the one that was taken, and why."""
     from isthmus.adapters.select import RULE
 
     tried = bridge.tried
     at = bridge.taken
-    lines = [f"{len(tried)} maps tried, best on validation queries:"]
+    fit = bridge.provenance.fit
+    by = "held-out queries" if fit is None or not fit.chosen_by else fit.chosen_by
+    lines = [f"{len(tried)} maps tried, best by {by}:"]
     for i, t in enumerate(tried):
         if i < _SHOWN or i in (at, len(tried) - 1):
             gap = i > _SHOWN and i in (at, len(tried) - 1)

@@ -2,7 +2,7 @@
 
 from isthmus.moments.accumulator import EVERYTHING, Moments
 from isthmus.moments.covariances import GroupScatter, SecondMoments, SideMoments
-from isthmus.moments.folds import FoldMoments
+from isthmus.moments.folds import FoldMoments, KindsApart
 from isthmus.moments.groups import GroupedFoldMoments, Groups
 from isthmus.moments.norm_profile import NormProfile
 from isthmus.moments.weights import Balance, class_weights
@@ -14,6 +14,7 @@ __all__ = [
     "GroupScatter",
     "GroupedFoldMoments",
     "Groups",
+    "KindsApart",
     "Moments",
     "NormProfile",
     "SecondMoments",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, Self
+from functools import cached_property
+from typing import Any, Protocol, Self
 
 import numpy as np
+import scipy.linalg
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
+from isthmus.threads import single_thread
 
 __all__ = ["AffineLike", "GroupScatter", "SecondMoments", "SideMoments"]
 
@@ -49,6 +52,21 @@ class SideMoments:
     """Variance of each dimension ``(d,)``, divided by n."""
     covariance: Matrix | None
     """``(d, d)``, divided by n, or None where it was not kept."""
+
+    @cached_property
+    def eigen(self) -> tuple[Matrix, Matrix]:
+        """Eigenvalues of the covariance ``(d,)``, ascending, none negative, and eigenvectors.
+
+        Kept, because every whitening of a side is a function of them.
+
+        Raises:
+            InputError: if the covariance was not kept.
+        """
+        if self.covariance is None:
+            raise InputError("whitening needs the covariance, which was not kept")
+        with single_thread:
+            found: Any = scipy.linalg.eigh(self.covariance, driver="evr")
+        return np.maximum(found[0], 0.0), found[1]
 
 
 @dataclass(frozen=True)
@@ -121,15 +139,21 @@ class SecondMoments:
             raise InputError("the moments hold no 'square': it was not asked for in keep=")
         return found
 
-    @property
+    @cached_property
     def x(self) -> SideMoments:
         """The x side alone."""
         return SideMoments(self.n, self.mean_x, self.variance_x, self.xx)
 
-    @property
+    @cached_property
     def y(self) -> SideMoments:
         """The y side alone."""
         return SideMoments(self.n, self.mean_y, self.variance_y, self.yy)
+
+    @cached_property
+    def between_axes(self) -> Matrix:
+        """``xy`` between the principal axes of both sides: ``Vxᵀ M Vy (dx, dy)``."""
+        with single_thread:
+            return self.x.eigen[1].T @ self.require("xy") @ self.y.eigen[1]
 
     def mapped(self, on_x: AffineLike | None, on_y: AffineLike | None) -> Self:
         """The moments of rows mapped by ``on_x`` and ``on_y``, without touching the rows."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,11 +15,12 @@ from isthmus import artefact
 from isthmus.errors import InputError
 from isthmus.moments.accumulator import EVERYTHING, Moments, room_for
 from isthmus.moments.covariances import SecondMoments
+from isthmus.moments.kinds import joined_apart
 from isthmus.moments.translation import add_outer
 from isthmus.numeric import Array
 from isthmus.spaces.split import fold_of
 
-__all__ = ["FoldMoments"]
+__all__ = ["FoldMoments", "KindsApart"]
 
 _KIND = "set of fold moments"
 
@@ -48,6 +50,8 @@ class FoldMoments:
             raise InputError(f"cross-validation needs at least 2 folds, got {folds}")
         self.seed = seed
         self.folds: list[Moments] = [Moments(dx, dy, keep=keep) for _ in range(folds)]
+        self.apart: KindsApart | None = None
+        """The same rows with documents and queries centred apart, where there are both."""
 
     @classmethod
     def of(
@@ -79,6 +83,12 @@ class FoldMoments:
                 fold.update_rows(x, y, rows, weights=weights, room=room)
         return self
 
+    def without(self, other: FoldMoments) -> FoldMoments:
+        """These moments without rows that were added here and to ``other``."""
+        left = FoldMoments(1, 1, len(self.folds), seed=self.seed)
+        left.folds = [mine - theirs for mine, theirs in zip(self.folds, other.folds, strict=True)]
+        return left
+
     @property
     def total(self) -> Moments:
         """The moments of all folds together."""
@@ -90,6 +100,12 @@ class FoldMoments:
     def second(self) -> SecondMoments:
         """The second moments of all folds together."""
         return self.total.second()
+
+    def training(self) -> list[SecondMoments]:
+        """Of every fold, the second moments of all rows but its own; of all where it has none."""
+        whole = self.total.n
+        used = [k for k, fold in enumerate(self.folds) if 0 < fold.n < whole]
+        return _every_fold(used, self.splits(), self.second(), len(self.folds))
 
     def splits(self) -> list[tuple[SecondMoments, SecondMoments]]:
         """Of each fold with rows, the second moments of its training rows and of its own rows.
@@ -146,6 +162,67 @@ class FoldMoments:
             )
             new.folds = folds
             return new
+
+
+@dataclass(frozen=True, eq=False)
+class KindsApart:
+    """Fold moments of documents and of queries, read as moments about the mean of each kind.
+
+    Queries are shorter than the documents they ask for and lie elsewhere in a space, so that one
+    mean for both makes a direction of the difference of the kinds.
+
+    Example:
+        >>> import numpy as np
+        >>> x, y = np.random.default_rng(0).standard_normal((2, 100, 3))
+        >>> both = KindsApart(FoldMoments.of(x, y), FoldMoments.of(x + 5, y + 2))
+        >>> (both.second().mean_x - x.mean(axis=0)).round(6)
+        array([5., 5., 5.])
+    """
+
+    items: FoldMoments
+    queries: FoldMoments
+    maps_queries: bool = True
+    """Whether queries are what the map will map; else the items."""
+
+    def training(self) -> list[SecondMoments]:
+        """Of every fold, the moments of all rows but its own; of all where a kind has none."""
+        return _every_fold(self._used, self.splits(), self.second(), len(self.items.folds))
+
+    def splits(self) -> list[tuple[SecondMoments, SecondMoments]]:
+        """Of each fold with rows of both kinds, the moments of its training rows and its own."""
+        kinds = [(kind.second(), kind.folds) for kind in (self.items, self.queries)]
+        found: list[tuple[SecondMoments, SecondMoments]] = []
+        for k in self._used:
+            own = [folds[k].second() for _, folds in kinds]
+            train = [_without(whole, part) for (whole, _), part in zip(kinds, own, strict=True)]
+            found.append((self._joined(*train), self._joined(*own)))
+        return found
+
+    def second(self) -> SecondMoments:
+        """The moments of all folds."""
+        return self._joined(self.items.second(), self.queries.second())
+
+    def _joined(self, items: SecondMoments, queries: SecondMoments) -> SecondMoments:
+        return joined_apart(items, queries, maps_queries=self.maps_queries)
+
+    @property
+    def _used(self) -> list[int]:
+        whole = self.items.total.n, self.queries.total.n
+        return [
+            k
+            for k, folds in enumerate(zip(self.items.folds, self.queries.folds, strict=True))
+            if all(0 < fold.n < n for fold, n in zip(folds, whole, strict=True))
+        ]
+
+
+def _every_fold(
+    used: list[int],
+    splits: list[tuple[SecondMoments, SecondMoments]],
+    whole: SecondMoments,
+    folds: int,
+) -> list[SecondMoments]:
+    known = {k: train for k, (train, _) in zip(used, splits, strict=True)}
+    return [known.get(k, whole) for k in range(folds)]
 
 
 def _without(whole: SecondMoments, part: SecondMoments) -> SecondMoments:

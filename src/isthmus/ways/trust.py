@@ -65,6 +65,8 @@ class HeldOutRows:
     """``(ng, dy)``"""
     exclude: NDArray[np.int64] | None = None
     """``(n,)``, one gallery item that each row leaves out."""
+    mapped: NDArray[Any] | None = None
+    """``source`` behind maps that have not seen it; None where the map given has not."""
 
     def __len__(self) -> int:
         return len(self.source)
@@ -72,7 +74,8 @@ class HeldOutRows:
     def select(self, rows: NDArray[Any]) -> HeldOutRows:
         """The given rows, with the whole gallery."""
         exclude = None if self.exclude is None else self.exclude[rows]
-        return HeldOutRows(self.source[rows], self.target[rows], self.gallery, exclude)
+        mapped = None if self.mapped is None else self.mapped[rows]
+        return HeldOutRows(self.source[rows], self.target[rows], self.gallery, exclude, mapped)
 
     def halves(self, seed: int = 0) -> tuple[HeldOutRows, HeldOutRows]:
         """Two disjoint random halves, the first with the odd row."""
@@ -366,7 +369,7 @@ def _observe(chain: Chain, rows: HeldOutRows, metric: Metric) -> _Observed:
             where="gallery",
             mend="Give a few hundred items at the least",
         )
-    mapped = chain(rows.source)
+    mapped = chain(rows.source) if rows.mapped is None else rows.mapped
     true = top_k(rows.target, rows.gallery, 2, metric=metric, exclude=rows.exclude)
     found = top_k(mapped, rows.gallery, 2, metric=metric, exclude=rows.exclude)
     residual = np.empty(len(rows))

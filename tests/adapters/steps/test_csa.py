@@ -10,6 +10,7 @@ import pytest
 
 from isthmus.adapters import CSA, Chain, Recipe
 from isthmus.adapters.pipeline import fit_chain, fit_front
+from isthmus.adapters.steps.csa import likely_shrinkages
 from isthmus.bridge import Bridge
 from isthmus.errors import InputError, RecipeError
 from isthmus.evaluate import Judging, top_k
@@ -166,8 +167,27 @@ def test_in_a_recipe_it_is_one_matrix() -> None:
 
 def test_auto_tries_every_combination_and_no_squared_error() -> None:
     tried = CSA.expanded({"shrinkage": "auto", "mean": "auto", "weight": 1.0}, list)
-    assert len(tried) == 15
+    shrinkages = [p["shrinkage"] for p, _ in tried]
+    assert len(tried) == 2 * len(set(shrinkages))
     assert {error for _, error in tried} == {None}
     assert all(p["weight"] == 1.0 and "auto" not in p.values() for p, _ in tried)
-    assert tried[0][0]["shrinkage"] > tried[1][0]["shrinkage"]
+    assert shrinkages[0] > shrinkages[1]
     assert CSA.expanded({}, list) == [({}, None)]
+    assert CSA.expanded({"shrinkage": 0.3}, list) == [({"shrinkage": 0.3}, None)]
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.5])
+def test_fewer_rows_are_shrunk_more(weight: float) -> None:
+    x, y = np.random.default_rng(0).standard_normal((2, 400, 8))
+    few, many = (likely_shrinkages(Moments.of(x[:n], y[:n]).second(), weight) for n in (10, 400))
+    assert max(few) > max(many)
+    assert min(few) > min(many)
+    assert all(0 < s < 1 for s in few + many)
+    assert list(few) == sorted(few, reverse=True)
+
+
+def test_a_weight_of_one_needs_no_decomposition_of_the_product() -> None:
+    """It is the limit of the others: U ρ Vᵀ is the whitened cross-covariance itself."""
+    x, y = np.random.default_rng(1).standard_normal((2, 200, 5))
+    exact, near = (CSA(weight=w).fit(x, y + x).matrix_ for w in (1.0, 1.0 + 1e-9))
+    np.testing.assert_allclose(exact, near, atol=1e-7)

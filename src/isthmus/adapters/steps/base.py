@@ -293,6 +293,11 @@ class FitRows(Protocol):
         ...
 
 
+def asked_rows(rows: FitRows) -> Iterator[Batch]:
+    """The queries among the rows of a fit, each with the id of the item that answers it."""
+    return iter(getattr(rows, "asked", ()))
+
+
 class Refinement(Estimator, ABC):
     """What a fitted affine map is refined to where moments do not suffice: it reads the rows."""
 

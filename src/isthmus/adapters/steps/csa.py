@@ -13,8 +13,7 @@ vectors ``y`` exactly as the product in the shared space does.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import product
-from typing import Self, cast
+from typing import Any, Self
 
 import numpy as np
 import scipy.linalg
@@ -32,13 +31,13 @@ __all__ = ["CSA"]
 
 Matrix = NDArray[np.float64]
 
-_GRIDS: Mapping[str, tuple[float, ...]] = {
-    "mean": (0.0, 0.2, 0.4),
-    "weight": (1.0, 2.0),
-    "whitening": (0.75, 1.0),
-    "shrinkage": (0.7, 0.4, 0.2, 0.1, 0.05),
-}
-"""What ``auto`` tries, the last parameter varying fastest."""
+_AUTO = ("shrinkage", "whitening", "weight", "mean")
+_MEANS = (0.0, 0.2)
+_WHITENINGS = (1.0, 0.75)
+_STEPS = {0.5: (4.0, 2.0, 1.0, 0.5), 1.0: (1.0, 0.5, 0.25)}
+"""Of each weight of the correlations, the odds of shrinkage that are tried, over the usual."""
+_USUAL_ROWS = 5.0  # per dimension, at which half of each covariance is best left to shrinkage
+_FEWEST, _MOST = 0.02, 0.97
 
 
 class CSA(LinearAdapter):
@@ -81,13 +80,9 @@ class CSA(LinearAdapter):
 
     name = "csa"
     needs = frozenset({"square", "xx", "xy", "yy"})
-    automatic = frozenset(_GRIDS)
+    automatic = frozenset(_AUTO)
     own_frame = True
     search_only = True
-
-    correlations_: Matrix
-    source_: Matrix
-    target_: Matrix
 
     def __init__(
         self,
@@ -105,11 +100,20 @@ class CSA(LinearAdapter):
     @override
     def expanded(cls, parameters: Mapping[str, Value], splits: Splits) -> Expanded:
         """Every ``auto`` replaced; squared error says nothing about a map that is for search."""
-        named = [name for name in _GRIDS if parameters.get(name) == "auto"]
-        return [
-            ({**parameters, **dict(zip(named, values, strict=True))}, None)
-            for values in product(*(_GRIDS[name] for name in named))
-        ]
+        weights = _given(parameters, "weight", tuple(_STEPS))
+        found: Expanded = []
+        for mean in _given(parameters, "mean", _MEANS):
+            for whitening in _given(parameters, "whitening", _WHITENINGS):
+                for weight in weights:
+                    shrinkages = _given(parameters, "shrinkage", ())
+                    if not shrinkages:
+                        known = splits()
+                        shrinkages = likely_shrinkages(known[0][0] if known else None, weight)
+                    for shrinkage in shrinkages:
+                        own = dict(zip(_AUTO, (shrinkage, whitening, weight, mean), strict=True))
+                        named = {k: v for k, v in own.items() if k in parameters}
+                        found.append(({**parameters, **named}, None))
+        return found
 
     @override
     def _solve(self, moments: SecondMoments) -> Matrix:
@@ -119,22 +123,60 @@ class CSA(LinearAdapter):
                 where="csa",
             )
         whiten = ShrunkWhitening(self.shrinkage, self.whitening)
-        on_x = cast(Affine, whiten.fit_side(moments.x).stage_)
-        on_y = cast(Affine, whiten.fit_side(moments.y).stage_)
-        shared = on_y.apply_linear(on_x.apply_linear(moments.require("xy").T).T)
+        on_x, on_y = whiten.scales(moments.x), whiten.scales(moments.y)
+        axes_x, axes_y = moments.x.eigen[1], moments.y.eigen[1]
         with single_thread:
-            u, s, vt = scipy.linalg.svd(shared, full_matrices=False)
-            self.correlations_ = s / s[0] if s[0] > 1e-200 else np.zeros(len(s))
-            half = self.correlations_ ** (self.weight / 2) * (self.correlations_ > 0)
-            # whitenings are symmetric
-            self.source_ = on_x.apply_linear(u.T).T * half
-            self.target_ = on_y.apply_linear(vt).T * half
-            matrix = self.source_ @ self.target_.T
-            explained = float(np.einsum("ij,ij->", matrix, moments.require("xx") @ matrix))
-            aligned = float(np.einsum("ij,ij->", matrix, moments.require("xy")))
-        # lengths as near to the target's as a factor can bring them
-        self._scale = aligned / explained if explained > 1e-200 else 0.0
-        return matrix * self._scale
+            shared = on_x[:, None] * moments.between_axes * on_y
+            self._shared = shared
+            self._whitened = axes_x * on_x, axes_y * on_y
+            if self.weight == 1:
+                # U ρ Vᵀ is the matrix itself
+                within = shared
+            else:
+                u, s, vt = self._decomposed
+                within = (u * self._weights(s, self.weight)) @ vt
+            within = on_x[:, None] * within * on_y
+            # of W, between the axes: tr(WᵀAW) and tr(WᵀM)
+            explained = float(moments.x.eigen[0] @ np.square(within).sum(axis=1))
+            aligned = float(np.einsum("ij,ij->", within, moments.between_axes))
+            # lengths as near to the target's as a factor can bring them
+            self._scale = aligned / explained if explained > 1e-200 else 0.0
+            return axes_x @ (within * self._scale) @ axes_y.T
+
+    @property
+    def _decomposed(self) -> tuple[Matrix, Matrix, Matrix]:
+        with single_thread:
+            found: Any = scipy.linalg.svd(self._shared, full_matrices=False)
+        return found
+
+    @staticmethod
+    def _weights(s: Matrix, weight: float) -> Matrix:
+        """``ρ^weight`` for singular values, the largest of which counts 1."""
+        if not s[0] > 1e-200:
+            return np.zeros(len(s))
+        correlations = s / s[0]
+        return correlations**weight * (correlations > 0)
+
+    @property
+    def correlations_(self) -> Matrix:
+        """``ρ (k,)`` over the largest."""
+        self._check_fitted()
+        s = self._decomposed[1]
+        return s / s[0] if s[0] > 1e-200 else np.zeros(len(s))
+
+    @property
+    def source_(self) -> Matrix:
+        """``P (dx, k)``."""
+        self._check_fitted()
+        u, s, _ = self._decomposed
+        return (self._whitened[0] @ u) * self._weights(s, self.weight / 2)
+
+    @property
+    def target_(self) -> Matrix:
+        """``Q (dy, k)``."""
+        self._check_fitted()
+        _, s, vt = self._decomposed
+        return (self._whitened[1] @ vt.T) * self._weights(s, self.weight / 2)
 
     @override
     def fit_moments(self, moments: Moments | SecondMoments) -> Self:
@@ -158,3 +200,29 @@ class CSA(LinearAdapter):
     def _into_shared(self, matrix: Matrix, side: int) -> Chain:
         self._check_fitted()
         return Chain([Affine(matrix, -self._means[side] @ matrix), RowNorm("unit")])
+
+
+def _given(
+    parameters: Mapping[str, Value], name: str, tried: tuple[float, ...]
+) -> tuple[float, ...]:
+    """The value of a parameter, what is tried where it is ``auto``, or its default."""
+    value = parameters.get(name, CSA().get_params()[name])
+    return tried if value == "auto" else (float(value),)
+
+
+def likely_shrinkages(moments: SecondMoments | None, weight: float = 1.0) -> tuple[float, ...]:
+    """Shrinkages to try for so many rows of so many dimensions, the strongest first.
+
+    The best on real upgrades of sentence encoders, from 50 to 4,000 pairs, lie around
+    ``5 d / (5 d + n)``; the odds of that are what is varied.
+
+    Example:
+        >>> likely_shrinkages(None)[0]
+        0.94
+    """
+    rows = 5.0 if moments is None else 2.0 * moments.n / (len(moments.mean_x) + len(moments.mean_y))
+    usual = _USUAL_ROWS / max(rows, 1e-9)
+    steps = _STEPS.get(weight, _STEPS[1.0])
+    odds = [usual * step for step in steps]
+    tried = {round(min(max(o / (1 + o), _FEWEST), _MOST), 2) for o in odds}
+    return tuple(sorted(tried, reverse=True))

@@ -11,7 +11,6 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 from typing_extensions import override
 
@@ -21,7 +20,6 @@ from isthmus.adapters.steps.tables import NamedColumns
 from isthmus.errors import InputError
 from isthmus.moments import Moments, SideMoments
 from isthmus.numeric import Array
-from isthmus.threads import single_thread
 
 __all__ = [
     "Center",
@@ -219,20 +217,8 @@ class ShrunkWhitening(Normaliser):
 
     @override
     def fit_side(self, side: SideMoments) -> Self:
-        if not 0 <= self.shrinkage <= 1 or not 0 <= self.power <= 1:
-            raise InputError(
-                f"shrinkage and power lie in [0, 1], got {self.shrinkage} and {self.power}"
-            )
-        if side.covariance is None:
-            raise InputError("whitening needs the covariance, which was not kept")
         d = len(side.mean)
-        with single_thread:
-            values, vectors = scipy.linalg.eigh(side.covariance, driver="evr")
-        typical = max(float(values.mean()), 0.0)
-        shrunk = (1 - self.shrinkage) * np.maximum(values, 0) + self.shrinkage * typical
-        # directions that no row uses stay as they are instead of being blown up
-        floor = max(1e-12 * float(shrunk.max()), 1e-300)
-        scale = np.where(shrunk > floor, np.maximum(shrunk, floor), 1.0) ** (-self.power / 2)
+        vectors, scale = side.eigen[1], self.scales(side)
         forward: NDArray[np.float64] = (vectors * scale) @ vectors.T
         back: NDArray[np.float64] = (vectors / scale) @ vectors.T
         self.mean_ = side.mean
@@ -240,6 +226,18 @@ class ShrunkWhitening(Normaliser):
         self.undo_ = Affine(back, side.mean)
         self.n_features_in_ = d
         return self
+
+    def scales(self, side: SideMoments) -> NDArray[np.float64]:
+        """What each principal axis of a side is multiplied by, ``(d,)``."""
+        if not 0 <= self.shrinkage <= 1 or not 0 <= self.power <= 1:
+            raise InputError(
+                f"shrinkage and power lie in [0, 1], got {self.shrinkage} and {self.power}"
+            )
+        values = side.eigen[0]
+        shrunk = (1 - self.shrinkage) * values + self.shrinkage * float(values.mean())
+        # directions that no row uses stay as they are instead of being blown up
+        floor = max(1e-12 * float(shrunk.max()), 1e-300)
+        return np.where(shrunk > floor, np.maximum(shrunk, floor), 1.0) ** (-self.power / 2)
 
 
 class Temperature(Normaliser):

@@ -19,89 +19,70 @@ from isthmus.errors import InputError
 from isthmus.progress import Progress, silent
 from isthmus.spaces.sample import sampled
 from isthmus.training import require_torch
+from isthmus.training.asked import asked_among
 from isthmus.training.examples import LARGEST_SAMPLE, Examples
 from isthmus.training.lambda_terms import LambdaTerms
+from isthmus.training.linear import Contrast, polish_map
 from isthmus.training.schedule import Schedule
 
 __all__ = ["LambdaPolish", "Polish"]
-
-_TEMPERATURES = (0.07, 0.05)
 
 
 class Polish(Refinement):
     """A few epochs of the contrastive loss on the linear map itself.
 
-    A mapped row is told from the targets of the other rows of its batch and from the targets
-    nearest to its own.  Rows that share an id (a document, and a query for it) are each other's
-    positives.  The result is a linear map, so nothing changes where it is used.  It is kept only if
-    it lowers the loss of a tenth of the items, chosen by their ids.
+    Each query is told from all documents but its own, as the old model has them: the task of a
+    search.  The documents themselves are asked as well, moved to where the queries lie.  Where
+    nothing is fitted on but items, each asks for itself.  The result is a linear map, so nothing
+    changes where it is used.
 
     Args:
-        epochs: at most; training stops where the held-out loss does not fall.
-        temperature: of the contrastive loss; ``auto`` leaves .07, which suits a thousand pairs, and
-            .05, which suits several, to held-out retrieval.
+        epochs: passes over the rows.
+        temperature: of the contrastive loss, which compares directions.
         rate: of a step, relative to the size of the entries of the map.
-        negatives: mined neighbours that each target is told from.
-        seed: of the held-out items and the order of the rows.
+        seed: of the order of the rows.
     """
 
     name = "polish"
-    automatic = frozenset({"temperature"})
 
     def __init__(
         self,
-        epochs: int = 12,
+        epochs: int = 6,
         temperature: float = 0.05,
         rate: float = 0.005,
-        negatives: int = 8,
         seed: int = 0,
     ) -> None:
         self.epochs = epochs
         self.temperature = temperature
         self.rate = rate
-        self.negatives = negatives
         self.seed = seed
-
-    @classmethod
-    @override
-    def expanded(
-        cls, parameters: Mapping[str, Value], base: Affine, rows: FitRows
-    ) -> list[dict[str, Value]]:
-        """The temperature replaced where it is ``auto``, the softer one first."""
-        if parameters.get("temperature") != "auto":
-            return [dict(parameters)]
-        return [{**parameters, "temperature": temperature} for temperature in _TEMPERATURES]
 
     @override
     def refine(self, base: Affine, rows: FitRows, *, progress: Progress = silent) -> Stage:
         """The trained map.
 
         Returns:
-            An `Affine`: ``base`` itself where training does not help on the held-out rows, or
-            there are fewer than 50 rows, or one side does not vary.
+            An `Affine`: ``base`` itself where all rows ask for one and the same target.
 
         Raises:
-            InputError: for parameters out of range, or a loss that diverges.
-            MissingExtraError: without PyTorch.
+            InputError: for parameters out of range.
+            DivergedError: for a loss that stops being finite.
         """
-        sample = sampled(rows, LARGEST_SAMPLE, seed=self.seed)
-        examples = Examples.of(sample, negatives=self.negatives, seed=self.seed)
-        if examples is None:
+        contrast = Contrast(self.epochs, self.temperature, self.rate, seed=self.seed)
+        questions = asked_among(rows, LARGEST_SAMPLE, seed=self.seed)
+        if len(questions.answers) < 2:
             return base
-        require_torch("training a map")
-        from isthmus.training.linear import polish_map
-
-        matrix, offset = base.dense(examples.x.shape[1])
+        matrix, offset = base.dense(questions.asked.shape[1])
         trained = polish_map(
             matrix,
             offset,
-            examples,
-            Schedule(self.epochs, patience=1, seed=self.seed),
-            rate=self.rate,
-            temperature=self.temperature,
+            questions.asked,
+            questions.answers,
+            questions.answer,
+            contrast,
             progress=progress,
         )
-        return base if trained is None else Affine(*trained)
+        return Affine(*trained)
 
 
 class LambdaPolish(Refinement):

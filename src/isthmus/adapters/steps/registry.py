@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from isthmus.adapters.steps.apart import Apart
 from isthmus.adapters.steps.base import Estimator
 from isthmus.adapters.steps.csa import CSA
 from isthmus.adapters.steps.diagonal import Diagonal
@@ -41,6 +42,7 @@ STEPS: dict[str, type[Estimator]] = {
         CSA,
         Diagonal,
         PriorRidge,
+        Apart,
         ClassMeans,
         ClusterMeans,
         Local,

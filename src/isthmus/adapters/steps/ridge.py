@@ -48,6 +48,12 @@ class RidgePath:
     @classmethod
     def of(cls, moments: SecondMoments, dtype: type[np.floating[Any]] = np.float64) -> RidgePath:
         """Decompose once, in ``dtype``; the cost is one ``eigh`` of ``(dx, dx)``."""
+        if dtype is np.float64:
+            # kept with the moments, for every strength and whatever else whitens them
+            moments.require("xx")
+            own, axes = moments.x.eigen
+            with single_thread:
+                return cls(axes, own, axes.T @ moments.require("xy"))
         with single_thread:
             # the transpose of a symmetric matrix, in the order that LAPACK overwrites in place
             values, vectors = scipy.linalg.eigh(

@@ -1,0 +1,114 @@
+"""Who chooses the map: validation queries, or every query behind maps that have not seen it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.adapters.chain import Chain
+from isthmus.adapters.cross_fitted import CrossFitted, Mapped
+from isthmus.adapters.recipe import Recipe
+from isthmus.adapters.select import Selection, Task, best, select
+from isthmus.bridge.evidence import HeldOut, primary_metric
+from isthmus.bridge.fit_source import FitSource
+from isthmus.bridge.held_out_samples import TEST, VALIDATION
+from isthmus.bridge.kind import Kind
+from isthmus.progress import Progress, silent
+
+__all__ = ["Choice", "deciding"]
+
+_SEVERAL = 3.0
+"""Answers to a query, on average, from which on the metric itself tells maps apart."""
+_FIRSTS = 1000
+"""Items of a gallery from which on being first is what counts."""
+
+Judge = Callable[[Mapped], NDArray[np.float64]]
+
+
+def deciding(held_out: HeldOut, kind: Kind, primary: str | None) -> tuple[str, Judge]:
+    """What chooses between maps, in words, and its value for each query.
+
+    A metric of the first k results is 1 for most maps where the gallery is as small as a sample of
+    few pairs, and then says nothing of them: where a query has an answer or two, the rank of the
+    first decides.  The first of a hundred may be the hundredth of ten thousand, so in a gallery of
+    ``n`` items each query counts ``rank ** −min(1, n / 1000)``: the reciprocal rank in a large one,
+    towards the logarithm of the rank in a small one.  Where classes or the old model's first
+    results are relevant, the user's metric decides.
+    """
+    relevance = held_out.relevance
+    if relevance is None or float(relevance.counts.mean()) >= _SEVERAL:
+        return primary_metric(relevance, primary), held_out.judge(kind, primary)
+    power = round(min(1.0, len(held_out.gallery) / _FIRSTS), 2)
+    ranked = held_out.judge(kind, "mrr")
+    name = "mrr" if power == 1 else f"mean of 1 / rank^{power:g}"
+    return name, lambda chain: ranked(chain) ** power
+
+
+class Choice:
+    """The choice of a map for a fit.
+
+    Args:
+        stream: of the fit rows, with the samples of the held-out queries.
+        kind: of the bridge.
+        primary: the user's metric.
+        cross_fit: whether all queries choose, each behind maps of the other folds.
+
+    Attributes:
+        by: what decided, in words, after `among`.
+    """
+
+    def __init__(
+        self, stream: FitSource, kind: Kind, primary: str | None, *, cross_fit: bool
+    ) -> None:
+        self.by = "the first recipe: no query was held out to choose by"
+        self._stream, self._primary = stream, primary
+        self._kind: Kind = kind
+        self._cross_fit = cross_fit
+        self._judges: list[Judge] | None = None
+        self._validation = 0
+
+    def among(
+        self,
+        recipes: Sequence[Recipe],
+        *,
+        cosine: bool,
+        prior: Chain | None = None,
+        progress: Progress = silent,
+    ) -> Selection:
+        """The best of ``recipes``, and every candidate beside it."""
+        task = Task(self._judge, cosine, self._cross_fit, prior, progress)
+        return select(recipes, self._stream, task)
+
+    def out_of_fold(self, selection: Selection) -> CrossFitted | None:
+        """Where choice is cross-fitted, the maps to judge on test queries: neither fitted nor
+        chosen by those that they map."""
+        judged = selection.chosen
+        if self._validation:
+            # in the order in which they were tried, the simplest of equals first
+            judged = best(selection.in_order, slice(0, self._validation))
+        return judged.chain.rounded() if isinstance(judged.chain, CrossFitted) else None
+
+    def _judge(self, chain: Mapped) -> NDArray[np.float64]:
+        # the held-out rows exist only after the first pass
+        if self._judges is None:
+            self._judges = self._found()
+        # with no query at all, the first recipe stands
+        return np.concatenate([judge(chain) for judge in self._judges] or [np.zeros(1)])
+
+    def _found(self) -> list[Judge]:
+        judges: list[Judge] = []
+        asked = 0
+        for part in (VALIDATION, TEST) if self._cross_fit else (VALIDATION,):
+            held_out = self._stream.samples.held_out(part)
+            if held_out is None:
+                continue
+            metric, judge = deciding(held_out, self._kind, self._primary)
+            judges.append(judge)
+            asked += len(held_out.queries)
+            if part == VALIDATION:
+                self._validation = asked
+            unseen = "each behind a map of other pairs" if self._cross_fit else "held out for it"
+            self.by = f"{metric} of {asked:,} queries, {unseen}"
+        return judges
