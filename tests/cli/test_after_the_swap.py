@@ -76,3 +76,20 @@ def test_groups_of_queries_are_told_apart(cli: Any, bridge: Path, queries: tuple
     told = cli(*given, "--json").json["evidence"]["fairness"]
     assert {g["name"] for g in told["groups"]} == {"de", "fr"}
     assert sum(g["n_queries"] for g in told["groups"]) > 50
+
+
+def test_cards_and_what_differs_between_two(cli: Any, bridge: Path, fitted: Any) -> None:
+    assert cli("card", bridge).out == (bridge / "CARD.md").read_text().rstrip() + "\n"
+    fitted.inverse().save(Path("back.bridge"))
+    told = cli("card", "--diff", bridge, "back.bridge", "--json").json["changes"]
+    assert {c["what"]: c["after"] for c in told}["verdict"] == "not evaluated"
+    assert (
+        "contracts:\n  source name: new -> old" in cli("card", "--diff", bridge, "back.bridge").out
+    )
+    assert cli("card", "--diff", bridge, bridge).out == "nothing differs\n"
+    assert cli("publish", bridge, "docs", "-r", "reg", "--create").code == 0
+    assert cli("publish", "back.bridge", "docs", "-r", "reg").code == 0
+    digest = cli("list", "docs", "-r", "reg", "--json").json[0]["version"]
+    given = ["--diff", f"docs@sha256:{digest[:12]}", "docs", "-r", "reg", "--json"]
+    assert cli("card", *given).json["changes"] == told
+    cli("card", "--diff", bridge).refused("a difference is between two")

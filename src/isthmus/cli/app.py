@@ -11,6 +11,7 @@ import typer
 from isthmus.cli.apply import apply_command
 from isthmus.cli.budget import budget_command
 from isthmus.cli.canary import canary_app
+from isthmus.cli.card import card_command
 from isthmus.cli.check import check_command
 from isthmus.cli.console import show, show_json, spell_out
 from isthmus.cli.consumers import consumers_command
@@ -93,6 +94,7 @@ app.command("fit")(fit_command)
 app.command("evaluate")(evaluate_command)
 app.command("apply")(apply_command)
 app.command("inspect")(inspect_command)
+app.command("card")(card_command)
 app.command("search")(search_command)
 app.command("consumers")(consumers_command)
 app.command("threshold")(threshold_command)
