@@ -25,6 +25,7 @@ from isthmus.cli.monitor import monitor_command
 from isthmus.cli.plan import plan_command
 from isthmus.cli.registry import add_registry_commands
 from isthmus.cli.review import review_command
+from isthmus.cli.schema import schema_command
 from isthmus.cli.search import search_command
 from isthmus.cli.signals import Stopped, stopped_by_signals
 from isthmus.cli.threshold import threshold_command
@@ -94,6 +95,7 @@ app.command("fit")(fit_command)
 app.command("evaluate")(evaluate_command)
 app.command("apply")(apply_command)
 app.command("inspect")(inspect_command)
+app.command("schema")(schema_command)
 app.command("card")(card_command)
 app.command("search")(search_command)
 app.command("consumers")(consumers_command)

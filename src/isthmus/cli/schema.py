@@ -1,0 +1,37 @@
+"""``isthmus schema``: the JSON schema of what a command prints under ``--json``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from isthmus.cli.console import show, show_json
+
+__all__ = ["schema_command"]
+
+
+def schema_command(
+    command: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[COMMAND]",
+            help="A command, or error; without it, those that have one are listed.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Print the JSON schema of what a command prints under --json.
+
+    Within a version fields may be added, and none are renamed, removed or given another meaning.
+
+    Example:
+
+        isthmus schema threshold
+    """
+    from isthmus.cli.json_schemas import json_schema, known_schemas
+
+    if command is None:
+        show("\n".join(known_schemas()))
+    else:
+        show_json(json_schema(command))
