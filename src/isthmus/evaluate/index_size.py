@@ -56,8 +56,9 @@ def expected_in_index(
     Example:
         >>> import numpy as np
         >>> from isthmus.evaluate import Ranks, parse_metric
-        >>> found = Ranks(np.arange(201), np.tile([1, 1, 1, 4], 50))
-        >>> 0.5 < expected_in_index(found, 1000, 10_000, parse_metric("recall@1")).value < 0.75
+        >>> places = np.repeat([1, 2, 4, 9, 30, 120], [120, 25, 20, 15, 12, 8])
+        >>> found = Ranks(np.arange(201), places)
+        >>> 0.2 < expected_in_index(found, 1000, 10_000, parse_metric("recall@1")).value < 0.5
         True
     """
     if metric.metric.name not in _KNOWN:
