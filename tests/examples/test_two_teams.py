@@ -7,10 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def test_the_walk_through_prints_what_stands_beside_it(tmp_path: Path) -> None:
+    for package in ("starlette", "uvicorn", "plotly"):
+        pytest.importorskip(package)
     done = subprocess.run(
         [sys.executable, EXAMPLES / "two_teams.py", tmp_path / "walk"],
         capture_output=True,

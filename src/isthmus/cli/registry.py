@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +11,7 @@ from isthmus.cli.console import say, show, show_json, warn
 from isthmus.cli.inputs import Json
 from isthmus.errors import InputError
 from isthmus.inputs import open_input
+from isthmus.json_text import read_json
 
 if TYPE_CHECKING:
     from isthmus.registry import Entry, Registry, Release, Review
@@ -389,10 +389,10 @@ def _measured(text: str) -> tuple[str, Any]:
         raise InputError("expected NAME=FILE", where=f"--measured {text}")
     try:
         with open_input(Path(path)) as file:
-            return name, json.loads(file.read(_MOST_RESULT))
+            return name, read_json(file.read(_MOST_RESULT))
     except FileNotFoundError as error:
         raise InputError("there is no such file", where=path) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(f"this is no JSON ({error})", where=path) from error
 
 

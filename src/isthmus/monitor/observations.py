@@ -7,7 +7,6 @@ traffic tells), ``trust`` (what the search said of that) and ``group``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.inputs import open_input
+from isthmus.json_text import read_json
 from isthmus.stores import open_store
 
 __all__ = ["Observations", "read_log", "read_store", "read_vectors"]
@@ -96,8 +96,8 @@ def read_store(url: str) -> Iterator[Observations]:
 
 def _parsed(line: bytes, where: str) -> dict[str, Any]:
     try:
-        told: Any = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        told: Any = read_json(line)
+    except ValueError as error:
         raise InputError("the line is no JSON", where=where) from error
     if not isinstance(told, dict):
         raise InputError("the line is no JSON object", where=where)
