@@ -65,7 +65,7 @@ def test_a_policy_decides(cli: Any, at: Path) -> None:
     Path("policy.toml").write_text(
         """
         [stages.shadow]
-        gates = ["verdict in (use the bridge)", "measured.latency.p95 <= 20"]
+        gates = ["bridge.recall@10 >= 0.1", "measured.latency.p95 <= 20"]
 
         [stages.production]
         approvals = 1
