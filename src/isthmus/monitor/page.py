@@ -30,6 +30,7 @@ _ANSWERS: dict[str, tuple[Tone, str]] = {
     "roll back": ("bad", "No: roll back."),
 }
 _COLOURS = (NEW, OLD, "var(--ink)", QUIET)
+_CUT = 2.0
 _DASHES = ("solid", "dash", "dot")
 
 
@@ -61,7 +62,7 @@ def _page(found: Monitored, name: str) -> Page:
     ]
     if found.canary is not None:
         tiles.append(Tile("canary", "same model" if found.canary.same else "another model"))
-    blocks: list[Prose | Items] = [Prose(f"Recommended: {action}, for {why}.")]
+    blocks: list[Prose | Items] = [Prose(f"Recommended: {action}. {why[:1].upper()}{why[1:]}.")]
     if found.alarms:
         blocks.insert(0, Items(found.alarms))
     return Page(
@@ -71,7 +72,7 @@ def _page(found: Monitored, name: str) -> Page:
         answer=Headline(
             "Is the live traffic what the bridge was made for?",
             short,
-            f"{why}.",
+            f"{why[:1].upper()}{why[1:]}.",
             tone,
             tuple(tiles),
         ),
@@ -99,7 +100,6 @@ def _table(found: Monitored) -> TextTable:
             )
             for test in found.tests
         ),
-        marked=frozenset(test.name for test in found.tests if test.alarm),
     )
 
 
@@ -111,7 +111,8 @@ def _money(found: Monitored) -> Figure:
     series: dict[str, list[tuple[int, float]]] = {}
     for n, key, money in found.history:
         if key in needed:
-            series.setdefault(key, []).append((n, max(0.0, money / needed[key])))
+            share = min(_CUT, max(0.0, money / needed[key]))
+            series.setdefault(key, []).append((n, share))
     traces: list[dict[str, Any]] = [
         {
             "type": "scatter",
@@ -135,7 +136,8 @@ def _money(found: Monitored) -> Figure:
         title="Evidence gathered",
         caption="What each test has won by betting against its hypothesis, on a logarithmic scale, "
         "as a share of what raises an alarm. While nothing is wrong, the chance that any line ever "
-        "reaches 100% is below the stated rate.",
+        "reaches 100% is below the stated rate. Lines are cut at "
+        f"{_CUT:.0%}.",
         alt=f"{len(series)} tests; the highest stands at {top:.0%} of an alarm.",
         traces=tuple(traces),
         layout=base_layout(
