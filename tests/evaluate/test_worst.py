@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from isthmus.errors import InputError
 from isthmus.evaluate import Evaluation, Judging, Trial, relevant_ranks, top_k
+from isthmus.evaluate.arms import Verdict
+from isthmus.evaluate.verdict import Decision
 from isthmus.evaluate.worst import MOST_SHOWN
 from isthmus.ways import evaluate_upgrade
 
@@ -32,7 +36,28 @@ def trial(upgrade) -> Trial:
 
 @pytest.fixture(scope="module")
 def found(trial: Trial) -> Evaluation:
-    return evaluate_upgrade(trial, QUICK)
+    """With no way but the bridge: what is judged is the bridge."""
+    return _bridge_alone(evaluate_upgrade, trial, QUICK)
+
+
+def _bridge_alone(evaluate: Any, trial: Trial, judging: Judging) -> Evaluation:
+    with pytest.MonkeyPatch.context() as patch:
+        # the function of the same name hides its module
+        module = sys.modules["isthmus.evaluate.weigh"]
+        patch.setattr(module, "decide", lambda *_: Decision(Verdict.KEEP_OLD, "it is so"))
+        return evaluate(trial, judging)
+
+
+def test_they_are_of_the_way_that_is_recommended(trial: Trial) -> None:
+    """A reader looks at the losses of what will be served."""
+    found = evaluate_upgrade(trial, QUICK)
+    way = found.recommended
+    assert way not in (None, "bridge") and found.worst
+    for query in found.worst:
+        assert list(query.values) == list(dict.fromkeys(("old", way, "new")))
+        better = max(value for arm, value in query.values.items() if arm != way)
+        assert query.loss == pytest.approx(better - query.values[way])
+        assert set(query.ranks) == set(query.values)
 
 
 def test_they_are_those_that_a_plain_computation_finds(trial: Trial, found: Evaluation) -> None:
@@ -58,7 +83,7 @@ def test_they_are_those_that_a_plain_computation_finds(trial: Trial, found: Eval
 
 
 def test_of_equal_losses_those_that_fall_farthest_come_first(trial: Trial) -> None:
-    found = evaluate_upgrade(trial, replace(QUICK, primary="recall@10"))
+    found = _bridge_alone(evaluate_upgrade, trial, replace(QUICK, primary="recall@10"))
     lost = [q for q in found.worst if q.loss == 1.0]
     assert len(lost) > 1
     falls = [q.ranks["bridge"] / min(q.ranks["old"], q.ranks["new"]) for q in lost]
@@ -66,7 +91,8 @@ def test_of_equal_losses_those_that_fall_farthest_come_first(trial: Trial) -> No
 
 
 def test_without_ids_rows_are_named_by_number(trial: Trial, found: Evaluation) -> None:
-    bare = evaluate_upgrade(replace(trial, query_ids=None, gallery_ids=None), QUICK)
+    nameless = replace(trial, query_ids=None, gallery_ids=None)
+    bare = _bridge_alone(evaluate_upgrade, nameless, QUICK)
     assert [f"q{q.id}" for q in bare.worst] == [q.id for q in found.worst]
     assert [7000 + int(q.answer) for q in bare.worst] == [int(q.answer) for q in found.worst]
 

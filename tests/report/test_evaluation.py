@@ -11,10 +11,11 @@ import pytest
 from isthmus.bridge import Bridge, fit
 from isthmus.evaluate import Evaluation, Verdict
 from isthmus.evaluate.gates import GateResult, check_gates
+from isthmus.evaluate.price import Price
 from isthmus.report import write_evaluation_report
 from isthmus.report.blocks import Cards, Figure
 from isthmus.report.evaluation import answer_of, evaluation_sections
-from isthmus.report.evaluation_figures import arm_name, evaluation_figures
+from isthmus.report.evaluation_figures import arm_name, evaluation_figures, price_in_short
 from isthmus.spaces.pairs import Pairs
 
 pytest.importorskip("plotly", reason="reports need plotly")
@@ -84,6 +85,27 @@ def test_agreement_alone_makes_a_page_too(agreement: Evaluation, tmp_path: Path,
     assert tree.all("h1")[0].text == "Page <one>"
     assert "agreement with the old model alone" in tree.all("body")[0].text
     assert len(tree.all("figure")) == len(figures(agreement))
+
+
+def test_agreement_draws_no_way_as_a_loss(agreement: Evaluation, tmp_path: Path, read: Any) -> None:
+    """Against the old model's own results a re-embedded index can only look worse."""
+    assert list(figures(agreement)) == ["arms"]
+    assert "not worse ones" in figures(agreement)["arms"].caption
+    assert [tile.name for tile in answer_of(agreement).tiles] == [
+        "overlap@10, bridge", "overlap@10, re-embedded (other results, not worse ones)",
+    ]  # fmt: skip
+    write_evaluation_report(agreement, tmp_path / "out.html")
+    headings = {cell.text for cell in read(tmp_path / "out.html").all("th")}
+    assert not headings & {"minus the old model", "retention", "difference"}
+
+
+def test_prices_in_plots_are_one_short_line_with_units(evidence: Evaluation) -> None:
+    whole = Price(encodings=40.9, encodings_cached=8.2, old_query=True, reembedded=0.1)
+    assert price_in_short(whole) == "10% re-embedded, old encoder, 41 items a query"
+    assert price_in_short(Price()) == "no extra cost"
+    for note in figures(evidence)["gains"].layout["annotations"]:
+        _, _, price = note["text"].partition('<span style="font-size:11px">')
+        assert "<br>" not in price and len(price) < 60
 
 
 def test_the_page_shows_what_the_evaluation_holds(

@@ -11,6 +11,7 @@ import pytest
 
 from isthmus.adapters.budget.curve_reading import LearningCurve
 from isthmus.adapters.budget.learning_curve import CurveDesign, learning_curve
+from isthmus.adapters.select import RULE
 from isthmus.bridge import Bridge
 from isthmus.bridge.bridge import Tried
 from isthmus.bridge.provenance import Provenance
@@ -33,6 +34,25 @@ def test_the_leaderboard_is_whole(bridge: Bridge) -> None:
     scores = board.traces[-1]["x"]
     assert scores[:5] == [t.score for t in bridge.tried[:5]]
     assert scores[-1] == bridge.tried[-1].score
+
+
+def test_the_marked_map_is_the_one_that_was_taken_and_says_why(bridge: Bridge) -> None:
+    """The simplest of the best need not be the first, nor among those that are drawn."""
+    assert bridge.taken is not None
+    assert bridge.tried[bridge.taken].recipe == str(bridge.recipe)
+    tried = [Tried(f"ridge(alpha={i}.0)", 0.9 - i / 100) for i in range(20)]
+    for taken in (0, 3, 15):
+        board = next(iter(candidate_figures(tried, taken)))
+        colours = board.traces[-1]["marker"]["color"]
+        assert colours.count("var(--good)") == 1
+        at = colours.index("var(--good)")
+        assert board.traces[-1]["x"][at] == tried[taken].score
+        assert board.layout["annotations"][at]["text"].startswith("taken: ")
+        assert RULE in board.caption
+        assert (f"{tried[taken].score:.3f} against 0.900" in board.caption) is (taken > 0)
+        assert board.table.marked == {tried[taken].recipe}
+    unknown = next(iter(candidate_figures(tried)))
+    assert "var(--good)" not in unknown.traces[-1]["marker"]["color"]
 
 
 def test_what_all_recipes_share_is_said_once() -> None:

@@ -23,6 +23,7 @@ from isthmus.bridge.kind import Kind
 from isthmus.bridge.provenance import Provenance
 from isthmus.errors import ContractError, InputError, WrongSpaceError
 from isthmus.evaluate.evaluation import Evaluation
+from isthmus.notebook import ShownInNotebook
 from isthmus.numeric import Array, as_array, to_numpy
 from isthmus.spaces.compatibility import check_compatible
 from isthmus.spaces.contract import Space
@@ -76,7 +77,7 @@ class Tried:
 
 
 @dataclass(frozen=True, eq=False)
-class Bridge:
+class Bridge(ShownInNotebook):
     """A fitted, folded map from a source space to a target space.
 
     Made by `isthmus.fit`, `load`, `compose` or `inverse`; immutable.

@@ -282,7 +282,7 @@ def _measurement(
             for name, ids in lists.items()
             if name != _OLD_SAMPLED
         }
-        worst = worst_by_agreement(values["bridge"][:, 0], asked.ids)
+        worst = {"bridge": worst_by_agreement(values["bridge"][:, 0], asked.ids)}
     else:
         ranks = {name: _ranks(ids, asked.answers, n) for name, ids in lists.items()}
         primary = _cut(judging.primary or "recall@10").name
@@ -295,7 +295,11 @@ def _measurement(
             for arm, found in ranks.items()
         }
         sampled = values.pop(_OLD_SAMPLED)
-        worst = _worst(values, names.index(primary), ranks, asked, lists["bridge"])
+        worst = {
+            way: _worst(way, values, names.index(primary), ranks, asked, lists[way])
+            for way in values
+            if ARMS[way].verdict is not None and way != "new"
+        }
         if "new" in values:
             values["new"] = values["new"] + (values["old"] - sampled)
     arms: dict[str, MeasuredArm] = {}
@@ -328,6 +332,7 @@ def _measurement(
 
 
 def _worst(
+    way: str,
     values: Mapping[str, NDArray[np.float64]],
     primary: int,
     ranks: Mapping[str, Ranks],
@@ -344,12 +349,13 @@ def _worst(
     n = sum(map(len, answers))
     relevance = Relevance(ranks["bridge"].indptr, codes[:n].astype(np.int64), len(names))
     return worst_by_relevance(
-        {arm: values[arm][:, primary] for arm in ("old", "bridge")},
+        {arm: values[arm][:, primary] for arm in ("old", way)},
         ranks,
         relevance,
         codes[n:],
         asked.ids,
         names,
+        way=way,
         depth=found.shape[1],
     )
 

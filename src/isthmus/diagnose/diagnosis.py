@@ -9,12 +9,13 @@ from isthmus.diagnose.relation import Relation
 from isthmus.diagnose.side_probes import SideProbes
 from isthmus.evaluate.probes import ProbeResult
 from isthmus.files import canonical_json
+from isthmus.notebook import ShownInNotebook
 from isthmus.similarity import MEASURES, Comparison, Similarity
 
 __all__ = ["Diagnosis"]
 
 
-class Diagnosis(ProbeResult):
+class Diagnosis(ShownInNotebook, ProbeResult):
     """How alike two spaces are, what separates them, and what to do.
 
     ``x`` is the side that is mapped from, ``y`` the side that is mapped to; ``recipe`` is what

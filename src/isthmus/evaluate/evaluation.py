@@ -13,6 +13,7 @@ from isthmus.evaluate.price import Price
 from isthmus.evaluate.verdict import EvidenceKind, VerdictRule
 from isthmus.evaluate.worst import WorstQuery
 from isthmus.files import canonical_json
+from isthmus.notebook import ShownInNotebook
 
 __all__ = ["Arm", "Evaluation"]
 
@@ -50,7 +51,7 @@ class Arm(BaseModel):
     in_index: Estimate | None = None
 
 
-class Evaluation(BaseModel):
+class Evaluation(ShownInNotebook, BaseModel):
     """What held-out queries say about serving a new model through a bridge.
 
     Arms: ``old`` (old queries, old gallery: doing nothing), ``naive`` (new queries on the old

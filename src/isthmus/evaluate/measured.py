@@ -89,6 +89,9 @@ class Measurement:
     """Items that the arm ``rescore`` rescores."""
     absent: Mapping[str, str] = field(default_factory=dict[str, str])
     """Why an arm is missing."""
-    worst: tuple[WorstQuery, ...] = ()
+    worst: Mapping[str, tuple[WorstQuery, ...]] = field(
+        default_factory=dict[str, tuple[WorstQuery, ...]]
+    )
+    """The queries that lose most, by arm."""
     doubts: tuple[str, ...] = ()
     """Why these queries or vectors cannot say what to do, in a clause each."""

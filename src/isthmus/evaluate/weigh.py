@@ -119,7 +119,7 @@ def weigh(
         reason=decision.reason,
         recommended=decision.arm,
         luck=outcomes.luck(decision.arm, offers, at_once, judging.rule),
-        worst=measured.worst,
+        worst=measured.worst.get(decision.arm or "bridge", ()),
     )
 
 

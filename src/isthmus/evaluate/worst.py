@@ -1,4 +1,4 @@
-"""The queries that lose most behind a bridge: where to look first."""
+"""The queries that lose most in one way to serve: where to look first."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from isthmus.evaluate.relevance import Relevance
 __all__ = ["MOST_SHOWN", "WorstQuery", "worst_by_agreement", "worst_by_relevance"]
 
 MOST_SHOWN = 20
-_COMPARED = ("old", "bridge", "new")
 
 
 class WorstQuery(BaseModel):
-    """One query, and what the arms ``old``, ``bridge`` and, where it is known, ``new`` find.
+    """One query, and what a way finds beside ``old`` and, where it is known, ``new``.
 
     Example:
         >>> WorstQuery(id="q7", loss=0.5, values={"old": 1.0, "bridge": 0.5}).loss
@@ -31,7 +30,7 @@ class WorstQuery(BaseModel):
     id: str
     """Of the query; its row among the judged queries where ids are not known."""
     loss: float
-    """What the bridge loses, in the primary metric, against the better of the old and new model."""
+    """What the way loses, in the primary metric, against the better of the old and new model."""
     values: dict[str, float]
     """The primary metric, by arm."""
     ranks: dict[str, int] = Field(default_factory=dict[str, int])
@@ -42,7 +41,7 @@ class WorstQuery(BaseModel):
     answers: int = 0
     """How many relevant items there are."""
     found: str | None = None
-    """Id of the item that the bridge finds first."""
+    """Id of the item that the way finds first."""
 
 
 def worst_by_relevance(
@@ -53,23 +52,25 @@ def worst_by_relevance(
     query_ids: NDArray[Any] | None,
     gallery_ids: NDArray[Any] | None,
     *,
+    way: str = "bridge",
     depth: int | None = None,
 ) -> tuple[WorstQuery, ...]:
-    """The queries where the bridge loses most; of equal losses, those that fall farthest.
+    """The queries where a way loses most; of equal losses, those that fall farthest.
 
     Args:
-        values: the primary metric of each query ``(nq,)``, by arm.
+        values: the primary metric of each query ``(nq,)``, by arm; ``old`` and ``way`` among them.
         ranks: of the relevant items, by arm.
         relevance: of the same queries, all answerable.
-        first: gallery row that the bridge finds first, ``(nq,)``.
+        first: gallery row that the way finds first, ``(nq,)``.
         query_ids, gallery_ids: ``(nq,)`` and ``(ng,)``; row numbers if None.
+        way: the arm that is looked at.
         depth: results of each query that were looked at; None where all were.
     """
-    arms = [arm for arm in _COMPARED if arm in values]
+    arms = [arm for arm in dict.fromkeys(("old", way, "new")) if arm in values]
     best = {arm: ranks[arm].ranks[ranks[arm].indptr[:-1]] for arm in arms}
-    others = [arm for arm in arms if arm != "bridge"]
-    loss = np.max([values[arm] for arm in others], axis=0) - values["bridge"]
-    fall = np.log(best["bridge"] / np.min([best[arm] for arm in others], axis=0))
+    others = [arm for arm in arms if arm != way]
+    loss = np.max([values[arm] for arm in others], axis=0) - values[way]
+    fall = np.log(best[way] / np.min([best[arm] for arm in others], axis=0))
     order = np.lexsort((-fall, -loss))[:MOST_SHOWN]
     return tuple(
         WorstQuery(

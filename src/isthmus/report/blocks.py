@@ -26,7 +26,7 @@ __all__ = [
 Tone = Literal["good", "caution", "bad", "plain"]
 """The colour of a badge; its text always says the same in words."""
 
-_NUMBER = re.compile(r"[-+−]?[\d,.]+(e[-+]?\d+)?( ?%)?( \[.*\])?( ± .*)?|-|")  # noqa: RUF001
+_NUMBER = re.compile(r"([<≤] )?[-+−]?[\d,.]+(e[-+]?\d+)?( ?%)?( \[.*\])?( ± .*)?|-|")  # noqa: RUF001
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,8 @@ class TextTable:
     """Whether it opens only when asked for."""
     marked: frozenset[str] = frozenset()
     """Headings of the rows to stand out."""
+    terms: bool = False
+    """Whether the headings of rows are words of ours, to be explained where they are new."""
 
     def is_number(self, column: int) -> bool:
         """Whether every cell of a column is a number, to be set flush right."""

@@ -23,9 +23,10 @@ from isthmus.report.diagnosis_figures import diagnosis_figures, measure_name
 from isthmus.report.plots import count, fixed, number, shortened, span
 from isthmus.report.write import write_page
 from isthmus.similarity import Similarity
+from isthmus.similarity.null import least_p, p_text
 from isthmus.similarity.result import AT_THIS_N
 
-__all__ = ["write_diagnosis_report"]
+__all__ = ["diagnosis_headline", "side_table", "write_diagnosis_report"]
 
 _ANSWERS: dict[Relation, tuple[Tone, str]] = {
     Relation.IDENTICAL: ("good", "Yes: there is nothing to map."),
@@ -76,7 +77,7 @@ def _page(found: Diagnosis, commands: Sequence[str]) -> Page:
         subtitle=f"{x.name} ({x.dim:,} wide, {x.dtype}, {x.source}) and {y.name} ({y.dim:,} wide, "
         f"{y.dtype}, {y.source}); {found.n:,} pairs, {found.metric}; {found.sampled:,} sampled "
         f"rows, seed {found.seed}",
-        answer=_answer(found),
+        answer=diagnosis_headline(found),
         sections=(
             Section("Findings", _findings(found)),
             Section("What to do next", next_steps),
@@ -87,7 +88,8 @@ def _page(found: Diagnosis, commands: Sequence[str]) -> Page:
     )
 
 
-def _answer(found: Diagnosis) -> Headline:
+def diagnosis_headline(found: Diagnosis) -> Headline:
+    """May the one stand in for the other?"""
     tone, short = _ANSWERS[found.relation]
     grave = [f for f in found.findings if f.severity is Severity.CRITICAL]
     if grave and found.relation not in (Relation.MISPAIRED, Relation.UNRELATED):
@@ -166,7 +168,7 @@ def _capital(text: str, names: tuple[str, str]) -> str:
 
 
 def _details(found: Diagnosis) -> Iterator[TextTable]:
-    yield _side_table(found)
+    yield side_table(found)
     yield _pair_table(found)
     measures = [
         (
@@ -174,7 +176,7 @@ def _details(found: Diagnosis) -> Iterator[TextTable]:
             number(s.value) if s.value is not None else "undefined",
             _interval(s),
             "-" if s.null is None else f"{number(s.null.mean)} ± {number(s.null.sd, 2)}",
-            "-" if s.null is None else f"{s.null.p:.2g}",
+            "-" if s.null is None else p_text(s.null.p, s.null.method),
             "more" if s.higher_is_closer else "less",
             f"{s.n:,}",
             "; ".join(s.warnings) if s.value is not None else (s.reason or ""),
@@ -182,7 +184,8 @@ def _details(found: Diagnosis) -> Iterator[TextTable]:
         for name, s in found.comparison.items()
     ]
     yield TextTable(
-        f"Similarity measures, with what rows in random order give (* {AT_THIS_N})",
+        f"Similarity measures, with what rows in random order give (* {AT_THIS_N}); "
+        f"{_floor_note(found)}",
         ("measure", "value", "interval", "by chance", "p", "closer is", "rows", "remarks"),
         tuple(measures),
         folded=True,
@@ -213,7 +216,21 @@ def _interval(found: Similarity) -> str:
     return f"[{number(found.low)}, {number(found.high)}]{mark}"
 
 
-def _side_table(found: Diagnosis) -> TextTable:
+def _floor_note(found: Diagnosis) -> str:
+    """What the sign before a p means, where there is one."""
+    floors = {
+        least_p(s.null.method)
+        for s in found.comparison.values()
+        if s.null is not None and least_p(s.null.method) is not None
+    }
+    told = "p is the probability that chance alone comes so close"
+    if not floors:
+        return told
+    return f"{told}; ≤ stands where no random order came so close, and more orders would say more"
+
+
+def side_table(found: Diagnosis) -> TextTable:
+    """What each side is by itself."""
     sides = (found.x, found.y)
     rows: list[tuple[str, ...]] = []
 

@@ -27,6 +27,7 @@ from isthmus.report.plots import (
     span,
 )
 from isthmus.similarity import Similarity
+from isthmus.similarity.null import p_text
 
 __all__ = ["diagnosis_figures", "measure_name"]
 
@@ -319,7 +320,7 @@ def _similarities(found: Diagnosis) -> Iterator[Figure]:
                         measure_name(name),
                         number(s.value),
                         "-" if s.null is None else f"{number(s.null.mean)}",
-                        "-" if s.null is None else f"{s.null.p:.2g}",
+                        "-" if s.null is None else p_text(s.null.p, s.null.method),
                     )
                     for name, s in chosen
                 ),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from isthmus.evaluate import Evaluation, GateResult, WorstQuery
+from isthmus.evaluate.arms import words_of
 from isthmus.report.blocks import (
     Block,
     Card,
@@ -23,7 +24,7 @@ from isthmus.report.evaluation_figures import arm_name, evaluation_figures
 from isthmus.report.plots import fixed, number, shortened, span
 from isthmus.report.write import write_page
 
-__all__ = ["answer_of", "evaluation_sections", "write_evaluation_report"]
+__all__ = ["answer_of", "arms_table", "evaluation_sections", "write_evaluation_report"]
 
 _MOST_TEXT, _MOST_CARDS = 240, 8
 
@@ -98,7 +99,12 @@ def answer_of(found: Evaluation, gates: Sequence[GateResult] = ()) -> Headline:
 
 
 def _tiles(found: Evaluation, gates: Sequence[GateResult]) -> Iterator[Tile]:
-    for name, title in (("old", "old model"), ("bridge", "bridge"), ("new", "re-embedded")):
+    agreement = found.evidence_kind == "agreement"
+    titles = {"old": "old model", "bridge": "bridge", "new": "re-embedded"}
+    if agreement:
+        # the old model agrees with itself
+        titles = {"bridge": "bridge", "new": "re-embedded (other results, not worse ones)"}
+    for name, title in titles.items():
         if name in found.arms:
             e = found.arms[name].metrics[found.primary]
             yield Tile(
@@ -152,12 +158,12 @@ def evaluation_sections(
         )
     if commands:
         yield Section("What to do next", (Commands(tuple(commands)),))
-    yield Section("Ways to serve", (_arms_table(found), *_absent(found)))
+    yield Section("Ways to serve", (arms_table(found), *_absent(found)))
     yield Section("Plots", tuple(evaluation_figures(found, gates)))
     yield from further
     if found.worst:
         yield Section(
-            "Queries that lose most behind the bridge", _worst(found, texts or {}, query_texts)
+            f"Queries that lose most: {_judged(found)}", _worst(found, texts or {}, query_texts)
         )
 
 
@@ -165,7 +171,9 @@ def _gate_title(condition: str) -> str:
     return "the new model is put to work" if condition.startswith("verdict in") else condition
 
 
-def _arms_table(found: Evaluation) -> TextTable:
+def arms_table(found: Evaluation) -> TextTable:
+    """Every way to serve, with its intervals and its price."""
+    agreement = found.evidence_kind == "agreement"
     rows: list[tuple[str, ...]] = []
     marked: set[str] = set()
     for name in found.shown:
@@ -177,24 +185,34 @@ def _arms_table(found: Evaluation) -> TextTable:
             (
                 shown,
                 span(arm.metrics[found.primary]),
-                span(arm.to_old) if arm.to_old is not None else "-",
-                span(arm.retention) if arm.retention is not None else "-",
-                str(arm.price or "-"),
+                *([] if agreement else [span(arm.to_old), span(arm.retention)]),
+                "-" if arm.price is None else str(arm.price),
             )
         )
-    rows.append(("chance", fixed(found.chance[found.primary]), "-", "-", "-"))
+    others = ["-"] if agreement else ["-", "-", "-"]
+    rows.append(("chance", fixed(found.chance[found.primary]), *others))
     return TextTable(
         f"With {found.level:.0%} intervals over queries"
-        + ("; the recommended way is marked" if marked else ""),
-        ("way to serve", found.primary, "minus the old model", "retention", "price"),
+        + ("; the recommended way is marked" if marked else "")
+        + ". The price is what comes on top of encoding the query by the new model",
+        (
+            "way to serve",
+            found.primary,
+            *([] if agreement else ["minus the old model", "retention"]),
+            "price",
+        ),
         tuple(rows),
         marked=frozenset(marked),
+        terms=True,
     )
 
 
 def _absent(found: Evaluation) -> Iterator[Prose]:
+    reasons: dict[str, list[str]] = {}
     for name, why in found.absent.items():
-        yield Prose(f"Not measured: {name.replace('_', ' ')} ({why}).")
+        reasons.setdefault(why, []).append(words_of(name))
+    for why, names in reasons.items():
+        yield Prose(f"Not measured, since {why}: {'; '.join(names)}.")
 
 
 def _worst(
@@ -209,11 +227,11 @@ def _worst(
         Cards(tuple(_query(query, texts, asked) for query in first)),
     ]
     if others:
-        ranked = [arm for arm in _MODELS if any(arm in q.ranks for q in others)]
+        ranked = [arm for arm in first[0].values if any(arm in q.ranks for q in others)]
         blocks.append(
             TextTable(
                 f"{len(others)} more",
-                ("query", "loses", *(f"rank, {_MODELS[arm]}" for arm in ranked)),
+                ("query", "loses", *(f"rank, {_ranked(arm)}" for arm in ranked)),
                 tuple(
                     (
                         shortened(asked.get(q.id, q.id), 120),
@@ -237,7 +255,7 @@ def _query(query: WorstQuery, texts: Mapping[str, str], asked: Mapping[str, str]
     if query.found is not None:
         lines.append(f"Found first: {_item(query.found, texts)}")
     facts = [("query", query.id)] if text is not None else []
-    ranks = [(f"rank, {_MODELS[arm]}", f"{rank:,}") for arm, rank in query.ranks.items()]
+    ranks = [(f"rank, {_ranked(arm)}", f"{rank:,}") for arm, rank in query.ranks.items()]
     return Card(
         badge=f"loses {number(query.loss, 2)}",
         tone="plain",
@@ -247,7 +265,13 @@ def _query(query: WorstQuery, texts: Mapping[str, str], asked: Mapping[str, str]
     )
 
 
-_MODELS = {"old": "old model", "bridge": "bridge", "new": "re-embedded"}
+def _judged(found: Evaluation) -> str:
+    """The way whose losses are shown, in words."""
+    return words_of(found.judged)
+
+
+def _ranked(arm: str) -> str:
+    return {"old": "old model", "new": "re-embedded"}.get(arm, words_of(arm))
 
 
 def _item(name: str, texts: Mapping[str, str]) -> str:

@@ -6,16 +6,32 @@ from collections.abc import Iterator, Sequence
 
 from isthmus.evaluate import Evaluation, GateResult
 from isthmus.evaluate.arms import ARMS, of_role, words_of
+from isthmus.evaluate.as_text import distinct_metrics
 from isthmus.evaluate.gates import parse_gate
+from isthmus.evaluate.price import Price
 from isthmus.report.blocks import Figure, TextTable
 from isthmus.report.plots import NEW, OLD, QUIET, Row, dots, fixed, number, span
 
-__all__ = ["arm_name", "evaluation_figures"]
+__all__ = ["arm_name", "evaluation_figures", "price_in_short"]
 
 
 def arm_name(found: Evaluation, name: str) -> str:
     """An arm in words, with its parameters."""
     return words_of(name, found.arms[name].label)
+
+
+def price_in_short(price: Price | None) -> str:
+    """A price on one short line, with its units."""
+    if price is None:
+        return ""
+    parts: list[str] = []
+    if price.reembedded:
+        parts.append(f"{100 * price.reembedded:.3g}% re-embedded")
+    if price.old_query:
+        parts.append("old encoder")
+    if price.encodings:
+        parts.append(f"{price.encodings:.0f} items a query")
+    return ", ".join(parts) or "no extra cost"
 
 
 def _colour(found: Evaluation, name: str) -> str:
@@ -27,6 +43,9 @@ def _colour(found: Evaluation, name: str) -> str:
 def evaluation_figures(found: Evaluation, gates: Sequence[GateResult] = ()) -> Iterator[Figure]:
     """Every figure that the numbers allow."""
     yield _arms(found)
+    if found.evidence_kind == "agreement":
+        # where the old model's results are the standard, a difference to them is not a loss
+        return
     yield from _gains(found)
     yield from _retention(found, gates)
 
@@ -41,19 +60,25 @@ def _arms(found: Evaluation) -> Figure:
     lines = [] if old is None else [(old, "old model")]
     traces, layout, height = dots(rows, found.primary, lines=lines, reach=(0.0, None))
     best = max(rows, key=lambda row: row.value)
-    shown = [found.primary, *(m for m in found.metrics if m != found.primary)]
+    shown, note = distinct_metrics(found)
     return Figure(
         key="arms",
         title=f"{found.primary} of every way to serve",
         caption=f"On the same {found.n_queries:,} unseen queries, with {found.level:.0%} "
-        "intervals. Green: what the verdict recommends.",
+        "intervals. "
+        + (
+            "How much of the old model's results each way finds again: fewer are other results, "
+            "not worse ones, and those of a re-embedded index may well be better."
+            if found.evidence_kind == "agreement"
+            else "Green: what the verdict recommends."
+        ),
         alt=f"Dot plot of {found.primary} for {len(rows)} ways to serve; the highest is "
         f"{number(best.value)}, by: {best.name}.",
         traces=traces,
         layout=layout,
         height=height,
         table=TextTable(
-            "All metrics",
+            "All metrics" + (f"; {note}" if note else ""),
             ("way to serve", *shown),
             tuple(
                 (arm_name(found, n), *(fixed(found.arms[n].metrics[m].value or 0.0) for m in shown))
@@ -74,14 +99,14 @@ def _gains(found: Evaluation) -> Iterator[Figure]:
         arm = found.arms[name]
         if arm.to_old is None or arm.to_old.value is None:
             continue
-        price = "free" if str(arm.price or "none") == "none" else str(arm.price)
         rows.append(
             Row(
-                f"{words_of(name) if name in ARMS else arm_name(found, name)} · {price}",
+                words_of(name) if name in ARMS else arm_name(found, name),
                 arm.to_old.value, arm.to_old.low, arm.to_old.high, None, _colour(found, name),
+                "" if arm.price is None else f"price: {arm.price}", price_in_short(arm.price),
             )
         )  # fmt: skip
-        table.append((arm_name(found, name), span(arm.to_old), price))
+        table.append((arm_name(found, name), span(arm.to_old), str(arm.price or "none")))
     if not rows:
         return
     margin = found.rule.margin
@@ -93,7 +118,9 @@ def _gains(found: Evaluation) -> Iterator[Figure]:
         key="gains",
         title="What each way gains, and what it costs",
         caption="Cheapest first. Right of the line is better than the old model; a way is "
-        f"recommended where its whole interval is. Losses of up to {margin:g} count as none.",
+        f"recommended where its whole interval is. Losses of up to {margin:g} count as none. The "
+        "price is what comes on top of encoding the query by the new model; items a query are "
+        "encoded while it waits.",
         alt=f"Dot plot of the difference to the old model for {len(rows)} ways to serve, cheapest "
         f"first; the largest is {number(best.value)}, by: {best.name}.",
         traces=traces,
@@ -116,7 +143,8 @@ def _retention(found: Evaluation, gates: Sequence[GateResult]) -> Iterator[Figur
         return
     asked = [parse_gate(g.condition) for g in gates if g.condition.startswith(_GATED)]
     lines = [(1.0, "re-embedded")]
-    lines += [(g.bound, f"gate {g.bound:g}") for g in asked if g.name == "retention"]
+    bounds = dict.fromkeys(g.bound for g in asked if g.name == "retention")
+    lines += [(bound, f"gate {bound:g}") for bound in bounds]
     traces, layout, height = dots(rows, "retention", lines=lines)
     yield Figure(
         key="retention",

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from isthmus.adapters.budget.curve_reading import LearningCurve
+from isthmus.adapters.select import RULE
 from isthmus.bridge import Bridge
 from isthmus.errors import InputError
 from isthmus.evaluate import GateResult
@@ -35,7 +36,7 @@ def write_fit_report(
     Args:
         bridge: with evidence, from `isthmus.fit`.
         path: of the file.
-        curve: what more pairs are worth, from `learning_curve`; left out if None.
+        curve: how the map settles as pairs are added, from `learning_curve`; left out if None.
         gates: conditions and whether they hold, from `check_gates`.
         texts: of items, by id as text, for the queries that lose most.
         query_texts: of queries; looked for among ``texts`` if None.
@@ -70,13 +71,13 @@ def write_fit_report(
 
 
 def _further(bridge: Bridge, curve: LearningCurve | None) -> Iterator[Section]:
-    figures: list[Figure] = list(candidate_figures(bridge.tried))
+    figures: list[Figure] = list(candidate_figures(bridge.tried, bridge.taken))
     if curve is not None:
         figures.append(curve_figure(curve))
     if bridge.recipe is not None:
-        yield Section("The map", (Prose(f"Recipe: {bridge.recipe}"),))
+        yield Section("The map", (Prose(f"Recipe: {bridge.recipe}. Taken is {RULE}."),))
     if figures:
-        yield Section("How it was chosen, and what more pairs are worth", tuple(figures))
+        yield Section("How it was chosen, and how it settles", tuple(figures))
     shown = tuple(threshold_figures(bridge))
     if shown:
         yield Section("What its scores mean", shown)

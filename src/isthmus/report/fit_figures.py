@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from isthmus.adapters.budget.curve_reading import LearningCurve
+from isthmus.adapters.select import RULE
 from isthmus.bridge import Bridge
 from isthmus.bridge.bridge import Tried
 from isthmus.report.blocks import Figure, TextTable
@@ -36,26 +37,33 @@ _NUMBER = re.compile(r"(\w+)=([-+]?\d[\d.]*(?:e[-+]?\d+)?)(?=[,)])")
 _LINES = (NEW, OLD, "var(--third)", "var(--fourth)")
 
 
-def candidate_figures(tried: Sequence[Tried]) -> Iterator[Figure]:
-    """The leaderboard, and how the score follows the strength of one parameter."""
+def candidate_figures(tried: Sequence[Tried], taken: int | None = None) -> Iterator[Figure]:
+    """The leaderboard, and how the score follows the strength of one parameter.
+
+    Args:
+        tried: the maps, best first.
+        taken: the place of the one that was taken; None if it is not known.
+    """
     if len(tried) < 2:
         return
-    shown = tried[:_MOST_ROWS]
     shared = _Shared.of(tried)
-    rows = [
-        Row(shared.core(t.recipe), t.score, colour=NEW if i else "var(--good)")
-        for i, t in enumerate(shown)
-    ]
-    if len(tried) > len(shown):
-        last = tried[-1]
-        name = f"the last of {len(tried)}: {shared.core(last.recipe)}"
-        rows.append(Row(name, last.score, colour=QUIET))
+    rows: list[Row] = []
+    for i, t in enumerate(tried):
+        if i < _MOST_ROWS or i in (taken, len(tried) - 1):
+            where = "" if i < _MOST_ROWS else f"{i + 1} of {len(tried)}: "
+            colour = "var(--good)" if i == taken else QUIET if where else NEW
+            mark = "taken: " if i == taken else ""
+            rows.append(Row(f"{mark}{where}{shared.core(t.recipe)}", t.score, colour=colour))
+    why = ""
+    if taken is not None:
+        better = f"{tried[taken].score:.3f} against {tried[0].score:.3f}; " if taken else ""
+        why = f" Green: what was taken ({better}{RULE})."
     traces, layout, height = dots(rows, "score on validation queries")
     yield Figure(
         key="candidates",
         title=f"The {len(tried)} maps that were tried",
-        caption="By their score on validation queries, the best first. The choice was made on "
-        f"these queries, so the scores flatter a little; the test queries above do not.{shared}",
+        caption=f"By their score on validation queries, the best first.{why} The choice was made "
+        f"on these queries, so the scores flatter a little; the test queries above do not.{shared}",
         alt=f"Dot plot of validation scores; the best is {fixed(tried[0].score)} of "
         f"{tried[0].recipe}, the last {fixed(tried[-1].score)}.",
         traces=traces,
@@ -72,6 +80,8 @@ def candidate_figures(tried: Sequence[Tried]) -> Iterator[Figure]:
                 )
                 for t in tried
             ),
+            terms=True,
+            marked=frozenset() if taken is None else frozenset({tried[taken].recipe}),
         ),
     )
     yield from _strengths(tried, shared)
@@ -186,8 +196,9 @@ def curve_figure(curve: LearningCurve) -> Figure:
     ]
     return Figure(
         key="curve",
-        title="What more pairs are worth",
-        caption=f"{curve.answer[0].upper()}{curve.answer[1:]}.",
+        title="How the map settles as pairs are added",
+        caption="How often the map of an unseen item finds that item's own vector. "
+        f"{curve.answer[0].upper()}{curve.answer[1:]}.",
         alt=f"Line plot of {curve.metric} by number of pairs, from {fixed(quality[0])} with "
         f"{curve.budgets[0]:,} to {fixed(quality[-1])} with {last:,}; a power law levels off at "
         f"{number(curve.asymptote.value)}.",

@@ -14,11 +14,12 @@ from isthmus.report.diagnosis_figures import measure_name
 from isthmus.report.plots import axis, base_layout, fixed, number, plain, shortened
 from isthmus.report.write import write_page
 from isthmus.similarity import MEASURES, Grid
+from isthmus.similarity.null import least_p, p_text
 
 if TYPE_CHECKING:
     from isthmus.nn.look.layers import Stitch
 
-__all__ = ["write_layers_report"]
+__all__ = ["grid_figures", "grid_headline", "write_layers_report"]
 
 _MOST_CELLS_WRITTEN = 100
 _CHANCE = 0.05
@@ -58,9 +59,9 @@ def write_layers_report(
 def _page(
     grid: Grid, names: tuple[str, str], cuts: Sequence[Stitch], commands: Sequence[str]
 ) -> Page:
-    sections = [Section("Plots", tuple(_map(grid, m, names) for m in grid.values))]
+    sections = [Section("Plots", tuple(grid_figures(grid, names)))]
     if cuts:
-        sections.insert(0, Section("Where to cut", (*_cuts(cuts, names),)))
+        sections.insert(0, Section("Where to cut", (*_cuts(grid, cuts, names),)))
     if commands:
         sections.insert(0, Section("What to do next", (Commands(tuple(commands)),)))
     sections.append(
@@ -70,6 +71,7 @@ def _page(
                 Prose(
                     f"p is the probability that layers without any relation come so close "
                     f"somewhere in the grid; above {_CHANCE:g} a match is no better than luck."
+                    f"{_floor(grid)}"
                 ),
                 *(_matches(grid, m, names) for m in grid.values),
             ),
@@ -80,27 +82,41 @@ def _page(
         title=f"Layers of {one} and of {other}",
         subtitle=f"{len(grid.names_x)} and {len(grid.names_y)} layers, {grid.n:,} rows; "
         + "; ".join(f"{measure_name(m)} corrected by {grid.corrected_by[m]}" for m in grid.values),
-        answer=_answer(grid),
+        answer=grid_headline(grid),
         sections=tuple(sections),
     )
 
 
-def _cuts(cuts: Sequence[Stitch], names: tuple[str, str]) -> Iterator[Prose | TextTable | Commands]:
+def grid_figures(
+    grid: Grid, names: tuple[str, str] = ("the first model", "the second model")
+) -> Iterator[Figure]:
+    """A heat map of each measure."""
+    yield from (_map(grid, measure, names) for measure in grid.values)
+
+
+def _cuts(
+    grid: Grid, cuts: Sequence[Stitch], names: tuple[str, str]
+) -> Iterator[Prose | TextTable | Commands]:
     yield Prose(
         "The front of the first model up to a layer can supply the back of the second from a layer "
-        "on, where a linear map of the one explains the other. The share is an estimate for fresh "
+        "on, where a linear map of the one explains the other. Layers that hold the same thing on "
+        "both sides are left out: a cut there changes nothing. The share is an estimate for fresh "
         "items; what the stitched network loses is measured by isthmus.nn.stitch_grid."
     )
     yield TextTable(
         "Cuts, best first",
         (f"front: {names[0]}", f"back: {names[1]}", "explained", "CKA", "p, corrected"),
-        tuple((c.front, c.back, fixed(c.explained), fixed(c.cka), _p(c.p)) for c in cuts),
+        tuple(
+            (c.front, c.back, fixed(c.explained), fixed(c.cka), _p(grid, "debiased_cka", c.p))
+            for c in cuts
+        ),
     )
     best = cuts[0]
     yield Commands((f"stitch(first, {best.front!r}, second, {best.back!r}, batches)",))
 
 
-def _answer(grid: Grid) -> Headline:
+def grid_headline(grid: Grid) -> Headline:
+    """Which layers correspond?"""
     measure = next(iter(grid.values))
     matches = grid.best(measure)
     higher = MEASURES[measure].higher_is_closer
@@ -112,7 +128,7 @@ def _answer(grid: Grid) -> Headline:
         if sure
         else "None that these rows show.",
         sentence=f"The closest pair by {measure_name(measure)} is {a} and {b}: {number(value)}, "
-        f"p {_p(p)} after looking at all pairs.",
+        f"p {_p(grid, measure, p)} after looking at all pairs.",
         tone="good" if len(sure) == len(matches) else "caution" if sure else "bad",
         tiles=tuple(_tiles(grid, higher)),
     )
@@ -125,8 +141,20 @@ def _tiles(grid: Grid, higher: bool) -> Iterator[Tile]:
         yield Tile(f"closest by {measure_name(measure)}", number(float(best)), f"{way} is closer")
 
 
-def _p(p: float) -> str:
-    return "below 0.001" if p < 1e-3 else f"{p:.2g}"
+def _p(grid: Grid, measure: str, p: float) -> str:
+    return p_text(p, grid.corrected_by[measure])
+
+
+def _floor(grid: Grid) -> str:
+    """Why no p is smaller than it is, where it was drawn."""
+    floors = {least_p(how) for how in grid.corrected_by.values()} - {None}
+    if not floors:
+        return ""
+    least = max(floor for floor in floors if floor is not None)
+    return (
+        f" Where no random order of the items came so close, p is at its floor, ≤ {least:.2g}: "
+        "one over the orders that were drawn, and one more. Draw more of them to see below it."
+    )
 
 
 def _map(grid: Grid, measure: str, names: tuple[str, str]) -> Figure:
@@ -142,7 +170,7 @@ def _map(grid: Grid, measure: str, names: tuple[str, str]) -> Figure:
     hover = [
         [
             f"{a}<br>{b}<br>{name} {number(float(values[i, j]))}"
-            f"<br>p {_p(float(p[i, j]))} after looking at all pairs"
+            f"<br>p {_p(grid, measure, float(p[i, j]))} after looking at all pairs"
             for j, b in enumerate(shown_x)
         ]
         for i, a in enumerate(shown_y)
@@ -224,5 +252,5 @@ def _matches(grid: Grid, measure: str, names: tuple[str, str]) -> TextTable:
     return TextTable(
         f"By {measure_name(measure)}",
         (f"layer of {names[0]}", f"closest of {names[1]}", "value", "p, corrected"),
-        tuple((a, b, fixed(value), _p(p)) for a, b, value, p in matches),
+        tuple((a, b, fixed(value), _p(grid, measure, p)) for a, b, value, p in matches),
     )

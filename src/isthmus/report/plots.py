@@ -32,6 +32,7 @@ NEW, OLD, QUIET, GRID = "var(--new)", "var(--old)", "var(--quiet)", "var(--grid)
 
 _FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 _WIDE = 42
+_NOTE = 56  # characters of a small line that a phone has room for
 _ROW, _LINE = 46, 16
 
 
@@ -141,6 +142,8 @@ class Row:
     colour: str = NEW
     hover: str = ""
     """More about it, plain text."""
+    note: str = ""
+    """A second line under the name, such as a price with its unit; never wrapped."""
 
 
 def dots(
@@ -165,8 +168,8 @@ def dots(
     names = [textwrap.wrap(shortened(row.name, 3 * _WIDE), _WIDE) or [""] for row in rows]
     places: list[float] = []
     at = 0.0
-    for name in names:
-        at -= _ROW + _LINE * (len(name) - 1)
+    for row, name in zip(rows, names, strict=True):
+        at -= _ROW + _LINE * (len(name) - 1 + bool(row.note))
         places.append(at)
     height = -int(at) + 16
     known = [
@@ -197,7 +200,7 @@ def dots(
         notes.append(
             {
                 "xref": "paper", "x": 0, "xanchor": "left", "y": place, "yanchor": "bottom",
-                "yshift": 6, "text": "<br>".join(plain(part) for part in name), "align": "left",
+                "yshift": 6, "text": "<br>".join(_label(row, name)), "align": "left",
                 "showarrow": False, "font": {"size": 12.5}, "bgcolor": "var(--surface)",
                 "borderpad": 1,
             }
@@ -265,6 +268,11 @@ def dots(
 def _anchor(place: float) -> str:
     """Which side of a note stands at a place from 0 to 1 of the axis, so that it is not cut."""
     return "left" if place < 0.25 else "right" if place > 0.75 else "center"
+
+
+def _label(row: Row, name: Sequence[str]) -> list[str]:
+    note = f'<span style="font-size:11px">{plain(row.note, _NOTE)}</span>'
+    return [*(plain(part) for part in name), *([note] if row.note else [])]
 
 
 def _hover(row: Row, percent: bool) -> str:

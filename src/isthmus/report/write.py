@@ -19,6 +19,7 @@ from isthmus.errors import missing_extra
 from isthmus.files import atomic_file, check_output
 from isthmus.plain_text import plain_text
 from isthmus.report.blocks import Page
+from isthmus.report.glossary import Glossed
 
 __all__ = ["check_report", "page_environment", "page_style", "write_page"]
 
@@ -58,12 +59,15 @@ def page_environment(**further: str) -> jinja2.Environment:
     def source(name: str) -> str:
         return further[name] if name in further else _part(name)
 
-    return jinja2.Environment(
+    made = jinja2.Environment(
         loader=jinja2.FunctionLoader(source),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         finalize=_plain,
     )
+    # a page that lists its words replaces this
+    made.filters["glossed"] = plain_text
+    return made
 
 
 def page_style() -> str:
@@ -74,19 +78,22 @@ def page_style() -> str:
 def _render(page: Page) -> str:
     script, plotly = _part("page.js"), _plotly() if page.figures else ""
     run = " ".join(_digest(text) for text in (plotly, script) if text)
-    return (
-        page_environment()
-        .get_template("page.html.jinja")
-        .render(
-            page=page,
-            version=version("isthmus"),
-            policy=f"default-src 'none'; script-src {run}; style-src 'unsafe-inline'; "
-            "img-src data: blob:; base-uri 'none'; form-action 'none'",
-            style=Markup(_part("page.css")),
-            figures=Markup(_data(page)),
-            plotly=Markup(plotly),
-            script=Markup(script),
-        )
+    made, glossed = page_environment(), Glossed()
+
+    def explain(text: str) -> Markup:
+        return glossed(plain_text(text))
+
+    made.filters["glossed"] = explain
+    return made.get_template("page.html.jinja").render(
+        glossary=glossed,
+        page=page,
+        version=version("isthmus"),
+        policy=f"default-src 'none'; script-src {run}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'",
+        style=Markup(_part("page.css")),
+        figures=Markup(_data(page)),
+        plotly=Markup(plotly),
+        script=Markup(script),
     )
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from isthmus.errors import InputError
 from isthmus.files import canonical_json
 from isthmus.moments import Moments
+from isthmus.notebook import ShownInNotebook
 from isthmus.progress import Progress, silent
 from isthmus.similarity.catalogue import MEASURES
 from isthmus.similarity.grid_moments import GridMoments
@@ -31,7 +32,7 @@ _SINGLE = float(np.finfo(np.float32).eps)
 
 
 @dataclass(frozen=True)
-class Grid:
+class Grid(ShownInNotebook):
     """Values of every pair of layers; arrays are ``(L₁, L₂)``.
 
     Attributes:

@@ -8,6 +8,7 @@ single row or a single factorisation more.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -64,6 +65,33 @@ class Null(BaseModel):
     sd: float
     p: float
     method: str
+
+
+_DRAWN = re.compile(r"(\d+) (?:permutations|drawn rotations)")
+
+
+def least_p(method: str) -> float | None:
+    """The least p that a null which was drawn can show, 1/(draws + 1); None for a closed form.
+
+    Example:
+        >>> least_p("99 permutations"), least_p("rotations, large-n law")
+        (0.01, None)
+    """
+    drawn = _DRAWN.search(method)
+    return None if drawn is None else 1 / (1 + int(drawn[1]))
+
+
+def p_text(p: float, method: str) -> str:
+    """A p as people read it: at its floor with the sign that says so.
+
+    Example:
+        >>> p_text(0.01, "99 permutations"), p_text(1e-9, "closed form"), p_text(0.034, "")
+        ('≤ 0.01', '< 0.001', '0.034')
+    """
+    floor = least_p(method)
+    if floor is not None and p <= floor * (1 + 1e-9):
+        return f"≤ {floor:.2g}"
+    return "< 0.001" if p < 1e-3 else f"{p:.2g}"
 
 
 def chance_warning(level: float, debiased: str | None = None) -> tuple[str, ...]:

@@ -256,12 +256,12 @@ class _Bench:
     def measurement(self, judging: Judging, fixed: Arms, n_all: int) -> Measurement:
         """Everything that was measured."""
         trial, lists = self.trial, {name: a.ids for name, a in self.answers.items()}
-        worst: tuple[WorstQuery, ...]
+        worst: dict[str, tuple[WorstQuery, ...]]
         if trial.relevance is None:
             names = (f"overlap@{self.k}",)
             chance = {names[0]: self.k / trial.n_searchable}
             values = {n: overlap(ids, lists["old"], self.k)[:, None] for n, ids in lists.items()}
-            worst = worst_by_agreement(values["bridge"][:, 0], trial.query_ids)
+            worst = {"bridge": worst_by_agreement(values["bridge"][:, 0], trial.query_ids)}
             primary = names[0]
         else:
             names, primary = judging.names_of(trial.relevance), judging.primary_of(trial.relevance)
@@ -272,14 +272,20 @@ class _Bench:
                 arm: np.column_stack([m.per_query(r) for m in metrics])
                 for arm, r in self.ranks.items()
             }
-            worst = worst_by_relevance(
-                {arm: found[:, names.index(primary)] for arm, found in values.items()},
-                self.ranks,
-                trial.relevance,
-                lists["bridge"][:, 0],
-                trial.query_ids,
-                trial.gallery_ids,
-            )
+            decisive = {arm: found[:, names.index(primary)] for arm, found in values.items()}
+            worst = {
+                arm: worst_by_relevance(
+                    decisive,
+                    self.ranks,
+                    trial.relevance,
+                    lists[arm][:, 0],
+                    trial.query_ids,
+                    trial.gallery_ids,
+                    way=arm,
+                )
+                for arm in values
+                if ARMS[arm].verdict is not None
+            }
         return Measurement(
             kind="agreement" if trial.relevance is None else "relevance",
             arms={name: self._measured(name, found, judging) for name, found in values.items()},

@@ -93,6 +93,15 @@ def test_networks_that_see_unrelated_data_match_by_no_more_than_chance():
     json.loads(found.to_json())
 
 
+def test_a_cut_that_changes_nothing_is_not_offered():
+    """A network and itself: every layer explains itself whole."""
+    x = deep(0)
+    names = {"layers_x": ["1", "3", "7"], "layers_y": ["1", "3", "7"]}
+    found = compare_layers(x, x, batches(800), **names)
+    assert found.explained.diagonal() == pytest.approx(1, abs=1e-4)
+    assert all(cut.front != cut.back for cut in found.stitches())
+
+
 def test_fewer_items_than_dimensions_establish_nothing():
     found = compare_layers(deep(0), deep(1), batches(12), layers_x="1", layers_y="1")
     assert found.explained[0, 0] < 0.7

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from isthmus.adapters.budget.power_law import PowerLaw, fit_power_law
 from isthmus.evaluate import Estimate, estimate, parse_metric
+from isthmus.notebook import ShownInNotebook
 
 __all__ = ["LearningCurve", "read_off"]
 
@@ -21,7 +22,7 @@ _LATEST = 5  # with few pairs for the width, curves do not follow the law yet
 
 
 @dataclass(frozen=True, eq=False)
-class LearningCurve:
+class LearningCurve(ShownInNotebook):
     """Held-out quality by number of pairs, and what follows from it."""
 
     recipe: str
@@ -129,7 +130,11 @@ def _answer(
     if low > tolerance:
         return f"more pairs are worth it: {gain}; enough would be {_pairs(enough)}"
     if high <= tolerance:
-        return f"more pairs are not worth it: {gain}, at most the tolerance of {tolerance:g}"
+        return (
+            f"to find an item's own vector more pairs add nothing: {gain}, at most the tolerance "
+            f"of {tolerance:g}; what queries find can still grow with them, and only queries with "
+            "their answers show it"
+        )
     return f"it is open whether more pairs are worth it: {gain}"
 
 

@@ -25,6 +25,7 @@ __all__ = ["LayerComparison", "LayerMeasuring", "LayerReading", "Stitch", "compa
 Matrix = NDArray[np.float64]
 
 _STRENGTHS = np.logspace(-5, 2, 22)
+_SAME = 1 - 1e-4  # of CKA and of the variance explained: both layers hold one thing
 _SHOWN = 5
 
 
@@ -83,14 +84,17 @@ class LayerComparison:
     def stitches(self, most: int = _SHOWN) -> list[Stitch]:
         """Where to cut: for each layer of the second network the front that explains it best.
 
-        Best first; cuts at layers that resemble each other by no more than chance, or of which
-        nothing is explained, are left away.
+        Best first; cuts at layers that resemble each other by no more than chance, of which
+        nothing is explained, or that hold the same thing, so that a cut there changes nothing, are
+        left away.
         """
         cka, p = self.grid.values["debiased_cka"], self.grid.p_max["debiased_cka"]
         found: list[Stitch] = []
         for j, back in enumerate(self.grid.names_y):
-            i = int(np.argmax(self.explained[:, j]))
-            if p[i, j] < 0.05 and self.explained[i, j] > 0:
+            same = (cka[:, j] >= _SAME) & (self.explained[:, j] >= _SAME)
+            fronts = np.where(same, -np.inf, self.explained[:, j])
+            i = int(np.argmax(fronts))
+            if p[i, j] < 0.05 and fronts[i] > 0:
                 found.append(
                     Stitch(
                         self.grid.names_x[i],

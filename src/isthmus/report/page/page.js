@@ -55,6 +55,25 @@
     button.setAttribute("aria-pressed", String(theme === "dark"));
   }
 
+  // a table that is cut says so in words beside the shadow at its edge
+  function mark() {
+    for (const table of document.querySelectorAll(".table")) {
+      const scroll = table.querySelector(".scroll");
+      table.classList.toggle("cut", scroll.scrollWidth > scroll.clientWidth + 1);
+    }
+  }
+
+  // a tooltip stays on the page
+  function place(term) {
+    const room = document.documentElement.clientWidth;
+    const over = term.getBoundingClientRect().left + Math.min(320, 0.8 * room) + 8 - room;
+    term.style.setProperty("--shift", `${-Math.max(over, 0)}px`);
+  }
+  for (const term of document.querySelectorAll(".term"))
+    for (const event of ["pointerenter", "focus"]) term.addEventListener(event, () => place(term));
+
+  for (const details of document.querySelectorAll("details")) details.addEventListener("toggle", mark);
+
   function follow() { dress(chosen ?? (dark.matches ? "dark" : "light")); draw(); }
 
   button.addEventListener("click", () => {
@@ -65,7 +84,7 @@
   let waiting = 0;
   window.addEventListener("resize", () => {
     clearTimeout(waiting);
-    waiting = setTimeout(() => draw(), 120);
+    waiting = setTimeout(() => { draw(); mark(); }, 120);
   });
   window.addEventListener("beforeprint", () => { dress("light"); draw(true); });
   window.addEventListener("afterprint", follow);
@@ -85,5 +104,6 @@
   }
 
   follow();
+  mark();
   root.dataset.ready = "true";
 })();
