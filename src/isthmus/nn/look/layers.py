@@ -25,7 +25,7 @@ __all__ = ["LayerComparison", "LayerMeasuring", "LayerReading", "Stitch", "compa
 Matrix = NDArray[np.float64]
 
 _STRENGTHS = np.logspace(-5, 2, 22)
-_SAME = 1 - 1e-4  # of CKA and of the variance explained: both layers hold one thing
+_SAME = 1 - 1e-4  # of CKA: both layers hold one thing, turned and scaled
 _SHOWN = 5
 
 
@@ -91,8 +91,7 @@ class LayerComparison:
         cka, p = self.grid.values["debiased_cka"], self.grid.p_max["debiased_cka"]
         found: list[Stitch] = []
         for j, back in enumerate(self.grid.names_y):
-            same = (cka[:, j] >= _SAME) & (self.explained[:, j] >= _SAME)
-            fronts = np.where(same, -np.inf, self.explained[:, j])
+            fronts = np.where(cka[:, j] >= _SAME, -np.inf, self.explained[:, j])
             i = int(np.argmax(fronts))
             if p[i, j] < 0.05 and fronts[i] > 0:
                 found.append(
