@@ -11,7 +11,7 @@ import pytest
 
 from isthmus.errors import InputError
 from isthmus.report import write_layers_report
-from isthmus.report.layers import _answer, _map, _short
+from isthmus.report.layers import _map, _short, grid_headline
 from isthmus.similarity import Grid
 
 pytest.importorskip("plotly", reason="reports need plotly")
@@ -48,9 +48,9 @@ def test_what_all_layers_share_is_said_once() -> None:
 
 
 def test_the_answer_counts_matches_beyond_luck(grid: Grid) -> None:
-    assert _answer(grid).short == "5 of 5 layers have a match beyond luck."
+    assert grid_headline(grid).short == "5 of 5 layers have a match beyond luck."
     lucky = replace(grid, p_max={m: np.ones_like(p) for m, p in grid.p_max.items()})
-    answer = _answer(lucky)
+    answer = grid_headline(lucky)
     assert answer.short == "None that these rows show."
     assert answer.tone == "bad"
     closest = np.unravel_index(np.argmax(grid.values["linear_cka"]), (5, 4))
