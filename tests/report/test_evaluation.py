@@ -12,6 +12,7 @@ from isthmus.bridge import Bridge, fit
 from isthmus.evaluate import Evaluation, Verdict
 from isthmus.evaluate.gates import GateResult, check_gates
 from isthmus.evaluate.price import Price
+from isthmus.plain_text import plain_text
 from isthmus.report import write_evaluation_report
 from isthmus.report.blocks import Cards, Figure
 from isthmus.report.evaluation import answer_of, evaluation_sections
@@ -128,11 +129,12 @@ def test_the_worst_queries_come_with_their_texts(
     shown = " ".join(read(pages["fit"]).all("main")[0].text.split())
     assert evidence.worst
     for query in evidence.worst[:8]:
-        assert " ".join(texts[query.id].split()) in shown
+        # what turns the direction of text is spelt out
+        assert plain_text(" ".join(texts[query.id].split())) in shown
         assert query.answer is not None
-        assert f"Expected: {' '.join(texts[query.answer].split())}" in shown
+        assert plain_text(f"Expected: {' '.join(texts[query.answer].split())}") in shown
     without = " ".join(read(pages["evaluation"]).all("main")[0].text.split())
-    assert " ".join(evidence.worst[0].id.split()) in without
+    assert plain_text(" ".join(evidence.worst[0].id.split())) in without
 
 
 def test_texts_of_queries_are_not_those_of_items(evidence: Evaluation) -> None:
