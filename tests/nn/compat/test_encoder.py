@@ -106,6 +106,19 @@ def test_an_independent_model_is_better_alone_and_at_chance_among_old_vectors(
     assert mean.scores.average_compatibility == 0
 
 
+def test_bct_leaves_out_classes_that_the_old_model_did_not_know(digits) -> None:
+    x, y, *_ = digits
+    rows = nn.functional.normalize(torch.randn(10, 16, generator=torch.Generator().manual_seed(0)))
+    rows[7:] = 0
+    known, others = ((x[kept][:64], y[kept][:64]) for kept in (y < 7, y >= 7))
+    still = Schedule(1, optimiser=lambda model: torch.optim.SGD(model.parameters(), lr=0.0))
+    new = train_bct(network(3), [known, others], rows, still, scale=SCALE)
+    features = nn.functional.normalize(network(3)(known[0]), dim=1)
+    told = nn.functional.cross_entropy(SCALE * features @ rows[:7].T, known[1])
+    # the batch of unknown classes alone adds nothing
+    assert new.trained.history[0]["influence"] == pytest.approx(told.item() / 2, rel=1e-4)
+
+
 @pytest.mark.parametrize("width", [WIDTH, 24])
 def test_bct_finds_more_in_the_old_gallery_than_the_old_model(digits, old, width):
     rows = old.head.weight.detach()

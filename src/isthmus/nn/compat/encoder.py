@@ -156,8 +156,10 @@ def train_bct(
         encoder: images to features ``(n, d)``, d of the old width or more; of a wider one the first
             dimensions are compared with the old.
         loader: of (images, labels), labels from 0 to ``classes − 1``.
-        old_classifier: ``(classes, old width)``; rows of classes that the old model did not know
-            come from `extended_classifier`.
+        old_classifier: ``(classes, old width)``.  A row of zeros is a class that the old model did
+            not know: its samples are left out of the old classifier's term, as one of the two ways
+            of Shen et al. (section 3.3); the other way, rows made of features, is
+            `extended_classifier`.
         schedule: as `train_independent`.
         weight: of the influence of the old classifier.
         scale: of both cosine classifiers.
@@ -165,13 +167,13 @@ def train_bct(
         progress: told after every batch.
 
     Raises:
-        InputError: for a narrower encoder, a row of the old classifier that is zero or not finite,
+        InputError: for a narrower encoder, an old classifier that knows no class or is not finite,
             and as `train_independent`.
     """
-    if old_classifier.ndim != 2 or not bool((old_classifier.norm(dim=1) > 0).all()):
+    if old_classifier.ndim != 2 or not bool((old_classifier.norm(dim=1) > 0).any()):
         raise InputError(
-            "the old classifier must have one row other than zero for each class, found shape "
-            f"{tuple(old_classifier.shape)}",
+            "the old classifier must have one row for each class, other than zero for those that "
+            f"it knows, found shape {tuple(old_classifier.shape)}",
             where="old_classifier",
         )
     if not bool(torch.isfinite(old_classifier).all()):
@@ -188,11 +190,19 @@ def train_bct(
     with seeded(schedule.seed):
         head = CosineHead(width, classes, scale)
     rows = scale * functional.normalize(old_classifier.detach(), dim=1)
+    known = rows.norm(dim=1) > 0
+    place = known.cumsum(0) - 1
 
     def loss(model: nn.Module, batch: Any) -> Mapping[str, Tensor]:
         features, own = _classified(model, batch, classes)
         compared = functional.normalize(features[:, :old_width], dim=1)
-        influence = backward_influence(compared, batch[1], rows.to(features))
+        labels = batch[1].long()
+        asked = known.to(labels.device)[labels]
+        influence = compared.sum() * 0.0
+        if asked.any():
+            influence = backward_influence(
+                compared[asked], place.to(labels.device)[labels[asked]], rows[known].to(features)
+            )
         return {"classification": own, "influence": weight * influence}
 
     return _fit(Classified(encoder, head), loss, loader, schedule, validate, progress)

@@ -85,7 +85,9 @@ def higher_order_contrast(
     The contrastive distillation of d-Simplex-HOC (Biondi, Pernici, Ricci and Del Bimbo 2024,
     "Stationary Representations", equation 4): with cosines s of the old feature i and the new
     feature j, the mean of ``−log (e^{μ s_ii} / (e^{μ s_ii} + Σ_j e^{μ s_ij}))``, j of other classes
-    alone.  It is mixed with the cross-entropy of the fixed classifier.
+    alone.  It is mixed with the cross-entropy of the fixed classifier.  The code that the authors
+    published differs from their equation: there the image's own pair is not in the denominator, and
+    pairs of one class stay in it as cosines of 0 instead of being left out.
 
     Args:
         new: ``(n, d)``.
