@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -70,3 +71,23 @@ class Schedule:
             change(part, epoch)
 
         return replace(self, before_epoch=about_part)
+
+    def falling(self, batches: int | None) -> Self:
+        """The same with a rate that falls to 0 along half a cosine, unless it has a scheduler.
+
+        Args:
+            batches: of an epoch; where their number is not known, the rate stays.
+        """
+        steps = self.epochs * (batches or 0)
+        if self.scheduler is not None or not steps:
+            return self
+
+        def scheduler(optimiser: optim.Optimizer) -> Any:
+            from torch.optim.lr_scheduler import LambdaLR
+
+            def share(step: int) -> float:
+                return (1 + math.cos(math.pi * min(step / steps, 1.0))) / 2
+
+            return LambdaLR(optimiser, share)
+
+        return replace(self, scheduler=scheduler)

@@ -324,3 +324,22 @@ def test_the_head_that_fastfill_learns_from_is_left_as_it_is():
         transform = UncertainTransform(ForwardTransform(8, 6, hidden=8), 8, hidden=8)
     train_fastfill(transform, [(x, y, labels)], Schedule(2), new_head=head)
     assert torch.equal(head[0].running_mean, torch.zeros(6)) and head[0].training
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_the_rate_of_fastfill_falls_unless_the_schedule_says_another(given: bool) -> None:
+    with seeded(0):
+        x, y, labels = torch.randn(64, 8), torch.randn(64, 6), torch.arange(64) % 3
+        transform = UncertainTransform(ForwardTransform(8, 6, hidden=8), 8, hidden=8)
+    made = []
+
+    def optimiser(module: nn.Module) -> torch.optim.Optimizer:
+        made.append(torch.optim.SGD(module.parameters(), lr=0.1))
+        return made[0]
+
+    def constant(it: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LambdaLR:
+        return torch.optim.lr_scheduler.LambdaLR(it, lambda _: 1.0)
+
+    schedule = Schedule(3, optimiser=optimiser, scheduler=constant if given else None)
+    train_fastfill(transform, [(x, y, labels)] * 2, schedule)
+    assert made[0].param_groups[0]["lr"] == pytest.approx(0.1 if given else 0.0)

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from isthmus.errors import InputError
 from isthmus.progress import Progress, silent
+from isthmus.training.batches import length_of
 from isthmus.training.loop import Trained, train
 from isthmus.training.losses import alignment_error, check_labels, uncertain
 from isthmus.training.modes import evaluation_mode
@@ -150,6 +151,9 @@ def train_fastfill(
 ) -> Trained:
     """FastFill: minimise ``½ e^{−s} ℓ + ½ s``, ``ℓ = ‖h(old) − new‖² + weight · CE(new head)``.
 
+    The rate falls to 0 along half a cosine unless the schedule names a scheduler: at a full rate the
+    last steps leave the uncertainties noisy.
+
     Args:
         transform: trained in place.
         loader: of (old, new, labels), or (old, new, labels, side).
@@ -182,7 +186,8 @@ def train_fastfill(
     for parameter in frozen:
         parameter.requires_grad_(False)
     try:
-        return train(transform, loss, loader, schedule, validate=validate, progress=progress)
+        falling = schedule.falling(length_of(loader))
+        return train(transform, loss, loader, falling, validate=validate, progress=progress)
     finally:
         for parameter in frozen:
             parameter.requires_grad_(True)
