@@ -151,8 +151,8 @@ def train_fastfill(
 ) -> Trained:
     """FastFill: minimise ``½ e^{−s} ℓ + ½ s``, ``ℓ = ‖h(old) − new‖² + weight · CE(new head)``.
 
-    The rate falls to 0 along half a cosine unless the schedule names a scheduler: at a full rate the
-    last steps leave the uncertainties noisy.
+    The rate falls to 0 along half a cosine unless the schedule names a scheduler: at a full rate
+    the last steps leave the uncertainties noisy.
 
     Args:
         transform: trained in place.
