@@ -12,6 +12,7 @@ import typer
 
 from isthmus.cli.console import ProgressBar, say, show, show_json, text_width
 from isthmus.cli.inputs import Json
+from isthmus.errors import InputError
 
 __all__ = ["demo_command"]
 
@@ -21,6 +22,17 @@ def demo_command(
         Path,
         typer.Option("--output", "-o", help="The folder for vectors, bridge and index."),
     ] = Path("isthmus-demo"),
+    migrate: Annotated[
+        bool,
+        typer.Option(
+            "--migrate",
+            help="Move a live index of 3,000 texts instead: plan, bridge, fill, cut over, roll "
+            "back, with the quality at each step.",
+        ),
+    ] = False,
+    store: Annotated[
+        str, typer.Option(help="Of --migrate: lancedb, chroma or qdrant.")
+    ] = "lancedb",
     as_json: Json = False,
 ) -> None:
     """Upgrade an embedding model on 10,000 real texts, and run what the evidence recommends.
@@ -39,6 +51,20 @@ def demo_command(
         (say if as_json else show)(text)
 
     called = sys.argv[0]
+    if migrate:
+        from isthmus.demo.migration import STORES, tell_migration
+
+        if store not in STORES:
+            raise InputError(
+                f"the demo has no store '{store}'",
+                where="--store",
+                mend=f"Choose one of {', '.join(STORES)}",
+            )
+        told = tell_migration(output, say=line, store=store, progress=progress)
+        progress.close()
+        if as_json:
+            show_json([{"step": step, "recall@10": value} for step, value in told])
+        return
     on_path = shutil.which("isthmus") == called
     evidence = tell(
         output,

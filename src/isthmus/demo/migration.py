@@ -1,0 +1,110 @@
+"""A live index moved to another model, told step by step with the quality that readers had."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from isthmus.demo.corpus import load_corpus
+from isthmus.encoders import CachedEncoder, all_minilm_l6_int8, paraphrase_minilm_l3
+from isthmus.migrate.backfill import Limits
+from isthmus.migrate.migration import Migration, Models
+from isthmus.migrate.planning import PlannedModels, PlanOptions, make_plan
+from isthmus.migrate.serving import LiveSearch
+from isthmus.progress import Progress, silent
+from isthmus.spaces.query_log import read_query_log
+from isthmus.stores import create_store, open_store
+from isthmus.ways.search import Columns, Search
+from isthmus.ways.way import Recall, Way
+
+__all__ = ["STORES", "tell_migration"]
+
+STORES = ("lancedb", "chroma", "qdrant")
+TEXTS = 3000
+_QUERIES = 600
+_SHARES = (0.1, 0.25, 0.5, 0.75)
+
+
+def tell_migration(
+    folder: Path,
+    *,
+    say: Callable[[str], None],
+    store: str = "lancedb",
+    texts: int = TEXTS,
+    progress: Progress = silent,
+) -> list[tuple[str, float]]:
+    """Plan, bridge, fill, cut over and roll back, on real texts and two real models.
+
+    Args:
+        folder: the index is made in its folder ``migration``, and replaces the one there.
+        say: prints a line.
+        store: one of `STORES`.
+        texts: how many.
+        progress: told about texts and rows.
+
+    Returns:
+        Recall at 10 of queries that chose nothing, at each step.
+
+    Raises:
+        MissingExtraError: if the extra ``demo``, or that of the store, is not installed.
+    """
+    place = folder / "migration"
+    if place.exists():
+        shutil.rmtree(place)
+    place.mkdir(parents=True)
+    corpus = load_corpus(texts)
+    old, new = CachedEncoder(paraphrase_minilm_l3()), CachedEncoder(all_minilm_l6_int8())
+    ids, queries = np.array(corpus.ids), list(corpus.queries)
+    url = f"{store}://{place.resolve()}/db#documents"
+    rows = old.encode(corpus.documents, progress=progress)
+    create_store(url, ids, {"vector": rows}, {"text": list(corpus.documents)}).close()
+    lines = [json.dumps({"query": q, "clicked": [i]}) for q, i in
+             zip(queries[:_QUERIES], corpus.ids, strict=False)]  # fmt: skip
+    (place / "log.jsonl").write_text("\n".join(lines))
+    held_out, right = queries[-_QUERIES:], ids[-_QUERIES:]
+    asked = {"new": new.encode(held_out, kind="query"), "old": old.encode(held_out, kind="query")}
+    told: list[tuple[str, float]] = []
+
+    def tell(step: str, found: np.ndarray) -> None:
+        told.append((step, float((found == right[:, None]).any(axis=1).mean())))
+        say(f"   {step:46} {told[-1][1]:.3f}")
+
+    say(f"\n{texts:,} texts in {url}; recall@10 of {_QUERIES} queries that chose nothing:\n")
+    with open_store(url) as index:
+        columns = Columns("vector")
+        kinds: tuple[Literal["old", "naive"], ...] = ("old", "naive")
+        for kind, words in zip(kinds, ("the old model", "the naive swap"), strict=True):
+            search = Search(Way(recall=Recall(kind=kind)), index, columns=columns)
+            tell(words, search(asked, 10).ids)  # pyright: ignore[reportArgumentType]
+        models = PlannedModels(
+            new, "package:all-minilm-l6-int8", old, "package:paraphrase-minilm-l3"
+        )  # fmt: skip
+        path = place / "plan.json"
+        log = read_query_log(place / "log.jsonl")
+        plan = make_plan(index, models, path, log=log, options=PlanOptions(), progress=progress)
+        plan.save(path)
+        migration = Migration(plan, path, index, Models(new, old), progress)
+        live = LiveSearch(plan, index, new=new, old=old, refresh=0)
+
+        def read(step: str) -> None:
+            tell(step, live(asked, 10).ids)  # pyright: ignore[reportArgumentType]
+
+        read(f"planned, nothing filled ({plan.serving.recall.kind})")
+        for number, share in enumerate(_SHARES):
+            migration.run(Limits(share=share), resume=number > 0)
+            read(f"{live.standing().share:.0%} filled, both columns searched as one")
+        migration.run(resume=True)
+        read("full")
+        migration.cut_over()
+        read("cut over")
+        tell("cut over, for callers with the old model", live({"old": asked["old"]}, 10).ids)
+        restored = migration.rollback()
+        tell("rolled back, the old model", live({"old": asked["old"]}, 10).ids)
+    say(f"\n   {restored}")
+    say(f"   plan and journal: {path}, {path}.journal")
+    return told
