@@ -93,3 +93,21 @@ def test_cards_and_what_differs_between_two(cli: Any, bridge: Path, fitted: Any)
     given = ["--diff", f"docs@sha256:{digest[:12]}", "docs", "-r", "reg", "--json"]
     assert cli("card", *given).json["changes"] == told
     cli("card", "--diff", bridge).refused("a difference is between two")
+
+
+def test_a_version_is_held_against_the_one_before(
+    cli: Any, bridge: Path, queries: tuple[str, ...]
+) -> None:
+    recipe = ("--recipe", "unit_norm | low_rank(rank=2) | unit_norm")
+    kept = ("--gate", "recall@10>=0", "-o", "worse.bridge")
+    assert cli("fit", "old.npy", "new.npy", *queries, *recipe, *kept).code == 0
+    given = ["old.npy", "new.npy", *queries, "--gate", "recall@10>=0"]
+    same = cli("evaluate", bridge, *given, "--against", bridge, "--margin", "0.05")
+    assert same.code == 0
+    assert "no loss beyond the margin" in " ".join(same.out.split())
+    lost = cli("evaluate", "worse.bridge", *given, "--against", bridge)
+    told = " ".join(lost.out.split())
+    if "change -" in told:
+        assert (lost.code, "cannot be ruled out" in told) == (1, True)
+    labels = cli("evaluate", bridge, "old.npy", "new.npy", "--against", bridge)
+    labels.refused("without relevance two versions cannot be compared")

@@ -33,6 +33,7 @@ def test_what_has_no_schema_is_said(cli: Any) -> None:
 def test_results_about_a_bridge(cli: Any, bridge: Path, queries: tuple[str, ...]) -> None:
     data = ("old.npy", "new.npy")
     held("evaluate", cli("evaluate", bridge, *data, *queries, "--json").json)
+    held("evaluate", cli("evaluate", bridge, *data, *queries, "--against", bridge, "--json").json)
     held("apply", cli("apply", bridge, "new.npy", "mapped.npy", "--json").json)
     held("inspect", cli("inspect", bridge, "--json").json)
     held("card", cli("card", bridge, "--json").json)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli.console import ProgressBar, say, show_json, warn
+from isthmus.cli.console import ProgressBar, say, show, show_json, warn
 from isthmus.cli.inputs import (
     AllArms,
     Gates,
@@ -59,6 +59,21 @@ def evaluate_command(
             rich_help_panel="Judging",
         ),
     ] = False,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="BRIDGE",
+            help="The version before: fail where a loss against it beyond --margin cannot be ruled "
+            "out, query by query.",
+            rich_help_panel="Judging",
+        ),
+    ] = None,
+    margin: Annotated[
+        float,
+        typer.Option(
+            min=0, help="The loss against it that is still called none.", rich_help_panel="Judging"
+        ),
+    ] = 0.01,
     report: Report = None,
     texts: Texts = None,
     query_texts: QueryTexts = None,
@@ -82,6 +97,8 @@ def evaluate_command(
     """
     from isthmus.bridge import Bridge, assess
     from isthmus.bridge.coarse import check_bridge
+    from isthmus.bridge.held_out_samples import Queries
+    from isthmus.bridge.regress import regress
     from isthmus.evaluate import DEFAULT_METRICS, Judging, VerdictRule, WayLimits
     from isthmus.evaluate.gates import DEFAULT_GATES, metrics_of
     from isthmus.evaluate.horizon import parse_horizon
@@ -135,6 +152,12 @@ def evaluate_command(
     progress.close()
     gates = gate or (() if another_question else DEFAULT_GATES)
     results = check_bridge(loaded, evaluation, gates)
+    regression = None
+    if against is not None:
+        asked = None if inputs.queries is None else Queries(inputs.queries, inputs.qrels)
+        regression = regress(
+            loaded, Bridge.load(against), inputs.pairs, asked, primary=primary, margin=margin
+        )
     given = {"--ids": ids, "--queries-old": queries_old, "--queries-new": queries_new}
     commands: tuple[str, ...] = ()
     if not another_question and all(result.passed for result in results):
@@ -144,10 +167,13 @@ def evaluate_command(
             {
                 "evidence": evaluation.model_dump(mode="json"),
                 "gates": [r.__dict__ for r in results],
+                "regression": None if regression is None else regression.model_dump(mode="json"),
             }
         )
     else:
         show_evaluation(evaluation, results, all_arms=all_arms)
+        if regression is not None:
+            show(str(regression))
         show_commands(commands)
     if report is not None:
         from isthmus.report import write_evaluation_report
@@ -163,5 +189,5 @@ def evaluate_command(
             **shown,
         )
         say(f"written: {report}")
-    if not all(result.passed for result in results):
+    if not all(result.passed for result in results) or (regression and not regression.passed):
         raise typer.Exit(1)

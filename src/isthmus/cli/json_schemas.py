@@ -143,10 +143,13 @@ def _fit() -> Schema:
 
 def _evaluate() -> Schema:
     from isthmus.evaluate import Evaluation
+    from isthmus.evaluate.regression import Regression
 
     return _of_models(
-        {"evidence": Evaluation},
-        lambda refs: _object(evidence=refs["evidence"], gates=_gates()),
+        {"evidence": Evaluation, "regression": Regression},
+        lambda refs: _object(
+            evidence=refs["evidence"], gates=_gates(), regression=_maybe(refs["regression"])
+        ),
     )
 
 
