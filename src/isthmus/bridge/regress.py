@@ -32,8 +32,8 @@ def regress(
 ) -> Regression:
     """Test whether a bridge is no worse than the one before it, query by query.
 
-    Both run the way that their evidence recommends; the bridge alone where none is, or where a part
-    of the corpus would have to be re-embedded.  The queries are those that the new bridge was not
+    Both run the way that their evidence recommends; where one of them would have to re-embed a part
+    of the corpus, both run the bridge alone.  The queries are those that the new bridge was not
     fitted on; the former one may have seen them, which can only favour it.
 
     Args:
@@ -58,15 +58,19 @@ def regress(
             mend="Give queries with their answers, or labels",
         )
     metric = primary_metric(held_out.relevance, primary)
-    values = [_values(one, held_out, metric) for one in (before, bridge)]
-    return judge_regression(*values, metric=metric, margin=margin)
+    ways = [one.recommended or ("bridge", Way()) for one in (before, bridge)]
+    if any(way.part is not None or way.joins for _, way in ways):
+        ways = [("bridge", Way()), ("bridge", Way())]
+    values = [
+        _values(one, held_out, metric, way) for one, way in zip((before, bridge), ways, strict=True)
+    ]
+    return judge_regression(*values, metric=metric, ways=(ways[0][0], ways[1][0]), margin=margin)
 
 
-def _values(bridge: Bridge, held_out: HeldOut, metric: str) -> NDArray[np.float64]:
-    found = bridge.recommended
-    name, way = found if found is not None else ("bridge", Way())
-    if way.part is not None or way.joins:
-        name, way = "bridge", Way()
+def _values(
+    bridge: Bridge, held_out: HeldOut, metric: str, named: tuple[str, Way]
+) -> NDArray[np.float64]:
+    name, way = named
     trial = held_out.trial(bridge.chain, bridge.kind)
     assert trial.relevance is not None
     answerable = trial.of(trial.relevance.answerable)

@@ -28,6 +28,8 @@ class Regression(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     metric: str
+    ways: tuple[str, str]
+    """The names of the ways that were run, before and after."""
     queries: int
     before: float
     after: float
@@ -48,7 +50,8 @@ class Regression(BaseModel):
     def __str__(self) -> str:
         told = "no loss beyond" if self.passed else "a loss cannot be ruled out beyond"
         return (
-            f"against the version before: {self.metric} {self.before:.3f} -> {self.after:.3f}, "
+            f"against the version before: {self.metric} {self.before:.3f} ({self.ways[0]}) -> "
+            f"{self.after:.3f} ({self.ways[1]}), "
             f"change {self.change} on {self.queries:,} queries ({self.lost:,} worse, {self.won:,} "
             f"better): {told} the margin of {self.margin:g}"
         )
@@ -59,6 +62,7 @@ def judge_regression(
     after: Values,
     *,
     metric: str,
+    ways: tuple[str, str] = ("bridge", "bridge"),
     margin: float = 0.01,
     resampling: Resampling | None = None,
 ) -> Regression:
@@ -74,6 +78,7 @@ def judge_regression(
     outcomes = PairedOutcomes(np.column_stack([before, after]), resampling)
     return Regression(
         metric=metric,
+        ways=ways,
         queries=len(before),
         before=float(before.mean()),
         after=float(after.mean()),
