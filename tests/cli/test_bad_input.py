@@ -190,7 +190,7 @@ def test_permuted_rows_are_joined_by_id(cli: Any, here: Path, data: Data, querie
     (here / "new.ids.npy").unlink()
     lost = cli("fit", "old.npy", "new.npy", "-o", "lost", *queries, "--json").json["evidence"]
     assert lost["verdict"] == "not enough evidence"
-    assert "aligned" in lost["reason"]
+    assert "not of the same items" in lost["reason"]
 
 
 def test_ids_that_are_wrong(refused: Any, here: Path) -> None:

@@ -228,7 +228,7 @@ def test_bad_usage(cli: Any, here: Path, corpus: Any) -> None:
     )  # fmt: skip
     way = next(n for n, w in Bridge.load("b").ways.items() if w.part is not None)
     refused(
-        STORE, "x", *BOTH, "--bridge", "b", "--way", way, said=("--new-column", "--way mixed")
+        STORE, "x", *BOTH, "--bridge", "b", "--way", way, said=("--new-column", "--way ")
     )  # fmt: skip
 
 

@@ -39,6 +39,7 @@ def reader_files() -> Callable[[Path], None]:
             (folder / f"{name}.ids.txt").write_text("\n".join(corpus.ids) + "\n")
             ids = "\n".join(corpus.ids[:QUERIES]) + "\n"
             (folder / f"queries_{name}.ids.txt").write_text(ids)
+        _save_head(folder, arrays["old"])
         with (folder / "items.jsonl").open("w", encoding="utf-8") as file:
             for item, text in zip(corpus.ids, corpus.documents, strict=True):
                 file.write(json.dumps({"id": item, "text": text}) + "\n")
@@ -53,6 +54,17 @@ def reader_files() -> Callable[[Path], None]:
         ).close()
 
     return write
+
+
+def _save_head(folder: Path, rows: np.ndarray) -> None:
+    """A classifier of the old model's vectors, and what is right for each of them."""
+    skops = pytest.importorskip("skops.io")
+    linear = pytest.importorskip("sklearn.linear_model")
+    centred = rows - rows.mean(axis=0)
+    axis = np.linalg.svd(centred[:500], full_matrices=False)[2][0]
+    labels = np.where(centred @ axis > 0, "more", "less")
+    (folder / "labels.txt").write_text("\n".join(labels) + "\n")
+    skops.dump(linear.LogisticRegression().fit(rows, labels), folder / "head.skops")
 
 
 @pytest.fixture(scope="session")

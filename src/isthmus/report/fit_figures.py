@@ -1,4 +1,4 @@
-"""The figures that only a fit has: its candidates, what more pairs are worth, scores and trust."""
+"""The figures that only a fit has: its candidates, how they settle, scores and trust."""
 
 from __future__ import annotations
 
