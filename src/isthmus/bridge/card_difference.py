@@ -29,7 +29,7 @@ def card_difference(before: Bridge, after: Bridge) -> tuple[CardChange, ...]:
         >>> pairs = isthmus.Pairs(rows[:, ::-1].copy(), rows)
         >>> one, other = (isthmus.fit(pairs, recipe=r) for r in ("procrustes", "ridge(alpha=1)"))
         >>> [c.after for c in card_difference(one, other) if c.what == "recipe"]
-        ['ridge(alpha=1.0)']
+        ['ridge(alpha=1.0, power=1.0)']
     """
     old, new = dict(_statements(before)), dict(_statements(after))
     return tuple(

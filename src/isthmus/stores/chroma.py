@@ -28,7 +28,7 @@ from isthmus.stores.faults import asking
 from isthmus.stores.fields import chosen_column
 from isthmus.stores.hits import hits_of, no_hits, scores_of_distances
 from isthmus.stores.ledger import FileLedger, Ledger
-from isthmus.stores.new_items import checked_items
+from isthmus.stores.new_items import NewItems, checked_items
 from isthmus.stores.pointer import POINTERS, Pointers
 from isthmus.stores.protocol import (
     BATCH,
@@ -124,8 +124,9 @@ class ChromaStore(StoreBase):
             OutputError: if there is one of that name.
             InputError: for ids or vectors that cannot be stored.
         """
+        new = _checked(address, ids, vectors, metric)
         client, folder = _connect(address, create=True)
-        return cls._made(client, folder, address, (ids, vectors, payload), metric)
+        return cls._made(client, folder, address, new, payload, metric)
 
     @classmethod
     def _made(
@@ -133,18 +134,11 @@ class ChromaStore(StoreBase):
         client: Any,
         folder: Path | None,
         address: Address,
-        items: tuple[Ids, Mapping[str, NDArray[Any]], Mapping[str, Sequence[Any]]],
+        new: NewItems,
+        payload: Mapping[str, Sequence[Any]],
         metric: Metric,
     ) -> ChromaStore:
-        """A new collection with these items: their ids, vectors and payload."""
-        ids, vectors, payload = items
-        new = checked_items(address, ids, vectors, metric, kind="collection")
-        if len(vectors) != 1:
-            raise cannot(
-                "a Chroma collection holds one vector of each item",
-                address.shown,
-                "Make one collection of each",
-            )
+        """A new collection with these items."""
         column, rows = next(iter(new.vectors.items()))
         with asking(address.shown):
             if new.name in [other.name for other in client.list_collections()]:
@@ -470,7 +464,8 @@ class ChromaStore(StoreBase):
     ) -> ChromaStore:
         """See `isthmus.stores.beside.Neighbours`."""
         address = self._address.beside(name)
-        return self._made(self._client, self._folder, address, (ids, vectors, payload), metric)
+        new = _checked(address, ids, vectors, metric)
+        return self._made(self._client, self._folder, address, new, payload, metric)
 
     def drop_neighbour(self, name: str) -> None:
         """See `isthmus.stores.beside.Neighbours`."""
@@ -490,6 +485,24 @@ def _close(client: Any) -> None:
         session = getattr(getattr(part, "_server", None), "_session", None)
         if session is not None:
             session.close()
+
+
+def _checked(
+    address: Address, ids: Ids, vectors: Mapping[str, NDArray[Any]], metric: Metric
+) -> NewItems:
+    """What a new collection is made of.
+
+    Raises:
+        InputError: for ids or vectors that cannot be stored, and for more vectors than one.
+    """
+    new = checked_items(address, ids, vectors, metric, kind="collection")
+    if len(new.vectors) != 1:
+        raise cannot(
+            "a Chroma collection holds one vector of each item",
+            address.shown,
+            "Make one collection of each",
+        )
+    return new
 
 
 def _connect(address: Address, *, create: bool) -> tuple[Any, Path | None]:

@@ -214,11 +214,12 @@ def likely_shrinkages(moments: SecondMoments | None, weight: float = 1.0) -> tup
     """Shrinkages to try for so many rows of so many dimensions, the strongest first.
 
     The best on real upgrades of sentence encoders, from 50 to 4,000 pairs, lie around
-    ``5 d / (5 d + n)``; the odds of that are what is varied.
+    ``5 d / (5 d + n)``; the odds of that are what is varied.  Without ``moments``, those of five
+    rows a dimension.
 
     Example:
-        >>> likely_shrinkages(None)[0]
-        0.94
+        >>> likely_shrinkages(None)
+        (0.5, 0.33, 0.2)
     """
     rows = 5.0 if moments is None else 2.0 * moments.n / (len(moments.mean_x) + len(moments.mean_y))
     usual = _USUAL_ROWS / max(rows, 1e-9)
