@@ -45,7 +45,8 @@ def test_it_runs_and_says_what_it_found(name: str, tmp_path: Path) -> None:
 
 def test_every_example_is_listed_and_says_how_to_run_it() -> None:
     scripts = {path.stem: path for path in FOLDER.glob("*.py")}
-    assert scripts.keys() == RUN.keys() == NEEDS.keys()
+    assert RUN.keys() == NEEDS.keys()
+    assert scripts.keys() == RUN.keys() | {"two_teams"}  # which has a test of its own
     listed = (FOLDER / "README.md").read_text(encoding="utf-8")
     for name, path in scripts.items():
         told = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
