@@ -70,6 +70,7 @@ class PermutedRows:
     ) -> None:
         self._given, self._precision = (x, y), precision
         self.permutations, self.seed = permutations, seed
+        self._squares_of_all: list[Matrix] = []
 
     @property
     def rows(self) -> int:
@@ -79,30 +80,33 @@ class PermutedRows:
     def shapes(self, spectra: Spectra, x: Matrix, y: Matrix) -> tuple[KernelShape, KernelShape]:
         """Of the kernels of whitened rows whose directions weigh by ``x (rx,)`` and ``y (ry,)``.
 
-        ``spectra`` are those of all rows, of which these are a sample: it gives ``delta``.
+        ``spectra`` are those of all rows, of which these are a sample: it gives ``delta``.  They
+        are the same at every call.
         """
-        n = spectra.n
-        means = spectra.second.mean_x, spectra.second.mean_y
         shapes: list[KernelShape] = []
-        for rows, mean, eigen, weights in zip(
-            self._given, means, (spectra.x, spectra.y), (x, y), strict=True
-        ):
-            axes = eigen.vectors[:, : len(weights)] * np.sqrt(
-                weights / eigen.values[: len(weights)] / n
-            )
-            with single_thread:
-                scores = (rows - mean).astype(rows.dtype) @ axes.astype(rows.dtype)
-            diagonal = np.einsum("ij,ij->i", scores, scores, dtype=np.float64)
+        for squares, weights in zip(self._whitened_squares(spectra), (x, y), strict=True):
+            diagonal = squares[:, : len(weights)] @ weights
             own = float((weights**2).sum())
             shapes.append(
                 KernelShape(
                     float(weights.sum()) ** 2 / own,
-                    float(diagonal @ diagonal) / own * n / len(rows),
+                    float(diagonal @ diagonal) / own * spectra.n / len(squares),
                     float((weights**3).sum()) / own**1.5,
                     float(diagonal.max()),
                 )
             )
         return shapes[0], shapes[1]
+
+    def _whitened_squares(self, spectra: Spectra) -> list[Matrix]:
+        """``z² / n (m, r)`` of both sides, z the scores of unit variance on all rows' axes."""
+        if not self._squares_of_all:
+            means = spectra.second.mean_x, spectra.second.mean_y
+            for rows, mean, eigen in zip(self._given, means, (spectra.x, spectra.y), strict=True):
+                axes = (eigen.vectors / np.sqrt(eigen.values * spectra.n)).astype(rows.dtype)
+                with single_thread:
+                    scores = (rows - mean).astype(rows.dtype) @ axes
+                self._squares_of_all.append(np.square(scores, dtype=np.float64))
+        return self._squares_of_all
 
     @cached_property
     def spectra(self) -> Spectra:
