@@ -32,7 +32,7 @@ from isthmus.file_records import current
 
 __all__ = ["CASES", "Case", "Outcome", "tortured"]
 
-_INPUTS = ("old.npy", "new.npy", "numbers.npy", "words.txt", "items.npy", "more.npy")
+_INPUTS = ("old.npy", "new.npy", "numbers.npy", "words.txt", "items.npy", "more.npy", "rows.txt")
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,20 @@ def _budget(run: int) -> None:
     )  # fmt: skip
 
 
+def _canary(run: int) -> None:
+    _isthmus(
+        "canary", "record", "vectors:old.npy", "rows.txt", "-o", "canary.json",
+        "--rounding", str(0.001 * run), "--overwrite",
+    )  # fmt: skip
+
+
+def _monitor(run: int) -> None:
+    _isthmus(
+        "monitor", ("new.npy", "items.npy")[run - 1], "--bridge", "a.bridge",
+        "--report", "watch.html", "--overwrite",
+    )  # fmt: skip
+
+
 def _moments(run: int) -> None:
     from isthmus.moments import Moments
 
@@ -151,6 +165,8 @@ CASES = (
     Case("evaluate", _evaluate, ("evaluation.html",)),
     Case("diagnose", _diagnose, ("diagnosis.html",)),
     Case("budget", _budget, ("chosen.txt",)),
+    Case("canary", _canary, ("canary.json",)),
+    Case("monitor", _monitor, ("watch.html",)),
     Case("moments", _moments, ("moments",)),
     Case("contract", _contract, ("space.json",)),
     Case("training", _training, ("checkpoint",)),
@@ -172,6 +188,7 @@ def make_inputs(folder: Path) -> None:
     np.save(folder / "more.npy", more)
     np.save(folder / "numbers.npy", np.arange(400))
     (folder / "words.txt").write_text("".join(f"item {i}\n" for i in range(400)))
+    (folder / "rows.txt").write_text("".join(f"{i}\n" for i in range(5)))
     pairs = Pairs(str(folder / "new.npy"), str(folder / "old.npy"))
     fit(pairs, recipe="procrustes").save(folder / "a.bridge")
 

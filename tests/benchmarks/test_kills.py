@@ -15,6 +15,7 @@ NEEDS = {
     "fit": "plotly",
     "evaluate": "plotly",
     "diagnose": "plotly",
+    "monitor": "plotly",
     "apply .parquet": "pyarrow",
     "training": "lightning_fabric",
 }
