@@ -124,6 +124,16 @@ class KernelShape:
     third: float
     top: float = 0.0
 
+    @classmethod
+    def of_weights(
+        cls, weights: Matrix, *, delta: float | None = None, top: float = 0.0
+    ) -> KernelShape:
+        """Of a kernel whose eigenvalues are ``weights (r,)``."""
+        own = float((weights**2).sum())
+        return cls(
+            float(weights.sum()) ** 2 / own, delta, float((weights**3).sum()) / own**1.5, top
+        )
+
 
 def kernel_null(n: int, x: KernelShape, y: KernelShape, value: float) -> Null:
     """The permutation null of ``tr KL / (‖K‖ ‖L‖)`` for centred kernels: CKA, RV, Yanai's GCD.

@@ -192,11 +192,7 @@ class PairedMoments:
         """
         if self._sample is not None and not self.weighted:
             return self._sample.shapes(self.spectra, x, y)
-        a, b = (
-            KernelShape(float(w.sum()) ** 2 / own, None, float((w**3).sum()) / own**1.5)
-            for w, own in ((w, float((w**2).sum())) for w in (x, y))
-        )
-        return a, b
+        return KernelShape.of_weights(x), KernelShape.of_weights(y)
 
     def null(
         self,

@@ -87,14 +87,8 @@ class PermutedRows:
         for squares, weights in zip(self._whitened_squares(spectra), (x, y), strict=True):
             diagonal = squares[:, : len(weights)] @ weights
             own = float((weights**2).sum())
-            shapes.append(
-                KernelShape(
-                    float(weights.sum()) ** 2 / own,
-                    float(diagonal @ diagonal) / own * spectra.n / len(squares),
-                    float((weights**3).sum()) / own**1.5,
-                    float(diagonal.max()),
-                )
-            )
+            delta = float(diagonal @ diagonal) / own * spectra.n / len(squares)
+            shapes.append(KernelShape.of_weights(weights, delta=delta, top=float(diagonal.max())))
         return shapes[0], shapes[1]
 
     def _whitened_squares(self, spectra: Spectra) -> list[Matrix]:
