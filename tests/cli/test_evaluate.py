@@ -170,3 +170,44 @@ def test_the_figures_of_an_index_say_what_to_expect_of_it(
     wrong = cli("evaluate", bridge, *fresh, "--horizon", "row=100000")
     assert wrong.code == 2
     assert "no figure 'row'" in wrong.err
+
+
+def test_robustness_of_the_recommended_way_is_asked_by_a_gate(
+    cli: Any, bridge: Path, queries: Any
+) -> None:
+    gates = ("--gate", "robustness.worst>=-0.5", "--gate", "robustness.binary>=0.5")
+    found = cli("evaluate", bridge, "old.npy", "new.npy", *queries, *gates)
+    assert found.code == 1
+    assert "robustness of" in found.out
+    assert "pass  robustness.worst>=-0.5" in found.out
+    assert "FAIL  robustness.binary>=0.5" in found.out
+
+
+def test_queries_made_in_other_ways(cli: Any, bridge: Path, queries: Any) -> None:
+    np.save("other.npy", np.roll(np.load("q_new.npy"), 1, axis=0))
+    lines = [f'{{"id": {i}, "text": "{i}"}}' for i in range(len(np.load("q_new.npy")))]
+    Path("q.jsonl").write_text("\n".join(lines))
+    given = ("evaluate", bridge, "old.npy", "new.npy", *queries)
+    # as a document the text of a query is the item itself
+    model = ("--prefix-model", "vectors:new.npy?queries=q_new.npy")
+    cli(*given, *model).refused("the texts of the queries are needed")
+    more = (*model, "--query-texts", "q.jsonl", "--query-variant", "rolled=other.npy")
+    found = cli(*given, *more, "--json").json["evidence"]["robustness"]
+    named = {c["name"]: c for c in found["conditions"]}
+    assert {"noise", "masking", "int8", "binary", "matryoshka", "out_of_domain"} < named.keys()
+    assert named["rolled"]["change"]["high"] < -0.5  # queries that are those of other items
+    assert named["prefix"]["change"]["value"] >= 0
+    assert not found["absent"]
+
+
+@pytest.mark.parametrize(
+    ("variant", "told"),
+    [("prefix", "a variant is NAME=FILE"), ("Worst=q_new.npy", "no name of a condition"),
+     ("short=short.npy", "it has 7 rows")],
+)  # fmt: skip
+def test_variants_that_cannot_be_asked(
+    cli: Any, bridge: Path, queries: Any, variant: str, told: str
+) -> None:
+    np.save("short.npy", np.load("q_new.npy")[:7])
+    given = ("evaluate", bridge, "old.npy", "new.npy", *queries)
+    cli(*given, "--query-variant", variant).refused(told)

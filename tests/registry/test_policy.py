@@ -10,6 +10,8 @@ import pytest
 
 from isthmus import Bridge, Pairs, fit
 from isthmus.errors import InputError, RegistryError
+from isthmus.evaluate import Judging
+from isthmus.evaluate.robustness import Disturbances
 from isthmus.registry import Judged, Policy, Registry, judge, parse_bound
 
 from .conftest import Make
@@ -157,3 +159,19 @@ def test_bounds() -> None:
     for text in ("hit", "hit > 0.5", "hit >= 0", "hit >= nan", "hit >= 1"):
         with pytest.raises(InputError, match="cannot be read"):
             parse_bound(text)
+
+
+def test_robustness_is_asked_of_the_evidence(
+    registry: Registry, saved: Path, tmp_path: Path
+) -> None:
+    asked = Policy.of_text('[stages.production]\ngates = ["robustness.worst >= -0.9"]')
+    registry.publish(saved, "docs")
+    assert held(judge(registry, "docs", "production", asked)) == {"robustness.worst >= -0.9": False}
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((900, 8)).astype(np.float32)
+    judging = Judging(limits=None, resamples=100, disturbances=Disturbances())
+    fit(Pairs(x, x[:, ::-1].copy()), recipe="procrustes", judging=judging).save(tmp_path / "b")
+    registry.publish(tmp_path / "b", "docs")
+    assert judge(registry, "docs", "production", asked).passed
+    with pytest.raises(InputError, match="condition cannot be read"):
+        Policy.of_text('[stages.production]\ngates = ["robustness. >= -0.9"]')

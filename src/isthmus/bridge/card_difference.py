@@ -74,6 +74,9 @@ def _statements(bridge: Bridge) -> Iterator[tuple[tuple[str, str], str]]:
     if evidence.fairness is not None:
         for group in evidence.fairness.groups:
             yield ("groups", group.name), f"{group.change} ({group.n_queries:,} queries)"
+    if evidence.robustness is not None:
+        for condition in evidence.robustness.conditions:
+            yield ("robustness", condition.name), str(condition.change)
 
 
 def _contract(space: Space) -> Iterator[tuple[str, str]]:

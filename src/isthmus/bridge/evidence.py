@@ -126,7 +126,7 @@ class HeldOut:
         relevance = self.relevance
         name = primary_metric(relevance, primary)
         if relevance is None:
-            relevance = self._agreement(kind)
+            relevance = self.agreement(kind)
         metric = parse_metric(name)
         # an item whose label no other has asks for nothing
         kept = relevance.answerable
@@ -151,8 +151,8 @@ class HeldOut:
 
         return value
 
-    def _agreement(self, kind: Kind) -> Relevance:
-        """What the old model finds counts as relevant."""
+    def agreement(self, kind: Kind) -> Relevance:
+        """What the old model finds counts as relevant; raises InputError for a single item."""
         q, g = self.queries, self.gallery
         old = (q.y, g.y) if kind == "query" else (q.x, g.x)
         k = min(_NEIGHBOURS, len(g) - 1)

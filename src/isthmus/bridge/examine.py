@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from isthmus.adapters.cross_fitted import Mapped
+from isthmus.bridge.disturbed import measure_robustness
 from isthmus.bridge.doubts import doubts
 from isthmus.bridge.evidence import HeldOut
 from isthmus.bridge.kind import SIDES, Kind
@@ -81,4 +82,16 @@ def examine(
     judged = judge_ways(trial, judging, chosen=chosen, progress=progress)
     ways = {**fixed_ways(trial, judging.rescore_depth).ways, **chosen.ways}
     del ways["control"]
-    return Examined(judged.evaluation, ways, judged.thresholds, pairing)
+    evaluation = judged.evaluation
+    if judging.disturbances is not None:
+        robustness = measure_robustness(
+            held_out.test,
+            chain,
+            kind,
+            way=(evaluation.judged, ways[evaluation.judged]),
+            chosen=chosen,
+            judging=judging,
+            progress=progress,
+        )
+        evaluation = evaluation.model_copy(update={"robustness": robustness})
+    return Examined(evaluation, ways, judged.thresholds, pairing)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from isthmus.cli.console import ProgressBar, say, show, show_json
-from isthmus.cli.inputs import Ids, Json, MetricOption, New, Old, Overwrite, open_inputs
+from isthmus.cli.inputs import Files, Ids, Json, MetricOption, New, Old, Overwrite, open_inputs
 from isthmus.errors import InputError
 
 __all__ = ["budget_command"]
@@ -73,10 +73,7 @@ def budget_command(
             )
         check_output(output, overwrite=overwrite)
     progress = ProgressBar()
-    inputs = open_inputs(
-        old, new, kind="query", ids=ids, metric=metric, queries_old=None, queries_new=None,
-        qrels=None, labels=None, primary=None, progress=progress,
-    )  # fmt: skip
+    inputs = open_inputs(Files(old, new, ids), kind="query", metric=metric, progress=progress)
     say(repr(inputs.pairs))
     held = inputs.pairs.sample(min(len(inputs.pairs), _MOST), seed=seed)
     cosine = metric == "cosine"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from isthmus.cli.console import ProgressBar, say, show, show_json
-from isthmus.cli.inputs import Ids, Json, New, Old, Overwrite, open_inputs
+from isthmus.cli.inputs import Files, Ids, Json, New, Old, Overwrite, open_for
 
 if TYPE_CHECKING:
     from isthmus.evaluate.consumers import ConsumerReport
@@ -99,19 +99,7 @@ def consumers_command(
     eaten = open_estimator(estimator)
     other = None if retrained is None else open_estimator(retrained)
     progress = ProgressBar()
-    inputs = open_inputs(
-        old,
-        new,
-        kind=loaded.kind,
-        ids=ids,
-        metric=loaded.source.metric,
-        queries_old=None,
-        queries_new=None,
-        qrels=None,
-        labels=answers,
-        primary=None,
-        progress=progress,
-    )
+    inputs = open_for(loaded, Files(old, new, ids, labels=answers), progress)
     found = consume(
         loaded, eaten, inputs.pairs, retrained=other, head_bridge=head_bridge is not None
     )

@@ -8,6 +8,7 @@ import typer
 
 from isthmus.cli.console import ProgressBar, say, show, show_json, warn
 from isthmus.cli.inputs import (
+    Files,
     Ids,
     Json,
     Labels,
@@ -78,19 +79,8 @@ def diagnose_command(
     kinds = _kinds(modalities)
     progress = ProgressBar()
     # in the direction of the bridge that isthmus fit makes: from the new space to the old
-    inputs = open_inputs(
-        old,
-        new,
-        kind="query",
-        ids=ids,
-        metric=metric,
-        queries_old=queries_old,
-        queries_new=queries_new,
-        qrels=qrels,
-        labels=labels,
-        primary=primary,
-        progress=progress,
-    )
+    files = Files(old, new, ids, queries_old, queries_new, qrels, labels, primary)
+    inputs = open_inputs(files, kind="query", metric=metric, progress=progress)
     say(repr(inputs.pairs))
     found = diagnose(
         inputs.pairs,

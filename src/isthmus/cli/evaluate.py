@@ -8,8 +8,15 @@ from typing import Annotated
 import typer
 
 from isthmus.cli.console import ProgressBar, say, show, show_json, warn
+from isthmus.cli.disturbance_inputs import (
+    PrefixModel,
+    QueryVariants,
+    Robustness,
+    disturbances_of,
+)
 from isthmus.cli.inputs import (
     AllArms,
+    Files,
     Gates,
     Groups,
     HorizonFigures,
@@ -24,7 +31,7 @@ from isthmus.cli.inputs import (
     Qrels,
     QueriesNew,
     QueriesOld,
-    open_inputs,
+    open_for,
     read_groups,
 )
 from isthmus.cli.next_steps import Asked, after_evaluation
@@ -74,6 +81,9 @@ def evaluate_command(
             min=0, help="The loss against it that is still called none.", rich_help_panel="Judging"
         ),
     ] = 0.01,
+    robustness: Robustness = False,
+    query_variant: QueryVariants = None,
+    prefix_model: PrefixModel = None,
     report: Report = None,
     texts: Texts = None,
     query_texts: QueryTexts = None,
@@ -94,33 +104,33 @@ def evaluate_command(
         isthmus evaluate my.bridge old.npy new.npy --gate 'retention>=0.95'
 
         isthmus evaluate my.bridge old.npy new.npy --report out.html --texts items.jsonl
+
+        isthmus evaluate my.bridge old.npy new.npy --queries-old q_old.npy --queries-new q_new.npy
+        --robustness --query-variant prefix=q_new_without_prefix.npy
     """
     from isthmus.bridge import Bridge, assess
     from isthmus.bridge.coarse import check_bridge
     from isthmus.bridge.held_out_samples import Queries
     from isthmus.bridge.regress import regress
     from isthmus.evaluate import DEFAULT_METRICS, Judging, VerdictRule, WayLimits
-    from isthmus.evaluate.gates import DEFAULT_GATES, metrics_of
+    from isthmus.evaluate.gates import DEFAULT_GATES, asks_robustness, metrics_of
     from isthmus.evaluate.horizon import parse_horizon
 
     metrics = [*DEFAULT_METRICS, *metrics_of(gate or ())]
-    check_report_options(report, texts, query_texts, overwrite=overwrite)
+    if prefix_model is None or report is not None:
+        check_report_options(report, texts, query_texts, overwrite=overwrite)
+    disturbances = disturbances_of(
+        wanted=robustness or asks_robustness(gate or ()),
+        variants=query_variant or (),
+        prefix_model=prefix_model,
+        texts=query_texts or (texts if queries_old is None else None),
+        queries=queries_new or new,
+    )
     grouped = read_groups(groups)
     loaded = Bridge.load(bridge)
     progress = ProgressBar()
-    inputs = open_inputs(
-        old,
-        new,
-        kind=loaded.kind,
-        ids=ids,
-        metric=loaded.source.metric,
-        queries_old=queries_old,
-        queries_new=queries_new,
-        qrels=qrels,
-        labels=labels,
-        primary=primary,
-        progress=progress,
-    )
+    files = Files(old, new, ids, queries_old, queries_new, qrels, labels, primary)
+    inputs = open_for(loaded, files, progress)
     say(repr(inputs.pairs))
     known = loaded.evidence
     another_question = bool(
@@ -146,6 +156,7 @@ def evaluate_command(
             metrics=metrics,
             limits=WayLimits(old_encoder=old_encoder),
             groups=grouped,
+            disturbances=disturbances,
             rule=VerdictRule(horizon=parse_horizon(horizon or ())),
         ),
     )

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from isthmus.cli.console import SCORES_DIFFER, ProgressBar, say, show, show_json, text_width, warn
+from isthmus.cli.disturbance_inputs import Robustness, disturbances_of
 from isthmus.cli.inputs import (
     AllArms,
+    Files,
     Gates,
     Groups,
     HorizonFigures,
@@ -121,6 +123,7 @@ def fit_command(
     primary: Primary = None,
     horizon: HorizonFigures = None,
     gate: Gates = None,
+    robustness: Robustness = False,
     old_encoder: OldEncoder = True,
     old_model: OldModel = None,
     new_model: NewModel = None,
@@ -172,7 +175,7 @@ def fit_command(
     from isthmus.bridge import Bridge, Fitting, fit, fit_sample
     from isthmus.bridge.bridge import KIND
     from isthmus.evaluate import DEFAULT_METRICS, Judging, VerdictRule, WayLimits
-    from isthmus.evaluate.gates import check_gates, metrics_of
+    from isthmus.evaluate.gates import asks_robustness, check_gates, metrics_of
     from isthmus.evaluate.horizon import parse_horizon
     from isthmus.files import together
     from isthmus.stores import is_store_url
@@ -193,6 +196,7 @@ def fit_command(
             rule=VerdictRule(horizon=parse_horizon(horizon or ())),
             limits=WayLimits(old_encoder),
             groups=read_groups(groups),
+            disturbances=disturbances_of(wanted=robustness or asks_robustness(gate or ())),
         ),
         "fitting": Fitting(weighting=query_weight, prior=running),
         "seed": seed,
@@ -238,19 +242,8 @@ def fit_command(
                 where="NEW",
                 mend="Give two files, or the URL of a store and --new",
             )
-        inputs = open_inputs(
-            old,
-            new,
-            kind=kind,
-            ids=ids,
-            metric=metric,
-            queries_old=queries_old,
-            queries_new=queries_new,
-            qrels=qrels,
-            labels=labels,
-            primary=primary,
-            progress=progress,
-        )
+        files = Files(old, new, ids, queries_old, queries_new, qrels, labels, primary)
+        inputs = open_inputs(files, kind=kind, metric=metric, progress=progress)
         pairs = inputs.pairs
         say(repr(pairs))
         names = (new_name, old_name) if kind == "query" else (old_name, new_name)
@@ -280,6 +273,7 @@ def fit_command(
             "--primary": primary,
             "--no-old-encoder": not old_encoder,
             "--gate": gate,
+            "--robustness": robustness,
         }
         commands = after_fit(
             bridge, output, Asked(old, new, given), passed=all(r.passed for r in results)

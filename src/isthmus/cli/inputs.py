@@ -13,12 +13,14 @@ from isthmus.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from isthmus.bridge.bridge import Bridge
     from isthmus.progress import Progress
     from isthmus.spaces.pairs import Pairs
     from isthmus.spaces.readers import Vectors
 
 __all__ = [
     "AllArms",
+    "Files",
     "Gates",
     "Groups",
     "HorizonFigures",
@@ -36,6 +38,7 @@ __all__ = [
     "QueriesNew",
     "QueriesOld",
     "check_judging",
+    "open_for",
     "open_inputs",
     "read_groups",
 ]
@@ -157,6 +160,20 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output 
 
 
 @dataclass(frozen=True)
+class Files:
+    """The options that name pairs, and what judges them."""
+
+    old: str
+    new: str
+    ids: str | None = None
+    queries_old: str | None = None
+    queries_new: str | None = None
+    qrels: Path | None = None
+    labels: Path | None = None
+    primary: str | None = None
+
+
+@dataclass(frozen=True)
 class Inputs:
     """What the options stand for."""
 
@@ -198,24 +215,18 @@ def check_judging(kind: str, primary: str | None, *, judged: bool, by: str) -> N
         )
 
 
-def open_inputs(
-    old: str,
-    new: str,
-    *,
-    kind: str,
-    ids: str | None,
-    metric: str,
-    queries_old: str | None,
-    queries_new: str | None,
-    qrels: Path | None,
-    labels: Path | None,
-    primary: str | None,
-    progress: Progress,
-) -> Inputs:
+def open_for(bridge: Bridge, files: Files, progress: Progress) -> Inputs:
+    """Open what a bridge is judged on: in its direction, compared as its source is."""
+    return open_inputs(files, kind=bridge.kind, metric=bridge.source.metric, progress=progress)
+
+
+def open_inputs(files: Files, *, kind: str, metric: str, progress: Progress) -> Inputs:
     """Open both sides in the direction of the bridge, and check what belongs together."""
     from isthmus.spaces.pairs import Pairs
     from isthmus.spaces.qrels import read_labels, read_qrels
 
+    ids, primary, qrels, labels = files.ids, files.primary, files.qrels, files.labels
+    queries_old, queries_new = files.queries_old, files.queries_new
     check_judging(
         kind,
         primary,
@@ -237,7 +248,7 @@ def open_inputs(
         return Pairs(source, target, metric=metric, progress=progress, **more)  # pyright: ignore[reportArgumentType]
 
     declined = False if ids == "none" else ids
-    pairs = paired(old, new, ids=declined)
+    pairs = paired(files.old, files.new, ids=declined)
     if labels is not None:
         opened = pairs.target if kind == "query" else pairs.source
         given = _for_rows(opened, read_labels(labels), labels)

@@ -23,6 +23,8 @@ def show_evaluation(
     lines = evaluation_lines(found, width=text_width(), all_arms=all_arms)
     if found.fairness is not None:
         lines += [Line(""), *map(Line, str(found.fairness).split("\n"))]
+    if found.robustness is not None:
+        lines += [Line(""), *map(Line, str(found.robustness).split("\n"))]
     for gate in gates:
         wrapped = textwrap.wrap(f"gate: {gate}", text_width(), subsequent_indent="  ")
         lines += [Line(part, "good" if gate.passed else "bad") for part in wrapped]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from isthmus.cli.console import ProgressBar, say, show
-from isthmus.cli.inputs import Gates, Ids, Labels, Qrels, QueriesNew, QueriesOld, open_inputs
+from isthmus.cli.inputs import Files, Gates, Ids, Labels, Qrels, QueriesNew, QueriesOld, open_for
 from isthmus.cli.registry import Asked, At, Trusted
 from isthmus.errors import InputError, missing_extra
 
@@ -125,10 +126,8 @@ def review_command(
         policy=None if policy is None else Policy.load(policy),
     )
     if old is not None and new is not None:
-        dossier = _with_neighbours(
-            dossier, old, new, ids=ids, queries_old=queries_old, queries_new=queries_new,
-            qrels=qrels, labels=labels, texts=texts, query_texts=query_texts, images=images,
-        )  # fmt: skip
+        files = Files(old, new, ids, queries_old, queries_new, qrels, labels)
+        dossier = _with_neighbours(dossier, files, _Beside(texts, query_texts, images))
 
     def ready(address: str) -> None:
         show(address)
@@ -141,22 +140,16 @@ def review_command(
         raise typer.Exit(1)
 
 
-def _with_neighbours(
-    dossier: Dossier,
-    old: str,
-    new: str,
-    *,
-    ids: str | None,
-    queries_old: str | None,
-    queries_new: str | None,
-    qrels: Path | None,
-    labels: Path | None,
-    texts: Path | None,
-    query_texts: Path | None,
-    images: Path | None,
-) -> Dossier:
-    from dataclasses import replace
+@dataclass(frozen=True)
+class _Beside:
+    """What is shown beside vectors."""
 
+    texts: Path | None
+    query_texts: Path | None
+    images: Path | None
+
+
+def _with_neighbours(dossier: Dossier, files: Files, beside: _Beside) -> Dossier:
     from isthmus.bridge.assess import unseen_samples
     from isthmus.bridge.held_out_samples import Queries
     from isthmus.review.app import pictures_in
@@ -170,19 +163,7 @@ def _with_neighbours(
             f"a {dossier.release.version.kind} has no neighbours", where="--old, --new"
         )
     progress = ProgressBar()
-    inputs = open_inputs(
-        old,
-        new,
-        kind=bridge.kind,
-        ids=ids,
-        metric=bridge.source.metric,
-        queries_old=queries_old,
-        queries_new=queries_new,
-        qrels=qrels,
-        labels=labels,
-        primary=None,
-        progress=progress,
-    )
+    inputs = open_for(bridge, files, progress)
     asked = None if inputs.queries is None else Queries(inputs.queries, inputs.qrels)
     samples = unseen_samples(bridge, inputs.pairs, asked, progress=progress)
     changes = changed_queries(bridge, samples.test_part())
@@ -191,11 +172,15 @@ def _with_neighbours(
     items = {n.id for q in changes.shown for n in (*q.before, *q.after)}
     items |= {name for q in worst for name in (q.answer, q.found) if name is not None}
     queries = {q.id for q in changes.shown} | {q.id for q in worst}
-    own = queries_old is not None
-    pictures = {} if images is None else pictures_in(images)
+    own = files.queries_old is not None
+    pictures = {} if beside.images is None else pictures_in(beside.images)
     shown = Shown(
-        {} if texts is None else read_texts(texts, items | queries),
-        read_texts(query_texts, queries) if query_texts is not None else {} if own else None,
+        {} if beside.texts is None else read_texts(beside.texts, items | queries),
+        read_texts(beside.query_texts, queries)
+        if beside.query_texts is not None
+        else {}
+        if own
+        else None,
         {name: path for name, path in pictures.items() if name in items | queries},
     )
     return replace(dossier, changes=changes, shown=shown)

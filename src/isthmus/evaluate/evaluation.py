@@ -10,6 +10,7 @@ from isthmus.evaluate.bootstrap import Estimate
 from isthmus.evaluate.fairness import Fairness
 from isthmus.evaluate.measured import Parameter
 from isthmus.evaluate.price import Price
+from isthmus.evaluate.robustness import Robustness
 from isthmus.evaluate.verdict import EvidenceKind, VerdictRule
 from isthmus.evaluate.worst import WorstQuery
 from isthmus.files import canonical_json
@@ -65,7 +66,8 @@ class Evaluation(ShownInNotebook, BaseModel):
     ``evidence_kind`` is ``"agreement"`` there was no relevance: the metric is the overlap with the
     old model's results, and ``old`` is 1 by construction.  ``worst`` are the queries that lose most
     behind the bridge, the worst first; ``fairness`` says what groups of queries gain or lose, where
-    they were given.
+    they were given; ``robustness`` how far the judged arm holds under noise, in an index of fewer
+    bits and out of its domain, where that was asked for.
 
     Example:
         >>> import numpy as np
@@ -110,6 +112,7 @@ class Evaluation(ShownInNotebook, BaseModel):
     luck: float | None = None
     worst: tuple[WorstQuery, ...] = ()
     fairness: Fairness | None = None
+    robustness: Robustness | None = None
     notices: tuple[str, ...] = ()
     """What the data showed that a reader of this evidence should know, a sentence each."""
 

@@ -13,7 +13,15 @@ from isthmus.evaluate.bootstrap import Estimate
 from isthmus.evaluate.evaluation import Arm, Evaluation
 from isthmus.evaluate.metrics import parse_metric
 
-__all__ = ["DEFAULT_GATES", "Gate", "GateResult", "check_gates", "metrics_of", "parse_gate"]
+__all__ = [
+    "DEFAULT_GATES",
+    "Gate",
+    "GateResult",
+    "asks_robustness",
+    "check_gates",
+    "metrics_of",
+    "parse_gate",
+]
 
 DEFAULT_GATES = (f"verdict in ({', '.join(answer for answer in Verdict if answer.serves)})",)
 
@@ -24,13 +32,14 @@ _COMPARISONS = {
     "<": operator.lt,
 }
 _COMPARISON = re.compile(
-    r"\s*(?:(?P<arm>[a-z_]+)\.)?(?P<name>[a-z_]+(?:@[0-9]+)?)\s*(?P<sign>>=|<=|>|<)"
+    r"\s*(?:(?P<arm>[a-z_]+)\.)?(?P<name>[a-z][a-z0-9_]*(?:@[0-9]+)?)\s*(?P<sign>>=|<=|>|<)"
     r"\s*(?P<bound>[-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*"
 )
 _VERDICT = re.compile(r"\s*verdict\s+in\s*\((?P<answers>[^()]+)\)\s*")
 
 
 _COMPARED = ("retention", "update_gain", "to_old")
+_ROBUSTNESS = "robustness"
 
 
 @dataclass(frozen=True)
@@ -68,8 +77,9 @@ def parse_gate(text: str) -> Gate:
 
     ``[arm.]name >= number``, with ``>=``, ``>``, ``<=`` or ``<``: the name is ``retention``,
     ``update_gain``, ``to_old`` (the difference to the old model) or a metric such as
-    ``recall@10``; the arm is the recommended one if not given, or ``bridge`` where none is.  Or
-    ``verdict in (answer, answer)``.
+    ``recall@10``; the arm is the recommended one if not given, or ``bridge`` where none is.
+    ``robustness.NAME``: how much the recommended way changes under a condition such as ``noise``,
+    ``int8`` or ``out_of_domain``, or the ``worst`` of them.  Or ``verdict in (answer, answer)``.
     Raises `InputError` for anything else.
 
     Example:
@@ -78,6 +88,8 @@ def parse_gate(text: str) -> Gate:
         ('bridge', 'recall@10', '>=', 0.8)
     """
     if match := _COMPARISON.fullmatch(text):
+        if match["arm"] == _ROBUSTNESS:
+            return _gate(text, match)
         if match["name"] not in _COMPARED and not match["name"].startswith("overlap@"):
             parse_metric(match["name"])
         if match["arm"] and match["arm"] not in ARMS:
@@ -86,10 +98,7 @@ def parse_gate(text: str) -> Gate:
                 where=f"gate {text!r}",
                 mend=f"The arms are: {', '.join(ARMS)}",
             )
-        return Gate(
-            text.strip(), match["arm"] or None, match["name"], match["sign"],
-            float(match["bound"]),
-        )  # fmt: skip
+        return _gate(text, match)
     if match := _VERDICT.fullmatch(text):
         answers = [answer.strip() for answer in match["answers"].split(",")]
         unknown = [answer for answer in answers if answer not in set(Verdict)]
@@ -108,9 +117,21 @@ def parse_gate(text: str) -> Gate:
     )
 
 
+def _gate(text: str, match: re.Match[str]) -> Gate:
+    return Gate(
+        text.strip(), match["arm"] or None, match["name"], match["sign"], float(match["bound"])
+    )
+
+
+def asks_robustness(conditions: Iterable[str]) -> bool:
+    """Whether a condition is about robustness, which then has to be measured."""
+    return any(parse_gate(condition).arm == _ROBUSTNESS for condition in conditions)
+
+
 def metrics_of(conditions: Iterable[str]) -> list[str]:
     """The metrics that conditions speak of, to be measured."""
-    named = [parse_gate(condition).name for condition in conditions]
+    gates = [parse_gate(condition) for condition in conditions]
+    named = [gate.name for gate in gates if gate.arm != _ROBUSTNESS]
     return [n for n in named if n not in (*_COMPARED, "verdict") and not n.startswith("overlap@")]
 
 
@@ -146,6 +167,12 @@ def _check(evaluation: Evaluation, gate: Gate) -> GateResult:
         return GateResult(
             gate.condition, evaluation.verdict in gate.verdicts, str(evaluation.verdict)
         )
+    if gate.arm == _ROBUSTNESS:
+        held = evaluation.robustness
+        condition = None if held is None else held.named(gate.name)
+        if condition is None:
+            return GateResult(gate.condition, False, "nothing: it was not measured")
+        return _compared(gate, condition.change, f"{condition.name}: ")
     arm = gate.arm or evaluation.judged
     if arm not in evaluation.arms:
         why = evaluation.absent.get(arm, "it was not measured")
@@ -153,9 +180,14 @@ def _check(evaluation: Evaluation, gate: Gate) -> GateResult:
     estimate = _named(evaluation.arms[arm], gate)
     if estimate is None:
         return GateResult(gate.condition, False, "nothing: it was not measured")
+    whose = f"{arm}: " if gate.arm is None and arm != "bridge" else ""
+    return _compared(gate, estimate, whose)
+
+
+def _compared(gate: Gate, estimate: Estimate, whose: str) -> GateResult:
+    """By the careful end of the interval."""
     end = estimate.low if gate.sign in (">=", ">") else estimate.high
     passed = end is not None and _COMPARISONS[gate.sign](end, gate.bound)
-    whose = f"{arm}: " if gate.arm is None and arm != "bridge" else ""
     return GateResult(gate.condition, passed, f"{whose}{estimate}")
 
 

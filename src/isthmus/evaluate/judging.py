@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from isthmus.errors import InputError
 from isthmus.evaluate.metrics import parse_metric
 from isthmus.evaluate.relevance import Relevance
+from isthmus.evaluate.robustness import Disturbances
 from isthmus.evaluate.verdict import VerdictRule
 
 __all__ = ["DEFAULT_METRICS", "Judging", "WayLimits", "default_metric"]
@@ -70,6 +71,8 @@ class Judging:
     """What the ways may ask for that are chosen on validation queries; None to choose none."""
     groups: Mapping[str, str] | None = None
     """The group of each query by its id as text, such as its language: every group is judged."""
+    disturbances: Disturbances | None = None
+    """What the recommended way is also run under, to see how robust it is; None for nothing."""
     resamples: int = 2000
     """How often the queries are resampled for an interval."""
     level: float = 0.95

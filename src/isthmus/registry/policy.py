@@ -6,7 +6,7 @@
     gates = ["verdict in (use the bridge, bridge and rescore)"]
 
     [stages.production]
-    gates = ["retention >= 0.95", "price.encodings <= 10", "measured.latency.p95 <= 20"]
+    gates = ["retention >= 0.95", "robustness.worst >= -0.1", "measured.latency.p95 <= 20"]
     approvals = 2
     signed = true
     bounds = ["hit >= 0.8", "refused <= 0.02"]
