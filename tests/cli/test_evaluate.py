@@ -189,7 +189,7 @@ def test_queries_made_in_other_ways(cli: Any, bridge: Path, queries: Any) -> Non
     Path("q.jsonl").write_text("\n".join(lines))
     given = ("evaluate", bridge, "old.npy", "new.npy", *queries)
     # as a document the text of a query is the item itself
-    model = ("--prefix-model", "vectors:new.npy?queries=q_new.npy")
+    model = ("--prefix-model", "vectors:new.npy#queries=q_new.npy")
     cli(*given, *model).refused("the texts of the queries are needed")
     more = (*model, "--query-texts", "q.jsonl", "--query-variant", "rolled=other.npy")
     found = cli(*given, *more, "--json").json["evidence"]["robustness"]

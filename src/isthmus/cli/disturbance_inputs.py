@@ -117,17 +117,20 @@ def _from_file(path: str, queries: str | None) -> Callable[[Any], Any]:
 
 
 def _as_documents(model: str, texts: Path) -> Callable[[Any], Any]:
-    def rows(ids: Any) -> Any:
-        from isthmus.encoders import open_encoder
-        from isthmus.spaces.texts import read_texts
+    from isthmus.encoders import open_encoder
+    from isthmus.spaces.texts import check_texts, read_texts
 
-        progress = ProgressBar()
+    check_texts(texts)
+    progress = ProgressBar()
+    encoder = open_encoder(model, progress=progress)
+
+    def rows(ids: Any) -> Any:
         found = read_texts(texts, {str(i) for i in ids.tolist()})
         missing = [i for i in ids.tolist() if str(i) not in found]
         if missing:
             raise InputError(f"it has no text of the query {missing[0]!r}", where=str(texts))
-        encoder = open_encoder(model, progress=progress)
-        encoded = encoder.encode([found[str(i)] for i in ids.tolist()], kind="document")
+        asked = [found[str(i)] for i in ids.tolist()]
+        encoded = encoder.encode(asked, kind="document", progress=progress)
         progress.close()
         return encoded
 
