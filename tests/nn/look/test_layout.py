@@ -59,6 +59,38 @@ class NoWidth(nn.Module):
         return x * self.gain
 
 
+class ConvEmbed(nn.Module):
+    """Called after a convolution, and returns tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(3, 9, 2, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.project(x).flatten(2).transpose(1, 2)
+
+
+class LayerNorm2d(nn.LayerNorm):
+    """A layer norm over the second axis, as torchvision and timm have it."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        last = input.permute(0, 2, 3, 1)
+        shape = self.normalized_shape
+        return nn.functional.layer_norm(last, shape, self.weight, self.bias).permute(0, 3, 1, 2)
+
+
+class Gated(nn.Module):
+    """An image block that ends in linear layers as wide as the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.gate = nn.Conv2d(3, 6, 1), nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        made = self.body(x)
+        return made * self.gate(made.mean((2, 3)))[:, :, None, None]
+
+
 CASES: dict[str, tuple[nn.Module, tuple[int, ...], Callable[[Tensor], Tensor]]] = {
     **{
         f"branches {size}": (Branches(), (4, 3, size, size), lambda y: y.mean((2, 3)))
@@ -68,6 +100,14 @@ CASES: dict[str, tuple[nn.Module, tuple[int, ...], Callable[[Tensor], Tensor]]] 
     "patches as wide as they are many": (Patches(True), (2, 3, 4, 4), lambda y: y.mean(1)),
     "an image with features last": (Patches(False), (2, 3, 8, 8), lambda y: y.mean((1, 2))),
     "features last without a width": (NoWidth(6), (2, 6, 5, 6), lambda y: y.mean((1, 2))),
+    "tokens of a class called Conv": (ConvEmbed(), (4, 3, 6, 6), lambda y: y.mean(1)),
+    "a norm of the second axis": (LayerNorm2d(8), (4, 8, 8, 8), lambda y: y.mean((2, 3))),
+    "a gate of linear layers": (Gated(), (4, 3, 6, 6), lambda y: y.mean((2, 3))),
+    "an activation of images with features last": (
+        nn.Sequential(nn.Linear(3, 8), nn.GELU(), nn.Dropout(0.1)),
+        (4, 8, 8, 3),
+        lambda y: y.mean((1, 2)),
+    ),
     "series": (nn.Sequential(nn.Conv1d(5, 7, 1), nn.ReLU()), (2, 5, 7), lambda y: y.mean(2)),
 }
 
@@ -82,6 +122,107 @@ def test_rows_are_means_over_positions(case: str) -> None:
         torch.testing.assert_close(rows, pooled(net(x)))
         taps.take()
     assert module.training and all(inner.training for inner in module.modules())
+
+
+class FixedTokens(nn.Module):
+    """A network of one size of images, with as many tokens as features."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(3, 16, 2, stride=2)
+        self.places = nn.Parameter(torch.randn(1, 16, 16))
+        self.drop, self.act, self.same = nn.Dropout(0.1), nn.GELU(), nn.Identity()
+        self.block = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+        self.head = nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.drop(self.patch(x).flatten(2).transpose(1, 2) + self.places)
+        return self.head(self.same(self.act(self.block(tokens)))).mean(1)
+
+
+class StepsFirst(nn.Module):
+    """Attention over steps that come first, inside and, if it is told so, outside."""
+
+    def __init__(self, outside: bool) -> None:
+        super().__init__()
+        self.outside = outside
+        self.into = nn.Linear(5, 8)
+        self.block, self.attention = (
+            nn.TransformerEncoderLayer(8, 2, 16),
+            nn.MultiheadAttention(8, 2),
+        )
+        self.norm, self.drop = nn.LayerNorm(8), nn.Dropout(0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        steps = self.block(self.into(x if self.outside else x.transpose(0, 1)))
+        return self.drop(self.norm(self.attention(steps, steps, steps)[0])).mean(0)
+
+
+def returned(net: nn.Module, name: str, x: Tensor) -> Tensor:
+    """What a layer returned."""
+    found: list[Tensor] = []
+
+    def keep(_: nn.Module, __: object, output: tuple[Tensor, ...] | Tensor) -> None:
+        found.append(output[0] if isinstance(output, tuple) else output)
+
+    handle = net.eval().get_submodule(name).register_forward_hook(keep)
+    with torch.no_grad():
+        net(x)
+    handle.remove()
+    return found[0]
+
+
+@pytest.mark.parametrize("name", ["drop", "block", "act", "same"])
+def test_tokens_of_a_network_of_one_size_may_be_as_many_as_features(name: str) -> None:
+    net, x = FixedTokens(), torch.randn(3, 3, 8, 8)
+    with Taps(net, name) as taps:
+        torch.testing.assert_close(taps(x)[name], returned(net, name, x).mean(1))
+
+
+@pytest.mark.parametrize("outside", [False, True])
+@pytest.mark.parametrize("shape", [(4, 7), (7, 4), (8, 8), (1, 7), (4, 4)])
+def test_items_are_found_where_steps_come_first(outside: bool, shape: tuple[int, int]) -> None:
+    net = StepsFirst(outside)
+    x = torch.randn(*(reversed(shape) if outside else shape), 5)
+    names = ["block", "attention", "norm", "drop"]
+    with Taps(net, names) as taps:
+        rows = taps(x)
+    for name in names:
+        torch.testing.assert_close(rows[name], returned(net, name, x).mean(0))
+
+
+def test_a_cache_that_a_network_fills_is_not_disturbed() -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.GPT2Config(
+        n_layer=2, n_head=2, n_embd=8, vocab_size=50, n_positions=8,
+        bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    net, ids = transformers.GPT2Model(config), torch.arange(8)[None]
+    kept: list[int] = []
+    net.register_forward_hook(lambda _, __, out: kept.append(out.past_key_values.get_seq_length()))
+    with Taps(net, "h.*") as taps:
+        rows = taps({"input_ids": ids})
+        wanted = net(input_ids=ids, output_hidden_states=True).hidden_states[1]
+        taps.take()
+    torch.testing.assert_close(rows["h.0"], wanted.mean(1))
+    assert kept == [8, 8]
+
+
+def test_a_buffer_that_a_network_writes_is_put_back() -> None:
+    class Counts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("seen", torch.zeros(()))
+            self.layer = nn.Conv1d(3, 4, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.seen += len(x)
+            return self.layer(x)
+
+    net = Counts()
+    with Taps(net, "layer") as taps:
+        taps(torch.zeros(5, 3, 6))
+    assert int(net.seen) == 5
 
 
 def test_a_second_size_disturbs_nothing() -> None:

@@ -10,7 +10,7 @@ pytest.importorskip("lightning_fabric")
 from torch import nn  # noqa: E402
 
 from isthmus.errors import InputError  # noqa: E402
-from isthmus.nn.look.layout import layout_of  # noqa: E402
+from isthmus.nn.look.layout import LayerAxes  # noqa: E402
 from isthmus.nn.look.outputs import replace_tensor, tensor_of  # noqa: E402
 from isthmus.nn.look.pooling import pool_rows  # noqa: E402
 from isthmus.nn.look.taps import Taps  # noqa: E402
@@ -283,8 +283,9 @@ def test_a_mask_that_does_not_fit_and_an_item_that_is_all_padding_are_refused():
         (nn.Conv2d(1, 1, 1), (2, 3), "tokens"),
     ],
 )
-def test_where_the_features_lie_follows_from_the_kind_of_layer(module, shape, layout):
-    assert layout_of(module, torch.zeros(shape)) == layout
+def test_what_was_never_run_is_told_by_the_kinds_inside_and_then_by_the_axes(module, shape, layout):
+    looked = LayerAxes(module, {"it": module})
+    assert looked.of("it", torch.zeros(shape), ((), {})).layout == layout
 
 
 def test_a_recurrent_layer_with_the_sequence_first_has_its_items_first():
@@ -327,40 +328,6 @@ def test_rows_may_be_numpy_for_what_comes_after(image_net):
     with Taps(image_net, "head") as taps:
         rows = taps(torch.randn(2, 3, 8, 8))["head"]
     assert np.asarray(rows).shape == (2, 5)
-
-
-class Named(nn.Module):
-    """Returns what it is given; what it holds says how wide it is."""
-
-    def __init__(self, *parts):
-        super().__init__()
-        self.parts = nn.ModuleList(parts)
-
-    def forward(self, x):
-        return x
-
-
-class Conv1D(nn.Module):
-    """A linear layer by this name, as in transformers."""
-
-    nf = 16
-
-
-@pytest.mark.parametrize(
-    ("parts", "shape", "layout"),
-    [
-        # patches as tokens; a gate and a block of an image network that end in linear layers
-        ([nn.Conv2d(3, 16, 4), nn.Dropout()], (4, 17, 16), "tokens"),
-        ([nn.Conv2d(3, 6, 1), nn.Linear(2, 6)], (4, 6, 8, 8), "channels"),
-        ([nn.Conv2d(3, 12, 1), nn.Linear(48, 12)], (4, 12, 8, 8), "channels"),
-        ([nn.Linear(8, 16), Conv1D()], (4, 7, 16), "tokens"),
-        ([Conv1D()], (4, 16, 16), "tokens"),
-        ([nn.Conv2d(3, 8, 1)], (4, 8, 8, 8), "channels"),
-        ([nn.Linear(3, 8)], (4, 8, 8, 8), "tokens"),
-    ],
-)
-def test_features_lie_where_the_last_layers_width_is(parts, shape, layout):
-    assert layout_of(Named(*parts), torch.zeros(shape)) == layout
 
 
 @pytest.mark.parametrize("pool", ["last", lambda rows, _: rows[:, 1]])

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from isthmus.errors import InputError
 from isthmus.nn.compact.table import size_of
-from isthmus.nn.look.layout import layout_of
+from isthmus.nn.look.layout import LayerAxes
 from isthmus.nn.look.outputs import tensor_of
 from isthmus.nn.look.pooling import pool_rows
 from isthmus.progress import Progress, silent
@@ -220,8 +220,12 @@ class _Watched:
             if isinstance(model, nn.Module)
             else {}
         )
+        self._axes = LayerAxes(model, self._layers) if isinstance(model, nn.Module) else None
 
     def __enter__(self) -> _Watched:
+        if isinstance(self.model, nn.Module) and self._layers:
+            looked = self.model.register_forward_pre_hook(self._before, with_kwargs=True)
+            self._handles.append(looked)
         for name, layer in self._layers.items():
             self._handles.append(layer.register_forward_hook(self._hook(name), with_kwargs=True))
         return self
@@ -239,12 +243,17 @@ class _Watched:
         with evaluation_mode(self.model):
             return self.model(x)
 
+    def _before(self, _: nn.Module, args: Any, kwargs: Any) -> None:
+        if self._axes is not None:
+            self._axes.before(args, kwargs)
+
     def _hook(self, name: str) -> Callable[[nn.Module, Any, Any, Any], None]:
-        def hook(layer: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        def hook(_: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
             activation = tensor_of(output, name)
-            self.rows[name] = pool_rows(
-                activation, layout_of(layer, activation, (args, kwargs, None)), "mean", None, name
-            )
+            assert self._axes is not None
+            axes = self._axes.of(name, activation, (args, kwargs))
+            rows = axes.items_first(activation)
+            self.rows[name] = pool_rows(rows, axes.layout, "mean", None, name)
 
         return hook
 

@@ -6,7 +6,7 @@ from isthmus.nn.look.layers import (
     LayerReading,
     compare_layers,
 )
-from isthmus.nn.look.layout import layout_of
+from isthmus.nn.look.layout import Axes, LayerAxes
 from isthmus.nn.look.outputs import replace_tensor, tensor_of
 from isthmus.nn.look.paired_layers import diagnose_models, layer_rows
 from isthmus.nn.look.pooling import pool_rows
@@ -14,6 +14,8 @@ from isthmus.nn.look.taps import Taps
 from isthmus.nn.look.weights_digest import weights_digest
 
 __all__ = [
+    "Axes",
+    "LayerAxes",
     "LayerComparison",
     "LayerMeasuring",
     "LayerReading",
@@ -21,7 +23,6 @@ __all__ = [
     "compare_layers",
     "diagnose_models",
     "layer_rows",
-    "layout_of",
     "pool_rows",
     "replace_tensor",
     "tensor_of",

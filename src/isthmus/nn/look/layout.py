@@ -1,90 +1,148 @@
-"""Where the features of an activation lie, told by evidence."""
+"""Which axes of a layer's output hold items and features, told by evidence."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
-from isthmus.nn.look.two_sizes import features_second
+from isthmus.nn.look.at_other_sizes import Seen, look_at_other_sizes, size_of
+from isthmus.nn.look.kinds import certain_kind, steps_first, told_by_kind
 
-__all__ = ["Given", "Layout", "layout_of"]
+__all__ = ["Axes", "LayerAxes", "Layout"]
+
+log = logging.getLogger(__name__)
 
 Layout = str
-"""Where the features of an activation lie: ``channels`` (second axis) or ``tokens`` (last axis)."""
+"""Where features lie once items come first: ``channels`` (second axis) or ``tokens`` (last)."""
 
-Given = tuple[tuple[Any, ...], Mapping[str, Any], str | int | None]
-"""The arguments and keywords a module ran on, and the part of its output that is meant."""
-
-_CHANNELS = (
-    "Conv", "BatchNorm", "InstanceNorm", "GroupNorm", "MaxPool", "AvgPool", "AdaptiveAvgPool",
-    "AdaptiveMaxPool", "Upsample", "PixelShuffle", "Dropout2d", "FrozenBatchNorm",
-)  # fmt: skip
-_WIDTHS = (
-    "out_features", "out_channels", "num_features", "num_channels", "normalized_shape",
-    "embedding_dim", "embed_dim", "nf",
-)  # fmt: skip
-_TOKENS = (
-    "Linear",
-    "LayerNorm",
-    "RMSNorm",
-    "Embedding",
-    "MultiheadAttention",
-    "LSTM",
-    "GRU",
-    "RNN",
-)
+_SIZES = 3
+"""Sizes of the input at which a network is looked at, before what is not seen stays unseen."""
 
 
-def layout_of(module: nn.Module, activation: Tensor, given: Given | None = None) -> Layout:
-    """Where the features of ``module``'s output lie, by evidence where there is any.
+@dataclass(frozen=True)
+class Axes:
+    """Where the items and the features of an activation lie; its other axes hold positions.
 
-    A module of several layers runs at two input sizes: an axis that grows with the input holds
-    positions.  Where that cannot be seen, the layers inside say it: the last one whose width is
-    that of one axis alone, second or last, else the last kind.  Convolutions and what goes with
-    them put channels second; linear layers, layer norms and attention put them last.  Where no
-    layer says it, four axes are an image with channels second, three are tokens.
+    Attributes:
+        items: their axis.
+        layout: where the features lie once that axis is the first.
+    """
+
+    items: int = 0
+    layout: Layout = "tokens"
+
+    def features(self, ndim: int) -> int:
+        """The axis of the features of an activation of ``ndim`` axes, as it was made."""
+        axes = [axis for axis in range(ndim) if axis != self.items]
+        return axes[0] if self.layout == "channels" else axes[-1]
+
+    def items_first(self, activation: Tensor) -> Tensor:
+        """The activation with its axis of items in front."""
+        return activation.movedim(self.items, 0) if self.items else activation
+
+    def as_made(self, activation: Tensor) -> Tensor:
+        """The activation whose `items_first` is this one."""
+        return activation.movedim(0, self.items) if self.items else activation
+
+
+class LayerAxes:
+    """Finds the axes of layers' outputs, and remembers them.
+
+    What is asked, in this order, until it says something:
+
+    1. the kind of the layer, where its code is PyTorch's;
+    2. the whole network, run on one item, on two, and on inputs of another size;
+    3. the layer alone, run likewise;
+    4. the neighbours: what made or read this very tensor, or last returned its shape;
+    5. the names of the layers inside;
+    6. the number of axes: four are an image with channels second, three are tokens.
+
+    Which axis holds items is told by 2, else by 3, else by the layer itself where it states that
+    steps come first.  Equal widths say nothing anywhere.
 
     Args:
-        module: whose output it is.
-        activation: ``(n, d)`` or more axes.
-        given: what the module ran on; without it only the layers inside are asked.
+        model: the whole network.
+        layers: those that are asked for, by name.
+        part: of outputs with several parts, the one that is meant.
     """
-    if activation.ndim <= 2:
-        return "tokens"
-    if given is not None and _kind(module) is None:
-        seen = features_second(module, *given)
-        if seen is not None:
-            return "channels" if seen else "tokens"
-    by_kind: Layout | None = None
-    for part in reversed(list(module.modules())):
-        width, kind = _width(part), _kind(part)
-        second, last = activation.shape[1] == width, activation.shape[-1] == width
-        if second != last:
-            return "channels" if second else "tokens"
-        by_kind = by_kind or kind
-        if by_kind is not None and (second or width is None):
-            return by_kind
-    return by_kind or ("channels" if activation.ndim >= 4 else "tokens")
 
+    def __init__(
+        self, model: nn.Module, layers: Mapping[str, nn.Module], part: str | int | None = None
+    ) -> None:
+        self._model, self._layers, self._part = model, dict(layers), part
+        self._whole: dict[str, Seen] = {}
+        self._sizes: set[Any] = set()
+        self._known: dict[tuple[str, int], Axes] = {}
 
-def _kind(part: nn.Module) -> Layout | None:
-    kind = type(part).__name__
-    # a linear layer of that name, in transformers
-    if kind.startswith(_TOKENS) or kind.endswith(("LayerNorm", "RMSNorm")) or hasattr(part, "nf"):
-        return "tokens"
-    if kind.startswith(_CHANNELS) or "Conv" in kind or "BatchNorm" in kind:
-        return "channels"
-    return None
+    def before(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Look at the whole network, which is about to run on these arguments.
 
+        Called before a pass and not within one, so that what a network keeps from one of its
+        layers for another is that of the pass.
+        """
+        size = size_of(args, kwargs)
+        if size in self._sizes or len(self._sizes) == _SIZES:
+            return
+        unseen = {n: m for n, m in self._layers.items() if not self._is_seen(n)}
+        if unseen:
+            self._sizes.add(size)
+            self._whole |= look_at_other_sizes(self._model, unseen, (args, kwargs), self._part)
 
-def _width(part: nn.Module) -> int | None:
-    """How many features a layer returns, where it says so."""
-    for name in _WIDTHS:
-        value: Any = getattr(part, name, None)
-        if isinstance(value, tuple) and value:
-            value = value[-1]
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-    return None
+    def of(
+        self, name: str, activation: Tensor, given: tuple[tuple[Any, ...], Mapping[str, Any]]
+    ) -> Axes:
+        """The axes of what the layer ``name`` returned.
+
+        Args:
+            name: of the layer.
+            activation: ``(n, d)`` or more axes.
+            given: arguments and keywords that the layer ran on.
+        """
+        if activation.ndim <= 2:
+            return Axes()
+        key = name, activation.ndim
+        if key not in self._known:
+            self._known[key] = self._found(name, activation, given)
+            log.debug("layer %s: %s", name, self._known[key])
+        return self._known[key]
+
+    def _is_seen(self, name: str) -> bool:
+        seen = self._whole.get(name)
+        if seen is None or seen.ndim < 3 or seen.item_axis is None:
+            return False
+        certain = certain_kind(self._layers[name])
+        return certain is not None or seen.layout(seen.item_axis) is not None
+
+    def _found(
+        self, name: str, activation: Tensor, given: tuple[tuple[Any, ...], Mapping[str, Any]]
+    ) -> Axes:
+        layer = self._layers[name]
+        certain = certain_kind(layer)
+        found = self._whole.get(name)
+        whole = found if found is not None and found.ndim == activation.ndim else None
+        items = None if whole is None else whole.item_axis
+        alone: Seen | None = None
+        layout = certain
+        if layout is None and whole is not None and items is not None:
+            layout = whole.layout(items)
+        if layout is None or (items is None and activation.ndim == 3 and not steps_first(layer)):
+            alone = look_at_other_sizes(layer, {"": layer}, given, self._part).get("")
+            if alone is not None and alone.ndim != activation.ndim:
+                alone = None
+        if items is None:
+            items = int(steps_first(layer) and activation.ndim == 3)
+            if alone is not None and not items and alone.item_axis is not None:
+                items = alone.item_axis
+        if layout is None and alone is not None:
+            layout = alone.layout(items)
+        for seen in (whole, alone):
+            if layout is None and seen is not None:
+                layout = seen.near
+        if layout is None:
+            kinds = (told_by_kind(part) for part in reversed(list(layer.modules())))
+            layout = next((kind for kind in kinds if kind is not None), None)
+        return Axes(items, layout or ("channels" if activation.ndim >= 4 else "tokens"))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.errors import InputError
-from isthmus.nn.look.layout import layout_of
+from isthmus.nn.look.layout import LayerAxes
 from isthmus.nn.look.outputs import tensor_of
 from isthmus.nn.look.pooling import POOLS, Pool, pool_rows
 from isthmus.training.modes import call_model, evaluation_mode
@@ -36,8 +36,9 @@ class Taps:
         layers: names or patterns, as `find_modules` takes them.
         pool: how the positions of an item become its row, out of `POOLS` or a function.
         part: of an output with several parts, the key or position that is meant.
-        layout: ``channels`` (second axis), ``tokens`` (last axis) or ``auto``, by the kind of the
-            layer.
+        layout: where features lie once items come first: ``channels`` (second axis), ``tokens``
+            (last axis) or ``auto``, by evidence: the layer's kind, and which axes of its output
+            change where the network runs on another number of items or on another size.
         repeats: of a layer that runs several times in a pass, as a shared one does: ``error``, the
             ``first``, the ``last``, their ``mean``, or ``each`` as ``name#1``, ``name#2``, ...
         call: how to run the model on a batch; unless given a tensor is its argument, a tuple its
@@ -83,6 +84,7 @@ class Taps:
         self.modules = find_modules(model, layers)
         self.pool, self.part, self.layout, self.repeats = pool, part, layout, repeats
         self.call = call or call_model
+        self._axes = LayerAxes(model, self.modules, part)
         self._mode = evaluation_mode(model)
         self._handles: list[Any] = []
         self._taken: dict[str, list[Tensor]] = {}
@@ -98,8 +100,11 @@ class Taps:
             raise InputError("these taps are open already", mend="Make new ones")
         self._mode.__enter__()
         self._handles = [
-            module.register_forward_hook(self._hook(name), with_kwargs=True)
-            for name, module in self.modules.items()
+            self.model.register_forward_pre_hook(self._before, with_kwargs=True),
+            *(
+                module.register_forward_hook(self._hook(name), with_kwargs=True)
+                for name, module in self.modules.items()
+            ),
         ]
         return self
 
@@ -158,16 +163,17 @@ class Taps:
             rows.update(self._joined(name, taken[name]))
         return rows
 
+    def _before(self, _: nn.Module, args: Any, kwargs: Any) -> None:
+        self._axes.before(args, kwargs)
+
     def _hook(self, name: str) -> Callable[[nn.Module, Any, Any, Any], None]:
-        def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        def hook(_: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
             # a pass that the user makes may record gradients
             with torch.no_grad():
                 activation = tensor_of(output, name, self.part).detach()
-                if activation.ndim == 3 and getattr(module, "batch_first", True) is False:
-                    activation = activation.transpose(0, 1)
-                layout = self.layout
-                if layout == "auto":
-                    layout = layout_of(module, activation, (args, kwargs, self.part))
+                axes = self._axes.of(name, activation, (args, kwargs))
+                activation = axes.items_first(activation)
+                layout = axes.layout if self.layout == "auto" else self.layout
                 rows = pool_rows(activation, layout, self.pool, self._mask, name)
                 # the model may go on to change the tensor in place
                 shared = (

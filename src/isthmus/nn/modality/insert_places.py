@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.errors import InputError
-from isthmus.nn.look.layout import layout_of
+from isthmus.nn.look.layout import LayerAxes
 from isthmus.nn.look.outputs import replace_tensor, tensor_of
 from isthmus.nn.modality.inserts import Insert, Prompts
 from isthmus.training.modes import call_model, evaluation_mode
@@ -30,13 +30,22 @@ class InsertPlace:
     axis: int
 
 
-def place_of(insert: Insert, layer: str, shape: Sequence[int], axis: int) -> InsertPlace:
+def place_of(
+    insert: Insert, layer: str, shape: Sequence[int], axis: int, items: int = 0
+) -> InsertPlace:
     """Where ``insert`` stands at a layer that returns this shape.
+
+    Args:
+        insert: what is inserted.
+        layer: its name.
+        shape: of what it returns.
+        axis: of its features.
+        items: axis of its items; prompts need it first.
 
     Raises:
         InputError: for a shape that this kind of part cannot change.
     """
-    if len(shape) < 2 or (insert.kind == "prompts" and (len(shape) != 3 or axis != 2)):
+    if len(shape) < 2 or (insert.kind == "prompts" and (len(shape) != 3 or axis != 2 or items)):
         wanted = "sequences (n, t, d)" if insert.kind == "prompts" else "rows of features"
         raise InputError(
             f"{insert.kind} needs {wanted}, and the layer returns shape {tuple(shape)}",
@@ -48,15 +57,17 @@ def place_of(insert: Insert, layer: str, shape: Sequence[int], axis: int) -> Ins
 
 def shapes_of(
     model: nn.Module, layers: Iterable[str], example: Any
-) -> dict[str, tuple[tuple[int, ...], int]]:
-    """Shape of the output of each layer, and the axis of its features.
+) -> dict[str, tuple[tuple[int, ...], int, int]]:
+    """Shape of the output of each layer, the axis of its features, and that of its items.
 
     Raises:
         InputError: for a layer that does not run once, or returns no real numbers.
     """
-    found: dict[str, tuple[tuple[int, ...], int]] = {}
+    found: dict[str, tuple[tuple[int, ...], int, int]] = {}
+    layers = list(layers)
+    looked = LayerAxes(model, {layer: model.get_submodule(layer) for layer in layers})
 
-    def note(layer: str, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+    def note(layer: str, _: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         if layer in found:
             raise InputError(
                 f"the layer '{layer}' runs more than once in a pass",
@@ -70,10 +81,14 @@ def shapes_of(
                 where="layers",
                 mend="Name a layer that returns real numbers",
             )
-        channels = layout_of(module, tensor, (args, kwargs, None)) == "channels"
-        found[layer] = tuple(tensor.shape), 1 if channels else tensor.ndim - 1
+        axes = looked.of(layer, tensor, (args, kwargs))
+        found[layer] = tuple(tensor.shape), axes.features(tensor.ndim), axes.items
 
     with ExitStack() as stack, evaluation_mode(model), torch.no_grad():
+        before = model.register_forward_pre_hook(
+            lambda _, args, kwargs: looked.before(args, kwargs), with_kwargs=True
+        )
+        stack.callback(before.remove)
         for layer in layers:
             hook = partial(note, layer)
             stack.callback(

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.errors import InputError
-from isthmus.nn.look.layout import layout_of
+from isthmus.nn.look.layout import Axes, LayerAxes
 from isthmus.nn.look.outputs import replace_tensor, tensor_of
 from isthmus.training.batches import map_tensors, prepared, rows_in, tensors_in
 from isthmus.training.modes import call_model, evaluation_mode
@@ -46,8 +46,11 @@ class Cut(nn.Module):
         prepare: turns a batch into what the model takes.
         part: of an output with several parts, the one that is meant.
 
+    Activations that cross the cut have their items first, also where the layer puts the steps of
+    sequences before them.
+
     Raises:
-        InputError: for a layer that is not there, or that puts the steps of sequences before items.
+        InputError: for a layer that is not there.
     """
 
     def __init__(
@@ -61,22 +64,56 @@ class Cut(nn.Module):
         super().__init__()
         self.model, self.layer = model, layer_name(model, layer)
         self.prepare, self.part = prepare, part
-        if getattr(self.module, "batch_first", True) is False:
-            raise InputError(
-                f"this {type(self.module).__name__} returns steps before items, which would be "
-                "taken for items",
-                where=f"layer {self.layer}",
-                mend="Make it batch_first=True, or cut at a layer that returns items first",
-            )
+        self.axes: Axes | None = None
 
     @property
     def module(self) -> nn.Module:
         """The layer itself."""
         return self.model.get_submodule(self.layer)
 
-    def layout(self, activation: Tensor) -> str:
-        """Where the features of the layer's output lie."""
-        return layout_of(self.module, activation)
+    def look(self, given: Any) -> Axes:
+        """Where the items and features of the layer's output lie, found at the first batch.
+
+        Args:
+            given: what the network takes of a batch.
+        """
+        if self.axes is None:
+            looked = LayerAxes(self.model, {self.layer: self.module}, self.part)
+            found: list[Axes] = []
+
+            def before(_: nn.Module, args: Any, kwargs: Any) -> None:
+                looked.before(args, kwargs)
+
+            def after(_: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+                made = tensor_of(output, self.layer, self.part)
+                found.append(looked.of(self.layer, made, (args, kwargs)))
+                raise _Reached(made)
+
+            handles = [
+                self.model.register_forward_pre_hook(before, with_kwargs=True),
+                self.module.register_forward_hook(after, with_kwargs=True),
+            ]
+            try:
+                with evaluation_mode(self.model), torch.no_grad():
+                    call_model(self.model, given)
+            except _Reached:
+                pass
+            finally:
+                for handle in handles:
+                    handle.remove()
+            if not found:
+                raise InputError(
+                    f"the layer '{self.layer}' did not run",
+                    where="layers",
+                    mend="Name a layer that the model calls for this batch",
+                )
+            self.axes = found[0]
+        return self.axes
+
+    @property
+    def layout(self) -> str:
+        """Where the features of what crosses the cut lie, once `look` has seen a batch."""
+        return Axes().layout if self.axes is None else self.axes.layout
 
     def given(self, batch: Any) -> Any:
         """What the network takes of a batch."""
@@ -97,16 +134,18 @@ class Front(Cut):
     def forward(self, batch: Any) -> Tensor:
         """The layer's output for a batch."""
         reached: list[Tensor] = []
+        given = self.given(batch)
+        axes = self.look(given)
 
         def stop(_: nn.Module, __: Any, output: Any) -> None:
-            reached.append(tensor_of(output, self.layer, self.part))
+            reached.append(axes.items_first(tensor_of(output, self.layer, self.part)))
             # an export follows every module to its end, and drops what nobody reads
             if not torch.compiler.is_exporting():
                 raise _Reached(reached[0])
 
         handle = self.module.register_forward_hook(stop)
         try:
-            self.whole(batch)
+            call_model(self.model, given)
         except _Reached as found:
             return found.output
         finally:
@@ -149,13 +188,19 @@ class Back(Cut):
     ) -> None:
         super().__init__(model, layer, prepare=prepare, part=part)
         given = self.given(example)
+        self.look(given)
         self._example = map_tensors(lambda t: t[:1].detach().clone() if t.ndim else t, given)
         with evaluation_mode(model), torch.no_grad():
             self.follows_batch = self._goes_round(given)
 
     def target(self, batch: Any) -> Tensor:
         """What the network itself has at the cut."""
-        return Front(self.model, self.layer, prepare=self.prepare, part=self.part)(batch)
+        return self._front(self.prepare)(batch)
+
+    def _front(self, prepare: Callable[[Any], Any] | None) -> Front:
+        made = Front(self.model, self.layer, prepare=prepare, part=self.part)
+        made.axes = self.axes
+        return made
 
     def forward(self, activation: Tensor, batch: Any = None) -> Any:
         """The network's output when the layer's is ``activation``.
@@ -190,7 +235,8 @@ class Back(Cut):
         def supply(_: nn.Module, __: Any, output: Any) -> Any:
             runs.append(1)
             own = tensor_of(output, self.layer, self.part)
-            return replace_tensor(output, activation.to(own.dtype), self.layer, self.part)
+            crossing = activation if self.axes is None else self.axes.as_made(activation)
+            return replace_tensor(output, crossing.to(own.dtype), self.layer, self.part)
 
         handle = self.module.register_forward_hook(supply)
         try:
@@ -213,7 +259,7 @@ class Back(Cut):
                 f"the example has {count} items; two are needed to see what goes round the cut",
                 where=f"layer {self.layer}",
             )
-        activation = Front(self.model, self.layer, part=self.part)(given)
+        activation = self._front(None)(given)
         check_finite(activation, f"back, layer {self.layer}")
         # copies: what comes after the cut may change it in place
         own = self._run(given, activation.clone())
@@ -243,8 +289,11 @@ def activations_of(cuts: Mapping[str, Cut], batch: Any) -> tuple[dict[str, Tenso
 
     def keep(name: str, cut: Cut, _: nn.Module, __: Any, output: Any) -> None:
         # what runs later may change it in place
-        found[name] = tensor_of(output, cut.layer, cut.part).clone()
+        made = tensor_of(output, cut.layer, cut.part)
+        found[name] = (made if cut.axes is None else cut.axes.items_first(made)).clone()
 
+    for cut in cuts.values():
+        cut.look(cut.given(batch))
     with ExitStack() as stack:
         for name, cut in cuts.items():
             hook = partial(keep, name, cut)

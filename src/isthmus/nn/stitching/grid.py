@@ -226,7 +226,7 @@ def _row(
             if name in reasons:
                 continue
             try:
-                layouts = start.layout(source), backs[name].layout(target)
+                layouts = start.layout, backs[name].layout
                 if name not in fits:
                     plans = plan_joint(source, target, layouts, options.prefix)
                     fits[name] = [

@@ -267,7 +267,7 @@ def stitch(
             check_finite(target, f"back, layer {back_layer}")
             device = target.device
             if not fits:
-                layouts = first.layout(source), second.layout(target)
+                layouts = first.layout, second.layout
                 plans = plan_joint(source, target, layouts, options.prefix)
                 fits = [JointFit(plan, options.seed) for plan in wanted_plans(plans, options.how)]
             if isinstance(batches, Pairs):

@@ -1,0 +1,278 @@
+"""What the axes of a layer's output follow, seen by running a network on inputs of other sizes.
+
+Widths tell little: a branch may happen to be as wide as the image.  An axis of the output that
+changes with the number of items holds items, and one that changes with the length or the size of
+the input holds positions, so that neither can hold features.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from isthmus.errors import InputError
+from isthmus.nn.look.kinds import steps_first, told_by_kind
+from isthmus.nn.look.outputs import tensor_of
+from isthmus.training.modes import evaluation_mode
+
+__all__ = ["Seen", "look_at_other_sizes", "size_of"]
+
+log = logging.getLogger(__name__)
+
+Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
+
+
+@dataclass
+class Seen:
+    """What running at other sizes told of one layer's output.
+
+    Attributes:
+        ndim: axes of the output.
+        follows: for each axis of the network's input that could be changed, the axes of the output
+            that changed with it.
+        items: the axis of the input that holds items.
+        near: the layout of a layer of a certain kind that made this very tensor, that read it, or,
+            where there is neither, that last returned the same shape.
+    """
+
+    ndim: int
+    follows: dict[int, set[int]] = field(default_factory=dict[int, set[int]])
+    items: int = 0
+    near: str | None = None
+
+    @property
+    def item_axis(self) -> int | None:
+        """The axis of the output that holds items, where just one follows them."""
+        found = self.follows.get(self.items, set())
+        return next(iter(found)) if len(found) == 1 else None
+
+    def layout(self, items: int) -> str | None:
+        """``channels`` or ``tokens``, where one of the second axis and the last holds positions.
+
+        Args:
+            items: the axis of the output that holds items.
+        """
+        given = next((k for k, axes in self.follows.items() if axes == {items}), self.items)
+        positions = {a for k, axes in self.follows.items() if k != given for a in axes} - {items}
+        axes = [axis for axis in range(self.ndim) if axis != items]
+        second, last = axes[0] in positions, axes[-1] in positions
+        return None if second == last else "tokens" if second else "channels"
+
+
+def size_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """Shape and type of the tensor that is changed; None where the arguments hold none."""
+    lead = _lead(args, kwargs)
+    return None if lead is None else (lead.dtype, tuple(lead.shape[1:]))
+
+
+def look_at_other_sizes(
+    network: nn.Module,
+    layers: Mapping[str, nn.Module],
+    given: Arguments,
+    part: str | int | None = None,
+) -> dict[str, Seen]:
+    """Run ``network`` on one item, on two, and with each further axis of its input changed.
+
+    Evaluation mode, no gradients, no hooks, no draws of random numbers, and buffers are put back.
+    Inputs of other sizes that the network does not take say nothing.
+
+    Args:
+        network: the module that is run.
+        layers: those of its parts, or itself, whose outputs are looked at.
+        given: arguments and keywords that it runs on.
+        part: of an output with several parts, as `tensor_of` takes it.
+
+    Returns:
+        What was seen of each layer that ran; empty where the network takes no tensors.
+    """
+    lead = _lead(*given)
+    if lead is None:
+        return {}
+    with _undisturbed(network):
+        look = partial(_shapes, network, layers, part)
+        usual = look(_resized(given, lead, 0, lambda t: t[:1]))
+        if usual is None or all(len(shape) < 3 for shape in usual.shapes.values()):
+            return {}
+        seen = {n: Seen(len(s), near=usual.near.get(n)) for n, s in usual.shapes.items()}
+        one = _resized(given, lead, 0, lambda t: t[:1])
+        pair = _resized(given, lead, 0, lambda t: t[:2] if len(t) > 1 else torch.cat([t, t]))
+        changed: dict[int, _Run | None] = {0: look(pair)}
+        for axis in range(1, lead.ndim):
+            changed[axis] = _along(look, usual, one, axis)
+    for axis, run in changed.items():
+        for name, shape in ({} if run is None else run.shapes).items():
+            if name in seen and len(shape) == seen[name].ndim:
+                pairs = zip(usual.shapes[name], shape, strict=True)
+                seen[name].follows[axis] = {k for k, (a, b) in enumerate(pairs) if a != b}
+    if _steps_come_first(usual, changed):
+        for one_seen in seen.values():
+            one_seen.items = 1
+    log.debug("%s at other sizes: %s", type(network).__name__, seen)
+    return seen
+
+
+def _along(
+    look: Callable[[Arguments], _Run | None], usual: _Run, one: Arguments, axis: int
+) -> _Run | None:
+    """The run with half as many positions along an axis, or with twice as many."""
+    lead = _lead(*one)
+    assert lead is not None
+    changes: list[Callable[[Tensor], Tensor]] = []
+    length = lead.shape[axis]
+    if length > 1:
+        changes.append(lambda t: t.narrow(axis, 0, length // 2))
+    # a longer text could leave the table of positions, which ends the process on an accelerator
+    if lead.is_floating_point():
+        changes.append(lambda t: torch.cat([t, t], dim=axis))
+    for change in changes:
+        for companions in (True, False):
+            run = look(_resized(one, lead, axis, change, companions=companions))
+            if run is not None and run.shapes != usual.shapes:
+                return run
+    return None
+
+
+@dataclass
+class _Run:
+    """Shapes of what layers returned in one run, and their neighbours' layout."""
+
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
+    near: dict[str, str] = field(default_factory=dict[str, str])
+    first: list[tuple[int, ...]] = field(default_factory=list[tuple[int, ...]])
+    """Of the layers that state that steps come before items."""
+
+
+def _shapes(
+    network: nn.Module, layers: Mapping[str, nn.Module], part: str | int | None, given: Arguments
+) -> _Run | None:
+    run = _Run()
+    kept: dict[str, Tensor] = {}
+    made: dict[tuple[int, ...], str] = {}
+    exact: set[str] = set()
+    names: dict[nn.Module, list[str]] = {}
+    for name, module in layers.items():
+        names.setdefault(module, []).append(name)
+
+    def watch(module: nn.Module, args: Any, output: Any) -> None:
+        try:
+            found = tensor_of(output, "", part if module in names else None)
+        except InputError:
+            return
+        kind = told_by_kind(module)
+        if kind is not None:
+            made[tuple(found.shape)] = kind
+            for name, tensor in kept.items():
+                if args and args[0] is tensor and name not in exact:
+                    run.near[name] = kind
+                    exact.add(name)
+        if steps_first(module) and found.ndim == 3:
+            run.first.append(tuple(found.shape))
+        for name in names.get(module, ()):
+            if name not in kept:
+                kept[name] = found
+                run.shapes[name] = tuple(found.shape)
+                if run.shapes[name] in made:
+                    run.near[name] = made[run.shapes[name]]
+
+    handles = [module.register_forward_hook(watch) for module in network.modules()]
+    try:
+        network(*given[0], **given[1])
+    except Exception:  # what a network says of a size that it does not take is of any kind
+        return None
+    finally:
+        for handle in handles:
+            handle.remove()
+    return run
+
+
+def _steps_come_first(usual: _Run, changed: Mapping[int, _Run | None]) -> bool:
+    """Whether the input's second axis reaches layers of steps before items as their items."""
+    steps, items = changed.get(0), changed.get(1)
+    if steps is None or items is None or not usual.first:
+        return False
+    if len(steps.first) != len(usual.first) or len(items.first) != len(usual.first):
+        return False
+    own = usual.first[0]
+    return steps.first[0][0] != own[0] and items.first[0][1] != own[1]
+
+
+def _lead(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:
+    """The first tensor with more than one axis."""
+    return next(
+        (
+            value
+            for value in (*args, *kwargs.values())
+            if isinstance(value, Tensor) and value.ndim >= 2 and 0 not in value.shape
+        ),
+        None,
+    )
+
+
+def _resized(
+    given: Arguments,
+    lead: Tensor,
+    axis: int,
+    change: Callable[[Tensor], Tensor],
+    *,
+    companions: bool = True,
+) -> Arguments:
+    """Copies of the arguments with one axis of the lead changed, and of what is as long there.
+
+    Along a further axis a mask of positions, which may have the length on several axes, changes on
+    each of them.
+    """
+    length = lead.shape[axis]
+
+    def made(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            new = value.detach()
+            if value is lead:
+                return change(new).clone()
+            if axis == 0:
+                return (change(new) if new.ndim and len(new) == length else new).clone()
+            if companions and new.ndim >= 2 and not isinstance(value, nn.Parameter):
+                for k in range(1, new.ndim):
+                    if new.shape[k] == length:
+                        new = (
+                            change(new.movedim(k, axis)).movedim(axis, k)
+                            if (axis < new.ndim)
+                            else new
+                        )
+            return new.clone()
+        # a cache that the network fills is filled in the copy
+        return value if isinstance(value, nn.Module) else copy.deepcopy(value)
+
+    args, kwargs = given
+    return tuple(made(value) for value in args), {n: made(v) for n, v in kwargs.items()}
+
+
+@contextmanager
+def _undisturbed(module: nn.Module) -> Generator[None]:
+    """No hook runs; no mode, gradient, buffer or generator of random numbers changes."""
+    hooks: list[tuple[Any, Any, Any]] = []
+    for inner in module.modules():
+        held: Any = inner
+        hooks.append((held, held._forward_hooks.copy(), held._forward_pre_hooks.copy()))
+    buffers = [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
+    try:
+        for held, _, _ in hooks:
+            held._forward_hooks.clear()
+            held._forward_pre_hooks.clear()
+        with evaluation_mode(module), torch.no_grad(), torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        for held, after, before in hooks:
+            held._forward_hooks.update(after)
+            held._forward_pre_hooks.update(before)
+        with torch.no_grad():
+            for buffer, value in buffers:
+                if not torch.equal(buffer, value):
+                    buffer.copy_(value)

@@ -1,0 +1,72 @@
+"""What the kind of a layer alone says of where the features of its output lie."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+__all__ = ["certain_kind", "steps_first", "told_by_kind"]
+
+_CHANNELS: tuple[type[nn.Module], ...] = (
+    nn.modules.conv._ConvNd,  # pyright: ignore[reportPrivateUsage]
+    nn.modules.batchnorm._NormBase,  # pyright: ignore[reportPrivateUsage]
+    nn.GroupNorm,
+    nn.modules.pooling._MaxPoolNd,  # pyright: ignore[reportPrivateUsage]
+    nn.modules.pooling._AvgPoolNd,  # pyright: ignore[reportPrivateUsage]
+    nn.modules.pooling._AdaptiveAvgPoolNd,  # pyright: ignore[reportPrivateUsage]
+    nn.modules.pooling._AdaptiveMaxPoolNd,  # pyright: ignore[reportPrivateUsage]
+    nn.Upsample,
+    nn.PixelShuffle,
+    nn.Dropout1d,
+    nn.Dropout2d,
+    nn.Dropout3d,
+)
+_TOKENS: tuple[type[nn.Module], ...] = (
+    nn.Linear,
+    nn.Bilinear,
+    nn.LayerNorm,
+    nn.RMSNorm,
+    nn.Embedding,
+    nn.MultiheadAttention,
+    nn.RNNBase,
+    nn.TransformerEncoderLayer,
+    nn.TransformerDecoderLayer,
+    nn.TransformerEncoder,
+    nn.TransformerDecoder,
+)
+
+
+def certain_kind(layer: nn.Module) -> str | None:
+    """``channels`` or ``tokens`` of PyTorch's own layers, whose ``forward`` is PyTorch's too.
+
+    Convolutions and what goes with them put features second; linear layers, layer norms and
+    attention put them last.  A subclass that runs other code is no certain kind.
+    """
+    if not getattr(type(layer).forward, "__module__", "").startswith("torch.nn."):
+        return None
+    if isinstance(layer, nn.LayerNorm) and len(layer.normalized_shape) > 1:
+        return None
+    if isinstance(layer, _TOKENS):
+        return "tokens"
+    return "channels" if isinstance(layer, _CHANNELS) else None
+
+
+def told_by_kind(layer: nn.Module) -> str | None:
+    """`certain_kind`, or what the name of a layer without parts says: third parties' norms."""
+    certain = certain_kind(layer)
+    if certain is not None or next(layer.children(), None) is not None:
+        return certain
+    name = type(layer).__name__
+    if name.endswith(("2d", "3d")) or "BatchNorm" in name or "GroupNorm" in name:
+        return "channels"
+    # a linear layer of that name, in transformers, states its width so
+    named: Any = getattr(layer, "nf", None)
+    if name.endswith(("LayerNorm", "RMSNorm", "Linear")) or isinstance(named, int):
+        return "tokens"
+    return None
+
+
+def steps_first(layer: nn.Module) -> bool:
+    """Whether the layer states that it takes the steps of sequences before items."""
+    return getattr(layer, "batch_first", True) is False
