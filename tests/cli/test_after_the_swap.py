@@ -67,6 +67,57 @@ def test_a_consumer_is_judged_and_limits_are_held(
     assert "no loss can be measured without answers" in unknown.out
 
 
+RERANKER = """
+import numpy as np
+
+class Near:
+    def score(self, queries, items):
+        return -np.linalg.norm(np.asarray(items) - np.asarray(queries)[:, None], axis=2)
+
+near = Near()
+"""
+
+
+def test_a_reranker_orders_what_the_bridge_finds(
+    cli: Any, bridge: Path, queries: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("reranker_of_a_test.py").write_text(RERANKER)
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    given = ["consumers", bridge, "old.npy", "new.npy", "--estimator", "reranker_of_a_test:near"]
+    cli(*given).refused("a reranker orders what is found for queries")
+    cli(*given, *queries, "--head-bridge", "h").refused("judged by what answers queries")
+    found = cli(*given, *queries, "--candidates", 5, "--retrained", given[-1], "--json")
+    assert found.code == 0, found.err
+    told = found.json
+    assert (told["kind"], told["known_answers"]) == ("reranker", True)
+    assert set(told["arms"]) == {"own", "bridge", "naive", "retrained"}
+    mrr = {name: arm["metrics"]["mrr"]["value"] for name, arm in told["arms"].items()}
+    assert mrr["bridge"] > mrr["own"] - 0.05
+    assert mrr["naive"] < mrr["bridge"] - 0.1
+    failed = cli(*given, *queries, "--max-loss", "-0.5")
+    assert failed.code == 1
+    assert "FAIL  bridge: it may lose" in failed.out
+    Path("heads_of_a_test_2.py").write_text(HEADS)
+    cli(*given[:-1], "heads_of_a_test_2:side", *queries).refused("queries are for a reranker")
+
+
+def test_a_probe_is_asked_through_the_bridge(cli: Any, bridge: Path) -> None:
+    old = np.load("old.npy")
+    Path("sides.txt").write_text("".join("right\n" if r else "left\n" for r in old[:, 0] > 0.1))
+    given = ("probe", bridge, "old.npy", "new.npy", "--labels", "sides.txt")
+    done = cli(*given)
+    assert done.code == 0, done.err
+    assert "linear probe of 2 classes" in done.out
+    assert "directions of 2 concepts" in done.out
+    told = cli(*given, "--json").json
+    assert told["linear"]["own"]["value"] > 0.9
+    assert told["linear"]["bridged"]["value"] > 0.8
+    assert not told["broken"]
+    failed = cli(*given, "--max-loss", "0")
+    assert failed.code == 1
+    assert "FAIL  it may lose" in failed.out
+
+
 def test_groups_of_queries_are_told_apart(cli: Any, bridge: Path, queries: tuple[str, ...]) -> None:
     asked = len(np.load("q_old.npy"))
     Path("groups.txt").write_text("".join("de\n" if i % 3 else "fr\n" for i in range(asked)))

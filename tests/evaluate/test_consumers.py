@@ -10,12 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.errors import InputError
-from isthmus.evaluate.consumers import (
-    Candidates,
-    judge_consumer,
-    judge_reranker,
-    kind_of_consumer,
-)
+from isthmus.evaluate.consumers import judge_consumer, kind_of_consumer
 
 N, D = 400, 6
 
@@ -113,32 +108,6 @@ def test_a_clustering_is_judged_by_the_adjusted_rand_index() -> None:
     assert arm.agreement.value == pytest.approx(metrics.adjusted_rand_score(own, mapped))
     expected = metrics.adjusted_rand_score(true, mapped)
     assert arm.metrics["adjusted rand index"].value == pytest.approx(expected)
-
-
-def test_a_reranker_is_judged_by_its_first_results() -> None:
-    class Dot:
-        def score(self, queries: np.ndarray, items: np.ndarray) -> np.ndarray:
-            return np.einsum("nd,nkd->nk", queries, items)
-
-    rng = np.random.default_rng(3)
-    items = rng.standard_normal((200, 5, D))
-    queries = items[:, 2] + 0.5 * rng.standard_normal((200, D))
-    relevant = np.zeros((200, 5), dtype=bool)
-    relevant[:, 2] = True
-    worse = Candidates(queries + 2 * rng.standard_normal((200, D)), items)
-    found = judge_reranker(Dot(), {"own": Candidates(queries, items), "bridge": worse}, relevant)
-    first = {
-        name: np.einsum("nd,nkd->nk", c.queries, c.items).argmax(axis=1)
-        for name, c in (("own", Candidates(queries, items)), ("bridge", worse))
-    }
-    arm = found.arms["bridge"]
-    assert arm.metrics["first result right"].value == pytest.approx((first["bridge"] == 2).mean())
-    assert arm.agreement is not None
-    assert arm.agreement.value == pytest.approx((first["own"] == first["bridge"]).mean())
-    assert arm.negative_flips is not None
-    flips = ((first["own"] == 2) & (first["bridge"] != 2)).mean()
-    assert arm.negative_flips.value == pytest.approx(flips)
-    assert "reranker, 200 rows" in str(found)
 
 
 def test_calibration_is_measured_where_there_are_probabilities() -> None:

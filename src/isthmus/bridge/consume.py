@@ -5,21 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.adapters.cross_fitted import mapped_rows
-from isthmus.bridge.assess import may_share_items, split_of
+from isthmus.bridge.assess import unseen_samples
 from isthmus.bridge.bridge import Bridge
 from isthmus.bridge.head_bridge import fit_head_bridge
-from isthmus.bridge.held_out_samples import FIT, PARTS, TEST, VALIDATION
-from isthmus.errors import InputError
+from isthmus.bridge.held_out_samples import PARTS, TEST, Queries
+from isthmus.bridge.unseen_rows import unseen_rows
 from isthmus.evaluate.bootstrap import Resampling
-from isthmus.evaluate.consumers import OWN, ConsumerReport, judge_consumer
+from isthmus.evaluate.consumers import (
+    OWN,
+    ConsumerReport,
+    judge_consumer,
+)
+from isthmus.evaluate.rerankers import Candidates, Reranker, judge_reranker
 from isthmus.spaces.pairs import Pairs
+from isthmus.ways import Way
+from isthmus.ways.judge import search_of
 
-__all__ = ["Consumed", "consume"]
-
-_MOST_ROWS = 20_000
+__all__ = ["Consumed", "consume", "consume_reranker"]
 
 
 @dataclass(frozen=True)
@@ -60,33 +65,74 @@ def consume(
         WrongSpaceError: for vectors of other models than the bridge's.
     """
     resampling = resampling or Resampling()
-    first = pairs.head(256)
-    bridge.recognise(first.x, where=pairs.source.name)
-    bridge.recognise_target(first.y, where=pairs.target.name)
-    fits = bridge.provenance.fits
-    if may_share_items(bridge, fits, pairs):
-        split, unseen = split_of(fits, pairs), bridge.unseen_map()
-    else:
-        shares = dict(zip(PARTS, (0.5, 0.0, 0.5) if head_bridge else (0.0, 0.0, 1.0), strict=True))
-        split, unseen = pairs.split(shares, seed=resampling.seed), bridge.chain
-    if not len(split[PARTS[TEST]]):
-        raise InputError(
-            "every row was seen by the fit, and none is left to judge on",
-            mend="Give pairs that the bridge was not fitted on",
-        )
-    test = split[PARTS[TEST]].sample(_MOST_ROWS, seed=resampling.seed)
-    arms: dict[str, NDArray[Any]] = {OWN: test.y, "bridge": mapped_rows(unseen, test.ids, test.x)}
+    rows = unseen_rows(bridge, pairs, learn=head_bridge, seed=resampling.seed)
+    test, known = rows.asked, rows.known
+    arms: dict[str, NDArray[Any]] = {OWN: test.y, "bridge": rows.mapped}
     if test.x.shape[1] == test.y.shape[1]:
         arms["naive"] = test.x
     made = None
-    if head_bridge:
-        # where every pair was fitted on, those that chose are apart from those that judge
-        part = PARTS[FIT] if len(split[PARTS[FIT]]) else PARTS[VALIDATION]
-        fitted = split[part].sample(_MOST_ROWS, seed=resampling.seed)
+    if known is not None:
         made = fit_head_bridge(
-            bridge, estimator, fitted.x, fitted.y, fitted.labels, seed=resampling.seed
+            bridge, estimator, known.x, known.y, known.labels, seed=resampling.seed
         )
         arms["head bridge"] = made.chain(test.x)
     others = {} if retrained is None else {"retrained": (retrained, test.x)}
     report = judge_consumer(estimator, arms, test.labels, others=others, resampling=resampling)
     return Consumed(report, made)
+
+
+def consume_reranker(
+    bridge: Bridge,
+    reranker: Reranker,
+    pairs: Pairs,
+    queries: Queries,
+    *,
+    retrained: Reranker | None = None,
+    candidates: int = 20,
+    resampling: Resampling | None = None,
+) -> ConsumerReport:
+    """Judge a reranker of the target's vectors with the bridge before it.
+
+    Each query that the bridge was not fitted on is searched through the bridge, by the code that
+    serves it, and the reranker orders what is found.  Arms: as `consume`.
+
+    Args:
+        bridge: maps queries or items into the space that the reranker eats.
+        reranker: scores items for queries.
+        pairs: the items in both spaces.
+        queries: in both spaces, with what answers them.
+        retrained: one that was made on vectors of the source.
+        candidates: items that the reranker is given for each query.
+        resampling: of the intervals.
+
+    Raises:
+        InputError: where no query is left, and as `judge_reranker`.
+        WrongSpaceError: for vectors of other models than the bridge's.
+    """
+    samples = unseen_samples(bridge, pairs, queries)
+    fresh = samples.split.fractions[PARTS[TEST]] == 1
+    trial = samples.test_part().trial(bridge.chain if fresh else bridge.unseen_map(), bridge.kind)
+    found = search_of(trial, Way(), depth=candidates)(
+        {"new": trial.query_new}
+        if trial.query_bridged is None
+        else {"new": trial.query_new, "bridged": trial.query_bridged},
+        min(candidates, trial.n_searchable),
+    ).ids
+    new, old = (trial.query_new, trial.gallery_new), (trial.query_old, trial.gallery_old)
+    target, source = (old, new) if bridge.kind == "query" else (new, old)
+
+    def given(asked: NDArray[Any], items: NDArray[Any] | None) -> Candidates:
+        assert items is not None
+        return Candidates(asked, items[found])
+
+    arms = {OWN: given(*target), "bridge": given(*trial.bridge[:2])}
+    if trial.query_new.shape[1] == trial.gallery_old.shape[1]:
+        arms["naive"] = given(trial.query_new, trial.gallery_old)
+    relevant = None
+    if trial.relevance is not None:
+        relevant = np.zeros(found.shape, dtype=np.bool_)
+        for query, items in enumerate(found):
+            start, stop = trial.relevance.indptr[query : query + 2]
+            relevant[query] = np.isin(items, trial.relevance.indices[start:stop])
+    others = {} if retrained is None else {"retrained": (retrained, given(*source))}
+    return judge_reranker(reranker, arms, relevant, others=others, resampling=resampling)

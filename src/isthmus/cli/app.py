@@ -23,6 +23,7 @@ from isthmus.cli.inspect import inspect_command
 from isthmus.cli.migrate import migrate_app
 from isthmus.cli.monitor import monitor_command
 from isthmus.cli.plan import plan_command
+from isthmus.cli.probe import probe_command
 from isthmus.cli.registry import add_registry_commands
 from isthmus.cli.review import review_command
 from isthmus.cli.schema import schema_command
@@ -99,6 +100,7 @@ app.command("schema")(schema_command)
 app.command("card")(card_command)
 app.command("search")(search_command)
 app.command("consumers")(consumers_command)
+app.command("probe")(probe_command)
 app.command("threshold")(threshold_command)
 app.command("plan")(plan_command)
 app.add_typer(migrate_app, name="migrate")

@@ -1,4 +1,4 @@
-"""``isthmus consumers``: does a classifier, a regressor or a clustering survive the swap?"""
+"""``isthmus consumers``: does a classifier, regressor, clustering or reranker survive the swap?"""
 
 from __future__ import annotations
 
@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from isthmus.cli.console import ProgressBar, say, show, show_json
-from isthmus.cli.inputs import Files, Ids, Json, New, Old, Overwrite, open_for
+from isthmus.cli.inputs import (
+    Files,
+    Ids,
+    Json,
+    New,
+    Old,
+    Overwrite,
+    Qrels,
+    QueriesNew,
+    QueriesOld,
+    open_for,
+)
+from isthmus.errors import InputError
 
 if TYPE_CHECKING:
     from isthmus.evaluate.consumers import ConsumerReport
@@ -30,7 +42,7 @@ def consumers_command(
             metavar="FILE|NAME",
             help="What was made on the bridge's target vectors (the old model's, for a query "
             "bridge): a .skops file, or package.module:function that returns it. Pickles are not "
-            "read.",
+            "read. A reranker has score(queries (n, d), items (n, k, d)), and no predict.",
         ),
     ],
     answers: Annotated[
@@ -57,8 +69,8 @@ def consumers_command(
     max_loss: Annotated[
         float | None,
         typer.Option(
-            help="Fail where the bridge may lose more than this in accuracy, R2 or Rand index: by "
-            "the careful end of the interval.",
+            help="Fail where the bridge may lose more than this in accuracy, R2, Rand index or "
+            "reciprocal rank: by the careful end of the interval.",
             rich_help_panel=_LIMITS,
         ),
     ] = None,
@@ -70,15 +82,27 @@ def consumers_command(
         ),
     ] = None,
     ids: Ids = None,
+    queries_old: QueriesOld = None,
+    queries_new: QueriesNew = None,
+    qrels: Qrels = None,
+    candidates: Annotated[
+        int,
+        typer.Option(
+            min=2,
+            help="Items that a reranker is given for each query: what the bridge finds.",
+            rich_help_panel="Judging",
+        ),
+    ] = 20,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Judge a classifier, regressor or clustering that eats embeddings with a bridge before it.
+    """Judge a classifier, regressor, clustering or reranker of embeddings with a bridge before it.
 
     It is not retrained: it is given mapped vectors in place of its own. Accuracy, agreement and
     negative flips (rows that were right and become wrong) stand on rows that the bridge was not
     fitted on; give rows that the consumer was not trained on either, or its own answers are
-    flattered. Exit code 1 where a limit is broken.
+    flattered. A reranker orders what the bridge finds for queries (--queries-old, --queries-new).
+    Exit code 1 where a limit is broken.
 
     Examples:
 
@@ -86,23 +110,39 @@ def consumers_command(
 
         isthmus consumers my.bridge old.npy new.npy --estimator head.skops --answers labels.txt
         --head-bridge head.bridge --max-loss 0.01
+
+        isthmus consumers my.bridge old.npy new.npy --estimator mine:reranker
+        --queries-old q_old.npy --queries-new q_new.npy
     """
     from isthmus import artefact
     from isthmus.bridge import Bridge
     from isthmus.bridge.bridge import KIND
-    from isthmus.bridge.consume import consume
+    from isthmus.bridge.consume import Consumed, consume, consume_reranker
+    from isthmus.bridge.held_out_samples import Queries
     from isthmus.bridge.open_estimator import open_estimator
+    from isthmus.evaluate.consumers import kind_of_consumer
 
     if head_bridge is not None:
         artefact.check_place(head_bridge, KIND, overwrite=overwrite)
     loaded = Bridge.load(bridge)
     eaten = open_estimator(estimator)
     other = None if retrained is None else open_estimator(retrained)
+    ranks = kind_of_consumer(eaten) == "reranker"
+    _check_options(ranks, queries=queries_old is not None, answers=answers, head_bridge=head_bridge)
     progress = ProgressBar()
-    inputs = open_for(loaded, Files(old, new, ids, labels=answers), progress)
-    found = consume(
-        loaded, eaten, inputs.pairs, retrained=other, head_bridge=head_bridge is not None
-    )
+    files = Files(old, new, ids, queries_old, queries_new, qrels, labels=answers)
+    inputs = open_for(loaded, files, progress)
+    if ranks:
+        assert inputs.queries is not None
+        asked = Queries(inputs.queries, inputs.qrels)
+        report = consume_reranker(
+            loaded, eaten, inputs.pairs, asked, retrained=other, candidates=candidates
+        )
+        found = Consumed(report)
+    else:
+        found = consume(
+            loaded, eaten, inputs.pairs, retrained=other, head_bridge=head_bridge is not None
+        )
     progress.close()
     if head_bridge is not None and found.head_bridge is not None:
         found.head_bridge.save(head_bridge, overwrite=overwrite)
@@ -123,16 +163,40 @@ def consumers_command(
         raise typer.Exit(1)
 
 
+def _check_options(
+    ranks: bool, *, queries: bool, answers: Path | None, head_bridge: Path | None
+) -> None:
+    """Refuse what does not go with the kind of consumer."""
+    if ranks and not queries:
+        raise InputError(
+            "a reranker orders what is found for queries",
+            where="--estimator",
+            mend="Give --queries-old and --queries-new",
+        )
+    if ranks and (answers is not None or head_bridge is not None):
+        raise InputError(
+            "a reranker is judged by what answers queries (--qrels)",
+            where="--answers" if answers is not None else "--head-bridge",
+            mend="Leave it out",
+        )
+    if queries and not ranks:
+        raise InputError(
+            "queries are for a reranker, and this estimator predicts",
+            where="--queries-old",
+            mend="Leave them out; --answers says what is right",
+        )
+
+
 def _broken(
     report: ConsumerReport, judged: str, *, max_loss: float | None, max_flips: float | None
 ) -> list[str]:
     arm = report.arms[judged]
     broken: list[str] = []
     if max_loss is not None:
-        metrics = ("accuracy", "r2", "adjusted rand index")
+        metrics = ("accuracy", "r2", "adjusted rand index", "mrr")
         change = next((arm.change[m] for m in metrics if m in arm.change), None)
         if change is None or change.low is None:
-            broken.append(f"{judged}: no loss can be measured without answers (--answers)")
+            broken.append(f"{judged}: no loss can be measured without answers (--answers, --qrels)")
         elif -change.low > max_loss:
             broken.append(f"{judged}: it may lose {-change.low:.3f}, more than {max_loss:g}")
     if max_flips is not None:

@@ -197,6 +197,17 @@ def _consumers() -> Schema:
     return schema
 
 
+def _probe() -> Schema:
+    from isthmus.evaluate.probes import ConceptStability, LinearProbe
+
+    return _of_models(
+        {"linear": LinearProbe, "concepts": ConceptStability},
+        lambda refs: _object(
+            linear=refs["linear"], concepts=_maybe(refs["concepts"]), broken=_FLAG
+        ),
+    )
+
+
 def _card() -> Schema:
     change = _object(section=_TEXT, what=_TEXT, before=_maybe(_TEXT), after=_maybe(_TEXT))
     return {"oneOf": [_object(card=_TEXT), _object(changes=_list(change))]}
@@ -264,6 +275,7 @@ _SCHEMAS: dict[str, Callable[[], Schema]] = {
     "card": _card,
     "threshold": _threshold,
     "consumers": _consumers,
+    "probe": _probe,
     "publish": _entry,
     "pull": lambda: _object(folder=_TEXT, kind=_TEXT, digest=_TEXT),
     "list": lambda: {"anyOf": [_list(_TEXT), _list(_release())], "type": "array"},

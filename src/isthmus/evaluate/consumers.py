@@ -1,15 +1,15 @@
 """What becomes of whatever eats the vectors, other than a search: does it still work after a swap?
 
-A classifier, a regressor, a clustering or a reranker was made on the vectors of one model.  It is
-given, unchanged, vectors that stand in for those: mapped by a bridge, or of the new model as they
-are.  What counts is not accuracy alone: an answer that was right and becomes wrong (a *negative
-flip*: Yan et al. 2021, "Positive-Congruent Training") hurts even where as many become right.
+A classifier, a regressor or a clustering was made on the vectors of one model (for rerankers see
+`isthmus.evaluate.rerankers`).  It is given, unchanged, vectors that stand in for those: mapped by a
+bridge, or of the new model as they are.  What counts is not accuracy alone: an answer that was
+right and becomes wrong (a *negative flip*: Yan et al. 2021, "Positive-Congruent Training") hurts
+even where as many become right.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -17,20 +17,21 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from isthmus.errors import InputError
-from isthmus.evaluate.bootstrap import Estimate, Resampling, estimate, resampled_means
+from isthmus.evaluate.bootstrap import Estimate, Resampling, resampled_means
 from isthmus.evaluate.calibration import expected_calibration_error
 
 __all__ = [
     "OWN",
-    "Candidates",
     "ConsumerArm",
     "ConsumerKind",
     "ConsumerReport",
     "Estimator",
-    "Reranker",
+    "checked_arms",
+    "flips",
     "judge_consumer",
-    "judge_reranker",
     "kind_of_consumer",
+    "refused",
+    "share",
 ]
 
 ConsumerKind = Literal["classifier", "regressor", "clustering", "reranker"]
@@ -50,15 +51,6 @@ class Estimator(Protocol):
 
     def predict(self, X: Rows, /) -> Rows:
         """One answer a row."""
-        ...
-
-
-@runtime_checkable
-class Reranker(Protocol):
-    """What scores items for a query by their vectors alone."""
-
-    def score(self, queries: Rows, items: Rows, /) -> Rows:
-        """Scores ``(n, k)`` of items ``(n, k, d)`` for queries ``(n, d)``, the best highest."""
         ...
 
 
@@ -190,9 +182,12 @@ def judge_consumer(
     resampling = resampling or Resampling()
     kind = kind_of_consumer(estimator)
     if kind == "reranker":
-        raise InputError("a reranker eats queries and items", mend="Use judge_reranker")
+        raise InputError(
+            "a reranker eats queries and items",
+            mend="Use isthmus.evaluate.rerankers.judge_reranker",
+        )
     given = {name: (estimator, rows) for name, rows in arms.items()} | dict(others or {})
-    n = _checked_arms({name: rows for name, (_, rows) in given.items()}, answers)
+    n = checked_arms({name: rows for name, (_, rows) in given.items()}, answers)
     said = {name: _predicted(e, rows, kind, name) for name, (e, rows) in given.items()}
     judge = {"classifier": _classified, "regressor": _regressed, "clustering": _clustered}[kind]
     found = {
@@ -206,89 +201,20 @@ def judge_consumer(
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Candidates:
-    """Queries with the items that a reranker is given: ``(n, d)`` and ``(n, k, d)``."""
-
-    queries: Rows
-    items: Rows
-
-
-def judge_reranker(
-    reranker: Reranker,
-    arms: Mapping[str, Candidates],
-    relevant: NDArray[np.bool_] | None = None,
-    *,
-    resampling: Resampling | None = None,
-) -> ConsumerReport:
-    """A reranker on every kind of vectors of the same candidates.
-
-    Args:
-        reranker: made on vectors like those of the arm ``own``.
-        arms: queries and candidates, by name; ``own`` is among them.
-        relevant: whether each candidate is ``(n, k)``; None to measure agreement alone.
-        resampling: of the intervals.
-
-    Raises:
-        InputError: for arms or scores that do not fit together.
-    """
-    resampling = resampling or Resampling()
-    n = _checked_arms({name: arm.queries for name, arm in arms.items()}, relevant)
-    orders: dict[str, NDArray[np.int64]] = {}
-    for name, arm in arms.items():
-        scores = np.asarray(reranker.score(arm.queries, arm.items), dtype=np.float64)
-        if scores.shape != arm.items.shape[:2]:
-            raise InputError(
-                f"it gives scores of shape {scores.shape} for candidates {arm.items.shape[:2]}",
-                where=f"arm '{name}'",
-            )
-        orders[name] = np.argsort(-scores, axis=1, kind="stable")
-    first = {name: order[:, 0] for name, order in orders.items()}
-    found: dict[str, ConsumerArm] = {}
-    for name, order in orders.items():
-        metrics, change = dict[str, Estimate](), dict[str, Estimate]()
-        flips: tuple[Estimate | None, Estimate | None] = (None, None)
-        if relevant is not None:
-            values = np.column_stack(
-                [_reranked(o, relevant) for o in (order, orders[OWN])]
-            )  # of the arm: first right, reciprocal rank; then of its own vectors
-            means = resampled_means(values, resamples=resampling.resamples, seed=resampling.seed)
-            for i, metric in enumerate(("first result right", "mrr")):
-                metrics[metric] = estimate(
-                    float(values[:, i].mean()), means[:, i], level=resampling.level
-                )
-                if name != OWN:
-                    gap = values[:, i] - values[:, i + 2]
-                    change[metric] = estimate(
-                        float(gap.mean()), means[:, i] - means[:, i + 2], level=resampling.level
-                    )
-            if name != OWN:
-                flips = _flips(values[:, 2] > 0, values[:, 0] > 0, resampling)
-        agreement = None if name == OWN else _share(first[name] == first[OWN], resampling)
-        found[name] = ConsumerArm(
-            metrics=metrics, change=change, agreement=agreement,
-            negative_flips=flips[0], positive_flips=flips[1],
-        )  # fmt: skip
-    return ConsumerReport(
-        kind="reranker", rows=n, known_answers=relevant is not None, arms=found,
-        level=resampling.level,
-    )  # fmt: skip
-
-
 # ---- one kind each -----------------------------------------------------------------------------
 
 
 def _classified(
     own: Rows, said: Rows, answers: Rows | None, resampling: Resampling, is_own: bool
 ) -> ConsumerArm:
-    agreement = None if is_own else _share(own == said, resampling)
+    agreement = None if is_own else share(own == said, resampling)
     if answers is None:
         return ConsumerArm(metrics={}, agreement=agreement)
     right, was = said == answers, own == answers
-    metrics = {"accuracy": _share(right, resampling)}
+    metrics = {"accuracy": share(right, resampling)}
     if is_own:
         return ConsumerArm(metrics=metrics)
-    negative, positive = _flips(was, right, resampling)
+    negative, positive = flips(was, right, resampling)
     draws = _dirichlet([was & ~right, right & ~was, was == right], resampling)
     gap = float(right.mean() - was.mean())
     change = {"accuracy": _interval(gap, draws[:, 1] - draws[:, 0], resampling)}
@@ -369,16 +295,18 @@ def _clustered(
 # ---- numbers -----------------------------------------------------------------------------------
 
 
-def _share(flags: NDArray[np.bool_], resampling: Resampling) -> Estimate:
+def share(flags: NDArray[np.bool_], resampling: Resampling) -> Estimate:
+    """The share of rows ``(n,)`` that have a property, with its interval."""
     draws = _dirichlet([flags, ~flags], resampling)
     return _interval(float(flags.mean()), draws[:, 0], resampling)
 
 
-def _flips(
+def flips(
     was: NDArray[np.bool_], right: NDArray[np.bool_], resampling: Resampling
 ) -> tuple[Estimate, Estimate]:
+    """Shares of rows that were right and are not, and that are right and were not."""
     negative, positive = was & ~right, right & ~was
-    return _share(negative, resampling), _share(positive, resampling)
+    return share(negative, resampling), share(positive, resampling)
 
 
 def _dirichlet(cells: list[NDArray[np.bool_]], resampling: Resampling) -> Values:
@@ -417,16 +345,11 @@ def _rand_index(one: Rows, other: Rows) -> float:
     return 1.0 if most == by_chance else (both - by_chance) / (most - by_chance)
 
 
-def _reranked(order: NDArray[np.int64], relevant: NDArray[np.bool_]) -> Values:
-    right = np.take_along_axis(relevant, order, axis=1)
-    place = np.where(right.any(axis=1), right.argmax(axis=1) + 1, np.inf)
-    return np.column_stack([right[:, 0].astype(np.float64), 1 / place])
-
-
 # ---- checks ------------------------------------------------------------------------------------
 
 
-def _checked_arms(arms: Mapping[str, Rows], answers: Rows | None) -> int:
+def checked_arms(arms: Mapping[str, Rows], answers: Rows | None) -> int:
+    """The number of rows that all arms have; raises InputError where they do not fit together."""
     if OWN not in arms:
         raise InputError(f"the arm '{OWN}' is missing: the vectors that the consumer was made on")
     n = len(arms[OWN])
@@ -445,18 +368,23 @@ def _predicted(estimator: Any, rows: Rows, kind: ConsumerKind, arm: str) -> Rows
     try:
         said = np.asarray(asks(rows))
     except ValueError as error:
-        told = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise InputError(
-            f"the {kind} refuses these vectors ({told})",
-            where=f"arm '{arm}'",
-            mend="Give the vectors of the model that it was made on",
-        ) from error
+        raise refused(kind, error, arm) from error
     if len(said) != len(rows) or (kind == "clustering" and said.ndim != 1):
         raise InputError(
             f"the {kind} gives answers of shape {said.shape} for {len(rows)} rows",
             where=f"arm '{arm}'",
         )
     return said
+
+
+def refused(kind: ConsumerKind, error: ValueError, arm: str) -> InputError:
+    """The error for vectors that a consumer does not take."""
+    told = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    return InputError(
+        f"the {kind} refuses these vectors ({told})",
+        where=f"arm '{arm}'",
+        mend="Give the vectors of the model that it was made on",
+    )
 
 
 def _signed(e: Estimate) -> str:

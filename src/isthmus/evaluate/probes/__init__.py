@@ -8,6 +8,7 @@ from isthmus.evaluate.probes.concepts import Concept, ConceptStability, concept_
 from isthmus.evaluate.probes.dimensions import Dimensions, dimensions
 from isthmus.evaluate.probes.hubness import Hubness, hubness
 from isthmus.evaluate.probes.isotropy import Isotropy, isotropy
+from isthmus.evaluate.probes.linear import LinearProbe, linear_probe
 from isthmus.evaluate.probes.modality import ModalityGap, modality_gap
 from isthmus.evaluate.probes.norms import NormDistribution, norm_distribution
 from isthmus.evaluate.probes.precision import Precision, precision
@@ -21,6 +22,7 @@ __all__ = [
     "Dimensions",
     "Hubness",
     "Isotropy",
+    "LinearProbe",
     "ModalityGap",
     "NormDistribution",
     "Precision",
@@ -31,6 +33,7 @@ __all__ = [
     "dimensions",
     "hubness",
     "isotropy",
+    "linear_probe",
     "modality_gap",
     "norm_distribution",
     "precision",

@@ -25,6 +25,9 @@ class Concept(ProbeResult):
     """AUC on held-out rows of the space where the direction was learned; chance is 0.5."""
     transferred: float
     """AUC on the same items, mapped from the other space."""
+    cosine: float
+    """Of the direction that the held-out rows have in the target with the one that the same items,
+    mapped, have: 1 where the concept points the same way."""
 
 
 class ConceptStability(ProbeResult):
@@ -50,6 +53,19 @@ class ConceptStability(ProbeResult):
         """What the transfer keeps of the margin above chance, in ``[0, 1]`` and rarely beyond."""
         above = self.native - 0.5
         return (self.transferred - 0.5) / above if above > 0 else 0.0
+
+    def __str__(self) -> str:
+        width = max(len(c.name[:30]) for c in self.concepts)
+        lines = [
+            f"directions of {len(self.concepts)} concepts: AUC {self.native:.3f} in the target, "
+            f"{self.transferred:.3f} through the bridge"
+        ]
+        lines += [
+            f"  {c.name[:30]:<{width}}  {c.native:.3f} -> {c.transferred:.3f}, cosine "
+            f"{c.cosine:.3f} ({c.items:,} items)"
+            for c in self.concepts
+        ]
+        return "\n".join(lines)
 
 
 def concept_stability(
@@ -97,15 +113,28 @@ def concept_stability(
             continue
         mine = rows[inside[train]].sum(axis=0)
         direction = mine / counts[0] - (everything - mine) / (total - counts[0])
+        seen = [_direction(side[test], inside[test]) for side in (target, mapped)]
         concepts.append(
             Concept(
                 name=str(names[c]),
                 items=int(sizes[c]),
                 native=auc(target[test] @ direction, inside[test]),
                 transferred=auc(mapped[test] @ direction, inside[test]),
+                cosine=_cosine(*seen),
             )
         )
     return ConceptStability(concepts=tuple(concepts), source=source) if concepts else None
+
+
+def _direction(rows: NDArray[np.floating], inside: NDArray[np.bool_]) -> NDArray[np.float64]:
+    return rows[inside].mean(axis=0, dtype=np.float64) - rows[~inside].mean(
+        axis=0, dtype=np.float64
+    )
+
+
+def _cosine(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    lengths = float(np.linalg.norm(one) * np.linalg.norm(other))
+    return float(one @ other) / lengths if lengths > 0 else 0.0
 
 
 def auc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
