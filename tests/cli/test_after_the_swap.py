@@ -72,7 +72,8 @@ import numpy as np
 
 class Near:
     def score(self, queries, items):
-        return -np.linalg.norm(np.asarray(items) - np.asarray(queries)[:, None], axis=2)
+        items = items / np.linalg.norm(items, axis=2, keepdims=True)
+        return np.einsum("nd,nkd->nk", queries, items)
 
 near = Near()
 """
