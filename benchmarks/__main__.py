@@ -15,7 +15,7 @@ from benchmarks.harness import Options, Row, header
 
 GROUPS = (
     "startup", "moments", "fitting", "lambda_orthogonal", "serving", "trust", "search", "memory",
-    "similarity", "few_pairs", "peer_fits", "stores",
+    "similarity", "few_pairs", "peer_fits", "stores", "choosing",
 )  # fmt: skip
 COLUMNS = f"{'ours':>12} {'baseline':>12} {'ratio (lowest-highest)':>26} {'target':>14}  "
 

@@ -22,7 +22,16 @@ from isthmus.errors import RecipeError
 from isthmus.moments import SecondMoments
 from isthmus.progress import Progress, silent
 
-__all__ = ["FittedFront", "fit_affine", "fit_base", "fit_chain", "fit_front", "framed_prior"]
+__all__ = [
+    "FittedAdapter",
+    "FittedFront",
+    "chain_of",
+    "fit_adapter",
+    "fit_affine",
+    "fit_chain",
+    "fit_front",
+    "framed_prior",
+]
 
 MeanPass = Callable[[Chain, Chain], SecondMoments]
 """One pass over the rows behind two chains, of which only means and variances are needed."""
@@ -97,27 +106,32 @@ def fit_affine(
     return moments, on_x, on_y, undo
 
 
-def fit_base(
+@dataclass(frozen=True)
+class FittedAdapter:
+    """The adapter of a recipe, fitted, between what stands before it and what undoes that."""
+
+    adapter: LinearAdapter
+    before: Affine
+    undo: Affine
+    framed: SecondMoments
+    """The moments in the frame of the adapter."""
+
+    @property
+    def affine(self) -> Affine:
+        """The map between rows behind the front, before any refinement."""
+        return self.before.then(self.adapter.affine_).then(self.undo)
+
+
+def fit_adapter(
     recipe: Recipe, moments: SecondMoments, prior: Affine | None = None
-) -> tuple[Affine, SecondMoments]:
-    """The affine map between rows behind the front, before any refinement.
+) -> FittedAdapter:
+    """Fit the adapter of a recipe on moments of rows behind the front.
 
     Args:
         recipe: its parameters all set, but for those of a refinement.
         moments: of the fit rows behind the front.
         prior: as of `fit_chain`.
-
-    Returns:
-        The map, and the moments in the frame of the adapter.
     """
-    adapter, on_x, undo, framed = _fit_adapter(recipe, moments, prior)
-    return on_x.then(adapter.affine_).then(undo), framed
-
-
-def _fit_adapter(
-    recipe: Recipe, moments: SecondMoments, prior: Affine | None
-) -> tuple[LinearAdapter, Affine, Affine, SecondMoments]:
-    """The fitted adapter, what stands before and behind it, and the moments in its frame."""
     framed, on_x, on_y, undo = fit_affine(recipe.affine, moments)
     adapter = cast(LinearAdapter, recipe.adapter.build())
     if isinstance(adapter, PriorRidge):
@@ -129,7 +143,7 @@ def _fit_adapter(
             )
         check_widths(prior, len(moments.mean_x), len(moments.mean_y))
         adapter.set_params(prior=framed_prior(prior, on_x, on_y))
-    return adapter.fit_moments(framed), on_x, undo, framed
+    return FittedAdapter(adapter.fit_moments(framed), on_x, undo, framed)
 
 
 def framed_prior(prior: Affine, on_x: Affine, on_y: Affine) -> Affine:
@@ -160,10 +174,21 @@ def fit_chain(
         RecipeError: for a recipe with a refinement where only moments are known, or one with
             ``prior_ridge`` where no prior is.
     """
-    adapter, on_x, undo, framed = _fit_adapter(recipe, moments, prior)
+    return chain_of(recipe, front, fit_adapter(recipe, moments, prior), rows, progress=progress)
+
+
+def chain_of(
+    recipe: Recipe,
+    front: FittedFront,
+    fitted: FittedAdapter,
+    rows: FitRows | None = None,
+    *,
+    progress: Progress = silent,
+) -> Chain:
+    """The folded map of a recipe whose adapter is fitted; otherwise as `fit_chain`."""
     core: list[Stage]
     if recipe.refinement is None:
-        core = adapter.stages(on_x, undo)
+        core = fitted.adapter.stages(fitted.before, fitted.undo)
     else:
         if rows is None:
             raise RecipeError(
@@ -171,11 +196,10 @@ def fit_chain(
                 where=str(recipe),
             )
         refinement = cast(Refinement, recipe.refinement.build())
-        base = on_x.then(adapter.affine_).then(undo)
-        core = [refinement.refine(base, rows, progress=progress)]
+        core = [refinement.refine(fitted.affine, rows, progress=progress)]
     stages = [*front.x.stages, *core, front.undo]
     for step in recipe.after:
         normaliser = cast(Normaliser, step.build())
         # row norms and temperature learn nothing from the rows they are given here
-        stages.append(normaliser.fit_side(framed.y).stage_)
+        stages.append(normaliser.fit_side(fitted.framed.y).stage_)
     return Chain(stages)

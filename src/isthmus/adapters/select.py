@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from isthmus.adapters.chain import Affine, Chain
 from isthmus.adapters.cross_fitted import CrossFitted, Mapped
 from isthmus.adapters.pipeline import (
+    FittedAdapter,
     FittedFront,
+    chain_of,
+    fit_adapter,
     fit_affine,
-    fit_base,
-    fit_chain,
     fit_front,
     framed_prior,
 )
@@ -51,7 +52,6 @@ __all__ = [
     "Task",
     "WithoutFold",
     "best",
-    "default_recipes",
     "select",
 ]
 
@@ -77,6 +77,10 @@ class MomentSource(Protocol):
     def rows(self, x: Chain, y: Chain, /) -> FitRows:
         """The rows themselves behind two chains."""
         ...
+
+
+_Concrete = tuple[Recipe, float | None]
+"""A recipe without ``auto`` and its cross-validated squared error."""
 
 
 @dataclass(frozen=True)
@@ -109,41 +113,6 @@ class Selection:
     """Every candidate, the simplest first."""
 
 
-def default_recipes(
-    metric: str, *, search_only: bool = False, trained: bool = True, apart: bool = False
-) -> list[Recipe]:
-    """What is tried where the user names no recipe, simplest first.
-
-    Args:
-        metric: of the target space.
-        search_only: the mapped vectors will only be searched with, never stored: under cosine CSA
-            is tried too, because its vectors rank the target's but do not lie among them.
-        trained: also the best of these maps, trained by contrast on the rows (under cosine).
-        apart: documents and queries are both fitted on, and centred apart.
-    """
-    cosine = metric == "cosine"
-    before = ("unit_norm | " if cosine else "") + ("apart | " if apart else "")
-    after = " | unit_norm" if cosine else ""
-    scale = "" if cosine else "(scale=true)"
-    searched = search_only and cosine
-    cores = [f"procrustes{scale}", f"whiten(shrinkage=0.1, power=0.5) | procrustes{scale}"]
-    if searched:
-        # canonical correlations shape the spectrum as the others do, and both sides of it
-        mean = "" if apart else ", mean=auto"
-        cores += ["ridge(alpha=auto)", f"csa(shrinkage=auto, weight=auto{mean})"]
-    else:
-        cores += ["lambda_orthogonal(lam=0.2)", "ridge(alpha=auto, power=auto)"]
-    recipes = [Recipe.parse(f"{before}{core}{after}") for core in cores]
-    if trained and cosine:
-        polish = Recipe.parse("procrustes | polish").refinement
-        started = recipes[:1] + recipes[-1:] * searched
-        recipes += [start.with_refinement(polish) for start in started]
-    if apart:
-        # where one mean serves both kinds, the map that keeps the target's own place
-        recipes.insert(0, Recipe.parse(f"{before.replace('apart | ', '')}{cores[0]}{after}"))
-    return recipes
-
-
 @dataclass(frozen=True)
 class Task:
     """What candidates are fitted and judged with.
@@ -154,6 +123,7 @@ class Task:
         cross_fit: whether each query is mapped by a fit on the other folds, and only the chosen
             map is fitted on all.
         prior: the running map that a refit with ``prior_ridge`` stays near.
+        refinement: what the best of all candidates is tried with as well.
         progress: told after every candidate.
     """
 
@@ -161,6 +131,7 @@ class Task:
     cosine: bool
     cross_fit: bool = False
     prior: Chain | None = None
+    refinement: Step | None = None
     progress: Progress = silent
 
 
@@ -191,6 +162,13 @@ def select(recipes: Sequence[Recipe], source: MomentSource, task: Task) -> Selec
     # grouped by their passes; now again in the order given
     candidates = [candidate for _, candidate in sorted(found, key=lambda f: f[0])]
     chosen = best(candidates)
+    if task.refinement is not None and chosen.recipe.refinement is None:
+        # a refinement is costly: only what is best without it is refined
+        group = groups[id(chosen)]
+        refined = group.refined(chosen.recipe, task.refinement, len(found))
+        groups |= {id(candidate): group for candidate in refined}
+        candidates += refined
+        chosen = best(candidates)
     ranked = sorted(candidates, key=lambda c: -c.score)
     return Selection(tuple(ranked), chosen, groups[id(chosen)].final(chosen), tuple(candidates))
 
@@ -246,77 +224,124 @@ class _Group:
         self._front, self._folds, self._rows = front, folds, rows
         self._task, self._prior, self._done = task, prior, done
         self._known: dict[str, Candidate] = {}
+        self._adapters: dict[tuple[str, int], FittedAdapter] = {}
+        self._pooled = _Frame(folds, len(folds.folds))
+        self._apart = self._pooled if folds.apart is None else _Frame(folds.apart, len(folds.folds))
 
     def candidates(self, recipes: Mapping[int, Recipe]) -> list[tuple[int, Candidate]]:
         """Every recipe's candidates, with the place of the recipe."""
         found: list[tuple[int, Candidate]] = []
         for i, recipe in recipes.items():
-            concrete = list(_expanded(recipe, self._splits(recipe), self._prior))
+            concrete = list(_expanded(recipe, self._frame(recipe).splits, self._prior))
             step = recipe.refinement
-            if step is not None:
-                # a refinement is costly: only the map that is best without it is refined
-                plain = [(r.with_refinement(None), error) for r, error in concrete]
-                base = plain[0][0]
-                if len(plain) > 1:
-                    base = best([self._tried(*p) for p in plain]).recipe
-                start = fit_base(base, self._total(base), self._prior)[0]
-                concrete = [
-                    (base.with_refinement(s), None) for s in _refined(step, start, self._rows)
-                ]
-            found += [(i, self._tried(*c)) for c in concrete]
+            if step is None:
+                found += [(i, candidate) for candidate in self._along_paths(concrete)]
+                continue
+            plain = [(r.with_refinement(None), error) for r, error in concrete]
+            base = plain[0][0]
+            if len(plain) > 1:
+                base = best(self._along_paths(plain)).recipe
+            found += [(i, candidate) for candidate in self.refined(base, step)]
         return found
+
+    def refined(self, base: Recipe, step: Step, done: int | None = None) -> list[Candidate]:
+        """The candidates of a recipe that is refined; ``done`` others were tried before."""
+        if done is not None:
+            self._done = done - len(self._known)
+        start = self._adapter_of(base, self._frame(base).total).affine
+        steps = _refined(step, start, self._rows)
+        return [self._tried(base.with_refinement(s), None) for s in steps]
+
+    def _along_paths(self, concrete: Sequence[_Concrete]) -> list[Candidate]:
+        """From the middle of each path as far as retrieval rises, in the order given."""
+        tried: dict[int, Candidate] = {}
+
+        def score(place: int) -> float:
+            tried[place] = self._tried(*concrete[place])
+            return tried[place].score
+
+        for places in _paths(concrete):
+            at = middle = (len(places) - 1) // 2
+            score(places[middle])
+            for step in (1, -1):
+                if at != middle:
+                    break
+                while 0 <= at + step < len(places):
+                    if score(places[at + step]) <= score(places[at]):
+                        break
+                    at += step
+        return [tried[place] for place in sorted(tried)]
 
     def final(self, candidate: Candidate) -> Chain:
         """The map of a candidate, fitted on all fit rows."""
         if not isinstance(candidate.chain, CrossFitted):
             return candidate.chain
-        return self._fitted(candidate.recipe, self._total(candidate.recipe), self._rows)
+        return self._fitted(candidate.recipe, self._frame(candidate.recipe).total, self._rows)
 
     def _tried(self, recipe: Recipe, error: float | None) -> Candidate:
         key = str(recipe)
         if key not in self._known:
             chain = self._judged(recipe)
             self._known[key] = Candidate(recipe, chain, error, self._task.judge(chain))
+            self._keep_the_best_adapters()
             self._task.progress("choose the map", self._done + len(self._known), None)
         return self._known[key]
 
     def _judged(self, recipe: Recipe) -> Mapped:
         if not self._task.cross_fit:
-            return self._fitted(recipe, self._total(recipe), self._rows)
+            return self._fitted(recipe, self._frame(recipe).total, self._rows)
         folds, seed = len(self._folds.folds), self._folds.seed
         chains = [
             self._fitted(recipe, train, WithoutFold(self._rows, k, folds, seed))
-            for k, train in enumerate(self._training[recipe.apart])
+            for k, train in enumerate(self._frame(recipe).training)
         ]
         return CrossFitted(tuple(chains), seed)
 
     def _fitted(self, recipe: Recipe, moments: SecondMoments, rows: FitRows) -> Chain:
         progress = self._task.progress if not self._task.cross_fit else silent
-        return fit_chain(recipe, self._front, moments, rows, prior=self._prior, progress=progress)
+        fitted = self._adapter_of(recipe, moments)
+        return chain_of(recipe, self._front, fitted, rows, progress=progress)
 
-    def _frame(self, recipe: Recipe) -> FoldMoments | KindsApart:
-        apart = self._folds.apart
-        return apart if recipe.apart and apart is not None else self._folds
+    def _adapter_of(self, recipe: Recipe, moments: SecondMoments) -> FittedAdapter:
+        key = str(recipe.with_refinement(None)), id(moments)
+        if key not in self._adapters:
+            self._adapters[key] = fit_adapter(recipe, moments, self._prior)
+        return self._adapters[key]
 
-    def _splits(self, recipe: Recipe) -> Splits:
-        return self._frame(recipe).splits
+    def _keep_the_best_adapters(self) -> None:
+        """Those of other candidates will not be refined, and are let go."""
+        kept = str(best([*self._known.values()]).recipe.with_refinement(None))
+        self._adapters = {k: found for k, found in self._adapters.items() if k[0] == kept}
 
-    def _total(self, recipe: Recipe) -> SecondMoments:
-        return self._totals[recipe.apart]
+    def _frame(self, recipe: Recipe) -> _Frame:
+        return self._apart if recipe.apart else self._pooled
 
-    # kept, because what a solver decomposes is kept with the moments
+
+class _Frame:
+    """Moments of folds about their means, read once and kept: what a solver decomposes stays."""
+
+    def __init__(self, folds: FoldMoments | KindsApart, n_folds: int) -> None:
+        self._folds, self._n_folds = folds, n_folds
 
     @cached_property
-    def _totals(self) -> dict[bool, SecondMoments]:
-        apart = self._folds.apart
-        pooled = self._folds.second()
-        return {False: pooled, True: pooled if apart is None else apart.second()}
+    def total(self) -> SecondMoments:
+        """Of all rows."""
+        return self._folds.second()
 
     @cached_property
-    def _training(self) -> dict[bool, list[SecondMoments]]:
-        apart = self._folds.apart
-        pooled = self._folds.training()
-        return {False: pooled, True: pooled if apart is None else apart.training()}
+    def split(self) -> Sequence[tuple[SecondMoments, SecondMoments]]:
+        """Of each fold with rows, its training rows and its own."""
+        return self._folds.splits()
+
+    @cached_property
+    def training(self) -> list[SecondMoments]:
+        """Of every fold, all rows but its own; all rows where it has none."""
+        known = dict(zip(self._folds.used, self.split, strict=True))
+        return [known[k][0] if k in known else self.total for k in range(self._n_folds)]
+
+    def splits(self) -> Sequence[tuple[SecondMoments, SecondMoments]]:
+        """As `split`, when asked for."""
+        return self.split
 
 
 @dataclass(frozen=True)
@@ -345,9 +370,17 @@ class WithoutFold:
         return batch.select(fold_of(batch.ids, self.folds, self.seed) != self.left_out)
 
 
-def _expanded(
-    recipe: Recipe, known: Splits, prior: Affine | None
-) -> Iterable[tuple[Recipe, float | None]]:
+def _paths(concrete: Sequence[_Concrete]) -> list[list[int]]:
+    """The places of recipes that differ only along the path of their adapter, path by path."""
+    paths: dict[str, list[int]] = {}
+    for place, (recipe, _) in enumerate(concrete):
+        path = _adapter(recipe).path
+        same = recipe.with_adapter(**({path: 0.0} if path in recipe.adapter.parameters else {}))
+        paths.setdefault(str(same) if path else str(place), []).append(place)
+    return list(paths.values())
+
+
+def _expanded(recipe: Recipe, known: Splits, prior: Affine | None) -> Iterable[_Concrete]:
     """The recipe with every ``auto`` of its adapter replaced, the most rigid first."""
     adapter = _adapter(recipe)
     near = prior if issubclass(adapter, PriorRidge) else None

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from isthmus.adapters.chain import Chain
 from isthmus.adapters.cross_fitted import CrossFitted, Mapped
 from isthmus.adapters.recipe import Recipe
+from isthmus.adapters.recipe_step import Step
 from isthmus.adapters.select import Selection, Task, best, select
 from isthmus.bridge.evidence import HeldOut, primary_metric
 from isthmus.bridge.fit_source import FitSource
@@ -75,10 +76,11 @@ class Choice:
         *,
         cosine: bool,
         prior: Chain | None = None,
+        refinement: Step | None = None,
         progress: Progress = silent,
     ) -> Selection:
-        """The best of ``recipes``, and every candidate beside it."""
-        task = Task(self._judge, cosine, self._cross_fit, prior, progress)
+        """The best of ``recipes``, also with ``refinement``, and every candidate beside it."""
+        task = Task(self._judge, cosine, self._cross_fit, prior, refinement, progress)
         return select(recipes, self._stream, task)
 
     def out_of_fold(self, selection: Selection) -> CrossFitted | None:

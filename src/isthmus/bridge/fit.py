@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from isthmus.adapters.default_recipes import default_recipes, default_refinement
 from isthmus.adapters.recipe import Recipe
-from isthmus.adapters.select import default_recipes
 from isthmus.bridge.belonging import with_notices
 from isthmus.bridge.bridge import Bridge, Tried
 from isthmus.bridge.canary import Canary
@@ -141,7 +141,13 @@ def fit(
     recipes = _recipes(recipe, kind, metric, apart=stream.fit_on_queries)
     running = None if fitting.prior is None else fitting.prior.chain
     choice = Choice(stream, kind, judging.primary, cross_fit=cross_fit)
-    selection = choice.among(recipes, cosine=metric == "cosine", prior=running, progress=progress)
+    selection = choice.among(
+        recipes,
+        cosine=metric == "cosine",
+        prior=running,
+        refinement=default_refinement(metric) if recipe == "auto" else None,
+        progress=progress,
+    )
     held_out, validation = samples.test_part(), samples.held_out(VALIDATION)
     # rounded as its file will hold it, so that a loaded bridge maps bit for bit alike
     chain = selection.chain.rounded()
@@ -237,9 +243,7 @@ def _recipes(
     recipe: str | Recipe | Sequence[str | Recipe], kind: Kind, metric: Metric, *, apart: bool
 ) -> list[Recipe]:
     if recipe in ("linear", "auto"):
-        return default_recipes(
-            metric, search_only=kind == "query", trained=recipe == "auto", apart=apart
-        )
+        return default_recipes(metric, search_only=kind == "query", apart=apart)
     if isinstance(recipe, (str, Recipe)):
         return [Recipe.of(recipe)]
     if not recipe:

@@ -90,6 +90,11 @@ class FoldMoments:
         return left
 
     @property
+    def n(self) -> float:
+        """Sum of the weights of all folds."""
+        return sum(fold.n for fold in self.folds)
+
+    @property
     def total(self) -> Moments:
         """The moments of all folds together."""
         total = self.folds[0].copy()
@@ -101,11 +106,11 @@ class FoldMoments:
         """The second moments of all folds together."""
         return self.total.second()
 
-    def training(self) -> list[SecondMoments]:
-        """Of every fold, the second moments of all rows but its own; of all where it has none."""
-        whole = self.total.n
-        used = [k for k, fold in enumerate(self.folds) if 0 < fold.n < whole]
-        return _every_fold(used, self.splits(), self.second(), len(self.folds))
+    @property
+    def used(self) -> list[int]:
+        """The folds that have rows, but not all."""
+        whole = self.n
+        return [k for k, fold in enumerate(self.folds) if 0 < fold.n < whole]
 
     def splits(self) -> list[tuple[SecondMoments, SecondMoments]]:
         """Of each fold with rows, the second moments of its training rows and of its own rows.
@@ -184,15 +189,21 @@ class KindsApart:
     maps_queries: bool = True
     """Whether queries are what the map will map; else the items."""
 
-    def training(self) -> list[SecondMoments]:
-        """Of every fold, the moments of all rows but its own; of all where a kind has none."""
-        return _every_fold(self._used, self.splits(), self.second(), len(self.items.folds))
+    @property
+    def used(self) -> list[int]:
+        """The folds that have rows of both kinds, but not all of a kind."""
+        whole = self.items.n, self.queries.n
+        return [
+            k
+            for k, folds in enumerate(zip(self.items.folds, self.queries.folds, strict=True))
+            if all(0 < fold.n < n for fold, n in zip(folds, whole, strict=True))
+        ]
 
     def splits(self) -> list[tuple[SecondMoments, SecondMoments]]:
         """Of each fold with rows of both kinds, the moments of its training rows and its own."""
         kinds = [(kind.second(), kind.folds) for kind in (self.items, self.queries)]
         found: list[tuple[SecondMoments, SecondMoments]] = []
-        for k in self._used:
+        for k in self.used:
             own = [folds[k].second() for _, folds in kinds]
             train = [_without(whole, part) for (whole, _), part in zip(kinds, own, strict=True)]
             found.append((self._joined(*train), self._joined(*own)))
@@ -204,25 +215,6 @@ class KindsApart:
 
     def _joined(self, items: SecondMoments, queries: SecondMoments) -> SecondMoments:
         return joined_apart(items, queries, maps_queries=self.maps_queries)
-
-    @property
-    def _used(self) -> list[int]:
-        whole = self.items.total.n, self.queries.total.n
-        return [
-            k
-            for k, folds in enumerate(zip(self.items.folds, self.queries.folds, strict=True))
-            if all(0 < fold.n < n for fold, n in zip(folds, whole, strict=True))
-        ]
-
-
-def _every_fold(
-    used: list[int],
-    splits: list[tuple[SecondMoments, SecondMoments]],
-    whole: SecondMoments,
-    folds: int,
-) -> list[SecondMoments]:
-    known = {k: train for k, (train, _) in zip(used, splits, strict=True)}
-    return [known.get(k, whole) for k in range(folds)]
 
 
 def _without(whole: SecondMoments, part: SecondMoments) -> SecondMoments:

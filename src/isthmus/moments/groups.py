@@ -191,11 +191,9 @@ class GroupedFoldMoments(FoldMoments):
 
     @override
     def splits(self) -> list[tuple[SecondMoments, SecondMoments]]:
-        whole = self.total.n
-        used = [k for k, fold in enumerate(self.folds) if 0 < fold.n < whole]
         return [
             (replace(train, between=self._between(k)), held_out)
-            for k, (train, held_out) in zip(used, super().splits(), strict=True)
+            for k, (train, held_out) in zip(self.used, super().splits(), strict=True)
         ]
 
     def _between(self, without: int | None) -> dict[str, GroupScatter]:

@@ -33,13 +33,13 @@ class Contrast:
         InputError: for a rate or temperature that is not between 0 and 1, or no epoch.
 
     Example:
-        >>> Contrast(epochs=3).batch
+        >>> Contrast(epochs=5).batch
         128
     """
 
-    epochs: int = 6
+    epochs: int = 3
     temperature: float = 0.05
-    rate: float = 0.005
+    rate: float = 0.01
     """Of a step of Adam, relative to the root mean square of the entries of the map."""
     batch: int = 128
     answers: int = 1024
@@ -53,7 +53,7 @@ class Contrast:
             if not 0 < value <= 1:
                 raise InputError(
                     f"the {name} of training lies between 0 and 1, got {value}",
-                    mend="A rate of 0.005 and a temperature of 0.05 suit most maps",
+                    mend="A rate of 0.01 and a temperature of 0.05 suit most maps",
                 )
         if self.epochs < 1:
             raise InputError(f"training a map needs 1 epoch or more, got {self.epochs}")

@@ -177,6 +177,8 @@ class LinearAdapter(Estimator, NamedColumns, ABC):
     """Which covariances `fit_moments` reads."""
     search_only: ClassVar[bool] = False
     """Its results rank the target's vectors but do not lie among them."""
+    path: ClassVar[str] = ""
+    """The parameter along which retrieval rises and then falls, from the most rigid map on."""
     own_frame: ClassVar[bool] = False
     """It centres and whitens by itself: only row norms may stand before it."""
 

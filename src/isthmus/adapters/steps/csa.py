@@ -34,10 +34,11 @@ Matrix = NDArray[np.float64]
 _AUTO = ("shrinkage", "whitening", "weight", "mean")
 _MEANS = (0.0, 0.2)
 _WHITENINGS = (1.0, 0.75)
-_STEPS = {0.5: (4.0, 2.0, 1.0, 0.5), 1.0: (1.0, 0.5, 0.25)}
-"""Of each weight of the correlations, the odds of shrinkage that are tried, over the usual."""
+_STEPS = {0.5: (4.0, 2.0, 1.0, 0.5, 0.25, 0.125), 1.0: (2.0, 1.0, 0.5, 0.25, 0.125, 0.0625)}
+"""Of each weight of the correlations, the odds of shrinkage that may be tried, over the usual."""
 _USUAL_ROWS = 5.0  # per dimension, at which half of each covariance is best left to shrinkage
 _FEWEST, _MOST = 0.02, 0.97
+_NOISE = 1e-6
 
 
 class CSA(LinearAdapter):
@@ -81,6 +82,7 @@ class CSA(LinearAdapter):
     name = "csa"
     needs = frozenset({"square", "xx", "xy", "yy"})
     automatic = frozenset(_AUTO)
+    path = "shrinkage"
     own_frame = True
     search_only = True
 
@@ -107,8 +109,8 @@ class CSA(LinearAdapter):
                 for weight in weights:
                     shrinkages = _given(parameters, "shrinkage", ())
                     if not shrinkages:
-                        known = splits()
-                        shrinkages = likely_shrinkages(known[0][0] if known else None, weight)
+                        first = next(iter(splits()), None)
+                        shrinkages = likely_shrinkages(None if first is None else first[0], weight)
                     for shrinkage in shrinkages:
                         own = dict(zip(_AUTO, (shrinkage, whitening, weight, mean), strict=True))
                         named = {k: v for k, v in own.items() if k in parameters}
@@ -129,12 +131,8 @@ class CSA(LinearAdapter):
             shared = on_x[:, None] * moments.between_axes * on_y
             self._shared = shared
             self._whitened = axes_x * on_x, axes_y * on_y
-            if self.weight == 1:
-                # U ρ Vᵀ is the matrix itself
-                within = shared
-            else:
-                u, s, vt = self._decomposed
-                within = (u * self._weights(s, self.weight)) @ vt
+            # for a weight of 1, U ρ Vᵀ is the matrix itself
+            within = shared if self.weight == 1 else self._weighted(shared, self.weight)
             within = on_x[:, None] * within * on_y
             # of W, between the axes: tr(WᵀAW) and tr(WᵀM)
             explained = float(moments.x.eigen[0] @ np.square(within).sum(axis=1))
@@ -142,6 +140,22 @@ class CSA(LinearAdapter):
             # lengths as near to the target's as a factor can bring them
             self._scale = aligned / explained if explained > 1e-200 else 0.0
             return axes_x @ (within * self._scale) @ axes_y.T
+
+    @staticmethod
+    def _weighted(shared: Matrix, weight: float) -> Matrix:
+        """``U ρ^weight Vᵀ`` by the eigenvectors of ``sharedᵀ shared``: half the price of an SVD.
+
+        Correlations below `_NOISE` of the largest are rounding there, and count nothing.
+        """
+        if shared.shape[0] < shared.shape[1]:
+            return CSA._weighted(shared.T, weight).T
+        found: Any = scipy.linalg.eigh(shared.T @ shared, driver="evd", overwrite_a=True)
+        s = np.sqrt(np.maximum(found[0], 0.0))
+        if not s[-1] > 1e-200:
+            return np.zeros_like(shared)
+        used = s > _NOISE * s[-1]
+        axes = found[1][:, used]
+        return ((shared @ axes) * ((s[used] / s[-1]) ** weight / s[used])) @ axes.T
 
     @property
     def _decomposed(self) -> tuple[Matrix, Matrix, Matrix]:

@@ -47,9 +47,9 @@ class Polish(Refinement):
 
     def __init__(
         self,
-        epochs: int = 6,
+        epochs: int = 3,
         temperature: float = 0.05,
-        rate: float = 0.005,
+        rate: float = 0.01,
         seed: int = 0,
     ) -> None:
         self.epochs = epochs

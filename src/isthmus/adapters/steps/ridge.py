@@ -162,6 +162,7 @@ class Ridge(LinearAdapter):
     name = "ridge"
     needs = frozenset({"square", "xx", "xy"})
     automatic = frozenset({"alpha", "power"})
+    path = "alpha"
 
     def __init__(self, alpha: float = 1e-3, power: float = 1.0) -> None:
         self.alpha = alpha
