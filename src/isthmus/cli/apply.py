@@ -2,46 +2,54 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from isthmus.cli.console import SCORES_DIFFER, ProgressBar, say, show_json, warn
-from isthmus.cli.inputs import Json, Overwrite
+from isthmus.cli.inputs import BridgeFolder, Json, Overwrite
+from isthmus.cli.option_groups import grouped
 
 __all__ = ["apply_command"]
 
 
-def apply_command(
-    bridge: Annotated[
-        Path, typer.Argument(metavar="BRIDGE", help="A folder that isthmus fit wrote.")
-    ],
-    source: Annotated[
-        str, typer.Argument(metavar="IN", help="Vectors of the bridge's source model.")
-    ],
-    output: Annotated[
-        Path, typer.Argument(metavar="OUT", help="A .npy, .safetensors or .parquet file.")
-    ],
-    ids: Annotated[
-        str | None, typer.Option(help="Ids of the rows: a .npy or .txt file, or a column.")
-    ] = None,
+@dataclass(frozen=True)
+class CheckOptions:
+    """How the vectors are held against the bridge."""
+
     canary: Annotated[
         str | None,
         typer.Option(
             help="The bridge's canary items (isthmus inspect lists them), encoded again by the "
             "model you serve, with their ids: refused unless they agree with the fit."
         ),
-    ] = None,
-    inverse: Annotated[
-        bool, typer.Option("--inverse", help="Map from the target back to the source.")
-    ] = False,
+    ] = None
     no_check: Annotated[
         bool,
         typer.Option(
             "--no-check",
             help="Do not compare the vectors with the fingerprint of the bridge's source model.",
         ),
+    ] = False
+
+
+@grouped
+def apply_command(
+    bridge: BridgeFolder,
+    source: Annotated[
+        str, typer.Argument(metavar="IN", help="Vectors of the bridge's source model.")
+    ],
+    output: Annotated[
+        Path, typer.Argument(metavar="OUT", help="A .npy, .safetensors or .parquet file.")
+    ],
+    held: CheckOptions,
+    ids: Annotated[
+        str | None, typer.Option(help="Ids of the rows: a .npy or .txt file, or a column.")
+    ] = None,
+    inverse: Annotated[
+        bool, typer.Option("--inverse", help="Map from the target back to the source.")
     ] = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -65,8 +73,8 @@ def apply_command(
         source,
         output,
         ids=ids,
-        check=not no_check,
-        canary=canary,
+        check=not held.no_check,
+        canary=held.canary,
         overwrite=overwrite,
         progress=progress,
     )

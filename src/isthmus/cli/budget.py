@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from isthmus.cli.console import ProgressBar, say, show, show_json
-from isthmus.cli.inputs import Files, Ids, Json, MetricOption, New, Old, Overwrite, open_inputs
+from isthmus.cli.inputs import (
+    Ids,
+    Json,
+    MetricOption,
+    New,
+    Old,
+    Overwrite,
+    RelevanceOptions,
+    open_inputs,
+)
+from isthmus.cli.option_groups import grouped
 from isthmus.errors import InputError
 
 __all__ = ["budget_command"]
@@ -17,37 +28,52 @@ _MOST = 20_000  # pairs held for the curve
 _NEXT = "What to encode next"
 
 
-def budget_command(
-    old: Old,
-    new: New,
-    ids: Ids = None,
-    metric: MetricOption = "cosine",
-    recipe: Annotated[
-        str | None,
-        typer.Option(help="The map whose curve is drawn, without auto. By default a rotation."),
-    ] = None,
-    measure: Annotated[
-        str, typer.Option(help="recall@k, cmc@k, mrr or ndcg@k of held-out pairs.")
-    ] = "recall@1",
+@dataclass(frozen=True)
+class NextOptions:
+    """Which items to encode next."""
+
     candidates: Annotated[
         str | None,
         typer.Option(
             help="Old vectors of everything that could be encoded, with ids.",
             rich_help_panel=_NEXT,
         ),
-    ] = None,
+    ] = None
     count: Annotated[
         int,
         typer.Option("--next", min=1, help="How many items to choose.", rich_help_panel=_NEXT),
-    ] = 1000,
+    ] = 1000
     output: Annotated[
         Path | None,
         typer.Option(
             "--output", "-o", help="Write the chosen ids, one on a line.", rich_help_panel=_NEXT
         ),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of the orders, samples and intervals.")] = 0,
-    overwrite: Overwrite = False,
+    ] = None
+    overwrite: Overwrite = False
+
+
+@dataclass(frozen=True)
+class CurveOptions:
+    """What the curve is of."""
+
+    metric: MetricOption = "cosine"
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="The map whose curve is drawn, without auto. By default a rotation."),
+    ] = None
+    measure: Annotated[
+        str, typer.Option(help="recall@k, cmc@k, mrr or ndcg@k of held-out pairs.")
+    ] = "recall@1"
+    seed: Annotated[int, typer.Option(help="Of the orders, samples and intervals.")] = 0
+
+
+@grouped
+def budget_command(
+    old: Old,
+    new: New,
+    drawn: CurveOptions,
+    chosen_from: NextOptions,
+    ids: Ids = None,
     as_json: Json = False,
 ) -> None:
     """Say whether more pairs would make a better map, and which to make first.
@@ -66,32 +92,36 @@ def budget_command(
     from isthmus.files import atomic_file, check_output
     from isthmus.spaces.readers import open_vectors
 
+    candidates, output = chosen_from.candidates, chosen_from.output
     if output is not None:
         if candidates is None:
             raise InputError(
                 "there is nothing to choose from", where="--output", mend="Give --candidates"
             )
-        check_output(output, overwrite=overwrite)
+        check_output(output, overwrite=chosen_from.overwrite)
     progress = ProgressBar()
-    inputs = open_inputs(Files(old, new, ids), kind="query", metric=metric, progress=progress)
+    inputs = open_inputs(
+        old, new, RelevanceOptions(ids), kind="query", metric=drawn.metric, progress=progress
+    )  # fmt: skip
     say(repr(inputs.pairs))
-    held = inputs.pairs.sample(min(len(inputs.pairs), _MOST), seed=seed)
-    cosine = metric == "cosine"
+    held = inputs.pairs.sample(min(len(inputs.pairs), _MOST), seed=drawn.seed)
+    cosine = drawn.metric == "cosine"
     curve = learning_curve(
-        held.x, held.y, ids=held.ids, recipe=recipe, cosine=cosine,
-        design=CurveDesign(metric=measure), seed=seed, progress=progress,
+        held.x, held.y, ids=held.ids, recipe=drawn.recipe, cosine=cosine,
+        design=CurveDesign(metric=drawn.measure), seed=drawn.seed, progress=progress,
     )  # fmt: skip
     chosen: Any = None
     if candidates is not None:
         pool = open_vectors(candidates)
         known = inputs.pairs.ids_at(slice(0, len(inputs.pairs)))
         chosen = next_ids(
-            pool.rows(0, pool.n), pool.ids, count, already=known, cosine=cosine, seed=seed,
+            pool.rows(0, pool.n), pool.ids, chosen_from.count, already=known, cosine=cosine,
+            seed=drawn.seed,
             progress=progress,
         )  # fmt: skip
     progress.close()
     if output is not None:
-        with atomic_file(output, overwrite=overwrite) as file:
+        with atomic_file(output, overwrite=chosen_from.overwrite) as file:
             file.write_text("".join(f"{i}\n" for i in chosen.ids.tolist()), encoding="utf-8")
         say(f"written: {output}")
     if as_json:

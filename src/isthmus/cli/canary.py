@@ -9,6 +9,7 @@ import typer
 
 from isthmus.cli.console import ProgressBar, say, show, show_json
 from isthmus.cli.inputs import Json, Overwrite
+from isthmus.cli.model_options import SPELLINGS, KeyEnv
 from isthmus.errors import InputError, ModelChangedError
 
 __all__ = ["canary_app"]
@@ -22,15 +23,8 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="ENC",
-        help="The model: st:FOLDER-OR-NAME, openai:MODEL@URL, onnx:FILE, static:FILE, vectors:FILE "
-        "or package:NAME.",
+        help=f"The model: {SPELLINGS}.",
         show_default=False,
-    ),
-]
-KeyEnv = Annotated[
-    str | None,
-    typer.Option(
-        help="The environment variable with the key of endpoints; by default OPENAI_API_KEY."
     ),
 ]
 

@@ -1,7 +1,8 @@
-"""``isthmus consumers``: does a classifier, regressor, clustering or reranker survive the swap?"""
+"""``isthmus consumers``: does a classifier, a regressor or a clustering survive the swap?"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,17 +10,16 @@ import typer
 
 from isthmus.cli.console import ProgressBar, say, show, show_json
 from isthmus.cli.inputs import (
-    Files,
-    Ids,
+    BridgeFolder,
     Json,
     New,
     Old,
     Overwrite,
-    Qrels,
-    QueriesNew,
-    QueriesOld,
+    QueryOptions,
+    RelevanceOptions,
     open_for,
 )
+from isthmus.cli.option_groups import grouped
 from isthmus.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,12 +30,10 @@ __all__ = ["consumers_command"]
 _LIMITS = "Limits"
 
 
-def consumers_command(
-    bridge: Annotated[
-        Path, typer.Argument(metavar="BRIDGE", help="A folder that isthmus fit wrote.")
-    ],
-    old: Old,
-    new: New,
+@dataclass(frozen=True)
+class EstimatorOptions:
+    """What eats embeddings, and what it should answer."""
+
     estimator: Annotated[
         str,
         typer.Option(
@@ -44,47 +42,20 @@ def consumers_command(
             "bridge): a .skops file, or package.module:function that returns it. Pickles are not "
             "read. A reranker has score(queries (n, d), items (n, k, d)), and no predict.",
         ),
-    ],
+    ]
     answers: Annotated[
         Path | None,
         typer.Option(
             help="What is right for each row of OLD: classes, numbers or groups (.npy, or .txt "
             "with one a line). Without it only agreement is measured."
         ),
-    ] = None,
+    ] = None
     retrained: Annotated[
         str | None,
         typer.Option(
             metavar="FILE|NAME", help="Another one, made on the source vectors, to compare with."
         ),
-    ] = None,
-    head_bridge: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Also fit a bridge for this consumer alone (linear heads) on the rows of the fit, "
-            "judge it, and write it here.",
-        ),
-    ] = None,
-    max_loss: Annotated[
-        float | None,
-        typer.Option(
-            help="Fail where the bridge may lose more than this in accuracy, R2, Rand index or "
-            "reciprocal rank: by the careful end of the interval.",
-            rich_help_panel=_LIMITS,
-        ),
-    ] = None,
-    max_flips: Annotated[
-        float | None,
-        typer.Option(
-            help="Fail where more than this share of rows may turn from right to wrong.",
-            rich_help_panel=_LIMITS,
-        ),
-    ] = None,
-    ids: Ids = None,
-    queries_old: QueriesOld = None,
-    queries_new: QueriesNew = None,
-    qrels: Qrels = None,
+    ] = None
     candidates: Annotated[
         int,
         typer.Option(
@@ -92,8 +63,54 @@ def consumers_command(
             help="Items that a reranker is given for each query: what the bridge finds.",
             rich_help_panel="Judging",
         ),
-    ] = 20,
-    overwrite: Overwrite = False,
+    ] = 20
+
+
+@dataclass(frozen=True)
+class HeadBridgeOptions:
+    """Where a bridge for this consumer alone goes."""
+
+    head_bridge: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Also fit a bridge for this consumer alone (linear heads) on the rows of the fit, "
+            "judge it, and write it here.",
+        ),
+    ] = None
+    overwrite: Overwrite = False
+
+
+@dataclass(frozen=True)
+class LossLimits:
+    """What may be lost at most."""
+
+    max_loss: Annotated[
+        float | None,
+        typer.Option(
+            help="Fail where the bridge may lose more than this in accuracy, R2, Rand index or "
+            "reciprocal rank: by the careful end of the interval.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = None
+    max_flips: Annotated[
+        float | None,
+        typer.Option(
+            help="Fail where more than this share of rows may turn from right to wrong.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = None
+
+
+@grouped
+def consumers_command(
+    bridge: BridgeFolder,
+    old: Old,
+    new: New,
+    eater: EstimatorOptions,
+    limits: LossLimits,
+    written: HeadBridgeOptions,
+    asked: QueryOptions,
     as_json: Json = False,
 ) -> None:
     """Judge a classifier, regressor, clustering or reranker of embeddings with a bridge before it.
@@ -122,21 +139,24 @@ def consumers_command(
     from isthmus.bridge.open_estimator import open_estimator
     from isthmus.evaluate.consumers import kind_of_consumer
 
+    head_bridge = written.head_bridge
     if head_bridge is not None:
-        artefact.check_place(head_bridge, KIND, overwrite=overwrite)
+        artefact.check_place(head_bridge, KIND, overwrite=written.overwrite)
     loaded = Bridge.load(bridge)
-    eaten = open_estimator(estimator)
-    other = None if retrained is None else open_estimator(retrained)
+    eaten = open_estimator(eater.estimator)
+    other = None if eater.retrained is None else open_estimator(eater.retrained)
     ranks = kind_of_consumer(eaten) == "reranker"
-    _check_options(ranks, queries=queries_old is not None, answers=answers, head_bridge=head_bridge)
+    _check_options(
+        ranks, queries=asked.queries_old is not None, answers=eater.answers, head_bridge=head_bridge
+    )
     progress = ProgressBar()
-    files = Files(old, new, ids, queries_old, queries_new, qrels, labels=answers)
-    inputs = open_for(loaded, files, progress)
+    relevance = RelevanceOptions(**vars(asked), labels=eater.answers)
+    inputs = open_for(loaded, old, new, relevance, progress)
     if ranks:
         assert inputs.queries is not None
-        asked = Queries(inputs.queries, inputs.qrels)
+        queries = Queries(inputs.queries, inputs.qrels)
         report = consume_reranker(
-            loaded, eaten, inputs.pairs, asked, retrained=other, candidates=candidates
+            loaded, eaten, inputs.pairs, queries, retrained=other, candidates=eater.candidates
         )
         found = Consumed(report)
     else:
@@ -145,14 +165,10 @@ def consumers_command(
         )
     progress.close()
     if head_bridge is not None and found.head_bridge is not None:
-        found.head_bridge.save(head_bridge, overwrite=overwrite)
+        found.head_bridge.save(head_bridge, overwrite=written.overwrite)
         say(f"written: {head_bridge}")
-    broken = _broken(
-        found.report,
-        "bridge" if head_bridge is None else "head bridge",
-        max_loss=max_loss,
-        max_flips=max_flips,
-    )
+    judged = "bridge" if head_bridge is None else "head bridge"
+    broken = _broken(found.report, judged, limits)
     if as_json:
         show_json({**found.report.model_dump(mode="json"), "broken_limits": broken})
     else:
@@ -187,9 +203,8 @@ def _check_options(
         )
 
 
-def _broken(
-    report: ConsumerReport, judged: str, *, max_loss: float | None, max_flips: float | None
-) -> list[str]:
+def _broken(report: ConsumerReport, judged: str, limits: LossLimits) -> list[str]:
+    max_loss, max_flips = limits.max_loss, limits.max_flips
     arm = report.arms[judged]
     broken: list[str] = []
     if max_loss is not None:

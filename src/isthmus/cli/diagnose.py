@@ -2,62 +2,52 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
 from isthmus.cli.console import ProgressBar, say, show, show_json, warn
-from isthmus.cli.inputs import (
-    Files,
-    Ids,
-    Json,
-    Labels,
-    MetricOption,
-    New,
-    Old,
-    Overwrite,
-    Primary,
-    Qrels,
-    QueriesNew,
-    QueriesOld,
-    open_inputs,
-)
+from isthmus.cli.inputs import MetricOption, New, Old, Primary, RelevanceOptions, open_inputs
 from isthmus.cli.next_steps import Asked, after_diagnosis
-from isthmus.cli.reports import Report, check_report_options
+from isthmus.cli.option_groups import grouped
+from isthmus.cli.reports import PageOptions
 from isthmus.cli.results import show_commands
 from isthmus.errors import InputError
 
 __all__ = ["diagnose_command"]
 
 
-def diagnose_command(
-    old: Old,
-    new: New,
-    ids: Ids = None,
-    queries_old: QueriesOld = None,
-    queries_new: QueriesNew = None,
-    qrels: Qrels = None,
-    labels: Labels = None,
-    primary: Primary = None,
-    metric: MetricOption = "cosine",
+@dataclass(frozen=True)
+class DiagnosisOptions:
+    """What is told beside the vectors, and how many rows are held."""
+
+    primary: Primary = None
+    metric: MetricOption = "cosine"
     sample: Annotated[
         int,
         typer.Option(
             help="Rows held for what needs rows: neighbours, ranks, kernels. Everything else "
             "reads every row once."
         ),
-    ] = 4000,
+    ] = 4000
     modalities: Annotated[
         str | None,
         typer.Option(
             help="What kinds of items OLD and NEW encode, such as image,text: where they differ, "
             "the gap between them is judged."
         ),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of the sample, the folds and every draw.")] = 0,
-    report: Report = None,
-    overwrite: Overwrite = False,
-    as_json: Json = False,
+    ] = None
+    seed: Annotated[int, typer.Option(help="Of the sample, the folds and every draw.")] = 0
+
+
+@grouped
+def diagnose_command(
+    old: Old,
+    new: New,
+    relevance: RelevanceOptions,
+    told: DiagnosisOptions,
+    shown: PageOptions,
 ) -> None:
     """Measure how alike two spaces are, name what separates them, and recommend a recipe.
 
@@ -75,19 +65,21 @@ def diagnose_command(
     """
     from isthmus.diagnose import diagnose
 
-    check_report_options(report, None, None, overwrite=overwrite)
-    kinds = _kinds(modalities)
+    shown.check()
+    kinds = _kinds(told.modalities)
     progress = ProgressBar()
     # in the direction of the bridge that isthmus fit makes: from the new space to the old
-    files = Files(old, new, ids, queries_old, queries_new, qrels, labels, primary)
-    inputs = open_inputs(files, kind="query", metric=metric, progress=progress)
+    inputs = open_inputs(
+        old, new, relevance, kind="query", metric=told.metric, primary=told.primary,
+        progress=progress,
+    )  # fmt: skip
     say(repr(inputs.pairs))
     found = diagnose(
         inputs.pairs,
         names=("new", "old"),
         modalities=kinds,
-        sample=sample,
-        seed=seed,
+        sample=told.sample,
+        seed=told.seed,
         progress=progress,
     )
     progress.close()
@@ -98,25 +90,21 @@ def diagnose_command(
         for notice in unmatched(inputs.pairs, Queries(inputs.queries, inputs.qrels)):
             warn(f"notice: {notice}")
     options = {
-        "--ids": ids,
-        "--metric": None if metric == "cosine" else metric,
-        "--queries-old": queries_old,
-        "--queries-new": queries_new,
-        "--qrels": qrels,
-        "--labels": labels,
-        "--primary": primary,
+        "--metric": None if told.metric == "cosine" else told.metric,
+        **relevance.typed(),
+        "--primary": told.primary,
     }
     commands = after_diagnosis(found, Asked(old, new, options))
-    if as_json:
+    if shown.as_json:
         show_json(found.model_dump(mode="json"))
     else:
         show(str(found))
         show_commands(commands)
-    if report is not None:
+    if shown.report is not None:
         from isthmus.report import write_diagnosis_report
 
-        write_diagnosis_report(found, report, commands=commands, overwrite=overwrite)
-        say(f"written: {report}")
+        write_diagnosis_report(found, shown.report, commands=commands, overwrite=shown.overwrite)
+        say(f"written: {shown.report}")
 
 
 def _kinds(given: str | None) -> tuple[str, str] | None:

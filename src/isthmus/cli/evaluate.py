@@ -2,61 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from isthmus.cli.console import ProgressBar, say, show, show_json, warn
-from isthmus.cli.disturbance_inputs import (
-    PrefixModel,
-    QueryVariants,
-    Robustness,
-    disturbances_of,
-)
 from isthmus.cli.inputs import (
-    AllArms,
-    Files,
-    Gates,
-    Groups,
-    HorizonFigures,
-    Ids,
-    Json,
-    Labels,
+    BridgeFolder,
+    JudgingOptions,
     New,
     Old,
-    OldEncoder,
-    Overwrite,
-    Primary,
-    Qrels,
-    QueriesNew,
-    QueriesOld,
+    RelevanceOptions,
     open_for,
-    read_groups,
 )
 from isthmus.cli.next_steps import Asked, after_evaluation
-from isthmus.cli.reports import QueryTexts, Report, Texts, check_report_options, texts_of
+from isthmus.cli.option_groups import grouped
+from isthmus.cli.query_variants import VariantOptions
+from isthmus.cli.reports import EvaluationOptions
 from isthmus.cli.results import show_commands, show_evaluation
 
 __all__ = ["evaluate_command"]
 
 
-def evaluate_command(
-    bridge: Annotated[
-        Path, typer.Argument(metavar="BRIDGE", help="A folder that isthmus fit wrote.")
-    ],
-    old: Old,
-    new: New,
-    ids: Ids = None,
-    queries_old: QueriesOld = None,
-    queries_new: QueriesNew = None,
-    qrels: Qrels = None,
-    labels: Labels = None,
-    groups: Groups = None,
-    primary: Primary = None,
-    horizon: HorizonFigures = None,
-    gate: Gates = None,
-    old_encoder: OldEncoder = True,
+@dataclass(frozen=True)
+class ExtentOptions:
+    """Which rows are judged, and the version that this one must not lose against."""
+
     all_rows: Annotated[
         bool,
         typer.Option(
@@ -65,7 +38,7 @@ def evaluate_command(
             "on the part the fit did not see, and other data on every row.",
             rich_help_panel="Judging",
         ),
-    ] = False,
+    ] = False
     against: Annotated[
         Path | None,
         typer.Option(
@@ -74,22 +47,25 @@ def evaluate_command(
             "out, query by query.",
             rich_help_panel="Judging",
         ),
-    ] = None,
+    ] = None
     margin: Annotated[
         float,
         typer.Option(
             min=0, help="The loss against it that is still called none.", rich_help_panel="Judging"
         ),
-    ] = 0.01,
-    robustness: Robustness = False,
-    query_variant: QueryVariants = None,
-    prefix_model: PrefixModel = None,
-    report: Report = None,
-    texts: Texts = None,
-    query_texts: QueryTexts = None,
-    overwrite: Overwrite = False,
-    all_arms: AllArms = False,
-    as_json: Json = False,
+    ] = 0.01
+
+
+@grouped
+def evaluate_command(
+    bridge: BridgeFolder,
+    old: Old,
+    new: New,
+    relevance: RelevanceOptions,
+    judged_by: JudgingOptions,
+    extent: ExtentOptions,
+    varied: VariantOptions,
+    shown: EvaluationOptions,
 ) -> None:
     """Judge a bridge on data: every way to serve the new model, with intervals and a verdict.
 
@@ -112,30 +88,29 @@ def evaluate_command(
     from isthmus.bridge.coarse import check_bridge
     from isthmus.bridge.held_out_samples import Queries
     from isthmus.bridge.regress import regress
-    from isthmus.evaluate import DEFAULT_METRICS, Judging, VerdictRule, WayLimits
-    from isthmus.evaluate.gates import DEFAULT_GATES, asks_robustness, metrics_of
-    from isthmus.evaluate.horizon import parse_horizon
+    from isthmus.evaluate.gates import DEFAULT_GATES
 
-    metrics = [*DEFAULT_METRICS, *metrics_of(gate or ())]
-    if prefix_model is None or report is not None:
-        check_report_options(report, texts, query_texts, overwrite=overwrite)
-    disturbances = disturbances_of(
-        wanted=robustness or asks_robustness(gate or ()),
-        variants=query_variant or (),
-        prefix_model=prefix_model,
-        texts=query_texts or (texts if queries_old is None else None),
-        queries=queries_new or new,
+    shown.check(texts_are_read=varied.prefix_model is not None)
+    own_items = relevance.queries_old is None
+    judging = judged_by.judging(
+        varied.disturbances(
+            wanted=judged_by.asks_robustness,
+            texts=shown.query_texts or (shown.texts if own_items else None),
+            queries=relevance.queries_new or new,
+        )
     )
-    grouped = read_groups(groups)
     loaded = Bridge.load(bridge)
     progress = ProgressBar()
-    files = Files(old, new, ids, queries_old, queries_new, qrels, labels, primary)
-    inputs = open_for(loaded, files, progress)
+    inputs = open_for(loaded, old, new, relevance, progress, primary=judged_by.primary)
     say(repr(inputs.pairs))
     known = loaded.evidence
     another_question = bool(
-        inputs.queries is None and labels is None and known and known.compatible is not None
+        inputs.queries is None
+        and relevance.labels is None
+        and known
+        and known.compatible is not None
     )
+    gate = judged_by.gate
     if another_question:
         warn(
             "warning: the evidence of this bridge stands on queries with their answers, or on "
@@ -149,31 +124,24 @@ def evaluate_command(
         inputs.pairs,
         queries=inputs.queries,
         qrels=inputs.qrels,
-        all_rows=True if all_rows else None,
+        all_rows=True if extent.all_rows else None,
         progress=progress,
-        judging=Judging(
-            primary=primary,
-            metrics=metrics,
-            limits=WayLimits(old_encoder=old_encoder),
-            groups=grouped,
-            disturbances=disturbances,
-            rule=VerdictRule(horizon=parse_horizon(horizon or ())),
-        ),
+        judging=judging,
     )
     progress.close()
-    gates = gate or (() if another_question else DEFAULT_GATES)
-    results = check_bridge(loaded, evaluation, gates)
+    results = check_bridge(loaded, evaluation, gate or (() if another_question else DEFAULT_GATES))
     regression = None
-    if against is not None:
+    if extent.against is not None:
         asked = None if inputs.queries is None else Queries(inputs.queries, inputs.qrels)
         regression = regress(
-            loaded, Bridge.load(against), inputs.pairs, asked, primary=primary, margin=margin
-        )
-    given = {"--ids": ids, "--queries-old": queries_old, "--queries-new": queries_new}
+            loaded, Bridge.load(extent.against), inputs.pairs, asked,
+            primary=judged_by.primary, margin=extent.margin,
+        )  # fmt: skip
     commands: tuple[str, ...] = ()
     if not another_question and all(result.passed for result in results):
+        given = {k: v for k, v in relevance.typed().items() if k not in ("--qrels", "--labels")}
         commands = after_evaluation(loaded, evaluation, bridge, Asked(old, new, given))
-    if as_json:
+    if shown.as_json:
         show_json(
             {
                 "evidence": evaluation.model_dump(mode="json"),
@@ -182,23 +150,22 @@ def evaluate_command(
             }
         )
     else:
-        show_evaluation(evaluation, results, all_arms=all_arms)
+        show_evaluation(evaluation, results, all_arms=shown.all_arms)
         if regression is not None:
             show(str(regression))
         show_commands(commands)
-    if report is not None:
+    if shown.report is not None:
         from isthmus.report import write_evaluation_report
 
-        shown = texts_of(evaluation, texts, query_texts, own_queries=queries_old is not None)
         write_evaluation_report(
             evaluation,
-            report,
+            shown.report,
             title=f"Evaluation of {bridge.name}",
             gates=results,
             commands=commands,
-            overwrite=overwrite,
-            **shown,
+            overwrite=shown.overwrite,
+            **shown.shown_texts(evaluation, own_queries=relevance.queries_old is not None),
         )
-        say(f"written: {report}")
+        say(f"written: {shown.report}")
     if not all(result.passed for result in results) or (regression and not regression.passed):
         raise typer.Exit(1)

@@ -3,46 +3,26 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from isthmus.cli.console import SCORES_DIFFER, ProgressBar, say, show, show_json, text_width, warn
-from isthmus.cli.disturbance_inputs import Robustness, disturbances_of
 from isthmus.cli.inputs import (
-    AllArms,
-    Files,
-    Gates,
-    Groups,
-    HorizonFigures,
-    Ids,
-    Json,
-    Labels,
+    JudgingOptions,
     MetricOption,
     Old,
-    OldEncoder,
-    Overwrite,
-    Primary,
-    Qrels,
-    QueriesNew,
-    QueriesOld,
+    RelevanceOptions,
     check_judging,
     open_inputs,
-    read_groups,
 )
 from isthmus.cli.next_steps import Asked, after_fit, after_live_fit
-from isthmus.cli.reports import QueryTexts, Report, Texts, check_report_options, texts_of
+from isthmus.cli.option_groups import grouped
+from isthmus.cli.reports import EvaluationOptions
 from isthmus.cli.results import show_commands, show_evaluation
 from isthmus.cli.store_inputs import (
-    KeyEnv,
-    MaxItems,
-    MaxQueries,
-    MaxTokens,
-    NewModel,
-    OldModel,
-    PairCount,
-    QueryLogFile,
     StoreOptions,
     check_cut_offs,
     judged_live,
@@ -54,7 +34,7 @@ from isthmus.errors import InputError
 
 if TYPE_CHECKING:
     from isthmus.adapters.budget.curve_reading import LearningCurve
-    from isthmus.bridge.bridge import Bridge
+    from isthmus.bridge import Bridge, StoreSample
     from isthmus.progress import Progress
     from isthmus.spaces.pairs import Pairs
 
@@ -66,11 +46,81 @@ _SHOWN = 8
 _MOST = 20_000  # pairs held for the learning curve
 
 
+@dataclass(frozen=True)
+class MapOptions:
+    """Which maps are tried, between what."""
+
+    kind: Annotated[
+        str,
+        typer.Option(
+            help="query: new model's queries search the old index, which stays as it is. "
+            "corpus: the stored old vectors are mapped for native queries of the new model.",
+            rich_help_panel=_MAP,
+        ),
+    ] = "query"
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Steps joined by |, as in 'unit_norm | procrustes | unit_norm'. Repeatable, "
+            "simplest first: the best by held-out ranks is taken. Without it: rotations, ridge "
+            "maps, for queries canonical correlations, and the best of these trained by contrast.",
+            rich_help_panel=_MAP,
+        ),
+    ] = None
+    prior: Annotated[
+        Path | None,
+        typer.Option(
+            help="A bridge that runs already between the two models: a refit on few new pairs "
+            "stays near it (recipes with prior_ridge).",
+            rich_help_panel=_MAP,
+        ),
+    ] = None
+    query_weight: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="How much a query counts in the fit where an item counts 1.",
+            rich_help_panel=_MAP,
+        ),
+    ] = None
+    metric: MetricOption = "cosine"
+    old_name: Annotated[
+        str, typer.Option(help="What the old space is called.", rich_help_panel=_MAP)
+    ] = "old"
+    new_name: Annotated[
+        str, typer.Option(help="What the new space is called.", rich_help_panel=_MAP)
+    ] = "new"
+    seed: Annotated[
+        int, typer.Option(help="Of the split and the samples.", rich_help_panel=_MAP)
+    ] = 0
+
+    def fitting(self) -> dict[str, Any]:
+        """Keyword arguments of `fit`."""
+        from isthmus.bridge import Bridge, Fitting
+
+        running = None if self.prior is None else Bridge.load(self.prior)
+        recipe = self.recipe
+        if running is not None and not recipe:
+            recipe = [_REFIT if self.metric != "cosine" else f"unit_norm | {_REFIT} | unit_norm"]
+        return {
+            "kind": self.kind,
+            "recipe": recipe or "auto",
+            "fitting": Fitting(weighting=self.query_weight, prior=running),
+            "seed": self.seed,
+        }
+
+
+@grouped
 def fit_command(
     old: Old,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The folder to write the bridge to.")
     ],
+    maps: MapOptions,
+    relevance: RelevanceOptions,
+    judged_by: JudgingOptions,
+    live: StoreOptions,
+    shown: EvaluationOptions,
     new: Annotated[
         str | None,
         typer.Argument(
@@ -80,74 +130,6 @@ def fit_command(
             show_default=False,
         ),
     ] = None,
-    kind: Annotated[
-        str,
-        typer.Option(
-            help="query: new model's queries search the old index, which stays as it is. "
-            "corpus: the stored old vectors are mapped for native queries of the new model.",
-            rich_help_panel=_MAP,
-        ),
-    ] = "query",
-    recipe: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Steps joined by |, as in 'unit_norm | procrustes | unit_norm'. Repeatable, "
-            "simplest first: the best by held-out ranks is taken. Without it: rotations, ridge "
-            "maps, for queries canonical correlations, and the best of these trained by contrast.",
-            rich_help_panel=_MAP,
-        ),
-    ] = None,
-    prior: Annotated[
-        Path | None,
-        typer.Option(
-            help="A bridge that runs already between the two models: a refit on few new pairs "
-            "stays near it (recipes with prior_ridge).",
-            rich_help_panel=_MAP,
-        ),
-    ] = None,
-    query_weight: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            help="How much a query counts in the fit where an item counts 1.",
-            rich_help_panel=_MAP,
-        ),
-    ] = None,
-    ids: Ids = None,
-    metric: MetricOption = "cosine",
-    queries_old: QueriesOld = None,
-    queries_new: QueriesNew = None,
-    qrels: Qrels = None,
-    labels: Labels = None,
-    groups: Groups = None,
-    primary: Primary = None,
-    horizon: HorizonFigures = None,
-    gate: Gates = None,
-    robustness: Robustness = False,
-    old_encoder: OldEncoder = True,
-    old_model: OldModel = None,
-    new_model: NewModel = None,
-    pair_count: PairCount = None,
-    query_log: QueryLogFile = None,
-    max_queries: MaxQueries = None,
-    max_items: MaxItems = None,
-    max_tokens: MaxTokens = None,
-    key_env: KeyEnv = None,
-    old_name: Annotated[
-        str, typer.Option(help="What the old space is called.", rich_help_panel=_MAP)
-    ] = "old",
-    new_name: Annotated[
-        str, typer.Option(help="What the new space is called.", rich_help_panel=_MAP)
-    ] = "new",
-    seed: Annotated[
-        int, typer.Option(help="Of the split and the samples.", rich_help_panel=_MAP)
-    ] = 0,
-    report: Report = None,
-    texts: Texts = None,
-    query_texts: QueryTexts = None,
-    overwrite: Overwrite = False,
-    all_arms: AllArms = False,
-    as_json: Json = False,
 ) -> None:
     """Fit a bridge between two models, judge it on held-out data, and write it.
 
@@ -172,114 +154,58 @@ def fit_command(
         isthmus fit lancedb://db#docs.vector --old st:OLD --new st:NEW --queries log.jsonl -o b
     """
     from isthmus.artefact import check_place
-    from isthmus.bridge import Bridge, Fitting, fit, fit_sample
     from isthmus.bridge.bridge import KIND
-    from isthmus.evaluate import DEFAULT_METRICS, Judging, VerdictRule, WayLimits
-    from isthmus.evaluate.gates import asks_robustness, check_gates, metrics_of
-    from isthmus.evaluate.horizon import parse_horizon
+    from isthmus.evaluate.gates import check_gates
     from isthmus.files import together
     from isthmus.stores import is_store_url
 
-    running = None if prior is None else Bridge.load(prior)
-    if running is not None and not recipe:
-        recipe = [_REFIT if metric != "cosine" else f"unit_norm | {_REFIT} | unit_norm"]
-    metrics = [*DEFAULT_METRICS, *metrics_of(gate or ())]
-    check_place(output, KIND, overwrite=overwrite)
-    check_report_options(report, texts, query_texts, overwrite=overwrite)
+    check_place(output, KIND, overwrite=shown.overwrite)
+    shown.check()
     progress = ProgressBar()
-    options: dict[str, Any] = {
-        "kind": kind,
-        "recipe": recipe or "auto",
-        "judging": Judging(
-            primary,
-            metrics,
-            rule=VerdictRule(horizon=parse_horizon(horizon or ())),
-            limits=WayLimits(old_encoder),
-            groups=read_groups(groups),
-            disturbances=disturbances_of(wanted=robustness or asks_robustness(gate or ())),
-        ),
-        "fitting": Fitting(weighting=query_weight, prior=running),
-        "seed": seed,
-        "progress": progress,
-    }
-    asked = StoreOptions(
-        old_model,
-        new_model,
-        pair_count,
-        query_log,
-        max_queries,
-        max_items,
-        max_tokens,
-        key_env,
-    )
-    sample = None
+    options = {**maps.fitting(), "judging": judged_by.judging(), "progress": progress}
     if is_store_url(old):
+        of_files = {k: v for k, v in relevance.typed().items() if k != "--qrels"}
         refuse_file_options(
-            {
-                "NEW": new,
-                "--ids": ids,
-                "--queries-old": queries_old,
-                "--queries-new": queries_new,
-                "--labels": labels,
-                "--texts": texts,
-                "--query-texts": query_texts,
-            }
+            {"NEW": new, **of_files, "--texts": shown.texts, "--query-texts": shown.query_texts}
         )
-        check_judging(kind, primary, judged=query_log is not None, by="--queries")
-        if kind == "query":
-            check_cut_offs([*([primary] if primary else []), *metrics_of(gate or ())])
-        with open_sample(old, asked, qrels=qrels, seed=seed, progress=progress) as opened:
-            store, models, sample = opened
-            pairs = sample.pairs(kind)
-            say(repr(pairs))
-            bridge = fit_sample(sample, models, **options)
-            bridge = judged_live(bridge, store, models, sample, progress)
+        check_judging(
+            maps.kind, judged_by.primary, judged=live.query_log is not None, by="--queries"
+        )
+        if maps.kind == "query":
+            check_cut_offs(judged_by.asked_metrics())
+        fitted = _fit_live(old, live, relevance.qrels, options)
     else:
-        asked.refuse()
+        live.refuse()
         if new is None:
             raise InputError(
                 "the items as the new model encodes them are missing",
                 where="NEW",
                 mend="Give two files, or the URL of a store and --new",
             )
-        files = Files(old, new, ids, queries_old, queries_new, qrels, labels, primary)
-        inputs = open_inputs(files, kind=kind, metric=metric, progress=progress)
-        pairs = inputs.pairs
-        say(repr(pairs))
-        names = (new_name, old_name) if kind == "query" else (old_name, new_name)
-        bridge = fit(
-            pairs,
-            queries=inputs.queries,
-            qrels=inputs.qrels,
-            source=names[0],
-            target=names[1],
-            **options,
-        )
+        fitted = _fit_files(old, new, maps, relevance, judged_by, options)
     progress.close()
+    bridge, sample = fitted.bridge, fitted.sample
     evidence = bridge.evidence
     assert evidence is not None
+    gate = judged_by.gate
     results = check_gates(evidence, gate) if gate else []
     if new is None:
         known = None if sample is None or sample.queries is None else sample.queries.texts[0]
-        named = {"old": old_model, "new": new_model}
+        named = {"old": live.old_model, "new": live.new_model}
         commands = after_live_fit(bridge, output, old, named, known)
     else:
         given: dict[str, object] = {
-            "--ids": ids,
-            "--queries-old": queries_old,
-            "--queries-new": queries_new,
-            "--qrels": qrels,
-            "--labels": labels,
-            "--primary": primary,
-            "--no-old-encoder": not old_encoder,
+            **relevance.typed(),
+            "--primary": judged_by.primary,
+            "--no-old-encoder": not judged_by.old_encoder,
             "--gate": gate,
-            "--robustness": robustness,
+            "--robustness": judged_by.robustness,
         }
         commands = after_fit(
             bridge, output, Asked(old, new, given), passed=all(r.passed for r in results)
         )
     # shown first: nothing that happens to the files loses it
-    if as_json:
+    if shown.as_json:
         show_json(
             {
                 "bridge": str(output),
@@ -291,37 +217,86 @@ def fit_command(
         )
     else:
         show(f"{leaderboard(bridge)}\n\nrecipe: {bridge.recipe}\n")
-        show_evaluation(evidence, results, all_arms=all_arms)
+        show_evaluation(evidence, results, all_arms=shown.all_arms)
     with together():
-        bridge.save(output, overwrite=overwrite)
-        if report is not None:
+        bridge.save(output, overwrite=shown.overwrite)
+        if shown.report is not None:
             from isthmus.report import write_fit_report
 
-            curve = _curve(pairs, bridge, seed, progress)
+            curve = _curve(fitted.pairs, bridge, maps.seed, progress)
             progress.close()
-            shown = (
-                texts_of(evidence, texts, query_texts, own_queries=queries_old is not None)
-                if sample is None
-                else sampled_texts(sample)
-            )
+            own = relevance.queries_old is not None
             write_fit_report(
                 bridge,
-                report,
+                shown.report,
                 curve=curve,
                 gates=results,
                 commands=commands,
-                overwrite=overwrite,
-                **shown,
+                overwrite=shown.overwrite,
+                **(
+                    shown.shown_texts(evidence, own_queries=own)
+                    if sample is None
+                    else sampled_texts(sample)
+                ),
             )
     if bridge.search_only:
         warn(f"notice: {SCORES_DIFFER}")
-    if not as_json:
+    if not shown.as_json:
         show_commands(commands)
-    for written in (report, output):
+    for written in (shown.report, output):
         if written is not None:
             say(f"written: {written}")
     if not all(result.passed for result in results):
         raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """A bridge, and what it was fitted on."""
+
+    bridge: Bridge
+    pairs: Pairs
+    sample: StoreSample | None = None
+
+
+def _fit_live(url: str, live: StoreOptions, qrels: Path | None, options: dict[str, Any]) -> _Fitted:
+    from isthmus.bridge import fit_sample
+
+    seed, progress = options["seed"], options["progress"]
+    with open_sample(url, live, qrels=qrels, seed=seed, progress=progress) as opened:
+        store, models, sample = opened
+        pairs = sample.pairs(options["kind"])
+        say(repr(pairs))
+        bridge = fit_sample(sample, models, **options)
+        return _Fitted(judged_live(bridge, store, models, sample, progress), pairs, sample)
+
+
+def _fit_files(
+    old: str,
+    new: str,
+    maps: MapOptions,
+    relevance: RelevanceOptions,
+    judged_by: JudgingOptions,
+    options: dict[str, Any],
+) -> _Fitted:
+    from isthmus.bridge import fit
+
+    inputs = open_inputs(
+        old, new, relevance, kind=maps.kind, metric=maps.metric, primary=judged_by.primary,
+        progress=options["progress"],
+    )  # fmt: skip
+    say(repr(inputs.pairs))
+    names = (maps.new_name, maps.old_name)
+    source, target = names if maps.kind == "query" else names[::-1]
+    bridge = fit(
+        inputs.pairs,
+        queries=inputs.queries,
+        qrels=inputs.qrels,
+        source=source,
+        target=target,
+        **options,
+    )
+    return _Fitted(bridge, inputs.pairs)
 
 
 def _curve(pairs: Pairs, bridge: Bridge, seed: int, progress: Progress) -> LearningCurve | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,33 +14,29 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from isthmus.bridge.bridge import Bridge
+    from isthmus.evaluate import Judging
+    from isthmus.evaluate.robustness import Disturbances
     from isthmus.progress import Progress
     from isthmus.spaces.pairs import Pairs
     from isthmus.spaces.readers import Vectors
 
 __all__ = [
-    "AllArms",
-    "Files",
+    "BridgeFolder",
     "Gates",
-    "Groups",
-    "HorizonFigures",
     "Ids",
     "Inputs",
     "Json",
-    "Labels",
+    "JudgingOptions",
     "MetricOption",
     "New",
     "Old",
-    "OldEncoder",
     "Overwrite",
     "Primary",
-    "Qrels",
-    "QueriesNew",
-    "QueriesOld",
+    "QueryOptions",
+    "RelevanceOptions",
     "check_judging",
     "open_for",
     "open_inputs",
-    "read_groups",
 ]
 
 _DATA = "Data"
@@ -49,6 +45,9 @@ _JUDGING = "Judging"
 Old = Annotated[
     str,
     typer.Argument(metavar="OLD", help="Items as the old model encoded them.", show_default=False),
+]
+BridgeFolder = Annotated[
+    Path, typer.Argument(metavar="BRIDGE", help="A folder that isthmus fit wrote.")
 ]
 New = Annotated[
     str,
@@ -69,52 +68,6 @@ MetricOption = Annotated[
     str,
     typer.Option(
         "--metric", help="How vectors are compared: cosine, dot or l2.", rich_help_panel=_DATA
-    ),
-]
-HorizonFigures = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--horizon",
-        help="A figure of your index, as rows=2100000; repeat for queries_per_day, "
-        "encodings_per_second, money_per_1000, latency_seconds, days_to_old_off. Metrics are "
-        "expected at all rows, and what to run now is told from what to move to.",
-        rich_help_panel=_JUDGING,
-    ),
-]
-QueriesOld = Annotated[
-    str | None,
-    typer.Option(
-        help="Queries as the old model encodes them. Queries and their answers are what a verdict "
-        "stands on: without them or --labels only agreement with the old model can be measured.",
-        rich_help_panel=_JUDGING,
-    ),
-]
-QueriesNew = Annotated[
-    str | None,
-    typer.Option(help="The same queries as the new model encodes them.", rich_help_panel=_JUDGING),
-]
-Qrels = Annotated[
-    Path | None,
-    typer.Option(
-        help="Which items answer which query: lines of 'query-id item-id', or TREC qrels. "
-        "Without it a query is answered by the item of the same id.",
-        rich_help_panel=_JUDGING,
-    ),
-]
-Labels = Annotated[
-    Path | None,
-    typer.Option(
-        help="A label for each row of OLD (.npy, or .txt with one a line): items of one label are "
-        "relevant to each other. For data without queries.",
-        rich_help_panel=_JUDGING,
-    ),
-]
-Groups = Annotated[
-    Path | None,
-    typer.Option(
-        help="The group of each query, such as its language: .tsv with id and group, or .txt with "
-        "one a row. What each group gains or loses is told, and whether gaps grow.",
-        rich_help_panel=_JUDGING,
     ),
 ]
 Primary = Annotated[
@@ -139,38 +92,141 @@ Gates = Annotated[
 Json = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON on stdout instead of a table.")
 ]
-AllArms = Annotated[
-    bool,
-    typer.Option(
-        "--all-arms",
-        help="Show every way that was measured, every metric and every comparison; by default the "
-        "old model, the bridge, what is recommended and full re-embedding.",
-    ),
-]
-OldEncoder = Annotated[
-    bool,
-    typer.Option(
-        "--old-encoder/--no-old-encoder",
-        help="Whether the old model can still encode queries. Without it, mixed queries and "
-        "recall by the old model are left out.",
-        rich_help_panel=_JUDGING,
-    ),
-]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")]
 
 
 @dataclass(frozen=True)
-class Files:
-    """The options that name pairs, and what judges them."""
+class QueryOptions:
+    """How rows are told apart, queries of both models, and what answers them."""
 
-    old: str
-    new: str
-    ids: str | None = None
-    queries_old: str | None = None
-    queries_new: str | None = None
-    qrels: Path | None = None
-    labels: Path | None = None
-    primary: str | None = None
+    ids: Ids = None
+    queries_old: Annotated[
+        str | None,
+        typer.Option(
+            help="Queries as the old model encodes them. Queries and their answers are what a "
+            "verdict stands on: without them or --labels only agreement with the old model can be "
+            "measured.",
+            rich_help_panel=_JUDGING,
+        ),
+    ] = None
+    queries_new: Annotated[
+        str | None,
+        typer.Option(
+            help="The same queries as the new model encodes them.", rich_help_panel=_JUDGING
+        ),
+    ] = None
+    qrels: Annotated[
+        Path | None,
+        typer.Option(
+            help="Which items answer which query: lines of 'query-id item-id', or TREC qrels. "
+            "Without it a query is answered by the item of the same id.",
+            rich_help_panel=_JUDGING,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class RelevanceOptions(QueryOptions):
+    """How rows are told apart, and what is relevant to what: answers of queries, or labels."""
+
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="A label for each row of OLD (.npy, or .txt with one a line): items of one label "
+            "are relevant to each other. For data without queries.",
+            rich_help_panel=_JUDGING,
+        ),
+    ] = None
+
+    def typed(self) -> dict[str, object]:
+        """The options as they are typed; None for one that was not given."""
+        return {f"--{f.name.replace('_', '-')}": getattr(self, f.name) for f in fields(self)}
+
+
+@dataclass(frozen=True)
+class JudgingOptions:
+    """What decides, and what must hold."""
+
+    groups: Annotated[
+        Path | None,
+        typer.Option(
+            help="The group of each query, such as its language: .tsv with id and group, or .txt "
+            "with one a row. What each group gains or loses is told, and whether gaps grow.",
+            rich_help_panel=_JUDGING,
+        ),
+    ] = None
+    primary: Primary = None
+    horizon: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A figure of your index, as rows=2100000; repeat for queries_per_day, "
+            "encodings_per_second, money_per_1000, latency_seconds, days_to_old_off. Metrics are "
+            "expected at all rows, and what to run now is told from what to move to.",
+            rich_help_panel=_JUDGING,
+        ),
+    ] = None
+    gate: Gates = None
+    old_encoder: Annotated[
+        bool,
+        typer.Option(
+            "--old-encoder/--no-old-encoder",
+            help="Whether the old model can still encode queries. Without it, mixed queries and "
+            "recall by the old model are left out.",
+            rich_help_panel=_JUDGING,
+        ),
+    ] = True
+    robustness: Annotated[
+        bool,
+        typer.Option(
+            "--robustness",
+            help="Also run the recommended way with noise and masked coordinates in the queries, "
+            "on 8-bit, binary and half-width copies of the index, and on the queries that are "
+            "least like the others. A gate such as 'robustness.worst>=-0.05' asks for it too.",
+            rich_help_panel=_JUDGING,
+        ),
+    ] = False
+
+    @property
+    def asks_robustness(self) -> bool:
+        """Whether it is asked for, by itself or by a gate."""
+        from isthmus.evaluate.gates import asks_robustness
+
+        return self.robustness or asks_robustness(self.gate or ())
+
+    def asked_metrics(self) -> list[str]:
+        """The metrics that the primary and the gates name."""
+        from isthmus.evaluate.gates import metrics_of
+
+        return [*([self.primary] if self.primary else []), *metrics_of(self.gate or ())]
+
+    def judging(self, disturbances: Disturbances | None = None) -> Judging:
+        """What `fit` and `assess` are told.
+
+        Args:
+            disturbances: under which the recommended way is run; the usual ones by default, where
+                robustness is asked for.
+
+        Raises:
+            InputError: for a metric, a gate or a figure that is none, or groups that cannot be
+                read.
+        """
+        from isthmus.evaluate import DEFAULT_METRICS, Judging, VerdictRule, WayLimits
+        from isthmus.evaluate.gates import metrics_of
+        from isthmus.evaluate.horizon import parse_horizon
+        from isthmus.evaluate.robustness import Disturbances
+        from isthmus.spaces.texts import read_texts
+
+        if disturbances is None and self.asks_robustness:
+            disturbances = Disturbances()
+
+        return Judging(
+            self.primary,
+            [*DEFAULT_METRICS, *metrics_of(self.gate or ())],
+            rule=VerdictRule(horizon=parse_horizon(self.horizon or ())),
+            limits=WayLimits(self.old_encoder),
+            groups=None if self.groups is None else read_texts(self.groups),
+            disturbances=disturbances,
+        )
 
 
 @dataclass(frozen=True)
@@ -180,17 +236,6 @@ class Inputs:
     pairs: Pairs
     queries: Pairs | None
     qrels: dict[Any, list[Any]] | None
-
-
-def read_groups(path: Path | None) -> dict[str, str] | None:
-    """The group of each query by its id, from a file as `Groups` says.
-
-    Raises:
-        InputError: for another kind of file, or naming the first line that cannot be read.
-    """
-    from isthmus.spaces.texts import read_texts
-
-    return None if path is None else read_texts(path)
 
 
 def check_judging(kind: str, primary: str | None, *, judged: bool, by: str) -> None:
@@ -215,18 +260,38 @@ def check_judging(kind: str, primary: str | None, *, judged: bool, by: str) -> N
         )
 
 
-def open_for(bridge: Bridge, files: Files, progress: Progress) -> Inputs:
+def open_for(
+    bridge: Bridge,
+    old: str,
+    new: str,
+    relevance: RelevanceOptions,
+    progress: Progress,
+    *,
+    primary: str | None = None,
+) -> Inputs:
     """Open what a bridge is judged on: in its direction, compared as its source is."""
-    return open_inputs(files, kind=bridge.kind, metric=bridge.source.metric, progress=progress)
+    return open_inputs(
+        old, new, relevance, kind=bridge.kind, metric=bridge.source.metric, primary=primary,
+        progress=progress,
+    )  # fmt: skip
 
 
-def open_inputs(files: Files, *, kind: str, metric: str, progress: Progress) -> Inputs:
+def open_inputs(
+    old: str,
+    new: str,
+    relevance: RelevanceOptions,
+    *,
+    kind: str,
+    metric: str,
+    primary: str | None = None,
+    progress: Progress,
+) -> Inputs:
     """Open both sides in the direction of the bridge, and check what belongs together."""
     from isthmus.spaces.pairs import Pairs
     from isthmus.spaces.qrels import read_labels, read_qrels
 
-    ids, primary, qrels, labels = files.ids, files.primary, files.qrels, files.labels
-    queries_old, queries_new = files.queries_old, files.queries_new
+    queries_old, queries_new = relevance.queries_old, relevance.queries_new
+    labels, qrels = relevance.labels, relevance.qrels
     check_judging(
         kind,
         primary,
@@ -247,8 +312,8 @@ def open_inputs(files: Files, *, kind: str, metric: str, progress: Progress) -> 
         source, target = (b, a) if kind == "query" else (a, b)
         return Pairs(source, target, metric=metric, progress=progress, **more)  # pyright: ignore[reportArgumentType]
 
-    declined = False if ids == "none" else ids
-    pairs = paired(files.old, files.new, ids=declined)
+    declined = False if relevance.ids == "none" else relevance.ids
+    pairs = paired(old, new, ids=declined)
     if labels is not None:
         opened = pairs.target if kind == "query" else pairs.source
         given = _for_rows(opened, read_labels(labels), labels)

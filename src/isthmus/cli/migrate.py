@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,10 +15,12 @@ import typer
 
 from isthmus.cli.console import ProgressBar, say, show, show_json, show_json_line
 from isthmus.cli.inputs import Json
+from isthmus.cli.model_options import KeyEnv
+from isthmus.cli.option_groups import grouped
 from isthmus.errors import InputError
 
 if TYPE_CHECKING:
-    from isthmus.migrate import Limits, Migration, Plan
+    from isthmus.migrate import Limits, Migration
 
 __all__ = ["migrate_app"]
 
@@ -37,51 +40,62 @@ StoreUrl = Annotated[
         help="The store's URL, if it has another address now than when the plan was made.",
     ),
 ]
-NewModel = Annotated[
-    str | None,
-    typer.Option("--new", metavar="ENC", help="The new model, if it is spelled otherwise here."),
-]
-OldModel = Annotated[
-    str | None, typer.Option("--old", metavar="ENC", help="The old model, likewise.")
-]
-NoOld = Annotated[bool, typer.Option("--no-old", help="The old model does not run any more.")]
-KeyEnv = Annotated[
-    str | None,
-    typer.Option(
-        help="The environment variable with the key of endpoints; by default OPENAI_API_KEY."
-    ),
-]
 TakeOver = Annotated[
     bool,
     typer.Option(
         "--take-over", help="Go on with a migration that was begun on a machine that is lost."
     ),
 ]
-Rate = Annotated[float | None, typer.Option(min=0.001, help="Items a second, at most.")]
-MaxMoney = Annotated[
-    float | None,
-    typer.Option(min=0, help="Pause before more is spent, in the currency of the plan's price."),
-]
-Until = Annotated[
-    str | None,
-    typer.Option(
-        help="Pause at a time of day (06:30), at a moment (2026-12-01T06:30), or once a share is "
-        "filled (25%)."
-    ),
-]
+
+
+@dataclass(frozen=True)
+class LimitOptions:
+    """When a run pauses by itself, and how fast it is."""
+
+    rate: Annotated[float | None, typer.Option(min=0.001, help="Items a second, at most.")] = None
+    max_money: Annotated[
+        float | None,
+        typer.Option(min=0, help="Pause before more is spent, in the currency of the plan."),
+    ] = None
+    until: Annotated[
+        str | None,
+        typer.Option(
+            help="Pause at a time of day (06:30), at a moment (2026-12-01T06:30), or once a share "
+            "is filled (25%)."
+        ),
+    ] = None
+
+    def limits(self) -> Limits:
+        """What `Migration.run` is told."""
+        from isthmus.migrate import Limits
+
+        share, deadline = _until(self.until)
+        return Limits(rate=self.rate, max_money=self.max_money, share=share, deadline=deadline)
+
+
+@dataclass(frozen=True)
+class PlaceOptions:
+    """Where the store and the models of the plan are now."""
+
+    store: StoreUrl = None
+    new: Annotated[
+        str | None,
+        typer.Option(
+            "--new", metavar="ENC", help="The new model, if it is spelled otherwise here."
+        ),
+    ] = None
+    old: Annotated[
+        str | None, typer.Option("--old", metavar="ENC", help="The old model, likewise.")
+    ] = None
+    no_old: Annotated[
+        bool, typer.Option("--no-old", help="The old model does not run any more.")
+    ] = False
+    key_env: KeyEnv = None
 
 
 @contextmanager
 def _opened(
-    path: Path,
-    store: str | None,
-    *,
-    new: str | None = None,
-    old: str | None = None,
-    no_old: bool = False,
-    key_env: str | None = None,
-    encoders: bool = True,
-    take_over: bool = False,
+    path: Path, at: PlaceOptions, *, encoders: bool = True, take_over: bool = False
 ) -> Generator[Migration]:
     from isthmus.encoders import Spending, open_encoder
     from isthmus.migrate import Migration, Models, Plan
@@ -89,29 +103,18 @@ def _opened(
 
     plan = Plan.load(path)
     progress = ProgressBar()
-    spending = Spending(key_env=key_env)
+    spending = Spending(key_env=at.key_env)
     models = Models()
     if encoders:
-        spelled = old or (None if plan.old is None or no_old else plan.old.spelling)
+        spelled = at.old or (None if plan.old is None or at.no_old else plan.old.spelling)
         models = Models(
-            open_encoder(new or plan.new.spelling, spending=spending, progress=progress),
+            open_encoder(at.new or plan.new.spelling, spending=spending, progress=progress),
             None if spelled is None else open_encoder(spelled, spending=spending),
         )
-    with open_store(store or _url(plan)) as opened:
+    # the plan's store, at the column of the old vectors
+    with open_store(at.store or plan.target.store) as opened:
         yield Migration(plan, path, opened, models, progress, take_over)
     progress.close()
-
-
-def _url(plan: Plan) -> str:
-    """The plan's store, at the column of the old vectors."""
-    return plan.target.store
-
-
-def _limits(rate: float | None, max_money: float | None, until: str | None) -> Limits:
-    from isthmus.migrate import Limits
-
-    share, deadline = _until(until)
-    return Limits(rate=rate, max_money=max_money, share=share, deadline=deadline)
 
 
 def _until(text: str | None) -> tuple[float | None, float | None]:
@@ -143,64 +146,38 @@ def _told(migration: Migration, *, as_json: bool) -> None:
 
 
 @migrate_app.command("run")
+@grouped
 def run_command(
-    plan: PlanFile,
-    rate: Rate = None,
-    max_money: MaxMoney = None,
-    until: Until = None,
-    store: StoreUrl = None,
-    new: NewModel = None,
-    old: OldModel = None,
-    no_old: NoOld = False,
-    key_env: KeyEnv = None,
-    as_json: Json = False,
+    plan: PlanFile, limited: LimitOptions, at: PlaceOptions, as_json: Json = False
 ) -> None:
     """Begin: prepare, serve by the bridge, and fill until every item has its new vector.
 
     It may be stopped or killed at any moment; isthmus migrate resume goes on. The alias stays on
     the old vectors until isthmus migrate cutover.
     """
-    _run(plan, _limits(rate, max_money, until), (store, new, old, no_old, key_env), as_json=as_json)
+    with _opened(plan, at) as migration:
+        _run(migration, plan, limited.limits(), resume=False, as_json=as_json)
 
 
 @migrate_app.command("resume")
+@grouped
 def resume_command(
     plan: PlanFile,
-    rate: Rate = None,
-    max_money: MaxMoney = None,
-    until: Until = None,
-    store: StoreUrl = None,
-    new: NewModel = None,
-    old: OldModel = None,
-    no_old: NoOld = False,
-    key_env: KeyEnv = None,
+    limited: LimitOptions,
+    at: PlaceOptions,
     take_over: TakeOver = False,
     as_json: Json = False,
 ) -> None:
     """Go on after a pause, a stop or a crash; or follow what came in since the index was full."""
-    _run(
-        plan, _limits(rate, max_money, until), (store, new, old, no_old, key_env),
-        resume=True, take_over=take_over, as_json=as_json,
-    )  # fmt: skip
+    with _opened(plan, at, take_over=take_over) as migration:
+        _run(migration, plan, limited.limits(), resume=True, as_json=as_json)
 
 
-def _run(
-    path: Path,
-    limits: Limits,
-    given: tuple[str | None, str | None, str | None, bool, str | None],
-    *,
-    resume: bool = False,
-    take_over: bool = False,
-    as_json: bool,
-) -> None:
+def _run(migration: Migration, path: Path, limits: Limits, *, resume: bool, as_json: bool) -> None:
     from isthmus.migrate import State
 
-    store, new, old, no_old, key_env = given
-    with _opened(
-        path, store, new=new, old=old, no_old=no_old, key_env=key_env, take_over=take_over
-    ) as migration:
-        state = migration.run(limits, resume=resume)
-        _told(migration, as_json=as_json)
+    state = migration.run(limits, resume=resume)
+    _told(migration, as_json=as_json)
     if state == State.FULL:
         say(f"every item has its new vector. Go on with: isthmus migrate cutover {path}")
     else:
@@ -210,7 +187,7 @@ def _run(
 @migrate_app.command("status")
 def status_command(plan: PlanFile, store: StoreUrl = None, as_json: Json = False) -> None:
     """Say how far it is, how fast, what was spent, and what the quality was."""
-    with _opened(plan, store, encoders=False) as migration:
+    with _opened(plan, PlaceOptions(store), encoders=False) as migration:
         _told(migration, as_json=as_json)
 
 
@@ -226,16 +203,15 @@ def pause_command(plan: PlanFile) -> None:
 
 
 @migrate_app.command("search")
+@grouped
 def search_command(
     plan: PlanFile,
+    at: PlaceOptions,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What to search for.")],
     k: Annotated[int, typer.Option("--k", "-k", min=1, help="Results.")] = 10,
     model: Annotated[
         str, typer.Option(help="Which model encodes the query: new, or old for callers that wait.")
     ] = "new",
-    store: StoreUrl = None,
-    new: NewModel = None,
-    old: OldModel = None,
     as_json: Json = False,
 ) -> None:
     """Search as the application would at this moment of the migration."""
@@ -243,7 +219,7 @@ def search_command(
 
     if model not in ("new", "old"):
         raise InputError(f"'{model}' is neither new nor old", where="--model")
-    with _opened(plan, store, new=new, old=old) as migration:
+    with _opened(plan, at) as migration:
         search = LiveSearch(
             migration.plan, migration.store, new=migration.models.new, old=migration.models.old
         )
@@ -265,8 +241,10 @@ def search_command(
 
 
 @migrate_app.command("cutover")
+@grouped
 def cutover_command(
     plan: PlanFile,
+    at: PlaceOptions,
     partial: Annotated[
         bool,
         typer.Option(
@@ -275,11 +253,6 @@ def cutover_command(
             "stays on the old vectors.",
         ),
     ] = False,
-    store: StoreUrl = None,
-    new: NewModel = None,
-    old: OldModel = None,
-    no_old: NoOld = False,
-    key_env: KeyEnv = None,
     take_over: TakeOver = False,
     as_json: Json = False,
 ) -> None:
@@ -287,9 +260,7 @@ def cutover_command(
 
     Exit code 2, and nothing moved, where the new model is measured below the old one.
     """
-    with _opened(
-        plan, store, new=new, old=old, no_old=no_old, key_env=key_env, take_over=take_over
-    ) as migration:
+    with _opened(plan, at, take_over=take_over) as migration:
         migration.cut_over(partial=partial)
         _told(migration, as_json=as_json)
         target = migration.plan.target
@@ -299,23 +270,15 @@ def cutover_command(
 
 
 @migrate_app.command("rollback")
+@grouped
 def rollback_command(
-    plan: PlanFile,
-    store: StoreUrl = None,
-    new: NewModel = None,
-    old: OldModel = None,
-    no_old: NoOld = False,
-    key_env: KeyEnv = None,
-    take_over: TakeOver = False,
-    as_json: Json = False,
+    plan: PlanFile, at: PlaceOptions, take_over: TakeOver = False, as_json: Json = False
 ) -> None:
     """Go back to the old vectors, every item having one, and prove that untouched ones are intact.
 
     Any time until isthmus migrate clean.
     """
-    with _opened(
-        plan, store, new=new, old=old, no_old=no_old, key_env=key_env, take_over=take_over
-    ) as migration:
+    with _opened(plan, at, take_over=take_over) as migration:
         restored = migration.rollback()
         if as_json:
             show_json(restored.as_json())
@@ -333,14 +296,16 @@ def clean_command(
     take_over: TakeOver = False,
 ) -> None:
     """End it: forget what a rollback needs. From here on there is no way back."""
-    with _opened(plan, store, encoders=False, take_over=take_over) as migration:
+    with _opened(plan, PlaceOptions(store), encoders=False, take_over=take_over) as migration:
         migration.clean(drop_old=drop_old)
     say("cleaned: there is no way back")
 
 
 @migrate_app.command("watch")
+@grouped
 def watch_command(
     plan: PlanFile,
+    at: PlaceOptions,
     every: Annotated[float, typer.Option(min=0, help="Minutes between two looks.")] = 10.0,
     looks: Annotated[
         int | None, typer.Option(min=1, help="How many; without end by default.")
@@ -352,10 +317,6 @@ def watch_command(
     rollback: Annotated[
         bool, typer.Option("--rollback", help="Roll back by itself at an alarm.")
     ] = False,
-    store: StoreUrl = None,
-    new: NewModel = None,
-    old: OldModel = None,
-    no_old: NoOld = False,
     as_json: Json = False,
 ) -> None:
     """Ask the plan's queries again and again; exit code 1 once a loss is shown."""
@@ -368,7 +329,7 @@ def watch_command(
         else:
             show(str(look))
 
-    with _opened(plan, store, new=new, old=old, no_old=no_old) as migration:
+    with _opened(plan, at) as migration:
         if not migration.plan.queries.texts:
             raise InputError(
                 "this plan has no queries to ask",

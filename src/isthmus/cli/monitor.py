@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from isthmus.cli.console import ProgressBar, say, show, show_json
-from isthmus.cli.inputs import Json, Overwrite
-from isthmus.cli.reports import Report
+from isthmus.cli.option_groups import grouped
+from isthmus.cli.reports import PageOptions
 from isthmus.errors import InputError, ModelChangedError, RegistryError
 
 if TYPE_CHECKING:
@@ -25,6 +26,142 @@ _DONE = "What is done about an alarm"
 _LOGS = (".jsonl", ".ndjson")
 
 
+@dataclass(frozen=True)
+class DriftOptions:
+    """What the traffic is compared with."""
+
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            help="Vectors like those of the fit, which drift is measured from; without it the "
+            "first --baseline vectors of the traffic.",
+            rich_help_panel=_JUDGED,
+        ),
+    ] = None
+    baseline: Annotated[
+        int, typer.Option(min=100, help="See --reference.", rich_help_panel=_JUDGED)
+    ] = 1000
+    side: Annotated[
+        str | None,
+        typer.Option(
+            help="Whether the vectors are those that the bridge maps (source) or those of its "
+            "target; by default source, and for a store those of the old model.",
+            rich_help_panel=_JUDGED,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class BoundOptions:
+    """What must hold, and how often it may be wrongly said not to."""
+
+    bound: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--bound",
+            help="As 'hit >= 0.8', 'hit.de >= 0.7', 'gap.de <= 0.1', 'refused <= 0.01' or "
+            "'overconfidence <= 0.1'. Repeatable; the last two are held by default.",
+            rich_help_panel=_JUDGED,
+        ),
+    ] = None
+    policy: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TOML",
+            help="A policy, whose stage (--stage) states the bounds.",
+            rich_help_panel=_JUDGED,
+        ),
+    ] = None
+    stage: Annotated[str, typer.Option(help="Of the policy.", rich_help_panel=_JUDGED)] = (
+        "production"
+    )
+    alpha: Annotated[
+        float | None,
+        typer.Option(
+            help="The chance of any false alarm, ever; 0.01, or what the policy states.",
+            rich_help_panel=_JUDGED,
+        ),
+    ] = None
+
+    def stated(self) -> tuple[list[str], float]:
+        """The bounds, and the chance of a false alarm."""
+        from isthmus.registry import Policy
+
+        bounds, alpha = list(self.bound or []), self.alpha
+        if self.policy is not None:
+            stage = Policy.load(self.policy).stage(self.stage)
+            bounds, alpha = [*stage.bounds, *bounds], alpha or stage.alpha
+        return bounds, alpha or 0.01
+
+
+@dataclass(frozen=True)
+class CanaryOptions:
+    """Whether the model that answers is still the one that was recorded."""
+
+    canary: Annotated[
+        Path | None,
+        typer.Option(
+            help="What isthmus canary record wrote, checked with --model.", rich_help_panel=_JUDGED
+        ),
+    ] = None
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ENC", help="The model that answers now, as st:NAME.", rich_help_panel=_JUDGED
+        ),
+    ] = None
+
+    def check(self) -> None:
+        """Refuse one without the other."""
+        if (self.canary is None) != (self.model is None):
+            raise InputError("a canary is checked with a model", where="--canary", mend="Give both")
+
+
+@dataclass(frozen=True)
+class AlarmOptions:
+    """What is done about an alarm."""
+
+    roll_back: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME@ALIAS",
+            help="Roll this alias of --registry back where that is what is recommended.",
+            rich_help_panel=_DONE,
+        ),
+    ] = None
+    registry: Annotated[
+        str | None,
+        typer.Option(
+            "--registry",
+            "-r",
+            metavar="URL",
+            envvar="ISTHMUS_REGISTRY",
+            rich_help_panel=_DONE,
+            help="The folder of the registry, or s3://bucket/prefix.",
+        ),
+    ] = None
+    webhook: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            envvar="ISTHMUS_WEBHOOK",
+            rich_help_panel=_DONE,
+            help="Where an alarm is posted to, as JSON.",
+            show_envvar=True,
+        ),
+    ] = None
+
+    def check(self) -> None:
+        """Refuse an alias that no registry has."""
+        if self.roll_back is not None and (self.registry is None or "@" not in self.roll_back):
+            raise InputError(
+                "an alias of a registry is rolled back",
+                where="--roll-back",
+                mend="Write NAME@ALIAS, and name the registry with -r",
+            )
+
+
+@grouped
 def monitor_command(
     traffic: Annotated[
         str,
@@ -39,6 +176,11 @@ def monitor_command(
         Path,
         typer.Option("--bridge", "-b", help="A folder that isthmus fit wrote.", show_default=False),
     ],
+    drift: DriftOptions,
+    held: BoundOptions,
+    same: CanaryOptions,
+    alarm: AlarmOptions,
+    shown: PageOptions,
     state: Annotated[
         Path | None,
         typer.Option(
@@ -46,96 +188,6 @@ def monitor_command(
             "every minute costs no false alarms."
         ),
     ] = None,
-    reference: Annotated[
-        str | None,
-        typer.Option(
-            help="Vectors like those of the fit, which drift is measured from; without it the "
-            "first --baseline vectors of the traffic.",
-            rich_help_panel=_JUDGED,
-        ),
-    ] = None,
-    baseline: Annotated[
-        int, typer.Option(min=100, help="See --reference.", rich_help_panel=_JUDGED)
-    ] = 1000,
-    side: Annotated[
-        str | None,
-        typer.Option(
-            help="Whether the vectors are those that the bridge maps (source) or those of its "
-            "target; by default source, and for a store those of the old model.",
-            rich_help_panel=_JUDGED,
-        ),
-    ] = None,
-    bound: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--bound",
-            help="As 'hit >= 0.8', 'hit.de >= 0.7', 'gap.de <= 0.1', 'refused <= 0.01' or "
-            "'overconfidence <= 0.1'. Repeatable; the last two are held by default.",
-            rich_help_panel=_JUDGED,
-        ),
-    ] = None,
-    policy: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="TOML",
-            help="A policy, whose stage (--stage) states the bounds.",
-            rich_help_panel=_JUDGED,
-        ),
-    ] = None,
-    stage: Annotated[
-        str, typer.Option(help="Of the policy.", rich_help_panel=_JUDGED)
-    ] = "production",
-    alpha: Annotated[
-        float | None,
-        typer.Option(
-            help="The chance of any false alarm, ever; 0.01, or what the policy states.",
-            rich_help_panel=_JUDGED,
-        ),
-    ] = None,
-    canary: Annotated[
-        Path | None,
-        typer.Option(
-            help="What isthmus canary record wrote, checked with --model.", rich_help_panel=_JUDGED
-        ),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ENC", help="The model that answers now, as st:NAME.", rich_help_panel=_JUDGED
-        ),
-    ] = None,
-    roll_back: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME@ALIAS",
-            help="Roll this alias of --registry back where that is what is recommended.",
-            rich_help_panel=_DONE,
-        ),
-    ] = None,
-    registry: Annotated[
-        str | None,
-        typer.Option(
-            "--registry",
-            "-r",
-            metavar="URL",
-            envvar="ISTHMUS_REGISTRY",
-            rich_help_panel=_DONE,
-            help="The folder of the registry, or s3://bucket/prefix.",
-        ),
-    ] = None,
-    webhook: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            envvar="ISTHMUS_WEBHOOK",
-            rich_help_panel=_DONE,
-            help="Where an alarm is posted to, as JSON.",
-            show_envvar=True,
-        ),
-    ] = None,
-    report: Report = None,
-    overwrite: Overwrite = False,
-    as_json: Json = False,
 ) -> None:
     """Watch live vectors and results: has what is asked changed, or the model, or the answers?
 
@@ -154,56 +206,42 @@ def monitor_command(
     """  # fmt: skip
     from isthmus.bridge import Bridge
     from isthmus.monitor import post
-    from isthmus.registry import Policy
 
-    if (canary is None) != (model is None):
-        raise InputError("a canary is checked with a model", where="--canary", mend="Give both")
-    if roll_back is not None and (registry is None or "@" not in roll_back):
-        raise InputError(
-            "an alias of a registry is rolled back",
-            where="--roll-back",
-            mend="Write NAME@ALIAS, and name the registry with -r",
-        )
+    same.check()
+    alarm.check()
     if state is not None and "://" in traffic:
         raise InputError(
             "a store is looked at whole, each time anew",
             where="--state",
             mend="Leave it out, or watch a log of the traffic",
         )
-    if report is not None:
-        from isthmus.report import check_report
-
-        check_report(report, overwrite=overwrite)
+    shown.check()
     loaded = Bridge.load(bridge)
-    bounds = list(bound or [])
-    if policy is not None:
-        stated = Policy.load(policy).stage(stage)
-        bounds, alpha = [*stated.bounds, *bounds], alpha or stated.alpha
-    checked = None if canary is None or model is None else _checked(canary, model)
-    sided = side or _side_of(traffic, loaded)
-    watch = _watch(loaded, sided, state, reference, bounds, baseline, alpha or 0.01)
+    bounds, alpha = held.stated()
+    checked = _checked(same)
+    sided = drift.side or _side_of(traffic, loaded)
+    watch = _watch(loaded, sided, state, drift, bounds, alpha)
     for seen in _read(traffic, watch.cursor):
         watch.update(seen)
     if state is not None:
         watch.save(state, overwrite=True)
     found = watch.result(checked)
     told = found.as_dict()
-    action = found.recommended[0]
-    if action == "roll back" and roll_back is not None and registry is not None:
-        told["rolled_back"] = _rolled_back(registry, roll_back, found)
-    if report is not None:
+    if found.recommended[0] == "roll back" and alarm.roll_back and alarm.registry:
+        told["rolled_back"] = _rolled_back(alarm.registry, alarm.roll_back, found)
+    if shown.report is not None:
         from isthmus.monitor import write_monitor_report
 
-        write_monitor_report(found, report, name=traffic, overwrite=overwrite)
-    if as_json:
+        write_monitor_report(found, shown.report, name=traffic, overwrite=shown.overwrite)
+    if shown.as_json:
         show_json(told)
     else:
         show(_shown(found))
         if "rolled_back" in told:
             show(str(told["rolled_back"]))
     if found.alarms:
-        if webhook is not None:
-            post(webhook, {"traffic": traffic, **told})
+        if alarm.webhook is not None:
+            post(alarm.webhook, {"traffic": traffic, **told})
         raise typer.Exit(1)
 
 
@@ -211,9 +249,8 @@ def _watch(
     bridge: Bridge,
     side: str,
     state: Path | None,
-    reference: str | None,
+    drift: DriftOptions,
     bounds: list[str],
-    baseline: int,
     alpha: float,
 ) -> Watch:
     import numpy as np
@@ -226,15 +263,15 @@ def _watch(
     named = {text.split()[0] for text in bounds if text.split()}
     default = [text for text in DEFAULT_BOUNDS if text.split()[0] not in named]
     rows = None
-    if reference is not None:
-        opened = open_vectors(reference)
+    if drift.reference is not None:
+        opened = open_vectors(drift.reference)
         rows = np.asarray(opened.rows(0, opened.n))
     return Watch(
         bridge,
         side=side,
         bounds=[*bounds, *default],
         reference=rows,
-        baseline=baseline,
+        baseline=drift.baseline,
         alpha=alpha,
     )
 
@@ -254,9 +291,12 @@ def _read(traffic: str, after: str | None) -> Iterator[Observations]:
     return read_store(traffic) if "://" in traffic else read_vectors(traffic, after)
 
 
-def _checked(canary: Path, model: str) -> CanaryCheck:
+def _checked(same: CanaryOptions) -> CanaryCheck | None:
     from isthmus.encoders import CanaryCheck, ModelCanary, open_encoder
 
+    canary, model = same.canary, same.model
+    if canary is None or model is None:
+        return None
     known = ModelCanary.load(canary)
     try:
         return known.check(open_encoder(model, progress=ProgressBar()))

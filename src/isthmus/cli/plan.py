@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from isthmus.cli.console import ProgressBar, say, show, show_json
-from isthmus.cli.inputs import Json
+from isthmus.cli.model_options import MODELS, SPELLINGS, KeyEnv, OldModel
+from isthmus.cli.option_groups import grouped
+from isthmus.cli.reports import PageOptions
 from isthmus.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,11 +19,77 @@ if TYPE_CHECKING:
 
 __all__ = ["lines_of", "plan_command"]
 
-_MODELS = "Models"
 _NAMES = "Names"
 _UNITS = {"k": 10**3, "M": 10**6, "B": 10**9}
 
 
+@dataclass(frozen=True)
+class PlannedOptions:
+    """Both models, the bridge between them, and what people ask."""
+
+    new: Annotated[
+        str,
+        typer.Option(
+            "--new",
+            metavar="ENC",
+            help=f"The model that is to come: {SPELLINGS}.",
+            rich_help_panel=MODELS,
+            show_default=False,
+        ),
+    ]
+    old: OldModel = None
+    bridge: Annotated[
+        Path | None,
+        typer.Option(
+            help="A bridge of queries that isthmus fit wrote; else one is fitted on a sample and "
+            "written beside the plan.",
+            rich_help_panel=MODELS,
+        ),
+    ] = None
+    key_env: KeyEnv = None
+    queries: Annotated[
+        Path | None,
+        typer.Option(
+            help="A log of queries with the ids that were clicked: .jsonl, .csv or .tsv. It says "
+            "what is filled first, and judges the plan and the cut-over."
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class ReckoningOptions:
+    """What is measured, and what is reckoned from it."""
+
+    alias: Annotated[
+        str | None,
+        typer.Option(
+            help="The name that the application reads, which the cut-over moves; by default the "
+            "collection's with _live behind.",
+            rich_help_panel=_NAMES,
+        ),
+    ] = None
+    new_column: Annotated[
+        str, typer.Option(help="What the new vectors are called.", rich_help_panel=_NAMES)
+    ] = "new"
+    pairs: Annotated[
+        int, typer.Option(min=50, help="Items that are sampled, and encoded by the new model.")
+    ] = 3000
+    assume_rows: Annotated[
+        str | None,
+        typer.Option(
+            help="Reckon with this many items instead, such as 100M, from what was measured here."
+        ),
+    ] = None
+    price: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Money for a million tokens of the new model, of four characters each."
+        ),
+    ] = None
+    seed: Annotated[int, typer.Option(help="Of the samples.")] = 0
+
+
+@grouped
 def plan_command(
     store: Annotated[
         str,
@@ -31,83 +100,12 @@ def plan_command(
             show_default=False,
         ),
     ],
-    new: Annotated[
-        str,
-        typer.Option(
-            "--new",
-            metavar="ENC",
-            help="The model that is to come: st:FOLDER-OR-NAME, openai:MODEL@URL, onnx:FILE, "
-            "static:FILE, vectors:FILE or package:NAME.",
-            rich_help_panel=_MODELS,
-            show_default=False,
-        ),
-    ],
+    asked: PlannedOptions,
+    reckoned: ReckoningOptions,
+    shown: PageOptions,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The file of the plan, such as plan.json.")
     ] = Path("plan.json"),
-    old: Annotated[
-        str | None,
-        typer.Option(
-            "--old",
-            metavar="ENC",
-            help="The model that filled the index, likewise. Leave it out if it is gone.",
-            rich_help_panel=_MODELS,
-        ),
-    ] = None,
-    bridge: Annotated[
-        Path | None,
-        typer.Option(
-            help="A bridge of queries that isthmus fit wrote; else one is fitted on a sample and "
-            "written beside the plan.",
-            rich_help_panel=_MODELS,
-        ),
-    ] = None,
-    queries: Annotated[
-        Path | None,
-        typer.Option(
-            help="A log of queries with the ids that were clicked: .jsonl, .csv or .tsv. It says "
-            "what is filled first, and judges the plan and the cut-over."
-        ),
-    ] = None,
-    alias: Annotated[
-        str | None,
-        typer.Option(
-            help="The name that the application reads, which the cut-over moves; by default the "
-            "collection's with _live behind.",
-            rich_help_panel=_NAMES,
-        ),
-    ] = None,
-    new_column: Annotated[
-        str, typer.Option(help="What the new vectors are called.", rich_help_panel=_NAMES)
-    ] = "new",
-    pairs: Annotated[
-        int, typer.Option(min=50, help="Items that are sampled, and encoded by the new model.")
-    ] = 3000,
-    assume_rows: Annotated[
-        str | None,
-        typer.Option(
-            help="Reckon with this many items instead, such as 100M, from what was measured here."
-        ),
-    ] = None,
-    price: Annotated[
-        float | None,
-        typer.Option(
-            min=0, help="Money for a million tokens of the new model, of four characters each."
-        ),
-    ] = None,
-    key_env: Annotated[
-        str | None,
-        typer.Option(
-            help="The environment variable with the key of endpoints; by default OPENAI_API_KEY.",
-            rich_help_panel=_MODELS,
-        ),
-    ] = None,
-    report: Annotated[
-        Path | None, typer.Option(help="Also write the plan as a page, with its curve.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of the samples.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")] = False,
-    as_json: Json = False,
 ) -> None:
     """Plan the migration of a live index: measure it and both models, and change nothing.
 
@@ -129,33 +127,39 @@ def plan_command(
     from isthmus.spaces.query_log import read_query_log
     from isthmus.stores import open_store
 
-    check_output(output, overwrite=overwrite)
-    if report is not None:
-        from isthmus.report.write import check_report
-
-        check_report(report, overwrite=overwrite)
+    check_output(output, overwrite=shown.overwrite)
+    shown.check()
     progress = ProgressBar()
-    log = None if queries is None else read_query_log(queries)
-    rows = None if assume_rows is None else _rows(assume_rows)
-    spending = Spending(key_env=key_env)
+    log = None if asked.queries is None else read_query_log(asked.queries)
+    spending = Spending(key_env=asked.key_env)
     models = PlannedModels(
-        open_encoder(new, spending=spending, progress=progress),
-        new,
-        None if old is None else open_encoder(old, spending=spending, progress=progress),
-        old,
+        open_encoder(asked.new, spending=spending, progress=progress),
+        asked.new,
+        None
+        if asked.old is None
+        else open_encoder(asked.old, spending=spending, progress=progress),
+        asked.old,
     )
-    if log is not None and old is None:
+    if log is not None and asked.old is None:
         say("without --old the queries cannot be judged: the log is not used")
-    options = PlanOptions(bridge, alias, new_column, pairs, rows, price, seed)
+    options = PlanOptions(
+        asked.bridge,
+        reckoned.alias,
+        reckoned.new_column,
+        reckoned.pairs,
+        None if reckoned.assume_rows is None else _rows(reckoned.assume_rows),
+        reckoned.price,
+        reckoned.seed,
+    )
     with open_store(store) as opened:
         plan = make_plan(opened, models, output, log=log, options=options, progress=progress)
     progress.close()
-    plan.save(output, overwrite=overwrite)
-    if report is not None:
+    plan.save(output, overwrite=shown.overwrite)
+    if shown.report is not None:
         from isthmus.report.migration import write_plan_report
 
-        write_plan_report(plan, report, overwrite=overwrite)
-    if as_json:
+        write_plan_report(plan, shown.report, overwrite=shown.overwrite)
+    if shown.as_json:
         show_json(plan.model_dump(mode="json"))
     else:
         show("\n".join(lines_of(plan)))

@@ -8,15 +8,13 @@ from typing import Annotated
 import typer
 
 from isthmus.cli.console import ProgressBar, show, show_json
-from isthmus.cli.inputs import Files, Ids, Json, New, Old, open_for
+from isthmus.cli.inputs import BridgeFolder, Ids, Json, New, Old, RelevanceOptions, open_for
 
 __all__ = ["probe_command"]
 
 
 def probe_command(
-    bridge: Annotated[
-        Path, typer.Argument(metavar="BRIDGE", help="A folder that isthmus fit wrote.")
-    ],
+    bridge: BridgeFolder,
     old: Old,
     new: New,
     labels: Annotated[
@@ -47,7 +45,7 @@ def probe_command(
 
     loaded = Bridge.load(bridge)
     progress = ProgressBar()
-    inputs = open_for(loaded, Files(old, new, ids, labels=labels), progress)
+    inputs = open_for(loaded, old, new, RelevanceOptions(ids, labels=labels), progress)
     found = probe(loaded, inputs.pairs)
     progress.close()
     low = found.linear.change.low

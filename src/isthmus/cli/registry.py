@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 
 from isthmus.cli.console import say, show, show_json, warn
 from isthmus.cli.inputs import Json
+from isthmus.cli.option_groups import grouped
 from isthmus.errors import InputError
 from isthmus.inputs import open_input
 from isthmus.json_text import read_json
@@ -217,17 +219,10 @@ def verify_command(
         show("\n".join(map(_verified, found)) or "it is empty")
 
 
-def promote_command(
-    asked: Asked,
-    alias: AliasName,
-    registry: At,
-    expect: Annotated[
-        str | None,
-        typer.Option(
-            metavar="VERSION",
-            help="Refuse unless the alias still points to this version.",
-        ),
-    ] = None,
+@dataclass(frozen=True)
+class PolicyOptions:
+    """What must hold, and the results that it reads."""
+
     policy: Annotated[
         Path | None,
         typer.Option(
@@ -236,13 +231,28 @@ def promote_command(
             help="What must hold of it at this stage; exit code 1 if it does not.",
             show_default=False,
         ),
-    ] = None,
+    ] = None
     measured: Annotated[
         list[str] | None,
         typer.Option(
             "--measured",
             metavar="NAME=FILE",
             help="A result of --json that conditions measured.NAME.FIELD read. Repeatable.",
+        ),
+    ] = None
+
+
+@grouped
+def promote_command(
+    asked: Asked,
+    alias: AliasName,
+    registry: At,
+    held: PolicyOptions,
+    expect: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VERSION",
+            help="Refuse unless the alias still points to this version.",
         ),
     ] = None,
     note: Note = "",
@@ -257,6 +267,7 @@ def promote_command(
     from isthmus.registry import Policy, judge
 
     opened, judged = _opened(registry, trust), None
+    policy, measured = held.policy, held.measured
     if measured and policy is None:
         raise InputError(
             "conditions of a policy read this", where="--measured", mend="Add --policy"

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from isthmus.cli.console import ProgressBar, say, show
-from isthmus.cli.inputs import Files, Gates, Ids, Labels, Qrels, QueriesNew, QueriesOld, open_for
+from isthmus.cli.inputs import Gates, RelevanceOptions, open_for
+from isthmus.cli.option_groups import grouped
 from isthmus.cli.registry import Asked, At, Trusted
 from isthmus.errors import InputError, missing_extra
 
@@ -23,15 +24,10 @@ _SHOWN = "What is shown"
 _SERVED = "Where it is served"
 
 
-def review_command(
-    asked: Asked,
-    registry: At,
-    trust: Trusted = None,
-    policy: Annotated[
-        Path | None,
-        typer.Option(help="A policy (TOML), whose stages are judged.", rich_help_panel=_SHOWN),
-    ] = None,
-    gate: Gates = None,
+@dataclass(frozen=True)
+class NeighbourOptions:
+    """Vectors whose neighbours are shown before and after, and what stands beside them."""
+
     old: Annotated[
         str | None,
         typer.Option(
@@ -39,36 +35,37 @@ def review_command(
             "and after.",
             rich_help_panel=_SHOWN,
         ),
-    ] = None,
+    ] = None
     new: Annotated[
         str | None,
         typer.Option(help="The same items by the new model.", rich_help_panel=_SHOWN),
-    ] = None,
-    queries_old: QueriesOld = None,
-    queries_new: QueriesNew = None,
-    qrels: Qrels = None,
-    labels: Labels = None,
-    ids: Ids = None,
+    ] = None
     texts: Annotated[
         Path | None,
         typer.Option(
             help="Texts of the items: .jsonl with id and text, .tsv, or .txt with one a row.",
             rich_help_panel=_SHOWN,
         ),
-    ] = None,
+    ] = None
     query_texts: Annotated[
         Path | None,
         typer.Option(
             help="Texts of the queries, where they are not items.", rich_help_panel=_SHOWN
         ),
-    ] = None,
+    ] = None
     images: Annotated[
         Path | None,
         typer.Option(
             help="A folder of pictures, ID.png, .jpg, .gif or .webp each, shown as thumbnails.",
             rich_help_panel=_SHOWN,
         ),
-    ] = None,
+    ] = None
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """Where the page is served, and until when."""
+
     host: Annotated[
         str,
         typer.Option(
@@ -76,11 +73,11 @@ def review_command(
             "unencrypted.",
             rich_help_panel=_SERVED,
         ),
-    ] = "127.0.0.1",
+    ] = "127.0.0.1"
     port: Annotated[
         int,
         typer.Option(min=0, max=65535, help="0 for any free one.", rich_help_panel=_SERVED),
-    ] = 0,
+    ] = 0
     once: Annotated[
         bool,
         typer.Option(
@@ -88,7 +85,22 @@ def review_command(
             help="Stop after the first decision; exit code 1 unless it approves.",
             rich_help_panel=_SERVED,
         ),
-    ] = False,
+    ] = False
+
+
+@grouped
+def review_command(
+    asked: Asked,
+    registry: At,
+    seen: NeighbourOptions,
+    relevance: RelevanceOptions,
+    served: ServeOptions,
+    trust: Trusted = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option(help="A policy (TOML), whose stages are judged.", rich_help_panel=_SHOWN),
+    ] = None,
+    gate: Gates = None,
 ) -> None:
     """Review a version on a local page, and approve it, reject it or ask for changes.
 
@@ -113,9 +125,11 @@ def review_command(
     from isthmus.review.dossier import dossier_of
     from isthmus.review.serve import serve_review
 
+    old, new = seen.old, seen.new
     if (old is None) != (new is None):
         raise InputError("vectors are needed from both models", mend="Give --old and --new")
-    if old is None and (queries_old or queries_new or labels or qrels or texts or images):
+    beside = [*relevance.typed().values(), seen.texts, seen.query_texts, seen.images]
+    if old is None and any(given is not None for given in beside):
         raise InputError(
             "queries, texts and pictures are shown beside vectors", mend="Give --old and --new"
         )
@@ -126,30 +140,24 @@ def review_command(
         policy=None if policy is None else Policy.load(policy),
     )
     if old is not None and new is not None:
-        files = Files(old, new, ids, queries_old, queries_new, qrels, labels)
-        dossier = _with_neighbours(dossier, files, _Beside(texts, query_texts, images))
+        dossier = _with_neighbours(dossier, old, new, seen, relevance)
 
     def ready(address: str) -> None:
         show(address)
         say("open it in a browser; Ctrl-C ends the review")
 
-    decision = serve_review(dossier, host=host, port=port, once=once, ready=ready)
+    decision = serve_review(
+        dossier, host=served.host, port=served.port, once=served.once, ready=ready
+    )
     if decision is not None:
         say(f"decided: {decision}")
-    if once and decision != "approve":
+    if served.once and decision != "approve":
         raise typer.Exit(1)
 
 
-@dataclass(frozen=True)
-class _Beside:
-    """What is shown beside vectors."""
-
-    texts: Path | None
-    query_texts: Path | None
-    images: Path | None
-
-
-def _with_neighbours(dossier: Dossier, files: Files, beside: _Beside) -> Dossier:
+def _with_neighbours(
+    dossier: Dossier, old: str, new: str, seen: NeighbourOptions, relevance: RelevanceOptions
+) -> Dossier:
     from isthmus.bridge.assess import unseen_samples
     from isthmus.bridge.held_out_samples import Queries
     from isthmus.review.app import pictures_in
@@ -163,7 +171,7 @@ def _with_neighbours(dossier: Dossier, files: Files, beside: _Beside) -> Dossier
             f"a {dossier.release.version.kind} has no neighbours", where="--old, --new"
         )
     progress = ProgressBar()
-    inputs = open_for(bridge, files, progress)
+    inputs = open_for(bridge, old, new, relevance, progress)
     asked = None if inputs.queries is None else Queries(inputs.queries, inputs.qrels)
     samples = unseen_samples(bridge, inputs.pairs, asked, progress=progress)
     changes = changed_queries(bridge, samples.test_part())
@@ -172,12 +180,12 @@ def _with_neighbours(dossier: Dossier, files: Files, beside: _Beside) -> Dossier
     items = {n.id for q in changes.shown for n in (*q.before, *q.after)}
     items |= {name for q in worst for name in (q.answer, q.found) if name is not None}
     queries = {q.id for q in changes.shown} | {q.id for q in worst}
-    own = files.queries_old is not None
-    pictures = {} if beside.images is None else pictures_in(beside.images)
+    own = relevance.queries_old is not None
+    pictures = {} if seen.images is None else pictures_in(seen.images)
     shown = Shown(
-        {} if beside.texts is None else read_texts(beside.texts, items | queries),
-        read_texts(beside.query_texts, queries)
-        if beside.query_texts is not None
+        {} if seen.texts is None else read_texts(seen.texts, items | queries),
+        read_texts(seen.query_texts, queries)
+        if seen.query_texts is not None
         else {}
         if own
         else None,

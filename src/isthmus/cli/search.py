@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,8 @@ import typer
 
 from isthmus.cli.console import ProgressBar, say, show, show_json, show_json_line
 from isthmus.cli.inputs import Json
+from isthmus.cli.model_options import MODELS, KeyEnv, NewModel, OldModel
+from isthmus.cli.option_groups import grouped
 from isthmus.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,10 +24,120 @@ if TYPE_CHECKING:
 __all__ = ["search_command"]
 
 _ASKED = "What is asked"
-_MODELS = "Models"
 _COST = "Cost"
 
 
+@dataclass(frozen=True)
+class QueryOptions:
+    """What is asked: a text, many of them, or vectors."""
+
+    text: Annotated[
+        str | None,
+        typer.Argument(metavar="[TEXT]", help="What to search for.", show_default=False),
+    ] = None
+    queries: Annotated[
+        Path | None,
+        typer.Option(
+            help="Many queries: a .txt file with one on a line, or a log as isthmus fit reads it "
+            "(.jsonl, .csv, .tsv). The answers are lines of JSON.",
+            rich_help_panel=_ASKED,
+        ),
+    ] = None
+    vectors_old: Annotated[
+        str | None,
+        typer.Option(
+            help="Queries as the old model encodes them, from a file: no encoder is needed.",
+            rich_help_panel=_ASKED,
+        ),
+    ] = None
+    vectors_new: Annotated[
+        str | None,
+        typer.Option(
+            help="The same queries as the new model encodes them.", rich_help_panel=_ASKED
+        ),
+    ] = None
+
+    def read(self) -> tuple[Sequence[str | int], Queries]:
+        """What each query is shown as, and the queries: texts, or vectors by model."""
+        vectors = {"old": self.vectors_old, "new": self.vectors_new}
+        by_vectors = any(path is not None for path in vectors.values())
+        given = [self.text is not None, self.queries is not None, by_vectors]
+        if sum(given) != 1:
+            raise InputError(
+                "nothing is asked" if not any(given) else "queries were given in two ways",
+                where="TEXT",
+                mend="Give a text, or --queries, or --vectors-new and --vectors-old",
+            )
+        if self.text is not None:
+            if not self.text.strip():
+                raise InputError("the text is blank", where="TEXT", mend="Write what to search for")
+            return [self.text], [self.text]
+        if self.queries is not None:
+            texts = _texts(self.queries)
+            return texts, texts
+        return _vectors({model: path for model, path in vectors.items() if path is not None})
+
+
+@dataclass(frozen=True)
+class ServedModels:
+    """The encoders that a way may ask, and the column of those items that are re-embedded."""
+
+    old: OldModel = None
+    new: NewModel = None
+    key_env: KeyEnv = None
+    new_column: Annotated[
+        str | None,
+        typer.Option(
+            help="The column with the new model's vectors of the items that were re-embedded; by "
+            "default the one named new, where there is one.",
+            rich_help_panel=MODELS,
+        ),
+    ] = None
+
+    def named(self) -> dict[str, str | None]:
+        """The spelling of each."""
+        return {"old": self.old, "new": self.new}
+
+
+@dataclass(frozen=True)
+class CostOptions:
+    """What one answer may cost."""
+
+    budget_ms: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Milliseconds after which no further items are encoded; what has been rescored by "
+            "then counts.",
+            rich_help_panel=_COST,
+        ),
+    ] = None
+    max_encodings: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Items that may be encoded for one answer.", rich_help_panel=_COST
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class AnswerOptions:
+    """How many results, and what is told of them."""
+
+    k: Annotated[int, typer.Option("--k", "-k", min=1, help="Results of each query.")] = 10
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain",
+            help="Also say where the recall put each item, where the old and the bridged query put "
+            "it alone if they are mixed, what was encoded and what came from the cache or the "
+            "second column, trust, and the price.",
+        ),
+    ] = False
+    as_json: Json = False
+
+
+@grouped
 def search_command(
     store: Annotated[
         str,
@@ -39,10 +152,10 @@ def search_command(
         Path,
         typer.Option("--bridge", "-b", help="A folder that isthmus fit wrote.", show_default=False),
     ],
-    text: Annotated[
-        str | None,
-        typer.Argument(metavar="[TEXT]", help="What to search for.", show_default=False),
-    ] = None,
+    query: QueryOptions,
+    models: ServedModels,
+    cost: CostOptions,
+    shown: AnswerOptions,
     way: Annotated[
         str,
         typer.Option(
@@ -50,81 +163,6 @@ def search_command(
             "as bridge, mixed or mixed_rescore; isthmus inspect lists them.",
         ),
     ] = "recommended",
-    k: Annotated[int, typer.Option("--k", "-k", min=1, help="Results of each query.")] = 10,
-    explain: Annotated[
-        bool,
-        typer.Option(
-            "--explain",
-            help="Also say where the recall put each item, where the old and the bridged query put "
-            "it alone if they are mixed, what was encoded and what came from the cache or the "
-            "second column, trust, and the price.",
-        ),
-    ] = False,
-    queries: Annotated[
-        Path | None,
-        typer.Option(
-            help="Many queries: a .txt file with one on a line, or a log as isthmus fit reads it "
-            "(.jsonl, .csv, .tsv). The answers are lines of JSON.",
-            rich_help_panel=_ASKED,
-        ),
-    ] = None,
-    vectors_old: Annotated[
-        str | None,
-        typer.Option(
-            help="Queries as the old model encodes them, from a file: no encoder is needed.",
-            rich_help_panel=_ASKED,
-        ),
-    ] = None,
-    vectors_new: Annotated[
-        str | None,
-        typer.Option(
-            help="The same queries as the new model encodes them.", rich_help_panel=_ASKED
-        ),
-    ] = None,
-    old: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ENC",
-            help="The model that filled the index: st:FOLDER-OR-NAME, openai:MODEL@URL, "
-            "onnx:FILE, static:FILE, vectors:FILE or package:NAME. Opened where the way asks it.",
-            rich_help_panel=_MODELS,
-        ),
-    ] = None,
-    new: Annotated[
-        str | None,
-        typer.Option(metavar="ENC", help="The new model, likewise.", rich_help_panel=_MODELS),
-    ] = None,
-    key_env: Annotated[
-        str | None,
-        typer.Option(
-            help="The environment variable with the key of endpoints; by default OPENAI_API_KEY.",
-            rich_help_panel=_MODELS,
-        ),
-    ] = None,
-    new_column: Annotated[
-        str | None,
-        typer.Option(
-            help="The column with the new model's vectors of the items that were re-embedded; by "
-            "default the one named new, where there is one.",
-            rich_help_panel=_MODELS,
-        ),
-    ] = None,
-    budget_ms: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            help="Milliseconds after which no further items are encoded; what has been rescored by "
-            "then counts.",
-            rich_help_panel=_COST,
-        ),
-    ] = None,
-    max_encodings: Annotated[
-        int | None,
-        typer.Option(
-            min=0, help="Items that may be encoded for one answer.", rich_help_panel=_COST
-        ),
-    ] = None,
-    as_json: Json = False,
 ) -> None:
     """Search a live index in the way that the evidence recommends, or in another one.
 
@@ -143,23 +181,21 @@ def search_command(
         isthmus search lancedb://db#docs.vector --vectors-new q_new.npy --bridge my.bridge
           --way bridge
     """
-    from dataclasses import replace
-
     from isthmus.bridge import Bridge
     from isthmus.stores import open_store
     from isthmus.ways import Limits, Needs, columns_of, run_queries
 
-    one = text is not None
-    names, asked = _asked(text, queries, vectors_old, vectors_new)
+    one, k, explain = query.text is not None, shown.k, shown.explain
+    names, asked = query.read()
     loaded = Bridge.load(bridge)
     chosen = loaded.way(way)
     name = _name_of(loaded, way)
-    _check_models(loaded, chosen, name, asked, old=old, new=new)
+    _check_models(loaded, chosen, name, asked, models)
     progress = ProgressBar()
     with open_store(store) as opened:
         columns = columns_of(opened)
-        if new_column is not None:
-            columns = replace(columns, new=opened.describe().column(new_column).name)
+        if models.new_column is not None:
+            columns = replace(columns, new=opened.describe().column(models.new_column).name)
         if Needs.NEW_COLUMN in chosen.needs and columns.new is None:
             raise InputError(
                 f"the way '{name}' ({chosen}) needs {Needs.NEW_COLUMN}, and the index has no "
@@ -168,7 +204,7 @@ def search_command(
                 mend="Re-embed that part into one, or name it with --new-column"
                 + _instead(loaded, lambda it: Needs.NEW_COLUMN not in it.needs),
             )
-        encoders = _open_encoders(chosen, asked, old, new, key_env, progress)
+        encoders = _open_encoders(chosen, asked, models, progress)
         search = loaded.search(opened, chosen, columns=columns, **encoders)
         answers = run_queries(
             search,
@@ -177,12 +213,12 @@ def search_command(
             way=name,
             names=names,
             explain=explain,
-            limits=Limits(budget_ms, max_encodings),
+            limits=Limits(cost.budget_ms, cost.max_encodings),
         )
         early = 0
         for answer in answers:
             progress.close()
-            if one and not as_json:
+            if one and not shown.as_json:
                 show("\n".join(answer.lines(explain=explain)))
             elif one:
                 show_json(answer.as_json(explain=explain))
@@ -191,28 +227,6 @@ def search_command(
                 early += answer.early is not None
         if early:
             say(f"rescoring ended early for {early:,} of {len(names):,} queries")
-
-
-def _asked(
-    text: str | None, queries: Path | None, vectors_old: str | None, vectors_new: str | None
-) -> tuple[Sequence[str | int], Queries]:
-    """What each query is shown as, and the queries: texts, or vectors by model."""
-    vectors = {"old": vectors_old, "new": vectors_new}
-    given = [text is not None, queries is not None, any(v is not None for v in vectors.values())]
-    if sum(given) != 1:
-        raise InputError(
-            "nothing is asked" if not any(given) else "queries were given in two ways",
-            where="TEXT",
-            mend="Give a text, or --queries, or --vectors-new and --vectors-old",
-        )
-    if text is not None:
-        if not text.strip():
-            raise InputError("the text is blank", where="TEXT", mend="Write what to search for")
-        return [text], [text]
-    if queries is not None:
-        texts = _texts(queries)
-        return texts, texts
-    return _vectors({model: path for model, path in vectors.items() if path is not None})
 
 
 def _texts(path: Path) -> list[str]:
@@ -265,23 +279,23 @@ def _models(way: Way) -> list[str]:
     return [model for model, need in needs.items() if need in way.needs]
 
 
-def _lacks(way: Way, asked: Queries, old: str | None, new: str | None) -> list[str]:
+def _lacks(way: Way, asked: Queries, models: ServedModels) -> list[str]:
     """The models that a way needs and that were not given: ``old``, ``new``, or both."""
     from isthmus.ways import Needs
 
-    encoders = {"old": old, "new": new}
+    encoders = models.named()
     known = set(asked) if isinstance(asked, dict) else set[str]()
     lacking = [m for m in _models(way) if m not in known and encoders[m] is None]
-    if Needs.ITEM_VECTORS in way.needs and new is None and "new" not in lacking:
+    if Needs.ITEM_VECTORS in way.needs and models.new is None and "new" not in lacking:
         lacking.append("new")
     return lacking
 
 
 def _check_models(
-    bridge: Bridge, way: Way, name: str, asked: Queries, *, old: str | None, new: str | None
+    bridge: Bridge, way: Way, name: str, asked: Queries, models: ServedModels
 ) -> None:
     """Refuse, before anything is opened, a way whose models were not named."""
-    lacking = _lacks(way, asked, old, new)
+    lacking = _lacks(way, asked, models)
     if not lacking:
         return
     by_vectors = isinstance(asked, dict)
@@ -294,7 +308,7 @@ def _check_models(
         f"{' and '.join(options)} {'are' if len(lacking) > 1 else 'is'} not given",
         where=" and ".join(options),
         mend=f"Give it, as in --{lacking[0]} st:all-MiniLM-L6-v2"
-        + _instead(bridge, lambda it: not _lacks(it, asked, old, new)),
+        + _instead(bridge, lambda it: not _lacks(it, asked, models)),
     )
 
 
@@ -315,12 +329,7 @@ def _instead(bridge: Bridge, possible: Callable[[Way], bool]) -> str:
 
 
 def _open_encoders(
-    way: Way,
-    asked: Queries,
-    old: str | None,
-    new: str | None,
-    key_env: str | None,
-    progress: Progress,
+    way: Way, asked: Queries, models: ServedModels, progress: Progress
 ) -> dict[str, Encoder | None]:
     """The encoders that the way asks; what it does not ask is not opened."""
     from isthmus.encoders import Spending, open_encoder
@@ -330,10 +339,10 @@ def _open_encoders(
     wanted = {model for model in _models(way) if model not in known}
     if Needs.ITEM_VECTORS in way.needs:
         wanted.add("new")
-    spending = Spending(key_env=key_env)
+    spending = Spending(key_env=models.key_env)
     return {
         model: open_encoder(spelling, spending=spending, progress=progress)
         if spelling is not None and model in wanted
         else None
-        for model, spelling in (("old", old), ("new", new))
+        for model, spelling in models.named().items()
     }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from isthmus.cli.console import say
+from isthmus.cli.model_options import KeyEnv, NewModel, OldModel
 from isthmus.cli.reports import ShownTexts
 from isthmus.errors import InputError
 
@@ -20,14 +21,6 @@ if TYPE_CHECKING:
     from isthmus.stores import Store
 
 __all__ = [
-    "KeyEnv",
-    "MaxItems",
-    "MaxQueries",
-    "MaxTokens",
-    "NewModel",
-    "OldModel",
-    "PairCount",
-    "QueryLogFile",
     "StoreOptions",
     "check_cut_offs",
     "judged_live",
@@ -39,82 +32,53 @@ __all__ = [
 _FEW = 0.1  # of the index: a smaller sample says little about all of it
 _STORE = "A live index (OLD is the URL of a store)"
 
-OldModel = Annotated[
-    str | None,
-    typer.Option(
-        "--old",
-        metavar="ENC",
-        help="The model that filled the index: st:FOLDER-OR-NAME, openai:MODEL@URL, onnx:FILE, "
-        "static:FILE, vectors:FILE or package:NAME. Leave it out if it is gone.",
-        rich_help_panel=_STORE,
-    ),
-]
-NewModel = Annotated[
-    str | None,
-    typer.Option(
-        "--new", metavar="ENC", help="The model that is to come, likewise.", rich_help_panel=_STORE
-    ),
-]
-PairCount = Annotated[
-    int | None,
-    typer.Option(
-        "--pairs",
-        min=2,
-        help="Items that are sampled, and encoded by the new model; 4000 by default.",
-        rich_help_panel=_STORE,
-    ),
-]
-QueryLogFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--queries",
-        help="A log of queries with the ids that were clicked: .jsonl, .csv or .tsv. Or texts of "
-        "queries by id, with --qrels.",
-        rich_help_panel=_STORE,
-    ),
-]
-MaxQueries = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        help="Queries that are encoded by both models; 1000 by default, by how often they are "
-        "asked.",
-        rich_help_panel=_STORE,
-    ),
-]
-MaxItems = Annotated[
-    int | None,
-    typer.Option(
-        min=0, help="Texts sent to endpoints, both models together.", rich_help_panel=_STORE
-    ),
-]
-MaxTokens = Annotated[
-    int | None,
-    typer.Option(
-        min=0, help="Tokens sent to endpoints, both models together.", rich_help_panel=_STORE
-    ),
-]
-KeyEnv = Annotated[
-    str | None,
-    typer.Option(
-        help="The environment variable with the key of endpoints; by default OPENAI_API_KEY.",
-        rich_help_panel=_STORE,
-    ),
-]
-
 
 @dataclass(frozen=True)
 class StoreOptions:
-    """What was given of the options above."""
+    """How a live index is sampled, and what may be spent on it."""
 
-    old: str | None = None
-    new: str | None = None
-    pairs: int | None = None
-    queries: Path | None = None
-    max_queries: int | None = None
-    max_items: int | None = None
-    max_tokens: int | None = None
-    key_env: str | None = None
+    old_model: OldModel = None
+    new_model: NewModel = None
+    pair_count: Annotated[
+        int | None,
+        typer.Option(
+            "--pairs",
+            min=2,
+            help="Items that are sampled, and encoded by the new model; 4000 by default.",
+            rich_help_panel=_STORE,
+        ),
+    ] = None
+    query_log: Annotated[
+        Path | None,
+        typer.Option(
+            "--queries",
+            help="A log of queries with the ids that were clicked: .jsonl, .csv or .tsv. Or texts "
+            "of queries by id, with --qrels.",
+            rich_help_panel=_STORE,
+        ),
+    ] = None
+    max_queries: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Queries that are encoded by both models; 1000 by default, by how often they are "
+            "asked.",
+            rich_help_panel=_STORE,
+        ),
+    ] = None
+    max_items: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Texts sent to endpoints, both models together.", rich_help_panel=_STORE
+        ),
+    ] = None
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Tokens sent to endpoints, both models together.", rich_help_panel=_STORE
+        ),
+    ] = None
+    key_env: KeyEnv = None
 
     def refuse(self) -> None:
         """Refuse every option that was given: the input is not a store.
@@ -122,11 +86,13 @@ class StoreOptions:
         Raises:
             InputError: naming the first one.
         """
+        spelled = {"old_model": "old", "new_model": "new", "pair_count": "pairs",
+                   "query_log": "queries"}  # fmt: skip
         for field in fields(self):
             if getattr(self, field.name) is not None:
                 raise InputError(
                     "this says how a live index is sampled, and OLD is not the URL of a store",
-                    where=f"--{field.name.replace('_', '-')}",
+                    where=f"--{spelled.get(field.name, field.name).replace('_', '-')}",
                     mend="Give a URL such as lancedb://folder#table.column, or leave it out",
                 )
 
@@ -201,13 +167,13 @@ def open_sample(
     from isthmus.spaces.query_log import read_query_log
     from isthmus.stores import open_store
 
-    if options.new is None:
+    if options.new_model is None:
         raise InputError(
             "there is no new model to compare the index with",
             where="--new",
             mend="Name it, as in --new st:all-MiniLM-L6-v2",
         )
-    log = None if options.queries is None else read_query_log(options.queries)
+    log = None if options.query_log is None else read_query_log(options.query_log)
     if qrels is not None:
         if log is None:
             raise InputError("--qrels judges queries", mend="Give their texts with --queries")
@@ -221,15 +187,15 @@ def open_sample(
     )
     with open_store(url) as store:
         models = ModelChange(
-            new=open_encoder(options.new, spending=spending, progress=progress),
+            new=open_encoder(options.new_model, spending=spending, progress=progress),
             old=None
-            if options.old is None
-            else open_encoder(options.old, spending=spending, progress=progress),
+            if options.old_model is None
+            else open_encoder(options.old_model, spending=spending, progress=progress),
         )
         sample = sample_store(
             store,
             models,
-            pairs=options.pairs or 4000,
+            pairs=options.pair_count or 4000,
             log=log,
             most_queries=options.max_queries or 1000,
             seed=seed,

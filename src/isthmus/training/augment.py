@@ -259,6 +259,9 @@ class Compose(Augmentation):
             raise InputError(f"cannot apply {len(parts)} augmentations to a share of {share}")
         self.parts, self.share = tuple(parts), share
 
+    def __repr__(self) -> str:
+        return f"Compose({list(self.parts)}, share={self.share})"
+
     def change(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
         """The items after every change, one after another."""
         for part in self.parts:

@@ -112,7 +112,20 @@ def test_columns_of_another_table_are_refused() -> None:
         (np.ma.masked_greater(X, 1), "masked entries"),
         (TABLE.astype("Float64").mask(X > 1), "contains NaN"),
     ],
-    ids=str,
+    ids=[
+        "text",
+        "None",
+        "number",
+        "dict",
+        "generator",
+        "ragged",
+        "strings",
+        "string-column",
+        "dates",
+        "one-column",
+        "masked",
+        "missing",
+    ],
 )
 @pytest.mark.parametrize("side", ["source", "transform"])
 def test_what_is_no_table_of_numbers_is_refused_in_a_sentence(
