@@ -10,6 +10,7 @@ from isthmus.plain_text import plain_line
 __all__ = [
     "ContractError",
     "DivergedError",
+    "EngineError",
     "InputError",
     "IsthmusError",
     "MissingExtraError",
@@ -107,6 +108,10 @@ class StoreChangedError(StoreError):
 
 class UnsupportedError(StoreError, NotImplementedError):
     """Something that this kind of vector database cannot do."""
+
+
+class EngineError(IsthmusError):
+    """What runs the parts of a computation cannot be reached, is gone, or gives a part up."""
 
 
 class ServiceError(IsthmusError, OSError):

@@ -102,6 +102,6 @@ def test_a_pass_that_was_left_begins_anew(items: Pairs) -> None:
     source = _source(items, sizes=SampleSizes(gallery=5000))
     rows = source.rows(Chain(), Chain())
     next(iter(rows))
-    assert not source.samples.complete
+    assert not source.samples.is_complete
     source.means(Chain(), Chain())
     assert len(source.samples.sample) == len(items)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.adapters.chain import Chain
 from isthmus.adapters.steps.base import FitRows
-from isthmus.bridge.grouping import grouper
-from isthmus.bridge.held_out_samples import FIT, PARTS, HeldOutSamples
-from isthmus.bridge.weighting import RowWeights, Weighting
+from isthmus.bridge.grouping import Grouper, grouper
+from isthmus.bridge.held_out_samples import FIT, PARTS, HeldOutSamples, RowSamples
+from isthmus.bridge.weighting import KnownWeights, RowWeights, Weighting
 from isthmus.moments import (
     EVERYTHING,
     FoldMoments,
@@ -24,6 +26,7 @@ from isthmus.numeric import Array
 from isthmus.progress import Progress, silent
 from isthmus.spaces.pairs import SplitPart
 from isthmus.spaces.sample import Batch
+from isthmus.spaces.split import assign_parts
 
 __all__ = ["FitSource"]
 
@@ -63,7 +66,7 @@ class FitSource:
         self._folds, self._seed = folds, seed
         self._every_part, self._maps_queries = every_part, maps_queries
         self._progress = progress
-        self._weighted = RowWeights(
+        self._weights = RowWeights(
             weighting,
             self._fit_batches,
             labelled=self.split.pairs.has_labels,
@@ -96,14 +99,25 @@ class FitSource:
             seed=self._seed,
             groupings=groupers,
         )
+        work = _ItemPass(
+            (x, y),
+            self._assigned,
+            moments,
+            groupers,
+            self._weights.known(),
+            None if self.samples.is_complete else self.samples.begin(),
+        )
+        moments, kept_rows = pairs.fold(work, work.joined, progress=self._progress)
+        if kept_rows is not None:
+            self.samples.complete(kept_rows)
         queries = None
         if "kinds" in keep and self.fit_on_queries:
             queries = FoldMoments(pairs.dim_x, pairs.dim_y, self._folds, keep=kept, seed=self._seed)
-        for batch, are_queries, weights in self._weighted:
-            on_x, on_y = _behind(x, batch.x), _behind(y, batch.y)
-            groups = {name: of(batch, on_y) for name, of in groupers.items()}
+        for batch in self._query_batches():
+            on_x, on_y, groups = work.seen(batch)
+            weights = work.weights.of(batch, True)
             moments.update(batch.ids, on_x, on_y, weights=weights, groups=groups)
-            if queries is not None and are_queries:
+            if queries is not None:
                 queries.update(batch.ids, on_x, on_y, weights=weights)
         if queries is not None and 0 < queries.total.n < moments.total.n:
             moments.apart = KindsApart(
@@ -121,15 +135,26 @@ class FitSource:
 
         A query has the id of the item that answers it, so that both are in one fold.
         """
-        for batch, parts in self._batches():
-            fitted = batch.select(self._fitted(parts))
+        for batch in self.split.pairs.batches(progress=self._progress):
+            fitted = batch.select(self._assigned.fitted(batch.ids))
             if len(fitted):
                 yield fitted, False
-        if self.queries is not None and self.fit_on_queries:
-            for batch in self.queries.pairs.batches():
-                fitted = batch.select(self._fitted(self.queries.parts(batch.ids, self.split)))
-                if len(fitted):
-                    yield replace(fitted, ids=self.queries.answer_ids(fitted.ids)), True
+        for batch in self._query_batches():
+            yield batch, True
+
+    def _query_batches(self) -> Iterator[Batch]:
+        """The queries that are fitted on, with the ids of their answers."""
+        if self.queries is None or not self.fit_on_queries:
+            return
+        for batch in self.queries.pairs.batches():
+            parts = self.queries.parts(batch.ids, self.split)
+            fitted = batch.select(self._assigned.among(parts))
+            if len(fitted):
+                yield replace(fitted, ids=self.queries.answer_ids(fitted.ids))
+
+    @property
+    def _assigned(self) -> _Assigned:
+        return _Assigned(self.split.fractions, self.split.seed, self._every_part)
 
     @property
     def _grouped(self) -> SplitPart:
@@ -138,13 +163,64 @@ class FitSource:
             return self.split[PARTS[FIT]]
         return self.split.pairs.split({PARTS[FIT]: 1.0}, seed=self._seed)[PARTS[FIT]]
 
-    def _fitted(self, parts: NDArray[np.int64]) -> NDArray[np.bool_]:
-        return (parts >= FIT) & (parts < len(PARTS)) if self._every_part else parts == FIT
 
-    def _batches(self) -> Iterator[tuple[Batch, NDArray[np.int64]]]:
-        """Every pair with its part."""
-        batches = self.split.batches_with_parts(progress=self._progress)
-        return batches if self.samples.complete else self.samples.watch(batches)
+@dataclass(frozen=True)
+class _Assigned:
+    """Which pairs are fitted on."""
+
+    fractions: Mapping[str, float]
+    seed: int
+    every_part: bool
+
+    def parts(self, ids: NDArray[Any]) -> NDArray[np.int64]:
+        return assign_parts(ids, self.fractions, self.seed)
+
+    def among(self, parts: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return (parts >= FIT) & (parts < len(PARTS)) if self.every_part else parts == FIT
+
+    def fitted(self, ids: NDArray[Any]) -> NDArray[np.bool_]:
+        return self.among(self.parts(ids))
+
+
+@dataclass(frozen=True, eq=False)
+class _ItemPass:
+    """Moments of the fit rows among some batches of items, and samples of all their rows."""
+
+    frame: tuple[Chain, Chain]
+    assigned: _Assigned
+    empty: GroupedFoldMoments
+    groupers: Mapping[str, Grouper]
+    weights: KnownWeights
+    samples: RowSamples | None
+
+    def __call__(self, batches: Iterator[Batch]) -> tuple[GroupedFoldMoments, RowSamples | None]:
+        moments, samples = deepcopy(self.empty), deepcopy(self.samples)
+        for batch in batches:
+            parts = self.assigned.parts(batch.ids)
+            if samples is not None:
+                samples.update(batch, parts)
+            fitted = batch.select(self.assigned.among(parts))
+            if len(fitted):
+                x, y, groups = self.seen(fitted)
+                weights = self.weights.of(fitted, False)
+                moments.update(fitted.ids, x, y, weights=weights, groups=groups)
+        return moments, samples
+
+    def seen(self, batch: Batch) -> tuple[Array, Array, dict[str, NDArray[Any]]]:
+        """Both sides behind their chains, and the groups of the rows."""
+        x, y = _behind(self.frame[0], batch.x), _behind(self.frame[1], batch.y)
+        return x, y, {name: of(batch, y) for name, of in self.groupers.items()}
+
+    @staticmethod
+    def joined(
+        one: tuple[GroupedFoldMoments, RowSamples | None],
+        other: tuple[GroupedFoldMoments, RowSamples | None],
+    ) -> tuple[GroupedFoldMoments, RowSamples | None]:
+        moments, samples = one
+        moments += other[0]
+        if samples is not None and other[1] is not None:
+            samples.merge(other[1])
+        return moments, samples
 
 
 @dataclass(frozen=True)

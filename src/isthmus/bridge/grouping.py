@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
@@ -37,7 +38,7 @@ def grouper(name: str, fit: SplitPart, y: Chain, seed: int) -> Grouper:
     if name == "labels":
         if not fit.split.pairs.has_labels:
             raise ClassMeans().missing()
-        return lambda batch, _: _labels(batch)
+        return _labels
     clusters = int(name.removeprefix("clusters="))
     sample = fit.sample(max(_CLUSTERED_ROWS, 20 * clusters), seed=seed)
     if clusters > len(sample):
@@ -47,11 +48,21 @@ def grouper(name: str, fit: SplitPart, y: Chain, seed: int) -> Grouper:
             mend="Ask for fewer: ten pairs to a cluster at the least",
         )
     rows = y(sample.y) if y.stages else sample.y
-    centroids = kmeans(rows, clusters, seed=seed).centroids
-    return lambda _, rows: nearest(rows, centroids)[0]
+    return _Nearest(kmeans(rows, clusters, seed=seed).centroids)
 
 
-def _labels(batch: Batch) -> NDArray[Any]:
+@dataclass(frozen=True, eq=False)
+class _Nearest:
+    """The cluster of a target row."""
+
+    centroids: NDArray[Any]
+
+    def __call__(self, batch: Batch, rows: NDArray[Any]) -> NDArray[Any]:
+        return nearest(rows, self.centroids)[0]
+
+
+def _labels(batch: Batch, rows: NDArray[Any]) -> NDArray[Any]:
+    del rows  # of targets, which say nothing of it
     if batch.labels is None:
         raise InputError(
             "the queries have no labels, and are fitted on",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +15,9 @@ from isthmus.errors import InputError
 from isthmus.progress import Progress, silent
 from isthmus.spaces.pairs import Pairs, Split
 from isthmus.spaces.sample import Batch, Sampler
+from isthmus.spaces.split import assign_parts
 
-__all__ = ["PARTS", "UNUSED", "HeldOutSamples", "Queries", "SampleSizes", "has_ids"]
+__all__ = ["PARTS", "UNUSED", "HeldOutSamples", "Queries", "RowSamples", "SampleSizes", "has_ids"]
 
 PARTS: tuple[str, ...] = ("fit", "validation", "test")
 UNUSED = "unused"
@@ -80,11 +82,75 @@ class Queries:
         return parts
 
 
+class RowSamples:
+    """What is kept of a stream of pairs: samples of all rows and of each held-out part, and the
+    rows that answer the sampled queries.  Two of them, of other rows, merge.
+
+    Args:
+        sizes: how many rows are kept.
+        seed: of the samples.
+        wanted: ids of the items that answer queries ``(m,)``; None where there are none.
+        by_part: whether items are sampled by part, because they are the queries.
+    """
+
+    def __init__(
+        self, sizes: SampleSizes, seed: int, wanted: NDArray[Any] | None, *, by_part: bool
+    ) -> None:
+        self.of_part = samplers_of_parts(sizes, seed)
+        self.gallery = Sampler(sizes.gallery, seed=seed + 1)
+        self.answers: list[Batch] = []
+        self._wanted, self._by_part = wanted, by_part
+
+    def update(self, batch: Batch, parts: NDArray[np.int64]) -> None:
+        """Offer the rows of a batch, with the part of each ``(n,)``."""
+        self.gallery.update(batch)
+        if self._by_part:
+            for part, sampler in self.of_part.items():
+                sampler.update(batch.select(parts == part))
+        elif self._wanted is not None:
+            self.answers.append(batch.select(np.isin(batch.ids, self._wanted)))
+
+    def merge(self, other: RowSamples) -> None:
+        """Add what another kept."""
+        self.gallery.merge(other.gallery)
+        for part, sampler in self.of_part.items():
+            sampler.merge(other.of_part[part])
+        self.answers += other.answers
+
+
+def samplers_of_parts(sizes: SampleSizes, seed: int) -> dict[int, Sampler]:
+    """An empty sampler for each part that is held out."""
+    return {
+        VALIDATION: Sampler(sizes.validation, seed=seed),
+        TEST: Sampler(sizes.test, seed=seed),
+    }
+
+
+@dataclass(frozen=True)
+class _SamplePass:
+    """Takes the samples of some batches."""
+
+    empty: RowSamples
+    fractions: Mapping[str, float]
+    seed: int
+
+    def __call__(self, batches: Iterable[Batch]) -> RowSamples:
+        kept = deepcopy(self.empty)
+        for batch in batches:
+            kept.update(batch, assign_parts(batch.ids, self.fractions, self.seed))
+        return kept
+
+    @staticmethod
+    def joined(one: RowSamples, other: RowSamples) -> RowSamples:
+        one.merge(other)
+        return one
+
+
 class HeldOutSamples:
     """Uniform samples of the pairs and of the validation and test queries, in bounded memory.
 
-    They are taken in one whole pass over the pairs: while a fit reads them (`watch`), or in a pass
-    of their own (`read`).  Only then can they be asked for.
+    They are taken in one whole pass over the pairs: while a fit reads them (`begin`, `complete`),
+    or in a pass of their own (`read`).  Only then can they be asked for.
     """
 
     def __init__(
@@ -92,57 +158,45 @@ class HeldOutSamples:
     ) -> None:
         self.split = split
         self.queries = queries
-        self.complete = False
-        """Whether a whole pass was watched."""
         self._sizes, self._seed = sizes, seed
-        self._begin()
-
-    def _begin(self) -> None:
-        self._of_part = {
-            VALIDATION: Sampler(self._sizes.validation, seed=self._seed),
-            TEST: Sampler(self._sizes.test, seed=self._seed),
-        }
-        self._gallery = Sampler(self._sizes.gallery, seed=self._seed + 1)
-        self._answers: list[Batch] = []
-        self._wanted: NDArray[Any] | None = None
+        self._of_part: dict[int, Sampler] = {}
+        self._kept: RowSamples | None = None
 
     def read(self, progress: Progress = silent) -> None:
         """Take the samples in a pass of their own."""
-        for _ in self.watch(self.split.batches_with_parts(progress=progress)):
-            pass
+        work = _SamplePass(self.begin(), self.split.fractions, self.split.seed)
+        self.complete(self.split.pairs.fold(work, work.joined, progress=progress))
 
-    def watch(
-        self, batches: Iterable[tuple[Batch, NDArray[np.int64]]]
-    ) -> Iterator[tuple[Batch, NDArray[np.int64]]]:
-        """Hand on a whole pass of batches with their parts, sampling on the way."""
-        self._begin()
-        self._sample_queries()
-        for batch, parts in batches:
-            self._sample(batch, parts)
-            yield batch, parts
-        self.complete = True
+    @property
+    def is_complete(self) -> bool:
+        """Whether a whole pass was seen."""
+        return self._kept is not None
 
-    def _sample_queries(self) -> None:
-        if self.queries is None:
-            return
-        for batch in self.queries.pairs.batches():
-            parts = self.queries.parts(batch.ids, self.split)
-            for part, sampler in self._of_part.items():
-                sampler.update(batch.select(parts == part))
+    def begin(self) -> RowSamples:
+        """Sample the queries; what a pass over the pairs is to be offered to, empty as yet."""
+        self._of_part = samplers_of_parts(self._sizes, self._seed)
         wanted: set[Any] = set()
-        for part in self._of_part:
-            batch = self._sampled(part)
-            for q in [] if batch is None else batch.ids.tolist():
-                wanted.update(self.queries.answers(q))
-        self._wanted = np.array(sorted(wanted)) if wanted else None
+        if self.queries is not None:
+            for batch in self.queries.pairs.batches():
+                parts = self.queries.parts(batch.ids, self.split)
+                for part, sampler in self._of_part.items():
+                    sampler.update(batch.select(parts == part))
+            for part in self._of_part:
+                batch = self._sampled(part)
+                for q in [] if batch is None else batch.ids.tolist():
+                    wanted.update(self.queries.answers(q))
+        return RowSamples(
+            self._sizes,
+            self._seed,
+            np.array(sorted(wanted)) if wanted else None,
+            by_part=self.queries is None,
+        )
 
-    def _sample(self, batch: Batch, parts: NDArray[np.int64]) -> None:
-        self._gallery.update(batch)
+    def complete(self, kept: RowSamples) -> None:
+        """Take what a whole pass over the pairs kept."""
+        self._kept = kept
         if self.queries is None:
-            for part, sampler in self._of_part.items():
-                sampler.update(batch.select(parts == part))
-        elif self._wanted is not None:
-            self._answers.append(batch.select(np.isin(batch.ids, self._wanted)))
+            self._of_part = kept.of_part
 
     def _sampled(self, part: int) -> Batch | None:
         try:
@@ -150,15 +204,15 @@ class HeldOutSamples:
         except InputError:
             return None
 
-    def _require_complete(self) -> None:
-        if not self.complete:
+    def _complete(self) -> RowSamples:
+        if self._kept is None:
             raise RuntimeError("the pairs have not been read yet: call read(), or fit first")
+        return self._kept
 
     @property
     def sample(self) -> Batch:
         """A uniform sample of all pairs."""
-        self._require_complete()
-        return self._gallery.sample()
+        return self._complete().gallery.sample()
 
     def test_part(self) -> HeldOut:
         """Queries of the test part with their gallery.
@@ -178,7 +232,10 @@ class HeldOutSamples:
             InputError: where no pair, or no answered query, falls into the test part.
         """
         if self.queries is None:
-            empty = self.split.counts[PARTS[TEST]] == 0
+            pairs = self.split.pairs
+            empty = not any(
+                (self.split.assign(pairs.ids_at(rows)) == TEST).any() for rows in pairs.id_blocks()
+            )
         else:
             asked = self.queries.pairs
             parts = self.queries.parts(asked.ids_at(slice(0, len(asked))), self.split)
@@ -202,7 +259,7 @@ class HeldOutSamples:
 
     def held_out(self, part: int) -> HeldOut | None:
         """Queries of a part with their gallery; None if no query fell into the part."""
-        self._require_complete()
+        kept = self._complete()
         queries = self._sampled(part)
         if queries is None:
             return None
@@ -213,7 +270,7 @@ class HeldOutSamples:
             return HeldOut.of_items(queries, gallery, self.split.pairs.metric)
         qrels = {q: self.queries.answers(q) for q in queries.ids.tolist()}
         wanted = np.array(sorted({item for items in qrels.values() for item in items}))
-        answers = [b.select(np.isin(b.ids, wanted)) for b in self._answers]
+        answers = [b.select(np.isin(b.ids, wanted)) for b in kept.answers]
         items = Batch(
             np.concatenate([b.ids for b in answers]),
             np.concatenate([b.x for b in answers]),

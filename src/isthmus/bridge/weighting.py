@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from isthmus.errors import InputError
 from isthmus.moments import Balance, class_weights
 from isthmus.spaces.sample import Batch
 
-__all__ = ["RowWeights", "Weighting"]
+__all__ = ["KnownWeights", "RowWeights", "Weighting"]
 
 Weighting = Balance | float | None
 """``balanced`` or ``effective``: by the class of a pair (see `class_weights`; a query without a
@@ -20,6 +21,22 @@ label weighs 1).  A number: the weight of a query, where an item weighs 1.  None
 
 FitBatches = Callable[[], Iterator[tuple[Batch, bool]]]
 """Reads the batches that are fitted on, and whether they are of queries."""
+
+
+@dataclass(frozen=True)
+class KnownWeights:
+    """What each class and each query weighs."""
+
+    of_class: Mapping[Any, float] | None
+    query: float | None
+
+    def of(self, batch: Batch, are_queries: bool) -> NDArray[np.float64] | None:
+        """The weights of the rows of a batch ``(n,)``; None where they all weigh 1."""
+        if self.of_class is not None and batch.labels is not None:
+            return np.array([self.of_class[c] for c in batch.labels.tolist()])
+        if are_queries and self.query is not None:
+            return np.full(len(batch), self.query)
+        return None
 
 
 class RowWeights:
@@ -69,22 +86,11 @@ class RowWeights:
             )
         self._query = float(weighting)
 
-    def __iter__(self) -> Iterator[tuple[Batch, bool, NDArray[np.float64] | None]]:
-        """Every batch, whether it is of queries, and the weights of its rows ``(n,)``; None where
-        they all weigh 1."""
+    def known(self) -> KnownWeights:
+        """The weights, once the classes were counted where that is needed."""
         if self._balance is not None and not self._of_class:
             self._of_class = self._class_weights(self._balance)
-        for batch, are_queries in self._batches():
-            if self._balance is not None and batch.labels is not None:
-                yield (
-                    batch,
-                    are_queries,
-                    np.array([self._of_class[c] for c in batch.labels.tolist()]),
-                )
-            elif are_queries and self._query is not None:
-                yield batch, are_queries, np.full(len(batch), self._query)
-            else:
-                yield batch, are_queries, None
+        return KnownWeights(self._of_class if self._balance is not None else None, self._query)
 
     def _class_weights(self, scheme: Balance) -> dict[Any, float]:
         counts: dict[Any, int] = {}

@@ -99,36 +99,72 @@ def _read(
     n = len(pairs) if usable is None else len(usable)
     if n < _FEWEST:
         raise _too_few(pairs, n, set_aside)
-    raw = FoldMoments(pairs.dim_x, pairs.dim_y, FOLDS, seed=seed)
-    unit: FoldMoments | None = None
-    sampler = Sampler(size, seed=seed)
-    started = False
-    longest = [0.0, 0.0]
-    for batch in pairs.batches(part=usable, progress=progress):
-        if not started and pairs.metric == "cosine" and not _equal_lengths(batch):
-            keep = {"square", "xx", "xy", "yy"}
-            unit = FoldMoments(pairs.dim_x, pairs.dim_y, FOLDS, keep=keep, seed=seed)
-        started = True
-        for i, rows in enumerate((batch.x, batch.y)):
-            longest[i] = max(longest[i], float(np.abs(rows).max()))
-            if longest[i] > _LARGEST:
-                raise _out_of_range((pairs.source, pairs.target)[i], longest[i])
-        raw.update(batch.ids, batch.x, batch.y)
-        if unit is not None:
-            unit.update(batch.ids, unit_rows(batch.x, None), unit_rows(batch.y, None))
-        sampler.update(batch)
-    for side, largest in zip((pairs.source, pairs.target), longest, strict=True):
+    first = next(iter(pairs.batches(part=usable)))
+    work = _Sums(
+        (pairs.dim_x, pairs.dim_y),
+        (pairs.source.name, pairs.target.name),
+        pairs.metric == "cosine" and not _equal_lengths(first),
+        size,
+        seed,
+    )
+    found = pairs.fold(work, _Found.joined, part=usable, progress=progress)
+    for side, largest in zip((pairs.source, pairs.target), found.longest, strict=True):
         if 0 < largest < _SMALLEST:
-            raise _out_of_range(side, largest)
-    rows = sampler.sample()
-    return PairPass(pairs, raw, unit, rows, fold_of(rows.ids, FOLDS, seed), set_aside)
+            raise _out_of_range(side.name, largest)
+    rows = found.sampler.sample()
+    return PairPass(pairs, found.raw, found.unit, rows, fold_of(rows.ids, FOLDS, seed), set_aside)
 
 
-def _out_of_range(side: Vectors, largest: float) -> InputError:
+@dataclass(eq=False)
+class _Found:
+    """What a pass over some batches accumulates."""
+
+    raw: FoldMoments
+    unit: FoldMoments | None
+    sampler: Sampler
+    longest: list[float]
+
+    def joined(self, other: _Found) -> _Found:
+        self.raw += other.raw
+        if self.unit is not None and other.unit is not None:
+            self.unit += other.unit
+        self.sampler.merge(other.sampler)
+        self.longest = [max(both) for both in zip(self.longest, other.longest, strict=True)]
+        return self
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """The pass itself."""
+
+    dims: tuple[int, int]
+    names: tuple[str, str]
+    with_unit: bool
+    size: int
+    seed: int
+
+    def __call__(self, batches: Iterator[Batch]) -> _Found:
+        raw = FoldMoments(*self.dims, FOLDS, seed=self.seed)
+        keep = {"square", "xx", "xy", "yy"}
+        unit = FoldMoments(*self.dims, FOLDS, keep=keep, seed=self.seed) if self.with_unit else None
+        sampler, longest = Sampler(self.size, seed=self.seed), [0.0, 0.0]
+        for batch in batches:
+            for i, rows in enumerate((batch.x, batch.y)):
+                longest[i] = max(longest[i], float(np.abs(rows).max()))
+                if longest[i] > _LARGEST:
+                    raise _out_of_range(self.names[i], longest[i])
+            raw.update(batch.ids, batch.x, batch.y)
+            if unit is not None:
+                unit.update(batch.ids, unit_rows(batch.x, None), unit_rows(batch.y, None))
+            sampler.update(batch)
+        return _Found(raw, unit, sampler, longest)
+
+
+def _out_of_range(side: str, largest: float) -> InputError:
     return InputError(
         f"the largest number is {largest:.3g}, and sums of fourth powers of such numbers leave "
         "the range of float32",
-        where=side.name,
+        where=side,
         mend="Multiply all rows of this side by one constant, so that norms are near 1",
     )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from isthmus.similarity.result import Comparison, Similarity
 from isthmus.similarity.row_sample import RowSample, RowSampling
 from isthmus.spaces.pairs import Pairs
 from isthmus.spaces.readers import Source
+from isthmus.spaces.sample import Batch
 from isthmus.threads import single_thread
 
 __all__ = ["compare", "measured"]
@@ -135,9 +138,24 @@ def _accumulated(pairs: Pairs, folds: int, seed: int, progress: Progress) -> Fol
     moments = FoldMoments(pairs.dim_x, pairs.dim_y, folds, keep=MOMENT_KEEP, seed=seed)
     row = pairs.dim_x * pairs.source.dtype.itemsize + pairs.dim_y * pairs.target.dtype.itemsize
     size = max(1024, min(_ROWS_PER_FOLD * folds, _BATCH_BYTES // row))
-    for batch in pairs.batches(size, progress=progress):
-        moments.update(batch.ids, batch.x, batch.y)
-    return moments
+    work = _Accumulate(moments)
+    return pairs.fold(work, work.joined, size=size, progress=progress)
+
+
+@dataclass(frozen=True, eq=False)
+class _Accumulate:
+    empty: FoldMoments
+
+    def __call__(self, batches: Iterator[Batch]) -> FoldMoments:
+        moments = deepcopy(self.empty)
+        for batch in batches:
+            moments.update(batch.ids, batch.x, batch.y)
+        return moments
+
+    @staticmethod
+    def joined(one: FoldMoments, other: FoldMoments) -> FoldMoments:
+        one += other
+        return one
 
 
 def _of_moments(

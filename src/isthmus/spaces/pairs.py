@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from isthmus.spaces.text_ids import id_blocks
 __all__ = ["Batch", "Pairs", "Split", "SplitPart"]
 
 _Rows = slice | NDArray[np.int64]
+T = TypeVar("T")
 
 
 class Pairs:
@@ -197,6 +198,23 @@ class Pairs:
             yield self._batch(rows)
             done += rows.stop - rows.start if isinstance(rows, slice) else len(rows)
             progress("reading pairs", done, total)
+
+    def fold(
+        self,
+        work: Callable[[Iterator[Batch]], T],
+        combine: Callable[[T, T], T],
+        *,
+        size: int = 8192,
+        part: SplitPart | None = None,
+        progress: Progress = silent,
+    ) -> T:
+        """What ``work`` makes of the batches of all pairs.
+
+        Pairs that lie in many files may give it each file's batches, on another machine, and join
+        the results by ``combine``: ``work`` and what it returns must then be picklable.
+        """
+        del combine  # these pairs are in one part
+        return work(self.batches(size, part=part, progress=progress))
 
     def head(self, n: int = 5) -> Batch:
         """The first ``n`` pairs, or as many as there are."""

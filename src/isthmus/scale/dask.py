@@ -1,0 +1,156 @@
+"""Parts worked on by a Dask cluster, of this machine or behind the address of a scheduler."""
+
+from __future__ import annotations
+
+import platform
+import warnings
+from collections.abc import Callable, Collection
+from concurrent.futures import CancelledError
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from typing_extensions import override
+
+from isthmus.errors import EngineError, missing_extra
+from isthmus.scale.engine import LOST, Outcome, PooledEngine, attempt
+
+__all__ = ["Dask"]
+
+_PATIENCE = 20  # seconds for a scheduler to answer
+_LOOK = 2.0  # seconds between looks at whether it is still there
+
+
+class Dask(PooledEngine):
+    """Calls on the workers of a Dask scheduler.
+
+    Args:
+        address: of a scheduler, as ``host:8786``; None starts workers on this machine.
+        workers: to start; those that a scheduler has are taken as they are.
+
+    Raises:
+        MissingExtraError: without Dask.
+        EngineError: if the scheduler does not answer, has no workers, or they run another
+            isthmus or Python.
+    """
+
+    def __init__(self, address: str | None = None, workers: int = 2) -> None:
+        try:
+            dask: Any = import_module("dask")
+            distributed: Any = import_module("distributed")
+        except ImportError as error:
+            raise missing_extra("distributed", "dask", "running on Dask") from error
+        # what a call carries is a map of a few megabytes at the most
+        dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GB"})
+        self._distributed: Any = distributed
+        self._cluster: Any = None
+        self._done: SimpleQueue[Any] = SimpleQueue()
+        self.where = address or "a Dask cluster on this machine"
+        if address is None:
+            with warnings.catch_warnings():
+                # its dashboard is not wanted, and a taken port is no matter
+                warnings.simplefilter("ignore")
+                self._cluster = distributed.LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    dashboard_address=None,
+                    memory_limit=None,
+                    silence_logs="CRITICAL",
+                )
+        target = self._cluster or (address if "://" in str(address) else f"tcp://{address}")
+        try:
+            self._client: Any = distributed.Client(target, timeout=_PATIENCE, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise EngineError(
+                "no Dask scheduler answers here",
+                where=self.where,
+                mend="Start one with: dask scheduler, and workers with: dask worker ADDRESS",
+            ) from error
+        try:
+            self._check_workers()
+        except BaseException:
+            self.close()
+            raise
+        self.workers = sum(self._client.nthreads().values())
+
+    def _check_workers(self) -> None:
+        if not self._client.nthreads():
+            raise EngineError(
+                "the scheduler has no workers",
+                where=self.where,
+                mend="Start some with: dask worker ADDRESS",
+            )
+        expected = {"Python": platform.python_version_tuple()[:2], "isthmus": version("isthmus")}
+        pythons = self._client.run(platform.python_version_tuple)
+        try:
+            packages: dict[str, str] = self._client.run(version, "isthmus")
+        except PackageNotFoundError:
+            packages = dict.fromkeys(pythons, "none")
+        for worker, found in pythons.items():
+            there = {"Python": tuple(found[:2]), "isthmus": packages[worker]}
+            for name, value in expected.items():
+                if there[name] != value:
+                    shown = [v if isinstance(v, str) else ".".join(v) for v in (there[name], value)]
+                    raise EngineError(
+                        f"the worker {worker} has {name} {shown[0]}, this machine {shown[1]}",
+                        where=self.where,
+                        mend="Install the same on both",
+                    )
+
+    @override
+    def _submit(self, fn: Callable[[Any], Any], part: Any) -> Any:
+        self._check_alive()
+        handle = self._client.submit(attempt, fn, part, pure=False)
+        handle.add_done_callback(self._done.put)
+        return handle
+
+    @override
+    def _finished(self, handles: Collection[Any]) -> Collection[Any]:
+        while True:
+            try:
+                handle = self._done.get(timeout=_LOOK)
+            except Empty:
+                self._check_alive()
+                continue
+            if handle in handles:
+                return [handle]
+
+    @override
+    def _outcome(self, handle: Any) -> Outcome:
+        try:
+            return handle.result(timeout=_PATIENCE)
+        except self._distributed.scheduler.KilledWorker:
+            return LOST
+        except (CancelledError, OSError, TimeoutError):
+            # the scheduler went, or it lost the result with a worker
+            self._check_alive()
+            return LOST
+
+    def _check_alive(self) -> None:
+        if self._client.status != "running" or not _answers(self._client):
+            raise self._gone()
+
+    def _gone(self) -> EngineError:
+        return EngineError(
+            "the scheduler is gone",
+            where=self.where,
+            mend="Start it again and run the same command: what is done stays done",
+        )
+
+    @override
+    def _cancel(self, handles: Collection[Any]) -> None:
+        if self._client.status == "running" and handles:
+            self._client.cancel(list(handles), force=True)
+
+    @override
+    def close(self) -> None:
+        self._client.close()
+        if self._cluster is not None:
+            self._cluster.close()
+
+
+def _answers(client: Any) -> bool:
+    comm: Any = getattr(client, "scheduler_comm", None)
+    return comm is not None and not comm.comm.closed()

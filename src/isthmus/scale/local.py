@@ -1,0 +1,110 @@
+"""Parts worked on by processes or threads of this machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Collection
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait as wait_for
+from typing import Any
+
+from typing_extensions import override
+
+from isthmus.scale.engine import LOST, Outcome, PooledEngine, attempt
+
+__all__ = ["Processes", "Threads"]
+
+
+class _Executed(PooledEngine):
+    """Calls on an executor of the standard library."""
+
+    _pool: Executor
+
+    @override
+    def _finished(self, handles: Collection[Future[Any]]) -> Collection[Future[Any]]:
+        return wait(handles, return_when=FIRST_COMPLETED).done
+
+    @override
+    def _cancel(self, handles: Collection[Future[Any]]) -> None:
+        for handle in handles:
+            handle.cancel()
+
+    @override
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+
+class Threads(_Executed):
+    """Threads of this process: for readers and products that let others run meanwhile."""
+
+    alone = True
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self._pool = ThreadPoolExecutor(workers)
+
+    @override
+    def _submit(self, fn: Callable[[Any], Any], part: Any) -> Future[Any]:
+        return self._pool.submit(attempt, fn, part)
+
+    @override
+    def _outcome(self, handle: Future[Any]) -> Outcome:
+        return handle.result()
+
+
+class Processes(_Executed):
+    """Processes of this machine, started afresh, which end with this one.
+
+    One that is killed takes its part back to the queue, and others are started.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self._pool = self._started()
+
+    def _started(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            self.workers,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_begin,
+        )
+
+    @override
+    def _submit(self, fn: Callable[[Any], Any], part: Any) -> Future[Any]:
+        try:
+            return self._pool.submit(attempt, fn, part)
+        except BrokenProcessPool:
+            self._pool.shutdown(wait=False)
+            self._pool = self._started()
+            return self._pool.submit(attempt, fn, part)
+
+    @override
+    def _outcome(self, handle: Future[Any]) -> Outcome:
+        try:
+            return handle.result()
+        except BrokenProcessPool:
+            return LOST
+
+
+def _begin() -> None:
+    """Leave Ctrl-C to the parent, and end with it however it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    wait_for([sentinel])
+    os._exit(1)
