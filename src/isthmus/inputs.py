@@ -70,7 +70,7 @@ def _open(place: Path, path: Path) -> BinaryIO:
     raise InputError(f"there is {found} here, expected a file", where=str(path))
 
 
-def unreadable(error: OSError | ValueError, path: Path) -> InputError:
+def unreadable(error: OSError | ValueError, path: Path | str) -> InputError:
     """The error for an input that the system does not let us read."""
     if isinstance(error, PermissionError):
         return InputError(

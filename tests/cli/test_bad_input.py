@@ -327,7 +327,7 @@ def test_files_that_are_not_there_or_not_read(refused: Any, here: Path) -> None:
         ("old.xyz", ("old.xyz: files of the kind '.xyz' are not read", "Use .npy")),
         ("folder", ("folder: no Parquet, Arrow or other file",)),
         ("folder.npy", ("folder.npy",)),
-        ("https://a.b/c.npy", ("URLs are not read here", "Copy the file")),
+        ("https://a.b/c.npy", ("URLs are read by an engine only", "copy the file")),
         ("two.safetensors", ("two.safetensors: it is not clear which array", "Name it")),
         ("two.safetensors:c", ("there is no array 'c'; the file holds a (2, 3), b (2, 4)",)),
         ("old.npy:key", ("a .npy file has no key 'key'",)),

@@ -1,2 +1,62 @@
-def square(x): return x*x
-def add(a,b): return a+b
+"""Functions that workers import by name."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+from isthmus.errors import InputError
+
+
+def text(part: int) -> str:
+    time.sleep(random.random() / 200)
+    return f"{part} "
+
+
+def joined(one: str, other: str) -> str:
+    return one + other
+
+
+def fails_once(part: str) -> str:
+    """Fails at its first call over a path, and then works."""
+    path = Path(part)
+    if not path.exists():
+        path.touch()
+        raise OSError("the network is down")
+    return path.name
+
+
+def always_fails(part: str) -> str:
+    raise RuntimeError(f"no {part} today")
+
+
+def refuses(part: str) -> str:
+    raise InputError("the row is zero", where=part)
+
+
+def dies_once(part: str) -> str:
+    path = Path(part)
+    if not path.exists():
+        path.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return path.name
+
+
+def dies(part: str) -> str:
+    if part == "bad":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return part
+
+
+def slow(part: int) -> int:
+    time.sleep(0.05)
+    return part
+
+
+def blas_threads(part: int) -> int:
+    from isthmus.threads import blas_threads
+
+    return blas_threads()

@@ -195,7 +195,7 @@ def test_integers_of_another_library_are_refused() -> None:
         ("absent.npy", "absent.npy: the file does not exist"),
         ("absent.parquet:x", "absent.parquet: the file does not exist"),
         ("absent*.parquet", "no Parquet, Arrow or other file"),
-        ("s3://bucket/a.npy", "URLs are not read here"),
+        ("s3://bucket/a.npy", "URLs are read by an engine only"),
     ],
 )
 def test_bad_sources_are_refused(source: Any, message: str) -> None:

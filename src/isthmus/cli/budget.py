@@ -10,6 +10,7 @@ import typer
 
 from isthmus.cli.console import ProgressBar, say, show, show_json
 from isthmus.cli.inputs import (
+    EngineName,
     Ids,
     Json,
     MetricOption,
@@ -74,6 +75,7 @@ def budget_command(
     drawn: CurveOptions,
     chosen_from: NextOptions,
     ids: Ids = None,
+    engine: EngineName = None,
     as_json: Json = False,
 ) -> None:
     """Say whether more pairs would make a better map, and which to make first.
@@ -101,7 +103,8 @@ def budget_command(
         check_output(output, overwrite=chosen_from.overwrite)
     progress = ProgressBar()
     inputs = open_inputs(
-        old, new, RelevanceOptions(ids), kind="query", metric=drawn.metric, progress=progress
+        old, new, RelevanceOptions(ids, engine=engine), kind="query", metric=drawn.metric,
+        progress=progress,
     )  # fmt: skip
     say(repr(inputs.pairs))
     held = inputs.pairs.sample(min(len(inputs.pairs), _MOST), seed=drawn.seed)

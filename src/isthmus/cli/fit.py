@@ -163,7 +163,7 @@ def fit_command(
     shown.check()
     progress = ProgressBar()
     options = {**maps.fitting(), "judging": judged_by.judging(), "progress": progress}
-    if is_store_url(old):
+    if is_store_url(old) and relevance.engine is None:
         of_files = {k: v for k, v in relevance.typed().items() if k != "--qrels"}
         refuse_file_options(
             {"NEW": new, **of_files, "--texts": shown.texts, "--query-texts": shown.query_texts}

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BridgeFolder",
+    "EngineName",
     "Gates",
     "Ids",
     "Inputs",
@@ -48,6 +49,16 @@ Old = Annotated[
 ]
 BridgeFolder = Annotated[
     Path, typer.Argument(metavar="BRIDGE", help="A folder that isthmus fit wrote.")
+]
+EngineName = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ENGINE",
+        help="Read OLD and NEW part by part: processes:4 or threads:4 of this machine, workers of "
+        "dask or ray started here, or a running cluster as dask://HOST:8786. Folders, patterns, "
+        "s3:// URLs and URLs of stores may then be larger than this machine.",
+        rich_help_panel=_DATA,
+    ),
 ]
 New = Annotated[
     str,
@@ -137,6 +148,7 @@ class RelevanceOptions(QueryOptions):
             rich_help_panel=_JUDGING,
         ),
     ] = None
+    engine: EngineName = None
 
     def typed(self) -> dict[str, object]:
         """The options as they are typed; None for one that was not given."""
@@ -286,7 +298,11 @@ def open_inputs(
     primary: str | None = None,
     progress: Progress,
 ) -> Inputs:
-    """Open both sides in the direction of the bridge, and check what belongs together."""
+    """Open both sides in the direction of the bridge, and check what belongs together.
+
+    With an engine the items are read part by part where its workers are; queries are read here.
+    """
+    from isthmus.spaces.metric import checked_metric
     from isthmus.spaces.pairs import Pairs
     from isthmus.spaces.qrels import read_labels, read_qrels
 
@@ -313,7 +329,19 @@ def open_inputs(
         return Pairs(source, target, metric=metric, progress=progress, **more)  # pyright: ignore[reportArgumentType]
 
     declined = False if relevance.ids == "none" else relevance.ids
-    pairs = paired(old, new, ids=declined)
+    if relevance.engine is None:
+        pairs = paired(old, new, ids=declined)
+    else:
+        from isthmus.scale import open_pairs
+
+        if labels is not None:
+            raise InputError(
+                "labels are not read by parts", where="--labels", mend="Leave --engine out"
+            )
+        sides = (new, old) if kind == "query" else (old, new)
+        pairs = open_pairs(
+            *sides, engine=relevance.engine, ids=declined, metric=checked_metric(metric)
+        )
     if labels is not None:
         opened = pairs.target if kind == "query" else pairs.source
         given = _for_rows(opened, read_labels(labels), labels)

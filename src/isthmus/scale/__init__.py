@@ -2,5 +2,6 @@
 
 from isthmus.scale.engine import Engine
 from isthmus.scale.opening import open_engine
+from isthmus.scale.pairs import PartedPairs, open_pairs
 
-__all__ = ["Engine", "open_engine"]
+__all__ = ["Engine", "PartedPairs", "open_engine", "open_pairs"]

@@ -46,6 +46,7 @@ class Dask(PooledEngine):
         self._distributed: Any = distributed
         self._cluster: Any = None
         self._done: SimpleQueue[Any] = SimpleQueue()
+        self.here = address is None
         self.where = address or "a Dask cluster on this machine"
         if address is None:
             with warnings.catch_warnings():
@@ -82,7 +83,6 @@ class Dask(PooledEngine):
                 where=self.where,
                 mend="Start some with: dask worker ADDRESS",
             )
-        expected = {"Python": platform.python_version_tuple()[:2], "isthmus": version("isthmus")}
         pythons = self._client.run(platform.python_version_tuple)
         try:
             packages: dict[str, str] = self._client.run(version, "isthmus")
@@ -90,7 +90,7 @@ class Dask(PooledEngine):
             packages = dict.fromkeys(pythons, "none")
         for worker, found in pythons.items():
             there = {"Python": tuple(found[:2]), "isthmus": packages[worker]}
-            for name, value in expected.items():
+            for name, value in _here().items():
                 if there[name] != value:
                     shown = [v if isinstance(v, str) else ".".join(v) for v in (there[name], value)]
                     raise EngineError(
@@ -149,6 +149,11 @@ class Dask(PooledEngine):
         self._client.close()
         if self._cluster is not None:
             self._cluster.close()
+
+
+def _here() -> dict[str, str | tuple[str, ...]]:
+    """What every worker must have as this process has it."""
+    return {"Python": platform.python_version_tuple()[:2], "isthmus": version("isthmus")}
 
 
 def _answers(client: Any) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from isthmus.errors import EngineError, InputError, IsthmusError, ServiceError, StoreError
+from isthmus.progress import Progress, silent
 from isthmus.threads import single_thread
 
 __all__ = ["LOST", "Engine", "PooledEngine", "attempt"]
@@ -45,7 +46,14 @@ class Engine(Protocol):
         """The place of each part among ``parts`` and what ``fn`` makes of it, as they come."""
         ...
 
-    def fold(self, parts: Sequence[P], fn: Callable[[P], T], combine: Callable[[T, T], T]) -> T:
+    def fold(
+        self,
+        parts: Sequence[P],
+        fn: Callable[[P], T],
+        combine: Callable[[T, T], T],
+        *,
+        progress: Progress = silent,
+    ) -> T:
         """What ``fn`` makes of all ``parts``, joined by ``combine``, which may change its first
         argument.  They are joined in the order of the parts, whatever the order of arrival and
         the number of workers, so that equal parts give equal bits."""
@@ -100,8 +108,8 @@ class PooledEngine(ABC):
 
     workers: int
     scratch: Path | None = None
-    alone = False
-    """Whether the workers are threads of this process, or it itself."""
+    here = True
+    """Whether all workers are on this machine."""
 
     @abstractmethod
     def _submit(self, fn: Callable[[Any], Any], part: Any) -> Any:
@@ -160,15 +168,23 @@ class PooledEngine(ABC):
         finally:
             self._cancel(running)
 
-    def fold(self, parts: Sequence[P], fn: Callable[[P], T], combine: Callable[[T, T], T]) -> T:
+    def fold(
+        self,
+        parts: Sequence[P],
+        fn: Callable[[P], T],
+        combine: Callable[[T, T], T],
+        *,
+        progress: Progress = silent,
+    ) -> T:
         """As `Engine.fold`."""
         if not parts:
             raise InputError("there is no part to work on")
         size = -(-len(parts) // _LEAVES)
         runs = [_Run(tuple(parts[i : i + size])) for i in range(0, len(parts), size)]
         tree = _Tree(len(runs), combine)
-        for index, value in self.each(runs, _Leaf(fn, combine)):
+        for done, (index, value) in enumerate(self.each(runs, _Leaf(fn, combine)), 1):
             tree.add(index, value)
+            progress("reading parts", done, len(runs))
         return tree.total
 
 

@@ -48,8 +48,6 @@ class _Executed(PooledEngine):
 class Threads(_Executed):
     """Threads of this process: for readers and products that let others run meanwhile."""
 
-    alone = True
-
     def __init__(self, workers: int) -> None:
         self.workers = workers
         self._pool = ThreadPoolExecutor(workers)

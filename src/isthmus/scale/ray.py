@@ -33,6 +33,7 @@ class Ray(PooledEngine):
             raise missing_extra("ray", "ray", "running on Ray") from error
         self._ray: Any = ray
         self._own = not ray.is_initialized()
+        self.here = address is None
         self.where = address or "a Ray cluster on this machine"
         options: dict[str, Any] = {"address": address} if address else {"num_cpus": workers}
         try:

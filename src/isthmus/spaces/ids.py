@@ -29,6 +29,7 @@ __all__ = [
     "join",
     "normalise_ids",
     "read_ids_text",
+    "repeated_hashes",
     "same_ids",
     "wide_as_text",
 ]
@@ -208,13 +209,7 @@ def check_unique(ids: NDArray[Any], locate: Callable[[int], str]) -> None:
     """
     if _increasing(ids):
         return
-    hashes = _hashes(ids, 0)
-    hashes.sort()
-    repeated = [
-        hashes[part][hashes[part] == hashes[part.start + 1 : part.stop + 1]]
-        for part in blocks(len(hashes) - 1)
-    ]
-    suspects = np.concatenate(repeated)
+    suspects = repeated_hashes(_hashes(ids, 0))
     if not len(suspects):
         return
     seen: dict[Any, int] = {}
@@ -228,6 +223,16 @@ def check_unique(ids: NDArray[Any], locate: Callable[[int], str]) -> None:
                     mend="Keep one row of each item",
                 )
             seen[value] = int(row)
+
+
+def repeated_hashes(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Those of ``hashes (n,)`` that occur more than once, ascending, found bucket by bucket."""
+    found: list[NDArray[np.uint64]] = [np.empty(0, np.uint64)]
+    bits = max(0, (len(hashes) // _BUCKET).bit_length())
+    for bucket in range(1 << bits):
+        values = np.sort(hashes[_in_bucket(hashes, bucket, bits)])
+        found.append(np.unique(values[1:][values[1:] == values[:-1]]))
+    return np.concatenate(found)
 
 
 def same_ids(a: NDArray[Any], b: NDArray[Any]) -> bool:

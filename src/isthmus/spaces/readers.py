@@ -22,7 +22,7 @@ from isthmus.spaces.formats.contents import Wanted, reading
 from isthmus.spaces.formats.finding import format_of, vector_files
 from isthmus.spaces.ids import check_unique, normalise_ids, read_ids_text
 
-__all__ = ["Ids", "Source", "Vectors", "open_vectors"]
+__all__ = ["Ids", "Source", "Vectors", "open_vectors", "split_key"]
 
 Source = Array | str | os.PathLike[str]
 """Where vectors come from: an array ``(n, d)``, a path or ``path:key``, or opened `Vectors`."""
@@ -209,7 +209,7 @@ def open_vectors(
             ids=None if given is None else normalise_ids(given, name),
             codes=Codes.of(codes, name),
         )
-    path, key = _split_key(os.fspath(source), key)
+    path, key = split_key(os.fspath(source), key)
     files = vector_files(path)
     column = ids if isinstance(ids, str) and not _is_id_file(ids) else None
     wanted = Wanted(key, column, ids is None, progress)
@@ -255,11 +255,18 @@ def _check_header(shape: tuple[int, ...], dtype: str, where: str) -> None:
     )
 
 
-def _split_key(source: str, key: str | None) -> tuple[Path, str | None]:
+def split_key(source: str, key: str | None) -> tuple[Path, str | None]:
+    """The path and the key of ``path:key``.
+
+    Raises:
+        InputError: for a URL, a path of nothing, or two keys.
+    """
     path, found = source, None
     if "://" in source:
         raise InputError(
-            "URLs are not read here", where=source, mend="Copy the file to this machine first"
+            "URLs are read by an engine only",
+            where=source,
+            mend="Give --engine threads (engine=), or copy the file to this machine first",
         )
     if not current(Path(source)).exists():
         head, _, tail = source.rpartition(":")

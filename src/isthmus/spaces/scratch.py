@@ -10,14 +10,15 @@ import os
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from isthmus.errors import OutputError
+from isthmus.errors import IsthmusError, OutputError
 
-__all__ = ["BLOCK", "blocks", "map_file", "scratch_array", "scratch_file"]
+__all__ = ["BLOCK", "blocks", "map_file", "scratch_array", "scratch_file", "scratch_folder"]
 
 BLOCK = 1 << 18
 """Rows of an id or index array that are worked on at once."""
@@ -43,6 +44,22 @@ def scratch_file() -> Generator[IO[bytes]]:
             yield file
     except OSError as error:
         if isinstance(error, OutputError):
+            raise
+        raise _no_room(error) from error
+
+
+@contextmanager
+def scratch_folder() -> Generator[Path]:
+    """Yield a temporary folder, for what must have a name to be read.
+
+    Raises:
+        OutputError: as `scratch_file`.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="isthmus-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        if isinstance(error, IsthmusError):
             raise
         raise _no_room(error) from error
 

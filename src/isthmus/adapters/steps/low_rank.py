@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from isthmus.adapters.chain import Affine, Stage, Thin
 from isthmus.adapters.steps.base import Expanded, LinearAdapter, Splits, Value
-from isthmus.adapters.steps.ridge import DEFAULT_ALPHAS, RidgePath, relative_errors
+from isthmus.adapters.steps.ridge import DEFAULT_ALPHAS, RidgePath, relative_errors, strongest
 from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
 from isthmus.threads import single_thread
@@ -196,7 +196,7 @@ class LowRank(LinearAdapter):
 
 def _strengths(folds: Sequence[tuple[SecondMoments, SecondMoments]]) -> list[float]:
     """The cross-validated best strength of the full map, and stronger ones."""
-    best = int(np.argmin(relative_errors(folds)))
+    best = strongest(relative_errors(folds))
     last = len(DEFAULT_ALPHAS) - 1
     grid = sorted({min(best + step, last) for step in _ALPHA_STEPS}, reverse=True)
     return [float(f"{DEFAULT_ALPHAS[i]:.3g}") for i in grid]

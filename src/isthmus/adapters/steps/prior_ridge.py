@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from isthmus.adapters.chain import Affine, Chain, RowNorm
 from isthmus.adapters.steps.base import Expanded, LinearAdapter, Splits, Value
-from isthmus.adapters.steps.ridge import RidgePath, relative_errors
+from isthmus.adapters.steps.ridge import RidgePath, relative_errors, strongest
 from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
 
@@ -70,7 +70,7 @@ class PriorRidge(LinearAdapter):
         if alpha != "auto":
             return [({**parameters, "alpha": alpha}, None)]
         errors = relative_errors(splits(), PRIOR_ALPHAS)
-        best, last = int(np.argmin(errors)), len(errors) - 1
+        best, last = strongest(errors), len(errors) - 1
         # the prior as it is, always: a refit has to earn its keep
         grid = {min(max(best + step, 0), last) for step in _GRID_STEPS} | {last}
         return [

@@ -21,7 +21,7 @@ from isthmus.moments import SecondMoments
 from isthmus.moments.translation import add_outer
 from isthmus.threads import single_thread
 
-__all__ = ["DEFAULT_ALPHAS", "Ridge", "RidgePath", "path_errors"]
+__all__ = ["DEFAULT_ALPHAS", "Ridge", "RidgePath", "path_errors", "strongest"]
 
 Matrix = NDArray[np.float64]
 
@@ -29,6 +29,8 @@ DEFAULT_ALPHAS: Matrix = np.logspace(-6, 2, 25)
 """25 strengths, relative to the mean eigenvalue of the source covariance."""
 
 _POWERS = (1.0, 0.75, 0.5)
+_FLAT = 1e-6
+"""Share of the target's variance that float32 sums of other blocks can differ by."""
 _GRID_STEPS = (-6, -3, 0, 3, 6)
 """Strengths tried around the cross-validated best: a third of a decade each, two decades wide."""
 
@@ -139,6 +141,17 @@ def relative_errors(
     return errors / spread if spread > 0 else errors
 
 
+def strongest(errors: Matrix) -> int:
+    """Of strengths in ascending order, the place of the strongest that is as good as any.
+
+    Where the error is flat, the order in which rows were summed must not choose.
+
+    Args:
+        errors: over the target's variance ``(strengths,)``.
+    """
+    return int(np.flatnonzero(errors <= errors.min() + _FLAT)[-1])
+
+
 class Ridge(LinearAdapter):
     """Least squares with shrinkage: ``W = (A + α s̄ I)⁻¹ M``, ``s̄`` the mean eigenvalue of A.
 
@@ -176,7 +189,7 @@ class Ridge(LinearAdapter):
         strengths: list[tuple[float, float | None]]
         if alpha == "auto":
             errors = relative_errors(splits())
-            best = int(np.argmin(errors))
+            best = strongest(errors)
             grid = {min(max(best + step, 0), len(errors) - 1) for step in _GRID_STEPS}
             strengths = [
                 (float(f"{DEFAULT_ALPHAS[i]:.3g}"), float(errors[i]))

@@ -6,6 +6,7 @@ import re
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,19 +27,79 @@ from isthmus.spaces.formats.contents import (
 )
 from isthmus.spaces.ids import normalise_ids
 
-__all__ = ["open_csv", "open_ipc", "open_parquet"]
+__all__ = [
+    "Columns",
+    "Stream",
+    "ipc_stream",
+    "open_csv",
+    "open_ipc",
+    "open_parquet",
+    "parquet_stream",
+]
 
 _BATCH = 8192  # rows decoded at once
 _NUMBERED = re.compile(r"(.*?)(\d+)")
 
 
-class _Stream(NamedTuple):
+class Stream(NamedTuple):
     """A file as record batches."""
 
     schema: Any
     read: Callable[[list[str]], Iterable[Any]]
     """Batches with at least the named columns."""
     rows: int | None
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of a file hold what."""
+
+    vectors: tuple[str, ...]
+    """One column of lists, or a column for each dimension."""
+    key: str
+    """What the vectors are called."""
+    ids: str | None
+    overlooked: str | None
+    """A column that looks like ids, and is not used as such."""
+
+    @classmethod
+    def of(cls, stream: Stream, wanted: Wanted, where: Path | str) -> Columns:
+        """The columns that are meant.
+
+        Raises:
+            InputError: where that is not clear.
+        """
+        vectors = _vector_columns(stream, wanted.key, where)
+        key = vectors[0] if len(vectors) == 1 else _prefix(vectors)
+        others = [name for name in stream.schema.names if name not in vectors]
+        ids, overlooked = id_name(others, wanted, key)
+        return cls(tuple(vectors), key, ids, overlooked)
+
+    def blocks(
+        self, stream: Stream, where: Path | str, *, vectors: bool = True, first: int = 0
+    ) -> Iterator[tuple[NDArray[Any] | None, NDArray[Any] | None]]:
+        """Rows ``(m, d)`` and ids ``(m,)``, block by block, from row ``first`` of the file on.
+
+        Raises:
+            InputError: for a missing column, a null, a ragged list or a wrong type.
+        """
+        needed = [*(self.vectors if vectors else ()), *([] if self.ids is None else [self.ids])]
+        names: list[str] = stream.schema.names
+        for column in needed:
+            if column.partition(".")[0] not in names and column not in names:
+                raise InputError(
+                    f"there is no column '{column}'; columns: {', '.join(names)}", where=str(where)
+                )
+        for whole in stream.read(needed):
+            for start in range(0, len(whole), _BATCH):
+                batch = whole.slice(start, _BATCH)
+                rows = ids = None
+                if vectors:
+                    rows = _matrix(batch, self.vectors, f"{where}:{self.key}", first)
+                if self.ids is not None:
+                    ids = _ids(_column(batch, self.ids), f"{where}:{self.ids}", first)
+                first += len(batch)
+                yield rows, ids
 
 
 def open_parquet(files: Sequence[Path], wanted: Wanted) -> Contents:
@@ -49,12 +110,12 @@ def open_parquet(files: Sequence[Path], wanted: Wanted) -> Contents:
             and the first such row.
         MissingExtraError: without pyarrow.
     """
-    return _streamed(files, wanted, _parquet, "Parquet")
+    return _streamed(files, wanted, parquet_stream, "Parquet")
 
 
 def open_ipc(files: Sequence[Path], wanted: Wanted) -> Contents:
     """As `open_parquet`, of Arrow files, streams and Feather files."""
-    return _streamed(files, wanted, _ipc, "Arrow")
+    return _streamed(files, wanted, ipc_stream, "Arrow")
 
 
 def open_csv(files: Sequence[Path], wanted: Wanted) -> Contents:
@@ -63,20 +124,22 @@ def open_csv(files: Sequence[Path], wanted: Wanted) -> Contents:
 
 
 @contextmanager
-def _parquet(path: Path) -> Generator[_Stream]:
+def parquet_stream(file: Path | Any, groups: Sequence[int] | None = None) -> Generator[Stream]:
+    """A Parquet file, or some of its row groups; ``file`` may be open."""
     import pyarrow.parquet as pq
 
     # buffered: whole column chunks of a large row group would not fit in memory
-    with pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
-        yield _Stream(
-            file.schema_arrow,
-            lambda columns: file.iter_batches(_BATCH, columns=columns),  # pyright: ignore[reportUnknownLambdaType]
-            file.metadata.num_rows,
+    with pq.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False) as opened:
+        yield Stream(
+            opened.schema_arrow,
+            lambda columns: opened.iter_batches(_BATCH, row_groups=groups, columns=columns),  # pyright: ignore[reportUnknownLambdaType]
+            opened.metadata.num_rows,
         )
 
 
 @contextmanager
-def _ipc(path: Path) -> Generator[_Stream]:
+def ipc_stream(path: Path) -> Generator[Stream]:
+    """An Arrow file or stream."""
     import pyarrow as pa
 
     # read through the file: a map of one that is truncated meanwhile kills the process
@@ -88,13 +151,13 @@ def _ipc(path: Path) -> Generator[_Stream]:
             reader = pa.ipc.open_stream(file)
         if hasattr(reader, "get_batch"):
             numbers = range(reader.num_record_batches)
-            yield _Stream(
+            yield Stream(
                 reader.schema,
                 lambda columns: _validated((reader.get_batch(i) for i in numbers), columns),  # pyright: ignore[reportUnknownLambdaType]
                 None,
             )
         else:
-            yield _Stream(
+            yield Stream(
                 reader.schema,
                 lambda columns: _validated(reader, columns),  # pyright: ignore[reportUnknownLambdaType]
                 None,
@@ -112,7 +175,7 @@ def _validated(batches: Iterable[Any], columns: Sequence[str]) -> Iterator[Any]:
 
 
 @contextmanager
-def _csv(path: Path) -> Generator[_Stream]:
+def _csv(path: Path) -> Generator[Stream]:
     import pyarrow.csv as pc
 
     packed = path.suffix.lower() in COMPRESSIONS
@@ -126,7 +189,7 @@ def _csv(path: Path) -> Generator[_Stream]:
             read_options=pc.ReadOptions(encoding=encoding, block_size=8 << 20),
             parse_options=pc.ParseOptions(delimiter="\t" if tabs else ",", newlines_in_values=True),
         )
-        yield _Stream(reader.schema, lambda _: iter(reader), None)  # pyright: ignore[reportUnknownLambdaType]
+        yield Stream(reader.schema, lambda _: iter(reader), None)  # pyright: ignore[reportUnknownLambdaType]
 
 
 def _streamed(
@@ -140,54 +203,40 @@ def _streamed(
     with ExitStack() as stack:
         rows = RowFile(stack)
         ids: IdFile | None = None
-        columns: list[str] = []
-        key, id_column, overlooked = "", None, None
+        columns: Columns | None = None
         for path in files:
             with reading(path, kind), opened(path) as stream:
-                names: list[str] = stream.schema.names
-                if not columns:
-                    columns = _vector_columns(stream, wanted.key, path)
-                    key = columns[0] if len(columns) == 1 else _prefix(columns)
-                    others = [name for name in names if name not in columns]
-                    id_column, overlooked = id_name(others, wanted, key)
-                    ids = None if id_column is None else IdFile(stack)
-                needed = [*columns, *([] if id_column is None else [id_column])]
-                for column in needed:
-                    if column.partition(".")[0] not in names and column not in names:
-                        raise InputError(
-                            f"there is no column '{column}'; columns: {', '.join(names)}",
-                            where=str(path),
-                        )
+                if columns is None:
+                    columns = Columns.of(stream, wanted, path)
+                    ids = None if columns.ids is None else IdFile(stack)
                 starts.append((str(path), rows.n))
                 first = 0
-                for whole in stream.read(needed):
-                    for start in range(0, len(whole), _BATCH):
-                        batch = whole.slice(start, _BATCH)
-                        where = f"{path}:{key}"
-                        rows.add(_matrix(batch, columns, where, first), where, first)
-                        if ids is not None and id_column is not None:
-                            where = f"{path}:{id_column}"
-                            ids.add(_ids(_column(batch, id_column), where, first), where)
-                        first += len(batch)
-                        wanted.progress("reading vectors", rows.n, stream.rows)
+                for block, names in columns.blocks(stream, path):
+                    assert block is not None
+                    rows.add(block, f"{path}:{columns.key}", first)
+                    if ids is not None and names is not None:
+                        ids.add(names, f"{path}:{columns.ids}")
+                    first += len(block)
+                    wanted.progress("reading vectors", rows.n, stream.rows)
+        assert columns is not None
         # what it keeps of its own for the next file would lie idle through the work
         pyarrow.default_memory_pool().release_unused()
         vectors = rows.map(str(files[0]))
         path = files[0] if len(files) == 1 else files[0].parent
         return Contents(
             vectors,
-            f"{path}:{key}",
+            f"{path}:{columns.key}",
             vectors.dtype.name,
             None if ids is None else ids.map(),
             tuple(starts),
-            overlooked=overlooked,
+            overlooked=columns.overlooked,
         )
 
 
 # ---- which columns hold the vectors ------------------------------------------------------------
 
 
-def _vector_columns(stream: _Stream, key: str | None, path: Path) -> list[str]:
+def _vector_columns(stream: Stream, key: str | None, path: Path | str) -> list[str]:
     """One column of lists, or the columns of one dimension each, in their order."""
     import pyarrow as pa
 

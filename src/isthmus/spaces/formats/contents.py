@@ -92,7 +92,7 @@ def id_name(names: Sequence[str], wanted: Wanted, vectors: str) -> tuple[str | N
 
 
 @contextmanager
-def reading(path: Path, kind: str) -> Generator[None]:
+def reading(path: Path | str, kind: str) -> Generator[None]:
     """The one place where whatever a damaged file makes a library raise becomes an `InputError`.
 
     Raises:

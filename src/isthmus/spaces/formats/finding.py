@@ -14,7 +14,7 @@ from isthmus.json_text import read_json
 from isthmus.spaces.formats.contents import COMPRESSIONS, reading
 from isthmus.spaces.formats.table import FORMATS, Format
 
-__all__ = ["format_of", "vector_files"]
+__all__ = ["format_of", "is_listed", "vector_files"]
 
 _AS_FLOATS = "Save the vectors as a float32 .npy file with numpy.save"
 _REFUSED = {
@@ -117,11 +117,19 @@ def _lying(folder: Path) -> list[Path]:
         path
         for path in files
         if path.suffix.lower() in known
-        and path.name not in _INDEX_FILES
         and not in_the_making(path.relative_to(folder))
-        and not _is_ids(path)
-        and not any(part.startswith(("_", ".")) for part in path.relative_to(folder).parts)
+        and is_listed(str(path.relative_to(folder)))
     ]
+
+
+def is_listed(name: str) -> bool:
+    """Whether a file of a folder, by its name in it, may hold vectors: no ids, index or mark."""
+    path = Path(name)
+    return (
+        path.name not in _INDEX_FILES
+        and not _is_ids(path)
+        and not any(part.startswith(("_", ".")) for part in path.parts)
+    )
 
 
 def _is_ids(path: Path) -> bool:

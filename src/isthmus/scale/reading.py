@@ -1,0 +1,178 @@
+"""The rows of a part, read where the work is done: block by block, and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.errors import InputError
+from isthmus.scale.parts import Part, Side, Slice, check_unchanged, is_remote, local_copy, opened
+from isthmus.spaces.formats.arrow import Columns, ipc_stream, parquet_stream
+from isthmus.spaces.formats.contents import Wanted, reading
+from isthmus.spaces.ids import normalise_ids
+from isthmus.spaces.metric import Metric
+from isthmus.spaces.readers import Vectors, open_vectors
+from isthmus.spaces.row_checks import check_vectors
+from isthmus.stores import is_store_url, open_store
+
+__all__ = ["Block", "ids_of", "rebatched", "rows_of"]
+
+_ROWS = 8192
+
+Block = tuple[NDArray[Any] | None, NDArray[Any]]
+"""Ids ``(m,)``, where rows have some, and rows ``(m, d)``."""
+
+
+def rows_of(
+    side: Side, slices: Sequence[Slice], metric: Metric | None, *, with_ids: bool = True
+) -> Iterator[Block]:
+    """The checked rows of some slices, in blocks of bounded size.
+
+    Raises:
+        InputError: for a row that cannot be used, naming the file and the row, and for a part
+            that changed since it was listed.
+    """
+    for piece in slices:
+        check_unchanged(piece.part)
+        done = -piece.skip
+        for ids, raw in _blocks(side, piece.part, with_ids=with_ids, skip=piece.skip):
+            start, stop = max(0, -done), min(len(raw), piece.rows - done)
+            if start < stop:
+                first = piece.part.first + piece.skip + done + start
+                rows = _widened(raw[start:stop], piece.part.place)
+                check_vectors(
+                    rows, dim=side.dim, metric=metric, where=piece.part.place, first_row=first
+                )
+                yield None if ids is None else ids[start:stop], rows
+            done += len(raw)
+            if done >= piece.rows:
+                break
+        if done < piece.rows:
+            raise InputError(
+                f"the part has {done + piece.skip:,} rows, {piece.rows + piece.skip:,} were listed",
+                where=str(piece.part),
+                mend="Run the command again once nobody writes to it",
+            )
+        check_unchanged(piece.part)
+
+
+def ids_of(side: Side, part: Part) -> Iterator[NDArray[Any]]:
+    """The ids of a part alone, in blocks."""
+    check_unchanged(part)
+    if part.groups is not None and side.id_column is not None:
+        columns = Columns((), "", side.id_column, None)
+        with _stream(part) as stream, reading(part.place, "Parquet"):
+            for _, ids in columns.blocks(stream, part.place, vectors=False, first=part.first):
+                assert ids is not None
+                yield normalise_ids(ids, f"ids of {part.place}")
+        return
+    for ids, _ in _blocks(side, part, with_ids=True, skip=0):
+        assert ids is not None
+        yield ids
+
+
+@contextmanager
+def _stream(part: Part) -> Generator[Any]:
+    with (
+        reading(part.place, "Parquet"),
+        opened(part.place) as file,
+        parquet_stream(file, part.groups) as stream,
+    ):
+        yield stream
+
+
+def _blocks(side: Side, part: Part, *, with_ids: bool, skip: int) -> Iterator[Block]:
+    """The rows of a part as they are stored, from the first of it on."""
+    wanted = Wanted(side.key, side.id_column if with_ids else None, find_ids=False)
+    if is_store_url(part.place):
+        yield from _of_store(side, part)
+    elif part.groups is not None:
+        with _stream(part) as stream:
+            columns = Columns.of(stream, wanted, part.place)
+            yield from _named(columns.blocks(stream, part.place, first=part.first), part)
+    elif not is_remote(part.place) and Path(part.place).suffix.lower() in (".arrow", ".feather"):
+        with reading(part.place, "Arrow"), ipc_stream(Path(part.place)) as stream:
+            columns = Columns.of(stream, wanted, part.place)
+            yield from _named(columns.blocks(stream, part.place), part)
+    else:
+        yield from _of_array(side, part, with_ids=with_ids)
+
+
+def _named(
+    blocks: Iterator[tuple[NDArray[Any] | None, NDArray[Any] | None]], part: Part
+) -> Iterator[Block]:
+    for rows, ids in blocks:
+        assert rows is not None
+        yield None if ids is None else normalise_ids(ids, f"ids of {part.place}"), rows
+
+
+def _of_array(side: Side, part: Part, *, with_ids: bool) -> Iterator[Block]:
+    ids: Any = (side.id_column if side.has_ids else False) if with_ids else False
+    with local_copy(part.place) as path:
+        vectors = open_vectors(path, ids=ids, key=side.key)
+        for start in range(part.first, part.end, _ROWS):
+            stop = min(start + _ROWS, part.end, vectors.n)
+            if start < stop:
+                names = None if vectors.ids is None else vectors.ids[start:stop]
+                yield names, vectors.rows(start, stop)
+
+
+def _of_store(side: Side, part: Part) -> Iterator[Block]:
+    store = open_store(part.place)
+    left = part.rows
+    try:
+        for batch in store.scan(column=side.key, after=part.after, batch=_ROWS):
+            assert batch.vectors is not None
+            assert batch.present is not None
+            take = min(left, len(batch))
+            left -= take
+            if not batch.present[:take].all():
+                missing = batch.ids[int(np.argmin(batch.present[:take]))]
+                raise InputError(f"the item {missing} has no vector", where=part.place)
+            yield normalise_ids(batch.ids[:take], part.place), batch.vectors[:take]
+            if not left:
+                if str(batch.ids[take - 1]) != part.last:
+                    raise InputError(
+                        "the store has changed since it was listed",
+                        where=str(part),
+                        mend="Run the command again once nobody writes to it",
+                    )
+                return
+    finally:
+        cast(Any, store).close()
+
+
+def _widened(raw: NDArray[Any], where: str) -> NDArray[Any]:
+    """Rows as float32 or float64."""
+    return Vectors(raw, name=where).rows(0, len(raw))
+
+
+def rebatched(blocks: Iterator[Block], size: int) -> Iterator[Block]:
+    """The same rows in blocks of exactly ``size`` but for the last."""
+    held: list[Block] = []
+    count = 0
+    for block in blocks:
+        if not held and len(block[1]) == size:
+            yield block
+            continue
+        held.append(block)
+        count += len(block[1])
+        while count >= size:
+            ids, rows = _joined(held)
+            yield (None if ids is None else ids[:size]), rows[:size]
+            held = [(None if ids is None else ids[size:], rows[size:])]
+            count -= size
+    if count:
+        yield _joined(held)
+
+
+def _joined(held: Sequence[Block]) -> Block:
+    if len(held) == 1:
+        return held[0]
+    ids = [names for names, _ in held if names is not None]
+    return np.concatenate(ids) if ids else None, np.concatenate([rows for _, rows in held])

@@ -1,0 +1,106 @@
+"""Engines: every part once, in one order of joining, whatever fails or dies."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.scale import work
+
+from isthmus.errors import EngineError, InputError, MissingExtraError
+from isthmus.scale import Engine, open_engine
+
+
+@pytest.fixture(scope="module")
+def threads() -> Iterator[Engine]:
+    with open_engine("threads:4") as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[Engine]:
+    with open_engine("processes:2") as engine:
+        yield engine
+
+
+@given(st.integers(1, 700))
+@settings(max_examples=8)
+def test_parts_are_joined_in_their_order(n: int) -> None:
+    with open_engine("threads:4") as engine:
+        found = engine.fold(list(range(n)), str, work.joined)
+    assert found == "".join(map(str, range(n)))
+
+
+def test_the_shape_of_the_joining_does_not_depend_on_arrival(threads: Engine) -> None:
+    def nested(one: str, other: str) -> str:
+        return f"({one}{other})"
+
+    shapes = {threads.fold(list(range(21)), work.text, nested) for _ in range(4)}
+    with open_engine("threads:1") as engine:
+        shapes.add(engine.fold(list(range(21)), work.text, nested))
+    assert len(shapes) == 1
+
+
+def test_each_gives_every_part_once_as_they_come(threads: Engine) -> None:
+    found = list(threads.each(list(range(50)), work.text))
+    assert sorted(i for i, _ in found) == list(range(50))
+    assert all(text == f"{i} " for i, text in found)
+
+
+def test_no_part_is_bad_input(threads: Engine) -> None:
+    with pytest.raises(InputError, match="no part"):
+        threads.fold([], work.text, work.joined)
+
+
+@pytest.mark.parametrize("name", ["threads", "processes"])
+def test_a_part_that_fails_twice_is_named(
+    name: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    engine: Engine = request.getfixturevalue(name)
+    assert dict(engine.each([str(tmp_path / "a")], work.fails_once)) == {0: "a"}
+    with pytest.raises(EngineError, match=r"part-7: .* failed twice .*no part-7 today"):
+        list(engine.each(["part-7"], work.always_fails))
+    with pytest.raises(InputError, match="part-8: the row is zero"):
+        list(engine.each(["part-8"], work.refuses))
+
+
+def test_a_killed_process_takes_no_part_with_it(processes: Engine, tmp_path: Path) -> None:
+    parts = [str(tmp_path / str(i)) for i in range(3)]
+    assert sorted(dict(processes.each(parts, work.dies_once)).values()) == ["0", "1", "2"]
+
+
+def test_a_part_that_kills_its_workers_is_named(processes: Engine) -> None:
+    with pytest.raises(EngineError, match="bad: .*6 workers died over it"):
+        list(processes.each(["bad"], work.dies))
+
+
+def test_a_worker_has_one_blas_thread(processes: Engine) -> None:
+    assert dict(processes.each([0], work.blas_threads)) == {0: 1}
+
+
+@pytest.mark.parametrize(
+    "name", ["", "spark", "threads:0", "processes://host:1", "dask:", "dask:two", "ray//x"]
+)
+def test_other_names_are_refused(name: str) -> None:
+    with pytest.raises(InputError, match="is no engine"):
+        open_engine(name)
+
+
+def test_the_scratch_folder_must_exist(tmp_path: Path) -> None:
+    with open_engine(f"threads:1?scratch={tmp_path}") as engine:
+        assert engine.scratch == tmp_path
+    with pytest.raises(InputError, match="does not exist"):
+        open_engine("threads:1?scratch=/nowhere/at/all")
+
+
+@pytest.mark.parametrize(("name", "module"), [("dask", "distributed"), ("ray", "ray")])
+def test_a_missing_package_is_named_with_its_extra(
+    name: str, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtraError, match=rf"pip install 'isthmus\[{name}\]'"):
+        open_engine(name)
