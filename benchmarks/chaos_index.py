@@ -131,12 +131,12 @@ def planned(url: str, path: Path) -> Plan:
         return Plan.load(path)
     both = models()
     with open_store(url) as store:
-        held, column = store.describe(), store.column
+        held, column, count = store.describe(), store.column, store.count()
         second = with_second_column(store, "new")
         beside = isinstance(second, BesideStore)
         texts = tuple(text_of(i) for i in range(8))
         target = Target(
-            store=url, collection=held.name, count=held.count, text_field="text",
+            store=url, collection=held.name, count=count, text_field="text",
             old_column=column, old_dim=OLD_DIM, metric=held.column(column).metric,
             new_column="new", new_dim=NEW_DIM, alias=f"live_{held.name}",
             alias_old=held.name if beside else f"{held.name}.{column}",
@@ -149,9 +149,7 @@ def planned(url: str, path: Path) -> Plan:
         old=Model(spelling="old", name="old", revision="1", dim=OLD_DIM),
         serving=Serving(recall=Recall(kind="old"), joins=((0.0, Join(weight=0.3)),)),
         canaries=Canaries.of(texts, both.new.encode(list(texts))),
-        estimated=Estimated(
-            scan_rate=1, encode_rate=1, search_ms=1, rows=held.count, hours=0, disk=0
-        ),
+        estimated=Estimated(scan_rate=1, encode_rate=1, search_ms=1, rows=count, hours=0, disk=0),
     ).signed()
     plan.save(path)
     return plan

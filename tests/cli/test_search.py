@@ -293,7 +293,7 @@ def _filled(url: str, name: str, here: Path, corpus: Any) -> str:
     vectors = source.fetch(np.array(corpus.ids), column="v").vectors
     ids = list(corpus.ids)
     with create_store(f"{url}#{name}.v", ids, {"v": vectors}) as made:
-        assert made.describe().count == len(ids)
+        assert made.count() == len(ids)
     import psycopg
 
     with psycopg.connect(url, autocommit=True) as connection:

@@ -37,7 +37,7 @@ def test_it_runs_what_it_recommends(told: tuple[Path, list[str], Evaluation]) ->
     bridge = Bridge.load(here / "isthmus-demo" / "new-to-old.bridge")
     assert str(bridge.ways[name]) in "\n".join(lines)
     with open_store(f"lancedb://{here}/isthmus-demo/index#documents.old") as store:
-        assert store.describe().count == TEXTS
+        assert store.count() == TEXTS
         part = bridge.ways[name].part
         if part is not None:
             assert store.filled("new") == round(part.share * TEXTS)

@@ -103,14 +103,14 @@ def plan_of(url: str, models: Models, **changes: Any) -> Plan:
     """What `make_plan` would write, without measuring anything."""
     assert models.new is not None and models.old is not None
     with open_store(url) as store:
-        held, column = store.describe(), store.column
+        held, column, count = store.describe(), store.column, store.count()
         second = with_second_column(store, "new")
         beside = isinstance(second, BesideStore)
         texts = [text_of(i) for i in range(12)]
         found = models.new.encode(texts)
         fields = {
             "target": Target(
-                store=url, collection=held.name, count=held.count, text_field=held.text_field,
+                store=url, collection=held.name, count=count, text_field=held.text_field,
                 old_column=column, old_dim=OLD_DIM, metric=held.column(column).metric,
                 new_column="new", new_dim=NEW_DIM, alias=f"live_{held.name}",
                 alias_old=held.name if beside else f"{held.name}.{column}",
@@ -126,7 +126,7 @@ def plan_of(url: str, models: Models, **changes: Any) -> Plan:
             ),
             "canaries": Canaries.of(tuple(texts), found),
             "estimated": Estimated(
-                scan_rate=1.0, encode_rate=1.0, search_ms=1.0, rows=held.count, hours=0.0,
+                scan_rate=1.0, encode_rate=1.0, search_ms=1.0, rows=count, hours=0.0,
                 disk=0, price=1.0,
             ),
         }  # fmt: skip

@@ -50,8 +50,8 @@ def test_both_columns_of_one_store(store, ids):
     assert store.put(ids[:40], new[:40], column="new") == 40
     assert store.put(ids[30:50], new[30:50], column="new") == 20
     said = store.describe()
-    assert (said.column("new").dim, said.column("new").count) == (DIM, 50)
-    assert said.count == N
+    assert (said.column("new").dim, store.filled("new")) == (DIM, 50)
+    assert store.count() == N
     hits = store.search(new[:6], 4, column="new")
     np.testing.assert_array_equal(hits.ids, ids[:50][top_k(new[:6], new[:50], 4).indices])
     (batch,) = store.scan(column="new", fields=["rank"])

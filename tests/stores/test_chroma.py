@@ -110,7 +110,7 @@ def test_a_collection_of_somebody_else(tmp_path):
         said = store.describe()
         assert (said.name, said.key, said.text_field) == ("theirs", "str", "text")
         column = said.column("vector")
-        assert (column.dim, column.metric, column.count) == (DIM, "l2", 6)
+        assert (column.dim, column.metric, store.filled("vector")) == (DIM, "l2", 6)
         assert not column.exact
         np.testing.assert_array_equal(
             store.fetch(np.array(["c"]), column="vector").vectors, ROWS[2:3]
@@ -134,7 +134,7 @@ def test_an_alias_opens_what_it_stands_for(tmp_path):
     create_store(f"chroma://{tmp_path}#one", ids, {"v": ROWS}).close()
     with create_store(f"chroma://{tmp_path}#two", ids[:2], {"v": ROWS[:2]}) as store:
         store.swap_alias("live", None, "two")
-        assert open_store(f"chroma://{tmp_path}#live").describe().count == 2
+        assert open_store(f"chroma://{tmp_path}#live").count() == 2
         with pytest.raises(InputError, match="name of a collection"):
             store.swap_alias("one", None, "two")
 

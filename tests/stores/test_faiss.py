@@ -129,7 +129,7 @@ def test_the_index_moves_its_items_with_it(tmp_path):
     for name, content in items.items():
         (tmp_path / name).write_bytes(content)
     again = open_store(path)
-    assert again.describe().count == 6
+    assert again.count() == 6
     assert again.texts(ids[[5]]) == ["f"]
 
 

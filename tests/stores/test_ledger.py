@@ -61,7 +61,7 @@ def test_every_kind_of_store_keeps_one(store):
     assert list(again.read()) == []
     ledger.append(0, "anew")
     # the items are what they were
-    assert store.describe().count == 2
+    assert store.count() == 2
 
 
 def test_memory_keeps_none():

@@ -195,9 +195,8 @@ def test_a_new_column_beside_an_old_index_is_a_side_table(postgres, sql, name):
         assert store.put(ids[:50], new, column="new") == 50
         assert store.put(np.array(["nobody"]), new[:1], column="new") == 0
         with open_store(f"{postgres}#{name}.new") as again:
-            said = again.describe()
-            assert said.column("new").count == 50
-            assert said.column("new").metric == "l2"
+            assert again.filled("new") == 50
+            assert again.describe().column("new").metric == "l2"
             hits = again.search(new[:4], 3, column="new")
             np.testing.assert_array_equal(
                 hits.ids, ids[:50][top_k(new[:4], new, 3, metric="l2").indices]

@@ -78,7 +78,7 @@ def test_a_collection_of_somebody_else(client, kind):
     store = opened(client, "theirs")
     said = store.describe()
     assert (said.key, said.text_field, list(said.columns)) == (kind, "content", ["vector"])
-    assert said.column("vector").count == 6
+    assert store.filled("vector") == 6
     np.testing.assert_array_equal(store.fetch(ids, column="vector").vectors, rows)
     assert sorted(read_all(store, column="vector", batch=4)["ids"].tolist()) == sorted(ids.tolist())
     assert store.search(rows[:1] * 9, 1, column="vector").found.all()

@@ -277,11 +277,13 @@ def _scanned(
     wanted = _like_store([] if asked is None else asked.items, key)
     sampler = Sampler(pairs + int(pairs * _SPARE) + len(wanted), seed=seed)
     found: list[Batch] = []
+    total = store.count()
     count = read = 0
     for batch in store.scan(column=column.name):
         assert batch.vectors is not None and batch.present is not None
-        there = batch.present
-        rows = Batch(batch.ids[there], batch.vectors[there], batch.vectors[there])
+        rows = Batch(batch.ids, batch.vectors, _none_of(batch.vectors))
+        if not batch.present.all():
+            rows = rows.select(batch.present)
         read += len(batch)
         count += len(rows)
         if len(wanted):
@@ -291,16 +293,22 @@ def _scanned(
             rows = rows.select(np.flatnonzero(~answers))
         if len(rows):
             sampler.update(rows)
-        progress(f"reading {store.url}", read, column.count)
+        progress(f"reading {store.url}", read, total)
     parts = found + ([sampler.sample()] if count > sum(map(len, found)) else [])
     if not parts:
-        return Batch(np.empty(0, np.int64), *[np.empty((0, column.dim))] * 2), wanted[:0], 0
+        empty = np.empty((0, column.dim))
+        return Batch(np.empty(0, np.int64), empty, _none_of(empty)), wanted[:0], 0
     joined = Batch(
         np.concatenate([part.ids for part in parts]),
         np.concatenate([part.x for part in parts]),
         np.concatenate([part.y for part in parts]),
     )
     return joined, joined.ids[: sum(map(len, found))], count
+
+
+def _none_of(rows: NDArray[Any]) -> NDArray[Any]:
+    """The vectors of the other model ``(n, 0)``: nothing is encoded before it is sampled."""
+    return rows[:, :0]
 
 
 def _like_store(names: Sequence[str], key: str) -> NDArray[Any]:

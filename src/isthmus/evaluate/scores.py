@@ -35,7 +35,7 @@ GALLERY_BLOCK = 8192
 _CHECK_ROWS = 8192
 _LARGEST_NORM = 1e18  # the product of two such norms still fits float32
 _SMALLEST_NORM = 1e-30
-_BLOCK_CELLS = 2**22
+_BLOCK_CELLS = 2**20
 _HALF_ULP = 2.0**-24
 """Relative rounding of one float32 operation."""
 _MORE_ROUNDINGS = 10

@@ -148,7 +148,7 @@ class Backfill:
             IsthmusError: where the store, or the encoder after all attempts, fails.
         """
         done = Swept()
-        total = self._store.describe().count
+        total = self._store.count()
         for items in self._pages():
             self._do(items, done)
             done.seen += len(items.ids)

@@ -203,9 +203,8 @@ class Migration:
     def status(self) -> Status:
         """Where it stands."""
         target = self.plan.target
-        held = self.store.describe()
-        column = held.columns.get(target.new_column)
-        filled = 0 if column is None or not self._mine else column.count
+        count, there = self.store.count(), target.new_column in self.store.describe().columns
+        filled = self.store.filled(target.new_column) if there and self._mine else 0
         totals = self.marks.totals if self._mine else {}
         price = self.plan.estimated.price
         runs = list(self.journal.notes("run")) if self._mine else []
@@ -214,12 +213,12 @@ class Migration:
         return Status(
             self.state,
             self.journal.begun if self._mine else None,
-            held.count,
+            count,
             filled,
             int(totals.get("encoded", 0)),
             None if price is None else totals.get("characters", 0.0) / TOKEN / 1e6 * price,
             rate,
-            (held.count - filled) / rate if rate else None,
+            (count - filled) / rate if rate else None,
             stopped,
             tuple(dict(q) for q in self.journal.notes("quality")) if self._mine else (),
             self.journal.where,
@@ -331,10 +330,11 @@ class Migration:
 
     def _check_not_there(self) -> None:
         """Refuse a column that somebody else filled."""
-        column = self.store.describe().columns.get(self.plan.target.new_column)
-        if column is not None and column.count:
+        name = self.plan.target.new_column
+        found = self.store.filled(name) if name in self.store.describe().columns else 0
+        if found:
             raise InputError(
-                f"'{column.name}' holds {column.count:,} vectors already",
+                f"'{name}' holds {found:,} vectors already",
                 where=self.store.url,
                 mend="Name another with --new-column when you plan, or remove it",
             )
@@ -524,8 +524,8 @@ class Migration:
         if limits.deadline is not None and time.time() >= limits.deadline:
             raise PauseRequest("the time that --until names has come")
         if limits.share is not None:
-            held = self.store.describe()
-            if held.columns[self.plan.target.new_column].count >= limits.share * held.count:
+            filled = self.store.filled(self.plan.target.new_column)
+            if filled >= limits.share * self.store.count():
                 raise PauseRequest(f"{limits.share:.3g} of the index is filled, as --until asks")
 
     # -- cutting over ----------------------------------------------------------------------------

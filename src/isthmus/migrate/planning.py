@@ -110,12 +110,13 @@ def make_plan(
     chosen = options or PlanOptions()
     held = store.describe()
     old_column = store.column
-    scan_rate = _checked(store, held, old_column, models, progress)
-    target = _target(store, held, old_column, models, chosen)
+    count = store.count()
+    scan_rate = _checked(store, held, count, old_column, models, progress)
+    target = _target(store, held, count, old_column, models, chosen)
     sample = sample_store(
         store,
         ModelChange(models.new, models.old),
-        pairs=min(chosen.pairs, held.count),
+        pairs=min(chosen.pairs, count),
         log=log if models.old is not None else None,
         most_queries=_MOST_QUERIES,
         column=old_column,
@@ -129,7 +130,7 @@ def make_plan(
     curve = serving_curve(sample, loaded, old_runs=models.old is not None, seed=chosen.seed)
     serving = Serving(recall=curve.recall, joins=curve.joins)
     search_ms, asked, popular = _asked(store, target, loaded, models, sample, serving, log)
-    estimated = _estimated(sample, target, held, chosen, (scan_rate, encode_rate, search_ms))
+    estimated = _estimated(sample, target, chosen, (scan_rate, encode_rate, search_ms))
     points, kept = _points(curve)
     return Plan(
         target=target,
@@ -167,12 +168,17 @@ def absolute(url: str) -> str:
 
 
 def _checked(
-    store: Store, held: Collection, column: str, models: PlannedModels, progress: Progress
+    store: Store,
+    held: Collection,
+    count: int,
+    column: str,
+    models: PlannedModels,
+    progress: Progress,
 ) -> float:
     """Refuse what cannot be moved; returns the rows a second that were read."""
     where = held.where or store.url
     by_id = isinstance(models.new, PrecomputedEncoder)
-    if not held.count:
+    if not count:
         raise InputError("the collection is empty: there is nothing to move", where=where)
     if not by_id and not held.has_texts:
         raise InputError(
@@ -211,12 +217,17 @@ def _checked(
                     mend="Give it a text, or delete it",
                 )
         seen += len(part)
-        progress("reading", seen, held.count)
+        progress("reading", seen, count)
     return seen / max(time.monotonic() - began, 1e-6)
 
 
 def _target(
-    store: Store, held: Collection, column: str, models: PlannedModels, options: PlanOptions
+    store: Store,
+    held: Collection,
+    count: int,
+    column: str,
+    models: PlannedModels,
+    options: PlanOptions,
 ) -> Target:
     from isthmus.stores.beside import BesideStore, with_second_column
 
@@ -228,10 +239,11 @@ def _target(
             where="--new-column",
             mend="Choose another one",
         )
-    own = second.describe().columns.get(options.new_column)
-    if own is not None and own.count:
+    there = options.new_column in second.describe().columns
+    filled = second.filled(options.new_column) if there else 0
+    if filled:
         raise InputError(
-            f"'{options.new_column}' holds {own.count:,} vectors already",
+            f"'{options.new_column}' holds {filled:,} vectors already",
             where=held.where or store.url,
             mend="Choose another name with --new-column, or roll that migration back",
         )
@@ -254,7 +266,7 @@ def _target(
     return Target(
         store=absolute(_without_password(store.url)),
         collection=held.name,
-        count=held.count,
+        count=count,
         text_field=held.text_field,
         old_column=column,
         old_dim=found.dim,
@@ -386,12 +398,11 @@ def _asked(
 def _estimated(
     sample: StoreSample,
     target: Target,
-    held: Collection,
     options: PlanOptions,
     rates: tuple[float, float, float],
 ) -> Estimated:
     scan_rate, encode_rate, search_ms = rates
-    rows = options.rows or held.count
+    rows = options.rows or target.count
     characters = float(np.mean([len(t) for t in sample.texts])) if len(sample) else 0.0
     money = None if options.price is None else rows * characters / TOKEN / 1e6 * options.price
     # a second collection holds the texts as well

@@ -83,7 +83,7 @@ def summed_up(
 
     The digest does not depend on the order of the items.
     """
-    total, count = 0, store.describe().count
+    total, count = 0, store.count()
     done = 0
     for part in store.scan(column=column, fields=fields):
         assert part.vectors is not None and part.present is not None
@@ -125,7 +125,7 @@ def restore_old(
         _copied_back(store, plan, known.new, back_to)
     fields = [] if target.text_field is None else [target.text_field]
     untouched = written = encoded = mapped = added = seen = 0
-    count = store.describe().count
+    count = store.count()
     for part in store.scan(column=target.old_column, fields=fields):
         assert part.vectors is not None and part.present is not None
         first = known.old.of(part.ids)

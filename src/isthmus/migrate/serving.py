@@ -99,10 +99,9 @@ class LiveSearch:
         moved = self.store.alias(target.alias) == target.alias_new
         if isinstance(self.store, BesideStore):
             self.store.leads = moved
-        held = self.store.describe()
-        column = held.columns.get(target.new_column)
-        filled = 0 if column is None or state is None else column.count
-        return Standing(state, filled, held.count, moved)
+        there = target.new_column in self.store.describe().columns
+        filled = self.store.filled(target.new_column) if there and state is not None else 0
+        return Standing(state, filled, self.store.count(), moved)
 
     def way(self, model: Literal["new", "old"] = "new") -> Way:
         """The way in which queries of a model are answered now."""

@@ -161,12 +161,15 @@ class BesideStore:
             (found,) = self._second.describe().columns.values()
         return replace(found, name=self._new)
 
+    def count(self) -> int:
+        """See `Store.count`; of the first collection."""
+        return self.first.count()
+
     def filled(self, column: str) -> int:
         """See `Store.filled`."""
         if column != self._new:
             return self.first.filled(column)
-        found = self._column()
-        return 0 if found is None else found.count
+        return 0 if self._column() is None or self._second is None else self._second.count()
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -178,7 +181,7 @@ class BesideStore:
             return self.first.search(queries, k, column=column, only=only)
         if self._column() is None or self._second is None:
             return no_hits(len(queries), k, self._key)
-        depth, count = k, self._second.describe().count
+        depth, count = k, self._second.count()
         while True:
             found: Hits = self._second.search(queries, depth, column=self._inner, only=only)
             query, place = np.nonzero(found.found)
@@ -271,7 +274,7 @@ class BesideStore:
         own = self._column()
         if self._second is not None and not self._begun:
             self._begun = True
-            if not self._second.describe().count:
+            if not self._second.count():
                 # whoever made it was killed before anything was in it: fields are not known yet
                 self.first.drop_neighbour(self.beside)
                 self._second = None
@@ -340,7 +343,7 @@ class BesideStore:
         own = self._column()
         if own is not None and (own.dim, own.metric) != (dim, metric):
             raise other_column(own, dim, metric, self._where)
-        self._declared = Column(name, dim, "float32", metric, 0)
+        self._declared = Column(name, dim, "float32", metric)
 
     def drop_column(self, name: str) -> None:
         """See `Store.drop_column`."""

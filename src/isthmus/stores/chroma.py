@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -182,9 +181,7 @@ class ChromaStore(StoreBase):
                 found = self._collection.get(limit=1, include=["embeddings"])["embeddings"]
                 dim = self._declared = len(found[0]) if len(found) else 0
         metric = _SPACES[str(space)]
-        column = Column(
-            self._name, dim, "float32", metric, -1, exact=False, rounded=metric == "cosine"
-        )
+        column = Column(self._name, dim, "float32", metric, exact=False, rounded=metric == "cosine")
         return {self._name: column}
 
     @property
@@ -194,13 +191,10 @@ class ChromaStore(StoreBase):
 
     def describe(self) -> Collection:
         """See `Store.describe`."""
-        with asking(self._url):
-            count = int(self._collection.count())
         return Collection(
             name=self._collection.name,
             key=self._key,
-            count=count,
-            columns={n: replace(c, count=count) for n, c in self._columns().items()},
+            columns=self._columns(),
             fields=self._fields,
             text_field=self._text_field,
             capabilities=Capabilities(
@@ -209,11 +203,15 @@ class ChromaStore(StoreBase):
             where=self._url,
         )
 
+    def count(self) -> int:
+        """See `Store.count`."""
+        with asking(self._url):
+            return int(self._collection.count())
+
     def filled(self, column: str) -> int:
         """See `Store.filled`; every item of Chroma has a vector."""
         self._column(column)
-        with asking(self._url):
-            return int(self._collection.count())
+        return self.count()
 
     # -- ids -------------------------------------------------------------------------------------
 
@@ -239,8 +237,7 @@ class ChromaStore(StoreBase):
             # Chroma ends in an error for an id that it does not hold
             chosen = np.unique(checked_ids(only, self._key, "only"))
             among = list(self._held(self._names(chosen), []))
-        with asking(self._url):
-            count = self._collection.count()
+        count = self.count()
         if not len(ready) or not count or among == []:
             return no_hits(len(ready), k, self._key)
         with asking(self._url):

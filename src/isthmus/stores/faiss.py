@@ -22,6 +22,7 @@ from isthmus.errors import InputError, missing_extra
 from isthmus.evaluate.scores import Metric
 from isthmus.files import atomic_file
 from isthmus.spaces.formats.faiss_index import number_lists, read_index
+from isthmus.spaces.scratch import scratch_array
 from isthmus.stores.address import Address
 from isthmus.stores.arrow import ids_of_arrow, key_of_arrow
 from isthmus.stores.fields import id_field, text_field
@@ -38,6 +39,7 @@ _HELD = "_isthmus_held"
 _NAME = b"isthmus.column"
 _METRIC = b"isthmus.metric"
 _BLOCK = 1 << 22
+_BATCH = 8192
 
 
 class _Faiss:
@@ -102,7 +104,11 @@ class _Faiss:
             )
         if hasattr(index, "make_direct_map"):
             number_lists(index)
-        return index.reconstruct_n(0, index.ntotal)
+        rows = scratch_array(index.ntotal * index.d, np.float32).reshape(-1, index.d)
+        for start in range(0, index.ntotal, _BATCH):
+            part = rows[start : start + _BATCH]
+            part[:] = index.reconstruct_n(start, len(part))
+        return rows
 
     def _of_items(self, file: Path, rows: NDArray[np.float32], metric: Metric) -> MemoryStore:
         import pyarrow.parquet as pq
@@ -122,8 +128,10 @@ class _Faiss:
                 where=str(file),
                 mend="Give the file that belongs to this index",
             )
-        vectors = np.zeros((len(ids), rows.shape[1]), dtype=np.float32)
-        vectors[held] = rows
+        vectors = rows
+        if not held.all():
+            vectors = np.zeros((len(ids), rows.shape[1]), dtype=np.float32)
+            vectors[held] = rows
         fields = [n for n in table.column_names if n not in (name, _HELD)]
         texts = [f for f in fields if key_of_arrow(table.schema.field(f).type) == "str"]
         metric = said.get(_METRIC, b"").decode() or metric

@@ -187,6 +187,10 @@ class FileStore:
         """See `Store.texts`."""
         return self._memory().texts(ids)
 
+    def count(self) -> int:
+        """See `Store.count`."""
+        return self._memory().count()
+
     def filled(self, column: str) -> int:
         """See `Store.filled`."""
         return self._memory().filled(column)

@@ -60,6 +60,7 @@ __all__ = ["LanceStore"]
 _METRIC = b"isthmus.metric"
 _METRICS: dict[str, Metric] = {"cosine": "cosine", "dot": "dot", "l2": "l2"}
 _IDS_A_QUERY = 10_000  # of one filter
+_PAGE_NUMBERS = 1 << 20  # of a scan: 4 MB of float32
 
 
 @dataclass(frozen=True)
@@ -210,23 +211,17 @@ class LanceStore(StoreBase):
         for name, (dim, dtype) in vector_columns(schema).items():
             said = (schema.field(name).metadata or {}).get(_METRIC, b"").decode()
             metric = _METRICS.get(indexed.get(name) or said) or self._address.metric or "cosine"
-            columns[name] = Column(name, dim, dtype, metric, -1, exact=name not in indexed)
+            columns[name] = Column(name, dim, dtype, metric, exact=name not in indexed)
         return _Layout(version, schema, columns)
 
     def describe(self) -> Collection:
         """See `Store.describe`."""
         layout = self._now()
-        with asking(self._url):
-            count = self._table.count_rows()
         local = "://" not in self._address.location
         return Collection(
             name=self._table.name,
             key=self._key,
-            count=count,
-            columns={
-                name: replace(column, count=self._count(layout, name))
-                for name, column in layout.columns.items()
-            },
+            columns=dict(layout.columns),
             fields=self._payload_fields(layout),
             text_field=self._text_field,
             capabilities=Capabilities(
@@ -242,18 +237,21 @@ class LanceStore(StoreBase):
     def _payload_fields(self, layout: _Layout) -> tuple[str, ...]:
         return tuple(n for n in layout.schema.names if n != self._id and n not in layout.columns)
 
-    def filled(self, column: str) -> int:
-        """See `Store.filled`."""
-        self._column(column)
-        return self._count(self._now(), column)
+    def count(self) -> int:
+        """See `Store.count`; the table's own count."""
+        with asking(self._url):
+            return int(self._table.count_rows())
 
-    def _count(self, layout: _Layout, column: str) -> int:
-        known = (layout.version, column)
+    def filled(self, column: str) -> int:
+        """See `Store.filled`; read once a version of the table, a few thousand rows at a time."""
+        self._column(column)
+        version = self._now().version
+        known = (version, column)
         if known not in self._filled:
-            table = self._at(layout.version)
+            table = self._at(version)
             with asking(self._url):
                 # counting with a filter holds the whole column at once
-                pages = _pages(table, [column], 0, table.count_rows(), BATCH)
+                pages = _pages(table, [column], 0, table.count_rows())
                 self._filled[known] = sum(len(p) - p[column].null_count for p in pages)
         return self._filled[known]
 
@@ -399,7 +397,7 @@ class LanceStore(StoreBase):
             left = table.count_rows() - done
         if left <= 0:
             return
-        for part in _of_size(_pages(table, names, done, left, batch), batch, self._url):
+        for part in _of_size(_pages(table, names, done, left), batch, self._url):
             done += len(part)
             rows = present = None
             if column is not None and dim is not None:
@@ -690,14 +688,18 @@ def _of_size(reader: Any, size: int, where: str) -> Iterator[Any]:
         yield pa.Table.from_batches(waiting)
 
 
-def _pages(table: Any, names: list[str], done: int, left: int, batch: int) -> Iterator[Any]:
-    """``left`` rows behind the first ``done``, a bounded number at a time.
+def _pages(table: Any, names: list[str], done: int, left: int) -> Iterator[Any]:
+    """``left`` rows behind the first ``done``, a bounded number of bytes at a time.
 
-    One reader over a whole table reads ahead of a slow consumer without bound.
+    One reader over a whole table reads ahead of a slow consumer without bound, and every page is
+    held several times over while it is decoded.
     """
+    widths = vector_columns(table.schema)
+    width = sum(widths[name][0] for name in names if name in widths)
+    page = max(1, min(BATCH, _PAGE_NUMBERS // max(1, width)))
     while left > 0:
-        some = min(left, batch)
-        yield from table.search().select(names).offset(done).limit(some).to_batches(batch)
+        some = min(left, page)
+        yield from table.search().select(names).offset(done).limit(some).to_batches(page)
         done, left = done + some, left - some
 
 

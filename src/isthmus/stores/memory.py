@@ -165,12 +165,11 @@ class MemoryStore:
         return f"MemoryStore({self._name!r}, {len(state.ids):,} items, {columns})"
 
     def describe(self) -> Collection:
-        """What is held at this moment."""
+        """See `Store.describe`."""
         state = self._state
         return Collection(
             name=self._name,
             key=self._key,
-            count=len(state.ids),
             columns={name: self._described(name, held) for name, held in state.columns.items()},
             fields=tuple(state.payload),
             text_field=self._text_field if self._text_field in state.payload else None,
@@ -187,9 +186,7 @@ class MemoryStore:
         return state.ids, columns, state.payload
 
     def _described(self, name: str, held: _Held) -> Column:
-        return Column(
-            name, held.rows.shape[1], held.rows.dtype.name, held.metric, int(held.present.sum())
-        )
+        return Column(name, held.rows.shape[1], held.rows.dtype.name, held.metric)
 
     def _held(self, state: _State, column: str) -> tuple[_Held, Column]:
         if column not in state.columns:
@@ -205,7 +202,8 @@ class MemoryStore:
         held, described = self._held(state, column)
         checked_k(k)
         checked_queries(queries, described, self.url)
-        gallery, norms, rows = held.gallery, held.norms if described.count else None, held.places
+        gallery, rows = held.gallery, held.places
+        norms = held.norms if len(gallery) else None
         if only is not None:
             chosen = np.unique(state.rows_of(checked_ids(only, self._key, "only")))
             chosen = chosen[chosen >= 0]
@@ -406,9 +404,13 @@ class MemoryStore:
             left = {c: held for c, held in self._state.columns.items() if c != name}
             self._state = replace(self._state, columns=left)
 
+    def count(self) -> int:
+        """See `Store.count`."""
+        return len(self._state.ids)
+
     def filled(self, column: str) -> int:
         """See `Store.filled`."""
-        return self._held(self._state, column)[1].count
+        return int(self._held(self._state, column)[0].present.sum())
 
     def alias(self, name: str) -> str | None:
         """See `Store.alias`."""

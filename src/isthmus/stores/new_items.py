@@ -44,7 +44,7 @@ def checked_items(
     rows = {
         column: checked_rows(
             given,
-            Column(column, given.shape[1], "float32", metric, 0),
+            Column(column, given.shape[1], "float32", metric),
             len(found),
             f"rows for {address.shown}",
         )

@@ -26,6 +26,7 @@ __all__ = ["ParquetStore", "items_to_arrow"]
 _METRIC = b"isthmus.metric"
 _SUFFIXES = (".parquet", ".pq")
 _BATCH = 8192
+_BUFFER_BYTES = 1 << 20
 
 
 class _Parquet:
@@ -61,7 +62,10 @@ class _Parquet:
         where, files = self._address.shown, self._files()
         if not files:
             raise InputError("the folder holds no Parquet file", where=where)
-        tables = [pq.ParquetFile(file) for file in files]
+        # read ahead, a row group of a million rows would be held whole
+        tables = [
+            pq.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER_BYTES) for file in files
+        ]
         schema = tables[0].schema_arrow
         for file, table in zip(files, tables, strict=True):
             if table.schema_arrow.names != schema.names:

@@ -47,7 +47,6 @@ class Column:
         dtype: numpy's name of the dtype they are stored in; narrower than float32 means that what
             is put comes back rounded to it.
         metric: how the store compares them.
-        count: number of items that have a vector in it, when `Store.describe` was called.
         exact: whether a search compares the query with every vector; false where an approximate
             index answers.
         stored_normalised: whether the store keeps unit vectors only, so that what is put comes
@@ -59,7 +58,6 @@ class Column:
     dim: int
     dtype: str
     metric: Metric
-    count: int
     exact: bool = True
     stored_normalised: bool = False
     rounded: bool = False
@@ -94,7 +92,6 @@ class Collection:
     Attributes:
         name: the table, collection or file.
         key: kind of its ids.
-        count: number of items.
         columns: its vector columns by name.
         fields: names of the payload fields.
         text_field: the payload field that holds the items' texts; None where they are gone.
@@ -104,7 +101,6 @@ class Collection:
 
     name: str
     key: Key
-    count: int
     columns: Mapping[str, Column]
     fields: tuple[str, ...] = ()
     text_field: str | None = None
@@ -201,7 +197,11 @@ class Store(Protocol):
         ...
 
     def describe(self) -> Collection:
-        """What the collection holds at this moment."""
+        """What kind of thing the collection holds at this moment; nothing is read or counted."""
+        ...
+
+    def count(self) -> int:
+        """The number of items."""
         ...
 
     def search(
@@ -300,7 +300,7 @@ class Store(Protocol):
         ...
 
     def filled(self, column: str) -> int:
-        """The number of items that have a vector in ``column``."""
+        """The number of items that have a vector in ``column``; it may be read for that."""
         ...
 
     def alias(self, name: str) -> str | None:

@@ -13,7 +13,6 @@ import os
 import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -197,7 +196,6 @@ class QdrantStore(StoreBase):
                 int(vector.size),
                 dtype,
                 metric,
-                -1,
                 exact=self._local or not found.indexed_vectors_count,
                 stored_normalised=metric == "cosine",
             )
@@ -210,17 +208,10 @@ class QdrantStore(StoreBase):
 
     def describe(self) -> Collection:
         """See `Store.describe`."""
-        columns = self._columns()
-        with self._asking() as client:
-            count = client.count(self._name, exact=True).count
-        counted = {
-            name: replace(column, count=self.filled(name)) for name, column in columns.items()
-        }
         return Collection(
             name=self._name,
             key=self._key,
-            count=count,
-            columns=counted,
+            columns=self._columns(),
             fields=self._fields,
             text_field=self._text_field,
             capabilities=Capabilities(
@@ -228,6 +219,11 @@ class QdrantStore(StoreBase):
             ),
             where=self._url,
         )
+
+    def count(self) -> int:
+        """See `Store.count`."""
+        with self._asking() as client:
+            return int(client.count(self._name, exact=True).count)
 
     def filled(self, column: str) -> int:
         """See `Store.filled`."""

@@ -198,7 +198,7 @@ def _own(
         said: Any = mark_of(comment).get("metric")
         metric: Metric = indexed.get(column) or said or address.metric or "cosine"
         dtype = "float16" if kind == "halfvec" else "float32"
-        columns[column] = Column(column, dim, dtype, metric, -1, exact=column not in indexed)
+        columns[column] = Column(column, dim, dtype, metric, exact=column not in indexed)
         homes[column] = Home(schema, name, key, side, kind == "halfvec")
     return columns, homes
 

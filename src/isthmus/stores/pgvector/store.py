@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any, LiteralString
 
@@ -145,20 +144,11 @@ class PgVectorStore(StoreBase):
 
     def describe(self) -> Collection:
         """See `Store.describe`."""
-        from psycopg import sql
-
         table = self._table = self._read()
-        with self._connections.lend() as connection:
-            asked = sql.SQL("select count(*) from {}").format(table_name(table))
-            (count,) = connection.execute(asked).fetchone()
         return Collection(
             name=table.name,
             key=table.key,
-            count=count,
-            columns={
-                name: replace(column, count=self._count(name))
-                for name, column in table.columns.items()
-            },
+            columns=dict(table.columns),
             fields=table.fields,
             text_field=self._text_field,
             capabilities=Capabilities(
@@ -167,16 +157,23 @@ class PgVectorStore(StoreBase):
             where=self._url,
         )
 
-    def filled(self, column: str) -> int:
-        """See `Store.filled`."""
-        self._column(column)
-        return self._count(column)
-
-    def _count(self, column: str) -> int:
+    def count(self) -> int:
+        """See `Store.count`."""
         from psycopg import sql
 
-        home = self._table.homes[column]
-        asked = sql.SQL("select count({}) from {}").format(sql.Identifier(column), place(home))
+        return self._counted(sql.SQL("*"), table_name(self._table))
+
+    def filled(self, column: str) -> int:
+        """See `Store.filled`."""
+        from psycopg import sql
+
+        self._column(column)
+        return self._counted(sql.Identifier(column), place(self._table.homes[column]))
+
+    def _counted(self, what: Any, source: Any) -> int:
+        from psycopg import sql
+
+        asked = sql.SQL("select count({}) from {}").format(what, source)
         with self._connections.lend() as connection:
             return connection.execute(asked).fetchone()[0]
 
