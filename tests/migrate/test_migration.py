@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.databases import url_of
 from tests.migrate.conftest import (
     NEW_DIM,
     OLD_DIM,
@@ -16,7 +17,6 @@ from tests.migrate.conftest import (
     reading,
     state_of,
     text_of,
-    url_of,
 )
 
 from isthmus.encoders import CallableEncoder

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.migrate.conftest import filled, opened, plan_of, text_of, url_of
+from tests.databases import url_of
+from tests.migrate.conftest import filled, opened, plan_of, text_of
 
 from isthmus.bridge import Fitting, fit
 from isthmus.errors import InputError

@@ -70,12 +70,7 @@ class _Faiss:
 
     def read(self) -> MemoryStore:
         """See `FileKind.read`."""
-        # what is unwrapped below lives no longer than this
-        whole = read_index(self.path)
-        index, keys = self._unwrapped(whole)
-        self._flat = isinstance(index, self._faiss.IndexFlat)
-        rows = self._vectors(index)
-        metric: Metric = "l2" if index.metric_type == self._faiss.METRIC_L2 else "dot"
+        rows, keys, metric = self._index()
         own, plain = self._beside(), self.path.with_suffix(".parquet")
         if own.exists():
             return self._of_items(own, rows, metric)
@@ -84,6 +79,15 @@ class _Faiss:
             return self._of_items(plain, rows, metric)
         ids = np.arange(len(rows)) if keys is None else keys
         return MemoryStore(ids, {_COLUMN: rows}, metric=metric, name=self.path.name)
+
+    def _index(self) -> tuple[NDArray[np.float32], NDArray[np.int64] | None, Metric]:
+        """Its vectors, ids and metric; the index itself, as large as its file, is given back."""
+        # what is unwrapped below lives no longer than this
+        whole = read_index(self.path)
+        index, keys = self._unwrapped(whole)
+        self._flat = isinstance(index, self._faiss.IndexFlat)
+        metric: Metric = "l2" if index.metric_type == self._faiss.METRIC_L2 else "dot"
+        return self._vectors(index), keys, metric
 
     def _unwrapped(self, index: Any) -> tuple[Any, NDArray[np.int64] | None]:
         index = self._faiss.downcast_index(index)
