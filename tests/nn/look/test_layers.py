@@ -151,3 +151,16 @@ def test_one_layer_of_each_is_diagnosed_and_rows_must_pair():
         layer_rows(x, y, batches(), layers=("1", "1"), prepare=(lambda b: b, lambda b: b[1:]))
     with pytest.raises(InputError, match="no batches"):
         layer_rows(x, y, [], layers=("1", "1"))
+
+
+def test_a_dead_layer_and_two_vocabularies_name_themselves():
+    net = nn.Sequential(nn.Linear(4, 5), nn.ReLU())
+    nn.init.constant_(net[0].bias, -1e4)
+    x = torch.randn(30, 4)
+    with pytest.raises(InputError, match="layer 1"):
+        compare_layers(net, net, [x], layers_x="*", layers_y="0")
+    with pytest.raises(InputError, match="layer 1 of the first network.*dead"):
+        diagnose_models(net, net, [x], layers=("1", "0"))
+    few, more = (nn.Sequential(nn.Embedding(n, 3)) for n in (10, 12))
+    with pytest.raises(InputError, match="vocabularies of 10 and 12 tokens.*prepare="):
+        compare_layers(few, more, [torch.zeros(9, 4).long()], layers_x="0", layers_y="0")

@@ -15,6 +15,7 @@ from isthmus.adapters.steps.ridge import RidgePath
 from isthmus.errors import InputError
 from isthmus.files import canonical_json
 from isthmus.nn.look.pooling import Pool
+from isthmus.nn.look.same_inputs import check_same_inputs
 from isthmus.nn.look.taps import Taps
 from isthmus.progress import Progress, silent
 from isthmus.similarity import Grid, GridMoments, similarity_grid
@@ -221,6 +222,8 @@ def compare_layers(
         Taps(y, layers_y, pool=reading.pool, **reading.taps) as tap_y,
     ):
         for number, batch in enumerate(batches, start=1):
+            if number == 1 and reading.prepare is None:
+                check_same_inputs(x, y, batch)
             rows_x, rows_y = tap_x(prepared(batch, first)), tap_y(prepared(batch, second))
             moments.update(rows_x, rows_y)
             kept.add(rows_x, rows_y)

@@ -12,6 +12,7 @@ from torch import nn
 from isthmus.diagnose import Diagnosis, diagnose
 from isthmus.errors import InputError
 from isthmus.nn.look.pooling import Pool
+from isthmus.nn.look.same_inputs import check_same_inputs
 from isthmus.nn.look.taps import Taps
 from isthmus.numeric import to_numpy
 from isthmus.progress import Progress, silent
@@ -75,7 +76,8 @@ def layer_rows(
     """Rows ``(n, dx)`` and ``(n, dy)`` of one layer of each network, as maps of unnamed files.
 
     Raises:
-        InputError: for unknown layers, numbers of rows that differ, or no batches.
+        InputError: for unknown layers, numbers of rows that differ, no batches, or a layer that
+            returns the same for every item.
         OutputError: where the temporary folder has no room.
     """
     first, second = prepare or (None, None)
@@ -89,6 +91,8 @@ def layer_rows(
         Taps(y, layers[1], pool=pool) as tap_y,
     ):
         for number, batch in enumerate(batches, start=1):
+            if number == 1 and prepare is None:
+                check_same_inputs(x, y, batch)
             sides = [
                 _only(tap(prepared(batch, make))) for tap, make in ((tap_x, first), (tap_y, second))
             ]
@@ -110,10 +114,18 @@ def layer_rows(
             progress("batches", number, total)
         if not count:
             raise InputError("there are no batches to run the networks on")
-        return (
+        made = (
             map_file(file_x, np.float32, (count, widths[0])),
             map_file(file_y, np.float32, (count, widths[1])),
         )
+    for rows, layer, side in zip(made, layers, ("first", "second"), strict=True):
+        if count > 1 and bool((rows.min(0) == rows.max(0)).all()):
+            raise InputError(
+                f"the layer returns the same for all {count:,} items: it is dead",
+                where=f"layer {layer} of the {side} network",
+                mend="Name another layer, or look at the weights and the input of this one",
+            )
+    return made
 
 
 def _only(rows: dict[str, Any]) -> Rows:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from isthmus.errors import InputError
 
-__all__ = ["POOLS", "Pool", "pool_rows"]
+__all__ = ["POOLS", "Pool", "mask_of", "pool_rows"]
+
+_MASKS = ("attention_mask", "padding_mask", "mask")
 
 Pool = str | Callable[[Tensor, Tensor | None], Tensor]
 """A name out of `POOLS`, or a function of ``(n, positions, d)`` and the mask."""
@@ -21,6 +24,13 @@ POOLS = ("mean", "first", "last", "max", "flatten", "positions")
 classification token; the last word of a causal model); ``flatten`` all positions in one long row;
 ``positions`` a row for every position that is not padding, so that rows are not items any more.
 """
+
+
+def mask_of(batch: Any) -> Tensor | None:
+    """The mask ``(n, positions)`` of padding that a batch holds, where it is a mapping with one."""
+    if not isinstance(batch, Mapping):
+        return None
+    return next((batch[name] for name in _MASKS if name in batch), None)
 
 
 def pool_rows(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from isthmus.errors import InputError
 from isthmus.nn.look.layout import LayerAxes
 from isthmus.nn.look.outputs import tensor_of
-from isthmus.nn.look.pooling import POOLS, Pool, pool_rows
+from isthmus.nn.look.pooling import POOLS, Pool, mask_of, pool_rows
 from isthmus.training.modes import call_model, evaluation_mode
 from isthmus.training.names import find_modules
 
@@ -20,8 +20,6 @@ __all__ = ["Taps"]
 
 REPEATS = ("error", "first", "last", "mean", "each")
 """What to do with a layer that runs more than once in a pass."""
-
-_MASKS = ("attention_mask", "padding_mask", "mask")
 
 
 class Taps:
@@ -135,9 +133,7 @@ class Taps:
             raise InputError(
                 "the taps are not open", mend="Use them inside 'with Taps(...) as taps'"
             )
-        if mask is None and isinstance(batch, Mapping):
-            mask = next((batch[name] for name in _MASKS if name in batch), None)
-        self._taken, self._mask = {}, mask
+        self._taken, self._mask = {}, mask_of(batch) if mask is None else mask
         with torch.no_grad():
             self.call(self.model, batch)
         return self.take()

@@ -34,11 +34,17 @@ def capture(network: nn.Module, batch: Any) -> Program:
     tensors = tuple(given.values())
     lengths = {len(tensor) if tensor.ndim else 0 for tensor in tensors}
     count: Any = torch.export.Dim("items", min=1, max=1 << 20)
+    # the length of texts, and of whatever else pairs with it, is left open where the network allows
+    open_: Any = torch.export.Dim.AUTO
+    any_length = tuple(
+        {0: count, **({1: open_} if t.ndim == 2 and not t.is_floating_point() else {})}
+        for t in tensors
+    )
     with evaluation_mode(network), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         items: int | None = None
         try:
-            exported: Any = _exported(holder, tensors, tuple({0: count} for _ in tensors))
+            exported: Any = _exported(holder, tensors, any_length)
         except InputError:
             # a network that asks for len(batch) is recorded for one number of items
             if len(lengths) != 1 or 0 in lengths:

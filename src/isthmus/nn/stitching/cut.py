@@ -20,7 +20,7 @@ from isthmus.errors import InputError
 from isthmus.nn.look.layout import Axes, LayerAxes
 from isthmus.nn.look.outputs import replace_tensor, tensor_of
 from isthmus.training.batches import map_tensors, prepared, rows_in, tensors_in
-from isthmus.training.modes import call_model, evaluation_mode
+from isthmus.training.modes import call_model, evaluation_mode, taken_by
 from isthmus.training.names import layer_name
 
 __all__ = ["Back", "Cut", "Front", "activations_of", "check_finite", "same_outputs"]
@@ -117,7 +117,7 @@ class Cut(nn.Module):
 
     def given(self, batch: Any) -> Any:
         """What the network takes of a batch."""
-        return prepared(batch, self.prepare)
+        return taken_by(self.model, prepared(batch, self.prepare))
 
     def whole(self, batch: Any) -> Any:
         """What the network itself makes of a batch."""
@@ -133,8 +133,11 @@ class Front(Cut):
 
     def forward(self, batch: Any) -> Tensor:
         """The layer's output for a batch."""
+        return self.of(self.given(batch))
+
+    def of(self, given: Any) -> Tensor:
+        """The layer's output for what the network takes of a batch."""
         reached: list[Tensor] = []
-        given = self.given(batch)
         axes = self.look(given)
 
         def stop(_: nn.Module, __: Any, output: Any) -> None:
@@ -193,31 +196,35 @@ class Back(Cut):
         with evaluation_mode(model), torch.no_grad():
             self.follows_batch = self._goes_round(given)
 
-    def target(self, batch: Any) -> Tensor:
-        """What the network itself has at the cut."""
-        return self._front(self.prepare)(batch)
+    def target(self, given: Any) -> Tensor:
+        """What the network itself has at the cut, for what it takes of a batch."""
+        front = Front(self.model, self.layer, part=self.part)
+        front.axes = self.axes
+        return front.of(given)
 
-    def _front(self, prepare: Callable[[Any], Any] | None) -> Front:
-        made = Front(self.model, self.layer, prepare=prepare, part=self.part)
-        made.axes = self.axes
-        return made
-
-    def forward(self, activation: Tensor, batch: Any = None) -> Any:
+    def forward(
+        self, activation: Tensor | Callable[[Tensor | None], Tensor], batch: Any = None
+    ) -> Any:
         """The network's output when the layer's is ``activation``.
 
         Args:
-            activation: in the shape of the layer's output.
+            activation: in the shape of the layer's output; or what makes it of what the network
+                itself has there for this batch, which is None where the batch is not followed.
             batch: read only where ``follows_batch``.
         """
-        if self.follows_batch:
-            if batch is None:
-                raise InputError(
-                    "this network needs the batch too: its masks go round the cut",
-                    where=f"layer {self.layer}",
-                    mend="Give the batch",
-                )
-            given = self.given(batch)
-        else:
+        if self.follows_batch and batch is None:
+            raise InputError(
+                "this network needs the batch too: its masks go round the cut",
+                where=f"layer {self.layer}",
+                mend="Give the batch",
+            )
+        return self.of(activation, self.given(batch) if self.follows_batch else None)
+
+    def of(self, activation: Tensor | Callable[[Tensor | None], Tensor], given: Any) -> Any:
+        """The same, of what the network takes of a batch."""
+        if not self.follows_batch:
+            if not isinstance(activation, Tensor):
+                activation = activation(None)
             device = activation.device
             given = map_tensors(lambda t: t.to(device), self._example)
         return self._run(given, activation)
@@ -229,13 +236,17 @@ class Back(Cut):
         made._modules = {"model": model}
         return made
 
-    def _run(self, given: Any, activation: Tensor) -> Any:
+    def _run(self, given: Any, activation: Tensor | Callable[[Tensor | None], Tensor]) -> Any:
         runs: list[int] = []
 
         def supply(_: nn.Module, __: Any, output: Any) -> Any:
             runs.append(1)
             own = tensor_of(output, self.layer, self.part)
-            crossing = activation if self.axes is None else self.axes.as_made(activation)
+            axes = self.axes or Axes()
+            crossing = (
+                activation if isinstance(activation, Tensor) else activation(axes.items_first(own))
+            )
+            crossing = axes.as_made(crossing)
             return replace_tensor(output, crossing.to(own.dtype), self.layer, self.part)
 
         handle = self.module.register_forward_hook(supply)
@@ -259,7 +270,7 @@ class Back(Cut):
                 f"the example has {count} items; two are needed to see what goes round the cut",
                 where=f"layer {self.layer}",
             )
-        activation = self._front(None)(given)
+        activation = self.target(given)
         check_finite(activation, f"back, layer {self.layer}")
         # copies: what comes after the cut may change it in place
         own = self._run(given, activation.clone())

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from isthmus.errors import InputError
 
-__all__ = ["Geometry", "resample"]
+__all__ = ["Geometry", "resample", "resample_each"]
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,30 @@ class Geometry:
         before = activation[:, : self.prefix] if self.prefix else None
         rest = activation[:, self.prefix :] if self.prefix else activation
         rest = rest.movedim(-1, 1)
-        return before, rest.unflatten(2, self.grid) if self.square else rest
+        return before, rest.unflatten(2, self.grid_of(activation)) if self.square else rest
+
+    def grid_of(self, activation: Tensor) -> tuple[int, ...]:
+        """The grid of an activation of this kind, whose items may be of another size.
+
+        Raises:
+            InputError: for tokens that make no square where this grid is one.
+        """
+        shape = tuple(activation.shape)
+        if self.layout == "channels":
+            return shape[2:]
+        if not self.square and len(self.grid) != 1:
+            return shape[1:-1] if self.grid else ()
+        rest = shape[1] - self.prefix
+        if not self.square or rest == self.positions:
+            return self.grid if self.square else (rest,)
+        side = math.isqrt(rest)
+        if side * side != rest:
+            raise InputError(
+                f"{rest} tokens make no square image, as the {self.positions} of the calibration",
+                where="the cut",
+                mend="Resize the items to squares",
+            )
+        return side, side
 
     def join(self, before: Tensor | None, grid: Tensor) -> Tensor:
         """The activation whose `split` is these."""
@@ -146,6 +169,31 @@ def resample(grid: Tensor, size: tuple[int, ...]) -> Tensor:
         return pooled(grid, size[0] if len(size) == 1 else size)
     mode = "linear" if len(size) == 1 else "bilinear"
     return functional.interpolate(grid, size=size, mode=mode, align_corners=False)
+
+
+def resample_each(grid: Tensor, own: Tensor, wanted: Tensor) -> Tensor:
+    """Sequences ``(n, c, t)``, each brought from its own length to the one that is wanted of it.
+
+    Two tokenizers cut a text into different numbers of tokens, and batches are padded: what is not
+    padding of one side is spread, linearly in between, over what is not padding of the other.
+
+    Args:
+        grid: ``(n, c, t)``.
+        own: ``(n, t)``, true where there is no padding.
+        wanted: ``(n, u)``, the same of the result, whose padding is 0.
+    """
+    counts = [mask.sum(1, keepdim=True).clamp(min=1) for mask in (own, wanted)]
+    starts = [mask.float().argmax(1, keepdim=True) for mask in (own, wanted)]
+    places = torch.arange(wanted.shape[1], device=grid.device) - starts[1]
+    exact = (places + 0.5) * counts[0] / counts[1] - 0.5
+    exact = exact.clamp(min=0).minimum(counts[0] - 1.0)
+    below = exact.floor()
+    share = (exact - below)[:, None].to(grid.dtype)
+    low = (below.long() + starts[0])[:, None].expand(-1, grid.shape[1], -1)
+    last = (starts[0] + counts[0] - 1)[:, None].expand_as(low)
+    high = (low + 1).minimum(last)
+    mixed = grid.gather(2, low) * (1 - share) + grid.gather(2, high) * share
+    return mixed * wanted[:, None].to(grid.dtype)
 
 
 def _prefix(count: int) -> int:

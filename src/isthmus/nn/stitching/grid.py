@@ -13,12 +13,13 @@ from torch import nn
 
 from isthmus.errors import InputError
 from isthmus.files import canonical_json
-from isthmus.nn.look.pooling import pool_rows
+from isthmus.nn.look.pooling import mask_of, pool_rows
+from isthmus.nn.look.same_inputs import check_same_inputs
 from isthmus.nn.stitching.cut import Back, Front, activations_of
 from isthmus.nn.stitching.joining_map import JointFit
-from isthmus.nn.stitching.joining_plan import plan_joint
+from isthmus.nn.stitching.joining_plan import Extent, plan_joint
 from isthmus.nn.stitching.options import StitchOptions
-from isthmus.nn.stitching.stitched import Stitched, joined, wanted_plans
+from isthmus.nn.stitching.stitched import Stitched, joined, updated, wanted_plans
 from isthmus.progress import Progress, silent
 from isthmus.similarity import GridMoments, similarity_grid
 from isthmus.training.batches import prepared, rows_in
@@ -175,6 +176,8 @@ def stitch_grid(
     options = options or StitchOptions()
     (prepare, prepare_back), (part, part_back) = options.prepare, options.part
     names = [list(find_modules(net, of)) for net, of in zip((front, back), layers, strict=True)]
+    if prepare is prepare_back is None:
+        check_same_inputs(front, back, batches[0])
     results: list[CutResult] = []
     total = len(names[0]) * len(names[1])
     with evaluation_mode(front), evaluation_mode(back), torch.no_grad():
@@ -220,22 +223,24 @@ def _row(
     backs = {name: end for name, end in ends.items() if isinstance(end, Back)}
     moments = {name: GridMoments() for name in backs}
     for batch in batches:
-        source = start(batch)
+        given = start.given(batch)
+        source, own = start.of(given), mask_of(given)
         targets, _ = activations_of(backs, batch)
         for name, target in targets.items():
             if name in reasons:
                 continue
             try:
+                extent = Extent(own, mask_of(backs[name].given(batch)))
                 layouts = start.layout, backs[name].layout
                 if name not in fits:
                     plans = plan_joint(source, target, layouts, options.prefix)
-                    fits[name] = [
-                        JointFit(plan, options.seed) for plan in wanted_plans(plans, options.how)
-                    ]
-                for fit in fits[name]:
-                    fit.update(source, target)
+                    plans = wanted_plans(plans, options.how, extent)
+                    layers = start.layer, name
+                    fits[name] = [JointFit(plan, options.seed, layers) for plan in plans]
+                fits[name] = updated(fits[name], source, target, extent)
                 moments[name].update(
-                    {"front": _pooled(source, layouts[0])}, {"back": _pooled(target, layouts[1])}
+                    {"front": _pooled(source, layouts[0], extent.own)},
+                    {"back": _pooled(target, layouts[1], extent.wanted)},
                 )
             except InputError as error:
                 reasons[name] = error.what
@@ -244,7 +249,11 @@ def _row(
         if name in reasons:
             rows.append((name, None, math.nan, reasons[name], 0))
         else:
-            joint = joined(fits[name], options)
+            try:
+                joint = joined(fits[name], options)
+            except InputError as error:
+                rows.append((name, None, math.nan, error.what, 0))
+                continue
             cka = _cka(moments[name])
             rows.append((name, joint, cka, joint.plan.kind, fits[name][0].items))
     return rows
@@ -258,8 +267,9 @@ def _cka(moments: GridMoments) -> float:
     return float(grid.values["debiased_cka"][0, 0])
 
 
-def _pooled(activation: Any, layout: str) -> Any:
-    return pool_rows(activation, layout, "mean", None, "cut")
+def _pooled(activation: Any, layout: str, mask: Any) -> Any:
+    fits = mask is not None and activation.ndim == 3 and mask.shape == activation.shape[:2]
+    return pool_rows(activation, layout, "mean", mask if fits else None, "cut")
 
 
 def _mean(

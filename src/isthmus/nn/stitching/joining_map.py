@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from isthmus.adapters.steps.ridge import RidgePath, relative_errors
 from isthmus.errors import InputError
-from isthmus.moments import FoldMoments
-from isthmus.nn.stitching.joining_plan import JoiningPlan
+from isthmus.moments import FoldMoments, SecondMoments
+from isthmus.nn.stitching.joining_plan import Extent, JoiningPlan
 from isthmus.numeric import to_numpy
 
 __all__ = ["Joint", "JointFit", "best_joint"]
@@ -35,17 +35,25 @@ class JointFit:
     Args:
         plan: how one activation becomes the other.
         seed: of the folds by which the strength is chosen.
+        layers: names of both, for errors.
     """
 
-    def __init__(self, plan: JoiningPlan, seed: int = 0) -> None:
-        self.plan, self._seed = plan, seed
+    def __init__(
+        self, plan: JoiningPlan, seed: int = 0, layers: tuple[str, str] = ("", "")
+    ) -> None:
+        self.plan, self._seed, self._layers = plan, seed, layers
         self._grid: FoldMoments | None = None
         self._prefix: FoldMoments | None = None
-        self.items, self._positions = 0, 1
+        self.items, self._rows = 0, 0
         self._lowest, self._zeros = math.inf, 0
 
-    def update(self, source: Tensor, target: Tensor) -> None:
+    def update(self, source: Tensor, target: Tensor, extent: Extent | None = None) -> None:
         """Add the activations of a batch of items.
+
+        Args:
+            source: of the front.
+            target: of the back; batches may be padded to different lengths.
+            extent: which positions are there; those that are padding are left away.
 
         Raises:
             InputError: for shapes other than planned, or values that are not finite.
@@ -56,20 +64,23 @@ class JointFit:
                 where="the calibration",
             )
         ids = np.arange(self.items, self.items + len(source))
-        self.items += len(source)
-        prefix, grid = self.plan.inputs(source)
+        extent = extent or Extent()
         wanted_prefix, wanted = self.plan.outputs(target)
+        if self.plan.how == "features" and self.plan.target.grid:
+            extent = replace(extent, grid=tuple(wanted.shape[2:]))
+        prefix, grid = self.plan.inputs(source, extent)
+        there = self.plan.rows_there(extent, target)
+        self.items += len(source)
         self._lowest = min(self._lowest, float(target.min()))
         self._zeros += int((target == 0).sum())
+        repeated = np.repeat(ids, math.prod(wanted.shape[2:]))
         x, y = _rows(_windows(grid, self.plan.window)), _rows(wanted)
-        if len(x) != len(y):
-            raise InputError(
-                f"the cut has other positions than in the first batch: {len(x)} and {len(y)}",
-                where="the calibration",
-                mend="Pad or resize the items to one size",
-            )
-        self._positions = len(x) // len(ids)
-        repeated = np.repeat(ids, self._positions)
+        if there is not None:
+            kept = there.flatten().to(target.device)
+            repeated = repeated[kept.cpu().numpy()]
+            kept = kept if isinstance(x, Tensor) else kept.cpu().numpy()
+            x, y = x[kept], y[kept]
+        self._rows += len(repeated)
         if self._grid is None:
             self._grid = FoldMoments(x.shape[1], y.shape[1], _FOLDS, keep=_KEEP, seed=self._seed)
         self._grid.update(repeated, x, y)
@@ -100,7 +111,8 @@ class JointFit:
                 given.
 
         Raises:
-            InputError: without items, or with fewer than three.
+            InputError: without items, with fewer than three, or for a layer that returns the same
+                for every item.
         """
         if self._grid is None or self.items < 3:
             raise InputError(
@@ -108,6 +120,7 @@ class JointFit:
                 where="the calibration",
                 mend="Some hundred items serve",
             )
+        self._check_alive(self._grid.second())
         found = _ridge(self._grid, alpha)
         prefix = None if self._prefix is None else _ridge(self._prefix, alpha)
         return Joint(
@@ -117,9 +130,22 @@ class JointFit:
             None if prefix is None else (prefix.weight, prefix.bias),
             rectified=self.rectified,
             explained=1 - found.left,
-            error=found.left * found.variance * self._positions,
+            error=found.left * found.variance * self._rows / self.items,
             alpha=found.alpha,
         )
+
+    def _check_alive(self, whole: SecondMoments) -> None:
+        for side, mean, variance in (
+            (f"front, layer {self._layers[0]}", whole.mean_x, whole.variance_x),
+            (f"back, layer {self._layers[1]}", whole.mean_y, whole.variance_y),
+        ):
+            # what is left of the squares of equal numbers by rounding
+            if float(variance.sum()) <= 1e-12 * float(mean @ mean):
+                raise InputError(
+                    "the layer returns the same for every item: it is dead",
+                    where=side,
+                    mend="Cut at another layer, or look at the weights and the input of this one",
+                )
 
 
 def best_joint(fits: list[JointFit], alpha: float | None = None) -> Joint:
@@ -241,11 +267,11 @@ class Joint(nn.Module):
             alpha=self.alpha,
         )
 
-    def forward(self, activation: Tensor) -> Tensor:
-        """The target's activation."""
+    def forward(self, activation: Tensor, extent: Extent | None = None) -> Tensor:
+        """The target's activation, of items of any size where the map is one of each position."""
         if self.weight is not None:
             activation = activation.to(self.weight.dtype)
-        prefix, grid = self.plan.inputs(activation)
+        prefix, grid = self.plan.inputs(activation, extent)
         mapped = grid
         if self.weight is not None:
             if grid.ndim == 2:

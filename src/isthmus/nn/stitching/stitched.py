@@ -12,10 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.errors import InputError
+from isthmus.nn.look.pooling import mask_of
+from isthmus.nn.look.same_inputs import check_same_inputs
 from isthmus.nn.stitching.cut import Back, Front, check_finite, same_outputs
 from isthmus.nn.stitching.fold import fold_into_back, fold_into_front
 from isthmus.nn.stitching.joining_map import Joint, JointFit, best_joint
-from isthmus.nn.stitching.joining_plan import JoiningPlan, plan_joint
+from isthmus.nn.stitching.joining_plan import Extent, JoiningPlan, plan_joint
 from isthmus.nn.stitching.options import StitchOptions
 from isthmus.nn.stitching.teachers import FromCut, Teachers, answers
 from isthmus.progress import Progress, silent
@@ -25,7 +27,7 @@ from isthmus.training.loop import Trained, train
 from isthmus.training.modes import evaluation_mode
 from isthmus.training.schedule import Schedule
 
-__all__ = ["Stitched", "joined", "stitch", "wanted_plans"]
+__all__ = ["Stitched", "joined", "stitch", "updated", "wanted_plans"]
 
 
 class Stitched(nn.Module):
@@ -57,9 +59,19 @@ class Stitched(nn.Module):
         Outside training both networks run in evaluation mode, whatever mode they are left in.
         """
         if self.training or not (self.front.model.training or self.back.model.training):
-            return self.back(self.joint(self.front(batch)), batch)
+            return self._run(batch)
         with evaluation_mode(self.front), evaluation_mode(self.back):
-            return self.back(self.joint(self.front(batch)), batch)
+            return self._run(batch)
+
+    def _run(self, batch: Any) -> Any:
+        given, given_back = self.front.given(batch), self.back.given(batch)
+        source = self.front.of(given)
+
+        def mapped(own: Tensor | None) -> Tensor:
+            grid = None if own is None else self.joint.plan.target.grid_of(own)
+            return self.joint(source, Extent(mask_of(given), mask_of(given_back), grid))
+
+        return self.back.of(mapped, given_back)
 
     def fold(self, example: Any) -> Stitched:
         """The same network with the map made part of the layer before or after it, where exact.
@@ -157,15 +169,9 @@ class Stitched(nn.Module):
                 taught.loss(output, taught.wanted(batch)) if loss is None else loss(output, batch)
             )
 
-        count = length_of(batches)
-        falling = None
-        if count is not None:
-            steps = max(1, schedule.epochs * count)
-            falling = partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=steps)
-
         # a rate that falls is part of the steps named here, not of an optimiser of one's own
         own_schedule = (
-            replace(schedule, optimiser=optimiser, scheduler=schedule.scheduler or falling)
+            replace(schedule, optimiser=optimiser).falling(length_of(batches))
             if schedule.optimiser is None
             else schedule
         )
@@ -259,22 +265,28 @@ def stitch(
     device = torch.device("cpu")
     with evaluation_mode(front), evaluation_mode(back), torch.no_grad():
         for number, batch in enumerate(shown, start=1):
-            source = first(batch)
+            if second is None and prepare is prepare_back is None:
+                check_same_inputs(front, back, batch)
+            given = first.given(batch)
+            source = first.of(given)
             check_finite(source, f"front, layer {front_layer}")
             if second is None:
                 second = Back(back, back_layer, batch, prepare=prepare_back, part=part_back)
-            target = second.target(batch)
+            given_back = second.given(batch)
+            target = second.target(given_back)
             check_finite(target, f"back, layer {back_layer}")
             device = target.device
+            extent = Extent(mask_of(given), mask_of(given_back))
             if not fits:
                 layouts = first.layout, second.layout
                 plans = plan_joint(source, target, layouts, options.prefix)
-                fits = [JointFit(plan, options.seed) for plan in wanted_plans(plans, options.how)]
+                plans = wanted_plans(plans, options.how, extent)
+                names = front_layer, back_layer
+                fits = [JointFit(plan, options.seed, names) for plan in plans]
             if isinstance(batches, Pairs):
                 _check_vectors(source, target, batches)
                 break
-            for fit in fits:
-                fit.update(source, target)
+            fits = updated(fits, source, target, extent)
             progress("calibrate", number, total)
     if second is None:
         raise InputError("there are no batches to fit the map on", where="the calibration")
@@ -282,7 +294,8 @@ def stitch(
         for rows in batches.batches(progress=progress):
             # PyTorch wants memory that it could write to, though nothing here does
             sides = (torch.from_numpy(np.require(s, requirements=["W"])) for s in (rows.x, rows.y))
-            fits[0].update(*sides)
+            x, y = sides
+            fits[0].update(x, y)
     joint = joined(fits, options).to(device)
     return Stitched(first, joint, second, fits[0].items)
 
@@ -295,14 +308,41 @@ def joined(fits: list[JointFit], options: StitchOptions) -> Joint:
     return joint
 
 
-def wanted_plans(plans: list[JoiningPlan], how: str | None) -> list[JoiningPlan]:
+def updated(fits: list[JointFit], source: Tensor, target: Tensor, extent: Extent) -> list[JointFit]:
+    """The fits that could take a batch; batches of another size leave those of one size away.
+
+    Raises:
+        InputError: where none could.
+    """
+    kept: list[JointFit] = []
+    refused: InputError | None = None
+    for fit in fits:
+        try:
+            fit.update(source, target, extent)
+            kept.append(fit)
+        except InputError as error:
+            refused = error
+    if not kept and refused is not None:
+        raise refused
+    return kept
+
+
+def wanted_plans(plans: list[JoiningPlan], how: str | None, extent: Extent) -> list[JoiningPlan]:
     """The plans of the kind that is asked for; all of them where none is.
+
+    Args:
+        plans: of a cut.
+        how: the kind.
+        extent: where it holds a mask, items have lengths of their own, and no map of all positions
+            at once is tried unless it is asked for.
 
     Raises:
         InputError: for a kind that this cut does not have.
     """
     if how is None:
-        return plans
+        padded = extent.own is not None or extent.wanted is not None
+        lengths = [plan for plan in plans if not (padded and plan.how == "flat")]
+        return lengths or plans
     kinds = ["window" if plan.window else plan.how for plan in plans]
     if how not in kinds:
         raise InputError(

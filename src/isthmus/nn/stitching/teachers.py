@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -80,7 +80,7 @@ class Teachers:
 
     def kept(
         self, batches: Iterable[Any], passes: int, *, seed: int, progress: Progress
-    ) -> Batches:
+    ) -> Iterable[Any]:
         """Activations and what is wanted, of several passes over the batches.
 
         Args:
@@ -113,8 +113,29 @@ class Teachers:
                         progress("run both networks", len(wanted), whole)
         if not wanted:
             raise InputError("there are no batches to train the map on", where="passes")
+        shapes = [{tuple(part.shape[1:]) for part in parts} for parts in (activations, wanted)]
+        if any(len(found) > 1 for found in shapes):
+            return _OfManyLengths(list(zip(activations, wanted, strict=True)), seed)
         size = max(len(part) for part in wanted)
         return Batches(torch.cat(activations), torch.cat(wanted), size=size, seed=seed)
+
+
+class _OfManyLengths:
+    """Batches padded to different lengths, whole, in an order that a seed and an epoch decide."""
+
+    def __init__(self, batches: list[tuple[Tensor, Tensor]], seed: int) -> None:
+        self._batches, self._seed, self._epoch = batches, seed, 0
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def set_epoch(self, epoch: int) -> None:
+        self._epoch = epoch
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch)
+        order = torch.randperm(len(self._batches), generator=generator)
+        return (self._batches[place] for place in order.tolist())
 
 
 class FromCut(nn.Module):
