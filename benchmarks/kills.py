@@ -43,11 +43,13 @@ class Case:
         name: of the case.
         work: run in the folder of the inputs, with the number of the run, 1 or 2.
         outputs: the first, and those that change together with it.
+        first: what a reader finds of the first; by default every byte of it.
     """
 
     name: str
     work: Callable[[int], object]
     outputs: tuple[str, ...]
+    first: Callable[[Path], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,36 @@ def _budget(run: int) -> None:
     )  # fmt: skip
 
 
+def classifier() -> object:
+    """A classifier of the old vectors, for ``isthmus consumers``."""
+    from sklearn.linear_model import LogisticRegression
+
+    x = np.load("old.npy")[:200]
+    return LogisticRegression().fit(x, np.load("classes1.npy")[:200])
+
+
+def _consumers(run: int) -> None:
+    _isthmus(
+        "consumers", "a.bridge", "old.npy", "new.npy", "--answers", f"classes{run}.npy",
+        "--estimator", "benchmarks.kills:classifier", "--head-bridge", "head.bridge", "--overwrite",
+    )  # fmt: skip
+
+
+def _plan(run: int) -> None:
+    os.environ["ISTHMUS_CACHE"] = "cache"
+    _isthmus(
+        "plan", "items.parquet", "--old", "vectors:old.npy", "--new", "vectors:new.npy",
+        "--seed", str(run), "--new-column", f"new{run}", "-o", "plan.json", "--overwrite",
+    )  # fmt: skip
+
+
+def _new_column(plan: Path) -> str:
+    """What is told of a plan, whose measured rates differ from run to run."""
+    from isthmus.migrate import Plan
+
+    return Plan.load(plan).target.new_column
+
+
 def _canary(run: int) -> None:
     _isthmus(
         "canary", "record", "vectors:old.npy", "rows.txt", "-o", "canary.json",
@@ -167,6 +199,8 @@ CASES = (
     Case("budget", _budget, ("chosen.txt",)),
     Case("canary", _canary, ("canary.json",)),
     Case("monitor", _monitor, ("watch.html",)),
+    Case("consumers", _consumers, ("head.bridge",)),
+    Case("plan", _plan, ("plan.json", "plan.bridge", "plan.back.bridge"), _new_column),
     Case("moments", _moments, ("moments",)),
     Case("contract", _contract, ("space.json",)),
     Case("training", _training, ("checkpoint",)),
@@ -189,8 +223,20 @@ def make_inputs(folder: Path) -> None:
     np.save(folder / "numbers.npy", np.arange(400))
     (folder / "words.txt").write_text("".join(f"item {i}\n" for i in range(400)))
     (folder / "rows.txt").write_text("".join(f"{i}\n" for i in range(5)))
+    for run in (1, 2):
+        np.save(folder / f"classes{run}.npy", (latent[:, run] > 0).astype(int))
+    # in a process of its own: a fork does not survive the threads of Arrow
+    assert killed_at(0, _quiet(folder, _items)) is None
     pairs = Pairs(str(folder / "new.npy"), str(folder / "old.npy"))
     fit(pairs, recipe="procrustes").save(folder / "a.bridge")
+
+
+def _items() -> None:
+    from isthmus.stores import create_store
+
+    texts = {"text": [f"text {i}" for i in range(400)]}
+    with suppress(ImportError):
+        create_store("items.parquet", range(400), {"vector": np.load("old.npy")}, texts).close()
 
 
 def _load() -> None:
@@ -225,7 +271,10 @@ def _seen(folder: Path, case: Case) -> tuple[str | None, ...]:
     """What a reader finds of each output."""
     first = folder / case.outputs[0]
     places = [current(folder / name, first) for name in case.outputs]
-    return tuple(_digest(place) if place.exists() else None for place in places)
+    readers = [case.first or _digest, *(_digest for _ in case.outputs[1:])]
+    return tuple(
+        read(place) if place.exists() else None for read, place in zip(readers, places, strict=True)
+    )
 
 
 def _inputs(folder: Path) -> str:

@@ -10,13 +10,22 @@ import pytest
 
 from benchmarks.kills import CASES
 
-EVERY = {"contract": 1, "moments": 3, "training": 15, "fit": 10, "apply .npy": 3}
+EVERY = {
+    "contract": 1,
+    "plan": 40,
+    "consumers": 12,
+    "moments": 3,
+    "training": 15,
+    "fit": 10,
+    "apply .npy": 3,
+}
 NEEDS = {
     "fit": "plotly",
     "evaluate": "plotly",
     "diagnose": "plotly",
     "monitor": "plotly",
     "apply .parquet": "pyarrow",
+    "plan": "pyarrow",
     "training": "lightning_fabric",
 }
 

@@ -162,3 +162,11 @@ def test_stores_that_cannot_be_moved(here, cli):
     with create_store("f.parquet", [1, 3], {"vector": rows[:2]}, {"text": ["a", "c"]}) as store:
         store.add(np.array([2]), {}, {"text": ["b"]})
     cli("plan", "f.parquet", "--new", NEW, "-o", "p.json").refused("item '2' has no vector")
+
+
+def test_bridges_beside_a_plan_are_not_overwritten_unasked(here, cli):
+    held = Path("plan.bridge/manifest.json").read_bytes()
+    # its bridges would stand where those of plan.json are
+    cli("plan", STORE, "--old", OLD, "--new", NEW, "-o", "plan").refused("plan.bridge")
+    assert Path("plan.bridge/manifest.json").read_bytes() == held
+    assert not Path("plan").exists()

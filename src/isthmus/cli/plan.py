@@ -121,13 +121,22 @@ def plan_command(
           --queries log.csv --price 0.02 --assume-rows 100M
     """  # fmt: skip
     from isthmus.encoders import Spending, open_encoder
-    from isthmus.files import check_output
+    from isthmus.files import together
     from isthmus.migrate import PlanOptions, make_plan
-    from isthmus.migrate.planning import PlannedModels
+    from isthmus.migrate.planning import PlannedModels, check_places
     from isthmus.spaces.query_log import read_query_log
     from isthmus.stores import open_store
 
-    check_output(output, overwrite=shown.overwrite)
+    options = PlanOptions(
+        asked.bridge,
+        reckoned.alias,
+        reckoned.new_column,
+        reckoned.pairs,
+        None if reckoned.assume_rows is None else _rows(reckoned.assume_rows),
+        reckoned.price,
+        reckoned.seed,
+    )
+    check_places(output, options, overwrite=shown.overwrite)
     shown.check()
     progress = ProgressBar()
     log = None if asked.queries is None else read_query_log(asked.queries)
@@ -142,23 +151,16 @@ def plan_command(
     )
     if log is not None and asked.old is None:
         say("without --old the queries cannot be judged: the log is not used")
-    options = PlanOptions(
-        asked.bridge,
-        reckoned.alias,
-        reckoned.new_column,
-        reckoned.pairs,
-        None if reckoned.assume_rows is None else _rows(reckoned.assume_rows),
-        reckoned.price,
-        reckoned.seed,
-    )
     with open_store(store) as opened:
-        plan = make_plan(opened, models, output, log=log, options=options, progress=progress)
+        planned = make_plan(opened, models, output, log=log, options=options, progress=progress)
     progress.close()
-    plan.save(output, overwrite=shown.overwrite)
-    if shown.report is not None:
-        from isthmus.report.migration import write_plan_report
+    plan = planned.plan
+    with together():
+        planned.save(output, overwrite=shown.overwrite)
+        if shown.report is not None:
+            from isthmus.report.migration import write_plan_report
 
-        write_plan_report(plan, shown.report, overwrite=shown.overwrite)
+            write_plan_report(plan, shown.report, overwrite=shown.overwrite)
     if shown.as_json:
         show_json(plan.model_dump(mode="json"))
     else:

@@ -86,8 +86,9 @@ def tell_migration(
         )  # fmt: skip
         path = place / "plan.json"
         log = read_query_log(place / "log.jsonl")
-        plan = make_plan(index, models, path, log=log, options=PlanOptions(), progress=progress)
-        plan.save(path)
+        planned = make_plan(index, models, path, log=log, options=PlanOptions(), progress=progress)
+        planned.save(path)
+        plan = planned.plan
         migration = Migration(plan, path, index, Models(new, old), progress)
         live = LiveSearch(plan, index, new=new, old=old, refresh=0)
 

@@ -6,7 +6,8 @@ import base64
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Self
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ from isthmus.errors import InputError
 from isthmus.evaluate.scores import Metric
 from isthmus.files import atomic_file, canonical_json
 from isthmus.ways.way import Join, Recall, Rescore
+
+if TYPE_CHECKING:
+    from isthmus.bridge import Bridge
 
 __all__ = [
     "Artefact",
@@ -83,6 +87,14 @@ class Artefact(_Value):
     def at(cls, folder: Path, kind: str) -> Self:
         """The bridge in ``folder``."""
         return cls(path=str(folder.resolve()), digest=cls.digest_of(folder), kind=kind)
+
+    @classmethod
+    def of(cls, bridge: Bridge, folder: Path) -> Self:
+        """A bridge that will be saved in ``folder``."""
+        with TemporaryDirectory() as scratch:
+            draft = Path(scratch) / "bridge"
+            bridge.save(draft)
+            return cls(path=str(folder.resolve()), digest=cls.digest_of(draft), kind=bridge.kind)
 
     def check(self) -> None:
         """Refuse another bridge than the one that was planned with.

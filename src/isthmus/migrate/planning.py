@@ -10,11 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from isthmus.artefact import check_place
 from isthmus.bridge import Bridge, ModelChange, StoreSample, fit_sample, sample_store
+from isthmus.bridge.bridge import KIND
 from isthmus.bridge.check_encoder import check_encoder
 from isthmus.encoders import Encoder, PrecomputedEncoder
 from isthmus.errors import InputError, IsthmusError, WrongSpaceError
 from isthmus.evaluate import Judging
+from isthmus.files import check_output, together
 from isthmus.migrate.backfill import TOKEN
 from isthmus.migrate.curve import Curve, serving_curve
 from isthmus.migrate.plan import (
@@ -36,7 +39,7 @@ from isthmus.stores import Collection, Store
 from isthmus.ways.search import Columns, Search
 from isthmus.ways.way import Recall, Way
 
-__all__ = ["PlanOptions", "PlannedModels", "absolute", "make_plan"]
+__all__ = ["PlanOptions", "Planned", "PlannedModels", "absolute", "check_places", "make_plan"]
 
 _PAIRS = 3000
 _MOST_QUERIES = 600
@@ -56,6 +59,25 @@ class PlannedModels:
     new_spelling: str
     old: Encoder | None = None
     old_spelling: str | None = None
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan, and the bridges that were fitted for it by the folders that they belong in."""
+
+    plan: Plan
+    fitted: dict[Path, Bridge]
+
+    def save(self, path: Path, *, overwrite: bool = False) -> None:
+        """Write the plan with its bridges: all of them, or none.
+
+        Raises:
+            OutputError: if one exists and ``overwrite`` is false, or cannot be written.
+        """
+        with together():
+            self.plan.save(path, overwrite=overwrite)
+            for place, bridge in self.fitted.items():
+                bridge.save(place, overwrite=overwrite)
 
 
 @dataclass(frozen=True)
@@ -89,13 +111,13 @@ def make_plan(
     log: QueryLog | None = None,
     options: PlanOptions | None = None,
     progress: Progress = silent,
-) -> Plan:
-    """Measure, and write the bridges that the plan serves by beside ``output``.
+) -> Planned:
+    """Measure the store and both models, and fit the bridges that the plan serves by.
 
     Args:
         store: opened at the collection, whose column holds the old model's vectors.
         models: both encoders.
-        output: where the plan will be saved.
+        output: where the plan will be saved, and beside it the bridges.
         log: what people ask, and what they clicked.
         options: what is to be otherwise than usual.
         progress: told about rows and texts.
@@ -125,19 +147,25 @@ def make_plan(
     )
     _check_not_new(sample, models.new, store.url)
     encode_rate = _encode_rate(models.new, sample)
-    bridge, back = _bridges(sample, models, output, chosen, progress)
-    loaded = Bridge.load(bridge.path)
-    curve = serving_curve(sample, loaded, old_runs=models.old is not None, seed=chosen.seed)
+    place, place_back = _places(output)
+    bridge = _serving_bridge(sample, models, chosen, progress)
+    back = _bridge_back(sample, models, chosen, progress)
+    fitted = {} if chosen.bridge is not None else {place: bridge}
+    if back is not None:
+        fitted[place_back] = back
+    curve = serving_curve(sample, bridge, old_runs=models.old is not None, seed=chosen.seed)
     serving = Serving(recall=curve.recall, joins=curve.joins)
-    search_ms, asked, popular = _asked(store, target, loaded, models, sample, serving, log)
+    search_ms, asked, popular = _asked(store, target, bridge, models, sample, serving, log)
     estimated = _estimated(sample, target, chosen, (scan_rate, encode_rate, search_ms))
     points, kept = _points(curve)
-    return Plan(
+    plan = Plan(
         target=target,
         new=_model(models.new, models.new_spelling),
         old=None if models.old is None else _model(models.old, models.old_spelling or ""),
-        bridge=bridge,
-        back=back,
+        bridge=Artefact.of(bridge, place)
+        if chosen.bridge is None
+        else Artefact.at(chosen.bridge, "query"),
+        back=None if back is None else Artefact.of(back, place_back),
         serving=serving,
         order=("popularity", "scan") if popular else ("scan",),
         popular=popular,
@@ -149,7 +177,8 @@ def make_plan(
         steps=steps_of(store, target, estimated, len(popular)),
         by_hand=by_hand(target, old_runs=models.old is not None, judged=bool(asked.texts)),
         verdict=verdict_of(points, kept, estimated),
-    ).signed()
+    )
+    return Planned(plan.signed(), fitted)
 
 
 def absolute(url: str) -> str:
@@ -308,36 +337,50 @@ def _encode_rate(new: Encoder, sample: StoreSample) -> float:
     return len(texts) / max(time.monotonic() - began, 1e-6)
 
 
-def _bridges(
-    sample: StoreSample,
-    models: PlannedModels,
-    output: Path,
-    options: PlanOptions,
-    progress: Progress,
-) -> tuple[Artefact, Artefact | None]:
-    """The bridge to serve by, given or fitted, and the one back."""
-    change = ModelChange(models.new, models.old)
-    if options.bridge is not None:
-        loaded = Bridge.load(options.bridge)
-        if loaded.kind != "query":
-            raise InputError(
-                "this is a corpus bridge; queries are served through the migration",
-                where=str(options.bridge),
-                mend="Give a bridge of kind query",
-            )
-        check_encoder(loaded, models.new, "new")
-        if models.old is not None:
-            check_encoder(loaded, models.old, "old")
-        bridge = Artefact.at(options.bridge, "query")
-    else:
-        place = output.with_name(f"{output.stem}.bridge")
-        fit_sample(sample, change, seed=options.seed, progress=progress).save(place, overwrite=True)
-        bridge = Artefact.at(place, "query")
-    place = output.with_name(f"{output.stem}.back.bridge")
+def check_places(output: Path, options: PlanOptions, *, overwrite: bool) -> None:
+    """Refuse, before any work is spent, places that a plan and its bridges cannot be written to.
+
+    Raises:
+        OutputError: naming the first of them.
+    """
+    check_output(output, overwrite=overwrite)
+    for place in _places(output)[options.bridge is not None :]:
+        check_place(place, KIND, overwrite=overwrite)
+
+
+def _places(output: Path) -> tuple[Path, Path]:
+    """The folders of the bridge to serve by, and of the one back."""
+    return output.with_name(f"{output.stem}.bridge"), output.with_name(f"{output.stem}.back.bridge")
+
+
+def _serving_bridge(
+    sample: StoreSample, models: PlannedModels, options: PlanOptions, progress: Progress
+) -> Bridge:
+    """The bridge of queries that was given, or one that is fitted."""
+    if options.bridge is None:
+        change = ModelChange(models.new, models.old)
+        return fit_sample(sample, change, seed=options.seed, progress=progress)
+    given = Bridge.load(options.bridge)
+    if given.kind != "query":
+        raise InputError(
+            "this is a corpus bridge; queries are served through the migration",
+            where=str(options.bridge),
+            mend="Give a bridge of kind query",
+        )
+    check_encoder(given, models.new, "new")
+    if models.old is not None:
+        check_encoder(given, models.old, "old")
+    return given
+
+
+def _bridge_back(
+    sample: StoreSample, models: PlannedModels, options: PlanOptions, progress: Progress
+) -> Bridge | None:
+    """What maps new vectors to the old space, where it can be fitted."""
     try:
-        reverse = fit_sample(
+        return fit_sample(
             sample,
-            change,
+            ModelChange(models.new, models.old),
             kind="corpus",
             recipe="ridge",
             judging=Judging(resamples=_FEW_RESAMPLES),
@@ -345,9 +388,7 @@ def _bridges(
             progress=progress,
         )
     except IsthmusError:
-        return bridge, None
-    reverse.save(place, overwrite=True)
-    return bridge, Artefact.at(place, "corpus")
+        return None
 
 
 def _asked(
