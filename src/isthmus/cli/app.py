@@ -24,6 +24,7 @@ from isthmus.cli.migrate import migrate_app
 from isthmus.cli.monitor import monitor_command
 from isthmus.cli.plan import plan_command
 from isthmus.cli.probe import probe_command
+from isthmus.cli.push import push_command
 from isthmus.cli.registry import add_registry_commands
 from isthmus.cli.review import review_command
 from isthmus.cli.schema import schema_command
@@ -109,6 +110,7 @@ app.command("check")(check_command)
 app.command("monitor")(monitor_command)
 app.add_typer(canary_app, name="canary")
 add_registry_commands(app)
+app.command("push", rich_help_panel="Registry")(push_command)
 app.command("review", rich_help_panel="Registry")(review_command)
 
 

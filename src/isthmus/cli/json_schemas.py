@@ -277,6 +277,7 @@ _SCHEMAS: dict[str, Callable[[], Schema]] = {
     "consumers": _consumers,
     "probe": _probe,
     "publish": _entry,
+    "push": lambda: _object(repository=_TEXT, commit=_TEXT),
     "pull": lambda: _object(folder=_TEXT, kind=_TEXT, digest=_TEXT),
     "list": lambda: {"anyOf": [_list(_TEXT), _list(_release())], "type": "array"},
     "show": _show,

@@ -30,7 +30,8 @@ At = Annotated[
         "-r",
         metavar="URL",
         envvar="ISTHMUS_REGISTRY",
-        help="The folder of the registry, or s3://bucket/prefix.",
+        help="The registry: a folder, s3://bucket/prefix or gs://bucket/prefix; other URLs of "
+        "fsspec are read, and not written.",
         show_default=False,
     ),
 ]

@@ -7,7 +7,6 @@ are under way.  Credentials and the endpoint come from the environment, as boto 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from isthmus.errors import InputError, RegistryError, missing_extra
-from isthmus.registry.storage import Held, Object, blocks, blocks_of, too_large
+from isthmus.registry.storage import Held, Object, blocks, check_digest, too_large
 
 __all__ = ["Bucket"]
 
@@ -84,11 +83,7 @@ class Bucket:
 
     def put(self, key: str, content: bytes | Path) -> None:
         """See `Storage.put`; what is there already is written again, which makes it young."""
-        digest = hashlib.sha256()
-        for block in [content] if isinstance(content, bytes) else blocks_of(content):
-            digest.update(block)
-        if digest.hexdigest() != key.rpartition("/")[2]:
-            raise InputError("it changed while it was published", where=str(content)[:200])
+        check_digest(key, content)
         with self._spoken(key):
             if isinstance(content, bytes):
                 self._files.call_s3("put_object", **self._named(key), Body=content)

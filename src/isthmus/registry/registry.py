@@ -155,7 +155,8 @@ class Registry:
         """The registry in a folder or a bucket.
 
         Args:
-            url: the folder, or ``s3://bucket/prefix``.
+            url: the folder, ``s3://bucket/prefix`` or ``gs://bucket/prefix``; see
+                `isthmus.registry.storage.open_storage` for others.
             create: make a registry of an empty or missing place.
             trust: a folder of public keys, ``<signer>.pem`` each; see `Registry`.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -9,9 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
-from isthmus.errors import InputError, RegistryError
+from isthmus.errors import InputError
 
-__all__ = ["Held", "Object", "Storage", "blocks", "blocks_of", "open_storage", "too_large"]
+__all__ = [
+    "Held",
+    "Object",
+    "Storage",
+    "blocks",
+    "blocks_of",
+    "check_digest",
+    "open_storage",
+    "too_large",
+]
 
 _BLOCK = 1 << 20
 
@@ -101,7 +111,10 @@ class Storage(Protocol):
 
 
 def open_storage(url: str) -> Storage:
-    """The storage of a registry, by the path of its folder or the URL of its bucket.
+    """The storage of a registry, by the path of its folder or its URL.
+
+    ``s3://`` and ``gs://`` (``gcs://``) are buckets; any other URL is what fsspec makes of it, see
+    `isthmus.registry.filesystem`.
 
     Raises:
         RegistryError: for a URL of a kind that is not known.
@@ -111,15 +124,33 @@ def open_storage(url: str) -> Storage:
     match = re.match(r"([a-z][a-z0-9+.-]*)://(.*)", url, re.DOTALL)
     if match is None:
         return Folder(Path(url))
-    if match[1] == "file":
-        return Folder(Path(match[2]))
-    if match[1] == "s3":
+    protocol, place = match[1], match[2]
+    if protocol in ("file", "local"):
+        return Folder(Path(place))
+    if protocol == "s3":
         from isthmus.registry.bucket import Bucket
 
-        return Bucket(match[2])
-    raise RegistryError(
-        f"a registry is no '{match[1]}://'", where=url, mend="Name a folder or s3://bucket/prefix"
-    )
+        return Bucket(place)
+    if protocol in ("gs", "gcs"):
+        from isthmus.registry.google_bucket import GoogleBucket
+
+        return GoogleBucket(place)
+    from isthmus.registry.filesystem import Filesystem
+
+    return Filesystem(protocol, place)
+
+
+def check_digest(key: str, content: bytes | Path) -> None:
+    """Refuse content whose digest is not the end of its key.
+
+    Raises:
+        InputError: for a file that changed since its digest was taken.
+    """
+    digest = hashlib.sha256()
+    for block in [content] if isinstance(content, bytes) else blocks_of(content):
+        digest.update(block)
+    if digest.hexdigest() != key.rpartition("/")[2]:
+        raise InputError("it changed while it was published", where=str(content)[:200])
 
 
 def too_large(key: str, url: str, most_bytes: int) -> InputError:
