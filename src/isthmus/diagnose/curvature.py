@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from isthmus.evaluate import Estimate
 from isthmus.evaluate.bootstrap import estimate, resampled_means
 from isthmus.evaluate.probes import ProbeResult
+from isthmus.strengths import widened
 from isthmus.threads import single_thread
 
 __all__ = ["Curvature", "curvature"]
@@ -140,14 +141,19 @@ def _kernel_ridge(
         turned = vectors.T @ y
     values = np.maximum(values, 0.0)
     squares = vectors**2
-    best: tuple[float, NDArray[np.float64]] | None = None
-    for strength in _STRENGTHS * float(values.mean()):
-        left = strength / (values + strength)
-        residuals = np.square(vectors @ (left[:, None] * turned)).sum(axis=1)
-        # a row that only itself explains has no residual to judge
-        leverage = np.maximum(squares @ left - 1.0 / n, 1e-9)
-        error = float((residuals / leverage**2).sum())
-        if best is None or error < best[0]:
-            best = error, vectors @ ((left / strength)[:, None] * turned)
-    assert best is not None
-    return best[0], across @ best[1]
+    mean_value, whole = float(values.mean()), max(float(np.square(turned).sum()), 1e-300)
+
+    def errors_of(strengths: NDArray[np.float64]) -> NDArray[np.float64]:
+        errors: list[float] = []
+        for strength in strengths * mean_value:
+            left = strength / (values + strength)
+            residuals = np.square(vectors @ (left[:, None] * turned)).sum(axis=1)
+            # a row that only itself explains has no residual to judge
+            leverage = np.maximum(squares @ left - 1.0 / n, 1e-9)
+            errors.append(float((residuals / leverage**2).sum()) / whole)
+        return np.array(errors)
+
+    tried, errors = widened(errors_of, _STRENGTHS, "the curved map of the diagnosis")
+    best = int(np.argmin(errors))
+    weights = vectors @ (turned / (values + tried[best] * mean_value)[:, None])
+    return float(errors[best]) * whole, across @ weights

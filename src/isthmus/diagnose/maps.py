@@ -17,6 +17,7 @@ from isthmus.diagnose.thresholds import threshold
 from isthmus.evaluate import Estimate
 from isthmus.evaluate.probes import ProbeResult
 from isthmus.moments import FoldMoments, SecondMoments
+from isthmus.strengths import widened
 
 __all__ = [
     "AS_THEY_ARE",
@@ -257,9 +258,14 @@ def _permutation(train: SecondMoments) -> tuple[Matrix, NDArray[np.int64], NDArr
 def _ridge(splits: Sequence[Fold]) -> tuple[list[Matrix], float]:
     """The ridge map of every fold at the strength that cross-validation prefers."""
     paths = [RidgePath.of(train, np.float32) for _, train, _ in splits]
-    errors = [
-        path.errors(held, train, DEFAULT_ALPHAS) / max(float(held.variance_y.sum()), 1e-300)
-        for path, (_, train, held) in zip(paths, splits, strict=True)
-    ]
-    alpha = float(DEFAULT_ALPHAS[int(np.argmin(np.mean(errors, axis=0)))])
+
+    def errors_of(alphas: Matrix) -> Matrix:
+        errors = [
+            path.errors(held, train, alphas) / max(float(held.variance_y.sum()), 1e-300)
+            for path, (_, train, held) in zip(paths, splits, strict=True)
+        ]
+        return np.mean(errors, axis=0)
+
+    alphas, errors = widened(errors_of, DEFAULT_ALPHAS, "the ridge map of the diagnosis")
+    alpha = float(alphas[int(np.argmin(errors))])
     return [path.map(alpha) for path in paths], alpha

@@ -7,6 +7,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
+from isthmus.strengths import widened
 from isthmus.threads import single_thread
 
 __all__ = ["ridges", "signed_logistic"]
@@ -54,14 +55,21 @@ def _best_strength(features: Matrix, target: Matrix) -> float:
         u, s, _ = scipy.linalg.svd((features - mean) / spread, full_matrices=False)
     centred = target - target.mean()
     turned = u.T @ centred
-    best, least = np.inf, float(np.square(centred * n / (n - 1)).sum()) * (1 - 1e-9)
-    for strength in n * np.logspace(-3, 3, 19):
-        shrunk = s**2 / (s**2 + strength)
-        hat = 1 / n + np.square(u) @ shrunk
-        error = float(np.square((centred - u @ (shrunk * turned)) / (1 - hat)).sum())
-        if error < least:
-            best, least = float(strength), error
-    return best
+    of_mean = float(np.square(centred * n / (n - 1)).sum())
+
+    def errors_of(strengths: Matrix) -> Matrix:
+        errors: list[float] = []
+        for strength in n * strengths:
+            shrunk = s**2 / (s**2 + strength)
+            hat = 1 / n + np.square(u) @ shrunk
+            error = np.square((centred - u @ (shrunk * turned)) / (1 - hat)).sum()
+            errors.append(float(error) / of_mean)
+        return np.array(errors)
+
+    # at the upper end stands the mean
+    tried, errors = widened(errors_of, np.logspace(-3, 3, 19), "the regression", ends=(True, False))
+    best = int(np.argmin(errors))
+    return n * float(tried[best]) if errors[best] < 1 - 1e-9 else np.inf
 
 
 def _ridge(features: Matrix, targets: Matrix, strengths: Matrix) -> Matrix:

@@ -16,6 +16,7 @@ from isthmus.adapters.steps.base import Expanded, LinearAdapter, Splits, Value
 from isthmus.adapters.steps.ridge import DEFAULT_ALPHAS, RidgePath, relative_errors, strongest
 from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
+from isthmus.strengths import widened
 from isthmus.threads import single_thread
 
 __all__ = ["LowRank", "rank_errors"]
@@ -196,10 +197,10 @@ class LowRank(LinearAdapter):
 
 def _strengths(folds: Sequence[tuple[SecondMoments, SecondMoments]]) -> list[float]:
     """The cross-validated best strength of the full map, and stronger ones."""
-    best = strongest(relative_errors(folds))
-    last = len(DEFAULT_ALPHAS) - 1
+    alphas, errors = widened(lambda some: relative_errors(folds, some), DEFAULT_ALPHAS, "low_rank")
+    best, last = strongest(errors), len(alphas) - 1
     grid = sorted({min(best + step, last) for step in _ALPHA_STEPS}, reverse=True)
-    return [float(f"{DEFAULT_ALPHAS[i]:.3g}") for i in grid]
+    return [float(f"{alphas[i]:.3g}") for i in grid]
 
 
 def _checked_rank(rank: Value, largest: int) -> int:

@@ -14,6 +14,7 @@ from isthmus.adapters.steps.base import Expanded, LinearAdapter, Splits, Value
 from isthmus.adapters.steps.ridge import RidgePath, relative_errors, strongest
 from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
+from isthmus.strengths import widened
 
 __all__ = ["PRIOR_ALPHAS", "PriorRidge", "prior_affine", "residual"]
 
@@ -69,12 +70,17 @@ class PriorRidge(LinearAdapter):
         alpha = parameters.get("alpha", 1.0)
         if alpha != "auto":
             return [({**parameters, "alpha": alpha}, None)]
-        errors = relative_errors(splits(), PRIOR_ALPHAS)
+        folds = splits()
+        # at the upper end stands the prior as it is
+        alphas, errors = widened(
+            lambda some: relative_errors(folds, some), PRIOR_ALPHAS, "prior_ridge",
+            ends=(True, False),
+        )  # fmt: skip
         best, last = strongest(errors), len(errors) - 1
         # the prior as it is, always: a refit has to earn its keep
         grid = {min(max(best + step, 0), last) for step in _GRID_STEPS} | {last}
         return [
-            ({**parameters, "alpha": float(f"{PRIOR_ALPHAS[i]:.3g}")}, float(errors[i]))
+            ({**parameters, "alpha": float(f"{alphas[i]:.3g}")}, float(errors[i]))
             for i in sorted(grid, reverse=True)
         ]
 

@@ -19,6 +19,7 @@ from isthmus.adapters.steps.base import Expanded, LinearAdapter, Splits, Value
 from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
 from isthmus.moments.translation import add_outer
+from isthmus.strengths import widened
 from isthmus.threads import single_thread
 
 __all__ = ["DEFAULT_ALPHAS", "Ridge", "RidgePath", "path_errors", "strongest"]
@@ -188,12 +189,14 @@ class Ridge(LinearAdapter):
         alpha, power = parameters.get("alpha", 1e-3), parameters.get("power", 1.0)
         strengths: list[tuple[float, float | None]]
         if alpha == "auto":
-            errors = relative_errors(splits())
+            folds = splits()
+            alphas, errors = widened(
+                lambda some: relative_errors(folds, some), DEFAULT_ALPHAS, "ridge"
+            )
             best = strongest(errors)
             grid = {min(max(best + step, 0), len(errors) - 1) for step in _GRID_STEPS}
             strengths = [
-                (float(f"{DEFAULT_ALPHAS[i]:.3g}"), float(errors[i]))
-                for i in sorted(grid, reverse=True)
+                (float(f"{alphas[i]:.3g}"), float(errors[i])) for i in sorted(grid, reverse=True)
             ]
         else:
             strengths = [(float(alpha), None)]

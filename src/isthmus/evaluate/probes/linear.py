@@ -12,11 +12,12 @@ from isthmus.errors import InputError
 from isthmus.evaluate.bootstrap import Estimate, Resampling
 from isthmus.evaluate.paired_outcomes import PairedOutcomes
 from isthmus.evaluate.probes.result import ProbeResult
+from isthmus.strengths import widened
 from isthmus.threads import single_thread
 
 __all__ = ["LabelledRows", "LinearProbe", "RidgeProbe", "learn_probe", "linear_probe"]
 
-STRENGTHS = tuple(10.0**power for power in range(-4, 5))
+STRENGTHS = np.logspace(-4, 4, 9)
 """Of the ridge, relative to the mean variance of a coordinate times the rows."""
 _MOST_CLASSES = 1000
 
@@ -123,7 +124,12 @@ def learn_probe(known: LabelledRows) -> RidgeProbe:
         missed = told - turned @ (shrunk[:, None] * against)
         return float(np.square(missed / np.maximum(1.0 - hat, 1e-9)[:, None]).sum())
 
-    strength = min((s * scale for s in STRENGTHS), key=error)
+    whole = max(float(np.square(told).sum()), 1e-300)
+    tried, errors = widened(
+        lambda some: np.array([error(float(s) * scale) for s in some]) / whole,
+        STRENGTHS, "the linear probe",
+    )  # fmt: skip
+    strength = float(tried[int(np.argmin(errors))]) * scale
     weights = vectors @ (against / (values + strength)[:, None])
     return RidgeProbe(classes, weights, share - middle @ weights, strength)
 

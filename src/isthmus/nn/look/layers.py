@@ -19,6 +19,7 @@ from isthmus.nn.look.same_inputs import check_same_inputs
 from isthmus.nn.look.taps import Taps
 from isthmus.progress import Progress, silent
 from isthmus.similarity import Grid, GridMoments, similarity_grid
+from isthmus.strengths import widened
 from isthmus.training.batches import length_of, prepared
 
 __all__ = ["LayerComparison", "LayerMeasuring", "LayerReading", "Stitch", "compare_layers"]
@@ -252,17 +253,23 @@ def _explained(moments: GridMoments, front: str, backs: Iterable[str]) -> list[f
     names = list(backs)
     # of all pairs with one front the first side is the same: it is decomposed once
     path = RidgePath.of(moments.second(front, names[0]))
-    scale = path.filter(_STRENGTHS)
-    used = 1 + scale @ path.values
     shares: list[float] = []
     for back in names:
         pair = moments.second(front, back)
         energy = np.square(path.vectors.T @ pair.require("xy")).sum(axis=1)
         total = float(pair.variance_y.sum())
-        left = total - (2 * scale - scale**2 * path.values) @ energy
-        free = 1 - used / pair.n
-        error = np.where(free > 0, left / np.square(np.maximum(free, 1e-12)), np.inf)
-        shares.append(1 - float(error.min()) / total)
+
+        def errors_of(
+            strengths: Matrix, energy: Matrix = energy, total: float = total, n: float = pair.n
+        ) -> Matrix:
+            scale = path.filter(strengths)
+            left = total - (2 * scale - scale**2 * path.values) @ energy
+            free = 1 - (1 + scale @ path.values) / n
+            error = np.where(free > 0, left / np.square(np.maximum(free, 1e-12)), np.inf)
+            return error / total
+
+        _, errors = widened(errors_of, _STRENGTHS, f"the map from {front} to {back}")
+        shares.append(1 - float(errors.min()))
     return shares
 
 

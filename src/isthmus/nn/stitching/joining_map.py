@@ -17,6 +17,7 @@ from isthmus.errors import InputError
 from isthmus.moments import FoldMoments, SecondMoments
 from isthmus.nn.stitching.joining_plan import Extent, JoiningPlan
 from isthmus.numeric import to_numpy
+from isthmus.strengths import widened
 
 __all__ = ["Joint", "JointFit", "best_joint"]
 
@@ -173,8 +174,14 @@ class _Ridge(NamedTuple):
 
 
 def _ridge(folds: FoldMoments, alpha: float | None) -> _Ridge:
-    strengths = STRENGTHS if alpha is None else np.array([alpha])
-    errors = relative_errors(folds.splits(), strengths)
+    splits = folds.splits()
+    if alpha is None:
+        strengths, errors = widened(
+            lambda some: relative_errors(splits, some), STRENGTHS, "the map across the cut"
+        )
+    else:
+        strengths = np.array([alpha])
+        errors = relative_errors(splits, strengths)
     best = int(np.argmin(errors))
     whole = folds.second()
     matrix = RidgePath.of(whole).map(float(strengths[best]))
