@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 
+from isthmus.diagnose.diagnose import diagnose
 from isthmus.diagnose.pairing import described, judge_pairing
 
 Two = tuple[np.ndarray, np.ndarray]
@@ -88,6 +91,43 @@ def test_what_cannot_be_seen_is_said() -> None:
     assert seen[0] > seen[1] > seen[2]
     assert judge_pairing(np.arange(39), x[:39], y[:39]) is None
     assert judge_pairing(np.arange(1000), x[:, :4], y) is None
+    found = judge_pairing(np.arange(1000), x, y)
+    assert found is not None and found.visible_second == 0.06
+
+
+@pytest.mark.skipif(find_spec("wordllama") is None, reason="wordllama has the words")
+@pytest.mark.parametrize("d", [8, 16, 32])
+def test_real_pairs_cut_to_few_dimensions_are_healthy(d: int) -> None:
+    """Rows that a map carries over badly look like strangers in few dimensions: nothing is said."""
+    from isthmus.demo.corpus import load_corpus
+    from isthmus.encoders import wordllama_256
+
+    corpus, encoder = load_corpus(1000), wordllama_256()
+    sides = []
+    encoded = encoder.encode(list(corpus.documents)).astype(float)
+    for rows in (encoded[:, :192], encoded[:, 64:]):
+        centred = rows - rows.mean(axis=0)
+        sides.append(centred @ np.linalg.eigh(centred.T @ centred)[1][:, -d:])
+    noise_free = sides[0] @ _turn(d, np.random.default_rng(0))
+    for x, y in (sides, (sides[0], noise_free)):
+        said = diagnose(x, y)
+        assert not {"weak_relation", "partly_wrong_pairing", "two_models"} & {
+            finding.name for finding in said.findings
+        }
+    exact = judge_pairing(np.arange(1000), sides[0], noise_free)
+    assert exact is not None and exact.kind == "none"
+    noise_free[:100] = np.roll(noise_free[:100], 1, axis=0)
+    wrong = judge_pairing(np.arange(1000), sides[0], noise_free)
+    assert wrong is not None and wrong.kind == "mispaired"
+
+
+def test_what_one_side_alone_shows_in_all_rows_is_no_second_model() -> None:
+    """A flag that the other model does not encode moves rows, but their map stays the same."""
+    _, (x, y) = _pair(1000, 0)
+    flagged = np.random.default_rng(1).random(1000) < 0.3
+    y[flagged] += 8 * np.random.default_rng(2).standard_normal(48) / 48**0.5
+    found = judge_pairing(np.arange(1000), x, y)
+    assert found is not None and found.kind == "none"
 
 
 def test_unrelated_rows_are_no_mixture() -> None:

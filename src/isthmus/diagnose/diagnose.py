@@ -17,6 +17,7 @@ from isthmus.diagnose.pair_probes import PairProbes, probe_pair
 from isthmus.diagnose.projection import project
 from isthmus.diagnose.recommend import recommend
 from isthmus.diagnose.relation import Relation, relate, sentence
+from isthmus.diagnose.second_model import FEWEST_TO_SEE
 from isthmus.diagnose.side_findings import side_findings
 from isthmus.diagnose.side_probes import SideProbes, neighbour_lists, probe_side
 from isthmus.diagnose.thresholds import threshold
@@ -230,13 +231,7 @@ def _not_established(
             "whether the models are unrelated or the rows are in another order: profiles alike "
             "are a hint, not a proof"
         )
-    judged = measured.pairing
-    if judged is not None and judged.kind == "none":
-        missing.append(
-            "whether some rows are paired wrongly: these data cannot show it"
-            if judged.visible is None
-            else f"whether fewer than {judged.visible:.1%} of the rows are paired wrongly"
-        )
+    missing += _unseen_pairing(measured, relation)
     if not observed.pairs.has_labels:
         missing.append("whether your classes survive: no labels were given")
     if measured.curved is None and relation is not Relation.UNDETERMINED:
@@ -252,3 +247,28 @@ def _not_established(
     if left_out:
         missing.append(f"anything about {left_out:,} rows that could not be used")
     return tuple(missing)
+
+
+def _unseen_pairing(measured: PairProbes, relation: Relation) -> list[str]:
+    """What cannot be seen of rows paired wrongly, and of a second model."""
+    judged = measured.pairing
+    if judged is None:
+        if relation in (Relation.UNDETERMINED, Relation.IDENTICAL):
+            return []
+        return [
+            "whether some rows are paired wrongly: too few pairs, or too few dimensions in use, "
+            "where strangers lie near each other by chance"
+        ]
+    if judged.kind != "none":
+        return []
+    if judged.visible is None:
+        wrongly = "whether some rows are paired wrongly: these data cannot show it"
+    else:
+        wrongly = f"whether fewer than {judged.visible:.1%} of the rows are paired wrongly"
+    if judged.visible_second is None:
+        second = (
+            f"whether a second model made some rows: that shows in {FEWEST_TO_SEE} pairs or more"
+        )
+    else:
+        second = f"whether a second model made fewer than {judged.visible_second:.1%} of the rows"
+    return [wrongly, second]
