@@ -11,9 +11,10 @@ from sklearn.linear_model import Ridge as TheirRidge
 
 from isthmus.adapters.chain import Affine, Chain, RoutedMap
 from isthmus.adapters.cross_fitted import mapped_rows
-from isthmus.adapters.default_recipes import default_recipes, default_refinement
+from isthmus.adapters.default_recipes import default_recipes, default_refinements
 from isthmus.adapters.pipeline import FittedFront, fit_chain
 from isthmus.adapters.recipe import Recipe
+from isthmus.adapters.recipe_step import Step
 from isthmus.adapters.select import Selection, Task, WithoutFold
 from isthmus.adapters.select import select as select_with
 from isthmus.adapters.steps.ridge import DEFAULT_ALPHAS, Ridge
@@ -193,7 +194,7 @@ def test_only_the_best_of_all_maps_is_trained_too() -> None:
     task = Task(
         _judge_by_error(source),
         cosine=False,
-        refinement=Recipe.parse("procrustes | polish").refinement,
+        refinements=[Step("polish")],
     )
     found = select_with(_recipes("procrustes", "ridge(alpha=1e-9)"), source, task)
     refined = [c.recipe for c in found.in_order if c.recipe.refinement is not None]
@@ -293,7 +294,12 @@ def test_the_default_recipes_suit_the_metric(metric: str) -> None:
     assert ("csa" in [r.adapter.name for r in for_search]) == (metric == "cosine")
     # first the plain rotation, for spaces where one mean serves documents and queries alike
     assert [r.apart for r in for_search] == [False] + [True] * (len(for_search) - 1)
-    assert (default_refinement(metric) is not None) == (metric == "cosine")
+    assert [str(step) for step in default_refinements(metric, 9)] == ["polish"] * (
+        metric == "cosine"
+    )
+    few, many = (default_refinements(metric, n, pools=True) for n in (1000, 1001))
+    assert str(few[0]) == "match_pools(mutual=auto)"
+    assert few[1:] == many
 
 
 class Upgrade:

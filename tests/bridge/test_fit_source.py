@@ -9,6 +9,7 @@ import pytest
 
 from isthmus.adapters.chain import Chain, RowNorm
 from isthmus.bridge.fit_source import FitSource
+from isthmus.bridge.fitting import Fitting
 from isthmus.bridge.held_out_samples import TEST, VALIDATION, HeldOutSamples, Queries, SampleSizes
 from isthmus.moments import Moments
 from isthmus.spaces.pairs import Pairs
@@ -25,7 +26,8 @@ def items(world: Any) -> Pairs:
 def _source(items: Pairs, queries: Queries | None = None, **options: Any) -> FitSource:
     split = items.split(SHARES, seed=2)
     samples = HeldOutSamples(split, queries, sizes=options.pop("sizes", SampleSizes()), seed=2)
-    return FitSource(samples, **{"folds": 3, "seed": 2, "fit_on_queries": True, **options})
+    fitting = Fitting(folds=3, fit_on_queries=options.pop("fit_on_queries", True))
+    return FitSource(samples, fitting, seed=2, **options)
 
 
 def _part(items: Pairs, part: int) -> np.ndarray:

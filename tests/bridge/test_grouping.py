@@ -11,6 +11,7 @@ import isthmus
 from isthmus.adapters.chain import Chain, RowNorm
 from isthmus.adapters.kmeans import kmeans, nearest
 from isthmus.bridge.fit_source import FitSource
+from isthmus.bridge.fitting import Fitting
 from isthmus.bridge.held_out_samples import HeldOutSamples, Queries, SampleSizes
 from isthmus.errors import InputError
 from isthmus.moments.groups import GroupSums
@@ -24,8 +25,8 @@ def _between(items: Pairs, grouping: str, queries: Pairs | None = None, **option
     asked = None if queries is None else Queries(queries)
     split = items.split(SHARES, seed=2)
     samples = HeldOutSamples(split, asked, sizes=SampleSizes(), seed=2)
-    given = {"folds": 3, "seed": 2, "fit_on_queries": True, **options}
-    source = FitSource(samples, **given)
+    fitting = Fitting(folds=3, **options)
+    source = FitSource(samples, fitting, seed=2)
     return source.folds(UNIT, UNIT, frozenset({"xy", grouping})).second().between[grouping]
 
 

@@ -12,6 +12,7 @@ from isthmus.adapters import Recipe
 from isthmus.adapters.chain import Chain
 from isthmus.adapters.pipeline import fit_chain, fit_front
 from isthmus.bridge.fit_source import FitSource
+from isthmus.bridge.fitting import Fitting
 from isthmus.bridge.held_out_samples import (
     TEST,
     VALIDATION,
@@ -36,7 +37,7 @@ def streamed(
         sizes=SampleSizes(),
         seed=0,
     )
-    source = FitSource(samples, folds=3, seed=0, fit_on_queries=True)
+    source = FitSource(samples, Fitting(folds=3), seed=0)
     before, after = ("unit_norm | ", " | unit_norm") if pairs.metric == "cosine" else ("", "")
     recipe = Recipe.parse(f"{before}ridge(alpha=0.01){after}")
     front = fit_front(recipe.front, source.means, cosine=pairs.metric == "cosine")

@@ -9,6 +9,7 @@ import pytest
 
 from isthmus.adapters.chain import Chain
 from isthmus.bridge.fit_source import FitSource
+from isthmus.bridge.fitting import Fitting
 from isthmus.bridge.held_out_samples import HeldOutSamples, Queries, SampleSizes
 from isthmus.errors import InputError
 from isthmus.moments import Moments
@@ -22,8 +23,8 @@ def _source(items: Pairs, queries: Pairs | None = None, **options: Any) -> FitSo
     asked = None if queries is None else Queries(queries)
     split = items.split(SHARES, seed=2)
     samples = HeldOutSamples(split, asked, sizes=SampleSizes(), seed=2)
-    given = {"folds": 3, "seed": 2, "fit_on_queries": True, **options}
-    return FitSource(samples, **given)
+    fitting = Fitting(folds=3, **options)
+    return FitSource(samples, fitting, seed=2)
 
 
 def _fitted(items: Pairs) -> np.ndarray:

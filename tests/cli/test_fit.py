@@ -262,3 +262,23 @@ def test_a_bridge_and_its_report_change_together(
     assert "error: r.html: the disk is full" in done.err
     assert {f: f.read_bytes() for f in before} == before
     assert not [f.name for f in here.iterdir() if ".partial-" in f.name]
+
+
+def test_pools_help_few_pairs_and_are_given_both_or_none(
+    cli: Any, here: Path, data: dict[str, np.ndarray], queries: Any
+) -> None:
+    few = {}
+    for name in ("old", "new"):
+        np.save(here / f"few_{name}.npy", data[name][:60])
+        few[name] = f"few_{name}.npy"
+    asked = [f"--queries-{name}" for name in ("old", "new")]
+    for name in ("old", "new"):
+        np.save(here / f"few_q_{name}.npy", data[f"q_{name}"][:60])
+    given = [asked[0], "few_q_old.npy", asked[1], "few_q_new.npy"]
+    done = cli("fit", few["old"], few["new"], "-o", "b", *given,
+               "--pool-old", "old.npy", "--pool-new", "new.npy")  # fmt: skip
+    assert done.code == 0, done.err
+    assert "match_pools" in done.out
+    alone = cli("fit", few["old"], few["new"], "-o", "c", *given, "--pool-old", "old.npy")
+    assert alone.code == 2
+    assert "--pool-old and --pool-new" in alone.err

@@ -5,12 +5,24 @@ from __future__ import annotations
 from isthmus.adapters.recipe import Recipe
 from isthmus.adapters.recipe_step import Step
 
-__all__ = ["default_recipes", "default_refinement"]
+__all__ = ["POOLS_HELP", "default_recipes", "default_refinements"]
+
+POOLS_HELP = 1000
+"""Pairs up to which matched pools are tried: beyond, pairs alone were as good (docs/budgets.md)."""
 
 
-def default_refinement(metric: str) -> Step | None:
-    """What the best of the default recipes is trained with, where directions are compared."""
-    return Step("polish") if metric == "cosine" else None
+def default_refinements(metric: str, pairs: int, *, pools: bool = False) -> list[Step]:
+    """What the best of the default recipes is refined with, simplest first.
+
+    Training compares directions, so only under cosine.  Pools are matched up to `POOLS_HELP` pairs.
+
+    Args:
+        metric: of the target space.
+        pairs: that are fitted on.
+        pools: whether there are unpaired vectors of both spaces.
+    """
+    matched = [Step("match_pools", {"mutual": "auto"})] if pools and pairs <= POOLS_HELP else []
+    return [*matched, *([Step("polish")] if metric == "cosine" else [])]
 
 
 def default_recipes(metric: str, *, search_only: bool = False, apart: bool = False) -> list[Recipe]:

@@ -31,9 +31,11 @@ from isthmus.adapters.recipe_step import Step
 from isthmus.adapters.steps.base import (
     FitRows,
     LinearAdapter,
+    Pools,
     Refinement,
     Splits,
     asked_rows,
+    pools_of,
 )
 from isthmus.adapters.steps.prior_ridge import PriorRidge, check_widths, prior_affine, residual
 from isthmus.adapters.steps.registry import STEPS
@@ -123,7 +125,7 @@ class Task:
         cross_fit: whether each query is mapped by a fit on the other folds, and only the chosen
             map is fitted on all.
         prior: the running map that a refit with ``prior_ridge`` stays near.
-        refinement: what the best of all candidates is tried with as well.
+        refinements: what the best of all candidates is tried with as well, each by itself.
         progress: told after every candidate.
     """
 
@@ -131,7 +133,7 @@ class Task:
     cosine: bool
     cross_fit: bool = False
     prior: Chain | None = None
-    refinement: Step | None = None
+    refinements: Sequence[Step] = ()
     progress: Progress = silent
 
 
@@ -162,12 +164,13 @@ def select(recipes: Sequence[Recipe], source: MomentSource, task: Task) -> Selec
     # grouped by their passes; now again in the order given
     candidates = [candidate for _, candidate in sorted(found, key=lambda f: f[0])]
     chosen = best(candidates)
-    if task.refinement is not None and chosen.recipe.refinement is None:
+    if chosen.recipe.refinement is None:
         # a refinement is costly: only what is best without it is refined
-        group = groups[id(chosen)]
-        refined = group.refined(chosen.recipe, task.refinement, len(found))
-        groups |= {id(candidate): group for candidate in refined}
-        candidates += refined
+        group, base = groups[id(chosen)], chosen.recipe
+        for step in task.refinements:
+            refined = group.refined(base, step, done=len(candidates))
+            groups |= {id(candidate): group for candidate in refined}
+            candidates += refined
         chosen = best(candidates)
     ranked = sorted(candidates, key=lambda c: -c.score)
     return Selection(tuple(ranked), chosen, groups[id(chosen)].final(chosen), tuple(candidates))
@@ -365,6 +368,11 @@ class WithoutFold:
     def asked(self) -> Iterator[Batch]:
         """The rows that are queries, with the ids of the items that answer them."""
         return map(self._without, asked_rows(self.rows))
+
+    @property
+    def pools(self) -> Pools | None:
+        """The unpaired vectors, which belong to no fold."""
+        return pools_of(self.rows)
 
     def _without(self, batch: Batch) -> Batch:
         return batch.select(fold_of(batch.ids, self.folds, self.seed) != self.left_out)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from isthmus.bridge.held_out_samples import SampleSizes
     from isthmus.bridge.judge_live import judge_live, with_live_evidence
     from isthmus.bridge.store_sample import ModelChange, StoreSample, sample_store
+    from isthmus.bridge.unpaired_pools import read_pools
 
 _HOMES = {
     "isthmus.bridge.apply": ("apply",),
@@ -44,6 +45,7 @@ _HOMES = {
         "StoreSample",
         "sample_store",
     ),
+    "isthmus.bridge.unpaired_pools": ("read_pools",),
 }
 
 __all__ = [
@@ -61,6 +63,7 @@ __all__ = [
     "fit",
     "fit_sample",
     "judge_live",
+    "read_pools",
     "sample_store",
     "with_live_evidence",
 ]

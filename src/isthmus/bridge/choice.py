@@ -76,11 +76,11 @@ class Choice:
         *,
         cosine: bool,
         prior: Chain | None = None,
-        refinement: Step | None = None,
+        refinements: Sequence[Step] = (),
         progress: Progress = silent,
     ) -> Selection:
-        """The best of ``recipes``, also with ``refinement``, and every candidate beside it."""
-        task = Task(self._judge, cosine, self._cross_fit, prior, refinement, progress)
+        """The best of ``recipes``, also refined, and every candidate beside it."""
+        task = Task(self._judge, cosine, self._cross_fit, prior, refinements, progress)
         return select(recipes, self._stream, task)
 
     def out_of_fold(self, selection: Selection) -> CrossFitted | None:

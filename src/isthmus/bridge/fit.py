@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from isthmus.adapters.default_recipes import default_recipes, default_refinement
+from isthmus.adapters.default_recipes import default_recipes, default_refinements
 from isthmus.adapters.recipe import Recipe
+from isthmus.adapters.recipe_step import Step
 from isthmus.bridge.belonging import with_notices
 from isthmus.bridge.bridge import Bridge, Tried
 from isthmus.bridge.canary import Canary
@@ -30,6 +31,7 @@ from isthmus.bridge.held_out_samples import (
 from isthmus.bridge.held_out_trust import held_out_trust, side_profiles
 from isthmus.bridge.kind import Kind
 from isthmus.bridge.provenance import FitRecord, Provenance
+from isthmus.bridge.unpaired_pools import check_pools
 from isthmus.errors import InputError
 from isthmus.evaluate import Judging
 from isthmus.progress import Progress, silent
@@ -112,6 +114,7 @@ def fit(
             mend="Give a few hundred pairs at the least, 4,000 for a good map",
         )
     _check_queries(pairs, queries)
+    check_pools(fitting.pools, pairs.dim_x, pairs.dim_y)
     cross_fit = _cross_fits(fitting, kind, len(pairs), queries)
     shares = fitting.shares or (_JUDGED if cross_fit else _SHARES)
     split = pairs.split(shares, seed=seed)
@@ -129,10 +132,8 @@ def fit(
     samples.check_test_part()
     stream = FitSource(
         samples,
-        folds=fitting.folds,
+        fitting,
         seed=seed,
-        fit_on_queries=fitting.fit_on_queries,
-        weighting=fitting.weighting,
         every_part=cross_fit,
         maps_queries=kind == "query",
         progress=progress,
@@ -145,7 +146,7 @@ def fit(
         recipes,
         cosine=metric == "cosine",
         prior=running,
-        refinement=default_refinement(metric) if recipe == "auto" else None,
+        refinements=_refinements(recipe, metric, len(pairs), fitting),
         progress=progress,
     )
     held_out, validation = samples.test_part(), samples.held_out(VALIDATION)
@@ -249,6 +250,14 @@ def _recipes(
     if not recipe:
         raise InputError("the list of recipes is empty")
     return [Recipe.of(r) for r in recipe]
+
+
+def _refinements(
+    recipe: str | Recipe | Sequence[str | Recipe], metric: Metric, pairs: int, fitting: Fitting
+) -> list[Step]:
+    if recipe != "auto":
+        return []
+    return default_refinements(metric, pairs, pools=fitting.pools is not None)
 
 
 def _space(

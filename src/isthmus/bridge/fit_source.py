@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.adapters.chain import Chain
-from isthmus.adapters.steps.base import FitRows
+from isthmus.adapters.steps.base import FitRows, Pools
+from isthmus.bridge.fitting import Fitting
 from isthmus.bridge.grouping import Grouper, grouper
 from isthmus.bridge.held_out_samples import FIT, PARTS, HeldOutSamples, RowSamples
-from isthmus.bridge.weighting import KnownWeights, RowWeights, Weighting
+from isthmus.bridge.weighting import KnownWeights, RowWeights
 from isthmus.moments import (
     EVERYTHING,
     FoldMoments,
@@ -39,10 +40,9 @@ class FitSource:
 
     Args:
         samples: of the pairs and the queries, with their split.
-        folds: of the cross-validation.
+        fitting: how many folds, whether queries are fitted on as well, how much each row counts,
+            and unpaired vectors.
         seed: of the folds.
-        fit_on_queries: whether queries are fitted on as well.
-        weighting: how much each row counts.
         every_part: fit on all parts, where rows are judged by maps of the other folds.
         maps_queries: whether the map is for queries, and not for items.
         progress: told about rows.
@@ -51,23 +51,21 @@ class FitSource:
     def __init__(
         self,
         samples: HeldOutSamples,
+        fitting: Fitting,
         *,
-        folds: int,
         seed: int,
-        fit_on_queries: bool,
-        weighting: Weighting = None,
         every_part: bool = False,
         maps_queries: bool = True,
         progress: Progress = silent,
     ) -> None:
         self.samples = samples
         self.split, self.queries = samples.split, samples.queries
-        self.fit_on_queries = fit_on_queries and self.queries is not None
-        self._folds, self._seed = folds, seed
+        self.fit_on_queries = fitting.fit_on_queries and self.queries is not None
+        self._folds, self._seed, self.pools = fitting.folds, seed, fitting.pools
         self._every_part, self._maps_queries = every_part, maps_queries
         self._progress = progress
         self._weights = RowWeights(
-            weighting,
+            fitting.weighting,
             self._fit_batches,
             labelled=self.split.pairs.has_labels,
             queries=self.fit_on_queries,
@@ -128,7 +126,7 @@ class FitSource:
 
     def rows(self, x: Chain, y: Chain, /) -> FitRows:
         """The fit rows behind two chains; every iteration reads them again."""
-        return _Rows(self._fit_batches, x, y)
+        return _Rows(self._fit_batches, x, y, self.pools)
 
     def _fit_batches(self) -> Iterator[tuple[Batch, bool]]:
         """The pairs of the fit part, then the queries that are fitted on; whether they are.
@@ -230,6 +228,7 @@ class _Rows:
     read: Callable[[], Iterator[tuple[Batch, bool]]]
     x: Chain
     y: Chain
+    unpaired: Pools | None
 
     def __iter__(self) -> Iterator[Batch]:
         for batch, _ in self.read():
@@ -244,6 +243,13 @@ class _Rows:
     def asked(self) -> Iterator[Batch]:
         """The queries alone, with the ids of the items that answer them."""
         return (self._framed(batch) for batch, are_queries in self.read() if are_queries)
+
+    @property
+    def pools(self) -> Pools | None:
+        """The unpaired vectors."""
+        if self.unpaired is None:
+            return None
+        return Pools(_behind(self.x, self.unpaired.source), _behind(self.y, self.unpaired.target))
 
     def _framed(self, batch: Batch) -> Batch:
         return replace(batch, x=_behind(self.x, batch.x), y=_behind(self.y, batch.y))

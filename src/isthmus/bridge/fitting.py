@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from isthmus.adapters.steps.base import Pools
 from isthmus.bridge.bridge import Bridge
 from isthmus.bridge.held_out_samples import SampleSizes
 from isthmus.bridge.weighting import Weighting
@@ -44,5 +45,8 @@ class Fitting:
     query where an item weighs 1."""
     prior: Bridge | None = None
     """The running bridge that a recipe with ``prior_ridge`` stays near."""
+    pools: Pools | None = None
+    """Unpaired vectors of the source and of the target space, in their own coordinates: where there
+    are few pairs, rows that the map matches by itself are fitted on as well."""
     canary_items: Mapping[Any, str] | None = None
     """Texts by id; those of the canaries are stored in the bridge."""

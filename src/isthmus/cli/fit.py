@@ -34,6 +34,7 @@ from isthmus.errors import InputError
 
 if TYPE_CHECKING:
     from isthmus.adapters.budget.curve_reading import LearningCurve
+    from isthmus.adapters.steps.base import Pools
     from isthmus.bridge import Bridge, StoreSample
     from isthmus.progress import Progress
     from isthmus.spaces.pairs import Pairs
@@ -83,6 +84,24 @@ class MapOptions:
             rich_help_panel=_MAP,
         ),
     ] = None
+    pool_old: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OLD",
+            help="All old vectors, or many, without partners: a file, or the URL of a store (the "
+            "default where OLD is one). With --pool-new, few pairs are helped by rows that the map "
+            "matches by itself, where held-out queries say that it helps.",
+            rich_help_panel=_MAP,
+        ),
+    ] = None
+    pool_new: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NEW",
+            help="Some new vectors without partners, of documents or queries.",
+            rich_help_panel=_MAP,
+        ),
+    ] = None
     metric: MetricOption = "cosine"
     old_name: Annotated[
         str, typer.Option(help="What the old space is called.", rich_help_panel=_MAP)
@@ -94,8 +113,8 @@ class MapOptions:
         int, typer.Option(help="Of the split and the samples.", rich_help_panel=_MAP)
     ] = 0
 
-    def fitting(self) -> dict[str, Any]:
-        """Keyword arguments of `fit`."""
+    def fitting(self, index: str, progress: Progress) -> dict[str, Any]:
+        """Keyword arguments of `fit`; ``index`` holds the old vectors."""
         from isthmus.bridge import Bridge, Fitting
 
         running = None if self.prior is None else Bridge.load(self.prior)
@@ -105,9 +124,30 @@ class MapOptions:
         return {
             "kind": self.kind,
             "recipe": recipe or "auto",
-            "fitting": Fitting(weighting=self.query_weight, prior=running),
+            "fitting": Fitting(
+                weighting=self.query_weight, prior=running, pools=self._pools(index, progress)
+            ),
             "seed": self.seed,
         }
+
+    def _pools(self, index: str, progress: Progress) -> Pools | None:
+        """The unpaired vectors, in the direction of the bridge; those of ``index`` if a store."""
+        from isthmus.bridge import read_pools
+        from isthmus.spaces.metric import checked_metric
+        from isthmus.stores import is_store_url
+
+        old, new = self.pool_old, self.pool_new
+        if new is not None and old is None and is_store_url(index):
+            old = index
+        if old is None or new is None:
+            if old is new:
+                return None
+            raise InputError(
+                "pools are matched to each other, and only one was given",
+                mend="Give --pool-old and --pool-new",
+            )
+        source, target = (new, old) if self.kind == "query" else (old, new)
+        return read_pools(source, target, metric=checked_metric(self.metric), progress=progress)
 
 
 @grouped
@@ -147,6 +187,8 @@ def fit_command(
 
         isthmus fit old.npy new.npy -o my.bridge --queries-old q_old.npy --queries-new q_new.npy
 
+        isthmus fit old.npy new.npy -o b --pool-old all_old.npy --pool-new some_new.npy
+
         isthmus fit old.parquet:embedding new.parquet:embedding -o my.bridge --labels classes.txt
 
         isthmus fit old.npy new.npy -o my.bridge --report out.html --texts items.jsonl
@@ -162,7 +204,7 @@ def fit_command(
     check_place(output, KIND, overwrite=shown.overwrite)
     shown.check()
     progress = ProgressBar()
-    options = {**maps.fitting(), "judging": judged_by.judging(), "progress": progress}
+    options = {**maps.fitting(old, progress), "judging": judged_by.judging(), "progress": progress}
     if is_store_url(old) and relevance.engine is None:
         of_files = {k: v for k, v in relevance.typed().items() if k != "--qrels"}
         refuse_file_options(

@@ -40,6 +40,10 @@ _STABLE = 0.03
 """A map has settled once a round moves the mapped rows by less than this share of their length."""
 
 
+_SHARED = 2**24
+"""Scores of two pools that are held at once: 64 MiB."""
+
+
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One side, centred: under cosine scaled to unit length before and after, and centred again."""
@@ -102,9 +106,8 @@ def averaged_neighbours(
     are compared, ``source (nx, dx)`` and ``target (ny, dy)`` as they are paired.
     """
     seen_source, seen_target = unit_rows(seen_source), unit_rows(seen_target)
-    forward = _means_of(target, nearest_rows(seen_source, seen_target, min(k, len(target))))
-    backward = _means_of(source, nearest_rows(seen_target, seen_source, min(k, len(source))))
-    cross = source.T @ forward + backward.T @ target
+    there, back = _both_ways(seen_source, seen_target, k)
+    cross = source.T @ _means_of(target, there) + _means_of(source, back).T @ target
     return Matched(cross.astype(np.float64), len(source) + len(target))
 
 
@@ -197,8 +200,30 @@ def nearest_rows(queries: Rows, gallery: Rows, k: int) -> NDArray[np.int64]:
     return top_k(queries, gallery, k, metric="dot").indices
 
 
+def _both_ways(a: Rows, b: Rows, k: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of each row of either side its ``k`` nearest of the other, in no order that means anything.
+
+    Small pools share one product for both directions, which halves the price of a round.
+    """
+    ks = min(k, len(b)), min(k, len(a))
+    if len(a) * len(b) > _SHARED:
+        return nearest_rows(a, b, ks[0]), nearest_rows(b, a, ks[1])
+    scores = a @ b.T
+    found = [_largest(scores, ks[0]), _largest(np.ascontiguousarray(scores.T), ks[1])]
+    return found[0], found[1]
+
+
+def _largest(scores: Rows, k: int) -> NDArray[np.int64]:
+    if k == 1:
+        return scores.argmax(axis=1)[:, None]
+    if k >= scores.shape[1]:
+        return np.tile(np.arange(scores.shape[1]), (len(scores), 1))
+    # in one order, so that means do not hang on how a partition went
+    return np.sort(np.argpartition(scores, -k, axis=1)[:, -k:], axis=1)
+
+
 def _mutual(a: Rows, b: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    there, back = nearest_rows(a, b, 1)[:, 0], nearest_rows(b, a, 1)[:, 0]
+    there, back = (nearest[:, 0] for nearest in _both_ways(a, b, 1))
     rows = np.flatnonzero(back[there] == np.arange(len(a)))
     return rows, there[rows]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, ClassVar, Protocol, Self
 
@@ -25,10 +26,13 @@ __all__ = [
     "Expanded",
     "FitRows",
     "LinearAdapter",
+    "Pools",
     "Refinement",
     "Splits",
     "Value",
+    "asked_rows",
     "input_rows",
+    "pools_of",
     "r_squared",
 ]
 
@@ -293,6 +297,24 @@ class FitRows(Protocol):
     def __iter__(self) -> Iterator[Batch]:
         """Batches of ids, source rows, target rows and, where there are any, labels."""
         ...
+
+
+@dataclass(frozen=True, eq=False)
+class Pools:
+    """Vectors of both spaces that nobody paired: what few pairs are helped by.
+
+    Attributes:
+        source: ``(nx, dx)``, of items or queries, such as new vectors of any texts.
+        target: ``(ny, dy)``, such as a sample of the index.
+    """
+
+    source: NDArray[np.float32]
+    target: NDArray[np.float32]
+
+
+def pools_of(rows: FitRows) -> Pools | None:
+    """The unpaired vectors beside the rows of a fit, in the same frame; None if there are none."""
+    return getattr(rows, "pools", None)
 
 
 def asked_rows(rows: FitRows) -> Iterator[Batch]:

@@ -9,6 +9,7 @@ from isthmus.adapters.steps.diagonal import Diagonal
 from isthmus.adapters.steps.lambda_orthogonal import LambdaOrthogonal
 from isthmus.adapters.steps.local import Local
 from isthmus.adapters.steps.low_rank import LowRank
+from isthmus.adapters.steps.match_pools import MatchPools
 from isthmus.adapters.steps.normalisers import (
     Center,
     LayerNorm,
@@ -46,6 +47,7 @@ STEPS: dict[str, type[Estimator]] = {
         ClassMeans,
         ClusterMeans,
         Local,
+        MatchPools,
         Polish,
         LambdaPolish,
         Residual,
