@@ -98,5 +98,5 @@ def _of_store(url: str, seed: int, progress: Progress) -> NDArray[Any]:
             rows = batch.vectors[batch.present]
             sampler.update(Batch(batch.ids[batch.present], rows, rows))
             read += len(batch)
-            progress(f"reading {store.url}", read, column.count)
+            progress(f"reading {store.url}", read, None)
         return sampler.sample().x
