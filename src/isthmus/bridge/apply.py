@@ -13,11 +13,11 @@ from isthmus.errors import InputError
 from isthmus.progress import Progress, silent
 from isthmus.spaces.readers import Ids, Source, Vectors, open_vectors
 from isthmus.spaces.row_checks import row_norms
-from isthmus.spaces.writers import open_writer
+from isthmus.spaces.writers import VectorWriter, open_writer
 
-__all__ = ["apply"]
+__all__ = ["apply", "block_rows", "check_canary", "write_mapped"]
 
-_BLOCK = 4 << 20  # bytes of rows, so that they are still in the cache when they are written
+_BLOCK = 4 << 20  # bytes
 
 
 def apply(
@@ -76,26 +76,49 @@ def apply(
         if len(looked_at):
             bridge.recognise(looked_at, where=where)
     if canary is not None:
-        _check_canary(bridge, open_vectors(canary, name="canary"))
-    width = bridge.target.dim
-    step = max(1, _BLOCK // (4 * max(width, vectors.dim)))
-    with (
-        open_writer(output, width, n=vectors.n, overwrite=overwrite) as writer,
-        # of weights that are too large; the error names the row
-        np.errstate(over="ignore", invalid="ignore"),
-    ):
+        check_canary(bridge, open_vectors(canary, name="canary"))
+    step = block_rows(bridge)
+    with open_writer(output, bridge.target.dim, n=vectors.n, overwrite=overwrite) as writer:
         for start in range(0, vectors.n, step):
             stop = min(start + step, vectors.n)
-            mapped = bridge.transform_checked(
-                vectors.rows(start, stop),
-                where=where,
-                first_row=start,
-                out=writer.space(stop - start),
-            )
-            _check_finite(mapped, where, start)
-            writer.write(mapped, None if vectors.ids is None else vectors.ids[start:stop])
+            names = None if vectors.ids is None else vectors.ids[start:stop]
+            write_mapped(bridge, vectors.rows(start, stop), names, (where, start), writer)
             progress("apply", stop, vectors.n)
     return vectors.n
+
+
+def block_rows(bridge: Bridge) -> int:
+    """Rows to map at once, so that they are still in the cache when they are written."""
+    return max(1, _BLOCK // (4 * max(bridge.target.dim, bridge.source.dim)))
+
+
+def write_mapped(
+    bridge: Bridge,
+    rows: NDArray[Any],
+    ids: NDArray[Any] | None,
+    place: tuple[str, int],
+    writer: VectorWriter,
+) -> None:
+    """Map a block of rows ``(m, dx)``, and write it with its ids ``(m,)``.
+
+    Args:
+        bridge: the map.
+        rows: as they were read.
+        ids: of the rows, or None.
+        place: what holds them, and the number of the first in it.
+        writer: takes them.
+
+    Raises:
+        InputError: naming the first row that cannot be used, or is mapped to what is not finite.
+    """
+    where, first = place
+    # of weights that are too large; the error names the row
+    with np.errstate(over="ignore", invalid="ignore"):
+        mapped = bridge.transform_checked(
+            rows, where=where, first_row=first, out=writer.space(len(rows))
+        )
+        _check_finite(mapped, where, first)
+    writer.write(mapped, ids)
 
 
 def _check_finite(mapped: NDArray[Any], where: str, first: int) -> None:
@@ -111,7 +134,13 @@ def _check_finite(mapped: NDArray[Any], where: str, first: int) -> None:
     )
 
 
-def _check_canary(bridge: Bridge, encoded: Vectors) -> None:
+def check_canary(bridge: Bridge, encoded: Vectors) -> None:
+    """Refuse a model that encodes the bridge's canary items otherwise than the fit's.
+
+    Raises:
+        InputError: if there is no canary, or none of the ids is one's.
+        ModelChangedError: where they differ.
+    """
     if bridge.canary is None or encoded.ids is None:
         missing = "the bridge has no canary" if bridge.canary is None else "the vectors have no ids"
         raise InputError(missing, where=encoded.name, mend="Leave the canary out")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from isthmus.cli.console import SCORES_DIFFER, ProgressBar, say, show_json, warn
-from isthmus.cli.inputs import BridgeFolder, Json, Overwrite
+from isthmus.cli.inputs import BridgeFolder, EngineName, Json, Overwrite
 from isthmus.cli.option_groups import grouped
 
 __all__ = ["apply_command"]
@@ -42,7 +42,11 @@ def apply_command(
         str, typer.Argument(metavar="IN", help="Vectors of the bridge's source model.")
     ],
     output: Annotated[
-        Path, typer.Argument(metavar="OUT", help="A .npy, .safetensors or .parquet file.")
+        Path,
+        typer.Argument(
+            metavar="OUT",
+            help="A .npy, .safetensors or .parquet file; with --engine a folder, of a file a part.",
+        ),
     ],
     held: CheckOptions,
     ids: Annotated[
@@ -51,33 +55,56 @@ def apply_command(
     inverse: Annotated[
         bool, typer.Option("--inverse", help="Map from the target back to the source.")
     ] = False,
+    engine: EngineName = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Stream any number of vectors through a bridge.
 
-    Memory stays flat, ids are carried along, and the output appears whole or not at all.
+    Memory stays flat, ids are carried along, and the output appears whole or not at all. With
+    --engine each part of IN becomes a file of the folder OUT, and _manifest.json follows when all
+    are there; after a failure the same command goes on where it was.
 
-    Example:
+    Examples:
 
         isthmus apply my.bridge new_queries.npy queries_for_the_old_index.npy
+
+        isthmus apply my.bridge 's3://bucket/vectors/*.parquet' mapped --engine dask://HOST:8786
     """
     from isthmus.bridge import Bridge, apply
+    from isthmus.bridge.apply import check_canary
+    from isthmus.spaces.readers import open_vectors
 
     loaded = Bridge.load(bridge)
     if inverse:
         loaded = loaded.inverse()
     progress = ProgressBar()
-    rows = apply(
-        loaded,
-        source,
-        output,
-        ids=ids,
-        check=not held.no_check,
-        canary=held.canary,
-        overwrite=overwrite,
-        progress=progress,
-    )
+    if engine is None:
+        rows = apply(
+            loaded,
+            source,
+            output,
+            ids=ids,
+            check=not held.no_check,
+            canary=held.canary,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    else:
+        from isthmus.scale import apply_parts
+
+        if held.canary is not None:
+            check_canary(loaded, open_vectors(held.canary, name="canary"))
+        rows = apply_parts(
+            loaded,
+            source,
+            output,
+            engine=engine,
+            ids=False if ids == "none" else ids,
+            check=not held.no_check,
+            overwrite=overwrite,
+            progress=progress,
+        )
     progress.close()
     if as_json:
         show_json({"output": str(output), "rows": rows, "dim": loaded.target.dim})

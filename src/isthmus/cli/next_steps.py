@@ -123,10 +123,14 @@ def _to_serve(
 
 def _mapped(bridge: Bridge, path: Path, asked: Asked) -> str:
     """The bridge over what is to be mapped, into a file."""
+    queries, engine = asked.given("--queries-new"), asked.given("--engine")
     if bridge.kind == "query":
-        source = asked.given("--queries-new") or asked.new
-        return _isthmus("apply", str(path), source, *_into("queries_for_the_old_index.npy"))
-    return _isthmus("apply", str(path), asked.old, *_into("vectors_for_the_new_model.npy"))
+        source, output = queries or asked.new, "queries_for_the_old_index"
+    else:
+        source, output = asked.old, "vectors_for_the_new_model"
+    if engine is None or source == queries:
+        return _isthmus("apply", str(path), source, *_into(f"{output}.npy"))
+    return _isthmus("apply", str(path), source, *_into(output), "--engine", engine)
 
 
 def _searched(name: str, bridge: Bridge, path: Path, asked: Asked) -> str:

@@ -29,9 +29,14 @@ Block = tuple[NDArray[Any] | None, NDArray[Any]]
 
 
 def rows_of(
-    side: Side, slices: Sequence[Slice], metric: Metric | None, *, with_ids: bool = True
+    side: Side,
+    slices: Sequence[Slice],
+    metric: Metric | None,
+    *,
+    with_ids: bool = True,
+    check: bool = True,
 ) -> Iterator[Block]:
-    """The checked rows of some slices, in blocks of bounded size.
+    """The rows of some slices, in blocks of bounded size; checked unless somebody else will.
 
     Raises:
         InputError: for a row that cannot be used, naming the file and the row, and for a part
@@ -45,9 +50,10 @@ def rows_of(
             if start < stop:
                 first = piece.part.first + piece.skip + done + start
                 rows = _widened(raw[start:stop], piece.part.place)
-                check_vectors(
-                    rows, dim=side.dim, metric=metric, where=piece.part.place, first_row=first
-                )
+                if check:
+                    check_vectors(
+                        rows, dim=side.dim, metric=metric, where=piece.part.place, first_row=first
+                    )
                 yield None if ids is None else ids[start:stop], rows
             done += len(raw)
             if done >= piece.rows:
