@@ -41,9 +41,10 @@ from isthmus.spaces.pairs import Pairs
 from isthmus.spaces.profile import Profile
 from isthmus.spaces.sample import Batch
 
-__all__ = ["fit"]
+__all__ = ["SHARES", "fit"]
 
-_SHARES = dict(zip(PARTS, (0.8, 0.1, 0.1), strict=True))
+SHARES = dict(zip(PARTS, (0.8, 0.1, 0.1), strict=True))
+"""Of the parts that pairs of files are split into."""
 _JUDGED = dict(zip(PARTS, (0.0, 0.4, 0.6), strict=True))
 """Where every pair is fitted on: who chooses what is judged, and who judges it."""
 _CANARIES = 8
@@ -116,7 +117,7 @@ def fit(
     _check_queries(pairs, queries)
     check_pools(fitting.pools, pairs.dim_x, pairs.dim_y)
     cross_fit = _cross_fits(fitting, kind, len(pairs), queries)
-    shares = fitting.shares or (_JUDGED if cross_fit else _SHARES)
+    shares = fitting.shares or (_JUDGED if cross_fit else SHARES)
     split = pairs.split(shares, seed=seed)
     if tuple(split.fractions) not in (PARTS, (*PARTS, UNUSED)):
         raise InputError(

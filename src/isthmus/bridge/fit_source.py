@@ -29,7 +29,7 @@ from isthmus.spaces.pairs import SplitPart
 from isthmus.spaces.sample import Batch
 from isthmus.spaces.split import assign_parts
 
-__all__ = ["FitSource"]
+__all__ = ["Assigned", "FitSource", "ItemPass"]
 
 
 class FitSource:
@@ -97,7 +97,7 @@ class FitSource:
             seed=self._seed,
             groupings=groupers,
         )
-        work = _ItemPass(
+        work = ItemPass(
             (x, y),
             self._assigned,
             moments,
@@ -151,8 +151,8 @@ class FitSource:
                 yield replace(fitted, ids=self.queries.answer_ids(fitted.ids))
 
     @property
-    def _assigned(self) -> _Assigned:
-        return _Assigned(self.split.fractions, self.split.seed, self._every_part)
+    def _assigned(self) -> Assigned:
+        return Assigned(self.split.fractions, self.split.seed, self._every_part)
 
     @property
     def _grouped(self) -> SplitPart:
@@ -163,7 +163,7 @@ class FitSource:
 
 
 @dataclass(frozen=True)
-class _Assigned:
+class Assigned:
     """Which pairs are fitted on."""
 
     fractions: Mapping[str, float]
@@ -171,27 +171,31 @@ class _Assigned:
     every_part: bool
 
     def parts(self, ids: NDArray[Any]) -> NDArray[np.int64]:
+        """The part of each id ``(n,)``."""
         return assign_parts(ids, self.fractions, self.seed)
 
     def among(self, parts: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of these parts are fitted on."""
         return (parts >= FIT) & (parts < len(PARTS)) if self.every_part else parts == FIT
 
     def fitted(self, ids: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which of these ids are fitted on."""
         return self.among(self.parts(ids))
 
 
 @dataclass(frozen=True, eq=False)
-class _ItemPass:
+class ItemPass:
     """Moments of the fit rows among some batches of items, and samples of all their rows."""
 
     frame: tuple[Chain, Chain]
-    assigned: _Assigned
+    assigned: Assigned
     empty: GroupedFoldMoments
     groupers: Mapping[str, Grouper]
     weights: KnownWeights
     samples: RowSamples | None
 
     def __call__(self, batches: Iterator[Batch]) -> tuple[GroupedFoldMoments, RowSamples | None]:
+        """Moments, and samples where some are to be taken."""
         moments, samples = deepcopy(self.empty), deepcopy(self.samples)
         for batch in batches:
             parts = self.assigned.parts(batch.ids)
@@ -214,6 +218,7 @@ class _ItemPass:
         one: tuple[GroupedFoldMoments, RowSamples | None],
         other: tuple[GroupedFoldMoments, RowSamples | None],
     ) -> tuple[GroupedFoldMoments, RowSamples | None]:
+        """Both results as one; the first is changed."""
         moments, samples = one
         moments += other[0]
         if samples is not None and other[1] is not None:

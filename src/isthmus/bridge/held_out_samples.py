@@ -17,7 +17,16 @@ from isthmus.spaces.pairs import Pairs, Split
 from isthmus.spaces.sample import Batch, Sampler
 from isthmus.spaces.split import assign_parts
 
-__all__ = ["PARTS", "UNUSED", "HeldOutSamples", "Queries", "RowSamples", "SampleSizes", "has_ids"]
+__all__ = [
+    "PARTS",
+    "UNUSED",
+    "HeldOutSamples",
+    "Queries",
+    "RowSamples",
+    "SamplePass",
+    "SampleSizes",
+    "has_ids",
+]
 
 PARTS: tuple[str, ...] = ("fit", "validation", "test")
 UNUSED = "unused"
@@ -99,16 +108,21 @@ class RowSamples:
         self.of_part = samplers_of_parts(sizes, seed)
         self.gallery = Sampler(sizes.gallery, seed=seed + 1)
         self.answers: list[Batch] = []
-        self._wanted, self._by_part = wanted, by_part
+        self.by_part = by_part
+        self._wanted = wanted
 
     def update(self, batch: Batch, parts: NDArray[np.int64]) -> None:
         """Offer the rows of a batch, with the part of each ``(n,)``."""
         self.gallery.update(batch)
-        if self._by_part:
+        if self.by_part:
             for part, sampler in self.of_part.items():
                 sampler.update(batch.select(parts == part))
         elif self._wanted is not None:
             self.answers.append(batch.select(np.isin(batch.ids, self._wanted)))
+
+    def renewed(self) -> RowSamples:
+        """As many, of nothing yet."""
+        return deepcopy(self)
 
     def merge(self, other: RowSamples) -> None:
         """Add what another kept."""
@@ -127,7 +141,7 @@ def samplers_of_parts(sizes: SampleSizes, seed: int) -> dict[int, Sampler]:
 
 
 @dataclass(frozen=True)
-class _SamplePass:
+class SamplePass:
     """Takes the samples of some batches."""
 
     empty: RowSamples
@@ -135,6 +149,7 @@ class _SamplePass:
     seed: int
 
     def __call__(self, batches: Iterable[Batch]) -> RowSamples:
+        """The samples of these batches."""
         kept = deepcopy(self.empty)
         for batch in batches:
             kept.update(batch, assign_parts(batch.ids, self.fractions, self.seed))
@@ -142,6 +157,7 @@ class _SamplePass:
 
     @staticmethod
     def joined(one: RowSamples, other: RowSamples) -> RowSamples:
+        """Both results as one; the first is changed."""
         one.merge(other)
         return one
 
@@ -164,7 +180,7 @@ class HeldOutSamples:
 
     def read(self, progress: Progress = silent) -> None:
         """Take the samples in a pass of their own."""
-        work = _SamplePass(self.begin(), self.split.fractions, self.split.seed)
+        work = SamplePass(self.begin(), self.split.fractions, self.split.seed)
         self.complete(self.split.pairs.fold(work, work.joined, progress=progress))
 
     @property

@@ -21,6 +21,7 @@ from isthmus.cli.evaluate import evaluate_command
 from isthmus.cli.fit import fit_command
 from isthmus.cli.inspect import inspect_command
 from isthmus.cli.migrate import migrate_app
+from isthmus.cli.moments import moments_command
 from isthmus.cli.monitor import monitor_command
 from isthmus.cli.plan import plan_command
 from isthmus.cli.probe import probe_command
@@ -93,6 +94,7 @@ def _options(  # pyright: ignore[reportUnusedFunction]
 
 app.command("diagnose")(diagnose_command)
 app.command("budget")(budget_command)
+app.command("moments")(moments_command)
 app.command("fit")(fit_command)
 app.command("evaluate")(evaluate_command)
 app.command("apply")(apply_command)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +13,6 @@ from isthmus.cli.console import SCORES_DIFFER, ProgressBar, say, show, show_json
 from isthmus.cli.inputs import (
     JudgingOptions,
     MetricOption,
-    Old,
     RelevanceOptions,
     check_judging,
     open_inputs,
@@ -112,6 +111,31 @@ class MapOptions:
     seed: Annotated[
         int, typer.Option(help="Of the split and the samples.", rich_help_panel=_MAP)
     ] = 0
+    moments: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder that isthmus moments wrote, in place of OLD and NEW.",
+            rich_help_panel="Data",
+        ),
+    ] = None
+
+    def sides(self, old: str | None, new: str | None) -> tuple[str, str | None]:
+        """OLD and NEW, as given or as the moments name them."""
+        if self.moments is None:
+            if old is None:
+                raise InputError("the data are missing", where="OLD", mend="Give OLD and NEW")
+            return old, new
+        if old is not None:
+            raise InputError(
+                "moments name the data that they are of",
+                where="--moments",
+                mend="Leave OLD and NEW out",
+            )
+        from isthmus.scale.moments import read_settings
+
+        known = read_settings(self.moments)
+        sides = known["source"], known["target"]
+        return sides if self.kind == "corpus" else sides[::-1]
 
     def fitting(self, index: str, progress: Progress) -> dict[str, Any]:
         """Keyword arguments of `fit`; ``index`` holds the old vectors."""
@@ -152,7 +176,6 @@ class MapOptions:
 
 @grouped
 def fit_command(
-    old: Old,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The folder to write the bridge to.")
     ],
@@ -161,10 +184,19 @@ def fit_command(
     judged_by: JudgingOptions,
     live: StoreOptions,
     shown: EvaluationOptions,
+    old: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="OLD",
+            help="Items as the old model encoded them, or the URL of a store; not given with "
+            "--moments.",
+            show_default=False,
+        ),
+    ] = None,
     new: Annotated[
         str | None,
         typer.Argument(
-            metavar="[NEW]",
+            metavar="NEW",
             help="The same items as the new model encodes them; not given where OLD is the URL of "
             "a store.",
             show_default=False,
@@ -204,8 +236,9 @@ def fit_command(
     check_place(output, KIND, overwrite=shown.overwrite)
     shown.check()
     progress = ProgressBar()
+    old, new = maps.sides(old, new)
     options = {**maps.fitting(old, progress), "judging": judged_by.judging(), "progress": progress}
-    if is_store_url(old) and relevance.engine is None:
+    if is_store_url(old) and relevance.engine is None and maps.moments is None:
         of_files = {k: v for k, v in relevance.typed().items() if k != "--qrels"}
         refuse_file_options(
             {"NEW": new, **of_files, "--texts": shown.texts, "--query-texts": shown.query_texts}
@@ -236,6 +269,8 @@ def fit_command(
         named = {"old": live.old_model, "new": live.new_model}
         commands = after_live_fit(bridge, output, old, named, known)
     else:
+        if maps.moments is not None:
+            relevance = replace(relevance, engine=relevance.engine or "threads:1")
         given: dict[str, object] = {
             **relevance.typed(),
             "--primary": judged_by.primary,
@@ -323,11 +358,18 @@ def _fit_files(
 ) -> _Fitted:
     from isthmus.bridge import fit
 
+    if maps.moments is not None:
+        relevance = replace(relevance, engine=relevance.engine or "threads:1")
     inputs = open_inputs(
         old, new, relevance, kind=maps.kind, metric=maps.metric, primary=judged_by.primary,
         progress=options["progress"],
     )  # fmt: skip
     say(repr(inputs.pairs))
+    if maps.moments is not None:
+        from isthmus.scale import PartedPairs, StoredMoments
+
+        assert isinstance(inputs.pairs, PartedPairs)
+        inputs.pairs.use(StoredMoments.of(maps.moments, inputs.pairs))
     names = (maps.new_name, maps.old_name)
     source, target = names if maps.kind == "query" else names[::-1]
     bridge = fit(

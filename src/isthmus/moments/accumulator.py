@@ -417,6 +417,26 @@ class Moments:
         new._absorb(self)
         return new
 
+    def keeping(self, keep: Iterable[str]) -> Self:
+        """Fewer of the sums, as if no others had been asked for.
+
+        Raises:
+            InputError: for one that is not kept here.
+        """
+        new = type(self)(self.dx, self.dy, keep=keep)
+        if not new.keep <= self.keep:
+            raise InputError(f"the moments do not keep {sorted(new.keep - self.keep)}")
+        kinds = {"square_x": "square", "square_y": "square", "xx": "xx", "xy": "xy", "yy": "yy"}
+        new._sums = {
+            name: total
+            for name, total in self._sums.items()
+            if name.startswith("mean") or kinds.get(name, "fourth") in new.keep
+        }
+        new.n, new.rows = self.n, self.rows
+        if "norms" in new.keep:
+            new.norms_x, new.norms_y = self.norms_x, self.norms_y
+        return new
+
     def __add__(self, other: Self) -> Self:
         new = self.copy()
         new._absorb(other)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -19,6 +19,7 @@ from isthmus.moments.kinds import joined_apart
 from isthmus.moments.translation import add_outer
 from isthmus.numeric import Array
 from isthmus.spaces.split import fold_of
+from isthmus.tensors import Tensors
 
 __all__ = ["FoldMoments", "KindsApart"]
 
@@ -138,6 +139,10 @@ class FoldMoments:
         Raises:
             OutputError: where it exists and ``overwrite`` is false, or the disk refuses.
         """
+        artefact.write(Path(path), _KIND, *self.pack(), overwrite=overwrite)
+
+    def pack(self) -> artefact.Packed:
+        """JSON and tensors from which `unpack` makes the same moments."""
         packed = [fold.pack() for fold in self.folds]
         content = {"seed": self.seed, "folds": [described for described, _ in packed]}
         tensors = {
@@ -145,7 +150,7 @@ class FoldMoments:
             for k, (_, own) in enumerate(packed)
             for name, tensor in artefact.prefixed(str(k), own).items()
         }
-        artefact.write(Path(path), _KIND, content, tensors, overwrite=overwrite)
+        return content, tensors
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -155,18 +160,25 @@ class FoldMoments:
             InputError: if the folder holds no moments in folds, or is damaged.
         """
         with artefact.read(Path(path), _KIND) as stored:
-            folds = [
-                Moments.unpack(described, stored.tensors.under(str(k)))
-                for k, described in enumerate(stored.content["folds"])
-            ]
-            if len({(fold.dx, fold.dy, fold.keep) for fold in folds}) != 1:
-                raise ValueError("the folds are of different widths, or keep different sums")
-            first = folds[0]
-            new = cls(
-                first.dx, first.dy, len(folds), keep=first.keep, seed=int(stored.content["seed"])
-            )
-            new.folds = folds
-            return new
+            return cls.unpack(stored.content, stored.tensors)
+
+    @classmethod
+    def unpack(cls, content: Mapping[str, Any], tensors: Tensors) -> Self:
+        """What `pack` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: for anything else.
+        """
+        folds = [
+            Moments.unpack(described, tensors.under(str(k)))
+            for k, described in enumerate(content["folds"])
+        ]
+        if len({(fold.dx, fold.dy, fold.keep) for fold in folds}) != 1:
+            raise ValueError("the folds are of different widths, or keep different sums")
+        first = folds[0]
+        new = cls(first.dx, first.dy, len(folds), keep=first.keep, seed=int(content["seed"]))
+        new.folds = folds
+        return new
 
 
 @dataclass(frozen=True, eq=False)

@@ -189,7 +189,7 @@ def _names(side: Side, suffix: str) -> list[str]:
     if is_store_url(places[0]):
         return [f"rows-{part.first:012d}{suffix}" for part in side.parts]
     # a URL is no path: what stands before the last slash that all have
-    root = os.path.commonprefix(places).rpartition("/")[0]
+    root = os.path.commonprefix(places).rpartition("/")[0]  # noqa: RUF071
     count = Counter(places)
     found: list[str] = []
     for part in side.parts:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,6 +146,14 @@ class _IdsOnDemand:
         return self._all[rows]
 
 
+class Stored(Protocol):
+    """Results of passes that were made before."""
+
+    def answer(self, work: Any, progress: Progress) -> Any:
+        """What the pass ``work`` gives, or None where it is not known."""
+        ...
+
+
 class PartedPairs(Pairs):
     """As `Pairs`, over parts: what is asked of all rows runs on an engine, part by part.
 
@@ -171,7 +179,12 @@ class PartedPairs(Pairs):
         self.unmatched_target = self.target.n - self._n
         if scratch is not None:
             weakref.finalize(self, shutil.rmtree, scratch, ignore_errors=True)
+        self._stored: Stored | None = None
         self._known: tuple[int, NDArray[Any]] | None = None
+
+    def use(self, stored: Stored) -> None:
+        """Take the results of passes from where they are stored, if they are."""
+        self._stored = stored
 
     @override
     def batches(
@@ -202,6 +215,9 @@ class PartedPairs(Pairs):
     ) -> T:
         if part is not None:
             return work(self.batches(size, part=part, progress=progress))
+        known = None if self._stored is None else self._stored.answer(work, progress)
+        if known is not None:
+            return known
         on_part = _OnPart(self.reader, work, size)
         return self.engine.fold(self.parts, on_part, combine, progress=progress)
 

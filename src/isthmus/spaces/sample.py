@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from isthmus.errors import InputError
 from isthmus.spaces.split import hash_ids
 
-__all__ = ["Batch", "Sampler", "sampled", "smallest_hashes"]
+__all__ = ["Batch", "Sampler", "sample_hashes", "sampled", "smallest_hashes"]
 
 _SAMPLE_SEED = 0x5A3F1E  # keeps samples independent of splits and folds under the same seed
 
@@ -62,13 +62,18 @@ class Batch:
         return found.hexdigest()
 
 
+def sample_hashes(ids: NDArray[Any], seed: int) -> NDArray[np.uint64]:
+    """The hash of each id ``(n,)`` by which rows are sampled: the smallest are taken."""
+    return hash_ids(ids, seed + _SAMPLE_SEED)
+
+
 def smallest_hashes(ids: NDArray[Any], size: int, seed: int) -> NDArray[np.int64]:
     """The rows of the ``size`` ids ``(n,)`` with the smallest hashes, in the order of the hashes.
 
     Bottom-k sampling (Cohen and Kaplan 2007): a uniform sample without replacement, the same for
     any order of the rows.
     """
-    hashes = hash_ids(ids, seed + _SAMPLE_SEED)
+    hashes = sample_hashes(ids, seed)
     if len(ids) > size:
         bound = np.partition(hashes, size - 1)[size - 1]
         rows = np.flatnonzero(hashes <= bound)
@@ -100,7 +105,7 @@ class Sampler:
     def update(self, batch: Batch) -> None:
         """Offer the rows of ``batch``."""
         if self._bound is not None:
-            near = hash_ids(batch.ids, self.seed + _SAMPLE_SEED) <= self._bound
+            near = sample_hashes(batch.ids, self.seed) <= self._bound
             batch = batch.select(near)
         else:
             batch = batch.select(np.arange(len(batch)))  # a copy: views may be of a mapped file
@@ -138,7 +143,7 @@ class Sampler:
         whole = whole.select(smallest_hashes(whole.ids, self.size, self.seed))
         self._kept, self._rows = [whole], len(whole)
         if len(whole) == self.size:
-            self._bound = hash_ids(whole.ids[-1:], self.seed + _SAMPLE_SEED)[0]
+            self._bound = sample_hashes(whole.ids[-1:], self.seed)[0]
 
 
 def sampled(batches: Iterable[Batch], size: int, *, seed: int) -> Batch:

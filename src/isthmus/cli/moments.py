@@ -1,0 +1,54 @@
+"""``isthmus moments``: what a fit needs of every part, kept beside the data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from isthmus.cli.console import ProgressBar, say, show_json
+from isthmus.cli.inputs import EngineName, Ids, Json, MetricOption, New, Old, RelevanceOptions
+from isthmus.cli.inputs import open_inputs as opened
+
+__all__ = ["moments_command"]
+
+
+def moments_command(
+    old: Old,
+    new: New,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The folder of moments, new or to be added to.")
+    ],
+    kind: Annotated[
+        str, typer.Option(help="query or corpus: of the bridge that is to be fitted.")
+    ] = "query",
+    ids: Ids = None,
+    metric: MetricOption = "cosine",
+    seed: Annotated[int, typer.Option(help="Of the split and the samples.")] = 0,
+    engine: EngineName = None,
+    as_json: Json = False,
+) -> None:
+    """Take the moments of every part of the data, and keep them for fits.
+
+    Each file of OLD and NEW is read once in its life. After new files came, the same command reads
+    those alone, and isthmus fit --moments adds up the rest. A part that changed is read again. Both
+    sides must be in one order.
+
+    Example:
+
+        isthmus moments old/ new/ -o m --engine processes
+    """
+    from isthmus.scale import PartedPairs, write_moments
+
+    progress = ProgressBar()
+    relevance = RelevanceOptions(ids, engine=engine or "processes")
+    pairs = opened(old, new, relevance, kind=kind, metric=metric, progress=progress).pairs
+    assert isinstance(pairs, PartedPairs)
+    say(repr(pairs))
+    read = write_moments(pairs, output, seed=seed, progress=progress)
+    progress.close()
+    if as_json:
+        show_json({"output": str(output), "parts": len(pairs.parts), "read": read})
+    say(f"{len(pairs.parts):,} parts, {read:,} of them read now: {output}")
+    say(f"to go on:\n  isthmus fit --moments {output} -o my.bridge")
