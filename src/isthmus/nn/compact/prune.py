@@ -16,6 +16,7 @@ from isthmus.errors import InputError
 from isthmus.moments import Moments
 from isthmus.nn.compact.layer_moments import input_moments, is_pointwise
 from isthmus.nn.compact.table import Compact, LayerChange, like_tensor, weight_of
+from isthmus.nn.compact.unit_choice import chosen_units, made_up, white_covariance
 from isthmus.numeric import to_numpy
 from isthmus.progress import Progress, silent
 from isthmus.threads import single_thread
@@ -123,10 +124,11 @@ def remove_units(
 ) -> Compact:
     """Take whole units (channels) out between two layers: smaller and faster on any machine.
 
-    Without data the units with the smallest ``‖row of layer‖ · ‖columns of into‖`` go.  With
-    ``batches``, and where ``into`` is linear or a 1×1 convolution, those go that ``into`` notices
-    least, and its remaining weights and bias are fitted anew to what it gave before, by least
-    squares on the moments of its input.
+    Those units stay from which ``into`` can be given best what it received before, chosen one
+    after the other, and its weights are fitted anew.  With ``batches``, and where ``into`` is
+    linear or a 1×1 convolution, by least squares on the moments of its input, with its bias.
+    Without data the inputs of ``layer`` are assumed white and its units rectified, and the bias
+    stays; what is left is then better than a choice at random, and not as good as with data.
 
     Args:
         module: the network; it is not changed.
@@ -145,6 +147,11 @@ def remove_units(
             weights, nothing to remove, or no calibration rows.
 
     Source: least-squares reconstruction, He, Zhang and Sun 2017, eq. 1.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+        >>> print(remove_units(net, "0", "2", share=0.5).module[0])
+        Linear(in_features=4, out_features=4, bias=True)
     """
     if not 0 < share < 1:
         raise InputError(f"the share lies in (0, 1), got {share}", where="share")
@@ -182,7 +189,9 @@ def remove_units(
             where=f"layer {layer}",
         )
     rows = weight_of(layer, first).flatten(1).double()
+    # (u, outputs · positions)
     columns = weight_of(into, last).double().reshape(len(last.weight), units, -1)
+    reads = to_numpy(columns.transpose(0, 1).flatten(1), np.float64)
     moments: Moments | None = None
     per = inputs // units
     if batches is not None:
@@ -193,19 +202,20 @@ def remove_units(
                 mend="Leave batches= away",
             )
         moments = input_moments(pruned, {into: last}, batches, call=call, progress=progress)[into]
-    if moments is None:
-        noticed = to_numpy(rows.norm(dim=1) * columns.flatten(2).norm(dim=(0, 2)))
-    else:
-        # E‖what into receives from the unit‖² about its mean
         covariance = moments.second().require("xx").reshape(units, per, units, per)
-        own = np.einsum("upuq->upq", covariance)
-        reads = to_numpy(columns)
-        noticed = np.einsum("oup,upq,ouq->u", reads, own, reads)
-    kept = np.sort(np.argsort(-noticed, kind="stable")[: units - gone])
+        spread = np.einsum("upvp->uv", covariance)
+    else:
+        spread = white_covariance(to_numpy(rows, np.float64) * _gains(between.values(), units))
+    kept = chosen_units(spread, reads, units - gone)
     where = torch.as_tensor(kept, device=first.weight.device)
     before = {n: _bytes(m) for n, m in ((layer, first), *between.items(), (into, last))}
     wanted = (kept[:, None] * per + np.arange(per)).ravel()
-    refit = None if moments is None else _refitted(last, moments, wanted)
+    refit: tuple[Matrix, Matrix | None]
+    if moments is None:
+        fitted = made_up(spread, reads, kept).reshape(len(kept), len(last.weight), -1)
+        refit = fitted.transpose(1, 0, 2).reshape(len(last.weight), len(wanted), -1), None
+    else:
+        refit = _refitted(last, moments, wanted)
     _cut_rows(first, where, units)
     for part in between.values():
         _cut_rows(part, where, units)
@@ -217,6 +227,20 @@ def remove_units(
         for name, size in before.items()
     )
     return Compact(pruned, changes)
+
+
+def _gains(between: Iterable[Any], units: int) -> Matrix:
+    """By how much the layers in between scale every unit, ``(u, 1)``."""
+    gains = np.ones(units)
+    for part in between:
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):  # type: ignore[reportPrivateUsage]
+            if part.running_var is not None:
+                gains /= np.sqrt(to_numpy(part.running_var, np.float64) + part.eps)
+            if part.affine:
+                gains *= to_numpy(part.weight, np.float64)
+        else:
+            gains *= np.linalg.norm(to_numpy(part.weight.flatten(1), np.float64), axis=1)
+    return gains[:, None]
 
 
 def _unit_layer(module: nn.Module, name: str) -> nn.Module:
@@ -252,12 +276,12 @@ def _cut_rows(part: Any, kept: Tensor, units: int) -> None:
         part.groups = part.in_channels = len(kept)
 
 
-def _cut_columns(part: Any, wanted: NDArray[np.int64], refit: tuple[Matrix, Matrix] | None) -> None:
+def _cut_columns(part: Any, wanted: NDArray[np.int64], refit: tuple[Matrix, Matrix | None]) -> None:
     weight: Tensor = part.weight
     where = torch.as_tensor(wanted, device=weight.device)
     cut = weight.detach()[:, where].clone()
-    if refit is not None:
-        cut.copy_(like_tensor(cut, refit[0]))
+    cut.copy_(like_tensor(cut, refit[0]))
+    if refit[1] is not None:
         bias = like_tensor(weight.new_empty(len(weight)), refit[1])
         part.bias = nn.Parameter(bias.to(weight), requires_grad=weight.requires_grad)
     part.weight = nn.Parameter(cut, requires_grad=weight.requires_grad)
