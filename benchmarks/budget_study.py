@@ -184,6 +184,8 @@ def main() -> int:
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--output", type=Path, default=Path("bench-output"))
     asked = parser.parse_args()
+    # rivals work in folders of their own
+    asked.output = asked.output.resolve()
     asked.output.mkdir(parents=True, exist_ok=True)
     found: list[Cell] = []
     built: dict[str, Upgrade] = {}

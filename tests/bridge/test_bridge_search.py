@@ -61,7 +61,18 @@ def test_trust_comes_with_the_answer(trusted: Bridge, upgrade: Any) -> None:
     store = MemoryStore(vectors={"vector": items.y})
     answer = trusted.search(store, "bridge")(queries.x, 3)
     assert answer.trust is not None and trusted.trust is not None
-    np.testing.assert_allclose(answer.trust, trusted.trust(queries.x), rtol=1e-6)
+    scores = store.search(np.asarray(trusted.transform(queries.x)), 2, column="vector").scores
+    margin = trusted.trust.after_search(trusted.trust(queries.x), scores)
+    np.testing.assert_allclose(answer.trust, margin, rtol=1e-5)
+    # a single result is trusted as much as the first of many
+    first = trusted.search(store, "bridge")(queries.x, 1)
+    np.testing.assert_array_equal(first.ids, answer.ids[:, :1])
+    np.testing.assert_allclose(first.trust, answer.trust, rtol=1e-6)
+    # the old and the mapped query mixed have other scores: the vector alone is what is known
+    mixed = trusted.search(store, Way(recall=Recall(kind="mixed", alpha=0.5)))(
+        {"new": queries.x, "old": queries.y}, 3
+    )
+    np.testing.assert_allclose(mixed.trust, trusted.trust(queries.x), rtol=1e-6)
     old = trusted.search(store, Way(recall=Recall(kind="old")))(queries.y, 3)
     assert old.trust is None
 

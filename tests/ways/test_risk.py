@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -181,3 +182,15 @@ def test_probabilities_out_of_range() -> None:
     for knots in ([[0, 1], [-0.1, 1]], [[0, 1], [0, 1.1]]):
         with pytest.raises(ValueError, match="do not fit together"):
             RiskControl.of_json(control.to_json(), np.array(knots))
+
+
+@pytest.mark.parametrize(("area", "said"), [(0.59, False), (0.6, True), (None, False)])
+def test_a_score_that_tells_rows_apart_by_little_is_called_uninformative(
+    area: float | None, said: bool
+) -> None:
+    raw = np.linspace(0, 1, 60)
+    good = raw > 0.5
+    control = replace(control_risk(cuts_of(raw), raw, good, raw[:0], good[:0]), area=area)
+    assert control.informative is said
+    assert ("uninformative" in str(control)) is (area is not None and not said)
+    assert ("not verified" in str(control)) is (area is None)

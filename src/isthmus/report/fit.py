@@ -108,7 +108,8 @@ def _trust(bridge: Bridge) -> Iterator[TextTable]:
     if bridge.trust is None:
         return
     yield TextTable(
-        "How far single vectors can be trusted: rows at or above a threshold of trust find the "
+        f"How far single vectors can be trusted ({bridge.trust.control}; after the search: "
+        f"{bridge.trust.search_control}): rows at or above a threshold of trust find the "
         "old model's first result with the probability asked for",
         ("probability", "threshold of trust", "rows kept", "seen on unused rows"),
         tuple(

@@ -16,9 +16,19 @@ from isthmus.errors import InputError
 from isthmus.evaluate.calibration import expected_calibration_error
 from isthmus.ways.calibration import MonotoneCurve, isotonic_curve
 
-__all__ = ["LEVELS", "Level", "RiskControl", "area_under_curve", "control_risk", "cuts_of"]
+__all__ = [
+    "INFORMATIVE",
+    "LEVELS",
+    "Level",
+    "RiskControl",
+    "area_under_curve",
+    "control_risk",
+    "cuts_of",
+]
 
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+INFORMATIVE = 0.6
+"""Area under the ROC curve below which a probability says next to nothing of single rows."""
 _CUTS = 20
 _STARTS = 5
 _FEWEST_ROWS = 40
@@ -72,6 +82,17 @@ class RiskControl:
     def base(self) -> float:
         """Share of successes among the calibration rows."""
         return self.calibrated[-1][1] / self.rows
+
+    @property
+    def informative(self) -> bool:
+        """Whether the score was seen to tell rows apart: `area` is `INFORMATIVE` or more."""
+        return self.area is not None and self.area >= INFORMATIVE
+
+    def __str__(self) -> str:
+        if self.area is None:
+            return "not verified: no row was left, or all rows agree"
+        word = "" if self.informative else "uninformative, "
+        return f"{word}AUC {self.area:.2f} on unused rows"
 
     @property
     def constant(self) -> bool:

@@ -27,6 +27,9 @@ from isthmus.ways.way import Needs, Recall, Way
 
 __all__ = ["Answer", "Columns", "Search", "columns_of"]
 
+_TRUSTED = 2
+"""Results that trust is read off: the margin between the first two says most."""
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -67,8 +70,9 @@ class Answer:
     trace: RecallTrace
     """Where each item stood before it was rescored."""
     trust: NDArray[np.float64] | None = None
-    """Probability that a mapped query finds first what the old model finds first ``(nq,)``; None
-    where the way maps no query, or the bridge has no model of it."""
+    """Probability that a mapped query finds first what the old model finds first ``(nq,)``: read
+    off the margin of the first two results where the mapped query alone made them, and else off its
+    vector.  None where the way maps no query, or the bridge has no model of it."""
     price: Spent = field(default_factory=Spent)
     early: str | None = None
     """Why the rescoring ended before its rule was done; None where it did not."""
@@ -182,7 +186,7 @@ class Search:
         start = time.monotonic()
         asked = self.read(queries)
         most = 0 if self.way.rescore is None else self.way.rescore.most
-        hits = self._first(asked, max(k, most), without)
+        hits = self._first(asked, max(k, most, _TRUSTED), without)
         if self.way.rescore is None:
             found = not_rescored(hits)
         else:
@@ -194,7 +198,7 @@ class Search:
                 self._items,
                 Limit(start, budget_ms, max_encodings),
             )
-        trust, spent = self._trust(asked), found.spent
+        trust, spent = self._trust(asked, hits), found.spent
         n = len(found.ids)
         price = Spent(
             queries=n,
@@ -249,11 +253,19 @@ class Search:
             hits = self.store.search(rows, wanted, column=self.column)
         return hits if without is None else _left_out(hits, without)
 
-    def _trust(self, asked: QueryVectors) -> NDArray[np.float64] | None:
+    def _trust(self, asked: QueryVectors, hits: Hits) -> NDArray[np.float64] | None:
+        """Of each query: after the search where a mapped query alone made it, else before it."""
         bridge = self._bridge
         if bridge is None or bridge.trust is None or asked.bridged is None or asked.new is None:
             return None
-        return np.asarray(bridge.trust(asked.new), dtype=np.float64)
+        trust = np.asarray(bridge.trust(asked.new), dtype=np.float64)
+        alone = self.way.recall.kind == "bridge" and not self.way.joins
+        comparable = self._metrics.get(self.column) == bridge.target.metric
+        if not (alone and comparable) or hits.scores.shape[1] < _TRUSTED:
+            return trust
+        told = np.isfinite(hits.scores[:, :_TRUSTED]).all(axis=1)
+        trust[told] = bridge.trust.after_search(trust[told], hits.scores[told, :_TRUSTED])
+        return trust
 
     def _column_of(self, recall: Recall) -> str:
         if recall.kind == "new":
