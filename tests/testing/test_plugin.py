@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 
 from isthmus import Bridge, Pairs, Space, fit
+from isthmus.bridge.held_out_samples import Queries
+from isthmus.bridge.regress import regress
+from isthmus.errors import InputError
 from isthmus.testing import assert_compatible, assert_no_regression
 
 PINNED = Space(name="docs", version="1.2.0", dim=6, metric="cosine")
@@ -43,24 +46,45 @@ def test_contracts_and_vectors(good: Bridge, tmp_path: Path) -> None:
         assert_compatible(PINNED, PINNED, vectors=rows[:, :5])
 
 
-def test_regressions(good: Bridge, tmp_path: Path) -> None:
-    worse = made(0.6)
-    assert_no_regression(good, good, margin=0.05)
-    assert_no_regression(worse, good)
-    with pytest.raises(AssertionError, match=r"recommends 'bridge', the new one nothing|may be"):
-        assert_no_regression(good, worse)
-    with pytest.raises(AssertionError, match="without evidence"):
-        assert_no_regression(good.inverse(), good)
+def fresh(rows: int = 700) -> tuple[np.ndarray, np.ndarray]:
+    new = np.random.default_rng(5).standard_normal((rows, 6)).astype(np.float32)
+    return new[:, ::-1].copy(), new
+
+
+def test_regressions_are_those_of_evaluate_against(good: Bridge, tmp_path: Path) -> None:
+    worse = made(8.0)
+    for name, bridge in {"good": good, "worse": worse}.items():
+        bridge.save(tmp_path / name)
+    items = fresh()
+    noise = 0.3 * np.random.default_rng(6).standard_normal((700, 6)).astype(np.float32)
+    asked = items[0] + noise[:, ::-1], items[1] + noise
+    assert_no_regression(good, good, items, queries=asked)
+    assert_no_regression(tmp_path / "worse", tmp_path / "good", items, queries=asked)
+    with pytest.raises(AssertionError, match="a loss cannot be ruled out beyond") as told:
+        assert_no_regression(good, worse, items, queries=asked)
+    old, new = items
+    pairs = Pairs(new, old)
+    found = regress(worse, good, pairs, Queries(Pairs(asked[1], asked[0])))
+    assert str(told.value) == str(found)
+    assert_no_regression(good, worse, items, queries=asked, margin=1.0)
+    # by labels, where there are no queries
+    labels = np.arange(700) // 2
+    assert_no_regression(good, good, Pairs(new, old, labels=labels), margin=0.05)
+    with pytest.raises(InputError, match="without relevance"):
+        assert_no_regression(good, good, items)
 
 
 def test_pytest_offers_them_as_fixtures(good: Bridge, tmp_path: Path) -> None:
     PINNED.save(tmp_path / "pinned.json")
     good.save(tmp_path / "b")
+    for name, rows in zip(("old", "new"), fresh(), strict=True):
+        np.save(tmp_path / f"{name}.npy", rows)
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["isthmus.testing.plugin"]\n')
     (tmp_path / "test_theirs.py").write_text(
         "def test_kept(assert_compatible, assert_no_regression):\n"
         "    assert_compatible('pinned.json', 'b')\n"
-        "    assert_no_regression('b', 'b', margin=0.05)\n"
+        "    items = ('old.npy', 'new.npy')\n"
+        "    assert_no_regression('b', 'b', items, queries=items, margin=0.05)\n"
         "def test_broken(assert_compatible):\n"
         "    from isthmus import Space\n"
         "    assert_compatible(Space.load('pinned.json').revise(dim=7), 'b')\n"

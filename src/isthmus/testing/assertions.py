@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from isthmus.bridge import Bridge
-    from isthmus.evaluate import Estimate, Evaluation
     from isthmus.spaces.contract import Space
+    from isthmus.spaces.pairs import Pairs
 
 __all__ = ["assert_compatible", "assert_no_regression"]
 
 Offered: TypeAlias = "Space | Bridge | str | Path"
-Judged: TypeAlias = "Evaluation | Bridge | str | Path"
+Paired: TypeAlias = "Pairs | tuple[Any, Any]"
 
 
 def assert_compatible(
@@ -55,55 +56,65 @@ def assert_compatible(
         raise AssertionError("the contract is broken\n" + "\n".join(broken))
 
 
-def assert_no_regression(before: Judged, after: Judged, *, margin: float = 0.01) -> None:
+def assert_no_regression(
+    before: Bridge | str | Path,
+    after: Bridge | str | Path,
+    pairs: Paired,
+    *,
+    queries: Paired | None = None,
+    qrels: Mapping[Any, Sequence[Any]] | None = None,
+    primary: str | None = None,
+    margin: float = 0.01,
+) -> None:
     """Assert that the recommended way of a new version is not worse than that of the former.
 
-    Both were judged by the same metric.  What is judged is the difference of the two estimates, of
-    which the lower end of the interval may not lie below ``-margin``.  The two are treated as
-    independent, which is careful where they were judged on the same queries.
+    A paired test of non-inferiority, the one of ``isthmus evaluate --against``: both ways answer
+    the same queries, which the new version was not fitted on, and a loss beyond the margin must be
+    ruled out by the lower end of the interval of their difference.
 
     Args:
-        before, after: evaluations, or bridges or their folders.
-        margin: the loss that is still called none, in units of the primary metric.
+        before, after: bridges or their folders.
+        pairs: the same items in both spaces, with labels where there are no queries; or
+            ``(old, new)``: files, arrays or anything else that `isthmus.Pairs` takes.
+        queries: separate queries, likewise.
+        qrels: for each query id the ids of the items that answer it; without it the item of the
+            same id does.
+        primary: the metric; by default that of an evaluation.
+        margin: the loss that is still called none, in units of the metric.
 
     Raises:
-        AssertionError: with both estimates.
-        InputError: for a folder that holds no bridge.
+        AssertionError: with both means and the interval of their difference.
+        InputError: for a folder that holds no bridge, bridges between other spaces, and where
+            nothing says what is relevant.
+        WrongSpaceError: for vectors of other models.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus import Pairs, fit
+        >>> rng = np.random.default_rng(0)
+        >>> old = rng.standard_normal((900, 8))
+        >>> bridge = fit(Pairs(old[:, ::-1].copy(), old), recipe="procrustes")
+        >>> fresh = rng.standard_normal((400, 8))
+        >>> items = fresh, fresh[:, ::-1].copy()
+        >>> assert_no_regression(bridge, bridge, items, queries=items)
     """
-    old, new = _evaluation(before), _evaluation(after)
-    if (old.evidence_kind, old.primary) != (new.evidence_kind, new.primary):
-        raise AssertionError(
-            f"they cannot be compared: {old.primary} by {old.evidence_kind}, and {new.primary} by "
-            f"{new.evidence_kind}"
-        )
-    if old.recommended is not None and new.recommended is None:
-        raise AssertionError(
-            f"the former version recommends '{old.recommended}', the new one nothing: {new.reason}"
-        )
-    a, b = (found.arms[found.judged].metrics[found.primary] for found in (old, new))
-    low = _low(a, b)
-    if low is None or low < -margin:
-        told = "no interval" if low is None else f"{low:+.3f} or more"
-        raise AssertionError(
-            f"{old.primary} was {a} ({old.judged}) and is {b} ({new.judged}): the difference may "
-            f"be {told}, allowed is {-margin:+.3f}"
-        )
-
-
-def _evaluation(judged: Judged) -> Evaluation:
     from isthmus.bridge import Bridge
-    from isthmus.evaluate import Evaluation
+    from isthmus.bridge.held_out_samples import Queries
+    from isthmus.bridge.regress import regress
 
-    if isinstance(judged, Evaluation):
-        return judged
-    bridge = judged if isinstance(judged, Bridge) else Bridge.load(judged)
-    if bridge.evidence is None:
-        raise AssertionError("a bridge without evidence cannot be compared")
-    return bridge.evidence
+    old, new = (b if isinstance(b, Bridge) else Bridge.load(b) for b in (before, after))
+    asked = None if queries is None else Queries(_pairs(queries, new), qrels)
+    found = regress(new, old, _pairs(pairs, new), asked, primary=primary, margin=margin)
+    if not found.passed:
+        raise AssertionError(str(found))
 
 
-def _low(before: Estimate, after: Estimate) -> float | None:
-    if before.value is None or after.value is None or after.low is None or before.high is None:
-        return None
-    spread = ((after.value - after.low) ** 2 + (before.high - before.value) ** 2) ** 0.5
-    return after.value - before.value - spread
+def _pairs(given: Paired, bridge: Bridge) -> Pairs:
+    """In the direction of a bridge, compared as its source is."""
+    from isthmus.spaces.pairs import Pairs
+
+    if isinstance(given, Pairs):
+        return given
+    old, new = given
+    sides = (new, old) if bridge.kind == "query" else (old, new)
+    return Pairs(*sides, metric=bridge.source.metric)
