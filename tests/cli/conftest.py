@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from isthmus.cli.app import main
+from isthmus.cli.json_schemas import json_schema, known_schemas
 
 N, D = 1500, 24
 
@@ -43,6 +45,28 @@ class Done:
 Cli = Callable[..., Done]
 
 
+@cache
+def _schema(command: str) -> Any:
+    jsonschema = pytest.importorskip("jsonschema")
+    return jsonschema.Draft202012Validator(json_schema(command, closed=True))
+
+
+def held_to_schema(arguments: list[str], out: str) -> None:
+    """Whatever any test has a command print as JSON is what its closed schema says."""
+    named = [a for a in arguments if not a.startswith("-")]
+    command = next(
+        (c for c in (" ".join(named[:2]), named[0]) if c in known_schemas()),
+        "error",  # bad usage, before any command ran
+    )
+    try:
+        printed = [json.loads(out)]
+    except ValueError:
+        printed = [json.loads(line) for line in out.splitlines()]
+    for result in printed:
+        told = isinstance(result, dict) and result.keys() == {"error"}
+        _schema("error" if told else command).validate(result)
+
+
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
     def run(*arguments: object) -> Done:
@@ -52,6 +76,8 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         with pytest.raises(SystemExit) as left:
             main()
         found = capsys.readouterr()
+        if "--json" in arguments:
+            held_to_schema([str(a) for a in arguments], found.out)
         return Done(int(left.value.code or 0), found.out, found.err)
 
     return run

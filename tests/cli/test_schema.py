@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
 
+from isthmus.cli.app import app
 from isthmus.cli.json_schemas import json_schema, known_schemas
 
 jsonschema = pytest.importorskip("jsonschema")
@@ -17,16 +20,30 @@ def held(command: str, result: Any) -> None:
     jsonschema.Draft202012Validator(json_schema(command, closed=True)).validate(result)
 
 
+def commands(app: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """Those that print JSON, as they are typed."""
+    if hasattr(app, "commands"):
+        for name, part in app.commands.items():
+            yield from commands(part, (*path, name))
+    elif any("--json" in option.opts for option in app.params):
+        yield " ".join(path)
+
+
+def test_every_command_that_prints_json_has_a_schema() -> None:
+    # what it prints is held against it by the fixture `cli`, in every test of tests/cli
+    assert {*commands(get_command(app)), "error"} == {*known_schemas()}
+
+
 @pytest.mark.parametrize("command", known_schemas())
 def test_every_schema_is_one_and_has_its_version(cli: Any, command: str) -> None:
-    printed = cli("schema", command).json
+    printed = cli("schema", *command.split()).json
     jsonschema.Draft202012Validator.check_schema(printed)
-    assert printed["$id"] == f"isthmus/v1/{command}.json"
-    assert '"additionalProperties": false' not in cli("schema", command).out
+    assert printed["$id"] == f"isthmus/v1/{command.replace(' ', '-')}.json"
+    assert '"additionalProperties": false' not in cli("schema", *command.split()).out
 
 
 def test_what_has_no_schema_is_said(cli: Any) -> None:
-    assert cli("schema").out.split() == [*known_schemas()]
+    assert cli("schema").out.splitlines() == [*known_schemas()]
     cli("schema", "nothing").refused("there is no schema of 'nothing'")
 
 
@@ -48,6 +65,24 @@ def test_results_about_a_bridge(cli: Any, bridge: Path, queries: tuple[str, ...]
 def test_results_about_pairs(cli: Any, here: Path) -> None:
     held("diagnose", cli("diagnose", "old.npy", "new.npy", "--json").json)
     held("budget", cli("budget", "old.npy", "new.npy", "--json").json)
+
+
+def test_results_about_a_running_model(cli: Any, bridge: Path) -> None:
+    Path("rows.txt").write_text("".join(f"{row}\n" for row in range(5)))
+    held("canary record", cli("canary", "record", "vectors:old.npy", "rows.txt", "-o", "c.json",
+                              "--json").json)  # fmt: skip
+    held("canary check", cli("canary", "check", "c.json", "vectors:old.npy", "--json").json)
+    assert cli("canary", "check", "c.json", "vectors:new.npy", "--json").json["same"] is False
+    held("monitor", cli("monitor", "new.npy", "--bridge", bridge, "--json").json)
+    from isthmus import Bridge
+
+    Bridge.load(bridge).target.save("pinned.json")
+    held("check", cli("check", "pinned.json", bridge, "--json").json)
+
+
+def test_the_demo_prints_an_evaluation_or_steps(fitted: Any) -> None:
+    held("demo", fitted.evidence.model_dump(mode="json"))
+    held("demo", [{"step": "before", "recall@10": 0.5}])
 
 
 def test_results_of_a_consumer(cli: Any, bridge: Path, monkeypatch: pytest.MonkeyPatch) -> None:

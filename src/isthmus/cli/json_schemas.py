@@ -5,6 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
+from isthmus.cli.schema_parts import (
+    COUNT,
+    FLAG,
+    NUMBER,
+    TEXT,
+    Schema,
+    by_name,
+    listed,
+    maybe,
+    object_of,
+    of_models,
+    optional,
+)
 from isthmus.errors import InputError
 
 __all__ = ["VERSION", "json_schema", "known_schemas"]
@@ -12,13 +25,7 @@ __all__ = ["VERSION", "json_schema", "known_schemas"]
 VERSION = "v1"
 """Within it fields may be added, and none are renamed, removed or given another meaning."""
 
-Schema = dict[str, Any]
-
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
-_TEXT: Schema = {"type": "string"}
-_COUNT: Schema = {"type": "integer", "minimum": 0}
-_NUMBER: Schema = {"type": "number"}
-_FLAG: Schema = {"type": "boolean"}
 
 
 def known_schemas() -> tuple[str, ...]:
@@ -44,7 +51,7 @@ def json_schema(command: str, *, closed: bool = False) -> Schema:
     schema = _SCHEMAS[command]()
     found: Schema = {
         "$schema": _DRAFT,
-        "$id": f"isthmus/{VERSION}/{command}.json",
+        "$id": f"isthmus/{VERSION}/{command.replace(' ', '-')}.json",
         **cast(Schema, schema if closed else _open(schema)),
     }
     return found
@@ -63,62 +70,29 @@ def _open(schema: Any) -> Any:
     }
 
 
-# ---- pieces ------------------------------------------------------------------------------------
-
-
-def _object(**fields: Schema) -> Schema:
-    return {
-        "type": "object",
-        "properties": fields,
-        "required": sorted(fields),
-        "additionalProperties": False,
-    }
-
-
-def _list(of: Schema) -> Schema:
-    return {"type": "array", "items": of}
-
-
-def _maybe(of: Schema) -> Schema:
-    return {"anyOf": [of, {"type": "null"}]}
-
-
-def _by_name(of: Schema) -> Schema:
-    return {"type": "object", "additionalProperties": of}
-
-
-def _of_models(models: dict[str, Any], build: Callable[[dict[str, Schema]], Schema]) -> Schema:
-    """A schema with pydantic models in it, whose definitions stand at its root once."""
-    from pydantic.json_schema import models_json_schema
-
-    keys, shared = models_json_schema(
-        [(model, "serialization") for model in models.values()],
-        ref_template="#/$defs/{model}",
-    )
-    refs = {name: keys[model, "serialization"] for name, model in models.items()}
-    return {**build(refs), **shared}
+# ---- parts of several ---
 
 
 def _gates() -> Schema:
-    return _list(_object(condition=_TEXT, passed=_FLAG, found=_TEXT))
+    return listed(object_of(condition=TEXT, passed=FLAG, found=TEXT))
 
 
 def _tried() -> Schema:
-    return _list(_object(recipe=_TEXT, score=_NUMBER, squared_error=_maybe(_NUMBER)))
+    return listed(object_of(recipe=TEXT, score=NUMBER, squared_error=maybe(NUMBER)))
 
 
 def _release(**further: Schema) -> Schema:
-    return _object(
-        name=_TEXT,
-        version=_TEXT,
-        kind=_TEXT,
-        bytes=_COUNT,
-        files=_by_name(_TEXT),
-        metadata=_by_name(_TEXT),
-        published=_object(at=_TEXT, by=_TEXT, note=_TEXT),
-        aliases=_list(_TEXT),
-        deprecated=_maybe(_TEXT),
-        signers=_list(_TEXT),
+    return object_of(
+        name=TEXT,
+        version=TEXT,
+        kind=TEXT,
+        bytes=COUNT,
+        files=by_name(TEXT),
+        metadata=by_name(TEXT),
+        published=object_of(at=TEXT, by=TEXT, note=TEXT),
+        aliases=listed(TEXT),
+        deprecated=maybe(TEXT),
+        signers=listed(TEXT),
         **further,
     )
 
@@ -127,16 +101,16 @@ def _release(**further: Schema) -> Schema:
 
 
 def _error() -> Schema:
-    return _object(error=_object(kind=_TEXT, what=_TEXT, where=_maybe(_TEXT), mend=_maybe(_TEXT)))
+    return object_of(error=object_of(kind=TEXT, what=TEXT, where=maybe(TEXT), mend=maybe(TEXT)))
 
 
 def _fit() -> Schema:
     from isthmus.evaluate import Evaluation
 
-    return _of_models(
+    return of_models(
         {"evidence": Evaluation},
-        lambda refs: _object(
-            bridge=_TEXT, recipe=_TEXT, tried=_tried(), evidence=refs["evidence"], gates=_gates()
+        lambda refs: object_of(
+            bridge=TEXT, recipe=TEXT, tried=_tried(), evidence=refs["evidence"], gates=_gates()
         ),
     )
 
@@ -145,10 +119,10 @@ def _evaluate() -> Schema:
     from isthmus.evaluate import Evaluation
     from isthmus.evaluate.regression import Regression
 
-    return _of_models(
+    return of_models(
         {"evidence": Evaluation, "regression": Regression},
-        lambda refs: _object(
-            evidence=refs["evidence"], gates=_gates(), regression=_maybe(refs["regression"])
+        lambda refs: object_of(
+            evidence=refs["evidence"], gates=_gates(), regression=maybe(refs["regression"])
         ),
     )
 
@@ -164,27 +138,27 @@ def _budget() -> Schema:
 
     def build(refs: dict[str, Schema]) -> Schema:
         found = refs["estimate"]
-        ids = _list({"type": ["string", "integer"]})
-        return _object(
-            recipe=_TEXT,
-            metric=_TEXT,
-            budgets=_list(_COUNT),
-            quality=_list(found),
+        ids = listed({"type": ["string", "integer"]})
+        return object_of(
+            recipe=TEXT,
+            metric=TEXT,
+            budgets=listed(COUNT),
+            quality=listed(found),
             asymptote=found,
             enough=found,
-            answer=_TEXT,
-            next=_maybe(ids),
+            answer=TEXT,
+            next=maybe(ids),
         )
 
-    return _of_models({"estimate": Estimate}, build)
+    return of_models({"estimate": Estimate}, build)
 
 
 def _threshold() -> Schema:
     from isthmus.ways.thresholds import TranslatedThreshold
 
-    return _of_models(
+    return of_models(
         {"one": TranslatedThreshold},
-        lambda refs: _object(recommended=_maybe(_TEXT), thresholds=_list(refs["one"])),
+        lambda refs: object_of(recommended=maybe(TEXT), thresholds=listed(refs["one"])),
     )
 
 
@@ -192,7 +166,7 @@ def _consumers() -> Schema:
     from isthmus.evaluate.consumers import ConsumerReport
 
     schema = ConsumerReport.model_json_schema(mode="serialization")
-    schema["properties"]["broken_limits"] = _list(_TEXT)
+    schema["properties"]["broken_limits"] = listed(TEXT)
     schema["required"] = [*schema["required"], "broken_limits"]
     return schema
 
@@ -200,27 +174,27 @@ def _consumers() -> Schema:
 def _probe() -> Schema:
     from isthmus.evaluate.probes import ConceptStability, LinearProbe
 
-    return _of_models(
+    return of_models(
         {"linear": LinearProbe, "concepts": ConceptStability},
-        lambda refs: _object(
-            linear=refs["linear"], concepts=_maybe(refs["concepts"]), broken=_FLAG
+        lambda refs: object_of(
+            linear=refs["linear"], concepts=maybe(refs["concepts"]), broken=FLAG
         ),
     )
 
 
 def _card() -> Schema:
-    change = _object(section=_TEXT, what=_TEXT, before=_maybe(_TEXT), after=_maybe(_TEXT))
-    return {"oneOf": [_object(card=_TEXT), _object(changes=_list(change))]}
+    change = object_of(section=TEXT, what=TEXT, before=maybe(TEXT), after=maybe(TEXT))
+    return {"oneOf": [object_of(card=TEXT), object_of(changes=listed(change))]}
 
 
 def _inspect() -> Schema:
-    return _object(
-        kind=_TEXT,
-        format=_COUNT,
-        digest=_TEXT,
+    return object_of(
+        kind=TEXT,
+        format=COUNT,
+        digest=TEXT,
         content={"type": "object"},
-        tensors=_by_name({"type": "array"}),
-        texts=_by_name({}),
+        tensors=by_name({"type": "array"}),
+        texts=by_name({}),
     )
 
 
@@ -233,10 +207,10 @@ def _entry() -> Schema:
 def _promote() -> Schema:
     from isthmus.registry import Entry, Judged
 
-    return _of_models(
+    return of_models(
         {"entry": Entry, "judged": Judged},
         lambda refs: {
-            "oneOf": [refs["entry"], _object(promoted={"const": False}, judged=refs["judged"])]
+            "oneOf": [refs["entry"], object_of(promoted={"const": False}, judged=refs["judged"])]
         },
     )
 
@@ -244,9 +218,9 @@ def _promote() -> Schema:
 def _show() -> Schema:
     from isthmus.registry import Entry, Review
 
-    return _of_models(
+    return of_models(
         {"entry": Entry, "review": Review},
-        lambda refs: _release(logs=_by_name(_list(refs["entry"])), reviews=_list(refs["review"])),
+        lambda refs: _release(logs=by_name(listed(refs["entry"])), reviews=listed(refs["review"])),
     )
 
 
@@ -257,11 +231,138 @@ def _approve() -> Schema:
 
 
 def _diff() -> Schema:
-    return _object(
-        files=_list(_TEXT),
-        tensors=_list(_TEXT),
-        content=_list(_object(path=_TEXT, before={}, after={})),
+    return object_of(
+        files=listed(TEXT),
+        tensors=listed(TEXT),
+        content=listed(object_of(path=TEXT, before={}, after={})),
     )
+
+
+def _search() -> Schema:
+    return optional(
+        object_of(
+            query={},
+            way=TEXT,
+            results=listed(
+                optional(
+                    object_of(rank=COUNT, id={}, score=maybe(NUMBER)),
+                    text=TEXT,
+                    payload={"type": "object"},
+                    recall=optional(
+                        object_of(rank=COUNT, score=NUMBER), alone=by_name(maybe(COUNT))
+                    ),
+                    vector=TEXT,
+                    reembedded=FLAG,
+                )
+            ),
+        ),
+        trust=NUMBER,
+        early=TEXT,
+        described=TEXT,
+        price=object_of(
+            old_queries=COUNT,
+            new_queries=COUNT,
+            rescored=COUNT,
+            from_second_column=COUNT,
+            encoded=COUNT,
+            seconds=NUMBER,
+        ),
+    )
+
+
+def _plan() -> Schema:
+    from isthmus.migrate.plan import Plan
+
+    return Plan.model_json_schema(mode="serialization")
+
+
+def _migration() -> Schema:
+    return object_of(
+        state=maybe(TEXT),
+        begun=maybe(TEXT),
+        items=COUNT,
+        filled=COUNT,
+        encoded=COUNT,
+        money=maybe(NUMBER),
+        rate=maybe(NUMBER),
+        seconds_left=maybe(NUMBER),
+        paused=maybe(TEXT),
+        quality=listed({"type": "object"}),
+        journal=TEXT,
+    )
+
+
+def _found_live() -> Schema:
+    one = object_of(id={}, score=NUMBER, text=maybe(TEXT))
+    return object_of(query=TEXT, way=TEXT, results=listed(one))
+
+
+def _restored() -> Schema:
+    from dataclasses import fields
+
+    from isthmus.migrate.restore import Restored
+
+    return object_of(**{field.name: COUNT for field in fields(Restored)})
+
+
+def _checked_canary() -> Schema:
+    return object_of(
+        same=FLAG,
+        model=TEXT,
+        recorded=TEXT,
+        rounding=NUMBER,
+        distances=by_name(maybe(listed(NUMBER))),
+    )
+
+
+def _canary_check() -> Schema:
+    unopened = object_of(same={"const": False}, recorded=TEXT, reason=TEXT)
+    return {"oneOf": [_checked_canary(), unopened]}
+
+
+_DIFFERENCE = (
+    "mean_shift",
+    "covariance_change",
+    "kernel_squared",
+    "kernel_p",
+    "classifier_accuracy",
+    "classifier_p",
+)
+
+
+def _monitor() -> Schema:
+    test = object_of(
+        name=TEXT,
+        hypothesis=TEXT,
+        n=COUNT,
+        mean=maybe(NUMBER),
+        p=NUMBER,
+        alpha=NUMBER,
+        alarm=FLAG,
+    )
+    return optional(
+        object_of(
+            alarm=FLAG,
+            alarms=listed(TEXT),
+            recommended={"enum": ["nothing", "refit", "roll back"]},
+            why=TEXT,
+            rows=COUNT,
+            results=COUNT,
+            baseline=COUNT,
+            tests=listed(test),
+            difference=maybe(object_of(**dict.fromkeys(_DIFFERENCE, NUMBER))),
+            canary=maybe(_checked_canary()),
+            foreign=FLAG,
+        ),
+        rolled_back=TEXT,
+    )
+
+
+def _demo() -> Schema:
+    from isthmus.evaluate import Evaluation
+
+    steps = listed(object_of(**{"step": TEXT, "recall@10": NUMBER}))
+    return of_models({"evidence": Evaluation}, lambda refs: {"oneOf": [refs["evidence"], steps]})
 
 
 _SCHEMAS: dict[str, Callable[[], Schema]] = {
@@ -270,23 +371,37 @@ _SCHEMAS: dict[str, Callable[[], Schema]] = {
     "budget": _budget,
     "fit": _fit,
     "evaluate": _evaluate,
-    "apply": lambda: _object(output=_TEXT, rows=_COUNT, dim=_COUNT),
+    "apply": lambda: object_of(output=TEXT, rows=COUNT, dim=COUNT),
     "inspect": _inspect,
     "card": _card,
     "threshold": _threshold,
     "consumers": _consumers,
     "probe": _probe,
     "publish": _entry,
-    "push": lambda: _object(repository=_TEXT, commit=_TEXT),
-    "pull": lambda: _object(folder=_TEXT, kind=_TEXT, digest=_TEXT),
-    "list": lambda: {"anyOf": [_list(_TEXT), _list(_release())], "type": "array"},
+    "push": lambda: object_of(repository=TEXT, commit=TEXT),
+    "pull": lambda: object_of(folder=TEXT, kind=TEXT, digest=TEXT),
+    "list": lambda: {"anyOf": [listed(TEXT), listed(_release())], "type": "array"},
     "show": _show,
     "diff": _diff,
-    "verify": lambda: _list(_release()),
+    "verify": lambda: listed(_release()),
     "promote": _promote,
     "rollback": _entry,
     "sign": _release,
     "deprecate": _release,
     "approve": _approve,
-    "gc": lambda: _object(objects=_COUNT, bytes=_COUNT, half_written=_COUNT),
+    "check": lambda: object_of(passed=FLAG, conditions=_gates()),
+    "canary record": lambda: object_of(model=TEXT, revision=TEXT, texts=COUNT, rounding=NUMBER),
+    "canary check": _canary_check,
+    "monitor": _monitor,
+    "search": _search,
+    "plan": _plan,
+    "migrate run": _migration,
+    "migrate resume": _migration,
+    "migrate status": _migration,
+    "migrate cutover": _migration,
+    "migrate search": _found_live,
+    "migrate rollback": _restored,
+    "migrate watch": lambda: object_of(look=COUNT, value=NUMBER, loss=TEXT, alarm=FLAG),
+    "demo": _demo,
+    "gc": lambda: object_of(objects=COUNT, bytes=COUNT, half_written=COUNT),
 }

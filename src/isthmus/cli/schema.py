@@ -13,9 +13,9 @@ __all__ = ["schema_command"]
 
 def schema_command(
     command: Annotated[
-        str | None,
+        list[str] | None,
         typer.Argument(
-            metavar="[COMMAND]",
+            metavar="[COMMAND]...",
             help="A command, or error; without it, those that have one are listed.",
             show_default=False,
         ),
@@ -25,13 +25,15 @@ def schema_command(
 
     Within a version fields may be added, and none are renamed, removed or given another meaning.
 
-    Example:
+    Examples:
 
         isthmus schema threshold
+
+        isthmus schema migrate status
     """
     from isthmus.cli.json_schemas import json_schema, known_schemas
 
-    if command is None:
+    if not command:
         show("\n".join(known_schemas()))
     else:
-        show_json(json_schema(command))
+        show_json(json_schema(" ".join(command)))

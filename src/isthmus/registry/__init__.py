@@ -4,7 +4,8 @@ from isthmus.registry.aliases import Entry, Found, Judged
 from isthmus.registry.collect import Collected
 from isthmus.registry.difference import Difference, FileChange
 from isthmus.registry.policy import Bound, Policy, Stage, judge, parse_bound
-from isthmus.registry.registry import Deprecation, Registry, Release
+from isthmus.registry.registry import Registry
+from isthmus.registry.release import Deprecation, Release
 from isthmus.registry.reviews import DECISIONS, Review, ReviewDecision, standing
 from isthmus.registry.version import StoredFile, Version
 

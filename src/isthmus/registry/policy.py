@@ -35,7 +35,8 @@ from isthmus.errors import InputError
 from isthmus.evaluate.gates import check_gates, parse_gate
 from isthmus.inputs import open_input
 from isthmus.registry.aliases import Found, Judged, checked_alias
-from isthmus.registry.registry import Registry, Release
+from isthmus.registry.registry import Registry
+from isthmus.registry.release import Release
 from isthmus.registry.reviews import standing
 
 __all__ = ["Bound", "Policy", "Stage", "judge", "parse_bound"]
