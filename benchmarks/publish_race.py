@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.s3_server import s3_bucket, s3_server, s3_settings
 from isthmus import artefact
 from isthmus.registry import Registry
 
@@ -84,24 +85,10 @@ def main() -> None:
         if not given.s3:
             print(race(str(folder / "registry"), folder, given.publishes, given.clients))
             return
-        from moto.server import ThreadedMotoServer
-
-        server = ThreadedMotoServer(port=0)
-        server.start()
-        try:
-            port = server.get_host_and_port()[1]
-            os.environ |= {
-                "AWS_ACCESS_KEY_ID": "any",
-                "AWS_SECRET_ACCESS_KEY": "any",
-                "AWS_DEFAULT_REGION": "us-east-1",
-                "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-            }
-            from s3fs import S3FileSystem
-
-            S3FileSystem().mkdir("race")
-            print(race("s3://race/registry", folder, given.publishes, given.clients))
-        finally:
-            server.stop()
+        with s3_server() as endpoint:
+            os.environ |= s3_settings(endpoint)
+            url = f"s3://{s3_bucket()}/registry"
+            print(race(url, folder, given.publishes, given.clients))
 
 
 if __name__ == "__main__":

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +12,8 @@ import pytest
 pytest.importorskip("moto")
 pytest.importorskip("s3fs")
 
+from benchmarks.registry_kills import killed_writers
+from benchmarks.s3_server import s3_bucket, s3_server, s3_settings
 from isthmus.errors import InputError, RegistryError
 from isthmus.registry import Registry
 from isthmus.registry.storage import open_storage
@@ -23,51 +22,25 @@ from .conftest import Make, number_in
 
 pytestmark = pytest.mark.real
 
-# one request at a time: moto compares and sets in two steps
-SERVE = """
-import sys
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import run_simple
-run_simple("127.0.0.1", int(sys.argv[1]), DomainDispatcherApplication(create_backend_app))
-"""
-
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", SERVE, str(port)], stderr=subprocess.DEVNULL
-    )
-    until = time.monotonic() + 60
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            break
-        except OSError:
-            assert server.poll() is None and time.monotonic() < until
-            time.sleep(0.1)
-    yield f"http://127.0.0.1:{port}"
-    server.terminate()
-    server.wait()
+    with s3_server() as address:
+        yield address
 
 
 @pytest.fixture
 def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    for name, value in {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():
+    for name, value in s3_settings(endpoint).items():
         monkeypatch.setenv(name, value)
-    from s3fs import S3FileSystem
+    return s3_bucket()
 
-    name = f"b{os.urandom(6).hex()}"
-    S3FileSystem(skip_instance_cache=True).call_s3("create_bucket", Bucket=name)
-    return name
+
+def test_killed_writers_leave_a_whole_registry(bucket: str, tmp_path: Path) -> None:
+    # python -m benchmarks.registry_kills --s3 does a hundred
+    found = killed_writers(f"s3://{bucket}/registry", tmp_path, kills=8, longest=1.5)
+    assert found.during >= 1
+    assert found.moves > 2
 
 
 def test_the_same_registry_as_in_a_folder(bucket: str, make: Make, tmp_path: Path) -> None:
