@@ -57,6 +57,19 @@ def test_equals_the_pairs_one_by_one(offset: float, size: int) -> None:
                 assert grid.p[name][i, j] == pytest.approx(found.null.p, rel=1e-3, abs=1e-9), name
 
 
+def test_the_family_of_canonical_correlations_and_those_of_rows_have_grids() -> None:
+    x, y = layers(60)
+    names = ("cca", "svcca", "pwcca", "rsa", "mutual_knn")
+    grid = similarity_grid(streamed(x, y), measures=names, rows=(x, y), permutations=20)
+    assert list(grid.values) == ["mean_cca", *names[1:]]
+    for i, a in enumerate(grid.names_x):
+        for j, b in enumerate(grid.names_y):
+            pair = compare(x[a], y[b], measures=list(grid.values))
+            for name, values in grid.values.items():
+                assert values[i, j] == pytest.approx(pair[name].value, abs=1e-5)
+                assert 0 < grid.p[name][i, j] <= grid.p_max[name][i, j] <= 1
+
+
 def test_a_mapping_of_moments_gives_the_same() -> None:
     x, y = layers()
     cells = {(a, b): Moments.of(x[a], y[b]) for a in x for b in y}
@@ -127,8 +140,10 @@ def test_prints_and_saves() -> None:
 def test_bad_input() -> None:
     x, y = layers()
     moments = streamed(x, y)
-    with pytest.raises(InputError, match="no grid of 'rsa'"):
+    with pytest.raises(InputError, match="'rsa' needs the rows themselves.*rows="):
         similarity_grid(moments, measures=["rsa"])
+    with pytest.raises(InputError, match="the measure 'rsx' is unknown.*svcca"):
+        similarity_grid(moments, measures=["rsx"])
     with pytest.raises(InputError, match="no layers"):
         similarity_grid(GridMoments())
     with pytest.raises(InputError, match="no moments of the layers"):

@@ -15,12 +15,13 @@ from isthmus.files import canonical_json
 from isthmus.moments import Moments
 from isthmus.notebook import ShownInNotebook
 from isthmus.progress import Progress, silent
-from isthmus.similarity.catalogue import MEASURES
+from isthmus.similarity.catalogue import MEASURES, parse_measures
 from isthmus.similarity.grid_moments import GridMoments
 from isthmus.similarity.kernel_sums import KernelSums
-from isthmus.similarity.measure import MomentMeasure
+from isthmus.similarity.measure import MomentMeasure, RowMeasure
 from isthmus.similarity.null import KernelShape, kernel_null
 from isthmus.similarity.paired_moments import PairedMoments
+from isthmus.similarity.row_sample import RowSample
 from isthmus.similarity.spectra import SideFactors, Spectra
 from isthmus.threads import single_thread
 
@@ -123,7 +124,8 @@ def similarity_grid(
     Args:
         moments: `GridMoments`, or moments by pair of layers, keeping ``square``, ``xx``, ``xy``,
             ``yy`` and for debiased CKA ``fourth``.
-        measures: names out of `MEASURES`, of those that follow from moments.
+        measures: names out of `MEASURES`; those that do not follow from moments, such as ``rsa``,
+            are computed on ``rows``.
         rows: a bounded sample of the activations of the same items: by layer ``(m, d)``, for both
             models.  Their ``(m, m)`` kernels are held for every layer; some hundred rows serve.
         permutations: of the items.
@@ -131,8 +133,8 @@ def similarity_grid(
         progress: told about pairs.
 
     Raises:
-        InputError: for a measure that no grid is computed of, missing pairs, or rows that do not
-            match the layers.
+        InputError: for a measure that is not there, one that needs ``rows`` without them, missing
+            pairs, or rows that do not match the layers.
 
     Example:
         >>> import numpy as np
@@ -142,7 +144,7 @@ def similarity_grid(
         >>> [a for a, *_ in similarity_grid(moments).best("linear_cka")]
         ['first', 'second']
     """
-    asked = {name: _on_moments(name) for name in measures}
+    asked = _asked(measures, rows is not None)
     names_x, names_y = _names(moments)
     shape = len(names_x), len(names_y)
     values = {name: np.empty(shape) for name in asked}
@@ -154,8 +156,14 @@ def similarity_grid(
         for j, b in enumerate(names_y):
             try:
                 pair = _pair(moments, a, b, factors, seed)
+                sample: RowSample | None = None
                 for name, measure in asked.items():
-                    found = measure.compute(pair)
+                    if isinstance(measure, MomentMeasure):
+                        found = measure.compute(pair)
+                    else:
+                        assert rows is not None
+                        sample = sample or _sample(rows, a, b, permutations, seed)
+                        found = measure.compute(sample)
                     values[name][i, j], p[name][i, j] = found.value, found.null.p
                     sign = 1.0 if measure.higher_is_closer else -1.0
                     spread = max(found.null.sd, 1e-300)
@@ -207,16 +215,33 @@ def _names(
     return names
 
 
-def _on_moments(name: str) -> MomentMeasure:
-    measure = MEASURES.get(name)
-    if not isinstance(measure, MomentMeasure):
-        possible = [m.name for m in MEASURES.values() if isinstance(m, MomentMeasure)]
+def _asked(measures: Iterable[str], with_rows: bool) -> dict[str, MomentMeasure | RowMeasure]:
+    """The measures of these names or aliases."""
+    asked = {name: MEASURES[name] for name in parse_measures(measures)}
+    without = [name for name, measure in asked.items() if isinstance(measure, RowMeasure)]
+    if without and not with_rows:
         raise InputError(
-            f"no grid of '{name}' can be computed",
+            f"'{without[0]}' needs the rows themselves",
             where="measures",
-            mend=f"Choose from {', '.join(possible)}",
+            mend="Give rows= (compare_layers: a sample of 8 items or more)",
         )
-    return measure
+    return asked
+
+
+def _sample(
+    rows: tuple[Mapping[str, NDArray[Any]], Mapping[str, NDArray[Any]]],
+    a: str,
+    b: str,
+    permutations: int,
+    seed: int,
+) -> RowSample:
+    sides: list[NDArray[Any]] = []
+    for given, layer in zip(rows, (a, b), strict=True):
+        if layer not in given:
+            raise InputError(f"the rows hold no layer {layer!r}", where="rows")
+        sides.append(np.asarray(given[layer], dtype=np.float32))
+    order = np.random.default_rng(seed).permutation(len(sides[0]))
+    return RowSample(sides[0][order], sides[1][order], permutations=permutations, seed=seed)
 
 
 def _pair(

@@ -56,7 +56,7 @@ class LayerComparison:
     """How alike all pairs of layers are.
 
     Attributes:
-        grid: CKA, debiased CKA and Procrustes distance of all pairs, with their nulls.
+        grid: the measures that were asked for, of all pairs, with their nulls.
         explained: ``(L₁, L₂)``, as in `Stitch`.
         moments: the streamed moments, from which any linear map of any pair can be fitted.
 
@@ -161,7 +161,9 @@ class LayerMeasuring:
     """
 
     measures: Iterable[str] = ("linear_cka", "debiased_cka", "procrustes")
-    """The measures of the grid; debiased CKA is always among them."""
+    """The measures of the grid, out of `isthmus.similarity.MEASURES`: ``svcca``, ``mean_cca``,
+    ``pwcca``, ``rsa`` and more; debiased CKA is always among them.  Those that need the rows
+    themselves, ``rsa`` among them, are of the sampled items."""
     sample: int = 256
     """Items held for the null of the closest pair."""
     permutations: int = 100
