@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.postgres import postgres_server
 from isthmus.encoders import CallableEncoder
-from isthmus.migrate.migration import Models
+from isthmus.migrate.models import Models
 from isthmus.migrate.plan import Canaries, Estimated, Model, Plan, Serving, Target
 from isthmus.stores import create_store, open_store
 from isthmus.stores.beside import BesideStore, with_second_column

@@ -11,6 +11,7 @@ __all__ = [
     "ContractError",
     "DivergedError",
     "EngineError",
+    "GateError",
     "InputError",
     "IsthmusError",
     "MissingExtraError",
@@ -76,6 +77,10 @@ class RecipeError(InputError):
 
 class DivergedError(InputError):
     """A training whose loss stopped being finite; what was trained is in its last good state."""
+
+
+class GateError(IsthmusError):
+    """A condition on measured evidence that does not hold; commands end with exit code 1."""
 
 
 class NotFittedError(IsthmusError, ValueError, AttributeError):

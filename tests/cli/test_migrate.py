@@ -170,3 +170,35 @@ def test_bridges_beside_a_plan_are_not_overwritten_unasked(here, cli):
     cli("plan", STORE, "--old", OLD, "--new", NEW, "-o", "plan").refused("plan.bridge")
     assert Path("plan.bridge/manifest.json").read_bytes() == held
     assert not Path("plan").exists()
+
+
+def test_a_new_model_that_finds_less_fails_the_gate_and_sets_off_the_alarm(here, migrate, posted):
+    from isthmus.migrate import Plan
+    from isthmus.stores import open_store
+    from isthmus.ways.search import Columns, Search
+    from isthmus.ways.way import Recall, Way
+
+    plan = Plan.load(Path("plan.json"))
+    with open_store(STORE) as store:
+        old = Search(Way(recall=Recall(kind="old")), store, columns=Columns("vector"),
+                     old=open_encoder(OLD))  # fmt: skip
+        found = old(list(plan.queries.texts), 10).ids.tolist()
+    # what the old model finds is right, and nothing else
+    asked = {"clicked": tuple(map(tuple, found)), "before": (1.0,) * len(found)}
+    worse = plan.model_copy(update={"queries": plan.queries.model_copy(update=asked)}).signed()
+    worse.save(Path("worse.json"))
+    assert migrate("run", plan="worse.json").code == 0
+    failed = migrate("cutover", plan="worse.json")
+    assert failed.code == 1
+    assert failed.err.splitlines()[-1].startswith("error: ")
+    assert "measured below the old one" in failed.err
+    assert "state: full" in migrate("status", plan="worse.json").out
+    address, got = posted
+    alarm = migrate(
+        "watch", "--looks", "3", "--every", "0", "--rollback", "--webhook", address,
+        plan="worse.json",
+    )  # fmt: skip
+    assert alarm.code == 1
+    assert alarm.out.count("ALARM: below the old model") == 1
+    assert [told["rolled_back"]["untouched"] for told in got] == [N]
+    assert "state: rolled back" in migrate("status", plan="worse.json").out

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,30 +15,6 @@ def log_of(vectors: np.ndarray, hits: np.ndarray) -> str:
         json.dumps({"vector": v.tolist(), "hit": float(h)}) + "\n"
         for v, h in zip(vectors, hits, strict=True)
     )
-
-
-@pytest.fixture
-def posted() -> Iterator[tuple[str, list[Any]]]:
-    """A server that keeps what is posted to it."""
-    got: list[Any] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            length = int(self.headers["Content-Length"])
-            got.append(json.loads(self.rfile.read(length)))
-            self.send_response(500 if "fails" in self.path else 204)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", got
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def test_a_day_of_traffic(cli: Any, bridge: Path, data: Any, posted: Any) -> None:

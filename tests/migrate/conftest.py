@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from isthmus.encoders import CallableEncoder, Encoder
-from isthmus.migrate.migration import Migration, Models
+from isthmus.migrate.migration import Migration
+from isthmus.migrate.models import Models
 from isthmus.migrate.plan import AskedQueries, Canaries, Estimated, Model, Plan, Serving, Target
 from isthmus.stores import create_store, open_store
 from isthmus.stores.beside import BesideStore, with_second_column

@@ -20,7 +20,7 @@ from tests.migrate.conftest import (
 )
 
 from isthmus.encoders import CallableEncoder
-from isthmus.errors import InputError, StoreChangedError, WrongSpaceError
+from isthmus.errors import GateError, InputError, StoreChangedError, WrongSpaceError
 from isthmus.migrate import Limits, LiveSearch, Models, State
 from isthmus.migrate.migration import pause_file
 from isthmus.stores import open_store
@@ -390,7 +390,7 @@ def test_a_finish_below_the_old_model_is_refused(lance, path, models):
     alone = Models(models.new)
     with opened(plan, path, alone) as migration:
         migration.run()
-        with pytest.raises(InputError, match="measured below the old one"):
+        with pytest.raises(GateError, match="measured below the old one"):
             migration.cut_over()
         assert migration.state == State.FULL
         assert migration.store.alias(plan.target.alias) == plan.target.alias_old

@@ -33,13 +33,13 @@ from isthmus.cli.search import search_command
 from isthmus.cli.signals import Stopped, stopped_by_signals
 from isthmus.cli.threshold import threshold_command
 from isthmus.cli.verbosity import level_of, listen, taken_out
-from isthmus.errors import IsthmusError
+from isthmus.errors import GateError, IsthmusError
 from isthmus.plain_text import plain_line
 from isthmus.spaces.formats.table import described
 
 __all__ = ["app", "main"]
 
-_BAD_INPUT, _UNEXPECTED, _INTERRUPTED = 2, 70, 130
+_FAILED, _BAD_INPUT, _UNEXPECTED, _INTERRUPTED = 1, 2, 70, 130
 _DEBUG, _JSON = "--debug", "--json"
 
 app = typer.Typer(
@@ -133,7 +133,10 @@ def main() -> None:
     except IsthmusError as error:
         kind = type(error).__name__
         _end(
-            f"error: {error}", _BAD_INPUT, as_json, kind,
+            f"error: {error}",
+            _FAILED if isinstance(error, GateError) else _BAD_INPUT,
+            as_json,
+            kind,
             what=error.what, where=error.where, mend=error.mend,
         )  # fmt: skip
     except OSError as error:

@@ -17,6 +17,7 @@ from isthmus.cli.console import ProgressBar, say, show, show_json, show_json_lin
 from isthmus.cli.inputs import Json
 from isthmus.cli.model_options import KeyEnv
 from isthmus.cli.option_groups import grouped
+from isthmus.cli.webhook import Webhook
 from isthmus.errors import InputError
 
 if TYPE_CHECKING:
@@ -258,7 +259,7 @@ def cutover_command(
 ) -> None:
     """Judge the plan's queries on the live index, then move the alias in one step.
 
-    Exit code 2, and nothing moved, where the new model is measured below the old one.
+    Exit code 1, and nothing moved, where the new model is measured below the old one.
     """
     with _opened(plan, at, take_over=take_over) as migration:
         migration.cut_over(partial=partial)
@@ -317,6 +318,7 @@ def watch_command(
     rollback: Annotated[
         bool, typer.Option("--rollback", help="Roll back by itself at an alarm.")
     ] = False,
+    webhook: Webhook = None,
     as_json: Json = False,
 ) -> None:
     """Ask the plan's queries again and again; exit code 1 once a loss is shown."""
@@ -344,6 +346,13 @@ def watch_command(
         )  # fmt: skip
         if alarm is None:
             return
-        if rollback:
-            say(f"rolled back: {migration.rollback()}")
+        restored = migration.rollback() if rollback else None
+        if restored is not None:
+            say(f"rolled back: {restored}")
+        if webhook is not None:
+            from isthmus.monitor import post
+
+            told = {"look": alarm.number, "value": alarm.value, "loss": str(alarm.loss)}
+            done = None if restored is None else restored.as_json()
+            post(webhook, {"plan": str(plan), **told, "rolled_back": done})
     raise typer.Exit(1)

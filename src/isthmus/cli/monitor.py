@@ -12,6 +12,7 @@ import typer
 from isthmus.cli.console import ProgressBar, say, show, show_json
 from isthmus.cli.option_groups import grouped
 from isthmus.cli.reports import PageOptions
+from isthmus.cli.webhook import Webhook
 from isthmus.errors import InputError, ModelChangedError, RegistryError
 
 if TYPE_CHECKING:
@@ -140,16 +141,7 @@ class AlarmOptions:
             help="The folder of the registry, or s3://bucket/prefix.",
         ),
     ] = None
-    webhook: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            envvar="ISTHMUS_WEBHOOK",
-            rich_help_panel=_DONE,
-            help="Where an alarm is posted to, as JSON.",
-            show_envvar=True,
-        ),
-    ] = None
+    webhook: Webhook = None
 
     def check(self) -> None:
         """Refuse an alias that no registry has."""

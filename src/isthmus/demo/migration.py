@@ -13,7 +13,8 @@ import numpy as np
 from isthmus.demo.corpus import load_corpus
 from isthmus.encoders import CachedEncoder, all_minilm_l6_int8, paraphrase_minilm_l3
 from isthmus.migrate.backfill import Limits
-from isthmus.migrate.migration import Migration, Models
+from isthmus.migrate.migration import Migration
+from isthmus.migrate.models import Models
 from isthmus.migrate.planning import PlannedModels, PlanOptions, make_plan
 from isthmus.migrate.serving import LiveSearch
 from isthmus.progress import Progress, silent

@@ -10,22 +10,26 @@ if TYPE_CHECKING:
     from isthmus.migrate.backfill import Limits
     from isthmus.migrate.dual_write import DualWriter
     from isthmus.migrate.journal import Journal, State
-    from isthmus.migrate.migration import Migration, Models, Status
+    from isthmus.migrate.migration import Migration
+    from isthmus.migrate.models import Models
     from isthmus.migrate.plan import Plan
-    from isthmus.migrate.planning import PlanOptions, make_plan
+    from isthmus.migrate.planning import Planned, PlanOptions, make_plan
     from isthmus.migrate.restore import Restored
     from isthmus.migrate.serving import LiveSearch
+    from isthmus.migrate.status import Status
     from isthmus.migrate.watch import Watched, watch
 
 _HOMES = {
     "isthmus.migrate.backfill": ("Limits",),
     "isthmus.migrate.dual_write": ("DualWriter",),
     "isthmus.migrate.journal": ("Journal", "State"),
-    "isthmus.migrate.migration": ("Migration", "Models", "Status"),
+    "isthmus.migrate.migration": ("Migration",),
+    "isthmus.migrate.models": ("Models",),
     "isthmus.migrate.plan": ("Plan",),
-    "isthmus.migrate.planning": ("PlanOptions", "make_plan"),
+    "isthmus.migrate.planning": ("PlanOptions", "Planned", "make_plan"),
     "isthmus.migrate.restore": ("Restored",),
     "isthmus.migrate.serving": ("LiveSearch",),
+    "isthmus.migrate.status": ("Status",),
     "isthmus.migrate.watch": ("Watched", "watch"),
 }
 
@@ -38,6 +42,7 @@ __all__ = [
     "Models",
     "Plan",
     "PlanOptions",
+    "Planned",
     "Restored",
     "State",
     "Status",

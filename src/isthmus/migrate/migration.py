@@ -15,105 +15,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.bridge import Bridge
-from isthmus.encoders import Encoder, PrecomputedEncoder, encode_items
-from isthmus.errors import InputError, StoreChangedError, WrongSpaceError
-from isthmus.evaluate.bootstrap import Estimate, estimate, resampled_means
+from isthmus.errors import GateError, InputError, StoreChangedError
+from isthmus.evaluate.bootstrap import Estimate
 from isthmus.migrate.backfill import TOKEN, Backfill, Limits, PauseRequest
 from isthmus.migrate.journal import Journal, State
 from isthmus.migrate.marks import Marks
+from isthmus.migrate.models import Models, check_models
 from isthmus.migrate.plan import Plan
-from isthmus.migrate.quality import answered
+from isthmus.migrate.quality import compare
 from isthmus.migrate.restore import BackTo, Originals, Restored, restore_old, summed_up
+from isthmus.migrate.status import Status
 from isthmus.progress import Progress, silent
 from isthmus.stores import Store
 from isthmus.stores.beside import BesideStore, with_second_column
-from isthmus.ways.search import Columns, Search
-from isthmus.ways.way import Recall, Way
+from isthmus.ways.way import Way
 
-__all__ = ["Migration", "Models", "Status", "pause_file"]
+__all__ = ["Migration", "pause_file"]
 
-_SAME = 0.98
-"""Least median cosine of vectors that are said to be one model's."""
-_CANARIES = 16
-_LOOKED_AT = 64
 _PASSES = 50
-
-
-@dataclass(frozen=True)
-class Models:
-    """The encoders that run; ``old`` is None where it is gone."""
-
-    new: Encoder | None = None
-    old: Encoder | None = None
-
-
-@dataclass(frozen=True)
-class Status:
-    """Where a migration stands.
-
-    Attributes:
-        state: reached last; None where nothing was begun.
-        begun: a state that was begun and not reached.
-        count: items of the index, and ``filled`` those with a new vector.
-        encoded: items that were encoded, again or for the first time.
-        money: spent so far; None where the plan names no price.
-        rate: items a second of the last run; None before there was one.
-        seconds_left: at that rate.
-        paused: why the last run stopped; None if it did not.
-        quality: what each judgement on the live index said, by state.
-        journal: where the journal is.
-    """
-
-    state: State | None
-    begun: State | None
-    count: int
-    filled: int
-    encoded: int
-    money: float | None
-    rate: float | None
-    seconds_left: float | None
-    paused: str | None
-    quality: tuple[dict[str, Any], ...]
-    journal: str
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            "state": None if self.state is None else self.state.value,
-            "begun": None if self.begun is None else self.begun.value,
-            "items": self.count,
-            "filled": self.filled,
-            "encoded": self.encoded,
-            "money": self.money,
-            "rate": self.rate,
-            "seconds_left": self.seconds_left,
-            "paused": self.paused,
-            "quality": list(self.quality),
-            "journal": self.journal,
-        }
-
-    def __str__(self) -> str:
-        said = "nothing was begun" if self.state is None else f"state: {self.state.value}"
-        if self.begun is not None:
-            said += f" ({self.begun.value} was begun and is not reached)"
-        share = self.filled / self.count if self.count else 0.0
-        lines = [said, f"filled: {self.filled:,} of {self.count:,} items ({share:.1%})"]
-        lines.append(f"encoded so far: {self.encoded:,} texts")
-        if self.money is not None:
-            lines[-1] += f", {self.money:.4g} spent"
-        if self.rate:
-            lines.append(f"rate of the last run: {self.rate:,.0f} items a second")
-            if self.seconds_left:
-                lines[-1] += f", {self.seconds_left:,.0f} s left"
-        if self.paused is not None:
-            lines.append(f"paused: {self.paused}")
-        for point in self.quality:
-            lines.append(
-                f"{point['metric']} on the live index, {point['at']}: {point['new']:.3f} with the "
-                f"new model, {point['old']:.3f} with the old one, gain {point['gain']}"
-            )
-        lines.append(f"journal: {self.journal}")
-        return "\n".join(lines)
 
 
 def pause_file(plan: Path) -> Path:
@@ -239,7 +158,7 @@ class Migration:
             if not resume:
                 with self.journal.step(State.PLANNED, self.plan.digest, **self._begun_as()):
                     pass
-            self._check_models()
+            check_models(self.plan, self.store, self.models)
             self._check_alias()
             pause_file(self.path).unlink(missing_ok=True)
             if not self._reached(State.PREPARED):
@@ -338,66 +257,6 @@ class Migration:
                 where=self.store.url,
                 mend="Name another with --new-column when you plan, or remove it",
             )
-
-    def _check_models(self) -> None:
-        """Refuse encoders that are not the plan's, and a store that holds the new vectors.
-
-        Raises:
-            InputError: if there is no new encoder.
-            WrongSpaceError: if one is another model.
-        """
-        new, old = self.models.new, self.models.old
-        if new is None:
-            raise InputError("there is no new encoder", where="--new")
-        if new.dim != self.plan.target.new_dim:
-            raise WrongSpaceError(
-                f"{new.name} makes vectors of {new.dim} dimensions, the plan has "
-                f"{self.plan.target.new_dim}",
-                where="the new encoder",
-                mend="Give the model of the plan",
-            )
-        canaries = self.plan.canaries
-        if canaries.texts:
-            rows = new.encode(list(canaries.texts), kind="document")
-            median = _median_cosine(rows, canaries.vectors)
-            if median < _SAME:
-                raise WrongSpaceError(
-                    f"{new.name} is not the new model of this plan: encoded again, "
-                    f"{len(canaries.texts)} texts have a median cosine of {median:.3f} with what "
-                    "the plan remembers",
-                    where="the new encoder",
-                    mend="Give the model of the plan, with its prefixes",
-                )
-        ids, texts, stored = self._few()
-        if not len(ids):
-            return
-        if new.dim == stored.shape[1]:
-            again = encode_items(new, ids.tolist(), texts)
-            if _median_cosine(again, stored) >= _SAME:
-                raise WrongSpaceError(
-                    f"'{self.plan.target.old_column}' holds vectors of {new.name} already",
-                    where=self.store.url,
-                    mend="There is nothing to migrate",
-                )
-        if old is not None:
-            from isthmus.bridge.store_sample import check_old_encoder
-
-            check_old_encoder(old, ids, texts, stored, where=self.store.url)
-
-    def _few(self) -> tuple[NDArray[Any], list[str], NDArray[np.float32]]:
-        """Some stored items with a text: ids, texts, old vectors."""
-        target = self.plan.target
-        fields = [] if target.text_field is None else [target.text_field]
-        scan = self.store.scan(column=target.old_column, fields=fields, batch=_LOOKED_AT)
-        part = next(iter(scan), None)
-        if part is None or part.vectors is None or part.present is None:
-            return np.empty(0), [], np.empty((0, 0), np.float32)
-        texts = [str(i) for i in part.ids.tolist()]
-        if fields and not isinstance(self.models.new, PrecomputedEncoder):
-            texts = [str(t or "") for t in part.payload[fields[0]]]
-        some = part.present & np.array([bool(t.strip()) for t in texts], dtype=np.bool_)
-        rows = np.flatnonzero(some)[:_CANARIES]
-        return part.ids[rows], [texts[r] for r in rows.tolist()], part.vectors[rows]
 
     def _check_alias(self) -> None:
         target = self.plan.target
@@ -538,8 +397,8 @@ class Migration:
 
         Raises:
             StoreChangedError: if not every item has its new vector and ``partial`` is false.
-            InputError: if the finish is measured below keeping the old model, or the bridge is not
-                the one that was applied.
+            GateError: if the finish is measured below keeping the old model.
+            InputError: if the bridge is not the one that was applied.
         """
         with self._at_work():
             self._check_begun()
@@ -552,7 +411,7 @@ class Migration:
                     "as they are from now on",
                 )
             partial = state == State.FILLING
-            self._check_models()
+            check_models(self.plan, self.store, self.models)
             if self.journal.begun != State.CUT_OVER:
                 self._check_alias()
             if self.plan.bridge is not None:
@@ -599,37 +458,24 @@ class Migration:
         """Ask the plan's queries on the live index, of both models, and record what they found.
 
         Raises:
-            InputError: if the new model is measured below the old one.
+            GateError: if the new model is measured below the old one.
         """
-        asked, target = self.plan.queries, self.plan.target
+        asked = self.plan.queries
         if not asked.texts or self.models.new is None or partial:
             return None
-        columns = Columns(target.old_column, target.new_column)
-        new = Search(
-            Way(recall=Recall(kind="new")), self.store, columns=columns, new=self.models.new,
-            new_metric=target.metric,
-        )  # fmt: skip
-        after = answered(new, asked)
-        before = np.array(asked.before)
-        if self.models.old is not None:
-            old = Search(
-                Way(recall=Recall(kind="old")), self.store, columns=columns, old=self.models.old
-            )
-            before = answered(old, asked)
-        means = resampled_means(np.column_stack([after, before]))
-        gain = estimate(float(after.mean() - before.mean()), means[:, 0] - means[:, 1])
+        found = compare(self.plan, self.store, self.models)
         self.journal.write(
             "note", self.state or State.PLANNED, self.plan.digest, kind="quality", at=at,
-            metric=asked.metric, new=float(after.mean()), old=float(before.mean()), gain=str(gain),
+            metric=asked.metric, new=found.new, old=found.old, gain=str(found.gain),
         )  # fmt: skip
-        if gain.high is not None and gain.high < 0:
-            raise InputError(
+        if found.gain.high is not None and found.gain.high < 0:
+            raise GateError(
                 f"on this index the new model is measured below the old one: {asked.metric} "
-                f"{after.mean():.3f} against {before.mean():.3f}, gain {gain}",
+                f"{found.new:.3f} against {found.old:.3f}, gain {found.gain}",
                 where=self.store.url,
                 mend="Keep the old model: isthmus migrate rollback",
             )
-        return gain
+        return found.gain
 
     # -- going back, and ending ------------------------------------------------------------------
 
@@ -711,11 +557,3 @@ class Migration:
                 self.marks.erase()
                 if drop_old and not isinstance(self.store, BesideStore):
                     self.store.drop_column(target.old_column)
-
-
-def _median_cosine(a: NDArray[Any], b: NDArray[Any]) -> float:
-    if a.shape != b.shape:
-        return -1.0
-    x, y = (np.asarray(rows, dtype=np.float64) for rows in (a, b))
-    norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
-    return float(np.median(np.einsum("nd,nd->n", x, y) / np.maximum(norms, 1e-300)))

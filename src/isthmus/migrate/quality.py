@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.migrate.plan import AskedQueries
-from isthmus.ways.search import Search
+from isthmus.evaluate.bootstrap import Estimate, estimate, resampled_means
+from isthmus.migrate.models import Models
+from isthmus.migrate.plan import AskedQueries, Plan
+from isthmus.stores import Store
+from isthmus.ways.search import Columns, Search
+from isthmus.ways.way import Recall, Way
 
-__all__ = ["DEPTH", "answered", "recalls"]
+__all__ = ["DEPTH", "Compared", "answered", "compare", "recalls"]
 
 DEPTH = 10
 """Results of each query that count."""
@@ -29,3 +35,31 @@ def recalls(
         for row, answers in zip(ids.tolist(), clicked, strict=True)
     ]
     return np.array(shares, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Both models on the live index: the mean recall at 10 of each, and the gain of the new one."""
+
+    new: float
+    old: float
+    gain: Estimate
+
+
+def compare(plan: Plan, store: Store, models: Models) -> Compared:
+    """Ask the plan's queries of both models; where the old one is gone, what it found before."""
+    asked, target = plan.queries, plan.target
+    columns = Columns(target.old_column, target.new_column)
+    new = Search(
+        Way(recall=Recall(kind="new")), store, columns=columns, new=models.new,
+        new_metric=target.metric,
+    )  # fmt: skip
+    after = answered(new, asked)
+    before = np.array(asked.before)
+    if models.old is not None:
+        old = Search(Way(recall=Recall(kind="old")), store, columns=columns, old=models.old)
+        before = answered(old, asked)
+    means = resampled_means(np.column_stack([after, before]))
+    value = float(after.mean() - before.mean())
+    gain = estimate(value, means[:, 0] - means[:, 1])
+    return Compared(float(after.mean()), float(before.mean()), gain)

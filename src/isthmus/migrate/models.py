@@ -1,0 +1,102 @@
+"""The encoders of a migration, and whether they are the plan's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.encoders import Encoder, PrecomputedEncoder, encode_items
+from isthmus.errors import InputError, WrongSpaceError
+from isthmus.migrate.plan import Plan, Target
+from isthmus.stores import Store
+
+__all__ = ["Models", "check_models"]
+
+_SAME = 0.98
+"""Least median cosine of vectors that are said to be one model's."""
+_CANARIES = 16
+_LOOKED_AT = 64
+
+
+@dataclass(frozen=True)
+class Models:
+    """The encoders that run; ``old`` is None where it is gone."""
+
+    new: Encoder | None = None
+    old: Encoder | None = None
+
+
+def check_models(plan: Plan, store: Store, models: Models) -> Encoder:
+    """Refuse encoders that are not the plan's, and a store that holds the new vectors.
+
+    Returns:
+        the new encoder.
+
+    Raises:
+        InputError: if there is no new encoder.
+        WrongSpaceError: if one is another model.
+    """
+    new, old = models.new, models.old
+    if new is None:
+        raise InputError("there is no new encoder", where="--new")
+    if new.dim != plan.target.new_dim:
+        raise WrongSpaceError(
+            f"{new.name} makes vectors of {new.dim} dimensions, the plan has {plan.target.new_dim}",
+            where="the new encoder",
+            mend="Give the model of the plan",
+        )
+    canaries = plan.canaries
+    if canaries.texts:
+        rows = new.encode(list(canaries.texts), kind="document")
+        median = _median_cosine(rows, canaries.vectors)
+        if median < _SAME:
+            raise WrongSpaceError(
+                f"{new.name} is not the new model of this plan: encoded again, "
+                f"{len(canaries.texts)} texts have a median cosine of {median:.3f} with what "
+                "the plan remembers",
+                where="the new encoder",
+                mend="Give the model of the plan, with its prefixes",
+            )
+    ids, texts, stored = _few(store, plan.target, new)
+    if not len(ids):
+        return new
+    if new.dim == stored.shape[1]:
+        again = encode_items(new, ids.tolist(), texts)
+        if _median_cosine(again, stored) >= _SAME:
+            raise WrongSpaceError(
+                f"'{plan.target.old_column}' holds vectors of {new.name} already",
+                where=store.url,
+                mend="There is nothing to migrate",
+            )
+    if old is not None:
+        from isthmus.bridge.store_sample import check_old_encoder
+
+        check_old_encoder(old, ids, texts, stored, where=store.url)
+    return new
+
+
+def _few(
+    store: Store, target: Target, new: Encoder
+) -> tuple[NDArray[Any], list[str], NDArray[np.float32]]:
+    """Some stored items with a text: ids, texts, old vectors."""
+    fields = [] if target.text_field is None else [target.text_field]
+    part = next(iter(store.scan(column=target.old_column, fields=fields, batch=_LOOKED_AT)), None)
+    if part is None or part.vectors is None or part.present is None:
+        return np.empty(0), [], np.empty((0, 0), np.float32)
+    texts = [str(i) for i in part.ids.tolist()]
+    if fields and not isinstance(new, PrecomputedEncoder):
+        texts = [str(t or "") for t in part.payload[fields[0]]]
+    some = part.present & np.array([bool(t.strip()) for t in texts], dtype=np.bool_)
+    rows = np.flatnonzero(some)[:_CANARIES]
+    return part.ids[rows], [texts[r] for r in rows.tolist()], part.vectors[rows]
+
+
+def _median_cosine(a: NDArray[Any], b: NDArray[Any]) -> float:
+    if a.shape != b.shape:
+        return -1.0
+    x, y = (np.asarray(rows, dtype=np.float64) for rows in (a, b))
+    norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+    return float(np.median(np.einsum("nd,nd->n", x, y) / np.maximum(norms, 1e-300)))
