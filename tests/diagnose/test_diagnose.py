@@ -285,7 +285,7 @@ def test_labels_are_carried_across(make_pair: Any) -> None:
     x, y = make_pair("two_models")
     axis = np.linalg.svd(x - x.mean(0), full_matrices=False)[2][0]
     labels = np.where((x - x.mean(0)) @ axis > 0, "high", "low")
-    found = diagnose(x, y, labels=labels, sample=300)
+    found = diagnose(Pairs(x, y, labels=labels), sample=300)
     concepts = found.measured.concepts
     assert concepts is not None
     assert concepts.source == "labels"
@@ -345,9 +345,9 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "too long": (lambda: diagnose(rows(60, 4), 1e15 * rows(60, 4)), "largest number is"),
     "too short": (lambda: diagnose(1e-20 * rows(60, 4), rows(60, 4)), "largest number is"),
     "integers": (lambda: diagnose(rows(60, 4).astype(int), rows(60, 4)), "dtype int64"),
-    "labels": (lambda: diagnose(rows(9, 3), rows(9, 3), labels=["a"]), "labels have shape"),
-    "labels twice": (
-        lambda: diagnose(Pairs(rows(9, 3), rows(9, 3)), labels=["a"] * 9),
+    "labels": (lambda: diagnose(Pairs(rows(9, 3), rows(9, 3), labels=["a"])), "labels have shape"),
+    "two metrics": (
+        lambda: diagnose(Pairs(rows(9, 3), rows(9, 3)), metric="dot"),
         "already hold both sides",
     ),
     "sample": (lambda: diagnose(rows(9, 3), rows(9, 3), sample=2), "too small"),

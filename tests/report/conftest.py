@@ -61,7 +61,7 @@ def diagnosis(data: dict[str, np.ndarray]) -> Diagnosis:
     names = (HOSTILE[1], "old <i>model</i>")
     new = 2.0 * data["new"]
     new[:, 3] = 0.25  # a dead dimension is a finding
-    return diagnose(new, data["old"], ids=ids, names=names, metric="dot")
+    return diagnose(Pairs(new, data["old"], ids=ids, metric="dot"), names=names)
 
 
 @pytest.fixture(scope="session")

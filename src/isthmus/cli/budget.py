@@ -11,12 +11,12 @@ import typer
 from isthmus.cli.console import ProgressBar, say, show, show_json
 from isthmus.cli.inputs import (
     EngineName,
-    Ids,
     Json,
     MetricOption,
     New,
     Old,
     Overwrite,
+    QueryOptions,
     RelevanceOptions,
     open_inputs,
 )
@@ -25,7 +25,6 @@ from isthmus.errors import InputError
 
 __all__ = ["budget_command"]
 
-_MOST = 20_000  # pairs held for the curve
 _NEXT = "What to encode next"
 
 
@@ -63,7 +62,7 @@ class CurveOptions:
         typer.Option(help="The map whose curve is drawn, without auto. By default a rotation."),
     ] = None
     measure: Annotated[
-        str, typer.Option(help="recall@k, cmc@k, mrr or ndcg@k of held-out pairs.")
+        str, typer.Option(help="recall@k, cmc@k, mrr or ndcg@k of queries, or of held-out pairs.")
     ] = "recall@1"
     seed: Annotated[int, typer.Option(help="Of the orders, samples and intervals.")] = 0
 
@@ -74,23 +73,26 @@ def budget_command(
     new: New,
     drawn: CurveOptions,
     chosen_from: NextOptions,
-    ids: Ids = None,
+    asked: QueryOptions,
     engine: EngineName = None,
     as_json: Json = False,
 ) -> None:
     """Say whether more pairs would make a better map, and which to make first.
 
-    Fits the map on ever more of the pairs, measures each on held-out ones, and reads off how many
-    are enough. With --candidates it also chooses the items whose new vectors would tell most.
+    Fits the map on ever more of the pairs, measures each by queries that held-out items answer (or,
+    without queries, by how often a held-out item finds its own vector), and says what twice the
+    pairs would add. With --candidates it also chooses the items whose new vectors would tell most.
 
     Examples:
 
-        isthmus budget old.npy new.npy
+        isthmus budget old.npy new.npy --queries-old q_old.npy --queries-new q_new.npy
 
         isthmus budget some_old.npy some_new.npy --candidates all_old.npy --next 500 -o ids.txt
     """
-    from isthmus.adapters.budget.learning_curve import CurveDesign, learning_curve
+    from isthmus.adapters.budget.learning_curve import CurveDesign
     from isthmus.adapters.budget.next_ids import next_ids
+    from isthmus.bridge.held_out_samples import Queries
+    from isthmus.bridge.pair_curve import pair_curve
     from isthmus.files import atomic_file, check_output
     from isthmus.spaces.readers import open_vectors
 
@@ -103,22 +105,23 @@ def budget_command(
         check_output(output, overwrite=chosen_from.overwrite)
     progress = ProgressBar()
     inputs = open_inputs(
-        old, new, RelevanceOptions(ids, engine=engine), kind="query", metric=drawn.metric,
+        old, new, RelevanceOptions(**vars(asked), engine=engine), kind="query", metric=drawn.metric,
         progress=progress,
     )  # fmt: skip
     say(repr(inputs.pairs))
-    held = inputs.pairs.sample(min(len(inputs.pairs), _MOST), seed=drawn.seed)
-    cosine = drawn.metric == "cosine"
-    curve = learning_curve(
-        held.x, held.y, ids=held.ids, recipe=drawn.recipe, cosine=cosine,
-        design=CurveDesign(metric=drawn.measure), seed=drawn.seed, progress=progress,
+    curve = pair_curve(
+        inputs.pairs,
+        None if inputs.queries is None else Queries(inputs.queries, inputs.qrels),
+        recipe=drawn.recipe, design=CurveDesign(metric=drawn.measure), seed=drawn.seed,
+        progress=progress,
     )  # fmt: skip
     chosen: Any = None
     if candidates is not None:
         pool = open_vectors(candidates)
         known = inputs.pairs.ids_at(slice(0, len(inputs.pairs)))
         chosen = next_ids(
-            pool.rows(0, pool.n), pool.ids, chosen_from.count, already=known, cosine=cosine,
+            pool.rows(0, pool.n), pool.ids, chosen_from.count, already=known,
+            cosine=drawn.metric == "cosine",
             seed=drawn.seed,
             progress=progress,
         )  # fmt: skip
@@ -134,6 +137,7 @@ def budget_command(
                 "metric": curve.metric,
                 "budgets": list(curve.budgets),
                 "quality": [q.model_dump() for q in curve.quality],
+                "doubling": curve.doubling.model_dump(),
                 "asymptote": curve.asymptote.model_dump(),
                 "enough": curve.enough.model_dump(),
                 "answer": curve.answer,

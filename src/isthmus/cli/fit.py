@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from isthmus.adapters.budget.curve_reading import LearningCurve
     from isthmus.adapters.steps.base import Pools
     from isthmus.bridge import Bridge, StoreSample
+    from isthmus.bridge.held_out_samples import Queries
     from isthmus.progress import Progress
     from isthmus.spaces.pairs import Pairs
 
@@ -43,7 +44,6 @@ __all__ = ["fit_command"]
 _MAP = "Map"
 _REFIT = "prior_ridge(alpha=auto)"
 _SHOWN = 8
-_MOST = 20_000  # pairs held for the learning curve
 
 
 @dataclass(frozen=True)
@@ -300,7 +300,7 @@ def fit_command(
         if shown.report is not None:
             from isthmus.report import write_fit_report
 
-            curve = _curve(fitted.pairs, bridge, maps.seed, progress)
+            curve = _curve(fitted, maps.seed, progress)
             progress.close()
             own = relevance.queries_old is not None
             write_fit_report(
@@ -333,6 +333,7 @@ class _Fitted:
 
     bridge: Bridge
     pairs: Pairs
+    queries: Queries | None = None
     sample: StoreSample | None = None
 
 
@@ -345,7 +346,7 @@ def _fit_live(url: str, live: StoreOptions, qrels: Path | None, options: dict[st
         pairs = sample.pairs(options["kind"])
         say(repr(pairs))
         bridge = fit_sample(sample, models, **options)
-        return _Fitted(judged_live(bridge, store, models, sample, progress), pairs, sample)
+        return _Fitted(judged_live(bridge, store, models, sample, progress), pairs, sample=sample)
 
 
 def _fit_files(
@@ -357,6 +358,7 @@ def _fit_files(
     options: dict[str, Any],
 ) -> _Fitted:
     from isthmus.bridge import fit
+    from isthmus.bridge.held_out_samples import Queries
 
     if maps.moments is not None:
         relevance = replace(relevance, engine=relevance.engine or "threads:1")
@@ -380,21 +382,22 @@ def _fit_files(
         target=target,
         **options,
     )
-    return _Fitted(bridge, inputs.pairs)
+    asked = None
+    if maps.kind == "query" and inputs.queries is not None:
+        asked = Queries(inputs.queries, inputs.qrels)
+    return _Fitted(bridge, inputs.pairs, asked)
 
 
-def _curve(pairs: Pairs, bridge: Bridge, seed: int, progress: Progress) -> LearningCurve | None:
+def _curve(fitted: _Fitted, seed: int, progress: Progress) -> LearningCurve | None:
     """What more pairs are worth to the map that was chosen, where a curve can be drawn."""
-    from isthmus.adapters.budget.learning_curve import CurveDesign, learning_curve
+    from isthmus.adapters.budget.learning_curve import CurveDesign
+    from isthmus.bridge.pair_curve import pair_curve
 
-    held = pairs.sample(min(len(pairs), _MOST), seed=seed)
     try:
-        return learning_curve(
-            held.x,
-            held.y,
-            ids=held.ids,
-            recipe=bridge.recipe,
-            cosine=pairs.metric == "cosine",
+        return pair_curve(
+            fitted.pairs,
+            fitted.queries,
+            recipe=fitted.bridge.recipe,
             design=CurveDesign(orders=1),
             seed=seed,
             progress=progress,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,7 @@ from isthmus.similarity import MEASURES, Similarity, compare
 from isthmus.spaces.metric import Metric
 from isthmus.spaces.pairs import Pairs
 from isthmus.spaces.ranges import NORM_TOLERANCE
-from isthmus.spaces.readers import Ids, Source
+from isthmus.spaces.readers import Source
 
 __all__ = ["diagnose"]
 
@@ -41,9 +40,7 @@ def diagnose(
     x: Pairs | Source,
     y: Source | None = None,
     *,
-    labels: NDArray[Any] | Sequence[Any] | Mapping[Any, Any] | None = None,
-    ids: Ids | None = None,
-    metric: Metric = "cosine",
+    metric: Metric | None = None,
     names: tuple[str, str] = ("x", "y"),
     modalities: tuple[str, str] | None = None,
     sample: int = 4000,
@@ -57,11 +54,10 @@ def diagnose(
 
     Args:
         x: the side mapped from, ``(n, dx)``: an array of numpy, torch, ..., a memory map, a path;
-            or `Pairs`, which already hold both sides.
+            or `Pairs`, which hold both sides, their ids, and labels, with which it is told whether
+            class directions survive the map.
         y: the side mapped to, ``(n, dy)``.
-        labels: ``(n,)`` or a mapping from id to label: whether class directions survive the map.
-        ids: ids of the rows of both sides, or the name of the id column.
-        metric: how vectors are compared; under ``cosine`` row lengths are ignored.
+        metric: how vectors are compared, ``cosine`` if not given: row lengths are ignored.
         names: what the sides are called in the findings.
         modalities: what kinds of items the sides encode, such as ``("image", "text")``; where they
             differ and the widths agree, the gap between them is judged.
@@ -80,7 +76,7 @@ def diagnose(
         >>> found.relation, found.findings[0].name
         (<Relation.SAME_SPACE: 'same space'>, 'permutation')
     """
-    pairs = _paired(x, y, labels=labels, ids=ids, metric=metric, progress=progress)
+    pairs = _paired(x, y, metric=metric, progress=progress)
     if sample < 3:
         raise InputError(f"a sample of {sample} rows is too small", mend="Use 1,000 or more")
     observed = read_pairs(pairs, sample=sample, seed=seed, progress=progress)
@@ -141,11 +137,11 @@ def diagnose(
     )
 
 
-def _paired(x: Any, y: Any, *, labels: Any, ids: Any, metric: Metric, progress: Progress) -> Pairs:
+def _paired(x: Any, y: Any, *, metric: Metric | None, progress: Progress) -> Pairs:
     if isinstance(x, Pairs):
-        if y is not None or labels is not None or ids is not None:
+        if y is not None or metric not in (None, x.metric):
             raise InputError(
-                "Pairs already hold both sides, their ids and labels",
+                "Pairs already hold both sides and their metric",
                 mend="Give them to Pairs instead",
             )
         return x
@@ -153,7 +149,7 @@ def _paired(x: Any, y: Any, *, labels: Any, ids: Any, metric: Metric, progress: 
         raise InputError(
             "two sides are needed", where="y", mend="Give two arrays or paths, or Pairs"
         )
-    return Pairs(x, y, ids=ids, labels=labels, metric=metric, progress=progress)
+    return Pairs(x, y, metric=metric or "cosine", progress=progress)
 
 
 def _identical(observed: PairPass) -> bool:

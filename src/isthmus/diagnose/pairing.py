@@ -27,9 +27,9 @@ Kind = Literal["none", "mispaired", "second model"]
 
 _MOST_ROWS = 1500
 _FEWEST = 40
-_NARROWEST, _NARROW = 4.0, 11.0
-"""Dimensions in use, but for the widest, below which chance alone puts strangers near each other;
-below the second, a map must be all but exact: rows that it carries over badly look like strangers
+_NARROWEST, _NARROW = 5.0, 11.0
+"""Dimensions in use below which chance alone puts strangers near each other; and, but for the
+widest, below which a map must be all but exact: rows that it carries over badly look like strangers
 there."""
 _EXACT = 0.9
 """Median cosine behind such a map."""
@@ -98,13 +98,13 @@ def judge_pairing(
         _narrowed(unit_rows(a[:n], np.float64) if cosine else a[:n].astype(float)) for a in (x, y)
     )
     in_use = _Dimensions.of(one), _Dimensions.of(other)
-    narrow = min(side.but_the_widest for side in in_use)
-    if narrow < _NARROWEST:
+    if min(side.all for side in in_use) < _NARROWEST:
         return None
     ids = ids[:n]
     scores = best_scores(one, other, seed)
     # cosines of strangers spread by one over the root of the dimensions
-    if narrow < _NARROW and np.median(scores) < _EXACT * in_use[1].all ** 0.5:
+    narrow = min(side.but_the_widest for side in in_use) < _NARROW
+    if narrow and np.median(scores) < _EXACT * in_use[1].all ** 0.5:
         return None
     two = made_apart(one, other, scores, seed)
     if two is not None:

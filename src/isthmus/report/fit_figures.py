@@ -197,7 +197,7 @@ def curve_figure(curve: LearningCurve) -> Figure:
     return Figure(
         key="curve",
         title="How the map settles as pairs are added",
-        caption="How often the map of an unseen item finds that item's own vector. "
+        caption=f"What unseen {curve.asked} find behind maps of so many pairs. "
         f"{curve.answer[0].upper()}{curve.answer[1:]}.",
         alt=f"Line plot of {curve.metric} by number of pairs, from {fixed(quality[0])} with "
         f"{curve.budgets[0]:,} to {fixed(quality[-1])} with {last:,}; a power law levels off at "
@@ -226,7 +226,7 @@ def curve_figure(curve: LearningCurve) -> Figure:
             showlegend=True,
             margin={"l": 12, "r": 14, "t": 34, "b": 46},
             xaxis=axis("pairs", **log_ticks(curve.budgets[0], 2 * last)),
-            yaxis=axis(f"{curve.metric} of {curve.n_queries:,} unseen items"),
+            yaxis=axis(f"{curve.metric} of {curve.n_queries:,} unseen {curve.asked}"),
         ),
         height=340,
         table=TextTable(

@@ -44,7 +44,8 @@ def test_more_pairs_give_a_better_map_until_they_do_not(curve: LearningCurve) ->
     assert curve.misfit < 0.03
     assert curve.asymptote.value >= observed[-1] - 0.01
     assert curve.enough.value < 1600
-    assert curve.enough.low <= curve.enough.value <= curve.enough.high
+    assert (curve.enough.low, curve.asymptote.low, curve.remaining.low) == (None, None, None)
+    assert "pairs, by the law alone" in str(curve)
     assert "to find an item's own vector more pairs add nothing" in curve.answer
     assert "what queries find can still grow" in curve.answer
     assert "1,600 pairs" in str(curve)

@@ -45,7 +45,7 @@ def diagnose_models(
         prepare: turns a batch into what each network takes, where that differs.
         pool: how positions become a row, as in `Taps`.
         progress: told about batches, rows and steps.
-        **options: of `diagnose`: labels, ids, metric, names, modalities, sample, seed.
+        **options: of `diagnose`: metric, names, modalities, sample, seed.
 
     Raises:
         InputError: as `Taps` and `diagnose`.
