@@ -1,4 +1,4 @@
-"""Does "twice the pairs would add" hold: `python -m benchmarks.curve_coverage`, three real upgrades.
+"""Does "twice the pairs would add" hold, on real upgrades: `python -m benchmarks.curve_coverage`.
 
 Each draw fits a rotation on up to 800 pairs, asks 400 queries for their documents, and says what
 1,600 pairs would add.  The truth is what they add, over all draws, to 1,000 other queries.
