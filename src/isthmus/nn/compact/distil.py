@@ -120,6 +120,13 @@ def distil(
         DivergedError: as `train`.
 
     Source: Hinton, Vinyals and Dean 2015; features, Romero et al. 2015 (FitNets).
+
+    Example:
+        >>> x = torch.randn(64, 6, generator=torch.Generator().manual_seed(0))
+        >>> teacher = nn.Sequential(nn.Linear(6, 32), nn.Tanh(), nn.Linear(32, 3))
+        >>> student = nn.Sequential(nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 3))
+        >>> distil(teacher, student, [(x, torch.zeros(64))], Schedule(3)).trained.epochs
+        3
     """
     lesson = lesson or Lesson()
     pairs = dict(lesson.features or {})

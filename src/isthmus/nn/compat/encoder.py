@@ -126,6 +126,14 @@ def train_independent(
     Raises:
         InputError: for an encoder that is frozen or gives no rows, labels out of range, a class
             without rows or only one, and as `train`.
+
+    Example:
+        >>> labels = torch.arange(90) % 3
+        >>> images = labels[:, None] + torch.zeros(90, 8)
+        >>> new = nn.Sequential(nn.Linear(8, 4), nn.Tanh())
+        >>> made = train_independent(new, [(images, labels)], Schedule(3), classes=3)
+        >>> made.trained.epochs
+        3
     """
     _check(encoder, loader, classes, schedule)
     with seeded(schedule.seed):
@@ -169,6 +177,16 @@ def train_bct(
     Raises:
         InputError: for a narrower encoder, an old classifier that knows no class or is not finite,
             and as `train_independent`.
+
+    Example:
+        >>> labels = torch.arange(90) % 3
+        >>> images = labels[:, None] + torch.zeros(90, 8)
+        >>> classifier = torch.eye(3, 4)  # of the old model, whose features are 4 wide
+        >>> classifier[2] = 0  # a class that it did not know
+        >>> new = nn.Sequential(nn.Linear(8, 5), nn.Tanh())
+        >>> made = train_bct(new, [(images, labels)], classifier, Schedule(3))
+        >>> made.trained.epochs
+        3
     """
     if old_classifier.ndim != 2 or not bool((old_classifier.norm(dim=1) > 0).any()):
         raise InputError(
@@ -238,6 +256,17 @@ def train_simplex(
     Raises:
         InputError: for too narrow features, an old encoder of another width, and as
             `train_independent`.
+
+    Example:
+        >>> labels = torch.arange(90) % 3
+        >>> images = labels[:, None] + torch.zeros(90, 8)
+        >>> old, new = (nn.Sequential(nn.Linear(8, 4), nn.Tanh()) for _ in range(2))
+        >>> before = train_simplex(old, [(images, labels)], Schedule(2), classes=5)
+        >>> after = train_simplex(
+        ...     new, [(images, labels)], Schedule(2, seed=1), classes=5, old=OldEncoder(old)
+        ... )
+        >>> new(images).shape
+        torch.Size([90, 4])
     """
     _check(encoder, loader, classes, schedule, reserved=True)
     width = feature_width(encoder, loader)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -197,7 +197,9 @@ def partial_backfill(
     new space, so scores need no matching.
 
     Args:
-        trial: with ``gallery_bridged``, ``gallery_new`` and relevance.
+        trial: with ``gallery_bridged``, ``gallery_new`` and relevance.  Its old side is not read:
+            a forward evaluation has no old queries, and ``query_new`` and ``gallery_bridged`` may
+            stand in their place.
         orders: the priority of each gallery item ``(ng,)`` by name, higher first: FastFill's log
             variance, `isthmus.ways.order.ErrorModel`, `class_distance`, `random_priority`.
         primary: the metric.
@@ -206,6 +208,18 @@ def partial_backfill(
 
     Raises:
         InputError: where the trial lacks what is needed, or a priority does not fit the gallery.
+
+    Example:
+        >>> from isthmus.evaluate import from_ids
+        >>> new = np.random.default_rng(0).standard_normal((50, 4)).astype(np.float32)
+        >>> mapped = new * np.array([1, 1, 1, 0], np.float32)  # old vectors brought forward
+        >>> same = from_ids(range(50), range(50))
+        >>> trial = Trial(
+        ...     new, new, mapped, gallery_new=new, gallery_bridged=mapped, relevance=same
+        ... )
+        >>> curve, = partial_backfill(trial, {"by number": np.arange(50.0)}, shares=(0.5, 1.0))
+        >>> str(curve).split(";")[0].split(", ")[-1]
+        '100% 1.000'
     """
     if trial.gallery_bridged is None:
         raise InputError(
@@ -220,6 +234,7 @@ def partial_backfill(
                 "value that is not finite",
                 where="partial_backfill",
             )
+    trial = replace(trial, query_old=trial.query_new, gallery_old=trial.gallery_bridged)
     halves = np.zeros(trial.n_queries, dtype=np.bool_)
     return backfill_curves(
         trial, [orders, orders], halves, Recall(kind="bridge"), Join(),

@@ -128,6 +128,13 @@ def train_forward(
 
     Raises:
         InputError: for widths or side information that do not fit, and as `train`.
+
+    Example:
+        >>> old = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
+        >>> new = torch.tanh(old @ torch.ones(4, 3))
+        >>> transform = ForwardTransform(4, 3, hidden=8)
+        >>> train_forward(transform, [(old, new)], Schedule(5)).epochs
+        5
     """
 
     def loss(module: nn.Module, batch: Any) -> Tensor:
@@ -165,6 +172,13 @@ def train_fastfill(
 
     Raises:
         InputError: for widths, labels or side information that do not fit, and as `train`.
+
+    Example:
+        >>> old = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
+        >>> new = torch.tanh(old @ torch.ones(4, 3))
+        >>> uncertain = UncertainTransform(ForwardTransform(4, 3, hidden=8), 4, hidden=8)
+        >>> train_fastfill(uncertain, [(old, new, torch.arange(60) % 3)], Schedule(5)).epochs
+        5
     """
 
     def loss(module: nn.Module, batch: Any) -> Mapping[str, Tensor]:

@@ -147,6 +147,14 @@ def train_lambda_adapters(
 
     Raises:
         InputError: for widths that do not fit, and as `train`.
+
+    Example:
+        >>> new = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
+        >>> old = new @ torch.linalg.qr(torch.rand(4, 4) + torch.eye(4))[0]
+        >>> adapters = LambdaAdapters(4, 4, strict=True)
+        >>> done = train_lambda_adapters(adapters, [(old, new, torch.arange(60) % 3)], Schedule(2))
+        >>> bool(adapters.departure < 1e-4)
+        True
     """
     weights = terms or LambdaTerms()
 

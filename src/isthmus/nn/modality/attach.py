@@ -106,6 +106,15 @@ def attach(
         InputError: for sides that are empty, do not pair or share no item, fewer than 5 paired
             items, rows that are zero, not finite, or all alike.
         DivergedError: where training diverges.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> captions = rng.standard_normal((80, 6))  # of a frozen text model
+        >>> pictures = captions @ rng.standard_normal((6, 9))  # of an image model
+        >>> from isthmus.training import Schedule
+        >>> made = attach(pictures, captions, tuning=Tuning(schedule=Schedule(1)))
+        >>> made.paired, made.transform(pictures).shape
+        (80, (80, 6))
     """
     tuning, options = tuning or Tuning(), options or AttachOptions()
     x, y = (_checked(rows, name) for rows, name in ((x, "x"), (y, "y")))

@@ -117,6 +117,16 @@ def tune(
         InputError: for outputs and targets of different widths, a module with nothing to train, or
             items that are both trained on and held out.
         DivergedError: where the loss stops being finite; the best state so far is kept.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.nn.modality import Projector
+        >>> rows = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
+        >>> known = PairedInputs(rows[:40], rows[:40].flip(1), torch.arange(40))
+        >>> held = PairedInputs(rows[40:], rows[40:].flip(1), torch.arange(40, 60))
+        >>> projector = Projector(np.eye(4), np.zeros(4))
+        >>> tune(projector, known, held, Tuning(schedule=Schedule(2))).epochs
+        2
     """
     tuning = tuning or Tuning()
     if not known_items and bool(torch.isin(pairs.items, held_out.items).any()):
