@@ -121,7 +121,11 @@ def isotrieve(drawn: Drawn, folder: Path) -> Iterator[tuple[str, dict[str, float
     try:
         with Worker(PEERS["isotrieve"], folder) as worker:
             for method in worker.load(paths["x"], paths["y"]):
-                worker.ask("fit", method=method)
+                try:
+                    worker.ask("fit", method=method)
+                except Absent as absent:
+                    print(f"   isotrieve {method}: {absent}", file=sys.stderr)
+                    continue
                 mapped, _ = worker.mapped(method, paths["queries"], paths["y"])
                 yield f"isotrieve {method}", drawn.values(lambda _, rows=mapped: rows)
     except Absent as absent:

@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from isthmus.adapters.budget.encodings import CROSS_FITTED
 from isthmus.adapters.steps.base import Pools
 from isthmus.bridge.bridge import Bridge
 from isthmus.bridge.held_out_samples import SampleSizes
 from isthmus.bridge.weighting import Weighting
 
 __all__ = ["CROSS_FITTED", "Fitting"]
-
-CROSS_FITTED = 5000
-"""Pairs up to which none is spared for judging alone: beyond, a tenth costs a map nothing."""
 
 
 @dataclass(frozen=True)

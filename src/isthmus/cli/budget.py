@@ -80,8 +80,10 @@ def budget_command(
     """Say whether more pairs would make a better map, and which to make first.
 
     Fits the map on ever more of the pairs, measures each by queries that held-out items answer (or,
-    without queries, by how often a held-out item finds its own vector), and says what twice the
-    pairs would add. With --candidates it also chooses the items whose new vectors would tell most.
+    without queries, by how often a held-out item finds its own vector), says what twice the pairs
+    would add, and counts what enough of them cost: all that the new model has to encode, what
+    chooses and judges among it. With --candidates it also chooses the items whose new vectors would
+    tell most.
 
     Examples:
 
@@ -140,6 +142,7 @@ def budget_command(
                 "doubling": curve.doubling.model_dump(),
                 "asymptote": curve.asymptote.model_dump(),
                 "enough": curve.enough.model_dump(),
+                "encode": [e.__dict__ for e in curve.encodings],
                 "answer": curve.answer,
                 "next": None if chosen is None else chosen.ids.tolist(),
             }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.adapters.budget.encodings import Encodings
 from isthmus.adapters.budget.power_law import FEWEST_BUDGETS, PowerLaw, fit_power_law
 from isthmus.evaluate import Estimate, estimate, parse_metric
 from isthmus.notebook import ShownInNotebook
@@ -59,10 +60,19 @@ class LearningCurve(ShownInNotebook):
         """Who asks for what."""
         return "items, each its own vector" if self.own_vectors else "queries"
 
+    @property
+    def encodings(self) -> tuple[Encodings, ...]:
+        """What enough pairs cost in texts that the new model encodes, with queries and without."""
+        if self.enough.value is None:
+            return ()
+        pairs = int(float(f"{self.enough.value:.2g}"))
+        return tuple(Encodings.of(pairs, queries=queries) for queries in (True, False))
+
     def __str__(self) -> str:
         lines = [f"{self.recipe}: {self.metric} of {self.n_queries:,} unseen {self.asked}"]
         lines += [f"{n:>9,} pairs  {q}" for n, q in zip(self.budgets, self.quality, strict=True)]
         lines += [f"asymptote        {self.asymptote}", f"enough           {_pairs(self.enough)}"]
+        lines += [f"to encode        {said}" for said in self.encodings]
         return "\n".join([*lines, self.answer])
 
 
