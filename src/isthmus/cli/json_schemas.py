@@ -144,8 +144,10 @@ def _budget() -> Schema:
             metric=TEXT,
             budgets=listed(COUNT),
             quality=listed(found),
+            doubling=found,
             asymptote=found,
             enough=found,
+            encode=listed(object_of(documents=COUNT, queries=COUNT)),
             answer=TEXT,
             next=maybe(ids),
         )
