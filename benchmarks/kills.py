@@ -239,11 +239,19 @@ def _items() -> None:
         create_store("items.parquet", range(400), {"vector": np.load("old.npy")}, texts).close()
 
 
-def _load() -> None:
+def _load(case: Case) -> None:
     """Import here what every child would import again."""
-    for module in ("isthmus.cli.app", "isthmus.report", "isthmus.training.loop", "pyarrow.parquet"):
-        with suppress(ImportError):
-            import_module(module)
+    modules = {
+        "isthmus.cli.app": True,
+        "isthmus.bridge": True,
+        "isthmus.report": any(name.endswith(".html") for name in case.outputs),
+        "pyarrow.parquet": "parquet" in case.name or case.name == "plan",
+        "isthmus.training.loop": case.name == "training",
+    }
+    for module, needed in modules.items():
+        if needed:
+            with suppress(ImportError):
+                import_module(module)
 
 
 def _quiet(folder: Path, work: Callable[[], object]) -> Callable[[], object]:
@@ -290,7 +298,7 @@ def tortured(case: Case, folder: Path, *, every: int = 1, by: int = signal.SIGKI
     start, one, two = (folder / name for name in ("start", "one", "two"))
     start.mkdir(parents=True)
     make_inputs(start)
-    _load()
+    _load(case)
 
     def run(place: Path, number: int) -> None:
         done = killed_at(0, _quiet(place, lambda: case.work(number)))

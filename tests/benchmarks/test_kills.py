@@ -10,15 +10,7 @@ import pytest
 
 from benchmarks.kills import CASES
 
-EVERY = {
-    "contract": 1,
-    "plan": 40,
-    "consumers": 12,
-    "moments": 3,
-    "training": 15,
-    "fit": 10,
-    "apply .npy": 3,
-}
+EVERY = {"plan": 60, "consumers": 12, "moments": 4, "training": 25, "fit": 25, "contract": 2}
 NEEDS = {
     "fit": "plotly",
     "evaluate": "plotly",
@@ -54,13 +46,13 @@ def tortured(name: str, every: int, by: str = "SIGKILL") -> tuple[int, int, int]
 def test_nothing_is_lost_left_or_torn(name: str) -> None:
     if name in NEEDS and find_spec(NEEDS[name]) is None:
         pytest.skip(f"needs {NEEDS[name]}")
-    kills, older, newer = tortured(name, EVERY.get(name, 5))
+    kills, older, newer = tortured(name, EVERY.get(name, 9))
     assert older > 0
     assert kills >= older + newer
 
 
 @pytest.mark.parametrize("by", ["SIGTERM", "SIGHUP"])
 def test_nothing_is_left_by_a_command_that_is_stopped(by: str) -> None:
-    kills, older, newer = tortured("apply .npy", 4, by)
+    kills, older, newer = tortured("apply .npy", 9, by)
     assert kills == older + newer
     assert older > 0
