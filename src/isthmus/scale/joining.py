@@ -46,13 +46,24 @@ class IdHashes:
 
 
 @dataclass(frozen=True)
+class _Placed:
+    """A part, and a number that goes with it."""
+
+    part: Part
+    number: int
+
+    def __str__(self) -> str:
+        return str(self.part)
+
+
+@dataclass(frozen=True)
 class _Hashed:
     """Hashes of the ids of a part that begins at row ``start`` of its side."""
 
     side: Side
 
-    def __call__(self, placed: tuple[Part, int]) -> tuple[NDArray[np.uint64], int, NDArray[Any]]:
-        part, start = placed
+    def __call__(self, placed: _Placed) -> tuple[NDArray[np.uint64], int, NDArray[Any]]:
+        part, start = placed.part, placed.number
         found: list[NDArray[np.uint64]] = []
         order, kind = 0, np.empty(0, np.int64)
         for ids in ids_of(self.side, part):
@@ -75,7 +86,7 @@ def hashes_of(side: Side, engine: Engine) -> IdHashes:
     starts = np.cumsum([0, *(part.rows for part in side.parts)])
     values = scratch_array(side.n, np.uint64)
     order, kind = 0, np.empty(0, np.int64)
-    placed = list(zip(side.parts, starts.tolist(), strict=False))
+    placed = [_Placed(part, at) for part, at in zip(side.parts, starts.tolist(), strict=False)]
     for index, (hashes, own, one) in engine.each(placed, _Hashed(side)):
         if len(hashes) != side.parts[index].rows:
             raise InputError("the part changed while it was read", where=str(side.parts[index]))
@@ -189,8 +200,8 @@ class _Write:
     metric: Metric
     folder: str
 
-    def __call__(self, placed: tuple[int, Part]) -> list[_Run]:
-        number, part = placed
+    def __call__(self, placed: _Placed) -> list[_Run]:
+        number, part = placed.number, placed.part
         runs: list[_Run] = []
         held: list[Block] = []
         size = 0
@@ -224,7 +235,8 @@ def shuffled(
     runs: dict[str, tuple[_Run, ...]] = {}
     for which, side in (("source", source), ("target", target)):
         work = _Write(side, which, bits, metric, str(folder))
-        written = dict(engine.each(list(enumerate(side.parts)), work))
+        placed = [_Placed(part, number) for number, part in enumerate(side.parts)]
+        written = dict(engine.each(placed, work))
         runs[which] = tuple(run for i in range(len(written)) for run in written[i])
     return [Bucket(i, runs["source"], runs["target"]) for i in range(1 << bits)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from isthmus.errors import InputError, missing_extra
 from isthmus.scale.engine import Engine
@@ -189,5 +189,5 @@ def _store(url: str) -> Side:
         if not parts:
             raise InputError("the collection is empty", where=found.where)
     finally:
-        cast(Any, store).close()
-    return Side(url, store.column, None, True, column.dim, "float32", tuple(parts))
+        store.close()
+    return Side(url, column.name, None, True, column.dim, "float32", tuple(parts))

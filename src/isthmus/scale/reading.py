@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from isthmus.spaces.ids import normalise_ids
 from isthmus.spaces.metric import Metric
 from isthmus.spaces.readers import Vectors, open_vectors
 from isthmus.spaces.row_checks import check_vectors
-from isthmus.stores import is_store_url, open_store
+from isthmus.stores import ScanBatch, is_store_url, open_store
 
 __all__ = ["Block", "ids_of", "rebatched", "rows_of"]
 
@@ -45,7 +45,7 @@ def rows_of(
     for piece in slices:
         check_unchanged(piece.part)
         done = -piece.skip
-        for ids, raw in _blocks(side, piece.part, with_ids=with_ids, skip=piece.skip):
+        for ids, raw in _blocks(side, piece.part, with_ids=with_ids):
             start, stop = max(0, -done), min(len(raw), piece.rows - done)
             if start < stop:
                 first = piece.part.first + piece.skip + done + start
@@ -57,7 +57,7 @@ def rows_of(
                 yield None if ids is None else ids[start:stop], rows
             done += len(raw)
             if done >= piece.rows:
-                break
+                break  # what follows belongs to another slice
         if done < piece.rows:
             raise InputError(
                 f"the part has {done + piece.skip:,} rows, {piece.rows + piece.skip:,} were listed",
@@ -77,7 +77,10 @@ def ids_of(side: Side, part: Part) -> Iterator[NDArray[Any]]:
                 assert ids is not None
                 yield normalise_ids(ids, f"ids of {part.place}")
         return
-    for ids, _ in _blocks(side, part, with_ids=True, skip=0):
+    if is_store_url(part.place):
+        yield from (ids for ids, _ in _scanned(part, None))
+        return
+    for ids, _ in _blocks(side, part, with_ids=True):
         assert ids is not None
         yield ids
 
@@ -92,9 +95,11 @@ def _stream(part: Part) -> Generator[Any]:
         yield stream
 
 
-def _blocks(side: Side, part: Part, *, with_ids: bool, skip: int) -> Iterator[Block]:
+def _blocks(side: Side, part: Part, *, with_ids: bool) -> Iterator[Block]:
     """The rows of a part as they are stored, from the first of it on."""
-    wanted = Wanted(side.key, side.id_column if with_ids else None, find_ids=False)
+    with_ids = with_ids and side.has_ids
+    column = side.id_column if with_ids else None
+    wanted = Wanted(side.key, column, find_ids=with_ids and column is None)
     if is_store_url(part.place):
         yield from _of_store(side, part)
     elif part.groups is not None:
@@ -118,7 +123,7 @@ def _named(
 
 
 def _of_array(side: Side, part: Part, *, with_ids: bool) -> Iterator[Block]:
-    ids: Any = (side.id_column if side.has_ids else False) if with_ids else False
+    ids: Any = side.id_column if with_ids else False
     with local_copy(part.place) as path:
         vectors = open_vectors(path, ids=ids, key=side.key)
         for start in range(part.first, part.end, _ROWS):
@@ -129,28 +134,36 @@ def _of_array(side: Side, part: Part, *, with_ids: bool) -> Iterator[Block]:
 
 
 def _of_store(side: Side, part: Part) -> Iterator[Block]:
+    for ids, batch in _scanned(part, side.key):
+        take = len(ids)
+        assert batch.vectors is not None
+        assert batch.present is not None
+        if not batch.present[:take].all():
+            missing = ids[int(np.argmin(batch.present[:take]))]
+            raise InputError(f"the item {missing} has no vector", where=part.place)
+        yield ids, batch.vectors[:take]
+
+
+def _scanned(part: Part, column: str | None) -> Iterator[tuple[NDArray[Any], ScanBatch]]:
+    """The batches of a key range, each with the ids of its rows that lie in the range."""
     store = open_store(part.place)
     left = part.rows
     try:
-        for batch in store.scan(column=side.key, after=part.after, batch=_ROWS):
-            assert batch.vectors is not None
-            assert batch.present is not None
+        for batch in store.scan(column=column, after=part.after, batch=_ROWS):
             take = min(left, len(batch))
             left -= take
-            if not batch.present[:take].all():
-                missing = batch.ids[int(np.argmin(batch.present[:take]))]
-                raise InputError(f"the item {missing} has no vector", where=part.place)
-            yield normalise_ids(batch.ids[:take], part.place), batch.vectors[:take]
+            if not left and str(batch.ids[take - 1]) != part.last:
+                break
+            yield normalise_ids(batch.ids[:take], part.place), batch
             if not left:
-                if str(batch.ids[take - 1]) != part.last:
-                    raise InputError(
-                        "the store has changed since it was listed",
-                        where=str(part),
-                        mend="Run the command again once nobody writes to it",
-                    )
                 return
+        raise InputError(
+            "the store has changed since it was listed",
+            where=str(part),
+            mend="Run the command again once nobody writes to it",
+        )
     finally:
-        cast(Any, store).close()
+        store.close()
 
 
 def _widened(raw: NDArray[Any], where: str) -> NDArray[Any]:

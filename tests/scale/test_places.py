@@ -1,0 +1,149 @@
+"""Parts that are not local files: objects of a real S3 server, key ranges of a real store."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("moto")
+pytest.importorskip("s3fs")
+pytest.importorskip("lancedb")
+
+from isthmus import Pairs, fit
+from isthmus.errors import InputError
+from isthmus.scale import apply_parts, listing, open_engine, open_pairs
+from isthmus.scale.engine import PooledEngine
+from isthmus.stores import create_store, open_store
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[PooledEngine]:
+    with open_engine("threads:2") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[Any]:
+    """A bucket of a server that speaks S3, as a file system."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-W", "ignore", "-m", "moto.server", "-p", str(port)]
+    server = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    until = time.monotonic() + 60
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            break
+        except OSError:
+            assert server.poll() is None and time.monotonic() < until
+            time.sleep(0.1)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }.items():
+            patch.setenv(name, value)
+        from s3fs import S3FileSystem
+
+        system = S3FileSystem(skip_instance_cache=True)
+        system.call_s3("create_bucket", Bucket="vectors")
+        yield system
+    server.terminate()
+    server.wait()
+
+
+def test_objects_of_a_bucket_are_parts(
+    bucket: Any, world: Any, write: Any, tmp_path: Path, engine: PooledEngine
+) -> None:
+    new = write(tmp_path / "new", world.new, world.ids, [500, 900], groups=200)
+    bucket.put(str(new), "vectors/a/new", recursive=True)
+    np.save(tmp_path / "old.npy", world.old[:700])
+    np.save(tmp_path / "more.npy", world.old[700:])
+    bucket.put_file(str(tmp_path / "old.npy"), "vectors/a/old/0.npy")
+    bucket.put_file(str(tmp_path / "more.npy"), "vectors/a/old/1.npy")
+    pairs = open_pairs("s3://vectors/a/new:embedding", "s3://vectors/a/old/*.npy", engine=engine)
+    assert (len(pairs), len(pairs.parts)) == (1500, 3)
+    whole = list(pairs.batches(8192))
+    np.testing.assert_array_equal(np.concatenate([b.x for b in whole]), world.new)
+    np.testing.assert_array_equal(np.concatenate([b.y for b in whole]), world.old)
+    assert np.concatenate([b.ids for b in whole]).tolist() == world.ids.tolist()
+    bridge = fit(Pairs(world.new, world.old), recipe="procrustes")
+    assert apply_parts(bridge, "s3://vectors/a/new", tmp_path / "out", engine=engine) == 1500
+    names = sorted(file.name for file in (tmp_path / "out").iterdir())
+    assert names == ["_manifest.json", "part-0.parquet", "part-1.parquet", "part-2.parquet"]
+    # another content under the same name
+    bucket.put_file(str(new / "part-1.parquet"), "vectors/a/new/part-0.parquet")
+    with pytest.raises(InputError, match=r"s3://vectors/a/new/part-0\.parquet: .* has changed"):
+        pairs.sample(5, seed=0)
+    with pytest.raises(InputError, match="no Parquet, Arrow or other file"):
+        open_pairs("s3://vectors/none", "s3://vectors/a/new", engine=engine)
+
+
+def test_key_ranges_of_a_store_are_parts(
+    world: Any, tmp_path: Path, engine: PooledEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "_KEY_RANGE", 400)
+    url = f"lancedb://{tmp_path / 'db'}#docs"
+    ids = list(world.ids)
+    create_store(url, ids, {"new": world.new, "old": world.old}).close()
+    pairs = open_pairs(f"{url}.new", f"{url}.old", engine=engine)
+    assert (len(pairs), len(pairs.parts)) == (1500, 4)
+    row = {name: i for i, name in enumerate(ids)}
+    for batch in pairs.batches(300):
+        here = [row[name] for name in batch.ids.tolist()]
+        np.testing.assert_array_equal(batch.x, world.new[here])
+        np.testing.assert_array_equal(batch.y, world.old[here])
+    bridge = fit(Pairs(world.new, world.old), recipe="procrustes")
+    assert apply_parts(bridge, f"{url}.new", tmp_path / "out", engine=engine) == 1500
+    store = open_store(f"{url}.new")
+    first = next(pairs.batches(300)).ids[:1]
+    store.delete(first)
+    store.close()
+    # later ranges are read from the version of their cursor
+    with pytest.raises(InputError, match=r"db#docs\.new, rows 0 to 399: the store has changed"):
+        list(pairs.batches(300))
+
+
+def test_arrow_files_and_arrays_are_read_like_parquet(
+    world: Any, tmp_path: Path, engine: PooledEngine
+) -> None:
+    import pyarrow as pa
+
+    for number, rows in enumerate((slice(0, 600), slice(600, 1500))):
+        flat = pa.array(world.new[rows].reshape(-1))
+        columns = {"id": pa.array(world.ids[rows]),
+                   "embedding": pa.FixedSizeListArray.from_arrays(flat, 12)}  # fmt: skip
+        table = pa.table(columns)
+        (tmp_path / "new").mkdir(exist_ok=True)
+        place = str(tmp_path / "new" / f"{number}.arrow")
+        with pa.OSFile(place, "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table, max_chunksize=250)
+    np.savez(tmp_path / "old.npz", vectors=world.old, ids=world.ids)
+    pairs = open_pairs(tmp_path / "new", tmp_path / "old.npz", engine=engine)
+    whole = list(pairs.batches(8192))
+    np.testing.assert_array_equal(np.concatenate([b.x for b in whole]), world.new)
+    np.testing.assert_array_equal(np.concatenate([b.y for b in whole]), world.old)
+    assert np.concatenate([b.ids for b in whole]).tolist() == world.ids.tolist()
+
+
+def test_half_precision_is_widened(world: Any, tmp_path: Path, engine: PooledEngine) -> None:
+    np.save(tmp_path / "half.npy", world.new.astype(np.float16))
+    np.save(tmp_path / "double.npy", world.old.astype(np.float64))
+    pairs = open_pairs(tmp_path / "half.npy", tmp_path / "double.npy", engine=engine)
+    batch = pairs.head(20)
+    assert (batch.x.dtype, batch.y.dtype) == (np.float32, np.float64)
+    np.testing.assert_array_equal(batch.x, world.new[:20].astype(np.float16).astype(np.float32))
