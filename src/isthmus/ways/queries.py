@@ -90,7 +90,14 @@ class QueryReader:
         new: Encoder | None,
         maps_queries: bool,
     ) -> None:
-        self._way, self._bridge, self._maps_queries = way, bridge, maps_queries
+        self._way, self._bridge = way, bridge
+        needed = way.needs
+        self._models = [
+            model
+            for model, need in (("old", Needs.OLD_QUERIES), ("new", Needs.NEW_QUERIES))
+            if need in needed
+        ]
+        self._maps = way.recall.rests_on_bridge and maps_queries
         self._encoders = {"old": old, "new": new}
         self._recognised: set[str] = set()
         self.guards: Mapping[str, Guard] = {} if bridge is None else _guards(bridge)
@@ -104,15 +111,9 @@ class QueryReader:
             ContractError: for vectors that break the contract of their model.
             WrongSpaceError: for vectors of a wrong model.
         """
-        needed = self._way.needs
-        models = [
-            model
-            for model, need in (("old", Needs.OLD_QUERIES), ("new", Needs.NEW_QUERIES))
-            if need in needed
-        ]
+        models = self._models
         given = self._given(queries, models)
-        maps = self._way.recall.rests_on_bridge and self._maps_queries
-        if maps and "bridged" not in given:
+        if self._maps and "bridged" not in given:
             if self._bridge is None:
                 raise InputError(
                     "this way maps queries, and there is no bridge to map them", where="bridge"
@@ -136,7 +137,8 @@ class QueryReader:
     def _given(self, queries: Queries, models: Sequence[str]) -> dict[str, NDArray[Any]]:
         """Vectors by model, as they are given or as the encoders make them."""
         if isinstance(queries, Mapping):
-            given = {str(m): np.asarray(rows) for m, rows in queries.items()}
+            wanted: Any = (*models, "bridged")
+            given = {str(m): np.asarray(queries[m]) for m in wanted if m in queries}
             missing = [m for m in models if m not in given]
             if "bridged" in given and not self._way.joins and self._way.rescore is None:
                 missing = [m for m in missing if m != "new"]

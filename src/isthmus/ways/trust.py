@@ -117,6 +117,10 @@ class Trust:
 
         Same library and dtype as ``x`` (float16 widens to float32).
         """
+        if type(x) is np.ndarray and x.dtype.char == "f" and len(x) == 1 and x.ndim == 2:
+            found = self.one(x[0])
+            if found is not None:
+                return np.array([found])
         x = as_floating(x, "vectors")
         rows = x[None, :] if x.ndim == 1 else x
         probability = like(
