@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -145,6 +146,8 @@ class _Inspection:
         self.norms = row_norms(self.x)
         if self.n and self.converted_from is not None:
             self.overflow(self.converted_from)
+        if self.n and self.healthy():
+            return Checked(self.x, tuple(self.faults), self.first_row)
         self.look("non_finite", lambda: np.isnan(self.norms), self.fill, self.non_finite_component)
         if self.space.metric == "cosine":
             self.look("zero", lambda: self.norms == 0, None, lambda _: "is all zeros")
@@ -153,6 +156,21 @@ class _Inspection:
         if self.n and self.space.faults.out_of_range is not None:
             self.look("out_of_range", self.outside, self.clip, self.excess)
         return Checked(self.x, tuple(self.faults), self.first_row)
+
+    def healthy(self) -> bool:
+        """Whether the shortest and the longest row say that no row needs to be looked at."""
+        space, least, most = self.space, float(self.norms.min()), float(self.norms.max())
+        if not (least <= most < np.inf):  # NaN of a row that is not finite
+            return False
+        if space.metric == "cosine" and not least > 0:
+            return False
+        if space.normalised and max(1 - least, most - 1) > NORM_TOLERANCE:
+            return False
+        if space.faults.out_of_range is None:
+            return True
+        low, high = self.bounds()
+        within = low * (1 - NORM_TOLERANCE) <= least and most <= high * (1 + NORM_TOLERANCE)
+        return within and not space.ranges.bounds_components
 
     # ---- the array as a whole ------------------------------------------------------------------
 
@@ -365,7 +383,12 @@ class _Inspection:
             self.scale(moved, target)
 
 
+@lru_cache(maxsize=64)
+def _numpy_name(dtype: np.dtype[Any]) -> str:
+    return dtype.name if dtype.isnative else dtype.str
+
+
 def _dtype_name(x: Array) -> str:
     if is_numpy_array(x):
-        return x.dtype.name if x.dtype.isnative else x.dtype.str
+        return _numpy_name(x.dtype)
     return str(x.dtype).rpartition(".")[2]

@@ -40,6 +40,8 @@ def row_norms(x: Array) -> NDArray[np.float64]:
     """
     norms = _fast_norms(x)
     safe: NDArray[np.bool_] = (norms > _SAFE_LOW) & (norms < _SAFE_HIGH)
+    if safe.all():
+        return norms
     suspect = np.flatnonzero(~safe)
     for start in range(0, len(suspect), _BLOCK_ROWS):
         rows = suspect[start : start + _BLOCK_ROWS]

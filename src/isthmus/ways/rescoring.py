@@ -99,7 +99,7 @@ class Limit:
 def not_rescored(hits: Hits) -> Rescored:
     """The items in the order of the recall."""
     n, k = hits.ids.shape
-    ranks = np.broadcast_to(np.arange(1, k + 1), (n, k))
+    ranks = np.repeat(np.arange(1, k + 1)[None, :], n, axis=0)
     trace = RecallTrace(ranks, hits.scores, np.full((n, k), int(Origin.NOT_RESCORED)))
     return Rescored(hits.ids, hits.scores.astype(np.float64), np.zeros(n, np.int64), trace)
 
