@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from isthmus.bridge.fitting import Fitting
     from isthmus.bridge.held_out_samples import SampleSizes
     from isthmus.bridge.judge_live import judge_live, with_live_evidence
+    from isthmus.bridge.live_order import live_order
     from isthmus.bridge.store_sample import ModelChange, StoreSample, sample_store
     from isthmus.bridge.unpaired_pools import read_pools
 
@@ -40,6 +41,7 @@ _HOMES = {
         "judge_live",
         "with_live_evidence",
     ),
+    "isthmus.bridge.live_order": ("live_order",),
     "isthmus.bridge.store_sample": (
         "ModelChange",
         "StoreSample",
@@ -63,6 +65,7 @@ __all__ = [
     "fit",
     "fit_sample",
     "judge_live",
+    "live_order",
     "read_pools",
     "sample_store",
     "with_live_evidence",

@@ -30,6 +30,7 @@ from isthmus.spaces.contract import Space
 from isthmus.spaces.profile import Profile
 from isthmus.spaces.row_checks import check_vectors
 from isthmus.tensors import Tensors
+from isthmus.ways.fill_order import FillOrder
 from isthmus.ways.thresholds import Keep, Thresholds, TranslatedThreshold
 from isthmus.ways.trust import Trust
 from isthmus.ways.way import Way
@@ -50,7 +51,7 @@ _MOST_OTHER_BYTES = 64 * 2**20
 _FIELDS = ("kind", "source", "target", "recipe", "evidence", "ways", "tried", "provenance")
 _PARTS = (
     *("chain", "source_profile", "target_profile"),
-    *("canary", "trust", "thresholds", "out_of_fold"),
+    *("canary", "trust", "thresholds", "out_of_fold", "fill_order"),
 )
 """What packs itself."""
 _Part = TypeVar("_Part")
@@ -118,6 +119,9 @@ class Bridge(ShownInNotebook):
     thresholds: Thresholds | None = None
     """What thresholds on the old model's scores become in each of its ways; None where they were
     not fitted."""
+    fill_order: FillOrder | None = None
+    """Which items of the live index that it was fitted on to re-embed first; None where no queries
+    were counted on one."""
     last_canary: Canary | None = None
     """Of a composed bridge in memory, the canary of its last part; not saved."""
     _recognised: list[bool] = field(default_factory=list[bool], repr=False)
@@ -590,6 +594,7 @@ class Bridge(ShownInNotebook):
             trust=part("trust", Trust.unpack, profile),
             thresholds=part("thresholds", Thresholds.unpack),
             out_of_fold=part("out_of_fold", CrossFitted.unpack, *dims),
+            fill_order=part("fill_order", FillOrder.unpack),
         )
 
     def __repr__(self) -> str:

@@ -36,7 +36,7 @@ from isthmus.ways.items import ItemRows, ItemVectors, Origin
 from isthmus.ways.measure import overlap, price_of
 from isthmus.ways.search import Answer
 
-__all__ = ["DEPTH", "judge_live", "with_live_evidence"]
+__all__ = ["DEPTH", "held_out_rows", "judge_live", "with_live_evidence"]
 
 DEPTH = 100
 """Results of each query that are looked at: a metric without a cut-off is cut here, and says so."""
@@ -235,18 +235,23 @@ def _judging_of(evidence: Evaluation) -> Judging:
                    seed=evidence.seed)  # fmt: skip
 
 
-def _held_out(bridge: Bridge, sample: StoreSample) -> _Asked:
-    """The queries of the part that the fit judged on."""
+def held_out_rows(bridge: Bridge, sample: StoreSample) -> NDArray[np.int64]:
+    """The rows of the part that the fit judged on: of the queries, or else of the items."""
     (fit,) = bridge.provenance.fits
     split = sample.pairs("query").split(fit.shares, seed=fit.seed)
     pairs = sample.query_pairs("query")
     if pairs is None or sample.queries is None:
-        rows = np.flatnonzero(split.assign(sample.ids) == _TEST)[:_MOST_QUERIES]
+        return np.flatnonzero(split.assign(sample.ids) == _TEST)
+    parts = Queries(pairs, dict(sample.clicked)).parts(sample.queries.ids, split)
+    return np.flatnonzero(parts == _TEST)
+
+
+def _held_out(bridge: Bridge, sample: StoreSample) -> _Asked:
+    """The queries of the part that the fit judged on."""
+    rows = held_out_rows(bridge, sample)[:_MOST_QUERIES]
+    if sample.queries is None or sample.old_queries is None or sample.new_queries is None:
         asked = _Asked(sample.ids[rows], sample.old[rows], sample.new[rows], None, sample.ids[rows])
     else:
-        parts = Queries(pairs, dict(sample.clicked)).parts(sample.queries.ids, split)
-        rows = np.flatnonzero(parts == _TEST)[:_MOST_QUERIES]
-        assert sample.old_queries is not None and sample.new_queries is not None
         asked = _Asked(
             sample.queries.ids[rows],
             sample.old_queries[rows],

@@ -215,8 +215,11 @@ def judged_live(
     sample: StoreSample,
     progress: Progress,
 ) -> Bridge:
-    """The bridge with evidence from the live index, where its kind can be judged there."""
-    from isthmus.bridge import judge_live, with_live_evidence
+    """The bridge with evidence from the live index, where its kind can be judged there.
+
+    And with the list of what to re-embed first, where there are queries to count.
+    """
+    from isthmus.bridge import judge_live, live_order, with_live_evidence
 
     if bridge.kind != "query":
         say("a corpus bridge is judged on the sample: no store holds its mapped vectors yet")
@@ -227,4 +230,10 @@ def judged_live(
             f"the sample is {len(sample) / sample.count:.2%} of the index, less than a tenth: what "
             "the new model would find in all of it is a rough estimate"
         )
-    return with_live_evidence(bridge, live)
+    order = live_order(bridge, store, sample)
+    if order is not None:
+        say(
+            f"{len(order.ids):,} items that {order.queries:,} queries find or click come first "
+            "where a part is re-embedded: isthmus plan --bridge takes the list over"
+        )
+    return replace(with_live_evidence(bridge, live), fill_order=order)

@@ -28,6 +28,7 @@ from isthmus.migrate.status import Status
 from isthmus.progress import Progress, silent
 from isthmus.stores import Store
 from isthmus.stores.beside import BesideStore, with_second_column
+from isthmus.ways.fill_order import FillOrder
 from isthmus.ways.way import Way
 
 __all__ = ["Migration", "pause_file"]
@@ -335,11 +336,8 @@ class Migration:
     def _first(self, work: Backfill) -> None:
         """What earlier queries found most comes first; a resumed run skips what is done."""
         if self.plan.popular:
-            key = self.store.describe().key
-            ids: NDArray[Any] = np.array(
-                self.plan.popular, dtype=np.int64 if key == "int" else np.str_
-            )
-            work.fill(ids)
+            order = FillOrder(ids=self.plan.popular, queries=len(self.plan.queries.texts))
+            work.fill(order.array(self.store.describe().key))
 
     def _passes(self, work: Backfill) -> list[Any]:
         """Until one finds nothing to do, or only what came while it ran."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +12,7 @@ from isthmus.artefact import check_place
 from isthmus.bridge import Bridge, ModelChange, StoreSample, fit_sample, sample_store
 from isthmus.bridge.bridge import KIND
 from isthmus.bridge.check_encoder import check_encoder
+from isthmus.bridge.live_order import found_most
 from isthmus.encoders import Encoder, PrecomputedEncoder
 from isthmus.errors import InputError, IsthmusError, WrongSpaceError
 from isthmus.evaluate import Judging
@@ -45,7 +44,6 @@ _PAIRS = 3000
 _MOST_QUERIES = 600
 _MOST_ASKED = 200
 _CANARIES = 16
-_MOST_POPULAR = 20_000
 _POPULAR_SHARE = 0.25
 _FEW_RESAMPLES = 200  # nothing is chosen by the evidence of the bridge back
 _FILES = ("lancedb", "chroma", "qdrant", "faiss", "parquet", "file")
@@ -149,6 +147,8 @@ def make_plan(
     encode_rate = _encode_rate(models.new, sample)
     place, place_back = _places(output)
     bridge = _serving_bridge(sample, models, chosen, progress)
+    if bridge.fill_order is not None:
+        bridge.fill_order.array(held.key)  # refused now, not when the index is filled
     back = _bridge_back(sample, models, chosen, progress)
     fitted = {} if chosen.bridge is not None else {place: bridge}
     if back is not None:
@@ -402,12 +402,14 @@ def _asked(
 ) -> tuple[float, AskedQueries, tuple[int | str, ...]]:
     """The time of a search, the queries that judge, and the items that earlier queries find."""
     columns = Columns(target.old_column)
+    most = max(1, int(_POPULAR_SHARE * target.count))
     queries = sample.queries
     if queries is None or models.old is None:
         began = time.monotonic()
         for row in sample.old[:20]:
             store.search(row[None, :], 10, column=target.old_column)
-        return 1000 * (time.monotonic() - began) / 20, AskedQueries(), ()
+        known = () if bridge.fill_order is None else bridge.fill_order.ids[:most]
+        return 1000 * (time.monotonic() - began) / 20, AskedQueries(), known
     old = Search(Way(recall=Recall(kind="old")), store, columns=columns, old=models.old)
     texts = list(queries.texts[:_MOST_ASKED])
     names = queries.ids[:_MOST_ASKED].tolist()
@@ -423,17 +425,8 @@ def _asked(
         Way(recall=serving.recall), store, columns=columns, bridge=bridge, old=models.old,
         new=models.new,
     )  # fmt: skip
-    found = serve({"old": sample.old_queries, "new": sample.new_queries}, 10)  # pyright: ignore[reportArgumentType]
-    counts: Counter[int | str] = Counter()
-    for row, weight in zip(found.ids.tolist(), queries.weights.tolist(), strict=True):
-        for item in row:
-            counts[item] += weight
-    for items in sample.clicked.values():
-        counts.update(items)
-    most = max(1, min(_MOST_POPULAR, int(_POPULAR_SHARE * target.count)))
-    empty: tuple[Any, ...] = (-1, "")
-    popular = [item for item, _ in counts.most_common(most) if item not in empty]
-    return search_ms, asked, tuple(popular)
+    order = found_most(serve, sample, np.arange(len(queries)), first=bridge.fill_order, most=most)
+    return search_ms, asked, () if order is None else order.ids
 
 
 def _estimated(

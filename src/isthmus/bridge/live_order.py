@@ -1,0 +1,80 @@
+"""Which items of a live index to re-embed first: what its queries find and click most."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.bridge.bridge import Bridge
+from isthmus.bridge.judge_live import held_out_rows
+from isthmus.bridge.store_sample import StoreSample
+from isthmus.stores import Store
+from isthmus.ways import Columns, Recall, Search, Way
+from isthmus.ways.fill_order import MOST_LISTED, FillOrder, counted_order
+
+__all__ = ["found_most", "live_order"]
+
+_SHOWN = 10
+
+
+def live_order(bridge: Bridge, store: Store, sample: StoreSample) -> FillOrder | None:
+    """The items that the queries of ``sample`` find and click most, those that judge left out.
+
+    The first ten results of a search of the whole index count, as the way ``backfill`` recalls, and
+    otherwise as the bridge does; each as often as its query is asked.
+
+    Args:
+        bridge: of `isthmus.bridge.fit_sample` on ``sample``; it maps queries.
+        store: the live index; nothing is written.
+        sample: with queries.
+
+    Returns:
+        None without queries.
+
+    Raises:
+        InputError: as `isthmus.bridge.judge_live`.
+    """
+    if sample.queries is None:
+        return None
+    counted = np.setdiff1d(np.arange(len(sample.queries)), held_out_rows(bridge, sample))
+    way = bridge.ways.get("backfill", Way(recall=Recall(kind="bridge")))
+    search = Search(
+        Way(recall=way.recall), store, columns=Columns(old=sample.column.name), bridge=bridge
+    )
+    return found_most(search, sample, counted)
+
+
+def found_most(
+    search: Search,
+    sample: StoreSample,
+    rows: NDArray[np.int64],
+    *,
+    first: FillOrder | None = None,
+    most: int = MOST_LISTED,
+) -> FillOrder | None:
+    """The items that the queries ``rows`` of ``sample`` find among their first ten, or click.
+
+    Each counts as often as its query is asked.
+
+    Args:
+        search: of the whole index.
+        sample: with queries.
+        rows: which of them.
+        first: a list made before, which leads.
+        most: items in the list at most.
+
+    Returns:
+        None where nothing was found.
+    """
+    queries = sample.queries
+    assert queries is not None
+    if sample.old_queries is None or sample.new_queries is None or not len(rows):
+        return first
+    asked: Any = {"old": sample.old_queries[rows], "new": sample.new_queries[rows]}
+    found = search(asked, _SHOWN).ids.tolist()
+    weights = queries.weights[rows].tolist()
+    clicked = [sample.clicked.get(name, ()) for name in queries.ids[rows].tolist()]
+    both = [*zip(found, weights, strict=True), *zip(clicked, weights, strict=True)]
+    return counted_order(both, len(rows), first=first, most=most)
