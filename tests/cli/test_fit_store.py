@@ -101,6 +101,16 @@ def test_from_an_index_and_a_log_to_a_bridge(
     assert "very-secret" not in done.err + done.out
     assert not [f for f in here.rglob("*") if f.is_file() and b"very-secret" in f.read_bytes()]
 
+    # what to re-embed first is in the artefact, and leads the plan
+    order = bridge.fill_order
+    assert order is not None and 0 < order.queries < 300 - evidence["n_queries"] + 1
+    assert f"{len(order.ids)} items that {order.queries} queries find or click" in done.err
+    planned = cli("plan", STORE, *both(server), "--bridge", "b", "--key-env", "MY_KEY",
+                  "--pairs", 60, "-o", "plan.json")  # fmt: skip
+    assert planned.code == 0, planned.err
+    popular = json.loads(Path("plan.json").read_text())["popular"]
+    assert popular == list(order.ids[: N // 4]) and len(popular) == N // 4
+
     before = len(server.requests)
     again = cli("fit", STORE, *both(server), "--queries", "log.jsonl", "--pairs", 400, "-o", "c")
     assert again.code == 0, again.err

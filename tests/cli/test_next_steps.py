@@ -13,7 +13,7 @@ import pytest
 from isthmus.bridge import Bridge
 from isthmus.cli.next_steps import Asked, after_fit, after_live_fit
 from isthmus.evaluate.arms import Verdict
-from isthmus.ways import Recall, Way
+from isthmus.ways import Part, Recall, Way
 
 
 def next_steps(out: str) -> list[list[str]]:
@@ -115,3 +115,12 @@ def test_a_live_fit_is_followed_by_a_search_of_its_index(fitted: Bridge) -> None
         "isthmus search 'lancedb://db#docs' 'why?' --bridge b --old st:a --new st:b"
     )
     assert len(after_live_fit(found, Path("b"), "lancedb://db#docs", models, None)) == 1
+
+
+def test_a_part_is_filled_before_it_is_searched(fitted: Bridge) -> None:
+    way = Way(recall=Recall(kind="old"), part=Part(share=0.1))
+    found = recommending(replace(fitted, ways={**fitted.ways, "backfill": way}), "backfill")
+    models = {"old": "st:a", "new": "st:b"}
+    assert after_live_fit(found, Path("b"), "lancedb://db#docs", models, "why?")[-1] == (
+        "isthmus plan 'lancedb://db#docs' --bridge b --old st:a --new st:b -o plan.json"
+    )

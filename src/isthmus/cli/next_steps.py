@@ -22,7 +22,7 @@ __all__ = [
     "after_live_fit",
 ]
 
-_BRIDGE = "my.bridge"
+_BRIDGE, _PLAN = "my.bridge", "plan.json"
 _IDS_BY_HAND = ("--ids", "IDS")
 _INDEX, _MODEL = ("STORE", "TEXT"), "ENC"
 """What only the reader can name, spelled as in ``isthmus search --help``."""
@@ -97,9 +97,15 @@ def after_live_fit(
 
     shown = _isthmus("inspect", str(path))
     way = bridge.recommended
-    if way is None or query is None or Needs.NEW_COLUMN in way[1].needs:
+    if way is None:
         return (shown,)
     named = [word for m, it in models.items() if it is not None for word in (f"--{m}", it)]
+    if Needs.NEW_COLUMN in way[1].needs:
+        # a part has to be filled before it is searched, and a migration fills it
+        plan = _isthmus("plan", store, "--bridge", str(path), *named, "-o", *_into(_PLAN))
+        return (shown, plan)
+    if query is None:
+        return (shown,)
     return (shown, _isthmus("search", store, query, "--bridge", str(path), *named))
 
 

@@ -139,7 +139,8 @@ class Search:
             raise InputError(
                 f"this way ({way}) needs {Needs.NEW_COLUMN}, and none is named",
                 where=held.where or held.name,
-                mend="Name it with columns=Columns(new=...)",
+                mend="Fill it with isthmus plan --bridge and isthmus migrate run, and name it with "
+                "columns=Columns(new=...)",
             )
         self._items = items
         if way.rescore is not None and items is None:

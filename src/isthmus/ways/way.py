@@ -141,7 +141,8 @@ class Part(_Value):
 
     share: float = Field(gt=0, le=1)
     order: str = "popularity"
-    """Which items come first; the list of ids is that of `isthmus.ways.order.ids_in_order`."""
+    """Which items come first; of a live index the ids are listed in `isthmus.Bridge.fill_order`,
+    of a gallery `isthmus.ways.order.ids_in_order` lists them."""
     join: Join | None = None
     """None: the re-embedded vectors only spare a cascade the encoding of these items."""
 
