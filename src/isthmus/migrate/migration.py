@@ -11,9 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from isthmus.bridge import Bridge
 from isthmus.errors import GateError, InputError, StoreChangedError
 from isthmus.evaluate.bootstrap import Estimate
