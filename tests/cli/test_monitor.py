@@ -105,3 +105,25 @@ def test_refusals(cli: Any, bridge: Path, posted: Any) -> None:
     for address in (f"{posted[0]}/fails/secret", "http://127.0.0.1:1/secret", "ftp://x/secret"):
         done = cli(*wrong, address)
         assert done.code == 2 and "error: " in done.err and "secret" not in done.err
+
+
+def test_canary_queries_are_asked_of_the_index_at_every_look(cli: Any, bridge: Path) -> None:
+    pytest.importorskip("plotly")
+    np.save("traffic.npy", np.load("q_new.npy")[:50])
+    lines = [json.dumps({"query": str(n), "clicked": [str(n)]}) for n in range(60)]
+    Path("asked.jsonl").write_text("\n".join(lines))
+    watch = ("monitor", "traffic.npy", "--bridge", bridge, "--state", "watch")
+    asked = ("--ask", "asked.jsonl", "--model", "vectors:q_new.npy", "--index")
+    cli(*watch, "--ask", "asked.jsonl").refused("a canary is checked with a model")
+    cli(*watch, *asked[:4]).refused("canary queries are asked of an index")
+    first = cli(*watch, *asked, "old.npy", "--json")
+    assert first.code == 0, first.err
+    assert first.json["retrieval"]["queries"] == 60
+    assert first.json["retrieval"]["hit"] > 0.8
+    np.save("shuffled.npy", np.load("old.npy")[::-1])
+    later = cli(*watch, *asked, "shuffled.npy", "--report", "watch.html", "--json")
+    assert later.code == 1
+    assert later.json["recommended"] == "roll back"
+    assert len(later.json["retrieval"]["lost"]) == 10
+    assert "Canary queries that find less than they did" in Path("watch.html").read_text()
+    assert "60 canary queries find" in cli(*watch, *asked, "old.npy").out

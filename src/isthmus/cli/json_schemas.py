@@ -355,6 +355,24 @@ def _monitor() -> Schema:
             difference=maybe(object_of(**dict.fromkeys(_DIFFERENCE, NUMBER))),
             canary=maybe(_checked_canary()),
             foreign=FLAG,
+            retrieval=maybe(
+                object_of(
+                    queries=COUNT,
+                    hit=NUMBER,
+                    first=NUMBER,
+                    tolerance=NUMBER,
+                    lost=listed(TEXT),
+                    broken=listed(TEXT),
+                )
+            ),
+            calibration=maybe(
+                object_of(
+                    rows=COUNT,
+                    **dict.fromkeys(
+                        ("error", "brier", "temperature", "error_at_temperature"), NUMBER
+                    ),
+                )
+            ),
         ),
         rolled_back=TEXT,
     )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from isthmus.bridge import Bridge
     from isthmus.encoders import CanaryCheck
     from isthmus.monitor import Monitored, Observations, Watch
+    from isthmus.monitor.retrieval import Retrieval
 
 __all__ = ["monitor_command"]
 
@@ -112,10 +113,38 @@ class CanaryOptions:
         ),
     ] = None
 
+    ask: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="LOG",
+            help="Fixed queries with their answers (a log as for isthmus fit --queries), which "
+            "--index is asked at every look, encoded by --model: an alarm where they find less "
+            "than at the first, or break a bound 'retrieval >= 0.8'.",
+            rich_help_panel=_JUDGED,
+        ),
+    ] = None
+    index: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="The store that --ask searches.", rich_help_panel=_JUDGED),
+    ] = None
+    old_model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ENC",
+            help="The old model, where the recommended way asks it.",
+            rich_help_panel=_JUDGED,
+        ),
+    ] = None
+
     def check(self) -> None:
         """Refuse one without the other."""
-        if (self.canary is None) != (self.model is None):
+        wanted = self.canary is not None or self.ask is not None
+        if wanted != (self.model is not None):
             raise InputError("a canary is checked with a model", where="--canary", mend="Give both")
+        if (self.ask is None) != (self.index is None):
+            raise InputError(
+                "canary queries are asked of an index", where="--ask", mend="Give --ask and --index"
+            )
 
 
 @dataclass(frozen=True)
@@ -138,7 +167,7 @@ class AlarmOptions:
             metavar="URL",
             envvar="ISTHMUS_REGISTRY",
             rich_help_panel=_DONE,
-            help="The folder of the registry, or s3://bucket/prefix.",
+            help="A folder, s3://bucket/prefix or gs://bucket/prefix.",
         ),
     ] = None
     webhook: Webhook = None
@@ -195,6 +224,9 @@ def monitor_command(
 
         isthmus monitor log.jsonl --bridge my.bridge --state watch --policy policy.toml
           --roll-back docs@production -r registry
+
+        isthmus monitor log.jsonl --bridge my.bridge --state watch --ask canaries.jsonl
+          --index lancedb://db#docs.vector --model st:NEW --bound "retrieval >= 0.8"
     """  # fmt: skip
     from isthmus.bridge import Bridge
     from isthmus.monitor import post
@@ -215,9 +247,10 @@ def monitor_command(
     watch = _watch(loaded, sided, state, drift, bounds, alpha)
     for seen in _read(traffic, watch.cursor):
         watch.update(seen)
+    retrieval = _asked(same, loaded, watch)
     if state is not None:
         watch.save(state, overwrite=True)
-    found = watch.result(checked)
+    found = watch.result(checked, retrieval)
     told = found.as_dict()
     if found.recommended[0] == "roll back" and alarm.roll_back and alarm.registry:
         told["rolled_back"] = _rolled_back(alarm.registry, alarm.roll_back, found)
@@ -297,6 +330,25 @@ def _checked(same: CanaryOptions) -> CanaryCheck | None:
         return CanaryCheck(model, known.model, known.rounding, {"document": None})
 
 
+def _asked(same: CanaryOptions, bridge: Bridge, watch: Watch) -> Retrieval | None:
+    """What canary queries find now, in the way that the evidence recommends."""
+    if same.ask is None or same.index is None or same.model is None:
+        return None
+    from isthmus.encoders import open_encoder
+    from isthmus.monitor.retrieval import ask
+    from isthmus.spaces.query_log import read_query_log
+    from isthmus.stores import open_store
+
+    log = read_query_log(same.ask)
+    new, old = (
+        None if name is None else open_encoder(name, progress=ProgressBar())
+        for name in (same.model, same.old_model)
+    )
+    with open_store(same.index) as store:
+        way = "recommended" if bridge.recommended is not None else "bridge"
+        return watch.asked.look(ask(bridge.search(store, way, new=new, old=old), log))
+
+
 def _rolled_back(url: str, named: str, found: Monitored) -> str:
     from isthmus.registry import Registry
 
@@ -319,6 +371,18 @@ def _shown(found: Monitored) -> str:
             lines.append(f"{verdict}  {test.hypothesis}{mean} ({test.n:,} values, p {test.p:.2g})")
     if found.canary is not None:
         lines.append(f"canary: {found.canary}")
+    if found.retrieval is not None:
+        r = found.retrieval
+        lines.append(
+            f"{r.queries:,} canary queries find {r.hit:.3f} of their answers, {r.first:.3f} at the "
+            "first look"
+        )
+    if found.calibration is not None:
+        c = found.calibration
+        lines.append(
+            f"trust: calibration error {c.error:.3f}, Brier {c.brier:.3f}, temperature "
+            f"{c.temperature:.2f} over {c.rows:,} answers"
+        )
     if found.difference is not None:
         d = found.difference
         lines.append(

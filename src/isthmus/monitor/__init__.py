@@ -1,23 +1,28 @@
 """Watch live vectors and results against a bridge's evidence; looking often costs nothing."""
 
 from isthmus.monitor.drift import Drift
+from isthmus.monitor.monitored import Monitored, TestResult
 from isthmus.monitor.observations import Observations, read_log, read_store, read_vectors
 from isthmus.monitor.page import write_monitor_report
+from isthmus.monitor.retrieval import CanaryQueries, Retrieval, ask
 from isthmus.monitor.sequential import MeanTest, Side
 from isthmus.monitor.two_sample import Difference, classifier_test, difference, kernel_test
-from isthmus.monitor.watch import DEFAULT_BOUNDS, Monitored, TestResult, Watch
+from isthmus.monitor.watch import DEFAULT_BOUNDS, Watch
 from isthmus.monitor.webhook import post
 
 __all__ = [
     "DEFAULT_BOUNDS",
+    "CanaryQueries",
     "Difference",
     "Drift",
     "MeanTest",
     "Monitored",
     "Observations",
+    "Retrieval",
     "Side",
     "TestResult",
     "Watch",
+    "ask",
     "classifier_test",
     "difference",
     "kernel_test",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from isthmus.monitor.watch import Monitored
+from isthmus.monitor.monitored import Monitored
 from isthmus.report.blocks import (
     Figure,
     Headline,
@@ -62,6 +62,11 @@ def _page(found: Monitored, name: str) -> Page:
     ]
     if found.canary is not None:
         tiles.append(Tile("canary", "same model" if found.canary.same else "another model"))
+    if found.retrieval is not None:
+        r = found.retrieval
+        tiles.append(Tile("canary queries", f"{number(r.hit)}, {number(r.first)} at first"))
+    if found.calibration is not None:
+        tiles.append(Tile("calibration error of trust", number(found.calibration.error)))
     blocks: list[Prose | Items] = [Prose(f"Recommended: {action}. {why[:1].upper()}{why[1:]}.")]
     if found.alarms:
         blocks.insert(0, Items(found.alarms))
@@ -78,10 +83,16 @@ def _page(found: Monitored, name: str) -> Page:
         ),
         sections=(
             Section("What to do", blocks),
+            *_lost(found),
             Section("Evidence against each hypothesis", [_money(found), _table(found)]),
             *_effects(found),
         ),
     )
+
+
+def _lost(found: Monitored) -> Iterator[Section]:
+    if found.retrieval is not None and found.retrieval.lost:
+        yield Section("Canary queries that find less than they did", [Items(found.retrieval.lost)])
 
 
 def _table(found: Monitored) -> TextTable:

@@ -7,7 +7,6 @@ of at most the ``alpha`` that is stated.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +17,19 @@ from isthmus import artefact
 from isthmus.bridge import Bridge
 from isthmus.encoders import CanaryCheck
 from isthmus.errors import InputError
+from isthmus.evaluate.calibration import calibration_report
 from isthmus.monitor.drift import FEWEST_REFERENCE, Drift
+from isthmus.monitor.monitored import Monitored, TestResult
 from isthmus.monitor.observations import Observations
+from isthmus.monitor.retrieval import CanaryQueries, Retrieval
 from isthmus.monitor.sequential import MeanTest
-from isthmus.monitor.two_sample import Difference
 from isthmus.registry import Bound, parse_bound
 from isthmus.spaces.contract import Space
 from isthmus.spaces.enforce import faults_of
 from isthmus.spaces.profile import Profile
 from isthmus.tensors import Tensors
 
-__all__ = ["Action", "Monitored", "TestResult", "Watch"]
+__all__ = ["Watch"]
 
 KIND = "monitor"
 """Of artefact."""
@@ -38,94 +39,9 @@ _FOREIGN = 8
 _DRIFT_SHARE = 0.5
 """Of the allowed false alarms: for drift; the bounds share the rest."""
 _MOST_HISTORY = 2000
-
-Action = str
-"""``nothing``, ``refit`` or ``roll back``."""
-
-
-@dataclass(frozen=True)
-class TestResult:
-    """One test as it stands."""
-
-    name: str
-    hypothesis: str
-    n: int
-    mean: float | None
-    p: float
-    """Valid at every look: 1 over the most money there was."""
-    alpha: float
-    alarm: bool
-
-
-@dataclass(frozen=True)
-class Monitored:
-    """What a look found."""
-
-    rows: int
-    """Vectors that were looked at since the watch began."""
-    results: int
-    """Answers, likewise."""
-    tests: tuple[TestResult, ...]
-    difference: Difference | None
-    """Effect sizes of the newest rows against the reference."""
-    baseline: int
-    """Rows of the stream itself that became the reference; 0 where one was given."""
-    canary: CanaryCheck | None
-    foreign: bool
-    """Whether rows came that another model made, by the bridge's fingerprint."""
-    history: tuple[tuple[int, str, float], ...]
-    """After how many observations which test had how much money, as a power of ten."""
-
-    @property
-    def alarms(self) -> tuple[str, ...]:
-        """What is wrong, the gravest first."""
-        found = [
-            f"bound {t.hypothesis} is broken" for t in self.tests if t.alarm and not _drifts(t)
-        ]
-        if self.canary is not None and not self.canary.same:
-            found.insert(0, f"canary: {self.canary}")
-        if self.foreign:
-            found.insert(0, "vectors of another model came, by the bridge's fingerprint")
-        drifting = [t.name for t in self.tests if t.alarm and _drifts(t)]
-        return (
-            *found,
-            *(f"{name} drifted away from the reference" for name in dict.fromkeys(drifting)),
-        )
-
-    @property
-    def recommended(self) -> tuple[Action, str]:
-        """What to do, and why."""
-        if self.foreign or (self.canary is not None and not self.canary.same):
-            return "roll back", (
-                "the model that answers is not the one of the fit: go back to what served before, "
-                "and fit a bridge for the model that answers now"
-            )
-        broken = [t.hypothesis for t in self.tests if t.alarm and not _drifts(t)]
-        if broken:
-            return "roll back", f"live results break {' and '.join(broken)}"
-        if self.alarms:
-            return "refit", (
-                "what is asked has changed, and no bound is broken: fit again on a few new pairs, "
-                "staying near the running bridge (isthmus fit --prior)"
-            )
-        return "nothing", "nothing differs from the reference by more than chance"
-
-    def as_dict(self) -> dict[str, Any]:
-        """The result as JSON."""
-        action, why = self.recommended
-        return {
-            "alarm": bool(self.alarms),
-            "alarms": list(self.alarms),
-            "recommended": action,
-            "why": why,
-            "rows": self.rows,
-            "results": self.results,
-            "baseline": self.baseline,
-            "tests": [asdict(test) for test in self.tests],
-            "difference": None if self.difference is None else asdict(self.difference),
-            "canary": None if self.canary is None else self.canary.as_dict(),
-            "foreign": self.foreign,
-        }
+_MOST_BELIEVED, _FEWEST_BELIEVED = 5000, 50
+"""Answers whose trust came true or not, for its calibration."""
+_RETRIEVAL = "retrieval"
 
 
 class Watch:
@@ -137,7 +53,8 @@ class Watch:
             target.
         bounds: of the monitored metrics: ``hit``, ``hit.GROUP``, ``gap.GROUP`` (how much worse a
             group is answered than the others), ``refused`` (vectors that break the contract),
-            ``overconfidence`` (trust minus how often it came true).
+            ``overconfidence`` (trust minus how often it came true), ``retrieval`` (what canary
+            queries find).
         reference: vectors ``(n, d)`` of the healthy stream; without them the first ``baseline``
             rows of the stream itself.
         baseline: see there.
@@ -169,7 +86,10 @@ class Watch:
         self.history: list[tuple[int, str, float]] = []
         self._gathered = np.empty((0, self.space.dim), np.float32)
         self._own_reference = reference is None
-        parsed = [parse_bound(bound) for bound in bounds]
+        stated = [parse_bound(bound) for bound in bounds]
+        parsed = [bound for bound in stated if bound.name != _RETRIEVAL]
+        self.asked = CanaryQueries(tuple(b for b in stated if b.name == _RETRIEVAL))
+        self._believed = np.empty((0, 2), np.float32)
         each = alpha * (1 - _DRIFT_SHARE) / max(1, len(parsed))
         self._bounds = {str(b): (b, MeanTest(*_tested(b), alpha=each)) for b in parsed}
         self._waiting: dict[str, list[list[float]]] = {
@@ -200,6 +120,8 @@ class Watch:
                     self._compare(str(bound), test, seen.hit)
         said = self._said(seen)
         if len(said):
+            newest = np.concatenate([self._believed, said.astype(np.float32)])
+            self._believed = newest[-_MOST_BELIEVED:]
             for bound, test in self._bounds.values():
                 if bound.name == "overconfidence":
                     test.update((said[:, 0] - said[:, 1] + 1) / 2)
@@ -271,8 +193,10 @@ class Watch:
                 self.history[: -_MOST_HISTORY // 2 : 2] + self.history[-_MOST_HISTORY // 2 :]
             )
 
-    def result(self, canary: CanaryCheck | None = None) -> Monitored:
-        """What the traffic so far says."""
+    def result(
+        self, canary: CanaryCheck | None = None, retrieval: Retrieval | None = None
+    ) -> Monitored:
+        """What the traffic so far says, beside a canary and canary queries that were asked now."""
         tests = [
             TestResult(b.name, key, t.n, _told(b, t.mean), t.p, t.alpha, t.alarm)
             for key, (b, t) in self._bounds.items()
@@ -289,6 +213,10 @@ class Watch:
             self.baseline if self._own_reference and self.drift is not None else 0,
             canary,
             self.foreign,
+            retrieval,
+            calibration_report(*self._believed.T)
+            if len(self._believed) >= _FEWEST_BELIEVED
+            else None,
             tuple(self.history),
         )
 
@@ -314,8 +242,13 @@ class Watch:
             "bounds": [[key, test.as_state()] for key, (_, test) in self._bounds.items()],
             "waiting": self._waiting,
             "drift": drift,
+            "asked": {"bounds": [str(b) for b in self.asked.bounds], "first": self.asked.first},
         }
-        held = {"gathered": self._gathered, **artefact.prefixed("drift", tensors)}
+        held = {
+            "gathered": self._gathered,
+            "believed": self._believed,
+            **artefact.prefixed("drift", tensors),
+        }
         artefact.write(Path(path), KIND, content, held, overwrite=overwrite)
 
     @classmethod
@@ -332,7 +265,8 @@ class Watch:
     def _unpacked(
         cls, content: Mapping[str, Any], tensors: Tensors, bridge: Bridge, side: str
     ) -> Watch:
-        bounds = [key for key, _ in content["bounds"]]
+        asked = content["asked"]
+        bounds = [*(key for key, _ in content["bounds"]), *asked["bounds"]]
         found = cls(
             bridge,
             side=side,
@@ -354,14 +288,11 @@ class Watch:
             key: [[float(v) for v in side] for side in sides]
             for key, sides in content["waiting"].items()
         }
-        found._gathered = tensors["gathered"]
+        found._gathered, found._believed = tensors["gathered"], tensors["believed"]
+        found.asked = CanaryQueries(found.asked.bounds, first=asked["first"])
         if content["drift"] is not None:
             found.drift = Drift.of_state(content["drift"], tensors.under("drift"))
         return found
-
-
-def _drifts(test: TestResult) -> bool:
-    return test.hypothesis.startswith("mean rank of ")
 
 
 def _side(bridge: Bridge, side: str) -> tuple[Space, Profile | None]:

@@ -1,0 +1,117 @@
+"""What a look at the traffic found, and what it recommends."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from isthmus.encoders import CanaryCheck
+from isthmus.evaluate.calibration import CalibrationReport
+from isthmus.monitor.retrieval import Retrieval
+from isthmus.monitor.two_sample import Difference
+
+__all__ = ["Action", "Monitored", "TestResult"]
+
+Action = str
+"""``nothing``, ``refit`` or ``roll back``."""
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """One test as it stands."""
+
+    name: str
+    hypothesis: str
+    n: int
+    mean: float | None
+    p: float
+    """Valid at every look: 1 over the most money there was."""
+    alpha: float
+    alarm: bool
+
+
+@dataclass(frozen=True)
+class Monitored:
+    """What a look found."""
+
+    rows: int
+    """Vectors that were looked at since the watch began."""
+    results: int
+    """Answers, likewise."""
+    tests: tuple[TestResult, ...]
+    difference: Difference | None
+    """Effect sizes of the newest rows against the reference."""
+    baseline: int
+    """Rows of the stream itself that became the reference; 0 where one was given."""
+    canary: CanaryCheck | None
+    foreign: bool
+    """Whether rows came that another model made, by the bridge's fingerprint."""
+    retrieval: Retrieval | None
+    """Of canary queries; None where none were asked."""
+    calibration: CalibrationReport | None
+    """Of trust, over the newest answers of which it is known whether it came true."""
+    history: tuple[tuple[int, str, float], ...]
+    """After how many observations which test had how much money, as a power of ten."""
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """What is wrong, the gravest first."""
+        found = [
+            f"bound {t.hypothesis} is broken" for t in self.tests if t.alarm and not _drifts(t)
+        ]
+        if self.retrieval is not None:
+            found = [*self.retrieval.alarms, *found]
+        if self.canary is not None and not self.canary.same:
+            found.insert(0, f"canary: {self.canary}")
+        if self.foreign:
+            found.insert(0, "vectors of another model came, by the bridge's fingerprint")
+        drifting = [t.name for t in self.tests if t.alarm and _drifts(t)]
+        return (
+            *found,
+            *(f"{name} drifted away from the reference" for name in dict.fromkeys(drifting)),
+        )
+
+    @property
+    def recommended(self) -> tuple[Action, str]:
+        """What to do, and why."""
+        if self.foreign or (self.canary is not None and not self.canary.same):
+            return "roll back", (
+                "the model that answers is not the one of the fit: go back to what served before, "
+                "and fit a bridge for the model that answers now"
+            )
+        broken = [t.hypothesis for t in self.tests if t.alarm and not _drifts(t)]
+        if broken:
+            return "roll back", f"live results break {' and '.join(broken)}"
+        if self.retrieval is not None and self.retrieval.alarms:
+            return "roll back", self.retrieval.alarms[0]
+        if self.alarms:
+            return "refit", (
+                "what is asked has changed, and no bound is broken: fit again on a few new pairs, "
+                "staying near the running bridge (isthmus fit --prior)"
+            )
+        return "nothing", "nothing differs from the reference by more than chance"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The result as JSON."""
+        action, why = self.recommended
+        return {
+            "alarm": bool(self.alarms),
+            "alarms": list(self.alarms),
+            "recommended": action,
+            "why": why,
+            "rows": self.rows,
+            "results": self.results,
+            "baseline": self.baseline,
+            "tests": [asdict(test) for test in self.tests],
+            "difference": None if self.difference is None else asdict(self.difference),
+            "canary": None if self.canary is None else self.canary.as_dict(),
+            "foreign": self.foreign,
+            "retrieval": None if self.retrieval is None else asdict(self.retrieval),
+            "calibration": None
+            if self.calibration is None
+            else self.calibration.model_dump(mode="json"),
+        }
+
+
+def _drifts(test: TestResult) -> bool:
+    return test.hypothesis.startswith("mean rank of ")
