@@ -64,7 +64,9 @@ def _page(found: Monitored, name: str) -> Page:
         tiles.append(Tile("canary", "same model" if found.canary.same else "another model"))
     if found.retrieval is not None:
         r = found.retrieval
-        tiles.append(Tile("canary queries", f"{number(r.hit)}, {number(r.first)} at first"))
+        tiles.append(
+            Tile("canary queries find", number(r.hit), f"{number(r.first)} at the first look")
+        )
     if found.calibration is not None:
         tiles.append(Tile("calibration error of trust", number(found.calibration.error)))
     blocks: list[Prose | Items] = [Prose(f"Recommended: {action}. {why[:1].upper()}{why[1:]}.")]

@@ -22,6 +22,7 @@ from isthmus.report.blocks import (
 )
 from isthmus.report.evaluation_figures import arm_name, evaluation_figures
 from isthmus.report.plots import fixed, number, shortened, span
+from isthmus.report.robustness import robustness_sections
 from isthmus.report.write import write_page
 
 __all__ = ["answer_of", "arms_table", "evaluation_sections", "write_evaluation_report"]
@@ -160,6 +161,7 @@ def evaluation_sections(
         yield Section("What to do next", (Commands(tuple(commands)),))
     yield Section("Ways to serve", (arms_table(found), *_absent(found)))
     yield Section("Plots", tuple(evaluation_figures(found, gates)))
+    yield from robustness_sections(found.robustness)
     yield from further
     if found.worst:
         yield Section(
