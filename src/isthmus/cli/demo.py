@@ -12,7 +12,6 @@ import typer
 
 from isthmus.cli.console import ProgressBar, say, show, show_json, text_width
 from isthmus.cli.inputs import Json
-from isthmus.errors import InputError
 
 __all__ = ["demo_command"]
 
@@ -31,7 +30,11 @@ def demo_command(
         ),
     ] = False,
     store: Annotated[
-        str, typer.Option(help="Of --migrate: lancedb, chroma or qdrant.")
+        str,
+        typer.Option(
+            help="Of --migrate: lancedb, chroma, qdrant, or the URL of a table to make, such as "
+            "postgresql://user@host/database#documents."
+        ),
     ] = "lancedb",
     as_json: Json = False,
 ) -> None:
@@ -52,14 +55,8 @@ def demo_command(
 
     called = sys.argv[0]
     if migrate:
-        from isthmus.demo.migration import STORES, tell_migration
+        from isthmus.demo.migration import tell_migration
 
-        if store not in STORES:
-            raise InputError(
-                f"the demo has no store '{store}'",
-                where="--store",
-                mend=f"Choose one of {', '.join(STORES)}",
-            )
         told = tell_migration(output, say=line, store=store, progress=progress)
         progress.close()
         if as_json:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from isthmus.demo.corpus import load_corpus
+from isthmus.demo.own_folder import claim
 from isthmus.encoders import CachedEncoder, all_minilm_l6_int8, paraphrase_minilm_l3
+from isthmus.errors import InputError
 from isthmus.migrate.backfill import Limits
 from isthmus.migrate.migration import Migration
 from isthmus.migrate.models import Models
@@ -26,6 +29,7 @@ from isthmus.ways.way import Recall, Way
 __all__ = ["STORES", "tell_migration"]
 
 STORES = ("lancedb", "chroma", "qdrant")
+PAGE = "migration.html"
 TEXTS = 3000
 _QUERIES = 600
 _SHARES = (0.1, 0.25, 0.5, 0.75)
@@ -44,7 +48,7 @@ def tell_migration(
     Args:
         folder: the index is made in its folder ``migration``, and replaces the one there.
         say: prints a line.
-        store: one of `STORES`.
+        store: one of `STORES`, or the URL of a table of PostgreSQL that is not there yet.
         texts: how many.
         progress: told about texts and rows.
 
@@ -52,16 +56,18 @@ def tell_migration(
         Recall at 10 of queries that chose nothing, at each step.
 
     Raises:
+        InputError: for another store.
+        OutputError: for a folder that holds what no demo wrote, or a table that is there.
         MissingExtraError: if the extra ``demo``, or that of the store, is not installed.
     """
-    place = folder / "migration"
+    url = _url(store, place := folder / "migration")
+    claim(folder)
     if place.exists():
         shutil.rmtree(place)
-    place.mkdir(parents=True)
+    place.mkdir()
     corpus = load_corpus(texts)
     old, new = CachedEncoder(paraphrase_minilm_l3()), CachedEncoder(all_minilm_l6_int8())
     ids, queries = np.array(corpus.ids), list(corpus.queries)
-    url = f"{store}://{place.resolve()}/db#documents"
     rows = old.encode(corpus.documents, progress=progress)
     create_store(url, ids, {"vector": rows}, {"text": list(corpus.documents)}).close()
     lines = [json.dumps({"query": q, "clicked": [i]}) for q, i in
@@ -109,4 +115,24 @@ def tell_migration(
         tell("rolled back, the old model", live({"old": asked["old"]}, 10).ids)
     say(f"\n   {restored}")
     say(f"   plan and journal: {path}, {path}.journal")
+    if find_spec("plotly") is not None:
+        from isthmus.report.migration import write_migration_steps
+
+        write_migration_steps(told, place / PAGE, asked=len(held_out), restored=str(restored))
+        say(f"   plot: {place / PAGE}")
     return told
+
+
+def _url(store: str, place: Path) -> str:
+    """Where the index is made: in the demo's folder, or in the database that was named."""
+    if store in STORES:
+        return f"{store}://{place.resolve()}/db#documents"
+    scheme, _, rest = store.partition("://")
+    if scheme in ("postgresql", "postgres") and rest.partition("#")[2]:
+        return store
+    raise InputError(
+        f"the demo has no store '{store}'",
+        where="--store",
+        mend=f"Choose one of {', '.join(STORES)}, or give the URL of a table to make, such as "
+        "postgresql://user@host/database#documents",
+    )

@@ -14,6 +14,7 @@ from isthmus.adapters.select import RULE
 from isthmus.bridge import Bridge, Fitting, fit
 from isthmus.demo.corpus import Corpus, load_corpus
 from isthmus.demo.live import AskedLive, Encoded, LiveModels, run_recommended
+from isthmus.demo.own_folder import claim
 from isthmus.encoders import (
     CachedEncoder,
     Encoder,
@@ -67,6 +68,7 @@ def tell(
     corpus = load_corpus(texts)
     old_model, new_model = paraphrase_minilm_l3(), all_minilm_l6_int8()
     _introduce(say, corpus, old_model, new_model)
+    claim(folder)
     old = _encode(say, old_model, corpus, progress)
     new = _encode(say, new_model, corpus, progress)
     _write(folder, corpus, old, new)
@@ -147,7 +149,6 @@ def _encode(say: Say, model: Encoder, corpus: Corpus, progress: Progress) -> Enc
 
 
 def _write(folder: Path, corpus: Corpus, old: Encoded, new: Encoded) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     for name, model in (("old", old), ("new", new)):
         for kind, rows in (("documents", model.documents), ("queries", model.queries)):
             with (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from isthmus.migrate.plan import Plan
@@ -20,7 +21,7 @@ from isthmus.report.blocks import (
 from isthmus.report.plots import NEW, QUIET, axis, base_layout, count, fixed, shortened
 from isthmus.report.write import write_page
 
-__all__ = ["write_plan_report"]
+__all__ = ["write_migration_steps", "write_plan_report"]
 
 
 def write_plan_report(plan: Plan, path: str | Path, *, overwrite: bool = False) -> None:
@@ -40,6 +41,70 @@ def write_plan_report(plan: Plan, path: str | Path, *, overwrite: bool = False) 
         sections=tuple(_sections(plan)),
     )
     write_page(page, path, overwrite=overwrite)
+
+
+def write_migration_steps(
+    steps: Sequence[tuple[str, float]], path: str | Path, *, asked: int, restored: str
+) -> None:
+    """Write what readers found at each step of a migration as one self-contained HTML file.
+
+    Args:
+        steps: what was done, and the recall at 10 behind it; the first is the old model's.
+        path: of the page, which is replaced.
+        asked: queries behind each value.
+        restored: what the rollback proved.
+
+    Raises:
+        MissingExtraError: without plotly (extra ``report``).
+    """
+    values = [value for _, value in steps]
+    kept, last = values[0], values[-1]
+    least, most = (pick(steps, key=lambda step: step[1])[0] for pick in (min, max))
+    figure = Figure(
+        key="steps",
+        title="recall@10, step by step",
+        caption=f"What a reader found behind each step, on the same {count(asked)} queries, which "
+        "chose nothing; the dotted line is the old model before anything was done.",
+        alt=f"Plot of recall at 10 over {len(steps)} steps, from {fixed(kept)} to "
+        f"{fixed(values[-1])}, between {fixed(min(values))} and {fixed(max(values))}.",
+        traces=(
+            {
+                "type": "scatter", "mode": "lines", "name": "the old model", "hoverinfo": "skip",
+                "x": [kept, kept], "y": [1, len(steps)],
+                "line": {"color": QUIET, "width": 1.5, "dash": "dot"},
+            },
+            {
+                "type": "scatter", "mode": "lines+markers", "name": "readers",
+                "x": values, "y": list(range(1, len(steps) + 1)), "hoverinfo": "text",
+                "hovertext": [f"{name}<br>{fixed(value)}" for name, value in steps],
+                "line": {"color": NEW, "width": 2}, "marker": {"size": 8, "color": NEW},
+            },
+        ),
+        layout=base_layout(
+            showlegend=True,
+            margin={"l": 12, "r": 14, "t": 34, "b": 46},
+            xaxis=axis("recall@10"),
+            yaxis={**axis("step"), "autorange": "reversed", "dtick": 1},
+        ),
+        height=420,
+        table=TextTable(
+            "Each step", ("step", "", "recall@10"),
+            tuple((str(i), n, fixed(v)) for i, (n, v) in enumerate(steps, 1)),
+        ),
+    )  # fmt: skip
+    page = Page(
+        title="A live index moved, and moved back",
+        subtitle=f"{len(steps)} steps, {count(asked)} queries",
+        answer=Headline(
+            "What did readers find?",
+            f"{fixed(min(values))} to {fixed(max(values))}",
+            f"Least: {least}; most: {most}. The old model reached {fixed(kept)} before anything "
+            f"was done, and {fixed(last)} after the way back: {restored}.",
+            "good" if last == kept else "bad",
+        ),
+        sections=(Section("Step by step", (figure,)),),
+    )
+    write_page(page, path, overwrite=True)
 
 
 def _answer(plan: Plan) -> Headline:

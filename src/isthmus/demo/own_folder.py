@@ -1,0 +1,29 @@
+"""The folder of a demo, in which it replaces what an earlier run left, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from isthmus.errors import OutputError
+
+__all__ = ["claim"]
+
+_MARK = ".isthmus-demo"
+
+
+def claim(folder: Path) -> None:
+    """Make the folder, or take one that a demo made before.
+
+    Raises:
+        OutputError: for a folder that holds what no demo wrote, or a file of this name.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputError("a file has this name", where=str(folder), mend="Name another with -o")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / _MARK).is_file():
+        raise OutputError(
+            "this folder holds files that no demo wrote",
+            where=str(folder),
+            mend="Name a new one with -o",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _MARK).write_text("isthmus demo replaces what is here\n", encoding="utf-8")
