@@ -128,7 +128,7 @@ def test_qrels_and_ids_from_files(cli: Any, here: Path, data: dict[str, np.ndarr
         (["--labels", "old.npy"], ["the labels have shape (1500, 24)"]),
         (["--queries-old", "q_old.npy", "--queries-new", "q_new.npy", "--labels", "old.npy"],
          ["queries and labels are two ways to judge"]),
-        (["--ids", "ids.csv"], ["'ids.csv' is not a .npy or .txt file"]),
+        (["--ids", "ids.csv"], ["the file of ids does not exist"]),
     ],
 )  # fmt: skip
 def test_options_that_cannot_be_used(

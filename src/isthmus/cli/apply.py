@@ -50,7 +50,7 @@ def apply_command(
     ],
     held: CheckOptions,
     ids: Annotated[
-        str | None, typer.Option(help="Ids of the rows: a .npy or .txt file, or a column.")
+        str | None, typer.Option(help="Ids of the rows: a .npy, .txt or table file, or a column.")
     ] = None,
     inverse: Annotated[
         bool, typer.Option("--inverse", help="Map from the target back to the source.")

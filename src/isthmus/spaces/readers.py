@@ -20,6 +20,7 @@ from isthmus.spaces.file_rows import FileRows
 from isthmus.spaces.formats.arrays import read_npy
 from isthmus.spaces.formats.contents import Wanted, reading
 from isthmus.spaces.formats.finding import format_of, vector_files
+from isthmus.spaces.formats.id_table import TABLES, read_id_table
 from isthmus.spaces.ids import check_unique, normalise_ids, read_ids_text
 
 __all__ = ["Ids", "Source", "Vectors", "open_vectors", "split_key"]
@@ -170,10 +171,11 @@ def open_vectors(
     Args:
         source: an array ``(n, d)``; a file, ``file:key``, a folder or a glob pattern; or `Vectors`
             opened before.
-        ids: ids of the rows; or a ``.npy``/``.txt`` file of them (one a line); or the name of the
-            column or member that holds them; or False for none.  Found without being named: the
-            member or column ``id``, ``ids`` or ``_id``, and ``old.ids.npy`` or ``old.ids.txt``
-            beside ``old.npy``.
+        ids: ids of the rows; or a ``.npy``/``.txt`` file of them (one a line), or a Parquet, Arrow
+            or CSV table with a column ``id`` in the rows' order; or the name of the column or
+            member that holds them; or False for none.  Found without being named: the member or
+            column ``id``, ``ids`` or ``_id``, and ``old.ids.npy`` or ``old.ids.txt`` beside
+            ``old.npy``.
         key: the array or column that holds the vectors, as in ``path:key``.  By default the only
             one that can be meant, or ``vectors`` or ``embeddings``.
         codes: what 8-bit integers stand for: the least and greatest value of each dimension
@@ -280,7 +282,7 @@ def split_key(source: str, key: str | None) -> tuple[Path, str | None]:
 
 
 def _is_id_file(ids: str | os.PathLike[str]) -> bool:
-    return Path(ids).suffix.lower() in (".npy", ".txt")
+    return Path(ids).suffix.lower() in (".npy", ".txt", *TABLES)
 
 
 def _read_ids(ids: Ids) -> NDArray[Any] | Sequence[Any]:
@@ -291,7 +293,7 @@ def _read_ids(ids: Ids) -> NDArray[Any] | Sequence[Any]:
     path = Path(ids)
     if not _is_id_file(path):
         raise InputError(
-            f"'{path}' is not a .npy or .txt file of ids",
+            f"'{path}' is not a file of ids: .npy, .txt or a table",
             where="ids",
             mend="A column of ids is named for files with columns only",
         )
@@ -299,5 +301,7 @@ def _read_ids(ids: Ids) -> NDArray[Any] | Sequence[Any]:
         raise InputError("the file of ids does not exist", where=str(path))
     if path.suffix.lower() == ".txt":
         return read_ids_text(path)
+    if path.suffix.lower() in TABLES:
+        return read_id_table(path)
     with reading(path, ".npy"):
         return read_npy(path).load()

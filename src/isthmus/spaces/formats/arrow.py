@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import uuid
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from isthmus.spaces.formats.contents import (
     RowFile,
     Wanted,
     id_name,
+    open_text,
     reading,
 )
 from isthmus.spaces.ids import normalise_ids
@@ -30,6 +33,8 @@ from isthmus.spaces.ids import normalise_ids
 __all__ = [
     "Columns",
     "Stream",
+    "csv_stream",
+    "ids_of",
     "ipc_stream",
     "open_csv",
     "open_ipc",
@@ -97,7 +102,7 @@ class Columns:
                 if vectors:
                     rows = _matrix(batch, self.vectors, f"{where}:{self.key}", first)
                 if self.ids is not None:
-                    ids = _ids(_column(batch, self.ids), f"{where}:{self.ids}", first)
+                    ids = ids_of(_column(batch, self.ids), f"{where}:{self.ids}", first)
                 first += len(batch)
                 yield rows, ids
 
@@ -120,7 +125,7 @@ def open_ipc(files: Sequence[Path], wanted: Wanted) -> Contents:
 
 def open_csv(files: Sequence[Path], wanted: Wanted) -> Contents:
     """As `open_parquet`, of CSV and TSV files: a column of JSON lists, or one per dimension."""
-    return _streamed(files, wanted, _csv, "CSV")
+    return _streamed(files, wanted, csv_stream, "CSV")
 
 
 @contextmanager
@@ -142,6 +147,20 @@ def ipc_stream(path: Path) -> Generator[Stream]:
     """An Arrow file or stream."""
     import pyarrow as pa
 
+    with path.open("rb") as head:
+        if head.read(4) == b"FEA1":
+            # Feather 1, which R wrote for years, has no batches
+            import pyarrow.feather as feather
+
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                table: Any = feather.read_table(str(path))  # pyright: ignore[reportUnknownMemberType]
+            yield Stream(
+                table.schema,
+                lambda columns: _validated(table.to_batches(_BATCH), columns),  # pyright: ignore[reportUnknownLambdaType]
+                table.num_rows,
+            )
+            return
     # read through the file: a map of one that is truncated meanwhile kills the process
     with pa.OSFile(str(path)) as file:
         try:
@@ -175,21 +194,50 @@ def _validated(batches: Iterable[Any], columns: Sequence[str]) -> Iterator[Any]:
 
 
 @contextmanager
-def _csv(path: Path) -> Generator[Stream]:
+def csv_stream(path: Path) -> Generator[Stream]:
+    """A CSV file, parted by commas, semicolons or tabs, with a first line of names or without."""
     import pyarrow.csv as pc
 
-    packed = path.suffix.lower() in COMPRESSIONS
-    tabs = Path(path.stem if packed else path.name).suffix.lower() in (".tsv", ".tab")
-    with COMPRESSIONS.get(path.suffix.lower(), open)(path, "rb") as raw:
+    opener = COMPRESSIONS.get(path.suffix.lower(), open)
+    with opener(path, "rb") as raw:
         mark = raw.read(2)
     encoding = "utf-16" if mark in (b"\xff\xfe", b"\xfe\xff") else "utf8"
-    with COMPRESSIONS.get(path.suffix.lower(), open)(path, "rb") as raw:
+    with open_text(path) as text:
+        head = [text.readline(1 << 20) for _ in range(2)]
+    parting, point = _parting(path, head)
+    with opener(path, "rb") as raw:
         reader = pc.open_csv(
             raw,
-            read_options=pc.ReadOptions(encoding=encoding, block_size=8 << 20),
-            parse_options=pc.ParseOptions(delimiter="\t" if tabs else ",", newlines_in_values=True),
+            read_options=pc.ReadOptions(
+                encoding=encoding,
+                block_size=8 << 20,
+                autogenerate_column_names=_is_numbers(head[0].rstrip("\r\n").split(parting)),
+            ),
+            parse_options=pc.ParseOptions(delimiter=parting, newlines_in_values=True),
+            convert_options=pc.ConvertOptions(decimal_point=point),
         )
         yield Stream(reader.schema, lambda _: iter(reader), None)  # pyright: ignore[reportUnknownLambdaType]
+
+
+def _parting(path: Path, head: Sequence[str]) -> tuple[str, str]:
+    """What parts the columns, and the decimal mark; many spreadsheets write ``1,5;2,5``."""
+    packed = path.suffix.lower() in COMPRESSIONS
+    if Path(path.stem if packed else path.name).suffix.lower() in (".tsv", ".tab"):
+        return "\t", "."
+    # a list in a cell holds commas, a name of a column does not
+    if ";" not in head[0] or "," in head[0]:
+        return ",", "."
+    comma = re.search(r"(^|;)\s*-?\d+,\d+", head[1]) is not None
+    return ";", "," if comma else "."
+
+
+def _is_numbers(names: Sequence[str]) -> bool:
+    """Whether a first line is a row already: numbers that are no whole ones name no column."""
+    try:
+        found = [float(name) for name in names]
+    except ValueError:
+        return False
+    return any(value != int(value) for value in found if math.isfinite(value))
 
 
 def _streamed(
@@ -396,13 +444,23 @@ def _inner(column: Any, where: str, first: int) -> Any:
     return column.flatten()
 
 
+def _numbers(text: str) -> list[float]:
+    """``[0.1, 0.2]``, or ``[0.1 0.2]`` as numpy prints it."""
+    if "," in text:
+        return [float(v) for v in read_json(text)]
+    bare = text.strip()
+    if not (bare.startswith("[") and bare.endswith("]")):
+        raise ValueError
+    # a long array that numpy cut short holds three points, which are no number
+    return [float(v) for v in bare[1:-1].split()]
+
+
 def _parsed(column: Any, where: str, first: int) -> NDArray[Any]:
     """Lists written as text, ``[0.1, 0.2]``: what pandas and spreadsheets make of them."""
     found: list[list[float]] = []
     for row, text in enumerate(column.to_pylist()):
         try:
-            numbers = read_json(text)
-            found.append([float(v) for v in numbers])
+            found.append(_numbers(text))
         except (TypeError, ValueError, OverflowError) as error:
             raise _at("the vector is not a list of numbers", where, first + row) from error
         if len(found[row]) != len(found[0]):
@@ -414,7 +472,8 @@ def _parsed(column: Any, where: str, first: int) -> NDArray[Any]:
     return np.array(found, dtype=np.float64)
 
 
-def _ids(column: Any, where: str, first: int) -> NDArray[Any]:
+def ids_of(column: Any, where: str, first: int) -> NDArray[Any]:
+    """A column of ids, as numpy holds them; null ones are refused by their row."""
     import pyarrow as pa
 
     if pa.types.is_dictionary(column.type):

@@ -26,7 +26,6 @@ _REFUSED = {
         (".h5", ".hdf5", ".hdf", ".mat", ".zarr", ".lance", ".db", ".sqlite", ".xlsx"),
         ("this kind of file is not read", "Export the vectors to .parquet or .npy"),
     ),
-    ".bin": ("nothing tells what numbers these bytes are", _AS_FLOATS),
     **dict.fromkeys(
         (".fvecs", ".bvecs", ".ivecs", ".fbin", ".memmap", ".dat"),
         ("raw numbers without a header are not read", _AS_FLOATS),

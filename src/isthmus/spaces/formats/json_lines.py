@@ -40,7 +40,9 @@ def open_json(files: Sequence[Path], wanted: Wanted) -> Contents:
     An object holds ``embedding`` (a list, or base64 of little-endian float32) and perhaps ``id``.
     Two shapes of OpenAI-compatible services are known as well: the response of ``/v1/embeddings``,
     whose rows are ordered by their ``index``, and the output of a batch, one response a line, whose
-    ids are its ``custom_id`` (with ``/index`` where one request held several texts).
+    ids are its ``custom_id`` (with ``/index`` where one request held several texts).  So are bare
+    lists of vectors, the answers of other services (``embeddings`` that holds lists, or lists under
+    ``float`` or ``values``), and one object whose every value is a vector, whose ids are its names.
 
     Raises:
         InputError: naming the first line that holds something else, or an error of the service.
@@ -134,6 +136,9 @@ def _flattened(found: Any, path: Path, line: int) -> Iterator[Record]:
     """The rows behind the answers of services; other objects as they are."""
     for value in cast(Iterable[Any], found):
         where = f"{path}, line {line}" if line else str(path)
+        if _is_vector(value):
+            yield {"embedding": value}
+            continue
         if not isinstance(value, dict):
             raise InputError(
                 f"expected an object, found {type(value).__name__}",
@@ -157,8 +162,36 @@ def _flattened(found: Any, path: Path, line: int) -> Iterator[Record]:
         elif _data(record):
             for answer in _in_order(_data(record), where):
                 yield _only(answer)
+        elif vectors := _several(record.get("embeddings")):
+            for vector in vectors:
+                yield {"embedding": vector}
+        elif len(record) > 1 and all(_is_vector(held) for held in record.values()):
+            for name, vector in record.items():
+                yield {"id": name, "embedding": vector}
         else:
             yield record
+
+
+def _is_vector(value: Any) -> bool:
+    """A list of two numbers or more."""
+    if not isinstance(value, list) or len(cast(list[Any], value)) < 2:
+        return False
+    return all(
+        isinstance(v, int | float) and not isinstance(v, bool) for v in cast(list[Any], value)
+    )
+
+
+def _several(found: Any) -> list[Any]:
+    """The vectors of an answer that holds those of all its texts; empty for anything else."""
+    if isinstance(found, dict):
+        found = cast(dict[str, Any], found).get("float")
+    if not isinstance(found, list):
+        return []
+    vectors = [
+        cast(dict[str, Any], one).get("values") if isinstance(one, dict) else one
+        for one in cast(list[Any], found)
+    ]
+    return vectors if vectors and all(_is_vector(vector) for vector in vectors) else []
 
 
 def _body(response: Any) -> Any:

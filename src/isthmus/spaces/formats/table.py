@@ -49,7 +49,10 @@ FORMATS: tuple[Format, ...] = (
     Format("JSON", (".jsonl", ".ndjson", ".json"), "json_lines:open_json", text=True),
     Format("CSV", (".csv", ".tsv", ".tab"), "arrow:open_csv", (), "parquet", text=True),
     Format(
-        "word2vec or GloVe text", (".vec", ".w2v", ".glove"), "word2vec:open_word2vec", text=True
+        "word2vec (text or binary) or GloVe",
+        (".vec", ".w2v", ".glove", ".bin"),
+        "word2vec:open_word2vec",
+        text=True,
     ),
     Format(
         "FAISS index",

@@ -1,13 +1,19 @@
-"""Vectors from the text files of word2vec, GloVe and fastText: a word and its numbers on a line."""
+"""Vectors from the files of word2vec, GloVe and fastText: words and their numbers.
+
+As text, a word and its numbers on a line; or as word2vec's binary files have them: a first line
+``n d`` of text, then each word, a space and ``d`` float32.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.spaces.formats.contents import Contents, IdFile, RowFile, Wanted, open_text, reading
@@ -16,6 +22,7 @@ from isthmus.spaces.ids import normalise_ids
 __all__ = ["open_word2vec"]
 
 _BLOCK = 4096
+_LONGEST_WORD = 4096
 
 
 def open_word2vec(files: Sequence[Path], wanted: Wanted) -> Contents:
@@ -29,6 +36,18 @@ def open_word2vec(files: Sequence[Path], wanted: Wanted) -> Contents:
         rows, ids = RowFile(stack), IdFile(stack)
         for path in files:
             starts.append((str(path), rows.n))
+            if _binary_header(path) is not None:
+                with reading(path, "word2vec"):
+                    _read_binary(path, rows, ids, wanted)
+                continue
+            if path.suffix.lower() == ".bin":
+                raise InputError(
+                    "nothing tells what numbers these bytes are: this is no binary file of "
+                    "word2vec, which begins with the numbers of words and of dimensions",
+                    where=str(path),
+                    mend="Save the vectors as a float32 .npy file with numpy.save, or those of a "
+                    "fastText model as text (.vec)",
+                )
             with reading(path, "word vector"), open_text(path) as file:
                 announced = _announced(file.readline())
                 if announced is None:
@@ -58,6 +77,59 @@ def open_word2vec(files: Sequence[Path], wanted: Wanted) -> Contents:
         where = str(files[0] if len(files) == 1 else files[0].parent)
         known = ids.map() if wanted.find_ids else None
         return Contents(rows.map(where), where, "float32", known, tuple(starts))
+
+
+def _binary_header(path: Path) -> tuple[int, int, int] | None:
+    """Words, dimensions and where the first word begins, of a binary file; None for any other."""
+    with reading(path, "word vector"), path.open("rb") as file:
+        line = file.readline(64)
+        found = re.fullmatch(rb"(\d{1,12}) (\d{1,7})\r?\n", line)
+        if found is None:
+            return None
+        words, width = int(found[1]), int(found[2])
+        rest = path.stat().st_size - len(line)
+        # the shortest word and its space; text takes two characters for a number at the least
+        if not words or not width or rest < words * (4 * width + 2):
+            return (words, width, len(line)) if path.suffix.lower() == ".bin" else None
+        start = file.read(4096)
+    try:
+        start.decode("utf-8")
+    except UnicodeDecodeError as error:
+        # a text may be cut within a letter at the end of what was read
+        return (words, width, len(line)) if error.start < len(start) - 4 else None
+    return (words, width, len(line)) if b"\0" in start else None
+
+
+def _read_binary(path: Path, rows: RowFile, ids: IdFile, wanted: Wanted) -> None:
+    found = _binary_header(path)
+    assert found is not None
+    count, width, begin = found
+    where, size = str(path), 4 * width
+    with path.open("rb") as file:
+        file.seek(begin)
+        for first in range(0, count, _BLOCK):
+            words: list[str] = []
+            numbers: list[NDArray[np.float32]] = []
+            for number in range(first, min(first + _BLOCK, count)):
+                word = bytearray()
+                while (letter := file.read(1)) not in (b" ", b""):
+                    word += letter
+                    if len(word) > _LONGEST_WORD:
+                        break
+                vector = file.read(size)
+                if len(vector) < size:
+                    raise InputError(
+                        f"the file announces {count:,} words of {width} numbers, and ends in word "
+                        f"{number + 1:,}",
+                        where=where,
+                        mend="Copy it again: it is cut off",
+                    )
+                # word2vec itself ends each word with a line, gensim does not
+                words.append(bytes(word).lstrip(b"\n").decode("utf-8"))
+                numbers.append(np.frombuffer(vector, dtype="<f4"))
+            rows.add(np.stack(numbers), where, first)
+            ids.add(normalise_ids(words, where), where)
+            wanted.progress("reading vectors", rows.n, count)
 
 
 def _announced(line: str) -> tuple[int, int] | None:

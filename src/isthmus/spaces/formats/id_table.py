@@ -1,0 +1,54 @@
+"""Ids out of a table of their own: what lies beside vectors that are kept as bare arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.errors import InputError
+from isthmus.spaces.formats import arrow
+from isthmus.spaces.formats.contents import ID_NAMES, reading
+from isthmus.spaces.formats.finding import format_of
+
+__all__ = ["TABLES", "read_id_table"]
+
+_STREAMS: dict[str, Callable[[Path], Any]] = {
+    "Parquet": arrow.parquet_stream,
+    "Arrow": arrow.ipc_stream,
+    "CSV": arrow.csv_stream,
+}
+TABLES = (".parquet", ".pq", ".arrow", ".feather", ".ipc", ".csv", ".tsv", ".tab")
+"""Suffixes of the tables that ids are read from."""
+
+
+def read_id_table(path: Path) -> NDArray[Any]:
+    """The column of ids of a Parquet, Arrow or CSV file, in the order of its rows.
+
+    Raises:
+        InputError: for a table of several columns none of which is called ``id``, or ids that are
+            null.
+        MissingExtraError: without pyarrow.
+    """
+    kind = format_of(path).name
+    found: list[NDArray[Any]] = []
+    with reading(path, kind), _STREAMS[kind](path) as stream:
+        names = list(stream.schema.names)
+        column = names[0] if len(names) == 1 else next((n for n in ID_NAMES if n in names), None)
+        if column is None:
+            raise InputError(
+                f"it is not clear which column holds the ids; columns: {', '.join(names)}",
+                where=str(path),
+                mend="Name it id",
+            )
+        first = 0
+        for batch in stream.read([column]):
+            ids = arrow.ids_of(batch.column(column), f"{path}:{column}", first)
+            found.append(ids)
+            first += len(ids)
+    if not found:
+        raise InputError("the table holds no ids", where=str(path))
+    return np.concatenate(found)
