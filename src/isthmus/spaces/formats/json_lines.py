@@ -99,11 +99,15 @@ def _records(path: Path) -> Iterator[Record]:
             begin = file.read(1)
         if not begin:
             return
-        if begin == "[":
-            yield from _flattened(_whole(path, file.read(_LONGEST_LIST), begin), path, 0)
-            return
-        rest = file.readline()
         number = 1
+        if begin == "[":
+            rest = file.readline(_LONGEST_LIST)
+            if not _is_vector(_read_or_none(begin + rest)):
+                text = rest + file.read(_LONGEST_LIST)
+                yield from _flattened(_whole(path, text, begin), path, 0)
+                return
+        else:
+            rest = file.readline()
         try:
             head = read_json(begin + rest)
         except ValueError:
@@ -120,6 +124,13 @@ def _records(path: Path) -> Iterator[Record]:
                 except ValueError as error:
                     raise InputError("this is not JSON", where=f"{path}, line {number}") from error
                 yield from _flattened([found], path, number)
+
+
+def _read_or_none(text: str) -> Any:
+    try:
+        return read_json(text)
+    except ValueError:
+        return None
 
 
 def _whole(path: Path, text: str, begin: str) -> Any:
