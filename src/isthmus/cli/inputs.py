@@ -70,8 +70,8 @@ Ids = Annotated[
     str | None,
     typer.Option(
         help="Ids of the rows of both sides: a .npy, .txt or table file, or the name of the id "
-        "column of both inputs; 'none' pairs them row by row. Found without being named: members or "
-        "columns called ids, id or _id, and old.ids.npy or old.ids.txt beside old.npy.",
+        "column of both inputs; 'none' pairs them row by row. Found without being named: members "
+        "or columns called ids, id or _id, and old.ids.npy or old.ids.txt beside old.npy.",
         rich_help_panel=_DATA,
     ),
 ]
