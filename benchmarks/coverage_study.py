@@ -1,7 +1,12 @@
 """Do intervals hold what they say: nominal and measured coverage, from real vectors.
 
-    python -m benchmarks.coverage_study                  # three upgrades of texts, 10,000 queries
+    python -m benchmarks.coverage_study                  # everything below, two at a time
+    python -m benchmarks.coverage_study --only debian-minilm-l3-minilm-l6      # of queries alone
     python -m benchmarks.coverage_study --small          # WordNet in one small model, a minute
+
+Without an option it also runs the studies of what is said about pairs (`pairing_study`), of
+similarity (`similarity_coverage`), of what more pairs would add (`curve_coverage`) and of galleries
+that hold fitted rows (`gallery_study`).
 
 All queries of an upgrade are the population, whose means are known; every draw takes some of them
 with replacement, weighs them as an evaluation does, and looks whether the intervals hold the means.
@@ -14,7 +19,10 @@ recommended for a gain where no way has any (the gains of each query are given r
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -43,6 +51,14 @@ SIZES = (30, 60, 110, 400, 2000)
 METRICS = ("recall@1", "recall@10", "mrr")
 _FITTED, _CHOSEN_ON = 1000, 400
 _RESAMPLES = 500
+EVERYTHING = (
+    "benchmarks.coverage_study --only debian-minilm-l3-minilm-l6",
+    "benchmarks.coverage_study --only wordnet-wordllama-minilm-l6",
+    "benchmarks.pairing_study --draws 10",
+    "benchmarks.similarity_coverage --draws 60",
+    "benchmarks.curve_coverage",
+    "benchmarks.gallery_study",
+)
 
 
 @dataclass(frozen=True)
@@ -199,7 +215,7 @@ def _populations(asked: argparse.Namespace) -> Iterator[tuple[str, Measurement]]
         return
     from benchmarks.study.texts import TEXT_UPGRADES
 
-    for name in asked.only or ("debian-minilm-l3-minilm-l6", "debian-wordllama-minilm-l6"):
+    for name in asked.only:
         upgrade = TEXT_UPGRADES[name]()
         yield (
             upgrade.name,
@@ -209,12 +225,29 @@ def _populations(asked: argparse.Namespace) -> Iterator[tuple[str, Measurement]]
         )
 
 
+def _everything() -> int:
+    """Every study of what is told, two at a time; what each prints, as it ends."""
+
+    def run(arguments: str) -> tuple[str, subprocess.CompletedProcess[str]]:
+        command = [sys.executable, "-m", *arguments.split()]
+        return arguments, subprocess.run(command, capture_output=True, text=True, check=False)
+
+    failed = 0
+    with ThreadPoolExecutor(2) as two:
+        for arguments, done in two.map(run, EVERYTHING):
+            print(f"$ python -m {arguments}\n{done.stdout}{done.stderr}", flush=True)
+            failed += done.returncode != 0
+    return int(failed > 0)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--small", action="store_true", help="no download but wordllama")
     parser.add_argument("--only", action="append", metavar="UPGRADE")
-    parser.add_argument("--draws", type=int, default=300)
+    parser.add_argument("--draws", type=int, default=200)
     asked = parser.parse_args()
+    if not asked.small and not asked.only:
+        return _everything()
     for line in header():
         print(line)
     for name, whole in _populations(asked):

@@ -8,7 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
-from isthmus.evaluate import Estimate, Trial, parse_metric, relevant_ranks, resampled_means
+from isthmus.evaluate import (
+    Estimate,
+    PairedOutcomes,
+    Resampling,
+    Trial,
+    parse_metric,
+    relevant_ranks,
+)
 from isthmus.evaluate.judging import default_metric
 from isthmus.ways.recall import side_of
 from isthmus.ways.way import Recall
@@ -27,7 +34,7 @@ class ChosenAlpha:
 
     alpha: float
     interval: Estimate
-    """Alpha with the spread of what resampled support queries would have chosen."""
+    """Alpha with the spread of what would have been chosen in draws of `PairedOutcomes`."""
 
     @property
     def certain(self) -> bool:
@@ -44,7 +51,7 @@ def choose_alpha(
     level: float = 0.95,
     seed: int = 0,
 ) -> ChosenAlpha:
-    """The α that does best on support queries, with a bootstrap interval of the choice.
+    """The α that does best on support queries, with an interval of the choice.
 
     Ties go to the smaller α.  With a single support query, or where every α does equally well, the
     data choose nothing: α is 0, the old query, without an interval.
@@ -84,9 +91,10 @@ def choose_alpha(
         reason = "every weight does equally well"
         return ChosenAlpha(0.0, Estimate(value=0.0, reason=reason))
     best = np.asarray(alphas)[np.argmax(values.mean(axis=0))]
+    outcomes = PairedOutcomes(values, Resampling(resamples, seed=seed))
+    gains = [outcomes.drawn_difference(i, 0) for i in range(len(alphas))]
     # rounded, so that sums of equal values are equal whatever their order
-    means = resampled_means(values, resamples=resamples, seed=seed).round(12)
-    chosen = np.asarray(alphas)[np.argmax(means, axis=1)]
+    chosen = np.asarray(alphas)[np.argmax(np.column_stack(gains).round(12), axis=1)]
     low, high = np.quantile(chosen, [(1 - level) / 2, (1 + level) / 2], method="nearest")
     found = Estimate(value=float(best), low=float(low), high=float(high))
     return ChosenAlpha(float(best), found)

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
-from isthmus.evaluate import estimate, resampled_means
+from isthmus.evaluate import PairedOutcomes, Resampling
 from isthmus.evaluate.probes import modality_gap
 from isthmus.evaluate.scores import checked_norms
 from isthmus.nn.modality.attached import Attached, baseline_of
@@ -134,8 +134,9 @@ def attach(
     out, gain = held.mapped[name], None
     if tuning.schedule.epochs:
         trained = held.train(name, unit_rows(x), tuning)
-        better = (trained.scores - held.scores[name])[:, None]
-        gain = estimate(float(better.mean()), resampled_means(better, seed=seed)[:, 0])
+        better = trained.scores - held.scores[name]
+        both = np.column_stack([held.scores[name], trained.scores])
+        gain = PairedOutcomes(both, Resampling(seed=seed)).difference(1, 0)
         # early stopping has seen the fold it is judged on: a gain within the noise is none
         if better.mean() > better.std() / len(better) ** 0.5:
             out, projector = trained.mapped, trained.projector

@@ -12,7 +12,15 @@ from pydantic import BaseModel, ConfigDict
 from scipy.special import logsumexp
 
 from isthmus.errors import InputError
-from isthmus.evaluate import Estimate, estimate, parse_metric, relevant_ranks, resampled_means
+from isthmus.evaluate import (
+    Estimate,
+    PairedOutcomes,
+    Resampling,
+    estimate,
+    parse_metric,
+    relevant_ranks,
+    resampled_means,
+)
 from isthmus.evaluate.probes import ModalityGap, modality_gap
 from isthmus.evaluate.relevance import from_labels
 from isthmus.nn.modality.hubs import HubOffsets, with_offsets
@@ -33,6 +41,8 @@ _BINS = 15
 _METRICS = ("recall@1", "recall@10", "cmc@10", "mrr")
 _COLDEST, _HOTTEST = 1e-4, 1e3
 _BLOCK = 1024
+_UNBOUNDED = "log loss"
+"""Has no worst value, which the intervals of the other metrics rest on: resampled as it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,7 +235,7 @@ def measure_classes(
     values = {
         "accuracy": correct,
         "accuracy@5": (places <= 5).astype(np.float64),
-        "log loss": -logs[np.arange(len(labels)), labels],
+        _UNBOUNDED: -logs[np.arange(len(labels)), labels],
     }
     return Measured(values, dict.fromkeys(values, group), np.exp(logs.max(axis=1)), correct)
 
@@ -246,8 +256,13 @@ def compare_measured(
     found: dict[str, tuple[Estimate, Estimate, Estimate]] = {}
     for name in names:
         both = np.column_stack([before.values[name], after.values[name]])
-        means = resampled_means(both, resamples=resamples, seed=seed, groups=before.groups[name])
-        found[name] = _three(both.mean(axis=0), means)
+        own = before.groups[name]
+        if name == _UNBOUNDED:
+            means = resampled_means(both, resamples=resamples, seed=seed, groups=own)
+            found[name] = _three(both.mean(axis=0), means)
+            continue
+        outcomes = PairedOutcomes(both, Resampling(resamples, seed=seed), groups=own)
+        found[name] = outcomes.mean(0), outcomes.mean(1), outcomes.difference(1, 0)
     errors = np.hstack([before._by_bin(), after._by_bin()])  # pyright: ignore[reportPrivateUsage]
     groups = before.groups[names[0]]
     means = resampled_means(errors, resamples=resamples, seed=seed, groups=groups)
