@@ -56,6 +56,7 @@ EVERYTHING = (
     "benchmarks.coverage_study --only wordnet-wordllama-minilm-l6",
     "benchmarks.pairing_study --draws 10",
     "benchmarks.similarity_coverage --draws 60",
+    "benchmarks.similarity_coverage --real --draws 40",
     "benchmarks.curve_coverage",
     "benchmarks.gallery_study",
 )

@@ -1,9 +1,11 @@
 """Do intervals and p-values of similarity hold: `python -m benchmarks.similarity_coverage`.
 
+    python -m benchmarks.similarity_coverage --real     # of two upgrades of text encoders instead
+
 Rows are drawn anew from five populations (normal, far from the origin, in clusters, heavy-tailed,
 with a few giant rows).  An interval is held against the value of 100,000 rows of the population
-(4,000 for measures on rows) where the measure claims it, and otherwise against the mean of its
-values at the same number of rows.  For p-values the sides are unrelated.
+(4,000 for measures on rows; of real pairs all 10,000) where the measure claims it, and otherwise
+against the mean of its values at the same number of rows.  For p-values the sides are unrelated.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +23,7 @@ from isthmus.similarity import MEASURES, RowSampling, Similarity, compare
 __all__ = ["POPULATIONS", "coverage", "drawn", "false_alarms"]
 
 POPULATIONS = ("normal", "offset", "clustered", "heavy", "giant")
+REAL = ("debian-minilm-l3-minilm-l6", "wordnet-wordllama-minilm-l6")
 DX, DY = 24, 16
 _ALL = {"moments": 100_000, "rows": 4_000}
 
@@ -27,7 +31,11 @@ Rows = NDArray[np.float64]
 
 
 def drawn(population: str, n: int, rng: np.random.Generator, *, related: bool) -> tuple[Rows, Rows]:
-    """``n`` pairs of rows, ``(n, 24)`` and ``(n, 16)``."""
+    """``n`` pairs of rows, ``(n, 24)`` and ``(n, 16)``; of real pairs, as wide as they are."""
+    if population in REAL:
+        x, y = _real(population)
+        rows = rng.permutation(len(x))[:n]
+        return x[rows], y[rows] if related else y[rng.permutation(rows)]
     fixed = np.random.default_rng(1)
     mix = fixed.standard_normal((DX, DY)) / DX**0.5
     centres = 2 * fixed.standard_normal((12, DX))
@@ -53,6 +61,14 @@ def drawn(population: str, n: int, rng: np.random.Generator, *, related: bool) -
     if population == "offset":
         x, y = x + 20, y - 10
     return x, y
+
+
+@cache
+def _real(name: str) -> tuple[Rows, Rows]:
+    from benchmarks.study.texts import TEXT_UPGRADES
+
+    upgrade = TEXT_UPGRADES[name]()
+    return upgrade.new_items.astype(np.float64), upgrade.old_items.astype(np.float64)
 
 
 def coverage(population: str, n: int, draws: int, measures: tuple[str, ...]) -> dict[str, float]:
@@ -113,12 +129,13 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=200)
     parser.add_argument("--rows", type=int, nargs="+", default=[100, 300, 1000])
     parser.add_argument("--only", choices=["moments", "rows"], default="moments")
+    parser.add_argument("--real", action="store_true")
     asked = parser.parse_args()
     names = tuple(m for m in MEASURES if MEASURES[m].basis == asked.only)
     held: dict[str, dict[str, float]] = {}
     alarms: dict[str, dict[str, float]] = {}
-    for population in POPULATIONS:
-        for n in asked.rows:
+    for population in REAL if asked.real else POPULATIONS:
+        for n in (1000,) if asked.real else asked.rows:
             if n > 100:  # with fewer rows in 24 dimensions no interval is asked for
                 held[f"{population}, {n:,}"] = coverage(population, n, asked.draws, names)
             alarms[f"{population}, {n:,}"] = false_alarms(population, n, asked.draws, names)

@@ -102,7 +102,7 @@ def test_real_pairs_cut_to_few_dimensions_are_healthy(d: int) -> None:
     from isthmus.demo.corpus import load_corpus
     from isthmus.encoders import wordllama_256
 
-    corpus, encoder = load_corpus(1000), wordllama_256()
+    corpus, encoder = load_corpus(500), wordllama_256()
     sides = []
     encoded = encoder.encode(list(corpus.documents)).astype(float)
     for rows in (encoded[:, :192], encoded[:, 64:]):
@@ -114,10 +114,10 @@ def test_real_pairs_cut_to_few_dimensions_are_healthy(d: int) -> None:
         assert not {"weak_relation", "partly_wrong_pairing", "two_models"} & {
             finding.name for finding in said.findings
         }
-    exact = judge_pairing(np.arange(1000), sides[0], noise_free)
+    exact = judge_pairing(np.arange(500), sides[0], noise_free)
     assert exact is not None and exact.kind == "none"
-    noise_free[:100] = np.roll(noise_free[:100], 1, axis=0)
-    wrong = judge_pairing(np.arange(1000), sides[0], noise_free)
+    noise_free[:60] = np.roll(noise_free[:60], 1, axis=0)
+    wrong = judge_pairing(np.arange(500), sides[0], noise_free)
     assert wrong is not None and wrong.kind == "mispaired"
 
 
