@@ -11,7 +11,8 @@ their order; latency is the wall time of one query at a time, vectors given, ite
 Last, 1,000 queries of 16 threads at once are compared with the same queries asked together.
 
 With ``--dim``, vectors are random.  `Search` of `bridge` is timed beside one search by the bare
-client, and `mixed` beside two: processor time, of the server too, calls in turn in one run.
+client, and `mixed` beside two: processor time, of the server too, calls in turn in one run;
+``--hnsw`` with an index on pgvector.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from isthmus import Pairs, fit
 from isthmus.bridge import Bridge
 from isthmus.demo import load_corpus
 from isthmus.encoders import CachedEncoder, all_minilm_l6_int8, paraphrase_minilm_l3
-from isthmus.stores import MemoryStore, Store, create_store
+from isthmus.stores import MemoryStore, Store, create_store, open_store
 from isthmus.ways import FixedDepth, Recall, Rescore, Search, Way
 
 K = 10
@@ -69,13 +70,16 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--rows", type=int, default=2000, help="items in the index (2000)")
     parser.add_argument("--dim", type=int, help="random vectors of this width: the overhead alone")
+    parser.add_argument(
+        "--hnsw", action="store_true", help="with --dim, an HNSW index on pgvector, built first"
+    )
     parser.add_argument("--repeats", type=int, default=5, help="interleaved repeats (5)")
     parser.add_argument("--only", action="append", choices=STORES, help="a store; repeatable")
     chosen = parser.parse_args(arguments)
     print("\n".join(header()), file=sys.stderr)
     names = chosen.only or list(STORES)
     if chosen.dim is not None:
-        return _overhead(chosen.rows, chosen.dim, chosen.repeats, names)
+        return _overhead(chosen.rows, chosen.dim, chosen.repeats, names, hnsw=chosen.hnsw)
     task = real_task(chosen.rows)
     print("\n".join(live_table(task, names)))
     return 0
@@ -227,7 +231,7 @@ def _need(module: str) -> Any:
 # ---- what Search adds to its client -------------------------------------------------------------
 
 
-def _overhead(rows: int, dim: int, repeats: int, names: list[str]) -> int:
+def _overhead(rows: int, dim: int, repeats: int, names: list[str], *, hnsw: bool) -> int:
     """`bridge` beside one search of the bare client, `mixed` beside two."""
     rng = np.random.default_rng(0)
     items = rng.standard_normal((rows, dim), dtype=np.float32)
@@ -241,6 +245,8 @@ def _overhead(rows: int, dim: int, repeats: int, names: list[str]) -> int:
     for name in names:
         if name not in _BARE:
             continue
+        if hnsw and name == "pgvector":
+            name = "pgvector, HNSW"
         for row in _BARE[name](bridge, ids, items, asked, Options(repeats=repeats)):
             missed += row.verdict != "ok"
             ratio = (
@@ -294,7 +300,13 @@ def _lancedb_overhead(
 
 
 def _pgvector_overhead(
-    bridge: Bridge, ids: Array, items: Array, asked: Mapping[str, Array], options: Options
+    bridge: Bridge,
+    ids: Array,
+    items: Array,
+    asked: Mapping[str, Array],
+    options: Options,
+    *,
+    hnsw: bool = False,
 ) -> Iterator[Row]:
     psycopg = _need("psycopg")
     _need("pgvector")
@@ -306,15 +318,22 @@ def _pgvector_overhead(
         psycopg.connect(url, autocommit=True) as connection,
     ):
         register_vector(connection)
+        opened: Any = store
+        if hnsw:
+            opened.build_index("old")
+            connection.execute("analyze t")
+            opened = open_store(f"{url}#t")  # which looks at the index
         bare = partial(pgvector_search, connection, "t")
         yield from _rows(
-            bridge, store, asked, bare, options, lambda work: cpu_with_server(work, pid)
+            bridge, opened, asked, bare, options, lambda work: cpu_with_server(work, pid)
         )
+        opened.close()
 
 
 _BARE: dict[str, Callable[..., Iterator[Row]]] = {
     "LanceDB": _lancedb_overhead,
     "pgvector": _pgvector_overhead,
+    "pgvector, HNSW": partial(_pgvector_overhead, hnsw=True),
 }
 
 

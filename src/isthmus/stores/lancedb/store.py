@@ -1,16 +1,9 @@
-"""LanceDB: the embedded default; vectors of several models side by side, versions and tags.
-
-Vectors are fixed-size lists.  A second column is filled by updates that carry ids and that column
-alone, so the rest of the table is not rewritten.  Scans read one version of the table, so nothing
-that is written meanwhile disturbs them.
-"""
+"""One table of LanceDB as a store: read, searched and written."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +13,7 @@ from numpy.typing import NDArray
 from isthmus.errors import (
     InputError,
     StoreChangedError,
-    StoreError,
     StoreUnavailableError,
-    missing_extra,
 )
 from isthmus.evaluate.scores import Metric
 from isthmus.locks import ForkLock
@@ -39,6 +30,8 @@ from isthmus.stores.checks import Repeats, checked_ids, checked_k, checked_queri
 from isthmus.stores.faults import asking
 from isthmus.stores.fields import chosen_column, id_field, text_field
 from isthmus.stores.hits import hits_of, no_hits, scores_of_distances
+from isthmus.stores.lancedb.database import connect, tables_of
+from isthmus.stores.lancedb.pages import cursor_of, literal, of_size, pages_of, quoted, whole
 from isthmus.stores.ledger import FileLedger, Ledger
 from isthmus.stores.new_items import checked_items
 from isthmus.stores.pointer import POINTERS, Pointers
@@ -60,7 +53,6 @@ __all__ = ["LanceStore"]
 _METRIC = b"isthmus.metric"
 _METRICS: dict[str, Metric] = {"cosine": "cosine", "dot": "dot", "l2": "l2"}
 _IDS_A_QUERY = 10_000  # of one filter
-_PAGE_NUMBERS = 1 << 20  # of a scan: 4 MB of float32
 
 
 @dataclass(frozen=True)
@@ -120,10 +112,10 @@ class LanceStore(StoreBase):
             InputError: if there is no such database, table or column.
             MissingExtraError: without lancedb.
         """
-        database = _connect(address, create=False)
+        database = connect(address, create=False)
         pointers = Pointers(Path(address.location, POINTERS))
         with asking(address.shown):
-            names = _tables(database)
+            names = tables_of(database)
         name = address.collection
         if name is not None and name not in names and (target := pointers.get(name)):
             moved, _, column = target.partition(".")
@@ -162,7 +154,7 @@ class LanceStore(StoreBase):
         import pyarrow as pa
 
         new = checked_items(address, ids, vectors, metric, kind="table")
-        database = _connect(address, create=True)
+        database = connect(address, create=True)
         columns: dict[str, Any] = {
             "id": pa.array(new.ids.tolist(), pa.int64() if new.key == "int" else pa.string())
         }
@@ -176,7 +168,7 @@ class LanceStore(StoreBase):
             fields.append(pa.field(name, columns[name].type))
         table = pa.table(list(columns.values()), schema=pa.schema(fields))
         with asking(address.shown):
-            if new.name in _tables(database):
+            if new.name in tables_of(database):
                 raise taken("table", new.name, address.shown)
             made = database.create_table(new.name, table)
             return cls(database, made, address)
@@ -251,7 +243,7 @@ class LanceStore(StoreBase):
             table = self._at(version)
             with asking(self._url):
                 # counting with a filter holds the whole column at once
-                pages = _pages(table, [column], 0, table.count_rows())
+                pages = pages_of(table, [column], 0, table.count_rows())
                 self._filled[known] = sum(len(p) - p[column].null_count for p in pages)
         return self._filled[known]
 
@@ -304,7 +296,7 @@ class LanceStore(StoreBase):
         )
 
     def _among(self, ids: Ids) -> str:
-        return f"{_quoted(self._id)} IN ({', '.join(_literal(i) for i in ids.tolist())})"
+        return f"{quoted(self._id)} IN ({', '.join(literal(i) for i in ids.tolist())})"
 
     def _taken(self, ids: Ids, columns: Sequence[str]) -> tuple[Any, NDArray[np.int64]]:
         """A table of the items among ``ids``, and for each of ``ids (n,)`` its row there or -1."""
@@ -335,7 +327,7 @@ class LanceStore(StoreBase):
         vectors = np.full((len(asked), dim), np.nan, dtype=np.float32)
         present = rows >= 0
         if present.any():
-            found, held = vectors_of_arrow(_whole(table[column]), dim)
+            found, held = vectors_of_arrow(whole(table[column]), dim)
             vectors[present] = found[rows[present]]
             present[present] = held[rows[present]]
         return Rows(asked, vectors, present)
@@ -364,7 +356,7 @@ class LanceStore(StoreBase):
         self._refuse_repeated()
         version, done = layout.version, 0
         if after is not None:
-            version, done = _cursor(after, self._url)
+            version, done = cursor_of(after, self._url)
         table = self._at(version)
         return self._batches(table, version, done, (column, dim), fields, batch)
 
@@ -397,11 +389,11 @@ class LanceStore(StoreBase):
             left = table.count_rows() - done
         if left <= 0:
             return
-        for part in _of_size(_pages(table, names, done, left), batch, self._url):
+        for part in of_size(pages_of(table, names, done, left), batch, self._url):
             done += len(part)
             rows = present = None
             if column is not None and dim is not None:
-                rows, present = vectors_of_arrow(_whole(part[column]), dim)
+                rows, present = vectors_of_arrow(whole(part[column]), dim)
             yield ScanBatch(
                 ids_of_arrow(part[self._id], self._key, self._url),
                 rows,
@@ -562,7 +554,7 @@ class LanceStore(StoreBase):
     def swap_alias(self, name: str, old: str | None, new: str | None) -> None:
         """See `Store.swap_alias`."""
         with asking(self._url):
-            tables = _tables(self._database)
+            tables = tables_of(self._database)
         if name in tables:
             raise InputError(f"'{name}' is the name of a table", where=self._url)
         self._pointers().swap(name, old, new)
@@ -583,7 +575,7 @@ class LanceStore(StoreBase):
     def neighbour(self, name: str) -> LanceStore | None:
         """See `isthmus.stores.beside.Neighbours`."""
         with asking(self._url):
-            if name not in _tables(self._database):
+            if name not in tables_of(self._database):
                 return None
         try:
             with asking(self._url):
@@ -610,7 +602,7 @@ class LanceStore(StoreBase):
             fields.append(pa.field(column, kind, metadata={_METRIC: metric.encode()}))
         with asking(self._url):
             # what is there is no table: see neighbour
-            torn = name in _tables(self._database)
+            torn = name in tables_of(self._database)
             table = self._database.create_table(
                 name, schema=pa.schema(fields), mode="overwrite" if torn else "create"
             )
@@ -621,7 +613,7 @@ class LanceStore(StoreBase):
     def drop_neighbour(self, name: str) -> None:
         """See `isthmus.stores.beside.Neighbours`."""
         with asking(self._url):
-            if name in _tables(self._database):
+            if name in tables_of(self._database):
                 self._database.drop_table(name)
 
     def _beside(self, name: str) -> Address:
@@ -633,86 +625,3 @@ class LanceStore(StoreBase):
     def close(self) -> None:
         """See `Store.close`."""
         self._table = self._database = None
-
-
-def _connect(address: Address, *, create: bool) -> Any:
-    try:
-        import lancedb
-    except ImportError as error:
-        raise missing_extra("lancedb", "lance", "reading LanceDB") from error
-    if not create and "://" not in address.location and not Path(address.location).is_dir():
-        # LanceDB itself would make an empty one
-        raise InputError(
-            f"there is no folder '{address.location}'", where=address.shown, mend="Check the path"
-        )
-    with asking(address.shown):
-        return lancedb.connect(os.fspath(address.location), read_consistency_interval=timedelta(0))
-
-
-def _tables(database: Any) -> list[str]:
-    """The names of all tables, which come in pages."""
-    names: list[str] = []
-    page: str | None = None
-    while True:
-        found = database.list_tables(page_token=page)
-        names += found.tables
-        page = found.page_token
-        if not page:
-            return names
-
-
-def _whole(column: Any) -> Any:
-    """A chunked column as one array; a copy only if there are several chunks."""
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-
-
-def _of_size(reader: Any, size: int, where: str) -> Iterator[Any]:
-    """Tables of exactly ``size`` rows, the last one smaller, from batches of any size."""
-    import pyarrow as pa
-
-    waiting: list[Any] = []
-    rows = 0
-    batches = iter(reader)
-    while True:
-        with asking(where):
-            batch = next(batches, None)
-        if batch is None:
-            break
-        waiting.append(batch)
-        rows += len(batch)
-        while rows >= size:
-            table = pa.Table.from_batches(waiting)
-            yield table.slice(0, size)
-            waiting, rows = table.slice(size).to_batches(), rows - size
-    if rows:
-        yield pa.Table.from_batches(waiting)
-
-
-def _pages(table: Any, names: list[str], done: int, left: int) -> Iterator[Any]:
-    """``left`` rows behind the first ``done``, a bounded number of bytes at a time.
-
-    One reader over a whole table reads ahead of a slow consumer without bound, and every page is
-    held several times over while it is decoded.
-    """
-    widths = vector_columns(table.schema)
-    width = sum(widths[name][0] for name in names if name in widths)
-    page = max(1, min(BATCH, _PAGE_NUMBERS // max(1, width)))
-    while left > 0:
-        some = min(left, page)
-        yield from table.search().select(names).offset(done).limit(some).to_batches(page)
-        done, left = done + some, left - some
-
-
-def _cursor(after: str, where: str) -> tuple[int, int]:
-    version, _, done = after.partition(":")
-    if not (version.isdigit() and done.isdigit()):
-        raise StoreError(f"'{after}' is no cursor of a scan of LanceDB", where=where)
-    return int(version), int(done)
-
-
-def _quoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"
-
-
-def _literal(value: int | str) -> str:
-    return str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"
