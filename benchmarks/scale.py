@@ -1,8 +1,8 @@
 """Moments and a transform over many Parquet files: one process, two workers, plain pyarrow + numpy.
 
-What is printed are ratios of one run: processor seconds of all processes together, and the greatest
-resident set of a worker.  The wall time of two workers means little on a machine that others use,
-so its load stands beside it.
+What is printed are ratios of one run: processor seconds of all processes together, their start
+included, and the private pages of the largest worker, as the kernel counts them.  The wall time of
+two workers means little on a machine that others use, so its load stands beside it.
 
     python -m benchmarks.scale [--rows 200000] [--width 384] [--files 16] [--repeats 3] [--dask]
 """
@@ -141,7 +141,7 @@ def write_side(folder: Path, rows: int, width: int, files: int, seed: int) -> No
 
 
 def measured(case: str, new: Path, old: Path, out: Path, bridge: Path) -> dict[str, float]:
-    """Processor and wall seconds of a case, and the resident set of its largest worker in MB."""
+    """Processor and wall seconds of a case, and the private pages of its largest worker in MB."""
     programme, engine = CASES[case]
     script = out.with_name(f"{out.name}.py")
     script.write_text(programme)
@@ -159,7 +159,7 @@ def measured(case: str, new: Path, old: Path, out: Path, bridge: Path) -> dict[s
         if pid:
             break
         for pid in [process.pid, *_below(process.pid)]:
-            seen[pid] = max(seen.get(pid, 0.0), _resident(pid))
+            seen[pid] = max(seen.get(pid, 0.0), _private(pid))
         time.sleep(0.05)
     wall = time.monotonic() - started
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -181,12 +181,12 @@ def _below(pid: int) -> list[int]:
     return found
 
 
-def _resident(pid: int) -> float:
+def _private(pid: int) -> float:
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
         return 0.0
-    return next((int(x.split()[1]) / 1024 for x in lines if x.startswith("VmRSS:")), 0.0)
+    return next((int(x.split()[1]) / 1024 for x in lines if x.startswith("RssAnon:")), 0.0)
 
 
 def main() -> None:

@@ -53,7 +53,7 @@ class _Unread:
         def refused(*_: Any) -> Any:
             raise AssertionError("the data were read")
 
-        monkeypatch.setattr("isthmus.scale.pairs._OnPart.__call__", refused)
+        monkeypatch.setattr("isthmus.scale.pairs._OnRun.__call__", refused)
 
 
 def test_a_fit_of_moments_reads_no_data_and_is_the_fit_of_the_data(
@@ -112,10 +112,8 @@ def test_passes_that_are_not_stored_read_the_data(
     pairs.use(StoredMoments.of(tmp_path / "m", pairs))
     queries = Pairs(world.new[:300], world.old[:300], ids=world.ids[:300].tolist())
     for options in (
-        {"seed": 3},
         {"queries": queries, "fitting": Fitting(cross_fit=False)},
-        {"fitting": Fitting(sizes=SampleSizes(gallery=20_000))},
-        {"fitting": Fitting(folds=3)},
+        {"seed": 3, "fitting": Fitting(sizes=SampleSizes(gallery=20_000))},
     ):
         _same(_fit(pairs, **options), _fit(plain, **options))
 
