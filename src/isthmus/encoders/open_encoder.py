@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ from isthmus.errors import InputError
 from isthmus.progress import Progress, silent
 
 __all__ = ["SPELLINGS", "Spending", "open_encoder"]
+
+log = logging.getLogger(__name__)
 
 SPELLINGS = {
     "st": "st:FOLDER-OR-NAME",
@@ -106,6 +109,7 @@ def open_encoder(
         raise InputError("the model is missing", where=spelling, mend=f"Write {SPELLINGS[kind]}")
     options = _Options(kind, tail)
     encoder = _OPENERS[kind](place, options, spending or Spending(), progress)
+    log.debug("opened an encoder of kind %s: %s", kind, type(encoder).__name__)
     return CachedEncoder(encoder, cache) if kind in ("st", "openai", "onnx", "package") else encoder
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from isthmus.files import canonical_json
 from isthmus.stores.ledger import FileLedger, Ledger
 
 __all__ = ["Entry", "Event", "Journal", "State"]
+
+log = logging.getLogger(__name__)
 
 Event = Literal["begin", "done", "note"]
 """A state is about to be made, was made; or something happened inside one."""
@@ -173,6 +176,7 @@ class Journal:
         self.entries.append(entry)
         if self._mirror is not None:
             self._mirror.append(entry.number, text)
+        log.debug("entry %d: %s %s", entry.number, event, state.value)
         return entry
 
     @contextmanager

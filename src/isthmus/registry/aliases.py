@@ -6,6 +6,7 @@ An alias holds the newest entry of its log; see `isthmus.registry.chained_log`.
 from __future__ import annotations
 
 import getpass
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -33,6 +34,8 @@ __all__ = [
     "now",
     "this_user",
 ]
+
+log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,126}[a-z0-9])?")
 _ALIAS = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")
@@ -149,7 +152,9 @@ class Alias:
             target = decide(None if current is None else self._own(current))
             return None if target is None else self._following(current, target)
 
-        return self._log.append(following)
+        written = self._log.append(following)
+        log.debug("%s@%s: entry %d, %s", self.name, self.alias, written.sequence, written.action)
+        return written
 
     def _following(self, current: Entry | None, target: Target) -> Entry:
         return Entry(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -18,6 +19,8 @@ from isthmus.stores.protocol import Ids, Store
 from isthmus.stores.refusals import unknown_name
 
 __all__ = ["SCHEMES", "create_store", "is_store_url", "open_store"]
+
+log = logging.getLogger(__name__)
 
 SCHEMES: dict[str, tuple[str, str]] = {
     "lancedb": ("isthmus.stores.lancedb", "LanceStore"),
@@ -79,7 +82,10 @@ def open_store(url: str | os.PathLike[str]) -> Store:
         {'vector': 2}
     """
     address = parse(_with_scheme(os.fspath(url)))
-    return _kind(address).open(address)
+    store = _kind(address).open(address)
+    # not the address, which may hold a password
+    log.debug("opened a store: %s", type(store).__name__)
+    return store
 
 
 def create_store(
