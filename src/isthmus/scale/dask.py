@@ -9,6 +9,7 @@ from concurrent.futures import CancelledError
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from queue import Empty, SimpleQueue
+from time import monotonic
 from typing import Any
 
 from typing_extensions import override
@@ -19,6 +20,7 @@ from isthmus.scale.engine import LOST, Outcome, PooledEngine, attempt
 __all__ = ["Dask"]
 
 _PATIENCE = 20  # seconds for a scheduler to answer
+_ALONE = 60.0  # seconds without any worker, in which dead ones are started again
 _LOOK = 2.0  # seconds between looks at whether it is still there
 
 
@@ -108,11 +110,19 @@ class Dask(PooledEngine):
 
     @override
     def _finished(self, handles: Collection[Any]) -> Collection[Any]:
+        alone_since: float | None = None
         while True:
             try:
                 handle = self._done.get(timeout=_LOOK)
             except Empty:
                 self._check_alive()
+                alone_since = None if self._client.nthreads() else alone_since or monotonic()
+                if alone_since is not None and monotonic() - alone_since > _ALONE:
+                    raise EngineError(
+                        "the scheduler has no workers left",
+                        where=self.where,
+                        mend="Start some and run the same command: what is done stays done",
+                    ) from None
                 continue
             if handle in handles:
                 return [handle]
