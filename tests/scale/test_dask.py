@@ -67,8 +67,13 @@ def test_workers_killed_at_random_moments_lose_nothing(engine: Dask) -> None:
     assert len(killed) == 3
 
 
+_Process = subprocess.Popen[bytes]
+
+
 @contextmanager
-def _cluster(folder: Path, python_path: str = "") -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def _cluster(
+    folder: Path, python_path: str = ""
+) -> Iterator[tuple[str, subprocess.Popen[bytes], subprocess.Popen[bytes]]]:
     """A scheduler and a worker as people start them."""
     file = folder / "scheduler.json"
     shared = ["--scheduler-file", str(file)]
@@ -95,7 +100,7 @@ def _cluster(folder: Path, python_path: str = "") -> Iterator[tuple[str, subproc
 
         with Client(f"tcp://{address}", set_as_default=False) as client:
             client.wait_for_workers(1, timeout=60)
-        yield address, scheduler
+        yield address, scheduler, worker
     finally:
         for process in (worker, scheduler):
             process.kill()
@@ -103,7 +108,7 @@ def _cluster(folder: Path, python_path: str = "") -> Iterator[tuple[str, subproc
 
 
 def test_a_running_cluster_by_its_address_and_its_scheduler_gone(tmp_path: Path) -> None:
-    with _cluster(tmp_path) as (address, scheduler), open_engine(f"dask://{address}") as engine:
+    with _cluster(tmp_path) as (address, scheduler, _), open_engine(f"dask://{address}") as engine:
         assert not engine.here
         assert engine.fold([1, 2, 3], work.text, work.joined) == "1 2 3 "
         results = engine.each(list(range(100)), work.slow)
@@ -113,12 +118,24 @@ def test_a_running_cluster_by_its_address_and_its_scheduler_gone(tmp_path: Path)
             list(results)
 
 
+def test_a_cluster_without_a_worker_left_is_said_to_be_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("isthmus.scale.dask._ALONE", 0.5)
+    with _cluster(tmp_path) as (address, _, worker), open_engine(f"dask://{address}") as engine:
+        results = engine.each(list(range(100)), work.slow)
+        next(results)
+        worker.kill()
+        with pytest.raises(EngineError, match="the scheduler has no workers left"):
+            list(results)
+
+
 def test_workers_with_another_isthmus_are_refused(tmp_path: Path) -> None:
     other = tmp_path / "other" / "isthmus-9.9.dist-info"
     other.mkdir(parents=True)
     (other / "METADATA").write_text("Metadata-Version: 2.1\nName: isthmus\nVersion: 9.9\n")
     with (
-        _cluster(tmp_path, str(other.parent)) as (address, _),
+        _cluster(tmp_path, str(other.parent)) as (address, *_),
         pytest.raises(EngineError, match=r"worker .* has isthmus 9\.9, this machine"),
     ):
         open_engine(f"dask://{address}")
