@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Generator
 from contextlib import contextmanager
+
+from benchmarks.local_server import local_server
 
 __all__ = ["s3_bucket", "s3_server", "s3_settings"]
 
@@ -24,25 +23,12 @@ run_simple("127.0.0.1", int(sys.argv[1]), DomainDispatcherApplication(create_bac
 @contextmanager
 def s3_server() -> Generator[str]:
     """Run moto's server; gives its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", _SERVE, str(port)], stderr=subprocess.DEVNULL
-    )
-    try:
-        until = time.monotonic() + 60
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                assert server.poll() is None and time.monotonic() < until
-                time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait()
+
+    def command(port: int) -> list[str]:
+        return [sys.executable, "-W", "ignore", "-c", _SERVE, str(port)]
+
+    with local_server(command) as address:
+        yield f"http://{address}"
 
 
 def s3_settings(endpoint: str) -> dict[str, str]:

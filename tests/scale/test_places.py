@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +13,7 @@ pytest.importorskip("moto")
 pytest.importorskip("s3fs")
 pytest.importorskip("lancedb")
 
+from benchmarks.s3_server import s3_server, s3_settings
 from isthmus import Pairs, fit
 from isthmus.errors import InputError
 from isthmus.scale import apply_parts, listing, open_engine, open_pairs
@@ -35,35 +32,14 @@ def engine() -> Iterator[PooledEngine]:
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[Any]:
     """A bucket of a server that speaks S3, as a file system."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-W", "ignore", "-m", "moto.server", "-p", str(port)]
-    server = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    until = time.monotonic() + 60
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            break
-        except OSError:
-            assert server.poll() is None and time.monotonic() < until
-            time.sleep(0.1)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }.items():
+    with s3_server() as address, pytest.MonkeyPatch.context() as patch:
+        for name, value in s3_settings(address).items():
             patch.setenv(name, value)
         from s3fs import S3FileSystem
 
         system = S3FileSystem(skip_instance_cache=True)
         system.call_s3("create_bucket", Bucket="vectors")
         yield system
-    server.terminate()
-    server.wait()
 
 
 def test_objects_of_a_bucket_are_parts(

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
-from isthmus.errors import InputError, RegistryError, missing_extra
-from isthmus.registry.storage import Held, Object, blocks, check_digest, too_large
+from isthmus.errors import RegistryError, missing_extra
+from isthmus.registry.storage import Held, Object, blocks, check_digest, missing, too_large
 
 __all__ = ["Bucket"]
 
@@ -69,9 +69,7 @@ class Bucket:
             with self._spoken(key), self._files.open(self._path(key), "rb") as file:
                 yield from blocks(file)
         except FileNotFoundError as error:
-            raise InputError(
-                "it is missing from the registry", where=f"{self.url}/{key}"
-            ) from error
+            raise missing(key, self.url) from error
 
     def size(self, key: str) -> int | None:
         """See `Storage.size`."""

@@ -18,7 +18,7 @@ from typing import Any
 import fsspec
 
 from isthmus.errors import InputError, MissingExtraError, RegistryError
-from isthmus.registry.storage import Held, Object, blocks, check_digest, too_large
+from isthmus.registry.storage import Held, Object, blocks, check_digest, missing, too_large
 
 __all__ = ["Filesystem"]
 
@@ -73,9 +73,7 @@ class Filesystem:
             with self._spoken(key), self._files.open(self._path(key), "rb") as file:
                 yield from blocks(file)
         except FileNotFoundError as error:
-            raise InputError(
-                "it is missing from the registry", where=f"{self.url}/{key}"
-            ) from error
+            raise missing(key, self.url) from error
 
     def size(self, key: str) -> int | None:
         """See `Storage.size`."""

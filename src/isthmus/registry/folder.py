@@ -20,7 +20,7 @@ from isthmus.file_locks import locked
 from isthmus.file_records import sweep
 from isthmus.files import atomic_file
 from isthmus.inputs import kind_of, unreadable
-from isthmus.registry.storage import Held, Object, blocks, blocks_of, too_large
+from isthmus.registry.storage import Held, Object, blocks, blocks_of, missing, too_large
 
 __all__ = ["Folder"]
 
@@ -52,7 +52,7 @@ class Folder:
         """See `Storage.open`."""
         file = self._opened(key)
         if file is None:
-            raise InputError("it is missing from the registry", where=f"{self.url}/{key}")
+            raise missing(key, self.url)
         with file:
             yield from blocks(file)
 

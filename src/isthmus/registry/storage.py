@@ -19,6 +19,7 @@ __all__ = [
     "blocks",
     "blocks_of",
     "check_digest",
+    "missing",
     "open_storage",
     "too_large",
 ]
@@ -151,6 +152,11 @@ def check_digest(key: str, content: bytes | Path) -> None:
         digest.update(block)
     if digest.hexdigest() != key.rpartition("/")[2]:
         raise InputError("it changed while it was published", where=str(content)[:200])
+
+
+def missing(key: str, url: str) -> InputError:
+    """The error for an object that is not there."""
+    return InputError("it is missing from the registry", where=f"{url}/{key}")
 
 
 def too_large(key: str, url: str, most_bytes: int) -> InputError:
