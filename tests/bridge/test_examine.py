@@ -9,6 +9,7 @@ import pytest
 from tests.bridge.test_evidence import _batch
 
 from isthmus.adapters.chain import Affine, Chain
+from isthmus.adapters.cross_fitted import CrossFitted
 from isthmus.bridge.evidence import HeldOut
 from isthmus.bridge.examine import HeldOutParts, examine
 from isthmus.evaluate import Judging
@@ -39,3 +40,15 @@ def test_without_queries_to_choose_on_the_fixed_ways_are_judged(kind: Any) -> No
         found = examine(HeldOutParts(test, validation), CHAIN, kind, JUDGING)
         assert not any(ARMS[name].chosen for name in found.ways)
         assert {n for n, arm in ARMS.items() if arm.chosen} <= set(found.evidence.absent)
+
+
+def test_evidence_of_maps_of_folds_says_that_it_is_a_lower_estimate() -> None:
+    test = HeldOut.of_items(_batch(0, 40, labels=True), _batch(0, 100, labels=True))
+    served = examine(HeldOutParts(test), CHAIN, "query", JUDGING).evidence
+    assert served.folds is None and served.lower_estimate is None
+    assert "lower estimate" not in served.as_text()
+    folds = examine(HeldOutParts(test), CrossFitted((CHAIN,) * 4), "query", JUDGING).evidence
+    assert folds.folds == 4 and "one of 4 maps fitted on 75% of the pairs" in folds.lower_estimate
+    for lines in (folds.as_text(width=60), folds.as_text(width=200, all_arms=True)):
+        assert folds.lower_estimate in " ".join(lines.split())
+    assert folds.arms == served.arms

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from isthmus.adapters.cross_fitted import Mapped
+from isthmus.adapters.cross_fitted import CrossFitted, Mapped
 from isthmus.bridge.disturbed import measure_robustness
 from isthmus.bridge.doubts import doubts
 from isthmus.bridge.evidence import HeldOut
@@ -83,6 +83,8 @@ def examine(
     ways = {**fixed_ways(trial, judging.rescore_depth).ways, **chosen.ways}
     del ways["control"]
     evaluation = judged.evaluation
+    if isinstance(chain, CrossFitted):
+        evaluation = evaluation.model_copy(update={"folds": len(chain.chains)})
     if judging.disturbances is not None:
         robustness = measure_robustness(
             held_out.test,

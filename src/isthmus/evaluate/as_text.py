@@ -47,7 +47,8 @@ def evaluation_lines(found: Evaluation, *, width: int, all_arms: bool) -> list[L
     if all_arms:
         lines += [Line(""), *_metrics(found, width)]
     below = _below(found, names)
-    told = [*([below] if below else []), *_comparisons(found, all_arms=all_arms), *_absent(found)]
+    told = [text for text in (below, found.lower_estimate) if text]
+    told += [*_comparisons(found, all_arms=all_arms), *_absent(found)]
     if told:
         lines += [Line(""), *(Line(x, "quiet") for text in told for x in _wrapped(text, width))]
     for notice in found.notices:

@@ -115,6 +115,8 @@ class Evaluation(ShownInNotebook, BaseModel):
     robustness: Robustness | None = None
     notices: tuple[str, ...] = ()
     """What the data showed that a reader of this evidence should know, a sentence each."""
+    folds: int | None = Field(default=None, ge=2)
+    """How many maps were judged, each fitted on the other folds; None if the served one was."""
 
     @model_validator(mode="after")
     def _whole(self) -> Evaluation:
@@ -137,6 +139,18 @@ class Evaluation(ShownInNotebook, BaseModel):
     def judged(self) -> str:
         """The arm that gates and reports are about: the recommended one, or the bridge."""
         return self.recommended or "bridge"
+
+    @property
+    def lower_estimate(self) -> str | None:
+        """Why the bridge as it is served finds more than stands here; None where it was judged."""
+        if self.folds is None:
+            return None
+        return (
+            "the bridge, and what rests on it, is a lower estimate: each query is mapped by one of "
+            f"{self.folds} maps fitted on {1 - 1 / self.folds:.0%} of the pairs, and most of the "
+            "gallery are rows of that fit, which attract mapped queries; the map that is served "
+            "was fitted on all pairs"
+        )
 
     @property
     def shown(self) -> list[str]:

@@ -193,10 +193,12 @@ def arms_table(found: Evaluation) -> TextTable:
         )
     others = ["-"] if agreement else ["-", "-", "-"]
     rows.append(("chance", fixed(found.chance[found.primary]), *others))
+    lower = found.lower_estimate
     return TextTable(
         f"With {found.level:.0%} intervals over queries"
         + ("; the recommended way is marked" if marked else "")
-        + ". The price is what comes on top of encoding the query by the new model",
+        + ". The price is what comes on top of encoding the query by the new model"
+        + (f". {lower[0].upper()}{lower[1:]}" if lower else ""),
         (
             "way to serve",
             found.primary,
