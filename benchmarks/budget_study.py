@@ -33,6 +33,7 @@ from isthmus.adapters import CSA, Procrustes
 from isthmus.evaluate import Judging, parse_metric, relevant_ranks
 from isthmus.evaluate.relevance import from_ids
 from isthmus.moments import FoldMoments, KindsApart
+from isthmus.spaces.readers import open_vectors
 
 BUDGETS = (100, 250, 500, 1000, 4000)
 METRICS = ("recall@1", "recall@10", "mrr")
@@ -87,12 +88,16 @@ class Drawn:
         return {m: round(float(parse_metric(m).per_query(ranks).mean()), 4) for m in METRICS}
 
 
-def ours(drawn: Drawn) -> tuple[Map, str]:
-    """The bridge that `isthmus.fit` makes without an option."""
+def ours(drawn: Drawn, *, whole_index: bool) -> tuple[Map, str]:
+    """The bridge that `isthmus.fit` makes without an option, from the pairs or all old vectors."""
     (new_items, new_queries), (old_items, old_queries) = drawn.rows("new"), drawn.rows("old")
-    ids = np.arange(len(new_items))
+    ids = drawn.fitted
+    old = open_vectors(old_items, ids=ids)
+    if whole_index:
+        every = unit(drawn.upgrade.old_items)
+        old = open_vectors(every, ids=np.arange(len(every)))
     bridge = fit(
-        Pairs(new_items, old_items, ids=ids),
+        Pairs(open_vectors(new_items, ids=ids), old),
         queries=Pairs(new_queries, old_queries, ids=ids),
         judging=Judging(limits=None),
     )
@@ -132,18 +137,20 @@ def isotrieve(drawn: Drawn, folder: Path) -> Iterator[tuple[str, dict[str, float
         print(f"   isotrieve is absent: {absent}", file=sys.stderr)
 
 
-def cells(name: str, upgrade: Upgrade, budget: int, draw: int, folder: Path) -> Iterator[Cell]:
+def cells(
+    name: str, upgrade: Upgrade, budget: int, draw: int, asked: argparse.Namespace
+) -> Iterator[Cell]:
     """Every map's cell."""
     drawn = Drawn.of(upgrade, budget, draw)
     if drawn is None:
         return
     start = time.process_time()
-    transform, recipe = ours(drawn)
+    transform, recipe = ours(drawn, whole_index=asked.whole_index)
     seconds = round(time.process_time() - start, 1)
     yield Cell(name, budget, draw, OURS, drawn.values(transform), seconds, recipe)
     for way, other in single_maps(drawn):
         yield Cell(name, budget, draw, way, drawn.values(other), 0.0)
-    for way, values in isotrieve(drawn, folder):
+    for way, values in isotrieve(drawn, asked.output):
         yield Cell(name, budget, draw, way, values, 0.0)
 
 
@@ -185,6 +192,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", action="append", choices=sorted(UPGRADES), metavar="UPGRADE")
     parser.add_argument("--budget", action="append", type=int)
+    parser.add_argument(
+        "--whole-index",
+        action="store_true",
+        help="give isthmus every old vector, as a user can: no more is encoded with the new model",
+    )
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--output", type=Path, default=Path("bench-output"))
     asked = parser.parse_args()
@@ -197,7 +209,7 @@ def main() -> int:
         for name in asked.only or UPGRADES:
             built.setdefault(name, UPGRADES[name]())
             for budget in asked.budget or BUDGETS:
-                found += cells(name, built[name], budget, draw, asked.output)
+                found += cells(name, built[name], budget, draw, asked)
                 record = {"header": list(header()), "cells": [asdict(c) for c in found]}
                 text = json.dumps(record, indent=1) + "\n"
                 (asked.output / "budget-study.json").write_text(text)

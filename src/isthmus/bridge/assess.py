@@ -10,18 +10,18 @@ import numpy as np
 from isthmus.bridge.belonging import with_notices
 from isthmus.bridge.bridge import Bridge
 from isthmus.bridge.evidence import Qrels
-from isthmus.bridge.examine import HeldOutParts, examine
+from isthmus.bridge.examine import examine
 from isthmus.bridge.held_out_samples import (
     PARTS,
     TEST,
     UNUSED,
-    VALIDATION,
     HeldOutSamples,
     Queries,
     SampleSizes,
     has_ids,
 )
 from isthmus.bridge.provenance import FitRecord
+from isthmus.bridge.whole_index import held_out_parts
 from isthmus.errors import InputError
 from isthmus.evaluate import Evaluation, Judging
 from isthmus.progress import Progress, silent
@@ -80,14 +80,10 @@ def assess(
     # data that the fit has not seen are judged whole
     fresh = samples.split.fractions[PARTS[TEST]] == 1
     judged = bridge.chain if fresh else bridge.unseen_map()
+    judging = replace(judging or Judging(), seed=seed)
+    parts = held_out_parts(samples, bridge.kind, whole_index=judging.whole_index)
+    examined = examine(parts, judged, bridge.kind, judging, progress=progress)
     held_out = samples.test_part()
-    examined = examine(
-        HeldOutParts(held_out, samples.held_out(VALIDATION)),
-        judged,
-        bridge.kind,
-        replace(judging or Judging(), seed=seed),
-        progress=progress,
-    )
     return with_notices(examined, pairs, samples.queries, judged, held_out, bridge.kind)
 
 

@@ -50,11 +50,22 @@ def with_notices(
     """
     told = (
         *pairs.notices,
+        *_left_aside(pairs, kind, searched=examined.evidence.n_gallery > len(held_out.gallery)),
         *_pairing(held_out.mapped_queries(chain), held_out.queries, examined.pairing, kind),
         *_copies(held_out.gallery),
         *([] if queries is None else unmatched(pairs, queries)),
     )
     return examined.evidence.model_copy(update={"notices": told})
+
+
+def _left_aside(pairs: Pairs, kind: Kind, *, searched: bool) -> Iterator[str]:
+    """Whether the index holds many items that no query searched."""
+    old = pairs.unmatched_target if kind == "query" else pairs.unmatched_source
+    if old and not searched:
+        yield (
+            f"{old:,} old vectors have no new one and were not searched: an index that holds them "
+            "is larger than the gallery of this evidence"
+        )
 
 
 def _pairing(

@@ -16,6 +16,7 @@ from isthmus.bridge.evidence import HeldOut, primary_metric
 from isthmus.bridge.fit_source import FitSource
 from isthmus.bridge.held_out_samples import TEST, VALIDATION
 from isthmus.bridge.kind import Kind
+from isthmus.bridge.whole_index import in_whole_index
 from isthmus.progress import Progress, silent
 
 __all__ = ["Choice", "deciding"]
@@ -24,6 +25,9 @@ _SEVERAL = 3.0
 """Answers to a query, on average, from which on the metric itself tells maps apart."""
 _FIRSTS = 1000
 """Items of a gallery from which on being first is what counts."""
+
+_SEARCHED = 10_000
+"""Items that candidates search among at the most, old vectors without a partner included."""
 
 Judge = Callable[[Mapped], NDArray[np.float64]]
 
@@ -41,7 +45,7 @@ def deciding(held_out: HeldOut, kind: Kind, primary: str | None) -> tuple[str, J
     relevance = held_out.relevance
     if relevance is None or float(relevance.counts.mean()) >= _SEVERAL:
         return primary_metric(relevance, primary), held_out.judge(kind, primary)
-    power = round(min(1.0, len(held_out.gallery) / _FIRSTS), 2)
+    power = round(min(1.0, held_out.searched / _FIRSTS), 2)
     ranked = held_out.judge(kind, "mrr")
     name = "mrr" if power == 1 else f"mean of 1 / rank^{power:g}"
     return name, lambda chain: ranked(chain) ** power
@@ -103,9 +107,13 @@ class Choice:
         judges: list[Judge] = []
         asked = 0
         for part in (VALIDATION, TEST) if self._cross_fit else (VALIDATION,):
-            held_out = self._stream.samples.held_out(part)
+            samples = self._stream.samples
+            held_out = samples.held_out(part)
             if held_out is None:
                 continue
+            held_out = in_whole_index(
+                held_out, samples, self._kind, most=_SEARCHED - len(held_out.gallery)
+            )
             metric, judge = deciding(held_out, self._kind, self._primary)
             judges.append(judge)
             asked += len(held_out.queries)
@@ -113,4 +121,6 @@ class Choice:
                 self._validation = asked
             unseen = "each behind a map of other pairs" if self._cross_fit else "held out for it"
             self.by = f"{metric} of {asked:,} queries, {unseen}"
+            if held_out.alone is not None:
+                self.by += f", among {held_out.searched:,} items"
         return judges

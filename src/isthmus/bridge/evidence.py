@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,48 @@ from isthmus.evaluate.trial import Trial
 from isthmus.spaces.metric import Metric
 from isthmus.spaces.sample import Batch
 
-__all__ = ["HeldOut", "Qrels", "primary_metric"]
+__all__ = ["HeldOut", "OldAlone", "Qrels", "primary_metric"]
 
 Qrels = Mapping[Any, Sequence[Any]]
 """For each query id, the ids of the gallery items that answer it."""
 
 _NEIGHBOURS = 10
 _BLOCK_ROWS = 8192
+
+
+@dataclass(frozen=True, eq=False)
+class OldAlone:
+    """Items of the index that have no new vector, and what answers the queries among all items."""
+
+    ids: NDArray[Any]
+    old: NDArray[Any]
+    """Their old vectors ``(n, d)``."""
+    relevance: Relevance | None
+    """Over the paired items, then these."""
+
+    def widened(self, trial: Trial, bridged: NDArray[Any] | None) -> Trial:
+        """The trial among all items, the paired ones first.
+
+        Args:
+            trial: among the paired items.
+            bridged: mapped vectors of these items, where the corpus is mapped.
+        """
+        gallery_bridged = None
+        if trial.gallery_bridged is not None and bridged is not None:
+            gallery_bridged = np.concatenate([trial.gallery_bridged, bridged])
+        ids = None
+        if trial.gallery_ids is not None:
+            ids = np.concatenate([trial.gallery_ids, self.ids])
+        return replace(
+            trial,
+            gallery_old=np.concatenate([trial.gallery_old, self.old]),
+            gallery_new=None,
+            gallery_bridged=gallery_bridged,
+            gallery_error=None,
+            gallery_ids=ids,
+            relevance=self.relevance,
+            paired=trial,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +76,8 @@ class HeldOut:
     """How vectors are compared, in both spaces."""
     answer_ids: NDArray[Any] | None = None
     """Of each query the item that answers it first; None where queries are items themselves."""
+    alone: OldAlone | None = None
+    """Further items of the index, known in old vectors alone."""
 
     @classmethod
     def of_items(cls, items: Batch, others: Batch, metric: Metric = "cosine") -> HeldOut:
@@ -83,11 +120,26 @@ class HeldOut:
         ids = self.queries.ids if self.answer_ids is None else self.answer_ids
         return mapped_rows(chain, ids, self.queries.x)
 
+    @property
+    def searched(self) -> int:
+        """Items of the old index that are searched."""
+        return len(self.gallery) + (0 if self.alone is None else len(self.alone.ids))
+
     def trial(self, chain: Mapped, kind: Kind, *, errors: bool = False) -> Trial:
         """Every way to serve the new model, with the mapped vectors of ``chain``.
 
         ``errors`` adds what the map gets wrong on each gallery item, on unit vectors under cosine.
+        Among `alone` as well, where they are given.
         """
+        paired = self._paired(chain, kind, errors=errors)
+        if self.alone is None:
+            return paired
+        bridged = None
+        if kind == "corpus":
+            bridged = mapped_rows(chain, self.alone.ids, self.alone.old)
+        return self.alone.widened(paired, bridged)
+
+    def _paired(self, chain: Mapped, kind: Kind, *, errors: bool) -> Trial:
         q, g = self.queries, self.gallery
         mapped = mapped_rows(chain, g.ids, g.x) if errors or kind == "corpus" else None
         missed = (
@@ -123,7 +175,7 @@ class HeldOut:
 
     def judge(self, kind: Kind, primary: str | None) -> Callable[[Mapped], NDArray[np.float64]]:
         """The user's metric of each query as a function of the map; for choosing between maps."""
-        relevance = self.relevance
+        relevance = self.relevance if self.alone is None else self.alone.relevance
         name = primary_metric(relevance, primary)
         if relevance is None:
             relevance = self.agreement(kind)
@@ -154,15 +206,18 @@ class HeldOut:
     def agreement(self, kind: Kind) -> Relevance:
         """What the old model finds counts as relevant; raises InputError for a single item."""
         q, g = self.queries, self.gallery
-        old = (q.y, g.y) if kind == "query" else (q.x, g.x)
-        k = min(_NEIGHBOURS, len(g) - 1)
+        asked, items = (q.y, g.y) if kind == "query" else (q.x, g.x)
+        if self.alone is not None:
+            items = np.concatenate([items, self.alone.old])
+        k = min(_NEIGHBOURS, len(items) - 1)
         if k < 1:
             raise InputError(
                 "the gallery holds a single item: nothing can be searched",
                 mend="Give more pairs: a few hundred at the least, 4,000 for a good map",
             )
-        found = top_k(*old, k, metric=self.metric, exclude=self.exclude).indices
-        return Relevance(np.arange(len(q) + 1) * k, np.sort(found, axis=1).reshape(-1), len(g))
+        found = top_k(asked, items, k, metric=self.metric, exclude=self.exclude).indices
+        first = np.sort(found, axis=1).reshape(-1)
+        return Relevance(np.arange(len(q) + 1) * k, first, len(items))
 
 
 def primary_metric(relevance: Relevance | None, primary: str | None) -> str:

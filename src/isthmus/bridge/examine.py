@@ -13,7 +13,7 @@ from isthmus.diagnose.pairing import Pairing, judge_pairing
 from isthmus.evaluate import Evaluation, Judging
 from isthmus.evaluate.arms import ARMS
 from isthmus.progress import Progress, silent
-from isthmus.ways import ChosenWays, Way, choose_ways
+from isthmus.ways import ChosenWays, Recall, Way, choose_ways
 from isthmus.ways.judge import fixed_ways, judge_ways
 from isthmus.ways.thresholds import Thresholds
 
@@ -85,9 +85,11 @@ def examine(
     evaluation = judged.evaluation
     if isinstance(chain, CrossFitted):
         evaluation = evaluation.model_copy(update={"folds": len(chain.chains)})
+    if "new" in evaluation.arms:
+        ways.setdefault("new", Way(recall=Recall(kind="new")))
     if judging.disturbances is not None:
         robustness = measure_robustness(
-            held_out.test,
+            replace(held_out.test, alone=None),
             chain,
             kind,
             way=(evaluation.judged, ways[evaluation.judged]),

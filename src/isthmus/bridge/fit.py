@@ -17,7 +17,7 @@ from isthmus.bridge.bridge import Bridge, Tried
 from isthmus.bridge.canary import Canary
 from isthmus.bridge.choice import Choice
 from isthmus.bridge.evidence import Qrels
-from isthmus.bridge.examine import HeldOutParts, examine
+from isthmus.bridge.examine import examine
 from isthmus.bridge.fit_source import FitSource
 from isthmus.bridge.fitting import CROSS_FITTED, Fitting
 from isthmus.bridge.held_out_samples import (
@@ -32,6 +32,7 @@ from isthmus.bridge.held_out_trust import held_out_trust, side_profiles
 from isthmus.bridge.kind import Kind
 from isthmus.bridge.provenance import FitRecord, Provenance
 from isthmus.bridge.unpaired_pools import check_pools
+from isthmus.bridge.whole_index import held_out_parts
 from isthmus.errors import InputError
 from isthmus.evaluate import Judging
 from isthmus.progress import Progress, silent
@@ -155,7 +156,8 @@ def fit(
     chain = selection.chain.rounded()
     out_of_fold = choice.out_of_fold(selection)
     unseen = out_of_fold or chain
-    examined = examine(HeldOutParts(held_out, validation), unseen, kind, judging, progress=progress)
+    parts = held_out_parts(samples, kind, whole_index=judging.whole_index)
+    examined = examine(parts, unseen, kind, judging, progress=progress)
     sample = samples.sample
     profiles = side_profiles(sample, split, validation, kind=kind, metric=metric)
     trust = held_out_trust(

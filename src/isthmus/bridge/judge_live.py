@@ -32,6 +32,7 @@ from isthmus.evaluate.worst import WorstQuery, worst_by_agreement, worst_by_rele
 from isthmus.progress import Progress, silent
 from isthmus.stores import MemoryStore, Store
 from isthmus.ways import Columns, Recall, Search, Way
+from isthmus.ways.estimate_new import estimate_label
 from isthmus.ways.items import ItemRows, ItemVectors, Origin
 from isthmus.ways.measure import overlap, price_of
 from isthmus.ways.search import Answer
@@ -368,7 +369,7 @@ def _worst(
 def _label(name: str, label: str | None, run: _Run) -> str | None:
     """What a table shows; an estimate is marked as one."""
     if name == "new" and len(run.sample) < run.sample.count:
-        return f"new, estimated on {len(run.sample):,} items"
+        return estimate_label(len(run.sample))
     return label
 
 

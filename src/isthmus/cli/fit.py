@@ -208,6 +208,8 @@ def fit_command(
     Up to 5,000 pairs with queries, all are fitted on, and judged by maps that have not seen them.
     Else a hash of the ids splits the pairs: 80 % to fit, 10 % to choose, 10 % to judge.
 
+    OLD may hold more items than NEW, joined by id: all of them are then searched.
+
     Keeping the old model, a naive swap, the bridge, queries of both models mixed, candidates
     rescored by the new model, a part of the index re-embedded, and full re-embedding are compared,
     each with its price. The table shows the old model, the bridge, what is recommended and the new
@@ -275,6 +277,7 @@ def fit_command(
             **relevance.typed(),
             "--primary": judged_by.primary,
             "--no-old-encoder": not judged_by.old_encoder,
+            "--paired-only": not judged_by.whole_index,
             "--gate": gate,
             "--robustness": judged_by.robustness,
         }

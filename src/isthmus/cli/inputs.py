@@ -187,6 +187,16 @@ class JudgingOptions:
             rich_help_panel=_JUDGING,
         ),
     ] = True
+    whole_index: Annotated[
+        bool,
+        typer.Option(
+            "--whole-index/--paired-only",
+            help="Where OLD holds many items that NEW lacks, whether they are searched as well: "
+            "the evidence is then of the size of the index, and ways that need new vectors of "
+            "what they recall are left out.",
+            rich_help_panel=_JUDGING,
+        ),
+    ] = True
     robustness: Annotated[
         bool,
         typer.Option(
@@ -236,6 +246,7 @@ class JudgingOptions:
             [*DEFAULT_METRICS, *metrics_of(self.gate or ())],
             rule=VerdictRule(horizon=parse_horizon(self.horizon or ())),
             limits=WayLimits(self.old_encoder),
+            whole_index=self.whole_index,
             groups=None if self.groups is None else read_texts(self.groups),
             disturbances=disturbances,
         )

@@ -71,6 +71,9 @@ class Judging:
     """What the ways may ask for that are chosen on validation queries; None to choose none."""
     groups: Mapping[str, str] | None = None
     """The group of each query by its id as text, such as its language: every group is judged."""
+    whole_index: bool = True
+    """Whether old vectors without a new partner are searched as well, where there are many; ways
+    that need new vectors of what they recall cannot be judged then."""
     disturbances: Disturbances | None = None
     """What the recommended way is also run under, to see how robust it is; None for nothing."""
     resamples: int = 2000

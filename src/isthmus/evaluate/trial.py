@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
+from isthmus.evaluate.arms import Need
 from isthmus.evaluate.relevance import Relevance
 from isthmus.evaluate.scores import Metric, checked_exclude, checked_norms
 
@@ -36,6 +37,8 @@ class Trial:
     ``gallery_error (ng,)`` is the squared error of the map on each gallery item, where it is known.
     ``doubts`` say why the vectors cannot tell what to do, whatever they show: no way is recommended
     on them.
+    ``paired`` are the same queries among the items that both models know, where the old gallery
+    also holds others: what is known of the new model's gallery is then known there.
     ``query_ids (nq,)`` and ``gallery_ids (ng,)`` name rows in what is reported about single ones.
 
     Example:
@@ -62,6 +65,7 @@ class Trial:
     query_ids: NDArray[Any] | None = None
     gallery_ids: NDArray[Any] | None = None
     doubts: tuple[str, ...] = ()
+    paired: Trial | None = None
 
     def of(self, kept: NDArray[np.bool_]) -> Trial:
         """The trial for the queries where ``kept (nq,)`` is true; `InputError` if none is."""
@@ -75,6 +79,7 @@ class Trial:
             relevance=None if self.relevance is None else self.relevance.of(kept),
             exclude=None if self.exclude is None else self.exclude[kept],
             query_ids=None if self.query_ids is None else self.query_ids[kept],
+            paired=None if self.paired is None else self.paired.of(kept),
         )
 
     @property
@@ -91,6 +96,17 @@ class Trial:
     def n_searchable(self) -> int:
         """Number of gallery items that one query can find."""
         return self.n_gallery - (self.exclude is not None)
+
+    @property
+    def without_new(self) -> str:
+        """Why ways that need new vectors of the items cannot be judged."""
+        if self.paired is None:
+            return Need.NEW_GALLERY.value
+        return (
+            f"only {self.paired.n_gallery:,} of the {self.n_gallery:,} items searched have a new "
+            "vector, and items that are recalled need one; --paired-only judges among those alone, "
+            "the URL of a store in place of OLD encodes what is recalled"
+        )
 
     @property
     def bridge(self) -> Side:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Literal, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -267,6 +267,13 @@ class PartedPairs(Pairs):
         among = None if part is None else (part.split.fractions, part.split.seed, part.index)
         work = _Sample(size, seed, among)
         return self.fold(work, work.joined).sample()
+
+    @override
+    def unmatched(
+        self, side: Literal["source", "target"], size: int, *, seed: int
+    ) -> tuple[NDArray[Any], NDArray[Any]] | None:
+        """None: rows without a partner are dropped where the parts are joined."""
+        return None
 
     @override
     def id_blocks(self) -> Iterator[slice]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -239,6 +239,31 @@ class Pairs:
         if not len(kept):
             raise InputError("there is no row to sample from", where=repr(part))
         return self._batch(kept)
+
+    def unmatched(
+        self, side: Literal["source", "target"], size: int, *, seed: int
+    ) -> tuple[NDArray[Any], NDArray[Any]] | None:
+        """A uniform sample of at most ``size`` rows of one side that have no partner.
+
+        Returns:
+            Their ids ``(n,)`` and vectors ``(n, d)``, in the order of the hashes of the ids; None
+            where every row has a partner.
+
+        Raises:
+            InputError: if a sampled row is unusable.
+        """
+        vectors, matched = (
+            (self.source, self._source_rows)
+            if side == "source"
+            else (self.target, self._target_rows)
+        )
+        if matched is None or vectors.ids is None or len(matched) == vectors.n:
+            return None
+        alone = np.ones(vectors.n, dtype=np.bool_)
+        alone[matched] = False
+        rows = np.flatnonzero(alone)
+        rows = rows[smallest_hashes(vectors.ids[rows], size, seed)]
+        return vectors.ids[rows], self._read(vectors, rows)
 
     def split(self, fractions: Mapping[str, float], *, seed: int = 0) -> Split:
         """Named parts, each pair assigned by a hash of its id: more items never move the others.

@@ -106,7 +106,7 @@ def choose_ways(
             facts["mixed"] = {"alpha_low": alpha.interval.low, "alpha_high": alpha.interval.high}
     if validation.gallery_new is None or test.gallery_new is None:
         asking = (a.name for a in ARMS.values() if a.chosen and Need.NEW_GALLERY in a.needs)
-        absent |= dict.fromkeys(asking, Need.NEW_GALLERY.value)
+        absent |= dict.fromkeys(asking, test.without_new)
         return ChosenWays(ways, gains, facts, filled, absent)
 
     recalls = [Recall(kind="bridge")] + [Recall(kind="old")] * limits.old_encoder

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
-from isthmus.evaluate.arms import ARMS, Need
+from isthmus.evaluate.arms import ARMS
 from isthmus.evaluate.bootstrap import Estimate
 from isthmus.evaluate.evaluation import Evaluation
 from isthmus.evaluate.fairness import Fairness, judge_groups
@@ -28,6 +28,7 @@ from isthmus.evaluate.worst import WorstQuery, worst_by_agreement, worst_by_rele
 from isthmus.progress import Progress, silent
 from isthmus.ways.choose import ChosenWays
 from isthmus.ways.depth import FixedDepth
+from isthmus.ways.estimate_new import estimated_new
 from isthmus.ways.items import KnownItems
 from isthmus.ways.measure import overlap, price_of
 from isthmus.ways.search import Answer, Search
@@ -67,7 +68,7 @@ def fixed_ways(trial: Trial, rescore_depth: int | None = None) -> Arms:
     ways["bridge"] = Way()
     depth = None
     if trial.gallery_new is None:
-        absent |= dict.fromkeys(["rescore", "new"], Need.NEW_GALLERY.value)
+        absent |= dict.fromkeys(["rescore", "new"], trial.without_new)
     else:
         depth = default_depth(trial.n_gallery) if rescore_depth is None else rescore_depth
         if not 1 <= depth <= trial.n_searchable:
@@ -286,9 +287,14 @@ class _Bench:
                 for arm in values
                 if ARMS[arm].verdict is not None
             }
+        arms = {name: self._measured(name, found, judging) for name, found in values.items()}
+        absent = {**fixed.absent, **self.chosen.absent}
+        if trial.paired is not None:
+            arms["new"] = estimated_new(trial.paired, values["old"], names)
+            absent.pop("new", None)
         return Measurement(
             kind="agreement" if trial.relevance is None else "relevance",
-            arms={name: self._measured(name, found, judging) for name, found in values.items()},
+            arms=arms,
             metrics=names,
             primary=primary,
             chance=chance,
@@ -302,7 +308,7 @@ class _Bench:
             },
             overlap_k=self.k,
             rescored=fixed.rescored,
-            absent={**fixed.absent, **self.chosen.absent},
+            absent=absent,
             worst=worst,
             doubts=trial.doubts,
         )

@@ -1,0 +1,82 @@
+"""Old vectors without a new partner, searched among as the index does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from isthmus.bridge.evidence import HeldOut, OldAlone
+from isthmus.bridge.examine import HeldOutParts
+from isthmus.bridge.held_out_samples import VALIDATION, HeldOutSamples
+from isthmus.bridge.kind import Kind
+from isthmus.evaluate.relevance import from_pairs
+from isthmus.spaces.pairs import Pairs
+
+__all__ = ["FEWEST", "MOST_ROWS", "held_out_parts", "in_whole_index", "unmatched_old"]
+
+MOST_ROWS = 100_000
+"""Old vectors without a partner that are searched among; more are sampled."""
+FEWEST = 0.1
+"""Of the number of pairs: fewer old vectors without a partner change little, and would cost the
+evidence every way that needs new vectors of what it recalls."""
+
+
+def unmatched_old(pairs: Pairs, kind: Kind) -> int:
+    """How many old vectors have no new one."""
+    return pairs.unmatched_target if kind == "query" else pairs.unmatched_source
+
+
+def in_whole_index(
+    held_out: HeldOut, samples: HeldOutSamples, kind: Kind, *, most: int = MOST_ROWS
+) -> HeldOut:
+    """Held-out queries that also search old vectors without a new one.
+
+    As they are, where there are none, or few beside the pairs, and where labels say what is
+    relevant, since such items have none.
+
+    Args:
+        held_out: queries and the paired items that they search.
+        samples: where they are from.
+        kind: of the bridge.
+        most: further items that are searched, at the most.
+
+    Raises:
+        InputError: if a sampled row is unusable.
+    """
+    pairs, queries = samples.split.pairs, samples.queries
+    few = unmatched_old(pairs, kind) < FEWEST * len(pairs)
+    if few or most < 1 or pairs.has_labels:
+        return held_out
+    side = "target" if kind == "query" else "source"
+    found = pairs.unmatched(side, most, seed=samples.split.seed)
+    if found is None:
+        return held_out
+    ids, old = found
+    relevance = None
+    if held_out.relevance is not None:
+        assert queries is not None
+        asked = held_out.queries.ids.tolist()
+        gallery = [*held_out.gallery.ids.tolist(), *ids.tolist()]
+        known = set(gallery)
+        answers = ((q, item) for q in asked for item in queries.answers(q) if item in known)
+        relevance = from_pairs(asked, gallery, answers)
+    return replace(held_out, alone=OldAlone(ids, old, relevance))
+
+
+def held_out_parts(samples: HeldOutSamples, kind: Kind, *, whole_index: bool) -> HeldOutParts:
+    """What ways are judged and chosen on.
+
+    Args:
+        samples: complete ones.
+        kind: of the bridge.
+        whole_index: whether old vectors without a new one are searched as well.
+
+    Raises:
+        InputError: if there is no test part, or a sampled row is unusable.
+    """
+    test, validation = samples.test_part(), samples.held_out(VALIDATION)
+    if not whole_index:
+        return HeldOutParts(test, validation)
+    return HeldOutParts(
+        in_whole_index(test, samples, kind),
+        None if validation is None else in_whole_index(validation, samples, kind),
+    )
