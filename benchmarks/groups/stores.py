@@ -208,7 +208,10 @@ def cpu_with_server(work: Callable[[], object], postmaster: int) -> Stopwatch:
     def spent() -> float:
         total = time.process_time()
         for process in (server, *server.children(recursive=True)):
-            times = process.cpu_times()
+            try:
+                times = process.cpu_times()
+            except psutil.NoSuchProcess:
+                continue  # what ends is counted by its parent
             total += times.user + times.system + times.children_user + times.children_system
         return total
 

@@ -222,3 +222,22 @@ def test_a_column_that_somebody_else_made_anew_is_noticed(database, tmp_path):
     source = {"id": ["a", "b", "c", "d"], "v": pa.array([r.tolist() for r in rows], wider)}
     other.merge_insert("id").when_matched_update_all().execute(pa.table(source))
     assert store.search(rows, 1, column="v").ids[:, 0].tolist() == ["a", "b", "c", "d"]
+
+
+def test_what_was_just_added_is_read_back_as_it_is_now(tmp_path, monkeypatch):
+    first, more = np.arange(5), np.arange(5, 9)
+    store = create_store(f"lancedb://{tmp_path}#docs", first, {"vector": gaussian(5, DIM)})
+    rows = gaussian(4, DIM, seed=1)
+    store.add(more, {"vector": rows})
+    taken = store._taken
+    searched = []
+    monkeypatch.setattr(store, "_taken", lambda *given: searched.append(1) or taken(*given))
+    for _ in range(2):
+        np.testing.assert_array_equal(store.fetch(more, column="vector").vectors, rows)
+    assert not searched
+    with open_store(f"lancedb://{tmp_path}#docs") as other:
+        other.put(more[:2], 2 * rows[:2], column="vector")
+    expected = np.vstack([2 * rows[:2], rows[2:]])
+    np.testing.assert_array_equal(store.fetch(more, column="vector").vectors, expected)
+    np.testing.assert_array_equal(store.fetch(more[::-1], column="vector").vectors, expected[::-1])
+    assert len(searched) == 2

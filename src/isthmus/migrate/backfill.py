@@ -137,7 +137,7 @@ class Backfill:
                 for name in self._fields
             }
             rows = self._store.fetch(some, column=self._column)
-            self._do(_Items(some, payload, rows.vectors, rows.present), Swept())
+            self._do(_Items(some, payload, rows.present), Swept())
 
     def sweep(self) -> Swept:
         """One pass over the store.
@@ -158,16 +158,23 @@ class Backfill:
         return done
 
     def _pages(self) -> Iterator[_Items]:
+        if self._beside is not None:
+            # asking a second collection for each page would search all of it each time
+            held = self._beside.filled_ids()
+            for part in self._store.scan(fields=self._fields, batch=self._limits.batch):
+                yield _Items(part.ids, part.payload, held.has(part.ids))
+            return
         for part in self._store.scan(
             column=self._column, fields=self._fields, batch=self._limits.batch
         ):
-            assert part.vectors is not None and part.present is not None
-            yield _Items(part.ids, part.payload, part.vectors, part.present)
+            assert part.present is not None
+            yield _Items(part.ids, part.payload, part.present)
 
     def _do(self, items: _Items, done: Swept) -> None:
         """Encode, put, read back and note those of a page that need it."""
         texts = self._texts(items)
-        first, second = hashes_of(texts), self._payload_hashes(items)
+        first = hashes_of(texts)
+        second = self._payload_hashes(items, first)
         known = self._marks.of(items.ids)
         needs = ~items.present | (known.first != first)
         blank = np.array([not (text or "").strip() for text in texts], dtype=np.bool_)
@@ -177,7 +184,10 @@ class Backfill:
         stale = ~needs & ~blank & (known.second != second)
         if stale.any():
             some = items.of(stale)
-            self._put(some, some.vectors)
+            rows = self._store.fetch(some.ids, column=self._column)
+            stale[stale] = rows.present  # what was dropped meanwhile is for the next pass
+            some = items.of(stale)
+            self._put(some, rows.vectors[rows.present])
             self._marks.note(some.ids, first[stale], second[stale])
             done.copied += len(some.ids)
         if not needs.any():
@@ -202,11 +212,13 @@ class Backfill:
         assert self._text is not None
         return [None if t is None else str(t) for t in items.payload[self._text]]
 
-    def _payload_hashes(self, items: _Items) -> Hashes:
+    def _payload_hashes(self, items: _Items, of_texts: Hashes) -> Hashes:
         """Of what a second collection holds besides the vector; the same everywhere else."""
         if self._beside is None:
             return np.ones(len(items.ids), dtype=np.uint64)
         names = sorted(items.payload)
+        if names == [self._text] and not self._by_id:
+            return of_texts  # there is nothing else
         rows = zip(*(items.payload[name] for name in names), strict=True)
         return (
             hashes_of([list(row) for row in rows])
@@ -292,11 +304,10 @@ class Backfill:
 
 @dataclass(frozen=True)
 class _Items:
-    """Items of a page: ``(n,)`` ids, payload, and the new vectors that they have."""
+    """Items of a page: ``(n,)`` ids, payload, and whether they have a new vector."""
 
     ids: Ids
     payload: Mapping[str, Sequence[Any]]
-    vectors: NDArray[np.float32]
     present: NDArray[np.bool_]
 
     def of(self, some: NDArray[np.bool_]) -> _Items:
@@ -305,4 +316,4 @@ class _Items:
             name: [value for value, kept in zip(values, some.tolist(), strict=True) if kept]
             for name, values in self.payload.items()
         }
-        return _Items(self.ids[some], payload, self.vectors[some], self.present[some])
+        return _Items(self.ids[some], payload, self.present[some])

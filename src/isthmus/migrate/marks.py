@@ -22,6 +22,8 @@ from isthmus.stores.ledger import Ledger
 
 __all__ = ["Hashes", "Known", "Marks", "hashes_of", "row_hashes"]
 
+_JSON = json.JSONEncoder(sort_keys=True, default=str)
+
 Hashes = NDArray[np.uint64]
 """``(n,)``; 0 stands for none."""
 
@@ -38,7 +40,7 @@ def hashes_of(texts: Sequence[Any]) -> Hashes:
     found = np.zeros(len(texts), dtype=np.uint64)
     for row, text in enumerate(texts):
         if text is not None:
-            said = text if isinstance(text, str) else json.dumps(text, sort_keys=True, default=str)
+            said = text if isinstance(text, str) else _JSON.encode(text)
             digest = hashlib.blake2b(said.encode("utf-8", "surrogatepass"), digest_size=8).digest()
             found[row] = max(1, int.from_bytes(digest, "little"))
     return found

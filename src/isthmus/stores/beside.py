@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from isthmus.errors import StoreError
 from isthmus.evaluate.scores import Metric
 from isthmus.stores.hits import hits_of, no_hits
+from isthmus.stores.id_set import IdSet
 from isthmus.stores.ledger import Ledger
 from isthmus.stores.protocol import (
     BATCH,
@@ -311,6 +312,12 @@ class BesideStore:
             self._second.delete(ids)
         return gone
 
+    def filled_ids(self) -> IdSet:
+        """The items that have a vector in the second collection."""
+        if self._column() is None or self._second is None:
+            return IdSet()
+        return IdSet(self._second.scan())
+
     def differing(self, batch: int = BATCH) -> Iterator[tuple[ScanBatch, NDArray[np.bool_]]]:
         """The items of the second collection, and which of them the first holds otherwise or not.
 
@@ -330,8 +337,10 @@ class BesideStore:
         """Remove the new vectors of items that the first collection no longer holds."""
         if self.leads or self._column() is None or self._second is None:
             return 0
-        gone = [part.ids[~self._held(part.ids)] for part in self._second.scan()]
-        lost = [ids for ids in gone if len(ids)]
+        there = IdSet(self.first.scan())
+        gone = [part.ids[~there.has(part.ids)] for part in self._second.scan()]
+        # what came to the first meanwhile is no left-over
+        lost = [ids[~self._held(ids)] for ids in gone if len(ids)]
         for ids in lost:
             self._second.delete(ids)
         return sum(map(len, lost))

@@ -91,6 +91,7 @@ class LanceStore(StoreBase):
         self._lock = ForkLock()
         self._checked = False
         self._filled: dict[tuple[int, str], int] = {}
+        self._last: tuple[int, Ids] | None = None
         schema = table.schema
         candidates = [f.name for f in schema if key_of_arrow(f.type) is not None]
         self._id = id_field(candidates, address)
@@ -298,6 +299,26 @@ class LanceStore(StoreBase):
     def _among(self, ids: Ids) -> str:
         return f"{quoted(self._id)} IN ({', '.join(literal(i) for i in ids.tolist())})"
 
+    def _last_added(self, ids: Ids, column: str) -> tuple[Any, NDArray[np.int64]] | None:
+        """Items that were just added, read back from the end of the table; None if it changed.
+
+        Asked for by id, each batch of a long filling would search all that was filled before.
+        """
+        import pyarrow as pa
+
+        if self._last is None or not np.array_equal(self._last[1], ids):
+            return None
+        version, _ = self._last
+        if self._now().version != version:
+            return None
+        table = self._at(version)
+        with asking(self._url):
+            start = table.count_rows() - len(ids)
+            parts = list(pages_of(table, [self._id, column], start, len(ids)))
+        found = pa.Table.from_batches(parts).combine_chunks()
+        same = np.array_equal(ids_of_arrow(found[self._id], self._key, self._url), ids)
+        return (found, np.arange(len(ids))) if same else None
+
     def _taken(self, ids: Ids, columns: Sequence[str]) -> tuple[Any, NDArray[np.int64]]:
         """A table of the items among ``ids``, and for each of ``ids (n,)`` its row there or -1."""
         import pyarrow as pa
@@ -323,7 +344,7 @@ class LanceStore(StoreBase):
         """See `Store.fetch`."""
         dim = self._column(column).dim
         asked = checked_ids(ids, self._key, "ids")
-        table, rows = self._taken(asked, [column])
+        table, rows = self._last_added(asked, column) or self._taken(asked, [column])
         vectors = np.full((len(asked), dim), np.nan, dtype=np.float32)
         present = rows >= 0
         if present.any():
@@ -460,12 +481,13 @@ class LanceStore(StoreBase):
         arrays = [given.get(f.name, pa.nulls(n, f.type)) for f in layout.schema]
         self._refuse_repeated()
         with asking(self._url):
-            (
+            done = (
                 self._table.merge_insert(self._id)
                 .when_matched_update_all()
                 .when_not_matched_insert_all()
                 .execute(pa.table(arrays, schema=layout.schema))
             )
+        self._last = (done.version, checked) if done.num_inserted_rows == n else None
 
     def delete(self, ids: Ids) -> int:
         """See `Store.delete`."""
