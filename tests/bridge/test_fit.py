@@ -348,6 +348,22 @@ def test_few_pairs_with_queries_are_all_fitted_on_and_judged_out_of_fold(
     assert not spared.provenance.fits[0].cross_fitted
 
 
+def test_maps_of_folds_are_of_the_recipe_that_is_served() -> None:
+    """Or thresholds, trust and weights of ways would be on the scale of another map's scores."""
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        old = rng.standard_normal((2, 200, 12))
+        new = (old + 1.5 * rng.standard_normal(old.shape)) @ rng.standard_normal((12, 12))
+        items, queries = (Pairs(new[i], old[i], metric="cosine") for i in (0, 1))
+        judging = Judging(limits=None, resamples=50)
+        bridge = fit(items, queries=queries, recipe="linear", judging=judging)
+        alone = fit(items, queries=queries, recipe=bridge.recipe, judging=judging)
+        assert bridge.out_of_fold is not None and alone.out_of_fold is not None
+        ids = np.arange(200)
+        served = alone.out_of_fold.mapped(ids, new[1])
+        np.testing.assert_allclose(bridge.out_of_fold.mapped(ids, new[1]), served, atol=1e-5)
+
+
 def test_shuffled_pairs_are_refused(make_world: Callable[..., Any]) -> None:
     world = make_world()
     z = world.latent(1500)

@@ -176,9 +176,9 @@ def select(recipes: Sequence[Recipe], source: MomentSource, task: Task) -> Selec
     return Selection(tuple(ranked), chosen, groups[id(chosen)].final(chosen), tuple(candidates))
 
 
-def best(candidates: Sequence[Candidate], queries: slice = slice(None)) -> Candidate:
-    """The first of ``candidates``, simplest first, with the best mean over some of the queries."""
-    means = [float(c.values[queries].mean()) for c in candidates]
+def best(candidates: Sequence[Candidate]) -> Candidate:
+    """The first of ``candidates``, simplest first, with the best mean over the queries."""
+    means = [float(c.values.mean()) for c in candidates]
     return candidates[int(np.argmax(means))]
 
 

@@ -11,7 +11,7 @@ from isthmus.adapters.chain import Chain
 from isthmus.adapters.cross_fitted import CrossFitted, Mapped
 from isthmus.adapters.recipe import Recipe
 from isthmus.adapters.recipe_step import Step
-from isthmus.adapters.select import Selection, Task, best, select
+from isthmus.adapters.select import Selection, Task, select
 from isthmus.bridge.evidence import HeldOut, primary_metric
 from isthmus.bridge.fit_source import FitSource
 from isthmus.bridge.held_out_samples import TEST, VALIDATION
@@ -72,7 +72,6 @@ class Choice:
         self._kind: Kind = kind
         self._cross_fit = cross_fit
         self._judges: list[Judge] | None = None
-        self._validation = 0
 
     def among(
         self,
@@ -88,13 +87,13 @@ class Choice:
         return select(recipes, self._stream, task)
 
     def out_of_fold(self, selection: Selection) -> CrossFitted | None:
-        """Where choice is cross-fitted, the maps to judge on test queries: neither fitted nor
-        chosen by those that they map."""
-        judged = selection.chosen
-        if self._validation:
-            # in the order in which they were tried, the simplest of equals first
-            judged = best(selection.in_order, slice(0, self._validation))
-        return judged.chain.rounded() if isinstance(judged.chain, CrossFitted) else None
+        """Where choice is cross-fitted, the chosen recipe's maps of the folds.
+
+        They are of the recipe that is served, so that thresholds, trust and the weights of ways are
+        on the scale of its scores.
+        """
+        chain = selection.chosen.chain
+        return chain.rounded() if isinstance(chain, CrossFitted) else None
 
     def _judge(self, chain: Mapped) -> NDArray[np.float64]:
         # the held-out rows exist only after the first pass
@@ -117,8 +116,6 @@ class Choice:
             metric, judge = deciding(held_out, self._kind, self._primary)
             judges.append(judge)
             asked += len(held_out.queries)
-            if part == VALIDATION:
-                self._validation = asked
             unseen = "each behind a map of other pairs" if self._cross_fit else "held out for it"
             self.by = f"{metric} of {asked:,} queries, {unseen}"
             if held_out.alone is not None:

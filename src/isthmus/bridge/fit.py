@@ -70,8 +70,8 @@ def fit(
     The pairs are split by a hash of their ids into fit, validation and test parts; they are read
     once (once more for each row norm of a recipe that stands behind a fitted step).  Up to
     `CROSS_FITTED` pairs with queries, no pair is spared (`Fitting.cross_fit`): the map is chosen
-    by the ranks of all queries and fitted on all pairs; the evidence is of maps that have not seen
-    the queries they are judged on, chosen by other queries.
+    by the ranks of all queries and fitted on all pairs; the evidence is of the same recipe's maps
+    of the folds, none of which was fitted on the queries that it is judged on.
 
     Args:
         pairs: the same items in the source and in the target space.
