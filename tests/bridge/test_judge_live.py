@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,9 @@ from isthmus.bridge.judge_live import judge_live
 from isthmus.bridge.store_sample import ModelChange, StoreSample, sample_store
 from isthmus.encoders import CachedEncoder, Kind, VectorCache, Vectors
 from isthmus.errors import InputError, SpendCapError
+from isthmus.evaluate import Evaluation, Judging, VerdictRule
 from isthmus.evaluate.arms import Verdict
+from isthmus.evaluate.horizon import Horizon
 from isthmus.evaluate.verdict import Decision
 from isthmus.progress import Progress, silent
 from isthmus.spaces.query_log import QueryLog
@@ -240,3 +244,29 @@ def test_a_corpus_bridge_is_refused(
     bridge = fit_sample(sample, models, kind="corpus")
     with pytest.raises(InputError, match="holds none yet"):
         judge_live(bridge, store, sample, models)
+
+
+def test_with_a_horizon_every_way_is_timed_and_slow_ones_are_not_recommended(
+    part: tuple[StoreSample, Bridge], texts: list[str], models: ModelChange
+) -> None:
+    sample, bridge = part
+
+    class Slow(MemoryStore):
+        def search(self, *args: Any, **options: Any) -> Any:
+            time.sleep(0.01)
+            return super().search(*args, **options)
+
+    rows = HashedEncoder("old", 16, noise=0.6).encode(texts)
+    slow = Slow([f"d{n}" for n in range(N)], {"v": rows}, payload={"text": texts})
+
+    def judged(**horizon: float) -> Evaluation:
+        rule = VerdictRule(horizon=Horizon(**horizon))
+        return judge_live(bridge, slow, sample, models, judging=Judging(rule=rule))
+
+    free, bound = judged(), judged(latency_seconds=0.005)
+    assert not any("milliseconds" in told for told in free.notices)
+    told = next(told for told in bound.notices if "milliseconds" in told)
+    p50 = float(told.partition("bridge ")[2].partition("/")[0])
+    assert p50 >= 10
+    assert free.recommended not in (None, "new")
+    assert bound.recommended in (None, "new")

@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 
 from isthmus.bridge.bridge import Bridge
 from isthmus.bridge.held_out_samples import Queries
+from isthmus.bridge.live_latency import latency_notice, timed
 from isthmus.bridge.provenance import Provenance, SampledEvidence
 from isthmus.bridge.store_sample import ModelChange, StoreSample
 from isthmus.encoders import Encoder
 from isthmus.errors import InputError, SpendCapError
 from isthmus.evaluate import Evaluation, Judging
 from isthmus.evaluate.arms import ARMS
-from isthmus.evaluate.measured import MeasuredArm, Measurement
+from isthmus.evaluate.horizon import Horizon
+from isthmus.evaluate.measured import Latency, MeasuredArm, Measurement
 from isthmus.evaluate.metrics import MetricAt, parse_metric
 from isthmus.evaluate.ranks import Ranks
 from isthmus.evaluate.relevance import Relevance
@@ -112,6 +114,7 @@ def judge_live(
     asked = _held_out(bridge, sample)
     run = _Run(bridge, store, sample, models, asked)
     answers: dict[str, Answer] = {}
+    latency: dict[str, Latency] = {}
     absent: dict[str, str] = {} if evidence is None else dict(evidence.absent)
     ways = {**bridge.ways, "control": Way()}
     for i, (name, way) in enumerate(ways.items(), 1):
@@ -119,12 +122,20 @@ def judge_live(
             why = run.missing(way)
             if why is None:
                 answers[name] = run.answer(name, way, sampled=way.recall.kind == "new")
+                if judging.rule.horizon != Horizon() and way.recall.kind != "new":
+                    latency[name] = run.latency(way)
             else:
                 absent[name] = why
         except SpendCapError as error:
             absent[name] = error.what
         progress("judge on the live index", i, len(ways))
-    return weigh(_measurement(answers, ways, asked, run, judging, absent), judging)
+    measured = _measurement(answers, ways, asked, run, judging, absent)
+    latency.pop("control", None)
+    if not latency:
+        return weigh(measured, judging)
+    arms = {name: replace(a, latency=latency.get(name)) for name, a in measured.arms.items()}
+    found = weigh(replace(measured, arms=arms), judging)
+    return found.model_copy(update={"notices": (*found.notices, latency_notice(latency))})
 
 
 def with_live_evidence(bridge: Bridge, live: Evaluation) -> Bridge:
@@ -202,13 +213,12 @@ class _Run:
         """Items that a way searches among."""
         return len(self.sample) if way.recall.kind == "new" else self.sample.count
 
-    def answer(self, name: str, way: Way, *, sampled: bool = False) -> Answer:
-        """Answer every query in one way, on the sampled items or on the whole index."""
+    def _search(self, way: Way, *, sampled: bool = False) -> Search:
         columns = Columns(old=self.sample.column.name)
         store = self.store
         if sampled:
             store, columns = self._sampled, Columns("old", "new")
-        search = Search(
+        return Search(
             way,
             store,
             columns=columns,
@@ -218,10 +228,26 @@ class _Run:
             else _FirstSeen(ItemVectors(store, self.models.new, write=False)),
             new_metric=self.bridge.source.metric,
         )
+
+    def answer(self, name: str, way: Way, *, sampled: bool = False) -> Answer:
+        """Answer every query in one way, on the sampled items or on the whole index."""
+        search = self._search(way, sampled=sampled)
         asked = self.asked.permuted if name == "control" else self.asked.vectors
         count = len(self.sample) if sampled else self.sample.count
         depth = min(DEPTH, count - (self.asked.own is not None))
         return search(asked, depth, without=self.asked.own)  # pyright: ignore[reportArgumentType]
+
+    def latency(self, way: Way) -> Latency:
+        """Of single queries on the whole index, whose items are encoded already."""
+        search, vectors, own = self._search(way), self.asked.vectors, self.asked.own
+        depth = min(_OVERLAP_K, self.sample.count - (own is not None))
+
+        def ask(at: int) -> Answer:
+            one = slice(at, at + 1)
+            queries: Any = {model: rows[one] for model, rows in vectors.items()}
+            return search(queries, depth, without=None if own is None else own[one])
+
+        return timed(ask, len(self.asked.new))
 
 
 def _by_id(encoder: Encoder) -> bool:

@@ -37,7 +37,8 @@ class Horizon(BaseModel):
     money_per_1000: float | None = Field(default=None, gt=0)
     """Price of a thousand encodings, in any currency."""
     latency_seconds: float | None = Field(default=None, gt=0)
-    """What encoding items may add to a query; ways that need more are not recommended."""
+    """What a search and the items that it encodes may take for a query; ways that need more are not
+    recommended.  Searches are timed where the ways are run on a store."""
     days_to_old_off: float | None = Field(default=None, ge=0)
     """Days until the old encoder is switched off."""
 
@@ -48,11 +49,19 @@ class Horizon(BaseModel):
             return None
         return self.rows / self.encodings_per_second / _DAY
 
-    def too_slow(self, price: Price) -> bool:
-        """Whether a way encodes more items per query than the latency allows, nothing kept."""
-        if self.latency_seconds is None or self.encodings_per_second is None:
+    def too_slow(self, price: Price, searching: float = 0.0) -> bool:
+        """Whether a way takes longer for a query than the latency allows.
+
+        Args:
+            price: whose items are encoded, nothing being kept.
+            searching: seconds of the search itself, where they were measured.
+        """
+        if self.latency_seconds is None:
             return False
-        return price.encodings / self.encodings_per_second > self.latency_seconds
+        encoding = 0.0
+        if self.encodings_per_second is not None:
+            encoding = price.encodings / self.encodings_per_second
+        return searching + encoding > self.latency_seconds
 
 
 def parse_horizon(given: Iterable[str]) -> Horizon:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +14,17 @@ from isthmus.evaluate.price import Price
 from isthmus.evaluate.verdict import EvidenceKind
 from isthmus.evaluate.worst import WorstQuery
 
-__all__ = ["MeasuredArm", "Measurement", "Parameter"]
+__all__ = ["Latency", "MeasuredArm", "Measurement", "Parameter"]
 
 Parameter = str | bool | int | float | None
 """What a parameter of a way may be."""
+
+
+class Latency(NamedTuple):
+    """Seconds that single queries took."""
+
+    p50: float
+    p95: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +52,8 @@ class MeasuredArm:
     """Items that it searched among, where that differs between arms."""
     in_index: Estimate | None = None
     """The deciding metric as it is expected in the whole index, where that is larger."""
+    latency: Latency | None = None
+    """Of its searches where it would run, encoded queries and items given; None if not measured."""
 
 
 @dataclass(frozen=True, eq=False)

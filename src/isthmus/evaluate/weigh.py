@@ -78,7 +78,9 @@ def weigh(
         for name, arm in measured.arms.items()
         if ARMS[name].role == "way"
         and (name != "rescore" or (measured.rescored or 0) <= most)
-        and not judging.rule.horizon.too_slow(arm.price or Price())
+        and not judging.rule.horizon.too_slow(
+            arm.price or Price(), 0.0 if arm.latency is None else arm.latency.p95
+        )
     ]
     competing = [o.arm for o in offers if o.promising or o.without_gain]
     competing += [name for name in ("new",) if name in arms]
