@@ -4,7 +4,7 @@ A writer publishes, promotes and rolls back without end and gets SIGKILL at a ra
 and again.  After each kill every byte is verified, the newest version is pulled, no move is lost;
 at the end nothing is left that a collection does not remove.
 
-    python -m benchmarks.registry_kills [--kills 100] [--s3] [--seed 0]
+    python -m benchmarks.registry_kills [--kills 100] [--s3] [--longest SECONDS] [--seed 0]
 
 ``--s3`` writes to moto's HTTP server, else to a folder.
 """
@@ -118,18 +118,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--s3", action="store_true")
+    parser.add_argument("--longest", type=float, help="a writer lives (default: 2 on S3, else 0.3)")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
+    longest = asked.longest or (2 if asked.s3 else 0.3)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         if asked.s3:
             with s3_server() as endpoint:
                 os.environ |= s3_settings(endpoint)
                 url = f"s3://{s3_bucket()}/registry"
-                found = killed_writers(url, folder, kills=asked.kills, longest=2, seed=asked.seed)
+                found = killed_writers(
+                    url, folder, kills=asked.kills, longest=longest, seed=asked.seed
+                )
         else:
             url = str(folder / "registry")
-            found = killed_writers(url, folder, kills=asked.kills, longest=0.3, seed=asked.seed)
+            found = killed_writers(url, folder, kills=asked.kills, longest=longest, seed=asked.seed)
     print(
         f"{found.kills} kills, {found.during} of them after a move, {found.moves} moves in the "
         f"logs; whole each time; {found.objects} objects left by killed writers, collected"

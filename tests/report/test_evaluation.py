@@ -17,6 +17,7 @@ from isthmus.report import write_evaluation_report
 from isthmus.report.blocks import Cards, Figure
 from isthmus.report.evaluation import answer_of, evaluation_sections
 from isthmus.report.evaluation_figures import arm_name, evaluation_figures, price_in_short
+from isthmus.report.plots import span
 from isthmus.spaces.pairs import Pairs
 
 pytest.importorskip("plotly", reason="reports need plotly")
@@ -97,7 +98,20 @@ def test_agreement_draws_no_way_as_a_loss(agreement: Evaluation, tmp_path: Path,
     ]  # fmt: skip
     write_evaluation_report(agreement, tmp_path / "out.html")
     headings = {cell.text for cell in read(tmp_path / "out.html").all("th")}
-    assert not headings & {"minus the old model", "retention", "difference"}
+    assert not headings & {"minus the old model", "retention", "difference", "loses"}
+    sections = evaluation_sections(agreement, (), None, None, ())
+    shown = next(s for s in sections if s.title.startswith("Queries "))
+    assert shown.title == "Queries whose results change most: bridge"
+    cards = next(block for block in shown.blocks if isinstance(block, Cards))
+    assert cards.cards[0].badge == f"{agreement.worst[0].loss:.0%} other results"
+
+
+def test_the_interval_of_the_verdict_stands_beside_that_of_the_plot(evidence: Evaluation) -> None:
+    assert evidence.recommended is not None
+    chosen = evidence.arms[evidence.recommended]
+    caption = figures(evidence)["gains"].caption
+    assert chosen.to_old_at_once is not None
+    assert span(chosen.to_old_at_once) in caption and "beside all ways that compete" in caption
 
 
 def test_prices_in_plots_are_one_short_line_with_units(evidence: Evaluation) -> None:

@@ -8,7 +8,7 @@ pytest.importorskip("plotly")
 
 from isthmus.errors import OutputError
 from isthmus.migrate.plan import CurvePoint, Estimated, Model, Plan, Serving, Target
-from isthmus.report.migration import write_plan_report
+from isthmus.report.migration import write_migration_steps, write_plan_report
 from isthmus.ways.way import Recall
 
 
@@ -47,6 +47,39 @@ def test_the_page_shows_the_curve_the_steps_and_the_costs(tmp_path):
     assert "docs<script>" not in text
     with pytest.raises(OutputError):
         write_plan_report(plan(), tmp_path / "plan.html")
+
+
+def test_the_commands_name_the_file_of_the_plan_and_the_disk_has_a_unit(tmp_path):
+    write_plan_report(plan(), tmp_path / "plan.html", plan_file="my plans/p.json")
+    text = (tmp_path / "plan.html").read_text()
+    for step in ("run", "status", "cutover", "rollback"):
+        assert f"isthmus migrate {step} &#39;my plans/p.json&#39;" in text
+    assert ">1 GB<" in text
+
+
+def test_every_step_is_named_at_its_point(tmp_path, browser):
+    steps = [("the old model", 0.412), ("the naive swap", 0.19),
+             ("10% filled, both columns searched as one", 0.467),
+             ("cut over, for callers with the old model", 0.439),
+             ("rolled back, the old model", 0.412)]  # fmt: skip
+    page = tmp_path / "steps.html"
+    write_migration_steps(steps, page, asked=300, restored="10 of 10 vectors")
+    browser.look(width=390, height=844)
+    browser.open(page)
+    browser.until("return document.documentElement.dataset.ready === 'true'")
+    named = browser.run(
+        "return [...document.querySelectorAll('.annotation-text-g text')].map(t => ["
+        "[...t.querySelectorAll('tspan.line')].map(l => l.textContent).join(' ')"
+        " || t.textContent, t.getBoundingClientRect().left, t.getBoundingClientRect().right])"
+    )
+    shown = [text for text, left, right in named if left >= 0 and right <= 390]
+    assert len(shown) == len(named)
+    for number, (name, _) in enumerate(steps, 1):
+        assert f"{number}. {name}" in shown
+    assert browser.run("return document.documentElement.scrollWidth") <= 390
+    gap = "return parseFloat(getComputedStyle(document.querySelector('footer')).paddingTop)"
+    assert browser.run(gap) > 0
+    browser.look()
 
 
 def test_a_plan_without_queries_has_no_curve(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -160,16 +161,19 @@ def plan_command(
         if shown.report is not None:
             from isthmus.report.migration import write_plan_report
 
-            write_plan_report(plan, shown.report, overwrite=shown.overwrite)
+            write_plan_report(plan, shown.report, plan_file=output, overwrite=shown.overwrite)
     if shown.as_json:
         show_json(plan.model_dump(mode="json"))
     else:
         show("\n".join(lines_of(plan)))
-    say(f"written to {output}; nothing was changed. Go on with: isthmus migrate run {output}")
+    run = shlex.join(("isthmus", "migrate", "run", str(output)))
+    say(f"written to {output}; nothing was changed. Go on with: {run}")
 
 
 def lines_of(plan: Plan) -> list[str]:
     """The plan as a terminal shows it."""
+    from isthmus.migrate.units import bytes_in_words, hours_in_words
+
     target, estimated = plan.target, plan.estimated
     old = "a model that is gone" if plan.old is None else plan.old.name
     lines = [
@@ -186,11 +190,11 @@ def lines_of(plan: Plan) -> list[str]:
     assumed = " (assumed)" if estimated.assumed else ""
     lines += ["", f"what it takes for {estimated.rows:,} items{assumed}:"]
     lines.append(
-        f"  {_hours(estimated.hours)}: {estimated.encode_rate:,.0f} texts a second were encoded "
-        f"here, {estimated.scan_rate:,.0f} rows a second read, a search takes "
+        f"  {hours_in_words(estimated.hours)}: {estimated.encode_rate:,.0f} texts a second were "
+        f"encoded here, {estimated.scan_rate:,.0f} rows a second read, a search takes "
         f"{estimated.search_ms:.1f} ms"
     )
-    lines.append(f"  {_bytes(estimated.disk)} of disk for the new vectors")
+    lines.append(f"  {bytes_in_words(estimated.disk)} of disk for the new vectors")
     if estimated.money is not None:
         lines.append(
             f"  {estimated.money:,.4g} of money, at {estimated.price:g} for a million tokens"
@@ -203,7 +207,7 @@ def lines_of(plan: Plan) -> list[str]:
             low, high = point.low or 0.0, point.high or 0.0
             lines.append(
                 f"  {point.share:>5.0%}  {point.value:.3f}  gain {point.gain:+.3f} "
-                f"[{low:+.3f}, {high:+.3f}]  after {_hours(at)}"
+                f"[{low:+.3f}, {high:+.3f}]  after {hours_in_words(at)}"
             )
     lines += ["", "what needs a person:", *(f"  - {line}" for line in plan.by_hand)]
     return lines
@@ -221,18 +225,3 @@ def _rows(text: str) -> int:
     if rows < 1:
         raise InputError(f"'{text}' is no number of rows", where="--assume-rows")
     return rows
-
-
-def _hours(hours: float) -> str:
-    seconds = 3600 * hours
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{hours:.1f} h"
-
-
-def _bytes(number: int) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1000:
-            return f"{number:.0f} {unit}"
-        number = round(number / 1000)
-    return f"{number:,} TB"

@@ -165,7 +165,8 @@ def evaluation_sections(
     yield from further
     if found.worst:
         yield Section(
-            f"Queries that lose most: {_judged(found)}", _worst(found, texts or {}, query_texts)
+            f"Queries {_changed(found)} most: {words_of(found.judged)}",
+            _worst(found, texts or {}, query_texts),
         )
 
 
@@ -224,18 +225,34 @@ def _worst(
 ) -> tuple[Block, ...]:
     asked = texts if query_texts is None else query_texts
     first, others = found.worst[:_MOST_CARDS], found.worst[_MOST_CARDS:]
-    both = "new" in first[0].values
+    both, agreement = "new" in first[0].values, found.evidence_kind == "agreement"
     against = "the better of the old and the new model" if both else "the old model"
     blocks: list[Block] = [
         Prose(f"Against {against}, by {found.primary}; the worst first."),
-        Cards(tuple(_query(query, texts, asked) for query in first)),
+        Cards(
+            tuple(
+                _query(
+                    query,
+                    texts,
+                    asked,
+                    f"{query.loss:.0%} other results"
+                    if agreement
+                    else f"loses {number(query.loss, 2)}",
+                )
+                for query in first
+            )
+        ),
     ]
     if others:
         ranked = [arm for arm in first[0].values if any(arm in q.ranks for q in others)]
         blocks.append(
             TextTable(
                 f"{len(others)} more",
-                ("query", "loses", *(f"rank, {_ranked(arm)}" for arm in ranked)),
+                (
+                    "query",
+                    "less by" if agreement else "loses",
+                    *(f"rank, {_ranked(arm)}" for arm in ranked),
+                ),
                 tuple(
                     (
                         shortened(asked.get(q.id, q.id), 120),
@@ -250,7 +267,9 @@ def _worst(
     return tuple(blocks)
 
 
-def _query(query: WorstQuery, texts: Mapping[str, str], asked: Mapping[str, str]) -> Card:
+def _query(
+    query: WorstQuery, texts: Mapping[str, str], asked: Mapping[str, str], badge: str
+) -> Card:
     text = asked.get(query.id)
     lines: list[str] = []
     if query.answer is not None:
@@ -261,7 +280,7 @@ def _query(query: WorstQuery, texts: Mapping[str, str], asked: Mapping[str, str]
     facts = [("query", query.id)] if text is not None else []
     ranks = [(f"rank, {_ranked(arm)}", f"{rank:,}") for arm, rank in query.ranks.items()]
     return Card(
-        badge=f"loses {number(query.loss, 2)}",
+        badge=badge,
         tone="plain",
         title=query.id if text is None else shortened(text, _MOST_TEXT),
         lines=tuple(lines),
@@ -269,9 +288,9 @@ def _query(query: WorstQuery, texts: Mapping[str, str], asked: Mapping[str, str]
     )
 
 
-def _judged(found: Evaluation) -> str:
-    """The way whose losses are shown, in words."""
-    return words_of(found.judged)
+def _changed(found: Evaluation) -> str:
+    """What happens to the queries shown; other results than the old model's are not a loss."""
+    return "whose results change" if found.evidence_kind == "agreement" else "that lose"
 
 
 def _ranked(arm: str) -> str:

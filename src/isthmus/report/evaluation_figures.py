@@ -120,7 +120,7 @@ def _gains(found: Evaluation) -> Iterator[Figure]:
         caption="Cheapest first. Right of the line is better than the old model; a way is "
         f"recommended where its whole interval is. Losses of up to {margin:g} count as none. The "
         "price is what comes on top of encoding the query by the new model; items a query are "
-        "encoded while it waits.",
+        f"encoded while it waits.{_at_once(found)}",
         alt=f"Dot plot of the difference to the old model for {len(rows)} ways to serve, cheapest "
         f"first; the largest is {number(best.value)}, by: {best.name}.",
         traces=traces,
@@ -129,6 +129,17 @@ def _gains(found: Evaluation) -> Iterator[Figure]:
         table=TextTable(
             "Differences to the old model", ("way to serve", "difference", "price"), tuple(table)
         ),
+    )
+
+
+def _at_once(found: Evaluation) -> str:
+    """Why the verdict states another interval of the same difference."""
+    chosen = None if found.recommended is None else found.arms[found.recommended]
+    if chosen is None or chosen.to_old_at_once is None:
+        return ""
+    return (
+        f" Each interval holds by itself; that of the verdict, {span(chosen.to_old_at_once)}, "
+        "holds beside all ways that compete."
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from isthmus.migrate.plan import Plan
+from isthmus.migrate.units import bytes_in_words, hours_in_words
 from isthmus.report.blocks import (
     Commands,
     Figure,
@@ -18,14 +20,37 @@ from isthmus.report.blocks import (
     Tile,
     Tone,
 )
-from isthmus.report.plots import NEW, QUIET, axis, base_layout, count, fixed, shortened
+from isthmus.report.plots import (
+    NEW,
+    OLD,
+    QUIET,
+    Row,
+    axis,
+    base_layout,
+    count,
+    dots,
+    fixed,
+    shortened,
+)
 from isthmus.report.write import write_page
 
 __all__ = ["write_migration_steps", "write_plan_report"]
 
 
-def write_plan_report(plan: Plan, path: str | Path, *, overwrite: bool = False) -> None:
+def write_plan_report(
+    plan: Plan,
+    path: str | Path,
+    *,
+    plan_file: str | Path = "plan.json",
+    overwrite: bool = False,
+) -> None:
     """Write a plan as one self-contained HTML file, with the quality to be expected over time.
+
+    Args:
+        plan: from `make_plan`.
+        path: of the page.
+        plan_file: where the plan was saved, for the commands that the page ends with.
+        overwrite: replace a page that exists.
 
     Raises:
         MissingExtraError: without plotly (extra ``report``).
@@ -38,7 +63,7 @@ def write_plan_report(plan: Plan, path: str | Path, *, overwrite: bool = False) 
         subtitle=f"{count(target.count)} items, from {old} ({target.old_dim} dimensions) to "
         f"{shortened(plan.new.name, 60)} ({target.new_dim})",
         answer=_answer(plan),
-        sections=tuple(_sections(plan)),
+        sections=tuple(_sections(plan, plan_file)),
     )
     write_page(page, path, overwrite=overwrite)
 
@@ -60,33 +85,21 @@ def write_migration_steps(
     values = [value for _, value in steps]
     kept, last = values[0], values[-1]
     least, most = (pick(steps, key=lambda step: step[1])[0] for pick in (min, max))
+    rows = [
+        Row(f"{i}. {name}", value, colour=OLD if i == 1 else NEW)
+        for i, (name, value) in enumerate(steps, 1)
+    ]
+    points, layout, height = dots(rows, "recall@10", lines=[(kept, "the old model, before")])
     figure = Figure(
         key="steps",
         title="recall@10, step by step",
-        caption=f"What a reader found behind each step, on the same {count(asked)} queries, which "
-        "chose nothing; the dotted line is the old model before anything was done.",
+        caption=f"What a reader found behind each step, from the top, on the same {count(asked)} "
+        "queries, which chose nothing; the dotted line is the old model before anything was done.",
         alt=f"Plot of recall at 10 over {len(steps)} steps, from {fixed(kept)} to "
         f"{fixed(values[-1])}, between {fixed(min(values))} and {fixed(max(values))}.",
-        traces=(
-            {
-                "type": "scatter", "mode": "lines", "name": "the old model", "hoverinfo": "skip",
-                "x": [kept, kept], "y": [1, len(steps)],
-                "line": {"color": QUIET, "width": 1.5, "dash": "dot"},
-            },
-            {
-                "type": "scatter", "mode": "lines+markers", "name": "readers",
-                "x": values, "y": list(range(1, len(steps) + 1)), "hoverinfo": "text",
-                "hovertext": [f"{name}<br>{fixed(value)}" for name, value in steps],
-                "line": {"color": NEW, "width": 2}, "marker": {"size": 8, "color": NEW},
-            },
-        ),
-        layout=base_layout(
-            showlegend=True,
-            margin={"l": 12, "r": 14, "t": 34, "b": 46},
-            xaxis=axis("recall@10"),
-            yaxis={**axis("step"), "autorange": "reversed", "dtick": 1},
-        ),
-        height=420,
+        traces=points,
+        layout=layout,
+        height=height,
         table=TextTable(
             "Each step", ("step", "", "recall@10"),
             tuple((str(i), n, fixed(v)) for i, (n, v) in enumerate(steps, 1)),
@@ -112,15 +125,15 @@ def _answer(plan: Plan) -> Headline:
     tone: Tone = "good" if word == "migrate" else "bad" if word.startswith("keep") else "caution"
     found = plan.estimated
     tiles = [
-        Tile("time", _hours(found.hours), f"{found.encode_rate:,.0f} texts a second"),
-        Tile("disk", f"{found.disk / 1e6:,.0f} MB", "the new vectors"),
+        Tile("time", hours_in_words(found.hours), f"{found.encode_rate:,.0f} texts a second"),
+        Tile("disk", bytes_in_words(found.disk), "the new vectors"),
     ]
     if found.money is not None and found.price is not None:
         tiles.append(Tile("money", f"{found.money:,.4g}", f"{found.price:g} a million tokens"))
     return Headline("Is it worth moving?", word, plan.verdict, tone, tuple(tiles))
 
 
-def _sections(plan: Plan) -> list[Section]:
+def _sections(plan: Plan, plan_file: str | Path) -> list[Section]:
     found = plan.estimated
     out: list[Section] = []
     if plan.curve and plan.kept is not None:
@@ -150,11 +163,9 @@ def _sections(plan: Plan) -> list[Section]:
             "Go on with",
             (
                 Commands(
-                    (
-                        "isthmus migrate run plan.json",
-                        "isthmus migrate status plan.json",
-                        "isthmus migrate cutover plan.json",
-                        "isthmus migrate rollback plan.json",
+                    tuple(
+                        shlex.join(("isthmus", "migrate", step, str(plan_file)))
+                        for step in ("run", "status", "cutover", "rollback")
                     )
                 ),
             ),
@@ -170,7 +181,7 @@ def _curve(plan: Plan) -> Figure:
     up = [(p.high if p.high is not None else p.gain) - p.gain for p in plan.curve]
     down = [p.gain - (p.low if p.low is not None else p.gain) for p in plan.curve]
     shown = [
-        f"{p.share:.0%} filled<br>{p.value:.3f}, gain {p.gain:+.3f}<br>after {_hours(h)}"
+        f"{p.share:.0%} filled<br>{p.value:.3f}, gain {p.gain:+.3f}<br>after {hours_in_words(h)}"
         for p, h in zip(plan.curve, hours, strict=True)
     ]
     unit, scale = ("hours", 1.0) if hours[-1] >= 1.5 else ("minutes", 60.0)
@@ -214,16 +225,9 @@ def _curve(plan: Plan) -> Figure:
                 (
                     f"{p.share:.0%}", fixed(p.value), f"{p.gain:+.3f}",
                     "-" if p.low is None else f"{p.low:+.3f}",
-                    "-" if p.high is None else f"{p.high:+.3f}", _hours(h),
+                    "-" if p.high is None else f"{p.high:+.3f}", hours_in_words(h),
                 )
                 for p, h in zip(plan.curve, hours, strict=True)
             ),
         ),
     )  # fmt: skip
-
-
-def _hours(hours: float) -> str:
-    seconds = 3600 * hours
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{hours:.1f} h"
