@@ -44,6 +44,8 @@ SVCCA_VARIANCE = 0.99
 
 _ALONE = 0.75
 """A leverage above this: folds with and without the row say nothing of other rows."""
+_STEADY = 10
+"""Rows to a dimension from which on the weights of PWCCA, which its interval holds, stay."""
 
 
 @dataclass(frozen=True)
@@ -312,6 +314,11 @@ def _pwcca(moments: PairedMoments) -> Computed:
         lambda sides: _pwcca_value(_of_sides(sides, found)),
     )
     result = _estimate(moments, found, value, null, weights)
+    if result.interval is not None and moments.n < _STEADY * max(found.rank_x, found.rank_y):
+        result.interval = None
+        result.warnings.append(
+            f"no interval: with fewer than {_STEADY} rows to a dimension the weights vary too"
+        )
     result.details |= {"from_x": float(of_x @ found.rho), "from_y": float(of_y @ found.rho)}
     return result
 
