@@ -16,8 +16,8 @@ __all__ = ["apply_command"]
 
 
 @dataclass(frozen=True)
-class CheckOptions:
-    """How the vectors are held against the bridge."""
+class DirectionOptions:
+    """Which way the vectors go, and how they are held against the bridge's source."""
 
     canary: Annotated[
         str | None,
@@ -32,6 +32,9 @@ class CheckOptions:
             "--no-check",
             help="Do not compare the vectors with the fingerprint of the bridge's source model.",
         ),
+    ] = False
+    inverse: Annotated[
+        bool, typer.Option("--inverse", help="Map from the target back to the source.")
     ] = False
 
 
@@ -48,13 +51,10 @@ def apply_command(
             help="A .npy, .safetensors or .parquet file; with --engine a folder, of a file a part.",
         ),
     ],
-    held: CheckOptions,
+    held: DirectionOptions,
     ids: Annotated[
         str | None, typer.Option(help="Ids of the rows: a .npy, .txt or table file, or a column.")
     ] = None,
-    inverse: Annotated[
-        bool, typer.Option("--inverse", help="Map from the target back to the source.")
-    ] = False,
     engine: EngineName = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -76,7 +76,7 @@ def apply_command(
     from isthmus.spaces.readers import open_vectors
 
     loaded = Bridge.load(bridge)
-    if inverse:
+    if held.inverse:
         loaded = loaded.inverse()
     progress = ProgressBar()
     if engine is None:

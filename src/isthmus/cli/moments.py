@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -10,22 +11,31 @@ import typer
 from isthmus.cli.console import ProgressBar, say, show_json
 from isthmus.cli.inputs import EngineName, Ids, Json, MetricOption, New, Old, RelevanceOptions
 from isthmus.cli.inputs import open_inputs as opened
+from isthmus.cli.option_groups import grouped
 
 __all__ = ["moments_command"]
 
 
+@dataclass(frozen=True)
+class MomentOptions:
+    """What the moments are for."""
+
+    kind: Annotated[
+        str, typer.Option(help="query or corpus: of the bridge that is to be fitted.")
+    ] = "query"
+    metric: MetricOption = "cosine"
+    seed: Annotated[int, typer.Option(help="Of the split and the samples.")] = 0
+
+
+@grouped
 def moments_command(
     old: Old,
     new: New,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The folder of moments, new or to be added to.")
     ],
-    kind: Annotated[
-        str, typer.Option(help="query or corpus: of the bridge that is to be fitted.")
-    ] = "query",
+    meant: MomentOptions,
     ids: Ids = None,
-    metric: MetricOption = "cosine",
-    seed: Annotated[int, typer.Option(help="Of the split and the samples.")] = 0,
     engine: EngineName = None,
     as_json: Json = False,
 ) -> None:
@@ -43,10 +53,12 @@ def moments_command(
 
     progress = ProgressBar()
     relevance = RelevanceOptions(ids, engine=engine or "processes")
-    pairs = opened(old, new, relevance, kind=kind, metric=metric, progress=progress).pairs
+    pairs = opened(
+        old, new, relevance, kind=meant.kind, metric=meant.metric, progress=progress
+    ).pairs
     assert isinstance(pairs, PartedPairs)
     say(repr(pairs))
-    read = write_moments(pairs, output, seed=seed, progress=progress)
+    read = write_moments(pairs, output, seed=meant.seed, progress=progress)
     progress.close()
     if as_json:
         show_json({"output": str(output), "parts": len(pairs.parts), "read": read})
