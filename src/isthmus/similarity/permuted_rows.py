@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.moments import SecondMoments
+from isthmus.moments import Moments
 from isthmus.similarity.null import KernelShape, Null, permutation_null
 from isthmus.similarity.spectra import Spectra
 from isthmus.threads import single_thread
@@ -105,19 +105,8 @@ class PermutedRows:
     @cached_property
     def spectra(self) -> Spectra:
         """Those of these rows alone."""
-        x, y = self._centred
-        m = len(x)
         with single_thread:
-            xx, xy, yy = (a.T @ b / m for a, b in ((x, x), (x, y), (y, y)))
-        second = SecondMoments(
-            n=float(m),
-            mean_x=np.zeros(len(xx)),
-            mean_y=np.zeros(len(yy)),
-            variances=(np.diagonal(xx).copy(), np.diagonal(yy).copy()),
-            xx=xx,
-            xy=xy,
-            yy=yy,
-        )
+            second = Moments.of(*self._centred, keep={"square", "xx", "xy", "yy"}).second()
         return Spectra(second, precision=self._precision)
 
     @cached_property
