@@ -46,6 +46,8 @@ _SHARED = 0.3
 """The most that the other side's groups lie apart, of that; subjects of real texts do by 0.45."""
 _FOREIGN = 0.75
 _EITHER_WAY = 0.9
+_OWN = 2.0
+"""How much more a map of the smaller group may say of the larger one than of its own rows."""
 _PERMUTATIONS = 200
 _Z = 4.0
 
@@ -161,7 +163,9 @@ def _foreign(x: Matrix, y: Matrix, rows: Rows, seed: int) -> bool:
     """Whether maps learned on either group say less of the other than of their own kind."""
     told = [_told(x, y, group, seed) for group in (~rows, rows)]
     of_most, others = told[0]
-    if of_most <= 1.0:
+    own, most = told[1]
+    # rows that do not even go together among themselves are no model's: they are paired wrongly
+    if of_most <= 1.0 or most > _OWN * own:
         return False
     either_way = sum(foreign for _, foreign in told) / max(sum(own for own, _ in told), 1e-300)
     return others < _FOREIGN * of_most or either_way < _EITHER_WAY
