@@ -10,6 +10,8 @@ from typing import Any, get_type_hints
 
 __all__ = ["grouped"]
 
+_EMPTY = inspect.Parameter.empty
+
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
     """The command with every argument that is a dataclass replaced by the fields of it.
@@ -30,11 +32,9 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     for name, parameter in written.items():
         hint = hints[name]
         if isinstance(hint, type) and is_dataclass(hint):
-            inside = get_type_hints(hint, include_extras=True)
-            groups[name] = (hint, [field.name for field in fields(hint)])
-            for field in fields(hint):
-                default = inspect.Parameter.empty if field.default is MISSING else field.default
-                single.append(_option(field.name, inside[field.name], default))
+            options = _options(hint)
+            groups[name] = (hint, [option.name for option in options])
+            single.extend(options)
         else:
             single.append(_option(name, hint, parameter.default))
     # looked up in a fresh table, so that one name given twice is an error where it is written
@@ -51,6 +51,16 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     flat.__signature__ = inspect.Signature(single)  # pyright: ignore[reportAttributeAccessIssue]
     flat.__annotations__ = {option.name: option.annotation for option in single}
     return flat
+
+
+@functools.cache
+def _options(group: type[Any]) -> tuple[inspect.Parameter, ...]:
+    """The fields of a group, which several commands may take."""
+    hints = get_type_hints(group, include_extras=True)
+    return tuple(
+        _option(f.name, hints[f.name], _EMPTY if f.default is MISSING else f.default)
+        for f in fields(group)
+    )
 
 
 def _option(name: str, annotation: Any, default: Any) -> inspect.Parameter:
