@@ -5,7 +5,13 @@ import pytest
 
 from isthmus.errors import InputError
 from isthmus.evaluate import scores as module
-from isthmus.evaluate.scores import ScoreBlocks, checked_exclude, checked_norms, scores_of
+from isthmus.evaluate.scores import (
+    BlockSizes,
+    ScoreBlocks,
+    checked_exclude,
+    checked_norms,
+    scores_of,
+)
 from isthmus.evaluate.search import top_k
 
 METRICS = ("cosine", "dot", "l2")
@@ -51,7 +57,8 @@ def test_scores_do_not_depend_on_blocks_to_the_bit(rng, metric, d):
     np.testing.assert_array_equal(whole, scores_of(queries, gallery, everything, metric))
     for query_block, gallery_block in ((7, 65), (64, 128), (33, 299)):
         blocks = {"query_block": query_block, "gallery_block": gallery_block}
-        found = top_k(queries, gallery, 300, metric=metric, **blocks)
+        sizes = BlockSizes(query_block, gallery_block)
+        found = top_k(queries, gallery, 300, metric=metric, sizes=sizes)
         np.testing.assert_array_equal(
             np.take_along_axis(whole, found.indices, axis=1), found.scores
         )
@@ -90,10 +97,10 @@ def test_products_are_within_their_slack_of_the_scores(rng, metric, d, kind):
 def test_equal_vectors_score_equally_wherever_they_stand(rng, metric, d):
     queries = rng.standard_normal((9, d)).astype(np.float32)
     gallery = np.repeat(rng.standard_normal((1, d)).astype(np.float32), 500, axis=0)
-    found = top_k(queries, gallery, 500, metric=metric, gallery_block=131)
+    found = top_k(queries, gallery, 500, metric=metric, sizes=BlockSizes(gallery=131))
     assert (found.scores == found.scores[:, :1]).all()
     assert (found.indices == np.arange(500)).all()
-    few = top_k(queries, gallery, 3, metric=metric, gallery_block=131)
+    few = top_k(queries, gallery, 3, metric=metric, sizes=BlockSizes(gallery=131))
     np.testing.assert_array_equal(few.scores, found.scores[:, :3])
     assert (few.indices == np.arange(3)).all()
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.errors import InputError
+from isthmus.evaluate.scores import BlockSizes
 from isthmus.evaluate.search import _packed, top_k
 
 METRICS = ("cosine", "dot", "l2")
@@ -37,7 +38,7 @@ def test_agrees_with_faiss(rng, metric):
     index = faiss.IndexFlatL2(32) if metric == "l2" else faiss.IndexFlatIP(32)
     index.add(gallery)
     scores, indices = index.search(queries, 20)
-    found = top_k(queries, gallery, 20, metric=metric, gallery_block=700)
+    found = top_k(queries, gallery, 20, metric=metric, sizes=BlockSizes(gallery=700))
     np.testing.assert_allclose(
         found.scores, -scores if metric == "l2" else scores, rtol=1e-4, atol=1e-5
     )
@@ -72,8 +73,7 @@ def test_is_a_stable_sort_of_all_scores(
         k,
         metric="dot",
         exclude=exclude,
-        query_block=query_block,
-        gallery_block=gallery_block,
+        sizes=BlockSizes(query_block, gallery_block),
     )
     np.testing.assert_array_equal(found.indices, expected)
     np.testing.assert_array_equal(found.scores, np.take_along_axis(scores, expected, axis=1))
@@ -83,7 +83,7 @@ def test_duplicates_come_by_index_in_any_blocks(rng):
     gallery = np.tile(rng.standard_normal((50, 24)), (6, 1))
     queries = gallery[:50] + 0.01 * rng.standard_normal((50, 24))
     for gallery_block in (17, 64, 300):
-        found = top_k(queries, gallery, 6, gallery_block=gallery_block).indices
+        found = top_k(queries, gallery, 6, sizes=BlockSizes(gallery=gallery_block)).indices
         np.testing.assert_array_equal(found, np.arange(50)[:, None] + 50 * np.arange(6))
 
 
@@ -94,7 +94,7 @@ def test_minus_zero_is_zero():
 
 
 def test_a_gallery_of_equal_vectors():
-    found = top_k(np.ones((2, 3)), np.ones((100, 3)), 4, gallery_block=30)
+    found = top_k(np.ones((2, 3)), np.ones((100, 3)), 4, sizes=BlockSizes(gallery=30))
     assert found.indices.tolist() == [[0, 1, 2, 3]] * 2
 
 
@@ -102,14 +102,15 @@ def test_gallery_may_be_a_memory_map(rng, tmp_path):
     gallery = rng.standard_normal((300, 8)).astype(np.float32)
     np.save(tmp_path / "gallery.npy", gallery)
     mapped = np.load(tmp_path / "gallery.npy", mmap_mode="r")
-    found = top_k(gallery[:5], mapped, 1, gallery_block=64)
+    found = top_k(gallery[:5], mapped, 1, sizes=BlockSizes(gallery=64))
     assert found.indices.ravel().tolist() == [0, 1, 2, 3, 4]
 
 
 def test_progress_counts_queries(rng):
     calls = []
     vectors = rng.standard_normal((5, 2))
-    top_k(vectors, vectors, 1, query_block=2, progress=lambda *call: calls.append(call))
+    sizes = BlockSizes(queries=2)
+    top_k(vectors, vectors, 1, sizes=sizes, progress=lambda *call: calls.append(call))
     assert calls == [("search", 2, 5), ("search", 4, 5), ("search", 5, 5)]
 
 

@@ -10,7 +10,7 @@ decided by less than that is decided by `scores_of`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from isthmus.spaces.metric import Metric, checked_metric
 __all__ = [
     "GALLERY_BLOCK",
     "QUERY_BLOCK",
+    "BlockSizes",
     "Metric",
     "ScoreBlocks",
     "checked_exclude",
@@ -31,6 +32,14 @@ __all__ = [
 
 QUERY_BLOCK = 1024
 GALLERY_BLOCK = 8192
+
+
+class BlockSizes(NamedTuple):
+    """Rows of one block of scores."""
+
+    queries: int = QUERY_BLOCK
+    gallery: int = GALLERY_BLOCK
+
 
 _CHECK_ROWS = 8192
 _LARGEST_NORM = 1e18  # the product of two such norms still fits float32

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.evaluate.scores import (
-    GALLERY_BLOCK,
-    QUERY_BLOCK,
+    BlockSizes,
     Metric,
     ScoreBlocks,
     checked_exclude,
@@ -27,6 +26,7 @@ _SIGN = np.uint32(0x80000000)
 _SPARE = 8
 """More items are held than are wanted, since products may put the last ones in another order."""
 _OPEN_CELLS = 2**22
+_SIZES = BlockSizes()
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,7 @@ def top_k(
     *,
     metric: Metric = "cosine",
     exclude: NDArray[np.int64] | None = None,
-    query_block: int = QUERY_BLOCK,
-    gallery_block: int = GALLERY_BLOCK,
+    sizes: BlockSizes = _SIZES,
     gallery_norms: NDArray[np.float64] | None = None,
     progress: Progress = silent,
 ) -> TopK:
@@ -62,7 +61,8 @@ def top_k(
 
     Scores are those of `scores_of`; equal ones are ordered by the lower gallery index.  ``exclude
     (nq,)`` names one gallery item left out for each query (leave-one-out).  Memory is bounded by
-    the blocks; the gallery may be a memory map, and ``gallery_norms`` are those of `ScoreBlocks`.
+    the ``sizes`` of blocks; the gallery may be a memory map, and ``gallery_norms`` are those of
+    `ScoreBlocks`.
     Raises `InputError` for arrays that `ScoreBlocks` refuses and for a ``k`` the gallery cannot
     fill.
 
@@ -77,8 +77,8 @@ def top_k(
         queries,
         gallery,
         metric,
-        query_block=query_block,
-        gallery_block=gallery_block,
+        query_block=sizes.queries,
+        gallery_block=sizes.gallery,
         gallery_norms=gallery_norms,
     )
     exclude = checked_exclude(exclude, blocks.n_queries, blocks.n_gallery)

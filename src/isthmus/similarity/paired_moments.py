@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,13 @@ def check_enough(rows: int) -> None:
         )
 
 
+class Jackknife(NamedTuple):
+    """The rest of the rows without each fold, and the level of the intervals made of them."""
+
+    left_out: Sequence[LeftOut] = ()
+    level: float = 0.95
+
+
 class PairedMoments:
     """The moments of one pair of spaces, as the measures read them.
 
@@ -51,11 +58,10 @@ class PairedMoments:
         second: covariances of all rows.
         rows: number of rows.
         sums: gives the sums of linear CKA; called once, if a measure asks for them.
-        left_out: the rest of the rows without each fold, for intervals.
+        jackknife: what intervals are made of; without it there are none.
         spectra: factorisations, where they are shared with other pairs.
         sample: some or all of the rows, for nulls where single ones weigh too much.
         precision: relative rounding of the products: that of the dtype of the rows.
-        level: of the intervals.
         seed: of the draws behind the null of very small spaces.
 
     Raises:
@@ -77,17 +83,17 @@ class PairedMoments:
         rows: int,
         sums: Callable[[], KernelSums],
         *,
-        left_out: Sequence[LeftOut] = (),
+        jackknife: Jackknife | None = None,
         spectra: Spectra | None = None,
         sample: PermutedRows | None = None,
         precision: float = _SINGLE,
-        level: float = 0.95,
         seed: int = 0,
     ) -> None:
         check_enough(rows)
         check_varies(second, precision)
+        left_out, self.level = jackknife or Jackknife()
         self.second, self.rows = second, rows
-        self.precision, self.level, self.seed = precision, level, seed
+        self.precision, self.seed = precision, seed
         self.spectra = spectra or Spectra(second, precision=precision, dtype=self.dtype)
         self._sums, self._left_out, self._sample = sums, left_out, sample
         self._shared: dict[Callable[[Any], Any], Any] = {}
@@ -117,10 +123,9 @@ class PairedMoments:
             moments.second(),
             moments.rows,
             partial(KernelSums.of, moments),
-            left_out=[part for part in parts if part.n >= 4],
+            jackknife=Jackknife([part for part in parts if part.n >= 4], level),
             sample=sample,
             precision=precision,
-            level=level,
             seed=seed,
         )
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
-from isthmus.evaluate.scores import QUERY_BLOCK, Metric, checked_norms
+from isthmus.evaluate.scores import QUERY_BLOCK, BlockSizes, Metric, checked_norms
 from isthmus.evaluate.search import top_k
 from isthmus.locks import ForkLock
 from isthmus.stores.checks import checked_ids, checked_k, checked_queries, checked_rows, no_id
@@ -219,7 +219,7 @@ class MemoryStore:
                 gallery,
                 best,
                 metric=held.metric,
-                query_block=max(1, min(QUERY_BLOCK, _KEY_BYTES // (16 * best))),
+                sizes=BlockSizes(max(1, min(QUERY_BLOCK, _KEY_BYTES // (16 * best)))),
                 gallery_norms=norms,
             )
             places = found.indices if rows is None else rows[found.indices]
