@@ -32,6 +32,8 @@ def reader_files() -> Callable[[Path], None]:
         arrays[f"queries_{name}"] = queries[:QUERIES]
         arrays[f"{name}_queries"] = queries[-LATER:]
 
+    arrays["all_old"], arrays["some_new"] = arrays["old"], arrays["new"][: TEXTS // 2]
+
     def write(folder: Path) -> None:
         for name, rows in arrays.items():
             np.save(folder / f"{name}.npy", rows)

@@ -171,7 +171,7 @@ def test_a_server_that_goes_away_and_comes_back(tmp_path):
         server.stop()
         for ask in (
             lambda: next(scan),
-            store.describe,
+            store.count,
             lambda: store.search(ROWS, 1, column="v"),
             lambda: store.put(ids, -ROWS, column="v"),
             lambda: open_store(url),

@@ -392,6 +392,7 @@ _SCHEMAS: dict[str, Callable[[], Schema]] = {
     "fit": _fit,
     "evaluate": _evaluate,
     "apply": lambda: object_of(output=TEXT, rows=COUNT, dim=COUNT),
+    "moments": lambda: object_of(output=TEXT, parts=COUNT, read=COUNT),
     "inspect": _inspect,
     "card": _card,
     "threshold": _threshold,

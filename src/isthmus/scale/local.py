@@ -37,8 +37,8 @@ class _Executed(PooledEngine):
 
     @override
     def _cancel(self, handles: Collection[Future[Any]]) -> None:
-        for handle in handles:
-            handle.cancel()
+        # what runs cannot be stopped, and may write: nothing does once the caller goes on
+        wait([handle for handle in handles if not handle.cancel()])
 
     @override
     def close(self) -> None:
