@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BridgeFolder",
+    "BridgeOption",
     "EngineName",
     "Gates",
     "Ids",
@@ -46,6 +47,10 @@ _JUDGING = "Judging"
 Old = Annotated[
     str,
     typer.Argument(metavar="OLD", help="Items as the old model encoded them.", show_default=False),
+]
+BridgeOption = Annotated[
+    Path,
+    typer.Option("--bridge", "-b", help="A folder that isthmus fit wrote.", show_default=False),
 ]
 BridgeFolder = Annotated[
     Path, typer.Argument(metavar="BRIDGE", help="A folder that isthmus fit wrote.")

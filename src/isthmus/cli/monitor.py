@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from isthmus.cli.console import ProgressBar, say, show, show_json
+from isthmus.cli.inputs import BridgeOption
 from isthmus.cli.option_groups import grouped
 from isthmus.cli.reports import PageOptions
 from isthmus.cli.webhook import Webhook
@@ -193,10 +194,7 @@ def monitor_command(
             show_default=False,
         ),
     ],
-    bridge: Annotated[
-        Path,
-        typer.Option("--bridge", "-b", help="A folder that isthmus fit wrote.", show_default=False),
-    ],
+    bridge: BridgeOption,
     drift: DriftOptions,
     held: BoundOptions,
     same: CanaryOptions,

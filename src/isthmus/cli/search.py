@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from isthmus.cli.console import ProgressBar, say, show, show_json, show_json_line
-from isthmus.cli.inputs import Json
+from isthmus.cli.inputs import BridgeOption, Json
 from isthmus.cli.model_options import MODELS, KeyEnv, NewModel, OldModel
 from isthmus.cli.option_groups import grouped
 from isthmus.errors import InputError
@@ -28,7 +28,7 @@ _COST = "Cost"
 
 
 @dataclass(frozen=True)
-class QueryOptions:
+class AskedOptions:
     """What is asked: a text, many of them, or vectors."""
 
     text: Annotated[
@@ -148,11 +148,8 @@ def search_command(
             show_default=False,
         ),
     ],
-    bridge: Annotated[
-        Path,
-        typer.Option("--bridge", "-b", help="A folder that isthmus fit wrote.", show_default=False),
-    ],
-    query: QueryOptions,
+    bridge: BridgeOption,
+    query: AskedOptions,
     models: ServedModels,
     cost: CostOptions,
     shown: AnswerOptions,
