@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Barrier
+from time import sleep
 
 import pytest
 from hypothesis import given, settings
@@ -66,6 +68,23 @@ def test_a_part_that_fails_twice_is_named(
         list(engine.each(["part-7"], work.always_fails))
     with pytest.raises(InputError, match="part-8: the row is zero"):
         list(engine.each(["part-8"], work.refuses))
+
+
+def test_what_others_finish_meanwhile_comes_before_the_failure(threads: Engine) -> None:
+    begun = Barrier(3, timeout=60)
+
+    def work(part: str) -> str:
+        begun.wait()
+        if part == "bad":
+            raise InputError("no good")
+        sleep(0.05)
+        return part
+
+    results, found = threads.each(["a", "bad", "b"], work), list[int]()
+    with pytest.raises(InputError, match="no good"):
+        while True:
+            found.append(next(results)[0])
+    assert sorted(found) == [0, 2]
 
 
 def test_a_killed_process_takes_no_part_with_it(processes: Engine, tmp_path: Path) -> None:

@@ -150,9 +150,12 @@ class Dask(PooledEngine):
         )
 
     @override
-    def _cancel(self, handles: Collection[Any]) -> None:
-        if self._client.status == "running" and handles:
-            self._client.cancel(list(handles), force=True)
+    def _cancel(self, handles: Collection[Any]) -> Collection[Any]:
+        finished = [handle for handle in handles if handle.status == "finished"]
+        rest = [handle for handle in handles if handle.status != "finished"]
+        if self._client.status == "running" and rest:
+            self._client.cancel(rest, force=True)
+        return finished
 
     @override
     def close(self) -> None:

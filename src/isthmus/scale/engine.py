@@ -33,7 +33,7 @@ class Engine(Protocol):
     """What runs functions over parts: processes, threads, Dask or Ray.
 
     ``fn`` and what it returns must be picklable.  A part whose worker dies, or that fails for a
-    reason that may pass, is tried again.
+    reason that may pass, is tried again.  What other parts had finished comes before a failure.
 
     Raises:
         InputError: of the first part that holds what cannot be used, at once.
@@ -124,8 +124,8 @@ class PooledEngine(ABC):
         """What a finished call ended with; `LOST` where its worker died."""
 
     @abstractmethod
-    def _cancel(self, handles: Collection[Any]) -> None:
-        """Forget calls."""
+    def _cancel(self, handles: Collection[Any]) -> Collection[Any]:
+        """Forget calls; those that had to be waited for, or had finished, and have an outcome."""
 
     @abstractmethod
     def close(self) -> None:
@@ -143,8 +143,9 @@ class PooledEngine(ABC):
         running: dict[Any, int] = {}
         failures: Counter[int] = Counter()
         losses: Counter[int] = Counter()
+        failure: IsthmusError | None = None
         try:
-            while waiting or running:
+            while failure is None and (waiting or running):
                 while waiting and len(running) < _AHEAD * self.workers:
                     index = waiting.popleft()
                     running[self._submit(fn, parts[index])] = index
@@ -154,17 +155,17 @@ class PooledEngine(ABC):
                     if isinstance(found, _Done):
                         yield index, found.value
                         continue
-                    if isinstance(found, _Lost):
-                        losses[index] += 1
-                        if losses[index] >= _LOSSES:
-                            raise _gave_up(parts[index], f"{_LOSSES} workers died over it")
-                    else:
-                        failures[index] += 1
-                        if not found.may_pass and found.error is not None:
-                            raise found.error
-                        if failures[index] >= _TRIES:
-                            raise found.error or _gave_up(parts[index], found.text)
+                    tries = losses if isinstance(found, _Lost) else failures
+                    tries[index] += 1
+                    failure = failure or _verdict(found, tries[index], parts[index])
                     waiting.appendleft(index)
+            if failure is not None:
+                # what others finished meanwhile is the caller's, who may have kept it already
+                for handle in self._cancel(running):
+                    index, found = running.pop(handle), self._outcome(handle)
+                    if isinstance(found, _Done):
+                        yield index, found.value
+                raise failure
         finally:
             self._cancel(running)
 
@@ -186,6 +187,15 @@ class PooledEngine(ABC):
             tree.add(index, value)
             progress("reading parts", done, len(runs))
         return tree.total
+
+
+def _verdict(found: _Failed | _Lost, tries: int, part: object) -> IsthmusError | None:
+    """Why to give up after so many failures of a part; None to try it again."""
+    if isinstance(found, _Lost):
+        return _gave_up(part, f"{_LOSSES} workers died over it") if tries >= _LOSSES else None
+    if not found.may_pass and found.error is not None:
+        return found.error
+    return found.error or _gave_up(part, found.text) if tries >= _TRIES else None
 
 
 def _gave_up(part: object, why: str) -> EngineError:

@@ -36,9 +36,9 @@ class _Executed(PooledEngine):
         return wait(handles, return_when=FIRST_COMPLETED).done
 
     @override
-    def _cancel(self, handles: Collection[Future[Any]]) -> None:
+    def _cancel(self, handles: Collection[Future[Any]]) -> Collection[Future[Any]]:
         # what runs cannot be stopped, and may write: nothing does once the caller goes on
-        wait([handle for handle in handles if not handle.cancel()])
+        return wait([handle for handle in handles if not handle.cancel()]).done
 
     @override
     def close(self) -> None:

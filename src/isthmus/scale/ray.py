@@ -73,9 +73,13 @@ class Ray(PooledEngine):
             ) from error
 
     @override
-    def _cancel(self, handles: Collection[Any]) -> None:
-        for handle in handles:
+    def _cancel(self, handles: Collection[Any]) -> Collection[Any]:
+        if not handles:
+            return []
+        finished, rest = self._ray.wait(list(handles), num_returns=len(handles), timeout=0)
+        for handle in rest:
             self._ray.cancel(handle)
+        return finished
 
     @override
     def close(self) -> None:
