@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from typing import Any
 
@@ -75,6 +76,9 @@ def test_trust_comes_with_the_answer(trusted: Bridge, upgrade: Any) -> None:
     np.testing.assert_allclose(mixed.trust, trusted.trust(queries.x), rtol=1e-6)
     old = trusted.search(store, Way(recall=Recall(kind="old")))(queries.y, 3)
     assert old.trust is None
+    # asked for or not, what another process receives holds it
+    again = trusted.search(store, "bridge")(queries.x, 3)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(again)).trust, answer.trust)
 
 
 def test_queries_of_another_model_are_refused(

@@ -8,7 +8,9 @@ rescore (rerank) what was recalled, step by step.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -69,13 +71,21 @@ class Answer:
     rescored: NDArray[np.int64]
     trace: RecallTrace
     """Where each item stood before it was rescored."""
-    trust: NDArray[np.float64] | None = None
-    """Probability that a mapped query finds first what the old model finds first ``(nq,)``: read
-    off the margin of the first two results where the mapped query alone made them, and else off its
-    vector.  None where the way maps no query, or the bridge has no model of it."""
     price: Spent = field(default_factory=Spent)
     early: str | None = None
     """Why the rescoring ended before its rule was done; None where it did not."""
+    judge: Callable[[], NDArray[np.float64] | None] | None = field(default=None, repr=False)
+    """Gives `trust` when somebody asks for it."""
+
+    @cached_property
+    def trust(self) -> NDArray[np.float64] | None:
+        """Probability that a mapped query finds first what the old model finds first ``(nq,)``:
+        read off the margin of the first two results where the mapped query alone made them, and
+        else off its vector.  None where the way maps no query, or the bridge has no model of it."""
+        return None if self.judge is None else self.judge()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "trust": self.trust, "judge": None}
 
 
 class Search:
@@ -199,8 +209,7 @@ class Search:
                 self._items,
                 Limit(start, budget_ms, max_encodings),
             )
-        trust, spent = self._trust(asked, hits), found.spent
-        n = len(found.ids)
+        spent, n = found.spent, len(found.ids)
         price = Spent(
             queries=n,
             old_queries=n * (asked.old is not None),
@@ -215,9 +224,9 @@ class Search:
             found.scores[:, :k],
             np.minimum(found.depths, k),
             found.trace.first(k),
-            trust,
             price,
             found.early,
+            partial(self._trust, asked, hits.scores[:, :_TRUSTED]),
         )
 
     def first_queries(self, asked: QueryVectors) -> NDArray[Any]:
@@ -254,7 +263,7 @@ class Search:
             hits = self.store.search(rows, wanted, column=self.column)
         return hits if without is None else _left_out(hits, without)
 
-    def _trust(self, asked: QueryVectors, hits: Hits) -> NDArray[np.float64] | None:
+    def _trust(self, asked: QueryVectors, scores: NDArray[Any]) -> NDArray[np.float64] | None:
         """Of each query: after the search where a mapped query alone made it, else before it."""
         bridge = self._bridge
         if bridge is None or bridge.trust is None or asked.bridged is None or asked.new is None:
@@ -262,10 +271,10 @@ class Search:
         trust = np.asarray(bridge.trust(asked.new), dtype=np.float64)
         alone = self.way.recall.kind == "bridge" and not self.way.joins
         comparable = self._metrics.get(self.column) == bridge.target.metric
-        if not (alone and comparable) or hits.scores.shape[1] < _TRUSTED:
+        if not (alone and comparable) or scores.shape[1] < _TRUSTED:
             return trust
-        told = np.isfinite(hits.scores[:, :_TRUSTED]).all(axis=1)
-        trust[told] = bridge.trust.after_search(trust[told], hits.scores[told, :_TRUSTED])
+        told = np.isfinite(scores).all(axis=1)
+        trust[told] = bridge.trust.after_search(trust[told], scores[told])
         return trust
 
     def _column_of(self, recall: Recall) -> str:
