@@ -47,6 +47,7 @@ from isthmus.migrate.migration import Migration
 from isthmus.migrate.models import Models
 from isthmus.migrate.plan import Canaries, Estimated, Model, Plan, Serving, Target
 from isthmus.migrate.serving import LiveSearch
+from isthmus.migrate.sources import TextSource
 from isthmus.stores import BATCH, Store, create_store, open_store
 from isthmus.stores.beside import BesideStore, with_second_column
 from isthmus.ways.way import Join, Recall
@@ -181,7 +182,7 @@ def _backfilled(given: Given) -> None:
         store = with_second_column(opened, "new")
         store.add_column("new", given.dim)
         marks = Marks(store.ledger("pass"))
-        work = Backfill(store, "new", given.encoder(), marks)
+        work = Backfill(store, "new", TextSource(given.encoder(), "text"), marks)
         assert work.sweep().encoded == given.rows
         marks.erase()
 

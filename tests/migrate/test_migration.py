@@ -20,7 +20,14 @@ from tests.migrate.conftest import (
 )
 
 from isthmus.encoders import CallableEncoder
-from isthmus.errors import GateError, InputError, StoreChangedError, WrongSpaceError
+from isthmus.errors import (
+    GateError,
+    InputError,
+    ModelChangedError,
+    ServiceError,
+    StoreChangedError,
+    WrongSpaceError,
+)
 from isthmus.migrate import Limits, LiveSearch, Models, State
 from isthmus.migrate.migration import pause_file
 from isthmus.stores import open_store
@@ -409,3 +416,64 @@ def test_a_bridge_that_was_changed_is_refused(lance, path, models, tmp_path):
         pytest.raises(InputError, match="not the one that was planned with"),
     ):
         migration.run()
+
+
+@pytest.mark.parametrize("share", [0.2, 0.6])
+def test_an_encoder_that_fails_a_share_of_its_calls(lance, path, models, share):
+    rng = np.random.default_rng(0)
+
+    def failing(texts):
+        if rng.random() < share:
+            raise ConnectionError("no answer")
+        return reading(NEW_DIM, 2)(texts)
+
+    plan = plan_of(lance, models)
+    found = Models(CallableEncoder(failing, name="new model", revision="2", dim=NEW_DIM), None)
+    limits = Limits(batch=10, first_delay=0, attempts=3)
+    state = None
+    for number in range(100):
+        with opened(plan, path, found) as migration:
+            try:
+                state = migration.run(limits, resume=migration.state is not None)
+            except ServiceError:  # before the first batch: nothing was begun that cannot go on
+                assert number < 50
+        if state == State.FULL:
+            break
+    assert state == State.FULL
+    check_new(lance, models, range(N))
+
+
+def test_another_model_that_answers_in_the_midst_of_a_run_writes_nothing(lance, path, models):
+    calls = 0
+
+    def changing(texts):
+        nonlocal calls
+        calls += 1
+        return reading(NEW_DIM, 2 if calls <= 3 else 77)(texts)
+
+    plan = plan_of(lance, models)
+    found = Models(CallableEncoder(changing, name="new model", revision="2", dim=NEW_DIM), None)
+    with (
+        opened(plan, path, found) as migration,
+        pytest.raises(ModelChangedError, match="another model answers"),
+    ):
+        migration.run(Limits(batch=10, first_delay=0))
+    held = state_of(lance)
+    assert 0 < len(held["new"]) < N
+    for name, row in held["new"].items():
+        (true,) = models.new.encode([held["text"][name]])
+        np.testing.assert_allclose(unit(row), unit(true.tobytes()), atol=1e-6)
+    with opened(plan, path, models) as migration:
+        assert migration.run(resume=True) == State.FULL
+    check_new(lance, models, range(N))
+
+
+def test_a_run_of_so_many_seconds_does_not_ask_the_clock_of_the_day(
+    lance, path, models, monkeypatch
+):
+    plan = plan_of(lance, models)
+    monkeypatch.setattr("time.time", lambda: 0.0)
+    with opened(plan, path, models) as migration:
+        assert migration.run(Limits(batch=5, seconds=0)) == State.FILLING
+        assert "--until" in (migration.status().paused or "")
+        assert migration.run(Limits(seconds=600), resume=True) == State.FULL

@@ -70,8 +70,8 @@ class LimitOptions:
         """What `Migration.run` is told."""
         from isthmus.migrate import Limits
 
-        share, deadline = _until(self.until)
-        return Limits(rate=self.rate, max_money=self.max_money, share=share, deadline=deadline)
+        share, seconds = _until(self.until)
+        return Limits(rate=self.rate, max_money=self.max_money, share=share, seconds=seconds)
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,8 @@ def _opened(
 
 
 def _until(text: str | None) -> tuple[float | None, float | None]:
+    """A share, or the seconds from now to a time."""
+    now = datetime.now().astimezone()
     if text is None:
         return None, None
     if re.fullmatch(r"\d+(\.\d+)?%", text) and 0 < float(text[:-1]) <= 100:
@@ -126,10 +128,9 @@ def _until(text: str | None) -> tuple[float | None, float | None]:
     try:
         if re.fullmatch(r"\d{1,2}:\d{2}", text):
             hour, minute = map(int, text.split(":"))
-            now = datetime.now().astimezone()
             at = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
-            return None, (at if at > now else at + timedelta(days=1)).timestamp()
-        return None, datetime.fromisoformat(text).astimezone().timestamp()
+            return None, ((at if at > now else at + timedelta(days=1)) - now).total_seconds()
+        return None, (datetime.fromisoformat(text).astimezone() - now).total_seconds()
     except ValueError as error:
         raise InputError(
             f"'{text}' is neither a time nor a share",

@@ -1,9 +1,9 @@
-"""Filling the new column: the true new vectors, made from the texts that the store holds now.
+"""Filling the new column with what a source makes of the texts that the store holds now.
 
-One pass reads every item and encodes those whose new vector is missing or was made from another
-text; passes are repeated until one finds nothing.  What a pass has to do is read off the store, so
-that a run that was killed goes on by beginning a pass, and rows that are added, edited or deleted
-meanwhile are followed on stores of every kind.
+One pass reads every item and encodes those whose new vector is missing or was made from something
+else than the item holds now; passes are repeated until one finds nothing.  What a pass has to do is
+read off the store, so that a run that was killed goes on by beginning a pass, and rows that are
+added, edited or deleted meanwhile are followed on stores of every kind.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.encoders import Encoder, PrecomputedEncoder, encode_items
-from isthmus.encoders.checks import check_encoded
-from isthmus.errors import InputError, IsthmusError, StoreError
+from isthmus.errors import ModelChangedError, ServiceError, SpendCapError, StoreError
 from isthmus.migrate.marks import Hashes, Marks, hashes_of
+from isthmus.migrate.sources import Material, Source
 from isthmus.progress import Progress, silent
 from isthmus.stores import BATCH, Ids, Store
 from isthmus.stores.beside import BesideStore
@@ -47,7 +46,7 @@ class Limits:
         rate: items a second, at most.
         max_money: for the whole migration, in the currency of the plan's price.
         share: stop once so much is filled.
-        deadline: stop at this time, of `time.time`.
+        seconds: stop so long after the run began; a clock that is set meanwhile changes nothing.
         attempts: encodings of one batch that are tried before the run is paused.
         first_delay: seconds before the second; doubled each time.
         batch: items of one batch.
@@ -56,7 +55,7 @@ class Limits:
     rate: float | None = None
     max_money: float | None = None
     share: float | None = None
-    deadline: float | None = None
+    seconds: float | None = None
     attempts: int = 8
     first_delay: float = 0.1
     batch: int = BATCH
@@ -86,10 +85,9 @@ class Backfill:
     Args:
         store: with room for ``column``.
         column: to be filled.
-        encoder: of the new model.
+        source: makes the vectors.
         marks: what each vector was made from.
         limits: what may be used.
-        price: of a million tokens; None where nothing is paid.
         between: called before every batch, with the number of items filled by this run; it may
             raise `PauseRequest`.
         progress: told about items.
@@ -99,26 +97,23 @@ class Backfill:
         self,
         store: Store,
         column: str,
-        encoder: Encoder,
+        source: Source,
         marks: Marks,
         *,
         limits: Limits | None = None,
-        price: float | None = None,
         between: Callable[[int], None] = lambda _: None,
         progress: Progress = silent,
     ) -> None:
-        self._store, self._column, self._encoder, self._marks = store, column, encoder, marks
-        self._limits, self._price = limits or Limits(), price
+        self._store, self._column, self._source, self._marks = store, column, source, marks
+        self._limits = limits or Limits()
         self._between, self._progress = between, progress
         held = store.describe()
-        self._dim = held.column(column).dim
         self._described = held.column(column)
         self._text = held.text_field
         self._beside = store if isinstance(store, BesideStore) else None
         self._fields: tuple[str, ...] = held.fields if self._beside is not None else ()
         if self._text is not None and self._text not in self._fields:
             self._fields = (*self._fields, self._text)
-        self._by_id = isinstance(encoder, PrecomputedEncoder)
         self.filled = 0
         """Items that this run has filled."""
         self._began = time.monotonic()
@@ -172,12 +167,12 @@ class Backfill:
 
     def _do(self, items: _Items, done: Swept) -> None:
         """Encode, put, read back and note those of a page that need it."""
-        texts = self._texts(items)
-        first = hashes_of(texts)
-        second = self._payload_hashes(items, first)
+        material = self._source.read(items.ids, items.payload)
+        first = material.hashes
+        second = self._payload_hashes(items, material)
         known = self._marks.of(items.ids)
+        blank = first == 0
         needs = ~items.present | (known.first != first)
-        blank = np.array([not (text or "").strip() for text in texts], dtype=np.bool_)
         lost = needs & blank
         done.without_text += items.ids[lost].tolist()[:_LOST]
         needs &= ~blank
@@ -195,10 +190,8 @@ class Backfill:
         self._wait(int(needs.sum()))
         self._between(self.filled)
         some = items.of(needs)
-        wanted = [text for text, need in zip(texts, needs.tolist(), strict=True) if need]
-        characters = 0 if self._by_id else sum(len(t or "") for t in wanted)
-        self._afford(characters)
-        rows = self._encoded(some.ids, [t or "" for t in wanted])
+        self._afford(self._source.characters(material, needs))
+        rows, characters = self._made(items.ids, material, needs)
         self._put(some, rows)
         self._read_back(some.ids, rows)
         self._marks.note(some.ids, first[needs], second[needs], characters=characters,
@@ -206,19 +199,13 @@ class Backfill:
         done.encoded += len(some.ids)
         self.filled += len(some.ids)
 
-    def _texts(self, items: _Items) -> list[str | None]:
-        if self._by_id:
-            return [str(i) for i in items.ids.tolist()]
-        assert self._text is not None
-        return [None if t is None else str(t) for t in items.payload[self._text]]
-
-    def _payload_hashes(self, items: _Items, of_texts: Hashes) -> Hashes:
+    def _payload_hashes(self, items: _Items, material: Material) -> Hashes:
         """Of what a second collection holds besides the vector; the same everywhere else."""
         if self._beside is None:
             return np.ones(len(items.ids), dtype=np.uint64)
         names = sorted(items.payload)
-        if names == [self._text] and not self._by_id:
-            return of_texts  # there is nothing else
+        if names == [self._text] and material.texts:
+            return material.hashes  # there is nothing else
         rows = zip(*(items.payload[name] for name in names), strict=True)
         return (
             hashes_of([list(row) for row in rows])
@@ -228,22 +215,16 @@ class Backfill:
 
     # -- one batch -------------------------------------------------------------------------------
 
-    def _encoded(self, ids: Ids, texts: Sequence[str]) -> NDArray[np.float32]:
-        """The vectors, tried again where the encoder fails; never one that cannot be stored."""
-        tried = 0
-        while True:
-            try:
-                rows = encode_items(self._encoder, ids.tolist(), texts)
-                break
-            except InputError:
-                raise  # another try would give the same
-            except Exception as error:
-                tried += 1
-                if tried >= self._limits.attempts:
-                    why = str(error) if isinstance(error, IsthmusError) else repr(error)
-                    raise PauseRequest(f"the encoder failed {tried} times: {why}") from error
-                time.sleep(self._limits.first_delay * 2 ** (tried - 1))
-        return check_encoded(rows, rows=len(ids), dim=self._dim, name=self._encoder.name)
+    def _made(
+        self, ids: Ids, material: Material, needs: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float32], int]:
+        """The vectors; never one that cannot be stored."""
+        try:
+            return self._source.vectors(ids, material, needs)
+        except ModelChangedError:
+            raise
+        except (ServiceError, SpendCapError) as error:
+            raise PauseRequest(str(error)) from error
 
     def _put(self, items: _Items, rows: NDArray[np.float32]) -> None:
         if self._beside is not None:
@@ -284,10 +265,10 @@ class Backfill:
     # -- limits ----------------------------------------------------------------------------------
 
     def _afford(self, characters: int) -> None:
-        if self._price is None or self._limits.max_money is None:
+        if self._source.price is None or self._limits.max_money is None:
             return
         spent = self._marks.totals.get("characters", 0.0) + characters
-        money = spent / TOKEN / 1e6 * self._price
+        money = spent / TOKEN / 1e6 * self._source.price
         if money > self._limits.max_money:
             raise PauseRequest(
                 f"the next batch would bring the money spent to {money:.4g}, and "

@@ -21,6 +21,7 @@ from isthmus.migrate.models import Models, check_models
 from isthmus.migrate.plan import Plan
 from isthmus.migrate.quality import compare
 from isthmus.migrate.restore import BackTo, Originals, Restored, restore_old, summed_up
+from isthmus.migrate.sources import TextSource
 from isthmus.migrate.status import Status
 from isthmus.progress import Progress, silent
 from isthmus.stores import Store
@@ -156,14 +157,15 @@ class Migration:
             if not resume:
                 with self.journal.step(State.PLANNED, self.plan.digest, **self._begun_as()):
                     pass
-            check_models(self.plan, self.store, self.models)
+            chosen = limits or Limits()
+            check_models(self.plan, self.store, self._models(chosen))
             self._check_alias()
             pause_file(self.path).unlink(missing_ok=True)
             if not self._reached(State.PREPARED):
                 self._prepare()
             if not self._reached(State.BRIDGING):
                 self._bridge()
-            self._fill(limits or Limits())
+            self._fill(chosen)
         assert self.state is not None
         return self.state
 
@@ -292,10 +294,11 @@ class Migration:
             bridge = self.bridge
             found["served_by"] = str(Way(recall=self.plan.serving.recall))
             found["bridge"] = None if self.plan.bridge is None else self.plan.bridge.digest
-            if bridge is not None and self.models.new is not None:
+            new = self._models().new
+            if bridge is not None and new is not None:
                 from isthmus.bridge.check_encoder import check_encoder
 
-                check_encoder(bridge, self.models.new, "new")
+                check_encoder(bridge, new, "new")
 
     def _fill(self, limits: Limits) -> None:
         if not self._reached(State.FILLING):
@@ -353,8 +356,13 @@ class Migration:
         )
 
     def _backfill(self, limits: Limits) -> Backfill:
-        assert self.models.new is not None
+        new = self._models(limits).new
+        assert new is not None
         target = self.plan.target
+        source = TextSource(
+            new, target.text_field, canaries=self.plan.canaries, price=self.plan.estimated.price
+        )
+        until = None if limits.seconds is None else time.monotonic() + limits.seconds
         if limits.share is not None:
             # a share is met to a twentieth
             limits = replace(limits, batch=max(1, min(limits.batch, target.count // 20)))
@@ -364,18 +372,22 @@ class Migration:
         return Backfill(
             self.store,
             target.new_column,
-            self.models.new,
+            source,
             self.marks,
             limits=limits,
-            price=self.plan.estimated.price,
-            between=lambda filled: self._between(limits, filled),
+            between=lambda filled: self._between(limits, until),
             progress=self.progress,
         )
 
-    def _between(self, limits: Limits, filled: int) -> None:
+    def _models(self, limits: Limits | None = None) -> Models:
+        """The encoders, asked again where they fail."""
+        limits = limits or Limits()
+        return self.models.patient(limits.attempts, limits.first_delay)
+
+    def _between(self, limits: Limits, until: float | None) -> None:
         if pause_file(self.path).exists():
             raise PauseRequest("isthmus migrate pause asked for it")
-        if limits.deadline is not None and time.time() >= limits.deadline:
+        if until is not None and time.monotonic() >= until:
             raise PauseRequest("the time that --until names has come")
         if limits.share is not None:
             filled = self.store.filled(self.plan.target.new_column)
@@ -406,7 +418,7 @@ class Migration:
                     "as they are from now on",
                 )
             partial = state == State.FILLING
-            check_models(self.plan, self.store, self.models)
+            check_models(self.plan, self.store, self._models())
             if self.journal.begun != State.CUT_OVER:
                 self._check_alias()
             if self.plan.bridge is not None:
@@ -458,7 +470,7 @@ class Migration:
         asked = self.plan.queries
         if not asked.texts or self.models.new is None or partial:
             return None
-        found = compare(self.plan, self.store, self.models)
+        found = compare(self.plan, self.store, self._models())
         self.journal.write(
             "note", self.state or State.PLANNED, self.plan.digest, kind="quality", at=at,
             metric=asked.metric, new=found.new, old=found.old, gain=str(found.gain),
@@ -524,7 +536,7 @@ class Migration:
             self.store,
             self.plan,
             Originals(self.originals, self.marks),
-            BackTo(self.models.old, self.bridge),
+            BackTo(self._models().old, self.bridge),
             moved=moved,
             progress=self.progress,
         )

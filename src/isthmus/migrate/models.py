@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from isthmus.encoders import Encoder, PrecomputedEncoder, encode_items
 from isthmus.errors import InputError, WrongSpaceError
+from isthmus.migrate.patience import patient
 from isthmus.migrate.plan import Plan, Target
 from isthmus.stores import Store
 
-__all__ = ["Models", "check_models"]
+__all__ = ["SAME", "Models", "check_models", "median_cosine"]
 
-_SAME = 0.98
+SAME = 0.98
 """Least median cosine of vectors that are said to be one model's."""
 _CANARIES = 16
 _LOOKED_AT = 64
@@ -27,6 +28,10 @@ class Models:
 
     new: Encoder | None = None
     old: Encoder | None = None
+
+    def patient(self, attempts: int, first_delay: float) -> Models:
+        """The same, each asked again where it fails."""
+        return Models(*(patient(one, attempts, first_delay) for one in (self.new, self.old)))
 
 
 def check_models(plan: Plan, store: Store, models: Models) -> Encoder:
@@ -51,8 +56,8 @@ def check_models(plan: Plan, store: Store, models: Models) -> Encoder:
     canaries = plan.canaries
     if canaries.texts:
         rows = new.encode(list(canaries.texts), kind="document")
-        median = _median_cosine(rows, canaries.vectors)
-        if median < _SAME:
+        median = median_cosine(rows, canaries.vectors)
+        if median < SAME:
             raise WrongSpaceError(
                 f"{new.name} is not the new model of this plan: encoded again, "
                 f"{len(canaries.texts)} texts have a median cosine of {median:.3f} with what "
@@ -65,7 +70,7 @@ def check_models(plan: Plan, store: Store, models: Models) -> Encoder:
         return new
     if new.dim == stored.shape[1]:
         again = encode_items(new, ids.tolist(), texts)
-        if _median_cosine(again, stored) >= _SAME:
+        if median_cosine(again, stored) >= SAME:
             raise WrongSpaceError(
                 f"'{plan.target.old_column}' holds vectors of {new.name} already",
                 where=store.url,
@@ -94,7 +99,8 @@ def _few(
     return part.ids[rows], [texts[r] for r in rows.tolist()], part.vectors[rows]
 
 
-def _median_cosine(a: NDArray[Any], b: NDArray[Any]) -> float:
+def median_cosine(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """Of the rows of ``a`` and ``b (n, d)``, pair by pair; -1 for other shapes."""
     if a.shape != b.shape:
         return -1.0
     x, y = (np.asarray(rows, dtype=np.float64) for rows in (a, b))
