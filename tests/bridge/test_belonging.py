@@ -61,6 +61,22 @@ def test_half_of_the_rows_moved_by_one_decides_nothing_and_is_noticed() -> None:
     assert "are probably paired wrongly" in evidence.notices[0]
 
 
+def test_rows_that_were_not_encoded_anew_decide_nothing_and_are_noticed(world: Any) -> None:
+    x, y = _sides(world)
+    x = x[:, : y.shape[1]].copy()
+    y[:300] = x[:300]
+    evidence = fit(Pairs(x, y), recipe=RECIPE).evidence
+    assert evidence is not None and evidence.recommended is None
+    (found,) = evidence.notices
+    assert "hold the same vector on both sides" in found and "from both" in found
+
+
+def test_two_sides_of_one_model_are_noticed(world: Any) -> None:
+    x, _ = _sides(world)
+    (found,) = noticed(Pairs(x, x.astype(np.float16).astype(np.float32)))
+    assert "there is nothing to map" in found
+
+
 def test_notices_are_saved_and_shown(world: Any, tmp_path: Path) -> None:
     x, y = _sides(world, 2000)
     y[:200] = np.roll(y[:200], 1, axis=0)
@@ -127,3 +143,16 @@ def test_pairs_of_which_none_judges_are_refused_before_the_work(world: Any, n: i
     with pytest.raises(ValueError, match=rf"of {n} pairs none is held out.*a few hundred"):
         fit(Pairs(*_sides(world, n)), progress=lambda task, *_: told.append(task))
     assert told == []
+
+
+def test_fewer_pairs_than_evidence_needs_are_told_before_the_work(
+    world: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def told(*_: object) -> None:
+        raise RuntimeError([record.getMessage() for record in caplog.records])
+
+    with pytest.raises(RuntimeError, match=r"of 120 pairs are held out .*any evidence needs 50"):
+        fit(Pairs(*_sides(world, 120)), recipe=RECIPE, progress=told)
+    caplog.clear()
+    fit(Pairs(*_sides(world, 800)), recipe=RECIPE)
+    assert not caplog.records

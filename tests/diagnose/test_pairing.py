@@ -143,3 +143,30 @@ def test_wide_rows_are_narrowed() -> None:
     found = judge_pairing(np.arange(400), *wide)
     assert found is not None and found.kind == "mispaired"
     assert len(set(found.lost) & set(range(60))) >= 50
+
+
+@pytest.mark.parametrize("n", [20, 1000])
+@pytest.mark.parametrize("share", [0.2, 0.5])
+def test_rows_that_were_not_encoded_anew_are_named(n: int, share: float) -> None:
+    _, (x, y) = _pair(n, 0)
+    rows = np.sort(np.random.default_rng(1).permutation(n)[: int(share * n)])
+    x[rows] = 2 * y[rows].astype(np.float16)  # lengths do not count, and halves are rounded
+    found = judge_pairing(np.arange(n), x, y)
+    assert found is not None and (found.kind, found.side) == ("unchanged", None)
+    assert found.lost == tuple(rows.tolist()) and found.share.value == share
+    assert "hold the same vector on both sides" in described(found, ("new", "old"))
+
+
+def test_a_side_that_is_the_other_has_no_rows_of_the_wrong_model() -> None:
+    _, (x, _) = _pair(300, 0)
+    found = judge_pairing(np.arange(300), x, x)
+    assert found is not None and found.kind == "none"
+
+
+def test_rows_that_were_not_encoded_anew_are_a_finding() -> None:
+    _, (x, y) = _pair(600, 0)
+    x[:90] = y[:90]
+    found = diagnose(x, y)
+    named = found.finding("unchanged_rows")
+    assert named is not None and named.severity == "critical" and named.value == 0.15
+    assert not found.can_be_fitted

@@ -14,7 +14,7 @@ from isthmus.bridge.examine import Examined
 from isthmus.bridge.held_out_samples import Queries
 from isthmus.bridge.kind import SIDES, Kind
 from isthmus.diagnose.identify import identify, rank_partners
-from isthmus.diagnose.pairing import Pairing, described
+from isthmus.diagnose.pairing import Pairing, described, unchanged_rows
 from isthmus.diagnose.thresholds import threshold
 from isthmus.evaluate import Evaluation, top_k
 from isthmus.numeric import unit_rows
@@ -52,6 +52,7 @@ def with_notices(
         *pairs.notices,
         *_left_aside(pairs, kind, searched=examined.evidence.n_gallery > len(held_out.gallery)),
         *_pairing(held_out.mapped_queries(chain), held_out.queries, examined.pairing, kind),
+        *_same_vectors(held_out.gallery, cosine=held_out.metric == "cosine"),
         *_copies(held_out.gallery),
         *([] if queries is None else unmatched(pairs, queries)),
     )
@@ -83,12 +84,21 @@ def _pairing(
             return
     if judged is None or judged.kind == "none":
         return
-    mend = (
-        "Pair them by id (--ids)"
-        if judged.kind == "mispaired"
-        else "Encode all items with one model: one bridge cannot serve both"
-    )
+    mend = {
+        "mispaired": "Pair them by id (--ids)",
+        "second model": "Encode all items with one model: one bridge cannot serve both",
+        "unchanged": "Encode all items of a side with its model, or drop these from both",
+    }[judged.kind]
     yield f"{described(judged, SIDES[kind])}. {mend}"
+
+
+def _same_vectors(gallery: Batch, *, cosine: bool) -> Iterator[str]:
+    """Whether both sides are one model's, so that no bridge is needed."""
+    if unchanged_rows(gallery.x, gallery.y, cosine=cosine).all():
+        yield (
+            "both sides hold the same vectors, up to rounding: there is nothing to map. Check that "
+            "the right files were given; if they were, the model has not changed"
+        )
 
 
 def _copies(sample: Batch) -> Iterator[str]:

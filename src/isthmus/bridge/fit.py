@@ -131,7 +131,7 @@ def fit(
         sizes=fitting.sizes,
         seed=seed,
     )
-    samples.check_test_part()
+    samples.check_test_part(judging.rule.min_queries)
     stream = FitSource(
         samples,
         fitting,

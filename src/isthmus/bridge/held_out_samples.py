@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ __all__ = [
     "SampleSizes",
     "has_ids",
 ]
+
+log = logging.getLogger(__name__)
 
 PARTS: tuple[str, ...] = ("fit", "validation", "test")
 UNUSED = "unused"
@@ -241,23 +244,31 @@ class HeldOutSamples:
             raise self._nothing_to_judge()
         return held_out
 
-    def check_test_part(self) -> None:
+    def check_test_part(self, fewest: int = 1) -> None:
         """Refuse, before any row is read, data of which nothing is held out to judge with.
+
+        Args:
+            fewest: queries that evidence needs; fewer are warned of, before the work.
 
         Raises:
             InputError: where no pair, or no answered query, falls into the test part.
         """
         if self.queries is None:
-            pairs = self.split.pairs
-            empty = not any(
-                (self.split.assign(pairs.ids_at(rows)) == TEST).any() for rows in pairs.id_blocks()
-            )
+            pairs, what = self.split.pairs, "pairs"
+            assigned = (self.split.assign(pairs.ids_at(rows)) for rows in pairs.id_blocks())
         else:
-            asked = self.queries.pairs
-            parts = self.queries.parts(asked.ids_at(slice(0, len(asked))), self.split)
-            empty = not (parts == TEST).any()
-        if empty:
+            pairs, what = self.queries.pairs, "queries"
+            assigned = iter([self.queries.parts(pairs.ids_at(slice(0, len(pairs))), self.split)])
+        judging = sum(int((parts == TEST).sum()) for parts in assigned)
+        if not judging:
             raise self._nothing_to_judge()
+        if judging < fewest:
+            log.warning(
+                "notice: %s of %s %s are held out to judge with, and any evidence needs %d: the "
+                "verdict will be that there is not enough. About %s would do",
+                f"{judging:,}", f"{len(pairs):,}", what, fewest,
+                f"{-(-len(pairs) * fewest // judging):,}",
+            )  # fmt: skip
 
     def _nothing_to_judge(self) -> InputError:
         pairs = len(self.split.pairs)

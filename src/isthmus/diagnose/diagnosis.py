@@ -70,7 +70,7 @@ class Diagnosis(ShownInNotebook, ProbeResult):
     def can_be_fitted(self) -> bool:
         """Whether `isthmus.fit` takes these pairs and has something to map."""
         unusable = sum(s.infinite + s.missing + s.zero for s in (self.x, self.y))
-        mixed = self.finding("two_models") is not None
+        mixed = any(self.finding(name) for name in ("two_models", "unchanged_rows"))
         return not (self.recipe is None or unusable or mixed or self.wrongly_paired)
 
     def finding(self, name: str) -> Finding | None:

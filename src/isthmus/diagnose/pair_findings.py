@@ -91,25 +91,37 @@ def _pairing(relation: Relation, measured: PairProbes, sides: Sides) -> Iterator
         return
     judged = measured.pairing
     if judged is not None and judged.kind != "none":
-        mixed = judged.kind == "second model"
         side = sides[0] if judged.side == "x" else sides[1]
+        name, measure, remedy = {
+            "mispaired": (
+                "partly_wrong_pairing",
+                "share of rows whose partner is no nearer than strangers",
+                "pair the rows by id, look for rows lost or repeated part of the way, and drop "
+                "items that changed between the two runs",
+            ),
+            "second model": (
+                "two_models",
+                "share of rows of a second model",
+                f"encode all items of {side.name} with one model, and fit a bridge for each model "
+                "until then",
+            ),
+            "unchanged": (
+                "unchanged_rows",
+                "share of rows equal on both sides",
+                "encode these items with the model of the others, or drop them from both sides",
+            ),
+        }[judged.kind]
         yield Finding(
-            name="two_models" if mixed else "partly_wrong_pairing",
+            name=name,
             severity=Severity.CRITICAL,
-            side=side.name if mixed else "both",
+            side=side.name if judged.side is not None else "both",
             value=value_of(judged.share),
             low=judged.share.low,
             high=judged.share.high,
             threshold=threshold("lost_share"),
-            measure="share of rows of a second model"
-            if mixed
-            else "share of rows whose partner is no nearer than strangers",
+            measure=measure,
             meaning=described(judged, (sides[0].name, sides[1].name)),
-            remedy=f"encode all items of {side.name} with one model, and fit a bridge for each "
-            "model until then"
-            if mixed
-            else "pair the rows by id, look for rows lost or repeated part of the way, and drop "
-            "items that changed between the two runs",
+            remedy=remedy,
         )
     if relation is Relation.WEAK and measured.maps is not None:
         yield Finding(

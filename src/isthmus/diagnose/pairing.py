@@ -1,4 +1,4 @@
-"""Whether every row goes with its partner: rows paired wrongly, and rows of a second model.
+"""Whether every row goes with its partner: rows paired wrongly, and rows of the wrong model.
 
 A row behind a map that was fitted without it lies nearer to its partner than to other rows.  Where
 the partner is another item's, it lies as near as to any: its score is a draw from those of
@@ -19,11 +19,12 @@ from isthmus.evaluate import Estimate
 from isthmus.evaluate.probes import ProbeResult
 from isthmus.numeric import unit_rows
 
-__all__ = ["Pairing", "described", "judge_pairing"]
+__all__ = ["Pairing", "described", "judge_pairing", "unchanged_rows"]
 
 Rows = NDArray[np.floating]
 Matrix = NDArray[np.float64]
-Kind = Literal["none", "mispaired", "second model"]
+Kind = Literal["none", "mispaired", "second model", "unchanged"]
+"""``unchanged``: rows that hold the same vector on both sides, as no two models give."""
 
 _MOST_ROWS = 1500
 _FEWEST = 40
@@ -35,6 +36,10 @@ _EXACT = 0.9
 """Median cosine behind such a map."""
 _WIDEST = 512
 _NAMED = 1000
+_ROUNDING = 1e-3
+"""Distance of equal vectors over their length, at most: float16 rounds to 3e-4."""
+_UNCHANGED = 3, 0.005
+"""Rows, and their share, from which on equal vectors are no chance."""
 _FALSE_ALARMS = 0.001
 _POWER = 0.9
 _TAIL = 5
@@ -73,8 +78,8 @@ def judge_pairing(
     for them, wrongly paired rows are claimed in at most one of a thousand healthy samples.  A
     second model is claimed, of 200 rows or more, where one side falls into two groups of 20 or
     more, the other side does not, and a map learned on the one group says less of the other; or
-    where rows that do not go with their
-    partners still have the same neighbours on both sides.
+    where rows that do not go with their partners still have the same neighbours on both sides.
+    Rows equal on both sides, where others are not, are claimed of samples of any size.
 
     Args:
         ids: of the rows ``(n,)``.
@@ -92,6 +97,9 @@ def judge_pairing(
         ('mispaired', [0, 1, 2, 3, 4])
     """
     n = min(len(x), _MOST_ROWS)
+    same = unchanged_rows(x[:n], y[:n], cosine=cosine)
+    if max(_UNCHANGED[0], _UNCHANGED[1] * n) <= same.sum() < n:
+        return _found("unchanged", ids[:n], same, n, None, None)
     if n < _FEWEST:
         return None
     one, other = (
@@ -124,6 +132,26 @@ def judge_pairing(
     side = related_apart(one, other, rows, seed)
     kind: Kind = "mispaired" if side is None else "second model"
     return _found(kind, ids, rows, n, visible, side, excess=2 * (below / n - healthy))
+
+
+def unchanged_rows(x: Rows, y: Rows, *, cosine: bool = True) -> NDArray[np.bool_]:
+    """Which rows of ``x (n, d)`` hold the vector of ``y (n, d)``, up to rounding ``(n,)``.
+
+    Rows of zeros hold none; nor does any row where the widths differ.
+
+    Args:
+        x, y: both sides.
+        cosine: whether row lengths are ignored.
+
+    Example:
+        >>> unchanged_rows(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[2.0, 4.0], [4.0, 3.0]]))
+        array([ True, False])
+    """
+    if x.shape != y.shape:
+        return np.zeros(len(x), dtype=np.bool_)
+    one, other = (unit_rows(a, np.float64) if cosine else a.astype(np.float64) for a in (x, y))
+    lengths = np.linalg.norm(other, axis=1)
+    return (np.linalg.norm(one - other, axis=1) <= _ROUNDING * lengths) & (lengths > 0)
 
 
 def _found(
@@ -169,6 +197,11 @@ def described(found: Pairing, sides: tuple[str, str], *, named: int = 5) -> str:
         return (
             f"about {share} are probably paired wrongly: they lie no nearer to their partners than "
             f"to other rows ({first}{more})"
+        )
+    if found.kind == "unchanged":
+        return (
+            f"{share} hold the same vector on both sides, as no two models give: one side was not "
+            f"encoded anew there ({first}{more})"
         )
     side = sides[0] if found.side == "x" else sides[1]
     return (

@@ -286,7 +286,9 @@ def _pair_table(found: Diagnosis) -> TextTable:
         ]
     if measured.pairing is not None:
         judged = measured.pairing
-        what = "of a second model" if judged.kind == "second model" else "paired wrongly"
+        what = {"second model": "of a second model", "unchanged": "equal on both sides"}.get(
+            judged.kind, "paired wrongly"
+        )
         rows.append((f"share of rows {what}", span(judged.share)))
     if measured.clusters is not None:
         agreement = measured.clusters

@@ -266,7 +266,7 @@ def test_extension_types_are_read_through(tmp_path: Path) -> None:
     assert found[3] == str(uuid.UUID(int=3))
 
 
-@pytest.mark.parametrize("name", ["id", "ids", "_id"])
+@pytest.mark.parametrize("name", ["id", "ids", "_id", "ID", "Ids"])
 def test_members_that_hold_ids_are_found_or_declined(tmp_path: Path, name: str) -> None:
     np.savez(tmp_path / "a.npz", **{name: np.array(NAMES), "embedding": ROWS})
     found = open_vectors(tmp_path / "a.npz")

@@ -86,7 +86,8 @@ def id_name(names: Sequence[str], wanted: Wanted, vectors: str) -> tuple[str | N
     """The column of ids among ``names``, and one that looks like ids and is not used."""
     if wanted.id_column is not None or not wanted.find_ids:
         return wanted.id_column, None
-    found = next((name for name in ID_NAMES if name in names and name != vectors), None)
+    candidates = [(ID_NAMES.index(n.lower()), n) for n in names if n.lower() in ID_NAMES]
+    found = min(((at, n) for at, n in candidates if n != vectors), default=(0, None))[1]
     alike = next((name for name in names if name.lower() in _ALIKE and name != vectors), None)
     return found, None if found is not None else alike
 
