@@ -13,8 +13,8 @@ from isthmus.adapters.budget.curve_reading import LearningCurve
 from isthmus.adapters.budget.learning_curve import CurveDesign, learning_curve
 from isthmus.adapters.select import RULE
 from isthmus.bridge import Bridge
-from isthmus.bridge.bridge import Tried
 from isthmus.bridge.provenance import Provenance
+from isthmus.bridge.tried import Tried
 from isthmus.errors import InputError
 from isthmus.report import write_fit_report
 from isthmus.report.fit_figures import candidate_figures, curve_figure, threshold_figures

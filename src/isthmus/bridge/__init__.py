@@ -9,7 +9,7 @@ from isthmus.lazy import lazy_names
 if TYPE_CHECKING:
     from isthmus.bridge.apply import apply
     from isthmus.bridge.assess import assess
-    from isthmus.bridge.bridge import Bridge, Tried
+    from isthmus.bridge.bridge import Bridge
     from isthmus.bridge.canary import Canary
     from isthmus.bridge.coarse import align, check_bridge
     from isthmus.bridge.fit import fit
@@ -19,15 +19,13 @@ if TYPE_CHECKING:
     from isthmus.bridge.judge_live import judge_live, with_live_evidence
     from isthmus.bridge.live_order import live_order
     from isthmus.bridge.store_sample import ModelChange, StoreSample, sample_store
+    from isthmus.bridge.tried import Tried
     from isthmus.bridge.unpaired_pools import read_pools
 
 _HOMES = {
     "isthmus.bridge.apply": ("apply",),
     "isthmus.bridge.assess": ("assess",),
-    "isthmus.bridge.bridge": (
-        "Bridge",
-        "Tried",
-    ),
+    "isthmus.bridge.bridge": ("Bridge",),
     "isthmus.bridge.canary": ("Canary",),
     "isthmus.bridge.coarse": (
         "align",
@@ -47,6 +45,7 @@ _HOMES = {
         "StoreSample",
         "sample_store",
     ),
+    "isthmus.bridge.tried": ("Tried",),
     "isthmus.bridge.unpaired_pools": ("read_pools",),
 }
 

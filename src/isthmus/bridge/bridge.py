@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +18,12 @@ from isthmus.adapters.recipe import Recipe
 from isthmus.bridge.canary import Canary
 from isthmus.bridge.card import card
 from isthmus.bridge.kind import Kind
+from isthmus.bridge.named_way import named_way, recommended_way
+from isthmus.bridge.packing import KIND, pack_bridge, unpack_bridge
 from isthmus.bridge.provenance import Provenance
-from isthmus.errors import ContractError, InputError, WrongSpaceError
+from isthmus.bridge.recognition import Recognition
+from isthmus.bridge.tried import Tried
+from isthmus.errors import ContractError, InputError
 from isthmus.evaluate.evaluation import Evaluation
 from isthmus.notebook import ShownInNotebook
 from isthmus.numeric import Array, as_array, to_numpy
@@ -40,41 +42,7 @@ if TYPE_CHECKING:
     from isthmus.stores import Store
     from isthmus.ways import Columns, Search
 
-__all__ = ["KIND", "Bridge", "Tried"]
-
-KIND = "bridge"
-"""Of artefact."""
-_MOST_MATRICES = 256
-"""As large as both spaces together; the files of real bridges hold a few."""
-_MOST_OTHER_BYTES = 64 * 2**20
-
-_FIELDS = ("kind", "source", "target", "recipe", "evidence", "ways", "tried", "provenance")
-_PARTS = (
-    *("chain", "source_profile", "target_profile"),
-    *("canary", "trust", "thresholds", "out_of_fold", "fill_order"),
-)
-"""What packs itself."""
-_Part = TypeVar("_Part")
-
-
-@dataclass(frozen=True)
-class Tried:
-    """A map that was considered: its recipe, its validation score, its relative squared error."""
-
-    recipe: str
-    score: float
-    squared_error: float | None = None
-
-    @classmethod
-    def checked(cls, recipe: Any, score: Any, squared_error: Any) -> Tried:
-        """From a file.
-
-        Raises:
-            TypeError, ValueError: for anything but text and numbers.
-        """
-        if not isinstance(recipe, str):
-            raise TypeError(f"a recipe is text, found {recipe!r}")
-        return cls(recipe, float(score), None if squared_error is None else float(squared_error))
+__all__ = ["Bridge"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,8 +130,7 @@ class Bridge(ShownInNotebook):
     @property
     def recommended(self) -> tuple[str, Way] | None:
         """The arm that the evidence recommends, and its way; None where it recommends none."""
-        name = None if self.evidence is None else self.evidence.recommended
-        return None if name is None or name not in self.ways else (name, self.ways[name])
+        return recommended_way(self.ways, self.evidence)
 
     # ---- use -----------------------------------------------------------------------------------
 
@@ -329,27 +296,7 @@ class Bridge(ShownInNotebook):
         Raises:
             InputError: if there is none, with the reason where it is known.
         """
-        if name == "recommended":
-            found = self.recommended
-            if found is not None:
-                return found[1]
-            why = "it was not evaluated" if self.evidence is None else str(self.evidence.verdict)
-            raise InputError(
-                f"the evidence of this bridge recommends no way to serve ({why})",
-                where="way",
-                mend=f"Name one of {', '.join(self.ways) or 'none'}, or give a Way",
-            )
-        if name not in self.ways:
-            why = "" if self.evidence is None else self.evidence.absent.get(name, "")
-            near = difflib.get_close_matches(name, list(self.ways), n=1)
-            raise InputError(
-                f"this bridge has no way '{name}'" + (f": {why}" if why else ""),
-                where="way",
-                mend=f"Did you mean '{near[0]}'?"
-                if near and not why
-                else f"It has {', '.join(self.ways) or 'none'}",
-            )
-        return self.ways[name]
+        return named_way(name, self.ways, self.evidence)
 
     def transform_checked(
         self,
@@ -385,32 +332,17 @@ class Bridge(ShownInNotebook):
             return None
         return fast.rows(x, out)
 
+    @property
+    def _recognition(self) -> Recognition:
+        return Recognition(self.source, self.target, self.source_profile, self.target_profile)
+
     def recognise(self, rows: NDArray[Any], *, where: str = "vectors to transform") -> None:
         """Compare source rows ``(n, dx)`` with the fingerprint of the source.
 
         Raises:
             WrongSpaceError: if they come from another model, or from the target side.
         """
-        mine, other = self.source_profile, self.target_profile
-        if mine is not None and mine.typical is not None and mine.is_foreign(rows):
-            reversed_ = (
-                other is not None
-                and other.conclusive
-                and other.dim == rows.shape[1]
-                and not other.is_foreign(rows)
-            )
-            raise WrongSpaceError(
-                f"these vectors look like {self.target.name}, the target of this bridge: "
-                "it runs the other way"
-                if reversed_
-                else f"these vectors do not come from {self.source.name}: they put "
-                f"{mine.score(rows) / mine.typical:.0f} times the usual variance into the "
-                "directions that model leaves empty",
-                where=where,
-                mend="Use the inverse bridge, or pass the source vectors"
-                if reversed_
-                else "Encode with the model the bridge was fitted on, or fit a new bridge",
-            )
+        self._recognition.check_source(rows, where)
         self._recognised.append(True)
 
     def recognise_target(self, rows: NDArray[Any], *, where: str) -> None:
@@ -419,12 +351,7 @@ class Bridge(ShownInNotebook):
         Raises:
             WrongSpaceError: if they come from another model.
         """
-        if self.target_profile is not None and self.target_profile.is_foreign(rows):
-            raise WrongSpaceError(
-                f"these vectors do not come from {self.target.name}, the target of this bridge",
-                where=where,
-                mend="Give the sides in the order of the fit",
-            )
+        self._recognition.check_target(rows, where)
 
     def require_source(
         self, rows: Array, *, where: str = "vectors to transform", first_row: int = 0
@@ -476,13 +403,9 @@ class Bridge(ShownInNotebook):
                 f"{after.source.metric}",
                 where="compose",
             )
-        expected, mine = after.source_profile, self.canary or self.last_canary
-        if expected is not None and mine is not None and expected.is_foreign(mine.target):
-            raise WrongSpaceError(
-                f"the first bridge ends in {self.target.name}, whose vectors do not look like "
-                f"{after.source.name}, the source of the second",
-                where="compose",
-            )
+        mine = self.canary or self.last_canary
+        if mine is not None:
+            after._recognition.check_follows(mine.target, self.target.name)
         return Bridge(
             kind=self.kind,
             source=self.source,
@@ -541,22 +464,7 @@ class Bridge(ShownInNotebook):
 
     def pack(self) -> artefact.Packed:
         """JSON and tensors from which `unpack` makes the same bridge."""
-        content: dict[str, Any] = {
-            "kind": self.kind,
-            "source": json.loads(self.source.to_json()),
-            "target": json.loads(self.target.to_json()),
-            "recipe": None if self.recipe is None else self.recipe.to_json(),
-            "evidence": None if self.evidence is None else json.loads(self.evidence.to_json()),
-            "ways": {name: way.model_dump(mode="json") for name, way in self.ways.items()},
-            "tried": [[t.recipe, t.score, t.squared_error] for t in self.tried],
-            "provenance": self.provenance.to_json(),
-        }
-        tensors: dict[str, NDArray[Any]] = {}
-        for name in _PARTS:
-            part = getattr(self, name)
-            content[name], own = (None, {}) if part is None else part.pack()
-            tensors |= artefact.prefixed(name, own)
-        return content, tensors
+        return pack_bridge(self)
 
     @classmethod
     def unpack(cls, content: Mapping[str, Any], tensors: Tensors) -> Bridge:
@@ -565,37 +473,7 @@ class Bridge(ShownInNotebook):
         Raises:
             KeyError, TypeError, ValueError: for anything else.
         """
-        source, target = (Space.from_json(json.dumps(content[s])) for s in ("source", "target"))
-        room = _MOST_MATRICES * 4 * (source.dim + target.dim) ** 2 + _MOST_OTHER_BYTES
-        tensors.check(dtypes=(np.float32, np.int8), most_bytes=room)
-        dims = source.dim, target.dim
-        if set(content) != {*_FIELDS, *_PARTS} or content["kind"] not in get_args(Kind):
-            raise ValueError(f"a {content['kind']} bridge does not hold {sorted(content)}")
-
-        def part(name: str, unpack: Callable[..., _Part], *known: Any) -> _Part | None:
-            described = content[name]
-            return None if described is None else unpack(described, tensors.under(name), *known)
-
-        recipe, evidence = content["recipe"], content["evidence"]
-        profile = part("source_profile", Profile.unpack, source.dim)
-        return cls(
-            kind=content["kind"],
-            source=source,
-            target=target,
-            chain=Chain.unpack(content["chain"], tensors.under("chain"), *dims),
-            recipe=None if recipe is None else Recipe.from_json(recipe),
-            evidence=None if evidence is None else Evaluation.from_json(json.dumps(evidence)),
-            ways={name: Way.model_validate(way) for name, way in content["ways"].items()},
-            tried=tuple(Tried.checked(*tried) for tried in content["tried"]),
-            provenance=Provenance.model_validate(content["provenance"]),
-            source_profile=profile,
-            target_profile=part("target_profile", Profile.unpack, target.dim),
-            canary=part("canary", Canary.unpack, *dims),
-            trust=part("trust", Trust.unpack, profile),
-            thresholds=part("thresholds", Thresholds.unpack),
-            out_of_fold=part("out_of_fold", CrossFitted.unpack, *dims),
-            fill_order=part("fill_order", FillOrder.unpack),
-        )
+        return cls(**unpack_bridge(content, tensors))
 
     def __repr__(self) -> str:
         verdict = f", {self.evidence.verdict}" if self.evidence else ", not evaluated"

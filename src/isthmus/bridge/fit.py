@@ -13,7 +13,7 @@ from isthmus.adapters.default_recipes import default_recipes, default_refinement
 from isthmus.adapters.recipe import Recipe
 from isthmus.adapters.recipe_step import Step
 from isthmus.bridge.belonging import with_notices
-from isthmus.bridge.bridge import Bridge, Tried
+from isthmus.bridge.bridge import Bridge
 from isthmus.bridge.canary import Canary
 from isthmus.bridge.choice import Choice
 from isthmus.bridge.evidence import Qrels
@@ -31,6 +31,7 @@ from isthmus.bridge.held_out_samples import (
 from isthmus.bridge.held_out_trust import held_out_trust, side_profiles
 from isthmus.bridge.kind import Kind
 from isthmus.bridge.provenance import FitRecord, Provenance
+from isthmus.bridge.tried import Tried
 from isthmus.bridge.unpaired_pools import check_pools
 from isthmus.bridge.whole_index import held_out_parts
 from isthmus.errors import InputError

@@ -133,10 +133,10 @@ def consumers_command(
     """
     from isthmus import artefact
     from isthmus.bridge import Bridge
-    from isthmus.bridge.bridge import KIND
     from isthmus.bridge.consume import Consumed, consume, consume_reranker
     from isthmus.bridge.held_out_samples import Queries
     from isthmus.bridge.open_estimator import open_estimator
+    from isthmus.bridge.packing import KIND
     from isthmus.evaluate.consumers import kind_of_consumer
 
     head_bridge = written.head_bridge

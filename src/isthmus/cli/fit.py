@@ -230,7 +230,7 @@ def fit_command(
         isthmus fit lancedb://db#docs.vector --old st:OLD --new st:NEW --queries log.jsonl -o b
     """
     from isthmus.artefact import check_place
-    from isthmus.bridge.bridge import KIND
+    from isthmus.bridge.packing import KIND
     from isthmus.evaluate.gates import check_gates
     from isthmus.files import together
     from isthmus.stores import is_store_url

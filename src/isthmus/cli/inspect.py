@@ -41,8 +41,8 @@ def inspect_command(
     """
     from isthmus import artefact
     from isthmus.bridge import Bridge
-    from isthmus.bridge.bridge import KIND
     from isthmus.bridge.card import card
+    from isthmus.bridge.packing import KIND
 
     kind = artefact.kind_at(bridge)
     text = None

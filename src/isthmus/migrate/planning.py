@@ -10,9 +10,9 @@ import numpy as np
 
 from isthmus.artefact import check_place
 from isthmus.bridge import Bridge, ModelChange, StoreSample, fit_sample, sample_store
-from isthmus.bridge.bridge import KIND
 from isthmus.bridge.check_encoder import check_encoder
 from isthmus.bridge.live_order import found_most
+from isthmus.bridge.packing import KIND
 from isthmus.encoders import Encoder, PrecomputedEncoder
 from isthmus.errors import InputError, IsthmusError, WrongSpaceError
 from isthmus.evaluate import Judging

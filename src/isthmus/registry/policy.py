@@ -30,7 +30,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from isthmus.bridge import Bridge
-from isthmus.bridge.bridge import KIND
+from isthmus.bridge.packing import KIND
 from isthmus.errors import InputError
 from isthmus.evaluate.gates import check_gates, parse_gate
 from isthmus.inputs import open_input

@@ -11,7 +11,7 @@ import numpy as np
 from isthmus.adapters.budget.curve_reading import LearningCurve
 from isthmus.adapters.select import RULE
 from isthmus.bridge import Bridge
-from isthmus.bridge.bridge import Tried
+from isthmus.bridge.tried import Tried
 from isthmus.report.blocks import Figure, TextTable
 from isthmus.report.plots import (
     NEW,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from isthmus.bridge import Bridge
-from isthmus.bridge.bridge import KIND
+from isthmus.bridge.packing import KIND
 from isthmus.evaluate import DEFAULT_GATES, GateResult, check_gates
 from isthmus.registry import Registry, Release, Review
 from isthmus.registry.policy import Policy, judge
