@@ -229,9 +229,9 @@ def test_what_was_just_added_is_read_back_as_it_is_now(tmp_path, monkeypatch):
     store = create_store(f"lancedb://{tmp_path}#docs", first, {"vector": gaussian(5, DIM)})
     rows = gaussian(4, DIM, seed=1)
     store.add(more, {"vector": rows})
-    taken = store._taken
+    taken = store._ids.taken
     searched = []
-    monkeypatch.setattr(store, "_taken", lambda *given: searched.append(1) or taken(*given))
+    monkeypatch.setattr(store._ids, "taken", lambda *given: searched.append(1) or taken(*given))
     for _ in range(2):
         np.testing.assert_array_equal(store.fetch(more, column="vector").vectors, rows)
     assert not searched

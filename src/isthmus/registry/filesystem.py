@@ -18,7 +18,7 @@ from typing import Any
 import fsspec
 
 from isthmus.errors import InputError, MissingExtraError, RegistryError
-from isthmus.registry.storage import Held, Object, blocks, check_digest, missing, too_large
+from isthmus.registry.storage import Held, Object, check_digest, missing, read_blocks, too_large
 
 __all__ = ["Filesystem"]
 
@@ -69,11 +69,11 @@ class Filesystem:
 
     def open(self, key: str) -> Iterator[bytes]:
         """See `Storage.open`."""
-        try:
-            with self._spoken(key), self._files.open(self._path(key), "rb") as file:
-                yield from blocks(file)
-        except FileNotFoundError as error:
-            raise missing(key, self.url) from error
+        return read_blocks(
+            lambda: self._files.open(self._path(key), "rb"),
+            self._spoken(key),
+            missing(key, self.url),
+        )
 
     def size(self, key: str) -> int | None:
         """See `Storage.size`."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.errors import RegistryError, missing_extra
-from isthmus.registry.storage import Held, Object, blocks, check_digest, missing, too_large
+from isthmus.registry.storage import Held, Object, check_digest, missing, read_blocks, too_large
 
 __all__ = ["GoogleBucket"]
 
@@ -74,11 +74,9 @@ class GoogleBucket:
 
     def open(self, key: str) -> Iterator[bytes]:
         """See `Storage.open`."""
-        try:
-            with self._spoken(key), self._blob(key).open("rb") as file:
-                yield from blocks(file)
-        except FileNotFoundError as error:
-            raise missing(key, self.url) from error
+        return read_blocks(
+            lambda: self._blob(key).open("rb"), self._spoken(key), missing(key, self.url)
+        )
 
     def size(self, key: str) -> int | None:
         """See `Storage.size`."""

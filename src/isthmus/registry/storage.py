@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ __all__ = [
     "check_digest",
     "missing",
     "open_storage",
+    "read_blocks",
     "too_large",
 ]
 
@@ -157,6 +158,25 @@ def check_digest(key: str, content: bytes | Path) -> None:
 def missing(key: str, url: str) -> InputError:
     """The error for an object that is not there."""
     return InputError("it is missing from the registry", where=f"{url}/{key}")
+
+
+def read_blocks(
+    opened: Callable[[], AbstractContextManager[BinaryIO]],
+    spoken: AbstractContextManager[None],
+    absent: InputError,
+) -> Iterator[bytes]:
+    """The content of an object in blocks, as `Storage.open` gives it.
+
+    Args:
+        opened: opens the object.
+        spoken: a block in which an object that is not there is a ``FileNotFoundError``.
+        absent: what is raised where there is none.
+    """
+    try:
+        with spoken, opened() as file:
+            yield from blocks(file)
+    except FileNotFoundError as error:
+        raise absent from error
 
 
 def too_large(key: str, url: str, most_bytes: int) -> InputError:

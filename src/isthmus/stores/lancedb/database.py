@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 from isthmus.errors import InputError, missing_extra
 from isthmus.stores.address import Address
 from isthmus.stores.faults import asking
+from isthmus.stores.pointer import POINTERS, Pointers
+from isthmus.stores.refusals import cannot, unclear, unknown_name
 
-__all__ = ["connect", "tables_of"]
+__all__ = ["connect", "pointers_of", "table_of", "tables_of"]
 
 
 def connect(address: Address, *, create: bool) -> Any:
@@ -44,3 +47,37 @@ def tables_of(database: Any) -> list[str]:
         page = found.page_token
         if not page:
             return names
+
+
+def table_of(database: Any, address: Address) -> tuple[str, Address]:
+    """The table that ``address`` names, or the only one; and the address, its alias followed.
+
+    Raises:
+        InputError: if there is no such table.
+    """
+    with asking(address.shown):
+        names = tables_of(database)
+    name = address.collection
+    pointers = Pointers(Path(address.location, POINTERS))
+    if name is not None and name not in names and (target := pointers.get(name)):
+        name, _, stands_for = target.partition(".")
+        column = address.column or stands_for
+        address = replace(address, parts=(name, column) if column else (name,))
+    if name is None and len(names) == 1:
+        name = names[0]
+    if name is None:
+        raise unclear("table", names, behind="folder", where=address.shown)
+    if name not in names:
+        raise unknown_name("table", name, names, where=address.shown)
+    return name, address
+
+
+def pointers_of(address: Address) -> Pointers:
+    """The file of aliases beside the tables.
+
+    Raises:
+        UnsupportedError: for a database that is no folder here.
+    """
+    if "://" in address.location:
+        raise cannot("aliases are kept beside local databases only", address.shown)
+    return Pointers(Path(address.location, POINTERS))

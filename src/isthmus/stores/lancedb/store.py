@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +12,28 @@ from numpy.typing import NDArray
 
 from isthmus.errors import (
     InputError,
-    StoreChangedError,
     StoreUnavailableError,
 )
 from isthmus.evaluate.scores import Metric
 from isthmus.locks import ForkLock
 from isthmus.stores.address import Address
 from isthmus.stores.arrow import (
-    ids_of_arrow,
     key_of_arrow,
-    vector_columns,
     vectors_of_arrow,
     vectors_to_arrow,
 )
 from isthmus.stores.base import StoreBase
-from isthmus.stores.checks import Repeats, checked_ids, checked_k, checked_queries, checked_rows
+from isthmus.stores.checks import checked_ids, checked_k, checked_queries, checked_rows
 from isthmus.stores.faults import asking
 from isthmus.stores.fields import chosen_column, id_field, text_field
 from isthmus.stores.hits import hits_of, no_hits, scores_of_distances
-from isthmus.stores.lancedb.database import connect, tables_of
-from isthmus.stores.lancedb.pages import cursor_of, literal, of_size, pages_of, quoted, whole
+from isthmus.stores.lancedb.database import connect, pointers_of, table_of, tables_of
+from isthmus.stores.lancedb.layout import METRIC, Layout, read_layout, vector_field
+from isthmus.stores.lancedb.pages import cursor_of, of_size, pages_of, whole
+from isthmus.stores.lancedb.rows import IdColumn
+from isthmus.stores.lancedb.versions import at_version
 from isthmus.stores.ledger import FileLedger, Ledger
 from isthmus.stores.new_items import checked_items
-from isthmus.stores.pointer import POINTERS, Pointers
 from isthmus.stores.protocol import (
     BATCH,
     Capabilities,
@@ -46,22 +45,9 @@ from isthmus.stores.protocol import (
     Rows,
     ScanBatch,
 )
-from isthmus.stores.refusals import cannot, taken, unclear, unknown_name
+from isthmus.stores.refusals import cannot, taken, unknown_name
 
 __all__ = ["LanceStore"]
-
-_METRIC = b"isthmus.metric"
-_METRICS: dict[str, Metric] = {"cosine": "cosine", "dot": "dot", "l2": "l2"}
-_IDS_A_QUERY = 10_000  # of one filter
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """What one version of the table looks like."""
-
-    version: int
-    schema: Any
-    columns: Mapping[str, Column]
 
 
 class LanceStore(StoreBase):
@@ -96,13 +82,14 @@ class LanceStore(StoreBase):
         candidates = [f.name for f in schema if key_of_arrow(f.type) is not None]
         self._id = id_field(candidates, address)
         self._key: Key = key_of_arrow(schema.field(self._id).type) or "str"
+        self._ids = IdColumn(self._id, self._key, self._url)
         strings = [
             name
             for name in candidates
             if key_of_arrow(schema.field(name).type) == "str" and name != self._id
         ]
         self._text_field = text_field(strings, address)
-        self._layout: _Layout | None = None
+        self._layout: Layout | None = None
         self._default = address.column
 
     @classmethod
@@ -114,23 +101,7 @@ class LanceStore(StoreBase):
             MissingExtraError: without lancedb.
         """
         database = connect(address, create=False)
-        pointers = Pointers(Path(address.location, POINTERS))
-        with asking(address.shown):
-            names = tables_of(database)
-        name = address.collection
-        if name is not None and name not in names and (target := pointers.get(name)):
-            moved, _, column = target.partition(".")
-            parts = (
-                (moved, *((address.column or column),)) if address.column or column else (moved,)
-            )
-            address = replace(address, parts=parts)
-            name = moved
-        if name is None and len(names) == 1:
-            name = names[0]
-        if name is None:
-            raise unclear("table", names, behind="folder", where=address.shown)
-        if name not in names:
-            raise unknown_name("table", name, names, where=address.shown)
+        name, address = table_of(database, address)
         with asking(address.shown):
             store = cls(database, database.open_table(name), address)
         if address.column is not None:
@@ -161,9 +132,8 @@ class LanceStore(StoreBase):
         }
         fields = [pa.field("id", columns["id"].type, nullable=False)]
         for name, rows in new.vectors.items():
-            kind = pa.list_(pa.float32(), rows.shape[1])
-            columns[name] = vectors_to_arrow(rows, kind)
-            fields.append(pa.field(name, kind, metadata={_METRIC: metric.encode()}))
+            fields.append(vector_field(name, rows.shape[1], metric))
+            columns[name] = vectors_to_arrow(rows, fields[-1].type)
         for name, values in payload.items():
             columns[name] = pa.array(list(values))
             fields.append(pa.field(name, columns[name].type))
@@ -184,28 +154,14 @@ class LanceStore(StoreBase):
     def _columns(self) -> dict[str, Column]:
         return dict(self._now().columns)
 
-    def _now(self) -> _Layout:
+    def _now(self) -> Layout:
         """The layout of the newest version, read once a version."""
         with asking(self._url):
             version = self._table.version
             layout = self._layout
             if layout is None or layout.version != version:
-                layout = self._layout = self._read(version)
+                layout = self._layout = read_layout(self._table, version, self._address.metric)
         return layout
-
-    def _read(self, version: int) -> _Layout:
-        schema = self._table.schema
-        indexed: dict[str, str] = {}
-        for index in self._table.list_indices():
-            stats = self._table.index_stats(index.name)
-            if stats is not None and stats.distance_type is not None:
-                indexed |= {name: str(stats.distance_type).lower() for name in index.columns}
-        columns: dict[str, Column] = {}
-        for name, (dim, dtype) in vector_columns(schema).items():
-            said = (schema.field(name).metadata or {}).get(_METRIC, b"").decode()
-            metric = _METRICS.get(indexed.get(name) or said) or self._address.metric or "cosine"
-            columns[name] = Column(name, dim, dtype, metric, exact=name not in indexed)
-        return _Layout(version, schema, columns)
 
     def describe(self) -> Collection:
         """See `Store.describe`."""
@@ -215,7 +171,7 @@ class LanceStore(StoreBase):
             name=self._table.name,
             key=self._key,
             columns=dict(layout.columns),
-            fields=self._payload_fields(layout),
+            fields=layout.fields(self._id),
             text_field=self._text_field,
             capabilities=Capabilities(
                 second_column=True,
@@ -226,9 +182,6 @@ class LanceStore(StoreBase):
             ),
             where=self._url,
         )
-
-    def _payload_fields(self, layout: _Layout) -> tuple[str, ...]:
-        return tuple(n for n in layout.schema.names if n != self._id and n not in layout.columns)
 
     def count(self) -> int:
         """See `Store.count`; the table's own count."""
@@ -264,7 +217,7 @@ class LanceStore(StoreBase):
         chosen = np.unique(checked_ids(only, self._key, "only"))
         if not len(chosen):
             return no_hits(len(ready), k, self._key)
-        return self._searched(ready, k, found, self._among(chosen))
+        return self._searched(ready, k, found, self._ids.among(chosen))
 
     def _searchable(self, name: str, queries: NDArray[Any]) -> Column:
         """The column as it is known; looked up anew, a round trip, only where it does not fit."""
@@ -292,59 +245,30 @@ class LanceStore(StoreBase):
             k,
             self._key,
             query,
-            ids_of_arrow(found[self._id], self._key, self._url),
+            self._ids.read(found),
             scores_of_distances(found["_distance"].to_numpy(), column.metric),
         )
-
-    def _among(self, ids: Ids) -> str:
-        return f"{quoted(self._id)} IN ({', '.join(literal(i) for i in ids.tolist())})"
 
     def _last_added(self, ids: Ids, column: str) -> tuple[Any, NDArray[np.int64]] | None:
         """Items that were just added, read back from the end of the table; None if it changed.
 
         Asked for by id, each batch of a long filling would search all that was filled before.
         """
-        import pyarrow as pa
-
         if self._last is None or not np.array_equal(self._last[1], ids):
             return None
         version, _ = self._last
         if self._now().version != version:
             return None
-        table = self._at(version)
-        with asking(self._url):
-            start = table.count_rows() - len(ids)
-            parts = list(pages_of(table, [self._id, column], start, len(ids)))
-        found = pa.Table.from_batches(parts).combine_chunks()
-        same = np.array_equal(ids_of_arrow(found[self._id], self._key, self._url), ids)
-        return (found, np.arange(len(ids))) if same else None
-
-    def _taken(self, ids: Ids, columns: Sequence[str]) -> tuple[Any, NDArray[np.int64]]:
-        """A table of the items among ``ids``, and for each of ``ids (n,)`` its row there or -1."""
-        import pyarrow as pa
-
-        wanted = np.unique(ids)
-        parts: list[Any] = []
-        with asking(self._url):
-            for start in range(0, len(wanted), _IDS_A_QUERY):
-                part = wanted[start : start + _IDS_A_QUERY]
-                ask = self._table.search().where(self._among(part))
-                parts.append(ask.select([self._id, *columns]).limit(2 * len(part)).to_arrow())
-        if not parts:
-            return None, np.empty(0, dtype=np.int64)
-        table = pa.concat_tables(parts).combine_chunks()
-        held = ids_of_arrow(table[self._id], self._key, self._url)
-        if not len(held):
-            return table, np.full(len(ids), -1)
-        order = np.argsort(held, kind="stable")
-        place = np.minimum(np.searchsorted(held[order], ids), len(held) - 1)
-        return table, np.where(held[order][place] == ids, order[place], -1)
+        found = self._ids.at_end(self._at(version), len(ids), column)
+        return (found, np.arange(len(ids))) if np.array_equal(self._ids.read(found), ids) else None
 
     def fetch(self, ids: Ids, *, column: str) -> Rows:
         """See `Store.fetch`."""
         dim = self._column(column).dim
         asked = checked_ids(ids, self._key, "ids")
-        table, rows = self._last_added(asked, column) or self._taken(asked, [column])
+        table, rows = self._last_added(asked, column) or self._ids.taken(
+            self._table, asked, [column]
+        )
         vectors = np.full((len(asked), dim), np.nan, dtype=np.float32)
         present = rows >= 0
         if present.any():
@@ -355,8 +279,8 @@ class LanceStore(StoreBase):
 
     def payload(self, ids: Ids, fields: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """See `Store.payload`."""
-        names = self._known_fields(fields, self._payload_fields(self._now()))
-        table, rows = self._taken(checked_ids(ids, self._key, "ids"), names)
+        names = self._known_fields(fields, self._now().fields(self._id))
+        table, rows = self._ids.taken(self._table, checked_ids(ids, self._key, "ids"), names)
         if table is None:
             return []
         items = table.select(list(names)).to_pylist() if names else [{}] * len(table)
@@ -373,7 +297,7 @@ class LanceStore(StoreBase):
         """See `Store.scan`; one version of the table, the newest when it begins."""
         dim = None if column is None else self._column(column).dim
         layout = self._now()
-        self._known_fields(fields, self._payload_fields(layout))
+        self._known_fields(fields, layout.fields(self._id))
         self._refuse_repeated()
         version, done = layout.version, 0
         if after is not None:
@@ -382,18 +306,7 @@ class LanceStore(StoreBase):
         return self._batches(table, version, done, (column, dim), fields, batch)
 
     def _at(self, version: int) -> Any:
-        """The table as it was: a handle of its own, so that this one stays at the newest."""
-        with asking(self._url):
-            table = self._database.open_table(self._table.name)
-        try:
-            table.checkout(version)
-        except Exception:
-            raise StoreChangedError(
-                f"version {version} of the table is no longer kept",
-                where=self._url,
-                mend="Scan it from the beginning",
-            ) from None
-        return table
+        return at_version(self._database, self._table.name, version, self._url)
 
     def _batches(
         self,
@@ -416,7 +329,7 @@ class LanceStore(StoreBase):
             if column is not None and dim is not None:
                 rows, present = vectors_of_arrow(whole(part[column]), dim)
             yield ScanBatch(
-                ids_of_arrow(part[self._id], self._key, self._url),
+                self._ids.read(part),
                 rows,
                 present,
                 {name: part[name].to_pylist() for name in fields},
@@ -425,15 +338,9 @@ class LanceStore(StoreBase):
 
     def _refuse_repeated(self) -> None:
         """LanceDB does not keep ids apart: look once, before anything relies on them."""
-        if self._checked:
-            return
-        repeats = Repeats(self._url)
-        with asking(self._url):
-            reader = self._table.search().select([self._id]).limit(self._table.count_rows())
-            for part in reader.to_batches(1 << 16):
-                repeats.add(ids_of_arrow(part[self._id], self._key, self._url))
-        repeats.check()
-        self._checked = True
+        if not self._checked:
+            self._ids.refuse_repeated(self._table)
+            self._checked = True
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -474,7 +381,7 @@ class LanceStore(StoreBase):
         for name, rows in vectors.items():
             ready = checked_rows(rows, self._column(name), n, f"rows for {self._url}")
             given[name] = vectors_to_arrow(ready, layout.schema.field(name).type)
-        self._known_fields(list(payload or {}), self._payload_fields(layout))
+        self._known_fields(list(payload or {}), layout.fields(self._id))
         for name, values in (payload or {}).items():
             given[name] = pa.array(list(values), layout.schema.field(name).type)
         given[self._id] = pa.array(checked, layout.schema.field(self._id).type)
@@ -491,17 +398,14 @@ class LanceStore(StoreBase):
 
     def delete(self, ids: Ids) -> int:
         """See `Store.delete`."""
-        wanted = np.unique(checked_ids(ids, self._key, "ids"))
         gone = 0
-        for start in range(0, len(wanted), _IDS_A_QUERY):
+        for chosen, _ in self._ids.filters(checked_ids(ids, self._key, "ids")):
             with asking(self._url):
-                done = self._table.delete(self._among(wanted[start : start + _IDS_A_QUERY]))
-            gone += int(done.num_deleted_rows)
+                gone += int(self._table.delete(chosen).num_deleted_rows)
         return gone
 
     def add_column(self, name: str, dim: int, *, metric: Metric = "cosine") -> None:
         """See `Store.add_column`."""
-        import pyarrow as pa
 
         with self._lock:
             if self._is_there(name, dim, metric):
@@ -509,11 +413,9 @@ class LanceStore(StoreBase):
             if name in self._now().schema.names:
                 raise InputError(f"'{name}' is the name of another field", where=self._url)
             with asking(self._url):
-                self._table.add_columns(
-                    pa.field(name, pa.list_(pa.float32(), dim), metadata={_METRIC: metric.encode()})
-                )
+                self._table.add_columns(vector_field(name, dim, metric))
                 self._table.update_field_metadata(
-                    {"path": name, "metadata": {_METRIC.decode(): metric}}
+                    {"path": name, "metadata": {METRIC.decode(): metric}}
                 )
 
     def drop_column(self, name: str) -> None:
@@ -571,7 +473,7 @@ class LanceStore(StoreBase):
 
     def alias(self, name: str) -> str | None:
         """See `Store.alias`."""
-        return self._pointers().get(name)
+        return pointers_of(self._address).get(name)
 
     def swap_alias(self, name: str, old: str | None, new: str | None) -> None:
         """See `Store.swap_alias`."""
@@ -579,12 +481,7 @@ class LanceStore(StoreBase):
             tables = tables_of(self._database)
         if name in tables:
             raise InputError(f"'{name}' is the name of a table", where=self._url)
-        self._pointers().swap(name, old, new)
-
-    def _pointers(self) -> Pointers:
-        if "://" in self._address.location:
-            raise cannot("aliases are kept beside local databases only", self._url)
-        return Pointers(Path(self._address.location, POINTERS))
+        pointers_of(self._address).swap(name, old, new)
 
     # -- beside it -------------------------------------------------------------------------------
 
@@ -619,9 +516,7 @@ class LanceStore(StoreBase):
 
         schema = self._now().schema
         fields = [schema.field(field) for field in (self._id, *payload)]
-        for column, rows in vectors.items():
-            kind = pa.list_(pa.float32(), rows.shape[1])
-            fields.append(pa.field(column, kind, metadata={_METRIC: metric.encode()}))
+        fields += [vector_field(c, rows.shape[1], metric) for c, rows in vectors.items()]
         with asking(self._url):
             # what is there is no table: see neighbour
             torn = name in tables_of(self._database)

@@ -15,8 +15,10 @@ from isthmus.stores.fields import id_field, text_field
 from isthmus.stores.protocol import Column, Key
 from isthmus.stores.refusals import unclear, unknown_name
 
-__all__ = ["OPERATORS", "Home", "Table", "find_table", "mark_of", "marked", "read_table"]
+__all__ = ["OPERATORS", "TYPES", "Home", "Table", "find_table", "mark_of", "marked", "read_table"]
 
+TYPES: dict[Key, LiteralString] = {"int": "bigint", "uuid": "uuid", "str": "text"}
+"""The SQL type of the ids of each kind."""
 OPERATORS: dict[Metric, LiteralString] = {"cosine": "<=>", "dot": "<#>", "l2": "<->"}
 _OPCLASS: dict[str, Metric] = {"cosine": "cosine", "ip": "dot", "l2": "l2"}
 _KEYS: dict[str, Key] = {

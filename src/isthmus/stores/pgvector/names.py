@@ -1,12 +1,15 @@
-"""Names of tables and columns, quoted for SQL."""
+"""Names of tables and columns, quoted for SQL, and rows by their ids."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from isthmus.stores.pgvector.layout import Home, Table
+import numpy as np
 
-__all__ = ["place", "table_name", "with_parameters"]
+from isthmus.stores.pgvector.layout import TYPES, Home, Table
+from isthmus.stores.protocol import Ids, Key
+
+__all__ = ["among", "place", "table_name", "with_parameters"]
 
 
 def table_name(table: Table) -> Any:
@@ -29,3 +32,12 @@ def with_parameters(*name: str) -> Any:
 
     quoted: Any = sql.Identifier(*name).as_string(None).replace("%", "%%")
     return sql.SQL(quoted)
+
+
+def among(id_column: str, ids: Ids, key: Key) -> Any:
+    """The condition that an item is one of ``ids``."""
+    from psycopg import sql
+
+    return sql.SQL("{} = any({}::{}[])").format(
+        sql.Identifier(id_column), sql.Literal(np.unique(ids).tolist()), sql.SQL(TYPES[key])
+    )

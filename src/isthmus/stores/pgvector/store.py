@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
-from typing import Any, LiteralString
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +17,31 @@ from isthmus.stores.base import StoreBase
 from isthmus.stores.checks import Repeats, checked_ids, checked_k, checked_queries, checked_rows
 from isthmus.stores.fields import chosen_column
 from isthmus.stores.hits import hits_of, no_hits
+from isthmus.stores.id_places import places_of
 from isthmus.stores.ledger import Ledger
 from isthmus.stores.new_items import checked_items
-from isthmus.stores.pgvector.binary import pack_items, unpack_fields, unpack_ids, unpack_vectors
+from isthmus.stores.pgvector.binary import unpack_fields, unpack_ids, unpack_vectors
 from isthmus.stores.pgvector.connections import Connections
-from isthmus.stores.pgvector.layout import OPERATORS, Home, Table, find_table, read_table
+from isthmus.stores.pgvector.hnsw import build_index, look_further
+from isthmus.stores.pgvector.layout import Table, find_table, read_table
 from isthmus.stores.pgvector.ledger import PgLedger
-from isthmus.stores.pgvector.names import place, table_name, with_parameters
+from isthmus.stores.pgvector.names import among, place, table_name
 from isthmus.stores.pgvector.packed import packed
-from isthmus.stores.pgvector.tables import TYPES, make_column, make_table, write_items
+from isthmus.stores.pgvector.statements import (
+    ids_asked,
+    nearest_asked,
+    page_asked,
+    payload_asked,
+    vectors_asked,
+)
+from isthmus.stores.pgvector.tables import (
+    clear_vectors,
+    drop_column,
+    make_column,
+    make_table,
+    write_items,
+    write_vectors,
+)
 from isthmus.stores.pgvector.views import swap, target_of
 from isthmus.stores.protocol import (
     BATCH,
@@ -35,25 +50,12 @@ from isthmus.stores.protocol import (
     Column,
     Hits,
     Ids,
-    Key,
     Rows,
     ScanBatch,
 )
-from isthmus.stores.refusals import cannot, taken
+from isthmus.stores.refusals import taken
 
 __all__ = ["PgVectorStore"]
-
-_OPCLASSES: dict[tuple[bool, Metric], LiteralString] = {
-    (False, "cosine"): "vector_cosine_ops",
-    (False, "dot"): "vector_ip_ops",
-    (False, "l2"): "vector_l2_ops",
-    (True, "cosine"): "halfvec_cosine_ops",
-    (True, "dot"): "halfvec_ip_ops",
-    (True, "l2"): "halfvec_l2_ops",
-}
-_LEAST_EF_SEARCH = 40  # what pgvector takes unasked
-_EF_SEARCH = 1000  # the most that pgvector takes
-_INDEX_DIMS = {False: 2000, True: 4000}  # of vector, of halfvec
 
 
 class PgVectorStore(StoreBase):
@@ -191,13 +193,13 @@ class PgVectorStore(StoreBase):
         if not len(ready) or chosen == []:
             return no_hits(len(ready), k, key)
         home = self._table.homes[column]
-        asked = _question(home, found, key, chosen is not None)
+        asked = nearest_asked(home, found, key, chosen is not None)
         ids: list[Any] = []
         distances: list[float] = []
         query: list[int] = []
         with self._connections.lend() as connection, connection.cursor(binary=True) as cursor:
             if not found.exact:
-                _look_further(connection, k)
+                look_further(connection, k)
             for number, row in enumerate(ready):
                 limits = {"q": packed(row, home.half), "k": k, "only": chosen}
                 hits = cursor.execute(asked, limits, prepare=True).fetchall()
@@ -218,17 +220,13 @@ class PgVectorStore(StoreBase):
 
     def fetch(self, ids: Ids, *, column: str) -> Rows:
         """See `Store.fetch`."""
-        from psycopg import sql
-
         found = self._column(column)
         home = self._table.homes[column]
         asked = checked_ids(ids, self._table.key, "ids")
-        wanted = sql.SQL("select {}, {} from {} where {}").format(
-            self._id_as_key(home.id), sql.Identifier(column), place(home), self._among(home, asked)
-        )
+        wanted = vectors_asked(home, column, asked, self._table.key)
         held, fields = self._copied(wanted, 2)
         vectors = np.full((len(asked), found.dim), np.nan, dtype=np.float32)
-        rows = _rows_of(held, asked)
+        rows = places_of(held, asked)
         present = rows >= 0
         if present.any():
             values, valid = unpack_vectors(fields[1], found.dim, home.half)
@@ -238,19 +236,12 @@ class PgVectorStore(StoreBase):
 
     def payload(self, ids: Ids, fields: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """See `Store.payload`."""
-        from psycopg import sql
-
         names = self._known_fields(fields, self._table.fields)
         asked = checked_ids(ids, self._table.key, "ids")
-        table = self._table
-        wanted = sql.SQL("select {} from {} where {}").format(
-            sql.SQL(", ").join([self._id_as_key(table.id), *map(_as_json, names)]),
-            table_name(table),
-            self._among(Home(table.schema, table.name, table.id, False, False), asked),
-        )
+        wanted = payload_asked(self._table, names, asked)
         held, found = self._copied(wanted, 1 + len(names))
         columns = [_values(column) for column in found[1:]]
-        rows = _rows_of(held, asked).tolist()
+        rows = places_of(held, asked).tolist()
         return [
             {name: column[row] for name, column in zip(names, columns, strict=True)}
             if row >= 0
@@ -281,7 +272,8 @@ class PgVectorStore(StoreBase):
     ) -> Iterator[ScanBatch]:
         while True:
             ids, found = self._copied(
-                self._page(column, fields, after, batch), 1 + (column is not None) + len(fields)
+                page_asked(self._table, column, fields, after, batch),
+                1 + (column is not None) + len(fields),
             )
             if not len(ids):
                 return
@@ -295,35 +287,6 @@ class PgVectorStore(StoreBase):
             yield ScanBatch(ids, vectors, present, payload, after)
             if len(ids) < batch:
                 return
-
-    def _page(
-        self, column: Column | None, fields: Sequence[str], after: str | None, batch: int
-    ) -> Any:
-        """The items behind ``after``, by the index of the ids: the last page costs no more."""
-        from psycopg import sql
-
-        table = self._table
-        mine = sql.Identifier("t", table.id)
-        chosen: list[Any] = [self._id_as_key("t", table.id)]
-        source: Any = sql.SQL("{} t").format(table_name(table))
-        if column is not None:
-            home = table.homes[column.name]
-            chosen.append(sql.Identifier("s" if home.side else "t", column.name))
-            if home.side:
-                source = sql.SQL("{} left join {} s on s.{} = {}").format(
-                    source, place(home), sql.Identifier(home.id), mine
-                )
-        chosen += [_as_json(name, "t") for name in fields]
-        behind = (
-            sql.SQL("")
-            if after is None
-            else sql.SQL("where {} > {}::{}").format(
-                mine, sql.Literal(after), sql.SQL(TYPES[table.key])
-            )
-        )
-        return sql.SQL("select {} from {} {} order by {} limit {}").format(
-            sql.SQL(", ").join(chosen), source, behind, mine, sql.Literal(batch)
-        )
 
     def _copied(self, question: Any, n_fields: int) -> tuple[Ids, list[list[bytes | None]]]:
         """What a query gives, by binary COPY; its first field is the id."""
@@ -341,31 +304,12 @@ class PgVectorStore(StoreBase):
             raise InputError("an id is null", where=self._url, mend="Give every item an id")
         return unpack_ids(fields[0], self._table.key), fields
 
-    def _id_as_key(self, *name: str) -> Any:
-        from psycopg import sql
-
-        return sql.SQL("{}::{}").format(sql.Identifier(*name), sql.SQL(TYPES[self._table.key]))
-
-    def _among(self, home: Home, ids: Ids) -> Any:
-        from psycopg import sql
-
-        return sql.SQL("{} = any({}::{}[])").format(
-            sql.Identifier(home.id),
-            sql.Literal(np.unique(ids).tolist()),
-            sql.SQL(TYPES[self._table.key]),
-        )
-
     def _refuse_repeated(self) -> None:
         """Where no index keeps the ids apart, look once before anything relies on them."""
         if self._checked or self._table.unique:
             return
         repeats = Repeats(self._url)
-        from psycopg import sql
-
-        table = self._table
-        ids, _ = self._copied(
-            sql.SQL("select {} from {}").format(self._id_as_key(table.id), table_name(table)), 1
-        )
+        ids, _ = self._copied(ids_asked(self._table), 1)
         repeats.add(ids)
         repeats.check()
         self._checked = True
@@ -382,40 +326,7 @@ class PgVectorStore(StoreBase):
             return 0
         self._refuse_repeated()
         with self._connections.lend() as connection, connection.transaction():
-            return self._put(connection, column, checked, ready)
-
-    def _put(self, connection: Any, column: str, ids: Ids, rows: NDArray[np.float32]) -> int:
-        from psycopg import sql
-
-        table, home = self._table, self._table.homes[column]
-        kind = sql.SQL("halfvec" if home.half else "vector")
-        new = sql.Identifier(f"isthmus_new_{table.key}_{'half' if home.half else 'full'}")
-        with connection.cursor() as cursor:
-            cursor.execute(
-                sql.SQL(
-                    "create temp table if not exists {} (id {}, v {}) on commit delete rows"
-                ).format(new, sql.SQL(TYPES[table.key]), kind)
-            )
-            # another column may have been put in this transaction
-            cursor.execute(sql.SQL("delete from {}").format(new))
-            with cursor.copy(sql.SQL("copy {} from stdin (format binary)").format(new)) as copy:
-                copy.write(pack_items(ids, table.key, rows, home.half))
-            names = {
-                "t": table_name(table),
-                "s": place(home),
-                "c": sql.Identifier(column),
-                "n": new,
-                "id": sql.Identifier(table.id),
-                "key": sql.Identifier(home.id),
-            }
-            update = (
-                "insert into {s} ({key}, {c}) select t.{id}, n.v from {n} n "
-                "join {t} t on t.{id} = n.id on conflict ({key}) do update set {c} = excluded.{c}"
-                if home.side
-                else "update {t} t set {c} = n.v from {n} n where t.{id} = n.id"
-            )
-            cursor.execute(sql.SQL(update).format(**names))
-            return cursor.rowcount
+            return write_vectors(connection, self._table, column, checked, ready)
 
     def add(
         self,
@@ -424,8 +335,6 @@ class PgVectorStore(StoreBase):
         payload: Mapping[str, Sequence[Any]] | None = None,
     ) -> None:
         """See `Store.add`; one transaction."""
-        from psycopg import sql
-
         table = self._table
         checked = checked_ids(ids, table.key, f"ids for {self._url}", unique=True)
         ready = {
@@ -437,27 +346,11 @@ class PgVectorStore(StoreBase):
         if not len(checked):
             return
         fields = [f for f in table.fields if f in given]
-        own = [c for c, home in table.homes.items() if not home.side]
         with self._connections.lend() as connection, connection.transaction():
             write_items(connection, table, self._where[2], checked, {f: given[f] for f in fields})
-            for name in own:
-                if name not in ready:
-                    connection.execute(
-                        sql.SQL("update {} set {} = null where {}").format(
-                            table_name(table),
-                            sql.Identifier(name),
-                            self._among(table.homes[name], checked),
-                        )
-                    )
-            for name, home in table.homes.items():
-                if home.side and name not in ready:
-                    connection.execute(
-                        sql.SQL("delete from {} where {}").format(
-                            place(home), self._among(home, checked)
-                        )
-                    )
+            clear_vectors(connection, table, [c for c in table.homes if c not in ready], checked)
             for name, rows in ready.items():
-                self._put(connection, name, checked, rows)
+                write_vectors(connection, table, name, checked, rows)
 
     def delete(self, ids: Ids) -> int:
         """See `Store.delete`; side tables follow by their foreign key."""
@@ -465,11 +358,10 @@ class PgVectorStore(StoreBase):
 
         table = self._table
         found = checked_ids(ids, table.key, "ids")
-        home = Home(table.schema, table.name, table.id, False, False)
         with self._connections.lend() as connection, connection.cursor() as cursor:
             cursor.execute(
                 sql.SQL("delete from {} where {}").format(
-                    table_name(table), self._among(home, found)
+                    table_name(table), among(table.id, found, table.key)
                 )
             )
             return cursor.rowcount
@@ -489,22 +381,12 @@ class PgVectorStore(StoreBase):
 
     def drop_column(self, name: str) -> None:
         """See `Store.drop_column`."""
-        from psycopg import sql
-
         with self._lock:
             table = self._table = self._read()
-            home = table.homes.get(name)
-            if home is None:
+            if name not in table.homes:
                 return
-            drop = (
-                sql.SQL("drop table {}").format(place(home))
-                if home.side
-                else sql.SQL("alter table {} drop column {}").format(
-                    table_name(table), sql.Identifier(name)
-                )
-            )
             with self._connections.lend() as connection:
-                connection.execute(drop)
+                drop_column(connection, table, name)
             self._table = self._read()
 
     def build_index(self, column: str) -> None:
@@ -513,24 +395,9 @@ class PgVectorStore(StoreBase):
         Raises:
             UnsupportedError: for more dimensions than pgvector's HNSW takes.
         """
-        from psycopg import sql
-
         found = self._column(column)
-        home = self._table.homes[column]
-        most = _INDEX_DIMS[home.half]
-        if found.dim > most:
-            raise cannot(
-                f"an HNSW index takes {most:,} dimensions, column '{column}' has {found.dim:,}",
-                self._url,
-                "Search it without an index, or store it as halfvec (4,000)",
-            )
-        opclass = _OPCLASSES[home.half, found.metric]
         with self._connections.lend() as connection:
-            connection.execute(
-                sql.SQL("create index concurrently on {} using hnsw ({} {})").format(
-                    place(home), sql.Identifier(column), sql.SQL(opclass)
-                )
-            )
+            build_index(connection, self._table.homes[column], found, self._url)
         self._table = self._read()
 
     # -- aliases ---------------------------------------------------------------------------------
@@ -555,51 +422,8 @@ class PgVectorStore(StoreBase):
         self._connections.close()
 
 
-def _as_json(field: str, *table: str) -> Any:
-    from psycopg import sql
-
-    return sql.SQL("to_json({})::text").format(sql.Identifier(*table, field))
-
-
 def _values(column: list[bytes | None]) -> list[Any]:
     return [None if value is None else json.loads(value) for value in column]
-
-
-@lru_cache(maxsize=64)
-def _question(home: Home, column: Column, key: Key, some: bool) -> str:
-    """The statement of a search, with the parameters ``q``, ``k`` and, among some, ``only``."""
-    from psycopg import sql
-
-    among: LiteralString = "and {id} = any(%(only)s::{key}[])" if some else ""
-    # an index answers in the order of distance alone
-    order: LiteralString = "2, 1" if column.exact or some else "2"
-    asked = sql.SQL(
-        "select {id}, {c} {closer} %(q)s::{kind} from {t} where {c} is not null "
-        + among
-        + " order by "
-        + order
-        + " limit %(k)s"
-    )
-    return asked.format(
-        id=with_parameters(home.id),
-        c=with_parameters(column.name),
-        t=with_parameters(home.schema, home.table),
-        closer=sql.SQL(OPERATORS[column.metric]),
-        kind=sql.SQL("halfvec" if home.half else "vector"),
-        key=sql.SQL(TYPES[key]),
-    ).as_string(None)
-
-
-def _look_further(connection: Any, k: int) -> None:
-    """Let searches by HNSW on this connection look at ``k`` candidates, and go on if too few.
-
-    What a connection was told is noted on it: asking the server each time would cost a round trip.
-    """
-    wanted = max(_LEAST_EF_SEARCH, min(k, _EF_SEARCH))
-    if getattr(connection, "isthmus_ef_search", 0) < wanted:
-        connection.execute(f"set hnsw.ef_search = {wanted}")
-        connection.execute("set hnsw.iterative_scan = strict_order")
-        connection.isthmus_ef_search = wanted
 
 
 def _scores(distances: NDArray[np.float64], metric: Metric) -> NDArray[np.float32]:
@@ -607,12 +431,3 @@ def _scores(distances: NDArray[np.float64], metric: Metric) -> NDArray[np.float3
     if metric == "cosine":
         return (1 - distances).astype(np.float32)
     return (-distances if metric == "dot" else -(distances**2)).astype(np.float32)
-
-
-def _rows_of(held: Ids, asked: Ids) -> NDArray[np.int64]:
-    """For each id asked its row among those held, or -1."""
-    if not len(held) or not len(asked):
-        return np.full(len(asked), -1)
-    order = np.argsort(held, kind="stable")
-    place = np.minimum(np.searchsorted(held[order], asked), len(held) - 1)
-    return np.where(held[order][place] == asked, order[place], -1)

@@ -7,16 +7,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any, LiteralString
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isthmus.evaluate.scores import Metric
-from isthmus.stores.pgvector.layout import Table, marked
-from isthmus.stores.pgvector.names import table_name, with_parameters
+from isthmus.stores.pgvector.binary import pack_items
+from isthmus.stores.pgvector.layout import TYPES, Table, marked
+from isthmus.stores.pgvector.names import among, place, table_name, with_parameters
 from isthmus.stores.protocol import BATCH, Ids, Key
 
-__all__ = ["TYPES", "make_column", "make_table", "write_items"]
-
-TYPES: dict[Key, LiteralString] = {"int": "bigint", "uuid": "uuid", "str": "text"}
-"""The SQL type of the ids of each kind."""
+__all__ = [
+    "clear_vectors",
+    "drop_column",
+    "make_column",
+    "make_table",
+    "write_items",
+    "write_vectors",
+]
 
 
 def make_table(
@@ -117,6 +123,72 @@ def write_items(
         rows = zip(*(v[part] for v in values), strict=True)
         items = [dict(zip(columns, row, strict=True)) for row in rows]
         connection.execute(asked, (json.dumps(items, default=str),))
+
+
+def write_vectors(
+    connection: Any, table: Table, column: str, ids: Ids, rows: NDArray[np.float32]
+) -> int:
+    """Put vectors ``(n, d)`` into a column, in a transaction; how many items there were."""
+    from psycopg import sql
+
+    home = table.homes[column]
+    kind = sql.SQL("halfvec" if home.half else "vector")
+    new = sql.Identifier(f"isthmus_new_{table.key}_{'half' if home.half else 'full'}")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            sql.SQL(
+                "create temp table if not exists {} (id {}, v {}) on commit delete rows"
+            ).format(new, sql.SQL(TYPES[table.key]), kind)
+        )
+        # another column may have been put in this transaction
+        cursor.execute(sql.SQL("delete from {}").format(new))
+        with cursor.copy(sql.SQL("copy {} from stdin (format binary)").format(new)) as copy:
+            copy.write(pack_items(ids, table.key, rows, home.half))
+        names = {
+            "t": table_name(table),
+            "s": place(home),
+            "c": sql.Identifier(column),
+            "n": new,
+            "id": sql.Identifier(table.id),
+            "key": sql.Identifier(home.id),
+        }
+        update = (
+            "insert into {s} ({key}, {c}) select t.{id}, n.v from {n} n "
+            "join {t} t on t.{id} = n.id on conflict ({key}) do update set {c} = excluded.{c}"
+            if home.side
+            else "update {t} t set {c} = n.v from {n} n where t.{id} = n.id"
+        )
+        cursor.execute(sql.SQL(update).format(**names))
+        return cursor.rowcount
+
+
+def clear_vectors(connection: Any, table: Table, columns: Sequence[str], ids: Ids) -> None:
+    """Leave the items without a vector in these columns."""
+    from psycopg import sql
+
+    for column in columns:
+        home = table.homes[column]
+        start = (
+            sql.SQL("delete from {}").format(place(home))
+            if home.side
+            else sql.SQL("update {} set {} = null").format(place(home), sql.Identifier(column))
+        )
+        chosen = among(home.id, ids, table.key)
+        connection.execute(sql.SQL("{} where {}").format(start, chosen))
+
+
+def drop_column(connection: Any, table: Table, column: str) -> None:
+    """Remove a vector column, and its side table with it."""
+    from psycopg import sql
+
+    home = table.homes[column]
+    connection.execute(
+        sql.SQL("drop table {}").format(place(home))
+        if home.side
+        else sql.SQL("alter table {} drop column {}").format(
+            table_name(table), sql.Identifier(column)
+        )
+    )
 
 
 def _kinds(connection: Any, oid: int) -> dict[str, Any]:

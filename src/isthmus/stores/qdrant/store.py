@@ -1,16 +1,7 @@
-"""Qdrant by its client: a server by host and port, a folder, or ``:memory:``.
-
-Qdrant names points by unsigned integers and UUIDs only.  Collections made here therefore name a
-point by the UUID (version 5) of its id, and keep the id itself in the payload; collections of
-others are read by the names their points have.  Vectors compared by cosine are kept as unit
-vectors (`Column.stored_normalised`).  Qdrant moves an alias in one step but cannot compare first:
-of two processes that move one at the same moment, both may succeed.
-"""
+"""One collection of Qdrant as a store: read, searched and written."""
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -20,21 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.errors import (
-    InputError,
-    IsthmusError,
-    StoreChangedError,
-    StoreError,
-    StorePermissionError,
-    StoreUnavailableError,
-    missing_extra,
-)
+from isthmus.errors import StoreChangedError
 from isthmus.evaluate.scores import Metric
 from isthmus.locks import ForkLock
-from isthmus.stores.address import Address, redacted
+from isthmus.stores.address import Address
 from isthmus.stores.base import StoreBase
 from isthmus.stores.checks import checked_ids, checked_k, checked_queries, checked_rows
-from isthmus.stores.faults import store_error
 from isthmus.stores.fields import chosen_column, text_field
 from isthmus.stores.hits import hits_of, no_hits
 from isthmus.stores.ledger import FileLedger, Ledger
@@ -46,22 +28,20 @@ from isthmus.stores.protocol import (
     Column,
     Hits,
     Ids,
-    Key,
     Rows,
     ScanBatch,
 )
-from isthmus.stores.refusals import alias_moved, cannot, taken, unclear, unknown_name
+from isthmus.stores.qdrant.aliases import swap, target_of
+from isthmus.stores.qdrant.columns import added_config, columns_of, vectors_config
+from isthmus.stores.qdrant.connection import asking, connect
+from isthmus.stores.qdrant.points import ID, Naming, fields_of, plain, vectors_of, wanted_payload
+from isthmus.stores.refusals import cannot, taken, unclear, unknown_name
 
 __all__ = ["QdrantStore"]
 
-_ID = "_isthmus_id"
-_NAMESPACE = uuid.UUID("5f0e1f6e-6f0b-5b64-9b0c-0d6f1f4f7a61")
 _UNNAMED = "vector"
-_METRICS: dict[str, Metric] = {"Cosine": "cosine", "Dot": "dot", "Euclid": "l2"}
-_DISTANCES: dict[Metric, str] = {"cosine": "Cosine", "dot": "Dot", "l2": "Euclid"}
 _SAMPLE = 64
 _POINTS_A_CALL = 1000
-_ALIASES = ForkLock(RLock)
 
 
 class QdrantStore(StoreBase):
@@ -79,6 +59,7 @@ class QdrantStore(StoreBase):
         # the client's own engine is not made for several threads
         self._turn = ForkLock(RLock) if local else nullcontext()
         self._unnamed = False
+        self._naming = Naming("str", own=True)
         self._fields: tuple[str, ...] = ()
         self._text_field = None
         self._look()
@@ -93,7 +74,7 @@ class QdrantStore(StoreBase):
             InputError: if there is no such collection or vector.
             MissingExtraError: without qdrant-client.
         """
-        client, local = _connect(address)
+        client, local = connect(address)
         try:
             return cls._chosen(client, address, local)
         except BaseException:
@@ -102,7 +83,7 @@ class QdrantStore(StoreBase):
 
     @classmethod
     def _chosen(cls, client: Any, address: Address, local: bool) -> QdrantStore:
-        with _asking(address.shown):
+        with asking(address.shown):
             names = [found.name for found in client.get_collections().collections]
             aliases = {a.alias_name: a.collection_name for a in client.get_aliases().aliases}
         name = address.collection
@@ -131,22 +112,15 @@ class QdrantStore(StoreBase):
             InputError: for ids or vectors that cannot be stored.
         """
         new = checked_items(address, ids, vectors, metric, kind="collection")
-        client, local = _connect(address)
-        from qdrant_client import models
+        client, local = connect(address)
 
-        distance = models.Distance(_DISTANCES[metric])
-        with _asking(address.shown):
+        widths = {column: rows.shape[1] for column, rows in new.vectors.items()}
+        with asking(address.shown):
             if client.collection_exists(new.name):
                 raise taken("collection", new.name, address.shown)
-            client.create_collection(
-                new.name,
-                vectors_config={
-                    column: models.VectorParams(size=rows.shape[1], distance=distance)
-                    for column, rows in new.vectors.items()
-                },
-            )
+            client.create_collection(new.name, vectors_config=vectors_config(widths, metric))
         store = cls(client, new.name, address, local=local)
-        store._key, store._own = new.key, True
+        store._naming = Naming(new.key, own=True)
         store._fields = tuple(payload)
         store.add(new.ids, new.vectors, payload)
         store._look()
@@ -156,7 +130,7 @@ class QdrantStore(StoreBase):
 
     @contextmanager
     def _asking(self) -> Generator[Any]:
-        with self._turn, _asking(self._url):
+        with self._turn, asking(self._url):
             yield self._client
 
     def _look(self) -> None:
@@ -164,17 +138,9 @@ class QdrantStore(StoreBase):
         with self._asking() as client:
             points, _ = client.scroll(self._name, limit=_SAMPLE, with_payload=True)
         if not points:
-            self._key: Key = getattr(self, "_key", "str")
-            self._own = getattr(self, "_own", True)
             return
-        self._own = all(_ID in (point.payload or {}) for point in points)
-        first = points[0].payload[_ID] if self._own else points[0].id
-        self._key = "int" if isinstance(first, int) else "str" if self._own else "uuid"
-        fields: dict[str, bool] = {}
-        for point in points:
-            for name, value in (point.payload or {}).items():
-                fields[name] = fields.get(name, False) or isinstance(value, str)
-        fields.pop(_ID, None)
+        self._naming = Naming.read(points)
+        fields = fields_of(points)
         self._fields = tuple(fields)
         strings = [name for name, is_string in fields.items() if is_string]
         self._text_field = text_field(strings, self._address)
@@ -184,22 +150,8 @@ class QdrantStore(StoreBase):
             found = client.get_collection(self._name)
         params = found.config.params.vectors or {}
         self._unnamed = not isinstance(params, dict)
-        named: dict[str, Any] = {_UNNAMED: params} if self._unnamed else params
-        columns: dict[str, Column] = {}
-        for name, vector in named.items():
-            metric = _METRICS.get(str(getattr(vector.distance, "value", vector.distance)))
-            if metric is None or vector.multivector_config is not None:
-                continue  # neither Manhattan distances nor several vectors of one item
-            dtype = str(getattr(vector.datatype, "value", vector.datatype) or "float32")
-            columns[name] = Column(
-                name,
-                int(vector.size),
-                dtype,
-                metric,
-                exact=self._local or not found.indexed_vectors_count,
-                stored_normalised=metric == "cosine",
-            )
-        return columns
+        exact = self._local or not found.indexed_vectors_count
+        return columns_of({_UNNAMED: params} if self._unnamed else params, exact=exact)
 
     @property
     def column(self) -> str:
@@ -210,7 +162,7 @@ class QdrantStore(StoreBase):
         """See `Store.describe`."""
         return Collection(
             name=self._name,
-            key=self._key,
+            key=self._naming.key,
             columns=self._columns(),
             fields=self._fields,
             text_field=self._text_field,
@@ -236,35 +188,6 @@ class QdrantStore(StoreBase):
                 self._name, count_filter=models.Filter(must=[has]), exact=True
             ).count
 
-    # -- ids -------------------------------------------------------------------------------------
-
-    def _points(self, ids: Ids) -> list[Any]:
-        """How Qdrant names the items."""
-        if not self._own:
-            return ids.tolist()
-        return [str(uuid.uuid5(_NAMESPACE, f"{self._key}:{value}")) for value in ids.tolist()]
-
-    def _id(self, point: Any) -> Any:
-        if not self._own:
-            return point.id
-        value = (point.payload or {}).get(_ID)
-        if value is None:
-            raise InputError(
-                "an item carries no id of isthmus",
-                where=f"{self._url}, point {point.id}",
-                mend="Add items through isthmus, or write the field _isthmus_id",
-            )
-        return value
-
-    def _ids(self, points: Sequence[Any]) -> Ids:
-        values = [self._id(point) for point in points]
-        if self._key == "int":
-            return np.array(values, dtype=np.int64)
-        return np.array([str(value) for value in values], dtype=np.str_)
-
-    def _wanted(self, fields: Sequence[str] | None) -> Any:
-        return True if fields is None else [_ID, *fields]
-
     # -- reading ---------------------------------------------------------------------------------
 
     def search(
@@ -278,20 +201,20 @@ class QdrantStore(StoreBase):
         ready = checked_queries(queries, found, self._url)
         among = None
         if only is not None:
-            chosen = np.unique(checked_ids(only, self._key, "only"))
+            chosen = np.unique(checked_ids(only, self._naming.key, "only"))
             if not len(chosen):
-                return no_hits(len(ready), k, self._key)
-            condition = models.HasIdCondition(has_id=self._points(chosen))
+                return no_hits(len(ready), k, self._naming.key)
+            condition = models.HasIdCondition(has_id=self._naming.points(chosen))
             among = models.Filter(must=[condition])
         if not len(ready):
-            return no_hits(0, k, self._key)
+            return no_hits(0, k, self._naming.key)
         requests = [
             models.QueryRequest(
                 query=row,
                 using=None if self._unnamed else column,
                 limit=k,
                 filter=among,
-                with_payload=[_ID],
+                with_payload=[ID],
             )
             for row in ready.tolist()
         ]
@@ -299,59 +222,48 @@ class QdrantStore(StoreBase):
             answers = client.query_batch_points(self._name, requests)
         points = [point for answer in answers for point in answer.points]
         if not points:
-            return no_hits(len(ready), k, self._key)
+            return no_hits(len(ready), k, self._naming.key)
         query = np.repeat(np.arange(len(answers)), [len(answer.points) for answer in answers])
         scores = np.array([point.score for point in points], dtype=np.float32)
         if found.metric == "l2":
             scores = -(scores**2)
-        return hits_of(len(ready), k, self._key, query, self._ids(points), scores)
+        return hits_of(
+            len(ready), k, self._naming.key, query, self._naming.ids(points, self._url), scores
+        )
 
     def _held(self, ids: Ids, fields: Sequence[str] | None, vector: Any) -> dict[Any, Any]:
         """The points of the items that are held, by id."""
         held: dict[Any, Any] = {}
-        names = self._points(np.unique(ids))
+        names = self._naming.points(np.unique(ids))
         for start in range(0, len(names), _POINTS_A_CALL):
             with self._asking() as client:
                 points = client.retrieve(
                     self._name,
                     names[start : start + _POINTS_A_CALL],
-                    with_payload=self._wanted(fields),
+                    with_payload=wanted_payload(fields),
                     with_vectors=vector,
                 )
-            held |= {self._id(point): point for point in points}
+            held |= {self._naming.id(point, self._url): point for point in points}
         return held
 
     def fetch(self, ids: Ids, *, column: str) -> Rows:
         """See `Store.fetch`."""
         dim = self._column(column).dim
-        asked = checked_ids(ids, self._key, "ids")
+        asked = checked_ids(ids, self._naming.key, "ids")
         held = self._held(asked, (), True if self._unnamed else [column])
         points = [held.get(value) for value in asked.tolist()]
-        return Rows(asked, *self._vectors(points, column, dim))
-
-    def _vectors(
-        self, points: Sequence[Any], column: str, dim: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        vectors = np.full((len(points), dim), np.nan, dtype=np.float32)
-        present = np.zeros(len(points), dtype=np.bool_)
-        for row, point in enumerate(points):
-            found = None if point is None else point.vector
-            if isinstance(found, Mapping):
-                found = found.get(column)
-            if found is not None:
-                vectors[row], present[row] = found, True
-        return vectors, present
+        return Rows(asked, *vectors_of(points, column, dim))
 
     def payload(self, ids: Ids, fields: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """See `Store.payload`."""
         names = self._fields_known(fields)
-        asked = checked_ids(ids, self._key, "ids")
+        asked = checked_ids(ids, self._naming.key, "ids")
         held = self._held(asked, names if fields is not None else None, False)
         items: list[dict[str, Any]] = []
         for value in asked.tolist():
             point = held.get(value)
             found = {} if point is None else dict(point.payload or {})
-            found.pop(_ID, None)
+            found.pop(ID, None)
             items.append(
                 found if point is None or fields is None else {n: found.get(n) for n in fields}
             )
@@ -391,7 +303,7 @@ class QdrantStore(StoreBase):
                     self._name,
                     limit=batch + (last is not None),
                     offset=last,
-                    with_payload=self._wanted(fields),
+                    with_payload=wanted_payload(fields),
                     with_vectors=wanted,
                 )
             if points and last is not None and points[0].id == last:
@@ -402,9 +314,9 @@ class QdrantStore(StoreBase):
             last = points[-1].id
             rows = present = None
             if column is not None and dim is not None:
-                rows, present = self._vectors(points, column, dim)
+                rows, present = vectors_of(points, column, dim)
             payload = {name: [(p.payload or {}).get(name) for p in points] for name in fields}
-            yield ScanBatch(self._ids(points), rows, present, payload, str(last))
+            yield ScanBatch(self._naming.ids(points, self._url), rows, present, payload, str(last))
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -413,11 +325,11 @@ class QdrantStore(StoreBase):
         from qdrant_client import models
 
         found = self._column(column)
-        checked = checked_ids(ids, self._key, f"ids for {self._url}", unique=True)
+        checked = checked_ids(ids, self._naming.key, f"ids for {self._url}", unique=True)
         ready = checked_rows(rows, found, len(checked), f"rows for {self._url}")
         held = self._held(checked, (), False)
         known = np.array([value in held for value in checked.tolist()], dtype=np.bool_)
-        names = self._points(checked[known])
+        names = self._naming.points(checked[known])
         values = ready[known].tolist()
         for start in range(0, len(names), _POINTS_A_CALL):
             part = slice(start, start + _POINTS_A_CALL)
@@ -438,7 +350,7 @@ class QdrantStore(StoreBase):
         """See `Store.add`."""
         from qdrant_client import models
 
-        checked = checked_ids(ids, self._key, f"ids for {self._url}", unique=True)
+        checked = checked_ids(ids, self._naming.key, f"ids for {self._url}", unique=True)
         ready = {
             name: checked_rows(
                 rows, self._column(name), len(checked), f"rows for {self._url}"
@@ -447,15 +359,15 @@ class QdrantStore(StoreBase):
         }
         given = payload or {}
         self._fields_known(list(given))
-        names = self._points(checked)
+        names = self._naming.points(checked)
         values = checked.tolist()
         for start in range(0, len(names), _POINTS_A_CALL):
             points: list[Any] = []
             for row in range(start, min(start + _POINTS_A_CALL, len(names))):
                 named = {column: rows[row] for column, rows in ready.items()}
-                item = {field: _plain(column[row]) for field, column in given.items()}
-                if self._own:
-                    item[_ID] = values[row]
+                item = {field: plain(column[row]) for field, column in given.items()}
+                if self._naming.own:
+                    item[ID] = values[row]
                 vector = next(iter(named.values()), {}) if self._unnamed else named
                 points.append(models.PointStruct(id=names[row], vector=vector, payload=item))
             with self._asking() as client:
@@ -465,7 +377,7 @@ class QdrantStore(StoreBase):
         """See `Store.delete`."""
         from qdrant_client import models
 
-        held = self._held(checked_ids(ids, self._key, "ids"), (), False)
+        held = self._held(checked_ids(ids, self._naming.key, "ids"), (), False)
         names: list[Any] = [point.id for point in held.values()]
         if names:
             with self._asking() as client:
@@ -474,7 +386,6 @@ class QdrantStore(StoreBase):
 
     def add_column(self, name: str, dim: int, *, metric: Metric = "cosine") -> None:
         """See `Store.add_column`; a named vector, which servers before 1.18 cannot add."""
-        from qdrant_client import models
 
         if self._is_there(name, dim, metric):
             return
@@ -484,9 +395,7 @@ class QdrantStore(StoreBase):
                 self._url,
                 "Copy it into a collection with named vectors",
             )
-        config = models.DenseVectorNameConfig(
-            dense=models.DenseVectorConfig(size=dim, distance=models.Distance(_DISTANCES[metric]))
-        )
+        config = added_config(dim, metric)
         self._change(lambda client: client.create_vector_name(self._name, name, config))
 
     def drop_column(self, name: str) -> None:
@@ -510,29 +419,12 @@ class QdrantStore(StoreBase):
     def alias(self, name: str) -> str | None:
         """See `Store.alias`."""
         with self._asking() as client:
-            found = client.get_aliases().aliases
-        return next((a.collection_name for a in found if a.alias_name == name), None)
+            return target_of(client, name)
 
     def swap_alias(self, name: str, old: str | None, new: str | None) -> None:
         """See `Store.swap_alias`; compared and moved in two steps, one mover at a time here."""
-        from qdrant_client import models
-
-        with _ALIASES:
-            now = self.alias(name)
-            if now != old:
-                raise alias_moved(name, old, now, self._url)
-            steps: list[Any] = []
-            if now is not None:
-                gone = models.DeleteAlias(alias_name=name)
-                steps.append(models.DeleteAliasOperation(delete_alias=gone))
-            if new is not None:
-                made = models.CreateAlias(collection_name=new, alias_name=name)
-                steps.append(models.CreateAliasOperation(create_alias=made))
-            with self._asking() as client:
-                if new is not None and not client.collection_exists(new):
-                    names = [found.name for found in client.get_collections().collections]
-                    raise unknown_name("collection", new, names, where=self._url)
-                client.update_collection_aliases(steps)
+        with self._asking() as client:
+            swap(client, name, old, new, self._url)
 
     # -- beside it -------------------------------------------------------------------------------
 
@@ -563,21 +455,15 @@ class QdrantStore(StoreBase):
         metric: Metric,
     ) -> QdrantStore:
         """See `isthmus.stores.beside.Neighbours`; points are named as they are here."""
-        self._make(name, {column: rows.shape[1] for column, rows in vectors.items()}, metric)
+        widths = {column: rows.shape[1] for column, rows in vectors.items()}
+        with self._asking() as client:
+            client.create_collection(name, vectors_config=vectors_config(widths, metric))
         made = self._like(name)
-        made._key, made._own = self._key, self._own
+        made._naming = self._naming
         made._fields = tuple(payload)
         made.add(ids, vectors, payload)
         made._look()
         return made
-
-    def _make(self, name: str, widths: Mapping[str, int], metric: Metric) -> None:
-        from qdrant_client import models
-
-        distance = models.Distance(_DISTANCES[metric])
-        config = {c: models.VectorParams(size=d, distance=distance) for c, d in widths.items()}
-        with self._asking() as client:
-            client.create_collection(name, vectors_config=config)
 
     def _like(self, name: str) -> QdrantStore:
         made = QdrantStore(self._client, name, self._address.beside(name), local=self._local)
@@ -593,54 +479,3 @@ class QdrantStore(StoreBase):
         """See `Store.close`."""
         with self._turn:
             self._client.close()
-
-
-def _connect(address: Address) -> tuple[Any, bool]:
-    """A client, and whether it is its own engine."""
-    try:
-        from qdrant_client import QdrantClient
-    except ImportError as error:
-        raise missing_extra("qdrant-client", "qdrant", "reading Qdrant") from error
-    where = address.location
-    with _asking(address.shown):
-        if where == ":memory:":
-            return QdrantClient(":memory:"), True
-        if where.startswith((".", "/")):
-            return QdrantClient(path=where), True
-        url = where if "://" in where else f"http://{where}"
-        key = os.environ.get("QDRANT_API_KEY") or None
-        return QdrantClient(url=url, api_key=key, check_compatibility=False), False
-
-
-@contextmanager
-def _asking(where: str) -> Generator[None]:
-    try:
-        yield
-    except IsthmusError:
-        raise
-    except Exception as error:
-        raise _told(error, where) from None
-
-
-def _told(error: Exception, where: str) -> StoreError:
-    status = getattr(error, "status_code", None)
-    text = redacted(str(error).strip().splitlines()[0] if str(error).strip() else "no answer")
-    if status in (401, 403):
-        return StorePermissionError(
-            "the server does not let this key do that",
-            where=where,
-            mend="Set QDRANT_API_KEY to a key that may",
-        )
-    if status in (400, 404, 405):
-        return StoreChangedError(f"the server does not have what is asked ({text})", where=where)
-    if type(error).__name__ == "ResponseHandlingException" or status in (502, 503, 504):
-        return StoreUnavailableError(
-            f"the server does not answer ({text})",
-            where=where,
-            mend="See whether it runs and can be reached, then try again",
-        )
-    return store_error(error, where)
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value

@@ -1,16 +1,7 @@
-"""Chroma: a folder on this machine, or a server by host and port.
-
-Chroma's ids are strings and every item has a vector, so integer ids are kept as their digits and
-there is no half-filled or second column: a new model's vectors go into a second collection.  The
-document of an item is its field ``text``; its metadata are the other fields.  All searches use
-Chroma's HNSW index, which may miss items.  In a cosine collection Chroma divides by the norm and
-multiplies again: what comes back may differ in the last bits (`Column.rounded`).
-"""
+"""One collection of Chroma as a store: read, searched and written."""
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,11 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.errors import InputError, missing_extra
+from isthmus.errors import InputError
 from isthmus.evaluate.scores import Metric
 from isthmus.stores.address import Address
 from isthmus.stores.base import StoreBase
 from isthmus.stores.checks import checked_ids, checked_k, checked_queries, checked_rows
+from isthmus.stores.chroma.connection import close, connect
+from isthmus.stores.chroma.items import A_CALL, TEXT, Items, ids_of, names_of, plain
 from isthmus.stores.faults import asking
 from isthmus.stores.fields import chosen_column
 from isthmus.stores.hits import hits_of, no_hits, scores_of_distances
@@ -45,12 +38,9 @@ from isthmus.stores.refusals import cannot, taken, unclear, unknown_name
 __all__ = ["ChromaStore"]
 
 _COLUMN = "vector"
-_TEXT = "text"
 _SPACES: dict[str, Metric] = {"cosine": "cosine", "ip": "dot", "l2": "l2"}
 _SPACE_OF: dict[Metric, str] = {"cosine": "cosine", "dot": "ip", "l2": "l2"}
-_SERVER = re.compile(r"^(https?://)?[\w.-]+:\d+$|^\[[0-9a-fA-F:]+\]:\d+$")
 _SAMPLE = 64
-_A_CALL = 1000
 
 
 class ChromaStore(StoreBase):
@@ -72,6 +62,7 @@ class ChromaStore(StoreBase):
         self._declared = int(said.get("isthmus.dim", 0))
         self._text_field = None
         self._fields: tuple[str, ...] = ()
+        self._reader = Items(collection, self._url)
         self._look()
         if address.column is not None:
             self._column(address.column)
@@ -84,11 +75,11 @@ class ChromaStore(StoreBase):
             InputError: if there is no such folder or collection.
             MissingExtraError: without chromadb.
         """
-        client, folder = _connect(address, create=False)
+        client, folder = connect(address, create=False)
         try:
             return cls._chosen(client, folder, address)
         except BaseException:
-            _close(client)
+            close(client)
             raise
 
     @classmethod
@@ -124,7 +115,7 @@ class ChromaStore(StoreBase):
             InputError: for ids or vectors that cannot be stored.
         """
         new = _checked(address, ids, vectors, metric)
-        client, folder = _connect(address, create=True)
+        client, folder = connect(address, create=True)
         return cls._made(client, folder, address, new, payload, metric)
 
     @classmethod
@@ -166,11 +157,11 @@ class ChromaStore(StoreBase):
             found = self._collection.get(limit=_SAMPLE, include=["metadatas", "documents"])
         fields: dict[str, None] = {}
         if any(document is not None for document in found["documents"] or []):
-            fields[_TEXT] = None
+            fields[TEXT] = None
         for metadata in found["metadatas"] or []:
             fields |= dict.fromkeys(metadata or {})
         self._fields = tuple(fields)
-        named = self._address.options.get("text", _TEXT)
+        named = self._address.options.get("text", TEXT)
         self._text_field = named if named in fields else None
 
     def _columns(self) -> dict[str, Column]:
@@ -213,16 +204,6 @@ class ChromaStore(StoreBase):
         self._column(column)
         return self.count()
 
-    # -- ids -------------------------------------------------------------------------------------
-
-    def _names(self, ids: Ids) -> list[str]:
-        return [str(value) for value in ids.tolist()]
-
-    def _ids(self, names: Sequence[str]) -> Ids:
-        if self._key == "int":
-            return np.array([int(name) for name in names], dtype=np.int64)
-        return np.array(names, dtype=np.str_)
-
     # -- reading ---------------------------------------------------------------------------------
 
     def search(
@@ -236,7 +217,7 @@ class ChromaStore(StoreBase):
         if only is not None:
             # Chroma ends in an error for an id that it does not hold
             chosen = np.unique(checked_ids(only, self._key, "only"))
-            among = list(self._held(self._names(chosen), []))
+            among = list(self._reader.held(names_of(chosen), []))
         count = self.count()
         if not len(ready) or not count or among == []:
             return no_hits(len(ready), k, self._key)
@@ -251,40 +232,16 @@ class ChromaStore(StoreBase):
         distances = [d for found_distances in answer["distances"] for d in found_distances]
         query = np.repeat(np.arange(len(ready)), [len(n) for n in answer["ids"]])
         scores = scores_of_distances(np.array(distances), found.metric)
-        return hits_of(len(ready), k, self._key, query, self._ids(names), scores)
-
-    def _held(self, names: Sequence[str], include: list[str]) -> dict[str, dict[str, Any]]:
-        """What is held of the items, by Chroma's id."""
-        held: dict[str, dict[str, Any]] = {}
-        for start in range(0, len(names), _A_CALL):
-            with asking(self._url):
-                got = self._collection.get(
-                    ids=list(names[start : start + _A_CALL]), include=include
-                )
-            for row, name in enumerate(got["ids"]):
-                held[name] = {part: got[part][row] for part in include}
-        return held
-
-    def _items(
-        self, names: Sequence[str], fields: Sequence[str] | None
-    ) -> dict[str, dict[str, Any]]:
-        """The payload of the items, by Chroma's id."""
-        items: dict[str, dict[str, Any]] = {}
-        for name, got in self._held(names, ["metadatas", "documents"]).items():
-            item = dict(got["metadatas"] or {})
-            if got["documents"] is not None:
-                item[_TEXT] = got["documents"]
-            items[name] = item if fields is None else {field: item.get(field) for field in fields}
-        return items
+        return hits_of(len(ready), k, self._key, query, ids_of(self._key, names), scores)
 
     def fetch(self, ids: Ids, *, column: str) -> Rows:
         """See `Store.fetch`."""
         dim = self._column(column).dim
         asked = checked_ids(ids, self._key, "ids")
-        held = self._held(self._names(np.unique(asked)), ["embeddings"])
+        held = self._reader.held(names_of(np.unique(asked)), ["embeddings"])
         vectors = np.full((len(asked), dim), np.nan, dtype=np.float32)
         present = np.zeros(len(asked), dtype=np.bool_)
-        for row, name in enumerate(self._names(asked)):
+        for row, name in enumerate(names_of(asked)):
             if name in held:
                 vectors[row], present[row] = held[name]["embeddings"], True
         return Rows(asked, vectors, present)
@@ -293,8 +250,8 @@ class ChromaStore(StoreBase):
         """See `Store.payload`."""
         self._fields_known(fields)
         asked = checked_ids(ids, self._key, "ids")
-        items = self._items(self._names(np.unique(asked)), fields)
-        return [items.get(name, {}) for name in self._names(asked)]
+        items = self._reader.payload(names_of(np.unique(asked)), fields)
+        return [items.get(name, {}) for name in names_of(asked)]
 
     def _fields_known(self, fields: Sequence[str] | None) -> Sequence[str]:
         if fields is not None and any(name not in self._fields for name in fields):
@@ -327,8 +284,8 @@ class ChromaStore(StoreBase):
         include = [] if dim is None else ["embeddings"]
         for start in range(0, len(names), batch):
             part = names[start : start + batch]
-            held = self._held(part, include)
-            items = self._items(part, fields) if fields else {}
+            held = self._reader.held(part, include)
+            items = self._reader.payload(part, fields) if fields else {}
             left = [name for name in part if name in held and (not fields or name in items)]
             if not left:
                 continue
@@ -337,7 +294,7 @@ class ChromaStore(StoreBase):
                 vectors = np.array([held[n]["embeddings"] for n in left], dtype=np.float32)
                 present = np.ones(len(left), dtype=np.bool_)
             payload = {field: [items[n][field] for n in left] for field in fields}
-            yield ScanBatch(self._ids(left), vectors, present, payload, left[-1])
+            yield ScanBatch(ids_of(self._key, left), vectors, present, payload, left[-1])
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -346,10 +303,10 @@ class ChromaStore(StoreBase):
         found = self._column(column)
         checked = checked_ids(ids, self._key, f"ids for {self._url}", unique=True)
         ready = checked_rows(rows, found, len(checked), f"rows for {self._url}")
-        names = self._names(checked)
-        held = self._held(names, [])
-        for start in range(0, len(names), _A_CALL):
-            part = slice(start, start + _A_CALL)
+        names = names_of(checked)
+        held = self._reader.held(names, [])
+        for start in range(0, len(names), A_CALL):
+            part = slice(start, start + A_CALL)
             with asking(self._url):
                 self._collection.update(ids=names[part], embeddings=ready[part])
         return len(held)
@@ -376,18 +333,18 @@ class ChromaStore(StoreBase):
         )
         given = {name: list(values) for name, values in (payload or {}).items()}
         self._fields_known(list(given))
-        texts = given.pop(_TEXT, None)
-        blank = dict.fromkeys(name for name in self._fields if name != _TEXT)
+        texts = given.pop(TEXT, None)
+        blank = dict.fromkeys(name for name in self._fields if name != TEXT)
         metadata = [
             {
                 **blank,
-                **{name: _plain(values[row], name, self._url) for name, values in given.items()},
+                **{name: plain(values[row], name, self._url) for name, values in given.items()},
             }
             for row in range(len(checked))
         ]
-        names = self._names(checked)
-        for start in range(0, len(names), _A_CALL):
-            part = slice(start, start + _A_CALL)
+        names = names_of(checked)
+        for start in range(0, len(names), A_CALL):
+            part = slice(start, start + A_CALL)
             with asking(self._url):
                 self._collection.upsert(
                     ids=names[part],
@@ -398,10 +355,10 @@ class ChromaStore(StoreBase):
 
     def delete(self, ids: Ids) -> int:
         """See `Store.delete`."""
-        names = list(self._held(self._names(np.unique(checked_ids(ids, self._key, "ids"))), []))
-        for start in range(0, len(names), _A_CALL):
+        names = list(self._reader.held(names_of(np.unique(checked_ids(ids, self._key, "ids"))), []))
+        for start in range(0, len(names), A_CALL):
             with asking(self._url):
-                self._collection.delete(ids=names[start : start + _A_CALL])
+                self._collection.delete(ids=names[start : start + A_CALL])
         return len(names)
 
     def add_column(self, name: str, dim: int, *, metric: Metric = "cosine") -> None:
@@ -472,16 +429,7 @@ class ChromaStore(StoreBase):
 
     def close(self) -> None:
         """See `Store.close`."""
-        _close(self._client)
-
-
-def _close(client: Any) -> None:
-    client.close()
-    # a client of a server leaves its own connections open, and those of its administrator
-    for part in (client, getattr(client, "_admin_client", None)):
-        session = getattr(getattr(part, "_server", None), "_session", None)
-        if session is not None:
-            session.close()
+        close(self._client)
 
 
 def _checked(
@@ -500,45 +448,3 @@ def _checked(
             "Make one collection of each",
         )
     return new
-
-
-def _connect(address: Address, *, create: bool) -> tuple[Any, Path | None]:
-    """A client, and the folder if it is its own database."""
-    try:
-        import chromadb
-        from chromadb.config import Settings
-    except ImportError as error:
-        raise missing_extra("chromadb", "chroma", "reading Chroma") from error
-    settings = Settings(anonymized_telemetry=False)
-    if _SERVER.match(address.location) and not Path(address.location).exists():
-        url = address.location.removeprefix("http://").removeprefix("https://")
-        host, _, port = url.rpartition(":")
-        token = os.environ.get("CHROMA_TOKEN")
-        with asking(address.shown):
-            client = chromadb.HttpClient(
-                host=host.strip("[]"),
-                port=int(port),
-                ssl=address.location.startswith("https://"),
-                headers={"x-chroma-token": token} if token else None,
-                settings=settings,
-            )
-        return client, None
-    folder = Path(address.location)
-    if not create and not (folder / "chroma.sqlite3").exists():
-        # Chroma itself would make an empty one
-        raise InputError(
-            f"there is no Chroma database in '{folder}'", where=address.shown, mend="Check the path"
-        )
-    with asking(address.shown):
-        return chromadb.PersistentClient(path=str(folder), settings=settings), folder
-
-
-def _plain(value: Any, name: str, where: str) -> Any:
-    found = value.item() if isinstance(value, np.generic) else value
-    if found is None or isinstance(found, str | int | float | bool):
-        return found
-    raise InputError(
-        f"Chroma keeps text, numbers and booleans; '{name}' holds a {type(found).__name__}",
-        where=where,
-        mend="Leave that field out, or write it as text",
-    )

@@ -1,0 +1,83 @@
+"""Rows of a table that are chosen by their ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.stores.arrow import ids_of_arrow
+from isthmus.stores.checks import Repeats
+from isthmus.stores.faults import asking
+from isthmus.stores.id_places import places_of
+from isthmus.stores.lancedb.pages import literal, pages_of, quoted
+from isthmus.stores.protocol import Ids, Key
+
+__all__ = ["IdColumn"]
+
+_IDS_A_QUERY = 10_000  # of one filter
+
+
+class IdColumn:
+    """The column of a table that names its items."""
+
+    def __init__(self, name: str, key: Key, where: str) -> None:
+        self.name = name
+        self._key: Key = key
+        self._url = where
+
+    def read(self, table: Any) -> Ids:
+        """The ids ``(n,)`` of an Arrow table.
+
+        Raises:
+            InputError: for an id that is null.
+        """
+        return ids_of_arrow(table[self.name], self._key, self._url)
+
+    def among(self, ids: Ids) -> str:
+        """The filter of the items that are among ``ids``."""
+        return f"{quoted(self.name)} IN ({', '.join(literal(i) for i in ids.tolist())})"
+
+    def filters(self, ids: Ids) -> Iterator[tuple[str, int]]:
+        """Filters that together choose the items among ``ids``, and how many ids are in each."""
+        wanted = np.unique(ids)
+        for start in range(0, len(wanted), _IDS_A_QUERY):
+            part = wanted[start : start + _IDS_A_QUERY]
+            yield self.among(part), len(part)
+
+    def taken(self, table: Any, ids: Ids, columns: Sequence[str]) -> tuple[Any, NDArray[np.int64]]:
+        """A table of the items among ``ids``, and for each of ``ids (n,)`` its row there or -1."""
+        import pyarrow as pa
+
+        parts: list[Any] = []
+        with asking(self._url):
+            for chosen, n in self.filters(ids):
+                ask = table.search().where(chosen)
+                parts.append(ask.select([self.name, *columns]).limit(2 * n).to_arrow())
+        if not parts:
+            return None, np.empty(0, dtype=np.int64)
+        found = pa.concat_tables(parts).combine_chunks()
+        return found, places_of(self.read(found), ids)
+
+    def at_end(self, table: Any, n: int, column: str) -> Any:
+        """The last ``n`` rows of the table: ids and this column."""
+        import pyarrow as pa
+
+        with asking(self._url):
+            parts = list(pages_of(table, [self.name, column], table.count_rows() - n, n))
+        return pa.Table.from_batches(parts).combine_chunks()
+
+    def refuse_repeated(self, table: Any) -> None:
+        """Look whether every item has an id of its own.
+
+        Raises:
+            InputError: if an id is there twice, or null.
+        """
+        repeats = Repeats(self._url)
+        with asking(self._url):
+            reader = table.search().select([self.name]).limit(table.count_rows())
+            for part in reader.to_batches(1 << 16):
+                repeats.add(self.read(part))
+        repeats.check()

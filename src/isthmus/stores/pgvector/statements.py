@@ -1,0 +1,106 @@
+"""The questions that a table of items is asked, as SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, LiteralString
+
+from isthmus.stores.pgvector.layout import OPERATORS, TYPES, Home, Table
+from isthmus.stores.pgvector.names import among, place, table_name, with_parameters
+from isthmus.stores.protocol import Column, Ids, Key
+
+__all__ = ["ids_asked", "nearest_asked", "page_asked", "payload_asked", "vectors_asked"]
+
+
+def vectors_asked(home: Home, column: str, ids: Ids, key: Key) -> Any:
+    """The ids and vectors of the items among ``ids``."""
+    from psycopg import sql
+
+    return sql.SQL("select {}, {} from {} where {}").format(
+        _id_as_key(key, home.id), sql.Identifier(column), place(home), among(home.id, ids, key)
+    )
+
+
+def payload_asked(table: Table, fields: Sequence[str], ids: Ids) -> Any:
+    """The ids and fields, as JSON, of the items among ``ids``."""
+    from psycopg import sql
+
+    return sql.SQL("select {} from {} where {}").format(
+        sql.SQL(", ").join([_id_as_key(table.key, table.id), *map(_as_json, fields)]),
+        table_name(table),
+        among(table.id, ids, table.key),
+    )
+
+
+def ids_asked(table: Table) -> Any:
+    """The ids of all items."""
+    from psycopg import sql
+
+    return sql.SQL("select {} from {}").format(_id_as_key(table.key, table.id), table_name(table))
+
+
+def page_asked(
+    table: Table, column: Column | None, fields: Sequence[str], after: str | None, batch: int
+) -> Any:
+    """The items behind ``after``, by the index of the ids: the last page costs no more."""
+    from psycopg import sql
+
+    mine = sql.Identifier("t", table.id)
+    chosen: list[Any] = [_id_as_key(table.key, "t", table.id)]
+    source: Any = sql.SQL("{} t").format(table_name(table))
+    if column is not None:
+        home = table.homes[column.name]
+        chosen.append(sql.Identifier("s" if home.side else "t", column.name))
+        if home.side:
+            source = sql.SQL("{} left join {} s on s.{} = {}").format(
+                source, place(home), sql.Identifier(home.id), mine
+            )
+    chosen += [_as_json(name, "t") for name in fields]
+    behind = (
+        sql.SQL("")
+        if after is None
+        else sql.SQL("where {} > {}::{}").format(
+            mine, sql.Literal(after), sql.SQL(TYPES[table.key])
+        )
+    )
+    return sql.SQL("select {} from {} {} order by {} limit {}").format(
+        sql.SQL(", ").join(chosen), source, behind, mine, sql.Literal(batch)
+    )
+
+
+@lru_cache(maxsize=64)
+def nearest_asked(home: Home, column: Column, key: Key, some: bool) -> str:
+    """The statement of a search, with the parameters ``q``, ``k`` and, among some, ``only``."""
+    from psycopg import sql
+
+    among: LiteralString = "and {id} = any(%(only)s::{key}[])" if some else ""
+    # an index answers in the order of distance alone
+    order: LiteralString = "2, 1" if column.exact or some else "2"
+    asked = sql.SQL(
+        "select {id}, {c} {closer} %(q)s::{kind} from {t} where {c} is not null "
+        + among
+        + " order by "
+        + order
+        + " limit %(k)s"
+    )
+    return asked.format(
+        id=with_parameters(home.id),
+        c=with_parameters(column.name),
+        t=with_parameters(home.schema, home.table),
+        closer=sql.SQL(OPERATORS[column.metric]),
+        kind=sql.SQL("halfvec" if home.half else "vector"),
+        key=sql.SQL(TYPES[key]),
+    ).as_string(None)
+
+
+def _id_as_key(key: Key, *name: str) -> Any:
+    from psycopg import sql
+
+    return sql.SQL("{}::{}").format(sql.Identifier(*name), sql.SQL(TYPES[key]))
+
+
+def _as_json(field: str, *table: str) -> Any:
+    from psycopg import sql
+
+    return sql.SQL("to_json({})::text").format(sql.Identifier(*table, field))
