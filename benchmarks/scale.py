@@ -10,6 +10,7 @@ two workers means little on a machine that others use, so its load stands beside
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 import shutil
 import statistics
@@ -17,11 +18,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 __all__ = ["CASES", "measured", "write_side"]
+
+_SUBREAPER = 36
+"""PR_SET_CHILD_SUBREAPER of Linux."""
 
 _BEGIN = """
 import sys
@@ -143,6 +148,7 @@ def write_side(folder: Path, rows: int, width: int, files: int, seed: int) -> No
 def measured(case: str, new: Path, old: Path, out: Path, bridge: Path) -> dict[str, float]:
     """Processor and wall seconds of a case, and the private pages of its largest worker in MB."""
     programme, engine = CASES[case]
+    _adopt_orphans()
     script = out.with_name(f"{out.name}.py")
     script.write_text(programme)
     command = [sys.executable, script, new, old, out, bridge, *([engine] if engine else [])]
@@ -167,7 +173,17 @@ def measured(case: str, new: Path, old: Path, out: Path, bridge: Path) -> dict[s
         raise RuntimeError(f"{case} ended with {process.returncode}")
     workers = {pid: size for pid, size in seen.items() if pid != process.pid} or seen
     processor = usage.ru_utime + usage.ru_stime
+    with suppress(ChildProcessError):
+        while True:  # what it started and did not wait for
+            *_, usage = os.wait4(-1, 0)
+            processor += usage.ru_utime + usage.ru_stime
     return {"wall": wall, "memory": max(workers.values()), "processor": processor}
+
+
+def _adopt_orphans() -> None:
+    """Become the parent of every process below this one whose own parent has ended."""
+    if ctypes.CDLL(None, use_errno=True).prctl(_SUBREAPER, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl")
 
 
 def _below(pid: int) -> list[int]:

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
-import jinja2
-
 from isthmus.plain_text import markdown, markdown_block, markdown_code
 
 __all__ = ["card"]
@@ -22,6 +20,8 @@ def card(bridge: Any, *, width: int = _WIDTH) -> str:
 
     ``width`` is that of the table of evidence, in characters.
     """
+    import jinja2  # not for those who write no card
+
     template = files("isthmus.bridge").joinpath("card.md.jinja").read_text(encoding="utf-8")
     provenance = json.dumps(
         bridge.provenance.to_json(), indent=2, sort_keys=True, ensure_ascii=False

@@ -22,6 +22,7 @@ from isthmus.bridge.fit_source import FitSource
 from isthmus.bridge.fitting import CROSS_FITTED, Fitting
 from isthmus.bridge.held_out_samples import (
     PARTS,
+    SHARES,
     UNUSED,
     VALIDATION,
     HeldOutSamples,
@@ -43,10 +44,8 @@ from isthmus.spaces.pairs import Pairs
 from isthmus.spaces.profile import Profile
 from isthmus.spaces.sample import Batch
 
-__all__ = ["SHARES", "fit"]
+__all__ = ["fit"]
 
-SHARES = dict(zip(PARTS, (0.8, 0.1, 0.1), strict=True))
-"""Of the parts that pairs of files are split into."""
 _JUDGED = dict(zip(PARTS, (0.0, 0.4, 0.6), strict=True))
 """Where every pair is fitted on: who chooses what is judged, and who judges it."""
 _CANARIES = 8

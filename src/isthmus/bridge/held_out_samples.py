@@ -20,6 +20,7 @@ from isthmus.spaces.split import assign_parts
 
 __all__ = [
     "PARTS",
+    "SHARES",
     "UNUSED",
     "HeldOutSamples",
     "Queries",
@@ -32,6 +33,8 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 PARTS: tuple[str, ...] = ("fit", "validation", "test")
+SHARES: dict[str, float] = dict(zip(PARTS, (0.8, 0.1, 0.1), strict=True))
+"""Of the parts that pairs of files are split into."""
 UNUSED = "unused"
 """A further part: neither fitted on nor asked about, but searched among."""
 FIT, VALIDATION, TEST = range(3)

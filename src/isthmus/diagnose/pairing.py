@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom, norm, t
+from scipy.special import stdtr
 
 from isthmus.diagnose.partner_scores import best_scores
 from isthmus.diagnose.second_model import made_apart, related_apart, visible_share
@@ -119,7 +119,7 @@ def judge_pairing(
         side, rows = two
         return _found("second model", ids, rows, n, _visible(scores, n), side)
     healthy = _healthy_tail(scores)
-    bound = int(binom.isf(_FALSE_ALARMS, n, healthy)) + 1
+    bound = _bound(n, healthy)
     below = int((scores < 0).sum())
     visible = _visible(scores, n)
     if below < bound:
@@ -223,7 +223,7 @@ def _healthy_tail(scores: Matrix) -> float:
         spread = max(float(upper) - mean, (mean - float(lower)) / 0.524)
     if mean <= 0:
         return 0.5
-    return float(t.cdf(-mean / max(spread, 0.3), _TAIL))
+    return float(stdtr(_TAIL, -mean / max(spread, 0.3)))
 
 
 def _mixture(scores: Matrix) -> tuple[float, float, Matrix]:
@@ -231,6 +231,8 @@ def _mixture(scores: Matrix) -> tuple[float, float, Matrix]:
 
     Expectation and maximisation; strangers are standard normal by construction.
     """
+    from scipy.stats import norm  # takes half a second to import
+
     mean, spread, share = float(np.quantile(scores, 0.8)), 1.0, 0.2
     lost = np.zeros(len(scores))
     for _ in range(100):
@@ -255,9 +257,18 @@ def _are_apart(mean: float, spread: float) -> bool:
     return mean >= max(_APART, 1 + 2.2 * spread)
 
 
+def _bound(n: int, healthy: float) -> int:
+    """How many rows below the middle of strangers are more than chance puts there."""
+    from scipy.stats import binom  # takes half a second to import
+
+    return int(binom.isf(_FALSE_ALARMS, n, healthy)) + 1
+
+
 def _visible(scores: Matrix, n: int) -> float | None:
+    from scipy.stats import binom  # takes half a second to import
+
     healthy = _healthy_tail(scores)
-    bound = int(binom.isf(_FALSE_ALARMS, n, healthy)) + 1
+    bound = _bound(n, healthy)
     for share in np.geomspace(0.005, 0.8, 60):
         if binom.sf(bound - 1, n, healthy * (1 - share) + share / 2) >= _POWER:
             return float(share)

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from scipy.special import bdtr, erfinv, expit, logit
 
 from isthmus.evaluate.bootstrap import Estimate
@@ -61,6 +60,8 @@ def expected_in_index(
         >>> 0.2 < expected_in_index(found, 1000, 10_000, parse_metric("recall@1")).value < 0.5
         True
     """
+    from scipy.optimize import minimize  # takes long to import
+
     if metric.metric.name not in _KNOWN:
         return Estimate(value=None, reason=f"{metric.name} is not extrapolated")
     if len(ranks.ranks) != len(ranks.indptr) - 1:

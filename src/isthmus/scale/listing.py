@@ -147,14 +147,14 @@ def _parquet(place: str, state: str, wanted: Wanted) -> Side:
             sizes = [footer.metadata.row_group(i).num_rows for i in range(footer.num_row_groups)]
         if not sum(sizes):
             raise InputError("there are no rows", where=place)
-        with parquet_stream(file, [next(i for i, n in enumerate(sizes) if n)]) as stream:
+        filled = next(i for i, n in enumerate(sizes) if n)
+        with parquet_stream(file, [filled], batch=1) as stream:
             columns = Columns.of(stream, wanted, place)
-            block, ids = next(iter(columns.blocks(stream, place)))
-    assert block is not None
+            dim, stored = columns.form(stream, place)
     parts: list[Part] = []
     first, groups, rows = 0, list[int](), 0
     for number, size in enumerate(sizes):
-        if rows and (rows + size) * block.shape[1] * 4 > _PART_BYTES:
+        if rows and (rows + size) * dim * 4 > _PART_BYTES:
             parts.append(Part(place, first, rows, state, tuple(groups)))
             first, groups, rows = first + rows, [], 0
         groups.append(number)
@@ -164,9 +164,9 @@ def _parquet(place: str, state: str, wanted: Wanted) -> Side:
         place,
         wanted.key or columns.key if len(columns.vectors) == 1 else wanted.key,
         columns.ids,
-        ids is not None,
-        block.shape[1],
-        block.dtype.name,
+        columns.ids is not None,
+        dim,
+        stored,
         tuple(parts),
         columns.overlooked,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Collection
 from concurrent.futures import (
@@ -17,6 +18,7 @@ from concurrent.futures import (
 )
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait as wait_for
+from multiprocessing.context import BaseContext
 from typing import Any
 
 from typing_extensions import override
@@ -24,6 +26,9 @@ from typing_extensions import override
 from isthmus.scale.engine import LOST, Outcome, PooledEngine, attempt
 
 __all__ = ["Processes", "Threads"]
+
+_WORK = ("isthmus.scale.apply", "isthmus.scale.moments")
+"""What most work of a worker imports."""
 
 
 class _Executed(PooledEngine):
@@ -62,9 +67,10 @@ class Threads(_Executed):
 
 
 class Processes(_Executed):
-    """Processes of this machine, started afresh, which end with this one.
+    """Processes of this machine, which share nothing with this one and end with it.
 
-    One that is killed takes its part back to the queue, and others are started.
+    Where the system can, they are forked from a process that imported what they need and has done
+    nothing else.  One that is killed takes its part back to the queue, and others are started.
     """
 
     def __init__(self, workers: int) -> None:
@@ -74,7 +80,7 @@ class Processes(_Executed):
     def _started(self) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(
             self.workers,
-            mp_context=multiprocessing.get_context("spawn"),
+            mp_context=_context(),
             initializer=_begin,
         )
 
@@ -93,6 +99,16 @@ class Processes(_Executed):
             return handle.result()
         except BrokenProcessPool:
             return LOST
+
+
+def _context() -> BaseContext:
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    # of the program itself only our own command is known to be safe to import there
+    command = [name for name in ("isthmus.cli.app",) if name in sys.modules]
+    context.set_forkserver_preload([*_WORK, *command])
+    return context
 
 
 def _begin() -> None:

@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 
 from isthmus import artefact
 from isthmus.adapters.chain import Chain, RowNorm
-from isthmus.bridge.fit import SHARES
 from isthmus.bridge.fit_source import Assigned, ItemPass
-from isthmus.bridge.held_out_samples import RowSamples, SamplePass, SampleSizes
+from isthmus.bridge.held_out_samples import SHARES, RowSamples, SamplePass, SampleSizes
 from isthmus.bridge.weighting import KnownWeights
 from isthmus.errors import InputError, OutputError
 from isthmus.files import atomic_file, canonical_json

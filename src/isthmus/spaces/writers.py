@@ -267,9 +267,9 @@ class _Parquet:
         # columns that cannot be null are read back twice as fast
         number = pa.field("element", pa.float32(), nullable=False)
         kind = pa.list_(number, self._dim)
-        columns = {
-            self._key: pa.FixedSizeListArray.from_arrays(pa.array(block.reshape(-1)), type=kind)
-        }
+        held = pa.py_buffer(np.ascontiguousarray(block, np.float32))
+        flat = pa.Array.from_buffers(pa.float32(), block.size, [None, held])
+        columns = {self._key: pa.FixedSizeListArray.from_arrays(flat, type=kind)}
         if ids is not None:
             columns = {"id": pa.array(ids), **columns}
         batch = pa.record_batch(

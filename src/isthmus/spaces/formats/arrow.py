@@ -80,6 +80,22 @@ class Columns:
         ids, overlooked = id_name(others, wanted, key)
         return cls(tuple(vectors), key, ids, overlooked)
 
+    def form(self, stream: Stream, where: Path | str) -> tuple[int, str]:
+        """Width and dtype of the rows: by the schema where it says so, else by the first of them.
+
+        Raises:
+            InputError: as `blocks`, of the first row.
+        """
+        import pyarrow as pa
+
+        if self.vectors == (self.key,) and self.key in stream.schema.names:
+            kind = stream.schema.field(self.key).type
+            if pa.types.is_fixed_size_list(kind) and pa.types.is_floating(kind.value_type):
+                return kind.list_size, np.dtype(kind.value_type.to_pandas_dtype()).name
+        rows, _ = next(iter(self.blocks(stream, where)))
+        assert rows is not None
+        return rows.shape[1], rows.dtype.name
+
     def blocks(
         self, stream: Stream, where: Path | str, *, vectors: bool = True, first: int = 0
     ) -> Iterator[tuple[NDArray[Any] | None, NDArray[Any] | None]]:
@@ -129,7 +145,9 @@ def open_csv(files: Sequence[Path], wanted: Wanted) -> Contents:
 
 
 @contextmanager
-def parquet_stream(file: Path | Any, groups: Sequence[int] | None = None) -> Generator[Stream]:
+def parquet_stream(
+    file: Path | Any, groups: Sequence[int] | None = None, *, batch: int = _BATCH
+) -> Generator[Stream]:
     """A Parquet file, or some of its row groups; ``file`` may be open."""
     import pyarrow.parquet as pq
 
@@ -137,7 +155,7 @@ def parquet_stream(file: Path | Any, groups: Sequence[int] | None = None) -> Gen
     with pq.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False) as opened:
         yield Stream(
             opened.schema_arrow,
-            lambda columns: opened.iter_batches(_BATCH, row_groups=groups, columns=columns),  # pyright: ignore[reportUnknownLambdaType]
+            lambda columns: opened.iter_batches(batch, row_groups=groups, columns=columns),  # pyright: ignore[reportUnknownLambdaType]
             opened.metadata.num_rows,
         )
 
@@ -420,13 +438,13 @@ def _rows(column: Any, where: str, first: int) -> NDArray[Any]:
             where,
             first + row,
         )
-    values = column.flatten()
+    values = _flat(column, pa)
     dim = int(lengths[0])
     if not dim:
         raise _at("the vector has no numbers", where, first)
     if values.null_count:
         raise _at("the vector holds a null", where, first + _first(values.is_null()) // dim)
-    return values.to_numpy(zero_copy_only=False).reshape(len(column), dim)
+    return _numpy(values).reshape(len(column), dim)
 
 
 def _inner(column: Any, where: str, first: int) -> Any:
@@ -485,7 +503,7 @@ def ids_of(column: Any, where: str, first: int) -> NDArray[Any]:
         texts = [str(uuid.UUID(bytes=value)) for value in column.to_pylist()]
         return normalise_ids(texts, where)
     if pa.types.is_integer(kind):
-        return normalise_ids(column.to_numpy(zero_copy_only=False), where)
+        return normalise_ids(_numpy(column), where)
     if pa.types.is_decimal(kind) and kind.scale == 0:
         return normalise_ids([str(value) for value in column.to_pylist()], where)
     if _is_string(kind, pa) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
@@ -502,7 +520,32 @@ def ids_of(column: Any, where: str, first: int) -> NDArray[Any]:
 def _lengths(column: Any, pa: Any) -> NDArray[np.int64]:
     if pa.types.is_fixed_size_list(column.type):
         return np.full(len(column), column.type.list_size)
+    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+        return np.diff(_numpy(column.offsets)).astype(np.int64, copy=False)
     return np.asarray(column.value_lengths().to_numpy(zero_copy_only=False), np.int64)
+
+
+def _flat(column: Any, pa: Any) -> Any:
+    """The numbers of lists, none of which is null, one after the other."""
+    if pa.types.is_fixed_size_list(column.type):
+        dim: int = column.type.list_size
+        return column.values.slice(column.offset * dim, len(column) * dim)
+    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+        offsets = _numpy(column.offsets)
+        return column.values.slice(int(offsets[0]), int(offsets[-1] - offsets[0]))
+    return column.flatten()
+
+
+def _numpy(values: Any) -> NDArray[Any]:
+    """Numbers without a null, where they lie.
+
+    Arrow's own ``to_numpy`` imports pandas, where there is one: half a second of every process.
+    """
+    _, held = values.buffers()
+    kind = np.dtype(values.type.to_pandas_dtype())
+    if not len(values):
+        return np.empty(0, kind)
+    return np.frombuffer(held, kind, len(values), values.offset * kind.itemsize)
 
 
 def _first(mask: Any) -> int:
