@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import pickle
 from pathlib import Path
 from typing import Any
@@ -134,3 +137,60 @@ def test_a_line_of_column_names_is_passed_over(tmp_path: Path, header: str) -> N
     if columns > 2:
         with pytest.raises(InputError, match="line 2"):
             read_qrels(path, query_ids=np.array(["q1"]), item_ids=np.array(["d1"]))
+
+
+def _read(path: Path, content: str | bytes) -> dict[Any, Any]:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return read_qrels(path, query_ids=WORDS, item_ids=WORDS)
+
+
+_LINES = "query-id\tcorpus-id\tscore\nq1\ta b\t1\nq1\tc\t0\nq2\tc\t2\n"
+_CSV = 'score,doc_id,query_id\n1,"a b",q1\r\n0,c,q1\n2,c,q2'
+_OBJECTS = (
+    '{"query-id": "q1", "corpus-id": "a b", "score": 1}\n\n'
+    '{"query-id": "q1", "corpus-id": "c", "score": 0}\n'
+    '{"query-id": "q2", "corpus-id": "c"}\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.tsv", _LINES.encode("utf-16")),
+        ("a.tsv.gz", gzip.compress(_LINES.encode())),
+        ("a.txt.xz", lzma.compress(_LINES.encode())),
+        ("A.CSV", _CSV),
+        ("a.csv.bz2", bz2.compress(_CSV.encode("utf-8-sig"))),
+        ("a.jsonl", _OBJECTS),
+        ("a.json", _OBJECTS),
+        ("a.json", "[" + ",".join(filter(None, _OBJECTS.split("\n"))) + "]"),
+        ("a.json", '{\n "q1": {"a b": 1, "c": 0},\n "q2": {"c": 2}\n}'),
+        ("a.jsonl", '{"q1": ["a b"]}\n{"q2": ["c"]}'),
+    ],
+    ids=range(10),
+)
+def test_what_other_tools_write(tmp_path: Path, name: str, content: str | bytes) -> None:
+    found = _read(tmp_path / name, content)
+    assert found == {"q1": ["a b"], "q2": ["c"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", 'q1,"a', "this is no table"),
+        ("a.tsv", "score\tdoc_id\tquery_id\n1\td", "line 2: the line is short of a column"),
+        ("a.tsv.gz", gzip.compress(b"q1 a 1" * 99)[:-9], "cannot be read"),
+        ("a.tsv.gz", b"q1 a 1", "cannot be read"),
+        ("a.jsonl", '{"q1": 3}', "line 1: 'q1' is no query with its items"),
+        ("a.jsonl", "[3]", "line 1: expected an object"),
+        ("a.jsonl", '{"query": "q1", "doc": true}', "line 1: an id .* neither text nor number"),
+        ("a.json", '{"q1": {"a": "much"}}', "'much' is not a relevance"),
+        ("a.json", "{", "this is not JSON"),
+        ("a.jsonl", '{"query": "q1", "doc": ""}', "an id is missing"),
+    ],
+)
+def test_what_other_tools_did_not_write(
+    tmp_path: Path, name: str, content: str | bytes, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        _read(tmp_path / name, content)

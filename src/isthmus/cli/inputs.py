@@ -134,7 +134,8 @@ class QueryOptions:
     qrels: Annotated[
         Path | None,
         typer.Option(
-            help="Which items answer which query: lines of 'query-id item-id', or TREC qrels. "
+            help="Which items answer which query: lines of 'query-id item-id', TREC or BEIR qrels, "
+            "CSV, or JSON. "
             "Without it a query is answered by the item of the same id.",
             rich_help_panel=_JUDGING,
         ),

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import csv
 import math
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
+from isthmus.json_text import read_json
 from isthmus.spaces.formats.arrays import read_npy
+from isthmus.spaces.text_files import suffix_of, text_of_file
 
 __all__ = ["read_labels", "read_qrels"]
 
-_QUERY = frozenset({"queryid", "query", "qid", "topic", "topicid"})
-_COLUMNS = _QUERY | {
-    *("iteration", "iter", "0", "q0"),
-    *("corpusid", "docid", "documentid", "document", "doc", "docno", "itemid", "item", "pid"),
-    *("score", "relevance", "relevancy", "rel", "label", "grade"),
+_ROLES: dict[str, frozenset[str]] = {
+    "query": frozenset({"queryid", "query", "qid", "topic", "topicid"}),
+    "item": frozenset(
+        {"corpusid", "docid", "documentid", "document", "doc", "docno", "itemid", "item", "pid"}
+    ),
+    "score": frozenset({"score", "relevance", "relevancy", "rel", "label", "grade"}),
+    "": frozenset({"iteration", "iter", "0", "q0"}),
 }
+"""What columns are called in BEIR, TREC and elsewhere."""
+_JSON = (".jsonl", ".ndjson", ".json")
+_MEND = "Write two ids a line, or TREC qrels"
+
+_Judged = tuple[str, str, str, str | None]
+"""The place, a query, an item, and what it is worth, if that is said."""
 
 
 def read_qrels(
@@ -29,35 +41,130 @@ def read_qrels(
 
     Args:
         path: lines of ``query item``, ``query item relevance`` or TREC's ``query 0 item
-            relevance``, separated by tabs or spaces; relevance 0 or less is skipped.  A first line
-            of column names, as BEIR's ``query-id corpus-id score``, is passed over.
+            relevance``, separated by tabs or spaces, by commas in ``.csv``; a line of JSON for each
+            judgement, or one object of queries with their items and relevances (ranx, pytrec_eval).
+            Relevance 0 or less is skipped.  A first line of column names, as BEIR's ``query-id
+            corpus-id score``, says what the columns are.  UTF-8 or UTF-16, also packed.
         query_ids, item_ids: some ids of either side; integers turn the file's into integers.
 
     Raises:
         InputError: naming the file and the line.
     """
     judged: dict[Any, list[Any]] = {}
-    for number, line in enumerate(_lines(path), start=1):
-        fields = [f.strip() for f in (line.split("\t") if "\t" in line else line.split())]
-        if not any(fields) or (number == 1 and _names_columns(fields)):
-            continue
-        where = f"{path}, line {number}"
-        if len(fields) not in (2, 3, 4):
-            raise InputError(
-                f"expected 'query item', got {len(fields)} fields",
-                where=where,
-                mend="Write two ids a line, or TREC qrels",
-            )
-        query, item = fields[0], fields[2] if len(fields) == 4 else fields[1]
-        if not all(fields):
-            raise InputError("an id is missing", where=where, mend="Remove or complete the line")
-        if len(fields) > 2 and _relevance(fields[-1], where) <= 0:
-            continue
-        answers = judged.setdefault(_like(query, query_ids, where), [])
-        answers.append(_like(item, item_ids, where))
+    suffix = suffix_of(path)
+    with text_of_file(path, newline="" if suffix == ".csv" else "\n") as file:
+        found = _objects(path, file) if suffix in _JSON else _lines_judged(path, file)
+        for where, query, item, score in found:
+            if not (query and item):
+                raise InputError("an id is missing", where=where, mend="Complete the line")
+            if score is None or _relevance(score, where) > 0:
+                answers = judged.setdefault(_like(query, query_ids, where), [])
+                answers.append(_like(item, item_ids, where))
     if not judged:
         raise InputError("no query is judged here", where=str(path))
     return judged
+
+
+def _lines_judged(path: Path, file: TextIO) -> Iterator[_Judged]:
+    """Judgements in columns, which a first line may name."""
+    columns: dict[str, int] = {}
+    for number, fields in enumerate(_rows(path, file), start=1):
+        where = f"{path}, line {number}"
+        if not any(fields):
+            continue
+        if number == 1 and (columns := _columns(fields)):
+            continue
+        if len(fields) not in (2, 3, 4):
+            told = f"expected 'query item', got {len(fields)} fields"
+            raise InputError(told, where=where, mend=_MEND)
+        if columns:
+            if len(fields) <= max(columns.values()):
+                raise InputError("the line is short of a column", where=where, mend=_MEND)
+            score = fields[columns["score"]] if "score" in columns else None
+            yield where, fields[columns["query"]], fields[columns["item"]], score
+        else:
+            score = fields[-1] if len(fields) > 2 else None
+            yield where, fields[0], fields[2] if len(fields) == 4 else fields[1], score
+
+
+def _rows(path: Path, file: TextIO) -> Iterator[list[str]]:
+    if suffix_of(path) == ".csv":
+        try:
+            for row in csv.reader(file, strict=True):
+                yield [cell.strip() for cell in row]
+        except csv.Error as error:
+            raise InputError(f"this is no table ({error})", where=str(path)) from error
+        return
+    # not splitlines(), which also cuts at form feeds and other separators inside a line
+    for line in file:
+        yield [f.strip() for f in (line.split("\t") if "\t" in line else line.split())]
+
+
+def _columns(fields: list[str]) -> dict[str, int]:
+    """Where the query, the item and the relevance stand; empty for a line that names no columns."""
+    roles = [_role(name) for name in fields]
+    found = {role: at for at, role in enumerate(roles) if role}
+    named = None not in roles and {"query", "item"} <= found.keys()
+    return {str(role): at for role, at in found.items()} if named else {}
+
+
+def _role(name: str) -> str | None:
+    plain = name.lower().replace("-", "").replace("_", "").rstrip("#")
+    return next((role for role, names in _ROLES.items() if plain in names), None)
+
+
+def _objects(path: Path, file: TextIO) -> Iterator[_Judged]:
+    """Judgements as objects on lines, or as one object of queries with their items."""
+    text = file.read()
+    whole = suffix_of(path) == ".json" and not _is_line(text.partition("\n")[0])
+    for number, line in enumerate([text] if whole else text.split("\n"), start=1):
+        where = str(path) if whole else f"{path}, line {number}"
+        if not line.strip():
+            continue
+        try:
+            found: Any = read_json(line)
+        except ValueError as error:
+            raise InputError(f"this is not JSON ({error})", where=where) from error
+        for row in cast(list[Any], found) if isinstance(found, list) else [found]:
+            yield from _of_object(row, where)
+
+
+def _is_line(line: str) -> bool:
+    try:
+        found: Any = read_json(line)
+    except ValueError:
+        return False
+    return isinstance(found, dict) and {"query", "item"} <= {
+        _role(str(name)) for name in cast(dict[str, Any], found)
+    }
+
+
+def _of_object(found: Any, where: str) -> Iterator[_Judged]:
+    mend = 'Write {"query-id": "q1", "corpus-id": "d1", "score": 1}, or {"q1": {"d1": 1}}'
+    if not isinstance(found, dict):
+        raise InputError("expected an object", where=where, mend=mend)
+    row = cast(dict[str, Any], found)
+    named = {_role(name): value for name, value in row.items()}
+    if {"query", "item"} <= named.keys():
+        score = named.get("score")
+        query, item = (_plain(named[role], where, mend) for role in ("query", "item"))
+        yield where, query, item, None if score is None else _plain(score, where, mend)
+        return
+    for query, items in row.items():
+        if isinstance(items, list):
+            for item in cast(list[Any], items):
+                yield where, query, _plain(item, where, mend), None
+        elif isinstance(items, dict):
+            for item, score in cast(dict[str, Any], items).items():
+                yield where, query, item, _plain(score, where, mend)
+        else:
+            raise InputError(f"'{query[:80]}' is no query with its items", where=where, mend=mend)
+
+
+def _plain(value: Any, where: str, mend: str) -> str:
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise InputError("an id or a relevance is neither text nor number", where=where, mend=mend)
+    return str(value)
 
 
 def read_labels(path: Path) -> NDArray[Any]:
@@ -71,21 +178,9 @@ def read_labels(path: Path) -> NDArray[Any]:
 
 
 def _lines(path: Path) -> list[str]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise InputError("there is no such file", where=str(path)) from error
-    except UnicodeDecodeError as error:
-        raise InputError("the file is not UTF-8 text", where=str(path)) from error
-    # not splitlines(), which also cuts at form feeds and other separators inside a line
-    lines = text.split("\n")
+    with text_of_file(path, newline="\n") as file:
+        lines = file.read().split("\n")
     return lines if lines[-1] else lines[:-1]
-
-
-def _names_columns(fields: list[str]) -> bool:
-    """Whether the first line says what the columns are, in the words of BEIR, TREC or others."""
-    plain = [f.lower().replace("-", "").replace("_", "").rstrip("#") for f in fields]
-    return plain[0] in _QUERY and all(name in _COLUMNS for name in plain)
 
 
 def _relevance(text: str, where: str) -> float:

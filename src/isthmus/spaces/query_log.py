@@ -7,19 +7,19 @@ put together from all its lines.  Columns are known by the names that logs give 
 from __future__ import annotations
 
 import csv
-import io
 import math
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.json_text import read_json
+from isthmus.spaces.text_files import suffix_of, text_of_file
 
 __all__ = ["QueryLog", "read_query_log"]
 
@@ -148,7 +148,7 @@ class _Query:
 
 
 def read_query_log(path: Path) -> QueryLog:
-    """The queries of a log in ``.jsonl``, ``.csv`` or ``.tsv``; all distinct ones are held.
+    """The queries of a log in ``.jsonl``, ``.csv`` or ``.tsv``, packed or not; all are held.
 
     Args:
         path: objects, or rows under a line of column names, with the text of a query (``query``,
@@ -211,25 +211,20 @@ def read_query_log(path: Path) -> QueryLog:
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each line's place and its values by meaning."""
-    suffix = path.suffix.lower()
+    suffix = suffix_of(path)
     if suffix not in (*_JSON, *_TABLES):
         raise InputError(
             "queries are read from .jsonl, .csv or .tsv files",
             where=str(path),
             mend='Write {"query": "…", "clicked": ["…"]} on each line of a .jsonl file',
         )
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            yield from (
-                _objects(path, file) if suffix in _JSON else _table(path, file, _TABLES[suffix])
-            )
-    except FileNotFoundError as error:
-        raise InputError("there is no such file", where=str(path)) from error
-    except UnicodeDecodeError as error:
-        raise InputError("the file is not UTF-8 text", where=str(path)) from error
+    with text_of_file(path, newline="") as file:
+        yield from (
+            _objects(path, file) if suffix in _JSON else _table(path, file, _TABLES[suffix])
+        )
 
 
-def _objects(path: Path, file: io.TextIOBase) -> Iterator[tuple[str, dict[str, Any]]]:
+def _objects(path: Path, file: TextIO) -> Iterator[tuple[str, dict[str, Any]]]:
     for number, line in enumerate(file, start=1):
         if not line.strip():
             continue
@@ -246,7 +241,7 @@ def _objects(path: Path, file: io.TextIOBase) -> Iterator[tuple[str, dict[str, A
         yield where, {meaning: found[column] for meaning, column in meanings.items()}
 
 
-def _table(path: Path, file: io.TextIOBase, separator: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _table(path: Path, file: TextIO, separator: str) -> Iterator[tuple[str, dict[str, Any]]]:
     reader = csv.reader(file, delimiter=separator, strict=True)
     names: list[str] = []
     meanings: dict[str, str] = {}

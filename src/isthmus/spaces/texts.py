@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.errors import InputError
-from isthmus.inputs import open_input
 from isthmus.json_text import read_json
+from isthmus.spaces.text_files import suffix_of, text_of_file
 
 __all__ = ["check_texts", "read_lines", "read_texts"]
 
@@ -45,37 +45,27 @@ def read_lines(path: Path) -> list[str]:
     Raises:
         InputError: if it cannot be read, or is not UTF-8.
     """
-    try:
-        with open_input(path) as file:
-            lines = file.read().decode("utf-8-sig").splitlines()
-    except FileNotFoundError as error:
-        raise InputError("there is no such file", where=str(path)) from error
-    except UnicodeDecodeError as error:
-        raise InputError("the file is not UTF-8 text", where=str(path)) from error
+    with text_of_file(path, newline="") as file:
+        lines = file.read().splitlines()
     return [line.strip() for line in lines if line.strip()]
 
 
 def _pairs(path: Path) -> Iterator[tuple[str, str]]:
-    suffix = path.suffix.lower()
+    suffix = suffix_of(path)
     if suffix not in (*_JSON, ".tsv", ".txt"):
         raise InputError(
             "texts are read from .jsonl, .tsv or .txt files",
             where=str(path),
             mend='Write {"id": ..., "text": ...} on each line of a .jsonl file',
         )
-    try:
-        with path.open(encoding="utf-8-sig", newline="\n") as file:
-            for row, line in enumerate(file):
-                line = line.rstrip("\r\n")
-                where = f"{path}, line {row + 1}"
-                if suffix == ".txt":
-                    yield str(row), line
-                elif line.strip():
-                    yield _of_json(line, where) if suffix in _JSON else _of_tsv(line, where)
-    except FileNotFoundError as error:
-        raise InputError("there is no such file", where=str(path)) from error
-    except UnicodeDecodeError as error:
-        raise InputError("the file is not UTF-8 text", where=str(path)) from error
+    with text_of_file(path, newline="\n") as file:
+        for row, line in enumerate(file):
+            line = line.rstrip("\r\n")
+            where = f"{path}, line {row + 1}"
+            if suffix == ".txt":
+                yield str(row), line
+            elif line.strip():
+                yield _of_json(line, where) if suffix in _JSON else _of_tsv(line, where)
 
 
 def _of_json(line: str, where: str) -> tuple[str, str]:

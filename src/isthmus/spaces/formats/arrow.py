@@ -18,17 +18,16 @@ from numpy.typing import NDArray
 from isthmus.errors import InputError, missing_extra
 from isthmus.json_text import read_json
 from isthmus.spaces.formats.contents import (
-    COMPRESSIONS,
     VECTOR_NAMES,
     Contents,
     IdFile,
     RowFile,
     Wanted,
     id_name,
-    open_text,
     reading,
 )
 from isthmus.spaces.ids import normalise_ids
+from isthmus.spaces.text_files import COMPRESSIONS, open_text
 
 __all__ = [
     "Columns",

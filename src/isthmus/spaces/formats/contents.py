@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, BinaryIO, TextIO, cast
+from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +18,6 @@ from isthmus.spaces.scratch import map_file, scratch_file
 from isthmus.spaces.text_ids import TextIdWriter
 
 __all__ = [
-    "COMPRESSIONS",
     "ID_NAMES",
     "VECTOR_NAMES",
     "Contents",
@@ -29,7 +25,6 @@ __all__ = [
     "RowFile",
     "Wanted",
     "id_name",
-    "open_text",
     "reading",
 ]
 
@@ -41,14 +36,6 @@ ID_NAMES = ("id", "ids", "_id")
 
 _ALIKE = ("doc_id", "docid", "document_id", "item_id", "custom_id", "uid", "uuid", "pid", "key")
 """Names that are ids as well, though not surely of these rows: said, not used."""
-
-COMPRESSIONS: dict[str, Callable[..., Any]] = {
-    ".gz": gzip.open,
-    ".gzip": gzip.open,
-    ".bz2": bz2.open,
-    ".xz": lzma.open,
-}
-"""What text files are read through, by the last part of their name."""
 
 
 @dataclass(frozen=True)
@@ -124,17 +111,6 @@ def reading(path: Path | str, kind: str) -> Generator[None]:
         raise InputError(
             f"not a readable {kind} file ({text})", where=str(path), mend="Copy or write it again"
         ) from error
-
-
-@contextmanager
-def open_text(path: Path) -> Generator[TextIO]:
-    """A text file of any system: UTF-8 or UTF-16 with or without a mark, any line end, packed."""
-    opener = COMPRESSIONS.get(path.suffix.lower(), open)
-    with opener(path, "rb") as raw:
-        mark = raw.read(4)
-    encoding = "utf-16" if mark[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    with opener(path, "rt", encoding=encoding, newline=None) as file:
-        yield cast(TextIO, file)
 
 
 class RowFile:

@@ -11,8 +11,9 @@ from isthmus.errors import InputError
 from isthmus.file_records import current, in_the_making
 from isthmus.inputs import open_input
 from isthmus.json_text import read_json
-from isthmus.spaces.formats.contents import COMPRESSIONS, reading
+from isthmus.spaces.formats.contents import reading
 from isthmus.spaces.formats.table import FORMATS, Format
+from isthmus.spaces.text_files import COMPRESSIONS
 
 __all__ = ["format_of", "is_listed", "vector_files"]
 

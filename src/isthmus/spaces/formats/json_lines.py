@@ -23,10 +23,10 @@ from isthmus.spaces.formats.contents import (
     RowFile,
     Wanted,
     id_name,
-    open_text,
     reading,
 )
 from isthmus.spaces.ids import normalise_ids
+from isthmus.spaces.text_files import open_text
 
 __all__ = ["open_json"]
 

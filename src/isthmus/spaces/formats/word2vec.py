@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
-from isthmus.spaces.formats.contents import Contents, IdFile, RowFile, Wanted, open_text, reading
+from isthmus.spaces.formats.contents import Contents, IdFile, RowFile, Wanted, reading
 from isthmus.spaces.ids import normalise_ids
+from isthmus.spaces.text_files import open_text
 
 __all__ = ["open_word2vec"]
 
