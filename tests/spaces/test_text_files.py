@@ -33,7 +33,7 @@ def test_encodings_and_compressions_are_seen_through(
     assert read_texts(written("a.tsv", "d1\tcafé\r\n")) == {"d1": "café"}
     assert read_lines(written("a.txt", "é\n\nb\r\n")) == ["é", "b"]
     log = read_query_log(written("a.csv", 'query,clicked\n"old\nbridge",d1;é\n'))
-    assert log.texts == ("old bridge",) and log.items() == ["d1", "é"]
+    assert log.texts == ("old bridge",) and log.items == ["d1", "é"]
     assert suffix_of(tmp_path / f"a.CSV{packed}") == ".csv"
 
 
