@@ -128,3 +128,17 @@ def test_an_application_that_writes_both_vectors(plan, tmp_path, models):
         assert writer.delete([9001]) == 1
     with pytest.raises(InputError, match="dimensions"), open_store(plan.target.store) as store:
         DualWriter(plan, store, old=models.new, new=models.old)
+
+
+def test_a_reader_that_has_not_seen_the_way_back_yet_is_answered(plan, tmp_path, models):
+    with opened(plan, tmp_path / "plan.json", models) as migration:
+        migration.run()
+        migration.cut_over()
+        with open_store(plan.target.store) as store:
+            search = LiveSearch(plan, store, new=models.new, old=models.old, refresh=3600)
+            assert search([text_of(3)], 1).ids.tolist() == [[3]]
+            assert search.way().recall.kind == "new"
+            migration.rollback()
+            found = search([text_of(3)], 5, model="new")
+            assert -1 not in found.ids
+            assert search.way().recall.kind != "new"

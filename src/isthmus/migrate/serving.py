@@ -29,6 +29,9 @@ from isthmus.ways.way import Join, Part, Recall, Way
 
 __all__ = ["LiveSearch", "Standing"]
 
+_WAITS = (0.0, 0.02, 0.1)
+"""Seconds before a search that the store refused is made again."""
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -144,14 +147,17 @@ class LiveSearch:
         if model is None:
             only_old = isinstance(queries, Mapping) and "new" not in queries
             model = "old" if only_old else "new"
-        try:
-            return self._answer(queries, k, model)
-        except StoreError:
-            # the migration has perhaps just made, moved or dropped what was searched
-            with self._lock:
-                self._standing = None
-                self._searches = {}
-            return self._answer(queries, k, model)
+        for wait in _WAITS:
+            try:
+                return self._answer(queries, k, model)
+            except StoreError:
+                # the migration has perhaps just made, moved or dropped what was searched, or is
+                # about to: a folder is not removed in one step
+                with self._lock:
+                    self._standing = None
+                    self._searches = {}
+                time.sleep(wait)
+        return self._answer(queries, k, model)
 
     def _answer(self, queries: Any, k: int, model: Literal["new", "old"]) -> Answer:
         way = self._way(self.standing(), model)

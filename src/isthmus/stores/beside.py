@@ -14,7 +14,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.errors import StoreError
+from isthmus.errors import StoreChangedError, StoreError
 from isthmus.evaluate.scores import Metric
 from isthmus.stores.hits import hits_of, no_hits
 from isthmus.stores.id_set import IdSet
@@ -177,10 +177,21 @@ class BesideStore:
     def search(
         self, queries: NDArray[Any], k: int, *, column: str, only: Ids | None = None
     ) -> Hits:
-        """See `Store.search`; items that the first collection no longer holds are left out."""
+        """See `Store.search`; items that the first collection no longer holds are left out.
+
+        Raises:
+            StoreChangedError: if the second collection leads, and somebody has dropped it.
+        """
         if column != self._new:
             return self.first.search(queries, k, column=column, only=only)
         if self._column() is None or self._second is None:
+            if self.leads:
+                # it was there, and has been dropped since: no item is not the answer
+                raise StoreChangedError(
+                    f"the collection '{self.beside}' is gone",
+                    where=self._where,
+                    mend="See isthmus migrate status",
+                )
             return no_hits(len(queries), k, self._key)
         depth, count = k, self._second.count()
         while True:

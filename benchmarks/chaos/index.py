@@ -26,13 +26,27 @@ from isthmus.stores.beside import BesideStore, with_second_column
 from isthmus.ways.way import Join, Recall
 
 __all__ = [
-    "NEW_DIM", "OLD_DIM", "contents", "copied", "made", "models", "planned", "postgres", "reading",
+    "ALONE",
+    "NEW_DIM",
+    "OLD_DIM",
+    "N",
+    "contents",
+    "copied",
+    "made",
+    "models",
+    "planned",
+    "postgres",
+    "reading",
+    "server",
     "text_of",
 ]  # fmt: skip
 
 OLD_DIM, NEW_DIM = 16, 24
+N = 120
+ALONE = ("qdrant",)
+"""Stores that one process can open at a time: nobody else reads meanwhile."""
 _WORDS = [f"{a}{b}" for a in ("ba", "ko", "lu", "mi", "ne", "so") for b in ("r", "lt", "nd", "sk")]
-_SERVER: dict[str, str] = {}
+_SERVER: dict[str, Any] = {}
 
 
 def text_of(number: int, edition: int = 0) -> str:
@@ -71,9 +85,14 @@ def postgres(kind: str) -> Generator[None]:
     if kind != "postgresql":
         yield
         return
-    with postgres_server() as server:
-        _SERVER["url"] = server.get_uri()
+    with postgres_server() as running:
+        _SERVER.update(url=running.get_uri(), server=running)
         yield
+
+
+def server() -> Any:
+    """The server that `postgres` started."""
+    return _SERVER["server"]
 
 
 def _url(kind: str, folder: Path, number: int) -> str:
@@ -84,7 +103,7 @@ def _url(kind: str, folder: Path, number: int) -> str:
     return f"{kind}://{folder}/{number}/db#docs"
 
 
-def made(kind: str, folder: Path, n: int) -> None:
+def made(kind: str, folder: Path, n: int = N) -> None:
     """The index that every trial copies, as number 0."""
 
     def make() -> None:
