@@ -22,7 +22,6 @@ and behind it; and a reader that asked all the while found what it asked for.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -30,6 +29,7 @@ from importlib import import_module
 from pathlib import Path
 
 from benchmarks.chaos import faults, server
+from benchmarks.chaos.clock import clock_set_back
 from benchmarks.chaos.index import ALONE, made, postgres
 from benchmarks.chaos.kills import killed_everywhere, killed_randomly
 from benchmarks.chaos.traffic import traffic
@@ -58,8 +58,7 @@ def main() -> int:
     parser.add_argument("--times", type=int, default=25, help="of what comes at random (25)")
     parser.add_argument("--traffic", type=float, default=20, help="seconds of traffic (20)")
     asked = parser.parse_args()
-    if faults.CLOCK not in os.environ:
-        print(_HEAD, flush=True)
+    print(_HEAD, flush=True)
     for kind in asked.store:
         for module in _STORES[kind]:
             import_module(module)  # once, and not in every child
@@ -82,7 +81,7 @@ def _lines(kind: str, folder: Path, asked: argparse.Namespace) -> Iterator[objec
             "disk": lambda: iter(
                 [faults.disk_full(kind, folder, asked.times)] if kind in _ON_DISK else []
             ),
-            "clock": lambda: _clock(kind, folder, asked),
+            "clock": lambda: iter([clock_set_back(kind, folder, max(1, asked.times // 5))]),
             "encoder": lambda: iter(faults.encoder_fails(kind, folder)),
             "runners": lambda: iter([faults.two_runners(kind, folder, max(1, asked.times // 5))]),
             "traffic": lambda: iter(
@@ -100,16 +99,6 @@ def _server(kind: str, folder: Path, asked: argparse.Namespace) -> Iterator[obje
     if kind == "postgresql":
         yield from server.server_killed(folder, every=asked.every, random=asked.times)
         yield server.connection_cut(folder, asked.times)
-
-
-def _clock(kind: str, folder: Path, asked: argparse.Namespace) -> Iterator[object]:
-    times = max(2, asked.times // 5)
-    if faults.CLOCK in os.environ:
-        yield faults.clock_set_back(kind, folder, times)
-        return
-    code = faults.with_clock(["--store", kind, "--only", "clock", "--times", str(asked.times)])
-    if code:
-        raise SystemExit(code)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Encoders that fail, a second runner, a full disk, and a clock that is set back."""
+"""Encoders that fail, a second runner, and a full disk."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ import os
 import resource
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +15,9 @@ import numpy as np
 from benchmarks.chaos.index import NEW_DIM, copied, models, reading
 from benchmarks.chaos.trial import (
     ENDED,
-    LIMITS,
     REFUSED,
     Outcome,
     Place,
-    at_entry,
     child,
     run_trial,
     stage,
@@ -32,7 +27,7 @@ from isthmus.encoders import CallableEncoder
 from isthmus.migrate.journal import State
 from isthmus.migrate.models import Models
 
-__all__ = ["CLOCK", "clock_set_back", "disk_full", "encoder_fails", "two_runners", "with_clock"]
+__all__ = ["disk_full", "encoder_fails", "two_runners"]
 
 
 # ---- encoders ----------------------------------------------------------------------------------
@@ -201,59 +196,3 @@ def _small_disk(place: Path) -> Generator[tuple[Fill, Callable[[], None]]]:
 @contextmanager
 def _no_disk() -> Generator[tuple[Fill, Callable[[], None]]]:
     yield lambda _: None, lambda: None
-
-
-# ---- clock -------------------------------------------------------------------------------------
-
-CLOCK = "ISTHMUS_CHAOS_CLOCK"
-"""The file that says by how much the clock of this process is wrong."""
-
-
-def with_clock(arguments: list[str]) -> int:
-    """This program once more, with a clock that can be set; returns its exit code.
-
-    libfaketime stands between the process and the clock of the day; the other one, which only
-    goes on, is left alone, as the system leaves it.
-    """
-    import libfaketime
-
-    (library,) = Path(libfaketime.__file__).parent.rglob("libfaketime.so.1")
-    offset = Path(f"/tmp/isthmus-clock-{os.getpid()}")
-    offset.write_text("+0")
-    changed = {
-        "LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(offset),
-        "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1", CLOCK: str(offset),
-    }  # fmt: skip
-    try:
-        command = [sys.executable, "-m", "benchmarks.chaos", *arguments]
-        return subprocess.run(command, env={**os.environ, **changed}, check=False).returncode
-    finally:
-        offset.unlink(missing_ok=True)
-
-
-def clock_set_back(kind: str, folder: Path, times: int) -> Outcome:
-    """At each entry from some one on, the clock is a day earlier than at the entry before."""
-    found = Outcome(kind, "clock set back a day at each entry")
-    file = Path(os.environ[CLOCK])
-
-    def back() -> None:
-        file.write_text(f"-{1 + int(file.read_text().strip('+-d') or 0)}d")
-
-    for number in range(times):
-        until = State.ROLLED_BACK if number % 2 else State.CUT_OVER
-        file.write_text("+0")
-
-        def disturbed(place: Place, until: State = until, first: int = 1 + 5 * number) -> int:
-            def work() -> None:
-                at_entry(first, back, once=False)
-                stage(place, until, limits=replace(LIMITS, rate=2000))
-
-            return waited(child(work))
-
-        ended = run_trial(
-            copied(kind, folder, 33_000 + number), until, disturbed, partial(file.write_text, "+0"),
-            reader=found,
-        )  # fmt: skip
-        assert not ended, "a clock that was set back ended the run"
-        found.unharmed += 1
-    return found
