@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError, IsthmusError, OutputError
 from isthmus.file_records import current
-from isthmus.files import atomic_folder, canonical_json, check_output
+from isthmus.files import atomic_folder, check_output
 from isthmus.inputs import kind_of, open_input, unreadable
 from isthmus.json_text import read_json
+from isthmus.sealed_json import sealed
 from isthmus.tensors import Spec, Tensors, all_finite, open_tensors, plain, write_tensors
 
 __all__ = [
@@ -178,12 +179,11 @@ def _encoded(text: str, where: str) -> bytes:
 def _manifest(fields: dict[str, Any], where: str) -> bytes:
     """The manifest's bytes, with the digest of all its other fields."""
     try:
-        digest = hashlib.sha256(canonical_json(fields).encode()).hexdigest()
+        content = sealed(fields)
     except UnicodeEncodeError as error:
         raise InputError("a text in it is no Unicode", where=where) from error
     except ValueError as error:
         raise InputError("a number in it is not finite", where=where) from error
-    content = canonical_json({**fields, "digest": digest}).encode() + b"\n"
     try:
         read_json(content)
     except ValueError as error:

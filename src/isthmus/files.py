@@ -33,6 +33,7 @@ __all__ = [
     "check_output",
     "removed_with",
     "together",
+    "unwritable",
 ]
 
 _ANOTHER = "Choose another name"
@@ -78,7 +79,7 @@ def _check_place(place: Path, path: Path, *, overwrite: bool) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise _unwritable(error, path) from error
+        raise unwritable(error, path) from error
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise OutputError(
             "a device, a pipe or a socket has this name", where=str(path), mend=_ANOTHER
@@ -89,7 +90,7 @@ def _check_place(place: Path, path: Path, *, overwrite: bool) -> None:
         )
 
 
-def _unwritable(error: OSError, path: Path) -> OutputError:
+def unwritable(error: OSError, path: Path) -> OutputError:
     """The error for a place where the system lets nothing be made."""
     folder = path.absolute().parent
     known = _known(error)
@@ -219,7 +220,7 @@ class _Draft:
         except BaseException as error:
             self.discard()
             if isinstance(error, OSError) and not isinstance(error, OutputError):
-                raise _unwritable(error, path) from error
+                raise unwritable(error, path) from error
             raise
 
     def _make_folder(self) -> None:

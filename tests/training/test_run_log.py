@@ -63,3 +63,21 @@ def test_without_a_file_runs_are_kept_in_memory():
     with RunLog(None, HEADER) as log:
         log.add("k", 0, {}, {"value": 1.0})
         assert log.known == {"k": {"value": 1.0}}
+
+
+@pytest.mark.parametrize("content", [b"precious text on one line", b"precious\ntext", b"\x00" * 9])
+def test_a_file_that_is_no_journal_is_left_as_it_is(tmp_path, content):
+    path = tmp_path / "notes.txt"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="or is no journal"), RunLog(path, HEADER):
+        pass
+    assert path.read_bytes() == content
+
+
+def test_the_first_line_is_written_again_wherever_a_kill_cut_it(tmp_path):
+    path = tmp_path / "journal"
+    whole = (RunLog(None, HEADER).header + "\n").encode()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with RunLog(path, HEADER):
+            assert path.read_bytes() == whole

@@ -10,7 +10,7 @@ import typer
 from isthmus.cli.console import ProgressBar, say, show, show_json
 from isthmus.cli.inputs import Json, Overwrite
 from isthmus.cli.model_options import SPELLINGS, KeyEnv
-from isthmus.errors import InputError, ModelChangedError
+from isthmus.errors import ModelChangedError
 
 __all__ = ["canary_app"]
 
@@ -57,10 +57,10 @@ def record_command(
     """
     from isthmus.encoders import ModelCanary, Spending, open_encoder
     from isthmus.encoders.model_canary import MOST_TEXTS
+    from isthmus.files import check_output
     from isthmus.spaces.texts import read_lines
 
-    if output.exists() and not overwrite:
-        raise InputError("it exists already", where=str(output), mend="Add --overwrite")
+    check_output(output, overwrite=overwrite)
     lines = list(dict.fromkeys(read_lines(texts)))
     if len(lines) > MOST_TEXTS:
         say(f"the first {MOST_TEXTS} of {len(lines):,} texts are used")

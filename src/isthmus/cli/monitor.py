@@ -227,7 +227,8 @@ def monitor_command(
           --index lancedb://db#docs.vector --model st:NEW --bound "retrieval >= 0.8"
     """  # fmt: skip
     from isthmus.bridge import Bridge
-    from isthmus.monitor import post
+    from isthmus.files import together
+    from isthmus.monitor import Watch, post
 
     same.check()
     alarm.check()
@@ -238,6 +239,8 @@ def monitor_command(
             mend="Leave it out, or watch a log of the traffic",
         )
     shown.check()
+    if state is not None:
+        Watch.check_place(state)
     loaded = Bridge.load(bridge)
     bounds, alpha = held.stated()
     checked = _checked(same)
@@ -246,16 +249,17 @@ def monitor_command(
     for seen in _read(traffic, watch.cursor):
         watch.update(seen)
     retrieval = _asked(same, loaded, watch)
-    if state is not None:
-        watch.save(state, overwrite=True)
     found = watch.result(checked, retrieval)
+    with together():
+        if state is not None:
+            watch.save(state, overwrite=True)
+        if shown.report is not None:
+            from isthmus.monitor import write_monitor_report
+
+            write_monitor_report(found, shown.report, name=traffic, overwrite=shown.overwrite)
     told = found.as_dict()
     if found.recommended[0] == "roll back" and alarm.roll_back and alarm.registry:
         told["rolled_back"] = _rolled_back(alarm.registry, alarm.roll_back, found)
-    if shown.report is not None:
-        from isthmus.monitor import write_monitor_report
-
-        write_monitor_report(found, shown.report, name=traffic, overwrite=shown.overwrite)
     if shown.as_json:
         show_json(told)
     else:

@@ -222,6 +222,15 @@ class Watch:
 
     # ---- disk ----------------------------------------------------------------------------------
 
+    @staticmethod
+    def check_place(path: str | Path) -> None:
+        """Refuse, before any work is spent, a folder that `save` could not write or replace.
+
+        Raises:
+            OutputError: as `isthmus.artefact.check_place`.
+        """
+        artefact.check_place(Path(path), KIND, overwrite=True)
+
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write a folder from which `load` goes on; see `isthmus.artefact`.
 

@@ -6,11 +6,9 @@ What was finished is written down as it comes, so that the same command goes on 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections import Counter
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,23 +18,18 @@ from numpy.typing import NDArray
 
 from isthmus.bridge.apply import block_rows, write_mapped
 from isthmus.bridge.bridge import Bridge
-from isthmus.errors import OutputError
-from isthmus.file_locks import lock
-from isthmus.files import atomic_file, canonical_json
 from isthmus.progress import Progress, silent
 from isthmus.scale.engine import Engine
 from isthmus.scale.listing import list_side
 from isthmus.scale.opening import open_engine
+from isthmus.scale.part_folder import PartFolder
 from isthmus.scale.parts import Part, Side, Slice
 from isthmus.scale.reading import rows_of
 from isthmus.spaces.writers import open_writer
 from isthmus.stores import is_store_url
 
-__all__ = ["MANIFEST", "apply_parts"]
+__all__ = ["apply_parts"]
 
-MANIFEST = "_manifest.json"
-"""What the folder holds, once it is complete."""
-_JOURNAL, _LOCK = "_parts.jsonl", "_lock"
 _LOOKED_AT = 16  # parts whose first rows are compared with the fingerprint
 Entry = dict[str, Any]
 
@@ -74,7 +67,7 @@ def apply_parts(
     Raises:
         InputError: for a row or a part that cannot be used, naming it.
         WrongSpaceError: if the vectors do not come from the bridge's source.
-        OutputError: if the folder is finished already, or holds other files.
+        OutputError: if the folder is finished already, or holds what no earlier call made there.
         EngineError: as `open_engine`, or for a part that fails twice.
 
     Example:
@@ -115,9 +108,14 @@ def _applied(
         _check_source(bridge, side)
     suffix = ".npy" if side.parts[0].place.endswith(".npy") else ".parquet"
     names = _names(side, suffix)
-    folder = _Folder.begun(output, _digest(bridge), overwrite=overwrite)
-    with folder.alone():
-        known = folder.known()
+    digest = _digest(bridge)
+    written = [*names, *_ids_beside(names)]
+    with PartFolder.opened(output, written, overwrite=overwrite) as folder:
+        folder.start({"bridge": digest})
+        known = _known(folder, digest)
+        for entry in known.values():
+            folder.note(entry)
+        folder.reopen()
         jobs = [
             _Job(part, name)
             for part, name in zip(side.parts, names, strict=True)
@@ -127,10 +125,13 @@ def _applied(
         progress("apply", done, side.n)
         work = _Apply(bridge, side, str(output))
         for index, entry in engine.each(jobs, work):
-            folder.add(entry)
+            known[entry["file"]] = entry = {**entry, "bridge": digest}
+            folder.note(entry)
             done += jobs[index].part.rows
             progress("apply", done, side.n)
-        folder.finish(names, {"source": side.name, "rows": side.n, "dim": bridge.target.dim})
+        about = {"source": side.name, "rows": side.n, "dim": bridge.target.dim}
+        parts = [known[name] for name in names]
+        folder.finish({"bridge": digest, **about, "parts": parts}, _remove)
     return side.n
 
 
@@ -216,93 +217,29 @@ def _check_source(bridge: Bridge, side: Side) -> None:
     bridge.recognise(looked_at, where=side.name)
 
 
-@dataclass(frozen=True)
-class _Folder:
-    """The folder of results: what of it is finished, and by which bridge."""
+def _known(folder: PartFolder, digest: str) -> dict[str, Entry]:
+    """By its name, every file that this bridge finished and that is still there."""
+    parts = [part for former in folder.former for part in former.get("parts", ())]
+    found: dict[str, Entry] = {}
+    for entry in (*parts, *folder.notes):
+        name = entry.get("file")
+        if entry.get("bridge") != digest or name not in folder.own:
+            continue
+        file = folder.path / name
+        if file.is_file() and file.stat().st_size == entry.get("size"):
+            found[name] = entry
+    return found
 
-    path: Path
-    digest: str
 
-    @classmethod
-    def begun(cls, path: Path, digest: str, *, overwrite: bool) -> _Folder:
-        """Make it, or go on with it.
+def _ids_beside(names: list[str]) -> Iterator[str]:
+    """Names of files that may be written beside arrays, for their ids."""
+    for name in names:
+        stem, dot, suffix = name.rpartition(".")
+        if suffix == "npy":
+            yield from (f"{stem}.ids{dot}npy", f"{stem}.ids{dot}txt")
 
-        Raises:
-            OutputError: where it is finished, by another bridge, or holds other files.
-        """
-        path.mkdir(parents=True, exist_ok=True)
-        finished, journal = path / MANIFEST, path / _JOURNAL
-        if finished.exists() and not overwrite:
-            raise OutputError(
-                "the output exists already",
-                where=str(path),
-                mend="Choose another name, or --overwrite to bring it up to date",
-            )
-        here = [file for file in path.iterdir() if file.name != _LOCK]
-        if here and not finished.exists() and not journal.exists():
-            raise OutputError(
-                "the folder holds other files", where=str(path), mend="Choose another name"
-            )
-        journal.touch()
-        return cls(path, digest)
 
-    @contextmanager
-    def alone(self) -> Generator[None]:
-        """Let nobody else write here meanwhile.
-
-        Raises:
-            OutputError: where somebody does.
-        """
-        descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            if lock(descriptor) is False:
-                raise OutputError(
-                    "another process writes here", where=str(self.path), mend="Wait for its end"
-                )
-            yield
-        finally:
-            os.close(descriptor)
-
-    def known(self) -> dict[str, Entry]:
-        """By its name, every file that this bridge finished and that is still there."""
-        entries = [
-            entry
-            for entry in self._entries()
-            if isinstance(entry.get("file"), str) and entry.get("bridge") == self.digest
-        ]
-        found: dict[str, Entry] = {}
-        for entry in entries:
-            file = self.path / entry["file"]
-            if file.exists() and file.stat().st_size == entry["size"]:
-                found[entry["file"]] = entry
-        return found
-
-    def _entries(self) -> Iterator[Entry]:
-        with suppress(FileNotFoundError):
-            yield from json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))["parts"]
-        with suppress(FileNotFoundError):
-            for line in (self.path / _JOURNAL).read_text(encoding="utf-8").splitlines():
-                # a line that a dying process wrote in part
-                with suppress(ValueError):
-                    yield json.loads(line)
-
-    def add(self, entry: Entry) -> None:
-        """Write down that a part is finished."""
-        line = canonical_json({**entry, "bridge": self.digest})
-        with (self.path / _JOURNAL).open("a", encoding="utf-8") as file:
-            file.write(f"\n{line}\n")
-            file.flush()
-            os.fsync(file.fileno())
-
-    def finish(self, names: list[str], about: Entry) -> None:
-        """Write the manifest; files of parts that are no more go, with the journal."""
-        known = self.known()
-        former = {e["file"] for e in self._entries() if isinstance(e.get("file"), str)}
-        parts = [known[name] for name in names]
-        with atomic_file(self.path / MANIFEST, overwrite=True) as file:
-            text = canonical_json({"bridge": self.digest, **about, "parts": parts})
-            file.write_text(text + "\n", encoding="utf-8")
-        for name in former - set(names):
-            (self.path / Path(name).name).unlink(missing_ok=True)
-        for name in (_JOURNAL, _LOCK):
-            (self.path / name).unlink(missing_ok=True)
+def _remove(file: Path) -> None:
+    """Remove the result of a part that is no more."""
+    if file.is_file() and not file.is_symlink():
+        file.unlink()

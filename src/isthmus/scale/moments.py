@@ -7,9 +7,8 @@ in a sample of all.  A part that is known stays as it is; one that is new, or ha
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,17 +22,17 @@ from isthmus.bridge.fit_source import Assigned, ItemPass
 from isthmus.bridge.held_out_samples import SHARES, RowSamples, SamplePass, SampleSizes
 from isthmus.bridge.weighting import KnownWeights
 from isthmus.errors import InputError, OutputError
-from isthmus.files import atomic_file, canonical_json
+from isthmus.files import canonical_json
 from isthmus.moments import FoldMoments, GroupedFoldMoments
 from isthmus.progress import Progress, silent
 from isthmus.scale.joining import Bucket
 from isthmus.scale.pairs import PairPart, PairReader, PartedPairs
+from isthmus.scale.part_folder import PartFolder, read_manifest
 from isthmus.spaces.sample import Batch, Sampler, sample_hashes
 
 __all__ = ["StoredMoments", "write_moments"]
 
 _KIND = "set of moments of a part"
-_MANIFEST = "_manifest.json"
 _FOLDS = 5
 _KEEP = frozenset({"square", "xx", "xy", "yy"})
 
@@ -83,40 +82,37 @@ def write_moments(
     folder = Path(folder)
     settings = _settings(pairs, seed)
     keys = _keys(pairs, settings)
-    folder.mkdir(parents=True, exist_ok=True)
-    _check_folder(folder, settings)
-    with atomic_file(folder / _MANIFEST, overwrite=True) as file:
-        # without parts: the folder is not finished
-        file.write_text(canonical_json({"settings": settings}), encoding="utf-8")
-    missing = [
-        _Missing(part, key)
-        for part, key in zip(pairs.parts, keys, strict=True)
-        if not (folder / key).is_dir()
-    ]
-    work = _Measure(pairs.reader, _item_pass(pairs, seed), len(pairs), str(folder), settings)
-    for done, _ in enumerate(pairs.engine.each(missing, work), 1):
-        progress("moments of parts", done, len(missing))
-    with atomic_file(folder / _MANIFEST, overwrite=True) as file:
-        whole = {"settings": settings, "parts": keys, "rows": len(pairs)}
-        file.write_text(canonical_json(whole), encoding="utf-8")
-    for other in folder.iterdir():
-        if other.is_dir() and other.name not in keys:
-            shutil.rmtree(other)
+    with PartFolder.opened(folder, keys, overwrite=True) as begun:
+        _check_settings(folder, settings, begun.former)
+        begun.start({"settings": settings})
+        missing = [
+            _Missing(part, key)
+            for part, key in zip(pairs.parts, keys, strict=True)
+            if not (folder / key).is_dir()
+        ]
+        work = _Measure(pairs.reader, _item_pass(pairs, seed), len(pairs), str(folder), settings)
+        for done, _ in enumerate(pairs.engine.each(missing, work), 1):
+            progress("moments of parts", done, len(missing))
+        begun.finish({"settings": settings, "rows": len(pairs)}, _remove)
     return len(missing)
 
 
-def _check_folder(folder: Path, settings: Mapping[str, Any]) -> None:
-    here = [file.name for file in folder.iterdir()]
-    if here and _MANIFEST not in here:
-        raise OutputError(
-            "the folder holds other files", where=str(folder), mend="Choose another name"
-        )
-    if here:
-        known = read_settings(folder)
-        differ = [name for name in settings if known.get(name) != settings[name]]
+def _remove(part: Path) -> None:
+    """Remove the moments of a part that is no more."""
+    if part.is_dir():
+        artefact.check_place(part, _KIND, overwrite=True)
+        shutil.rmtree(part)
+
+
+def _check_settings(
+    folder: Path, settings: Mapping[str, Any], former: Sequence[Mapping[str, Any]]
+) -> None:
+    for known in former:
+        before = known.get("settings", {})
+        differ = [name for name in settings if before.get(name) != settings[name]]
         if differ:
             raise OutputError(
-                f"these are moments of other data: the {differ[0]} was {known.get(differ[0])!r}, "
+                f"these are moments of other data: the {differ[0]} was {before.get(differ[0])!r}, "
                 f"and is {settings[differ[0]]!r}",
                 where=str(folder),
                 mend="Choose another folder",
@@ -133,15 +129,19 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
-    try:
-        found = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        settings = found["settings"]
-        if not isinstance(settings["source"], str) or not isinstance(settings["target"], str):
-            raise ValueError
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    found = read_manifest(folder)
+    settings = None if found is None else found.get("settings")
+    if (
+        found is None
+        or not isinstance(settings, dict)
+        or not isinstance(settings.get("source"), str)
+        or not isinstance(settings.get("target"), str)
+    ):
         raise InputError(
-            "the folder holds no moments", where=str(folder), mend="Write some: isthmus moments"
-        ) from error
+            "the folder holds no moments, or not all yet",
+            where=str(folder),
+            mend="Write them: isthmus moments",
+        )
     return found
 
 
@@ -301,7 +301,7 @@ class StoredMoments:
         seed = int(found["settings"].get("seed", 0))
         _check_pairs(folder, found["settings"], _settings(pairs, seed))
         keys = _keys(pairs, found["settings"])
-        known = set(found.get("parts", []))
+        known = set(found["names"])
         changed = [p for p, key in zip(pairs.parts, keys, strict=True) if key not in known]
         gone = len(known - set(keys))
         if changed or gone:

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from isthmus.errors import InputError, OutputError
 from isthmus.files import canonical_json
+from isthmus.inputs import open_input
 
 __all__ = ["RunLog"]
 
@@ -74,12 +75,18 @@ class RunLog:
                 f"the journal cannot be written ({error.strerror})", where=str(self.path)
             ) from error
 
+    def _begins(self, content: bytes) -> bool:
+        return f"{self.header}\n".encode().startswith(content)
+
     def _read(self, path: Path) -> int:
         """Take note of the runs; the length of the whole lines in bytes."""
-        content = path.read_bytes()
+        with open_input(path) as file:
+            content = file.read()
         whole = content.rfind(b"\n") + 1
         lines = content[:whole].splitlines()
-        if lines and lines[0].decode(errors="replace") != self.header:
+        # what a kill left of the first line is the beginning of it
+        ours = lines[0] == self.header.encode() if lines else self._begins(content)
+        if not ours:
             raise InputError(
                 "the journal is of other factors or another version, or is no journal",
                 where=str(path),
