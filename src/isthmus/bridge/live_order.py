@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,8 @@ def found_most(
     *,
     first: FillOrder | None = None,
     most: int = MOST_LISTED,
+    weights: NDArray[np.float64] | None = None,
+    factor: Callable[[Sequence[Any]], NDArray[np.float64]] | None = None,
 ) -> FillOrder | None:
     """The items that the queries ``rows`` of ``sample`` find among their first ten, or click.
 
@@ -64,6 +67,8 @@ def found_most(
         rows: which of them.
         first: a list made before, which leads.
         most: items in the list at most.
+        weights: of each query of ``rows``, besides how often it is asked.
+        factor: see `counted_order`.
 
     Returns:
         None where nothing was found.
@@ -74,7 +79,8 @@ def found_most(
         return first
     asked: Any = {"old": sample.old_queries[rows], "new": sample.new_queries[rows]}
     found = search(asked, _SHOWN).ids.tolist()
-    weights = queries.weights[rows].tolist()
+    asked_often = queries.weights[rows] * (1.0 if weights is None else weights)
+    often = asked_often.tolist()
     clicked = [sample.clicked.get(name, ()) for name in queries.ids[rows].tolist()]
-    both = [*zip(found, weights, strict=True), *zip(clicked, weights, strict=True)]
-    return counted_order(both, len(rows), first=first, most=most)
+    both = [*zip(found, often, strict=True), *zip(clicked, often, strict=True)]
+    return counted_order(both, len(rows), first=first, most=most, factor=factor)

@@ -209,6 +209,14 @@ def lines_of(plan: Plan) -> list[str]:
                 f"  {point.share:>5.0%}  {point.value:.3f}  gain {point.gain:+.3f} "
                 f"[{low:+.3f}, {high:+.3f}]  after {hours_in_words(at)}"
             )
+    if plan.order_why:
+        lines += ["", f"filled first: {plan.order_why}"]
+        for one in plan.orders:
+            reached = ", ".join(
+                f"{share:.0%} {value:.3f}"
+                for share, value in zip(one.shares, one.values, strict=True)
+            )
+            lines.append(f"  {one.order}: {reached}")
     lines += ["", "what needs a person:", *(f"  - {line}" for line in plan.by_hand)]
     return lines
 

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from isthmus.bridge import Bridge, StoreSample
 from isthmus.evaluate import Estimate, Relevance, Resampling, Trial
+from isthmus.migrate.filling_order import FillingOrder, chosen_order, relative_error
 from isthmus.ways.choose_part import backfill_curves, choose_part
 from isthmus.ways.mixed_index import match_linear
-from isthmus.ways.order import Orders
+from isthmus.ways.order import ErrorModel
 from isthmus.ways.recall import new_side, side_of
 from isthmus.ways.way import Join, Recall
 
@@ -35,12 +36,14 @@ class Curve:
         joins: from which share on which join is used.
         points: share, value on the queries that chose nothing, gain over keeping the old model.
         kept: what keeping the old model reaches on them; None where nothing could be judged.
+        order: what is filled first; None where nothing could choose it.
     """
 
     recall: Recall
     joins: tuple[tuple[float, Join], ...]
     points: tuple[tuple[float, float, Estimate], ...] = ()
     kept: float | None = None
+    order: FillingOrder | None = None
 
 
 def serving_curve(sample: StoreSample, bridge: Bridge, *, old_runs: bool, seed: int = 0) -> Curve:
@@ -94,13 +97,21 @@ def serving_curve(sample: StoreSample, bridge: Bridge, *, old_runs: bool, seed: 
             for share in _JOINED_AT
         ]
     joins = tuple((least, one.part.join or Join()) for least, one in zip(_FROM, found, strict=True))
-    return _judged(test, recall, joins, seed)
+    assert items.query_bridged is not None
+    errors = ErrorModel.fit(sample.old, relative_error(items.query_bridged, sample.old))
+    order = chosen_order(support, recall, joins[0][1], errors=errors, metric=_METRIC, seed=seed)
+    return _judged(test, recall, joins, order, seed)
 
 
-def _judged(test: Trial, recall: Recall, joins: tuple[tuple[float, Join], ...], seed: int) -> Curve:
+def _judged(
+    test: Trial,
+    recall: Recall,
+    joins: tuple[tuple[float, Join], ...],
+    order: FillingOrder,
+    seed: int,
+) -> Curve:
     halves = np.random.default_rng(seed + 1).permutation(test.n_queries) % 2 == 1
-    orders = Orders(test, recall, seed)
-    priorities = [{"popularity": counts} for counts in orders.popularity_of_halves(halves)]
+    priorities = order.priorities(test, recall, halves)
     points: list[tuple[float, float, Estimate]] = []
     kept: float | None = None
     bounds = [least for least, _ in joins]
@@ -115,7 +126,7 @@ def _judged(test: Trial, recall: Recall, joins: tuple[tuple[float, Join], ...], 
         points += [(curve.shares[p], curve.values[p], curve.gains[p]) for p in places]
         if kept is None:
             kept = curve.values[0] - (curve.gains[0].value or 0.0)
-    return Curve(recall, joins, tuple(points), kept)
+    return Curve(recall, joins, tuple(points), kept, order)
 
 
 def _relevance(sample: StoreSample) -> Relevance:

@@ -28,6 +28,7 @@ __all__ = [
     "CurvePoint",
     "Estimated",
     "Model",
+    "OrderCurve",
     "Plan",
     "Serving",
     "Target",
@@ -144,6 +145,14 @@ class CurvePoint(_Value):
     high: float | None = None
 
 
+class OrderCurve(_Value):
+    """What filling in one order reached on the queries that chose the order."""
+
+    order: str
+    shares: tuple[float, ...]
+    values: tuple[float, ...]
+
+
 class AskedQueries(_Value):
     """Queries with known answers, judged before, at the cut-over, and after."""
 
@@ -213,7 +222,10 @@ class Plan(_Value):
     serving: Serving
     order: tuple[str, ...] = ("scan",)
     popular: tuple[int | str, ...] = ()
-    """Items that earlier queries found most, which come first."""
+    """Items that come first, in the order of that name."""
+    order_why: str = ""
+    orders: tuple[OrderCurve, ...] = ()
+    """Of each order that was tried, on the queries that chose; empty where none could choose."""
     queries: AskedQueries = AskedQueries()
     canaries: Canaries = Canaries()
     curve: tuple[CurvePoint, ...] = ()

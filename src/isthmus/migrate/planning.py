@@ -19,6 +19,7 @@ from isthmus.evaluate import Judging
 from isthmus.files import check_output, together
 from isthmus.migrate.backfill import TOKEN
 from isthmus.migrate.curve import Curve, serving_curve
+from isthmus.migrate.filling_order import POPULARITY
 from isthmus.migrate.plan import (
     Artefact,
     AskedQueries,
@@ -155,7 +156,7 @@ def make_plan(
         fitted[place_back] = back
     curve = serving_curve(sample, bridge, old_runs=models.old is not None, seed=chosen.seed)
     serving = Serving(recall=curve.recall, joins=curve.joins)
-    search_ms, asked, popular = _asked(store, target, bridge, models, sample, serving, log)
+    search_ms, asked, popular = _asked(store, target, bridge, models, sample, curve)
     estimated = _estimated(sample, target, chosen, (scan_rate, encode_rate, search_ms))
     points, kept = _points(curve)
     plan = Plan(
@@ -167,14 +168,16 @@ def make_plan(
         else Artefact.at(chosen.bridge, "query"),
         back=None if back is None else Artefact.of(back, place_back),
         serving=serving,
-        order=("popularity", "scan") if popular else ("scan",),
+        order=(*((_order_name(curve),) if popular else ()), "scan"),
         popular=popular,
+        order_why="" if curve.order is None else curve.order.why,
+        orders=() if curve.order is None else curve.order.curves,
         queries=asked,
         canaries=_canaries(models.new, sample),
         curve=points,
         kept=kept,
         estimated=estimated,
-        steps=steps_of(store, target, estimated, len(popular)),
+        steps=steps_of(store, target, estimated, (_order_name(curve), len(popular))),
         by_hand=by_hand(target, old_runs=models.old is not None, judged=bool(asked.texts)),
         verdict=verdict_of(points, kept, estimated),
     )
@@ -397,10 +400,9 @@ def _asked(
     bridge: Bridge,
     models: PlannedModels,
     sample: StoreSample,
-    serving: Serving,
-    log: QueryLog | None,
+    curve: Curve,
 ) -> tuple[float, AskedQueries, tuple[int | str, ...]]:
-    """The time of a search, the queries that judge, and the items that earlier queries find."""
+    """The time of a search, the queries that judge, and the items that come first."""
     columns = Columns(target.old_column)
     most = max(1, int(_POPULAR_SHARE * target.count))
     queries = sample.queries
@@ -422,11 +424,24 @@ def _asked(
     search_ms = 1000 * (time.monotonic() - began) / len(texts)
     asked = asked.model_copy(update={"before": tuple(before.tolist())})
     serve = Search(
-        Way(recall=serving.recall), store, columns=columns, bridge=bridge, old=models.old,
+        Way(recall=curve.recall), store, columns=columns, bridge=bridge, old=models.old,
         new=models.new,
     )  # fmt: skip
-    order = found_most(serve, sample, np.arange(len(queries)), first=bridge.fill_order, most=most)
+    weights = factor = None
+    if curve.order is not None:
+        assert sample.old_queries is not None and sample.new_queries is not None
+        bridged = np.asarray(bridge.transform(sample.new_queries), dtype=np.float32)
+        weights = curve.order.weights(sample.old_queries, bridged)
+        factor = curve.order.factor(store, target.old_column)
+    order = found_most(
+        serve, sample, np.arange(len(queries)), first=bridge.fill_order, most=most,
+        weights=weights, factor=factor,
+    )  # fmt: skip
     return search_ms, asked, () if order is None else order.ids
+
+
+def _order_name(curve: Curve) -> str:
+    return POPULARITY if curve.order is None else curve.order.name
 
 
 def _estimated(

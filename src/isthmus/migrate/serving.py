@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from isthmus.bridge import Bridge
 from isthmus.encoders import Encoder
-from isthmus.errors import StoreError
+from isthmus.errors import InputError, StoreChangedError, StoreError
 from isthmus.migrate.journal import Journal, State
 from isthmus.migrate.plan import Plan
 from isthmus.stores import Store
@@ -186,17 +186,27 @@ class LiveSearch:
         found = self._searches.get(key)
         if found is None:
             maps = way.recall.rests_on_bridge
-            found = Search(
-                like,
+            found = self._made(like, bridge=maps)
+            self._searches[key] = found
+        return found
+
+    def _made(self, way: Way, *, bridge: bool) -> Search:
+        try:
+            return Search(
+                way,
                 self.store,
                 columns=self._columns,
-                bridge=self._bridge if maps else None,
+                bridge=self._bridge if bridge else None,
                 old=self._old,
                 new=self._new,
                 new_metric=self.plan.target.metric,
             )
-            self._searches[key] = found
-        return found
+        except InputError as error:
+            if self._columns.new in self.store.describe().columns:
+                raise
+            raise StoreChangedError(
+                f"the column '{self._columns.new}' was dropped just now", where=self.store.url
+            ) from error
 
 
 def _loaded(artefact: Any) -> Bridge:

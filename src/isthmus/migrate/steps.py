@@ -11,9 +11,12 @@ __all__ = ["by_hand", "steps_of", "verdict_of"]
 
 
 def steps_of(
-    store: Store, target: Target, estimated: Estimated, popular: int
+    store: Store, target: Target, estimated: Estimated, listed: tuple[str, int]
 ) -> tuple[tuple[str, str], ...]:
-    """What will happen, and the statements or calls that are sent."""
+    """What will happen, and the statements or calls that are sent.
+
+    ``listed`` is the order of the items that come first, and their number.
+    """
     postgres = target.store.startswith(("postgresql", "postgres"))
     t, new, dim = target.collection, target.new_column, target.new_dim
     if postgres:
@@ -31,7 +34,8 @@ def steps_of(
         keep = "a line appended to the journal's file beside the collection"
         if target.store.startswith("qdrant"):
             alias, swap = (f"alias {target.alias} -> {n}" for n in (t, target.alias_new))
-    first = f"the {popular:,} items that earlier queries find first; then " if popular else ""
+    order, number = listed
+    first = f"{number:,} items by {order} first; then " if number else ""
     seconds = estimated.rows / estimated.encode_rate
     return (
         ("planned: record the plan and what fills each column", keep),

@@ -26,7 +26,14 @@ from isthmus.ways.order import Orders, Priority, first_share
 from isthmus.ways.recall import new_side, side_of
 from isthmus.ways.way import Join, Part, Recall, ScoreMatch
 
-__all__ = ["SHARES", "BackfillCurve", "ChosenPart", "backfill_curves", "choose_part"]
+__all__ = [
+    "SHARES",
+    "BackfillCurve",
+    "ChosenPart",
+    "backfill_curves",
+    "backfill_values",
+    "choose_part",
+]
 
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
 """Shares of the gallery that are tried, besides none."""
@@ -142,20 +149,17 @@ def backfill_curves(
     metric = parse_metric(primary or default_metric(trial.relevance))
     shares = (0.0, *shares)
     names = list(orders[0])
-    values = np.empty((trial.n_queries, 1 + len(names) * len(shares)))
-    for half, priorities in zip((~halves, halves), orders, strict=True):
-        if not half.any():
-            continue
-        part = trial.of(half)
-        settings = [
-            (first_share(priorities[name], share), join) for name in names for share in shares
+    values = np.column_stack(
+        [
+            backfill_values(trial, orders, halves, recall, join, metric, shares),
+            _old_values(trial, metric),
         ]
-        values[half, 0] = _old_values(part, metric)
-        values[half, 1:] = _values(part, recall, metric, settings)
+    )
+    old = len(names) * len(shares)
     outcomes, found = PairedOutcomes(values, resampling), values.mean(axis=0)
     curves: list[BackfillCurve] = []
     for i, name in enumerate(names):
-        first = 1 + i * len(shares)
+        first = i * len(shares)
         columns = range(first, first + len(shares))
         curves.append(
             BackfillCurve(
@@ -163,11 +167,38 @@ def backfill_curves(
                 recall.kind,
                 tuple(shares),
                 tuple(found[columns].tolist()),
-                tuple(outcomes.difference(column, 0) for column in columns),
+                tuple(outcomes.difference(column, old) for column in columns),
                 tuple(outcomes.difference(column, first) for column in columns),
             )
         )
     return curves
+
+
+def backfill_values(
+    trial: Trial,
+    orders: Sequence[Mapping[str, Priority]],
+    halves: NDArray[np.bool_],
+    recall: Recall,
+    join: Join,
+    metric: MetricAt,
+    shares: Sequence[float],
+) -> NDArray[np.float64]:
+    """The metric of each query, for each order, at each share ``(nq, orders * shares)``.
+
+    Args:
+        trial, orders, halves, recall, join: as in `backfill_curves`.
+        metric: of each query.
+        shares: of the gallery, each as it is.
+    """
+    names = list(orders[0])
+    values = np.empty((trial.n_queries, len(names) * len(shares)))
+    for half, priorities in zip((~halves, halves), orders, strict=True):
+        if half.any():
+            settings = [
+                (first_share(priorities[name], share), join) for name in names for share in shares
+            ]
+            values[half] = _values(trial.of(half), recall, metric, settings)
+    return values
 
 
 def choose_part(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -77,6 +77,7 @@ def counted_order(
     *,
     first: FillOrder | None = None,
     most: int = MOST_LISTED,
+    factor: Callable[[Sequence[Any]], NDArray[np.float64]] | None = None,
 ) -> FillOrder | None:
     """The items that are found most; equal ones in the order in which they were seen.
 
@@ -85,6 +86,7 @@ def counted_order(
         queries: how many were counted.
         first: a list made before, which leads.
         most: items in the list at most.
+        factor: by what the counts of items ``(n,)`` are multiplied.
 
     Returns:
         None where nothing was found.
@@ -93,6 +95,12 @@ def counted_order(
     for items, weight in found:
         for item in items:
             counts[item] += weight
+    if factor is not None:
+        for none in (-1, ""):
+            counts.pop(none, None)
+        items = list(counts)
+        for item, by in zip(items, factor(items).tolist(), strict=True):
+            counts[item] *= by
     ranked = sorted(counts, key=lambda item: -counts[item])
     led = () if first is None else first.ids
     ids = [*dict.fromkeys([*led, *(item for item in ranked if item not in (-1, ""))])]

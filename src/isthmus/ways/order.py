@@ -40,7 +40,11 @@ _ITERATIONS = 10
 
 
 def popularity(
-    side: Side, *, k: int = _SHOWN, exclude: NDArray[np.int64] | None = None
+    side: Side,
+    *,
+    k: int = _SHOWN,
+    exclude: NDArray[np.int64] | None = None,
+    weights: NDArray[np.float64] | None = None,
 ) -> Priority:
     """How often each gallery item is among the first ``k`` results of earlier queries.
 
@@ -49,12 +53,15 @@ def popularity(
             must not be among them.
         k: results that count; fewer in a small gallery.
         exclude: one gallery item left out for each query ``(nq,)``.
+        weights: how much each query counts ``(nq,)``; all alike, if not given.
     """
     available = len(side.gallery) - (exclude is not None)
     found = top_k(
         side.queries, side.gallery, min(k, available), metric=side.metric, exclude=exclude
     )
-    return np.bincount(found.indices.ravel(), minlength=len(side.gallery)).astype(np.float64)
+    each = None if weights is None else np.repeat(weights, found.indices.shape[1])
+    counts = np.bincount(found.indices.ravel(), each, minlength=len(side.gallery))
+    return counts.astype(np.float64)
 
 
 @dataclass(frozen=True, eq=False)
