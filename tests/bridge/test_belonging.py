@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -97,29 +96,6 @@ def test_judgements_are_counted_in_an_evaluation_too(world: Any) -> None:
     qrels = {f"q{i}": [f"d{i}", f"gone{i}"] for i in range(500)}
     (found,) = assess(bridge, items, queries=asked, qrels=qrels).notices
     assert found.startswith("500 of 1,000 judgements name items that are not in the data")
-
-
-def test_copies_under_other_ids_are_noticed(world: Any) -> None:
-    x, y = _sides(world)
-    twice = Pairs(np.concatenate([x, x[:100]]), np.concatenate([y, y[:100]]))
-    (found,) = noticed(twice)
-    share, _, told = found.partition("%")
-    assert 15 <= int(share) <= 21  # 200 of 1,100
-    assert told.startswith(" of the items stand in the data again")
-
-
-@pytest.mark.skipif(find_spec("wordllama") is None, reason="wordllama has the words")
-def test_near_copies_of_real_items_are_noticed_and_other_items_are_not() -> None:
-    from isthmus.demo.corpus import load_corpus
-    from isthmus.encoders import wordllama_256
-
-    x = wordllama_256().encode(list(load_corpus(600).documents))
-    y = x[:, :100] + 0  # its first dimensions are a smaller model
-    assert not any("stand in the data again" in n for n in noticed(Pairs(x, y)))
-    again = x[:300] + np.float32(1e-4) * np.random.default_rng(0).standard_normal((300, 256))
-    both = np.concatenate([x, again]).astype(np.float32)
-    found = noticed(Pairs(both, both[:, :100] + 0))
-    assert any("stand in the data again" in n for n in found)
 
 
 def test_judgements_of_what_is_not_there_are_counted(world: Any) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from isthmus.adapters.chain import Chain
 from isthmus.artefact import Packed, Tensors, prefixed
-from isthmus.spaces.split import fold_of
+from isthmus.spaces.split import Copies, fold_of, hash_ids
 
 __all__ = ["CrossFitted", "Mapped", "mapped_rows"]
 
@@ -31,10 +31,31 @@ class CrossFitted:
     chains: tuple[Chain, ...]
     seed: int = 0
     """Of the folds, which a hash of the ids decides."""
+    copied: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
+    """Hashes of the ids ``(m,)``, ascending, of items that are in the fold of one they copy."""
+    copied_fold: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """Their folds ``(m,)``."""
+
+    @classmethod
+    def apart(cls, chains: Sequence[Chain], seed: int, copies: Copies) -> Self:
+        """Maps of folds that copies were kept in one of."""
+        hashes = hash_ids(copies.ids)
+        order = np.argsort(hashes)
+        folds = fold_of(copies.first[order], len(chains), seed)
+        return cls(tuple(chains), seed, hashes[order], folds)
+
+    def folds(self, ids: NDArray[Any]) -> NDArray[np.int64]:
+        """The fold of each of the ids ``(n,)``."""
+        folds = fold_of(ids, len(self.chains), self.seed)
+        if len(self.copied):
+            hashes = hash_ids(ids)
+            at = np.minimum(np.searchsorted(self.copied, hashes), len(self.copied) - 1)
+            folds = np.where(self.copied[at] == hashes, self.copied_fold[at], folds)
+        return folds
 
     def mapped(self, ids: NDArray[Any], rows: NDArray[Any]) -> NDArray[Any]:
         """Rows ``(n, dx)`` with the ids of their items ``(n,)``, each behind its fold's map."""
-        folds = fold_of(ids, len(self.chains), self.seed)
+        folds = self.folds(ids)
         out: NDArray[Any] | None = None
         for k, chain in enumerate(self.chains):
             own = np.flatnonzero(folds == k)
@@ -48,7 +69,7 @@ class CrossFitted:
 
     def rounded(self) -> CrossFitted:
         """The same maps with weights as files hold them."""
-        return CrossFitted(tuple(chain.rounded() for chain in self.chains), self.seed)
+        return replace(self, chains=tuple(chain.rounded() for chain in self.chains))
 
     def pack(self) -> Packed:
         """JSON and tensors from which `unpack` makes the same maps."""
@@ -56,7 +77,15 @@ class CrossFitted:
         tensors: dict[str, NDArray[Any]] = {}
         for k, (_, own) in enumerate(packed):
             tensors |= prefixed(str(k), own)
-        return {"seed": self.seed, "chains": [described for described, _ in packed]}, tensors
+        content: dict[str, Any] = {
+            "seed": self.seed,
+            "chains": [described for described, _ in packed],
+        }
+        if len(self.copied):
+            # hashes fill 64 bits, which not every reader of JSON holds in a number
+            names, folds = map(str, self.copied.tolist()), self.copied_fold.tolist()
+            content["copies"] = dict(zip(names, folds, strict=True))
+        return content, tensors
 
     @classmethod
     def unpack(cls, described: Mapping[str, Any], tensors: Tensors, dx: int, dy: int) -> Self:
@@ -65,13 +94,18 @@ class CrossFitted:
         Raises:
             KeyError, TypeError, ValueError: for anything that `pack` does not give.
         """
-        if set(described) != {"seed", "chains"} or not isinstance(described["seed"], int):
+        if set(described) - {"copies"} != {"seed", "chains"} or type(described["seed"]) is not int:
             raise ValueError(f"maps of folds have a seed and chains, found {sorted(described)}")
         found = list(described["chains"])
         if not 2 <= len(found) <= _MOST_FOLDS:
             raise ValueError(f"maps of {len(found)} folds")
         chains = [Chain.unpack(c, tensors.under(str(k)), dx, dy) for k, c in enumerate(found)]
-        return cls(tuple(chains), described["seed"])
+        copies = sorted((int(name), fold) for name, fold in described.get("copies", {}).items())
+        if not all(type(fold) is int and 0 <= fold < len(found) for _, fold in copies):
+            raise ValueError("copies in folds that are not there")
+        copied = np.array([name for name, _ in copies], np.uint64)
+        folds = np.array([fold for _, fold in copies], np.int64)
+        return cls(tuple(chains), described["seed"], copied, folds)
 
 
 Mapped = Chain | CrossFitted

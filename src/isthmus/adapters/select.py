@@ -8,7 +8,7 @@ the price of one pass, and every pair asks through the map that has not seen it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol, cast
 
@@ -44,7 +44,7 @@ from isthmus.errors import InputError
 from isthmus.moments import FoldMoments, KindsApart, SecondMoments
 from isthmus.progress import Progress, silent
 from isthmus.spaces.sample import Batch
-from isthmus.spaces.split import fold_of
+from isthmus.spaces.split import Copies, fold_of
 
 __all__ = [
     "RULE",
@@ -124,6 +124,7 @@ class Task:
         cosine: whether the target's metric ignores length.
         cross_fit: whether each query is mapped by a fit on the other folds, and only the chosen
             map is fitted on all.
+        copies: items that are in the folds of others.
         prior: the running map that a refit with ``prior_ridge`` stays near.
         refinements: what the best of all candidates is tried with as well, each by itself.
         progress: told after every candidate.
@@ -132,6 +133,7 @@ class Task:
     judge: Judge
     cosine: bool
     cross_fit: bool = False
+    copies: Copies = field(default_factory=Copies)
     prior: Chain | None = None
     refinements: Sequence[Step] = ()
     progress: Progress = silent
@@ -298,7 +300,7 @@ class _Group:
             self._fitted(recipe, train, WithoutFold(self._rows, k, folds, seed))
             for k, train in enumerate(self._frame(recipe).training)
         ]
-        return CrossFitted(tuple(chains), seed)
+        return CrossFitted.apart(chains, seed, self._task.copies)
 
     def _fitted(self, recipe: Recipe, moments: SecondMoments, rows: FitRows) -> Chain:
         progress = self._task.progress if not self._task.cross_fit else silent

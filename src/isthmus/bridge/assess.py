@@ -83,8 +83,7 @@ def assess(
     judging = replace(judging or Judging(), seed=seed)
     parts = held_out_parts(samples, bridge.kind, whole_index=judging.whole_index)
     examined = examine(parts, judged, bridge.kind, judging, progress=progress)
-    held_out = samples.test_part()
-    return with_notices(examined, pairs, samples.queries, judged, held_out, bridge.kind)
+    return with_notices(examined, pairs, samples.queries, judged, parts.test, bridge.kind)
 
 
 def unseen_samples(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.adapters.cross_fitted import Mapped
+from isthmus.bridge.copied import told_copies
 from isthmus.bridge.evidence import HeldOut
 from isthmus.bridge.examine import Examined
 from isthmus.bridge.held_out_samples import Queries
@@ -16,17 +17,13 @@ from isthmus.bridge.kind import SIDES, Kind
 from isthmus.diagnose.identify import identify, rank_partners
 from isthmus.diagnose.pairing import Pairing, described, unchanged_rows
 from isthmus.diagnose.thresholds import threshold
-from isthmus.evaluate import Evaluation, top_k
-from isthmus.numeric import unit_rows
+from isthmus.evaluate import Evaluation
 from isthmus.spaces.pairs import Pairs
 from isthmus.spaces.sample import Batch
 
 __all__ = ["unmatched", "with_notices"]
 
 _FEWEST = 20
-_COPIES = 0.02
-_PROBES = 500
-_SAME = 0.9999  # cosine under both models; float16 keeps 0.999999
 _SHOWN = 3
 
 
@@ -53,7 +50,7 @@ def with_notices(
         *_left_aside(pairs, kind, searched=examined.evidence.n_gallery > len(held_out.gallery)),
         *_pairing(held_out.mapped_queries(chain), held_out.queries, examined.pairing, kind),
         *_same_vectors(held_out.gallery, cosine=held_out.metric == "cosine"),
-        *_copies(held_out.gallery),
+        *told_copies(pairs, held_out, chain, kind),
         *([] if queries is None else unmatched(pairs, queries)),
     )
     return examined.evidence.model_copy(update={"notices": told})
@@ -98,25 +95,6 @@ def _same_vectors(gallery: Batch, *, cosine: bool) -> Iterator[str]:
         yield (
             "both sides hold the same vectors, up to rounding: there is nothing to map. Check that "
             "the right files were given; if they were, the model has not changed"
-        )
-
-
-def _copies(sample: Batch) -> Iterator[str]:
-    """Items that stand in the sample again under another id, equal or nearly so."""
-    if len(sample) < 2:
-        return
-    probes = np.linspace(0, len(sample) - 1, min(len(sample), _PROBES)).astype(np.int64)
-    copied = np.ones(len(probes), dtype=np.bool_)
-    for side in (sample.x, sample.y):
-        rows = unit_rows(np.asarray(side, np.float32))
-        nearest = top_k(rows[probes], rows, 1, metric="dot", exclude=probes).scores[:, 0]
-        copied &= nearest >= _SAME
-    share = float(copied.mean())
-    if share > _COPIES:
-        yield (
-            f"{share:.0%} of the items stand in the data again under another id: a query knows one "
-            "of them as its answer, so every way finds less than it would, and copies in the fit "
-            "and the test part make a bridge look better than it is. Drop the copies"
         )
 
 

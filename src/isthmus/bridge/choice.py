@@ -83,7 +83,15 @@ class Choice:
         progress: Progress = silent,
     ) -> Selection:
         """The best of ``recipes``, also refined, and every candidate beside it."""
-        task = Task(self._judge, cosine, self._cross_fit, prior, refinements, progress)
+        task = Task(
+            self._judge,
+            cosine,
+            self._cross_fit,
+            self._stream.copies,
+            prior,
+            refinements,
+            progress,
+        )
         return select(recipes, self._stream, task)
 
     def out_of_fold(self, selection: Selection) -> CrossFitted | None:

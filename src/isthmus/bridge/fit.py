@@ -177,7 +177,7 @@ def fit(
         target=_space(target, profiles[1], sample.y.dtype, names[1], metric),
         chain=chain,
         recipe=selection.chosen.recipe,
-        evidence=with_notices(examined, pairs, samples.queries, unseen, held_out, kind),
+        evidence=with_notices(examined, pairs, samples.queries, unseen, parts.test, kind),
         ways=examined.ways,
         tried=tuple(
             Tried(str(c.recipe), round(c.score, 6), _round(c.squared_error))

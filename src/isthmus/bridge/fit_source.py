@@ -27,7 +27,7 @@ from isthmus.numeric import Array
 from isthmus.progress import Progress, silent
 from isthmus.spaces.pairs import SplitPart
 from isthmus.spaces.sample import Batch
-from isthmus.spaces.split import assign_parts
+from isthmus.spaces.split import Assignment, Copies
 
 __all__ = ["Assigned", "FitSource", "ItemPass"]
 
@@ -131,12 +131,13 @@ class FitSource:
     def _fit_batches(self) -> Iterator[tuple[Batch, bool]]:
         """The pairs of the fit part, then the queries that are fitted on; whether they are.
 
-        A query has the id of the item that answers it, so that both are in one fold.
+        A query has the id of the item that answers it, and a copy that of the item it is a copy of,
+        so that they are in one fold.
         """
         for batch in self.split.pairs.batches(progress=self._progress):
             fitted = batch.select(self._assigned.fitted(batch.ids))
             if len(fitted):
-                yield fitted, False
+                yield replace(fitted, ids=self.copies.leaders(fitted.ids)), False
         for batch in self._query_batches():
             yield batch, True
 
@@ -148,11 +149,17 @@ class FitSource:
             parts = self.queries.parts(batch.ids, self.split)
             fitted = batch.select(self._assigned.among(parts))
             if len(fitted):
-                yield replace(fitted, ids=self.queries.answer_ids(fitted.ids))
+                answers = self.queries.answer_ids(fitted.ids)
+                yield replace(fitted, ids=self.copies.leaders(answers))
 
     @property
     def _assigned(self) -> Assigned:
-        return Assigned(self.split.fractions, self.split.seed, self._every_part)
+        return Assigned(self.split.assign, self._every_part)
+
+    @property
+    def copies(self) -> Copies:
+        """Items that are copies of others; folds do not part them."""
+        return self.split.assign.copies
 
     @property
     def _grouped(self) -> SplitPart:
@@ -166,13 +173,8 @@ class FitSource:
 class Assigned:
     """Which pairs are fitted on."""
 
-    fractions: Mapping[str, float]
-    seed: int
+    parts: Assignment
     every_part: bool
-
-    def parts(self, ids: NDArray[Any]) -> NDArray[np.int64]:
-        """The part of each id ``(n,)``."""
-        return assign_parts(ids, self.fractions, self.seed)
 
     def among(self, parts: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of these parts are fitted on."""
@@ -205,7 +207,8 @@ class ItemPass:
             if len(fitted):
                 x, y, groups = self.seen(fitted)
                 weights = self.weights.of(fitted, False)
-                moments.update(fitted.ids, x, y, weights=weights, groups=groups)
+                ids = self.assigned.parts.copies.leaders(fitted.ids)
+                moments.update(ids, x, y, weights=weights, groups=groups)
         return moments, samples
 
     def seen(self, batch: Batch) -> tuple[Array, Array, dict[str, NDArray[Any]]]:

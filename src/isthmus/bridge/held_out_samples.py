@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ from isthmus.errors import InputError
 from isthmus.progress import Progress, silent
 from isthmus.spaces.pairs import Pairs, Split
 from isthmus.spaces.sample import Batch, Sampler
-from isthmus.spaces.split import assign_parts
+from isthmus.spaces.split import Assignment
 
 __all__ = [
     "PARTS",
@@ -151,14 +151,13 @@ class SamplePass:
     """Takes the samples of some batches."""
 
     empty: RowSamples
-    fractions: Mapping[str, float]
-    seed: int
+    assign: Assignment
 
     def __call__(self, batches: Iterable[Batch]) -> RowSamples:
         """The samples of these batches."""
         kept = deepcopy(self.empty)
         for batch in batches:
-            kept.update(batch, assign_parts(batch.ids, self.fractions, self.seed))
+            kept.update(batch, self.assign(batch.ids))
         return kept
 
     @staticmethod
@@ -186,7 +185,7 @@ class HeldOutSamples:
 
     def read(self, progress: Progress = silent) -> None:
         """Take the samples in a pass of their own."""
-        work = SamplePass(self.begin(), self.split.fractions, self.split.seed)
+        work = SamplePass(self.begin(), self.split.assign)
         self.complete(self.split.pairs.fold(work, work.joined, progress=progress))
 
     @property
@@ -287,6 +286,11 @@ class HeldOutSamples:
             "ones that the relevance judgements and the items have",
         )
 
+    def _taken_once(self, rows: Batch) -> Batch:
+        """The rows without copies of other items, unless nothing were left."""
+        once = self.split.assign.copies.leaders(rows.ids) == rows.ids
+        return rows.select(once) if not once.all() and once.any() else rows
+
     def held_out(self, part: int) -> HeldOut | None:
         """Queries of a part with their gallery; None if no query fell into the part."""
         kept = self._complete()
@@ -297,6 +301,8 @@ class HeldOutSamples:
         if part == VALIDATION:
             gallery = gallery.select(slice(0, self._sizes.validation_gallery))
         if self.queries is None:
+            # an item that asks would find its copy first, under any model
+            queries, gallery = self._taken_once(queries), self._taken_once(gallery)
             return HeldOut.of_items(queries, gallery, self.split.pairs.metric)
         qrels = {q: self.queries.answers(q) for q in queries.ids.tolist()}
         wanted = np.array(sorted({item for items in qrels.values() for item in items}))

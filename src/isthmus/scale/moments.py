@@ -29,6 +29,7 @@ from isthmus.scale.joining import Bucket
 from isthmus.scale.pairs import PairPart, PairReader, PartedPairs
 from isthmus.scale.part_folder import PartFolder, read_manifest
 from isthmus.spaces.sample import Batch, Sampler, sample_hashes
+from isthmus.spaces.split import Assignment
 
 __all__ = ["StoredMoments", "write_moments"]
 
@@ -168,7 +169,7 @@ def _item_pass(pairs: PartedPairs, seed: int) -> ItemPass:
     frame = Chain([RowNorm("unit")]) if pairs.metric == "cosine" else Chain()
     return ItemPass(
         (frame, frame),
-        Assigned(SHARES, seed, every_part=False),
+        Assigned(Assignment(SHARES, seed), every_part=False),
         GroupedFoldMoments(pairs.dim_x, pairs.dim_y, _FOLDS, keep=_KEEP, seed=seed),
         {},
         KnownWeights(None, None),
@@ -203,7 +204,7 @@ class _Measure:
         assert samples is not None
         content, tensors = moments.pack()
         kept: dict[str, Any] = {}
-        for name, sampler, share in _samplers(samples, self.work.assigned.fractions):
+        for name, sampler, share in _samplers(samples, self.work.assigned.parts.fractions):
             limit = _limit(sampler.size, share * self.total)
             described, own = _rows_below(sampler, limit)
             kept[name] = described
@@ -322,7 +323,7 @@ class StoredMoments:
         if not isinstance(work, ItemPass) or not self._same(work):
             return None
         empty = RowSamples(SampleSizes(), self._seed, None, by_part=True)
-        load = _Load(str(self._folder), empty, work.assigned.fractions)
+        load = _Load(str(self._folder), empty, work.assigned.parts.fractions)
         found = self._pairs.engine.fold(self._keys, load, _Sum.joined, progress=progress)
         moments = work.empty
         moments.folds = [fold.keeping(moments.folds[0].keep) for fold in found.moments.folds]
@@ -345,21 +346,21 @@ class StoredMoments:
             return None
         if wanted.by_part and self._whole(work, wanted, found):
             names = [(s, t) for (_, s, _), (_, t, _) in zip(
-                _samplers(wanted, work.assigned.fractions),
-                _samplers(found.samples, work.assigned.fractions),
+                _samplers(wanted, work.assigned.parts.fractions),
+                _samplers(found.samples, work.assigned.parts.fractions),
                 strict=True,
             )]  # fmt: skip
             for sampler, stored in names:
                 sampler.update(stored.sample())
             return wanted
         # rows that answer queries are not kept, nor those of larger samples
-        again = SamplePass(wanted, work.assigned.fractions, work.assigned.seed)
+        again = SamplePass(wanted, work.assigned.parts)
         return self._pairs.fold(again, again.joined)
 
     def _whole(self, work: ItemPass, wanted: RowSamples, found: _Sum) -> bool:
         """Whether every sample that is wanted lies below all limits."""
-        asked = {n: s.size for n, s, _ in _samplers(wanted, work.assigned.fractions)}
-        for name, sampler, _ in _samplers(found.samples, work.assigned.fractions):
+        asked = {n: s.size for n, s, _ in _samplers(wanted, work.assigned.parts.fractions)}
+        for name, sampler, _ in _samplers(found.samples, work.assigned.parts.fractions):
             limit = found.limits[name]
             try:
                 rows = sampler.sample()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,7 +34,7 @@ from isthmus.spaces.ids import check_same_kind, join
 from isthmus.spaces.metric import Metric, checked_metric
 from isthmus.spaces.pairs import Pairs, SplitPart
 from isthmus.spaces.sample import Batch, Sampler
-from isthmus.spaces.split import assign_parts
+from isthmus.spaces.split import Assignment, Copies
 
 __all__ = ["PartedPairs", "SideBySide", "open_pairs"]
 
@@ -264,9 +264,15 @@ class PartedPairs(Pairs):
 
     @override
     def sample(self, size: int, *, seed: int, part: SplitPart | None = None) -> Batch:
-        among = None if part is None else (part.split.fractions, part.split.seed, part.index)
+        among = None if part is None else (part.split.assign, part.index)
         work = _Sample(size, seed, among)
         return self.fold(work, work.joined).sample()
+
+    @cached_property
+    @override
+    def copies(self) -> Copies:
+        """None: they are not looked for in parts, whose pairs are many."""
+        return Copies()
 
     @override
     def unmatched(
@@ -320,14 +326,14 @@ class _Sample:
 
     size: int
     seed: int
-    among: tuple[Mapping[str, float], int, int] | None
+    among: tuple[Assignment, int] | None
 
     def __call__(self, batches: Iterator[Batch]) -> Sampler:
         sampler = Sampler(self.size, seed=self.seed)
         for batch in batches:
             if self.among is not None:
-                fractions, seed, index = self.among
-                batch = batch.select(assign_parts(batch.ids, fractions, seed) == index)
+                assign, index = self.among
+                batch = batch.select(assign(batch.ids) == index)
             sampler.update(batch)
         return sampler
 

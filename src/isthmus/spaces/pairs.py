@@ -18,7 +18,7 @@ from isthmus.spaces.readers import Ids, Source, Vectors, open_vectors
 from isthmus.spaces.row_checks import check_vectors
 from isthmus.spaces.sample import Batch, smallest_hashes
 from isthmus.spaces.scratch import blocks
-from isthmus.spaces.split import assign_parts
+from isthmus.spaces.split import Assignment, Copies
 from isthmus.spaces.text_ids import id_blocks
 
 __all__ = ["Batch", "Pairs", "Split", "SplitPart"]
@@ -265,8 +265,25 @@ class Pairs:
         rows = rows[smallest_hashes(vectors.ids[rows], size, seed)]
         return vectors.ids[rows], self._read(vectors, rows)
 
+    @cached_property
+    def copies(self) -> Copies:
+        """Pairs that are exact or near copies of others; reads all pairs when first asked for.
+
+        None are looked for among more than `isthmus.spaces.copies.MOST_ROWS` pairs.
+
+        Raises:
+            InputError: on reaching a row that cannot be used.
+        """
+        from isthmus.spaces.copies import MOST_ROWS, PROBES, find_copies
+
+        if not 1 < self._n <= MOST_ROWS:
+            return Copies()
+        return find_copies(self.batches(), self.sample(PROBES, seed=0), self.metric)
+
     def split(self, fractions: Mapping[str, float], *, seed: int = 0) -> Split:
         """Named parts, each pair assigned by a hash of its id: more items never move the others.
+
+        Copies of an item (`copies`) are in its part.
 
         Args:
             fractions: share of each part, summing to 1, as in ``{"fit": 0.9, "test": 0.1}``.
@@ -332,7 +349,7 @@ class Split(Mapping[str, "SplitPart"]):
     """Named parts of `Pairs`; made by `Pairs.split`."""
 
     def __init__(self, pairs: Pairs, fractions: Mapping[str, float], seed: int) -> None:
-        assign_parts(np.zeros(0, np.int64), fractions, seed)  # judges the fractions
+        Assignment(fractions, seed)(np.zeros(0, np.int64))  # judges the fractions
         self.pairs = pairs
         self.fractions = dict(fractions)
         self.seed = seed
@@ -351,16 +368,17 @@ class Split(Mapping[str, "SplitPart"]):
         return f"Split({self.fractions}, seed={self.seed}, of {self.pairs!r})"
 
     @cached_property
+    def assign(self) -> Assignment:
+        """The position in this split of the part of each of some ids ``(n,)``."""
+        return Assignment(self.fractions, self.seed, self.pairs.copies)
+
+    @cached_property
     def counts(self) -> dict[str, int]:
         """The number of pairs of each part; hashes every id once."""
         total = np.zeros(len(self), np.int64)
         for rows in self.pairs.id_blocks():
             total += np.bincount(self.assign(self.pairs.ids_at(rows)), minlength=len(self))
         return dict(zip(self, total.tolist(), strict=True))
-
-    def assign(self, ids: NDArray[Any]) -> NDArray[np.int64]:
-        """The position in this split of the part of each of ``ids (n,)``."""
-        return assign_parts(ids, self.fractions, self.seed)
 
     def batches_with_parts(
         self, size: int = 8192, *, progress: Progress = silent

@@ -1,20 +1,21 @@
 """Which part of a split, or which fold, an item belongs to: a pure function of its id.
 
 Because nothing but the id and the seed decides, adding items never moves an item across a split,
-and two machines agree without talking.
+and two machines agree without talking.  Copies of an item go where the item goes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 
-__all__ = ["assign_parts", "fold_of", "hash_ids", "unit_interval"]
+__all__ = ["Assignment", "Copies", "assign_parts", "fold_of", "hash_ids", "unit_interval"]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -89,3 +90,53 @@ def assign_parts(
         )
     edges = np.cumsum(shares)[:-1]
     return np.searchsorted(edges, unit_interval(hash_ids(ids, seed)), side="right")
+
+
+def _no_ids() -> NDArray[Any]:
+    return np.empty(0, np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Copies:
+    """Items that stand in the data again under another id.
+
+    Attributes:
+        ids: ``(m,)``, ascending: of the items that are a copy of another.
+        first: ``(m,)`` the id of the one that each is a copy of, which is no copy itself.
+
+    Example:
+        >>> Copies.of(np.array(["b"]), np.array(["a"])).leaders(np.array(["a", "b", "c"])).tolist()
+        ['a', 'a', 'c']
+    """
+
+    ids: NDArray[Any] = field(default_factory=_no_ids)
+    first: NDArray[Any] = field(default_factory=_no_ids)
+
+    @classmethod
+    def of(cls, ids: NDArray[Any], first: NDArray[Any]) -> Self:
+        """Of ids in any order."""
+        order = np.argsort(ids)
+        return cls(ids[order], first[order])
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def leaders(self, ids: NDArray[Any]) -> NDArray[Any]:
+        """Ids ``(n,)`` with that of the first in place of each copy's."""
+        if not len(self.ids) or (ids.dtype.kind in "iu") != (self.ids.dtype.kind in "iu"):
+            return ids
+        at = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
+        return np.where(self.ids[at] == ids, self.first[at], ids)
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Which part of a split each id belongs to; picklable, for those who read elsewhere."""
+
+    fractions: Mapping[str, float]
+    seed: int
+    copies: Copies = field(default_factory=Copies, compare=False)
+
+    def __call__(self, ids: NDArray[Any]) -> NDArray[np.int64]:
+        """The position of the part of each id ``(n,)``; that of a copy is its first's."""
+        return assign_parts(self.copies.leaders(ids), self.fractions, self.seed)
