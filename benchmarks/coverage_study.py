@@ -171,7 +171,8 @@ def recommendations(
             if ARMS[name].role == "way" or name == "new":
                 signs = rng.choice([-1.0, 1.0], len(old))[:, None]
                 arms[name] = replace(arm, values=old + signs * (arm.values - old))
-        weighed = weigh(replace(some, arms=arms), Judging(metrics=METRICS, resamples=_RESAMPLES))
+        # as many resamples as a fit has: the intervals of a family end where few of them are left
+        weighed = weigh(replace(some, arms=arms), Judging(metrics=METRICS))
         gain = weighed.recommended and weighed.arms[weighed.recommended].to_old_at_once
         false += bool(gain and gain.low is not None and gain.low > 0)
     claimed, true, luck = list[float](), list[float](), list[float]()
