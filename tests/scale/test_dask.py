@@ -67,6 +67,14 @@ def test_workers_killed_at_random_moments_lose_nothing(engine: Dask) -> None:
     assert len(killed) == 3
 
 
+def test_workers_whose_nannies_ended_are_started_again(engine: Dask) -> None:
+    # as Dask does where a worker dies while it starts, or is not back in time
+    for nanny in list(engine._cluster.workers.values()):
+        engine._cluster.sync(nanny.close)
+    assert sorted(dict(engine.each(list(range(8)), work.slow)).values()) == list(range(8))
+    assert engine._cluster.workers
+
+
 _Process = subprocess.Popen[bytes]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 import warnings
 from collections.abc import Callable, Collection
@@ -20,7 +21,7 @@ from isthmus.scale.engine import LOST, Outcome, PooledEngine, attempt
 __all__ = ["Dask"]
 
 _PATIENCE = 20  # seconds for a scheduler to answer
-_ALONE = 60.0  # seconds without any worker, in which dead ones are started again
+_ALONE = 120.0  # seconds without any worker, in which dead ones are started again
 _LOOK = 2.0  # seconds between looks at whether it is still there
 
 
@@ -46,8 +47,13 @@ class Dask(PooledEngine):
         # what a call carries is a map of a few megabytes at the most
         dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GB"})
         self._distributed: Any = distributed
+        # that a scheduler is gone is said by an error, in one sentence
+        self._log = logging.getLogger("distributed.client")
+        self._loud = self._log.level
+        self._log.setLevel(logging.CRITICAL)
         self._cluster: Any = None
         self._done: SimpleQueue[Any] = SimpleQueue()
+        self._looked = monotonic()
         self.here = address is None
         self.where = address or "a Dask cluster on this machine"
         if address is None:
@@ -77,6 +83,21 @@ class Dask(PooledEngine):
             self.close()
             raise
         self.workers = sum(self._client.nthreads().values())
+
+    def _revive(self) -> None:
+        """Start workers again in the place of those that Dask gave up.
+
+        A worker that dies is started again by its nanny, but a nanny ends whose worker dies while
+        it starts, or is not back within the cluster's ``lost-worker-timeout``.
+        """
+        if self._cluster is None or monotonic() - self._looked < _LOOK:
+            return
+        self._looked = monotonic()
+        if len(self._client.nthreads()) < self.workers:
+            for name, nanny in list(self._cluster.workers.items()):
+                if nanny.status.name in ("closed", "failed"):
+                    self._cluster.workers.pop(name, None)
+            self._cluster.scale(self.workers)
 
     def _check_workers(self) -> None:
         if not self._client.nthreads():
@@ -112,6 +133,7 @@ class Dask(PooledEngine):
     def _finished(self, handles: Collection[Any]) -> Collection[Any]:
         alone_since: float | None = None
         while True:
+            self._revive()
             try:
                 handle = self._done.get(timeout=_LOOK)
             except Empty:
@@ -162,6 +184,7 @@ class Dask(PooledEngine):
         self._client.close()
         if self._cluster is not None:
             self._cluster.close()
+        self._log.setLevel(self._loud)
 
 
 def _here() -> dict[str, str | tuple[str, ...]]:
