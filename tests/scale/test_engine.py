@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,6 +93,41 @@ def test_a_killed_process_takes_no_part_with_it(processes: Engine, tmp_path: Pat
     parts = [str(tmp_path / "a"), str(tmp_path / "b")]
     (tmp_path / "b").touch()  # which lives
     assert sorted(dict(processes.each(parts, work.dies_once)).values()) == ["a", "b"]
+
+
+def test_the_part_of_another_process_is_not_done_again(processes: Engine, tmp_path: Path) -> None:
+    parts = [str(tmp_path / "dies"), str(tmp_path / "lives")]
+    assert sorted(dict(processes.each(parts, work.dies_or_counts)).values()) == [
+        ("dies", 2),
+        ("lives", 1),
+    ]
+
+
+def test_what_cannot_be_sent_is_said(processes: Engine) -> None:
+    with pytest.raises(EngineError, match=r"0: .*cannot be sent: .*lambda"):
+        list(processes.each([0], lambda part: part))
+    with pytest.raises(EngineError, match=r"0: .*cannot be sent: .*lock"):
+        list(processes.each([0], work.unsendable))
+    assert dict(processes.each([3], work.slow)) == {0: 3}
+
+
+def test_a_script_without_its_guard_is_told_of_it(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from isthmus.scale import open_engine\n"
+        "with open_engine('processes:2') as engine:\n"
+        "    print(list(engine.each([1], str)))\n"
+    )
+    paths = os.pathsep.join(p for p in sys.path if p)
+    run = subprocess.run(
+        [sys.executable, script],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    last = run.stderr.strip().splitlines()[-1]
+    assert "the worker processes end while they start. In a script, what starts them" in last
 
 
 def test_a_part_that_kills_its_workers_is_named(

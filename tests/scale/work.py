@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -43,6 +44,21 @@ def dies_once(part: str) -> str:
         path.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return path.name
+
+
+def dies_or_counts(part: str) -> tuple[str, int]:
+    """The name of a path and how often it was called over it; one dies at its first call."""
+    path = Path(part)
+    with path.open("a") as file:
+        file.write("x")
+    time.sleep(0.5)  # so that both are at work
+    if path.name == "dies" and path.stat().st_size == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return path.name, path.stat().st_size
+
+
+def unsendable(part: int) -> object:
+    return threading.Lock()
 
 
 def dies(part: str) -> str:

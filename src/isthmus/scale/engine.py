@@ -17,7 +17,7 @@ from isthmus.errors import EngineError, InputError, IsthmusError, ServiceError, 
 from isthmus.progress import Progress, silent
 from isthmus.threads import single_thread
 
-__all__ = ["LOST", "Engine", "PooledEngine", "attempt"]
+__all__ = ["LOST", "Engine", "PooledEngine", "attempt", "unsent"]
 
 P = TypeVar("P")
 T = TypeVar("T")
@@ -96,6 +96,11 @@ def attempt(fn: Callable[[Any], Any], part: Any) -> Outcome:
         return _Failed(error, str(error), may_pass=False)
     except Exception as error:
         return _Failed(None, f"{type(error).__name__}: {error}", may_pass=True)
+
+
+def unsent(error: Exception) -> Outcome:
+    """What a call ended with that cannot be sent to a worker, or its result from there."""
+    return _Failed(None, f"cannot be sent: {type(error).__name__}: {error}", may_pass=True)
 
 
 class PooledEngine(ABC):
