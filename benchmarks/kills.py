@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -29,10 +30,14 @@ import numpy as np
 
 from benchmarks.killing import killed_at
 from isthmus.file_records import current
+from isthmus.scale.part_folder import read_manifest
 
 __all__ = ["CASES", "Case", "Outcome", "tortured"]
 
-_INPUTS = ("old.npy", "new.npy", "numbers.npy", "words.txt", "items.npy", "more.npy", "rows.txt")
+_INPUTS = (
+    *("old.npy", "new.npy", "numbers.npy", "words.txt", "items.npy", "more.npy", "rows.txt"),
+    *("a.bridge", "b.bridge", "take1", "take2", "traffic1.jsonl", "traffic2.jsonl"),
+)
 
 
 @dataclass(frozen=True)
@@ -44,12 +49,16 @@ class Case:
         work: run in the folder of the inputs, with the number of the run, 1 or 2.
         outputs: the first, and those that change together with it.
         first: what a reader finds of the first; by default every byte of it.
+        grows: whether it has states between the older run and the newer, each of them whole.
+        once: whether it refuses to run again where it has come to its end.
     """
 
     name: str
     work: Callable[[int], object]
     outputs: tuple[str, ...]
     first: Callable[[Path], str] | None = None
+    grows: bool = False
+    once: bool = False
 
 
 @dataclass(frozen=True)
@@ -159,6 +168,93 @@ def _monitor(run: int) -> None:
     )  # fmt: skip
 
 
+def _watch(run: int) -> None:
+    _isthmus(
+        "monitor", f"traffic{run}.jsonl", "--bridge", "a.bridge", "--state", "watch",
+        "--report", "watch.html", "--overwrite",
+    )  # fmt: skip
+
+
+def _parts(run: int) -> None:
+    _isthmus(
+        "apply", "a.bridge", f"take{run}/parts", "mapped", "--engine", "threads:1", "--no-check",
+        "--overwrite",
+    )  # fmt: skip
+
+
+def _parts_seen(folder: Path) -> str:
+    """Every file, each of them whole, and the manifest where there is one."""
+    arrays = sorted(folder.glob("*.npy"))
+    found = [(file.name, hashlib.sha256(np.load(file).tobytes()).hexdigest()) for file in arrays]
+    return repr((found, read_manifest(folder)))
+
+
+def _part_moments(run: int) -> None:
+    # the same name, so that they are moments of the same data
+    os.chdir(f"take{run}")
+    _isthmus("moments", "parts", "parts", "-o", "../part.moments", "--engine", "threads:1")
+
+
+def _moments_seen(folder: Path) -> str:
+    """What a fit would read: the manifest, and all that it names."""
+    from isthmus.scale.moments import read_settings
+
+    read_settings(folder)
+    manifest = read_manifest(folder)
+    assert manifest is not None
+    return repr((manifest["rows"], [_digest(folder / name) for name in manifest["names"]]))
+
+
+def _publish(run: int) -> None:
+    bridge = ("a.bridge", "b.bridge")[run - 1]
+    create = ("--create",) if run == 1 else ()
+    _isthmus("publish", bridge, "docs", "--registry", "registry", "--note", "kills", *create)
+
+
+def _promote(run: int) -> None:
+    if run == 1:
+        _publish(1)
+        _isthmus("promote", "docs", "production", "--registry", "registry")
+        _publish(2)
+        return
+    _isthmus("promote", "docs", "production", "--registry", "registry")
+
+
+def _registry_seen(folder: Path) -> str:
+    """The versions and aliases, all bytes of them verified."""
+    from isthmus.registry import Registry
+
+    if not folder.exists():
+        return "none"
+    opened = Registry.open(str(folder))
+    opened.verify()
+    pointed = {alias: opened.show(f"docs@{alias}").digest for alias in opened.aliases("docs")}
+    return repr((sorted(release.digest for release in opened.list("docs")), pointed))
+
+
+def _pull(run: int) -> None:
+    if run == 1:
+        _publish(1)
+        return
+    _isthmus("pull", "docs", "pulled", "--registry", "registry")
+
+
+def _journal(run: int) -> None:
+    from isthmus.training.run_log import RunLog
+
+    with RunLog("runs.jsonl", {"of": "kills"}) as log:
+        for seed in range(len(log.known), 2 * run):
+            log.add(str(seed), seed, {}, {"score": float(seed)})
+
+
+def _runs_seen(file: Path) -> str:
+    """The runs that a next one would not repeat."""
+    from isthmus.training.run_log import RunLog
+
+    with RunLog(file, {"of": "kills"}) as log:
+        return repr(log.known)
+
+
 def _moments(run: int) -> None:
     from isthmus.moments import Moments
 
@@ -199,11 +295,18 @@ CASES = (
     Case("budget", _budget, ("chosen.txt",)),
     Case("canary", _canary, ("canary.json",)),
     Case("monitor", _monitor, ("watch.html",)),
+    Case("monitor --state", _watch, ("watch", "watch.html")),
     Case("consumers", _consumers, ("head.bridge",)),
     Case("plan", _plan, ("plan.json", "plan.bridge", "plan.back.bridge"), _new_column),
     Case("moments", _moments, ("moments",)),
+    Case("apply of parts", _parts, ("mapped",), _parts_seen, grows=True),
+    Case("moments of parts", _part_moments, ("part.moments",), _moments_seen),
     Case("contract", _contract, ("space.json",)),
-    Case("training", _training, ("checkpoint",)),
+    Case("publish", _publish, ("registry",), _registry_seen),
+    Case("promote", _promote, ("registry",), _registry_seen),
+    Case("pull", _pull, ("pulled",), once=True),
+    Case("training", _training, ("checkpoint",), grows=True),
+    Case("journal of runs", _journal, ("runs.jsonl",), _runs_seen, grows=True),
 )  # fmt: skip
 
 
@@ -229,6 +332,18 @@ def make_inputs(folder: Path) -> None:
     assert killed_at(0, _quiet(folder, _items)) is None
     pairs = Pairs(str(folder / "new.npy"), str(folder / "old.npy"))
     fit(pairs, recipe="procrustes").save(folder / "a.bridge")
+    fit(pairs, recipe="center | procrustes").save(folder / "b.bridge")
+    rows = np.load(folder / "new.npy")
+    for run in (1, 2):
+        parts = folder / f"take{run}" / "parts"
+        parts.mkdir(parents=True)
+        for part in range(run + 1):
+            some = rows[100 * part : 100 * (part + 1)]
+            # a part that stays, one that changes, one that is new
+            np.save(parts / f"{part}.npy", some[:: -1 if part == run else 1])
+        seen = ({"hit": i % 3 > 0, "vector": rows[i].tolist()} for i in range(40 * run))
+        lines = [json.dumps(line) for line in seen]
+        (folder / f"traffic{run}.jsonl").write_text("\n".join(lines) + "\n")
 
 
 def _items() -> None:
@@ -246,7 +361,7 @@ def _load(case: Case) -> None:
         "isthmus.bridge": True,
         "isthmus.report": any(name.endswith(".html") for name in case.outputs),
         "pyarrow.parquet": "parquet" in case.name or case.name == "plan",
-        "isthmus.training.loop": case.name == "training",
+        "isthmus.training.loop": case.name in ("training", "journal of runs"),
     }
     for module, needed in modules.items():
         if needed:
@@ -286,7 +401,7 @@ def _seen(folder: Path, case: Case) -> tuple[str | None, ...]:
 
 
 def _inputs(folder: Path) -> str:
-    return repr([_digest(folder / name) for name in (*_INPUTS, "a.bridge")])
+    return repr([_digest(folder / name) for name in _INPUTS])
 
 
 def tortured(case: Case, folder: Path, *, every: int = 1, by: int = signal.SIGKILL) -> Outcome:
@@ -325,13 +440,13 @@ def tortured(case: Case, folder: Path, *, every: int = 1, by: int = signal.SIGKI
             return Outcome(case.name, kills, older, newer)
         kills += 1
         older, newer = older + (seen == before), newer + (seen == after)
-        # a training has states between its first and its last epoch
-        assert seen in (before, after) or case.name == "training", f"{where}: torn outputs"
+        assert seen in (before, after) or case.grows, f"{where}: torn outputs"
         if by != signal.SIGKILL:
             assert code == 128 + by, f"{where}: exit code {code}"
             halves = [name for name in os.listdir(place) if ".partial-" in name]  # noqa: PTH208
             assert not halves, f"{where}: left {halves}"
-        run(place, 2)
+        if not (case.once and seen == after):
+            run(place, 2)
         assert _seen(place, case) == after, f"{where}: the next run ended otherwise"
         left = sorted(os.listdir(place))  # noqa: PTH208
         assert left == names, f"{where}: left {sorted({*left} ^ {*names})}"

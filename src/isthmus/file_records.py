@@ -26,9 +26,11 @@ __all__ = [
     "current",
     "draft_of",
     "in_the_making",
+    "make_held",
     "place_of",
     "settle",
     "sweep",
+    "sweep_held",
     "sync_file",
 ]
 
@@ -199,24 +201,56 @@ def settle(place: Path) -> None:
             record.carry_out()
 
 
-def sweep(place: Path) -> None:
-    """Remove what dead writers of this output left, and nothing of a living one."""
-    for entry in list(os.scandir(place.parent)):
-        folder = place.with_name(entry.name)
-        if not _is_draft(folder, place) or not entry.is_dir(follow_symlinks=False):
+def make_held(folder: Path, mode: int = 0o777) -> int:
+    """Make a folder that is this process's own for as long as the descriptor is open.
+
+    Returns:
+        The descriptor, or -1 where somebody took the folder for a leftover before it was locked,
+        and removed it.
+    """
+    folder.mkdir(mode)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        lock(descriptor, wait=True)
+        if folder.exists():
+            return descriptor
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return -1
+
+
+def sweep_held(parent: Path, pattern: str) -> None:
+    """Remove the folders of `make_held` whose processes are dead.
+
+    Args:
+        parent: where they are.
+        pattern: the regular expression of their whole names.
+    """
+    for entry in list(os.scandir(parent)):
+        if not re.fullmatch(pattern, entry.name) or not entry.is_dir(follow_symlinks=False):
             continue
         with suppress(OSError):
-            descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+            descriptor = os.open(entry.path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
             try:
                 if lock(descriptor):
-                    shutil.rmtree(folder, ignore_errors=True)
+                    shutil.rmtree(entry.path, ignore_errors=True)
             finally:
                 os.close(descriptor)
 
 
+def sweep(place: Path) -> None:
+    """Remove what dead writers of this output left, and nothing of a living one."""
+    sweep_held(place.parent, _drafts(place))
+
+
 def _is_draft(folder: Path, place: Path) -> bool:
-    pattern = re.escape(_stem(place) + _PARTIAL) + "[0-9a-f]{16}"
-    return folder.parent == place.parent and re.fullmatch(pattern, folder.name) is not None
+    return folder.parent == place.parent and re.fullmatch(_drafts(place), folder.name) is not None
+
+
+def _drafts(place: Path) -> str:
+    return re.escape(_stem(place) + _PARTIAL) + "[0-9a-f]{16}"
 
 
 def _stem(place: Path) -> str:

@@ -23,8 +23,16 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.errors import OutputError
-from isthmus.file_locks import lock, locked
-from isthmus.file_records import Record, draft_of, place_of, settle, sweep, sync_file
+from isthmus.file_locks import locked
+from isthmus.file_records import (
+    Record,
+    draft_of,
+    make_held,
+    place_of,
+    settle,
+    sweep,
+    sync_file,
+)
 
 __all__ = [
     "atomic_file",
@@ -208,11 +216,11 @@ class _Draft:
         self.place, self.path = place, path
         self.overwrite, self.check = overwrite, check
         self.ready = self.kept = False
-        self.folder = draft_of(place)
-        self._descriptor = -1
+        self.folder, self._descriptor = draft_of(place), -1
         try:
             while self._descriptor < 0:
-                self._make_folder()
+                self.folder = draft_of(place)
+                self._descriptor = make_held(self.folder)
             self.item = self.folder / place.name
             # whether the name itself is possible is known before the work
             self.item.touch()
@@ -222,17 +230,6 @@ class _Draft:
             if isinstance(error, OSError) and not isinstance(error, OutputError):
                 raise unwritable(error, path) from error
             raise
-
-    def _make_folder(self) -> None:
-        self.folder.mkdir()
-        descriptor = os.open(self.folder, os.O_RDONLY)
-        lock(descriptor, wait=True)
-        # somebody may have taken it for a leftover before it was locked
-        if self.folder.exists():
-            self._descriptor = descriptor
-        else:
-            os.close(descriptor)
-            self.folder = draft_of(self.place)
 
     def sync(self) -> None:
         """Flush it to the disk."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from isthmus.demo.own_folder import claim
+from isthmus.demo.own_folder import claim, renew
 from isthmus.errors import OutputError
 
 
@@ -28,3 +28,19 @@ def test_what_no_demo_wrote_is_left(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["migration"]
     with pytest.raises(OutputError, match="a file has this name"):
         claim(tmp_path / "migration" / "thesis.txt")
+
+
+def test_what_a_demo_made_is_made_anew_and_nothing_else_is_lost(tmp_path: Path) -> None:
+    place = tmp_path / "migration"
+    renew(place, ["db", "plan*"])
+    (place / "db" / "table").mkdir(parents=True)
+    (place / "plan.json").touch()
+    (place / "thesis.txt").write_text("precious")
+    with pytest.raises(OutputError, match=r"also holds 'thesis\.txt'"):
+        renew(place, ["db", "plan*"])
+    assert {entry.name for entry in place.iterdir()} == {"db", "plan.json", "thesis.txt"}
+    (place / "thesis.txt").rename(tmp_path / "thesis.txt")
+    (place / "plan.link").symlink_to(tmp_path / "thesis.txt")
+    renew(place, ["db", "plan*"])
+    assert list(place.iterdir()) == []
+    assert (tmp_path / "thesis.txt").read_text() == "precious"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -91,8 +90,9 @@ def _opened(asked: str, registry: str | None, trust: Path | None) -> Bridge:
     if registry is None:
         return Bridge.load(asked)
     from isthmus.registry import Registry
+    from isthmus.spaces.scratch import scratch_folder
 
-    with tempfile.TemporaryDirectory(prefix="isthmus-") as place:
-        folder = Path(place) / "bridge"
+    with scratch_folder() as place:
+        folder = place / "bridge"
         Registry.open(registry, trust=trust).pull(asked, folder)
         return Bridge.load(folder)

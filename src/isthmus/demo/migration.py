@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from isthmus.demo.corpus import load_corpus
-from isthmus.demo.own_folder import claim
+from isthmus.demo.own_folder import claim, renew
 from isthmus.encoders import CachedEncoder, all_minilm_l6_int8, paraphrase_minilm_l3
 from isthmus.errors import InputError
 from isthmus.migrate.backfill import Limits
@@ -30,7 +29,9 @@ __all__ = ["STORES", "tell_migration"]
 
 STORES = ("lancedb", "chroma", "qdrant")
 PAGE = "migration.html"
+_LOG, _PLAN = "log.jsonl", "plan.json"
 TEXTS = 3000
+_OWN = ("db", _LOG, f"{_PLAN}*", f".{_PLAN}*", "plan.bridge*", "plan.back.bridge*", f"{PAGE}*")
 _QUERIES = 600
 _SHARES = (0.1, 0.25, 0.5, 0.75)
 
@@ -62,9 +63,7 @@ def tell_migration(
     """
     url = _url(store, place := folder / "migration")
     claim(folder)
-    if place.exists():
-        shutil.rmtree(place)
-    place.mkdir()
+    renew(place, _OWN)
     corpus = load_corpus(texts)
     old, new = CachedEncoder(paraphrase_minilm_l3()), CachedEncoder(all_minilm_l6_int8())
     ids, queries = np.array(corpus.ids), list(corpus.queries)
@@ -72,7 +71,7 @@ def tell_migration(
     create_store(url, ids, {"vector": rows}, {"text": list(corpus.documents)}).close()
     lines = [json.dumps({"query": q, "clicked": [i]}) for q, i in
              zip(queries[:_QUERIES], corpus.ids, strict=False)]  # fmt: skip
-    (place / "log.jsonl").write_text("\n".join(lines))
+    (place / _LOG).write_text("\n".join(lines))
     held_out, right = queries[-_QUERIES:], ids[-_QUERIES:]
     asked = {"new": new.encode(held_out, kind="query"), "old": old.encode(held_out, kind="query")}
     told: list[tuple[str, float]] = []
@@ -91,8 +90,8 @@ def tell_migration(
         models = PlannedModels(
             new, "package:all-minilm-l6-int8", old, "package:paraphrase-minilm-l3"
         )  # fmt: skip
-        path = place / "plan.json"
-        log = read_query_log(place / "log.jsonl")
+        path = place / _PLAN
+        log = read_query_log(place / _LOG)
         planned = make_plan(index, models, path, log=log, options=PlanOptions(), progress=progress)
         planned.save(path)
         plan = planned.plan

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from isthmus.errors import OutputError
 
-__all__ = ["claim"]
+__all__ = ["claim", "renew"]
 
 _MARK = ".isthmus-demo"
 
@@ -27,3 +30,29 @@ def claim(folder: Path) -> None:
         )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _MARK).write_text("isthmus demo replaces what is here\n", encoding="utf-8")
+
+
+def renew(folder: Path, own: Sequence[str]) -> None:
+    """Make a folder, or empty it of what an earlier demo made there.
+
+    Args:
+        folder: in one that was claimed.
+        own: patterns of the names that a demo makes.
+
+    Raises:
+        OutputError: for a folder that holds anything else.
+    """
+    folder.mkdir(exist_ok=True)
+    entries = sorted(folder.iterdir())
+    for entry in entries:
+        if not any(fnmatchcase(entry.name, pattern) for pattern in own):
+            raise OutputError(
+                f"this folder also holds '{entry.name}', which no demo wrote",
+                where=str(folder),
+                mend="Move it elsewhere, or name a new folder with -o",
+            )
+    for entry in entries:
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from isthmus.errors import InputError
 from isthmus.evaluate.scores import Metric
 from isthmus.files import atomic_file, canonical_json
+from isthmus.spaces.scratch import scratch_folder
 from isthmus.ways.way import Join, Recall, Rescore
 
 if TYPE_CHECKING:
@@ -92,8 +92,8 @@ class Artefact(_Value):
     @classmethod
     def of(cls, bridge: Bridge, folder: Path) -> Self:
         """A bridge that will be saved in ``folder``."""
-        with TemporaryDirectory() as scratch:
-            draft = Path(scratch) / "bridge"
+        with scratch_folder() as scratch:
+            draft = scratch / "bridge"
             bridge.save(draft)
             return cls(path=str(folder.resolve()), digest=cls.digest_of(draft), kind=bridge.kind)
 

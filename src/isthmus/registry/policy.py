@@ -20,7 +20,6 @@ import hashlib
 import json
 import operator
 import re
-import tempfile
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +37,7 @@ from isthmus.registry.aliases import Found, Judged, checked_alias
 from isthmus.registry.registry import Registry
 from isthmus.registry.release import Release
 from isthmus.registry.reviews import standing
+from isthmus.spaces.scratch import scratch_folder
 
 __all__ = ["Bound", "Policy", "Stage", "judge", "parse_bound"]
 
@@ -264,9 +264,9 @@ def _gates(
     if release.version.kind != KIND:
         told = f"nothing: a {release.version.kind} has no evidence"
         return [_found(gate, False, told) for gate in gates]
-    with tempfile.TemporaryDirectory(prefix="isthmus-") as place:
-        registry.pull(whole, Path(place) / "bridge")
-        bridge = Bridge.load(Path(place) / "bridge")
+    with scratch_folder() as place:
+        registry.pull(whole, place / "bridge")
+        bridge = Bridge.load(place / "bridge")
     return [_gate(bridge, gate, measured) for gate in gates]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from isthmus.evaluate import DEFAULT_GATES, GateResult, check_gates
 from isthmus.registry import Registry, Release, Review
 from isthmus.registry.policy import Policy, judge
 from isthmus.review.changes import Changes
+from isthmus.spaces.scratch import scratch_folder
 
 __all__ = ["Dossier", "Shown", "dossier_of"]
 
@@ -89,8 +89,8 @@ def dossier_of(
     """
     release = registry.show(asked)
     whole = f"{release.name}@sha256:{release.digest}"
-    with tempfile.TemporaryDirectory(prefix="isthmus-") as place:
-        folder = Path(place) / "version"
+    with scratch_folder() as place:
+        folder = place / "version"
         registry.pull(whole, folder)
         bridge = Bridge.load(folder) if release.version.kind == KIND else None
         page = folder / "CARD.md"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -34,6 +32,7 @@ from isthmus.spaces.ids import check_same_kind, join
 from isthmus.spaces.metric import Metric, checked_metric
 from isthmus.spaces.pairs import Pairs, SplitPart
 from isthmus.spaces.sample import Batch, Sampler
+from isthmus.spaces.scratch import ScratchFolder
 from isthmus.spaces.split import Assignment, Copies
 
 __all__ = ["PartedPairs", "SideBySide", "open_pairs"]
@@ -195,7 +194,7 @@ class PartedPairs(Pairs):
         parts: list[PairPart],
         counts: list[int],
         engine: PooledEngine,
-        scratch: Path | None = None,
+        scratch: ScratchFolder | None = None,
     ) -> None:
         self.reader, self.parts, self.engine = reader, parts, engine
         self.metric: Metric = reader.metric
@@ -206,7 +205,7 @@ class PartedPairs(Pairs):
         self.unmatched_source = self.source.n - self._n
         self.unmatched_target = self.target.n - self._n
         if scratch is not None:
-            weakref.finalize(self, shutil.rmtree, scratch, ignore_errors=True)
+            weakref.finalize(self, scratch.close)
         self._stored: Stored | None = None
         self._known: tuple[int, NDArray[Any]] | None = None
 
@@ -430,9 +429,9 @@ def _opened(
                 )
             folder = _scratch(engine)
             try:
-                buckets = shuffled(x, y, engine, metric=metric, folder=folder, bits=bits)
+                buckets = shuffled(x, y, engine, metric=metric, folder=folder.path, bits=bits)
             except BaseException:
-                shutil.rmtree(folder, ignore_errors=True)
+                folder.close()
                 raise
             return PartedPairs(reader, list(buckets), counts, engine, folder)
     elif x.n != y.n:
@@ -452,7 +451,7 @@ def _opened(
     return PartedPairs(reader, parts, [part.rows for part in x.parts], engine)
 
 
-def _scratch(engine: PooledEngine) -> Path:
+def _scratch(engine: PooledEngine) -> ScratchFolder:
     if not engine.here and engine.scratch is None:
         raise InputError(
             "the two sides are in different orders, and to join them by id the workers need a "
@@ -460,4 +459,4 @@ def _scratch(engine: PooledEngine) -> Path:
             where="engine",
             mend="Name one, as in dask://HOST:8786?scratch=/shared/folder",
         )
-    return Path(tempfile.mkdtemp(prefix="isthmus-", dir=engine.scratch))
+    return ScratchFolder(engine.scratch)

@@ -1,12 +1,15 @@
-"""Big temporary arrays that live in unlinked files, so that they never count as a process's memory.
+"""Temporary data outside a process's memory, of which nothing stays behind.
 
-The files have no name: they vanish with the last reference, even after ``kill -9``.  They are made
-in the system's temporary folder (``TMPDIR``).
+Big arrays live in files without a name, which vanish with the last reference, even after
+``kill -9``.  What must have a name to be read lies in a folder that its process holds; those of
+dead processes are removed by the next.  Both are made in the system's temporary folder
+(``TMPDIR``).
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -17,12 +20,22 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from isthmus.errors import IsthmusError, OutputError
+from isthmus.file_records import make_held, sweep_held
 
-__all__ = ["BLOCK", "blocks", "map_file", "scratch_array", "scratch_file", "scratch_folder"]
+__all__ = [
+    "BLOCK",
+    "ScratchFolder",
+    "blocks",
+    "map_file",
+    "scratch_array",
+    "scratch_file",
+    "scratch_folder",
+]
 
 BLOCK = 1 << 18
 """Rows of an id or index array that are worked on at once."""
 
+_PREFIX = "isthmus-scratch-"
 _SMALL = 16 << 20  # bytes below which a file is not worth its trouble
 
 
@@ -48,20 +61,55 @@ def scratch_file() -> Generator[IO[bytes]]:
         raise _no_room(error) from error
 
 
-@contextmanager
-def scratch_folder() -> Generator[Path]:
-    """Yield a temporary folder, for what must have a name to be read.
+class ScratchFolder:
+    """A temporary folder, for what must have a name to be read.
+
+    Args:
+        within: where; by default in the system's temporary folder.
 
     Raises:
-        OutputError: as `scratch_file`.
+        OutputError: if it cannot be made.
     """
+
+    def __init__(self, within: Path | None = None) -> None:
+        self._descriptor = -1
+        try:
+            place = Path(tempfile.gettempdir()) if within is None else within
+            sweep_held(place, f"{_PREFIX}[0-9a-f]{{16}}")
+            while self._descriptor < 0:
+                self._held = place / f"{_PREFIX}{os.urandom(8).hex()}"
+                # others have no business in it
+                self._descriptor = make_held(self._held, 0o700)
+            # whoever writes an output there locks the folder that it is in
+            self.path = self._held / "data"
+            self.path.mkdir()
+        except OSError as error:
+            raise _no_room(error) from error
+
+    def close(self) -> None:
+        """Remove it, with all that is in it."""
+        if self._descriptor >= 0:
+            shutil.rmtree(self._held, ignore_errors=True)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+@contextmanager
+def scratch_folder() -> Generator[Path]:
+    """Yield the path of a `ScratchFolder`, which is removed behind the block.
+
+    Raises:
+        OutputError: if the temporary folder is full or cannot be written.
+    """
+    folder = ScratchFolder()
     try:
-        with tempfile.TemporaryDirectory(prefix="isthmus-") as folder:
-            yield Path(folder)
+        yield folder.path
     except OSError as error:
         if isinstance(error, IsthmusError):
             raise
         raise _no_room(error) from error
+    finally:
+        folder.close()
 
 
 def map_file(
