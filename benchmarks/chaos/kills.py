@@ -11,7 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.chaos.index import copied
-from benchmarks.chaos.trial import Outcome, Place, at_entry, child, run_trial, stage, waited
+from benchmarks.chaos.trial import (
+    Outcome,
+    Place,
+    at_entry,
+    child,
+    entries,
+    run_trial,
+    stage,
+    waited,
+)
 from isthmus.migrate.journal import State
 
 __all__ = ["killed_everywhere", "killed_randomly"]
@@ -23,7 +32,7 @@ def _die() -> None:
 
 def killed_everywhere(kind: str, folder: Path, *, every: int = 1) -> Outcome:
     """Kill before and behind every entry of journal and notes."""
-    found = Outcome(kind, f"SIGKILL at every{'' if every == 1 else f' {every}th'} entry")
+    found = Outcome(kind, f"SIGKILL at {entries(every)}")
     trials = 0
     for until in (State.CUT_OVER, State.ROLLED_BACK):
         at = 1

@@ -15,7 +15,16 @@ from typing import Any
 import numpy as np
 
 from benchmarks.chaos.index import copied, server
-from benchmarks.chaos.trial import Outcome, Place, at_entry, child, run_trial, stage, waited
+from benchmarks.chaos.trial import (
+    Outcome,
+    Place,
+    at_entry,
+    child,
+    entries,
+    run_trial,
+    stage,
+    waited,
+)
 from isthmus.migrate.journal import State
 
 __all__ = ["connection_cut", "server_killed"]
@@ -68,8 +77,7 @@ def server_killed(folder: Path, *, every: int = 1, random: int = 0, seed: int = 
     """
     found: list[Outcome] = []
     for how in ("SIGKILL", "immediate stop"):
-        told = Outcome("postgresql", f"server: {how} at every{'' if every == 1 else f' {every}th'}"
-                       " entry, restarted")  # fmt: skip
+        told = Outcome("postgresql", f"server: {how} at {entries(every)}, restarted")  # fmt: skip
         trials = 40_000 + 1000 * len(found)
         for until in (State.CUT_OVER, State.ROLLED_BACK):
             at = 1 + len(found)

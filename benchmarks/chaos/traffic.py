@@ -23,7 +23,7 @@ def traffic(kind: str, folder: Path, seconds: float) -> Outcome:
     """Migrate and cut over while items come, change and go, and somebody reads."""
     from isthmus.migrate.serving import LiveSearch
 
-    url, path, _ = copied(kind, folder, 30_000)
+    url, path, _ = copied(kind, folder, 50_000)
     stop = folder / "stop"
     stop.unlink(missing_ok=True)
 

@@ -133,6 +133,11 @@ def child(work: Callable[[], object]) -> int:
         os._exit(code)
 
 
+def entries(every: int) -> str:
+    """At which entries of the ledgers something happens, in words."""
+    return "every entry" if every == 1 else f"one entry in {every}"
+
+
 def waited(pid: int) -> int:
     """The exit code of a child; negative for a signal."""
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
