@@ -153,3 +153,14 @@ def test_a_collection_whose_filling_was_killed_before_it_held_anything_is_made_a
         store.add_column("new", DIM)
         assert store.put(np.array(["a", "b"]), gaussian(2, DIM), column="new") == 2
         assert store.filled("new") == 2
+
+
+def test_items_without_payload_differ_where_one_collection_lacks_them(tmp_path):
+    first = create_store(f"lancedb://{tmp_path}#bare", ["a", "b"], {"old": np.eye(2)})
+    store = BesideStore(first, "new")
+    store.add_column("new", 2)
+    store.put(np.array(["a", "b"]), np.eye(2, dtype=np.float32), column="new")
+    first.delete(np.array(["a"]))
+    found = {i: bool(d) for part, differs in store.differing()
+             for i, d in zip(part.ids.tolist(), differs, strict=True)}  # fmt: skip
+    assert found == {"a": True, "b": False}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,14 @@ _SAME = 0.98
 of one model reach .998, another prefix or pooling stays below, another model far below."""
 
 
+class Transforms(Protocol):
+    """Maps vectors ``(n, d)`` to ``(n, d')``, as a bridge does."""
+
+    def transform(self, x: Any, /) -> Any:
+        """The mapped vectors."""
+        ...
+
+
 @dataclass(frozen=True)
 class ModelChange:
     """The model that filled an index, and the one that is to come.
@@ -40,10 +48,13 @@ class ModelChange:
         new: encodes sampled items and queries.
         old: encodes queries; None where the old model is gone, and then only agreement with it can
             be measured.
+        mapped: where the texts of the items are gone, the corpus bridge that makes their new
+            vectors of the stored ones; queries are encoded by ``new`` all the same.
     """
 
     new: Encoder
     old: Encoder | None = None
+    mapped: Transforms | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +138,10 @@ def sample_store(
         raise InputError(f"{pairs} pairs are too few", where="pairs", mend="Ask for a few hundred")
     held = store.describe()
     described = held.column(column or store.column)
-    by_id = all(m is None or isinstance(m, PrecomputedEncoder) for m in (models.new, models.old))
+    mapped = models.mapped
+    by_id = mapped is not None or all(
+        m is None or isinstance(m, PrecomputedEncoder) for m in (models.new, models.old)
+    )
     if not by_id and not held.has_texts:
         raise InputError(
             "the texts of the items are gone: the new model has nothing to encode",
@@ -161,9 +175,12 @@ def sample_store(
     if queries is not None and queries.unmatched:
         notes.append(f"{queries.unmatched:,} clicked ids are not in the index, or have no text")
     old = np.asarray(items.x, dtype=np.float32)
-    if models.old is not None:
+    if models.old is not None and mapped is None:
         notes += check_old_encoder(models.old, items.ids, texts, old, where=held.where)
-    new = encode_items(models.new, items.ids.tolist(), texts, progress=progress)
+    if mapped is None:
+        new = encode_items(models.new, items.ids.tolist(), texts, progress=progress)
+    else:
+        new = np.asarray(mapped.transform(old), dtype=np.float32)
 
     def asked_of(model: Encoder | None) -> NDArray[np.float32] | None:
         if queries is None or model is None:

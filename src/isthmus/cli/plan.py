@@ -43,7 +43,8 @@ class PlannedOptions:
         Path | None,
         typer.Option(
             help="A bridge of queries that isthmus fit wrote; else one is fitted on a sample and "
-            "written beside the plan.",
+            "written beside the plan. Where the texts of the items are gone: a corpus bridge; it "
+            "maps the old vectors, if --queries show that this finds more than the old model.",
             rich_help_panel=MODELS,
         ),
     ] = None
@@ -187,11 +188,14 @@ def lines_of(plan: Plan) -> list[str]:
     ]
     for number, (step, sent) in enumerate(plan.steps, 1):
         lines += [f"  {number}. {step}", f"     {sent}"]
+    made = "texts a second were encoded"
+    if plan.mapped_by is not None:
+        made = "old vectors a second were mapped"
     assumed = " (assumed)" if estimated.assumed else ""
     lines += ["", f"what it takes for {estimated.rows:,} items{assumed}:"]
     lines.append(
-        f"  {hours_in_words(estimated.hours)}: {estimated.encode_rate:,.0f} texts a second were "
-        f"encoded here, {estimated.scan_rate:,.0f} rows a second read, a search takes "
+        f"  {hours_in_words(estimated.hours)}: {estimated.encode_rate:,.0f} {made} here, "
+        f"{estimated.scan_rate:,.0f} rows a second read, a search takes "
         f"{estimated.search_ms:.1f} ms"
     )
     lines.append(f"  {bytes_in_words(estimated.disk)} of disk for the new vectors")

@@ -46,24 +46,27 @@ class Curve:
     order: FillingOrder | None = None
 
 
-def serving_curve(sample: StoreSample, bridge: Bridge, *, old_runs: bool, seed: int = 0) -> Curve:
+def serving_curve(
+    sample: StoreSample, bridge: Bridge | None, *, old_runs: bool, seed: int = 0
+) -> Curve:
     """Choose on one half of the sampled queries, and judge on the other.
 
     Without queries the scores of both columns are brought to one scale by the items themselves.
 
     Args:
         sample: items and queries by both models.
-        bridge: of queries.
+        bridge: of queries; None where the old model has to encode them until all is filled.
         old_runs: whether the old model can encode queries meanwhile.
         seed: of the halves.
     """
     items = Trial(
         query_old=sample.old, query_new=sample.new, gallery_old=sample.old, gallery_new=sample.new,
-        query_bridged=np.asarray(bridge.transform(sample.new), dtype=np.float32),
+        query_bridged=_bridged(bridge, sample.new),
         metric=sample.column.metric, exclude=np.arange(len(sample)),
     )  # fmt: skip
-    recalls = [Recall(kind="bridge"), *([Recall(kind="old")] if old_runs else [])]
-    recommended = bridge.recommended
+    recalls = [Recall(kind="bridge")] if bridge is not None else []
+    recalls += [Recall(kind="old")] if old_runs else []
+    recommended = None if bridge is None else bridge.recommended
     if recommended is not None and recommended[1].recall.kind in ("bridge", "mixed"):
         chosen = recommended[1].recall
         if old_runs or not chosen.old_query:
@@ -78,7 +81,7 @@ def serving_curve(sample: StoreSample, bridge: Bridge, *, old_runs: bool, seed: 
         items,
         query_old=sample.old_queries,
         query_new=sample.new_queries,
-        query_bridged=np.asarray(bridge.transform(sample.new_queries), dtype=np.float32),
+        query_bridged=_bridged(bridge, sample.new_queries),
         relevance=_relevance(sample),
         exclude=None,
     )
@@ -97,8 +100,9 @@ def serving_curve(sample: StoreSample, bridge: Bridge, *, old_runs: bool, seed: 
             for share in _JOINED_AT
         ]
     joins = tuple((least, one.part.join or Join()) for least, one in zip(_FROM, found, strict=True))
-    assert items.query_bridged is not None
-    errors = ErrorModel.fit(sample.old, relative_error(items.query_bridged, sample.old))
+    errors = None
+    if items.query_bridged is not None:
+        errors = ErrorModel.fit(sample.old, relative_error(items.query_bridged, sample.old))
     order = chosen_order(support, recall, joins[0][1], errors=errors, metric=_METRIC, seed=seed)
     return _judged(test, recall, joins, order, seed)
 
@@ -127,6 +131,10 @@ def _judged(
         if kept is None:
             kept = curve.values[0] - (curve.gains[0].value or 0.0)
     return Curve(recall, joins, tuple(points), kept, order)
+
+
+def _bridged(bridge: Bridge | None, rows: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    return None if bridge is None else np.asarray(bridge.transform(rows), dtype=np.float32)
 
 
 def _relevance(sample: StoreSample) -> Relevance:

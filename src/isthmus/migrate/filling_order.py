@@ -84,7 +84,7 @@ def chosen_order(
     recall: Recall,
     join: Join,
     *,
-    errors: ErrorModel,
+    errors: ErrorModel | None,
     metric: str,
     seed: int,
 ) -> FillingOrder:
@@ -93,13 +93,13 @@ def chosen_order(
     Args:
         support: with the queries that choose.
         recall, join: how a half-filled index is searched.
-        errors: predicts the error of items that were not sampled.
+        errors: predicts the error of items that were not sampled; None without a bridge.
         metric: that decides.
         seed: of the halves and the resamples.
     """
     if not recall.rests_on_bridge:
         return FillingOrder(
-            POPULARITY, "popularity: nothing is mapped while it fills, so no map errs", (), None
+            POPULARITY, "popularity: the old model answers while it fills, so no map errs", (), None
         )
     halves = np.random.default_rng(seed).permutation(support.n_queries) % 2 == 1
     candidates = _candidates(support, recall, halves, errors)
@@ -144,18 +144,17 @@ def _candidates(
     """Priorities by order; each half of the queries gets what the other half counted."""
     side = side_of(trial, recall)
     by_item = None if errors is None else np.exp(errors(trial.gallery_old))
-    assert trial.query_bridged is not None
-    by_query = relative_error(trial.query_bridged, trial.query_old)
+    by_query = None
+    if recall.rests_on_bridge and trial.query_bridged is not None:
+        by_query = relative_error(trial.query_bridged, trial.query_old)
     found: list[Mapping[str, Priority]] = []
     for counted in (halves, ~halves):
         asked = side._replace(queries=side.queries[counted])
         plain = popularity(asked)
-        weighed = popularity(asked, weights=by_query[counted])
-        found.append(
-            {
-                POPULARITY: plain,
-                BY_QUERY: weighed,
-                **({} if by_item is None else {BY_ITEM: plain * by_item}),
-            }
-        )
+        orders: dict[str, Priority] = {POPULARITY: plain}
+        if by_query is not None:
+            orders[BY_QUERY] = popularity(asked, weights=by_query[counted])
+        if by_item is not None:
+            orders[BY_ITEM] = plain * by_item
+        found.append(orders)
     return found

@@ -21,7 +21,7 @@ from isthmus.migrate.models import Models, check_models
 from isthmus.migrate.plan import Plan
 from isthmus.migrate.quality import compare
 from isthmus.migrate.restore import BackTo, Originals, Restored, restore_old, summed_up
-from isthmus.migrate.sources import TextSource
+from isthmus.migrate.sources import MappedSource, Source, TextSource
 from isthmus.migrate.status import Status
 from isthmus.progress import Progress, silent
 from isthmus.stores import Store
@@ -195,6 +195,7 @@ class Migration:
                 target.new_column: [self.plan.new.name, self.plan.new.revision],
             },
             "bridge": None if self.plan.bridge is None else self.plan.bridge.digest,
+            "mapped_by": None if self.plan.mapped_by is None else self.plan.mapped_by.digest,
         }
 
     def _home(self) -> str:
@@ -326,12 +327,17 @@ class Migration:
             return
         if without:
             raise InputError(
-                f"{len(without):,} item(s) have no text to encode, the first '{without[0]}'",
+                f"{len(without):,} item(s) have {self._lacking}, the first '{without[0]}'",
                 where=self.store.url,
-                mend="Give them a text, or delete them, and resume",
+                mend="Give them one, or delete them, and resume",
             )
         with self.journal.step(State.FULL, self.plan.digest) as found:
             found["filled"] = self.store.filled(self.plan.target.new_column)
+
+    @property
+    def _lacking(self) -> str:
+        """What an item lacks that no new vector can be made of."""
+        return "no text to encode" if self.plan.mapped_by is None else "no old vector to map"
 
     def _first(self, work: Backfill) -> None:
         """What earlier queries found most comes first; a resumed run skips what is done."""
@@ -359,9 +365,13 @@ class Migration:
         new = self._models(limits).new
         assert new is not None
         target = self.plan.target
-        source = TextSource(
+        source: Source = TextSource(
             new, target.text_field, canaries=self.plan.canaries, price=self.plan.estimated.price
         )
+        mapped_by = self.plan.mapped_by
+        if mapped_by is not None:
+            mapped_by.check()
+            source = MappedSource(Bridge.load(mapped_by.path), self.store, target.old_column)
         until = None if limits.seconds is None else time.monotonic() + limits.seconds
         if limits.share is not None:
             # a share is met to a twentieth
@@ -421,8 +431,9 @@ class Migration:
             check_models(self.plan, self.store, self._models())
             if self.journal.begun != State.CUT_OVER:
                 self._check_alias()
-            if self.plan.bridge is not None:
-                self.plan.bridge.check()
+            for applied in (self.plan.bridge, self.plan.mapped_by):
+                if applied is not None:
+                    applied.check()
             if not partial:
                 self._settle()
             gain = self.judge("before the cut-over", partial=partial)
@@ -454,9 +465,9 @@ class Migration:
             done = work.sweep()
             if done.without_text:
                 raise InputError(
-                    f"item '{done.without_text[0]}' has no text to encode",
+                    f"item '{done.without_text[0]}' has {self._lacking}",
                     where=self.store.url,
-                    mend="Give it a text, or delete it, and try again",
+                    mend="Give it one, or delete it, and try again",
                 )
             if done.quiet:
                 return

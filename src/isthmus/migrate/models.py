@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.bridge import Bridge
 from isthmus.encoders import Encoder, PrecomputedEncoder, encode_items
 from isthmus.errors import InputError, WrongSpaceError
 from isthmus.migrate.patience import patient
@@ -55,7 +56,7 @@ def check_models(plan: Plan, store: Store, models: Models) -> Encoder:
         )
     canaries = plan.canaries
     if canaries.texts:
-        rows = new.encode(list(canaries.texts), kind="document")
+        rows = new.encode(list(canaries.texts), kind=canaries.kind)
         median = median_cosine(rows, canaries.vectors)
         if median < SAME:
             raise WrongSpaceError(
@@ -66,6 +67,11 @@ def check_models(plan: Plan, store: Store, models: Models) -> Encoder:
                 mend="Give the model of the plan, with its prefixes",
             )
     ids, texts, stored = _few(store, plan.target, new)
+    if plan.mapped_by is not None:
+        if len(stored):
+            plan.mapped_by.check()
+            Bridge.load(plan.mapped_by.path).recognise(stored, where=store.url)
+        return new
     if not len(ids):
         return new
     if new.dim == stored.shape[1]:
@@ -91,6 +97,8 @@ def _few(
     part = next(iter(store.scan(column=target.old_column, fields=fields, batch=_LOOKED_AT)), None)
     if part is None or part.vectors is None or part.present is None:
         return np.empty(0), [], np.empty((0, 0), np.float32)
+    if not fields and not isinstance(new, PrecomputedEncoder):
+        return part.ids, [], part.vectors[part.present]
     texts = [str(i) for i in part.ids.tolist()]
     if fields and not isinstance(new, PrecomputedEncoder):
         texts = [str(t or "") for t in part.payload[fields[0]]]

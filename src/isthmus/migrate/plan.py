@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -169,12 +169,19 @@ class Canaries(_Value):
     texts: tuple[str, ...] = ()
     rows: str = ""
     dim: int = 0
+    kind: Literal["document", "query"] = "document"
+    """What they are encoded as."""
 
     @classmethod
-    def of(cls, texts: tuple[str, ...], rows: NDArray[np.float32]) -> Self:
+    def of(
+        cls,
+        texts: tuple[str, ...],
+        rows: NDArray[np.float32],
+        kind: Literal["document", "query"] = "document",
+    ) -> Self:
         """``texts`` and their vectors ``(n, d)``."""
         data = np.ascontiguousarray(rows, dtype="<f4").tobytes()
-        return cls(texts=texts, rows=base64.b64encode(data).decode(), dim=rows.shape[1])
+        return cls(texts=texts, rows=base64.b64encode(data).decode(), dim=rows.shape[1], kind=kind)
 
     @property
     def vectors(self) -> NDArray[np.float32]:
@@ -219,6 +226,9 @@ class Plan(_Value):
     """From new queries to old vectors."""
     back: Artefact | None = None
     """From old queries to new vectors, for those who still ask them after the cut-over."""
+    mapped_by: Artefact | None = None
+    """The corpus bridge that makes the new vectors from the saved old ones, where the texts are
+    gone; None where they are encoded from the texts."""
     serving: Serving
     order: tuple[str, ...] = ("scan",)
     popular: tuple[int | str, ...] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from isthmus.bridge.check_encoder import check_encoder
 from isthmus.bridge.live_order import found_most
 from isthmus.bridge.packing import KIND
 from isthmus.encoders import Encoder, PrecomputedEncoder
-from isthmus.errors import InputError, IsthmusError, WrongSpaceError
+from isthmus.errors import IsthmusError
 from isthmus.evaluate import Judging
 from isthmus.files import check_output, together
 from isthmus.migrate.backfill import TOKEN
@@ -31,15 +32,17 @@ from isthmus.migrate.plan import (
     Serving,
     Target,
 )
+from isthmus.migrate.plan_checks import Names, check_not_new, checked_store, target_of
+from isthmus.migrate.plan_mapped import MAPPED, check_mapped, corpus_bridge, map_rate
 from isthmus.migrate.quality import answered
 from isthmus.migrate.steps import by_hand, steps_of, verdict_of
 from isthmus.progress import Progress, silent
 from isthmus.spaces.query_log import QueryLog
-from isthmus.stores import Collection, Store
+from isthmus.stores import Store
 from isthmus.ways.search import Columns, Search
 from isthmus.ways.way import Recall, Way
 
-__all__ = ["PlanOptions", "Planned", "PlannedModels", "absolute", "check_places", "make_plan"]
+__all__ = ["PlanOptions", "Planned", "PlannedModels", "check_places", "make_plan"]
 
 _PAIRS = 3000
 _MOST_QUERIES = 600
@@ -47,7 +50,6 @@ _MOST_ASKED = 200
 _CANARIES = 16
 _POPULAR_SHARE = 0.25
 _FEW_RESAMPLES = 200  # nothing is chosen by the evidence of the bridge back
-_FILES = ("lancedb", "chroma", "qdrant", "faiss", "parquet", "file")
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ class PlanOptions:
     """What a person may choose.
 
     Attributes:
-        bridge: folder of a bridge of queries; one is fitted on a sample if it is None.
+        bridge: folder of a bridge of queries, else one is fitted on a sample; or of a corpus
+            bridge, where the texts of the items are gone, so that the old vectors are mapped.
         alias: the name that applications read; by default the collection's with ``_live`` behind.
         new_column: by default ``new``.
         pairs: items that are sampled.
@@ -132,11 +135,16 @@ def make_plan(
     held = store.describe()
     old_column = store.column
     count = store.count()
-    scan_rate = _checked(store, held, count, old_column, models, progress)
-    target = _target(store, held, count, old_column, models, chosen)
+    mapped = corpus_bridge(held, chosen.bridge, models.new, models.old, log)
+    scan_rate = checked_store(
+        store, held, count, old_column, models.new, progress, mapped=mapped is not None
+    )
+    names = Names(chosen.new_column, chosen.alias, mapped is not None)
+    target = target_of(store, held, count, old_column, models.new.dim, names)
+    change = ModelChange(models.new, models.old, mapped)
     sample = sample_store(
         store,
-        ModelChange(models.new, models.old),
+        change,
         pairs=min(chosen.pairs, count),
         log=log if models.old is not None else None,
         most_queries=_MOST_QUERIES,
@@ -144,30 +152,32 @@ def make_plan(
         seed=chosen.seed,
         progress=progress,
     )
-    _check_not_new(sample, models.new, store.url)
-    encode_rate = _encode_rate(models.new, sample)
-    place, place_back = _places(output)
-    bridge = _serving_bridge(sample, models, chosen, progress)
-    if bridge.fill_order is not None:
+    if mapped is None:
+        check_not_new(sample, models.new, store.url)
+        made_rate = _encode_rate(models.new, sample)
+    else:
+        mapped.recognise(sample.old, where=store.url)
+        made_rate = map_rate(mapped, sample)
+    bridges = _bridges(sample, change, output, chosen, progress)
+    bridge = bridges.serving
+    if bridge is not None and bridge.fill_order is not None:
         bridge.fill_order.array(held.key)  # refused now, not when the index is filled
-    back = _bridge_back(sample, models, chosen, progress)
-    fitted = {} if chosen.bridge is not None else {place: bridge}
-    if back is not None:
-        fitted[place_back] = back
     curve = serving_curve(sample, bridge, old_runs=models.old is not None, seed=chosen.seed)
-    serving = Serving(recall=curve.recall, joins=curve.joins)
+    if mapped is not None:
+        check_mapped(curve, store.url)
     search_ms, asked, popular = _asked(store, target, bridge, models, sample, curve)
-    estimated = _estimated(sample, target, chosen, (scan_rate, encode_rate, search_ms))
+    estimated = _estimated(sample, target, chosen, (scan_rate, made_rate, search_ms))
     points, kept = _points(curve)
+    verdict = verdict_of(points, kept, estimated)
+    what = (_order_name(curve), len(popular)), mapped is not None
     plan = Plan(
         target=target,
         new=_model(models.new, models.new_spelling),
         old=None if models.old is None else _model(models.old, models.old_spelling or ""),
-        bridge=Artefact.of(bridge, place)
-        if chosen.bridge is None
-        else Artefact.at(chosen.bridge, "query"),
-        back=None if back is None else Artefact.of(back, place_back),
-        serving=serving,
+        bridge=bridges.artefact,
+        back=bridges.back,
+        mapped_by=bridges.mapped_by,
+        serving=Serving(recall=curve.recall, joins=curve.joins),
         order=(*((_order_name(curve),) if popular else ()), "scan"),
         popular=popular,
         order_why="" if curve.order is None else curve.order.why,
@@ -177,156 +187,13 @@ def make_plan(
         curve=points,
         kept=kept,
         estimated=estimated,
-        steps=steps_of(store, target, estimated, (_order_name(curve), len(popular))),
-        by_hand=by_hand(target, old_runs=models.old is not None, judged=bool(asked.texts)),
-        verdict=verdict_of(points, kept, estimated),
-    )
+        steps=steps_of(store, target, estimated, *what),
+        by_hand=by_hand(target, old_runs=models.old is not None, judged=bool(asked.texts),
+                        mapped=mapped is not None),
+        verdict=verdict if mapped is None else f"{MAPPED} {verdict}",
+    )  # fmt: skip
+    fitted = bridges.fitted
     return Planned(plan.signed(), fitted)
-
-
-def absolute(url: str) -> str:
-    """A store's URL with its folder or file made absolute; others as they are."""
-    scheme, mark, rest = url.partition("://")
-    if not mark:
-        path, hash_, name = url.partition("#")
-        return f"{Path(path).resolve()}{hash_}{name}"
-    if scheme not in _FILES:
-        return url
-    end = min((i for i in (rest.find("?"), rest.find("#")) if i >= 0), default=len(rest))
-    place = rest[:end]
-    if ":" in place or not Path(place).exists():
-        return url
-    return f"{scheme}://{Path(place).resolve()}{rest[end:]}"
-
-
-def _checked(
-    store: Store,
-    held: Collection,
-    count: int,
-    column: str,
-    models: PlannedModels,
-    progress: Progress,
-) -> float:
-    """Refuse what cannot be moved; returns the rows a second that were read."""
-    where = held.where or store.url
-    by_id = isinstance(models.new, PrecomputedEncoder)
-    if not count:
-        raise InputError("the collection is empty: there is nothing to move", where=where)
-    if not by_id and not held.has_texts:
-        raise InputError(
-            "the texts of the items are gone: the new model has nothing to encode",
-            where=where,
-            mend="Name the payload field that holds them, as in ?text=FIELD; without texts only a "
-            "bridge can serve the new model (isthmus fit)",
-        )
-    if not held.capabilities.writable:
-        raise InputError("this store is only read", where=where, mend="Copy it into another one")
-    if not held.capabilities.aliases:
-        raise InputError(
-            "this store has no aliases: nothing can be cut over in one step",
-            where=where,
-            mend="Open a local folder, or a server that has them",
-        )
-    fields = [] if by_id or held.text_field is None else [held.text_field]
-    began = time.monotonic()
-    seen = 0
-    for part in store.scan(column=column, fields=fields):
-        assert part.present is not None
-        if not part.present.all():
-            row = int(np.argmin(part.present))
-            raise InputError(
-                f"item '{part.ids[row]}' has no vector in column '{column}'",
-                where=where,
-                mend="Encode it with the old model, or delete it",
-            )
-        for name in fields:
-            texts = part.payload[name]
-            blank = next((i for i, t in enumerate(texts) if t is None or not str(t).strip()), None)
-            if blank is not None:
-                raise InputError(
-                    f"item '{part.ids[blank]}' has no text to encode",
-                    where=where,
-                    mend="Give it a text, or delete it",
-                )
-        seen += len(part)
-        progress("reading", seen, count)
-    return seen / max(time.monotonic() - began, 1e-6)
-
-
-def _target(
-    store: Store,
-    held: Collection,
-    count: int,
-    column: str,
-    models: PlannedModels,
-    options: PlanOptions,
-) -> Target:
-    from isthmus.stores.beside import BesideStore, with_second_column
-
-    found = held.column(column)
-    second = with_second_column(store, options.new_column)
-    if options.new_column == column or options.new_column in held.fields:
-        raise InputError(
-            f"'{options.new_column}' is the name of another column",
-            where="--new-column",
-            mend="Choose another one",
-        )
-    there = options.new_column in second.describe().columns
-    filled = second.filled(options.new_column) if there else 0
-    if filled:
-        raise InputError(
-            f"'{options.new_column}' holds {filled:,} vectors already",
-            where=held.where or store.url,
-            mend="Choose another name with --new-column, or roll that migration back",
-        )
-    if isinstance(second, BesideStore):
-        alias_old, alias_new = held.name, second.beside
-    else:
-        alias_old, alias_new = f"{held.name}.{column}", f"{held.name}.{options.new_column}"
-    stem, dot, suffix = held.name.partition(".")
-    alias = options.alias or f"{stem}_live{dot}{suffix}"
-    stands = store.alias(alias)
-    if stands is not None:
-        same = stands in (alias_old, held.name)
-        if not same:
-            raise InputError(
-                f"the alias '{alias}' stands for '{stands}'",
-                where=held.where or store.url,
-                mend="Name another one with --alias",
-            )
-        alias_old = stands
-    return Target(
-        store=absolute(_without_password(store.url)),
-        collection=held.name,
-        count=count,
-        text_field=held.text_field,
-        old_column=column,
-        old_dim=found.dim,
-        metric=found.metric,
-        new_column=options.new_column,
-        new_dim=models.new.dim,
-        alias=alias,
-        alias_old=alias_old,
-        alias_new=alias_new,
-    )
-
-
-def _without_password(url: str) -> str:
-    """The user stays; the password is read from the environment again."""
-    return url.replace(":***@", "@")
-
-
-def _check_not_new(sample: StoreSample, new: Encoder, where: str) -> None:
-    if sample.old.shape[1] != sample.new.shape[1]:
-        return
-    a, b = (np.asarray(rows, dtype=np.float64) for rows in (sample.old, sample.new))
-    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    if float(np.median(np.einsum("nd,nd->n", a, b) / np.maximum(norms, 1e-300))) >= 0.98:
-        raise WrongSpaceError(
-            f"the column holds vectors of {new.name} already",
-            where=where,
-            mend="There is nothing to migrate",
-        )
 
 
 def _encode_rate(new: Encoder, sample: StoreSample) -> float:
@@ -356,34 +223,65 @@ def _places(output: Path) -> tuple[Path, Path]:
     return output.with_name(f"{output.stem}.bridge"), output.with_name(f"{output.stem}.back.bridge")
 
 
+class _Bridges(NamedTuple):
+    """The bridges of a plan, and those that were fitted for it, by the folders they belong in."""
+
+    serving: Bridge | None
+    artefact: Artefact | None
+    back: Artefact | None
+    fitted: dict[Path, Bridge]
+    mapped_by: Artefact | None = None
+
+
+def _bridges(
+    sample: StoreSample,
+    change: ModelChange,
+    output: Path,
+    options: PlanOptions,
+    progress: Progress,
+) -> _Bridges:
+    """What serves new queries before the cut-over, and old ones behind it."""
+    place, place_back = _places(output)
+    if change.mapped is not None:
+        assert options.bridge is not None
+        applied = Artefact.at(options.bridge, "corpus")
+        return _Bridges(None, None, applied, {}, applied)
+    bridge = _serving_bridge(sample, change, options, progress)
+    back = _bridge_back(sample, change, options, progress)
+    fitted = {} if options.bridge is not None else {place: bridge}
+    if back is not None:
+        fitted[place_back] = back
+    return _Bridges(
+        bridge,
+        Artefact.of(bridge, place)
+        if options.bridge is None
+        else Artefact.at(options.bridge, "query"),
+        None if back is None else Artefact.of(back, place_back),
+        fitted,
+    )
+
+
 def _serving_bridge(
-    sample: StoreSample, models: PlannedModels, options: PlanOptions, progress: Progress
+    sample: StoreSample, change: ModelChange, options: PlanOptions, progress: Progress
 ) -> Bridge:
     """The bridge of queries that was given, or one that is fitted."""
     if options.bridge is None:
-        change = ModelChange(models.new, models.old)
         return fit_sample(sample, change, seed=options.seed, progress=progress)
     given = Bridge.load(options.bridge)
-    if given.kind != "query":
-        raise InputError(
-            "this is a corpus bridge; queries are served through the migration",
-            where=str(options.bridge),
-            mend="Give a bridge of kind query",
-        )
-    check_encoder(given, models.new, "new")
-    if models.old is not None:
-        check_encoder(given, models.old, "old")
+    check_encoder(given, change.new, "new")
+    if change.old is not None:
+        check_encoder(given, change.old, "old")
     return given
 
 
 def _bridge_back(
-    sample: StoreSample, models: PlannedModels, options: PlanOptions, progress: Progress
+    sample: StoreSample, change: ModelChange, options: PlanOptions, progress: Progress
 ) -> Bridge | None:
     """What maps new vectors to the old space, where it can be fitted."""
     try:
         return fit_sample(
             sample,
-            ModelChange(models.new, models.old),
+            change,
             kind="corpus",
             recipe="ridge",
             judging=Judging(resamples=_FEW_RESAMPLES),
@@ -397,7 +295,7 @@ def _bridge_back(
 def _asked(
     store: Store,
     target: Target,
-    bridge: Bridge,
+    bridge: Bridge | None,
     models: PlannedModels,
     sample: StoreSample,
     curve: Curve,
@@ -405,12 +303,13 @@ def _asked(
     """The time of a search, the queries that judge, and the items that come first."""
     columns = Columns(target.old_column)
     most = max(1, int(_POPULAR_SHARE * target.count))
+    first = None if bridge is None else bridge.fill_order
     queries = sample.queries
     if queries is None or models.old is None:
         began = time.monotonic()
         for row in sample.old[:20]:
             store.search(row[None, :], 10, column=target.old_column)
-        known = () if bridge.fill_order is None else bridge.fill_order.ids[:most]
+        known = () if first is None else first.ids[:most]
         return 1000 * (time.monotonic() - began) / 20, AskedQueries(), known
     old = Search(Way(recall=Recall(kind="old")), store, columns=columns, old=models.old)
     texts = list(queries.texts[:_MOST_ASKED])
@@ -428,13 +327,13 @@ def _asked(
         new=models.new,
     )  # fmt: skip
     weights = factor = None
-    if curve.order is not None:
+    if curve.order is not None and bridge is not None:
         assert sample.old_queries is not None and sample.new_queries is not None
         bridged = np.asarray(bridge.transform(sample.new_queries), dtype=np.float32)
         weights = curve.order.weights(sample.old_queries, bridged)
         factor = curve.order.factor(store, target.old_column)
     order = found_most(
-        serve, sample, np.arange(len(queries)), first=bridge.fill_order, most=most,
+        serve, sample, np.arange(len(queries)), first=first, most=most,
         weights=weights, factor=factor,
     )  # fmt: skip
     return search_ms, asked, () if order is None else order.ids
@@ -480,6 +379,11 @@ def _points(curve: Curve) -> tuple[tuple[CurvePoint, ...], float | None]:
 def _canaries(new: Encoder, sample: StoreSample) -> Canaries:
     if isinstance(new, PrecomputedEncoder):
         return Canaries()
+    if not sample.texts[0]:  # the items have none: texts that people ask
+        if sample.queries is None or sample.new_queries is None:
+            return Canaries()
+        texts = tuple(sample.queries.texts[:_CANARIES])
+        return Canaries.of(texts, sample.new_queries[:_CANARIES], "query")
     return Canaries.of(tuple(sample.texts[:_CANARIES]), sample.new[:_CANARIES])
 
 

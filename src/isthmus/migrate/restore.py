@@ -5,21 +5,30 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.adapters.steps.ridge import Ridge
 from isthmus.bridge import Bridge
+from isthmus.bridge.store_sample import Transforms
 from isthmus.encoders import Encoder, PrecomputedEncoder, encode_items
 from isthmus.errors import InputError
 from isthmus.migrate.marks import Marks, hashes_of, row_hashes
+from isthmus.migrate.models import median_cosine
 from isthmus.migrate.plan import Plan
 from isthmus.progress import Progress, silent
 from isthmus.stores import Ids, Store
 from isthmus.stores.beside import BesideStore
 
 __all__ = ["BackTo", "Originals", "Restored", "restore_old", "summed_up"]
+
+_PAIRS = 5000
+"""Items with both vectors that a map back is fitted, or tried, on."""
+_TRIED = 5  # one in so many is not fitted on
+_ALPHA = 1e-4
 
 
 class Originals(NamedTuple):
@@ -46,9 +55,12 @@ class Restored:
         untouched: items whose old vector is, bit for bit, what it was before the migration.
         written: items whose old vector the application wrote since.
         encoded: items that were added or edited since and got an old vector of the old model.
-        mapped: those that got one by the bridge, because the old model is gone.
+        mapped: those that got one mapped from their new vector, because the old model or their
+            text is gone.
         deleted: items that are gone since.
         added: items that came since.
+        cosine: of mapped old vectors with true ones, the median among items that have both; None
+            where nothing was mapped.
     """
 
     untouched: int = 0
@@ -57,6 +69,7 @@ class Restored:
     mapped: int = 0
     deleted: int = 0
     added: int = 0
+    cosine: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -69,10 +82,15 @@ class Restored:
             (self.deleted, "were deleted since"),
             (self.written, "had their old vector written by others since"),
             (self.encoded, "were encoded by the old model"),
-            (self.mapped, "were mapped by the bridge, for the old model is gone"),
+            (self.mapped, "were mapped from their new vectors, for nothing could encode them"),
         ):
             if number:
                 parts.append(f"{number:,} {what}")
+        if self.cosine is not None:
+            parts.append(
+                f"mapped vectors have a median cosine of {self.cosine:.3f} with true ones, among "
+                "items that have both"
+            )
         return "; ".join(parts)
 
 
@@ -121,10 +139,12 @@ def restore_old(
         InputError: where an item lacks an old vector and nothing can make one.
     """
     target = plan.target
+    maker = _OldVectors(store, plan, back_to)
     if moved and isinstance(store, BesideStore):
-        _copied_back(store, plan, known.new, back_to)
+        _copied_back(store, plan, known.new, maker)
     fields = [] if target.text_field is None else [target.text_field]
-    untouched = written = encoded = mapped = added = seen = 0
+    copied = set(maker.made)
+    untouched = written = added = seen = 0
     count = store.count()
     for part in store.scan(column=target.old_column, fields=fields):
         assert part.vectors is not None and part.present is not None
@@ -139,55 +159,110 @@ def restore_old(
         new = first.first == 0
         added += int(new.sum())
         untouched += int((same & ~stale).sum())
-        written += int((part.present & ~same & ~new).sum())
+        ours = np.array([i in copied for i in part.ids.tolist()], dtype=np.bool_)
+        written += int((part.present & ~same & ~new & ~ours).sum())
         if lacks.any():
             asked = [str(t or "") for t, it in zip(texts, lacks.tolist(), strict=True) if it]
-            rows = _old_vectors(store, plan, part.ids[lacks], asked, back_to)
+            rows = maker.of(part.ids[lacks], asked)
             store.put(part.ids[lacks], rows, column=target.old_column)
             back = store.fetch(part.ids[lacks], column=target.old_column)
             if not np.allclose(back.vectors[back.present], rows[back.present], atol=1e-5):
                 raise InputError("old vectors came back otherwise than put", where=store.url)
-            encoded += int(lacks.sum()) * (back_to.old is not None)
-            mapped += int(lacks.sum()) * (back_to.old is None)
         seen += len(part)
         progress("restoring", seen, count)
     gone = len(known.old) - (seen - added) if len(known.old) else 0
-    return Restored(untouched, written, encoded, mapped, gone, added)
+    made = len(maker.made)
+    encoded, mapped = (made, 0) if maker.encodes else (0, made)
+    return Restored(untouched, written, encoded, mapped, gone, added, maker.cosine)
 
 
-def _old_vectors(
-    store: Store,
-    plan: Plan,
-    ids: Ids,
-    texts: list[str],
-    back_to: BackTo,
-) -> NDArray[np.float32]:
-    """Old vectors ``(n, d)`` of items: encoded, else mapped from the new ones."""
-    old, bridge = back_to
-    if old is not None:
-        if not isinstance(old, PrecomputedEncoder):
-            blank = next(
-                (i for i, t in zip(ids.tolist(), texts, strict=True) if not t.strip()), None
-            )
-            if blank is not None:
-                raise InputError(
-                    f"item '{blank}' has no text to encode",
-                    where=store.url,
-                    mend="Give it a text, or delete it, and try again",
+class _OldVectors:
+    """Makes old vectors of items that lack one: encoded from texts, else mapped from new ones."""
+
+    def __init__(self, store: Store, plan: Plan, back_to: BackTo) -> None:
+        self._store, self._plan, self._bridge = store, plan, back_to.bridge
+        old = back_to.old
+        looked_up = isinstance(old, PrecomputedEncoder)
+        able = looked_up or plan.target.text_field is not None
+        self._old = old if able else None
+        self.encodes = self._old is not None
+        self.made: list[Any] = []
+        """Ids of items that got one."""
+        self.cosine: float | None = None
+        """Of mapped vectors with the true ones: the median among items that have both."""
+
+    def of(self, ids: Ids, texts: list[str]) -> NDArray[np.float32]:
+        """Old vectors ``(n, d)`` of items.
+
+        Raises:
+            InputError: where nothing can make one.
+        """
+        found = self._of(ids, texts)
+        self.made += ids.tolist()
+        return found
+
+    def _of(self, ids: Ids, texts: list[str]) -> NDArray[np.float32]:
+        store, old = self._store, self._old
+        if old is not None:
+            if not isinstance(old, PrecomputedEncoder):
+                blank = next(
+                    (i for i, t in zip(ids.tolist(), texts, strict=True) if not t.strip()), None
                 )
-        return encode_items(old, ids.tolist(), texts)
-    new = store.fetch(ids, column=plan.target.new_column)
-    if bridge is None or bridge.kind != "query" or not new.present.all():
-        raise InputError(
-            f"{len(ids):,} items were added or edited since and have no old vector, the first "
-            f"'{ids[0]}'",
-            where=store.url,
-            mend="Give the old encoder with --old",
-        )
-    return np.asarray(bridge.transform(new.vectors), dtype=np.float32)
+                if blank is not None:
+                    raise InputError(
+                        f"item '{blank}' has no text to encode",
+                        where=store.url,
+                        mend="Give it a text, or delete it, and try again",
+                    )
+            return encode_items(old, ids.tolist(), texts)
+        new = store.fetch(ids, column=self._plan.target.new_column)
+        if not new.present.all() or self._back is None:
+            raise InputError(
+                f"{len(ids):,} items were added or edited since and have no old vector, the first "
+                f"'{ids[0]}'",
+                where=store.url,
+                mend="Give the old encoder with --old",
+            )
+        return np.asarray(self._back.transform(new.vectors), dtype=np.float32)
+
+    @cached_property
+    def _back(self) -> Transforms | None:
+        """From new vectors to old ones: the bridge of queries; where new ones were mapped, their
+        map undone, as it is learned from items that have both."""
+        undone = self._plan.mapped_by is not None
+        bridge = self._bridge
+        if not undone and (bridge is None or bridge.kind != "query"):
+            return None
+        old, new = self._both()
+        tried = np.arange(len(old)) % _TRIED == 0
+        if undone:
+            if len(old) < _TRIED:
+                return None
+            back: Transforms = Ridge(alpha=_ALPHA).fit(new[~tried], old[~tried])
+        else:
+            assert bridge is not None
+            back = bridge
+        if tried.any():
+            self.cosine = median_cosine(np.asarray(back.transform(new[tried])), old[tried])
+        return back
+
+    def _both(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Old and new vectors of some items that have both."""
+        target = self._plan.target
+        mine: list[NDArray[np.float32]] = [np.empty((0, target.old_dim), np.float32)]
+        theirs: list[NDArray[np.float32]] = [np.empty((0, target.new_dim), np.float32)]
+        for part in self._store.scan(column=target.old_column):
+            assert part.vectors is not None and part.present is not None
+            new = self._store.fetch(part.ids, column=target.new_column)
+            both = part.present & new.present
+            mine.append(part.vectors[both])
+            theirs.append(new.vectors[both])
+            if sum(map(len, mine)) >= _PAIRS:
+                break
+        return np.concatenate(mine)[:_PAIRS], np.concatenate(theirs)[:_PAIRS]
 
 
-def _copied_back(store: BesideStore, plan: Plan, marks: Marks, back_to: BackTo) -> None:
+def _copied_back(store: BesideStore, plan: Plan, marks: Marks, maker: _OldVectors) -> None:
     """What was added, edited or deleted in the second collection is so in the first."""
     field = plan.target.text_field
     for part, differs in store.differing():
@@ -210,7 +285,7 @@ def _copied_back(store: BesideStore, plan: Plan, marks: Marks, back_to: BackTo) 
             keep = [True] * len(ids)
         if not len(ids):
             continue
-        rows = _old_vectors(store, plan, ids, [str(t or "") for t in mine], back_to)
+        rows = maker.of(ids, [str(t or "") for t in mine])
         chosen = np.flatnonzero(differs)[np.array(keep, dtype=np.bool_)].tolist()
         payload = {name: [values[i] for i in chosen] for name, values in part.payload.items()}
         store.first.add(ids, {store.column: rows}, payload)

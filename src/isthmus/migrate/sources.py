@@ -146,7 +146,7 @@ class MappedSource:
         column: of theirs.
     """
 
-    price = None
+    price: float | None = None
 
     def __init__(self, bridge: Bridge, store: Store, column: str) -> None:
         self._bridge, self._store, self._column = bridge, store, column

@@ -61,7 +61,7 @@ class Status:
             said += f" ({self.begun.value} was begun and is not reached)"
         share = self.filled / self.count if self.count else 0.0
         lines = [said, f"filled: {self.filled:,} of {self.count:,} items ({share:.1%})"]
-        lines.append(f"encoded so far: {self.encoded:,} texts")
+        lines.append(f"new vectors made so far: {self.encoded:,}")
         if self.money is not None:
             lines[-1] += f", {self.money:.4g} spent"
         if self.rate:

@@ -11,11 +11,12 @@ __all__ = ["by_hand", "steps_of", "verdict_of"]
 
 
 def steps_of(
-    store: Store, target: Target, estimated: Estimated, listed: tuple[str, int]
+    store: Store, target: Target, estimated: Estimated, listed: tuple[str, int], mapped: bool
 ) -> tuple[tuple[str, str], ...]:
     """What will happen, and the statements or calls that are sent.
 
-    ``listed`` is the order of the items that come first, and their number.
+    ``listed`` is the order of the items that come first, and their number; ``mapped`` says that the
+    old vectors are mapped, because the texts are gone.
     """
     postgres = target.store.startswith(("postgresql", "postgres"))
     t, new, dim = target.collection, target.new_column, target.new_dim
@@ -36,14 +37,16 @@ def steps_of(
             alias, swap = (f"alias {target.alias} -> {n}" for n in (t, target.alias_new))
     order, number = listed
     first = f"{number:,} items by {order} first; then " if number else ""
+    what = "OLD VECTORS MAPPED BY THE CORPUS BRIDGE" if mapped else "texts"
+    before = "asked of the old model" if mapped else "answered from the old vectors, by the bridge"
     seconds = estimated.rows / estimated.encode_rate
     return (
         ("planned: record the plan and what fills each column", keep),
         (f"prepared: hash every old vector; make room for the new ones; {target.alias}",
          f"{make}; {alias}"),
-        ("bridging: new queries are answered from the old vectors, by the bridge", "nothing"),
+        (f"bridging: queries are {before}", "nothing"),
         (f"filling: {first}all others in the order of the store, "
-         f"{estimated.rows:,} texts in about {_time(seconds)}; both columns are searched as one",
+         f"{estimated.rows:,} {what} in about {_time(seconds)}; both columns are searched as one",
          put),
         ("full: passes over all items until nothing is missing or was edited", "reads"),
         ("cut over: the plan's queries on the live index once more, then one step", swap),
@@ -52,7 +55,7 @@ def steps_of(
     )  # fmt: skip
 
 
-def by_hand(target: Target, *, old_runs: bool, judged: bool) -> tuple[str, ...]:
+def by_hand(target: Target, *, old_runs: bool, judged: bool, mapped: bool) -> tuple[str, ...]:
     """What a person has to do, or should know."""
     out = [
         f"Let the application read '{target.alias}' before the cut-over: that name is moved, "
@@ -65,6 +68,14 @@ def by_hand(target: Target, *, old_runs: bool, judged: bool) -> tuple[str, ...]:
             "The old model is gone: rows added after the cut-over get mapped old vectors at a "
             "rollback, not true ones."
         )
+    if mapped:
+        out += [
+            "Until the index is full, queries are encoded by the old model: keep it running.",
+            "Items whose texts turn up again are better encoded by the new model: write their "
+            "vectors yourself after the cut-over.",
+            "Items added after the cut-over have no text to go back by: a rollback maps their "
+            "vectors the other way, and says how well.",
+        ]
     if not judged:
         out.append(
             "No queries with clicks were given: neither the plan nor the cut-over can tell whether "

@@ -125,12 +125,19 @@ def _answer(plan: Plan) -> Headline:
     tone: Tone = "good" if word == "migrate" else "bad" if word.startswith("keep") else "caution"
     found = plan.estimated
     tiles = [
-        Tile("time", hours_in_words(found.hours), f"{found.encode_rate:,.0f} texts a second"),
+        Tile(
+            "time", hours_in_words(found.hours), f"{found.encode_rate:,.0f} {_made(plan)} a second"
+        ),
         Tile("disk", bytes_in_words(found.disk), "the new vectors"),
     ]
     if found.money is not None and found.price is not None:
         tiles.append(Tile("money", f"{found.money:,.4g}", f"{found.price:g} a million tokens"))
     return Headline("Is it worth moving?", word, plan.verdict, tone, tuple(tiles))
+
+
+def _made(plan: Plan) -> str:
+    """What new vectors are made from."""
+    return "texts" if plan.mapped_by is None else "old vectors"
 
 
 def _sections(plan: Plan, plan_file: str | Path) -> list[Section]:
@@ -144,6 +151,15 @@ def _sections(plan: Plan, plan_file: str | Path) -> list[Section]:
             (TextTable("Steps, and what is sent", ("step", "sent"), plan.steps),),
         )
     )
+    if plan.order_why:
+        rows = [
+            (one.order, f"{share:.0%}", fixed(value))
+            for one in plan.orders
+            for share, value in zip(one.shares, one.values, strict=True)
+        ]
+        table = TextTable("Each order", ("order", "filled", plan.queries.metric), tuple(rows))
+        told = (Prose(plan.order_why), *((table,) if rows else ()))
+        out.append(Section("What is filled first", told))
     out.append(
         Section(
             "What it takes",
@@ -151,8 +167,9 @@ def _sections(plan: Plan, plan_file: str | Path) -> list[Section]:
                 Prose(
                     f"Reckoned for {count(found.rows)} items"
                     f"{' (assumed)' if found.assumed else ''}: {found.scan_rate:,.0f} rows a "
-                    f"second were read here, {found.encode_rate:,.0f} texts a second encoded, and "
-                    f"a search took {found.search_ms:.1f} ms."
+                    f"second were read here, {found.encode_rate:,.0f} {_made(plan)} a second "
+                    f"{'encoded' if plan.mapped_by is None else 'mapped'}, and a search took "
+                    f"{found.search_ms:.1f} ms."
                 ),
             ),
         )

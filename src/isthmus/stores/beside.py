@@ -338,6 +338,9 @@ class BesideStore:
             return
         fields = self._second.describe().fields
         for part in self._second.scan(fields=fields, batch=batch):
+            if not fields:
+                yield part, ~self._held(part.ids)
+                continue
             mine = self.first.payload(part.ids, fields)
             rows = zip(*(part.payload[field] for field in fields), strict=True)
             theirs = [dict(zip(fields, row, strict=True)) for row in rows]
