@@ -11,7 +11,7 @@ import pytest
 
 from isthmus import fit
 from isthmus.bridge import Bridge
-from isthmus.errors import InputError, WrongSpaceError
+from isthmus.errors import ContractError, InputError, WrongSpaceError
 from isthmus.evaluate.arms import ARMS
 from isthmus.stores import MemoryStore
 from isthmus.ways import Columns, Recall, Way
@@ -55,6 +55,21 @@ def test_the_recommended_way_runs_on_a_store(bridge: Bridge, upgrade: Any) -> No
         found = bridge.search(store)({"new": queries.x, "old": queries.y}, 5)
         named = bridge.search(store, name)({"new": queries.x, "old": queries.y}, 5)
         np.testing.assert_array_equal(found.ids, named.ids)
+
+
+@pytest.mark.parametrize(("way", "model"), [("bridge", "new"), ("old", "old")])
+@pytest.mark.parametrize("fault", [0.0, np.nan])
+def test_a_search_holds_its_queries_against_the_contract(
+    way: str, model: str, fault: float, bridge: Bridge, upgrade: Any
+) -> None:
+    items, queries = (pairs.head(40) for pairs in upgrade)
+    search = bridge.search(MemoryStore(vectors={"old": items.y}), way)
+    rows = (queries.x if model == "new" else queries.y).copy()
+    search(rows, 3)
+    rows[7] = fault
+    with pytest.raises(ContractError, match=rf"queries, {model}, row 7"):
+        search(rows, 3)
+    assert search.guards[model].report.rows == 40
 
 
 def test_trust_comes_with_the_answer(trusted: Bridge, upgrade: Any) -> None:

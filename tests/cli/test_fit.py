@@ -53,13 +53,15 @@ def test_the_kind_decides_the_direction(
     cli: Any, here: Path, data: dict[str, np.ndarray], kind: str
 ) -> None:
     done = cli("fit", "old.npy", "new.npy", "-o", "b", "--kind", kind, "--recipe", "procrustes",
-               "--old-name", "ada", "--new-name", "mini", "--seed", "3")  # fmt: skip
+               "--old-name", "ada", "--new-name", "acme/mini@4f2", "--seed", "3")  # fmt: skip
     assert done.code == 0
     bridge = Bridge.load(here / "b")
     assert bridge.kind == kind
-    assert (bridge.source.name, bridge.target.name) == (
-        ("mini", "ada") if kind == "query" else ("ada", "mini")
-    )
+    spaces = (bridge.source, bridge.target) if kind == "query" else (bridge.target, bridge.source)
+    assert [(s.name, s.model, s.revision) for s in spaces] == [
+        ("acme/mini", "acme/mini", "4f2"),
+        ("ada", "ada", None),
+    ]
     assert str(bridge.recipe) == "procrustes"
     assert bridge.provenance.fits[0].seed == 3
     source, target = ("new", "old") if kind == "query" else ("old", "new")

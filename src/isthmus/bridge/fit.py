@@ -86,8 +86,8 @@ def fit(
             agreement with the old model.
         qrels: for each query id the ids of the items that answer it; if not given, a query is
             answered by the item of the same id.
-        source: contract or name of the source space.
-        target: contract or name of the target space.
+        source: contract of the source space, or its model as ``NAME`` or ``NAME@REVISION``.
+        target: the same of the target space.
         seed: of the split, the samples and the bootstrap.
         judging: metrics, margins, resamples, and what a way to serve may ask for.
         fitting: how the pairs are split and weighted, and what is kept.
@@ -275,7 +275,14 @@ def _space(
             )
         return given
     precision = "float64" if dtype == np.float64 else "float32"
-    return Space.from_profile(profile, given or name, metric, dtype=precision)
+    if given is None:
+        return Space.from_profile(profile, name, metric, dtype=precision)
+    model, at, revision = given.rpartition("@")
+    if not at or "/" in revision:  # of a URL, where the service is
+        model, revision = given, ""
+    return Space.from_profile(
+        profile, model, metric, dtype=precision, model=model, revision=revision or None
+    )
 
 
 def _canary(sample: Batch, items: Mapping[Any, str] | None, *, named: bool) -> Canary:

@@ -103,11 +103,16 @@ class MapOptions:
     ] = None
     metric: MetricOption = "cosine"
     old_name: Annotated[
-        str, typer.Option(help="What the old space is called.", rich_help_panel=_MAP)
-    ] = "old"
+        str | None,
+        typer.Option(
+            help="The model of OLD, as NAME or NAME@REVISION, for the contract; of a store it is "
+            "known from --old.",
+            rich_help_panel=_MAP,
+        ),
+    ] = None
     new_name: Annotated[
-        str, typer.Option(help="What the new space is called.", rich_help_panel=_MAP)
-    ] = "new"
+        str | None, typer.Option(help="The model of NEW, likewise.", rich_help_panel=_MAP)
+    ] = None
     seed: Annotated[
         int, typer.Option(help="Of the split and the samples.", rich_help_panel=_MAP)
     ] = 0
