@@ -373,6 +373,16 @@ def _monitor() -> Schema:
                     ),
                 )
             ),
+            scores=maybe(
+                object_of(
+                    way=TEXT,
+                    queries=COUNT,
+                    error=NUMBER,
+                    thresholds=listed(
+                        object_of(**dict.fromkeys(("old", "served", "by_old", "by_served"), NUMBER))
+                    ),
+                )
+            ),
         ),
         rolled_back=TEXT,
     )

@@ -55,6 +55,15 @@ class DriftOptions:
 
 
 @dataclass(frozen=True)
+class Held:
+    """Bounds, the chance of a false alarm, and the way that serves."""
+
+    bounds: list[str]
+    alpha: float
+    way: str | None
+
+
+@dataclass(frozen=True)
 class BoundOptions:
     """What must hold, and how often it may be wrongly said not to."""
 
@@ -62,8 +71,9 @@ class BoundOptions:
         list[str] | None,
         typer.Option(
             "--bound",
-            help="As 'hit >= 0.8', 'hit.de >= 0.7', 'gap.de <= 0.1', 'refused <= 0.01' or "
-            "'overconfidence <= 0.1'. Repeatable; the last two are held by default.",
+            help="As 'hit >= 0.8', 'hit.de >= 0.7', 'gap.de <= 0.1', 'refused <= 0.01', "
+            "'overconfidence <= 0.1', 'scores.lenient <= 0.1' or 'scores.strict <= 0.1'. "
+            "Repeatable; the last four are held by default.",
             rich_help_panel=_JUDGED,
         ),
     ] = None
@@ -78,6 +88,14 @@ class BoundOptions:
     stage: Annotated[str, typer.Option(help="Of the policy.", rich_help_panel=_JUDGED)] = (
         "production"
     )
+    way: Annotated[
+        str | None,
+        typer.Option(
+            help="The way that serves, whose scores stand in the log; the recommended one by "
+            "default.",
+            rich_help_panel=_JUDGED,
+        ),
+    ] = None
     alpha: Annotated[
         float | None,
         typer.Option(
@@ -86,15 +104,15 @@ class BoundOptions:
         ),
     ] = None
 
-    def stated(self) -> tuple[list[str], float]:
-        """The bounds, and the chance of a false alarm."""
+    def stated(self) -> Held:
+        """What is held, with what the policy says of it."""
         from isthmus.registry import Policy
 
         bounds, alpha = list(self.bound or []), self.alpha
         if self.policy is not None:
             stage = Policy.load(self.policy).stage(self.stage)
             bounds, alpha = [*stage.bounds, *bounds], alpha or stage.alpha
-        return bounds, alpha or 0.01
+        return Held(bounds, alpha or 0.01, self.way)
 
 
 @dataclass(frozen=True)
@@ -189,8 +207,8 @@ def monitor_command(
         str,
         typer.Argument(
             metavar="TRAFFIC",
-            help="A log (.jsonl) with vector, hit, same, trust or group on each line; a file of "
-            "vectors; or the URL of a store, whose items are looked at.",
+            help="A log (.jsonl) with vector, hit, same, trust, scores, old_scores or group on "
+            "each line; a file of vectors; or the URL of a store, whose items are looked at.",
             show_default=False,
         ),
     ],
@@ -242,10 +260,10 @@ def monitor_command(
     if state is not None:
         Watch.check_place(state)
     loaded = Bridge.load(bridge)
-    bounds, alpha = held.stated()
+    stated = held.stated()
     checked = _checked(same)
     sided = drift.side or _side_of(traffic, loaded)
-    watch = _watch(loaded, sided, state, drift, bounds, alpha)
+    watch = _watch(loaded, sided, state, drift, stated)
     for seen in _read(traffic, watch.cursor):
         watch.update(seen)
     retrieval = _asked(same, loaded, watch)
@@ -277,8 +295,7 @@ def _watch(
     side: str,
     state: Path | None,
     drift: DriftOptions,
-    bounds: list[str],
-    alpha: float,
+    held: Held,
 ) -> Watch:
     import numpy as np
 
@@ -287,7 +304,7 @@ def _watch(
 
     if state is not None and state.exists():
         return Watch.load(state, bridge, side=side)
-    named = {text.split()[0] for text in bounds if text.split()}
+    named = {text.split()[0] for text in held.bounds if text.split()}
     default = [text for text in DEFAULT_BOUNDS if text.split()[0] not in named]
     rows = None
     if drift.reference is not None:
@@ -296,10 +313,11 @@ def _watch(
     return Watch(
         bridge,
         side=side,
-        bounds=[*bounds, *default],
+        bounds=[*held.bounds, *default],
         reference=rows,
         baseline=drift.baseline,
-        alpha=alpha,
+        alpha=held.alpha,
+        way=held.way,
     )
 
 
@@ -384,6 +402,12 @@ def _shown(found: Monitored) -> str:
         lines.append(
             f"trust: calibration error {c.error:.3f}, Brier {c.brier:.3f}, temperature "
             f"{c.temperature:.2f} over {c.rows:,} answers"
+        )
+    if found.scores is not None:
+        s = found.scores
+        lines.append(
+            f"scores: translated thresholds let through what the old ones do, but for "
+            f"{s.error:.1%} of the first results, over {s.queries:,} queries ({s.way})"
         )
     if found.difference is not None:
         d = found.difference

@@ -8,6 +8,7 @@ from typing import Any
 from isthmus.encoders import CanaryCheck
 from isthmus.evaluate.calibration import CalibrationReport
 from isthmus.monitor.retrieval import Retrieval
+from isthmus.monitor.score_calibration import ScoreReport
 from isthmus.monitor.two_sample import Difference
 
 __all__ = ["Action", "Monitored", "TestResult"]
@@ -50,6 +51,8 @@ class Monitored:
     """Of canary queries; None where none were asked."""
     calibration: CalibrationReport | None
     """Of trust, over the newest answers of which it is known whether it came true."""
+    scores: ScoreReport | None
+    """What passes translated thresholds, beside what passes the old ones."""
     history: tuple[tuple[int, str, float], ...]
     """After how many observations which test had how much money, as a power of ten."""
 
@@ -110,6 +113,7 @@ class Monitored:
             "calibration": None
             if self.calibration is None
             else self.calibration.model_dump(mode="json"),
+            "scores": None if self.scores is None else asdict(self.scores),
         }
 
 

@@ -2,7 +2,8 @@
 
 A log has a JSON object on each line, with any of: ``vector`` (numbers), ``hit`` (how well the query
 was answered, from 0 to 1), ``same`` (whether the first result was the old model's, as shadow
-traffic tells), ``trust`` (what the search said of that) and ``group``.
+traffic tells), ``trust`` (what the search said of that), ``scores`` and ``old_scores`` (of the
+first results that were served, and of those of the old model) and ``group``.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ __all__ = ["Observations", "read_log", "read_store", "read_vectors"]
 
 _LINES = 1000
 _MOST_LINE = 1 << 22
-_KNOWN = ("vector", "hit", "same", "trust", "group")
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +41,8 @@ class Observations:
     """What was said of a query, and whether it came true; None is for the bridge to say."""
     trusted: NDArray[Any] | None = None
     """``(m, d)``: the vectors of those of which nothing was said."""
+    scores: tuple[tuple[tuple[float, ...], tuple[float, ...]], ...] = ()
+    """Of the first results of a query: the old model's scores, and those that were served."""
 
 
 def read_log(path: Path, after: str | None) -> Iterator[Observations]:
@@ -106,11 +108,14 @@ def _parsed(line: bytes, where: str) -> dict[str, Any]:
         value = told.get(name)
         if value is not None and not (isinstance(value, (bool, int, float)) and 0 <= value <= 1):
             raise InputError(f"'{name}' is {value!r}, expected 0 to 1", where=where)
-    vector = told.get("vector")
-    if vector is not None:
-        if not isinstance(vector, list) or not all(type(v) in (int, float) for v in vector):
-            raise InputError("'vector' is no list of numbers", where=where)
-        told["vector"] = np.array(vector, np.float32)
+    for name in ("vector", "scores", "old_scores"):
+        value = told.get(name)
+        if value is not None and not (
+            isinstance(value, list) and all(type(v) in (int, float) for v in value)
+        ):
+            raise InputError(f"'{name}' is no list of numbers", where=where)
+    if told.get("vector") is not None:
+        told["vector"] = np.array(told["vector"], np.float32)
     return told
 
 
@@ -140,4 +145,9 @@ def _gathered(lines: list[dict[str, Any]], cursor: str, where: str) -> Observati
         tuple(hits),
         tuple(trust),
         np.stack(unsaid) if unsaid else None,
+        tuple(
+            (tuple(line["old_scores"]), tuple(line["scores"]))
+            for line in lines
+            if line.get("scores") is not None and line.get("old_scores") is not None
+        ),
     )

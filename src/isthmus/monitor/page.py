@@ -69,6 +69,8 @@ def _page(found: Monitored, name: str) -> Page:
         )
     if found.calibration is not None:
         tiles.append(Tile("calibration error of trust", number(found.calibration.error)))
+    if found.scores is not None:
+        tiles.append(Tile("calibration error of scores", number(found.scores.error)))
     blocks: list[Prose | Items] = [Prose(f"Recommended: {action}. {why[:1].upper()}{why[1:]}.")]
     if found.alarms:
         blocks.insert(0, Items(found.alarms))
@@ -87,6 +89,7 @@ def _page(found: Monitored, name: str) -> Page:
             Section("What to do", blocks),
             *_lost(found),
             Section("Evidence against each hypothesis", [_money(found), _table(found)]),
+            *_scores(found),
             *_effects(found),
         ),
     )
@@ -172,6 +175,30 @@ def _money(found: Monitored) -> Figure:
             tuple((key, f"{points[-1][1]:.1%}") for key, points in series.items()),
         ),
     )  # fmt: skip
+
+
+def _scores(found: Monitored) -> Iterator[Section]:
+    told = found.scores
+    if told is None:
+        return
+    yield Section(
+        "What passes the thresholds on scores",
+        [
+            Prose(
+                f"Of the first results of {told.queries:,} queries: the share that passes a "
+                "threshold by the old model's scores, and the share that passes its translation by "
+                f"those that were served (way: {told.way})."
+            ),
+            TextTable(
+                "Thresholds in live traffic",
+                ("old threshold", "translated", "passes by the old model", "passes as served"),
+                tuple(
+                    (number(t.old), number(t.served), f"{t.by_old:.1%}", f"{t.by_served:.1%}")
+                    for t in told.thresholds
+                ),
+            ),
+        ],
+    )
 
 
 def _effects(found: Monitored) -> Iterator[Section]:

@@ -22,6 +22,7 @@ from isthmus.monitor.drift import FEWEST_REFERENCE, Drift
 from isthmus.monitor.monitored import Monitored, TestResult
 from isthmus.monitor.observations import Observations
 from isthmus.monitor.retrieval import CanaryQueries, Retrieval
+from isthmus.monitor.score_calibration import ScoreCalibration
 from isthmus.monitor.sequential import MeanTest
 from isthmus.registry import Bound, parse_bound
 from isthmus.spaces.contract import Space
@@ -33,7 +34,12 @@ __all__ = ["Watch"]
 
 KIND = "monitor"
 """Of artefact."""
-DEFAULT_BOUNDS = ("refused <= 0.01", "overconfidence <= 0.1")
+DEFAULT_BOUNDS = (
+    "refused <= 0.01",
+    "overconfidence <= 0.1",
+    "scores.lenient <= 0.1",
+    "scores.strict <= 0.1",
+)
 _FOREIGN = 8
 """Rows of a batch from which on its fingerprint is looked at."""
 _DRIFT_SHARE = 0.5
@@ -42,6 +48,7 @@ _MOST_HISTORY = 2000
 _MOST_BELIEVED, _FEWEST_BELIEVED = 5000, 50
 """Answers whose trust came true or not, for its calibration."""
 _RETRIEVAL = "retrieval"
+_SHIFTS = {"scores.lenient": 1, "scores.strict": -1}
 
 
 class Watch:
@@ -53,12 +60,15 @@ class Watch:
             target.
         bounds: of the monitored metrics: ``hit``, ``hit.GROUP``, ``gap.GROUP`` (how much worse a
             group is answered than the others), ``refused`` (vectors that break the contract),
-            ``overconfidence`` (trust minus how often it came true), ``retrieval`` (what canary
-            queries find).
+            ``overconfidence`` (trust minus how often it came true), ``scores.lenient`` (the share
+            of first results that passes translated thresholds, minus the share that passes the old
+            ones by the old model's scores) and ``scores.strict`` (the contrary), ``retrieval``
+            (what canary queries find).
         reference: vectors ``(n, d)`` of the healthy stream; without them the first ``baseline``
             rows of the stream itself.
         baseline: see there.
         alpha: the chance of any false alarm, ever.
+        way: the name of the arm that serves; by default the recommended one.
 
     Raises:
         InputError: for a bound that cannot be read, or too small a reference.
@@ -73,6 +83,7 @@ class Watch:
         reference: NDArray[Any] | None = None,
         baseline: int = 1000,
         alpha: float = 0.01,
+        way: str | None = None,
     ) -> None:
         if baseline < FEWEST_REFERENCE:
             raise InputError(f"a baseline has {FEWEST_REFERENCE} rows or more", where="baseline")
@@ -90,6 +101,7 @@ class Watch:
         parsed = [bound for bound in stated if bound.name != _RETRIEVAL]
         self.asked = CanaryQueries(tuple(b for b in stated if b.name == _RETRIEVAL))
         self._believed = np.empty((0, 2), np.float32)
+        self.scores = ScoreCalibration(bridge, way)
         each = alpha * (1 - _DRIFT_SHARE) / max(1, len(parsed))
         self._bounds = {str(b): (b, MeanTest(*_tested(b), alpha=each)) for b in parsed}
         self._waiting: dict[str, list[list[float]]] = {
@@ -125,6 +137,10 @@ class Watch:
             for bound, test in self._bounds.values():
                 if bound.name == "overconfidence":
                     test.update((said[:, 0] - said[:, 1] + 1) / 2)
+        shifts = self.scores.update(seen.scores)
+        for bound, test in self._bounds.values():
+            if bound.name in _SHIFTS:
+                test.update((_SHIFTS[bound.name] * shifts + 1) / 2)
         self.cursor = seen.cursor
         self._remember()
 
@@ -217,6 +233,7 @@ class Watch:
             calibration_report(*self._believed.T)
             if len(self._believed) >= _FEWEST_BELIEVED
             else None,
+            self.scores.report(),
             tuple(self.history),
         )
 
@@ -251,6 +268,7 @@ class Watch:
             "bounds": [[key, test.as_state()] for key, (_, test) in self._bounds.items()],
             "waiting": self._waiting,
             "drift": drift,
+            "scores": self.scores.as_state(),
             "asked": {"bounds": [str(b) for b in self.asked.bounds], "first": self.asked.first},
         }
         held = {
@@ -282,7 +300,9 @@ class Watch:
             bounds=bounds,
             baseline=int(content["baseline"]),
             alpha=float(content["alpha"]),
+            way=content["scores"]["way"],
         )
+        found.scores.restore(content["scores"])
         if content["space"] != found.space.fingerprint:
             raise ValueError("it watches vectors of another contract")
         found._own_reference = bool(content["own_reference"])
@@ -314,18 +334,22 @@ def _side(bridge: Bridge, side: str) -> tuple[Space, Profile | None]:
 
 def _tested(bound: Bound) -> tuple[float, Any]:
     """The mean that is tested, and the side of the hypothesis."""
-    known = ("hit", "refused", "overconfidence")
+    known = ("hit", "refused", "overconfidence", *_SHIFTS)
     if bound.name not in known and not bound.name.startswith(("hit.", "gap.")):
         raise InputError(
             f"nothing called '{bound.name}' is monitored",
             where=f"bound '{bound}'",
-            mend="There are hit, hit.GROUP, gap.GROUP, refused and overconfidence",
+            mend="There are hit, hit.GROUP, gap.GROUP, refused, overconfidence, "
+            + " and ".join(_SHIFTS),
         )
-    signed = bound.name == "overconfidence" or bound.name.startswith("gap.")
-    mean = (bound.bound + 1) / 2 if signed else bound.bound
+    mean = (bound.bound + 1) / 2 if _signed(bound) else bound.bound
     return mean, "at least" if bound.sign == ">=" else "at most"
 
 
 def _told(bound: Bound, mean: float | None) -> float | None:
-    signed = bound.name == "overconfidence" or bound.name.startswith("gap.")
-    return None if mean is None else 2 * mean - 1 if signed else mean
+    return None if mean is None else 2 * mean - 1 if _signed(bound) else mean
+
+
+def _signed(bound: Bound) -> bool:
+    """Whether it is of a difference, from -1 to 1, and not of a share."""
+    return bound.name in ("overconfidence", *_SHIFTS) or bound.name.startswith("gap.")
