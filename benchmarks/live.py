@@ -34,10 +34,10 @@ import numpy as np
 from benchmarks.arrays import Array
 from benchmarks.groups.stores import cpu_with_server, lancedb_search, pgvector_search
 from benchmarks.harness import Absent, Options, Row, contest, cpu, header
-from benchmarks.postgres import postgres_server
 from isthmus import Pairs, fit
 from isthmus.bridge import Bridge
 from isthmus.demo import load_corpus
+from isthmus.demo.own_postgres import postgres_server
 from isthmus.encoders import CachedEncoder, all_minilm_l6_int8, paraphrase_minilm_l3
 from isthmus.stores import MemoryStore, Store, create_store, open_store
 from isthmus.ways import FixedDepth, Recall, Rescore, Search, Way

@@ -38,7 +38,7 @@ import numpy as np
 from benchmarks.arrays import Array
 from benchmarks.groups.stores import cpu_with_server, lancedb_search, pgvector_search
 from benchmarks.harness import Options, Stopwatch, contest, cpu, header
-from benchmarks.postgres import postgres_server
+from isthmus.demo.own_postgres import postgres_server
 from isthmus.encoders import CallableEncoder
 from isthmus.migrate.backfill import Backfill
 from isthmus.migrate.journal import State

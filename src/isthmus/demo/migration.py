@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -27,7 +28,7 @@ from isthmus.ways.way import Recall, Way
 
 __all__ = ["STORES", "tell_migration"]
 
-STORES = ("lancedb", "chroma", "qdrant")
+STORES = ("lancedb", "pgvector", "chroma", "qdrant")
 PAGE = "migration.html"
 _LOG, _PLAN = "log.jsonl", "plan.json"
 TEXTS = 3000
@@ -49,7 +50,8 @@ def tell_migration(
     Args:
         folder: the index is made in its folder ``migration``, and replaces the one there.
         say: prints a line.
-        store: one of `STORES`, or the URL of a table of PostgreSQL that is not there yet.
+        store: one of `STORES`, or the URL of a table of PostgreSQL that is not there yet; for
+            ``pgvector`` a server is started, and stopped at the end.
         texts: how many.
         progress: told about texts and rows.
 
@@ -61,9 +63,19 @@ def tell_migration(
         OutputError: for a folder that holds what no demo wrote, or a table that is there.
         MissingExtraError: if the extra ``demo``, or that of the store, is not installed.
     """
-    url = _url(store, place := folder / "migration")
-    claim(folder)
-    renew(place, _OWN)
+    place = folder / "migration"
+    with _at(store, place) as url:
+        claim(folder)
+        renew(place, _OWN)
+        told = _told(url, place, say=say, texts=texts, progress=progress)
+        if store == "pgvector":
+            say("   the server was started for this, and is stopped with its table")
+        return told
+
+
+def _told(
+    url: str, place: Path, *, say: Callable[[str], None], texts: int, progress: Progress
+) -> list[tuple[str, float]]:
     corpus = load_corpus(texts)
     old, new = CachedEncoder(paraphrase_minilm_l3()), CachedEncoder(all_minilm_l6_int8())
     ids, queries = np.array(corpus.ids), list(corpus.queries)
@@ -122,13 +134,22 @@ def tell_migration(
     return told
 
 
-def _url(store: str, place: Path) -> str:
-    """Where the index is made: in the demo's folder, or in the database that was named."""
+@contextmanager
+def _at(store: str, place: Path) -> Generator[str]:
+    """Where the index is made: in the demo's folder, or in a database."""
+    if store == "pgvector":
+        from isthmus.demo.own_postgres import postgres_server
+
+        with postgres_server() as server:
+            yield f"{server.get_uri()}#documents"
+        return
     if store in STORES:
-        return f"{store}://{place.resolve()}/db#documents"
+        yield f"{store}://{place.resolve()}/db#documents"
+        return
     scheme, _, rest = store.partition("://")
     if scheme in ("postgresql", "postgres") and rest.partition("#")[2]:
-        return store
+        yield store
+        return
     raise InputError(
         f"the demo has no store '{store}'",
         where="--store",
