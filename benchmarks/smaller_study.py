@@ -2,7 +2,7 @@
 
     python -m benchmarks.smaller_study              # about 4 minutes
     python -m benchmarks.smaller_study --quick      # every line of it, in about a minute
-    python -m benchmarks.smaller_study --only bridge    # or encoder, or network
+    python -m benchmarks.smaller_study --only bridge    # or encoder, layers, or network
     python -m benchmarks.smaller_study --json       # numbers on stdout, tables on stderr
 
 The network is EfficientNet-Lite0 as it ships, on emoji: a drawing of one house asks for the same
@@ -11,6 +11,9 @@ distillation see other emoji, without labels.
 
 The encoder is MiniLM-L6 in PyTorch: its queries, names of Debian packages, ask an index of long
 descriptions that the whole network encoded.  PyTorch's own dynamic rounding is in the same run.
+
+Layers are pairs of square linear layers: int8 weights and inputs against PyTorch's dynamic
+rounding, the median of the ratios of neighbouring calls.
 
 The bridge is the linear map from MiniLM-L6 queries to an index of MiniLM-L3 (Debian's package
 descriptions).  Fitted on 4,000 pairs, it is rounded after the fit, or fitted after the rounding;
@@ -48,7 +51,7 @@ BITS = (8, 4, 3)
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="tiny sizes")
-    parser.add_argument("--only", choices=("network", "encoder", "bridge"))
+    parser.add_argument("--only", choices=("network", "encoder", "layers", "bridge"))
     parser.add_argument("--json", action="store_true", help="numbers on stdout")
     asked = parser.parse_args()
     import torch
@@ -57,7 +60,12 @@ def main() -> int:
     out = sys.stderr if asked.json else sys.stdout
     record: dict[str, Any] = {"header": list(header())}
     print("\n".join(record["header"]), file=out)
-    parts = {"bridge": bridge_lines, "encoder": encoder_lines, "network": network_lines}
+    parts = {
+        "bridge": bridge_lines,
+        "encoder": encoder_lines,
+        "layers": layer_lines,
+        "network": network_lines,
+    }
     for name, lines in parts.items():
         if asked.only not in (None, name):
             continue
@@ -288,6 +296,56 @@ def encoder_lines(quick: bool, record: dict[str, Any]) -> Iterator[str]:
 
 
 OTHERS = "torch.ao, dynamic"
+
+
+# ---- layers ----------------------------------------------------------------------------------
+
+
+def layer_lines(quick: bool, record: dict[str, Any]) -> Iterator[str]:
+    """Two square layers by their width and the rows of a batch: processor time of a call."""
+    import torch
+    from torch import nn
+    from torch.ao.quantization import quantize_dynamic
+
+    from isthmus.nn.compact.quantise import quantise
+
+    yield "\n== layers: two of each width, with a rectifier between them, microseconds"
+    yield f"{'width':>6} {'rows':>5} {'float':>8} {'int8':>8} {'dynamic':>8}   int8 over dynamic"
+    found = record.setdefault("layers", [])
+    for width in (256, 512) if quick else (256, 512, 1024):
+        for rows in (1, 64, 512):
+            torch.manual_seed(SEED)
+            net = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width)).eval()
+            seen, x = torch.randn(512, width), torch.randn(rows, width)
+            ways = (
+                net,
+                quantise(net, batches=[seen], activations="int8").module,
+                quantize_dynamic(net, {nn.Linear}, dtype=torch.qint8),
+            )
+            times = _interleaved([lambda m=m, x=x: m(x) for m in ways], 7 if quick else 31)
+            ratio = float(np.median(times[1] / times[2]))
+            float_, int8, dynamic = (1e6 * float(np.median(t)) for t in times)
+            found.append([width, rows, float_, int8, dynamic, ratio])
+            yield f"{width:6} {rows:5} {float_:8.0f} {int8:8.0f} {dynamic:8.0f}   {ratio:.2f}"
+
+
+def _interleaved(calls: list[Callable[[], Any]], repeats: int) -> Array:
+    """Seconds of every call at every repeat, ``(calls, repeats)``, of as many runs as 2 ms hold."""
+    import torch
+
+    times = np.zeros((len(calls), repeats))
+    with torch.inference_mode():
+        start = time.process_time()
+        for call in calls:
+            call()
+        runs = max(1, round(0.006 / max(time.process_time() - start, 1e-5)))
+        for repeat in range(repeats):
+            for number, call in enumerate(calls):
+                start = time.process_time()
+                for _ in range(runs):
+                    call()
+                times[number, repeat] = (time.process_time() - start) / runs
+    return times
 
 
 def minilm() -> tuple[Any, Callable[[list[str]], dict[str, Any]]]:

@@ -1,3 +1,5 @@
+from importlib import import_module
+
 import numpy as np
 import pytest
 
@@ -200,3 +202,36 @@ def test_bad_numbers_are_refused():
         AttachOptions(partners=0)
     with pytest.raises(InputError, match="cannot be stopped"):
         AttachOptions(metric="ndcg")
+
+
+@pytest.mark.parametrize("near", [0.0, 6.0])
+def test_training_is_as_sharp_as_the_frozen_space_is_close(
+    near: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = import_module("isthmus.nn.modality.attach")
+
+    told: list[tuple[float | None, float]] = []
+
+    def spied(projector, train, held, tuning, **more):
+        told.append((tuning.temperature, projector.dropout))
+        return tune(projector, train, held, tuning, **more)
+
+    tune = module.tune
+    monkeypatch.setattr(module, "tune", spied)
+    rng = np.random.default_rng(0)
+    # a mean that all rows share takes their cosines together
+    captions = rng.standard_normal((400, 6)) + near
+    pictures = captions @ rng.standard_normal((6, 9)) + 0.1 * rng.standard_normal((400, 9))
+    attach(pictures, captions, tuning=Tuning(schedule=Schedule(1)))
+    temperatures, dropouts = zip(*told, strict=True)
+    # 400 pairs are many for 9 inputs
+    assert set(dropouts) == {0.0} and len(set(temperatures)) == 1
+    assert (temperatures[0] < 0.05) if near else (0.02 < temperatures[0] <= 0.1)
+    told.clear()
+    attach(
+        pictures[:60],
+        captions[:60],
+        tuning=Tuning(temperature=0.07, schedule=Schedule(1)),
+        options=AttachOptions(folds=2),
+    )
+    assert told == [(0.07, 0.3)] * 2

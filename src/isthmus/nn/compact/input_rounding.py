@@ -15,11 +15,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["InputRanges", "InputRounding", "best_rounding", "rounded_rows"]
+__all__ = ["STEPS", "InputRanges", "InputRounding", "best_rounding", "rounded_rows"]
 
 LARGEST = 127
 """Of the codes of a weight."""
-_STEPS = 255
+STEPS = 127
+"""Of the range of an input: two products of such a step with a code fit 16 bits, in which many
+processors add them."""
 _KEPT_ROWS = 512
 _STRENGTHS = (0.5, 0.6, 0.7, 0.8, 0.9)
 _SMALLEST = 0.01
@@ -27,7 +29,7 @@ _SMALLEST = 0.01
 
 
 class InputRounding(NamedTuple):
-    """``round(x * columns + zero)``, cut to 0…255, stands for ``x``.
+    """``round(x * columns + zero)``, cut to 0…127, stands for ``x``.
 
     Attributes:
         columns: what each input is multiplied by, ``(inputs,)`` float32.
@@ -100,7 +102,7 @@ def best_rounding(ranges: InputRanges, weight: Tensor) -> InputRounding | None:
     for factors in tried:
         own = _of(factors, low, high)
         codes, scales = rounded_rows(weight * factors)
-        whole = torch.round(rows * own.columns + own.zero).clamp(0, _STEPS) - own.zero
+        whole = torch.round(rows * own.columns + own.zero).clamp(0, STEPS) - own.zero
         error = float(((whole @ codes.T) * (scales * own.step) - true).square().sum())
         if best is None or error < best[0]:
             best = error, own
@@ -112,5 +114,5 @@ def _of(factors: Tensor, low: Tensor, high: Tensor) -> InputRounding:
     # 0 is among the integers, so that padding and silent inputs are exact
     least = min(0.0, float((low / factors).min()))
     most = max(0.0, float((high / factors).max()))
-    step = (most - least) / _STEPS
+    step = (most - least) / STEPS
     return InputRounding(1 / (factors * step), factors, round(-least / step), step)

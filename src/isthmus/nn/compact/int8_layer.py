@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from functools import cache
 from typing import Any
 
@@ -11,14 +12,14 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from isthmus.errors import InputError
-from isthmus.nn.compact.input_rounding import LARGEST, InputRounding, rounded_rows
+from isthmus.nn.compact.input_rounding import LARGEST, STEPS, InputRounding, rounded_rows
 from isthmus.nn.compact.table import weight_of
 
 __all__ = ["Int8Layer"]
 
 _TILE = 16
-_EXACT = 512
-"""255 · 127 · 512 is below 2^24, up to which single precision holds every integer."""
+_EXACT = 1024
+"""127 · 127 · 1024 is below 2^24, up to which single precision holds every integer."""
 
 
 class Int8Layer(nn.Module):
@@ -26,10 +27,10 @@ class Int8Layer(nn.Module):
 
     The weight is widened when it is used, so that files are a quarter, and every kind of
     convolution runs as it did.  With ``activations``, inputs of a linear layer are rounded as they
-    come and multiplied as integers: with ``inputs``, in the steps found in calibration, on
-    processors by kernels with wide products of bytes, or, where there are none, exactly in single
-    precision; both keep a second copy of the codes as they like it.  Else row by row, symmetric,
-    where the device has such products.  Either way a row's result depends neither on the other
+    come and multiplied as integers: with ``inputs``, in the steps found in calibration, by FBGEMM's
+    products of bytes, or, where there are none, exactly in single precision; both keep a second
+    copy of the codes as they like it.  Else row by row, symmetric, where the device has such
+    products.  Either way a row's result depends neither on the other
     rows of its batch nor, up to single precision, on the processor.  While gradients of the input
     are recorded, or the network is exported, nothing but the weight is rounded.
 
@@ -107,50 +108,52 @@ class Int8Layer(nn.Module):
         return functional_call(self.layer, {"weight": self.weight}, (x,))
 
     def _in_steps(self, x: Tensor) -> Tensor | None:
-        _, packed, columns, step, zero, scales, zeros, bias, half = self._ready()
-        rows = x.reshape(-1, x.shape[-1]).float()
-        # conversion cuts off: half a step more rounds to the nearest
-        steps = torch.addcmul(half, rows, columns)
+        _, packed, columns, step, zero, scales, bias = self._ready()
+        rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
+        steps = (rows if rows.dtype == torch.float32 else rows.float()) * columns
         # an integer cannot say that a value was not finite
         if not math.isfinite(float(steps.sum())):
             return None
-        steps = steps.clamp_(0, 255)
-        if not _has_kernels():
-            out = _integer_product(steps.floor_().sub_(zero), packed).mul_(step * scales)
-            out = out if bias is None else out.add_(bias)
+        # kernels without wide sums stay exact up to there
+        steps = steps.clamp_(-zero, STEPS - zero)
+        if _has_kernels():
+            out = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
+                steps, 1.0, zero, packed
+            )
         else:
-            product: Any = torch.ops.onednn.qlinear_pointwise
-            rounded = steps.to(torch.uint8)
-            last = (1.0, 0, torch.float32, "none", [], "")
-            out = product(rounded, step, zero, packed, scales, zeros, bias, *last)
-        return out.to(x.dtype).reshape(*x.shape[:-1], len(self.codes))
+            out = _integer_product(steps.round_(), packed).mul_(step * scales)
+            out = out if bias is None else out.add_(bias)
+        out = out if out.dtype == x.dtype else out.to(x.dtype)
+        return out if x.ndim == 2 else out.reshape(*x.shape[:-1], len(scales))
 
     def _ready(self) -> tuple[Any, ...]:
         """The codes as the kernel wants them, and what goes with them; made anew when it changes.
 
         In memory only: neither saved nor copied.
         """
-        held = (self.codes, self.scales, self.columns, self.steps, self.bias)
-        state = tuple(
-            None if t is None else (t.data_ptr(), None if t.is_inference() else t._version)
-            for t in held
+        # past the attributes of modules, which take longer than a small product
+        held = (*self._buffers.values(), self._modules["layer"]._parameters["bias"])  # type: ignore[union-attr]
+        state: tuple[Any, ...] = (
+            _has_kernels(),
+            *[
+                None if t is None else (t.data_ptr(), None if t.is_inference() else t._version)
+                for t in held
+            ],
         )
         if self._packed is None or self._packed[0] != state:
             assert self.columns is not None and self.steps is not None
             step, zero = self.steps.tolist()
-            bias = self.bias
+            bias = None if self.bias is None else self.bias.detach().float()
+            scales = self.scales.detach().float()
+            codes = _packed(self.codes, scales * step, bias) if _has_kernels() else None
             self._packed = (
                 state,
-                torch.ops.onednn.qlinear_prepack(self.codes, None)
-                if _has_kernels()
-                else self.codes.float(),
+                self.codes.float() if codes is None else codes,
                 self.columns.float(),
                 step,
                 int(zero),
-                self.scales.detach().float(),
-                torch.zeros(len(self.codes), dtype=torch.int32),
-                None if bias is None else bias.detach().float(),
-                torch.tensor(zero + 0.5),
+                scales,
+                bias,
             )
         return self._packed
 
@@ -162,7 +165,7 @@ class Int8Layer(nn.Module):
         # a row that is not finite stays so
         size = torch.where(size == 0, torch.ones_like(size), size)
         rounded = torch.round(rows / size)
-        if x.device.type == "cpu" and not _has_kernels():
+        if x.device.type == "cpu" and not _sums_are_wide():
             product = _integer_product(rounded.float(), self.codes.float())
         else:
             # the one integer product that runs on processors and GPUs alike has no public name
@@ -182,7 +185,7 @@ class Int8Layer(nn.Module):
 
 
 def _integer_product(rows: Tensor, codes: Tensor) -> Tensor:
-    """``rows @ codes.T`` of integers held as float32: a byte times a code, 512 times, is exact."""
+    """``rows @ codes.T`` of integers held as float32, exact: see `_EXACT`."""
     parts = zip(rows.split(_EXACT, 1), codes.split(_EXACT, 1), strict=True)
     out, *others = (left @ right.T for left, right in parts)
     for other in others:
@@ -199,6 +202,35 @@ def _multiplies(x: Tensor, codes: Tensor) -> bool:
 
 @cache
 def _has_kernels() -> bool:
-    """Whether products of bytes are summed in 32 bits; in 16 bits they would overflow."""
+    """Whether there are products of bytes in steps that were found before, with float results."""
+    made: Any = torch.ops.quantized
+    known = "fbgemm" in torch.backends.quantized.supported_engines
+    return (
+        known
+        and hasattr(made, "linear_with_input_q_dq_qweight_dq_output_fp32")
+        and hasattr(torch, "_make_per_channel_quantized_tensor")
+    )
+
+
+@cache
+def _sums_are_wide() -> bool:
+    """Whether products of bytes are summed in 32 bits; in 16 bits those of 8 bits overflow."""
     wide: Any = getattr(torch.cpu, "_is_vnni_supported", None)
-    return wide is not None and bool(wide()) and hasattr(torch.ops.onednn, "qlinear_pointwise")
+    return wide is not None and bool(wide())
+
+
+def _packed(codes: Tensor, scales: Tensor, bias: Tensor | None) -> Any:
+    """Codes and scales as FBGEMM wants them, whichever engine the process has chosen."""
+    zeros = torch.zeros(len(codes), dtype=torch.int64)
+    engines: Any = torch.backends.quantized
+    chosen = engines.engine
+    made: Any = torch
+    try:
+        engines.engine = "fbgemm"
+        # later versions of PyTorch are to leave these types to others; `_has_kernels` asks for them
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            weight = made._make_per_channel_quantized_tensor(codes, scales.double(), zeros, 0)
+        return torch.ops.quantized.linear_prepack(weight, bias)
+    finally:
+        engines.engine = chosen

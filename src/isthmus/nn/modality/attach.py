@@ -8,7 +8,7 @@ The trained maps of all folds are averaged into one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ from isthmus.nn.modality.measure import (
 )
 from isthmus.nn.modality.paired_items import PairedItems, match_items
 from isthmus.nn.modality.projector import Projector
-from isthmus.nn.modality.tune import PairedInputs, Tuning, checked_metric, tune
+from isthmus.nn.modality.tune import HOTTEST, PairedInputs, Tuning, checked_metric, tune
 from isthmus.numeric import to_numpy, unit_rows
 from isthmus.progress import Progress, silent
 
@@ -42,6 +42,9 @@ Rows = NDArray[np.float32]
 _FEWEST_ITEMS = 5
 _BANK_ROWS = 2000
 _GAP_ROWS = 4
+_DROPOUT, _ENOUGH = 0.3, 10
+_HOTTER = 2.0
+"""Temperature of the training over the one that suits the scores it begins with."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,9 @@ class AttachOptions:
     known_items: bool = False
     """Hold out rows of x instead of whole items, where new rows of known items are the task:
     recordings of classes whose names are the frozen space."""
-    dropout: float = 0.3
-    """Share of the inputs that the projector drops while it is trained."""
+    dropout: float | None = None
+    """Share of the inputs that the projector drops while it is trained; unless given .3 where there
+    are fewer than 10 pairs to an input, and none from there on."""
     partners: int = 4
     """Rows of y that one row of x is trained with at most."""
     seed: int = 0
@@ -130,7 +134,7 @@ def attach(
     seed = options.seed
     held = _Folds(side, target, items, options, progress)
     name, start = held.best()
-    projector = Projector(start.matrix, start.offset, dropout=options.dropout).eval()
+    projector = Projector(start.matrix, start.offset, dropout=held.dropout).eval()
     out, gain = held.mapped[name], None
     if tuning.schedule.epochs:
         trained = held.train(name, unit_rows(x), tuning)
@@ -272,9 +276,21 @@ class _Folds:
                 name = other
         return name, self.side.whole(made[name])
 
+    @property
+    def dropout(self) -> float:
+        """Share of the inputs that a projector drops while it is trained."""
+        if self._options.dropout is not None:
+            return self._options.dropout
+        enough = len(self._rows) >= _ENOUGH * self.side.rows.shape[1]
+        return 0.0 if enough else _DROPOUT
+
     def train(self, name: str, x: Rows, tuning: Tuning) -> _TrainedFolds:
         """Train the closed form of every fold, and average the maps."""
         options = self._options
+        if tuning.temperature is None:
+            # rows of one item apart, a frozen space may lie so close that .1 tells nothing apart
+            _, suits = self.measured(self.mapped[name], hubs=False)
+            tuning = replace(tuning, temperature=min(_HOTTER * suits, HOTTEST))
         left, right = self.items.pairs(options.partners, self.seed)
         inputs, targets = torch.from_numpy(x), torch.from_numpy(self.y)
         numbers = torch.from_numpy(self.items.x)
@@ -287,7 +303,7 @@ class _Folds:
         offsets: list[torch.Tensor] = []
         for number, start in enumerate(self.starts[name]):
             whole = self.side.whole(start)
-            projector = Projector(whole.matrix, whole.offset, dropout=options.dropout)
+            projector = Projector(whole.matrix, whole.offset, dropout=self.dropout)
             train, held = (
                 PairedInputs(inputs[left[rows]], targets[right[rows]], numbers[left[rows]])
                 for rows in (np.flatnonzero(fold != number), np.flatnonzero(fold == number))
@@ -304,7 +320,7 @@ class _Folds:
             self._progress("train", number + 1, self.count)
         average = Projector(
             torch.stack(matrices).mean(0).cpu().numpy(), torch.stack(offsets).mean(0).cpu().numpy(),
-            dropout=options.dropout,
+            dropout=self.dropout,
         )  # fmt: skip
         return _TrainedFolds(average.eval(), mapped, np.concatenate(scores))
 

@@ -36,7 +36,7 @@ Values = NDArray[np.float64]
 WIDEST = 1024
 """Leading directions of the new modality's covariance that the fits look at."""
 _FEW_PAIRS = 500
-_ALPHAS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.03, 0.1, 0.3, 1.0)
+_ALPHAS = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.03, 0.1, 0.3, 1.0)
 RIDGES = tuple(f"ridge {alpha:g}" for alpha in _ALPHAS)
 """Names of the plain ridge maps of the pairs alone, by rising strength."""
 _ALPHA = 0.1

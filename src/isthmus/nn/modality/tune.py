@@ -22,9 +22,11 @@ from isthmus.training.losses import PAIR_LOSSES, alignment_error
 from isthmus.training.modes import evaluation_mode
 from isthmus.training.schedule import Schedule
 
-__all__ = ["PairedInputs", "Tuning", "tune"]
+__all__ = ["HOTTEST", "PairedInputs", "Tuning", "tune"]
 
 _HELD_ROWS = 4096
+HOTTEST = 0.1
+"""Temperature of the softmax where nothing is known of the scores."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +60,8 @@ class Tuning:
         loss: a name in `isthmus.training.losses.pairs.PAIR_LOSSES`: ``info_nce`` (all others of a
             batch are negatives), ``siglip`` (every pair judged by itself), or ``mse`` or ``cosine``
             (a row and its partner alone).
-        temperature: of the softmax of ``info_nce``.
+        temperature: of the softmax of ``info_nce``; unless given .1, and in `attach` twice the one
+            that suits the scores of the closed form, if that is less.
         batch: rows.
         rate: of a step, relative to the root mean square of each parameter.
         stay: weight of the mean squared distance from where the untrained module maps the batch: a
@@ -68,7 +71,7 @@ class Tuning:
     """
 
     loss: str = "info_nce"
-    temperature: float = 0.1
+    temperature: float | None = None
     batch: int = 256
     rate: float = 0.02
     stay: float = 0.0
@@ -83,7 +86,7 @@ class Tuning:
             )
         for name in ("temperature", "batch", "rate"):
             value = getattr(self, name)
-            if not (value > 0 and math.isfinite(value)):
+            if value is not None and not (value > 0 and math.isfinite(value)):
                 raise InputError(f"{name} must be positive, got {value}", where=name)
         if not self.stay >= 0:
             raise InputError(f"stay is 0 or more, got {self.stay}", where="stay")
@@ -138,11 +141,12 @@ def tune(
     _check_widths(module, held_out)
     start = copy.deepcopy(module).eval() if tuning.stay else None
     paired = PAIR_LOSSES[tuning.loss]
+    temperature = HOTTEST if tuning.temperature is None else tuning.temperature
 
     def loss(model: nn.Module, batch: Any) -> dict[str, Tensor]:
         inputs, targets, items = batch
         out = model(inputs)
-        terms = {tuning.loss: paired(out, targets, items, tuning.temperature)}
+        terms = {tuning.loss: paired(out, targets, items, temperature)}
         if start is not None:
             with torch.no_grad():
                 before = start.to(inputs.device)(inputs)
