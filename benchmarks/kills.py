@@ -34,6 +34,7 @@ from isthmus.scale.part_folder import read_manifest
 
 __all__ = ["CASES", "Case", "Outcome", "tortured"]
 
+_REFUSED = 2
 _INPUTS = (
     *("old.npy", "new.npy", "numbers.npy", "words.txt", "items.npy", "more.npy", "rows.txt"),
     *("a.bridge", "b.bridge", "take1", "take2", "traffic1.jsonl", "traffic2.jsonl"),
@@ -415,9 +416,10 @@ def tortured(case: Case, folder: Path, *, every: int = 1, by: int = signal.SIGKI
     make_inputs(start)
     _load(case)
 
-    def run(place: Path, number: int) -> None:
+    def run(place: Path, number: int, *, again: bool = False) -> None:
         done = killed_at(0, _quiet(place, lambda: case.work(number)))
-        assert done is None, f"{case.name}: run {number} ended with {done}"
+        expected = _REFUSED if again else None
+        assert done == expected, f"{case.name}: run {number} ended with {done}"
 
     shutil.copytree(start, one)
     run(one, 1)
@@ -445,8 +447,7 @@ def tortured(case: Case, folder: Path, *, every: int = 1, by: int = signal.SIGKI
             assert code == 128 + by, f"{where}: exit code {code}"
             halves = [name for name in os.listdir(place) if ".partial-" in name]  # noqa: PTH208
             assert not halves, f"{where}: left {halves}"
-        if not (case.once and seen == after):
-            run(place, 2)
+        run(place, 2, again=case.once and seen == after)
         assert _seen(place, case) == after, f"{where}: the next run ended otherwise"
         left = sorted(os.listdir(place))  # noqa: PTH208
         assert left == names, f"{where}: left {sorted({*left} ^ {*names})}"

@@ -12,9 +12,11 @@ import json
 import os
 import re
 import shutil
+import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from isthmus.errors import InputError
 from isthmus.file_locks import lock, locked
@@ -27,6 +29,7 @@ __all__ = [
     "draft_of",
     "in_the_making",
     "make_held",
+    "open_regular",
     "place_of",
     "settle",
     "sweep",
@@ -46,6 +49,18 @@ def sync_file(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def open_regular(path: Path) -> BinaryIO | None:
+    """Open a file for reading, without waiting for whoever writes to a pipe; None for no file."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        return None
+    # what is replaced by a pipe between the two calls would hang without the flag
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    return None
 
 
 @dataclass(frozen=True)
@@ -87,12 +102,17 @@ class Record:
         if not os.path.lexists(place):
             return None
         try:
-            with place.open("rb") as file:
+            file = open_regular(place)
+            if file is None:
+                raise cls._refused(place)
+            with file:
                 told = read_json(file.read(_LONGEST_RECORD))
             moved = [(Path(target), Path(target).with_name(name)) for target, name in told["moved"]]
             removed = [first.with_name(name) for name in told["removed"]]
         except FileNotFoundError:
             return None
+        except InputError:
+            raise
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise cls._refused(place) from error
         own = {f"{first.stem}.ids.npy", f"{first.stem}.ids.txt"}

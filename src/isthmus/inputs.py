@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from isthmus.errors import InputError
-from isthmus.file_records import current
+from isthmus.file_records import current, open_regular
 
-__all__ = ["kind_of", "open_input", "unreadable"]
+__all__ = ["check_file", "kind_of", "open_input", "read_input", "read_whole", "unreadable"]
 
 _TRIES = 3
 
@@ -60,14 +60,48 @@ def open_input(path: Path, beside: Path | None = None) -> BinaryIO:
 
 
 def _open(place: Path, path: Path) -> BinaryIO:
-    found = kind_of(place)
-    if found == "a file":
-        # what is replaced by a pipe between the two calls would hang without the flag
-        descriptor = os.open(place, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return os.fdopen(descriptor, "rb")
-        os.close(descriptor)
-    raise InputError(f"there is {found} here, expected a file", where=str(path))
+    file = open_regular(place)
+    if file is None:
+        raise _no_file(place, path)
+    return file
+
+
+def _no_file(place: Path, path: Path | str) -> InputError:
+    return InputError(f"there is {kind_of(place)} here, expected a file", where=str(path))
+
+
+def check_file(path: Path) -> None:
+    """Refuse what is no file before it is given to a library, which would wait for a pipe's writer.
+
+    Raises:
+        InputError: for a folder, pipe, socket or device.
+    """
+    place = current(path)
+    if place.exists() and kind_of(place) != "a file":
+        raise _no_file(place, path)
+
+
+def read_input(path: Path, most_bytes: int) -> bytes:
+    """The content of a file that is held in memory whole, and that no honest writer makes larger.
+
+    Raises:
+        FileNotFoundError, InputError: as `open_input`, and for a larger file.
+    """
+    with open_input(path) as file:
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise InputError(f"it is larger than {most_bytes:,} bytes", where=str(path))
+    return content
+
+
+def read_whole(path: Path) -> bytes:
+    """The content of a file of any size, such as the weights of a model that a user names.
+
+    Raises:
+        FileNotFoundError, InputError: as `open_input`.
+    """
+    with open_input(path) as file:
+        return file.read()
 
 
 def unreadable(error: OSError | ValueError, path: Path | str) -> InputError:

@@ -10,7 +10,21 @@ import pytest
 
 from benchmarks.kills import CASES
 
-EVERY = {"plan": 60, "consumers": 12, "moments": 4, "training": 25, "fit": 25, "contract": 2}
+EVERY = {
+    "plan": 60,
+    "consumers": 12,
+    "moments": 4,
+    "training": 25,
+    "fit": 25,
+    "contract": 2,
+    "monitor --state": 19,
+    "apply of parts": 50,
+    "moments of parts": 40,
+    "publish": 25,
+    "promote": 9,
+    "pull": 5,
+    "journal of runs": 2,
+}
 NEEDS = {
     "fit": "plotly",
     "evaluate": "plotly",
@@ -19,6 +33,8 @@ NEEDS = {
     "apply .parquet": "pyarrow",
     "plan": "pyarrow",
     "training": "lightning_fabric",
+    "journal of runs": "lightning_fabric",
+    "monitor --state": "plotly",
 }
 
 

@@ -14,12 +14,14 @@ from isthmus.encoders.folder import cache_folder, make_folder
 from isthmus.encoders.protocol import Vectors
 from isthmus.errors import ModelChangedError
 from isthmus.files import atomic_file
+from isthmus.inputs import read_input
 from isthmus.json_text import read_json
 
 __all__ = ["CANARY", "check_canary", "known_canary"]
 
 CANARY = "Two rivers meet below the old bridge; the ferry of 1848 is now a museum."
 
+_MOST_BYTES = 16 << 20
 _SAME = 0.999
 """Least cosine of a model with itself.  Servers that share out their work over graphics cards
 repeat a vector to a cosine of .9999 or better; int8 weights of one model reach .9996 in the mean
@@ -81,7 +83,7 @@ def check_canary(now: Vectors, known: Vectors, *, where: str, before: str = "bef
 def _read(file: Path) -> Vectors | None:
     """The vector in ``file``; none if it is absent or damaged."""
     try:
-        found: Any = read_json(file.read_text(encoding="utf-8"))["canary"]
+        found: Any = read_json(read_input(file, _MOST_BYTES))["canary"]
         vector = np.array(found, np.float32)
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None

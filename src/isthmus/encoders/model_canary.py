@@ -21,7 +21,7 @@ from isthmus.encoders.checks import check_encoded, check_texts
 from isthmus.encoders.protocol import Encoder, Kind
 from isthmus.errors import InputError
 from isthmus.files import atomic_file, canonical_json
-from isthmus.inputs import open_input
+from isthmus.inputs import read_input
 
 __all__ = ["FEWEST_TEXTS", "MOST_TEXTS", "CanaryCheck", "ModelCanary"]
 
@@ -191,12 +191,9 @@ class ModelCanary(BaseModel):
             InputError: for anything else.
         """
         try:
-            with open_input(Path(path)) as file:
-                content = file.read(_MOST_BYTES + 1)
+            content = read_input(Path(path), _MOST_BYTES)
         except FileNotFoundError as error:
             raise InputError("there is no canary here", where=str(path)) from error
-        if len(content) > _MOST_BYTES:
-            raise InputError(f"it is larger than {_MOST_BYTES:,} bytes", where=str(path))
         try:
             return cls.model_validate_json(content)
         except ValidationError as error:

@@ -24,6 +24,7 @@ from isthmus.encoders.checks import check_encoded, check_texts
 from isthmus.encoders.protocol import Kind, Vectors
 from isthmus.encoders.tokenizer import load_tokenizer
 from isthmus.errors import InputError, missing_extra
+from isthmus.inputs import read_whole
 from isthmus.progress import Progress, silent
 
 __all__ = ["OnnxEncoder"]
@@ -81,10 +82,10 @@ class OnnxEncoder:
         self._session = _session(model)
         self._inputs = _input_names(self._session, model)
         self._output, self.dim = _token_states(self._session, model, output)
-        weights = model.read_bytes()
+        weights = read_whole(model)
         self.batch_size = 1 if b"DynamicQuantize" in weights else batch_size
         self.revision = revision or _revision(
-            weights, tokenizer.read_bytes(), f"{self._output} mean unit_norm {max_length}".encode()
+            weights, read_whole(tokenizer), f"{self._output} mean unit_norm {max_length}".encode()
         )
 
     def encode(

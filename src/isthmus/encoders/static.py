@@ -13,6 +13,7 @@ from isthmus.encoders.checks import check_encoded, check_texts
 from isthmus.encoders.protocol import Kind, Vectors
 from isthmus.encoders.tokenizer import load_tokenizer
 from isthmus.errors import InputError
+from isthmus.inputs import read_whole
 from isthmus.progress import Progress, silent
 
 __all__ = ["StaticEncoder"]
@@ -34,7 +35,7 @@ class StaticEncoder:
     """
 
     def __init__(self, table: Path, tokenizer: Path, *, name: str) -> None:
-        content = table.read_bytes()
+        content = read_whole(table)
         tensors = list(load(content).values())
         if len(tensors) != 1 or tensors[0].ndim != 2:
             raise InputError(
@@ -46,7 +47,7 @@ class StaticEncoder:
         self._table = tensors[0].astype(np.float32)
         self.dim = int(self._table.shape[1])
         self._tokenizer = load_tokenizer(tokenizer)
-        digest = hashlib.sha256(hashlib.sha256(content).digest() + tokenizer.read_bytes())
+        digest = hashlib.sha256(hashlib.sha256(content).digest() + read_whole(tokenizer))
         self.revision = f"sha256:{digest.hexdigest()}"
 
     def encode(

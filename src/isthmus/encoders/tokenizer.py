@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.errors import InputError, missing_extra
+from isthmus.inputs import read_whole
 
 __all__ = ["load_tokenizer"]
 
@@ -55,7 +56,7 @@ def load_tokenizer(path: Path, *, max_length: int | None = None) -> Any:
 def _uncased_wordpiece(path: Path) -> Any:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-    raw = path.read_bytes()
+    raw = read_whole(path)
     lines = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode().splitlines()
     vocabulary = {token: number for number, token in enumerate(lines)}
     for token in ("[UNK]", "[CLS]", "[SEP]"):

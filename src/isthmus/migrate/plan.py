@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from isthmus.errors import InputError
 from isthmus.evaluate.scores import Metric
 from isthmus.files import atomic_file, canonical_json
+from isthmus.inputs import open_input, read_input
+from isthmus.json_text import read_json
 from isthmus.spaces.scratch import scratch_folder
 from isthmus.ways.way import Join, Recall, Rescore
 
@@ -33,6 +35,8 @@ __all__ = [
     "Serving",
     "Target",
 ]
+
+_MOST_BYTES = 64 << 20
 
 
 class _Value(BaseModel):
@@ -81,7 +85,8 @@ class Artefact(_Value):
         found = hashlib.sha256()
         for file in sorted(f for f in folder.rglob("*") if f.is_file()):
             found.update(f"{file.relative_to(folder)}\0".encode())
-            found.update(hashlib.sha256(file.read_bytes()).digest())
+            with open_input(file) as opened:
+                found.update(hashlib.sha256(opened.read()).digest())
         return found.hexdigest()
 
     @classmethod
@@ -275,8 +280,10 @@ class Plan(_Value):
             InputError: if it is no plan, or was edited.
         """
         try:
-            content: Any = json.loads(path.read_text(encoding="utf-8"))
+            content: Any = read_json(read_input(path, _MOST_BYTES))
             plan = cls.model_validate(content)
+        except InputError:
+            raise
         except FileNotFoundError as error:
             raise InputError(
                 "there is no such plan", where=str(path), mend="Make one with isthmus plan"

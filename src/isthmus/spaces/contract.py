@@ -28,6 +28,7 @@ from pydantic import (
 
 from isthmus.errors import ContractError, InputError
 from isthmus.files import atomic_file, canonical_json
+from isthmus.inputs import read_input
 from isthmus.numeric import Array, as_floating, to_numpy
 from isthmus.spaces.faults import FAULT_MODES, FaultMode, Faults, Response
 from isthmus.spaces.metric import Metric
@@ -63,6 +64,7 @@ SCHEMA_PATH = Path(__file__).with_name("space.schema.json")
 """The published JSON Schema.  ``SCHEMA_PATH.write_text(schema_text())`` writes it anew."""
 
 _BLOCK_ROWS = 8192
+_MOST_BYTES = 16 << 20
 
 
 def _semantic(version: str) -> str:
@@ -386,10 +388,11 @@ class Space(BaseModel):
             ContractError: if the file cannot be read, is not JSON, or breaks the schema.
         """
         try:
-            text = Path(path).read_bytes()
-        except OSError as error:
+            text = read_input(Path(path), _MOST_BYTES)
+        except (OSError, InputError) as error:
+            told = error.what if isinstance(error, InputError) else error.strerror
             raise ContractError(
-                f"the contract cannot be read: {error.strerror}",
+                f"the contract cannot be read: {told}",
                 where=str(path),
                 mend="Check the path; a contract is a JSON file written by Space.save",
             ) from error

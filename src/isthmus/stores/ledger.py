@@ -14,6 +14,7 @@ from typing import Protocol
 
 from isthmus.errors import OutputError, StoreChangedError, StoreError
 from isthmus.file_locks import lock
+from isthmus.inputs import open_input
 from isthmus.stores.pointer import locked
 
 __all__ = ["FileLedger", "Ledger", "already_written", "held_elsewhere"]
@@ -100,7 +101,7 @@ class FileLedger:
     def read(self, start: int = 0) -> Iterator[str]:
         """See `Ledger.read`."""
         try:
-            file = self._file.open("rb")
+            file = open_input(self._file)
         except FileNotFoundError:
             return
         with file:
@@ -163,7 +164,7 @@ class FileLedger:
         if size == self._known[1]:
             return self._known
         count = whole = 0
-        with self._file.open("rb") as file:
+        with open_input(self._file) as file:
             for line in file:
                 if line.endswith(b"\n"):
                     count, whole = count + 1, whole + len(line)

@@ -13,11 +13,13 @@ from pathlib import Path
 
 from isthmus.errors import OutputError, StoreError
 from isthmus.files import atomic_file, canonical_json
+from isthmus.inputs import read_input
 from isthmus.json_text import read_json
 from isthmus.stores.refusals import alias_moved
 
 __all__ = ["POINTERS", "Pointers", "locked"]
 
+_MOST_BYTES = 16 << 20
 POINTERS = "isthmus-aliases.json"
 """Name of the file of pointers inside the folder of a store."""
 
@@ -45,7 +47,7 @@ class Pointers:
             StoreError: if the file is not one of pointers.
         """
         try:
-            found = read_json(self.file.read_text(encoding="utf-8"))
+            found = read_json(read_input(self.file, _MOST_BYTES))
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:

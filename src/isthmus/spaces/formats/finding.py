@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from isthmus.errors import InputError
 from isthmus.file_records import current, in_the_making
-from isthmus.inputs import open_input
+from isthmus.inputs import check_file, open_input, read_input
 from isthmus.json_text import read_json
 from isthmus.spaces.formats.contents import reading
 from isthmus.spaces.formats.table import FORMATS, Format
@@ -17,6 +17,7 @@ from isthmus.spaces.text_files import COMPRESSIONS
 
 __all__ = ["format_of", "is_listed", "vector_files"]
 
+_MOST_INDEX = 64 << 20
 _AS_FLOATS = "Save the vectors as a float32 .npy file with numpy.save"
 _REFUSED = {
     **dict.fromkeys(
@@ -92,6 +93,7 @@ def vector_files(source: Path) -> list[Path]:
     if source.is_dir():
         files = _listed(source) or _lying(source)
     elif current(source).exists():
+        check_file(source)
         return [source]
     else:
         found = glob.glob(str(source), recursive=True)  # noqa: PTH207
@@ -141,7 +143,7 @@ def _listed(folder: Path) -> list[Path]:
     state, splits = folder / "state.json", folder / "dataset_dict.json"
     with reading(state if state.is_file() else splits, "Hugging Face index"):
         if splits.is_file():
-            names = cast(list[str], read_json(splits.read_text(encoding="utf-8"))["splits"])
+            names = cast(list[str], read_json(read_input(splits, _MOST_INDEX))["splits"])
             if len(names) > 1:
                 raise InputError(
                     f"the dataset has several splits: {', '.join(names)}",
@@ -151,7 +153,7 @@ def _listed(folder: Path) -> list[Path]:
             return _listed(folder / names[0])
         if not state.is_file():
             return []
-        found: Any = read_json(state.read_text(encoding="utf-8"))
+        found: Any = read_json(read_input(state, _MOST_INDEX))
         files = [folder / Path(entry["filename"]).name for entry in found["_data_files"]]
         if found.get("_indices_data_files"):
             raise InputError(
