@@ -5,6 +5,7 @@ the new model is still to be trained   `train_bct`, `train_simplex` (d-Simplex, 
 old vectors are brought forward        `train_forward` (FCT), `train_fastfill`
 both spaces meet, the old one stays    `train_lambda_adapters`; in closed form and a fraction of
                                        the time: `joint_maps`, with classes `class_maps`
+one pair of maps for several tasks     `task_maps`, with a budget of forgetting for each
 was it worth it                        `compatibility_matrix`, `partial_backfill`, `paired_change`
 =====================================  ===========================================================
 """
@@ -34,6 +35,7 @@ from isthmus.nn.compat.forward import (
 from isthmus.nn.compat.frozen.class_joint_maps import class_joint_maps
 from isthmus.nn.compat.frozen.class_refinement import class_maps, refine_maps
 from isthmus.nn.compat.frozen.joint_maps import JointMaps, joint_maps
+from isthmus.nn.compat.frozen.several_tasks import Task, TaskMaps, TaskSearch, task_maps
 from isthmus.nn.compat.lambda_adapters import LambdaAdapters, train_lambda_adapters
 
 __all__ = [
@@ -44,6 +46,9 @@ __all__ = [
     "JointMaps",
     "LambdaAdapters",
     "OldEncoder",
+    "Task",
+    "TaskMaps",
+    "TaskSearch",
     "TrainedEncoder",
     "UncertainTransform",
     "class_joint_maps",
@@ -56,6 +61,7 @@ __all__ = [
     "paired_change",
     "partial_backfill",
     "refine_maps",
+    "task_maps",
     "train_bct",
     "train_fastfill",
     "train_forward",

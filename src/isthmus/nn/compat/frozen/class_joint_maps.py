@@ -37,6 +37,7 @@ from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
 from isthmus.moments.groups import GroupSums
 from isthmus.nn.compat.frozen.class_sums import PairedClassMeans, about_zero
+from isthmus.nn.compat.frozen.held import Held
 from isthmus.nn.compat.frozen.joint_maps import JointMaps, padded_map
 from isthmus.threads import single_thread
 
@@ -83,6 +84,7 @@ def class_joint_maps(
     relative: bool = True,
     terms: ClassTerms | None = None,
     tolerance: float = TOLERANCE,
+    held: Held | None = None,
 ) -> JointMaps:
     """Fit both maps to labelled pairs, from sums alone.
 
@@ -94,6 +96,7 @@ def class_joint_maps(
         terms: of the objective; `ClassTerms` if not given.
         tolerance: expected decrease, relative to the objective, at which the descent stops; 1e-4
             serves as a start of `refine_maps`.
+        held: rows whose cosines are to be kept.
 
     Returns:
         Maps whose offsets are 0.
@@ -123,8 +126,12 @@ def class_joint_maps(
         pull = terms.backward_weight * (
             (1 - terms.backward_eta) * m + terms.backward_eta * between_xy
         )
+        rest = None
+        if held is not None:
+            compared, padding = compared + held.second, padding + held.second
+            pull, rest = pull + held.pull[:, :old], held.pull[:, old:]
         if new > old:
-            w, multiplier = padded_map(framed, compared, padding, pull, radius, tolerance)
+            w, multiplier = padded_map(framed, compared, padding, pull, radius, tolerance, rest)
         else:
             found = lambda_path(
                 replace(framed, xx=compared, xy=pull), [radius], relative=False,

@@ -13,6 +13,7 @@ from isthmus.adapters.steps.spectral_ball import departure, gradient_of_departur
 from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
 from isthmus.nn.compat.frozen.class_sums import about_zero
+from isthmus.nn.compat.frozen.held import Held
 
 __all__ = ["ClassObjective", "FramedRows", "RefinementTerms"]
 
@@ -170,6 +171,7 @@ class ClassObjective:
     within: Matrix
     radius: float
     terms: RefinementTerms
+    held: Held | None = None
 
     def __post_init__(self) -> None:
         self.spread = float(np.trace(self.y.square[:-1, :-1]))
@@ -197,6 +199,10 @@ class ClassObjective:
                 turn += self.terms.contrast * of_directions
         turn -= np.einsum("ij,ij->i", turn, directions)[:, None] * directions
         gradient_b += self.x.means.T @ (turn / length)
+        if self.held is not None:
+            kept, of_kept = self.held.loss(b[:-1])
+            value += kept / self.spread
+            gradient_b[:-1] += of_kept / self.spread
         over = departure(b[:-1]) - self.radius
         if over > 0:
             value += _WALL * over**2

@@ -30,6 +30,7 @@ from isthmus.moments.groups import GroupSums
 from isthmus.nn.compat.frozen.class_joint_maps import class_joint_maps
 from isthmus.nn.compat.frozen.class_objective import ClassObjective, FramedRows, RefinementTerms
 from isthmus.nn.compat.frozen.class_sums import PairedClassMeans
+from isthmus.nn.compat.frozen.held import Held
 from isthmus.nn.compat.frozen.joint_maps import JointMaps
 from isthmus.numeric import Array, to_numpy
 from isthmus.spaces.row_checks import check_vectors
@@ -96,6 +97,7 @@ def refine_maps(
     rows: LabelledRows,
     *,
     terms: RefinementTerms | None = None,
+    held: Held | None = None,
     seed: int = 0,
 ) -> JointMaps:
     """The same maps, better at telling classes apart, with offsets.
@@ -108,6 +110,7 @@ def refine_maps(
         classes: sums of the same rows by class.
         rows: some or all of them, with the labels that ``classes`` was given.
         terms: of the loss; `RefinementTerms` if not given.
+        held: rows whose cosines are to be kept.
         seed: of the draw.
 
     Raises:
@@ -133,8 +136,9 @@ def refine_maps(
         x = FramedRows.of(new[fewer], moments, "x", means.x, codes[fewer], whiten=False)
         y = FramedRows.of(old[drawn], moments, "y", means.y, codes[drawn], whiten=True)
         objective = ClassObjective(
-            x, y, x.crossed(moments, y), means.share, means.within_x(moments), maps.lam, terms
-        )
+            x, y, x.crossed(moments, y), means.share, means.within_x(moments), maps.lam, terms,
+            held,
+        )  # fmt: skip
         begin = [
             side.inside(np.asarray(affine.matrix), np.asarray(affine.offset))
             for side, affine in ((x, maps.backward), (y, maps.forward))

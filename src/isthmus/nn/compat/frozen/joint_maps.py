@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from isthmus.adapters.chain import Affine
 from isthmus.adapters.steps.lambda_path import ROUGHLY, TOLERANCE, absolute_lambda, lambda_path
+from isthmus.adapters.steps.procrustes import nearest_orthogonal
 from isthmus.adapters.steps.ridge import RidgePath
 from isthmus.adapters.steps.spectral_ball import NearlyOrthogonal, departure, onto_ball
 from isthmus.errors import InputError
@@ -143,6 +144,7 @@ def padded_map(
     pull: Matrix,
     radius: float,
     tolerance: float = TOLERANCE,
+    rest: Matrix | None = None,
 ) -> tuple[Matrix, float]:
     """The square W whose first columns have the covariance ``compared``, the others ``padding``.
 
@@ -153,6 +155,7 @@ def padded_map(
         pull: ``(new, old)``, new > old, of the first columns.
         radius: absolute λ.
         tolerance: of the descent, relative to the objective.
+        rest: ``(new, new - old)``, the pull of the other columns; 0 if not given.
 
     Returns:
         W and the multiplier of the constraint.
@@ -160,6 +163,8 @@ def padded_map(
     new, old = pull.shape
     least = np.zeros((new, new))
     least[:, :old] = RidgePath.of(replace(moments, xx=compared, xy=pull)).map(0.0)
+    if rest is not None:
+        least[:, old:] = RidgePath.of(replace(moments, xx=padding, xy=rest)).map(0.0)
     loosest = departure(least)
     if radius >= loosest:
         return least, 0.0
@@ -168,10 +173,13 @@ def padded_map(
         return np.eye(new), 0.0
     u, _, vt = scipy.linalg.svd(pull, full_matrices=True, check_finite=False)
     parts = (slice(0, old), slice(old, new))
+    beyond = u[:, old:]
+    if rest is not None:
+        beyond = beyond @ nearest_orthogonal(beyond.T @ rest)[0]
     frame, turn = np.empty((new, new)), np.zeros((new, new))
     for part, columns, quadratic in (
         (parts[0], u[:, :old] @ vt, compared),
-        (parts[1], u[:, old:], padding),
+        (parts[1], beyond, padding),
     ):
         _, vectors = scipy.linalg.eigh(
             columns.T @ quadratic @ columns, driver="evd", check_finite=False
@@ -184,6 +192,8 @@ def padded_map(
 
     linear = np.zeros((new, new))
     linear[:, :old] = frame.T @ pull @ turn[:old, :old]
+    if rest is not None:
+        linear[:, old:] = frame.T @ rest @ turn[old:, old:]
     diagonal = np.repeat(
         np.column_stack([np.diagonal(q) for q in inside]), (old, new - old), axis=1
     )
