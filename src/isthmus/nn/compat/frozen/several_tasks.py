@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.adapters.chain import Affine
+from isthmus.adapters.chain import Affine, Chain
 from isthmus.errors import InputError
 from isthmus.evaluate import from_labels, parse_metric, relevant_ranks
 from isthmus.moments import Moments, SecondMoments
@@ -42,8 +42,8 @@ Matrix = NDArray[np.float64]
 Rows = NDArray[Any]
 
 _ROUGHLY = 1e-3
-_FIRST_STRENGTH = 0.5
-"""Of a task that is over its budget: half of what the distance to the old vectors counts."""
+_FIRST_STRENGTH = 0.1
+"""Of a task that is over its budget: a tenth of what the distance to the old vectors counts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,13 +92,13 @@ class TaskSearch:
     """Share of the items of each task that judge, and are not fitted on."""
     most_judged: int = 1000
     """Held-out items of a task, at the most."""
-    raises: int = 6
+    raises: int = 8
     """How often strengths are raised at one λ."""
-    rounds: int = 6
+    rounds: int = 8
     """Of the refinement, each followed by a look at the held-out change; 0 for closed form."""
-    steps: int = 4
+    steps: int = 8
     """Of L-BFGS in each round."""
-    errors: float = 1.0
+    errors: float = 0.5
     """Standard errors of a held-out change that are kept free of its budget."""
 
     def __post_init__(self) -> None:
@@ -152,7 +152,9 @@ class TaskMaps:
     """The maps with the largest mean gain of those that keep every task within its budget."""
 
     maps: JointMaps
+    """Fitted on all items."""
     chosen: Compromise
+    """How they are held; its outcomes are of maps held alike that have not seen the items."""
     tried: tuple[Compromise, ...]
     """In the order in which they were."""
 
@@ -197,8 +199,8 @@ def task_maps(
         progress: told after every pair of maps.
 
     Returns:
-        The maps, fitted on the items that are not held out.  With every budget 0 and λ = 0 among
-        ``search.lams`` a rotation is always within them.
+        The maps, held as those that did best on the held-out items of all that kept every task
+        within its budget there, and fitted on all items.
 
     Raises:
         InputError: for tasks of other widths, names that are given twice, rows that are not finite,
@@ -214,51 +216,41 @@ def task_maps(
         (True, True)
     """
     search, terms = search or TaskSearch(), terms or RefinementTerms()
+    terms = replace(terms, iterations=search.steps)
     judged = _Judged.of(tasks, search, seed)
     fitted = _Fitted.of(tasks, judged.fit_rows, closed)
-    tried: list[tuple[Compromise, JointMaps]] = []
+    tried: list[tuple[Compromise, tuple[_Hold, ...]]] = []
 
-    def look(maps: JointMaps, lam: float, strengths: Matrix, *, refined: bool) -> Compromise:
+    def look(maps: JointMaps, path: tuple[_Hold, ...]) -> Compromise:
         outcomes = judged.outcomes(maps)
-        within = all(
-            o.change - search.errors * o.error >= -task.budget or o.change >= 0
-            for task, o in zip(tasks, outcomes.values(), strict=True)
-        )
-        named = dict(zip(outcomes, strengths.tolist(), strict=True))
-        found = Compromise(lam, named, outcomes, within, refined)
-        tried.append((found, maps))
+        named = dict(zip(outcomes, path[-1].strengths.tolist(), strict=True))
+        within = not over(outcomes).any()
+        found = Compromise(path[-1].lam, named, outcomes, within, refined=len(path) > 1)
+        tried.append((found, path))
         progress("fit the maps", len(tried), None)
         return found
 
-    def over(found: Compromise) -> NDArray[np.bool_]:
+    def over(outcomes: Mapping[str, TaskOutcome]) -> NDArray[np.bool_]:
         """Which tasks are over their budgets."""
         return np.array([
             o.change < 0 and o.change - search.errors * o.error < -task.budget
-            for task, o in zip(tasks, found.outcomes.values(), strict=True)
+            for task, o in zip(tasks, outcomes.values(), strict=True)
         ])  # fmt: skip
 
-    free = np.zeros(len(tasks))
     for lam in sorted(search.lams):
-        strengths = free
-        found = look(fitted.closed_form(lam, strengths), lam, strengths, refined=False)
-        for _ in range(search.raises):
-            if found.within or lam == 0:
-                break
-            strengths = _raised(strengths, over(found))
-            found = look(fitted.closed_form(lam, strengths), lam, strengths, refined=False)
-    starts = sorted((t for t in tried if t[0].within), key=lambda t: -t[0].gain)
-    # the best, and the best of those that are held by strengths or by λ alone
-    for start, maps in _different(starts):
-        lam, strengths = start.lam, np.array(list(start.strengths.values()))
-        for _ in range(search.rounds):
-            maps = fitted.refined(
-                maps, lam, strengths, replace(terms, iterations=search.steps), seed
-            )
-            found = look(maps, lam, strengths, refined=True)
-            if found.within:
-                lam = max(1.15 * lam, lam + 0.01)
-            else:
-                lam, strengths = 0.85 * lam, _raised(strengths, over(found))
+        first = _Hold(lam, np.zeros(len(tasks)))
+        held = [first]
+        found = look(fitted.closed_form(first), (first,))
+        while not found.within and lam > 0 and len(held) <= search.raises:
+            held.append(held[-1].raised(over(found.outcomes)))
+            found = look(fitted.closed_form(held[-1]), (held[-1],))
+        # contrast may bring within its budget what was not; so both ends are refined
+        for start in {id(hold): hold for hold in (first, held[-1])}.values():
+            maps, path = fitted.closed_form(start), (start,)
+            for _ in range(search.rounds):
+                maps = fitted.refined(maps, path[-1], terms, seed)
+                found = look(maps, (*path, path[-1]))
+                path = (*path, path[-1].moved(over(found.outcomes)))
     best = max((t for t in tried if t[0].within), key=lambda t: t[0].gain, default=None)
     if best is None:
         nearest = max(tried, key=lambda t: t[0].worst)[0]
@@ -268,21 +260,29 @@ def task_maps(
             where="task_maps",
             mend="Give larger budgets, or λ = 0 among search.lams",
         )
-    return TaskMaps(best[1], best[0], tuple(found for found, _ in tried))
+    whole = _Fitted.of(tasks, [np.arange(len(task.labels)) for task in tasks], closed)
+    return TaskMaps(whole.along(best[1], terms, seed), best[0], tuple(found for found, _ in tried))
 
 
-def _raised(strengths: Matrix, over: NDArray[np.bool_]) -> Matrix:
-    return np.where(over, np.maximum(2.0 * strengths, _FIRST_STRENGTH), strengths)
+@dataclass(frozen=True, eq=False)
+class _Hold:
+    """What holds the backward map."""
 
+    lam: float
+    """Relative."""
+    strengths: Matrix
+    """Of each task."""
 
-def _different(
-    starts: Sequence[tuple[Compromise, JointMaps]],
-) -> list[tuple[Compromise, JointMaps]]:
-    """The best start of those that λ holds alone, and of those that strengths hold as well."""
-    kinds: dict[bool, tuple[Compromise, JointMaps]] = {}
-    for one in starts:
-        kinds.setdefault(any(one[0].strengths.values()), one)
-    return list(kinds.values())
+    def raised(self, over: NDArray[np.bool_]) -> _Hold:
+        """Tasks that are over their budgets are held more strongly."""
+        more = np.maximum(2.0 * self.strengths, _FIRST_STRENGTH)
+        return _Hold(self.lam, np.where(over, more, self.strengths))
+
+    def moved(self, over: NDArray[np.bool_]) -> _Hold:
+        """λ grows where there is room, and shrinks where there is none."""
+        if over.any():
+            return replace(self.raised(over), lam=0.85 * self.lam)
+        return replace(self, lam=1.15 * self.lam)
 
 
 @dataclass(frozen=True, eq=False)
@@ -328,7 +328,7 @@ class _Judged:
 
 
 def _mapped(side: Affine, rows: Rows) -> Rows:
-    return np.asarray(rows @ side.matrix + side.offset)
+    return Chain([side])(rows)
 
 
 def _precision(task: Task, at: NDArray[np.int64], queries: Rows, gallery: Rows) -> Matrix:
@@ -398,26 +398,31 @@ class _Fitted:
         rotation = np.asarray(rigid.backward.matrix)
         return cls(second, classes, joined, tuple(seconds), rotation, closed)
 
-    def held(self, strengths: Matrix) -> Held | None:
-        """What holds tasks of these strengths."""
-        if not strengths.any():
+    def held(self, hold: _Hold) -> Held | None:
+        """What holds the tasks beside λ."""
+        if not hold.strengths.any():
             return None
-        second = sum(s * a for s, a in zip(strengths.tolist(), self.seconds, strict=True))
+        second = sum(s * a for s, a in zip(hold.strengths.tolist(), self.seconds, strict=True))
         return Held(np.asarray(second), self.rotation)
 
-    def closed_form(self, lam: float, strengths: Matrix) -> JointMaps:
-        """The maps at a relative λ."""
+    def closed_form(self, hold: _Hold) -> JointMaps:
+        """The maps from sums alone."""
         return class_joint_maps(
-            self.moments, self.classes, lam, terms=self.closed, tolerance=_ROUGHLY,
-            held=self.held(strengths),
+            self.moments, self.classes, hold.lam, terms=self.closed, tolerance=_ROUGHLY,
+            held=self.held(hold),
         )  # fmt: skip
 
-    def refined(
-        self, maps: JointMaps, lam: float, strengths: Matrix, terms: RefinementTerms, seed: int
-    ) -> JointMaps:
-        """The maps a few steps on, at a relative λ of their own."""
+    def refined(self, maps: JointMaps, hold: _Hold, terms: RefinementTerms, seed: int) -> JointMaps:
+        """The maps a few steps on."""
         width = len(self.moments.mean_x)
         return refine_maps(
-            replace(maps, lam=lam * width**0.5), self.moments, self.classes, self.rows,
-            terms=terms, held=self.held(strengths), seed=seed,
+            replace(maps, lam=hold.lam * width**0.5), self.moments, self.classes, self.rows,
+            terms=terms, held=self.held(hold), seed=seed,
         )  # fmt: skip
+
+    def along(self, path: Sequence[_Hold], terms: RefinementTerms, seed: int) -> JointMaps:
+        """Maps in closed form, refined once for each further hold."""
+        maps = self.closed_form(path[0])
+        for hold in path[1:]:
+            maps = self.refined(maps, hold, terms, seed)
+        return maps
