@@ -151,7 +151,7 @@ def fit(
         refinements=_refinements(recipe, metric, len(pairs), fitting),
         progress=progress,
     )
-    held_out, validation = samples.test_part(), samples.held_out(VALIDATION)
+    validation = samples.held_out(VALIDATION)
     # rounded as its file will hold it, so that a loaded bridge maps bit for bit alike
     chain = selection.chain.rounded()
     out_of_fold = choice.out_of_fold(selection)
@@ -162,8 +162,8 @@ def fit(
     profiles = side_profiles(sample, split, validation, kind=kind, metric=metric)
     trust = held_out_trust(
         chain,
-        validation,
-        held_out,
+        parts.validation or validation,
+        parts.test,
         profiles[0],
         split,
         kind=kind,

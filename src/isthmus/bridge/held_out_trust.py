@@ -36,6 +36,8 @@ def held_out_trust(
 ) -> Trust | None:
     """Fit trust in the vectors of a map on held-out rows; None where there are none.
 
+    It is calibrated among all items that the evidence searches.
+
     Args:
         chain: the map as the bridge will hold it.
         validation: the queries the map was chosen on, with their gallery.
@@ -91,7 +93,10 @@ def _mapped(
     if kind == "query" or held_out.exclude is not None:
         asked = held_out.queries
         mapped = None if out_of_fold is None else held_out.mapped_queries(out_of_fold)
-        return HeldOutRows(asked.x, asked.y, gallery.y, held_out.exclude, mapped)
+        items = gallery.y
+        if held_out.alone is not None and kind == "query":
+            items = np.concatenate([items, held_out.alone.old])
+        return HeldOutRows(asked.x, asked.y, items, held_out.exclude, mapped)
     # a corpus bridge maps items: those of the part, each searching the others
     own = np.flatnonzero(split.assign(gallery.ids) == part)
     return HeldOutRows(gallery.x[own], gallery.y[own], gallery.y, own)

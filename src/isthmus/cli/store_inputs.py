@@ -220,6 +220,7 @@ def judged_live(
     And with the list of what to re-embed first, where there are queries to count.
     """
     from isthmus.bridge import judge_live, live_order, with_live_evidence
+    from isthmus.bridge.live_trust import live_trust
 
     if bridge.kind != "query":
         say("a corpus bridge is judged on the sample: no store holds its mapped vectors yet")
@@ -236,4 +237,7 @@ def judged_live(
             f"{len(order.ids):,} items that {order.queries:,} queries find or click come first "
             "where a part is re-embedded: isthmus plan --bridge takes the list over"
         )
-    return replace(with_live_evidence(bridge, live), fill_order=order)
+    trust = live_trust(bridge, store, sample)
+    if trust is not bridge.trust:
+        say(f"trust in single vectors is calibrated among all {sample.count:,} items")
+    return replace(with_live_evidence(bridge, live), fill_order=order, trust=trust)

@@ -16,6 +16,7 @@ from isthmus.report.evaluation import answer_of, evaluation_sections, subtitle_o
 from isthmus.report.fit_figures import candidate_figures, curve_figure, threshold_figures
 from isthmus.report.plots import fixed, number, shortened
 from isthmus.report.write import write_page
+from isthmus.ways.trust import Trust
 
 __all__ = ["write_fit_report"]
 
@@ -104,13 +105,17 @@ def _errors(bridge: Bridge) -> Iterator[TextTable]:
     )
 
 
+def _among(trust: Trust) -> str:
+    return "" if trust.searched is None else f"; calibrated among {trust.searched:,} items"
+
+
 def _trust(bridge: Bridge) -> Iterator[TextTable]:
     if bridge.trust is None:
         return
     yield TextTable(
         f"How far single vectors can be trusted ({bridge.trust.control}; after the search: "
-        f"{bridge.trust.search_control}): rows at or above a threshold of trust find the "
-        "old model's first result with the probability asked for",
+        f"{bridge.trust.search_control}{_among(bridge.trust)}): rows at or above a threshold of "
+        "trust find the old model's first result with the probability asked for",
         ("probability", "threshold of trust", "rows kept", "seen on unused rows"),
         tuple(
             (

@@ -31,7 +31,7 @@ from isthmus.ways.readout import Readout, host_dtype
 from isthmus.ways.regress import ridges, signed_logistic
 from isthmus.ways.risk import LEVELS, Level, RiskControl, control_risk, cuts_of
 
-__all__ = ["HeldOutRows", "Trust", "fit_trust"]
+__all__ = ["HeldOutRows", "SearchedRows", "Trust", "fit_trust"]
 
 Matrix = NDArray[np.float64]
 Rows = NDArray[np.float32]
@@ -85,14 +85,26 @@ class HeldOutRows:
 
 
 @dataclass(frozen=True, eq=False)
+class SearchedRows:
+    """Rows that searched an index, and what they found there."""
+
+    source: NDArray[Any]
+    """``(n, dx)``"""
+    preserved: NDArray[np.bool_]
+    """``(n,)``, whether the mapped vector has the first result of the true target vector."""
+    scores: NDArray[Any]
+    """Of the first results of the mapped vector, best first, ``(n, k)`` with k ≥ 2."""
+
+
+@dataclass(frozen=True, eq=False)
 class Trust:
     """A fitted model of trust.  Calling it gives the probability for source vectors.
 
     The probability is that of the old model's first result being the first of the mapped vector
-    too, in an index about as dense as the held-out gallery: among more items there are more that
-    can take its place.  A vector that lies farther out than all rows the model
-    was fitted on is trusted less in proportion to the square of how much farther: nothing like it
-    was seen.
+    too, in an index of about as many items as it was calibrated among (`searched`): among more
+    there are more that can take its place.  `recalibrated` makes it that of another index.  A
+    vector that lies farther out than all rows the model was fitted on is trusted less in proportion
+    to the square of how much farther: nothing like it was seen.
     """
 
     profile: Profile
@@ -111,6 +123,8 @@ class Trust:
     """Intercept, then those of the log odds of trust, the first score and the log margin."""
     margin_floor: float
     search_control: RiskControl
+    searched: int | None = None
+    """Items that the rows of the calibration searched."""
 
     def __call__(self, x: Array) -> Array:
         """Trust ``(n,)`` in [0, 1] of source rows ``(n, dx)``, or of one vector ``(dx,)``.
@@ -201,7 +215,7 @@ class Trust:
     def after_search(self, trust: NDArray[Any], scores: NDArray[Any]) -> NDArray[np.float64]:
         """Trust ``(n,)`` once the search is done: the first two scores tell much more.
 
-        Its thresholds are those of `search_control`.  In an index denser than the held-out gallery
+        Its thresholds are those of `search_control`.  In an index of more items than `searched`
         margins are smaller, which lowers this trust as it should, but not by a measured amount.
 
         Args:
@@ -232,11 +246,36 @@ class Trust:
         intercept, *coefficients = self.search_coefficients
         return expit(intercept + features @ np.array(coefficients))
 
+    def recalibrated(self, rows: SearchedRows, *, searched: int, seed: int = 0) -> Trust:
+        """The same order of vectors, with the probabilities of the index that the rows searched.
+
+        One half of the rows calibrates them, the other shows whether they hold.
+
+        Args:
+            rows: of the source, on which the map was neither fitted nor chosen.
+            searched: items of the index.
+            seed: of the halves.
+
+        Raises:
+            InputError: without rows, or for scores that `after_search` refuses.
+        """
+        order = np.random.default_rng(seed).permutation(len(rows.source))
+        middle = -(-len(order) // 2)
+        halves = [np.sort(order[:middle]), np.sort(order[middle:])]
+
+        def control(raw: Matrix) -> RiskControl:
+            parts = [(raw[half], rows.preserved[half]) for half in halves]
+            return control_risk(cuts_of(raw), *parts[0], *parts[1])
+
+        own = replace(self, control=control(self.raw(rows.source)), searched=searched)
+        found = own.raw_after_search(np.asarray(own(rows.source)), rows.scores)
+        return replace(own, search_control=control(found))
+
     # ---- files ---------------------------------------------------------------------------------
 
     def pack(self) -> tuple[dict[str, Any], dict[str, NDArray[np.float32]]]:
         """JSON and float32 tensors from which `unpack` makes the same model, given the profile."""
-        described = {
+        described: dict[str, Any] = {
             "coefficients": list(self.coefficients),
             "reach": self.reach,
             "control": self.control.to_json(),
@@ -244,6 +283,8 @@ class Trust:
             "margin_floor": self.margin_floor,
             "search_control": self.search_control.to_json(),
         }
+        if self.searched is not None:
+            described["searched"] = self.searched
         tensors = {
             "weights": self.weights,
             "ranges": self.ranges,
@@ -277,6 +318,9 @@ class Trust:
         numbers = {name: float(described[name]) for name in ("reach", "margin_floor")}
         if not all(0 < v < np.inf for v in numbers.values()):
             raise ValueError(f"trust has scales that are not positive: {numbers}")
+        searched = described.get("searched")
+        if searched is not None and not (type(searched) is int and 0 < searched < 2**53):
+            raise ValueError(f"trust was calibrated among a number of items, found {searched!r}")
         return cls(
             profile,
             tensors["weights"],
@@ -287,6 +331,7 @@ class Trust:
             _coefficients(described["search_coefficients"], 4),
             numbers["margin_floor"],
             RiskControl.of_json(described["search_control"], tensors["search_curve"]),
+            searched,
         )
 
 
@@ -346,7 +391,8 @@ def fit_trust(
     search = control_risk(
         cuts_of(searched(known)), found[0], kept[0], *((found[1], kept[1]) if found[1:] else none)
     )
-    return replace(model, search_control=search)
+    items = len(calibrate.gallery) - (calibrate.exclude is not None)
+    return replace(model, search_control=search, searched=items)
 
 
 @dataclass(frozen=True, eq=False)

@@ -39,7 +39,7 @@ def features(pixels: Any, known: Any, labels: Any, width: int, seed: int) -> Any
 @pytest.fixture(scope="module")
 def domains() -> dict[str, tuple[Any, Any, Any]]:
     """Digits as they are, upside down, and smeared; the models know half of the first alone."""
-    data = load_digits()
+    data: Any = load_digits()
     images = data.images / 16.0
     smeared = (images + np.roll(images, 1, axis=2) + np.roll(images, 2, axis=1)) / 3
     all_of_them = np.concatenate([images, images[:, ::-1], smeared]).reshape(-1, 64)
