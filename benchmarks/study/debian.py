@@ -27,26 +27,27 @@ _EMPTY_SHELL = re.compile(
 )
 
 
-def descriptions(n: int) -> tuple[list[str], list[str]]:
+def descriptions(n: int, language: str = "en") -> tuple[list[str], list[str]]:
     """Short and long descriptions of ``n`` packages, in an order that a hash decides."""
-    file = cache_folder() / "study" / "debian.jsonl.gz"
+    name = "debian" if language == "en" else f"debian-{language}"
+    file = cache_folder() / "study" / f"{name}.jsonl.gz"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(file, overwrite=True) as temporary, gzip.open(temporary, "wt") as out:
-            for record in _records():
+            for record in _records(language):
                 out.write(json.dumps(record) + "\n")
     with gzip.open(file, "rt") as lines:
         kept = [json.loads(line) for line, _ in zip(lines, range(n), strict=False)]
     return [short for short, _ in kept], [long for _, long in kept]
 
 
-def _records() -> list[tuple[str, str]]:
+def _records(language: str) -> list[tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
-    mend = "copy study/debian.jsonl.gz of the cache folder from a machine that has it"
-    with apt_client("descriptions", mend, language="en") as apt:
-        for file in sorted(apt.lists.glob("*main_i18n_Translation-en*")):
+    mend = "copy study/debian*.jsonl.gz of the cache folder from a machine that has them"
+    with apt_client("descriptions", mend, language=language) as apt:
+        for file in sorted(apt.lists.glob(f"*main_i18n_Translation-{language}*")):
             for stanza in _stanzas(apt, file):
-                short, long = _texts(stanza.get("Description-en", ""))
+                short, long = _texts(stanza.get(f"Description-{language}", ""))
                 if len(long) >= _SHORTEST and not _EMPTY_SHELL.search(short):
                     found.setdefault(stanza["Package"], (short, long))
     names = np.array(sorted(found))
