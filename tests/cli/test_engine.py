@@ -73,12 +73,20 @@ def test_diagnose_and_budget_take_an_engine(cli: Any, folders: Path) -> None:
     assert cli(*budget).json["enough"]
 
 
+def test_labels_judge_as_in_one_process(cli: Any, folders: Path) -> None:
+    (folders / "l.txt").write_text("".join(f"class {i % 30}\n" for i in range(900)))
+    fit = ("fit", "old", "new", *ONE, "--labels", "l.txt", "--json")
+    one, many = cli(*fit, "-o", "one").json, cli(*fit, "-o", "many", *ENGINE).json
+    for arm in ("old", "new"):
+        assert many["evidence"]["arms"][arm] == one["evidence"]["arms"][arm]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (("fit", "old", "new", "-o", "b", "--engine", "spark"), "'spark' is no engine"),
         (("diagnose", "old", "none", *ENGINE), "does not exist"),
-        (("fit", "old", "new", "-o", "b", "--labels", "l.txt", *ENGINE), "not read by parts"),
+        (("fit", "old", "new", "-o", "b", "--labels", "l.txt", *ENGINE), "expected (900,)"),
         (("fit", "-o", "b"), "the data are missing"),
         (("fit", "-o", "b", "--moments", "old"), "holds no moments"),
         (("fit", "old", "-o", "b", "--moments", "m"), "moments name the data"),
@@ -93,7 +101,7 @@ def test_bad_input_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("isthmus.scale.dask._PATIENCE", 1)
-    (folders / "l.txt").write_text("a\n" * 900)
+    (folders / "l.txt").write_text("a\n" * 90)
     cli(*arguments).refused(says)
 
 

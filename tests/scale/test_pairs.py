@@ -15,7 +15,7 @@ from isthmus import Bridge, Pairs, compare, fit
 from isthmus.bridge import Fitting, SampleSizes, assess
 from isthmus.diagnose import diagnose
 from isthmus.errors import EngineError, InputError
-from isthmus.scale import PartedPairs, joining, listing, open_engine, open_pairs
+from isthmus.scale import Labels, PartedPairs, joining, listing, open_engine, open_pairs
 from isthmus.scale.engine import PooledEngine
 
 SIZES = SampleSizes(test=80, validation=80, gallery=300, validation_gallery=200)
@@ -48,6 +48,32 @@ def _same(found: Bridge, expected: Bridge) -> None:
     assert found.provenance.fit.data_sha256 == expected.provenance.fit.data_sha256  # type: ignore
     eye = np.eye(expected.source.dim, dtype=np.float32)
     np.testing.assert_allclose(found.chain(eye), expected.chain(eye), atol=1e-6)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_labels_go_with_their_rows(
+    shuffle: bool, side: Any, engine: PooledEngine, world: Any, write: Any, tmp_path: Path
+) -> None:
+    order = np.random.default_rng(3).permutation(len(world.ids)) if shuffle else np.arange(1500)
+    new = write(tmp_path / "new", world.new, world.ids, [400, 900])
+    old = write(tmp_path / "old", world.old[order], world.ids[order], [700])
+    classes = np.array([f"class {i % 40}" for i in range(1500)])
+    given = Labels(classes if side == "source" else classes[order], side)
+    pairs = open_pairs(new, old, engine=engine, labels=given)
+    assert pairs.has_labels
+    expected = dict(zip(world.ids.tolist(), classes.tolist(), strict=True))
+    for batch in [*pairs.batches(300), pairs.head(30), pairs.sample(200, seed=1)]:
+        assert batch.labels is not None
+        assert batch.labels.tolist() == [expected[i] for i in batch.ids.tolist()]
+    whole = Pairs(new, old, labels=expected)
+    found, alone = (
+        fit(p, recipe="procrustes", fitting=Fitting(sizes=SIZES)) for p in (pairs, whole)
+    )
+    assert found.evidence is not None and alone.evidence is not None
+    assert found.evidence.arms["new"] == alone.evidence.arms["new"]
+    with pytest.raises(InputError, match=r"labels: the labels have shape \(3,\), expected"):
+        open_pairs(new, old, engine=engine, labels=Labels(classes[:3]))
 
 
 @given(cuts=st.tuples(CUTS, CUTS), shuffle=st.booleans(), seed=st.integers(0, 99))

@@ -349,17 +349,19 @@ def open_inputs(
     if relevance.engine is None:
         pairs = paired(old, new, ids=declined)
     else:
-        from isthmus.scale import open_pairs
+        from isthmus.scale import Labels, open_pairs
 
-        if labels is not None:
-            raise InputError(
-                "labels are not read by parts", where="--labels", mend="Leave --engine out"
-            )
         sides = (new, old) if kind == "query" else (old, new)
         pairs = open_pairs(
-            *sides, engine=relevance.engine, ids=declined, metric=checked_metric(metric)
+            *sides,
+            engine=relevance.engine,
+            ids=declined,
+            metric=checked_metric(metric),
+            labels=None
+            if labels is None
+            else Labels(read_labels(labels), "target" if kind == "query" else "source"),
         )
-    if labels is not None:
+    if labels is not None and relevance.engine is None:
         opened = pairs.target if kind == "query" else pairs.source
         given = _for_rows(opened, read_labels(labels), labels)
         pairs = Pairs(pairs.source, pairs.target, metric=pairs.metric, labels=given)

@@ -12,6 +12,7 @@ from isthmus.lazy import lazy_names
 if TYPE_CHECKING:
     from isthmus.scale.apply import apply_parts
     from isthmus.scale.engine import Engine
+    from isthmus.scale.labels import Labels
     from isthmus.scale.moments import StoredMoments, write_moments
     from isthmus.scale.opening import open_engine
     from isthmus.scale.pairs import PartedPairs, open_pairs
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "isthmus.scale.apply": ("apply_parts",),
     "isthmus.scale.engine": ("Engine",),
+    "isthmus.scale.labels": ("Labels",),
     "isthmus.scale.moments": ("StoredMoments", "write_moments"),
     "isthmus.scale.opening": ("open_engine",),
     "isthmus.scale.pairs": ("PartedPairs", "open_pairs"),
@@ -26,6 +28,7 @@ _HOMES = {
 
 __all__ = [
     "Engine",
+    "Labels",
     "PartedPairs",
     "StoredMoments",
     "apply_parts",

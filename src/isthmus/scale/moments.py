@@ -344,7 +344,8 @@ class StoredMoments:
         wanted = work.samples
         if wanted is None:
             return None
-        if wanted.by_part and self._whole(work, wanted, found):
+        # those that are kept have no labels
+        if wanted.by_part and not self._pairs.has_labels and self._whole(work, wanted, found):
             names = [(s, t) for (_, s, _), (_, t, _) in zip(
                 _samplers(wanted, work.assigned.parts.fractions),
                 _samplers(found.samples, work.assigned.parts.fractions),

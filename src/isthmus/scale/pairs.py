@@ -24,6 +24,7 @@ from isthmus.scale.joining import (
     shuffled,
     slices,
 )
+from isthmus.scale.labels import Labels, WrittenLabels
 from isthmus.scale.listing import list_side
 from isthmus.scale.opening import open_engine
 from isthmus.scale.parts import Side, Slice
@@ -67,6 +68,7 @@ class PairReader:
     source: Side
     target: Side
     metric: Metric
+    labels: WrittenLabels | None = None
 
     def batches(self, part: PairPart, size: int) -> Iterator[Batch]:
         """The pairs of a part, checked.
@@ -74,6 +76,14 @@ class PairReader:
         Raises:
             InputError: naming the file and the first row that cannot be used.
         """
+        row = 0 if isinstance(part, Bucket) else part.first
+        for ids, x, y in self._rows(part, size):
+            yield Batch(ids, x, y, None if self.labels is None else self.labels.of(ids, row))
+            row += len(ids)
+
+    def _rows(
+        self, part: PairPart, size: int
+    ) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
         if isinstance(part, Bucket):
             yield from self._joined(part, size)
             return
@@ -83,11 +93,13 @@ class PairReader:
         row = part.first
         for (ids, xs), (others, ys) in zip(rebatched(x, size), rebatched(y, size), strict=True):
             known = others if ids is None else ids
-            yield Batch(np.arange(row, row + len(xs)) if known is None else known, xs, ys)
+            yield np.arange(row, row + len(xs)) if known is None else known, xs, ys
             row += len(xs)
 
     @staticmethod
-    def _joined(bucket: Bucket, size: int) -> Iterator[Batch]:
+    def _joined(
+        bucket: Bucket, size: int
+    ) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
         (ids, xs), (others, ys) = bucket.side("source"), bucket.side("target")
         if not len(ids) or not len(others):
             return
@@ -95,7 +107,7 @@ class PairReader:
         rows = np.arange(len(ids)) if rows is None else rows
         for start in range(0, len(rows), size):
             here = rows[start : start + size]
-            yield Batch(ids[here], xs[here], ys[partners[start : start + size]])
+            yield ids[here], xs[here], ys[partners[start : start + size]]
 
 
 @dataclass(frozen=True)
@@ -213,6 +225,11 @@ class PartedPairs(Pairs):
         """Take the results of passes from where they are stored, if they are."""
         self._stored = stored
 
+    @property
+    @override
+    def has_labels(self) -> bool:
+        return self.reader.labels is not None
+
     @override
     def batches(
         self, size: int = 8192, *, part: SplitPart | None = None, progress: Progress = silent
@@ -258,8 +275,8 @@ class PartedPairs(Pairs):
             held.append(batch)
             if sum(map(len, held)) >= n:
                 break
-        ids, x, y = (np.concatenate([getattr(b, name) for b in held]) for name in ("ids", "x", "y"))
-        return Batch(ids[:n], x[:n], y[:n])
+        names = ("ids", "x", "y", *(["labels"] if self.has_labels else []))
+        return Batch(*(np.concatenate([getattr(b, name) for b in held])[:n] for name in names))
 
     @override
     def sample(self, size: int, *, seed: int, part: SplitPart | None = None) -> Batch:
@@ -367,6 +384,7 @@ def open_pairs(
     engine: PooledEngine | str = "processes",
     ids: str | bool | None = None,
     metric: Metric = "cosine",
+    labels: Labels | None = None,
 ) -> PartedPairs:
     """Open the same items in two spaces that lie in many files, without reading them here.
 
@@ -381,6 +399,7 @@ def open_pairs(
         engine: as `open_engine` takes it, or an opened one.
         ids: the column of ids of both sides; False to pair row by row; found if called so.
         metric: under ``cosine`` zero rows are refused.
+        labels: of the rows of one side.
 
     Raises:
         InputError: as `Pairs`; for a part that cannot be read, names it.
@@ -399,10 +418,10 @@ def open_pairs(
     """
     metric = checked_metric(metric)
     if not isinstance(engine, str):
-        return _opened(source, target, engine, ids, metric)
+        return _opened(source, target, engine, ids, metric, labels)
     running = open_engine(engine)
     try:
-        pairs = _opened(source, target, running, ids, metric)
+        pairs = _opened(source, target, running, ids, metric, labels)
     except BaseException:
         running.close()
         raise
@@ -411,28 +430,40 @@ def open_pairs(
 
 
 def _opened(
-    source: object, target: object, engine: PooledEngine, ids: str | bool | None, metric: Metric
+    source: object,
+    target: object,
+    engine: PooledEngine,
+    ids: str | bool | None,
+    metric: Metric,
+    labels: Labels | None,
 ) -> PartedPairs:
     x = list_side(source, ids, engine, name="source")
     y = list_side(target, ids, engine, name="target")
-    reader = PairReader(x, y, metric)
+    if labels is not None:
+        labels.check(x if labels.side == "source" else y)
     if x.has_ids and y.has_ids:
         known = hashes_of(x, engine), hashes_of(y, engine)
         check_same_kind(known[0].kind, known[1].kind, (x.name, y.name))
         if x.n != y.n or known[0].order != known[1].order:
             bits = bits_for(x, y)
+            # in the order of the rows, which counting loses
+            by_id = None if labels is None else known[labels.side == "target"].values.copy()
             counts = bucket_counts(*known, bits)
             if not sum(counts):
                 raise InputError(
                     f"{x.name} and {y.name} have no id in common",
                     mend="Check that both sides name their items in the same way",
                 )
-            folder = _scratch(engine)
+            folder = _scratch(
+                engine, "the two sides are in different orders, and to join them by id"
+            )
             try:
                 buckets = shuffled(x, y, engine, metric=metric, folder=folder.path, bits=bits)
+                written = None if labels is None else labels.written(folder.path, by_id)
             except BaseException:
                 folder.close()
                 raise
+            reader = PairReader(x, y, metric, written)
             return PartedPairs(reader, list(buckets), counts, engine, folder)
     elif x.n != y.n:
         raise InputError(
@@ -448,14 +479,22 @@ def _opened(
         there = tuple(slices(y, first, part.rows))
         parts.append(SideBySide(first, part.rows, (Slice(part, 0, part.rows),), there))
         first += part.rows
-    return PartedPairs(reader, parts, [part.rows for part in x.parts], engine)
+    counts = [part.rows for part in x.parts]
+    if labels is None:
+        return PartedPairs(PairReader(x, y, metric), parts, counts, engine)
+    folder = _scratch(engine, "to know the label of a row")
+    try:
+        reader = PairReader(x, y, metric, labels.written(folder.path, None))
+    except BaseException:
+        folder.close()
+        raise
+    return PartedPairs(reader, parts, counts, engine, folder)
 
 
-def _scratch(engine: PooledEngine) -> ScratchFolder:
+def _scratch(engine: PooledEngine, why: str) -> ScratchFolder:
     if not engine.here and engine.scratch is None:
         raise InputError(
-            "the two sides are in different orders, and to join them by id the workers need a "
-            "folder that all of them see",
+            f"{why} the workers need a folder that all of them see",
             where="engine",
             mend="Name one, as in dask://HOST:8786?scratch=/shared/folder",
         )
