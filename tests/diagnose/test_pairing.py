@@ -61,6 +61,33 @@ def test_rows_paired_wrongly_are_found_and_named(share: float) -> None:
     assert "paired wrongly" in described(found, ("new", "old"))
 
 
+def test_rows_paired_wrongly_across_two_subjects_are_no_second_model() -> None:
+    """Rows that lost a partner of the other subject are two groups on both sides, exchanged."""
+    rng = np.random.default_rng(0)
+    items = _items(1000, 96, rng)
+    items[:400] += 1.5 * rng.standard_normal(96)
+    x, y = _model(items, 1), _model(items, 2)
+    wrong = rng.permutation(1000)[:500]
+    y[wrong] = y[np.roll(wrong, 1)]
+    found = judge_pairing(np.arange(1000), x, y)
+    assert found is not None and found.kind == "mispaired" and set(found.lost) <= set(wrong)
+
+
+@pytest.mark.skipif(find_spec("wordllama") is None, reason="wordllama has the words")
+def test_half_of_real_rows_paired_wrongly_are_no_second_model() -> None:
+    """Subjects of real texts stand apart on one side alone once partners are exchanged."""
+    from isthmus.demo.corpus import load_corpus
+    from isthmus.encoders import wordllama_256
+
+    encoded = wordllama_256().encode(list(load_corpus(1000).documents)).astype(float)
+    x, y = encoded[:, :160], encoded[:, 96:].copy()
+    wrong = np.random.default_rng(0).permutation(1000)[:500]
+    y[wrong] = y[np.roll(wrong, 1)]
+    found = judge_pairing(np.arange(1000), x, y)
+    assert found is not None and found.kind == "mispaired"
+    assert len(set(found.lost) & set(wrong.tolist())) >= 400
+
+
 @pytest.mark.parametrize("share", [0.05, 0.2, 0.5])
 @pytest.mark.parametrize("side", ["x", "y"])
 def test_a_second_model_is_named_as_such(share: float, side: str) -> None:

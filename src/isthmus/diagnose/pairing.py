@@ -11,10 +11,17 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr
 
 from isthmus.diagnose.partner_scores import best_scores
 from isthmus.diagnose.second_model import made_apart, related_apart, visible_share
+from isthmus.diagnose.stranger_mixture import (
+    healthy_tail,
+    least_visible,
+    lost_rows,
+    lost_share,
+    more_than_chance,
+    upper_end,
+)
 from isthmus.evaluate import Estimate
 from isthmus.evaluate.probes import ProbeResult
 from isthmus.numeric import unit_rows
@@ -38,15 +45,10 @@ _WIDEST = 512
 _NAMED = 1000
 _ROUNDING = 1e-3
 """Distance of equal vectors over their length, at most: float16 rounds to 3e-4."""
+_RELATED = 1.0
+"""Median score from which on most rows go together, so that a map is fitted on those alone."""
 _UNCHANGED = 3, 0.005
 """Rows, and their share, from which on equal vectors are no chance."""
-_FALSE_ALARMS = 0.001
-_POWER = 0.9
-_TAIL = 5
-"""Degrees of freedom of the tail of rows that go together: heavier than any real pair has."""
-_APART = 2.0
-"""Standard deviations of strangers by which the two parts of the mixture must lie apart at least;
-and one, and 2.2 times the spread of the part that goes together."""
 
 
 class Pairing(ProbeResult):
@@ -110,6 +112,10 @@ def judge_pairing(
         return None
     ids = ids[:n]
     scores = best_scores(one, other, seed)
+    lost = lost_rows(scores)
+    if np.median(scores) >= _RELATED and _FEWEST <= n - lost.sum() < n:
+        # wrong partners teach a map nothing: without them it tells the two parts better
+        scores = best_scores(one, other, seed, known=~lost)
     # cosines of strangers spread by one over the root of the dimensions
     narrow = min(side.but_the_widest for side in in_use) < _NARROW
     if narrow and np.median(scores) < _EXACT * in_use[1].all ** 0.5:
@@ -117,21 +123,20 @@ def judge_pairing(
     two = made_apart(one, other, scores, seed)
     if two is not None:
         side, rows = two
-        return _found("second model", ids, rows, n, _visible(scores, n), side)
-    healthy = _healthy_tail(scores)
-    bound = _bound(n, healthy)
+        return _found("second model", ids, rows, n, least_visible(scores), side)
+    healthy = healthy_tail(scores)
     below = int((scores < 0).sum())
-    visible = _visible(scores, n)
-    if below < bound:
-        top = 2 * max(_upper(below, n) - healthy, 0.0)
+    visible = least_visible(scores)
+    if below < more_than_chance(n, healthy):
+        top = 2 * max(upper_end(below, n) - healthy, 0.0)
         return Pairing(
             kind="none", share=Estimate(value=0.0, low=0.0, high=min(top, 1.0)), visible=visible,
             visible_second=visible_share(n), rows=n,
         )  # fmt: skip
-    rows = _lost_rows(scores)
+    rows = lost_rows(scores)
     side = related_apart(one, other, rows, seed)
     kind: Kind = "mispaired" if side is None else "second model"
-    return _found(kind, ids, rows, n, visible, side, excess=2 * (below / n - healthy))
+    return _found(kind, ids, rows, n, visible, side, share=lost_share(scores))
 
 
 def unchanged_rows(x: Rows, y: Rows, *, cosine: bool = True) -> NDArray[np.bool_]:
@@ -162,11 +167,12 @@ def _found(
     visible: float | None,
     side: Literal["x", "y"] | None,
     *,
-    excess: float | None = None,
+    share: float | None = None,
 ) -> Pairing:
-    share = float(rows.mean()) if excess is None else min(max(excess, 0.0), 1.0)
+    counted = share is None
+    share = float(rows.mean()) if share is None else share
     # half of those that are lost show below the middle of strangers
-    spread = 1.96 * (share * (1 if excess is None else 2) / n) ** 0.5
+    spread = 1.96 * (share * (1 if counted else 2) / n) ** 0.5
     return Pairing(
         kind=kind,
         share=Estimate(
@@ -208,78 +214,6 @@ def described(found: Pairing, sides: tuple[str, str], *, named: int = 5) -> str:
         f"{share} of {side} seem to come from another model than the rest: a map learned on the "
         f"rest says little of them, though they go with their partners ({first}{more})"
     )
-
-
-# ---- the mixture --------------------------------------------------------------------------------
-
-
-def _healthy_tail(scores: Matrix) -> float:
-    """The share of rows that go together and still score below the middle of strangers."""
-    mean, spread, _ = _mixture(scores)
-    if not _are_apart(mean, spread):
-        # not two parts that can be told apart: the bulk alone says where the others lie
-        mean = float(np.median(scores))
-        upper, lower = np.quantile(scores, (0.84, 0.3))
-        spread = max(float(upper) - mean, (mean - float(lower)) / 0.524)
-    if mean <= 0:
-        return 0.5
-    return float(stdtr(_TAIL, -mean / max(spread, 0.3)))
-
-
-def _mixture(scores: Matrix) -> tuple[float, float, Matrix]:
-    """Mean and spread of the rows that go together, and each row's probability to be none.
-
-    Expectation and maximisation; strangers are standard normal by construction.
-    """
-    from scipy.stats import norm  # takes half a second to import
-
-    mean, spread, share = float(np.quantile(scores, 0.8)), 1.0, 0.2
-    lost = np.zeros(len(scores))
-    for _ in range(100):
-        stranger = share * norm.pdf(scores)
-        own = (1 - share) * norm.pdf(scores, mean, spread)
-        lost = stranger / np.maximum(stranger + own, 1e-300)
-        lost[scores > mean] = 0.0
-        weight = 1 - lost
-        total = max(float(weight.sum()), 1e-9)
-        mean = float(weight @ scores) / total
-        spread = max(float(weight @ (scores - mean) ** 2 / total) ** 0.5, 0.3)
-        share = float(lost.mean())
-    return mean, spread, lost
-
-
-def _lost_rows(scores: Matrix) -> NDArray[np.bool_]:
-    mean, spread, lost = _mixture(scores)
-    return lost > 0.5 if _are_apart(mean, spread) else scores < 0
-
-
-def _are_apart(mean: float, spread: float) -> bool:
-    return mean >= max(_APART, 1 + 2.2 * spread)
-
-
-def _bound(n: int, healthy: float) -> int:
-    """How many rows below the middle of strangers are more than chance puts there."""
-    from scipy.stats import binom  # takes half a second to import
-
-    return int(binom.isf(_FALSE_ALARMS, n, healthy)) + 1
-
-
-def _visible(scores: Matrix, n: int) -> float | None:
-    from scipy.stats import binom  # takes half a second to import
-
-    healthy = _healthy_tail(scores)
-    bound = _bound(n, healthy)
-    for share in np.geomspace(0.005, 0.8, 60):
-        if binom.sf(bound - 1, n, healthy * (1 - share) + share / 2) >= _POWER:
-            return float(share)
-    return None
-
-
-def _upper(count: int, n: int) -> float:
-    """The upper end of Wilson's 95 % interval."""
-    z = 1.96
-    centre, width = count + z * z / 2, z * (count * (n - count) / n + z * z / 4) ** 0.5
-    return float((centre + width) / (n + z * z))
 
 
 # ---- dimensions ---------------------------------------------------------------------------------

@@ -23,16 +23,26 @@ __all__ = [
 ]
 
 Matrix = NDArray[np.float64]
+Rows = NDArray[np.bool_]
 
 FOLDS = 4
 _RIDGE = 0.3
 
 
-def best_scores(x: Matrix, y: Matrix, seed: int) -> Matrix:
-    """Scores behind a rotation or a shrunken least-squares map, whichever tells more."""
+def best_scores(x: Matrix, y: Matrix, seed: int, *, known: Rows | None = None) -> Matrix:
+    """Scores behind a rotation or a shrunken least-squares map, whichever tells more.
+
+    Args:
+        x, y: both sides ``(n, dx)`` and ``(n, dy)``.
+        seed: of the folds.
+        known: the rows that maps are fitted on, and that say which map tells more ``(n,)``.
+    """
     fold = folds_of(len(x), seed)
-    tried = [partner_scores(held_out_rows(x, y, fold, fit), y) for fit in (rigid, shrunken)]
-    return max(tried, key=lambda scores: float(np.median(scores)))
+    known = np.ones(len(x), np.bool_) if known is None else known
+    tried = [
+        partner_scores(held_out_rows(x, y, fold, fit, known=known), y) for fit in (rigid, shrunken)
+    ]
+    return max(tried, key=lambda scores: float(np.median(scores[known])))
 
 
 def folds_of(n: int, seed: int) -> NDArray[np.int64]:
@@ -73,12 +83,25 @@ def shrunken(x: Matrix, y: Matrix) -> Fit:
 
 
 def held_out_rows(
-    x: Matrix, y: Matrix, fold: NDArray[np.int64], fit: Callable[[Matrix, Matrix], Fit]
+    x: Matrix,
+    y: Matrix,
+    fold: NDArray[np.int64],
+    fit: Callable[[Matrix, Matrix], Fit],
+    *,
+    known: Rows | None = None,
 ) -> Matrix:
-    """Every row of ``x`` behind the map that was fitted without its fold ``(n, dy)``."""
+    """Every row of ``x`` behind the map that was fitted without its fold ``(n, dy)``.
+
+    Args:
+        x, y: both sides ``(n, dx)`` and ``(n, dy)``.
+        fold: of each row ``(n,)``.
+        fit: what fits a map.
+        known: the rows that maps are fitted on ``(n,)``; all where None.
+    """
     mapped = np.empty((len(x), y.shape[1]))
     for f in range(FOLDS):
-        mapped[fold == f] = fit(x[fold != f], y[fold != f])(x[fold == f])
+        rest = fold != f if known is None else (fold != f) & known
+        mapped[fold == f] = fit(x[rest], y[rest])(x[fold == f])
     return mapped
 
 

@@ -22,6 +22,7 @@ from isthmus.diagnose.partner_scores import (
     rigid,
     shrunken,
 )
+from isthmus.diagnose.stranger_mixture import more_than_chance, tail_below
 from isthmus.numeric import unit_rows
 
 __all__ = ["FEWEST_TO_SEE", "made_apart", "related_apart", "visible_share"]
@@ -42,12 +43,15 @@ _SPLIT = 2.8
 and two standard errors more.  Two halves of one normal cloud lie 2.7 apart."""
 _UNEXPLAINED = 1.1
 """The same, of what a map from the other side leaves; subjects of real texts leave up to 1.0."""
+_PLAIN = 2.0, 2.5
+"""What a map leaves lies so far apart in few healthy samples; the rows themselves need to lie less
+far apart there."""
 _SHARED = 0.3
 """The most that the other side's groups lie apart, of that; subjects of real texts do by 0.45."""
 _FOREIGN = 0.75
 _EITHER_WAY = 0.9
-_OWN = 2.0
-"""How much more a map of the smaller group may say of the larger one than of its own rows."""
+_SPREAD = 1.2
+"""Of the scores of rows that one model made, at most; real text encoders have 0.8 to 1.2."""
 _PERMUTATIONS = 200
 _Z = 4.0
 
@@ -62,8 +66,9 @@ class _Groups(NamedTuple):
     @property
     def are_models(self) -> bool:
         error = float(self.rows.sum()) ** -0.5
+        split = _PLAIN[1] if self.unexplained >= _PLAIN[0] else _SPLIT
         return (
-            self.apart >= _SPLIT + 2 * error
+            self.apart >= split + 2 * error
             and abs(self.shared) + error <= _SHARED * self.apart
             and self.unexplained >= _UNEXPLAINED
         )
@@ -112,8 +117,7 @@ def _starts(side: Matrix, left: Matrix, scores: Matrix) -> Iterator[Rows]:
         yield scores <= np.sort(scores)[count - 1]
     for rows in (left, side):
         centred = rows - rows.mean(axis=0)
-        axes = np.linalg.eigh(centred.T @ centred)[1][:, -_AXES:]
-        yield from (centred @ axes > 0).T
+        yield from (centred @ _widest_axes(centred) > 0).T
     yield kmeans(left, 2, seed=0, restarts=1).labels == 1
 
 
@@ -160,26 +164,39 @@ def _apart(side: Matrix, rows: Rows, fold: NDArray[np.int64]) -> float:
 
 
 def _foreign(x: Matrix, y: Matrix, rows: Rows, seed: int) -> bool:
-    """Whether maps learned on either group say less of the other than of their own kind."""
-    told = [_told(x, y, group, seed) for group in (~rows, rows)]
-    of_most, others = told[0]
-    own, most = told[1]
-    # rows that do not even go together among themselves are no model's: they are paired wrongly
-    if of_most <= 1.0 or most > _OWN * own:
+    """Whether the rows are of a model of their own, and the others of one model.
+
+    Maps learned on either group must say less of the other than of their own kind.  Where rows are
+    paired wrongly among the others, a subject looks like a model: its other side is elsewhere.
+    """
+    of_most, others = _told(x, y, ~rows, seed)
+    if np.median(of_most) <= 1.0 or _has_strangers(of_most):
         return False
-    either_way = sum(foreign for _, foreign in told) / max(sum(own for own, _ in told), 1e-300)
-    return others < _FOREIGN * of_most or either_way < _EITHER_WAY
+    own, most = _told(x, y, rows, seed)
+    says, says_of_others, tells, tells_of_others = (
+        float(np.median(scores)) for scores in (of_most, others, own, most)
+    )
+    either_way = (says_of_others + tells_of_others) / max(says + tells, 1e-300)
+    if says_of_others >= _FOREIGN * says and either_way >= _EITHER_WAY:
+        return False
+    return _go_together(x, y, rows, seed)
 
 
-def _told(x: Matrix, y: Matrix, known: Rows, seed: int) -> tuple[float, float]:
-    """Median scores behind maps of the ``known`` rows: of themselves, held out, and of the rest."""
+def _has_strangers(scores: Matrix) -> bool:
+    """Whether more rows lie as far from their partners as strangers than one model's would."""
+    tail = tail_below(float(np.median(scores)), _SPREAD)
+    return int((scores < 0).sum()) >= more_than_chance(len(scores), tail)
+
+
+def _told(x: Matrix, y: Matrix, known: Rows, seed: int) -> tuple[Matrix, Matrix]:
+    """Scores behind maps of the ``known`` rows: of themselves, held out, and of the rest."""
     one, other, rest = x[known], y[known], ~known
     fold = folds_of(len(one), seed)
     own = partner_scores(held_out_rows(one, other, fold, rigid), other)
     mapped = rigid(one, other)(x[rest])
     # about their own mean: what tells the groups apart is no help
     mapped += y[rest].mean(axis=0) - mapped.mean(axis=0)
-    return float(np.median(own)), float(np.median(partner_scores(mapped, y[rest])))
+    return own, partner_scores(mapped, y[rest])
 
 
 def related_apart(x: Matrix, y: Matrix, rows: Rows, seed: int) -> Side | None:
@@ -193,16 +210,26 @@ def related_apart(x: Matrix, y: Matrix, rows: Rows, seed: int) -> Side | None:
         rows: those that do not go with their partners ``(n,)``.
         seed: of the permutations.
     """
-    few = np.flatnonzero(rows)[:500]
-    rest = np.flatnonzero(~rows)[:500]
-    if len(few) < 10 or len(rest) < 10:
-        return None
-    near, z = _near_alike(x[few], y[few], seed)
-    usual, _ = _near_alike(x[rest], y[rest], seed)
-    if z < _Z or near < usual / 2:
+    if not _go_together(x, y, rows, seed):
         return None
     fold = folds_of(len(x), seed)
     return "x" if _apart(x, rows, fold) > _apart(y, rows, fold) else "y"
+
+
+def _go_together(x: Matrix, y: Matrix, rows: Rows, seed: int) -> bool:
+    """Whether who is near whom among the rows is the same on both sides, as it is among the rest.
+
+    Twenty rows tell this, of which no map could be learned.  Subjects are left out: rows that
+    were chosen because their partners are of another subject fall into the same two on both sides.
+    """
+    few = np.flatnonzero(rows)[:500]
+    rest = np.flatnonzero(~rows)[:500]
+    if len(few) < 10 or len(rest) < 10:
+        return False
+    x, y = _within_subjects(x), _within_subjects(y)
+    near, z = _near_alike(x[few], y[few], seed)
+    usual, _ = _near_alike(x[rest], y[rest], seed)
+    return z >= _Z and near >= usual / 2
 
 
 def _near_alike(x: Matrix, y: Matrix, seed: int) -> tuple[float, float]:
@@ -224,3 +251,15 @@ def _near_alike(x: Matrix, y: Matrix, seed: int) -> tuple[float, float]:
 def _cosines(rows: Matrix) -> Matrix:
     unit = unit_rows(rows - rows.mean(axis=0), np.float64)
     return unit @ unit.T
+
+
+def _widest_axes(centred: Matrix) -> Matrix:
+    """The three axes along which rows differ most ``(d, 3)``."""
+    return np.linalg.eigh(centred.T @ centred)[1][:, -_AXES:]
+
+
+def _within_subjects(rows: Matrix) -> Matrix:
+    """Rows without their widest axes, which are those of subjects."""
+    centred = rows - rows.mean(axis=0)
+    axes = _widest_axes(centred)
+    return centred - (centred @ axes) @ axes.T
