@@ -41,6 +41,8 @@ class Peer:
     also: tuple[str, ...] = ()
     """What it imports and does not declare."""
     purpose: str = ""
+    requirement: str = ""
+    """What pip is asked for, if it is not the name alone."""
 
     @property
     def worker(self) -> Path:
@@ -89,6 +91,16 @@ SIMILARITY_PEERS = {
 }
 
 
+MIGRATION_PEERS = {
+    f"migration-{peer.name}": peer
+    for peer in (
+        Peer("rebasis", "rebasis", python=(3, 12), requirement="rebasis[lancedb]==0.1.0"),
+        Peer("vecshift", "vecshift", requirement="vecshift==0.4.0"),
+        Peer("embedflow", "embedflow", requirement="embedflow[faiss]==0.8.0"),
+    )
+}
+
+
 def cache_folder() -> Path:
     root = os.environ.get("ISTHMUS_CACHE")
     return (Path(root) if root else Path.home() / ".cache" / "isthmus") / "bench"
@@ -125,7 +137,7 @@ def _pip(python: Path, *arguments: str) -> None:
 @functools.cache
 def environment(name: str) -> Path:
     """The interpreter of the peer's environment, made on first use."""
-    peer = PEERS.get(name) or SIMILARITY_PEERS[name]
+    peer = PEERS.get(name) or SIMILARITY_PEERS.get(name) or MIGRATION_PEERS[name]
     folder = cache_folder() / "venvs" / name
     python = folder / "bin" / "python"
     ready = folder / "ready"
@@ -137,7 +149,7 @@ def environment(name: str) -> Path:
         if peer.torch:
             index = os.environ.get("ISTHMUS_BENCH_TORCH_INDEX")
             _pip(python, *(["--index-url", index] if index else []), TORCH)
-        _pip(python, name, *peer.also)
+        _pip(python, peer.requirement or name, *peer.also)
         ready.write_text(" ".join(peer.also))
     with tempfile.TemporaryDirectory() as empty:
         probe = subprocess.run(

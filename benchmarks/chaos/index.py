@@ -43,8 +43,8 @@ __all__ = [
 
 OLD_DIM, NEW_DIM = 16, 24
 N = 120
-ALONE = ("qdrant",)
-"""Stores that one process can open at a time: nobody else reads meanwhile."""
+ALONE = ("chroma", "qdrant")
+"""Folders that their clients open in one process at a time: nobody else reads meanwhile."""
 _WORDS = [f"{a}{b}" for a in ("ba", "ko", "lu", "mi", "ne", "so") for b in ("r", "lt", "nd", "sk")]
 _SERVER: dict[str, Any] = {}
 

