@@ -99,6 +99,7 @@ def encoder_over_http(of: Given) -> Generator[str]:
         yield f"http://127.0.0.1:{server.server_port}/v1"
     finally:
         server.shutdown()
+        server.server_close()
 
 
 def row_of(text: str) -> int:
