@@ -157,7 +157,7 @@ _OBJECTS = (
     ("name", "content"),
     [
         ("a.tsv", _LINES.encode("utf-16")),
-        ("a.tsv.gz", gzip.compress(_LINES.encode())),
+        ("a.tsv.gz", gzip.compress(_LINES.encode(), mtime=0)),
         ("a.txt.xz", lzma.compress(_LINES.encode())),
         ("A.CSV", _CSV),
         ("a.csv.bz2", bz2.compress(_CSV.encode("utf-8-sig"))),
@@ -179,7 +179,7 @@ def test_what_other_tools_write(tmp_path: Path, name: str, content: str | bytes)
     [
         ("a.csv", 'q1,"a', "this is no table"),
         ("a.tsv", "score\tdoc_id\tquery_id\n1\td", "line 2: the line is short of a column"),
-        ("a.tsv.gz", gzip.compress(b"q1 a 1" * 99)[:-9], "cannot be read"),
+        ("a.tsv.gz", gzip.compress(b"q1 a 1" * 99, mtime=0)[:-9], "cannot be read"),
         ("a.tsv.gz", b"q1 a 1", "cannot be read"),
         ("a.jsonl", '{"q1": 3}', "line 1: 'q1' is no query with its items"),
         ("a.jsonl", "[3]", "line 1: expected an object"),
