@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from isthmus.errors import InputError
 from isthmus.nn import Taps
+from isthmus.nn.stitching.cut import Front
 
 
 class Branches(nn.Module):
@@ -237,3 +239,64 @@ def test_a_second_size_disturbs_nothing() -> None:
     assert torch.equal(state, torch.random.get_rng_state())
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert len(net[0]._forward_hooks) == 1 and not net[0][0]._forward_hooks
+
+
+class Windows(nn.Module):
+    """Attention within windows that are folded into the axis of items, as in Swin."""
+
+    def __init__(self, width, side, *, items_apart=False):
+        super().__init__()
+        self.patch = nn.Conv2d(3, width, 2, 2)
+        self.inside = nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width)
+        self.side, self.items_apart = side, items_apart
+
+    def forward(self, x):
+        x = self.norm(self.patch(x).permute(0, 2, 3, 1))
+        n, h, w, d = x.shape
+        s = self.side
+        x = x.view(n, h // s, s, w // s, s, d).permute(0, 1, 3, 2, 4, 5).reshape(n, -1, s * s, d)
+        if self.items_apart:
+            x = x.transpose(0, 1)
+        return self.inside(x.reshape(-1, s * s, d)).sum((1, 2)).reshape(-1, n)
+
+
+@pytest.mark.parametrize("size", [16, 32])
+@pytest.mark.parametrize("width", [8, 16, 24])
+def test_windows_that_are_folded_into_the_items_are_positions(width, size):
+    net = Windows(width, 4).eval()
+    with Taps(net, ["inside", "norm"]) as taps:
+        for n, side in ((5, size), (3, 2 * size)):
+            x = torch.randn(n, 3, side, side)
+            rows = taps(x)
+            # the layer is linear: the mean of all windows is that of all places
+            want = net.inside(net.norm(net.patch(x).permute(0, 2, 3, 1))).mean((1, 2))
+            torch.testing.assert_close(rows["inside"], want, rtol=1e-4, atol=1e-5)
+            assert rows["norm"].shape == (n, width)
+
+
+def test_windows_of_other_items_in_between_are_refused():
+    net = Windows(8, 4, items_apart=True)
+    with Taps(net, ["inside"]) as taps, pytest.raises(InputError, match="the block around it"):
+        taps(torch.randn(4, 3, 16, 16))
+
+
+def test_no_network_is_cut_inside_a_window():
+    net = Windows(8, 4)
+    with pytest.raises(InputError, match="sees each item as 4 rows.*the block around it"):
+        Front(net, "inside").of(torch.randn(4, 3, 16, 16))
+
+
+def test_blocks_with_channels_last_as_wide_as_the_image_is_high():
+    class Last(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.patch = nn.Conv2d(3, 8, 1)
+            self.block = nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 8), nn.GELU())
+
+        def forward(self, x):
+            return self.block(self.patch(x).permute(0, 2, 3, 1)).mean((1, 2))
+
+    net, x = Last().eval(), torch.randn(4, 3, 8, 8)
+    with Taps(net, ["block"]) as taps:
+        torch.testing.assert_close(taps(x)["block"], net(x), rtol=1e-4, atol=1e-5)

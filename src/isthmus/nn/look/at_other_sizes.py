@@ -23,7 +23,7 @@ from isthmus.nn.look.kinds import steps_first, told_by_kind
 from isthmus.nn.look.outputs import tensor_of
 from isthmus.training.modes import evaluation_mode
 
-__all__ = ["Seen", "look_at_other_sizes", "size_of"]
+__all__ = ["Seen", "items_in", "look_at_other_sizes", "size_of"]
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,9 @@ class Seen:
         follows: for each axis of the network's input that could be changed, the axes of the output
             that changed with it.
         items: the axis of the input that holds items.
+        parts: how many rows of one item stand on the first axis, where those of one item do not
+            depend on how many items there are: windows of an image, words of a text.
+        in_order: whether those of an item stand next to one another.
         near: the layout of a layer of a certain kind that made this very tensor, that read it, or,
             where there is neither, that last returned the same shape.
     """
@@ -46,6 +49,8 @@ class Seen:
     ndim: int
     follows: dict[int, set[int]] = field(default_factory=dict[int, set[int]])
     items: int = 0
+    parts: int = 1
+    in_order: bool = True
     near: str | None = None
 
     @property
@@ -71,6 +76,12 @@ def size_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]
     """Shape and type of the tensor that is changed; None where the arguments hold none."""
     lead = _lead(args, kwargs)
     return None if lead is None else (lead.dtype, tuple(lead.shape[1:]))
+
+
+def items_in(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int | None:
+    """Rows of the tensor that is changed; None where the arguments hold none."""
+    lead = _lead(args, kwargs)
+    return None if lead is None else len(lead)
 
 
 def look_at_other_sizes(
@@ -99,7 +110,7 @@ def look_at_other_sizes(
     with _undisturbed(network):
         look = partial(_shapes, network, layers, part)
         usual = look(_resized(given, lead, 0, lambda t: t[:1]))
-        if usual is None or all(len(shape) < 3 for shape in usual.shapes.values()):
+        if usual is None or all(len(s) < 3 and s[:1] == (1,) for s in usual.shapes.values()):
             return {}
         seen = {n: Seen(len(s), near=usual.near.get(n)) for n, s in usual.shapes.items()}
         one = _resized(given, lead, 0, lambda t: t[:1])
@@ -107,6 +118,7 @@ def look_at_other_sizes(
         changed: dict[int, _Run | None] = {0: look(pair)}
         for axis in range(1, lead.ndim):
             changed[axis] = _along(look, usual, one, axis)
+    _divided(seen, usual, changed[0])
     for axis, run in changed.items():
         for name, shape in ({} if run is None else run.shapes).items():
             if name in seen and len(shape) == seen[name].ndim:
@@ -117,6 +129,18 @@ def look_at_other_sizes(
             one_seen.items = 1
     log.debug("%s at other sizes: %s", type(network).__name__, seen)
     return seen
+
+
+def _divided(seen: Mapping[str, Seen], usual: _Run, pair: _Run | None) -> None:
+    """Note which layers see every item as several rows of the first axis."""
+    for name, both in ({} if pair is None else pair.kept).items():
+        one = usual.kept.get(name)
+        if one is None or one.ndim < 2 or one.shape[1:] != both.shape[1:]:
+            continue
+        if len(one) > 1 and len(both) == 2 * len(one):
+            apart = (both[: len(one)].float() - one.float()).abs().max()
+            seen[name].parts = len(one)
+            seen[name].in_order = bool(apart <= 1e-3 * one.float().abs().max())
 
 
 def _along(
@@ -146,6 +170,7 @@ class _Run:
 
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
     near: dict[str, str] = field(default_factory=dict[str, str])
+    kept: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     first: list[tuple[int, ...]] = field(default_factory=list[tuple[int, ...]])
     """Of the layers that state that steps come before items."""
 
@@ -154,7 +179,7 @@ def _shapes(
     network: nn.Module, layers: Mapping[str, nn.Module], part: str | int | None, given: Arguments
 ) -> _Run | None:
     run = _Run()
-    kept: dict[str, Tensor] = {}
+    kept = run.kept
     made: dict[tuple[int, ...], str] = {}
     exact: set[str] = set()
     names: dict[nn.Module, list[str]] = {}

@@ -9,7 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from isthmus.nn.look.at_other_sizes import Seen, look_at_other_sizes, size_of
+from isthmus.errors import InputError
+from isthmus.nn.look.at_other_sizes import Seen, items_in, look_at_other_sizes, size_of
 from isthmus.nn.look.kinds import certain_kind, steps_first, told_by_kind
 
 __all__ = ["Axes", "LayerAxes", "Layout"]
@@ -30,10 +31,12 @@ class Axes:
     Attributes:
         items: their axis.
         layout: where the features lie once that axis is the first.
+        parts: rows of one item, next to one another on that axis, as windows of attention are.
     """
 
     items: int = 0
     layout: Layout = "tokens"
+    parts: int = 1
 
     def features(self, ndim: int) -> int:
         """The axis of the features of an activation of ``ndim`` axes, as it was made."""
@@ -41,8 +44,25 @@ class Axes:
         return axes[0] if self.layout == "channels" else axes[-1]
 
     def items_first(self, activation: Tensor) -> Tensor:
-        """The activation with its axis of items in front."""
+        """The activation with its axis of items in front, and their parts among the positions."""
+        if self.parts > 1:
+            whole = activation.unflatten(0, (-1, self.parts))
+            return whole.movedim(2, 1) if self.layout == "channels" else whole
         return activation.movedim(self.items, 0) if self.items else activation
+
+    def whole_items(self, layer: str) -> Axes:
+        """These axes, where the layer sees items whole.
+
+        Raises:
+            InputError: where it sees each as several rows.
+        """
+        if self.parts > 1:
+            raise InputError(
+                f"the layer sees each item as {self.parts} rows, such as the windows of an image",
+                where=f"layer {layer}",
+                mend="Name the block around it, whose output has the items as they came",
+            )
+        return self
 
     def as_made(self, activation: Tensor) -> Tensor:
         """The activation whose `items_first` is this one."""
@@ -77,6 +97,7 @@ class LayerAxes:
         self._whole: dict[str, Seen] = {}
         self._sizes: set[Any] = set()
         self._known: dict[tuple[str, int], Axes] = {}
+        self._count: int | None = None
 
     def before(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Look at the whole network, which is about to run on these arguments.
@@ -84,6 +105,7 @@ class LayerAxes:
         Called before a pass and not within one, so that what a network keeps from one of its
         layers for another is that of the pass.
         """
+        self._count = items_in(args, kwargs)
         size = size_of(args, kwargs)
         if size in self._sizes or len(self._sizes) == _SIZES:
             return
@@ -101,14 +123,29 @@ class LayerAxes:
             name: of the layer.
             activation: ``(n, d)`` or more axes.
             given: arguments and keywords that the layer ran on.
+
+        Raises:
+            InputError: for a layer that divides items into rows and does not keep them together.
         """
-        if activation.ndim <= 2:
+        seen = self._whole.get(name)
+        divided = seen is not None and seen.parts > 1 and seen.ndim == activation.ndim
+        if activation.ndim <= 2 and not divided:
             return Axes()
         key = name, activation.ndim
         if key not in self._known:
             self._known[key] = self._found(name, activation, given)
             log.debug("layer %s: %s", name, self._known[key])
-        return self._known[key]
+        if seen is None or not divided:
+            return self._known[key]
+        parts, over = divmod(len(activation), self._count or 1)
+        if over or not seen.in_order:
+            raise InputError(
+                f"the layer sees each of {self._count} items as several rows, which do not stand "
+                f"next to one another in shape {tuple(activation.shape)}",
+                where=f"layer {name}",
+                mend="Name the block around it, whose output has the items as they came",
+            )
+        return Axes(0, self._known[key].layout, parts)
 
     def _is_seen(self, name: str) -> bool:
         seen = self._whole.get(name)

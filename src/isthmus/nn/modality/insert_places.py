@@ -81,7 +81,7 @@ def shapes_of(
                 where="layers",
                 mend="Name a layer that returns real numbers",
             )
-        axes = looked.of(layer, tensor, (args, kwargs))
+        axes = looked.of(layer, tensor, (args, kwargs)).whole_items(layer)
         found[layer] = tuple(tensor.shape), axes.features(tensor.ndim), axes.items
 
     with ExitStack() as stack, evaluation_mode(model), torch.no_grad():

@@ -107,7 +107,7 @@ class Cut(nn.Module):
                     where="layers",
                     mend="Name a layer that the model calls for this batch",
                 )
-            self.axes = found[0]
+            self.axes = found[0].whole_items(self.layer)
         return self.axes
 
     @property
