@@ -18,12 +18,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.hostile.artefacts import ARTEFACTS
 from benchmarks.hostile.attack import Found, Target, attacked, peak
 from benchmarks.hostile.bridges import BRIDGES
 from benchmarks.hostile.files import FILES
 from benchmarks.hostile.folders import FOLDERS
 
-TARGETS = {target.name: target for target in (BRIDGES, *FILES, *FOLDERS)}
+TARGETS = {target.name: target for target in (BRIDGES, *FILES, *FOLDERS, *ARTEFACTS)}
 MOST_MEMORY = 1.5
 _WARM = 60
 _MOST_DEATHS = 20

@@ -18,7 +18,7 @@ from isthmus.bridge import Bridge
 from isthmus.bridge.card import card
 from isthmus.files import canonical_json
 
-__all__ = ["BRIDGES", "make_bridge"]
+__all__ = ["BRIDGES", "forged_content", "forged_manifest", "forged_tensors", "make_bridge"]
 
 _NUMBERS = (0.0, -0.0, 1e-38, 3e38, -3e38, np.nan, np.inf, -np.inf, 1e9, -1.0)
 
@@ -42,14 +42,16 @@ def make_bridge(folder: Path) -> Path:
     return folder
 
 
-def _forged_content(folder: Path, clean: Clean, rng: np.random.Generator) -> None:
+def forged_content(folder: Path, clean: Clean, rng: np.random.Generator) -> None:
+    """A manifest whose digest is right, and whose content was changed."""
     manifest = json.loads(clean[MANIFEST])
     for _ in range(rng.integers(1, 4)):
         change(manifest["content"], rng)
     _restate(folder, manifest)
 
 
-def _forged_manifest(folder: Path, clean: Clean, rng: np.random.Generator) -> None:
+def forged_manifest(folder: Path, clean: Clean, rng: np.random.Generator) -> None:
+    """A manifest whose digest is right, and whose own fields were changed."""
     manifest = json.loads(clean[MANIFEST])
     del manifest["digest"]
     change(manifest, rng, [place for place in places(manifest) if place[0] != "content"])
@@ -64,11 +66,15 @@ def _restate(folder: Path, manifest: dict[str, Any]) -> None:
         (folder / MANIFEST).write_text(text, encoding="utf-8")
 
 
-def _forged_tensors(folder: Path, clean: Clean, rng: np.random.Generator) -> None:
-    content = json.loads(clean[MANIFEST])["content"]
-    with artefact.read(folder, "bridge") as stored:
+def forged_tensors(folder: Path, clean: Clean, rng: np.random.Generator) -> None:
+    """Tensors with other numbers, shapes or dtypes, under a manifest that states them."""
+    manifest = json.loads(clean[MANIFEST])
+    content, kind = manifest["content"], manifest["kind"]
+    with artefact.read(folder, kind) as stored:
         tensors = {name: tensor.copy() for name, tensor in stored.tensors.items()}
-    names = sorted(tensors)
+    names = sorted(name for name, tensor in tensors.items() if tensor.size)
+    if not names:
+        return
     name = names[rng.integers(len(names))]
     tensor = tensors[name]
     how = rng.integers(6)
@@ -86,7 +92,7 @@ def _forged_tensors(folder: Path, clean: Clean, rng: np.random.Generator) -> Non
     else:
         tensors[name] = tensor.astype(rng.choice(["f2", "f8", "i1", "i8", "?"]))
     shutil.rmtree(folder)
-    artefact.write(folder, "bridge", content, tensors, infinite=tensors)
+    artefact.write(folder, kind, content, tensors, infinite=tensors)
 
 
 def _use(folder: Path) -> None:
@@ -106,5 +112,5 @@ BRIDGES = Target(
     "bridge",
     make_bridge,
     _use,
-    (_forged_content, _forged_content, _forged_tensors, _forged_manifest, mutated_bytes),
+    (forged_content, forged_content, forged_tensors, forged_manifest, mutated_bytes),
 )

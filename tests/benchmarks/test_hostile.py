@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.hostile.artefacts import ARTEFACTS
 from benchmarks.hostile.attack import Found, Target, attacked
 from benchmarks.hostile.bridges import BRIDGES
 from benchmarks.hostile.files import FILES
@@ -34,7 +35,7 @@ def test_forged_bridges_are_refused_in_a_sentence_or_work(tmp_path: Path) -> Non
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("target", [*FILES, *FOLDERS], ids=lambda target: target.name)
+@pytest.mark.parametrize("target", [*FILES, *FOLDERS, *ARTEFACTS], ids=lambda target: target.name)
 def test_every_other_input_is_refused_in_a_sentence_or_works(
     target: Target, tmp_path: Path
 ) -> None:

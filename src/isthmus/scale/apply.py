@@ -10,6 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -219,11 +220,12 @@ def _check_source(bridge: Bridge, side: Side) -> None:
 
 def _known(folder: PartFolder, digest: str) -> dict[str, Entry]:
     """By its name, every file that this bridge finished and that is still there."""
-    parts = [part for former in folder.former for part in former.get("parts", ())]
+    complete: list[Any] = [former.get("parts") for former in folder.former]
+    entries: Iterator[Any] = chain(*(p for p in complete if isinstance(p, list)), folder.notes)
     found: dict[str, Entry] = {}
-    for entry in (*parts, *folder.notes):
-        name = entry.get("file")
-        if entry.get("bridge") != digest or name not in folder.own:
+    for entry in entries:
+        name = entry.get("file") if isinstance(entry, dict) else None
+        if not isinstance(name, str) or name not in folder.own or entry.get("bridge") != digest:
             continue
         file = folder.path / name
         if file.is_file() and file.stat().st_size == entry.get("size"):

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,7 +109,8 @@ def _check_settings(
     folder: Path, settings: Mapping[str, Any], former: Sequence[Mapping[str, Any]]
 ) -> None:
     for known in former:
-        before = known.get("settings", {})
+        stated = known.get("settings")
+        before = cast(dict[str, Any], stated) if isinstance(stated, dict) else {}
         differ = [name for name in settings if before.get(name) != settings[name]]
         if differ:
             raise OutputError(

@@ -19,7 +19,7 @@ from isthmus.errors import InputError, OutputError
 from isthmus.file_locks import lock
 from isthmus.file_records import sweep
 from isthmus.files import atomic_file, canonical_json, unwritable
-from isthmus.inputs import kind_of, open_input
+from isthmus.inputs import kind_of, read_input
 from isthmus.json_text import read_json
 from isthmus.sealed_json import sealed, unsealed
 
@@ -29,6 +29,7 @@ MANIFEST = "_manifest.json"
 """What the folder holds, once it is complete."""
 _JOURNAL, _LOCK = "_parts.jsonl", "_lock"
 _MOST_BYTES = 1 << 30
+_LONGEST_NAME = 255
 Entry = dict[str, Any]
 
 
@@ -40,8 +41,10 @@ def read_manifest(folder: Path) -> Entry | None:
     """
     place = folder / MANIFEST
     try:
-        with open_input(place) as file:
-            return unsealed(file.read(_MOST_BYTES))
+        found = unsealed(read_input(place, _MOST_BYTES))
+        if not all(isinstance(name, str) for name in _names(found)) or "names" not in found:
+            raise ValueError("it names no results")
+        return found
     except FileNotFoundError:
         return None
     except ValueError as error:
@@ -190,8 +193,7 @@ def _make(path: Path) -> None:
 def _journal(folder: Path) -> list[Entry] | None:
     """What was noted; None where nothing ever was."""
     try:
-        with open_input(folder / _JOURNAL) as file:
-            text = file.read(_MOST_BYTES).decode("utf-8", errors="replace")
+        text = read_input(folder / _JOURNAL, _MOST_BYTES).decode("utf-8", errors="replace")
     except FileNotFoundError:
         return None
     lines: list[Entry] = []
@@ -211,8 +213,6 @@ def _names(line: Entry) -> list[Any]:
 
 def _is_plain(name: Any) -> bool:
     """Whether it names an entry of the folder, and none of its own files."""
-    return (
-        isinstance(name, str)
-        and "/" not in name
-        and name not in ("", ".", "..", MANIFEST, _JOURNAL, _LOCK)
-    )
+    if not isinstance(name, str) or not 0 < len(name.encode(errors="replace")) <= _LONGEST_NAME:
+        return False
+    return not {"/", "\0"} & set(name) and name not in (".", "..", MANIFEST, _JOURNAL, _LOCK)
