@@ -121,14 +121,13 @@ def test_the_rule_the_metric_and_the_sizes_are_the_callers(bridge: Bridge, world
         items,
         queries=queries,
         sizes=SampleSizes(test=100, gallery=300),
-        seed=5,
         judging=Judging(rule=rule, primary="mrr"),
     )
     assert evidence.primary == "mrr"
     assert evidence.n_queries == 100
     assert 300 <= evidence.n_gallery <= 400
     assert evidence.rule == rule
-    assert evidence.seed == 5
+    assert evidence.seed == bridge.provenance.fits[0].seed
     assert evidence.verdict is Verdict.NOT_ENOUGH_EVIDENCE
 
 

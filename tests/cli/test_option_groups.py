@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from dataclasses import dataclass
 from typing import Annotated
@@ -11,7 +12,8 @@ import typer
 from typer.testing import CliRunner
 
 from isthmus.cli.app import app
-from isthmus.cli.option_groups import grouped
+from isthmus.cli.option_groups import grouped, option_name
+from isthmus.cli.store_inputs import StoreOptions
 
 
 @dataclass(frozen=True)
@@ -73,3 +75,8 @@ def test_no_command_takes_more_than_eight_arguments() -> None:
 
 def _commands(group: typer.Typer | None) -> list[typer.models.CommandInfo]:
     return [] if group is None else group.registered_commands
+
+
+def test_options_are_named_as_they_are_spelled() -> None:
+    names = [option_name(StoreOptions, field.name) for field in dataclasses.fields(StoreOptions)]
+    assert names[:5] == ["--old", "--new", "--pairs", "--queries", "--max-queries"]

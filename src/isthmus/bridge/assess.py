@@ -39,7 +39,6 @@ def assess(
     judging: Judging | None = None,
     all_rows: bool | None = None,
     sizes: SampleSizes | None = None,
-    seed: int | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
     """Every way to serve the new model, with intervals and a verdict, for a given bridge.
@@ -52,7 +51,6 @@ def assess(
             that share items with the fit, and data for an inverted or composed bridge, which
             cannot be recognised, are judged on the test part of the fit alone.
         sizes: how many rows are held.
-        seed: None takes that of the fit.
         progress: told about rows.
 
     Raises:
@@ -70,17 +68,14 @@ def assess(
         >>> str(found.verdict), sorted(found.arms)[:2]
         ('use the bridge', ['bridge', 'control'])
     """
-    fits = bridge.provenance.fits
-    if seed is None:
-        seed = fits[0].seed if fits else 0
     asked = None if queries is None else Queries(queries, qrels)
     samples = unseen_samples(
-        bridge, pairs, asked, all_rows=all_rows, sizes=sizes, seed=seed, progress=progress
+        bridge, pairs, asked, all_rows=all_rows, sizes=sizes, progress=progress
     )
     # data that the fit has not seen are judged whole
     fresh = samples.split.fractions[PARTS[TEST]] == 1
     judged = bridge.chain if fresh else bridge.unseen_map()
-    judging = replace(judging or Judging(), seed=seed)
+    judging = replace(judging or Judging(), seed=_seed_of(bridge))
     parts = held_out_parts(samples, bridge.kind, whole_index=judging.whole_index)
     examined = examine(parts, judged, bridge.kind, judging, progress=progress)
     return with_notices(examined, pairs, samples.queries, judged, parts.test, bridge.kind)
@@ -93,7 +88,6 @@ def unseen_samples(
     *,
     all_rows: bool | None = None,
     sizes: SampleSizes | None = None,
-    seed: int | None = None,
     progress: Progress = silent,
 ) -> HeldOutSamples:
     """Queries and a gallery that a bridge was not fitted on, read from data; see `assess`.
@@ -101,9 +95,7 @@ def unseen_samples(
     Raises:
         InputError, WrongSpaceError: as `assess`.
     """
-    fits = bridge.provenance.fits
-    if seed is None:
-        seed = fits[0].seed if fits else 0
+    fits, seed = bridge.provenance.fits, _seed_of(bridge)
     sizes = sizes or SampleSizes()
     first = pairs.head(256)
     bridge.require_source(first.x, where=pairs.source.name)
@@ -125,6 +117,12 @@ def unseen_samples(
     if bridge.canary is not None and bridge.canary.named and has_ids(pairs):
         bridge.canary.check(dict(zip(sample.ids.tolist(), sample.x, strict=True)))
     return samples
+
+
+def _seed_of(bridge: Bridge) -> int:
+    """The seed of its first fit: the same rows are drawn again."""
+    fits = bridge.provenance.fits
+    return fits[0].seed if fits else 0
 
 
 def may_share_items(bridge: Bridge, fits: Sequence[FitRecord], pairs: Pairs) -> bool:

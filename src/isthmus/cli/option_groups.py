@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, get_type_hints
 
-__all__ = ["grouped"]
+__all__ = ["grouped", "option_name"]
 
 _EMPTY = inspect.Parameter.empty
 
@@ -51,6 +51,20 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     flat.__signature__ = inspect.Signature(single)  # pyright: ignore[reportAttributeAccessIssue]
     flat.__annotations__ = {option.name: option.annotation for option in single}
     return flat
+
+
+def option_name(group: type[Any], field: str) -> str:
+    """How a field of a group is spelled on the command line."""
+    annotation = get_type_hints(group, include_extras=True)[field]
+    for told in getattr(annotation, "__metadata__", ()):
+        # beside a type, typer takes the first spelling for a default and moves it later
+        for spelled in (
+            getattr(told, "default", None),
+            *(getattr(told, "param_decls", None) or ()),
+        ):
+            if isinstance(spelled, str) and spelled.startswith("--"):
+                return spelled
+    return f"--{field.replace('_', '-')}"
 
 
 @functools.cache

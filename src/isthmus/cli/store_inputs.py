@@ -12,6 +12,7 @@ import typer
 
 from isthmus.cli.console import say
 from isthmus.cli.model_options import KeyEnv, NewModel, OldModel
+from isthmus.cli.option_groups import option_name
 from isthmus.cli.reports import ShownTexts
 from isthmus.errors import InputError
 
@@ -86,13 +87,11 @@ class StoreOptions:
         Raises:
             InputError: naming the first one.
         """
-        spelled = {"old_model": "old", "new_model": "new", "pair_count": "pairs",
-                   "query_log": "queries"}  # fmt: skip
         for field in fields(self):
             if getattr(self, field.name) is not None:
                 raise InputError(
                     "this says how a live index is sampled, and OLD is not the URL of a store",
-                    where=f"--{spelled.get(field.name, field.name).replace('_', '-')}",
+                    where=option_name(type(self), field.name),
                     mend="Give a URL such as lancedb://folder#table.column, or leave it out",
                 )
 
