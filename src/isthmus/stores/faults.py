@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from isthmus.errors import (
@@ -27,14 +27,21 @@ _LONGEST = 200
 
 
 @contextmanager
-def asking(where: str) -> Generator[None]:
-    """Inside, whatever a client raises comes out as a `StoreError` that names ``where``."""
+def asking(
+    where: str, told: Callable[[Exception, str], StoreError] | None = None
+) -> Generator[None]:
+    """Inside, whatever a client raises comes out as a `StoreError` that names ``where``.
+
+    Args:
+        where: the store, without any secret.
+        told: the error for one that the client raised; by default `store_error`.
+    """
     try:
         yield
     except IsthmusError:
         raise
     except Exception as error:
-        raise store_error(error, where) from None
+        raise (told or store_error)(error, where) from None
 
 
 def store_error(error: Exception, where: str) -> StoreError:

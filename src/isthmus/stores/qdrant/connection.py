@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 from isthmus.errors import (
-    IsthmusError,
     StoreChangedError,
     StoreError,
     StorePermissionError,
     StoreUnavailableError,
     missing_extra,
 )
+from isthmus.stores import faults
 from isthmus.stores.address import Address, redacted
-from isthmus.stores.faults import store_error
 
 __all__ = ["asking", "connect"]
 
@@ -38,15 +36,9 @@ def connect(address: Address) -> tuple[Any, bool]:
         return QdrantClient(url=url, api_key=key, check_compatibility=False), False
 
 
-@contextmanager
-def asking(where: str) -> Generator[None]:
-    """Inside, whatever the client raises comes out as a `StoreError` that names ``where``."""
-    try:
-        yield
-    except IsthmusError:
-        raise
-    except Exception as error:
-        raise _told(error, where) from None
+def asking(where: str) -> AbstractContextManager[None]:
+    """`isthmus.stores.faults.asking`, with what Qdrant's own codes mean."""
+    return faults.asking(where, _told)
 
 
 def _told(error: Exception, where: str) -> StoreError:
@@ -66,4 +58,4 @@ def _told(error: Exception, where: str) -> StoreError:
             where=where,
             mend="See whether it runs and can be reached, then try again",
         )
-    return store_error(error, where)
+    return faults.store_error(error, where)
