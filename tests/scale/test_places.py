@@ -14,8 +14,8 @@ pytest.importorskip("s3fs")
 pytest.importorskip("lancedb")
 
 from benchmarks.s3_server import s3_server, s3_settings
-from isthmus import Pairs, fit
-from isthmus.errors import InputError
+from isthmus import Pairs, fit, open_vectors
+from isthmus.errors import InputError, OutputError
 from isthmus.scale import apply_parts, listing, open_engine, open_pairs
 from isthmus.scale.engine import PooledEngine
 from isthmus.stores import create_store, open_store
@@ -61,6 +61,25 @@ def test_objects_of_a_bucket_are_parts(
     assert apply_parts(bridge, "s3://vectors/a/new", tmp_path / "out", engine=engine) == 1500
     names = sorted(file.name for file in (tmp_path / "out").iterdir())
     assert names == ["_manifest.json", "part-0.parquet", "part-1.parquet", "part-2.parquet"]
+    # into the bucket, resumed and brought up to date
+    url = "s3://vectors/a/mapped"
+    assert apply_parts(bridge, "s3://vectors/a/new", url, engine=engine) == 1500
+    written = sorted(name.rpartition("/")[2] for name in bucket.find("vectors/a/mapped"))
+    assert written == names
+    np.testing.assert_array_equal(
+        np.concatenate([b.x for b in open_pairs(url, tmp_path / "out", engine=engine).batches()]),
+        open_vectors(tmp_path / "out").rows(0, 1500),
+    )
+    with pytest.raises(OutputError, match="the output exists already"):
+        apply_parts(bridge, "s3://vectors/a/new", url, engine=engine)
+    before = bucket.modified("vectors/a/mapped/part-0.parquet")
+    bucket.rm_file("vectors/a/mapped/part-1.parquet")
+    assert apply_parts(bridge, "s3://vectors/a/new", url, engine=engine, overwrite=True) == 1500
+    bucket.invalidate_cache()
+    assert bucket.modified("vectors/a/mapped/part-0.parquet") == before
+    assert bucket.exists("vectors/a/mapped/part-1.parquet")
+    with pytest.raises(OutputError, match="which no earlier run wrote there"):
+        apply_parts(bridge, new, "s3://vectors/a/old", engine=engine)
     # another content under the same name
     bucket.put_file(str(new / "part-1.parquet"), "vectors/a/new/part-0.parquet")
     with pytest.raises(InputError, match=r"s3://vectors/a/new/part-0\.parquet: .* has changed"):

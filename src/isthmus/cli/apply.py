@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +10,7 @@ import typer
 from isthmus.cli.console import SCORES_DIFFER, ProgressBar, say, show_json, warn
 from isthmus.cli.inputs import BridgeFolder, EngineName, Json, Overwrite
 from isthmus.cli.option_groups import grouped
+from isthmus.errors import InputError
 
 __all__ = ["apply_command"]
 
@@ -45,10 +45,11 @@ def apply_command(
         str, typer.Argument(metavar="IN", help="Vectors of the bridge's source model.")
     ],
     output: Annotated[
-        Path,
+        str,
         typer.Argument(
             metavar="OUT",
-            help="A .npy, .safetensors or .parquet file; with --engine a folder, of a file a part.",
+            help="A .npy, .safetensors or .parquet file; with --engine a folder, of a file a part, "
+            "or the s3:// or other URL of one.",
         ),
     ],
     held: DirectionOptions,
@@ -70,6 +71,8 @@ def apply_command(
         isthmus apply my.bridge new_queries.npy queries_for_the_old_index.npy
 
         isthmus apply my.bridge 's3://bucket/vectors/*.parquet' mapped --engine dask://HOST:8786
+
+        isthmus apply my.bridge vectors/ s3://bucket/mapped --engine processes
     """
     from isthmus.bridge import Bridge, apply
     from isthmus.bridge.apply import check_canary
@@ -80,6 +83,12 @@ def apply_command(
         loaded = loaded.inverse()
     progress = ProgressBar()
     if engine is None:
+        if "://" in output:
+            raise InputError(
+                "a URL is written part by part",
+                where=output,
+                mend="Give an engine, such as --engine processes",
+            )
         rows = apply(
             loaded,
             source,
@@ -107,7 +116,7 @@ def apply_command(
         )
     progress.close()
     if as_json:
-        show_json({"output": str(output), "rows": rows, "dim": loaded.target.dim})
+        show_json({"output": output, "rows": rows, "dim": loaded.target.dim})
     if loaded.search_only:
         warn(f"notice: {SCORES_DIFFER}")
     say(f"{rows:,} vectors of {loaded.source.name} mapped to {loaded.target.name}: {output}")

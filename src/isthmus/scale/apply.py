@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -23,8 +24,9 @@ from isthmus.progress import Progress, silent
 from isthmus.scale.engine import Engine
 from isthmus.scale.listing import list_side
 from isthmus.scale.opening import open_engine
+from isthmus.scale.part_bucket import PartBucket, result_file
 from isthmus.scale.part_folder import PartFolder
-from isthmus.scale.parts import Part, Side, Slice
+from isthmus.scale.parts import Part, Side, Slice, is_remote
 from isthmus.scale.reading import rows_of
 from isthmus.spaces.writers import open_writer
 from isthmus.stores import is_store_url
@@ -55,7 +57,8 @@ def apply_parts(
     Args:
         bridge: the map.
         source: as of `open_pairs`.
-        output: a folder that every worker sees: new, empty, or of an earlier call with this bridge.
+        output: a folder that every worker sees, or the ``s3://`` or other URL of one: new, empty,
+            or of an earlier call with this bridge.
         engine: as `open_engine` takes it, or an opened one.
         ids: the column of ids; False for none; found if called so.
         check: refuse vectors of another model, by the bridge's fingerprint.
@@ -89,15 +92,15 @@ def apply_parts(
     """
     if not isinstance(engine, str):
         running = engine
-        return _applied(bridge, source, Path(output), running, ids, (check, overwrite), progress)
+        return _applied(bridge, source, str(output), running, ids, (check, overwrite), progress)
     with open_engine(engine) as running:
-        return _applied(bridge, source, Path(output), running, ids, (check, overwrite), progress)
+        return _applied(bridge, source, str(output), running, ids, (check, overwrite), progress)
 
 
 def _applied(
     bridge: Bridge,
     source: str | Path,
-    output: Path,
+    output: str,
     engine: Engine,
     ids: str | bool | None,
     how: tuple[bool, bool],
@@ -111,7 +114,7 @@ def _applied(
     names = _names(side, suffix)
     digest = _digest(bridge)
     written = [*names, *_ids_beside(names)]
-    with PartFolder.opened(output, written, overwrite=overwrite) as folder:
+    with _opened(output, written, overwrite=overwrite) as folder:
         folder.start({"bridge": digest})
         known = _known(folder, digest)
         for entry in known.values():
@@ -124,7 +127,7 @@ def _applied(
         ]
         done = side.n - sum(job.part.rows for job in jobs)
         progress("apply", done, side.n)
-        work = _Apply(bridge, side, str(output))
+        work = _Apply(bridge, side, output)
         for index, entry in engine.each(jobs, work):
             known[entry["file"]] = entry = {**entry, "bridge": digest}
             folder.note(entry)
@@ -134,6 +137,17 @@ def _applied(
         parts = [known[name] for name in names]
         folder.finish({"bridge": digest, **about, "parts": parts}, _remove)
     return side.n
+
+
+@contextmanager
+def _opened(
+    output: str, names: list[str], *, overwrite: bool
+) -> Generator[PartFolder | PartBucket]:
+    if is_remote(output):
+        yield PartBucket.of(output.rstrip("/"), names, overwrite=overwrite)
+        return
+    with PartFolder.opened(Path(output), names, overwrite=overwrite) as folder:
+        yield folder
 
 
 @dataclass(frozen=True)
@@ -156,17 +170,20 @@ class _Apply:
     folder: str
 
     def __call__(self, job: _Job) -> Entry:
-        part, path = job.part, Path(self.folder) / job.name
+        part = job.part
         step = block_rows(self.bridge)
         first = part.first
-        with open_writer(path, self.bridge.target.dim, n=part.rows, overwrite=True) as writer:
-            for ids, rows in rows_of(self.side, [Slice(part, 0, part.rows)], None, check=False):
-                for start in range(0, len(rows), step):
-                    here = slice(start, start + step)
-                    block, known = rows[here], None if ids is None else ids[here]
-                    write_mapped(self.bridge, block, known, (part.place, first), writer)
-                    first += len(block)
-        return {"file": job.name, "size": path.stat().st_size, "part": _described(part)}
+        dim = self.bridge.target.dim
+        with result_file(self.folder, job.name) as path:
+            with open_writer(path, dim, n=part.rows, overwrite=True) as writer:
+                for ids, rows in rows_of(self.side, [Slice(part, 0, part.rows)], None, check=False):
+                    for start in range(0, len(rows), step):
+                        here = slice(start, start + step)
+                        block, known = rows[here], None if ids is None else ids[here]
+                        write_mapped(self.bridge, block, known, (part.place, first), writer)
+                        first += len(block)
+            size = path.stat().st_size
+        return {"file": job.name, "size": size, "part": _described(part)}
 
 
 def _described(part: Part) -> Entry:
@@ -218,7 +235,7 @@ def _check_source(bridge: Bridge, side: Side) -> None:
     bridge.recognise(looked_at, where=side.name)
 
 
-def _known(folder: PartFolder, digest: str) -> dict[str, Entry]:
+def _known(folder: PartFolder | PartBucket, digest: str) -> dict[str, Entry]:
     """By its name, every file that this bridge finished and that is still there."""
     complete: list[Any] = [former.get("parts") for former in folder.former]
     entries: Iterator[Any] = chain(*(p for p in complete if isinstance(p, list)), folder.notes)
@@ -227,8 +244,8 @@ def _known(folder: PartFolder, digest: str) -> dict[str, Entry]:
         name = entry.get("file") if isinstance(entry, dict) else None
         if not isinstance(name, str) or name not in folder.own or entry.get("bridge") != digest:
             continue
-        file = folder.path / name
-        if file.is_file() and file.stat().st_size == entry.get("size"):
+        size = folder.size(name)
+        if size is not None and size == entry.get("size"):
             found[name] = entry
     return found
 

@@ -116,6 +116,11 @@ class PartFolder:
         notes = [line for line in lines or [] if "names" not in line]
         return cls(path, tuple(names), own, tuple(former), tuple(notes))
 
+    def size(self, name: str) -> int | None:
+        """Bytes of a result that is there."""
+        file = self.path / name
+        return file.stat().st_size if file.is_file() else None
+
     def start(self, about: Mapping[str, Any]) -> None:
         """Write down which results are coming, and what they are of."""
         self.note({**about, "names": list(self.names)})

@@ -18,7 +18,16 @@ from isthmus.inputs import unreadable
 from isthmus.spaces.formats.contents import reading
 from isthmus.spaces.scratch import scratch_folder
 
-__all__ = ["Part", "Side", "Slice", "check_unchanged", "is_remote", "local_copy", "state_of"]
+__all__ = [
+    "Part",
+    "Side",
+    "Slice",
+    "check_unchanged",
+    "is_remote",
+    "local_copy",
+    "remote_system",
+    "state_of",
+]
 
 
 @dataclass(frozen=True)
@@ -106,7 +115,7 @@ def state_of(place: str) -> str:
         if not is_remote(place):
             found = Path(place).stat()
             return f"{found.st_size}-{found.st_mtime_ns}"
-        with _remote(place) as (system, path):
+        with remote_system(place) as (system, path):
             known: dict[str, Any] = (
                 system.info(path, refresh=True)
                 if "s3" in str(system.protocol)
@@ -135,7 +144,12 @@ def check_unchanged(part: Part) -> None:
 
 
 @contextmanager
-def _remote(place: str) -> Generator[tuple[Any, str]]:
+def remote_system(place: str) -> Generator[tuple[Any, str]]:
+    """The file system of a URL, and the path in it.
+
+    Raises:
+        MissingExtraError: where its package is not installed.
+    """
     import fsspec
 
     try:
@@ -150,7 +164,7 @@ def _remote(place: str) -> Generator[tuple[Any, str]]:
 
 def remote_files(url: str) -> list[str]:
     """The objects that the URL of an object, a folder or a pattern stands for."""
-    with _remote(url) as (system, path), reading(url, "remote"):
+    with remote_system(url) as (system, path), reading(url, "remote"):
         system.invalidate_cache()
         if any(letter in path for letter in "*?["):
             found: list[str] = system.glob(path)
@@ -167,7 +181,7 @@ def opened(place: str) -> Generator[Any]:
     if not is_remote(place):
         yield Path(place)
         return
-    with _remote(place) as (system, path), system.open(path, "rb") as file:
+    with remote_system(place) as (system, path), system.open(path, "rb") as file:
         yield file
 
 

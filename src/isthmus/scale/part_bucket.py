@@ -1,0 +1,158 @@
+"""As `isthmus.scale.part_folder`, of results that are objects behind a URL.
+
+An object appears whole or not at all.  There is no appending and no lock: each note is an object of
+its own below ``_parts/``, and two runs at once write the same objects twice.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, Self, cast
+
+from isthmus.errors import InputError, OutputError
+from isthmus.files import canonical_json
+from isthmus.json_text import read_json
+from isthmus.scale.part_folder import MANIFEST
+from isthmus.scale.parts import is_remote, remote_system
+from isthmus.sealed_json import sealed, unsealed
+from isthmus.spaces.formats.contents import reading
+from isthmus.spaces.scratch import scratch_folder
+
+__all__ = ["PartBucket", "result_file"]
+
+_NOTES = "_parts"
+Entry = dict[str, Any]
+
+
+@contextmanager
+def result_file(folder: str, name: str) -> Generator[Path]:
+    """A path to write a result to: in the folder itself, or brought there at the end.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
+    if not is_remote(folder):
+        yield Path(folder) / name
+        return
+    with scratch_folder() as here:
+        yield here / name
+        with remote_system(folder) as (system, root), _writing(folder):
+            # what stands beside a result, as its ids, comes before it
+            for file in sorted(here.iterdir(), key=lambda file: file.name == name):
+                system.put_file(str(file), f"{root}/{file.name}")
+
+
+@dataclass(frozen=True)
+class PartBucket:
+    """Objects below a URL, in which the results of parts are made."""
+
+    url: str
+    names: tuple[str, ...]
+    """Of the results."""
+    own: frozenset[str]
+    """Names of what earlier runs made there, or were making."""
+    former: tuple[Entry, ...]
+    """What earlier runs said of themselves, the complete one first."""
+    notes: tuple[Entry, ...]
+    """What earlier runs noted as finished."""
+    sizes: Mapping[str, int]
+    """Of every object that was there, in bytes."""
+
+    @classmethod
+    def of(cls, url: str, names: Sequence[str], *, overwrite: bool) -> Self:
+        """What is there, to go on with.
+
+        Raises:
+            OutputError: where it is complete and ``overwrite`` is false, or holds what no run made.
+            InputError: for a manifest that no run wrote, or a place that cannot be read.
+        """
+        with remote_system(url) as (system, root), reading(url, "remote"):
+            system.invalidate_cache()
+            found = system.find(root, detail=True) if system.exists(root) else {}
+            sizes = {
+                place.removeprefix(root).lstrip("/"): int(told.get("size") or 0)
+                for place, told in found.items()
+            }
+            manifest = _manifest(system, root, url) if MANIFEST in sizes else None
+            lines = [
+                read_json(system.cat_file(f"{root}/{name}"))
+                for name in sorted(sizes)
+                if name.startswith(f"{_NOTES}/")
+            ]
+        if manifest is not None and not overwrite:
+            raise OutputError(
+                "the output exists already",
+                where=url,
+                mend="Choose another name, or --overwrite to bring it up to date",
+            )
+        notes = [cast(Entry, line) for line in lines if isinstance(line, dict)]
+        former = [x for x in (manifest, *(n for n in notes if "names" in n)) if x is not None]
+        own = frozenset(map(str, chain.from_iterable(line.get("names", ()) for line in former)))
+        strange = [n for n in sizes if n in names and n not in own]
+        if strange or (sizes and not former):
+            raise OutputError(
+                f"there is '{(strange or sorted(sizes))[0]}', which no earlier run wrote there",
+                where=url,
+                mend="Choose another name",
+            )
+        done = tuple(note for note in notes if "names" not in note)
+        return cls(url, tuple(names), own, tuple(former), done, sizes)
+
+    def size(self, name: str) -> int | None:
+        """Bytes of a result that is there."""
+        return self.sizes.get(name)
+
+    def start(self, about: Mapping[str, Any]) -> None:
+        """Write down which results are coming, and what they are of."""
+        self.note({**about, "names": list(self.names)})
+
+    def note(self, entry: Entry) -> None:
+        """Write down what is begun or finished."""
+        name = f"{_NOTES}/{time.time_ns()}-{uuid.uuid4().hex[:8]}.json"
+        with remote_system(self.url) as (system, root), _writing(self.url):
+            system.pipe_file(f"{root}/{name}", canonical_json(entry).encode())
+
+    def reopen(self) -> None:
+        """Let what was complete be incomplete, while its objects change one by one."""
+        if MANIFEST in self.sizes:
+            with remote_system(self.url) as (system, root), _writing(self.url):
+                system.rm_file(f"{root}/{MANIFEST}")
+
+    def finish(self, about: Mapping[str, Any], remove: Callable[[Path], None]) -> None:
+        """Write the manifest; results of parts that are no more go, with the notes."""
+        del remove  # of files alone
+        with remote_system(self.url) as (system, root), _writing(self.url):
+            told = sealed({**about, "names": list(self.names)})
+            system.pipe_file(f"{root}/{MANIFEST}", told)
+            for name in self.own - set(self.names):
+                if name in self.sizes:
+                    system.rm_file(f"{root}/{name}")
+            system.invalidate_cache()
+            system.rm(f"{root}/{_NOTES}", recursive=True)
+
+
+def _manifest(system: Any, root: str, url: str) -> Entry:
+    try:
+        return unsealed(system.cat_file(f"{root}/{MANIFEST}"))
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(
+            f"this is no manifest of results ({error})",
+            where=f"{url}/{MANIFEST}",
+            mend="Choose another place, or remove that object yourself",
+        ) from error
+
+
+@contextmanager
+def _writing(url: str) -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"it cannot be written ({error})", where=url) from error
