@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from isthmus.diagnose import Diagnosis
     from isthmus.evaluate import Evaluation, Trial, Verdict, top_k
     from isthmus.moments import FoldMoments, Moments
+    from isthmus.scale import apply_parts, open_engine, open_pairs
     from isthmus.similarity import Comparison, GridMoments, compare, similarity_grid
     from isthmus.spaces.compatibility import check_compatible
     from isthmus.spaces.contract import Space
@@ -32,6 +33,7 @@ _HOMES = {
     "isthmus.diagnose": ("Diagnosis",),
     "isthmus.evaluate": ("Evaluation", "Trial", "Verdict", "top_k"),
     "isthmus.moments": ("FoldMoments", "Moments"),
+    "isthmus.scale": ("apply_parts", "open_engine", "open_pairs"),
     "isthmus.similarity": ("Comparison", "GridMoments", "compare", "similarity_grid"),
     "isthmus.spaces.compatibility": ("check_compatible",),
     "isthmus.spaces.contract": ("Space",),
@@ -61,11 +63,14 @@ __all__ = [
     "Verdict",
     "Way",
     "apply",
+    "apply_parts",
     "assess",
     "check_compatible",
     "compare",
     "evaluate_upgrade",
     "fit",
+    "open_engine",
+    "open_pairs",
     "open_store",
     "open_vectors",
     "similarity_grid",

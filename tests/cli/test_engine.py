@@ -65,6 +65,13 @@ def test_fit_moments_evaluate_and_apply_agree_with_one_process(cli: Any, folders
     cli("apply", "many", "new", "mapped", *ENGINE).refused("exists already", "--overwrite")
 
 
+def test_a_plan_on_paper_needs_no_store(cli: Any, folders: Path) -> None:
+    told = cli("plan", "--assume-rows", "1e9", "--workers", 64, "--dim", 8, "--json").json
+    assert (told["rows"], told["dim"], told["workers"]) == (10**9, 8, 64)
+    assert [m["count"] for m in told["machines"]] == [8, 8, 4]
+    assert not (folders / "plan.json").exists()
+
+
 def test_diagnose_and_budget_take_an_engine(cli: Any, folders: Path) -> None:
     found = cli("diagnose", "old", "new", *ENGINE)
     assert found.code == 0, found.err
@@ -88,6 +95,9 @@ def test_labels_judge_as_in_one_process(cli: Any, folders: Path) -> None:
         (("diagnose", "old", "none", *ENGINE), "does not exist"),
         (("fit", "old", "new", "-o", "b", "--labels", "l.txt", *ENGINE), "expected (900,)"),
         (("fit", "-o", "b"), "the data are missing"),
+        (("plan", "--workers", "3"), "reckons with a number of rows"),
+        (("plan", "store", "--workers", "3", "--assume-rows", "1B"), "of no store and no model"),
+        (("plan",), "or --assume-rows and --workers for a plan on paper"),
         (("fit", "-o", "b", "--moments", "old"), "holds no moments"),
         (("fit", "old", "-o", "b", "--moments", "m"), "moments name the data"),
         (("diagnose", "old", "new", "--engine", "dask://127.0.0.1:1"), "no Dask scheduler"),

@@ -275,7 +275,26 @@ def _search() -> Schema:
 def _plan() -> Schema:
     from isthmus.migrate.plan import Plan
 
-    return Plan.model_json_schema(mode="serialization")
+    machine = object_of(
+        machine=TEXT,
+        count=COUNT,
+        fit_hours=NUMBER,
+        transform_hours=NUMBER,
+        fit_bound=TEXT,
+        transform_bound=TEXT,
+        dollars=NUMBER,
+    )
+    on_paper = object_of(
+        rows=COUNT,
+        dim=COUNT,
+        workers=COUNT,
+        rates=object_of(pairs=NUMBER, rows=NUMBER),
+        fit_reads=NUMBER,
+        transform_reads=NUMBER,
+        transform_writes=NUMBER,
+        machines=listed(machine),
+    )
+    return of_models({"plan": Plan}, lambda refs: {"oneOf": [refs["plan"], on_paper]})
 
 
 def _migration() -> Schema:

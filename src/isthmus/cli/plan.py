@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["lines_of", "plan_command"]
 
 _NAMES = "Names"
+_PAPER = "A plan on paper"
 _UNITS = {"k": 10**3, "M": 10**6, "B": 10**9}
 
 
@@ -29,15 +30,14 @@ class PlannedOptions:
     """Both models, the bridge between them, and what people ask."""
 
     new: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--new",
             metavar="ENC",
             help=f"The model that is to come: {SPELLINGS}.",
             rich_help_panel=MODELS,
-            show_default=False,
         ),
-    ]
+    ] = None
     old: OldModel = None
     bridge: Annotated[
         Path | None,
@@ -91,20 +91,39 @@ class ReckoningOptions:
     seed: Annotated[int, typer.Option(help="Of the samples.")] = 0
 
 
+@dataclass(frozen=True)
+class PaperOptions:
+    """Files that no machine holds, reckoned with from what one worker does here."""
+
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Without STORE: hours and cost of a fit and a transform of --assume-rows vectors "
+            "in files, on a cluster with so many workers.",
+            rich_help_panel=_PAPER,
+        ),
+    ] = None
+    dim: Annotated[
+        int, typer.Option(min=2, max=16384, help="Of those vectors.", rich_help_panel=_PAPER)
+    ] = 768
+
+
 @grouped
 def plan_command(
+    asked: PlannedOptions,
+    reckoned: ReckoningOptions,
+    paper: PaperOptions,
+    shown: PageOptions,
     store: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="STORE",
             help="The URL of the index, such as lancedb://folder#table.column or "
             "postgresql://user@host/database#table.column.",
             show_default=False,
         ),
-    ],
-    asked: PlannedOptions,
-    reckoned: ReckoningOptions,
-    shown: PageOptions,
+    ] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The file of the plan, such as plan.json.")
     ] = Path("plan.json"),
@@ -121,6 +140,8 @@ def plan_command(
 
         isthmus plan postgresql://user@host/app#docs --old st:OLD --new openai:MODEL
           --queries log.csv --price 0.02 --assume-rows 100M
+
+        isthmus plan --assume-rows 1e9 --workers 64
     """  # fmt: skip
     from isthmus.encoders import Spending, open_encoder
     from isthmus.files import together
@@ -129,6 +150,15 @@ def plan_command(
     from isthmus.spaces.query_log import read_query_log
     from isthmus.stores import open_store
 
+    if paper.workers is not None:
+        _on_paper(store, asked, reckoned.assume_rows, paper.workers, paper.dim, shown.as_json)
+        return
+    if store is None or asked.new is None:
+        raise InputError(
+            "a plan is of the index of a store and the model that is to come",
+            where="STORE" if store is None else "--new",
+            mend="Give both; or --assume-rows and --workers for a plan on paper",
+        )
     options = PlanOptions(
         asked.bridge,
         reckoned.alias,
@@ -169,6 +199,35 @@ def plan_command(
         show("\n".join(lines_of(plan)))
     run = shlex.join(("isthmus", "migrate", "run", str(output)))
     say(f"written to {output}; nothing was changed. Go on with: {run}")
+
+
+def _on_paper(
+    store: str | None,
+    asked: PlannedOptions,
+    assume_rows: str | None,
+    workers: int,
+    dim: int,
+    as_json: bool,
+) -> None:
+    from isthmus.scale.paper_plan import measured_rates, paper_plan
+
+    if store is not None or asked != PlannedOptions():
+        raise InputError(
+            "a plan on paper is of no store and no model",
+            where="--workers",
+            mend="Leave --workers out to plan the migration of an index",
+        )
+    if assume_rows is None:
+        raise InputError(
+            "a plan on paper reckons with a number of rows",
+            where="--workers",
+            mend="Give --assume-rows, such as 1B",
+        )
+    found = paper_plan(_rows(assume_rows), dim, workers, measured_rates(dim))
+    if as_json:
+        show_json(found.as_dict())
+    else:
+        show(str(found))
 
 
 def lines_of(plan: Plan) -> list[str]:
