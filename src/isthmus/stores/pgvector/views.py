@@ -45,11 +45,12 @@ def swap(
     now = target_of(connection, schema, name)
     if now != old:
         raise alias_moved(name, old, now, address.shown)
+    # what is asked of the catalogue is asked before anybody has to wait for the view
+    body = None if new is None else _query(connection, address, schema, new)
     if now is not None:
         connection.execute(sql.SQL("drop view {}").format(view))
-    if new is None:
+    if body is None or new is None:
         return
-    body = _query(connection, address, schema, new)
     connection.execute(sql.SQL("create view {} as {}").format(view, body))
     connection.execute(
         sql.SQL("comment on view {} is {}").format(view, sql.Literal(marked({"alias": new})))
