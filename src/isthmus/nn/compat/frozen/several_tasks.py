@@ -94,8 +94,10 @@ class TaskSearch:
     """Held-out items of a task, at the most."""
     raises: int = 8
     """How often strengths are raised at one λ."""
+    starts: int = 3
+    """Closed forms that are refined: the one that gains most, the free ones at the largest λ."""
     rounds: int = 8
-    """Of the refinement, each followed by a look at the held-out change; 0 for closed form."""
+    """Of each refinement, with a look at the held-out change after each; 0 for closed form."""
     steps: int = 8
     """Of L-BFGS in each round."""
     errors: float = 0.5
@@ -238,19 +240,25 @@ def task_maps(
         ])  # fmt: skip
 
     for lam in sorted(search.lams):
-        first = _Hold(lam, np.zeros(len(tasks)))
-        held = [first]
-        found = look(fitted.closed_form(first), (first,))
-        while not found.within and lam > 0 and len(held) <= search.raises:
-            held.append(held[-1].raised(over(found.outcomes)))
-            found = look(fitted.closed_form(held[-1]), (held[-1],))
-        # contrast may bring within its budget what was not; so both ends are refined
-        for start in {id(hold): hold for hold in (first, held[-1])}.values():
-            maps, path = fitted.closed_form(start), (start,)
-            for _ in range(search.rounds):
-                maps = fitted.refined(maps, path[-1], terms, seed)
-                found = look(maps, (*path, path[-1]))
-                path = (*path, path[-1].moved(over(found.outcomes)))
+        hold = _Hold(lam, np.zeros(len(tasks)))
+        found = look(fitted.closed_form(hold), (hold,))
+        for _ in range(search.raises if lam > 0 else 0):
+            if found.within:
+                break
+            hold = hold.raised(over(found.outcomes))
+            found = look(fitted.closed_form(hold), (hold,))
+    # contrast brings within their budgets what was not, and gains most where λ leaves room
+    by_gain = sorted(tried, key=lambda t: -t[0].gain)
+    loose = sorted(search.lams)[1 - search.starts :] if search.starts > 1 else []
+    starts = by_gain[: min(search.starts, 1)]
+    for lam in loose:
+        starts += [t for t in tried if t[0].lam == lam and t not in starts][:1]
+    for _, (start,) in starts:
+        maps, path = fitted.closed_form(start), (start,)
+        for _ in range(search.rounds):
+            maps = fitted.refined(maps, path[-1], terms, seed)
+            found = look(maps, (*path, path[-1]))
+            path = (*path, path[-1].moved(over(found.outcomes)))
     best = max((t for t in tried if t[0].within), key=lambda t: t[0].gain, default=None)
     if best is None:
         nearest = max(tried, key=lambda t: t[0].worst)[0]
