@@ -23,6 +23,16 @@ def test_the_curve_and_its_answer(cli: Any, here: Path) -> None:
     assert f"{budgets[0]:,} pairs" in shown.out
 
 
+def test_copies_are_counted_and_left_out(cli: Any, here: Path) -> None:
+    for side in ("old", "new"):
+        rows = np.load(here / f"{side}.npy")
+        np.save(here / f"{side}.npy", np.concatenate([rows, rows[:400]]))
+    done = cli("budget", "old.npy", "new.npy", "--json")
+    share = round(100 * 400 / len(np.load(here / "old.npy")))
+    assert f"notice: {share}% of the items are exact or near copies" in done.err
+    assert "they are left out" in done.err
+
+
 def test_the_items_to_encode_next_are_new_ones(cli: Any, here: Path) -> None:
     some = np.arange(0, 1200, 2)
     for side in ("old", "new"):

@@ -16,7 +16,7 @@ from isthmus.evaluate.trial import Side
 from isthmus.spaces.copies import MOST_ROWS, NearCopies, first_alike
 from isthmus.spaces.pairs import Pairs
 
-__all__ = ["told_copies"]
+__all__ = ["share_of_copies", "told_copies"]
 
 _FEW = 0.02
 """Of the items: fewer are not spoken of."""
@@ -37,12 +37,10 @@ def told_copies(pairs: Pairs, held_out: HeldOut, chain: Mapped, kind: Kind) -> I
         InputError: if a row of the pairs is unusable.
     """
     if held_out.exclude is not None:
-        share = len(pairs.copies) / len(pairs)
-        if share > _FEW:
+        for told in share_of_copies(pairs):
             yield (
-                f"{share:.0%} of the items are exact or near copies of others under another id: "
-                "each is in the part of the split that the other is in, and this evidence is of "
-                "one of each. An index that holds the copies shows them beside each other"
+                f"{told}: each is in the part of the split that the other is in, and this evidence "
+                "is of one of each. An index that holds the copies shows them beside each other"
             )
         return
     first = _first_alike(held_out, kind)
@@ -59,6 +57,17 @@ def told_copies(pairs: Pairs, held_out: HeldOut, chain: Mapped, kind: Kind) -> I
         f"{share:.0%} of the items searched are exact or near copies of others under another id. "
         f"{apart}; a query knows one of them as its answer, and {damage}"
     )
+
+
+def share_of_copies(pairs: Pairs) -> Iterator[str]:
+    """How many items are copies of others, in a clause; nothing where they are few.
+
+    Raises:
+        InputError: if a row of the pairs is unusable.
+    """
+    share = len(pairs.copies) / len(pairs)
+    if share > _FEW:
+        yield f"{share:.0%} of the items are exact or near copies of others under another id"
 
 
 def _first_alike(held_out: HeldOut, kind: Kind) -> NDArray[np.int64]:

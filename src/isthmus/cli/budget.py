@@ -93,6 +93,7 @@ def budget_command(
     """
     from isthmus.adapters.budget.learning_curve import CurveDesign
     from isthmus.adapters.budget.next_ids import next_ids
+    from isthmus.bridge.copied import share_of_copies
     from isthmus.bridge.held_out_samples import Queries
     from isthmus.bridge.pair_curve import pair_curve
     from isthmus.files import atomic_file, check_output
@@ -111,6 +112,11 @@ def budget_command(
         progress=progress,
     )  # fmt: skip
     say(repr(inputs.pairs))
+    for told in share_of_copies(inputs.pairs):
+        done = (
+            "left out" if inputs.queries is None else "held out with them, or fitted on with them"
+        )
+        say(f"notice: {told}: they are {done}")
     curve = pair_curve(
         inputs.pairs,
         None if inputs.queries is None else Queries(inputs.queries, inputs.qrels),
