@@ -35,7 +35,8 @@ from isthmus.nn.compat.forward import (
 from isthmus.nn.compat.frozen.class_joint_maps import class_joint_maps
 from isthmus.nn.compat.frozen.class_refinement import class_maps, refine_maps
 from isthmus.nn.compat.frozen.joint_maps import JointMaps, joint_maps
-from isthmus.nn.compat.frozen.several_tasks import Task, TaskMaps, TaskSearch, task_maps
+from isthmus.nn.compat.frozen.several_tasks import TaskMaps, TaskSearch, task_maps
+from isthmus.nn.compat.frozen.task_outcomes import Task
 from isthmus.nn.compat.lambda_adapters import LambdaAdapters, train_lambda_adapters
 
 __all__ = [

@@ -17,69 +17,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.adapters.chain import Affine, Chain
 from isthmus.errors import InputError
-from isthmus.evaluate import from_labels, parse_metric, relevant_ranks
-from isthmus.moments import Moments, SecondMoments
-from isthmus.moments.groups import GroupSums
-from isthmus.nn.compat.frozen.class_joint_maps import ClassTerms, class_joint_maps
+from isthmus.nn.compat.frozen.class_joint_maps import ClassTerms
 from isthmus.nn.compat.frozen.class_objective import RefinementTerms
-from isthmus.nn.compat.frozen.class_refinement import LabelledRows, refine_maps
-from isthmus.nn.compat.frozen.class_sums import about_zero
-from isthmus.nn.compat.frozen.held import Held
 from isthmus.nn.compat.frozen.joint_maps import JointMaps
+from isthmus.nn.compat.frozen.task_outcomes import JudgedTasks, Task, TaskOutcome
+from isthmus.nn.compat.frozen.task_sums import Hold, TaskSums
 from isthmus.progress import Progress, silent
-from isthmus.spaces.row_checks import check_vectors
 
-__all__ = ["Compromise", "Task", "TaskMaps", "TaskOutcome", "TaskSearch", "task_maps"]
+__all__ = ["Compromise", "TaskMaps", "TaskSearch", "task_maps"]
 
 Matrix = NDArray[np.float64]
-Rows = NDArray[Any]
-
-_ROUGHLY = 1e-3
-_FIRST_STRENGTH = 0.1
-"""Of a task that is over its budget: a tenth of what the distance to the old vectors counts."""
-
-
-@dataclass(frozen=True, eq=False)
-class Task:
-    """Labelled pairs of one domain, task or old index.
-
-    Example:
-        >>> rows = np.random.default_rng(0).standard_normal((40, 4))
-        >>> Task("digits", rows, rows[:, ::-1], np.arange(40) % 4, budget=0.02).weight
-        1.0
-    """
-
-    name: str
-    new: Rows
-    """Vectors of the new model ``(n, new)``."""
-    old: Rows
-    """Of the old one ``(n, old)``, row i the same item."""
-    labels: NDArray[Any]
-    """The class of each item ``(n,)``; classes of two tasks are apart whatever they are called."""
-    budget: float = 0.01
-    """What mAP among its mapped new vectors may lose; ∞ where nothing is to be kept."""
-    weight: float = 1.0
-    """Of the task in what is fitted, however many rows it has."""
-
-    def __post_init__(self) -> None:
-        if len({len(self.new), len(self.old), len(self.labels)}) > 1:
-            raise InputError(
-                f"{len(self.new)} new and {len(self.old)} old rows, {len(self.labels)} labels",
-                where=f"task '{self.name}'",
-            )
-        if not self.budget >= 0 or not 0 < self.weight < np.inf:
-            raise InputError(
-                f"a budget of {self.budget} and a weight of {self.weight}",
-                where=f"task '{self.name}'",
-                mend="A budget is 0 or more, a weight positive",
-            )
 
 
 @dataclass(frozen=True)
@@ -110,18 +62,6 @@ class TaskSearch:
                 where="TaskSearch",
                 mend="Give at least one λ, and a share between 0 and 1",
             )
-
-
-@dataclass(frozen=True)
-class TaskOutcome:
-    """What a pair of maps does to the held-out items of one task."""
-
-    change: float
-    """mAP among mapped new vectors, less that among the new vectors as they are."""
-    error: float
-    """Standard error of the change."""
-    gain: float
-    """mAP of mapped new queries among old vectors brought forward, less that of the old model."""
 
 
 @dataclass(frozen=True)
@@ -219,11 +159,11 @@ def task_maps(
     """
     search, terms = search or TaskSearch(), terms or RefinementTerms()
     terms = replace(terms, iterations=search.steps)
-    judged = _Judged.of(tasks, search, seed)
-    fitted = _Fitted.of(tasks, judged.fit_rows, closed)
-    tried: list[tuple[Compromise, tuple[_Hold, ...]]] = []
+    judged = JudgedTasks.of(tasks, search.held_out, search.most_judged, seed)
+    fitted = TaskSums.of(tasks, judged.fit_rows, closed)
+    tried: list[tuple[Compromise, tuple[Hold, ...]]] = []
 
-    def look(maps: JointMaps, path: tuple[_Hold, ...]) -> Compromise:
+    def look(maps: JointMaps, path: tuple[Hold, ...]) -> Compromise:
         outcomes = judged.outcomes(maps)
         named = dict(zip(outcomes, path[-1].strengths.tolist(), strict=True))
         within = not over(outcomes).any()
@@ -240,7 +180,7 @@ def task_maps(
         ])  # fmt: skip
 
     for lam in sorted(search.lams):
-        hold = _Hold(lam, np.zeros(len(tasks)))
+        hold = Hold(lam, np.zeros(len(tasks)))
         found = look(fitted.closed_form(hold), (hold,))
         for _ in range(search.raises if lam > 0 else 0):
             if found.within:
@@ -268,169 +208,5 @@ def task_maps(
             where="task_maps",
             mend="Give larger budgets, or λ = 0 among search.lams",
         )
-    whole = _Fitted.of(tasks, [np.arange(len(task.labels)) for task in tasks], closed)
+    whole = TaskSums.of(tasks, [np.arange(len(task.labels)) for task in tasks], closed)
     return TaskMaps(whole.along(best[1], terms, seed), best[0], tuple(found for found, _ in tried))
-
-
-@dataclass(frozen=True, eq=False)
-class _Hold:
-    """What holds the backward map."""
-
-    lam: float
-    """Relative."""
-    strengths: Matrix
-    """Of each task."""
-
-    def raised(self, over: NDArray[np.bool_]) -> _Hold:
-        """Tasks that are over their budgets are held more strongly."""
-        more = np.maximum(2.0 * self.strengths, _FIRST_STRENGTH)
-        return _Hold(self.lam, np.where(over, more, self.strengths))
-
-    def moved(self, over: NDArray[np.bool_]) -> _Hold:
-        """λ grows where there is room, and shrinks where there is none."""
-        if over.any():
-            return replace(self.raised(over), lam=0.85 * self.lam)
-        return replace(self, lam=1.15 * self.lam)
-
-
-@dataclass(frozen=True, eq=False)
-class _Judged:
-    """The held-out items of every task, and what they find without any map."""
-
-    tasks: Sequence[Task]
-    rows: tuple[NDArray[np.int64], ...]
-    fit_rows: tuple[NDArray[np.int64], ...]
-    before: tuple[tuple[Matrix, Matrix], ...]
-    """Average precision of each held-out item, of the new model and of the old one."""
-
-    @classmethod
-    def of(cls, tasks: Sequence[Task], search: TaskSearch, seed: int) -> _Judged:
-        names = [task.name for task in tasks]
-        if not tasks or len(set(names)) < len(names):
-            raise InputError(f"the tasks are called {names}: give each a name of its own")
-        rng = np.random.default_rng(seed)
-        rows: list[NDArray[np.int64]] = []
-        rest: list[NDArray[np.int64]] = []
-        for task in tasks:
-            order = rng.permutation(len(task.labels))
-            count = max(1, round(search.held_out * len(order)))
-            rows.append(np.sort(order[:count])[: search.most_judged])
-            rest.append(np.sort(order[count:]))
-        before = tuple(
-            (_precision(task, at, task.new[at], task.new[at]),
-             _precision(task, at, task.old[at], task.old[at]))
-            for task, at in zip(tasks, rows, strict=True)
-        )  # fmt: skip
-        return cls(tasks, tuple(rows), tuple(rest), before)
-
-    def outcomes(self, maps: JointMaps) -> dict[str, TaskOutcome]:
-        """What the maps do to every task."""
-        found: dict[str, TaskOutcome] = {}
-        for task, at, (new, old) in zip(self.tasks, self.rows, self.before, strict=True):
-            back, ahead = _mapped(maps.backward, task.new[at]), _mapped(maps.forward, task.old[at])
-            change = _precision(task, at, back, back) - new
-            gain = _precision(task, at, back, ahead) - old
-            error = float(change.std(ddof=1) / len(change) ** 0.5) if len(change) > 1 else np.inf
-            found[task.name] = TaskOutcome(float(change.mean()), error, float(gain.mean()))
-        return found
-
-
-def _mapped(side: Affine, rows: Rows) -> Rows:
-    return Chain([side])(rows)
-
-
-def _precision(task: Task, at: NDArray[np.int64], queries: Rows, gallery: Rows) -> Matrix:
-    """Average precision of every item that has others of its class, leaving itself out."""
-    labels, own = np.asarray(task.labels)[at], np.arange(len(at))
-    relevance = from_labels(labels, labels, exclude=own)
-    kept = relevance.answerable
-    if not kept.any():
-        raise InputError(
-            f"no two of {len(at)} held-out items share a class",
-            where=f"task '{task.name}'",
-            mend="Give more items, or coarser classes",
-        )
-    ranks = relevant_ranks(
-        np.ascontiguousarray(queries[kept], np.float32), np.ascontiguousarray(gallery, np.float32),
-        relevance.of(kept), exclude=own[kept],
-    )  # fmt: skip
-    return parse_metric("map").per_query(ranks)
-
-
-@dataclass(frozen=True, eq=False)
-class _Fitted:
-    """Weighted sums of what is fitted on, of all tasks and of each."""
-
-    moments: SecondMoments
-    classes: GroupSums
-    rows: LabelledRows
-    seconds: tuple[Matrix, ...]
-    """``E[x xᵀ]`` of the new vectors of each task."""
-    rotation: Matrix
-    closed: ClassTerms
-
-    @classmethod
-    def of(
-        cls, tasks: Sequence[Task], kept: Sequence[NDArray[np.int64]], closed: ClassTerms | None
-    ) -> _Fitted:
-        widths = {(task.new.shape[1], task.old.shape[1]) for task in tasks}
-        if len(widths) > 1:
-            raise InputError(
-                f"tasks of {len(widths)} different widths of new and old vectors: {sorted(widths)}",
-                mend="One pair of maps joins one new and one old model",
-            )
-        ((wide, narrow),) = widths
-        total = sum(map(len, kept))
-        weights = np.array([task.weight for task in tasks])
-        shares = weights / weights.sum()
-        moments, classes = Moments(wide, narrow), GroupSums(wide, narrow)
-        seconds: list[Matrix] = []
-        new, old, labels = list[Rows](), list[Rows](), list[Rows]()
-        for place, (task, at, share) in enumerate(zip(tasks, kept, shares, strict=True)):
-            x, y = (
-                check_vectors(side[at], where=f"task '{task.name}'")
-                for side in (task.new, task.old)
-            )
-            codes = np.unique(np.asarray(task.labels)[at], return_inverse=True)[1]
-            # classes of different tasks are apart
-            own = np.array([f"{place}:{code}" for code in codes.tolist()])
-            each = np.full(len(at), share * total / len(at))
-            moments.update(x, y, weights=each)
-            classes.update(own, x, y, each)
-            seconds.append(about_zero(Moments.of(x, y).second(), "xx"))
-            for held, rows in ((new, x), (old, y), (labels, own)):
-                held.append(rows)
-        second, closed = moments.second(), closed or ClassTerms()
-        joined = LabelledRows(np.concatenate(new), np.concatenate(old), np.concatenate(labels))
-        rigid = class_joint_maps(second, classes, 0.0, terms=closed, tolerance=_ROUGHLY)
-        rotation = np.asarray(rigid.backward.matrix)
-        return cls(second, classes, joined, tuple(seconds), rotation, closed)
-
-    def held(self, hold: _Hold) -> Held | None:
-        """What holds the tasks beside λ."""
-        if not hold.strengths.any():
-            return None
-        second = sum(s * a for s, a in zip(hold.strengths.tolist(), self.seconds, strict=True))
-        return Held(np.asarray(second), self.rotation)
-
-    def closed_form(self, hold: _Hold) -> JointMaps:
-        """The maps from sums alone."""
-        return class_joint_maps(
-            self.moments, self.classes, hold.lam, terms=self.closed, tolerance=_ROUGHLY,
-            held=self.held(hold),
-        )  # fmt: skip
-
-    def refined(self, maps: JointMaps, hold: _Hold, terms: RefinementTerms, seed: int) -> JointMaps:
-        """The maps a few steps on."""
-        width = len(self.moments.mean_x)
-        return refine_maps(
-            replace(maps, lam=hold.lam * width**0.5), self.moments, self.classes, self.rows,
-            terms=terms, held=self.held(hold), seed=seed,
-        )  # fmt: skip
-
-    def along(self, path: Sequence[_Hold], terms: RefinementTerms, seed: int) -> JointMaps:
-        """Maps in closed form, refined once for each further hold."""
-        maps = self.closed_form(path[0])
-        for hold in path[1:]:
-            maps = self.refined(maps, hold, terms, seed)
-        return maps
