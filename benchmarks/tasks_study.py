@@ -1,6 +1,6 @@
 """One pair of λ maps for several domains: a budget of forgetting for each, or one λ found by hand.
 
-    python -m benchmarks.tasks_study                # three seeds, five minutes
+    python -m benchmarks.tasks_study                # three seeds, nine minutes
     python -m benchmarks.tasks_study --quick        # one small seed: does every line run
 
 The models of `benchmarks.compat_study`: convolutional encoders of printed characters, trained on
