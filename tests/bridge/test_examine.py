@@ -49,6 +49,7 @@ def test_evidence_of_maps_of_folds_says_that_it_is_a_lower_estimate() -> None:
     assert "lower estimate" not in served.as_text()
     folds = examine(HeldOutParts(test), CrossFitted((CHAIN,) * 4), "query", JUDGING).evidence
     assert folds.folds == 4 and "one of 4 maps fitted on 75% of the pairs" in folds.lower_estimate
+    assert folds.fitted_share == 0.75 and "Old vectors of all items" in folds.lower_estimate
     for lines in (folds.as_text(width=60), folds.as_text(width=200, all_arms=True)):
         assert folds.lower_estimate in " ".join(lines.split())
     assert folds.arms == served.arms

@@ -48,6 +48,15 @@ def fitted(index: Index) -> isthmus.Bridge:
     return isthmus.fit(index.pairs(), queries=index.queries(), recipe="procrustes")
 
 
+def test_the_share_of_fitted_rows_is_said_where_few_are(fitted: isthmus.Bridge) -> None:
+    evidence = fitted.evidence
+    assert evidence is not None and evidence.lower_estimate is not None
+    share = 0.8 * PAIRED / ITEMS
+    assert evidence.fitted_share == pytest.approx(share)
+    assert f"{share:.0%} of the gallery are rows of that fit" in evidence.lower_estimate
+    assert "Old vectors of all items" not in evidence.lower_estimate
+
+
 def test_old_and_bridge_search_every_old_vector(index: Index, fitted: isthmus.Bridge) -> None:
     evidence = fitted.evidence
     assert evidence is not None

@@ -65,11 +65,14 @@ def test_an_empty_fold_does_no_harm(pair: Any) -> None:
     assert found.low < found.value < found.high
 
 
-def test_pwcca_has_an_interval_from_ten_rows_to_a_dimension(pair: Any) -> None:
-    """With fewer its weights vary with the rows, and the interval holds them."""
+@pytest.mark.parametrize("name", ["pwcca", "yanai"])
+def test_what_few_rows_let_vary_has_an_interval_from_ten_to_a_dimension(
+    name: str, pair: Any
+) -> None:
+    """With fewer, weights and slopes that the interval takes as fixed vary with the rows."""
     for rows, told in ((300, True), (60, False)):
         folds = FoldMoments.of(*pair(rows, 7, 5, 0), 8, keep=MOMENT_KEEP)
-        found = measured("pwcca", PairedMoments.of(folds))
+        found = measured(name, PairedMoments.of(folds))
         assert (found.low is not None) == told
         assert any("10 rows to a dimension" in w for w in found.warnings) != told
         assert measured("mean_cca", PairedMoments.of(folds)).low is not None

@@ -18,6 +18,9 @@ from isthmus.notebook import ShownInNotebook
 
 __all__ = ["Arm", "Evaluation"]
 
+_MOST_FITTED = 0.5
+"""Of the gallery: below, what rows of the fit attract is small beside what fewer pairs cost."""
+
 
 class Arm(BaseModel):
     """One way to serve queries, by every metric; the comparisons are of the primary metric.
@@ -143,14 +146,30 @@ class Evaluation(ShownInNotebook, BaseModel):
     @property
     def lower_estimate(self) -> str | None:
         """Why the bridge as it is served finds more than stands here; None where it was judged."""
+        fitted = self.fitted_share
+        if fitted is None or self.folds is None:
+            return None
+        begins = (
+            "the bridge, and what rests on it, is a lower estimate: each query is mapped by one of "
+            f"{self.folds} maps fitted on {1 - 1 / self.folds:.0%} of the pairs, and "
+        )
+        ends = "which attract mapped queries; the map that is served was fitted on all pairs"
+        if fitted < _MOST_FITTED:
+            return f"{begins}{fitted:.0%} of the gallery are rows of that fit, {ends}"
+        return (
+            f"{begins}most of the gallery are rows of that fit, {ends}. Old vectors of all items, "
+            "where they are given, are searched too, and no map was fitted on them"
+        )
+
+    @property
+    def fitted_share(self) -> float | None:
+        """Of the gallery, the share that the map of a query was fitted on; None where the served
+        map was judged."""
         if self.folds is None:
             return None
-        return (
-            "the bridge, and what rests on it, is a lower estimate: each query is mapped by one of "
-            f"{self.folds} maps fitted on {1 - 1 / self.folds:.0%} of the pairs, and most of the "
-            "gallery are rows of that fit, which attract mapped queries; the map that is served "
-            "was fitted on all pairs"
-        )
+        new = self.arms.get("new")
+        paired = self.n_gallery if new is None or new.gallery is None else new.gallery
+        return (1 - 1 / self.folds) * paired / self.n_gallery
 
     @property
     def shown(self) -> list[str]:
