@@ -130,7 +130,9 @@ def test_groups_of_queries_are_told_apart(cli: Any, bridge: Path, queries: tuple
     assert sum(g["n_queries"] for g in told["groups"]) > 50
 
 
-def test_cards_and_what_differs_between_two(cli: Any, bridge: Path, fitted: Any) -> None:
+def test_cards_and_what_differs_between_two(
+    cli: Any, bridge: Path, fitted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert cli("card", bridge).out == (bridge / "CARD.md").read_text().rstrip() + "\n"
     fitted.inverse().save(Path("back.bridge"))
     told = cli("card", "--diff", bridge, "back.bridge", "--json").json["changes"]
@@ -144,6 +146,8 @@ def test_cards_and_what_differs_between_two(cli: Any, bridge: Path, fitted: Any)
     digest = cli("list", "docs", "-r", "reg", "--json").json[0]["version"]
     given = ["--diff", f"docs@sha256:{digest[:12]}", "docs", "-r", "reg", "--json"]
     assert cli("card", *given).json["changes"] == told
+    monkeypatch.setenv("ISTHMUS_REGISTRY", "reg")
+    assert cli("card", "--diff", bridge, "docs", "--json").json["changes"] == told
     cli("card", "--diff", bridge).refused("a difference is between two")
 
 

@@ -23,7 +23,8 @@ def card_command(
         str,
         typer.Argument(
             metavar="BRIDGE",
-            help="A folder; with --registry a version: NAME, NAME@ALIAS or NAME@sha256:DIGITS.",
+            help="A folder that is there, or a version in --registry: NAME, NAME@ALIAS or "
+            "NAME@sha256:DIGITS.",
         ),
     ],
     other: Annotated[
@@ -39,6 +40,7 @@ def card_command(
             "--registry",
             "-r",
             metavar="URL",
+            envvar="ISTHMUS_REGISTRY",
             help="Where the versions are.",
             show_default=False,
         ),
@@ -87,7 +89,7 @@ def card_command(
 def _opened(asked: str, registry: str | None, trust: Path | None) -> Bridge:
     from isthmus.bridge import Bridge
 
-    if registry is None:
+    if registry is None or Path(asked).is_dir():
         return Bridge.load(asked)
     from isthmus.registry import Registry
     from isthmus.spaces.scratch import scratch_folder
