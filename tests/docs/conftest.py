@@ -54,6 +54,9 @@ def reader_files() -> Callable[[Path], None]:
             {"vector": arrays["old"]},
             {"text": list(corpus.documents)},
         ).close()
+        create_store(
+            f"lancedb://{folder / 'db'}#bare.vector", list(corpus.ids), {"vector": arrays["old"]}
+        ).close()
 
     return write
 
