@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from isthmus.errors import InputError, missing_extra
 from isthmus.evaluate.scores import Metric
 from isthmus.files import atomic_file, atomic_folder
+from isthmus.spaces.formats.parquet_file import open_parquet_file
 from isthmus.spaces.scratch import scratch_array
 from isthmus.stores.address import Address
 from isthmus.stores.arrow import ids_of_arrow, key_of_arrow, vectors_to_arrow
@@ -26,7 +27,6 @@ __all__ = ["ParquetStore", "items_to_arrow"]
 _METRIC = b"isthmus.metric"
 _SUFFIXES = (".parquet", ".pq")
 _BATCH = 8192
-_BUFFER_BYTES = 1 << 20
 
 
 class _Parquet:
@@ -57,15 +57,10 @@ class _Parquet:
 
     def read(self) -> MemoryStore:
         """See `FileKind.read`; vectors go to memory maps of scratch files."""
-        import pyarrow.parquet as pq
-
         where, files = self._address.shown, self._files()
         if not files:
             raise InputError("the folder holds no Parquet file", where=where)
-        # read ahead, a row group of a million rows would be held whole
-        tables = [
-            pq.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER_BYTES) for file in files
-        ]
+        tables = [open_parquet_file(file) for file in files]
         schema = tables[0].schema_arrow
         for file, table in zip(files, tables, strict=True):
             if table.schema_arrow.names != schema.names:

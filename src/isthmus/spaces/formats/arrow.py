@@ -26,6 +26,7 @@ from isthmus.spaces.formats.contents import (
     id_name,
     reading,
 )
+from isthmus.spaces.formats.parquet_file import open_parquet_file
 from isthmus.spaces.ids import normalise_ids
 from isthmus.spaces.text_files import COMPRESSIONS, open_text
 
@@ -148,10 +149,7 @@ def parquet_stream(
     file: Path | Any, groups: Sequence[int] | None = None, *, batch: int = _BATCH
 ) -> Generator[Stream]:
     """A Parquet file, or some of its row groups; ``file`` may be open."""
-    import pyarrow.parquet as pq
-
-    # buffered: whole column chunks of a large row group would not fit in memory
-    with pq.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False) as opened:
+    with open_parquet_file(file, groups) as opened:
         yield Stream(
             opened.schema_arrow,
             lambda columns: opened.iter_batches(batch, row_groups=groups, columns=columns),  # pyright: ignore[reportUnknownLambdaType]

@@ -1,0 +1,185 @@
+"""Parquet files opened so that a page takes no more memory than its column says it holds.
+
+pyarrow takes memory for a page as large as the page's own header says, up to 2 GB, before it looks
+whether the file holds as much.  Headers of pages are structs of Thrift's compact protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from isthmus.errors import InputError
+
+__all__ = ["open_parquet_file", "page_header", "pages_of"]
+
+_BUFFER_BYTES = 1 << 20
+_HEADER_BYTES, _LONGEST_HEADER = 1 << 10, 1 << 24
+_SLACK = 100  # of writers that left the header of a dictionary out of the size of their column
+_SMALL = 1 << 24  # a page up to here is no danger, whatever the footer says of its column
+_DEEPEST = 16
+_UNCOMPRESSED, _COMPRESSED = 2, 3  # fields of a page's header
+
+
+def open_parquet_file(file: Path | Any, groups: Sequence[int] | None = None) -> Any:
+    """A `pyarrow.parquet.ParquetFile`, to be closed by the caller.
+
+    Args:
+        file: a path, or an open file: its pages are not looked at, since each would be a request
+            where the file is far away.
+        groups: the row groups that will be read; all if None.
+
+    Raises:
+        InputError: for a page that claims more bytes than its column has, naming both.
+    """
+    import pyarrow.parquet as pq
+
+    # buffered: whole column chunks of a large row group would not fit in memory
+    opened = pq.ParquetFile(file, buffer_size=_BUFFER_BYTES, pre_buffer=False)
+    if isinstance(file, Path):
+        try:
+            with file.open("rb", buffering=0) as raw:
+                _check_pages(raw, opened.metadata, groups, str(file))
+        except BaseException:
+            opened.close()
+            raise
+    return opened
+
+
+def _check_pages(raw: Any, footer: Any, groups: Sequence[int] | None, where: str) -> None:
+    for group in range(footer.num_row_groups) if groups is None else groups:
+        of_group = footer.row_group(group)
+        for column in range(of_group.num_columns):
+            chunk = of_group.column(column)
+            most = max(chunk.total_uncompressed_size, _SMALL)
+            try:
+                for _, uncompressed in pages_of(raw, chunk):
+                    if not 0 <= uncompressed <= most:
+                        raise IndexError(f"a page says that it holds {uncompressed:,} bytes")
+            except IndexError as error:
+                raise InputError(
+                    f"not a readable Parquet file (column '{chunk.path_in_schema}', "
+                    f"row group {group}: {error})",
+                    where=where,
+                    mend="Copy or write it again",
+                ) from None
+
+
+def pages_of(raw: BinaryIO, chunk: Any) -> Iterator[tuple[int, int]]:
+    """The sizes of each page of a column chunk, compressed and not.
+
+    Raises:
+        IndexError: for a page that cannot be, saying why.
+    """
+    at: int = chunk.data_page_offset
+    if at <= 0:
+        return  # of a column without rows there is none
+    dictionary = chunk.dictionary_page_offset
+    if dictionary is not None and 0 < dictionary < at:
+        at = dictionary
+    end = at + chunk.total_compressed_size
+    while at < end:
+        length, sizes = page_header(raw, at)
+        at += length + sizes[0]
+        if sizes[0] < 0 or at > end + _SLACK:
+            raise IndexError(f"a page says that it takes {sizes[0]:,} bytes")
+        yield sizes
+
+
+def page_header(raw: BinaryIO, at: int) -> tuple[int, tuple[int, int]]:
+    """How long the header of the page there is, and the sizes that it tells.
+
+    Raises:
+        IndexError: where there is no header.
+    """
+    size = _HEADER_BYTES
+    while True:
+        raw.seek(at)
+        data = raw.read(size)
+        try:
+            fields, length = _struct(data, 0, 0)
+            return length, (fields[_COMPRESSED], fields[_UNCOMPRESSED])
+        except (KeyError, RecursionError):
+            raise IndexError("the header of a page cannot be read") from None
+        except IndexError:
+            # a header holds the least and the largest value, which may be long texts
+            if len(data) < size or size >= _LONGEST_HEADER:
+                raise IndexError("the header of a page cannot be read") from None
+            size *= 16
+
+
+def _struct(data: bytes, at: int, depth: int) -> tuple[dict[int, int], int]:
+    """The whole numbers of a struct by the number of their field, and where it ends."""
+    if depth > _DEEPEST:
+        raise RecursionError
+    fields: dict[int, int] = {}
+    field = 0
+    while True:
+        head = data[at]
+        at += 1
+        if head == 0:
+            return fields, at
+        kind = head & 15
+        if head >> 4:
+            field += head >> 4
+        else:
+            coded, at = _varint(data, at)
+            field = _signed(coded)
+        if kind in (4, 5, 6):
+            coded, at = _varint(data, at)
+            fields[field] = _signed(coded)
+        else:
+            at = _behind(data, at, kind, depth)
+
+
+def _behind(data: bytes, at: int, kind: int, depth: int, *, inside: bool = False) -> int:
+    """Where a value of this kind ends; a truth value takes a byte only ``inside`` a list."""
+    if kind in (1, 2):
+        return at + inside
+    if kind in (3, 7, 13):
+        return at + {3: 1, 7: 8, 13: 16}[kind]
+    if kind in (4, 5, 6):
+        return _varint(data, at)[1]
+    if kind == 8:
+        length, at = _varint(data, at)
+        return at + length
+    if kind in (9, 10):
+        head = data[at]
+        count, at = (head >> 4, at + 1) if head >> 4 < 15 else _varint(data, at + 1)
+        return _behind_all(data, at, count, (head & 15,), depth)
+    if kind == 11:
+        count, at = _varint(data, at)
+        kinds = (data[at] >> 4, data[at] & 15) if count else ()
+        return _behind_all(data, at + bool(count), count, kinds, depth)
+    if kind == 12:
+        return _struct(data, at, depth + 1)[1]
+    raise IndexError(f"no kind {kind}")
+
+
+def _behind_all(data: bytes, at: int, count: int, kinds: tuple[int, ...], depth: int) -> int:
+    if depth > _DEEPEST:
+        raise RecursionError
+    for _ in range(count):
+        data[at]  # an empty value a million times is no list
+        for kind in kinds:
+            at = _behind(data, at, kind, depth + 1, inside=True)
+    return at
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, at
+        shift += 7
+        if shift > 63:
+            raise IndexError("a number of more than 64 bits")
+
+
+def _signed(coded: int) -> int:
+    """A whole number from its zigzag code."""
+    return coded >> 1 ^ -(coded & 1)

@@ -1,0 +1,130 @@
+"""Pages of Parquet files: every writer's are read, and none may take more than its column."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isthmus.errors import InputError
+from isthmus.spaces.formats.parquet_file import open_parquet_file, page_header, pages_of
+
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+
+ROWS = 3_000
+
+
+def _table() -> Any:
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((ROWS, 24), dtype=np.float32)
+    return pa.table(
+        {
+            "id": pa.array([f"doc-{i}" for i in range(ROWS)]),
+            # the least and the largest value stand in the headers of pages
+            "text": pa.array(["x" * (1 + 7919 * i % 5_000) for i in range(ROWS)]),
+            "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), 24),
+            "tags": pa.array([[f"t{i % 5}"] * (i % 3) for i in range(ROWS)]),
+            "some": pa.array([None if i % 3 else {"a": i, "b": i / 2} for i in range(ROWS)]),
+        }
+    )
+
+
+WRITERS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "old": {"version": "1.0", "use_dictionary": False, "compression": "NONE"},
+    "pages of version 2": {"data_page_version": "2.0", "compression": "zstd"},
+    "small pages": {"data_page_size": 512, "row_group_size": 700, "compression": "gzip"},
+    "checksums": {"write_page_checksum": True, "compression": "lz4"},
+    "an index of pages": {"write_page_index": True, "compression": "brotli"},
+}
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_what_other_writers_write_is_read(tmp_path: Path, writer: str) -> None:
+    table, path = _table(), tmp_path / "a.parquet"
+    pq.write_table(table, path, **WRITERS[writer])
+    with open_parquet_file(path) as opened:
+        assert opened.read().equals(table)
+        footer = opened.metadata
+    # the pages that are walked through are the whole of each column
+    with path.open("rb") as raw:
+        for group in range(footer.num_row_groups):
+            for column in range(footer.num_columns):
+                chunk = footer.row_group(group).column(column)
+                sizes = list(pages_of(raw, chunk))
+                taken = sum(compressed for compressed, _ in sizes)
+                assert 0 < taken < chunk.total_compressed_size
+                assert sum(size for _, size in sizes) < chunk.total_uncompressed_size
+    with path.open("rb") as file, open_parquet_file(file) as opened:
+        assert opened.read().equals(table)
+
+
+def _varint(value: int) -> bytes:
+    coded, found = value << 1, bytearray()
+    while coded > 127:
+        found.append(coded & 127 | 128)
+        coded >>= 7
+    return bytes([*found, coded])
+
+
+@pytest.mark.parametrize("field", ["compressed", "uncompressed"])
+@pytest.mark.parametrize("claimed", [2**31 - 1, 10**9])
+def test_a_page_that_claims_more_is_refused_before_it_is_read(
+    tmp_path: Path, field: str, claimed: int
+) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(_table().select(["vector"]), path, use_dictionary=False, compression="snappy")
+    chunk = pq.ParquetFile(path).metadata.row_group(0).column(0)
+    at = chunk.data_page_offset
+    content = bytearray(path.read_bytes())
+    with path.open("rb") as raw:
+        _, (compressed, uncompressed) = page_header(raw, at)
+    true = {"compressed": compressed, "uncompressed": uncompressed}[field]
+    place = content.index(_varint(true), at)
+    # the bytes behind it move; nothing is read that far
+    content[place : place + len(_varint(true))] = _varint(claimed)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"column 'vector.*a page says that it"):
+        open_parquet_file(path)
+
+
+def test_a_header_that_is_none_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(_table().select(["id"]), path)
+    content = bytearray(path.read_bytes())
+    content[4:40] = b"\xff" * 36
+    path.write_bytes(content)
+    with pytest.raises(
+        InputError,
+        match="not a readable Parquet file .column 'id'.*header of a page cannot be read",
+    ):
+        open_parquet_file(path)
+
+
+def test_only_the_groups_that_are_read_are_looked_at(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(_table().select(["id"]), path, row_group_size=1000)
+    footer = pq.ParquetFile(path).metadata
+    content = bytearray(path.read_bytes())
+    place = footer.row_group(2).column(0).data_page_offset
+    content[place : place + 20] = b"\xff" * 20
+    path.write_bytes(content)
+    with open_parquet_file(path, [0, 1]) as opened:
+        assert opened.read_row_groups([0, 1]).num_rows == 2000
+    with pytest.raises(InputError, match="row group 2"):
+        open_parquet_file(path)
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_end_soon(data: bytes) -> None:
+    try:
+        length, _ = page_header(BytesIO(data), 0)
+    except IndexError:
+        return
+    assert length <= len(data)
