@@ -14,6 +14,7 @@ import sys
 from collections.abc import Generator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.killing import INTERRUPTED, killed_everywhere
@@ -24,6 +25,7 @@ from isthmus.files import (
     atomic_file,
     atomic_folder,
     canonical_json,
+    check_apart,
     check_output,
     removed_with,
     together,
@@ -500,3 +502,17 @@ def test_equal_values_are_equal_texts() -> None:
     assert canonical_json({"a": 1, "b": 2}) == canonical_json({"b": 2, "a": 1})
     with pytest.raises(ValueError, match="JSON"):
         canonical_json(float("nan"))
+
+
+@pytest.mark.parametrize("spelled", ["a.npz", "./a.npz", "a.npz:rows", "link.npz", "b/../a.npz"])
+def test_an_output_is_no_input(
+    tmp_path: Path, spelled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.npz").write_text("what took a day")
+    Path("b").mkdir()
+    Path("link.npz").symlink_to("a.npz")
+    with pytest.raises(OutputError, match="a.npz: the output is an input, which would be lost"):
+        check_apart(Path("a.npz"), None, "gone.npy", spelled)
+    check_apart(Path("a.npz"), "b", 3, np.ones(2))
+    check_apart(Path("new.npz"), spelled)

@@ -38,6 +38,7 @@ __all__ = [
     "atomic_file",
     "atomic_folder",
     "canonical_json",
+    "check_apart",
     "check_output",
     "removed_with",
     "together",
@@ -70,6 +71,33 @@ def check_output(path: Path, *, overwrite: bool = False) -> None:
     place = _tidied(path)
     _check_place(place, path, overwrite=overwrite)
     _Draft(place, path, overwrite=overwrite).discard()
+
+
+def check_apart(path: Path, *inputs: object) -> None:
+    """Refuse an output that is one of the inputs: once it is written, they are gone.
+
+    Args:
+        path: of the output.
+        inputs: paths, and ``path:key``; all else is no file.
+
+    Raises:
+        OutputError: if ``path`` is one of them, under whatever name.
+    """
+    for given in inputs:
+        if isinstance(given, (str, os.PathLike)) and _is_same(path, os.fspath(given)):  # pyright: ignore[reportUnknownArgumentType]
+            raise OutputError(
+                "the output is an input, which would be lost",
+                where=str(path),
+                mend="Write to another name",
+            )
+
+
+def _is_same(path: Path, given: str) -> bool:
+    for place in (given, given.rpartition(":")[0]):
+        with suppress(OSError, ValueError):
+            if place and path.samefile(place):
+                return True
+    return False
 
 
 def _tidied(path: Path) -> Path:

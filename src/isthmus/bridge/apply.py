@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from isthmus.bridge.bridge import Bridge
 from isthmus.errors import InputError
+from isthmus.files import check_apart
 from isthmus.progress import Progress, silent
 from isthmus.spaces.readers import Ids, Source, Vectors, open_vectors
 from isthmus.spaces.row_checks import row_norms
@@ -52,7 +53,7 @@ def apply(
     Raises:
         InputError: for rows that cannot be used, naming the file and the row.
         WrongSpaceError: if they do not come from the bridge's source.
-        OutputError: if the output exists, or cannot be written.
+        OutputError: if the output exists, is an input, or cannot be written.
 
     Example:
         >>> import numpy as np
@@ -66,6 +67,7 @@ def apply(
         >>> np.load("mapped.npy").shape
         (2000, 16)
     """
+    check_apart(Path(output), source, ids, canary)
     vectors = open_vectors(source, ids=ids)
     where = vectors.name
     if check:

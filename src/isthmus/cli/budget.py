@@ -96,7 +96,7 @@ def budget_command(
     from isthmus.bridge.copied import share_of_copies
     from isthmus.bridge.held_out_samples import Queries
     from isthmus.bridge.pair_curve import pair_curve
-    from isthmus.files import atomic_file, check_output
+    from isthmus.files import atomic_file, check_apart, check_output
     from isthmus.spaces.readers import open_vectors
 
     candidates, output = chosen_from.candidates, chosen_from.output
@@ -105,6 +105,7 @@ def budget_command(
             raise InputError(
                 "there is nothing to choose from", where="--output", mend="Give --candidates"
             )
+        check_apart(output, old, new, candidates, *vars(asked).values())
         check_output(output, overwrite=chosen_from.overwrite)
     progress = ProgressBar()
     inputs = open_inputs(

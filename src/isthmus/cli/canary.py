@@ -57,9 +57,10 @@ def record_command(
     """
     from isthmus.encoders import ModelCanary, Spending, open_encoder
     from isthmus.encoders.model_canary import MOST_TEXTS
-    from isthmus.files import check_output
+    from isthmus.files import check_apart, check_output
     from isthmus.spaces.texts import read_lines
 
+    check_apart(output, texts)
     check_output(output, overwrite=overwrite)
     lines = list(dict.fromkeys(read_lines(texts)))
     if len(lines) > MOST_TEXTS:

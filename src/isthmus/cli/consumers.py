@@ -138,9 +138,11 @@ def consumers_command(
     from isthmus.bridge.open_estimator import open_estimator
     from isthmus.bridge.packing import KIND
     from isthmus.evaluate.consumers import kind_of_consumer
+    from isthmus.files import check_apart
 
     head_bridge = written.head_bridge
     if head_bridge is not None:
+        check_apart(head_bridge, bridge)
         artefact.check_place(head_bridge, KIND, overwrite=written.overwrite)
     loaded = Bridge.load(bridge)
     eaten = open_estimator(eater.estimator)
