@@ -196,7 +196,9 @@ async def _proxy(real: Path, folder: Path, after: int | None, seen: Path) -> Non
             while data := await source.read(512):
                 if counted:
                     sent += len(data)
-                    seen.write_text(str(sent))
+                    part = seen.with_suffix(".part")
+                    part.write_text(str(sent))
+                    part.replace(seen)
                     copying = (copying or b"copy " in data) and b"insert into" not in data
                     if after is not None and sent >= after and not cut:
                         cut = True

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.stores.conformance import gaussian, ids_of, read_all
 
-from isthmus.errors import InputError, UnsupportedError
+from isthmus.errors import InputError, StoreChangedError, UnsupportedError
 from isthmus.evaluate.search import top_k
 from isthmus.stores import MemoryStore, create_store, open_store
 from isthmus.stores.beside import BesideStore, with_second_column
@@ -69,6 +69,27 @@ def test_both_columns_of_one_store(store, ids):
     after = read_all(store.first, column=store.column)
     np.testing.assert_array_equal(before["ids"], after["ids"])
     np.testing.assert_array_equal(*(np.concatenate(r["vectors"]) for r in (before, after)))
+
+
+def test_somebody_else_drops_the_second_collection(store, ids):
+    new = gaussian(N, DIM, seed=1)
+    store.put(ids, new, column="new")
+    assert store.search(new[:2], 3, column="new").found.all()
+    reader = BesideStore(store.first, "new")
+    assert reader.filled("new") == N
+    store.drop_column("new")
+    assert reader.filled("new") == 0
+    assert not reader.search(new[:2], 3, column="new").found.any()
+    assert not reader.fetch(ids[:2], column="new").present.any()
+    reader.leads = True
+    with pytest.raises(StoreChangedError, match="docs__new.* is gone"):
+        reader.search(new[:2], 3, column="new")
+    # and makes another
+    reader.leads = False
+    store.add_column("new", DIM)
+    store.put(ids[:30], new[:30], column="new")
+    assert reader.filled("new") == 30
+    assert reader.fetch(ids, column="new").present.sum() == 30
 
 
 def test_items_that_are_gone_are_not_found(store, ids):

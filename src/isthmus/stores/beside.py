@@ -6,10 +6,10 @@ its files and its indexes are left exactly as they are.  PostgreSQL has its own 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePath
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,8 @@ from isthmus.stores.protocol import (
 from isthmus.stores.refusals import cannot, other_column
 
 __all__ = ["BesideStore", "Neighbours", "with_second_column"]
+
+T = TypeVar("T")
 
 _DEEPER = 4
 _FILES = ("parquet", "faiss", "file")
@@ -170,7 +172,22 @@ class BesideStore:
         """See `Store.filled`."""
         if column != self._new:
             return self.first.filled(column)
-        return 0 if self._column() is None or self._second is None else self._second.count()
+        return self._of_second(lambda second: second.count(), lambda: 0)
+
+    def _of_second(self, ask: Callable[[Any], T], without: Callable[[], T]) -> T:
+        """What the second collection answers, or what is so where there is none.
+
+        Another process may have dropped it, and perhaps made another: it is looked for again once.
+        """
+        self._column()
+        second = self._second
+        try:
+            return without() if second is None else ask(second)
+        except StoreError:
+            self._second = again = self.first.neighbour(self.beside)
+            if again is None:
+                return without()
+            return ask(again)
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -184,7 +201,8 @@ class BesideStore:
         """
         if column != self._new:
             return self.first.search(queries, k, column=column, only=only)
-        if self._column() is None or self._second is None:
+
+        def none() -> Hits:
             if self.leads:
                 # it was there, and has been dropped since: no item is not the answer
                 raise StoreChangedError(
@@ -193,9 +211,13 @@ class BesideStore:
                     mend="See isthmus migrate status",
                 )
             return no_hits(len(queries), k, self._key)
-        depth, count = k, self._second.count()
+
+        return self._of_second(lambda second: self._searched(second, queries, k, only), none)
+
+    def _searched(self, second: Any, queries: NDArray[Any], k: int, only: Ids | None) -> Hits:
+        depth, count = k, second.count()
         while True:
-            found: Hits = self._second.search(queries, depth, column=self._inner, only=only)
+            found: Hits = second.search(queries, depth, column=second.column, only=only)
             query, place = np.nonzero(found.found)
             ids = found.ids[query, place]
             there = self._held(ids)
@@ -225,19 +247,25 @@ class BesideStore:
         """See `Store.fetch`."""
         if column != self._new:
             return self.first.fetch(ids, column=column)
-        own = self._column()
-        if self._second is not None:
-            return self._second.fetch(ids, column=self._inner)
-        dim = 0 if own is None else own.dim
-        return Rows(ids, np.full((len(ids), dim), np.nan, np.float32), np.zeros(len(ids), np.bool_))
+
+        def none() -> Rows:
+            dim = 0 if self._declared is None else self._declared.dim
+            rows = np.full((len(ids), dim), np.nan, np.float32)
+            return Rows(ids, rows, np.zeros(len(ids), np.bool_))
+
+        return self._of_second(lambda second: second.fetch(ids, column=second.column), none)
 
     def payload(self, ids: Ids, fields: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """See `Store.payload`."""
         found: list[dict[str, Any]] = self.first.payload(ids, fields)
-        if self.leads and self._column() is not None and self._second is not None:
-            own = self._second.payload(ids, fields)
-            found = [mine or item for mine, item in zip(own, found, strict=True)]
-        return found
+        if not self.leads:
+            return found
+        return self._of_second(
+            lambda second: [
+                mine or item for mine, item in zip(second.payload(ids, fields), found, strict=True)
+            ],
+            lambda: found,
+        )
 
     def texts(self, ids: Ids) -> list[str | None]:
         """See `Store.texts`."""
@@ -325,9 +353,7 @@ class BesideStore:
 
     def filled_ids(self) -> IdSet:
         """The items that have a vector in the second collection."""
-        if self._column() is None or self._second is None:
-            return IdSet()
-        return IdSet(self._second.scan())
+        return self._of_second(lambda second: IdSet(second.scan()), IdSet)
 
     def differing(self, batch: int = BATCH) -> Iterator[tuple[ScanBatch, NDArray[np.bool_]]]:
         """The items of the second collection, and which of them the first holds otherwise or not.
