@@ -150,19 +150,11 @@ class BesideStore:
         )
 
     def _column(self) -> Column | None:
-        if self._second is None:
-            self._second = self.first.neighbour(self.beside)
-        if self._second is None:
-            return self._declared
-        try:
-            (found,) = self._second.describe().columns.values()
-        except StoreError:
-            # another process may have dropped it, and perhaps made another
-            self._second = self.first.neighbour(self.beside)
-            if self._second is None:
-                return self._declared
-            (found,) = self._second.describe().columns.values()
-        return replace(found, name=self._new)
+        def described(second: Any) -> Column:
+            (found,) = second.describe().columns.values()
+            return replace(found, name=self._new)
+
+        return self._of_second(described, lambda: self._declared)
 
     def count(self) -> int:
         """See `Store.count`; of the first collection."""
@@ -179,15 +171,14 @@ class BesideStore:
 
         Another process may have dropped it, and perhaps made another: it is looked for again once.
         """
-        self._column()
         second = self._second
-        try:
-            return without() if second is None else ask(second)
-        except StoreError:
-            self._second = again = self.first.neighbour(self.beside)
-            if again is None:
-                return without()
-            return ask(again)
+        if second is not None:
+            try:
+                return ask(second)
+            except StoreError:
+                pass
+        self._second = again = self.first.neighbour(self.beside)
+        return without() if again is None else ask(again)
 
     # -- reading ---------------------------------------------------------------------------------
 
