@@ -15,12 +15,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Self, cast
 
-from isthmus.errors import InputError, OutputError
+from isthmus.errors import OutputError
 from isthmus.files import canonical_json
 from isthmus.json_text import read_json
-from isthmus.scale.part_folder import MANIFEST
+from isthmus.scale.part_folder import MANIFEST, parse_manifest
 from isthmus.scale.parts import is_remote, remote_system
-from isthmus.sealed_json import sealed, unsealed
+from isthmus.sealed_json import sealed
 from isthmus.spaces.formats.contents import reading
 from isthmus.spaces.scratch import scratch_folder
 
@@ -79,7 +79,11 @@ class PartBucket:
                 place.removeprefix(root).lstrip("/"): int(told.get("size") or 0)
                 for place, told in found.items()
             }
-            manifest = _manifest(system, root, url) if MANIFEST in sizes else None
+            manifest = (
+                parse_manifest(system.cat_file(f"{root}/{MANIFEST}"), f"{url}/{MANIFEST}")
+                if MANIFEST in sizes
+                else None
+            )
             lines = [
                 read_json(system.cat_file(f"{root}/{name}"))
                 for name in sorted(sizes)
@@ -135,19 +139,6 @@ class PartBucket:
                     system.rm_file(f"{root}/{name}")
             system.invalidate_cache()
             system.rm(f"{root}/{_NOTES}", recursive=True)
-
-
-def _manifest(system: Any, root: str, url: str) -> Entry:
-    try:
-        return unsealed(system.cat_file(f"{root}/{MANIFEST}"))
-    except InputError:
-        raise
-    except ValueError as error:
-        raise InputError(
-            f"this is no manifest of results ({error})",
-            where=f"{url}/{MANIFEST}",
-            mend="Choose another place, or remove that object yourself",
-        ) from error
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from isthmus.inputs import kind_of, read_input
 from isthmus.json_text import read_json
 from isthmus.sealed_json import sealed, unsealed
 
-__all__ = ["MANIFEST", "PartFolder", "read_manifest"]
+__all__ = ["MANIFEST", "PartFolder", "parse_manifest", "read_manifest"]
 
 MANIFEST = "_manifest.json"
 """What the folder holds, once it is complete."""
@@ -39,21 +39,31 @@ def read_manifest(folder: Path) -> Entry | None:
     Raises:
         InputError: for a manifest that was not written here, or was changed.
     """
-    place = folder / MANIFEST
     try:
-        found = unsealed(read_input(place, _MOST_BYTES))
+        content = read_input(folder / MANIFEST, _MOST_BYTES)
+    except FileNotFoundError:
+        return None
+    return parse_manifest(content, str(folder / MANIFEST))
+
+
+def parse_manifest(content: bytes, where: str) -> Entry:
+    """What a manifest says, wherever it was kept.
+
+    Raises:
+        InputError: for one that was not written here, or was changed.
+    """
+    try:
+        found = unsealed(content)
         if not all(isinstance(name, str) for name in _names(found)) or "names" not in found:
             raise ValueError("it names no results")
         return found
-    except FileNotFoundError:
-        return None
+    except InputError:
+        raise
     except ValueError as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError(
             f"this is no manifest of results ({error})",
-            where=str(place),
-            mend="Choose another folder, or remove that file yourself",
+            where=where,
+            mend="Choose another place, or remove it yourself",
         ) from error
 
 
