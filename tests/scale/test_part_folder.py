@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from isthmus.errors import InputError, OutputError
-from isthmus.scale.part_folder import MANIFEST, PartFolder, read_manifest
+from isthmus.scale.earlier_runs import MANIFEST
+from isthmus.scale.part_folder import PartFolder, read_manifest
 from isthmus.sealed_json import sealed
 
 JOURNAL = "_parts.jsonl"
@@ -19,7 +20,7 @@ def make(place: Path, names: list[str], *, overwrite: bool = True, until: int | 
     """Write the parts that are not noted yet; how many there were."""
     with PartFolder.opened(place, names, overwrite=overwrite) as folder:
         folder.start({"of": "a test"})
-        done = {note["file"] for note in folder.notes}
+        done = {note["file"] for note in folder.earlier.notes}
         missing = [name for name in names if name not in done]
         for name in missing[:until]:
             (place / name).write_text(name)

@@ -237,12 +237,18 @@ def _check_source(bridge: Bridge, side: Side) -> None:
 
 def _known(folder: PartFolder | PartBucket, digest: str) -> dict[str, Entry]:
     """By its name, every file that this bridge finished and that is still there."""
-    complete: list[Any] = [former.get("parts") for former in folder.former]
-    entries: Iterator[Any] = chain(*(p for p in complete if isinstance(p, list)), folder.notes)
+    complete: list[Any] = [former.get("parts") for former in folder.earlier.former]
+    entries: Iterator[Any] = chain(
+        *(p for p in complete if isinstance(p, list)), folder.earlier.notes
+    )
     found: dict[str, Entry] = {}
     for entry in entries:
         name = entry.get("file") if isinstance(entry, dict) else None
-        if not isinstance(name, str) or name not in folder.own or entry.get("bridge") != digest:
+        if (
+            not isinstance(name, str)
+            or name not in folder.earlier.own
+            or entry.get("bridge") != digest
+        ):
             continue
         size = folder.size(name)
         if size is not None and size == entry.get("size"):

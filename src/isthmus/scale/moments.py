@@ -84,7 +84,7 @@ def write_moments(
     settings = _settings(pairs, seed)
     keys = _keys(pairs, settings)
     with PartFolder.opened(folder, keys, overwrite=True) as begun:
-        _check_settings(folder, settings, begun.former)
+        _check_settings(folder, settings, begun.earlier.former)
         begun.start({"settings": settings})
         missing = [
             _Missing(part, key)

@@ -11,23 +11,19 @@ import uuid
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any, Self, cast
 
 from isthmus.errors import OutputError
 from isthmus.files import canonical_json
 from isthmus.json_text import read_json
-from isthmus.scale.part_folder import MANIFEST, parse_manifest
+from isthmus.scale.earlier_runs import MANIFEST, NOTES, EarlierRuns, Entry, parse_manifest
 from isthmus.scale.parts import is_remote, remote_system
 from isthmus.sealed_json import sealed
 from isthmus.spaces.formats.contents import reading
 from isthmus.spaces.scratch import scratch_folder
 
 __all__ = ["PartBucket", "result_file"]
-
-_NOTES = "_parts"
-Entry = dict[str, Any]
 
 
 @contextmanager
@@ -55,12 +51,7 @@ class PartBucket:
     url: str
     names: tuple[str, ...]
     """Of the results."""
-    own: frozenset[str]
-    """Names of what earlier runs made there, or were making."""
-    former: tuple[Entry, ...]
-    """What earlier runs said of themselves, the complete one first."""
-    notes: tuple[Entry, ...]
-    """What earlier runs noted as finished."""
+    earlier: EarlierRuns
     sizes: Mapping[str, int]
     """Of every object that was there, in bytes."""
 
@@ -87,26 +78,13 @@ class PartBucket:
             lines = [
                 read_json(system.cat_file(f"{root}/{name}"))
                 for name in sorted(sizes)
-                if name.startswith(f"{_NOTES}/")
+                if name.startswith(f"{NOTES}/")
             ]
-        if manifest is not None and not overwrite:
-            raise OutputError(
-                "the output exists already",
-                where=url,
-                mend="Choose another name, or --overwrite to bring it up to date",
-            )
         notes = [cast(Entry, line) for line in lines if isinstance(line, dict)]
-        former = [x for x in (manifest, *(n for n in notes if "names" in n)) if x is not None]
-        own = frozenset(map(str, chain.from_iterable(line.get("names", ()) for line in former)))
-        strange = [n for n in sizes if n in names and n not in own]
-        if strange or (sizes and not former):
-            raise OutputError(
-                f"there is '{(strange or sorted(sizes))[0]}', which no earlier run wrote there",
-                where=url,
-                mend="Choose another name",
-            )
-        done = tuple(note for note in notes if "names" not in note)
-        return cls(url, tuple(names), own, tuple(former), done, sizes)
+        earlier = EarlierRuns.of(manifest, notes)
+        there = [name for name in sizes if name != MANIFEST and not name.startswith(f"{NOTES}/")]
+        earlier.check_free(names, there, where=url, overwrite=overwrite)
+        return cls(url, tuple(names), earlier, sizes)
 
     def size(self, name: str) -> int | None:
         """Bytes of a result that is there."""
@@ -118,7 +96,7 @@ class PartBucket:
 
     def note(self, entry: Entry) -> None:
         """Write down what is begun or finished."""
-        name = f"{_NOTES}/{time.time_ns()}-{uuid.uuid4().hex[:8]}.json"
+        name = f"{NOTES}/{time.time_ns()}-{uuid.uuid4().hex[:8]}.json"
         with remote_system(self.url) as (system, root), _writing(self.url):
             system.pipe_file(f"{root}/{name}", canonical_json(entry).encode())
 
@@ -134,11 +112,11 @@ class PartBucket:
         with remote_system(self.url) as (system, root), _writing(self.url):
             told = sealed({**about, "names": list(self.names)})
             system.pipe_file(f"{root}/{MANIFEST}", told)
-            for name in self.own - set(self.names):
+            for name in self.earlier.own - set(self.names):
                 if name in self.sizes:
                     system.rm_file(f"{root}/{name}")
             system.invalidate_cache()
-            system.rm(f"{root}/{_NOTES}", recursive=True)
+            system.rm(f"{root}/{NOTES}", recursive=True)
 
 
 @contextmanager

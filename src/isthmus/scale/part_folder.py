@@ -11,26 +11,28 @@ import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any, Self, cast
 
-from isthmus.errors import InputError, OutputError
+from isthmus.errors import OutputError
 from isthmus.file_locks import lock
 from isthmus.file_records import sweep
 from isthmus.files import atomic_file, canonical_json, unwritable
 from isthmus.inputs import kind_of, read_input
 from isthmus.json_text import read_json
-from isthmus.sealed_json import sealed, unsealed
+from isthmus.scale.earlier_runs import (
+    LOCK,
+    MANIFEST,
+    NOTES_FILE,
+    EarlierRuns,
+    Entry,
+    parse_manifest,
+)
+from isthmus.sealed_json import sealed
 
-__all__ = ["MANIFEST", "PartFolder", "parse_manifest", "read_manifest"]
+__all__ = ["PartFolder", "read_manifest"]
 
-MANIFEST = "_manifest.json"
-"""What the folder holds, once it is complete."""
-_JOURNAL, _LOCK = "_parts.jsonl", "_lock"
 _MOST_BYTES = 1 << 30
-_LONGEST_NAME = 255
-Entry = dict[str, Any]
 
 
 def read_manifest(folder: Path) -> Entry | None:
@@ -46,27 +48,6 @@ def read_manifest(folder: Path) -> Entry | None:
     return parse_manifest(content, str(folder / MANIFEST))
 
 
-def parse_manifest(content: bytes, where: str) -> Entry:
-    """What a manifest says, wherever it was kept.
-
-    Raises:
-        InputError: for one that was not written here, or was changed.
-    """
-    try:
-        found = unsealed(content)
-        if not all(isinstance(name, str) for name in _names(found)) or "names" not in found:
-            raise ValueError("it names no results")
-        return found
-    except InputError:
-        raise
-    except ValueError as error:
-        raise InputError(
-            f"this is no manifest of results ({error})",
-            where=where,
-            mend="Choose another place, or remove it yourself",
-        ) from error
-
-
 @dataclass(frozen=True)
 class PartFolder:
     """A folder in which the results of parts are made."""
@@ -74,12 +55,7 @@ class PartFolder:
     path: Path
     names: tuple[str, ...]
     """Of the results."""
-    own: frozenset[str]
-    """Names of what earlier runs made there, or were making."""
-    former: tuple[Entry, ...]
-    """What earlier runs said of themselves, the complete one first."""
-    notes: tuple[Entry, ...]
-    """What earlier runs noted as finished."""
+    earlier: EarlierRuns
 
     @classmethod
     @contextmanager
@@ -102,29 +78,10 @@ class PartFolder:
 
     @classmethod
     def _of(cls, path: Path, names: Sequence[str], overwrite: bool) -> Self:
-        manifest, lines = read_manifest(path), _journal(path)
-        if manifest is not None and not overwrite:
-            raise OutputError(
-                "the output exists already",
-                where=str(path),
-                mend="Choose another name, or --overwrite to bring it up to date",
-            )
-        if manifest is None and lines is None and any(f.name != _LOCK for f in path.iterdir()):
-            raise OutputError(
-                "the folder holds other files", where=str(path), mend="Choose another name"
-            )
-        begun = [line for line in lines or [] if "names" in line]
-        former = [line for line in (manifest, *begun) if line is not None]
-        own = frozenset(filter(_is_plain, chain.from_iterable(map(_names, former))))
-        for name in names:
-            if name not in own and os.path.lexists(path / name):
-                raise OutputError(
-                    f"the folder also holds '{name}', which no earlier run wrote there",
-                    where=str(path),
-                    mend="Choose another name, or move that file elsewhere",
-                )
-        notes = [line for line in lines or [] if "names" not in line]
-        return cls(path, tuple(names), own, tuple(former), tuple(notes))
+        earlier = EarlierRuns.of(read_manifest(path), _journal(path))
+        there = {file.name for file in path.iterdir()} - {MANIFEST, NOTES_FILE, LOCK}
+        earlier.check_free(names, there, where=str(path), overwrite=overwrite)
+        return cls(path, tuple(names), earlier)
 
     def size(self, name: str) -> int | None:
         """Bytes of a result that is there."""
@@ -137,7 +94,7 @@ class PartFolder:
 
     def note(self, entry: Entry) -> None:
         """Write down what is begun or finished."""
-        place = self.path / _JOURNAL
+        place = self.path / NOTES_FILE
         try:
             with place.open("a", encoding="utf-8") as file:
                 file.write(f"\n{canonical_json(entry)}\n")
@@ -159,17 +116,17 @@ class PartFolder:
         """
         with atomic_file(self.path / MANIFEST, overwrite=True) as file:
             file.write_bytes(sealed({**about, "names": list(self.names)}))
-        for name in self.own - set(self.names):
+        for name in self.earlier.own - set(self.names):
             remove(self.path / name)
             # what a dead run left of it
             sweep(self.path / name)
-        (self.path / _JOURNAL).unlink(missing_ok=True)
+        (self.path / NOTES_FILE).unlink(missing_ok=True)
 
 
 @contextmanager
 def _alone(folder: Path) -> Generator[None]:
     """Hold the folder, by a file in it that goes with the block."""
-    place = folder / _LOCK
+    place = folder / LOCK
     while True:
         descriptor = os.open(place, os.O_RDWR | os.O_CREAT, 0o666)
         held = lock(descriptor)
@@ -205,12 +162,12 @@ def _make(path: Path) -> None:
         raise unwritable(error, path) from error
 
 
-def _journal(folder: Path) -> list[Entry] | None:
-    """What was noted; None where nothing ever was."""
+def _journal(folder: Path) -> list[Entry]:
+    """What was noted."""
     try:
-        text = read_input(folder / _JOURNAL, _MOST_BYTES).decode("utf-8", errors="replace")
+        text = read_input(folder / NOTES_FILE, _MOST_BYTES).decode("utf-8", errors="replace")
     except FileNotFoundError:
-        return None
+        return []
     lines: list[Entry] = []
     for line in text.splitlines():
         # a line that a dying process wrote in part
@@ -219,15 +176,3 @@ def _journal(folder: Path) -> list[Entry] | None:
             if isinstance(found, dict):
                 lines.append(cast(Entry, found))
     return lines
-
-
-def _names(line: Entry) -> list[Any]:
-    found: Any = line.get("names")
-    return cast("list[Any]", found) if isinstance(found, list) else []
-
-
-def _is_plain(name: Any) -> bool:
-    """Whether it names an entry of the folder, and none of its own files."""
-    if not isinstance(name, str) or not 0 < len(name.encode(errors="replace")) <= _LONGEST_NAME:
-        return False
-    return not {"/", "\0"} & set(name) and name not in (".", "..", MANIFEST, _JOURNAL, _LOCK)
