@@ -23,7 +23,7 @@ from isthmus.registry.version import Digest
 __all__ = ["ChainedLog", "Logged"]
 
 _TRIES = 1000
-_LONGEST_PAUSE = 0.5
+_LONGEST_PAUSE = 5.0
 
 
 class Logged(Document):
@@ -98,14 +98,17 @@ class ChainedLog(Generic[_Entry]):
         Raises:
             RegistryError: if others are quicker every time.
         """
-        mine: list[_Entry] = []
+        mine = set[str]()
+        seen = 0
         for attempt in range(_TRIES):
+            started = time.monotonic()
             with self.storage.exclusive():
                 held = self.storage.get(self.head, MOST_BYTES)
                 current = None if held is None else self.kind.parsed(held.content, self.where)
-                written = self._found(mine, current)
+                written = self._found(mine, current, seen)
                 if written is not None:
                     return written
+                seen = 0 if current is None else current.sequence
                 entry = following(current)
                 if entry is None:
                     assert current is not None
@@ -113,8 +116,11 @@ class ChainedLog(Generic[_Entry]):
                 self.storage.put(self.key(entry.digest), entry.content)
                 if self.storage.swap(self.head, None if held is None else held.tag, entry.content):
                     return entry
-                mine.append(entry)
-            time.sleep(random.uniform(0, min(_LONGEST_PAUSE, 0.02 * 2 ** min(attempt, 5))))
+                mine.add(entry.digest)
+            # others are as quick: what many do at once is spread over as long as it took, then
+            # over twice that
+            took = time.monotonic() - started
+            time.sleep(random.uniform(0, min(_LONGEST_PAUSE, took * 2 ** min(attempt, 5))))
         raise RegistryError(
             "others wrote to it every time it was tried", where=self.where, mend="Try again"
         )
@@ -123,12 +129,14 @@ class ChainedLog(Generic[_Entry]):
         """Where the entry with this digest stands."""
         return f"{self.entries}/{digest}"
 
-    def _found(self, mine: list[_Entry], current: _Entry | None) -> _Entry | None:
-        """The one of these entries that the log holds: a server's answer may have been lost."""
-        tried = {entry.digest: entry for entry in mine}
-        oldest = min((entry.sequence for entry in mine), default=0)
-        while tried and current is not None and current.sequence >= oldest:
-            if current.digest in tried:
+    def _found(self, mine: set[str], current: _Entry | None, seen: int) -> _Entry | None:
+        """The one of these entries that the log holds: a server's answer may have been lost.
+
+        Only those after number ``seen`` are looked at: the head had that one when it was read last,
+        and what was written over an older head is refused.
+        """
+        while mine and current is not None and current.sequence > seen:
+            if current.digest in mine:
                 return current
             current = None if current.before is None else self.entry(current.before)
         return None

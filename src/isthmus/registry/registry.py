@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -147,10 +148,15 @@ class Registry(Moving):
         if bundle is not None:
             self._storage.put(signature_key(name, digest, digest_of(bundle)), bundle)
 
+        @cache
+        def check_present() -> None:
+            # asked again while others move the alias, it is as young as gc spares
+            self._check_present(digest, version)
+
         def to_this(current: Entry | None) -> Target | None:
             if current is not None and current.version == digest:
                 return None
-            self._check_present(digest, version)
+            check_present()
             under = None if current is None else current.digest
             return Target(
                 version=digest, action="publish", under=under, by=by or this_user(), note=note
