@@ -20,6 +20,7 @@ from isthmus.threads import blas_threads, single_thread
 @pytest.fixture(autouse=True)
 def several() -> Generator[None]:
     """Three threads, whatever the environment says."""
+    blas_threads()  # which loads both builds: a limit is of those that are there
     with threadpool_limits(3, user_api="blas"):
         yield
 

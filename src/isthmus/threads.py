@@ -15,16 +15,16 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-import scipy.linalg.blas  # both BLAS builds must be loaded before they are looked for
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["blas_threads", "product_threads", "single_thread"]
+from isthmus.scipy_later import linalg
 
-_loaded = (np, scipy.linalg.blas)
+__all__ = ["blas_threads", "product_threads", "single_thread"]
 
 
 @lru_cache(maxsize=1)
 def _blas_controllers() -> tuple[Any, ...]:
+    _ = np.matmul, linalg.blas  # both BLAS builds must be loaded before they are looked for
     controllers: list[Any] = ThreadpoolController().lib_controllers
     loaded = tuple(c for c in controllers if c.user_api == "blas")
     # wheels bring a BLAS each, of numpy, SciPy and others; one from the system serves them all

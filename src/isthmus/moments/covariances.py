@@ -8,10 +8,10 @@ from functools import cached_property
 from typing import Any, Protocol, Self
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
+from isthmus.scipy_later import linalg
 from isthmus.threads import single_thread
 
 __all__ = ["AffineLike", "GroupScatter", "SecondMoments", "SideMoments"]
@@ -65,7 +65,7 @@ class SideMoments:
         if self.covariance is None:
             raise InputError("whitening needs the covariance, which was not kept")
         with single_thread:
-            found: Any = scipy.linalg.eigh(self.covariance, driver="evr")
+            found: Any = linalg.eigh(self.covariance, driver="evr")
         return np.maximum(found[0], 0.0), found[1]
 
 

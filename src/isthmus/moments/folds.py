@@ -9,7 +9,6 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.blas import get_blas_funcs
 
 from isthmus import artefact
 from isthmus.errors import InputError
@@ -18,14 +17,13 @@ from isthmus.moments.covariances import SecondMoments
 from isthmus.moments.kinds import joined_apart
 from isthmus.moments.translation import add_outer
 from isthmus.numeric import Array
+from isthmus.scipy_later import linalg
 from isthmus.spaces.split import fold_of
 from isthmus.tensors import Tensors
 
 __all__ = ["FoldMoments", "KindsApart"]
 
 _KIND = "set of fold moments"
-
-_axpy: Any = get_blas_funcs("axpy", dtype=np.float64)
 
 
 class FoldMoments:
@@ -242,7 +240,8 @@ def _without(whole: SecondMoments, part: SecondMoments) -> SecondMoments:
             return None
         left = mine * grown
         # in place: five folds of these are as dear as the pass over a small data set
-        _axpy(theirs.reshape(-1), left.reshape(-1), a=-taken)
+        axpy: Any = linalg.get_blas_funcs("axpy", dtype=np.float64)
+        axpy(theirs.reshape(-1), left.reshape(-1), a=-taken)
         return add_outer(left, -between, apart[a], apart[b])
 
     def variance(index: int, side: str) -> NDArray[np.float64] | None:

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from scipy.linalg.blas import get_blas_funcs
 
 from isthmus.errors import InputError
 from isthmus.moments.centred_block import Rows
 from isthmus.numeric import Array, namespace, to_float64, to_numpy
+from isthmus.scipy_later import linalg
 
 __all__ = ["add_outer", "column_squares", "explain_non_finite", "translated_fourth"]
 
@@ -38,7 +38,7 @@ def add_outer(total: Array, factor: float, a: Array, b: Array) -> Array:
     """``total + factor · a bᵀ``, in place where numpy can."""
     if isinstance(total, np.ndarray) and total.flags.c_contiguous and total.size:
         # the transpose is the column-major array that BLAS takes
-        rank_one: Any = get_blas_funcs("ger", dtype=total.dtype)
+        rank_one: Any = linalg.get_blas_funcs("ger", dtype=total.dtype)
         rank_one(factor, b, a, a=total.T, overwrite_a=True)
         return total
     return total + factor * (a[:, None] * b[None, :])

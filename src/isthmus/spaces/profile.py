@@ -15,12 +15,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 
 from isthmus.artefact import Packed
 from isthmus.errors import InputError
 from isthmus.numeric import unit_rows
+from isthmus.scipy_later import linalg
 from isthmus.spaces.ranges import QUANTILES
 from isthmus.spaces.row_checks import check_vectors, row_norms
 from isthmus.threads import single_thread
@@ -101,7 +101,7 @@ class Profile:
         seen = rows[~held]
         mean, covariance = _moments(seen, unit)
         with single_thread:
-            values, vectors = scipy.linalg.eigh(covariance, driver="evd")
+            values, vectors = linalg.eigh(covariance, driver="evd")
         values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
         d = len(mean)
         r, m = min(_FULL, max(d // 16 - 1, min(d, 7))), max(1, min(_EMPTY, d // 6))

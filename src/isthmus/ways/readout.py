@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.blas import get_blas_funcs
 
 from isthmus.numeric import Array, like, namespace, to_numpy
+from isthmus.scipy_later import linalg
 from isthmus.spaces.profile import FAR, Profile
 from isthmus.threads import product_threads, single_thread
 
@@ -22,7 +22,6 @@ Rows = NDArray[np.float32]
 
 _BLOCK_ROWS = 512
 _LONG = 1e15
-_norm, _scale = cast("tuple[Any, Any]", get_blas_funcs(("nrm2", "scal"), dtype=np.float32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +121,9 @@ class Readout:
         linear, squared, offsets = linear.T.copy(), squared.T.copy(), constant.tolist()
         (d, r), rest, mean_square = f.full.shape, f.rest, offsets[-1]
         outside, beyond = float(r < d) / rest, 1.0 / max(d - r, 1)
-        norm, scale = _norm, _scale
+        norm, scale = cast(
+            "tuple[Any, Any]", linalg.get_blas_funcs(("nrm2", "scal"), dtype=np.float32)
+        )
 
         def read(x: Rows) -> tuple[list[float], float, float] | None:
             length = norm(x)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
-from scipy.special import expit, logit
 
+from isthmus.scipy_later import linalg, special
 from isthmus.strengths import widened
 from isthmus.threads import single_thread
 
@@ -52,7 +51,7 @@ def _best_strength(features: Matrix, target: Matrix) -> float:
     if target.std() <= 1e-5 * max(abs(float(target.mean())), 1.0):
         return np.inf  # what varies is rounding
     with single_thread:
-        u, s, _ = scipy.linalg.svd((features - mean) / spread, full_matrices=False)
+        u, s, _ = linalg.svd((features - mean) / spread, full_matrices=False)
     centred = target - target.mean()
     turned = u.T @ centred
     of_mean = float(np.square(centred * n / (n - 1)).sum())
@@ -75,7 +74,7 @@ def _best_strength(features: Matrix, target: Matrix) -> float:
 def _ridge(features: Matrix, targets: Matrix, strengths: Matrix) -> Matrix:
     mean, spread = _standard(features)
     with single_thread:
-        u, s, vt = scipy.linalg.svd((features - mean) / spread, full_matrices=False)
+        u, s, vt = linalg.svd((features - mean) / spread, full_matrices=False)
     middle = targets.mean(axis=0)
     with np.errstate(over="ignore"):
         shrunk = s[:, None] / (s[:, None] ** 2 + strengths[None, :])
@@ -94,12 +93,12 @@ def signed_logistic(features: Matrix, success: NDArray[np.bool_], signs: tuple[i
     def loss(b: Matrix) -> tuple[float, Matrix]:
         log_odds = b[0] + z @ b[1:]
         value = np.logaddexp(0.0, log_odds).mean() - log_odds[success].sum() / n
-        apart = expit(log_odds) - success
+        apart = special.expit(log_odds) - success
         gradient = np.append(apart.mean(), z.T @ apart / n + b[1:] / n)
         return float(value + 0.5 * np.square(b[1:]).sum() / n), gradient
 
     bounds = [(None, None), *(((None, 0.0) if s < 0 else (0.0, None)) for s in signs)]
-    start = np.append(logit((success.sum() + 1) / (n + 2)), np.zeros(len(signs)))
+    start = np.append(special.logit((success.sum() + 1) / (n + 2)), np.zeros(len(signs)))
     from scipy.optimize import minimize  # takes long to import
 
     b = np.asarray(minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B").x)

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betainc
 
 from isthmus.errors import InputError
 from isthmus.evaluate.calibration import expected_calibration_error
+from isthmus.scipy_later import special
 from isthmus.ways.calibration import MonotoneCurve, isotonic_curve
 
 __all__ = [
@@ -296,7 +296,7 @@ def _counted(cuts: tuple[float, ...], raw: NDArray[Any], success: NDArray[np.boo
 
 def _tail(n: int, good: int, probability: float) -> float:
     """``P(Binomial(n, probability) ≥ good)``."""
-    return float(betainc(good, n - good + 1, probability)) if good else 1.0
+    return float(special.betainc(good, n - good + 1, probability)) if good else 1.0
 
 
 def _counts(listed: Any) -> Counts:

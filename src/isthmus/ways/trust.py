@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logit
 
 from isthmus.adapters.chain import Chain
 from isthmus.errors import InputError
 from isthmus.evaluate import Metric, top_k
 from isthmus.evaluate.scores import checked_norms
 from isthmus.numeric import Array, as_floating, like
+from isthmus.scipy_later import special
 from isthmus.spaces.profile import Profile
 from isthmus.ways.calibration import MonotoneCurve
 from isthmus.ways.readout import Readout, host_dtype
@@ -202,7 +202,7 @@ class Trust:
     def _joined(self, distance: Matrix, predicted: Matrix) -> Matrix:
         intercept, near, *others = self.coefficients
         z = intercept + near * np.log(distance) + np.array(others) @ predicted
-        return expit(z) * np.minimum(1.0, self.reach / distance) ** 2
+        return special.expit(z) * np.minimum(1.0, self.reach / distance) ** 2
 
     def threshold(self, probability: float, confidence: float = 0.9) -> float | None:
         """Trust from which on a share ``probability`` keeps its first result; see `RiskControl`."""
@@ -244,7 +244,7 @@ class Trust:
         """The logistic score behind `after_search`, before calibration."""
         features = _search_features(self.control.curve.inverse_at(trust), scores, self.margin_floor)
         intercept, *coefficients = self.search_coefficients
-        return expit(intercept + features @ np.array(coefficients))
+        return special.expit(intercept + features @ np.array(coefficients))
 
     def recalibrated(self, rows: SearchedRows, *, searched: int, seed: int = 0) -> Trust:
         """The same order of vectors, with the probabilities of the index that the rows searched.
@@ -441,7 +441,7 @@ def _observe(chain: Chain, rows: HeldOutRows, metric: Metric) -> _Observed:
 def _model(profile: Profile, known: _Observed, seed: int) -> Trust:
     """Everything but the calibration."""
     n, r = len(known.source), profile.full.shape[1]
-    base = logit((known.preserved.sum() + 1) / (n + 2))
+    base = special.logit((known.preserved.sum() + 1) / (n + 2))
     weights, ranges = np.zeros((2 * r + 2, 3)), np.zeros((2, 3))
     coefficients, search = np.zeros(5), np.zeros(4)
     coefficients[0] = search[0] = base
@@ -462,7 +462,7 @@ def _model(profile: Profile, known: _Observed, seed: int) -> Trust:
         ranges = np.stack([unseen.min(axis=0), unseen.max(axis=0)])
         summary = np.column_stack([np.log(np.maximum(distance, 1e-30)), unseen])
         coefficients = signed_logistic(summary, known.preserved, _SIGNS)
-        raw = expit(coefficients[0] + summary @ coefficients[1:])
+        raw = special.expit(coefficients[0] + summary @ coefficients[1:])
         search = signed_logistic(
             _search_features(raw, known.scores, floor), known.preserved, (1, 1, 1)
         )
@@ -491,7 +491,7 @@ def _features(profile: Profile, source: NDArray[Any]) -> tuple[Matrix, Matrix]:
 
 
 def _search_features(raw: NDArray[Any], scores: NDArray[Any], floor: float) -> Matrix:
-    odds = logit(np.clip(raw, _LEAST_LOGIT, 1 - _LEAST_LOGIT))
+    odds = special.logit(np.clip(raw, _LEAST_LOGIT, 1 - _LEAST_LOGIT))
     first, second = scores[:, 0].astype(np.float64), scores[:, 1].astype(np.float64)
     return np.column_stack([odds, first, np.log(np.maximum(first - second, 0.0) + floor)])
 

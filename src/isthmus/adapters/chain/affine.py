@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 from typing_extensions import override
 
@@ -15,6 +14,7 @@ from isthmus.adapters.chain.row_norm import OnSphere, RowNorm
 from isthmus.adapters.chain.stage import Dims, Matrix, Stage, Tensors
 from isthmus.errors import InputError
 from isthmus.numeric import Array
+from isthmus.scipy_later import linalg
 from isthmus.threads import single_thread
 
 __all__ = ["Affine"]
@@ -131,14 +131,14 @@ class Affine(Stage):
         else:
             dx, dy = self.matrix.shape
             with single_thread:
-                spectrum = scipy.linalg.svdvals(self.matrix)
+                spectrum = linalg.svdvals(self.matrix)
             if dx > dy or spectrum[-1] <= 1e-7 * spectrum[0]:
                 raise InputError(
                     f"this map of {dx} to {dy} dimensions has no inverse: it loses information",
                     mend="Fit a bridge in the other direction instead",
                 )
             with single_thread:
-                back = np.asarray(scipy.linalg.pinv(self.matrix), dtype=np.float64)
+                back = np.asarray(linalg.pinv(self.matrix), dtype=np.float64)
         inverse = Affine(back)
         if self.offset is None:
             return inverse

@@ -13,12 +13,12 @@ from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.blas import get_blas_funcs
 
 from isthmus.adapters.chain.affine import Affine
 from isthmus.adapters.chain.row_norm import RowNorm
 from isthmus.adapters.chain.stage import Stage
 from isthmus.numeric import row_squares
+from isthmus.scipy_later import linalg
 from isthmus.threads import product_threads, single_thread
 
 __all__ = ["OneMatrix"]
@@ -28,12 +28,6 @@ _LONG = 1e15
 _CACHE_LINE = 64
 _UNIT = RowNorm("unit")
 _BLOCK_ROWS = 512  # a block of inputs and one of outputs fit the second-level cache together
-
-# a call of these costs a quarter of what the same ufuncs cost on one vector; all work in place
-_norm, _add, _scale, _rank_one = cast(
-    "tuple[Any, Any, Any, Any]",
-    get_blas_funcs(("nrm2", "axpy", "scal", "ger"), dtype=np.float32),
-)
 
 Rows = NDArray[np.float32]
 
@@ -83,7 +77,11 @@ class OneMatrix:
         weights, offset, dy = _aligned(self.matrix), self.offset, len(self.offset)
         unit_in, unit_out, shifted = self.unit_in, self.unit_out, bool(self.offset.any())
         threads = product_threads()
-        norm, add, scale = _norm, _add, _scale
+        # a call of these costs a quarter of what the same ufuncs cost; both work in place
+        norm, add, scale = cast(
+            "tuple[Any, Any, Any]",
+            linalg.get_blas_funcs(("nrm2", "axpy", "scal"), dtype=np.float32),
+        )
 
         def mapped(x: Rows) -> Rows | None:
             length = norm(x)
@@ -113,6 +111,7 @@ class OneMatrix:
             return None if y is None else y[None]
         if out is None:
             out = np.empty((len(x), self.matrix.shape[1]), np.float32)
+        rank_one: Any = linalg.get_blas_funcs("ger", dtype=np.float32)
         ones = np.ones(_BLOCK_ROWS, np.float32)
         for start in range(0, len(x), _BLOCK_ROWS):
             block = x[start : start + _BLOCK_ROWS]
@@ -121,7 +120,7 @@ class OneMatrix:
             np.matmul(block, self.matrix, out=y)
             # y += lengths ⊗ b in place; y.T is the column-major array that BLAS takes
             weight = lengths if self.unit_in else ones[: len(block)]
-            _rank_one(1.0, self.offset, weight, a=y.T, overwrite_a=True)
+            rank_one(1.0, self.offset, weight, a=y.T, overwrite_a=True)
             if not (lengths.min() > 0.0 and lengths.max() * self._reach < _HUGE):
                 return None
             if self.unit_out:

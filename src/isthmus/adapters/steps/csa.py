@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 from typing_extensions import override
 
@@ -25,6 +24,7 @@ from isthmus.adapters.steps.base import Expanded, LinearAdapter, Splits, Value
 from isthmus.adapters.steps.normalisers import ShrunkWhitening
 from isthmus.errors import InputError
 from isthmus.moments import Moments, SecondMoments
+from isthmus.scipy_later import linalg
 from isthmus.threads import single_thread
 
 __all__ = ["CSA"]
@@ -149,7 +149,7 @@ class CSA(LinearAdapter):
         """
         if shared.shape[0] < shared.shape[1]:
             return CSA._weighted(shared.T, weight).T
-        found: Any = scipy.linalg.eigh(shared.T @ shared, driver="evd", overwrite_a=True)
+        found: Any = linalg.eigh(shared.T @ shared, driver="evd", overwrite_a=True)
         s = np.sqrt(np.maximum(found[0], 0.0))
         if not s[-1] > 1e-200:
             return np.zeros_like(shared)
@@ -160,7 +160,7 @@ class CSA(LinearAdapter):
     @property
     def _decomposed(self) -> tuple[Matrix, Matrix, Matrix]:
         with single_thread:
-            found: Any = scipy.linalg.svd(self._shared, full_matrices=False)
+            found: Any = linalg.svd(self._shared, full_matrices=False)
         return found
 
     @staticmethod

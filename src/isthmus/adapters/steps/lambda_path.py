@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 
 from isthmus.adapters.steps.base import Value
@@ -20,6 +19,7 @@ from isthmus.adapters.steps.ridge import RidgePath
 from isthmus.adapters.steps.spectral_ball import NearlyOrthogonal, departure, lower_bound, onto_ball
 from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
+from isthmus.scipy_later import linalg
 from isthmus.threads import single_thread
 
 __all__ = ["LambdaMap", "absolute_lambda", "lambda_path", "optimality_gap"]
@@ -167,7 +167,7 @@ class _Fit:
         least = path.map(0.0)
         nearest = _filled(left, path.filter([0.0])[0][::-1] == 0, least)
         if dx > dy:
-            u, _, vt = scipy.linalg.svd(left[:, :dy].T @ nearest, check_finite=False)
+            u, _, vt = linalg.svd(left[:, :dy].T @ nearest, check_finite=False)
             right = (u @ vt).T
             gradient = rigid.T @ (m - a @ rigid)
         else:
@@ -246,10 +246,10 @@ def _row_basis(aligned: Matrix, m: Matrix) -> Matrix:
     dx, dy = m.shape
     if dx == dy:
         return aligned
-    size = scipy.linalg.svdvals(m, check_finite=False)
+    size = linalg.svdvals(m, check_finite=False)
     if size[-1] > 1e-10 * size[0]:
         return aligned
-    return np.hstack([aligned, scipy.linalg.null_space(aligned.T)])
+    return np.hstack([aligned, linalg.null_space(aligned.T)])
 
 
 def _filled(left: Matrix, unused: NDArray[np.bool_], least: Matrix) -> Matrix:
@@ -261,7 +261,7 @@ def _filled(left: Matrix, unused: NDArray[np.bool_], least: Matrix) -> Matrix:
     free = int(unused.sum())
     if free == 0:
         return least
-    square, directions = scipy.linalg.eigh(least.T @ least, driver="evd", check_finite=False)
+    square, directions = linalg.eigh(least.T @ least, driver="evd", check_finite=False)
     count = min(free, len(square))
     lengths = np.sqrt(np.maximum(1.0 - np.maximum(square[:count], 0.0), 0.0))
     places = np.flatnonzero(unused)[:count]

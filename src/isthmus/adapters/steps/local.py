@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 from typing_extensions import override
 
@@ -29,6 +28,7 @@ from isthmus.adapters.steps.base import FitRows, Refinement, Value
 from isthmus.errors import InputError
 from isthmus.moments import Moments, SecondMoments
 from isthmus.progress import Progress, silent
+from isthmus.scipy_later import linalg
 from isthmus.spaces.sample import sampled
 from isthmus.spaces.split import fold_of
 from isthmus.threads import single_thread
@@ -255,7 +255,7 @@ def _sketch(residual: Matrix, seed: int) -> Matrix:
         return residual
     drawn = np.random.default_rng(seed).standard_normal((wide, _SKETCHED))
     with single_thread:
-        directions = scipy.linalg.qr(drawn, mode="economic")[0]
+        directions = linalg.qr(drawn, mode="economic")[0]
     return residual @ directions * (wide / _SKETCHED) ** 0.5
 
 
@@ -281,7 +281,7 @@ def _expert(own: SecondMoments, base: Affine, penalty: float, scale: float) -> A
     covariance = own.require("xx")
     pulled = covariance + alpha * np.eye(len(covariance))
     with single_thread:
-        change = scipy.linalg.solve(
+        change = linalg.solve(
             pulled, own.require("xy") - covariance @ start, assume_a="pos", overwrite_a=True
         )
     apart = own.mean_y - base.apply_to_mean(own.mean_x)
@@ -323,16 +323,14 @@ def held_out_errors(
         for i, shrinkage in enumerate(shrinkages):
             penalty = shrinkage * scale * len(x) / len(router)
             with single_thread:
-                lower = scipy.linalg.cholesky(gram + penalty * np.eye(len(gram)), lower=True)
-                half = scipy.linalg.solve_triangular(lower, features.T, lower=True)  # H = halfᵀhalf
+                lower = linalg.cholesky(gram + penalty * np.eye(len(gram)), lower=True)
+                half = linalg.solve_triangular(lower, features.T, lower=True)  # H = halfᵀhalf
                 error = targets - half.T @ (half @ targets)
             for fold in range(_FOLDS):
                 here = np.flatnonzero(folds[mine] == fold)
                 own = half[:, here]
                 with single_thread:
-                    out = scipy.linalg.solve(
-                        np.eye(len(here)) - own.T @ own, error[here], assume_a="pos"
-                    )
+                    out = linalg.solve(np.eye(len(here)) - own.T @ own, error[here], assume_a="pos")
                 left[i, mine[here]] += root[here, None] * out
     return np.einsum("aij,aij->a", left, left, dtype=np.float64) / len(x)
 

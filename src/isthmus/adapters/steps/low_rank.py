@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 from typing_extensions import override
 
@@ -16,6 +15,7 @@ from isthmus.adapters.steps.base import Expanded, LinearAdapter, Splits, Value
 from isthmus.adapters.steps.ridge import DEFAULT_ALPHAS, RidgePath, relative_errors, strongest
 from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
+from isthmus.scipy_later import linalg
 from isthmus.strengths import widened
 from isthmus.threads import single_thread
 
@@ -51,7 +51,7 @@ class _RankPath:
         scaled = scale[:, None] * path.rotated
         with single_thread:
             gram = path.rotated.T @ scaled
-            _, vectors = scipy.linalg.eigh(
+            _, vectors = linalg.eigh(
                 (gram + gram.T) / 2,
                 driver="evr",
                 subset_by_index=[first, dy - 1],

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 from typing_extensions import override
 
 from isthmus.adapters.steps.base import LinearAdapter
 from isthmus.moments import SecondMoments
+from isthmus.scipy_later import linalg
 from isthmus.threads import single_thread
 
 __all__ = ["Procrustes", "nearest_orthogonal"]
@@ -20,7 +20,7 @@ def nearest_orthogonal(m: NDArray[np.float64]) -> tuple[NDArray[np.float64], flo
     ``m = UΣVᵀ`` gives ``W = UVᵀ`` and ``tr Σ`` (Schönemann 1966).
     """
     with single_thread:
-        u, s, vt = scipy.linalg.svd(m, full_matrices=False)
+        u, s, vt = linalg.svd(m, full_matrices=False)
         return u @ vt, float(s.sum())
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 from typing_extensions import override
 
@@ -19,6 +18,7 @@ from isthmus.adapters.steps.base import Expanded, LinearAdapter, Splits, Value
 from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
 from isthmus.moments.translation import add_outer
+from isthmus.scipy_later import linalg
 from isthmus.strengths import widened
 from isthmus.threads import single_thread
 
@@ -59,7 +59,7 @@ class RidgePath:
                 return cls(axes, own, axes.T @ moments.require("xy"))
         with single_thread:
             # the transpose of a symmetric matrix, in the order that LAPACK overwrites in place
-            values, vectors = scipy.linalg.eigh(
+            values, vectors = linalg.eigh(
                 moments.require("xx").astype(dtype).T,
                 driver="evd",
                 check_finite=False,
@@ -222,7 +222,7 @@ def spectral_power(matrix: Matrix, power: float, moments: SecondMoments) -> Matr
     gives their directions back some of the weight.
     """
     with single_thread:
-        u, s, vt = scipy.linalg.svd(matrix, full_matrices=False)
+        u, s, vt = linalg.svd(matrix, full_matrices=False)
         top = max(float(s[0]), 1e-300)
         used = s > 1e-10 * top
         shaped = (u[:, used] * (s[used] / top) ** power) @ vt[used]

@@ -31,8 +31,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
+
+from isthmus.scipy_later import linalg
 
 __all__ = [
     "NearlyOrthogonal",
@@ -80,7 +81,7 @@ def within_ball(w: Matrix, radius: float) -> Matrix:
     found = departure(w)
     if found <= radius:
         return w
-    u, s, vt = scipy.linalg.svd(w, full_matrices=False, check_finite=False)
+    u, s, vt = linalg.svd(w, full_matrices=False, check_finite=False)
     return (u * np.sqrt(1.0 + (s**2 - 1.0) * (radius / found))) @ vt
 
 
@@ -384,7 +385,7 @@ def lower_bound(a: Matrix, m: Matrix, w: Matrix, mu: float, radius: float) -> fl
     The dual function at ``S = mu (WWᵀ − I)``, with the eigenvalues of ``a + S`` raised to a small
     positive value where they are below it; several such values are tried.
     """
-    values, vectors = scipy.linalg.eigh(a + mu * gram_excess(w), driver="evd", check_finite=False)
+    values, vectors = linalg.eigh(a + mu * gram_excess(w), driver="evd", check_finite=False)
     power = np.einsum("ij,ij->i", vectors.T @ m, vectors.T @ m)
     best = -np.inf
     for share in 10.0 ** np.arange(-12, 0):

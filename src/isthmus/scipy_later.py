@@ -1,0 +1,24 @@
+"""SciPy, imported when it is first used: that takes as long as all the rest of loading a bridge."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+__all__ = ["linalg", "special"]
+
+
+class _Later(ModuleType):
+    """A module of this name, which is imported when something is first asked of it."""
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(import_module(self.__name__), name)
+        setattr(self, name, found)
+        return found
+
+
+if TYPE_CHECKING:
+    from scipy import linalg, special
+else:
+    linalg, special = _Later("scipy.linalg"), _Later("scipy.special")
