@@ -31,10 +31,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.scale import Moments, bridge_of, write_side
-from isthmus import Bridge
+from isthmus import Bridge, apply
 from isthmus.errors import EngineError, InputError, IsthmusError
 from isthmus.moments import FoldMoments
-from isthmus.scale import apply_parts, open_engine, open_pairs
+from isthmus.scale import open_engine, open_pairs
 from isthmus.scale.engine import PooledEngine
 
 __all__ = ["Data", "dask_cluster", "killed_at_random", "scheduler_gone", "single_parts"]
@@ -78,7 +78,7 @@ class Data:
     def transform(self, engine: PooledEngine) -> None:
         """Map all vectors into a folder, or go on with it."""
         bridge, out = Bridge.load(self.folder / "bridge"), self.folder / "out"
-        apply_parts(bridge, self.folder / "new", out, engine=engine, check=False, overwrite=True)
+        apply(bridge, self.folder / "new", out, engine=engine, check=False, overwrite=True)
         assert (out / "_manifest.json").exists()
 
     def finished(self) -> list[Path]:

@@ -28,6 +28,7 @@ from benchmarks.harness import header
 from benchmarks.study.texts import TEXT_UPGRADES
 from benchmarks.study.upgrade import Upgrade
 from isthmus import Bridge, Pairs, fit
+from isthmus.bridge import Fitting
 from isthmus.evaluate import Judging, from_ids, parse_metric, relevant_ranks, top_k
 from isthmus.spaces.readers import open_vectors
 
@@ -55,7 +56,7 @@ def evidence_and_truth(upgrade: Upgrade, pairs: int, seed: int) -> tuple[float, 
         Pairs(upgrade.new_items[mine], upgrade.old_items[mine], ids=mine),
         queries=Pairs(upgrade.new_queries[mine], upgrade.old_queries[mine], ids=mine),
         recipe="linear",
-        seed=seed,
+        fitting=Fitting(seed=seed),
         judging=Judging(metrics=("recall@1", "recall@10"), limits=None),
     )
     assert bridge.evidence is not None
@@ -84,7 +85,7 @@ def in_whole_index(upgrade: Upgrade, pairs: int, items: int, seed: int) -> Array
         ),
         queries=Pairs(upgrade.new_queries[mine], upgrade.old_queries[mine], ids=mine),
         recipe="linear",
-        seed=seed,
+        fitting=Fitting(seed=seed),
         judging=Judging(metrics=("recall@1", "recall@10"), limits=None),
     )
     assert bridge.evidence is not None and bridge.evidence.n_gallery == items

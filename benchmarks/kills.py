@@ -198,7 +198,7 @@ def _part_moments(run: int) -> None:
 
 def _moments_seen(folder: Path) -> str:
     """What a fit would read: the manifest, and all that it names."""
-    from isthmus.scale.moments import read_settings
+    from isthmus.bridge.parted.moments import read_settings
 
     read_settings(folder)
     manifest = read_manifest(folder)

@@ -49,14 +49,13 @@ apply(Bridge.load(sys.argv[4]), pairs.source, out + ".parquet", check=False)
 _PARTS = (
     _BEGIN
     + """
-from isthmus import Bridge
-from isthmus.scale import apply_parts, open_engine, open_pairs
+from isthmus import Bridge, apply, open_engine, open_pairs
 from benchmarks.scale import Moments
 if __name__ == "__main__":
     with open_engine(sys.argv[5]) as engine:
         pairs = open_pairs(new, old, engine=engine)
         pairs.fold(Moments(pairs.dim_x, pairs.dim_y), Moments.joined)
-        apply_parts(Bridge.load(sys.argv[4]), new, out, engine=engine, check=False)
+        apply(Bridge.load(sys.argv[4]), new, out, engine=engine, check=False)
 """
 )
 _PLAIN = (

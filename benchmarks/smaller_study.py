@@ -107,7 +107,7 @@ def bridge_lines(quick: bool, record: dict[str, Any]) -> Iterator[str]:
     def made(x: Array, y: Array) -> Any:
         pairs = Pairs(x, y, ids=np.arange(len(x)))
         return fit(
-            pairs, recipe=RECIPE, seed=SEED, fitting=Fitting(sizes=SampleSizes(gallery=1000))
+            pairs, recipe=RECIPE, fitting=Fitting(seed=SEED, sizes=SampleSizes(gallery=1000))
         ).chain
 
     chain = made(new_side, old_side)

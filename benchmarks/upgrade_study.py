@@ -101,9 +101,8 @@ def _lines(upgrade: Upgrade, budget: int, folder: Path, *, rivals: bool) -> Iter
         pairs,
         recipe="auto",
         queries=queries,
-        seed=SEED,
         judging=Judging(primary=METRIC),
-        fitting=Fitting(shares=shares, sizes=SampleSizes(gallery=len(upgrade.ids))),
+        fitting=Fitting(seed=SEED, shares=shares, sizes=SampleSizes(gallery=len(upgrade.ids))),
     )
     seconds = time.process_time() - start
     yield from _ours(upgrade, budget, bridge, seconds)

@@ -47,7 +47,11 @@ queries = isthmus.Pairs(
     ids=ids,  # a query is answered by the item of the same id
 )
 
-bridge = isthmus.fit(documents, queries=queries, source=new_model.name, target=old_model.name)
+bridge = isthmus.fit(
+    documents,
+    queries=queries,
+    fitting=isthmus.Fitting(source=new_model.name, target=old_model.name),
+)
 print(bridge.evidence)
 
 folder = Path(tempfile.mkdtemp()) / "new-to-old.bridge"

@@ -50,5 +50,8 @@ new = np.concatenate(rows)
 
 # items of one label answer each other
 pairs = isthmus.Pairs(new, old, labels=digits.target[:IMAGES])
-bridge = isthmus.fit(pairs, source="efficientnet_lite0", target="rows and columns of ink")
+bridge = isthmus.fit(
+    pairs,
+    fitting=isthmus.Fitting(source="efficientnet_lite0", target="rows and columns of ink"),
+)
 print(bridge.evidence)

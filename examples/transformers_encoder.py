@@ -57,7 +57,9 @@ pairs = isthmus.Pairs(shallow.encode(corpus.documents), whole.encode(corpus.docu
 queries = isthmus.Pairs(
     shallow.encode(corpus.queries, kind="query"), whole.encode(corpus.queries, kind="query")
 )
-bridge = isthmus.fit(pairs, queries=queries, source=shallow.name, target=whole.name)
+bridge = isthmus.fit(
+    pairs, queries=queries, fitting=isthmus.Fitting(source=shallow.name, target=whole.name)
+)
 print(bridge.evidence)
 
 # which layers of the model hold the same: hooks take the rows, and nothing is left behind

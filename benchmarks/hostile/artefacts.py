@@ -70,20 +70,20 @@ def _use_moments(folder: Path) -> None:
 
 
 def _make_parts(folder: Path) -> None:
-    from isthmus.scale import apply_parts
+    from isthmus import apply
 
     source = folder.with_name("parts")
     source.mkdir(exist_ok=True)
     for part in range(2):
         np.save(source / f"{part}.npy", _ROWS[part * 100 : part * 100 + 100])
-    apply_parts(_bridge(), source, folder, engine="threads:1", check=False)
+    apply(_bridge(), source, folder, engine="threads:1", check=False)
 
 
 def _use_parts(folder: Path) -> None:
-    from isthmus.scale import apply_parts
+    from isthmus import apply
 
     source = folder.with_name("parts")
-    apply_parts(_bridge(), source, folder, engine="threads:1", check=False, overwrite=True)
+    apply(_bridge(), source, folder, engine="threads:1", check=False, overwrite=True)
 
 
 def _forged_parts(folder: Path, clean: Clean, rng: np.random.Generator) -> None:

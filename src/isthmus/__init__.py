@@ -11,11 +11,11 @@ from isthmus.lazy import lazy_names
 
 if TYPE_CHECKING:
     from isthmus.adapters import Procrustes, Recipe, Ridge
-    from isthmus.bridge import Bridge, SampleSizes, apply, assess, fit
+    from isthmus.bridge import Bridge, Fitting, Queries, SampleSizes, apply, assess, fit
     from isthmus.diagnose import Diagnosis
     from isthmus.evaluate import Evaluation, Trial, Verdict, top_k
     from isthmus.moments import FoldMoments, Moments
-    from isthmus.scale import apply_parts, open_engine, open_pairs
+    from isthmus.scale import open_engine, open_pairs
     from isthmus.similarity import Comparison, GridMoments, compare, similarity_grid
     from isthmus.spaces.compatibility import check_compatible
     from isthmus.spaces.contract import Space
@@ -29,11 +29,11 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "isthmus.adapters": ("Procrustes", "Recipe", "Ridge"),
-    "isthmus.bridge": ("Bridge", "SampleSizes", "apply", "assess", "fit"),
+    "isthmus.bridge": ("Bridge", "Fitting", "Queries", "SampleSizes", "apply", "assess", "fit"),
     "isthmus.diagnose": ("Diagnosis",),
     "isthmus.evaluate": ("Evaluation", "Trial", "Verdict", "top_k"),
     "isthmus.moments": ("FoldMoments", "Moments"),
-    "isthmus.scale": ("apply_parts", "open_engine", "open_pairs"),
+    "isthmus.scale": ("open_engine", "open_pairs"),
     "isthmus.similarity": ("Comparison", "GridMoments", "compare", "similarity_grid"),
     "isthmus.spaces.compatibility": ("check_compatible",),
     "isthmus.spaces.contract": ("Space",),
@@ -49,12 +49,14 @@ __all__ = [
     "Comparison",
     "Diagnosis",
     "Evaluation",
+    "Fitting",
     "FoldMoments",
     "GridMoments",
     "Guard",
     "Moments",
     "Pairs",
     "Procrustes",
+    "Queries",
     "Recipe",
     "Ridge",
     "SampleSizes",
@@ -63,7 +65,6 @@ __all__ = [
     "Verdict",
     "Way",
     "apply",
-    "apply_parts",
     "assess",
     "check_compatible",
     "compare",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from isthmus.bridge import Bridge, assess, fit
+from isthmus.bridge import Bridge, Queries, assess, fit
 from isthmus.spaces.pairs import Pairs
 
 RECIPE = "unit_norm | procrustes | unit_norm"
@@ -94,7 +94,7 @@ def test_judgements_are_counted_in_an_evaluation_too(world: Any) -> None:
     bridge = fit(items, recipe=RECIPE)
     asked = Pairs(x[:500], y[:500], ids=[f"q{i}" for i in range(500)])
     qrels = {f"q{i}": [f"d{i}", f"gone{i}"] for i in range(500)}
-    (found,) = assess(bridge, items, queries=asked, qrels=qrels).notices
+    (found,) = assess(bridge, items, queries=Queries(asked, qrels)).notices
     assert found.startswith("500 of 1,000 judgements name items that are not in the data")
 
 
@@ -104,7 +104,7 @@ def test_judgements_of_what_is_not_there_are_counted(world: Any) -> None:
     items = Pairs(x, y, ids=names)
     asked = Pairs(x[:500], y[:500], ids=names[:500])
     qrels = {f"d{i}": [f"d{i}", f"gone{i}"] for i in range(400)} | {"lost": ["d1"]}
-    found = noticed(items, queries=asked, qrels=qrels)
+    found = noticed(items, queries=Queries(asked, qrels))
     assert [text.partition(" (")[0] for text in found[:2]] == [
         "1 of 401 judged queries are not in the queries",
         "400 of 800 judgements name items that are not in the data",

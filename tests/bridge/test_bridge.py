@@ -261,8 +261,8 @@ def steps(make_world: Callable[..., Any]) -> tuple[Any, Bridge, Bridge, Pairs, P
     for source, target in (("c", "b"), ("b", "a")):
         items, queries = pairs(source, target)
         # a part of the items is spared by both, so that the two together can be judged
-        spared = Fitting(cross_fit=False)
-        bridges.append(fit(items, queries=queries, source=source, target=target, fitting=spared))
+        spared = Fitting(cross_fit=False, source=source, target=target)
+        bridges.append(fit(items, queries=queries, fitting=spared))
     return seen, bridges[0], bridges[1], *pairs("c", "a")
 
 
@@ -305,7 +305,7 @@ def test_a_composed_bridge_is_judged_on_what_neither_fit_has_seen(steps: Any) ->
     assert evidence.arms["bridge"].metrics["recall@10"].value > 0.5
     assert assess(both, items, queries=queries, all_rows=True).n_queries == 1500
     # the parts of another seed overlap with the rows of the first fit
-    other = fit(Pairs(items.source, items.target), seed=3)
+    other = fit(Pairs(items.source, items.target), fitting=Fitting(seed=3))
     mixed = replace(both, provenance=Provenance(composed_of=(upper.provenance, other.provenance)))
     with pytest.raises(InputError, match=r"split differently.*--all"):
         assess(mixed, items, queries=queries)

@@ -15,7 +15,7 @@ import pytest
 import isthmus
 from isthmus.adapters.pipeline import fit_chain, fit_front
 from isthmus.adapters.recipe import Recipe
-from isthmus.bridge import Bridge, Fitting, SampleSizes, assess, fit
+from isthmus.bridge import Bridge, Fitting, Queries, SampleSizes, assess, fit
 from isthmus.bridge.held_out_samples import PARTS
 from isthmus.errors import InputError, RecipeError
 from isthmus.evaluate import Judging, Verdict
@@ -153,7 +153,7 @@ def test_qrels_say_which_items_answer(make_world: Callable[..., Any]) -> None:
     wrong = {f"query {i}": [f"doc {(i + 7) % 1500}"] for i in range(1500)}
     evidence = {
         name: fit(
-            items, queries=queries, qrels=qrels, fitting=Fitting(fit_on_queries=False)
+            items, queries=Queries(queries, qrels), fitting=Fitting(fit_on_queries=False)
         ).evidence
         for name, qrels in (("right", right), ("wrong", wrong))
     }
@@ -165,15 +165,12 @@ def test_qrels_say_which_items_answer(make_world: Callable[..., Any]) -> None:
     ):
         fit(
             items,
-            queries=queries,
-            qrels={f"query {i}": ["elsewhere"] for i in range(1500)},
+            queries=Queries(queries, {f"query {i}": ["elsewhere"] for i in range(1500)}),
             fitting=Fitting(cross_fit=False),
         )
     absent = {query: [f"{i} elsewhere"] for i, query in enumerate(right)}
     with pytest.raises(InputError, match="no held-out query has its relevant item"):
-        fit(items, queries=queries, qrels=absent)
-    with pytest.raises(InputError, match="no queries were given"):
-        fit(items, qrels=right)
+        fit(items, queries=Queries(queries, absent))
 
 
 @pytest.mark.parametrize("primary", ["mrr", "recall@1", "cmc@5"])
@@ -192,9 +189,9 @@ def test_a_contract_given_is_kept_and_held_against_the_pairs(upgrade: tuple[Pair
     space = Space.describe(pairs.head(500).x, "mini", "cosine").revise(
         model="mini-lm", version="2.0.0"
     )
-    assert fit(pairs, source=space).source == space
+    assert fit(pairs, fitting=Fitting(source=space)).source == space
     with pytest.raises(InputError, match=r"space 'mini': .* 24 dimensions under cosine"):
-        fit(Pairs(pairs.head(200).x, pairs.head(200).y, metric="l2"), source=space)
+        fit(Pairs(pairs.head(200).x, pairs.head(200).y, metric="l2"), fitting=Fitting(source=space))
 
 
 # ---- held-out items stay held out --------------------------------------------------------------
@@ -234,7 +231,7 @@ def test_no_held_out_item_was_fitted_on(
     queries = world.pairs(world.near(z[::-1]), ids=np.arange(10_000, 11_500))
     qrels = {10_000 + i: [1499 - i] for i in range(1500)}
     spy = Spy(monkeypatch)
-    bridge = fit(items, queries=queries, qrels=qrels, fitting=Fitting(cross_fit=False))
+    bridge = fit(items, queries=Queries(queries, qrels), fitting=Fitting(cross_fit=False))
     (trial,) = spy.trials
     asked = 10_000 + np.array(_rows_in(trial.query_new, queries.head(1500).x))
     answers = np.array(_rows_in(trial.gallery_new[trial.relevance.indices], items.head(1500).x))
@@ -327,7 +324,7 @@ def test_few_pairs_with_queries_are_all_fitted_on_and_judged_out_of_fold(
     items = world.pairs(z, ids=np.arange(300))
     queries = world.pairs(world.near(z[::-1]), ids=np.arange(1000, 1300))
     qrels = {1000 + i: [299 - i] for i in range(300)}
-    bridge = fit(items, queries=queries, qrels=qrels)
+    bridge = fit(items, queries=Queries(queries, qrels))
     (made,) = bridge.provenance.fits
     assert (made.cross_fitted, made.fit_rows) == (True, 600)
     assert bridge.evidence is not None
@@ -335,15 +332,15 @@ def test_few_pairs_with_queries_are_all_fitted_on_and_judged_out_of_fold(
     assert "300 queries, each behind a map of other pairs" in made.chosen_by
     bridge.save(tmp_path / "b")
     loaded = Bridge.load(tmp_path / "b")
-    again = assess(loaded, items, queries=queries, qrels=qrels)
+    again = assess(loaded, items, queries=Queries(queries, qrels))
     assert again.arms["bridge"].metrics == bridge.evidence.arms["bridge"].metrics
     # the served map has seen them all
-    seen = assess(loaded, items, queries=queries, qrels=qrels, all_rows=True)
+    seen = assess(loaded, items, queries=Queries(queries, qrels), all_rows=True)
     assert seen.n_queries == 300
     parts = {"fit": 0.8, "validation": 0.1, "test": 0.1}
     with pytest.raises(InputError, match="only a query bridge that is fitted on queries"):
         fit(items, fitting=Fitting(cross_fit=True))
-    spared = fit(items, queries=queries, qrels=qrels, fitting=Fitting(shares=parts))
+    spared = fit(items, queries=Queries(queries, qrels), fitting=Fitting(shares=parts))
     assert spared.out_of_fold is None
     assert not spared.provenance.fits[0].cross_fitted
 
@@ -472,7 +469,7 @@ def test_the_seed_changes_the_split_and_nothing_else_is_random(
     upgrade: tuple[Pairs, Pairs],
 ) -> None:
     pairs, _ = upgrade
-    one, same, other = (fit(pairs, seed=seed) for seed in (0, 0, 1))
+    one, same, other = (fit(pairs, fitting=Fitting(seed=seed)) for seed in (0, 0, 1))
     probe = pairs.head(20).x
     np.testing.assert_array_equal(one.transform(probe), same.transform(probe))
     assert (one.transform(probe) != other.transform(probe)).any()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tests.bridge.hashed_encoders import HashedEncoder
 
-from isthmus.bridge import Fitting, fit
+from isthmus.bridge import Fitting, Queries, fit
 from isthmus.bridge.fit_store import SHARES, fit_sample
 from isthmus.bridge.store_sample import ModelChange, sample_store
 from isthmus.evaluate import Judging
@@ -46,8 +46,7 @@ def test_it_is_the_fit_of_the_sampled_arrays(store: MemoryStore, log: QueryLog, 
     direct = fit(
         sample.pairs(kind),
         kind=kind,  # type: ignore[arg-type]
-        queries=sample.query_pairs(kind),
-        qrels=sample.clicked,
+        queries=Queries(sample.query_pairs(kind), sample.clicked),  # type: ignore[arg-type]
         judging=Judging(limits=None),
         fitting=Fitting(shares=SHARES),
     )

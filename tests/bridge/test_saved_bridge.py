@@ -147,7 +147,7 @@ import sys, numpy as np, isthmus
 with np.load(sys.argv[1]) as data:
     pairs = isthmus.Pairs(data["x"], data["y"])
     queries = isthmus.Pairs(data["qx"], data["qy"])
-isthmus.fit(pairs, queries=queries, seed=4).save(sys.argv[2])
+isthmus.fit(pairs, queries=queries, fitting=isthmus.Fitting(seed=4)).save(sys.argv[2])
 """
 
 
@@ -158,7 +158,7 @@ def test_the_same_inputs_and_seed_give_the_same_bytes(
     pairs, queries = upgrade
     items, asked = pairs.head(1500), queries.head(1500)
     for name in "ab":
-        fit(pairs, queries=queries, seed=4).save(tmp_path / name)
+        fit(pairs, queries=queries, fitting=Fitting(seed=4)).save(tmp_path / name)
     np.savez(tmp_path / "data.npz", x=items.x, y=items.y, qx=asked.x, qy=asked.y)
     for name, salt in (("c", "1"), ("d", "2")):
         subprocess.run(
@@ -170,7 +170,7 @@ def test_the_same_inputs_and_seed_give_the_same_bytes(
     assert set(first) == NAMES
     for name in "bcd":
         assert _bytes(tmp_path / name) == first
-    fit(pairs, queries=queries, seed=5).save(tmp_path / "other")
+    fit(pairs, queries=queries, fitting=Fitting(seed=5)).save(tmp_path / "other")
     assert _bytes(tmp_path / "other")[TENSORS] != first[TENSORS]
 
 

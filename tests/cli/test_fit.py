@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from isthmus.bridge import Bridge, fit
+from isthmus.bridge import Bridge, Fitting, fit
 from isthmus.spaces.pairs import Pairs
 
 
@@ -65,7 +65,12 @@ def test_the_kind_decides_the_direction(
     assert str(bridge.recipe) == "procrustes"
     assert bridge.provenance.fits[0].seed == 3
     source, target = ("new", "old") if kind == "query" else ("old", "new")
-    expected = fit(Pairs(data[source], data[target]), kind=kind, recipe="procrustes", seed=3)  # type: ignore[arg-type]
+    expected = fit(
+        Pairs(data[source], data[target]),
+        kind=kind,  # type: ignore[arg-type]
+        recipe="procrustes",
+        fitting=Fitting(seed=3),
+    )
     np.testing.assert_array_equal(bridge.transform(data[source]), expected.transform(data[source]))
 
 

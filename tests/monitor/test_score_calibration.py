@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from isthmus import Bridge, Pairs, fit
+from isthmus.bridge import Queries
 from isthmus.errors import InputError
 from isthmus.monitor import Observations, Watch, read_log
 from isthmus.stores import MemoryStore
@@ -28,8 +29,8 @@ def world() -> tuple[Bridge, np.ndarray, np.ndarray]:
         return seen[0].astype(np.float32), (seen[1] @ turn).astype(np.float32)
 
     new, old = sides(1500)
-    bridge = fit(Pairs(new, old), queries=Pairs(*sides(600)), qrels={i: [i] for i in range(600)},
-                 recipe="procrustes")  # fmt: skip
+    asked = Queries(Pairs(*sides(600)), {i: [i] for i in range(600)})
+    bridge = fit(Pairs(new, old), queries=asked, recipe="procrustes")
     assert bridge.thresholds is not None
     store = MemoryStore(vectors={"v": old})
     asked = sides(400)

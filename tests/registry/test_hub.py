@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from isthmus import Bridge, Pairs, Space, fit
+from isthmus.bridge import Fitting
 from isthmus.errors import InputError, RegistryError
 from isthmus.registry.hub import model_card, push
 
@@ -117,7 +118,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     place = tmp_path_factory.mktemp("saved") / "b"
     pairs = Pairs(x, x[:, ::-1].copy())
-    fit(pairs, recipe="procrustes", source=source, target=target).save(place)
+    fit(pairs, recipe="procrustes", fitting=Fitting(source=source, target=target)).save(place)
     return place
 
 

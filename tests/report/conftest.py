@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from isthmus.adapters.budget.learning_curve import CurveDesign, learning_curve
-from isthmus.bridge import Bridge, fit
+from isthmus.bridge import Bridge, Fitting, fit
 from isthmus.diagnose import Diagnosis, diagnose
 from isthmus.evaluate.gates import check_gates
 from isthmus.similarity import Grid, GridMoments, similarity_grid
@@ -70,8 +70,7 @@ def bridge(data: dict[str, np.ndarray]) -> Bridge:
     return fit(
         Pairs(data["new"], data["old"], ids=ids),
         queries=Pairs(data["q_new"], data["q_old"], ids=ids),
-        source=HOSTILE[0],
-        target="old",
+        fitting=Fitting(source=HOSTILE[0], target="old"),
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tests.report.conftest import HOSTILE, N, browser, make, named
 
-from isthmus.bridge import Bridge, fit
+from isthmus.bridge import Bridge, Fitting, fit
 from isthmus.evaluate import Judging
 from isthmus.registry import Registry
 from isthmus.spaces.pairs import Pairs
@@ -37,8 +37,7 @@ def bridge(rows: dict[str, np.ndarray], ids: np.ndarray) -> Bridge:
         Pairs(rows["new"], rows["old"], ids=ids),
         queries=Pairs(rows["q_new"], rows["q_old"], ids=ids),
         recipe="unit_norm | procrustes | unit_norm",
-        source=HOSTILE[0],
-        target="old",
+        fitting=Fitting(source=HOSTILE[0], target="old"),
         judging=Judging(groups=groups),
     )
 

@@ -14,9 +14,9 @@ pytest.importorskip("s3fs")
 pytest.importorskip("lancedb")
 
 from benchmarks.s3_server import s3_server, s3_settings
-from isthmus import Pairs, fit, open_vectors
+from isthmus import Pairs, apply, fit, open_vectors
 from isthmus.errors import InputError, OutputError
-from isthmus.scale import apply_parts, listing, open_engine, open_pairs
+from isthmus.scale import listing, open_engine, open_pairs
 from isthmus.scale.engine import PooledEngine
 from isthmus.stores import create_store, open_store
 
@@ -58,12 +58,12 @@ def test_objects_of_a_bucket_are_parts(
     np.testing.assert_array_equal(np.concatenate([b.y for b in whole]), world.old)
     assert np.concatenate([b.ids for b in whole]).tolist() == world.ids.tolist()
     bridge = fit(Pairs(world.new, world.old), recipe="procrustes")
-    assert apply_parts(bridge, "s3://vectors/a/new", tmp_path / "out", engine=engine) == 1500
+    assert apply(bridge, "s3://vectors/a/new", tmp_path / "out", engine=engine) == 1500
     names = sorted(file.name for file in (tmp_path / "out").iterdir())
     assert names == ["_manifest.json", "part-0.parquet", "part-1.parquet", "part-2.parquet"]
     # into the bucket, resumed and brought up to date
     url = "s3://vectors/a/mapped"
-    assert apply_parts(bridge, "s3://vectors/a/new", url, engine=engine) == 1500
+    assert apply(bridge, "s3://vectors/a/new", url, engine=engine) == 1500
     written = sorted(name.rpartition("/")[2] for name in bucket.find("vectors/a/mapped"))
     assert written == names
     np.testing.assert_array_equal(
@@ -71,15 +71,15 @@ def test_objects_of_a_bucket_are_parts(
         open_vectors(tmp_path / "out").rows(0, 1500),
     )
     with pytest.raises(OutputError, match="the output exists already"):
-        apply_parts(bridge, "s3://vectors/a/new", url, engine=engine)
+        apply(bridge, "s3://vectors/a/new", url, engine=engine)
     before = bucket.modified("vectors/a/mapped/part-0.parquet")
     bucket.rm_file("vectors/a/mapped/part-1.parquet")
-    assert apply_parts(bridge, "s3://vectors/a/new", url, engine=engine, overwrite=True) == 1500
+    assert apply(bridge, "s3://vectors/a/new", url, engine=engine, overwrite=True) == 1500
     bucket.invalidate_cache()
     assert bucket.modified("vectors/a/mapped/part-0.parquet") == before
     assert bucket.exists("vectors/a/mapped/part-1.parquet")
     with pytest.raises(OutputError, match="which no earlier run wrote there"):
-        apply_parts(bridge, new, "s3://vectors/a/old", engine=engine)
+        apply(bridge, new, "s3://vectors/a/old", engine=engine)
     # another content under the same name
     bucket.put_file(str(new / "part-1.parquet"), "vectors/a/new/part-0.parquet")
     with pytest.raises(InputError, match=r"s3://vectors/a/new/part-0\.parquet: .* has changed"):
@@ -103,7 +103,7 @@ def test_key_ranges_of_a_store_are_parts(
         np.testing.assert_array_equal(batch.x, world.new[here])
         np.testing.assert_array_equal(batch.y, world.old[here])
     bridge = fit(Pairs(world.new, world.old), recipe="procrustes")
-    assert apply_parts(bridge, f"{url}.new", tmp_path / "out", engine=engine) == 1500
+    assert apply(bridge, f"{url}.new", tmp_path / "out", engine=engine) == 1500
     store = open_store(f"{url}.new")
     first = next(pairs.batches(300)).ids[:1]
     store.delete(first)

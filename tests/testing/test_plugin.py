@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from isthmus import Bridge, Pairs, Space, fit
+from isthmus.bridge import Fitting
 from isthmus.bridge.held_out_samples import Queries
 from isthmus.bridge.regress import regress
 from isthmus.errors import InputError
@@ -23,7 +24,7 @@ def made(noise: float) -> Bridge:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((900, 6)).astype(np.float32)
     y = x[:, ::-1] + noise * rng.standard_normal(x.shape).astype(np.float32)
-    return fit(Pairs(x, y), recipe="procrustes", target=PINNED)
+    return fit(Pairs(x, y), recipe="procrustes", fitting=Fitting(target=PINNED))
 
 
 @pytest.fixture(scope="module")

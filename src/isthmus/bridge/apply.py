@@ -1,17 +1,19 @@
-"""Any number of vectors through a bridge, file to file, in bounded memory."""
+"""Any number of vectors through a bridge, file to file or part by part, in bounded memory."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.bridge.bridge import Bridge
+from isthmus.bridge.parted.pairs import engine_place, opened_engine
 from isthmus.errors import InputError
 from isthmus.files import check_apart
 from isthmus.progress import Progress, silent
+from isthmus.scale.engine import PooledEngine
 from isthmus.spaces.readers import Ids, Source, Vectors, open_vectors
 from isthmus.spaces.row_checks import row_norms
 from isthmus.spaces.writers import VectorWriter, open_writer
@@ -28,32 +30,39 @@ def apply(
     *,
     ids: Ids | None = None,
     check: bool = True,
-    canary: Source | None = None,
     overwrite: bool = False,
+    engine: PooledEngine | str | None = None,
     progress: Progress = silent,
 ) -> int:
     """Map every vector of ``source`` and write them, with their ids, to ``output``.
 
+    With an engine each part of ``source`` becomes a file of the folder ``output``, whole or not at
+    all, and ``_manifest.json`` follows when all are there.  Called again after a failure, what is
+    finished stays; with ``overwrite`` parts that did not change since the manifest was written
+    stay as well.
+
     Args:
         bridge: the map.
-        source: an array, or a path that `open_vectors` reads.
+        source: an array, or a path that `open_vectors` reads; with an engine as of `open_pairs`.
         output: ``.npy``, ``.safetensors`` or ``.parquet``; float32.  It appears whole or not at
-            all, whatever happens on the way.
-        ids: of the rows, where the source does not hold them.
-        check: refuse vectors of another model, by the bridge's fingerprint.
-        canary: the bridge's canary items encoded again by the model that made ``source``, with
-            their ids.  Not looked for in ``source`` itself, where an id may name another thing: a
-            query often has the id of its document.
-        overwrite: replace an existing output.
+            all, whatever happens on the way.  With an engine a folder that every worker sees, or
+            the ``s3://`` or other URL of one: new, empty, or of an earlier call with this bridge.
+        ids: of the rows, where the source does not hold them; with an engine the column of ids.
+        check: refuse vectors of another model, by the bridge's fingerprint; see `check_canary`.
+        overwrite: replace an existing output, or bring a finished folder up to date.
+        engine: what reads, maps and writes the parts, as `isthmus.open_engine` takes it, or an
+            opened one; None for this process.
         progress: told about rows.
 
     Returns:
-        The number of rows written.
+        The number of rows of the output.
 
     Raises:
         InputError: for rows that cannot be used, naming the file and the row.
         WrongSpaceError: if they do not come from the bridge's source.
-        OutputError: if the output exists, is an input, or cannot be written.
+        OutputError: if the output exists, is an input, or cannot be written; of a folder, if it is
+            finished already, or holds what no earlier call made there.
+        EngineError: as `isthmus.open_engine`, or for a part that fails twice.
 
     Example:
         >>> import numpy as np
@@ -66,8 +75,33 @@ def apply(
         >>> _ = apply(bridge, new, "mapped.npy")
         >>> np.load("mapped.npy").shape
         (2000, 16)
+        >>> np.save("vectors.npy", new)
+        >>> apply(bridge, "vectors.npy", "mapped", engine="threads:2")
+        2000
     """
-    check_apart(Path(output), source, ids, canary)
+    if engine is not None:
+        from isthmus.bridge.parted.apply import apply_parts
+
+        column = _id_column(ids)
+        place = engine_place(source)
+        with opened_engine(engine) as running:
+            return apply_parts(
+                bridge,
+                place,
+                output,
+                engine=running,
+                ids=column,
+                check=check,
+                overwrite=overwrite,
+                progress=progress,
+            )
+    if "://" in str(output):
+        raise InputError(
+            "a URL is written part by part",
+            where=str(output),
+            mend="Give an engine, such as processes (--engine processes)",
+        )
+    check_apart(Path(output), source, ids)
     vectors = open_vectors(source, ids=ids)
     where = vectors.name
     if check:
@@ -77,8 +111,6 @@ def apply(
         _, looked_at = _usable(vectors, spread)
         if len(looked_at):
             bridge.recognise(looked_at, where=where)
-    if canary is not None:
-        check_canary(bridge, open_vectors(canary, name="canary"))
     step = block_rows(bridge)
     with open_writer(output, bridge.target.dim, n=vectors.n, overwrite=overwrite) as writer:
         for start in range(0, vectors.n, step):
@@ -136,25 +168,45 @@ def _check_finite(mapped: NDArray[Any], where: str, first: int) -> None:
     )
 
 
-def check_canary(bridge: Bridge, encoded: Vectors) -> None:
+def _id_column(ids: Ids | None) -> str | Literal[False] | None:
+    """The column of ids that workers read."""
+    if ids is None or ids is False or isinstance(ids, str):
+        return ids
+    raise InputError(
+        "an engine reads ids beside the vectors, from a column",
+        where="ids",
+        mend="Name their column, or leave the engine out",
+    )
+
+
+def check_canary(bridge: Bridge, encoded: Source) -> None:
     """Refuse a model that encodes the bridge's canary items otherwise than the fit's.
+
+    The items are encoded again, and not looked for among the vectors that are to be mapped, where
+    an id may name another thing: a query often has the id of its document.
+
+    Args:
+        bridge: with a canary; ``isthmus inspect`` lists its items.
+        encoded: the items as the model encodes them now, with their ids: an array of
+            `open_vectors`, or a path that it reads.
 
     Raises:
         InputError: if there is no canary, or none of the ids is one's.
         ModelChangedError: where they differ.
     """
-    if bridge.canary is None or encoded.ids is None:
+    vectors = open_vectors(encoded, name="canary")
+    if bridge.canary is None or vectors.ids is None:
         missing = "the bridge has no canary" if bridge.canary is None else "the vectors have no ids"
-        raise InputError(missing, where=encoded.name, mend="Leave the canary out")
-    known = np.flatnonzero(np.isin(encoded.ids, np.array(bridge.canary.ids)))
+        raise InputError(missing, where=vectors.name, mend="Leave the canary out")
+    known = np.flatnonzero(np.isin(vectors.ids, np.array(bridge.canary.ids)))
     if not len(known):
         raise InputError(
             f"none of the ids is a canary's, which are {list(bridge.canary.ids)}",
-            where=encoded.name,
+            where=vectors.name,
             mend="Encode those items with the model that is served",
         )
-    rows = encoded.take(known)
-    bridge.canary.check(dict(zip(encoded.ids[known].tolist(), rows, strict=True)))
+    rows = vectors.take(known)
+    bridge.canary.check(dict(zip(vectors.ids[known].tolist(), rows, strict=True)))
 
 
 def _usable(vectors: Vectors, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[Any]]:

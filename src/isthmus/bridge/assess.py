@@ -9,7 +9,6 @@ import numpy as np
 
 from isthmus.bridge.belonging import with_notices
 from isthmus.bridge.bridge import Bridge
-from isthmus.bridge.evidence import Qrels
 from isthmus.bridge.examine import examine
 from isthmus.bridge.held_out_samples import (
     PARTS,
@@ -20,11 +19,13 @@ from isthmus.bridge.held_out_samples import (
     SampleSizes,
     has_ids,
 )
+from isthmus.bridge.parted.pairs import GivenPairs, opened_pairs
 from isthmus.bridge.provenance import FitRecord
 from isthmus.bridge.whole_index import held_out_parts
 from isthmus.errors import InputError
 from isthmus.evaluate import Evaluation, Judging
 from isthmus.progress import Progress, silent
+from isthmus.scale.engine import PooledEngine
 from isthmus.spaces.pairs import Pairs, Split
 
 __all__ = ["assess", "may_share_items", "split_of", "unseen_samples"]
@@ -32,21 +33,20 @@ __all__ = ["assess", "may_share_items", "split_of", "unseen_samples"]
 
 def assess(
     bridge: Bridge,
-    pairs: Pairs,
+    pairs: GivenPairs,
     *,
-    queries: Pairs | None = None,
-    qrels: Qrels | None = None,
+    queries: Pairs | Queries | None = None,
     judging: Judging | None = None,
     all_rows: bool | None = None,
     sizes: SampleSizes | None = None,
+    engine: PooledEngine | str | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
     """Every way to serve the new model, with intervals and a verdict, for a given bridge.
 
     Args:
         bridge: to judge; vectors of other models than its own are refused.
-        pairs: the same items in the source and in the target space.
-        queries, qrels, judging: as in `isthmus.fit`.
+        pairs, queries, judging, engine: as in `isthmus.fit`.
         all_rows: use every row as a query (data the bridge has never seen).  None decides: data
             that share items with the fit, and data for an inverted or composed bridge, which
             cannot be recognised, are judged on the test part of the fit alone.
@@ -56,6 +56,7 @@ def assess(
     Raises:
         InputError: for data that cannot be used, or that no query can be drawn from.
         WrongSpaceError: if they come from other models.
+        EngineError: as `isthmus.fit`.
 
     Example:
         >>> import numpy as np
@@ -68,17 +69,18 @@ def assess(
         >>> str(found.verdict), sorted(found.arms)[:2]
         ('use the bridge', ['bridge', 'control'])
     """
-    asked = None if queries is None else Queries(queries, qrels)
-    samples = unseen_samples(
-        bridge, pairs, asked, all_rows=all_rows, sizes=sizes, progress=progress
-    )
-    # data that the fit has not seen are judged whole
-    fresh = samples.split.fractions[PARTS[TEST]] == 1
-    judged = bridge.chain if fresh else bridge.unseen_map()
-    judging = replace(judging or Judging(), seed=_seed_of(bridge))
-    parts = held_out_parts(samples, bridge.kind, whole_index=judging.whole_index)
-    examined = examine(parts, judged, bridge.kind, judging, progress=progress)
-    return with_notices(examined, pairs, samples.queries, judged, parts.test, bridge.kind)
+    asked = Queries(queries) if isinstance(queries, Pairs) else queries
+    with opened_pairs(pairs, engine) as opened:
+        samples = unseen_samples(
+            bridge, opened, asked, all_rows=all_rows, sizes=sizes, progress=progress
+        )
+        # data that the fit has not seen are judged whole
+        fresh = samples.split.fractions[PARTS[TEST]] == 1
+        judged = bridge.chain if fresh else bridge.unseen_map()
+        judging = replace(judging or Judging(), seed=_seed_of(bridge))
+        parts = held_out_parts(samples, bridge.kind, whole_index=judging.whole_index)
+        examined = examine(parts, judged, bridge.kind, judging, progress=progress)
+        return with_notices(examined, opened, samples.queries, judged, parts.test, bridge.kind)
 
 
 def unseen_samples(

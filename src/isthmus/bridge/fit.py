@@ -16,7 +16,6 @@ from isthmus.bridge.belonging import with_notices
 from isthmus.bridge.bridge import Bridge
 from isthmus.bridge.canary import Canary
 from isthmus.bridge.choice import Choice
-from isthmus.bridge.evidence import Qrels
 from isthmus.bridge.examine import examine
 from isthmus.bridge.fit_source import FitSource
 from isthmus.bridge.fitting import CROSS_FITTED, Fitting
@@ -31,6 +30,7 @@ from isthmus.bridge.held_out_samples import (
 )
 from isthmus.bridge.held_out_trust import held_out_trust, side_profiles
 from isthmus.bridge.kind import Kind
+from isthmus.bridge.parted.pairs import GivenPairs, opened_pairs
 from isthmus.bridge.provenance import FitRecord, Provenance
 from isthmus.bridge.tried import Tried
 from isthmus.bridge.unpaired_pools import check_pools
@@ -38,6 +38,7 @@ from isthmus.bridge.whole_index import held_out_parts
 from isthmus.errors import InputError
 from isthmus.evaluate import Judging
 from isthmus.progress import Progress, silent
+from isthmus.scale.engine import PooledEngine
 from isthmus.spaces.contract import Space
 from isthmus.spaces.metric import Metric
 from isthmus.spaces.pairs import Pairs
@@ -52,17 +53,14 @@ _CANARIES = 8
 
 
 def fit(
-    pairs: Pairs,
+    pairs: GivenPairs,
     *,
     kind: Kind = "query",
     recipe: str | Recipe | Sequence[str | Recipe] = "auto",
-    queries: Pairs | None = None,
-    qrels: Qrels | None = None,
-    source: Space | str | None = None,
-    target: Space | str | None = None,
-    seed: int = 0,
+    queries: Pairs | Queries | None = None,
     judging: Judging | None = None,
     fitting: Fitting | None = None,
+    engine: PooledEngine | str | None = None,
     progress: Progress = silent,
 ) -> Bridge:
     """Fit a bridge, choose its map on validation queries, and judge it on test queries.
@@ -74,27 +72,29 @@ def fit(
     of the folds, none of which was fitted on the queries that it is judged on.
 
     Args:
-        pairs: the same items in the source and in the target space.
+        pairs: the same items in the source and in the target space; or where both are,
+            ``(source, target)``.
         kind: ``query``: the source is the new model, the target the old one, and mapped queries
             search the old index.  ``corpus``: the source is the old model, and stored vectors are
             mapped for native queries of the new one.
         recipe: one recipe, or several from the simplest to the most complex; ``auto`` for all
             that moments can fit and the best of them trained by contrast on the rows; ``linear``
             for moments alone.
-        queries: separate queries in the source and target spaces.  Without them the items
-            themselves are the queries: judged by their labels if ``pairs`` has labels, and else by
-            agreement with the old model.
-        qrels: for each query id the ids of the items that answer it; if not given, a query is
-            answered by the item of the same id.
-        source: contract of the source space, or its model as ``NAME`` or ``NAME@REVISION``.
-        target: the same of the target space.
-        seed: of the split, the samples and the bootstrap.
-        judging: metrics, margins, resamples, and what a way to serve may ask for.
-        fitting: how the pairs are split and weighted, and what is kept.
+        queries: separate queries in the source and target spaces: `Queries` that say which items
+            answer them, or pairs, each answered by the item of the same id.  Without them the
+            items themselves are the queries: judged by their labels if ``pairs`` has labels, and
+            else by agreement with the old model.
+        judging: metrics, margins, resamples, and what a way to serve may ask for; its seed is that
+            of ``fitting``.
+        fitting: the seed, how the pairs are split and weighted, the names of both models, and what
+            is kept.
+        engine: what reads the two places, part by part, as `isthmus.open_engine` takes it
+            (``processes:4``, ``dask://HOST:8786``), or an opened one; None for this process.
         progress: told about rows and candidates.
 
     Raises:
         InputError: for data that cannot be used, naming the first offending row.
+        EngineError: as `isthmus.open_engine`, or for a part that fails twice.
 
     Example:
         >>> import numpy as np
@@ -104,12 +104,30 @@ def fit(
         >>> bridge = fit(Pairs(new, old, metric="cosine"), recipe="procrustes")
         >>> str(bridge.evidence.verdict)
         'use the bridge'
+        >>> np.save("new.npy", new)
+        >>> np.save("old.npy", old)
+        >>> print(fit(("new.npy", "old.npy"), recipe="procrustes", engine="threads:2").recipe)
+        procrustes
     """
-    judging, fitting = replace(judging or Judging(), seed=seed), fitting or Fitting()
+    with opened_pairs(pairs, engine) as opened:
+        asked = Queries(queries) if isinstance(queries, Pairs) else queries
+        fitting = fitting or Fitting()
+        judging = replace(judging or Judging(), seed=fitting.seed)
+        return _fitted(opened, kind, recipe, asked, judging, fitting, progress)
+
+
+def _fitted(
+    pairs: Pairs,
+    kind: Kind,
+    recipe: str | Recipe | Sequence[str | Recipe],
+    queries: Queries | None,
+    judging: Judging,
+    fitting: Fitting,
+    progress: Progress,
+) -> Bridge:
+    seed = fitting.seed
     if kind not in ("query", "corpus"):
         raise InputError(f"a bridge is of kind 'query' or 'corpus', got {kind!r}")
-    if qrels is not None and queries is None:
-        raise InputError("qrels judge queries, and no queries were given")
     if len(pairs) < 2:
         raise InputError(
             f"a map cannot be fitted on {len(pairs)} pair(s)",
@@ -127,7 +145,7 @@ def fit(
         )
     samples = HeldOutSamples(
         split,
-        None if queries is None else Queries(queries, qrels),
+        queries,
         sizes=fitting.sizes,
         seed=seed,
     )
@@ -173,8 +191,8 @@ def fit(
     names = ("new", "old") if kind == "query" else ("old", "new")
     return Bridge(
         kind=kind,
-        source=_space(source, profiles[0], sample.x.dtype, names[0], metric),
-        target=_space(target, profiles[1], sample.y.dtype, names[1], metric),
+        source=_space(fitting.source, profiles[0], sample.x.dtype, names[0], metric),
+        target=_space(fitting.target, profiles[1], sample.y.dtype, names[1], metric),
         chain=chain,
         recipe=selection.chosen.recipe,
         evidence=with_notices(examined, pairs, samples.queries, unseen, parts.test, kind),
@@ -211,11 +229,11 @@ def fit(
     )
 
 
-def _check_queries(pairs: Pairs, queries: Pairs | None) -> None:
+def _check_queries(pairs: Pairs, queries: Queries | None) -> None:
     if queries is None:
         return
     for side in ("dim_x", "dim_y", "metric"):
-        mine, theirs = getattr(pairs, side), getattr(queries, side)
+        mine, theirs = getattr(pairs, side), getattr(queries.pairs, side)
         if mine != theirs:
             raise InputError(
                 f"the queries have {side} = {theirs}, the items {mine}",
@@ -224,7 +242,7 @@ def _check_queries(pairs: Pairs, queries: Pairs | None) -> None:
             )
 
 
-def _cross_fits(fitting: Fitting, kind: Kind, n_pairs: int, queries: Pairs | None) -> bool:
+def _cross_fits(fitting: Fitting, kind: Kind, n_pairs: int, queries: Queries | None) -> bool:
     """Whether every pair is fitted on, and judged by maps of the other folds.
 
     Raises:

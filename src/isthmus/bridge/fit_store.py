@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
 
+from isthmus.adapters.recipe import Recipe
 from isthmus.bridge.bridge import Bridge
 from isthmus.bridge.fit import fit
 from isthmus.bridge.fitting import Fitting
+from isthmus.bridge.held_out_samples import Queries
 from isthmus.bridge.kind import Kind
 from isthmus.bridge.store_sample import ModelChange, StoreSample
 from isthmus.encoders import Encoder
 from isthmus.evaluate import Judging
+from isthmus.progress import Progress, silent
 from isthmus.spaces.contract import Space
 from isthmus.stores import Column
 
@@ -28,19 +32,19 @@ def fit_sample(
     models: ModelChange,
     *,
     kind: Kind = "query",
+    recipe: str | Recipe | Sequence[str | Recipe] = "auto",
     judging: Judging | None = None,
     fitting: Fitting | None = None,
-    **options: Any,
+    progress: Progress = silent,
 ) -> Bridge:
     """Fit a bridge on sampled items of a store; its contracts name both models and revisions.
 
     Args:
         sample: of `sample_store`.
         models: the encoders it was made with.
-        kind, judging, fitting: as in `fit`; the texts of canaries and whether the old encoder runs
-            are those of the sample and the models, and by default more is held out.
-        **options: as in `fit`, but for what the sample says: pairs, queries, their answers and
-            the two spaces.
+        kind, recipe, judging, fitting, progress: as in `fit`; the two spaces, the texts of canaries
+            and whether the old encoder runs are those of the sample and the models, and by default
+            more is held out.
 
     Raises:
         InputError: as `fit`.
@@ -65,16 +69,21 @@ def fit_sample(
         limits = replace(judging.limits, old_encoder=models.old is not None)
         judging = replace(judging, limits=limits)
     texts = dict(zip(sample.ids.tolist(), sample.texts, strict=True))
+    queries = sample.query_pairs(kind)
     return fit(
         sample.pairs(kind),
         kind=kind,
-        queries=sample.query_pairs(kind),
-        qrels=sample.clicked or None,
-        source=source,
-        target=target,
+        recipe=recipe,
+        queries=None if queries is None else Queries(queries, sample.clicked or None),
         judging=judging,
-        fitting=replace(fitting, canary_items=texts, shares=fitting.shares or SHARES),
-        **options,
+        fitting=replace(
+            fitting,
+            source=source,
+            target=target,
+            canary_items=texts,
+            shares=fitting.shares or SHARES,
+        ),
+        progress=progress,
     )
 
 

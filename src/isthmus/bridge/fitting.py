@@ -1,4 +1,4 @@
-"""How a bridge is fitted: how the pairs are split, what counts how much, what is kept."""
+"""How a bridge is fitted: of which models, how the pairs are split, what counts, what is kept."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from isthmus.adapters.steps.base import Pools
 from isthmus.bridge.bridge import Bridge
 from isthmus.bridge.held_out_samples import SampleSizes
 from isthmus.bridge.weighting import Weighting
+from isthmus.spaces.contract import Space
 
 __all__ = ["CROSS_FITTED", "Fitting"]
 
@@ -25,6 +26,12 @@ class Fitting:
         10000
     """
 
+    seed: int = 0
+    """Of the split, the folds, the samples and the bootstrap."""
+    source: Space | str | None = None
+    """The contract of the source space, or its model as ``NAME`` or ``NAME@REVISION``."""
+    target: Space | str | None = None
+    """The same of the target space."""
     shares: Mapping[str, float] | None = None
     """Of the ``fit``, ``validation`` and ``test`` parts, 80, 10 and 10 % of files if not given; a
     fourth, ``unused``, is neither fitted on nor asked about, but is searched among."""

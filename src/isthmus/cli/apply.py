@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,7 +11,6 @@ import typer
 from isthmus.cli.console import SCORES_DIFFER, ProgressBar, say, show_json, warn
 from isthmus.cli.inputs import BridgeFolder, EngineName, Json, Overwrite
 from isthmus.cli.option_groups import grouped
-from isthmus.errors import InputError
 
 __all__ = ["apply_command"]
 
@@ -74,46 +74,26 @@ def apply_command(
 
         isthmus apply my.bridge vectors/ s3://bucket/mapped --engine processes
     """
-    from isthmus.bridge import Bridge, apply
-    from isthmus.bridge.apply import check_canary
-    from isthmus.spaces.readers import open_vectors
+    from isthmus.bridge import Bridge, apply, check_canary
+    from isthmus.files import check_apart
 
     loaded = Bridge.load(bridge)
     if held.inverse:
         loaded = loaded.inverse()
     progress = ProgressBar()
-    if engine is None:
-        if "://" in output:
-            raise InputError(
-                "a URL is written part by part",
-                where=output,
-                mend="Give an engine, such as --engine processes",
-            )
-        rows = apply(
-            loaded,
-            source,
-            output,
-            ids=ids,
-            check=not held.no_check,
-            canary=held.canary,
-            overwrite=overwrite,
-            progress=progress,
-        )
-    else:
-        from isthmus.scale import apply_parts
-
-        if held.canary is not None:
-            check_canary(loaded, open_vectors(held.canary, name="canary"))
-        rows = apply_parts(
-            loaded,
-            source,
-            output,
-            engine=engine,
-            ids=False if ids == "none" else ids,
-            check=not held.no_check,
-            overwrite=overwrite,
-            progress=progress,
-        )
+    if held.canary is not None:
+        check_apart(Path(output), held.canary)
+        check_canary(loaded, held.canary)
+    rows = apply(
+        loaded,
+        source,
+        output,
+        ids=False if ids == "none" else ids,
+        check=not held.no_check,
+        overwrite=overwrite,
+        engine=engine,
+        progress=progress,
+    )
     progress.close()
     if as_json:
         show_json({"output": output, "rows": rows, "dim": loaded.target.dim})

@@ -94,7 +94,6 @@ def budget_command(
     from isthmus.adapters.budget.learning_curve import CurveDesign
     from isthmus.adapters.budget.next_ids import next_ids
     from isthmus.bridge.copied import share_of_copies
-    from isthmus.bridge.held_out_samples import Queries
     from isthmus.bridge.pair_curve import pair_curve
     from isthmus.files import atomic_file, check_apart, check_output
     from isthmus.spaces.readers import open_vectors
@@ -120,7 +119,7 @@ def budget_command(
         say(f"notice: {told}: they are {done}")
     curve = pair_curve(
         inputs.pairs,
-        None if inputs.queries is None else Queries(inputs.queries, inputs.qrels),
+        inputs.queries,
         recipe=drawn.recipe, design=CurveDesign(metric=drawn.measure), seed=drawn.seed,
         progress=progress,
     )  # fmt: skip

@@ -134,7 +134,6 @@ def consumers_command(
     from isthmus import artefact
     from isthmus.bridge import Bridge
     from isthmus.bridge.consume import Consumed, consume, consume_reranker
-    from isthmus.bridge.held_out_samples import Queries
     from isthmus.bridge.open_estimator import open_estimator
     from isthmus.bridge.packing import KIND
     from isthmus.evaluate.consumers import kind_of_consumer
@@ -156,9 +155,13 @@ def consumers_command(
     inputs = open_for(loaded, old, new, relevance, progress)
     if ranks:
         assert inputs.queries is not None
-        queries = Queries(inputs.queries, inputs.qrels)
         report = consume_reranker(
-            loaded, eaten, inputs.pairs, queries, retrained=other, candidates=eater.candidates
+            loaded,
+            eaten,
+            inputs.pairs,
+            inputs.queries,
+            retrained=other,
+            candidates=eater.candidates,
         )
         found = Consumed(report)
     else:

@@ -85,9 +85,8 @@ def diagnose_command(
     progress.close()
     if inputs.queries is not None:
         from isthmus.bridge.belonging import unmatched
-        from isthmus.bridge.held_out_samples import Queries
 
-        for notice in unmatched(inputs.pairs, Queries(inputs.queries, inputs.qrels)):
+        for notice in unmatched(inputs.pairs, inputs.queries):
             warn(f"notice: {notice}")
     options = {
         "--metric": None if told.metric == "cosine" else told.metric,

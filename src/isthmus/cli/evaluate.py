@@ -86,7 +86,6 @@ def evaluate_command(
     """
     from isthmus.bridge import Bridge, assess
     from isthmus.bridge.coarse import check_bridge
-    from isthmus.bridge.held_out_samples import Queries
     from isthmus.bridge.regress import regress
     from isthmus.evaluate.gates import DEFAULT_GATES
 
@@ -123,7 +122,6 @@ def evaluate_command(
         loaded,
         inputs.pairs,
         queries=inputs.queries,
-        qrels=inputs.qrels,
         all_rows=True if extent.all_rows else None,
         progress=progress,
         judging=judging,
@@ -132,9 +130,8 @@ def evaluate_command(
     results = check_bridge(loaded, evaluation, gate or (() if another_question else DEFAULT_GATES))
     regression = None
     if extent.against is not None:
-        asked = None if inputs.queries is None else Queries(inputs.queries, inputs.qrels)
         regression = regress(
-            loaded, Bridge.load(extent.against), inputs.pairs, asked,
+            loaded, Bridge.load(extent.against), inputs.pairs, inputs.queries,
             primary=judged_by.primary, margin=extent.margin,
         )  # fmt: skip
     commands: tuple[str, ...] = ()

@@ -136,7 +136,7 @@ class MapOptions:
                 where="--moments",
                 mend="Leave OLD and NEW out",
             )
-        from isthmus.scale.moments import read_settings
+        from isthmus.bridge.parted.moments import read_settings
 
         known = read_settings(self.moments)
         sides = known["source"], known["target"]
@@ -154,9 +154,11 @@ class MapOptions:
             "kind": self.kind,
             "recipe": recipe or "auto",
             "fitting": Fitting(
-                weighting=self.query_weight, prior=running, pools=self._pools(index, progress)
+                seed=self.seed,
+                weighting=self.query_weight,
+                prior=running,
+                pools=self._pools(index, progress),
             ),
-            "seed": self.seed,
         }
 
     def _pools(self, index: str, progress: Progress) -> Pools | None:
@@ -348,7 +350,7 @@ class _Fitted:
 def _fit_live(url: str, live: StoreOptions, qrels: Path | None, options: dict[str, Any]) -> _Fitted:
     from isthmus.bridge import fit_sample
 
-    seed, progress = options["seed"], options["progress"]
+    seed, progress = options["fitting"].seed, options["progress"]
     with open_sample(url, live, qrels=qrels, seed=seed, progress=progress) as opened:
         store, models, sample = opened
         pairs = sample.pairs(options["kind"])
@@ -366,7 +368,6 @@ def _fit_files(
     options: dict[str, Any],
 ) -> _Fitted:
     from isthmus.bridge import fit
-    from isthmus.bridge.held_out_samples import Queries
 
     if maps.moments is not None:
         relevance = replace(relevance, engine=relevance.engine or "threads:1")
@@ -376,24 +377,16 @@ def _fit_files(
     )  # fmt: skip
     say(repr(inputs.pairs))
     if maps.moments is not None:
-        from isthmus.scale import PartedPairs, StoredMoments
+        from isthmus.bridge import StoredMoments
+        from isthmus.scale import PartedPairs
 
         assert isinstance(inputs.pairs, PartedPairs)
         inputs.pairs.use(StoredMoments.of(maps.moments, inputs.pairs))
     names = (maps.new_name, maps.old_name)
     source, target = names if maps.kind == "query" else names[::-1]
-    bridge = fit(
-        inputs.pairs,
-        queries=inputs.queries,
-        qrels=inputs.qrels,
-        source=source,
-        target=target,
-        **options,
-    )
-    asked = None
-    if maps.kind == "query" and inputs.queries is not None:
-        asked = Queries(inputs.queries, inputs.qrels)
-    return _Fitted(bridge, inputs.pairs, asked)
+    fitting = replace(options["fitting"], source=source, target=target)
+    bridge = fit(inputs.pairs, queries=inputs.queries, **{**options, "fitting": fitting})
+    return _Fitted(bridge, inputs.pairs, inputs.queries if maps.kind == "query" else None)
 
 
 def _curve(fitted: _Fitted, seed: int, progress: Progress) -> LearningCurve | None:

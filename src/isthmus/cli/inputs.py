@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from isthmus.bridge.bridge import Bridge
+    from isthmus.bridge.held_out_samples import Queries
     from isthmus.evaluate import Judging
     from isthmus.evaluate.robustness import Disturbances
     from isthmus.progress import Progress
@@ -263,8 +264,7 @@ class Inputs:
     """What the options stand for."""
 
     pairs: Pairs
-    queries: Pairs | None
-    qrels: dict[Any, list[Any]] | None
+    queries: Queries | None
 
 
 def check_judging(kind: str, primary: str | None, *, judged: bool, by: str) -> None:
@@ -319,6 +319,7 @@ def open_inputs(
 
     With an engine the items are read part by part where its workers are; queries are read here.
     """
+    from isthmus.bridge.held_out_samples import Queries
     from isthmus.spaces.metric import checked_metric
     from isthmus.spaces.pairs import Pairs
     from isthmus.spaces.qrels import read_labels, read_qrels
@@ -366,12 +367,12 @@ def open_inputs(
         given = _for_rows(opened, read_labels(labels), labels)
         pairs = Pairs(pairs.source, pairs.target, metric=pairs.metric, labels=given)
     if queries_old is None or queries_new is None:
-        return Inputs(pairs, None, None)
+        return Inputs(pairs, None)
     queries = paired(queries_old, queries_new, ids=False if declined is False else None)
     found = None
     if qrels is not None:
         found = read_qrels(qrels, query_ids=queries.head(1).ids, item_ids=pairs.head(1).ids)
-    return Inputs(pairs, queries, found)
+    return Inputs(pairs, Queries(queries, found))
 
 
 def _for_rows(side: Vectors, labels: NDArray[Any], path: Path) -> NDArray[Any] | dict[Any, Any]:

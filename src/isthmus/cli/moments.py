@@ -49,7 +49,8 @@ def moments_command(
 
         isthmus moments old/ new/ -o m --engine processes
     """
-    from isthmus.scale import PartedPairs, write_moments
+    from isthmus.bridge import write_moments
+    from isthmus.scale import PartedPairs
 
     progress = ProgressBar()
     relevance = RelevanceOptions(ids, engine=engine or "processes")

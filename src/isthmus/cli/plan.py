@@ -209,7 +209,7 @@ def _on_paper(
     dim: int,
     as_json: bool,
 ) -> None:
-    from isthmus.scale.paper_plan import measured_rates, paper_plan
+    from isthmus.migrate.paper_plan import measured_rates, paper_plan
 
     if store is not None or asked != PlannedOptions():
         raise InputError(

@@ -159,7 +159,6 @@ def _with_neighbours(
     dossier: Dossier, old: str, new: str, seen: NeighbourOptions, relevance: RelevanceOptions
 ) -> Dossier:
     from isthmus.bridge.assess import unseen_samples
-    from isthmus.bridge.held_out_samples import Queries
     from isthmus.review.app import pictures_in
     from isthmus.review.changes import changed_queries
     from isthmus.review.dossier import Shown
@@ -172,8 +171,7 @@ def _with_neighbours(
         )
     progress = ProgressBar()
     inputs = open_for(bridge, old, new, relevance, progress)
-    asked = None if inputs.queries is None else Queries(inputs.queries, inputs.qrels)
-    samples = unseen_samples(bridge, inputs.pairs, asked, progress=progress)
+    samples = unseen_samples(bridge, inputs.pairs, inputs.queries, progress=progress)
     changes = changed_queries(bridge, samples.test_part())
     progress.close()
     worst = () if bridge.evidence is None else bridge.evidence.worst

@@ -83,11 +83,13 @@ def tell(
     bridge = fit(
         Pairs(new.documents, old.documents, ids=ids),
         queries=Pairs(new.queries, old.queries, ids=ids),
-        source=new_model.name,
-        target=old_model.name,
-        seed=SEED,
+        fitting=Fitting(
+            seed=SEED,
+            source=new_model.name,
+            target=old_model.name,
+            canary_items=dict(zip(corpus.ids, corpus.documents, strict=True)),
+        ),
         progress=progress,
-        fitting=Fitting(canary_items=dict(zip(corpus.ids, corpus.documents, strict=True))),
     )
     _about_fit(say, bridge, width)
     evidence = bridge.evidence

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from isthmus.artefact import check_place
-from isthmus.bridge import Bridge, ModelChange, StoreSample, fit_sample, sample_store
+from isthmus.bridge import Bridge, Fitting, ModelChange, StoreSample, fit_sample, sample_store
 from isthmus.bridge.check_encoder import check_encoder
 from isthmus.bridge.live_order import found_most
 from isthmus.bridge.packing import KIND
@@ -266,7 +266,7 @@ def _serving_bridge(
 ) -> Bridge:
     """The bridge of queries that was given, or one that is fitted."""
     if options.bridge is None:
-        return fit_sample(sample, change, seed=options.seed, progress=progress)
+        return fit_sample(sample, change, fitting=Fitting(seed=options.seed), progress=progress)
     given = Bridge.load(options.bridge)
     check_encoder(given, change.new, "new")
     if change.old is not None:
@@ -285,7 +285,7 @@ def _bridge_back(
             kind="corpus",
             recipe="ridge",
             judging=Judging(resamples=_FEW_RESAMPLES),
-            seed=options.seed,
+            fitting=Fitting(seed=options.seed),
             progress=progress,
         )
     except IsthmusError:

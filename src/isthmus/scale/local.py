@@ -22,7 +22,7 @@ from isthmus.scale.engine import LOST, Outcome, PooledEngine, attempt, unsent
 
 __all__ = ["Processes", "Threads"]
 
-_WORK = ("isthmus.scale.apply", "isthmus.scale.moments")
+_WORK = ("isthmus.bridge.parted.apply", "isthmus.bridge.parted.moments")
 """What most work of a worker imports."""
 _READY = "ready"
 _STILLBORN = 3  # workers in a row that end before they are ready

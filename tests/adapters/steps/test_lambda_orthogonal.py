@@ -161,9 +161,7 @@ def test_a_recipe_with_it_equals_its_steps() -> None:
 
 def test_a_fit_leaves_lambda_to_held_out_retrieval() -> None:
     x, y = (rows.astype(np.float32) for rows in paired(1500, 12, 12, bend=0.3))
-    bridge = isthmus.fit(
-        Pairs(x, y), recipe="unit_norm | lambda_orthogonal(lam=auto) | unit_norm", seed=0
-    )
+    bridge = isthmus.fit(Pairs(x, y), recipe="unit_norm | lambda_orthogonal(lam=auto) | unit_norm")
     lam = bridge.recipe.adapter.parameters["lam"]
     assert lam in DEFAULT_LAMBDAS
 

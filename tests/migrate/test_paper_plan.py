@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("pyarrow")
 
-from isthmus.scale.paper_plan import MACHINES, Rates, measured_rates, paper_plan
+from isthmus.migrate.paper_plan import MACHINES, Rates, measured_rates, paper_plan
 
 
 def test_the_slower_of_processors_and_network_sets_the_pace() -> None:

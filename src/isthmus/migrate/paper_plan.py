@@ -14,9 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from isthmus.bridge import fit
-from isthmus.scale.apply import apply_parts
-from isthmus.scale.moments import write_moments
+from isthmus.bridge import apply, fit, write_moments
 from isthmus.scale.opening import open_engine
 from isthmus.scale.pairs import open_pairs
 from isthmus.spaces.pairs import Pairs
@@ -129,7 +127,7 @@ def measured_rates(dim: int, *, rows: int = _MEASURED) -> Rates:
         started = time.process_time()
         write_moments(pairs, folder / "moments")
         between = time.process_time()
-        apply_parts(bridge, folder / "new", folder / "mapped", engine=engine, check=False)
+        apply(bridge, folder / "new", folder / "mapped", engine=engine, check=False)
         return Rates(rows / (between - started), rows / (time.process_time() - between))
 
 

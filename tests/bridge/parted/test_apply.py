@@ -17,7 +17,7 @@ import pytest
 
 from isthmus import Bridge, Pairs, apply, fit, open_vectors
 from isthmus.errors import InputError, OutputError, WrongSpaceError
-from isthmus.scale import apply_parts, open_engine
+from isthmus.scale import open_engine
 from isthmus.scale.engine import PooledEngine
 
 
@@ -42,7 +42,7 @@ def test_the_parts_hold_what_one_process_writes(
 ) -> None:
     ids = world.ids if with_ids else None
     new = write(tmp_path / "new", world.new, ids, [300, 301, 1100], groups=200)
-    assert apply_parts(bridge, new, tmp_path / "out", engine=engine) == 1500
+    assert apply(bridge, new, tmp_path / "out", engine=engine) == 1500
     apply(bridge, new, tmp_path / "one.parquet")
     found, expected = _whole(tmp_path / "out"), open_vectors(tmp_path / "one.parquet")
     np.testing.assert_allclose(found.rows(0, 1500), expected.rows(0, 1500), atol=1e-5)
@@ -61,7 +61,7 @@ def test_arrays_are_cut_into_ranges_and_carry_their_ids(
     (tmp_path / "new").mkdir()
     np.save(tmp_path / "new" / "a.npy", world.new)
     (tmp_path / "new" / "a.ids.txt").write_text("\n".join(world.ids.tolist()))
-    assert apply_parts(bridge, tmp_path / "new", tmp_path / "out", engine=engine) == 1500
+    assert apply(bridge, tmp_path / "new", tmp_path / "out", engine=engine) == 1500
     found = _whole(tmp_path / "out")
     np.testing.assert_allclose(found.rows(0, 1500), bridge.chain(world.new), atol=1e-5)
     assert found.ids.tolist() == world.ids.tolist()
@@ -75,13 +75,13 @@ def test_it_goes_on_where_it_was(
     new = write(tmp_path / "new", rows, None, [500, 1000])
     out = tmp_path / "out"
     with pytest.raises(InputError, match=r"part-2\.parquet, row 300"):
-        apply_parts(bridge, new, out, engine=engine, check=False)
+        apply(bridge, new, out, engine=engine, check=False)
     assert not (out / "_manifest.json").exists()
     finished = {f.name: f.stat().st_mtime_ns for f in out.glob("part-*.parquet")}
     assert "part-2.parquet" not in finished
     write(tmp_path / "mended", world.new, None, [500, 1000])
     (tmp_path / "mended" / "part-2.parquet").rename(new / "part-2.parquet")
-    assert apply_parts(bridge, new, out, engine=engine) == 1500
+    assert apply(bridge, new, out, engine=engine) == 1500
     for name, when in finished.items():
         assert (out / name).stat().st_mtime_ns == when
     np.testing.assert_allclose(_whole(out).rows(0, 1500), bridge.chain(world.new), atol=1e-5)
@@ -92,20 +92,20 @@ def test_a_finished_folder_is_brought_up_to_date(
 ) -> None:
     new = write(tmp_path / "new", world.new, None, [500, 1000])
     out = tmp_path / "out"
-    apply_parts(bridge, new, out, engine=engine)
+    apply(bridge, new, out, engine=engine)
     with pytest.raises(OutputError, match="exists already"):
-        apply_parts(bridge, new, out, engine=engine)
+        apply(bridge, new, out, engine=engine)
     before = {f.name: f.stat().st_mtime_ns for f in out.glob("part-*.parquet")}
     write(tmp_path / "more", world.new[::-1], None, [700])
     (tmp_path / "more" / "part-1.parquet").rename(new / "part-1.parquet")
     (new / "part-2.parquet").unlink()
-    assert apply_parts(bridge, new, out, engine=engine, overwrite=True) == 1300
+    assert apply(bridge, new, out, engine=engine, overwrite=True) == 1300
     after = {f.name: f.stat().st_mtime_ns for f in out.glob("part-*.parquet")}
     assert sorted(after) == ["part-0.parquet", "part-1.parquet"]
     assert before["part-0.parquet"] == after["part-0.parquet"]
     assert before["part-1.parquet"] != after["part-1.parquet"]
     other = fit(Pairs(world.old, world.new), recipe="procrustes")
-    apply_parts(other, new, out, engine=engine, overwrite=True, check=False)
+    apply(other, new, out, engine=engine, overwrite=True, check=False)
     assert (out / "part-0.parquet").stat().st_mtime_ns != before["part-0.parquet"]
 
 
@@ -114,20 +114,19 @@ def test_foreign_vectors_and_foreign_folders_are_refused(
 ) -> None:
     old = write(tmp_path / "old", world.old, None, [500])
     with pytest.raises(WrongSpaceError):
-        apply_parts(bridge, old, tmp_path / "out", engine=engine)
+        apply(bridge, old, tmp_path / "out", engine=engine)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").touch()
     new = write(tmp_path / "new", world.new)
     with pytest.raises(OutputError, match="holds other files"):
-        apply_parts(bridge, new, tmp_path / "full", engine=engine)
+        apply(bridge, new, tmp_path / "full", engine=engine)
 
 
 _RUN = """
 import sys
-from isthmus import Bridge
-from isthmus.scale import apply_parts
+from isthmus import Bridge, apply
 if __name__ == "__main__":
-    apply_parts(Bridge.load(sys.argv[1]), sys.argv[2], sys.argv[3], engine="processes:2")
+    apply(Bridge.load(sys.argv[1]), sys.argv[2], sys.argv[3], engine="processes:2")
 """
 
 
@@ -150,6 +149,6 @@ def test_a_killed_run_leaves_whole_files_and_is_resumed(
     started.wait()
     for file in out.glob("part-*.parquet"):
         open_vectors(file)
-    assert apply_parts(bridge, new, out, engine=engine) == 1500
+    assert apply(bridge, new, out, engine=engine) == 1500
     np.testing.assert_allclose(_whole(out).rows(0, 1500), bridge.chain(world.new), atol=1e-5)
     assert _whole(out).ids.tolist() == world.ids.tolist()

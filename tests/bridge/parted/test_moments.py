@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from isthmus import Bridge, Pairs, fit
-from isthmus.bridge import Fitting, SampleSizes
+from isthmus.bridge import Fitting, SampleSizes, StoredMoments, write_moments
 from isthmus.errors import InputError, OutputError
-from isthmus.scale import PartedPairs, StoredMoments, open_engine, open_pairs, write_moments
+from isthmus.scale import PartedPairs, open_engine, open_pairs
 from isthmus.scale.engine import PooledEngine
 
 
@@ -113,7 +113,7 @@ def test_passes_that_are_not_stored_read_the_data(
     queries = Pairs(world.new[:300], world.old[:300], ids=world.ids[:300].tolist())
     for options in (
         {"queries": queries, "fitting": Fitting(cross_fit=False)},
-        {"seed": 3, "fitting": Fitting(sizes=SampleSizes(gallery=20_000))},
+        {"fitting": Fitting(seed=3, sizes=SampleSizes(gallery=20_000))},
     ):
         _same(_fit(pairs, **options), _fit(plain, **options))
 
@@ -125,7 +125,7 @@ def test_samples_are_kept_only_as_far_as_they_may_be_needed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     small = SampleSizes(test=20, validation=20, gallery=50, validation_gallery=40)
-    monkeypatch.setattr("isthmus.scale.moments.SampleSizes", lambda: small)
+    monkeypatch.setattr("isthmus.bridge.parted.moments.SampleSizes", lambda: small)
     fitting = Fitting(sizes=small)
     pairs = open_pairs(*sides, engine=engine)
     write_moments(pairs, tmp_path / "m")
@@ -133,12 +133,12 @@ def test_samples_are_kept_only_as_far_as_they_may_be_needed(
     pairs.use(StoredMoments.of(tmp_path / "m", pairs))
     expected = _fit(open_pairs(*sides, engine=engine), fitting=fitting)
     _same(_fit(pairs, fitting=fitting), expected)
-    monkeypatch.setattr("isthmus.scale.moments._limit", lambda *_: 2**64 - 1)
+    monkeypatch.setattr("isthmus.bridge.parted.moments._limit", lambda *_: 2**64 - 1)
     write_moments(open_pairs(*sides, engine=engine), tmp_path / "whole")
     whole = [f.stat().st_size for f in (tmp_path / "whole").glob("*/tensors.safetensors")]
     assert sum(kept) < sum(whole)
     # too low a limit is noticed, and the sample is taken from the data
-    monkeypatch.setattr("isthmus.scale.moments._limit", lambda *_: 2**58)
+    monkeypatch.setattr("isthmus.bridge.parted.moments._limit", lambda *_: 2**58)
     pairs = open_pairs(*sides, engine=engine)
     write_moments(pairs, tmp_path / "low")
     pairs.use(StoredMoments.of(tmp_path / "low", pairs))

@@ -20,10 +20,9 @@ from numpy.typing import NDArray
 
 from isthmus.bridge.apply import block_rows, write_mapped
 from isthmus.bridge.bridge import Bridge
-from isthmus.progress import Progress, silent
-from isthmus.scale.engine import Engine
+from isthmus.progress import Progress
+from isthmus.scale.engine import PooledEngine
 from isthmus.scale.listing import list_side
-from isthmus.scale.opening import open_engine
 from isthmus.scale.part_bucket import PartBucket, result_file
 from isthmus.scale.part_folder import PartFolder
 from isthmus.scale.parts import Part, Side, Slice, is_remote
@@ -39,74 +38,16 @@ Entry = dict[str, Any]
 
 def apply_parts(
     bridge: Bridge,
-    source: str | Path,
+    source: str,
     output: str | Path,
     *,
-    engine: Engine | str = "processes",
-    ids: str | bool | None = None,
-    check: bool = True,
-    overwrite: bool = False,
-    progress: Progress = silent,
-) -> int:
-    """Map every vector of many files, and write a file for each part into a folder.
-
-    Each file appears whole or not at all, and ``_manifest.json`` when all are there.  Called again
-    after a failure, what is finished stays; with ``overwrite`` parts that did not change since the
-    manifest was written stay as well.
-
-    Args:
-        bridge: the map.
-        source: as of `open_pairs`.
-        output: a folder that every worker sees, or the ``s3://`` or other URL of one: new, empty,
-            or of an earlier call with this bridge.
-        engine: as `open_engine` takes it, or an opened one.
-        ids: the column of ids; False for none; found if called so.
-        check: refuse vectors of another model, by the bridge's fingerprint.
-        overwrite: bring a finished folder up to date.
-        progress: told about rows.
-
-    Returns:
-        The number of rows in the folder.
-
-    Raises:
-        InputError: for a row or a part that cannot be used, naming it.
-        WrongSpaceError: if the vectors do not come from the bridge's source.
-        OutputError: if the folder is finished already, or holds what no earlier call made there.
-        EngineError: as `open_engine`, or for a part that fails twice.
-
-    Example:
-        >>> import numpy as np
-        >>> from pathlib import Path
-        >>> from isthmus import Pairs, fit
-        >>> rng = np.random.default_rng(0)
-        >>> new = rng.standard_normal((2000, 16)).astype("float32")
-        >>> old = new @ np.linalg.qr(rng.standard_normal((16, 16)))[0].astype("float32")
-        >>> Path("vectors").mkdir()
-        >>> for part in range(4):
-        ...     np.save(f"vectors/{part}.npy", new[500 * part : 500 * (part + 1)])
-        >>> bridge = fit(Pairs(new, old), recipe="procrustes")
-        >>> apply_parts(bridge, "vectors", "mapped", engine="threads:2")
-        2000
-        >>> sorted(file.name for file in Path("mapped").iterdir())
-        ['0.npy', '1.npy', '2.npy', '3.npy', '_manifest.json']
-    """
-    if not isinstance(engine, str):
-        running = engine
-        return _applied(bridge, source, str(output), running, ids, (check, overwrite), progress)
-    with open_engine(engine) as running:
-        return _applied(bridge, source, str(output), running, ids, (check, overwrite), progress)
-
-
-def _applied(
-    bridge: Bridge,
-    source: str | Path,
-    output: str,
-    engine: Engine,
+    engine: PooledEngine,
     ids: str | bool | None,
-    how: tuple[bool, bool],
+    check: bool,
+    overwrite: bool,
     progress: Progress,
 ) -> int:
-    check, overwrite = how
+    """Map the vectors of many files into a folder, a file for each part: `isthmus.apply`."""
     side = list_side(source, ids, engine)
     if check:
         _check_source(bridge, side)
@@ -114,7 +55,7 @@ def _applied(
     names = _names(side, suffix)
     digest = _digest(bridge)
     written = [*names, *_ids_beside(names)]
-    with _opened(output, written, overwrite=overwrite) as folder:
+    with _opened(str(output), written, overwrite=overwrite) as folder:
         folder.start({"bridge": digest})
         known = _known(folder, digest)
         for entry in known.values():
@@ -127,7 +68,7 @@ def _applied(
         ]
         done = side.n - sum(job.part.rows for job in jobs)
         progress("apply", done, side.n)
-        work = _Apply(bridge, side, output)
+        work = _Apply(bridge, side, str(output))
         for index, entry in engine.each(jobs, work):
             known[entry["file"]] = entry = {**entry, "bridge": digest}
             folder.note(entry)

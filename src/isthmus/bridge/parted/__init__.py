@@ -1,0 +1,1 @@
+"""What reads rows in parts, on an engine: the pairs of a fit, transforms and stored moments."""

@@ -1,0 +1,5 @@
+"""The files of `tests.scale`."""
+
+from tests.scale.conftest import world, write
+
+__all__ = ["world", "write"]
