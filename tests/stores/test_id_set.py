@@ -8,23 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.stores.id_set import IdSet
-from isthmus.stores.protocol import ScanBatch
-
-
-def parts(*ids: np.ndarray) -> list[ScanBatch]:
-    return [ScanBatch(some, None, None, {}, "") for some in ids]
 
 
 @given(st.lists(st.integers(-(2**62), 2**62)), st.lists(st.integers(-(2**62), 2**62)))
 def test_integers_as_a_set_of_python_has_them(held: list[int], asked: list[int]) -> None:
     ids, some = np.array(held, dtype=np.int64), np.array(asked + held, dtype=np.int64)
-    found = IdSet(parts(ids[::2], ids[1::2])).has(some)
+    found = IdSet([ids[::2], ids[1::2]]).has(some)
     assert found.tolist() == [i in set(held) for i in asked + held]
 
 
 @pytest.mark.parametrize("asked", [["é", "b", "a" * 40, ""], []])
 def test_strings_of_any_width(asked: list[str]) -> None:
-    held = IdSet(parts(np.array(["a", "é"]), np.array(["a" * 40])))
+    held = IdSet([np.array(["a", "é"]), np.array(["a" * 40])])
     assert len(held) == 3
     assert held.has(np.array(asked, dtype=str)).tolist() == [i in ("é", "a" * 40) for i in asked]
 

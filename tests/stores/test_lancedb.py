@@ -241,3 +241,21 @@ def test_what_was_just_added_is_read_back_as_it_is_now(tmp_path, monkeypatch):
     np.testing.assert_array_equal(store.fetch(more, column="vector").vectors, expected)
     np.testing.assert_array_equal(store.fetch(more[::-1], column="vector").vectors, expected[::-1])
     assert len(searched) == 2
+
+
+def test_what_another_process_added_meanwhile_is_replaced_and_not_doubled(tmp_path):
+    url = f"lancedb://{tmp_path}#docs"
+    store = create_store(url, np.arange(4), {"vector": gaussian(4, DIM)})
+    store.add(np.arange(4, 8), {"vector": gaussian(4, DIM, seed=1)})
+    with open_store(url) as other:
+        other.add(np.arange(8, 10), {"vector": gaussian(2, DIM, seed=2)})
+    rows = gaussian(8, DIM, seed=3)
+    for _ in range(2):
+        store.add(np.arange(6, 14), {"vector": rows})
+        assert store.count() == 14
+    store.delete(np.array([13]))
+    store.add(np.array([13, 14]), {"vector": rows[-2:]})
+    assert store.count() == 15
+    np.testing.assert_array_equal(store.fetch(np.arange(6, 13), column="vector").vectors, rows[:7])
+    with open_store(url) as again:
+        assert sorted(np.concatenate([p.ids for p in again.scan()]).tolist()) == list(range(15))

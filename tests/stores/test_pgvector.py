@@ -17,6 +17,7 @@ from isthmus.errors import (
 )
 from isthmus.evaluate.search import top_k
 from isthmus.stores import create_store, open_store
+from isthmus.stores.id_set import filled_ids
 
 psycopg = pytest.importorskip("psycopg")
 
@@ -350,3 +351,39 @@ def test_vectors_of_two_columns_are_added_in_one_call(postgres, name):
         for column, wanted in rows.items():
             found = store.fetch(np.array([2, 3, 4]), column=column)
             np.testing.assert_array_equal(found.vectors, wanted)
+
+
+@pytest.mark.parametrize(
+    ("id_type", "ids"),
+    [
+        ("text", ['a"b', "back\\slash", "é", "null", "a,b {}"]),
+        ("int", [1, -7, 2**31 - 1, 5, 6]),
+        ("smallint", [1, -7, 2**15 - 1, 5, 6]),
+    ],
+)
+def test_vectors_of_a_side_table_whether_items_have_one_or_not(sql, postgres, name, id_type, ids):
+    held, rows = np.array(ids), gaussian(5, 3)
+    foreign(sql, name, ids, ROWS[:5], f"{id_type} primary key")
+    nobody = np.array([2**40 if id_type != "text" else "nobody"])
+    with open_store(f"{postgres}#{name}") as store:
+        store.add_column("new", 3)
+        assert store.put(held[1:4], rows[1:4], column="new") == 3
+        assert filled_ids(store, "new").has(held).tolist() == [False, True, True, True, False]
+        # the first has one, the last has none; then the other way round
+        assert store.put(held[3:], -rows[3:], column="new") == 2
+        assert store.put(held[[0, 4]], -rows[[0, 4]], column="new") == 2
+        with_nobody = np.concatenate([held[:1], nobody])
+        assert store.put(with_nobody, rows[[0, 1]], column="new") == 1
+        wanted = np.vstack([rows[:3], -rows[3:]])
+        np.testing.assert_array_equal(store.fetch(held, column="new").vectors, wanted)
+        np.testing.assert_array_equal(store.fetch(held[::-1], column="new").vectors, wanted[::-1])
+        assert not store.fetch(nobody, column="new").present.any()
+
+
+def test_an_item_that_was_deleted_is_not_put_with_the_others(postgres, name):
+    ids = ids_of("str", 6)
+    with create_store(f"{postgres}#{name}", ids, {"old": gaussian(6)}) as store:
+        store.add_column("new", 3)
+        store.delete(ids[[2]])
+        assert store.put(ids, gaussian(6, 3), column="new") == 5
+        assert store.fetch(ids, column="new").present.tolist() == [i != 2 for i in range(6)]

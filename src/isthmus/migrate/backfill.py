@@ -22,6 +22,7 @@ from isthmus.migrate.sources import Material, Source
 from isthmus.progress import Progress, silent
 from isthmus.stores import BATCH, Ids, Store
 from isthmus.stores.beside import BesideStore
+from isthmus.stores.id_set import filled_ids
 
 __all__ = ["Backfill", "Limits", "PauseRequest", "Swept"]
 
@@ -148,22 +149,18 @@ class Backfill:
             self._do(items, done)
             done.seen += len(items.ids)
             self._progress("following" if self._marks.totals else "filling", done.seen, total)
-        if self._beside is not None:
+        if self._beside is not None and (
+            # where each item has one, and there are no more, none is left over
+            done.without_text or self._beside.filled(self._column) != done.seen
+        ):
             done.removed = self._beside.tidy()
         return done
 
     def _pages(self) -> Iterator[_Items]:
-        if self._beside is not None:
-            # asking a second collection for each page would search all of it each time
-            held = self._beside.filled_ids()
-            for part in self._store.scan(fields=self._fields, batch=self._limits.batch):
-                yield _Items(part.ids, part.payload, held.has(part.ids))
-            return
-        for part in self._store.scan(
-            column=self._column, fields=self._fields, batch=self._limits.batch
-        ):
-            assert part.present is not None
-            yield _Items(part.ids, part.payload, part.present)
+        # asked for each page, a second collection would be searched each time
+        held = filled_ids(self._store, self._column)
+        for part in self._store.scan(fields=self._fields, batch=self._limits.batch):
+            yield _Items(part.ids, part.payload, held.has(part.ids))
 
     def _do(self, items: _Items, done: Swept) -> None:
         """Encode, put, read back and note those of a page that need it."""
@@ -190,7 +187,7 @@ class Backfill:
         self._wait(int(needs.sum()))
         self._between(self.filled)
         some = items.of(needs)
-        self._afford(self._source.characters(material, needs))
+        self._afford(material, needs)
         rows, characters = self._made(items.ids, material, needs)
         self._put(some, rows)
         self._read_back(some.ids, rows)
@@ -264,9 +261,10 @@ class Backfill:
 
     # -- limits ----------------------------------------------------------------------------------
 
-    def _afford(self, characters: int) -> None:
+    def _afford(self, material: Material, needs: NDArray[np.bool_]) -> None:
         if self._source.price is None or self._limits.max_money is None:
             return
+        characters = self._source.characters(material, needs)
         spent = self._marks.totals.get("characters", 0.0) + characters
         money = spent / TOKEN / 1e6 * self._source.price
         if money > self._limits.max_money:

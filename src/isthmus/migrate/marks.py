@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from isthmus.errors import StoreChangedError
 from isthmus.spaces.split import hash_ids
 from isthmus.stores import Ids
+from isthmus.stores.id_runs import IdRuns
 from isthmus.stores.ledger import Ledger
 
 __all__ = ["Hashes", "Known", "Marks", "hashes_of", "row_hashes"]
@@ -37,22 +38,30 @@ class Known(NamedTuple):
 
 def hashes_of(texts: Sequence[Any]) -> Hashes:
     """A 64-bit hash of each text or plain value; 0 for none."""
-    found = np.zeros(len(texts), dtype=np.uint64)
-    for row, text in enumerate(texts):
-        if text is not None:
-            said = text if isinstance(text, str) else _JSON.encode(text)
-            digest = hashlib.blake2b(said.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-            found[row] = max(1, int.from_bytes(digest, "little"))
+    blake, none = hashlib.blake2b, bytes(8)
+    said = [
+        none
+        if text is None
+        else blake(
+            (text if isinstance(text, str) else _JSON.encode(text)).encode(
+                "utf-8", "surrogatepass"
+            ),
+            digest_size=8,
+        ).digest()
+        for text in texts
+    ]
+    found = np.frombuffer(b"".join(said), dtype="<u8").astype(np.uint64)
+    for row in np.flatnonzero(found == 0).tolist():
+        found[row] = texts[row] is not None
     return found
 
 
 def row_hashes(rows: NDArray[np.float32], present: NDArray[np.bool_]) -> Hashes:
     """A 64-bit hash of the bytes of each vector ``(n, d)``; 0 where there is none."""
+    blake, data = hashlib.blake2b, np.ascontiguousarray(rows[present])
+    said = [blake(row, digest_size=8).digest() for row in data]
     found = np.zeros(len(rows), dtype=np.uint64)
-    data = np.ascontiguousarray(rows)
-    for row in np.flatnonzero(present).tolist():
-        digest = hashlib.blake2b(data[row].tobytes(), digest_size=8).digest()
-        found[row] = max(1, int.from_bytes(digest, "little"))
+    found[present] = np.maximum(np.frombuffer(b"".join(said), dtype="<u8"), 1)
     return found
 
 
@@ -68,16 +77,14 @@ class Marks:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._count = 0
-        self._waiting: list[NDArray[np.uint64]] = []
-        self._ids: Hashes = np.empty(0, dtype=np.uint64)
-        self._rows: NDArray[np.uint64] = np.empty((0, 3), dtype=np.uint64)
+        self._known = IdRuns(2)
         self.totals: dict[str, float] = {}
         """Sums of the numbers that were noted."""
         for line in ledger.read():
             try:
                 body = json.loads(line)
                 rows = np.frombuffer(base64.b64decode(body["rows"], validate=True), dtype="<u8")
-                self._waiting.append(rows.reshape(-1, 3).astype(np.uint64))
+                self._keep(rows.reshape(-1, 3))
                 self._sum(body["sums"])
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise StoreChangedError(
@@ -87,13 +94,17 @@ class Marks:
                 ) from error
             self._count += 1
 
+    def _keep(self, rows: NDArray[Any]) -> None:
+        """Rows ``(n, 3)`` of the hash of an id and its two."""
+        native = rows.astype(np.uint64)
+        self._known.add_hashed(np.ascontiguousarray(native[:, 0]), native[:, 1:])
+
     def _sum(self, sums: Mapping[str, float]) -> None:
         for name, value in sums.items():
             self.totals[name] = self.totals.get(name, 0) + value
 
     def __len__(self) -> int:
-        self._sort()
-        return len(self._ids)
+        return len(self._known)
 
     def note(self, ids: Ids, first: Hashes, second: Hashes, **sums: float) -> None:
         """Keep two hashes of each of ``ids (n,)``; on the disk when this returns.
@@ -102,38 +113,18 @@ class Marks:
             StoreChangedError: if another process noted something meanwhile.
         """
         rows = np.column_stack([hash_ids(ids), first, second]).astype("<u8")
-        body = {"rows": base64.b64encode(rows.tobytes()).decode(), "sums": sums}
-        self._ledger.append(self._count, json.dumps(body, sort_keys=True))
+        packed = base64.b64encode(rows.tobytes()).decode()
+        self._ledger.append(self._count, f'{{"rows": "{packed}", "sums": {_JSON.encode(sums)}}}')
         self._count += 1
-        self._waiting.append(rows.astype(np.uint64))
+        self._keep(rows)
         self._sum(sums)
 
     def of(self, ids: Ids) -> Known:
         """What is known of ``ids (n,)``."""
-        self._sort()
-        asked = hash_ids(ids)
-        if not len(self._ids) or not len(ids):
-            none = np.zeros(len(ids), dtype=np.uint64)
-            return Known(none, none)
-        place = np.minimum(np.searchsorted(self._ids, asked), len(self._ids) - 1)
-        there = self._ids[place] == asked
-        return Known(*(np.where(there, self._rows[place, i], np.uint64(0)) for i in (1, 2)))
-
-    def _sort(self) -> None:
-        """Merge what was noted since, the last note of each item."""
-        if not self._waiting:
-            return
-        rows = np.concatenate([self._rows, *self._waiting])
-        self._waiting = []
-        order = np.argsort(rows[:, 0], kind="stable")
-        rows = rows[order]
-        last = np.append(rows[1:, 0] != rows[:-1, 0], True)
-        self._rows = rows[last]
-        self._ids = np.ascontiguousarray(self._rows[:, 0])
+        _, found = self._known.of(ids)
+        return Known(found[:, 0], found[:, 1])
 
     def erase(self) -> None:
         """Forget everything."""
         self._ledger.erase()
-        self._count, self._waiting, self.totals = 0, [], {}
-        self._ids = np.empty(0, dtype=np.uint64)
-        self._rows = np.empty((0, 3), dtype=np.uint64)
+        self._count, self._known, self.totals = 0, IdRuns(2), {}

@@ -90,10 +90,9 @@ class TextSource:
             names = [str(i) for i in ids.tolist()]
             return Material(hashes_of(names), names)
         assert self._text is not None
-        texts = [None if t is None else str(t) for t in payload[self._text]]
-        hashes = hashes_of(texts)
-        hashes[[not (t or "").strip() for t in texts]] = 0
-        return Material(hashes, texts, True)
+        # blank texts have nothing to make a vector from, as those that are null
+        texts = [None if t is None or not (s := str(t)).strip() else s for t in payload[self._text]]
+        return Material(hashes_of(texts), texts, True)
 
     def characters(self, material: Material, some: NDArray[np.bool_]) -> int:
         """See `Source.characters`."""
@@ -116,7 +115,7 @@ class TextSource:
         )
         if canary:
             self._check(rows[-1:])
-        return rows[: len(texts)], self.characters(material, some)
+        return rows[: len(texts)], 0 if self._by_id else sum(map(len, texts))
 
     def _canary(self) -> list[str]:
         if self._known is None or self._by_id:
@@ -171,4 +170,6 @@ class MappedSource:
 
 def _of(texts: Sequence[str | None], some: NDArray[np.bool_]) -> list[str]:
     """The texts of a mask."""
+    if some.all() and None not in texts:
+        return list(texts)  # type: ignore[arg-type]
     return [text or "" for text, wanted in zip(texts, some.tolist(), strict=True) if wanted]

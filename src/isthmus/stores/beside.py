@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from isthmus.errors import StoreChangedError, StoreError
 from isthmus.evaluate.scores import Metric
 from isthmus.stores.hits import hits_of, no_hits
-from isthmus.stores.id_set import IdSet
+from isthmus.stores.id_set import IdSet, filled_ids
 from isthmus.stores.ledger import Ledger
 from isthmus.stores.protocol import (
     BATCH,
@@ -111,6 +111,7 @@ class BesideStore:
         self.beside = self._name(held.name)
         self._second: Any = first.neighbour(self.beside)
         self._declared: Column | None = None
+        self._named: tuple[Any, str] | None = None
         self._begun = False
         self.leads = False
         """Whether the second collection is the one that applications read and write: what it alone
@@ -208,7 +209,7 @@ class BesideStore:
     def _searched(self, second: Any, queries: NDArray[Any], k: int, only: Ids | None) -> Hits:
         depth, count = k, second.count()
         while True:
-            found: Hits = second.search(queries, depth, column=second.column, only=only)
+            found: Hits = second.search(queries, depth, column=self._inner, only=only)
             query, place = np.nonzero(found.found)
             ids = found.ids[query, place]
             there = self._held(ids)
@@ -222,7 +223,10 @@ class BesideStore:
 
     @property
     def _inner(self) -> str:
-        return self._second.column
+        """The column of the second collection; asked once, for it takes a round trip."""
+        if self._named is None or self._named[0] is not self._second:
+            self._named = (self._second, self._second.column)
+        return self._named[1]
 
     def _held(self, ids: Ids) -> NDArray[np.bool_]:
         """Which of ``ids (n,)`` the first collection holds."""
@@ -244,7 +248,7 @@ class BesideStore:
             rows = np.full((len(ids), dim), np.nan, np.float32)
             return Rows(ids, rows, np.zeros(len(ids), np.bool_))
 
-        return self._of_second(lambda second: second.fetch(ids, column=second.column), none)
+        return self._of_second(lambda second: second.fetch(ids, column=self._inner), none)
 
     def payload(self, ids: Ids, fields: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """See `Store.payload`."""
@@ -302,23 +306,28 @@ class BesideStore:
             payload = {field: [item.get(field) for item in items] for field in fields}
         if not len(ids):
             return 0
-        own = self._column()
+        own = self._declared
+        if self._second is None or not self._begun:
+            own = self._column()
         if self._second is not None and not self._begun:
             self._begun = True
             if not self._second.count():
                 # whoever made it was killed before anything was in it: fields are not known yet
                 self.first.drop_neighbour(self.beside)
                 self._second = None
-        if self._second is None:
+
+        def make() -> Any:
             self._begun = True
             metric: Metric = "cosine" if own is None else own.metric
             if own is not None and own.dim != rows.shape[1]:
                 raise other_column(own, rows.shape[1], metric, self._where)
-            self._second = self.first.make_neighbour(
-                self.beside, ids, {self._new: rows}, payload, metric
-            )
-        else:
-            self._second.add(ids, {self._inner: rows}, payload)
+            return self.first.make_neighbour(self.beside, ids, {self._new: rows}, payload, metric)
+
+        def add(second: Any) -> Any:
+            second.add(ids, {self._inner: rows}, payload)
+            return second
+
+        self._second = make() if self._second is None else self._of_second(add, make)
         return len(ids)
 
     def add(
@@ -342,9 +351,11 @@ class BesideStore:
             self._second.delete(ids)
         return gone
 
-    def filled_ids(self) -> IdSet:
-        """The items that have a vector in the second collection."""
-        return self._of_second(lambda second: IdSet(second.scan()), IdSet)
+    def filled_ids(self, column: str) -> IdSet:
+        """The items that have a vector in ``column``; of the second collection none is read."""
+        if column != self._new:
+            return filled_ids(self.first, column)
+        return self._of_second(lambda second: IdSet(p.ids for p in second.scan()), IdSet)
 
     def differing(self, batch: int = BATCH) -> Iterator[tuple[ScanBatch, NDArray[np.bool_]]]:
         """The items of the second collection, and which of them the first holds otherwise or not.
@@ -368,7 +379,7 @@ class BesideStore:
         """Remove the new vectors of items that the first collection no longer holds."""
         if self.leads or self._column() is None or self._second is None:
             return 0
-        there = IdSet(self.first.scan())
+        there = IdSet(part.ids for part in self.first.scan())
         gone = [part.ids[~there.has(part.ids)] for part in self._second.scan()]
         # what came to the first meanwhile is no left-over
         lost = [ids[~self._held(ids)] for ids in gone if len(ids)]

@@ -3,36 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.spaces.split import hash_ids
-from isthmus.stores.protocol import Ids, ScanBatch
+from isthmus.stores.id_runs import IdRuns
+from isthmus.stores.protocol import Ids, Store
 
-__all__ = ["IdSet"]
+__all__ = ["IdSet", "filled_ids"]
 
 
 class IdSet:
-    """The ids of a scan, by a hash of 64 bits; two ids of 2 million share one once in 9 million.
+    """Ids by a hash of 64 bits; two ids of 2 million share one once in 9 million.
 
     Example:
-        >>> held = IdSet([ScanBatch(np.array(["a", "b"]), None, None, {}, "")])
+        >>> held = IdSet([np.array(["a", "b"])])
         >>> held.has(np.array(["b", "c"])).tolist()
         [True, False]
     """
 
-    def __init__(self, parts: Iterable[ScanBatch] = ()) -> None:
-        hashes = [hash_ids(part.ids) for part in parts]
-        self._hashes = np.sort(np.concatenate(hashes)) if hashes else np.empty(0, dtype=np.uint64)
+    def __init__(self, parts: Iterable[Ids] = ()) -> None:
+        self._held = IdRuns(0)
+        for ids in parts:
+            self.add(ids)
 
     def __len__(self) -> int:
-        return len(self._hashes)
+        return len(self._held)
+
+    def add(self, ids: Ids) -> None:
+        """Put ``ids (n,)`` into it."""
+        self._held.add(ids, np.empty((len(ids), 0), dtype=np.uint64))
 
     def has(self, ids: Ids) -> NDArray[np.bool_]:
         """Which of ``ids (n,)`` are in it ``(n,)``."""
-        if not len(self._hashes) or not len(ids):
-            return np.zeros(len(ids), dtype=np.bool_)
-        asked = hash_ids(ids)
-        place = np.minimum(np.searchsorted(self._hashes, asked), len(self._hashes) - 1)
-        return self._hashes[place] == asked
+        return self._held.of(ids)[0]
+
+
+@runtime_checkable
+class _TellsFilled(Protocol):
+    """A store that can tell which items have a vector without reading any."""
+
+    def filled_ids(self, column: str) -> IdSet: ...
+
+
+def filled_ids(store: Store, column: str) -> IdSet:
+    """The items of ``store`` that have a vector in ``column``."""
+    if isinstance(store, _TellsFilled):
+        return store.filled_ids(column)
+    found = IdSet()
+    for part in store.scan(column=column):
+        assert part.present is not None
+        found.add(part.ids[part.present])
+    return found

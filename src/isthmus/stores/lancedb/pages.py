@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from isthmus.errors import StoreError
-from isthmus.stores.arrow import vector_columns
 from isthmus.stores.faults import asking
 from isthmus.stores.protocol import BATCH
 
 __all__ = ["cursor_of", "literal", "of_size", "pages_of", "quoted", "whole"]
 
-_PAGE_NUMBERS = 1 << 20  # of a scan: 4 MB of float32
+_PAGE_BYTES = 8 << 20  # of a scan
+_GROWS = 8  # times: rows of one page say little about the next
 
 
 def whole(column: Any) -> Any:
@@ -42,19 +42,22 @@ def of_size(reader: Any, size: int, where: str) -> Iterator[Any]:
         yield pa.Table.from_batches(waiting)
 
 
-def pages_of(table: Any, names: list[str], done: int, left: int) -> Iterator[Any]:
+def pages_of(table: Any, names: list[str], done: int, left: int, numbers: int = 0) -> Iterator[Any]:
     """``left`` rows behind the first ``done``, a bounded number of bytes at a time.
 
     One reader over a whole table reads ahead of a slow consumer without bound, and every page is
-    held several times over while it is decoded.
+    held several times over while it is decoded.  How many rows are a page is reckoned from the
+    ``numbers`` of the vectors of a row, and from what the last page took.
     """
-    widths = vector_columns(table.schema)
-    width = sum(widths[name][0] for name in names if name in widths)
-    page = max(1, min(BATCH, _PAGE_NUMBERS // max(1, width)))
+    page = max(1, min(BATCH, _PAGE_BYTES // max(1, 4 * numbers)))
     while left > 0:
-        some = min(left, page)
-        yield from table.search().select(names).offset(done).limit(some).to_batches(page)
+        some, took = min(left, page), 0
+        found = table.search().select(names).offset(done).limit(some).to_batches(page)
+        for part in found:
+            took += part.nbytes
+            yield part
         done, left = done + some, left - some
+        page = max(1, min(_GROWS * page, _PAGE_BYTES * some // max(1, took)))
 
 
 def cursor_of(after: str, where: str) -> tuple[int, int]:

@@ -61,13 +61,18 @@ class IdColumn:
         found = pa.concat_tables(parts).combine_chunks()
         return found, places_of(self.read(found), ids)
 
-    def at_end(self, table: Any, n: int, column: str) -> Any:
-        """The last ``n`` rows of the table: ids and this column."""
+    def at_end(self, table: Any, ids: Ids, column: str, dim: int) -> Any:
+        """A table of ``ids (n,)`` and this column, if they are the last rows; None if not."""
         import pyarrow as pa
 
+        n = len(ids)
         with asking(self._url):
-            parts = list(pages_of(table, [self.name, column], table.count_rows() - n, n))
-        return pa.Table.from_batches(parts).combine_chunks()
+            done = table.count_rows() - n
+            parts = list(pages_of(table, [self.name, column], done, n, dim)) if done >= 0 else []
+        if not parts:
+            return None
+        found = pa.Table.from_batches(parts)
+        return found if np.array_equal(self.read(found), ids) else None
 
     def refuse_repeated(self, table: Any) -> None:
         """Look whether every item has an id of its own.
@@ -76,8 +81,12 @@ class IdColumn:
             InputError: if an id is there twice, or null.
         """
         repeats = Repeats(self._url)
-        with asking(self._url):
-            reader = table.search().select([self.name]).limit(table.count_rows())
-            for part in reader.to_batches(1 << 16):
-                repeats.add(self.read(part))
+        for ids in self.all(table):
+            repeats.add(ids)
         repeats.check()
+
+    def all(self, table: Any) -> Iterator[Ids]:
+        """The ids of all items, a bounded number at a time."""
+        with asking(self._url):
+            for part in pages_of(table, [self.name], 0, table.count_rows()):
+                yield self.read(part)

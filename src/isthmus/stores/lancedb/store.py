@@ -27,6 +27,7 @@ from isthmus.stores.checks import checked_ids, checked_k, checked_queries, check
 from isthmus.stores.faults import asking
 from isthmus.stores.fields import chosen_column, id_field, text_field
 from isthmus.stores.hits import hits_of, no_hits, scores_of_distances
+from isthmus.stores.id_set import IdSet
 from isthmus.stores.lancedb.database import connect, pointers_of, table_of, tables_of
 from isthmus.stores.lancedb.layout import METRIC, Layout, read_layout, vector_field
 from isthmus.stores.lancedb.pages import cursor_of, of_size, pages_of, whole
@@ -77,7 +78,8 @@ class LanceStore(StoreBase):
         self._lock = ForkLock()
         self._checked = False
         self._filled: dict[tuple[int, str], int] = {}
-        self._last: tuple[int, Ids] | None = None
+        self._last: Ids | None = None
+        self._held: tuple[int, IdSet] | None = None
         schema = table.schema
         candidates = [f.name for f in schema if key_of_arrow(f.type) is not None]
         self._id = id_field(candidates, address)
@@ -190,14 +192,14 @@ class LanceStore(StoreBase):
 
     def filled(self, column: str) -> int:
         """See `Store.filled`; read once a version of the table, a few thousand rows at a time."""
-        self._column(column)
+        dim = self._column(column).dim
         version = self._now().version
         known = (version, column)
         if known not in self._filled:
             table = self._at(version)
             with asking(self._url):
                 # counting with a filter holds the whole column at once
-                pages = pages_of(table, [column], 0, table.count_rows())
+                pages = pages_of(table, [column], 0, table.count_rows(), dim)
                 self._filled[known] = sum(len(p) - p[column].null_count for p in pages)
         return self._filled[known]
 
@@ -249,26 +251,16 @@ class LanceStore(StoreBase):
             scores_of_distances(found["_distance"].to_numpy(), column.metric),
         )
 
-    def _last_added(self, ids: Ids, column: str) -> tuple[Any, NDArray[np.int64]] | None:
-        """Items that were just added, read back from the end of the table; None if it changed.
-
-        Asked for by id, each batch of a long filling would search all that was filled before.
-        """
-        if self._last is None or not np.array_equal(self._last[1], ids):
-            return None
-        version, _ = self._last
-        if self._now().version != version:
-            return None
-        found = self._ids.at_end(self._at(version), len(ids), column)
-        return (found, np.arange(len(ids))) if np.array_equal(self._ids.read(found), ids) else None
-
     def fetch(self, ids: Ids, *, column: str) -> Rows:
         """See `Store.fetch`."""
         dim = self._column(column).dim
         asked = checked_ids(ids, self._key, "ids")
-        table, rows = self._last_added(asked, column) or self._ids.taken(
-            self._table, asked, [column]
-        )
+        if self._last is not None and np.array_equal(self._last, asked):
+            # asked for by id, each batch of a long filling would search all that was filled before
+            added = self._ids.at_end(self._table, asked, column, dim)
+            if added is not None:
+                return Rows(asked, *vectors_of_arrow(whole(added[column]), dim))
+        table, rows = self._ids.taken(self._table, asked, [column])
         vectors = np.full((len(asked), dim), np.nan, dtype=np.float32)
         present = rows >= 0
         if present.any():
@@ -323,7 +315,7 @@ class LanceStore(StoreBase):
             left = table.count_rows() - done
         if left <= 0:
             return
-        for part in of_size(pages_of(table, names, done, left), batch, self._url):
+        for part in of_size(pages_of(table, names, done, left, dim or 0), batch, self._url):
             done += len(part)
             rows = present = None
             if column is not None and dim is not None:
@@ -379,7 +371,8 @@ class LanceStore(StoreBase):
         n = len(checked)
         given: dict[str, Any] = {}
         for name, rows in vectors.items():
-            ready = checked_rows(rows, self._column(name), n, f"rows for {self._url}")
+            column = layout.columns.get(name) or self._column(name)
+            ready = checked_rows(rows, column, n, f"rows for {self._url}")
             given[name] = vectors_to_arrow(ready, layout.schema.field(name).type)
         self._known_fields(list(payload or {}), layout.fields(self._id))
         for name, values in (payload or {}).items():
@@ -387,14 +380,35 @@ class LanceStore(StoreBase):
         given[self._id] = pa.array(checked, layout.schema.field(self._id).type)
         arrays = [given.get(f.name, pa.nulls(n, f.type)) for f in layout.schema]
         self._refuse_repeated()
+        source, held = pa.table(arrays, schema=layout.schema), self._held_at(layout.version)
         with asking(self._url):
-            done = (
-                self._table.merge_insert(self._id)
-                .when_matched_update_all()
-                .when_not_matched_insert_all()
-                .execute(pa.table(arrays, schema=layout.schema))
-            )
-        self._last = (done.version, checked) if done.num_inserted_rows == n else None
+            if held is not None and not held.has(checked).any():
+                version, added = self._table.add(source).version, n
+            else:
+                done = (
+                    self._table.merge_insert(self._id)
+                    .when_matched_update_all()
+                    .when_not_matched_insert_all()
+                    .execute(source)
+                )
+                version, added = done.version, done.num_inserted_rows
+        self._last = checked if added == n else None
+        alone = held is not None and version == layout.version + 1
+        if held is not None and alone:
+            held.add(checked)
+            self._layout = replace(layout, version=version)
+        self._held = (version, held) if held is not None and alone else None
+
+    def _held_at(self, version: int) -> IdSet | None:
+        """The ids of the table in its newest version; None where another process wrote since.
+
+        A batch of which none is held is appended: a merge would join it with all ids each time.
+        """
+        if self._held is None:
+            # read after that version was: what is written meanwhile is in it, or makes another
+            self._held = (version, IdSet(self._ids.all(self._table)))
+        known, held = self._held
+        return held if known == version else None
 
     def delete(self, ids: Ids) -> int:
         """See `Store.delete`."""

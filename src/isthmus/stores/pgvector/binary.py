@@ -1,4 +1,4 @@
-"""PostgreSQL's binary COPY format, to numpy and from it.
+"""PostgreSQL's binary values, to numpy and from it, and the COPY format that carries them.
 
 Format: https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format"; a ``vector`` is two
 16-bit integers, its width and zero, and big-endian floats; a ``halfvec`` has 16-bit floats.
@@ -6,73 +6,64 @@ Format: https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format"; 
 
 from __future__ import annotations
 
-import struct
 import uuid
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.stores.protocol import Ids, Key
 
-__all__ = ["pack_items", "unpack_fields", "unpack_ids", "unpack_vectors"]
+__all__ = ["fits_int", "int_width", "pack_items", "unpack_ids", "unpack_vectors"]
 
 _HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TAIL = b"\xff\xff"
-_COUNT = struct.Struct(">h")
-_LENGTH = struct.Struct(">i")
 
 
-def pack_items(ids: Ids, key: Key, rows: NDArray[np.float32], half: bool) -> bytes:
-    """Rows ``(id, vector)`` for ``COPY FROM``; ids as int8, uuid or text."""
-    n, dim = rows.shape
+def int_width(sql_type: str) -> int:
+    """The bytes of an integer of this type; 8 for any type but the two narrower ones."""
+    return {"smallint": 2, "integer": 4}.get(sql_type, 8)
+
+
+def fits_int(ids: Ids, width: int) -> bool:
+    """Whether integers of ``width`` bytes hold all of ``ids (n,)``."""
+    limits = np.iinfo(f"i{width}")
+    return not len(ids) or bool(limits.min <= ids.min() and ids.max() <= limits.max)
+
+
+def pack_items(
+    ids: Ids, key: Key, rows: NDArray[np.float32], half: bool, int_bytes: int = 8
+) -> bytes:
+    """Rows ``(id, vector)`` for ``COPY FROM``, those with ids of equal length together.
+
+    Ids are integers of ``int_bytes``, uuid or text.
+    """
+    dim = rows.shape[1]
     number = ">f2" if half else ">f4"
     vector = [("size", ">i4"), ("dim", ">i2"), ("zero", ">i2"), ("values", number, (dim,))]
-    size = 4 + dim * np.dtype(number).itemsize
-    if key == "str":
-        table = np.zeros(n, dtype=vector)
-        _fill(table, size, dim, rows)
-        packed, step = table.tobytes(), size + 4
-        two = _COUNT.pack(2)
-        parts: list[bytes] = [_HEAD]
-        for row, value in enumerate(ids.tolist()):
-            text = value.encode()
-            parts += (two, _LENGTH.pack(len(text)), text, packed[row * step : (row + 1) * step])
-        return b"".join([*parts, _TAIL])
-    width = 8 if key == "int" else 16
-    kind = ">i8" if key == "int" else "V16"
-    table = np.zeros(n, dtype=[("fields", ">i2"), ("width", ">i4"), ("id", kind), *vector])
-    table["fields"], table["width"] = 2, width
+    raw = _pack_ids(ids, key, int_bytes)
+    lengths = np.fromiter(map(len, raw), dtype=np.int64, count=len(raw))
+    parts: list[bytes] = [_HEAD]
+    for length in np.unique(lengths).tolist():
+        some = np.flatnonzero(lengths == length)
+        head = [("fields", ">i2"), ("length", ">i4"), ("id", f"V{length}")]
+        table = np.zeros(len(some), dtype=[*(head if length else head[:2]), *vector])
+        table["fields"], table["length"] = 2, length
+        if length:
+            table["id"] = np.frombuffer(b"".join(raw[i] for i in some.tolist()), f"V{length}")
+        table["size"], table["dim"] = 4 + dim * np.dtype(number).itemsize, dim
+        table["values"] = rows if len(some) == len(rows) else rows[some]
+        parts.append(table.tobytes())
+    return b"".join([*parts, _TAIL])
+
+
+def _pack_ids(ids: Ids, key: Key, int_bytes: int) -> list[bytes]:
     if key == "int":
-        table["id"] = ids
-    else:
-        raw = b"".join(uuid.UUID(value).bytes for value in ids.tolist())
-        table["id"] = np.frombuffer(raw, dtype="V16")
-    _fill(table, size, dim, rows)
-    return _HEAD + table.tobytes() + _TAIL
-
-
-def _fill(table: NDArray[Any], size: int, dim: int, rows: NDArray[np.float32]) -> None:
-    table["size"], table["dim"], table["values"] = size, dim, rows
-
-
-def unpack_fields(data: bytes, n_fields: int) -> list[list[bytes | None]]:
-    """The fields of every row of ``COPY TO``: ``n_fields`` lists, None where a value is null."""
-    columns: list[list[bytes | None]] = [[] for _ in range(n_fields)]
-    at = len(_HEAD)
-    length_at = _LENGTH.unpack_from
-    while data[at : at + 2] != _TAIL:
-        at += 2
-        for column in columns:
-            (length,) = length_at(data, at)
-            at += 4
-            if length < 0:
-                column.append(None)
-            else:
-                column.append(data[at : at + length])
-                at += length
-    return columns
+        packed = ids.astype(f">i{int_bytes}").tobytes()
+        return [packed[at : at + int_bytes] for at in range(0, len(packed), int_bytes)]
+    if key == "uuid":
+        return [uuid.UUID(value).bytes for value in ids.tolist()]
+    return [value.encode() for value in ids.tolist()]
 
 
 def unpack_ids(values: Sequence[bytes | None], key: Key) -> Ids:
@@ -89,10 +80,8 @@ def unpack_vectors(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Vectors ``(n, dim)`` float32, NaN where the field is null, and where it is not."""
     held = [value for value in values if value is not None]
-    size = 2 if half else 4
-    packed = np.frombuffer(b"".join(held), dtype=np.uint8).reshape(len(held), 4 + size * dim)
-    flat = np.ascontiguousarray(packed[:, 4:]).view(">f2" if half else ">f4")
-    found = flat.astype(np.float32)
+    packed = np.dtype([("head", "V4"), ("values", ">f2" if half else ">f4", (dim,))])
+    found = np.frombuffer(b"".join(held), dtype=packed)["values"].astype(np.float32)
     if len(held) == len(values):
         return found, np.ones(len(values), dtype=np.bool_)
     present = np.array([value is not None for value in values], dtype=np.bool_)

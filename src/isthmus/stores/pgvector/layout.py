@@ -85,6 +85,8 @@ class Table:
     columns: Mapping[str, Column]
     homes: Mapping[str, Home]
     fields: tuple[str, ...]
+    strings: frozenset[str]
+    """The fields whose values are text."""
     text_field: str | None
 
 
@@ -173,6 +175,7 @@ def read_table(connection: Any, where: tuple[str, str, int], address: Address) -
         columns,
         homes,
         fields,
+        frozenset(strings),
         text_field(strings, address),
     )
 

@@ -39,5 +39,13 @@ def among(id_column: str, ids: Ids, key: Key) -> Any:
     from psycopg import sql
 
     return sql.SQL("{} = any({}::{}[])").format(
-        sql.Identifier(id_column), sql.Literal(np.unique(ids).tolist()), sql.SQL(TYPES[key])
+        sql.Identifier(id_column), sql.Literal(_array(np.unique(ids))), sql.SQL(TYPES[key])
     )
+
+
+def _array(ids: Ids) -> str:
+    """``ids (n,)`` as PostgreSQL writes an array; psycopg takes four times as long for it."""
+    values = map(str, ids.tolist())
+    if ids.dtype.kind == "U":
+        values = ('"' + v.replace("\\", "\\\\").replace('"', '\\"') + '"' for v in values)
+    return "{" + ",".join(values) + "}"

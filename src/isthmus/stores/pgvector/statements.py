@@ -10,7 +10,14 @@ from isthmus.stores.pgvector.layout import OPERATORS, TYPES, Home, Table
 from isthmus.stores.pgvector.names import among, place, table_name, with_parameters
 from isthmus.stores.protocol import Column, Ids, Key
 
-__all__ = ["ids_asked", "nearest_asked", "page_asked", "payload_asked", "vectors_asked"]
+__all__ = [
+    "filled_asked",
+    "ids_asked",
+    "nearest_asked",
+    "page_asked",
+    "payload_asked",
+    "vectors_asked",
+]
 
 
 def vectors_asked(home: Home, column: str, ids: Ids, key: Key) -> Any:
@@ -23,11 +30,11 @@ def vectors_asked(home: Home, column: str, ids: Ids, key: Key) -> Any:
 
 
 def payload_asked(table: Table, fields: Sequence[str], ids: Ids) -> Any:
-    """The ids and fields, as JSON, of the items among ``ids``."""
+    """The ids and fields, strings as text and all else as JSON, of the items among ``ids``."""
     from psycopg import sql
 
     return sql.SQL("select {} from {} where {}").format(
-        sql.SQL(", ").join([_id_as_key(table.key, table.id), *map(_as_json, fields)]),
+        sql.SQL(", ").join([_id_as_key(table.key, table.id), *(_field(table, f) for f in fields)]),
         table_name(table),
         among(table.id, ids, table.key),
     )
@@ -38,6 +45,15 @@ def ids_asked(table: Table) -> Any:
     from psycopg import sql
 
     return sql.SQL("select {} from {}").format(_id_as_key(table.key, table.id), table_name(table))
+
+
+def filled_asked(home: Home, column: str, key: Key) -> Any:
+    """The ids of the items that have a vector in a column."""
+    from psycopg import sql
+
+    return sql.SQL("select {} from {} where {} is not null").format(
+        _id_as_key(key, home.id), place(home), sql.Identifier(column)
+    )
 
 
 def page_asked(
@@ -56,7 +72,7 @@ def page_asked(
             source = sql.SQL("{} left join {} s on s.{} = {}").format(
                 source, place(home), sql.Identifier(home.id), mine
             )
-    chosen += [_as_json(name, "t") for name in fields]
+    chosen += [_field(table, name, "t") for name in fields]
     behind = (
         sql.SQL("")
         if after is None
@@ -100,7 +116,9 @@ def _id_as_key(key: Key, *name: str) -> Any:
     return sql.SQL("{}::{}").format(sql.Identifier(*name), sql.SQL(TYPES[key]))
 
 
-def _as_json(field: str, *table: str) -> Any:
+def _field(table: Table, field: str, *name: str) -> Any:
+    """A field of the payload: a string as it is, all else as JSON."""
     from psycopg import sql
 
-    return sql.SQL("to_json({})::text").format(sql.Identifier(*table, field))
+    said = "{}::text" if field in table.strings else "to_json({})::text"
+    return sql.SQL(said).format(sql.Identifier(*name, field))

@@ -18,9 +18,10 @@ from isthmus.stores.checks import Repeats, checked_ids, checked_k, checked_queri
 from isthmus.stores.fields import chosen_column
 from isthmus.stores.hits import hits_of, no_hits
 from isthmus.stores.id_places import places_of
+from isthmus.stores.id_set import IdSet
 from isthmus.stores.ledger import Ledger
 from isthmus.stores.new_items import checked_items
-from isthmus.stores.pgvector.binary import unpack_fields, unpack_ids, unpack_vectors
+from isthmus.stores.pgvector.binary import unpack_ids, unpack_vectors
 from isthmus.stores.pgvector.connections import Connections
 from isthmus.stores.pgvector.hnsw import build_index, look_further
 from isthmus.stores.pgvector.layout import Table, find_table, read_table
@@ -28,6 +29,7 @@ from isthmus.stores.pgvector.ledger import PgLedger
 from isthmus.stores.pgvector.names import among, place, table_name
 from isthmus.stores.pgvector.packed import packed
 from isthmus.stores.pgvector.statements import (
+    filled_asked,
     ids_asked,
     nearest_asked,
     page_asked,
@@ -56,6 +58,8 @@ from isthmus.stores.protocol import (
 from isthmus.stores.refusals import taken
 
 __all__ = ["PgVectorStore"]
+
+_IDS_A_PAGE = 50_000
 
 
 class PgVectorStore(StoreBase):
@@ -172,6 +176,12 @@ class PgVectorStore(StoreBase):
         self._column(column)
         return self._counted(sql.Identifier(column), place(self._table.homes[column]))
 
+    def filled_ids(self, column: str) -> IdSet:
+        """The items that have a vector in ``column``; no vector is read."""
+        self._column(column)
+        home = self._table.homes[column]
+        return IdSet(self._ids_of(filled_asked(home, column, self._table.key)))
+
     def _counted(self, what: Any, source: Any) -> int:
         from psycopg import sql
 
@@ -224,14 +234,15 @@ class PgVectorStore(StoreBase):
         home = self._table.homes[column]
         asked = checked_ids(ids, self._table.key, "ids")
         wanted = vectors_asked(home, column, asked, self._table.key)
-        held, fields = self._copied(wanted, 2)
+        held, fields = self._read_rows(wanted)
+        values, valid = unpack_vectors(fields[1], found.dim, home.half)
+        if np.array_equal(held, asked):
+            return Rows(asked, values, valid)
         vectors = np.full((len(asked), found.dim), np.nan, dtype=np.float32)
         rows = places_of(held, asked)
         present = rows >= 0
-        if present.any():
-            values, valid = unpack_vectors(fields[1], found.dim, home.half)
-            vectors[present] = values[rows[present]]
-            present[present] = valid[rows[present]]
+        vectors[present] = values[rows[present]]
+        present[present] = valid[rows[present]]
         return Rows(asked, vectors, present)
 
     def payload(self, ids: Ids, fields: Sequence[str] | None = None) -> list[dict[str, Any]]:
@@ -239,8 +250,8 @@ class PgVectorStore(StoreBase):
         names = self._known_fields(fields, self._table.fields)
         asked = checked_ids(ids, self._table.key, "ids")
         wanted = payload_asked(self._table, names, asked)
-        held, found = self._copied(wanted, 1 + len(names))
-        columns = [_values(column) for column in found[1:]]
+        held, found = self._read_rows(wanted)
+        columns = self._values(names, found[1:])
         rows = places_of(held, asked).tolist()
         return [
             {name: column[row] for name, column in zip(names, columns, strict=True)}
@@ -271,10 +282,7 @@ class PgVectorStore(StoreBase):
         self, column: Column | None, fields: Sequence[str], after: str | None, batch: int
     ) -> Iterator[ScanBatch]:
         while True:
-            ids, found = self._copied(
-                page_asked(self._table, column, fields, after, batch),
-                1 + (column is not None) + len(fields),
-            )
+            ids, found = self._read_rows(page_asked(self._table, column, fields, after, batch))
             if not len(ids):
                 return
             after = str(ids[-1])
@@ -282,35 +290,56 @@ class PgVectorStore(StoreBase):
             if column is not None:
                 half = self._table.homes[column.name].half
                 vectors, present = unpack_vectors(found[1], column.dim, half)
-            columns = found[-len(fields) :] if fields else []
-            payload = {n: _values(c) for n, c in zip(fields, columns, strict=True)}
+            columns = self._values(fields, found[len(found) - len(fields) :])
+            payload = dict(zip(fields, columns, strict=True))
             yield ScanBatch(ids, vectors, present, payload, after)
             if len(ids) < batch:
                 return
 
-    def _copied(self, question: Any, n_fields: int) -> tuple[Ids, list[list[bytes | None]]]:
-        """What a query gives, by binary COPY; its first field is the id."""
-        from psycopg import sql
+    def _read_rows(self, question: Any) -> tuple[Ids, list[list[bytes | None]]]:
+        """The ids, and each field as the server's binary values; the first field is the id."""
+        with self._connections.lend() as connection, connection.cursor(binary=True) as cursor:
+            result = cursor.execute(question).pgresult
+            rows = range(result.ntuples)
+            value = result.get_value  # no Python object of a whole row is made
+            fields = [[value(row, field) for row in rows] for field in range(result.nfields)]
+        self._refuse_null(fields[0])
+        return unpack_ids(fields[0], self._table.key), fields
 
-        whole = sql.SQL("copy ({}) to stdout (format binary)").format(question)
+    def _ids_of(self, question: Any) -> Iterator[Ids]:
+        """The ids that a query of ids alone gives, a bounded number at a time."""
         with (
             self._connections.lend() as connection,
-            connection.cursor() as cursor,
-            cursor.copy(whole) as copy,
+            connection.transaction(),
+            connection.cursor("isthmus_ids") as cursor,
         ):
-            data = b"".join(copy)
-        fields = unpack_fields(data, n_fields)
-        if any(value is None for value in fields[0]):
+            cursor.execute(question)
+            while found := cursor.fetchmany(_IDS_A_PAGE):
+                ids = [row[0] for row in found]
+                self._refuse_null(ids)
+                yield checked_ids(ids, self._table.key, self._url)
+
+    def _refuse_null(self, ids: Sequence[Any]) -> None:
+        if None in ids:
             raise InputError("an id is null", where=self._url, mend="Give every item an id")
-        return unpack_ids(fields[0], self._table.key), fields
+
+    def _values(
+        self, names: Sequence[str], columns: Sequence[list[bytes | None]]
+    ) -> list[list[Any]]:
+        """Values of payload fields, from text or JSON; see `statements.field_asked`."""
+        readers = [bytes.decode if n in self._table.strings else json.loads for n in names]
+        return [
+            [None if value is None else reader(value) for value in column]
+            for reader, column in zip(readers, columns, strict=True)
+        ]
 
     def _refuse_repeated(self) -> None:
         """Where no index keeps the ids apart, look once before anything relies on them."""
         if self._checked or self._table.unique:
             return
         repeats = Repeats(self._url)
-        ids, _ = self._copied(ids_asked(self._table), 1)
-        repeats.add(ids)
+        for ids in self._ids_of(ids_asked(self._table)):
+            repeats.add(ids)
         repeats.check()
         self._checked = True
 
@@ -420,10 +449,6 @@ class PgVectorStore(StoreBase):
     def close(self) -> None:
         """See `Store.close`."""
         self._connections.close()
-
-
-def _values(column: list[bytes | None]) -> list[Any]:
-    return [None if value is None else json.loads(value) for value in column]
 
 
 def _scores(distances: NDArray[np.float64], metric: Metric) -> NDArray[np.float32]:
