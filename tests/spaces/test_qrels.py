@@ -194,3 +194,30 @@ def test_what_other_tools_did_not_write(
 ) -> None:
     with pytest.raises(InputError, match=message):
         _read(tmp_path / name, content)
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.feather", "a.arrow"])
+def test_judgements_in_tables(tmp_path: Path, name: str) -> None:
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import feather, parquet
+
+    table = pa.table(
+        {
+            "note": ["x", "y", "z", "w"],
+            "corpus-id": pa.array([5, 6, 7, 8]),
+            "query-id": pa.array(["q1", "q1", "q2", "q2"], pa.large_string()),
+            "score": [1.0, 2.0, 0.0, 1.0],
+        }
+    )
+    write = parquet.write_table if name == "a.parquet" else feather.write_feather
+
+    def read(written: Any) -> dict[Any, Any]:
+        write(written, tmp_path / name)
+        return read_qrels(tmp_path / name, query_ids=WORDS, item_ids=NUMBERS)
+
+    assert read(table) == {"q1": [5, 6], "q2": [8]}
+    assert read(table.drop(["score"])) == {"q1": [5, 6], "q2": [7, 8]}
+    with pytest.raises(InputError, match="which columns hold queries and items; columns: note, co"):
+        read(table.drop(["query-id"]))
+    with pytest.raises(InputError, match="row 3: an id is missing"):
+        read(table.set_column(1, "corpus-id", pa.array([5, 6, 7, None])))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from isthmus.errors import InputError
 from isthmus.json_text import read_json
 from isthmus.spaces.formats.arrays import read_npy
+from isthmus.spaces.formats.arrow import Stream, ipc_stream, need_arrow, parquet_stream
+from isthmus.spaces.formats.contents import reading
 from isthmus.spaces.text_files import suffix_of, text_of_file
 
 __all__ = ["read_labels", "read_qrels"]
@@ -42,7 +45,8 @@ def read_qrels(
     Args:
         path: lines of ``query item``, ``query item relevance`` or TREC's ``query 0 item
             relevance``, separated by tabs or spaces, by commas in ``.csv``; a line of JSON for each
-            judgement, or one object of queries with their items and relevances (ranx, pytrec_eval).
+            judgement, or one object of queries with their items and relevances (ranx, pytrec_eval);
+            or a Parquet, Arrow or CSV table with columns so called, beside any others.
             Relevance 0 or less is skipped.  A first line of column names, as BEIR's ``query-id
             corpus-id score``, says what the columns are.  UTF-8 or UTF-16, also packed.
         query_ids, item_ids: some ids of either side; integers turn the file's into integers.
@@ -51,9 +55,7 @@ def read_qrels(
         InputError: naming the file and the line.
     """
     judged: dict[Any, list[Any]] = {}
-    suffix = suffix_of(path)
-    with text_of_file(path, newline="" if suffix == ".csv" else "\n") as file:
-        found = _objects(path, file) if suffix in _JSON else _lines_judged(path, file)
+    with _judgements(path) as found:
         for where, query, item, score in found:
             if not (query and item):
                 raise InputError("an id is missing", where=where, mend="Complete the line")
@@ -63,6 +65,44 @@ def read_qrels(
     if not judged:
         raise InputError("no query is judged here", where=str(path))
     return judged
+
+
+@contextmanager
+def _judgements(path: Path) -> Generator[Iterator[_Judged]]:
+    suffix = suffix_of(path)
+    streams = {".parquet": parquet_stream, ".pq": parquet_stream}
+    streams |= dict.fromkeys((".arrow", ".arrows", ".feather", ".ipc"), ipc_stream)
+    if suffix in streams:
+        need_arrow(suffix)
+        with reading(path, "table"), streams[suffix](path) as stream:
+            yield _table_judged(path, stream)
+        return
+    with text_of_file(path, newline="" if suffix == ".csv" else "\n") as file:
+        yield _objects(path, file) if suffix in _JSON else _lines_judged(path, file)
+
+
+def _table_judged(path: Path, stream: Stream) -> Iterator[_Judged]:
+    """Judgements in the columns of a table, known by their names."""
+    roles = {_role(name): name for name in reversed(stream.schema.names)}
+    if not {"query", "item"} <= roles.keys():
+        raise InputError(
+            f"it is not clear which columns hold queries and items; columns: "
+            f"{', '.join(stream.schema.names)}",
+            where=str(path),
+            mend="Name them query-id and corpus-id, and what they are worth score",
+        )
+    columns = [roles[role] for role in ("query", "item", "score") if role in roles]
+    row = 0
+    for batch in stream.read(columns):
+        held = [batch.column(name).to_pylist() for name in columns]
+        for query, item, *score in zip(*held, strict=True):
+            where = f"{path}, row {row}"
+            named, worth = (
+                [None if value is None else _plain(value, where, _MEND) for value in values]
+                for values in ((query, item), score)
+            )
+            yield where, named[0] or "", named[1] or "", worth[0] if worth else None
+            row += 1
 
 
 def _lines_judged(path: Path, file: TextIO) -> Iterator[_Judged]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,6 +57,54 @@ def _printed(path: Path) -> None:
     _lines(path, ["id,embedding", *rows])
 
 
+def _named() -> list[tuple[str, list[float]]]:
+    return list(zip(NAMES, ROWS.tolist(), strict=True))
+
+
+def _frame() -> Any:
+    import pandas as pd
+
+    return pd.DataFrame(ROWS, columns=pd.Index([f"d{i}" for i in range(4)]), index=pd.Index(NAMES))
+
+
+def _parted(path: Path, parting: str, before: str = "", *, head: bool = True) -> None:
+    rows = [parting.join([n, *map(repr, r)]) for n, r in _named()]
+    names = [parting.join(["id", "d0", "d1", "d2", "d3"])] if head else []
+    path.write_text(before + "\n".join([*names, *rows]) + "\n", encoding="utf-8")
+
+
+def _packed(path: Path, kind: str) -> None:
+    plain = path.with_name("plain.csv")
+    _parted(plain, ",")
+    with pa.CompressedOutputStream(str(path), kind) as file:
+        file.write(plain.read_bytes())
+
+
+def _gzipped(path: Path, write: Callable[[Path], Any]) -> None:
+    plain = path.with_name("plain.bin")
+    write(plain)
+    path.write_bytes(gzip.compress(plain.read_bytes()))
+
+
+def _stream(path: Path, kind: Any) -> None:
+    ids = pa.array([n.encode() if "binary" in str(kind) else n for n in NAMES], kind)
+    table = pa.table({"id": ids, "v": pa.array(ROWS.tolist(), pa.list_(pa.float32()))})
+    with pa.ipc.new_stream(path, table.schema) as writer:
+        writer.write_table(table)
+
+
+def _zipped(path: Path, others: dict[str, bytes], folder: str = "") -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in (("v", ROWS), ("ids", np.array(NAMES))):
+            held = io.BytesIO()
+            np.save(held, array)
+            entry = zipfile.ZipInfo()
+            entry.filename = f"{folder}{name}.npy"  # as it stands, where zip programs write so
+            archive.writestr(entry, held.getvalue())
+        for name, content in others.items():
+            archive.writestr(name, content)
+
+
 WRITTEN: dict[str, tuple[str, Callable[[Path], Any], bool]] = {
     "word2vec": ("a.bin", lambda p: _binary(p, b"\n"), True),
     "gensim": ("a.bin", _binary, True),
@@ -81,6 +132,79 @@ WRITTEN: dict[str, tuple[str, Callable[[Path], Any], bool]] = {
             json.dumps({"id": "x", "embeddings": {"float": ROWS.tolist()}, "texts": NAMES})
         ),
         False,
+    ),
+    "a vector database, its ids beside": (
+        "a.json",
+        lambda p: p.write_text(json.dumps({"ids": NAMES, "embeddings": ROWS.tolist()})),
+        True,
+    ),
+    "a vector database, by names": (
+        "a.json",
+        lambda p: p.write_text(
+            json.dumps({"vectors": {n: {"values": r} for n, r in _named()}, "namespace": ""})
+        ),
+        True,
+    ),
+    "a vector database, on lines": (
+        "a.jsonl",
+        lambda p: _lines(p, [json.dumps({"id": n, "values": r}) for n, r in _named()]),
+        True,
+    ),
+    "a search engine, on lines": (
+        "a.jsonl",
+        lambda p: _lines(
+            p, [json.dumps({"_id": n, "_source": {"t": "a", "embedding": r}}) for n, r in _named()]
+        ),
+        True,
+    ),
+    "a search engine, its answer": (
+        "a.json",
+        lambda p: p.write_text(
+            json.dumps({"hits": {"hits": [{"_id": n, "_source": {"v": r}} for n, r in _named()]}})
+        ),
+        True,
+    ),
+    "PostgreSQL, to the web": (
+        "a.jsonl",
+        lambda p: _lines(p, [json.dumps({"id": n, "embedding": str(r)}) for n, r in _named()]),
+        True,
+    ),
+    "PostgreSQL, its arrays": (
+        "a.csv",
+        lambda p: _lines(
+            p, ["id,embedding", *(f'{n},"{{{",".join(map(str, r))}}}"' for n, r in _named())]
+        ),
+        True,
+    ),
+    "pandas, with an index": ("a.csv", lambda p: _frame().to_csv(p), True),
+    "pandas, with an index, Parquet": ("a.parquet", lambda p: _frame().to_parquet(p), True),
+    "tabs under another name": ("a.csv", lambda p: _parted(p, "\t"), True),
+    "bars": ("a.csv", lambda p: _parted(p, "|"), True),
+    "Excel, which says what parts": ("a.csv", lambda p: _parted(p, ";", "sep=;\n"), True),
+    "decimal commas in quotes": (
+        "a.csv",
+        lambda p: _lines(
+            p,
+            [
+                "id,d0,d1,d2,d3",
+                *(",".join([n, *(f'"{v}"'.replace(".", ",") for v in r)]) for n, r in _named()),
+            ],
+        ),
+        True,
+    ),
+    "no line of names": ("a.tsv", lambda p: _parted(p, "\t", head=False), True),
+    "packed with zstd": ("a.csv.zst", lambda p: _packed(p, "zstd"), True),
+    "packed with lz4": ("a.csv.lz4", lambda p: _packed(p, "lz4"), True),
+    "word2vec, packed": ("a.bin.gz", lambda p: _gzipped(p, _binary), True),
+    "a stream of Arrow": ("a.arrows", lambda p: _stream(p, pa.string()), True),
+    "ids as views of bytes": ("a.arrow", lambda p: _stream(p, pa.binary_view()), True),
+    "numpy beside other files": ("a.npz", lambda p: _zipped(p, {"README.txt": b"hello"}), True),
+    "macOS": ("a.npz", lambda p: _zipped(p, {"__MACOSX/._v.npy": b"\0\5"}), True),
+    "Windows": ("a.npz", lambda p: _zipped(p, {}, "out\\"), True),
+    "numpy, texts as objects": (
+        "a.npz",
+        lambda p: np.savez(p, v=ROWS, id=np.array(NAMES), text=np.array(NAMES, dtype=object)),
+        True,
     ),
     "Gemini": (
         "a.json",
@@ -142,3 +266,133 @@ def test_an_array_that_numpy_cut_short_is_refused(tmp_path: Path) -> None:
 def test_columns_that_are_called_by_whole_numbers_are_names(tmp_path: Path) -> None:
     _lines(tmp_path / "a.csv", ["0,1,2", "0.5,1.5,2.5", "3.5,4.5,5.5"])
     assert open_vectors(tmp_path / "a.csv").n == 2
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (["007", "7", "10"], ["007", "7", "10"]),
+        (["7", "10", "-3"], [7, 10, -3]),
+        (["1.0", "2.0", "3.0"], ["1.0", "2.0", "3.0"]),
+        (["18446744073709551615", "2", "3"], ["18446744073709551615", "2", "3"]),
+        (["2024-01-05", "2024-01-06", "x"], ["2024-01-05", "2024-01-06", "x"]),
+        (["True", "NA", "1e5"], ["True", "NA", "1e5"]),
+    ],
+    ids=lambda value: " ".join(map(str, value)),
+)
+def test_ids_of_text_files_are_what_is_written(
+    tmp_path: Path, written: list[str], expected: list[Any]
+) -> None:
+    lines = [f"{name},0.5,{i}" for i, name in enumerate(written, 1)]
+    _lines(tmp_path / "a.csv", ["id,d0,d1", *lines])
+    found = open_vectors(tmp_path / "a.csv")
+    assert found.ids is not None and found.ids.tolist() == expected
+    # a table of ids beside arrays, and shards of which only the second tells
+    _lines(tmp_path / "ids.csv", ["id", *written])
+    again = open_vectors(np.ones((3, 2)), ids=str(tmp_path / "ids.csv"))
+    assert again.ids is not None and again.ids.tolist() == expected
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    for part in (1, 2):
+        _lines(folder / f"{part}.csv", ["id,d0,d1", *(lines[1:] if part == 1 else lines[:1])])
+    parts = open_vectors(folder)
+    assert parts.ids is not None and parts.ids.tolist() == [*expected[1:], expected[0]]
+
+
+def test_words_of_several_parts(tmp_path: Path) -> None:
+    names = [". . .", "at name@domain.com", "11 5", *NAMES[3:]]
+    body = [f"{n} {' '.join(map(repr, r))}" for n, r in zip(names, ROWS.tolist(), strict=True)]
+    _lines(tmp_path / "a.vec", ["30 4", *body])
+    _lines(tmp_path / "b.vec", [body[5], *body])
+    for name, first in (("a.vec", 0), ("b.vec", 1)):
+        found = open_vectors(tmp_path / name, ids=None if first == 0 else False)
+        np.testing.assert_allclose(found.rows(first, found.n), ROWS, rtol=1e-6)
+        if found.ids is not None:
+            assert found.ids.tolist() == names
+
+
+def test_the_numbers_of_an_index_are_its_ids(tmp_path: Path) -> None:
+    faiss = pytest.importorskip("faiss")
+    numbers = np.arange(30)[::-1].copy() + 100
+    index = faiss.IndexIVFFlat(faiss.IndexFlatL2(4), 4, 2)
+    index.train(ROWS)
+    index.add_with_ids(ROWS, numbers)
+    faiss.write_index(index, str(tmp_path / "a.faiss"))
+    found = open_vectors(tmp_path / "a.faiss")
+    assert found.ids is not None
+    places = found.ids.tolist()
+    assert sorted(places) == sorted(numbers.tolist())
+    np.testing.assert_array_equal(found.rows(0, 30), ROWS[[129 - place for place in places]])
+
+
+@pytest.mark.parametrize(("kind", "exact"), [("SQ8,RFlat", True), ("SQfp16", False)])
+def test_indexes_that_keep_vectors_beside_codes(tmp_path: Path, kind: str, exact: bool) -> None:
+    faiss = pytest.importorskip("faiss")
+    index = faiss.index_factory(4, kind)
+    index.train(ROWS)
+    index.add(ROWS)
+    faiss.write_index(index, str(tmp_path / "a.faiss"))
+    rows = open_vectors(tmp_path / "a.faiss").rows(0, 30)
+    np.testing.assert_allclose(rows, ROWS, rtol=0 if exact else 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.npy", b"version https://git-lfs.github.com/spec/v1\noid sha256:4d\n", "git lfs pull"),
+        ("a.csv", b"<!DOCTYPE html><html>404</html>", "a web page.*Download it again"),
+        ("a.parquet", b"", "the file is empty"),
+        ("a.h5", b"\x89HDF\r\n", r"h5py\.File"),
+        ("a.usearch", b"usearch", "Ask it for its vectors"),
+        ("a.fvecs", b"\4\0\0\0", r"numpy\.fromfile"),
+        ("a.tar.gz", b"\x1f\x8b", "Unpack it"),
+        (
+            "model.safetensors.index.json",
+            b'{"metadata": {}, "weight_map": {"w": "model-1.safetensors"}}',
+            "index of a model's weights.*model-1.safetensors:TENSOR",
+        ),
+        ("a.json", b'{"embeddings": {"int8": [[1, 2]]}}', r"embedding_types=\['float'\]"),
+        ("a.csv", "id,d0,d1\né,0.5,1.5\n".encode("latin-1"), "Save it as UTF-8"),
+        ("a.jsonl", b'{"text": "a", "box": {"edges": [1, 2, 3, 4]}}', "not clear which field"),
+    ],
+)
+def test_what_is_no_file_of_vectors_names_the_way_on(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        open_vectors(tmp_path / name)
+
+
+def test_columns_that_are_no_vectors_are_told_apart(tmp_path: Path) -> None:
+    tokens = pa.array([[1, 2, 3]] * 30)
+    lists = pa.array(ROWS.tolist(), pa.list_(pa.float32()))
+    pq.write_table(pa.table({"dense": lists, "tokens": tokens}), tmp_path / "a.parquet")
+    np.testing.assert_array_equal(open_vectors(tmp_path / "a.parquet").rows(0, 30), ROWS)
+    held = pa.table({"id": NAMES, "embedding": pa.array([r.tobytes() for r in ROWS])})
+    pq.write_table(held, tmp_path / "b.parquet")
+    with pytest.raises(InputError, match="holds bytes.*numpy.frombuffer"):
+        open_vectors(tmp_path / "b.parquet")
+
+
+def test_archives_of_other_things_are_refused(tmp_path: Path) -> None:
+    sparse = pytest.importorskip("scipy.sparse")
+    sparse.save_npz(tmp_path / "a.npz", sparse.csr_matrix(ROWS))
+    with pytest.raises(InputError, match=r"sparse matrix of scipy.*toarray\(\)"):
+        open_vectors(tmp_path / "a.npz")
+    with zipfile.ZipFile(tmp_path / "b.npz", "w") as archive:
+        archive.writestr("xl/workbook.xml", "<x/>")
+    with pytest.raises(InputError, match=r"holds no \.npy file, but xl/workbook\.xml"):
+        open_vectors(tmp_path / "b.npz")
+
+
+def test_a_tensor_of_eight_bit_floats_hides_no_other(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import save_file
+
+    rows = torch.from_numpy(ROWS)
+    save_file({"a": rows.to(torch.float8_e4m3fn), "b": rows}, tmp_path / "a.safetensors")
+    found = open_vectors(f"{tmp_path / 'a.safetensors'}:b")
+    np.testing.assert_array_equal(found.rows(0, 30), ROWS)
+    with pytest.raises(InputError, match=r"F8_E4M3, expected float16.*Convert"):
+        open_vectors(f"{tmp_path / 'a.safetensors'}:a")

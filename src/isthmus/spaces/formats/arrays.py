@@ -79,6 +79,7 @@ def choose(
         if key not in arrays:
             raise InputError(f"there is no array '{key}'; the file holds {content}", where=where)
         return key, arrays[key]
+    arrays = {name: array for name, array in arrays.items() if array.dtype != "object"} or arrays
     matrices = [name for name, array in arrays.items() if len(array.shape) == 2]
     named = [name for name in VECTOR_NAMES if name in arrays]
     for candidates in (matrices, list(arrays), named):
@@ -136,18 +137,41 @@ def read_npz(path: Path) -> dict[str, StoredArray]:
     arrays: dict[str, StoredArray] = {}
     with reading(path, ".npz"), open_input(path) as file, zipfile.ZipFile(file) as archive:
         for info in archive.infolist():
-            if info.is_dir():
+            # what zip programs of macOS put beside each file begins with ._
+            name = Path(info.filename.replace("\\", "/"))
+            if info.is_dir() or name.suffix.lower() != ".npy" or name.name.startswith("._"):
                 continue
-            where = f"{path}:{info.filename.removesuffix('.npy')}"
+            where = f"{path}:{name.with_suffix('')}"
             with archive.open(info) as member:
-                header = _npy_header(member, info.file_size, where)
-            arrays[info.filename.removesuffix(".npy")] = StoredArray(
+                header = _npy_header(member, info.file_size, where, pickled=True)
+            arrays[str(name.with_suffix(""))] = StoredArray(
                 header.shape, header.dtype.name, _member_loader(path, info, header)
             )
+        if not arrays:
+            held = ", ".join(info.filename for info in archive.infolist()[:5]) or "nothing"
+            if any(name.endswith("data.pkl") for name in archive.namelist()):
+                raise _pickled(str(path))
+            raise InputError(f"the archive holds no .npy file, but {held}", where=str(path))
+    folders = {str(Path(name).parent) for name in arrays}
+    if len(folders) == 1:
+        arrays = {Path(name).name: array for name, array in arrays.items()}
+    if {"indices", "indptr", "data", "shape"} <= arrays.keys():
+        raise InputError(
+            "the archive holds a sparse matrix of scipy",
+            where=str(path),
+            mend="Save it as rows, with numpy.save and its toarray()",
+        )
     return arrays
 
 
 def _member_loader(path: Path, info: zipfile.ZipInfo, header: _NpyHeader) -> Callable[[], FileRows]:
+    if header.dtype.hasobject:
+
+        def pickled() -> FileRows:
+            raise _pickled(f"{path}:{info.filename.removesuffix('.npy')}")
+
+        return pickled
+
     def stored() -> FileRows:
         with open_input(path) as file:
             file.seek(info.header_offset + 26)
@@ -183,7 +207,10 @@ def _copy(source: IO[bytes], target: IO[bytes], size: int) -> int:
     return done
 
 
-def _npy_header(file: IO[bytes], available: int, where: str) -> _NpyHeader:
+def _npy_header(
+    file: IO[bytes], available: int, where: str, *, pickled: bool = False
+) -> _NpyHeader:
+    """The header of an array; of ``pickled`` objects too, where they need not be what is wanted."""
     start = file.read(8)
     if start[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
         raise _pickled(where)
@@ -199,9 +226,11 @@ def _npy_header(file: IO[bytes], available: int, where: str) -> _NpyHeader:
             raise ValueError("its header is cut off")
         described = _literal(text.decode("utf-8" if start[6] == 3 else "latin-1"))
         shape, fortran, dtype = _described(described)
-    if dtype.hasobject:
-        raise _pickled(where)
     header = _NpyHeader(shape, fortran, dtype, file.tell())
+    if dtype.hasobject:
+        if pickled:
+            return header
+        raise _pickled(where)
     if available > header.size:
         raise InputError(
             f"the file holds {available - header.size:,} bytes more than its header announces",
@@ -321,6 +350,8 @@ def _tensor(path: Path, start: int, tensor: Mapping[str, Any], size: int) -> Sto
     if min(shape, default=0) < 0:
         raise ValueError(f"a tensor has the shape {shape}")
     dtype = _SAFETENSORS_TYPES.get(tensor["dtype"], str(tensor["dtype"]))
+    if tensor["dtype"] not in _SAFETENSORS_TYPES:
+        return StoredArray(shape, dtype, lambda: _unknown(dtype, path))
     stored = np.uint16 if dtype == "bfloat16" else dtype
     offset = start + int(tensor["data_offsets"][0])
 
@@ -331,6 +362,14 @@ def _tensor(path: Path, start: int, tensor: Mapping[str, Any], size: int) -> Sto
             return FileRows(file, path, stored, shape, offset=offset)
 
     return StoredArray(shape, dtype, rows)
+
+
+def _unknown(dtype: str, path: Path) -> FileRows:
+    raise InputError(
+        f"the tensor has dtype {dtype}, expected float16, bfloat16, float32 or float64",
+        where=str(path),
+        mend="Convert it to float32 where it was made",
+    )
 
 
 # ---- as formats --------------------------------------------------------------------------------

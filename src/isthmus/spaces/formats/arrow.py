@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import uuid
 import warnings
@@ -28,17 +27,16 @@ from isthmus.spaces.formats.contents import (
 )
 from isthmus.spaces.formats.parquet_file import open_parquet_file
 from isthmus.spaces.ids import normalise_ids
-from isthmus.spaces.text_files import COMPRESSIONS, open_text
 
 __all__ = [
     "Columns",
     "Stream",
-    "csv_stream",
     "ids_of",
     "ipc_stream",
-    "open_csv",
+    "need_arrow",
     "open_ipc",
     "open_parquet",
+    "open_streams",
     "parquet_stream",
 ]
 
@@ -53,6 +51,8 @@ class Stream(NamedTuple):
     read: Callable[[list[str]], Iterable[Any]]
     """Batches with at least the named columns."""
     rows: int | None
+    written: Callable[[str], Stream] | None = None
+    """The same file with a column as the text that stands in it, where its types are guessed."""
 
 
 @dataclass(frozen=True)
@@ -131,17 +131,12 @@ def open_parquet(files: Sequence[Path], wanted: Wanted) -> Contents:
             and the first such row.
         MissingExtraError: without pyarrow.
     """
-    return _streamed(files, wanted, parquet_stream, "Parquet")
+    return open_streams(files, wanted, parquet_stream, "Parquet")
 
 
 def open_ipc(files: Sequence[Path], wanted: Wanted) -> Contents:
     """As `open_parquet`, of Arrow files, streams and Feather files."""
-    return _streamed(files, wanted, ipc_stream, "Arrow")
-
-
-def open_csv(files: Sequence[Path], wanted: Wanted) -> Contents:
-    """As `open_parquet`, of CSV and TSV files: a column of JSON lists, or one per dimension."""
-    return _streamed(files, wanted, csv_stream, "CSV")
+    return open_streams(files, wanted, ipc_stream, "Arrow")
 
 
 @contextmanager
@@ -208,60 +203,30 @@ def _validated(batches: Iterable[Any], columns: Sequence[str]) -> Iterator[Any]:
         yield whole
 
 
-@contextmanager
-def csv_stream(path: Path) -> Generator[Stream]:
-    """A CSV file, parted by commas, semicolons or tabs, with a first line of names or without."""
-    import pyarrow.csv as pc
+def need_arrow(kind: str) -> None:
+    """Say which package is needed for files of this kind.
 
-    opener = COMPRESSIONS.get(path.suffix.lower(), open)
-    with opener(path, "rb") as raw:
-        mark = raw.read(2)
-    encoding = "utf-16" if mark in (b"\xff\xfe", b"\xfe\xff") else "utf8"
-    with open_text(path) as text:
-        head = [text.readline(1 << 20) for _ in range(2)]
-    parting, point = _parting(path, head)
-    with opener(path, "rb") as raw:
-        reader = pc.open_csv(
-            raw,
-            read_options=pc.ReadOptions(
-                encoding=encoding,
-                block_size=8 << 20,
-                autogenerate_column_names=_is_numbers(head[0].rstrip("\r\n").split(parting)),
-            ),
-            parse_options=pc.ParseOptions(delimiter=parting, newlines_in_values=True),
-            convert_options=pc.ConvertOptions(decimal_point=point),
-        )
-        yield Stream(reader.schema, lambda _: iter(reader), None)  # pyright: ignore[reportUnknownLambdaType]
-
-
-def _parting(path: Path, head: Sequence[str]) -> tuple[str, str]:
-    """What parts the columns, and the decimal mark; many spreadsheets write ``1,5;2,5``."""
-    packed = path.suffix.lower() in COMPRESSIONS
-    if Path(path.stem if packed else path.name).suffix.lower() in (".tsv", ".tab"):
-        return "\t", "."
-    # a list in a cell holds commas, a name of a column does not
-    if ";" not in head[0] or "," in head[0]:
-        return ",", "."
-    comma = re.search(r"(^|;)\s*-?\d+,\d+", head[1]) is not None
-    return ";", "," if comma else "."
-
-
-def _is_numbers(names: Sequence[str]) -> bool:
-    """Whether a first line is a row already: numbers that are no whole ones name no column."""
+    Raises:
+        MissingExtraError: without pyarrow.
+    """
     try:
-        found = [float(name) for name in names]
-    except ValueError:
-        return False
-    return any(value != int(value) for value in found if math.isfinite(value))
-
-
-def _streamed(
-    files: Sequence[Path], wanted: Wanted, opened: Callable[[Path], Any], kind: str
-) -> Contents:
-    try:
-        import pyarrow
+        import pyarrow  # pyright: ignore[reportUnusedImport]  # noqa: F401
     except ImportError as error:
         raise missing_extra("pyarrow", "parquet", f"reading {kind} files") from error
+
+
+def open_streams(
+    files: Sequence[Path], wanted: Wanted, opened: Callable[[Path], Any], kind: str
+) -> Contents:
+    """The vectors of files that ``opened`` gives as streams of record batches.
+
+    Raises:
+        InputError: as `open_parquet`.
+        MissingExtraError: without pyarrow.
+    """
+    need_arrow(kind)
+    import pyarrow
+
     starts: list[tuple[str, int]] = []
     with ExitStack() as stack:
         rows = RowFile(stack)
@@ -272,6 +237,8 @@ def _streamed(
                 if columns is None:
                     columns = Columns.of(stream, wanted, path)
                     ids = None if columns.ids is None else IdFile(stack)
+                if columns.ids is not None and stream.written is not None and ids is not None:
+                    stream, ids.numbers_as_text = stream.written(columns.ids), True
                 starts.append((str(path), rows.n))
                 first = 0
                 for block, names in columns.blocks(stream, path):
@@ -308,8 +275,10 @@ def _vector_columns(stream: Stream, key: str | None, path: Path | str) -> list[s
         numbered = _dimensions(fields, pa, prefix=key)
         return numbered if key not in fields and len(numbered) > 1 else [key]
     lists = [name for name, kind in fields.items() if _is_list(kind, pa)]
+    # beside vectors stand the whole numbers of tokens, and texts
+    broken = [name for name in lists if _is_broken(fields[name], pa)]
     named = [name for name in VECTOR_NAMES if name in lists]
-    for candidates in (lists, named):
+    for candidates in (lists, broken, named):
         if len(candidates) == 1:
             return candidates
     if not lists:
@@ -319,10 +288,15 @@ def _vector_columns(stream: Stream, key: str | None, path: Path | str) -> list[s
         numbered = _dimensions(fields, pa)
         if len(numbered) > 1:
             return numbered
+    held = [name for name in VECTOR_NAMES if name in fields and _is_bytes(fields[name], pa)]
     raise InputError(
-        f"it is not clear which column holds the vectors; columns: {', '.join(fields)}",
+        f"the column '{held[0]}' holds bytes, which do not say what numbers they are"
+        if held and not lists
+        else f"it is not clear which column holds the vectors; columns: {', '.join(fields)}",
         where=str(path),
-        mend=f"Name it: '{path}:COLUMN'",
+        mend="Store a list of floats, such as numpy.frombuffer(value, 'float32') of each"
+        if held and not lists
+        else f"Name it: '{path}:COLUMN'",
     )
 
 
@@ -360,6 +334,24 @@ def _is_list(kind: Any, pa: Any) -> bool:
         or pa.types.is_list(kind)
         or pa.types.is_large_list(kind)
         or any(view is not None and view(kind) for view in views)
+    )
+
+
+def _is_broken(kind: Any, pa: Any) -> bool:
+    """Whether a list is one of broken numbers, or of lists of them."""
+    if isinstance(kind, pa.BaseExtensionType):
+        kind = kind.storage_type
+    inner = kind.value_type
+    return bool(pa.types.is_floating(inner) or (_is_list(inner, pa) and _is_broken(inner, pa)))
+
+
+def _is_bytes(kind: Any, pa: Any) -> bool:
+    views = getattr(pa.types, "is_binary_view", None)
+    return bool(
+        pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_fixed_size_binary(kind)
+        or (views is not None and views(kind))
     )
 
 
@@ -408,8 +400,10 @@ def _rows(column: Any, where: str, first: int) -> NDArray[Any]:
         return _parsed(column, where, first)
     if not _is_list(column.type, pa):
         mend = "Name the column of vectors after the path, as in 'file.parquet:embedding'"
-        if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+        if _is_bytes(column.type, pa):
             mend = "Bytes do not say their number type: store a list of floats"
+        elif pa.types.is_struct(column.type):
+            mend = "Store its fields as a list of floats, or as columns of their own"
         raise InputError(
             f"the column has type {column.type}, expected lists of floats", where=where, mend=mend
         )
@@ -421,6 +415,8 @@ def _rows(column: Any, where: str, first: int) -> NDArray[Any]:
     if _is_list(kind, pa):
         column, kind = _inner(column, where, first), column.type.value_type.value_type
     codes = kind in (pa.int8(), pa.uint8())
+    if pa.types.is_decimal(kind):
+        column, kind = column.cast(pa.list_(pa.float64())), pa.float64()
     if not pa.types.is_floating(kind) and not codes:
         raise InputError(
             f"the column has type {column.type}, expected lists of floats",
@@ -460,9 +456,11 @@ def _inner(column: Any, where: str, first: int) -> Any:
 
 
 def _numbers(text: str) -> list[float]:
-    """``[0.1, 0.2]``, or ``[0.1 0.2]`` as numpy prints it."""
+    """``[0.1, 0.2]``, ``{0.1,0.2}``, or ``[0.1 0.2]`` as numpy prints it."""
     if "," in text:
-        return [float(v) for v in read_json(text)]
+        # PostgreSQL writes its arrays in braces
+        braced = text.startswith("{") and text.endswith("}")
+        return [float(v) for v in read_json(f"[{text[1:-1]}]" if braced else text)]
     bare = text.strip()
     if not (bare.startswith("[") and bare.endswith("]")):
         raise ValueError
@@ -493,6 +491,11 @@ def ids_of(column: Any, where: str, first: int) -> NDArray[Any]:
 
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
+    elif hasattr(pa.types, "is_run_end_encoded") and pa.types.is_run_end_encoded(column.type):
+        import pyarrow.compute as pc
+
+        decode: Any = pc.run_end_decode  # pyright: ignore[reportAttributeAccessIssue]
+        column = decode(column)
     if column.null_count:
         raise _at("the id is null", where, first + _first(column.is_null()))
     kind = column.type
@@ -503,7 +506,7 @@ def ids_of(column: Any, where: str, first: int) -> NDArray[Any]:
         return normalise_ids(_numpy(column), where)
     if pa.types.is_decimal(kind) and kind.scale == 0:
         return normalise_ids([str(value) for value in column.to_pylist()], where)
-    if _is_string(kind, pa) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+    if _is_string(kind, pa) or _is_bytes(kind, pa):
         values = column.to_pylist()
         texts = [v.decode("utf-8") if isinstance(v, bytes) else v for v in values]
         return normalise_ids(texts, where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from isthmus.errors import InputError, IsthmusError
 from isthmus.progress import Progress, silent
 from isthmus.spaces.file_rows import FileRows
 from isthmus.spaces.scratch import map_file, scratch_file
-from isthmus.spaces.text_ids import TextIdWriter
+from isthmus.spaces.text_ids import TextIdWriter, id_blocks
 
 __all__ = [
     "ID_NAMES",
@@ -26,13 +27,17 @@ __all__ = [
     "Wanted",
     "id_name",
     "reading",
+    "whole_numbers",
 ]
 
 VECTOR_NAMES = ("vectors", "embeddings", "vector", "embedding")
 """What people call the array or column of vectors, where there are several."""
 
-ID_NAMES = ("id", "ids", "_id")
-"""What people call the array or column of ids; one of these is found without being named."""
+ID_NAMES = ("id", "ids", "_id", "__index_level_0__")
+"""What people call the array or column of ids; one of these is found without being named.
+
+The last is what pandas calls an index without a name.
+"""
 
 _ALIKE = ("doc_id", "docid", "document_id", "item_id", "custom_id", "uid", "uuid", "pid", "key")
 """Names that are ids as well, though not surely of these rows: said, not used."""
@@ -104,6 +109,7 @@ def reading(path: Path | str, kind: str) -> Generator[None]:
         raise InputError(
             f"not a readable {kind} file: it is not UTF-8 text at byte {error.start}",
             where=str(path),
+            mend="Save it as UTF-8",
         ) from error
     # libraries raise anything at all over damaged bytes: zlib.error, struct.error, TypeError ...
     except Exception as error:
@@ -155,6 +161,14 @@ class RowFile:
         return FileRows(cast(BinaryIO, self._file), None, self.dtype, (self.n, self.dim))
 
 
+def whole_numbers(ids: NDArray[Any]) -> bool:
+    """Whether every text is a whole number as it is written, which ``007`` and ``1.0`` are not."""
+    return all(_WHOLE.fullmatch(name) is not None for name in ids.tolist())
+
+
+_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")  # such that int64 holds it
+
+
 class IdFile:
     """Ids appended to scratch files: integers as they are, strings as text in bounded blocks."""
 
@@ -163,6 +177,8 @@ class IdFile:
         self._texts = TextIdWriter(stack)
         self.n = 0
         self._kind: str | None = None
+        self.numbers_as_text = False
+        """Whether the texts are whole numbers where all of them are written as such."""
 
     def add(self, ids: NDArray[Any], where: str) -> None:
         """Append ids as `isthmus.spaces.ids.normalise_ids` returns them.
@@ -178,12 +194,18 @@ class IdFile:
         self._kind = kind
         if kind == "strings":
             self._texts.add(ids, where)
+            self.numbers_as_text = self.numbers_as_text and whole_numbers(ids)
         else:
             self._file.write(np.ascontiguousarray(ids, dtype=np.int64).data)
         self.n += len(ids)
 
     def map(self) -> NDArray[Any]:
         """All ids ``(n,)``."""
+        if self._kind == "strings" and self.numbers_as_text:
+            texts = self._texts.ids()
+            for part in id_blocks(texts):
+                self._file.write(texts[part].astype(np.int64).data)
+            self._kind = "integers"
         if self._kind != "strings":
             return map_file(self._file, np.int64, (self.n,))
         return cast(Any, self._texts.ids())

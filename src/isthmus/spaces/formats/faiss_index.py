@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isthmus.errors import InputError, missing_extra
 from isthmus.locks import ForkLock
@@ -40,6 +42,9 @@ def read_index(path: Path) -> Any:
         faiss.set_deserialization_loop_limit(size)
         try:
             index: Any = faiss.read_index(str(path))
+        except RuntimeError as error:
+            # where in FAISS's own sources it was noticed is of no use to who reads it
+            raise RuntimeError(re.sub(r"^Error in .*?\.\w+:\d+: ", "", str(error))) from error
         finally:
             faiss.set_deserialization_vector_byte_limit(bytes_before)
             faiss.set_deserialization_loop_limit(loops_before)
@@ -71,10 +76,42 @@ def _faiss() -> Any:
     return faiss
 
 
+def _numbers_in_lists(index: Any, faiss: Any) -> NDArray[np.int64]:
+    """The ids of an index of inverted lists, list after list."""
+    lists = index.invlists
+    sizes = [lists.list_size(i) for i in range(lists.nlist)]
+    if sum(sizes) != index.ntotal:
+        raise RuntimeError(f"its lists hold {sum(sizes):,} of {index.ntotal:,} vectors")
+    parts = [
+        faiss.rev_swig_ptr(lists.get_ids(i), size).copy() for i, size in enumerate(sizes) if size
+    ]
+    return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+
+def _add_lists(index: Any, rows: RowFile, where: str, faiss: Any) -> None:
+    """Append the vectors of an IVF-flat index, list after list."""
+    lists = index.invlists
+    for i in range(lists.nlist):
+        size = lists.list_size(i)
+        if size:
+            codes = faiss.rev_swig_ptr(lists.get_codes(i), size * lists.code_size).copy()
+            rows.add(codes.view(np.float32).reshape(size, index.d), where, rows.n)
+
+
+def _is_half(index: Any, faiss: Any) -> bool:
+    """Whether it keeps numbers of 16 bits, which give vectors back but for their last digits."""
+    if type(index).__name__ != "IndexScalarQuantizer":
+        return False
+    kinds = (getattr(faiss.ScalarQuantizer, name, None) for name in ("QT_fp16", "QT_bf16"))
+    return index.sq.qtype in kinds
+
+
 def open_faiss(files: Sequence[Path], wanted: Wanted) -> Contents:
     """The vectors of a flat index, of the flat storage of an HNSW index, or of an IVF-flat index.
 
-    The ids of an index with an id map are those of the map.
+    So are those of a quantiser to float16, and of the flat index that a refined one goes by.  The
+    ids of an index with an id map are those of the map, and those of an IVF index the numbers its
+    vectors were added with, unless they count from 0.
 
     Raises:
         InputError: for an index that keeps codes instead of vectors, or is damaged.
@@ -93,19 +130,33 @@ def open_faiss(files: Sequence[Path], wanted: Wanted) -> Contents:
             ids = faiss.vector_to_array(index.id_map).copy()
             index = faiss.downcast_index(index.index)
         kind = type(index).__name__
-        if kind == "IndexHNSWFlat":
+        if kind in ("IndexRefine", "IndexRefineFlat"):
+            index = faiss.downcast_index(index.refine_index)
+        elif kind == "IndexHNSWFlat":
             index = faiss.downcast_index(index.storage)
-        elif kind == "IndexIVFFlat":
-            number_lists(index)
-        elif not kind.startswith("IndexFlat"):
+        kind = type(index).__name__
+        rows = RowFile(stack)
+        total = int(index.ntotal)
+        if kind == "IndexIVFFlat":
+            numbers = _numbers_in_lists(index, faiss)
+            if sorted(numbers.tolist()) == list(range(total)):
+                number_lists(index)
+            else:
+                ids = numbers if ids is None else ids
+                _add_lists(index, rows, str(path), faiss)
+        elif kind == "IndexPreTransform":
             raise InputError(
-                f"a {kind} keeps codes, not the vectors that were added",
+                "an IndexPreTransform keeps what its transforms made of the vectors",
                 where=str(path),
                 mend="Give the vectors themselves, as they were encoded",
             )
-        rows = RowFile(stack)
-        total = int(index.ntotal)
-        for start in range(0, total, _BLOCK):
+        elif not kind.startswith("IndexFlat") and not _is_half(index, faiss):
+            raise InputError(
+                f"{kind} is a kind of index that keeps codes, not the vectors that were added",
+                where=str(path),
+                mend="Give the vectors themselves, as they were encoded",
+            )
+        for start in range(rows.n, total, _BLOCK):
             block = index.reconstruct_n(start, min(_BLOCK, total - start))
             rows.add(np.asarray(block, dtype=np.float32), str(path), start)
             wanted.progress("reading vectors", rows.n, total)

@@ -25,18 +25,66 @@ _REFUSED = {
         ("pickled objects run code when they are loaded", _AS_FLOATS),
     ),
     **dict.fromkeys(
-        (".h5", ".hdf5", ".hdf", ".mat", ".zarr", ".lance", ".db", ".sqlite", ".xlsx"),
+        (".mat", ".zarr", ".db", ".sqlite", ".xlsx", ".tfrecord", ".avro", ".orc", ".msgpack"),
         ("this kind of file is not read", "Export the vectors to .parquet or .npy"),
     ),
     **dict.fromkeys(
-        (".fvecs", ".bvecs", ".ivecs", ".fbin", ".memmap", ".dat"),
-        ("raw numbers without a header are not read", _AS_FLOATS),
+        (".h5", ".hdf5", ".hdf"),
+        (
+            "HDF5 is not read",
+            "Save one of its data sets, with numpy.save('old.npy', h5py.File(path)['train'][:])",
+        ),
+    ),
+    **dict.fromkeys(
+        (".usearch", ".hnsw", ".hnswlib", ".ann", ".annoy", ".nmslib", ".scann", ".voyager"),
+        (
+            "an index of another library is not read",
+            "Ask it for its vectors, such as index.get(keys) or index.get_items(ids), and save "
+            "them with numpy.save",
+        ),
+    ),
+    ".lance": ("a table of LanceDB is a store", "Name it as lancedb://FOLDER#TABLE.COLUMN"),
+    **dict.fromkeys(
+        (".fvecs", ".bvecs", ".ivecs"),
+        (
+            "the width before each row does not say of what numbers it is",
+            "Save the rows, with numpy.save('old.npy', numpy.fromfile(path, 'float32')"
+            ".reshape(-1, width + 1)[:, 1:]) for .fvecs",
+        ),
+    ),
+    **dict.fromkeys(
+        (".fbin", ".u8bin", ".i8bin", ".ibin"),
+        (
+            "numbers whose kind stands in the name alone are not read",
+            "Save the rows, with numpy.save('old.npy', numpy.fromfile(path, 'float32', "
+            "offset=8).reshape(-1, width)) for .fbin",
+        ),
+    ),
+    **dict.fromkeys(
+        (".memmap", ".dat", ".raw"), ("raw numbers without a header are not read", _AS_FLOATS)
+    ),
+    **dict.fromkeys(
+        (".tar", ".tgz", ".7z", ".rar"),
+        ("files inside an archive are not reached into", "Unpack it, and name what was in it"),
     ),
     ".txt": (
         "a .txt file may hold ids, texts or word vectors",
         "Name word vectors .vec, and give ids with ids= (--ids)",
     ),
 }
+_MISTAKEN = (
+    (
+        (b"version https://git-lfs",),
+        "this is the pointer that Git LFS keeps in place of the file",
+        "Fetch the file itself: git lfs pull",
+    ),
+    (
+        (b"<!DOCTYPE", b"<!doctype", b"<html", b"<HTML", b"<?xml"),
+        "this is a web page, not the file that was to be downloaded from there",
+        "Download it again, signed in where that is asked for",
+    ),
+)
+"""What is found under the name of a file of vectors, by how it begins."""
 _INDEX_FILES = ("state.json", "dataset_info.json", "dataset_dict.json")
 
 
@@ -78,7 +126,7 @@ def format_of(path: Path) -> Format:
 
 def _begins(path: Path) -> bytes:
     with open_input(path) as file:
-        return file.read(16)
+        return file.read(64)
 
 
 def vector_files(source: Path) -> list[Path]:
@@ -94,13 +142,19 @@ def vector_files(source: Path) -> list[Path]:
         files = _listed(source) or _lying(source)
     elif current(source).exists():
         check_file(source)
+        _check_begin(source)
         return [source]
     else:
         found = glob.glob(str(source), recursive=True)  # noqa: PTH207
         files = [path for path in map(Path, found) if path.is_file()]
     files = sorted(files, key=_natural)
+    if not files and source.suffix.lower() in _REFUSED:
+        why, mend = _REFUSED[source.suffix.lower()]
+        raise InputError(why, where=str(source), mend=mend)
     if not files:
         raise InputError("no Parquet, Arrow or other file of vectors is found", where=str(source))
+    for path in files:
+        _check_begin(path)
     kinds = {format_of(path).name: path for path in files}
     if len(kinds) > 1:
         names = " and ".join(f"{name} ({path.name})" for name, path in sorted(kinds.items()))
@@ -110,6 +164,21 @@ def vector_files(source: Path) -> list[Path]:
             mend=f"Name one kind, as in '{source}/*.parquet'",
         )
     return files
+
+
+def _check_begin(path: Path) -> None:
+    """Refuse what no format can be: nothing at all, or what stands in place of a file.
+
+    Raises:
+        InputError: saying what it is.
+    """
+    with reading(path, "vector"):
+        begins = _begins(path)
+    if not begins:
+        raise InputError("the file is empty", where=str(path), mend="Copy or write it again")
+    for marks, what, mend in _MISTAKEN:
+        if begins.lstrip().startswith(marks):
+            raise InputError(what, where=str(path), mend=mend)
 
 
 def _lying(folder: Path) -> list[Path]:

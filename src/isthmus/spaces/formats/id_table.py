@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.spaces.formats import arrow
-from isthmus.spaces.formats.contents import ID_NAMES, reading
+from isthmus.spaces.formats.contents import ID_NAMES, reading, whole_numbers
+from isthmus.spaces.formats.csv_file import csv_stream
 from isthmus.spaces.formats.finding import format_of
 
 __all__ = ["TABLES", "read_id_table"]
@@ -19,9 +20,9 @@ __all__ = ["TABLES", "read_id_table"]
 _STREAMS: dict[str, Callable[[Path], Any]] = {
     "Parquet": arrow.parquet_stream,
     "Arrow": arrow.ipc_stream,
-    "CSV": arrow.csv_stream,
+    "CSV": csv_stream,
 }
-TABLES = (".parquet", ".pq", ".arrow", ".feather", ".ipc", ".csv", ".tsv", ".tab")
+TABLES = (".parquet", ".pq", ".arrow", ".arrows", ".feather", ".ipc", ".csv", ".tsv", ".tab")
 """Suffixes of the tables that ids are read from."""
 
 
@@ -34,6 +35,7 @@ def read_id_table(path: Path) -> NDArray[Any]:
         MissingExtraError: without pyarrow.
     """
     kind = format_of(path).name
+    arrow.need_arrow(kind)
     found: list[NDArray[Any]] = []
     with reading(path, kind), _STREAMS[kind](path) as stream:
         names = list(stream.schema.names)
@@ -44,6 +46,9 @@ def read_id_table(path: Path) -> NDArray[Any]:
                 where=str(path),
                 mend="Name it id",
             )
+        written = stream.written is not None
+        if stream.written is not None:
+            stream = stream.written(column)
         first = 0
         for batch in stream.read([column]):
             ids = arrow.ids_of(batch.column(column), f"{path}:{column}", first)
@@ -51,4 +56,5 @@ def read_id_table(path: Path) -> NDArray[Any]:
             first += len(ids)
     if not found:
         raise InputError("the table holds no ids", where=str(path))
-    return np.concatenate(found)
+    ids = np.concatenate(found)
+    return ids.astype(np.int64) if written and whole_numbers(ids) else ids

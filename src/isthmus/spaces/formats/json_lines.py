@@ -31,6 +31,8 @@ from isthmus.spaces.text_files import open_text
 __all__ = ["open_json"]
 
 _BLOCK = 1024
+_DEEPEST = 4
+_NAMES = (*VECTOR_NAMES, "values", "dense")
 _LONGEST_LIST = 1 << 30  # bytes of a file that is one JSON value, which is read whole
 
 
@@ -42,7 +44,9 @@ def open_json(files: Sequence[Path], wanted: Wanted) -> Contents:
     whose rows are ordered by their ``index``, and the output of a batch, one response a line, whose
     ids are its ``custom_id`` (with ``/index`` where one request held several texts).  So are bare
     lists of vectors, the answers of other services (``embeddings`` that holds lists, or lists under
-    ``float`` or ``values``), and one object whose every value is a vector, whose ids are its names.
+    ``float`` or ``values``; with ``ids`` of as many), and one object whose every value is a vector,
+    whose ids are its names.  Vectors that lie deeper, as in ``_source.embedding``, are found where
+    each object holds only one, and so are the objects themselves, as in ``hits.hits``.
 
     Raises:
         InputError: naming the first line that holds something else, or an error of the service.
@@ -57,7 +61,7 @@ def open_json(files: Sequence[Path], wanted: Wanted) -> Contents:
                 for first, block in _blocks(path):
                     names = list(block[0])
                     if key is None:
-                        key = _vector_key(names, path)
+                        key = _vector_key(block[0], path)
                     if rows.n == 0:
                         id_key, overlooked = id_name(names, wanted, key)
                         known = id_key is not None
@@ -173,12 +177,17 @@ def _flattened(found: Any, path: Path, line: int) -> Iterator[Record]:
         elif _data(record):
             for answer in _in_order(_data(record), where):
                 yield _only(answer)
-        elif vectors := _several(record.get("embeddings")):
-            for vector in vectors:
-                yield {"embedding": vector}
+        elif vectors := _several(record.get("embeddings"), where):
+            named = record.get("ids")
+            if not isinstance(named, list) or len(cast(list[Any], named)) != len(vectors):
+                named = None
+            for row, vector in enumerate(vectors):
+                yield {"embedding": vector} | ({} if named is None else {"id": named[row]})
         elif len(record) > 1 and all(_is_vector(held) for held in record.values()):
             for name, vector in record.items():
                 yield {"id": name, "embedding": vector}
+        elif held := _held_rows(record):
+            yield from held
         else:
             yield record
 
@@ -192,10 +201,64 @@ def _is_vector(value: Any) -> bool:
     )
 
 
-def _several(found: Any) -> list[Any]:
+def _held_rows(record: Record) -> list[Record]:
+    """The objects with a vector each that lie in one list of ``record``; empty where none does."""
+    if len(_places(record)) == 1:
+        return []
+    found = [rows for rows in _lists_in(record) if rows and all(len(_places(r)) == 1 for r in rows)]
+    return found[0] if len(found) == 1 else []
+
+
+def _lists_in(record: Any, depth: int = _DEEPEST) -> Iterator[list[Record]]:
+    """The lists of objects in ``record``; what has a name for each is one too, under its ids."""
+    if not isinstance(record, dict) or not depth:
+        return
+    inside = cast(dict[str, Any], record)
+    for value in inside.values():
+        if isinstance(value, list) and all(isinstance(v, dict) for v in cast(list[Any], value)):
+            yield cast(list[Record], value)
+        elif isinstance(value, dict):
+            rows = list(cast(dict[str, Any], value).items())
+            if len(rows) > 1 and all(isinstance(v, dict) and _places(v) for _, v in rows):
+                yield [{"id": name, **row} for name, row in rows]
+            else:
+                yield from _lists_in(value, depth - 1)
+
+
+def _places(record: Any, depth: int = _DEEPEST) -> list[str]:
+    """Where vectors lie in an object: the names on the way, with points between."""
+    if not isinstance(record, dict) or not depth:
+        return []
+    found: list[str] = []
+    for name, value in cast(dict[str, Any], record).items():
+        # whole numbers under any name may be tokens, or the edges of a picture
+        if _is_vector(value) and (name in _NAMES or any(isinstance(v, float) for v in value)):
+            found.append(name)
+        elif isinstance(value, dict):
+            found += [f"{name}.{inner}" for inner in _places(value, depth - 1)]
+    return found
+
+
+def _at(record: Record, place: str) -> Any:
+    """The value under a name, or under ``a.b`` of objects inside each other."""
+    if place in record:
+        return record[place]
+    name, _, inner = place.partition(".")
+    held = record.get(name)
+    return _at(cast(Record, held), inner) if inner and isinstance(held, dict) else None
+
+
+def _several(found: Any, where: str) -> list[Any]:
     """The vectors of an answer that holds those of all its texts; empty for anything else."""
     if isinstance(found, dict):
-        found = cast(dict[str, Any], found).get("float")
+        by_kind = cast(dict[str, Any], found)
+        found = by_kind.get("float")
+        if found is None and set(by_kind) <= {"int8", "uint8", "binary", "ubinary"} and by_kind:
+            raise InputError(
+                f"the service answered with codes of the kind {', '.join(by_kind)}, not vectors",
+                where=where,
+                mend="Ask it for embedding_types=['float']",
+            )
     if not isinstance(found, list):
         return []
     vectors = [
@@ -233,10 +296,22 @@ def _only(answer: dict[str, Any]) -> dict[str, Any]:
     return {"embedding": answer["embedding"]}
 
 
-def _vector_key(names: Sequence[str], path: Path) -> str:
+def _vector_key(record: Record, path: Path) -> str:
+    names = list(record)
     named = [name for name in VECTOR_NAMES if name in names]
-    if len(named) == 1:
+    if len(named) == 1 and not isinstance(record[named[0]], dict):
         return named[0]
+    if not named or isinstance(record[named[0]], dict):
+        deeper = _places(record)
+        if len(deeper) == 1:
+            return deeper[0]
+    if "weight_map" in names:
+        shards = ", ".join(sorted(set(map(str, dict(record["weight_map"]).values())))[:3])
+        raise InputError(
+            "this is the index of a model's weights, which names files and holds no vectors",
+            where=str(path),
+            mend=f"Name the file and the tensor, as in '{shards.partition(',')[0]}:TENSOR'",
+        )
     raise InputError(
         f"it is not clear which field holds the vectors; fields: {', '.join(names)}",
         where=str(path),
@@ -248,9 +323,10 @@ def _matrix(block: Sequence[Record], key: str, where: str, first: int) -> NDArra
     found: list[NDArray[np.float32]] = []
     for row, record in enumerate(block):
         place = f"{where}, row {first + row}"
-        if record.get(key) is None:
+        value = _at(record, key)
+        if value is None:
             raise InputError("the vector is missing", where=place, mend="Encode the item again")
-        vector = _vector(record[key], place)
+        vector = _vector(value, place)
         if found and len(vector) != len(found[0]):
             raise InputError(
                 f"the vector has {len(vector)} numbers, those before have {len(found[0])}",
@@ -263,6 +339,8 @@ def _matrix(block: Sequence[Record], key: str, where: str, first: int) -> NDArra
 
 def _vector(value: Any, where: str) -> NDArray[np.float32]:
     try:
+        if isinstance(value, str) and value.lstrip().startswith("["):
+            value = read_json(value)  # as PostgreSQL gives vectors to the web
         if isinstance(value, str):
             return np.frombuffer(base64.b64decode(value, validate=True), dtype="<f4")
         numbers = [float(v) for v in value]
@@ -280,7 +358,7 @@ def _vector(value: Any, where: str) -> NDArray[np.float32]:
 def _ids(block: Sequence[Record], key: str, path: Path, first: int) -> NDArray[Any]:
     found: list[Any] = []
     for row, record in enumerate(block):
-        value = record.get(key)
+        value = _at(record, key)
         if value is None or (isinstance(value, float) and math.isnan(value)):
             raise InputError("the id is missing", where=f"{path}:{key}, row {first + row}")
         found.append(value)

@@ -45,9 +45,15 @@ FORMATS: tuple[Format, ...] = (
     Format("NumPy archive", (".npz",), "arrays:open_npz", (b"PK\x03\x04",)),
     Format("safetensors", (".safetensors",), "arrays:open_safetensors"),
     Format("Parquet", (".parquet", ".pq"), "arrow:open_parquet", (b"PAR1",), "parquet"),
-    Format("Arrow", (".arrow", ".feather", ".ipc"), "arrow:open_ipc", (b"ARROW1",), "parquet"),
+    Format(
+        "Arrow",
+        (".arrow", ".arrows", ".feather", ".ipc"),
+        "arrow:open_ipc",
+        (b"ARROW1",),
+        "parquet",
+    ),
     Format("JSON", (".jsonl", ".ndjson", ".json"), "json_lines:open_json", text=True),
-    Format("CSV", (".csv", ".tsv", ".tab"), "arrow:open_csv", (), "parquet", text=True),
+    Format("CSV", (".csv", ".tsv", ".tab"), "csv_file:open_csv", (), "parquet", text=True),
     Format(
         "word2vec (text or binary) or GloVe",
         (".vec", ".w2v", ".glove", ".bin"),

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from isthmus.errors import InputError
 from isthmus.spaces.formats.contents import Contents, IdFile, RowFile, Wanted, reading
 from isthmus.spaces.ids import normalise_ids
-from isthmus.spaces.text_files import open_text
+from isthmus.spaces.text_files import COMPRESSIONS, open_text, suffix_of, unpacked
 
 __all__ = ["open_word2vec"]
 
@@ -41,7 +41,7 @@ def open_word2vec(files: Sequence[Path], wanted: Wanted) -> Contents:
                 with reading(path, "word2vec"):
                     _read_binary(path, rows, ids, wanted)
                 continue
-            if path.suffix.lower() == ".bin":
+            if suffix_of(path) == ".bin":
                 raise InputError(
                     "nothing tells what numbers these bytes are: this is no binary file of "
                     "word2vec, which begins with the numbers of words and of dimensions",
@@ -55,7 +55,8 @@ def open_word2vec(files: Sequence[Path], wanted: Wanted) -> Contents:
                     file.seek(0)
                 first = 0
                 lines = enumerate(file, 1 if announced is None else 2)
-                while block := list(islice(_words(lines, path), _BLOCK)):
+                width = None if announced is None else announced[1]
+                while block := list(islice(_words(lines, path, width), _BLOCK)):
                     where = str(path)
                     width = len(block[0][1])
                     for line, (_, numbers) in enumerate(block, first + 1):
@@ -82,16 +83,17 @@ def open_word2vec(files: Sequence[Path], wanted: Wanted) -> Contents:
 
 def _binary_header(path: Path) -> tuple[int, int, int] | None:
     """Words, dimensions and where the first word begins, of a binary file; None for any other."""
-    with reading(path, "word vector"), path.open("rb") as file:
+    with reading(path, "word vector"), unpacked(path) as file:
         line = file.readline(64)
         found = re.fullmatch(rb"(\d{1,12}) (\d{1,7})\r?\n", line)
         if found is None:
             return None
         words, width = int(found[1]), int(found[2])
+        packed = path.suffix.lower() in COMPRESSIONS
         rest = path.stat().st_size - len(line)
         # the shortest word and its space; text takes two characters for a number at the least
-        if not words or not width or rest < words * (4 * width + 2):
-            return (words, width, len(line)) if path.suffix.lower() == ".bin" else None
+        if not words or not width or (not packed and rest < words * (4 * width + 2)):
+            return (words, width, len(line)) if suffix_of(path) == ".bin" else None
         start = file.read(4096)
     try:
         start.decode("utf-8")
@@ -106,8 +108,8 @@ def _read_binary(path: Path, rows: RowFile, ids: IdFile, wanted: Wanted) -> None
     assert found is not None
     count, width, begin = found
     where, size = str(path), 4 * width
-    with path.open("rb") as file:
-        file.seek(begin)
+    with unpacked(path) as file:
+        file.read(begin)
         for first in range(0, count, _BLOCK):
             words: list[str] = []
             numbers: list[NDArray[np.float32]] = []
@@ -133,6 +135,18 @@ def _read_binary(path: Path, rows: RowFile, ids: IdFile, wanted: Wanted) -> None
             wanted.progress("reading vectors", rows.n, count)
 
 
+def _numbers_at_end(parts: Sequence[str]) -> int:
+    """How many parts behind the first are numbers, counted from the end."""
+    count = 0
+    for part in reversed(parts[1:]):
+        try:
+            float(part)
+        except ValueError:
+            break
+        count += 1
+    return count
+
+
 def _announced(line: str) -> tuple[int, int] | None:
     parts = line.split()
     if len(parts) == 2 and all(part.isdigit() for part in parts):
@@ -140,12 +154,19 @@ def _announced(line: str) -> tuple[int, int] | None:
     return None
 
 
-def _words(lines: Iterator[tuple[int, str]], path: Path) -> Iterator[tuple[str, list[float]]]:
+def _words(
+    lines: Iterator[tuple[int, str]], path: Path, width: int | None
+) -> Iterator[tuple[str, list[float]]]:
+    """Words and their numbers, ``width`` of them; words may hold spaces, as some of GloVe's do."""
     for number, line in lines:
-        # words may hold other spaces, numbers are parted by plain ones
-        word, *numbers = line.rstrip("\n").rstrip(" ").split(" ")
-        if not word and not numbers:
+        # words may hold other spaces too, numbers are parted by plain ones
+        parts = line.rstrip("\n").rstrip(" ").split(" ")
+        if parts == [""]:
             continue
+        if width is None:
+            width = _numbers_at_end(parts)
+        cut = max(1, len(parts) - width) if _numbers_at_end(parts) >= width > 0 else 1
+        word, numbers = " ".join(parts[:cut]), parts[cut:]
         try:
             if not numbers:
                 raise ValueError
