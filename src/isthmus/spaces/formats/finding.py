@@ -175,7 +175,9 @@ def _check_begin(path: Path) -> None:
     with reading(path, "vector"):
         begins = _begins(path)
     if not begins:
-        raise InputError("the file is empty", where=str(path), mend="Copy or write it again")
+        raise InputError(
+            "there are no rows: the file is empty", where=str(path), mend="Copy or write it again"
+        )
     for marks, what, mend in _MISTAKEN:
         if begins.lstrip().startswith(marks):
             raise InputError(what, where=str(path), mend=mend)
