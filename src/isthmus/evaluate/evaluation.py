@@ -68,9 +68,9 @@ class Evaluation(ShownInNotebook, BaseModel):
     the shared part of the first ``overlap_k`` results of the bridge and of the arm named.  Where
     ``evidence_kind`` is ``"agreement"`` there was no relevance: the metric is the overlap with the
     old model's results, and ``old`` is 1 by construction.  ``worst`` are the queries that lose most
-    behind the bridge, the worst first; ``fairness`` says what groups of queries gain or lose, where
-    they were given; ``robustness`` how far the judged arm holds under noise, in an index of fewer
-    bits and out of its domain, where that was asked for.
+    with the recommended arm, else behind the bridge, the worst first; ``fairness`` says what groups
+    of queries gain or lose, where they were given; ``robustness`` how far the judged arm holds
+    under noise, in an index of fewer bits and out of its domain, where that was asked for.
 
     Example:
         >>> import numpy as np

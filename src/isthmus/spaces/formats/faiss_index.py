@@ -81,7 +81,7 @@ def _numbers_in_lists(index: Any, faiss: Any) -> NDArray[np.int64]:
     lists = index.invlists
     sizes = [lists.list_size(i) for i in range(lists.nlist)]
     if sum(sizes) != index.ntotal:
-        raise RuntimeError(f"its lists hold {sum(sizes):,} of {index.ntotal:,} vectors")
+        raise RuntimeError(f"its lists do not hold each of the {index.ntotal:,} vectors once")
     parts = [
         faiss.rev_swig_ptr(lists.get_ids(i), size).copy() for i, size in enumerate(sizes) if size
     ]
@@ -139,11 +139,12 @@ def open_faiss(files: Sequence[Path], wanted: Wanted) -> Contents:
         total = int(index.ntotal)
         if kind == "IndexIVFFlat":
             numbers = _numbers_in_lists(index, faiss)
-            if sorted(numbers.tolist()) == list(range(total)):
-                number_lists(index)
-            else:
+            counted = bool((np.sort(numbers) == np.arange(total)).all())
+            if not counted and len(np.unique(numbers)) == total:
                 ids = numbers if ids is None else ids
                 _add_lists(index, rows, str(path), faiss)
+            else:
+                number_lists(index)
         elif kind == "IndexPreTransform":
             raise InputError(
                 "an IndexPreTransform keeps what its transforms made of the vectors",
