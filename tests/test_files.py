@@ -26,6 +26,7 @@ from isthmus.files import (
     atomic_folder,
     canonical_json,
     check_apart,
+    check_distinct,
     check_output,
     removed_with,
     together,
@@ -516,3 +517,32 @@ def test_an_output_is_no_input(
         check_apart(Path("a.npz"), None, "gone.npy", spelled)
     check_apart(Path("a.npz"), "b", 3, np.ones(2))
     check_apart(Path("new.npz"), spelled)
+
+
+def test_an_output_lies_in_no_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("vectors/deep").mkdir(parents=True)
+    Path("my.bridge").mkdir()
+    Path("my.bridge/manifest.json").write_text("{}")
+    Path("link").symlink_to("vectors")
+    for given in ("vectors", "link", ["other", ("vectors",)], "vec*", "st:vectors"):
+        with pytest.raises(OutputError, match=r"out.npy: the output lies in '.*', which is read"):
+            check_apart(Path("vectors/deep/out.npy"), given)
+    check_apart(Path("vectors/page.html"), "vectors")
+    check_apart(Path("vectors-2/out.npy"), "vectors")
+    with pytest.raises(OutputError, match="which is read"):
+        check_apart(Path("my.bridge/page.html"), "my.bridge")
+
+
+def test_outputs_have_places_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("link").symlink_to("a")
+    for one, other in (("a", "./a"), ("a", "link"), ("a", "a/b"), ("a/b", "a")):
+        with pytest.raises(OutputError, match="is written by this command too"):
+            check_distinct(Path(one), Path(other))
+    check_distinct(Path("a"), Path("ab"))
+
+
+def test_the_root_is_no_output() -> None:
+    with pytest.raises(OutputError, match="this is the folder that you work in"):
+        check_output(Path("/"), overwrite=True)

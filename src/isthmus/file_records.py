@@ -76,7 +76,7 @@ class Record:
     @staticmethod
     def file_of(first: Path) -> Path:
         """Where the record of outputs stands, by the first of them."""
-        return first.with_name(_stem(first) + _COMMIT)
+        return first.parent / (_stem(first) + _COMMIT)
 
     def write(self, folder: Path) -> None:
         """Put the record in its place; from here on it holds."""
@@ -180,7 +180,7 @@ def place_of(path: Path) -> Path:
 
 def draft_of(place: Path) -> Path:
     """A name for the folder that an output is made in."""
-    return place.with_name(f"{_stem(place)}{_PARTIAL}{os.urandom(8).hex()}")
+    return place.parent / f"{_stem(place)}{_PARTIAL}{os.urandom(8).hex()}"
 
 
 def in_the_making(path: Path) -> bool:

@@ -11,16 +11,17 @@ through `current`, or writes them again, sees one run or the other, whenever the
 from __future__ import annotations
 
 import errno
+import glob
 import json
 import os
 import shutil
 import stat
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from isthmus.errors import OutputError
 from isthmus.file_locks import locked
@@ -39,6 +40,7 @@ __all__ = [
     "atomic_folder",
     "canonical_json",
     "check_apart",
+    "check_distinct",
     "check_output",
     "removed_with",
     "together",
@@ -46,6 +48,7 @@ __all__ = [
 ]
 
 _ANOTHER = "Choose another name"
+_MANIFEST = "manifest.json"  # of an artefact, which has no other files
 
 Check = Callable[[Path], None]
 """Raises an `OutputError` for a place whose content is not to be overwritten."""
@@ -74,30 +77,76 @@ def check_output(path: Path, *, overwrite: bool = False) -> None:
 
 
 def check_apart(path: Path, *inputs: object) -> None:
-    """Refuse an output that is one of the inputs: once it is written, they are gone.
+    """Refuse an output that is one of the inputs, which would be gone, or lies in one.
+
+    In a folder of vectors the next run would read it; an artefact with another file in it is none.
 
     Args:
-        path: of the output.
-        inputs: paths, and ``path:key``; all else is no file.
+        path: of the output; a page (``.html``) may lie in a folder of vectors.
+        inputs: paths, also with a key (``path:key``) or a kind (``vectors:path``), patterns, and
+            lists of them; all else is no file.
 
     Raises:
         OutputError: if ``path`` is one of them, under whatever name.
     """
     for given in inputs:
-        if isinstance(given, (str, os.PathLike)) and _is_same(path, os.fspath(given)):  # pyright: ignore[reportUnknownArgumentType]
+        if isinstance(given, list | tuple):
+            check_apart(path, *cast("Sequence[object]", given))
+        elif isinstance(given, (str, os.PathLike)):
+            _check_apart(path, os.fspath(cast("str | os.PathLike[str]", given)))
+
+
+def check_distinct(one: Path, other: Path) -> None:
+    """Refuse two outputs in one place, or one in the other.
+
+    Raises:
+        OutputError: naming the one that is to move.
+    """
+    here, there = place_of(one), place_of(other)
+    if here == there or here in there.parents or there in here.parents:
+        raise OutputError(
+            f"'{one}' is written by this command too", where=str(other), mend=_ANOTHER
+        )
+
+
+def _check_apart(path: Path, given: str) -> None:
+    for place in _files_of(given):
+        if _holds(lambda place=place: path.samefile(place)):
             raise OutputError(
                 "the output is an input, which would be lost",
                 where=str(path),
                 mend="Write to another name",
             )
+        if _holds(lambda place=place: _spoils(path, place)):
+            raise OutputError(
+                f"the output lies in '{place}', which is read",
+                where=str(path),
+                mend="Write to another folder",
+            )
 
 
-def _is_same(path: Path, given: str) -> bool:
-    for place in (given, given.rpartition(":")[0]):
-        with suppress(OSError, ValueError):
-            if place and path.samefile(place):
-                return True
-    return False
+def _spoils(path: Path, folder: Path) -> bool:
+    """Whether an output lies in a folder that is read, and would be read with it."""
+    if not folder.is_dir() or place_of(folder) not in place_of(path).parents:
+        return False
+    return path.suffix.lower() != ".html" or (folder / _MANIFEST).exists()
+
+
+def _holds(asked: Callable[[], bool]) -> bool:
+    """Whether it does, of files that may not exist, or have a name that no file can have."""
+    try:
+        return asked()
+    except (OSError, ValueError):
+        return False
+
+
+def _files_of(given: str) -> list[Path]:
+    """What an argument may name."""
+    spelled = {given, given.rpartition(":")[0], given.partition(":")[2]} - {""}
+    found = [Path(text) for text in sorted(spelled)]
+    if any(mark in given for mark in "*?["):
+        found += map(Path, glob.glob(given, recursive=True))  # noqa: PTH207
+    return found
 
 
 def _tidied(path: Path) -> Path:
@@ -116,6 +165,10 @@ def _check_place(place: Path, path: Path, *, overwrite: bool) -> None:
         return
     except OSError as error:
         raise unwritable(error, path) from error
+    if stat.S_ISDIR(mode) and _holds(lambda: place in (Path.cwd(), *Path.cwd().parents)):
+        raise OutputError(
+            "this is the folder that you work in", where=str(path), mend="Name a folder within it"
+        )
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise OutputError(
             "a device, a pipe or a socket has this name", where=str(path), mend=_ANOTHER

@@ -16,7 +16,7 @@ from isthmus.progress import Progress, silent
 from isthmus.scale.engine import PooledEngine
 from isthmus.spaces.readers import Ids, Source, Vectors, open_vectors
 from isthmus.spaces.row_checks import row_norms
-from isthmus.spaces.writers import VectorWriter, open_writer
+from isthmus.spaces.writers import VectorWriter, ids_beside, open_writer
 
 __all__ = ["apply", "block_rows", "check_canary", "write_mapped"]
 
@@ -79,6 +79,8 @@ def apply(
         >>> apply(bridge, "vectors.npy", "mapped", engine="threads:2")
         2000
     """
+    for place in (Path(output), *ids_beside(Path(output)).values()):
+        check_apart(place, source, ids)
     if engine is not None:
         from isthmus.bridge.parted.apply import apply_parts
 
@@ -101,7 +103,6 @@ def apply(
             where=str(output),
             mend="Give an engine, such as processes (--engine processes)",
         )
-    check_apart(Path(output), source, ids)
     vectors = open_vectors(source, ids=ids)
     where = vectors.name
     if check:

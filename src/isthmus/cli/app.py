@@ -23,6 +23,7 @@ from isthmus.cli.inspect import inspect_command
 from isthmus.cli.migrate import migrate_app
 from isthmus.cli.moments import moments_command
 from isthmus.cli.monitor import monitor_command
+from isthmus.cli.outputs import hold_apart
 from isthmus.cli.plan import plan_command
 from isthmus.cli.probe import probe_command
 from isthmus.cli.push import push_command
@@ -114,6 +115,7 @@ app.add_typer(canary_app, name="canary")
 add_registry_commands(app)
 app.command("push", rich_help_panel="Registry")(push_command)
 app.command("review", rich_help_panel="Registry")(review_command)
+hold_apart(app)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import typer
 from isthmus.cli.console import SCORES_DIFFER, ProgressBar, say, show_json, warn
 from isthmus.cli.inputs import BridgeFolder, EngineName, Json, Overwrite
 from isthmus.cli.option_groups import grouped
+from isthmus.cli.outputs import WRITTEN
 
 __all__ = ["apply_command"]
 
@@ -51,6 +52,7 @@ def apply_command(
             help="A .npy, .safetensors or .parquet file; with --engine a folder, of a file a part, "
             "or the s3:// or other URL of one.",
         ),
+        WRITTEN,
     ],
     held: DirectionOptions,
     ids: Annotated[

@@ -21,6 +21,7 @@ from isthmus.cli.inputs import (
     open_inputs,
 )
 from isthmus.cli.option_groups import grouped
+from isthmus.cli.outputs import WRITTEN
 from isthmus.errors import InputError
 
 __all__ = ["budget_command"]
@@ -48,6 +49,7 @@ class NextOptions:
         typer.Option(
             "--output", "-o", help="Write the chosen ids, one on a line.", rich_help_panel=_NEXT
         ),
+        WRITTEN,
     ] = None
     overwrite: Overwrite = False
 
@@ -95,7 +97,7 @@ def budget_command(
     from isthmus.adapters.budget.next_ids import next_ids
     from isthmus.bridge.copied import share_of_copies
     from isthmus.bridge.pair_curve import pair_curve
-    from isthmus.files import atomic_file, check_apart, check_output
+    from isthmus.files import atomic_file, check_output
     from isthmus.spaces.readers import open_vectors
 
     candidates, output = chosen_from.candidates, chosen_from.output
@@ -104,7 +106,6 @@ def budget_command(
             raise InputError(
                 "there is nothing to choose from", where="--output", mend="Give --candidates"
             )
-        check_apart(output, old, new, candidates, *vars(asked).values())
         check_output(output, overwrite=chosen_from.overwrite)
     progress = ProgressBar()
     inputs = open_inputs(

@@ -10,6 +10,7 @@ import typer
 from isthmus.cli.console import ProgressBar, say, show, show_json
 from isthmus.cli.inputs import Json, Overwrite
 from isthmus.cli.model_options import SPELLINGS, KeyEnv
+from isthmus.cli.outputs import WRITTEN
 from isthmus.errors import ModelChangedError
 
 __all__ = ["canary_app"]
@@ -37,7 +38,9 @@ def record_command(
         typer.Argument(metavar="TEXTS", help="3 to 10 texts, one on a line.", show_default=False),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The JSON file to write.", show_default=False)
+        Path,
+        typer.Option("--output", "-o", help="The JSON file to write.", show_default=False),
+        WRITTEN,
     ],
     rounding: Annotated[
         float | None,
@@ -57,10 +60,9 @@ def record_command(
     """
     from isthmus.encoders import ModelCanary, Spending, open_encoder
     from isthmus.encoders.model_canary import MOST_TEXTS
-    from isthmus.files import check_apart, check_output
+    from isthmus.files import check_output
     from isthmus.spaces.texts import read_lines
 
-    check_apart(output, texts)
     check_output(output, overwrite=overwrite)
     lines = list(dict.fromkeys(read_lines(texts)))
     if len(lines) > MOST_TEXTS:

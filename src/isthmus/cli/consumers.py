@@ -20,6 +20,7 @@ from isthmus.cli.inputs import (
     open_for,
 )
 from isthmus.cli.option_groups import grouped
+from isthmus.cli.outputs import WRITTEN
 from isthmus.errors import InputError
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class HeadBridgeOptions:
             help="Also fit a bridge for this consumer alone (linear heads) on the rows of the fit, "
             "judge it, and write it here.",
         ),
+        WRITTEN,
     ] = None
     overwrite: Overwrite = False
 
@@ -137,11 +139,9 @@ def consumers_command(
     from isthmus.bridge.open_estimator import open_estimator
     from isthmus.bridge.packing import KIND
     from isthmus.evaluate.consumers import kind_of_consumer
-    from isthmus.files import check_apart
 
     head_bridge = written.head_bridge
     if head_bridge is not None:
-        check_apart(head_bridge, bridge)
         artefact.check_place(head_bridge, KIND, overwrite=written.overwrite)
     loaded = Bridge.load(bridge)
     eaten = open_estimator(eater.estimator)

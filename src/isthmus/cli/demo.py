@@ -12,6 +12,7 @@ import typer
 
 from isthmus.cli.console import ProgressBar, say, show, show_json, text_width
 from isthmus.cli.inputs import Json
+from isthmus.cli.outputs import WRITTEN
 
 __all__ = ["demo_command"]
 
@@ -20,6 +21,7 @@ def demo_command(
     output: Annotated[
         Path,
         typer.Option("--output", "-o", help="The folder for vectors, bridge and index."),
+        WRITTEN,
     ] = Path("isthmus-demo"),
     migrate: Annotated[
         bool,

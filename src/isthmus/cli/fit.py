@@ -19,6 +19,7 @@ from isthmus.cli.inputs import (
 )
 from isthmus.cli.next_steps import Asked, after_fit, after_live_fit
 from isthmus.cli.option_groups import grouped
+from isthmus.cli.outputs import WRITTEN
 from isthmus.cli.reports import EvaluationOptions
 from isthmus.cli.results import show_commands, show_evaluation
 from isthmus.cli.store_inputs import (
@@ -184,7 +185,9 @@ class MapOptions:
 @grouped
 def fit_command(
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The folder to write the bridge to.")
+        Path,
+        typer.Option("--output", "-o", help="The folder to write the bridge to."),
+        WRITTEN,
     ],
     maps: MapOptions,
     relevance: RelevanceOptions,

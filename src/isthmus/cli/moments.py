@@ -12,6 +12,7 @@ from isthmus.cli.console import ProgressBar, say, show_json
 from isthmus.cli.inputs import EngineName, Ids, Json, MetricOption, New, Old, RelevanceOptions
 from isthmus.cli.inputs import open_inputs as opened
 from isthmus.cli.option_groups import grouped
+from isthmus.cli.outputs import WRITTEN
 
 __all__ = ["moments_command"]
 
@@ -32,7 +33,9 @@ def moments_command(
     old: Old,
     new: New,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The folder of moments, new or to be added to.")
+        Path,
+        typer.Option("--output", "-o", help="The folder of moments, new or to be added to."),
+        WRITTEN,
     ],
     meant: MomentOptions,
     ids: Ids = None,

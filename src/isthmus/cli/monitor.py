@@ -12,6 +12,7 @@ import typer
 from isthmus.cli.console import ProgressBar, say, show, show_json
 from isthmus.cli.inputs import BridgeOption
 from isthmus.cli.option_groups import grouped
+from isthmus.cli.outputs import WRITTEN
 from isthmus.cli.reports import PageOptions
 from isthmus.cli.webhook import Webhook
 from isthmus.errors import InputError, ModelChangedError, RegistryError
@@ -224,6 +225,7 @@ def monitor_command(
             help="A folder that is kept between looks: only what is new is looked at, and looking "
             "every minute costs no false alarms."
         ),
+        WRITTEN,
     ] = None,
 ) -> None:
     """Watch live vectors and results: has what is asked changed, or the model, or the answers?

@@ -12,6 +12,7 @@ import typer
 from isthmus.cli.console import ProgressBar, say, show, show_json
 from isthmus.cli.model_options import MODELS, SPELLINGS, KeyEnv, OldModel
 from isthmus.cli.option_groups import grouped
+from isthmus.cli.outputs import WRITTEN
 from isthmus.cli.reports import PageOptions
 from isthmus.errors import InputError
 
@@ -125,7 +126,9 @@ def plan_command(
         ),
     ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The file of the plan, such as plan.json.")
+        Path,
+        typer.Option("--output", "-o", help="The file of the plan, such as plan.json."),
+        WRITTEN,
     ] = Path("plan.json"),
 ) -> None:
     """Plan the migration of a live index: measure it and both models, and change nothing.

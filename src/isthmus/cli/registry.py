@@ -11,6 +11,7 @@ import typer
 from isthmus.cli.console import say, show, show_json, warn
 from isthmus.cli.inputs import Json
 from isthmus.cli.option_groups import grouped
+from isthmus.cli.outputs import WRITTEN
 from isthmus.errors import InputError
 from isthmus.inputs import open_input
 from isthmus.json_text import read_json
@@ -109,7 +110,7 @@ def publish_command(
 def pull_command(
     asked: Asked,
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="A new folder.", show_default=False)
+        Path, typer.Argument(metavar="FOLDER", help="A new folder.", show_default=False), WRITTEN
     ],
     registry: At,
     trust: Trusted = None,
@@ -118,6 +119,7 @@ def pull_command(
         typer.Option(
             metavar="FILE", help="Also write a signature, for another verifier.", show_default=False
         ),
+        WRITTEN,
     ] = None,
     as_json: Json = False,
 ) -> None:

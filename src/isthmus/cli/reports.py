@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 import typer
 
 from isthmus.cli.inputs import Json, Overwrite
+from isthmus.cli.outputs import WRITTEN
 from isthmus.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ Report = Annotated[
         help="Also write the result as one self-contained HTML file with plots (extra report).",
         rich_help_panel=_REPORT,
     ),
+    WRITTEN,
 ]
 
 

@@ -18,7 +18,7 @@ from isthmus.spaces.aligned_file import HEAD, AlignedFile
 from isthmus.spaces.ids import normalise_ids
 from isthmus.spaces.scratch import scratch_file
 
-__all__ = ["VectorWriter", "open_writer"]
+__all__ = ["VectorWriter", "ids_beside", "open_writer"]
 
 _ROW_GROUP = 32 << 20  # bytes of vectors in a Parquet row group
 
@@ -135,7 +135,7 @@ def open_writer(
             where=str(path),
             mend=f"Use {', '.join(sinks)}",
         )
-    beside = _beside(path) if path.suffix == ".npy" else {}
+    beside = ids_beside(path)
     for file in (path, *beside.values()):
         check_output(file, overwrite=overwrite)
     if n is not None and shutil.disk_usage(path.absolute().parent).free < 4 * n * dim:
@@ -345,7 +345,10 @@ class _WithIdsBeside:
                 removed_with(self._beside[kind], overwrite=self._overwrite)
 
 
-def _beside(path: Path) -> dict[str, Path]:
+def ids_beside(path: Path) -> dict[str, Path]:
+    """The files that the ids of a ``.npy`` file of vectors lie in, by what they are."""
+    if path.suffix != ".npy":
+        return {}
     return {
         "integers": path.with_name(f"{path.stem}.ids.npy"),
         "strings": path.with_name(f"{path.stem}.ids.txt"),
