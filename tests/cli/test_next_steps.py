@@ -108,19 +108,31 @@ def test_what_is_recommended_is_what_is_run(
         assert done.code == 0, done.err
 
 
+LIVE = Asked(
+    "lancedb://db#docs",
+    None,
+    {
+        "--old": "st:a",
+        "--new": "st:b",
+        "--key-env": "KEY",
+        "--queries": "log.csv",
+        "--qrels": "qrels.txt",
+    },
+)
+
+
 def test_a_live_fit_is_followed_by_a_search_of_its_index(fitted: Bridge) -> None:
     found = recommending(fitted, "mixed")
-    models = {"old": "st:a", "new": "st:b"}
-    assert after_live_fit(found, Path("b"), "lancedb://db#docs", models, "why?")[-1] == (
-        "isthmus search 'lancedb://db#docs' 'why?' --bridge b --old st:a --new st:b"
+    assert after_live_fit(found, Path("b"), LIVE, "why?")[-1] == (
+        "isthmus search 'lancedb://db#docs' 'why?' --bridge b --old st:a --new st:b --key-env KEY"
     )
-    assert len(after_live_fit(found, Path("b"), "lancedb://db#docs", models, None)) == 1
+    assert len(after_live_fit(found, Path("b"), LIVE, None)) == 1
 
 
 def test_a_part_is_filled_before_it_is_searched(fitted: Bridge) -> None:
     way = Way(recall=Recall(kind="old"), part=Part(share=0.1))
     found = recommending(replace(fitted, ways={**fitted.ways, "backfill": way}), "backfill")
-    models = {"old": "st:a", "new": "st:b"}
-    assert after_live_fit(found, Path("b"), "lancedb://db#docs", models, "why?")[-1] == (
-        "isthmus plan 'lancedb://db#docs' --bridge b --old st:a --new st:b -o plan.json"
+    assert after_live_fit(found, Path("b"), LIVE, "why?")[-1] == (
+        "isthmus plan 'lancedb://db#docs' --old st:a --new st:b --key-env KEY --queries log.csv "
+        "--qrels qrels.txt --bridge b -o plan.json"
     )

@@ -11,6 +11,7 @@ from tests.stores.conformance import DIM, Conformance, gaussian, ids_of, read_al
 
 from isthmus.errors import (
     InputError,
+    StoreError,
     StorePermissionError,
     StoreUnavailableError,
     UnsupportedError,
@@ -387,3 +388,90 @@ def test_an_item_that_was_deleted_is_not_put_with_the_others(postgres, name):
         store.delete(ids[[2]])
         assert store.put(ids, gaussian(6, 3), column="new") == 5
         assert store.fetch(ids, column="new").present.tolist() == [i != 2 for i in range(6)]
+
+
+@pytest.fixture
+def stranger(sql):
+    """A role that may read and no more, and the URL part that names it."""
+    role = f"reader{uuid.uuid4().hex[:8]}"
+    sql.execute(f"create role {role} login")
+    yield role
+    sql.execute(f"drop owned by {role}")
+    sql.execute(f"drop role {role}")
+
+
+def of_user(postgres, role):
+    return postgres.replace("postgres:@", f"{role}@")
+
+
+def test_what_a_user_may_not_do_is_known_before_it_is_tried(sql, postgres, name, stranger):
+    sql.execute("create schema if not exists shop")
+    foreign(sql, f"shop.{name}", ids_of("str", 6).tolist(), ROWS)
+    sql.execute(f"grant usage on schema shop to {stranger}")
+    sql.execute(f"grant select on shop.{name} to {stranger}")
+    with open_store(f"{of_user(postgres, stranger)}#shop.{name}") as store:
+        held = store.describe()
+        assert held.schema == "shop"
+        assert held.grants_needed == (
+            f'GRANT USAGE, CREATE ON SCHEMA "shop" TO {stranger}',
+            f'GRANT REFERENCES ON "shop"."{name}" TO {stranger}',
+            f'GRANT UPDATE ("emb") ON "shop"."{name}" TO {stranger}',
+        )
+        for statement in held.grants_needed:
+            sql.execute(statement)
+        assert store.describe().grants_needed == ()
+        store.add_column("new", 4)
+        store.put(ids_of("str", 6), gaussian(6, 4), column="new")
+        store.put(ids_of("str", 6), ROWS, column="emb")
+        store.swap_alias("live", None, f"{name}.new")
+        store.ledger("journal").append(0, "begun")
+    with open_store(f"{postgres}#shop.{name}") as store:
+        assert store.describe().grants_needed == ()
+    sql.execute("drop schema shop cascade")
+
+
+def test_readers_of_an_alias_may_read_it_whatever_it_stands_for(sql, postgres, name, stranger):
+    foreign(sql, name, ids_of("str", 6).tolist(), ROWS)
+    sql.execute(f"grant select on {name} to {stranger}")
+    view = f"{name}_live"
+    with open_store(f"{postgres}#{name}") as store:
+        store.add_column("new", 4)
+        store.put(ids_of("str", 6), gaussian(6, 4), column="new")
+        store.swap_alias(view, None, f"{name}.emb")
+        sql.execute(f"grant delete on {view} to {stranger}")
+
+        def rights():
+            asked = f"select has_table_privilege('{stranger}', '{view}', %s)"
+            found = [sql.execute(asked, (r,)).fetchone()[0] for r in ("select", "delete", "insert")]
+            return dict(zip(("select", "delete", "insert"), found, strict=True))
+
+        expected = {"select": True, "delete": True, "insert": False}
+        assert rights() == expected
+        # of another width, and back
+        for before, after in (("emb", "new"), ("new", "emb")):
+            store.swap_alias(view, f"{name}.{before}", f"{name}.{after}")
+            assert rights() == expected
+            (width,) = sql.execute(f"select vector_dims(emb) from {view} limit 1").fetchone()
+            assert width == {"emb": DIM, "new": 4}[after]
+            assert store.alias(view) == f"{name}.{after}"
+
+
+def test_a_view_that_reads_an_alias_stays_where_the_width_does(sql, postgres, name):
+    foreign(sql, name, ids_of("str", 6).tolist(), ROWS)
+    view = f"{name}_live"
+    with open_store(f"{postgres}#{name}") as store:
+        for column, dim in (("same", DIM), ("wider", DIM + 1)):
+            store.add_column(column, dim)
+            store.put(ids_of("str", 6), gaussian(6, dim), column=column)
+        store.swap_alias(view, None, f"{name}.emb")
+        sql.execute(f"create view {name}_report as select id, emb from {view}")
+        store.swap_alias(view, f"{name}.emb", f"{name}.same")
+        (shown,) = sql.execute(
+            f"select emb::text from {name}_report order by id limit 1"
+        ).fetchone()
+        np.testing.assert_allclose(
+            np.array(shown.strip("[]").split(","), float), gaussian(6, DIM)[0], rtol=1e-5
+        )
+        with pytest.raises(StoreError, match=f"cannot be made anew: view {name}_report depends"):
+            store.swap_alias(view, f"{name}.same", f"{name}.wider")
+        assert store.alias(view) == f"{name}.same"

@@ -278,8 +278,14 @@ def fit_command(
     results = check_gates(evidence, gate) if gate else []
     if new is None:
         known = None if sample is None or sample.queries is None else sample.queries.texts[0]
-        named = {"old": live.old_model, "new": live.new_model}
-        commands = after_live_fit(bridge, output, old, named, known)
+        typed: dict[str, object] = {
+            "--old": live.old_model,
+            "--new": live.new_model,
+            "--key-env": live.key_env,
+            "--queries": live.query_log,
+            "--qrels": relevance.qrels,
+        }
+        commands = after_live_fit(bridge, output, Asked(old, None, typed), known)
     else:
         if maps.moments is not None:
             relevance = replace(relevance, engine=relevance.engine or "threads:1")

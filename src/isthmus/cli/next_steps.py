@@ -35,13 +35,15 @@ class Asked:
     """The data and the judges that a command was given, as they were typed."""
 
     old: str
-    new: str
+    new: str | None
+    """None where ``old`` is the URL of an index."""
     options: Mapping[str, object]
     """By their names, such as ``--queries-old``; None or empty for one that was not given."""
 
     def words(self, *left_out: str) -> list[str]:
-        """Both sides and the options, but for those ``left_out``."""
-        return [self.old, self.new, *self._options(frozenset(left_out))]
+        """What is compared and the options, but for those ``left_out``."""
+        sides = [self.old] if self.new is None else [self.old, self.new]
+        return [*sides, *self._options(frozenset(left_out))]
 
     def _options(self, left_out: frozenset[str]) -> list[str]:
         words: list[str] = []
@@ -81,16 +83,13 @@ def after_fit(bridge: Bridge, path: Path, asked: Asked, *, passed: bool) -> tupl
     )
 
 
-def after_live_fit(
-    bridge: Bridge, path: Path, store: str, models: Mapping[str, str | None], query: str | None
-) -> tuple[str, ...]:
+def after_live_fit(bridge: Bridge, path: Path, asked: Asked, query: str | None) -> tuple[str, ...]:
     """What was fitted, and the recommended way on the index that it was fitted on.
 
     Args:
         bridge: with evidence.
         path: its folder.
-        store: the URL of the index.
-        models: the encoders as they were named, by ``old`` and ``new``.
+        asked: the URL of the index as ``old``, both models, and what judges them.
         query: the text of one; None where none is known.
     """
     from isthmus.ways import Needs
@@ -99,14 +98,14 @@ def after_live_fit(
     way = bridge.recommended
     if way is None:
         return (shown,)
-    named = [word for m, it in models.items() if it is not None for word in (f"--{m}", it)]
     if Needs.NEW_COLUMN in way[1].needs:
         # a part has to be filled before it is searched, and a migration fills it
-        plan = _isthmus("plan", store, "--bridge", str(path), *named, "-o", *_into(_PLAN))
+        plan = _isthmus("plan", *asked.words(), "--bridge", str(path), "-o", *_into(_PLAN))
         return (shown, plan)
     if query is None:
         return (shown,)
-    return (shown, _isthmus("search", store, query, "--bridge", str(path), *named))
+    index, *named = asked.words("--queries", "--qrels")
+    return (shown, _isthmus("search", index, query, "--bridge", str(path), *named))
 
 
 def after_evaluation(
@@ -131,7 +130,7 @@ def _mapped(bridge: Bridge, path: Path, asked: Asked) -> str:
     """The bridge over what is to be mapped, into a file."""
     queries, engine = asked.given("--queries-new"), asked.given("--engine")
     if bridge.kind == "query":
-        source, output = queries or asked.new, "queries_for_the_old_index"
+        source, output = queries or asked.new or asked.old, "queries_for_the_old_index"
     else:
         source, output = asked.old, "vectors_for_the_new_model"
     if engine is None or source == queries:

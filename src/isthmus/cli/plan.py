@@ -14,6 +14,7 @@ from isthmus.cli.model_options import MODELS, SPELLINGS, KeyEnv, OldModel
 from isthmus.cli.option_groups import grouped
 from isthmus.cli.outputs import WRITTEN
 from isthmus.cli.reports import PageOptions
+from isthmus.cli.store_inputs import read_asked
 from isthmus.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,8 +55,13 @@ class PlannedOptions:
         Path | None,
         typer.Option(
             help="A log of queries with the ids that were clicked: .jsonl, .csv or .tsv. It says "
-            "what is filled first, and judges the plan and the cut-over."
+            "what is filled first, and judges the plan and the cut-over. Or texts of queries by "
+            "id, with --qrels."
         ),
+    ] = None
+    qrels: Annotated[
+        Path | None,
+        typer.Option(help="Which items answer which of those queries, as for isthmus fit."),
     ] = None
 
 
@@ -150,7 +156,6 @@ def plan_command(
     from isthmus.files import together
     from isthmus.migrate import PlanOptions, make_plan
     from isthmus.migrate.planning import PlannedModels, check_places
-    from isthmus.spaces.query_log import read_query_log
     from isthmus.stores import open_store
 
     if paper.workers is not None:
@@ -174,7 +179,7 @@ def plan_command(
     check_places(output, options, overwrite=shown.overwrite)
     shown.check()
     progress = ProgressBar()
-    log = None if asked.queries is None else read_query_log(asked.queries)
+    log = read_asked(asked.queries, asked.qrels)
     spending = Spending(key_env=asked.key_env)
     models = PlannedModels(
         open_encoder(asked.new, spending=spending, progress=progress),
@@ -200,7 +205,8 @@ def plan_command(
         show_json(plan.model_dump(mode="json"))
     else:
         show("\n".join(lines_of(plan)))
-    run = shlex.join(("isthmus", "migrate", "run", str(output)))
+    key = () if asked.key_env is None else ("--key-env", asked.key_env)
+    run = shlex.join(("isthmus", "migrate", "run", str(output), *key))
     say(f"written to {output}; nothing was changed. Go on with: {run}")
 
 

@@ -19,6 +19,7 @@ from isthmus.errors import InputError
 if TYPE_CHECKING:
     from isthmus.bridge import Bridge, ModelChange, StoreSample
     from isthmus.progress import Progress
+    from isthmus.spaces.query_log import QueryLog
     from isthmus.stores import Store
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "check_cut_offs",
     "judged_live",
     "open_sample",
+    "read_asked",
     "refuse_file_options",
     "sampled_texts",
 ]
@@ -142,6 +144,27 @@ def sampled_texts(sample: StoreSample) -> ShownTexts:
     }
 
 
+def read_asked(queries: Path | None, qrels: Path | None) -> QueryLog | None:
+    """What people ask of an index and what they clicked; or texts by id, judged by ``qrels``.
+
+    Raises:
+        InputError: for a file that cannot be read, or judgements of no queries.
+    """
+    import numpy as np
+
+    from isthmus.spaces.qrels import read_qrels
+    from isthmus.spaces.query_log import read_query_log
+
+    log = None if queries is None else read_query_log(queries)
+    if qrels is None:
+        return log
+    if log is None:
+        raise InputError("--qrels judges queries", mend="Give their texts with --queries")
+    # as strings, as the log has them; the store says later what its ids are
+    judged = read_qrels(qrels, query_ids=log.ids, item_ids=np.array([""]))
+    return replace(log, clicked={q: judged[q] for q in log.ids.tolist() if q in judged})
+
+
 @contextmanager
 def open_sample(
     url: str,
@@ -158,12 +181,9 @@ def open_sample(
     Raises:
         InputError: as `sample_store`; and if there is no new model.
     """
-    import numpy as np
 
     from isthmus.bridge import ModelChange, sample_store
     from isthmus.encoders import SpendCap, Spending, open_encoder
-    from isthmus.spaces.qrels import read_qrels
-    from isthmus.spaces.query_log import read_query_log
     from isthmus.stores import open_store
 
     if options.new_model is None:
@@ -172,13 +192,7 @@ def open_sample(
             where="--new",
             mend="Name it, as in --new st:all-MiniLM-L6-v2",
         )
-    log = None if options.query_log is None else read_query_log(options.query_log)
-    if qrels is not None:
-        if log is None:
-            raise InputError("--qrels judges queries", mend="Give their texts with --queries")
-        # as strings, as the log has them; the store says later what its ids are
-        judged = read_qrels(qrels, query_ids=log.ids, item_ids=np.array([""]))
-        log = replace(log, clicked={q: judged[q] for q in log.ids.tolist() if q in judged})
+    log = read_asked(options.query_log, qrels)
     if log is not None:
         say(repr(log))
     spending = Spending(

@@ -19,6 +19,7 @@ from isthmus.migrate.journal import Journal, State
 from isthmus.migrate.marks import Marks
 from isthmus.migrate.models import Models, check_models
 from isthmus.migrate.plan import Plan
+from isthmus.migrate.plan_checks import check_granted
 from isthmus.migrate.quality import compare
 from isthmus.migrate.restore import BackTo, Originals, Restored, restore_old, summed_up
 from isthmus.migrate.sources import MappedSource, Source, TextSource
@@ -152,6 +153,7 @@ class Migration:
                 is over, or the store is not as it was.
             InputError: for an encoder, a text or a bridge that is not the plan's.
         """
+        check_granted(self.store.describe())
         with self._at_work():
             self._check_may_run(resume=resume)
             if not resume:

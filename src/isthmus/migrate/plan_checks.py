@@ -10,13 +10,20 @@ import numpy as np
 
 from isthmus.bridge import StoreSample
 from isthmus.encoders import Encoder, PrecomputedEncoder
-from isthmus.errors import InputError, WrongSpaceError
+from isthmus.errors import InputError, StorePermissionError, WrongSpaceError
 from isthmus.migrate.plan import Target
 from isthmus.progress import Progress
 from isthmus.stores import Collection, Store
 from isthmus.stores.beside import BesideStore, with_second_column
 
-__all__ = ["Names", "absolute", "check_not_new", "checked_store", "target_of"]
+__all__ = [
+    "Names",
+    "absolute",
+    "check_granted",
+    "check_not_new",
+    "checked_store",
+    "target_of",
+]
 
 _FILES = ("lancedb", "chroma", "qdrant", "faiss", "parquet", "file")
 
@@ -43,6 +50,20 @@ def absolute(url: str) -> str:
     if ":" in place or not Path(place).exists():
         return url
     return f"{scheme}://{Path(place).resolve()}{rest[end:]}"
+
+
+def check_granted(held: Collection) -> None:
+    """Refuse to begin what this user may not carry out to its end.
+
+    Raises:
+        StorePermissionError: with what has to be granted.
+    """
+    if held.grants_needed:
+        raise StorePermissionError(
+            "this user may not move the collection",
+            where=held.where,
+            mend=f"Let somebody who may run: {'; '.join(held.grants_needed)}",
+        )
 
 
 def checked_store(

@@ -188,8 +188,8 @@ def make_plan(
         kept=kept,
         estimated=estimated,
         steps=steps_of(store, target, estimated, *what),
-        by_hand=by_hand(target, old_runs=models.old is not None, judged=bool(asked.texts),
-                        mapped=mapped is not None),
+        by_hand=by_hand(target, held.grants_needed, old_runs=models.old is not None,
+                        judged=bool(asked.texts), mapped=mapped is not None),
         verdict=verdict if mapped is None else f"{MAPPED} {verdict}",
     )  # fmt: skip
     fitted = bridges.fitted

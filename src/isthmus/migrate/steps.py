@@ -21,12 +21,15 @@ def steps_of(
     postgres = target.store.startswith(("postgresql", "postgres"))
     t, new, dim = target.collection, target.new_column, target.new_dim
     if postgres:
+        schema = store.describe().schema
+        space = f"{schema}." if schema else ""
+        t, alias_name = f"{space}{t}", f"{space}{target.alias}"
         side = f"{t}__{new}"
         make = f"CREATE TABLE {side} (id PRIMARY KEY REFERENCES {t} ON DELETE CASCADE, {new} vector({dim}))"  # noqa: E501
         put = f"COPY to a temporary table; INSERT INTO {side} ... ON CONFLICT DO UPDATE"
-        alias = f"CREATE VIEW {target.alias} AS SELECT ... FROM {t}"
-        swap = f"BEGIN; DROP VIEW {target.alias}; CREATE VIEW {target.alias} AS SELECT ... FROM {t} JOIN {side}; COMMIT"  # noqa: E501
-        keep = "INSERT INTO isthmus_ledger"
+        alias = f"CREATE VIEW {alias_name} AS SELECT ... FROM {t}"
+        swap = f"BEGIN; CREATE OR REPLACE VIEW {alias_name} AS SELECT ... FROM {t} JOIN {side}; COMMIT (dropped first where the width changes; its readers keep their rights)"  # noqa: E501
+        keep = f"INSERT INTO {space}isthmus_ledger"
     else:
         make = f"a second collection '{target.alias_new}', made when the first vectors are put"
         put = f"upsert into '{target.alias_new}' by id: vectors of {dim} dimensions and the payload"
@@ -55,9 +58,13 @@ def steps_of(
     )  # fmt: skip
 
 
-def by_hand(target: Target, *, old_runs: bool, judged: bool, mapped: bool) -> tuple[str, ...]:
-    """What a person has to do, or should know."""
+def by_hand(
+    target: Target, needed: Sequence[str], *, old_runs: bool, judged: bool, mapped: bool
+) -> tuple[str, ...]:
+    """What a person has to do, or should know; ``needed`` are rights that this user lacks."""
+    granted = f"Before it runs, somebody who may has to run: {'; '.join(needed)}"
     out = [
+        *([granted] if needed else []),
         f"Let the application read '{target.alias}' before the cut-over: that name is moved, "
         f"'{target.collection}' itself stays what it is.",
         "From the cut-over on the application encodes queries and new items by the new model.",

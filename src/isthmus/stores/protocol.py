@@ -97,6 +97,9 @@ class Collection:
         text_field: the payload field that holds the items' texts; None where they are gone.
         capabilities: what the store can do.
         where: the store's URL without any secret, as messages name it.
+        schema: the namespace that the collection is named in, where that is not the usual one.
+        grants_needed: statements that somebody has to run before this user may add a column, move
+            an alias and keep a ledger.
     """
 
     name: str
@@ -106,6 +109,8 @@ class Collection:
     text_field: str | None = None
     capabilities: Capabilities = field(default_factory=Capabilities)
     where: str = ""
+    schema: str = ""
+    grants_needed: tuple[str, ...] = ()
 
     @property
     def has_texts(self) -> bool:

@@ -28,6 +28,7 @@ from isthmus.stores.pgvector.layout import Table, find_table, read_table
 from isthmus.stores.pgvector.ledger import PgLedger
 from isthmus.stores.pgvector.names import among, place, table_name
 from isthmus.stores.pgvector.packed import packed
+from isthmus.stores.pgvector.rights import grants_needed
 from isthmus.stores.pgvector.statements import (
     filled_asked,
     ids_asked,
@@ -151,6 +152,8 @@ class PgVectorStore(StoreBase):
     def describe(self) -> Collection:
         """See `Store.describe`."""
         table = self._table = self._read()
+        with self._connections.lend() as connection:
+            needed = grants_needed(connection, table, self._where[2])
         return Collection(
             name=table.name,
             key=table.key,
@@ -161,6 +164,8 @@ class PgVectorStore(StoreBase):
                 second_column=True, aliases=True, transactional=True, concurrent_writes=True
             ),
             where=self._url,
+            schema="" if table.schema == "public" else table.schema,
+            grants_needed=needed,
         )
 
     def count(self) -> int:

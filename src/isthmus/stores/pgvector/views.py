@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from isthmus.errors import StoreError
 from isthmus.stores.address import Address
 from isthmus.stores.pgvector.layout import find_table, mark_of, marked, read_table
 from isthmus.stores.pgvector.names import place, table_name
+from isthmus.stores.pgvector.rights import Right, grant, rights_of
 from isthmus.stores.refusals import alias_moved, unknown_name
 
 __all__ = ["swap", "target_of"]
 
+_READ = "SELECT"
+
+
+_VIEW = """
+select c.oid, obj_description(c.oid, 'pg_class') from pg_class c
+join pg_namespace n on n.oid = c.relnamespace
+where n.nspname = %s and c.relname = %s and c.relkind = 'v'
+"""
+
 
 def target_of(connection: Any, schema: str, name: str) -> str | None:
     """What the view ``schema.name`` stands for; None if there is none that isthmus made."""
-    found = connection.execute(
-        "select obj_description(c.oid, 'pg_class') from pg_class c"
-        " join pg_namespace n on n.oid = c.relnamespace"
-        " where n.nspname = %s and c.relname = %s and c.relkind = 'v'",
-        (schema, name),
-    ).fetchone()
-    return mark_of(found[0] if found else None).get("alias")
+    found = connection.execute(_VIEW, (schema, name)).fetchone()
+    return mark_of(found[1] if found else None).get("alias")
 
 
 def swap(
@@ -30,10 +37,13 @@ def swap(
     """Let the view ``alias = (schema, name)`` stand for ``new`` if it stands for ``old`` now.
 
     Runs inside a transaction of the caller, behind a lock that every mover of this alias takes.
+    Whoever may read the table may read a view that is new; later the view's readers keep their
+    rights, whatever it stands for.
 
     Raises:
         StoreChangedError: if it stands for something else.
         InputError: if there is no such table or column.
+        StoreError: if other views read it, and its columns are of another width now.
     """
     from psycopg import sql
 
@@ -45,20 +55,60 @@ def swap(
     now = target_of(connection, schema, name)
     if now != old:
         raise alias_moved(name, old, now, address.shown)
-    # what is asked of the catalogue is asked before anybody has to wait for the view
-    body = None if new is None else _query(connection, address, schema, new)
-    if now is not None:
-        connection.execute(sql.SQL("drop view {}").format(view))
-    if body is None or new is None:
+    if new is None:
+        if now is not None:
+            _drop(connection, address, view)
         return
-    connection.execute(sql.SQL("create view {} as {}").format(view, body))
+    # what is asked of the catalogue is asked before anybody has to wait for the view
+    oid, body = _query(connection, address, schema, new)
+    if now is None:
+        rights = [(who, what, on) for who, what, on in rights_of(connection, oid) if what == _READ]
+        _make(connection, view, body, rights)
+    else:
+        held = connection.execute(_VIEW, alias).fetchone()[0]
+        _make_anew(connection, address, view, body, rights_of(connection, held))
     connection.execute(
         sql.SQL("comment on view {} is {}").format(view, sql.Literal(marked({"alias": new})))
     )
 
 
-def _query(connection: Any, address: Address, schema: str, target: str) -> Any:
-    """What a view of ``table`` or ``table.column`` shows."""
+def _make(connection: Any, view: Any, body: Any, rights: Sequence[Right]) -> None:
+    from psycopg import sql
+
+    connection.execute(sql.SQL("create view {} as {}").format(view, body))
+    grant(connection, view, rights)
+
+
+def _make_anew(
+    connection: Any, address: Address, view: Any, body: Any, rights: Sequence[Right]
+) -> None:
+    """Replace the view; dropped first only where its columns are of other types now."""
+    from psycopg import errors, sql
+
+    try:
+        with connection.transaction():
+            connection.execute(sql.SQL("create or replace view {} as {}").format(view, body))
+    except errors.InvalidTableDefinition:
+        _drop(connection, address, view)
+        _make(connection, view, body, rights)
+
+
+def _drop(connection: Any, address: Address, view: Any) -> None:
+    from psycopg import errors, sql
+
+    try:
+        connection.execute(sql.SQL("drop view {}").format(view))
+    except errors.DependentObjectsStillExist as error:
+        others = error.diag.message_detail or str(error)
+        raise StoreError(
+            f"the view {view.as_string(None)} cannot be made anew: {others}",
+            where=address.shown,
+            mend="Drop what reads it, try again, and make that anew behind it",
+        ) from None
+
+
+def _query(connection: Any, address: Address, schema: str, target: str) -> tuple[int, Any]:
+    """The oid of the table, and what a view of ``table`` or ``table.column`` shows."""
     from psycopg import sql
 
     name, _, column = target.partition(".")
@@ -66,7 +116,7 @@ def _query(connection: Any, address: Address, schema: str, target: str) -> Any:
     schema, name, oid, _ = find_table(connection, address)
     table = read_table(connection, (schema, name, oid), address)
     if not column:
-        return sql.SQL("select * from {}").format(table_name(table))
+        return oid, sql.SQL("select * from {}").format(table_name(table))
     if column not in table.columns:
         raise unknown_name("vector column", column, table.columns, where=address.shown)
     home = table.homes[column]
@@ -82,4 +132,4 @@ def _query(connection: Any, address: Address, schema: str, target: str) -> Any:
         source = sql.SQL("{} join {} s on s.{} = t.{}").format(
             source, place(home), sql.Identifier(home.id), sql.Identifier(table.id)
         )
-    return sql.SQL("select {} from {}").format(sql.SQL(", ").join(chosen), source)
+    return oid, sql.SQL("select {} from {}").format(sql.SQL(", ").join(chosen), source)
