@@ -172,6 +172,40 @@ def test_rows_since_the_cut_over_have_an_old_vector_after_the_way_back(url, path
     assert all(after["vector"][i] == before["vector"][i] for i in untouched)
 
 
+def test_the_old_vectors_are_served_before_they_are_proven(url, path, models):
+    plan = plan_of(url, models)
+    with opened(plan, path, models) as migration:
+        migration.run()
+        migration.cut_over()
+
+        class Killed(Exception):
+            pass
+
+        def told(stage, _done, _of):
+            if stage == "restoring":
+                raise Killed
+
+        migration.progress = told
+        with pytest.raises(Killed):
+            migration.rollback()
+    with opened(plan, path, models) as migration:
+        store = migration.store
+        assert store.alias(plan.target.alias) == plan.target.alias_old
+        with pytest.raises(StoreChangedError, match="a rollback was begun"):
+            migration.clean(drop_old=True)
+        # the application is on the old vectors again, and what it writes is not undone
+        text = text_of(9, edition=3)
+        vector = models.old.encode([text])
+        store.add(np.array([9]), {"vector": vector}, {"text": [text], "rank": [1]})
+        restored = migration.rollback()
+        assert (restored.untouched, restored.written, restored.encoded) == (N - 1, 1, 0)
+        assert restored.seconds is not None
+    after = state_of(url)
+    assert after["text"][9] == text
+    np.testing.assert_allclose(unit(after["vector"][9]), unit(vector[0].tobytes()), atol=1e-6)
+    assert "new" not in after
+
+
 def test_a_run_that_was_paused_goes_on(lance, path, models):
     plan = plan_of(lance, models)
     with opened(plan, path, models) as migration:

@@ -323,7 +323,13 @@ def _restored() -> Schema:
 
     from isthmus.migrate.restore import Restored
 
-    return object_of(**{field.name: COUNT for field in fields(Restored)})
+    measured = ("cosine", "seconds")
+    return object_of(
+        **{
+            field.name: maybe(NUMBER) if field.name in measured else COUNT
+            for field in fields(Restored)
+        }
+    )
 
 
 def _checked_canary() -> Schema:

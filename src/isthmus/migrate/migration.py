@@ -21,7 +21,7 @@ from isthmus.migrate.models import Models, check_models
 from isthmus.migrate.plan import Plan
 from isthmus.migrate.plan_checks import check_granted
 from isthmus.migrate.quality import compare
-from isthmus.migrate.restore import BackTo, Originals, Restored, restore_old, summed_up
+from isthmus.migrate.restore import BackTo, Restored, WayBack, summed_up
 from isthmus.migrate.sources import MappedSource, Source, TextSource
 from isthmus.migrate.status import Status
 from isthmus.progress import Progress, silent
@@ -502,13 +502,16 @@ class Migration:
     def rollback(self) -> Restored:
         """Let the alias stand for the old vectors again, each item having one.
 
-        Untouched rows are checked bit by bit.  Rows that were added or edited since the cut-over
-        are encoded by the old model; where it is gone, their new vectors are mapped by the bridge.
+        Rows that were added since the cut-over are encoded by the old model; where it is gone,
+        their new vectors are mapped by the bridge.  Then the alias moves.  Untouched rows are
+        checked bit by bit once the old vectors are served again: a migration never writes one, so
+        what the check finds decides nothing.
 
         Raises:
             StoreChangedError: if it was cleaned, rolled back already, or not begun.
             InputError: where rows lack an old vector and nothing can make one.
         """
+        began = time.monotonic()
         with self._at_work():
             self._check_begun()
             if self.state in (State.CLEANED, State.ROLLED_BACK):
@@ -519,40 +522,40 @@ class Migration:
                     where=self.journal.where,
                     mend="Plan a migration the other way",
                 )
-            target = self.plan.target
-            over = self.state == State.CUT_OVER or self.journal.begun == State.CUT_OVER
             # a rollback that was killed has perhaps dropped the new vectors already
             begun = self.journal.mine[-1].state == State.ROLLED_BACK
             known = list(self.journal.notes("restored")) if begun else []
             with self.journal.step(State.ROLLED_BACK, self.plan.digest) as found:
-                restored = Restored(**known[-1]["rows"]) if known else self._restored(moved=over)
-                self.journal.write(
-                    "note",
-                    State.ROLLED_BACK,
-                    self.plan.digest,
-                    kind="restored",
-                    rows=restored.as_json(),
-                )
-                began = time.monotonic()
-                if self.store.alias(target.alias) == target.alias_new:
-                    self.store.swap_alias(target.alias, target.alias_new, target.alias_old)
-                found["seconds"] = round(time.monotonic() - began, 4)
+                restored = Restored(**known[-1]["rows"]) if known else self._restored(began)
                 found |= restored.as_json()
-                if isinstance(self.store, BesideStore):
-                    self.store.leads = False
-                self.store.drop_column(target.new_column)
+                self.store.drop_column(self.plan.target.new_column)
             self.marks.erase()
             return restored
 
-    def _restored(self, *, moved: bool) -> Restored:
-        return restore_old(
+    def _restored(self, began: float) -> Restored:
+        """The old vectors, complete, served and proven; both columns are still there."""
+        target, rolled = self.plan.target, State.ROLLED_BACK
+        back = WayBack(
             self.store,
             self.plan,
-            Originals(self.originals, self.marks),
             BackTo(self._models().old, self.bridge),
-            moved=moved,
             progress=self.progress,
         )
+        moved = self.store.alias(target.alias) == target.alias_new
+        if moved:
+            # where it has moved back, what applications wrote to the first collection is newer
+            back.complete(self.marks if isinstance(self.store, BesideStore) else None)
+            self.journal.write("note", rolled, self.plan.digest, kind="completed", made=back.made)
+            self.store.swap_alias(target.alias, target.alias_new, target.alias_old)
+        if isinstance(self.store, BesideStore):
+            self.store.leads = False
+        seconds = round(time.monotonic() - began, 4)
+        done = 0 if moved else sum(int(note["made"]) for note in self.journal.notes("completed"))
+        restored = replace(back.prove(self.originals, before=done), seconds=seconds)
+        self.journal.write(
+            "note", rolled, self.plan.digest, kind="restored", rows=restored.as_json()
+        )
+        return restored
 
     def clean(self, *, drop_old: bool = False) -> None:
         """End the migration: from here on there is no way back.
@@ -565,6 +568,12 @@ class Migration:
         """
         with self._at_work():
             self._check_begun()
+            if self.journal.begun == State.ROLLED_BACK:
+                raise StoreChangedError(
+                    "a rollback was begun here and not finished",
+                    where=self.journal.where,
+                    mend="Finish it with isthmus migrate rollback",
+                )
             if self.state != State.CUT_OVER or self.journal.data(State.CUT_OVER).get("partial"):
                 raise StoreChangedError(
                     f"the index is {self.state}, and only what is wholly cut over can be cleaned",

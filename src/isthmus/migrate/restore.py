@@ -22,22 +22,14 @@ from isthmus.migrate.plan import Plan
 from isthmus.progress import Progress, silent
 from isthmus.stores import Ids, Store
 from isthmus.stores.beside import BesideStore
+from isthmus.stores.id_set import lacking_ids
 
-__all__ = ["BackTo", "Originals", "Restored", "restore_old", "summed_up"]
+__all__ = ["BackTo", "Restored", "WayBack", "summed_up"]
 
 _PAIRS = 5000
 """Items with both vectors that a map back is fitted, or tried, on."""
 _TRIED = 5  # one in so many is not fitted on
 _ALPHA = 1e-4
-
-
-class Originals(NamedTuple):
-    """What is remembered of the items: of their old vectors at first, and of their new ones."""
-
-    old: Marks
-    """Hashes of old vectors and of the texts then; empty where none were taken."""
-    new: Marks
-    """Hashes of the texts that new vectors were made from."""
 
 
 class BackTo(NamedTuple):
@@ -61,6 +53,7 @@ class Restored:
         added: items that came since.
         cosine: of mapped old vectors with true ones, the median among items that have both; None
             where nothing was mapped.
+        seconds: until the old vectors were served again; the comparison comes behind that.
     """
 
     untouched: int = 0
@@ -70,6 +63,7 @@ class Restored:
     deleted: int = 0
     added: int = 0
     cosine: float | None = None
+    seconds: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -91,6 +85,8 @@ class Restored:
                 f"mapped vectors have a median cosine of {self.cosine:.3f} with true ones, among "
                 "items that have both"
             )
+        if self.seconds is not None:
+            parts.append(f"the old vectors were served again after {self.seconds:.2f} s")
         return "; ".join(parts)
 
 
@@ -116,64 +112,96 @@ def summed_up(
     return f"{total:032x}"
 
 
-def restore_old(
-    store: Store,
-    plan: Plan,
-    known: Originals,
-    back_to: BackTo,
-    *,
-    moved: bool,
-    progress: Progress = silent,
-) -> Restored:
-    """Give every item an old vector, and compare those that nobody touched with what they were.
+class WayBack:
+    """Gives every item an old vector, and compares those that nobody touched with what they were.
+
+    `complete` comes before the alias moves and looks at what lacks an old vector alone; `prove`
+    reads every old vector and may take as long as it likes, for a migration never writes one.
 
     Args:
         store: with both columns.
         plan: that is undone.
-        known: what is remembered of the items.
         back_to: what makes old vectors.
-        moved: whether applications have read and written the new vectors.
         progress: told about items.
-
-    Raises:
-        InputError: where an item lacks an old vector and nothing can make one.
     """
-    target = plan.target
-    maker = _OldVectors(store, plan, back_to)
-    if moved and isinstance(store, BesideStore):
-        _copied_back(store, plan, known.new, maker)
-    fields = [] if target.text_field is None else [target.text_field]
-    copied = set(maker.made)
-    untouched = written = added = seen = 0
-    count = store.count()
-    for part in store.scan(column=target.old_column, fields=fields):
-        assert part.vectors is not None and part.present is not None
-        first = known.old.of(part.ids)
-        now = row_hashes(part.vectors, part.present)
-        texts = list(part.payload[fields[0]]) if fields else [None] * len(part)
-        text = hashes_of(texts) if fields else np.ones_like(now)
-        same = part.present & (now == first.first)
-        # edited, and the vector is still that of the text before
-        stale = same & (text != first.second) & (first.second != 0)
-        lacks = ~part.present | stale
-        new = first.first == 0
-        added += int(new.sum())
-        untouched += int((same & ~stale).sum())
-        ours = np.array([i in copied for i in part.ids.tolist()], dtype=np.bool_)
-        written += int((part.present & ~same & ~new & ~ours).sum())
-        if lacks.any():
-            asked = [str(t or "") for t, it in zip(texts, lacks.tolist(), strict=True) if it]
-            rows = maker.of(part.ids[lacks], asked)
-            store.put(part.ids[lacks], rows, column=target.old_column)
-            back = store.fetch(part.ids[lacks], column=target.old_column)
-            if not np.allclose(back.vectors[back.present], rows[back.present], atol=1e-5):
-                raise InputError("old vectors came back otherwise than put", where=store.url)
-        seen += len(part)
-        progress("restoring", seen, count)
-    gone = len(known.old) - (seen - added) if len(known.old) else 0
-    made = len(maker.made)
-    encoded, mapped = (made, 0) if maker.encodes else (0, made)
-    return Restored(untouched, written, encoded, mapped, gone, added, maker.cosine)
+
+    def __init__(
+        self, store: Store, plan: Plan, back_to: BackTo, *, progress: Progress = silent
+    ) -> None:
+        self._store, self._plan, self._progress = store, plan, progress
+        self._maker = _OldVectors(store, plan, back_to)
+        target = plan.target
+        self._fields = [] if target.text_field is None else [target.text_field]
+
+    @property
+    def made(self) -> int:
+        """Items that were given an old vector by this."""
+        return len(self._maker.made)
+
+    def complete(self, marks: Marks | None) -> None:
+        """Give an old vector to every item that has none.
+
+        Args:
+            marks: of the new vectors, where applications have written to a second collection.
+
+        Raises:
+            InputError: where nothing can make one.
+        """
+        store, old = self._store, self._plan.target.old_column
+        if marks is not None and isinstance(store, BesideStore):
+            _copied_back(store, self._plan, marks, self._maker)
+        for ids in lacking_ids(store, old):
+            texts = self._store.texts(ids) if self._fields else [None] * len(ids)
+            self._put(ids, [t or "" for t in texts])
+
+    def _put(self, ids: Ids, texts: list[str]) -> None:
+        store, old = self._store, self._plan.target.old_column
+        rows = self._maker.of(ids, texts)
+        store.put(ids, rows, column=old)
+        back = store.fetch(ids, column=old)
+        if not np.allclose(back.vectors[back.present], rows[back.present], atol=1e-5):
+            raise InputError("old vectors came back otherwise than put", where=store.url)
+
+    def prove(self, originals: Marks, *, before: int = 0) -> Restored:
+        """Compare each old vector with what it was at first; those of edited items are made anew.
+
+        Args:
+            originals: hashes of the old vectors, and of the texts then.
+            before: items that a way back which was cut short had given an old vector.
+
+        Raises:
+            InputError: where an item lacks an old vector and nothing can make one.
+        """
+        store, target = self._store, self._plan.target
+        copied = set(self._maker.made)
+        untouched = written = added = seen = 0
+        count = store.count()
+        for part in store.scan(column=target.old_column, fields=self._fields):
+            assert part.vectors is not None and part.present is not None
+            first = originals.of(part.ids)
+            now = row_hashes(part.vectors, part.present)
+            texts = list(part.payload[self._fields[0]]) if self._fields else [None] * len(part)
+            text = hashes_of(texts) if self._fields else np.ones_like(now)
+            same = part.present & (now == first.first)
+            # edited, and the vector is still that of the text before
+            stale = same & (text != first.second) & (first.second != 0)
+            lacks = ~part.present | stale
+            new = first.first == 0
+            added += int(new.sum())
+            untouched += int((same & ~stale).sum())
+            ours = np.array([i in copied for i in part.ids.tolist()], dtype=np.bool_)
+            written += int((part.present & ~same & ~new & ~ours).sum())
+            if lacks.any():
+                asked = [str(t or "") for t, it in zip(texts, lacks.tolist(), strict=True) if it]
+                self._put(part.ids[lacks], asked)
+            seen += len(part)
+            self._progress("restoring", seen, count)
+        gone = len(originals) - (seen - added) if len(originals) else 0
+        made = self.made + before
+        encoded, mapped = (made, 0) if self._maker.encodes else (0, made)
+        return Restored(
+            untouched, max(0, written - before), encoded, mapped, gone, added, self._maker.cosine
+        )
 
 
 class _OldVectors:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from isthmus.errors import StoreChangedError, StoreError
 from isthmus.evaluate.scores import Metric
 from isthmus.stores.hits import hits_of, no_hits
-from isthmus.stores.id_set import IdSet, filled_ids
+from isthmus.stores.id_set import IdSet, filled_ids, lacking_ids
 from isthmus.stores.ledger import Ledger
 from isthmus.stores.protocol import (
     BATCH,
@@ -283,6 +283,16 @@ class BesideStore:
         for part in self.first.scan(fields=fields, after=after, batch=batch):
             rows = self.fetch(part.ids, column=column)
             yield replace(part, vectors=rows.vectors, present=rows.present)
+
+    def lacking_ids(self, column: str) -> Iterator[Ids]:
+        """The items of the first collection that have no vector in ``column``."""
+        if column != self._new:
+            yield from lacking_ids(self.first, column)
+            return
+        held = self.filled_ids(column)
+        for part in self.first.scan():
+            if not (there := held.has(part.ids)).all():
+                yield part.ids[~there]
 
     # -- writing ---------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from isthmus.stores.id_runs import IdRuns
 from isthmus.stores.protocol import Ids, Store
 
-__all__ = ["IdSet", "filled_ids"]
+__all__ = ["IdSet", "filled_ids", "lacking_ids"]
 
 
 class IdSet:
@@ -46,6 +46,8 @@ class _TellsFilled(Protocol):
 
     def filled_ids(self, column: str) -> IdSet: ...
 
+    def lacking_ids(self, column: str) -> Iterator[Ids]: ...
+
 
 def filled_ids(store: Store, column: str) -> IdSet:
     """The items of ``store`` that have a vector in ``column``."""
@@ -56,3 +58,14 @@ def filled_ids(store: Store, column: str) -> IdSet:
         assert part.present is not None
         found.add(part.ids[part.present])
     return found
+
+
+def lacking_ids(store: Store, column: str) -> Iterator[Ids]:
+    """The items of ``store`` that have no vector in ``column``, a bounded number at a time."""
+    if isinstance(store, _TellsFilled):
+        yield from store.lacking_ids(column)
+        return
+    for part in store.scan(column=column):
+        assert part.present is not None
+        if not part.present.all():
+            yield part.ids[~part.present]

@@ -13,6 +13,7 @@ from isthmus.stores.protocol import Column, Ids, Key
 __all__ = [
     "filled_asked",
     "ids_asked",
+    "lacking_asked",
     "nearest_asked",
     "page_asked",
     "payload_asked",
@@ -53,6 +54,29 @@ def filled_asked(home: Home, column: str, key: Key) -> Any:
 
     return sql.SQL("select {} from {} where {} is not null").format(
         _id_as_key(key, home.id), place(home), sql.Identifier(column)
+    )
+
+
+def lacking_asked(table: Table, column: str, most: int) -> Any:
+    """The ids of some items that have no vector in a column."""
+    from psycopg import sql
+
+    home = table.homes[column]
+    mine, theirs = sql.Identifier("t", table.id), sql.Identifier("s", home.id)
+    said = (
+        "select {id} from {t} t where not exists (select from {s} s where {theirs} = {mine}) "
+        "limit {n}"
+        if home.side
+        else "select {id} from {t} t where {c} is null limit {n}"
+    )
+    return sql.SQL(said).format(
+        id=_id_as_key(table.key, "t", table.id),
+        t=table_name(table),
+        s=place(home),
+        theirs=theirs,
+        mine=mine,
+        c=sql.Identifier("t", column),
+        n=sql.Literal(most),
     )
 
 

@@ -32,6 +32,7 @@ from isthmus.stores.pgvector.rights import grants_needed
 from isthmus.stores.pgvector.statements import (
     filled_asked,
     ids_asked,
+    lacking_asked,
     nearest_asked,
     page_asked,
     payload_asked,
@@ -186,6 +187,19 @@ class PgVectorStore(StoreBase):
         self._column(column)
         home = self._table.homes[column]
         return IdSet(self._ids_of(filled_asked(home, column, self._table.key)))
+
+    def lacking_ids(self, column: str) -> Iterator[Ids]:
+        """The items that have no vector in ``column``; no vector is read."""
+        self._column(column)
+        asked = lacking_asked(self._table, column, _IDS_A_PAGE)
+        after: Ids | None = None
+        while True:
+            # no cursor: the server shares the work among processes only where it has to end
+            ids, _ = self._read_rows(asked)
+            if not len(ids) or (after is not None and np.array_equal(ids, after)):
+                return
+            yield ids
+            after = ids
 
     def _counted(self, what: Any, source: Any) -> int:
         from psycopg import sql
