@@ -14,6 +14,7 @@ from isthmus.stores import create_store
 from isthmus.ways import Recall, Search, Way
 
 N, CALLERS, K = 600, 200, 5
+QUERIES = 1000
 NAMES = itertools.count()
 
 
@@ -30,16 +31,20 @@ def store(request, tmp_path):
 
 def test_callers_at_once_have_the_answers_of_callers_in_turn(store):
     search = Search(Way(recall=Recall(kind="old")), store)
-    queries = gaussian(CALLERS, 8, seed=1)
-    in_turn = [search(queries[i : i + 1], K) for i in range(CALLERS)]
+    queries = gaussian(QUERIES, 8, seed=1)
+    in_turn = [search(queries[i : i + 1], K) for i in range(QUERIES)]
     together = threading.Barrier(CALLERS)
 
-    def ask(i: int):
+    def ask(caller: int):
         together.wait(60)
-        return search(queries[i : i + 1], K)
+        return {i: search(queries[i : i + 1], K) for i in range(caller, QUERIES, CALLERS)}
 
     with ThreadPoolExecutor(CALLERS) as pool:
-        at_once = list(pool.map(ask, range(CALLERS)))
-    for one, other in zip(at_once, in_turn, strict=True):
+        at_once = {
+            i: answer for found in pool.map(ask, range(CALLERS)) for i, answer in found.items()
+        }
+    assert len(at_once) == QUERIES
+    for i, other in enumerate(in_turn):
+        one = at_once[i]
         np.testing.assert_array_equal(one.ids, other.ids)
         np.testing.assert_array_equal(one.scores, other.scores)

@@ -225,6 +225,23 @@ def test_an_index_finds_as_many_as_are_asked_for(postgres, name):
         assert np.mean([len(set(a) & set(b)) for a, b in zip(near.ids, exact, strict=True)]) > 9.5
 
 
+def test_an_index_goes_on_past_items_that_are_gone_or_not_asked_for(postgres, name):
+    """The first candidates of a search are all deleted, or none of those that are wanted."""
+    ids, rows = np.arange(3000), gaussian(3000)
+    nearest = top_k(rows[:1], rows, 3000).indices[0]
+    with create_store(f"{postgres}#{name}", ids, {"v": rows}) as store:
+        store.build_index("v")
+        far = nearest[-5:]
+        with open_store(store.url) as other:
+            hits = other.search(rows[:1], 5, column="v", only=far)
+            assert set(hits.ids[0].tolist()) == set(far.tolist())
+        store.delete(nearest[:100])
+        with open_store(store.url) as other:
+            hits = other.search(rows[:1], 10, column="v")
+            assert hits.found.all()
+            assert len(set(hits.ids[0].tolist()) & set(nearest[100:110].tolist())) > 7
+
+
 def test_an_index_has_a_widest_vector(postgres, name):
     rows = gaussian(2, 2001)
     with (

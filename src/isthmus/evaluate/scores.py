@@ -9,6 +9,7 @@ decided by less than that is decided by `scores_of`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -263,6 +264,12 @@ def checked_norms(vectors: NDArray[Any], name: str, metric: Metric) -> NDArray[n
         )
     if 0 in vectors.shape:
         raise InputError(f"the array is empty, shape {vectors.shape}", where=name)
+    if len(vectors) == 1 and vectors.dtype == np.float32:
+        # a query, asked alone: numpy's calls cost more than the sum; wide, it cannot overflow
+        row = vectors[0].astype(np.float64)
+        norm = math.sqrt(row.dot(row))
+        if (_SMALLEST_NORM if metric == "cosine" else 0.0) <= norm <= _LARGEST_NORM:
+            return np.array([norm])
     norms = np.empty(len(vectors))
     for start in range(0, len(vectors), _CHECK_ROWS):
         block = np.asarray(vectors[start : start + _CHECK_ROWS], dtype=np.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,12 @@ def row_norms(x: Array) -> NDArray[np.float64]:
     Raises:
         InputError: for integers, booleans, complex numbers and objects.
     """
+    if is_numpy_array(x) and x.dtype == np.float32 and x.ndim == 2 and len(x) == 1:
+        # a query, asked alone: numpy's calls cost more than the sum; wide, it cannot overflow
+        row = x[0].astype(np.float64)
+        length = math.sqrt(row.dot(row))
+        if _SAFE_LOW < length < _SAFE_HIGH:
+            return np.array([length])
     norms = _fast_norms(x)
     safe: NDArray[np.bool_] = (norms > _SAFE_LOW) & (norms < _SAFE_HIGH)
     if safe.all():

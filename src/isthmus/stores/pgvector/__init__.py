@@ -7,7 +7,7 @@ belongs to the table by a foreign key, so that a deleted item is gone from both.
 
 Limits of pgvector's indexes: HNSW takes at most 2,000 dimensions (4,000 as ``halfvec``); a search
 looks at ``hnsw.ef_search`` candidates, which is raised here to the ``k`` asked for, at most 1,000,
-and goes on iteratively (pgvector 0.8) where that is too few.
+and goes on iteratively (pgvector 0.8) once a search found too few.
 """
 
 from isthmus.stores.pgvector.store import PgVectorStore

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
-from contextlib import contextmanager, nullcontext
 from threading import BoundedSemaphore, local
+from types import TracebackType
 from typing import Any
 
 from isthmus.errors import (
-    IsthmusError,
     StoreChangedError,
     StoreError,
     StorePermissionError,
@@ -24,6 +22,31 @@ __all__ = ["Connections"]
 
 _TIMEOUT_S = 10
 _MOST = 16  # lent at once: a server takes 100 by default, from everybody together
+
+
+class _Lent:
+    """One connection for as long as it lasts; a class, because every search pays for it."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def __enter__(self) -> Any:
+        try:
+            self._connection = self._connections.take()
+        except Exception as error:
+            raise self._connections.told(error) or error from None
+        return self._connection
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._connections.give_back(self._connection)
+        told = None if error is None else self._connections.told(error)
+        if told is not None:
+            raise told from None
 
 
 class Connections:
@@ -44,6 +67,7 @@ class Connections:
         except ImportError as error:
             raise missing_extra("psycopg", "pgvector", "reading PostgreSQL") from error
         self._psycopg: Any = psycopg
+        self._is_idle = psycopg.pq.TransactionStatus.IDLE
         self._address = address
         self._idle: list[Any] = []
         self._lock = ForkLock()
@@ -53,8 +77,7 @@ class Connections:
         self._mine = local()
         self._closed = False
 
-    @contextmanager
-    def lend(self) -> Generator[Any]:
+    def lend(self) -> _Lent:
         """A connection in autocommit mode; what the server refuses comes out as a `StoreError`.
 
         Raises:
@@ -62,28 +85,31 @@ class Connections:
             StorePermissionError: where the user may not do what is asked.
             StoreChangedError: where a table or column is gone that was there.
         """
-        try:
-            with self._turn():
-                connection = self._taken()
-                try:
-                    yield connection
-                finally:
-                    self._given_back(connection)
-        except IsthmusError:
-            raise
-        except self._psycopg.Error as error:
-            raise self._told(error) from None
+        return _Lent(self)
 
-    @contextmanager
-    def _turn(self) -> Generator[None]:
-        """A thread that has a connection already does not wait for its second one."""
+    def take(self) -> Any:
+        """An idle connection, or a new one, when it is this thread's turn."""
         held = getattr(self._mine, "held", 0)
-        with nullcontext() if held else self._turns:
-            self._mine.held = held + 1
-            try:
-                yield
-            finally:
-                self._mine.held = held
+        if not held:  # a thread that has a connection already does not wait for its second one
+            self._turns.__enter__()
+        self._mine.held = held + 1
+        try:
+            return self._taken()
+        except BaseException:
+            self._turned()
+            raise
+
+    def give_back(self, connection: Any) -> None:
+        """Take it back, for the next that asks."""
+        try:
+            self._given_back(connection)
+        finally:
+            self._turned()
+
+    def _turned(self) -> None:
+        self._mine.held -= 1
+        if not self._mine.held:
+            self._turns.__exit__(None, None, None)
 
     def _taken(self) -> Any:
         with self._lock:
@@ -107,15 +133,16 @@ class Connections:
                 where=self._address.shown,
                 mend="Run CREATE EXTENSION vector as a user who may",
             )
+        connection.isthmus_cursor = connection.cursor(binary=True)  # of every search
         return connection
 
     def _given_back(self, connection: Any) -> None:
         with self._lock:
-            idle = self._psycopg.pq.TransactionStatus.IDLE
-            if self._closed or connection.broken or connection.info.transaction_status != idle:
-                connection.close()
-            elif not connection.closed:
+            # unknown of one that is broken or was closed
+            if not self._closed and connection.pgconn.transaction_status == self._is_idle:
                 self._idle.append(connection)
+            else:
+                connection.close()
 
     def close(self) -> None:
         """Close every idle connection; those lent are closed when they come back."""
@@ -124,6 +151,10 @@ class Connections:
             for connection in self._idle:
                 connection.close()
             self._idle.clear()
+
+    def told(self, error: BaseException) -> StoreError | None:
+        """What the server refused, without secrets; None if the error is not its."""
+        return self._told(error) if isinstance(error, self._psycopg.Error) else None
 
     def _told(self, error: Any) -> StoreError:
         lines = str(error).strip().splitlines()

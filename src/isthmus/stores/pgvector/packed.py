@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["packed", "take_packed"]
+
+_HEAD = struct.Struct(">hh")
 
 
 class _Packed:
@@ -23,7 +26,7 @@ class _PackedHalf(_Packed):
 
 def packed(row: NDArray[np.float32], half: bool) -> _Packed:
     """One vector ``(d,)`` as a parameter of a statement; rounded to 16 bits if ``half``."""
-    head = np.array([len(row), 0], dtype=">i2").tobytes()
+    head = _HEAD.pack(len(row), 0)
     if half:
         return _PackedHalf(head + row.astype(">f2").tobytes())
     return _Packed(head + row.astype(">f4").tobytes())

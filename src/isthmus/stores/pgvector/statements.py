@@ -109,20 +109,20 @@ def page_asked(
     )
 
 
-@lru_cache(maxsize=64)
-def nearest_asked(home: Home, column: Column, key: Key, some: bool) -> str:
-    """The statement of a search, with the parameters ``q``, ``k`` and, among some, ``only``."""
+@lru_cache(maxsize=256)
+def nearest_asked(home: Home, column: Column, key: Key, k: int, some: bool) -> str:
+    """The statement of a search, whose parameters are the query and, among some, their ids."""
     from psycopg import sql
 
-    among: LiteralString = "and {id} = any(%(only)s::{key}[])" if some else ""
+    among: LiteralString = "and {id} = any(%s::{key}[])" if some else ""
     # an index answers in the order of distance alone
     order: LiteralString = "2, 1" if column.exact or some else "2"
     asked = sql.SQL(
-        "select {id}, {c} {closer} %(q)s::{kind} from {t} where {c} is not null "
+        "select {id}, {c} {closer} %s::{kind} from {t} where {c} is not null "
         + among
         + " order by "
         + order
-        + " limit %(k)s"
+        + " limit {k}"
     )
     return asked.format(
         id=with_parameters(home.id),
@@ -131,6 +131,7 @@ def nearest_asked(home: Home, column: Column, key: Key, some: bool) -> str:
         closer=sql.SQL(OPERATORS[column.metric]),
         kind=sql.SQL("halfvec" if home.half else "vector"),
         key=sql.SQL(TYPES[key]),
+        k=sql.Literal(k),
     ).as_string(None)
 
 

@@ -23,7 +23,7 @@ from isthmus.stores.ledger import Ledger
 from isthmus.stores.new_items import checked_items
 from isthmus.stores.pgvector.binary import unpack_ids, unpack_vectors
 from isthmus.stores.pgvector.connections import Connections
-from isthmus.stores.pgvector.hnsw import build_index, look_further
+from isthmus.stores.pgvector.hnsw import build_index, go_on, look_further
 from isthmus.stores.pgvector.layout import Table, find_table, read_table
 from isthmus.stores.pgvector.ledger import PgLedger
 from isthmus.stores.pgvector.names import among, place, table_name
@@ -221,31 +221,41 @@ class PgVectorStore(StoreBase):
         chosen = None if only is None else np.unique(checked_ids(only, key, "only")).tolist()
         if not len(ready) or chosen == []:
             return no_hits(len(ready), k, key)
-        home = self._table.homes[column]
-        asked = nearest_asked(home, found, key, chosen is not None)
-        ids: list[Any] = []
-        distances: list[float] = []
-        query: list[int] = []
-        with self._connections.lend() as connection, connection.cursor(binary=True) as cursor:
-            if not found.exact:
-                look_further(connection, k)
-            for number, row in enumerate(ready):
-                limits = {"q": packed(row, home.half), "k": k, "only": chosen}
-                hits = cursor.execute(asked, limits, prepare=True).fetchall()
-                ids += [hit[0] for hit in hits]
-                distances += [hit[1] for hit in hits]
-                query += [number] * len(hits)
-        if not ids:
+        hits, query = self._nearest(ready, found, k, chosen)
+        if not hits:
             return no_hits(len(ready), k, key)
-        held = np.array([str(i) for i in ids] if key == "uuid" else ids)
+        names, distances = zip(*hits, strict=True)
+        ids = np.array([str(i) for i in names] if key == "uuid" else names)
         return hits_of(
             len(ready),
             k,
             key,
             np.array(query),
-            held.astype(np.int64) if key == "int" else held,
+            ids.astype(np.int64) if key == "int" else ids,
             _scores(np.array(distances), found.metric),
         )
+
+    def _nearest(
+        self, queries: NDArray[np.float32], column: Column, k: int, only: list[Any] | None
+    ) -> tuple[list[tuple[Any, float]], list[int]]:
+        """Ids and distances, query by query, and to which each belongs."""
+        home = self._table.homes[column.name]
+        asked = nearest_asked(home, column, self._table.key, k, only is not None)
+        hits: list[tuple[Any, float]] = []
+        query: list[int] = []
+        with self._connections.lend() as connection:
+            if not column.exact:
+                look_further(connection, k)
+            cursor = connection.isthmus_cursor
+            for number, row in enumerate(queries):
+                vector = packed(row, home.half)
+                given = (vector,) if only is None else (vector, only)
+                found = cursor.execute(asked, given, prepare=True).fetchall()
+                if len(found) < k and not column.exact and go_on(connection):
+                    found = cursor.execute(asked, given, prepare=True).fetchall()
+                hits += found
+                query += [number] * len(found)
+        return hits, query
 
     def fetch(self, ids: Ids, *, column: str) -> Rows:
         """See `Store.fetch`."""
