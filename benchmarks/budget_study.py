@@ -7,7 +7,12 @@ A budget is everything that is encoded with the new model: so many documents, an
 Rivals are fitted on all of it; so is isthmus, which chooses and judges its map within it.  Both are
 then asked queries that nobody was fitted on, against the whole old index.  A draw is another choice
 of the pairs and of the queries.  Writes ``budget-study.json`` and ``budget-study.md`` into
-``bench-output``, a cell at a time.
+``bench-output``, a cell at a time; started again, it goes on from there.
+
+The verdict of each fit, which was told how many rows the index has, is held against the same fresh
+queries in the whole index: a gain is due where the new model is better by three points and
+rescoring gains; what is recommended loses where it is below the old model by more than its interval
+says.
 """
 
 from __future__ import annotations
@@ -17,8 +22,9 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,11 +33,14 @@ from benchmarks.harness import Absent, header
 from benchmarks.peers import PEERS, Worker
 from benchmarks.recipes import RECIPES
 from benchmarks.study.upgrade import Upgrade, unit
+from benchmarks.study.verdicts import Told, judged, rates
 from benchmarks.upgrade_study import UPGRADES
-from isthmus import Pairs, fit
+from isthmus import Bridge, Pairs, fit
 from isthmus.adapters import CSA, Procrustes
-from isthmus.evaluate import Judging, parse_metric, relevant_ranks
+from isthmus.evaluate import Judging, VerdictRule, parse_metric, relevant_ranks
+from isthmus.evaluate.horizon import Horizon
 from isthmus.evaluate.relevance import from_ids
+from isthmus.files import atomic_file
 from isthmus.moments import FoldMoments, KindsApart
 from isthmus.spaces.readers import open_vectors
 
@@ -56,6 +65,14 @@ class Cell:
     values: dict[str, float]
     seconds: float
     recipe: str = ""
+    told: Told | None = None
+    """Of our bridge, its verdict."""
+
+    @classmethod
+    def read(cls, cell: dict[str, Any]) -> Cell:
+        """From the file that a study wrote."""
+        found = cls(**cell)
+        return found if cell["told"] is None else replace(found, told=Told(**cell["told"]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,20 +105,19 @@ class Drawn:
         return {m: round(float(parse_metric(m).per_query(ranks).mean()), 4) for m in METRICS}
 
 
-def ours(drawn: Drawn, *, whole_index: bool) -> tuple[Map, str]:
-    """The bridge that `isthmus.fit` makes without an option, from the pairs or all old vectors."""
+def ours(drawn: Drawn, *, whole_index: bool) -> Bridge:
+    """The bridge of `isthmus fit --horizon rows=…`, from the pairs alone or all old vectors."""
     (new_items, new_queries), (old_items, old_queries) = drawn.rows("new"), drawn.rows("old")
     ids = drawn.fitted
     old = open_vectors(old_items, ids=ids)
     if whole_index:
         every = unit(drawn.upgrade.old_items)
         old = open_vectors(every, ids=np.arange(len(every)))
-    bridge = fit(
+    return fit(
         Pairs(open_vectors(new_items, ids=ids), old),
         queries=Pairs(new_queries, old_queries, ids=ids),
-        judging=Judging(limits=None),
+        judging=Judging(rule=VerdictRule(horizon=Horizon(rows=len(drawn.upgrade.ids)))),
     )
-    return bridge.transform, str(bridge.recipe)
 
 
 def single_maps(drawn: Drawn) -> Iterator[tuple[str, Map]]:
@@ -145,17 +161,21 @@ def cells(
     if drawn is None:
         return
     start = time.process_time()
-    transform, recipe = ours(drawn, whole_index=asked.whole_index)
+    bridge = ours(drawn, whole_index=asked.whole_index)
     seconds = round(time.process_time() - start, 1)
-    yield Cell(name, budget, draw, OURS, drawn.values(transform), seconds, recipe)
+    told = judged(bridge, upgrade, drawn.fitted, drawn.asked, DECIDES)
+    values, recipe = drawn.values(bridge.transform), str(bridge.recipe)
+    yield Cell(name, budget, draw, OURS, values, seconds, recipe, told)
     for way, other in single_maps(drawn):
         yield Cell(name, budget, draw, way, drawn.values(other), 0.0)
     for way, values in isotrieve(drawn, asked.output):
         yield Cell(name, budget, draw, way, values, 0.0)
 
 
-def means(found: list[Cell]) -> Iterator[tuple[str, int, int, dict[str, float], str, float]]:
-    """Of each upgrade and budget: draws, our values, the best rival's name and value."""
+def means(
+    found: list[Cell],
+) -> Iterator[tuple[str, int, int, dict[str, float], str, float, float]]:
+    """Of each upgrade and budget: draws, our values, the best rival's and its, our seconds."""
     for upgrade, budget in dict.fromkeys((c.upgrade, c.budget) for c in found):
         here = [c for c in found if (c.upgrade, c.budget) == (upgrade, budget)]
         by_way = {
@@ -165,26 +185,30 @@ def means(found: list[Cell]) -> Iterator[tuple[str, int, int, dict[str, float], 
         mine = by_way.pop(OURS)
         best = max(by_way, key=lambda way: by_way[way][DECIDES])
         draws = len({c.draw for c in here})
-        yield upgrade, budget, draws, mine, best, by_way[best][DECIDES]
+        seconds = float(np.mean([c.seconds for c in here if c.way == OURS]))
+        yield upgrade, budget, draws, mine, best, by_way[best][DECIDES], seconds
 
 
 def table(found: list[Cell]) -> str:
-    """The table, and how often the target is met."""
+    """The table, how often the target is met, and what the verdicts were worth."""
     lines = [
-        "| upgrade | pairs | draws | recall@1 | recall@10 | best single map of others | its |",
-        "|" + "---|" * 7,
+        "| upgrade | pairs | draws | recall@1 | recall@10 | best map of others | its | CPU s |",
+        "|" + "---|" * 8,
     ]
     gaps: list[float] = []
-    for upgrade, budget, draws, mine, best, value in means(found):
+    for upgrade, budget, draws, mine, best, value, seconds in means(found):
         gaps.append(mine[DECIDES] - value)
         lines.append(
             f"| {upgrade} | {budget} | {draws} | {mine['recall@1']:.3f} | "
-            f"{mine[DECIDES]:.3f} | {best} | {value:.3f} |"
+            f"{mine[DECIDES]:.3f} | {best} | {value:.3f} | {seconds:.1f} |"
         )
     met, above = (int(np.sum(np.array(gaps) > bar)) for bar in (-SLACK, 0.0))
     lines.append(
         f"\nNo more than {SLACK} below the best in {met} of {len(gaps)} cells, above it in {above}."
     )
+    told = [(c.budget, c.told) for c in found if c.told is not None]
+    if told:
+        lines += ["", *rates(told)]
     return "\n".join(lines)
 
 
@@ -203,16 +227,24 @@ def main() -> int:
     # rivals work in folders of their own
     asked.output = asked.output.resolve()
     asked.output.mkdir(parents=True, exist_ok=True)
-    found: list[Cell] = []
+    stored = asked.output / "budget-study.json"
+    found = (
+        [Cell.read(c) for c in json.loads(stored.read_text())["cells"]] if stored.exists() else []
+    )
+    done = {(c.draw, c.upgrade, c.budget) for c in found}
     built: dict[str, Upgrade] = {}
     for draw in range(asked.draws):
         for name in asked.only or UPGRADES:
-            built.setdefault(name, UPGRADES[name]())
             for budget in asked.budget or BUDGETS:
+                if (draw, name, budget) in done:
+                    continue
+                if name not in built:
+                    built[name] = UPGRADES[name]()
                 found += cells(name, built[name], budget, draw, asked)
                 record = {"header": list(header()), "cells": [asdict(c) for c in found]}
                 text = json.dumps(record, indent=1) + "\n"
-                (asked.output / "budget-study.json").write_text(text)
+                with atomic_file(stored, overwrite=True) as temporary:
+                    temporary.write_text(text)
                 (asked.output / "budget-study.md").write_text(table(found) + "\n")
                 print(f"{name}, {budget} pairs, draw {draw}", flush=True)
     print(table(found))

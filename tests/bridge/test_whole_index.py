@@ -105,7 +105,7 @@ def test_evaluating_again_repeats_the_evidence(index: Index, fitted: isthmus.Bri
 def test_maps_are_chosen_among_every_old_vector(fitted: isthmus.Bridge) -> None:
     (fit,) = fitted.provenance.fits
     assert fit.chosen_by.endswith(f"among {ITEMS:,} items")
-    assert fit.chosen_by.startswith("mrr")
+    assert fit.chosen_by.startswith("mean of 1 / rank^0.5")
 
 
 def test_a_corpus_bridge_maps_every_old_vector(index: Index) -> None:

@@ -70,6 +70,25 @@ def test_a_way_that_is_expected_to_lose_in_the_whole_index_is_not_used(upgrade):
     assert "expected at full size 0.600 [0.550, 0.650]" in text
 
 
+def test_a_cascade_whose_recall_finds_too_little_in_the_whole_index_gives_way_to_the_next(upgrade):
+    whole = measured(upgrade("random", old_noise=0.5), old_rescore=CASCADE)
+    judging = Judging(resamples=300, rule=VerdictRule(horizon=Horizon(rows=1_000_000)))
+    old = Estimate(value=0.5, low=0.4, high=0.6)
+
+    def recommended(most: float):
+        arms = dict(whole.arms)
+        arms["old"] = replace(arms["old"], in_index=old)
+        found = Estimate(value=most, low=most - 0.1, high=most + 0.1)
+        arms["old_rescore"] = replace(arms["old_rescore"], most_in_index=found)
+        return weigh(replace(whole, arms=arms), judging)
+
+    assert recommended(0.6).recommended == "old_rescore"
+    lost = recommended(0.4)
+    assert lost.recommended == "new"
+    assert "old_rescore is expected to find 0.400 [0.300, 0.500] to rescore" in lost.reason
+    assert "of new minus old is" in lost.reason
+
+
 def test_figures_are_read_and_others_refused():
     found = parse_horizon(["rows=2e6", "queries-per-day=5000"])
     assert (found.rows, found.queries_per_day) == (2_000_000, 5000)

@@ -7,6 +7,9 @@ from isthmus.adapters.recipe_step import Step
 
 __all__ = ["POOLS_HELP", "default_recipes", "default_refinements"]
 
+KEPT_MEAN = 0.25
+"""Share of the target's mean that a search-only map of few pairs keeps: what lies near the middle
+of an index answers more queries, and a weak map has little else to go by."""
 POOLS_HELP = 1000
 """Pairs up to which matched pools are tried: beyond, pairs alone were as good (docs/budgets.md)."""
 
@@ -42,8 +45,8 @@ def default_recipes(metric: str, *, search_only: bool = False, apart: bool = Fal
     cores = [f"procrustes{scale}"]
     if searched:
         # canonical correlations shape the spectrum of both sides, as a whitening before would
-        mean = "" if apart else ", mean=auto"
-        cores += ["ridge(alpha=auto)", f"csa(shrinkage=auto, weight=auto{mean})"]
+        mean = str(KEPT_MEAN) if apart else "auto"
+        cores += ["ridge(alpha=auto)", f"csa(shrinkage=auto, weight=auto, mean={mean})"]
     else:
         cores += [
             f"whiten(shrinkage=0.1, power=0.5) | procrustes{scale}",

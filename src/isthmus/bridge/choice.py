@@ -24,7 +24,9 @@ __all__ = ["Choice", "deciding"]
 _SEVERAL = 3.0
 """Answers to a query, on average, from which on the metric itself tells maps apart."""
 _FIRSTS = 1000
-"""Items of a gallery from which on being first is what counts."""
+"""Items of a gallery in which ranks would count by their reciprocals."""
+_STEEPEST = 0.5
+"""Power of the rank: a steeper one is decided by the few queries whose answers come first."""
 
 _SEARCHED = 10_000
 """Items that candidates search among at the most, old vectors without a partner included."""
@@ -38,17 +40,16 @@ def deciding(held_out: HeldOut, kind: Kind, primary: str | None) -> tuple[str, J
     A metric of the first k results is 1 for most maps where the gallery is as small as a sample of
     few pairs, and then says nothing of them: where a query has an answer or two, the rank of the
     first decides.  The first of a hundred may be the hundredth of ten thousand, so in a gallery of
-    ``n`` items each query counts ``rank ** −min(1, n / 1000)``: the reciprocal rank in a large one,
-    towards the logarithm of the rank in a small one.  Where classes or the old model's first
-    results are relevant, the user's metric decides.
+    ``n`` items each query counts ``rank ** −min(1/2, n / 1000)``: towards the logarithm of the rank
+    in a small one.  Where classes or the old model's first results are relevant, the user's metric
+    decides.
     """
     relevance = held_out.relevance
     if relevance is None or float(relevance.counts.mean()) >= _SEVERAL:
         return primary_metric(relevance, primary), held_out.judge(kind, primary)
-    power = round(min(1.0, held_out.searched / _FIRSTS), 2)
+    power = round(min(_STEEPEST, held_out.searched / _FIRSTS), 2)
     ranked = held_out.judge(kind, "mrr")
-    name = "mrr" if power == 1 else f"mean of 1 / rank^{power:g}"
-    return name, lambda chain: ranked(chain) ** power
+    return f"mean of 1 / rank^{power:g}", lambda chain: ranked(chain) ** power
 
 
 class Choice:

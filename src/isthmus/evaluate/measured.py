@@ -52,6 +52,8 @@ class MeasuredArm:
     """Items that it searched among, where that differs between arms."""
     in_index: Estimate | None = None
     """The deciding metric as it is expected in the whole index, where that is larger."""
+    most_in_index: Estimate | None = None
+    """Of a cascade, what it may reach there at the most: what its recall finds for it to order."""
     latency: Latency | None = None
     """Of its searches where it would run, encoded queries and items given; None if not measured."""
 

@@ -206,7 +206,7 @@ def _by_relevance(
                 f"{_queries_needed(open_, n_queries, rule.margin)}",
             )
         against[offer.arm] = told
-    refusal = nothing_learned
+    refusal = f"no way to serve gains by {primary}" if learned else nothing_learned
     if plain:
         tried = " and ".join(against[offer.arm] for offer in plain)
         refusal = f"{tried}, a loss beyond the margin of {rule.margin:g}"

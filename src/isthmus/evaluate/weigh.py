@@ -98,7 +98,9 @@ def weigh(
         first_to_old=outcomes.first_over_old(competing),
         doubts=(*measured.doubts, *outcomes.too_good()),
     )
-    decision = _in_index(decide(evidence, offers, judging.rule), arms, judging.rule)
+    decision = _in_index(
+        decide(evidence, offers, judging.rule), evidence, offers, measured, judging
+    )
     return Evaluation(
         evidence_kind=measured.kind,
         n_queries=measured.n_queries,
@@ -141,20 +143,54 @@ def _check(measured: Measurement) -> None:
             )
 
 
-def _in_index(decision: Decision, arms: Mapping[str, Arm], rule: VerdictRule) -> Decision:
-    """The decision, unless the way is expected to lose in an index larger than the gallery."""
-    if decision.arm is None or decision.verdict is Verdict.RE_EMBED:
+def _in_index(
+    decision: Decision,
+    evidence: VerdictEvidence,
+    offers: Sequence[Offer],
+    measured: Measurement,
+    judging: Judging,
+) -> Decision:
+    """The decision, unless its way is expected to gain nothing in an index larger than the gallery.
+
+    The next one then stands, of ways that are not; where none is left but to keep the old model,
+    which gained less here, a larger gallery must decide.
+    """
+    doubt = _lost_in_index(decision.arm, evidence, measured, judging)
+    if doubt is None:
         return decision
-    way, old = arms[decision.arm].in_index, arms["old"].in_index
-    if way is None or old is None or way.value is None or old.value is None:
-        return decision
-    if way.value - old.value >= -rule.margin:
-        return decision
-    return Decision(
-        Verdict.NOT_ENOUGH_EVIDENCE,
-        f"{decision.reason}; but among all {rule.horizon.rows:,} rows {decision.arm} is "
-        f"expected at {way}, the old model at {old}: judge with more items in the gallery",
-    )
+    sure = [o for o in offers if _lost_in_index(o.arm, evidence, measured, judging) is None]
+    other = decide(evidence, sure, judging.rule)
+    reason = f"{decision.reason}; but {doubt}"
+    if other.verdict is Verdict.RE_EMBED:
+        new = evidence.to_old["new"]
+        return Decision(
+            other.verdict, f"{reason}, and {measured.primary} of new minus old is {new}", other.arm
+        )
+    if other.arm is None:
+        return Decision(
+            Verdict.NOT_ENOUGH_EVIDENCE, f"{reason}: judge with more items in the gallery"
+        )
+    return Decision(other.verdict, f"{other.reason}; {doubt}", other.arm)
+
+
+def _lost_in_index(
+    arm: str | None, evidence: VerdictEvidence, measured: Measurement, judging: Judging
+) -> str | None:
+    """That a way is expected not to do in the index what it does among these items."""
+    old = measured.arms["old"].in_index
+    if arm is None or arm == "new" or old is None or old.value is None:
+        return None
+    one_search = measured.arms[arm].in_index
+    most = one_search or measured.arms[arm].most_in_index
+    if most is None or most.value is None:
+        return None
+    low = evidence.to_old[arm].low
+    gains = low is not None and low > 0
+    if most.value - old.value > (0.0 if gains else -judging.rule.margin):
+        return None
+    expected = f"expected at {most}" if one_search else f"expected to find {most} to rescore"
+    rows = judging.rule.horizon.rows
+    return f"among all {rows:,} rows {arm} is {expected}, the old model at {old}"
 
 
 def _offer(name: str, arm: MeasuredArm) -> Offer:

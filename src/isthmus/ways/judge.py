@@ -331,6 +331,7 @@ class _Bench:
     def _measured(self, name: str, values: NDArray[np.float64], judging: Judging) -> MeasuredArm:
         way, kind = self.ways[name], ARMS[name]
         price = None if name == "control" else self.price(name)
+        most = self._in_index(name, judging)
         return MeasuredArm(
             values,
             price,
@@ -338,17 +339,26 @@ class _Bench:
             {**way.parameters, **self.chosen.facts.get(name, {})} if kind.chosen else {},
             self.chosen.gains.get(name),
             way.recall.rests_on_bridge,
-            in_index=self._in_index(name, judging),
+            in_index=most if way.rescore is None else None,
+            most_in_index=None if way.rescore is None else most,
         )
 
     def _in_index(self, name: str, judging: Judging) -> Estimate | None:
-        """The deciding metric of a way that is one search, were all rows of the index searched."""
+        """The deciding metric, were all rows of the index searched.
+
+        Of a way that is one search what is expected; of a cascade what its recall is expected to
+        find among the items that it orders.
+        """
         rows, way, relevance = judging.rule.horizon.rows, self.ways[name], self.trial.relevance
         if rows is None or rows <= self.trial.n_gallery or relevance is None:
             return None
-        if way.rescore is not None or way.part is not None or name == "control":
+        if way.part is not None or name == "control":
             return None
         metric = parse_metric(judging.primary_of(relevance))
+        if way.rescore is not None:
+            name = next((n for n, w in self.ways.items() if w == Way(recall=way.recall)), name)
+            if metric.k is not None:
+                metric = parse_metric(f"{metric.metric.name}@{max(metric.k, way.rescore.most)}")
         return expected_in_index(
             self.ranks[name], self.trial.n_gallery, rows, metric, level=judging.level
         )
