@@ -17,6 +17,7 @@ from isthmus.adapters.recipe import Recipe
 from isthmus.adapters.recipe_step import Step
 from isthmus.adapters.select import Selection, Task, WithoutFold
 from isthmus.adapters.select import select as select_with
+from isthmus.adapters.steps.csa import likely_shrinkages
 from isthmus.adapters.steps.ridge import DEFAULT_ALPHAS, Ridge
 from isthmus.errors import InputError, RecipeError
 from isthmus.moments import FoldMoments, KindsApart, SecondMoments
@@ -187,6 +188,23 @@ def test_a_path_is_followed_from_its_middle_as_far_as_retrieval_rises(top: int, 
     found = select(_recipes("ridge(alpha=auto)"), source, judge, cosine=False)
     assert found.chosen.recipe.adapter.parameters["alpha"] == path[top]
     assert len(found.candidates) == tried
+
+
+def test_a_path_goes_on_behind_its_end_while_retrieval_rises() -> None:
+    source = Source(n=60, noise=8.0)
+    named = _recipes("csa(shrinkage=auto, weight=1.0)")
+
+    def judge(chain: Chain) -> np.ndarray:
+        values = np.linalg.svd(chain(np.eye(D)) - chain(np.zeros((D, D))), compute_uv=False)
+        return np.array([values[0] / values.sum()])  # the weaker the shrinkage, the more uneven
+
+    tried = select(named, source, judge, cosine=True).in_order
+    found = [float(c.recipe.adapter.parameters["shrinkage"]) for c in tried]
+    assert found == sorted(found, reverse=True) and len(found) == 5
+    folds = source.folds(Chain(), Chain(), frozenset({"square", "xx", "xy", "yy"}))
+    assert min(likely_shrinkages(folds.splits()[0][0])) > found[-1]
+    flat = select(named, source, lambda chain: np.zeros(1), cosine=True).candidates
+    assert len(flat) <= 3
 
 
 def test_only_the_best_of_all_maps_is_trained_too() -> None:

@@ -81,6 +81,11 @@ class MomentSource(Protocol):
         ...
 
 
+_BEYOND = 3
+"""How many values beyond the end of a path are tried at the most."""
+_RISES = 0.01
+"""Of its score: what an end must be better by than the value before it, to look beyond it."""
+
 _Concrete = tuple[Recipe, float | None]
 """A recipe without ``auto`` and its cross-validated squared error."""
 
@@ -258,23 +263,40 @@ class _Group:
         return [self._tried(base.with_refinement(s), None) for s in steps]
 
     def _along_paths(self, concrete: Sequence[_Concrete]) -> list[Candidate]:
-        """From the middle of each path as far as retrieval rises, in the order given."""
-        tried: dict[int, Candidate] = {}
+        """From the middle of each path as far as retrieval rises, in the order given.
 
-        def score(place: int) -> float:
-            tried[place] = self._tried(*concrete[place])
+        Where it still rises at an end by more than a hundredth, a few steps beyond are tried.
+        """
+        tried: dict[tuple[int, int], Candidate] = {}
+
+        def score(place: tuple[int, int], recipe: _Concrete) -> float:
+            tried[place] = self._tried(*recipe)
             return tried[place].score
 
         for places in _paths(concrete):
             at = middle = (len(places) - 1) // 2
-            score(places[middle])
+            score((places[middle], 0), concrete[places[middle]])
             for step in (1, -1):
                 if at != middle:
                     break
                 while 0 <= at + step < len(places):
-                    if score(places[at + step]) <= score(places[at]):
+                    last, here = (places[i] for i in (at, at + step))
+                    if score((here, 0), concrete[here]) <= tried[last, 0].score:
                         break
                     at += step
+                else:
+                    if at == middle:
+                        continue
+                    end, before = ((places[at], 0), (places[at - step], 0))
+                    recipe, _ = concrete[places[at]]
+                    for beyond in range(1, _BEYOND + 1):
+                        gain = tried[end].score - tried[before].score
+                        more = _adapter(recipe).beyond(recipe.adapter.parameters, step)
+                        if more is None or gain <= _RISES * abs(tried[end].score):
+                            break
+                        recipe = recipe.with_adapter(**more)
+                        before, end = end, (places[at], step * beyond)
+                        score(end, (recipe, None))
         return [tried[place] for place in sorted(tried)]
 
     def final(self, candidate: Candidate) -> Chain:

@@ -191,3 +191,15 @@ def test_a_weight_of_one_needs_no_decomposition_of_the_product() -> None:
     x, y = np.random.default_rng(1).standard_normal((2, 200, 5))
     exact, near = (CSA(weight=w).fit(x, y + x).matrix_ for w in (1.0, 1.0 + 1e-9))
     np.testing.assert_allclose(exact, near, atol=1e-7)
+
+
+def test_behind_an_end_of_its_path_lie_half_and_twice_the_odds() -> None:
+    for last in (0.2, 0.5, 0.9):
+        odds = last / (1 - last)
+        for step, factor in ((1, 0.5), (-1, 2.0)):
+            more = CSA.beyond({"shrinkage": last}, step)
+            assert more is not None
+            found = float(more["shrinkage"])
+            assert found / (1 - found) == pytest.approx(odds * factor, rel=0.1)
+    assert CSA.beyond({"shrinkage": 0.02}, 1) is None
+    assert CSA.beyond({"shrinkage": 0.97}, -1) is None

@@ -100,3 +100,13 @@ def test_constant_and_bad_input() -> None:
         Diagonal().fit(x, y[:, :4])
     with pytest.raises(InputError, match="0 or more"):
         Diagonal(-1.0).fit(x, y)
+
+
+def test_a_strength_beyond_the_usual_ones_is_found() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((60, 3)) * [300.0, 1.0, 1.0]
+    y = x * [1 / 300, 1.0, -1.0]  # scales that have nothing in common, of unlike variances
+    folds = FoldMoments.of(x, y, 3, keep={"square", "xy"})
+    tried = Diagonal.expanded({"alpha": "auto"}, folds.splits)
+    best, error = min(tried, key=lambda t: float(t[1] or 0))
+    assert float(best["alpha"]) < 1e-3 and float(error or 0) < 0.01

@@ -197,6 +197,16 @@ class LinearAdapter(Estimator, NamedColumns, ABC):
         """
         return [(dict(parameters), None)]
 
+    @classmethod
+    def beyond(cls, parameters: Mapping[str, Value], step: int) -> Mapping[str, Value] | None:
+        """What to try where retrieval still rises at an end of the path; None if nothing.
+
+        Args:
+            parameters: of the map at that end.
+            step: 1 towards the less rigid, -1 towards the more rigid.
+        """
+        return None
+
     @abstractmethod
     def _solve(self, moments: SecondMoments) -> NDArray[np.float64]:
         """The matrix ``W`` for centred rows."""

@@ -117,6 +117,15 @@ class CSA(LinearAdapter):
                         found.append(({**parameters, **named}, None))
         return found
 
+    @classmethod
+    @override
+    def beyond(cls, parameters: Mapping[str, Value], step: int) -> Mapping[str, Value] | None:
+        """Half or twice the odds of the shrinkage: paths begin with the strongest."""
+        last = float(parameters.get("shrinkage", 0.1))
+        odds = last / max(1 - last, 1e-9) * 0.5**step
+        more = round(min(max(odds / (1 + odds), _FEWEST), _MOST), 2)
+        return None if more == last else {"shrinkage": more}
+
     @override
     def _solve(self, moments: SecondMoments) -> Matrix:
         if not self.weight >= 0 or not 0 <= self.mean <= 1:

@@ -12,12 +12,13 @@ from isthmus.adapters.chain import Affine
 from isthmus.adapters.steps.base import Expanded, LinearAdapter, Splits, Value
 from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
+from isthmus.strengths import widened
 
 __all__ = ["Diagonal"]
 
 Matrix = NDArray[np.float64]
 
-_ALPHAS: Matrix = np.logspace(3, -3, 7)
+_ALPHAS: Matrix = np.logspace(-3, 3, 7)
 
 
 class Diagonal(LinearAdapter):
@@ -58,10 +59,13 @@ class Diagonal(LinearAdapter):
         """The strength left ``auto`` replaced, the strongest first."""
         if parameters.get("alpha", 1e-3) != "auto":
             return [({"alpha": 1e-3, **parameters}, None)]
-        errors = _errors(splits())
+        folds = splits()
+        if not folds:
+            return [({**parameters, "alpha": float(alpha)}, None) for alpha in _ALPHAS[::-1]]
+        alphas, errors = widened(lambda some: _errors(folds, some), _ALPHAS, "diagonal")
         return [
-            ({**parameters, "alpha": float(alpha)}, error)
-            for alpha, error in zip(_ALPHAS, errors, strict=True)
+            ({**parameters, "alpha": float(f"{alpha:.3g}")}, float(error))
+            for alpha, error in zip(alphas[::-1], errors[::-1], strict=True)
         ]
 
     @override
@@ -98,19 +102,17 @@ def _scales(moments: SecondMoments, alpha: float) -> tuple[Matrix, float]:
     return scale, common
 
 
-def _errors(folds: Sequence[tuple[SecondMoments, SecondMoments]]) -> list[float | None]:
+def _errors(folds: Sequence[tuple[SecondMoments, SecondMoments]], alphas: Matrix) -> Matrix:
     """Cross-validated error of every strength over the target's variance."""
-    if not folds:
-        return [None] * len(_ALPHAS)
-    total, spread = np.zeros(len(_ALPHAS)), 0.0
+    total, spread = np.zeros(len(alphas)), 0.0
     for train, held_out in folds:
         shift_x, shift_y = held_out.mean_x - train.mean_x, held_out.mean_y - train.mean_y
         variance = held_out.variance_x + shift_x**2
         cross = np.diagonal(held_out.require("xy")) + shift_x * shift_y
         rest = float(held_out.variance_y.sum())
-        for i, alpha in enumerate(_ALPHAS):
+        for i, alpha in enumerate(alphas):
             scale, _ = _scales(train, float(alpha))
             error = float(scale**2 @ variance - 2 * scale @ cross + shift_y @ shift_y) + rest
             total[i] += held_out.n * error
         spread += held_out.n * rest
-    return [float(e) for e in (total / spread if spread > 0 else total)]
+    return total / spread if spread > 0 else total

@@ -31,14 +31,18 @@ from isthmus.progress import Progress, silent
 from isthmus.scipy_later import linalg
 from isthmus.spaces.sample import sampled
 from isthmus.spaces.split import fold_of
+from isthmus.strengths import widened
 from isthmus.threads import single_thread
 
 __all__ = ["Local", "Router", "held_out_errors"]
 
 Matrix = NDArray[np.float64]
 
-_EXPERTS = (2, 4, 8, 16)
-_SHRINKAGES = (0.1, 1.0, 10.0, 100.0)
+_EXPERTS = (2, 4, 8, 16, 32, 64)
+_USUAL = 16
+"""Experts up to which every number is tried; more only while the error falls."""
+_FALLS = 0.01
+_SHRINKAGES: Matrix = np.logspace(-1, 2, 4)
 _FIRMER = (100.0, 10.0, 1.0)
 """Times the shrinkage that squared error wants: retrieval often wants more."""
 _NUMBERS_KEPT = 2
@@ -112,8 +116,9 @@ class Local(Refinement):
             more it does not, and a call costs as many products.
         seed: of the k-means.
 
-    ``auto`` compares 2, 4, 8 and 16 experts by cross-validation under the global map as it is, and
-    leaves the two best numbers, with the best shrinkage, ten times and a hundred times as strong a
+    ``auto`` compares 2, 4, 8 and 16 experts, and up to 64 while the error falls, by
+    cross-validation under the global map as it is, over strengths that reach as far, and leaves the
+    two best numbers, with the best shrinkage, ten times and a hundred times as strong a
     one, to held-out retrieval, together with the global map alone.
 
     Example:
@@ -153,11 +158,11 @@ class Local(Refinement):
         x, seed = sample.x, int(given["seed"])
         residual = _sketch(sample.y - _image(base, x), seed)
         numbers: Sequence[int] = [int(given["experts"])] if given["experts"] != "auto" else _EXPERTS
-        strengths = _SHRINKAGES
-        if given["shrinkage"] != "auto":
-            strengths = (_positive(given["shrinkage"]),)
+        spread = float(np.einsum("ij,ij->", residual, residual)) / len(x) or 1.0
         tried: list[tuple[float, int, float]] = []
         for experts in numbers:
+            if experts > _USUAL and not _still_falls(tried, spread):
+                break
             if experts == 1 or not x.var(axis=0).any():
                 continue
             if given["experts"] == "auto" and not _affordable(experts, len(x)):
@@ -165,9 +170,17 @@ class Local(Refinement):
             if len(x) < _CROSS_VALIDATED_ROWS:
                 _check(experts, len(x))
             router = Router.of(x, experts, int(given["nearest"]), seed)
-            errors = held_out_errors(x, residual, router, strengths, sample.ids)
+
+            def errors_of(some: Matrix, router: Router = router) -> Matrix:
+                return held_out_errors(x, residual, router, some.tolist(), sample.ids) / spread
+
+            if given["shrinkage"] == "auto":
+                strengths, errors = widened(errors_of, _SHRINKAGES, f"local, {experts} experts")
+            else:
+                strengths = np.array([_positive(given["shrinkage"])])
+                errors = errors_of(strengths)
             best = int(np.argmin(errors))
-            tried.append((float(errors[best]), experts, strengths[best]))
+            tried.append((float(errors[best]), experts, float(f"{strengths[best]:.3g}")))
         kept = sorted(sorted(tried)[:_NUMBERS_KEPT], key=lambda t: t[1])
         found: list[dict[str, Value]] = []
         if given["experts"] == "auto" or not kept:
@@ -221,6 +234,14 @@ class Local(Refinement):
             temperature=float(np.float32(router.temperature)),
             nearest=router.nearest,
         )
+
+
+def _still_falls(tried: Sequence[tuple[float, int, float]], spread: float) -> bool:
+    """Whether the last number of experts is the best, by more than a hundredth of its error."""
+    if len(tried) < 2 or spread <= 0:
+        return False
+    last, others = tried[-1][0], [error for error, _, _ in tried[:-1]]
+    return min(others) - last > _FALLS * last
 
 
 def _affordable(experts: int, pairs: int) -> bool:
