@@ -23,10 +23,10 @@ from hypothesis import strategies as st
 
 from isthmus.artefact import (
     FORMAT,
-    MANIFEST,
     TENSORS,
     check_place,
     kind_at,
+    manifest_name,
     prefixed,
     read,
     write,
@@ -37,6 +37,7 @@ from isthmus.tensors import BFLOAT16
 
 GOLDEN = Path(__file__).parent / "golden" / "example"
 KIND = "example"
+MANIFEST = manifest_name(KIND)
 CONTENT = {"name": "ü → 日", "numbers": [1, -0.5, 1e-300, 2**60], "none": None, "nested": {"a": []}}
 TEXTS = {"CARD.md": "# Example\n"}
 
@@ -389,7 +390,7 @@ def test_permission_denied_by_the_system(
 )  # fmt: skip
 def test_a_manifest_that_is_none(folder: Path, text: str) -> None:
     (folder / MANIFEST).write_text(text)
-    with pytest.raises(InputError, match=r"manifest\.json: "):
+    with pytest.raises(InputError, match=r"example\.json: "):
         _load(folder)
 
 
@@ -425,8 +426,8 @@ def test_a_manifest_that_was_changed(folder: Path, change: Callable[[str], str])
     before = path.read_text(encoding="utf-8")
     path.write_text(change(before), encoding="utf-8")
     assert path.read_text(encoding="utf-8") != before
-    with pytest.raises(InputError, match=r"manifest\.json: (the manifest was changed|a number in)|"
-                       r"manifest\.json: this is no manifest"):  # fmt: skip
+    with pytest.raises(InputError, match=r"example\.json: (the manifest was changed|a number in)|"
+                       r"example\.json: this is no manifest"):  # fmt: skip
         _load(folder)
 
 
@@ -473,7 +474,7 @@ def _state(*path: Any, to: Any) -> Callable[[dict[str, Any]], Any]:
 )
 def test_a_forged_manifest(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     _restate(folder, change)
-    with pytest.raises(InputError, match=r"manifest\.json: this is no manifest: "):
+    with pytest.raises(InputError, match=r"example\.json: this is no manifest: "):
         _load(folder)
 
 
@@ -607,8 +608,29 @@ def test_the_kind_of_a_folder(folder: Path, tmp_path: Path) -> None:
     assert kind_at(folder) == KIND
     with pytest.raises(InputError, match="expected the folder of an artefact"):
         kind_at(tmp_path / "nowhere")
-    with pytest.raises(InputError, match=r"manifest\.json is missing"):
+    with pytest.raises(InputError, match=r"no manifest is here"):
         kind_at(tmp_path)
+
+
+def test_a_manifest_is_called_after_what_it_is_of(folder: Path, tmp_path: Path) -> None:
+    assert manifest_name("training checkpoint") == "training-checkpoint.json"
+    # notes of others in a folder do not hide it
+    (folder / "a.json").write_text('{"kind": "bridge", "format": 1}')
+    (folder / "b.json").write_text("{")
+    assert kind_at(folder) == KIND
+    with (
+        pytest.raises(InputError, match="this is no bridge, but an example"),
+        read(folder, "bridge"),
+    ):
+        pass
+    (folder / MANIFEST).rename(folder / "bridge.json")
+    with (
+        pytest.raises(InputError, match="this is no bridge, but an example"),
+        read(folder, "bridge"),
+    ):
+        pass
+    with pytest.raises(InputError, match=r"example\.json is missing"), read(folder, KIND):
+        pass
 
 
 def test_all_tensors_are_verified_without_being_kept(folder: Path) -> None:

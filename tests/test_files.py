@@ -523,7 +523,7 @@ def test_an_output_lies_in_no_input(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     Path("vectors/deep").mkdir(parents=True)
     Path("my.bridge").mkdir()
-    Path("my.bridge/manifest.json").write_text("{}")
+    Path("my.bridge/tensors.safetensors").write_text("{}")
     Path("link").symlink_to("vectors")
     for given in ("vectors", "link", ["other", ("vectors",)], "vec*", "st:vectors"):
         with pytest.raises(OutputError, match=r"out.npy: the output lies in '.*', which is read"):

@@ -13,7 +13,6 @@ import numpy as np
 
 from benchmarks.hostile.attack import Clean, Target, change, mutated_bytes, places
 from isthmus import artefact
-from isthmus.artefact import MANIFEST
 from isthmus.bridge import Bridge
 from isthmus.bridge.card import card
 from isthmus.files import canonical_json
@@ -42,9 +41,13 @@ def make_bridge(folder: Path) -> Path:
     return folder
 
 
+def _manifest_of(folder: Path) -> Path:
+    return next(folder.glob("*.json"))
+
+
 def forged_content(folder: Path, clean: Clean, rng: np.random.Generator) -> None:
     """A manifest whose digest is right, and whose content was changed."""
-    manifest = json.loads(clean[MANIFEST])
+    manifest = json.loads(clean[_manifest_of(folder).name])
     for _ in range(rng.integers(1, 4)):
         change(manifest["content"], rng)
     _restate(folder, manifest)
@@ -52,7 +55,7 @@ def forged_content(folder: Path, clean: Clean, rng: np.random.Generator) -> None
 
 def forged_manifest(folder: Path, clean: Clean, rng: np.random.Generator) -> None:
     """A manifest whose digest is right, and whose own fields were changed."""
-    manifest = json.loads(clean[MANIFEST])
+    manifest = json.loads(clean[_manifest_of(folder).name])
     del manifest["digest"]
     change(manifest, rng, [place for place in places(manifest) if place[0] != "content"])
     _restate(folder, manifest)
@@ -63,12 +66,12 @@ def _restate(folder: Path, manifest: dict[str, Any]) -> None:
     with contextlib.suppress(ValueError):
         digest = hashlib.sha256(canonical_json(manifest).encode()).hexdigest()
         text = canonical_json({**manifest, "digest": digest}) + "\n"
-        (folder / MANIFEST).write_text(text, encoding="utf-8")
+        _manifest_of(folder).write_text(text, encoding="utf-8")
 
 
 def forged_tensors(folder: Path, clean: Clean, rng: np.random.Generator) -> None:
     """Tensors with other numbers, shapes or dtypes, under a manifest that states them."""
-    manifest = json.loads(clean[MANIFEST])
+    manifest = json.loads(clean[_manifest_of(folder).name])
     content, kind = manifest["content"], manifest["kind"]
     with artefact.read(folder, kind) as stored:
         tensors = {name: tensor.copy() for name, tensor in stored.tensors.items()}

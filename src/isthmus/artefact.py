@@ -30,13 +30,13 @@ from isthmus.tensors import Spec, Tensors, all_finite, open_tensors, plain, writ
 
 __all__ = [
     "FORMAT",
-    "MANIFEST",
     "TENSORS",
     "Packed",
     "Stored",
     "Tensors",
     "check_place",
     "kind_at",
+    "manifest_name",
     "prefixed",
     "read",
     "write",
@@ -44,7 +44,7 @@ __all__ = [
 
 FORMAT = 1
 """Of the manifest and of the tensors' file; what a kind keeps in them is its own matter."""
-MANIFEST, TENSORS = "manifest.json", "tensors.safetensors"
+TENSORS = "tensors.safetensors"
 
 Packed = tuple[dict[str, Any], dict[str, NDArray[Any]]]
 """What ``pack`` gives of a part: JSON, and tensors by name."""
@@ -55,6 +55,11 @@ _MOST_TENSORS = 100_000
 _MOST_TEXTS = 16
 _TRIES = 5
 _FIELDS = {"content", "digest", "format", "kind", "tensors", "texts"}
+
+
+def manifest_name(kind: str) -> str:
+    """The file of an artefact that says what it is: ``bridge.json`` of a bridge."""
+    return f"{kind.replace(' ', '-')}.json"
 
 
 # ---- writing -------------------------------------------------------------------------------------
@@ -119,7 +124,7 @@ def write(
             write_tensors(file, whole, specs)
         for name, text in encoded.items():
             (draft / name).write_bytes(text)
-        (draft / MANIFEST).write_bytes(manifest)
+        (draft / manifest_name(kind)).write_bytes(manifest)
 
 
 def prefixed(prefix: str, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -147,7 +152,7 @@ def _check_own(folder: Path, kind: str) -> None:
         return
     try:
         with read(folder, kind) as stored:
-            own = {MANIFEST, TENSORS, *stored.texts}
+            own = {manifest_name(kind), TENSORS, *stored.texts}
             stored.tensors.skip()
     except InputError as error:
         raise OutputError(
@@ -319,27 +324,21 @@ def _check_folder(folder: Path, kind: str) -> None:
 
 def _read_manifest(folder: Path, expected: str | None) -> dict[str, Any]:
     """The manifest, whose own fields are of the right types and bounded; `content` may be any."""
-    place, kind = folder / MANIFEST, expected or "artefact"
+    kind = expected or _kind_in(folder)
+    place = folder / manifest_name(kind)
     try:
-        with open_input(place) as file:
-            text = file.read(_MOST_BYTES + 1)
+        found, text = _parsed(place, kind)
     except FileNotFoundError as error:
-        present = sorted(entry.name for entry in os.scandir(folder))[:5]
-        raise InputError(
-            f"{MANIFEST} is missing; the folder holds {present}", where=str(folder)
-        ) from error
-    # before it is parsed: each two characters of it may become an object of a hundred bytes
-    if len(text) > _MOST_BYTES or sum(map(text.count, (b",", b"[", b"{"))) > _MOST_VALUES:
-        raise InputError(f"the manifest is larger than that of any {kind}", where=str(place))
-    try:
-        manifest: Any = read_json(text)
-        found = cast(dict[str, Any], manifest) if isinstance(manifest, dict) else {}
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"this is no manifest ({error})", where=str(place)) from error
-    if not {"format", "kind"} <= found.keys() or not isinstance(found["kind"], str):
-        raise InputError("this is no manifest", where=str(place))
-    if expected not in (None, found["kind"]):
-        raise InputError(f"this is no {kind}, but {_a(found['kind'][:80])}", where=str(folder))
+        try:
+            other = _kind_in(folder)
+        except InputError:
+            present = sorted(entry.name for entry in os.scandir(folder))[:5]
+            raise InputError(
+                f"{place.name} is missing; the folder holds {present}", where=str(folder)
+            ) from error
+        raise _no(kind, other, folder) from None
+    if found["kind"] != kind:
+        raise _no(kind, found["kind"], folder)
     if found["format"] != FORMAT:
         raise InputError(
             f"format {str(found['format'])[:20]} is not known (this version reads {FORMAT})",
@@ -357,6 +356,46 @@ def _read_manifest(folder: Path, expected: str | None) -> dict[str, Any]:
     found["digest"] = stated
     _check_fields(found, place)
     return found
+
+
+def _parsed(place: Path, kind: str) -> tuple[dict[str, Any], bytes]:
+    """What a manifest says before any of it is believed, and its bytes."""
+    with open_input(place) as file:
+        text = file.read(_MOST_BYTES + 1)
+    # before it is parsed: each two characters of it may become an object of a hundred bytes
+    if len(text) > _MOST_BYTES or sum(map(text.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+        raise InputError(f"the manifest is larger than that of any {kind}", where=str(place))
+    try:
+        manifest: Any = read_json(text)
+        found = cast(dict[str, Any], manifest) if isinstance(manifest, dict) else {}
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"this is no manifest ({error})", where=str(place)) from error
+    if not {"format", "kind"} <= found.keys() or not isinstance(found["kind"], str):
+        raise InputError("this is no manifest", where=str(place))
+    return found, text
+
+
+def _kind_in(folder: Path) -> str:
+    """What kind of artefact a folder holds: the manifest is the file that is called after it."""
+    refused: InputError | None = None
+    names = sorted(entry.name for entry in os.scandir(folder))
+    for name in [name for name in names if name.endswith(".json")][:_MOST_TEXTS]:
+        try:
+            found, _ = _parsed(folder / name, "artefact")
+        except InputError as error:
+            refused = refused or error
+            continue
+        except FileNotFoundError:
+            continue
+        if manifest_name(found["kind"]) == name:
+            return found["kind"]
+    raise refused or InputError(
+        f"no manifest is here; the folder holds {names[:5]}", where=str(folder)
+    )
+
+
+def _no(kind: str, other: str, folder: Path) -> InputError:
+    return InputError(f"this is no {kind}, but {_a(other[:80])}", where=str(folder))
 
 
 def _check_fields(manifest: dict[str, Any], place: Path) -> None:
@@ -383,7 +422,9 @@ def _check_fields(manifest: dict[str, Any], place: Path) -> None:
 def _is_text(item: tuple[str, Any]) -> bool:
     """Whether it is the plain name of a further file with its size and digest."""
     name, stated = item
-    if name in (MANIFEST, TENSORS, "", ".", "..") or not name.isprintable() or "/" in name:
+    if name in (TENSORS, "", ".", "..") or name.endswith(".json"):
+        return False
+    if not name.isprintable() or "/" in name:
         return False
     match stated:
         case [int(size), str()]:

@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 _ANOTHER = "Choose another name"
-_MANIFEST = "manifest.json"  # of an artefact, which has no other files
+_TENSORS = "tensors.safetensors"  # of an artefact, which has no other files
 
 Check = Callable[[Path], None]
 """Raises an `OutputError` for a place whose content is not to be overwritten."""
@@ -129,7 +129,7 @@ def _spoils(path: Path, folder: Path) -> bool:
     """Whether an output lies in a folder that is read, and would be read with it."""
     if not folder.is_dir() or place_of(folder) not in place_of(path).parents:
         return False
-    return path.suffix.lower() != ".html" or (folder / _MANIFEST).exists()
+    return path.suffix.lower() != ".html" or (folder / _TENSORS).exists()
 
 
 def _holds(asked: Callable[[], bool]) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from isthmus.artefact import MANIFEST, TENSORS
+from isthmus.artefact import TENSORS, manifest_name
 from isthmus.bridge import Bridge
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -29,5 +29,5 @@ def test_the_golden_bridge_maps_as_it_did() -> None:
 
 def test_the_golden_bridge_is_saved_again_byte_for_byte(tmp_path: Path) -> None:
     Bridge.load(GOLDEN / "bridge").save(tmp_path / "again")
-    for name in (MANIFEST, TENSORS):
+    for name in (manifest_name("bridge"), TENSORS):
         assert (tmp_path / "again" / name).read_bytes() == (GOLDEN / "bridge" / name).read_bytes()

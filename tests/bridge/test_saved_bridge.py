@@ -19,13 +19,14 @@ import pytest
 from safetensors.numpy import load_file
 
 from isthmus import artefact
-from isthmus.artefact import MANIFEST, TENSORS
+from isthmus.artefact import TENSORS, manifest_name
 from isthmus.bridge import Bridge, Fitting, fit
 from isthmus.bridge import bridge as bridge_module
 from isthmus.bridge.card import card as card_of
 from isthmus.errors import InputError, IsthmusError, OutputError
 from isthmus.spaces.pairs import Pairs
 
+MANIFEST = manifest_name("bridge")
 NAMES = {MANIFEST, TENSORS, "CARD.md"}
 
 

@@ -179,7 +179,7 @@ def test_a_terminal_of_another_encoding_shows_escapes(bridge: Path, encoding: st
         assert title in out
     done = _isthmus("inspect", bridge, "--json", env=environment, encoding=encoding)
     manifest, _ = done.communicate()
-    assert json.loads(manifest) == json.loads((bridge / "manifest.json").read_text("utf-8"))
+    assert json.loads(manifest) == json.loads((bridge / "bridge.json").read_text("utf-8"))
 
 
 def test_a_pipe_that_closes_early_is_no_failed_gate(bridge: Path) -> None:
@@ -304,7 +304,7 @@ def test_a_killed_fit_leaves_no_bridge(cli, large: Path) -> None:
     assert process.returncode == -signal.SIGKILL
     assert not (large / "out.bridge").exists()
     assert cli("fit", "old.npy", "new.npy", "-o", "out.bridge", "--recipe", "procrustes").code == 0
-    assert (large / "out.bridge" / "manifest.json").exists()
+    assert (large / "out.bridge" / "bridge.json").exists()
 
 
 def test_the_version_is_that_of_the_package() -> None:

@@ -31,7 +31,7 @@ def test_the_verdict_and_the_commands_to_go_on(cli: Any, here: Path) -> None:
     fit, evaluate = _commands(done.out)
     assert fit[:3] == ["fit", "old.npy", "new.npy"]
     assert cli(*fit).code == 0  # typed as printed
-    assert (here / "my.bridge" / "manifest.json").exists()
+    assert (here / "my.bridge" / "bridge.json").exists()
     assert cli(*evaluate).code in (0, 1)
 
 

@@ -33,7 +33,7 @@ def test_the_card_is_shown_as_people_read_it(cli: Any, bridge: Path, fitted: Any
 
 def test_json_is_the_manifest(cli: Any, bridge: Path) -> None:
     done = cli("inspect", bridge, "--json")
-    assert done.json == json.loads((bridge / "manifest.json").read_text())
+    assert done.json == json.loads((bridge / "bridge.json").read_text())
     assert done.err == ""
 
 

@@ -165,10 +165,10 @@ def test_stores_that_cannot_be_moved(here, cli):
 
 
 def test_bridges_beside_a_plan_are_not_overwritten_unasked(here, cli):
-    held = Path("plan.bridge/manifest.json").read_bytes()
+    held = Path("plan.bridge/bridge.json").read_bytes()
     # its bridges would stand where those of plan.json are
     cli("plan", STORE, "--old", OLD, "--new", NEW, "-o", "plan").refused("plan.bridge")
-    assert Path("plan.bridge/manifest.json").read_bytes() == held
+    assert Path("plan.bridge/bridge.json").read_bytes() == held
     assert not Path("plan").exists()
 
 

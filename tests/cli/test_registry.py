@@ -128,7 +128,7 @@ def test_signed(cli: Any, at: Path) -> None:
     done = cli("verify", "docs", "--trust", "trust")
     assert done.out == f"whole: docs@sha256:{version} bridge, signed by ann\n"
     assert cli("pull", "docs", "out", "--trust", "trust", "--signature", "model.sig").code == 0
-    assert Path("model.sig").is_file() and Path("out/manifest.json").is_file()
+    assert Path("model.sig").is_file() and Path("out/bridge.json").is_file()
     assert cli("promote", "docs", "production", "--trust", "trust").code == 0
     assert cli("publish", at, "other", "--key", "ann.key").code == 0
     assert cli("show", "other", "--trust", "trust", "--json").json["signers"] == ["ann"]

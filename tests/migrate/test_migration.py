@@ -442,9 +442,9 @@ def test_a_bridge_that_was_changed_is_refused(lance, path, models, tmp_path):
     from isthmus.migrate.plan import Artefact
 
     (tmp_path / "b").mkdir()
-    (tmp_path / "b" / "manifest.json").write_text("{}")
+    (tmp_path / "b" / "bridge.json").write_text("{}")
     plan = plan_of(lance, models, bridge=Artefact.at(tmp_path / "b", "query"))
-    (tmp_path / "b" / "manifest.json").write_text("{ }")
+    (tmp_path / "b" / "bridge.json").write_text("{ }")
     with (
         opened(plan, path, models) as migration,
         pytest.raises(InputError, match="not the one that was planned with"),

@@ -65,7 +65,7 @@ def test_the_layout_is_content_addressed(registry: Registry, make: Make) -> None
         if key.startswith(("blobs/", "manifests/", "logs/")):
             assert key.rpartition("/")[2] == hashlib.sha256(content).hexdigest(), key
     manifest = json.loads(found[f"manifests/sha256/{release.digest}"])
-    assert set(manifest["files"]) == {"manifest.json", "tensors.safetensors", "CARD.md"}
+    assert set(manifest["files"]) == {"table.json", "tensors.safetensors", "CARD.md"}
     assert json.loads(found["refs/table/latest"])["version"] == release.digest
 
 
@@ -151,7 +151,7 @@ def test_diff(registry: Registry, make: Make) -> None:
     registry.promote("table", "production")
     registry.publish(make(2), "table", metadata={"team": "search"})
     found = registry.diff("table@production", "table")
-    assert found.files == ("CARD.md", "manifest.json", "tensors.safetensors")
+    assert found.files == ("CARD.md", "table.json", "tensors.safetensors")
     assert found.tensors == ("mean",)
     assert found.content == (
         ("content.number", 1, 2),
@@ -319,12 +319,16 @@ def test_manifests_by_hand(registry: Registry, make: Make, tmp_path: Path) -> No
         with pytest.raises(InputError, match="no document of a registry"):
             registry.pull("table", tmp_path / "out")
     _forged(registry, files, kind="bridge")
+    with pytest.raises(InputError, match="no document of a registry"):
+        registry.pull("table", tmp_path / "out")
+    renamed = {"bridge.json" if n == "table.json" else n: f for n, f in files.items()}
+    _forged(registry, renamed, kind="bridge")
     with pytest.raises(InputError, match="holds no whole bridge"):
         registry.pull("table", tmp_path / "out")
     _forged(registry, files, more=1)
     with pytest.raises(InputError, match="no document of a registry"):
         registry.pull("table", tmp_path / "out")
-    _forged(registry, {**files, "manifest.json": files["CARD.md"]})
+    _forged(registry, {**files, "table.json": files["CARD.md"]})
     with pytest.raises(InputError, match="holds no whole table"):
         registry.pull("table", tmp_path / "out")
     assert not (tmp_path / "out").exists()

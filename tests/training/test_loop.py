@@ -136,7 +136,7 @@ def test_a_killed_run_resumes_and_ends_where_an_uninterrupted_one_does(tmp_path)
     # killed in the middle of the fourth epoch
     assert run(tmp_path, tmp_path / "check", 28, tmp_path / "cut.pt") == -signal.SIGKILL
     assert not (tmp_path / "cut.pt").exists()
-    manifest = json.loads((tmp_path / "check" / "manifest.json").read_text())
+    manifest = json.loads((tmp_path / "check" / "training-checkpoint.json").read_text())
     assert len(manifest["content"]["history"]) == 3
     assert run(tmp_path, tmp_path / "check", 0, tmp_path / "cut.pt") == 0
     whole, cut = (torch.load(tmp_path / f"{n}.pt", weights_only=True) for n in ("whole", "cut"))
@@ -173,7 +173,7 @@ def test_a_checkpoint_of_something_else_or_a_damaged_one_is_refused(tmp_path):
     file.write_bytes(file.read_bytes()[:-1] + b"x")
     with pytest.raises(InputError, match=r"checkpoint is damaged.*changed after.*make it again"):
         train(network(), squared, Batches(x, y), Schedule(1, checkpoint=tmp_path / "c"))
-    (tmp_path / "c" / "manifest.json").write_text("{")
+    (tmp_path / "c" / "training-checkpoint.json").write_text("{")
     with pytest.raises(OutputError, match=r"this is none \(this is no manifest.*remove it"):
         train(network(), squared, Batches(x, y), Schedule(1, checkpoint=tmp_path / "c"))
     with pytest.raises(OutputError):

@@ -57,7 +57,7 @@ def inspect_command(
         if found is None:
             warn(f"{bridge}: {name} is missing or was changed after it was written")
     if as_json or text is None:
-        show((bridge / artefact.MANIFEST).read_text(encoding="utf-8").rstrip())
+        show((bridge / artefact.manifest_name(kind)).read_text(encoding="utf-8").rstrip())
     elif as_markdown:
         show(text.rstrip())
     else:

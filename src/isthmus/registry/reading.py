@@ -95,7 +95,7 @@ class Reading:
         both = [self.show(before).version, self.show(after).version]
         manifests: list[bytes] = []
         for version in both:
-            stored = version.files[artefact.MANIFEST]
+            stored = version.files[artefact.manifest_name(version.kind)]
             if stored.bytes > _MOST_MANIFEST:
                 raise InputError("its manifest is larger than any", where=self.url)
             manifests.append(b"".join(self._checked_blocks(stored.sha256, stored.bytes)))

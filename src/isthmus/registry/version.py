@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from isthmus import artefact
 from isthmus.errors import InputError
@@ -49,12 +49,15 @@ class Version(Document):
 
     @field_validator("files")
     @classmethod
-    def _plain_names(cls, files: dict[str, StoredFile]) -> dict[str, StoredFile]:
+    def _plain_names(
+        cls, files: dict[str, StoredFile], info: ValidationInfo
+    ) -> dict[str, StoredFile]:
         for name in files:
             if _FILE_NAME.fullmatch(name) is None:
                 raise ValueError("a file of an artefact has a plain name, of ASCII letters")
-        if not {artefact.MANIFEST, artefact.TENSORS} <= files.keys():
-            raise ValueError(f"an artefact has {artefact.MANIFEST} and {artefact.TENSORS}")
+        needed = {artefact.manifest_name(info.data.get("kind", "")), artefact.TENSORS}
+        if not needed <= files.keys():
+            raise ValueError(f"an artefact of this kind has {' and '.join(sorted(needed))}")
         return files
 
     @property
@@ -93,7 +96,7 @@ def check_artefact(folder: Path, kind: str) -> None:
         # some kinds hold infinity; whether this one may is for its own reader to say
         replace(stored.tensors, finite=False).verify()
         texts = stored.texts
-    own = {artefact.MANIFEST, artefact.TENSORS, *texts}
+    own = {artefact.manifest_name(kind), artefact.TENSORS, *texts}
     changed = [name for name, text in texts.items() if text is None]
     other = sorted({entry.name for entry in os.scandir(folder)} - own)
     if changed:

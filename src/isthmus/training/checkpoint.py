@@ -45,7 +45,7 @@ class Checkpoint:
     @property
     def exists(self) -> bool:
         """Whether there is one to resume from."""
-        return (current(self.path) / artefact.MANIFEST).is_file()
+        return (current(self.path) / artefact.manifest_name(_KIND)).is_file()
 
     def save(
         self,

@@ -79,7 +79,7 @@ def test_it_repeats_and_is_saved(attached, views, tmp_path):
     module = Projector.load(tmp_path / "p")
     out = module(torch.from_numpy(rows)).detach().numpy()
     np.testing.assert_allclose(out, attached.transform(rows), atol=1e-5)
-    (tmp_path / "p" / "manifest.json").write_text("{}")
+    (tmp_path / "p" / "attached-modality.json").write_text("{}")
     with pytest.raises(InputError, match="this is no manifest"):
         Attached.load(tmp_path / "p")
     assert attached.offsets(y[:9]).shape == (9,)

@@ -210,7 +210,7 @@ def test_modalities_are_saved_without_the_network(tmp_path):
     assert torch.equal(again.use("a")(x), made.use("a")(x))
     z = torch.randn(2, 6)
     assert torch.equal(again.use("b")(z), made.use("b")(z))
-    record = json.loads((tmp_path / "m" / "manifest.json").read_text())
+    record = json.loads((tmp_path / "m" / "conditioned-network.json").read_text())
     assert record["content"]["network"] == weights_digest(model)
 
     other = mlp()
@@ -222,7 +222,7 @@ def test_modalities_are_saved_without_the_network(tmp_path):
         Conditioned.load(tmp_path / "m", model, example=x)
     with pytest.raises(InputError, match="do not fit"):
         Conditioned.load(tmp_path / "m", model, example=x, encoders={"b": nn.Linear(5, 4)})
-    (tmp_path / "m" / "manifest.json").write_text("{}")
+    (tmp_path / "m" / "conditioned-network.json").write_text("{}")
     with pytest.raises(InputError, match="this is no manifest"):
         Conditioned.load(tmp_path / "m", model, example=x)
 

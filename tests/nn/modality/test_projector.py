@@ -48,7 +48,7 @@ def test_it_is_saved_without_code(tmp_path):
 
 
 def test_a_damaged_folder_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"manifest\.json is missing"):
+    with pytest.raises(InputError, match=r"no manifest is here"):
         Projector.load(tmp_path)
     made().save(tmp_path / "p")
     (tmp_path / "p" / "tensors.safetensors").write_bytes(b"nothing")

@@ -476,7 +476,7 @@ def test_a_saved_map_is_joined_again_to_the_same_networks_only(tmp_path):
     with pytest.raises(InputError, match="changed after it was written"):
         load_stitched(tmp_path / "s", (networks["A"], networks["B"]), x[:4])
     for content in ("{}", "[]", "{", '{"format":2,"kind":"stitched network"}'):
-        (tmp_path / "s" / "manifest.json").write_text(content)
+        (tmp_path / "s" / "stitched-network.json").write_text(content)
         with pytest.raises(InputError, match=r"this is no manifest|format 2"):
             load_stitched(tmp_path / "s")
     folded = stitch(networks["A"], "0", networks["B"], "0", calibration(), FEATURES)

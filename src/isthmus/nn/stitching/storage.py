@@ -69,7 +69,7 @@ def save_stitched(
         >>> joined = stitch(net, "1", net, "1", [data])
         >>> save_stitched(joined, place, data, evidence={"accuracy": 0.9})
         >>> sorted(file.name for file in place.iterdir())
-        ['CARD.md', 'manifest.json', 'tensors.safetensors']
+        ['CARD.md', 'stitched-network.json', 'tensors.safetensors']
     """
     joint = stitched.joint
     if joint.folded:
