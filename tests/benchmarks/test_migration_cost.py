@@ -20,8 +20,10 @@ def test_every_line_of_a_store_is_measured(
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| LanceDB")]
     rows = {cells[2].strip(): cells[3:] for cells in (line.split("|") for line in lines)}
     assert list(rows) == [
-        "backfill", "memory of the run", "disk", "mixed search", "cut-over, 8 readers"
+        "backfill", "memory of the run", "disk", "mixed search", "cut-over, 8 readers",
+        "rollback",
     ]  # fmt: skip
     for what in ("backfill", "disk", "mixed search"):
         assert float(rows[what][2].split()[0]) > 0
     assert "; 0 of " in rows["cut-over, 8 readers"][0]
+    assert "untouched" in rows["rollback"][0]

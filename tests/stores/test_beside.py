@@ -10,6 +10,8 @@ from isthmus.errors import InputError, StoreChangedError, UnsupportedError
 from isthmus.evaluate.search import top_k
 from isthmus.stores import MemoryStore, create_store, open_store
 from isthmus.stores.beside import BesideStore, with_second_column
+from isthmus.ways.joined import Asked, joined_search
+from isthmus.ways.way import Join
 
 N, DIM = 60, 5
 NEEDS = {"parquet": "pyarrow", "qdrant": "qdrant_client", "chroma": "chromadb"}
@@ -105,6 +107,21 @@ def test_items_that_are_gone_are_not_found(store, ids):
     assert store.put(ids[:12], new[:12], column="new") == 2
     assert store.delete(ids[10:12]) == 2
     assert store.filled("new") == 48
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_items_that_are_gone_are_not_found_in_both_columns_as_one_either(store, ids, weight):
+    old, new = gaussian(N), gaussian(N, DIM, seed=1)
+    store.put(ids, new, column="new")
+    store.first.delete(ids[:10])
+    columns = Asked(old[:5], store.column, "cosine"), Asked(new[:5], "new", "cosine")
+    hits = joined_search(store, *columns, Join(weight=weight), 50)
+    assert hits.found.all()
+    assert not np.isin(hits.ids, ids[:10]).any()
+    # what the second alone holds are items once it leads
+    store.leads = True
+    hits = joined_search(store, *columns, Join(weight=weight), 50)
+    assert np.isin(hits.ids, ids[:10]).any()
 
 
 def test_an_item_that_is_replaced_has_no_new_vector(store, ids):

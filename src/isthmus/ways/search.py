@@ -142,9 +142,11 @@ class Search:
         held = store.describe()
         self.column = self._column_of(way.recall)
         self._metrics: dict[str, Metric] = {}
+        self._exact: dict[str, bool] = {}
         for column in {self.column, *([self.columns.new] if way.joins else [])}:
             if column is not None:
-                self._metrics[column] = held.column(column).metric
+                described = held.column(column)
+                self._metrics[column], self._exact[column] = described.metric, described.exact
         if Needs.NEW_COLUMN in way.needs and items is None and self.columns.new is None:
             raise InputError(
                 f"this way ({way}) needs {Needs.NEW_COLUMN}, and none is named",
@@ -254,14 +256,17 @@ class Search:
             assert asked.new is not None and self.columns.new is not None
             hits = joined_search(
                 self.store,
-                Asked(rows, self.column, self._metrics[self.column]),
-                Asked(asked.new, self.columns.new, self._metrics[self.columns.new]),
+                self._asked(rows, self.column),
+                self._asked(asked.new, self.columns.new),
                 self.way.part.join,
                 wanted,
             )
         else:
             hits = self.store.search(rows, wanted, column=self.column)
         return hits if without is None else _left_out(hits, without)
+
+    def _asked(self, rows: NDArray[Any], column: str) -> Asked:
+        return Asked(rows, column, self._metrics[column], self._exact[column])
 
     def _trust(self, asked: QueryVectors, scores: NDArray[Any]) -> NDArray[np.float64] | None:
         """Of each query: after the search where a mapped query alone made it, else before it."""
