@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from tests.databases import url_of
@@ -142,3 +144,31 @@ def test_a_reader_that_has_not_seen_the_way_back_yet_is_answered(plan, tmp_path,
             found = search([text_of(3)], 5, model="new")
             assert -1 not in found.ids
             assert search.way().recall.kind != "new"
+
+
+def test_one_reader_looks_and_the_others_go_on_meanwhile(plan, tmp_path, models, monkeypatch):
+    with opened(plan, tmp_path / "plan.json", models) as migration:
+        search = LiveSearch(plan, migration.store, new=models.new, old=models.old, refresh=0)
+        before = search.standing()
+        inside, go_on, looks = threading.Event(), threading.Event(), []
+        looked = search._looked
+
+        def slowly(known):
+            looks.append(known)
+            inside.set()
+            assert go_on.wait(30)
+            return looked(known)
+
+        monkeypatch.setattr(search, "_looked", slowly)
+        migration.run()
+        thread = threading.Thread(target=search.standing)
+        thread.start()
+        assert inside.wait(30)
+        # answered, by what was known, while the other looks
+        assert search.standing() is before
+        assert (search([text_of(3)], 3).ids != -1).all()
+        assert len(looks) == 1
+        go_on.set()
+        thread.join()
+        assert search._standing is not None
+        assert search._standing[1].state == State.FULL

@@ -29,6 +29,9 @@ from isthmus.ways.way import Join, Part, Recall, Way
 
 __all__ = ["LiveSearch", "Standing"]
 
+_COUNTING = 20
+"""Times what counting the items takes, and times what a look at the state may be old: a large table
+is not counted all the time."""
 _WAITS = (0.0, 0.02, 0.1)
 """Seconds before a search that the store refused is made again."""
 
@@ -56,7 +59,9 @@ class LiveSearch:
         plan: of the migration, begun or not.
         store: opened at the collection of the plan.
         new, old: encoders of query texts, where texts are asked.
-        refresh: seconds for which what is known of the migration is taken to hold.
+        refresh: seconds for which what is known of the migration is taken to hold; how many items
+            are filled is counted anew after as long or 20 times what counting took, but at most
+            after 20 times as long.
 
     Raises:
         InputError: for a bridge that is not the plan's.
@@ -81,30 +86,47 @@ class LiveSearch:
         )
         self._columns = Columns(target.old_column, target.new_column)
         self._searches: dict[str, Search] = {}
-        self._lock = Lock()
+        self._looking = Lock()
         self._standing: tuple[float, Standing] | None = None
+        self._count_again = 0.0
 
     def standing(self) -> Standing:
-        """Where the migration is, at most ``refresh`` seconds old."""
-        now = time.monotonic()
-        with self._lock:
-            if self._standing is not None and now - self._standing[0] < self._refresh:
-                return self._standing[1]
-        found = self._looked()
-        with self._lock:
-            self._standing = (time.monotonic(), found)
-        return found
+        """Where the migration is, about ``refresh`` seconds old at most.
 
-    def _looked(self) -> Standing:
+        One caller looks; the others go on by what is known until it has.
+        """
+        known = self._standing
+        if known is not None and time.monotonic() - known[0] < self._refresh:
+            return known[1]
+        if not self._looking.acquire(blocking=known is None):
+            assert known is not None
+            return known[1]
+        try:
+            before, known = known, self._standing
+            if known is None or known is before:
+                found = self._looked(None if known is None else known[1])
+                known = self._standing = (time.monotonic(), found)
+            return known[1]
+        finally:
+            self._looking.release()
+
+    def _looked(self, known: Standing | None) -> Standing:
         target = self.plan.target
         journal = Journal(self.store.ledger("journal"))
         state = journal.state if journal.plan == self.plan.digest else None
         moved = self.store.alias(target.alias) == target.alias_new
         if isinstance(self.store, BesideStore):
             self.store.leads = moved
+        began = time.monotonic()
+        same = known is not None and (state, moved) == (known.state, known.moved)
+        if known is not None and same and began < self._count_again:
+            return known
         there = target.new_column in self.store.describe().columns
         filled = self.store.filled(target.new_column) if there and state is not None else 0
-        return Standing(state, filled, self.store.count(), moved)
+        found = Standing(state, filled, self.store.count(), moved)
+        now, most = time.monotonic(), _COUNTING * self._refresh
+        self._count_again = now + min(max(self._refresh, _COUNTING * (now - began)), most)
+        return found
 
     def way(self, model: Literal["new", "old"] = "new") -> Way:
         """The way in which queries of a model are answered now."""
@@ -153,9 +175,8 @@ class LiveSearch:
             except StoreError:
                 # the migration has perhaps just made, moved or dropped what was searched, or is
                 # about to: a folder is not removed in one step
-                with self._lock:
-                    self._standing = None
-                    self._searches = {}
+                self._standing = None
+                self._searches = {}
                 time.sleep(wait)
         return self._answer(queries, k, model)
 
