@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 
 from benchmarks.killing import INTERRUPTED, killed_everywhere
-from isthmus import file_records, files
 from isthmus.errors import InputError, OutputError
 from isthmus.file_records import current, settle
 from isthmus.files import (
@@ -483,11 +482,13 @@ def test_a_record_that_no_writer_wrote_is_refused(tmp_path: Path, record: str) -
 
 def test_what_is_renamed_was_synced_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
-    sync, rename, replace = files.sync_file, Path.rename, Path.replace
-    for module in (files, file_records):
-        monkeypatch.setattr(
-            module, "sync_file", lambda p: order.append(f"sync {p.name[:3]}") or sync(p)
-        )
+    sync, rename, replace = os.fsync, Path.rename, Path.replace
+
+    def seen(descriptor: int) -> None:
+        order.append(f"sync {Path(os.readlink(f'/proc/self/fd/{descriptor}')).name[:3]}")  # noqa: PTH115
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", seen)
     monkeypatch.setattr(Path, "rename", lambda s, t: order.append("rename") or rename(s, t))
     monkeypatch.setattr(Path, "replace", lambda s, t: order.append("rename") or replace(s, t))
     _file(tmp_path / "out", "new", overwrite=True)

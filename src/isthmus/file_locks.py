@@ -36,8 +36,10 @@ def lock(descriptor: int, *, wait: bool = False) -> bool | None:
 
 
 @contextmanager
-def locked(folder: Path) -> Generator[None]:
+def locked(folder: Path) -> Generator[int]:
     """Hold the lock of a folder while entries of it change: one writer after another.
+
+    Gives its descriptor.
 
     Raises:
         OutputError: if another process keeps it for long.
@@ -53,6 +55,6 @@ def locked(folder: Path) -> Generator[None]:
                     mend="Wait for it, or choose another folder",
                 )
             time.sleep(_PAUSE)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)

@@ -31,6 +31,7 @@ __all__ = [
     "make_held",
     "open_regular",
     "place_of",
+    "remove_folder",
     "settle",
     "sweep",
     "sweep_held",
@@ -258,6 +259,21 @@ def sweep_held(parent: Path, pattern: str) -> None:
                     shutil.rmtree(entry.path, ignore_errors=True)
             finally:
                 os.close(descriptor)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder with all that is in it, as far as the system lets us.
+
+    With one free descriptor, where `shutil.rmtree` takes one for every level.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    for place, folders, files in os.walk(folder, topdown=False):
+        for name in (*files, *folders):
+            item = Path(place, name)
+            with suppress(OSError):
+                item.rmdir() if item.is_dir() and not item.is_symlink() else item.unlink()
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def sweep(place: Path) -> None:

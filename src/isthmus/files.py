@@ -14,7 +14,6 @@ import errno
 import glob
 import json
 import os
-import shutil
 import stat
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
@@ -30,6 +29,7 @@ from isthmus.file_records import (
     draft_of,
     make_held,
     place_of,
+    remove_folder,
     settle,
     sweep,
     sync_file,
@@ -202,6 +202,8 @@ def _known(error: OSError) -> tuple[str, str] | None:
         errno.EDQUOT: ("the disk quota is used up", "Free some space; nothing was written"),
         errno.EACCES: ("the folder cannot be written", "Choose a folder you may write to"),
         errno.EPERM: ("the folder cannot be written", "Choose a folder you may write to"),
+        errno.EMFILE: ("too many files are open", "Raise the limit (ulimit -n), or close some"),
+        errno.ENFILE: ("too many files are open on this system", "Close some"),
         errno.EROFS: ("the file system is read-only", "Choose a folder you may write to"),
         errno.ENAMETOOLONG: ("the name is too long", _ANOTHER),
     }.get(error.errno or 0)
@@ -352,16 +354,17 @@ class _Draft:
 
     def discard(self) -> None:
         """Remove its folder, with all that is in it."""
-        if not self.kept:
-            try:
-                shutil.rmtree(self.folder, ignore_errors=True)
-            except BaseException:
-                # interrupted: it takes a moment, and would stay for long
-                shutil.rmtree(self.folder, ignore_errors=True)
-                raise
+        # first: it may be the last descriptor that there is, and removing takes one
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+        if not self.kept:
+            try:
+                remove_folder(self.folder)
+            except BaseException:
+                # interrupted: it takes a moment, and would stay for long
+                remove_folder(self.folder)
+                raise
 
     def explain(self, error: OSError) -> None:
         """Raise an `OutputError` for what the disk is known to refuse."""
@@ -398,8 +401,10 @@ class _Commit:
         if not drafts:
             return
         with ExitStack() as locks:
-            for folder in sorted({draft.place.parent for draft in drafts}):
+            folders = [
                 locks.enter_context(locked(folder))
+                for folder in sorted({draft.place.parent for draft in drafts})
+            ]
             for draft in drafts:
                 draft.admit()
             removed = [path for path, _ in self.removed if os.path.lexists(path)]
@@ -410,8 +415,9 @@ class _Commit:
                     drafts[0].move()
                 else:
                     _move_all(drafts, removed)
-                for folder in {draft.place.parent for draft in drafts}:
-                    sync_file(folder)
+                # by the descriptors at hand: after the move nothing may be lacking
+                for folder in folders:
+                    os.fsync(folder)
             except OSError as error:
                 drafts[0].explain(error)
                 raise

@@ -12,9 +12,19 @@ from typing import BinaryIO
 from isthmus.errors import InputError
 from isthmus.file_records import current, open_regular
 
-__all__ = ["check_file", "kind_of", "open_input", "read_input", "read_whole", "unreadable"]
+__all__ = [
+    "SHORT_OF",
+    "check_file",
+    "kind_of",
+    "open_input",
+    "read_input",
+    "read_whole",
+    "unreadable",
+]
 
 _TRIES = 3
+SHORT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE)
+"""What the system lacks, whatever the file holds."""
 
 
 def kind_of(path: Path) -> str:

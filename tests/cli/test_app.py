@@ -283,6 +283,25 @@ def test_a_killed_apply_leaves_no_output(
     assert not _partial(large)
 
 
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_an_impatient_user_is_left_nothing(
+    large: Path, bridge: Path, first: signal.Signals
+) -> None:
+    process = _isthmus(
+        "apply", "my.bridge", "large_new.npy", "out.npy", preexec_fn=_heeding_signals
+    )
+    _wait_for_partial(process, large)
+    process.send_signal(first)
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.01)
+    out, err = process.communicate()
+    # the last of them may end Python while it leaves
+    assert process.returncode in (STOPPED[first], -signal.SIGINT)
+    assert "Traceback" not in out + err
+    assert not _partial(large) and not (large / "out.npy").exists()
+
+
 def test_nohup_is_meant(large: Path, bridge: Path) -> None:
     process = _isthmus(
         "apply", "my.bridge", "large_new.npy", "out.npy",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from contextlib import suppress
 from typing import Annotated, NoReturn
 
 import typer
@@ -13,7 +14,7 @@ from isthmus.cli.budget import budget_command
 from isthmus.cli.canary import canary_app
 from isthmus.cli.card import card_command
 from isthmus.cli.check import check_command
-from isthmus.cli.console import show, show_json, spell_out
+from isthmus.cli.console import ready_streams, show, show_json, tell
 from isthmus.cli.consumers import consumers_command
 from isthmus.cli.demo import demo_command
 from isthmus.cli.diagnose import diagnose_command
@@ -120,7 +121,7 @@ hold_apart(app)
 
 def main() -> None:
     """Run the command line; whatever happens ends in one sentence and an exit code."""
-    spell_out()
+    ready_streams()
     arguments, level = level_of(sys.argv[1:])
     listen(level)
     arguments, debug = taken_out(arguments, _DEBUG)
@@ -202,6 +203,7 @@ def _end(
 ) -> NoReturn:
     """Leave with an exit code; programs get the parts of the sentence."""
     if as_json:
-        show_json({"error": {"kind": kind, "what": what, "where": where, "mend": mend}})
-    sys.stderr.write(sentence + "\n")
+        with suppress(OSError, Stopped):
+            show_json({"error": {"kind": kind, "what": what, "where": where, "mend": mend}})
+    tell(sentence + "\n")
     raise SystemExit(code) from None

@@ -10,10 +10,13 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TextIO
 
 from isthmus.cli.signals import Stopped
+from isthmus.errors import OutputError
 from isthmus.plain_text import plain_text
 
 if TYPE_CHECKING:
@@ -24,13 +27,15 @@ if TYPE_CHECKING:
 __all__ = [
     "SCORES_DIFFER",
     "ProgressBar",
+    "files_first",
+    "ready_streams",
     "say",
     "show",
     "show_json",
     "show_json_line",
     "show_lines",
     "show_markdown",
-    "spell_out",
+    "tell",
     "text_width",
     "warn",
 ]
@@ -38,6 +43,7 @@ __all__ = [
 _LOGGER = logging.getLogger("isthmus.cli")
 _PROGRESS = logging.getLogger("isthmus.progress")
 _NO_TERMINAL = 100
+_lost: ContextVar[list[BaseException] | None] = ContextVar("_lost", default=None)
 _STYLES = {
     "plain": "",
     "heading": "bold",
@@ -86,12 +92,11 @@ def show_lines(lines: Sequence[Line]) -> None:
     """
     from rich.text import Text
 
-    console = _console()
-    with console.capture() as held:
-        for line in lines:
-            text = Text(plain_text(line.text), style=_STYLES[line.tone])
-            console.print(text, soft_wrap=True)
-    _write(held.get())
+    console, held = _console()
+    for line in lines:
+        text = Text(plain_text(line.text), style=_STYLES[line.tone])
+        console.print(text, soft_wrap=True)
+    _write(held.getvalue())
 
 
 def show_markdown(text: str) -> None:
@@ -99,15 +104,14 @@ def show_markdown(text: str) -> None:
     from rich.markdown import Markdown
     from rich.segment import Segment, Segments
 
-    console = _console()
+    console, held = _console()
     # an entity of Markdown may stand for a character that commands a terminal
     segments = [
         segment if segment.control else Segment(plain_text(segment.text), segment.style)
         for segment in console.render(Markdown(text, code_theme="ansi_light", hyperlinks=False))
     ]
-    with console.capture() as held:
-        console.print(Segments(segments), end="")
-    lines = (line.rstrip() for line in held.get().splitlines())
+    console.print(Segments(segments), end="")
+    lines = (line.rstrip() for line in held.getvalue().splitlines())
     _write("\n".join(lines) + "\n")
 
 
@@ -116,16 +120,19 @@ def text_width() -> int:
     return shutil.get_terminal_size((_NO_TERMINAL, 24)).columns
 
 
-def _console() -> Console:
+def _console() -> tuple[Console, io.StringIO]:
+    """What lays text out as stdout would show it, and where it goes: `_write` alone shows it."""
     from rich.console import Console
     from rich.theme import Theme
 
     # the colours of the terminal, be it light or dark
     theme = Theme({"markdown.code": "bold", "markdown.h1": "bold underline"})
-    return Console(
-        file=sys.stdout, width=text_width(), theme=theme,
-        highlight=False, markup=False, emoji=False,
+    held = io.StringIO()
+    console = Console(
+        file=held, force_terminal=Console(file=sys.stdout).is_terminal, width=text_width(),
+        theme=theme, highlight=False, markup=False, emoji=False,
     )  # fmt: skip
+    return console, held
 
 
 def _ascii_only() -> bool:
@@ -140,14 +147,73 @@ def _write(text: str) -> None:
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # Python would complain once more on leaving
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise Stopped(signal.SIGPIPE) from None
+    except OSError as error:
+        _to_nowhere(sys.stdout)
+        broken = _broken(error)
+        lost = _lost.get()
+        if lost is None:
+            raise broken from None
+        lost.append(broken)
 
 
-def spell_out() -> None:
-    """Let a terminal of another encoding show what it has no characters for as escapes."""
+@contextmanager
+def files_first() -> Generator[None]:
+    """Go on where results can no longer be shown: the block has files to write.
+
+    What stopped the showing, such as a reader who has read enough, is raised at its end.
+    """
+    lost: list[BaseException] = []
+    token = _lost.set(lost)
+    try:
+        yield
+    except BaseException:
+        # such as a gate that failed, which is what the exit code says
+        if lost and isinstance(lost[0], OutputError):
+            warn(f"notice: {lost[0]}")
+        raise
+    finally:
+        _lost.reset(token)
+    if lost:
+        raise lost[0] from None
+
+
+def _broken(error: OSError) -> BaseException:
+    if isinstance(error, BrokenPipeError):
+        return Stopped(signal.SIGPIPE)
+    return OutputError(
+        f"the result cannot be shown ({error.strerror})",
+        where="standard output",
+        mend="Send it elsewhere",
+    )
+
+
+def tell(text: str) -> None:
+    """Prose as it stands, on stderr; where that is gone, nobody is told, and the work goes on."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        _to_nowhere(sys.stderr)
+
+
+def _to_nowhere(stream: TextIO) -> None:
+    # Python would complain once more on leaving
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def ready_streams() -> None:
+    """Let stdout and stderr be open, and show what their encoding cannot say as escapes.
+
+    A file that is opened while one of them is closed gets its number, and what any library prints.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -184,17 +250,15 @@ class ProgressBar:
         self._shown = now
         line = _line(task, done, total, elapsed)
         if self._live:
-            sys.stderr.write(f"\r\x1b[2K{line}")
+            tell(f"\r\x1b[2K{line}")
             self._drawn = True
         else:
-            sys.stderr.write(line + "\n")
-        sys.stderr.flush()
+            tell(line + "\n")
 
     def close(self) -> None:
         """Wipe the bar."""
         if self._drawn:
-            sys.stderr.write("\r\x1b[2K")
-            sys.stderr.flush()
+            tell("\r\x1b[2K")
             self._drawn = False
         if self._task and self._done:
             took = time.monotonic() - self._started

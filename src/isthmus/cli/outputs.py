@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextlib import nullcontext
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Final, get_type_hints
 
 import typer
+
+from isthmus.cli.console import files_first
 
 __all__ = ["WRITTEN", "hold_apart"]
 
@@ -19,7 +22,8 @@ WRITTEN: Final = "written"
 def hold_apart(app: typer.Typer) -> None:
     """Have every command of ``app`` refuse, before any work, an output that is one of its inputs.
 
-    All arguments of a command that are not `WRITTEN` may name an input.
+    All arguments of a command that are not `WRITTEN` may name an input.  Where results can no
+    longer be shown, the outputs are written all the same.
     """
     for command in app.registered_commands:
         assert command.callback is not None
@@ -45,7 +49,8 @@ def _held_apart(command: Callable[..., Any]) -> Callable[..., Any]:
             check_apart(place, *inputs)
         for one, other in combinations(outputs, 2):
             check_distinct(one, other)
-        command(**given)
+        with files_first() if outputs else nullcontext():
+            command(**given)
 
     return held
 

@@ -22,21 +22,33 @@ class Stopped(BaseException):
 
 @contextmanager
 def stopped_by_signals() -> Generator[None]:
-    """Let SIGTERM and SIGHUP end the block by `Stopped`; once: tidying up is not stopped again."""
+    """Let SIGTERM and SIGHUP end the block by `Stopped`, SIGINT as ever by ``KeyboardInterrupt``.
+
+    One of them does, once: tidying up is not stopped again.
+    """
     numbers = [n for name in ("SIGTERM", "SIGHUP") if (n := getattr(signal, name, None))]
     # whoever calls us with nohup means it; other threads than the main one get no signals
     numbers = [n for n in numbers if signal.getsignal(n) == signal.SIG_DFL]
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+        numbers.append(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread():
         numbers = []
 
     def stop(number: int, _: FrameType | None) -> None:
+        nonlocal stopped
+        stopped = True
         for other in numbers:
             signal.signal(other, signal.SIG_IGN)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
         raise Stopped(number)
 
+    stopped = False
     before: dict[int, Any] = {n: signal.signal(n, stop) for n in numbers}
     try:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # an impatient Ctrl-C while Python leaves would show a trace
+            impatient = stopped and number == signal.SIGINT
+            signal.signal(number, signal.SIG_DFL if impatient else handler)

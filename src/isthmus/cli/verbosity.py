@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Sequence
 
+from isthmus.cli.console import tell
 from isthmus.plain_text import plain_text
 
 __all__ = ["LOGGER", "level_of", "listen", "taken_out"]
@@ -28,8 +28,7 @@ class _ToStderr(logging.Handler):
             text = f"{record.name}: {text}"
         if record.exc_info:
             text += f"\n{logging.Formatter().formatException(record.exc_info)}"
-        sys.stderr.write(plain_text(text) + "\n")
-        sys.stderr.flush()
+        tell(plain_text(text) + "\n")
 
 
 _HANDLER = _ToStderr()

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError, IsthmusError
+from isthmus.inputs import SHORT_OF, unreadable
 from isthmus.progress import Progress, silent
 from isthmus.spaces.file_rows import FileRows
 from isthmus.spaces.scratch import map_file, scratch_file
@@ -111,12 +112,20 @@ def reading(path: Path | str, kind: str) -> Generator[None]:
             where=str(path),
             mend="Save it as UTF-8",
         ) from error
+    except OSError as error:
+        if error.errno in SHORT_OF:
+            raise unreadable(error, path) from error
+        raise _damaged(error, path, kind) from error
     # libraries raise anything at all over damaged bytes: zlib.error, struct.error, TypeError ...
     except Exception as error:
-        text = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise InputError(
-            f"not a readable {kind} file ({text})", where=str(path), mend="Copy or write it again"
-        ) from error
+        raise _damaged(error, path, kind) from error
+
+
+def _damaged(error: Exception, path: Path | str, kind: str) -> InputError:
+    text = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    return InputError(
+        f"not a readable {kind} file ({text})", where=str(path), mend="Copy or write it again"
+    )
 
 
 class RowFile:
