@@ -20,6 +20,10 @@ class Stopped(BaseException):
         self.number, self.exit_code = number, 128 + number
 
 
+def _heeded_already(_: int, __: FrameType | None) -> None:
+    """One signal stops a command, and more of them change nothing."""
+
+
 @contextmanager
 def stopped_by_signals() -> Generator[None]:
     """Let SIGTERM and SIGHUP end the block by `Stopped`, SIGINT as ever by ``KeyboardInterrupt``.
@@ -38,7 +42,8 @@ def stopped_by_signals() -> Generator[None]:
         nonlocal stopped
         stopped = True
         for other in numbers:
-            signal.signal(other, signal.SIG_IGN)
+            # SIG_IGN would have Python complain of one that is on its way already
+            signal.signal(other, _heeded_already)
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         raise Stopped(number)
