@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, Self
 
+import numpy as np
 from torch import Tensor, nn
 
 from isthmus.errors import InputError
@@ -39,14 +40,49 @@ def call_model(model: nn.Module, batch: Any) -> Any:
     Labels beside the input are left away where the model does not take them, as `taken_by` says.
 
     Raises:
-        InputError: as `taken_by`.
+        InputError: as `taken_by`, and where the model fails on numbers of a kind that it does not
+            hold; whatever else it raises is passed on.
     """
     given = taken_by(model, batch)
+    try:
+        return _called(model, given)
+    except (RuntimeError, TypeError, NotImplementedError) as error:
+        misfit = _misfit(model, given)
+        if misfit is None:
+            raise
+        what, mend = misfit
+        raise InputError(f"the network does not run: {what}", where="batch", mend=mend) from error
+
+
+def _called(model: nn.Module, given: Any) -> Any:
     if isinstance(given, Mapping):
         return model(**given)
     if isinstance(given, tuple | list):
         return model(*given)
     return model(given)
+
+
+def _misfit(model: nn.Module, given: Any) -> tuple[str, str] | None:
+    """Why a batch and a network do not go together, and what to do; None where it is not that."""
+    weights = list(model.parameters())
+    if any(weight.is_meta for weight in weights):
+        return "its weights are on the device meta, which holds none", "Load its weights first"
+    values = list(given.values()) if isinstance(given, Mapping) else given
+    parts: list[Any] = [values] if not isinstance(values, tuple | list) else [*values]
+    if any(isinstance(part, np.ndarray) for part in parts):
+        return "the batch holds arrays of numpy", "Give tensors, as torch.from_numpy(rows).float()"
+    tensors = [part for part in parts if isinstance(part, Tensor)]
+    for tensor in tensors:
+        devices = {weight.device for weight in weights}
+        if devices and tensor.device not in devices:
+            where = next(iter(devices))
+            return f"it is on {where}, the batch on {tensor.device}", f"Move one: .to('{where}')"
+    held = {weight.dtype for weight in weights if weight.is_floating_point()}
+    for tensor in tensors:
+        if tensor.is_floating_point() and held and tensor.dtype not in held:
+            kind = next(iter(held))
+            return f"it holds {kind}, the batch {tensor.dtype}", f"Convert one: .to({kind})"
+    return None
 
 
 def taken_by(model: nn.Module, batch: Any) -> Any:

@@ -38,6 +38,11 @@ def find_modules(model: nn.Module, patterns: str | Iterable[str]) -> dict[str, n
         expression = _regular(pattern)
         matches = [name for name in modules if expression.fullmatch(name)]
         if not matches:
+            # a module that the model has under two names is called by the first of them
+            others = dict(model.named_modules(remove_duplicate=False))
+            matches = [name for name in others if name and expression.fullmatch(name)]
+            modules |= {name: others[name] for name in matches}
+        if not matches:
             raise InputError(
                 f"no layer of {type(model).__name__} is called '{pattern}'",
                 where="layers",

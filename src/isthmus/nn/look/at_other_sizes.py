@@ -23,7 +23,7 @@ from isthmus.nn.look.kinds import steps_first, told_by_kind
 from isthmus.nn.look.outputs import tensor_of
 from isthmus.training.modes import evaluation_mode
 
-__all__ = ["Seen", "items_in", "look_at_other_sizes", "size_of"]
+__all__ = ["Seen", "lead_of", "look_at_other_sizes", "size_of"]
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ class Seen:
         parts: how many rows of one item stand on the first axis, where those of one item do not
             depend on how many items there are: windows of an image, words of a text.
         in_order: whether those of an item stand next to one another.
+        alone: the output itself, of the first item alone.
         near: the layout of a layer of a certain kind that made this very tensor, that read it, or,
             where there is neither, that last returned the same shape.
     """
@@ -52,6 +53,7 @@ class Seen:
     parts: int = 1
     in_order: bool = True
     near: str | None = None
+    alone: Tensor | None = None
 
     @property
     def item_axis(self) -> int | None:
@@ -65,23 +67,38 @@ class Seen:
         Args:
             items: the axis of the output that holds items.
         """
-        given = next((k for k, axes in self.follows.items() if axes == {items}), self.items)
-        positions = {a for k, axes in self.follows.items() if k != given for a in axes} - {items}
+        positions = self._positions(items)
         axes = [axis for axis in range(self.ndim) if axis != items]
         second, last = axes[0] in positions, axes[-1] in positions
         return None if second == last else "tokens" if second else "channels"
 
+    def joins_nothing(self, items: int) -> bool:
+        """Whether the second axis and the last both hold features, with positions between them."""
+        axes = [axis for axis in range(self.ndim) if axis != items]
+        positions = self._positions(items)
+        return len(axes) > 2 and bool(positions) and not positions & {axes[0], axes[-1]}
+
+    def _positions(self, items: int) -> set[int]:
+        given = next((k for k, axes in self.follows.items() if axes == {items}), self.items)
+        return {a for k, axes in self.follows.items() if k != given for a in axes} - {items}
+
 
 def size_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...] | None:
     """Shape and type of the tensor that is changed; None where the arguments hold none."""
-    lead = _lead(args, kwargs)
+    lead = lead_of(args, kwargs)
     return None if lead is None else (lead.dtype, tuple(lead.shape[1:]))
 
 
-def items_in(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int | None:
-    """Rows of the tensor that is changed; None where the arguments hold none."""
-    lead = _lead(args, kwargs)
-    return None if lead is None else len(lead)
+def lead_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:
+    """The first tensor with more than one axis, which is the one that is changed."""
+    return next(
+        (
+            value
+            for value in (*args, *kwargs.values())
+            if isinstance(value, Tensor) and value.ndim >= 2 and 0 not in value.shape
+        ),
+        None,
+    )
 
 
 def look_at_other_sizes(
@@ -104,15 +121,20 @@ def look_at_other_sizes(
     Returns:
         What was seen of each layer that ran; empty where the network takes no tensors.
     """
-    lead = _lead(*given)
+    lead = lead_of(*given)
     if lead is None:
         return {}
     with _undisturbed(network):
         look = partial(_shapes, network, layers, part)
         usual = look(_resized(given, lead, 0, lambda t: t[:1]))
-        if usual is None or all(len(s) < 3 and s[:1] == (1,) for s in usual.shapes.values()):
+        if usual is None:
             return {}
-        seen = {n: Seen(len(s), near=usual.near.get(n)) for n, s in usual.shapes.items()}
+        seen = {
+            name: Seen(len(shape), near=usual.near.get(name), alone=usual.kept.get(name))
+            for name, shape in usual.shapes.items()
+        }
+        if all(len(s) < 3 and s[:1] == (1,) for s in usual.shapes.values()):
+            return seen
         one = _resized(given, lead, 0, lambda t: t[:1])
         pair = _resized(given, lead, 0, lambda t: t[:2] if len(t) > 1 else torch.cat([t, t]))
         changed: dict[int, _Run | None] = {0: look(pair)}
@@ -147,7 +169,7 @@ def _along(
     look: Callable[[Arguments], _Run | None], usual: _Run, one: Arguments, axis: int
 ) -> _Run | None:
     """The run with half as many positions along an axis, or with twice as many."""
-    lead = _lead(*one)
+    lead = lead_of(*one)
     assert lead is not None
     changes: list[Callable[[Tensor], Tensor]] = []
     length = lead.shape[axis]
@@ -227,18 +249,6 @@ def _steps_come_first(usual: _Run, changed: Mapping[int, _Run | None]) -> bool:
         return False
     own = usual.first[0]
     return steps.first[0][0] != own[0] and items.first[0][1] != own[1]
-
-
-def _lead(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:
-    """The first tensor with more than one axis."""
-    return next(
-        (
-            value
-            for value in (*args, *kwargs.values())
-            if isinstance(value, Tensor) and value.ndim >= 2 and 0 not in value.shape
-        ),
-        None,
-    )
 
 
 def _resized(

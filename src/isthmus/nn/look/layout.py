@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from isthmus.errors import InputError
-from isthmus.nn.look.at_other_sizes import Seen, items_in, look_at_other_sizes, size_of
+from isthmus.nn.look.at_other_sizes import Seen, lead_of, look_at_other_sizes, size_of
+from isthmus.nn.look.item_rows import possible_counts
 from isthmus.nn.look.kinds import certain_kind, steps_first, told_by_kind
 
 __all__ = ["Axes", "LayerAxes", "Layout"]
@@ -98,6 +99,9 @@ class LayerAxes:
         self._sizes: set[Any] = set()
         self._known: dict[tuple[str, int], Axes] = {}
         self._count: int | None = None
+        self.counts: frozenset[int] = frozenset()
+        """How many items the input of this pass may hold."""
+        self._alone: dict[str, Tensor] = {}
 
     def before(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Look at the whole network, which is about to run on these arguments.
@@ -105,14 +109,20 @@ class LayerAxes:
         Called before a pass and not within one, so that what a network keeps from one of its
         layers for another is that of the pass.
         """
-        self._count = items_in(args, kwargs)
+        lead = lead_of(args, kwargs)
+        self._count, self.counts = None if lead is None else len(lead), possible_counts(lead)
+        self._alone = {}
         size = size_of(args, kwargs)
         if size in self._sizes or len(self._sizes) == _SIZES:
             return
         unseen = {n: m for n, m in self._layers.items() if not self._is_seen(n)}
         if unseen:
             self._sizes.add(size)
-            self._whole |= look_at_other_sizes(self._model, unseen, (args, kwargs), self._part)
+            seen = look_at_other_sizes(self._model, unseen, (args, kwargs), self._part)
+            self._whole |= seen
+            self._alone = {n: s.alone for n, s in seen.items() if s.alone is not None}
+            for found in seen.values():
+                found.alone = None
 
     def of(
         self, name: str, activation: Tensor, given: tuple[tuple[Any, ...], Mapping[str, Any]]
@@ -146,6 +156,13 @@ class LayerAxes:
                 mend="Name the block around it, whose output has the items as they came",
             )
         return Axes(0, self._known[key].layout, parts)
+
+    def of_first(self, name: str, axes: Axes) -> Tensor | None:
+        """What the layer gives of the first item alone, items first; None where it was not seen."""
+        found = self._alone.pop(name, None)
+        if found is None or found.ndim < 2 or found.shape[axes.items] != axes.parts:
+            return None
+        return axes.items_first(found)
 
     def _is_seen(self, name: str) -> bool:
         seen = self._whole.get(name)
@@ -182,4 +199,11 @@ class LayerAxes:
         if layout is None:
             kinds = (told_by_kind(part) for part in reversed(list(layer.modules())))
             layout = next((kind for kind in kinds if kind is not None), None)
+        if layout is None and whole is not None and whole.joins_nothing(items):
+            raise InputError(
+                f"the layer's output has features on several axes, such as the heads of attention, "
+                f"in shape {tuple(activation.shape)}",
+                where=f"layer {name}",
+                mend="Name the layer behind it, which joins them, or say layout='tokens'",
+            )
         return Axes(items, layout or ("channels" if activation.ndim >= 4 else "tokens"))

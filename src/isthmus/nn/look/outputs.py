@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
 from isthmus.errors import InputError
 
@@ -44,6 +45,12 @@ def replace_tensor(output: Any, new: Tensor, where: str, part: str | int | None 
 def _path(output: Any, where: str, part: str | int | None) -> tuple[Any, ...]:
     if isinstance(output, Tensor):
         return ()
+    if isinstance(output, PackedSequence) or _is_packed(output):
+        raise InputError(
+            "the layer returns a packed sequence, whose rows are steps and not items",
+            where=f"layer {where}",
+            mend="Give it padded sequences, with batch_first=True and a mask",
+        )
     parts = _parts(output)
     if not parts:
         raise InputError(
@@ -78,6 +85,12 @@ def _path(output: Any, where: str, part: str | int | None) -> tuple[Any, ...]:
                 mend="Tap another layer",
             )
     return (chosen, *_path(held[chosen], where, None))
+
+
+def _is_packed(output: Any) -> bool:
+    return isinstance(output, tuple) and any(
+        isinstance(value, PackedSequence) for value in cast(tuple[Any, ...], output)
+    )
 
 
 def _parts(output: Any) -> dict[Any, Any]:

@@ -50,6 +50,12 @@ def pool_rows(
         InputError: for an activation without features, a mask of another shape, or an item that is
             all padding.
     """
+    if activation.is_nested or activation.layout != torch.strided:
+        raise InputError(
+            f"the layer's output is a {'nested' if activation.is_nested else 'sparse'} tensor",
+            where=f"layer {where}",
+            mend="Tap a layer that returns a plain one, such as the one behind it",
+        )
     if activation.ndim < 2:
         raise InputError(
             f"the layer's output has shape {tuple(activation.shape)}, expected (n, d) or more axes",

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.errors import InputError
+from isthmus.nn.look.item_rows import check_rows
 from isthmus.nn.look.layout import LayerAxes
 from isthmus.nn.look.outputs import tensor_of
 from isthmus.nn.look.pooling import POOLS, Pool, mask_of, pool_rows
@@ -78,6 +79,12 @@ class Taps:
                 where="layout",
                 mend="Choose from auto, channels, tokens",
             )
+        if isinstance(model, torch.jit.ScriptModule):
+            raise InputError(
+                "a scripted network runs no hooks, by which layers are read",
+                where="model",
+                mend="Give the network that it was scripted from",
+            )
         self.model = model
         self.modules = find_modules(model, layers)
         self.pool, self.part, self.layout, self.repeats = pool, part, layout, repeats
@@ -87,6 +94,7 @@ class Taps:
         self._handles: list[Any] = []
         self._taken: dict[str, list[Tensor]] = {}
         self._mask: Tensor | None = None
+        self._first: dict[str, Tensor] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -145,6 +153,7 @@ class Taps:
             InputError: for a layer that did not run, or ran more often than ``repeats`` allows.
         """
         taken, self._taken = self._taken, {}
+        first, self._first = self._first, {}
         missing = [name for name in self.modules if name not in taken]
         if missing:
             raise InputError(
@@ -156,6 +165,9 @@ class Taps:
             )
         rows: dict[str, Tensor] = {}
         for name in self.modules:
+            if self.pool != "positions":
+                for time, made in enumerate(taken[name]):
+                    check_rows(made, self._axes.counts, None if time else first.get(name), name)
             rows.update(self._joined(name, taken[name]))
         return rows
 
@@ -171,6 +183,10 @@ class Taps:
                 activation = axes.items_first(activation)
                 layout = axes.layout if self.layout == "auto" else self.layout
                 rows = pool_rows(activation, layout, self.pool, self._mask, name)
+                first = self._axes.of_first(name, axes)
+                if first is not None and self.pool != "positions":
+                    mask = None if self._mask is None else self._mask[:1]
+                    self._first.setdefault(name, pool_rows(first, layout, self.pool, mask, name))
                 # the model may go on to change the tensor in place
                 shared = (
                     rows.untyped_storage().data_ptr() == activation.untyped_storage().data_ptr()
