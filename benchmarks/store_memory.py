@@ -4,7 +4,9 @@ Each fit runs in a process of its own: a sample is drawn from the store, encoded
 fitted on it.  Printed are the greatest number of private pages, what the process read of files,
 beside the bytes that the vectors are, and the seconds.  A server's reading is not ours: of
 PostgreSQL the rows that it gave are shown, as its own statistics count them.  ``--judge`` judges
-the ways on the index too; its searches read what a search reads.
+the ways on the index too; its searches read what a search reads.  Chroma and Qdrant in a folder
+are engines within the process, which hold their whole index; of a server of Chroma, and of
+PostgreSQL, the process that fits holds what is its own.
 
     python -m benchmarks.store_memory [--rows 200000] [--only lancedb ...] [--judge]
 """
@@ -24,11 +26,12 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.arrays import Array
+from benchmarks.local_server import local_server
 
 __all__ = ["STORES", "fill", "fitted"]
 
 DIM = 384
-STORES = ("lancedb", "postgresql", "parquet", "faiss", "chroma")
+STORES = ("lancedb", "postgresql", "parquet", "faiss", "chroma", "chroma_server", "qdrant")
 _BLOCK = 20_000
 
 _FIT = r"""
@@ -139,6 +142,15 @@ def _address(scheme: str, folder: Path) -> Generator[str]:
 
         with postgres_server() as server:
             yield f"{server.get_uri()}#items"
+        return
+    if scheme == "chroma_server":
+        with local_server(
+            lambda port: (
+                *(str(Path(sys.executable).with_name("chroma")), "run", "--path", str(folder)),
+                *("--host", "127.0.0.1", "--port", str(port)),
+            )
+        ) as address:
+            yield f"chroma://{address}#items"
         return
     ends = {"parquet": "items.parquet", "faiss": "items.faiss"}
     yield f"{scheme}://{folder}/{ends.get(scheme, 'db#items')}"

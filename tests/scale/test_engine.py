@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Barrier
 from time import sleep
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 from tests.scale import work
 
 from isthmus.errors import EngineError, InputError, MissingExtraError
-from isthmus.scale import Engine, open_engine
+from isthmus.scale import Engine, local, open_engine
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +130,30 @@ def test_a_script_without_its_guard_is_told_of_it(tmp_path: Path) -> None:
     )
     last = run.stderr.strip().splitlines()[-1]
     assert "the worker processes end while they start. In a script, what starts them" in last
+
+
+def test_workers_that_are_killed_while_they_start_are_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Three of them, which is as many as may end by themselves; then as many as there may be."""
+    left, begun, serve = [3], local.Processes._start, local._serve
+
+    def start(engine: Any) -> None:
+        monkeypatch.setattr(local, "_serve", work.never_ready if left[0] else serve)
+        begun(engine)
+        if left[0]:
+            left[0] -= 1
+            os.kill(engine._team[-1].process.pid, signal.SIGKILL)
+
+    monkeypatch.setattr(local.Processes, "_start", start)
+    with open_engine("processes:1") as engine:
+        assert dict(engine.each([1, 2], work.slow)) == {0: 1, 1: 2}
+    left[0] = 20
+    with (
+        open_engine("processes:1") as engine,
+        pytest.raises(EngineError, match="20 worker processes in a row were killed"),
+    ):
+        list(engine.each([1], work.slow))
 
 
 def test_a_part_that_kills_its_workers_is_named(

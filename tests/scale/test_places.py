@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.scale.killed_apply import killed_apply
 
 pytest.importorskip("moto")
 pytest.importorskip("s3fs")
@@ -86,6 +88,45 @@ def test_objects_of_a_bucket_are_parts(
         pairs.sample(5, seed=0)
     with pytest.raises(InputError, match="no Parquet, Arrow or other file"):
         open_pairs("s3://vectors/none", "s3://vectors/a/new", engine=engine)
+
+
+def test_a_run_into_a_bucket_that_is_killed_is_resumed(
+    bucket: Any, world: Any, write: Any, tmp_path: Path, engine: PooledEngine
+) -> None:
+    new = write(tmp_path / "new", world.new, world.ids, range(0, 1500, 30))
+    bucket.put(str(new), "vectors/b/new", recursive=True)
+    bridge = fit(Pairs(world.new, world.old), recipe="procrustes")
+    bridge.save(tmp_path / "bridge")
+    url, root = "s3://vectors/b/mapped", "vectors/b/mapped"
+
+    def there() -> dict[str, Any]:
+        bucket.invalidate_cache()
+        found = bucket.find(root, detail=True) if bucket.exists(root) else {}
+        return {name.removeprefix(f"{root}/"): told for name, told in found.items()}
+
+    def results() -> dict[str, Any]:
+        return {name: told for name, told in there().items() if name.startswith("part-")}
+
+    killed_apply(
+        tmp_path, tmp_path / "bridge", "s3://vectors/b/new", url, lambda: len(results()) >= 5
+    )
+    left = results()
+    assert 5 <= len(left) < 50 and "_manifest.json" not in there()
+    noted = {
+        note["file"]
+        for name in there()
+        if name.startswith("_parts/")
+        and "file" in (note := json.loads(bucket.cat_file(f"{root}/{name}")))
+    }
+    assert noted
+    assert apply(bridge, "s3://vectors/b/new", url, engine=engine) == 1500
+    # what was written down as finished stays as it was
+    for name in noted:
+        assert results()[name]["LastModified"] == left[name]["LastModified"]
+    assert set(there()) == {"_manifest.json", *(f"part-{i}.parquet" for i in range(50))}
+    apply(bridge, new, tmp_path / "out", engine=engine)
+    for name in results():
+        assert bucket.cat_file(f"{root}/{name}") == (tmp_path / "out" / name).read_bytes()
 
 
 def test_key_ranges_of_a_store_are_parts(

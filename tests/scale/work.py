@@ -76,3 +76,9 @@ def blas_threads(part: int) -> int:
     from isthmus.threads import blas_threads
 
     return blas_threads()
+
+
+def never_ready(connection: object) -> None:
+    """In the place of a worker: says nothing, until it is killed."""
+    del connection
+    time.sleep(60)

@@ -22,10 +22,13 @@ from isthmus.scale.engine import LOST, Outcome, PooledEngine, attempt, unsent
 
 __all__ = ["Processes", "Threads"]
 
-_WORK = ("isthmus.bridge.parted.apply", "isthmus.bridge.parted.moments")
-"""What most work of a worker imports."""
+_WORK = ("isthmus.bridge.parted.apply", "isthmus.bridge.parted.moments", "scipy.linalg")
+"""What most work of a worker imports: done once, in the process that all are forked from."""
+_READERS = ("isthmus.spaces.formats.arrow", "pyarrow.parquet")
+"""Likewise, where this process has read files of the kind."""
 _READY = "ready"
-_STILLBORN = 3  # workers in a row that end before they are ready
+_STILLBORN = 3  # workers in a row that end by themselves before they are ready
+_KILLED = 20  # in a row that are killed before they are ready: where memory is short, say
 
 
 class Threads(PooledEngine):
@@ -88,7 +91,7 @@ class Processes(PooledEngine):
         self._context = _context()
         self._waiting: deque[_Call] = deque()
         self._team: list[_Worker] = []
-        self._stillborn = 0
+        self._stillborn = self._killed = 0
 
     @override
     def _submit(self, fn: Callable[[Any], Any], part: Any) -> _Call:
@@ -165,12 +168,13 @@ class Processes(PooledEngine):
                 self._abandon(worker)
                 raise
             if said == _READY:
-                worker.ready, self._stillborn = True, 0
+                worker.ready, self._stillborn, self._killed = True, 0, 0
             elif worker.call is not None:
                 worker.call.outcome, worker.call = said, None
         self._feed()
 
     def _start(self) -> None:
+        _preload(self._context)
         here, there = self._context.Pipe()
         process = self._context.Process(target=_serve, args=(there,), daemon=True)
         try:
@@ -195,7 +199,16 @@ class Processes(PooledEngine):
             worker.call.outcome = LOST
         if worker.ready:
             return
-        self._stillborn += 1
+        if worker.process.exitcode is not None and worker.process.exitcode < 0:
+            self._killed += 1
+        else:
+            self._stillborn += 1
+        if self._killed >= _KILLED:
+            raise EngineError(
+                f"{_KILLED} worker processes in a row were killed while they started",
+                where="processes",
+                mend="See what ends them, the memory of this machine for one, then run it again",
+            )
         if self._stillborn >= _STILLBORN:
             raise EngineError(
                 "the worker processes end while they start",
@@ -207,11 +220,15 @@ class Processes(PooledEngine):
 def _context() -> Any:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    # of the program itself only our own command is known to be safe to import there
-    command = [name for name in ("isthmus.cli.app",) if name in sys.modules]
-    context.set_forkserver_preload([*_WORK, *command])
-    return context
+    return multiprocessing.get_context("forkserver")
+
+
+def _preload(context: Any) -> None:
+    """Say what the process that workers are forked from imports; once it runs, that stays."""
+    if context.get_start_method() == "forkserver":
+        # of the program itself only our own command is known to be safe to import there
+        known = [name for name in (*_READERS, "isthmus.cli.app") if name in sys.modules]
+        context.set_forkserver_preload([*_WORK, *known])
 
 
 def _serve(connection: Connection) -> None:

@@ -57,6 +57,8 @@ class _Parquet:
 
     def read(self) -> MemoryStore:
         """See `FileKind.read`; vectors go to memory maps of scratch files."""
+        import pyarrow as pa
+
         where, files = self._address.shown, self._files()
         if not files:
             raise InputError("the folder holds no Parquet file", where=where)
@@ -81,6 +83,9 @@ class _Parquet:
                 for name in fields:
                     payload[name] += batch.column(name).to_pylist()
             table.close()
+        del tables
+        # what its own pool keeps for the next file would lie idle through the work
+        pa.default_memory_pool().release_unused()
         metric: dict[str, Metric] = {name: self._metric(schema.field(name)) for name in lists}
         texts = [f for f in fields if key_of_arrow(schema.field(f).type) == "str"]
         return MemoryStore(

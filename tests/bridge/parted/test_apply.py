@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.scale.killed_apply import killed_apply
 
 from isthmus import Bridge, Pairs, apply, fit, open_vectors
 from isthmus.errors import InputError, OutputError, WrongSpaceError
@@ -122,31 +118,13 @@ def test_foreign_vectors_and_foreign_folders_are_refused(
         apply(bridge, new, tmp_path / "full", engine=engine)
 
 
-_RUN = """
-import sys
-from isthmus import Bridge, apply
-if __name__ == "__main__":
-    apply(Bridge.load(sys.argv[1]), sys.argv[2], sys.argv[3], engine="processes:2")
-"""
-
-
 def test_a_killed_run_leaves_whole_files_and_is_resumed(
     bridge: Bridge, world: Any, write: Any, tmp_path: Path, engine: PooledEngine
 ) -> None:
     new = write(tmp_path / "new", world.new, world.ids, range(0, 1500, 30))
     bridge.save(tmp_path / "bridge")
-    (tmp_path / "run.py").write_text(_RUN)
     out = tmp_path / "out"
-    command = [sys.executable, tmp_path / "run.py", tmp_path / "bridge", new, out]
-    started = subprocess.Popen(
-        list(map(str, command)),
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
-        start_new_session=True,
-    )
-    while not list(out.glob("part-*.parquet")) and started.poll() is None:
-        time.sleep(0.01)
-    os.killpg(started.pid, signal.SIGKILL)
-    started.wait()
+    killed_apply(tmp_path, tmp_path / "bridge", new, out, lambda: any(out.glob("part-*.parquet")))
     for file in out.glob("part-*.parquet"):
         open_vectors(file)
     assert apply(bridge, new, out, engine=engine) == 1500
