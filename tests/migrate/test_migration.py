@@ -30,7 +30,8 @@ from isthmus.errors import (
 )
 from isthmus.migrate import Limits, LiveSearch, Models, State
 from isthmus.migrate.migration import pause_file
-from isthmus.stores import open_store
+from isthmus.stores import Index, open_store
+from isthmus.stores.pgvector import hnsw
 
 N = 60
 KINDS = ["lancedb", "postgresql", "chroma", "qdrant", "parquet", "faiss"]
@@ -136,6 +137,36 @@ def test_an_edit_behind_the_back_of_the_store_is_followed(url, path, models):
         assert migration.run(resume=True) == State.FULL
         assert migration.status().encoded == N + 1
     check_new(url, models, range(N))
+
+
+@pytest.mark.parametrize("kind", ["lancedb", "postgresql"])
+def test_new_vectors_get_the_index_of_the_old_ones(request, tmp_path, path, models, kind):
+    url = filled(url_of(kind, tmp_path, request), models, 300)
+    like = Index("IvfFlat") if kind == "lancedb" else Index("hnsw", (("m", "6"),))
+    with open_store(url) as store:
+        store.build_index("vector", like)
+    plan = plan_of(url, models)
+    with opened(plan, path, models) as migration:
+        assert migration.run(Limits(batch=50, share=0.5)) == State.FILLING
+        assert migration.store.index_of("new") is None
+        assert migration.run(resume=True) == State.FULL
+        assert migration.store.index_of("new") == like
+        assert f"index of the new vectors: {like}, built in" in str(migration.status())
+        migration.cut_over()
+        seen = migration.store.search(models.new.encode([text_of(7)]), 1, column="new")
+        assert seen.ids.tolist() == [[7]]
+        assert migration.rollback().untouched == 300
+
+
+def test_an_index_that_cannot_be_is_told(request, tmp_path, path, models, monkeypatch):
+    url = filled(url_of("postgresql", tmp_path, request), models, N)
+    with open_store(url) as store:
+        store.build_index("vector", Index("hnsw"))
+    plan = plan_of(url, models)
+    monkeypatch.setattr(hnsw, "_INDEX_DIMS", {False: NEW_DIM - 1, True: NEW_DIM - 1})
+    with opened(plan, path, models) as migration:
+        assert migration.run() == State.FULL
+        assert "index of the new vectors: none, an index takes" in str(migration.status())
 
 
 def test_rows_since_the_cut_over_have_an_old_vector_after_the_way_back(url, path, models):

@@ -17,7 +17,7 @@ from isthmus.errors import (
     UnsupportedError,
 )
 from isthmus.evaluate.search import top_k
-from isthmus.stores import create_store, open_store
+from isthmus.stores import Index, create_store, open_store
 from isthmus.stores.id_set import filled_ids
 
 psycopg = pytest.importorskip("psycopg")
@@ -240,6 +240,33 @@ def test_an_index_goes_on_past_items_that_are_gone_or_not_asked_for(postgres, na
             hits = other.search(rows[:1], 10, column="v")
             assert hits.found.all()
             assert len(set(hits.ids[0].tolist()) & set(nearest[100:110].tolist())) > 7
+
+
+def test_an_index_is_built_as_another_was(postgres, sql, name):
+    ids, rows = ids_of("int", 300), gaussian(300)
+    with create_store(f"{postgres}#{name}", ids, {"v": rows}) as store:
+        assert store.index_of("v") is None
+        how = "hnsw (v vector_cosine_ops) with (m=8, ef_construction=40)"
+        sql.execute(f"create index on {name} using {how}")
+        found = store.index_of("v")
+        assert found == Index("hnsw", (("m", "8"), ("ef_construction", "40")))
+        assert str(found) == "hnsw m=8 ef_construction=40"
+        store.add_column("new", 5)
+        store.put(ids, gaussian(300, 5), column="new")
+        # what an interrupted build leaves
+        sql.execute(f"create index dead on {name}__new using hnsw (new vector_cosine_ops)")
+        sql.execute("update pg_index set indisvalid = false where indexrelid = 'dead'::regclass")
+        assert store.index_of("new") is None
+        store.build_index("new", found)
+        assert store.index_of("new") == found
+        assert not store.describe().column("new").exact
+        left = sql.execute("select count(*) from pg_class where relname = 'dead'").fetchone()
+        assert left == (0,)
+        lists = Index("ivfflat", (("lists", "3"),))
+        store.add_column("flat", 5)
+        store.put(ids, gaussian(300, 5), column="flat")
+        store.build_index("flat", lists)
+        assert store.index_of("flat") == lists
 
 
 def test_an_index_has_a_widest_vector(postgres, name):

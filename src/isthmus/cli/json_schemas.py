@@ -308,6 +308,7 @@ def _migration() -> Schema:
         rate=maybe(NUMBER),
         seconds_left=maybe(NUMBER),
         paused=maybe(TEXT),
+        index=maybe(TEXT),
         quality=listed({"type": "object"}),
         journal=TEXT,
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.bridge import Bridge
-from isthmus.errors import GateError, InputError, StoreChangedError
+from isthmus.errors import GateError, InputError, StoreChangedError, UnsupportedError
 from isthmus.evaluate.bootstrap import Estimate
 from isthmus.migrate.backfill import TOKEN, Backfill, Limits, PauseRequest
 from isthmus.migrate.journal import Journal, State
@@ -25,7 +25,7 @@ from isthmus.migrate.restore import BackTo, Restored, WayBack, summed_up
 from isthmus.migrate.sources import MappedSource, Source, TextSource
 from isthmus.migrate.status import Status
 from isthmus.progress import Progress, silent
-from isthmus.stores import Store
+from isthmus.stores import Indexed, Store
 from isthmus.stores.beside import BesideStore, with_second_column
 from isthmus.ways.fill_order import FillOrder
 from isthmus.ways.way import Way
@@ -140,6 +140,7 @@ class Migration:
             (count - filled) / rate if rate else None,
             stopped,
             tuple(dict(q) for q in self.journal.notes("quality")) if self._mine else (),
+            self._indexed() if self._mine else None,
             self.journal.where,
         )
 
@@ -333,8 +334,41 @@ class Migration:
                 where=self.store.url,
                 mend="Give them one, or delete them, and resume",
             )
+        self._index()
         with self.journal.step(State.FULL, self.plan.digest) as found:
             found["filled"] = self.store.filled(self.plan.target.new_column)
+
+    def _indexed(self) -> str | None:
+        """What was built on the new vectors, or why nothing was."""
+        for note in reversed(list(self.journal.notes("index"))):
+            if note["without"] is not None:
+                return f"none, {note['without']}"
+            return f"{note['index']}, built in {note['seconds']:.1f} s"
+        return None
+
+    def _index(self) -> None:
+        """Give the new vectors the index that the old ones have, where stores do not by themselves.
+
+        Once they are there: an index that is there before is entered by every batch.
+        """
+        target = self.plan.target
+        if not isinstance(self.store, Indexed):
+            return
+        like = self.store.index_of(target.old_column)
+        if like is None or self.store.index_of(target.new_column) is not None:
+            return
+        self.progress(f"building an index ({like}) of the new vectors", 0, 1)
+        began = time.monotonic()
+        try:
+            self.store.build_index(target.new_column, like)
+            why = None
+        except UnsupportedError as error:
+            why = error.what
+        self.progress(f"building an index ({like}) of the new vectors", 1, 1)
+        self.journal.write(
+            "note", State.FILLING, self.plan.digest, kind="index", index=str(like), without=why,
+            seconds=round(time.monotonic() - began, 3),
+        )  # fmt: skip
 
     @property
     def _lacking(self) -> str:

@@ -61,6 +61,9 @@ class Target(_Value):
     """The name that an application reads; it is moved in one step."""
     alias_old: str
     alias_new: str
+    index: str | None = None
+    """The approximate index of the old vectors, which the new ones get once they are there; None
+    where there is none, or the database indexes by itself."""
 
 
 class Model(_Value):

@@ -13,7 +13,7 @@ from isthmus.encoders import Encoder, PrecomputedEncoder
 from isthmus.errors import InputError, StorePermissionError, WrongSpaceError
 from isthmus.migrate.plan import Target
 from isthmus.progress import Progress
-from isthmus.stores import Collection, Store
+from isthmus.stores import Collection, Indexed, Store
 from isthmus.stores.beside import BesideStore, with_second_column
 
 __all__ = [
@@ -181,7 +181,13 @@ def target_of(
         alias=alias,
         alias_old=alias_old,
         alias_new=alias_new,
+        index=_index_of(store, column),
     )
+
+
+def _index_of(store: Store, column: str) -> str | None:
+    found = store.index_of(column) if isinstance(store, Indexed) else None
+    return None if found is None else str(found)
 
 
 def _without_password(url: str) -> str:

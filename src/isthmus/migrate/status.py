@@ -24,6 +24,7 @@ class Status:
         seconds_left: at that rate.
         paused: why the last run stopped; None if it did not.
         quality: what each judgement on the live index said, by state.
+        index: what was built on the new vectors, or why nothing was; None where nothing is to be.
         journal: where the journal is.
     """
 
@@ -37,6 +38,7 @@ class Status:
     seconds_left: float | None
     paused: str | None
     quality: tuple[dict[str, Any], ...]
+    index: str | None
     journal: str
 
     def as_json(self) -> dict[str, Any]:
@@ -52,6 +54,7 @@ class Status:
             "seconds_left": self.seconds_left,
             "paused": self.paused,
             "quality": list(self.quality),
+            "index": self.index,
             "journal": self.journal,
         }
 
@@ -70,6 +73,8 @@ class Status:
                 lines[-1] += f", {self.seconds_left:,.0f} s left"
         if self.paused is not None:
             lines.append(f"paused: {self.paused}")
+        if self.index is not None:
+            lines.append(f"index of the new vectors: {self.index}")
         for point in self.quality:
             lines.append(
                 f"{point['metric']} on the live index, {point['at']}: {point['new']:.3f} with the "

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from isthmus.migrate.plan import CurvePoint, Estimated, Target
 from isthmus.stores import Store
 
+_INDEXED_DIMS = 2000  # of pgvector's type vector
 __all__ = ["by_hand", "steps_of", "verdict_of"]
 
 
@@ -29,6 +30,9 @@ def steps_of(
         put = f"COPY to a temporary table; INSERT INTO {side} ... ON CONFLICT DO UPDATE"
         alias = f"CREATE VIEW {alias_name} AS SELECT ... FROM {t}"
         swap = f"BEGIN; CREATE OR REPLACE VIEW {alias_name} AS SELECT ... FROM {t} JOIN {side}; COMMIT (dropped first where the width changes; its readers keep their rights)"  # noqa: E501
+        kind, _, options = (target.index or "").partition(" ")
+        chosen = f" WITH ({options.replace(' ', ', ')})" if options else ""
+        build = f"CREATE INDEX CONCURRENTLY ON {side} USING {kind} ({new}){chosen}"
         keep = f"INSERT INTO {space}isthmus_ledger"
     else:
         make = f"a second collection '{target.alias_new}', made when the first vectors are put"
@@ -36,6 +40,7 @@ def steps_of(
         alias = f"isthmus-aliases.json: {target.alias} -> {target.alias_old}"
         swap = f"isthmus-aliases.json: {target.alias} -> {target.alias_new} (compare, then rename)"
         keep = "a line appended to the journal's file beside the collection"
+        build = f"create_index('{new}') of '{target.alias_new}'"
         if target.store.startswith("qdrant"):
             alias, swap = (f"alias {target.alias} -> {n}" for n in (t, target.alias_new))
     order, number = listed
@@ -51,7 +56,9 @@ def steps_of(
         (f"filling: {first}all others in the order of the store, "
          f"{estimated.rows:,} {what} in about {_time(seconds)}; both columns are searched as one",
          put),
-        ("full: passes over all items until nothing is missing or was edited", "reads"),
+        ("full: passes over all items until nothing is missing or was edited"
+         + ("" if target.index is None else f"; an index as the old vectors have ({target.index})"),
+         "reads" if target.index is None else f"reads; {build}"),
         ("cut over: the plan's queries on the live index once more, then one step", swap),
         ("cleaned: what is needed to go back is forgotten; until then isthmus migrate rollback",
          "the notes about old vectors are removed"),
@@ -70,6 +77,14 @@ def by_hand(
         "From the cut-over on the application encodes queries and new items by the new model.",
         "The cut-over is a command of its own: isthmus migrate cutover.",
     ]
+    if target.index is not None and target.store.startswith("postgres"):
+        out.append(
+            "Building the index takes long where it does not fit into maintenance_work_mem: raise "
+            "that for the user of the migration."
+            if target.new_dim <= _INDEXED_DIMS
+            else f"The new vectors have {target.new_dim:,} dimensions, and an index of pgvector "
+            f"takes {_INDEXED_DIMS:,}: after the cut-over a search compares with every row."
+        )
     if not old_runs:
         out.append(
             "The old model is gone: rows added after the cut-over get mapped old vectors at a "

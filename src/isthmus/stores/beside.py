@@ -25,6 +25,8 @@ from isthmus.stores.protocol import (
     Column,
     Hits,
     Ids,
+    Index,
+    Indexed,
     Key,
     Rows,
     ScanBatch,
@@ -258,6 +260,21 @@ class BesideStore:
             return self.first.fetch(unique, column=self._old).present[inverse]
         items = self.first.payload(unique, [self._text_field])
         return np.array([bool(item) for item in items], dtype=np.bool_)[inverse]
+
+    def index_of(self, column: str) -> Index | None:
+        """See `Indexed.index_of`; None where the database indexes by itself, or not at all."""
+        if not isinstance(self.first, Indexed):
+            return None
+        if column != self._new:
+            return self.first.index_of(column)
+        return self._of_second(lambda second: second.index_of(self._inner), lambda: None)
+
+    def build_index(self, column: str, index: Index) -> None:
+        """See `Indexed.build_index`."""
+        if column != self._new:
+            self.first.build_index(column, index)
+        else:
+            self._of_second(lambda second: second.build_index(self._inner, index), lambda: None)
 
     def fetch(self, ids: Ids, *, column: str) -> Rows:
         """See `Store.fetch`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, Self, TypeAlias
+from typing import Any, Literal, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ __all__ = [
     "Column",
     "Hits",
     "Ids",
+    "Index",
+    "Indexed",
     "Key",
     "Metric",
     "Rows",
@@ -61,6 +63,22 @@ class Column:
     exact: bool = True
     stored_normalised: bool = False
     rounded: bool = False
+
+
+@dataclass(frozen=True)
+class Index:
+    """An approximate index on a vector column, as its database spells it.
+
+    Attributes:
+        kind: such as ``hnsw``.
+        options: what it was built with, by name; what is not named is the database's default.
+    """
+
+    kind: str
+    options: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        return " ".join([self.kind, *(f"{name}={value}" for name, value in self.options)])
 
 
 @dataclass(frozen=True)
@@ -338,3 +356,25 @@ class Store(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *_: object) -> None: ...
+
+
+@runtime_checkable
+class Indexed(Protocol):
+    """A store with columns that are searched exactly until an index is built on them.
+
+    Others index what is put, or search exactly whatever is there.
+    """
+
+    def index_of(self, column: str) -> Index | None:
+        """The index that answers searches of ``column``; None where they compare with all items."""
+        ...
+
+    def build_index(self, column: str, index: Index) -> None:
+        """Build one on a filled column, without stopping readers or writers.
+
+        What an interrupted build left behind is removed first.
+
+        Raises:
+            UnsupportedError: for more dimensions, or fewer items, than such an index takes.
+        """
+        ...

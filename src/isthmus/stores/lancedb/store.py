@@ -42,6 +42,7 @@ from isthmus.stores.protocol import (
     Column,
     Hits,
     Ids,
+    Index,
     Key,
     Rows,
     ScanBatch,
@@ -439,6 +440,23 @@ class LanceStore(StoreBase):
                 with asking(self._url):
                     self._table.drop_columns([name])
                 self._layout = None
+
+    def index_of(self, column: str) -> Index | None:
+        """See `Indexed.index_of`; options are those of the database for so many items."""
+        self._column(column)
+        with asking(self._url):
+            found = [i.index_type for i in self._table.list_indices() if i.columns == [column]]
+        return Index(found[0]) if found else None
+
+    def build_index(self, column: str, index: Index) -> None:
+        """See `Indexed.build_index`."""
+        from lancedb import index as kinds
+
+        metric = self._column(column).metric
+        with self._lock, asking(self._url):
+            config = getattr(kinds, index.kind)(distance_type=metric)
+            self._table.create_index(column, config=config)
+            self._layout = None
 
     # -- versions and aliases --------------------------------------------------------------------
 

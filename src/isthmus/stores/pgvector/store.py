@@ -23,7 +23,7 @@ from isthmus.stores.ledger import Ledger
 from isthmus.stores.new_items import checked_items
 from isthmus.stores.pgvector.binary import unpack_ids, unpack_vectors
 from isthmus.stores.pgvector.connections import Connections
-from isthmus.stores.pgvector.hnsw import build_index, go_on, look_further
+from isthmus.stores.pgvector.hnsw import HNSW, build_index, go_on, index_of, look_further
 from isthmus.stores.pgvector.layout import Table, find_table, read_table
 from isthmus.stores.pgvector.ledger import PgLedger
 from isthmus.stores.pgvector.names import among, place, table_name
@@ -54,6 +54,7 @@ from isthmus.stores.protocol import (
     Column,
     Hits,
     Ids,
+    Index,
     Rows,
     ScanBatch,
 )
@@ -447,15 +448,17 @@ class PgVectorStore(StoreBase):
                 drop_column(connection, table, name)
             self._table = self._read()
 
-    def build_index(self, column: str) -> None:
-        """Build an HNSW index on ``column``, without stopping readers or writers.
+    def index_of(self, column: str) -> Index | None:
+        """See `Indexed.index_of`."""
+        self._column(column)
+        with self._connections.lend() as connection:
+            return index_of(connection, self._table.homes[column], column)
 
-        Raises:
-            UnsupportedError: for more dimensions than pgvector's HNSW takes.
-        """
+    def build_index(self, column: str, index: Index = HNSW) -> None:
+        """See `Indexed.build_index`; HNSW with its defaults if nothing is said."""
         found = self._column(column)
         with self._connections.lend() as connection:
-            build_index(connection, self._table.homes[column], found, self._url)
+            build_index(connection, self._table.homes[column], found, index, self._url)
         self._table = self._read()
 
     # -- aliases ---------------------------------------------------------------------------------

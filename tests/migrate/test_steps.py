@@ -1,0 +1,84 @@
+"""What a plan says that will be sent, and what it asks of a person."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from isthmus.migrate.plan import Estimated, Target
+from isthmus.migrate.steps import by_hand, steps_of
+from isthmus.stores import Collection, Store
+
+
+class Described:
+    """A store that says where its collection lies."""
+
+    def __init__(self, schema: str) -> None:
+        self.schema = schema
+
+    def describe(self) -> Collection:
+        return Collection("docs", "int", {}, schema=self.schema)
+
+
+def target(**changes: Any) -> Target:
+    known: dict[str, Any] = {
+        "store": "postgresql://db#docs.v", "collection": "docs", "count": 10, "text_field": "text",
+        "old_column": "v", "old_dim": 4, "metric": "cosine", "new_column": "new", "new_dim": 5,
+        "alias": "docs_live", "alias_old": "docs.v", "alias_new": "docs.new",
+    }  # fmt: skip
+    return Target(**(known | changes))
+
+
+ESTIMATED = Estimated(scan_rate=1, encode_rate=1, search_ms=1, rows=10, hours=1, disk=1)
+
+
+def sent(target: Target, schema: str = "") -> dict[str, str]:
+    store = cast(Store, Described(schema))
+    steps = steps_of(store, target, ESTIMATED, ("popularity", 0), mapped=False)
+    return {what.partition(":")[0]: how for what, how in steps}
+
+
+def test_names_are_those_of_the_schema() -> None:
+    steps = sent(target(), "shop")
+    assert steps["planned"] == "INSERT INTO shop.isthmus_ledger"
+    assert "CREATE TABLE shop.docs__new (id PRIMARY KEY REFERENCES shop.docs" in steps["prepared"]
+    assert (
+        "CREATE OR REPLACE VIEW shop.docs_live AS SELECT ... FROM shop.docs JOIN"
+        in steps["cut over"]
+    )
+    assert "shop" not in " ".join(sent(target()).values())
+
+
+@pytest.mark.parametrize(
+    ("store", "index", "made"),
+    [
+        ("postgresql://db#docs.v", None, "reads"),
+        ("postgresql://db#docs.v", "hnsw",
+         "reads; CREATE INDEX CONCURRENTLY ON docs__new USING hnsw (new)"),
+        ("postgresql://db#docs.v", "hnsw m=8 ef_construction=40",
+         "reads; CREATE INDEX CONCURRENTLY ON docs__new USING hnsw (new) "
+         "WITH (m=8, ef_construction=40)"),
+        ("lancedb://db#docs.v", "IvfPq", "reads; create_index('new') of 'docs__new'"),
+    ],
+    ids=["none", "hnsw", "options", "lancedb"],
+)  # fmt: skip
+def test_the_index_of_the_new_vectors_is_a_step(store: str, index: str | None, made: str) -> None:
+    alias_new = "docs.new" if store.startswith("postgres") else "docs__new"
+    assert sent(target(store=store, index=index, alias_new=alias_new))["full"] == made
+
+
+@pytest.mark.parametrize(
+    ("dim", "told"), [(2000, "maintenance_work_mem"), (2001, "compares with every row")]
+)
+def test_a_person_hears_what_an_index_takes(dim: int, told: str) -> None:
+    asked = {"old_runs": True, "judged": True, "mapped": False}
+    with_index = by_hand(target(index="hnsw", new_dim=dim), (), **asked)
+    assert any(told in line for line in with_index)
+    assert not any(told in line for line in by_hand(target(new_dim=dim), (), **asked))
+
+
+def test_a_person_hears_what_has_to_be_granted() -> None:
+    needed = ("GRANT CREATE ON SCHEMA shop TO app",)
+    lines = by_hand(target(), needed, old_runs=True, judged=True, mapped=False)
+    assert lines[0] == f"Before it runs, somebody who may has to run: {needed[0]}"
