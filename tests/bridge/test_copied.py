@@ -135,6 +135,18 @@ def test_copies_among_old_vectors_alone_are_told(texts: Texts) -> None:
     assert old_value < old_free - 0.05
 
 
+@pytest.mark.parametrize("asked", [True, False])
+def test_where_copies_are_not_looked_for_the_evidence_says_so(
+    texts: Texts, monkeypatch: pytest.MonkeyPatch, asked: bool
+) -> None:
+    monkeypatch.setattr("isthmus.spaces.copies.MOST_ROWS", N)
+    queries = texts.queries if asked else None
+    bridge = fit(texts.pairs(copied=True), queries=queries, recipe=FLEXIBLE, judging=QUICK)
+    assert bridge.evidence is not None
+    told = "not looked for among more than 1,000 pairs: an item that judges may have one in the fit"
+    assert sum(told in notice for notice in bridge.evidence.notices) == 1
+
+
 def test_a_budget_counts_items_once(texts: Texts) -> None:
     once = pair_curve(texts.pairs(copied=False))
     assert pair_curve(texts.pairs(copied=True)).budgets[-1] == once.budgets[-1]

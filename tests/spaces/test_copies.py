@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import DBSCAN
 
 from isthmus.adapters.cross_fitted import CrossFitted
+from isthmus.scale import open_pairs
 from isthmus.spaces.copies import MOST_ROWS, NearCopies, first_alike
 from isthmus.spaces.pairs import Pairs
 from isthmus.spaces.split import Copies, fold_of
@@ -98,6 +100,38 @@ def test_more_rows_than_are_compared_are_left_as_they_are(monkeypatch: Any) -> N
     twice = Pairs(np.concatenate([x, x]), np.concatenate([y, y]))
     monkeypatch.setattr("isthmus.spaces.copies.MOST_ROWS", 399)
     assert MOST_ROWS == 100_000 and len(twice.copies) == 0
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.5])
+def test_among_many_rows_hashing_finds_the_copies_and_nothing_else(
+    monkeypatch: Any, alike: float
+) -> None:
+    rng = np.random.default_rng(0)
+    points = 1.4 * rng.standard_normal((6000, 24))
+    away = rng.standard_normal((500, 24))
+    points[5500:] = points[:500] + alike * away / np.linalg.norm(away, axis=1, keepdims=True)
+    every = first_alike(points)
+    monkeypatch.setattr("isthmus.spaces.copies._COMPARED", 100)
+    found = first_alike(points)
+    assert (every[5500:] == np.arange(500)).all()
+    assert (found[found != np.arange(6000)] == every[found != np.arange(6000)]).all()
+    assert (found != np.arange(6000)).sum() >= (500 if alike == 0 else 480)
+
+
+def test_copies_are_found_in_parts_on_an_engine(tmp_path: Path) -> None:
+    x, y = sides(900, 0)
+    x[700:], y[700:] = x[:200], y[:200]
+    for name, rows in (("new", x), ("old", y)):
+        (tmp_path / name).mkdir()
+        for part in range(3):
+            np.save(tmp_path / name / f"{part}.npy", rows[300 * part : 300 * part + 300])
+    parted = open_pairs(tmp_path / "new", tmp_path / "old", engine="threads:2")
+    whole = Pairs(x, y).copies
+    assert len(whole) == 200
+    assert parted.copies.ids.tolist() == whole.ids.tolist()
+    assert parted.copies.first.tolist() == whole.first.tolist()
+    assign = parted.split(SHARES).assign
+    assert (assign(whole.ids) == assign(whole.first)).all()
 
 
 def test_ids_of_another_kind_are_left_alone() -> None:

@@ -13,10 +13,10 @@ from isthmus.bridge.kind import Kind
 from isthmus.evaluate import parse_metric, relevant_ranks
 from isthmus.evaluate.relevance import Relevance
 from isthmus.evaluate.trial import Side
-from isthmus.spaces.copies import MOST_ROWS, NearCopies, first_alike
+from isthmus.spaces.copies import NearCopies, first_alike
 from isthmus.spaces.pairs import Pairs
 
-__all__ = ["share_of_copies", "told_copies"]
+__all__ = ["overlooked_copies", "share_of_copies", "told_copies"]
 
 _FEW = 0.02
 """Of the items: fewer are not spoken of."""
@@ -37,25 +37,25 @@ def told_copies(pairs: Pairs, held_out: HeldOut, chain: Mapped, kind: Kind) -> I
         InputError: if a row of the pairs is unusable.
     """
     if held_out.exclude is not None:
+        yield from overlooked_copies(pairs)
         for told in share_of_copies(pairs):
             yield (
                 f"{told}: each is in the part of the split that the other is in, and this evidence "
                 "is of one of each. An index that holds the copies shows them beside each other"
             )
         return
+    yield from overlooked_copies(pairs)
     first = _first_alike(held_out, kind)
     share = float((first != np.arange(len(first))).mean())
     if share <= _FEW:
         return
-    apart = (
-        "No query that judges has a copy of its answer in the fit"
-        if len(pairs) <= MOST_ROWS
-        else f"Among more than {MOST_ROWS:,} pairs they are not looked for before the split"
-    )
+    apart = ""
+    if pairs.copies_overlooked is None:
+        apart = "No query that judges has a copy of its answer in the fit; "
     damage = _damage(held_out, first, chain, kind)
     yield (
         f"{share:.0%} of the items searched are exact or near copies of others under another id. "
-        f"{apart}; a query knows one of them as its answer, and {damage}"
+        f"{apart}a query knows one of them as its answer, and {damage}"
     )
 
 
@@ -68,6 +68,15 @@ def share_of_copies(pairs: Pairs) -> Iterator[str]:
     share = len(pairs.copies) / len(pairs)
     if share > _FEW:
         yield f"{share:.0%} of the items are exact or near copies of others under another id"
+
+
+def overlooked_copies(pairs: Pairs) -> Iterator[str]:
+    """That copies are not looked for, and why; nothing where they are."""
+    if pairs.copies_overlooked is not None:
+        yield (
+            f"exact and near copies under other ids are not looked for {pairs.copies_overlooked}: "
+            "an item that judges may have one in the fit. If there are any, drop them first"
+        )
 
 
 def _first_alike(held_out: HeldOut, kind: Kind) -> NDArray[np.int64]:

@@ -95,7 +95,7 @@ def budget_command(
     """
     from isthmus.adapters.budget.learning_curve import CurveDesign
     from isthmus.adapters.budget.next_ids import next_ids
-    from isthmus.bridge.copied import share_of_copies
+    from isthmus.bridge.copied import overlooked_copies, share_of_copies
     from isthmus.bridge.pair_curve import pair_curve
     from isthmus.files import atomic_file, check_output
     from isthmus.spaces.readers import open_vectors
@@ -113,6 +113,8 @@ def budget_command(
         progress=progress,
     )  # fmt: skip
     say(repr(inputs.pairs))
+    for told in overlooked_copies(inputs.pairs):
+        say(f"notice: {told}")
     for told in share_of_copies(inputs.pairs):
         done = (
             "left out" if inputs.queries is None else "held out with them, or fitted on with them"

@@ -34,7 +34,7 @@ from isthmus.spaces.metric import Metric, checked_metric
 from isthmus.spaces.pairs import Pairs, SplitPart
 from isthmus.spaces.sample import Batch, Sampler
 from isthmus.spaces.scratch import ScratchFolder
-from isthmus.spaces.split import Assignment, Copies
+from isthmus.spaces.split import Assignment
 
 __all__ = ["PartedPairs", "SideBySide", "open_pairs"]
 
@@ -227,6 +227,13 @@ class PartedPairs(Pairs):
 
     @property
     @override
+    def copies_overlooked(self) -> str | None:
+        if self._stored is not None:
+            return "where moments were stored before (--moments)"
+        return super().copies_overlooked
+
+    @property
+    @override
     def has_labels(self) -> bool:
         return self.reader.labels is not None
 
@@ -283,12 +290,6 @@ class PartedPairs(Pairs):
         among = None if part is None else (part.split.assign, part.index)
         work = _Sample(size, seed, among)
         return self.fold(work, work.joined).sample()
-
-    @cached_property
-    @override
-    def copies(self) -> Copies:
-        """None: they are not looked for in parts, whose pairs are many."""
-        return Copies()
 
     @override
     def unmatched(

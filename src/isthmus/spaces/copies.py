@@ -18,10 +18,10 @@ from isthmus.spaces.metric import Metric
 from isthmus.spaces.sample import Batch
 from isthmus.spaces.split import Copies, hash_ids
 
-__all__ = ["MOST_ROWS", "PROBES", "NearCopies", "find_copies", "first_alike"]
+__all__ = ["MOST_ROWS", "PROBES", "CopySearch", "NearCopies", "first_alike"]
 
 MOST_ROWS = 100_000
-"""Pairs among which copies are looked for; in more, one pair moves no map."""
+"""Pairs among which copies are looked for: a few hundred bytes are held of each."""
 
 _NEAR = 0.02
 """Squared distance of near copies, over that of typical nearest neighbours."""
@@ -36,6 +36,15 @@ _LARGEST = 0.1
 part of a split could hold them all."""
 _EXACT = 1e-4
 """Of the distance of near copies: what rounding leaves of equal rows."""
+_COMPARED = 20_000
+"""Points among which every neighbour is looked for; of more, only of those that hashing shows."""
+_TABLES = 8
+_CELL = 3.0
+"""Width of a cell, over the distance of near copies.  Of two points at that distance in 24 numbers
+one table in four holds both in one cell, of two at half of it one in two."""
+_BESIDE = 3
+"""Points of one cell that each is compared with, in each table."""
+_PAIRS = 100_000
 
 Rows = NDArray[Any]
 
@@ -81,43 +90,114 @@ class NearCopies:
         return _placed(np.asarray(rows, np.float64), self.mean, unit=self.unit) @ self.directions
 
 
-def find_copies(batches: Iterable[Batch], sample: Batch, metric: Metric) -> Copies:
-    """Items that are equal, or nearly so, in both spaces.
+Placed = tuple[list[Rows], list[NDArray[np.float32]]]
+"""Ids and points, batch by batch."""
 
-    Args:
-        batches: of all rows, at most `MOST_ROWS` of them.
-        sample: rows of them, from which it is read how far apart different items lie.
-        metric: of both spaces.
 
-    Returns:
-        Of each item that is a copy, the one that comes first in the order of the hashes of ids;
-        the same for any order of the rows.
+@dataclass(frozen=True, eq=False)
+class CopySearch:
+    """Looks for items that are equal, or nearly so, in both spaces; picklable.
+
+    Called with batches, in any process, it places their rows; `joined` collects what was placed,
+    and `copies` says what lies together.
+
+    Example:
+        >>> rows = np.random.default_rng(0).standard_normal((500, 8))
+        >>> rows[7] = rows[3]
+        >>> batch = Batch(np.arange(500), rows, rows)
+        >>> search = CopySearch.like(batch, "cosine")
+        >>> len(search.copies(search([batch])))
+        1
     """
-    near_x, near_y = NearCopies.like(sample.x, metric), NearCopies.like(sample.y, metric)
-    if near_x is None or near_y is None:
-        return Copies()
-    names: list[Rows] = []
-    places: list[NDArray[np.float32]] = []
-    for batch in batches:
-        names.append(batch.ids)
-        # the mean of both squared distances
-        both = np.hstack([near_x(batch.x), near_y(batch.y)]) * 0.5**0.5
-        places.append(both.astype(np.float32))
-    ids = np.concatenate(names)
-    order = np.lexsort((ids, hash_ids(ids)))
-    first = first_alike(np.concatenate(places)[order])
-    sizes = np.bincount(first, minlength=len(ids))
-    together = sizes[first] <= max(4, _LARGEST * len(ids))
-    copied = np.flatnonzero((first != np.arange(len(ids))) & together)
-    return Copies.of(ids[order[copied]], ids[order[first[copied]]])
+
+    near_x: NearCopies
+    near_y: NearCopies
+
+    @classmethod
+    def like(cls, sample: Batch, metric: Metric) -> CopySearch | None:
+        """Of the spaces that a sample is from; None where no two rows of one differ.
+
+        Args:
+            sample: rows from which it is read how far apart different items lie.
+            metric: of both spaces.
+        """
+        near_x, near_y = NearCopies.like(sample.x, metric), NearCopies.like(sample.y, metric)
+        return None if near_x is None or near_y is None else cls(near_x, near_y)
+
+    def __call__(self, batches: Iterable[Batch]) -> Placed:
+        """The ids of all rows, and points ``(n, k)`` whose squared distance is the mean of both
+        spaces'."""
+        names: list[Rows] = []
+        places: list[NDArray[np.float32]] = []
+        for batch in batches:
+            names.append(batch.ids)
+            both = np.hstack([self.near_x(batch.x), self.near_y(batch.y)]) * 0.5**0.5
+            places.append(both.astype(np.float32))
+        return names, places
+
+    @staticmethod
+    def joined(one: Placed, other: Placed) -> Placed:
+        """What was placed of two parts."""
+        return [*one[0], *other[0]], [*one[1], *other[1]]
+
+    @staticmethod
+    def copies(placed: Placed) -> Copies:
+        """Of each item that is a copy, the one that comes first in the order of the hashes of ids;
+        the same for any order of the rows.
+        """
+        ids = np.concatenate(placed[0])
+        order = np.lexsort((ids, hash_ids(ids)))
+        first = first_alike(np.concatenate(placed[1])[order])
+        sizes = np.bincount(first, minlength=len(ids))
+        together = sizes[first] <= max(4, _LARGEST * len(ids))
+        copied = np.flatnonzero((first != np.arange(len(ids))) & together)
+        return Copies.of(ids[order[copied]], ids[order[first[copied]]])
 
 
 def first_alike(points: NDArray[Any]) -> NDArray[np.int64]:
     """Of each point ``(n, k)`` the first that it is a copy of, itself where there is none.
 
     Nearest points within distance 1 are joined, and the first of each group stands for it, until
-    no two of those are near each other.
+    no two of those are near each other.  Among more than 20,000 points those are joined that fall
+    into one cell of a random grid, in any of eight: nearly all near copies, and every equal one.
     """
+    if len(points) <= _COMPARED:
+        return _joined(points)
+    first = np.arange(len(points))
+    some = np.flatnonzero(_beside_another(points))
+    if len(some):
+        first[some] = some[_joined(points[some])]
+    return first
+
+
+def _beside_another(points: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which points have another within distance 1 in their cell of one of the grids ``(n,)``."""
+    rng = np.random.default_rng(0)
+    n, width = points.shape
+    found = np.zeros(n, np.bool_)
+    for _ in range(_TABLES):
+        shift = rng.uniform(0, _CELL, width)
+        odd = rng.integers(1, 2**62, width, dtype=np.int64) | 1
+        key = np.zeros(n, np.int64)
+        with np.errstate(over="ignore"):
+            for axis in range(width):
+                key += (
+                    np.floor((points[:, axis] + shift[axis]) / _CELL).astype(np.int64) * odd[axis]
+                )
+        order = np.argsort(key, kind="stable")
+        key = key[order]
+        for step in range(1, min(_BESIDE, n - 1) + 1):
+            at = np.flatnonzero(key[step:] == key[:-step])
+            for start in range(0, len(at), _PAIRS):
+                one = order[at[start : start + _PAIRS]]
+                other = order[at[start : start + _PAIRS] + step]
+                near = np.square(points[one] - points[other]).sum(axis=1) <= 1
+                found[one[near]] = found[other[near]] = True
+    return found
+
+
+def _joined(points: NDArray[Any]) -> NDArray[np.int64]:
+    """As `first_alike`, every neighbour looked for."""
     # scipy's trees and graphs take a fifth of a second to import
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

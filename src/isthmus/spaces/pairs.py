@@ -265,6 +265,13 @@ class Pairs:
         rows = rows[smallest_hashes(vectors.ids[rows], size, seed)]
         return vectors.ids[rows], self._read(vectors, rows)
 
+    @property
+    def copies_overlooked(self) -> str | None:
+        """Why `copies` are not looked for, in a clause; None where they are."""
+        from isthmus.spaces.copies import MOST_ROWS
+
+        return f"among more than {MOST_ROWS:,} pairs" if self._n > MOST_ROWS else None
+
     @cached_property
     def copies(self) -> Copies:
         """Pairs that are exact or near copies of others; reads all pairs when first asked for.
@@ -274,11 +281,12 @@ class Pairs:
         Raises:
             InputError: on reaching a row that cannot be used.
         """
-        from isthmus.spaces.copies import MOST_ROWS, PROBES, find_copies
+        from isthmus.spaces.copies import PROBES, CopySearch
 
-        if not 1 < self._n <= MOST_ROWS:
+        if self._n < 2 or self.copies_overlooked is not None:
             return Copies()
-        return find_copies(self.batches(), self.sample(PROBES, seed=0), self.metric)
+        search = CopySearch.like(self.sample(PROBES, seed=0), self.metric)
+        return Copies() if search is None else search.copies(self.fold(search, search.joined))
 
     def split(self, fractions: Mapping[str, float], *, seed: int = 0) -> Split:
         """Named parts, each pair assigned by a hash of its id: more items never move the others.
