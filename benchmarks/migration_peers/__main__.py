@@ -8,7 +8,9 @@ installed into an environment of its own and runs by its own commands.  Then
 - *new queries*, *old queries*: recall@10 on the finished state of queries by the new model, and of
   callers that still have the old one (keeping the old model, and re-embedding everything, are given
   above the table);
-- *rows a CPU-second*: of the whole command, its start too, and the database server's;
+- *rows a CPU-second*: of the whole command, its start too, and the database server's; in a second
+  table of many random rows, beside which the start is little, by the tools that write true vectors
+  of an encoder, which all of them ask over HTTP;
 - *kills*: SIGKILL at moments drawn evenly from the time of a whole run, and its own resume; those
   are survived after which each vector is what an uninterrupted run leaves, and the way back
   restores each bit of the old ones;
@@ -27,11 +29,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from benchmarks.harness import Absent, header
-from benchmarks.migration_peers.given import Given, encoder_over_http, given, unit
+from benchmarks.migration_peers.given import Given, encoder_over_http, given, random_rows, unit
 from benchmarks.migration_peers.movers import (
     Embedflow,
     Mover,
@@ -54,6 +57,7 @@ _HEAD = (
     "| old vectors after the way back | a row added since |\n|---|---|---|---|---|---|---|---|"
 )
 _ADDED = "added"
+_ENCODING = ("vecshift", "isthmus-lancedb", "isthmus-pgvector")
 
 
 def main() -> None:
@@ -62,6 +66,9 @@ def main() -> None:
     )
     parser.add_argument("--rows", type=int, default=1000, help="texts (1000)")
     parser.add_argument("--kills", type=int, default=3, help="of each tool (3)")
+    parser.add_argument(
+        "--many", type=int, default=20_000, help="rows of the second table; 0 for none (20000)"
+    )
     parser.add_argument("--only", nargs="*", choices=TOOLS, default=list(TOOLS))
     asked = parser.parse_args()
     print("\n".join(header()), file=sys.stderr)
@@ -86,6 +93,24 @@ def main() -> None:
                 except Absent as why:
                     cells = (str(why), *[""] * 6)
                 print(f"| {mover.label} ({mover.store}) | {' | '.join(cells)} |", flush=True)
+            if asked.many:
+                _print_many(folder, asked.many, [t for t in _ENCODING if t in asked.only], server)
+
+
+def _print_many(folder: Path, n: int, tools: list[str], server: Any) -> None:
+    """The table of rows a CPU-second at many rows."""
+    print(f"\n{n:,} random rows\n\n| tool | rows a CPU-second |\n|---|---|", flush=True)
+    many = random_rows(folder / "many", n, 384)
+    with encoder_over_http(many) as address:
+        environ = {"VECSHIFT_DSN": server.get_uri(), "ENCODER": address, "OPENAI_API_KEY": "-"}
+        for tool in tools:
+            mover = TOOLS[tool](many, folder / "many" / tool, environ)
+            mover.set_up()
+            spent = _spent_of(server.get_pid() if "pgvector" in mover.store else None)
+            began = spent()
+            code = mover.do("run")
+            told = f"{n / (spent() - began):,.0f}" if not code else f"ended with {code}"
+            print(f"| {mover.label} ({mover.store}) | {told} |", flush=True)
 
 
 def _spent_of(postmaster: int | None) -> Callable[[], float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import threading
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Given", "encoder_over_http", "given"]
+__all__ = ["Given", "encoder_over_http", "given", "random_rows"]
 
 QUERIES = 500
 MODELS = ("old", "new")
@@ -65,9 +66,21 @@ def given(folder: Path, rows: int) -> Given:
     return Given(folder, rows)
 
 
+def random_rows(folder: Path, rows: int, dim: int) -> Given:
+    """Rows without a meaning, as many as are wanted; there are no queries."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for model in MODELS:
+        np.save(folder / f"{model}.npy", rng.standard_normal((rows, dim), dtype=np.float32))
+    return Given(folder, rows)
+
+
 @contextmanager
 def encoder_over_http(of: Given) -> Generator[str]:
-    """An endpoint as OpenAI's, that looks the new model's vectors up; its address."""
+    """An endpoint as OpenAI's, that looks the new model's vectors up; its address.
+
+    It answers in base64 whoever asks for that, and in numbers all others, as OpenAI's does.
+    """
     new = of.documents("new")
 
     class Answers(BaseHTTPRequestHandler):
@@ -76,8 +89,10 @@ def encoder_over_http(of: Given) -> Generator[str]:
         def do_POST(self) -> None:
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             texts = asked["input"] if isinstance(asked["input"], list) else [asked["input"]]
+            packed = asked.get("encoding_format") == "base64"
+            written = base64_of if packed else np.ndarray.tolist
             found = [
-                {"object": "embedding", "index": i, "embedding": new[row_of(text)].tolist()}
+                {"object": "embedding", "index": i, "embedding": written(new[row_of(text)])}
                 for i, text in enumerate(texts)
             ]
             body = json.dumps(
@@ -100,6 +115,11 @@ def encoder_over_http(of: Given) -> Generator[str]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def base64_of(row: np.ndarray) -> str:
+    """Little-endian float32."""
+    return base64.b64encode(row.astype("<f4").tobytes()).decode()
 
 
 def row_of(text: str) -> int:

@@ -110,8 +110,9 @@ def _sql_table(uri: str, given: Given, column: str) -> None:
         copy_to = f"copy docs (id, text, {column}) from stdin (format binary)"
         with connection.cursor().copy(copy_to) as copy:
             copy.set_types(["text", "text", "vector"])
-            for number, row in enumerate(given.documents("old")):
-                copy.write_row((given.ids()[number], str(number), row))
+            rows = zip(given.ids(), given.documents("old"), strict=True)
+            for number, (name, row) in enumerate(rows):
+                copy.write_row((name, str(number), row))
 
 
 def _sql_rows(uri: str, table: str, column: str) -> Vectors:

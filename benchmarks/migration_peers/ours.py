@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks import migration_cost
-from isthmus.encoders import CallableEncoder
+from isthmus.encoders import CallableEncoder, OpenAiEncoder
 from isthmus.migrate.migration import Migration
 from isthmus.migrate.models import Models
 from isthmus.migrate.plan import Plan
@@ -16,15 +17,17 @@ from isthmus.stores import open_store
 
 
 def models(place: Path) -> Models:
-    """Both models: a text is the number of its row."""
-
-    def looked(name: str) -> CallableEncoder:
-        rows = np.load(place / f"{name}.npy")
-        return CallableEncoder(
-            lambda texts: rows[[int(t) for t in texts]], name=name, revision="1", dim=rows.shape[1]
-        )
-
-    return Models(looked("new"), looked("old"))
+    """Both models, a text being the number of its row: the new one behind the endpoint that the
+    other tools ask, the old one looked up."""
+    old = np.load(place / "old.npy", mmap_mode="r")
+    asked = OpenAiEncoder("minilm", os.environ["ENCODER"], folder=place)
+    return Models(
+        CallableEncoder(asked.encode, name="new", revision="1", dim=asked.dim),
+        CallableEncoder(
+            lambda texts: np.asarray(old[[int(t) for t in texts]]),
+            name="old", revision="1", dim=old.shape[1],
+        ),
+    )  # fmt: skip
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from benchmarks.migration_peers.__main__ import _same, _what
 from benchmarks.migration_peers.given import Given, encoder_over_http, row_of
+from isthmus.encoders import OpenAiEncoder
 
 
 def rows_of(folder, n=12, dim=4) -> Given:
@@ -23,6 +24,7 @@ def rows_of(folder, n=12, dim=4) -> Given:
 def test_the_endpoint_looks_vectors_up(tmp_path):
     rows = rows_of(tmp_path)
     with encoder_over_http(rows) as address:
+        ours = OpenAiEncoder("m", address, folder=tmp_path).encode(["5", "11"])
         asked = json.dumps({"model": "m", "input": ["7", " 3 ", "a probe"]}).encode()
         request = urllib.request.Request(
             f"{address}/embeddings", asked, {"Content-Type": "application/json"}
@@ -31,6 +33,7 @@ def test_the_endpoint_looks_vectors_up(tmp_path):
             found = json.load(answer)["data"]
     got = np.array([one["embedding"] for one in found], np.float32)
     np.testing.assert_array_equal(got, rows.documents("new")[[7, 3, 0]])
+    np.testing.assert_array_equal(ours, rows.documents("new")[[5, 11]])
     assert (row_of("11"), row_of("x")) == (11, 0)
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import traceback
 
 import numpy as np
@@ -118,3 +120,14 @@ def test_names_that_do_not_exist():
         open_store("qdrant://:memory:#docs")
     with pytest.raises(InputError, match="not clear which collection"):
         open_store("qdrant://:memory:")
+
+
+def test_a_folder_that_is_open_elsewhere(tmp_path):
+    url = f"qdrant://{tmp_path}/db#docs"
+    with create_store(url, np.arange(3), {"v": gaussian(3)}):
+        script = f"from isthmus.stores import open_store; open_store({url!r})"
+        command = [sys.executable, "-c", script]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    told = [line for line in done.stderr.splitlines() if "StoreUnavailableError" in line][-1]
+    assert "Qdrant lets one process have a folder at a time" in told
+    assert "start a Qdrant server" in told

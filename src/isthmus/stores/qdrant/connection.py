@@ -44,6 +44,13 @@ def asking(where: str) -> AbstractContextManager[None]:
 def _told(error: Exception, where: str) -> StoreError:
     status = getattr(error, "status_code", None)
     text = redacted(str(error).strip().splitlines()[0] if str(error).strip() else "no answer")
+    if "already accessed by another instance" in text:
+        return StoreUnavailableError(
+            "this folder is open elsewhere, and Qdrant lets one process have a folder at a time",
+            where=where,
+            mend="Close it there, or start a Qdrant server and give its address, as "
+            "qdrant://localhost:6333#COLLECTION",
+        )
     if status in (401, 403):
         return StorePermissionError(
             "the server does not let this key do that",
