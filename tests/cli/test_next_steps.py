@@ -12,6 +12,7 @@ import pytest
 
 from isthmus.bridge import Bridge
 from isthmus.cli.next_steps import Asked, after_fit, after_live_fit
+from isthmus.cli.results import called_as
 from isthmus.evaluate.arms import Verdict
 from isthmus.ways import Part, Recall, Way
 
@@ -136,3 +137,20 @@ def test_a_part_is_filled_before_it_is_searched(fitted: Bridge) -> None:
         "isthmus plan 'lancedb://db#docs' --old st:a --new st:b --key-env KEY --queries log.csv "
         "--qrels qrels.txt --bridge b -o plan.json"
     )
+
+
+def test_commands_begin_as_isthmus_was_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "a b"
+    folder.mkdir()
+    program = folder / "isthmus"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("sys.argv", [str(program)])
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert called_as() == shlex.quote(str(program))
+    monkeypatch.setenv("PATH", str(folder))
+    assert called_as() is None
+    monkeypatch.setattr("sys.argv", ["pytest"])
+    assert called_as() is None

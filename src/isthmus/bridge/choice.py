@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -20,6 +21,8 @@ from isthmus.bridge.whole_index import in_whole_index
 from isthmus.progress import Progress, silent
 
 __all__ = ["Choice", "deciding"]
+
+log = logging.getLogger(__name__)
 
 _SEVERAL = 3.0
 """Answers to a query, on average, from which on the metric itself tells maps apart."""
@@ -93,7 +96,14 @@ class Choice:
             refinements,
             progress,
         )
-        return select(recipes, self._stream, task)
+        found = select(recipes, self._stream, task)
+        log.debug(
+            "chosen of %d maps: %s (%.4f)",
+            len(found.candidates),
+            found.chosen.recipe,
+            found.chosen.score,
+        )
+        return found
 
     def out_of_fold(self, selection: Selection) -> CrossFitted | None:
         """Where choice is cross-fitted, the chosen recipe's maps of the folds.

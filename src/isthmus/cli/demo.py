@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +11,7 @@ import typer
 from isthmus.cli.console import ProgressBar, say, show, show_json, text_width
 from isthmus.cli.inputs import Json
 from isthmus.cli.outputs import WRITTEN
+from isthmus.cli.results import called_as
 
 __all__ = ["demo_command"]
 
@@ -56,7 +55,6 @@ def demo_command(
         progress.close()
         (say if as_json else show)(text)
 
-    called = sys.argv[0]
     if migrate:
         from isthmus.demo.migration import tell_migration
 
@@ -65,11 +63,10 @@ def demo_command(
         if as_json:
             show_json([{"step": step, "recall@10": value} for step, value in told])
         return
-    on_path = shutil.which("isthmus") == called
     evidence = tell(
         output,
         say=line,
-        command="isthmus" if on_path else called,
+        command=called_as() or "isthmus",
         width=text_width(),
         progress=progress,
     )

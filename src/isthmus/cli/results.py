@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
+import sys
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isthmus.cli.console import show, show_lines, text_width
@@ -11,7 +16,7 @@ from isthmus.cli.console import show, show_lines, text_width
 if TYPE_CHECKING:
     from isthmus.evaluate import Evaluation, GateResult
 
-__all__ = ["show_commands", "show_evaluation"]
+__all__ = ["called_as", "show_commands", "show_evaluation"]
 
 
 def show_evaluation(
@@ -35,5 +40,15 @@ def show_commands(commands: Sequence[str]) -> None:
     """What to type next, each on a line of its own, whole so that it can be copied."""
     if commands:
         show("\nto go on:")
+    called = called_as()
     for command in commands:
-        show(f"  {command}")
+        show(f"  {command if called is None else command.replace('isthmus', called, 1)}")
+
+
+def called_as() -> str | None:
+    """The path that isthmus was called by, where a shell does not find it by its name."""
+    called = sys.argv[0]
+    if Path(called).name != "isthmus" or not os.access(called, os.X_OK):
+        return None
+    found = shutil.which("isthmus")
+    return None if found is not None and Path(found).samefile(called) else shlex.quote(called)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.progress import Progress, silent
+from isthmus.spaces.id_likeness import LOOKED_AT, likeness
 from isthmus.spaces.ids import check_same_kind, join, same_ids, wide_as_text
 from isthmus.spaces.metric import Metric, checked_metric
 from isthmus.spaces.readers import Ids, Source, Vectors, open_vectors
@@ -104,10 +105,13 @@ class Pairs:
             return source.n
         self._source_rows, self._target_rows = join(source_ids, target_ids)
         if not len(self._target_rows):
+            alike = likeness(source.ids, target.ids)
             raise InputError(
                 f"{names[0]} and {names[1]} have no id in common "
                 f"(first ids: {source.ids[0].item()!r} and {target.ids[0].item()!r})",
-                mend="Check that both sides name their items in the same way",
+                mend="Check that both sides name their items in the same way"
+                if alike is None
+                else f"They are alike but for {alike}: write them in one way",
             )
         return len(self._target_rows)
 
@@ -173,9 +177,20 @@ class Pairs:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What may be wrong with the pairing, in a sentence each: a column of ids not used."""
+        """What may be wrong with the pairing, in a sentence each.
+
+        A column of ids that is not used, or ids without a partner that differ from others in their
+        writing alone.
+        """
         if self.source.ids is not None and self.target.ids is not None:
-            return ()
+            alike = self._alike_but_for
+            if alike is None:
+                return ()
+            return (
+                f"{self.unmatched_source:,} rows of {self.source.name} and "
+                f"{self.unmatched_target:,} of {self.target.name} have no partner, and ids among "
+                f"them are alike but for {alike}: write them in one way on both sides",
+            )
         return tuple(
             f"{side.name} has a column '{side.overlooked}' that looks like ids, and rows are "
             f"paired by position: join by it with ids='{side.overlooked}' (--ids "
@@ -183,6 +198,19 @@ class Pairs:
             for side in (self.source, self.target)
             if side.overlooked is not None
         )
+
+    @cached_property
+    def _alike_but_for(self) -> str | None:
+        """In what ids without a partner differ, where that is their writing alone."""
+        if not self.unmatched_source or not self.unmatched_target:
+            return None
+        left: list[NDArray[Any]] = []
+        for side, rows in ((self.source, self._source_rows), (self.target, self._target_rows)):
+            assert side.ids is not None and rows is not None
+            alone = np.ones(side.n, dtype=np.bool_)
+            alone[rows] = False
+            left.append(side.ids[np.flatnonzero(alone)[:LOOKED_AT]])
+        return likeness(*left)
 
     def batches(
         self, size: int = 8192, *, part: SplitPart | None = None, progress: Progress = silent

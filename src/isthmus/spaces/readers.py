@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ from isthmus.spaces.formats.id_table import TABLES, read_id_table
 from isthmus.spaces.ids import check_unique, normalise_ids, read_ids_text
 
 __all__ = ["Ids", "Source", "Vectors", "open_vectors", "split_key"]
+
+log = logging.getLogger(__name__)
 
 Source = Array | str | os.PathLike[str]
 """Where vectors come from: an array ``(n, d)``, a path or ``path:key``, or opened `Vectors`."""
@@ -215,13 +218,14 @@ def open_vectors(
     files = vector_files(path)
     column = ids if isinstance(ids, str) and not _is_id_file(ids) else None
     wanted = Wanted(key, column, ids is None, progress)
-    found = format_of(files[0]).read(files, wanted)
+    kind = format_of(files[0])
+    found = kind.read(files, wanted)
     given = found.ids
     if ids is False:
         given = None
     elif ids is not None and column is None:
         given = _read_ids(ids)
-    return Vectors(
+    opened = Vectors(
         found.vectors,
         name=found.name,
         stored_dtype=found.stored_dtype,
@@ -230,6 +234,8 @@ def open_vectors(
         codes=Codes.of(found.ranges if codes is None else codes, found.name),
         overlooked=found.overlooked if ids is None else None,
     )
+    log.debug("read %s (%s, %d files): %r", path, kind.name, len(files), opened)
+    return opened
 
 
 def _check_header(shape: tuple[int, ...], dtype: str, where: str) -> None:

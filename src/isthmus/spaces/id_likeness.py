@@ -1,0 +1,72 @@
+"""What keeps ids of two sides apart that name the same items: capitals, spaces, zeros in front."""
+
+from __future__ import annotations
+
+import unicodedata
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["LOOKED_AT", "likeness"]
+
+LOOKED_AT = 100_000
+"""Ids of each side that are compared."""
+_SHARE = 0.1
+
+
+def _as_uuid(name: str) -> str:
+    try:
+        return str(uuid.UUID(name))
+    except ValueError:
+        return name
+
+
+_FORMS: tuple[tuple[str, Callable[[str], str]], ...] = (
+    ("spaces at their ends", str.strip),
+    ("capital letters", str.casefold),
+    ("zeros in front", lambda name: name.lstrip("0") or "0"),
+    ("'.0' at their ends", lambda name: name.removesuffix(".0")),
+    ("the way a UUID is written", _as_uuid),
+    ("the slashes of paths", lambda name: name.replace("\\", "/")),
+    ("the folder and the suffix of a file", lambda name: _stem(name)),
+    (
+        "characters that are not seen, or their normal form",
+        lambda name: "".join(
+            letter
+            for letter in unicodedata.normalize("NFKC", name)
+            if unicodedata.category(letter) not in ("Cf", "Cc")
+        ),
+    ),
+)
+
+
+def _stem(name: str) -> str:
+    last = name.replace("\\", "/").rpartition("/")[2]
+    return last.rpartition(".")[0] or last
+
+
+def likeness(x: NDArray[Any] | Sequence[Any], y: NDArray[Any] | Sequence[Any]) -> str | None:
+    """In what ids without a partner differ from one another, where that is one plain thing.
+
+    Args:
+        x, y: ids of either side that the other side lacks; the first `LOOKED_AT` are compared.
+
+    Returns:
+        Such as ``capital letters``; None where a tenth of neither side is explained so.
+
+    Example:
+        >>> likeness(["Doc1", "Doc2"], ["doc2", "doc1"])
+        'capital letters'
+    """
+    sides = [[str(name) for name in np.asarray(side[:LOOKED_AT]).tolist()] for side in (x, y)]
+    fewest = min(map(len, sides))
+    if not fewest:
+        return None
+    for what, form in _FORMS:
+        one, other = ({form(name) for name in side} for side in sides)
+        if len(one & other) >= max(_SHARE * fewest, 1):
+            return what
+    return None
