@@ -99,8 +99,9 @@ class Limit:
 def not_rescored(hits: Hits) -> Rescored:
     """The items in the order of the recall."""
     n, k = hits.ids.shape
-    ranks, origins = np.empty((2, n, k), np.int64)
-    ranks[:], origins[:] = np.arange(1, k + 1), Origin.NOT_RESCORED
+    ranks, origins = np.empty((n, k), np.int64), np.empty((n, k), np.int64)
+    ranks[:] = np.arange(1, k + 1)
+    origins.fill(int(Origin.NOT_RESCORED))
     trace = RecallTrace(ranks, hits.scores, origins)
     return Rescored(hits.ids, hits.scores.astype(np.float64), np.zeros(n, np.int64), trace)
 
