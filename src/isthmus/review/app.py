@@ -51,6 +51,7 @@ def review_app(
     token: str,
     *,
     hosts: Sequence[str],
+    once: bool = False,
     decided: Callable[[str], None] = lambda _: None,
 ) -> Starlette:
     """The application that shows a version and takes decisions about it.
@@ -59,9 +60,10 @@ def review_app(
         dossier: what is shown.
         token: whoever does not know it sees nothing.
         hosts: the values of ``Host`` that are answered, such as ``127.0.0.1:8000``; none: all.
+        once: whether the first decision is the last, after which nothing is asked for any more.
         decided: told each decision once it stands in the audit log.
     """
-    desk = _Desk(dossier, token, tuple(hosts), decided)
+    desk = _Desk(dossier, token, tuple(hosts), once, decided)
     routes = [
         Route("/", desk.guarded(desk.page), methods=["GET"]),
         Route("/decide", desk.guarded(desk.decide), methods=["POST"]),
@@ -76,9 +78,10 @@ class _Desk:
         dossier: Dossier,
         token: str,
         hosts: tuple[str, ...],
+        once: bool,
         decided: Callable[[str], None],
     ) -> None:
-        self._dossier, self._hosts, self._decided = dossier, hosts, decided
+        self._dossier, self._hosts, self._once, self._decided = dossier, hosts, once, decided
         self._token = token
         # what a form must hold cannot be computed from the address alone, nor the other way round
         self._csrf = _derived(token, "form")
@@ -207,6 +210,12 @@ class _Desk:
         except (IsthmusError, ValueError) as error:
             return self._page(fault=_told(error), given=given, code=422)
         self._decided(review.decision)
+        if self._once:
+            # nobody is there any more to answer where a redirection leads
+            return self._page(
+                done=f"Entry {review.sequence} stands in the audit log. The review has ended, "
+                "and this page may be closed."
+            )
         return Response(status_code=303, headers={"Location": f"/?entry={review.sequence}#log"})
 
     def _from_here(self, request: Request) -> bool:

@@ -61,7 +61,7 @@ def serve_review(
         if once:
             server.should_exit = True
 
-    app = review_app(dossier, token, hosts=hosts, decided=decided)
+    app = review_app(dossier, token, hosts=hosts, once=once, decided=decided)
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, lifespan="off"
     )
