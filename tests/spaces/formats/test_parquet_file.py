@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.errors import InputError
-from isthmus.spaces.formats.parquet_file import open_parquet_file, page_header, pages_of
+from isthmus.spaces.formats import parquet_file
+from isthmus.spaces.formats.parquet_file import (
+    Chunk,
+    column_chunks,
+    open_parquet_file,
+    page_header,
+    pages_of,
+)
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -128,3 +137,48 @@ def test_any_bytes_end_soon(data: bytes) -> None:
     except IndexError:
         return
     assert length <= len(data)
+
+
+def test_the_footer_says_what_pyarrow_reads_in_it(tmp_path: Path) -> None:
+    rows = {"id": [f"{i}" for i in range(300)], "vector": [[1.0, float(i)] for i in range(300)]}
+    pq.write_table(pa.table(rows), tmp_path / "a.parquet", row_group_size=70)
+    with (tmp_path / "a.parquet").open("rb") as raw:
+        found = column_chunks(raw)
+    footer = pq.read_metadata(tmp_path / "a.parquet")
+    assert len(found) == footer.num_row_groups == 5
+    for group, columns in enumerate(found):
+        assert len(columns) == footer.num_columns == 2
+        for column, chunk in enumerate(columns):
+            told = footer.row_group(group).column(column)
+            assert chunk == Chunk(*(getattr(told, name) for name in Chunk._fields))
+
+
+def test_numbers_of_a_column_that_disagree_do_not_end_the_process(tmp_path: Path) -> None:
+    """A column said to hold no nulls, whose counts of nulls are those of one that may."""
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"x": [[1.0, None]] * 50, "y": [1, None] * 25}), path)
+    content = bytearray(path.read_bytes())
+    start = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    data = bytes(content[start:-8])
+    optional = [
+        at
+        for element in parquet_file._structs_of(data, 0, 2)
+        for field, kind, at in parquet_file._fields(data, element, 0)
+        if (field, kind) == (3, 5) and data[at] == 2
+    ]
+    assert optional
+    for at in optional:
+        content[start + at] = 0
+    path.write_bytes(content)
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from isthmus.errors import InputError\n"
+        "from isthmus.spaces.readers import open_vectors\n"
+        "try:\n    open_vectors(sys.argv[1]).rows(0, 1)\n"
+        "except InputError as error:\n    print('refused', error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("refused")

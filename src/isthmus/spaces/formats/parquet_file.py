@@ -6,13 +6,14 @@ whether the file holds as much.  Headers of pages are structs of Thrift's compac
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from isthmus.errors import InputError
 
-__all__ = ["open_parquet_file", "page_header", "pages_of"]
+__all__ = ["Chunk", "column_chunks", "open_parquet_file", "page_header", "pages_of"]
 
 _BUFFER_BYTES = 1 << 20
 _HEADER_BYTES, _LONGEST_HEADER = 1 << 10, 1 << 24
@@ -20,6 +21,8 @@ _SLACK = 100  # of writers that left the header of a dictionary out of the size 
 _SMALL = 1 << 24  # a page up to here is no danger, whatever the footer says of its column
 _DEEPEST = 16
 _UNCOMPRESSED, _COMPRESSED = 2, 3  # fields of a page's header
+_ROW_GROUPS, _META_DATA = 4, 3  # of the footer, and of a column chunk
+_WHOLE, _LIST, _STRUCT = (4, 5, 6), 9, 12
 
 
 def open_parquet_file(file: Path | Any, groups: Sequence[int] | None = None) -> Any:
@@ -40,39 +43,91 @@ def open_parquet_file(file: Path | Any, groups: Sequence[int] | None = None) -> 
     if isinstance(file, Path):
         try:
             with file.open("rb", buffering=0) as raw:
-                _check_pages(raw, opened.metadata, groups, str(file))
+                _check_pages(raw, opened.schema, groups, str(file))
         except BaseException:
             opened.close()
             raise
     return opened
 
 
-def _check_pages(raw: Any, footer: Any, groups: Sequence[int] | None, where: str) -> None:
-    for group in range(footer.num_row_groups) if groups is None else groups:
-        of_group = footer.row_group(group)
-        for column in range(of_group.num_columns):
-            chunk = of_group.column(column)
-            most = max(chunk.total_uncompressed_size, _SMALL)
-            try:
+def _check_pages(raw: BinaryIO, schema: Any, groups: Sequence[int] | None, where: str) -> None:
+    place = "the footer"
+    try:
+        of_groups = column_chunks(raw)
+        for group in range(len(of_groups)) if groups is None else groups:
+            for column, chunk in enumerate(of_groups[group]):
+                place = f"column '{schema.column(column).path}', row group {group}"
+                most = max(chunk.total_uncompressed_size, _SMALL)
                 for _, uncompressed in pages_of(raw, chunk):
                     if not 0 <= uncompressed <= most:
                         raise IndexError(f"a page says that it holds {uncompressed:,} bytes")
-            except IndexError as error:
-                raise InputError(
-                    f"not a readable Parquet file (column '{chunk.path_in_schema}', "
-                    f"row group {group}: {error})",
-                    where=where,
-                    mend="Copy or write it again",
-                ) from None
+    except (IndexError, KeyError, RecursionError) as error:
+        told = error if isinstance(error, IndexError) else "it cannot be read"
+        raise InputError(
+            f"not a readable Parquet file ({place}: {told})",
+            where=where,
+            mend="Copy or write it again",
+        ) from None
 
 
-def pages_of(raw: BinaryIO, chunk: Any) -> Iterator[tuple[int, int]]:
+class Chunk(NamedTuple):
+    """A column of a row group, by what the footer says of it."""
+
+    total_uncompressed_size: int
+    total_compressed_size: int
+    data_page_offset: int
+    dictionary_page_offset: int | None
+
+
+def column_chunks(raw: BinaryIO) -> list[list[Chunk]]:
+    """The columns of every row group.
+
+    The same numbers are had of pyarrow, which ends the process where a column's other numbers do
+    not fit together.
+
+    Raises:
+        IndexError, KeyError, RecursionError: for a footer that is none.
+    """
+    raw.seek(-8, os.SEEK_END)
+    length = int.from_bytes(raw.read(4), "little")
+    raw.seek(-8 - length, os.SEEK_END)
+    data = raw.read(length)
+    return [
+        [
+            _chunk(_struct(data, meta, 2)[0])
+            for column in _structs_of(data, group, 1)
+            for field, kind, meta in _fields(data, column, 1)
+            if (field, kind) == (_META_DATA, _STRUCT)
+        ]
+        for group in _structs_of(data, 0, _ROW_GROUPS)
+    ]
+
+
+def _chunk(told: dict[int, int]) -> Chunk:
+    return Chunk(told[6], told[7], told[9], told.get(11))
+
+
+def _structs_of(data: bytes, at: int, wanted: int) -> list[int]:
+    """Where the structs of a list begin, which is a field of the struct there."""
+    for field, kind, start in _fields(data, at, 0):
+        if field == wanted and kind == _LIST and data[start] & 15 == _STRUCT:
+            head = data[start]
+            count, at = (head >> 4, start + 1) if head >> 4 < 15 else _varint(data, start + 1)
+            found: list[int] = []
+            for _ in range(count):
+                found.append(at)
+                at = _struct(data, at, 1)[1]
+            return found
+    return []
+
+
+def pages_of(raw: BinaryIO, chunk: Chunk) -> Iterator[tuple[int, int]]:
     """The sizes of each page of a column chunk, compressed and not.
 
     Raises:
         IndexError: for a page that cannot be, saying why.
     """
-    at: int = chunk.data_page_offset
+    at = chunk.data_page_offset
     if at <= 0:
         return  # of a column without rows there is none
     dictionary = chunk.dictionary_page_offset
@@ -111,26 +166,34 @@ def page_header(raw: BinaryIO, at: int) -> tuple[int, tuple[int, int]]:
 
 def _struct(data: bytes, at: int, depth: int) -> tuple[dict[int, int], int]:
     """The whole numbers of a struct by the number of their field, and where it ends."""
+    numbers: dict[int, int] = {}
+    end = at
+    for field, kind, start in _fields(data, at, depth):
+        if kind in _WHOLE:
+            numbers[field] = _signed(_varint(data, start)[0])
+        end = start
+    return numbers, end
+
+
+def _fields(data: bytes, at: int, depth: int) -> Iterator[tuple[int, int, int]]:
+    """Of each field of a struct its number, its kind and where it begins; at last 0, 0, the end."""
     if depth > _DEEPEST:
         raise RecursionError
-    fields: dict[int, int] = {}
     field = 0
     while True:
         head = data[at]
         at += 1
         if head == 0:
-            return fields, at
+            yield 0, 0, at
+            return
         kind = head & 15
         if head >> 4:
             field += head >> 4
         else:
             coded, at = _varint(data, at)
             field = _signed(coded)
-        if kind in (4, 5, 6):
-            coded, at = _varint(data, at)
-            fields[field] = _signed(coded)
-        else:
-            at = _behind(data, at, kind, depth)
+        yield field, kind, at
+        at = _behind(data, at, kind, depth)
 
 
 def _behind(data: bytes, at: int, kind: int, depth: int, *, inside: bool = False) -> int:
