@@ -109,7 +109,7 @@ def by_hand(
 def verdict_of(points: Sequence[CurvePoint], kept: float | None, estimated: Estimated) -> str:
     """Whether it is worth it, and after how long."""
     if not points or kept is None:
-        return "the quality was not measured: give --queries with clicks and --old"
+        return "the quality was not measured: that needs queries with clicks (--queries) and --old"
     last = points[-1]
     if last.low is not None and last.low > 0:
         better = next((p for p in points if p.low is not None and p.low > 0), last)

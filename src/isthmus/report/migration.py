@@ -132,7 +132,8 @@ def _answer(plan: Plan) -> Headline:
     ]
     if found.money is not None and found.price is not None:
         tiles.append(Tile("money", f"{found.money:,.4g}", f"{found.price:g} a million tokens"))
-    return Headline("Is it worth moving?", word, plan.verdict, tone, tuple(tiles))
+    answer = f"{word[:1].upper()}{word[1:]}."
+    return Headline("Is it worth moving?", answer, plan.verdict, tone, tuple(tiles))
 
 
 def _made(plan: Plan) -> str:
