@@ -1,6 +1,7 @@
 """Does an alarm about pairs say the truth: false alarms, and what is found, on real vectors.
 
     python -m benchmarks.pairing_study            # 40 draws of each kind, WordNet in three encoders
+    python -m benchmarks.pairing_study --kind "second model" --rows 600 --share 0.1 --draws 64
 
 Every draw takes texts of the demo's corpus in two encoders.  ``healthy`` is left as it is;
 ``shuffled`` gives some rows the partners of others; ``second model`` has some rows of the target
@@ -11,7 +12,7 @@ often the right kind; ``named`` and ``truly`` are recall and precision of the ro
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,7 @@ from isthmus.encoders import CachedEncoder, all_minilm_l6_int8, paraphrase_minil
 
 SIZES = (100, 300, 1000)
 SHARES = (0.05, 0.1, 0.5)
+KINDS = ("healthy", "shuffled", "second model")
 
 
 @dataclass(frozen=True)
@@ -39,17 +41,26 @@ class Line:
     truly: float
 
 
-def lines(sides: dict[str, Array], draws: int, sizes: tuple[int, ...] = SIZES) -> Iterator[Line]:
+def lines(
+    sides: dict[str, Array],
+    draws: int,
+    sizes: Sequence[int] = SIZES,
+    *,
+    kinds: Sequence[str] = KINDS,
+    shares: Sequence[float] = SHARES,
+) -> Iterator[Line]:
     """A line for each kind, size and share.
 
     Args:
         sides: the same texts in ``wordllama``, ``l3`` and ``l6``, the last two of one width.
         draws: of each.
         sizes: rows of a draw.
+        kinds: what is done to the rows.
+        shares: of the rows that it is done to.
     """
     for n in sizes:
-        for kind in ("healthy", "shuffled", "second model"):
-            for share in (0.0,) if kind == "healthy" else SHARES:
+        for kind in kinds:
+            for share in (0.0,) if kind == "healthy" else shares:
                 found = [_draw(sides, kind, n, share, seed) for seed in range(draws)]
                 yield Line(kind, n, share, *np.nanmean(np.array(found), axis=0).tolist())
 
@@ -99,10 +110,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=40)
     parser.add_argument("--texts", type=int, default=4000)
+    parser.add_argument("--kind", action="append", choices=KINDS)
+    parser.add_argument("--rows", action="append", type=int, help="of a draw")
+    parser.add_argument("--share", action="append", type=float, help="of the rows touched")
     asked = parser.parse_args()
     print("\n".join(header()))
     print(f"{'kind':14}{'rows':>6}{'share':>7}{'said':>7}{'right':>7}{'named':>7}{'truly':>7}")
-    for line in lines(sides_of(asked.texts), asked.draws):
+    found = lines(
+        sides_of(asked.texts),
+        asked.draws,
+        asked.rows or SIZES,
+        kinds=asked.kind or KINDS,
+        shares=asked.share or SHARES,
+    )
+    for line in found:
         numbers = "".join(
             f"{'-' if np.isnan(v) else f'{v:.2f}':>7}"
             for v in (line.said, line.right, line.named, line.truly)
