@@ -108,7 +108,7 @@ def rates(told: Iterable[tuple[int, Told]]) -> Iterator[str]:
     found = list(told)
     yield (
         "| pairs | fits | a gain is due | of these *not enough* | *keep the old model* "
-        "| a way is recommended | loses |"
+        "| recommended, re-embedding too | loses |"
     )
     yield "|" + "---|" * 7
     budgets = sorted({budget for budget, _ in found})
