@@ -18,8 +18,9 @@ Of each store, a line for each of these:
 
 The two models agree about as two real ones do: of a query's 10 nearest items by the one, 0.3 are
 among those by the other, as of 3,000 definitions by paraphrase-MiniLM-L3 and all-MiniLM-L6.
-PostgreSQL keeps four times the bytes of one column in its buffers, so that both columns stay there
-as a user of that size would have it; ``--shared-buffers 128MB`` is the server's own default.
+PostgreSQL has buffers of six times the bytes of one column, as a user of that size would: a table
+larger than a quarter of them is not kept there when it is read from end to end;
+``--shared-buffers 128MB`` is the server's own default.
 """
 
 from __future__ import annotations
@@ -96,10 +97,10 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=384, help="of both models (384)")
     parser.add_argument("--repeats", type=int, default=3, help="interleaved repeats (3)")
     parser.add_argument("--only", action="append", choices=STORES, help="a store; repeatable")
-    parser.add_argument("--shared-buffers", help="of PostgreSQL (four times one column)")
+    parser.add_argument("--shared-buffers", help="of PostgreSQL (six times one column)")
     parser.add_argument("--rollback", action="store_true", help="the line of the rollback alone")
     asked = parser.parse_args()
-    buffers = asked.shared_buffers or f"{max(128, asked.rows * asked.dim * 16 // 1_000_000)}MB"
+    buffers = asked.shared_buffers or f"{max(128, asked.rows * asked.dim * 24 // 1_000_000)}MB"
     print("\n".join(header()), file=sys.stderr)
     print(f"{asked.rows:,} rows of {asked.dim} dimensions; shared_buffers of {buffers}\n")
     print("| store | what | isthmus | bare client | ratio | aim |\n|---|---|---|---|---|---|")
