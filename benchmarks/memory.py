@@ -44,7 +44,11 @@ def make_side(folder: Path, name: str, rows: int, width: int, kind: str, ids: st
         for start in range(0, rows, _BLOCK):
             items = np.arange(start, min(start + _BLOCK, rows)) * step % rows
             drawn = np.random.default_rng(0).standard_normal((1000, width))
-            latent = drawn[items % 1000] + 1e-6 * items[:, None]
+            # a thousand rows, shifted by others: no two items are near copies of each other
+            latent = sum(
+                np.roll(drawn[items // size % 1000], size.bit_length(), axis=1)
+                for size in (1, 1000, 1_000_000)
+            )
             block = (latent * np.arange(1, width + 1) ** -0.7 @ turn).astype(np.float32)
             writer.write(block, _ids(items, ids))
     return path
