@@ -27,7 +27,7 @@ def url_of(kind: str, folder: Path, request: pytest.FixtureRequest) -> str:
     """The address of a collection that is not there yet, kept in ``folder`` or at the server."""
     pytest.importorskip(_PACKAGES[kind])
     if kind == "postgresql":
-        return f"{request.getfixturevalue('postgres')}#docs{next(_NUMBERS)}"
+        return f"{request.getfixturevalue('postgres')}#docs_{next(_NUMBERS)}"
     if kind in ("parquet", "faiss"):
         return f"{kind}://{folder}/docs.{kind}"
     return f"{kind}://{folder}/db#docs"
