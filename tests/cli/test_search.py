@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -339,3 +343,43 @@ def test_an_index_of_another_width_is_refused(cli: Any, here: Path, corpus: Any)
     create_store("lancedb://wide#docs.v", np.arange(20), {"v": rows}).close()
     command = ("search", "lancedb://wide#docs.v", "x", *BOTH, "--bridge", "b", "--way", "mixed")
     cli(*command).refused("256", "384")
+
+
+@pytest.fixture
+def served(here: Path) -> Any:
+    pytest.importorskip("uvicorn", reason="a sidecar needs uvicorn: pip install 'isthmus[serve]'")
+    program = "from isthmus.cli.app import main; main()"
+    arguments = ("serve", STORE, "--bridge", "b", "--way", "mixed_rescore", *BOTH, "--port", "0")
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    url = process.stdout.readline().strip()
+    assert url.startswith("http://127.0.0.1:"), process.communicate()
+    yield url
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (143, ""), err
+    assert "Traceback" not in err
+
+
+def test_what_is_served_is_what_is_searched(cli: Any, here: Path, corpus: Any, served: str) -> None:
+    text = corpus.queries[5]
+    expected = run(cli, text, *BOTH, "-k", 4, "--json").json
+    asked = json.dumps({"queries": [text], "k": 4}).encode()
+    with urllib.request.urlopen(f"{served}/search", asked, timeout=60) as answer:
+        (found,) = json.loads(answer.read())["answers"]
+    assert [hit["id"] for hit in found["results"]] == [hit["id"] for hit in expected["results"]]
+    # an application that asked an endpoint asks this one
+    mapped = open_encoder(f"openai:old@{served}/v1").encode([text], kind="query")
+    new = open_encoder(NEW).encode([text], kind="query")
+    np.testing.assert_allclose(mapped, Bridge.load("b").transform(new), atol=1e-5)
+
+
+def test_what_cannot_be_served_is_refused(cli: Any, here: Path) -> None:
+    cli("serve", "--bridge", "b").refused("queries are encoded by the new model", "--new")
+    cli("serve", "--bridge", "b", "--new", NEW, "--host", "0.0.0.0").refused(
+        "other machines would reach this without a token", "ISTHMUS_SERVE_TOKEN"
+    )
+    cli("serve", "--bridge", "b", "--new", OTHER, "--port", 0).refused("b", "all-MiniLM-L6")

@@ -32,6 +32,7 @@ from isthmus.cli.registry import add_registry_commands
 from isthmus.cli.review import review_command
 from isthmus.cli.schema import schema_command
 from isthmus.cli.search import search_command
+from isthmus.cli.serve import serve_command
 from isthmus.cli.signals import Stopped, stopped_by_signals
 from isthmus.cli.threshold import threshold_command
 from isthmus.cli.verbosity import level_of, listen, taken_out
@@ -104,6 +105,7 @@ app.command("inspect")(inspect_command)
 app.command("schema")(schema_command)
 app.command("card")(card_command)
 app.command("search")(search_command)
+app.command("serve")(serve_command)
 app.command("consumers")(consumers_command)
 app.command("probe")(probe_command)
 app.command("threshold")(threshold_command)

@@ -19,9 +19,17 @@ if TYPE_CHECKING:
     from isthmus.bridge import Bridge
     from isthmus.encoders import Encoder
     from isthmus.progress import Progress
-    from isthmus.ways import Queries, Way
+    from isthmus.stores import Store
+    from isthmus.ways import Queries, Search, Way
 
-__all__ = ["search_command"]
+__all__ = [
+    "ServedModels",
+    "check_models",
+    "name_of",
+    "open_encoders",
+    "search_command",
+    "search_of",
+]
 
 _ASKED = "What is asked"
 _COST = "Cost"
@@ -180,29 +188,17 @@ def search_command(
     """
     from isthmus.bridge import Bridge
     from isthmus.stores import open_store
-    from isthmus.ways import Limits, Needs, columns_of, run_queries
+    from isthmus.ways import Limits, run_queries
 
     one, k, explain = query.text is not None, shown.k, shown.explain
     names, asked = query.read()
     loaded = Bridge.load(bridge)
-    chosen = loaded.way(way)
-    name = _name_of(loaded, way)
-    _check_models(loaded, chosen, name, asked, models)
+    chosen, name = loaded.way(way), name_of(loaded, way)
+    check_models(loaded, way, asked, models)
     progress = ProgressBar()
     with open_store(store) as opened:
-        columns = columns_of(opened)
-        if models.new_column is not None:
-            columns = replace(columns, new=opened.describe().column(models.new_column).name)
-        if Needs.NEW_COLUMN in chosen.needs and columns.new is None:
-            raise InputError(
-                f"the way '{name}' ({chosen}) needs {Needs.NEW_COLUMN}, and the index has no "
-                "column named new",
-                where=opened.url,
-                mend="Re-embed that part into one, or name it with --new-column"
-                + _instead(loaded, lambda it: Needs.NEW_COLUMN not in it.needs),
-            )
-        encoders = _open_encoders(chosen, asked, models, progress)
-        search = loaded.search(opened, chosen, columns=columns, **encoders)
+        encoders = open_encoders(chosen, asked, models, progress)
+        search = search_of(loaded, opened, way, models.new_column, encoders)
         answers = run_queries(
             search,
             asked,
@@ -224,6 +220,35 @@ def search_command(
                 early += answer.early is not None
         if early:
             say(f"rescoring ended early for {early:,} of {len(names):,} queries")
+
+
+def search_of(
+    bridge: Bridge,
+    store: Store,
+    way: str,
+    new_column: str | None,
+    encoders: dict[str, Encoder | None],
+) -> Search:
+    """The search of an index in one way, its columns found or named.
+
+    Raises:
+        InputError: for a way that needs a column which the index has not.
+    """
+    from isthmus.ways import Needs, columns_of
+
+    chosen = bridge.way(way)
+    columns = columns_of(store)
+    if new_column is not None:
+        columns = replace(columns, new=store.describe().column(new_column).name)
+    if Needs.NEW_COLUMN in chosen.needs and columns.new is None:
+        raise InputError(
+            f"the way '{name_of(bridge, way)}' ({chosen}) needs {Needs.NEW_COLUMN}, and the index "
+            "has no column named new",
+            where=store.url,
+            mend="Re-embed that part into one, or name it with --new-column"
+            + _instead(bridge, lambda it: Needs.NEW_COLUMN not in it.needs),
+        )
+    return bridge.search(store, chosen, columns=columns, **encoders)
 
 
 def _texts(path: Path) -> list[str]:
@@ -263,7 +288,8 @@ def _vectors(paths: dict[str, str]) -> tuple[Sequence[str | int], Any]:
     return names, {model: np.asarray(side.rows(0, side.n)) for model, side in sides.items()}
 
 
-def _name_of(bridge: Bridge, way: str) -> str:
+def name_of(bridge: Bridge, way: str) -> str:
+    """What a way is called in its bridge."""
     recommended = bridge.recommended
     return recommended[0] if way == "recommended" and recommended is not None else way
 
@@ -288,10 +314,9 @@ def _lacks(way: Way, asked: Queries, models: ServedModels) -> list[str]:
     return lacking
 
 
-def _check_models(
-    bridge: Bridge, way: Way, name: str, asked: Queries, models: ServedModels
-) -> None:
+def check_models(bridge: Bridge, asked_way: str, asked: Queries, models: ServedModels) -> None:
     """Refuse, before anything is opened, a way whose models were not named."""
+    way, name = bridge.way(asked_way), name_of(bridge, asked_way)
     lacking = _lacks(way, asked, models)
     if not lacking:
         return
@@ -325,7 +350,7 @@ def _instead(bridge: Bridge, possible: Callable[[Way], bool]) -> str:
     return f", or choose a way that does without: --way {found[0]}" if found else ""
 
 
-def _open_encoders(
+def open_encoders(
     way: Way, asked: Queries, models: ServedModels, progress: Progress
 ) -> dict[str, Encoder | None]:
     """The encoders that the way asks; what it does not ask is not opened."""
