@@ -230,7 +230,10 @@ def make_held(folder: Path, mode: int = 0o777) -> int:
         and removed it.
     """
     folder.mkdir(mode)
-    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        return -1
     try:
         lock(descriptor, wait=True)
         if folder.exists():

@@ -237,7 +237,7 @@ def _npy(shape: str) -> bytes:
 @pytest.mark.parametrize(
     ("content", "text", "mend"),
     [
-        (b"", "not a readable .npy file", False),
+        (b"", "there are no rows: the file is empty", True),
         (b"a text", "not a readable .npy file", False),
         (pickle.dumps(np.ones((3, 24))), "pickled Python objects", True),
         (_npy("(1500, 24)"), "truncated", True),
@@ -267,7 +267,7 @@ def _safetensors(size: int, header: bytes | None = None) -> bytes:
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        (b"", "header claims 0 bytes"),
+        (b"", "there are no rows: the file is empty"),
         (b"\xff" * 8 + bytes(100), "header claims 18,446,744,073,709,551,615 bytes"),
         (struct.pack("<Q", 10**12) + bytes(100), "header claims 1,000,000,000,000 bytes"),
         (_safetensors(960)[:60], "header claims"),

@@ -153,7 +153,9 @@ def test_an_output_is_refused_before_work(cli: Any, here: Path) -> None:
         "photos: only a bridge is overwritten by a bridge"
     )
     cli("fit", "none.npy", "new.npy", "-o", "old.npy", "--overwrite").refused("old.npy: only a")
-    cli("fit", "none.npy", "new.npy", "-o", ".", "--overwrite").refused("only a bridge")
+    cli("fit", "none.npy", "new.npy", "-o", ".", "--overwrite").refused(
+        "the folder that you work in"
+    )
     cli("fit", "none.npy", "new.npy", "-o", "a/b").refused("does not exist. Create it first")
     assert (here / "photos" / "a.jpg").exists()
 

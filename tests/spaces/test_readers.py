@@ -215,7 +215,7 @@ def test_bad_files_are_refused(tmp_path: Path) -> None:
     for suffix, message in (
         (".xyz", r"kind '\.xyz' are not read.*Use \.npy, .*\.parquet, .*\.faiss"),
         (".pkl", "pickled objects run code"),
-        (".h5", "Export the vectors"),
+        (".h5", r"HDF5 is not read. Save one of its data sets, with numpy\.save"),
         (".txt", "Name word vectors .vec"),
     ):
         (tmp_path / f"a{suffix}").write_text("1,2")
@@ -263,7 +263,7 @@ def test_parquet_without_pyarrow_names_the_extra(
             raise ImportError(name)
         return honest(name, *rest)
 
-    (tmp_path / "a.parquet").touch()
+    (tmp_path / "a.parquet").write_bytes(b"PAR1")
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ImportError, match=r"pip install 'isthmus\[parquet\]'"):
         open_vectors(tmp_path / "a.parquet")

@@ -66,6 +66,13 @@ class Queries:
 
     A query belongs to the part of the split that its first answer belongs to, so that no held-out
     query's document was used in the fit.
+
+    Example:
+        >>> import numpy as np
+        >>> rows = np.eye(3, dtype=np.float32)
+        >>> asked = Pairs(rows, rows, ids=np.array(["why", "how", "who"]))
+        >>> Queries(asked, qrels={"why": ["because"]}).answers("why")
+        ['because']
     """
 
     pairs: Pairs

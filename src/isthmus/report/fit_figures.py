@@ -145,7 +145,7 @@ def _strengths(tried: Sequence[Tried], shared: _Shared) -> Iterator[Figure]:
     log = min(values) > 0 and max(values) / min(values) > 20
     traces: list[dict[str, Any]] = [
         {
-            "type": "scatter", "mode": "lines+markers", "name": plain(shared.core(rest), 44),
+            "type": "scatter", "mode": "lines+markers", "name": plain(shared.core(rest), 36),
             "x": [v for v, _ in points], "y": [s for _, s in points],
             "line": {"color": colour, "width": 2}, "marker": {"size": 7, "color": colour},
             "hoverinfo": "text",

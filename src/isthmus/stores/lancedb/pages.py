@@ -11,7 +11,7 @@ from isthmus.stores.protocol import BATCH
 
 __all__ = ["cursor_of", "literal", "of_size", "pages_of", "quoted", "whole"]
 
-_PAGE_BYTES = 8 << 20  # of a scan
+_PAGE_BYTES = 4 << 20  # of a scan
 _GROWS = 8  # times: rows of one page say little about the next
 
 
