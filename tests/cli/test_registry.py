@@ -50,6 +50,13 @@ def test_a_day_with_a_registry(cli: Any, at: Path) -> None:
         assert cli(*command).code == 0
 
 
+def test_who_published_hears_that_their_approval_does_not_count(cli: Any, at: Path) -> None:
+    assert cli("publish", at, "docs", "--create").code == 0
+    own = cli("approve", "docs", "--by", " Ann", "-m", "mine")
+    assert "published this version: policies count the approvals of others alone" in own.err
+    assert "published this version" not in cli("approve", "docs", "--by", "eve", "-m", "fine").err
+
+
 def test_decisions_are_shown(cli: Any, at: Path) -> None:
     version = cli("publish", at, "docs", "--create", "--json").json["version"]
     cli("approve", "docs", "--decision", "reject").refused("needs a reason")

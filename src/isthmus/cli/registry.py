@@ -340,7 +340,7 @@ def approve_command(
     as_json: Json = False,
 ) -> None:
     """Approve a version, or refuse it, in the registry's audit log."""
-    from isthmus.registry.reviews import checked_decision
+    from isthmus.registry.reviews import checked_decision, person
 
     opened, decided = _opened(registry), checked_decision(decision)
     release = opened.show(asked)
@@ -349,6 +349,8 @@ def approve_command(
         show_json(review.model_dump())
     else:
         show(_reviewed(review))
+    if decided == "approve" and person(review.by) == person(release.published.by):
+        warn(f"{review.by} published this version: policies count the approvals of others alone")
 
 
 def gc_command(

@@ -36,7 +36,7 @@ from isthmus.inputs import open_input
 from isthmus.registry.aliases import Found, Judged, checked_alias
 from isthmus.registry.registry import Registry
 from isthmus.registry.release import Release
-from isthmus.registry.reviews import standing
+from isthmus.registry.reviews import person, standing
 from isthmus.spaces.scratch import scratch_folder
 
 __all__ = ["Bound", "Policy", "Stage", "judge", "parse_bound"]
@@ -321,7 +321,7 @@ def _end(value: Any, sign: str) -> float | None:
 
 def _approvals(registry: Registry, whole: str, release: Release, wanted: int) -> Found:
     latest = standing(registry.reviews(whole), release.digest)
-    publisher = " ".join(release.published.by.split()).casefold()
+    publisher = person(release.published.by)
     yes = [r.by for who, r in latest.items() if r.decision == "approve" and who != publisher]
     no = [f"{r.by} ({r.decision})" for r in latest.values() if r.decision != "approve"]
     told = ", ".join(sorted(yes)) or "nobody"

@@ -19,6 +19,7 @@ __all__ = [
     "Review",
     "ReviewDecision",
     "checked_decision",
+    "person",
     "reviewed_names",
     "reviews_of",
     "standing",
@@ -70,8 +71,13 @@ def standing(reviews: Iterable[Review], version: str) -> dict[str, Review]:
     found = dict[str, Review]()
     for review in reviews:
         if review.version == version:
-            found.setdefault(" ".join(review.by.split()).casefold(), review)
+            found.setdefault(person(review.by), review)
     return found
+
+
+def person(name: str) -> str:
+    """Who is meant by a name, however it is spaced and written."""
+    return " ".join(name.split()).casefold()
 
 
 def checked_decision(decision: str) -> ReviewDecision:
