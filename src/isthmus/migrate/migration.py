@@ -154,7 +154,7 @@ class Migration:
                 is over, or the store is not as it was.
             InputError: for an encoder, a text or a bridge that is not the plan's.
         """
-        check_granted(self.store.describe())
+        check_granted(self.store)
         with self._at_work():
             self._check_may_run(resume=resume)
             if not resume:

@@ -13,7 +13,7 @@ from isthmus.encoders import Encoder, PrecomputedEncoder
 from isthmus.errors import InputError, StorePermissionError, WrongSpaceError
 from isthmus.migrate.plan import Target
 from isthmus.progress import Progress
-from isthmus.stores import Collection, Indexed, Store
+from isthmus.stores import Collection, Granting, Indexed, Store
 from isthmus.stores.beside import BesideStore, with_second_column
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "check_granted",
     "check_not_new",
     "checked_store",
+    "grants_needed",
     "target_of",
 ]
 
@@ -52,17 +53,23 @@ def absolute(url: str) -> str:
     return f"{scheme}://{Path(place).resolve()}{rest[end:]}"
 
 
-def check_granted(held: Collection) -> None:
+def grants_needed(store: Store) -> tuple[str, ...]:
+    """What has to be granted to this user before a migration runs."""
+    return store.grants_needed() if isinstance(store, Granting) else ()
+
+
+def check_granted(store: Store) -> None:
     """Refuse to begin what this user may not carry out to its end.
 
     Raises:
         StorePermissionError: with what has to be granted.
     """
-    if held.grants_needed:
+    needed = grants_needed(store)
+    if needed:
         raise StorePermissionError(
             "this user may not move the collection",
-            where=held.where,
-            mend=f"Let somebody who may run: {'; '.join(held.grants_needed)}",
+            where=store.url,
+            mend=f"Let somebody who may run: {'; '.join(needed)}",
         )
 
 

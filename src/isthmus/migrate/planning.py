@@ -32,7 +32,13 @@ from isthmus.migrate.plan import (
     Serving,
     Target,
 )
-from isthmus.migrate.plan_checks import Names, check_not_new, checked_store, target_of
+from isthmus.migrate.plan_checks import (
+    Names,
+    check_not_new,
+    checked_store,
+    grants_needed,
+    target_of,
+)
 from isthmus.migrate.plan_mapped import MAPPED, check_mapped, corpus_bridge, map_rate
 from isthmus.migrate.quality import answered
 from isthmus.migrate.steps import by_hand, steps_of, verdict_of
@@ -188,7 +194,7 @@ def make_plan(
         kept=kept,
         estimated=estimated,
         steps=steps_of(store, target, estimated, *what),
-        by_hand=by_hand(target, held.grants_needed, old_runs=models.old is not None,
+        by_hand=by_hand(target, grants_needed(store), old_runs=models.old is not None,
                         judged=bool(asked.texts), mapped=mapped is not None),
         verdict=verdict if mapped is None else f"{MAPPED} {verdict}",
     )  # fmt: skip

@@ -18,6 +18,7 @@ __all__ = [
     "Capabilities",
     "Collection",
     "Column",
+    "Granting",
     "Hits",
     "Ids",
     "Index",
@@ -116,8 +117,6 @@ class Collection:
         capabilities: what the store can do.
         where: the store's URL without any secret, as messages name it.
         schema: the namespace that the collection is named in, where that is not the usual one.
-        grants_needed: statements that somebody has to run before this user may add a column, move
-            an alias and keep a ledger.
     """
 
     name: str
@@ -128,7 +127,6 @@ class Collection:
     capabilities: Capabilities = field(default_factory=Capabilities)
     where: str = ""
     schema: str = ""
-    grants_needed: tuple[str, ...] = ()
 
     @property
     def has_texts(self) -> bool:
@@ -377,4 +375,13 @@ class Indexed(Protocol):
         Raises:
             UnsupportedError: for more dimensions, or fewer items, than such an index takes.
         """
+        ...
+
+
+@runtime_checkable
+class Granting(Protocol):
+    """A store whose users may do what they were granted."""
+
+    def grants_needed(self) -> tuple[str, ...]:
+        """Statements after which this user may add a column, move an alias and keep a ledger."""
         ...

@@ -154,8 +154,6 @@ class PgVectorStore(StoreBase):
     def describe(self) -> Collection:
         """See `Store.describe`."""
         table = self._table = self._read()
-        with self._connections.lend() as connection:
-            needed = grants_needed(connection, table, self._where[2])
         return Collection(
             name=table.name,
             key=table.key,
@@ -167,8 +165,12 @@ class PgVectorStore(StoreBase):
             ),
             where=self._url,
             schema="" if table.schema == "public" else table.schema,
-            grants_needed=needed,
         )
+
+    def grants_needed(self) -> tuple[str, ...]:
+        """See `Granting.grants_needed`."""
+        with self._connections.lend() as connection:
+            return grants_needed(connection, self._table, self._where[2])
 
     def count(self) -> int:
         """See `Store.count`."""
