@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from isthmus.bridge import Bridge
+
 
 class World(NamedTuple):
     ids: np.ndarray
@@ -57,3 +59,14 @@ def write() -> Write:
         return folder
 
     return write
+
+
+def same_bridge(found: Bridge, expected: Bridge) -> None:
+    """The same recipe, verdict and data, and the same map."""
+    assert found.recipe == expected.recipe
+    assert found.evidence is not None
+    assert expected.evidence is not None
+    assert found.evidence.verdict == expected.evidence.verdict
+    assert found.provenance.fit.data_sha256 == expected.provenance.fit.data_sha256  # type: ignore
+    eye = np.eye(expected.source.dim, dtype=np.float32)
+    np.testing.assert_allclose(found.chain(eye), expected.chain(eye), atol=1e-6)

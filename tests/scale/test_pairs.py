@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.scale.conftest import same_bridge
 
 from isthmus import Bridge, Pairs, compare, fit
 from isthmus.bridge import Fitting, SampleSizes, assess
@@ -40,16 +41,6 @@ def alone(world: Any) -> Bridge:
     return _fit(Pairs(new, old))
 
 
-def _same(found: Bridge, expected: Bridge) -> None:
-    assert found.recipe == expected.recipe
-    assert found.evidence is not None
-    assert expected.evidence is not None
-    assert found.evidence.verdict == expected.evidence.verdict
-    assert found.provenance.fit.data_sha256 == expected.provenance.fit.data_sha256  # type: ignore
-    eye = np.eye(expected.source.dim, dtype=np.float32)
-    np.testing.assert_allclose(found.chain(eye), expected.chain(eye), atol=1e-6)
-
-
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("side", ["source", "target"])
 def test_labels_go_with_their_rows(
@@ -78,7 +69,7 @@ def test_labels_go_with_their_rows(
 
 @given(cuts=st.tuples(CUTS, CUTS), shuffle=st.booleans(), seed=st.integers(0, 99))
 @settings(max_examples=4)
-def test_however_rows_are_cut_and_ordered_the_bridge_is_the_same(
+def test_however_rows_are_cut_and_ordered_the_bridge_is_thesame_bridge(
     cuts: tuple[list[int], list[int]],
     shuffle: bool,
     seed: int,
@@ -99,7 +90,7 @@ def test_however_rows_are_cut_and_ordered_the_bridge_is_the_same(
         patch.setattr("isthmus.scale.pairs._RUN_BYTES", 4 * 24 * 500)
         pairs = open_pairs(new, old, engine=engine)
         assert len(pairs.parts) > 1
-        _same(_fit(pairs), alone)
+        same_bridge(_fit(pairs), alone)
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +118,7 @@ def _joined(batches: Any) -> list[np.ndarray]:
     return [np.concatenate([getattr(b, name) for b in held]) for name in ("ids", "x", "y")]
 
 
-def test_samples_splits_and_parts_of_them_are_the_same(
+def test_samples_splits_and_parts_of_them_are_thesame_bridge(
     parted: tuple[PartedPairs, Pairs],
 ) -> None:
     pairs, whole = parted
@@ -145,7 +136,7 @@ def test_samples_splits_and_parts_of_them_are_the_same(
         np.testing.assert_array_equal(mine, theirs)
 
 
-def test_a_comparison_a_diagnosis_and_an_evaluation_are_the_same(
+def test_a_comparison_a_diagnosis_and_an_evaluation_are_thesame_bridge(
     parted: tuple[PartedPairs, Pairs],
 ) -> None:
     pairs, whole = parted
@@ -156,7 +147,7 @@ def test_a_comparison_a_diagnosis_and_an_evaluation_are_the_same(
     assert first.recipe == second.recipe
     assert [f.kind for f in first.findings] == [f.kind for f in second.findings]
     bridge = _fit(whole)
-    _same(_fit(pairs), bridge)
+    same_bridge(_fit(pairs), bridge)
     judged = [assess(bridge, p, sizes=SIZES) for p in parted]
     assert judged[0].verdict == judged[1].verdict
 
@@ -197,7 +188,7 @@ def test_processes_give_the_same_bridge(
     new = write(tmp_path / "new", world.new, world.ids, [300, 800])
     old = write(tmp_path / "old", world.old, world.ids, [300, 1100])
     with open_engine("processes:2") as engine:
-        _same(_fit(open_pairs(new, old, engine=engine)), alone)
+        same_bridge(_fit(open_pairs(new, old, engine=engine)), alone)
 
 
 # ---- bad input -----------------------------------------------------------------------------------

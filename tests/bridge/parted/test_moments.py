@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.scale.conftest import same_bridge
 
 from isthmus import Bridge, Pairs, fit
 from isthmus.bridge import Fitting, SampleSizes, StoredMoments, write_moments
@@ -36,16 +37,6 @@ def _fit(pairs: Pairs, **options: Any) -> Bridge:
     return fit(pairs, recipe=["unit_norm | ridge(alpha=auto) | unit_norm"], **options)
 
 
-def _same(found: Bridge, expected: Bridge) -> None:
-    assert found.recipe == expected.recipe
-    assert found.evidence is not None
-    assert expected.evidence is not None
-    assert found.evidence.verdict == expected.evidence.verdict
-    assert found.provenance.fit.data_sha256 == expected.provenance.fit.data_sha256  # type: ignore
-    eye = np.eye(expected.source.dim, dtype=np.float32)
-    np.testing.assert_allclose(found.chain(eye), expected.chain(eye), atol=1e-6)
-
-
 class _Unread:
     """Fails where a part of the pairs is read."""
 
@@ -67,7 +58,7 @@ def test_a_fit_of_moments_reads_no_data_and_is_the_fit_of_the_data(
     expected = _fit(open_pairs(*sides, engine=engine))
     _Unread(pairs, monkeypatch)
     pairs.use(StoredMoments.of(tmp_path / "m", pairs))
-    _same(_fit(pairs), expected)
+    same_bridge(_fit(pairs), expected)
 
 
 def test_after_new_data_only_these_are_read(
@@ -84,7 +75,7 @@ def test_after_new_data_only_these_are_read(
         StoredMoments.of(tmp_path / "m", pairs)
     assert write_moments(pairs, tmp_path / "m") == 1
     pairs.use(StoredMoments.of(tmp_path / "m", pairs))
-    _same(_fit(pairs), _fit(open_pairs(*sides, engine=engine)))
+    same_bridge(_fit(pairs), _fit(open_pairs(*sides, engine=engine)))
 
 
 def test_a_part_that_changed_is_read_again_and_one_that_went_is_forgotten(
@@ -101,7 +92,7 @@ def test_a_part_that_changed_is_read_again_and_one_that_went_is_forgotten(
     assert write_moments(pairs, tmp_path / "m") == 1
     assert len([f for f in (tmp_path / "m").iterdir() if f.is_dir()]) == 3
     pairs.use(StoredMoments.of(tmp_path / "m", pairs))
-    _same(_fit(pairs), _fit(open_pairs(*sides, engine=engine)))
+    same_bridge(_fit(pairs), _fit(open_pairs(*sides, engine=engine)))
 
 
 def test_passes_that_are_not_stored_read_the_data(
@@ -115,7 +106,7 @@ def test_passes_that_are_not_stored_read_the_data(
         {"queries": queries, "fitting": Fitting(cross_fit=False)},
         {"fitting": Fitting(seed=3, sizes=SampleSizes(gallery=20_000))},
     ):
-        _same(_fit(pairs, **options), _fit(plain, **options))
+        same_bridge(_fit(pairs, **options), _fit(plain, **options))
 
 
 def test_samples_are_kept_only_as_far_as_they_may_be_needed(
@@ -132,7 +123,7 @@ def test_samples_are_kept_only_as_far_as_they_may_be_needed(
     kept = [f.stat().st_size for f in (tmp_path / "m").glob("*/tensors.safetensors")]
     pairs.use(StoredMoments.of(tmp_path / "m", pairs))
     expected = _fit(open_pairs(*sides, engine=engine), fitting=fitting)
-    _same(_fit(pairs, fitting=fitting), expected)
+    same_bridge(_fit(pairs, fitting=fitting), expected)
     monkeypatch.setattr("isthmus.bridge.parted.moments._limit", lambda *_: 2**64 - 1)
     write_moments(open_pairs(*sides, engine=engine), tmp_path / "whole")
     whole = [f.stat().st_size for f in (tmp_path / "whole").glob("*/tensors.safetensors")]
@@ -142,7 +133,7 @@ def test_samples_are_kept_only_as_far_as_they_may_be_needed(
     pairs = open_pairs(*sides, engine=engine)
     write_moments(pairs, tmp_path / "low")
     pairs.use(StoredMoments.of(tmp_path / "low", pairs))
-    _same(_fit(pairs, fitting=fitting), expected)
+    same_bridge(_fit(pairs, fitting=fitting), expected)
 
 
 def test_what_moments_are_not_of_is_refused(
