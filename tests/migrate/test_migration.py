@@ -29,9 +29,9 @@ from isthmus.errors import (
     WrongSpaceError,
 )
 from isthmus.migrate import Limits, LiveSearch, Models, State
-from isthmus.migrate.migration import pause_file
+from isthmus.migrate.filling import pause_file
 from isthmus.stores import Index, open_store
-from isthmus.stores.pgvector import hnsw
+from isthmus.stores.pgvector import indexes
 
 N = 60
 KINDS = ["lancedb", "postgresql", "chroma", "qdrant", "parquet", "faiss"]
@@ -163,7 +163,7 @@ def test_an_index_that_cannot_be_is_told(request, tmp_path, path, models, monkey
     with open_store(url) as store:
         store.build_index("vector", Index("hnsw"))
     plan = plan_of(url, models)
-    monkeypatch.setattr(hnsw, "_INDEX_DIMS", {False: NEW_DIM - 1, True: NEW_DIM - 1})
+    monkeypatch.setattr(indexes, "_INDEX_DIMS", {False: NEW_DIM - 1, True: NEW_DIM - 1})
     with opened(plan, path, models) as migration:
         assert migration.run() == State.FULL
         assert "index of the new vectors: none, an index takes" in str(migration.status())
@@ -323,7 +323,7 @@ def test_a_second_run_a_copy_and_another_folder(lance, path, models, tmp_path):
     with opened(plan, path, models) as migration:
         migration.run(Limits(batch=10, share=0.3))
         with (
-            migration._at_work(),
+            migration._claim.at_work(),
             pytest.raises(StoreChangedError, match="at work"),
             opened(plan, path, models) as second,
         ):

@@ -197,7 +197,7 @@ def status_command(plan: PlanFile, store: StoreUrl = None, as_json: Json = False
 def pause_command(plan: PlanFile) -> None:
     """Ask a run on this machine to pause behind its present batch."""
     from isthmus.migrate import Plan
-    from isthmus.migrate.migration import pause_file
+    from isthmus.migrate.filling import pause_file
 
     Plan.load(plan)
     pause_file(plan).touch()

@@ -2,42 +2,33 @@
 
 from __future__ import annotations
 
-import socket
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from isthmus.bridge import Bridge
-from isthmus.errors import GateError, InputError, StoreChangedError, UnsupportedError
+from isthmus.errors import GateError, InputError, StoreChangedError
 from isthmus.evaluate.bootstrap import Estimate
-from isthmus.migrate.backfill import TOKEN, Backfill, Limits, PauseRequest
+from isthmus.migrate.backfill import TOKEN, Limits
+from isthmus.migrate.claim import Claim
+from isthmus.migrate.filling import Filling, pause_file
 from isthmus.migrate.journal import Journal, State
 from isthmus.migrate.marks import Marks
 from isthmus.migrate.models import Models, check_models
+from isthmus.migrate.new_index import told_index
 from isthmus.migrate.plan import Plan
 from isthmus.migrate.plan_checks import check_granted
 from isthmus.migrate.quality import compare
 from isthmus.migrate.restore import BackTo, Restored, WayBack, summed_up
-from isthmus.migrate.sources import MappedSource, Source, TextSource
 from isthmus.migrate.status import Status
 from isthmus.progress import Progress, silent
-from isthmus.stores import Indexed, Store
+from isthmus.stores import Store
 from isthmus.stores.beside import BesideStore, with_second_column
-from isthmus.ways.fill_order import FillOrder
 from isthmus.ways.way import Way
 
-__all__ = ["Migration", "pause_file"]
-
-_PASSES = 50
-
-
-def pause_file(plan: Path) -> Path:
-    """The file beside a plan that asks its run to pause."""
-    return plan.with_name(f"{plan.name}.pause")
+__all__ = ["Migration"]
 
 
 @dataclass
@@ -81,8 +72,11 @@ class Migration:
         ):
             self.store.add_column(target.new_column, target.new_dim, metric=target.metric)
         mirror = self.path.with_name(f"{self.path.name}.journal")
-        self._had_mirror = mirror.exists()
+        mirrored = mirror.exists()
         self.journal = Journal(self.store.ledger("journal"), mirror)
+        self._claim = Claim(
+            self.plan, self.path, self.store, self.journal, mirrored, self.take_over
+        )
         self._lead()
 
     def _lead(self) -> None:
@@ -91,13 +85,9 @@ class Migration:
             self.store.leads = self.store.alias(target.alias) == target.alias_new
 
     @property
-    def _mine(self) -> bool:
-        return self.journal.plan == self.plan.digest
-
-    @property
     def state(self) -> State | None:
         """The state that this plan has reached; None if it was not begun."""
-        return self.journal.state if self._mine else None
+        return self.journal.state if self._claim.mine else None
 
     @cached_property
     def bridge(self) -> Bridge | None:
@@ -123,15 +113,15 @@ class Migration:
         """Where it stands."""
         target = self.plan.target
         count, there = self.store.count(), target.new_column in self.store.describe().columns
-        filled = self.store.filled(target.new_column) if there and self._mine else 0
-        totals = self.marks.totals if self._mine else {}
+        filled = self.store.filled(target.new_column) if there and self._claim.mine else 0
+        totals = self.marks.totals if self._claim.mine else {}
         price = self.plan.estimated.price
-        runs = list(self.journal.notes("run")) if self._mine else []
+        runs = list(self.journal.notes("run")) if self._claim.mine else []
         rate = runs[-1].get("rate") if runs else None
         stopped = runs[-1].get("paused") if runs and self.state == State.FILLING else None
         return Status(
             self.state,
-            self.journal.begun if self._mine else None,
+            self.journal.begun if self._claim.mine else None,
             count,
             filled,
             int(totals.get("encoded", 0)),
@@ -139,8 +129,8 @@ class Migration:
             rate,
             (count - filled) / rate if rate else None,
             stopped,
-            tuple(dict(q) for q in self.journal.notes("quality")) if self._mine else (),
-            self._indexed() if self._mine else None,
+            tuple(dict(q) for q in self.journal.notes("quality")) if self._claim.mine else (),
+            told_index(self.journal) if self._claim.mine else None,
             self.journal.where,
         )
 
@@ -155,44 +145,31 @@ class Migration:
             InputError: for an encoder, a text or a bridge that is not the plan's.
         """
         check_granted(self.store)
-        with self._at_work():
-            self._check_may_run(resume=resume)
+        with self._claim.at_work():
+            self._claim.check_may_run(resume=resume)
             if not resume:
                 with self.journal.step(State.PLANNED, self.plan.digest, **self._begun_as()):
                     pass
             chosen = limits or Limits()
             check_models(self.plan, self.store, self._models(chosen))
-            self._check_alias()
+            self._claim.check_alias()
             pause_file(self.path).unlink(missing_ok=True)
             if not self._reached(State.PREPARED):
                 self._prepare()
             if not self._reached(State.BRIDGING):
                 self._bridge()
-            self._fill(chosen)
+            self._filling(chosen).run()
         assert self.state is not None
         return self.state
 
-    @contextmanager
-    def _at_work(self) -> Generator[None]:
-        """Nobody else is, and the journal is as it was read."""
-        with self.store.ledger("journal").held():
-            fresh = Journal(self.store.ledger("journal"))
-            if len(fresh.entries) != len(self.journal.entries):
-                raise StoreChangedError(
-                    "another process has written to the journal meanwhile",
-                    where=self.journal.where,
-                    mend="Look at isthmus migrate status, and try again",
-                )
-            yield
-
     def _reached(self, state: State) -> bool:
-        return self._mine and self.journal.reached(state)
+        return self._claim.mine and self.journal.reached(state)
 
     def _begun_as(self) -> dict[str, Any]:
         target = self.plan.target
         old = self.plan.old
         return {
-            "home": self._home(),
+            "home": self._claim.home,
             "spaces": {
                 target.old_column: None if old is None else [old.name, old.revision],
                 target.new_column: [self.plan.new.name, self.plan.new.revision],
@@ -200,85 +177,6 @@ class Migration:
             "bridge": None if self.plan.bridge is None else self.plan.bridge.digest,
             "mapped_by": None if self.plan.mapped_by is None else self.plan.mapped_by.digest,
         }
-
-    def _home(self) -> str:
-        return f"{socket.gethostname()}:{self.path.resolve()}"
-
-    def _check_may_run(self, *, resume: bool) -> None:
-        journal, where = self.journal, self.journal.where
-        over = (State.CLEANED, State.ROLLED_BACK, None)
-        if not self._mine:
-            if journal.mine and journal.state not in over:
-                raise StoreChangedError(
-                    f"another migration of this collection is under way (plan "
-                    f"{(journal.plan or '')[:12]}, {journal.state})",
-                    where=where,
-                    mend="Finish it, or roll it back, before you begin this one",
-                )
-            if any(e.plan == self.plan.digest for e in journal.entries):
-                raise StoreChangedError(
-                    "this plan was carried out before", where=where, mend="Plan anew"
-                )
-            if resume:
-                raise InputError(
-                    "there is nothing to resume: this plan was not begun",
-                    where=where,
-                    mend="Begin it with isthmus migrate run",
-                )
-            self._check_not_there()
-            return
-        state = journal.state
-        if state in (State.CUT_OVER, State.CLEANED, State.ROLLED_BACK):
-            raise StoreChangedError(
-                f"this migration is over: it is {state}",
-                where=where,
-                mend="There is nothing to run; isthmus migrate status shows it",
-            )
-        if not resume:
-            raise StoreChangedError(
-                f"this migration was begun before and is {state or 'not yet planned'}",
-                where=where,
-                mend="Go on with isthmus migrate resume",
-            )
-        self._check_home()
-
-    def _check_home(self) -> None:
-        home = str(self.journal.mine[0].data.get("home"))
-        if not self._had_mirror and not self.take_over and home != self._home():
-            raise StoreChangedError(
-                f"this migration is run from {home}",
-                where=self.journal.where,
-                mend="Go on there; or, if that place is lost, here with --take-over",
-            )
-
-    def _check_not_there(self) -> None:
-        """Refuse a column that somebody else filled."""
-        name = self.plan.target.new_column
-        found = self.store.filled(name) if name in self.store.describe().columns else 0
-        if found:
-            raise InputError(
-                f"'{name}' holds {found:,} vectors already",
-                where=self.store.url,
-                mend="Name another with --new-column when you plan, or remove it",
-            )
-
-    def _check_alias(self) -> None:
-        target = self.plan.target
-        found = self.store.alias(target.alias)
-        if self._mine and self.journal.begun == State.CUT_OVER:
-            raise StoreChangedError(
-                "a cut-over was begun here and not finished",
-                where=self.journal.where,
-                mend="Finish it with isthmus migrate cutover, or go back with isthmus migrate "
-                "rollback",
-            )
-        expected = (None, target.alias_old)
-        if found not in expected:
-            raise StoreChangedError(
-                f"the alias '{target.alias}' stands for '{found}'",
-                where=self.store.url,
-                mend="Somebody else moved it; look before you go on",
-            )
 
     def _prepare(self) -> None:
         target = self.plan.target
@@ -304,141 +202,23 @@ class Migration:
 
                 check_encoder(bridge, new, "new")
 
-    def _fill(self, limits: Limits) -> None:
-        if not self._reached(State.FILLING):
-            with self.journal.step(State.FILLING, self.plan.digest):
-                pass
-        elif self.state != State.FILLING:
-            # full, and what came since is to be followed
-            with self.journal.step(State.FILLING, self.plan.digest):
-                pass
-        began = time.monotonic()
-        work = self._backfill(limits)
-        why: str | None = None
-        try:
-            self._first(work)
-            without = self._passes(work)
-        except PauseRequest as pause:
-            why, without = pause.why, []
-        seconds = time.monotonic() - began
-        self.journal.write(
-            "note", State.FILLING, self.plan.digest, kind="run", filled=work.filled,
-            seconds=round(seconds, 3), rate=round(work.filled / seconds, 1) if seconds else None,
-            paused=why,
-        )  # fmt: skip
-        if why is not None:
-            return
-        if without:
-            raise InputError(
-                f"{len(without):,} item(s) have {self._lacking}, the first '{without[0]}'",
-                where=self.store.url,
-                mend="Give them one, or delete them, and resume",
-            )
-        self._index()
-        with self.journal.step(State.FULL, self.plan.digest) as found:
-            found["filled"] = self.store.filled(self.plan.target.new_column)
-
-    def _indexed(self) -> str | None:
-        """What was built on the new vectors, or why nothing was."""
-        for note in reversed(list(self.journal.notes("index"))):
-            if note["without"] is not None:
-                return f"none, {note['without']}"
-            return f"{note['index']}, built in {note['seconds']:.1f} s"
-        return None
-
-    def _index(self) -> None:
-        """Give the new vectors the index that the old ones have, where stores do not by themselves.
-
-        Once they are there: an index that is there before is entered by every batch.
-        """
-        target = self.plan.target
-        if not isinstance(self.store, Indexed):
-            return
-        like = self.store.index_of(target.old_column)
-        if like is None or self.store.index_of(target.new_column) is not None:
-            return
-        self.progress(f"building an index ({like}) of the new vectors", 0, 1)
-        began = time.monotonic()
-        try:
-            self.store.build_index(target.new_column, like)
-            why = None
-        except UnsupportedError as error:
-            why = error.what
-        self.progress(f"building an index ({like}) of the new vectors", 1, 1)
-        self.journal.write(
-            "note", State.FILLING, self.plan.digest, kind="index", index=str(like), without=why,
-            seconds=round(time.monotonic() - began, 3),
-        )  # fmt: skip
-
-    @property
-    def _lacking(self) -> str:
-        """What an item lacks that no new vector can be made of."""
-        return "no text to encode" if self.plan.mapped_by is None else "no old vector to map"
-
-    def _first(self, work: Backfill) -> None:
-        """What earlier queries found most comes first; a resumed run skips what is done."""
-        if self.plan.popular:
-            order = FillOrder(ids=self.plan.popular, queries=len(self.plan.queries.texts))
-            work.fill(order.array(self.store.describe().key))
-
-    def _passes(self, work: Backfill) -> list[Any]:
-        """Until one finds nothing to do, or only what came while it ran."""
-        for _ in range(_PASSES):
-            done = work.sweep()
-            # the few that came in during a pass are followed by the pass before the cut-over
-            if done.quiet or done.encoded + done.copied + done.removed < max(
-                100, 0.001 * done.seen
-            ):
-                return done.without_text
-        raise StoreChangedError(
-            f"after {_PASSES} passes there is still much to do: rows change faster than they are "
-            "encoded",
-            where=self.store.url,
-            mend="Raise --rate, or let the application write both vectors (dual_write)",
-        )
-
-    def _backfill(self, limits: Limits) -> Backfill:
-        new = self._models(limits).new
-        assert new is not None
-        target = self.plan.target
-        source: Source = TextSource(
-            new, target.text_field, canaries=self.plan.canaries, price=self.plan.estimated.price
-        )
-        mapped_by = self.plan.mapped_by
-        if mapped_by is not None:
-            mapped_by.check()
-            source = MappedSource(Bridge.load(mapped_by.path), self.store, target.old_column)
-        until = None if limits.seconds is None else time.monotonic() + limits.seconds
-        if limits.share is not None:
-            # a share is met to a twentieth
-            limits = replace(limits, batch=max(1, min(limits.batch, target.count // 20)))
-        if target.store.partition("://")[0] in ("faiss", "parquet", "file"):
-            # each put writes the whole file anew
-            limits = replace(limits, batch=max(limits.batch, target.count // 8))
-        return Backfill(
+    def _filling(self, limits: Limits | None = None) -> Filling:
+        chosen = limits or Limits()
+        return Filling(
+            self.plan,
+            self.path,
             self.store,
-            target.new_column,
-            source,
+            self.journal,
             self.marks,
-            limits=limits,
-            between=lambda filled: self._between(limits, until),
-            progress=self.progress,
+            self._models(chosen),
+            chosen,
+            self.progress,
         )
 
     def _models(self, limits: Limits | None = None) -> Models:
         """The encoders, asked again where they fail."""
         limits = limits or Limits()
         return self.models.patient(limits.attempts, limits.first_delay)
-
-    def _between(self, limits: Limits, until: float | None) -> None:
-        if pause_file(self.path).exists():
-            raise PauseRequest("isthmus migrate pause asked for it")
-        if until is not None and time.monotonic() >= until:
-            raise PauseRequest("the time that --until names has come")
-        if limits.share is not None:
-            filled = self.store.filled(self.plan.target.new_column)
-            if filled >= limits.share * self.store.count():
-                raise PauseRequest(f"{limits.share:.3g} of the index is filled, as --until asks")
 
     # -- cutting over ----------------------------------------------------------------------------
 
@@ -453,8 +233,8 @@ class Migration:
             GateError: if the finish is measured below keeping the old model.
             InputError: if the bridge is not the one that was applied.
         """
-        with self._at_work():
-            self._check_begun()
+        with self._claim.at_work():
+            self._claim.check_begun()
             state = self.state
             if state not in (State.FULL, State.FILLING) or (state == State.FILLING and not partial):
                 raise StoreChangedError(
@@ -466,12 +246,12 @@ class Migration:
             partial = state == State.FILLING
             check_models(self.plan, self.store, self._models())
             if self.journal.begun != State.CUT_OVER:
-                self._check_alias()
+                self._claim.check_alias()
             for applied in (self.plan.bridge, self.plan.mapped_by):
                 if applied is not None:
                     applied.check()
             if not partial:
-                self._settle()
+                self._filling().settle()
             gain = self.judge("before the cut-over", partial=partial)
             target = self.plan.target
             with self.journal.step(State.CUT_OVER, self.plan.digest, partial=partial) as found:
@@ -482,31 +262,9 @@ class Migration:
                 found["seconds"] = round(time.monotonic() - began, 4)
             if not partial:
                 # what was written between the last pass and the swap
-                self._settle()
+                self._filling().settle()
             self._lead()
             return gain
-
-    def _check_begun(self) -> None:
-        if not self._mine:
-            raise InputError(
-                "this plan was not begun",
-                where=self.journal.where,
-                mend="Begin it with isthmus migrate run",
-            )
-        self._check_home()
-
-    def _settle(self) -> None:
-        work = self._backfill(Limits())
-        for _ in range(3):
-            done = work.sweep()
-            if done.without_text:
-                raise InputError(
-                    f"item '{done.without_text[0]}' has {self._lacking}",
-                    where=self.store.url,
-                    mend="Give it one, or delete it, and try again",
-                )
-            if done.quiet:
-                return
 
     def judge(self, at: str, *, partial: bool = False) -> Estimate | None:
         """Ask the plan's queries on the live index, of both models, and record what they found.
@@ -546,8 +304,8 @@ class Migration:
             InputError: where rows lack an old vector and nothing can make one.
         """
         began = time.monotonic()
-        with self._at_work():
-            self._check_begun()
+        with self._claim.at_work():
+            self._claim.check_begun()
             if self.state in (State.CLEANED, State.ROLLED_BACK):
                 raise StoreChangedError(
                     f"this migration is {self.state}: there is no way back"
@@ -600,8 +358,8 @@ class Migration:
         Raises:
             StoreChangedError: if it is not cut over, or only in part.
         """
-        with self._at_work():
-            self._check_begun()
+        with self._claim.at_work():
+            self._claim.check_begun()
             if self.journal.begun == State.ROLLED_BACK:
                 raise StoreChangedError(
                     "a rollback was begun here and not finished",

@@ -1,16 +1,17 @@
-"""What one version of a table looks like."""
+"""What one version of a table looks like, and a new one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from isthmus.evaluate.scores import Metric
-from isthmus.stores.arrow import vector_columns
+from isthmus.stores.arrow import vector_columns, vectors_to_arrow
+from isthmus.stores.new_items import NewItems
 from isthmus.stores.protocol import Column
 
-__all__ = ["METRIC", "Layout", "read_layout", "vector_field"]
+__all__ = ["METRIC", "Layout", "arrow_of", "read_layout", "vector_field"]
 
 METRIC = b"isthmus.metric"
 """The metadata of a field that say how its vectors compare."""
@@ -51,3 +52,20 @@ def vector_field(name: str, dim: int, metric: Metric) -> Any:
     import pyarrow as pa
 
     return pa.field(name, pa.list_(pa.float32(), dim), metadata={METRIC: metric.encode()})
+
+
+def arrow_of(new: NewItems, payload: Mapping[str, Sequence[Any]], metric: Metric) -> Any:
+    """The Arrow table of new items, whose vectors compare by ``metric``."""
+    import pyarrow as pa
+
+    columns: dict[str, Any] = {
+        "id": pa.array(new.ids.tolist(), pa.int64() if new.key == "int" else pa.string())
+    }
+    fields = [pa.field("id", columns["id"].type, nullable=False)]
+    for name, rows in new.vectors.items():
+        fields.append(vector_field(name, rows.shape[1], metric))
+        columns[name] = vectors_to_arrow(rows, fields[-1].type)
+    for name, values in payload.items():
+        columns[name] = pa.array(list(values))
+        fields.append(pa.field(name, columns[name].type))
+    return pa.table(list(columns.values()), schema=pa.schema(fields))

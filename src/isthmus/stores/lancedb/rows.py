@@ -25,8 +25,8 @@ class IdColumn:
 
     def __init__(self, name: str, key: Key, where: str) -> None:
         self.name = name
-        self._key: Key = key
-        self._url = where
+        self.key: Key = key
+        self.where = where
 
     def read(self, table: Any) -> Ids:
         """The ids ``(n,)`` of an Arrow table.
@@ -34,7 +34,7 @@ class IdColumn:
         Raises:
             InputError: for an id that is null.
         """
-        return ids_of_arrow(table[self.name], self._key, self._url)
+        return ids_of_arrow(table[self.name], self.key, self.where)
 
     def among(self, ids: Ids) -> str:
         """The filter of the items that are among ``ids``."""
@@ -52,7 +52,7 @@ class IdColumn:
         import pyarrow as pa
 
         parts: list[Any] = []
-        with asking(self._url):
+        with asking(self.where):
             for chosen, n in self.filters(ids):
                 ask = table.search().where(chosen)
                 parts.append(ask.select([self.name, *columns]).limit(2 * n).to_arrow())
@@ -66,7 +66,7 @@ class IdColumn:
         import pyarrow as pa
 
         n = len(ids)
-        with asking(self._url):
+        with asking(self.where):
             done = table.count_rows() - n
             parts = list(pages_of(table, [self.name, column], done, n, dim)) if done >= 0 else []
         if not parts:
@@ -80,13 +80,13 @@ class IdColumn:
         Raises:
             InputError: if an id is there twice, or null.
         """
-        repeats = Repeats(self._url)
+        repeats = Repeats(self.where)
         for ids in self.all(table):
             repeats.add(ids)
         repeats.check()
 
     def all(self, table: Any) -> Iterator[Ids]:
         """The ids of all items, a bounded number at a time."""
-        with asking(self._url):
+        with asking(self.where):
             for part in pages_of(table, [self.name], 0, table.count_rows()):
                 yield self.read(part)

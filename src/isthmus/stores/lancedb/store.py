@@ -26,13 +26,15 @@ from isthmus.stores.base import StoreBase
 from isthmus.stores.checks import checked_ids, checked_k, checked_queries, checked_rows
 from isthmus.stores.faults import asking
 from isthmus.stores.fields import chosen_column, id_field, text_field
-from isthmus.stores.hits import hits_of, no_hits, scores_of_distances
-from isthmus.stores.id_set import IdSet
+from isthmus.stores.hits import no_hits
+from isthmus.stores.lancedb.additions import Additions
 from isthmus.stores.lancedb.database import connect, pointers_of, table_of, tables_of
-from isthmus.stores.lancedb.layout import METRIC, Layout, read_layout, vector_field
-from isthmus.stores.lancedb.pages import cursor_of, of_size, pages_of, whole
+from isthmus.stores.lancedb.layout import METRIC, Layout, arrow_of, read_layout, vector_field
+from isthmus.stores.lancedb.nearest import nearest
+from isthmus.stores.lancedb.pages import cursor_of, pages_of, whole
 from isthmus.stores.lancedb.rows import IdColumn
-from isthmus.stores.lancedb.versions import at_version
+from isthmus.stores.lancedb.scanning import batches_of
+from isthmus.stores.lancedb.versions import at_version, make_tag, remove_tag, tags_of, version_of
 from isthmus.stores.ledger import FileLedger, Ledger
 from isthmus.stores.new_items import checked_items
 from isthmus.stores.protocol import (
@@ -47,7 +49,7 @@ from isthmus.stores.protocol import (
     Rows,
     ScanBatch,
 )
-from isthmus.stores.refusals import cannot, taken, unknown_name
+from isthmus.stores.refusals import cannot, taken
 
 __all__ = ["LanceStore"]
 
@@ -79,13 +81,12 @@ class LanceStore(StoreBase):
         self._lock = ForkLock()
         self._checked = False
         self._filled: dict[tuple[int, str], int] = {}
-        self._last: Ids | None = None
-        self._held: tuple[int, IdSet] | None = None
         schema = table.schema
         candidates = [f.name for f in schema if key_of_arrow(f.type) is not None]
         self._id = id_field(candidates, address)
         self._key: Key = key_of_arrow(schema.field(self._id).type) or "str"
         self._ids = IdColumn(self._id, self._key, self._url)
+        self._additions = Additions(self._ids)
         strings = [
             name
             for name in candidates
@@ -126,25 +127,12 @@ class LanceStore(StoreBase):
             OutputError: if there is one of that name.
             InputError: for ids or vectors that cannot be stored.
         """
-        import pyarrow as pa
-
         new = checked_items(address, ids, vectors, metric, kind="table")
         database = connect(address, create=True)
-        columns: dict[str, Any] = {
-            "id": pa.array(new.ids.tolist(), pa.int64() if new.key == "int" else pa.string())
-        }
-        fields = [pa.field("id", columns["id"].type, nullable=False)]
-        for name, rows in new.vectors.items():
-            fields.append(vector_field(name, rows.shape[1], metric))
-            columns[name] = vectors_to_arrow(rows, fields[-1].type)
-        for name, values in payload.items():
-            columns[name] = pa.array(list(values))
-            fields.append(pa.field(name, columns[name].type))
-        table = pa.table(list(columns.values()), schema=pa.schema(fields))
         with asking(address.shown):
             if new.name in tables_of(database):
                 raise taken("table", new.name, address.shown)
-            made = database.create_table(new.name, table)
+            made = database.create_table(new.name, arrow_of(new, payload, metric))
             return cls(database, made, address)
 
     # -- what it is ------------------------------------------------------------------------------
@@ -215,12 +203,14 @@ class LanceStore(StoreBase):
         ready = checked_queries(queries, found, self._url)
         if not len(ready):
             return no_hits(0, k, self._key)
-        if only is None:
-            return self._searched(ready, k, found, None)
-        chosen = np.unique(checked_ids(only, self._key, "only"))
-        if not len(chosen):
-            return no_hits(len(ready), k, self._key)
-        return self._searched(ready, k, found, self._ids.among(chosen))
+        where = None
+        if only is not None:
+            chosen = np.unique(checked_ids(only, self._key, "only"))
+            if not len(chosen):
+                return no_hits(len(ready), k, self._key)
+            where = self._ids.among(chosen)
+        with asking(self._url):
+            return nearest(self._table, self._ids, found, ready, k, where=where)
 
     def _searchable(self, name: str, queries: NDArray[Any]) -> Column:
         """The column as it is known; looked up anew, a round trip, only where it does not fit."""
@@ -229,38 +219,13 @@ class LanceStore(StoreBase):
         fits = known is not None and np.ndim(queries) == 2 and known.dim == np.shape(queries)[1]
         return known if known is not None and fits else self._column(name)
 
-    def _searched(
-        self, queries: NDArray[np.float32], k: int, column: Column, where: str | None
-    ) -> Hits:
-        with asking(self._url):
-            ask = self._table.search(
-                queries if len(queries) > 1 else queries[0], vector_column_name=column.name
-            )
-            ask = ask.distance_type(column.metric).limit(k).select([self._id, "_distance"])
-            if where is not None:
-                ask = ask.where(where, prefilter=True)
-            found = ask.to_arrow()
-        query = np.zeros(len(found), dtype=np.int64)
-        if "query_index" in found.column_names:
-            query = found["query_index"].to_numpy().astype(np.int64)
-        return hits_of(
-            len(queries),
-            k,
-            self._key,
-            query,
-            self._ids.read(found),
-            scores_of_distances(found["_distance"].to_numpy(), column.metric),
-        )
-
     def fetch(self, ids: Ids, *, column: str) -> Rows:
         """See `Store.fetch`."""
         dim = self._column(column).dim
         asked = checked_ids(ids, self._key, "ids")
-        if self._last is not None and np.array_equal(self._last, asked):
-            # asked for by id, each batch of a long filling would search all that was filled before
-            added = self._ids.at_end(self._table, asked, column, dim)
-            if added is not None:
-                return Rows(asked, *vectors_of_arrow(whole(added[column]), dim))
+        added = self._additions.last(self._table, asked, column, dim)
+        if added is not None:
+            return Rows(asked, *vectors_of_arrow(whole(added[column]), dim))
         table, rows = self._ids.taken(self._table, asked, [column])
         vectors = np.full((len(asked), dim), np.nan, dtype=np.float32)
         present = rows >= 0
@@ -296,38 +261,11 @@ class LanceStore(StoreBase):
         if after is not None:
             version, done = cursor_of(after, self._url)
         table = self._at(version)
-        return self._batches(table, version, done, (column, dim), fields, batch)
+        vectors = None if column is None or dim is None else (column, dim)
+        return batches_of(table, self._ids, (version, done), vectors, fields, batch)
 
     def _at(self, version: int) -> Any:
         return at_version(self._database, self._table.name, version, self._url)
-
-    def _batches(
-        self,
-        table: Any,
-        version: int,
-        done: int,
-        vectors: tuple[str | None, int | None],
-        fields: Sequence[str],
-        batch: int,
-    ) -> Iterator[ScanBatch]:
-        column, dim = vectors
-        names = [self._id, *([] if column is None else [column]), *fields]
-        with asking(self._url):
-            left = table.count_rows() - done
-        if left <= 0:
-            return
-        for part in of_size(pages_of(table, names, done, left, dim or 0), batch, self._url):
-            done += len(part)
-            rows = present = None
-            if column is not None and dim is not None:
-                rows, present = vectors_of_arrow(whole(part[column]), dim)
-            yield ScanBatch(
-                self._ids.read(part),
-                rows,
-                present,
-                {name: part[name].to_pylist() for name in fields},
-                f"{version}:{done}",
-            )
 
     def _refuse_repeated(self) -> None:
         """LanceDB does not keep ids apart: look once, before anything relies on them."""
@@ -381,35 +319,12 @@ class LanceStore(StoreBase):
         given[self._id] = pa.array(checked, layout.schema.field(self._id).type)
         arrays = [given.get(f.name, pa.nulls(n, f.type)) for f in layout.schema]
         self._refuse_repeated()
-        source, held = pa.table(arrays, schema=layout.schema), self._held_at(layout.version)
         with asking(self._url):
-            if held is not None and not held.has(checked).any():
-                version, added = self._table.add(source).version, n
-            else:
-                done = (
-                    self._table.merge_insert(self._id)
-                    .when_matched_update_all()
-                    .when_not_matched_insert_all()
-                    .execute(source)
-                )
-                version, added = done.version, done.num_inserted_rows
-        self._last = checked if added == n else None
-        alone = held is not None and version == layout.version + 1
-        if held is not None and alone:
-            held.add(checked)
-            self._layout = replace(layout, version=version)
-        self._held = (version, held) if held is not None and alone else None
-
-    def _held_at(self, version: int) -> IdSet | None:
-        """The ids of the table in its newest version; None where another process wrote since.
-
-        A batch of which none is held is appended: a merge would join it with all ids each time.
-        """
-        if self._held is None:
-            # read after that version was: what is written meanwhile is in it, or makes another
-            self._held = (version, IdSet(self._ids.all(self._table)))
-        known, held = self._held
-        return held if known == version else None
+            alone = self._additions.add(
+                self._table, layout.version, checked, pa.table(arrays, schema=layout.schema)
+            )
+        if alone:
+            self._layout = replace(layout, version=layout.version + 1)
 
     def delete(self, ids: Ids) -> int:
         """See `Store.delete`."""
@@ -466,14 +381,11 @@ class LanceStore(StoreBase):
         Raises:
             StoreError: if the tag exists.
         """
-        with asking(self._url):
-            self._table.tags.create(name, self._table.version)
+        make_tag(self._table, name, self._url)
 
     def tags(self) -> dict[str, int]:
         """Every tag with the version that it keeps."""
-        with asking(self._url):
-            found = self._table.tags.list()
-            return {name: int(tag["version"]) for name, tag in found.items()}
+        return tags_of(self._table, self._url)
 
     def untag(self, name: str) -> None:
         """Remove a tag; its version may then be cleaned up.
@@ -481,9 +393,7 @@ class LanceStore(StoreBase):
         Raises:
             InputError: if there is no such tag.
         """
-        self._known_tag(name)
-        with asking(self._url):
-            self._table.tags.delete(name)
+        remove_tag(self._table, name, self._url)
 
     def restore(self, name: str) -> None:
         """Make the tagged version the newest one again; those between are kept as versions.
@@ -491,17 +401,11 @@ class LanceStore(StoreBase):
         Raises:
             InputError: if there is no such tag.
         """
-        table = self._at(self._known_tag(name))
+        table = self._at(version_of(self._table, name, self._url))
         with asking(self._url):
             table.restore()
             self._table.checkout_latest()
         self._layout = None
-
-    def _known_tag(self, name: str) -> int:
-        tags = self.tags()
-        if name not in tags:
-            raise unknown_name("tag", name, tags, where=self._url)
-        return tags[name]
 
     def alias(self, name: str) -> str | None:
         """See `Store.alias`."""

@@ -12,7 +12,7 @@ from isthmus.errors import InputError
 from isthmus.evaluate.scores import Metric
 from isthmus.stores.address import Address
 from isthmus.stores.fields import id_field, text_field
-from isthmus.stores.protocol import Column, Key
+from isthmus.stores.protocol import Column, Index, Key
 from isthmus.stores.refusals import unclear, unknown_name
 
 __all__ = ["OPERATORS", "TYPES", "Home", "Table", "find_table", "mark_of", "marked", "read_table"]
@@ -47,11 +47,11 @@ from pg_attribute a join pg_type t on t.oid = a.atttypid
 where a.attrelid = %s and a.attnum > 0 and not a.attisdropped order by a.attnum
 """
 _INDEXES = """
-select a.attname, o.opcname
+select a.attname, c.relname, m.amname, c.reloptions, o.opcname, i.indisvalid
 from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am m on m.oid = c.relam
 join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
 join pg_opclass o on o.oid = i.indclass[0]
-where i.indrelid = %s and i.indisvalid and m.amname in ('hnsw', 'ivfflat')
+where i.indrelid = %s and m.amname in ('hnsw', 'ivfflat') order by c.oid
 """
 _SIDES = """
 select n.nspname, c.relname, c.oid, obj_description(c.oid, 'pg_class')
@@ -63,13 +63,25 @@ where f.contype = 'f' and f.confrelid = %s
 
 @dataclass(frozen=True)
 class Home:
-    """Where a vector column lives: a table, its column, and the column of ids beside it."""
+    """Where a vector column lives: a table, its column, and the column of ids beside it.
+
+    Attributes:
+        schema: of the table.
+        table: that has the column.
+        id: its column of ids.
+        side: whether it is another table than that of the items.
+        half: whether its vectors are of 16 bits.
+        index: that answers searches, with the options it was built with; None where none does.
+        unfinished: names of the indexes whose building was interrupted.
+    """
 
     schema: str
     table: str
     id: str
     side: bool
     half: bool
+    index: Index | None = None
+    unfinished: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -190,10 +202,18 @@ def _own(
 ) -> tuple[dict[str, Column], dict[str, Home]]:
     schema, name, oid = where
     indexed: dict[str, Metric] = {}
-    for column, opclass in connection.execute(_INDEXES, (oid,)).fetchall():
+    indexes: dict[str, Index] = {}
+    unfinished: dict[str, tuple[str, ...]] = {}
+    for column, index, kind, options, opclass, valid in connection.execute(
+        _INDEXES, (oid,)
+    ).fetchall():
         found = re.search(r"_(cosine|ip|l2)_ops$", opclass)
-        if found:
+        if not valid:
+            unfinished[column] = (*unfinished.get(column, ()), index)
+        elif found and column not in indexed:
             indexed[column] = _OPCLASS[found[1]]
+            given = tuple(tuple(option.split("=", 1)) for option in options or ())
+            indexes[column] = Index(kind, given)
     columns: dict[str, Column] = {}
     homes: dict[str, Home] = {}
     for column, kind, _, width, comment, _ in connection.execute(_COLUMNS, (oid,)).fetchall():
@@ -204,7 +224,15 @@ def _own(
         metric: Metric = indexed.get(column) or said or address.metric or "cosine"
         dtype = "float16" if kind == "halfvec" else "float32"
         columns[column] = Column(column, dim, dtype, metric, exact=column not in indexed)
-        homes[column] = Home(schema, name, key, side, kind == "halfvec")
+        homes[column] = Home(
+            schema,
+            name,
+            key,
+            side,
+            kind == "halfvec",
+            indexes.get(column),
+            unfinished.get(column, ()),
+        )
     return columns, homes
 
 

@@ -23,7 +23,9 @@ select quote_ident(current_user), quote_ident(current_database()), quote_ident(o
   has_database_privilege(current_database(), 'temporary'),
   has_schema_privilege(c.relnamespace, 'create'),
   has_table_privilege(c.oid, 'references'),
-  pg_has_role(c.relowner, 'usage')
+  pg_has_role(c.relowner, 'usage'),
+  array(select a.attname::text from pg_attribute a where a.attrelid = c.oid
+    and a.attname = any(%s::text[]) and not has_column_privilege(c.oid, a.attnum, 'update'))
 from pg_class c join pg_roles owner on owner.oid = c.relowner where c.oid = %s
 """
 _RIGHTS = """
@@ -41,18 +43,11 @@ def grants_needed(connection: Any, table: Table, oid: int) -> tuple[str, ...]:
     """
     from psycopg import sql
 
-    user, database, owner, temporary, create, refers, owns = connection.execute(
-        _MAY, (oid,)
+    own = [column for column, home in table.homes.items() if not home.side]
+    user, database, owner, temporary, create, refers, owns, fixed = connection.execute(
+        _MAY, (own, oid)
     ).fetchone()
     name, schema = table_name(table).as_string(None), sql.Identifier(table.schema).as_string(None)
-    own = [column for column, home in table.homes.items() if not home.side]
-    fixed = [
-        sql.Identifier(column).as_string(None)
-        for column in own
-        if not connection.execute(
-            "select has_column_privilege(%s::oid, %s::text, 'update')", (oid, column)
-        ).fetchone()[0]
-    ]
     needed: list[str] = []
     if not create:
         needed.append(f"GRANT USAGE, CREATE ON SCHEMA {schema} TO {user}")
@@ -62,7 +57,8 @@ def grants_needed(connection: Any, table: Table, oid: int) -> tuple[str, ...]:
     elif not refers:
         needed.append(f"GRANT REFERENCES ON {name} TO {user}")
     if fixed:
-        needed.append(f"GRANT UPDATE ({', '.join(fixed)}) ON {name} TO {user}")
+        columns = sql.SQL(", ").join(map(sql.Identifier, fixed)).as_string(None)
+        needed.append(f"GRANT UPDATE ({columns}) ON {name} TO {user}")
     if not temporary:
         needed.append(f"GRANT TEMPORARY ON DATABASE {database} TO {user}")
     return tuple(needed)

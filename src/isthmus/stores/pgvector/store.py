@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,25 +15,24 @@ from isthmus.stores.address import Address
 from isthmus.stores.base import StoreBase
 from isthmus.stores.checks import Repeats, checked_ids, checked_k, checked_queries, checked_rows
 from isthmus.stores.fields import chosen_column
-from isthmus.stores.hits import hits_of, no_hits
+from isthmus.stores.hits import no_hits
 from isthmus.stores.id_places import places_of
 from isthmus.stores.id_set import IdSet
 from isthmus.stores.ledger import Ledger
 from isthmus.stores.new_items import checked_items
-from isthmus.stores.pgvector.binary import unpack_ids, unpack_vectors
+from isthmus.stores.pgvector.binary import unpack_vectors
 from isthmus.stores.pgvector.connections import Connections
-from isthmus.stores.pgvector.hnsw import HNSW, build_index, go_on, index_of, look_further
+from isthmus.stores.pgvector.indexes import HNSW, build_index
 from isthmus.stores.pgvector.layout import Table, find_table, read_table
 from isthmus.stores.pgvector.ledger import PgLedger
 from isthmus.stores.pgvector.names import among, place, table_name
-from isthmus.stores.pgvector.packed import packed
+from isthmus.stores.pgvector.nearest import nearest
+from isthmus.stores.pgvector.reading import Reader, values_of
 from isthmus.stores.pgvector.rights import grants_needed
 from isthmus.stores.pgvector.statements import (
     filled_asked,
     ids_asked,
     lacking_asked,
-    nearest_asked,
-    page_asked,
     payload_asked,
     vectors_asked,
 )
@@ -77,6 +75,7 @@ class PgVectorStore(StoreBase):
         self._connections = connections
         self._address = address
         self._url = address.shown
+        self._reader = Reader(connections, self._url)
         self._lock = ForkLock()
         self._checked = False
         with connections.lend() as connection:
@@ -189,7 +188,7 @@ class PgVectorStore(StoreBase):
         """The items that have a vector in ``column``; no vector is read."""
         self._column(column)
         home = self._table.homes[column]
-        return IdSet(self._ids_of(filled_asked(home, column, self._table.key)))
+        return IdSet(self._reader.ids(filled_asked(home, column, self._table.key), self._table.key))
 
     def lacking_ids(self, column: str) -> Iterator[Ids]:
         """The items that have no vector in ``column``; no vector is read."""
@@ -198,7 +197,7 @@ class PgVectorStore(StoreBase):
         after: Ids | None = None
         while True:
             # no cursor: the server shares the work among processes only where it has to end
-            ids, _ = self._read_rows(asked)
+            ids, _ = self._reader.rows(asked, self._table.key)
             if not len(ids) or (after is not None and np.array_equal(ids, after)):
                 return
             yield ids
@@ -224,41 +223,7 @@ class PgVectorStore(StoreBase):
         chosen = None if only is None else np.unique(checked_ids(only, key, "only")).tolist()
         if not len(ready) or chosen == []:
             return no_hits(len(ready), k, key)
-        hits, query = self._nearest(ready, found, k, chosen)
-        if not hits:
-            return no_hits(len(ready), k, key)
-        names, distances = zip(*hits, strict=True)
-        ids = np.array([str(i) for i in names] if key == "uuid" else names)
-        return hits_of(
-            len(ready),
-            k,
-            key,
-            np.array(query),
-            ids.astype(np.int64) if key == "int" else ids,
-            _scores(np.array(distances), found.metric),
-        )
-
-    def _nearest(
-        self, queries: NDArray[np.float32], column: Column, k: int, only: list[Any] | None
-    ) -> tuple[list[tuple[Any, float]], list[int]]:
-        """Ids and distances, query by query, and to which each belongs."""
-        home = self._table.homes[column.name]
-        asked = nearest_asked(home, column, self._table.key, k, only is not None)
-        hits: list[tuple[Any, float]] = []
-        query: list[int] = []
-        with self._connections.lend() as connection:
-            if not column.exact:
-                look_further(connection, k)
-            cursor = connection.isthmus_cursor
-            for number, row in enumerate(queries):
-                vector = packed(row, home.half)
-                given = (vector,) if only is None else (vector, only)
-                found = cursor.execute(asked, given, prepare=True).fetchall()
-                if len(found) < k and not column.exact and go_on(connection):
-                    found = cursor.execute(asked, given, prepare=True).fetchall()
-                hits += found
-                query += [number] * len(found)
-        return hits, query
+        return nearest(self._connections, self._table, found, ready, k, only=chosen)
 
     def fetch(self, ids: Ids, *, column: str) -> Rows:
         """See `Store.fetch`."""
@@ -266,7 +231,7 @@ class PgVectorStore(StoreBase):
         home = self._table.homes[column]
         asked = checked_ids(ids, self._table.key, "ids")
         wanted = vectors_asked(home, column, asked, self._table.key)
-        held, fields = self._read_rows(wanted)
+        held, fields = self._reader.rows(wanted, self._table.key)
         values, valid = unpack_vectors(fields[1], found.dim, home.half)
         if np.array_equal(held, asked):
             return Rows(asked, values, valid)
@@ -282,8 +247,8 @@ class PgVectorStore(StoreBase):
         names = self._known_fields(fields, self._table.fields)
         asked = checked_ids(ids, self._table.key, "ids")
         wanted = payload_asked(self._table, names, asked)
-        held, found = self._read_rows(wanted)
-        columns = self._values(names, found[1:])
+        held, found = self._reader.rows(wanted, self._table.key)
+        columns = values_of(self._table, names, found[1:])
         rows = places_of(held, asked).tolist()
         return [
             {name: column[row] for name, column in zip(names, columns, strict=True)}
@@ -308,69 +273,14 @@ class PgVectorStore(StoreBase):
                 [int(after) if self._table.key == "int" else after], self._table.key, "after"
             )
         self._refuse_repeated()
-        return self._batches(found, fields, after, batch)
-
-    def _batches(
-        self, column: Column | None, fields: Sequence[str], after: str | None, batch: int
-    ) -> Iterator[ScanBatch]:
-        while True:
-            ids, found = self._read_rows(page_asked(self._table, column, fields, after, batch))
-            if not len(ids):
-                return
-            after = str(ids[-1])
-            vectors = present = None
-            if column is not None:
-                half = self._table.homes[column.name].half
-                vectors, present = unpack_vectors(found[1], column.dim, half)
-            columns = self._values(fields, found[len(found) - len(fields) :])
-            payload = dict(zip(fields, columns, strict=True))
-            yield ScanBatch(ids, vectors, present, payload, after)
-            if len(ids) < batch:
-                return
-
-    def _read_rows(self, question: Any) -> tuple[Ids, list[list[bytes | None]]]:
-        """The ids, and each field as the server's binary values; the first field is the id."""
-        with self._connections.lend() as connection, connection.cursor(binary=True) as cursor:
-            result = cursor.execute(question).pgresult
-            rows = range(result.ntuples)
-            value = result.get_value  # no Python object of a whole row is made
-            fields = [[value(row, field) for row in rows] for field in range(result.nfields)]
-        self._refuse_null(fields[0])
-        return unpack_ids(fields[0], self._table.key), fields
-
-    def _ids_of(self, question: Any) -> Iterator[Ids]:
-        """The ids that a query of ids alone gives, a bounded number at a time."""
-        with (
-            self._connections.lend() as connection,
-            connection.transaction(),
-            connection.cursor("isthmus_ids") as cursor,
-        ):
-            cursor.execute(question)
-            while found := cursor.fetchmany(_IDS_A_PAGE):
-                ids = [row[0] for row in found]
-                self._refuse_null(ids)
-                yield checked_ids(ids, self._table.key, self._url)
-
-    def _refuse_null(self, ids: Sequence[Any]) -> None:
-        if None in ids:
-            raise InputError("an id is null", where=self._url, mend="Give every item an id")
-
-    def _values(
-        self, names: Sequence[str], columns: Sequence[list[bytes | None]]
-    ) -> list[list[Any]]:
-        """Values of payload fields, from text or JSON; see `statements.field_asked`."""
-        readers = [bytes.decode if n in self._table.strings else json.loads for n in names]
-        return [
-            [None if value is None else reader(value) for value in column]
-            for reader, column in zip(readers, columns, strict=True)
-        ]
+        return self._reader.batches(self._table, found, fields, after, batch)
 
     def _refuse_repeated(self) -> None:
         """Where no index keeps the ids apart, look once before anything relies on them."""
         if self._checked or self._table.unique:
             return
         repeats = Repeats(self._url)
-        for ids in self._ids_of(ids_asked(self._table)):
+        for ids in self._reader.ids(ids_asked(self._table), self._table.key):
             repeats.add(ids)
         repeats.check()
         self._checked = True
@@ -452,12 +362,13 @@ class PgVectorStore(StoreBase):
 
     def index_of(self, column: str) -> Index | None:
         """See `Indexed.index_of`."""
+        self._table = self._read()
         self._column(column)
-        with self._connections.lend() as connection:
-            return index_of(connection, self._table.homes[column], column)
+        return self._table.homes[column].index
 
     def build_index(self, column: str, index: Index = HNSW) -> None:
         """See `Indexed.build_index`; HNSW with its defaults if nothing is said."""
+        self._table = self._read()
         found = self._column(column)
         with self._connections.lend() as connection:
             build_index(connection, self._table.homes[column], found, index, self._url)
@@ -483,10 +394,3 @@ class PgVectorStore(StoreBase):
     def close(self) -> None:
         """See `Store.close`."""
         self._connections.close()
-
-
-def _scores(distances: NDArray[np.float64], metric: Metric) -> NDArray[np.float32]:
-    """Of ``<=>``, 1 - cosine; of ``<#>``, the negative product; of ``<->``, the distance."""
-    if metric == "cosine":
-        return (1 - distances).astype(np.float32)
-    return (-distances if metric == "dot" else -(distances**2)).astype(np.float32)

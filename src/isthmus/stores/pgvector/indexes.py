@@ -1,0 +1,62 @@
+"""Indexes of pgvector, as they are built."""
+
+from __future__ import annotations
+
+from typing import Any, LiteralString
+
+from isthmus.evaluate.scores import Metric
+from isthmus.stores.pgvector.layout import Home
+from isthmus.stores.pgvector.names import place
+from isthmus.stores.protocol import Column, Index
+from isthmus.stores.refusals import cannot
+
+__all__ = ["HNSW", "build_index"]
+
+HNSW = Index("hnsw")
+
+_OPCLASSES: dict[tuple[bool, Metric], LiteralString] = {
+    (False, "cosine"): "vector_cosine_ops",
+    (False, "dot"): "vector_ip_ops",
+    (False, "l2"): "vector_l2_ops",
+    (True, "cosine"): "halfvec_cosine_ops",
+    (True, "dot"): "halfvec_ip_ops",
+    (True, "l2"): "halfvec_l2_ops",
+}
+_INDEX_DIMS = {False: 2000, True: 4000}  # of vector, of halfvec
+
+
+def build_index(connection: Any, home: Home, column: Column, index: Index, where: str) -> None:
+    """Build ``index`` on ``column``, without stopping readers or writers.
+
+    Raises:
+        UnsupportedError: for more dimensions than it takes.
+    """
+    from psycopg import sql
+
+    most = _INDEX_DIMS[home.half]
+    if column.dim > most:
+        raise cannot(
+            f"an index takes {most:,} dimensions, column '{column.name}' has {column.dim:,}",
+            where,
+            "Search it without an index, or store it as halfvec (4,000)",
+        )
+    # what an interrupted build left: it answers nothing, and every write pays for it
+    for name in home.unfinished:
+        connection.execute(
+            sql.SQL("drop index concurrently if exists {}").format(
+                sql.Identifier(home.schema, name)
+            )
+        )
+    chosen = sql.SQL(", ").join(
+        sql.SQL("{} = {}").format(sql.Identifier(name), sql.Literal(value))
+        for name, value in index.options
+    )
+    connection.execute(
+        sql.SQL("create index concurrently on {} using {} ({} {}){}").format(
+            place(home),
+            sql.Identifier(index.kind),
+            sql.Identifier(column.name),
+            sql.SQL(_OPCLASSES[home.half, column.metric]),
+            sql.SQL(" with ({})").format(chosen) if index.options else sql.SQL(""),
+        )
+    )

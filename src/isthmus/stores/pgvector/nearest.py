@@ -1,0 +1,105 @@
+"""The nearest items of queries, asked of the server one query at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.evaluate.scores import Metric
+from isthmus.stores.hits import hits_of, no_hits
+from isthmus.stores.pgvector.connections import Connections
+from isthmus.stores.pgvector.layout import Table
+from isthmus.stores.pgvector.packed import packed
+from isthmus.stores.pgvector.statements import nearest_asked
+from isthmus.stores.protocol import Column, Hits
+
+__all__ = ["nearest"]
+
+_LEAST_EF_SEARCH = 40  # what pgvector takes unasked
+_EF_SEARCH = 1000  # the most that pgvector takes
+
+
+def nearest(
+    connections: Connections,
+    table: Table,
+    column: Column,
+    queries: NDArray[np.float32],
+    k: int,
+    *,
+    only: list[Any] | None,
+) -> Hits:
+    """The ``k`` best items of each of ``queries (nq, d)``, among ``only`` if it is given."""
+    key = table.key
+    hits, query = _asked(connections, table, column, queries, k, only)
+    if not hits:
+        return no_hits(len(queries), k, key)
+    names, distances = zip(*hits, strict=True)
+    ids = np.array([str(i) for i in names] if key == "uuid" else names)
+    return hits_of(
+        len(queries),
+        k,
+        key,
+        np.array(query),
+        ids.astype(np.int64) if key == "int" else ids,
+        _scores(np.array(distances), column.metric),
+    )
+
+
+def _asked(
+    connections: Connections,
+    table: Table,
+    column: Column,
+    queries: NDArray[np.float32],
+    k: int,
+    only: list[Any] | None,
+) -> tuple[list[tuple[Any, float]], list[int]]:
+    """Ids and distances, query by query, and to which each belongs."""
+    home = table.homes[column.name]
+    asked = nearest_asked(home, column, table.key, k, only is not None)
+    hits: list[tuple[Any, float]] = []
+    query: list[int] = []
+    with connections.lend() as connection:
+        if not column.exact:
+            _look_further(connection, k)
+        cursor = connection.isthmus_cursor
+        for number, row in enumerate(queries):
+            vector = packed(row, home.half)
+            given = (vector,) if only is None else (vector, only)
+            found = cursor.execute(asked, given, prepare=True).fetchall()
+            if len(found) < k and not column.exact and _go_on(connection):
+                found = cursor.execute(asked, given, prepare=True).fetchall()
+            hits += found
+            query += [number] * len(found)
+    return hits, query
+
+
+def _look_further(connection: Any, k: int) -> None:
+    """Let searches by HNSW on this connection look at ``k`` candidates.
+
+    What a connection was told is noted on it: asking the server each time would cost a round trip.
+    """
+    wanted = max(_LEAST_EF_SEARCH, min(k, _EF_SEARCH))
+    if getattr(connection, "isthmus_ef_search", 0) < wanted:
+        connection.execute(f"set hnsw.ef_search = {wanted}")
+        connection.isthmus_ef_search = wanted
+
+
+def _go_on(connection: Any) -> bool:
+    """Let searches by HNSW on this connection go on where they found too few; false if they did.
+
+    Such a search keeps what it passed by, which costs a tenth of it: most never need to.
+    """
+    if getattr(connection, "isthmus_goes_on", False):
+        return False
+    connection.execute("set hnsw.iterative_scan = strict_order")
+    connection.isthmus_goes_on = True
+    return True
+
+
+def _scores(distances: NDArray[np.float64], metric: Metric) -> NDArray[np.float32]:
+    """Of ``<=>``, 1 - cosine; of ``<#>``, the negative product; of ``<->``, the distance."""
+    if metric == "cosine":
+        return (1 - distances).astype(np.float32)
+    return (-distances if metric == "dot" else -(distances**2)).astype(np.float32)
