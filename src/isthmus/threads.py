@@ -19,7 +19,7 @@ from threadpoolctl import ThreadpoolController
 
 from isthmus.scipy_later import linalg
 
-__all__ = ["blas_threads", "product_threads", "single_thread"]
+__all__ = ["blas_threads", "processors", "product_threads", "single_thread"]
 
 
 @lru_cache(maxsize=1)
@@ -88,6 +88,11 @@ class _SingleThread:
                 after_in_child=self._after_in_child,
             )
 
+    @property
+    def entered(self) -> bool:
+        """Whether any thread is in it."""
+        return bool(self._inside)
+
     def __enter__(self) -> None:
         with self._lock:
             if not self._inside:
@@ -124,3 +129,11 @@ class _SingleThread:
 
 single_thread = _SingleThread()
 """``with single_thread:`` runs BLAS and LAPACK on one thread, whoever else is using them."""
+
+
+def processors() -> int:
+    """How many processors work that begins now may use: one in `single_thread`, as workers are."""
+    if single_thread.entered:
+        return 1
+    affinity = getattr(os, "sched_getaffinity", None)  # absent on macOS and Windows
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

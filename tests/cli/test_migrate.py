@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import shlex
 import shutil
+import signal
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("lancedb", reason="needs lancedb: pip install 'isthmus[lance]'")
@@ -119,6 +123,65 @@ def test_run_search_cut_over_watch_and_roll_back(migrate):
     migrate("clean").refused("only what is wholly cut over")
 
 
+def test_workers_share_the_encoding_and_one_is_killed_meanwhile(
+    here, cli, migrate, monkeypatch, tmp_path
+):
+    pytest.importorskip("distributed", reason="needs Dask: pip install 'isthmus[dask]'")
+    from isthmus.scale.dask import Dask
+    from isthmus.stores import open_store
+    from isthmus.stores.beside import with_second_column
+
+    class LosesOne(Dask):
+        """A cluster of this machine, of which a worker is killed once it has encoded something."""
+
+        killed = 0
+
+        def _outcome(self, handle):
+            if not self.killed and self._client.nthreads():
+                LosesOne.killed += 1
+                os.kill(next(iter(self._client.run(os.getpid).values())), signal.SIGKILL)
+            return super()._outcome(handle)
+
+    def opened(name):
+        assert name == "dask:2"
+        return LosesOne(workers=2)
+
+    monkeypatch.setenv("ISTHMUS_CACHE", str(tmp_path / "empty"))
+    paused = migrate("run", "--engine", "threads:1", "--rate", "100000", "--max-money", "0")
+    assert paused.code == 0, paused
+    told = paused.err.strip().splitlines()[-1]
+    words = shlex.split(told.removeprefix("go on with: isthmus "))
+    assert words[:3] == ["migrate", "resume", "plan.json"]
+    words[words.index("threads:1")] = "dask:2"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("isthmus.scale.open_engine", opened)
+        done = cli(*words)
+    assert done.code == 0, done
+    assert LosesOne.killed == 1
+    status = migrate("status", "--json").json
+    assert (status["filled"], status["encoded"]) == (N, N)
+    corpus = load_corpus(N)
+    with open_store(STORE) as store:
+        rows = with_second_column(store, "new").fetch(np.array(corpus.ids), column="new")
+    right = open_encoder(NEW).encode(corpus.documents)
+    np.testing.assert_allclose(rows.vectors, right, atol=1e-5)
+    migrate("resume", "--engine", "dusk:2").refused("is no engine")
+
+
+def test_a_plan_measures_the_model_on_workers_and_goes_on_with_them(here, cli):
+    told = cli(
+        "plan", STORE, *PLANNED[:4], "-o", "again.json", "--pairs", "120", "--engine", "threads:2"
+    )
+    assert told.code == 0, told
+    assert (
+        told.err.strip()
+        .splitlines()[-1]
+        .endswith("isthmus migrate run again.json --engine threads:2")
+    )
+    cli("plan", STORE, "--new", "openai:m@http://localhost:1", "-o", "p.json", "--engine",
+        "threads:2").refused("one account of what is spent")  # fmt: skip
+
+
 def test_what_was_edited_or_cannot_be_is_refused_in_one_sentence(here, migrate):
     plan = json.loads(Path("plan.json").read_text())
     migrate("cutover").refused("not begun")
@@ -138,8 +201,6 @@ def test_what_was_edited_or_cannot_be_is_refused_in_one_sentence(here, migrate):
 
 
 def test_stores_that_cannot_be_moved(here, cli):
-    import numpy as np
-
     def refused(*texts: str, new: str = NEW) -> None:
         cli("plan", "lancedb://db#bad", "--old", OLD, "--new", new, "-o", "p.json").refused(*texts)
         assert not Path("p.json").exists()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,13 +15,14 @@ import typer
 
 from isthmus.cli.console import ProgressBar, say, show, show_json, show_json_line
 from isthmus.cli.inputs import Json
-from isthmus.cli.model_options import KeyEnv
-from isthmus.cli.option_groups import grouped
+from isthmus.cli.model_options import EncodingEngine, KeyEnv, opened_model
+from isthmus.cli.next_steps import command, option_words
+from isthmus.cli.option_groups import grouped, option_name
 from isthmus.cli.webhook import Webhook
 from isthmus.errors import InputError
 
 if TYPE_CHECKING:
-    from isthmus.migrate import Limits, Migration
+    from isthmus.migrate import Limits, Migration, State
 
 __all__ = ["migrate_app"]
 
@@ -93,10 +94,19 @@ class PlaceOptions:
     ] = False
     key_env: KeyEnv = None
 
+    def typed(self) -> dict[str, object]:
+        """The options as they are typed; None for one that was not given."""
+        return {option_name(PlaceOptions, f.name): getattr(self, f.name) for f in fields(self)}
+
 
 @contextmanager
 def _opened(
-    path: Path, at: PlaceOptions, *, encoders: bool = True, take_over: bool = False
+    path: Path,
+    at: PlaceOptions,
+    *,
+    encoders: bool = True,
+    engine: str | None = None,
+    take_over: bool = False,
 ) -> Generator[Migration]:
     from isthmus.encoders import Spending, open_encoder
     from isthmus.migrate import Migration, Models, Plan
@@ -105,15 +115,25 @@ def _opened(
     plan = Plan.load(path)
     progress = ProgressBar()
     spending = Spending(key_env=at.key_env)
-    models = Models()
-    if encoders:
-        spelled = at.old or (None if plan.old is None or at.no_old else plan.old.spelling)
-        models = Models(
-            open_encoder(at.new or plan.new.spelling, spending=spending, progress=progress),
-            None if spelled is None else open_encoder(spelled, spending=spending),
+    if engine is not None and plan.mapped_by is not None:
+        raise InputError(
+            "this plan maps the old vectors, which takes less than to send them to workers",
+            where="--engine",
+            mend="Leave --engine out",
         )
-    # the plan's store, at the column of the old vectors
-    with open_store(at.store or plan.target.store) as opened:
+    with ExitStack() as open_now:
+        models = Models()
+        if encoders:
+            new = open_now.enter_context(
+                opened_model(
+                    at.new or plan.new.spelling, engine, spending=spending, progress=progress
+                )
+            )
+            spelled = at.old or (None if plan.old is None or at.no_old else plan.old.spelling)
+            old = None if spelled is None else open_encoder(spelled, spending=spending)
+            models = Models(new, old)
+        # the plan's store, at the column of the old vectors
+        opened = open_now.enter_context(open_store(at.store or plan.target.store))
         yield Migration(plan, path, opened, models, progress, take_over)
     progress.close()
 
@@ -150,15 +170,21 @@ def _told(migration: Migration, *, as_json: bool) -> None:
 @migrate_app.command("run")
 @grouped
 def run_command(
-    plan: PlanFile, limited: LimitOptions, at: PlaceOptions, as_json: Json = False
+    plan: PlanFile,
+    limited: LimitOptions,
+    at: PlaceOptions,
+    engine: EncodingEngine = None,
+    as_json: Json = False,
 ) -> None:
     """Begin: prepare, serve by the bridge, and fill until every item has its new vector.
 
     It may be stopped or killed at any moment; isthmus migrate resume goes on. The alias stays on
     the old vectors until isthmus migrate cutover.
     """
-    with _opened(plan, at) as migration:
-        _run(migration, plan, limited.limits(), resume=False, as_json=as_json)
+    with _opened(plan, at, engine=engine) as migration:
+        state = migration.run(limited.limits())
+        _told(migration, as_json=as_json)
+    say(_after_run(state, plan, limited, at, engine))
 
 
 @migrate_app.command("resume")
@@ -167,23 +193,29 @@ def resume_command(
     plan: PlanFile,
     limited: LimitOptions,
     at: PlaceOptions,
+    engine: EncodingEngine = None,
     take_over: TakeOver = False,
     as_json: Json = False,
 ) -> None:
     """Go on after a pause, a stop or a crash; or follow what came in since the index was full."""
-    with _opened(plan, at, take_over=take_over) as migration:
-        _run(migration, plan, limited.limits(), resume=True, as_json=as_json)
+    with _opened(plan, at, engine=engine, take_over=take_over) as migration:
+        state = migration.run(limited.limits(), resume=True)
+        _told(migration, as_json=as_json)
+    say(_after_run(state, plan, limited, at, engine))
 
 
-def _run(migration: Migration, path: Path, limits: Limits, *, resume: bool, as_json: bool) -> None:
+def _after_run(
+    state: State, plan: Path, limited: LimitOptions, at: PlaceOptions, engine: str | None
+) -> str:
+    """What to type next, with what holds as it did; where it paused is not asked for again."""
     from isthmus.migrate import State
 
-    state = migration.run(limits, resume=resume)
-    _told(migration, as_json=as_json)
+    same = at.typed()
     if state == State.FULL:
-        say(f"every item has its new vector. Go on with: isthmus migrate cutover {path}")
-    else:
-        say(f"go on with: isthmus migrate resume {path}")
+        cutover = command("migrate", "cutover", str(plan), *option_words(same))
+        return f"every item has its new vector. Go on with: {cutover}"
+    same = {**same, "--engine": engine, "--rate": limited.rate}
+    return f"go on with: {command('migrate', 'resume', str(plan), *option_words(same))}"
 
 
 @migrate_app.command("status")
@@ -201,7 +233,8 @@ def pause_command(plan: PlanFile) -> None:
 
     Plan.load(plan)
     pause_file(plan).touch()
-    say(f"the run pauses behind its present batch; go on with: isthmus migrate resume {plan}")
+    resume = command("migrate", "resume", str(plan))
+    say(f"the run pauses behind its present batch; go on with: {resume}")
 
 
 @migrate_app.command("search")
@@ -267,8 +300,8 @@ def cutover_command(
         _told(migration, as_json=as_json)
         target = migration.plan.target
     if not partial:
-        say(f"'{target.alias}' stands for {target.alias_new}; back with: isthmus migrate rollback "
-            f"{plan}")  # fmt: skip
+        back = command("migrate", "rollback", str(plan), *option_words(at.typed()))
+        say(f"'{target.alias}' stands for {target.alias_new}; back with: {back}")
 
 
 @migrate_app.command("rollback")

@@ -20,6 +20,8 @@ __all__ = [
     "after_evaluation",
     "after_fit",
     "after_live_fit",
+    "command",
+    "option_words",
 ]
 
 _BRIDGE, _PLAN = "my.bridge", "plan.json"
@@ -43,17 +45,7 @@ class Asked:
     def words(self, *left_out: str) -> list[str]:
         """What is compared and the options, but for those ``left_out``."""
         sides = [self.old] if self.new is None else [self.old, self.new]
-        return [*sides, *self._options(frozenset(left_out))]
-
-    def _options(self, left_out: frozenset[str]) -> list[str]:
-        words: list[str] = []
-        for name, value in self.options.items():
-            if name in left_out or value is None or value is False:
-                continue
-            several = isinstance(value, (list, tuple))
-            for each in cast(Sequence[object], value) if several else (value,):
-                words += [name] if each is True else [name, str(each)]
-        return words
+        return [*sides, *option_words(self.options, *left_out)]
 
     def given(self, name: str) -> str | None:
         """The value of an option, or None."""
@@ -61,24 +53,41 @@ class Asked:
         return None if value is None else str(value)
 
 
+def option_words(options: Mapping[str, object], *left_out: str) -> list[str]:
+    """Options as they are typed, but for those ``left_out`` and those that were not given."""
+    words: list[str] = []
+    for name, value in options.items():
+        if name in left_out or value is None or value is False:
+            continue
+        several = isinstance(value, (list, tuple))
+        for each in cast(Sequence[object], value) if several else (value,):
+            words += [name] if each is True else [name, str(each)]
+    return words
+
+
+def command(*words: str) -> str:
+    """A command of isthmus that a shell reads as these words."""
+    return shlex.join(["isthmus", *words])
+
+
 def after_diagnosis(found: Diagnosis, asked: Asked) -> tuple[str, ...]:
     """A fit that chooses the map itself, and its evaluation; nothing that would be refused."""
     if found.wrongly_paired and asked.given("--ids") in (None, "none"):
         judges = ("--queries-old", "--queries-new", "--qrels", "--labels", "--primary", "--ids")
-        return (_isthmus("diagnose", *asked.words(*judges), *_IDS_BY_HAND),)
+        return (command("diagnose", *asked.words(*judges), *_IDS_BY_HAND),)
     if not found.can_be_fitted:
         return ()
     return (
-        _isthmus("fit", *asked.words(), "-o", *_into(_BRIDGE)),
-        _isthmus("evaluate", _BRIDGE, *asked.words(*_KEPT_BY_A_BRIDGE)),
+        command("fit", *asked.words(), "-o", *_into(_BRIDGE)),
+        command("evaluate", _BRIDGE, *asked.words(*_KEPT_BY_A_BRIDGE)),
     )
 
 
 def after_fit(bridge: Bridge, path: Path, asked: Asked, *, passed: bool) -> tuple[str, ...]:
     """What was fitted, the same judgement again, and the recommended way if the gates passed."""
     return (
-        _isthmus("inspect", str(path)),
-        _isthmus("evaluate", str(path), *asked.words(*_KEPT_BY_A_BRIDGE)),
+        command("inspect", str(path)),
+        command("evaluate", str(path), *asked.words(*_KEPT_BY_A_BRIDGE)),
         *(_to_serve(bridge, bridge.evidence, path, asked) if passed else ()),
     )
 
@@ -94,18 +103,18 @@ def after_live_fit(bridge: Bridge, path: Path, asked: Asked, query: str | None) 
     """
     from isthmus.ways import Needs
 
-    shown = _isthmus("inspect", str(path))
+    shown = command("inspect", str(path))
     way = bridge.recommended
     if way is None:
         return (shown,)
     if Needs.NEW_COLUMN in way[1].needs:
         # a part has to be filled before it is searched, and a migration fills it
-        plan = _isthmus("plan", *asked.words(), "--bridge", str(path), "-o", *_into(_PLAN))
+        plan = command("plan", *asked.words(), "--bridge", str(path), "-o", *_into(_PLAN))
         return (shown, plan)
     if query is None:
         return (shown,)
     index, *named = asked.words("--queries", "--qrels")
-    return (shown, _isthmus("search", index, query, "--bridge", str(path), *named))
+    return (shown, command("search", index, query, "--bridge", str(path), *named))
 
 
 def after_evaluation(
@@ -134,8 +143,8 @@ def _mapped(bridge: Bridge, path: Path, asked: Asked) -> str:
     else:
         source, output = asked.old, "vectors_for_the_new_model"
     if engine is None or source == queries:
-        return _isthmus("apply", str(path), source, *_into(f"{output}.npy"))
-    return _isthmus("apply", str(path), source, *_into(output), "--engine", engine)
+        return command("apply", str(path), source, *_into(f"{output}.npy"))
+    return command("apply", str(path), source, *_into(output), "--engine", engine)
 
 
 def _searched(name: str, bridge: Bridge, path: Path, asked: Asked) -> str:
@@ -150,15 +159,11 @@ def _searched(name: str, bridge: Bridge, path: Path, asked: Asked) -> str:
     named = ["--bridge", str(path), *([] if chosen and chosen[0] == name else ["--way", name])]
     if way.needs <= set(wanted.values()) and all(vectors.values()) and not asked.given("--ids"):
         asks = [word for m, file in vectors.items() for word in (f"--vectors-{m}", str(file))]
-        return _isthmus("search", asked.old, *asks, *named)
+        return command("search", asked.old, *asks, *named)
     if Needs.ITEM_VECTORS in way.needs and "new" not in models:
         models.append("new")
     encoders = [word for model in models for word in (f"--{model}", _MODEL)]
-    return _isthmus("search", *_INDEX, *named, *encoders)
-
-
-def _isthmus(*words: str) -> str:
-    return shlex.join(["isthmus", *words])
+    return command("search", *_INDEX, *named, *encoders)
 
 
 def _into(path: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from isthmus.cli.console import ProgressBar, say, show, show_json
-from isthmus.cli.model_options import MODELS, SPELLINGS, KeyEnv, OldModel
+from isthmus.cli.model_options import (
+    MODELS,
+    SPELLINGS,
+    EncodingEngine,
+    KeyEnv,
+    OldModel,
+    opened_model,
+)
+from isthmus.cli.next_steps import command, option_words
 from isthmus.cli.option_groups import grouped
 from isthmus.cli.outputs import WRITTEN
 from isthmus.cli.reports import PageOptions
@@ -51,6 +58,7 @@ class PlannedOptions:
         ),
     ] = None
     key_env: KeyEnv = None
+    engine: EncodingEngine = None
     queries: Annotated[
         Path | None,
         typer.Option(
@@ -181,17 +189,16 @@ def plan_command(
     progress = ProgressBar()
     log = read_asked(asked.queries, asked.qrels)
     spending = Spending(key_env=asked.key_env)
-    models = PlannedModels(
-        open_encoder(asked.new, spending=spending, progress=progress),
-        asked.new,
-        None
-        if asked.old is None
-        else open_encoder(asked.old, spending=spending, progress=progress),
-        asked.old,
-    )
     if log is not None and asked.old is None:
         say("without --old the queries cannot be judged: the log is not used")
-    with open_store(store) as opened:
+    with (
+        opened_model(asked.new, asked.engine, spending=spending, progress=progress) as new,
+        open_store(store) as opened,
+    ):
+        old = None
+        if asked.old is not None:
+            old = open_encoder(asked.old, spending=spending, progress=progress)
+        models = PlannedModels(new, asked.new, old, asked.old)
         planned = make_plan(opened, models, output, log=log, options=options, progress=progress)
     progress.close()
     plan = planned.plan
@@ -205,8 +212,8 @@ def plan_command(
         show_json(plan.model_dump(mode="json"))
     else:
         show("\n".join(lines_of(plan)))
-    key = () if asked.key_env is None else ("--key-env", asked.key_env)
-    run = shlex.join(("isthmus", "migrate", "run", str(output), *key))
+    same = option_words({"--key-env": asked.key_env, "--engine": asked.engine})
+    run = command("migrate", "run", str(output), *same)
     say(f"written to {output}; nothing was changed. Go on with: {run}")
 
 

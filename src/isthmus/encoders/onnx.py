@@ -11,7 +11,6 @@ computes in float32.  Over 1,000 WordNet glosses both gave bit-identical vectors
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +25,7 @@ from isthmus.encoders.tokenizer import load_tokenizer
 from isthmus.errors import InputError, missing_extra
 from isthmus.inputs import read_whole
 from isthmus.progress import Progress, silent
+from isthmus.threads import processors
 
 __all__ = ["OnnxEncoder"]
 
@@ -78,7 +78,7 @@ class OnnxEncoder:
         self.name = name
         self.max_length = max_length
         self._tokenizer = load_tokenizer(tokenizer, max_length=max_length)
-        self._threads = threads or _processors()
+        self._threads = threads
         self._session = _session(model)
         self._inputs = _input_names(self._session, model)
         self._output, self.dim = _token_states(self._session, model, output)
@@ -95,7 +95,7 @@ class OnnxEncoder:
         check_texts(texts)
         vectors = np.empty((len(texts), self.dim), np.float32)
         done = 0
-        with ThreadPoolExecutor(self._threads) as pool:
+        with ThreadPoolExecutor(self._threads or processors()) as pool:
             for start in range(0, len(texts), _WINDOW):
                 encodings = self._tokenizer.encode_batch(list(texts[start : start + _WINDOW]))
                 tokens: list[list[int]] = [encoding.ids for encoding in encodings]
@@ -130,11 +130,6 @@ def _equal_length_batches(tokens: list[list[int]], batch_size: int) -> Iterator[
         rows = rows_of[length]
         for start in range(0, len(rows), batch_size):
             yield rows[start : start + batch_size]
-
-
-def _processors() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)  # absent on macOS and Windows
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _session(model: Path) -> Any:

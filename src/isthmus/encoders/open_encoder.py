@@ -27,7 +27,7 @@ from isthmus.encoders.static import StaticEncoder
 from isthmus.errors import InputError
 from isthmus.progress import Progress, silent
 
-__all__ = ["SPELLINGS", "Spending", "open_encoder"]
+__all__ = ["SPELLINGS", "Spending", "open_encoder", "open_model"]
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ _PACKAGED: dict[str, Callable[[], Encoder]] = {
     "paraphrase-minilm-l3": paraphrase_minilm_l3,
     "wordllama-256": wordllama_256,
 }
+_CACHED = ("st", "openai", "onnx", "package")
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.txt.gz")
 
 
@@ -98,6 +99,14 @@ def open_encoder(
         MissingExtraError: if a package that the encoder needs is not installed.
         ServiceError: if an endpoint cannot be used.
     """
+    encoder = open_model(spelling, spending=spending, progress=progress)
+    return CachedEncoder(encoder, cache) if spelling.partition(":")[0] in _CACHED else encoder
+
+
+def open_model(
+    spelling: str, *, spending: Spending | None = None, progress: Progress = silent
+) -> Encoder:
+    """As `open_encoder`, and nothing is kept of what it encodes."""
     kind, colon, rest = spelling.partition(":")
     if kind not in SPELLINGS or not colon:
         raise InputError(
@@ -110,7 +119,7 @@ def open_encoder(
     options = _Options(kind, tail)
     encoder = _OPENERS[kind](place, options, spending or Spending(), progress)
     log.debug("opened an encoder of kind %s: %s", kind, type(encoder).__name__)
-    return CachedEncoder(encoder, cache) if kind in ("st", "openai", "onnx", "package") else encoder
+    return encoder
 
 
 class _Options:

@@ -1,4 +1,4 @@
-"""Many files read part by part, on processes, threads, Dask or Ray.
+"""Many files read part by part, and texts encoded, on processes, threads, Dask or Ray.
 
 The names are loaded when first used: a worker imports what reads its parts, and no more.
 """
@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 from isthmus.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from isthmus.scale.encoding import open_divided
     from isthmus.scale.engine import Engine
     from isthmus.scale.labels import Labels
     from isthmus.scale.opening import open_engine
     from isthmus.scale.pairs import PartedPairs, open_pairs
 
 _HOMES = {
+    "isthmus.scale.encoding": ("open_divided",),
     "isthmus.scale.engine": ("Engine",),
     "isthmus.scale.labels": ("Labels",),
     "isthmus.scale.opening": ("open_engine",),
@@ -26,6 +28,7 @@ __all__ = [
     "Engine",
     "Labels",
     "PartedPairs",
+    "open_divided",
     "open_engine",
     "open_pairs",
 ]
