@@ -15,7 +15,6 @@ from isthmus.diagnose.maps import (
     explained,
     fold_splits,
     judge_maps,
-    reversed_moments,
 )
 from isthmus.moments import FoldMoments, Moments
 from isthmus.spaces.split import fold_of
@@ -118,8 +117,6 @@ def test_backward_is_forward_of_the_exchanged_sides():
     forward, _ = judge_maps(fold_splits(FoldMoments.of(x, y, 5)), Moments.of(x, y).second())
     turned, _ = judge_maps(fold_splits(FoldMoments.of(y, x, 5)), Moments.of(y, x).second())
     assert forward.backward.value == pytest.approx(turned.linear.value, abs=1e-5)
-    twice = reversed_moments(reversed_moments(Moments.of(x, y).second()))
-    np.testing.assert_array_equal(twice.require("xy"), Moments.of(x, y).second().require("xy"))
 
 
 def test_the_best_of_a_fold():

@@ -11,6 +11,7 @@ import typer
 
 from isthmus.cli.console import ProgressBar, say, show
 from isthmus.cli.inputs import Gates, RelevanceOptions, open_for
+from isthmus.cli.listening import SERVED, Host, Port
 from isthmus.cli.option_groups import grouped
 from isthmus.cli.registry import Asked, At, Trusted
 from isthmus.errors import InputError, missing_extra
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["review_command"]
 
 _SHOWN = "What is shown"
-_SERVED = "Where it is served"
 
 
 @dataclass(frozen=True)
@@ -66,24 +66,14 @@ class NeighbourOptions:
 class ServeOptions:
     """Where the page is served, and until when."""
 
-    host: Annotated[
-        str,
-        typer.Option(
-            help="Where to listen. Anything but the loopback is reached by other machines, "
-            "unencrypted.",
-            rich_help_panel=_SERVED,
-        ),
-    ] = "127.0.0.1"
-    port: Annotated[
-        int,
-        typer.Option(min=0, max=65535, help="0 for any free one.", rich_help_panel=_SERVED),
-    ] = 0
+    host: Host = "127.0.0.1"
+    port: Port = 0
     once: Annotated[
         bool,
         typer.Option(
             "--once",
             help="Stop after the first decision; exit code 1 unless it approves.",
-            rich_help_panel=_SERVED,
+            rich_help_panel=SERVED,
         ),
     ] = False
 

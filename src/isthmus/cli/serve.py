@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Annotated
 
@@ -12,6 +11,7 @@ import typer
 
 from isthmus.cli.console import ProgressBar, say, show
 from isthmus.cli.inputs import BridgeOption
+from isthmus.cli.listening import Host, Port
 from isthmus.cli.option_groups import grouped
 from isthmus.cli.search import ServedModels, check_models, name_of, open_encoders, search_of
 from isthmus.errors import InputError, missing_extra
@@ -19,32 +19,12 @@ from isthmus.errors import InputError, missing_extra
 __all__ = ["serve_command"]
 
 _TOKEN = "ISTHMUS_SERVE_TOKEN"
-_SERVED = "Where it is served"
-
-
-@dataclass(frozen=True)
-class PlaceOptions:
-    """Where it listens."""
-
-    host: Annotated[
-        str,
-        typer.Option(
-            help="Where to listen. Anything but the loopback is reached by other machines, "
-            f"unencrypted, and asks for a token in {_TOKEN}.",
-            rich_help_panel=_SERVED,
-        ),
-    ] = "127.0.0.1"
-    port: Annotated[
-        int,
-        typer.Option(min=0, max=65535, help="0 for any free one.", rich_help_panel=_SERVED),
-    ] = 8765
 
 
 @grouped
 def serve_command(
     bridge: BridgeOption,
     models: ServedModels,
-    place: PlaceOptions,
     store: Annotated[
         str | None,
         typer.Argument(
@@ -58,6 +38,8 @@ def serve_command(
         str,
         typer.Option(help="How /search goes on: what the evidence recommends, or another way."),
     ] = "recommended",
+    host: Host = "127.0.0.1",
+    port: Port = 8765,
 ) -> None:
     """Serve a bridge over HTTP: mapped queries as OpenAI's embeddings, and searches of an index.
 
@@ -66,8 +48,9 @@ def serve_command(
     else. POST /search takes {"queries": [...], "k": 10} or {"vectors": {"new": [[...]]}}, and
     answers as isthmus search --json does, in the way that is recommended. Vectors that break the
     contract of their model are refused. GET /health says what is served. With a token in
-    ISTHMUS_SERVE_TOKEN, every request has to carry it: Authorization: Bearer TOKEN. End it with
-    Ctrl-C or SIGTERM; requests that were begun are answered.
+    ISTHMUS_SERVE_TOKEN, every request has to carry it: Authorization: Bearer TOKEN; other machines
+    are not listened to without one. End it with Ctrl-C or SIGTERM; requests that were begun are
+    answered.
 
     Examples:
 
@@ -91,7 +74,7 @@ def serve_command(
     from isthmus.ways.queries import QueryReader
 
     token = os.environ.get(_TOKEN) or None
-    if token is None and not is_loopback(place.host):
+    if token is None and not is_loopback(host):
         raise InputError(
             "other machines would reach this without a token",
             where="--host",
@@ -130,7 +113,7 @@ def serve_command(
             search,
             name_of(loaded, way),
         )
-        listening = held.enter_context(listening_at(place.host, place.port))
+        listening = held.enter_context(listening_at(host, port))
         app = sidecar_app(served, token=token, hosts=listening.hosts)
         show(listening.url)
         say("POST /v1/embeddings" + (" and /search" if search is not None else ""))

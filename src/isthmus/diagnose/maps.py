@@ -29,7 +29,6 @@ __all__ = [
     "explained",
     "fold_splits",
     "judge_maps",
-    "reversed_moments",
 ]
 
 Matrix = NDArray[np.float64]
@@ -122,19 +121,6 @@ def best_explained(splits: Sequence[Fold]) -> float:
     return max(_over(scaled, matrices).value or 0.0 for matrices in fitted)
 
 
-def reversed_moments(moments: SecondMoments) -> SecondMoments:
-    """The same pairs, the other side first."""
-    return SecondMoments(
-        n=moments.n,
-        mean_x=moments.mean_y,
-        mean_y=moments.mean_x,
-        variances=(moments.variances[1], moments.variances[0]),
-        xx=moments.yy,
-        xy=moments.require("xy").T,
-        yy=moments.xx,
-    )
-
-
 def judge_maps(
     splits: Sequence[Fold], whole: SecondMoments, *, frame: Frame = AS_THEY_ARE
 ) -> tuple[Maps, FoldMaps]:
@@ -153,7 +139,7 @@ def judge_maps(
     rigid = [_rigid(train) for _, train, _ in splits]
     rigid_explained = _over(splits, rigid)
     linear, alpha = _ridge(splits)
-    backward, _ = _ridge([(i, reversed_moments(t), reversed_moments(h)) for i, t, h in splits])
+    backward, _ = _ridge([(i, t.reversed(), h.reversed()) for i, t, h in splits])
     permutation = order = signs = None
     if square and len(whole.mean_x) <= _WIDEST_ASSIGNMENT:
         matrix, order, signs = _permutation(splits[0][1])
@@ -165,7 +151,7 @@ def judge_maps(
             order = signs = None  # a rotation explains more
     fitted = Procrustes(scale=True).fit_moments(whole)
     apart = whole.mean_y - whole.mean_x @ fitted.matrix_
-    reverse_splits = [(i, reversed_moments(t), reversed_moments(h)) for i, t, h in splits]
+    reverse_splits = [(i, t.reversed(), h.reversed()) for i, t, h in splits]
     judged = Maps(
         frame=frame,
         same=_over(splits, [_same(t) for _, t, _ in splits]) if square else None,

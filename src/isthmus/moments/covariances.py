@@ -123,6 +123,18 @@ class SecondMoments:
             raise InputError(f"the moments hold no '{name}': it was not asked for in keep=")
         return value
 
+    def reversed(self) -> SecondMoments:
+        """Those of the same pairs with the other side first; groupings are left out."""
+        return SecondMoments(
+            n=self.n,
+            mean_x=self.mean_y,
+            mean_y=self.mean_x,
+            variances=(self.variances[1], self.variances[0]),
+            xx=self.yy,
+            xy=None if self.xy is None else self.xy.T,
+            yy=self.xx,
+        )
+
     @property
     def variance_x(self) -> Matrix:
         """Variance of each x dimension ``(dx,)``."""

@@ -92,12 +92,10 @@ class LambdaPolish(Refinement):
     dropped.  See `isthmus.training.lambda_orthogonal` for the losses.
 
     Args:
-        lam: λ, above which distance from orthogonality is penalised; ``auto`` is that of
-            the map before it.
-        relative: whether λ is a multiple of ``√min(dx, dy)``.
-        forward: weight of ``‖F(y) − B(x)‖²``.
-        backward: weight of ``‖B(x) − y‖²``.
-        contrastive: weight of the contrastive loss.
+        lam: λ, above which distance from orthogonality is penalised, as a multiple of
+            ``√min(dx, dy)``; ``auto`` is that of the map before it.
+        forward: weight of ``‖F(y) − B(x)‖²`` beside that of ``‖B(x) − y‖²``, which is 1.
+        contrastive: weight of the contrastive loss, likewise.
         labels: contrast classes, by the labels of the pairs, instead of items.
         epochs: at most.
         temperature: of the contrastive loss.
@@ -111,9 +109,7 @@ class LambdaPolish(Refinement):
     def __init__(
         self,
         lam: float | str = "auto",
-        relative: bool = True,
         forward: float = 1.0,
-        backward: float = 1.0,
         contrastive: float = 1.0,
         labels: bool = False,
         epochs: int = 12,
@@ -122,9 +118,7 @@ class LambdaPolish(Refinement):
         seed: int = 0,
     ) -> None:
         self.lam = lam
-        self.relative = relative
         self.forward = forward
-        self.backward = backward
         self.contrastive = contrastive
         self.labels = labels
         self.epochs = epochs
@@ -141,7 +135,7 @@ class LambdaPolish(Refinement):
         lam = parameters.get("lam", "auto")
         if lam == "auto":
             matrix, _ = base.dense(next(iter(rows)).x.shape[1])
-            lam = float(f"{_own_lambda(matrix, bool(parameters.get('relative', True))):.3g}")
+            lam = float(f"{departure(matrix) / _scale(matrix):.3g}")
         return [{**parameters, "lam": lam}]
 
     @override
@@ -169,17 +163,15 @@ class LambdaPolish(Refinement):
         from isthmus.training.lambda_orthogonal import train_lambda_orthogonal
 
         matrix, offset = base.dense(examples.x.shape[1])
-        relative = self.relative
-        lam = _own_lambda(matrix, relative) if isinstance(self.lam, str) else self.lam
+        lam = departure(matrix) if isinstance(self.lam, str) else self.lam * _scale(matrix)
         trained = train_lambda_orthogonal(
             matrix,
             offset,
-            lam * (min(matrix.shape) ** 0.5 if relative else 1.0),
+            lam,
             examples,
             Schedule(self.epochs, patience=3, seed=self.seed),
             LambdaTerms(
                 forward=self.forward,
-                backward=self.backward,
                 contrastive=self.contrastive,
                 temperature=self.temperature,
                 by_label=self.labels,
@@ -190,5 +182,6 @@ class LambdaPolish(Refinement):
         return base if trained is None else Affine(*trained)
 
 
-def _own_lambda(matrix: NDArray[np.float64], relative: bool) -> float:
-    return departure(matrix) / (min(matrix.shape) ** 0.5 if relative else 1.0)
+def _scale(matrix: NDArray[np.float64]) -> float:
+    """What λ is a multiple of."""
+    return min(matrix.shape) ** 0.5

@@ -96,7 +96,7 @@ def joint_maps(
     new, old = m.shape
     radius = absolute_lambda(lam, new, relative=relative)
     with single_thread:
-        back = RidgePath.of(_swapped(moments))
+        back = RidgePath.of(moments.reversed())
         strength = back.filter([alpha])[0]
         left_over = a - back.rotated.T @ (strength[:, None] * back.rotated)
         compared = backward_weight * a + forward_weight * left_over
@@ -122,18 +122,6 @@ def joint_maps(
         multiplier,
         max(float(backward_error), 0.0),
         max(float(forward_error), 0.0),
-    )
-
-
-def _swapped(moments: SecondMoments) -> SecondMoments:
-    return SecondMoments(
-        n=moments.n,
-        mean_x=moments.mean_y,
-        mean_y=moments.mean_x,
-        variances=(moments.variances[1], moments.variances[0]),
-        xx=moments.yy,
-        xy=moments.require("xy").T,
-        yy=moments.xx,
     )
 
 
