@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-__all__ = ["read_json"]
+__all__ = ["read_json", "read_json_at"]
 
 _MOST_DIGITS = 40  # a sign among them
 
@@ -31,7 +31,22 @@ def read_json(text: str | bytes) -> Any:
         raise ValueError("it is nested too deeply") from error
 
 
+def read_json_at(text: str, start: int) -> tuple[Any, int]:
+    """The value that begins at ``start``, and where it ends: of several in one text.
+
+    Raises:
+        ValueError: as `read_json`.
+    """
+    try:
+        return _DECODER.raw_decode(text, start)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
 def _whole(digits: str) -> int:
     if len(digits) > _MOST_DIGITS:
         raise ValueError(f"a number of {len(digits)} digits")
     return int(digits)
+
+
+_DECODER = json.JSONDecoder(parse_int=_whole)

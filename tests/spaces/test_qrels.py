@@ -180,7 +180,7 @@ def test_what_other_tools_write(tmp_path: Path, name: str, content: str | bytes)
         ("a.csv", 'q1,"a', "this is no table"),
         ("a.tsv", "score\tdoc_id\tquery_id\n1\td", "line 2: the line is short of a column"),
         ("a.tsv.gz", gzip.compress(b"q1 a 1" * 99, mtime=0)[:-9], "cannot be read"),
-        ("a.tsv.gz", b"q1 a 1", "cannot be read"),
+        ("a.tsv.gz", b"\x1f\x8bq1 a 1", "cannot be read"),
         ("a.jsonl", '{"q1": 3}', "line 1: 'q1' is no query with its items"),
         ("a.jsonl", "[3]", "line 1: expected an object"),
         ("a.jsonl", '{"query": "q1", "doc": true}', "line 1: an id .* neither text nor number"),

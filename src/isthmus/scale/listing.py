@@ -9,7 +9,8 @@ from typing import Any
 from isthmus.errors import InputError, missing_extra
 from isthmus.scale.engine import Engine
 from isthmus.scale.parts import Part, Side, is_remote, local_copy, opened, remote_files, state_of
-from isthmus.spaces.formats.arrow import Columns, parquet_stream
+from isthmus.spaces.formats.arrow import Columns
+from isthmus.spaces.formats.arrow_streams import parquet_stream
 from isthmus.spaces.formats.contents import Wanted, reading
 from isthmus.spaces.formats.finding import format_of, is_listed, vector_files
 from isthmus.spaces.formats.table import FORMATS

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.scale.parts import Part, Side, Slice, check_unchanged, is_remote, local_copy, opened
-from isthmus.spaces.formats.arrow import Columns, ipc_stream, parquet_stream
+from isthmus.spaces.formats.arrow import Columns
+from isthmus.spaces.formats.arrow_streams import ipc_stream, parquet_stream
 from isthmus.spaces.formats.contents import Wanted, reading
 from isthmus.spaces.ids import normalise_ids
 from isthmus.spaces.metric import Metric

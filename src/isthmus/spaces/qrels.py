@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from isthmus.errors import InputError
 from isthmus.json_text import read_json
 from isthmus.spaces.formats.arrays import read_npy
-from isthmus.spaces.formats.arrow import Stream, ipc_stream, need_arrow, parquet_stream
+from isthmus.spaces.formats.arrow_streams import Stream, ipc_stream, need_arrow, parquet_stream
 from isthmus.spaces.formats.contents import reading
 from isthmus.spaces.text_files import suffix_of, text_of_file
 

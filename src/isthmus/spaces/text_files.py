@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import re
 import zlib
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from typing import Any, BinaryIO, TextIO
 from isthmus.errors import InputError, missing_extra
 from isthmus.inputs import open_input
 
-__all__ = ["COMPRESSIONS", "open_text", "suffix_of", "text_of_file", "unpacked"]
+__all__ = ["COMPRESSIONS", "is_packed", "open_text", "suffix_of", "text_of_file", "unpacked"]
 
 
 def _through_arrow(kind: str, raw: Any, mode: str) -> io.BufferedReader:
@@ -62,16 +63,17 @@ class _Unpacked(io.RawIOBase):
         return 0
 
 
-COMPRESSIONS: dict[str, Callable[..., Any]] = {
-    ".gz": gzip.open,
-    ".gzip": gzip.open,
-    ".bz2": bz2.open,
-    ".xz": lzma.open,
-    ".zst": partial(_through_arrow, "zstd"),
-    ".zstd": partial(_through_arrow, "zstd"),
-    ".lz4": partial(_through_arrow, "lz4"),
-}
-"""What text files are read through, by the last part of their name."""
+COMPRESSIONS = (".gz", ".gzip", ".bz2", ".xz", ".zst", ".zstd", ".lz4")
+"""How the names of text files end that may be packed."""
+_MARKS: tuple[tuple[re.Pattern[bytes], Callable[..., Any]], ...] = (
+    (re.compile(rb"\x1f\x8b"), gzip.open),
+    (re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"), bz2.open),
+    (re.compile(rb"\xfd7zXZ\x00"), lzma.open),
+    (re.compile(rb"\x28\xb5\x2f\xfd"), partial(_through_arrow, "zstd")),
+    (re.compile(rb"\x04\x22\x4d\x18"), partial(_through_arrow, "lz4")),
+)
+"""How packed files begin, whatever they are called: browsers unpack what they load, and keep the
+name."""
 
 
 def suffix_of(path: Path) -> str:
@@ -92,7 +94,7 @@ def open_text(path: Path, *, newline: str | None = None) -> Generator[TextIO]:
     Raises:
         Exception: whatever opening, unpacking or decoding raises.
     """
-    with path.open("rb") as raw, _decoded(raw, path, newline) as file:
+    with path.open("rb") as raw, _decoded(raw, newline) as file:
         yield file
 
 
@@ -103,13 +105,26 @@ def unpacked(path: Path) -> Generator[BinaryIO]:
     Raises:
         Exception: whatever opening or unpacking raises.
     """
-    unpack = COMPRESSIONS.get(path.suffix.lower())
     with path.open("rb") as raw:
+        unpack = _unpacker(raw)
         if unpack is None:
             yield raw
         else:
             with unpack(raw, "rb") as content:
                 yield content
+
+
+def is_packed(path: Path) -> bool:
+    """Whether a file begins as one of the packers' does."""
+    with path.open("rb") as raw:
+        return _unpacker(raw) is not None
+
+
+def _unpacker(raw: BinaryIO) -> Callable[..., Any] | None:
+    """What reads the content of an open file that is packed; None for any other."""
+    begins = raw.read(16)
+    raw.seek(0)
+    return next((unpack for mark, unpack in _MARKS if mark.match(begins)), None)
 
 
 @contextmanager
@@ -120,7 +135,7 @@ def text_of_file(path: Path, *, newline: str | None = None) -> Generator[TextIO]
         InputError: naming the file, where it is missing, no file, not text, or packed and damaged.
     """
     try:
-        with open_input(path) as raw, _decoded(raw, path, newline) as file:
+        with open_input(path) as raw, _decoded(raw, newline) as file:
             yield file
     except FileNotFoundError as error:
         raise InputError("there is no such file", where=str(path)) from error
@@ -134,9 +149,9 @@ def text_of_file(path: Path, *, newline: str | None = None) -> Generator[TextIO]
         ) from error
 
 
-def _decoded(raw: BinaryIO, path: Path, newline: str | None) -> TextIO:
+def _decoded(raw: BinaryIO, newline: str | None) -> TextIO:
     """The text in an open file, whose first bytes say how it is written."""
-    unpack = COMPRESSIONS.get(path.suffix.lower())
+    unpack = _unpacker(raw)
     content = raw if unpack is None else unpack(raw, "rb")
     mark = content.read(2)
     content.seek(0)

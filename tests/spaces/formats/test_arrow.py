@@ -47,7 +47,7 @@ def _write(path: Path, columns: dict[str, Any], **options: Any) -> Path:
 def test_every_layout_gives_the_same_rows(
     tmp_path: Path, kind: str, suffix: str, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrow, "_BATCH", 7)
+    monkeypatch.setattr(arrow, "BATCH", 7)
     rows = ROWS.astype(dtype)
     path = _write(tmp_path / f"a{suffix}", {"v": _column(rows, kind)}, row_group_size=20)
     vectors = open_vectors(path)
@@ -67,7 +67,7 @@ def test_every_layout_gives_the_same_rows(
     ],
 )
 def test_many_files_are_one_side(tmp_path: Path, ids: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arrow, "_BATCH", 11)
+    monkeypatch.setattr(arrow, "BATCH", 11)
     for k, (start, stop) in enumerate(((0, 40), (40, 41), (41, 90))):
         columns = {"other": pa.array([0] * (stop - start)), "id": ids[start:stop]}
         folder = tmp_path / f"part={k}"
@@ -128,7 +128,7 @@ GOOD = [[1.0, 2.0]] * 10
 def test_the_file_and_row_of_a_bad_vector_are_named(
     tmp_path: Path, column: Any, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrow, "_BATCH", 4)
+    monkeypatch.setattr(arrow, "BATCH", 4)
     _write(tmp_path / "1.parquet", {"v": _lists(GOOD)})
     _write(tmp_path / "2.parquet", {"v": column})
     with pytest.raises(InputError, match=message):

@@ -312,34 +312,6 @@ def test_two_kinds_in_a_folder_are_not_mixed(tmp_path: Path) -> None:
         open_vectors(tmp_path)
 
 
-def _hugging_face(folder: Path, rows: np.ndarray) -> None:
-    folder.mkdir(parents=True)
-    table = pa.table({"x": _lists(rows)})
-    for name in ("data-00000-of-00001.arrow", "cache-9f5db413ebe17abf.arrow"):
-        with pa.ipc.new_stream(folder / name, table.schema) as writer:
-            writer.write_table(table)
-    index = {"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}
-    (folder / "state.json").write_text(json.dumps(index))
-    (folder / "dataset_info.json").write_text("{}")
-
-
-def test_a_saved_dataset_is_read_by_its_own_index(tmp_path: Path) -> None:
-    _hugging_face(tmp_path / "d" / "train", ROWS)
-    assert open_vectors(tmp_path / "d" / "train").n == 30
-    (tmp_path / "d" / "dataset_dict.json").write_text('{"splits": ["train"]}')
-    assert open_vectors(tmp_path / "d").n == 30
-    (tmp_path / "d" / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
-    with pytest.raises(InputError, match="several splits: train, test.*Name one"):
-        open_vectors(tmp_path / "d")
-    state = tmp_path / "d" / "train" / "state.json"
-    state.write_text(json.dumps({"_data_files": [{"filename": "../../gone.arrow"}]}))
-    with pytest.raises(InputError, match=r"'gone\.arrow' of its index is missing"):
-        open_vectors(tmp_path / "d" / "train")
-    state.write_text('{"_data_files": 3}')
-    with pytest.raises(InputError, match="not a readable Hugging Face index"):
-        open_vectors(tmp_path / "d" / "train")
-
-
 # ---- what is refused ---------------------------------------------------------------------------
 
 

@@ -105,6 +105,31 @@ def _zipped(path: Path, others: dict[str, bytes], folder: str = "") -> None:
             archive.writestr(name, content)
 
 
+def _listed() -> Any:
+    import pandas as pd
+
+    return pd.DataFrame({"id": NAMES, "v": ROWS.tolist()})
+
+
+def _spark(path: Path, places: list[int] | None) -> None:
+    held = [{"type": 1, "indices": places, "values": r} for _, r in _named()]
+    kind = pa.struct(
+        [
+            ("type", pa.int8()),
+            ("indices", pa.list_(pa.int32())),
+            ("values", pa.list_(pa.float64())),
+        ]
+    )
+    pq.write_table(pa.table({"id": NAMES, "features": pa.array(held, kind)}), path)
+
+
+def _index(path: Path) -> None:
+    faiss = pytest.importorskip("faiss")
+    index = faiss.IndexFlatL2(4)
+    index.add(ROWS)
+    faiss.write_index(index, str(path))
+
+
 WRITTEN: dict[str, tuple[str, Callable[[Path], Any], bool]] = {
     "word2vec": ("a.bin", lambda p: _binary(p, b"\n"), True),
     "gensim": ("a.bin", _binary, True),
@@ -206,6 +231,97 @@ WRITTEN: dict[str, tuple[str, Callable[[Path], Any], bool]] = {
         lambda p: np.savez(p, v=ROWS, id=np.array(NAMES), text=np.array(NAMES, dtype=object)),
         True,
     ),
+    "DuckDB": (
+        "a.csv",
+        lambda p: _lines(p, ["id,v", *(f'{n},"{r}"' for n, r in _named())]),
+        True,
+    ),
+    "a database, its copy": (
+        "a.tsv",
+        lambda p: _lines(p, [f"{n}\t{json.dumps(r)}" for n, r in _named()]),
+        True,
+    ),
+    "remarks before a table, and backslashes": (
+        "a.csv",
+        lambda p: _lines(
+            p,
+            ["# of 2026", "text,id,v", *(f'"so \\"a\\", b",{n},"{r}"' for n, r in _named())],
+        ),
+        True,
+    ),
+    "columns parted by spaces": ("a.csv", lambda p: _parted(p, " "), True),
+    "GloVe, by its own name": ("glove.4d.txt", lambda p: _parted(p, " ", head=False), True),
+    "word vectors parted by tabs": (
+        "a.vec",
+        lambda p: _parted(p, "\t", "30 4\n", head=False),
+        True,
+    ),
+    "pandas, with a named index": (
+        "a.parquet",
+        lambda p: _frame().rename_axis("item").to_parquet(p),
+        True,
+    ),
+    "pandas, by columns": ("a.json", lambda p: _listed().to_json(p, double_precision=12), True),
+    "pandas, by its index": (
+        "a.json",
+        lambda p: _listed().set_index("id").to_json(p, orient="index", double_precision=12),
+        True,
+    ),
+    "pandas, in parts": (
+        "a.json",
+        lambda p: _listed().to_json(p, orient="split", double_precision=12),
+        True,
+    ),
+    "jq": (
+        "a.json",
+        lambda p: _lines(p, [json.dumps({"id": n, "v": r}, indent=2) for n, r in _named()]),
+        True,
+    ),
+    "a search engine, to be loaded": (
+        "a.ndjson",
+        lambda p: _lines(
+            p,
+            [json.dumps({"index": {"_id": n}}) + "\n" + json.dumps({"v": r}) for n, r in _named()],
+        ),
+        True,
+    ),
+    "a document store": (
+        "a.json",
+        lambda p: p.write_text(
+            json.dumps(
+                [
+                    {"_id": {"$oid": n}, "v": [{"$numberDouble": str(x)} for x in r]}
+                    for n, r in _named()
+                ]
+            ).replace('"v"', '"embedding"')
+        ),
+        True,
+    ),
+    "ids beside the vectors": (
+        "a.json",
+        lambda p: p.write_text(
+            json.dumps({"data": [{"t": "", "_x": {"id": n, "vector": r}} for n, r in _named()]})
+        ),
+        True,
+    ),
+    "a model behind an address": (
+        "a.json",
+        lambda p: p.write_text(json.dumps([[r] for _, r in _named()])),
+        False,
+    ),
+    "rows of two parts": ("a.json", lambda p: p.write_text(json.dumps(_named())), True),
+    "unpacked by a browser": ("a.csv.gz", lambda p: _parted(p, ","), True),
+    "packed under a plain name": (
+        "a.jsonl",
+        lambda p: p.write_bytes(
+            gzip.compress(
+                "".join(json.dumps({"id": n, "v": r}) + "\n" for n, r in _named()).encode()
+            )
+        ),
+        True,
+    ),
+    "Spark's vectors": ("a.parquet", lambda p: _spark(p, None), True),
+    "FAISS under another name": ("a.bin", lambda p: _index(p), False),
     "Gemini": (
         "a.json",
         lambda p: p.write_text(json.dumps({"embeddings": [{"values": r} for r in ROWS.tolist()]})),
@@ -396,3 +512,26 @@ def test_a_tensor_of_eight_bit_floats_hides_no_other(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.rows(0, 30), ROWS)
     with pytest.raises(InputError, match=r"F8_E4M3, expected float16.*Convert"):
         open_vectors(f"{tmp_path / 'a.safetensors'}:a")
+
+
+def test_sparse_vectors_and_named_fields_are_refused(tmp_path: Path) -> None:
+    _spark(tmp_path / "a.parquet", [0, 2, 4, 6])
+    with pytest.raises(InputError, match="sparse vectors.*vector_to_array"):
+        open_vectors(tmp_path / "a.parquet")
+    fields = np.zeros(3, dtype=[("id", "U10"), ("vector", "f4", (4,))])
+    np.save(tmp_path / "a.npy", fields)
+    np.savez(tmp_path / "a.npz", a=fields)
+    for name in ("a.npy", "a.npz"):
+        with pytest.raises(InputError, match="named fields: id, vector"):
+            open_vectors(tmp_path / name)
+
+
+def test_lines_of_numbers_are_no_word_vectors(tmp_path: Path) -> None:
+    np.savetxt(tmp_path / "a.vec", ROWS)
+    with pytest.raises(InputError, match="numbers alone.*Name the file .csv"):
+        open_vectors(tmp_path / "a.vec")
+    (tmp_path / "a.vec").rename(tmp_path / "a.csv")
+    np.testing.assert_allclose(open_vectors(tmp_path / "a.csv").rows(0, 30), ROWS, rtol=1e-6)
+    np.savetxt(tmp_path / "a.txt", ROWS)
+    with pytest.raises(InputError, match="may hold ids, texts or word vectors"):
+        open_vectors(tmp_path / "a.txt")

@@ -60,6 +60,8 @@ class StoredArray:
     shape: tuple[int, ...]
     dtype: str
     open: Callable[[], FileRows]
+    fields: tuple[str, ...] = ()
+    """The names of its fields, of a structured array."""
 
     def load(self) -> NDArray[Any]:
         """The whole array."""
@@ -125,7 +127,7 @@ def read_npy(path: Path, beside: Path | None = None) -> StoredArray:
         size = os.fstat(file.fileno()).st_size
         header = _npy_header(file, size, str(path))
         rows = header.rows(file, current(path, beside))
-    return StoredArray(header.shape, header.dtype.name, lambda: rows)
+    return StoredArray(header.shape, header.dtype.name, lambda: rows, header.dtype.names or ())
 
 
 def read_npz(path: Path) -> dict[str, StoredArray]:
@@ -145,7 +147,10 @@ def read_npz(path: Path) -> dict[str, StoredArray]:
             with archive.open(info) as member:
                 header = _npy_header(member, info.file_size, where, pickled=True)
             arrays[str(name.with_suffix(""))] = StoredArray(
-                header.shape, header.dtype.name, _member_loader(path, info, header)
+                header.shape,
+                header.dtype.name,
+                _member_loader(path, info, header),
+                header.dtype.names or (),
             )
         if not arrays:
             held = ", ".join(info.filename for info in archive.infolist()[:5]) or "nothing"
@@ -465,6 +470,13 @@ def _ids(stored: StoredArray, where: str) -> NDArray[Any]:
 
 
 def _check_matrix(stored: StoredArray, where: str) -> None:
+    if stored.fields:
+        raise InputError(
+            f"the array has named fields: {', '.join(stored.fields)}",
+            where=where,
+            mend="Save the field of vectors as an array of its own, or columns as one array with "
+            "numpy.lib.recfunctions.structured_to_unstructured",
+        )
     if len(stored.shape) != 2:
         raise InputError(
             f"the vectors have shape {stored.shape}, expected (n, d)",

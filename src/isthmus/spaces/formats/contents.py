@@ -40,7 +40,7 @@ ID_NAMES = ("id", "ids", "_id", "__index_level_0__")
 The last is what pandas calls an index without a name.
 """
 
-_ALIKE = ("doc_id", "docid", "document_id", "item_id", "custom_id", "uid", "uuid", "pid", "key")
+_ALIKE = re.compile(r"((doc|document|item|custom|chunk|point|row|pass(age)?)_?id|[pgu]u?id|key|pk)")
 """Names that are ids as well, though not surely of these rows: said, not used."""
 
 
@@ -81,7 +81,7 @@ def id_name(names: Sequence[str], wanted: Wanted, vectors: str) -> tuple[str | N
         return wanted.id_column, None
     candidates = [(ID_NAMES.index(n.lower()), n) for n in names if n.lower() in ID_NAMES]
     found = min(((at, n) for at, n in candidates if n != vectors), default=(0, None))[1]
-    alike = next((name for name in names if name.lower() in _ALIKE and name != vectors), None)
+    alike = next((n for n in names if _ALIKE.fullmatch(n.lower()) and n != vectors), None)
     return found, None if found is not None else alike
 
 

@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from isthmus.spaces.formats.arrow import Stream, open_streams
+from isthmus.spaces.formats.arrow import open_streams
+from isthmus.spaces.formats.arrow_streams import Peeked, Stream
 from isthmus.spaces.formats.contents import Contents, Wanted
+from isthmus.spaces.formats.number_text import is_vector_text
 from isthmus.spaces.text_files import open_text, suffix_of, unpacked
 
 __all__ = ["csv_stream", "open_csv"]
 
 _LONGEST_LINE = 1 << 20
+_MOST_REMARKS = 20  # lines before the table
 
 
 def open_csv(files: Sequence[Path], wanted: Wanted) -> Contents:
@@ -42,6 +45,8 @@ class _Dialect:
     """What the columns are called, where the first line is not what calls them."""
     headed: bool
     """Whether there is a first line of names."""
+    escaped: bool
+    """Whether quotes inside quotes stand behind a backslash, as Spark and MySQL write them."""
     encoding: str
 
     @classmethod
@@ -49,27 +54,32 @@ class _Dialect:
         with unpacked(path) as raw:
             mark = raw.read(2)
         with open_text(path) as text:
-            head = [text.readline(_LONGEST_LINE) for _ in range(3)]
+            head = [text.readline(_LONGEST_LINE) for _ in range(_MOST_REMARKS)]
+        remarks = next((i for i, line in enumerate(head) if not line.startswith("#")), 0)
         # Excel's own way to say what parts the columns
         told = re.fullmatch(r"sep=(.)\s*", head[0])
-        first, second = head[1:] if told else head[:2]
+        skipped = 1 if told else remarks
+        first, second = (*head[skipped:], "", "")[:2]
         if told is not None:
             parting = told[1]
         elif suffix_of(path) in (".tsv", ".tab"):
             parting = "\t"
         else:
             # a list in a cell holds commas, a name of a column does not
-            others = [mark for mark in ";\t|" if mark in first and "," not in first]
+            others = [mark for mark in ";\t| " if mark in first and "," not in first]
             parting = others[0] if others else ","
+            if parting == " " and len(first.split()) != len(second.split()):
+                parting = ","
         names, headed = _names(*(_cells(line, parting) for line in (first, second)))
         # many spreadsheets write 1,5;2,5 and "1,5","2,5"
         comma = r"(^|{0})\s*-?\d+,\d+" if parting != "," else r'(^|,)"-?\d+,\d+"'
         return cls(
             parting,
             "," if re.search(comma.format(re.escape(parting)), second) else ".",
-            1 if told else 0,
+            skipped,
             names,
             headed,
+            r"\"" in second,
             "utf-16" if mark in (b"\xff\xfe", b"\xfe\xff") else "utf8",
         )
 
@@ -91,7 +101,11 @@ def csv_stream(path: Path) -> Generator[Stream]:
                 skip_rows=dialect.skipped + (dialect.names is not None and dialect.headed),
                 column_names=dialect.names,
             ),
-            parse_options=pc.ParseOptions(delimiter=dialect.parting, newlines_in_values=True),
+            parse_options=pc.ParseOptions(
+                delimiter=dialect.parting,
+                newlines_in_values=True,
+                escape_char="\\" if dialect.escaped else False,
+            ),
             convert_options=pc.ConvertOptions(decimal_point=dialect.point, column_types=types),
         )
 
@@ -100,9 +114,11 @@ def csv_stream(path: Path) -> Generator[Stream]:
 
         def written(column: str) -> Stream:
             texts = opened(again, **{column: pa.string()})
-            return Stream(texts.schema, lambda _: iter(texts), None)  # pyright: ignore[reportUnknownLambdaType]
+            held = Peeked(texts)
+            return Stream(texts.schema, held.of, None, held.first)
 
-        yield Stream(reader.schema, lambda _: iter(reader), None, written)  # pyright: ignore[reportUnknownLambdaType]
+        batches = Peeked(reader)
+        yield Stream(reader.schema, batches.of, None, batches.first, written)
 
 
 def _cells(line: str, parting: str) -> list[str]:
@@ -118,6 +134,10 @@ def _names(first: Sequence[str], second: Sequence[str]) -> tuple[list[str] | Non
         dimensions = [f"d{i}" for i in range(len(first))]
         named = values[0] is None and None not in values[1:]
         return ["id", *dimensions[1:]] if named else dimensions, False
+    # and so is one that holds a list, as databases copy their rows out
+    if any(map(is_vector_text, first)):
+        places = ["id", "embedding"] if len(first) == 2 else [f"c{i}" for i in range(len(first))]
+        return places, False
     # pandas writes its index under no name: text there is what the rows are called
     others = [name.lower() for name in first[1:]]
     if first[:1] == [""] and second and _number(second[0]) is None and "id" not in others:

@@ -5,25 +5,21 @@ from __future__ import annotations
 import glob
 import re
 from pathlib import Path
-from typing import Any, cast
 
 from isthmus.errors import InputError
 from isthmus.file_records import current, in_the_making
-from isthmus.inputs import check_file, open_input, read_input
-from isthmus.json_text import read_json
+from isthmus.inputs import check_file, open_input
 from isthmus.spaces.formats.contents import reading
+from isthmus.spaces.formats.indexed_folders import INDEX_FILES, listed_files
 from isthmus.spaces.formats.table import FORMATS, Format
 from isthmus.spaces.text_files import COMPRESSIONS
 
 __all__ = ["format_of", "is_listed", "vector_files"]
 
-_MOST_INDEX = 64 << 20
 _AS_FLOATS = "Save the vectors as a float32 .npy file with numpy.save"
+_PICKLED = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib")
 _REFUSED = {
-    **dict.fromkeys(
-        (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib"),
-        ("pickled objects run code when they are loaded", _AS_FLOATS),
-    ),
+    **dict.fromkeys(_PICKLED, ("pickled objects run code when they are loaded", _AS_FLOATS)),
     **dict.fromkeys(
         (".mat", ".zarr", ".db", ".sqlite", ".xlsx", ".tfrecord", ".avro", ".orc", ".msgpack"),
         ("this kind of file is not read", "Export the vectors to .parquet or .npy"),
@@ -85,7 +81,6 @@ _MISTAKEN = (
     ),
 )
 """What is found under the name of a file of vectors, by how it begins."""
-_INDEX_FILES = ("state.json", "dataset_info.json", "dataset_dict.json")
 
 
 def format_of(path: Path) -> Format:
@@ -94,25 +89,24 @@ def format_of(path: Path) -> Format:
     Raises:
         InputError: for a kind that is not read, saying why and what to do.
     """
-    suffix = path.suffix.lower()
-    packed = suffix in COMPRESSIONS or suffix in (".snappy", ".zst", ".zstd", ".brotli", ".lz4")
-    if packed:
-        suffix = Path(path.stem).suffix.lower()
+    suffix, packed = _suffix(path)
     found = next((f for f in FORMATS if suffix in f.suffixes), None)
     if found is not None and packed and not found.text:
         # writers put the inner compression into the name: what counts is how the file begins
-        with reading(path, found.name):
-            begins = _begins(path)
-        if not begins.startswith(found.magic or (b"\0",)):
+        if not _begins(path).startswith(found.magic or (b"\0",)):
             raise InputError(
                 f"a packed {suffix} file cannot be reached into",
                 where=str(path),
                 mend="Unpack it first, such as with gunzip",
             )
-    if found is None:
-        with reading(path, "vector"):
-            begins = _begins(path)
-        found = next((f for f in FORMATS if f.magic and begins.startswith(f.magic)), None)
+        return found
+    if suffix in _PICKLED:
+        found = None
+    elif found is None or (suffix == ".bin" and path.is_file()):
+        begins = _begins(path)
+        found = next((f for f in FORMATS if f.magic and begins.startswith(f.magic)), found)
+        if suffix == ".txt" and _is_words(begins):
+            found = next(f for f in FORMATS if ".vec" in f.suffixes)
     if found is None:
         why, mend = _REFUSED.get(suffix, ("this kind of file is not read", None))
         known = ", ".join(s for f in FORMATS for s in f.suffixes)
@@ -124,8 +118,25 @@ def format_of(path: Path) -> Format:
     return found
 
 
+def _suffix(path: Path) -> tuple[str, bool]:
+    """The suffix that names the format, and whether one of a packer stands behind it."""
+    suffix = path.suffix.lower()
+    if suffix in (*COMPRESSIONS, ".snappy", ".brotli"):
+        return Path(path.stem).suffix.lower(), True
+    return suffix, False
+
+
+def _is_words(begins: bytes) -> bool:
+    """Whether a text begins as word vectors do, with a word and numbers, or their counts."""
+    line, *rest = begins.decode("utf-8", "replace").splitlines() or [""]
+    parts = line.split(" ")[: None if rest else -1]
+    numbers = [re.fullmatch(r"-?\d+\.?\d*(e[+-]?\d+)?", part) is not None for part in parts]
+    counts = len(parts) == 2 and all(map(str.isdigit, parts))
+    return counts or (len(numbers) > 2 and not numbers[0] and all(numbers[1:]))
+
+
 def _begins(path: Path) -> bytes:
-    with open_input(path) as file:
+    with reading(path, "vector"), open_input(path) as file:
         return file.read(64)
 
 
@@ -139,7 +150,7 @@ def vector_files(source: Path) -> list[Path]:
         InputError: where there is none, or files of two kinds.
     """
     if source.is_dir():
-        files = _listed(source) or _lying(source)
+        files = listed_files(source) or _lying(source)
     elif current(source).exists():
         check_file(source)
         _check_begin(source)
@@ -172,8 +183,7 @@ def _check_begin(path: Path) -> None:
     Raises:
         InputError: saying what it is.
     """
-    with reading(path, "vector"):
-        begins = _begins(path)
+    begins = _begins(path)
     if not begins:
         raise InputError(
             "there are no rows: the file is empty", where=str(path), mend="Copy or write it again"
@@ -184,22 +194,35 @@ def _check_begin(path: Path) -> None:
 
 
 def _lying(folder: Path) -> list[Path]:
-    known = {suffix for f in FORMATS for suffix in f.suffixes}
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return [
+    known = {suffix: f for f in FORMATS for suffix in f.suffixes}
+    files = [
         path
-        for path in files
-        if path.suffix.lower() in known
+        for path in folder.rglob("*")
+        if path.is_file()
+        and _suffix(path)[0] in known
         and not in_the_making(path.relative_to(folder))
         and is_listed(str(path.relative_to(folder)))
     ]
+    # workers that had no row leave an empty file of text
+    empty = {path for path in files if known[_suffix(path)[0]].text and not path.stat().st_size}
+    rows = [path for path in files if path not in empty] or files
+    if len({known[_suffix(path)[0]].name for path in rows}) > 1:
+        # what describes a data set lies beside it as .json
+        rows = [path for path in rows if path.suffix.lower() != ".json" or _holds_rows(path)]
+    return rows
+
+
+def _holds_rows(path: Path) -> bool:
+    from isthmus.spaces.formats.json_lines import holds_rows
+
+    return holds_rows(path)
 
 
 def is_listed(name: str) -> bool:
     """Whether a file of a folder, by its name in it, may hold vectors: no ids, index or mark."""
     path = Path(name)
     return (
-        path.name not in _INDEX_FILES
+        path.name not in INDEX_FILES
         and not _is_ids(path)
         and not any(part.startswith(("_", ".")) for part in path.parts)
     )
@@ -207,35 +230,6 @@ def is_listed(name: str) -> bool:
 
 def _is_ids(path: Path) -> bool:
     return path.name.lower().endswith((".ids.npy", ".ids.txt")) or path.stem.lower() == "ids"
-
-
-def _listed(folder: Path) -> list[Path]:
-    """The files of a saved Hugging Face dataset; empty for other folders."""
-    state, splits = folder / "state.json", folder / "dataset_dict.json"
-    with reading(state if state.is_file() else splits, "Hugging Face index"):
-        if splits.is_file():
-            names = cast(list[str], read_json(read_input(splits, _MOST_INDEX))["splits"])
-            if len(names) > 1:
-                raise InputError(
-                    f"the dataset has several splits: {', '.join(names)}",
-                    where=str(folder),
-                    mend=f"Name one, as in '{folder / names[0]}'",
-                )
-            return _listed(folder / names[0])
-        if not state.is_file():
-            return []
-        found: Any = read_json(read_input(state, _MOST_INDEX))
-        files = [folder / Path(entry["filename"]).name for entry in found["_data_files"]]
-        if found.get("_indices_data_files"):
-            raise InputError(
-                "the dataset was shuffled or filtered, and its order lies in another file",
-                where=str(folder),
-                mend="Save it again after dataset.flatten_indices()",
-            )
-    missing = [path.name for path in files if not path.is_file()]
-    if missing:
-        raise InputError(f"the file '{missing[0]}' of its index is missing", where=str(folder))
-    return files
 
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:

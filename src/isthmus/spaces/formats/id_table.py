@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
-from isthmus.spaces.formats import arrow
+from isthmus.spaces.formats.arrow_streams import ipc_stream, need_arrow, parquet_stream
+from isthmus.spaces.formats.arrow_values import ids_of
 from isthmus.spaces.formats.contents import ID_NAMES, reading, whole_numbers
 from isthmus.spaces.formats.csv_file import csv_stream
 from isthmus.spaces.formats.finding import format_of
@@ -18,8 +19,8 @@ from isthmus.spaces.formats.finding import format_of
 __all__ = ["TABLES", "read_id_table"]
 
 _STREAMS: dict[str, Callable[[Path], Any]] = {
-    "Parquet": arrow.parquet_stream,
-    "Arrow": arrow.ipc_stream,
+    "Parquet": parquet_stream,
+    "Arrow": ipc_stream,
     "CSV": csv_stream,
 }
 TABLES = (".parquet", ".pq", ".arrow", ".arrows", ".feather", ".ipc", ".csv", ".tsv", ".tab")
@@ -35,7 +36,7 @@ def read_id_table(path: Path) -> NDArray[Any]:
         MissingExtraError: without pyarrow.
     """
     kind = format_of(path).name
-    arrow.need_arrow(kind)
+    need_arrow(kind)
     found: list[NDArray[Any]] = []
     with reading(path, kind), _STREAMS[kind](path) as stream:
         names = list(stream.schema.names)
@@ -51,7 +52,7 @@ def read_id_table(path: Path) -> NDArray[Any]:
             stream = stream.written(column)
         first = 0
         for batch in stream.read([column]):
-            ids = arrow.ids_of(batch.column(column), f"{path}:{column}", first)
+            ids = ids_of(batch.column(column), f"{path}:{column}", first)
             found.append(ids)
             first += len(ids)
     if not found:

@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from isthmus.errors import InputError
 from isthmus.spaces.formats.contents import Contents, IdFile, RowFile, Wanted, reading
 from isthmus.spaces.ids import normalise_ids
-from isthmus.spaces.text_files import COMPRESSIONS, open_text, suffix_of, unpacked
+from isthmus.spaces.text_files import is_packed, open_text, suffix_of, unpacked
 
 __all__ = ["open_word2vec"]
 
 _BLOCK = 4096
 _LONGEST_WORD = 4096
+_BROKEN = re.compile(r"-?\d+\.\d+(e[+-]?\d+)?")
 
 
 def open_word2vec(files: Sequence[Path], wanted: Wanted) -> Contents:
@@ -59,6 +60,12 @@ def open_word2vec(files: Sequence[Path], wanted: Wanted) -> Contents:
                 while block := list(islice(_words(lines, path, width), _BLOCK)):
                     where = str(path)
                     width = len(block[0][1])
+                    if all(_BROKEN.fullmatch(word) for word, _ in block):
+                        raise InputError(
+                            "the lines hold numbers alone, and no words before them",
+                            where=where,
+                            mend="Name the file .csv",
+                        )
                     for line, (_, numbers) in enumerate(block, first + 1):
                         if len(numbers) != width:
                             raise InputError(
@@ -89,7 +96,7 @@ def _binary_header(path: Path) -> tuple[int, int, int] | None:
         if found is None:
             return None
         words, width = int(found[1]), int(found[2])
-        packed = path.suffix.lower() in COMPRESSIONS
+        packed = is_packed(path)
         rest = path.stat().st_size - len(line)
         # the shortest word and its space; text takes two characters for a number at the least
         if not words or not width or (not packed and rest < words * (4 * width + 2)):
@@ -159,8 +166,8 @@ def _words(
 ) -> Iterator[tuple[str, list[float]]]:
     """Words and their numbers, ``width`` of them; words may hold spaces, as some of GloVe's do."""
     for number, line in lines:
-        # words may hold other spaces too, numbers are parted by plain ones
-        parts = line.rstrip("\n").rstrip(" ").split(" ")
+        # words may hold other spaces too, numbers are parted by plain ones or tabs
+        parts = re.split("[ \t]", line.rstrip(" \t\r\n"))
         if parts == [""]:
             continue
         if width is None:
