@@ -141,22 +141,25 @@ def isthmus_bridge(x: Array, y: Array, recipe: str = "ridge") -> Any:
     return fit(pairs(x, y), recipe=recipe)
 
 
+def isthmus_trusted_bridge(task: Task) -> Any:
+    """A ridge bridge with a model of trust that was calibrated on the held-out rows."""
+    trust = importlib.import_module("isthmus.ways.trust")
+    bridge = isthmus_bridge(task.x, task.y)
+    n = len(task.x_test) // 3
+    parts = [
+        trust.HeldOutRows(task.x_test[i : i + n], task.y_test[i : i + n], task.y) for i in (0, n)
+    ]
+    profile = importlib.import_module("isthmus.spaces.profile").Profile
+    known = profile.of_rows(task.x, unit=True)
+    model = trust.fit_trust(bridge.chain, known, *parts, metric="cosine")
+    return dataclasses.replace(bridge, source_profile=known, trust=model)
+
+
 def isthmus_transform(task: Task, calls: int, *, return_trust: bool = False) -> Work:
     """The held-out rows through a bridge with a model of trust, several times."""
     import numpy as np
 
-    trust = importlib.import_module("isthmus.ways.trust") if return_trust else None
-    bridge = isthmus_bridge(task.x, task.y)
-    if trust is not None:
-        n = len(task.x_test) // 3
-        parts = [
-            trust.HeldOutRows(task.x_test[i : i + n], task.y_test[i : i + n], task.y)
-            for i in (0, n)
-        ]
-        profile = importlib.import_module("isthmus.spaces.profile").Profile
-        known = profile.of_rows(task.x, unit=True)
-        model = trust.fit_trust(bridge.chain, known, *parts, metric="cosine")
-        bridge = dataclasses.replace(bridge, source_profile=known, trust=model)
+    bridge = isthmus_trusted_bridge(task) if return_trust else isthmus_bridge(task.x, task.y)
     rows = np.ascontiguousarray(task.x_test)
     options = {"return_trust": True} if return_trust else {}
 

@@ -8,15 +8,39 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import ours
 from benchmarks.arrays import paired
-from benchmarks.harness import Options, Row, contest, cpu
+from benchmarks.harness import Options, Row, contest, cpu, cpu_each
+from isthmus.threads import single_thread
 
 ROWS = 4096
 AT_MOST = 1.3
+ONE_AT_MOST = 2.0
 
 
 def run(options: Options) -> Iterator[Row]:
     for d in (384, 768):
         yield from _transform(options, d)
+    for d in (384, 768):
+        yield from _one_vector(options, d)
+
+
+def _one_vector(options: Options, d: int) -> Iterator[Row]:
+    """One vector and its trust, beside the same vector mapped alone."""
+    task = paired(d, d, 6_000, held_out=ROWS)
+    vector = task.x_test[0]
+    bridge = ours.isthmus_trusted_bridge(task)
+    with single_thread:
+        timed = contest(
+            options,
+            {
+                "trust": lambda: cpu_each(
+                    lambda: bridge.transform(vector, return_trust=True), 2_000
+                ),
+                "plain": lambda: cpu_each(lambda: bridge.transform(vector), 2_000),
+            },
+        )
+    yield timed.row(
+        f"one vector with trust ÷ without, {d}→{d}", "trust", "plain", at_most=ONE_AT_MOST
+    )
 
 
 def _transform(options: Options, d: int) -> Iterator[Row]:

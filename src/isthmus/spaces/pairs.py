@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
+from isthmus.freed_memory import return_freed_memory
 from isthmus.progress import Progress, silent
 from isthmus.spaces.id_likeness import LOOKED_AT, likeness
 from isthmus.spaces.ids import check_same_kind, join, same_ids, wide_as_text
@@ -82,6 +83,7 @@ class Pairs:
         self._source_rows: NDArray[np.int64] | None = None
         self._target_rows: NDArray[np.int64] | None = None
         self._n = self._join()
+        return_freed_memory()
         self.unmatched_source = self.source.n - self._n
         self.unmatched_target = self.target.n - self._n
         self._labels = self._aligned_labels(labels)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from isthmus.errors import InputError, missing_extra
 from isthmus.evaluate.scores import Metric
 from isthmus.files import atomic_file, atomic_folder
+from isthmus.freed_memory import return_freed_memory
 from isthmus.spaces.formats.parquet_file import open_parquet_file
 from isthmus.spaces.scratch import scratch_array
 from isthmus.stores.address import Address
@@ -57,8 +58,6 @@ class _Parquet:
 
     def read(self) -> MemoryStore:
         """See `FileKind.read`; vectors go to memory maps of scratch files."""
-        import pyarrow as pa
-
         where, files = self._address.shown, self._files()
         if not files:
             raise InputError("the folder holds no Parquet file", where=where)
@@ -77,15 +76,15 @@ class _Parquet:
         ids: list[Ids] = []
         payload: dict[str, list[Any]] = {name: [] for name in fields}
         for file, table in zip(files, tables, strict=True):
-            for batch in table.iter_batches(_BATCH):
+            for batch in table.iter_batches(_BATCH, use_threads=False):
                 ids.append(ids_of_arrow(batch.column(key_field), key, str(file)))
                 rows.add({name: batch.column(name) for name in lists}, str(file))
                 for name in fields:
                     payload[name] += batch.column(name).to_pylist()
             table.close()
         del tables
-        # what its own pool keeps for the next file would lie idle through the work
-        pa.default_memory_pool().release_unused()
+        # what was kept for the next file would lie idle through the work
+        return_freed_memory()
         metric: dict[str, Metric] = {name: self._metric(schema.field(name)) for name in lists}
         texts = [f for f in fields if key_of_arrow(schema.field(f).type) == "str"]
         return MemoryStore(

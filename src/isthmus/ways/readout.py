@@ -106,11 +106,17 @@ class Readout:
         squares += read[-1]
         return read[:-3], *self.profile.distances(squares, read[-3], read[-2])
 
+    @property
+    def constants(self) -> list[float]:
+        """``(k,)``, of the functions."""
+        return self._expanded[2][:-3].tolist()
+
     @cached_property
     def one(self) -> Callable[[Rows], tuple[list[float], float, float] | None]:
         """The same of one float32 vector ``(d,)``: a closure, for callers who count microseconds.
 
-        It returns None for vectors that only the careful way can tell about: of length 0 or too
+        The functions lack their `constants`, which callers add to constants of their own.  It
+        returns None for vectors that only the careful way can tell about: of length 0 or too
         long for squares, and all of them where the profile asks for one step after another.
         """
         f = self.profile
@@ -118,8 +124,9 @@ class Readout:
             return lambda x: None
         products, unit, threads = self._products, f.unit, product_threads()
         linear, squared, constant = self._expanded
-        linear, squared, offsets = linear.T.copy(), squared.T.copy(), constant.tolist()
-        (d, r), rest, mean_square = f.full.shape, f.rest, offsets[-1]
+        linear, squared = linear.T.copy(), squared.T.copy()
+        *_, missing, offset, mean_square = constant.tolist()
+        (d, r), rest, energy = f.full.shape, f.rest, mean_square - missing
         outside, beyond = float(r < d) / rest, 1.0 / max(d - r, 1)
         norm, scale = cast(
             "tuple[Any, Any]", linalg.get_blas_funcs(("nrm2", "scal"), dtype=np.float32)
@@ -140,10 +147,9 @@ class Readout:
             u *= u
             found += u.dot(squared)
             *functions, inside, total, along = found.tolist()
-            functions = [value + offset for value, offset in zip(functions, offsets, strict=False)]
-            squares = (1.0 if unit else length * length) + along + mean_square
-            left = max(squares - inside - offsets[-3], 0.0) * outside
-            distance = (total + offsets[-2] + left) / d
+            left = (1.0 if unit else length * length) + along - inside + energy
+            left = left * outside if left > 0.0 else 0.0
+            distance = (total + offset + left) / d
             # of a vector that far out the careful way says how far
             return (functions, left * beyond, distance) if distance < FAR else None
 

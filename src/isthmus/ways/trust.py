@@ -166,10 +166,14 @@ class Trust:
         trust itself tells about.
         """
         read = self._readout.one
-        by_rest, constant = (row.astype(float).tolist() for row in self.weights[-2:])
+        by_rest = self.weights[-2].astype(float).tolist()
+        constant = (self.weights[-1] + np.array(self._readout.constants)).tolist()
         low, high = self.ranges.astype(float).tolist()
         intercept, near, *others = self.coefficients
-        functions = tuple(zip(by_rest, constant, low, high, others, strict=True))
+        # one after another below: a loop over them takes a microsecond
+        (s1, c1, l1, h1, w1), (s2, c2, l2, h2, w2), (s3, c3, l3, h3, w3) = zip(
+            by_rest, constant, low, high, others, strict=True
+        )
         reach, x, y = self.reach, self.control.curve.x.tolist(), self.control.curve.y.tolist()
         last = len(x) - 1
         slopes = [(y[i + 1] - y[i]) / (x[i + 1] - x[i]) for i in range(last)]
@@ -180,11 +184,12 @@ class Trust:
             found = read(vector)
             if found is None:
                 return None
-            values, rest, distance = found
+            (a, b, c), rest, distance = found
+            a, b, c = a + s1 * rest + c1, b + s2 * rest + c2, c + s3 * rest + c3
             z = intercept + near * log(distance if distance > 1e-30 else 1e-30)
-            for value, (slope, offset, least, most, weight) in zip(values, functions, strict=True):
-                value += slope * rest + offset
-                z += weight * (least if value < least else most if value > most else value)
+            z += w1 * (l1 if a < l1 else h1 if a > h1 else a)
+            z += w2 * (l2 if b < l2 else h2 if b > h2 else b)
+            z += w3 * (l3 if c < l3 else h3 if c > h3 else c)
             raw = 1.0 / (1.0 + exp(-z)) if z > -_FARTHEST else 0.0
             if distance > reach:
                 raw *= (reach / distance) ** 2

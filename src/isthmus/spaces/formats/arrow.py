@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
+from isthmus.freed_memory import return_freed_memory
 from isthmus.spaces.formats.arrow_streams import (
     BATCH,
     Stream,
@@ -141,8 +142,6 @@ def open_streams(
         MissingExtraError: without pyarrow.
     """
     need_arrow(kind)
-    import pyarrow
-
     starts: list[tuple[str, int]] = []
     with ExitStack() as stack:
         rows = RowFile(stack)
@@ -165,8 +164,8 @@ def open_streams(
                     first += len(block)
                     wanted.progress("reading vectors", rows.n, stream.rows)
         assert columns is not None
-        # what it keeps of its own for the next file would lie idle through the work
-        pyarrow.default_memory_pool().release_unused()
+        # what was kept for the next file would lie idle through the work
+        return_freed_memory()
         vectors = rows.map(str(files[0]))
         path = files[0] if len(files) == 1 else files[0].parent
         return Contents(

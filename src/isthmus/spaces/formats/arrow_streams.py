@@ -39,7 +39,10 @@ def parquet_stream(
     with open_parquet_file(file, groups) as opened:
         yield Stream(
             opened.schema_arrow,
-            lambda columns: opened.iter_batches(batch, row_groups=groups, columns=columns),  # pyright: ignore[reportUnknownLambdaType]
+            # on one thread: what others took for their batches stays with them when all is read
+            lambda columns: opened.iter_batches(  # pyright: ignore[reportUnknownLambdaType]
+                batch, row_groups=groups, columns=columns, use_threads=False
+            ),
             opened.metadata.num_rows,
             lambda: next(opened.iter_batches(1, row_groups=groups), None),  # pyright: ignore[reportUnknownLambdaType]
         )
