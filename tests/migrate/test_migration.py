@@ -31,6 +31,7 @@ from isthmus.errors import (
 from isthmus.migrate import Limits, LiveSearch, Models, State
 from isthmus.migrate.filling import pause_file
 from isthmus.stores import Index, open_store
+from isthmus.stores.beside import BesideStore
 from isthmus.stores.pgvector import indexes
 
 N = 60
@@ -201,6 +202,41 @@ def test_rows_since_the_cut_over_have_an_old_vector_after_the_way_back(url, path
         )
     untouched = set(range(N)) - {9, 11}
     assert all(after["vector"][i] == before["vector"][i] for i in untouched)
+
+
+@pytest.mark.parametrize("written", [None, "old", "new"])
+def test_only_what_was_written_to_is_looked_through_before_the_swap(
+    lance, path, models, monkeypatch, written
+):
+    plan = plan_of(lance, models)
+    with opened(plan, path, models) as migration:
+        migration.run()
+        migration.cut_over()
+    with opened(plan, path, models) as migration:
+        store = migration.store
+        collection, model = {"old": (store.first, models.old), "new": (store._second, models.new)}[
+            written or "old"
+        ]
+        if written is not None:
+            text = text_of(9, edition=2)
+            collection.add(
+                np.array([9]), {collection.column: model.encode([text])},
+                {"text": [text], "rank": [9]},
+            )  # fmt: skip
+        looked: list[str] = []
+        for name in ("differing", "lacking_ids"):
+            real = getattr(BesideStore, name)
+
+            def watched(self, *given, name=name, real=real):
+                if self.alias(plan.target.alias) == plan.target.alias_new:
+                    looked.append(name)
+                return real(self, *given)
+
+            monkeypatch.setattr(BesideStore, name, watched)
+        restored = migration.rollback()
+    expected = {None: [], "old": ["lacking_ids"], "new": ["differing", "lacking_ids"]}[written]
+    assert sorted(set(looked)) == expected
+    assert restored.untouched == N - (written is not None)
 
 
 def test_the_old_vectors_are_served_before_they_are_proven(url, path, models):

@@ -259,3 +259,23 @@ def test_what_another_process_added_meanwhile_is_replaced_and_not_doubled(tmp_pa
     np.testing.assert_array_equal(store.fetch(np.arange(6, 13), column="vector").vectors, rows[:7])
     with open_store(url) as again:
         assert sorted(np.concatenate([p.ids for p in again.scan()]).tolist()) == list(range(15))
+
+
+def test_every_write_by_anybody_makes_another_version(tmp_path):
+    url = f"lancedb://{tmp_path}#docs"
+    store = create_store(url, ["a", "b"], {"v": np.eye(2)}, {"text": ["x", "y"]})
+    seen = [store.version()]
+    assert store.version() == seen[0]
+    with open_store(url) as other:
+        assert other.version() == seen[0]
+        for write in (
+            lambda: other.put(np.array(["a"]), np.ones((1, 2)), column="v"),
+            lambda: other.add(np.array(["c"]), {"v": np.ones((1, 2))}, {"text": ["z"]}),
+            lambda: other.delete(np.array(["c"])),
+        ):
+            write()
+            seen.append(store.version())
+    store.drop_neighbour("docs")
+    again = create_store(url, ["a", "b"], {"v": np.eye(2)}, {"text": ["x", "y"]})
+    seen.append(again.version())
+    assert len(set(seen)) == len(seen)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import ModelChangedError, ServiceError, SpendCapError, StoreError
-from isthmus.migrate.marks import Hashes, Marks, hashes_of
+from isthmus.migrate.marks import Hashes, Marks, payload_hashes
 from isthmus.migrate.sources import Material, Source
 from isthmus.progress import Progress, silent
 from isthmus.stores import BATCH, Ids, Store
@@ -200,15 +200,9 @@ class Backfill:
         """Of what a second collection holds besides the vector; the same everywhere else."""
         if self._beside is None:
             return np.ones(len(items.ids), dtype=np.uint64)
-        names = sorted(items.payload)
-        if names == [self._text] and material.texts:
+        if list(items.payload) == [self._text] and material.texts:
             return material.hashes  # there is nothing else
-        rows = zip(*(items.payload[name] for name in names), strict=True)
-        return (
-            hashes_of([list(row) for row in rows])
-            if names
-            else np.ones(len(items.ids), dtype=np.uint64)
-        )
+        return payload_hashes(items.payload, len(items.ids), self._text)
 
     # -- one batch -------------------------------------------------------------------------------
 

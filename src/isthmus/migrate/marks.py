@@ -21,7 +21,7 @@ from isthmus.stores import Ids
 from isthmus.stores.id_runs import IdRuns
 from isthmus.stores.ledger import Ledger
 
-__all__ = ["Hashes", "Known", "Marks", "hashes_of", "row_hashes"]
+__all__ = ["Hashes", "Known", "Marks", "hashes_of", "payload_hashes", "row_hashes"]
 
 _JSON = json.JSONEncoder(sort_keys=True, default=str)
 
@@ -54,6 +54,19 @@ def hashes_of(texts: Sequence[Any]) -> Hashes:
     for row in np.flatnonzero(found == 0).tolist():
         found[row] = texts[row] is not None
     return found
+
+
+def payload_hashes(payload: Mapping[str, Sequence[Any]], n: int, text: str | None) -> Hashes:
+    """Of all that a second collection holds of ``n`` items besides their vectors.
+
+    Where it holds nothing but the field ``text``, they are the hashes of the texts.
+    """
+    names = sorted(payload)
+    if not names:
+        return np.ones(n, dtype=np.uint64)
+    if names == [text]:
+        return hashes_of(payload[names[0]])
+    return hashes_of([list(row) for row in zip(*(payload[name] for name in names), strict=True)])
 
 
 def row_hashes(rows: NDArray[np.float32], present: NDArray[np.bool_]) -> Hashes:

@@ -184,12 +184,23 @@ class Migration:
             self.marks.erase()
             self.originals.erase()
             fields = [] if target.text_field is None else [target.text_field]
-            found["old_sum"] = summed_up(
+            # before they are read: what is written meanwhile counts as written since
+            found["old_version"] = self._version(target.old_column)
+            found["old_sum"], found["lacking"] = summed_up(
                 self.store, target.old_column, fields, self.originals, self.progress
             )
             self.store.add_column(target.new_column, target.new_dim, metric=target.metric)
             if self.store.alias(target.alias) is None:
                 self.store.swap_alias(target.alias, None, target.alias_old)
+
+    def _version(self, column: str) -> str | None:
+        """Of the collection of ``column``, where it has one of its own and counts its versions."""
+        return self.store.version(column) if isinstance(self.store, BesideStore) else None
+
+    def _as_it_was(self, column: str, state: State, name: str) -> bool:
+        """Whether nobody wrote to the collection of ``column`` since ``state``, so far as known."""
+        then = self.journal.data(state).get(name)
+        return then is not None and then == self._version(column)
 
     def _bridge(self) -> None:
         with self.journal.step(State.BRIDGING, self.plan.digest) as found:
@@ -258,6 +269,8 @@ class Migration:
                 found["partial"] = partial
                 began = time.monotonic()
                 if not partial and self.store.alias(target.alias) != target.alias_new:
+                    # of a swap that was killed it is not known what was written behind it
+                    found["new_version"] = self._version(target.new_column)
                     self.store.swap_alias(target.alias, target.alias_old, target.alias_new)
                 found["seconds"] = round(time.monotonic() - began, 4)
             if not partial:
@@ -336,7 +349,12 @@ class Migration:
         moved = self.store.alias(target.alias) == target.alias_new
         if moved:
             # where it has moved back, what applications wrote to the first collection is newer
-            back.complete(self.marks if isinstance(self.store, BesideStore) else None)
+            unwritten = self._as_it_was(target.new_column, State.CUT_OVER, "new_version")
+            first_whole = self._as_it_was(target.old_column, State.PREPARED, "old_version")
+            back.complete(
+                self.marks if isinstance(self.store, BesideStore) and not unwritten else None,
+                whole=first_whole and self.journal.data(State.PREPARED).get("lacking") == 0,
+            )
             self.journal.write("note", rolled, self.plan.digest, kind="completed", made=back.made)
             self.store.swap_alias(target.alias, target.alias_new, target.alias_old)
         if isinstance(self.store, BesideStore):

@@ -16,11 +16,11 @@ from isthmus.bridge import Bridge
 from isthmus.bridge.store_sample import Transforms
 from isthmus.encoders import Encoder, PrecomputedEncoder, encode_items
 from isthmus.errors import InputError
-from isthmus.migrate.marks import Marks, hashes_of, row_hashes
+from isthmus.migrate.marks import Marks, hashes_of, payload_hashes, row_hashes
 from isthmus.migrate.models import median_cosine
 from isthmus.migrate.plan import Plan
 from isthmus.progress import Progress, silent
-from isthmus.stores import Ids, Store
+from isthmus.stores import Ids, ScanBatch, Store
 from isthmus.stores.beside import BesideStore
 from isthmus.stores.id_set import lacking_ids
 
@@ -92,13 +92,15 @@ class Restored:
 
 def summed_up(
     store: Store, column: str, fields: Sequence[str], originals: Marks, progress: Progress = silent
-) -> str:
-    """Note a hash of every old vector and its text; returns one digest of them all.
+) -> tuple[str, int]:
+    """Note a hash of every old vector and its text.
 
-    The digest does not depend on the order of the items.
+    Returns:
+        One digest of them all, which does not depend on the order of the items; and the number of
+        items that have no old vector.
     """
     total, count = 0, store.count()
-    done = 0
+    done = lacking = 0
     for part in store.scan(column=column, fields=fields):
         assert part.vectors is not None and part.present is not None
         vectors = row_hashes(part.vectors, part.present)
@@ -107,9 +109,10 @@ def summed_up(
         for name, value in zip(part.ids.tolist(), vectors.tolist(), strict=True):
             digest = hashlib.blake2b(f"{name}\0{value}".encode(), digest_size=16).digest()
             total = (total + int.from_bytes(digest, "little")) % 2**128
+        lacking += int((~part.present).sum())
         done += len(part)
         progress("summing up the old vectors", done, count)
-    return f"{total:032x}"
+    return f"{total:032x}", lacking
 
 
 class WayBack:
@@ -138,11 +141,12 @@ class WayBack:
         """Items that were given an old vector by this."""
         return len(self._maker.made)
 
-    def complete(self, marks: Marks | None) -> None:
+    def complete(self, marks: Marks | None, *, whole: bool = False) -> None:
         """Give an old vector to every item that has none.
 
         Args:
             marks: of the new vectors, where applications have written to a second collection.
+            whole: whether it is known that each item of the first collection has one.
 
         Raises:
             InputError: where nothing can make one.
@@ -150,6 +154,8 @@ class WayBack:
         store, old = self._store, self._plan.target.old_column
         if marks is not None and isinstance(store, BesideStore):
             _copied_back(store, self._plan, marks, self._maker)
+        if whole:
+            return
         for ids in lacking_ids(store, old):
             texts = self._store.texts(ids) if self._fields else [None] * len(ids)
             self._put(ids, [t or "" for t in texts])
@@ -293,7 +299,11 @@ class _OldVectors:
 def _copied_back(store: BesideStore, plan: Plan, marks: Marks, maker: _OldVectors) -> None:
     """What was added, edited or deleted in the second collection is so in the first."""
     field = plan.target.text_field
-    for part, differs in store.differing():
+
+    def suspect(part: ScanBatch) -> NDArray[np.bool_]:
+        return marks.of(part.ids).second != payload_hashes(part.payload, len(part), field)
+
+    for part, differs in store.differing(suspect):
         if not differs.any():
             continue
         ids = part.ids[differs]
@@ -319,8 +329,7 @@ def _copied_back(store: BesideStore, plan: Plan, marks: Marks, maker: _OldVector
         store.first.add(ids, {store.column: rows}, payload)
     # what was deleted there is deleted here; but a collection that is gone was not emptied by hand
     if store.filled(plan.target.new_column):
-        for part in store.scan(column=plan.target.new_column):
-            assert part.present is not None
-            gone = ~part.present & (marks.of(part.ids).first != 0)
+        for ids in store.lacking_ids(plan.target.new_column):
+            gone = marks.of(ids).first != 0
             if gone.any():
-                store.first.delete(part.ids[gone])
+                store.first.delete(ids[gone])

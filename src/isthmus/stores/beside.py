@@ -31,6 +31,7 @@ from isthmus.stores.protocol import (
     Rows,
     ScanBatch,
     Store,
+    Versioned,
 )
 from isthmus.stores.refusals import cannot, other_column
 
@@ -405,23 +406,46 @@ class BesideStore:
             return filled_ids(self.first, column)
         return self._of_second(lambda second: IdSet(p.ids for p in second.scan()), IdSet)
 
-    def differing(self, batch: int = BATCH) -> Iterator[tuple[ScanBatch, NDArray[np.bool_]]]:
+    def version(self, column: str) -> str | None:
+        """What differs after every write to the collection of ``column``; None where unknown."""
+        if not isinstance(self.first, Versioned):
+            return None
+        if column != self._new:
+            return self.first.version()
+        return self._of_second(lambda second: second.version(), lambda: None)
+
+    def differing(
+        self,
+        suspect: Callable[[ScanBatch], NDArray[np.bool_]] = lambda part: np.ones(
+            len(part), dtype=np.bool_
+        ),
+        batch: int = BATCH,
+    ) -> Iterator[tuple[ScanBatch, NDArray[np.bool_]]]:
         """The items of the second collection, and which of them the first holds otherwise or not.
 
         Other means another payload; vectors are not compared.
+
+        Args:
+            suspect: which items of a batch ``(n,)`` are worth a look at the first collection, where
+                each look is a search by id.
+            batch: most items of one batch.
         """
         if self._column() is None or self._second is None:
             return
         fields = self._second.describe().fields
         for part in self._second.scan(fields=fields, batch=batch):
-            if not fields:
-                yield part, ~self._held(part.ids)
-                continue
-            mine = self.first.payload(part.ids, fields)
-            rows = zip(*(part.payload[field] for field in fields), strict=True)
-            theirs = [dict(zip(fields, row, strict=True)) for row in rows]
-            differs = [not a or a != b for a, b in zip(mine, theirs, strict=True)]
-            yield part, np.array(differs, dtype=np.bool_)
+            differs = suspect(part)
+            ids = part.ids[differs]
+            if not len(ids):
+                pass
+            elif not fields:
+                differs[differs] = ~self._held(ids)
+            else:
+                mine = self.first.payload(ids, fields)
+                rows = zip(*(_chosen(part.payload[f], differs) for f in fields), strict=True)
+                theirs = [dict(zip(fields, row, strict=True)) for row in rows]
+                differs[differs] = [not a or a != b for a, b in zip(mine, theirs, strict=True)]
+            yield part, differs
 
     def tidy(self) -> int:
         """Remove the new vectors of items that the first collection no longer holds."""
@@ -474,6 +498,10 @@ class BesideStore:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _chosen(values: Sequence[Any], some: NDArray[np.bool_]) -> list[Any]:
+    return [value for value, chosen in zip(values, some.tolist(), strict=True) if chosen]
 
 
 def _some(items: Sequence[Mapping[str, Any]]) -> NDArray[np.bool_]:

@@ -28,6 +28,7 @@ __all__ = [
     "Rows",
     "ScanBatch",
     "Store",
+    "Versioned",
 ]
 
 Ids: TypeAlias = NDArray[Any]
@@ -375,6 +376,15 @@ class Indexed(Protocol):
         Raises:
             UnsupportedError: for more dimensions, or fewer items, than such an index takes.
         """
+        ...
+
+
+@runtime_checkable
+class Versioned(Protocol):
+    """A store that knows, without reading anything, whether something was written to it."""
+
+    def version(self) -> str:
+        """A text that is another one after every write by anybody."""
         ...
 
 

@@ -375,6 +375,13 @@ class LanceStore(StoreBase):
 
     # -- versions and aliases --------------------------------------------------------------------
 
+    def version(self) -> str:
+        """See `Versioned.version`."""
+        with asking(self._url):
+            newest = self._table.list_versions()[-1]
+        # a table that was made anew under the same name counts from 1 again
+        return f"{newest['version']} of {newest['timestamp'].isoformat()}"
+
     def tag(self, name: str) -> None:
         """Keep the newest version of the table under ``name``, to be restored later.
 
