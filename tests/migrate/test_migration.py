@@ -143,7 +143,8 @@ def test_an_edit_behind_the_back_of_the_store_is_followed(url, path, models):
 @pytest.mark.parametrize("kind", ["lancedb", "postgresql"])
 def test_new_vectors_get_the_index_of_the_old_ones(request, tmp_path, path, models, kind):
     url = filled(url_of(kind, tmp_path, request), models, 300)
-    like = Index("IvfFlat") if kind == "lancedb" else Index("hnsw", (("m", "6"),))
+    options = (("m", "6"), ("ef_construction", "40"), ("num_bits", "8"))
+    like = Index("IvfHnswSq", options) if kind == "lancedb" else Index("hnsw", options[:1])
     with open_store(url) as store:
         store.build_index("vector", like)
     plan = plan_of(url, models)

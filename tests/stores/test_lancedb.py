@@ -14,8 +14,9 @@ from isthmus.errors import (
     StoreChangedError,
     StoreError,
     StoreUnavailableError,
+    UnsupportedError,
 )
-from isthmus.stores import create_store, open_store
+from isthmus.stores import Index, create_store, open_store
 
 pa = pytest.importorskip("pyarrow")
 lancedb = pytest.importorskip("lancedb")
@@ -279,3 +280,45 @@ def test_every_write_by_anybody_makes_another_version(tmp_path):
     again = create_store(url, ["a", "b"], {"v": np.eye(2)}, {"text": ["x", "y"]})
     seen.append(again.version())
     assert len(set(seen)) == len(seen)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "wide", "odd"),
+    [
+        ("IvfFlat", {}, "IvfFlat", "IvfFlat"),
+        ("IvfSq", {}, "IvfSq num_bits=8", "IvfSq num_bits=8"),
+        ("IvfPq", {"num_sub_vectors": 4}, "IvfPq num_sub_vectors=4 num_bits=8", "IvfPq "),
+        ("IvfRq", {}, "IvfRq num_bits=1", "none"),
+        ("HnswFlat", {"m": 9, "ef_construction": 70}, "IvfHnswFlat m=9 ef_construction=70", None),
+    ],
+)
+def test_an_index_as_that_of_another_column(tmp_path, kind, options, wide, odd):
+    """``odd``: on vectors of a width that the options do not divide."""
+    from lancedb import index as kinds
+
+    url, rng = f"lancedb://{tmp_path}#docs", np.random.default_rng(0)
+    rows = {
+        name: rng.standard_normal((400, dim)) for name, dim in (("v", 16), ("w", 24), ("o", 18))
+    }
+    with create_store(url, np.arange(400), rows, metric="dot") as store:
+        config = getattr(kinds, kind)(distance_type="dot", **options)
+        lancedb.connect(tmp_path).open_table("docs").create_index("v", config=config)
+        found = store.index_of("v")
+        store.build_index("w", found)
+        assert str(store.index_of("w")) == wide == str(found)
+        assert not store.describe().column("w").exact
+        assert store.describe().column("w").metric == "dot"
+        if odd == "none":
+            with pytest.raises(UnsupportedError, match="divisible"):
+                store.build_index("o", found)
+        else:
+            store.build_index("o", found)
+            assert str(store.index_of("o")).startswith(odd or wide)
+
+
+def test_an_index_that_needs_more_rows_is_refused(tmp_path):
+    rows = np.random.default_rng(0).standard_normal((40, 16))
+    with create_store(f"lancedb://{tmp_path}#docs", np.arange(40), {"v": rows}) as store:
+        with pytest.raises(UnsupportedError, match="256 rows at least, the table has 40"):
+            store.build_index("v", Index("IvfPq"))
+        assert store.index_of("v") is None

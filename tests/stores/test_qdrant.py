@@ -13,6 +13,7 @@ from isthmus.errors import InputError, StoreUnavailableError
 from isthmus.stores import create_store, open_store
 from isthmus.stores.address import parse
 from isthmus.stores.qdrant import QdrantStore
+from isthmus.stores.qdrant.settings import settings_of
 
 qdrant_client = pytest.importorskip("qdrant_client")
 SERVER = os.environ.get("ISTHMUS_QDRANT_URL")
@@ -131,3 +132,69 @@ def test_a_folder_that_is_open_elsewhere(tmp_path):
     told = [line for line in done.stderr.splitlines() if "StoreUnavailableError" in line][-1]
     assert "Qdrant lets one process have a folder at a time" in told
     assert "start a Qdrant server" in told
+
+
+def test_a_second_collection_keeps_its_vectors_as_the_first(client):
+    models = qdrant_client.models
+    kept = models.VectorParams(
+        size=3, distance="Dot", on_disk=True, datatype="float16",
+        hnsw_config=models.HnswConfigDiff(m=32),
+        quantization_config=models.BinaryQuantization(binary=models.BinaryQuantizationConfig()),
+    )  # fmt: skip
+    client.create_collection("docs", vectors_config={"v": kept})
+    store = opened(client, "docs")
+    told = "HNSW m=32, HNSW ef_construct=100, binary quantisation, float16 vectors, vectors on disk"
+    assert store.kept_like() == told
+    store.make_neighbour("docs__new", np.array(["a"]), {"new": np.ones((1, 5))}, {}, "cosine")
+    (made,) = client.get_collection("docs__new").config.params.vectors.values()
+    assert made == kept.model_copy(update={"size": 5, "distance": "Cosine"})
+
+
+SERVERS_ANSWER = {
+    "status": "green", "optimizer_status": "ok", "points_count": 3, "segments_count": 1,
+    "config": {
+        "params": {
+            "vectors": {"v": {"size": 3, "distance": "Cosine", "datatype": "uint8"}},
+            "shard_number": 2, "replication_factor": 1, "on_disk_payload": True,
+        },
+        "hnsw_config": {
+            "m": 24, "ef_construct": 77, "full_scan_threshold": 10000, "on_disk": True,
+            "max_indexing_threads": 2,
+        },
+        "optimizer_config": {
+            "deleted_threshold": 0.2, "vacuum_min_vector_number": 1000,
+            "default_segment_number": 0, "indexing_threshold": 500, "flush_interval_sec": 5,
+        },
+        "wal_config": {"wal_capacity_mb": 32, "wal_segments_ahead": 0},
+        "quantization_config": {"scalar": {"type": "int8", "quantile": 0.99}},
+    },
+    "payload_schema": {
+        "kind": {"data_type": "keyword", "points": 3},
+        "text": {"data_type": "text", "points": 3,
+                 "params": {"type": "text", "tokenizer": "word"}},
+    },
+}  # fmt: skip
+"""As a server tells of a collection: the engine of the client keeps no such settings."""
+
+
+def test_settings_of_a_server_are_taken_over():
+    models = qdrant_client.models
+    found = settings_of(models.CollectionInfo.model_validate(SERVERS_ANSWER), "v")
+    assert found.collection["shard_number"] == 2
+    assert found.collection["on_disk_payload"] is True
+    assert found.collection["hnsw_config"].model_dump(exclude_none=True) == {
+        "m": 24, "ef_construct": 77, "full_scan_threshold": 10000, "on_disk": True,
+        "max_indexing_threads": 2,
+    }  # fmt: skip
+    assert found.collection["optimizers_config"].indexing_threshold == 500
+    assert found.collection["quantization_config"].scalar.quantile == 0.99
+    assert found.payload["kind"] == "keyword"
+    assert found.payload["text"].tokenizer == "word"
+    # bytes are not for vectors of any model
+    assert found.vectors({"new": 5}, "dot")["new"].model_dump(exclude_none=True) == {
+        "size": 5, "distance": "Dot",
+    }  # fmt: skip
+    assert str(found) == (
+        "HNSW m=24, HNSW ef_construct=77, scalar quantisation, vectors on disk, payload on disk, "
+        "indexes of the fields kind, text"
+    )

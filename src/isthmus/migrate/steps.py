@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from isthmus.migrate.plan import CurvePoint, Estimated, Target
 from isthmus.stores import Store
+from isthmus.stores.beside import KeptAlike
 
 _INDEXED_DIMS = 2000  # of pgvector's type vector
 __all__ = ["by_hand", "steps_of", "verdict_of"]
@@ -36,6 +37,8 @@ def steps_of(
         keep = f"INSERT INTO {space}isthmus_ledger"
     else:
         make = f"a second collection '{target.alias_new}', made when the first vectors are put"
+        settings = store.kept_like() if isinstance(store, KeptAlike) else ""
+        make += f", with the settings of '{t}' ({settings})" if settings else ""
         put = f"upsert into '{target.alias_new}' by id: vectors of {dim} dimensions and the payload"
         alias = f"isthmus-aliases.json: {target.alias} -> {target.alias_old}"
         swap = f"isthmus-aliases.json: {target.alias} -> {target.alias_new} (compare, then rename)"

@@ -35,7 +35,7 @@ from isthmus.stores.protocol import (
 )
 from isthmus.stores.refusals import cannot, other_column
 
-__all__ = ["BesideStore", "Neighbours", "with_second_column"]
+__all__ = ["BesideStore", "KeptAlike", "Neighbours", "with_second_column"]
 
 T = TypeVar("T")
 
@@ -64,6 +64,15 @@ class Neighbours(Protocol):
 
     def drop_neighbour(self, name: str) -> None:
         """Remove the collection of that name; nothing happens if there is none."""
+        ...
+
+
+@runtime_checkable
+class KeptAlike(Protocol):
+    """A store whose second collection takes over settings of the first one."""
+
+    def kept_like(self) -> str:
+        """Those settings, in words; empty where all are the database's defaults."""
         ...
 
 

@@ -29,6 +29,7 @@ from isthmus.stores.fields import chosen_column, id_field, text_field
 from isthmus.stores.hits import no_hits
 from isthmus.stores.lancedb.additions import Additions
 from isthmus.stores.lancedb.database import connect, pointers_of, table_of, tables_of
+from isthmus.stores.lancedb.indexes import build_index, index_of
 from isthmus.stores.lancedb.layout import METRIC, Layout, arrow_of, read_layout, vector_field
 from isthmus.stores.lancedb.nearest import nearest
 from isthmus.stores.lancedb.pages import cursor_of, pages_of, whole
@@ -357,20 +358,16 @@ class LanceStore(StoreBase):
                 self._layout = None
 
     def index_of(self, column: str) -> Index | None:
-        """See `Indexed.index_of`; options are those of the database for so many items."""
+        """See `Indexed.index_of`."""
         self._column(column)
         with asking(self._url):
-            found = [i.index_type for i in self._table.list_indices() if i.columns == [column]]
-        return Index(found[0]) if found else None
+            return index_of(self._table, column)
 
     def build_index(self, column: str, index: Index) -> None:
         """See `Indexed.build_index`."""
-        from lancedb import index as kinds
-
-        metric = self._column(column).metric
+        found = self._column(column)
         with self._lock, asking(self._url):
-            config = getattr(kinds, index.kind)(distance_type=metric)
-            self._table.create_index(column, config=config)
+            build_index(self._table, found, index, self._url)
             self._layout = None
 
     # -- versions and aliases --------------------------------------------------------------------

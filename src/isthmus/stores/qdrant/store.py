@@ -35,6 +35,7 @@ from isthmus.stores.qdrant.aliases import swap, target_of
 from isthmus.stores.qdrant.columns import added_config, columns_of, vectors_config
 from isthmus.stores.qdrant.connection import asking, connect
 from isthmus.stores.qdrant.points import ID, Naming, fields_of, plain, vectors_of, wanted_payload
+from isthmus.stores.qdrant.settings import Settings, settings_of
 from isthmus.stores.refusals import cannot, taken, unclear, unknown_name
 
 __all__ = ["QdrantStore"]
@@ -454,16 +455,30 @@ class QdrantStore(StoreBase):
         payload: Mapping[str, Sequence[Any]],
         metric: Metric,
     ) -> QdrantStore:
-        """See `isthmus.stores.beside.Neighbours`; points are named as they are here."""
+        """See `isthmus.stores.beside.Neighbours`; named, indexed and kept as it is here."""
         widths = {column: rows.shape[1] for column, rows in vectors.items()}
+        kept = self._settings()
         with self._asking() as client:
-            client.create_collection(name, vectors_config=vectors_config(widths, metric))
+            client.create_collection(
+                name, vectors_config=kept.vectors(widths, metric), **kept.collection
+            )
+            for field, schema in kept.payload.items():
+                client.create_payload_index(name, field, field_schema=schema, wait=True)
         made = self._like(name)
         made._naming = self._naming
         made._fields = tuple(payload)
         made.add(ids, vectors, payload)
         made._look()
         return made
+
+    def _settings(self) -> Settings:
+        with self._asking() as client:
+            found = client.get_collection(self._name)
+        return settings_of(found, None if self._unnamed else self.column)
+
+    def kept_like(self) -> str:
+        """See `isthmus.stores.beside.KeptAlike`."""
+        return str(self._settings())
 
     def _like(self, name: str) -> QdrantStore:
         made = QdrantStore(self._client, name, self._address.beside(name), local=self._local)
