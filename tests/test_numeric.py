@@ -141,3 +141,33 @@ def test_what_is_an_array_stays_itself_and_what_is_none_has_one_sentence() -> No
         as_array([[1.0, 2.0], [None, 2.0]], "x")
     with pytest.raises(InputError, match="x, row 2: 1 of the 3 rows have masked entries"):
         as_array(np.ma.masked_array(rows, mask=rows * [0, 0, 1]), "x")
+
+
+def test_tensors_without_plain_numbers_are_refused() -> None:
+    torch = pytest.importorskip("torch")
+    rows = torch.arange(6.0).reshape(3, 2)
+    for tensor, message in (
+        (rows.to_sparse(), "sparse one.*to_dense"),
+        (rows.to("meta"), "without numbers"),
+        (torch.nested.nested_tensor([rows, rows[:1]], layout=torch.jagged), "nested.*Pool"),
+    ):
+        with pytest.raises(InputError, match=message):
+            as_array(tensor, "x")
+    np.testing.assert_array_equal(to_numpy(as_array(torch._neg_view(rows), "x")), -rows.numpy())
+
+
+def test_whatever_exports_its_numbers_is_read() -> None:
+    rows = np.arange(6.0).reshape(3, 2)
+
+    class Exported:
+        def __dlpack__(self, **options: Any) -> Any:
+            return rows.__dlpack__(**options)
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return rows.__dlpack_device__()
+
+    class Described:
+        __array_interface__ = rows.__array_interface__
+
+    for given in (Exported(), Described(), memoryview(rows)):
+        np.testing.assert_array_equal(as_array(given, "x"), rows)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
-from array_api_compat import array_namespace, device, is_array_api_obj, is_numpy_array
+from array_api_compat import (
+    array_namespace,
+    device,
+    is_array_api_obj,
+    is_numpy_array,
+    is_torch_array,
+)
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError, WrongTypeError
@@ -63,6 +70,8 @@ def as_array(x: Any, where: str) -> Array:
         return _unmasked(np.ma.getmaskarray(masked), np.asarray(masked), where)
     if isinstance(x, np.ndarray):
         return as_numbers(np.asarray(cast(Any, x)), where)
+    if is_torch_array(x):
+        return _plain_tensor(x, where)
     if is_array_api_obj(x):
         return x
     if hasattr(x, "toarray"):
@@ -75,13 +84,35 @@ def as_array(x: Any, where: str) -> Array:
         return as_numbers(_of_parts(cast(Any, x), where), where)
     if hasattr(x, "to_numpy") and hasattr(x, "shape"):
         return as_numbers(_of_table(x), where)
-    if hasattr(x, "__array__"):
+    if isinstance(x, memoryview) or any(map(partial(hasattr, x), _AS_ARRAYS)):
         return as_numbers(np.asarray(x), where)
+    if hasattr(x, "__dlpack__"):
+        return as_numbers(np.from_dlpack(x), where)
     raise WrongTypeError(
         f"expected an array of shape (n, d), got {type(x).__name__}",
         where=where,
         mend="Convert it first, for example with numpy.asarray",
     )
+
+
+_AS_ARRAYS = ("__array__", "__array_interface__", "__array_struct__")
+
+
+def _plain_tensor(x: Any, where: str) -> Any:
+    """A tensor of torch whose numbers lie one behind the other, as they are.
+
+    Raises:
+        WrongTypeError: for any other.
+    """
+    if x.is_meta:
+        kind, mend = "one without numbers", "Compute it on a device that is not 'meta'"
+    elif x.is_nested:
+        kind, mend = "a nested one", "Pool the vectors of an item into one, and stack them"
+    elif str(x.layout) != "torch.strided":
+        kind, mend = f"a sparse one ({x.layout})", "Convert it with .to_dense()"
+    else:
+        return x.resolve_conj().resolve_neg()
+    raise WrongTypeError(f"expected a dense tensor, got {kind}", where=where, mend=mend)
 
 
 def _unmasked(mask: NDArray[np.bool_], values: NDArray[Any], where: str) -> NDArray[Any]:

@@ -27,6 +27,7 @@ from isthmus.errors import ContractError, InputError
 from isthmus.evaluate.evaluation import Evaluation
 from isthmus.notebook import ShownInNotebook
 from isthmus.numeric import Array, as_array, to_numpy
+from isthmus.pickling import PickledByFields
 from isthmus.spaces.compatibility import check_compatible
 from isthmus.spaces.contract import Space
 from isthmus.spaces.profile import Profile
@@ -46,7 +47,7 @@ __all__ = ["Bridge"]
 
 
 @dataclass(frozen=True, eq=False)
-class Bridge(ShownInNotebook):
+class Bridge(PickledByFields, ShownInNotebook):
     """A fitted, folded map from a source space to a target space.
 
     Made by `isthmus.fit`, `load`, `compose` or `inverse`; immutable.

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
+from isthmus.frame_index import check_same_index
 from isthmus.freed_memory import return_freed_memory
 from isthmus.progress import Progress, silent
 from isthmus.spaces.id_likeness import LOOKED_AT, likeness
@@ -74,6 +75,7 @@ class Pairs:
     ) -> None:
         shared = ids is not None and ids is not False and not isinstance(ids, str)
         self.metric: Metric = checked_metric(metric)
+        check_same_index(source, target, ("source", "target"))
         self.source = open_vectors(source, ids=ids, name="source", progress=progress)
         self.target = open_vectors(
             target, ids=None if shared else ids, name="target", progress=progress

@@ -136,18 +136,22 @@ def check_vectors(
         components = to_numpy(y[first, :])
         column = int(np.argmin(np.isfinite(components)))
         raise InputError(
-            f"the row holds {components[column]} in component {column}; "
-            f"{not_finite.size} of these {len(norms)} rows are not finite",
+            f"the row holds {components[column]} in component {column}"
+            f"{_count(not_finite.size, len(norms), 'are not finite')}",
             where=f"{where}, row {first_row + first}",
             mend="Remove such rows from both sides, or encode their items again",
         )
     zero = np.flatnonzero(norms == 0)
     if metric == "cosine" and zero.size:
         raise InputError(
-            "the row is all zeros and has no direction under the cosine metric; "
-            f"{zero.size} of these {len(norms)} rows are zero",
+            "the row is all zeros and has no direction under the cosine metric"
+            f"{_count(zero.size, len(norms), 'are zero')}",
             where=f"{where}, row {first_row + int(zero[0])}",
             mend="Remove such rows from both sides: an empty text or a failed call often makes "
             "them",
         )
     return y
+
+
+def _count(bad: int, rows: int, what: str) -> str:
+    return f"; {bad} of these {rows} rows {what}" if rows > 1 else ""

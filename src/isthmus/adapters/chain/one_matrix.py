@@ -18,6 +18,7 @@ from isthmus.adapters.chain.affine import Affine
 from isthmus.adapters.chain.row_norm import RowNorm
 from isthmus.adapters.chain.stage import Stage
 from isthmus.numeric import row_squares
+from isthmus.pickling import PickledByFields
 from isthmus.scipy_later import linalg
 from isthmus.threads import product_threads, single_thread
 
@@ -33,7 +34,7 @@ Rows = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class OneMatrix:
+class OneMatrix(PickledByFields):
     """One matrix with optional unit norms around it.
 
     Both methods return None where a row is zero or a result is not finite: those rare inputs are

@@ -16,6 +16,7 @@ from typing_extensions import override
 from isthmus.adapters.chain import Affine, Chain, Stage
 from isthmus.adapters.steps.tables import NamedColumns, column_names
 from isthmus.errors import InputError, not_fitted
+from isthmus.frame_index import check_same_index
 from isthmus.moments import Moments, SecondMoments
 from isthmus.numeric import Array, as_array, as_numbers, to_numpy
 from isthmus.progress import Progress, silent
@@ -224,6 +225,7 @@ class LinearAdapter(Estimator, NamedColumns, ABC):
         rows = input_rows(self, X, finite=False)
         if y is None:
             raise InputError("requires y to be passed, but the target y is None")
+        check_same_index(X, y)
         target = to_numpy(as_array(y, "y"))
         target = input_rows(self, target[:, None] if target.ndim == 1 else target, finite=False)
         if len(rows) != len(target):
