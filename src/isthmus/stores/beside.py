@@ -86,7 +86,10 @@ def with_second_column(store: Store, column: str) -> Store:
     """
     if isinstance(store, Neighbours):
         return BesideStore(store, column)
-    if not store.describe().capabilities.second_column:
+    able = store.describe().capabilities
+    if able.unmovable:
+        raise cannot(able.unmovable, store.url)
+    if not able.second_column:
         raise cannot("this store cannot hold a second vector of its items", store.url)
     return store
 

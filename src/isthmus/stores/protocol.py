@@ -95,6 +95,8 @@ class Capabilities:
         versions: whether an earlier state can be tagged and restored.
         transactional: whether one call of `Store.put` is seen by readers whole or not at all.
         concurrent_writes: whether several processes may write at the same time.
+        unmovable: why this collection cannot be moved to another model, in words, where the
+            database could but the collection is of a kind that cannot; empty where it can.
     """
 
     writable: bool = True
@@ -103,6 +105,7 @@ class Capabilities:
     versions: bool = False
     transactional: bool = False
     concurrent_writes: bool = False
+    unmovable: str = ""
 
 
 @dataclass(frozen=True)

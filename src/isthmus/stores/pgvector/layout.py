@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
@@ -28,7 +28,12 @@ _KEYS: dict[str, Key] = {
     "uuid": "uuid",
     "text": "str",
     "varchar": "str",
+    "bpchar": "str",
 }
+_INVOKERS = 150_000
+"""The server's version from which on a view can show its readers what they may see alone."""
+_READ_ONLY = {"v": "a view", "m": "a materialised view", "f": "a foreign table"}
+_OTHER_VECTORS = ("sparsevec", "bit", "_float4", "_float8")
 _MARK = "isthmus:"
 
 _TABLES = """
@@ -38,12 +43,17 @@ where c.relkind in ('r', 'p', 'v', 'm', 'f')
 and n.nspname not in ('pg_catalog', 'information_schema') and n.nspname not like 'pg_temp%%'
 and (%(schema)s::text is null and pg_table_is_visible(c.oid) or n.nspname = %(schema)s)
 """
+_KIND = """
+select relkind::text, relpersistence = 'u', relrowsecurity, row_security_active(oid)
+from pg_class where oid = %s
+"""
 _COLUMNS = """
-select a.attname, t.typname, format_type(a.atttypid, a.atttypmod), a.atttypmod,
+select a.attname, coalesce(b.typname, t.typname), format_type(a.atttypid, a.atttypmod), a.atttypmod,
   col_description(a.attrelid, a.attnum),
   exists (select 1 from pg_index i where i.indrelid = a.attrelid and i.indisunique
     and i.indnkeyatts = 1 and i.indkey[0] = a.attnum and i.indpred is null)
 from pg_attribute a join pg_type t on t.oid = a.atttypid
+left join pg_type b on b.oid = t.typbasetype
 where a.attrelid = %s and a.attnum > 0 and not a.attisdropped order by a.attnum
 """
 _INDEXES = """
@@ -100,6 +110,11 @@ class Table:
     strings: frozenset[str]
     """The fields whose values are text."""
     text_field: str | None
+    unlogged: bool = False
+    secured: bool = False
+    """Whether row-level security decides who sees which rows."""
+    unmovable: str = ""
+    """Why no second vectors of its items can be kept or served."""
 
 
 def marked(what: Mapping[str, str]) -> str:
@@ -164,8 +179,7 @@ def read_table(connection: Any, where: tuple[str, str, int], address: Address) -
     kinds = {row[0]: row[1] for row in found}
     candidates = [column for column, kind in kinds.items() if kind in _KEYS]
     unique = [row[0] for row in found if row[5] and row[0] in candidates]
-    if not candidates:
-        raise InputError("no column can hold ids", where=address.shown)
+    _check_ids([row for row in found if row[5]], unique, candidates, address)
     key = id_field(
         unique if len(unique) == 1 and "id" not in address.options else candidates, address
     )
@@ -175,6 +189,9 @@ def read_table(connection: Any, where: tuple[str, str, int], address: Address) -
             more, places = _own(connection, (space, side, side_oid), "id", address, side=True)
             columns |= {c: v for c, v in more.items() if c == mark["column"]}
             homes |= {c: v for c, v in places.items() if c == mark["column"]}
+    if not columns:
+        _refuse_other_vectors(found, address)
+    kind, unlogged, secured, hidden = connection.execute(_KIND, (oid,)).fetchone()
     fields = tuple(c for c in kinds if c != key and c not in columns)
     strings = [c for c in fields if _KEYS.get(kinds[c]) == "str"]
     return Table(
@@ -189,7 +206,62 @@ def read_table(connection: Any, where: tuple[str, str, int], address: Address) -
         fields,
         frozenset(strings),
         text_field(strings, address),
+        unlogged,
+        secured,
+        _unmovable(connection, kind, secured, hidden),
     )
+
+
+def _check_ids(
+    unique: Sequence[Any], usable: Sequence[str], candidates: Sequence[str], address: Address
+) -> None:
+    """Refuse a table whose key is of a type that ids cannot have, unless another field is named.
+
+    Raises:
+        InputError: naming the key and its type.
+    """
+    if "id" in address.options or usable:
+        return
+    if unique:
+        name, _, kind, *_ = unique[0]
+        raise InputError(
+            f"the items are told apart by '{name}', which is of type {kind}",
+            where=address.shown,
+            mend="Ids are integers, uuid or strings: name another field with ?id=FIELD",
+        )
+    if not candidates:
+        raise InputError("no column can hold ids", where=address.shown)
+
+
+def _refuse_other_vectors(columns: Sequence[Any], address: Address) -> None:
+    """Say which vectors a table has, where it has none that can be read here.
+
+    Raises:
+        InputError: if it has some.
+    """
+    others = [f"'{row[0]}' is of type {row[2]}" for row in columns if row[1] in _OTHER_VECTORS]
+    if others:
+        raise InputError(
+            f"no column is of type vector or halfvec: {', '.join(others)}",
+            where=address.shown,
+            mend="Keep the vectors in a column of type vector or halfvec",
+        )
+
+
+def _unmovable(connection: Any, kind: str, secured: bool, hidden: bool) -> str:
+    if kind in _READ_ONLY:
+        return f"it is {_READ_ONLY[kind]}: name the table that the rows are kept in"
+    if hidden:
+        return (
+            "row-level security decides which rows this user sees, and those that are hidden would "
+            "never get a new vector: connect as the table's owner or a role with BYPASSRLS"
+        )
+    if secured and connection.info.server_version < _INVOKERS:
+        return (
+            "row-level security protects its rows, and a view of PostgreSQL before 15, as an alias "
+            "is one, would show all of them to its readers"
+        )
+    return ""
 
 
 def _own(

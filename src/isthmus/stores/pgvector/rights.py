@@ -12,7 +12,7 @@ from typing import Any
 from isthmus.stores.pgvector.layout import Table
 from isthmus.stores.pgvector.names import table_name
 
-__all__ = ["grant", "grants_needed", "rights_of"]
+__all__ = ["grant", "grants_needed", "rights_of", "secure"]
 
 Right = tuple[str, str, bool]
 """Who may, what, and whether they may pass it on."""
@@ -62,6 +62,31 @@ def grants_needed(connection: Any, table: Table, oid: int) -> tuple[str, ...]:
     if not temporary:
         needed.append(f"GRANT TEMPORARY ON DATABASE {database} TO {user}")
     return tuple(needed)
+
+
+def secure(connection: Any, table: Table, side: Any, key: str) -> None:
+    """Let whoever sees a row of the table see its vector in a side table, and nobody else.
+
+    Args:
+        connection: in a transaction.
+        table: with row-level security.
+        side: the side table, quoted.
+        key: its column of ids.
+    """
+    from psycopg import sql
+
+    connection.execute(
+        sql.SQL(
+            "alter table {s} enable row level security; drop policy if exists isthmus on {s}; "
+            "create policy isthmus on {s} "
+            "using (exists (select from {t} where {t}.{id} = {s}.{key}))"
+        ).format(s=side, t=table_name(table), id=sql.Identifier(table.id), key=sql.Identifier(key))
+    )
+    oid = connection.execute(
+        "select %s::regclass::oid", (table_name(table).as_string(None),)
+    ).fetchone()[0]
+    readers = [right for right in rights_of(connection, oid) if right[1] == "SELECT"]
+    grant(connection, side, readers)
 
 
 def rights_of(connection: Any, oid: int) -> list[Right]:

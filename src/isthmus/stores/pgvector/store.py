@@ -160,7 +160,11 @@ class PgVectorStore(StoreBase):
             fields=table.fields,
             text_field=self._text_field,
             capabilities=Capabilities(
-                second_column=True, aliases=True, transactional=True, concurrent_writes=True
+                second_column=not table.unmovable,
+                aliases=True,
+                transactional=True,
+                concurrent_writes=True,
+                unmovable=table.unmovable,
             ),
             where=self._url,
             schema="" if table.schema == "public" else table.schema,

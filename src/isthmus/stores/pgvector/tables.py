@@ -13,6 +13,7 @@ from isthmus.evaluate.scores import Metric
 from isthmus.stores.pgvector.binary import fits_int, int_width, pack_items
 from isthmus.stores.pgvector.layout import TYPES, Table, marked
 from isthmus.stores.pgvector.names import among, place, table_name, with_parameters
+from isthmus.stores.pgvector.rights import secure
 from isthmus.stores.protocol import BATCH, Ids, Key
 
 __all__ = [
@@ -76,9 +77,11 @@ def make_column(connection: Any, table: Table, name: str, dim: int, metric: Metr
     side = (table.schema, f"{table.name}__{name}")
     connection.execute(
         sql.SQL(
-            "create table {s} (id {k} primary key references {t} ({id})"
+            "create {u} table {s} (id {k} primary key references {t} ({id})"
             " on delete cascade on update cascade, {c} {v})"
         ).format(
+            # only what is lost in a crash too may refer to what is
+            u=sql.SQL("unlogged" if table.unlogged else ""),
             s=sql.Identifier(*side),
             k=sql.SQL(table.id_type),
             t=table_name(table),
@@ -89,6 +92,8 @@ def make_column(connection: Any, table: Table, name: str, dim: int, metric: Metr
     )
     note = sql.Literal(marked({"of": table.name, "column": name}))
     connection.execute(sql.SQL("comment on table {} is {}").format(sql.Identifier(*side), note))
+    if table.secured:
+        secure(connection, table, sql.Identifier(*side), "id")
     _note_metric(connection, side, name, metric)
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from isthmus.errors import StoreError
 from isthmus.stores.address import Address
-from isthmus.stores.pgvector.layout import find_table, mark_of, marked, read_table
+from isthmus.stores.pgvector.layout import Table, find_table, mark_of, marked, read_table
 from isthmus.stores.pgvector.names import place, table_name
-from isthmus.stores.pgvector.rights import Right, grant, rights_of
+from isthmus.stores.pgvector.rights import Right, grant, rights_of, secure
 from isthmus.stores.refusals import alias_moved, unknown_name
 
 __all__ = ["swap", "target_of"]
@@ -60,7 +60,12 @@ def swap(
             _drop(connection, address, view)
         return
     # what is asked of the catalogue is asked before anybody has to wait for the view
-    oid, body = _query(connection, address, schema, new)
+    table, oid, body = _query(connection, address, schema, new)
+    home = table.homes.get(new.partition(".")[2])
+    if table.secured and home is not None and home.side:
+        secure(connection, table, place(home), home.id)
+    options = sql.SQL(" with (security_invoker = true)" if table.secured else "")
+    body = sql.SQL("{} as {}").format(options, body)
     if now is None:
         rights = [(who, what, on) for who, what, on in rights_of(connection, oid) if what == _READ]
         _make(connection, view, body, rights)
@@ -75,7 +80,7 @@ def swap(
 def _make(connection: Any, view: Any, body: Any, rights: Sequence[Right]) -> None:
     from psycopg import sql
 
-    connection.execute(sql.SQL("create view {} as {}").format(view, body))
+    connection.execute(sql.SQL("create view {}{}").format(view, body))
     grant(connection, view, rights)
 
 
@@ -87,7 +92,7 @@ def _make_anew(
 
     try:
         with connection.transaction():
-            connection.execute(sql.SQL("create or replace view {} as {}").format(view, body))
+            connection.execute(sql.SQL("create or replace view {}{}").format(view, body))
     except errors.InvalidTableDefinition:
         _drop(connection, address, view)
         _make(connection, view, body, rights)
@@ -107,8 +112,8 @@ def _drop(connection: Any, address: Address, view: Any) -> None:
         ) from None
 
 
-def _query(connection: Any, address: Address, schema: str, target: str) -> tuple[int, Any]:
-    """The oid of the table, and what a view of ``table`` or ``table.column`` shows."""
+def _query(connection: Any, address: Address, schema: str, target: str) -> tuple[Table, int, Any]:
+    """The table, its oid, and what a view of ``table`` or ``table.column`` shows."""
     from psycopg import sql
 
     name, _, column = target.partition(".")
@@ -116,7 +121,7 @@ def _query(connection: Any, address: Address, schema: str, target: str) -> tuple
     schema, name, oid, _ = find_table(connection, address)
     table = read_table(connection, (schema, name, oid), address)
     if not column:
-        return oid, sql.SQL("select * from {}").format(table_name(table))
+        return table, oid, sql.SQL("select * from {}").format(table_name(table))
     if column not in table.columns:
         raise unknown_name("vector column", column, table.columns, where=address.shown)
     home = table.homes[column]
@@ -132,4 +137,4 @@ def _query(connection: Any, address: Address, schema: str, target: str) -> tuple
         source = sql.SQL("{} join {} s on s.{} = t.{}").format(
             source, place(home), sql.Identifier(home.id), sql.Identifier(table.id)
         )
-    return oid, sql.SQL("select {} from {}").format(sql.SQL(", ").join(chosen), source)
+    return table, oid, sql.SQL("select {} from {}").format(sql.SQL(", ").join(chosen), source)
