@@ -12,7 +12,7 @@ from isthmus.lazy import lazy_names
 if TYPE_CHECKING:
     from isthmus.adapters import Procrustes, Recipe, Ridge
     from isthmus.bridge import Bridge, Fitting, Queries, SampleSizes, apply, assess, fit
-    from isthmus.diagnose import Diagnosis
+    from isthmus.diagnose import Diagnosis, diagnose
     from isthmus.evaluate import Evaluation, Trial, Verdict, top_k
     from isthmus.moments import FoldMoments, Moments
     from isthmus.scale import open_engine, open_pairs
@@ -30,7 +30,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "isthmus.adapters": ("Procrustes", "Recipe", "Ridge"),
     "isthmus.bridge": ("Bridge", "Fitting", "Queries", "SampleSizes", "apply", "assess", "fit"),
-    "isthmus.diagnose": ("Diagnosis",),
+    "isthmus.diagnose": ("Diagnosis", "diagnose"),
     "isthmus.evaluate": ("Evaluation", "Trial", "Verdict", "top_k"),
     "isthmus.moments": ("FoldMoments", "Moments"),
     "isthmus.scale": ("open_engine", "open_pairs"),
@@ -68,6 +68,7 @@ __all__ = [
     "assess",
     "check_compatible",
     "compare",
+    "diagnose",
     "evaluate_upgrade",
     "fit",
     "open_engine",

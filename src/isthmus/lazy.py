@@ -28,7 +28,10 @@ def lazy_names(
     def get(name: str) -> Any:
         if name not in modules:
             raise AttributeError(f"module '{package}' has no attribute '{name}'")
-        own[name] = getattr(import_module(modules[name]), name)
+        module = import_module(modules[name])
+        # a package that is called as the function in it: both are meant
+        same = isinstance(module, _Package) and module.__name__ == f"{package}.{name}"
+        own[name] = module if same else getattr(module, name)
         return own[name]
 
     def names() -> list[str]:
@@ -46,3 +49,10 @@ class _Package(ModuleType):
     def __setattr__(self, name: str, value: Any) -> None:
         if not (isinstance(value, ModuleType) and name in vars(self).get("_lazy", ())):
             super().__setattr__(name, value)
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """The function of the package's own name: ``isthmus.diagnose(pairs)``."""
+        name = self.__name__.rpartition(".")[2]
+        if name not in vars(self).get("_lazy", ()):
+            raise TypeError(f"the module '{self.__name__}' is no function")
+        return getattr(self, name)(*args, **options)

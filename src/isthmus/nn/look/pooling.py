@@ -120,7 +120,8 @@ def _checked_mask(mask: Tensor | None, rows: Tensor, where: str) -> Tensor | Non
             f"the attention mask has shape {tuple(mask.shape)}, and the layer {len(rows)} items of "
             f"{rows.shape[1]} positions",
             where=f"layer {where}",
-            mend="Pool with a function that knows the added positions, or tap without a mask",
+            mend=f"Where none of these positions is padding, give mask=torch.ones({len(rows)}, "
+            f"{rows.shape[1]}); else pool with a function that knows the added positions",
         )
     shown: Tensor = mask.to(rows.device).bool()
     empty = ~shown.any(1)

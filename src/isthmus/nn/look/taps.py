@@ -129,7 +129,7 @@ class Taps:
         """Run the model on ``batch`` and return the rows of every layer.
 
         Args:
-            batch: what the model takes.
+            batch: what the model takes: a mapping of named arguments, a tuple of several, or one.
             mask: ``(n, positions)``, true where there is no padding; the ``attention_mask`` of a
                 batch that is a mapping unless given.
 
