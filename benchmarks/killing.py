@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 
-__all__ = ["INTERRUPTED", "OPERATIONS", "killed_at", "killed_everywhere"]
+__all__ = ["INTERRUPTED", "OPERATIONS", "ended", "is_writing", "killed_at", "killed_everywhere"]
 
 OPERATIONS = {
     *("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink"),
@@ -28,11 +28,36 @@ def killed_at(number: int, work: Callable[[], object], *, by: int = signal.SIGKI
     Returns:
         The child's exit code, negative for a signal; None if there are fewer operations.
     """
-    pid = os.fork()
-    if not pid:
-        _child(number, work, by)
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    left = number
+
+    def hooked() -> None:
+        own = os.getpid()
+
+        def hook(event: str, arguments: tuple[object, ...]) -> None:
+            nonlocal left
+            if is_writing(event, arguments) and os.getpid() == own:
+                left -= 1
+                if not left:
+                    os.kill(own, by)
+
+        # a shell has its background jobs ignore interrupts, and nohup hang-ups
+        if by == signal.SIGINT:
+            signal.signal(by, signal.default_int_handler)
+        elif by != signal.SIGKILL:
+            signal.signal(by, signal.SIG_DFL)
+        sys.addaudithook(hook)
+        work()
+
+    status = ended(hooked)
     return None if status == _ENDED else status
+
+
+def is_writing(event: str, arguments: tuple[object, ...]) -> bool:
+    """Whether what an audit hook is told is a file operation that changes something."""
+    if event != "open":
+        return event in OPERATIONS
+    flags = arguments[2]
+    return isinstance(flags, int) and bool(flags & _WRITING) and arguments[0] != os.devnull
 
 
 _ENDED = 97
@@ -41,31 +66,17 @@ INTERRUPTED = 98
 """Exit code of a child that Python interrupted."""
 
 
-def _child(number: int, work: Callable[[], object], by: int) -> None:
-    left, own = number, os.getpid()
+def ended(work: Callable[[], object]) -> int:
+    """The exit code of ``work`` in a child process, negative for a signal; 97 if it returned."""
+    pid = os.fork()
+    if not pid:
+        _child(work)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
-    def hook(event: str, arguments: tuple[object, ...]) -> None:
-        nonlocal left
-        if event == "open":
-            flags = arguments[2]
-            if not isinstance(flags, int) or not flags & _WRITING or arguments[0] == os.devnull:
-                return
-        elif event not in OPERATIONS:
-            return
-        if os.getpid() != own:
-            return
-        left -= 1
-        if not left:
-            os.kill(own, by)
 
+def _child(work: Callable[[], object]) -> None:
     code = _ENDED
     try:
-        # a shell has its background jobs ignore interrupts, and nohup hang-ups
-        if by == signal.SIGINT:
-            signal.signal(by, signal.default_int_handler)
-        elif by != signal.SIGKILL:
-            signal.signal(by, signal.SIG_DFL)
-        sys.addaudithook(hook)
         work()
     except SystemExit as left_by:
         code = left_by.code if isinstance(left_by.code, int) else 1

@@ -19,10 +19,11 @@ import time
 from pathlib import Path
 
 from benchmarks.hostile.artefacts import ARTEFACTS
-from benchmarks.hostile.attack import Found, Target, attacked, peak
+from benchmarks.hostile.attack import Found, Target, attacked
 from benchmarks.hostile.bridges import BRIDGES
 from benchmarks.hostile.files import FILES
 from benchmarks.hostile.folders import FOLDERS
+from benchmarks.resident import peak_mb
 
 TARGETS = {target.name: target for target in (BRIDGES, *FILES, *FOLDERS, *ARTEFACTS)}
 MOST_MEMORY = 1.5
@@ -104,9 +105,9 @@ def _work(target: Target, folder: Path, count: int, seed: int, first: int) -> No
         (folder / "attempt").unlink(missing_ok=True)
         target.use(clean)  # which says why
         raise RuntimeError(f"the clean input is not taken: {dict(ended)}")
-    before = peak()
+    before = round(peak_mb())
     found = attacked(target, clean, count, seed=seed, first=first)
-    print(json.dumps({"found": found, "before": before, "after": peak()}))
+    print(json.dumps({"found": found, "before": before, "after": round(peak_mb())}))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import resource
 import shutil
 import time
 import warnings
@@ -27,7 +26,6 @@ __all__ = [
     "attacked",
     "change",
     "mutated_bytes",
-    "peak",
     "places",
 ]
 
@@ -157,11 +155,6 @@ def _ended(target: Target, place: Path) -> str:
         ended = "loaded"
     seconds = time.monotonic() - started
     return ended if seconds < _LIMIT else f"raw {ended} after {seconds:.0f} s"
-
-
-def peak() -> int:
-    """The most memory that this process ever held, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

@@ -225,11 +225,10 @@ def read(folder: Path, kind: str) -> Generator[Stored]:
         InputError: if something is missing, cannot be read, is damaged, superfluous, of another
             kind or of an unknown format.
     """
-    place, manifest, file = _open(folder, kind)
+    manifest, file, texts = _open(folder, kind)
     try:
         with file:
             tensors = open_tensors(file, manifest["tensors"], folder / TENSORS)
-            texts = {n: _text(place / n, *stated) for n, stated in manifest["texts"].items()}
             yield Stored(kind, manifest["content"], tensors, texts)
             if tensors.unused:
                 raise ValueError(f"nothing uses the tensors {tensors.unused[:3]}")
@@ -246,14 +245,15 @@ def read(folder: Path, kind: str) -> Generator[Stored]:
         raise unreadable(error, folder / TENSORS) from error
 
 
-def _open(folder: Path, kind: str) -> tuple[Path, dict[str, Any], BinaryIO]:
-    """Where the folder lies, its manifest and the open file of its tensors, of one run."""
+def _open(folder: Path, kind: str) -> tuple[dict[str, Any], BinaryIO, dict[str, str | None]]:
+    """The manifest, the open file of the tensors and the texts, of one run."""
     for left in reversed(range(_TRIES)):
         place = current(folder)
         before = _identity(place)
         try:
             _check_folder(place, kind)
             manifest = _read_manifest(place, kind)
+            texts = {n: _text(place / n, *stated) for n, stated in manifest["texts"].items()}
             file = open_input(place / TENSORS)
         except (InputError, FileNotFoundError) as error:
             # unless another run replaced it in between
@@ -263,17 +263,18 @@ def _open(folder: Path, kind: str) -> tuple[Path, dict[str, Any], BinaryIO]:
                 raise InputError(f"{TENSORS} is missing", where=str(folder)) from error
         else:
             if not left or _identity(current(folder)) == before:
-                return place, manifest, file
+                return manifest, file, texts
             file.close()
     raise AssertionError
 
 
-def _identity(folder: Path) -> tuple[int, int] | None:
+def _identity(folder: Path) -> tuple[int, int, int] | None:
     try:
         found = folder.stat()
     except (OSError, ValueError):
         return None
-    return found.st_dev, found.st_ino
+    # the number of a folder that was removed is soon that of another
+    return found.st_dev, found.st_ino, found.st_ctime_ns
 
 
 def kind_at(folder: Path) -> str:

@@ -6,7 +6,7 @@ import errno
 import os
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from isthmus.errors import OutputError
@@ -57,4 +57,15 @@ def locked(folder: Path) -> Generator[int]:
             time.sleep(_PAUSE)
         yield descriptor
     finally:
+        _unlock(descriptor)
         os.close(descriptor)
+
+
+def _unlock(descriptor: int) -> None:
+    """Give a lock back before it is closed: a process that was forked meanwhile has it open too."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_UN)

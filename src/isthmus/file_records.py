@@ -218,8 +218,12 @@ def settle(place: Path) -> None:
         return
     with locked(place.parent):
         record = Record.of(place)
-        if record is not None:
-            record.carry_out()
+        if record is None:
+            return
+        record.carry_out()
+    for target, _ in record.moved:
+        with suppress(OSError):
+            sweep(target)
 
 
 def make_held(folder: Path, mode: int = 0o777) -> int:
