@@ -69,7 +69,12 @@ def test_the_index_of_the_new_vectors_is_a_step(store: str, index: str | None, m
 
 
 @pytest.mark.parametrize(
-    ("dim", "told"), [(2000, "maintenance_work_mem"), (2001, "compares with every row")]
+    ("dim", "told"),
+    [
+        (2000, "maintenance_work_mem"),
+        (2001, "order by v::halfvec(2001)"),
+        (4001, "compares with every row"),
+    ],
 )
 def test_a_person_hears_what_an_index_takes(dim: int, told: str) -> None:
     asked = {"old_runs": True, "judged": True, "mapped": False}

@@ -19,6 +19,7 @@ from isthmus.errors import (
 from isthmus.evaluate.search import top_k
 from isthmus.stores import Index, create_store, open_store
 from isthmus.stores.id_set import filled_ids
+from isthmus.stores.pgvector.statements import nearest_asked
 
 psycopg = pytest.importorskip("psycopg")
 
@@ -270,12 +271,60 @@ def test_an_index_is_built_as_another_was(postgres, sql, name):
 
 
 def test_an_index_has_a_widest_vector(postgres, name):
-    rows = gaussian(2, 2001)
+    rows = gaussian(2, 4001)
     with (
         create_store(f"{postgres}#{name}", np.arange(2), {"v": rows}) as store,
-        pytest.raises(UnsupportedError, match=r"2,000 dimensions.*has 2,001.*halfvec"),
+        pytest.raises(UnsupportedError, match=r"4,000 dimensions.*has 4,001"),
     ):
         store.build_index("v")
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+@pytest.mark.parametrize("made", ["by us", "by others"])
+def test_vectors_indexed_as_halves_are_compared_whole(sql, postgres, name, metric, made):
+    """Wider than an index of vectors; and an index that others have made over a cast."""
+    n, dim = 200, 2001 if made == "by us" else 8
+    rows, queries = gaussian(n, dim), gaussian(5, dim, seed=1)
+    ops = {"cosine": "cosine", "dot": "ip", "l2": "l2"}[metric]
+    column = 'say "v"'
+    with create_store(f"{postgres}#{name}", np.arange(n), {column: rows}, metric=metric) as store:
+        exact = store.search(queries, 10, column=column)
+        if made == "by us":
+            store.build_index(column, Index("hnsw", (("m", "9"),)))
+        else:
+            sql.execute(
+                f'create index on {name} using hnsw (("say ""v"""::halfvec({dim})) '
+                f"halfvec_{ops}_ops) with (m = 9)"
+            )
+        like = Index("hnsw", (("m", "9"),), "halfvec")
+        assert store.index_of(column) == like
+        assert str(like) == "hnsw m=9 (as halfvec)"
+        held = store.describe().column(column)
+        assert (held.exact, held.metric) == (False, metric)
+        found = store.search(queries, 10, column=column)
+        np.testing.assert_allclose(found.scores, exact.scores, rtol=1e-5, atol=1e-5)
+        assert (found.ids == exact.ids).mean() > 0.9  # as approximate as an index is
+        only = store.search(queries, 3, column=column, only=np.arange(20))
+        assert (only.ids < 20).all()
+        with store._connections.lend() as connection:
+            connection.execute("set enable_seqscan = off")
+            asked = nearest_asked(store._table.homes[column], held, "int", 10, False)
+            given = "'" + text(queries[0]) + "'"
+            plan = connection.execute("explain " + asked.replace("%s", given)).fetchall()
+            connection.execute("reset enable_seqscan")
+        assert any("Index Scan using" in line for (line,) in plan), plan
+        store.add_column("new", 7, metric=metric)
+        store.put(np.arange(n), gaussian(n, 7), column="new")
+        store.build_index("new", like)
+        assert store.index_of("new") == like
+
+
+def test_an_index_of_some_rows_answers_no_search(sql, postgres, name):
+    rows = gaussian(40, 8)
+    with create_store(f"{postgres}#{name}", np.arange(40), {"v": rows}) as store:
+        sql.execute(f"create index on {name} using hnsw (v vector_l2_ops) where id < 20")
+        held = store.describe().column("v")
+        assert (held.exact, held.metric, store.index_of("v")) == (True, "l2", None)
 
 
 def test_an_alias_is_a_view_that_applications_read(postgres, sql, name):

@@ -9,6 +9,8 @@ from isthmus.stores import Store
 from isthmus.stores.beside import KeptAlike
 
 _INDEXED_DIMS = 2000  # of pgvector's type vector
+_HALVED_DIMS = 4000  # as halfvec
+_AS_HALVES = " (as halfvec)"
 __all__ = ["by_hand", "steps_of", "verdict_of"]
 
 
@@ -31,9 +33,11 @@ def steps_of(
         put = f"COPY to a temporary table; INSERT INTO {side} ... ON CONFLICT DO UPDATE"
         alias = f"CREATE VIEW {alias_name} AS SELECT ... FROM {t}"
         swap = f"BEGIN; CREATE OR REPLACE VIEW {alias_name} AS SELECT ... FROM {t} JOIN {side}; COMMIT (dropped first where the width changes; its readers keep their rights)"  # noqa: E501
-        kind, _, options = (target.index or "").partition(" ")
+        told, halves, _ = (target.index or "").partition(_AS_HALVES)
+        kind, _, options = told.partition(" ")
         chosen = f" WITH ({options.replace(' ', ', ')})" if options else ""
-        build = f"CREATE INDEX CONCURRENTLY ON {side} USING {kind} ({new}){chosen}"
+        indexed = f"({new}::halfvec({dim}))" if halves or dim > _INDEXED_DIMS else new
+        build = f"CREATE INDEX CONCURRENTLY ON {side} USING {kind} ({indexed}){chosen}"
         keep = f"INSERT INTO {space}isthmus_ledger"
     else:
         make = f"a second collection '{target.alias_new}', made when the first vectors are put"
@@ -81,13 +85,23 @@ def by_hand(
         "The cut-over is a command of its own: isthmus migrate cutover.",
     ]
     if target.index is not None and target.store.startswith("postgres"):
-        out.append(
-            "Building the index takes long where it does not fit into maintenance_work_mem: raise "
-            "that for the user of the migration."
-            if target.new_dim <= _INDEXED_DIMS
-            else f"The new vectors have {target.new_dim:,} dimensions, and an index of pgvector "
-            f"takes {_INDEXED_DIMS:,}: after the cut-over a search compares with every row."
-        )
+        if target.new_dim > _HALVED_DIMS:
+            out.append(
+                f"The new vectors have {target.new_dim:,} dimensions, and an index of pgvector "
+                f"takes {_HALVED_DIMS:,}: after the cut-over a search compares with every row."
+            )
+        else:
+            out.append(
+                "Building the index takes long where it does not fit into maintenance_work_mem: "
+                "raise that for the user of the migration."
+            )
+        if _INDEXED_DIMS < target.new_dim <= _HALVED_DIMS and _AS_HALVES not in target.index:
+            name = target.old_column
+            out.append(
+                f"The new vectors have {target.new_dim:,} dimensions, more than pgvector indexes "
+                f"as vector ({_INDEXED_DIMS:,}): they are indexed as halfvec, and the application "
+                f"has to order by {name}::halfvec({target.new_dim}) to be answered by that index."
+            )
     if not old_runs:
         out.append(
             "The old model is gone: rows added after the cut-over get mapped old vectors at a "

@@ -74,13 +74,16 @@ class Index:
     Attributes:
         kind: such as ``hnsw``.
         options: what it was built with, by name; what is not named is the database's default.
+        cast: the type that vectors are indexed as, where that is not the one they are stored in.
     """
 
     kind: str
     options: tuple[tuple[str, str], ...] = ()
+    cast: str = ""
 
     def __str__(self) -> str:
-        return " ".join([self.kind, *(f"{name}={value}" for name, value in self.options)])
+        told = " ".join([self.kind, *(f"{name}={value}" for name, value in self.options)])
+        return f"{told} (as {self.cast})" if self.cast else told
 
 
 @dataclass(frozen=True)

@@ -28,17 +28,21 @@ _INDEX_DIMS = {False: 2000, True: 4000}  # of vector, of halfvec
 def build_index(connection: Any, home: Home, column: Column, index: Index, where: str) -> None:
     """Build ``index`` on ``column``, without stopping readers or writers.
 
+    Vectors of more dimensions than an index takes are indexed as ``halfvec``, where it takes those.
+
     Raises:
         UnsupportedError: for more dimensions than it takes.
     """
     from psycopg import sql
 
-    most = _INDEX_DIMS[home.half]
+    cast = index.cast == "halfvec" or column.dim > _INDEX_DIMS[home.half]
+    cast = cast and not home.half
+    most = _INDEX_DIMS[home.half or cast]
     if column.dim > most:
         raise cannot(
             f"an index takes {most:,} dimensions, column '{column.name}' has {column.dim:,}",
             where,
-            "Search it without an index, or store it as halfvec (4,000)",
+            "Search it without an index",
         )
     # what an interrupted build left: it answers nothing, and every write pays for it
     for name in home.unfinished:
@@ -55,8 +59,12 @@ def build_index(connection: Any, home: Home, column: Column, index: Index, where
         sql.SQL("create index concurrently on {} using {} ({} {}){}").format(
             place(home),
             sql.Identifier(index.kind),
-            sql.Identifier(column.name),
-            sql.SQL(_OPCLASSES[home.half, column.metric]),
+            sql.SQL("({}::halfvec({}))").format(
+                sql.Identifier(column.name), sql.Literal(column.dim)
+            )
+            if cast
+            else sql.Identifier(column.name),
+            sql.SQL(_OPCLASSES[home.half or cast, column.metric]),
             sql.SQL(" with ({})").format(chosen) if index.options else sql.SQL(""),
         )
     )

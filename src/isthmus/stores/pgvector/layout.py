@@ -33,6 +33,8 @@ _KEYS: dict[str, Key] = {
 _INVOKERS = 150_000
 """The server's version from which on a view can show its readers what they may see alone."""
 _READ_ONLY = {"v": "a view", "m": "a materialised view", "f": "a foreign table"}
+_HALVED = re.compile(r'\(*(?:"((?:[^"]|"")+)"|(\w+))\)*::halfvec\(\d+\)\)*')
+"""An expression that is indexed: a column of type vector, as halfvec."""
 _OTHER_VECTORS = ("sparsevec", "bit", "_float4", "_float8")
 _MARK = "isthmus:"
 
@@ -57,9 +59,10 @@ left join pg_type b on b.oid = t.typbasetype
 where a.attrelid = %s and a.attnum > 0 and not a.attisdropped order by a.attnum
 """
 _INDEXES = """
-select a.attname, c.relname, m.amname, c.reloptions, o.opcname, i.indisvalid
+select coalesce(a.attname, pg_get_indexdef(i.indexrelid, 1, true)), a.attname is null, c.relname,
+  m.amname, c.reloptions, o.opcname, i.indisvalid, i.indpred is null
 from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am m on m.oid = c.relam
-join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+left join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
 join pg_opclass o on o.oid = i.indclass[0]
 where i.indrelid = %s and m.amname in ('hnsw', 'ivfflat') order by c.oid
 """
@@ -273,19 +276,7 @@ def _own(
     side: bool = False,
 ) -> tuple[dict[str, Column], dict[str, Home]]:
     schema, name, oid = where
-    indexed: dict[str, Metric] = {}
-    indexes: dict[str, Index] = {}
-    unfinished: dict[str, tuple[str, ...]] = {}
-    for column, index, kind, options, opclass, valid in connection.execute(
-        _INDEXES, (oid,)
-    ).fetchall():
-        found = re.search(r"_(cosine|ip|l2)_ops$", opclass)
-        if not valid:
-            unfinished[column] = (*unfinished.get(column, ()), index)
-        elif found and column not in indexed:
-            indexed[column] = _OPCLASS[found[1]]
-            given = tuple(tuple(option.split("=", 1)) for option in options or ())
-            indexes[column] = Index(kind, given)
+    metrics, indexes, unfinished = _indexes(connection, oid)
     columns: dict[str, Column] = {}
     homes: dict[str, Home] = {}
     for column, kind, _, width, comment, _ in connection.execute(_COLUMNS, (oid,)).fetchall():
@@ -293,9 +284,9 @@ def _own(
             continue
         dim = width if width > 0 else _width(connection, where, column, address)
         said: Any = mark_of(comment).get("metric")
-        metric: Metric = indexed.get(column) or said or address.metric or "cosine"
+        metric: Metric = metrics.get(column) or said or address.metric or "cosine"
         dtype = "float16" if kind == "halfvec" else "float32"
-        columns[column] = Column(column, dim, dtype, metric, exact=column not in indexed)
+        columns[column] = Column(column, dim, dtype, metric, exact=column not in indexes)
         homes[column] = Home(
             schema,
             name,
@@ -306,6 +297,32 @@ def _own(
             unfinished.get(column, ()),
         )
     return columns, homes
+
+
+def _indexes(
+    connection: Any, oid: int
+) -> tuple[dict[str, Metric], dict[str, Index], dict[str, tuple[str, ...]]]:
+    """By column: the metric, the index that answers searches, and those that were not finished."""
+    metrics: dict[str, Metric] = {}
+    indexes: dict[str, Index] = {}
+    unfinished: dict[str, tuple[str, ...]] = {}
+    for column, computed, name, kind, options, opclass, valid, whole in connection.execute(
+        _INDEXES, (oid,)
+    ).fetchall():
+        if computed:
+            halved = _HALVED.fullmatch(column)
+            if halved is None:
+                continue
+            column = halved[2] or halved[1].replace('""', '"')
+        found = re.search(r"_(cosine|ip|l2)_ops$", opclass)
+        if not valid:
+            unfinished[column] = (*unfinished.get(column, ()), name)
+        elif found:
+            metrics.setdefault(column, _OPCLASS[found[1]])
+            given = tuple(tuple(option.split("=", 1)) for option in options or ())
+            if whole and column not in indexes:  # one of some rows alone does not answer searches
+                indexes[column] = Index(kind, given, "halfvec" if computed else "")
+    return metrics, indexes, unfinished
 
 
 def _width(connection: Any, where: tuple[str, str, int], column: str, address: Address) -> int:

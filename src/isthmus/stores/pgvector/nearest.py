@@ -12,7 +12,7 @@ from isthmus.stores.hits import hits_of, no_hits
 from isthmus.stores.pgvector.connections import Connections
 from isthmus.stores.pgvector.layout import Table
 from isthmus.stores.pgvector.packed import packed
-from isthmus.stores.pgvector.statements import nearest_asked
+from isthmus.stores.pgvector.statements import nearest_asked, searched_as_halves
 from isthmus.stores.protocol import Column, Hits
 
 __all__ = ["nearest"]
@@ -58,6 +58,7 @@ def _asked(
     """Ids and distances, query by query, and to which each belongs."""
     home = table.homes[column.name]
     asked = nearest_asked(home, column, table.key, k, only is not None)
+    halves = searched_as_halves(home, only is not None)
     hits: list[tuple[Any, float]] = []
     query: list[int] = []
     with connections.lend() as connection:
@@ -67,6 +68,7 @@ def _asked(
         for number, row in enumerate(queries):
             vector = packed(row, home.half)
             given = (vector,) if only is None else (vector, only)
+            given = (vector, vector) if halves else given
             found = cursor.execute(asked, given, prepare=True).fetchall()
             if len(found) < k and not column.exact and _go_on(connection):
                 found = cursor.execute(asked, given, prepare=True).fetchall()

@@ -17,6 +17,7 @@ __all__ = [
     "nearest_asked",
     "page_asked",
     "payload_asked",
+    "searched_as_halves",
     "vectors_asked",
 ]
 
@@ -111,9 +112,15 @@ def page_asked(
 
 @lru_cache(maxsize=256)
 def nearest_asked(home: Home, column: Column, key: Key, k: int, some: bool) -> str:
-    """The statement of a search, whose parameters are the query and, among some, their ids."""
+    """The statement of a search, whose parameters are the query and, among some, their ids.
+
+    Where vectors are indexed as halves, the query is given twice: the nearest halves are searched,
+    and their whole vectors compared.
+    """
     from psycopg import sql
 
+    if searched_as_halves(home, some):
+        return _nearest_halves_asked(home, column, key, k)
     among: LiteralString = "and {id} = any(%s::{key}[])" if some else ""
     # an index answers in the order of distance alone
     order: LiteralString = "2, 1" if column.exact or some else "2"
@@ -131,6 +138,28 @@ def nearest_asked(home: Home, column: Column, key: Key, k: int, some: bool) -> s
         closer=sql.SQL(OPERATORS[column.metric]),
         kind=sql.SQL("halfvec" if home.half else "vector"),
         key=sql.SQL(TYPES[key]),
+        k=sql.Literal(k),
+    ).as_string(None)
+
+
+def searched_as_halves(home: Home, some: bool) -> bool:
+    """Whether a search, among some items or all, goes by an index of halves of the vectors."""
+    return not some and home.index is not None and home.index.cast == "halfvec"
+
+
+def _nearest_halves_asked(home: Home, column: Column, key: Key, k: int) -> str:
+    from psycopg import sql
+
+    asked = sql.SQL(
+        "select {id}, {c} {closer} %s::vector from (select {id}, {c} from {t} where {c} is not null"
+        " order by {c}::halfvec({d}) {closer} %s::vector::halfvec({d}) limit {k}) x order by 2, 1"
+    )
+    return asked.format(
+        id=with_parameters(home.id),
+        c=with_parameters(column.name),
+        t=with_parameters(home.schema, home.table),
+        closer=sql.SQL(OPERATORS[column.metric]),
+        d=sql.Literal(column.dim),
         k=sql.Literal(k),
     ).as_string(None)
 
