@@ -29,7 +29,7 @@ __all__ = ["FEWEST_TO_SEE", "made_apart", "related_apart", "visible_share"]
 
 Matrix = NDArray[np.float64]
 Rows = NDArray[np.bool_]
-Side = Literal["x", "y"]
+SideName = Literal["x", "y"]
 
 _SMALLEST_GROUP = 20
 """Rows of one model below which its map cannot be told from another."""
@@ -74,7 +74,7 @@ class _Groups(NamedTuple):
         )
 
 
-def made_apart(x: Matrix, y: Matrix, scores: Matrix, seed: int) -> tuple[Side, Rows] | None:
+def made_apart(x: Matrix, y: Matrix, scores: Matrix, seed: int) -> tuple[SideName, Rows] | None:
     """The side that two models made, and the rows of the smaller group, where a split shows them.
 
     The rows must fall into two groups on that side and not on the other, neither there nor in what
@@ -89,7 +89,7 @@ def made_apart(x: Matrix, y: Matrix, scores: Matrix, seed: int) -> tuple[Side, R
     if len(x) < _FEWEST:
         return None
     fold = folds_of(len(x), seed)
-    sides: tuple[tuple[Side, Matrix, Matrix], ...] = (("x", x, y), ("y", y, x))
+    sides: tuple[tuple[SideName, Matrix, Matrix], ...] = (("x", x, y), ("y", y, x))
     for name, side, other in sides:
         left = side - held_out_rows(other, side, fold, shrunken)
         found = [_groups(side, other, left, start, fold) for start in _starts(side, left, scores)]
@@ -199,7 +199,7 @@ def _told(x: Matrix, y: Matrix, known: Rows, seed: int) -> tuple[Matrix, Matrix]
     return own, partner_scores(mapped, y[rest])
 
 
-def related_apart(x: Matrix, y: Matrix, rows: Rows, seed: int) -> Side | None:
+def related_apart(x: Matrix, y: Matrix, rows: Rows, seed: int) -> SideName | None:
     """The side whose ``rows`` another model made; None where they are paired wrongly.
 
     Rows of another model go together among themselves: who is near whom is the same on both sides,

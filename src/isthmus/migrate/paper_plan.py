@@ -16,7 +16,7 @@ import numpy as np
 
 from isthmus.bridge import apply, fit, write_moments
 from isthmus.scale.opening import open_engine
-from isthmus.scale.pairs import open_pairs
+from isthmus.scale.opening_pairs import open_pairs
 from isthmus.spaces.pairs import Pairs
 from isthmus.spaces.scratch import scratch_folder
 from isthmus.spaces.writers import open_writer

@@ -14,14 +14,16 @@ if TYPE_CHECKING:
     from isthmus.scale.engine import Engine
     from isthmus.scale.labels import Labels
     from isthmus.scale.opening import open_engine
-    from isthmus.scale.pairs import PartedPairs, open_pairs
+    from isthmus.scale.opening_pairs import open_pairs
+    from isthmus.scale.pairs import PartedPairs
 
 _HOMES = {
     "isthmus.scale.encoding": ("open_divided",),
     "isthmus.scale.engine": ("Engine",),
     "isthmus.scale.labels": ("Labels",),
     "isthmus.scale.opening": ("open_engine",),
-    "isthmus.scale.pairs": ("PartedPairs", "open_pairs"),
+    "isthmus.scale.opening_pairs": ("open_pairs",),
+    "isthmus.scale.pairs": ("PartedPairs",),
 }
 
 __all__ = [

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.scale.engine import Engine
-from isthmus.scale.parts import Part, Side, Slice
+from isthmus.scale.parts import Part, PartedVectors, Slice
 from isthmus.scale.reading import Block, ids_of, rows_of
 from isthmus.spaces.formats.arrays import read_npy
 from isthmus.spaces.ids import check_same_kind, repeated_hashes
@@ -60,7 +60,7 @@ class _Placed:
 class _Hashed:
     """Hashes of the ids of a part that begins at row ``start`` of its side."""
 
-    side: Side
+    side: PartedVectors
 
     def __call__(self, placed: _Placed) -> tuple[NDArray[np.uint64], int, NDArray[Any]]:
         part, start = placed.part, placed.number
@@ -77,7 +77,7 @@ class _Hashed:
         return np.concatenate(found), order, kind
 
 
-def hashes_of(side: Side, engine: Engine) -> IdHashes:
+def hashes_of(side: PartedVectors, engine: Engine) -> IdHashes:
     """The hashes of all ids of a side; 8 bytes a row pass through the engine.
 
     Raises:
@@ -103,7 +103,7 @@ def hashes_of(side: Side, engine: Engine) -> IdHashes:
 
 @dataclass(frozen=True, eq=False)
 class _Suspected:
-    side: Side
+    side: PartedVectors
     hashes: NDArray[np.uint64]
 
     def __call__(self, part: Part) -> list[tuple[Any, str]]:
@@ -116,7 +116,7 @@ class _Suspected:
         return found
 
 
-def _refuse_repeated(side: Side, engine: Engine, suspects: NDArray[np.uint64]) -> None:
+def _refuse_repeated(side: PartedVectors, engine: Engine, suspects: NDArray[np.uint64]) -> None:
     seen: dict[Any, str] = {}
     by_part = dict(engine.each(side.parts, _Suspected(side, suspects[:100])))
     for index in range(len(side.parts)):
@@ -194,7 +194,7 @@ class Bucket:
 class _Write:
     """Writes the rows of a part again, sorted by bucket, run by run."""
 
-    side: Side
+    side: PartedVectors
     which: str
     bits: int
     metric: Metric
@@ -229,7 +229,13 @@ class _Write:
 
 
 def shuffled(
-    source: Side, target: Side, engine: Engine, *, metric: Metric, folder: Path, bits: int
+    source: PartedVectors,
+    target: PartedVectors,
+    engine: Engine,
+    *,
+    metric: Metric,
+    folder: Path,
+    bits: int,
 ) -> list[Bucket]:
     """Both sides written into ``folder``, parted by the hash of their ids."""
     runs: dict[str, tuple[_Run, ...]] = {}
@@ -241,13 +247,13 @@ def shuffled(
     return [Bucket(i, runs["source"], runs["target"]) for i in range(1 << bits)]
 
 
-def bits_for(source: Side, target: Side) -> int:
+def bits_for(source: PartedVectors, target: PartedVectors) -> int:
     """How many bits of a hash make buckets that a worker can hold."""
     size = 4 * (source.n * source.dim + target.n * target.dim)
     return max(0, (size // _BUCKET_BYTES).bit_length())
 
 
-def slices(side: Side, start: int, rows: int) -> Iterator[Slice]:
+def slices(side: PartedVectors, start: int, rows: int) -> Iterator[Slice]:
     """The slices that hold ``rows`` rows of a side from row ``start`` on."""
     first = 0
     for part in side.parts:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
-from isthmus.scale.parts import Side
+from isthmus.scale.parts import PartedVectors
 from isthmus.spaces.split import hash_ids
 
 __all__ = ["Labels", "WrittenLabels"]
@@ -24,7 +24,7 @@ class Labels:
     """``(n,)`` numbers or strings, in the order of the side's rows."""
     side: Literal["source", "target"] = "source"
 
-    def check(self, side: Side) -> None:
+    def check(self, side: PartedVectors) -> None:
         """Refuse labels that are not one for each row.
 
         Raises:

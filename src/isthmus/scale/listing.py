@@ -8,7 +8,15 @@ from typing import Any
 
 from isthmus.errors import InputError, missing_extra
 from isthmus.scale.engine import Engine
-from isthmus.scale.parts import Part, Side, is_remote, local_copy, opened, remote_files, state_of
+from isthmus.scale.parts import (
+    Part,
+    PartedVectors,
+    is_remote,
+    local_copy,
+    opened,
+    remote_files,
+    state_of,
+)
 from isthmus.spaces.formats.arrow import Columns
 from isthmus.spaces.formats.arrow_streams import parquet_stream
 from isthmus.spaces.formats.contents import Wanted, reading
@@ -30,7 +38,7 @@ class _Look:
     key: str | None
     ids: str | bool | None
 
-    def __call__(self, place: str) -> Side:
+    def __call__(self, place: str) -> PartedVectors:
         state = state_of(place)
         if Path(place).suffix.lower() in (".parquet", ".pq"):
             return _parquet(place, state, self._wanted)
@@ -44,7 +52,7 @@ class _Look:
             Part(place, first, min(step, vectors.n - first), state)
             for first in range(0, vectors.n, step)
         ]
-        return Side(
+        return PartedVectors(
             place,
             self.key,
             ids if isinstance(ids, str) else None,
@@ -63,7 +71,7 @@ class _Look:
 
 def list_side(
     source: object, ids: str | bool | None, engine: Engine, *, name: str = "vectors"
-) -> Side:
+) -> PartedVectors:
     """The parts of one side, in the order of its rows; the headers are read by the engine.
 
     Args:
@@ -92,7 +100,7 @@ def list_side(
     if is_store_url(text):
         return _store(text)
     places, key = _files(text)
-    found: dict[int, Side] = dict(engine.each(places, _Look(key, ids)))
+    found: dict[int, PartedVectors] = dict(engine.each(places, _Look(key, ids)))
     sides = [found[i] for i in range(len(places))]
     first = sides[0]
     for side in sides[1:]:
@@ -135,7 +143,7 @@ def _files(source: str) -> tuple[list[str], str | None]:
     return places, key
 
 
-def _parquet(place: str, state: str, wanted: Wanted) -> Side:
+def _parquet(place: str, state: str, wanted: Wanted) -> PartedVectors:
     try:
         import pyarrow  # noqa: F401  # pyright: ignore[reportUnusedImport]
         import pyarrow.parquet as pq
@@ -161,7 +169,7 @@ def _parquet(place: str, state: str, wanted: Wanted) -> Side:
         groups.append(number)
         rows += size
     parts.append(Part(place, first, rows, state, tuple(groups)))
-    return Side(
+    return PartedVectors(
         place,
         wanted.key or columns.key if len(columns.vectors) == 1 else wanted.key,
         columns.ids,
@@ -173,7 +181,7 @@ def _parquet(place: str, state: str, wanted: Wanted) -> Side:
     )
 
 
-def _store(url: str) -> Side:
+def _store(url: str) -> PartedVectors:
     """The key ranges of a store; only ids are read."""
     store = open_store(url)
     try:
@@ -191,4 +199,4 @@ def _store(url: str) -> Side:
             raise InputError("the collection is empty", where=found.where)
     finally:
         store.close()
-    return Side(url, column.name, None, True, column.dim, "float32", tuple(parts))
+    return PartedVectors(url, column.name, None, True, column.dim, "float32", tuple(parts))

@@ -3,40 +3,28 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from isthmus.errors import InputError
 from isthmus.progress import Progress, silent
 from isthmus.scale.engine import PooledEngine
-from isthmus.scale.joining import (
-    Bucket,
-    bits_for,
-    bucket_counts,
-    hashes_of,
-    shuffled,
-    slices,
-)
-from isthmus.scale.labels import Labels, WrittenLabels
-from isthmus.scale.listing import list_side
-from isthmus.scale.opening import open_engine
-from isthmus.scale.parts import Side, Slice
-from isthmus.scale.reading import ids_of, rebatched, rows_of
-from isthmus.spaces.ids import check_same_kind, join
-from isthmus.spaces.metric import Metric, checked_metric
+from isthmus.scale.joining import Bucket, slices
+from isthmus.scale.pair_parts import OnRun, PairPart, PairReader, runs_of
+from isthmus.scale.parts import PartedVectors
+from isthmus.scale.reading import ids_of, rows_of
+from isthmus.spaces.metric import Metric
 from isthmus.spaces.pairs import Pairs, SplitPart
 from isthmus.spaces.sample import Batch, Sampler
 from isthmus.spaces.scratch import ScratchFolder
 from isthmus.spaces.split import Assignment
 
-__all__ = ["PartedPairs", "SideBySide", "open_pairs"]
+__all__ = ["PartedPairs"]
 
 T = TypeVar("T")
 _BATCH_BYTES = 6 << 20  # of each side; a worker holds several copies of it
@@ -44,117 +32,14 @@ _RUN_BYTES = 128 << 20
 """Rows whose moments cost enough to be sent: those of 384 dimensions take 18 MB in five folds."""
 
 
-@dataclass(frozen=True)
-class SideBySide:
-    """A part of the pairs: rows of both sides that stand in one order."""
-
-    first: int
-    """Number, among all pairs, of its first."""
-    rows: int
-    source: tuple[Slice, ...]
-    target: tuple[Slice, ...]
-
-    def __str__(self) -> str:
-        return f"{self.source[0]} with {self.target[0]}"
-
-
-PairPart = SideBySide | Bucket
-
-
-@dataclass(frozen=True)
-class PairReader:
-    """How any part of the pairs is read, in any process."""
-
-    source: Side
-    target: Side
-    metric: Metric
-    labels: WrittenLabels | None = None
-
-    def batches(self, part: PairPart, size: int) -> Iterator[Batch]:
-        """The pairs of a part, checked.
-
-        Raises:
-            InputError: naming the file and the first row that cannot be used.
-        """
-        row = 0 if isinstance(part, Bucket) else part.first
-        for ids, x, y in self._rows(part, size):
-            yield Batch(ids, x, y, None if self.labels is None else self.labels.of(ids, row))
-            row += len(ids)
-
-    def _rows(
-        self, part: PairPart, size: int
-    ) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
-        if isinstance(part, Bucket):
-            yield from self._joined(part, size)
-            return
-        x = rows_of(self.source, part.source, self.metric)
-        both = self.source.has_ids and self.target.has_ids
-        y = rows_of(self.target, part.target, self.metric, with_ids=not both)
-        row = part.first
-        for (ids, xs), (others, ys) in zip(rebatched(x, size), rebatched(y, size), strict=True):
-            known = others if ids is None else ids
-            yield np.arange(row, row + len(xs)) if known is None else known, xs, ys
-            row += len(xs)
-
-    @staticmethod
-    def _joined(
-        bucket: Bucket, size: int
-    ) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
-        (ids, xs), (others, ys) = bucket.side("source"), bucket.side("target")
-        if not len(ids) or not len(others):
-            return
-        rows, partners = join(ids, others)
-        rows = np.arange(len(ids)) if rows is None else rows
-        for start in range(0, len(rows), size):
-            here = rows[start : start + size]
-            yield ids[here], xs[here], ys[partners[start : start + size]]
-
-
-@dataclass(frozen=True)
-class _Run:
-    """Neighbouring small parts, whose results are not worth a journey each."""
-
-    parts: tuple[PairPart, ...]
-
-    def __str__(self) -> str:
-        first, last = str(self.parts[0]), str(self.parts[-1])
-        return first if len(self.parts) == 1 else f"{first} … {last}"
-
-
-def _runs(parts: Sequence[PairPart], rows: Sequence[int], most: int) -> list[_Run]:
-    """The parts in runs of about ``most`` rows."""
-    found: list[list[PairPart]] = []
-    held = 0
-    for part, n in zip(parts, rows, strict=True):
-        if not found or held + n > most:
-            found.append([])
-            held = 0
-        found[-1].append(part)
-        held += n
-    return [_Run(tuple(run)) for run in found]
-
-
-@dataclass(frozen=True)
-class _OnRun:
-    """Work on the batches of a run of parts."""
-
-    reader: PairReader
-    work: Callable[[Iterator[Batch]], Any]
-    size: int
-
-    def __call__(self, run: _Run) -> Any:
-        batches = (batch for part in run.parts for batch in self.reader.batches(part, self.size))
-        return self.work(batches)
-
-
-class PartedSide:
+class VectorsOnDemand:
     """What is known of one side without reading it; rows are read when asked for.
 
     Attributes:
         ids: None, or something that gives ids when it is indexed.
     """
 
-    def __init__(self, side: Side) -> None:
+    def __init__(self, side: PartedVectors) -> None:
         self.side = side
         self.name, self.n, self.dim = side.name, side.n, side.dim
         self.stored_dtype, self.overlooked = side.stored_dtype, side.overlooked
@@ -172,7 +57,7 @@ class PartedSide:
 class _IdsOnDemand:
     """The ids of a side, read when one is asked for."""
 
-    def __init__(self, side: Side) -> None:
+    def __init__(self, side: PartedVectors) -> None:
         self._side = side
 
     @cached_property
@@ -210,7 +95,9 @@ class PartedPairs(Pairs):
     ) -> None:
         self.reader, self.parts, self.engine = reader, parts, engine
         self.metric: Metric = reader.metric
-        self.source, self.target = cast(Any, (PartedSide(reader.source), PartedSide(reader.target)))
+        self.source, self.target = cast(
+            Any, (VectorsOnDemand(reader.source), VectorsOnDemand(reader.target))
+        )
         self._starts = np.cumsum([0, *counts])
         self._n = int(self._starts[-1])
         self._labels = None
@@ -270,9 +157,9 @@ class PartedPairs(Pairs):
         if known is not None:
             return known
         most = _RUN_BYTES // (4 * (self.dim_x + self.dim_y))
-        runs = _runs(self.parts, np.diff(self._starts).tolist(), most)
+        runs = runs_of(self.parts, np.diff(self._starts).tolist(), most)
         widest = max(self.dim_x, self.dim_y)
-        on_run = _OnRun(self.reader, work, min(size, max(1024, _BATCH_BYTES // (4 * widest))))
+        on_run = OnRun(self.reader, work, min(size, max(1024, _BATCH_BYTES // (4 * widest))))
         return self.engine.fold(runs, on_run, combine, progress=progress)
 
     @override
@@ -376,127 +263,3 @@ class _Ascending:
         cut = int(np.searchsorted(self._held, stop))
         found, self._held = self._held[:cut], self._held[cut:]
         return found[np.searchsorted(found, start) :]
-
-
-def open_pairs(
-    source: str | Path,
-    target: str | Path,
-    *,
-    engine: PooledEngine | str = "processes",
-    ids: str | bool | None = None,
-    metric: Metric = "cosine",
-    labels: Labels | None = None,
-) -> PartedPairs:
-    """Open the same items in two spaces that lie in many files, without reading them here.
-
-    Everything that takes `Pairs` takes what this returns: `isthmus.fit`, `isthmus.assess`,
-    `isthmus.compare` and a diagnosis then run their passes over the data on the engine.
-
-    Args:
-        source: the side mapped from: files, a folder or a pattern of Parquet, Arrow, ``.npy`` or
-            other files; the ``s3://`` or other URL of such; or the URL of a store.  The column is
-            named behind a colon, as ``vectors/*.parquet:embedding``.
-        target: the side mapped to, likewise.
-        engine: as `open_engine` takes it, or an opened one.
-        ids: the column of ids of both sides; False to pair row by row; found if called so.
-        metric: under ``cosine`` zero rows are refused.
-        labels: of the rows of one side.
-
-    Raises:
-        InputError: as `Pairs`; for a part that cannot be read, names it.
-        EngineError: as `open_engine`.
-
-    Example:
-        >>> import numpy as np
-        >>> from pathlib import Path
-        >>> for side in ("new", "old"):
-        ...     Path(side).mkdir()
-        ...     for part in range(3):
-        ...         np.save(f"{side}/{part}.npy", np.eye(3) + part)
-        >>> pairs = open_pairs("new", "old", engine="threads:2")
-        >>> len(pairs), len(pairs.parts), pairs.head(4).ids.tolist()
-        (9, 3, [0, 1, 2, 3])
-    """
-    metric = checked_metric(metric)
-    if not isinstance(engine, str):
-        return _opened(source, target, engine, ids, metric, labels)
-    running = open_engine(engine)
-    try:
-        pairs = _opened(source, target, running, ids, metric, labels)
-    except BaseException:
-        running.close()
-        raise
-    weakref.finalize(pairs, running.close)
-    return pairs
-
-
-def _opened(
-    source: object,
-    target: object,
-    engine: PooledEngine,
-    ids: str | bool | None,
-    metric: Metric,
-    labels: Labels | None,
-) -> PartedPairs:
-    x = list_side(source, ids, engine, name="source")
-    y = list_side(target, ids, engine, name="target")
-    if labels is not None:
-        labels.check(x if labels.side == "source" else y)
-    if x.has_ids and y.has_ids:
-        known = hashes_of(x, engine), hashes_of(y, engine)
-        check_same_kind(known[0].kind, known[1].kind, (x.name, y.name))
-        if x.n != y.n or known[0].order != known[1].order:
-            bits = bits_for(x, y)
-            # in the order of the rows, which counting loses
-            by_id = None if labels is None else known[labels.side == "target"].values.copy()
-            counts = bucket_counts(*known, bits)
-            if not sum(counts):
-                raise InputError(
-                    f"{x.name} and {y.name} have no id in common",
-                    mend="Check that both sides name their items in the same way",
-                )
-            folder = _scratch(
-                engine, "the two sides are in different orders, and to join them by id"
-            )
-            try:
-                buckets = shuffled(x, y, engine, metric=metric, folder=folder.path, bits=bits)
-                written = None if labels is None else labels.written(folder.path, by_id)
-            except BaseException:
-                folder.close()
-                raise
-            reader = PairReader(x, y, metric, written)
-            return PartedPairs(reader, list(buckets), counts, engine, folder)
-    elif x.n != y.n:
-        raise InputError(
-            f"{x.name} has {x.n:,} rows and {y.name} has {y.n:,}, and without ids on both sides "
-            "they are paired by position",
-            mend="Give both sides ids, so that common items can be found",
-        )
-    elif x.has_ids or y.has_ids:
-        hashes_of(x if x.has_ids else y, engine)  # refuses one that occurs twice
-    parts: list[PairPart] = []
-    first = 0
-    for part in x.parts:
-        there = tuple(slices(y, first, part.rows))
-        parts.append(SideBySide(first, part.rows, (Slice(part, 0, part.rows),), there))
-        first += part.rows
-    counts = [part.rows for part in x.parts]
-    if labels is None:
-        return PartedPairs(PairReader(x, y, metric), parts, counts, engine)
-    folder = _scratch(engine, "to know the label of a row")
-    try:
-        reader = PairReader(x, y, metric, labels.written(folder.path, None))
-    except BaseException:
-        folder.close()
-        raise
-    return PartedPairs(reader, parts, counts, engine, folder)
-
-
-def _scratch(engine: PooledEngine, why: str) -> ScratchFolder:
-    if not engine.here and engine.scratch is None:
-        raise InputError(
-            f"{why} the workers need a folder that all of them see",
-            where="engine",
-            mend="Name one, as in dask://HOST:8786?scratch=/shared/folder",
-        )
-    return ScratchFolder(engine.scratch)

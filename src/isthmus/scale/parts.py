@@ -20,7 +20,7 @@ from isthmus.spaces.scratch import scratch_folder
 
 __all__ = [
     "Part",
-    "Side",
+    "PartedVectors",
     "Slice",
     "check_unchanged",
     "is_remote",
@@ -71,7 +71,7 @@ class Slice:
 
 
 @dataclass(frozen=True)
-class Side:
+class PartedVectors:
     """One side of the data, and how any of its parts is read.
 
     Attributes:

@@ -11,7 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
-from isthmus.scale.parts import Part, Side, Slice, check_unchanged, is_remote, local_copy, opened
+from isthmus.scale.parts import (
+    Part,
+    PartedVectors,
+    Slice,
+    check_unchanged,
+    is_remote,
+    local_copy,
+    opened,
+)
 from isthmus.spaces.formats.arrow import Columns
 from isthmus.spaces.formats.arrow_streams import ipc_stream, parquet_stream
 from isthmus.spaces.formats.contents import Wanted, reading
@@ -30,7 +38,7 @@ Block = tuple[NDArray[Any] | None, NDArray[Any]]
 
 
 def rows_of(
-    side: Side,
+    side: PartedVectors,
     slices: Sequence[Slice],
     metric: Metric | None,
     *,
@@ -68,7 +76,7 @@ def rows_of(
         check_unchanged(piece.part)
 
 
-def ids_of(side: Side, part: Part) -> Iterator[NDArray[Any]]:
+def ids_of(side: PartedVectors, part: Part) -> Iterator[NDArray[Any]]:
     """The ids of a part alone, in blocks."""
     check_unchanged(part)
     if part.groups is not None and side.id_column is not None:
@@ -96,7 +104,7 @@ def _stream(part: Part) -> Generator[Any]:
         yield stream
 
 
-def _blocks(side: Side, part: Part, *, with_ids: bool) -> Iterator[Block]:
+def _blocks(side: PartedVectors, part: Part, *, with_ids: bool) -> Iterator[Block]:
     """The rows of a part as they are stored, from the first of it on."""
     with_ids = with_ids and side.has_ids
     column = side.id_column if with_ids else None
@@ -123,7 +131,7 @@ def _named(
         yield None if ids is None else normalise_ids(ids, f"ids of {part.place}"), rows
 
 
-def _of_array(side: Side, part: Part, *, with_ids: bool) -> Iterator[Block]:
+def _of_array(side: PartedVectors, part: Part, *, with_ids: bool) -> Iterator[Block]:
     ids: Any = side.id_column if with_ids else False
     with local_copy(part.place) as path:
         vectors = open_vectors(path, ids=ids, key=side.key)
@@ -134,7 +142,7 @@ def _of_array(side: Side, part: Part, *, with_ids: bool) -> Iterator[Block]:
                 yield names, vectors.rows(start, stop)
 
 
-def _of_store(side: Side, part: Part) -> Iterator[Block]:
+def _of_store(side: PartedVectors, part: Part) -> Iterator[Block]:
     for ids, batch in _scanned(part, side.key):
         take = len(ids)
         assert batch.vectors is not None

@@ -44,7 +44,7 @@ class _Unread:
         def refused(*_: Any) -> Any:
             raise AssertionError("the data were read")
 
-        monkeypatch.setattr("isthmus.scale.pairs._OnRun.__call__", refused)
+        monkeypatch.setattr("isthmus.scale.pair_parts.OnRun.__call__", refused)
 
 
 def test_a_fit_of_moments_reads_no_data_and_is_the_fit_of_the_data(

@@ -25,7 +25,7 @@ from isthmus.scale.engine import PooledEngine
 from isthmus.scale.listing import list_side
 from isthmus.scale.part_bucket import PartBucket, result_file
 from isthmus.scale.part_folder import PartFolder
-from isthmus.scale.parts import Part, Side, Slice, is_remote
+from isthmus.scale.parts import Part, PartedVectors, Slice, is_remote
 from isthmus.scale.reading import rows_of
 from isthmus.spaces.writers import open_writer
 from isthmus.stores import is_store_url
@@ -107,7 +107,7 @@ class _Apply:
     """Maps a part into its file."""
 
     bridge: Bridge
-    side: Side
+    side: PartedVectors
     folder: str
 
     def __call__(self, job: _Job) -> Entry:
@@ -143,7 +143,7 @@ def _digest(bridge: Bridge) -> str:
     return found.hexdigest()
 
 
-def _names(side: Side, suffix: str) -> list[str]:
+def _names(side: PartedVectors, suffix: str) -> list[str]:
     """A file for each part, called after the file that it is of."""
     places = [part.place for part in side.parts]
     if is_store_url(places[0]):
@@ -162,7 +162,7 @@ def _names(side: Side, suffix: str) -> list[str]:
     return [f"{number:06d}-{name}" for number, name in enumerate(found)]
 
 
-def _check_source(bridge: Bridge, side: Side) -> None:
+def _check_source(bridge: Bridge, side: PartedVectors) -> None:
     """Compare rows of some parts, spread over all, with the fingerprint of the source."""
     places = np.unique(np.linspace(0, len(side.parts) - 1, _LOOKED_AT).astype(int)).tolist()
     some: list[NDArray[Any]] = []

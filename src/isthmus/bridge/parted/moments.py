@@ -26,7 +26,8 @@ from isthmus.files import canonical_json
 from isthmus.moments import FoldMoments, GroupedFoldMoments
 from isthmus.progress import Progress, silent
 from isthmus.scale.joining import Bucket
-from isthmus.scale.pairs import PairPart, PairReader, PartedPairs
+from isthmus.scale.pair_parts import PairPart, PairReader
+from isthmus.scale.pairs import PartedPairs
 from isthmus.scale.part_folder import PartFolder, read_manifest
 from isthmus.spaces.sample import Batch, Sampler, sample_hashes
 from isthmus.spaces.split import Assignment
