@@ -17,9 +17,15 @@ SOURCE = Path(isthmus.__file__).parent
 ROOMS_WITH_EXAMPLES = (
     "isthmus",
     "isthmus.adapters",
+    "isthmus.demo",
+    "isthmus.diagnose",
     "isthmus.evaluate",
     "isthmus.moments",
+    "isthmus.scale",
+    "isthmus.serve",
     "isthmus.similarity",
+    "isthmus.training",
+    "isthmus.training.losses",
 )
 """Rooms of which every public class and function shows an example."""
 

@@ -22,6 +22,11 @@ class Canary:
 
     The same name does not mean the same model: another server's weights, pooling or quantisation
     show at once when it encodes items whose vectors are known.
+
+    Example:
+        >>> vectors = np.eye(2, dtype=np.float32)
+        >>> Canary(("doc-1", "doc-2"), source=vectors, target=vectors).named
+        True
     """
 
     ids: tuple[Any, ...]

@@ -50,6 +50,13 @@ class ModelChange:
             be measured.
         mapped: where the texts of the items are gone, the corpus bridge that makes their new
             vectors of the stored ones; queries are encoded by ``new`` all the same.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.encoders import CallableEncoder
+        >>> new = CallableEncoder(lambda t: np.ones((len(t), 2)), name="new", revision="1", dim=2)
+        >>> ModelChange(new).old is None  # it is gone
+        True
     """
 
     new: Encoder

@@ -31,6 +31,10 @@ class Corpus:
         queries: Lemmas, joined by a comma.
         documents: Definitions.
         classes: Lexicographer files, as in ``noun.animal``.
+
+    Example:
+        >>> len(Corpus(("1",), ("print run",), ("the period that presses run",), ("noun.time",)))
+        1
     """
 
     ids: tuple[str, ...]
@@ -47,6 +51,11 @@ def load_corpus(rows: int | None = None) -> Corpus:
 
     Raises:
         InputError: if the file in the package is damaged, or has fewer than ``rows`` texts.
+
+    Example:
+        >>> corpus = load_corpus(100)
+        >>> len(corpus), len(set(corpus.ids))
+        (100, 100)
     """
     file = files("isthmus.demo") / "wordnet_excerpt.tsv.gz"
     damaged = InputError(

@@ -11,7 +11,12 @@ __all__ = ["Finding", "Severity", "ranked"]
 
 
 class Severity(StrEnum):
-    """What a finding asks for."""
+    """What a finding asks for.
+
+    Example:
+        >>> Severity("warning") is Severity.WARNING
+        True
+    """
 
     CRITICAL = "critical"
     """Nothing built on these data can be trusted before it is mended."""
@@ -25,7 +30,16 @@ _ORDER = list(Severity)
 
 
 class Finding(ProbeResult):
-    """A fault or a difference, with what to do about it."""
+    """A fault or a difference, with what to do about it.
+
+    Example:
+        >>> found = Finding(
+        ...     name="offset", severity=Severity.NOTE, side="both", value=0.2, threshold=0.05,
+        ...     measure="mean shift", meaning="the means differ", remedy="centre both sides",
+        ... )
+        >>> str(found).splitlines()[0]
+        'note: offset: the means differ'
+    """
 
     name: str
     """A stable word for it, such as ``rotation``."""

@@ -61,7 +61,15 @@ class Overlap(ProbeResult):
 
 
 class PairProbes(ProbeResult):
-    """Everything measured on pairs rather than on a side."""
+    """Everything measured on pairs rather than on a side.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus import diagnose
+        >>> x = np.random.default_rng(0).standard_normal((120, 4))
+        >>> diagnose(x, 2 * x).measured.maps.scale > 1.9
+        True
+    """
 
     maps: Maps | None
     """None with too few pairs to hold any out."""

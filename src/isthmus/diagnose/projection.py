@@ -15,7 +15,16 @@ _POINTS = 300
 
 
 class Projection(ProbeResult):
-    """Points of the same items from both sides, ``(m, 2)`` each, on the axes of the y side."""
+    """Points of the same items from both sides, ``(m, 2)`` each, on the axes of the y side.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus import diagnose
+        >>> x = np.random.default_rng(0).standard_normal((120, 4))
+        >>> shown = diagnose(x, 2 * x).projection
+        >>> len(shown.ids) == len(shown.x) == len(shown.y)
+        True
+    """
 
     ids: tuple[str, ...]
     x: tuple[tuple[float, float], ...]

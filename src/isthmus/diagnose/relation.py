@@ -12,7 +12,15 @@ __all__ = ["Relation", "aligned", "bends", "relate", "sentence", "value_of"]
 
 
 class Relation(StrEnum):
-    """What the pairs show."""
+    """What the pairs show.
+
+    Example:
+        >>> from isthmus import diagnose
+        >>> import numpy as np
+        >>> x = np.random.default_rng(0).standard_normal((300, 6))
+        >>> diagnose(x, 2 * x).relation is Relation.SAME_SPACE
+        True
+    """
 
     IDENTICAL = "identical"
     """The same numbers."""

@@ -32,7 +32,16 @@ _MOST_ROWS = 2000
 
 
 class SideProbes(ProbeResult):
-    """The canonical probes of one side."""
+    """The canonical probes of one side.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus import diagnose
+        >>> x = np.random.default_rng(0).standard_normal((120, 4))
+        >>> side = diagnose(x, 2 * x).x
+        >>> side.dim, side.zero
+        (4, 0)
+    """
 
     name: str
     """What the side is called."""

@@ -8,7 +8,12 @@ __all__ = ["THRESHOLDS", "Threshold", "threshold"]
 
 
 class Threshold(NamedTuple):
-    """A bound and the reason for it."""
+    """A bound and the reason for it.
+
+    Example:
+        >>> Threshold(0.5, "half of what was seen").value
+        0.5
+    """
 
     value: float
     reason: str

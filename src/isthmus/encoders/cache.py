@@ -63,6 +63,12 @@ class VectorCache:
     Raises:
         InputError: if the bound is not positive.
         OutputError: if the folder cannot be written.
+
+    Example:
+        >>> cache = VectorCache(Path("cache"))
+        >>> cache.write([b"a"], np.ones((1, 2), np.float32))
+        >>> len(cache), cache.read([b"a", b"b"], dim=2)[b"a"].tolist()
+        (1, [1.0, 1.0])
     """
 
     def __init__(

@@ -73,6 +73,19 @@ class CachedEncoder:
 
     Raises:
         OutputError: if the cache folder cannot be written.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from isthmus.encoders import CallableEncoder
+        >>> asked = []
+        >>> def encode(texts):
+        ...     asked.extend(texts)
+        ...     return np.array([[len(t), 1.0] for t in texts])
+        >>> model = CallableEncoder(encode, name="lengths", revision="1", dim=2)
+        >>> kept = CachedEncoder(model, VectorCache(Path("cache")))
+        >>> _ = kept.encode(["a", "bb"])
+        >>> kept.encode(["bb", "ccc"]).tolist(), asked
+        ([[2.0, 1.0], [3.0, 1.0]], ['a', 'bb', 'ccc'])
     """
 
     def __init__(self, encoder: Encoder, cache: VectorCache | None = None) -> None:

@@ -11,7 +11,14 @@ __all__ = ["cache_folder", "make_folder"]
 
 
 def cache_folder() -> Path:
-    """``$ISTHMUS_CACHE``, else ``$XDG_CACHE_HOME/isthmus``, else ``~/.cache/isthmus``."""
+    """``$ISTHMUS_CACHE``, else ``$XDG_CACHE_HOME/isthmus``, else ``~/.cache/isthmus``.
+
+    Example:
+        >>> from unittest.mock import patch
+        >>> with patch.dict(os.environ, ISTHMUS_CACHE="/var/vectors"):
+        ...     cache_folder().as_posix()
+        '/var/vectors'
+    """
     if own := os.environ.get("ISTHMUS_CACHE"):
         return Path(own)
     if shared := os.environ.get("XDG_CACHE_HOME"):

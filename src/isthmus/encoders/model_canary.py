@@ -41,7 +41,13 @@ _Rows = Annotated[tuple[_Row, ...], Field(min_length=FEWEST_TEXTS, max_length=MO
 
 @dataclass(frozen=True)
 class CanaryCheck:
-    """How far a model's vectors lie from the recorded ones."""
+    """How far a model's vectors lie from the recorded ones.
+
+    Example:
+        >>> check = CanaryCheck("mine", "mine", 0.001, {"document": (0.0, 0.0004)})
+        >>> check.same, str(check)
+        (True, 'the same model: vectors move by up to 0.0004 of their length, 0.001 is stated')
+    """
 
     model: str
     recorded: str

@@ -58,6 +58,11 @@ class Spending:
         cap: a bound on texts and tokens, for all encoders opened with it.
         key_env: the environment variable with the key; by default ``OPENAI_API_KEY``.
         requests: sizes, concurrency, timeout and retries.
+
+    Example:
+        >>> spending = Spending(SpendCap(max_tokens=1_000_000), key_env="MY_KEY")
+        >>> spending.cap.room()
+        (inf, 1000000)
     """
 
     cap: SpendCap | None = None
@@ -98,6 +103,15 @@ def open_encoder(
             encoder itself refuses.
         MissingExtraError: if a package that the encoder needs is not installed.
         ServiceError: if an endpoint cannot be used.
+
+    Example:
+        >>> import numpy as np
+        >>> np.save("docs.npy", np.eye(3, dtype=np.float32))
+        >>> open_encoder("vectors:docs.npy").encode(["2"]).tolist()
+        [[0.0, 0.0, 1.0]]
+        >>> open_encoder("sentence:all-MiniLM-L6-v2")
+        Traceback (most recent call last):
+        isthmus.errors.InputError: 'sentence:all-MiniLM-L6-v2' names no kind of encoder. ...
     """
     encoder = open_model(spelling, spending=spending, progress=progress)
     return CachedEncoder(encoder, cache) if spelling.partition(":")[0] in _CACHED else encoder

@@ -43,6 +43,10 @@ class Requests:
         concurrency: requests at once.
         timeout: seconds for one request.
         retry: what happens after a failure that may pass.
+
+    Example:
+        >>> Requests(items=32, retry=Retry(attempts=3)).concurrency
+        4
     """
 
     items: int = 256

@@ -117,6 +117,12 @@ def encode_items(
         texts: ``(n,)``; not looked at for a `PrecomputedEncoder`.
         kind: What the texts are used for.
         progress: Told the number of texts encoded so far.
+
+    Example:
+        >>> np.save("docs.npy", np.eye(3, dtype=np.float32))
+        >>> known = PrecomputedEncoder("docs.npy")
+        >>> encode_items(known, [1], ["not looked at"]).tolist()
+        [[0.0, 1.0, 0.0]]
     """
     by_id = isinstance(encoder, PrecomputedEncoder)
     return encoder.encode([str(i) for i in ids] if by_id else texts, kind=kind, progress=progress)

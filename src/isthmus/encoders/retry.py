@@ -43,6 +43,10 @@ class Retry:
         most: seconds, the longest delay; a server that asks for more is taken at its word and the
             request given up.
         seed: of the jitter.
+
+    Example:
+        >>> Retry(attempts=2).delay(2, Transient("busy"), Retry().rng()) is None
+        True
     """
 
     attempts: int = 6

@@ -28,6 +28,12 @@ class SpendCap:
     Args:
         max_items: texts; None for no bound.
         max_tokens: tokens; None for no bound.
+
+    Example:
+        >>> cap = SpendCap(max_items=100)
+        >>> held = cap.reserve(80, tokens=1000)
+        >>> cap.reserve(30, tokens=300) is None, cap
+        (True, SpendCap(80 of 100 items, 1,000 of any number of tokens))
     """
 
     def __init__(self, *, max_items: int | None = None, max_tokens: int | None = None) -> None:

@@ -53,7 +53,7 @@ def open_divided(spelling: str, engine: PooledEngine, *, progress: Progress = si
         >>> with open_engine("threads:2") as engine:
         ...     open_divided("vectors:new.npy", engine)
         Traceback (most recent call last):
-        isthmus.errors.InputError: 'vectors:new.npy': workers cannot take a share of it: ...
+        isthmus.errors.InputError: vectors:new.npy: workers cannot take a share of it: ...
     """
     why = _UNDIVIDED.get(spelling.partition(":")[0])
     if why is not None:

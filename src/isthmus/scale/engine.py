@@ -38,6 +38,12 @@ class Engine(Protocol):
     Raises:
         InputError: of the first part that holds what cannot be used, at once.
         EngineError: for a part that fails twice, naming it, or where the engine itself is gone.
+
+    Example:
+        >>> from isthmus.scale import open_engine
+        >>> with open_engine("threads:2") as engine:
+        ...     sorted(dict(engine.each(["a", "bb"], len)).values())
+        [1, 2]
     """
 
     workers: int

@@ -18,7 +18,12 @@ __all__ = ["Labels", "WrittenLabels"]
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """One label for each row of a side."""
+    """One label for each row of a side.
+
+    Example:
+        >>> Labels(np.array(["cat", "dog"]), side="target").side
+        'target'
+    """
 
     values: NDArray[Any]
     """``(n,)`` numbers or strings, in the order of the side's rows."""

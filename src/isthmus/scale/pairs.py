@@ -83,6 +83,14 @@ class PartedPairs(Pairs):
 
     Memory holds a batch a worker, and the samples that are asked for.  Where the sides are in
     different orders, the pairs come in the order of a hash of their ids.  Made by `open_pairs`.
+
+    Example:
+        >>> from isthmus.scale import open_pairs
+        >>> np.save("new.npy", np.eye(4))
+        >>> np.save("old.npy", 2 * np.eye(4))
+        >>> pairs = open_pairs("new.npy", "old.npy", engine="threads:1")
+        >>> pairs.fold(lambda batches: sum(len(b) for b in batches), lambda a, b: a + b)
+        4
     """
 
     def __init__(

@@ -48,6 +48,13 @@ class Served:
         dim: width of those vectors.
         search: answers ``/search``; None where no index was named.
         way: what its way is called.
+
+    Example:
+        >>> from isthmus.ways import Recall, Way
+        >>> way = Way(recall=Recall(kind="old"))
+        >>> reader = QueryReader(way, None, old=None, new=None, maps_queries=False)
+        >>> Served(reader, model="old", dim=384).search is None
+        True
     """
 
     reader: QueryReader

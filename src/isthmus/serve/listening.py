@@ -25,7 +25,13 @@ def is_loopback(host: str) -> bool:
 
 @dataclass(frozen=True)
 class Place:
-    """Where an application listens."""
+    """Where an application listens.
+
+    Example:
+        >>> with listening_at("127.0.0.1", 0) as place:
+        ...     place.url == f"http://127.0.0.1:{place.port}", len(place.hosts)
+        (True, 3)
+    """
 
     host: str
     port: int
@@ -69,6 +75,11 @@ def listening_at(host: str, port: int) -> Generator[Place]:
 
     Raises:
         InputError: for a port that cannot be had.
+
+    Example:
+        >>> with listening_at("127.0.0.1", 0) as place:
+        ...     place.port > 0
+        True
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listening:

@@ -42,6 +42,12 @@ def check_labels(labels: Tensor, classes: int) -> None:
 
     Raises:
         InputError: naming the first such row.
+
+    Example:
+        >>> import torch
+        >>> check_labels(torch.tensor([0, 3]), classes=2)
+        Traceback (most recent call last):
+        isthmus.errors.InputError: labels, row 1: the label is 3, ...
     """
     if labels.ndim != 1 or labels.is_floating_point() or labels.dtype == torch.bool:
         raise InputError(

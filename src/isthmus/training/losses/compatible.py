@@ -44,6 +44,12 @@ def backward_influence(
 
     Raises:
         InputError: for features narrower than the old ones, or a label without a class.
+
+    Example:
+        >>> import torch
+        >>> features, labels = torch.eye(2), torch.tensor([0, 1])
+        >>> round(backward_influence(features, labels, 10 * torch.eye(2)).item(), 4)
+        0.0
     """
     check_rows(features, "features")
     classes, width = old_classifier.shape
@@ -67,6 +73,11 @@ def alignment_error(mapped: Tensor, target: Tensor) -> Tensor:
 
     Raises:
         InputError: for rows that do not pair.
+
+    Example:
+        >>> import torch
+        >>> alignment_error(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 0.0]])).tolist()
+        [4.0]
     """
     check_pairs(mapped, target)
     return (mapped - target).square().sum(dim=1)
@@ -83,6 +94,11 @@ def uncertain(errors: Tensor, log_variance: Tensor) -> Tensor:
 
     Raises:
         InputError: for shapes that do not pair.
+
+    Example:
+        >>> import torch
+        >>> uncertain(torch.tensor([2.0, 4.0]), torch.zeros(2)).item()
+        1.5
     """
     s = log_variance.reshape(-1)
     if errors.shape != s.shape:
@@ -98,6 +114,12 @@ def lambda_penalty(weight: Tensor, lam: float, sharpness: float = 10.0) -> Tenso
 
     Raises:
         InputError: for a λ below 0 or weights that are no matrix.
+
+    Example:
+        >>> import torch
+        >>> stretched = lambda_penalty(2 * torch.eye(3), lam=1.0)
+        >>> lambda_penalty(torch.eye(3), lam=1.0).item() < 1e-5 < stretched.item()
+        True
     """
     if weight.ndim != 2 or not lam >= 0:
         raise InputError(
@@ -139,6 +161,13 @@ def lambda_orthogonal_terms(
 
     Raises:
         InputError: for rows that do not pair, or old vectors wider than the common space.
+
+    Example:
+        >>> import torch
+        >>> same = torch.eye(2)
+        >>> found = lambda_orthogonal_terms(same, same, same)
+        >>> found["forward"].item(), found["backward"].item(), sorted(found)
+        (0.0, 0.0, ['backward', 'contrastive', 'forward'])
     """
     terms = terms or LambdaTerms()
     check_pairs(forward, backward)

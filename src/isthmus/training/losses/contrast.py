@@ -35,6 +35,12 @@ def info_nce(
 
     Raises:
         InputError: for rows that do not pair, or a temperature that is not positive.
+
+    Example:
+        >>> import torch
+        >>> a = torch.eye(3)
+        >>> info_nce(a, a).item() < info_nce(a, a.roll(1, dims=0)).item()
+        True
     """
     check_pairs(a, b)
     scores = cosines(a, b, temperature)
@@ -63,6 +69,12 @@ def supervised_contrastive(
 
     Raises:
         InputError: for rows and labels that do not pair, or a temperature that is not positive.
+
+    Example:
+        >>> import torch
+        >>> rows, labels = torch.eye(3), torch.tensor([0, 1, 2])
+        >>> supervised_contrastive(rows, labels).item()  # no other row of its class
+        0.0
     """
     own = candidates is None
     others = anchors if candidates is None else candidates
@@ -108,6 +120,12 @@ def siglip(
 
     Raises:
         InputError: for rows that do not pair.
+
+    Example:
+        >>> import torch
+        >>> a = torch.eye(3)
+        >>> siglip(a, a).item() < siglip(a, a.roll(1, dims=0)).item()
+        True
     """
     check_pairs(a, b)
     logits = cosines(a, b, 1.0) * scale + bias
@@ -116,7 +134,14 @@ def siglip(
 
 
 class SigLip(nn.Module):
-    """`siglip` with its scale and bias as parameters, started at 10 and −10 as in the paper."""
+    """`siglip` with its scale and bias as parameters, started at 10 and −10 as in the paper.
+
+    Example:
+        >>> import torch
+        >>> loss, a = SigLip(), torch.eye(3)
+        >>> bool(torch.isclose(loss(a, a), siglip(a, a)))
+        True
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -153,6 +178,12 @@ def vicreg(
 
     Raises:
         InputError: for rows that do not pair, or a single one.
+
+    Example:
+        >>> import torch
+        >>> rows = torch.tensor([[-2.0, 2.0], [2.0, 2.0], [2.0, -2.0], [-2.0, -2.0]])
+        >>> vicreg(rows, rows).item(), vicreg(rows, -rows).item() > 0
+        (0.0, True)
     """
     check_pairs(a, b)
     n, d = a.shape

@@ -29,6 +29,11 @@ def simplex_prototypes(classes: int, dim: int) -> Tensor:
 
     Raises:
         InputError: for fewer than two classes, or fewer dimensions than ``classes − 1``.
+
+    Example:
+        >>> prototypes = simplex_prototypes(3, 2)
+        >>> round((prototypes[0] @ prototypes[1]).item(), 4)
+        -0.5
     """
     if classes < 2:
         raise InputError(
@@ -63,6 +68,11 @@ class SimplexHead(nn.Module):
 
     Raises:
         InputError: as `simplex_prototypes`.
+
+    Example:
+        >>> head = SimplexHead(dim=4, classes=3)
+        >>> head(head.weight).argmax(dim=1).tolist(), list(head.parameters())
+        ([0, 1, 2], [])
     """
 
     weight: Tensor
@@ -97,6 +107,13 @@ def higher_order_contrast(
 
     Raises:
         InputError: for rows or labels that do not pair.
+
+    Example:
+        >>> import torch
+        >>> old, labels = torch.eye(3), torch.arange(3)
+        >>> right = higher_order_contrast(old, old, labels)
+        >>> right.item() < higher_order_contrast(old.roll(1, dims=0), old, labels).item()
+        True
     """
     check_pairs(new, old)
     if labels.shape != (len(new),):
