@@ -5,8 +5,9 @@ fitted on it.  Printed are the greatest number of private pages, what the proces
 beside the bytes that the vectors are, and the seconds.  A server's reading is not ours: of
 PostgreSQL the rows that it gave are shown, as its own statistics count them.  ``--judge`` judges
 the ways on the index too; its searches read what a search reads.  Chroma and Qdrant in a folder
-are engines within the process, which hold their whole index; of a server of Chroma, and of
-PostgreSQL, the process that fits holds what is its own.
+are engines within the process, which hold their whole index: of them it is also shown what a
+process holds that opens the collection with the client alone, reads 1,000 vectors and searches
+once.  Of a server of Chroma, and of PostgreSQL, the process that fits holds what is its own.
 
     python -m benchmarks.store_memory [--rows 200000] [--only lancedb ...] [--judge]
 """
@@ -34,13 +35,9 @@ DIM = 384
 STORES = ("lancedb", "postgresql", "parquet", "faiss", "chroma", "chroma_server", "qdrant")
 _BLOCK = 20_000
 
-_FIT = r"""
+_WATCH = r"""
 import re, sys, threading, time
 from pathlib import Path
-
-from benchmarks.store_memory import models_of
-from isthmus.bridge import fit_sample, judge_live, sample_store
-from isthmus.stores import open_store
 
 peak = 0
 
@@ -51,10 +48,36 @@ def watch():
         peak = max(peak, int(re.search(r"RssAnon:\s+(\d+) kB", status)[1]))
         time.sleep(0.005)
 
+threading.Thread(target=watch, daemon=True).start()
+"""
+_CLIENTS = {
+    "chroma": r"""
+import chromadb
+
+items = chromadb.PersistentClient(sys.argv[1]).get_collection("items")
+some = items.get(limit=1000, include=["embeddings", "documents"])["embeddings"]
+items.query(query_embeddings=some[:1], n_results=10)
+print(peak / 1024)
+""",
+    "qdrant": r"""
+from qdrant_client import QdrantClient
+
+client = QdrantClient(path=sys.argv[1])
+some, _ = client.scroll("items", limit=1000, with_vectors=True)
+client.query_points("items", query=some[0].vector["old"], using="old", limit=10)
+print(peak / 1024)
+""",
+}
+"""What the client alone does with the folder of an engine within the process."""
+
+_FIT = r"""
+from benchmarks.store_memory import models_of
+from isthmus.bridge import fit_sample, judge_live, sample_store
+from isthmus.stores import open_store
+
 def read():
     return int(re.search(r"rchar: (\d+)", Path("/proc/self/io").read_text())[1])
 
-threading.Thread(target=watch, daemon=True).start()
 models = models_of()
 with open_store(sys.argv[1]) as store:
     before = read()
@@ -121,18 +144,22 @@ class Fitted(NamedTuple):
     seconds: float
 
 
+def _printed(script: str, *given: str) -> list[float]:
+    """The numbers that a process of its own prints, whose memory is watched."""
+    done = subprocess.run(
+        [sys.executable, "-c", _WATCH + script, *given], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"{given} ended with {done.returncode}:\n{done.stderr}")
+    return [float(number) for number in done.stdout.split()]
+
+
 def fitted(url: str, *, judge: bool = False) -> Fitted:
     """Fit on a store, in a process of its own."""
     began = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-c", _FIT, url, "judge" if judge else "fit"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"the fit on {url} ended with {done.returncode}:\n{done.stderr}")
-    return Fitted(*map(float, done.stdout.split()), time.monotonic() - began)
+    numbers = _printed(_FIT, url, "judge" if judge else "fit")
+    sampled, peak, read = numbers
+    return Fitted(sampled, peak, read, time.monotonic() - began)
 
 
 @contextmanager
@@ -185,7 +212,8 @@ def main() -> None:
     size = asked.rows * DIM * 4 / 1e6
     print(f"{asked.rows:,} x {DIM}, {size:.0f} MB of vectors\n")
     print(
-        "| store | read | held by then | held at the most | seconds |\n|---|---|---|---|---|",
+        "| store | read | held by then | held at the most | client alone | seconds |\n"
+        "|---|---|---|---|---|---|",
         flush=True,
     )
     for scheme in asked.only:
@@ -198,9 +226,11 @@ def main() -> None:
             shown = f"{found.read:.0f} MB"
             if scheme == "postgresql":
                 shown = f"{_given(url)} given (before: {before})"
+            place = url.partition("://")[2].partition("#")[0]
+            alone = f"{_printed(_CLIENTS[scheme], place)[0]:.0f} MB" if scheme in _CLIENTS else ""
             print(
                 f"| {scheme} | {shown} | {found.sampled:.0f} MB | {found.peak:.0f} MB "
-                f"| {found.seconds:.0f} |",
+                f"| {alone} | {found.seconds:.0f} |",
                 flush=True,
             )
 

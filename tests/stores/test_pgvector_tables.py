@@ -84,6 +84,26 @@ def test_tables_of_other_kinds_have_a_side_table_that_fits(sql, postgres, name, 
         assert kept == ("u" if kind == "unlogged" else "p")
 
 
+def test_rows_of_heirs_are_moved_with_the_others(sql, postgres, name):
+    made(sql, name)
+    sql.execute(f"create table {name}_heir () inherits ({name})")
+    filled(sql, name)
+    sql.execute(f"with gone as (delete from {name} where id > 3 returning *) "
+                f"insert into {name}_heir select * from gone")  # fmt: skip
+    with open_store(f"{postgres}#{name}") as store:
+        store.add_column("new", 4)
+        assert store.put(np.arange(N), gaussian(N, 4), column="new") == N
+        assert store.fetch(np.arange(N), column="new").present.all()
+        store.swap_alias(f"{name}_live", None, f"{name}.new")
+        assert sql.execute(f"select count(emb) from {name}_live").fetchone() == (N,)
+        store.swap_alias(f"{name}_live", f"{name}.new", None)
+        store.drop_column("new")
+        assert "new" not in store.describe().columns
+        sql.execute(f"insert into {name}_heir (id) values (2)")
+    with open_store(f"{postgres}#{name}") as store, pytest.raises(InputError, match="another item"):
+        list(store.scan())
+
+
 @pytest.mark.parametrize(
     ("key", "ids"),
     [
@@ -173,3 +193,21 @@ def test_readers_see_their_own_rows_and_vectors_alone(sql, postgres, name, tenan
         assert seen() == [{2, 4}] * 2 + [{0, 1, 3, 5}] * 2
         for reader in readers:
             reader.close()
+
+
+def test_names_that_cannot_be_are_told(sql, postgres, name):
+    made(sql, name)
+    with open_store(f"{postgres}#{name}") as store:
+        store.check_names("new", f"{name}_live")
+        with pytest.raises(InputError, match="the alias would be called 'ä+', 64 bytes"):
+            store.check_names("new", "ä" * 32)
+        store.check_names("new", "ä" * 31)
+        sql.execute(f"create table {name}__new (id int)")
+        with pytest.raises(InputError, match=f"'{name}__new', which is the name of something"):
+            store.check_names("new", f"{name}_live")
+        with pytest.raises(InputError, match=f"the alias would be called '{name}'"):
+            store.check_names("other", name)
+        # what isthmus made itself is in nobody's way
+        store.add_column("other", 4)
+        store.swap_alias(f"{name}_live", None, f"{name}.other")
+        store.check_names("other", f"{name}_live")

@@ -11,7 +11,7 @@ from pathlib import Path
 from isthmus.errors import InputError, StoreChangedError
 from isthmus.migrate.journal import Journal, State
 from isthmus.migrate.plan import Plan
-from isthmus.stores import Store
+from isthmus.stores import Namespaced, Store
 
 __all__ = ["Claim"]
 
@@ -157,6 +157,8 @@ class Claim:
     def _check_not_there(self) -> None:
         """Refuse a column that somebody else filled."""
         name = self.plan.target.new_column
+        if isinstance(self.store, Namespaced):
+            self.store.check_names(name, self.plan.target.alias)
         found = self.store.filled(name) if name in self.store.describe().columns else 0
         if found:
             raise InputError(

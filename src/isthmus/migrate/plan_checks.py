@@ -13,7 +13,7 @@ from isthmus.encoders import Encoder, PrecomputedEncoder
 from isthmus.errors import InputError, StorePermissionError, WrongSpaceError
 from isthmus.migrate.plan import Target
 from isthmus.progress import Progress
-from isthmus.stores import Collection, Granting, Indexed, Store
+from isthmus.stores import Collection, Granting, Indexed, Namespaced, Store
 from isthmus.stores.beside import BesideStore, with_second_column
 
 __all__ = [
@@ -165,6 +165,8 @@ def target_of(
         alias_old, alias_new = f"{held.name}.{column}", f"{held.name}.{names.new_column}"
     stem, dot, suffix = held.name.partition(".")
     alias = names.alias or f"{stem}_live{dot}{suffix}"
+    if isinstance(store, Namespaced):
+        store.check_names(names.new_column, alias)
     stands = store.alias(alias)
     if stands is not None:
         same = stands in (alias_old, held.name)

@@ -25,6 +25,7 @@ __all__ = [
     "Indexed",
     "Key",
     "Metric",
+    "Namespaced",
     "Rows",
     "ScanBatch",
     "Store",
@@ -391,6 +392,19 @@ class Versioned(Protocol):
 
     def version(self) -> str:
         """A text that is another one after every write by anybody."""
+        ...
+
+
+@runtime_checkable
+class Namespaced(Protocol):
+    """A store where names can be too long, or be taken by what is no collection of items."""
+
+    def check_names(self, column: str, alias: str) -> None:
+        """See that a new column, and an alias that is not there yet, can be called so.
+
+        Raises:
+            InputError: naming what is too long or taken.
+        """
         ...
 
 

@@ -46,8 +46,9 @@ and n.nspname not in ('pg_catalog', 'information_schema') and n.nspname not like
 and (%(schema)s::text is null and pg_table_is_visible(c.oid) or n.nspname = %(schema)s)
 """
 _KIND = """
-select relkind::text, relpersistence = 'u', relrowsecurity, row_security_active(oid)
-from pg_class where oid = %s
+select relkind::text, relpersistence = 'u', relrowsecurity, row_security_active(oid),
+  relkind = 'r' and exists (select from pg_inherits where inhparent = %(oid)s)
+from pg_class where oid = %(oid)s
 """
 _COLUMNS = """
 select a.attname, coalesce(b.typname, t.typname), format_type(a.atttypid, a.atttypmod), a.atttypmod,
@@ -194,7 +195,7 @@ def read_table(connection: Any, where: tuple[str, str, int], address: Address) -
             homes |= {c: v for c, v in places.items() if c == mark["column"]}
     if not columns:
         _refuse_other_vectors(found, address)
-    kind, unlogged, secured, hidden = connection.execute(_KIND, (oid,)).fetchone()
+    kind, unlogged, secured, hidden, inherited = connection.execute(_KIND, {"oid": oid}).fetchone()
     fields = tuple(c for c in kinds if c != key and c not in columns)
     strings = [c for c in fields if _KEYS.get(kinds[c]) == "str"]
     return Table(
@@ -203,7 +204,7 @@ def read_table(connection: Any, where: tuple[str, str, int], address: Address) -
         key,
         next(row[2] for row in found if row[0] == key),
         _KEYS[kinds[key]],
-        key in unique,
+        key in unique and not inherited,  # no key holds for the rows of heirs
         columns,
         homes,
         fields,

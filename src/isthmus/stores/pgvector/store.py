@@ -25,7 +25,7 @@ from isthmus.stores.pgvector.connections import Connections
 from isthmus.stores.pgvector.indexes import HNSW, build_index
 from isthmus.stores.pgvector.layout import Table, find_table, read_table
 from isthmus.stores.pgvector.ledger import PgLedger
-from isthmus.stores.pgvector.names import among, place, table_name
+from isthmus.stores.pgvector.names import among, check_free, place, side_name, table_name
 from isthmus.stores.pgvector.nearest import nearest
 from isthmus.stores.pgvector.reading import Reader, values_of
 from isthmus.stores.pgvector.rights import grants_needed
@@ -174,6 +174,17 @@ class PgVectorStore(StoreBase):
         """See `Granting.grants_needed`."""
         with self._connections.lend() as connection:
             return grants_needed(connection, self._table, self._where[2])
+
+    def check_names(self, column: str, alias: str) -> None:
+        """See `Namespaced.check_names`; of a side table, and of the view that is an alias."""
+        table = self._table = self._read()
+        side = side_name(table.name, column)
+        wanted = {"table of the new vectors": side} if column not in table.homes else {}
+        if self.alias(alias) is None:
+            wanted["alias"] = alias
+        with self._connections.lend() as connection:
+            for what, name in wanted.items():
+                check_free(connection, table.schema, name, what, self._url)
 
     def count(self) -> int:
         """See `Store.count`."""

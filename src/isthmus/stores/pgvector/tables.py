@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 from isthmus.evaluate.scores import Metric
 from isthmus.stores.pgvector.binary import fits_int, int_width, pack_items
 from isthmus.stores.pgvector.layout import TYPES, Table, marked
-from isthmus.stores.pgvector.names import among, place, table_name, with_parameters
+from isthmus.stores.pgvector.names import (
+    among,
+    place,
+    side_name,
+    table_name,
+    with_parameters,
+)
 from isthmus.stores.pgvector.rights import secure
 from isthmus.stores.protocol import BATCH, Ids, Key
 
@@ -74,7 +80,7 @@ def make_column(connection: Any, table: Table, name: str, dim: int, metric: Metr
         )
         _note_metric(connection, (table.schema, table.name), name, metric)
         return
-    side = (table.schema, f"{table.name}__{name}")
+    side = (table.schema, side_name(table.name, name))
     connection.execute(
         sql.SQL(
             "create {u} table {s} (id {k} primary key references {t} ({id})"
