@@ -68,7 +68,7 @@ class MomentSource(Protocol):
     """Where moments, and rows for refinements, come from: passes over the fit rows."""
 
     def means(self, x: Chain, y: Chain, /) -> SecondMoments:
-        """Means and variances alone."""
+        """Moments of all rows with means and variances, without covariances."""
         ...
 
     def folds(self, x: Chain, y: Chain, keep: frozenset[str], /) -> FoldMoments:
@@ -104,7 +104,7 @@ class Candidate:
 
     @property
     def score(self) -> float:
-        """Mean over the queries."""
+        """The mean of `values` over the queries."""
         return float(self.values.mean())
 
 
@@ -352,22 +352,22 @@ class _Frame:
 
     @cached_property
     def total(self) -> SecondMoments:
-        """Of all rows."""
+        """The moments of all rows."""
         return self._folds.second()
 
     @cached_property
     def split(self) -> Sequence[tuple[SecondMoments, SecondMoments]]:
-        """Of each fold with rows, its training rows and its own."""
+        """For each fold with rows, the moments of its training and of its held-out rows."""
         return self._folds.splits()
 
     @cached_property
     def training(self) -> list[SecondMoments]:
-        """Of every fold, all rows but its own; all rows where it has none."""
+        """For each fold, the moments of all rows outside it; of all rows where it is empty."""
         known = dict(zip(self._folds.used, self.split, strict=True))
         return [known[k][0] if k in known else self.total for k in range(self._n_folds)]
 
     def splits(self) -> Sequence[tuple[SecondMoments, SecondMoments]]:
-        """As `split`, when asked for."""
+        """`split` as a function, which is how a step takes it (`Splits`)."""
         return self.split
 
 

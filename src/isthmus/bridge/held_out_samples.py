@@ -134,11 +134,11 @@ class RowSamples:
             self.answers.append(batch.select(np.isin(batch.ids, self._wanted)))
 
     def renewed(self) -> RowSamples:
-        """As many, of nothing yet."""
+        """Empty samples of the same sizes and seeds."""
         return deepcopy(self)
 
     def merge(self, other: RowSamples) -> None:
-        """Add what another kept."""
+        """Add the rows that the samples of another part of the pairs kept."""
         self.gallery.merge(other.gallery)
         for part, sampler in self.of_part.items():
             sampler.merge(other.of_part[part])

@@ -43,7 +43,7 @@ class PartnersFound(ProbeResult):
 
     @property
     def better(self) -> Identification:
-        """Of the two, the one farther from chance."""
+        """The kind of map whose partners were found farther from chance."""
         return self.linear if self.linear.z >= self.rigid.z else self.rigid
 
 

@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
-
 from isthmus.encoders.canary import CANARY, check_canary, known_canary
 from isthmus.encoders.checks import check_encoded, check_texts
 from isthmus.encoders.endpoint import Endpoint
 from isthmus.encoders.openai_reply import Reply, read_reply
-from isthmus.encoders.protocol import Kind, Vectors
+from isthmus.encoders.protocol import Kind, Vectors, gathered
 from isthmus.encoders.retry import Retry, Transient
 from isthmus.encoders.spend_cap import Reservation, SpendCap
 from isthmus.errors import InputError, ServiceError
@@ -153,13 +151,7 @@ class OpenAiEncoder:
                 have changed its model.
             SpendCapError: before the call that would pass the cap.
         """
-        vectors = np.empty((len(texts), self.dim), np.float32)
-        done = 0
-        for rows, found in self.batches(texts, kind=kind):
-            vectors[rows] = found
-            done += len(found)
-            progress(f"encoding with {self.name}", done, len(texts))
-        return vectors
+        return gathered(self, self.batches(texts, kind=kind), len(texts), progress)
 
     def batches(
         self, texts: Sequence[str], *, kind: Kind = "document"

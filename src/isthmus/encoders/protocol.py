@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from isthmus.progress import Progress, silent
 
-__all__ = ["Encoder", "InBatches", "Kind", "Vectors"]
+__all__ = ["Encoder", "InBatches", "Kind", "Vectors", "gathered"]
 
 Kind: TypeAlias = Literal["query", "document"]
 """What a text is used for; models trained with prefixes encode the two differently."""
@@ -74,3 +74,16 @@ class InBatches(Protocol):
             IsthmusError: for a failure, after every batch that was still under way.
         """
         ...
+
+
+def gathered(
+    encoder: Encoder, batches: Iterator[tuple[slice, Vectors]], n: int, progress: Progress
+) -> Vectors:
+    """The ``n`` vectors of the ``batches`` of an encoder that is `InBatches`, in their order."""
+    vectors = np.empty((n, encoder.dim), np.float32)
+    done = 0
+    for rows, found in batches:
+        vectors[rows] = found
+        done += len(found)
+        progress(f"encoding with {encoder.name}", done, n)
+    return vectors

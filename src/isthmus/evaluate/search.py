@@ -132,7 +132,7 @@ class Best:
         self._keys = _merged(self._keys, scores, start)
 
     def top(self) -> TopK:
-        """What was found, once everything was seen."""
+        """The best items of each query, once all blocks of the gallery were seen."""
         self._settle()
         return self._found
 

@@ -67,7 +67,7 @@ def write_evaluation_report(
 
 
 def subtitle_of(found: Evaluation) -> str:
-    """What was judged on what."""
+    """The number of queries and the kind of evidence, in a line under the title."""
     left_out = f", {found.n_unanswerable:,} without an answer left out"
     kind = (
         "known answers"

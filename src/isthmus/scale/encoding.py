@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from threadpoolctl import threadpool_limits
 
 from isthmus.encoders import CachedEncoder, Encoder, Kind, Vectors
 from isthmus.encoders.checks import check_texts
 from isthmus.encoders.open_encoder import open_encoder, open_model
+from isthmus.encoders.protocol import gathered
 from isthmus.errors import InputError, WrongSpaceError
 from isthmus.progress import Progress, silent
 from isthmus.scale.engine import PooledEngine
@@ -96,21 +96,13 @@ class DividedEncoder:
             WrongSpaceError: where a worker opens another model under this spelling.
             EngineError: for texts that fail twice, or where the engine is gone.
         """
-        if kind == "query" or len(texts) <= _LEAST:
-            return self._here.encode(texts, kind=kind, progress=progress)
-        check_texts(texts)
-        vectors = np.empty((len(texts), self.dim), np.float32)
-        done = 0
-        for rows, found in self.batches(texts, kind=kind):
-            vectors[rows] = found
-            done += len(found)
-            progress(f"encoding with {self.name}", done, len(texts))
-        return vectors
+        return gathered(self, self.batches(texts, kind=kind), len(texts), progress)
 
     def batches(
         self, texts: Sequence[str], *, kind: Kind = "document"
     ) -> Iterator[tuple[slice, Vectors]]:
         """See `InBatches.batches`."""
+        check_texts(texts)
         if kind == "query" or len(texts) <= _LEAST:
             yield slice(0, len(texts)), self._here.encode(texts, kind=kind)
             return

@@ -128,7 +128,7 @@ class KernelShape:
     def of_weights(
         cls, weights: Matrix, *, delta: float | None = None, top: float = 0.0
     ) -> KernelShape:
-        """Of a kernel whose eigenvalues are ``weights (r,)``."""
+        """The shape of a kernel whose eigenvalues are ``weights (r,)``."""
         own = float((weights**2).sum())
         return cls(
             float(weights.sum()) ** 2 / own, delta, float((weights**3).sum()) / own**1.5, top

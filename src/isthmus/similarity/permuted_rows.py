@@ -104,7 +104,7 @@ class PermutedRows:
 
     @cached_property
     def spectra(self) -> Spectra:
-        """Those of these rows alone."""
+        """The factorisations of the sampled rows, without the others."""
         with single_thread:
             second = Moments.of(*self._centred, keep={"square", "xx", "xy", "yy"}).second()
         return Spectra(second, precision=self._precision)

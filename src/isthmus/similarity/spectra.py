@@ -134,12 +134,12 @@ class Spectra:
 
     @property
     def x(self) -> Eigen:
-        """Of the covariance of x."""
+        """Eigenvalues and eigenvectors of the covariance of x."""
         return self.sides["x"].eigen
 
     @property
     def y(self) -> Eigen:
-        """Of the covariance of y."""
+        """Eigenvalues and eigenvectors of the covariance of y."""
         return self.sides["y"].eigen
 
     @cached_property

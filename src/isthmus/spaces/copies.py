@@ -137,7 +137,7 @@ class CopySearch:
 
     @staticmethod
     def joined(one: Placed, other: Placed) -> Placed:
-        """What was placed of two parts."""
+        """The ids and places of two parts of the pairs, one behind the other."""
         return [*one[0], *other[0]], [*one[1], *other[1]]
 
     @staticmethod

@@ -99,7 +99,7 @@ class Guard:
 
     @property
     def report(self) -> Report:
-        """What was met since the guard was made."""
+        """The faults that were counted since the guard was made."""
         with self._lock:
             return Report(self._rows, tuple(self._tallies.values()))
 

@@ -114,7 +114,7 @@ class Copies:
 
     @classmethod
     def of(cls, ids: NDArray[Any], first: NDArray[Any]) -> Self:
-        """Of ids in any order."""
+        """Sorted by id, from ids in any order."""
         order = np.argsort(ids)
         return cls(ids[order], first[order])
 

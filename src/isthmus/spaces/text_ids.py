@@ -85,7 +85,7 @@ class TextIds:
         return whole if dtype is None else whole.astype(dtype)
 
     def tolist(self) -> list[str]:
-        """All of them."""
+        """All ids as a list."""
         return [name for part in id_blocks(self) for name in self[part].tolist()]
 
     def _run(self, start: int, stop: int) -> NDArray[np.str_]:
@@ -153,7 +153,7 @@ class TextIdWriter:
         self.n += len(names)
 
     def ids(self) -> TextIds:
-        """What was added."""
+        """The ids that were added, in that order."""
         return TextIds(self._text, self._ends, self.n, self._width)
 
 

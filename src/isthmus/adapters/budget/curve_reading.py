@@ -57,7 +57,7 @@ class LearningCurve(ShownInNotebook):
 
     @property
     def asked(self) -> str:
-        """Who asks for what."""
+        """What searches the index, in words: queries of their own, or the items themselves."""
         return "items, each its own vector" if self.own_vectors else "queries"
 
     @property

@@ -38,7 +38,7 @@ class Encodings:
 
     @property
     def total(self) -> int:
-        """Documents and queries."""
+        """Number of texts: documents and queries together."""
         return self.documents + self.queries
 
     def __str__(self) -> str:

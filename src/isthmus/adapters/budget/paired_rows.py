@@ -34,7 +34,7 @@ class PairedRows:
         return to_numpy(check_vectors(take_rows(side, rows), metric=self.metric, where=name))
 
     def blocks(self, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-        """The same, a block at a time."""
+        """The rows of `take`, a block at a time."""
         for start in range(0, len(rows), _BLOCK_ROWS):
             yield self.take(rows[start : start + _BLOCK_ROWS])
 

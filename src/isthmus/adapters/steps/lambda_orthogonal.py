@@ -69,7 +69,7 @@ class LambdaChoice:
 
     @property
     def mean(self) -> Matrix:
-        """Of every λ over all held-out rows, ``(len(lams),)``."""
+        """The mean squared error of each λ over all held-out rows, ``(len(lams),)``."""
         return self.weights @ self.errors / self.weights.sum()
 
     @property

@@ -68,7 +68,7 @@ def departure(w: Matrix) -> float:
 
 
 def gradient_of_departure(w: Matrix) -> Matrix:
-    """Of `departure` by w; 0 where that is 0."""
+    """The gradient of `departure` with respect to w; 0 where the departure is 0."""
     excess = gram_excess(w)
     return 2.0 * _times_excess(excess, w) / max(float(np.linalg.norm(excess)), 1e-300)
 
