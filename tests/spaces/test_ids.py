@@ -204,3 +204,23 @@ def test_one_name_is_one_id_whatever_system_wrote_it(tmp_path: Path) -> None:
 def test_uuids_are_text() -> None:
     values = [uuid.UUID(int=i) for i in range(3)]
     assert normalise_ids(values, "x").tolist() == [str(v) for v in values]
+
+
+def test_ids_that_are_all_alike_are_found_without_sorting_them_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from isthmus.spaces import ids as module
+
+    looked_at: list[int] = []
+    whole = module.repeated_hashes
+
+    def counted(hashes: np.ndarray) -> np.ndarray:
+        looked_at.append(len(hashes))
+        return whole(hashes)
+
+    monkeypatch.setattr(module, "repeated_hashes", counted)
+    found = np.arange(3_000_000)
+    found[300_000:] = 7
+    with pytest.raises(InputError, match="row 300000: the id 7 occurs twice, first in row 7"):
+        module.check_unique(found, lambda row: f"row {row}")
+    assert looked_at == [2 << 18]

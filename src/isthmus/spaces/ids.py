@@ -209,12 +209,15 @@ def check_unique(ids: NDArray[Any], locate: Callable[[int], str]) -> None:
     """
     if _increasing(ids):
         return
-    suspects = repeated_hashes(_hashes(ids, 0))
+    hashes = _hashes(ids, 0)
+    # where many are alike, all of them would be one bucket
+    end = _first_repeat(hashes)
+    suspects = repeated_hashes(hashes[:end])
     if not len(suspects):
         return
     seen: dict[Any, int] = {}
-    for part in id_blocks(ids):
-        for row in part.start + np.flatnonzero(_among(hash_ids(ids[part]), suspects)):
+    for part in id_blocks(ids, total=end):
+        for row in part.start + np.flatnonzero(_among(hashes[part], suspects)):
             value = ids[row].item()
             if value in seen:
                 raise InputError(
@@ -223,6 +226,15 @@ def check_unique(ids: NDArray[Any], locate: Callable[[int], str]) -> None:
                     mend="Keep one row of each item",
                 )
             seen[value] = int(row)
+
+
+def _first_repeat(hashes: NDArray[np.uint64]) -> int:
+    """Where the first block ends in which a hash occurs twice; behind all of them if none does."""
+    for part in blocks(len(hashes)):
+        values = np.sort(hashes[part])
+        if (values[1:] == values[:-1]).any():
+            return part.stop
+    return len(hashes)
 
 
 def repeated_hashes(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -160,12 +161,19 @@ def test_numbers_of_a_column_that_disagree_do_not_end_the_process(tmp_path: Path
     content = bytearray(path.read_bytes())
     start = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
     data = bytes(content[start:-8])
-    optional = [
-        at
-        for element in parquet_file._structs_of(data, 0, 2)
-        for field, kind, at in parquet_file._fields(data, element, 0)
-        if (field, kind) == (3, 5) and data[at] == 2
-    ]
+    optional: list[int] = []
+
+    def element(at: int) -> int:
+        """A column of the schema, whose third field is 1 where it may hold nulls."""
+        told, end = parquet_file._struct(data, at, 1)
+        for place in range(at, end):
+            other = data[:place] + b"\0" + data[place + 1 :]
+            with suppress(IndexError):
+                if told.get(3) == 1 and parquet_file._struct(other, at, 1) == ({**told, 3: 0}, end):
+                    optional.append(place)
+        return end
+
+    parquet_file._struct(data, 0, 0, {2: parquet_file._structs(data, element)})
     assert optional
     for at in optional:
         content[start + at] = 0
@@ -182,3 +190,38 @@ def test_numbers_of_a_column_that_disagree_do_not_end_the_process(tmp_path: Path
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("refused")
+
+
+def test_the_footer_of_many_columns_is_read_in_one_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = []
+    for columns in (100, 400):
+        path = tmp_path / f"{columns}.parquet"
+        table = pa.table({f"c{i}": np.ones(3) for i in range(columns)})
+        pq.write_table(table, path)
+        read, calls = parquet_file._varint, 0
+
+        def counted(data: bytes, at: int, read=read) -> tuple[int, int]:
+            nonlocal calls
+            calls += 1
+            return read(data, at)
+
+        with monkeypatch.context() as patched, path.open("rb") as raw:
+            patched.setattr(parquet_file, "_varint", counted)
+            assert [len(group) for group in column_chunks(raw)] == [columns]
+        counts.append(calls)
+    assert counts[1] < 5 * counts[0]
+    assert counts[1] < 400 * 60
+
+
+def test_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    from isthmus.spaces.readers import open_vectors
+
+    rows = pa.FixedSizeListArray.from_arrays(pa.array(np.ones(8)), 2)
+    ids = pa.array(list("abcd"))
+    for names in (["id", "vector", "vector"], ["id", "vector", "id"]):
+        third = rows if names[2] == "vector" else ids
+        pq.write_table(pa.table([ids, rows, third], names=names), tmp_path / "a.parquet")
+        with pytest.raises(InputError, match=f"2 columns are called '{names[2]}'"):
+            open_vectors(tmp_path / "a.parquet")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -67,7 +68,8 @@ class Columns:
         """
         vectors = _vector_columns(stream, wanted.key, where)
         key = vectors[0] if len(vectors) == 1 else _prefix(vectors)
-        others = [name for name in stream.schema.names if name not in vectors]
+        used = set(vectors)
+        others = [name for name in stream.schema.names if name not in used]
         ids, overlooked = id_name(others, wanted, key)
         if ids is None and wanted.find_ids and (index := _index(stream)) in others:
             ids, overlooked = index, None
@@ -99,10 +101,17 @@ class Columns:
         """
         needed = [*(self.vectors if vectors else ()), *([] if self.ids is None else [self.ids])]
         names: list[str] = stream.schema.names
+        known = Counter(names)
         for column in needed:
-            if column.partition(".")[0] not in names and column not in names:
+            if column.partition(".")[0] not in known and column not in known:
                 raise InputError(
                     f"there is no column '{column}'; columns: {', '.join(names)}", where=str(where)
+                )
+            if known[column] > 1:
+                raise InputError(
+                    f"{known[column]} columns are called '{column}'",
+                    where=str(where),
+                    mend="Give each a name of its own",
                 )
         for whole in stream.read([*needed, *_places(stream, needed)]):
             for start in range(0, len(whole), BATCH):
@@ -273,7 +282,8 @@ def _places(stream: Stream, columns: Sequence[str]) -> list[str]:
     """The fields ``indices`` of structs in which columns lie."""
     import pyarrow as pa
 
-    outer = {name.partition(".")[0] for name in columns if name not in stream.schema.names}
+    known = set(stream.schema.names)
+    outer = {name.partition(".")[0] for name in columns if name not in known}
     return [
         f"{field.name}.indices"
         for field in stream.schema

@@ -20,8 +20,9 @@ def column_of(batch: Any, name: str) -> Any:
     """A column of a batch, or a field ``a.b`` of a struct, without its extension type."""
     import pyarrow as pa
 
-    if name in batch.schema.names:
-        column = batch.column(batch.schema.get_field_index(name))
+    index = batch.schema.get_field_index(name)
+    if index >= 0:
+        column = batch.column(index)
     else:
         outer, *inner = name.split(".")
         column = batch.column(batch.schema.get_field_index(outer))

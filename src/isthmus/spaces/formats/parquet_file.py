@@ -7,7 +7,7 @@ whether the file holds as much.  Headers of pages are structs of Thrift's compac
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -21,8 +21,10 @@ _SLACK = 100  # of writers that left the header of a dictionary out of the size 
 _SMALL = 1 << 24  # a page up to here is no danger, whatever the footer says of its column
 _DEEPEST = 16
 _UNCOMPRESSED, _COMPRESSED = 2, 3  # fields of a page's header
-_ROW_GROUPS, _META_DATA = 4, 3  # of the footer, and of a column chunk
+_ROW_GROUPS, _COLUMNS, _META_DATA = 4, 1, 3  # of the footer, a row group and a column chunk
 _WHOLE, _LIST, _STRUCT = (4, 5, 6), 9, 12
+_Reader = Callable[[int], int]
+"""Reads what begins at a place, and says where it ends."""
 
 
 def open_parquet_file(file: Path | Any, groups: Sequence[int] | None = None) -> Any:
@@ -92,33 +94,37 @@ def column_chunks(raw: BinaryIO) -> list[list[Chunk]]:
     length = int.from_bytes(raw.read(4), "little")
     raw.seek(-8 - length, os.SEEK_END)
     data = raw.read(length)
-    return [
-        [
-            _chunk(_struct(data, meta, 2)[0])
-            for column in _structs_of(data, group, 1)
-            for field, kind, meta in _fields(data, column, 1)
-            if (field, kind) == (_META_DATA, _STRUCT)
-        ]
-        for group in _structs_of(data, 0, _ROW_GROUPS)
-    ]
+    groups: list[list[Chunk]] = []
+
+    def meta_data(at: int) -> int:
+        told, at = _struct(data, at, 2)
+        groups[-1].append(Chunk(told[6], told[7], told[9], told.get(11)))
+        return at
+
+    def group(at: int) -> int:
+        groups.append([])
+        return _struct(data, at, 1, {_COLUMNS: _structs(data, column)})[1]
+
+    def column(at: int) -> int:
+        return _struct(data, at, 2, {_META_DATA: meta_data})[1]
+
+    _struct(data, 0, 0, {_ROW_GROUPS: _structs(data, group)})
+    return groups
 
 
-def _chunk(told: dict[int, int]) -> Chunk:
-    return Chunk(told[6], told[7], told[9], told.get(11))
+def _structs(data: bytes, inner: _Reader) -> _Reader:
+    """Reads a list of structs, each by ``inner``."""
 
+    def read(at: int) -> int:
+        head = data[at]
+        if head & 15 != _STRUCT:
+            raise IndexError("it holds no structs")
+        count, at = (head >> 4, at + 1) if head >> 4 < 15 else _varint(data, at + 1)
+        for _ in range(count):
+            at = inner(at)
+        return at
 
-def _structs_of(data: bytes, at: int, wanted: int) -> list[int]:
-    """Where the structs of a list begin, which is a field of the struct there."""
-    for field, kind, start in _fields(data, at, 0):
-        if field == wanted and kind == _LIST and data[start] & 15 == _STRUCT:
-            head = data[start]
-            count, at = (head >> 4, start + 1) if head >> 4 < 15 else _varint(data, start + 1)
-            found: list[int] = []
-            for _ in range(count):
-                found.append(at)
-                at = _struct(data, at, 1)[1]
-            return found
-    return []
+    return read
 
 
 def pages_of(raw: BinaryIO, chunk: Chunk) -> Iterator[tuple[int, int]]:
@@ -164,36 +170,36 @@ def page_header(raw: BinaryIO, at: int) -> tuple[int, tuple[int, int]]:
             size *= 16
 
 
-def _struct(data: bytes, at: int, depth: int) -> tuple[dict[int, int], int]:
-    """The whole numbers of a struct by the number of their field, and where it ends."""
-    numbers: dict[int, int] = {}
-    end = at
-    for field, kind, start in _fields(data, at, depth):
-        if kind in _WHOLE:
-            numbers[field] = _signed(_varint(data, start)[0])
-        end = start
-    return numbers, end
+def _struct(
+    data: bytes, at: int, depth: int, inner: Mapping[int, _Reader] | None = None
+) -> tuple[dict[int, int], int]:
+    """The whole numbers of a struct by the number of their field, and where it ends.
 
-
-def _fields(data: bytes, at: int, depth: int) -> Iterator[tuple[int, int, int]]:
-    """Of each field of a struct its number, its kind and where it begins; at last 0, 0, the end."""
+    Fields that are structs or lists are read by what ``inner`` has for their number, which says
+    where they end; all others are passed over.
+    """
     if depth > _DEEPEST:
         raise RecursionError
+    numbers: dict[int, int] = {}
     field = 0
     while True:
         head = data[at]
         at += 1
         if head == 0:
-            yield 0, 0, at
-            return
+            return numbers, at
         kind = head & 15
         if head >> 4:
             field += head >> 4
         else:
             coded, at = _varint(data, at)
             field = _signed(coded)
-        yield field, kind, at
-        at = _behind(data, at, kind, depth)
+        if kind in _WHOLE:
+            coded, at = _varint(data, at)
+            numbers[field] = _signed(coded)
+        elif inner and field in inner and kind in (_LIST, _STRUCT):
+            at = inner[field](at)
+        else:
+            at = _behind(data, at, kind, depth)
 
 
 def _behind(data: bytes, at: int, kind: int, depth: int, *, inside: bool = False) -> int:
@@ -231,6 +237,9 @@ def _behind_all(data: bytes, at: int, count: int, kinds: tuple[int, ...], depth:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
+    byte = data[at]
+    if byte < 128:
+        return byte, at + 1
     value = shift = 0
     while True:
         byte = data[at]
