@@ -2,7 +2,8 @@
 
 Over Parquet files of random vectors, a fold of the moments and a transform into a folder are run
 again and again while, at random moments, a worker is killed (SIGKILL).  Each result is held against
-that of an undisturbed run, bit for bit.  Then a part that fails once, one that fails twice, one
+that of an undisturbed run, bit for bit.  So are vectors of texts that workers encode, as for a
+migration.  Then a part that fails once, one that fails twice, one
 that changes between the listing and the reading, and a scheduler that is killed, each with what the
 same call makes of it afterwards.
 
@@ -34,10 +35,17 @@ from benchmarks.scale import Moments, bridge_of, write_side
 from isthmus import Bridge, apply
 from isthmus.errors import EngineError, InputError, IsthmusError
 from isthmus.moments import FoldMoments
-from isthmus.scale import open_engine, open_pairs
+from isthmus.scale import open_divided, open_engine, open_pairs
 from isthmus.scale.engine import PooledEngine
 
-__all__ = ["Data", "dask_cluster", "killed_at_random", "scheduler_gone", "single_parts"]
+__all__ = [
+    "Data",
+    "dask_cluster",
+    "encoders_killed",
+    "killed_at_random",
+    "scheduler_gone",
+    "single_parts",
+]
 
 _WIDTH, _FILES = 96, 24
 
@@ -103,6 +111,29 @@ def killed_at_random(data: Data, name: str, count: int, *, seed: int = 0) -> Ite
     for number, (pid, moment) in enumerate(killed, 1):
         yield f"  kill {number:2}: process {pid}, after {moment:.2f} s"
     yield f"{name}: {count} workers killed in {runs} runs of both, every result as undisturbed"
+
+
+def encoders_killed(name: str, count: int, *, seed: int = 1) -> Iterator[str]:
+    """Kill ``count`` workers at random moments while they encode the texts of a migration."""
+    from isthmus.demo import load_corpus
+    from isthmus.encoders import CachedEncoder
+
+    texts = list(load_corpus(1500).documents)
+    with open_engine(name) as engine, tempfile.TemporaryDirectory() as cache:
+        os.environ["ISTHMUS_CACHE"] = cache
+        kept = open_divided("package:paraphrase-minilm-l3", engine)
+        assert isinstance(kept, CachedEncoder)
+        model = kept.encoder  # past the cache
+        right = model.encode(texts)
+        runs = 0
+        with _killer(random.Random(seed), count) as killed:
+            while len(killed) < count:
+                assert (model.encode(texts) == right).all(), "a killed worker changed the vectors"
+                runs += 1
+    yield (
+        f"{name}: {count} workers killed while they encoded {len(texts):,} texts {runs} times, "
+        "every vector as undisturbed"
+    )
 
 
 @contextmanager
@@ -287,6 +318,8 @@ def main() -> None:
         data = Data.written(Path(made), asked.rows)
         for name in asked.engine:
             for line in killed_at_random(data, name, asked.kills):
+                print(line, flush=True)
+            for line in encoders_killed(name, max(1, asked.kills // 4)):
                 print(line, flush=True)
             for line in single_parts(data, name):
                 print(line, flush=True)
