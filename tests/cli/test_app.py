@@ -367,3 +367,11 @@ def test_every_command_tells_programs_of_bad_usage_and_of_defects(
     done = cli("fit", "--json")
     assert done.code == 70
     assert done.json["error"]["kind"] == "KeyError"
+
+
+def test_an_empty_argument_is_no_folder(cli) -> None:
+    place = cli("diagnose", "", "new.npy")
+    assert place.code == 2
+    assert "argument 2: it is empty. Is it a variable of the shell that is not set?" in place.err
+    option = cli("diagnose", "old.npy", "new.npy", "--ids", "")
+    assert "--ids: it is empty" in option.err

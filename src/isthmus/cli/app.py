@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated, NoReturn
 
@@ -36,7 +37,7 @@ from isthmus.cli.serve import serve_command
 from isthmus.cli.signals import Stopped, stopped_by_signals
 from isthmus.cli.threshold import threshold_command
 from isthmus.cli.verbosity import level_of, listen, taken_out
-from isthmus.errors import GateError, IsthmusError
+from isthmus.errors import GateError, InputError, IsthmusError
 from isthmus.plain_text import plain_line
 from isthmus.spaces.formats.table import described
 
@@ -130,6 +131,7 @@ def main() -> None:
     sys.argv[1:] = arguments
     as_json = _JSON in arguments
     try:
+        _check_given(arguments)
         with stopped_by_signals():
             if as_json:
                 _run_for_programs()
@@ -173,6 +175,20 @@ def main() -> None:
         kind, what = type(error).__name__, plain_line(str(error))[:400]
         sentence = f"error: unexpected: {kind}: {what} (a defect of isthmus; {_DEBUG} shows where)"
         _end(sentence, _UNEXPECTED, as_json, kind, what=what)
+
+
+def _check_given(arguments: Sequence[str]) -> None:
+    """Refuse an argument that is empty, which would be read as the folder one works in.
+
+    Raises:
+        InputError: saying which.
+    """
+    for number, (argument, before) in enumerate(zip(arguments, ("", *arguments), strict=False), 1):
+        if not argument:
+            place = before if before.startswith("--") else f"argument {number}"
+            raise InputError(
+                "it is empty", where=place, mend="Is it a variable of the shell that is not set?"
+            )
 
 
 def _run_for_programs() -> NoReturn:

@@ -136,6 +136,9 @@ class Evaluation(ShownInNotebook, BaseModel):
         for name, arm in self.arms.items():
             if any(arm.metrics[m].value is None for m in self.metrics if m != self.primary):
                 raise ValueError(f"a metric of the arm '{name}' has no value")
+        gain = self.arms[self.judged].to_old
+        if self.luck is not None and (gain is None or gain.value is None):
+            raise ValueError(f"there is no gain of '{self.judged}' that the luck is part of")
         return self
 
     @property
