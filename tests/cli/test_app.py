@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -375,3 +376,10 @@ def test_an_empty_argument_is_no_folder(cli) -> None:
     assert "argument 2: it is empty. Is it a variable of the shell that is not set?" in place.err
     option = cli("diagnose", "old.npy", "new.npy", "--ids", "")
     assert "--ids: it is empty" in option.err
+
+
+@pytest.mark.parametrize("command", ["plan", "monitor", "review", "search"])
+def test_examples_of_several_lines_have_single_spaces(cli, command: str) -> None:
+    shown = cli(command, "--help").out
+    examples = shown[shown.index("Examples:") : shown.index("Options:")]
+    assert not re.search(r"\S {2,}isthmus|\S {2,}--", examples)

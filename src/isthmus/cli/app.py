@@ -21,6 +21,7 @@ from isthmus.cli.demo import demo_command
 from isthmus.cli.diagnose import diagnose_command
 from isthmus.cli.evaluate import evaluate_command
 from isthmus.cli.fit import fit_command
+from isthmus.cli.help_text import join_examples
 from isthmus.cli.inspect import inspect_command
 from isthmus.cli.migrate import migrate_app
 from isthmus.cli.moments import moments_command
@@ -119,6 +120,7 @@ app.add_typer(canary_app, name="canary")
 add_registry_commands(app)
 app.command("push", rich_help_panel="Registry")(push_command)
 app.command("review", rich_help_panel="Registry")(review_command)
+join_examples(app)
 hold_apart(app)
 
 

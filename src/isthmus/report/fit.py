@@ -109,13 +109,23 @@ def _among(trust: Trust) -> str:
     return "" if trust.searched is None else f"; calibrated among {trust.searched:,} items"
 
 
-def _trust(bridge: Bridge) -> Iterator[TextTable]:
+def _trust(bridge: Bridge) -> Iterator[TextTable | Prose]:
     if bridge.trust is None:
         return
-    yield TextTable(
+    levels = bridge.trust.control.levels()
+    told = (
         f"How far single vectors can be trusted ({bridge.trust.control}; after the search: "
-        f"{bridge.trust.search_control}{_among(bridge.trust)}): rows at or above a threshold of "
-        "trust find the old model's first result with the probability asked for",
+        f"{bridge.trust.search_control}{_among(bridge.trust)})"
+    )
+    if all(level.threshold is None for level in levels):
+        yield Prose(
+            f"{told}: no threshold of trust holds on unused rows what it promises, from "
+            f"{levels[0].probability:.0%} to {levels[-1].probability:.0%}."
+        )
+        return
+    yield TextTable(
+        f"{told}: rows at or above a threshold of trust find the old model's first result with the "
+        "probability asked for",
         ("probability", "threshold of trust", "rows kept", "seen on unused rows"),
         tuple(
             (
@@ -124,7 +134,7 @@ def _trust(bridge: Bridge) -> Iterator[TextTable]:
                 "-" if level.threshold is None else f"{level.kept:.0%}",
                 "-" if level.held_out is None else f"{level.held_out:.0%}",
             )
-            for level in bridge.trust.control.levels()
+            for level in levels
         ),
     )
 

@@ -12,6 +12,7 @@ from isthmus.adapters.budget.curve_reading import LearningCurve
 from isthmus.adapters.select import RULE
 from isthmus.bridge import Bridge
 from isthmus.bridge.tried import Tried
+from isthmus.evaluate.arms import words_of
 from isthmus.report.blocks import Figure, TextTable
 from isthmus.report.plots import (
     NEW,
@@ -226,7 +227,7 @@ def curve_figure(curve: LearningCurve) -> Figure:
             showlegend=True,
             margin={"l": 12, "r": 14, "t": 34, "b": 46},
             xaxis=axis("pairs", **log_ticks(curve.budgets[0], 2 * last)),
-            yaxis=axis(f"{curve.metric} of {curve.n_queries:,} unseen {curve.asked}"),
+            yaxis=axis(f"{curve.metric} of {curve.n_queries:,} unseen {curve.asked.split(',')[0]}"),
         ),
         height=340,
         table=TextTable(
@@ -250,13 +251,13 @@ def threshold_figures(bridge: Bridge) -> Iterator[Figure]:
         let_through = "the same share of results" if keep == "share" else "as many right results"
         yield _curve(
             f"threshold-{keep}",
-            f"Thresholds of {way} that let {let_through} through",
+            f"Thresholds that let {let_through} through: {words_of(way)}",
             f"A threshold tuned on the old model is to be read through this curve (isthmus "
             f"threshold). The dotted line would need no translation; the errors are those on "
             f"{found.queries:,} unseen queries.",
             list(zip(old.tolist(), new.tolist(), strict=True)),
             "threshold of the old model",
-            f"threshold of {way}",
+            f"threshold of {words_of(way)}",
         )
 
 

@@ -229,3 +229,29 @@ def test_training_is_as_sharp_as_the_frozen_space_is_close(monkeypatch):
     own = Tuning(temperature=0.07, schedule=Schedule(1))
     attach(pictures[:60], captions[:60], tuning=own, options=AttachOptions(folds=2))
     assert told == [(0.07, 0.3)] * 2
+
+
+def test_a_hidden_layer_is_taken_where_the_relation_bends() -> None:
+    rng = np.random.default_rng(5)
+    pictures = rng.standard_normal((500, 6)).astype(np.float32)
+    pictures /= np.linalg.norm(pictures, axis=1, keepdims=True)
+    bent = np.abs(pictures @ rng.standard_normal((6, 24))).astype(np.float32)
+    straight = (pictures @ rng.standard_normal((6, 24))).astype(np.float32)
+    tuning = Tuning(schedule=Schedule(12), batch=64)
+    made = {
+        (name, hidden): attach(
+            pictures, y, tuning=tuning, options=AttachOptions(folds=2, hidden=hidden)
+        )
+        for name, y, hidden in (
+            ("bent", bent - bent.mean(0), 64),
+            ("bent", bent - bent.mean(0), 0),
+            ("straight", straight, 64),
+        )
+    }
+    assert made["bent", 64].projector.hidden == 128
+    assert "hidden layer (128 wide)" in str(made["bent", 64])
+    one, other = (made["bent", hidden].gain for hidden in (64, 0))
+    assert one is not None and other is not None and one.value > other.value + 0.02
+    assert not made["straight", 64].projector.hidden
+    with pytest.raises(InputError, match="hidden: the width is 0 or more"):
+        AttachOptions(hidden=-1)

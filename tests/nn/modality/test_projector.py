@@ -6,7 +6,7 @@ pytest.importorskip("lightning_fabric")
 
 from isthmus import artefact  # noqa: E402
 from isthmus.errors import InputError, OutputError  # noqa: E402
-from isthmus.nn.modality.projector import Projector  # noqa: E402
+from isthmus.nn.modality.projector import Branch, Projector  # noqa: E402
 
 
 def made(**options):
@@ -67,3 +67,29 @@ def test_bad_shapes_are_refused():
         made(dropout=1.0)
     with pytest.raises(InputError, match="width 6"):
         made()(torch.ones(2, 5))
+
+
+def test_a_hidden_layer_is_run_alike_by_torch_and_by_the_chain_and_is_kept(tmp_path):
+    rng = np.random.default_rng(3)
+    matrix, offset = rng.standard_normal((5, 4)), rng.standard_normal(4)
+    rows = rng.standard_normal((20, 5)).astype(np.float32)
+    branches = [Branch.begun((5, 4), 7, seed) for seed in (0, 1)]
+    assert np.array_equal(
+        Projector(matrix, offset, branch=branches[0])(torch.from_numpy(rows)).detach().numpy(),
+        Projector(matrix, offset)(torch.from_numpy(rows)).detach().numpy(),
+    )
+    branches = [b._replace(outer=rng.standard_normal((7, 4))) for b in branches]
+    made = [
+        Projector(matrix, offset, branch=b, unit_output=False).eval()
+        for b in (*branches, Branch.mean(branches))
+    ]
+    out = [m(torch.from_numpy(rows)).detach().numpy() for m in made]
+    np.testing.assert_allclose(out[2], (out[0] + out[1]) / 2, rtol=1e-4, atol=1e-5)
+    for one, expected in zip(made, out, strict=True):
+        np.testing.assert_allclose(one.chain(rows), expected, rtol=1e-4, atol=1e-5)
+    made[2].save(tmp_path / "p")
+    loaded = Projector.load(tmp_path / "p")
+    assert loaded.hidden == 14
+    np.testing.assert_array_equal(loaded.chain(rows), made[2].chain(rows))
+    with pytest.raises(InputError, match="parts of the branch"):
+        Projector(matrix, offset, branch=branches[0]._replace(bend=np.zeros(3)))

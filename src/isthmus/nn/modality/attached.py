@@ -151,6 +151,8 @@ class Attached:
     def __str__(self) -> str:
         alone = "" if self.alone == (0, 0) else f", {self.alone[0]} and {self.alone[1]} rows alone"
         made = "trained" if self.trained else "closed form"
+        if self.projector.hidden:
+            made = f"trained with a hidden layer ({self.projector.hidden} wide)"
         lines = [
             f"{self.paired} paired items{alone}: {self.start}, {made}",
             *([] if self.gain is None else [f"gain of training on held-out pairs: {self.gain}"]),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -13,23 +13,58 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from isthmus import artefact
-from isthmus.adapters.chain import Affine, Chain, RowNorm
+from isthmus.adapters.chain import Affine, Chain, ResidualMap, RowNorm
 from isthmus.errors import InputError
 from isthmus.tensors import Tensors
 from isthmus.training.torch_tensors import as_arrays
 
-__all__ = ["ATTACHED", "KIND", "Projector"]
+__all__ = ["ATTACHED", "KIND", "Branch", "Projector"]
 
 KIND, ATTACHED = "projector", "attached modality"
 """Of artefact: a projector by itself, and with what was found of it."""
 
 
+class Branch(NamedTuple):
+    """The hidden layer of a projector: ``gelu(x U + u) V`` is added to what is linear in x."""
+
+    inner: NDArray[np.floating]
+    """U ``(dx, hidden)``"""
+    bend: NDArray[np.floating]
+    """u ``(hidden,)``"""
+    outer: NDArray[np.floating]
+    """V ``(hidden, dy)``"""
+
+    @classmethod
+    def begun(cls, dims: tuple[int, int], hidden: int, seed: int) -> Self:
+        """One that adds nothing yet, for rows of unit length."""
+        rng = np.random.default_rng(seed)
+        return cls(
+            rng.standard_normal((dims[0], hidden)),
+            0.1 * rng.standard_normal(hidden),
+            np.zeros((hidden, dims[1])),
+        )
+
+    @classmethod
+    def mean(cls, branches: Sequence[Branch]) -> Self:
+        """The one that adds the mean of what these add, as wide as all of them."""
+        inner, bend, outer = zip(*branches, strict=True)
+        return cls(
+            np.concatenate(inner, axis=1),
+            np.concatenate(bend),
+            np.concatenate(outer) / len(branches),
+        )
+
+
 class Projector(nn.Module):
     """``x ↦ unit(unit(x) W + b)``: rows ``(n, dx)`` of a new modality in the frozen space.
+
+    With a `Branch`, ``gelu(unit(x) U + u) V`` is added before the last step: a network of one
+    hidden layer beside the linear map.
 
     Args:
         matrix: W ``(dx, dy)``, as a closed form gives it.
         offset: b ``(dy,)``.
+        branch: the hidden layer, or none.
         unit_input: whether rows are brought to unit length first.
         unit_output: whether results are; a frozen space compared by cosine wants it.
         dropout: share of the input's dimensions that is left out in training, each time anew: with
@@ -44,6 +79,7 @@ class Projector(nn.Module):
         matrix: NDArray[np.floating],
         offset: NDArray[np.floating],
         *,
+        branch: Branch | None = None,
         unit_input: bool = True,
         unit_output: bool = True,
         dropout: float = 0.0,
@@ -55,8 +91,18 @@ class Projector(nn.Module):
             )
         if not 0 <= dropout < 1:
             raise InputError(f"the share left out lies in [0, 1), got {dropout}", where="dropout")
-        self.weight = nn.Parameter(torch.from_numpy(np.array(matrix, np.float32)))
-        self.offset = nn.Parameter(torch.from_numpy(np.array(offset, np.float32)))
+        self.weight, self.offset = _parameter(matrix), _parameter(offset)
+        self.hidden = 0
+        if branch is not None:
+            self.hidden = len(branch.bend)
+            expected = (matrix.shape[0], self.hidden), (self.hidden,), (self.hidden, len(offset))
+            if tuple(part.shape for part in branch) != expected:
+                raise InputError(
+                    f"the parts of the branch have shapes {[p.shape for p in branch]}, expected "
+                    f"{list(expected)}",
+                    where="branch",
+                )
+            self.inner, self.bend, self.outer = map(_parameter, branch)
         self.unit_input, self.unit_output, self.dropout = unit_input, unit_output, dropout
 
     @property
@@ -80,6 +126,9 @@ class Projector(nn.Module):
             x = functional.normalize(x, dim=1)
         x = functional.dropout(x, self.dropout, self.training)
         out = x @ self.weight + self.offset
+        if self.hidden:
+            features = functional.gelu(x @ self.inner + self.bend, approximate="tanh")
+            out = out + features @ self.outer
         return functional.normalize(out, dim=1) if self.unit_output else out
 
     @property
@@ -90,7 +139,24 @@ class Projector(nn.Module):
         )
         unit = RowNorm("unit")
         before, after = [unit] * self.unit_input, [unit] * self.unit_output
-        return Chain([*before, Affine(matrix, offset), *after])
+        branch = self.branch
+        if branch is None:
+            return Chain([*before, Affine(matrix, offset), *after])
+        added = ResidualMap(
+            matrix.astype(np.float32),
+            offset.astype(np.float32),
+            *branch,
+            np.zeros_like(branch[2][0]),
+        )
+        return Chain([*before, added, *after])
+
+    @property
+    def branch(self) -> Branch | None:
+        """The hidden layer as arrays; None where there is none."""
+        if not self.hidden:
+            return None
+        parts = (self.inner, self.bend, self.outer)
+        return Branch(*(part.detach().cpu().numpy().copy() for part in parts))
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write a folder.
@@ -123,6 +189,7 @@ class Projector(nn.Module):
             "unit_input": self.unit_input,
             "unit_output": self.unit_output,
             "dropout": self.dropout,
+            "hidden": self.hidden,
         }
         return described, as_arrays(self.state_dict())
 
@@ -133,10 +200,18 @@ class Projector(nn.Module):
         Raises:
             KeyError, TypeError, ValueError: for anything else.
         """
+        branch = None
+        if described["hidden"]:
+            branch = Branch(*(np.asarray(tensors[name]) for name in Branch._fields))
         return cls(
             tensors["weight"],
             tensors["offset"],
+            branch=branch,
             unit_input=bool(described["unit_input"]),
             unit_output=bool(described["unit_output"]),
             dropout=float(described["dropout"]),
         )
+
+
+def _parameter(values: NDArray[np.floating]) -> nn.Parameter:
+    return nn.Parameter(torch.from_numpy(np.array(values, np.float32)))
