@@ -202,3 +202,24 @@ def test_items_without_payload_differ_where_one_collection_lacks_them(tmp_path):
     found = {i: bool(d) for part, differs in store.differing()
              for i, d in zip(part.ids.tolist(), differs, strict=True)}  # fmt: skip
     assert found == {"a": True, "b": False}
+
+
+@pytest.mark.parametrize(
+    "columns", [{"a": np.eye(2), "b": np.eye(2)}, {}], ids=["two vectors", "no vectors"]
+)
+def test_another_collection_of_that_name_is_no_second_one(tmp_path, columns):
+    payload = {"text": ["x", "y"]}
+    first = create_store(f"lancedb://{tmp_path}#docs", ["a", "b"], {"old": np.eye(2)}, payload)
+    lancedb = pytest.importorskip("lancedb")
+    table = [
+        {"id": name, **{c: rows[i].tolist() for c, rows in columns.items()}}
+        for i, name in enumerate("ab")
+    ]
+    lancedb.connect(tmp_path).create_table("docs__new", table)
+    with pytest.raises(InputError, match="'docs__new' is the name of another collection"):
+        BesideStore(first, "new")
+    BesideStore(first, "other").check_names("other", "docs_live")
+    with pytest.raises(InputError, match="the alias would be called 'docs__new', which is the"):
+        BesideStore(first, "other").check_names("other", "docs__new")
+    first.swap_alias("docs_live", None, "docs")
+    BesideStore(first, "other").check_names("other", "docs_live")

@@ -322,3 +322,24 @@ def test_an_index_that_needs_more_rows_is_refused(tmp_path):
         with pytest.raises(UnsupportedError, match="256 rows at least, the table has 40"):
             store.build_index("v", Index("IvfPq"))
         assert store.index_of("v") is None
+
+
+def test_strings_kept_once_are_texts(tmp_path):
+    vectors = pa.array([[1.0, 0.0], [0.0, 1.0]], pa.list_(pa.float32(), 2))
+    texts = pa.array(["x", "x"]).dictionary_encode()
+    table = pa.table({"id": pa.array(["a", "b"]), "text": texts, "v": vectors})
+    lancedb.connect(tmp_path).create_table("docs", table)
+    with open_store(f"lancedb://{tmp_path}#docs") as store:
+        assert store.describe().has_texts
+        assert store.texts(np.array(["b", "a"])) == ["x", "x"]
+
+
+def test_an_id_that_is_too_great_is_named(tmp_path):
+    vectors = pa.array([[1.0, 0.0], [0.0, 1.0]], pa.list_(pa.float32(), 2))
+    table = pa.table({"id": pa.array([1, 2**63], pa.uint64()), "v": vectors})
+    lancedb.connect(tmp_path).create_table("docs", table)
+    with (
+        open_store(f"lancedb://{tmp_path}#docs") as store,
+        pytest.raises(InputError, match="the id 9223372036854775808 is more than"),
+    ):
+        list(store.scan())

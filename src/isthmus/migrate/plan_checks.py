@@ -26,6 +26,8 @@ __all__ = [
     "target_of",
 ]
 
+_LEAST = 5
+
 _FILES = ("lancedb", "chroma", "qdrant", "faiss", "parquet", "file")
 
 
@@ -88,6 +90,12 @@ def checked_store(
     by_id = isinstance(new, PrecomputedEncoder) or mapped
     if not count:
         raise InputError("the collection is empty: there is nothing to move", where=where)
+    if count < _LEAST:
+        raise InputError(
+            f"the collection holds {count} item(s), and a plan measures on {_LEAST} or more",
+            where=where,
+            mend="Encode so few anew by hand",
+        )
     if not by_id and not held.has_texts:
         raise InputError(
             "the texts of the items are gone: the new model has nothing to encode",
@@ -165,8 +173,8 @@ def target_of(
         alias_old, alias_new = f"{held.name}.{column}", f"{held.name}.{names.new_column}"
     stem, dot, suffix = held.name.partition(".")
     alias = names.alias or f"{stem}_live{dot}{suffix}"
-    if isinstance(store, Namespaced):
-        store.check_names(names.new_column, alias)
+    if isinstance(second, Namespaced):
+        second.check_names(names.new_column, alias)
     stands = store.alias(alias)
     if stands is not None:
         same = stands in (alias_old, held.name)

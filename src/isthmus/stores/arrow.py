@@ -13,6 +13,7 @@ from isthmus.stores.protocol import Ids, Key
 
 __all__ = [
     "ids_of_arrow",
+    "is_text",
     "key_of_arrow",
     "scalars_of_ids",
     "vector_columns",
@@ -32,6 +33,13 @@ def key_of_arrow(kind: Any) -> Key | None:
     return None
 
 
+def is_text(kind: Any) -> bool:
+    """Whether a column of this Arrow type holds strings, each kept once (a dictionary) or not."""
+    import pyarrow.types as types
+
+    return key_of_arrow(kind.value_type if types.is_dictionary(kind) else kind) == "str"
+
+
 def ids_of_arrow(column: Any, key: Key, where: str) -> Ids:
     """Ids ``(n,)`` of an Arrow column.
 
@@ -41,7 +49,14 @@ def ids_of_arrow(column: Any, key: Key, where: str) -> Ids:
     if column.null_count:
         raise InputError("an id is null", where=where, mend="Give every item an id")
     if key == "int":
-        return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.int64)
+        found = column.to_numpy(zero_copy_only=False)
+        if len(found) and found.max() > np.iinfo(np.int64).max:
+            raise InputError(
+                f"the id {found.max()} is more than an integer of 64 bits with a sign holds",
+                where=where,
+                mend="Keep such ids as strings",
+            )
+        return np.asarray(found, dtype=np.int64)
     return np.array(column.to_pylist(), dtype=np.str_)
 
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.errors import StoreChangedError, StoreError
+from isthmus.errors import InputError, StoreChangedError, StoreError
 from isthmus.evaluate.scores import Metric
 from isthmus.stores.hits import hits_of, no_hits
 from isthmus.stores.id_set import IdSet, filled_ids, lacking_ids
@@ -124,13 +124,49 @@ class BesideStore:
         self._where = held.where
         self._key: Key = held.key
         self.beside = self._name(held.name)
-        self._second: Any = first.neighbour(self.beside)
+        self._second: Any = self._checked()
         self._declared: Column | None = None
         self._named: tuple[Any, str] | None = None
         self._begun = False
         self.leads = False
         """Whether the second collection is the one that applications read and write: what it alone
         holds are items then, and not left-overs."""
+
+    def _checked(self) -> Store | None:
+        """The second collection, if it is there.
+
+        Raises:
+            InputError: if another collection has its name.
+        """
+        try:
+            second = self.first.neighbour(self.beside)
+            if second is None or len(second.describe().columns) == 1:
+                return second
+        except StoreError:
+            return None  # it was dropped just now
+        except InputError:
+            pass
+        raise InputError(
+            f"'{self.beside}' is the name of another collection: it does not hold one new vector "
+            "of each item",
+            where=self._where,
+            mend="Choose another name with --new-column",
+        )
+
+    def check_names(self, column: str, alias: str) -> None:
+        """See `Namespaced.check_names`; of another column than this the second collection tells."""
+        if self.first.alias(alias) is not None:
+            return
+        try:
+            taken = self.first.neighbour(alias) is not None
+        except InputError:
+            taken = True
+        if taken:
+            raise InputError(
+                f"the alias would be called '{alias}', which is the name of something else",
+                where=self._where,
+                mend="Choose another name with --alias",
+            )
 
     def _name(self, name: str) -> str:
         scheme = str(self.first.url).partition("://")[0]

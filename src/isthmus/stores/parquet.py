@@ -16,7 +16,7 @@ from isthmus.freed_memory import return_freed_memory
 from isthmus.spaces.formats.parquet_file import open_parquet_file
 from isthmus.spaces.scratch import scratch_array
 from isthmus.stores.address import Address
-from isthmus.stores.arrow import ids_of_arrow, key_of_arrow, vectors_to_arrow
+from isthmus.stores.arrow import ids_of_arrow, is_text, key_of_arrow, vectors_to_arrow
 from isthmus.stores.fields import id_field, text_field
 from isthmus.stores.files import FileStore
 from isthmus.stores.memory import MemoryStore
@@ -86,7 +86,7 @@ class _Parquet:
         # what was kept for the next file would lie idle through the work
         return_freed_memory()
         metric: dict[str, Metric] = {name: self._metric(schema.field(name)) for name in lists}
-        texts = [f for f in fields if key_of_arrow(schema.field(f).type) == "str"]
+        texts = [f for f in fields if is_text(schema.field(f).type)]
         return MemoryStore(
             np.concatenate(ids) if ids else np.empty(0, np.int64 if key == "int" else np.str_),
             rows.vectors(schema),

@@ -18,6 +18,7 @@ from isthmus.evaluate.scores import Metric
 from isthmus.locks import ForkLock
 from isthmus.stores.address import Address
 from isthmus.stores.arrow import (
+    is_text,
     key_of_arrow,
     vectors_of_arrow,
     vectors_to_arrow,
@@ -88,11 +89,7 @@ class LanceStore(StoreBase):
         self._key: Key = key_of_arrow(schema.field(self._id).type) or "str"
         self._ids = IdColumn(self._id, self._key, self._url)
         self._additions = Additions(self._ids)
-        strings = [
-            name
-            for name in candidates
-            if key_of_arrow(schema.field(name).type) == "str" and name != self._id
-        ]
+        strings = [f.name for f in schema if is_text(f.type) and f.name != self._id]
         self._text_field = text_field(strings, address)
         self._layout: Layout | None = None
         self._default = address.column
