@@ -198,3 +198,20 @@ def test_settings_of_a_server_are_taken_over():
         "HNSW m=24, HNSW ef_construct=77, scalar quantisation, vectors on disk, payload on disk, "
         "indexes of the fields kind, text"
     )
+
+
+def test_vectors_that_cannot_be_searched_are_named(client):
+    models = qdrant_client.models
+    client.create_collection(
+        "docs",
+        vectors_config={
+            "far": models.VectorParams(size=2, distance="Manhattan"),
+            "many": models.VectorParams(
+                size=2, distance="Dot",
+                multivector_config=models.MultiVectorConfig(comparator="max_sim"),
+            ),
+        },
+    )  # fmt: skip
+    said = "'far' compares by Manhattan distance, 'many' compares by several vectors an item"
+    with pytest.raises(InputError, match=said):
+        opened(client, "docs").describe()

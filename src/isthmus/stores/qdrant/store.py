@@ -152,7 +152,9 @@ class QdrantStore(StoreBase):
         params = found.config.params.vectors or {}
         self._unnamed = not isinstance(params, dict)
         exact = self._local or not found.indexed_vectors_count
-        return columns_of({_UNNAMED: params} if self._unnamed else params, exact=exact)
+        return columns_of(
+            {_UNNAMED: params} if self._unnamed else params, exact=exact, where=self._url
+        )
 
     @property
     def column(self) -> str:
