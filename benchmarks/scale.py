@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import multiprocessing
 import os
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -209,6 +211,32 @@ def _private(pid: int) -> float:
     return next((int(x.split()[1]) / 1024 for x in lines if x.startswith("RssAnon:")), 0.0)
 
 
+def on_top(folder: Path, width: int) -> tuple[float, float]:
+    """Processor seconds that do not grow with the rows of a part: of what the process imports from
+    which workers are forked, and of the moments of one part, sent and joined."""
+    from isthmus.moments import FoldMoments
+    from isthmus.scale.local import PRELOADED
+
+    imports = f"import time, {', '.join(PRELOADED)}; print(time.process_time())"
+    told = [
+        float(subprocess.check_output([sys.executable, "-c", imports], env=_environment(folder)))
+        for _ in range(3)
+    ]
+    rows = np.random.default_rng(0).standard_normal((8192, width), dtype=np.float32)
+    moments = FoldMoments(width, width, keep={"square", "xx", "xy", "yy"})
+    moments.update(np.arange(len(rows)), rows, rows)
+    here, there = multiprocessing.Pipe(duplex=False)
+    sent: list[float] = []
+    for _ in range(5):
+        began = time.process_time()
+        sender = threading.Thread(target=there.send, args=(moments,))
+        sender.start()
+        moments += here.recv()
+        sender.join()
+        sent.append(time.process_time() - began)
+    return statistics.median(told), statistics.median(sent)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rows", type=int, default=200_000)
@@ -221,6 +249,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         bridge = bridge_of(folder / "bridge", asked.width)
+        imports, sent = on_top(folder, asked.width)
         figures: dict[str, list[dict[str, float]]] = {case: [] for case in cases}
         half: dict[str, float] = {}
         for rows in (asked.rows // 2, asked.rows):
@@ -258,6 +287,7 @@ def main() -> None:
         print(f"{name}: {two['processor'] / of['processor']:.2f}  {target}")
     walls = one["wall"] / two["wall"]
     print(f"wall, one worker over two: {walls:.2f}  >= 1.7 where nothing else runs")
+    print(f"of which: imports {imports:.2f} s once, {1000 * sent:.0f} ms a part to send and join")
 
 
 def bridge_of(path: Path, width: int) -> Path:

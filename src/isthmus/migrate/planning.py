@@ -43,6 +43,7 @@ from isthmus.migrate.plan_mapped import MAPPED, check_mapped, corpus_bridge, map
 from isthmus.migrate.quality import answered
 from isthmus.migrate.steps import by_hand, steps_of, verdict_of
 from isthmus.progress import Progress, silent
+from isthmus.scale.encoding import DividedEncoder
 from isthmus.spaces.query_log import QueryLog
 from isthmus.stores import Store
 from isthmus.ways.search import Columns, Search
@@ -207,13 +208,13 @@ def _encode_rate(new: Encoder, sample: StoreSample) -> float:
     if isinstance(new, PrecomputedEncoder):
         return 1e6
     inner: Encoder = getattr(new, "encoder", new)
-    texts = list(sample.texts[: max(64, getattr(inner, "at_once", 0))])
-    seconds = np.inf
-    for _ in range(2):  # workers load the model with their first texts
-        began = time.monotonic()
-        inner.encode(texts, kind="document")
-        seconds = min(seconds, time.monotonic() - began)
-    return len(texts) / max(seconds, 1e-6)
+    workers = inner.workers if isinstance(inner, DividedEncoder) else 0
+    texts = list(sample.texts[: 64 * max(workers, 1)])
+    if workers:
+        inner.encode(texts, kind="document")  # each loads the model with its first texts
+    began = time.monotonic()
+    inner.encode(texts, kind="document")
+    return len(texts) / max(time.monotonic() - began, 1e-6)
 
 
 def check_places(output: Path, options: PlanOptions, *, overwrite: bool) -> None:

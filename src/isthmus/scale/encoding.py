@@ -81,11 +81,10 @@ class DividedEncoder:
     def __init__(self, encoder: Encoder, spelling: str, engine: PooledEngine) -> None:
         self._here, self._engine, self._spelling = encoder, engine, spelling
         self.name, self.revision, self.dim = encoder.name, encoder.revision, encoder.dim
-        self.at_once = _PARTS * _MOST * engine.workers
-        """Texts that keep all workers at work."""
+        self.workers = engine.workers
 
     def __repr__(self) -> str:
-        return f"DividedEncoder({self._here!r}, workers={self._engine.workers})"
+        return f"DividedEncoder({self._here!r}, workers={self.workers})"
 
     def encode(
         self, texts: Sequence[str], *, kind: Kind = "document", progress: Progress = silent
@@ -106,7 +105,7 @@ class DividedEncoder:
         if kind == "query" or len(texts) <= _LEAST:
             yield slice(0, len(texts)), self._here.encode(texts, kind=kind)
             return
-        size = min(_MOST, max(_LEAST, -(-len(texts) // (_PARTS * self._engine.workers))))
+        size = min(_MOST, max(_LEAST, -(-len(texts) // (_PARTS * self.workers))))
         parts = [_Share(i, tuple(texts[i : i + size])) for i in range(0, len(texts), size)]
         encode = _Encode(self._spelling, kind, self.revision, _here())
         for index, found in self._engine.each(parts, encode):

@@ -20,9 +20,9 @@ from typing_extensions import override
 from isthmus.errors import EngineError
 from isthmus.scale.engine import LOST, Outcome, PooledEngine, attempt, unsent
 
-__all__ = ["Processes", "Threads"]
+__all__ = ["PRELOADED", "Processes", "Threads"]
 
-_WORK = ("isthmus.bridge.parted.apply", "isthmus.bridge.parted.moments", "scipy.linalg")
+PRELOADED = ("isthmus.bridge.parted.apply", "isthmus.bridge.parted.moments", "scipy.linalg")
 """What most work of a worker imports: done once, in the process that all are forked from."""
 _READERS = ("isthmus.spaces.formats.arrow", "pyarrow.parquet")
 """Likewise, where this process has read files of the kind."""
@@ -228,7 +228,7 @@ def _preload(context: Any) -> None:
     if context.get_start_method() == "forkserver":
         # of the program itself only our own command is known to be safe to import there
         known = [name for name in (*_READERS, "isthmus.cli.app") if name in sys.modules]
-        context.set_forkserver_preload([*_WORK, *known])
+        context.set_forkserver_preload([*PRELOADED, *known])
 
 
 def _serve(connection: Connection) -> None:
