@@ -12,8 +12,10 @@ from isthmus.adapters.chain import Affine, Chain
 from isthmus.adapters.cross_fitted import CrossFitted
 from isthmus.bridge.evidence import HeldOut
 from isthmus.bridge.examine import HeldOutParts, examine
-from isthmus.evaluate import Judging
+from isthmus.evaluate import Judging, parse_metric, relevant_ranks
 from isthmus.evaluate.arms import ARMS
+from isthmus.evaluate.attraction import ranks_among_unfitted
+from isthmus.spaces.sample import Batch
 
 JUDGING = Judging(primary="ndcg@10", resamples=100)
 CHAIN = Chain([Affine(2 * np.eye(4)[::-1])])
@@ -53,3 +55,28 @@ def test_evidence_of_maps_of_folds_says_that_it_is_a_lower_estimate() -> None:
     for lines in (folds.as_text(width=60), folds.as_text(width=200, all_arms=True)):
         assert folds.lower_estimate in " ".join(lines.split())
     assert folds.arms == served.arms
+
+
+def test_rows_of_the_fit_attract_no_query_of_the_evidence() -> None:
+    n, d = 160, 64
+    rng = np.random.default_rng(0)
+    items = rng.standard_normal((n, d)) / np.arange(1, d + 1) ** 0.5
+    turn = np.linalg.qr(rng.standard_normal((d, d)))[0]
+    both = [items + 0.2 * rng.standard_normal((n, d)) for _ in range(2)]
+    x, y = both[0].astype(np.float32), (both[1] @ turn).astype(np.float32)
+    folds = CrossFitted((Chain(),) * 4).folds(np.arange(n))
+    closely = [
+        Chain([Affine(np.linalg.lstsq(x[folds != k], y[folds != k])[0])]) for k in range(4)
+    ]
+    maps, rows = CrossFitted(tuple(closely)), Batch(np.arange(n), x, y)
+    held_out = HeldOut.of_queries(rows, {i: [i] for i in range(n)}, rows, rows)
+    judging = Judging(metrics=("recall@1",), resamples=100)
+    found = examine(HeldOutParts(held_out), maps, "query", judging).evidence
+    trial = held_out.trial(maps, "query")
+    ranks = relevant_ranks(trial.bridge.queries, trial.bridge.gallery, trial.relevance)
+    drawn = ranks_among_unfitted(trial.bridge, trial.relevance, trial.fitted, ranks)
+    metric = parse_metric("recall@1")
+    told = found.arms["bridge"].metrics["recall@1"].value
+    assert told == pytest.approx(np.mean([metric.per_query(one).mean() for one in drawn]))
+    assert told > metric.per_query(ranks).mean() + 0.03
+    assert found.among_unfitted and "count as often" in found.lower_estimate

@@ -54,6 +54,7 @@ def test_the_share_of_fitted_rows_is_said_where_few_are(fitted: isthmus.Bridge) 
     share = 0.8 * PAIRED / ITEMS
     assert evidence.fitted_share == pytest.approx(share)
     assert f"{share:.0%} of the gallery are rows of that fit" in evidence.lower_estimate
+    assert not evidence.among_unfitted
     assert "Old vectors of all items" not in evidence.lower_estimate
 
 

@@ -43,6 +43,17 @@ def test_the_same_size_is_what_was_measured_and_more_items_are_found_less() -> N
     assert values[0] > values[1] > values[2] > 0
 
 
+@pytest.mark.parametrize("places", [[1] * 60, [1] * 59 + [2], [50] * 60, [1] * 30 + [50] * 30])
+def test_galleries_smaller_than_a_rank_that_counts_and_ranks_all_alike(places: list[int]) -> None:
+    for metric in METRICS:
+        values = [expected_in_index(ranks_of(places), 50, n, metric) for n in (50, 250, 2_000_000)]
+        assert all(0 <= v.low <= v.value <= v.high <= 1 for v in values)
+        assert values[0].value >= values[1].value - 1e-9 >= values[2].value - 2e-9
+    # nothing sure follows for forty thousand times the items from one answer in second place
+    if places[-1] == 2:
+        assert values[2].high > 0.5
+
+
 def test_what_cannot_be_told_says_why() -> None:
     found = drawn((4.0, 0.5), 1000, 400, 0)
     assert "ndcg" in (expected_in_index(found, 1000, 9000, parse_metric("ndcg@10")).reason or "")

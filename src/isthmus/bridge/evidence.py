@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.adapters.cross_fitted import Mapped, mapped_rows
+from isthmus.adapters.cross_fitted import CrossFitted, Mapped, mapped_rows
 from isthmus.bridge.kind import Kind
 from isthmus.errors import InputError
 from isthmus.evaluate import parse_metric, relevant_ranks, top_k
 from isthmus.evaluate.judging import default_metric
 from isthmus.evaluate.relevance import Relevance, from_labels, from_pairs
-from isthmus.evaluate.trial import Trial
+from isthmus.evaluate.trial import FittedRows, Trial
 from isthmus.spaces.metric import Metric
 from isthmus.spaces.sample import Batch
 
@@ -60,6 +60,7 @@ class OldAlone:
             gallery_ids=ids,
             relevance=self.relevance,
             paired=trial,
+            fitted=None if trial.fitted is None else trial.fitted.widened(len(self.ids)),
         )
 
 
@@ -117,8 +118,17 @@ class HeldOut:
 
     def mapped_queries(self, chain: Mapped) -> NDArray[Any]:
         """The queries ``(nq, dy)`` behind a map that has not seen their answers."""
-        ids = self.queries.ids if self.answer_ids is None else self.answer_ids
-        return mapped_rows(chain, ids, self.queries.x)
+        return mapped_rows(chain, self._answers, self.queries.x)
+
+    @property
+    def _answers(self) -> NDArray[Any]:
+        return self.queries.ids if self.answer_ids is None else self.answer_ids
+
+    def _fitted(self, chain: Mapped) -> FittedRows | None:
+        """Which items attract the mapped queries, where their answers are rows of no such fit."""
+        if not isinstance(chain, CrossFitted) or self.exclude is not None:
+            return None
+        return FittedRows(chain.folds(self._answers), chain.folds(self.gallery.ids))
 
     @property
     def searched(self) -> int:
@@ -158,6 +168,7 @@ class HeldOut:
                 gallery_error=missed,
                 query_ids=q.ids,
                 gallery_ids=g.ids,
+                fitted=self._fitted(chain),
             )
         return Trial(
             query_old=q.x,

@@ -120,6 +120,9 @@ class Evaluation(ShownInNotebook, BaseModel):
     """What the data showed that a reader of this evidence should know, a sentence each."""
     folds: int | None = Field(default=None, ge=2)
     """How many maps were judged, each fitted on the other folds; None if the served one was."""
+    among_unfitted: bool = False
+    """Whether rows that the map of a query was fitted on count as often as others of their score,
+    where a mapped query alone searches."""
 
     @model_validator(mode="after")
     def _whole(self) -> Evaluation:
@@ -152,16 +155,24 @@ class Evaluation(ShownInNotebook, BaseModel):
         fitted = self.fitted_share
         if fitted is None or self.folds is None:
             return None
-        begins = (
+        told = (
             "the bridge, and what rests on it, is a lower estimate: each query is mapped by one of "
-            f"{self.folds} maps fitted on {1 - 1 / self.folds:.0%} of the pairs, and "
+            f"{self.folds} maps fitted on {1 - 1 / self.folds:.0%} of the pairs, and the map that "
+            "is served was fitted on all"
         )
-        ends = "which attract mapped queries; the map that is served was fitted on all pairs"
+        if self.among_unfitted:
+            told += (
+                ". Rows that a map was fitted on attract what it maps: where a mapped query alone "
+                "searches they count as often as other rows of their score"
+            )
+        else:
+            share = "most" if fitted >= _MOST_FITTED else f"{fitted:.0%}"
+            told += f". And {share} of the gallery are rows of that fit, which attract what it maps"
         if fitted < _MOST_FITTED:
-            return f"{begins}{fitted:.0%} of the gallery are rows of that fit, {ends}"
+            return told
         return (
-            f"{begins}most of the gallery are rows of that fit, {ends}. Old vectors of all items, "
-            "where they are given, are searched too, and no map was fitted on them"
+            f"{told}. Old vectors of all items, where they are given, are searched too, and no map "
+            "was fitted on them"
         )
 
     @property

@@ -27,6 +27,9 @@ _GRID = 160
 _DRAWS = 500
 _MODEL = 0.2
 """Standard error of the law itself, in logits for each tenfold of size."""
+_USUAL_SLOPE, _SLOPES = 0.5, 0.4
+"""Of laws fitted to real galleries, and how far slopes spread, in logarithms: what decides where
+nearly every answer comes first."""
 _KNOWN = ("recall", "cmc", "mrr")
 
 Vector = NDArray[np.float64]
@@ -70,14 +73,15 @@ def expected_in_index(
         return Estimate(value=None, reason="fewer than 50 queries")
     here = float(metric.per_query(ranks).mean())
     shares = np.geomspace(0.01 / n_index, 1.0, _GRID)
-    below = bdtr(_EDGES[:, None] - 1.0, n_gallery - 1, shares[None, :])
+    below = _fewer(_EDGES[:, None], n_gallery, shares[None, :])
     below[0] = 0.0
     in_bin = np.diff(np.vstack([below, np.ones(_GRID)]), axis=0)
     edges = np.append(_EDGES[1:], np.inf)
     counts = np.bincount(np.searchsorted(edges, ranks.ranks), minlength=len(edges)).astype(float)
 
     def surprise(law: Any) -> float:
-        return -float(counts @ np.log(in_bin @ _masses(law, shares) + 1e-300))
+        unusual = np.log(abs(law[1]) / _USUAL_SLOPE + 1e-9) / _SLOPES
+        return 0.5 * unusual**2 - float(counts @ np.log(in_bin @ _masses(law, shares) + 1e-300))
 
     start = np.array([4.0, 0.5])
     law = minimize(surprise, start, method="Nelder-Mead", options={"maxiter": 400}).x
@@ -114,10 +118,15 @@ def _value(metric: MetricAt, n: int, shares: Vector) -> Vector:
     k = metric.k
     if metric.metric.name != "mrr":
         assert k is not None
-        return np.asarray(bdtr(k - 1.0, n - 1, shares))
+        return _fewer(np.array(k), n, shares)
     some = np.arange(1, min(n, k or n, 1000) + 1)
-    first = bdtr(some[:, None] - 1.0, n - 1, shares[None, :])
+    first = _fewer(some[:, None], n, shares[None, :])
     return np.diff(first, axis=0, prepend=0.0).T @ (1 / some)
+
+
+def _fewer(k: NDArray[np.int64], n: int, shares: Vector) -> Vector:
+    """How likely fewer than ``k`` of the ``n - 1`` others come first: surely, where k reaches n."""
+    return np.where(k >= n, 1.0, bdtr(np.minimum(k, n) - 1.0, n - 1, shares))
 
 
 def _logit(value: float, n: int) -> float:

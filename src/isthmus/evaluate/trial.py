@@ -13,7 +13,7 @@ from isthmus.evaluate.arms import Need
 from isthmus.evaluate.relevance import Relevance
 from isthmus.evaluate.scores import Metric, checked_exclude, checked_norms
 
-__all__ = ["Side", "Trial"]
+__all__ = ["FittedRows", "Side", "Trial"]
 
 
 class Side(NamedTuple):
@@ -22,6 +22,30 @@ class Side(NamedTuple):
     queries: NDArray[Any]
     gallery: NDArray[Any]
     metric: Metric
+
+
+@dataclass(frozen=True, eq=False)
+class FittedRows:
+    """Which gallery items the map of each query was fitted on: those of all folds but its own.
+
+    Example:
+        >>> import numpy as np
+        >>> FittedRows(np.array([0, 1]), np.array([0, 1, -1])).of(np.array([True, False])).queries
+        array([0])
+    """
+
+    queries: NDArray[np.int64]
+    """The fold of each query ``(nq,)``."""
+    items: NDArray[np.int64]
+    """The fold of each gallery item ``(ng,)``, -1 of items that no map was fitted on."""
+
+    def of(self, kept: NDArray[np.bool_]) -> FittedRows:
+        """Of the queries where ``kept (nq,)`` is true."""
+        return FittedRows(self.queries[kept], self.items)
+
+    def widened(self, n: int) -> FittedRows:
+        """With ``n`` more gallery items, which no map was fitted on."""
+        return FittedRows(self.queries, np.concatenate([self.items, np.full(n, -1)]))
 
 
 @dataclass(frozen=True)
@@ -40,6 +64,8 @@ class Trial:
     ``paired`` are the same queries among the items that both models know, where the old gallery
     also holds others: what is known of the new model's gallery is then known there.
     ``query_ids (nq,)`` and ``gallery_ids (ng,)`` name rows in what is reported about single ones.
+    ``fitted`` says which items the map of each query was fitted on, where every query has one of
+    its own: such items attract what that map gives.
 
     Example:
         >>> import numpy as np
@@ -66,6 +92,7 @@ class Trial:
     gallery_ids: NDArray[Any] | None = None
     doubts: tuple[str, ...] = ()
     paired: Trial | None = None
+    fitted: FittedRows | None = None
 
     def of(self, kept: NDArray[np.bool_]) -> Trial:
         """The trial for the queries where ``kept (nq,)`` is true; `InputError` if none is."""
@@ -80,6 +107,7 @@ class Trial:
             exclude=None if self.exclude is None else self.exclude[kept],
             query_ids=None if self.query_ids is None else self.query_ids[kept],
             paired=None if self.paired is None else self.paired.of(kept),
+            fitted=None if self.fitted is None else self.fitted.of(kept),
         )
 
     @property

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.evaluate.arms import ARMS
+from isthmus.evaluate.attraction import ranks_among_unfitted
 from isthmus.evaluate.bootstrap import Estimate
 from isthmus.evaluate.evaluation import Evaluation
 from isthmus.evaluate.fairness import Fairness, judge_groups
 from isthmus.evaluate.index_size import expected_in_index
 from isthmus.evaluate.judging import Judging
 from isthmus.evaluate.measured import MeasuredArm, Measurement
-from isthmus.evaluate.metrics import parse_metric
+from isthmus.evaluate.metrics import MetricAt, parse_metric
 from isthmus.evaluate.price import Price
 from isthmus.evaluate.ranks import Ranks
 from isthmus.evaluate.relevance import Relevance
@@ -31,6 +32,7 @@ from isthmus.ways.depth import FixedDepth
 from isthmus.ways.estimate_new import estimated_new
 from isthmus.ways.items import KnownItems
 from isthmus.ways.measure import overlap, price_of
+from isthmus.ways.recall import side_of
 from isthmus.ways.search import Answer, Search
 from isthmus.ways.thresholds import Thresholds, fit_thresholds
 from isthmus.ways.trial_store import TrialStore
@@ -129,6 +131,8 @@ class Judged:
     evaluation: Evaluation
     thresholds: Thresholds | None
     """None where there are too few queries to tell."""
+    among_unfitted: bool = False
+    """Whether rows that attract mapped queries were counted as other rows of their score."""
 
 
 def judge_ways(
@@ -166,7 +170,7 @@ def judge_ways(
     if judging.groups is not None:
         fairness = _fairness(measured, evaluation.judged, judging, trial)
         evaluation = evaluation.model_copy(update={"fairness": fairness})
-    return Judged(evaluation, bench.thresholds(judging.seed))
+    return Judged(evaluation, bench.thresholds(judging.seed), bench.among_unfitted)
 
 
 def _fairness(measured: Measurement, judged: str, judging: Judging, trial: Trial) -> Fairness:
@@ -239,7 +243,8 @@ class _Bench:
         deepest = max(w.rescore.most if w.rescore else 0 for w in ways.values())
         self._depth = max(self.k, deepest) + (trial.exclude is not None)
         self._known: Any = {}
-        self._permuted = _permuted(trial, seed)
+        self._permuted, self._seed = _permuted(trial, seed), seed
+        self._unfitted: dict[str, list[Ranks] | None] = {}
         self.answers: dict[str, Answer] = {}
         self.ranks: dict[str, Ranks] = {}
 
@@ -269,10 +274,7 @@ class _Bench:
             metrics = [parse_metric(name) for name in names]
             counts, n = trial.relevance.counts, trial.n_searchable
             chance = {m.name: m.chance(counts, n) for m in metrics}
-            values = {
-                arm: np.column_stack([m.per_query(r) for m in metrics])
-                for arm, r in self.ranks.items()
-            }
+            values = {arm: self._values(arm, metrics) for arm in self.ranks}
             decisive = {arm: found[:, names.index(primary)] for arm, found in values.items()}
             worst = {
                 arm: worst_by_relevance(
@@ -328,6 +330,32 @@ class _Bench:
                 relevant[name] = _relevant(self.trial.relevance, answer.ids[:, : self.k])
         return fit_thresholds(scores, relevant or None, seed=seed)
 
+    @property
+    def among_unfitted(self) -> bool:
+        """Whether the bridge was measured without the attraction of fitted rows."""
+        return self._unfitted.get("bridge") is not None
+
+    def _values(self, name: str, metrics: Sequence[MetricAt]) -> NDArray[np.float64]:
+        """Each metric of each query ``(nq, m)``, expected among rows that no map was fitted on."""
+        drawn = self._drawn(name) or [self.ranks[name]]
+        return np.mean([np.column_stack([m.per_query(r) for m in metrics]) for r in drawn], axis=0)
+
+    def _drawn(self, name: str) -> list[Ranks] | None:
+        """Ranks without the attraction of fitted rows, of a way that searches by the bridge."""
+        trial, recall = self.trial, self.ways[name].recall
+        one_search = self.ways[name].rescore is None and self.ways[name].part is None
+        if trial.fitted is None or name == "control" or not one_search:
+            return None
+        if not recall.rests_on_bridge:
+            return None
+        if name not in self._unfitted:
+            assert trial.relevance is not None
+            self._unfitted[name] = ranks_among_unfitted(
+                side_of(trial, recall), trial.relevance, trial.fitted, self.ranks[name],
+                seed=self._seed,
+            )  # fmt: skip
+        return self._unfitted[name]
+
     def _measured(self, name: str, values: NDArray[np.float64], judging: Judging) -> MeasuredArm:
         way, kind = self.ways[name], ARMS[name]
         price = None if name == "control" else self.price(name)
@@ -359,9 +387,9 @@ class _Bench:
             name = next((n for n, w in self.ways.items() if w == Way(recall=way.recall)), name)
             if metric.k is not None:
                 metric = parse_metric(f"{metric.metric.name}@{max(metric.k, way.rescore.most)}")
-        return expected_in_index(
-            self.ranks[name], self.trial.n_gallery, rows, metric, level=judging.level
-        )
+        drawn = self._drawn(name)
+        ranks = self.ranks[name] if drawn is None else _middle(drawn, metric)
+        return expected_in_index(ranks, self.trial.n_gallery, rows, metric, level=judging.level)
 
     def price(self, name: str) -> Price:
         """Beyond what doing nothing costs."""
@@ -396,6 +424,12 @@ def _whole_ranks(
     return rescored_ranks(
         ranks, trial.relevance, answer.ids[window], answer.scores[window], depths=answer.rescored
     )
+
+
+def _middle(drawn: Sequence[Ranks], metric: MetricAt) -> Ranks:
+    """Of several draws, the one whose metric is nearest to that of all."""
+    means = np.array([metric.per_query(ranks).mean() for ranks in drawn])
+    return drawn[int(np.argmin(np.abs(means - means.mean())))]
 
 
 def _relevant(relevance: Relevance, items: NDArray[Any]) -> NDArray[np.bool_]:

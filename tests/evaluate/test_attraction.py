@@ -1,0 +1,136 @@
+"""Rows that a map was fitted on, counted as often as other rows of their score."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from isthmus.evaluate import from_ids, parse_metric, relevant_ranks
+from isthmus.evaluate.attraction import ranks_among_unfitted
+from isthmus.evaluate.relevance import Relevance
+from isthmus.evaluate.trial import FittedRows, Side
+
+Array = NDArray[Any]
+RECALL = parse_metric("recall@1")
+DIM, FOLDS = 64, 5
+
+
+class World:
+    """Two models of one kind of item, and queries for each, that a ridge map joins."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.turn = self.rng.standard_normal((DIM, DIM)) / DIM**0.5
+
+    def drawn(self, n: int) -> tuple[Array, Array]:
+        """New queries and old items ``(n, 64)`` of as many new items."""
+        items = self.rng.standard_normal((n, DIM)) / np.arange(1, DIM + 1) ** 0.5
+        noise = 0.25 * self.rng.standard_normal((2, n, DIM))
+        return (items + noise[0]).astype(np.float32), (items @ self.turn + 0.3 * noise[1]).astype(
+            np.float32
+        )
+
+    @staticmethod
+    def fitted(x: Array, y: Array) -> Array:
+        """A map that has been fitted closely."""
+        return np.linalg.solve(x.T @ x + 0.01 * np.eye(DIM), x.T @ y)
+
+
+def recall(draws: list[Any] | None) -> float:
+    assert draws is not None
+    return float(np.mean([RECALL.per_query(ranks).mean() for ranks in draws]))
+
+
+def test_recall_is_that_among_rows_no_map_was_fitted_on() -> None:
+    measured, expected, true = [], [], []
+    n = 150
+    for seed in range(8):
+        world = World(seed)
+        x, y = world.drawn(n)
+        folds = np.arange(n) % FOLDS
+        maps = [world.fitted(x[folds != k], y[folds != k]) for k in range(FOLDS)]
+        mapped = np.stack([row @ maps[k] for row, k in zip(x, folds, strict=True)])
+        same = from_ids(range(n), range(n))
+        ranks = relevant_ranks(mapped, y, same)
+        side = Side(mapped, y, "cosine")
+        measured.append(recall([ranks]))
+        expected.append(recall(ranks_among_unfitted(side, same, FittedRows(folds, folds), ranks)))
+        asked, answers = world.drawn(1000)
+        _, others = world.drawn(n - 1)
+        for one in maps:
+            # each query among the same number of rows, all new to the map
+            scores = (asked @ one) @ (others / np.linalg.norm(others, axis=1, keepdims=True)).T
+            own = np.einsum("nd,nd->n", asked @ one, answers) / np.linalg.norm(answers, axis=1)
+            true.append(float((scores < own[:, None]).all(axis=1).mean()))
+    assert np.mean(measured) < np.mean(true) - 0.04
+    assert np.mean(expected) == pytest.approx(np.mean(true), abs=0.02)
+
+
+def test_rows_that_attract_no_more_than_others_are_all_counted() -> None:
+    moved = []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        rows = rng.standard_normal((400, 16)).astype(np.float32)
+        asked = rows + rng.standard_normal((400, 16)).astype(np.float32)
+        same, folds = from_ids(range(400), range(400)), rng.integers(0, FOLDS, 400)
+        ranks = relevant_ranks(asked, rows, same)
+        side, fitted = Side(asked, rows, "cosine"), FittedRows(folds, folds)
+        moved.append(recall(ranks_among_unfitted(side, same, fitted, ranks)) - recall([ranks]))
+    assert np.mean(moved) == pytest.approx(0, abs=0.015)
+
+
+def attracted(n: int = 200) -> tuple[Array, Array, NDArray[np.int64]]:
+    """Queries that lie among the rows of every fold but their own."""
+    rng = np.random.default_rng(2)
+    rows = rng.standard_normal((n, 8)).astype(np.float32)
+    folds = np.arange(n) % FOLDS
+    near = np.where((folds != folds[:, None]), rng.random((n, n)), 0.0)
+    return rows + rows[near.argmax(axis=1)] * 1.2, rows, folds
+
+
+def test_queries_whose_answer_was_fitted_on_keep_their_ranks() -> None:
+    asked, rows, folds = attracted()
+    other = (np.arange(len(rows)) + 1) % len(rows)
+    relevance = Relevance(np.arange(len(rows) + 1), other, len(rows))
+    ranks = relevant_ranks(asked, rows, relevance)
+    fitted = FittedRows(folds, folds)
+    drawn = ranks_among_unfitted(Side(asked, rows, "cosine"), relevance, fitted, ranks)
+    assert drawn is not None
+    assert all(np.array_equal(one.ranks, ranks.ranks) for one in drawn)
+
+
+@pytest.mark.parametrize("items", [np.full(200, -1), np.arange(200) % FOLDS + 7])
+def test_nothing_is_said_where_none_or_all_rows_were_fitted_on(items: Array) -> None:
+    asked, rows, folds = attracted()
+    same = from_ids(range(200), range(200))
+    ranks = relevant_ranks(asked, rows, same)
+    fitted = FittedRows(folds, items)
+    assert ranks_among_unfitted(Side(asked, rows, "cosine"), same, fitted, ranks) is None
+
+
+@given(seed=st.integers(0, 2**16), answers=st.integers(1, 4), metric=st.sampled_from(["dot", "l2"]))
+def test_ranks_stay_ordered_and_repeat(seed: int, answers: int, metric: Any) -> None:
+    asked, rows, folds = attracted(60)
+    rng = np.random.default_rng(seed)
+    # of several answers, all of the query's own fold
+    own = [rng.choice(np.flatnonzero(folds == f), answers, replace=False) for f in folds]
+    indptr = np.arange(len(rows) + 1) * answers
+    relevance = Relevance(indptr, np.sort(np.array(own), axis=1).reshape(-1), len(rows))
+    rows = np.round(rows, 1)  # with ties
+    ranks = relevant_ranks(asked, rows, relevance, metric=metric)
+    fitted = FittedRows(folds, folds)
+    drawn, again = (
+        ranks_among_unfitted(Side(asked, rows, metric), relevance, fitted, ranks, seed=seed)
+        for _ in range(2)
+    )
+    assert drawn is not None and again is not None
+    for one, other in zip(drawn, again, strict=True):
+        assert np.array_equal(one.ranks, other.ranks)
+        assert np.all(one.ranks >= ranks.ordinals)
+        of_queries = one.ranks.reshape(-1, answers)
+        assert np.all(np.diff(of_queries, axis=1) > 0)
