@@ -226,7 +226,12 @@ class Worker:
         stdin = self._process.stdin
         if stdin is not None:
             stdin.close()
-        self._process.wait(timeout=30)
+        try:
+            self._process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            # it has answered: on a busy machine it only takes long to leave
+            self._process.kill()
+            self._process.wait()
 
     def __enter__(self) -> Worker:
         return self
