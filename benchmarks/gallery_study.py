@@ -51,7 +51,9 @@ class Found(NamedTuple):
 def evidence_and_truth(upgrade: Upgrade, pairs: int, seed: int) -> tuple[float, Found, Found]:
     """Recall@1 in evidence; what fresh queries find among fitted rows, and among fresh rows."""
     order = np.random.default_rng(seed).permutation(len(upgrade.ids))
-    mine, asked, fresh = np.split(order[: 2 * pairs + _ASKED], [pairs, pairs + _ASKED])
+    # half of a gallery are their documents at the most
+    last = pairs + min(_ASKED, pairs // 2)
+    mine, asked, fresh = np.split(order[: last + pairs], [pairs, last])
     bridge = fit(
         Pairs(upgrade.new_items[mine], upgrade.old_items[mine], ids=mine),
         queries=Pairs(upgrade.new_queries[mine], upgrade.old_queries[mine], ids=mine),

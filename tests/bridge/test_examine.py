@@ -65,9 +65,7 @@ def test_rows_of_the_fit_attract_no_query_of_the_evidence() -> None:
     both = [items + 0.2 * rng.standard_normal((n, d)) for _ in range(2)]
     x, y = both[0].astype(np.float32), (both[1] @ turn).astype(np.float32)
     folds = CrossFitted((Chain(),) * 4).folds(np.arange(n))
-    closely = [
-        Chain([Affine(np.linalg.lstsq(x[folds != k], y[folds != k])[0])]) for k in range(4)
-    ]
+    closely = [Chain([Affine(np.linalg.lstsq(x[folds != k], y[folds != k])[0])]) for k in range(4)]
     maps, rows = CrossFitted(tuple(closely)), Batch(np.arange(n), x, y)
     held_out = HeldOut.of_queries(rows, {i: [i] for i in range(n)}, rows, rows)
     judging = Judging(metrics=("recall@1",), resamples=100)
