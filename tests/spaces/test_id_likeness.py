@@ -28,6 +28,8 @@ WRITTEN: dict[str, tuple[list[str], Callable[[str], str]]] = {
         [f"file{i}" for i in range(40)],
         lambda n: "\u200b" + n.replace("fi", "\ufb01"),
     ),
+    "quotes around them": ([f"doc{i}" for i in range(40)], lambda name: f'"{name}"'),
+    "a part behind '#'": ([f"doc{i}" for i in range(40)], lambda name: f"{name}#0"),
 }
 
 

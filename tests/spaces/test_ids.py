@@ -173,6 +173,9 @@ def test_same_ids_looks_at_values_only() -> None:
 def test_integers_do_not_join_strings() -> None:
     with pytest.raises(InputError, match=r"old\.npy are integers.*new\.npy are strings.*Convert"):
         check_same_kind(np.array([1]), np.array(["1"]), ("old.npy", "new.npy"))
+    for text, told in (("00001", "zeros in front"), ("1.0", "'.0' at their ends")):
+        with pytest.raises(InputError, match=f"strings; they are alike but for {told}, too"):
+            check_same_kind(np.array([1]), np.array([text]))
 
 
 def test_ids_beyond_int64_are_text_and_join(tmp_path: Path) -> None:

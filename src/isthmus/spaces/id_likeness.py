@@ -30,8 +30,10 @@ _FORMS: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("zeros in front", lambda name: name.lstrip("0") or "0"),
     ("'.0' at their ends", lambda name: name.removesuffix(".0")),
     ("the way a UUID is written", _as_uuid),
+    ("quotes around them", lambda name: name.strip("\"'")),
     ("the slashes of paths", lambda name: name.replace("\\", "/")),
     ("the folder and the suffix of a file", lambda name: _stem(name)),
+    ("a part behind '#'", lambda name: name.partition("#")[0]),
     (
         "characters that are not seen, or their normal form",
         lambda name: "".join(

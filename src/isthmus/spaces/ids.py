@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.inputs import open_input
+from isthmus.spaces.id_likeness import LOOKED_AT, likeness
 from isthmus.spaces.scratch import blocks, scratch_array
 from isthmus.spaces.split import hash_ids
 from isthmus.spaces.text_ids import LONGEST, TextIds, TextIdWriter, check_lengths, id_blocks
@@ -293,8 +294,11 @@ def check_same_kind(
     """
     kinds = ["strings" if ids.dtype.kind == "U" else "integers" for ids in (a, b)]
     if kinds[0] != kinds[1]:
+        same = set(map(str, a[:LOOKED_AT].tolist())) & set(map(str, b[:LOOKED_AT].tolist()))
+        alike = None if same else likeness(a, b)
+        also = "" if alike is None else f"; they are alike but for {alike}, too"
         raise InputError(
-            f"the ids of {names[0]} are {kinds[0]}, those of {names[1]} are {kinds[1]}",
+            f"the ids of {names[0]} are {kinds[0]}, those of {names[1]} are {kinds[1]}{also}",
             mend=_AS_STRINGS,
         )
 
