@@ -188,8 +188,24 @@ def test_a_new_task_starts_its_own_clock(clock: Clock, capsys: pytest.CaptureFix
     bar("choosing", 3, None)
     assert capsys.readouterr().err.splitlines() == [
         "reading: 500, 5.0 a second",
-        "choosing: 3, 1.5 a second",
+        "choosing: 3, 1.0 a second",  # two more in two seconds
     ]
+
+
+def test_what_comes_before_the_first_ones_slows_no_rate(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bar = ProgressBar(every=0.0)
+    bar("encoding", 0, 1000)
+    clock.now += 30  # a model is loaded
+    bar("encoding", 50, 1000)
+    clock.now += 1
+    bar("encoding", 150, 1000)
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .endswith("encoding: 150 of 1,000 (15%), 100 a second, 8 s left")
+    )
 
 
 @pytest.mark.parametrize(

@@ -233,6 +233,7 @@ class ProgressBar:
         self._live = sys.stderr.isatty()
         self._drawn = False
         self._done = 0
+        self._warm: tuple[float, int] | None = None
 
     def __call__(self, task: str, done: int, total: int | None, /) -> None:
         """Take note of ``done`` rows of ``task``."""
@@ -240,6 +241,9 @@ class ProgressBar:
         if task != self._task or done == 0:
             self.close()
             self._task, self._started, self._shown = task, now, now
+            self._warm = (now, done) if done else None
+        elif self._warm is None:
+            self._warm = now, done
         self._done = done
         elapsed = now - self._started
         wait = 0.1 if self._live else self._every
@@ -248,12 +252,19 @@ class ProgressBar:
         if not _PROGRESS.isEnabledFor(logging.INFO):
             return
         self._shown = now
-        line = _line(task, done, total, elapsed)
+        line = _line(task, done, total, self._rate(now, done))
         if self._live:
             tell(f"\r\x1b[2K{line}")
             self._drawn = True
         else:
             tell(line + "\n")
+
+    def _rate(self, now: float, done: int) -> float:
+        """How many a second, without the first ones: a model is loaded before them."""
+        since, before = self._warm or (self._started, 0)
+        if done <= before or now <= since:
+            since, before = self._started, 0
+        return (done - before) / (now - since) if now > since else 0.0
 
     def close(self) -> None:
         """Wipe the bar."""
@@ -266,8 +277,7 @@ class ProgressBar:
         self._task, self._done = "", 0
 
 
-def _line(task: str, done: int, total: int | None, elapsed: float) -> str:
-    rate = done / elapsed if elapsed > 0 else 0.0
+def _line(task: str, done: int, total: int | None, rate: float) -> str:
     text = f"{task}: {done:,}"
     if total:
         text += f" of {total:,} ({done / total:.0%})"
