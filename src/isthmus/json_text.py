@@ -14,8 +14,9 @@ def read_json(text: str | bytes) -> Any:
     """The value that ``text`` stands for.
 
     Raises:
-        ValueError: if it is no JSON, no Unicode, nested too deeply, or holds a whole number of more
-            digits than one of 128 bits has, which would become no float.
+        ValueError: if it is no JSON, no Unicode, nested too deeply, names a key of an object twice,
+            or holds a whole number of more digits than one of 128 bits has, which would become no
+            float.
 
     Example:
         >>> read_json('{"k": [1, 2.5]}')
@@ -26,7 +27,7 @@ def read_json(text: str | bytes) -> Any:
         ValueError: it is nested too deeply
     """
     try:
-        return json.loads(text, parse_int=_whole)
+        return json.loads(text, parse_int=_whole, object_pairs_hook=_object)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 
@@ -49,4 +50,14 @@ def _whole(digits: str) -> int:
     return int(digits)
 
 
-_DECODER = json.JSONDecoder(parse_int=_whole)
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, whose reader would not know which of two values is meant."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen = set[str]()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+        raise ValueError(f"the key {twice[:80]!r} stands twice in one object")
+    return found
+
+
+_DECODER = json.JSONDecoder(parse_int=_whole, object_pairs_hook=_object)

@@ -227,3 +227,16 @@ def test_ids_that_are_all_alike_are_found_without_sorting_them_all(
     with pytest.raises(InputError, match="row 300000: the id 7 occurs twice, first in row 7"):
         module.check_unique(found, lambda row: f"row {row}")
     assert looked_at == [2 << 18]
+
+
+@pytest.mark.parametrize(
+    ("ids", "told"),
+    [
+        (["a", "b\0", "c"], "row 1: the id holds a null character"),
+        (["a", "b", "\ud800"], "row 2: the id is no Unicode text"),
+        (np.array(["a\udfff", "b"]), "row 0: the id is no Unicode text"),
+    ],
+)
+def test_text_that_no_file_can_hold_is_no_id(ids: object, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        normalise_ids(ids, "ids")

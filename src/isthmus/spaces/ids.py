@@ -47,7 +47,8 @@ def normalise_ids(ids: NDArray[Any] | Sequence[Any], where: str) -> NDArray[Any]
 
     Raises:
         InputError: for null or empty ids (naming the first row), for ids that are neither integers
-            nor strings, or for a shape other than ``(n,)``.
+            nor strings, for text that holds a null character or is no Unicode, or for a shape other
+            than ``(n,)``.
     """
     if isinstance(ids, TextIds):
         return cast(Any, ids)  # what wrote them normalised them
@@ -82,7 +83,7 @@ def normalise_ids(ids: NDArray[Any] | Sequence[Any], where: str) -> NDArray[Any]
                 raise _null(where, part.start + int(np.argmax(empty)))
             if found.dtype.itemsize > 4 * LONGEST:
                 check_lengths(np.char.str_len(found[part]), where, part.start)
-        return _composed_array(found)
+        return _composed_array(found, where)
     return found
 
 
@@ -101,13 +102,17 @@ def _composed(names: list[str]) -> list[str]:
     return [unicodedata.normalize("NFC", name) for name in names]
 
 
-def _composed_array(ids: NDArray[np.str_]) -> NDArray[np.str_]:
+def _composed_array(ids: NDArray[np.str_], where: str) -> NDArray[np.str_]:
     """As `_composed`; the very array where it is so."""
     changed: NDArray[np.str_] | None = None
     for part in id_blocks(ids):
         letters = np.ascontiguousarray(ids[part]).view(np.uint32)
         if not letters.size or int(letters.max()) < _FIRST_COMBINING:
             continue
+        torn = (letters >= _SURROGATES[0]) & (letters <= _SURROGATES[1])
+        if torn.any():
+            row = part.start + int(np.argmax(torn)) // (ids.dtype.itemsize // 4)
+            raise InputError("the id is no Unicode text", where=f"{where}, row {row}")
         listed = ids[part].tolist()
         composed = [unicodedata.normalize("NFC", name) for name in listed]
         if composed != listed:
@@ -120,6 +125,7 @@ def _composed_array(ids: NDArray[np.str_]) -> NDArray[np.str_]:
 
 
 _FIRST_COMBINING = 0x300
+_SURROGATES = 0xD800, 0xDFFF
 
 
 _AS_STRINGS = "Convert the ids of both sides to strings"
@@ -137,6 +143,10 @@ def _from_sequence(ids: Sequence[Any], where: str) -> NDArray[Any]:
         names = [str(value) for value in ids]
         # before an array gives each the room of the longest
         check_lengths(np.fromiter(map(len, names), np.int64, len(names)), where)
+        # numpy drops them at the end of a text, which would make two ids one
+        null = next((row for row, name in enumerate(names) if "\0" in name), None)
+        if null is not None:
+            raise InputError("the id holds a null character", where=f"{where}, row {null}")
         return np.array(names, dtype=np.str_)
     if all(issubclass(k, int | np.integer) and not issubclass(k, bool) for k in kinds):
         values = [int(value) for value in ids]

@@ -6,7 +6,6 @@ Headers are read and checked against the size of the file before anything is all
 from __future__ import annotations
 
 import ast
-import json
 import os
 import re
 import struct
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from isthmus.errors import InputError
 from isthmus.file_records import current
 from isthmus.inputs import open_input
+from isthmus.json_text import read_json
 from isthmus.spaces.file_rows import FileRows
 from isthmus.spaces.formats.contents import (
     VECTOR_NAMES,
@@ -144,6 +144,8 @@ def read_npz(path: Path) -> dict[str, StoredArray]:
             if info.is_dir() or name.suffix.lower() != ".npy" or name.name.startswith("._"):
                 continue
             where = f"{path}:{name.with_suffix('')}"
+            if str(name.with_suffix("")) in arrays:
+                raise InputError("two arrays of the archive have this name", where=where)
             with archive.open(info) as member:
                 header = _npy_header(member, info.file_size, where, pickled=True)
             arrays[str(name.with_suffix(""))] = StoredArray(
@@ -328,7 +330,7 @@ def read_safetensors(path: Path) -> dict[str, StoredArray]:
                 mend="It is damaged, or no .safetensors file",
             )
         with reading(path, ".safetensors"):
-            header: dict[str, Any] = json.loads(file.read(length))
+            header: dict[str, Any] = read_json(file.read(length))
             header.pop("__metadata__", None)
             _check_tiles(header.values(), available - 8 - length)
             return {

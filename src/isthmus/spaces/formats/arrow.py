@@ -44,6 +44,7 @@ from isthmus.spaces.formats.number_text import is_vector_text
 
 __all__ = ["Columns", "open_ipc", "open_parquet", "open_streams"]
 
+_MOST_COLUMNS = 1 << 17  # what is wider is no row of a model
 _NUMBERED = re.compile(r"(.*?)(\d+)")
 
 
@@ -66,6 +67,11 @@ class Columns:
         Raises:
             InputError: where that is not clear.
         """
+        width = len(stream.schema.names)
+        if width > _MOST_COLUMNS:
+            raise InputError(
+                f"it has {width:,} columns, and {_MOST_COLUMNS:,} at the most", where=str(where)
+            )
         vectors = _vector_columns(stream, wanted.key, where)
         key = vectors[0] if len(vectors) == 1 else _prefix(vectors)
         used = set(vectors)

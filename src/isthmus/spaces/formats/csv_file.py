@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from isthmus.errors import InputError
 from isthmus.spaces.formats.arrow import open_streams
 from isthmus.spaces.formats.arrow_streams import Peeked, Stream
 from isthmus.spaces.formats.contents import Contents, Wanted
@@ -55,6 +56,11 @@ class _Dialect:
             mark = raw.read(2)
         with open_text(path) as text:
             head = [text.readline(_LONGEST_LINE) for _ in range(_MOST_REMARKS)]
+        if len(head[0]) >= _LONGEST_LINE:
+            raise InputError(
+                f"the first line has more than {_LONGEST_LINE:,} characters, as no table has",
+                where=str(path),
+            )
         remarks = next((i for i, line in enumerate(head) if not line.startswith("#")), 0)
         # Excel's own way to say what parts the columns
         told = re.fullmatch(r"sep=(.)\s*", head[0])

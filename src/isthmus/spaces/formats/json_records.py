@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -18,6 +19,7 @@ _DEEPEST = 4
 _NAMES = (*VECTOR_NAMES, "values", "dense")
 _BETWEEN = " \t\r\n\x1e"  # what stands between values, the mark of RFC 7464 among it
 _LONGEST_LIST = 1 << 30  # bytes of a file that is one JSON value, which is read whole
+_LONGEST_LINE = 1 << 28  # characters of one among several lines
 
 Record = Mapping[str, Any]
 
@@ -41,7 +43,7 @@ def records_of(path: Path) -> Iterator[Record]:
                 yield from _flattened(_whole(path, text, begin), path, 0)
                 return
         else:
-            rest = file.readline()
+            rest = _line(file, path, 1)
         try:
             head = read_json(begin + rest)
         except ValueError:
@@ -57,7 +59,10 @@ def _with_actions(head: Any, file: TextIO, path: Path) -> Iterator[Record]:
     name = _acted_on(head)
     if name is None:
         yield from _flattened([head], path, 1)
-    for number, line in enumerate(file, 2):
+    for number in count(2):
+        line = _line(file, path, number)
+        if not line:
+            return
         if not line.strip(_BETWEEN):
             continue
         try:
@@ -71,6 +76,20 @@ def _with_actions(head: Any, file: TextIO, path: Path) -> Iterator[Record]:
         for row in _flattened([found], path, number):
             yield row if not name else {"_id": name, **row}
         name = None
+
+
+def _line(file: TextIO, path: Path, number: int) -> str:
+    """The next line, of a length that rows and answers of services have."""
+    # the first may be all there is
+    most = _LONGEST_LIST if number == 1 else _LONGEST_LINE
+    line = file.readline(most)
+    if len(line) >= most:
+        raise InputError(
+            f"the line has more than {most:,} characters",
+            where=f"{path}, line {number}",
+            mend="Write one object a line",
+        )
+    return line
 
 
 def _acted_on(found: Any) -> Any:

@@ -1,0 +1,71 @@
+"""What a file says twice, or at any length, is refused: nobody knows what is meant."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from isthmus.errors import InputError
+from isthmus.json_text import read_json, read_json_at
+from isthmus.spaces.formats import arrow, csv_file, json_records
+from isthmus.spaces.readers import open_vectors
+
+pytest.importorskip("pyarrow")
+
+
+def test_a_key_that_stands_twice_in_an_object() -> None:
+    for text in ('{"a": 1, "a": 1}', '[{"b": {"c": 1, "a": 2, "a": 3}}]'):
+        for read in (read_json, lambda text: read_json_at(text, 0)):
+            with pytest.raises(ValueError, match="the key 'a' stands twice in one object"):
+                read(text)
+    assert read_json('[{"a": 1}, {"a": {"a": 2}}]') == [{"a": 1}, {"a": {"a": 2}}]
+
+
+def test_vectors_that_are_told_twice(tmp_path: Path) -> None:
+    rows = np.ones((4, 2), np.float32)
+    content = io.BytesIO()
+    np.save(content, rows)
+    with (
+        pytest.warns(UserWarning, match="Duplicate name"),
+        zipfile.ZipFile(tmp_path / "a.npz", "w") as archive,
+    ):
+        for _ in range(2):
+            archive.writestr("x.npy", content.getvalue())
+    with pytest.raises(InputError, match=r"a.npz:x: two arrays of the archive have this name"):
+        open_vectors(tmp_path / "a.npz")
+
+    one = '"x": {"dtype": "F32", "shape": [4, 2], "data_offsets": [0, 32]}'
+    header = f"{{{one}, {one}}}".encode()
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header + rows.tobytes())
+    with pytest.raises(InputError, match="the key 'x' stands twice"):
+        open_vectors(path)
+
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"id": "a", "vector": [1, 2], "vector": [3, 4]}\n')
+    with pytest.raises(InputError, match="the key 'vector' stands twice"):
+        open_vectors(path)
+
+
+def test_lines_and_columns_without_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.jsonl"
+    rows = [{"id": i, "vector": [1.0, 2.0], "text": "x" * 40 * i} for i in range(3)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.setattr(json_records, "_LONGEST_LINE", 100)
+    with pytest.raises(InputError, match=r"a.jsonl, line 3: the line has more than 100 characters"):
+        open_vectors(path)
+
+    path = tmp_path / "a.csv"
+    path.write_text("id," + ",".join(f"v{i}" for i in range(30)) + "\n" + "1," * 30 + "1\n")
+    monkeypatch.setattr(arrow, "_MOST_COLUMNS", 20)
+    with pytest.raises(InputError, match="it has 31 columns, and 20 at the most"):
+        open_vectors(path)
+    monkeypatch.setattr(csv_file, "_LONGEST_LINE", 50)
+    with pytest.raises(InputError, match="the first line has more than 50 characters"):
+        open_vectors(path)
