@@ -15,6 +15,7 @@ from tests.stores.conformance import DIM, Conformance, gaussian, ids_of, read_al
 
 from isthmus.errors import InputError, OutputError, StoreUnavailableError, UnsupportedError
 from isthmus.stores import create_store, open_store
+from isthmus.stores.beside import BesideStore
 
 chromadb = pytest.importorskip("chromadb")
 # Chroma's own modules warn on import and in use
@@ -185,3 +186,30 @@ def test_a_server_that_goes_away_and_comes_back(tmp_path):
         store.close()
     finally:
         server.stop()
+
+
+def test_the_index_of_a_second_collection_is_built_as_the_first_ones(tmp_path):
+    hnsw = {"space": "l2", "max_neighbors": 9, "ef_construction": 77, "ef_search": 55}
+    with create_store(f"chroma://{tmp_path}#other", ["a"], {"v": np.ones((1, 2))}) as other:
+        made = other._client.create_collection(
+            "docs", configuration={"hnsw": hnsw}, embedding_function=None
+        )
+        made.add(ids=["a", "b"], embeddings=np.eye(2).tolist(), documents=["x", "y"])
+    with open_store(f"chroma://{tmp_path}#docs") as store:
+        told = "HNSW max_neighbors=9, HNSW ef_construction=77, HNSW ef_search=55"
+        assert store.kept_like() == told
+        second = BesideStore(store, "new")
+        second.add_column("new", 3, metric="cosine")
+        second.put(np.array(["a"]), np.ones((1, 3), np.float32), column="new")
+        assert second._second.kept_like() == told
+        assert second.describe().column("new").metric == "cosine"
+
+
+@pytest.mark.parametrize("kind", ["lancedb", "chroma"])
+def test_letters_that_a_name_cannot_have_are_refused(tmp_path, kind):
+    pytest.importorskip({"chroma": "chromadb"}.get(kind, kind))
+    url = f"{kind}://{tmp_path}#docs"
+    with create_store(url, ["a", "b"], {"v": np.eye(2)}, {"text": ["x", "y"]}) as store:
+        BesideStore(store, "new-1.2_b").check_names("new-1.2_b", "live")
+        with pytest.raises(InputError, match="would be called 'docs__neü 2', and such names"):
+            BesideStore(store, "neü 2").check_names("neü 2", "live")

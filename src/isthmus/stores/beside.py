@@ -68,6 +68,19 @@ class Neighbours(Protocol):
 
 
 @runtime_checkable
+class Spelling(Protocol):
+    """A database whose collections cannot be called anything."""
+
+    def check_name(self, name: str) -> None:
+        """See that a collection can be called ``name``.
+
+        Raises:
+            InputError: if not.
+        """
+        ...
+
+
+@runtime_checkable
 class KeptAlike(Protocol):
     """A store whose second collection takes over settings of the first one."""
 
@@ -155,6 +168,9 @@ class BesideStore:
 
     def check_names(self, column: str, alias: str) -> None:
         """See `Namespaced.check_names`; of another column than this the second collection tells."""
+        first: Any = self.first
+        if isinstance(first, Spelling):
+            first.check_name(self.beside)
         if self.first.alias(alias) is not None:
             return
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +16,17 @@ from isthmus.spaces.ids import check_unique, normalise_ids
 from isthmus.spaces.split import hash_ids
 from isthmus.stores.protocol import Column, Ids, Key
 
-__all__ = ["Repeats", "checked_ids", "checked_k", "checked_queries", "checked_rows", "no_id"]
+__all__ = [
+    "Repeats",
+    "checked_ids",
+    "checked_k",
+    "checked_queries",
+    "checked_rows",
+    "no_id",
+    "plain_name",
+]
+
+_PLAIN = re.compile(r"[a-zA-Z0-9._-]+")
 
 
 def checked_k(k: int) -> int:
@@ -147,3 +158,18 @@ class Repeats:
                 where=self._where,
                 mend="Keep one row of each item, or name another field with ?id=FIELD",
             )
+
+
+def plain_name(name: str, where: str) -> None:
+    """See that a new collection's name has no letters but those that LanceDB and Chroma take.
+
+    Raises:
+        InputError: if it has others.
+    """
+    if not _PLAIN.fullmatch(name):
+        raise InputError(
+            f"the collection of the new vectors would be called '{name}', and such names have "
+            "letters from a to z, digits, and . _ - alone",
+            where=where,
+            mend="Choose another name with --new-column",
+        )

@@ -13,7 +13,7 @@ from isthmus.errors import InputError
 from isthmus.evaluate.scores import Metric
 from isthmus.stores.address import Address
 from isthmus.stores.base import StoreBase
-from isthmus.stores.checks import checked_ids, checked_k, checked_queries, checked_rows
+from isthmus.stores.checks import checked_ids, checked_k, checked_queries, checked_rows, plain_name
 from isthmus.stores.chroma.connection import close, connect
 from isthmus.stores.chroma.items import A_CALL, TEXT, Items, ids_of, names_of, plain
 from isthmus.stores.faults import asking
@@ -116,7 +116,7 @@ class ChromaStore(StoreBase):
         """
         new = _checked(address, ids, vectors, metric)
         client, folder = connect(address, create=True)
-        return cls._made(client, folder, address, new, payload, metric)
+        return cls._made(client, folder, address, new, payload, {"space": _SPACE_OF[metric]})
 
     @classmethod
     def _made(
@@ -126,9 +126,9 @@ class ChromaStore(StoreBase):
         address: Address,
         new: NewItems,
         payload: Mapping[str, Sequence[Any]],
-        metric: Metric,
+        hnsw: Mapping[str, Any],
     ) -> ChromaStore:
-        """A new collection with these items."""
+        """A new collection with these items, whose index is built with ``hnsw``."""
         column, rows = next(iter(new.vectors.items()))
         with asking(address.shown):
             if new.name in [other.name for other in client.list_collections()]:
@@ -140,7 +140,7 @@ class ChromaStore(StoreBase):
                     "isthmus.dim": rows.shape[1],
                     "isthmus.key": new.key,
                 },
-                configuration={"hnsw": {"space": _SPACE_OF[metric]}},
+                configuration={"hnsw": dict(hnsw)},
                 embedding_function=None,
             )
         store = cls(client, made, address, folder)
@@ -166,7 +166,7 @@ class ChromaStore(StoreBase):
 
     def _columns(self) -> dict[str, Column]:
         with asking(self._url):
-            space = (self._collection.configuration.get("hnsw") or {}).get("space", "l2")
+            space = self._hnsw().get("space", "l2")
             dim = self._declared
             if not dim:
                 found = self._collection.get(limit=1, include=["embeddings"])["embeddings"]
@@ -416,10 +416,28 @@ class ChromaStore(StoreBase):
         payload: Mapping[str, Sequence[Any]],
         metric: Metric,
     ) -> ChromaStore:
-        """See `isthmus.stores.beside.Neighbours`."""
+        """See `isthmus.stores.beside.Neighbours`; its index is built as the one here was."""
         address = self._address.beside(name)
         new = _checked(address, ids, vectors, metric)
-        return self._made(self._client, self._folder, address, new, payload, metric)
+        with asking(self._url):
+            hnsw = {**self._hnsw(), "space": _SPACE_OF[metric]}
+        return self._made(self._client, self._folder, address, new, payload, hnsw)
+
+    def _hnsw(self) -> dict[str, Any]:
+        """What the index of the collection is built with, as Chroma tells it."""
+        told: Mapping[str, Any] = self._collection.configuration.get("hnsw") or {}
+        return {name: value for name, value in told.items() if value is not None}
+
+    def kept_like(self) -> str:
+        """See `isthmus.stores.beside.KeptAlike`."""
+        with asking(self._url):
+            told = self._hnsw()
+        chosen = ("max_neighbors", "ef_construction", "ef_search")
+        return ", ".join(f"HNSW {name}={told[name]}" for name in chosen if name in told)
+
+    def check_name(self, name: str) -> None:
+        """See `isthmus.stores.beside.Spelling`."""
+        plain_name(name, self._url)
 
     def drop_neighbour(self, name: str) -> None:
         """See `isthmus.stores.beside.Neighbours`."""

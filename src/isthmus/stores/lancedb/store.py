@@ -24,7 +24,7 @@ from isthmus.stores.arrow import (
     vectors_to_arrow,
 )
 from isthmus.stores.base import StoreBase
-from isthmus.stores.checks import checked_ids, checked_k, checked_queries, checked_rows
+from isthmus.stores.checks import checked_ids, checked_k, checked_queries, checked_rows, plain_name
 from isthmus.stores.faults import asking
 from isthmus.stores.fields import chosen_column, id_field, text_field
 from isthmus.stores.hits import no_hits
@@ -463,6 +463,10 @@ class LanceStore(StoreBase):
         made = LanceStore(self._database, table, self._beside(name))
         made.add(ids, vectors, payload)
         return made
+
+    def check_name(self, name: str) -> None:
+        """See `isthmus.stores.beside.Spelling`."""
+        plain_name(name, self._url)
 
     def drop_neighbour(self, name: str) -> None:
         """See `isthmus.stores.beside.Neighbours`."""
