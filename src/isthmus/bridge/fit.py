@@ -32,6 +32,7 @@ from isthmus.bridge.held_out_trust import held_out_trust, side_profiles
 from isthmus.bridge.kind import Kind
 from isthmus.bridge.parted.pairs import GivenPairs, opened_pairs
 from isthmus.bridge.provenance import FitRecord, Provenance
+from isthmus.bridge.swapped_queries import check_not_swapped
 from isthmus.bridge.tried import Tried
 from isthmus.bridge.unpaired_pools import check_pools
 from isthmus.bridge.whole_index import held_out_parts
@@ -240,6 +241,7 @@ def _check_queries(pairs: Pairs, queries: Queries | None) -> None:
                 where="queries",
                 mend="Encode queries and items with the same two models, given in the same order",
             )
+    check_not_swapped(pairs, queries.pairs)
 
 
 def _cross_fits(fitting: Fitting, kind: Kind, n_pairs: int, queries: Queries | None) -> bool:
