@@ -175,7 +175,7 @@ def make_plan(
     search_ms, asked, popular = _asked(store, target, bridge, models, sample, curve)
     estimated = _estimated(sample, target, chosen, (scan_rate, made_rate, search_ms))
     points, kept = _points(curve)
-    verdict = verdict_of(points, kept, estimated)
+    verdict = verdict_of(points, kept, estimated, old_runs=models.old is not None)
     what = (_order_name(curve), len(popular)), mapped is not None
     plan = Plan(
         target=target,

@@ -123,10 +123,13 @@ def by_hand(
     return tuple(out)
 
 
-def verdict_of(points: Sequence[CurvePoint], kept: float | None, estimated: Estimated) -> str:
+def verdict_of(
+    points: Sequence[CurvePoint], kept: float | None, estimated: Estimated, *, old_runs: bool
+) -> str:
     """Whether it is worth it, and after how long."""
     if not points or kept is None:
-        return "the quality was not measured: that needs queries with clicks (--queries) and --old"
+        also = "" if old_runs else ", and the old model (--old)"
+        return f"the quality was not measured: that needs queries with clicks (--queries){also}"
     last = points[-1]
     if last.low is not None and last.low > 0:
         better = next((p for p in points if p.low is not None and p.low > 0), last)
