@@ -87,3 +87,14 @@ def test_a_person_hears_what_has_to_be_granted() -> None:
     needed = ("GRANT CREATE ON SCHEMA shop TO app",)
     lines = by_hand(target(), needed, old_runs=True, judged=True, mapped=False)
     assert lines[0] == f"Before it runs, somebody who may has to run: {needed[0]}"
+
+
+@pytest.mark.parametrize("old_runs", [True, False])
+def test_a_verdict_without_a_measure_names_what_is_missing_alone(old_runs: bool) -> None:
+    from typing import Any, cast
+
+    from isthmus.migrate.steps import verdict_of
+
+    told = verdict_of((), None, cast(Any, None), old_runs=old_runs)
+    assert "needs queries with clicks (--queries)" in told
+    assert ("--old" in told) != old_runs
