@@ -16,12 +16,14 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.refusing import refused_at
 from benchmarks.writing_commands import CASES, Case, Stage, quiet
+from isthmus.errors import IsthmusError
 
 __all__ = ["CODES", "Refused", "refused"]
 
@@ -59,7 +61,7 @@ def refused(
         number = 1 + operations * every
         ended, met = refused_at(
             number,
-            lambda: case.work(2),
+            lambda: _as_command(case),
             code,
             lasting=lasting,
             before=quiet(place, lambda: None, told),
@@ -80,6 +82,15 @@ def refused(
             halves = [name for name in os.listdir(place) if ".partial-" in name]  # noqa: PTH208
             assert not halves, f"{where}: left {halves}"
         stage.finish(place, where)
+
+
+def _as_command(case: Case) -> None:
+    """The second run; what is called from Python ends as a command would."""
+    try:
+        case.work(2)
+    except (IsthmusError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(_EXPECTED) from None
 
 
 def _check_told(ended: int, text: str, where: str) -> None:

@@ -98,6 +98,13 @@ def test_without_an_arm_the_recommended_way_is_judged(evaluation):
     assert [r.passed for r in check_gates(evaluation, ["retention>=1"])] == [False]
 
 
+def test_a_gate_on_what_the_evidence_lacks_names_what_it_has(evaluation):
+    arms = {**evaluation.arms, "bridge": Arm(metrics={"overlap@10": RECALL})}
+    told = evaluation.model_copy(update={"arms": arms})
+    (result,) = check_gates(told, ["bridge.retention>=1"])
+    assert result.found == "nothing: it was not measured; known: bridge.overlap@10"
+
+
 def test_a_gate_on_a_strategy(evaluation):
     (result,) = check_gates(evaluation, ["old_rescore.to_old>0"])
     assert str(result) == "FAIL  old_rescore.to_old>0  (found nothing: it was not measured)"

@@ -179,7 +179,9 @@ def _check(evaluation: Evaluation, gate: Gate) -> GateResult:
         return GateResult(gate.condition, False, f"nothing: {why}")
     estimate = _named(evaluation.arms[arm], gate)
     if estimate is None:
-        return GateResult(gate.condition, False, "nothing: it was not measured")
+        known = ", ".join(f"{arm}.{name}" for name in evaluation.arms[arm].metrics)
+        what = f"it was not measured; known: {known}" if known else "it was not measured"
+        return GateResult(gate.condition, False, f"nothing: {what}")
     whose = f"{arm}: " if gate.arm is None and arm != "bridge" else ""
     return _compared(gate, estimate, whose)
 
