@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Generator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from isthmus.files import (
     check_apart,
     check_distinct,
     check_output,
+    discard_unfinished,
     removed_with,
     together,
 )
@@ -355,6 +357,26 @@ def test_the_next_run_removes_what_a_dead_one_left_and_nothing_of_a_living_one(
         assert living.wait() == 0
     assert _content(tmp_path / "out") == {"a": "half"}
     assert _names(tmp_path) == ["out"]
+
+
+def test_what_a_signal_leaves_between_making_and_holding_is_discarded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ExitStack, "callback", stopped)
+        with pytest.raises(KeyboardInterrupt), atomic_file(tmp_path / "out", overwrite=False):
+            pass
+    assert [left.name.partition("-")[0] for left in tmp_path.iterdir()] == ["out.partial"]
+    discard_unfinished()
+    assert not list(tmp_path.iterdir())
+    # what is done is nobody's draft
+    with atomic_file(tmp_path / "out", overwrite=False) as draft:
+        draft.write_text("whole")
+    discard_unfinished()
+    assert (tmp_path / "out").read_text() == "whole"
 
 
 def test_leftovers_of_other_outputs_and_files_named_alike_stay(tmp_path: Path) -> None:

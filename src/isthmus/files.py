@@ -42,6 +42,7 @@ __all__ = [
     "check_apart",
     "check_distinct",
     "check_output",
+    "discard_unfinished",
     "removed_with",
     "together",
     "unwritable",
@@ -290,6 +291,17 @@ def _draft(
         draft.ready = True
 
 
+def discard_unfinished() -> None:
+    """Remove every output that this process has begun and not finished.
+
+    For the end of a process that a signal stops: one that comes between the making of an output and
+    the block that would discard it leaves nothing this way.
+    """
+    for draft in list(_unfinished):
+        if draft.process == os.getpid():
+            draft.discard()
+
+
 class _Draft:
     """An output in the making, in a locked folder of its own."""
 
@@ -300,6 +312,8 @@ class _Draft:
         self.overwrite, self.check = overwrite, check
         self.ready = self.kept = False
         self.folder, self._descriptor = draft_of(place), -1
+        self.process = os.getpid()
+        _unfinished.add(self)
         try:
             while self._descriptor < 0:
                 self.folder = draft_of(place)
@@ -365,12 +379,16 @@ class _Draft:
                 # interrupted: it takes a moment, and would stay for long
                 remove_folder(self.folder)
                 raise
+        _unfinished.discard(self)
 
     def explain(self, error: OSError) -> None:
         """Raise an `OutputError` for what the disk is known to refuse."""
         known = _known(error)
         if known is not None and not isinstance(error, OutputError):
             raise OutputError(known[0], where=str(self.path), mend=known[1]) from error
+
+
+_unfinished: set[_Draft] = set()
 
 
 # ---- several outputs -----------------------------------------------------------------------------

@@ -210,17 +210,18 @@ def test_stores_that_cannot_be_moved(here, cli):
     cli("plan", "lancedb://db#docs.vectr", *both).refused("vector column")
     cli("plan", STORE, "--old", NEW, "--new", OLD, "-o", "p.json").refused("384 dimensions")
     cli("plan", STORE, "--new", OLD, "-o", "p.json").refused("already")
-    rows = np.eye(3, 256, dtype=np.float32)
-    create_store("lancedb://db#bad", [1, 2, 3], {"vector": rows}).close()
+    rows, ids = np.eye(5, 256, dtype=np.float32), [1, 2, 3, 4, 5]
+    create_store("lancedb://db#bad", ids, {"vector": rows}).close()
     refused("the texts of the items are gone")
     for texts, told in (
-        (["a", " ", "c"], "item '2' has no text"),
-        (["a", "b", "c"], "the vectors stored here are not those of"),
+        (["a", " ", "c", "d", "e"], "item '2' has no text"),
+        (["a", "b", "c", "d", "e"], "the vectors stored here are not those of"),
     ):
         shutil.rmtree("db/bad.lance")
-        create_store("lancedb://db#bad", [1, 2, 3], {"vector": rows}, {"text": texts}).close()
+        create_store("lancedb://db#bad", ids, {"vector": rows}, {"text": texts}).close()
         refused(told)
-    with create_store("f.parquet", [1, 3], {"vector": rows[:2]}, {"text": ["a", "c"]}) as store:
+    texts = {"text": ["a", "c", "d", "e"]}
+    with create_store("f.parquet", [1, 3, 4, 5], {"vector": rows[:4]}, texts) as store:
         store.add(np.array([2]), {}, {"text": ["b"]})
     cli("plan", "f.parquet", "--new", NEW, "-o", "p.json").refused("item '2' has no vector")
 

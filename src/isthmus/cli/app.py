@@ -187,7 +187,7 @@ def _check_given(arguments: Sequence[str]) -> None:
     """
     for number, (argument, before) in enumerate(zip(arguments, ("", *arguments), strict=False), 1):
         if not argument:
-            place = before if before.startswith("--") else f"argument {number}"
+            place = before if before.startswith("-") else f"argument {number}"
             raise InputError(
                 "it is empty", where=place, mend="Is it a variable of the shell that is not set?"
             )

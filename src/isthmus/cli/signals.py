@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from isthmus.files import discard_unfinished
+
 __all__ = ["Stopped", "stopped_by_signals"]
 
 
@@ -53,6 +55,8 @@ def stopped_by_signals() -> Generator[None]:
     try:
         yield
     finally:
+        if stopped:
+            discard_unfinished()
         for number, handler in before.items():
             # an impatient Ctrl-C while Python leaves would show a trace
             impatient = stopped and number == signal.SIGINT
