@@ -24,7 +24,7 @@ from isthmus.evaluate.trial import FittedRows, Side
 __all__ = ["ranks_among_unfitted"]
 
 _DRAWS = 32
-_HELD_BYTES = 32 * 2**20
+_HELD_BYTES = 8 * 2**20
 _STEP, _TOP = 0.05, 20.0
 """Of the bins of scores, in standard deviations above the mean of a query."""
 _KNOT_SHARES = (0.2, 0.03, 0.003)
