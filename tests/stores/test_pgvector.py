@@ -50,17 +50,6 @@ class TestPgVector(Conformance):
 ROWS = gaussian(6)
 
 
-@pytest.fixture
-def sql(postgres):
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        yield connection
-
-
-@pytest.fixture
-def name(numbers):
-    return f"t{next(numbers)}"
-
-
 def text(row):
     return "[" + ",".join(map(repr, row.tolist())) + "]"
 

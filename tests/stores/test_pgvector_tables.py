@@ -7,6 +7,7 @@ import uuid
 import numpy as np
 import pytest
 from tests.stores.conformance import DIM, gaussian
+from tests.stores.test_pgvector import text
 
 from isthmus.errors import InputError, UnsupportedError
 from isthmus.stores import open_store
@@ -18,21 +19,6 @@ N = 6
 ROWS = gaussian(N)
 
 
-@pytest.fixture
-def sql(postgres):
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        yield connection
-
-
-@pytest.fixture
-def name(numbers):
-    return f"t{next(numbers)}"
-
-
-def written(row):
-    return "[" + ",".join(map(repr, row.tolist())) + "]"
-
-
 def made(sql, name, key="int primary key", vector=f"vector({DIM})", kind="", fields=""):
     sql.execute(f"create {kind} table {name} (id {key}, text text, emb {vector}{fields})")
 
@@ -41,7 +27,7 @@ def filled(sql, name, ids=range(N)):
     for i, row in zip(ids, ROWS, strict=True):
         sql.execute(
             f"insert into {name} (id, text, emb) values (%s, %s, %s)",
-            (i, f"text of {i}", written(row)),
+            (i, f"text of {i}", text(row)),
         )
 
 

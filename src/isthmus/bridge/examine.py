@@ -84,9 +84,7 @@ def examine(
     del ways["control"]
     evaluation = judged.evaluation
     if isinstance(chain, CrossFitted):
-        evaluation = evaluation.model_copy(
-            update={"folds": len(chain.chains), "among_unfitted": judged.among_unfitted}
-        )
+        evaluation = evaluation.model_copy(update={"folds": len(chain.chains)})
     if "new" in evaluation.arms:
         ways.setdefault("new", Way(recall=Recall(kind="new")))
     if judging.disturbances is not None:

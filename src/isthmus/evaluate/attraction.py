@@ -79,7 +79,7 @@ def ranks_among_unfitted(
     seen = _Seen(blocks, relevance, fitted)
     if not _LEAST_SHARE < seen.share < 1:
         return None
-    stays = seen.chances()
+    stays, eligible = seen.chances(), seen.eligible
     removed = np.zeros((_DRAWS, len(ranks.ranks)), np.int64)
     rng = np.random.default_rng(seed)
     for rows, scores, known in seen.blocks():
@@ -88,20 +88,18 @@ def ranks_among_unfitted(
         owner = relevance.rows[entries] - rows.start
         bars = scores[owner, relevance.indices[entries]]
         bars = bars[np.lexsort((-bars, owner))]  # as ranks are held
-        lowest = np.full(len(scores), np.inf, np.float32)
-        np.minimum.at(lowest, owner, bars)
-        known &= scores >= lowest[:, None]
+        starts = relevance.indptr[rows] - first
+        known &= scores >= np.minimum.reduceat(bars, starts)[:, None]
         known[owner, relevance.indices[entries]] = False
-        known[~seen.eligible[rows]] = False
+        known[~eligible[rows]] = False
         row, column = np.nonzero(known)
         chance = stays[_bins(seen.standardised(scores, rows)[row, column])]
         score = scores[row, column]
         counts = relevance.counts[rows]
         # each row that may go, with every answer of its query that it beats
         cell = np.repeat(np.arange(len(row)), counts[row])
-        starts = relevance.indptr[rows][row] - first
         place = np.arange(len(cell)) - np.repeat(np.cumsum(counts[row]) - counts[row], counts[row])
-        entry = np.repeat(starts, counts[row]) + place
+        entry = np.repeat(starts[row], counts[row]) + place
         beats = score[cell] >= bars[entry]
         cell, entry = cell[beats], entry[beats]
         for draw in removed:

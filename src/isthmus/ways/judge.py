@@ -131,8 +131,6 @@ class Judged:
     evaluation: Evaluation
     thresholds: Thresholds | None
     """None where there are too few queries to tell."""
-    among_unfitted: bool = False
-    """Whether rows that attract mapped queries were counted as other rows of their score."""
 
 
 def judge_ways(
@@ -167,10 +165,12 @@ def judge_ways(
         progress("judge", i, len(bench.ways))
     measured = bench.measurement(judging, fixed, n_all)
     evaluation = weigh(measured, judging, groups=groups)
+    if bench.among_unfitted:
+        evaluation = evaluation.model_copy(update={"among_unfitted": True})
     if judging.groups is not None:
         fairness = _fairness(measured, evaluation.judged, judging, trial)
         evaluation = evaluation.model_copy(update={"fairness": fairness})
-    return Judged(evaluation, bench.thresholds(judging.seed), bench.among_unfitted)
+    return Judged(evaluation, bench.thresholds(judging.seed))
 
 
 def _fairness(measured: Measurement, judged: str, judging: Judging, trial: Trial) -> Fairness:
@@ -342,16 +342,15 @@ class _Bench:
 
     def _drawn(self, name: str) -> list[Ranks] | None:
         """Ranks without the attraction of fitted rows, of a way that searches by the bridge."""
-        trial, recall = self.trial, self.ways[name].recall
-        one_search = self.ways[name].rescore is None and self.ways[name].part is None
-        if trial.fitted is None or name == "control" or not one_search:
-            return None
-        if not recall.rests_on_bridge:
+        trial, way = self.trial, self.ways[name]
+        one_search = way.rescore is None and way.part is None
+        mapped = way.recall.rests_on_bridge and name != "control"
+        if trial.fitted is None or not (mapped and one_search):
             return None
         if name not in self._unfitted:
             assert trial.relevance is not None
             self._unfitted[name] = ranks_among_unfitted(
-                side_of(trial, recall), trial.relevance, trial.fitted, self.ranks[name],
+                side_of(trial, way.recall), trial.relevance, trial.fitted, self.ranks[name],
                 seed=self._seed,
             )  # fmt: skip
         return self._unfitted[name]
