@@ -42,8 +42,8 @@ from isthmus.evaluate import (
 )
 from isthmus.evaluate.arms import ARMS
 from isthmus.evaluate.price import Price
+from isthmus.ways.bench import run_way
 from isthmus.ways.choose import choose_ways
-from isthmus.ways.judge import run_way
 from isthmus.ways.recall import side_of
 from isthmus.ways.way import Recall
 

@@ -143,7 +143,7 @@ def isthmus_bridge(x: Array, y: Array, recipe: str = "ridge") -> Any:
 
 def isthmus_trusted_bridge(task: Task) -> Any:
     """A ridge bridge with a model of trust that was calibrated on the held-out rows."""
-    trust = importlib.import_module("isthmus.ways.trust")
+    trust = importlib.import_module("isthmus.ways.fit_trust")
     bridge = isthmus_bridge(task.x, task.y)
     n = len(task.x_test) // 3
     parts = [

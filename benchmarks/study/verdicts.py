@@ -13,7 +13,7 @@ from isthmus import Bridge
 from isthmus.evaluate import Trial, from_ids, parse_metric
 from isthmus.evaluate.arms import Verdict
 from isthmus.ways import ChosenWays
-from isthmus.ways.judge import run_way
+from isthmus.ways.bench import run_way
 from isthmus.ways.order import Orders, first_share
 
 __all__ = ["Told", "judged", "rates"]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import isthmus
 from isthmus.bridge import Bridge
 from isthmus.spaces.pairs import Pairs
-from isthmus.ways.trust import HeldOutRows, fit_trust
+from isthmus.ways.fit_trust import HeldOutRows, fit_trust
 
 Rows = NDArray[np.float32]
 

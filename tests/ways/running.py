@@ -9,8 +9,8 @@ import numpy as np
 from isthmus.evaluate import Ranks, parse_metric
 from isthmus.evaluate.price import Price
 from isthmus.evaluate.trial import Trial
+from isthmus.ways.bench import run_way
 from isthmus.ways.choose import ChosenWays
-from isthmus.ways.judge import run_way
 from isthmus.ways.way import Way
 
 

@@ -34,7 +34,8 @@ from isthmus.ways import (
     choose_ways,
     evaluate_upgrade,
 )
-from isthmus.ways.judge import fixed_ways, search_of
+from isthmus.ways.bench import search_of
+from isthmus.ways.fixed import fixed_ways
 from isthmus.ways.queries import QueryVectors
 
 METRICS = ("recall@1", "recall@10", "mrr", "ndcg@10", "map", "cmc@5")

@@ -13,8 +13,9 @@ from isthmus.adapters.chain import Affine, Chain, RowNorm
 from isthmus.errors import InputError
 from isthmus.evaluate import top_k
 from isthmus.spaces.profile import Profile
+from isthmus.ways.fit_trust import HeldOutRows, fit_trust
 from isthmus.ways.risk import area_under_curve
-from isthmus.ways.trust import HeldOutRows, Trust, fit_trust
+from isthmus.ways.trust import Trust
 
 D = 24
 

@@ -22,7 +22,7 @@ from isthmus.evaluate.consumers import (
 from isthmus.evaluate.rerankers import Candidates, Reranker, judge_reranker
 from isthmus.spaces.pairs import Pairs
 from isthmus.ways import Way
-from isthmus.ways.judge import search_of
+from isthmus.ways.bench import search_of
 
 __all__ = ["Consumed", "consume", "consume_reranker"]
 

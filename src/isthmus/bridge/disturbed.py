@@ -31,7 +31,7 @@ from isthmus.evaluate.robustness import (
 from isthmus.evaluate.trial import Trial
 from isthmus.progress import Progress, silent
 from isthmus.ways import ChosenWays, Recall, Way
-from isthmus.ways.judge import run_way
+from isthmus.ways.bench import run_way
 
 __all__ = ["measure_robustness"]
 

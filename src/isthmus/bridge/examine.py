@@ -14,7 +14,8 @@ from isthmus.evaluate import Evaluation, Judging
 from isthmus.evaluate.arms import ARMS
 from isthmus.progress import Progress, silent
 from isthmus.ways import ChosenWays, Recall, Way, choose_ways
-from isthmus.ways.judge import fixed_ways, judge_ways
+from isthmus.ways.fixed import fixed_ways
+from isthmus.ways.judge import judge_ways
 from isthmus.ways.thresholds import Thresholds
 
 __all__ = ["Examined", "HeldOutParts", "examine"]

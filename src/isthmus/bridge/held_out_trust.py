@@ -18,7 +18,8 @@ from isthmus.spaces.metric import Metric
 from isthmus.spaces.pairs import Split
 from isthmus.spaces.profile import Profile
 from isthmus.spaces.sample import Batch
-from isthmus.ways.trust import HeldOutRows, Trust, fit_trust
+from isthmus.ways.fit_trust import HeldOutRows, fit_trust
+from isthmus.ways.trust import Trust
 
 __all__ = ["held_out_trust", "side_profiles"]
 

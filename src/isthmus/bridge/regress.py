@@ -15,7 +15,7 @@ from isthmus.evaluate.regression import Regression, judge_regression
 from isthmus.progress import Progress, silent
 from isthmus.spaces.pairs import Pairs
 from isthmus.ways import ChosenWays, Way
-from isthmus.ways.judge import run_way
+from isthmus.ways.bench import run_way
 
 __all__ = ["regress"]
 

@@ -12,7 +12,7 @@ from isthmus.bridge import Bridge
 from isthmus.bridge.evidence import HeldOut
 from isthmus.evaluate import Trial
 from isthmus.ways import Recall, Way
-from isthmus.ways.judge import search_of
+from isthmus.ways.bench import search_of
 
 __all__ = ["ChangedQuery", "Changes", "Neighbour", "changed_queries"]
 

@@ -1,8 +1,8 @@
-"""Every way judged by the code that will run it: `Search`, over a trial held in memory."""
+"""Every way judged on the same queries, by the code that will run it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,78 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
-from isthmus.evaluate.arms import ARMS
-from isthmus.evaluate.attraction import ranks_among_unfitted
-from isthmus.evaluate.bootstrap import Estimate
 from isthmus.evaluate.evaluation import Evaluation
 from isthmus.evaluate.fairness import Fairness, judge_groups
-from isthmus.evaluate.index_size import expected_in_index
 from isthmus.evaluate.judging import Judging
-from isthmus.evaluate.measured import MeasuredArm, Measurement
-from isthmus.evaluate.metrics import MetricAt, parse_metric
-from isthmus.evaluate.price import Price
-from isthmus.evaluate.ranks import Ranks
-from isthmus.evaluate.relevance import Relevance
-from isthmus.evaluate.rescore import default_depth, rescored_ranks
+from isthmus.evaluate.measured import Measurement
 from isthmus.evaluate.trial import Trial
 from isthmus.evaluate.weigh import weigh
-from isthmus.evaluate.worst import WorstQuery, worst_by_agreement, worst_by_relevance
 from isthmus.progress import Progress, silent
+from isthmus.ways.bench import Bench
 from isthmus.ways.choose import ChosenWays
-from isthmus.ways.depth import FixedDepth
-from isthmus.ways.estimate_new import estimated_new
-from isthmus.ways.items import KnownItems
-from isthmus.ways.measure import overlap, price_of
-from isthmus.ways.recall import side_of
-from isthmus.ways.search import Answer, Search
-from isthmus.ways.thresholds import Thresholds, fit_thresholds
-from isthmus.ways.trial_store import TrialStore
-from isthmus.ways.way import Recall, Rescore, Way
+from isthmus.ways.fixed import fixed_ways
+from isthmus.ways.thresholds import Thresholds
 
-__all__ = ["Arms", "Judged", "evaluate_upgrade", "fixed_ways", "judge_ways", "run_way", "search_of"]
-
-_OVERLAP_K = 10
-
-Queries = Mapping[str, NDArray[Any]]
-
-
-@dataclass(frozen=True, eq=False)
-class Arms:
-    """Every way of an evaluation by the name of its arm, and why an arm is absent."""
-
-    ways: Mapping[str, Way]
-    absent: Mapping[str, str]
-    rescored: int | None
-
-
-def fixed_ways(trial: Trial, rescore_depth: int | None = None) -> Arms:
-    """The ways of every evaluation, whose parameters nothing has to choose.
-
-    Raises:
-        InputError: for more items to rescore than a query can find.
-    """
-    ways = {"old": Way(recall=Recall(kind="old"))}
-    absent: dict[str, str] = {}
-    width_new, width_old = trial.query_new.shape[1], trial.gallery_old.shape[1]
-    if width_new == width_old:
-        ways["naive"] = Way(recall=Recall(kind="naive"))
-    else:
-        absent["naive"] = f"new queries have width {width_new}, the old gallery {width_old}"
-    ways["bridge"] = Way()
-    depth = None
-    if trial.gallery_new is None:
-        absent |= dict.fromkeys(["rescore", "new"], trial.without_new)
-    else:
-        depth = default_depth(trial.n_gallery) if rescore_depth is None else rescore_depth
-        if not 1 <= depth <= trial.n_searchable:
-            raise InputError(
-                f"cannot rescore {depth} of {trial.n_searchable} gallery items",
-                where="rescore_depth",
-            )
-        ways["rescore"] = Way(rescore=Rescore(depth=FixedDepth(k=depth)))
-        ways["new"] = Way(recall=Recall(kind="new"))
-    ways["control"] = Way()
-    return Arms(ways, absent, depth)
+__all__ = ["Judged", "evaluate_upgrade", "judge_ways"]
 
 
 def evaluate_upgrade(
@@ -159,7 +100,7 @@ def judge_ways(
     doubled = sorted(set(fixed.ways) & set(chosen.ways))
     if doubled:
         raise InputError(f"two arms are named '{doubled[0]}'", where="chosen")
-    bench = _Bench(trial, {**fixed.ways, **chosen.ways}, chosen, judging.seed)
+    bench = Bench(trial, {**fixed.ways, **chosen.ways}, chosen, judging.seed)
     for i, name in enumerate(bench.ways, 1):
         bench.run(name)
         progress("judge", i, len(bench.ways))
@@ -188,277 +129,3 @@ def _fairness(measured: Measurement, judged: str, judging: Judging, trial: Trial
         level=judging.level,
         seed=judging.seed,
     )
-
-
-def search_of(
-    trial: Trial,
-    way: Way,
-    *,
-    filled: NDArray[np.bool_] | None = None,
-    depth: int = _OVERLAP_K,
-    known: Any = None,
-) -> Search:
-    """The search of one way over a trial in memory, as an evaluation runs it.
-
-    Args:
-        trial: its vectors.
-        way: what to run.
-        filled: which items ``(ng,)`` are re-embedded, for a way with a part.
-        depth: results that its store remembers.
-        known: what another store of the same trial remembers.
-    """
-    new: NDArray[np.bool_] | bool = way.recall.kind == "new"
-    if way.joins:
-        assert filled is not None
-        new = filled
-    store = TrialStore(trial, depth, new=new, known=known)
-    items = None
-    if way.rescore is not None or way.part is not None:
-        assert trial.gallery_new is not None
-        items = KnownItems(trial.gallery_new, filled)
-    return Search(
-        way, store, columns=store.columns, items=items, new_metric=trial.metric_new or trial.metric
-    )
-
-
-def run_way(trial: Trial, name: str, chosen: ChosenWays) -> tuple[Ranks, Price]:
-    """One of the chosen ways alone, as an evaluation runs it.
-
-    Returns:
-        Ranks of the relevant items in the whole answer, and what it cost.
-    """
-    bench = _Bench(trial, chosen.ways, chosen, 0)
-    bench.run(name)
-    return bench.ranks[name], bench.price(name)
-
-
-class _Bench:
-    """All ways, run one after another on the same queries."""
-
-    def __init__(
-        self, trial: Trial, ways: Mapping[str, Way], chosen: ChosenWays, seed: int
-    ) -> None:
-        self.trial, self.ways, self.chosen = trial, ways, chosen
-        self.k = min(_OVERLAP_K, trial.n_searchable)
-        deepest = max(w.rescore.most if w.rescore else 0 for w in ways.values())
-        self._depth = max(self.k, deepest) + (trial.exclude is not None)
-        self._known: Any = {}
-        self._permuted, self._seed = _permuted(trial, seed), seed
-        self._unfitted: dict[str, list[Ranks] | None] = {}
-        self.answers: dict[str, Answer] = {}
-        self.ranks: dict[str, Ranks] = {}
-
-    def run(self, name: str) -> None:
-        """Answer every query in one way, and rank its relevant items in the whole answer."""
-        way, trial = self.ways[name], self.trial
-        filled = self.chosen.filled.get(name)
-        search = search_of(trial, way, filled=filled, depth=self._depth, known=self._known)
-        asked = self._permuted if name == "control" else _asked(trial)
-        k = max(self.k, way.rescore.most if way.rescore else 0)
-        self.answers[name] = search(asked, k, without=trial.exclude)  # pyright: ignore
-        if trial.relevance is not None:
-            self.ranks[name] = _whole_ranks(search, asked, self.answers[name], trial, filled)
-
-    def measurement(self, judging: Judging, fixed: Arms, n_all: int) -> Measurement:
-        """Everything that was measured."""
-        trial, lists = self.trial, {name: a.ids for name, a in self.answers.items()}
-        worst: dict[str, tuple[WorstQuery, ...]]
-        if trial.relevance is None:
-            names = (f"overlap@{self.k}",)
-            chance = {names[0]: self.k / trial.n_searchable}
-            values = {n: overlap(ids, lists["old"], self.k)[:, None] for n, ids in lists.items()}
-            worst = {"bridge": worst_by_agreement(values["bridge"][:, 0], trial.query_ids)}
-            primary = names[0]
-        else:
-            names, primary = judging.names_of(trial.relevance), judging.primary_of(trial.relevance)
-            metrics = [parse_metric(name) for name in names]
-            counts, n = trial.relevance.counts, trial.n_searchable
-            chance = {m.name: m.chance(counts, n) for m in metrics}
-            values = {arm: self._values(arm, metrics) for arm in self.ranks}
-            decisive = {arm: found[:, names.index(primary)] for arm, found in values.items()}
-            worst = {
-                arm: worst_by_relevance(
-                    decisive,
-                    self.ranks,
-                    trial.relevance,
-                    lists[arm][:, 0],
-                    trial.query_ids,
-                    trial.gallery_ids,
-                    way=arm,
-                )
-                for arm in values
-                if ARMS[arm].verdict is not None
-            }
-        arms = {name: self._measured(name, found, judging) for name, found in values.items()}
-        absent = {**fixed.absent, **self.chosen.absent}
-        if trial.paired is not None:
-            arms["new"] = estimated_new(trial.paired, values["old"], names)
-            absent.pop("new", None)
-        return Measurement(
-            kind="agreement" if trial.relevance is None else "relevance",
-            arms=arms,
-            metrics=names,
-            primary=primary,
-            chance=chance,
-            n_queries=trial.n_queries,
-            n_gallery=trial.n_gallery,
-            n_unanswerable=n_all - trial.n_queries,
-            overlap={
-                arm: overlap(lists["bridge"], lists[arm], self.k)
-                for arm in ("old", "new")
-                if arm in lists
-            },
-            overlap_k=self.k,
-            rescored=fixed.rescored,
-            absent=absent,
-            worst=worst,
-            doubts=trial.doubts,
-        )
-
-    def thresholds(self, seed: int) -> Thresholds | None:
-        """What thresholds on the old model's scores become in every other way."""
-        scores, relevant = dict[str, NDArray[np.float64]](), dict[str, NDArray[np.bool_]]()
-        for name, answer in self.answers.items():
-            if ARMS[name].role == "check":
-                continue
-            found = answer.scores[:, : self.k].astype(np.float64)
-            if self.ways[name].rescore is not None:
-                # what was not rescored is on the scale of the recall
-                found[np.arange(self.k) >= answer.rescored[:, None]] = -np.inf
-            scores[name] = found
-            if self.trial.relevance is not None:
-                relevant[name] = _relevant(self.trial.relevance, answer.ids[:, : self.k])
-        return fit_thresholds(scores, relevant or None, seed=seed)
-
-    @property
-    def among_unfitted(self) -> bool:
-        """Whether the bridge was measured without the attraction of fitted rows."""
-        return self._unfitted.get("bridge") is not None
-
-    def _values(self, name: str, metrics: Sequence[MetricAt]) -> NDArray[np.float64]:
-        """Each metric of each query ``(nq, m)``, expected among rows that no map was fitted on."""
-        drawn = self._drawn(name) or [self.ranks[name]]
-        return np.mean([np.column_stack([m.per_query(r) for m in metrics]) for r in drawn], axis=0)
-
-    def _drawn(self, name: str) -> list[Ranks] | None:
-        """Ranks without the attraction of fitted rows, of a way that searches by the bridge."""
-        trial, way = self.trial, self.ways[name]
-        one_search = way.rescore is None and way.part is None
-        mapped = way.recall.rests_on_bridge and name != "control"
-        if trial.fitted is None or not (mapped and one_search):
-            return None
-        if name not in self._unfitted:
-            assert trial.relevance is not None
-            self._unfitted[name] = ranks_among_unfitted(
-                side_of(trial, way.recall), trial.relevance, trial.fitted, self.ranks[name],
-                seed=self._seed,
-            )  # fmt: skip
-        return self._unfitted[name]
-
-    def _measured(self, name: str, values: NDArray[np.float64], judging: Judging) -> MeasuredArm:
-        way, kind = self.ways[name], ARMS[name]
-        price = None if name == "control" else self.price(name)
-        most = self._in_index(name, judging)
-        return MeasuredArm(
-            values,
-            price,
-            None if price is None else _label(name, way, price),
-            {**way.parameters, **self.chosen.facts.get(name, {})} if kind.chosen else {},
-            self.chosen.gains.get(name),
-            way.recall.rests_on_bridge,
-            in_index=most if way.rescore is None else None,
-            most_in_index=None if way.rescore is None else most,
-        )
-
-    def _in_index(self, name: str, judging: Judging) -> Estimate | None:
-        """The deciding metric, were all rows of the index searched.
-
-        Of a way that is one search what is expected; of a cascade what its recall is expected to
-        find among the items that it orders.
-        """
-        rows, way, relevance = judging.rule.horizon.rows, self.ways[name], self.trial.relevance
-        if rows is None or rows <= self.trial.n_gallery or relevance is None:
-            return None
-        if way.part is not None or name == "control":
-            return None
-        metric = parse_metric(judging.primary_of(relevance))
-        if way.rescore is not None:
-            name = next((n for n, w in self.ways.items() if w == Way(recall=way.recall)), name)
-            if metric.k is not None:
-                metric = parse_metric(f"{metric.metric.name}@{max(metric.k, way.rescore.most)}")
-        drawn = self._drawn(name)
-        ranks = self.ranks[name] if drawn is None else _middle(drawn, metric)
-        return expected_in_index(ranks, self.trial.n_gallery, rows, metric, level=judging.level)
-
-    def price(self, name: str) -> Price:
-        """Beyond what doing nothing costs."""
-        spent, filled = self.answers[name].price, self.chosen.filled.get(name)
-        return price_of(name, self.ways[name], spent, self.trial.n_gallery, filled)
-
-
-def _whole_ranks(
-    search: Search,
-    asked: Queries,
-    answer: Answer,
-    trial: Trial,
-    filled: NDArray[np.bool_] | None,
-) -> Ranks:
-    """Ranks of the relevant items in the answer as long as the gallery.
-
-    What was rescored stands as the answer has it; everything behind it keeps the order of the
-    recall, in which ranks are counted.
-    """
-    assert trial.relevance is not None and isinstance(search.store, TrialStore)
-    vectors = search.read(asked)  # pyright: ignore[reportArgumentType]
-    rows, way = search.first_queries(vectors), search.way
-    if way.joins:
-        assert way.part is not None and way.part.join is not None
-        assert filled is not None and vectors.new is not None
-        ranks = search.store.joined_ranks((rows, search.column), vectors.new, filled, way.part.join)
-    else:
-        ranks = search.store.ranks(rows, search.column)
-    if way.rescore is None:
-        return ranks
-    window = np.s_[:, : way.rescore.most]
-    return rescored_ranks(
-        ranks, trial.relevance, answer.ids[window], answer.scores[window], depths=answer.rescored
-    )
-
-
-def _middle(drawn: Sequence[Ranks], metric: MetricAt) -> Ranks:
-    """Of several draws, the one whose metric is nearest to that of all."""
-    means = np.array([metric.per_query(ranks).mean() for ranks in drawn])
-    return drawn[int(np.argmin(np.abs(means - means.mean())))]
-
-
-def _relevant(relevance: Relevance, items: NDArray[Any]) -> NDArray[np.bool_]:
-    """Whether found items ``(nq, k)`` are relevant."""
-    key = np.arange(len(items))[:, None] * relevance.n_gallery + items.astype(np.int64)
-    found = np.isin(key, relevance.rows * relevance.n_gallery + relevance.indices)
-    return found & (items >= 0)
-
-
-def _asked(trial: Trial) -> Queries:
-    asked = {"old": trial.query_old, "new": trial.query_new}
-    return asked if trial.query_bridged is None else {**asked, "bridged": trial.query_bridged}
-
-
-def _permuted(trial: Trial, seed: int) -> Queries:
-    """One cycle through all queries in random order: no query keeps its own vector."""
-    rows = trial.bridge.queries
-    order = np.random.default_rng(seed).permutation(len(rows))
-    permuted = np.empty_like(rows)
-    permuted[order] = rows[np.roll(order, 1)]
-    return {**_asked(trial), "new" if trial.query_bridged is None else "bridged": permuted}
-
-
-def _label(name: str, way: Way, price: Price) -> str | None:
-    """The name of the arm with what was chosen."""
-    parts: list[str] = []
-    if way.part is not None:
-        parts.append(f"{100 * price.reembedded:.3g}%")
-    if way.rescore is not None:
-        parts.append(f"{price.encodings:.3g}")
-    if way.recall.alpha is not None and not parts:
-        parts.append(f"{way.recall.alpha:g}")
-    return f"{name} {' + '.join(parts)}" if parts else None

@@ -1,6 +1,6 @@
 """The only code that answers a query: one `Way`, one store, the encoders that still run.
 
-Evaluation runs it over a store in memory (`isthmus.ways.judge`), production over a vector database.
+Evaluation runs it over a store in memory (`isthmus.ways.bench`), production over a vector database.
 It recalls, searches a half-filled corpus as one index (hybrid search), and lets the new model
 rescore (rerank) what was recalled, step by step.
 """
