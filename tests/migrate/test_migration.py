@@ -215,9 +215,10 @@ def test_only_what_was_written_to_is_looked_through_before_the_swap(
         migration.cut_over()
     with opened(plan, path, models) as migration:
         store = migration.store
-        collection, model = {"old": (store.first, models.old), "new": (store._second, models.new)}[
-            written or "old"
-        ]
+        collection, model = {
+            "old": (store.first, models.old),
+            "new": (store.second.store, models.new),
+        }[written or "old"]
         if written is not None:
             text = text_of(9, edition=2)
             collection.add(

@@ -201,7 +201,7 @@ def test_the_index_of_a_second_collection_is_built_as_the_first_ones(tmp_path):
         second = BesideStore(store, "new")
         second.add_column("new", 3, metric="cosine")
         second.put(np.array(["a"]), np.ones((1, 3), np.float32), column="new")
-        assert second._second.kept_like() == told
+        assert second.second.store.kept_like() == told
         assert second.describe().column("new").metric == "cosine"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from isthmus.migrate.plan import CurvePoint, Estimated, Target
 from isthmus.stores import Store
-from isthmus.stores.beside import KeptAlike
+from isthmus.stores.neighbours import KeptAlike
 
 _INDEXED_DIMS = 2000  # of pgvector's type vector
 _HALVED_DIMS = 4000  # as halfvec

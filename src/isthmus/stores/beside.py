@@ -8,21 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import PurePath
-from typing import Any, Protocol, Self, TypeVar, runtime_checkable
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.errors import InputError, StoreChangedError, StoreError
+from isthmus.errors import StoreChangedError
 from isthmus.evaluate.scores import Metric
 from isthmus.stores.hits import hits_of, no_hits
 from isthmus.stores.id_set import IdSet, filled_ids, lacking_ids
 from isthmus.stores.ledger import Ledger
+from isthmus.stores.neighbours import Neighbours
 from isthmus.stores.protocol import (
     BATCH,
     Collection,
-    Column,
     Hits,
     Ids,
     Index,
@@ -33,60 +32,12 @@ from isthmus.stores.protocol import (
     Store,
     Versioned,
 )
-from isthmus.stores.refusals import cannot, other_column
+from isthmus.stores.refusals import cannot
+from isthmus.stores.second_collection import SecondCollection
 
-__all__ = ["BesideStore", "KeptAlike", "Neighbours", "with_second_column"]
-
-T = TypeVar("T")
+__all__ = ["BesideStore", "with_second_column"]
 
 _DEEPER = 4
-_FILES = ("parquet", "faiss", "file")
-
-
-@runtime_checkable
-class Neighbours(Protocol):
-    """A store whose database can hold another collection beside it."""
-
-    def neighbour(self, name: str) -> Store | None:
-        """The collection called ``name`` of the same database; None if there is none."""
-        ...
-
-    def make_neighbour(
-        self,
-        name: str,
-        ids: Ids,
-        vectors: Mapping[str, NDArray[Any]],
-        payload: Mapping[str, Sequence[Any]],
-        metric: Metric,
-    ) -> Store:
-        """A new collection of that name with these items; their ids are of the kind held here."""
-        ...
-
-    def drop_neighbour(self, name: str) -> None:
-        """Remove the collection of that name; nothing happens if there is none."""
-        ...
-
-
-@runtime_checkable
-class Spelling(Protocol):
-    """A database whose collections cannot be called anything."""
-
-    def check_name(self, name: str) -> None:
-        """See that a collection can be called ``name``.
-
-        Raises:
-            InputError: if not.
-        """
-        ...
-
-
-@runtime_checkable
-class KeptAlike(Protocol):
-    """A store whose second collection takes over settings of the first one."""
-
-    def kept_like(self) -> str:
-        """Those settings, in words; empty where all are the database's defaults."""
-        ...
 
 
 def with_second_column(store: Store, column: str) -> Store:
@@ -136,60 +87,15 @@ class BesideStore:
         self._text_field = held.text_field
         self._where = held.where
         self._key: Key = held.key
-        self.beside = self._name(held.name)
-        self._second: Any = self._checked()
-        self._declared: Column | None = None
-        self._named: tuple[Any, str] | None = None
-        self._begun = False
+        self.second = SecondCollection(first, column)
+        self.beside = self.second.name
         self.leads = False
         """Whether the second collection is the one that applications read and write: what it alone
         holds are items then, and not left-overs."""
 
-    def _checked(self) -> Store | None:
-        """The second collection, if it is there.
-
-        Raises:
-            InputError: if another collection has its name.
-        """
-        try:
-            second = self.first.neighbour(self.beside)
-            if second is None or len(second.describe().columns) == 1:
-                return second
-        except StoreError:
-            return None  # it was dropped just now
-        except InputError:
-            pass
-        raise InputError(
-            f"'{self.beside}' is the name of another collection: it does not hold one new vector "
-            "of each item",
-            where=self._where,
-            mend="Choose another name with --new-column",
-        )
-
     def check_names(self, column: str, alias: str) -> None:
         """See `Namespaced.check_names`; of another column than this the second collection tells."""
-        first: Any = self.first
-        if isinstance(first, Spelling):
-            first.check_name(self.beside)
-        if self.first.alias(alias) is not None:
-            return
-        try:
-            taken = self.first.neighbour(alias) is not None
-        except InputError:
-            taken = True
-        if taken:
-            raise InputError(
-                f"the alias would be called '{alias}', which is the name of something else",
-                where=self._where,
-                mend="Choose another name with --alias",
-            )
-
-    def _name(self, name: str) -> str:
-        scheme = str(self.first.url).partition("://")[0]
-        path = PurePath(name)
-        if scheme in _FILES:
-            return f"{path.stem}__{self._new}{path.suffix or '.parquet'}"
-        return f"{name}__{self._new}"
+        self.second.check_names(alias)
 
     # -- what it is ------------------------------------------------------------------------------
 
@@ -209,20 +115,13 @@ class BesideStore:
     def describe(self) -> Collection:
         """See `Store.describe`."""
         held: Collection = self.first.describe()
-        own = self._column()
+        own = self.second.column()
         columns = {**held.columns, **({} if own is None else {self._new: own})}
         return replace(
             held,
             columns=columns,
             capabilities=replace(held.capabilities, second_column=True),
         )
-
-    def _column(self) -> Column | None:
-        def described(second: Any) -> Column:
-            (found,) = second.describe().columns.values()
-            return replace(found, name=self._new)
-
-        return self._of_second(described, lambda: self._declared)
 
     def count(self) -> int:
         """See `Store.count`; of the first collection."""
@@ -232,21 +131,7 @@ class BesideStore:
         """See `Store.filled`."""
         if column != self._new:
             return self.first.filled(column)
-        return self._of_second(lambda second: second.count(), lambda: 0)
-
-    def _of_second(self, ask: Callable[[Any], T], without: Callable[[], T]) -> T:
-        """What the second collection answers, or what is so where there is none.
-
-        Another process may have dropped it, and perhaps made another: it is looked for again once.
-        """
-        second = self._second
-        if second is not None:
-            try:
-                return ask(second)
-            except StoreError:
-                pass
-        self._second = again = self.first.neighbour(self.beside)
-        return without() if again is None else ask(again)
+        return self.second.ask(lambda second: second.count(), lambda: 0)
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -261,7 +146,7 @@ class BesideStore:
         if column != self._new:
             return self.first.search(queries, k, column=column, only=only)
 
-        return self._of_second(
+        return self.second.ask(
             lambda second: self._searched(second, queries, k, only), self._nothing(queries, k)
         )
 
@@ -284,8 +169,9 @@ class BesideStore:
         """As `search`, without a look whether the first collection still holds the items found."""
         if column != self._new:
             return self.first.search(queries, k, column=column)
-        return self._of_second(
-            lambda second: second.search(queries, k, column=self._inner), self._nothing(queries, k)
+        return self.second.ask(
+            lambda second: second.search(queries, k, column=self.second.inner),
+            self._nothing(queries, k),
         )
 
     def holds(self, ids: Ids) -> NDArray[np.bool_]:
@@ -294,10 +180,10 @@ class BesideStore:
 
     def _searched(self, second: Any, queries: NDArray[Any], k: int, only: Ids | None) -> Hits:
         if self.leads:
-            return second.search(queries, k, column=self._inner, only=only)
+            return second.search(queries, k, column=self.second.inner, only=only)
         depth, count = k, second.count()
         while True:
-            found: Hits = second.search(queries, depth, column=self._inner, only=only)
+            found: Hits = second.search(queries, depth, column=self.second.inner, only=only)
             query, place = np.nonzero(found.found)
             ids = found.ids[query, place]
             there = self._held(ids)
@@ -308,13 +194,6 @@ class BesideStore:
                 scores = found.scores[query, place]
                 return hits_of(len(queries), k, self._key, query[there], ids[there], scores[there])
             depth = min(count, depth * _DEEPER)
-
-    @property
-    def _inner(self) -> str:
-        """The column of the second collection; asked once, for it takes a round trip."""
-        if self._named is None or self._named[0] is not self._second:
-            self._named = (self._second, self._second.column)
-        return self._named[1]
 
     def _held(self, ids: Ids) -> NDArray[np.bool_]:
         """Which of ``ids (n,)`` the first collection holds."""
@@ -332,14 +211,16 @@ class BesideStore:
             return None
         if column != self._new:
             return self.first.index_of(column)
-        return self._of_second(lambda second: second.index_of(self._inner), lambda: None)
+        return self.second.ask(lambda second: second.index_of(self.second.inner), lambda: None)
 
     def build_index(self, column: str, index: Index) -> None:
         """See `Indexed.build_index`."""
         if column != self._new:
             self.first.build_index(column, index)
         else:
-            self._of_second(lambda second: second.build_index(self._inner, index), lambda: None)
+            self.second.ask(
+                lambda second: second.build_index(self.second.inner, index), lambda: None
+            )
 
     def fetch(self, ids: Ids, *, column: str) -> Rows:
         """See `Store.fetch`."""
@@ -347,18 +228,19 @@ class BesideStore:
             return self.first.fetch(ids, column=column)
 
         def none() -> Rows:
-            dim = 0 if self._declared is None else self._declared.dim
+            declared = self.second.declared
+            dim = 0 if declared is None else declared.dim
             rows = np.full((len(ids), dim), np.nan, np.float32)
             return Rows(ids, rows, np.zeros(len(ids), np.bool_))
 
-        return self._of_second(lambda second: second.fetch(ids, column=self._inner), none)
+        return self.second.ask(lambda second: second.fetch(ids, column=self.second.inner), none)
 
     def payload(self, ids: Ids, fields: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """See `Store.payload`."""
         found: list[dict[str, Any]] = self.first.payload(ids, fields)
         if not self.leads:
             return found
-        return self._of_second(
+        return self.second.ask(
             lambda second: [
                 mine or item for mine, item in zip(second.payload(ids, fields), found, strict=True)
             ],
@@ -419,28 +301,7 @@ class BesideStore:
             payload = {field: [item.get(field) for item in items] for field in fields}
         if not len(ids):
             return 0
-        own = self._declared
-        if self._second is None or not self._begun:
-            own = self._column()
-        if self._second is not None and not self._begun:
-            self._begun = True
-            if not self._second.count():
-                # whoever made it was killed before anything was in it: fields are not known yet
-                self.first.drop_neighbour(self.beside)
-                self._second = None
-
-        def make() -> Any:
-            self._begun = True
-            metric: Metric = "cosine" if own is None else own.metric
-            if own is not None and own.dim != rows.shape[1]:
-                raise other_column(own, rows.shape[1], metric, self._where)
-            return self.first.make_neighbour(self.beside, ids, {self._new: rows}, payload, metric)
-
-        def add(second: Any) -> Any:
-            second.add(ids, {self._inner: rows}, payload)
-            return second
-
-        self._second = make() if self._second is None else self._of_second(add, make)
+        self.second.put(ids, rows, payload)
         return len(ids)
 
     def add(
@@ -454,21 +315,21 @@ class BesideStore:
         self.first.add(ids, others, payload)
         if self._new in vectors:
             self.put(np.asarray(ids), vectors[self._new], column=self._new)
-        elif self._column() is not None and self._second is not None:
-            self._second.delete(np.asarray(ids))
+        elif (second := self.second.now()) is not None:
+            second.delete(np.asarray(ids))
 
     def delete(self, ids: Ids) -> int:
         """See `Store.delete`."""
         gone = self.first.delete(ids)
-        if self._column() is not None and self._second is not None:
-            self._second.delete(ids)
+        if (second := self.second.now()) is not None:
+            second.delete(ids)
         return gone
 
     def filled_ids(self, column: str) -> IdSet:
         """The items that have a vector in ``column``; of the second collection none is read."""
         if column != self._new:
             return filled_ids(self.first, column)
-        return self._of_second(lambda second: IdSet(p.ids for p in second.scan()), IdSet)
+        return self.second.ask(lambda second: IdSet(p.ids for p in second.scan()), IdSet)
 
     def version(self, column: str) -> str | None:
         """What differs after every write to the collection of ``column``; None where unknown."""
@@ -476,7 +337,7 @@ class BesideStore:
             return None
         if column != self._new:
             return self.first.version()
-        return self._of_second(lambda second: second.version(), lambda: None)
+        return self.second.ask(lambda second: second.version(), lambda: None)
 
     def differing(
         self,
@@ -494,10 +355,11 @@ class BesideStore:
                 each look is a search by id.
             batch: most items of one batch.
         """
-        if self._column() is None or self._second is None:
+        second = self.second.now()
+        if second is None:
             return
-        fields = self._second.describe().fields
-        for part in self._second.scan(fields=fields, batch=batch):
+        fields = second.describe().fields
+        for part in second.scan(fields=fields, batch=batch):
             differs = suspect(part)
             ids = part.ids[differs]
             if not len(ids):
@@ -513,31 +375,28 @@ class BesideStore:
 
     def tidy(self) -> int:
         """Remove the new vectors of items that the first collection no longer holds."""
-        if self.leads or self._column() is None or self._second is None:
+        second = None if self.leads else self.second.now()
+        if second is None:
             return 0
         there = IdSet(part.ids for part in self.first.scan())
-        gone = [part.ids[~there.has(part.ids)] for part in self._second.scan()]
+        gone = [part.ids[~there.has(part.ids)] for part in second.scan()]
         # what came to the first meanwhile is no left-over
         lost = [ids[~self._held(ids)] for ids in gone if len(ids)]
         for ids in lost:
-            self._second.delete(ids)
+            second.delete(ids)
         return sum(map(len, lost))
 
     def add_column(self, name: str, dim: int, *, metric: Metric = "cosine") -> None:
         """See `Store.add_column`; the second collection is made at the first `put`."""
         if name != self._new:
             raise cannot(f"the column beside this collection is '{self._new}'", self.url)
-        own = self._column()
-        if own is not None and (own.dim, own.metric) != (dim, metric):
-            raise other_column(own, dim, metric, self._where)
-        self._declared = Column(name, dim, "float32", metric)
+        self.second.declare(dim, metric)
 
     def drop_column(self, name: str) -> None:
         """See `Store.drop_column`."""
         if name != self._new:
             raise cannot(f"the column beside this collection is '{self._new}'", self.url)
-        self.first.drop_neighbour(self.beside)
-        self._second = self._declared = None
+        self.second.drop()
 
     # -- names, and what is kept beside ------------------------------------------------------------
 

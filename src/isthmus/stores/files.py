@@ -295,7 +295,7 @@ class FileStore:
         return FileLedger(path.with_name(f"isthmus-{path.name}-{name}"))
 
     def neighbour(self, name: str) -> FileStore | None:
-        """See `isthmus.stores.beside.Neighbours`; ``name`` is that of a file."""
+        """See `isthmus.stores.neighbours.Neighbours`; ``name`` is that of a file."""
         path = self._kind.path.with_name(name)
         return FileStore(self._like(path), self._beside(path)) if path.exists() else None
 
@@ -307,13 +307,13 @@ class FileStore:
         payload: Mapping[str, Sequence[Any]],
         metric: Metric,
     ) -> FileStore:
-        """See `isthmus.stores.beside.Neighbours`."""
+        """See `isthmus.stores.neighbours.Neighbours`."""
         address = self._beside(self._kind.path.with_name(name))
         kind = cast("Callable[[Path, Address], FileKind]", type(self._kind))
         return FileStore.made(kind, address, (ids, vectors, payload), metric)
 
     def drop_neighbour(self, name: str) -> None:
-        """See `isthmus.stores.beside.Neighbours`."""
+        """See `isthmus.stores.neighbours.Neighbours`."""
         path = self._kind.path.with_name(name)
         for file in (*self._like(path).companions(), path):
             file.unlink(missing_ok=True)

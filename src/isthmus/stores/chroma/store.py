@@ -401,7 +401,7 @@ class ChromaStore(StoreBase):
         return FileLedger(self._folder / f"isthmus-{self._collection.name}-{name}")
 
     def neighbour(self, name: str) -> ChromaStore | None:
-        """See `isthmus.stores.beside.Neighbours`."""
+        """See `isthmus.stores.neighbours.Neighbours`."""
         with asking(self._url):
             if name not in [found.name for found in self._client.list_collections()]:
                 return None
@@ -416,7 +416,7 @@ class ChromaStore(StoreBase):
         payload: Mapping[str, Sequence[Any]],
         metric: Metric,
     ) -> ChromaStore:
-        """See `isthmus.stores.beside.Neighbours`; its index is built as the one here was."""
+        """See `isthmus.stores.neighbours.Neighbours`; its index is built as the one here was."""
         address = self._address.beside(name)
         new = _checked(address, ids, vectors, metric)
         with asking(self._url):
@@ -429,18 +429,18 @@ class ChromaStore(StoreBase):
         return {name: value for name, value in told.items() if value is not None}
 
     def kept_like(self) -> str:
-        """See `isthmus.stores.beside.KeptAlike`."""
+        """See `isthmus.stores.neighbours.KeptAlike`."""
         with asking(self._url):
             told = self._hnsw()
         chosen = ("max_neighbors", "ef_construction", "ef_search")
         return ", ".join(f"HNSW {name}={told[name]}" for name in chosen if name in told)
 
     def check_name(self, name: str) -> None:
-        """See `isthmus.stores.beside.Spelling`."""
+        """See `isthmus.stores.neighbours.Spelling`."""
         plain_name(name, self._url)
 
     def drop_neighbour(self, name: str) -> None:
-        """See `isthmus.stores.beside.Neighbours`."""
+        """See `isthmus.stores.neighbours.Neighbours`."""
         with asking(self._url):
             if name in [found.name for found in self._client.list_collections()]:
                 self._client.delete_collection(name)

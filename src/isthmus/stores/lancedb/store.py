@@ -429,7 +429,7 @@ class LanceStore(StoreBase):
         return FileLedger(Path(self._address.location, f"isthmus-{self._table.name}-{name}"))
 
     def neighbour(self, name: str) -> LanceStore | None:
-        """See `isthmus.stores.beside.Neighbours`."""
+        """See `isthmus.stores.neighbours.Neighbours`."""
         with asking(self._url):
             if name not in tables_of(self._database):
                 return None
@@ -448,7 +448,7 @@ class LanceStore(StoreBase):
         payload: Mapping[str, Sequence[Any]],
         metric: Metric,
     ) -> LanceStore:
-        """See `isthmus.stores.beside.Neighbours`; ids and payload have the types they have here."""
+        """See `isthmus.stores.neighbours.Neighbours`; ids and payload keep their types."""
         import pyarrow as pa
 
         schema = self._now().schema
@@ -465,11 +465,11 @@ class LanceStore(StoreBase):
         return made
 
     def check_name(self, name: str) -> None:
-        """See `isthmus.stores.beside.Spelling`."""
+        """See `isthmus.stores.neighbours.Spelling`."""
         plain_name(name, self._url)
 
     def drop_neighbour(self, name: str) -> None:
-        """See `isthmus.stores.beside.Neighbours`."""
+        """See `isthmus.stores.neighbours.Neighbours`."""
         with asking(self._url):
             if name in tables_of(self._database):
                 self._database.drop_table(name)

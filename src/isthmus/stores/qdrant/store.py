@@ -18,7 +18,7 @@ from isthmus.stores.address import Address
 from isthmus.stores.base import StoreBase
 from isthmus.stores.checks import checked_ids, checked_k, checked_queries, checked_rows
 from isthmus.stores.fields import chosen_column, text_field
-from isthmus.stores.hits import hits_of, no_hits
+from isthmus.stores.hits import no_hits
 from isthmus.stores.ledger import FileLedger, Ledger
 from isthmus.stores.new_items import checked_items
 from isthmus.stores.protocol import (
@@ -34,7 +34,9 @@ from isthmus.stores.protocol import (
 from isthmus.stores.qdrant.aliases import swap, target_of
 from isthmus.stores.qdrant.columns import added_config, columns_of, vectors_config
 from isthmus.stores.qdrant.connection import asking, connect
-from isthmus.stores.qdrant.points import ID, Naming, fields_of, plain, vectors_of, wanted_payload
+from isthmus.stores.qdrant.nearest import hits_of_answers, requests_of
+from isthmus.stores.qdrant.new_points import POINTS_A_CALL, new_points, new_vectors
+from isthmus.stores.qdrant.points import ID, Naming, fields_of, vectors_of, wanted_payload
 from isthmus.stores.qdrant.settings import Settings, settings_of
 from isthmus.stores.refusals import cannot, taken, unclear, unknown_name
 
@@ -42,7 +44,6 @@ __all__ = ["QdrantStore"]
 
 _UNNAMED = "vector"
 _SAMPLE = 64
-_POINTS_A_CALL = 1000
 
 
 class QdrantStore(StoreBase):
@@ -197,8 +198,6 @@ class QdrantStore(StoreBase):
         self, queries: NDArray[Any], k: int, *, column: str, only: Ids | None = None
     ) -> Hits:
         """See `Store.search`; equal scores come in the order of the ids."""
-        from qdrant_client import models
-
         found = self._column(column)
         checked_k(k)
         ready = checked_queries(queries, found, self._url)
@@ -207,42 +206,23 @@ class QdrantStore(StoreBase):
             chosen = np.unique(checked_ids(only, self._naming.key, "only"))
             if not len(chosen):
                 return no_hits(len(ready), k, self._naming.key)
-            condition = models.HasIdCondition(has_id=self._naming.points(chosen))
-            among = models.Filter(must=[condition])
+            among = self._naming.points(chosen)
         if not len(ready):
             return no_hits(0, k, self._naming.key)
-        requests = [
-            models.QueryRequest(
-                query=row,
-                using=None if self._unnamed else column,
-                limit=k,
-                filter=among,
-                with_payload=[ID],
-            )
-            for row in ready.tolist()
-        ]
+        requests = requests_of(ready, k, None if self._unnamed else column, among)
         with self._asking() as client:
             answers = client.query_batch_points(self._name, requests)
-        points = [point for answer in answers for point in answer.points]
-        if not points:
-            return no_hits(len(ready), k, self._naming.key)
-        query = np.repeat(np.arange(len(answers)), [len(answer.points) for answer in answers])
-        scores = np.array([point.score for point in points], dtype=np.float32)
-        if found.metric == "l2":
-            scores = -(scores**2)
-        return hits_of(
-            len(ready), k, self._naming.key, query, self._naming.ids(points, self._url), scores
-        )
+        return hits_of_answers(answers, k, self._naming, found.metric, self._url)
 
     def _held(self, ids: Ids, fields: Sequence[str] | None, vector: Any) -> dict[Any, Any]:
         """The points of the items that are held, by id."""
         held: dict[Any, Any] = {}
         names = self._naming.points(np.unique(ids))
-        for start in range(0, len(names), _POINTS_A_CALL):
+        for start in range(0, len(names), POINTS_A_CALL):
             with self._asking() as client:
                 points = client.retrieve(
                     self._name,
-                    names[start : start + _POINTS_A_CALL],
+                    names[start : start + POINTS_A_CALL],
                     with_payload=wanted_payload(fields),
                     with_vectors=vector,
                 )
@@ -325,21 +305,13 @@ class QdrantStore(StoreBase):
 
     def put(self, ids: Ids, rows: NDArray[Any], *, column: str) -> int:
         """See `Store.put`; Qdrant is asked first which of the items it holds."""
-        from qdrant_client import models
-
         found = self._column(column)
         checked = checked_ids(ids, self._naming.key, f"ids for {self._url}", unique=True)
         ready = checked_rows(rows, found, len(checked), f"rows for {self._url}")
         held = self._held(checked, (), False)
         known = np.array([value in held for value in checked.tolist()], dtype=np.bool_)
         names = self._naming.points(checked[known])
-        values = ready[known].tolist()
-        for start in range(0, len(names), _POINTS_A_CALL):
-            part = slice(start, start + _POINTS_A_CALL)
-            points = [
-                models.PointVectors(id=name, vector=row if self._unnamed else {column: row})
-                for name, row in zip(names[part], values[part], strict=True)
-            ]
+        for points in new_vectors(names, ready[known], None if self._unnamed else column):
             with self._asking() as client:
                 client.update_vectors(self._name, points, wait=True)
         return int(known.sum())
@@ -351,28 +323,14 @@ class QdrantStore(StoreBase):
         payload: Mapping[str, Sequence[Any]] | None = None,
     ) -> None:
         """See `Store.add`."""
-        from qdrant_client import models
-
         checked = checked_ids(ids, self._naming.key, f"ids for {self._url}", unique=True)
         ready = {
-            name: checked_rows(
-                rows, self._column(name), len(checked), f"rows for {self._url}"
-            ).tolist()
+            name: checked_rows(rows, self._column(name), len(checked), f"rows for {self._url}")
             for name, rows in vectors.items()
         }
         given = payload or {}
         self._fields_known(list(given))
-        names = self._naming.points(checked)
-        values = checked.tolist()
-        for start in range(0, len(names), _POINTS_A_CALL):
-            points: list[Any] = []
-            for row in range(start, min(start + _POINTS_A_CALL, len(names))):
-                named = {column: rows[row] for column, rows in ready.items()}
-                item = {field: plain(column[row]) for field, column in given.items()}
-                if self._naming.own:
-                    item[ID] = values[row]
-                vector = next(iter(named.values()), {}) if self._unnamed else named
-                points.append(models.PointStruct(id=names[row], vector=vector, payload=item))
+        for points in new_points(self._naming, checked, ready, given, unnamed=self._unnamed):
             with self._asking() as client:
                 client.upsert(self._name, points, wait=True)
 
@@ -443,7 +401,7 @@ class QdrantStore(StoreBase):
         return FileLedger(Path(where, f"isthmus-{self._name}-{name}"))
 
     def neighbour(self, name: str) -> QdrantStore | None:
-        """See `isthmus.stores.beside.Neighbours`."""
+        """See `isthmus.stores.neighbours.Neighbours`."""
         with self._asking() as client:
             if not client.collection_exists(name):
                 return None
@@ -457,7 +415,7 @@ class QdrantStore(StoreBase):
         payload: Mapping[str, Sequence[Any]],
         metric: Metric,
     ) -> QdrantStore:
-        """See `isthmus.stores.beside.Neighbours`; named, indexed and kept as it is here."""
+        """See `isthmus.stores.neighbours.Neighbours`; named, indexed and kept as it is here."""
         widths = {column: rows.shape[1] for column, rows in vectors.items()}
         kept = self._settings()
         with self._asking() as client:
@@ -479,7 +437,7 @@ class QdrantStore(StoreBase):
         return settings_of(found, None if self._unnamed else self.column)
 
     def kept_like(self) -> str:
-        """See `isthmus.stores.beside.KeptAlike`."""
+        """See `isthmus.stores.neighbours.KeptAlike`."""
         return str(self._settings())
 
     def _like(self, name: str) -> QdrantStore:
@@ -488,7 +446,7 @@ class QdrantStore(StoreBase):
         return made
 
     def drop_neighbour(self, name: str) -> None:
-        """See `isthmus.stores.beside.Neighbours`."""
+        """See `isthmus.stores.neighbours.Neighbours`."""
         with self._asking() as client:
             client.delete_collection(name)
 
