@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -51,8 +52,13 @@ class IsthmusError(Exception):
         super().__init__(plain_line(whole))
 
 
+_COMMAND_LAST = re.compile(r": (isthmus|pip|python|git) (?!.*\. [A-Z])")
+
+
 def _sentence(text: str) -> str:
-    return text if text.endswith(("?", "!", ".")) else f"{text}."
+    # a command is copied to where its line ends: a full stop would be a part of it
+    ended = text.endswith(("?", "!", ".")) or _COMMAND_LAST.search(text)
+    return text if ended else f"{text}."
 
 
 class InputError(IsthmusError, ValueError):

@@ -215,7 +215,7 @@ def test_bad_files_are_refused(tmp_path: Path) -> None:
     for suffix, message in (
         (".xyz", r"kind '\.xyz' are not read.*Use \.npy, .*\.parquet, .*\.faiss"),
         (".pkl", "pickled objects run code"),
-        (".h5", r"HDF5 is not read. Save one of its data sets, with numpy\.save"),
+        (".h5", r"HDF5 is not read. Run: python -c .*h5py"),
         (".txt", "Name word vectors .vec"),
     ):
         (tmp_path / f"a{suffix}").write_text("1,2")

@@ -20,6 +20,7 @@ from isthmus.spaces.formats.arrow_streams import (
     Stream,
     ipc_stream,
     need_arrow,
+    orc_stream,
     parquet_stream,
 )
 from isthmus.spaces.formats.arrow_values import (
@@ -42,7 +43,7 @@ from isthmus.spaces.formats.contents import (
 )
 from isthmus.spaces.formats.number_text import is_vector_text
 
-__all__ = ["Columns", "open_ipc", "open_parquet", "open_streams"]
+__all__ = ["Columns", "open_ipc", "open_orc", "open_parquet", "open_streams"]
 
 _MOST_COLUMNS = 1 << 17  # what is wider is no row of a model
 _NUMBERED = re.compile(r"(.*?)(\d+)")
@@ -145,6 +146,11 @@ def open_parquet(files: Sequence[Path], wanted: Wanted) -> Contents:
 def open_ipc(files: Sequence[Path], wanted: Wanted) -> Contents:
     """As `open_parquet`, of Arrow files, streams and Feather files."""
     return open_streams(files, wanted, ipc_stream, "Arrow")
+
+
+def open_orc(files: Sequence[Path], wanted: Wanted) -> Contents:
+    """As `open_parquet`, of ORC files, as Hive and Spark write them."""
+    return open_streams(files, wanted, orc_stream, "ORC")
 
 
 def open_streams(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from isthmus.errors import missing_extra
 from isthmus.spaces.formats.parquet_file import open_parquet_file
 
-__all__ = ["BATCH", "Peeked", "Stream", "ipc_stream", "need_arrow", "parquet_stream"]
+__all__ = ["BATCH", "Peeked", "Stream", "ipc_stream", "need_arrow", "orc_stream", "parquet_stream"]
 
 BATCH = 8192
 """Rows that are decoded at once."""
@@ -91,6 +91,25 @@ def ipc_stream(path: Path) -> Generator[Stream]:
                 None,
                 batches.first,
             )
+
+
+@contextmanager
+def orc_stream(path: Path) -> Generator[Stream]:
+    """An ORC file, stripe by stripe."""
+    import pyarrow as pa
+    from pyarrow import orc
+
+    with pa.OSFile(str(path)) as raw:
+        file: Any = orc.ORCFile(raw)  # pyright: ignore[reportUnknownMemberType]
+        stripes = range(file.nstripes)
+        yield Stream(
+            file.schema,
+            lambda columns: _validated(  # pyright: ignore[reportUnknownLambdaType]
+                (file.read_stripe(i, list(dict.fromkeys(columns))) for i in stripes), columns
+            ),
+            file.nrows,
+            lambda: next((file.read_stripe(i) for i in stripes), None),  # pyright: ignore[reportUnknownLambdaType]
+        )
 
 
 class Peeked:

@@ -11,63 +11,12 @@ from isthmus.file_records import current, in_the_making
 from isthmus.inputs import check_file, open_input
 from isthmus.spaces.formats.contents import reading
 from isthmus.spaces.formats.indexed_folders import INDEX_FILES, listed_files
+from isthmus.spaces.formats.not_read import kind_not_read
 from isthmus.spaces.formats.table import FORMATS, Format
 from isthmus.spaces.text_files import COMPRESSIONS
 
 __all__ = ["format_of", "is_listed", "vector_files"]
 
-_AS_FLOATS = "Save the vectors as a float32 .npy file with numpy.save"
-_PICKLED = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib")
-_REFUSED = {
-    **dict.fromkeys(_PICKLED, ("pickled objects run code when they are loaded", _AS_FLOATS)),
-    **dict.fromkeys(
-        (".mat", ".zarr", ".db", ".sqlite", ".xlsx", ".tfrecord", ".avro", ".orc", ".msgpack"),
-        ("this kind of file is not read", "Export the vectors to .parquet or .npy"),
-    ),
-    **dict.fromkeys(
-        (".h5", ".hdf5", ".hdf"),
-        (
-            "HDF5 is not read",
-            "Save one of its data sets, with numpy.save('old.npy', h5py.File(path)['train'][:])",
-        ),
-    ),
-    **dict.fromkeys(
-        (".usearch", ".hnsw", ".hnswlib", ".ann", ".annoy", ".nmslib", ".scann", ".voyager"),
-        (
-            "an index of another library is not read",
-            "Ask it for its vectors, such as index.get(keys) or index.get_items(ids), and save "
-            "them with numpy.save",
-        ),
-    ),
-    ".lance": ("a table of LanceDB is a store", "Name it as lancedb://FOLDER#TABLE.COLUMN"),
-    **dict.fromkeys(
-        (".fvecs", ".bvecs", ".ivecs"),
-        (
-            "the width before each row does not say of what numbers it is",
-            "Save the rows, with numpy.save('old.npy', numpy.fromfile(path, 'float32')"
-            ".reshape(-1, width + 1)[:, 1:]) for .fvecs",
-        ),
-    ),
-    **dict.fromkeys(
-        (".fbin", ".u8bin", ".i8bin", ".ibin"),
-        (
-            "numbers whose kind stands in the name alone are not read",
-            "Save the rows, with numpy.save('old.npy', numpy.fromfile(path, 'float32', "
-            "offset=8).reshape(-1, width)) for .fbin",
-        ),
-    ),
-    **dict.fromkeys(
-        (".memmap", ".dat", ".raw"), ("raw numbers without a header are not read", _AS_FLOATS)
-    ),
-    **dict.fromkeys(
-        (".tar", ".tgz", ".7z", ".rar"),
-        ("files inside an archive are not reached into", "Unpack it, and name what was in it"),
-    ),
-    ".txt": (
-        "a .txt file may hold ids, texts or word vectors",
-        "Name word vectors .vec, and give ids with ids= (--ids)",
-    ),
-}
 _MISTAKEN = (
     (
         (b"version https://git-lfs",),
@@ -100,20 +49,23 @@ def format_of(path: Path) -> Format:
                 mend="Unpack it first, such as with gunzip",
             )
         return found
-    if suffix in _PICKLED:
-        found = None
-    elif found is None or (suffix == ".bin" and path.is_file()):
+    refused = kind_not_read(suffix)
+    told = refused is not None and refused.by_name
+    if not told and (found is None or (suffix == ".bin" and path.is_file())):
         begins = _begins(path)
+        refused = kind_not_read(suffix, begins)
         found = next((f for f in FORMATS if f.magic and begins.startswith(f.magic)), found)
         if suffix == ".txt" and _is_words(begins):
             found = next(f for f in FORMATS if ".vec" in f.suffixes)
+        elif refused is not None and refused.begins(begins):
+            found = None
     if found is None:
-        why, mend = _REFUSED.get(suffix, ("this kind of file is not read", None))
+        why = refused.why if refused else "this kind of file is not read"
         known = ", ".join(s for f in FORMATS for s in f.suffixes)
         raise InputError(
             f"files of the kind '{suffix or 'without a suffix'}' are not read: {why}",
             where=str(path),
-            mend=mend or f"Use {known}",
+            mend=refused.way_on(path) if refused else f"Use {known}",
         )
     return found
 
@@ -159,9 +111,9 @@ def vector_files(source: Path) -> list[Path]:
         found = glob.glob(str(source), recursive=True)  # noqa: PTH207
         files = [path for path in map(Path, found) if path.is_file()]
     files = sorted(files, key=_natural)
-    if not files and source.suffix.lower() in _REFUSED:
-        why, mend = _REFUSED[source.suffix.lower()]
-        raise InputError(why, where=str(source), mend=mend)
+    refused = kind_not_read(source.suffix.lower())
+    if not files and refused is not None:
+        raise InputError(refused.why, where=str(source), mend=refused.way_on(source))
     if not files:
         raise InputError("no Parquet, Arrow or other file of vectors is found", where=str(source))
     for path in files:

@@ -10,20 +10,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
-from isthmus.spaces.formats.arrow_streams import ipc_stream, need_arrow, parquet_stream
+from isthmus.spaces.formats.arrow_streams import (
+    ipc_stream,
+    need_arrow,
+    orc_stream,
+    parquet_stream,
+)
 from isthmus.spaces.formats.arrow_values import ids_of
 from isthmus.spaces.formats.contents import ID_NAMES, reading, whole_numbers
 from isthmus.spaces.formats.csv_file import csv_stream
 from isthmus.spaces.formats.finding import format_of
+from isthmus.spaces.formats.table import FORMATS
 
 __all__ = ["TABLES", "read_id_table"]
 
 _STREAMS: dict[str, Callable[[Path], Any]] = {
     "Parquet": parquet_stream,
     "Arrow": ipc_stream,
+    "ORC": orc_stream,
     "CSV": csv_stream,
 }
-TABLES = (".parquet", ".pq", ".arrow", ".arrows", ".feather", ".ipc", ".csv", ".tsv", ".tab")
+TABLES = tuple(s for f in FORMATS if f.name in _STREAMS for s in f.suffixes)
 """Suffixes of the tables that ids are read from."""
 
 

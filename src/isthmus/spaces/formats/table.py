@@ -52,6 +52,7 @@ FORMATS: tuple[Format, ...] = (
         (b"ARROW1",),
         "parquet",
     ),
+    Format("ORC", (".orc",), "arrow:open_orc", (b"ORC",), "parquet"),
     Format("JSON", (".jsonl", ".ndjson", ".json"), "json_lines:open_json", text=True),
     Format("CSV", (".csv", ".tsv", ".tab"), "csv_file:open_csv", (), "parquet", text=True),
     Format(
@@ -59,6 +60,11 @@ FORMATS: tuple[Format, ...] = (
         (".vec", ".w2v", ".glove", ".bin"),
         "word2vec:open_word2vec",
         text=True,
+    ),
+    Format(
+        "raw rows of neighbour benchmarks",
+        (".fvecs", ".bvecs", ".fbin", ".u8bin", ".i8bin"),
+        "neighbour_benchmarks:open_raw_rows",
     ),
     Format(
         "FAISS index",
