@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
-from isthmus.json_text import read_json
 from isthmus.spaces.formats.arrays import read_npy
 from isthmus.spaces.formats.arrow_streams import Stream, ipc_stream, need_arrow, parquet_stream
 from isthmus.spaces.formats.contents import reading
-from isthmus.spaces.text_files import suffix_of, text_of_file
+from isthmus.spaces.json_values import json_values
+from isthmus.spaces.text_files import lines_of, suffix_of, text_of_file
 
 __all__ = ["read_labels", "read_qrels"]
 
@@ -130,13 +130,13 @@ def _lines_judged(path: Path, file: TextIO) -> Iterator[_Judged]:
 def _rows(path: Path, file: TextIO) -> Iterator[list[str]]:
     if suffix_of(path) == ".csv":
         try:
-            for row in csv.reader(file, strict=True):
+            for row in csv.reader(lines_of(file, path), strict=True):
                 yield [cell.strip() for cell in row]
         except csv.Error as error:
             raise InputError(f"this is no table ({error})", where=str(path)) from error
         return
     # not splitlines(), which also cuts at form feeds and other separators inside a line
-    for line in file:
+    for line in lines_of(file, path):
         yield [f.strip() for f in (line.split("\t") if "\t" in line else line.split())]
 
 
@@ -154,29 +154,9 @@ def _role(name: str) -> str | None:
 
 
 def _objects(path: Path, file: TextIO) -> Iterator[_Judged]:
-    """Judgements as objects on lines, or as one object of queries with their items."""
-    text = file.read()
-    whole = suffix_of(path) == ".json" and not _is_line(text.partition("\n")[0])
-    for number, line in enumerate([text] if whole else text.split("\n"), start=1):
-        where = str(path) if whole else f"{path}, line {number}"
-        if not line.strip():
-            continue
-        try:
-            found: Any = read_json(line)
-        except ValueError as error:
-            raise InputError(f"this is not JSON ({error})", where=where) from error
-        for row in cast(list[Any], found) if isinstance(found, list) else [found]:
-            yield from _of_object(row, where)
-
-
-def _is_line(line: str) -> bool:
-    try:
-        found: Any = read_json(line)
-    except ValueError:
-        return False
-    return isinstance(found, dict) and {"query", "item"} <= {
-        _role(str(name)) for name in cast(dict[str, Any], found)
-    }
+    """Judgements as objects on lines or in a list, or as one object of queries with their items."""
+    for found, where in json_values(file, path):
+        yield from _of_object(found, where)
 
 
 def _of_object(found: Any, where: str) -> Iterator[_Judged]:
@@ -219,8 +199,7 @@ def read_labels(path: Path) -> NDArray[Any]:
 
 def _lines(path: Path) -> list[str]:
     with text_of_file(path, newline="\n") as file:
-        lines = file.read().split("\n")
-    return lines if lines[-1] else lines[:-1]
+        return [line.removesuffix("\n") for line in lines_of(file, path)]
 
 
 def _relevance(text: str, where: str) -> float:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.json_text import read_json
-from isthmus.spaces.text_files import suffix_of, text_of_file
+from isthmus.spaces.text_files import lines_of, suffix_of, text_of_file
 
 __all__ = ["QueryLog", "read_query_log"]
 
@@ -225,7 +225,7 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _objects(path: Path, file: TextIO) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, line in enumerate(file, start=1):
+    for number, line in enumerate(lines_of(file, path), start=1):
         if not line.strip():
             continue
         where = f"{path}, line {number}"
@@ -242,7 +242,7 @@ def _objects(path: Path, file: TextIO) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _table(path: Path, file: TextIO, separator: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    reader = csv.reader(file, delimiter=separator, strict=True)
+    reader = csv.reader(lines_of(file, path), delimiter=separator, strict=True)
     names: list[str] = []
     meanings: dict[str, str] = {}
     while True:

@@ -8,16 +8,28 @@ import io
 import lzma
 import re
 import zlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 from isthmus.errors import InputError, missing_extra
 from isthmus.inputs import open_input
 
-__all__ = ["COMPRESSIONS", "is_packed", "open_text", "suffix_of", "text_of_file", "unpacked"]
+__all__ = [
+    "COMPRESSIONS",
+    "is_packed",
+    "lines_of",
+    "open_text",
+    "suffix_of",
+    "text_of_file",
+    "unpacked",
+]
+
+_LONGEST_LINE = 1 << 26
+"""Characters: more of them are no text of an item."""
 
 
 def _through_arrow(kind: str, raw: Any, mode: str) -> io.BufferedReader:
@@ -147,6 +159,24 @@ def text_of_file(path: Path, *, newline: str | None = None) -> Generator[TextIO]
             where=str(path),
             mend="Copy or write it again",
         ) from error
+
+
+def lines_of(file: TextIO, path: Path) -> Iterator[str]:
+    """The lines of an open text, none of which is held before it is known to end.
+
+    Raises:
+        InputError: naming a line that is longer than any text of an item.
+    """
+    for number in count(1):
+        line = file.readline(_LONGEST_LINE)
+        if len(line) >= _LONGEST_LINE:
+            raise InputError(
+                f"the line has more than {_LONGEST_LINE:,} characters",
+                where=f"{path}, line {number}",
+            )
+        if not line:
+            return
+        yield line
 
 
 def _decoded(raw: BinaryIO, newline: str | None) -> TextIO:

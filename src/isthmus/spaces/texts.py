@@ -8,7 +8,7 @@ from typing import Any
 
 from isthmus.errors import InputError
 from isthmus.json_text import read_json
-from isthmus.spaces.text_files import suffix_of, text_of_file
+from isthmus.spaces.text_files import lines_of, suffix_of, text_of_file
 
 __all__ = ["check_texts", "read_lines", "read_texts"]
 
@@ -46,8 +46,8 @@ def read_lines(path: Path) -> list[str]:
         InputError: if it cannot be read, or is not UTF-8.
     """
     with text_of_file(path, newline="") as file:
-        lines = file.read().splitlines()
-    return [line.strip() for line in lines if line.strip()]
+        lines = [part.strip() for line in lines_of(file, path) for part in line.splitlines()]
+    return [line for line in lines if line]
 
 
 def _pairs(path: Path) -> Iterator[tuple[str, str]]:
@@ -59,7 +59,7 @@ def _pairs(path: Path) -> Iterator[tuple[str, str]]:
             mend='Write {"id": ..., "text": ...} on each line of a .jsonl file',
         )
     with text_of_file(path, newline="\n") as file:
-        for row, line in enumerate(file):
+        for row, line in enumerate(lines_of(file, path)):
             line = line.rstrip("\r\n")
             where = f"{path}, line {row + 1}"
             if suffix == ".txt":

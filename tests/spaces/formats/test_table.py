@@ -332,7 +332,7 @@ def _line(**record: Any) -> str:
         ("a.jsonl", _line(custom_id="q", response=None, error={"code": 1}), "'q' of the batch"),
         ("a.json", _line(data=[{"index": 2, "embedding": [1]}]), r"numbered \[2\], expected 0"),
         ("a.json", "", "no rows"),
-        ("a.json", "[" * 100_000, "not a readable JSON file"),
+        ("a.json", "[" * 100_000, "line 1: this is not JSON .it is nested too deeply"),
         ("a.csv", "id,embedding\na,[1]\nb,[x]", "row 1: the vector is not a list of numbers"),
         ("a.csv", "id,embedding\na,[1]\nb,3", "row 1: the vector is not a list of numbers"),
         ("a.csv", "a,b\n1,2", "not clear which column"),

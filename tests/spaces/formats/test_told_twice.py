@@ -13,10 +13,12 @@ import pytest
 
 from isthmus.errors import InputError
 from isthmus.json_text import read_json, read_json_at
-from isthmus.spaces.formats import arrow, csv_file, json_records
+from isthmus.spaces import json_values
+from isthmus.spaces.formats import arrow, contents, csv_file
 from isthmus.spaces.readers import open_vectors
 
-pytest.importorskip("pyarrow")
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
 
 
 def test_a_key_that_stands_twice_in_an_object() -> None:
@@ -57,8 +59,8 @@ def test_lines_and_columns_without_an_end(tmp_path: Path, monkeypatch: pytest.Mo
     path = tmp_path / "a.jsonl"
     rows = [{"id": i, "vector": [1.0, 2.0], "text": "x" * 40 * i} for i in range(3)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    monkeypatch.setattr(json_records, "_LONGEST_LINE", 100)
-    with pytest.raises(InputError, match=r"a.jsonl, line 3: the line has more than 100 characters"):
+    monkeypatch.setattr(json_values, "_LONGEST", 100)
+    with pytest.raises(InputError, match=r"a.jsonl, line 3: the value has more than 100 charact"):
         open_vectors(path)
 
     path = tmp_path / "a.csv"
@@ -69,3 +71,20 @@ def test_lines_and_columns_without_an_end(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(csv_file, "_LONGEST_LINE", 50)
     with pytest.raises(InputError, match="the first line has more than 50 characters"):
         open_vectors(path)
+
+
+def test_small_files_that_unpack_to_large_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zeros = np.zeros((4096, 64), np.float32)
+    monkeypatch.setattr(contents, "_UNPACKED_FREELY", 1 << 18)
+    np.savez_compressed(tmp_path / "a.npz", vectors=zeros)
+    pq.write_table(pa.table({"vector": list(zeros)}), tmp_path / "a.parquet", compression="zstd")
+    for name in ("a.npz", "a.parquet"):
+        message = rf"{name}.*: [\d,]+ bytes unpack to [\d,]+ or more, over 500 times as many"
+        with pytest.raises(InputError, match=message):
+            open_vectors(tmp_path / name)
+
+    honest = np.random.default_rng(0).normal(size=zeros.shape).round(1).astype(np.float32)
+    np.savez_compressed(tmp_path / "b.npz", vectors=honest)
+    assert open_vectors(tmp_path / "b.npz").n == len(honest)

@@ -31,6 +31,7 @@ from isthmus.spaces.formats.contents import (
     IdFile,
     RowFile,
     Wanted,
+    check_unpacked,
     id_name,
     reading,
 )
@@ -189,6 +190,7 @@ def _member_loader(path: Path, info: zipfile.ZipInfo, header: _NpyHeader) -> Cal
             return header.rows(file, path, start)
 
     def compressed() -> FileRows:
+        check_unpacked(header.size, info.compress_size, f"{path}:{info.filename}")
         with (
             scratch_file() as file,
             reading(path, ".npz"),
@@ -408,7 +410,7 @@ def _open(
         return _opened(files[0], wanted, read)
     starts: list[tuple[str, int]] = []
     with ExitStack() as stack:
-        rows, ids, known = RowFile(stack), IdFile(stack), 0
+        rows, ids, known = RowFile(stack, files), IdFile(stack), 0
         one = _opened(files[0], wanted, read)
         for path in files:
             one = _opened(path, wanted, read)

@@ -165,7 +165,7 @@ def open_streams(
     need_arrow(kind)
     starts: list[tuple[str, int]] = []
     with ExitStack() as stack:
-        rows = RowFile(stack)
+        rows = RowFile(stack, files)
         ids: IdFile | None = None
         columns: Columns | None = None
         for path in files:

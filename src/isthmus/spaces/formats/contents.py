@@ -26,6 +26,7 @@ __all__ = [
     "IdFile",
     "RowFile",
     "Wanted",
+    "check_unpacked",
     "id_name",
     "reading",
     "whole_numbers",
@@ -128,11 +129,44 @@ def _damaged(error: Exception, path: Path | str, kind: str) -> InputError:
     )
 
 
-class RowFile:
-    """Vectors of one width and dtype, appended to a scratch file that is mapped in the end."""
+_MOST_TIMES = 500
+_UNPACKED_FREELY = 1 << 28
 
-    def __init__(self, stack: ExitStack) -> None:
+
+def check_unpacked(size: int, packed: int, where: str) -> None:
+    """Refuse what grows, when it is unpacked, far beyond what the numbers of a model could.
+
+    Packers shrink vectors by a half, sparse ones a hundred times, and nothing but zeros a thousand
+    times: a small file of them would fill the disk.
+
+    Args:
+        size: bytes, once they are unpacked; 256 MB are none to ask about.
+        packed: bytes of the file.
+        where: what is unpacked.
+
+    Raises:
+        InputError: for more than 500 times the size.
+    """
+    if size > max(_UNPACKED_FREELY, _MOST_TIMES * packed):
+        raise InputError(
+            f"{packed:,} bytes unpack to {size:,} or more, over {_MOST_TIMES} times as many, as no "
+            "vectors of a model do",
+            where=where,
+            mend="Save them unpacked, as .npy, if they are what you want",
+        )
+
+
+class RowFile:
+    """Vectors of one width and dtype, appended to a scratch file that is mapped in the end.
+
+    Args:
+        stack: closes the scratch file.
+        files: that the vectors are unpacked from.
+    """
+
+    def __init__(self, stack: ExitStack, files: Sequence[Path]) -> None:
         self._file: IO[bytes] = stack.enter_context(scratch_file())
+        self._packed = sum(path.stat().st_size for path in files if path.is_file())
         self.n = 0
         self.dim: int | None = None
         self.dtype: np.dtype[Any] | None = None
@@ -154,6 +188,7 @@ class RowFile:
                 where=f"{where}, row {first}",
                 mend="Drop the row, or encode it again",
             )
+        check_unpacked((self.n * block.shape[1] + block.size) * dtype.itemsize, self._packed, where)
         self.dtype, self.dim = dtype, block.shape[1]
         self._file.write(np.ascontiguousarray(block, dtype=dtype).data)
         self.n += len(block)

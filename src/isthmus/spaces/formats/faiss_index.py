@@ -135,7 +135,7 @@ def open_faiss(files: Sequence[Path], wanted: Wanted) -> Contents:
         elif kind == "IndexHNSWFlat":
             index = faiss.downcast_index(index.storage)
         kind = type(index).__name__
-        rows = RowFile(stack)
+        rows = RowFile(stack, [path])
         total = int(index.ntotal)
         if kind == "IndexIVFFlat":
             numbers = _numbers_in_lists(index, faiss)

@@ -49,7 +49,7 @@ def open_json(files: Sequence[Path], wanted: Wanted) -> Contents:
     """
     starts: list[tuple[str, int]] = []
     with ExitStack() as stack:
-        rows, ids, known = RowFile(stack), IdFile(stack), False
+        rows, ids, known = RowFile(stack, files), IdFile(stack), False
         key, id_key, overlooked = wanted.key, wanted.id_column, None
         for path in files:
             starts.append((str(path), rows.n))

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import count
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, cast
 
 from isthmus.errors import InputError
-from isthmus.json_text import read_json, read_json_at
 from isthmus.spaces.formats.contents import VECTOR_NAMES
+from isthmus.spaces.json_values import json_values
 from isthmus.spaces.text_files import open_text
 
 __all__ = ["Record", "places_of", "records_of", "value_at"]
 
 _DEEPEST = 4
 _NAMES = (*VECTOR_NAMES, "values", "dense")
-_BETWEEN = " \t\r\n\x1e"  # what stands between values, the mark of RFC 7464 among it
-_LONGEST_LIST = 1 << 30  # bytes of a file that is one JSON value, which is read whole
-_LONGEST_LINE = 1 << 28  # characters of one among several lines
 
 Record = Mapping[str, Any]
 
@@ -27,69 +23,21 @@ Record = Mapping[str, Any]
 def records_of(path: Path) -> Iterator[Record]:
     """The objects with a vector each, one after the other as they are read.
 
+    The id of a row may stand in an object of its own before it, as search engines load it.
+
     Raises:
         InputError: naming the first line that holds something else, or an error of a service.
     """
+    name = None
     with open_text(path) as file:
-        begin = file.read(1)
-        while begin and begin in _BETWEEN:
-            begin = file.read(1)
-        if not begin:
-            return
-        if begin == "[":
-            rest = file.readline(_LONGEST_LIST)
-            if not is_vector(_read_or_none(begin + rest)):
-                text = rest + file.read(_LONGEST_LIST)
-                yield from _flattened(_whole(path, text, begin), path, 0)
-                return
-        else:
-            rest = _line(file, path, 1)
-        try:
-            head = read_json(begin + rest)
-        except ValueError:
-            # objects over several lines, as json.dump(indent=2) and jq write them
-            text = begin + rest + file.read(_LONGEST_LIST)
-            yield from _flattened(_one_after_the_other(path, text), path, 1)
-            return
-        yield from _with_actions(head, file, path)
-
-
-def _with_actions(head: Any, file: TextIO, path: Path) -> Iterator[Record]:
-    """The rows of lines; an id may stand in a line of its own before, as search engines load it."""
-    name = _acted_on(head)
-    if name is None:
-        yield from _flattened([head], path, 1)
-    for number in count(2):
-        line = _line(file, path, number)
-        if not line:
-            return
-        if not line.strip(_BETWEEN):
-            continue
-        try:
-            found = read_json(line.strip(_BETWEEN))
-        except ValueError as error:
-            raise InputError("this is not JSON", where=f"{path}, line {number}") from error
-        action = _acted_on(found)
-        if action is not None:
-            name = action
-            continue
-        for row in _flattened([found], path, number):
-            yield row if not name else {"_id": name, **row}
-        name = None
-
-
-def _line(file: TextIO, path: Path, number: int) -> str:
-    """The next line, of a length that rows and answers of services have."""
-    # the first may be all there is
-    most = _LONGEST_LIST if number == 1 else _LONGEST_LINE
-    line = file.readline(most)
-    if len(line) >= most:
-        raise InputError(
-            f"the line has more than {most:,} characters",
-            where=f"{path}, line {number}",
-            mend="Write one object a line",
-        )
-    return line
+        for found, where in json_values(file, path):
+            action = _acted_on(found)
+            if action is not None:
+                name = action
+                continue
+            for row in _rows_of(found, where):
+                yield row if not name else {"_id": name, **row}
+            name = None
 
 
 def _acted_on(found: Any) -> Any:
@@ -102,83 +50,47 @@ def _acted_on(found: Any) -> Any:
     return cast(Record, action).get("_id", "")
 
 
-def _one_after_the_other(path: Path, text: str) -> list[Any]:
-    if len(text) >= _LONGEST_LIST:
-        raise _too_long(path)
-    found: list[Any] = []
-    at, end = 0, len(text)
-    while at < end:
-        value, at = read_json_at(text, at)
-        found.append(value)
-        while at < end and text[at] in _BETWEEN:
-            at += 1
-    return found
-
-
-def _read_or_none(text: str) -> Any:
-    try:
-        return read_json(text)
-    except ValueError:
-        return None
-
-
-def _whole(path: Path, text: str, begin: str) -> Any:
-    if len(text) >= _LONGEST_LIST:
-        raise _too_long(path)
-    return read_json(begin + text)
-
-
-def _too_long(path: Path) -> InputError:
-    return InputError(
-        "a list of more than a gigabyte is not read whole",
-        where=str(path),
-        mend="Write one object a line (.jsonl)",
-    )
-
-
-def _flattened(found: Any, path: Path, line: int) -> Iterator[Record]:
-    """The rows behind the answers of services; other objects as they are."""
-    for value in cast(Iterable[Any], found):
-        where = f"{path}, line {line}" if line else str(path)
-        if isinstance(value, list) and (row := _bare_row(cast(list[Any], value), where)):
-            yield row
-            continue
-        if not isinstance(value, dict):
+def _rows_of(value: Any, where: str) -> Iterator[Record]:
+    """The rows behind the answer of a service; any other object as it is."""
+    if isinstance(value, list) and (row := _bare_row(cast(list[Any], value), where)):
+        yield row
+        return
+    if not isinstance(value, dict):
+        raise InputError(
+            f"expected an object, found {type(value).__name__}",
+            where=where,
+            mend='Write {"id": ..., "embedding": [...]} on each line',
+        )
+    record = cast(dict[str, Any], value)
+    response = record.get("response")
+    if "custom_id" in record and ("response" in record or "error" in record):
+        if not isinstance(response, dict) or not _data(_body(response)):
             raise InputError(
-                f"expected an object, found {type(value).__name__}",
+                f"the request '{record['custom_id']}' of the batch was not answered: "
+                f"{_short(record.get('error') or response)}",
                 where=where,
-                mend='Write {"id": ..., "embedding": [...]} on each line',
+                mend="Send the failed requests again, and add their answers",
             )
-        record = cast(dict[str, Any], value)
-        response = record.get("response")
-        if "custom_id" in record and ("response" in record or "error" in record):
-            if not isinstance(response, dict) or not _data(_body(response)):
-                raise InputError(
-                    f"the request '{record['custom_id']}' of the batch was not answered: "
-                    f"{_short(record.get('error') or response)}",
-                    where=where,
-                    mend="Send the failed requests again, and add their answers",
-                )
-            answers = _in_order(_data(_body(response)), where)
-            for index, answer in enumerate(answers):
-                name = record["custom_id"]
-                yield {"id": f"{name}/{index}" if len(answers) > 1 else name, **_only(answer)}
-        elif _data(record):
-            for answer in _in_order(_data(record), where):
-                yield _only(answer)
-        elif vectors := _several(record.get("embeddings"), where):
-            named = record.get("ids")
-            if not isinstance(named, list) or len(cast(list[Any], named)) != len(vectors):
-                named = None
-            for row, vector in enumerate(vectors):
-                yield {"embedding": vector} | ({} if named is None else {"id": named[row]})
-        elif len(record) > 1 and all(is_vector(held) for held in record.values()):
-            for name, vector in record.items():
-                yield {"id": name, "embedding": vector}
-        elif held := _of_table(record) or _held_rows(record):
-            yield from held
-        else:
-            yield record
+        answers = _in_order(_data(_body(response)), where)
+        for index, answer in enumerate(answers):
+            name = record["custom_id"]
+            yield {"id": f"{name}/{index}" if len(answers) > 1 else name, **_only(answer)}
+    elif _data(record):
+        for answer in _in_order(_data(record), where):
+            yield _only(answer)
+    elif vectors := _several(record.get("embeddings"), where):
+        named = record.get("ids")
+        if not isinstance(named, list) or len(cast(list[Any], named)) != len(vectors):
+            named = None
+        for row, vector in enumerate(vectors):
+            yield {"embedding": vector} | ({} if named is None else {"id": named[row]})
+    elif len(record) > 1 and all(is_vector(held) for held in record.values()):
+        for name, vector in record.items():
+            yield {"id": name, "embedding": vector}
+    elif held := _of_table(record) or _held_rows(record):
+        yield from held
+    else:
+        yield record
 
 
 def _bare_row(value: list[Any], where: str) -> Record | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from isthmus.errors import InputError
 from isthmus.spaces.formats.contents import Contents, IdFile, RowFile, Wanted, reading
 from isthmus.spaces.ids import normalise_ids
-from isthmus.spaces.text_files import is_packed, open_text, suffix_of, unpacked
+from isthmus.spaces.text_files import is_packed, lines_of, open_text, suffix_of, unpacked
 
 __all__ = ["open_word2vec"]
 
@@ -35,7 +35,7 @@ def open_word2vec(files: Sequence[Path], wanted: Wanted) -> Contents:
     """
     starts: list[tuple[str, int]] = []
     with ExitStack() as stack:
-        rows, ids = RowFile(stack), IdFile(stack)
+        rows, ids = RowFile(stack, files), IdFile(stack)
         for path in files:
             starts.append((str(path), rows.n))
             if _binary_header(path) is not None:
@@ -51,11 +51,12 @@ def open_word2vec(files: Sequence[Path], wanted: Wanted) -> Contents:
                     "fastText model as text (.vec)",
                 )
             with reading(path, "word vector"), open_text(path) as file:
-                announced = _announced(file.readline())
+                lines = enumerate(lines_of(file, path), 1)
+                head = next(lines, (1, ""))
+                announced = _announced(head[1])
                 if announced is None:
-                    file.seek(0)
+                    lines = chain([head], lines)
                 first = 0
-                lines = enumerate(file, 1 if announced is None else 2)
                 width = None if announced is None else announced[1]
                 while block := list(islice(_words(lines, path, width), _BLOCK)):
                     where = str(path)
