@@ -215,6 +215,7 @@ def on_top(folder: Path, width: int) -> tuple[float, float]:
     """Processor seconds that do not grow with the rows of a part: of what the process imports from
     which workers are forked, and of the moments of one part, sent and joined."""
     from isthmus.moments import FoldMoments
+    from isthmus.scale import channel
     from isthmus.scale.local import PRELOADED
 
     imports = f"import time, {', '.join(PRELOADED)}; print(time.process_time())"
@@ -225,13 +226,13 @@ def on_top(folder: Path, width: int) -> tuple[float, float]:
     rows = np.random.default_rng(0).standard_normal((8192, width), dtype=np.float32)
     moments = FoldMoments(width, width, keep={"square", "xx", "xy", "yy"})
     moments.update(np.arange(len(rows)), rows, rows)
-    here, there = multiprocessing.Pipe(duplex=False)
+    here, there = multiprocessing.Pipe()
     sent: list[float] = []
     for _ in range(5):
         began = time.process_time()
-        sender = threading.Thread(target=there.send, args=(moments,))
+        sender = threading.Thread(target=channel.send, args=(there, moments))
         sender.start()
-        moments += here.recv()
+        moments += channel.receive(here)
         sender.join()
         sent.append(time.process_time() - began)
     return statistics.median(told), statistics.median(sent)

@@ -18,6 +18,7 @@ from typing import Any
 from typing_extensions import override
 
 from isthmus.errors import EngineError
+from isthmus.scale import channel
 from isthmus.scale.engine import LOST, Outcome, PooledEngine, attempt, unsent
 
 __all__ = ["PRELOADED", "Processes", "Threads"]
@@ -143,7 +144,7 @@ class Processes(PooledEngine):
         given = None if worker.fn is call.fn else call.fn
         worker.call, worker.fn = call, call.fn
         try:
-            worker.connection.send((given, call.part))
+            channel.send(worker.connection, (given, call.part))
         except OSError:
             self._bury(worker)
         except Exception as error:
@@ -158,7 +159,7 @@ class Processes(PooledEngine):
         for connection in wait_for(list(connections)):
             worker = connections[connection]  # pyright: ignore[reportArgumentType]
             try:
-                said = worker.connection.recv()
+                said = channel.receive(worker.connection)
             except (EOFError, OSError):
                 self._bury(worker)
                 continue
@@ -240,17 +241,17 @@ def _serve(connection: Connection) -> None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
     fn: Callable[[Any], Any] | None = None
     try:
-        connection.send(_READY)
+        channel.send(connection, _READY)
         while True:
             try:
-                given, part = connection.recv()
+                given, part = channel.receive(connection)
                 fn = fn if given is None else given
                 assert fn is not None
-                connection.send(attempt(fn, part))
+                channel.send(connection, attempt(fn, part))
             except (EOFError, OSError):
                 raise
             except Exception as error:
-                connection.send(unsent(error))
+                channel.send(connection, unsent(error))
     except (EOFError, OSError):
         return
 
