@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from isthmus import Bridge, Space
+from isthmus import Bridge, Pairs, Space, fit
+from isthmus.bridge import Fitting
 
 
 def test_contract_against_contract(cli: Any, here: Path) -> None:
@@ -30,6 +31,33 @@ def test_a_bridge_and_what_it_maps(cli: Any, bridge: Path) -> None:
     np.save("loud.npy", 1e4 * np.load("old.npy"))
     loud = cli("check", "pinned.json", "loud.npy")
     assert loud.code == 0 and "which the contract says to flag" in loud.out
+
+
+def test_vectors_of_another_model(cli: Any, here: Path) -> None:
+    """Told where the source leaves directions empty; else it is said that nothing would tell."""
+    rng = np.random.default_rng(0)
+    for name, spectrum in (("thin", np.geomspace(1, 0.01, 24)), ("full", np.ones(24))):
+        new = (rng.standard_normal((700, 24)) * spectrum).astype(np.float32)
+        old = new @ np.linalg.qr(rng.standard_normal((24, 24)))[0].astype(np.float32)
+        fitting = Fitting(source="m@2", target="m@1")
+        fitted = fit(Pairs(new, old), recipe="procrustes", fitting=fitting)
+        fitted.save(name)
+        fitted.target.save(f"{name}.json")
+        np.save("new.npy", new)
+        np.save("old.npy", old)
+        right = cli("check", f"{name}.json", name, "--vectors", "new.npy")
+        wrong = cli("check", f"{name}.json", name, "--vectors", "old.npy")
+        applied = cli("apply", name, "old.npy", f"{name}.npy")
+        assert right.code == 0
+        if name == "thin":
+            assert wrong.code == 1 and "FAIL  the vectors are of m@2" in wrong.out
+            assert "notice" not in right.err
+            applied.refused("look like m@1, the target of this bridge")
+        else:
+            told = "whether these are vectors of m@2 could not be told"
+            assert (wrong.code, applied.code) == (0, 0)
+            assert told in right.err and told in applied.err
+            assert "700 vectors of m@2 mapped to m@1" in applied.err
 
 
 def test_live_vectors(cli: Any, here: Path) -> None:

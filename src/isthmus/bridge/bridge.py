@@ -30,6 +30,7 @@ from isthmus.numeric import Array, as_array, to_numpy
 from isthmus.pickling import PickledByFields
 from isthmus.spaces.compatibility import check_compatible
 from isthmus.spaces.contract import Space
+from isthmus.spaces.naming import told_apart
 from isthmus.spaces.profile import Profile
 from isthmus.spaces.row_checks import check_vectors
 from isthmus.tensors import Tensors
@@ -334,8 +335,21 @@ class Bridge(PickledByFields, ShownInNotebook):
         return fast.rows(x, out)
 
     @property
+    def names(self) -> tuple[str, str]:
+        """What the source and the target are called, told apart by their revisions if need be."""
+        return told_apart(self.source, self.target)
+
+    @property
     def _recognition(self) -> Recognition:
         return Recognition(self.source, self.target, self.source_profile, self.target_profile)
+
+    @property
+    def recognises(self) -> bool:
+        """Whether `recognise` can tell vectors of another model from those of the source.
+
+        Not where the source's vectors leave no direction empty, or too few were seen.
+        """
+        return self.source_profile is not None and self.source_profile.conclusive
 
     def recognise(self, rows: NDArray[Any], *, where: str = "vectors to transform") -> None:
         """Compare source rows ``(n, dx)`` with the fingerprint of the source.
@@ -406,7 +420,7 @@ class Bridge(PickledByFields, ShownInNotebook):
             )
         mine = self.canary or self.last_canary
         if mine is not None:
-            after._recognition.check_follows(mine.target, self.target.name)
+            after._recognition.check_follows(mine.target, self.names[1])
         return Bridge(
             kind=self.kind,
             source=self.source,
@@ -478,7 +492,8 @@ class Bridge(PickledByFields, ShownInNotebook):
 
     def __repr__(self) -> str:
         verdict = f", {self.evidence.verdict}" if self.evidence else ", not evaluated"
+        source, target = self.names
         return (
-            f"Bridge({self.kind}: {self.source.name} ({self.source.dim}) → {self.target.name} "
+            f"Bridge({self.kind}: {source} ({self.source.dim}) → {target} "
             f"({self.target.dim}){verdict})"
         )

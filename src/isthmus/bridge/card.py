@@ -38,7 +38,10 @@ def card(bridge: Any, *, width: int = _WIDTH) -> str:
         "block": _Marked.of(markdown_block),
         "made": _Marked,
     }
-    return made.from_string(template).render(bridge=bridge, provenance=provenance, width=width)
+    source, target = bridge.names
+    return made.from_string(template).render(
+        bridge=bridge, source=source, target=target, provenance=provenance, width=width
+    )
 
 
 class _Marked(str):

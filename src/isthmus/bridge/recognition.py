@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import WrongSpaceError
 from isthmus.spaces.contract import Space
+from isthmus.spaces.naming import told_apart
 from isthmus.spaces.profile import Profile
 
 __all__ = ["Recognition"]
@@ -32,6 +33,7 @@ class Recognition:
         mine, other = self.source_profile, self.target_profile
         if mine is None or mine.typical is None or not mine.is_foreign(rows):
             return
+        source, target = told_apart(self.source, self.target)
         reversed_ = (
             other is not None
             and other.conclusive
@@ -39,10 +41,9 @@ class Recognition:
             and not other.is_foreign(rows)
         )
         raise WrongSpaceError(
-            f"these vectors look like {self.target.name}, the target of this bridge: "
-            "it runs the other way"
+            f"these vectors look like {target}, the target of this bridge: it runs the other way"
             if reversed_
-            else f"these vectors do not come from {self.source.name}: they put "
+            else f"these vectors do not come from {source}: they put "
             f"{mine.score(rows) / mine.typical:.0f} times the usual variance into the "
             "directions that model leaves empty",
             where=where,
@@ -58,8 +59,9 @@ class Recognition:
             WrongSpaceError: if they come from another model.
         """
         if self.target_profile is not None and self.target_profile.is_foreign(rows):
+            _, target = told_apart(self.source, self.target)
             raise WrongSpaceError(
-                f"these vectors do not come from {self.target.name}, the target of this bridge",
+                f"these vectors do not come from {target}, the target of this bridge",
                 where=where,
                 mend="Give the sides in the order of the fit",
             )

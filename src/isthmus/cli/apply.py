@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli.console import SCORES_DIFFER, ProgressBar, say, show_json, warn
+from isthmus.cli.console import SCORES_DIFFER, UNRECOGNISED, ProgressBar, say, show_json, warn
 from isthmus.cli.inputs import BridgeFolder, EngineName, Json, Overwrite
 from isthmus.cli.option_groups import grouped
 from isthmus.cli.outputs import WRITTEN
@@ -101,4 +101,7 @@ def apply_command(
         show_json({"output": output, "rows": rows, "dim": loaded.target.dim})
     if loaded.search_only:
         warn(f"notice: {SCORES_DIFFER}")
-    say(f"{rows:,} vectors of {loaded.source.name} mapped to {loaded.target.name}: {output}")
+    names = loaded.names
+    if not (held.no_check or loaded.recognises):
+        warn(f"notice: {UNRECOGNISED.format(names[0])}")
+    say(f"{rows:,} vectors of {names[0]} mapped to {names[1]}: {output}")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from isthmus.cli.console import ProgressBar, show, show_json
+from isthmus.cli.console import UNRECOGNISED, ProgressBar, show, show_json, warn
 from isthmus.cli.inputs import Json
-from isthmus.errors import InputError, ModelChangedError
+from isthmus.errors import InputError, ModelChangedError, WrongSpaceError
 
 if TYPE_CHECKING:
     from isthmus.bridge import Bridge
@@ -113,7 +113,9 @@ def check_command(
     if former is not None and (is_model or not Path(producer).exists()):
         raise InputError("only a contract has a former one", where="--former")
     if vectors is not None:
-        found += vectors_kept(pinned, _rows(vectors, bridge), vectors)
+        found += _kept(pinned, vectors, bridge)
+        if bridge is not None and not bridge.recognises:
+            warn(f"notice: {UNRECOGNISED.format(bridge.names[0])}")
     passed = all(f.passed for f in found)
     if as_json:
         show_json({"passed": passed, "conditions": [f.model_dump() for f in found]})
@@ -157,6 +159,18 @@ def _named(pinned: Space, encoder: Encoder) -> Iterator[Found]:
             yield Found(
                 condition=f"{what} {wanted}"[:400], passed=wanted == got, found=str(got)[:400]
             )
+
+
+def _kept(pinned: Space, vectors: str, bridge: Bridge | None) -> list[Found]:
+    from isthmus.registry import Found
+    from isthmus.registry.contract_check import vectors_kept
+
+    try:
+        return vectors_kept(pinned, _rows(vectors, bridge), vectors)
+    except WrongSpaceError as error:
+        assert bridge is not None, "only a bridge knows whose vectors it maps"
+        told = f"the vectors are of {bridge.names[0]}"
+        return [Found(condition=told[:400], passed=False, found=error.what[:400])]
 
 
 def _rows(named: str, bridge: Bridge | None) -> Iterator[Any]:

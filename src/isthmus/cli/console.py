@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SCORES_DIFFER",
+    "UNRECOGNISED",
     "ProgressBar",
     "files_first",
     "ready_streams",
@@ -57,6 +58,10 @@ _STYLES = {
 SCORES_DIFFER = (
     "this map is for search alone: scores of mapped vectors are on another scale than the target "
     "model's. Translate a threshold with: isthmus threshold"
+)
+UNRECOGNISED = (
+    "whether these are vectors of {} could not be told: its vectors leave no direction empty, or "
+    "too few were seen in the fit. The canary items that isthmus inspect lists tell it"
 )
 
 

@@ -96,7 +96,7 @@ def _figures(result: Any) -> Iterator[Figure]:
 
 def _summary(result: Any) -> tuple[Headline, TextTable | None]:
     if isinstance(result, Bridge):
-        named = f"{result.source.name} to {result.target.name}"
+        named = " to ".join(result.names)
         if result.evidence is None:
             recipe = str(result.recipe or "composed or inverted")
             return Headline(f"A {result.kind} bridge,", named, recipe, "plain"), None
