@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from tests.stores.conformance import DIM, Conformance, gaussian
+from tests.stores.conformance import DIM, Conformance, gaussian, ids_of
 
 from isthmus.errors import (
     InputError,
@@ -242,6 +242,60 @@ def test_what_was_just_added_is_read_back_as_it_is_now(tmp_path, monkeypatch):
     np.testing.assert_array_equal(store.fetch(more, column="vector").vectors, expected)
     np.testing.assert_array_equal(store.fetch(more[::-1], column="vector").vectors, expected[::-1])
     assert len(searched) == 2
+
+
+@pytest.mark.parametrize("kind", ["int", "str", "uuid"])
+def test_rows_asked_for_often_are_those_of_the_newest_version(tmp_path, monkeypatch, kind):
+    url, rng = f"lancedb://{tmp_path}#docs", np.random.default_rng(0)
+    ids, rows = ids_of(kind, 40), gaussian(40)
+    held = dict(zip(ids[:30].tolist(), rows[:30], strict=True))
+    store = create_store(url, ids[:30], {"v": rows[:30]}, {"text": [f"t{i}" for i in range(30)]})
+    texts = {name: f"t{i}" for i, name in enumerate(ids[:30].tolist())}
+    filtered = store._ids.taken
+    by_filter = []
+    monkeypatch.setattr(store._ids, "taken", lambda *given: by_filter.append(1) or filtered(*given))
+
+    def look():
+        for _ in range(8):
+            asked = rng.choice(ids, 7)
+            found = store.fetch(asked, column="v")
+            assert found.present.tolist() == [i in held for i in asked.tolist()]
+            for name, row in zip(asked.tolist(), found.vectors, strict=True):
+                if name in held:
+                    np.testing.assert_array_equal(row, held[name])
+            told = [item.get("text") for item in store.payload(asked)]
+            assert told == [texts.get(i) for i in asked.tolist()]
+
+    look()
+    assert len(by_filter) == 4  # 16 questions to one version
+    with open_store(url) as other:
+        other.delete(ids[3:12])
+        for name in ids[3:12].tolist():
+            del held[name], texts[name]
+        look()
+        other.add(ids[5:8], {"v": -rows[5:8]}, {"text": ["a", "b", "c"]})
+        for name, row, said in zip(ids[5:8].tolist(), -rows[5:8], "abc", strict=True):
+            held[name], texts[name] = row, said
+        look()
+        other.put(ids[:3], 2 * rows[:3], column="v")
+        held |= dict(zip(ids[:3].tolist(), 2 * rows[:3], strict=True))
+        look()
+        other._table.optimize()
+        look()
+        # what is gone between a look at the version and the reading of rows
+        looked = type(store)._now
+
+        def late(self):
+            layout = looked(self)
+            if self is store and ids[20].item() in held:
+                other.delete(ids[14:21])
+                for name in ids[14:21].tolist():
+                    del held[name], texts[name]
+            return layout
+
+        monkeypatch.setattr(type(store), "_now", late)
+        store.fetch(ids[25:], column="v")
+        look()
 
 
 def test_what_another_process_added_meanwhile_is_replaced_and_not_doubled(tmp_path):

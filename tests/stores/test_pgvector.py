@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import threading
+import time
 import traceback
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
 import numpy as np
@@ -360,6 +362,42 @@ def test_readers_of_a_view_that_moves_see_no_error(postgres, sql, name):
             reader.join()
         assert seen
         assert all(found is not None for found in seen)
+
+
+@pytest.mark.parametrize("change", ["swap", "drop", "make"])
+def test_a_change_gives_way_to_those_who_come_behind_it(sql, postgres, name, change, monkeypatch):
+    ids, live = ids_of("str", 6), f"live_{name}"
+    with create_store(f"{postgres}#{name}", ids, {"old": ROWS}, {"text": ["t"] * 6}) as store:
+        if change != "make":
+            store.add_column("new", 3)
+            store.put(ids, ROWS[:, :3].copy(), column="new")
+        store.swap_alias(live, None, f"{name}.old")
+        work = {
+            "swap": lambda: store.swap_alias(live, f"{name}.old", f"{name}.new"),
+            "drop": lambda: store.drop_column("new"),
+            "make": lambda: store.add_column("new", 3),
+        }[change]
+        # a reader's open transaction is in the way of the first two, a writer's of the third
+        use = f"select from {live}" if change != "make" else f"update {name} set text = 'u'"
+        behind = {"make": f"update {name} set text = 'w' where false"}.get(change, use)
+        with psycopg.connect(postgres, application_name="an app") as holder:
+            holder.execute(use)
+            monkeypatch.setattr("isthmus.stores.pgvector.yielding._PATIENCE_S", 0.0)
+            with pytest.raises(StoreUnavailableError, match=r"an app, idle in transaction"):
+                work()
+            monkeypatch.setattr("isthmus.stores.pgvector.yielding._PATIENCE_S", 60.0)
+            with ThreadPoolExecutor(1) as pool:
+                waiting = pool.submit(work)
+                sql.execute("set statement_timeout = '10s'")
+                for _ in range(8):
+                    sql.execute(behind)  # is cancelled where the change holds it up
+                    assert not waiting.done()
+                    time.sleep(0.05)
+                sql.execute("reset statement_timeout")
+                holder.commit()
+                waiting.result()
+        assert ("new" in store.describe().columns) is (change != "drop")
+        assert store.alias(live) == f"{name}.{'new' if change == 'swap' else 'old'}"
 
 
 @pytest.fixture

@@ -42,14 +42,21 @@ def of_size(reader: Any, size: int, where: str) -> Iterator[Any]:
         yield pa.Table.from_batches(waiting)
 
 
-def pages_of(table: Any, names: list[str], done: int, left: int, numbers: int = 0) -> Iterator[Any]:
+def pages_of(
+    table: Any,
+    names: list[str],
+    done: int,
+    left: int,
+    numbers: int = 0,
+    page_bytes: int = _PAGE_BYTES,
+) -> Iterator[Any]:
     """``left`` rows behind the first ``done``, a bounded number of bytes at a time.
 
     One reader over a whole table reads ahead of a slow consumer without bound, and every page is
     held several times over while it is decoded.  How many rows are a page is reckoned from the
     ``numbers`` of the vectors of a row, and from what the last page took.
     """
-    page = max(1, min(BATCH, _PAGE_BYTES // max(1, 4 * numbers)))
+    page = max(1, min(BATCH, page_bytes // max(1, 4 * numbers)))
     while left > 0:
         some, took = min(left, page), 0
         found = table.search().select(names).offset(done).limit(some).to_batches(page)
@@ -57,7 +64,7 @@ def pages_of(table: Any, names: list[str], done: int, left: int, numbers: int = 
             took += part.nbytes
             yield part
         done, left = done + some, left - some
-        page = max(1, min(_GROWS * page, _PAGE_BYTES * some // max(1, took)))
+        page = max(1, min(_GROWS * page, page_bytes * some // max(1, took)))
 
 
 def cursor_of(after: str, where: str) -> tuple[int, int]:

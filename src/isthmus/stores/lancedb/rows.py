@@ -18,6 +18,7 @@ from isthmus.stores.protocol import Ids, Key
 __all__ = ["IdColumn"]
 
 _IDS_A_QUERY = 10_000  # of one filter
+_WHOLE_BYTES = 16 << 20  # of a page of what is held whole anyway: each page costs a question
 
 
 class IdColumn:
@@ -68,7 +69,9 @@ class IdColumn:
         n = len(ids)
         with asking(self.where):
             done = table.count_rows() - n
-            parts = list(pages_of(table, [self.name, column], done, n, dim)) if done >= 0 else []
+            if done < 0:
+                return None
+            parts = list(pages_of(table, [self.name, column], done, n, dim, _WHOLE_BYTES))
         if not parts:
             return None
         found = pa.Table.from_batches(parts)

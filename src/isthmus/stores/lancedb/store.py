@@ -34,6 +34,7 @@ from isthmus.stores.lancedb.indexes import build_index, index_of
 from isthmus.stores.lancedb.layout import METRIC, Layout, arrow_of, read_layout, vector_field
 from isthmus.stores.lancedb.nearest import nearest
 from isthmus.stores.lancedb.pages import cursor_of, pages_of, whole
+from isthmus.stores.lancedb.places import RowPlaces
 from isthmus.stores.lancedb.rows import IdColumn
 from isthmus.stores.lancedb.scanning import batches_of
 from isthmus.stores.lancedb.versions import at_version, make_tag, remove_tag, tags_of, version_of
@@ -89,6 +90,7 @@ class LanceStore(StoreBase):
         self._key: Key = key_of_arrow(schema.field(self._id).type) or "str"
         self._ids = IdColumn(self._id, self._key, self._url)
         self._additions = Additions(self._ids)
+        self._places = RowPlaces(self._ids)
         strings = [f.name for f in schema if is_text(f.type) and f.name != self._id]
         self._text_field = text_field(strings, address)
         self._layout: Layout | None = None
@@ -224,7 +226,7 @@ class LanceStore(StoreBase):
         added = self._additions.last(self._table, asked, column, dim)
         if added is not None:
             return Rows(asked, *vectors_of_arrow(whole(added[column]), dim))
-        table, rows = self._ids.taken(self._table, asked, [column])
+        table, rows = self._taken(asked, [column])
         vectors = np.full((len(asked), dim), np.nan, dtype=np.float32)
         present = rows >= 0
         if present.any():
@@ -233,10 +235,15 @@ class LanceStore(StoreBase):
             present[present] = held[rows[present]]
         return Rows(asked, vectors, present)
 
+    def _taken(self, ids: Ids, columns: Sequence[str]) -> tuple[Any, NDArray[np.int64]]:
+        """The rows of some items, by the version that was looked at last; see `RowPlaces.taken`."""
+        layout = self._layout or self._now()
+        return self._places.taken(self._table, layout.version, ids, columns)
+
     def payload(self, ids: Ids, fields: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """See `Store.payload`."""
         names = self._known_fields(fields, self._now().fields(self._id))
-        table, rows = self._ids.taken(self._table, checked_ids(ids, self._key, "ids"), names)
+        table, rows = self._taken(checked_ids(ids, self._key, "ids"), names)
         if table is None:
             return []
         items = table.select(list(names)).to_pylist() if names else [{}] * len(table)

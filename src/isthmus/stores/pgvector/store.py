@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,7 @@ from isthmus.stores.pgvector.tables import (
     write_vectors,
 )
 from isthmus.stores.pgvector.views import swap, target_of
+from isthmus.stores.pgvector.yielding import changed
 from isthmus.stores.protocol import (
     BATCH,
     Capabilities,
@@ -361,8 +362,7 @@ class PgVectorStore(StoreBase):
                 return
             if name in (table.id, *table.fields):
                 raise InputError(f"'{name}' is the name of another field", where=self._url)
-            with self._connections.lend() as connection, connection.transaction():
-                make_column(connection, table, name, dim, metric)
+            self._change(lambda connection: make_column(connection, table, name, dim, metric))
             self._table = self._read()
 
     def drop_column(self, name: str) -> None:
@@ -371,8 +371,7 @@ class PgVectorStore(StoreBase):
             table = self._table = self._read()
             if name not in table.homes:
                 return
-            with self._connections.lend() as connection:
-                drop_column(connection, table, name)
+            self._change(lambda connection: drop_column(connection, table, name))
             self._table = self._read()
 
     def index_of(self, column: str) -> Index | None:
@@ -398,8 +397,12 @@ class PgVectorStore(StoreBase):
 
     def swap_alias(self, name: str, old: str | None, new: str | None) -> None:
         """See `Store.swap_alias`; ``new`` is ``table`` or ``table.column`` of the same schema."""
-        with self._connections.lend() as connection, connection.transaction():
-            swap(connection, self._address, (self._table.schema, name), old, new)
+        alias = (self._table.schema, name)
+        self._change(lambda connection: swap(connection, self._address, alias, old, new))
+
+    def _change(self, change: Callable[[Any], None]) -> None:
+        """Change a table or a view without stopping those who use it."""
+        changed(self._connections, change, self._url)
 
     def ledger(self, name: str) -> Ledger:
         """See `Store.ledger`; rows of the table ``isthmus_ledger`` of the same schema."""
