@@ -19,7 +19,7 @@ from isthmus import Pairs
 from isthmus.errors import InputError
 from isthmus.spaces import file_rows
 from isthmus.spaces.file_rows import FileRows
-from isthmus.spaces.formats.arrays import read_npy
+from isthmus.spaces.formats.numpy_files import read_npy
 from isthmus.spaces.readers import open_vectors
 
 X = np.random.default_rng(0).standard_normal((5000, 6)).astype(np.float32)

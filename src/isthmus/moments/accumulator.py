@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from isthmus import artefact
 from isthmus.errors import InputError
+from isthmus.moments.block_products import block_products
 from isthmus.moments.centred_block import Rows, Shifted, first_rows_mean, shifted
 from isthmus.moments.covariances import SecondMoments
+from isthmus.moments.join_sums import join_sums
 from isthmus.moments.norm_profile import NormProfile
 from isthmus.moments.translation import (
     add_outer,
-    column_squares,
-    explain_non_finite,
     translated_fourth,
 )
 from isthmus.numeric import Array, as_floating, like, namespace, to_float64, to_numpy
@@ -280,12 +280,13 @@ class Moments:
             )
             block = about(near)
             rest = {side: total / n for side, total in block.linear.items()}
-        if not self._products(xp, block, x, y, which):
+        products = block_products(xp, self.keep, block, (x, y), which)
+        if products is None:
             wide = [to_float64(rows[which, ...]) for rows in (x, y)]
             weight = None if weights is None else to_float64(weights)
-            self._sums = {}
             self._fill(wide[0], wide[1], slice(0, rows), weight, self._empty(), None)
             return
+        self._sums = products
         for side, point in zip("xy", near, strict=True):
             self._sums[f"mean_{side}"] = to_float64(point) + rest[side]
             profile: NormProfile | None = getattr(self, f"norms_{side}")
@@ -321,39 +322,6 @@ class Moments:
             return xp.astype(means[0], x.dtype), xp.astype(means[1], y.dtype)
         return first_rows_mean(xp, x, which), first_rows_mean(xp, y, which)
 
-    def _products(self, xp: Any, block: Shifted, x: Array, y: Array, which: Rows) -> bool:
-        """Form the products of a block; False where they overflow the dtype of the rows.
-
-        Raises:
-            InputError: for a row that is not finite, or sums that overflow float64.
-        """
-        for name in ("xx", "xy", "yy"):
-            if name in self.keep:
-                a, b = getattr(block, name[0]), getattr(block, name[1])
-                # numpy sees aᵀa of one array and calls syrk: half the work of a general product
-                self._sums[name] = xp.matmul(a.T, b)
-        overflowed = False
-        for side, rows, moved in (("x", x, block.x), ("y", y, block.y)):
-            second = self._sums.get(side + side)
-            if "square" in self.keep:
-                self._sums[f"square_{side}"] = (
-                    column_squares(xp, moved) if second is None else xp.linalg.diagonal(second)
-                )
-            # a NaN or an infinity in a row reaches every sum that the row has a part in
-            evidence = self._sums.get(f"square_{side}", self._sums.get("xy", block.linear[side]))
-            if not bool(xp.all(xp.isfinite(evidence))):
-                explain_non_finite(rows, which, side)
-                overflowed = True
-        # the rows are finite then, and their cubes may still be too large
-        overflowed |= not all(bool(xp.all(xp.isfinite(v))) for v in block.fourth.values())
-        if overflowed and x.dtype == xp.float64 and y.dtype == xp.float64:
-            raise InputError(
-                "the sums of squares overflow float64",
-                where=_named(which),
-                mend="Scale the vectors down",
-            )
-        return not overflowed
-
     # ---- joining -------------------------------------------------------------------------------
 
     def _absorb(self, other: Self, sign: float = 1.0) -> None:
@@ -379,37 +347,8 @@ class Moments:
             elif rows == 0 or n == 0:
                 self._sums = {}
             else:
-                self._join_sums(other, sign, n)
+                join_sums(self._sums, self.n, other._sums, sign * other.n)
         self.n, self.rows = n, rows
-
-    def _join_sums(self, other: Self, sign: float, n: float) -> None:
-        mine, theirs = self._sums, other._sums
-        if namespace(mine["mean_x"]) is not namespace(theirs["mean_x"]):
-            theirs = {k: like(mine["mean_x"], to_numpy(v)) for k, v in theirs.items()}
-        apart = {side: theirs[f"mean_{side}"] - mine[f"mean_{side}"] for side in "xy"}
-        share = sign * other.n / n
-        if "fourth" in self.keep:
-            # both are re-expressed about the mean of the result; then sums simply add
-            ours = translated_fourth(mine, self.n, {k: -share * d for k, d in apart.items()})
-            moved = {k: (1.0 - share) * d for k, d in apart.items()}
-            for name, total in translated_fourth(theirs, other.n, moved).items():
-                mine[name] = ours[name] + sign * total
-        between = sign * self.n * other.n / n
-        for name in ("square_x", "square_y", "xx", "xy", "yy"):
-            if name not in mine:
-                continue
-            total = mine[name]
-            if name.startswith("square"):
-                total += between * apart[name[-1]] ** 2
-            else:
-                total = add_outer(total, between, apart[name[0]], apart[name[1]])
-            if sign > 0:
-                total += theirs[name]
-            else:
-                total -= theirs[name]
-            mine[name] = total
-        means = {side: mine[f"mean_{side}"] + share * apart[side] for side in "xy"}
-        mine["mean_x"], mine["mean_y"] = means["x"], means["y"]
 
     def copy(self) -> Self:
         """An independent copy."""
@@ -531,9 +470,3 @@ def _checked_weights(weights: Array | None, x: Array, n: int) -> Array | None:
     if tuple(given.shape) != (n,) or bool(namespace(x).any(given < 0.0)):
         raise InputError("weights must be one non-negative number per row")
     return given
-
-
-def _named(which: Rows) -> str:
-    if isinstance(which, slice):
-        return f"rows {which.start} to {which.stop}"
-    return f"rows {int(which[0])} to {int(which[-1])}"

@@ -18,7 +18,7 @@ from isthmus.errors import InputError
 from isthmus.scale.engine import Engine
 from isthmus.scale.parts import Part, PartedVectors, Slice
 from isthmus.scale.reading import Block, ids_of, rows_of
-from isthmus.spaces.formats.arrays import read_npy
+from isthmus.spaces.formats.numpy_files import read_npy
 from isthmus.spaces.ids import check_same_kind, repeated_hashes
 from isthmus.spaces.metric import Metric
 from isthmus.spaces.scratch import scratch_array

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
-from isthmus.spaces.formats.arrays import read_npy
 from isthmus.spaces.formats.arrow_streams import Stream, ipc_stream, need_arrow, parquet_stream
 from isthmus.spaces.formats.contents import reading
+from isthmus.spaces.formats.numpy_files import read_npy
 from isthmus.spaces.json_values import json_values
 from isthmus.spaces.text_files import lines_of, suffix_of, text_of_file
 

@@ -18,10 +18,10 @@ from isthmus.numeric import Array, as_array, as_floating, namespace, to_numpy
 from isthmus.progress import Progress, silent
 from isthmus.spaces.codes import Codes, checked_codes
 from isthmus.spaces.file_rows import FileRows
-from isthmus.spaces.formats.arrays import read_npy
 from isthmus.spaces.formats.contents import Wanted, reading
 from isthmus.spaces.formats.finding import format_of, vector_files
 from isthmus.spaces.formats.id_table import TABLES, read_id_table
+from isthmus.spaces.formats.numpy_files import read_npy
 from isthmus.spaces.ids import check_unique, normalise_ids, read_ids_text
 
 __all__ = ["Ids", "Source", "Vectors", "open_vectors", "split_key"]

@@ -14,7 +14,9 @@ from safetensors.numpy import save_file
 
 from isthmus.errors import InputError
 from isthmus.spaces.file_rows import FileRows
-from isthmus.spaces.formats.arrays import choose, read_npy, read_npz, read_safetensors
+from isthmus.spaces.formats.numpy_files import read_npy, read_npz
+from isthmus.spaces.formats.safetensors_file import read_safetensors
+from isthmus.spaces.formats.stored_array import choose
 
 
 @pytest.mark.parametrize("dtype", ["<f2", "<f4", ">f4", "<f8", "<i1", "<U3", "?"])
