@@ -299,3 +299,14 @@ def test_an_engine_that_is_not_there_is_no_input(world: Any, tmp_path: Path) -> 
     np.save(tmp_path / "a.npy", world.new)
     with pytest.raises((EngineError, InputError), match="is no engine"):
         open_pairs(tmp_path / "a.npy", tmp_path / "a.npy", engine="spark")
+
+
+def test_rows_without_a_partner_on_both_sides_are_counted(
+    engine: PooledEngine, world: Any, write: Any, tmp_path: Path
+) -> None:
+    new = write(tmp_path / "new", world.new[:1400], world.ids[:1400], [400])
+    old = write(tmp_path / "old", world.old[200:], world.ids[200:], [700])
+    pairs = open_pairs(new, old, engine=engine)
+    assert isinstance(pairs, PartedPairs) and len(pairs) == 1200
+    assert (pairs.unmatched_source, pairs.unmatched_target) == (200, 100)
+    assert pairs.notices == () and "200 source and 100 target rows" in repr(pairs)

@@ -109,6 +109,8 @@ class PartedPairs(Pairs):
         self._starts = np.cumsum([0, *counts])
         self._n = int(self._starts[-1])
         self._labels = None
+        # rows without a partner are dropped where the parts are joined
+        self._source_rows = self._target_rows = None
         self.unmatched_source = self.source.n - self._n
         self.unmatched_target = self.target.n - self._n
         if scratch is not None:

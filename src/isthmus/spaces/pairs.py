@@ -14,11 +14,10 @@ from isthmus.errors import InputError
 from isthmus.frame_index import check_same_index
 from isthmus.freed_memory import return_freed_memory
 from isthmus.progress import Progress, silent
-from isthmus.spaces.id_likeness import LOOKED_AT, likeness
-from isthmus.spaces.ids import check_same_kind, join, same_ids, wide_as_text
 from isthmus.spaces.metric import Metric, checked_metric
 from isthmus.spaces.readers import Ids, Source, Vectors, open_vectors
 from isthmus.spaces.row_checks import check_vectors
+from isthmus.spaces.row_pairing import paired_rows, pairing_notices
 from isthmus.spaces.sample import Batch, smallest_hashes
 from isthmus.spaces.scratch import blocks
 from isthmus.spaces.split import Assignment, Copies
@@ -82,42 +81,12 @@ class Pairs:
         )
         if shared:
             self.target = self.target.without_ids()
-        self._source_rows: NDArray[np.int64] | None = None
-        self._target_rows: NDArray[np.int64] | None = None
-        self._n = self._join()
+        self._source_rows, self._target_rows = paired_rows(self.source, self.target)
+        self._n = self.source.n if self._source_rows is None else len(self._source_rows)
         return_freed_memory()
         self.unmatched_source = self.source.n - self._n
         self.unmatched_target = self.target.n - self._n
         self._labels = self._aligned_labels(labels)
-
-    def _join(self) -> int:
-        source, target = self.source, self.target
-        if source.ids is None or target.ids is None:
-            if source.n != target.n:
-                raise InputError(
-                    f"{source.name} has {source.n:,} rows and {target.name} has {target.n:,}, "
-                    "and without ids on both sides they are paired by position",
-                    mend=self.notices[0]
-                    if self.notices
-                    else "Give both sides ids, so that common items can be found",
-                )
-            return source.n
-        names = (source.name, target.name)
-        source_ids, target_ids = wide_as_text(source.ids, target.ids)
-        check_same_kind(source_ids, target_ids, names)
-        if same_ids(source_ids, target_ids):
-            return source.n
-        self._source_rows, self._target_rows = join(source_ids, target_ids)
-        if not len(self._target_rows):
-            alike = likeness(source.ids, target.ids)
-            raise InputError(
-                f"{names[0]} and {names[1]} have no id in common "
-                f"(first ids: {source.ids[0].item()!r} and {target.ids[0].item()!r})",
-                mend="Check that both sides name their items in the same way"
-                if alike is None
-                else f"They are alike but for {alike}: write them in one way",
-            )
-        return len(self._target_rows)
 
     def _aligned_labels(
         self, labels: NDArray[Any] | Sequence[Any] | Mapping[Any, Any] | None
@@ -181,40 +150,12 @@ class Pairs:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What may be wrong with the pairing, in a sentence each.
-
-        A column of ids that is not used, or ids without a partner that differ from others in their
-        writing alone.
-        """
-        if self.source.ids is not None and self.target.ids is not None:
-            alike = self._alike_but_for
-            if alike is None:
-                return ()
-            return (
-                f"{self.unmatched_source:,} rows of {self.source.name} and "
-                f"{self.unmatched_target:,} of {self.target.name} have no partner, and ids among "
-                f"them are alike but for {alike}: write them in one way on both sides",
-            )
-        return tuple(
-            f"{side.name} has a column '{side.overlooked}' that looks like ids, and rows are "
-            f"paired by position: join by it with ids='{side.overlooked}' (--ids "
-            f"{side.overlooked})"
-            for side in (self.source, self.target)
-            if side.overlooked is not None
-        )
+        """What may be wrong with the pairing, in a sentence each; see `pairing_notices`."""
+        return self._notices
 
     @cached_property
-    def _alike_but_for(self) -> str | None:
-        """In what ids without a partner differ, where that is their writing alone."""
-        if not self.unmatched_source or not self.unmatched_target:
-            return None
-        left: list[NDArray[Any]] = []
-        for side, rows in ((self.source, self._source_rows), (self.target, self._target_rows)):
-            assert side.ids is not None and rows is not None
-            alone = np.ones(side.n, dtype=np.bool_)
-            alone[rows] = False
-            left.append(side.ids[np.flatnonzero(alone)[:LOOKED_AT]])
-        return likeness(*left)
+    def _notices(self) -> tuple[str, ...]:
+        return pairing_notices((self.source, self._source_rows), (self.target, self._target_rows))
 
     def batches(
         self, size: int = 8192, *, part: SplitPart | None = None, progress: Progress = silent
