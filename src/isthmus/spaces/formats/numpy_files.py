@@ -22,9 +22,7 @@ from isthmus.errors import InputError
 from isthmus.file_records import current
 from isthmus.inputs import open_input
 from isthmus.spaces.file_rows import FileRows
-from isthmus.spaces.formats.contents import (
-    reading,
-)
+from isthmus.spaces.formats.contents import check_unpacked, reading
 from isthmus.spaces.formats.stored_array import StoredArray
 from isthmus.spaces.scratch import scratch_file
 
