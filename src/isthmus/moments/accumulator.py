@@ -21,10 +21,7 @@ from isthmus.moments.centred_block import Rows, Shifted, first_rows_mean, shifte
 from isthmus.moments.covariances import SecondMoments
 from isthmus.moments.join_sums import join_sums
 from isthmus.moments.norm_profile import NormProfile
-from isthmus.moments.translation import (
-    add_outer,
-    translated_fourth,
-)
+from isthmus.moments.translation import add_outer, translated_fourth
 from isthmus.numeric import Array, as_floating, like, namespace, to_float64, to_numpy
 from isthmus.tensors import Tensors
 

@@ -11,14 +11,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.file_records import current
-from isthmus.spaces.formats.contents import (
-    Contents,
-    IdFile,
-    RowFile,
-    Wanted,
-    id_name,
-    reading,
-)
+from isthmus.spaces.formats.contents import Contents, IdFile, RowFile, Wanted, id_name, reading
 from isthmus.spaces.formats.numpy_files import read_npy, read_npz
 from isthmus.spaces.formats.safetensors_file import read_safetensors
 from isthmus.spaces.formats.stored_array import StoredArray, choose

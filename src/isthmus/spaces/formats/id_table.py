@@ -10,12 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
-from isthmus.spaces.formats.arrow_streams import (
-    ipc_stream,
-    need_arrow,
-    orc_stream,
-    parquet_stream,
-)
+from isthmus.spaces.formats.arrow_streams import ipc_stream, need_arrow, orc_stream, parquet_stream
 from isthmus.spaces.formats.arrow_values import ids_of
 from isthmus.spaces.formats.contents import ID_NAMES, reading, whole_numbers
 from isthmus.spaces.formats.csv_file import csv_stream

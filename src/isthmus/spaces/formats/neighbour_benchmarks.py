@@ -45,7 +45,7 @@ def open_raw_rows(files: Sequence[Path], wanted: Wanted) -> Contents:
         )
     starts: list[tuple[str, int]] = []
     with ExitStack() as stack:
-        rows = RowFile(stack)
+        rows = RowFile(stack, files)
         for path in files:
             with reading(path, path.suffix.lower()):
                 stored = _stored(path)

@@ -14,9 +14,7 @@ from isthmus.errors import InputError
 from isthmus.inputs import open_input
 from isthmus.json_text import read_json
 from isthmus.spaces.file_rows import FileRows
-from isthmus.spaces.formats.contents import (
-    reading,
-)
+from isthmus.spaces.formats.contents import reading
 from isthmus.spaces.formats.stored_array import StoredArray
 
 __all__ = ["read_safetensors"]

@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.spaces.file_rows import FileRows
-from isthmus.spaces.formats.contents import (
-    VECTOR_NAMES,
-)
+from isthmus.spaces.formats.contents import VECTOR_NAMES
 
 __all__ = ["StoredArray", "choose"]
 
