@@ -246,11 +246,13 @@ def test_once_ends_with_the_decision(registry: Registry) -> None:
         session = ask(made.address).headers["set-cookie"].split(";")[0]
         page = ask(made.root, Cookie=session).text
         assert "They were not looked up" in page
+        assert f" -r {registry.url} --old old.npy" in page
         (csrf,) = re.findall(r'name="csrf" value="([^"]+)"', page)
         form = f"decision={decision}&by=bo&reason=so&csrf={csrf}".replace(" ", "+")
         answer = ask(f"{made.root}/decide", form, Cookie=session)
         assert answer.status == 200
         assert "stands in the audit log. The review has ended" in answer.text
+        assert "<form" in page and "<form" not in answer.text
         end = time.monotonic() + 30
         while made.process.poll() is None and time.monotonic() < end:
             time.sleep(0.05)

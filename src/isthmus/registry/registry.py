@@ -96,7 +96,7 @@ class Registry(Moving):
                 raise RegistryError(
                     "there is no registry here",
                     where=storage.url,
-                    mend="Check the name, or create one",
+                    mend="Check the name, or make one: isthmus publish --create, or create=True",
                 )
             _make(storage)
             held = storage.get(_FORMAT, MOST_BYTES)

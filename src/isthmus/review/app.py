@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import re
 import secrets
+import shlex
 from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import version
 from importlib.resources import files
@@ -137,6 +138,7 @@ class _Desk:
         self,
         *,
         done: str = "",
+        ended: bool = False,
         fault: str = "",
         given: dict[str, str] | None = None,
         code: int = 200,
@@ -159,8 +161,10 @@ class _Desk:
             words=_WORDS,
             given=given or {"decision": "", "by": this_user(), "reason": ""},
             done=done,
+            ended=ended,
             fault=fault,
             csrf=self._csrf,
+            registry=shlex.quote(dossier.registry.url),
             nonce=nonce,
             style=Markup(self._style),
             version=version("isthmus"),
@@ -214,7 +218,8 @@ class _Desk:
             # nobody is there any more to answer where a redirection leads
             return self._page(
                 done=f"Entry {review.sequence} stands in the audit log. The review has ended, "
-                "and this page may be closed."
+                "and this page may be closed.",
+                ended=True,
             )
         return Response(status_code=303, headers={"Location": f"/?entry={review.sequence}#log"})
 
