@@ -34,6 +34,7 @@ __all__ = [
     "Packed",
     "Stored",
     "Tensors",
+    "check_own",
     "check_place",
     "kind_at",
     "manifest_name",
@@ -119,7 +120,7 @@ def write(
         },
         str(folder),
     )
-    with atomic_folder(folder, overwrite=overwrite, check=lambda p: _check_own(p, kind)) as draft:
+    with atomic_folder(folder, overwrite=overwrite, check=lambda p: check_own(p, kind)) as draft:
         with (draft / TENSORS).open("wb") as file:
             write_tensors(file, whole, specs)
         for name, text in encoded.items():
@@ -143,11 +144,15 @@ def check_place(folder: Path, kind: str, *, overwrite: bool) -> None:
     """
     check_output(folder, overwrite=overwrite)
     if overwrite and os.path.lexists(folder):
-        _check_own(folder, kind)
+        check_own(folder, kind)
 
 
-def _check_own(folder: Path, kind: str) -> None:
-    """Refuse a folder that holds anything but an artefact of this kind, or nothing."""
+def check_own(folder: Path, kind: str) -> None:
+    """Refuse a folder that holds anything but an artefact of this kind, or nothing.
+
+    Raises:
+        OutputError: saying what else it holds.
+    """
     if _is_empty(folder):
         return
     try:

@@ -50,6 +50,21 @@ def test_a_day_with_a_registry(cli: Any, at: Path) -> None:
         assert cli(*command).code == 0
 
 
+def test_a_pull_overwrites_what_isthmus_wrote_alone(cli: Any, at: Path) -> None:
+    cli("publish", at, "docs", "--create")
+    assert cli("pull", "docs", "out").code == 0
+    cli("pull", "docs", "out").refused("exists already")
+    Path("out", "CARD.md").write_text("changed")
+    assert cli("pull", "docs", "out", "--overwrite").code == 0
+    assert Path("out", "CARD.md").read_bytes() == Path(at, "CARD.md").read_bytes()
+    Path("out", "notes.txt").write_text("mine")
+    cli("pull", "docs", "out", "--overwrite").refused("also holds 'notes.txt'")
+    Path("other").mkdir()
+    Path("other", "mine.txt").write_text("mine")
+    cli("pull", "docs", "other", "--overwrite").refused("only a bridge is overwritten")
+    assert Path("out", "notes.txt").exists() and Path("other", "mine.txt").exists()
+
+
 def test_who_published_hears_that_their_approval_does_not_count(cli: Any, at: Path) -> None:
     assert cli("publish", at, "docs", "--create").code == 0
     own = cli("approve", "docs", "--by", " Ann", "-m", "mine")
@@ -83,6 +98,8 @@ def test_a_policy_decides(cli: Any, at: Path) -> None:
     done = cli(*promote)
     assert done.code == 1 and not done.out
     assert "FAIL  measured.latency.p95 <= 20  (nothing: it was not measured)" in done.err
+    quiet = cli(*promote, "-q").err
+    assert "FAIL  measured.latency.p95 <= 20" in quiet and "pass" not in quiet
     Path("speed.json").write_text('{"p95": 12.5}')
     refused = cli("promote", "docs", "production", "--policy", "policy.toml", "--json")
     assert refused.code == 1 and refused.json["promoted"] is False

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from isthmus.cli.console import say, show, show_json, warn
-from isthmus.cli.inputs import Json
+from isthmus.cli.inputs import Json, Overwrite
 from isthmus.cli.option_groups import grouped
 from isthmus.cli.outputs import WRITTEN
 from isthmus.errors import InputError
@@ -110,7 +110,7 @@ def publish_command(
 def pull_command(
     asked: Asked,
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="A new folder.", show_default=False), WRITTEN
+        Path, typer.Argument(metavar="FOLDER", help="Where to.", show_default=False), WRITTEN
     ],
     registry: At,
     trust: Trusted = None,
@@ -121,6 +121,7 @@ def pull_command(
         ),
         WRITTEN,
     ] = None,
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Write a version to a folder, checked against its digests."""
@@ -131,9 +132,9 @@ def pull_command(
     if signature is not None and not bundles:
         raise InputError("this version has no signature", where=asked)
     with together():
-        version = opened.pull(asked, folder)
+        version = opened.pull(asked, folder, overwrite=overwrite)
         if signature is not None:
-            with atomic_file(signature) as draft:
+            with atomic_file(signature, overwrite=overwrite) as draft:
                 draft.write_bytes(bundles[0])
     reason = opened.show(asked).deprecated
     if reason is not None:
@@ -280,7 +281,8 @@ def promote_command(
         judged = judge(opened, asked, alias, Policy.load(policy), measured=results)
         if not as_json:
             for found in judged.conditions:
-                say(f"{'pass' if found.passed else 'FAIL'}  {found.condition}  ({found.found})")
+                told = say if found.passed else warn
+                told(f"{'pass' if found.passed else 'FAIL'}  {found.condition}  ({found.found})")
         if not judged.passed:
             if as_json:
                 show_json({"promoted": False, "judged": judged.model_dump(mode="json")})

@@ -131,19 +131,28 @@ class Reading:
                     seen.add(stored.sha256)
         return releases
 
-    def pull(self, asked: str, folder: str | Path) -> Version:
-        """Write the artefact of a version to a new folder, whole or not at all.
+    def pull(self, asked: str, folder: str | Path, *, overwrite: bool = False) -> Version:
+        """Write the artefact of a version to a folder, whole or not at all.
+
+        Args:
+            asked: the version.
+            folder: where.
+            overwrite: replace an artefact of the same kind.
 
         Raises:
             RegistryError: if there is no such version, or it is larger than ``most_bytes``.
             InputError: if anything of it is missing or was changed.
-            OutputError: as `isthmus.files.atomic_folder`.
+            OutputError: as `isthmus.files.atomic_folder`, and where something else would be lost.
         """
+        place = Path(folder)
         name, digest = self._resolved(asked)
         version = self._version(digest)
+        artefact.check_place(place, version.kind, overwrite=overwrite)
         self._check_size(version, f"{self.url}: {name}")
         self._check_signed(name, digest, version)
-        with atomic_folder(Path(folder)) as draft:
+        with atomic_folder(
+            place, overwrite=overwrite, check=lambda p: artefact.check_own(p, version.kind)
+        ) as draft:
             for file, stored in version.files.items():
                 with (draft / file).open("wb") as opened:
                     for block in self._checked_blocks(stored.sha256, stored.bytes):
