@@ -142,6 +142,49 @@ class FixedTokens(nn.Module):
         return self.head(self.same(self.act(self.block(tokens)))).mean(1)
 
 
+class FixedPatches(nn.Module):
+    """Patches of an image of one size, whose last part states nothing."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.project, self.norm = nn.Conv2d(3, width, 2, stride=2), nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.shape[-2:] == (8, 8)
+        return self.norm(self.project(x).flatten(2).transpose(1, 2))
+
+
+class FixedHeads(nn.Module):
+    """Attention that normalises its heads, behind patches of one size."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.embed, self.qkv = FixedPatches(width), nn.Linear(width, 3 * width)
+        self.normed, self.last = nn.Identity(), nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        held = self.qkv(self.embed(x)).unflatten(2, (3, 4, -1)).permute(2, 0, 3, 1, 4)
+        query, key, value = held.unbind(0)
+        made = (self.normed(query) @ key.transpose(-2, -1)).softmax(-1) @ value
+        return self.last(made.transpose(1, 2).flatten(2))
+
+
+@pytest.mark.parametrize("width", [16, 12])
+@pytest.mark.parametrize("name", ["embed", "embed.norm"])
+def test_patches_of_one_size_are_views_of_what_a_convolution_made(width: int, name: str) -> None:
+    net, x = FixedHeads(width), torch.randn(3, 3, 8, 8)
+    with Taps(net, [name]) as taps:
+        torch.testing.assert_close(taps(x)[name], returned(net, name, x).mean(1))
+
+
+def test_heads_are_told_where_a_network_takes_one_size() -> None:
+    net, x = FixedHeads(16), torch.randn(3, 3, 8, 8)
+    with Taps(net, ["normed"]) as taps, pytest.raises(InputError, match="on several axes, such as"):
+        taps(x)
+    with Taps(net, ["last"]) as taps:
+        torch.testing.assert_close(taps(x)["last"], returned(net, "last", x).mean(1))
+
+
 class StepsFirst(nn.Module):
     """Attention over steps that come first, inside and, if it is told so, outside."""
 

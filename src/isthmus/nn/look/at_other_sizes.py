@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.errors import InputError
-from isthmus.nn.look.kinds import steps_first, told_by_kind
+from isthmus.nn.look.kinds import Source, steps_first, told_by_kind
 from isthmus.nn.look.outputs import tensor_of
 from isthmus.training.modes import evaluation_mode
 
@@ -45,6 +45,8 @@ class Seen:
         alone: the output itself, of the first item alone.
         near: the layout of a layer of a certain kind that made this very tensor, that read it, or,
             where there is neither, that last returned the same shape.
+        features: the axes along which only features change, where the output is a view of what a
+            layer of a certain kind returned; else empty.
     """
 
     ndim: int
@@ -54,6 +56,7 @@ class Seen:
     in_order: bool = True
     near: str | None = None
     alone: Tensor | None = None
+    features: frozenset[int] = frozenset()
 
     @property
     def item_axis(self) -> int | None:
@@ -70,11 +73,15 @@ class Seen:
         positions = self._positions(items)
         axes = [axis for axis in range(self.ndim) if axis != items]
         second, last = axes[0] in positions, axes[-1] in positions
+        if second == last:
+            second, last = axes[-1] in self.features, axes[0] in self.features
         return None if second == last else "tokens" if second else "channels"
 
     def joins_nothing(self, items: int) -> bool:
         """Whether the second axis and the last both hold features, with positions between them."""
         axes = [axis for axis in range(self.ndim) if axis != items]
+        if {axes[0], axes[-1]} <= self.features:
+            return True
         positions = self._positions(items)
         return len(axes) > 2 and bool(positions) and not positions & {axes[0], axes[-1]}
 
@@ -130,7 +137,12 @@ def look_at_other_sizes(
         if usual is None:
             return {}
         seen = {
-            name: Seen(len(shape), near=usual.near.get(name), alone=usual.kept.get(name))
+            name: Seen(
+                len(shape),
+                near=usual.near.get(name),
+                alone=usual.kept.get(name),
+                features=usual.features.get(name, frozenset()),
+            )
             for name, shape in usual.shapes.items()
         }
         if all(len(s) < 3 and s[:1] == (1,) for s in usual.shapes.values()):
@@ -193,6 +205,7 @@ class _Run:
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
     near: dict[str, str] = field(default_factory=dict[str, str])
     kept: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+    features: dict[str, frozenset[int]] = field(default_factory=dict[str, frozenset[int]])
     first: list[tuple[int, ...]] = field(default_factory=list[tuple[int, ...]])
     """Of the layers that state that steps come before items."""
 
@@ -204,6 +217,7 @@ def _shapes(
     kept = run.kept
     made: dict[tuple[int, ...], str] = {}
     exact: set[str] = set()
+    sources: list[Source] = []
     names: dict[nn.Module, list[str]] = {}
     for name, module in layers.items():
         names.setdefault(module, []).append(name)
@@ -216,6 +230,8 @@ def _shapes(
         kind = told_by_kind(module)
         if kind is not None:
             made[tuple(found.shape)] = kind
+            if found.ndim > 2:
+                sources.append(Source.of(found, kind))
             for name, tensor in kept.items():
                 if args and args[0] is tensor and name not in exact:
                     run.near[name] = kind
@@ -226,6 +242,9 @@ def _shapes(
             if name not in kept:
                 kept[name] = found
                 run.shapes[name] = tuple(found.shape)
+                source = next((s for s in reversed(sources) if s.holds(found)), None)
+                if kind is None and source is not None:
+                    run.features[name] = source.features(found)
                 if run.shapes[name] in made:
                     run.near[name] = made[run.shapes[name]]
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.weak import TensorWeakRef
 
-__all__ = ["certain_kind", "steps_first", "told_by_kind"]
+__all__ = ["Source", "certain_kind", "steps_first", "told_by_kind", "told_inside"]
 
 _CHANNELS: tuple[type[nn.Module], ...] = (
     nn.modules.conv._ConvNd,  # pyright: ignore[reportPrivateUsage]
@@ -65,6 +68,53 @@ def told_by_kind(layer: nn.Module) -> str | None:
     if name.endswith(("LayerNorm", "RMSNorm", "Linear")) or isinstance(named, int):
         return "tokens"
     return None
+
+
+def told_inside(layer: nn.Module, ndim: int) -> str | None:
+    """What the kinds of the parts say, from the last on, of an output with ``ndim`` axes.
+
+    A convolution over an image, inside of what returns three axes, says nothing of these.
+    """
+    for part in reversed(list(layer.modules())):
+        kind = told_by_kind(part)
+        over = re.search(r"([123])d$", type(part).__name__)
+        if kind is not None and (over is None or int(over[1]) + 2 == ndim):
+            return kind
+    return None
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a layer of a certain kind returned, while anything is still made of it."""
+
+    base: TensorWeakRef
+    """What holds its numbers."""
+    step: int
+    """Between two features, in numbers."""
+    width: int
+
+    @classmethod
+    def of(cls, made: Tensor, kind: str) -> Source:
+        """Of ``made``, which a layer of ``kind`` returned, as `told_by_kind` says it."""
+        axis = 1 if kind == "channels" else made.ndim - 1
+        return cls(TensorWeakRef(_base(made)), made.stride(axis), made.shape[axis])
+
+    def holds(self, seen: Tensor) -> bool:
+        """Whether ``seen`` is a view of what was returned, with axes split, joined or permuted."""
+        return self.base() is _base(seen)
+
+    def features(self, seen: Tensor) -> frozenset[int]:
+        """The axes of ``seen``, which `holds`, along which only features change."""
+        steps = enumerate(zip(seen.stride(), seen.shape, strict=True))
+        return frozenset(
+            axis
+            for axis, (step, length) in steps
+            if length > 1 and step and not step % self.step and step // self.step < self.width
+        )
+
+
+def _base(tensor: Tensor) -> Tensor:
+    return tensor if tensor._base is None else tensor._base  # pyright: ignore[reportPrivateUsage]
 
 
 def steps_first(layer: nn.Module) -> bool:

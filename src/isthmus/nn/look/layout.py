@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from isthmus.errors import InputError
 from isthmus.nn.look.at_other_sizes import Seen, lead_of, look_at_other_sizes, size_of
 from isthmus.nn.look.item_rows import possible_counts
-from isthmus.nn.look.kinds import certain_kind, steps_first, told_by_kind
+from isthmus.nn.look.kinds import certain_kind, steps_first, told_inside
 
 __all__ = ["Axes", "LayerAxes", "Layout"]
 
@@ -78,7 +78,7 @@ class LayerAxes:
     1. the kind of the layer, where its code is PyTorch's;
     2. the whole network, run on one item, on two, and on inputs of another size;
     3. the layer alone, run likewise;
-    4. the neighbours: what made or read this very tensor, or last returned its shape;
+    4. the neighbours: what made these numbers, read this very tensor, or last returned its shape;
     5. the names of the layers inside;
     6. the number of axes: four are an image with channels second, three are tokens.
 
@@ -197,8 +197,7 @@ class LayerAxes:
             if layout is None and seen is not None:
                 layout = seen.near
         if layout is None:
-            kinds = (told_by_kind(part) for part in reversed(list(layer.modules())))
-            layout = next((kind for kind in kinds if kind is not None), None)
+            layout = told_inside(layer, activation.ndim)
         if layout is None and whole is not None and whole.joins_nothing(items):
             raise InputError(
                 f"the layer's output has features on several axes, such as the heads of attention, "
