@@ -185,6 +185,47 @@ def test_heads_are_told_where_a_network_takes_one_size() -> None:
         torch.testing.assert_close(taps(x)["last"], returned(net, "last", x).mean(1))
 
 
+class Subsampled(nn.Module):
+    """Every second step of tokens on a square, as LeViT takes them: nothing in it is learned."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.view(len(x), 4, 4, -1)[:, ::2, ::2].reshape(len(x), 4, -1)
+
+
+def test_a_layer_without_weights_does_not_tell_features_by_itself() -> None:
+    net, x = nn.Sequential(FixedHeads(16), Subsampled()), torch.randn(3, 3, 8, 8)
+    with Taps(net, ["1"]) as taps:
+        torch.testing.assert_close(taps(x)["1"], returned(net, "1", x).mean(1))
+
+
+class NotesSizes(nn.Module):
+    """Windows that are as large as the smallest image that was seen, as transformers' Swin has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.window, self.seen = nn.Conv2d(3, 6, 1), 8, [8]
+        self.register_buffer("mask", torch.ones(8), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[-1] < self.window:
+            self.window, self.mask = x.shape[-1], torch.ones(x.shape[-1])
+            self.seen.append(self.window)
+            self.note = self.window
+        return self.body(x) / self.window
+
+
+def test_what_a_network_notes_of_sizes_is_put_back() -> None:
+    net, x = NotesSizes(), torch.randn(3, 3, 8, 8)
+    before = net(x)
+    with Taps(net, ["body"]) as taps:
+        taps(x)
+    torch.testing.assert_close(net(x), before, rtol=0, atol=0)
+    assert (net.window, net.seen, len(net.mask), hasattr(net, "note")) == (8, [8], 8, False)
+    lazy = nn.Sequential(nn.LazyConv2d(5, 1), nn.ReLU())
+    with Taps(lazy, ["1"]) as taps:
+        assert taps(x)["1"].shape == (3, 5)
+
+
 class StepsFirst(nn.Module):
     """Attention over steps that come first, inside and, if it is told so, outside."""
 

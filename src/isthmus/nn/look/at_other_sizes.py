@@ -17,6 +17,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from isthmus.errors import InputError
 from isthmus.nn.look.kinds import Source, steps_first, told_by_kind
@@ -310,12 +312,16 @@ def _resized(
 
 @contextmanager
 def _undisturbed(module: nn.Module) -> Generator[None]:
-    """No hook runs; no mode, gradient, buffer or generator of random numbers changes."""
+    """No hook runs; no mode, gradient, buffer, attribute or generator of random numbers changes.
+
+    Attributes count because networks note sizes in them: a Swin that has seen one image as small
+    as its windows never shifts them again.
+    """
     hooks: list[tuple[Any, Any, Any]] = []
     for inner in module.modules():
         held: Any = inner
         hooks.append((held, held._forward_hooks.copy(), held._forward_pre_hooks.copy()))
-    buffers = [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
+    states = [_State(inner) for inner in module.modules() if not _is_unfinished(inner)]
     try:
         for held, _, _ in hooks:
             held._forward_hooks.clear()
@@ -326,7 +332,50 @@ def _undisturbed(module: nn.Module) -> Generator[None]:
         for held, after, before in hooks:
             held._forward_hooks.update(after)
             held._forward_pre_hooks.update(before)
+        for state in states:
+            state.put_back()
+
+
+def _is_unfinished(module: nn.Module) -> bool:
+    """Whether it learns its shapes from its first input, as lazy layers do."""
+    return isinstance(module, LazyModuleMixin) and any(
+        isinstance(held, UninitializedParameter | UninitializedBuffer)
+        for held in (*module.parameters(False), *module.buffers(False))
+    )
+
+
+class _State:
+    """The buffers of a module, and what it holds beside what every module has."""
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+        self._buffers: dict[str, Any] = dict(module._buffers)
+        self._values = {n: b.detach().clone() for n, b in self._buffers.items() if b is not None}
+        self._held = {n: v for n, v in vars(module).items() if n not in _OF_EVERY_MODULE}
+        self._contents = {
+            name: copy.copy(value)
+            for name, value in self._held.items()
+            if type(value) in (list, dict, set)
+        }
+
+    def put_back(self) -> None:
+        """Make it what it was."""
+        held, module = vars(self._module), self._module
+        for name in [n for n in held if n not in _OF_EVERY_MODULE and n not in self._held]:
+            del held[name]
+        for name, value in self._held.items():
+            held[name] = value
+        for name, content in self._contents.items():
+            value = self._held[name]
+            value.clear()
+            (value.extend if isinstance(value, list) else value.update)(content)
+        for name in [n for n in module._buffers if n not in self._buffers]:
+            del module._buffers[name]
         with torch.no_grad():
-            for buffer, value in buffers:
-                if not torch.equal(buffer, value):
-                    buffer.copy_(value)
+            module._buffers.update(self._buffers)
+            for name, before in self._values.items():
+                if not torch.equal(self._buffers[name], before):
+                    self._buffers[name].copy_(before)
+
+
+_OF_EVERY_MODULE = frozenset(vars(nn.Module()))

@@ -77,7 +77,7 @@ class LayerAxes:
 
     1. the kind of the layer, where its code is PyTorch's;
     2. the whole network, run on one item, on two, and on inputs of another size;
-    3. the layer alone, run likewise;
+    3. the layer alone, run likewise, where weights hold it to its number of features;
     4. the neighbours: what made these numbers, read this very tensor, or last returned its shape;
     5. the names of the layers inside;
     6. the number of axes: four are an image with channels second, three are tokens.
@@ -191,7 +191,7 @@ class LayerAxes:
             items = int(steps_first(layer) and activation.ndim == 3)
             if alone is not None and not items and alone.item_axis is not None:
                 items = alone.item_axis
-        if layout is None and alone is not None:
+        if layout is None and alone is not None and _holds_numbers(layer):
             layout = alone.layout(items)
         for seen in (whole, alone):
             if layout is None and seen is not None:
@@ -206,3 +206,8 @@ class LayerAxes:
                 mend="Name the layer behind it, which joins them, or say layout='tokens'",
             )
         return Axes(items, layout or ("channels" if activation.ndim >= 4 else "tokens"))
+
+
+def _holds_numbers(layer: nn.Module) -> bool:
+    """Whether weights can hold it to one number of features; else these change with its input."""
+    return any(True for _ in layer.parameters())
