@@ -13,7 +13,8 @@ Of each store, a line for each of these:
 - *mixed search*: a query over both columns as one index, every row having both vectors, beside one
   search of the bare client over the old ones: processor time.
 - *cut-over*: the alias moves while 8 threads ask one query after another; what the swap took, the
-  longest time in which none of them was answered, and how many were not answered.
+  longest time in which none of them was answered, beside that of as many seconds before, and how
+  many were not answered.
 - *rollback*: from the call until the old vectors are served again, and until they are proven.
 
 The two models agree about as two real ones do: of a query's 10 nearest items by the one, 0.3 are
@@ -61,6 +62,7 @@ from isthmus.ways.way import Join, Recall
 
 QUERIES, K, READERS = 20, 10, 8
 BLUR = 0.4  # of the new vectors
+_ALONE_S = 4.0  # of the readers before the cut-over
 
 
 @dataclass(frozen=True)
@@ -348,19 +350,27 @@ def _cut_over(given: Given, plan: Plan, process: ProcessPoolExecutor) -> tuple[s
         threads = [threading.Thread(target=read, args=(i,)) for i in range(READERS)]
         for thread in threads:
             thread.start()
+        time.sleep(_ALONE_S)  # the readers alone, nothing moves
+        began = time.monotonic()
         seconds = process.submit(_moved, given, plan).result()
         over.set()
         for thread in threads:
             thread.join()
     moments = np.sort([one.at for one in reads])
     lost = sum(not one.answered for one in reads)
-    pause = float(np.diff(moments).max())
+    took = moments[-1] - began
+    alone = _pause(moments[(began - took <= moments) & (moments < began)])
     return (
         f"cut-over, {READERS} readers",
-        f"swap {seconds:.3f} s; longest without an answer {pause:.2f} s; {lost} of {len(reads):,} "
-        "reads failed",
+        f"swap {seconds:.3f} s; longest without an answer {_pause(moments[moments >= began]):.2f} s"
+        f" ({alone:.2f} s before it); {lost} of {len(reads):,} reads failed",
         "", "", "≤ 0.3 s, 0",
     )  # fmt: skip
+
+
+def _pause(moments: Array) -> float:
+    """The longest time between two answers."""
+    return float(np.diff(moments).max()) if len(moments) > 1 else float("nan")
 
 
 # ---- the bare clients ---------------------------------------------------------------------------

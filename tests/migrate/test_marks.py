@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -25,6 +27,17 @@ def test_the_last_note_of_each_item_counts_in_another_process_too(tmp_path):
     marks.erase()
     assert len(marks) == 0
     assert len(Marks(FileLedger(tmp_path / "m"))) == 0
+
+
+@pytest.mark.parametrize(
+    ("second", "columns"), [([2**64 - 1] * 3, 2), ([4, 5, 2**63], 2), ([4, 5, 6], 3)]
+)
+def test_numbers_that_repeat_are_not_written_out(tmp_path, second, columns):
+    ids, first = np.array(["a", "b", "c"]), np.array([4, 5, 2**63], np.uint64)
+    Marks(FileLedger(tmp_path / "m")).note(ids, first, np.array(second, np.uint64))
+    known = Marks(FileLedger(tmp_path / "m")).of(ids)
+    assert (known.first.tolist(), known.second.tolist()) == (first.tolist(), second)
+    assert len(json.loads((tmp_path / "m").read_text())["rows"]) == 8 * 3 * columns * 4 // 3
 
 
 def test_an_edited_line_is_refused(tmp_path):

@@ -96,10 +96,9 @@ class Marks:
         for line in ledger.read():
             try:
                 body = json.loads(line)
-                rows = np.frombuffer(base64.b64decode(body["rows"], validate=True), dtype="<u8")
-                self._keep(rows.reshape(-1, 3))
+                self._keep(_unpacked(body["rows"], body["second"]))
                 self._sum(body["sums"])
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
                 raise StoreChangedError(
                     f"what is noted about the new vectors was edited: line {self._count:,}",
                     where=ledger.where,
@@ -107,10 +106,9 @@ class Marks:
                 ) from error
             self._count += 1
 
-    def _keep(self, rows: NDArray[Any]) -> None:
+    def _keep(self, rows: NDArray[np.uint64]) -> None:
         """Rows ``(n, 3)`` of the hash of an id and its two."""
-        native = rows.astype(np.uint64)
-        self._known.add_hashed(np.ascontiguousarray(native[:, 0]), native[:, 1:])
+        self._known.add_hashed(np.ascontiguousarray(rows[:, 0]), rows[:, 1:])
 
     def _sum(self, sums: Mapping[str, float]) -> None:
         for name, value in sums.items():
@@ -125,9 +123,12 @@ class Marks:
         Raises:
             StoreChangedError: if another process noted something meanwhile.
         """
-        rows = np.column_stack([hash_ids(ids), first, second]).astype("<u8")
-        packed = base64.b64encode(rows.tobytes()).decode()
-        self._ledger.append(self._count, f'{{"rows": "{packed}", "sums": {_JSON.encode(sums)}}}')
+        rows = np.column_stack([hash_ids(ids), first, second])
+        packed, said = _packed(rows)
+        self._ledger.append(
+            self._count,
+            f'{{"rows": "{packed}", "second": {_JSON.encode(said)}, "sums": {_JSON.encode(sums)}}}',
+        )
         self._count += 1
         self._keep(rows)
         self._sum(sums)
@@ -141,3 +142,34 @@ class Marks:
         """Forget everything."""
         self._ledger.erase()
         self._count, self._known, self.totals = 0, IdRuns(2), {}
+
+
+def _packed(rows: NDArray[np.uint64]) -> tuple[str, str | int | None]:
+    """Rows ``(n, 3)`` as text, and what their last column is where it is not written out.
+
+    As a rule all of it is one number, or it repeats the column before: a third of what is kept at
+    the store.
+    """
+    first, second = rows[:, 1], rows[:, 2]
+    said: str | int | None = None
+    if len(rows) and (second == second[0]).all():
+        said = int(second[0])
+    elif np.array_equal(first, second):
+        said = "first"
+    kept = rows if said is None else rows[:, :2]
+    return base64.b64encode(kept.astype("<u8").tobytes()).decode(), said
+
+
+def _unpacked(packed: str, said: str | int | None) -> NDArray[np.uint64]:
+    """Rows ``(n, 3)`` of what `_packed` made.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    data = np.frombuffer(base64.b64decode(packed, validate=True), dtype="<u8").astype(np.uint64)
+    if said is None:
+        return data.reshape(-1, 3)
+    rows = data.reshape(-1, 2)
+    if said == "first":
+        return rows[:, [0, 1, 1]]
+    return np.column_stack([rows, np.full(len(rows), int(said), dtype=np.uint64)])
