@@ -129,4 +129,6 @@ def test_texts_that_are_gone(
         with create_store(bare, np.arange(N), {"vector": rows}, {"rank": list(range(N))}) as store:
             with pytest.raises(IsthmusError) as refused:
                 sample_store(store, models, pairs=30)
-            assert "texts of the items are gone" in one_sentence(refused.value)
+            assert "texts of the items are gone, or are in one of its fields, rank" in one_sentence(
+                refused.value
+            )

@@ -9,7 +9,7 @@ import pytest
 from tests.stores.conformance import DIM, gaussian
 from tests.stores.test_pgvector import text
 
-from isthmus.errors import InputError, UnsupportedError
+from isthmus.errors import InputError, StoreError, UnsupportedError
 from isthmus.stores import open_store
 from isthmus.stores.beside import with_second_column
 
@@ -68,6 +68,38 @@ def test_tables_of_other_kinds_have_a_side_table_that_fits(sql, postgres, name, 
             "select relpersistence::text from pg_class where relname = %s", (f"{name}__new",)
         ).fetchone()
         assert kept == ("u" if kind == "unlogged" else "p")
+
+
+@pytest.mark.parametrize("fields", ["", ", text text, n int generated always as (7) stored"])
+def test_what_the_server_computes_is_not_written(sql, postgres, name, fields):
+    kind = f"id int generated always as identity primary key{fields}, emb vector({DIM})"
+    sql.execute(f"create table {name} ({kind})")
+    ids, rows = np.array([3, 5, 9]), gaussian(3, DIM)
+    payload = {"text": ["a", "b", "c"]} if fields else {}
+    with open_store(f"{postgres}#{name}") as store:
+        store.add_column("new", 4)
+        for some in (slice(0, 3), slice(1, 3)):  # made, and replaced
+            given = {key: values[some] for key, values in payload.items()}
+            store.add(ids[some], {"emb": rows[some], "new": rows[some, :4]}, given)
+        expected = [{"text": t, "n": 7} for t in "abc"] if fields else [{}] * 3
+        assert store.payload(ids) == expected
+        np.testing.assert_array_equal(store.fetch(ids, column="emb").vectors, rows)
+        np.testing.assert_array_equal(store.fetch(ids, column="new").vectors, rows[:, :4])
+
+
+def test_a_vector_that_no_row_may_lack_is_made_with_the_row(sql, postgres, name):
+    sql.execute(f"create table {name} (id int primary key, text text, v vector({DIM}) not null)")
+    ids, rows = np.array([3, 5, 9]), gaussian(3, DIM)
+    with open_store(f"{postgres}#{name}") as store:
+        store.add_column("new", 4)
+        store.add(ids, {"v": rows, "new": rows[:, :4]}, {"text": ["a", "b", "c"]})
+        store.add(ids[:2], {"v": -rows[:2], "new": rows[:2, :4]}, {"text": ["d", "e"]})
+        expected = np.vstack([-rows[:2], rows[2:]])
+        np.testing.assert_array_equal(store.fetch(ids, column="v").vectors, expected)
+        assert store.texts(ids) == ["d", "e", "c"]
+        with pytest.raises(StoreError, match="not-null"):
+            store.add(np.array([10]), {"new": rows[:1, :4]}, {"text": ["f"]})
+        assert store.count() == 3
 
 
 def test_rows_of_heirs_are_moved_with_the_others(sql, postgres, name):

@@ -20,6 +20,7 @@ from isthmus.spaces.pairs import Pairs
 from isthmus.spaces.query_log import QueryLog
 from isthmus.spaces.sample import Batch, Sampler
 from isthmus.stores import Column, Store
+from isthmus.stores.refusals import texts_gone
 
 __all__ = ["ModelChange", "StoreSample", "check_old_encoder", "sample_store"]
 
@@ -150,10 +151,10 @@ def sample_store(
         m is None or isinstance(m, PrecomputedEncoder) for m in (models.new, models.old)
     )
     if not by_id and not held.has_texts:
-        raise InputError(
-            "the texts of the items are gone: the new model has nothing to encode",
-            where=held.where or held.name,
-            mend="Name the payload field that holds them, as in ?text=FIELD, or give the vectors "
+        raise texts_gone(
+            held,
+            "the new model has nothing to encode",
+            "Name the payload field that holds them, as in ?text=FIELD, or give the vectors "
             "of both models by id, as in --new vectors:new.npy",
         )
     _check_width(models.old, described, held.where)

@@ -15,6 +15,7 @@ from isthmus.migrate.plan import Target
 from isthmus.progress import Progress
 from isthmus.stores import Collection, Granting, Indexed, Namespaced, Store
 from isthmus.stores.beside import BesideStore, with_second_column
+from isthmus.stores.refusals import texts_gone
 
 __all__ = [
     "Names",
@@ -97,12 +98,12 @@ def checked_store(
             mend="Encode so few anew by hand",
         )
     if not by_id and not held.has_texts:
-        raise InputError(
-            "the texts of the items are gone: the new model has nothing to encode",
-            where=where,
-            mend="Name the payload field that holds them, as in ?text=FIELD; if they are lost, "
-            "give a corpus bridge with --bridge, and --old and --queries, which show whether "
-            "mapped vectors find more than the old model",
+        raise texts_gone(
+            held,
+            "the new model has nothing to encode",
+            "Name the payload field that holds them, as in ?text=FIELD; if they are lost, give a "
+            "corpus bridge with --bridge, and --old and --queries, which show whether mapped "
+            "vectors find more than the old model",
         )
     if not held.capabilities.writable:
         raise InputError("this store is only read", where=where, mend="Copy it into another one")

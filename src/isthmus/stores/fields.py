@@ -25,7 +25,7 @@ def id_field(candidates: Sequence[str], address: Address) -> str:
         if named not in candidates:
             raise unknown_name("field of ids", named, candidates, where=address.shown)
         return named
-    found = next((name for name in _ID_NAMES if name in candidates), None)
+    found = _known(_ID_NAMES, candidates)
     if found is None and len(candidates) == 1:
         found = candidates[0]
     if found is None:
@@ -48,7 +48,14 @@ def text_field(candidates: Sequence[str], address: Address) -> str | None:
         if named not in candidates:
             raise unknown_name("payload field", named, candidates, where=address.shown)
         return named
-    return next((name for name in _TEXT_NAMES if name in candidates), None)
+    return _known(_TEXT_NAMES, candidates)
+
+
+def _known(names: Sequence[str], candidates: Sequence[str]) -> str | None:
+    """The candidate that is called as the first of ``names`` can be, in letters of any case."""
+    by_name = {name.lower(): name for name in reversed(candidates)}
+    by_name |= {name: name for name in candidates}
+    return next((by_name[name] for name in names if name in by_name), None)
 
 
 def chosen_column(columns: Iterable[str], named: str | None, where: str) -> str:

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from isthmus.errors import InputError, OutputError, StoreChangedError, UnsupportedError
 
-__all__ = ["alias_moved", "cannot", "no_texts", "other_column", "taken", "unclear", "unknown_name"]
+if TYPE_CHECKING:
+    from isthmus.stores.protocol import Collection
+
+__all__ = [
+    "alias_moved",
+    "cannot",
+    "no_texts",
+    "other_column",
+    "taken",
+    "texts_gone",
+    "unclear",
+    "unknown_name",
+]
 
 _LISTED = 8
 
@@ -35,6 +47,15 @@ def taken(kind: str, name: str, where: str) -> OutputError:
     """The error for a new ``kind`` of thing whose name another has."""
     return OutputError(
         f"the {kind} '{name}' exists already", where=where, mend="Choose another name"
+    )
+
+
+def texts_gone(held: Collection, so: str, mend: str) -> InputError:
+    """The error for a collection without texts, or with texts in a field that is not known."""
+    fields = ", ".join(held.fields[:_LISTED])
+    perhaps = f", or are in one of its fields, {fields}" if fields else ""
+    return InputError(
+        f"the texts of the items are gone{perhaps}: {so}", where=held.where or held.name, mend=mend
     )
 
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from isthmus.encoders import CachedEncoder, Encoder, PrecomputedEncoder
 from isthmus.encoders.cache import text_key
-from isthmus.errors import InputError
 from isthmus.stores import Ids, Store
+from isthmus.stores.refusals import texts_gone
 
 __all__ = ["ItemRows", "ItemSource", "ItemVectors", "KnownItems", "Origin"]
 
@@ -102,11 +102,11 @@ class ItemVectors:
         self._by_id = isinstance(encoder, PrecomputedEncoder)
         held = store.describe()
         if not self._by_id and not held.has_texts:
-            raise InputError(
-                "the texts of the items are gone: nothing can be encoded from them",
-                where=held.where or held.name,
-                mend="Name the payload field that holds the texts, or choose a way that rescores "
-                "nothing",
+            raise texts_gone(
+                held,
+                "nothing can be encoded from them",
+                "Name the payload field that holds them, as in ?text=FIELD, or choose a way that "
+                "rescores nothing",
             )
         if self._by_id or isinstance(encoder, CachedEncoder):
             self._encoder = encoder

@@ -54,7 +54,9 @@ _COLUMNS = """
 select a.attname, coalesce(b.typname, t.typname), format_type(a.atttypid, a.atttypmod), a.atttypmod,
   col_description(a.attrelid, a.attnum),
   exists (select 1 from pg_index i where i.indrelid = a.attrelid and i.indisunique
-    and i.indnkeyatts = 1 and i.indkey[0] = a.attnum and i.indpred is null)
+    and i.indnkeyatts = 1 and i.indkey[0] = a.attnum and i.indpred is null
+    and i.indimmediate and i.indisvalid),
+  a.attgenerated <> '', a.attnotnull
 from pg_attribute a join pg_type t on t.oid = a.atttypid
 left join pg_type b on b.oid = t.typbasetype
 where a.attrelid = %s and a.attnum > 0 and not a.attisdropped order by a.attnum
@@ -114,6 +116,10 @@ class Table:
     strings: frozenset[str]
     """The fields whose values are text."""
     text_field: str | None
+    computed: frozenset[str] = frozenset()
+    """The fields whose values the server makes of others; nobody writes them."""
+    required: frozenset[str] = frozenset()
+    """The columns of the table itself that no row may lack."""
     unlogged: bool = False
     secured: bool = False
     """Whether row-level security decides who sees which rows."""
@@ -210,6 +216,8 @@ def read_table(connection: Any, where: tuple[str, str, int], address: Address) -
         fields,
         frozenset(strings),
         text_field(strings, address),
+        frozenset(row[0] for row in found if row[6]),
+        frozenset(row[0] for row in found if row[7]),
         unlogged,
         secured,
         _unmovable(connection, kind, secured, hidden),
@@ -280,7 +288,7 @@ def _own(
     metrics, indexes, unfinished = _indexes(connection, oid)
     columns: dict[str, Column] = {}
     homes: dict[str, Home] = {}
-    for column, kind, _, width, comment, _ in connection.execute(_COLUMNS, (oid,)).fetchall():
+    for column, kind, _, width, comment, *_ in connection.execute(_COLUMNS, (oid,)).fetchall():
         if kind not in ("vector", "halfvec"):
             continue
         dim = width if width > 0 else _width(connection, where, column, address)

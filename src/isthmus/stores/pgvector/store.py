@@ -332,12 +332,14 @@ class PgVectorStore(StoreBase):
         self._known_fields(list(given), table.fields)
         if not len(checked):
             return
-        fields = [f for f in table.fields if f in given]
+        values: dict[str, Sequence[Any]] = {f: given[f] for f in table.fields if f in given}
+        for name in ready.keys() & table.required:
+            values[name] = [str(row) for row in ready[name].tolist()]
         with self._connections.lend() as connection, connection.transaction():
-            write_items(connection, table, self._where[2], checked, {f: given[f] for f in fields})
+            write_items(connection, table, self._where[2], checked, values)
             clear_vectors(connection, table, [c for c in table.homes if c not in ready], checked)
-            for name, rows in ready.items():
-                write_vectors(connection, table, name, checked, rows)
+            for name in ready.keys() - values.keys():
+                write_vectors(connection, table, name, checked, ready[name])
 
     def delete(self, ids: Ids) -> int:
         """See `Store.delete`; side tables follow by their foreign key."""

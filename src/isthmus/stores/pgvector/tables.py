@@ -106,27 +106,34 @@ def make_column(connection: Any, table: Table, name: str, dim: int, metric: Metr
 def write_items(
     connection: Any, table: Table, oid: int, ids: Ids, payload: Mapping[str, Sequence[Any]]
 ) -> None:
-    """Make the items, or replace their payload; fields not given become null."""
+    """Make the items, or replace their payload; fields not given become null.
+
+    Fields that the server computes are left to it.  Vectors that no row may lack are among
+    ``payload``, as PostgreSQL writes them.
+    """
     from psycopg import sql
 
-    fields = list(table.fields)
+    fields = [field for field in table.fields if field not in table.computed]
+    fields += [column for column in payload if column in table.columns]
+    payload = {field: values for field, values in payload.items() if field in fields}
     columns = [table.id, *payload]
     kinds = _kinds(connection, oid)
     record = sql.SQL(", ").join(
         sql.SQL("{} {}").format(with_parameters(c), sql.SQL(kinds[c])) for c in columns
     )
     changes = sql.SQL(", ").join(
-        sql.SQL("{c} = excluded.{c}").format(c=with_parameters(c)) for c in [table.id, *fields]
+        sql.SQL("{c} = excluded.{c}").format(c=with_parameters(c)) for c in fields
     )
     asked = sql.SQL(
-        "insert into {t} ({listed}) select {listed} from json_to_recordset(%s::json)"
-        " as x({record}) on conflict ({id}) do update set {changes}"
+        # an id that is an identity, generated always, is given nevertheless
+        "insert into {t} ({listed}) overriding system value select {listed} from "
+        "json_to_recordset(%s::json) as x({record}) on conflict ({id}) do {otherwise}"
     ).format(
         t=with_parameters(table.schema, table.name),
         listed=sql.SQL(", ").join(map(with_parameters, columns)),
         record=record,
         id=with_parameters(table.id),
-        changes=changes,
+        otherwise=sql.SQL("update set {}").format(changes) if fields else sql.SQL("nothing"),
     )
     values = [ids.tolist(), *(list(v) for v in payload.values())]
     for start in range(0, len(ids), BATCH):
