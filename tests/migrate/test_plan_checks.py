@@ -6,9 +6,10 @@ from typing import cast
 
 import pytest
 
-from isthmus.errors import StorePermissionError
-from isthmus.migrate.plan_checks import check_granted
-from isthmus.stores import MemoryStore, Store
+from isthmus.errors import InputError, StorePermissionError
+from isthmus.migrate.plan_checks import check_granted, checked_store
+from isthmus.progress import silent
+from isthmus.stores import MemoryStore, Store, open_store
 
 
 class Lacking:
@@ -33,3 +34,18 @@ def test_a_run_says_what_has_to_be_granted() -> None:
         "the shop: this user may not move the collection. Let somebody who may run: "
         "GRANT CREATE ON SCHEMA shop TO app; GRANT REFERENCES ON shop.docs TO app."
     )
+
+
+def test_a_vector_of_zeros_is_named(postgres, models) -> None:
+    psycopg = pytest.importorskip("psycopg")
+    url, table = f"{postgres}#zeros", "zeros (id int primary key, text text, vector vector(8))"
+    with psycopg.connect(postgres, autocommit=True) as sql:
+        sql.execute(f"create table {table}")
+        sql.execute(
+            "insert into zeros select i, 'text of ' || i, array_fill((i <> 4)::int, array[8])::"
+            "real[]::vector from generate_series(1, 9) i"
+        )
+    with open_store(url) as store:
+        held = store.describe()
+        with pytest.raises(InputError, match="vector of item '4' in column 'vector' is all zeros"):
+            checked_store(store, held, 9, "vector", models.new, silent, mapped=False)

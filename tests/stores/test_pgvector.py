@@ -20,6 +20,7 @@ from isthmus.errors import (
 )
 from isthmus.evaluate.search import top_k
 from isthmus.stores import Index, create_store, open_store
+from isthmus.stores.beside import with_second_column
 from isthmus.stores.id_set import filled_ids
 from isthmus.stores.pgvector.statements import nearest_asked
 
@@ -427,6 +428,40 @@ def test_a_user_who_may_only_read(reader_url, sql, name):
                 write()
             assert "hunter2" not in str(told.value) + repr(store)
         np.testing.assert_array_equal(store.fetch(ids, column="emb").vectors, ROWS)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["search_path = ''", "search_path = elsewhere", "client_encoding = latin1",
+     "bytea_output = escape", "idle_in_transaction_session_timeout = 50"],
+)  # fmt: skip
+def test_what_is_set_for_a_user_does_not_matter(sql, postgres, name, setting):
+    role, ids = f"set_{name}", ["日本", "ж"]
+    sql.execute(f"create role {role} login superuser")
+    sql.execute(f"alter role {role} set {setting}")
+    url = postgres.replace("postgres:", f"{role}:", 1)
+    try:
+        foreign(sql, name, ids, ROWS[:2])
+        with open_store(f"{url}#public.{name}") as store:
+            store.add_column("new", 3)
+            store.put(np.array(ids), ROWS[:2, :3].copy(), column="new")
+            found = store.search(ROWS[1:2, :3], 1, column="new")
+            assert found.ids.tolist() == [["ж"]]
+            assert [p.ids.tolist() for p in store.scan(column="new")] == [sorted(ids)]
+            store.swap_alias(f"live_{name}", None, f"{name}.new")
+            assert store.alias(f"live_{name}") == f"{name}.new"
+    finally:
+        sql.execute(f"reassign owned by {role} to current_user")
+        sql.execute(f"drop role {role}")
+
+
+def test_a_connection_that_may_only_read_moves_nothing(sql, postgres, name):
+    foreign(sql, name, list("abcdef"), ROWS)
+    url = f"{postgres}&options=-cdefault_transaction_read_only%3Don#{name}"
+    with open_store(url) as store:
+        assert store.search(ROWS[:1], 1, column="emb").ids.tolist() == [["a"]]
+        with pytest.raises(UnsupportedError, match="may only read"):
+            with_second_column(store, "new")
 
 
 def test_nobody_answers_and_no_secret_is_told(monkeypatch):

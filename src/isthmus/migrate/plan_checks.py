@@ -116,14 +116,23 @@ def checked_store(
     fields = [] if by_id or held.text_field is None else [held.text_field]
     began = time.monotonic()
     seen = 0
+    compares_directions = held.column(column).metric == "cosine"
     for part in store.scan(column=column, fields=fields):
-        assert part.present is not None
+        assert part.present is not None and part.vectors is not None
         if not part.present.all():
             row = int(np.argmin(part.present))
             raise InputError(
                 f"item '{part.ids[row]}' has no vector in column '{column}'",
                 where=where,
                 mend="Encode it with the old model, or delete it",
+            )
+        zeros = ~part.vectors.any(axis=1)
+        if compares_directions and zeros.any():
+            raise InputError(
+                f"the vector of item '{part.ids[int(np.argmax(zeros))]}' in column '{column}' is "
+                "all zeros and has no direction",
+                where=where,
+                mend="Encode it with the old model, or delete it: a failed call often leaves such",
             )
         for name in fields:
             texts = part.payload[name]

@@ -124,6 +124,7 @@ class Connections:
             f"postgresql://{self._address.location}",
             autocommit=True,
             connect_timeout=_TIMEOUT_S,
+            client_encoding="UTF8",  # a role or the environment may name another
             application_name="isthmus",
         )
         if not take_packed(connection):

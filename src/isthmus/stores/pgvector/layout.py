@@ -47,7 +47,8 @@ and (%(schema)s::text is null and pg_table_is_visible(c.oid) or n.nspname = %(sc
 """
 _KIND = """
 select relkind::text, relpersistence = 'u', relrowsecurity, row_security_active(oid),
-  relkind = 'r' and exists (select from pg_inherits where inhparent = %(oid)s)
+  relkind = 'r' and exists (select from pg_inherits where inhparent = %(oid)s),
+  current_setting('transaction_read_only') = 'on'
 from pg_class where oid = %(oid)s
 """
 _COLUMNS = """
@@ -201,7 +202,9 @@ def read_table(connection: Any, where: tuple[str, str, int], address: Address) -
             homes |= {c: v for c, v in places.items() if c == mark["column"]}
     if not columns:
         _refuse_other_vectors(found, address)
-    kind, unlogged, secured, hidden, inherited = connection.execute(_KIND, {"oid": oid}).fetchone()
+    kind, unlogged, secured, hidden, inherited, only_read = connection.execute(
+        _KIND, {"oid": oid}
+    ).fetchone()
     fields = tuple(c for c in kinds if c != key and c not in columns)
     strings = [c for c in fields if _KEYS.get(kinds[c]) == "str"]
     return Table(
@@ -220,7 +223,7 @@ def read_table(connection: Any, where: tuple[str, str, int], address: Address) -
         frozenset(row[0] for row in found if row[7]),
         unlogged,
         secured,
-        _unmovable(connection, kind, secured, hidden),
+        _unmovable(connection, kind, secured, hidden, only_read),
     )
 
 
@@ -260,9 +263,14 @@ def _refuse_other_vectors(columns: Sequence[Any], address: Address) -> None:
         )
 
 
-def _unmovable(connection: Any, kind: str, secured: bool, hidden: bool) -> str:
+def _unmovable(connection: Any, kind: str, secured: bool, hidden: bool, only_read: bool) -> str:
     if kind in _READ_ONLY:
         return f"it is {_READ_ONLY[kind]}: name the table that the rows are kept in"
+    if only_read:
+        return (
+            "this connection may only read (a replica, or default_transaction_read_only is on): "
+            "name the primary server, and a user who may write"
+        )
     if hidden:
         return (
             "row-level security decides which rows this user sees, and those that are hidden would "

@@ -11,6 +11,14 @@ from numpy.typing import NDArray
 __all__ = ["packed", "take_packed"]
 
 _HEAD = struct.Struct(">hh")
+_HOME = """
+select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace
+where e.extname = 'vector'
+"""
+_SEEN = """
+select set_config('search_path',
+  concat_ws(', ', nullif(current_setting('search_path'), ''), quote_ident(%s)), false)
+"""
 
 
 class _Packed:
@@ -33,7 +41,10 @@ def packed(row: NDArray[np.float32], half: bool) -> _Packed:
 
 
 def take_packed(connection: Any) -> bool:
-    """Let ``connection`` take what `packed` gives; false if the database has no vectors."""
+    """Let ``connection`` take what `packed` gives; false if the database has no vectors.
+
+    An extension in a schema that names are not looked for in is looked for there too.
+    """
     from psycopg.adapt import Dumper
     from psycopg.pq import Format
     from psycopg.types import TypeInfo
@@ -44,6 +55,10 @@ def take_packed(connection: Any) -> bool:
         def dump(self, obj: _Packed) -> bytes:
             return obj.data
 
+    if TypeInfo.fetch(connection, "vector") is None:
+        home = connection.execute(_HOME).fetchone()
+        if home is not None:
+            connection.execute(_SEEN, home)
     for kind, name in ((_Packed, "vector"), (_PackedHalf, "halfvec")):
         info = TypeInfo.fetch(connection, name)
         if info is None:
