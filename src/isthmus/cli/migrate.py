@@ -18,7 +18,7 @@ from isthmus.cli.inputs import Json
 from isthmus.cli.model_options import EncodingEngine, KeyEnv, opened_model
 from isthmus.cli.next_steps import command, option_words
 from isthmus.cli.option_groups import grouped, option_name
-from isthmus.cli.webhook import Webhook
+from isthmus.cli.webhook import Webhook, check_hook, post_alarm
 from isthmus.errors import InputError
 
 if TYPE_CHECKING:
@@ -358,6 +358,8 @@ def watch_command(
     """Ask the plan's queries again and again; exit code 1 once a loss is shown."""
     from isthmus.migrate import LiveSearch, Watched, watch
 
+    check_hook(webhook)
+
     def seen(look: Watched) -> None:
         if as_json:
             show_json_line({"look": look.number, "value": look.value, "loss": str(look.loss),
@@ -383,10 +385,7 @@ def watch_command(
         restored = migration.rollback() if rollback else None
         if restored is not None:
             say(f"rolled back: {restored}")
-        if webhook is not None:
-            from isthmus.monitor import post
-
-            told = {"look": alarm.number, "value": alarm.value, "loss": str(alarm.loss)}
-            done = None if restored is None else restored.as_json()
-            post(webhook, {"plan": str(plan), **told, "rolled_back": done})
+        told = {"look": alarm.number, "value": alarm.value, "loss": str(alarm.loss)}
+        done = None if restored is None else restored.as_json()
+        post_alarm(webhook, {"plan": str(plan), **told, "rolled_back": done})
     raise typer.Exit(1)

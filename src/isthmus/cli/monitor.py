@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from isthmus.cli.alarm import AlarmOptions
 from isthmus.cli.console import ProgressBar, say, show, show_json
 from isthmus.cli.inputs import BridgeOption
 from isthmus.cli.option_groups import grouped
 from isthmus.cli.outputs import WRITTEN
 from isthmus.cli.reports import PageOptions
-from isthmus.cli.webhook import Webhook
-from isthmus.errors import InputError, ModelChangedError, RegistryError
+from isthmus.cli.webhook import post_alarm
+from isthmus.errors import InputError, ModelChangedError
 
 if TYPE_CHECKING:
     from isthmus.bridge import Bridge
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["monitor_command"]
 
 _JUDGED = "What must hold"
-_DONE = "What is done about an alarm"
 _LOGS = (".jsonl", ".ndjson")
 
 
@@ -167,41 +167,6 @@ class CanaryOptions:
             )
 
 
-@dataclass(frozen=True)
-class AlarmOptions:
-    """What is done about an alarm."""
-
-    roll_back: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME@ALIAS",
-            help="Roll this alias of --registry back where that is what is recommended.",
-            rich_help_panel=_DONE,
-        ),
-    ] = None
-    registry: Annotated[
-        str | None,
-        typer.Option(
-            "--registry",
-            "-r",
-            metavar="URL",
-            envvar="ISTHMUS_REGISTRY",
-            rich_help_panel=_DONE,
-            help="A folder, s3://bucket/prefix or gs://bucket/prefix.",
-        ),
-    ] = None
-    webhook: Webhook = None
-
-    def check(self) -> None:
-        """Refuse an alias that no registry has."""
-        if self.roll_back is not None and (self.registry is None or "@" not in self.roll_back):
-            raise InputError(
-                "an alias of a registry is rolled back",
-                where="--roll-back",
-                mend="Write NAME@ALIAS, and name the registry with -r",
-            )
-
-
 @grouped
 def monitor_command(
     traffic: Annotated[
@@ -248,10 +213,10 @@ def monitor_command(
     """  # fmt: skip
     from isthmus.bridge import Bridge
     from isthmus.files import together
-    from isthmus.monitor import Watch, post
+    from isthmus.monitor import Watch
 
     same.check()
-    alarm.check()
+    alarm.check(bridge)
     if state is not None and "://" in traffic:
         raise InputError(
             "a store is looked at whole, each time anew",
@@ -278,8 +243,8 @@ def monitor_command(
 
             write_monitor_report(found, shown.report, name=traffic, overwrite=shown.overwrite)
     told = found.as_dict()
-    if found.recommended[0] == "roll back" and alarm.roll_back and alarm.registry:
-        told["rolled_back"] = _rolled_back(alarm.registry, alarm.roll_back, found)
+    if found.recommended[0] == "roll back" and alarm.roll_back is not None:
+        told["rolled_back"] = alarm.rolled_back(bridge, found.alarms)
     if shown.as_json:
         show_json(told)
     else:
@@ -287,8 +252,7 @@ def monitor_command(
         if "rolled_back" in told:
             show(str(told["rolled_back"]))
     if found.alarms:
-        if alarm.webhook is not None:
-            post(alarm.webhook, {"traffic": traffic, **told})
+        post_alarm(alarm.webhook, {"traffic": traffic, **told})
         raise typer.Exit(1)
 
 
@@ -369,18 +333,6 @@ def _asked(same: CanaryOptions, bridge: Bridge, watch: Watch) -> Retrieval | Non
     with open_store(same.index) as store:
         way = "recommended" if bridge.recommended is not None else "bridge"
         return watch.asked.look(ask(bridge.search(store, way, new=new, old=old), log))
-
-
-def _rolled_back(url: str, named: str, found: Monitored) -> str:
-    from isthmus.registry import Registry
-
-    name, _, alias = named.partition("@")
-    note = f"monitor: {'; '.join(found.alarms)}"[:4000]
-    try:
-        entry = Registry.open(url).rollback(name, alias, note=note)
-    except RegistryError as error:
-        return f"not rolled back: {error}"
-    return f"{name}@{alias} was rolled back to {entry.version[:12]}"
 
 
 def _shown(found: Monitored) -> str:

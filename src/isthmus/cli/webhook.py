@@ -1,12 +1,15 @@
-"""The option that names who is told of an alarm."""
+"""Who is told of an alarm."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-__all__ = ["Webhook"]
+from isthmus.cli.console import warn
+from isthmus.errors import ServiceError
+
+__all__ = ["Webhook", "check_hook", "post_alarm"]
 
 Webhook = Annotated[
     str | None,
@@ -18,3 +21,27 @@ Webhook = Annotated[
         show_envvar=True,
     ),
 ]
+
+
+def check_hook(webhook: str | None) -> None:
+    """Refuse, before anything is looked at, an address that no alarm could be posted to.
+
+    Raises:
+        InputError: naming the option.
+    """
+    if webhook is not None:
+        from isthmus.monitor import check_webhook
+
+        check_webhook(webhook)
+
+
+def post_alarm(webhook: str | None, told: dict[str, Any]) -> None:
+    """Post an alarm; that nobody could be told is said, and the alarm stands all the same."""
+    if webhook is None:
+        return
+    from isthmus.monitor import post
+
+    try:
+        post(webhook, told)
+    except ServiceError as error:
+        warn(f"nobody was told: {error}")

@@ -8,7 +8,7 @@ from isthmus.monitor.retrieval import CanaryQueries, Retrieval, ask
 from isthmus.monitor.sequential import MeanTest, Side
 from isthmus.monitor.two_sample import Difference, classifier_test, difference, kernel_test
 from isthmus.monitor.watch import DEFAULT_BOUNDS, Watch
-from isthmus.monitor.webhook import post
+from isthmus.monitor.webhook import check_webhook, post
 
 __all__ = [
     "DEFAULT_BOUNDS",
@@ -23,6 +23,7 @@ __all__ = [
     "TestResult",
     "Watch",
     "ask",
+    "check_webhook",
     "classifier_test",
     "difference",
     "kernel_test",

@@ -10,9 +10,21 @@ from urllib.request import Request, urlopen
 
 from isthmus.errors import InputError, ServiceError
 
-__all__ = ["post"]
+__all__ = ["check_webhook", "post"]
 
 _SECONDS = 10.0
+
+
+def check_webhook(url: str) -> str:
+    """The host of an address that JSON can be sent to.
+
+    Raises:
+        InputError: for an address that is not http or https.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InputError("a webhook is an http:// or https:// address", where="--webhook")
+    return parts.hostname
 
 
 def post(url: str, told: dict[str, Any]) -> None:
@@ -22,10 +34,7 @@ def post(url: str, told: dict[str, Any]) -> None:
         InputError: for an address that is not http or https.
         ServiceError: if it cannot be reached, or does not accept.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InputError("a webhook is an http:// or https:// address", where="--webhook")
-    where = f"the webhook at {parts.hostname}"
+    where = f"the webhook at {check_webhook(url)}"
     request = Request(
         url,
         json.dumps(told).encode(),

@@ -103,13 +103,12 @@ class Moving(Reading):
                     where=moved.where,
                     mend="Look at the log, and roll back again if that is still right",
                 )
-            below = current.under
+            below, deprecated = current.under, list[str]()
             while below is not None:
                 former = moved.entry(below)
-                if (
-                    former.version != current.version
-                    and self._deprecation(name, former.version) is None
-                ):
+                if self._deprecation(name, former.version) is not None:
+                    deprecated.append(former.version[:12])
+                elif former.version != current.version:
                     version = self._version(former.version)
                     self._check_signed(name, former.version, version)
                     self._check_present(former.version, version)
@@ -121,7 +120,8 @@ class Moving(Reading):
                         note=note,
                     )
                 below = former.under
-            raise RegistryError("there is no version to go back to", where=moved.where)
+            told = f" but what is deprecated ({', '.join(deprecated[:3])})" if deprecated else ""
+            raise RegistryError(f"there is no version to go back to{told}", where=moved.where)
 
         return moved.move(back)
 
