@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from isthmus.evaluate import from_ids, parse_metric, relevant_ranks
-from isthmus.evaluate.attraction import ranks_among_unfitted
+from isthmus.evaluate import from_ids, parse_metric, relevant_ranks, top_k
+from isthmus.evaluate.attraction import first_among_unfitted, ranks_among_unfitted
 from isthmus.evaluate.relevance import Relevance
 from isthmus.evaluate.trial import FittedRows, Side
 
@@ -47,7 +47,7 @@ def recall(draws: list[Any] | None) -> float:
 
 
 def test_recall_is_that_among_rows_no_map_was_fitted_on() -> None:
-    measured, expected, true = [], [], []
+    measured, expected, first, true = [], [], [], []
     n = 150
     for seed in range(8):
         world = World(seed)
@@ -60,6 +60,9 @@ def test_recall_is_that_among_rows_no_map_was_fitted_on() -> None:
         side = Side(mapped, y, "cosine")
         measured.append(recall([ranks]))
         expected.append(recall(ranks_among_unfitted(side, same, FittedRows(folds, folds), ranks)))
+        found = first_among_unfitted(side, same, FittedRows(folds, folds), 1)
+        assert found is not None
+        first.append(float((found.indices[:, 0] == np.arange(n)).mean()))
         asked, answers = world.drawn(1000)
         _, others = world.drawn(n - 1)
         for one in maps:
@@ -69,6 +72,7 @@ def test_recall_is_that_among_rows_no_map_was_fitted_on() -> None:
             true.append(float((scores < own[:, None]).all(axis=1).mean()))
     assert np.mean(measured) < np.mean(true) - 0.04
     assert np.mean(expected) == pytest.approx(np.mean(true), abs=0.02)
+    assert np.mean(first) == pytest.approx(np.mean(expected), abs=0.02)
 
 
 def test_rows_that_attract_no_more_than_others_are_all_counted() -> None:
@@ -111,6 +115,7 @@ def test_nothing_is_said_where_none_or_all_rows_were_fitted_on(items: Array) -> 
     ranks = relevant_ranks(asked, rows, same)
     fitted = FittedRows(folds, items)
     assert ranks_among_unfitted(Side(asked, rows, "cosine"), same, fitted, ranks) is None
+    assert first_among_unfitted(Side(asked, rows, "cosine"), same, fitted, 2) is None
 
 
 @given(seed=st.integers(0, 2**16), answers=st.integers(1, 4), metric=st.sampled_from(["dot", "l2"]))
@@ -134,3 +139,20 @@ def test_ranks_stay_ordered_and_repeat(seed: int, answers: int, metric: Any) -> 
         assert np.all(one.ranks >= ranks.ordinals)
         of_queries = one.ranks.reshape(-1, answers)
         assert np.all(np.diff(of_queries, axis=1) > 0)
+
+
+@given(seed=st.integers(0, 2**16), k=st.integers(1, 12), metric=st.sampled_from(["dot", "l2"]))
+def test_only_fitted_rows_are_missing_among_the_first(seed: int, k: int, metric: Any) -> None:
+    asked, rows, folds = attracted(60)
+    same, side = from_ids(range(60), range(60)), Side(asked, rows, metric)
+    found = first_among_unfitted(side, same, FittedRows(folds, folds), k, seed=seed)
+    assert found is not None
+    before = top_k(asked, rows, len(rows), metric=metric)
+    for query in range(60):
+        listed = before.indices[query].tolist()
+        kept = found.indices[query].tolist()
+        assert kept == [item for item in listed if item in set(kept)]
+        passed = listed[: listed.index(kept[-1])]
+        assert all(folds[item] != folds[query] for item in set(passed) - set(kept))
+        at = [listed.index(item) for item in kept]
+        np.testing.assert_allclose(found.scores[query], before.scores[query][at], atol=1e-4)

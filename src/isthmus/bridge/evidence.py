@@ -124,7 +124,7 @@ class HeldOut:
     def _answers(self) -> NDArray[Any]:
         return self.queries.ids if self.answer_ids is None else self.answer_ids
 
-    def _fitted(self, chain: Mapped) -> FittedRows | None:
+    def fitted(self, chain: Mapped) -> FittedRows | None:
         """Which items attract the mapped queries, where their answers are rows of no such fit."""
         if not isinstance(chain, CrossFitted) or self.exclude is not None:
             return None
@@ -168,7 +168,7 @@ class HeldOut:
                 gallery_error=missed,
                 query_ids=q.ids,
                 gallery_ids=g.ids,
-                fitted=self._fitted(chain),
+                fitted=self.fitted(chain),
             )
         return Trial(
             query_old=q.x,

@@ -94,10 +94,12 @@ def _mapped(
     if kind == "query" or held_out.exclude is not None:
         asked = held_out.queries
         mapped = None if out_of_fold is None else held_out.mapped_queries(out_of_fold)
+        fitted = None if out_of_fold is None else held_out.fitted(out_of_fold)
         items = gallery.y
         if held_out.alone is not None and kind == "query":
             items = np.concatenate([items, held_out.alone.old])
-        return HeldOutRows(asked.x, asked.y, items, held_out.exclude, mapped)
+            fitted = None if fitted is None else fitted.widened(len(held_out.alone.ids))
+        return HeldOutRows(asked.x, asked.y, items, held_out.exclude, mapped, fitted)
     # a corpus bridge maps items: those of the part, each searching the others
     own = np.flatnonzero(split.assign(gallery.ids) == part)
     return HeldOutRows(gallery.x[own], gallery.y[own], gallery.y, own)

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from isthmus.evaluate.ranks import Ranks
 from isthmus.evaluate.relevance import Relevance
 from isthmus.evaluate.scores import ScoreBlocks
+from isthmus.evaluate.search import TopK
 from isthmus.evaluate.trial import FittedRows, Side
 
-__all__ = ["ranks_among_unfitted"]
+__all__ = ["first_among_unfitted", "ranks_among_unfitted"]
 
 _DRAWS = 32
 _HELD_BYTES = 8 * 2**20
@@ -75,8 +76,7 @@ def ranks_among_unfitted(
         >>> len(drawn), drawn[0].ranks.shape
         (32, (200,))
     """
-    blocks = ScoreBlocks(side.queries, side.gallery, side.metric)
-    seen = _Seen(blocks, relevance, fitted)
+    seen = _Seen(ScoreBlocks(side.queries, side.gallery, side.metric), relevance, fitted)
     if not _LEAST_SHARE < seen.share < 1:
         return None
     stays, eligible = seen.chances(), seen.eligible
@@ -108,6 +108,44 @@ def ranks_among_unfitted(
     return [Ranks(ranks.indptr, np.maximum(ranks.ranks - draw, ranks.ordinals)) for draw in removed]
 
 
+def first_among_unfitted(
+    side: Side, relevance: Relevance, fitted: FittedRows, k: int, *, seed: int = 0
+) -> TopK | None:
+    """The ``k`` best items of each query among rows that no map was fitted on: one draw.
+
+    A fitted row stays as likely as an unfitted one has its score, as in `ranks_among_unfitted`.
+
+    Args:
+        side: mapped queries ``(nq, d)``, the gallery ``(ng, d)`` and the metric.
+        relevance: which items answer each query: those stay.
+        fitted: which items the map of each query was fitted on.
+        k: how many, at most as many as no map of a query was fitted on.
+        seed: of the draw.
+
+    Returns:
+        None where a quarter of the gallery or less was fitted on, or too few rows were left out.
+    """
+    seen = _Seen(ScoreBlocks(side.queries, side.gallery, side.metric), relevance, fitted)
+    if not (_LEAST_SHARE < seen.share < 1 and seen.fewest_unfitted >= k):
+        return None
+    stays, eligible = seen.chances(), seen.eligible
+    rng = np.random.default_rng(seed)
+    indices = np.empty((seen.scores.n_queries, k), np.int64)
+    best = np.empty(indices.shape, np.float32)
+    for rows, scores, known in seen.blocks():
+        entries = slice(relevance.indptr[rows.start], relevance.indptr[rows.stop])
+        known[relevance.rows[entries] - rows.start, relevance.indices[entries]] = False
+        known[~eligible[rows]] = False
+        enough = np.partition(np.where(known, -np.inf, scores), -k, axis=1)[:, -k]
+        row, column = np.nonzero(known & (scores >= enough[:, None]))
+        chance = stays[_bins(seen.standardised(scores, rows)[row, column])]
+        gone = rng.random(len(row)) >= chance
+        scores[row[gone], column[gone]] = -np.inf
+        first = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        indices[rows], best[rows] = first, np.take_along_axis(scores, first, axis=1)
+    return TopK(indices, best)
+
+
 @dataclass(frozen=True, eq=False)
 class _Seen:
     """Scores of all rows, and which of them each query's map was fitted on."""
@@ -124,6 +162,12 @@ class _Seen:
             of_folds.sum() - np.append(of_folds, 0)[np.minimum(self.fitted.queries, len(of_folds))]
         )
         return float(other.mean()) / self.scores.n_gallery
+
+    @property
+    def fewest_unfitted(self) -> int:
+        """Rows that no map of a query was fitted on, of the query that has fewest."""
+        of_folds = np.bincount(self.fitted.items + 1, minlength=int(self.fitted.queries.max()) + 2)
+        return int((of_folds[0] + of_folds[self.fitted.queries + 1]).min())
 
     @property
     def eligible(self) -> NDArray[np.bool_]:

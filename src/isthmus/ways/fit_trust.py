@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 
 from isthmus.adapters.chain import Chain
 from isthmus.errors import InputError
-from isthmus.evaluate import Metric, top_k
+from isthmus.evaluate import Metric, Relevance, top_k
+from isthmus.evaluate.attraction import first_among_unfitted
 from isthmus.evaluate.scores import checked_norms
+from isthmus.evaluate.search import TopK
+from isthmus.evaluate.trial import FittedRows, Side
 from isthmus.scipy_later import special
 from isthmus.spaces.profile import Profile
 from isthmus.ways.calibration import MonotoneCurve
@@ -51,6 +54,8 @@ class HeldOutRows:
     """``(n,)``, one gallery item that each row leaves out."""
     mapped: NDArray[Any] | None = None
     """``source`` behind maps that have not seen it; None where the map given has not."""
+    fitted: FittedRows | None = None
+    """Which items those maps were fitted on: what the rows find among others is what is trusted."""
 
     def __len__(self) -> int:
         return len(self.source)
@@ -59,7 +64,17 @@ class HeldOutRows:
         """The given rows, with the whole gallery."""
         exclude = None if self.exclude is None else self.exclude[rows]
         mapped = None if self.mapped is None else self.mapped[rows]
-        return HeldOutRows(self.source[rows], self.target[rows], self.gallery, exclude, mapped)
+        fitted = self.fitted
+        if fitted is not None:
+            fitted = replace(fitted, queries=fitted.queries[rows])
+        return replace(
+            self,
+            source=self.source[rows],
+            target=self.target[rows],
+            exclude=exclude,
+            mapped=mapped,
+            fitted=fitted,
+        )
 
     def halves(self, seed: int = 0) -> tuple[HeldOutRows, HeldOutRows]:
         """Two disjoint random halves, the first with the odd row."""
@@ -103,10 +118,10 @@ def fit_trust(
     """
     if not len(calibrate):
         raise InputError("there are no rows to calibrate trust on", mend="Hold out more rows")
-    known = _observe(chain, fit, metric)
+    known = _observe(chain, fit, metric, seed)
     draft = _model(profile, known, seed)
     judged = [
-        _observe(chain, rows, metric)
+        _observe(chain, rows, metric, seed)
         for rows in (calibrate, verify)
         if rows is not None and len(rows)
     ]
@@ -143,7 +158,7 @@ class _Observed:
     """The first two of the mapped vector ``(n, 2)``."""
 
 
-def _observe(chain: Chain, rows: HeldOutRows, metric: Metric) -> _Observed:
+def _observe(chain: Chain, rows: HeldOutRows, metric: Metric, seed: int) -> _Observed:
     if not len(rows):
         raise InputError("there are no rows to fit trust on", mend="Hold out more rows")
     if len(rows.gallery) - (rows.exclude is not None) < 2:
@@ -154,7 +169,7 @@ def _observe(chain: Chain, rows: HeldOutRows, metric: Metric) -> _Observed:
         )
     mapped = chain(rows.source) if rows.mapped is None else rows.mapped
     true = top_k(rows.target, rows.gallery, 2, metric=metric, exclude=rows.exclude)
-    found = top_k(mapped, rows.gallery, 2, metric=metric, exclude=rows.exclude)
+    found = _found(mapped, rows, true.indices[:, 0], metric, seed)
     residual = np.empty(len(rows))
     for start in range(0, len(rows), _BLOCK_ROWS):
         part = slice(start, start + _BLOCK_ROWS)
@@ -169,6 +184,19 @@ def _observe(chain: Chain, rows: HeldOutRows, metric: Metric) -> _Observed:
         (true.scores[:, 0] - true.scores[:, 1]).astype(np.float64),
         found.scores,
     )
+
+
+def _found(
+    mapped: NDArray[Any], rows: HeldOutRows, first: NDArray[np.int64], metric: Metric, seed: int
+) -> TopK:
+    """The first two of the mapped vectors, ``first`` being those of the true ones."""
+    if rows.fitted is not None:
+        true = Relevance(np.arange(len(rows) + 1), first, len(rows.gallery))
+        side = Side(mapped, rows.gallery, metric)
+        found = first_among_unfitted(side, true, rows.fitted, 2, seed=seed)
+        if found is not None:
+            return found
+    return top_k(mapped, rows.gallery, 2, metric=metric, exclude=rows.exclude)
 
 
 def _model(profile: Profile, known: _Observed, seed: int) -> Trust:
