@@ -75,7 +75,7 @@ def test_a_fit_and_an_evaluation_say_the_same_of_the_recommended_way(bridge: Bri
 def test_the_value_on_a_binary_index_is_that_of_the_served_search(bridge: Bridge) -> None:
     asked = Queries(sides(bridge.kind, "q_"))
     held_out = unseen_samples(bridge, sides(bridge.kind), asked).test_part()
-    trial = held_out.trial(bridge.unseen_map(), bridge.kind)
+    trial = held_out.trial(bridge.chain, bridge.kind)
     gallery = trial.bridge.gallery
     column = "old" if bridge.kind == "query" else "bridged"
     store = MemoryStore(vectors={"old": trial.gallery_old, column: binary_rows(gallery)})
@@ -93,7 +93,7 @@ def test_the_value_on_a_binary_index_is_that_of_the_served_search(bridge: Bridge
         ]
     )
     found = measure_robustness(
-        held_out, bridge.unseen_map(), bridge.kind,
+        held_out, bridge.chain, bridge.kind,
         way=("bridge", Way()), chosen=ChosenWays(), judging=JUDGING,
     )  # fmt: skip
     binary, int8 = found.named("binary"), found.named("int8")
@@ -101,6 +101,18 @@ def test_the_value_on_a_binary_index_is_that_of_the_served_search(bridge: Bridge
     assert binary.value == pytest.approx(right.mean(), abs=1e-12)
     # one bit loses more than eight
     assert (binary.change.value or 0) < (int8.change.value or 0) - 0.01
+
+
+def test_the_bridge_is_judged_as_in_the_table_of_ways(bridge: Bridge) -> None:
+    asked = Queries(sides(bridge.kind, "q_"))
+    held_out = unseen_samples(bridge, sides(bridge.kind), asked).test_part()
+    found = measure_robustness(
+        held_out, bridge.unseen_map(), bridge.kind,
+        way=("bridge", Way()), chosen=ChosenWays(), judging=JUDGING,
+    )  # fmt: skip
+    assert bridge.evidence is not None
+    assert bridge.evidence.among_unfitted is (bridge.kind == "query")
+    assert found.value == bridge.evidence.arms["bridge"].metrics[bridge.evidence.primary].value
 
 
 def test_queries_made_in_another_way_are_asked(bridge: Bridge) -> None:

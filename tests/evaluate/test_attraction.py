@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tests.ridge_world import FOLDS, RidgeWorld
 
 from isthmus.evaluate import from_ids, parse_metric, relevant_ranks, top_k
 from isthmus.evaluate.attraction import first_among_unfitted, ranks_among_unfitted
@@ -17,28 +18,6 @@ from isthmus.evaluate.trial import FittedRows, Side
 
 Array = NDArray[Any]
 RECALL = parse_metric("recall@1")
-DIM, FOLDS = 64, 5
-
-
-class World:
-    """Two models of one kind of item, and queries for each, that a ridge map joins."""
-
-    def __init__(self, seed: int = 0) -> None:
-        self.rng = np.random.default_rng(seed)
-        self.turn = self.rng.standard_normal((DIM, DIM)) / DIM**0.5
-
-    def drawn(self, n: int) -> tuple[Array, Array]:
-        """New queries and old items ``(n, 64)`` of as many new items."""
-        items = self.rng.standard_normal((n, DIM)) / np.arange(1, DIM + 1) ** 0.5
-        noise = 0.25 * self.rng.standard_normal((2, n, DIM))
-        return (items + noise[0]).astype(np.float32), (items @ self.turn + 0.3 * noise[1]).astype(
-            np.float32
-        )
-
-    @staticmethod
-    def fitted(x: Array, y: Array) -> Array:
-        """A map that has been fitted closely."""
-        return np.linalg.solve(x.T @ x + 0.01 * np.eye(DIM), x.T @ y)
 
 
 def recall(draws: list[Any] | None) -> float:
@@ -50,17 +29,14 @@ def test_recall_is_that_among_rows_no_map_was_fitted_on() -> None:
     measured, expected, first, true = [], [], [], []
     n = 150
     for seed in range(8):
-        world = World(seed)
-        x, y = world.drawn(n)
-        folds = np.arange(n) % FOLDS
-        maps = [world.fitted(x[folds != k], y[folds != k]) for k in range(FOLDS)]
-        mapped = np.stack([row @ maps[k] for row, k in zip(x, folds, strict=True)])
+        world = RidgeWorld(seed)
+        _, y, mapped, maps, fitted = world.folded(n)
         same = from_ids(range(n), range(n))
         ranks = relevant_ranks(mapped, y, same)
         side = Side(mapped, y, "cosine")
         measured.append(recall([ranks]))
-        expected.append(recall(ranks_among_unfitted(side, same, FittedRows(folds, folds), ranks)))
-        found = first_among_unfitted(side, same, FittedRows(folds, folds), 1)
+        expected.append(recall(ranks_among_unfitted(side, same, fitted, ranks)))
+        found = first_among_unfitted(side, same, fitted, 1)
         assert found is not None
         first.append(float((found.indices[:, 0] == np.arange(n)).mean()))
         asked, answers = world.drawn(1000)

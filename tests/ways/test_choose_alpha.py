@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.ridge_world import RidgeWorld
 
 from isthmus.errors import InputError
-from isthmus.evaluate import parse_metric, relevant_ranks
-from isthmus.ways.choose_alpha import choose_alpha
-from isthmus.ways.recall import side_of
+from isthmus.evaluate import Trial, from_ids, parse_metric, relevant_ranks
+from isthmus.ways.choose_alpha import ALPHAS, choose_alpha
+from isthmus.ways.recall import side_of, values_of
 from isthmus.ways.way import Recall
 
 
@@ -66,3 +67,21 @@ def test_what_cannot_be_chosen(weak, trials):
     corpus, _ = trials(corpus=True)
     with pytest.raises(InputError, match="nothing to mix"):
         choose_alpha(corpus)
+
+
+def test_rows_that_the_map_was_fitted_on_do_not_speak_against_it() -> None:
+    world = RidgeWorld(2)
+    x, y, mapped, _, fitted = world.folded(120)
+    old = (y + 0.45 * world.rng.standard_normal(y.shape)).astype(np.float32)
+    same, metric = from_ids(range(120), range(120)), parse_metric("recall@1")
+    support = Trial(old, x, y, query_bridged=mapped, relevance=same, fitted=fitted)
+    plain = replace(support, fitted=None)
+    expected, as_is = (
+        np.array([values_of(t, Recall(kind="mixed", alpha=a), metric).mean() for a in ALPHAS[1:]])
+        for t in (support, plain)
+    )
+    # the more the bridge weighs, the more such rows come first
+    assert expected[-1] > as_is[-1] + 0.03
+    assert expected[0] == pytest.approx(as_is[0], abs=0.02)
+    assert choose_alpha(support, primary="recall@1").alpha == ALPHAS[1 + expected.argmax()]
+    assert choose_alpha(plain, primary="recall@1").alpha == ALPHAS[1 + as_is.argmax()]

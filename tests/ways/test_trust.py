@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
+from tests.ridge_world import DIM, RidgeWorld
 
 from isthmus.adapters.chain import Affine, Chain, RowNorm
 from isthmus.errors import InputError
 from isthmus.evaluate import top_k
-from isthmus.evaluate.trial import FittedRows
 from isthmus.spaces.profile import Profile
 from isthmus.ways.fit_trust import HeldOutRows, fit_trust
 from isthmus.ways.risk import area_under_curve
@@ -272,27 +272,17 @@ def test_halves_share_no_row_and_lose_none() -> None:
 
 def test_rows_that_were_fitted_on_do_not_lower_it() -> None:
     told, plain, true = [], [], []
-    n, folds, d = 150, np.arange(150) % 5, 64
-    model = Chain([Affine(np.eye(d))])
+    model = Chain([Affine(np.eye(DIM))])
     for seed in range(6):
-        rng = np.random.default_rng(seed)
-        turn = rng.standard_normal((d, d)) / d**0.5
-
-        def drawn(count: int, rng: np.random.Generator = rng, turn: np.ndarray = turn) -> Any:
-            x = rng.standard_normal((count, d)) / np.arange(1, d + 1) ** 0.5
-            noise = rng.standard_normal((2, count, d))
-            return x + 0.25 * noise[0], x @ turn + 0.1 * noise[1]
-
-        x, y = drawn(n)
-        maps = [np.linalg.lstsq(x[folds != f], y[folds != f], rcond=None)[0] for f in range(5)]
-        mapped = np.stack([row @ maps[f] for row, f in zip(x, folds, strict=True)])
+        world = RidgeWorld(seed)
+        x, y, mapped, maps, fitted = world.folded(150)
         profile = Profile.of_rows(x, unit=False)
-        for values, fitted in ((told, FittedRows(folds, folds)), (plain, None)):
-            rows = HeldOutRows(x, y, y, None, mapped, fitted)
+        for values, known in ((told, fitted), (plain, None)):
+            rows = HeldOutRows(x, y, y, None, mapped, known)
             trust = fit_trust(model, profile, rows, rows, metric="l2")
             values.append(float(np.mean(trust(x))))
-        asked, answers = drawn(600)
-        _, others = drawn(n - 1)
+        asked, answers = world.drawn(600)
+        _, others = world.drawn(149)
         for one in maps:
             moved = asked @ one
             own = np.linalg.norm(moved - answers, axis=1)

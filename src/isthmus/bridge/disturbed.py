@@ -31,7 +31,7 @@ from isthmus.evaluate.robustness import (
 from isthmus.evaluate.trial import Trial
 from isthmus.progress import Progress, silent
 from isthmus.ways import ChosenWays, Recall, Way
-from isthmus.ways.bench import run_way
+from isthmus.ways.bench import Bench
 
 __all__ = ["measure_robustness"]
 
@@ -79,8 +79,10 @@ def measure_robustness(
     plain = _trial(held_out, chain, kind, relevance)
 
     def outcomes(trial: Trial, what: str) -> Outcomes:
-        ranked = {arm: run_way(trial, arm, ways)[0] for arm in ways.ways}
-        return Outcomes(what, metric.per_query(ranked[name]), metric.per_query(ranked[_OLD]))
+        bench = Bench(trial, ways.ways, ways, judging.seed)
+        for arm in ways.ways:
+            bench.run(arm)
+        return Outcomes(what, *(bench.values(arm, [metric])[:, 0] for arm in (name, _OLD)))
 
     before = outcomes(plain, "as judged")
     conditions = dict(_conditions(held_out, kind, asked, rng))

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.evaluate.arms import ARMS
-from isthmus.evaluate.attraction import ranks_among_unfitted
 from isthmus.evaluate.bootstrap import Estimate
 from isthmus.evaluate.index_size import expected_in_index
 from isthmus.evaluate.judging import Judging
@@ -26,7 +25,7 @@ from isthmus.ways.estimate_new import estimated_new
 from isthmus.ways.fixed import FixedWays
 from isthmus.ways.items import KnownItems
 from isthmus.ways.measure import overlap, price_of
-from isthmus.ways.recall import side_of
+from isthmus.ways.recall import drawn_ranks
 from isthmus.ways.search import Answer, Search
 from isthmus.ways.thresholds import Thresholds, fit_thresholds
 from isthmus.ways.trial_store import TrialStore
@@ -115,6 +114,11 @@ class Bench:
         if trial.relevance is not None:
             self.ranks[name] = _whole_ranks(search, asked, self.answers[name], trial, filled)
 
+    def values(self, name: str, metrics: Sequence[MetricAt]) -> NDArray[np.float64]:
+        """Each metric of each query ``(nq, m)``, expected among rows that no map was fitted on."""
+        drawn = self._drawn(name) or [self.ranks[name]]
+        return np.mean([np.column_stack([m.per_query(r) for m in metrics]) for r in drawn], axis=0)
+
     def measurement(self, judging: Judging, fixed: FixedWays, n_all: int) -> Measurement:
         """Everything that was measured.
 
@@ -136,7 +140,7 @@ class Bench:
             metrics = [parse_metric(name) for name in names]
             counts, n = trial.relevance.counts, trial.n_searchable
             chance = {m.name: m.chance(counts, n) for m in metrics}
-            values = {arm: self._values(arm, metrics) for arm in self.ranks}
+            values = {arm: self.values(arm, metrics) for arm in self.ranks}
             decisive = {arm: found[:, names.index(primary)] for arm, found in values.items()}
             worst = {
                 arm: worst_by_relevance(
@@ -197,24 +201,15 @@ class Bench:
         """Whether the bridge was measured without the attraction of fitted rows."""
         return self._unfitted.get("bridge") is not None
 
-    def _values(self, name: str, metrics: Sequence[MetricAt]) -> NDArray[np.float64]:
-        """Each metric of each query ``(nq, m)``, expected among rows that no map was fitted on."""
-        drawn = self._drawn(name) or [self.ranks[name]]
-        return np.mean([np.column_stack([m.per_query(r) for m in metrics]) for r in drawn], axis=0)
-
     def _drawn(self, name: str) -> list[Ranks] | None:
         """Ranks without the attraction of fitted rows, of a way that searches by the bridge."""
-        trial, way = self.trial, self.ways[name]
-        one_search = way.rescore is None and way.part is None
-        mapped = way.recall.rests_on_bridge and name != "control"
-        if trial.fitted is None or not (mapped and one_search):
+        way = self.ways[name]
+        if name == "control" or way.rescore is not None or way.part is not None:
             return None
         if name not in self._unfitted:
-            assert trial.relevance is not None
-            self._unfitted[name] = ranks_among_unfitted(
-                side_of(trial, way.recall), trial.relevance, trial.fitted, self.ranks[name],
-                seed=self._seed,
-            )  # fmt: skip
+            self._unfitted[name] = drawn_ranks(
+                self.trial, way.recall, self.ranks[name], seed=self._seed
+            )
         return self._unfitted[name]
 
     def _measured(self, name: str, values: NDArray[np.float64], judging: Judging) -> MeasuredArm:

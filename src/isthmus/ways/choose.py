@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.evaluate import Estimate, Ranks, Resampling, Trial, parse_metric, relevant_ranks
+from isthmus.evaluate import Estimate, Ranks, Resampling, Trial, parse_metric
 from isthmus.evaluate.arms import ARMS, Need
 from isthmus.evaluate.judging import WayLimits, default_metric
 from isthmus.evaluate.measured import Parameter
@@ -21,7 +21,7 @@ from isthmus.ways.choose_alpha import choose_alpha
 from isthmus.ways.choose_part import choose_part
 from isthmus.ways.choose_rescore import choose_rescore, deepest
 from isthmus.ways.order import Orders, first_share
-from isthmus.ways.recall import Recalled, can_mix, recalled, side_of
+from isthmus.ways.recall import Recalled, can_mix, recalled, values_of
 from isthmus.ways.way import Part, Recall, Rescore, Way
 
 __all__ = ["ChosenWays", "choose_ways"]
@@ -102,7 +102,7 @@ def choose_ways(
         else:
             mixed, certain = Recall(kind="mixed", alpha=alpha.alpha), alpha.certain
             ways["mixed"] = Way(recall=mixed)
-            gains["mixed"] = work.gain(_ranks(validation, mixed))
+            gains["mixed"] = work.gain(values_of(validation, mixed, metric, seed=seed))
             facts["mixed"] = {"alpha_low": alpha.interval.low, "alpha_high": alpha.interval.high}
     if validation.gallery_new is None or test.gallery_new is None:
         asking = (a.name for a in ARMS.values() if a.chosen and Need.NEW_GALLERY in a.needs)
@@ -129,7 +129,7 @@ def choose_ways(
             found=found,
         )
         ways[name] = Way(recall=recall, rescore=rescore)
-        gains[name] = work.gain(_rescored(validation, found, rescore))
+        gains[name] = work.gain(metric.per_query(_rescored(validation, found, rescore)))
         if recall == recalls[-1]:
             # what was re-embedded ahead is combined with the last recall but the mixed one
             popular = Orders(validation, recall, seed).priority("popularity", test)
@@ -172,22 +172,14 @@ class _Work:
 
     @cached_property
     def _old(self) -> NDArray[np.float64]:
-        return self.metric.per_query(_ranks(self.validation, Recall(kind="old")))
+        return values_of(self.validation, Recall(kind="old"), self.metric)
 
-    def gain(self, ranks: Ranks) -> Estimate | None:
+    def gain(self, values: NDArray[np.float64]) -> Estimate | None:
         """Over the old model, on validation queries; a single one shows nothing."""
         if self.validation.n_queries < 2:
             return None
-        both = np.column_stack([self.metric.per_query(ranks), self._old])
+        both = np.column_stack([values, self._old])
         return PairedOutcomes(both, Resampling(self.resamples, seed=self.seed)).difference(0, 1)
-
-
-def _ranks(trial: Trial, recall: Recall) -> Ranks:
-    side = side_of(trial, recall)
-    assert trial.relevance is not None
-    return relevant_ranks(
-        side.queries, side.gallery, trial.relevance, metric=side.metric, exclude=trial.exclude
-    )
 
 
 def _rescored(trial: Trial, found: Recalled, rescore: Rescore) -> Ranks:

@@ -5,19 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from isthmus.errors import InputError
-from isthmus.evaluate import (
-    Estimate,
-    PairedOutcomes,
-    Resampling,
-    Trial,
-    parse_metric,
-    relevant_ranks,
-)
+from isthmus.evaluate import Estimate, PairedOutcomes, Resampling, Trial, parse_metric
 from isthmus.evaluate.judging import default_metric
-from isthmus.ways.recall import side_of
+from isthmus.ways.recall import values_of
 from isthmus.ways.way import Recall
 
 __all__ = ["ALPHAS", "ChosenAlpha", "choose_alpha"]
@@ -75,18 +67,8 @@ def choose_alpha(
     if support.n_queries < _FEWEST_QUERIES:
         reason = f"{support.n_queries} support query chooses nothing"
         return ChosenAlpha(0.0, Estimate(value=0.0, reason=reason))
-    columns: list[NDArray[np.float64]] = []
-    for alpha in alphas:
-        side = side_of(support, Recall(kind="mixed", alpha=alpha))
-        ranks = relevant_ranks(
-            side.queries,
-            side.gallery,
-            support.relevance,
-            metric=side.metric,
-            exclude=support.exclude,
-        )
-        columns.append(metric.per_query(ranks))
-    values = np.column_stack(columns)
+    recalls = [Recall(kind="mixed", alpha=a) if a else Recall(kind="old") for a in alphas]
+    values = np.column_stack([values_of(support, one, metric, seed=seed) for one in recalls])
     if bool((values == values[:, :1]).all()):
         reason = "every weight does equally well"
         return ChosenAlpha(0.0, Estimate(value=0.0, reason=reason))

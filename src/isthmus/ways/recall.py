@@ -9,13 +9,15 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.evaluate import Ranks, TopK, Trial, relevant_ranks, top_k
+from isthmus.evaluate.attraction import ranks_among_unfitted
+from isthmus.evaluate.metrics import MetricAt
 from isthmus.evaluate.ranks import ranks_and_hits
 from isthmus.evaluate.scores import scores_of
 from isthmus.evaluate.trial import Side
 from isthmus.ways.interpolate import interpolate
 from isthmus.ways.way import Recall
 
-__all__ = ["Recalled", "can_mix", "new_side", "recalled", "side_of"]
+__all__ = ["Recalled", "can_mix", "drawn_ranks", "new_side", "recalled", "side_of", "values_of"]
 
 
 def can_mix(trial: Trial) -> bool:
@@ -60,6 +62,45 @@ def side_of(trial: Trial, recall: Recall) -> Side:
         assert recall.alpha is not None
         queries = interpolate(trial.query_old, trial.query_bridged, recall.alpha, trial.metric)
     return Side(queries, trial.gallery_old, trial.metric)
+
+
+def drawn_ranks(trial: Trial, recall: Recall, ranks: Ranks, *, seed: int = 0) -> list[Ranks] | None:
+    """Draws of the ranks that one search by the bridge has among rows that no map was fitted on.
+
+    Args:
+        trial: with relevance.
+        recall: what searches.
+        ranks: of the relevant items in the gallery as it is.
+        seed: of the draws.
+
+    Returns:
+        None where the recall does not ask the bridge, or ``ranks`` need no correction.
+    """
+    if trial.fitted is None or not recall.rests_on_bridge:
+        return None
+    assert trial.relevance is not None
+    side = side_of(trial, recall)
+    return ranks_among_unfitted(side, trial.relevance, trial.fitted, ranks, seed=seed)
+
+
+def values_of(
+    trial: Trial, recall: Recall, metric: MetricAt, *, seed: int = 0
+) -> NDArray[np.float64]:
+    """The metric of each query ``(nq,)`` by one search, expected among rows no map was fitted on.
+
+    Args:
+        trial: with relevance; every query has a relevant item.
+        recall: what searches.
+        metric: of the ranks.
+        seed: of the draws of `drawn_ranks`.
+    """
+    assert trial.relevance is not None
+    side = side_of(trial, recall)
+    ranks = relevant_ranks(
+        side.queries, side.gallery, trial.relevance, metric=side.metric, exclude=trial.exclude
+    )
+    drawn = drawn_ranks(trial, recall, ranks, seed=seed) or [ranks]
+    return np.mean([metric.per_query(one) for one in drawn], axis=0)
 
 
 @dataclass(frozen=True, eq=False)
