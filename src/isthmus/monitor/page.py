@@ -101,8 +101,10 @@ def _lost(found: Monitored) -> Iterator[Section]:
 
 
 def _table(found: Monitored) -> TextTable:
+    unseen = [test.hypothesis for test in found.tests if not test.n]
+    told = f"; nothing was seen yet of {', '.join(unseen)}" if unseen else ""
     return TextTable(
-        "Every test as it stands",
+        f"Every test as it stands{told}",
         ("metric", "hypothesis", "values", "mean", "p at any time", "alarm below", "alarm"),
         tuple(
             (
@@ -115,6 +117,7 @@ def _table(found: Monitored) -> TextTable:
                 "yes" if test.alarm else "no",
             )
             for test in found.tests
+            if test.n
         ),
     )
 
@@ -122,7 +125,10 @@ def _table(found: Monitored) -> TextTable:
 def _money(found: Monitored) -> Figure:
     """The money of each test over the stream, as a share of what raises an alarm."""
     needed = {
-        key: -math.log10(test.alpha) for test in found.tests for key in (test.name, test.hypothesis)
+        key: -math.log10(test.alpha)
+        for test in found.tests
+        if test.n
+        for key in (test.name, test.hypothesis)
     }
     series: dict[str, list[tuple[int, float]]] = {}
     for n, key, money in found.history:
