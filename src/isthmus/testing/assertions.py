@@ -36,6 +36,7 @@ def assert_compatible(
         >>> pinned = Space(name="docs", version="1.2.0", dim=384, metric="cosine")
         >>> assert_compatible(pinned, pinned.revise(version="1.4.1"))
     """
+    __tracebackhide__ = True  # pytest shows the line of the test
     from isthmus.bridge import Bridge
     from isthmus.registry.contract_check import contract_kept, contract_of, vectors_kept
     from isthmus.spaces.contract import Space
@@ -98,6 +99,7 @@ def assert_no_regression(
         >>> items = fresh, fresh[:, ::-1].copy()
         >>> assert_no_regression(bridge, bridge, items, queries=items)
     """
+    __tracebackhide__ = True  # pytest shows the line of the test
     from isthmus.bridge import Bridge
     from isthmus.bridge.held_out_samples import Queries
     from isthmus.bridge.regress import regress
