@@ -1,0 +1,139 @@
+"""Do the intervals of a fit hold what fresh queries find: `python -m benchmarks.fit_coverage`.
+
+Each draw fits a bridge on pairs of an upgrade, without an option, and reads the intervals of its
+evidence: of each way that is one search (``old``, ``bridge``, ``mixed``), and of what the latter two
+gain over the old model.  The truth is what the bridge that is served finds for queries that it has
+not seen, in galleries of the evidence's size of rows that it has not seen either: the expectation
+over all such galleries, from the rank among all of them (hypergeometric).
+
+    python -m benchmarks.fit_coverage --pairs 250 --draws 500 [--only debian-minilm-l3-minilm-l6]
+
+Printed are the share of intervals that hold the truth, how often it lies above and below, and the
+evidence less the truth; and how often the least gain of what is recommended was above zero where
+that way, one search, gains nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import hypergeom
+
+from benchmarks.arrays import Array
+from benchmarks.harness import header
+from benchmarks.study.texts import TEXT_UPGRADES
+from benchmarks.study.upgrade import Upgrade, unit
+from isthmus import Bridge, Pairs, fit
+from isthmus.bridge import Fitting
+from isthmus.evaluate import Estimate, Judging
+from isthmus.ways.interpolate import interpolate
+
+UPGRADES = ("debian-minilm-l3-minilm-l6", "wordnet-wordllama-minilm-l6")
+METRICS = {"recall@1": 1, "recall@10": 10}
+_FRESH = 3000
+
+
+class Held(NamedTuple):
+    """One interval, and the truth."""
+
+    what: str
+    told: Estimate
+    true: float
+
+
+def expected(queries: Array, items: Array, gallery: int) -> dict[str, Array]:
+    """Each metric of every query ``(n,)``, its answer being the item of the same row.
+
+    Args:
+        queries: in the space of the items ``(n, d)``.
+        items: ``(n, d)``.
+        gallery: items of a gallery, the answer and others at random.
+    """
+    scores = unit(queries) @ unit(items).T
+    above = (scores > np.diagonal(scores)[:, None]).sum(axis=1)
+    drawn = hypergeom(len(items) - 1, above, min(gallery, len(items)) - 1)
+    return {name: np.asarray(drawn.cdf(k - 1), np.float64) for name, k in METRICS.items()}
+
+
+def draws(upgrade: Upgrade, pairs: int, n: int) -> Iterator[list[Held]]:
+    """The intervals of every draw; the recommended way's gain last, where it is one search."""
+    for draw in range(n):
+        order = np.random.default_rng(draw).permutation(len(upgrade.ids))
+        mine, fresh = np.split(order[: pairs + _FRESH], [pairs])
+        bridge = fit(
+            Pairs(upgrade.new_items[mine], upgrade.old_items[mine], ids=mine),
+            queries=Pairs(upgrade.new_queries[mine], upgrade.old_queries[mine], ids=mine),
+            fitting=Fitting(seed=draw),
+            judging=Judging(metrics=tuple(METRICS)),
+        )
+        yield list(_held(bridge, upgrade, fresh))
+
+
+def _held(bridge: Bridge, upgrade: Upgrade, fresh: Array) -> Iterator[Held]:
+    evidence = bridge.evidence
+    assert evidence is not None
+    old, items = upgrade.old_queries[fresh], upgrade.old_items[fresh]
+    mapped = np.asarray(bridge.transform(upgrade.new_queries[fresh]), np.float32)
+    asked = {"old": old, "bridge": mapped}
+    if "mixed" in evidence.arms:
+        alpha = bridge.ways["mixed"].recall.alpha
+        assert alpha is not None
+        asked["mixed"] = interpolate(old, mapped, alpha, "cosine")
+    found = {name: expected(rows, items, evidence.n_gallery) for name, rows in asked.items()}
+    means = {name: {m: float(v.mean()) for m, v in of.items()} for name, of in found.items()}
+    for name, of in means.items():
+        arm = evidence.arms[name]
+        for metric, true in of.items():
+            yield Held(f"{name} {metric}", arm.metrics[metric], true)
+        if name != "old" and arm.to_old is not None:
+            gain = of[evidence.primary] - means["old"][evidence.primary]
+            yield Held(f"{name} minus old", arm.to_old, gain)
+            if name == evidence.recommended and arm.to_old_at_once is not None:
+                yield Held("recommended", arm.to_old_at_once, gain)
+
+
+def table(found: list[list[Held]]) -> Iterator[str]:
+    """A line for each interval."""
+    by_name: dict[str, list[Held]] = defaultdict(list)
+    for one in found:
+        for held in one:
+            by_name[held.what].append(held)
+    recommended = by_name.pop("recommended", [])
+    yield "| what | draws | holds (95 %) | truth below, above | told less true | half width |"
+    yield "|" + "---|" * 6
+    for what, several in by_name.items():
+        ends = np.array([[h.told.low, h.told.high, h.told.value, h.true] for h in several], float)
+        low, high, value, true = ends.T
+        yield (
+            f"| {what} | {len(several)} | {np.mean((low <= true) & (true <= high)):.1%} | "
+            f"{np.mean(true < low):.1%}, {np.mean(true > high):.1%} | "
+            f"{np.mean(value - true):+.3f} | {np.mean(high - low) / 2:.3f} |"
+        )
+    wrong = sum((h.told.low or 0.0) > 0 >= h.true for h in recommended)
+    yield (
+        f"\nRecommended, as one search, in {len(recommended)} of {len(found)} draws; "
+        f"a gain claimed that is none: {wrong}."
+    )
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--only", action="append", choices=UPGRADES, metavar="UPGRADE")
+    parser.add_argument("--pairs", type=int, action="append")
+    parser.add_argument("--draws", type=int, default=100)
+    asked = parser.parse_args()
+    print("\n".join(header()))
+    for name in asked.only or UPGRADES:
+        upgrade = TEXT_UPGRADES[name]()
+        for pairs in asked.pairs or (250, 1000):
+            print(f"\n{upgrade.name}, {pairs:,} pairs\n", flush=True)
+            print("\n".join(table(list(draws(upgrade, pairs, asked.draws)))), flush=True)
+
+
+if __name__ == "__main__":
+    main()
