@@ -1,7 +1,7 @@
 """Do the intervals of a fit hold what fresh queries find: `python -m benchmarks.fit_coverage`.
 
 Each draw fits a bridge on pairs of an upgrade, without an option, and reads the intervals of its
-evidence: of each way that is one search (``old``, ``bridge``, ``mixed``), and of what the latter two
+evidence: of each way that is one search (``old``, ``bridge``, ``mixed``), and of what the last two
 gain over the old model.  The truth is what the bridge that is served finds for queries that it has
 not seen, in galleries of the evidence's size of rows that it has not seen either: the expectation
 over all such galleries, from the rank among all of them (hypergeometric).
