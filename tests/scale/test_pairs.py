@@ -69,7 +69,7 @@ def test_labels_go_with_their_rows(
 
 @given(cuts=st.tuples(CUTS, CUTS), shuffle=st.booleans(), seed=st.integers(0, 99))
 @settings(max_examples=4)
-def test_however_rows_are_cut_and_ordered_the_bridge_is_thesame_bridge(
+def test_however_rows_are_cut_and_ordered_the_bridge_is_the_same(
     cuts: tuple[list[int], list[int]],
     shuffle: bool,
     seed: int,
@@ -118,7 +118,7 @@ def _joined(batches: Any) -> list[np.ndarray]:
     return [np.concatenate([getattr(b, name) for b in held]) for name in ("ids", "x", "y")]
 
 
-def test_samples_splits_and_parts_of_them_are_thesame_bridge(
+def test_samples_splits_and_parts_of_them_are_the_same(
     parted: tuple[PartedPairs, Pairs],
 ) -> None:
     pairs, whole = parted
@@ -136,7 +136,7 @@ def test_samples_splits_and_parts_of_them_are_thesame_bridge(
         np.testing.assert_array_equal(mine, theirs)
 
 
-def test_a_comparison_a_diagnosis_and_an_evaluation_are_thesame_bridge(
+def test_a_comparison_a_diagnosis_and_an_evaluation_are_the_same(
     parted: tuple[PartedPairs, Pairs],
 ) -> None:
     pairs, whole = parted

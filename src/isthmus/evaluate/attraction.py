@@ -136,13 +136,16 @@ def first_among_unfitted(
         entries = slice(relevance.indptr[rows.start], relevance.indptr[rows.stop])
         known[relevance.rows[entries] - rows.start, relevance.indices[entries]] = False
         known[~eligible[rows]] = False
-        enough = np.partition(np.where(known, -np.inf, scores), -k, axis=1)[:, -k]
-        row, column = np.nonzero(known & (scores >= enough[:, None]))
+        # fitted rows below all others, but apart: equal numbers are slow to order
+        unfitted = scores - known * np.float32(np.ptp(scores) + 1)
+        row, column = np.nonzero(scores >= np.partition(unfitted, -k, axis=1)[:, -k, None])
         chance = stays[_bins(seen.standardised(scores, rows)[row, column])]
-        gone = rng.random(len(row)) >= chance
-        scores[row[gone], column[gone]] = -np.inf
-        first = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        indices[rows], best[rows] = first, np.take_along_axis(scores, first, axis=1)
+        kept = ~known[row, column] | (rng.random(len(row)) < chance)
+        row, column = row[kept], column[kept]
+        order = np.lexsort((column, -scores[row, column], row))
+        place = np.searchsorted(row, np.arange(len(scores)))[:, None] + np.arange(k)
+        indices[rows] = column[order[place]]
+        best[rows] = np.take_along_axis(scores, indices[rows], axis=1)
     return TopK(indices, best)
 
 
