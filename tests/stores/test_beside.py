@@ -223,3 +223,18 @@ def test_another_collection_of_that_name_is_no_second_one(tmp_path, columns):
         BesideStore(first, "other").check_names("other", "docs__new")
     first.swap_alias("docs_live", None, "docs")
     BesideStore(first, "other").check_names("other", "docs_live")
+
+
+def test_a_field_that_came_since_is_in_the_second_collection_too(tmp_path):
+    lancedb = pytest.importorskip("lancedb")
+    url, ids = f"lancedb://{tmp_path}/db#docs", np.arange(4)
+    rows = np.eye(4, dtype=np.float32)
+    create_store(url, ids, {"old": rows}, {"text": list("abcd")}).close()
+    store = with_second_column(open_store(url), "new")
+    store.add_column("new", 4)
+    store.put(ids[:2], rows[:2], column="new")
+    lancedb.connect(f"{tmp_path}/db").open_table("docs").add_columns({"rank": "id * 2"})
+    store.put(ids[1:], rows[1:], column="new")
+    with open_store(f"lancedb://{tmp_path}/db#docs__new") as second:
+        told = [(item["text"], item["rank"]) for item in second.payload(ids)]
+    assert told == [("a", None), ("b", 2), ("c", 4), ("d", 6)]

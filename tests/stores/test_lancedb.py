@@ -388,6 +388,25 @@ def test_strings_kept_once_are_texts(tmp_path):
         assert store.texts(np.array(["b", "a"])) == ["x", "x"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (pa.list_(F32), "'emb' is of type list"),
+        (pa.list_(pa.list_(F32, 2)), "'emb' is of type list<item: fixed_size_list"),
+        (pa.list_(pa.int8(), 2), "'emb' is of type fixed_size_list<item: int8>"),
+    ],
+)
+def test_vectors_of_other_types_are_named(database, tmp_path, kind, told):
+    nested = pa.types.is_list(kind) and pa.types.is_fixed_size_list(kind.value_type)
+    values = [[[1, 2]], [[3, 4], [5, 6]]] if nested else [[1, 2], [3, 4]]
+    foreign(database, "docs", id=["a", "b"], emb=pa.array(values, kind), tags=[["x"], ["y"]])
+    for fragment in ("docs", "docs.emb"):
+        with pytest.raises(InputError) as refused:
+            open_store(f"lancedb://{tmp_path}#{fragment}")
+        assert told in str(refused.value)
+        assert "tags" not in str(refused.value)
+
+
 def test_an_id_that_is_too_great_is_named(tmp_path):
     vectors = pa.array([[1.0, 0.0], [0.0, 1.0]], pa.list_(pa.float32(), 2))
     table = pa.table({"id": pa.array([1, 2**63], pa.uint64()), "v": vectors})

@@ -15,6 +15,7 @@ __all__ = [
     "ids_of_arrow",
     "is_text",
     "key_of_arrow",
+    "other_vectors",
     "scalars_of_ids",
     "vector_columns",
     "vectors_of_arrow",
@@ -74,6 +75,19 @@ def vector_columns(schema: Any) -> dict[str, tuple[int, str]]:
         for field in schema
         if types.is_fixed_size_list(field.type) and types.is_floating(field.type.value_type)
     }
+
+
+def other_vectors(schema: Any) -> list[str]:
+    """What the columns of an Arrow schema are that hold vectors in a way that is not read here."""
+    import pyarrow.types as types
+
+    kinds = [(field.name, field.type) for field in schema]
+    return [
+        f"'{name}' is of type {kind}"
+        for name, kind in kinds
+        if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+        if not types.is_string(kind.value_type) and not types.is_large_string(kind.value_type)
+    ]
 
 
 def vectors_of_arrow(column: Any, dim: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

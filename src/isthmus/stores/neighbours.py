@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from isthmus.evaluate.scores import Metric
 from isthmus.stores.protocol import Ids, Store
 
-__all__ = ["KeptAlike", "Neighbours", "Spelling"]
+__all__ = ["KeptAlike", "Neighbours", "Spelling", "Widening"]
 
 
 @runtime_checkable
@@ -56,4 +56,16 @@ class KeptAlike(Protocol):
 
     def kept_like(self) -> str:
         """Those settings, in words; empty where all are the database's defaults."""
+        ...
+
+
+@runtime_checkable
+class Widening(Protocol):
+    """A store whose collections have the fields that they were made with, and may be given more."""
+
+    def widen_neighbour(self, name: str, fields: Collection[str]) -> None:
+        """Let the collection called ``name`` have these fields, of the types that they have here.
+
+        Those that it has already stay; of the items that it holds, the others are null.
+        """
         ...

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError, StoreError
 from isthmus.evaluate.scores import Metric
-from isthmus.stores.neighbours import Spelling
+from isthmus.stores.neighbours import Spelling, Widening
 from isthmus.stores.protocol import Collection, Column, Ids, Store
 from isthmus.stores.refusals import other_column
 
@@ -48,6 +48,7 @@ class SecondCollection:
         """The column as it will be made."""
         self._named: tuple[Any, str] | None = None
         self._begun = False
+        self._fields: frozenset[str] = frozenset()
 
     def _checked(self) -> Store | None:
         """The second collection, if it is there.
@@ -162,6 +163,10 @@ class SecondCollection:
             return self._first.make_neighbour(self.name, ids, vectors, payload, metric)
 
         def add(second: Any) -> Any:
+            fields = frozenset(payload)
+            if fields != self._fields and isinstance(self._first, Widening):
+                self._first.widen_neighbour(self.name, fields)  # the first may have got new ones
+            self._fields = fields
             second.add(ids, {self.inner: rows}, payload)
             return second
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -100,6 +100,13 @@ class LanceStore(StoreBase):
         name, address = table_of(database, address)
         with asking(address.shown):
             store = cls(database, database.open_table(name), address)
+        others = [] if store._columns() else other_vectors(store._now().schema)
+        if others:
+            raise InputError(
+                f"no column holds vectors of one width: {', '.join(others)}",
+                where=address.shown,
+                mend="Keep one vector of each item, as fixed_size_list of floats",
+            )
         if address.column is not None:
             store._column(address.column)
         return store
@@ -462,6 +469,15 @@ class LanceStore(StoreBase):
         made = LanceStore(self._database, table, self._beside(name))
         made.add(ids, vectors, payload)
         return made
+
+    def widen_neighbour(self, name: str, fields: Iterable[str]) -> None:
+        """See `isthmus.stores.neighbours.Widening`."""
+        schema = self._now().schema
+        with asking(self._url):
+            table = self._database.open_table(name)
+            lacking = [f for f in fields if f in schema.names and f not in table.schema.names]
+            if lacking:
+                table.add_columns([schema.field(field).with_nullable(True) for field in lacking])
 
     def check_name(self, name: str) -> None:
         """See `isthmus.stores.neighbours.Spelling`."""

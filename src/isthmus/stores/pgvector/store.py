@@ -41,6 +41,7 @@ from isthmus.stores.pgvector.tables import (
     drop_column,
     make_column,
     make_table,
+    note_size,
     write_items,
     write_vectors,
 )
@@ -79,6 +80,7 @@ class PgVectorStore(StoreBase):
         self._reader = Reader(connections, self._url)
         self._lock = ForkLock()
         self._checked = False
+        self._put: dict[str, int] = {}
         with connections.lend() as connection:
             schema, name, oid, self._default = find_table(connection, address)
         self._where = (schema, name, oid)
@@ -312,8 +314,14 @@ class PgVectorStore(StoreBase):
         if not len(checked):
             return 0
         self._refuse_repeated()
-        with self._connections.lend() as connection, connection.transaction():
-            return write_vectors(connection, self._table, column, checked, ready)
+        with self._connections.lend() as connection:
+            with connection.transaction():
+                done = write_vectors(connection, self._table, column, checked, ready)
+            before = self._put.get(column, 0)
+            self._put[column] = before + done
+            if before < BATCH <= before + done and self._table.homes[column].side:
+                note_size(connection, self._table.homes[column])
+        return done
 
     def add(
         self,

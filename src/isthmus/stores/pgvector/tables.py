@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from isthmus.evaluate.scores import Metric
 from isthmus.stores.pgvector.binary import fits_int, int_width, pack_items
-from isthmus.stores.pgvector.layout import TYPES, Table, marked
+from isthmus.stores.pgvector.layout import TYPES, Home, Table, marked
 from isthmus.stores.pgvector.names import (
     among,
     place,
@@ -27,6 +27,7 @@ __all__ = [
     "drop_column",
     "make_column",
     "make_table",
+    "note_size",
     "write_items",
     "write_vectors",
 ]
@@ -180,6 +181,17 @@ def write_vectors(
         )
         cursor.execute(sql.SQL(update).format(**names))
         return cursor.rowcount
+
+
+def note_size(connection: Any, home: Home) -> None:
+    """Let the server count the rows of a side table's pages, as it does by itself a minute later.
+
+    Until then it takes the table for one of many times as many short rows, and searches a few
+    thousand with helper processes, which cost more than they share.
+    """
+    from psycopg import sql
+
+    connection.execute(sql.SQL("analyze {} ({})").format(place(home), sql.Identifier(home.id)))
 
 
 def _entered(
