@@ -150,6 +150,8 @@ def test_names_that_do_not_exist(tmp_path):
     with pytest.raises(InputError, match="no Chroma database in"):
         open_store(f"chroma://{tmp_path}/nowhere#docs")
     assert not (tmp_path / "nowhere").exists()
+    with pytest.raises(InputError, match="'tenant' is not known .* default tenant"):
+        open_store(f"chroma://{tmp_path}?tenant=acme#docs")
     with pytest.raises(OutputError, match="exists already"):
         create_store(url, ids_of("str", 6), {"v": ROWS})
 

@@ -91,6 +91,15 @@ def test_a_collection_of_somebody_else(client, kind):
         store.filled("old")
 
 
+@pytest.mark.parametrize("first", ["int", "uuid"])
+def test_ids_of_two_kinds_are_refused(client, first):
+    ids = [7, *ids_of("uuid", 3).tolist()]
+    foreign(client, ids if first == "int" else ids[::-1], gaussian(4))
+    store = opened(client, "theirs")
+    with pytest.raises(InputError, match="some points have integers for ids and others have not"):
+        read_all(store, column="vector")
+
+
 def test_an_item_without_the_id_that_the_others_carry(client):
     store = create_store("qdrant://:memory:#t", ids_of("str", 70), {"v": gaussian(70)})
     point = qdrant_client.models.PointStruct(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.errors import InputError, missing_extra
-from isthmus.stores.address import Address
+from isthmus.stores.address import OPTIONS, Address
 from isthmus.stores.faults import asking
 
 __all__ = ["close", "connect"]
@@ -23,6 +23,14 @@ def connect(address: Address, *, create: bool) -> tuple[Any, Path | None]:
         from chromadb.config import Settings
     except ImportError as error:
         raise missing_extra("chromadb", "chroma", "reading Chroma") from error
+    place, _, asked = address.location.partition("?")
+    if asked and not Path(address.location).exists():
+        raise InputError(
+            f"'{asked.partition('=')[0]}' is not known in the URL of a Chroma database, of "
+            "which the collections of the default tenant and database alone are read",
+            where=address.shown,
+            mend=f"Leave it out, or copy the collection there; {place} takes {', '.join(OPTIONS)}",
+        )
     settings = Settings(anonymized_telemetry=False)
     if _SERVER.match(address.location) and not Path(address.location).exists():
         url = address.location.removeprefix("http://").removeprefix("https://")

@@ -14,7 +14,13 @@ from isthmus.errors import InputError, StoreUnavailableError
 from isthmus.evaluate.scores import Metric
 from isthmus.locks import ForkLock
 from isthmus.stores.address import Address
-from isthmus.stores.arrow import is_text, key_of_arrow, vectors_of_arrow, vectors_to_arrow
+from isthmus.stores.arrow import (
+    is_text,
+    key_of_arrow,
+    other_vectors,
+    vectors_of_arrow,
+    vectors_to_arrow,
+)
 from isthmus.stores.base import StoreBase
 from isthmus.stores.checks import checked_ids, checked_k, checked_queries, checked_rows, plain_name
 from isthmus.stores.faults import asking

@@ -59,8 +59,19 @@ class Naming:
         return value
 
     def ids(self, points: Sequence[Any], where: str) -> Ids:
-        """The ids of items ``(n,)``; see `id`."""
+        """The ids of items ``(n,)``; see `id`.
+
+        Raises:
+            InputError: for integers among ids of another kind, or the other way round.
+        """
         values = [self.id(point, where) for point in points]
+        other = next((v for v in values if isinstance(v, int) is not (self.key == "int")), None)
+        if other is not None:
+            raise InputError(
+                f"some points have integers for ids and others have not, such as '{other}'",
+                where=where,
+                mend="Give the points ids of one kind",
+            )
         if self.key == "int":
             return np.array(values, dtype=np.int64)
         return np.array([str(value) for value in values], dtype=np.str_)
