@@ -44,7 +44,7 @@ from isthmus.evaluate.arms import ARMS
 from isthmus.evaluate.price import Price
 from isthmus.ways.bench import run_way
 from isthmus.ways.choose import choose_ways
-from isthmus.ways.recall import side_of
+from isthmus.ways.recall import gallery_search
 from isthmus.ways.way import Recall
 
 SIZES = (30, 60, 110, 400, 2000)
@@ -102,7 +102,7 @@ def population(old: tuple[Array, Array], new: tuple[Array, Array], seed: int = 0
     assert asked.relevance is not None
     ranks = {}
     for name in ("old", "bridge", "new"):
-        side = side_of(asked, Recall(kind=name)) if name != "new" else None
+        side = gallery_search(asked, Recall(kind=name)) if name != "new" else None
         rows = (asked.query_new, asked.gallery_new) if side is None else side[:2]
         ranks[name] = relevant_ranks(rows[0], rows[1], asked.relevance)  # pyright: ignore
     ranks["control"] = relevant_ranks(

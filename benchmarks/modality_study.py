@@ -35,7 +35,7 @@ from isthmus.nn.modality.attach import AttachOptions, attach
 from isthmus.nn.modality.attached import Attached
 from isthmus.nn.modality.measure import (
     Measured,
-    Task,
+    RetrievalTask,
     best_temperature,
     compare_measured,
     measure_retrieval,
@@ -147,7 +147,7 @@ def one_ridge(x: Array, items: Array, text: Array, alpha: float = ALPHA) -> tupl
     held = np.isin(items, kinds[: max(len(kinds) // 5, 2)])
     # a fifth of the items is left out to learn the temperature on
     inner, names = fitted(~held), np.unique(items[held])
-    task = Task(inner(x[held]), items[held], text[names], names)
+    task = RetrievalTask(inner(x[held]), items[held], text[names], names)
     return fitted(np.ones(len(x), bool)), best_temperature([task])
 
 

@@ -45,7 +45,7 @@ from isthmus.nn.compat import (
     task_maps,
     train_independent,
 )
-from isthmus.nn.compat.frozen.class_refinement import LabelledRows
+from isthmus.nn.compat.frozen.class_refinement import LabelledPairs
 
 BUDGET = 0.01
 _MAP = METRICS.index("map")
@@ -157,7 +157,7 @@ def by_hand(found: Sequence[Embedded], lam: float, seed: int) -> JointMaps:
     classes = GroupSums(wide, narrow)
     classes.update(labels, *rows, weights)
     maps = class_joint_maps(moments, classes, lam, tolerance=1e-3)
-    return refine_maps(maps, moments, classes, LabelledRows(*rows, labels), seed=seed)
+    return refine_maps(maps, moments, classes, LabelledPairs(*rows, labels), seed=seed)
 
 
 def run_seed(size: Size, seed: int) -> tuple[list[Row], dict[str, float]]:

@@ -15,7 +15,7 @@ from isthmus.adapters.default_recipes import default_recipes, default_refinement
 from isthmus.adapters.pipeline import FittedFront, fit_chain
 from isthmus.adapters.recipe import Recipe
 from isthmus.adapters.recipe_step import Step
-from isthmus.adapters.select import Selection, Task, WithoutFold
+from isthmus.adapters.select import Selection, SelectionTask, WithoutFold
 from isthmus.adapters.select import select as select_with
 from isthmus.adapters.steps.csa import likely_shrinkages
 from isthmus.adapters.steps.ridge import DEFAULT_ALPHAS, Ridge
@@ -53,7 +53,7 @@ class Source:
 def select(
     recipes: list[Recipe], source: Any, judge: Any, *, cosine: bool, progress: Any = silent
 ) -> Selection:
-    return select_with(recipes, source, Task(judge, cosine, progress=progress))
+    return select_with(recipes, source, SelectionTask(judge, cosine, progress=progress))
 
 
 def _recipes(*texts: str) -> list[Recipe]:
@@ -209,7 +209,7 @@ def test_a_path_goes_on_behind_its_end_while_retrieval_rises() -> None:
 
 def test_only_the_best_of_all_maps_is_trained_too() -> None:
     source = Source()
-    task = Task(
+    task = SelectionTask(
         _judge_by_error(source),
         cosine=False,
         refinements=[Step("polish")],
@@ -377,7 +377,7 @@ def test_each_row_is_mapped_by_a_fit_that_has_not_seen_it() -> None:
         seen.append(mapped_rows(chain, np.arange(60), source.x))
         return -((seen[-1] - source.y) ** 2).sum(axis=1)
 
-    task = Task(judge, False, cross_fit=True)
+    task = SelectionTask(judge, False, cross_fit=True)
     selection = select_with(_recipes("ridge(alpha=0.5)"), source, task)
     folds = fold_of(np.arange(60), FOLDS)
     for k in range(FOLDS):

@@ -14,7 +14,7 @@ from tests.ridge_world import FOLDS, RidgeWorld
 from isthmus.evaluate import from_ids, parse_metric, relevant_ranks, top_k
 from isthmus.evaluate.attraction import first_among_unfitted, ranks_among_unfitted
 from isthmus.evaluate.relevance import Relevance
-from isthmus.evaluate.trial import FittedRows, Side
+from isthmus.evaluate.trial import FittedRows, GallerySearch
 
 Array = NDArray[Any]
 RECALL = parse_metric("recall@1")
@@ -33,7 +33,7 @@ def test_recall_is_that_among_rows_no_map_was_fitted_on() -> None:
         _, y, mapped, maps, fitted = world.folded(n)
         same = from_ids(range(n), range(n))
         ranks = relevant_ranks(mapped, y, same)
-        side = Side(mapped, y, "cosine")
+        side = GallerySearch(mapped, y, "cosine")
         measured.append(recall([ranks]))
         expected.append(recall(ranks_among_unfitted(side, same, fitted, ranks)))
         found = first_among_unfitted(side, same, fitted, 1)
@@ -59,7 +59,7 @@ def test_rows_that_attract_no_more_than_others_are_all_counted() -> None:
         asked = rows + rng.standard_normal((400, 16)).astype(np.float32)
         same, folds = from_ids(range(400), range(400)), rng.integers(0, FOLDS, 400)
         ranks = relevant_ranks(asked, rows, same)
-        side, fitted = Side(asked, rows, "cosine"), FittedRows(folds, folds)
+        side, fitted = GallerySearch(asked, rows, "cosine"), FittedRows(folds, folds)
         moved.append(recall(ranks_among_unfitted(side, same, fitted, ranks)) - recall([ranks]))
     assert np.mean(moved) == pytest.approx(0, abs=0.015)
 
@@ -79,7 +79,7 @@ def test_queries_whose_answer_was_fitted_on_keep_their_ranks() -> None:
     relevance = Relevance(np.arange(len(rows) + 1), other, len(rows))
     ranks = relevant_ranks(asked, rows, relevance)
     fitted = FittedRows(folds, folds)
-    drawn = ranks_among_unfitted(Side(asked, rows, "cosine"), relevance, fitted, ranks)
+    drawn = ranks_among_unfitted(GallerySearch(asked, rows, "cosine"), relevance, fitted, ranks)
     assert drawn is not None
     assert all(np.array_equal(one.ranks, ranks.ranks) for one in drawn)
 
@@ -90,8 +90,8 @@ def test_nothing_is_said_where_none_or_all_rows_were_fitted_on(items: Array) -> 
     same = from_ids(range(200), range(200))
     ranks = relevant_ranks(asked, rows, same)
     fitted = FittedRows(folds, items)
-    assert ranks_among_unfitted(Side(asked, rows, "cosine"), same, fitted, ranks) is None
-    assert first_among_unfitted(Side(asked, rows, "cosine"), same, fitted, 2) is None
+    assert ranks_among_unfitted(GallerySearch(asked, rows, "cosine"), same, fitted, ranks) is None
+    assert first_among_unfitted(GallerySearch(asked, rows, "cosine"), same, fitted, 2) is None
 
 
 @given(seed=st.integers(0, 2**16), answers=st.integers(1, 4), metric=st.sampled_from(["dot", "l2"]))
@@ -106,7 +106,9 @@ def test_ranks_stay_ordered_and_repeat(seed: int, answers: int, metric: Any) -> 
     ranks = relevant_ranks(asked, rows, relevance, metric=metric)
     fitted = FittedRows(folds, folds)
     drawn, again = (
-        ranks_among_unfitted(Side(asked, rows, metric), relevance, fitted, ranks, seed=seed)
+        ranks_among_unfitted(
+            GallerySearch(asked, rows, metric), relevance, fitted, ranks, seed=seed
+        )
         for _ in range(2)
     )
     assert drawn is not None and again is not None
@@ -120,7 +122,7 @@ def test_ranks_stay_ordered_and_repeat(seed: int, answers: int, metric: Any) -> 
 @given(seed=st.integers(0, 2**16), k=st.integers(1, 12), metric=st.sampled_from(["dot", "l2"]))
 def test_only_fitted_rows_are_missing_among_the_first(seed: int, k: int, metric: Any) -> None:
     asked, rows, folds = attracted(60)
-    same, side = from_ids(range(60), range(60)), Side(asked, rows, metric)
+    same, side = from_ids(range(60), range(60)), GallerySearch(asked, rows, metric)
     found = first_among_unfitted(side, same, FittedRows(folds, folds), k, seed=seed)
     assert found is not None
     before = top_k(asked, rows, len(rows), metric=metric)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from isthmus.errors import InputError
-from isthmus.evaluate.rerankers import Candidates, judge_reranker
+from isthmus.evaluate.rerankers import CandidateItems, judge_reranker
 
 D = 6
 
@@ -22,11 +22,13 @@ def test_a_reranker_is_judged_by_its_first_results() -> None:
     queries = items[:, 2] + 0.5 * rng.standard_normal((200, D))
     relevant = np.zeros((200, 5), dtype=bool)
     relevant[:, 2] = True
-    worse = Candidates(queries + 2 * rng.standard_normal((200, D)), items)
-    found = judge_reranker(Dot(), {"own": Candidates(queries, items), "bridge": worse}, relevant)
+    worse = CandidateItems(queries + 2 * rng.standard_normal((200, D)), items)
+    found = judge_reranker(
+        Dot(), {"own": CandidateItems(queries, items), "bridge": worse}, relevant
+    )
     first = {
         name: np.einsum("nd,nkd->nk", c.queries, c.items).argmax(axis=1)
-        for name, c in (("own", Candidates(queries, items)), ("bridge", worse))
+        for name, c in (("own", CandidateItems(queries, items)), ("bridge", worse))
     }
     arm = found.arms["bridge"]
     assert arm.metrics["first result right"].value == pytest.approx((first["bridge"] == 2).mean())
@@ -48,7 +50,7 @@ def test_another_reranker_may_have_an_arm_of_its_own_and_wrong_scores_are_refuse
             return np.zeros((len(queries), 2))
 
     items = np.random.default_rng(0).standard_normal((50, 4, D))
-    own = Candidates(items[:, 1], items)
+    own = CandidateItems(items[:, 1], items)
     relevant = np.zeros((50, 4), dtype=bool)
     relevant[np.arange(50), Dot().score(own.queries, items).argmax(axis=1)] = True
     found = judge_reranker(Dot(), {"own": own}, relevant, others={"retrained": (Backwards(), own)})
@@ -58,4 +60,4 @@ def test_another_reranker_may_have_an_arm_of_its_own_and_wrong_scores_are_refuse
     with pytest.raises(InputError, match="scores of shape .50, 2. for candidates .50, 4."):
         judge_reranker(Short(), {"own": own})
     with pytest.raises(InputError, match="the reranker refuses these vectors .*arm 'bridge'|arm"):
-        judge_reranker(Dot(), {"own": own, "bridge": Candidates(own.queries[:, :3], items)})
+        judge_reranker(Dot(), {"own": own, "bridge": CandidateItems(own.queries[:, :3], items)})

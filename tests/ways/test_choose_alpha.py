@@ -9,7 +9,7 @@ from tests.ridge_world import RidgeWorld
 from isthmus.errors import InputError
 from isthmus.evaluate import Trial, from_ids, parse_metric, relevant_ranks
 from isthmus.ways.choose_alpha import ALPHAS, choose_alpha
-from isthmus.ways.recall import side_of, values_of
+from isthmus.ways.recall import gallery_search, values_of
 from isthmus.ways.way import Recall
 
 
@@ -21,7 +21,7 @@ def test_the_choice_does_best_and_has_an_interval(weak):
     assert found.interval.low <= found.alpha <= found.interval.high
 
     def score(alpha):
-        side = side_of(test, Recall(kind="mixed", alpha=alpha))
+        side = gallery_search(test, Recall(kind="mixed", alpha=alpha))
         ranks = relevant_ranks(side.queries, side.gallery, test.relevance)
         return parse_metric("recall@1").per_query(ranks).mean()
 

@@ -10,7 +10,7 @@ from isthmus.errors import InputError
 from isthmus.evaluate import Estimate, Resampling, relevant_ranks
 from isthmus.ways.choose_part import BackfillCurve, backfill_curves, choose_part
 from isthmus.ways.order import Orders, first_share, random_priority
-from isthmus.ways.recall import side_of
+from isthmus.ways.recall import gallery_search
 from isthmus.ways.way import Join, Recall, Way
 
 OLD, BRIDGE = Recall(kind="old"), Recall(kind="bridge")
@@ -38,7 +38,7 @@ def test_a_curve_goes_from_one_search_to_the_other(trials, recall, corpus):
         primary="recall@1",
         resampling=Resampling(200),
     )[0]
-    side = side_of(trial, recall)
+    side = gallery_search(trial, recall)
     ends = [
         r1(relevant_ranks(q, g, trial.relevance))
         for q, g in ((side.queries, side.gallery), (trial.query_new, trial.gallery_new))

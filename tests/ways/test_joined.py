@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.stores import MemoryStore
-from isthmus.ways.joined import Asked, joined_search
+from isthmus.ways.joined import ColumnQueries, joined_search
 from isthmus.ways.way import Join, ScoreMatch
 
 
@@ -40,8 +40,8 @@ def test_the_best_of_all_joined_scores(seed, share, weight, offset, k):
     join = Join(match=ScoreMatch(slope=0.8, offset=offset), weight=weight)
     found = joined_search(
         store_of(old, new, part),
-        Asked(q_old, "old", "cosine"),
-        Asked(q_new, "new", "cosine"),
+        ColumnQueries(q_old, "old", "cosine"),
+        ColumnQueries(q_new, "new", "cosine"),
         join,
         k,
     )
@@ -63,8 +63,8 @@ def test_equal_scores_come_by_id_whatever_the_order_of_the_rows(rng):
     found = [
         joined_search(
             store_of(rows, rows, p, i),
-            Asked(query, "old", "cosine"),
-            Asked(query, "new", "cosine"),
+            ColumnQueries(query, "old", "cosine"),
+            ColumnQueries(query, "new", "cosine"),
             Join(),
             8,
         )
@@ -82,7 +82,7 @@ def test_an_item_that_was_never_in_the_old_model_is_judged_by_the_new_one(weight
     query = np.array([[1.0, 0.1]], np.float32)
     join = Join(match=ScoreMatch(offset=0.5), weight=weight)
     found = joined_search(
-        store, Asked(query, "old", "cosine"), Asked(query, "new", "cosine"), join, 3
+        store, ColumnQueries(query, "old", "cosine"), ColumnQueries(query, "new", "cosine"), join, 3
     )
     assert found.ids[0].tolist() == ["c", "a", "b"]
 
@@ -91,7 +91,7 @@ def test_fewer_items_than_results():
     rows = np.eye(2, dtype=np.float32)
     store = store_of(rows, rows, np.array([True, False]))
     found = joined_search(
-        store, Asked(rows, "old", "cosine"), Asked(rows, "new", "cosine"), Join(), 4
+        store, ColumnQueries(rows, "old", "cosine"), ColumnQueries(rows, "new", "cosine"), Join(), 4
     )
     assert found.scores.shape == (2, 4)
     assert found.found.sum(axis=1).tolist() == [2, 2]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from isthmus.errors import InputError
 from isthmus.evaluate import relevant_ranks
 from isthmus.evaluate.relevance import from_labels
-from isthmus.evaluate.trial import Side
+from isthmus.evaluate.trial import GallerySearch
 from isthmus.ways import mixed_index as module
 from isthmus.ways.mixed_index import match_linear, mixed_ranks
 from isthmus.ways.way import Join, ScoreMatch
@@ -20,8 +20,8 @@ PLAIN = Join()
 
 def sides(trial):
     return (
-        Side(trial.query_old, trial.gallery_old, "cosine"),
-        Side(trial.query_new, trial.gallery_new, "cosine"),
+        GallerySearch(trial.query_old, trial.gallery_old, "cosine"),
+        GallerySearch(trial.query_new, trial.gallery_new, "cosine"),
     )
 
 
@@ -34,8 +34,8 @@ def sides(trial):
 def test_ranks_by_definition(seed, n_labels, weight, leave):
     rng = np.random.default_rng(seed)
     n = 5
-    low = Side(rng.standard_normal((n, 4)), rng.standard_normal((20, 4)), "cosine")
-    new = Side(rng.standard_normal((n, 3)), rng.standard_normal((20, 3)), "dot")
+    low = GallerySearch(rng.standard_normal((n, 4)), rng.standard_normal((20, 4)), "cosine")
+    new = GallerySearch(rng.standard_normal((n, 3)), rng.standard_normal((20, 3)), "dot")
     exclude = np.arange(n) if leave else None
     relevance = from_labels(np.arange(n) % n_labels, np.arange(20) % n_labels, exclude=exclude)
     part = rng.random(20) < 0.4
@@ -66,7 +66,7 @@ def test_nothing_and_everything_re_embedded_are_the_two_searches(weak, monkeypat
 
 
 def test_ties_go_against_the_relevant():
-    ones = Side(np.ones((2, 3)), np.ones((6, 3)), "cosine")
+    ones = GallerySearch(np.ones((2, 3)), np.ones((6, 3)), "cosine")
     relevance = from_labels(np.zeros(2, int), np.array([0, 1, 1, 0, 1, 1]))
     part = np.arange(6) < 3
     found = mixed_ranks(ones, ones, relevance, [(part, PLAIN)])[0]
@@ -78,7 +78,7 @@ def test_matched_scores_can_be_mixed(weak):
     trial = weak[1]
     _, new = sides(trial)
     shrunk = replace(trial, query_new=trial.query_new * 0 + trial.query_new)
-    other = Side(0.01 * shrunk.query_new, trial.gallery_new, "dot")
+    other = GallerySearch(0.01 * shrunk.query_new, trial.gallery_new, "dot")
     part = np.random.default_rng(1).random(500) < 0.5
     match = match_linear(other, new)
     joins = [PLAIN, Join(match=match)]
@@ -100,8 +100,8 @@ def test_a_line_matches_mean_and_spread(weak):
 
 
 def test_scores_without_spread_are_moved_only():
-    flat = Side(np.ones((3, 2)), np.ones((5, 2)), "dot")
-    apart = Side(np.eye(3, 2) + 1, np.arange(10.0).reshape(5, 2) + 1, "dot")
+    flat = GallerySearch(np.ones((3, 2)), np.ones((5, 2)), "dot")
+    apart = GallerySearch(np.eye(3, 2) + 1, np.arange(10.0).reshape(5, 2) + 1, "dot")
     assert match_linear(flat, apart).slope == 1
     assert match_linear(apart, flat).slope == 1
 

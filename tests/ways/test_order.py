@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 from sklearn.neighbors import NearestNeighbors
 
 from isthmus.errors import InputError
-from isthmus.evaluate.trial import Side
+from isthmus.evaluate.trial import GallerySearch
 from isthmus.ways.order import (
     ErrorModel,
     Orders,
@@ -23,10 +23,10 @@ from isthmus.ways.way import Recall
 
 def test_popularity_counts_results(rng):
     queries, gallery = rng.standard_normal((30, 4)), rng.standard_normal((50, 4))
-    found = popularity(Side(queries, gallery, "l2"), k=5)
+    found = popularity(GallerySearch(queries, gallery, "l2"), k=5)
     nearest = NearestNeighbors(n_neighbors=5).fit(gallery).kneighbors(queries)[1]
     np.testing.assert_array_equal(found, np.bincount(nearest.ravel(), minlength=50))
-    few = popularity(Side(queries, gallery[:3], "l2"), exclude=np.arange(30) % 3)
+    few = popularity(GallerySearch(queries, gallery[:3], "l2"), exclude=np.arange(30) % 3)
     assert few.sum() == 60
 
 
@@ -102,7 +102,7 @@ def test_popularity_is_never_counted_on_the_queries_it_is_judged_by(weak):
     orders = Orders(support, Recall(kind="old"))
     halves = np.arange(250) % 2 == 1
     first, second = orders.popularity_of_halves(halves)
-    side = Side(support.query_old[halves], support.gallery_old, "cosine")
+    side = GallerySearch(support.query_old[halves], support.gallery_old, "cosine")
     np.testing.assert_array_equal(first, popularity(side))
     np.testing.assert_array_equal(first + second, orders.priority("popularity", support))
     assert orders.popularity_of_halves(np.zeros(250, bool))[0].sum() == 0

@@ -4,25 +4,37 @@ import numpy as np
 import pytest
 
 from isthmus.errors import InputError
-from isthmus.ways.recall import can_mix, recalled, side_of
+from isthmus.ways.recall import can_mix, gallery_search, recalled
 from isthmus.ways.way import Recall
 
 
 def test_each_searches_its_own_space(weak, trials):
     trial = weak[0]
-    assert side_of(trial, Recall(kind="old")) == (trial.query_old, trial.gallery_old, "cosine")
-    assert side_of(trial, Recall(kind="bridge")) == trial.bridge
-    mixed = side_of(trial, Recall(kind="mixed", alpha=0.0))
+    assert gallery_search(trial, Recall(kind="old")) == (
+        trial.query_old,
+        trial.gallery_old,
+        "cosine",
+    )
+    assert gallery_search(trial, Recall(kind="bridge")) == trial.bridge
+    mixed = gallery_search(trial, Recall(kind="mixed", alpha=0.0))
     assert mixed.gallery is trial.gallery_old
     cosine = np.einsum("nd,nd->n", mixed.queries, trial.query_old)
     np.testing.assert_allclose(cosine, np.linalg.norm(trial.query_old, axis=1), rtol=1e-5)
     corpus, _ = trials(corpus=True)
-    assert side_of(corpus, Recall(kind="bridge")).gallery is corpus.gallery_bridged
+    assert gallery_search(corpus, Recall(kind="bridge")).gallery is corpus.gallery_bridged
     with pytest.raises(InputError, match="nothing to mix"):
-        side_of(corpus, Recall(kind="mixed", alpha=0.5))
+        gallery_search(corpus, Recall(kind="mixed", alpha=0.5))
     assert can_mix(trial) and not can_mix(corpus)
-    assert side_of(trial, Recall(kind="naive")) == (trial.query_new, trial.gallery_old, "cosine")
-    assert side_of(trial, Recall(kind="new")) == (trial.query_new, trial.gallery_new, "cosine")
+    assert gallery_search(trial, Recall(kind="naive")) == (
+        trial.query_new,
+        trial.gallery_old,
+        "cosine",
+    )
+    assert gallery_search(trial, Recall(kind="new")) == (
+        trial.query_new,
+        trial.gallery_new,
+        "cosine",
+    )
 
 
 def test_only_the_bridge_does_without_the_old_encoder():

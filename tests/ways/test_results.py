@@ -15,8 +15,8 @@ from isthmus.ways import (
     Columns,
     FixedDepth,
     KnownItems,
-    Limits,
     Part,
+    QueryLimits,
     Recall,
     Rescore,
     Search,
@@ -129,7 +129,7 @@ def test_a_part_says_which_items_are_reembedded(
 def test_an_early_end_is_told(vectors: dict[str, np.ndarray], store: MemoryStore) -> None:
     encoder = PrecomputedEncoder(vectors["items_new"], name="new")
     search = Search(MIXED, store, new=encoder)
-    (found, *_) = made(search, vectors, explain=True, limits=Limits(max_encodings=4))
+    (found, *_) = made(search, vectors, explain=True, limits=QueryLimits(max_encodings=4))
     assert found.price.encoded == 4
     assert "4 encodings were allowed" in "\n".join(found.lines())
     assert sum(result.vector == "encoded now" for result in found.results) <= 4

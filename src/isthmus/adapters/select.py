@@ -51,7 +51,7 @@ __all__ = [
     "Candidate",
     "MomentSource",
     "Selection",
-    "Task",
+    "SelectionTask",
     "WithoutFold",
     "best",
     "select",
@@ -121,7 +121,7 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Task:
+class SelectionTask:
     """What candidates are fitted and judged with.
 
     Attributes:
@@ -144,7 +144,7 @@ class Task:
     progress: Progress = silent
 
 
-def select(recipes: Sequence[Recipe], source: MomentSource, task: Task) -> Selection:
+def select(recipes: Sequence[Recipe], source: MomentSource, task: SelectionTask) -> Selection:
     """Fit every recipe and choose the one with the best mean; of equals the one named first.
 
     Args:
@@ -221,7 +221,7 @@ class _Group:
         front: FittedFront,
         folds: FoldMoments,
         rows: FitRows,
-        task: Task,
+        task: SelectionTask,
         prior: Affine | None,
         done: int,
     ) -> None:

@@ -12,7 +12,7 @@ from isthmus.adapters.chain import Chain
 from isthmus.adapters.cross_fitted import CrossFitted, Mapped
 from isthmus.adapters.recipe import Recipe
 from isthmus.adapters.recipe_step import Step
-from isthmus.adapters.select import Selection, Task, select
+from isthmus.adapters.select import Selection, SelectionTask, select
 from isthmus.bridge.evidence import HeldOut, primary_metric
 from isthmus.bridge.fit_source import FitSource
 from isthmus.bridge.held_out_samples import TEST, VALIDATION
@@ -87,7 +87,7 @@ class Choice:
         progress: Progress = silent,
     ) -> Selection:
         """The best of ``recipes``, also refined, and every candidate beside it."""
-        task = Task(
+        task = SelectionTask(
             self._judge,
             cosine,
             self._cross_fit,

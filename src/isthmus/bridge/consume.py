@@ -19,7 +19,7 @@ from isthmus.evaluate.consumers import (
     ConsumerReport,
     judge_consumer,
 )
-from isthmus.evaluate.rerankers import Candidates, Reranker, judge_reranker
+from isthmus.evaluate.rerankers import CandidateItems, Reranker, judge_reranker
 from isthmus.spaces.pairs import Pairs
 from isthmus.ways import Way
 from isthmus.ways.bench import search_of
@@ -121,9 +121,9 @@ def consume_reranker(
     new, old = (trial.query_new, trial.gallery_new), (trial.query_old, trial.gallery_old)
     target, source = (old, new) if bridge.kind == "query" else (new, old)
 
-    def given(asked: NDArray[Any], items: NDArray[Any] | None) -> Candidates:
+    def given(asked: NDArray[Any], items: NDArray[Any] | None) -> CandidateItems:
         assert items is not None
-        return Candidates(asked, items[found])
+        return CandidateItems(asked, items[found])
 
     arms = {OWN: given(*target), "bridge": given(*trial.bridge[:2])}
     if trial.query_new.shape[1] == trial.gallery_old.shape[1]:

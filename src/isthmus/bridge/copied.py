@@ -12,7 +12,7 @@ from isthmus.bridge.evidence import HeldOut
 from isthmus.bridge.kind import Kind
 from isthmus.evaluate import parse_metric, relevant_ranks
 from isthmus.evaluate.relevance import Relevance
-from isthmus.evaluate.trial import Side
+from isthmus.evaluate.trial import GallerySearch
 from isthmus.spaces.copies import NearCopies, first_alike
 from isthmus.spaces.pairs import Pairs
 
@@ -101,7 +101,7 @@ def _damage(held_out: HeldOut, first: NDArray[np.int64], chain: Mapped, kind: Ki
     relevance = relevance.of(kept)
     metric = parse_metric(_METRIC)
     told: list[str] = []
-    old = Side(trial.query_old, trial.gallery_old, trial.metric)
+    old = GallerySearch(trial.query_old, trial.gallery_old, trial.metric)
     for name, side in (("the old model", old), ("the bridge", trial.bridge)):
         strict, lenient = (
             metric.per_query(

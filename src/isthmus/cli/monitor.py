@@ -56,7 +56,7 @@ class DriftOptions:
 
 
 @dataclass(frozen=True)
-class Held:
+class StatedBounds:
     """Bounds, the chance of a false alarm, and the way that serves."""
 
     bounds: list[str]
@@ -105,7 +105,7 @@ class BoundOptions:
         ),
     ] = None
 
-    def stated(self) -> Held:
+    def stated(self) -> StatedBounds:
         """What is held, with what the policy says of it."""
         from isthmus.registry import Policy
 
@@ -113,7 +113,7 @@ class BoundOptions:
         if self.policy is not None:
             stage = Policy.load(self.policy).stage(self.stage)
             bounds, alpha = [*stage.bounds, *bounds], alpha or stage.alpha
-        return Held(bounds, alpha or 0.01, self.way)
+        return StatedBounds(bounds, alpha or 0.01, self.way)
 
 
 @dataclass(frozen=True)
@@ -261,7 +261,7 @@ def _watch(
     side: str,
     state: Path | None,
     drift: DriftOptions,
-    held: Held,
+    held: StatedBounds,
 ) -> Watch:
     import numpy as np
 

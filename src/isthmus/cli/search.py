@@ -188,7 +188,7 @@ def search_command(
     """
     from isthmus.bridge import Bridge
     from isthmus.stores import open_store
-    from isthmus.ways import Limits, run_queries
+    from isthmus.ways import QueryLimits, run_queries
 
     one, k, explain = query.text is not None, shown.k, shown.explain
     names, asked = query.read()
@@ -206,7 +206,7 @@ def search_command(
             way=name,
             names=names,
             explain=explain,
-            limits=Limits(cost.budget_ms, cost.max_encodings),
+            limits=QueryLimits(cost.budget_ms, cost.max_encodings),
         )
         early = 0
         for answer in answers:

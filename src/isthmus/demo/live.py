@@ -15,7 +15,7 @@ from isthmus.demo.corpus import Corpus
 from isthmus.encoders import CachedEncoder, Encoder
 from isthmus.evaluate import top_k
 from isthmus.evaluate.arms import words_of
-from isthmus.evaluate.trial import Side
+from isthmus.evaluate.trial import GallerySearch
 from isthmus.spaces.pairs import Pairs
 from isthmus.stores import Store, create_store
 from isthmus.ways import Recall, Way, run_queries
@@ -144,7 +144,7 @@ def _reembed(
     """Fill the second column with the part of the way: what earlier queries find comes first."""
     assert way.part is not None
     old, new = models.encoded_old, models.encoded_new
-    priority = popularity(Side(old.queries[earlier], old.documents, "cosine"))
+    priority = popularity(GallerySearch(old.queries[earlier], old.documents, "cosine"))
     first = first_share(priority, way.part.share)
     store.add_column("new", new.documents.shape[1])
     store.put(np.array(corpus.ids)[first], new.documents[first], column="new")

@@ -20,7 +20,7 @@ from isthmus.evaluate.ranks import Ranks
 from isthmus.evaluate.relevance import Relevance
 from isthmus.evaluate.scores import ScoreBlocks
 from isthmus.evaluate.search import TopK
-from isthmus.evaluate.trial import FittedRows, Side
+from isthmus.evaluate.trial import FittedRows, GallerySearch
 
 __all__ = ["first_among_unfitted", "ranks_among_unfitted"]
 
@@ -39,7 +39,7 @@ Vector = NDArray[np.float64]
 
 
 def ranks_among_unfitted(
-    side: Side,
+    search: GallerySearch,
     relevance: Relevance,
     fitted: FittedRows,
     ranks: Ranks,
@@ -53,7 +53,7 @@ def ranks_among_unfitted(
     keeps its ranks: it is attracted itself.
 
     Args:
-        side: mapped queries ``(nq, d)``, the gallery ``(ng, d)`` and the metric.
+        search: mapped queries ``(nq, d)``, the gallery ``(ng, d)`` and the metric.
         relevance: which items answer each query.
         fitted: which items the map of each query was fitted on.
         ranks: of the relevant items in the gallery as it is.
@@ -66,17 +66,17 @@ def ranks_among_unfitted(
     Example:
         >>> import numpy as np
         >>> from isthmus.evaluate import from_ids, relevant_ranks
-        >>> from isthmus.evaluate.trial import FittedRows, Side
+        >>> from isthmus.evaluate.trial import FittedRows, GallerySearch
         >>> rows = np.random.default_rng(0).standard_normal((200, 3)).astype(np.float32)
         >>> asked = rows + np.random.default_rng(1).standard_normal((200, 3)).astype(np.float32)
         >>> same, folds = from_ids(range(200), range(200)), np.arange(200) % 5
         >>> found = relevant_ranks(asked, rows, same)
-        >>> side = Side(asked, rows, "cosine")
-        >>> drawn = ranks_among_unfitted(side, same, FittedRows(folds, folds), found)
+        >>> search = GallerySearch(asked, rows, "cosine")
+        >>> drawn = ranks_among_unfitted(search, same, FittedRows(folds, folds), found)
         >>> len(drawn), drawn[0].ranks.shape
         (32, (200,))
     """
-    seen = _Seen(ScoreBlocks(side.queries, side.gallery, side.metric), relevance, fitted)
+    seen = _Seen(ScoreBlocks(search.queries, search.gallery, search.metric), relevance, fitted)
     if not _LEAST_SHARE < seen.share < 1:
         return None
     stays, eligible = seen.chances(), seen.eligible
@@ -109,14 +109,14 @@ def ranks_among_unfitted(
 
 
 def first_among_unfitted(
-    side: Side, relevance: Relevance, fitted: FittedRows, k: int, *, seed: int = 0
+    search: GallerySearch, relevance: Relevance, fitted: FittedRows, k: int, *, seed: int = 0
 ) -> TopK | None:
     """The ``k`` best items of each query among rows that no map was fitted on: one draw.
 
     A fitted row stays as likely as an unfitted one has its score, as in `ranks_among_unfitted`.
 
     Args:
-        side: mapped queries ``(nq, d)``, the gallery ``(ng, d)`` and the metric.
+        search: mapped queries ``(nq, d)``, the gallery ``(ng, d)`` and the metric.
         relevance: which items answer each query: those stay.
         fitted: which items the map of each query was fitted on.
         k: how many, at most as many as no map of a query was fitted on.
@@ -125,7 +125,7 @@ def first_among_unfitted(
     Returns:
         None where a quarter of the gallery or less was fitted on, or too few rows were left out.
     """
-    seen = _Seen(ScoreBlocks(side.queries, side.gallery, side.metric), relevance, fitted)
+    seen = _Seen(ScoreBlocks(search.queries, search.gallery, search.metric), relevance, fitted)
     if not (_LEAST_SHARE < seen.share < 1 and seen.fewest_unfitted >= k):
         return None
     stays, eligible = seen.chances(), seen.eligible

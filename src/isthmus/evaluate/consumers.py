@@ -25,7 +25,7 @@ __all__ = [
     "ConsumerArm",
     "ConsumerKind",
     "ConsumerReport",
-    "Estimator",
+    "FittedEstimator",
     "checked_arms",
     "flips",
     "judge_consumer",
@@ -46,7 +46,7 @@ Values = NDArray[np.float64]
 
 
 @runtime_checkable
-class Estimator(Protocol):
+class FittedEstimator(Protocol):
     """What scikit-learn calls an estimator: it was fitted on vectors ``(n, d)``."""
 
     def predict(self, X: Rows, /) -> Rows:

@@ -26,7 +26,7 @@ from isthmus.evaluate.consumers import (
 )
 from isthmus.evaluate.paired_outcomes import PairedOutcomes
 
-__all__ = ["Candidates", "Reranker", "judge_reranker"]
+__all__ = ["CandidateItems", "Reranker", "judge_reranker"]
 
 Rows = NDArray[Any]
 Values = NDArray[np.float64]
@@ -42,7 +42,7 @@ class Reranker(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Candidates:
+class CandidateItems:
     """Queries with the items that a reranker is given: ``(n, d)`` and ``(n, k, d)``."""
 
     queries: Rows
@@ -51,10 +51,10 @@ class Candidates:
 
 def judge_reranker(
     reranker: Reranker,
-    arms: Mapping[str, Candidates],
+    arms: Mapping[str, CandidateItems],
     relevant: NDArray[np.bool_] | None = None,
     *,
-    others: Mapping[str, tuple[Reranker, Candidates]] | None = None,
+    others: Mapping[str, tuple[Reranker, CandidateItems]] | None = None,
     resampling: Resampling | None = None,
 ) -> ConsumerReport:
     """A reranker on every kind of vectors of the same candidates.
@@ -80,7 +80,7 @@ def judge_reranker(
     )  # fmt: skip
 
 
-def _order(reranker: Reranker, arm: Candidates, name: str) -> NDArray[np.int64]:
+def _order(reranker: Reranker, arm: CandidateItems, name: str) -> NDArray[np.int64]:
     try:
         scores = np.asarray(reranker.score(arm.queries, arm.items), dtype=np.float64)
     except ValueError as error:

@@ -13,10 +13,10 @@ from isthmus.evaluate.arms import Need
 from isthmus.evaluate.relevance import Relevance
 from isthmus.evaluate.scores import Metric, checked_exclude, checked_norms
 
-__all__ = ["FittedRows", "Side", "Trial"]
+__all__ = ["FittedRows", "GallerySearch", "Trial"]
 
 
-class Side(NamedTuple):
+class GallerySearch(NamedTuple):
     """The queries, the gallery that they search, and the metric."""
 
     queries: NDArray[Any]
@@ -137,9 +137,9 @@ class Trial:
         )
 
     @property
-    def bridge(self) -> Side:
+    def bridge(self) -> GallerySearch:
         """What the bridge searches: mapped queries, a mapped gallery, or both."""
-        return Side(
+        return GallerySearch(
             self.query_new if self.query_bridged is None else self.query_bridged,
             self.gallery_old if self.gallery_bridged is None else self.gallery_bridged,
             self.metric if self.gallery_bridged is None else self.metric_new or self.metric,

@@ -13,7 +13,7 @@ from isthmus.migrate.filling_order import FillingOrder, chosen_order, relative_e
 from isthmus.ways.choose_part import backfill_curves, choose_part
 from isthmus.ways.mixed_index import match_linear
 from isthmus.ways.order import ErrorModel
-from isthmus.ways.recall import new_side, side_of
+from isthmus.ways.recall import gallery_search, new_gallery_search
 from isthmus.ways.way import Join, Recall
 
 __all__ = ["SHARES", "Curve", "serving_curve"]
@@ -73,8 +73,8 @@ def serving_curve(
             recalls = [chosen, *(r for r in recalls if r != chosen)]
     queries = sample.queries
     if queries is None or len(queries) < _FEW:
-        low = side_of(items, recalls[0])
-        match = match_linear(new_side(items), low, exclude=items.exclude)
+        low = gallery_search(items, recalls[0])
+        match = match_linear(new_gallery_search(items), low, exclude=items.exclude)
         return Curve(recalls[0], ((0.0, Join(match=match, weight=0.3)),))
     assert sample.old_queries is not None and sample.new_queries is not None
     trial = replace(

@@ -21,7 +21,7 @@ from isthmus.migrate.plan import OrderCurve
 from isthmus.stores import Store
 from isthmus.ways.choose_part import backfill_values
 from isthmus.ways.order import ErrorModel, Priority, popularity
-from isthmus.ways.recall import side_of
+from isthmus.ways.recall import gallery_search
 from isthmus.ways.way import Join, Recall
 
 __all__ = ["BY_ITEM", "BY_QUERY", "POPULARITY", "FillingOrder", "chosen_order", "relative_error"]
@@ -142,7 +142,7 @@ def _candidates(
     trial: Trial, recall: Recall, halves: NDArray[np.bool_], errors: ErrorModel | None
 ) -> list[Mapping[str, Priority]]:
     """Priorities by order; each half of the queries gets what the other half counted."""
-    side = side_of(trial, recall)
+    side = gallery_search(trial, recall)
     by_item = None if errors is None else np.exp(errors(trial.gallery_old))
     by_query = None
     if recall.rests_on_bridge and trial.query_bridged is not None:

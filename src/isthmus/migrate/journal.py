@@ -21,7 +21,7 @@ from isthmus.errors import StoreChangedError
 from isthmus.files import canonical_json
 from isthmus.stores.ledger import FileLedger, Ledger
 
-__all__ = ["Entry", "Event", "Journal", "State"]
+__all__ = ["Event", "Journal", "JournalLine", "State"]
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
-class Entry:
+class JournalLine:
     """One line of a journal."""
 
     number: int
@@ -94,7 +94,7 @@ class Journal:
         self._ledger = ledger
         self._mirror = None if mirror is None else FileLedger(mirror)
         self._last = ""
-        self.entries: list[Entry] = []
+        self.entries: list[JournalLine] = []
         lines: list[str] = []
         for line in ledger.read():
             entry, self._last = _checked(line, len(self.entries), self._last, ledger.where)
@@ -127,7 +127,7 @@ class Journal:
         return self._ledger.where
 
     @property
-    def mine(self) -> list[Entry]:
+    def mine(self) -> list[JournalLine]:
         """The entries of the last migration."""
         starts = [e.number for e in self.entries if (e.event, e.state) == ("begin", State.PLANNED)]
         return self.entries[starts[-1] :] if starts else []
@@ -161,13 +161,13 @@ class Journal:
         """What was noted under a kind, in order."""
         return (e.data for e in self.mine if e.event == "note" and e.data.get("kind") == kind)
 
-    def write(self, event: Event, state: State, plan: str, **data: Any) -> Entry:
+    def write(self, event: Event, state: State, plan: str, **data: Any) -> JournalLine:
         """Append an entry; it is on the disk when this returns.
 
         Raises:
             StoreChangedError: if another process wrote meanwhile.
         """
-        entry = Entry(
+        entry = JournalLine(
             len(self.entries), event, state, plan, data, datetime.now(UTC).isoformat("T", "seconds")
         )
         text = entry.text(self._last)
@@ -188,7 +188,7 @@ class Journal:
         self.write("done", state, plan, **found)
 
 
-def _checked(line: str, number: int, before: str, where: str) -> tuple[Entry, str]:
+def _checked(line: str, number: int, before: str, where: str) -> tuple[JournalLine, str]:
     """An entry and its digest, if it is the one that follows."""
     edited = StoreChangedError(
         f"the journal was edited: entry {number:,} does not follow from those before it",
@@ -200,7 +200,7 @@ def _checked(line: str, number: int, before: str, where: str) -> tuple[Entry, st
         digest = body.pop("digest")
         if digest != _digest(body) or (body["number"], body["before"]) != (number, before):
             raise edited
-        entry = Entry(
+        entry = JournalLine(
             number, body["event"], State(body["state"]), body["plan"], body["data"], body["at"]
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:

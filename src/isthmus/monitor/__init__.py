@@ -5,21 +5,21 @@ from isthmus.monitor.monitored import Monitored, TestResult
 from isthmus.monitor.observations import Observations, read_log, read_store, read_vectors
 from isthmus.monitor.page import write_monitor_report
 from isthmus.monitor.retrieval import CanaryQueries, Retrieval, ask
-from isthmus.monitor.sequential import MeanTest, Side
-from isthmus.monitor.two_sample import Difference, classifier_test, difference, kernel_test
+from isthmus.monitor.sequential import Direction, MeanTest
+from isthmus.monitor.two_sample import SampleDifference, classifier_test, difference, kernel_test
 from isthmus.monitor.watch import DEFAULT_BOUNDS, Watch
 from isthmus.monitor.webhook import check_webhook, post
 
 __all__ = [
     "DEFAULT_BOUNDS",
     "CanaryQueries",
-    "Difference",
+    "Direction",
     "Drift",
     "MeanTest",
     "Monitored",
     "Observations",
     "Retrieval",
-    "Side",
+    "SampleDifference",
     "TestResult",
     "Watch",
     "ask",

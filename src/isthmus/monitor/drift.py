@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.monitor.sequential import MeanTest
-from isthmus.monitor.two_sample import Difference, difference, discriminant, witness
+from isthmus.monitor.two_sample import SampleDifference, difference, discriminant, witness
 from isthmus.numeric import unit_rows
 from isthmus.spaces.profile import Profile
 
@@ -175,7 +175,7 @@ class Drift:
         """The scores that broke away from the reference."""
         return tuple(dict.fromkeys(name for (name, _), test in self.tests.items() if test.alarm))
 
-    def difference(self) -> Difference | None:
+    def difference(self) -> SampleDifference | None:
         """Effect sizes between the newest rows and the reference; None for fewer than 20 rows."""
         if len(self.past) < 20:
             return None

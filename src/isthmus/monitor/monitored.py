@@ -9,7 +9,7 @@ from isthmus.encoders import CanaryCheck
 from isthmus.evaluate.calibration import CalibrationReport
 from isthmus.monitor.retrieval import Retrieval
 from isthmus.monitor.score_calibration import ScoreReport
-from isthmus.monitor.two_sample import Difference
+from isthmus.monitor.two_sample import SampleDifference
 
 __all__ = ["Action", "Monitored", "TestResult"]
 
@@ -40,7 +40,7 @@ class Monitored:
     results: int
     """Answers, likewise."""
     tests: tuple[TestResult, ...]
-    difference: Difference | None
+    difference: SampleDifference | None
     """Effect sizes of the newest rows against the reference."""
     baseline: int
     """Rows of the stream itself that became the reference; 0 where one was given."""

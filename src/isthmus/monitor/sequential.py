@@ -26,9 +26,9 @@ from scipy.special import logsumexp
 
 from isthmus.errors import InputError
 
-__all__ = ["MeanTest", "Side"]
+__all__ = ["Direction", "MeanTest"]
 
-Side = Literal["at most", "at least"]
+Direction = Literal["at most", "at least"]
 """What the hypothesis says of the mean: it is at most the bound, or at least."""
 
 _SHARES = np.geomspace(0.002, 0.95, 24)
@@ -36,7 +36,7 @@ _SHARES = np.geomspace(0.002, 0.95, 24)
 _BLOCK = 4096
 _WEIGHTS_SUM = 2.10975
 """Above the sum of ``1 / (k ln² k)`` over all k from 2 on."""
-_FIELDS = {"bound", "side", "alpha", "n", "total", "most", "started", "log_wealth"}
+_FIELDS = {"bound", "direction", "alpha", "n", "total", "most", "started", "log_wealth"}
 
 
 def _nothing() -> NDArray[np.float64]:
@@ -52,7 +52,7 @@ class MeanTest:
 
     Args:
         bound: strictly between 0 and 1.
-        side: what the hypothesis says.
+        direction: what the hypothesis says.
         alpha: the chance of an alarm, ever, while it holds.
 
     Raises:
@@ -68,7 +68,7 @@ class MeanTest:
     """
 
     bound: float
-    side: Side
+    direction: Direction
     alpha: float = 0.01
     n: int = 0
     total: float = 0.0
@@ -94,7 +94,7 @@ class MeanTest:
         if len(x) and not (x.min() >= 0 and x.max() <= 1):
             raise InputError("the values of a bounded mean lie in [0, 1]", where="values")
         gain, room = (x - self.bound, self.bound)
-        if self.side == "at least":
+        if self.direction == "at least":
             gain, room = -gain, 1 - self.bound
         for start in range(0, len(gain), _BLOCK):
             self._bet(gain[start : start + _BLOCK], room)
@@ -138,7 +138,7 @@ class MeanTest:
         """JSON from which `of_state` goes on."""
         return {
             "bound": self.bound,
-            "side": self.side,
+            "direction": self.direction,
             "alpha": self.alpha,
             "n": self.n,
             "total": self.total,
@@ -158,12 +158,14 @@ class MeanTest:
             n, wealth = int(state["n"]), np.array(state["log_wealth"], np.float64)
             if wealth.shape != ((len(_SHARES),) if n else (0,)) or not np.isfinite(wealth).all():
                 raise ValueError("another grid")
-            if state["side"] not in ("at most", "at least") or set(state) != _FIELDS:
+            if state["direction"] not in ("at most", "at least") or set(state) != _FIELDS:
                 raise ValueError("other fields")
             rest = {
                 name: float(state[name]) for name in ("bound", "alpha", "total", "most", "started")
             }
-            return cls(side=state["side"], n=n, log_wealth=wealth if n else _nothing(), **rest)
+            return cls(
+                direction=state["direction"], n=n, log_wealth=wealth if n else _nothing(), **rest
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"this is no state of a test ({error})") from error
 

@@ -17,7 +17,14 @@ from scipy.spatial.distance import cdist
 from isthmus.errors import InputError
 from isthmus.threads import single_thread
 
-__all__ = ["Difference", "classifier_test", "difference", "discriminant", "kernel_test", "witness"]
+__all__ = [
+    "SampleDifference",
+    "classifier_test",
+    "difference",
+    "discriminant",
+    "kernel_test",
+    "witness",
+]
 
 Rows = NDArray[np.float64]
 
@@ -27,7 +34,7 @@ _MOST = 500
 
 
 @dataclass(frozen=True)
-class Difference:
+class SampleDifference:
     """How far a live sample lies from a reference, and the chance of as much by luck, at one look.
 
     The two p-values are of permutations: right for one look, not for many.
@@ -47,7 +54,7 @@ class Difference:
 
 def difference(
     reference: Rows, live: Rows, *, permutations: int = 200, seed: int = 0
-) -> Difference:
+) -> SampleDifference:
     """Every effect size between rows ``(n, d)`` and ``(m, d)``, and both tests.
 
     Raises:
@@ -59,7 +66,7 @@ def difference(
     a, b = np.cov(x.T), np.cov(y.T)
     kernel, kernel_p = kernel_test(x, y, permutations=permutations, seed=seed)
     accuracy, classifier_p = classifier_test(x, y, permutations=permutations, seed=seed)
-    return Difference(
+    return SampleDifference(
         float(np.linalg.norm(shift) / np.sqrt(len(shift))),
         float(np.linalg.norm(b - a) / max(float(np.linalg.norm(a)), 1e-300)),
         kernel,

@@ -3,7 +3,7 @@
 from isthmus.registry.aliases import Entry, Found, Judged
 from isthmus.registry.collect import Collected
 from isthmus.registry.difference import Difference, FileChange
-from isthmus.registry.policy import Bound, Policy, Stage, judge, parse_bound
+from isthmus.registry.policy import Bound, Policy, PolicyStage, judge, parse_bound
 from isthmus.registry.registry import Registry
 from isthmus.registry.release import Deprecation, Release
 from isthmus.registry.reviews import DECISIONS, Review, ReviewDecision, standing
@@ -20,11 +20,11 @@ __all__ = [
     "Found",
     "Judged",
     "Policy",
+    "PolicyStage",
     "Registry",
     "Release",
     "Review",
     "ReviewDecision",
-    "Stage",
     "StoredFile",
     "Version",
     "judge",

@@ -25,10 +25,10 @@ from isthmus.registry.version import Digest
 __all__ = [
     "Action",
     "Alias",
+    "AliasTarget",
     "Entry",
     "Found",
     "Judged",
-    "Target",
     "checked_name",
     "known_aliases",
     "now",
@@ -87,7 +87,7 @@ class Entry(Logged):
 
 
 @dataclass(frozen=True)
-class Target:
+class AliasTarget:
     """Where an alias is to move."""
 
     version: Digest
@@ -137,7 +137,7 @@ class Alias:
         """Where an entry of the log stands."""
         return self._log.key(entry.digest)
 
-    def move(self, decide: Callable[[Entry | None], Target | None]) -> Entry:
+    def move(self, decide: Callable[[Entry | None], AliasTarget | None]) -> Entry:
         """Move it to what ``decide`` says of its newest entry, which may have to be asked again.
 
         Returns:
@@ -156,7 +156,7 @@ class Alias:
         log.debug("%s@%s: entry %d, %s", self.name, self.alias, written.sequence, written.action)
         return written
 
-    def _following(self, current: Entry | None, target: Target) -> Entry:
+    def _following(self, current: Entry | None, target: AliasTarget) -> Entry:
         return Entry(
             name=self.name,
             alias=self.alias,

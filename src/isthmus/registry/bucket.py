@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from isthmus.errors import RegistryError, missing_extra
-from isthmus.registry.storage import Held, Object, check_digest, missing, read_blocks, too_large
+from isthmus.registry.storage import (
+    Object,
+    StoredObject,
+    check_digest,
+    missing,
+    read_blocks,
+    too_large,
+)
 
 __all__ = ["Bucket"]
 
@@ -42,21 +49,21 @@ class Bucket:
         self.url = f"s3://{place.strip('/')}"
         self._files: Any = S3FileSystem(use_listings_cache=False, skip_instance_cache=True)
 
-    def get(self, key: str, most_bytes: int) -> Held | None:
+    def get(self, key: str, most_bytes: int) -> StoredObject | None:
         """See `Storage.get`."""
 
-        async def fetched() -> Held | None:
+        async def fetched() -> StoredObject | None:
             answer = await self._files._call_s3("get_object", **self._named(key))
             async with answer["Body"] as body:
                 if answer["ContentLength"] > most_bytes:
                     return None
-                return Held(await body.read(), answer["ETag"])
+                return StoredObject(await body.read(), answer["ETag"])
 
         from fsspec.asyn import sync
 
         try:
             with self._spoken(key):
-                found = cast("Held | None", sync(self._files.loop, fetched))
+                found = cast("StoredObject | None", sync(self._files.loop, fetched))
         except FileNotFoundError:
             return None
         if found is None:

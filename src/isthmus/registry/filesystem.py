@@ -18,7 +18,14 @@ from typing import Any
 import fsspec
 
 from isthmus.errors import InputError, MissingExtraError, RegistryError
-from isthmus.registry.storage import Held, Object, check_digest, missing, read_blocks, too_large
+from isthmus.registry.storage import (
+    Object,
+    StoredObject,
+    check_digest,
+    missing,
+    read_blocks,
+    too_large,
+)
 
 __all__ = ["Filesystem"]
 
@@ -56,7 +63,7 @@ class Filesystem:
         self._files: Any = found[0]
         self._root = str(found[1]).rstrip("/")
 
-    def get(self, key: str, most_bytes: int) -> Held | None:
+    def get(self, key: str, most_bytes: int) -> StoredObject | None:
         """See `Storage.get`."""
         try:
             with self._spoken(key), self._files.open(self._path(key), "rb") as file:
@@ -65,7 +72,7 @@ class Filesystem:
             return None
         if len(content) > most_bytes:
             raise too_large(key, self.url, most_bytes)
-        return Held(content, hashlib.sha256(content).hexdigest())
+        return StoredObject(content, hashlib.sha256(content).hexdigest())
 
     def open(self, key: str) -> Iterator[bytes]:
         """See `Storage.open`."""

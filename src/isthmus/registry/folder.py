@@ -20,7 +20,7 @@ from isthmus.file_locks import locked
 from isthmus.file_records import sweep
 from isthmus.files import atomic_file
 from isthmus.inputs import kind_of, unreadable
-from isthmus.registry.storage import Held, Object, blocks, blocks_of, missing, too_large
+from isthmus.registry.storage import Object, StoredObject, blocks, blocks_of, missing, too_large
 
 __all__ = ["Folder"]
 
@@ -37,7 +37,7 @@ class Folder:
         self.root = root
         self.url = str(root)
 
-    def get(self, key: str, most_bytes: int) -> Held | None:
+    def get(self, key: str, most_bytes: int) -> StoredObject | None:
         """See `Storage.get`."""
         file = self._opened(key)
         if file is None:
@@ -46,7 +46,7 @@ class Folder:
             content = file.read(most_bytes + 1)
         if len(content) > most_bytes:
             raise too_large(key, self.url, most_bytes)
-        return Held(content, hashlib.sha256(content).hexdigest())
+        return StoredObject(content, hashlib.sha256(content).hexdigest())
 
     def open(self, key: str) -> Iterator[bytes]:
         """See `Storage.open`."""

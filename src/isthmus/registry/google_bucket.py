@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.errors import RegistryError, missing_extra
-from isthmus.registry.storage import Held, Object, check_digest, missing, read_blocks, too_large
+from isthmus.registry.storage import (
+    Object,
+    StoredObject,
+    check_digest,
+    missing,
+    read_blocks,
+    too_large,
+)
 
 __all__ = ["GoogleBucket"]
 
@@ -56,7 +63,7 @@ class GoogleBucket:
             ) from error
         self._bucket: Any = self._client.bucket(bucket)
 
-    def get(self, key: str, most_bytes: int) -> Held | None:
+    def get(self, key: str, most_bytes: int) -> StoredObject | None:
         """See `Storage.get`."""
         try:
             with self._spoken(key):
@@ -67,7 +74,7 @@ class GoogleBucket:
                     raise too_large(key, self.url, most_bytes)
                 # of this generation, whatever another writer does meanwhile
                 at = self._bucket.blob(blob.name, generation=blob.generation)
-                return Held(at.download_as_bytes(), str(blob.generation))
+                return StoredObject(at.download_as_bytes(), str(blob.generation))
         except FileNotFoundError:
             # replaced between the two questions
             return self.get(key, most_bytes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from isthmus.errors import RegistryError
-from isthmus.registry.aliases import Alias, Entry, Judged, Target, now, this_user
+from isthmus.registry.aliases import Alias, AliasTarget, Entry, Judged, now, this_user
 from isthmus.registry.documents import MOST_BYTES
 from isthmus.registry.reading import LATEST, Reading
 from isthmus.registry.release import Deprecation, Release
@@ -55,7 +55,7 @@ class Moving(Reading):
         wanted = None if expect is None else self._resolved(expect)[1]
         moved = Alias(self._storage, name, alias)
 
-        def to_this(current: Entry | None) -> Target | None:
+        def to_this(current: Entry | None) -> AliasTarget | None:
             if wanted is not None and (current is None or current.version != wanted):
                 found = "nothing" if current is None else current.version[:12]
                 raise RegistryError(
@@ -67,7 +67,7 @@ class Moving(Reading):
                 return None
             self._check_present(digest, version)
             under = None if current is None else current.digest
-            return Target(
+            return AliasTarget(
                 version=digest,
                 action="promote",
                 under=under,
@@ -96,7 +96,7 @@ class Moving(Reading):
         moved = Alias(self._storage, name, alias)
         started = self._current(moved)
 
-        def back(current: Entry | None) -> Target | None:
+        def back(current: Entry | None) -> AliasTarget | None:
             if current is None or current.digest != started.digest:
                 raise RegistryError(
                     "somebody else moved it at the same moment",
@@ -112,7 +112,7 @@ class Moving(Reading):
                     version = self._version(former.version)
                     self._check_signed(name, former.version, version)
                     self._check_present(former.version, version)
-                    return Target(
+                    return AliasTarget(
                         version=former.version,
                         action="rollback",
                         under=former.under,

@@ -39,7 +39,7 @@ from isthmus.registry.release import Release
 from isthmus.registry.reviews import person, standing
 from isthmus.spaces.scratch import scratch_folder
 
-__all__ = ["Bound", "Policy", "Stage", "judge", "parse_bound"]
+__all__ = ["Bound", "Policy", "PolicyStage", "judge", "parse_bound"]
 
 _MOST_BYTES = 1 << 18
 _PRICED = ("encodings", "encodings_cached", "cached_share", "reembedded", "old_query")
@@ -69,7 +69,7 @@ class Bound:
         return f"{self.name} {self.sign} {self.bound:g}"
 
 
-class Stage(BaseModel):
+class PolicyStage(BaseModel):
     """What must hold of a version at one stage."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
@@ -100,7 +100,7 @@ class Policy(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
-    stages: Annotated[dict[str, Stage], Field(min_length=1, max_length=32)]
+    stages: Annotated[dict[str, PolicyStage], Field(min_length=1, max_length=32)]
     digest: str
 
     @classmethod
@@ -147,7 +147,7 @@ class Policy(BaseModel):
                 parse_bound(bound)
         return policy
 
-    def stage(self, name: str) -> Stage:
+    def stage(self, name: str) -> PolicyStage:
         """The stage of this name.
 
         Raises:

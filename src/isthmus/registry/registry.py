@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import Field
 
 from isthmus.errors import InputError, RegistryError
-from isthmus.registry.aliases import Alias, Entry, Target, known_aliases, now, this_user
+from isthmus.registry.aliases import Alias, AliasTarget, Entry, known_aliases, now, this_user
 from isthmus.registry.collect import Collected, collect
 from isthmus.registry.documents import MOST_BYTES, Document, digest_of
 from isthmus.registry.moving import Moving
@@ -153,12 +153,12 @@ class Registry(Moving):
             # asked again while others move the alias, it is as young as gc spares
             self._check_present(digest, version)
 
-        def to_this(current: Entry | None) -> Target | None:
+        def to_this(current: Entry | None) -> AliasTarget | None:
             if current is not None and current.version == digest:
                 return None
             check_present()
             under = None if current is None else current.digest
-            return Target(
+            return AliasTarget(
                 version=digest, action="publish", under=under, by=by or this_user(), note=note
             )
 

@@ -13,9 +13,9 @@ from typing import BinaryIO, NamedTuple, Protocol
 from isthmus.errors import InputError
 
 __all__ = [
-    "Held",
     "Object",
     "Storage",
+    "StoredObject",
     "blocks",
     "blocks_of",
     "check_digest",
@@ -28,7 +28,7 @@ __all__ = [
 _BLOCK = 1 << 20
 
 
-class Held(NamedTuple):
+class StoredObject(NamedTuple):
     """The content of an object, and what tells this content from any other it had."""
 
     content: bytes
@@ -53,7 +53,7 @@ class Storage(Protocol):
 
     url: str
 
-    def get(self, key: str, most_bytes: int) -> Held | None:
+    def get(self, key: str, most_bytes: int) -> StoredObject | None:
         """The content of a small object; None where there is none.
 
         Raises:

@@ -20,7 +20,6 @@ _MOST = 20
 _RESULTS = 5
 
 Fate = Literal["stays", "comes", "goes"]
-Side = Literal["old", "new", "bridged"]
 
 
 @dataclass(frozen=True)
@@ -152,7 +151,10 @@ def _most_telling(
 def _answers(trial: Trial, way: Way, k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     deepest = max(k, way.rescore.most if way.rescore is not None else 0)
     search = search_of(trial, way, depth=deepest + (trial.exclude is not None))
-    asked: dict[Side, NDArray[Any]] = {"old": trial.query_old, "new": trial.query_new}
+    asked: dict[Literal["old", "new", "bridged"], NDArray[Any]] = {
+        "old": trial.query_old,
+        "new": trial.query_new,
+    }
     if trial.query_bridged is not None:
         asked["bridged"] = trial.query_bridged
     answer = search(asked, deepest, without=trial.exclude)

@@ -16,17 +16,17 @@ from typing import Any, Self, cast
 from isthmus.errors import InputError, OutputError
 from isthmus.sealed_json import unsealed
 
-__all__ = ["LOCK", "MANIFEST", "NOTES", "NOTES_FILE", "EarlierRuns", "Entry", "parse_manifest"]
+__all__ = ["LOCK", "MANIFEST", "NOTES", "NOTES_FILE", "EarlierRuns", "JsonObject", "parse_manifest"]
 
 MANIFEST = "_manifest.json"
 """What the place holds, once it is complete."""
 NOTES, NOTES_FILE, LOCK = "_parts", "_parts.jsonl", "_lock"
 """What it may hold until then."""
 _LONGEST_NAME = 255
-Entry = dict[str, Any]
+JsonObject = dict[str, Any]
 
 
-def parse_manifest(content: bytes, where: str) -> Entry:
+def parse_manifest(content: bytes, where: str) -> JsonObject:
     """What a manifest says, wherever it was kept.
 
     Raises:
@@ -53,13 +53,13 @@ class EarlierRuns:
 
     complete: bool
     """Whether one came to its end and left its manifest."""
-    former: tuple[Entry, ...]
+    former: tuple[JsonObject, ...]
     """What each said at its start, behind what the manifest of the complete one says."""
-    notes: tuple[Entry, ...]
+    notes: tuple[JsonObject, ...]
     """What they noted as finished."""
 
     @classmethod
-    def of(cls, manifest: Entry | None, lines: Sequence[Entry]) -> Self:
+    def of(cls, manifest: JsonObject | None, lines: Sequence[JsonObject]) -> Self:
         """From the manifest, if there is one, and all that was noted."""
         begun = [line for line in lines if "names" in line]
         former = [line for line in (manifest, *begun) if line is not None]
@@ -106,7 +106,7 @@ class EarlierRuns:
             )
 
 
-def _names(line: Entry) -> list[Any]:
+def _names(line: JsonObject) -> list[Any]:
     found: Any = line.get("names")
     return cast("list[Any]", found) if isinstance(found, list) else []
 

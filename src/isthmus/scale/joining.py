@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.scale.engine import Engine
-from isthmus.scale.parts import Part, PartedVectors, Slice
+from isthmus.scale.parts import PartedVectors, ReadablePart, Slice
 from isthmus.scale.reading import Block, ids_of, rows_of
 from isthmus.spaces.formats.numpy_files import read_npy
 from isthmus.spaces.ids import check_same_kind, repeated_hashes
@@ -24,7 +24,7 @@ from isthmus.spaces.metric import Metric
 from isthmus.spaces.scratch import scratch_array
 from isthmus.spaces.split import hash_ids
 
-__all__ = ["Bucket", "IdHashes", "bucket_counts", "hashes_of", "shuffled"]
+__all__ = ["IdBucket", "IdHashes", "bucket_counts", "hashes_of", "shuffled"]
 
 _BUCKET_BYTES = 24 << 20
 _RUN_BYTES = 32 << 20
@@ -49,7 +49,7 @@ class IdHashes:
 class _Placed:
     """A part, and a number that goes with it."""
 
-    part: Part
+    part: ReadablePart
     number: int
 
     def __str__(self) -> str:
@@ -106,7 +106,7 @@ class _Suspected:
     side: PartedVectors
     hashes: NDArray[np.uint64]
 
-    def __call__(self, part: Part) -> list[tuple[Any, str]]:
+    def __call__(self, part: ReadablePart) -> list[tuple[Any, str]]:
         found: list[tuple[Any, str]] = []
         row = part.first
         for ids in ids_of(self.side, part):
@@ -169,7 +169,7 @@ class _Run:
 
 
 @dataclass(frozen=True)
-class Bucket:
+class IdBucket:
     """All rows of both sides whose ids fall into one bucket, as a part of the pairs."""
 
     number: int
@@ -236,7 +236,7 @@ def shuffled(
     metric: Metric,
     folder: Path,
     bits: int,
-) -> list[Bucket]:
+) -> list[IdBucket]:
     """Both sides written into ``folder``, parted by the hash of their ids."""
     runs: dict[str, tuple[_Run, ...]] = {}
     for which, side in (("source", source), ("target", target)):
@@ -244,7 +244,7 @@ def shuffled(
         placed = [_Placed(part, number) for number, part in enumerate(side.parts)]
         written = dict(engine.each(placed, work))
         runs[which] = tuple(run for i in range(len(written)) for run in written[i])
-    return [Bucket(i, runs["source"], runs["target"]) for i in range(1 << bits)]
+    return [IdBucket(i, runs["source"], runs["target"]) for i in range(1 << bits)]
 
 
 def bits_for(source: PartedVectors, target: PartedVectors) -> int:

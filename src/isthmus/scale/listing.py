@@ -9,15 +9,15 @@ from typing import Any
 from isthmus.errors import InputError, missing_extra
 from isthmus.scale.engine import Engine
 from isthmus.scale.parts import (
-    Part,
     PartedVectors,
+    ReadablePart,
     is_remote,
     local_copy,
     opened,
     remote_files,
     state_of,
 )
-from isthmus.spaces.formats.arrow import Columns
+from isthmus.spaces.formats.arrow import ReadColumns
 from isthmus.spaces.formats.arrow_streams import parquet_stream
 from isthmus.spaces.formats.contents import Wanted, reading
 from isthmus.spaces.formats.finding import format_of, is_listed, vector_files
@@ -49,7 +49,7 @@ class _Look:
         # only an array can be reached into
         step = step if path.suffix.lower() == ".npy" else vectors.n
         parts = [
-            Part(place, first, min(step, vectors.n - first), state)
+            ReadablePart(place, first, min(step, vectors.n - first), state)
             for first in range(0, vectors.n, step)
         ]
         return PartedVectors(
@@ -158,17 +158,17 @@ def _parquet(place: str, state: str, wanted: Wanted) -> PartedVectors:
             raise InputError("there are no rows", where=place)
         filled = next(i for i, n in enumerate(sizes) if n)
         with parquet_stream(file, [filled], batch=1) as stream:
-            columns = Columns.of(stream, wanted, place)
+            columns = ReadColumns.of(stream, wanted, place)
             dim, stored = columns.form(stream, place)
-    parts: list[Part] = []
+    parts: list[ReadablePart] = []
     first, groups, rows = 0, list[int](), 0
     for number, size in enumerate(sizes):
         if rows and (rows + size) * dim * 4 > _PART_BYTES:
-            parts.append(Part(place, first, rows, state, tuple(groups)))
+            parts.append(ReadablePart(place, first, rows, state, tuple(groups)))
             first, groups, rows = first + rows, [], 0
         groups.append(number)
         rows += size
-    parts.append(Part(place, first, rows, state, tuple(groups)))
+    parts.append(ReadablePart(place, first, rows, state, tuple(groups)))
     return PartedVectors(
         place,
         wanted.key or columns.key if len(columns.vectors) == 1 else wanted.key,
@@ -187,13 +187,13 @@ def _store(url: str) -> PartedVectors:
     try:
         found = store.describe()
         column = found.column(store.column)
-        parts: list[Part] = []
+        parts: list[ReadablePart] = []
         after: str | None = None
         first = 0
         for batch in store.scan(batch=_KEY_RANGE):
             if len(batch):
                 last = str(batch.ids[-1])
-                parts.append(Part(url, first, len(batch), "", None, after, last))
+                parts.append(ReadablePart(url, first, len(batch), "", None, after, last))
             first, after = first + len(batch), batch.cursor
         if not parts:
             raise InputError("the collection is empty", where=found.where)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.scale.joining import Bucket
+from isthmus.scale.joining import IdBucket
 from isthmus.scale.labels import WrittenLabels
 from isthmus.scale.parts import PartedVectors, Slice
 from isthmus.scale.reading import rebatched, rows_of
@@ -34,7 +34,7 @@ class SideBySide:
         return f"{self.source[0]} with {self.target[0]}"
 
 
-PairPart = SideBySide | Bucket
+PairPart = SideBySide | IdBucket
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class PairReader:
         Raises:
             InputError: naming the file and the first row that cannot be used.
         """
-        row = 0 if isinstance(part, Bucket) else part.first
+        row = 0 if isinstance(part, IdBucket) else part.first
         for ids, x, y in self._rows(part, size):
             yield Batch(ids, x, y, None if self.labels is None else self.labels.of(ids, row))
             row += len(ids)
@@ -60,7 +60,7 @@ class PairReader:
     def _rows(
         self, part: PairPart, size: int
     ) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
-        if isinstance(part, Bucket):
+        if isinstance(part, IdBucket):
             yield from self._joined(part, size)
             return
         x = rows_of(self.source, part.source, self.metric)
@@ -74,7 +74,7 @@ class PairReader:
 
     @staticmethod
     def _joined(
-        bucket: Bucket, size: int
+        bucket: IdBucket, size: int
     ) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
         (ids, xs), (others, ys) = bucket.side("source"), bucket.side("target")
         if not len(ids) or not len(others):

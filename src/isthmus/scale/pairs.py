@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from isthmus.progress import Progress, silent
 from isthmus.scale.engine import PooledEngine
-from isthmus.scale.joining import Bucket, slices
+from isthmus.scale.joining import IdBucket, slices
 from isthmus.scale.pair_parts import OnRun, PairPart, PairReader, runs_of
 from isthmus.scale.parts import PartedVectors
 from isthmus.scale.reading import ids_of, rows_of
@@ -70,7 +70,7 @@ class _IdsOnDemand:
         return self._all[rows]
 
 
-class Stored(Protocol):
+class StoredPasses(Protocol):
     """Results of passes that were made before."""
 
     def answer(self, work: Any, progress: Progress) -> Any:
@@ -115,10 +115,10 @@ class PartedPairs(Pairs):
         self.unmatched_target = self.target.n - self._n
         if scratch is not None:
             weakref.finalize(self, scratch.close)
-        self._stored: Stored | None = None
+        self._stored: StoredPasses | None = None
         self._known: tuple[int, NDArray[Any]] | None = None
 
-    def use(self, stored: Stored) -> None:
+    def use(self, stored: StoredPasses) -> None:
         """Take the results of passes from where they are stored, if they are."""
         self._stored = stored
 
@@ -224,7 +224,7 @@ class PartedPairs(Pairs):
         return self._known[1]
 
     def _read_ids(self, part: PairPart) -> NDArray[Any]:
-        if isinstance(part, Bucket):
+        if isinstance(part, IdBucket):
             return np.concatenate([b.ids for b in self.reader.batches(part, 8192)])
         side = self.reader.source if self.reader.source.has_ids else self.reader.target
         found: list[NDArray[Any]] = []

@@ -17,7 +17,7 @@ from typing import Any, Self, cast
 from isthmus.errors import OutputError
 from isthmus.files import canonical_json
 from isthmus.json_text import read_json
-from isthmus.scale.earlier_runs import MANIFEST, NOTES, EarlierRuns, Entry, parse_manifest
+from isthmus.scale.earlier_runs import MANIFEST, NOTES, EarlierRuns, JsonObject, parse_manifest
 from isthmus.scale.parts import is_remote, remote_system
 from isthmus.sealed_json import sealed
 from isthmus.spaces.formats.contents import reading
@@ -80,7 +80,7 @@ class PartBucket:
                 for name in sorted(sizes)
                 if name.startswith(f"{NOTES}/")
             ]
-        notes = [cast(Entry, line) for line in lines if isinstance(line, dict)]
+        notes = [cast(JsonObject, line) for line in lines if isinstance(line, dict)]
         earlier = EarlierRuns.of(manifest, notes)
         there = [name for name in sizes if name != MANIFEST and not name.startswith(f"{NOTES}/")]
         earlier.check_free(names, there, where=url, overwrite=overwrite)
@@ -94,7 +94,7 @@ class PartBucket:
         """Write down which results are coming, and what they are of."""
         self.note({**about, "names": list(self.names)})
 
-    def note(self, entry: Entry) -> None:
+    def note(self, entry: JsonObject) -> None:
         """Write down what is begun or finished."""
         name = f"{NOTES}/{time.time_ns()}-{uuid.uuid4().hex[:8]}.json"
         with remote_system(self.url) as (system, root), _writing(self.url):

@@ -25,7 +25,7 @@ from isthmus.scale.earlier_runs import (
     MANIFEST,
     NOTES_FILE,
     EarlierRuns,
-    Entry,
+    JsonObject,
     parse_manifest,
 )
 from isthmus.sealed_json import sealed
@@ -35,7 +35,7 @@ __all__ = ["PartFolder", "read_manifest"]
 _MOST_BYTES = 1 << 30
 
 
-def read_manifest(folder: Path) -> Entry | None:
+def read_manifest(folder: Path) -> JsonObject | None:
     """What a complete folder says of itself; None where there is no manifest.
 
     Raises:
@@ -92,7 +92,7 @@ class PartFolder:
         """Write down which results are coming, and what they are of."""
         self.note({**about, "names": list(self.names)})
 
-    def note(self, entry: Entry) -> None:
+    def note(self, entry: JsonObject) -> None:
         """Write down what is begun or finished."""
         place = self.path / NOTES_FILE
         try:
@@ -162,17 +162,17 @@ def _make(path: Path) -> None:
         raise unwritable(error, path) from error
 
 
-def _journal(folder: Path) -> list[Entry]:
+def _journal(folder: Path) -> list[JsonObject]:
     """What was noted."""
     try:
         text = read_input(folder / NOTES_FILE, _MOST_BYTES).decode("utf-8", errors="replace")
     except FileNotFoundError:
         return []
-    lines: list[Entry] = []
+    lines: list[JsonObject] = []
     for line in text.splitlines():
         # a line that a dying process wrote in part
         with suppress(ValueError):
             found: Any = read_json(line)
             if isinstance(found, dict):
-                lines.append(cast(Entry, found))
+                lines.append(cast(JsonObject, found))
     return lines

@@ -19,8 +19,8 @@ from isthmus.spaces.formats.contents import reading
 from isthmus.spaces.scratch import scratch_folder
 
 __all__ = [
-    "Part",
     "PartedVectors",
+    "ReadablePart",
     "Slice",
     "check_unchanged",
     "is_remote",
@@ -31,7 +31,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Part:
+class ReadablePart:
     """Rows that any process can read by this alone."""
 
     place: str
@@ -62,7 +62,7 @@ class Part:
 class Slice:
     """Some consecutive rows of a part."""
 
-    part: Part
+    part: ReadablePart
     skip: int
     rows: int
 
@@ -91,7 +91,7 @@ class PartedVectors:
     has_ids: bool
     dim: int
     stored_dtype: str
-    parts: tuple[Part, ...]
+    parts: tuple[ReadablePart, ...]
     overlooked: str | None = None
 
     @property
@@ -129,7 +129,7 @@ def state_of(place: str) -> str:
     return f"{known.get('size', known.get('Size'))}-{tag}"
 
 
-def check_unchanged(part: Part) -> None:
+def check_unchanged(part: ReadablePart) -> None:
     """Refuse a part that is no longer what was listed.
 
     Raises:

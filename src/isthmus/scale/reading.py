@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.scale.parts import (
-    Part,
     PartedVectors,
+    ReadablePart,
     Slice,
     check_unchanged,
     is_remote,
     local_copy,
     opened,
 )
-from isthmus.spaces.formats.arrow import Columns
+from isthmus.spaces.formats.arrow import ReadColumns
 from isthmus.spaces.formats.arrow_streams import ipc_stream, parquet_stream
 from isthmus.spaces.formats.contents import Wanted, reading
 from isthmus.spaces.ids import normalise_ids
@@ -76,11 +76,11 @@ def rows_of(
         check_unchanged(piece.part)
 
 
-def ids_of(side: PartedVectors, part: Part) -> Iterator[NDArray[Any]]:
+def ids_of(side: PartedVectors, part: ReadablePart) -> Iterator[NDArray[Any]]:
     """The ids of a part alone, in blocks."""
     check_unchanged(part)
     if part.groups is not None and side.id_column is not None:
-        columns = Columns((), "", side.id_column, None)
+        columns = ReadColumns((), "", side.id_column, None)
         with _stream(part) as stream, reading(part.place, "Parquet"):
             for _, ids in columns.blocks(stream, part.place, vectors=False, first=part.first):
                 assert ids is not None
@@ -95,7 +95,7 @@ def ids_of(side: PartedVectors, part: Part) -> Iterator[NDArray[Any]]:
 
 
 @contextmanager
-def _stream(part: Part) -> Generator[Any]:
+def _stream(part: ReadablePart) -> Generator[Any]:
     with (
         reading(part.place, "Parquet"),
         opened(part.place) as file,
@@ -104,7 +104,7 @@ def _stream(part: Part) -> Generator[Any]:
         yield stream
 
 
-def _blocks(side: PartedVectors, part: Part, *, with_ids: bool) -> Iterator[Block]:
+def _blocks(side: PartedVectors, part: ReadablePart, *, with_ids: bool) -> Iterator[Block]:
     """The rows of a part as they are stored, from the first of it on."""
     with_ids = with_ids and side.has_ids
     column = side.id_column if with_ids else None
@@ -113,25 +113,25 @@ def _blocks(side: PartedVectors, part: Part, *, with_ids: bool) -> Iterator[Bloc
         yield from _of_store(side, part)
     elif part.groups is not None:
         with _stream(part) as stream:
-            columns = Columns.of(stream, wanted, part.place)
+            columns = ReadColumns.of(stream, wanted, part.place)
             yield from _named(columns.blocks(stream, part.place, first=part.first), part)
     elif not is_remote(part.place) and Path(part.place).suffix.lower() in (".arrow", ".feather"):
         with reading(part.place, "Arrow"), ipc_stream(Path(part.place)) as stream:
-            columns = Columns.of(stream, wanted, part.place)
+            columns = ReadColumns.of(stream, wanted, part.place)
             yield from _named(columns.blocks(stream, part.place), part)
     else:
         yield from _of_array(side, part, with_ids=with_ids)
 
 
 def _named(
-    blocks: Iterator[tuple[NDArray[Any] | None, NDArray[Any] | None]], part: Part
+    blocks: Iterator[tuple[NDArray[Any] | None, NDArray[Any] | None]], part: ReadablePart
 ) -> Iterator[Block]:
     for rows, ids in blocks:
         assert rows is not None
         yield None if ids is None else normalise_ids(ids, f"ids of {part.place}"), rows
 
 
-def _of_array(side: PartedVectors, part: Part, *, with_ids: bool) -> Iterator[Block]:
+def _of_array(side: PartedVectors, part: ReadablePart, *, with_ids: bool) -> Iterator[Block]:
     ids: Any = side.id_column if with_ids else False
     with local_copy(part.place) as path:
         vectors = open_vectors(path, ids=ids, key=side.key)
@@ -142,7 +142,7 @@ def _of_array(side: PartedVectors, part: Part, *, with_ids: bool) -> Iterator[Bl
                 yield names, vectors.rows(start, stop)
 
 
-def _of_store(side: PartedVectors, part: Part) -> Iterator[Block]:
+def _of_store(side: PartedVectors, part: ReadablePart) -> Iterator[Block]:
     for ids, batch in _scanned(part, side.key):
         take = len(ids)
         assert batch.vectors is not None
@@ -153,7 +153,7 @@ def _of_store(side: PartedVectors, part: Part) -> Iterator[Block]:
         yield ids, batch.vectors[:take]
 
 
-def _scanned(part: Part, column: str | None) -> Iterator[tuple[NDArray[Any], ScanBatch]]:
+def _scanned(part: ReadablePart, column: str | None) -> Iterator[tuple[NDArray[Any], ScanBatch]]:
     """The batches of a key range, each with the ids of its rows that lie in the range."""
     store = open_store(part.place)
     left = part.rows

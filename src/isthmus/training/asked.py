@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from isthmus.spaces.sample import Batch, sampled
 
-__all__ = ["Asked", "asked_among"]
+__all__ = ["AnsweredRows", "asked_among"]
 
 Rows = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class AnsweredRows:
     """Source rows and, of each, the one target row that answers it."""
 
     asked: Rows
@@ -27,7 +27,7 @@ class Asked:
     """Of each source row its row of ``answers``, ``(n,)``."""
 
 
-def asked_among(rows: Iterable[Batch], most: int, *, seed: int = 0) -> Asked:
+def asked_among(rows: Iterable[Batch], most: int, *, seed: int = 0) -> AnsweredRows:
     """The questions among rows of a fit, in bounded memory.
 
     Args:
@@ -49,17 +49,17 @@ def asked_among(rows: Iterable[Batch], most: int, *, seed: int = 0) -> Asked:
     answers, place = _distinct(np.asarray(known.y, np.float32))
     asked = np.asarray(known.x, np.float32)
     if not any(len(batch) for batch in queries):
-        return Asked(asked, answers, place)
+        return AnsweredRows(asked, answers, place)
     asking = sampled(queries, most, seed=seed)
     at = np.minimum(np.searchsorted(known.ids, asking.ids), len(known) - 1)
     answered = known.ids[at] == asking.ids
     asking, at = asking.select(answered), at[answered]
     if not len(asking):
-        return Asked(asked, answers, place)
+        return AnsweredRows(asked, answers, place)
     x = np.asarray(asking.x, np.float32)
     # documents lie elsewhere than queries: brought to where the map will be asked
     moved = asked + (x.mean(axis=0, dtype=np.float64) - asked.mean(axis=0, dtype=np.float64))
-    return Asked(
+    return AnsweredRows(
         np.concatenate([x, moved.astype(np.float32)]), answers, np.concatenate([place[at], place])
     )
 

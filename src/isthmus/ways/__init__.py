@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from isthmus.ways.judge import evaluate_upgrade
     from isthmus.ways.queries import Queries
     from isthmus.ways.rescoring import RecallTrace, Spent
-    from isthmus.ways.results import Limits, QueryResults, Result, run_queries
+    from isthmus.ways.results import QueryLimits, QueryResults, Result, run_queries
     from isthmus.ways.search import Answer, Columns, Search, columns_of
     from isthmus.ways.way import Join, Needs, Part, Recall, Rescore, ScoreMatch, Way
 
@@ -47,7 +47,7 @@ _HOMES = {
         "Spent",
     ),
     "isthmus.ways.results": (
-        "Limits",
+        "QueryLimits",
         "QueryResults",
         "Result",
         "run_queries",
@@ -78,12 +78,12 @@ __all__ = [
     "ItemVectors",
     "Join",
     "KnownItems",
-    "Limits",
     "MarginDepth",
     "Needs",
     "Part",
     "Price",
     "Queries",
+    "QueryLimits",
     "QueryResults",
     "Recall",
     "RecallTrace",

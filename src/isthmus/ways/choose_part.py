@@ -20,10 +20,10 @@ from isthmus.evaluate import (
 from isthmus.evaluate.judging import default_metric
 from isthmus.evaluate.metrics import MetricAt
 from isthmus.evaluate.paired_outcomes import PairedOutcomes
-from isthmus.evaluate.trial import Side
+from isthmus.evaluate.trial import GallerySearch
 from isthmus.ways.mixed_index import match_linear, mixed_ranks
 from isthmus.ways.order import Orders, Priority, first_share
-from isthmus.ways.recall import new_side, side_of
+from isthmus.ways.recall import gallery_search, new_gallery_search
 from isthmus.ways.way import Join, Part, Recall, ScoreMatch
 
 __all__ = [
@@ -143,7 +143,7 @@ def backfill_curves(
     Raises:
         InputError: where the trial lacks what is needed.
     """
-    _judged_side(trial)
+    _judged_search(trial)
     assert trial.relevance is not None
     resampling = resampling or Resampling(_RESAMPLES)
     metric = parse_metric(primary or default_metric(trial.relevance))
@@ -234,16 +234,16 @@ def choose_part(
     if not 0 < max_share <= 1:
         raise InputError(f"a share of the gallery lies in (0, 1], got {max_share}")
     shares = sorted({*shares, max_share})
-    _judged_side(support)
+    _judged_search(support)
     support = _fewer_queries(support, seed)
-    new = _judged_side(support)
+    new = _judged_search(support)
     assert support.relevance is not None
     primary = parse_metric(primary or default_metric(support.relevance)).name
     halves = np.random.default_rng(seed).permutation(support.n_queries) % 2 == 1
     found: list[tuple[float, float, ChosenPart]] = []
     common: dict[str, Priority] = {}
     for recall in recalls:
-        low = side_of(support, recall)
+        low = gallery_search(support, recall)
         orders = Orders(support, recall, seed)
         common = common or orders.of_support()
         priorities = [
@@ -271,11 +271,11 @@ def choose_part(
     return min(found, key=lambda f: f[:2])[2]
 
 
-def _judged_side(trial: Trial) -> Side:
+def _judged_search(trial: Trial) -> GallerySearch:
     if trial.gallery_new is None or trial.relevance is None:
         missing = "relevance" if trial.relevance is None else "the gallery in the new vectors"
         raise InputError(f"without {missing} a backfill cannot be judged", where="backfill")
-    return new_side(trial)
+    return new_gallery_search(trial)
 
 
 def _fewer_queries(support: Trial, seed: int) -> Trial:
@@ -298,8 +298,8 @@ def _values(
     """The metric of each query in each setting ``(nq, settings)``."""
     assert trial.relevance is not None
     ranks = mixed_ranks(
-        side_of(trial, recall),
-        _judged_side(trial),
+        gallery_search(trial, recall),
+        _judged_search(trial),
         trial.relevance,
         settings,
         exclude=trial.exclude,
@@ -329,7 +329,7 @@ def _chosen_join(
     share: float,
 ) -> Join:
     """The weight and shift that do best on average over two orders at the given share."""
-    unit = _spread_of_best(side_of(support, recall), support.exclude)
+    unit = _spread_of_best(gallery_search(support, recall), support.exclude)
     joins = [
         Join(match=match, weight=weight, shift=float(f"{shift * unit:.4g}"))
         for weight in _WEIGHTS
@@ -346,10 +346,10 @@ def _chosen_join(
     return joins[int(np.argmax(totals.round(9)))]
 
 
-def _spread_of_best(side: Side, exclude: NDArray[np.int64] | None) -> float:
+def _spread_of_best(search: GallerySearch, exclude: NDArray[np.int64] | None) -> float:
     """Standard deviation of the best scores of all queries."""
-    available = len(side.gallery) - (exclude is not None)
+    available = len(search.gallery) - (exclude is not None)
     best = top_k(
-        side.queries, side.gallery, min(20, available), metric=side.metric, exclude=exclude
+        search.queries, search.gallery, min(20, available), metric=search.metric, exclude=exclude
     )
     return float(best.scores.std(dtype=np.float64))

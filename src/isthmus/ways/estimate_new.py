@@ -19,7 +19,7 @@ from isthmus.evaluate.price import Price
 from isthmus.evaluate.ranks import relevant_ranks
 from isthmus.evaluate.scores import Metric
 from isthmus.evaluate.search import top_k
-from isthmus.evaluate.trial import Side, Trial
+from isthmus.evaluate.trial import GallerySearch, Trial
 from isthmus.ways.measure import overlap
 
 __all__ = ["estimate_label", "estimated_new"]
@@ -44,9 +44,9 @@ def estimated_new(paired: Trial, old: NDArray[np.float64], metrics: Sequence[str
     if paired.gallery_new is None:
         raise InputError("the paired items have no new vectors", where="paired")
     metric_new: Metric = paired.metric_new or paired.metric
-    sides: tuple[Side, Side] = (
-        Side(paired.query_new, paired.gallery_new, metric_new),
-        Side(paired.query_old, paired.gallery_old, paired.metric),
+    sides: tuple[GallerySearch, GallerySearch] = (
+        GallerySearch(paired.query_new, paired.gallery_new, metric_new),
+        GallerySearch(paired.query_old, paired.gallery_old, paired.metric),
     )
     if paired.relevance is None:
         k = min(int(metrics[0].rpartition("@")[2]), paired.n_searchable)

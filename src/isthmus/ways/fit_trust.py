@@ -14,7 +14,7 @@ from isthmus.evaluate import Metric, Relevance, top_k
 from isthmus.evaluate.attraction import first_among_unfitted
 from isthmus.evaluate.scores import checked_norms
 from isthmus.evaluate.search import TopK
-from isthmus.evaluate.trial import FittedRows, Side
+from isthmus.evaluate.trial import FittedRows, GallerySearch
 from isthmus.scipy_later import special
 from isthmus.spaces.profile import Profile
 from isthmus.ways.calibration import MonotoneCurve
@@ -192,7 +192,7 @@ def _found(
     """The first two of the mapped vectors, ``first`` being those of the true ones."""
     if rows.fitted is not None:
         true = Relevance(np.arange(len(rows) + 1), first, len(rows.gallery))
-        side = Side(mapped, rows.gallery, metric)
+        side = GallerySearch(mapped, rows.gallery, metric)
         found = first_among_unfitted(side, true, rows.fitted, 2, seed=seed)
         if found is not None:
             return found

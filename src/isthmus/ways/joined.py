@@ -18,14 +18,14 @@ from isthmus.evaluate.scores import Metric, scores_of
 from isthmus.stores import Hits, Ids, Store
 from isthmus.ways.way import Join
 
-__all__ = ["Asked", "joined_search"]
+__all__ = ["ColumnQueries", "joined_search"]
 
 _FIRST = 4  # times the results that are wanted
 _LEAST = 64
 _DEEPER = 4
 
 
-class Asked(NamedTuple):
+class ColumnQueries(NamedTuple):
     """Queries ``(nq, d)``, the column they search, how it compares, and whether exactly."""
 
     queries: NDArray[Any]
@@ -33,7 +33,7 @@ class Asked(NamedTuple):
     metric: Metric
     exact: bool = True
 
-    def of(self, some: NDArray[np.int64]) -> Asked:
+    def of(self, some: NDArray[np.int64]) -> ColumnQueries:
         """The same for some of the queries."""
         return self._replace(queries=self.queries[some])
 
@@ -53,8 +53,8 @@ class _LeftOvers(Protocol):
 
 def joined_search(
     store: Store,
-    low: Asked,
-    new: Asked,
+    low: ColumnQueries,
+    new: ColumnQueries,
     join: Join,
     k: int,
 ) -> Hits:
@@ -86,8 +86,8 @@ def joined_search(
 
 def _once(
     store: Store,
-    low: Asked,
-    new: Asked,
+    low: ColumnQueries,
+    new: ColumnQueries,
     join: Join,
     k: int,
     depth: int,
@@ -152,7 +152,7 @@ class _Pairs(NamedTuple):
 
 
 def _scored(
-    store: Store, pairs: _Pairs, low: Asked, new: Asked, join: Join, k: int
+    store: Store, pairs: _Pairs, low: ColumnQueries, new: ColumnQueries, join: Join, k: int
 ) -> NDArray[np.float32]:
     """The joined score of each pair ``(nq, c)``; −∞ of what is not among the best ``k``."""
     alone = Join(match=join.match, shift=join.shift)
@@ -199,7 +199,7 @@ def _held(store: Store, pairs: _Pairs, some: NDArray[np.bool_]) -> NDArray[np.bo
 
 
 def _looked_up(
-    store: Store, pairs: _Pairs, some: NDArray[np.bool_], by: Asked
+    store: Store, pairs: _Pairs, some: NDArray[np.bool_], by: ColumnQueries
 ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
     """Of the pairs of a mask, which items have a vector in a column, and their scores; else NaN."""
     query, place = np.nonzero(some)

@@ -22,7 +22,7 @@ from isthmus.ways.choose import ChosenWays
 from isthmus.ways.fixed import fixed_ways
 from isthmus.ways.thresholds import Thresholds
 
-__all__ = ["Judged", "evaluate_upgrade", "judge_ways"]
+__all__ = ["JudgedWays", "evaluate_upgrade", "judge_ways"]
 
 
 def evaluate_upgrade(
@@ -66,7 +66,7 @@ def evaluate_upgrade(
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class JudgedWays:
     """An evaluation, and what thresholds in each of its ways do."""
 
     evaluation: Evaluation
@@ -81,7 +81,7 @@ def judge_ways(
     chosen: ChosenWays | None = None,
     groups: Sequence[Any] | NDArray[Any] | None = None,
     progress: Progress = silent,
-) -> Judged:
+) -> JudgedWays:
     """As `evaluate_upgrade`, with the thresholds that the same answers give."""
     judging, chosen = judging or Judging(), chosen or ChosenWays()
     trial.check()
@@ -111,7 +111,7 @@ def judge_ways(
     if judging.groups is not None:
         fairness = _fairness(measured, evaluation.judged, judging, trial)
         evaluation = evaluation.model_copy(update={"fairness": fairness})
-    return Judged(evaluation, bench.thresholds(judging.seed))
+    return JudgedWays(evaluation, bench.thresholds(judging.seed))
 
 
 def _fairness(measured: Measurement, judged: str, judging: Judging, trial: Trial) -> Fairness:

@@ -16,7 +16,7 @@ from isthmus.errors import InputError
 from isthmus.evaluate import Ranks, Relevance, top_k
 from isthmus.evaluate.reaching import count_reaching, many_bars
 from isthmus.evaluate.scores import ScoreBlocks, leave_out, scores_of
-from isthmus.evaluate.trial import Side
+from isthmus.evaluate.trial import GallerySearch
 from isthmus.ways.way import Join, ScoreMatch
 
 __all__ = ["match_linear", "mixed_ranks"]
@@ -26,7 +26,7 @@ _MATCHED = 20
 
 
 def match_linear(
-    first: Side, second: Side, /, *, exclude: NDArray[np.int64] | None = None
+    first: GallerySearch, second: GallerySearch, /, *, exclude: NDArray[np.int64] | None = None
 ) -> ScoreMatch:
     """The line that takes the best scores of one search to the mean and spread of another's.
 
@@ -50,8 +50,8 @@ def match_linear(
 
 
 def mixed_ranks(
-    low: Side,
-    new: Side,
+    low: GallerySearch,
+    new: GallerySearch,
     relevance: Relevance,
     settings: Sequence[tuple[NDArray[np.bool_], Join]],
     *,
@@ -127,7 +127,7 @@ def mixed_ranks(
 class _Pairs:
     """Scores of all pairs in both spaces; new scores of items in ``some`` alone."""
 
-    def __init__(self, low: Side, new: Side, some: NDArray[np.bool_]) -> None:
+    def __init__(self, low: GallerySearch, new: GallerySearch, some: NDArray[np.bool_]) -> None:
         size = max(1, _BLOCK_CELLS // len(low.gallery))
         self._sides, self._some = (low, new), some
         self.low = ScoreBlocks(low.queries, low.gallery, low.metric, query_block=size)

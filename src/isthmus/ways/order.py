@@ -16,8 +16,8 @@ from isthmus.adapters.kmeans import kmeans, nearest
 from isthmus.adapters.steps.ridge import Ridge
 from isthmus.errors import InputError
 from isthmus.evaluate import Trial, top_k
-from isthmus.evaluate.trial import Side
-from isthmus.ways.recall import side_of
+from isthmus.evaluate.trial import GallerySearch
+from isthmus.ways.recall import gallery_search
 from isthmus.ways.way import Recall
 
 __all__ = [
@@ -40,7 +40,7 @@ _ITERATIONS = 10
 
 
 def popularity(
-    side: Side,
+    search: GallerySearch,
     *,
     k: int = _SHOWN,
     exclude: NDArray[np.int64] | None = None,
@@ -49,18 +49,18 @@ def popularity(
     """How often each gallery item is among the first ``k`` results of earlier queries.
 
     Args:
-        side: earlier queries, the gallery they search and the metric; queries that judge the order
-            must not be among them.
+        search: earlier queries, the gallery they search and the metric; queries that judge the
+            order must not be among them.
         k: results that count; fewer in a small gallery.
         exclude: one gallery item left out for each query ``(nq,)``.
         weights: how much each query counts ``(nq,)``; all alike, if not given.
     """
-    available = len(side.gallery) - (exclude is not None)
+    available = len(search.gallery) - (exclude is not None)
     found = top_k(
-        side.queries, side.gallery, min(k, available), metric=side.metric, exclude=exclude
+        search.queries, search.gallery, min(k, available), metric=search.metric, exclude=exclude
     )
     each = None if weights is None else np.repeat(weights, found.indices.shape[1])
-    counts = np.bincount(found.indices.ravel(), each, minlength=len(side.gallery))
+    counts = np.bincount(found.indices.ravel(), each, minlength=len(search.gallery))
     return counts.astype(np.float64)
 
 
@@ -211,8 +211,8 @@ class Orders:
         asked = np.ones(self.support.n_queries, dtype=np.bool_) if asked is None else asked
         if not asked.any():
             return np.zeros(trial.n_gallery)
-        queries = side_of(self.support, self.recall).queries[asked]
-        side = side_of(trial, self.recall)._replace(queries=queries)
+        queries = gallery_search(self.support, self.recall).queries[asked]
+        side = gallery_search(trial, self.recall)._replace(queries=queries)
         exclude = self.support.exclude if trial is self.support else None
         return popularity(side, exclude=None if exclude is None else exclude[asked])
 

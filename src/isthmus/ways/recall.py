@@ -13,11 +13,19 @@ from isthmus.evaluate.attraction import ranks_among_unfitted
 from isthmus.evaluate.metrics import MetricAt
 from isthmus.evaluate.ranks import ranks_and_hits
 from isthmus.evaluate.scores import scores_of
-from isthmus.evaluate.trial import Side
+from isthmus.evaluate.trial import GallerySearch
 from isthmus.ways.interpolate import interpolate
 from isthmus.ways.way import Recall
 
-__all__ = ["Recalled", "can_mix", "drawn_ranks", "new_side", "recalled", "side_of", "values_of"]
+__all__ = [
+    "Recalled",
+    "can_mix",
+    "drawn_ranks",
+    "gallery_search",
+    "new_gallery_search",
+    "recalled",
+    "values_of",
+]
 
 
 def can_mix(trial: Trial) -> bool:
@@ -25,7 +33,7 @@ def can_mix(trial: Trial) -> bool:
     return trial.query_bridged is not None and trial.gallery_bridged is None
 
 
-def new_side(trial: Trial) -> Side:
+def new_gallery_search(trial: Trial) -> GallerySearch:
     """Native queries among re-embedded items.
 
     Raises:
@@ -37,10 +45,10 @@ def new_side(trial: Trial) -> Side:
             where="trial",
             mend="Give gallery_new",
         )
-    return Side(trial.query_new, trial.gallery_new, trial.metric_new or trial.metric)
+    return GallerySearch(trial.query_new, trial.gallery_new, trial.metric_new or trial.metric)
 
 
-def side_of(trial: Trial, recall: Recall) -> Side:
+def gallery_search(trial: Trial, recall: Recall) -> GallerySearch:
     """The queries, gallery and metric that a recall searches with and among.
 
     Raises:
@@ -49,7 +57,7 @@ def side_of(trial: Trial, recall: Recall) -> Side:
     if recall.kind == "bridge":
         return trial.bridge
     if recall.kind == "new":
-        return new_side(trial)
+        return new_gallery_search(trial)
     if recall.kind == "old":
         queries = trial.query_old
     elif recall.kind == "naive":
@@ -61,7 +69,7 @@ def side_of(trial: Trial, recall: Recall) -> Side:
             )
         assert recall.alpha is not None
         queries = interpolate(trial.query_old, trial.query_bridged, recall.alpha, trial.metric)
-    return Side(queries, trial.gallery_old, trial.metric)
+    return GallerySearch(queries, trial.gallery_old, trial.metric)
 
 
 def drawn_ranks(trial: Trial, recall: Recall, ranks: Ranks, *, seed: int = 0) -> list[Ranks] | None:
@@ -79,7 +87,7 @@ def drawn_ranks(trial: Trial, recall: Recall, ranks: Ranks, *, seed: int = 0) ->
     if trial.fitted is None or not recall.rests_on_bridge:
         return None
     assert trial.relevance is not None
-    side = side_of(trial, recall)
+    side = gallery_search(trial, recall)
     return ranks_among_unfitted(side, trial.relevance, trial.fitted, ranks, seed=seed)
 
 
@@ -95,7 +103,7 @@ def values_of(
         seed: of the draws of `drawn_ranks`.
     """
     assert trial.relevance is not None
-    side = side_of(trial, recall)
+    side = gallery_search(trial, recall)
     ranks = relevant_ranks(
         side.queries, side.gallery, trial.relevance, metric=side.metric, exclude=trial.exclude
     )
@@ -125,7 +133,7 @@ def recalled(trial: Trial, recall: Recall, depth: int) -> Recalled:
     if trial.relevance is None or trial.gallery_new is None:
         missing = "relevance" if trial.relevance is None else "the gallery in the new vectors"
         raise InputError(f"without {missing} rescoring cannot be judged", where="cascade")
-    side, new = side_of(trial, recall), new_side(trial)
+    side, new = gallery_search(trial, recall), new_gallery_search(trial)
     if trial.exclude is None:
         ranks, found = ranks_and_hits(
             side.queries, side.gallery, trial.relevance, depth, metric=side.metric

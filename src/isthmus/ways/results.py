@@ -19,7 +19,7 @@ from isthmus.ways.queries import Queries
 from isthmus.ways.rescoring import Spent
 from isthmus.ways.search import Answer, Search
 
-__all__ = ["Limits", "QueryResults", "Result", "run_queries"]
+__all__ = ["QueryLimits", "QueryResults", "Result", "run_queries"]
 
 _TOGETHER = 256
 """Queries of one call, unless each is explained."""
@@ -33,14 +33,14 @@ _ORIGINS = {
 }
 
 
-class Limits(NamedTuple):
+class QueryLimits(NamedTuple):
     """What one call of a search may cost: see `isthmus.ways.Search`."""
 
     budget_ms: float | None = None
     max_encodings: int | None = None
 
 
-_NO_LIMITS = Limits()
+_NO_LIMITS = QueryLimits()
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ def run_queries(
     way: str,
     names: Sequence[str | int],
     explain: bool = False,
-    limits: Limits = _NO_LIMITS,
+    limits: QueryLimits = _NO_LIMITS,
 ) -> Iterator[QueryResults]:
     """Answer queries and look up what was found, in the order of the queries.
 

@@ -22,7 +22,7 @@ from isthmus.evaluate.scores import Metric
 from isthmus.stores import Hits, Ids, Store
 from isthmus.ways.interpolate import interpolate
 from isthmus.ways.items import ItemSource, ItemVectors
-from isthmus.ways.joined import Asked, joined_search
+from isthmus.ways.joined import ColumnQueries, joined_search
 from isthmus.ways.queries import Mapped, Queries, QueryReader, QueryVectors
 from isthmus.ways.rescoring import Limit, NewQueries, RecallTrace, Spent, not_rescored, rescored
 from isthmus.ways.way import Needs, Recall, Way
@@ -265,8 +265,8 @@ class Search:
             hits = self.store.search(rows, wanted, column=self.column)
         return hits if without is None else _left_out(hits, without)
 
-    def _asked(self, rows: NDArray[Any], column: str) -> Asked:
-        return Asked(rows, column, self._metrics[column], self._exact[column])
+    def _asked(self, rows: NDArray[Any], column: str) -> ColumnQueries:
+        return ColumnQueries(rows, column, self._metrics[column], self._exact[column])
 
     def _trust(self, asked: QueryVectors, scores: NDArray[Any]) -> NDArray[np.float64] | None:
         """Of each query: after the search where a mapped query alone made it, else before it."""

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from isthmus.evaluate.ranks import Ranks, ranks_and_hits
 from isthmus.evaluate.scores import Metric
 from isthmus.evaluate.search import TopK, top_k
-from isthmus.evaluate.trial import Side, Trial
+from isthmus.evaluate.trial import GallerySearch, Trial
 from isthmus.stores import Hits, Ids, MemoryStore
 from isthmus.ways.mixed_index import mixed_ranks
-from isthmus.ways.recall import new_side
+from isthmus.ways.recall import new_gallery_search
 from isthmus.ways.search import Columns
 from isthmus.ways.way import Join
 
@@ -50,13 +50,13 @@ class TrialStore(MemoryStore):
         if trial.gallery_bridged is not None:
             vectors["bridged"], metrics["bridged"] = trial.gallery_bridged, new_metric
         if new is True:
-            vectors["new"], metrics["new"] = new_side(trial).gallery, new_metric
+            vectors["new"], metrics["new"] = new_gallery_search(trial).gallery, new_metric
         super().__init__(vectors=vectors, metric=metrics, name="trial")
         self._trial, self._vectors, self._metrics = trial, vectors, metrics
         self._depth = min(depth, trial.n_gallery)
         self._known: _Known = {} if known is None else known
         if isinstance(new, np.ndarray):
-            side = new_side(trial)
+            side = new_gallery_search(trial)
             self.add_column("new", side.gallery.shape[1], metric=side.metric)
             self.put(np.flatnonzero(new), side.gallery[new], column="new")
         has_new = new is True or isinstance(new, np.ndarray)
@@ -95,8 +95,8 @@ class TrialStore(MemoryStore):
         trial = self._trial
         assert trial.relevance is not None
         return mixed_ranks(
-            Side(low[0], self._vectors[low[1]], self._metrics[low[1]]),
-            Side(new, *new_side(trial)[1:]),
+            GallerySearch(low[0], self._vectors[low[1]], self._metrics[low[1]]),
+            GallerySearch(new, *new_gallery_search(trial)[1:]),
             trial.relevance,
             [(part, join)],
             exclude=trial.exclude,

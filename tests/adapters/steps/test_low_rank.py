@@ -11,7 +11,7 @@ import pytest
 from isthmus.adapters import Affine, Chain, LowRank, Recipe, Ridge, RowNorm
 from isthmus.adapters.chain import Thin
 from isthmus.adapters.pipeline import fit_chain, fit_front
-from isthmus.adapters.select import Task, select
+from isthmus.adapters.select import SelectionTask, select
 from isthmus.adapters.steps.low_rank import rank_errors
 from isthmus.bridge import Bridge
 from isthmus.errors import InputError
@@ -167,7 +167,7 @@ def test_auto_in_a_recipe_is_chosen_by_the_judge() -> None:
     selection = select(
         [Recipe.parse("low_rank(rank=auto, alpha=auto)")],
         Source(),
-        Task(lambda chain: -((chain(x) - y) ** 2).sum(1), cosine=False),
+        SelectionTask(lambda chain: -((chain(x) - y) ** 2).sum(1), cosine=False),
     )
     assert selection.chosen.recipe.adapter.parameters["rank"] == 3
 

@@ -9,7 +9,7 @@ import pytest
 
 from isthmus.adapters import Affine, Chain, PriorRidge, Recipe, Ridge, RowNorm
 from isthmus.adapters.pipeline import fit_chain, fit_front
-from isthmus.adapters.select import Task, select
+from isthmus.adapters.select import SelectionTask, select
 from isthmus.adapters.steps.prior_ridge import prior_affine, residual
 from isthmus.errors import InputError, RecipeError
 from isthmus.moments import FoldMoments, Moments
@@ -154,20 +154,24 @@ def test_selection_weighs_the_prior_against_the_data() -> None:
         return -((chain(x) - y) ** 2).sum(1)
 
     near = select(
-        recipes, source, Task(judge, cosine=False, prior=Chain([Affine(truth, -np.ones(5))]))
+        recipes,
+        source,
+        SelectionTask(judge, cosine=False, prior=Chain([Affine(truth, -np.ones(5))])),
     )
     assert near.chosen.recipe.adapter.parameters["alpha"] > 1  # near the prior, which is the truth
     errors = [c.squared_error for c in near.candidates]
     assert all(e is not None and 0 < e < 0.1 for e in errors)  # of the target, not of the residual
-    wrong = select(recipes, source, Task(judge, cosine=False, prior=Chain([Affine(-truth)])))
+    wrong = select(
+        recipes, source, SelectionTask(judge, cosine=False, prior=Chain([Affine(-truth)]))
+    )
     assert wrong.chosen.recipe.adapter.parameters["alpha"] < 1e-1
     with pytest.raises(RecipeError, match="none was given.*prior="):
-        select(recipes, source, Task(judge, cosine=False))
+        select(recipes, source, SelectionTask(judge, cosine=False))
     recipes = [Recipe.parse("standardise | prior_ridge(alpha=auto)")]
     with pytest.raises(InputError, match="maps 5 to 7"):
-        select(recipes, source, Task(judge, cosine=False, prior=Chain([Affine(truth.T)])))
+        select(recipes, source, SelectionTask(judge, cosine=False, prior=Chain([Affine(truth.T)])))
     # a recipe that has no use for it does not look at it
     plain = [Recipe.parse("layer_norm | ridge(alpha=0.1)")]
     odd = Chain([RowNorm(), Affine(truth), RowNorm("layer"), Affine(np.ones((5, 5)))])
-    chosen = select(plain, source, Task(judge, cosine=False, prior=odd)).chosen
+    chosen = select(plain, source, SelectionTask(judge, cosine=False, prior=odd)).chosen
     assert chosen.recipe.adapter.name == "ridge"

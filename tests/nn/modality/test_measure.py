@@ -10,7 +10,7 @@ pytest.importorskip("lightning_fabric")
 from isthmus.errors import InputError
 from isthmus.nn.modality.measure import (
     Measured,
-    Task,
+    RetrievalTask,
     best_temperature,
     compare_measured,
     measure_classes,
@@ -92,10 +92,10 @@ def test_the_best_temperature_is_that_of_the_data():
     # answers drawn from a softmax of temperature 0.2
     noise = rng.gumbel(size=(4000, 40))
     asked = (queries @ gallery.T / 0.2 + noise).argmax(axis=1)
-    task = Task(queries, asked, gallery, np.arange(40))
+    task = RetrievalTask(queries, asked, gallery, np.arange(40))
     assert best_temperature([task]) == pytest.approx(0.2, rel=0.05)
     rows = np.split(np.arange(4000), 2)
-    halves = [Task(queries[r], asked[r], gallery, np.arange(40)) for r in rows]
+    halves = [RetrievalTask(queries[r], asked[r], gallery, np.arange(40)) for r in rows]
     assert best_temperature(halves) == pytest.approx(best_temperature([task]), rel=1e-3)
 
 

@@ -25,7 +25,7 @@ from isthmus.scale.engine import PooledEngine
 from isthmus.scale.listing import list_side
 from isthmus.scale.part_bucket import PartBucket, result_file
 from isthmus.scale.part_folder import PartFolder
-from isthmus.scale.parts import Part, PartedVectors, Slice, is_remote
+from isthmus.scale.parts import PartedVectors, ReadablePart, Slice, is_remote
 from isthmus.scale.reading import rows_of
 from isthmus.spaces.writers import open_writer
 from isthmus.stores import is_store_url
@@ -33,7 +33,7 @@ from isthmus.stores import is_store_url
 __all__ = ["apply_parts"]
 
 _LOOKED_AT = 16  # parts whose first rows are compared with the fingerprint
-Entry = dict[str, Any]
+JsonObject = dict[str, Any]
 
 
 def apply_parts(
@@ -95,7 +95,7 @@ def _opened(
 class _Job:
     """A part, and the file that it becomes."""
 
-    part: Part
+    part: ReadablePart
     name: str
 
     def __str__(self) -> str:
@@ -110,7 +110,7 @@ class _Apply:
     side: PartedVectors
     folder: str
 
-    def __call__(self, job: _Job) -> Entry:
+    def __call__(self, job: _Job) -> JsonObject:
         part = job.part
         step = block_rows(self.bridge)
         first = part.first
@@ -127,7 +127,7 @@ class _Apply:
         return {"file": job.name, "size": size, "part": _described(part)}
 
 
-def _described(part: Part) -> Entry:
+def _described(part: ReadablePart) -> JsonObject:
     """What a part is known by again."""
     groups = None if part.groups is None else list(part.groups)
     known = {"place": part.place, "first": part.first, "rows": part.rows, "state": part.state}
@@ -176,13 +176,13 @@ def _check_source(bridge: Bridge, side: PartedVectors) -> None:
     bridge.recognise(looked_at, where=side.name)
 
 
-def _known(folder: PartFolder | PartBucket, digest: str) -> dict[str, Entry]:
+def _known(folder: PartFolder | PartBucket, digest: str) -> dict[str, JsonObject]:
     """By its name, every file that this bridge finished and that is still there."""
     complete: list[Any] = [former.get("parts") for former in folder.earlier.former]
     entries: Iterator[Any] = chain(
         *(p for p in complete if isinstance(p, list)), folder.earlier.notes
     )
-    found: dict[str, Entry] = {}
+    found: dict[str, JsonObject] = {}
     for entry in entries:
         name = entry.get("file") if isinstance(entry, dict) else None
         if (

@@ -25,7 +25,7 @@ from isthmus.errors import InputError, OutputError
 from isthmus.files import canonical_json
 from isthmus.moments import FoldMoments, GroupedFoldMoments
 from isthmus.progress import Progress, silent
-from isthmus.scale.joining import Bucket
+from isthmus.scale.joining import IdBucket
 from isthmus.scale.pair_parts import PairPart, PairReader
 from isthmus.scale.pairs import PartedPairs
 from isthmus.scale.part_folder import PartFolder, read_manifest
@@ -153,7 +153,7 @@ def _keys(pairs: PartedPairs, settings: Mapping[str, Any]) -> list[str]:
     with_ids = pairs.reader.source.has_ids or pairs.reader.target.has_ids
     found: list[str] = []
     for part in pairs.parts:
-        if isinstance(part, Bucket):
+        if isinstance(part, IdBucket):
             raise InputError(
                 "the two sides are in different orders, and rows that were joined have no parts "
                 "of their own to keep moments of",

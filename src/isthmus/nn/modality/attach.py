@@ -24,7 +24,7 @@ from isthmus.nn.modality.closed_forms import RIDGES, ClosedForm, ReducedRows, cl
 from isthmus.nn.modality.hubs import HubOffsets, hub_offsets
 from isthmus.nn.modality.measure import (
     Measured,
-    Task,
+    RetrievalTask,
     best_temperature,
     compare_measured,
     measure_retrieval,
@@ -235,14 +235,14 @@ class _Folds:
         task = self._task(mapped, number)
         return judged(task.queries, task.asked, task.gallery, task.held, self._options.metric)[1]
 
-    def _task(self, mapped: Rows, number: int, *, hubs: bool = False) -> Task:
+    def _task(self, mapped: Rows, number: int, *, hubs: bool = False) -> RetrievalTask:
         """The rows of a fold among vectors that its maps have not seen paired."""
         here = self.of_row == number
         unseen = np.flatnonzero((self.of_y == number) | (self.of_y == -1))
         gallery = self.y[unseen]
         # the bank is of the other folds: never the queries themselves
         bank = _sample(mapped[~here], self.seed)
-        return Task(
+        return RetrievalTask(
             mapped[here],
             self.items.x[self._rows[here]],
             gallery,

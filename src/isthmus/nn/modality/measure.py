@@ -28,7 +28,7 @@ from isthmus.nn.modality.hubs import HubOffsets, with_offsets
 __all__ = [
     "Change",
     "Measured",
-    "Task",
+    "RetrievalTask",
     "best_temperature",
     "compare_measured",
     "measure_classes",
@@ -88,7 +88,7 @@ class Measured:
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class RetrievalTask:
     """A search: queries, the items they ask for, and a gallery with its items and offsets."""
 
     queries: NDArray[Any]
@@ -279,7 +279,7 @@ def compare_measured(
     )
 
 
-def best_temperature(tasks: Sequence[Task]) -> float:
+def best_temperature(tasks: Sequence[RetrievalTask]) -> float:
     """The temperature of the softmax over a gallery that makes the right items likeliest.
 
     Temperature scaling (Guo et al. 2017); use queries that nothing was trained on.

@@ -43,14 +43,14 @@ from isthmus.spaces.formats.contents import (
 )
 from isthmus.spaces.formats.number_text import is_vector_text
 
-__all__ = ["Columns", "open_ipc", "open_orc", "open_parquet", "open_streams"]
+__all__ = ["ReadColumns", "open_ipc", "open_orc", "open_parquet", "open_streams"]
 
 _MOST_COLUMNS = 1 << 17  # what is wider is no row of a model
 _NUMBERED = re.compile(r"(.*?)(\d+)")
 
 
 @dataclass(frozen=True)
-class Columns:
+class ReadColumns:
     """Which columns of a file hold what."""
 
     vectors: tuple[str, ...]
@@ -62,7 +62,7 @@ class Columns:
     """A column that looks like ids, and is not used as such."""
 
     @classmethod
-    def of(cls, stream: Stream, wanted: Wanted, where: Path | str) -> Columns:
+    def of(cls, stream: Stream, wanted: Wanted, where: Path | str) -> ReadColumns:
         """The columns that are meant.
 
         Raises:
@@ -167,11 +167,11 @@ def open_streams(
     with ExitStack() as stack:
         rows = RowFile(stack, files)
         ids: IdFile | None = None
-        columns: Columns | None = None
+        columns: ReadColumns | None = None
         for path in files:
             with reading(path, kind), opened(path) as stream:
                 if columns is None:
-                    columns = Columns.of(stream, wanted, path)
+                    columns = ReadColumns.of(stream, wanted, path)
                     ids = None if columns.ids is None else IdFile(stack)
                 if columns.ids is not None and stream.written is not None and ids is not None:
                     stream, ids.numbers_as_text = stream.written(columns.ids), True

@@ -11,7 +11,7 @@ from isthmus.errors import InputError
 from isthmus.stores.faults import asking
 from isthmus.stores.protocol import Ids, Key
 
-__all__ = ["A_CALL", "TEXT", "Items", "ids_of", "names_of", "plain"]
+__all__ = ["A_CALL", "TEXT", "ChromaItems", "ids_of", "names_of", "plain"]
 
 TEXT = "text"
 """The field of the payload that is Chroma's document."""
@@ -31,7 +31,7 @@ def ids_of(key: Key, names: Sequence[str]) -> Ids:
     return np.array(names, dtype=np.str_)
 
 
-class Items:
+class ChromaItems:
     """The items of a collection, read by their names a bounded number at a time."""
 
     def __init__(self, collection: Any, where: str) -> None:

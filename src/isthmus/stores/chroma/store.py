@@ -15,7 +15,7 @@ from isthmus.stores.address import Address
 from isthmus.stores.base import StoreBase
 from isthmus.stores.checks import checked_ids, checked_k, checked_queries, checked_rows, plain_name
 from isthmus.stores.chroma.connection import close, connect
-from isthmus.stores.chroma.items import A_CALL, TEXT, Items, ids_of, names_of, plain
+from isthmus.stores.chroma.items import A_CALL, TEXT, ChromaItems, ids_of, names_of, plain
 from isthmus.stores.faults import asking
 from isthmus.stores.fields import chosen_column
 from isthmus.stores.hits import hits_of, no_hits, scores_of_distances
@@ -62,7 +62,7 @@ class ChromaStore(StoreBase):
         self._declared = int(said.get("isthmus.dim", 0))
         self._text_field = None
         self._fields: tuple[str, ...] = ()
-        self._reader = Items(collection, self._url)
+        self._reader = ChromaItems(collection, self._url)
         self._look()
         if address.column is not None:
             self._column(address.column)

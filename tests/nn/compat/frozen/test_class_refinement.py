@@ -13,7 +13,7 @@ from isthmus.moments import Moments
 from isthmus.moments.groups import GroupSums
 from isthmus.nn.compat.frozen.class_joint_maps import class_joint_maps
 from isthmus.nn.compat.frozen.class_objective import RefinementTerms
-from isthmus.nn.compat.frozen.class_refinement import LabelledRows, class_maps, refine_maps
+from isthmus.nn.compat.frozen.class_refinement import LabelledPairs, class_maps, refine_maps
 from isthmus.nn.compat.frozen.joint_maps import JointMaps
 
 SHAPES = [(5, 5), (4, 6), (7, 4)]
@@ -41,7 +41,7 @@ class Case:
     def refined(self, **more: Any) -> JointMaps:
         more.setdefault("most_rows", 3 * len(self.x))
         seed = more.pop("seed", 0)
-        given = LabelledRows(self.x, self.y, self.labels)
+        given = LabelledPairs(self.x, self.y, self.labels)
         terms = RefinementTerms(**more)
         return refine_maps(self.maps, self.moments, self.sums, given, terms=terms, seed=seed)
 
@@ -194,18 +194,21 @@ def test_rows_that_do_not_fit_are_refused() -> None:
     x, y, labels = rows(100, 4, 4)
     case = Case(x, y, labels)
     with pytest.raises(InputError, match="100 new and 99 old rows"):
-        refine_maps(case.maps, case.moments, case.sums, LabelledRows(x, y[:99], labels))
+        refine_maps(case.maps, case.moments, case.sums, LabelledPairs(x, y[:99], labels))
     with pytest.raises(InputError, match="no known class, such as 9"):
         refine_maps(
-            case.maps, case.moments, case.sums, LabelledRows(x, y, np.where(labels == 0, 9, labels))
+            case.maps,
+            case.moments,
+            case.sums,
+            LabelledPairs(x, y, np.where(labels == 0, 9, labels)),
         )
     with pytest.raises(InputError, match="the vectors are 3 wide, expected 4"):
-        refine_maps(case.maps, case.moments, case.sums, LabelledRows(x[:, :3], y, labels))
+        refine_maps(case.maps, case.moments, case.sums, LabelledPairs(x[:, :3], y, labels))
     spoilt = y.copy()
     spoilt[7, 2] = np.nan
     with pytest.raises(InputError, match="old, row 7"):
-        refine_maps(case.maps, case.moments, case.sums, LabelledRows(x, spoilt, labels))
+        refine_maps(case.maps, case.moments, case.sums, LabelledPairs(x, spoilt, labels))
     one = GroupSums(4, 4)
     one.update(np.zeros(100, int), x, y)
     with pytest.raises(InputError, match="no other to keep apart"):
-        refine_maps(case.maps, case.moments, one, LabelledRows(x, y, np.zeros(100, int)))
+        refine_maps(case.maps, case.moments, one, LabelledPairs(x, y, np.zeros(100, int)))

@@ -13,7 +13,7 @@ from isthmus.moments import Moments
 from isthmus.moments.groups import GroupSums
 from isthmus.nn.compat.frozen.class_joint_maps import class_joint_maps
 from isthmus.nn.compat.frozen.class_objective import RefinementTerms
-from isthmus.nn.compat.frozen.class_refinement import LabelledRows, refine_maps
+from isthmus.nn.compat.frozen.class_refinement import LabelledPairs, refine_maps
 from isthmus.nn.compat.frozen.held import Held
 
 SHAPES = [(5, 5), (4, 6), (7, 4)]
@@ -82,7 +82,7 @@ def test_the_refinement_is_held_too(new: int, old: int) -> None:
     x, y, labels, held = case(new, old)
     sums = GroupSums(new, old)
     sums.update(labels, x, y)
-    moments, rows = Moments.of(x, y).second(), LabelledRows(x, y, labels)
+    moments, rows = Moments.of(x, y).second(), LabelledPairs(x, y, labels)
     terms = RefinementTerms(iterations=40)
     start = class_joint_maps(moments, sums, LOOSE)
     strong = replace(held, second=1000 * held.second)

@@ -15,7 +15,7 @@ from isthmus.evaluate import from_labels, parse_metric, relevant_ranks
 from isthmus.moments import Moments
 from isthmus.moments.groups import GroupSums
 from isthmus.nn.compat import Task, TaskMaps, TaskSearch, class_joint_maps, refine_maps, task_maps
-from isthmus.nn.compat.frozen.class_refinement import LabelledRows
+from isthmus.nn.compat.frozen.class_refinement import LabelledPairs
 
 BUDGET = 0.01
 LAMS = (0.0, 0.125, 0.25, 0.5)
@@ -106,7 +106,7 @@ def by_hand(domains: Any, lam: float) -> Any:
     moments = Moments.of(new, old).second()
     return refine_maps(
         class_joint_maps(moments, sums, lam, tolerance=1e-3), moments, sums,
-        LabelledRows(new, old, labels),
+        LabelledPairs(new, old, labels),
     )  # fmt: skip
 
 

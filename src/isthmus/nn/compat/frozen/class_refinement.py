@@ -36,7 +36,7 @@ from isthmus.numeric import Array, to_numpy
 from isthmus.spaces.row_checks import check_vectors
 from isthmus.threads import single_thread
 
-__all__ = ["LabelledRows", "class_maps", "refine_maps"]
+__all__ = ["LabelledPairs", "class_maps", "refine_maps"]
 
 Matrix = NDArray[np.float64]
 Rows = NDArray[np.float32]
@@ -74,12 +74,12 @@ def class_maps(
     classes = GroupSums(new.shape[1], old.shape[1])
     classes.update(labels, new, old)
     maps = class_joint_maps(moments, classes, lam, relative=relative, tolerance=_ROUGHLY)
-    rows = LabelledRows(new, old, labels)
+    rows = LabelledPairs(new, old, labels)
     return refine_maps(maps, moments, classes, rows, terms=terms, seed=seed)
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledRows:
+class LabelledPairs:
     """Rows of two models and the classes of their items."""
 
     new: Array
@@ -94,7 +94,7 @@ def refine_maps(
     maps: JointMaps,
     moments: SecondMoments,
     classes: GroupSums,
-    rows: LabelledRows,
+    rows: LabelledPairs,
     *,
     terms: RefinementTerms | None = None,
     held: Held | None = None,

@@ -14,7 +14,7 @@ from isthmus.moments import Moments, SecondMoments
 from isthmus.moments.groups import GroupSums
 from isthmus.nn.compat.frozen.class_joint_maps import ClassTerms, class_joint_maps
 from isthmus.nn.compat.frozen.class_objective import RefinementTerms
-from isthmus.nn.compat.frozen.class_refinement import LabelledRows, refine_maps
+from isthmus.nn.compat.frozen.class_refinement import LabelledPairs, refine_maps
 from isthmus.nn.compat.frozen.class_sums import about_zero
 from isthmus.nn.compat.frozen.held import Held
 from isthmus.nn.compat.frozen.joint_maps import JointMaps
@@ -59,7 +59,7 @@ class TaskSums:
 
     moments: SecondMoments
     classes: GroupSums
-    rows: LabelledRows
+    rows: LabelledPairs
     seconds: tuple[Matrix, ...]
     """``E[x xᵀ]`` of the new vectors of each task."""
     rotation: Matrix
@@ -102,7 +102,7 @@ class TaskSums:
             for held, rows in ((new, x), (old, y), (labels, own)):
                 held.append(rows)
         second, closed = moments.second(), closed or ClassTerms()
-        joined = LabelledRows(np.concatenate(new), np.concatenate(old), np.concatenate(labels))
+        joined = LabelledPairs(np.concatenate(new), np.concatenate(old), np.concatenate(labels))
         rigid = class_joint_maps(second, classes, 0.0, terms=closed, tolerance=_ROUGHLY)
         rotation = np.asarray(rigid.backward.matrix)
         return cls(second, classes, joined, tuple(seconds), rotation, closed)
