@@ -10,7 +10,7 @@ from isthmus.errors import InputError, StoreChangedError, UnsupportedError
 from isthmus.evaluate.search import top_k
 from isthmus.stores import MemoryStore, create_store, open_store
 from isthmus.stores.beside import BesideStore, with_second_column
-from isthmus.ways.joined import Asked, joined_search
+from isthmus.ways.joined import ColumnQueries, joined_search
 from isthmus.ways.way import Join
 
 N, DIM = 60, 5
@@ -114,7 +114,10 @@ def test_items_that_are_gone_are_not_found_in_both_columns_as_one_either(store, 
     old, new = gaussian(N), gaussian(N, DIM, seed=1)
     store.put(ids, new, column="new")
     store.first.delete(ids[:10])
-    columns = Asked(old[:5], store.column, "cosine"), Asked(new[:5], "new", "cosine")
+    columns = (
+        ColumnQueries(old[:5], store.column, "cosine"),
+        ColumnQueries(new[:5], "new", "cosine"),
+    )
     hits = joined_search(store, *columns, Join(weight=weight), 50)
     assert hits.found.all()
     assert not np.isin(hits.ids, ids[:10]).any()
