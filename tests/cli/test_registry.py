@@ -111,6 +111,9 @@ def test_a_policy_decides(cli: Any, at: Path) -> None:
     assert [c["found"] for c in judged["conditions"]] == ["it did", "bob"]
     cli(*promote, "--measured", "speed.json").refused("expected NAME=FILE")
     cli(*promote, "--measured", "a=policy.toml").refused("no JSON")
+    done = cli(*promote, "--measured", f"a={at}")
+    done.refused("there is a folder here, expected a file")
+    assert "no JSON" not in done.err
     cli("promote", "docs", "shadow", "--measured", "a=b").refused("Add --policy")
     cli("promote", "docs", "canary", "--policy", "policy.toml").refused("no stage 'canary'")
 

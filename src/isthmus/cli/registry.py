@@ -410,6 +410,8 @@ def _measured(text: str) -> tuple[str, Any]:
             return name, read_json(file.read(_MOST_RESULT))
     except FileNotFoundError as error:
         raise InputError("there is no such file", where=path) from error
+    except InputError:
+        raise
     except ValueError as error:
         raise InputError(f"this is no JSON ({error})", where=path) from error
 

@@ -17,9 +17,11 @@ _NUMBERS = "-0123456789NI"  # how numbers begin, NaN and Infinity among them
 _PIECE = 1 << 20
 _LONGEST = 1 << 28
 """Characters of one value: a service's answer with 2,048 vectors of 4,096 numbers has fewer."""
-_MOST_PARTS = 1 << 24
-"""Commas of one value, whose numbers take 32 bytes of memory each."""
-_LONGEST_PART = 1 << 24
+_MOST_MEMORY = 1 << 29
+"""Bytes of one value, once it is read."""
+_TAKES = {",": 32, "[": 120, "{": 300}
+"""Bytes of a number, of a list and of an object, by the mark before it."""
+_LONGEST_PART = 1 << 23
 """Characters of one text, or of one list of numbers."""
 _CUT = 16
 """Characters before the end of what was read where a value that goes on may seem wrong."""
@@ -134,13 +136,14 @@ class _Window:
 
     def _check(self, length: int) -> None:
         """Refuse a value that has so many characters, or goes on behind them, as no row does."""
-        if length <= min(_LONGEST, _LONGEST_PART, _MOST_PARTS):
+        if length <= min(_LONGEST, _LONGEST_PART, _MOST_MEMORY // max(_TAKES.values())):
             return
         start, end = self._at, self._at + length
+        memory = sum(size * self._text.count(mark, start, end) for mark, size in _TAKES.items())
         last = max(self._text.rfind(mark, start, end) for mark in "[]{}")
         for count, most, what in (
             (length, _LONGEST, "the value has more than {:,} characters"),
-            (self._text.count(",", start, end), _MOST_PARTS, "the value has more than {:,} parts"),
+            (memory, _MOST_MEMORY, "the value would take more than {:,} bytes of memory"),
             (end - max(start, last), _LONGEST_PART, "a text or list has more than {:,} characters"),
         ):
             if count > most:
