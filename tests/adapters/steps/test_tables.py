@@ -77,6 +77,13 @@ def test_a_pipeline_of_tables_keeps_them() -> None:
     assert steps.score(TABLE, TARGET) > 0.99
 
 
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_a_copy_for_a_search_answers_with_the_same_table(kind: type) -> None:
+    base = pytest.importorskip("sklearn.base")
+    copied = base.clone(made(kind).set_output(transform="pandas"))
+    assert isinstance(copied.fit(TABLE, TARGET).transform(TABLE), pd.DataFrame)
+
+
 def test_what_scikit_learn_was_told_holds() -> None:
     sklearn = pytest.importorskip("sklearn")
     with sklearn.config_context(transform_output="pandas"):

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.errors import InputError, missing_extra
+from isthmus.errors import InputError, MissingExtraError
 from isthmus.numeric import Array, to_numpy
 
 __all__ = ["NamedColumns", "column_names"]
@@ -38,7 +38,8 @@ class NamedColumns:
     feature_names_in_: NDArray[np.object_]
     n_features_in_: int
     _names_out: NDArray[np.object_] | None = None
-    _container: str | None = None
+    # the name that scikit-learn's `clone` takes along
+    _sklearn_output_config: dict[str, str]
 
     def set_output(self, *, transform: str | None = None) -> Self:
         """Choose what `transform` returns: ``default`` (an array), ``pandas`` or ``polars``.
@@ -55,7 +56,7 @@ class NamedColumns:
                     where="transform",
                     mend=f"Choose from {', '.join(_CONTAINERS)}",
                 )
-            self._container = transform
+            self._sklearn_output_config = {"transform": transform}
         return self
 
     def _learn_names(self, x: Any, names_out: NDArray[np.object_] | None = None) -> None:
@@ -105,13 +106,16 @@ class NamedColumns:
 
     def _as_output(self, rows: Array, given: Any) -> Any:
         """The rows in the table that is wanted, with the index of the table given."""
-        container = self._container or _configured()
+        container = getattr(self, "_sklearn_output_config", {}).get("transform") or _configured()
         if container == "default":
             return rows
         try:
             library = import_module(container)
         except ImportError as error:
-            raise missing_extra(container, container, f"set_output('{container}')") from error
+            raise MissingExtraError(
+                f"set_output needs the package '{container}', which is not installed",
+                mend=f"Install it with: pip install {container}",
+            ) from error
         names = [str(name) for name in self.get_feature_names_out()]
         if container == "pandas":
             index = given.index if isinstance(given, library.DataFrame) else None
