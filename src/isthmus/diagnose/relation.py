@@ -90,7 +90,8 @@ def sentence(relation: Relation, measured: PairProbes, names: tuple[str, str]) -
         return f"there are too few pairs to say how {x} and {y} are related"
     place = f"the partner of a row ranks at {found.better.mean_place:.2f} of the list (chance 0.50)"
     if relation is Relation.MISPAIRED:
-        moved = "" if measured.shift is None else f"; one side seems moved by {measured.shift} rows"
+        rows = f"{measured.shift} row{'' if measured.shift == 1 else 's'}"
+        moved = "" if measured.shift is None else f"; one side seems moved by {rows}"
         return (
             f"the rows of {x} and {y} do not go together: {place}, though the two variance "
             f"profiles agree to {measured.profile_distance:.2f}{moved}"

@@ -185,6 +185,43 @@ def test_heads_are_told_where_a_network_takes_one_size() -> None:
         torch.testing.assert_close(taps(x)["last"], returned(net, "last", x).mean(1))
 
 
+class Partition(nn.Module):
+    """An image of one size as tokens of a grid, behind each other on two axes, as MaxViT does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.shape[-2:] == (8, 8)
+        parts = x.unflatten(2, (4, 2)).unflatten(4, (4, 2))
+        return parts.permute(0, 2, 4, 3, 5, 1).reshape(len(x), 16, 4, -1)
+
+
+class Swap(nn.Module):
+    """Two axes in the place of each other."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.swapaxes(1, 2)
+
+
+class GridAttention(nn.Module):
+    """Works on every fourth token of an image, with its features last inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before, self.part = nn.Conv2d(3, 16, 1), Partition()
+        self.swap, self.back = Swap(), Swap()
+        self.block = nn.Sequential(nn.LayerNorm(16), nn.Linear(16, 16))
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.swap(self.part(self.before(x)))
+        return self.back(tokens + self.block(tokens))
+
+
+@pytest.mark.parametrize("name", ["part", "swap", "back"])
+def test_what_is_behind_or_before_a_view_tells_its_features(name: str) -> None:
+    net, x = GridAttention(), torch.randn(3, 3, 8, 8)
+    with Taps(net, [name]) as taps:
+        torch.testing.assert_close(taps(x)[name], returned(net, name, x).mean((1, 2)))
+
+
 class Subsampled(nn.Module):
     """Every second step of tokens on a square, as LeViT takes them: nothing in it is learned."""
 

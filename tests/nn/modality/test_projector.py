@@ -69,11 +69,21 @@ def test_bad_shapes_are_refused():
         made()(torch.ones(2, 5))
 
 
+def test_hidden_units_begin_with_rows_parted_however_close_they_lie():
+    rng = np.random.default_rng(4)
+    rows = (5 + 0.01 * rng.standard_normal((300, 6))).astype(np.float32)
+    rows[:, 5] = 2.0  # of a direction that does not vary
+    begun = Branch.begun(rows, 4, 9, 0)
+    seen = rows @ begun.inner + begun.bend
+    np.testing.assert_allclose(seen.std(axis=0), 1, rtol=1e-3)
+    assert np.abs(seen.mean(axis=0)).max() < 2 and not begun.outer.any()
+
+
 def test_a_hidden_layer_is_run_alike_by_torch_and_by_the_chain_and_is_kept(tmp_path):
     rng = np.random.default_rng(3)
     matrix, offset = rng.standard_normal((5, 4)), rng.standard_normal(4)
     rows = rng.standard_normal((20, 5)).astype(np.float32)
-    branches = [Branch.begun((5, 4), 7, seed) for seed in (0, 1)]
+    branches = [Branch.begun(rows, 4, 7, seed) for seed in (0, 1)]
     assert np.array_equal(
         Projector(matrix, offset, branch=branches[0])(torch.from_numpy(rows)).detach().numpy(),
         Projector(matrix, offset)(torch.from_numpy(rows)).detach().numpy(),

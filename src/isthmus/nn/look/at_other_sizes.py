@@ -46,7 +46,8 @@ class Seen:
         in_order: whether those of an item stand next to one another.
         alone: the output itself, of the first item alone.
         near: the layout of a layer of a certain kind that made this very tensor, that read it, or,
-            where there is neither, that last returned the same shape.
+            where there is neither, that last returned the same shape; or that read a view of it, or
+            returned the shape that it is a view of.
         features: the axes along which only features change, where the output is a view of what a
             layer of a certain kind returned; else empty.
     """
@@ -230,25 +231,33 @@ def _shapes(
         except InputError:
             return
         kind = told_by_kind(module)
+        given_to = args[0] if args and isinstance(args[0], Tensor) and args[0].ndim > 2 else None
         if kind is not None:
             made[tuple(found.shape)] = kind
             if found.ndim > 2:
                 sources.append(Source.of(found, kind))
             for name, tensor in kept.items():
-                if args and args[0] is tensor and name not in exact:
+                if given_to is None:
+                    break
+                if given_to is tensor and name not in exact:
                     run.near[name] = kind
                     exact.add(name)
+                elif name not in run.near:
+                    run.near |= _told_by(Source.of(given_to, kind), name, tensor)
         if steps_first(module) and found.ndim == 3:
             run.first.append(tuple(found.shape))
         for name in names.get(module, ()):
             if name not in kept:
                 kept[name] = found
-                run.shapes[name] = tuple(found.shape)
+                run.shapes[name] = shape = tuple(found.shape)
                 source = next((s for s in reversed(sources) if s.holds(found)), None)
                 if kind is None and source is not None:
                     run.features[name] = source.features(found)
-                if run.shapes[name] in made:
-                    run.near[name] = made[run.shapes[name]]
+                if shape in made:
+                    run.near[name] = made[shape]
+                elif given_to is not None and tuple(given_to.shape) in made:
+                    before = Source.of(given_to, made[tuple(given_to.shape)])
+                    run.near |= _told_by(before, name, found)
 
     handles = [module.register_forward_hook(watch) for module in network.modules()]
     try:
@@ -259,6 +268,13 @@ def _shapes(
         for handle in handles:
             handle.remove()
     return run
+
+
+def _told_by(source: Source, name: str, seen: Tensor) -> dict[str, str]:
+    """The layout of what the layer ``name`` returned, by numbers it shares with ``source``."""
+    features = source.features(seen) if source.holds(seen) else frozenset()
+    second, last = 1 in features, seen.ndim - 1 in features
+    return {} if second == last else {name: "channels" if second else "tokens"}
 
 
 def _steps_come_first(usual: _Run, changed: Mapping[int, _Run | None]) -> bool:

@@ -34,6 +34,7 @@ from isthmus.nn.modality.projector import Branch, Projector
 from isthmus.nn.modality.tune import HOTTEST, PairedInputs, Tuning, checked_metric, tune
 from isthmus.numeric import to_numpy, unit_rows
 from isthmus.progress import Progress, silent
+from isthmus.training.schedule import Schedule
 
 __all__ = ["AttachOptions", "attach"]
 
@@ -44,8 +45,10 @@ _BANK_ROWS = 2000
 _GAP_ROWS = 4
 _DROPOUT, _ENOUGH = 0.3, 10
 _HIDDEN, _ENOUGH_FOR_HIDDEN = 256, 1000
-_HOTTER = 2.0
+_HOTTER, _HOTTER_HIDDEN = 2.0, 1.5
 """Temperature of the training over the one that suits the scores it begins with."""
+_HIDDEN_SCHEDULE = Schedule(40, patience=6)
+"""A hidden layer begins with nothing learned, and goes on gaining where a linear map is done."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,7 @@ def attach(
         items_x: the item of each x row; without, row i of x pairs with row i of y.
         items_y: the item of each y row.
         tuning: loss and schedule of the training; with ``Schedule(0)`` the closed form is kept.
+            Unless given, 16 epochs at the most for the linear head and 40 for the other.
         options: how items are held out, and how maps are trained.
         progress: told after every fold.
 
@@ -126,6 +130,8 @@ def attach(
         >>> made.paired, made.transform(pictures).shape
         (80, (80, 6))
     """
+    # who says how to train says it of both heads
+    longer = tuning or Tuning(schedule=_HIDDEN_SCHEDULE)
     tuning, options = tuning or Tuning(), options or AttachOptions()
     x, y = (_checked(rows, name) for rows, name in ((x, "x"), (y, "y")))
     items = match_items(len(x), len(y), items_x, items_y)
@@ -145,7 +151,7 @@ def attach(
     if tuning.schedule.epochs:
         before, best = held.scores[name], held.scores[name]
         for hidden in held.heads:
-            trained = held.train(name, unit_rows(x), tuning, hidden)
+            trained = held.train(name, unit_rows(x), longer if hidden else tuning, hidden)
             better = trained.scores - best
             # early stopping has seen the fold it is judged on: a gain within the noise is none
             taken = better.mean() > better.std() / len(better) ** 0.5
@@ -315,7 +321,8 @@ class _Folds:
         if tuning.temperature is None:
             # rows of one item apart, a frozen space may lie so close that .1 tells nothing apart
             _, suits = self.measured(self.mapped[name], hubs=False)
-            tuning = replace(tuning, temperature=min(_HOTTER * suits, HOTTEST))
+            hotter = _HOTTER_HIDDEN if hidden else _HOTTER
+            tuning = replace(tuning, temperature=min(hotter * suits, HOTTEST))
         left, right = self.items.pairs(options.partners, self.seed)
         inputs, targets = torch.from_numpy(x), torch.from_numpy(self.y)
         numbers = torch.from_numpy(self.items.x)
@@ -327,8 +334,9 @@ class _Folds:
         made: list[Projector] = []
         for number, start in enumerate(self.starts[name]):
             whole = self.side.whole(start)
-            dims = whole.matrix.shape[0], whole.matrix.shape[1]
-            branch = Branch.begun(dims, hidden, self.seed + number) if hidden else None
+            seen = _sample(x[left[fold != number]], self.seed)
+            outputs = whole.matrix.shape[1]
+            branch = Branch.begun(seen, outputs, hidden, self.seed + number) if hidden else None
             projector = Projector(whole.matrix, whole.offset, branch=branch, dropout=self.dropout)
             train, held = (
                 PairedInputs(inputs[left[rows]], targets[right[rows]], numbers[left[rows]])

@@ -35,14 +35,24 @@ class Branch(NamedTuple):
     """V ``(hidden, dy)``"""
 
     @classmethod
-    def begun(cls, dims: tuple[int, int], hidden: int, seed: int) -> Self:
-        """One that adds nothing yet, for rows of unit length."""
+    def begun(cls, rows: NDArray[np.floating], outputs: int, hidden: int, seed: int) -> Self:
+        """One that adds nothing yet, whose hidden units part the rows.
+
+        Each is brought to mean 0 and deviation 1 over them: rows of one modality lie in a narrow
+        cone, on which units of directions drawn at random alone are nearly linear.
+
+        Args:
+            rows: as the projector sees them ``(n, dx)``.
+            outputs: dy.
+            hidden: number of units.
+            seed: of their directions.
+        """
         rng = np.random.default_rng(seed)
-        return cls(
-            rng.standard_normal((dims[0], hidden)),
-            0.1 * rng.standard_normal(hidden),
-            np.zeros((hidden, dims[1])),
-        )
+        inner = rng.standard_normal((rows.shape[1], hidden))
+        seen = rows @ inner
+        inner /= np.maximum(seen.std(axis=0), 1e-6)
+        bend = 0.3 * rng.standard_normal(hidden) - rows.mean(axis=0, dtype=np.float64) @ inner
+        return cls(inner, bend, np.zeros((hidden, outputs)))
 
     @classmethod
     def mean(cls, branches: Sequence[Branch]) -> Self:

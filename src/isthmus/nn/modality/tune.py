@@ -61,7 +61,8 @@ class Tuning:
             batch are negatives), ``siglip`` (every pair judged by itself), or ``mse`` or ``cosine``
             (a row and its partner alone).
         temperature: of the softmax of ``info_nce``; unless given .1, and in `attach` twice the one
-            that suits the scores of the closed form, if that is less.
+            that suits the scores of the closed form, one and a half times with a hidden layer, if
+            that is less.
         batch: rows.
         rate: of a step, relative to the root mean square of each parameter.
         stay: weight of the mean squared distance from where the untrained module maps the batch: a
