@@ -75,8 +75,8 @@ def test_hidden_units_begin_with_rows_parted_however_close_they_lie():
     rows[:, 5] = 2.0  # of a direction that does not vary
     begun = Branch.begun(rows, 4, 9, 0)
     seen = rows @ begun.inner + begun.bend
-    np.testing.assert_allclose(seen.std(axis=0), 1, rtol=1e-3)
-    assert np.abs(seen.mean(axis=0)).max() < 2 and not begun.outer.any()
+    np.testing.assert_allclose(seen.std(axis=0), 0.4, rtol=1e-3)
+    assert np.abs(seen.mean(axis=0)).max() < 0.6 and not begun.outer.any()
 
 
 def test_a_hidden_layer_is_run_alike_by_torch_and_by_the_chain_and_is_kept(tmp_path):

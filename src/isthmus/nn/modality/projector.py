@@ -20,6 +20,7 @@ from isthmus.training.torch_tensors import as_arrays
 
 __all__ = ["ATTACHED", "KIND", "Branch", "Projector"]
 
+_DEVIATION = 0.4
 KIND, ATTACHED = "projector", "attached modality"
 """Of artefact: a projector by itself, and with what was found of it."""
 
@@ -38,8 +39,9 @@ class Branch(NamedTuple):
     def begun(cls, rows: NDArray[np.floating], outputs: int, hidden: int, seed: int) -> Self:
         """One that adds nothing yet, whose hidden units part the rows.
 
-        Each is brought to mean 0 and deviation 1 over them: rows of one modality lie in a narrow
-        cone, on which units of directions drawn at random alone are nearly linear.
+        Each is centred on them and brought to a deviation of .4: rows of one modality lie in a
+        narrow cone, all on one side of units that are drawn at random, and units that part the
+        rows too sharply learn them by heart.
 
         Args:
             rows: as the projector sees them ``(n, dx)``.
@@ -50,8 +52,11 @@ class Branch(NamedTuple):
         rng = np.random.default_rng(seed)
         inner = rng.standard_normal((rows.shape[1], hidden))
         seen = rows @ inner
-        inner /= np.maximum(seen.std(axis=0), 1e-6)
-        bend = 0.3 * rng.standard_normal(hidden) - rows.mean(axis=0, dtype=np.float64) @ inner
+        inner *= _DEVIATION / np.maximum(seen.std(axis=0), 1e-6)
+        bend = (
+            0.3 * _DEVIATION * rng.standard_normal(hidden)
+            - rows.mean(axis=0, dtype=np.float64) @ inner
+        )
         return cls(inner, bend, np.zeros((hidden, outputs)))
 
     @classmethod
