@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from isthmus.bridge import Bridge, Queries, assess, fit
+from isthmus.bridge import Bridge, Queries, apply, assess, fit
 from isthmus.spaces.pairs import Pairs
 
 RECIPE = "unit_norm | procrustes | unit_norm"
@@ -132,3 +132,34 @@ def test_fewer_pairs_than_evidence_needs_are_told_before_the_work(
     caplog.clear()
     fit(Pairs(*_sides(world, 800)), recipe=RECIPE)
     assert not caplog.records
+
+
+def test_queries_and_rows_of_another_model_are_noticed_where_they_are_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rng = np.random.default_rng(3)
+    turns = [np.linalg.qr(rng.standard_normal((48, 48)))[0] for _ in range(3)]
+    # every model leaves its last directions nearly empty
+    one, other, third = (np.where(np.arange(48) < 40, 1, 1e-3)[:, None] * turn for turn in turns)
+    hidden = rng.standard_normal((1500, 48))
+    items, asked = hidden[:1000], hidden[1000:]
+    asked[:, 0] += 0.5
+    pairs = Pairs(items @ one, items @ other)
+    queries = Pairs(asked @ one, asked @ other, ids=np.arange(500))
+    assert not [n for n in noticed(pairs, queries=queries) if "another model" in n]
+    some = np.arange(500) % 8 == 5
+    mixed = np.where(some[:, None], asked @ third, asked @ one)
+    (told,) = [
+        n
+        for n in noticed(pairs, queries=Pairs(mixed, asked @ other, ids=np.arange(500)))
+        if "another model" in n
+    ]
+    assert "12% of 500 queries of new" in told and "(5, 13, 21, ...)" in told
+    bridge = fit(pairs, recipe=RECIPE)
+    evidence = assess(bridge, pairs, queries=Pairs(mixed, asked @ other, ids=np.arange(500)))
+    assert any("12% of 500 queries of new" in n for n in evidence.notices)
+    apply(bridge, asked @ one, tmp_path / "a.npy")
+    assert not caplog.records
+    apply(bridge, mixed, tmp_path / "b.npy")
+    assert "12% of 500 rows of vectors that were looked at" in caplog.text
+    assert "(row 5, row 13, row 21, ...)" in caplog.text

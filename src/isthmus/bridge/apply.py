@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from isthmus.bridge.bridge import Bridge
 from isthmus.bridge.parted.pairs import engine_place, opened_engine
+from isthmus.bridge.stray_rows import LOOKED_AT, told_strays
 from isthmus.errors import InputError
 from isthmus.files import check_apart
 from isthmus.progress import Progress, silent
@@ -19,6 +21,8 @@ from isthmus.spaces.row_checks import row_norms
 from isthmus.spaces.writers import VectorWriter, ids_beside, open_writer
 
 __all__ = ["apply", "block_rows", "check_canary", "write_mapped"]
+
+log = logging.getLogger(__name__)
 
 _BLOCK = 4 << 20  # bytes
 
@@ -108,10 +112,16 @@ def apply(
     if check:
         bridge.require_source(vectors.rows(0, 1), where=where)
         # the whole of the file is looked at, not its beginning, which may be of one kind
-        spread = np.unique(np.linspace(0, vectors.n - 1, 256).astype(np.int64))
-        _, looked_at = _usable(vectors, spread)
+        spread = np.unique(np.linspace(0, vectors.n - 1, LOOKED_AT).astype(np.int64))
+        numbers, looked_at = _usable(vectors, spread)
         if len(looked_at):
             bridge.recognise(looked_at, where=where)
+            told = told_strays(
+                bridge.source_profile, looked_at, [f"row {row}" for row in numbers],
+                f"rows of {where} that were looked at",
+            )  # fmt: skip
+            if told is not None:
+                log.warning("notice: %s", told)
     step = block_rows(bridge)
     with open_writer(output, bridge.target.dim, n=vectors.n, overwrite=overwrite) as writer:
         for start in range(0, vectors.n, step):

@@ -80,7 +80,10 @@ def assess(
         judging = replace(judging or Judging(), seed=_seed_of(bridge))
         parts = held_out_parts(samples, bridge.kind, whole_index=judging.whole_index)
         examined = examine(parts, judged, bridge.kind, judging, progress=progress)
-        return with_notices(examined, opened, samples.queries, judged, parts.test, bridge.kind)
+        return with_notices(
+            examined, opened, samples.queries, judged, parts.test, bridge.kind,
+            (bridge.source_profile, bridge.target_profile),
+        )  # fmt: skip
 
 
 def unseen_samples(

@@ -14,11 +14,14 @@ from isthmus.bridge.evidence import HeldOut
 from isthmus.bridge.examine import Examined
 from isthmus.bridge.held_out_samples import Queries
 from isthmus.bridge.kind import SIDES, Kind
+from isthmus.bridge.stray_rows import LOOKED_AT, told_strays
 from isthmus.diagnose.identify import identify, rank_partners
 from isthmus.diagnose.pairing import Pairing, described, unchanged_rows
 from isthmus.diagnose.thresholds import threshold
 from isthmus.evaluate import Evaluation
+from isthmus.numeric import to_numpy
 from isthmus.spaces.pairs import Pairs
+from isthmus.spaces.profile import Profile
 from isthmus.spaces.sample import Batch
 
 __all__ = ["unmatched", "with_notices"]
@@ -34,6 +37,7 @@ def with_notices(
     chain: Mapped,
     held_out: HeldOut,
     kind: Kind,
+    profiles: tuple[Profile | None, Profile | None],
 ) -> Evaluation:
     """The evidence with what its reader should know about the data, in a sentence each.
 
@@ -44,6 +48,7 @@ def with_notices(
         chain: the map, or one of every fold where the queries were fitted on.
         held_out: the test part, with a sample of all pairs as its gallery.
         kind: of the bridge.
+        profiles: of the items on both sides.
     """
     told = (
         *pairs.notices,
@@ -52,6 +57,7 @@ def with_notices(
         *_same_vectors(held_out.gallery, cosine=held_out.metric == "cosine"),
         *told_copies(pairs, held_out, chain, kind),
         *([] if queries is None else unmatched(pairs, queries)),
+        *([] if queries is None else _stray_queries(queries.pairs, profiles, kind)),
     )
     return examined.evidence.model_copy(update={"notices": told})
 
@@ -96,6 +102,17 @@ def _same_vectors(gallery: Batch, *, cosine: bool) -> Iterator[str]:
             "both sides hold the same vectors, up to rounding: there is nothing to map. Check that "
             "the right files were given; if they were, the model has not changed"
         )
+
+
+def _stray_queries(
+    queries: Pairs, profiles: tuple[Profile | None, Profile | None], kind: Kind
+) -> Iterator[str]:
+    """Whether some queries of a side come from another model than its items."""
+    asked = queries.head(LOOKED_AT)
+    for profile, rows, name in zip(profiles, (asked.x, asked.y), SIDES[kind], strict=True):
+        told = told_strays(profile, to_numpy(rows), asked.ids.tolist(), f"queries of {name}")
+        if told is not None:
+            yield told
 
 
 def unmatched(pairs: Pairs, queries: Queries) -> Iterator[str]:

@@ -196,7 +196,7 @@ def _fitted(
         target=_space(fitting.target, profiles[1], sample.y.dtype, names[1], metric),
         chain=chain,
         recipe=selection.chosen.recipe,
-        evidence=with_notices(examined, pairs, samples.queries, unseen, parts.test, kind),
+        evidence=with_notices(examined, pairs, samples.queries, unseen, parts.test, kind, profiles),
         ways=examined.ways,
         tried=tuple(
             Tried(str(c.recipe), round(c.score, 6), _round(c.squared_error))

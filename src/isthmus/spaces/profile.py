@@ -38,6 +38,8 @@ _BLOCK_ROWS = 2048
 FAR = 1e30
 """Distances go no farther."""
 _UNIT = 1e-3
+_ODD = 0.02
+"""Share of rows that may lie where hardly any other does, and still be of the same model."""
 _ROUNDING = 32 * float(np.finfo(np.float32).eps)
 """A spread below this share of the mean's length is not told from how float32 rounds the mean."""
 
@@ -168,12 +170,28 @@ class Profile:
             return False
         return not self.score(rows) <= (self.typical * self.foreign) ** 0.5
 
+    def strays(self, rows: NDArray[Any]) -> NDArray[np.int64]:
+        """Which of ``rows (n, d)`` lie past the geometric middle by themselves, where more do than
+        a few odd ones; empty where rows of another model would not stand out.
+
+        Of real encoders no more than 1 % of the rows do, queries, other subjects and languages
+        among them, and all rows of another model.
+        """
+        if self.typical is None or not len(rows):
+            return np.zeros(0, np.int64)
+        found = np.flatnonzero(~(self._scores(rows) <= (self.typical * self.foreign) ** 0.5))
+        usual = _ODD * len(rows)
+        return found if len(found) > usual + 3 * usual**0.5 else found[:0]
+
     def _median(self, rows: NDArray[Any]) -> float:
+        return float(np.median(self._scores(rows)))
+
+    def _scores(self, rows: NDArray[Any]) -> NDArray[Any]:
         rows = np.asarray(rows, dtype=np.float32)
         rows = unit_rows(rows) if self.unit else rows
         with single_thread:
             projected = (rows - self.mean) @ self._emptied
-        return float(np.median(np.einsum("ij,ij->i", projected, projected))) / projected.shape[1]
+        return np.einsum("ij,ij->i", projected, projected) / projected.shape[1]
 
     # ---- where a row lies ----------------------------------------------------------------------
 

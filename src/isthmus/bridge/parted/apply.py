@@ -6,6 +6,7 @@ What was finished is written down as it comes, so that the same command goes on 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections import Counter
 from collections.abc import Generator, Iterator
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from isthmus.bridge.apply import block_rows, write_mapped
 from isthmus.bridge.bridge import Bridge
+from isthmus.bridge.stray_rows import told_strays
 from isthmus.progress import Progress
 from isthmus.scale.engine import PooledEngine
 from isthmus.scale.listing import list_side
@@ -31,6 +33,8 @@ from isthmus.spaces.writers import open_writer
 from isthmus.stores import is_store_url
 
 __all__ = ["apply_parts"]
+
+log = logging.getLogger(__name__)
 
 _LOOKED_AT = 16  # parts whose first rows are compared with the fingerprint
 JsonObject = dict[str, Any]
@@ -166,14 +170,20 @@ def _check_source(bridge: Bridge, side: PartedVectors) -> None:
     """Compare rows of some parts, spread over all, with the fingerprint of the source."""
     places = np.unique(np.linspace(0, len(side.parts) - 1, _LOOKED_AT).astype(int)).tolist()
     some: list[NDArray[Any]] = []
+    names: list[str] = []
     each = -(-256 // len(places))
     for place in places:
         part = side.parts[place]
         rows = next(rows_of(side, [Slice(part, 0, min(each, part.rows))], None))[1]
         some.append(rows)
+        names += [f"{part.place}, row {part.first + row}" for row in range(len(rows))]
     looked_at = np.concatenate(some)
     bridge.require_source(looked_at[:1], where=side.name)
     bridge.recognise(looked_at, where=side.name)
+    what = f"rows of {side.name} that were looked at"
+    told = told_strays(bridge.source_profile, looked_at, names, what)
+    if told is not None:
+        log.warning("notice: %s", told)
 
 
 def _known(folder: PartFolder | PartBucket, digest: str) -> dict[str, JsonObject]:
