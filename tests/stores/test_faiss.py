@@ -100,6 +100,20 @@ def test_a_file_that_is_no_index(tmp_path):
         open_store(path).describe()
 
 
+def test_inverted_lists_with_ids_of_their_own_and_bits_are_told(tmp_path):
+    index = faiss.index_factory(DIM, "IVF2,Flat")
+    index.train(gaussian(90))
+    index.add_with_ids(gaussian(90), np.arange(90) * 3 + 5)
+    faiss.write_index(index, str(tmp_path / "docs.faiss"))
+    with pytest.raises(UnsupportedError, match="were added with ids of their own"):
+        open_store(f"faiss://{tmp_path}/docs.faiss").count()
+    bits = faiss.IndexBinaryFlat(64)
+    bits.add(np.arange(80, dtype=np.uint8).reshape(10, 8))
+    faiss.write_index_binary(bits, str(tmp_path / "bits.faiss"))
+    with pytest.raises(InputError, match="an index of vectors of bits"):
+        open_store(f"faiss://{tmp_path}/bits.faiss").count()
+
+
 def test_an_index_that_keeps_its_vectors_to_itself(tmp_path):
     path = saved(tmp_path, faiss.index_factory(DIM, "IVF4,PQ4x4fs"), gaussian(700))
     with pytest.raises(UnsupportedError, match="IndexIVFPQFastScan does not give its vectors"):

@@ -107,7 +107,14 @@ class _Faiss:
                 "Make the store of the vectors themselves",
             )
         if hasattr(index, "make_direct_map"):
-            number_lists(index)
+            try:
+                number_lists(index)
+            except RuntimeError as error:
+                raise cannot(
+                    f"an index of inverted lists does not give its vectors back in order: {error}",
+                    self._address.shown,
+                    "Put an IndexIDMap2 around it, or make the store of the vectors themselves",
+                ) from None
         rows = scratch_array(index.ntotal * index.d, np.float32).reshape(-1, index.d)
         for start in range(0, index.ntotal, _BATCH):
             part = rows[start : start + _BATCH]

@@ -43,6 +43,8 @@ def read_index(path: Path) -> Any:
         try:
             index: Any = faiss.read_index(str(path))
         except RuntimeError as error:
+            if '("IB' in str(error):
+                raise RuntimeError("it is an index of vectors of bits") from error
             # where in FAISS's own sources it was noticed is of no use to who reads it
             raise RuntimeError(re.sub(r"^Error in .*?\.\w+:\d+: ", "", str(error))) from error
         finally:
@@ -62,7 +64,10 @@ def number_lists(index: Any) -> None:
     """
     complete = int(index.invlists.compute_ntotal()) == index.ntotal
     if complete:
-        index.make_direct_map()
+        try:
+            index.make_direct_map()
+        except RuntimeError as error:
+            raise RuntimeError("its vectors were added with ids of their own") from error
         complete = bool((_faiss().vector_to_array(index.direct_map.array) >= 0).all())
     if not complete:
         raise RuntimeError(f"its lists do not hold each of the numbers below {index.ntotal:,} once")
