@@ -88,7 +88,7 @@ def traffic(kind: str, folder: Path, seconds: float) -> Outcome:
         plan = planned(url, path)
         with open_store(url) as store:
             migration = Migration(plan, path, store, models())
-            migration._settle()  # what was written since the cut-over
+            migration._filling().settle()  # what was written since the cut-over
         held = contents(url)
         assert set(held["new"]) == set(held["text"]), "an id lacks its new vector, or is gone"
         names = sorted(held["new"])
