@@ -417,3 +417,12 @@ def test_a_read_only_place(cli: Any, bridge: Path, mounted: Path | None) -> None
             f"{place}/out.npy: the f", "Choose a"
         )
         cli("fit", "old.npy", "new.npy", "-o", place / "b").refused(f"{place}/b: the f", "Choose a")
+
+
+def test_a_folder_that_was_removed(cli: Any, bridge: Path, monkeypatch: Any) -> None:
+    gone = Path("gone").absolute()
+    gone.mkdir()
+    places = bridge.absolute(), Path("new.npy").absolute()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    cli("apply", *places, "out.npy").refused("the folder that you work in: it was removed")

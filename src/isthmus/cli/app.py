@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -152,6 +153,8 @@ def main() -> None:
         if debug:
             raise
         place, what = error.filename or "the system", str(error.strerror or error)
+        if isinstance(error, FileNotFoundError) and _works_nowhere():
+            place, what = "the folder that you work in", "it was removed"
         sentence = plain_line(f"error: {place}: {what}")
         _end(sentence, _BAD_INPUT, as_json, type(error).__name__, what=what, where=str(place))
     except Stopped as stopped:
@@ -209,6 +212,15 @@ def _run_for_programs() -> NoReturn:
         sentence = plain_line(f"error: {place}: {what}. {mend}")
         _end(sentence, _BAD_INPUT, True, "UsageError", what=what, where=place, mend=mend)
     raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _works_nowhere() -> bool:
+    """Whether the current folder is gone, which every relative name is looked for in."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _end(
