@@ -13,7 +13,7 @@ demo: $(VENV)/.demo
 
 # what needs an extra that is not installed is skipped, and the count is printed
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -q -n logical --maxprocesses 8 --dist loadfile
+	$(BIN)/python -m pytest -q -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -105,7 +105,41 @@ def write_repeated() -> Callable[[Path, np.ndarray, int], None]:
     return write
 
 
+_LONGEST = (
+    "benchmarks/test_kills.py",
+    "docs/test_code_blocks.py",
+    "examples/test_examples.py",
+    "bridge/test_fit.py",
+    "cli/test_fit.py",
+    "training/test_loop.py",
+    "cli/test_schema.py",
+    "training/test_augment.py",
+    "adapters/scarce/test_unpaired.py",
+    "test_memory.py",
+    "benchmarks/test_live.py",
+    "benchmarks/test_chaos.py",
+    "examples/test_two_teams.py",
+    "demo/test_story.py",
+    "demo/test_next_commands.py",
+    "registry/test_many_writers.py",
+    "training/test_network.py",
+    "similarity/test_permuted_rows.py",
+    "nn/compact/test_int8_inputs.py",
+    "nn/modality/test_attach.py",
+    "stores/test_faiss.py",
+    "diagnose/test_memory.py",
+    "bridge/test_coarse.py",
+    "bridge/test_doubts.py",
+    "nn/look/test_real_layers.py",
+    "spaces/test_pairs.py",
+)
+"""The files whose tests take longest.  Each is run whole by one process, so that one that begins
+when all others end would be waited for."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    place = {Path(__file__).parent / name: i for i, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
     if find_spec("pyarrow") is None:
         absent = pytest.mark.skip(reason="writing Parquet needs pyarrow")
         for item in items:

@@ -24,6 +24,7 @@ ROOMS_WITH_EXAMPLES = (
     "isthmus.scale",
     "isthmus.serve",
     "isthmus.similarity",
+    "isthmus.stores",
     "isthmus.training",
     "isthmus.training.losses",
 )

@@ -46,7 +46,10 @@ def assess(
 
     Args:
         bridge: to judge; vectors of other models than its own are refused.
-        pairs, queries, judging, engine: as in `isthmus.fit`.
+        pairs: as in `isthmus.fit`.
+        queries: as in `isthmus.fit`.
+        judging: as in `isthmus.fit`.
+        engine: as in `isthmus.fit`.
         all_rows: use every row as a query (data the bridge has never seen).  None decides: data
             that share items with the fit, and data for an inverted or composed bridge, which
             cannot be recognised, are judged on the test part of the fit alone.

@@ -42,9 +42,12 @@ def fit_sample(
     Args:
         sample: of `sample_store`.
         models: the encoders it was made with.
-        kind, recipe, judging, fitting, progress: as in `fit`; the two spaces, the texts of canaries
-            and whether the old encoder runs are those of the sample and the models, and by default
-            more is held out.
+        kind: as in `fit`.
+        recipe: as in `fit`.
+        judging: as in `fit`.
+        fitting: as in `fit`; the two spaces, the texts of canaries and whether the old encoder runs
+            are those of the sample and the models, and by default more is held out.
+        progress: as in `fit`.
 
     Raises:
         InputError: as `fit`.

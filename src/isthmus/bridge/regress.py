@@ -37,8 +37,10 @@ def regress(
     fitted on; the former one may have seen them, which can only favour it.
 
     Args:
-        bridge, before: of the same kind, between the same models.
-        pairs, queries: as in `assess`.
+        bridge: the one to be put to use.
+        before: the one in use, of the same kind, between the same models.
+        pairs: as in `assess`.
+        queries: as in `assess`.
         primary: the metric; as in `assess`.
         margin: the loss that is still called none.
         progress: told about rows.

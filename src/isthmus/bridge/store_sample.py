@@ -75,7 +75,8 @@ class StoreSample:
         old: ``(n, d)`` stored vectors, float32.
         new: ``(n, d')`` vectors of the new model, float32.
         queries: the log's queries that were encoded, or None.
-        old_queries, new_queries: their vectors ``(nq, d)`` and ``(nq, d')``.
+        old_queries: of the old model ``(nq, d)``.
+        new_queries: of the new model ``(nq, d')``.
         clicked: for each query id the ids of the items that answer it.
         count: items with a vector in the store's column.
         column: the store's column, as it was described.
@@ -224,7 +225,8 @@ def check_old_encoder(
 
     Args:
         old: said to be the model that filled the store.
-        ids, texts: of the items.
+        ids: of the items.
+        texts: of the items, in the same order.
         stored: their vectors ``(n, d)``.
         where: what messages call the store.
 

@@ -85,7 +85,8 @@ def judge_pairing(
 
     Args:
         ids: of the rows ``(n,)``.
-        x, y: both sides ``(n, dx)`` and ``(n, dy)``.
+        x: one side ``(n, dx)``.
+        y: the other side ``(n, dy)``, row by row the same items.
         cosine: whether row lengths are ignored.
         seed: of the folds and the permutations.
 
@@ -145,7 +146,8 @@ def unchanged_rows(x: Rows, y: Rows, *, cosine: bool = True) -> NDArray[np.bool_
     Rows of zeros hold none; nor does any row where the widths differ.
 
     Args:
-        x, y: both sides.
+        x: one side ``(n, dx)``.
+        y: the other side ``(n, dy)``, row by row the same items.
         cosine: whether row lengths are ignored.
 
     Example:

@@ -33,7 +33,8 @@ def best_scores(x: Matrix, y: Matrix, seed: int, *, known: Rows | None = None) -
     """Scores behind a rotation or a shrunken least-squares map, whichever tells more.
 
     Args:
-        x, y: both sides ``(n, dx)`` and ``(n, dy)``.
+        x: one side ``(n, dx)``.
+        y: the other side ``(n, dy)``, row by row the same items.
         seed: of the folds.
         known: the rows that maps are fitted on, and that say which map tells more ``(n,)``.
     """
@@ -93,7 +94,8 @@ def held_out_rows(
     """Every row of ``x`` behind the map that was fitted without its fold ``(n, dy)``.
 
     Args:
-        x, y: both sides ``(n, dx)`` and ``(n, dy)``.
+        x: one side ``(n, dx)``.
+        y: the other side ``(n, dy)``, row by row the same items.
         fold: of each row ``(n,)``.
         fit: what fits a map.
         known: the rows that maps are fitted on ``(n,)``; all where None.

@@ -82,7 +82,8 @@ def made_apart(x: Matrix, y: Matrix, scores: Matrix, seed: int) -> tuple[SideNam
     of the smaller than of its own rows.
 
     Args:
-        x, y: both sides ``(n, dx)`` and ``(n, dy)``; None for fewer than 200 rows.
+        x: one side ``(n, dx)``.
+        y: the other side ``(n, dy)``, row by row the same items; None for fewer than 200 rows.
         scores: of each row with its partner ``(n,)``.
         seed: of the folds and the clusters.
     """
@@ -206,7 +207,8 @@ def related_apart(x: Matrix, y: Matrix, rows: Rows, seed: int) -> SideName | Non
     as among the rest.  Of wrongly paired rows it is not.
 
     Args:
-        x, y: both sides ``(n, dx)`` and ``(n, dy)``.
+        x: one side ``(n, dx)``.
+        y: the other side ``(n, dy)``, row by row the same items.
         rows: those that do not go with their partners ``(n,)``.
         seed: of the permutations.
     """

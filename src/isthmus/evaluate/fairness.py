@@ -115,10 +115,13 @@ def judge_groups(
 
     Args:
         judged: the name of the arm.
-        old, values: the metric of each query with the old model and with the judged arm ``(nq,)``.
+        old: the metric of each query with the old model ``(nq,)``.
+        values: the same with the judged arm ``(nq,)``.
         groups: the name of each query's group ``(nq,)``; None or an empty text for none.
         new: the metric with everything re-embedded ``(nq,)``, for retention.
-        resamples, level, seed: of the intervals.
+        resamples: of the bootstrap behind each interval.
+        level: how often an interval is to hold the truth.
+        seed: of the resamples.
 
     Raises:
         InputError: for arrays of other lengths, and where no group has ten queries.

@@ -62,7 +62,8 @@ def worst_by_relevance(
         ranks: of the relevant items, by arm.
         relevance: of the same queries, all answerable.
         first: gallery row that the way finds first, ``(nq,)``.
-        query_ids, gallery_ids: ``(nq,)`` and ``(ng,)``; row numbers if None.
+        query_ids: ``(nq,)``; row numbers if None.
+        gallery_ids: ``(ng,)``; row numbers if None.
         way: the arm that is looked at.
         depth: results of each query that were looked at; None where all were.
     """

@@ -26,7 +26,8 @@ class DualWriter:
     Args:
         plan: of the migration.
         store: opened at the collection of the plan.
-        old, new: encoders.
+        old: encoder of the old model.
+        new: encoder of the new model.
 
     Raises:
         InputError: for a new encoder of another width.

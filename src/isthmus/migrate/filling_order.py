@@ -92,7 +92,8 @@ def chosen_order(
 
     Args:
         support: with the queries that choose.
-        recall, join: how a half-filled index is searched.
+        recall: who searches what is not filled yet.
+        join: how the scores of both parts are joined.
         errors: predicts the error of items that were not sampled; None without a bridge.
         metric: that decides.
         seed: of the halves and the resamples.

@@ -58,7 +58,8 @@ class LiveSearch:
     Args:
         plan: of the migration, begun or not.
         store: opened at the collection of the plan.
-        new, old: encoders of query texts, where texts are asked.
+        new: encoder of query texts, where texts are asked.
+        old: the same, where the way asks the old model too.
         refresh: seconds for which what is known of the migration is taken to hold; how many items
             are filled is counted anew after as long or 20 times what counting took, but at most
             after 20 times as long.

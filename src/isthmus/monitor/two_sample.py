@@ -170,7 +170,8 @@ def witness(reference: Rows, live: Rows) -> Callable[[Rows], Rows]:
     """Where live rows are denser than the reference: the witness of the kernel test, of any rows.
 
     Args:
-        reference, live: ``(n, d)`` and ``(m, d)``, as given.
+        reference: ``(n, d)``, as given.
+        live: ``(m, d)``, as given.
 
     Returns:
         From rows ``(k, d)`` to values ``(k,)``.

@@ -56,7 +56,8 @@ class Correlations:
     Attributes:
         spectra: the factorisations they come from.
         found: correlations ``(p,)`` with the variates in whitened coordinates.
-        rank_x, rank_y: numbers of axes that took part.
+        rank_x: axes of x that took part.
+        rank_y: axes of y that took part.
     """
 
     spectra: Spectra

@@ -37,7 +37,8 @@ class Grid(ShownInNotebook):
     """Values of every pair of layers; arrays are ``(L₁, L₂)``.
 
     Attributes:
-        names_x, names_y: the layers.
+        names_x: the layers of x.
+        names_y: the layers of y.
         values: by measure.
         z: by measure, how many standard deviations of its null a pair is closer than chance.
         p: by measure, of a single pair.

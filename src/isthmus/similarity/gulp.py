@@ -28,9 +28,11 @@ class Gulp:
     """The parts of the squared distance, and the shapes its null is made of.
 
     Attributes:
-        own_x, own_y: ``tr (A(A+λ)⁻¹)²`` of each side.
+        own_x: ``tr (A(A+λ)⁻¹)²`` of x.
+        own_y: the same of y.
         common: ``‖(A+λ)^-½ M (C+λ)^-½‖²``.
-        shrink_x, shrink_y: ``a / (a + λ)`` of every eigenvalue.
+        shrink_x: ``a / (a + λ)`` of every eigenvalue of x.
+        shrink_y: the same of y.
     """
 
     own_x: float

@@ -87,7 +87,8 @@ class Measure:
         formula: in one line; X, Y are centred rows, S their products, A, M, C those divided by n.
         source: where it was published.
         higher_is_closer: the direction.
-        low, high: the range; None where there is no bound.
+        low: least value; None where there is no bound.
+        high: largest value; None where there is no bound.
         at_identity: the value of two equal sides.
         invariances: transformations of either side that do not change the value.
         preparation: what is done to the rows first.

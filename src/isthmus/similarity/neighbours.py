@@ -125,8 +125,10 @@ class Neighbourhoods:
     Lists may be longer than ``k``: what is beyond serves where rows are left out.
 
     Attributes:
-        x, y: indices ``(n, at least k)``, nearest first.
-        kernel_x, kernel_y: centred kernel at these indices.
+        x: indices in x ``(n, at least k)``, nearest first.
+        y: indices in y, likewise.
+        kernel_x: centred kernel of x at its indices.
+        kernel_y: centred kernel of y at its indices.
         k: the size of a neighbourhood.
     """
 

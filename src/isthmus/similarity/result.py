@@ -29,10 +29,12 @@ class Similarity(BaseModel):
         definition: which formula, with its constants.
         value: None where the measure is not defined on these data; ``reason`` says why.
         n: rows it was computed from.
-        dx, dy: widths of the sides.
+        dx: width of x.
+        dy: width of y.
         preprocessing: what was done to the rows first.
         null: its distribution without any relation of the rows.
-        low, high: the interval, None where there is none.
+        low: lower end of the interval; None where there is none.
+        high: its upper end.
         interval_of: ``population``, the value of all rows there could be; or ``this n``, the value
             at as many rows, which more rows would shift.
         level: of the interval.

@@ -54,7 +54,8 @@ def likeness(x: NDArray[Any] | Sequence[Any], y: NDArray[Any] | Sequence[Any]) -
     """In what ids without a partner differ from one another, where that is one plain thing.
 
     Args:
-        x, y: ids of either side that the other side lacks; the first `LOOKED_AT` are compared.
+        x: ids of one side that the other lacks; the first `LOOKED_AT` are compared.
+        y: ids of the other side, likewise.
 
     Returns:
         Such as ``capital letters``; None where a tenth of neither side is explained so.

@@ -46,8 +46,10 @@ class Pairs:
         progress: told about rows copied from Parquet files.
 
     Attributes:
-        source, target: the opened sides.
-        unmatched_source, unmatched_target: rows of either side without a partner, left out.
+        source: the opened side that is mapped from.
+        target: the opened side that is mapped to.
+        unmatched_source: rows of the source without a partner, left out.
+        unmatched_target: rows of the target without a partner, left out.
 
     Raises:
         InputError: if a side cannot be read, the sides have no id in common, their ids are of

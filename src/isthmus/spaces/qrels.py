@@ -49,7 +49,8 @@ def read_qrels(
             or a Parquet, Arrow or CSV table with columns so called, beside any others.
             Relevance 0 or less is skipped.  A first line of column names, as BEIR's ``query-id
             corpus-id score``, says what the columns are.  UTF-8 or UTF-16, also packed.
-        query_ids, item_ids: some ids of either side; integers turn the file's into integers.
+        query_ids: some ids of queries; integers turn the file's into integers.
+        item_ids: some ids of items, likewise.
 
     Raises:
         InputError: naming the file and the line.

@@ -57,6 +57,10 @@ class Column:
         stored_normalised: whether the store keeps unit vectors only, so that what is put comes
             back divided by its norm.
         rounded: whether what is put may come back different in the last bits.
+
+    Example:
+        >>> Column("vector", 384, "float32", "cosine").exact
+        True
     """
 
     name: str
@@ -76,6 +80,10 @@ class Index:
         kind: such as ``hnsw``.
         options: what it was built with, by name; what is not named is the database's default.
         cast: the type that vectors are indexed as, where that is not the one they are stored in.
+
+    Example:
+        >>> str(Index("hnsw", (("m", "16"),)))
+        'hnsw m=16'
     """
 
     kind: str
@@ -101,6 +109,10 @@ class Capabilities:
         concurrent_writes: whether several processes may write at the same time.
         unmovable: why this collection cannot be moved to another model, in words, where the
             database could but the collection is of a kind that cannot; empty where it can.
+
+    Example:
+        >>> Capabilities(aliases=True).versions
+        False
     """
 
     writable: bool = True
@@ -125,6 +137,12 @@ class Collection:
         capabilities: what the store can do.
         where: the store's URL without any secret, as messages name it.
         schema: the namespace that the collection is named in, where that is not the usual one.
+
+    Example:
+        >>> from isthmus.stores import MemoryStore
+        >>> store = MemoryStore(["a", "b"], {"vector": np.eye(2, dtype=np.float32)})
+        >>> store.describe().key, store.describe().columns["vector"].dim
+        ('str', 2)
     """
 
     name: str
@@ -159,6 +177,11 @@ class Hits:
     ``ids (nq, k)`` and ``scores (nq, k)`` float32, higher is closer: the cosine, the inner
     product, or the negative squared Euclidean distance.  Where fewer than ``k`` items can be
     found, the places left over stand last, have the score −∞ and the id -1 or the empty string.
+
+    Example:
+        >>> scores = np.array([[0.9, -np.inf]], np.float32)
+        >>> Hits(np.array([[7, -1]]), scores).found
+        array([[ True, False]])
     """
 
     ids: Ids
@@ -176,6 +199,12 @@ class Rows:
 
     ``ids (n,)`` as asked; ``vectors (n, d)`` float32, NaN where ``present (n,)`` is false: the
     store does not hold the item, or the item has no vector in that column.
+
+    Example:
+        >>> from isthmus.stores import MemoryStore
+        >>> store = MemoryStore(["a", "b"], {"vector": np.eye(2, dtype=np.float32)})
+        >>> store.fetch(np.array(["b", "z"]), column="vector").present
+        array([ True, False])
     """
 
     ids: Ids
@@ -194,6 +223,12 @@ class ScanBatch:
         payload: of each field that was asked for, its ``n`` values.
         cursor: where to go on: `Store.scan` with ``after=cursor`` yields what follows this batch,
             in another process too.
+
+    Example:
+        >>> from isthmus.stores import MemoryStore
+        >>> store = MemoryStore(["a", "b"], {"vector": np.eye(2, dtype=np.float32)})
+        >>> [batch.ids.tolist() for batch in store.scan(column="vector", batch=1)]
+        [['a'], ['b']]
     """
 
     ids: Ids
@@ -213,6 +248,13 @@ class Store(Protocol):
 
     All methods raise `InputError` for a column, field or id that cannot be, and `StoreError` or
     one of its kinds when the database refuses or does not answer.  No message holds a secret.
+
+    Example:
+        >>> from isthmus.stores import MemoryStore
+        >>> eye = np.eye(2, dtype=np.float32)
+        >>> store: Store = MemoryStore(["a", "b"], {"vector": eye}, payload={"text": ["x", "y"]})
+        >>> store.search(eye[1:], 1, column="vector").ids.tolist(), store.texts(np.array(["b"]))
+        ([['b']], ['y'])
     """
 
     @property
@@ -369,6 +411,11 @@ class Indexed(Protocol):
     """A store with columns that are searched exactly until an index is built on them.
 
     Others index what is put, or search exactly whatever is there.
+
+    Example:
+        >>> from isthmus.stores import MemoryStore
+        >>> isinstance(MemoryStore(["a"], {"vector": np.eye(1)}), Indexed)
+        False
     """
 
     def index_of(self, column: str) -> Index | None:
@@ -397,7 +444,13 @@ class Versioned(Protocol):
 
 @runtime_checkable
 class Namespaced(Protocol):
-    """A store where names can be too long, or be taken by what is no collection of items."""
+    """A store where names can be too long, or be taken by what is no collection of items.
+
+    Example:
+        >>> from isthmus.stores import MemoryStore
+        >>> isinstance(MemoryStore(["a"], {"vector": np.eye(1)}), Namespaced)
+        False
+    """
 
     def check_names(self, column: str, alias: str) -> None:
         """See that a new column, and an alias that is not there yet, can be called so.
@@ -410,7 +463,13 @@ class Namespaced(Protocol):
 
 @runtime_checkable
 class Granting(Protocol):
-    """A store whose users may do what they were granted."""
+    """A store whose users may do what they were granted.
+
+    Example:
+        >>> from isthmus.stores import MemoryStore
+        >>> isinstance(MemoryStore(["a"], {"vector": np.eye(1)}), Granting)
+        False
+    """
 
     def grants_needed(self) -> tuple[str, ...]:
         """Statements after which this user may add a column, move an alias and keep a ledger."""

@@ -49,7 +49,12 @@ class _Kind(Protocol):
 
 
 def is_store_url(source: object) -> bool:
-    """Whether a string is the URL of a store, and not a path."""
+    """Whether a string is the URL of a store, and not a path.
+
+    Example:
+        >>> is_store_url("lancedb://db#docs"), is_store_url("docs.npy")
+        (True, False)
+    """
     return isinstance(source, str) and source.partition("://")[0].lower() in SCHEMES
 
 
@@ -108,6 +113,12 @@ def create_store(
     Raises:
         OutputError: if the collection exists.
         InputError: for ids or vectors that cannot be stored.
+
+    Example:
+        >>> eye = np.eye(2, dtype=np.float32)
+        >>> store = create_store("docs.parquet", ["a", "b"], {"vector": eye}, {"text": ["x", "y"]})
+        >>> store.texts(np.array(["b"]))
+        ['y']
     """
     address = parse(_with_scheme(os.fspath(url)))
     given = ids if isinstance(ids, np.ndarray) else np.asarray(ids)

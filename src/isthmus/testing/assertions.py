@@ -74,7 +74,8 @@ def assert_no_regression(
     ruled out by the lower end of the interval of their difference.
 
     Args:
-        before, after: bridges or their folders.
+        before: the bridge in use, or its folder.
+        after: the bridge that is to follow, or its folder.
         pairs: the same items in both spaces, with labels where there are no queries; or
             ``(old, new)``: files, arrays or anything else that `isthmus.Pairs` takes.
         queries: separate queries, likewise.

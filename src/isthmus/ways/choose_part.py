@@ -186,7 +186,11 @@ def backfill_values(
     """The metric of each query, for each order, at each share ``(nq, orders * shares)``.
 
     Args:
-        trial, orders, halves, recall, join: as in `backfill_curves`.
+        trial: as in `backfill_curves`.
+        orders: as in `backfill_curves`.
+        halves: as in `backfill_curves`.
+        recall: as in `backfill_curves`.
+        join: as in `backfill_curves`.
         metric: of each query.
         shares: of the gallery, each as it is.
     """

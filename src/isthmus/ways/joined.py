@@ -113,10 +113,12 @@ class _Pairs(NamedTuple):
     Attributes:
         unique: the ids ``(m,)`` of all queries, sorted.
         code: ``(nq, c)``, places in ``unique``.
-        low, new: ``(nq, c)``, scores in each list; NaN where an item is not in it.
+        low: ``(nq, c)``, scores in the list of the low side; NaN where an item is not in it.
+        new: ``(nq, c)``, scores in the list of re-embedded items, likewise.
         there: ``(nq, c)``, false where there is no item.
-        low_last, new_last: ``(nq,)``, the last score of each list; −∞ where the list came to its
-            end, so that no other item has a vector in that column.
+        low_last: ``(nq,)``, the last score of the list of the low side; −∞ where the list came to
+            its end, so that no other item has a vector in that column.
+        new_last: ``(nq,)``, the same of re-embedded items.
     """
 
     unique: Ids

@@ -77,7 +77,8 @@ class QueryReader:
     Args:
         way: what is to be done.
         bridge: maps new queries and recognises both models; None where mapped queries are given.
-        old, new: encoders of query texts.
+        old: the old model's encoder of query texts.
+        new: the new model's encoder of query texts.
         maps_queries: whether the way maps queries, and not the corpus.
     """
 

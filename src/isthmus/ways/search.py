@@ -99,7 +99,8 @@ class Search:
         columns: which column holds what.
         bridge: maps new queries, and knows the two models; not needed where mapped queries are
             given.
-        old, new: encoders of query texts; ``new`` also encodes the items that are rescored.
+        old: the old model's encoder of query texts.
+        new: the new model's, which also encodes the items that are rescored.
         items: gives the new vectors of items; made from ``new`` and the texts of the store if not
             given.
         new_metric: how the new model's vectors are compared.

@@ -60,10 +60,10 @@ class CSA(LinearAdapter):
             that the (regularised) canonical correlations.
         source_: ``P (dx, k)``.
         target_: ``Q (dy, k)``.
-        chain_x_, chain_y_: source and target rows in the shared space, at unit length.  A gallery
-            mapped by one and queries mapped by the other, under cosine, are the two-sided method:
-            give them to a `Trial` as ``gallery_bridged`` and ``query_bridged``, and keep them as
-            two bridges into one third space.
+        chain_x_: gives source rows in the shared space, at unit length.
+        chain_y_: gives target rows there.  A gallery mapped by one and queries mapped by the other,
+            under cosine, are the two-sided method: give them to a `Trial` as ``gallery_bridged``
+            and ``query_bridged``, and keep them as two bridges into one third space.
 
     Where nothing is shared (a constant side) every vector is mapped to the target's mean.
 

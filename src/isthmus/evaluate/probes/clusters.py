@@ -44,7 +44,8 @@ def cluster_agreement(
     Args:
         x: the cluster of each item ``(n,)`` on one side.
         y: on the other.
-        again_x, again_y: the same from other starts, for the ceiling.
+        again_x: clusters of x from other starts, for the ceiling.
+        again_y: clusters of y from other starts.
 
     Raises:
         InputError: for groupings of different items.

@@ -21,7 +21,7 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from isthmus.errors import InputError
-from isthmus.nn.look.kinds import Source, steps_first, told_by_kind
+from isthmus.nn.look.kinds import FeatureSource, steps_first, told_by_kind
 from isthmus.nn.look.outputs import tensor_of
 from isthmus.training.modes import evaluation_mode
 
@@ -220,7 +220,7 @@ def _shapes(
     kept = run.kept
     made: dict[tuple[int, ...], str] = {}
     exact: set[str] = set()
-    sources: list[Source] = []
+    sources: list[FeatureSource] = []
     names: dict[nn.Module, list[str]] = {}
     for name, module in layers.items():
         names.setdefault(module, []).append(name)
@@ -235,7 +235,7 @@ def _shapes(
         if kind is not None:
             made[tuple(found.shape)] = kind
             if found.ndim > 2:
-                sources.append(Source.of(found, kind))
+                sources.append(FeatureSource.of(found, kind))
             for name, tensor in kept.items():
                 if given_to is None:
                     break

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.weak import TensorWeakRef
 
-__all__ = ["Source", "certain_kind", "steps_first", "told_by_kind", "told_inside"]
+__all__ = ["FeatureSource", "certain_kind", "steps_first", "told_by_kind", "told_inside"]
 
 _CHANNELS: tuple[type[nn.Module], ...] = (
     nn.modules.conv._ConvNd,  # pyright: ignore[reportPrivateUsage]
@@ -84,7 +84,7 @@ def told_inside(layer: nn.Module, ndim: int) -> str | None:
 
 
 @dataclass(frozen=True)
-class Source:
+class FeatureSource:
     """What a layer of a certain kind returned, while anything is still made of it."""
 
     base: TensorWeakRef
@@ -94,7 +94,7 @@ class Source:
     width: int
 
     @classmethod
-    def of(cls, made: Tensor, kind: str) -> Source:
+    def of(cls, made: Tensor, kind: str) -> FeatureSource:
         """Of ``made``, which a layer of ``kind`` returned, as `told_by_kind` says it."""
         axis = 1 if kind == "channels" else made.ndim - 1
         return cls(TensorWeakRef(_base(made)), made.stride(axis), made.shape[axis])

@@ -81,7 +81,8 @@ class Folded:
         dropped: the energies of the corrections that were left away.
         output_change: ``E‖f' − f‖² / E‖f‖²`` of the model's output over the batches, None where
             nothing was dropped.
-        loss_before, loss_after: mean loss over the batches, where one was given.
+        loss_before: mean loss over the batches, where one was given.
+        loss_after: the same after the change.
     """
 
     plain: tuple[str, ...]
@@ -123,7 +124,11 @@ def structure(
         model: it is changed; where the model itself is one layer, use `ShapedLinear` on it.
         layers: names or patterns, as of `find_modules`.  A name must be a layer that can be
             shaped; of a pattern with ``*``, ``?`` or ``[]`` those that can be are taken.
-        shaping, rank, correction, budget, cap: as of `ShapedLinear`.
+        shaping: as of `ShapedLinear`.
+        rank: as of `ShapedLinear`.
+        correction: as of `ShapedLinear`.
+        budget: as of `ShapedLinear`.
+        cap: as of `ShapedLinear`.
         seed: of the new weights, with the number of the layer.
 
     Returns:

@@ -54,7 +54,8 @@ class Shaped(nn.Module):
     """What shaped layers share; see `ShapedLinear` and `ShapedConv2d`.
 
     Attributes:
-        weight, bias: the parameters of the plain layer, under the names they had there.
+        weight: the matrix of the plain layer, under the name it had there.
+        bias: its bias, likewise; None without one.
         shaping: S, None for the identity.
         correction: φ, None for none.
         budget: of the correction energy ``ρ = E‖φ(x)‖² / E‖(S∘W) x‖²``; None for none.
@@ -225,7 +226,12 @@ class ShapedConv2d(Shaped):
 
     Args:
         plain: the convolution, whose parameters become those of this one.
-        shaping, rank, correction, budget, cap, seed: as of `ShapedLinear`.
+        shaping: as of `ShapedLinear`.
+        rank: as of `ShapedLinear`.
+        correction: as of `ShapedLinear`.
+        budget: as of `ShapedLinear`.
+        cap: as of `ShapedLinear`.
+        seed: as of `ShapedLinear`.
 
     Images ``(n, in, h, w)`` become ``(n, out, h', w')``.
 

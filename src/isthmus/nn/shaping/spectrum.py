@@ -74,7 +74,8 @@ class SpectrumPenalty:
         model: its ``layers`` are held to the band; their weights after shaping.
         layers: names or patterns, as of `find_modules`; of a pattern with ``*`` only the linear,
             convolutional and shaped layers are taken.
-        low, high: the band.
+        low: lower end of the band.
+        high: its upper end.
         relative: singular values over their root mean square, so that the band is one of shape
             and a layer may have any scale.
         method: ``exact``, or ``power``: only the largest one, by an iteration that goes on from

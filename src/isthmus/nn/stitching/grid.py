@@ -36,7 +36,8 @@ class CutResult:
     """A pair of layers at which two networks were joined, and what came of it.
 
     Attributes:
-        front, back: the layers.
+        front: the layer that ends the front.
+        back: the layer that begins the back.
         loss: of the stitched network.
         explained: share of the variance at the back's cut that the map supplies on held-out items.
         cka: debiased CKA of the two layers, pooled over positions.

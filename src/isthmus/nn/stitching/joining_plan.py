@@ -43,7 +43,8 @@ class JoiningPlan:
     """How one activation becomes the other.
 
     Attributes:
-        source, target: the two geometries.
+        source: geometry of what the front gives.
+        target: geometry of what the back takes.
         how: ``features`` (one map at every position), ``pooled`` (the mean of the positions to a
             vector) or ``flat`` (all positions at once).
         window: positions along each axis that one result is mapped from, where ``how`` is

@@ -1,0 +1,55 @@
+"""One word has one meaning, and docstrings name what they describe."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+ROOM = Path(__file__).parents[2] / "src/isthmus"
+SECTION = re.compile(r"(Args|Attributes|Returns|Raises|Yields|Example):$")
+SEVERAL = re.compile(r"    [*`\w]+(, [*`\w]+)+ ?:")
+
+
+@pytest.fixture(scope="module")
+def modules() -> dict[str, ast.Module]:
+    return {
+        str(path.relative_to(ROOM)): ast.parse(path.read_text(encoding="utf-8"))
+        for path in sorted(ROOM.rglob("*.py"))
+    }
+
+
+def test_no_two_classes_share_a_name(modules: dict[str, ast.Module]) -> None:
+    homes = defaultdict[str, list[str]](list)
+    for name, module in modules.items():
+        for node in module.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes[node.name].append(name)
+    assert len(homes) > 500
+    assert {name: found for name, found in homes.items() if len(found) > 1} == {}
+
+
+def _grouped(text: str) -> list[str]:
+    """Lines that describe several parameters at once, which no reference can show."""
+    found: list[str] = []
+    section = ""
+    for line in text.splitlines():
+        if heading := SECTION.match(line):
+            section = heading[1]
+        elif line and not line.startswith(" "):
+            section = ""
+        elif section in ("Args", "Attributes") and SEVERAL.match(line):
+            found.append(line.strip())
+    return found
+
+
+def test_every_parameter_is_described_by_itself(modules: dict[str, ast.Module]) -> None:
+    assert _grouped("One.\n\nArgs:\n    x, y: both sides.\n") == ["x, y: both sides."]
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    for name, module in modules.items():
+        for node in ast.walk(module):
+            if isinstance(node, kinds):
+                assert not _grouped(ast.get_docstring(node) or ""), f"{name}: {node.name}"
