@@ -243,7 +243,7 @@ def _shapes(
                     run.near[name] = kind
                     exact.add(name)
                 elif name not in run.near:
-                    run.near |= _told_by(Source.of(given_to, kind), name, tensor)
+                    run.near |= _told_by(FeatureSource.of(given_to, kind), name, tensor)
         if steps_first(module) and found.ndim == 3:
             run.first.append(tuple(found.shape))
         for name in names.get(module, ()):
@@ -256,7 +256,7 @@ def _shapes(
                 if shape in made:
                     run.near[name] = made[shape]
                 elif given_to is not None and tuple(given_to.shape) in made:
-                    before = Source.of(given_to, made[tuple(given_to.shape)])
+                    before = FeatureSource.of(given_to, made[tuple(given_to.shape)])
                     run.near |= _told_by(before, name, found)
 
     handles = [module.register_forward_hook(watch) for module in network.modules()]
@@ -270,7 +270,7 @@ def _shapes(
     return run
 
 
-def _told_by(source: Source, name: str, seen: Tensor) -> dict[str, str]:
+def _told_by(source: FeatureSource, name: str, seen: Tensor) -> dict[str, str]:
     """The layout of what the layer ``name`` returned, by numbers it shares with ``source``."""
     features = source.features(seen) if source.holds(seen) else frozenset()
     second, last = 1 in features, seen.ndim - 1 in features
