@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from isthmus.cli.console import warn
+from isthmus.cli.registry import registry_option
 from isthmus.cli.webhook import Webhook, check_hook
 from isthmus.errors import InputError, IsthmusError, RegistryError
 
@@ -33,17 +34,7 @@ class AlarmOptions:
             rich_help_panel=_DONE,
         ),
     ] = None
-    registry: Annotated[
-        str | None,
-        typer.Option(
-            "--registry",
-            "-r",
-            metavar="URL",
-            envvar="ISTHMUS_REGISTRY",
-            rich_help_panel=_DONE,
-            help="A folder, s3://bucket/prefix or gs://bucket/prefix.",
-        ),
-    ] = None
+    registry: Annotated[str | None, registry_option(_DONE)] = None
     webhook: Webhook = None
 
     def check(self, bridge: Path) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from isthmus.cli.console import show, show_json
 from isthmus.cli.inputs import Json
-from isthmus.cli.registry import Trusted
+from isthmus.cli.registry import Trusted, registry_option
 from isthmus.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,17 +34,7 @@ def card_command(
     diff: Annotated[
         bool, typer.Option("--diff", help="What differs between the cards of both.")
     ] = False,
-    registry: Annotated[
-        str | None,
-        typer.Option(
-            "--registry",
-            "-r",
-            metavar="URL",
-            envvar="ISTHMUS_REGISTRY",
-            help="Where the versions are.",
-            show_default=False,
-        ),
-    ] = None,
+    registry: Annotated[str | None, registry_option()] = None,
     trust: Trusted = None,
     as_json: Json = False,
 ) -> None:

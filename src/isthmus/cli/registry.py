@@ -19,23 +19,27 @@ from isthmus.json_text import read_json
 if TYPE_CHECKING:
     from isthmus.registry import Entry, Registry, Release, Review
 
-__all__ = ["add_registry_commands"]
+__all__ = ["add_registry_commands", "registry_option"]
 
 PANEL = "Registry"
 _MOST_RESULT = 16 * 2**20
 
-At = Annotated[
-    str,
-    typer.Option(
+
+def registry_option(panel: str | None = None) -> Any:
+    """``--registry``, shown in a panel of the help text."""
+    return typer.Option(
         "--registry",
         "-r",
         metavar="URL",
         envvar="ISTHMUS_REGISTRY",
+        rich_help_panel=panel,
         help="The registry: a folder, s3://bucket/prefix or gs://bucket/prefix; other URLs of "
         "fsspec are read, and not written.",
         show_default=False,
-    ),
-]
+    )
+
+
+At = Annotated[str, registry_option()]
 Asked = Annotated[
     str,
     typer.Argument(
