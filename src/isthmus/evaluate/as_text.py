@@ -225,7 +225,7 @@ def _signed(estimate: Estimate | None) -> str:
         return ""
     if estimate.low is None or estimate.high is None:
         return f"{estimate.value:+.3f}"
-    return f"{estimate.value:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]"
+    return estimate.signed
 
 
 def _table(

@@ -41,6 +41,18 @@ class Estimate(BaseModel):
             return f"{self.value:.3f} (no interval: {self.reason})"
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
+    @property
+    def signed(self) -> str:
+        """As a string, with the sign of every number: of a difference.
+
+        Example:
+            >>> Estimate(value=0.05, low=-0.01, high=0.11).signed
+            '+0.050 [-0.010, +0.110]'
+        """
+        if self.value is None or self.low is None or self.high is None:
+            return str(self)
+        return f"{self.value:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+
 
 @dataclass(frozen=True)
 class Resampling:

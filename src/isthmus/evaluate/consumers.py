@@ -108,7 +108,7 @@ class ConsumerReport(BaseModel):
         for name, arm in self.arms.items():
             told = [f"{metric} {value}" for metric, value in arm.metrics.items()]
             if name != OWN:
-                told += [f"change of {m} {_signed(e)}" for m, e in arm.change.items()]
+                told += [f"change of {m} {e.signed}" for m, e in arm.change.items()]
                 told += [
                     f"{what} {value}"
                     for what, value in (
@@ -385,9 +385,3 @@ def refused(kind: ConsumerKind, error: ValueError, arm: str) -> InputError:
         where=f"arm '{arm}'",
         mend="Give the vectors of the model that it was made on",
     )
-
-
-def _signed(e: Estimate) -> str:
-    if e.value is None or e.low is None or e.high is None:
-        return str(e)
-    return f"{e.value:+.3f} [{e.low:+.3f}, {e.high:+.3f}]"

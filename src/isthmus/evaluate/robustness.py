@@ -148,8 +148,7 @@ class Robustness(BaseModel):
         rows = [("condition", self.metric, "change", "minus old")]
         rows.append(("as judged", f"{self.value:.3f}", "", ""))
         rows += [
-            (c.name, f"{c.value:.3f}", _signed(c.change), _signed(c.to_old))
-            for c in self.conditions
+            (c.name, f"{c.value:.3f}", c.change.signed, c.to_old.signed) for c in self.conditions
         ]
         sizes = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = [f"robustness of {self.way}"]
@@ -289,9 +288,3 @@ def binary_rows(rows: Rows) -> Rows:
     """
     size = np.abs(rows).mean(axis=1, keepdims=True)
     return np.where(rows > 0, size, -size).astype(rows.dtype)
-
-
-def _signed(e: Estimate) -> str:
-    if e.value is None or e.low is None or e.high is None:
-        return str(e)
-    return f"{e.value:+.3f} [{e.low:+.3f}, {e.high:+.3f}]"

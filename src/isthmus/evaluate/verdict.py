@@ -165,12 +165,12 @@ def _by_relevance(
     primary, n_queries, to_old = evidence.primary, evidence.n_queries, evidence.to_old
     first, over_control = evidence.first_to_old, evidence.over_control
     against = {
-        arm: f"{primary} of {arm} minus old is {_signed(found)}" for arm, found in to_old.items()
+        arm: f"{primary} of {arm} minus old is {found.signed}" for arm, found in to_old.items()
     }
     learned = _low(over_control) > 0
     nothing_learned = (
         f"the bridge's {primary} is not above that of permuted queries "
-        f"(difference {_signed(over_control)}): it has learned nothing"
+        f"(difference {over_control.signed}): it has learned nothing"
     )
     standing = [o for o in offers if learned or not o.needs_bridge]
     sound = [o for o in standing if o.promising and not _loses_first(first, o.arm)]
@@ -189,7 +189,7 @@ def _by_relevance(
         told = against[offer.arm]
         first_found = first.get(offer.arm)
         if first_found is not None:
-            told += f", and the first result answers {_signed(first_found)} as often"
+            told += f", and the first result answers {first_found.signed} as often"
         losses = [found, *([] if first_found is None else [first_found])]
         if all(_low(loss) > -rule.margin for loss in losses):
             return Decision(
@@ -250,7 +250,7 @@ def _by_agreement(
     if _low(over_control) <= 0:
         return Decision(
             Verdict.KEEP_OLD,
-            f"{found}, not above that of permuted queries (difference {_signed(over_control)}): "
+            f"{found}, not above that of permuted queries (difference {over_control.signed}): "
             "it has learned nothing",
         )
     if _low(bridge) >= rule.agreement_use:
@@ -286,10 +286,6 @@ def _low(estimate: Estimate) -> float:
 
 def _high(estimate: Estimate) -> float:
     return float("inf") if estimate.high is None else estimate.high
-
-
-def _signed(estimate: Estimate) -> str:
-    return f"{estimate.value:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]"
 
 
 def _queries_needed(difference: Estimate, n_queries: int, margin: float) -> str:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,126}[a-z0-9])?")
 _ALIAS = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")
+_LONGEST = 400  # characters of a condition, and of what was found
 
 Action = Literal["publish", "promote", "rollback"]
 
@@ -46,9 +47,14 @@ Action = Literal["publish", "promote", "rollback"]
 class Found(Document):
     """One condition of a policy, and what decided whether it holds."""
 
-    condition: Annotated[str, Field(max_length=400)]
+    condition: Annotated[str, Field(max_length=_LONGEST)]
     passed: bool
-    found: Annotated[str, Field(max_length=400)]
+    found: Annotated[str, Field(max_length=_LONGEST)]
+
+    @classmethod
+    def of(cls, condition: str, passed: bool, found: str) -> Self:
+        """What was found, in texts that are cut where they are long."""
+        return cls(condition=condition[:_LONGEST], passed=passed, found=found[:_LONGEST])
 
 
 class Judged(Document):

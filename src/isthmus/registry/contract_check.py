@@ -52,9 +52,9 @@ def contract_kept(consumer: Space, producer: Space) -> list[Found]:
     result = check_compatible(consumer, producer)
     if result.compatible:
         told = f"{result.producer} offered to a consumer of {result.consumer}"
-        return [_found(f"all {len(CLAUSES)} clauses of the contract", True, told)]
+        return [Found.of(f"all {len(CLAUSES)} clauses of the contract", True, told)]
     return [
-        _found(v.clause, False, f"expected {v.expected}, found {v.found}: {v.why}")
+        Found.of(v.clause, False, f"expected {v.expected}, found {v.found}: {v.why}")
         for v in result.violations
     ]
 
@@ -74,7 +74,7 @@ def bump_kept(before: Space, after: Space) -> Found:
     )
     passed = new >= old and _BUMPS.index(moved) >= _BUMPS.index(needed)
     told = f"{before.version} became {after.version}"
-    return _found(f"the version moves by {needed} or more", passed, told)
+    return Found.of(f"the version moves by {needed} or more", passed, told)
 
 
 def vectors_kept(consumer: Space, batches: Iterable[NDArray[Any]], where: str) -> list[Found]:
@@ -90,7 +90,7 @@ def vectors_kept(consumer: Space, batches: Iterable[NDArray[Any]], where: str) -
     seen, tallies = 0, dict[str, tuple[str, int, int, str]]()
     for rows, faulty in _faults(consumer, batches, where):
         if isinstance(faulty, ContractError):
-            return [_found("width and dtype of the vectors", False, str(faulty))]
+            return [Found.of("width and dtype of the vectors", False, str(faulty))]
         for fault in faulty:
             known = tallies.get(fault.fault)
             count = fault.count + (0 if known is None else known[1])
@@ -98,11 +98,11 @@ def vectors_kept(consumer: Space, batches: Iterable[NDArray[Any]], where: str) -
             tallies[fault.fault] = fault.response, count, first, detail
         seen += len(rows)
     if not seen:
-        return [_found("there are vectors", False, f"none in {where}")]
+        return [Found.of("there are vectors", False, f"none in {where}")]
     if not tallies:
-        return [_found("no vector breaks the contract", True, f"{seen:,} vectors of {where}")]
+        return [Found.of("no vector breaks the contract", True, f"{seen:,} vectors of {where}")]
     return [
-        _found(
+        Found.of(
             f"no vector is {fault.replace('_', ' ')}",
             response != "reject",
             f"{count:,} of {seen:,}, which the contract says to {response}; row {first} {detail}",
@@ -121,7 +121,3 @@ def _faults(
         except ContractError as error:
             yield rows, error
             return
-
-
-def _found(condition: str, passed: bool, found: str) -> Found:
-    return Found(condition=condition[:400], passed=passed, found=found[:400])

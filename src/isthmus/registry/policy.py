@@ -216,15 +216,15 @@ def judge(
     if former is not None:
         passed = former in _passed(registry, release)
         found.append(
-            _found(f"passed {former}", passed, "it did" if passed else "it never stood there")
+            Found.of(f"passed {former}", passed, "it did" if passed else "it never stood there")
         )
     if release.deprecated is not None:
-        found.append(_found("not deprecated", False, release.deprecated.reason))
+        found.append(Found.of("not deprecated", False, release.deprecated.reason))
     if wanted.gates:
         found += _gates(registry, whole, release, wanted.gates, measured or {})
     if wanted.signed:
         signers = ", ".join(release.signers)
-        found.append(_found("signed", bool(signers), signers or "by nobody who is trusted"))
+        found.append(Found.of("signed", bool(signers), signers or "by nobody who is trusted"))
     if wanted.approvals:
         found.append(_approvals(registry, whole, release, wanted.approvals))
     return Judged(
@@ -234,10 +234,6 @@ def judge(
         share=wanted.share,
         conditions=tuple(found),
     )
-
-
-def _found(condition: str, passed: bool, found: str) -> Found:
-    return Found(condition=condition[:400], passed=passed, found=found[:400])
 
 
 def _passed(registry: Registry, release: Release) -> set[str]:
@@ -263,7 +259,7 @@ def _gates(
 ) -> list[Found]:
     if release.version.kind != KIND:
         told = f"nothing: a {release.version.kind} has no evidence"
-        return [_found(gate, False, told) for gate in gates]
+        return [Found.of(gate, False, told) for gate in gates]
     with scratch_folder() as place:
         registry.pull(whole, place / "bridge")
         bridge = Bridge.load(place / "bridge")
@@ -274,9 +270,9 @@ def _gate(bridge: Bridge, gate: str, measured: Mapping[str, Any]) -> Found:
     match = _PLACED.fullmatch(gate)
     if match is None:
         if bridge.evidence is None:
-            return _found(gate, False, "nothing: it was not evaluated")
+            return Found.of(gate, False, "nothing: it was not evaluated")
         result = check_gates(bridge.evidence, [gate])[0]
-        return _found(gate, result.passed, result.found)
+        return Found.of(gate, result.passed, result.found)
     if match["root"] == "price":
         price = None if bridge.evidence is None else _price(bridge)
         value = None if price is None else price.get(match["path"])
@@ -284,9 +280,9 @@ def _gate(bridge: Bridge, gate: str, measured: Mapping[str, Any]) -> Found:
         value = _at(measured, match["path"])
     end = _end(value, match["sign"])
     if end is None:
-        return _found(gate, False, "nothing: it was not measured")
+        return Found.of(gate, False, "nothing: it was not measured")
     held = _COMPARED[match["sign"]](end, float(match["bound"]))
-    return _found(gate, held, json.dumps(value))
+    return Found.of(gate, held, json.dumps(value))
 
 
 def _price(bridge: Bridge) -> dict[str, Any] | None:
@@ -327,7 +323,7 @@ def _approvals(registry: Registry, whole: str, release: Release, wanted: int) ->
     told = ", ".join(sorted(yes)) or "nobody"
     told += f"; against: {', '.join(sorted(no))}" if no else ""
     people = "person" if wanted == 1 else "people"
-    return _found(f"approved by {wanted} {people}", len(yes) >= wanted and not no, told)
+    return Found.of(f"approved by {wanted} {people}", len(yes) >= wanted and not no, told)
 
 
 def _check_gate(gate: str) -> None:
