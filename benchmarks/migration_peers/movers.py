@@ -283,7 +283,8 @@ class Ours(Mover):
 
         with open_store(self._url) as opened:
             store: Any = with_second_column(opened, "new")
-            second = getattr(store, "second", None) or getattr(store, "_second", None) or store
+            beside = getattr(store, "second", None)
+            second = store if beside is None else beside.store or store
             column = "new" if second is store else second.column
             second.add(np.array([name]), {column: new[None, :]}, {"text": [text]})
 

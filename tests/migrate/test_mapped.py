@@ -118,7 +118,8 @@ def test_from_the_plan_to_the_way_back(url, tmp_path, corpus_bridge, log):
         assert gain is not None and gain.low is not None and gain.low > 0
         # an application of the new model adds an item; there is no text to go back by
         mine = seen_by(NEW_DIM, 2, meanings(1, 77))
-        second = getattr(migration.store, "_second", None) or migration.store
+        beside = getattr(migration.store, "second", None)
+        second = migration.store if beside is None else beside.store or migration.store
         column = "new" if second is migration.store else second.column
         second.add(np.array([N]), {column: mine}, {"rank": [N]})
     with opened(plan, path, models) as migration:

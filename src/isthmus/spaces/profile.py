@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from isthmus.artefact import Packed
 from isthmus.errors import InputError
 from isthmus.numeric import unit_rows
-from isthmus.scipy_later import linalg
+from isthmus.scipy_later import linalg, special
 from isthmus.spaces.ranges import QUANTILES
 from isthmus.spaces.row_checks import check_vectors, row_norms
 from isthmus.threads import single_thread
@@ -175,11 +175,15 @@ class Profile:
         a few odd ones; empty where rows of another model would not stand out.
 
         Of real encoders no more than 1 % of the rows do, queries, other subjects and languages
-        among them, and all rows of another model.
+        among them, and all rows of another model.  Where there are so few empty directions that
+        chance alone takes as many normal rows there, nothing is said of single ones.
         """
         if self.typical is None or not len(rows):
             return np.zeros(0, np.int64)
-        found = np.flatnonzero(~(self._scores(rows) <= (self.typical * self.foreign) ** 0.5))
+        middle, m = (self.foreign / self.typical) ** 0.5, self.empty.shape[1]
+        if special.chdtrc(m, m * middle) > _ODD / 10:
+            return np.zeros(0, np.int64)
+        found = np.flatnonzero(~(self._scores(rows) <= self.typical * middle))
         usual = _ODD * len(rows)
         return found if len(found) > usual + 3 * usual**0.5 else found[:0]
 
