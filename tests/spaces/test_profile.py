@@ -182,3 +182,29 @@ def test_a_spread_of_rounding_size_is_no_spread(unit: bool, value: float) -> Non
     profile = Profile.of_rows(same, unit=unit)
     coordinates, rest, distance = profile.coordinates(same)
     assert max(np.abs(coordinates).max(), rest.max(), distance.max()) < 0.02
+
+
+def test_rows_of_another_model_among_others_are_named() -> None:
+    rng = np.random.default_rng(0)
+    spectrum = np.arange(1, 97) ** -0.8
+    turns = [np.linalg.qr(rng.standard_normal((96, 96)))[0] for _ in range(2)]
+    mine, others = (rng.standard_normal((3000, 96)) * spectrum @ turn for turn in turns)
+    profile = Profile.of_rows(mine[:2000], unit=False)
+    assert not len(profile.strays(mine[2000:]))
+    for share in (50, 400):
+        mixed = np.concatenate([mine[2000:], others[:share]])
+        found = profile.strays(mixed)
+        assert np.mean(found >= 1000) > 0.98
+        assert len(found) >= 0.95 * share
+
+
+def test_odd_rows_of_the_same_model_are_not_of_another() -> None:
+    """Lengths of many sizes bring some rows past any line, and more of them shortly before it."""
+    rng = np.random.default_rng(0)
+    spectrum = np.arange(1, 97) ** -0.8
+    rows = rng.standard_normal((4000, 96)) * spectrum
+    profile = Profile.of_rows(rows[:2000], unit=False)
+    odd = rows[2000:] * rng.lognormal(0.0, 0.5, (2000, 1))
+    past = np.mean([profile.is_foreign(row[None]) for row in odd[:500]])
+    assert past > 0.03
+    assert not len(profile.strays(odd))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from isthmus.artefact import Packed
 from isthmus.errors import InputError
 from isthmus.numeric import unit_rows
-from isthmus.scipy_later import linalg, special
+from isthmus.scipy_later import linalg
 from isthmus.spaces.ranges import QUANTILES
 from isthmus.spaces.row_checks import check_vectors, row_norms
 from isthmus.threads import single_thread
@@ -174,18 +174,18 @@ class Profile:
         """Which of ``rows (n, d)`` lie past the geometric middle by themselves, where more do than
         a few odd ones; empty where rows of another model would not stand out.
 
-        Of real encoders no more than 1 % of the rows do, queries, other subjects and languages
-        among them, and all rows of another model.  Where there are so few empty directions that
-        chance alone takes as many normal rows there, nothing is said of single ones.
+        Rows of another model lie far past it.  Where normal rows reach it, by few empty directions
+        or by odd texts, they lie shortly behind it: nothing is said of single ones then.
         """
         if self.typical is None or not len(rows):
             return np.zeros(0, np.int64)
-        middle, m = (self.foreign / self.typical) ** 0.5, self.empty.shape[1]
-        if special.chdtrc(m, m * middle) > _ODD / 10:
-            return np.zeros(0, np.int64)
-        found = np.flatnonzero(~(self._scores(rows) <= self.typical * middle))
+        scores, ratio = self._scores(rows), (self.foreign / self.typical) ** 0.5
+        found = np.flatnonzero(~(scores <= self.typical * ratio))
         usual = _ODD * len(rows)
-        return found if len(found) > usual + 3 * usual**0.5 else found[:0]
+        if len(found) <= usual + 3 * usual**0.5:
+            return found[:0]
+        far = self.typical * ratio**1.5  # half-way, by its logarithm, to rows of another model
+        return found if not np.median(scores[found]) <= far else found[:0]
 
     def _median(self, rows: NDArray[Any]) -> float:
         return float(np.median(self._scores(rows)))
