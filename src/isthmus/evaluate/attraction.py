@@ -79,20 +79,18 @@ def ranks_among_unfitted(
     seen = _Seen(ScoreBlocks(search.queries, search.gallery, search.metric), relevance, fitted)
     if not _LEAST_SHARE < seen.share < 1:
         return None
-    stays, eligible = seen.chances(), seen.eligible
+    stays = seen.chances()
     removed = np.zeros((_DRAWS, len(ranks.ranks)), np.int64)
     rng = np.random.default_rng(seed)
-    for rows, scores, known in seen.blocks():
+    for rows, scores, may_go in seen.removable():
         first, last = int(relevance.indptr[rows.start]), int(relevance.indptr[rows.stop])
         entries = np.arange(first, last)
         owner = relevance.rows[entries] - rows.start
         bars = scores[owner, relevance.indices[entries]]
         bars = bars[np.lexsort((-bars, owner))]  # as ranks are held
         starts = relevance.indptr[rows] - first
-        known &= scores >= np.minimum.reduceat(bars, starts)[:, None]
-        known[owner, relevance.indices[entries]] = False
-        known[~eligible[rows]] = False
-        row, column = np.nonzero(known)
+        may_go &= scores >= np.minimum.reduceat(bars, starts)[:, None]
+        row, column = np.nonzero(may_go)
         chance = stays[_bins(seen.standardised(scores, rows)[row, column])]
         score = scores[row, column]
         counts = relevance.counts[rows]
@@ -128,19 +126,16 @@ def first_among_unfitted(
     seen = _Seen(ScoreBlocks(search.queries, search.gallery, search.metric), relevance, fitted)
     if not (_LEAST_SHARE < seen.share < 1 and seen.fewest_unfitted >= k):
         return None
-    stays, eligible = seen.chances(), seen.eligible
+    stays = seen.chances()
     rng = np.random.default_rng(seed)
     indices = np.empty((seen.scores.n_queries, k), np.int64)
     best = np.empty(indices.shape, np.float32)
-    for rows, scores, known in seen.blocks():
-        entries = slice(relevance.indptr[rows.start], relevance.indptr[rows.stop])
-        known[relevance.rows[entries] - rows.start, relevance.indices[entries]] = False
-        known[~eligible[rows]] = False
+    for rows, scores, may_go in seen.removable():
         # fitted rows below all others, but apart: equal numbers are slow to order
-        unfitted = scores - known * np.float32(np.ptp(scores) + 1)
+        unfitted = scores - may_go * np.float32(np.ptp(scores) + 1)
         row, column = np.nonzero(scores >= np.partition(unfitted, -k, axis=1)[:, -k, None])
         chance = stays[_bins(seen.standardised(scores, rows)[row, column])]
-        kept = ~known[row, column] | (rng.random(len(row)) < chance)
+        kept = ~may_go[row, column] | (rng.random(len(row)) < chance)
         row, column = row[kept], column[kept]
         order = np.lexsort((column, -scores[row, column], row))
         place = np.searchsorted(row, np.arange(len(scores)))[:, None] + np.arange(k)
@@ -191,6 +186,17 @@ class _Seen:
                 found[:, first : first + scores.shape[1]] = scores
             own = self.fitted.queries[rows]
             yield rows, found, (self.fitted.items >= 0) & (self.fitted.items != own[:, None])
+
+    def removable(self) -> Iterator[tuple[slice, NDArray[np.float32], NDArray[np.bool_]]]:
+        """As `blocks`, with the fitted rows that may go: no answers, and none of a query that has
+        an answer which was fitted on."""
+        eligible = self.eligible
+        for rows, scores, known in self.blocks():
+            entries = slice(self.relevance.indptr[rows.start], self.relevance.indptr[rows.stop])
+            owner = self.relevance.rows[entries] - rows.start
+            known[owner, self.relevance.indices[entries]] = False
+            known[~eligible[rows]] = False
+            yield rows, scores, known
 
     def standardised(self, scores: NDArray[np.float32], rows: slice) -> NDArray[np.float32]:
         """Scores in standard deviations above the mean of the rows that answer nothing."""
