@@ -135,13 +135,11 @@ def _model(pinned: Space, named: str, texts: Path | None, canary: Path | None) -
     try:
         encoder = open_encoder(named, progress=ProgressBar())
     except ModelChangedError as error:
-        return [Found(condition="the model is the same", passed=False, found=error.what[:400])]
+        return [Found.of("the model is the same", False, error.what)]
     found = [*_named(pinned, encoder)]
     if canary is not None:
         checked = ModelCanary.load(canary).check(encoder)
-        found.append(
-            Found(condition="the model is the same", passed=checked.same, found=str(checked)[:400])
-        )
+        found.append(Found.of("the model is the same", checked.same, str(checked)))
     if texts is not None:
         found += vectors_kept(pinned, [encoder.encode(read_lines(texts))], named)
     return found
@@ -156,9 +154,7 @@ def _named(pinned: Space, encoder: Encoder) -> Iterator[Found]:
         ("width", pinned.dim, encoder.dim),
     ):
         if wanted is not None:
-            yield Found(
-                condition=f"{what} {wanted}"[:400], passed=wanted == got, found=str(got)[:400]
-            )
+            yield Found.of(f"{what} {wanted}", wanted == got, str(got))
 
 
 def _kept(pinned: Space, vectors: str, bridge: Bridge | None) -> list[Found]:
@@ -169,8 +165,7 @@ def _kept(pinned: Space, vectors: str, bridge: Bridge | None) -> list[Found]:
         return vectors_kept(pinned, _rows(vectors, bridge), vectors)
     except WrongSpaceError as error:
         assert bridge is not None, "only a bridge knows whose vectors it maps"
-        told = f"the vectors are of {bridge.names[0]}"
-        return [Found(condition=told[:400], passed=False, found=error.what[:400])]
+        return [Found.of(f"the vectors are of {bridge.names[0]}", False, error.what)]
 
 
 def _rows(named: str, bridge: Bridge | None) -> Iterator[Any]:
