@@ -6,13 +6,13 @@ import logging
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
+
+from isthmus.array_types import Values
 
 __all__ = ["widened"]
 
 log = logging.getLogger(__name__)
 
-Values = NDArray[np.float64]
 
 _DECADES = 3.0
 """By which a grid grows at once."""

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from tests.bridge.hashed_encoders import HashedEncoder
 
+from isthmus.array_types import Embeddings
 from isthmus.bridge import Bridge, fit_sample
 from isthmus.bridge.judge_live import judge_live
 from isthmus.bridge.store_sample import ModelChange, StoreSample, sample_store
-from isthmus.encoders import CachedEncoder, Kind, VectorCache, Vectors
+from isthmus.encoders import CachedEncoder, Kind, VectorCache
 from isthmus.errors import InputError, SpendCapError
 from isthmus.evaluate import Evaluation, Judging, VerdictRule
 from isthmus.evaluate.arms import Verdict
@@ -168,7 +169,7 @@ def test_ways_that_this_index_cannot_run_are_absent_with_the_reason(
     class Capped(HashedEncoder):
         def encode(
             self, texts: Sequence[str], *, kind: Kind = "document", progress: Progress = silent
-        ) -> Vectors:
+        ) -> Embeddings:
             raise SpendCapError("the next text would pass the cap")
 
     poor = ModelChange(Capped("capped", 16), models.old)

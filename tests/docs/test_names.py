@@ -32,6 +32,26 @@ def test_no_two_classes_share_a_name(modules: dict[str, ast.Module]) -> None:
     assert {name: found for name, found in homes.items() if len(found) > 1} == {}
 
 
+def _array_names(module: ast.Module) -> list[str]:
+    """Names that stand for a numpy array of one dtype."""
+    return [
+        node.targets[0].id
+        for node in module.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and re.fullmatch(r"NDArray\[[\w.]+\]", ast.unparse(node.value))
+    ]
+
+
+def test_a_name_of_arrays_is_given_once(modules: dict[str, ast.Module]) -> None:
+    homes = defaultdict[str, list[str]](list)
+    for name, module in modules.items():
+        for alias in _array_names(module):
+            homes[alias].append(name)
+    assert homes["Matrix"] == ["array_types.py"]
+    assert {alias: found for alias, found in homes.items() if len(found) > 1} == {}
+
+
 def _grouped(text: str) -> list[str]:
     """Lines that describe several parameters at once, which no reference can show."""
     found: list[str] = []

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from isthmus.encoders import Kind, Vectors
+from isthmus.array_types import Embeddings
+from isthmus.encoders import Kind
 from isthmus.progress import Progress, silent
 
 
@@ -29,7 +30,7 @@ class Counting:
 
     def encode(
         self, texts: Sequence[str], *, kind: Kind = "document", progress: Progress = silent
-    ) -> Vectors:
+    ) -> Embeddings:
         with self._lock:
             if self.calls_left == 0:
                 raise KeyboardInterrupt

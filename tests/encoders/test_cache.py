@@ -9,18 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from isthmus.encoders import VectorCache, Vectors
+from isthmus.array_types import Embeddings
+from isthmus.encoders import VectorCache
 from isthmus.errors import InputError, OutputError
 
 KEYS = [bytes([n]) * 32 for n in range(10)]
 
 
 @pytest.fixture
-def rows(rng: np.random.Generator) -> Vectors:
+def rows(rng: np.random.Generator) -> Embeddings:
     return rng.normal(size=(10, 384)).astype(np.float32)
 
 
-def test_vectors_come_back_bit_for_bit(tmp_path: Path, rows: Vectors) -> None:
+def test_vectors_come_back_bit_for_bit(tmp_path: Path, rows: Embeddings) -> None:
     cache = VectorCache(tmp_path)
     cache.write(KEYS, rows)
     for reader in (cache, VectorCache(tmp_path)):
@@ -30,7 +31,7 @@ def test_vectors_come_back_bit_for_bit(tmp_path: Path, rows: Vectors) -> None:
         np.testing.assert_array_equal(found[KEYS[2]], rows[2])
 
 
-def test_a_vector_of_another_width_is_absent(tmp_path: Path, rows: Vectors) -> None:
+def test_a_vector_of_another_width_is_absent(tmp_path: Path, rows: Embeddings) -> None:
     cache = VectorCache(tmp_path)
     cache.write(KEYS, rows)
     assert cache.read(KEYS, 383) == {}
@@ -43,7 +44,7 @@ def file_of(folder: Path) -> Path:
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "half", "empty", "text"])
 def test_a_damaged_file_loses_vectors_and_never_gives_wrong_ones(
-    tmp_path: Path, rows: Vectors, damage: str
+    tmp_path: Path, rows: Embeddings, damage: str
 ) -> None:
     subprocess.run(  # in a process of its own, whose end leaves one whole file
         [
@@ -86,7 +87,7 @@ def test_a_damaged_file_loses_vectors_and_never_gives_wrong_ones(
     "change",
     ["content = 7", "content = 'text'", "content = zeroblob(9)", "used = 'then'"],
 )
-def test_values_of_other_types_are_absent(tmp_path: Path, rows: Vectors, change: str) -> None:
+def test_values_of_other_types_are_absent(tmp_path: Path, rows: Embeddings, change: str) -> None:
     keys = [bytes([i]) * 32 for i in range(len(rows))]
     VectorCache(tmp_path).write(keys, rows)
     with sqlite3.connect(file_of(tmp_path)) as connection:
@@ -95,7 +96,7 @@ def test_values_of_other_types_are_absent(tmp_path: Path, rows: Vectors, change:
     assert found.keys() == set(keys[1:])
 
 
-def _saved(folder: Path, rows: Vectors) -> Path:
+def _saved(folder: Path, rows: Embeddings) -> Path:
     path = folder / "rows.npy"
     np.save(path, rows)
     return path
@@ -178,7 +179,7 @@ def test_threads_share_an_instance(tmp_path: Path) -> None:
         assert list(pool.map(work, range(50))) == [10] * 50
 
 
-def test_an_older_file_is_removed_once_it_has_a_successor(tmp_path: Path, rows: Vectors) -> None:
+def test_an_older_file_is_removed_once_it_has_a_successor(tmp_path: Path, rows: Embeddings) -> None:
     (tmp_path / "vectors-1.sqlite").write_bytes(b"old" * 5000)
     cache = VectorCache(tmp_path)
     cache.write(KEYS, rows)

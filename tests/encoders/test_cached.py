@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from tests.encoders.counting import Counting
 
-from isthmus.encoders import CachedEncoder, Kind, VectorCache, Vectors
+from isthmus.array_types import Embeddings
+from isthmus.encoders import CachedEncoder, Kind, VectorCache
 from isthmus.errors import InputError, ServiceError
 from isthmus.progress import Progress, silent
 
@@ -96,7 +97,7 @@ def test_vectors_that_are_not_finite_are_not_kept(cache: VectorCache) -> None:
     class Broken(Counting):
         def encode(
             self, texts: Sequence[str], *, kind: Kind = "document", progress: Progress = silent
-        ) -> Vectors:
+        ) -> Embeddings:
             return np.full((len(texts), self.dim), np.nan, np.float32)
 
     with pytest.raises(InputError, match="not finite"):
@@ -110,7 +111,7 @@ def test_no_text_is_encoded_twice_by_concurrent_callers(cache: VectorCache) -> N
     class Slow(Counting):
         def encode(
             self, texts: Sequence[str], *, kind: Kind = "document", progress: Progress = silent
-        ) -> Vectors:
+        ) -> Embeddings:
             threading.Event().wait(0.01)  # so that the others come in the meantime
             return super().encode(texts, kind=kind)
 
@@ -136,7 +137,7 @@ def test_who_waited_for_a_caller_that_failed_encodes_himself(cache: VectorCache)
     class Fails(Counting):
         def encode(
             self, texts: Sequence[str], *, kind: Kind = "document", progress: Progress = silent
-        ) -> Vectors:
+        ) -> Embeddings:
             started.set()
             fail.wait(5)
             raise ServiceError("gone")
@@ -157,7 +158,7 @@ def test_batches_are_kept_as_they_come(cache: VectorCache) -> None:
     class Batched(Counting):
         def batches(
             self, texts: Sequence[str], *, kind: Kind = "document"
-        ) -> Iterator[tuple[slice, Vectors]]:
+        ) -> Iterator[tuple[slice, Embeddings]]:
             for rows in (slice(3, 5), slice(0, 3)):
                 yield rows, self.encode(texts[rows], kind=kind)
             raise ServiceError("the rest is lost")

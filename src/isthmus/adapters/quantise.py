@@ -14,6 +14,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from isthmus.adapters.chain import Affine, Chain, Int8Map, RowNorm, Stage
+from isthmus.array_types import Matrix
 from isthmus.errors import InputError
 from isthmus.moments import Moments
 from isthmus.threads import single_thread
@@ -27,7 +28,6 @@ __all__ = [
     "quantise_rows",
 ]
 
-Matrix = NDArray[np.float64]
 
 METHODS = ("round", "offset", "rescale", "compensate")
 """``round`` alone; ``offset`` corrects the mean of every output; ``rescale`` its gain as well;

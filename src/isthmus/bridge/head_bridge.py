@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from isthmus.adapters.chain import Chain
 from isthmus.adapters.chain.affine import Affine
+from isthmus.array_types import Values
 from isthmus.bridge.bridge import Bridge
 from isthmus.bridge.provenance import Provenance
 from isthmus.errors import InputError
@@ -29,7 +30,6 @@ _PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 _RIDGE = 1e-3
 _HELD_BACK = 0.2
 _STEPS = 200
-Values = NDArray[np.float64]
 
 
 class _Head(NamedTuple):

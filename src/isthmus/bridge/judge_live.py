@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.array_types import Embeddings
 from isthmus.bridge.bridge import Bridge
 from isthmus.bridge.held_out_samples import Queries
 from isthmus.bridge.live_latency import latency_notice, timed
@@ -48,8 +49,6 @@ _MOST_QUERIES = 1000
 _OVERLAP_K = 10
 _OLD_SAMPLED = "old on the sample"
 
-Rows = NDArray[np.float32]
-
 
 @dataclass(frozen=True, eq=False)
 class _Asked:
@@ -59,17 +58,17 @@ class _Asked:
     """
 
     ids: NDArray[Any]
-    old: Rows
-    new: Rows
+    old: Embeddings
+    new: Embeddings
     answers: Sequence[Sequence[Any]] | None
     own: NDArray[Any] | None
 
     @property
-    def vectors(self) -> dict[str, Rows]:
+    def vectors(self) -> dict[str, Embeddings]:
         return {"old": self.old, "new": self.new}
 
     @property
-    def permuted(self) -> dict[str, Rows]:
+    def permuted(self) -> dict[str, Embeddings]:
         """No query keeps its own vector."""
         return {"old": self.old, "new": np.roll(self.new, 1, axis=0)}
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.array_types import Embeddings
 from isthmus.bridge import Bridge
 from isthmus.demo.corpus import Corpus
 from isthmus.encoders import CachedEncoder, Encoder
@@ -28,15 +29,13 @@ _SHOWN = 3
 _TRIED = 64
 """Held-out queries that the naive swap misses, among which one is shown."""
 
-Rows = NDArray[np.float32]
-
 
 @dataclass(frozen=True)
 class Encoded:
     """The corpus as one model sees it."""
 
-    documents: Rows
-    queries: Rows
+    documents: Embeddings
+    queries: Embeddings
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ def _parts(bridge: Bridge, corpus: Corpus) -> Mapping[str, NDArray[np.int64]]:
     return {name: np.flatnonzero(part == i) for i, name in enumerate(shares)}
 
 
-def _filled(folder: Path, corpus: Corpus, rows: Rows) -> Store:
+def _filled(folder: Path, corpus: Corpus, rows: Embeddings) -> Store:
     place = folder / _INDEX
     if (place / f"{_TABLE}.lance").is_dir():
         shutil.rmtree(place / f"{_TABLE}.lance")

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from isthmus.adapters.select import RULE
 from isthmus.bridge import Bridge, Fitting, fit
@@ -30,7 +29,6 @@ from isthmus.spaces.pairs import Pairs
 
 __all__ = ["tell"]
 
-Vectors = NDArray[np.float32]
 Say = Callable[[str], None]
 
 TEXTS = 10_000

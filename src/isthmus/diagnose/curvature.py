@@ -6,6 +6,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from isthmus.array_types import Floats
 from isthmus.evaluate import Estimate
 from isthmus.evaluate.bootstrap import estimate, resampled_means
 from isthmus.evaluate.probes import ProbeResult
@@ -14,7 +15,6 @@ from isthmus.threads import single_thread
 
 __all__ = ["Curvature", "curvature"]
 
-Rows = NDArray[np.floating]
 
 _TRAIN, _TEST, _FEWEST = 1000, 500, 150
 _NEAR = 0.05
@@ -36,7 +36,7 @@ class Curvature(ProbeResult):
     test: int
 
 
-def curvature(x: Rows, y: Rows, *, seed: int = 0) -> Curvature | None:
+def curvature(x: Floats, y: Floats, *, seed: int = 0) -> Curvature | None:
     """Does a curved map explain what no linear map can?
 
     Kernel ridge regression with a linear kernel, and with a linear plus an RBF kernel; strengths
@@ -101,7 +101,7 @@ def curvature(x: Rows, y: Rows, *, seed: int = 0) -> Curvature | None:
     )
 
 
-def _far_apart(x: Rows) -> NDArray[np.int64]:
+def _far_apart(x: Floats) -> NDArray[np.int64]:
     """The rows that lie farther than `_NEAR` of the median from every earlier row taken."""
     wide = x.astype(np.float64) - x.mean(axis=0, dtype=np.float64)
     squares = np.einsum("nd,nd->n", wide, wide)
@@ -114,7 +114,7 @@ def _far_apart(x: Rows) -> NDArray[np.int64]:
     return np.array(taken, dtype=np.int64)
 
 
-def _framed(rows: Rows, train: int) -> NDArray[np.float64] | None:
+def _framed(rows: Floats, train: int) -> NDArray[np.float64] | None:
     """Centred, with mean square 1, on the training rows."""
     wide = rows.astype(np.float64)
     wide = wide - wide[:train].mean(axis=0)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.array_types import Floats
 from isthmus.diagnose.maps import FoldMap
 from isthmus.evaluate import Estimate, relevant_ranks
 from isthmus.evaluate.bootstrap import estimate, resampled_means
@@ -15,8 +16,6 @@ from isthmus.evaluate.probes import ProbeResult
 from isthmus.evaluate.relevance import from_ids
 
 __all__ = ["Identification", "Places", "identify", "mapped_rows", "partner_places", "rank_partners"]
-
-Rows = NDArray[np.floating]
 
 
 class Places(NamedTuple):
@@ -47,7 +46,9 @@ class Identification(ProbeResult):
     """Rows judged."""
 
 
-def mapped_rows(x: Rows, folds: NDArray[np.int64], maps: Sequence[FoldMap]) -> NDArray[np.float64]:
+def mapped_rows(
+    x: Floats, folds: NDArray[np.int64], maps: Sequence[FoldMap]
+) -> NDArray[np.float64]:
     """Each row of ``x (n, dx)`` through the map that was fitted without it, ``(n, dy)``.
 
     Rows of a fold without a map of its own take the first map.
@@ -61,7 +62,7 @@ def mapped_rows(x: Rows, folds: NDArray[np.int64], maps: Sequence[FoldMap]) -> N
     return result
 
 
-def rank_partners(mapped: NDArray[np.float64], y: Rows) -> Places:
+def rank_partners(mapped: NDArray[np.float64], y: Floats) -> Places:
     """Rank the partner of every row of ``mapped (n, dy)`` among all of ``y (n, dy)``, n ≥ 2.
 
     By the cosine of rows centred on the mean of ``y``.
@@ -76,7 +77,7 @@ def rank_partners(mapped: NDArray[np.float64], y: Rows) -> Places:
 
 
 def partner_places(
-    mapped: NDArray[np.float64], y: Rows, folds: NDArray[np.int64], maps: Sequence[FoldMap]
+    mapped: NDArray[np.float64], y: Floats, folds: NDArray[np.int64], maps: Sequence[FoldMap]
 ) -> Places | None:
     """Rank the partner of every held-out row by the cosine of centred rows.
 

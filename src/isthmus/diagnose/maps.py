@@ -12,6 +12,7 @@ from scipy.special import stdtrit
 
 from isthmus.adapters import Affine, Procrustes
 from isthmus.adapters.steps.ridge import DEFAULT_ALPHAS, RidgePath
+from isthmus.array_types import Matrix
 from isthmus.diagnose.pair_pass import FOLDS
 from isthmus.diagnose.thresholds import threshold
 from isthmus.evaluate import Estimate
@@ -31,7 +32,6 @@ __all__ = [
     "judge_maps",
 ]
 
-Matrix = NDArray[np.float64]
 Fold = tuple[int, SecondMoments, SecondMoments]
 """The number of a fold, the moments of its training rows, and those of its own rows."""
 

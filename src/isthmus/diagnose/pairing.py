@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.array_types import Floats, Matrix
 from isthmus.diagnose.partner_scores import best_scores
 from isthmus.diagnose.second_model import made_apart, related_apart, visible_share
 from isthmus.diagnose.stranger_mixture import (
@@ -28,8 +29,6 @@ from isthmus.numeric import unit_rows
 
 __all__ = ["Pairing", "described", "judge_pairing", "unchanged_rows"]
 
-Rows = NDArray[np.floating]
-Matrix = NDArray[np.float64]
 Kind = Literal["none", "mispaired", "second model", "unchanged"]
 """``unchanged``: rows that hold the same vector on both sides, as no two models give."""
 
@@ -70,7 +69,7 @@ class Pairing(ProbeResult):
 
 
 def judge_pairing(
-    ids: NDArray[Any], x: Rows, y: Rows, *, cosine: bool = True, seed: int = 0
+    ids: NDArray[Any], x: Floats, y: Floats, *, cosine: bool = True, seed: int = 0
 ) -> Pairing | None:
     """Judge up to 1,500 sampled pairs; None where they are too few or too narrow to tell.
 
@@ -140,7 +139,7 @@ def judge_pairing(
     return _found(kind, ids, rows, n, visible, side, share=lost_share(scores))
 
 
-def unchanged_rows(x: Rows, y: Rows, *, cosine: bool = True) -> NDArray[np.bool_]:
+def unchanged_rows(x: Floats, y: Floats, *, cosine: bool = True) -> NDArray[np.bool_]:
     """Which rows of ``x (n, d)`` hold the vector of ``y (n, d)``, up to rounding ``(n,)``.
 
     Rows of zeros hold none; nor does any row where the widths differ.

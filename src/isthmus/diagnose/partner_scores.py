@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.adapters.steps.procrustes import nearest_orthogonal
+from isthmus.array_types import Mask, Matrix
 from isthmus.numeric import unit_rows
 
 __all__ = [
@@ -22,14 +23,12 @@ __all__ = [
     "shrunken",
 ]
 
-Matrix = NDArray[np.float64]
-Rows = NDArray[np.bool_]
 
 FOLDS = 4
 _RIDGE = 0.3
 
 
-def best_scores(x: Matrix, y: Matrix, seed: int, *, known: Rows | None = None) -> Matrix:
+def best_scores(x: Matrix, y: Matrix, seed: int, *, known: Mask | None = None) -> Matrix:
     """Scores behind a rotation or a shrunken least-squares map, whichever tells more.
 
     Args:
@@ -89,7 +88,7 @@ def held_out_rows(
     fold: NDArray[np.int64],
     fit: Callable[[Matrix, Matrix], Fit],
     *,
-    known: Rows | None = None,
+    known: Mask | None = None,
 ) -> Matrix:
     """Every row of ``x`` behind the map that was fitted without its fold ``(n, dy)``.
 

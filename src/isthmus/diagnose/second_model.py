@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.adapters.kmeans import kmeans
+from isthmus.array_types import Mask, Matrix
 from isthmus.diagnose.partner_scores import (
     FOLDS,
     folds_of,
@@ -27,8 +28,6 @@ from isthmus.numeric import unit_rows
 
 __all__ = ["FEWEST_TO_SEE", "made_apart", "related_apart", "visible_share"]
 
-Matrix = NDArray[np.float64]
-Rows = NDArray[np.bool_]
 SideName = Literal["x", "y"]
 
 _SMALLEST_GROUP = 20
@@ -57,7 +56,7 @@ _Z = 4.0
 
 
 class _Groups(NamedTuple):
-    rows: Rows
+    rows: Mask
     """Of the smaller one."""
     apart: float
     shared: float
@@ -74,7 +73,7 @@ class _Groups(NamedTuple):
         )
 
 
-def made_apart(x: Matrix, y: Matrix, scores: Matrix, seed: int) -> tuple[SideName, Rows] | None:
+def made_apart(x: Matrix, y: Matrix, scores: Matrix, seed: int) -> tuple[SideName, Mask] | None:
     """The side that two models made, and the rows of the smaller group, where a split shows them.
 
     The rows must fall into two groups on that side and not on the other, neither there nor in what
@@ -111,7 +110,7 @@ def visible_share(n: int) -> float | None:
     return None if n < FEWEST_TO_SEE else max(0.05, 60 / n)
 
 
-def _starts(side: Matrix, left: Matrix, scores: Matrix) -> Iterator[Rows]:
+def _starts(side: Matrix, left: Matrix, scores: Matrix) -> Iterator[Mask]:
     """Guesses of one group: rows far from their partners, and halves along the widest axes."""
     for share in _LOWEST:
         count = max(_SMALLEST_GROUP, round(share * len(scores)))
@@ -123,7 +122,7 @@ def _starts(side: Matrix, left: Matrix, scores: Matrix) -> Iterator[Rows]:
 
 
 def _groups(
-    side: Matrix, other: Matrix, left: Matrix, start: Rows, fold: NDArray[np.int64]
+    side: Matrix, other: Matrix, left: Matrix, start: Mask, fold: NDArray[np.int64]
 ) -> _Groups | None:
     rows = _split(side, left, start)
     if rows is None:
@@ -132,7 +131,7 @@ def _groups(
     return _Groups(rows, apart, shared, unexplained)
 
 
-def _split(side: Matrix, left: Matrix, rows: Rows) -> Rows | None:
+def _split(side: Matrix, left: Matrix, rows: Mask) -> Mask | None:
     """The smaller of two groups along one line; None where one becomes too small.
 
     The line goes through the means of what is ``left``, where subjects do not lie apart.  Every row
@@ -152,7 +151,7 @@ def _split(side: Matrix, left: Matrix, rows: Rows) -> Rows | None:
     return rows if rows.mean() <= 0.5 else ~rows
 
 
-def _apart(side: Matrix, rows: Rows, fold: NDArray[np.int64]) -> float:
+def _apart(side: Matrix, rows: Mask, fold: NDArray[np.int64]) -> float:
     """Within-group standard deviations between the groups, along lines drawn without each fold."""
     along = np.empty(len(side))
     for f in range(FOLDS):
@@ -164,7 +163,7 @@ def _apart(side: Matrix, rows: Rows, fold: NDArray[np.int64]) -> float:
     return float((along[rows].mean() - along[~rows].mean()) / max(float(within), 1e-300) ** 0.5)
 
 
-def _foreign(x: Matrix, y: Matrix, rows: Rows, seed: int) -> bool:
+def _foreign(x: Matrix, y: Matrix, rows: Mask, seed: int) -> bool:
     """Whether the rows are of a model of their own, and the others of one model.
 
     Maps learned on either group must say less of the other than of their own kind.  Where rows are
@@ -189,7 +188,7 @@ def _has_strangers(scores: Matrix) -> bool:
     return int((scores < 0).sum()) >= more_than_chance(len(scores), tail)
 
 
-def _told(x: Matrix, y: Matrix, known: Rows, seed: int) -> tuple[Matrix, Matrix]:
+def _told(x: Matrix, y: Matrix, known: Mask, seed: int) -> tuple[Matrix, Matrix]:
     """Scores behind maps of the ``known`` rows: of themselves, held out, and of the rest."""
     one, other, rest = x[known], y[known], ~known
     fold = folds_of(len(one), seed)
@@ -200,7 +199,7 @@ def _told(x: Matrix, y: Matrix, known: Rows, seed: int) -> tuple[Matrix, Matrix]
     return own, partner_scores(mapped, y[rest])
 
 
-def related_apart(x: Matrix, y: Matrix, rows: Rows, seed: int) -> SideName | None:
+def related_apart(x: Matrix, y: Matrix, rows: Mask, seed: int) -> SideName | None:
     """The side whose ``rows`` another model made; None where they are paired wrongly.
 
     Rows of another model go together among themselves: who is near whom is the same on both sides,
@@ -218,7 +217,7 @@ def related_apart(x: Matrix, y: Matrix, rows: Rows, seed: int) -> SideName | Non
     return "x" if _apart(x, rows, fold) > _apart(y, rows, fold) else "y"
 
 
-def _go_together(x: Matrix, y: Matrix, rows: Rows, seed: int) -> bool:
+def _go_together(x: Matrix, y: Matrix, rows: Mask, seed: int) -> bool:
     """Whether who is near whom among the rows is the same on both sides, as it is among the rest.
 
     Twenty rows tell this, of which no map could be learned.  Subjects are left out: rows that

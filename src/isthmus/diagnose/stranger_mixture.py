@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, stdtr
 
+from isthmus.array_types import Matrix
+
 __all__ = [
     "healthy_tail",
     "least_visible",
@@ -20,7 +22,6 @@ __all__ = [
     "upper_end",
 ]
 
-Matrix = NDArray[np.float64]
 
 _FALSE_ALARMS = 0.001
 _POWER = 0.9

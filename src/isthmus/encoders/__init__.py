@@ -17,7 +17,7 @@ from isthmus.encoders.openai_compatible import OpenAiEncoder, Requests
 from isthmus.encoders.packaged import all_minilm_l6_int8, paraphrase_minilm_l3, wordllama_256
 from isthmus.encoders.precomputed import PrecomputedEncoder, encode_items
 from isthmus.encoders.prefixed import PrefixedEncoder
-from isthmus.encoders.protocol import Encoder, InBatches, Kind, Vectors
+from isthmus.encoders.protocol import Encoder, InBatches, Kind
 from isthmus.encoders.retry import Retry
 from isthmus.encoders.sentence_transformers import SentenceTransformersEncoder
 from isthmus.encoders.spend_cap import SpendCap
@@ -42,7 +42,6 @@ __all__ = [
     "Spending",
     "StaticEncoder",
     "VectorCache",
-    "Vectors",
     "all_minilm_l6_int8",
     "cache_folder",
     "encode_items",

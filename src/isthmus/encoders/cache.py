@@ -22,8 +22,9 @@ from typing import TypeVar
 
 import numpy as np
 
+from isthmus.array_types import Embeddings
 from isthmus.encoders.folder import cache_folder, make_folder
-from isthmus.encoders.protocol import Encoder, Kind, Vectors
+from isthmus.encoders.protocol import Encoder, Kind
 from isthmus.errors import InputError, OutputError
 from isthmus.locks import ForkLock
 
@@ -92,7 +93,7 @@ class VectorCache:
     def __len__(self) -> int:
         return self._run(_count)
 
-    def read(self, keys: Sequence[bytes], dim: int) -> dict[bytes, Vectors]:
+    def read(self, keys: Sequence[bytes], dim: int) -> dict[bytes, Embeddings]:
         """The vectors ``(dim,)`` of those ``keys`` that are here, whole.
 
         Raises:
@@ -100,8 +101,8 @@ class VectorCache:
         """
         now = self._clock()
 
-        def look(connection: sqlite3.Connection) -> dict[bytes, Vectors]:
-            found: dict[bytes, Vectors] = {}
+        def look(connection: sqlite3.Connection) -> dict[bytes, Embeddings]:
+            found: dict[bytes, Embeddings] = {}
             touched: list[tuple[float, bytes]] = []
             for start in range(0, len(keys), _AT_ONCE):
                 some = keys[start : start + _AT_ONCE]
@@ -126,7 +127,7 @@ class VectorCache:
 
         return self._run(look)
 
-    def write(self, keys: Sequence[bytes], vectors: Vectors) -> None:
+    def write(self, keys: Sequence[bytes], vectors: Embeddings) -> None:
         """Keep ``vectors (len(keys), dim)``; all of them, or none where the disk refuses.
 
         Raises:
@@ -231,12 +232,12 @@ def _open(file: Path) -> sqlite3.Connection:
     return connection
 
 
-def _packed(vector: Vectors) -> bytes:
+def _packed(vector: Embeddings) -> bytes:
     content = np.ascontiguousarray(vector, "<f4").tobytes()
     return content + zlib.crc32(content).to_bytes(_CHECKSUM, "little")
 
 
-def _unpacked(stored: bytes) -> Vectors | None:
+def _unpacked(stored: bytes) -> Embeddings | None:
     content, checksum = stored[:-_CHECKSUM], stored[-_CHECKSUM:]
     if zlib.crc32(content).to_bytes(_CHECKSUM, "little") != checksum:
         return None

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from isthmus.array_types import Embeddings
 from isthmus.encoders.cache import VectorCache, text_key
 from isthmus.encoders.checks import check_encoded, check_texts
-from isthmus.encoders.protocol import Encoder, InBatches, Kind, Vectors
+from isthmus.encoders.protocol import Encoder, InBatches, Kind
 from isthmus.locks import ForkLock
 from isthmus.progress import Progress, silent
 
@@ -25,7 +26,7 @@ class _Flight:
     """What one caller is encoding now, and others wait for."""
 
     landed: threading.Event = field(default_factory=threading.Event)
-    vectors: dict[bytes, Vectors] = field(default_factory=dict)
+    vectors: dict[bytes, Embeddings] = field(default_factory=dict)
 
 
 class _Flights:
@@ -100,7 +101,7 @@ class CachedEncoder:
 
     def encode(
         self, texts: Sequence[str], *, kind: Kind = "document", progress: Progress = silent
-    ) -> Vectors:
+    ) -> Embeddings:
         """See `Encoder.encode`; texts that are known count as done at once.
 
         Raises:
@@ -115,7 +116,7 @@ class CachedEncoder:
         vectors = np.empty((len(texts), self.dim), np.float32)
         done = 0
 
-        def arrived(found: dict[bytes, Vectors]) -> None:
+        def arrived(found: dict[bytes, Embeddings]) -> None:
             nonlocal done
             for key, vector in found.items():
                 vectors[rows_of[key]] = vector
@@ -153,7 +154,7 @@ class CachedEncoder:
 
     def _encoded(
         self, keys: Sequence[bytes], texts: Sequence[str], kind: Kind
-    ) -> Iterator[dict[bytes, Vectors]]:
+    ) -> Iterator[dict[bytes, Embeddings]]:
         """The vectors of texts that are not known, each part kept before it is handed on."""
         if not texts:
             return
@@ -163,7 +164,7 @@ class CachedEncoder:
             self.cache.write(part, checked)
             yield dict(zip(part, checked, strict=True))
 
-    def _parts(self, texts: Sequence[str], kind: Kind) -> Iterator[tuple[slice, Vectors]]:
+    def _parts(self, texts: Sequence[str], kind: Kind) -> Iterator[tuple[slice, Embeddings]]:
         if isinstance(self.encoder, InBatches):
             yield from self.encoder.batches(texts, kind=kind)
         else:

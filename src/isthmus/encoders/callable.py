@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from isthmus.array_types import Embeddings
 from isthmus.encoders.checks import check_encoded, check_texts
-from isthmus.encoders.protocol import Kind, Vectors
+from isthmus.encoders.protocol import Kind
 from isthmus.errors import InputError
 from isthmus.progress import Progress, silent
 
@@ -60,7 +61,7 @@ class CallableEncoder:
 
     def encode(
         self, texts: Sequence[str], *, kind: Kind = "document", progress: Progress = silent
-    ) -> Vectors:
+    ) -> Embeddings:
         """See `Encoder.encode`.
 
         Raises:

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from isthmus.array_types import Embeddings
 from isthmus.encoders.folder import cache_folder, make_folder
-from isthmus.encoders.protocol import Vectors
 from isthmus.errors import ModelChangedError
 from isthmus.files import atomic_file
 from isthmus.inputs import read_input
@@ -29,8 +29,8 @@ and can pass, any other model or a later version of one does not."""
 
 
 def known_canary(
-    vector: Vectors, *, identity: Sequence[str], where: str, folder: Path | None = None
-) -> Vectors:
+    vector: Embeddings, *, identity: Sequence[str], where: str, folder: Path | None = None
+) -> Embeddings:
     """The canary's vector as this model gave it the first time, checked against ``vector``.
 
     Args:
@@ -55,7 +55,7 @@ def known_canary(
     return known
 
 
-def check_canary(now: Vectors, known: Vectors, *, where: str, before: str = "before") -> None:
+def check_canary(now: Embeddings, known: Embeddings, *, where: str, before: str = "before") -> None:
     """Refuse a model whose vector ``(dim,)`` of the canary is not the known one.
 
     Raises:
@@ -80,7 +80,7 @@ def check_canary(now: Vectors, known: Vectors, *, where: str, before: str = "bef
     )
 
 
-def _read(file: Path) -> Vectors | None:
+def _read(file: Path) -> Embeddings | None:
     """The vector in ``file``; none if it is absent or damaged."""
     try:
         found: Any = read_json(read_input(file, _MOST_BYTES))["canary"]

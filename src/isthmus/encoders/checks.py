@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from isthmus.encoders.protocol import Vectors
+from isthmus.array_types import Embeddings
 from isthmus.errors import InputError
 
 __all__ = ["check_encoded", "check_texts"]
@@ -49,7 +49,9 @@ def check_texts(texts: Sequence[object]) -> None:
             ) from error
 
 
-def check_encoded(vectors: Any, *, rows: int, dim: int, name: str, first_row: int = 0) -> Vectors:
+def check_encoded(
+    vectors: Any, *, rows: int, dim: int, name: str, first_row: int = 0
+) -> Embeddings:
     """``vectors`` as float32 of shape ``(rows, dim)``, or an error that names the encoder.
 
     ``first_row`` is the number of the first one in the whole, for the error.

@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from isthmus.array_types import Embeddings
 from isthmus.encoders.checks import check_encoded, check_texts
-from isthmus.encoders.protocol import Kind, Vectors
+from isthmus.encoders.protocol import Kind
 from isthmus.encoders.tokenizer import load_tokenizer
 from isthmus.errors import InputError, missing_extra
 from isthmus.inputs import read_whole
@@ -90,7 +91,7 @@ class OnnxEncoder:
 
     def encode(
         self, texts: Sequence[str], *, kind: Kind = "document", progress: Progress = silent
-    ) -> Vectors:
+    ) -> Embeddings:
         """See `Encoder.encode`; queries and documents are encoded alike, rows have unit norm."""
         check_texts(texts)
         vectors = np.empty((len(texts), self.dim), np.float32)
@@ -107,7 +108,7 @@ class OnnxEncoder:
                     progress(f"encoding with {self.name}", done, len(texts))
         return check_encoded(vectors, rows=len(texts), dim=self.dim, name=self.name)
 
-    def _run(self, tokens: list[list[int]]) -> Vectors:
+    def _run(self, tokens: list[list[int]]) -> Embeddings:
         ids = np.array(tokens, np.int64)
         feed = {
             "input_ids": ids,

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from isthmus.array_types import Embeddings
 from isthmus.encoders.canary import CANARY, check_canary, known_canary
 from isthmus.encoders.checks import check_encoded, check_texts
 from isthmus.encoders.endpoint import Endpoint
 from isthmus.encoders.openai_reply import Reply, read_reply
-from isthmus.encoders.protocol import Kind, Vectors, gathered
+from isthmus.encoders.protocol import Kind, gathered
 from isthmus.encoders.retry import Retry, Transient
 from isthmus.encoders.spend_cap import Reservation, SpendCap
 from isthmus.errors import InputError, ServiceError
@@ -117,7 +118,7 @@ class OpenAiEncoder:
         self._lock = ForkLock()
         self._since_canary = 0
         self._model: str | None = None
-        self._canary: Vectors | None = None
+        self._canary: Embeddings | None = None
         self.dim = dimensions or 0
         first = self._first_reply()
         self.dim = first.vectors.shape[1]
@@ -143,7 +144,7 @@ class OpenAiEncoder:
 
     def encode(
         self, texts: Sequence[str], *, kind: Kind = "document", progress: Progress = silent
-    ) -> Vectors:
+    ) -> Embeddings:
         """See `Encoder.encode`; queries and documents are encoded alike.
 
         Raises:
@@ -155,10 +156,10 @@ class OpenAiEncoder:
 
     def batches(
         self, texts: Sequence[str], *, kind: Kind = "document"
-    ) -> Iterator[tuple[slice, Vectors]]:
+    ) -> Iterator[tuple[slice, Embeddings]]:
         """See `InBatches.batches`; a failure is raised after every answer that was paid for."""
         check_texts(texts)
-        running: dict[Future[Vectors], slice] = {}
+        running: dict[Future[Embeddings], slice] = {}
         failure: BaseException | None = None
         given_up = threading.Event()
         start = 0
@@ -215,7 +216,7 @@ class OpenAiEncoder:
 
     def _ask(
         self, texts: Sequence[str], first_row: int, reserved: Reservation, given_up: threading.Event
-    ) -> Vectors:
+    ) -> Embeddings:
         with self._lock:
             self._since_canary += len(texts)
             canary = self._since_canary >= _CANARY_EVERY

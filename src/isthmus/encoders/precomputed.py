@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.array_types import Embeddings
 from isthmus.encoders.checks import check_encoded, check_texts
-from isthmus.encoders.protocol import Encoder, Kind, Vectors
+from isthmus.encoders.protocol import Encoder, Kind
 from isthmus.errors import InputError
 from isthmus.progress import Progress, silent
 from isthmus.spaces.readers import Ids, Source, open_vectors
@@ -77,7 +78,7 @@ class PrecomputedEncoder:
 
     def encode(
         self, texts: Sequence[str], *, kind: Kind = "document", progress: Progress = silent
-    ) -> Vectors:
+    ) -> Embeddings:
         """The vectors of the ids ``texts``, as items or as queries.
 
         Raises:
@@ -108,7 +109,7 @@ def encode_items(
     *,
     kind: Kind = "document",
     progress: Progress = silent,
-) -> Vectors:
+) -> Embeddings:
     """Vectors of items known by id and text, from encoders that read either.
 
     Args:

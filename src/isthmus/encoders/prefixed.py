@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from isthmus.array_types import Embeddings
 from isthmus.encoders.cached import CHUNK_ROWS
 from isthmus.encoders.checks import check_texts
-from isthmus.encoders.protocol import Encoder, InBatches, Kind, Vectors
+from isthmus.encoders.protocol import Encoder, InBatches, Kind
 from isthmus.progress import Progress, silent
 
 __all__ = ["PrefixedEncoder"]
@@ -42,13 +43,13 @@ class PrefixedEncoder:
 
     def encode(
         self, texts: Sequence[str], *, kind: Kind = "document", progress: Progress = silent
-    ) -> Vectors:
+    ) -> Embeddings:
         """See `Encoder.encode`."""
         return self.encoder.encode(self._longer(texts, kind), kind=kind, progress=progress)
 
     def batches(
         self, texts: Sequence[str], *, kind: Kind = "document"
-    ) -> Iterator[tuple[slice, Vectors]]:
+    ) -> Iterator[tuple[slice, Embeddings]]:
         """See `InBatches.batches`; parts of `CHUNK_ROWS`, where the encoder hands out none."""
         longer = self._longer(texts, kind)
         if isinstance(self.encoder, InBatches):

@@ -6,17 +6,14 @@ from collections.abc import Iterator, Sequence
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 
+from isthmus.array_types import Embeddings
 from isthmus.progress import Progress, silent
 
-__all__ = ["Encoder", "InBatches", "Kind", "Vectors", "gathered"]
+__all__ = ["Encoder", "InBatches", "Kind", "gathered"]
 
 Kind: TypeAlias = Literal["query", "document"]
 """What a text is used for; models trained with prefixes encode the two differently."""
-
-Vectors: TypeAlias = NDArray[np.float32]
-"""A float32 array of shape ``(n, dim)``: row i belongs to text i."""
 
 
 class Encoder(Protocol):
@@ -43,7 +40,7 @@ class Encoder(Protocol):
 
     def encode(
         self, texts: Sequence[str], *, kind: Kind = "document", progress: Progress = silent
-    ) -> Vectors:
+    ) -> Embeddings:
         """Vectors ``(len(texts), dim)``, float32, finite, in the order of the texts.
 
         Args:
@@ -67,7 +64,7 @@ class InBatches(Protocol):
 
     def batches(
         self, texts: Sequence[str], *, kind: Kind = "document"
-    ) -> Iterator[tuple[slice, Vectors]]:
+    ) -> Iterator[tuple[slice, Embeddings]]:
         """Parts of ``texts`` and their vectors, in any order, together all of them.
 
         Raises:
@@ -77,8 +74,8 @@ class InBatches(Protocol):
 
 
 def gathered(
-    encoder: Encoder, batches: Iterator[tuple[slice, Vectors]], n: int, progress: Progress
-) -> Vectors:
+    encoder: Encoder, batches: Iterator[tuple[slice, Embeddings]], n: int, progress: Progress
+) -> Embeddings:
     """The ``n`` vectors of the ``batches`` of an encoder that is `InBatches`, in their order."""
     vectors = np.empty((n, encoder.dim), np.float32)
     done = 0

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from isthmus.array_types import Embeddings
 from isthmus.encoders.checks import check_encoded, check_texts
-from isthmus.encoders.protocol import Kind, Vectors
+from isthmus.encoders.protocol import Kind
 from isthmus.errors import InputError, missing_extra
 from isthmus.locks import ForkLock
 from isthmus.progress import Progress, silent
@@ -74,7 +75,7 @@ class SentenceTransformersEncoder:
 
     def encode(
         self, texts: Sequence[str], *, kind: Kind = "document", progress: Progress = silent
-    ) -> Vectors:
+    ) -> Embeddings:
         """See `Encoder.encode`; queries and documents get the prompts of their kind."""
         import numpy as np
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load
 
+from isthmus.array_types import Embeddings
 from isthmus.encoders.checks import check_encoded, check_texts
-from isthmus.encoders.protocol import Kind, Vectors
+from isthmus.encoders.protocol import Kind
 from isthmus.encoders.tokenizer import load_tokenizer
 from isthmus.errors import InputError
 from isthmus.inputs import read_whole
@@ -52,7 +53,7 @@ class StaticEncoder:
 
     def encode(
         self, texts: Sequence[str], *, kind: Kind = "document", progress: Progress = silent
-    ) -> Vectors:
+    ) -> Embeddings:
         """See `Encoder.encode`; queries and documents are encoded alike, rows have unit norm.
 
         Raises:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.array_types import Values
 from isthmus.evaluate.ranks import Ranks
 from isthmus.evaluate.relevance import Relevance
 from isthmus.evaluate.scores import ScoreBlocks
@@ -34,8 +35,6 @@ _RIDGE, _NEWTON_STEPS = 1.0, 25
 _LARGEST = 6.0
 _LEAST_SHARE = 0.25
 """Of the gallery: what fewer rows attract is small beside any interval."""
-
-Vector = NDArray[np.float64]
 
 
 def ranks_among_unfitted(
@@ -213,7 +212,7 @@ class _Seen:
         scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 1e-12)
         return (scores - mean[:, None].astype(np.float32)) * scale[:, None].astype(np.float32)
 
-    def chances(self) -> Vector:
+    def chances(self) -> Values:
         """Of each bin of scores, how much likelier an unfitted row is there than a fitted one."""
         counted = np.zeros((2, _N_BINS))
         for rows, scores, known in self.blocks():
@@ -236,7 +235,7 @@ def _bins(scores: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.clip(scores / np.float32(_STEP), 0, _N_BINS - 1).astype(np.int64)
 
 
-def _ratio(unfitted: Vector, fitted: Vector) -> Vector:
+def _ratio(unfitted: Values, fitted: Values) -> Values:
     """The density of unfitted rows over that of fitted ones, by logistic regression on the score.
 
     The logarithm of the ratio is linear between scores that ever fewer rows reach.

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from isthmus.array_types import Values
 from isthmus.errors import InputError
 
 __all__ = ["CalibrationReport", "calibration_report", "expected_calibration_error", "temperature"]
 
-Values = NDArray[np.float64]
 
 _MOST_BINS = 15
 _ROWS_PER_BIN = 20

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from isthmus.array_types import AnyArray, Values
 from isthmus.errors import InputError
 from isthmus.evaluate.bootstrap import Estimate, Resampling, resampled_means
 from isthmus.evaluate.calibration import expected_calibration_error
@@ -41,15 +42,12 @@ OWN = "own"
 _DRAWS = 4000
 _ARI_DRAWS = 200
 
-Rows = NDArray[Any]
-Values = NDArray[np.float64]
-
 
 @runtime_checkable
 class FittedEstimator(Protocol):
     """What scikit-learn calls an estimator: it was fitted on vectors ``(n, d)``."""
 
-    def predict(self, X: Rows, /) -> Rows:
+    def predict(self, X: AnyArray, /) -> AnyArray:
         """One answer a row."""
         ...
 
@@ -155,10 +153,10 @@ def kind_of_consumer(estimator: Any) -> ConsumerKind:
 
 def judge_consumer(
     estimator: Any,
-    arms: Mapping[str, Rows],
-    answers: Rows | None = None,
+    arms: Mapping[str, AnyArray],
+    answers: AnyArray | None = None,
     *,
-    others: Mapping[str, tuple[Any, Rows]] | None = None,
+    others: Mapping[str, tuple[Any, AnyArray]] | None = None,
     resampling: Resampling | None = None,
 ) -> ConsumerReport:
     """A classifier, regressor or clustering on every kind of vectors.
@@ -205,7 +203,7 @@ def judge_consumer(
 
 
 def _classified(
-    own: Rows, said: Rows, answers: Rows | None, resampling: Resampling, is_own: bool
+    own: AnyArray, said: AnyArray, answers: AnyArray | None, resampling: Resampling, is_own: bool
 ) -> ConsumerArm:
     agreement = None if is_own else share(own == said, resampling)
     if answers is None:
@@ -224,7 +222,9 @@ def _classified(
     )  # fmt: skip
 
 
-def _with_calibration(arm: ConsumerArm, estimator: Any, rows: Rows, answers: Rows) -> ConsumerArm:
+def _with_calibration(
+    arm: ConsumerArm, estimator: Any, rows: AnyArray, answers: AnyArray
+) -> ConsumerArm:
     if not callable(getattr(estimator, "predict_proba", None)):
         return arm
     probabilities = np.asarray(estimator.predict_proba(rows), dtype=np.float64)
@@ -238,7 +238,7 @@ def _with_calibration(arm: ConsumerArm, estimator: Any, rows: Rows, answers: Row
 
 
 def _regressed(
-    own: Rows, said: Rows, answers: Rows | None, resampling: Resampling, is_own: bool
+    own: AnyArray, said: AnyArray, answers: AnyArray | None, resampling: Resampling, is_own: bool
 ) -> ConsumerArm:
     own, said = (np.asarray(v, dtype=np.float64).reshape(len(v), -1) for v in (own, said))
     columns = [np.square(said - own).mean(axis=1), *_spread(own)]
@@ -270,13 +270,13 @@ def _regressed(
 
 
 def _clustered(
-    own: Rows, said: Rows, answers: Rows | None, resampling: Resampling, is_own: bool
+    own: AnyArray, said: AnyArray, answers: AnyArray | None, resampling: Resampling, is_own: bool
 ) -> ConsumerArm:
     rng = np.random.default_rng(resampling.seed)
     draws = min(_ARI_DRAWS, resampling.resamples)
     picked = [rng.integers(0, len(own), len(own)) for _ in range(draws)]
 
-    def told(one: Rows, other: Rows) -> tuple[float, Values]:
+    def told(one: AnyArray, other: AnyArray) -> tuple[float, Values]:
         index = np.array([_rand_index(one[i], other[i]) for i in picked])
         return _rand_index(one, other), index
 
@@ -330,7 +330,7 @@ def _variance(moments: Values) -> Values:
     return np.maximum(moments[:, 1] - moments[:, 0] ** 2, 1e-300)
 
 
-def _rand_index(one: Rows, other: Rows) -> float:
+def _rand_index(one: AnyArray, other: AnyArray) -> float:
     """Adjusted Rand index (Hubert and Arabie 1985): 1 for equal partitions, 0 by chance."""
     a, b = (np.unique(v, return_inverse=True)[1] for v in (one, other))
     table = np.zeros((a.max() + 1, b.max() + 1))
@@ -348,7 +348,7 @@ def _rand_index(one: Rows, other: Rows) -> float:
 # ---- checks ------------------------------------------------------------------------------------
 
 
-def checked_arms(arms: Mapping[str, Rows], answers: Rows | None) -> int:
+def checked_arms(arms: Mapping[str, AnyArray], answers: AnyArray | None) -> int:
     """The number of rows that all arms have; raises InputError where they do not fit together."""
     if OWN not in arms:
         raise InputError(f"the arm '{OWN}' is missing: the vectors that the consumer was made on")
@@ -363,7 +363,7 @@ def checked_arms(arms: Mapping[str, Rows], answers: Rows | None) -> int:
     return n
 
 
-def _predicted(estimator: Any, rows: Rows, kind: ConsumerKind, arm: str) -> Rows:
+def _predicted(estimator: Any, rows: AnyArray, kind: ConsumerKind, arm: str) -> AnyArray:
     asks = estimator.predict if hasattr(estimator, "predict") else estimator.fit_predict
     try:
         said = np.asarray(asks(rows))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from isthmus.array_types import Values
 from isthmus.errors import InputError
 from isthmus.evaluate.bootstrap import Estimate
 
@@ -17,7 +18,6 @@ __all__ = ["FEWEST_QUERIES", "Fairness", "GroupResult", "judge_groups"]
 FEWEST_QUERIES = 10
 """Smaller groups are counted and not judged."""
 _MOST_GROUPS = 200
-Values = NDArray[np.float64]
 
 
 class GroupResult(BaseModel):

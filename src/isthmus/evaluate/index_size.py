@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr, erfinv, expit, logit
 
+from isthmus.array_types import Values
 from isthmus.evaluate.bootstrap import Estimate
 from isthmus.evaluate.metrics import MetricAt
 from isthmus.evaluate.ranks import Ranks
@@ -31,8 +32,6 @@ _USUAL_SLOPE, _SLOPES = 0.5, 0.4
 """Of laws fitted to real galleries, and how far slopes spread, in logarithms: what decides where
 nearly every answer comes first."""
 _KNOWN = ("recall", "cmc", "mrr")
-
-Vector = NDArray[np.float64]
 
 
 def expected_in_index(
@@ -106,14 +105,14 @@ def expected_in_index(
     )
 
 
-def _masses(law: Any, shares: Vector) -> Vector:
+def _masses(law: Any, shares: Values) -> Values:
     """Of queries, how many have each share of the grid; the least share holds all below."""
     reached = expit(law[0] + abs(law[1]) * np.log(shares))
     reached[-1] = 1.0
     return np.diff(reached, prepend=0.0)
 
 
-def _value(metric: MetricAt, n: int, shares: Vector) -> Vector:
+def _value(metric: MetricAt, n: int, shares: Values) -> Values:
     """The expectation of the metric for each share, in ``n`` items."""
     k = metric.k
     if metric.metric.name != "mrr":
@@ -124,7 +123,7 @@ def _value(metric: MetricAt, n: int, shares: Vector) -> Vector:
     return np.diff(first, axis=0, prepend=0.0).T @ (1 / some)
 
 
-def _fewer(k: NDArray[np.int64], n: int, shares: Vector) -> Vector:
+def _fewer(k: NDArray[np.int64], n: int, shares: Values) -> Values:
     """How likely fewer than ``k`` of the ``n - 1`` others come first: surely, where k reaches n."""
     return np.where(k >= n, 1.0, bdtr(np.minimum(k, n) - 1.0, n - 1, shares))
 
@@ -133,7 +132,7 @@ def _logit(value: float, n: int) -> float:
     return float(logit(np.clip(value, 0.5 / n, 1 - 0.5 / n)))
 
 
-def _spread(surprise: Any, law: Vector) -> Vector:
+def _spread(surprise: Any, law: Values) -> Values:
     """The covariance of the law's two numbers, from the curvature of the likelihood."""
     step = np.array([0.05, 0.01])
     hessian = np.empty((2, 2))

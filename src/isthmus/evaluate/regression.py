@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from isthmus.array_types import Values
 from isthmus.errors import InputError
 from isthmus.evaluate.bootstrap import Estimate, Resampling
 from isthmus.evaluate.paired_outcomes import PairedOutcomes
 
 __all__ = ["Regression", "judge_regression"]
-
-Values = NDArray[np.float64]
 
 
 class Regression(BaseModel):

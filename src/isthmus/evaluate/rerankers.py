@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.array_types import AnyArray, Values
 from isthmus.errors import InputError
 from isthmus.evaluate.bootstrap import Resampling
 from isthmus.evaluate.consumers import (
@@ -28,15 +29,12 @@ from isthmus.evaluate.paired_outcomes import PairedOutcomes
 
 __all__ = ["CandidateItems", "Reranker", "judge_reranker"]
 
-Rows = NDArray[Any]
-Values = NDArray[np.float64]
-
 
 @runtime_checkable
 class Reranker(Protocol):
     """What scores items for a query by their vectors alone."""
 
-    def score(self, queries: Rows, items: Rows, /) -> Rows:
+    def score(self, queries: AnyArray, items: AnyArray, /) -> AnyArray:
         """Scores ``(n, k)`` of items ``(n, k, d)`` for queries ``(n, d)``, the best highest."""
         ...
 
@@ -45,8 +43,8 @@ class Reranker(Protocol):
 class CandidateItems:
     """Queries with the items that a reranker is given: ``(n, d)`` and ``(n, k, d)``."""
 
-    queries: Rows
-    items: Rows
+    queries: AnyArray
+    items: AnyArray
 
 
 def judge_reranker(

@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from isthmus.array_types import AnyArray, Values
 from isthmus.errors import InputError
 from isthmus.evaluate.bootstrap import Estimate, Resampling
 from isthmus.evaluate.paired_outcomes import PairedOutcomes
@@ -40,8 +40,6 @@ WORST = "worst"
 FEWEST_OF_SLICE = 20
 """Queries that a slice has at the least."""
 
-Rows = NDArray[Any]
-Values = NDArray[np.float64]
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
@@ -60,8 +58,8 @@ class Disturbances:
     """Share of each query's coordinates that are set to zero."""
     kept: float = 0.5
     """Share of the coordinates, the first of each vector, that a Matryoshka index keeps."""
-    variants: Mapping[str, Callable[[Rows], Rows]] = field(
-        default_factory=dict[str, Callable[[Rows], Rows]]
+    variants: Mapping[str, Callable[[AnyArray], AnyArray]] = field(
+        default_factory=dict[str, Callable[[AnyArray], AnyArray]]
     )
     """By the name of a condition, such as ``prefix``: the new model's vectors ``(n, d)`` of the
     queries with these ids ``(n,)``, made in another way."""
@@ -247,7 +245,7 @@ def _of_slice(judged: Outcomes, what: str, inside: NDArray[np.bool_], how: Resam
 # ---- what is done to vectors -------------------------------------------------------------------
 
 
-def noisy_rows(rows: Rows, share: float, rng: np.random.Generator) -> Rows:
+def noisy_rows(rows: AnyArray, share: float, rng: np.random.Generator) -> AnyArray:
     """Each of ``rows (n, d)`` with a random vector added, ``share`` times as long as itself.
 
     Example:
@@ -262,7 +260,7 @@ def noisy_rows(rows: Rows, share: float, rng: np.random.Generator) -> Rows:
     return (rows + share * own * added / np.where(length > 0, length, 1.0)).astype(rows.dtype)
 
 
-def masked_rows(rows: Rows, share: float, rng: np.random.Generator) -> Rows:
+def masked_rows(rows: AnyArray, share: float, rng: np.random.Generator) -> AnyArray:
     """Each of ``rows (n, d)`` with a random ``share`` of its coordinates set to zero, at least one.
 
     Example:
@@ -279,7 +277,7 @@ def masked_rows(rows: Rows, share: float, rng: np.random.Generator) -> Rows:
     return found
 
 
-def binary_rows(rows: Rows) -> Rows:
+def binary_rows(rows: AnyArray) -> AnyArray:
     """The signs of ``rows (n, d)``, each row as long as it was on average over its coordinates.
 
     Example:

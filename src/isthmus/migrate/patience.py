@@ -6,7 +6,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from isthmus.encoders import Encoder, Kind, PrecomputedEncoder, Vectors
+from isthmus.array_types import Embeddings
+from isthmus.encoders import Encoder, Kind, PrecomputedEncoder
 from isthmus.errors import InputError, IsthmusError, ServiceError, SpendCapError
 from isthmus.progress import Progress, silent
 
@@ -44,7 +45,7 @@ class PatientEncoder:
 
     def encode(
         self, texts: Sequence[str], *, kind: Kind = "document", progress: Progress = silent
-    ) -> Vectors:
+    ) -> Embeddings:
         """See `Encoder.encode`.
 
         Raises:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from isthmus import artefact
 from isthmus.errors import InputError
 from isthmus.moments.block_products import block_products
-from isthmus.moments.centred_block import Rows, Shifted, first_rows_mean, shifted
+from isthmus.moments.centred_block import RowChoice, Shifted, first_rows_mean, shifted
 from isthmus.moments.covariances import SecondMoments
 from isthmus.moments.join_sums import join_sums
 from isthmus.moments.norm_profile import NormProfile
@@ -237,7 +237,7 @@ class Moments:
         self,
         x: Array,
         y: Array,
-        which: Rows,
+        which: RowChoice,
         weights: Array | None,
         known: Self,
         room: Room | None,
@@ -312,7 +312,7 @@ class Moments:
                     else xp.linalg.diagonal(second)
                 )
 
-    def _near(self, xp: Any, x: Array, y: Array, which: Rows) -> tuple[Array, Array]:
+    def _near(self, xp: Any, x: Array, y: Array, which: RowChoice) -> tuple[Array, Array]:
         """A point of each side near the mean of a block: the mean so far, or of its first rows."""
         if self.n > 0 and namespace(self._sums["mean_x"]) is xp:
             means = self._sums["mean_x"], self._sums["mean_y"]

@@ -6,7 +6,7 @@ from collections.abc import Set
 from typing import Any
 
 from isthmus.errors import InputError
-from isthmus.moments.centred_block import Rows, Shifted
+from isthmus.moments.centred_block import RowChoice, Shifted
 from isthmus.moments.translation import column_squares, explain_non_finite
 from isthmus.numeric import Array
 
@@ -14,7 +14,7 @@ __all__ = ["block_products"]
 
 
 def block_products(
-    xp: Any, keep: Set[str], block: Shifted, sides: tuple[Array, Array], which: Rows
+    xp: Any, keep: Set[str], block: Shifted, sides: tuple[Array, Array], which: RowChoice
 ) -> dict[str, Array] | None:
     """The sums ``xx``, ``xy``, ``yy`` and squares that are kept, about the point of ``block``.
 
@@ -60,7 +60,7 @@ def block_products(
     return None if overflowed else sums
 
 
-def _named(which: Rows) -> str:
+def _named(which: RowChoice) -> str:
     if isinstance(which, slice):
         return f"rows {which.start} to {which.stop}"
     return f"rows {int(which[0])} to {int(which[-1])}"

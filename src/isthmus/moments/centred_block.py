@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from isthmus.numeric import Array, row_squares, to_float64, to_numpy
 
-__all__ = ["Rows", "Shifted", "first_rows_mean", "shifted"]
+__all__ = ["RowChoice", "Shifted", "first_rows_mean", "shifted"]
 
 _RUN = 512  # short enough for a cache, and for float32 sums; long enough to outweigh the calls
 
-Rows = slice | NDArray[np.int64]
+RowChoice = slice | NDArray[np.int64]
 """Which rows of an array make the block."""
 
 
@@ -49,7 +49,7 @@ class Shifted:
             sums[name] = sums[name] + value if name in sums else value
 
 
-def first_rows_mean(xp: Any, rows: Array, which: Rows) -> Array:
+def first_rows_mean(xp: Any, rows: Array, which: RowChoice) -> Array:
     """The mean of the first rows of a block, in their dtype: near enough to the mean of all."""
     first = (
         slice(which.start, min(which.start + _RUN, which.stop))
@@ -62,7 +62,7 @@ def first_rows_mean(xp: Any, rows: Array, which: Rows) -> Array:
 def shifted(
     xp: Any,
     sides: tuple[Array, Array],
-    which: Rows,
+    which: RowChoice,
     near: tuple[Array, Array],
     weights: Array | None,
     *,

@@ -8,15 +8,13 @@ from functools import cached_property
 from typing import Any, Protocol, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from isthmus.array_types import Matrix
 from isthmus.errors import InputError
 from isthmus.scipy_later import linalg
 from isthmus.threads import single_thread
 
 __all__ = ["AffineLike", "GroupScatter", "SecondMoments", "SideMoments"]
-
-Matrix = NDArray[np.float64]
 
 
 class AffineLike(Protocol):

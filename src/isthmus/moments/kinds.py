@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
+from isthmus.array_types import Matrix
 from isthmus.moments.covariances import SecondMoments
 
 __all__ = ["joined_apart"]
-
-Matrix = NDArray[np.float64]
 
 
 def joined_apart(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from isthmus.errors import InputError
-from isthmus.moments.centred_block import Rows
+from isthmus.moments.centred_block import RowChoice
 from isthmus.numeric import Array, namespace, to_float64, to_numpy
 from isthmus.scipy_later import linalg
 
@@ -44,7 +44,7 @@ def add_outer(total: Array, factor: float, a: Array, b: Array) -> Array:
     return total + factor * (a[:, None] * b[None, :])
 
 
-def explain_non_finite(rows: Array, which: Rows, side: str) -> None:
+def explain_non_finite(rows: Array, which: RowChoice, side: str) -> None:
     """Raise for the first of the rows ``which`` that is not finite, if there is one."""
     finite = to_numpy(namespace(rows).isfinite(rows[which, ...])).all(axis=1)
     if not finite.all():

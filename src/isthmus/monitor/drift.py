@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.array_types import Matrix
 from isthmus.errors import InputError
 from isthmus.monitor.sequential import MeanTest
 from isthmus.monitor.two_sample import SampleDifference, difference, discriminant, witness
@@ -27,8 +28,7 @@ from isthmus.spaces.profile import Profile
 
 __all__ = ["FEWEST_REFERENCE", "Drift"]
 
-Rows = NDArray[np.float64]
-_Score = Callable[[Rows], Rows]
+_Score = Callable[[Matrix], Matrix]
 
 FEWEST_REFERENCE = 100
 _MOST_HALF = 2000
@@ -109,7 +109,7 @@ class Drift:
         profile = Profile.of_rows(self.reference[:half], unit=self.unit)
         lengths = np.linalg.norm(self.reference[half:].astype(np.float64), axis=1)
         self._profile, self._lengths = profile, np.sort(lengths)
-        self._scores: dict[str, tuple[_Score, Rows]] = {}
+        self._scores: dict[str, tuple[_Score, Matrix]] = {}
         self._put("distance", lambda rows: profile.coordinates(rows)[2])
         if len(self.learned_from):
             self._learn()
@@ -166,7 +166,7 @@ class Drift:
     def _put(self, name: str, score: _Score) -> None:
         self._scores[name] = score, np.sort(score(self._held))
 
-    def _comparable(self, rows: NDArray[Any]) -> Rows:
+    def _comparable(self, rows: NDArray[Any]) -> Matrix:
         wide = np.asarray(rows, np.float64)
         return unit_rows(wide, None) if self.unit else wide
 
@@ -224,7 +224,7 @@ class Drift:
         return found
 
 
-def _ranks(held: Rows, scores: Rows) -> Rows:
+def _ranks(held: Matrix, scores: Matrix) -> Matrix:
     """Where scores stand among sorted ones, from 0 to 1; in the middle of those that are equal."""
     low, high = (np.searchsorted(held, scores, side=side) for side in ("left", "right"))
     return (low + high) / (2 * len(held))

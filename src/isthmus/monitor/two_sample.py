@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
-from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
+from isthmus.array_types import Matrix
 from isthmus.errors import InputError
 from isthmus.threads import single_thread
 
@@ -26,7 +26,6 @@ __all__ = [
     "witness",
 ]
 
-Rows = NDArray[np.float64]
 
 _FEWEST = 20
 _MOST = 500
@@ -53,7 +52,7 @@ class SampleDifference:
 
 
 def difference(
-    reference: Rows, live: Rows, *, permutations: int = 200, seed: int = 0
+    reference: Matrix, live: Matrix, *, permutations: int = 200, seed: int = 0
 ) -> SampleDifference:
     """Every effect size between rows ``(n, d)`` and ``(m, d)``, and both tests.
 
@@ -77,7 +76,7 @@ def difference(
 
 
 def kernel_test(
-    reference: Rows, live: Rows, *, permutations: int = 200, seed: int = 0
+    reference: Matrix, live: Matrix, *, permutations: int = 200, seed: int = 0
 ) -> tuple[float, float]:
     """Squared maximum mean discrepancy under a Gaussian kernel, and its p-value by permutations.
 
@@ -114,7 +113,7 @@ def kernel_test(
 
 
 def classifier_test(
-    reference: Rows, live: Rows, *, permutations: int = 200, seed: int = 0
+    reference: Matrix, live: Matrix, *, permutations: int = 200, seed: int = 0
 ) -> tuple[float, float]:
     """Accuracy of a linear discriminant on rows it has not seen, and its p-value by permutations.
 
@@ -147,7 +146,7 @@ def classifier_test(
     return float(found[0]), _share_as_large(found)
 
 
-def discriminant(reference: Rows, live: Rows) -> tuple[Rows, float]:
+def discriminant(reference: Matrix, live: Matrix) -> tuple[Matrix, float]:
     """The direction ``(d,)`` in which live rows lie farther out, and the middle along it.
 
     Fisher's, with the covariance shrunk towards its mean variance by ``d / (n + d)``.
@@ -166,7 +165,7 @@ def discriminant(reference: Rows, live: Rows) -> tuple[Rows, float]:
     return np.asarray(direction, np.float64), float(middle)
 
 
-def witness(reference: Rows, live: Rows) -> Callable[[Rows], Rows]:
+def witness(reference: Matrix, live: Matrix) -> Callable[[Matrix], Matrix]:
     """Where live rows are denser than the reference: the witness of the kernel test, of any rows.
 
     Args:
@@ -181,20 +180,20 @@ def witness(reference: Rows, live: Rows) -> Callable[[Rows], Rows]:
     width = max(float(np.median(squares[np.triu_indices(len(basis), 1)])), 1e-300)
     n = len(reference)
 
-    def values(rows: Rows) -> Rows:
+    def values(rows: Matrix) -> Matrix:
         near = np.exp(-cdist(rows, basis, "sqeuclidean") / width)
         return np.asarray(near[:, n:].mean(axis=1) - near[:, :n].mean(axis=1), np.float64)
 
     return values
 
 
-def _share_as_large(found: Rows) -> float:
+def _share_as_large(found: Matrix) -> float:
     """The share of the values that are as large as the first, itself counted."""
     slack = 1e-12 * float(np.abs(found).max())
     return float((found >= found[0] - slack).mean())
 
 
-def _checked(reference: Rows, live: Rows) -> tuple[Rows, Rows]:
+def _checked(reference: Matrix, live: Matrix) -> tuple[Matrix, Matrix]:
     x, y = np.asarray(reference, np.float64), np.asarray(live, np.float64)
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or min(len(x), len(y)) < _FEWEST:
         raise InputError(
@@ -204,7 +203,7 @@ def _checked(reference: Rows, live: Rows) -> tuple[Rows, Rows]:
     return x, y
 
 
-def _drawn(x: Rows, y: Rows, seed: int) -> tuple[Rows, Rows]:
+def _drawn(x: Matrix, y: Matrix, seed: int) -> tuple[Matrix, Matrix]:
     rng = np.random.default_rng(seed)
     x, y = (s if len(s) <= _MOST else s[rng.permutation(len(s))[:_MOST]] for s in (x, y))
     return x, y

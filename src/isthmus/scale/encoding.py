@@ -11,7 +11,8 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from isthmus.encoders import CachedEncoder, Encoder, Kind, Vectors
+from isthmus.array_types import Embeddings
+from isthmus.encoders import CachedEncoder, Encoder, Kind
 from isthmus.encoders.checks import check_texts
 from isthmus.encoders.open_encoder import open_encoder, open_model
 from isthmus.encoders.protocol import gathered
@@ -88,7 +89,7 @@ class DividedEncoder:
 
     def encode(
         self, texts: Sequence[str], *, kind: Kind = "document", progress: Progress = silent
-    ) -> Vectors:
+    ) -> Embeddings:
         """See `Encoder.encode`.
 
         Raises:
@@ -99,7 +100,7 @@ class DividedEncoder:
 
     def batches(
         self, texts: Sequence[str], *, kind: Kind = "document"
-    ) -> Iterator[tuple[slice, Vectors]]:
+    ) -> Iterator[tuple[slice, Embeddings]]:
         """See `InBatches.batches`."""
         check_texts(texts)
         if kind == "query" or len(texts) <= _LEAST:
@@ -134,7 +135,7 @@ class _Encode:
     caller: tuple[str, int]
     """The host and process that asked."""
 
-    def __call__(self, share: _Share) -> Vectors:
+    def __call__(self, share: _Share) -> Embeddings:
         return self._model().encode(share.texts, kind=self.kind)
 
     def _model(self) -> Encoder:

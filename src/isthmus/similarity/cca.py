@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
+from isthmus.array_types import Floats, Matrix
 from isthmus.errors import InputError
 from isthmus.similarity.kernel_sums import squared_norm
 from isthmus.similarity.measure import COORDINATES, LINEAR, ROTATION, Computed, MomentMeasure
 from isthmus.similarity.null import KernelShape, NormLaw, Null, gaussian_null, kernel_null
 from isthmus.similarity.paired_moments import PairedMoments
 from isthmus.similarity.permuted_rows import PermutedSides
-from isthmus.similarity.spectra import Eigen, Floats, Gradient, Singular, Spectra, singular
+from isthmus.similarity.spectra import Eigen, Gradient, Singular, Spectra, singular
 from isthmus.threads import single_thread
 
 __all__ = [
@@ -37,7 +37,6 @@ __all__ = [
     "yanai",
 ]
 
-Matrix = NDArray[np.float64]
 
 SVCCA_VARIANCE = 0.99
 """The share of the variance whose principal components SVCCA keeps."""

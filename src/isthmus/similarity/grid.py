@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.array_types import Matrix
 from isthmus.errors import InputError
 from isthmus.files import canonical_json
 from isthmus.moments import Moments
@@ -27,7 +28,6 @@ from isthmus.threads import single_thread
 
 __all__ = ["Grid", "similarity_grid"]
 
-Matrix = NDArray[np.float64]
 
 _SINGLE = float(np.finfo(np.float32).eps)
 

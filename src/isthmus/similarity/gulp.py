@@ -5,18 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from isthmus.array_types import Floats, Matrix
 from isthmus.similarity.measure import ROTATION, Computed, MomentMeasure
 from isthmus.similarity.null import Null, kernel_null
 from isthmus.similarity.paired_moments import PairedMoments
 from isthmus.similarity.permuted_rows import PermutedSides
-from isthmus.similarity.spectra import Floats, Gradient, Spectra
+from isthmus.similarity.spectra import Gradient, Spectra
 from isthmus.threads import single_thread
 
 __all__ = ["DECLARED", "GULP_LAMBDA", "Gulp", "gulp", "gulp_gradient"]
 
-Matrix = NDArray[np.float64]
 _NEARLY_EQUAL = 1e-3
 
 GULP_LAMBDA = 0.01

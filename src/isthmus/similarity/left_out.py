@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
+from isthmus.array_types import Floats, Matrix
 from isthmus.moments import Moments, SecondMoments
 from isthmus.moments.translation import add_outer, translated_fourth
 from isthmus.similarity.kernel_sums import KernelSums
-from isthmus.similarity.spectra import Eigen, Floats, Gradient
+from isthmus.similarity.spectra import Eigen, Gradient
 from isthmus.threads import single_thread
 
 __all__ = ["CovarianceChanges", "LeftOut"]
 
-Matrix = NDArray[np.float64]
 
 _FOURTH = (
     *("xx", "xy", "yy", "square_x", "square_y", "quartic_xx", "quartic_xy", "quartic_yy"),

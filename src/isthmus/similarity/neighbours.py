@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.array_types import Floats, Indices
 from isthmus.errors import InputError
 from isthmus.evaluate.search import top_k
 from isthmus.similarity.measure import ANGLES, Computed, RowMeasure
@@ -17,13 +18,11 @@ from isthmus.spaces.scratch import blocks
 
 __all__ = ["DECLARED", "Neighbourhoods", "cknna", "knn_jaccard", "mutual_knn", "nearest"]
 
-Rows = NDArray[np.floating]
-Indices = NDArray[np.int64]
 
 _BLOCK = 4096
 
 
-def nearest(rows: Rows, k: int, name: str = "x") -> Indices:
+def nearest(rows: Floats, k: int, name: str = "x") -> Indices:
     """The ``k`` nearest other rows of each of ``rows (n, d)`` by cosine: ``(n, k)``, nearest first.
 
     Rows of unit length are taken about their mean and compared by distance, which orders them as
@@ -62,7 +61,7 @@ def shared(a: Indices, b: Indices) -> NDArray[np.int64]:
     return (both[:, 1:] == both[:, :-1]).sum(axis=1)
 
 
-def mutual_knn(x: Rows, y: Rows, k: int = 10) -> float:
+def mutual_knn(x: Floats, y: Floats, k: int = 10) -> float:
     """Mean share of the ``k`` nearest of each row that both spaces have in common, in [0, 1].
 
     Huh et al. 2024.  Without relation it is ``k / (n − 1)`` on average, exactly.  The value
@@ -81,7 +80,7 @@ def mutual_knn(x: Rows, y: Rows, k: int = 10) -> float:
     return Neighbourhoods.of(x, y, k, kernels=False).mutual_knn()
 
 
-def knn_jaccard(x: Rows, y: Rows, k: int = 10) -> float:
+def knn_jaccard(x: Floats, y: Floats, k: int = 10) -> float:
     """Mean of ``|A ∩ B| / |A ∪ B|`` of the ``k`` nearest in both spaces, in [0, 1].
 
     Raises:
@@ -97,7 +96,7 @@ def knn_jaccard(x: Rows, y: Rows, k: int = 10) -> float:
     return Neighbourhoods.of(x, y, k, kernels=False).knn_jaccard()
 
 
-def cknna(x: Rows, y: Rows, k: int = 10) -> float:
+def cknna(x: Floats, y: Floats, k: int = 10) -> float:
     """Centred kernel alignment summed over mutual nearest neighbours only.
 
     With unit rows, ``K̄_ij = ⟨x_i, x_j⟩ − mean_l ⟨x_i, x_l⟩`` and N(i) the ``k`` nearest,
@@ -140,7 +139,7 @@ class Neighbourhoods:
 
     @classmethod
     def of(
-        cls, x: Rows, y: Rows, k: int, *, spare: int = 0, kernels: bool = True
+        cls, x: Floats, y: Floats, k: int, *, spare: int = 0, kernels: bool = True
     ) -> Neighbourhoods:
         """From ``x (n, dx)`` and ``y (n, dy)``.
 
@@ -218,7 +217,7 @@ class Neighbourhoods:
         return Neighbourhoods(x, y, kernel_x, kernel_y, self.k)
 
 
-def _centred_kernel(rows: Rows, near: Indices) -> NDArray[np.float64]:
+def _centred_kernel(rows: Floats, near: Indices) -> NDArray[np.float64]:
     """``⟨u_i, u_j − ū⟩`` of unit rows at the neighbours j of each i, in float64."""
     n = len(rows)
     norms, centre = _directions(rows, "rows")
@@ -232,7 +231,7 @@ def _centred_kernel(rows: Rows, near: Indices) -> NDArray[np.float64]:
     return values
 
 
-def _directions(rows: Rows, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _directions(rows: Floats, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Norms ``(n,)`` and the mean of the unit rows ``(d,)``.
 
     In float64 also where rows are float32: beside a large common mean, the error of a float32 norm

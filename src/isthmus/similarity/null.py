@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from scipy.special import gammaincc, ndtr
 
+from isthmus.array_types import Matrix
 from isthmus.errors import InputError
 from isthmus.threads import single_thread
 
@@ -34,7 +35,6 @@ __all__ = [
     "uneven",
 ]
 
-Matrix = NDArray[np.float64]
 _Spectrum = tuple[Matrix, NDArray[np.intp]]
 """Distinct eigenvalues, and how often each occurs."""
 

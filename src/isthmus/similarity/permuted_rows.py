@@ -13,14 +13,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.array_types import Matrix
 from isthmus.moments import Moments
 from isthmus.similarity.null import KernelShape, Null, permutation_null
 from isthmus.similarity.spectra import Spectra
 from isthmus.threads import single_thread
 
 __all__ = ["PermutedRows", "PermutedSides"]
-
-Matrix = NDArray[np.float64]
 
 
 class PermutedSides:

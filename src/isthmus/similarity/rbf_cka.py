@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.array_types import Matrix
 from isthmus.errors import InputError
 from isthmus.similarity.kernel_sums import squared_norm
 from isthmus.similarity.measure import ROTATION, Computed, RowMeasure
@@ -14,8 +15,6 @@ from isthmus.similarity.null import KernelShape, kernel_null, third_moment_ratio
 from isthmus.similarity.row_sample import RowSample
 
 __all__ = ["DECLARED", "RbfKernels", "rbf_kernel"]
-
-Matrix = NDArray[np.float64]
 
 
 def rbf_kernel(rows: NDArray[np.floating]) -> Matrix:

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.array_types import Matrix
 from isthmus.errors import InputError
 from isthmus.similarity.measure import PATTERN, Computed, RowMeasure
 from isthmus.similarity.row_sample import RowSample
 
 __all__ = ["DECLARED", "Rdms", "correlation_distances", "rsa"]
-
-Matrix = NDArray[np.float64]
 
 
 def correlation_distances(rows: NDArray[np.floating], name: str = "x") -> Matrix:

@@ -7,8 +7,8 @@ from functools import cached_property
 
 import numpy as np
 import scipy.linalg
-from numpy.typing import NDArray
 
+from isthmus.array_types import Floats, Matrix
 from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
 from isthmus.similarity.null import third_moment_ratio
@@ -25,8 +25,6 @@ __all__ = [
     "singular",
 ]
 
-Matrix = NDArray[np.float64]
-Floats = NDArray[np.floating]
 
 _EPSILON = float(np.finfo(np.float64).eps)
 _GRAM_ERROR = 1e-9

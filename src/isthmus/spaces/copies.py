@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.array_types import AnyArray
 from isthmus.spaces.metric import Metric
 from isthmus.spaces.sample import Batch
 from isthmus.spaces.split import Copies, hash_ids
@@ -46,8 +47,6 @@ _BESIDE = 3
 """Points of one cell that each is compared with, in each table."""
 _PAIRS = 100_000
 
-Rows = NDArray[Any]
-
 
 @dataclass(frozen=True, eq=False)
 class NearCopies:
@@ -62,7 +61,7 @@ class NearCopies:
     unit: bool
 
     @classmethod
-    def like(cls, rows: Rows, metric: Metric) -> NearCopies | None:
+    def like(cls, rows: AnyArray, metric: Metric) -> NearCopies | None:
         """Of the space that a sample of rows ``(n, d)`` is from; None where no two of them differ.
 
         Args:
@@ -85,12 +84,12 @@ class NearCopies:
             directions = random.standard_normal((width, _DIRECTIONS)) / _DIRECTIONS**0.5
         return cls(mean, directions / (near * typical) ** 0.5, unit)
 
-    def __call__(self, rows: Rows) -> NDArray[np.float64]:
+    def __call__(self, rows: AnyArray) -> NDArray[np.float64]:
         """Rows ``(n, d)`` as points ``(n, k)``; copies lie within distance 1."""
         return _placed(np.asarray(rows, np.float64), self.mean, unit=self.unit) @ self.directions
 
 
-Placed = tuple[list[Rows], list[NDArray[np.float32]]]
+Placed = tuple[list[AnyArray], list[NDArray[np.float32]]]
 """Ids and points, batch by batch."""
 
 
@@ -127,7 +126,7 @@ class CopySearch:
     def __call__(self, batches: Iterable[Batch]) -> Placed:
         """The ids of all rows, and points ``(n, k)`` whose squared distance is the mean of both
         spaces'."""
-        names: list[Rows] = []
+        names: list[AnyArray] = []
         places: list[NDArray[np.float32]] = []
         for batch in batches:
             names.append(batch.ids)

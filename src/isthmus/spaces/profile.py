@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.array_types import Embeddings, Matrix
 from isthmus.artefact import Packed
 from isthmus.errors import InputError
 from isthmus.numeric import unit_rows
@@ -43,9 +44,6 @@ _ODD = 0.02
 _ROUNDING = 32 * float(np.finfo(np.float32).eps)
 """A spread below this share of the mean's length is not told from how float32 rounds the mean."""
 
-Rows = NDArray[np.float32]
-Matrix = NDArray[np.float64]
-
 
 @dataclass(frozen=True, eq=False)
 class Profile:
@@ -65,13 +63,13 @@ class Profile:
     """Rows that the decomposition is of."""
     unit: bool
     """Rows are compared after division by their length."""
-    mean: Rows
+    mean: Embeddings
     """``(d,)``, of the rows as they are compared."""
-    spectrum: Rows
+    spectrum: Embeddings
     """``(d,)``, the eigenvalues of their covariance (divided by n), falling."""
-    full: Rows
+    full: Embeddings
     """The directions of the largest eigenvalues, unit columns ``(d, r)``."""
-    empty: Rows
+    empty: Embeddings
     """The directions of the smallest, unit columns ``(d, m)`` in the order of the spectrum."""
     lengths: tuple[float, ...]
     """The lengths of the rows as they are, at `QUANTILES`."""
@@ -135,7 +133,7 @@ class Profile:
         return np.maximum(self.spectrum[-self.empty.shape[1] :].astype(np.float64), 1e-3 * average)
 
     @cached_property
-    def _emptied(self) -> Rows:
+    def _emptied(self) -> Embeddings:
         """``u_j / √λ_j`` of the empty directions ``(d, m)``."""
         return (self.empty / np.sqrt(self._empty_variances)).astype(np.float32)
 
@@ -213,12 +211,12 @@ class Profile:
         return np.maximum((1 - shrinkage) * wide + shrinkage * average, rounded)
 
     @cached_property
-    def variances(self) -> Rows:
+    def variances(self) -> Embeddings:
         """Variances along the full directions ``(r,)``, shrunk towards the mean of all."""
         return self._shrunk[: self.full.shape[1]].astype(np.float32)
 
     @cached_property
-    def whitening(self) -> Rows:
+    def whitening(self) -> Embeddings:
         """``u_j / √λ_j`` of the full directions ``(d, r)``."""
         scale = np.sqrt(self._shrunk[: self.full.shape[1]])
         return np.ascontiguousarray(self.full / scale, dtype=np.float32)

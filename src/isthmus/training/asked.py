@@ -8,20 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.array_types import Embeddings
 from isthmus.spaces.sample import Batch, sampled
 
 __all__ = ["AnsweredRows", "asked_among"]
-
-Rows = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
 class AnsweredRows:
     """Source rows and, of each, the one target row that answers it."""
 
-    asked: Rows
+    asked: Embeddings
     """``(n, dx)``"""
-    answers: Rows
+    answers: Embeddings
     """Distinct target rows ``(m, dy)``."""
     answer: NDArray[np.int64]
     """Of each source row its row of ``answers``, ``(n,)``."""
@@ -64,7 +63,7 @@ def asked_among(rows: Iterable[Batch], most: int, *, seed: int = 0) -> AnsweredR
     )
 
 
-def _distinct(y: Rows) -> tuple[Rows, NDArray[np.int64]]:
+def _distinct(y: Embeddings) -> tuple[Embeddings, NDArray[np.int64]]:
     """The different rows in the order in which they come, and of each row its place there."""
     rows = np.ascontiguousarray(y + np.float32(0))  # -0 and 0 are equal
     keys = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()

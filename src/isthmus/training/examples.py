@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.array_types import Embeddings
 from isthmus.errors import InputError
 from isthmus.evaluate.search import top_k
 from isthmus.spaces.sample import Batch
@@ -22,8 +23,6 @@ LARGEST_SAMPLE = 16_384
 
 _HELD_OUT_OF = 10
 _UNIT_TOLERANCE = 1e-3
-
-Rows = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,13 +49,13 @@ class Examples:
         ((100, 2), 100)
     """
 
-    x: Rows
-    y: Rows
+    x: Embeddings
+    y: Embeddings
     item: NDArray[np.int64]
     held_out: NDArray[np.bool_]
     neighbours: NDArray[np.int64]
     unit: bool
-    centre: Rows
+    centre: Embeddings
     spread: float
     labels: NDArray[np.int64] | None = None
 
@@ -123,14 +122,14 @@ def _distinct(batch: Batch) -> NDArray[np.int64]:
     return np.sort(np.unique(content, return_index=True)[1])
 
 
-def _spread(rows: Rows, centre: NDArray[np.float64]) -> float:
+def _spread(rows: Embeddings, centre: NDArray[np.float64]) -> float:
     """Mean squared distance from the mean; 0 where it is what rounding leaves of equal rows."""
     centred = rows - centre
     apart = float(np.einsum("ij,ij->", centred, centred) / max(len(rows), 1))
     return apart if apart > 1e-10 * float(centre @ centre) + 1e-30 else 0.0
 
 
-def _neighbours(y: Rows, train: NDArray[Any], k: int, *, unit: bool) -> NDArray[np.int64]:
+def _neighbours(y: Embeddings, train: NDArray[Any], k: int, *, unit: bool) -> NDArray[np.int64]:
     k = min(k, len(train) - 1)
     found = np.zeros((len(y), max(k, 0)), dtype=np.int64)
     if k > 0:

@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from isthmus.array_types import Matrix
 from isthmus.errors import InputError
 from isthmus.progress import Progress, silent
 from isthmus.threads import single_thread
@@ -41,7 +42,6 @@ from isthmus.training.schedule import Schedule
 
 __all__ = ["train_lambda_orthogonal"]
 
-Matrix = NDArray[np.float64]
 
 _RIDGE = 1e-3
 

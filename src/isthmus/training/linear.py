@@ -12,14 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.array_types import Embeddings, Matrix
 from isthmus.errors import DivergedError, InputError
 from isthmus.progress import Progress, silent
 from isthmus.threads import single_thread
 
 __all__ = ["Contrast", "polish_map"]
 
-Matrix = NDArray[np.float64]
-Rows = NDArray[np.float32]
 
 _DECAYS = (0.9, 0.999)  # of Adam's two means (Kingma and Ba 2015)
 _FLOOR = 1e-12
@@ -62,8 +61,8 @@ class Contrast:
 def polish_map(
     matrix: Matrix,
     offset: Matrix,
-    asked: Rows,
-    answers: Rows,
+    asked: Embeddings,
+    answers: Embeddings,
     answer: NDArray[np.int64],
     contrast: Contrast | None = None,
     *,
@@ -140,8 +139,13 @@ def _batches(
 
 
 def _gradient(
-    x: Rows, weight: Rows, image: Rows, y: Rows, own: NDArray[np.int64], temperature: float
-) -> Rows:
+    x: Embeddings,
+    weight: Embeddings,
+    image: Embeddings,
+    y: Embeddings,
+    own: NDArray[np.int64],
+    temperature: float,
+) -> Embeddings:
     """Of the mean loss of a batch by the matrix ``(dx, dy)``."""
     mapped = x @ weight + image
     length = np.maximum(np.linalg.norm(mapped, axis=1, keepdims=True), np.float32(_FLOOR))
@@ -163,14 +167,14 @@ class _Adam:
     """Adam (Kingma and Ba 2015) on one matrix, with steps relative to the size of its entries."""
 
     def __init__(self, start: Matrix, rate: float) -> None:
-        self.weight: Rows = start.astype(np.float32)
+        self.weight: Embeddings = start.astype(np.float32)
         size = float(np.sqrt(np.mean(np.square(start)))) or 1.0
         self._rate = rate * size
         self._mean = np.zeros_like(self.weight)
         self._square = np.zeros_like(self.weight)
         self._steps = 0
 
-    def step(self, gradient: Rows) -> None:
+    def step(self, gradient: Embeddings) -> None:
         self._steps += 1
         first, second = (np.float32(decay) for decay in _DECAYS)
         self._mean += (1 - first) * (gradient - self._mean)

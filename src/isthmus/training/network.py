@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from isthmus.array_types import Embeddings
 from isthmus.errors import InputError
 from isthmus.progress import Progress, silent
 from isthmus.training.examples import Examples
@@ -25,7 +26,6 @@ from isthmus.training.schedule import Schedule
 
 __all__ = ["Network", "NetworkOptions", "train_network"]
 
-Rows = NDArray[np.float32]
 
 _DECAY = 1e-2
 
@@ -40,13 +40,13 @@ class Network:
         ((4, 8), (8, 3), False)
     """
 
-    inner: Rows
+    inner: Embeddings
     """``U (dx, hidden)``"""
-    inner_offset: Rows
+    inner_offset: Embeddings
     """``u (hidden,)``"""
-    outer: Rows
+    outer: Embeddings
     """``V (hidden, dy)``"""
-    outer_offset: Rows
+    outer_offset: Embeddings
     """``v (dy,)``"""
 
     @classmethod

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from isthmus.array_types import Indices
 from isthmus.errors import InputError
 from isthmus.training.examples import Examples
 from isthmus.training.losses import MAP_LOSSES
@@ -20,8 +20,6 @@ __all__ = ["Objective", "similarities"]
 _EQUAL = 1e-5
 """Targets nearer than this (1 less cosine) are one target, never each other's negative."""
 _BLOCK_ROWS = 256
-
-Rows = NDArray[np.int64]
 
 
 def similarities(a: Tensor, b: Tensor, spread: float | None) -> Tensor:
@@ -68,7 +66,7 @@ class Objective:
         self.y = torch.from_numpy(examples.y)
         self._item = torch.from_numpy(examples.item)
 
-    def on(self, mapped: Tensor, rows: Rows) -> Tensor:
+    def on(self, mapped: Tensor, rows: Indices) -> Tensor:
         """The loss of a batch: ``mapped (b, dy)`` are the images of the training ``rows (b,)``."""
         if self._of_rows is not None:
             return self._of_rows(mapped, self.y[torch.from_numpy(rows)]).mean()
@@ -89,7 +87,7 @@ class Objective:
                 total += float(self._of_rows(mapped, self.y[own]).sum())
         return total / len(rows)
 
-    def _against(self, mapped: Tensor, rows: Rows, candidates: Rows) -> Tensor:
+    def _against(self, mapped: Tensor, rows: Indices, candidates: Indices) -> Tensor:
         own, others = torch.from_numpy(rows), torch.from_numpy(candidates)
         targets, theirs = self.y[own], self.y[others]
         if self._spread is not None:

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.array_types import Values
 from isthmus.errors import InputError
 from isthmus.numeric import Array, like, to_numpy
 
 __all__ = ["MOST_KNOTS", "MonotoneCurve", "isotonic_curve"]
 
-Values = NDArray[np.float64]
 
 MOST_KNOTS = 64
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.adapters.chain import Chain
+from isthmus.array_types import Matrix
 from isthmus.errors import InputError
 from isthmus.evaluate import Metric, Relevance, top_k
 from isthmus.evaluate.attraction import first_among_unfitted
@@ -24,7 +25,6 @@ from isthmus.ways.trust import Trust, search_features
 
 __all__ = ["HeldOutRows", "fit_trust"]
 
-Matrix = NDArray[np.float64]
 
 _BLOCK_ROWS = 4096
 _FEWEST_ROWS = 40

@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.array_types import Embeddings, Matrix
 from isthmus.numeric import Array, like, namespace, to_numpy
 from isthmus.scipy_later import linalg
 from isthmus.spaces.profile import FAR, Profile
@@ -17,8 +18,6 @@ from isthmus.threads import product_threads, single_thread
 
 __all__ = ["Readout", "host_dtype"]
 
-Matrix = NDArray[np.float64]
-Rows = NDArray[np.float32]
 
 _BLOCK_ROWS = 512
 _LONG = 1e15
@@ -53,13 +52,13 @@ class Readout:
         return float(np.square(self.profile.mean, dtype=np.float64).sum())
 
     @cached_property
-    def _products(self) -> Rows:
+    def _products(self) -> Embeddings:
         """The directions and, as one more column, the mean."""
         f = self.profile
         return np.ascontiguousarray(np.hstack([f.whitening, f.mean[:, None]]))
 
     @cached_property
-    def _expanded(self) -> tuple[Rows, Rows, Matrix]:
+    def _expanded(self) -> tuple[Embeddings, Embeddings, Matrix]:
         """Weights of ``u`` and ``u²``, and constants: of ``k`` functions and three energies."""
         f, r, k = self.profile, len(self.profile.variances), self.weights.shape[1]
         linear, squared = np.zeros((r + 1, k + 3)), np.zeros((r + 1, k + 3))
@@ -112,7 +111,7 @@ class Readout:
         return self._expanded[2][:-3].tolist()
 
     @cached_property
-    def one(self) -> Callable[[Rows], tuple[list[float], float, float] | None]:
+    def one(self) -> Callable[[Embeddings], tuple[list[float], float, float] | None]:
         """The same of one float32 vector ``(d,)``: a closure, for callers who count microseconds.
 
         The functions lack their `constants`, which callers add to constants of their own.  It
@@ -132,7 +131,7 @@ class Readout:
             "tuple[Any, Any]", linalg.get_blas_funcs(("nrm2", "scal"), dtype=np.float32)
         )
 
-        def read(x: Rows) -> tuple[list[float], float, float] | None:
+        def read(x: Embeddings) -> tuple[list[float], float, float] | None:
             length = norm(x)
             if not 0.0 < length < _LONG:
                 return None

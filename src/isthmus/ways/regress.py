@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.array_types import Matrix
 from isthmus.scipy_later import linalg, special
 from isthmus.strengths import widened
 from isthmus.threads import single_thread
 
 __all__ = ["ridges", "signed_logistic"]
-
-Matrix = NDArray[np.float64]
 
 
 def ridges(features: Matrix, targets: Matrix, fold: NDArray[np.int64]) -> tuple[Matrix, Matrix]:

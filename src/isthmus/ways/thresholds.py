@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from isthmus.array_types import Values
 from isthmus.errors import InputError
 from isthmus.evaluate import Estimate, resampled_means
 from isthmus.numeric import Array
@@ -31,7 +32,6 @@ Keep = Literal["share", "precision"]
 _KNOTS = 48
 _ROWS = 6  # old, new, kept, error, low, high
 _FEWEST_QUERIES = 20
-Values = NDArray[np.float64]
 
 
 class TranslatedThreshold(BaseModel):

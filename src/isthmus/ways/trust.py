@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.array_types import Embeddings, Matrix
 from isthmus.errors import InputError
 from isthmus.numeric import Array, as_floating, like
 from isthmus.scipy_later import special
@@ -28,8 +29,6 @@ from isthmus.ways.risk import LEVELS, Level, RiskControl, control_risk, cuts_of
 
 __all__ = ["SearchedRows", "Trust", "search_features"]
 
-Matrix = NDArray[np.float64]
-Rows = NDArray[np.float32]
 
 _BLOCK_ROWS = 4096
 _LEAST_LOGIT = 1e-6
@@ -62,10 +61,10 @@ class Trust:
 
     profile: Profile
     """Of the source vectors: those the map was fitted on, or such as it will map."""
-    weights: Rows
+    weights: Embeddings
     """``(2 r + 2, 3)``: coordinates, their squares, the rest and 1, to log residual, log margin
     of the old model and preservation."""
-    ranges: Rows
+    ranges: Embeddings
     """``(2, 3)``: predictions are kept between what was predicted for the fitted rows."""
     coefficients: tuple[float, ...]
     """Intercept, then those of the log distance and of the three predictions."""
@@ -112,7 +111,7 @@ class Trust:
         return raw
 
     @cached_property
-    def one(self) -> Callable[[Rows], np.float32 | None]:
+    def one(self) -> Callable[[Embeddings], np.float32 | None]:
         """Trust of one float32 vector ``(dx,)``: a closure, for callers who count microseconds.
 
         It returns None for a vector that is zero, not finite or very far out, which calling the
@@ -133,7 +132,7 @@ class Trust:
         if self.control.curve.tail:
             return lambda vector: None
 
-        def trusted(vector: Rows) -> np.float32 | None:
+        def trusted(vector: Embeddings) -> np.float32 | None:
             found = read(vector)
             if found is None:
                 return None

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.array_types import Matrix
 from isthmus.errors import InputError
 from isthmus.moments import Moments
 from isthmus.numeric import to_numpy, unit_rows
@@ -19,7 +20,6 @@ __all__ = ["Candidates", "is_known", "read_candidates", "survey"]
 
 _BLOCK_ROWS = 8192
 
-Matrix = NDArray[np.float64]
 Batches = Iterable[tuple[NDArray[Any], NDArray[Any]]]
 
 

@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from isthmus.adapters.budget.encodings import Encodings
 from isthmus.adapters.budget.power_law import FEWEST_BUDGETS, PowerLaw, fit_power_law
+from isthmus.array_types import Values
 from isthmus.evaluate import Estimate, estimate, parse_metric
 from isthmus.notebook import ShownInNotebook
 
 __all__ = ["LearningCurve", "read_off"]
 
-Values = NDArray[np.float64]
 
 _FARTHEST = 1e9
 _OVERSTATED = 4.0

@@ -19,6 +19,7 @@ from isthmus.adapters.budget.power_law import FEWEST_BUDGETS
 from isthmus.adapters.chain import Chain
 from isthmus.adapters.pipeline import fit_chain, fit_front
 from isthmus.adapters.recipe import Recipe
+from isthmus.array_types import Values
 from isthmus.errors import InputError
 from isthmus.evaluate import (
     from_ids,
@@ -33,7 +34,6 @@ from isthmus.spaces.split import hash_ids
 
 __all__ = ["CurveDesign", "learning_curve"]
 
-Values = NDArray[np.float64]
 Map = Callable[[NDArray[Any]], NDArray[Any]]
 Fit = Callable[[NDArray[Any], NDArray[Any]], Map]
 """A user's own fit: paired rows in, a map of source rows out."""

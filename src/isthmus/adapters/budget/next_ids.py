@@ -16,6 +16,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from isthmus.adapters.budget.candidates import Candidates, is_known, read_candidates, survey
+from isthmus.array_types import Matrix
 from isthmus.errors import InputError
 from isthmus.progress import Progress, silent
 from isthmus.spaces.ids import check_unique, normalise_ids
@@ -30,7 +31,6 @@ _BLOCK_ROWS = 8192
 _PER_PICK, _LEAST_SHORTLIST = 8, 4096
 _HASH_SEED = 0xD0E5
 
-Matrix = NDArray[np.float64]
 Batches = Iterable[tuple[NDArray[Any], NDArray[Any]]]
 
 

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.array_types import Values
 from isthmus.errors import InputError
 
 __all__ = ["FEWEST_BUDGETS", "PowerLaw", "fit_power_law"]
 
-Values = NDArray[np.float64]
 
 FEWEST_BUDGETS = 3
 """The law has as many parameters."""

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from isthmus.adapters.chain.row_norm import OnSphere, RowNorm
-from isthmus.adapters.chain.stage import Dims, Matrix, Stage, Tensors
+from isthmus.adapters.chain.stage import Dims, Stage, Tensors
+from isthmus.array_types import Matrix
 from isthmus.errors import InputError
 from isthmus.numeric import Array
 from isthmus.scipy_later import linalg

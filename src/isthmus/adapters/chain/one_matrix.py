@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from isthmus.adapters.chain.affine import Affine
 from isthmus.adapters.chain.row_norm import RowNorm
 from isthmus.adapters.chain.stage import Stage
+from isthmus.array_types import Embeddings
 from isthmus.numeric import row_squares
 from isthmus.pickling import PickledByFields
 from isthmus.scipy_later import linalg
@@ -30,8 +31,6 @@ _CACHE_LINE = 64
 _UNIT = RowNorm("unit")
 _BLOCK_ROWS = 512  # a block of inputs and one of outputs fit the second-level cache together
 
-Rows = NDArray[np.float32]
-
 
 @dataclass(frozen=True, eq=False)
 class OneMatrix(PickledByFields):
@@ -41,9 +40,9 @@ class OneMatrix(PickledByFields):
     for the caller to explain, or to map step by step.
     """
 
-    matrix: Rows
+    matrix: Embeddings
     """``W (dx, dy)``"""
-    offset: Rows
+    offset: Embeddings
     """``b (dy,)``"""
     unit_in: bool
     unit_out: bool
@@ -73,7 +72,7 @@ class OneMatrix(PickledByFields):
         return max(longest + float(np.linalg.norm(self.offset.astype(np.float64))), 1.0)
 
     @cached_property
-    def one(self) -> Callable[[Rows], Rows | None]:
+    def one(self) -> Callable[[Embeddings], Embeddings | None]:
         """Map one vector ``(dx,)``: a closure, because a serving process counts microseconds."""
         weights, offset, dy = _aligned(self.matrix), self.offset, len(self.offset)
         unit_in, unit_out, shifted = self.unit_in, self.unit_out, bool(self.offset.any())
@@ -84,7 +83,7 @@ class OneMatrix(PickledByFields):
             linalg.get_blas_funcs(("nrm2", "axpy", "scal"), dtype=np.float32),
         )
 
-        def mapped(x: Rows) -> Rows | None:
+        def mapped(x: Embeddings) -> Embeddings | None:
             length = norm(x)
             if not 0.0 < length < _LONG:
                 return None
@@ -105,7 +104,7 @@ class OneMatrix(PickledByFields):
         return mapped
 
     @np.errstate(over="ignore", invalid="ignore")  # both show in the norms
-    def rows(self, x: NDArray[Any], out: Rows | None = None) -> Rows | None:
+    def rows(self, x: NDArray[Any], out: Embeddings | None = None) -> Embeddings | None:
         """Map rows ``(n, dx)``, into ``out (n, dy)`` where it is given."""
         if out is None and len(x) == 1:
             y = self.one(x[0])
@@ -132,7 +131,7 @@ class OneMatrix(PickledByFields):
         return out
 
 
-def _aligned(matrix: Rows) -> Rows:
+def _aligned(matrix: Embeddings) -> Embeddings:
     """A copy that begins with a cache line; NumPy begins within one, which costs a tenth."""
     size = matrix.nbytes
     raw = np.empty(size + _CACHE_LINE, np.uint8)

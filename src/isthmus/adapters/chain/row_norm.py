@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from isthmus.adapters.chain.stage import Dims, Matrix, Packed, Stage, Tensors, check_names
+from isthmus.adapters.chain.stage import Dims, Packed, Stage, Tensors, check_names
+from isthmus.array_types import Matrix
 from isthmus.numeric import Array
 
 __all__ = ["OnSphere", "RowNorm"]

@@ -15,9 +15,8 @@ from isthmus.numeric import Array
 if TYPE_CHECKING:
     from isthmus.adapters.chain.affine import Affine
 
-__all__ = ["Dims", "Matrix", "Packed", "Stage", "Tensors"]
+__all__ = ["Dims", "Packed", "Stage", "Tensors"]
 
-Matrix = NDArray[np.float64]
 
 Tensors = Mapping[str, NDArray[Any]]
 """The weights of a stage, by the names that its file uses."""

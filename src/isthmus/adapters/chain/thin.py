@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from isthmus.adapters.chain.affine import Affine
-from isthmus.adapters.chain.stage import Dims, Matrix, Stage, Tensors, check_names
+from isthmus.adapters.chain.stage import Dims, Stage, Tensors, check_names
+from isthmus.array_types import Matrix
 from isthmus.numeric import Array
 
 __all__ = ["Thin"]

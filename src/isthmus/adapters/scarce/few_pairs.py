@@ -32,6 +32,7 @@ from isthmus.adapters.scarce.pseudo_pairs import (
 )
 from isthmus.adapters.scarce.relative import relative_representation
 from isthmus.adapters.steps.procrustes import nearest_orthogonal
+from isthmus.array_types import Values
 from isthmus.errors import InputError
 from isthmus.evaluate import (
     Estimate,
@@ -59,8 +60,6 @@ _ASSIGNED_ROWS = 600
 """Rows of a pool that are matched one to one; the cost grows with the cube."""
 _ROUNDS = {ASSIGNMENT: 15, NEIGHBOURS: 20, MUTUAL: 10}
 _RANKED_BY = "ndcg"  # with few held-out pairs, ranks beyond the first must count too
-
-Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from isthmus.adapters.kmeans import kmeans
+from isthmus.array_types import Embeddings, Matrix
 from isthmus.numeric import unit_rows
 from isthmus.threads import single_thread
 
@@ -15,11 +15,10 @@ __all__ = ["matched_centroids"]
 
 _RESTARTS = 3
 
-Rows = NDArray[np.float32]
-Matrix = NDArray[np.float64]
 
-
-def matched_centroids(x: Rows, y: Rows, clusters: int, seed: int) -> tuple[Rows, Rows]:
+def matched_centroids(
+    x: Embeddings, y: Embeddings, clusters: int, seed: int
+) -> tuple[Embeddings, Embeddings]:
     """Centroids of both sides in matching order, ``(k, dx)`` and ``(k, dy)``.
 
     The order maximises the agreement of the two matrices of cosines between centroids: FAQ
@@ -48,7 +47,7 @@ def matched_centroids(x: Rows, y: Rows, clusters: int, seed: int) -> tuple[Rows,
     return centres[0][:k], centres[1][:k][order]
 
 
-def _without_diagonal(centres: Rows) -> Matrix:
+def _without_diagonal(centres: Embeddings) -> Matrix:
     cosines = centres.astype(np.float64) @ centres.T
     np.fill_diagonal(cosines, 0.0)
     return cosines

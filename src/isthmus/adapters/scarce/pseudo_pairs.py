@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from isthmus.adapters.chain import Affine, Chain, RowNorm, Stage
 from isthmus.adapters.steps.normalisers import Center, UnitNorm
 from isthmus.adapters.steps.procrustes import nearest_orthogonal
+from isthmus.array_types import Embeddings, Matrix
 from isthmus.errors import InputError
 from isthmus.evaluate import top_k
 from isthmus.numeric import unit_rows
@@ -33,8 +34,6 @@ __all__ = [
     "until_stable",
 ]
 
-Rows = NDArray[np.float32]
-Matrix = NDArray[np.float64]
 
 _STABLE = 0.03
 """A map has settled once a round moves the mapped rows by less than this share of their length."""
@@ -55,7 +54,7 @@ class Frame:
     """Root mean square length of the rows in the frame."""
 
     @classmethod
-    def of(cls, rows: NDArray[Any], *, cosine: bool, name: str) -> tuple[Self, Rows]:
+    def of(cls, rows: NDArray[Any], *, cosine: bool, name: str) -> tuple[Self, Embeddings]:
         """The frame of ``rows (n, d)``, and the rows in it.
 
         Raises:
@@ -83,7 +82,7 @@ class Frame:
         framed = rows.astype(np.float32, copy=False)
         return cls(tuple(stages), undo, _spread(framed)), framed
 
-    def __call__(self, rows: NDArray[Any]) -> Rows:
+    def __call__(self, rows: NDArray[Any]) -> Embeddings:
         """Other rows of the side in this frame."""
         return Chain(self.stages)(rows).astype(np.float32, copy=False)
 
@@ -97,7 +96,12 @@ class Matched(NamedTuple):
 
 
 def averaged_neighbours(
-    source: Rows, target: Rows, seen_source: Rows, seen_target: Rows, *, k: int
+    source: Embeddings,
+    target: Embeddings,
+    seen_source: Embeddings,
+    seen_target: Embeddings,
+    *,
+    k: int,
 ) -> Matched:
     """Each row of either pool with the mean of its ``k`` nearest rows of the other.
 
@@ -111,14 +115,18 @@ def averaged_neighbours(
     return Matched(cross.astype(np.float64), len(source) + len(target))
 
 
-def mutual_neighbours(source: Rows, target: Rows, seen_source: Rows, seen_target: Rows) -> Matched:
+def mutual_neighbours(
+    source: Embeddings, target: Embeddings, seen_source: Embeddings, seen_target: Embeddings
+) -> Matched:
     """Rows of the two pools that are each other's nearest: right where items are in both pools."""
     rows, partners = _mutual(unit_rows(seen_source), unit_rows(seen_target))
     cross = source[rows].T @ target[partners]
     return Matched(cross.astype(np.float64), len(rows))
 
 
-def assigned(source: Rows, target: Rows, seen_source: Rows, seen_target: Rows) -> Matched:
+def assigned(
+    source: Embeddings, target: Embeddings, seen_source: Embeddings, seen_target: Embeddings
+) -> Matched:
     """The one-to-one matching of greatest summed cosine (Hungarian algorithm), of small pools."""
     from scipy.optimize import linear_sum_assignment  # slow to import, and rarely needed
 
@@ -128,13 +136,18 @@ def assigned(source: Rows, target: Rows, seen_source: Rows, seen_target: Rows) -
     return Matched(cross.astype(np.float64), len(rows))
 
 
-def round_trip(mapped: Rows, target: Rows) -> float:
+def round_trip(mapped: Embeddings, target: Embeddings) -> float:
     """Share of the source pool whose nearest target row has it as its own nearest source row."""
     return len(_mutual(unit_rows(mapped), unit_rows(target))[0]) / len(mapped)
 
 
 def until_stable(
-    start: Matrix, source: Rows, match: Callable[[Rows], Matched], known: Matched, *, rounds: int
+    start: Matrix,
+    source: Embeddings,
+    match: Callable[[Embeddings], Matched],
+    known: Matched,
+    *,
+    rounds: int,
 ) -> tuple[Matrix, int, int]:
     """Alternate matching and Procrustes until the map no longer changes.
 
@@ -165,7 +178,7 @@ def joined(found: Matched, known: Matched) -> Matrix:
     return nearest_orthogonal(found.cross + weight * known.cross)[0]
 
 
-def folded(matrix: Matrix, x: Frame, y: Frame, mapped: Rows, *, cosine: bool) -> Chain:
+def folded(matrix: Matrix, x: Frame, y: Frame, mapped: Embeddings, *, cosine: bool) -> Chain:
     """The whole map: source rows in, rows in the target's own coordinates out.
 
     Args:
@@ -186,7 +199,7 @@ def _spread(rows: NDArray[Any]) -> float:
     return float(np.sqrt(np.einsum("ij,ij->", rows, rows, dtype=np.float64) / len(rows)))
 
 
-def closeness(mapped: Rows, target: Rows) -> float:
+def closeness(mapped: Embeddings, target: Embeddings) -> float:
     """Mean cosine of mapped rows with their nearest target rows, and of those the other way."""
     mapped, target = unit_rows(mapped), unit_rows(target)
     there = top_k(mapped, target, 1, metric="dot").scores
@@ -194,13 +207,13 @@ def closeness(mapped: Rows, target: Rows) -> float:
     return float(there.mean(dtype=np.float64) + back.mean(dtype=np.float64)) / 2
 
 
-def nearest_rows(queries: Rows, gallery: Rows, k: int) -> NDArray[np.int64]:
+def nearest_rows(queries: Embeddings, gallery: Embeddings, k: int) -> NDArray[np.int64]:
     """The ``k`` nearest gallery rows of each query, all of unit length or zero: ``(nq, k)``."""
     # by dot product a row of zeros is merely near to nothing
     return top_k(queries, gallery, k, metric="dot").indices
 
 
-def _both_ways(a: Rows, b: Rows, k: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _both_ways(a: Embeddings, b: Embeddings, k: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Of each row of either side its ``k`` nearest of the other, in no order that means anything.
 
     Small pools share one product for both directions, which halves the price of a round.
@@ -213,7 +226,7 @@ def _both_ways(a: Rows, b: Rows, k: int) -> tuple[NDArray[np.int64], NDArray[np.
     return found[0], found[1]
 
 
-def _largest(scores: Rows, k: int) -> NDArray[np.int64]:
+def _largest(scores: Embeddings, k: int) -> NDArray[np.int64]:
     if k == 1:
         return scores.argmax(axis=1)[:, None]
     if k >= scores.shape[1]:
@@ -222,13 +235,13 @@ def _largest(scores: Rows, k: int) -> NDArray[np.int64]:
     return np.sort(np.argpartition(scores, -k, axis=1)[:, -k:], axis=1)
 
 
-def _mutual(a: Rows, b: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _mutual(a: Embeddings, b: Embeddings) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     there, back = (nearest[:, 0] for nearest in _both_ways(a, b, 1))
     rows = np.flatnonzero(back[there] == np.arange(len(a)))
     return rows, there[rows]
 
 
-def _means_of(rows: Rows, neighbours: NDArray[np.int64]) -> Rows:
+def _means_of(rows: Embeddings, neighbours: NDArray[np.int64]) -> Embeddings:
     total = rows[neighbours[:, 0]]
     for column in neighbours.T[1:]:
         total += rows[column]

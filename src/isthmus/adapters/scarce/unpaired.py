@@ -31,6 +31,7 @@ from isthmus.adapters.scarce.pseudo_pairs import (
     until_stable,
 )
 from isthmus.adapters.scarce.relative import relative_representation
+from isthmus.array_types import Embeddings, Matrix
 from isthmus.errors import InputError
 from isthmus.numeric import Array, as_array, to_numpy, unit_rows
 from isthmus.progress import Progress, silent
@@ -55,9 +56,6 @@ _OTHER_SEEDS = 1_000_003
 _CYCLE_ROWS = 1000
 _LEAST_CYCLE = 0.03
 """Fewer returning rows are refused whatever chance gives."""
-
-Rows = NDArray[np.float32]
-Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +193,7 @@ class _Search:
     shift: int = 0
     """Added to every seed."""
 
-    def run(self, x: Rows, y: Rows) -> tuple[Matrix, tuple[float, ...]]:
+    def run(self, x: Embeddings, y: Embeddings) -> tuple[Matrix, tuple[float, ...]]:
         """The best map, and what each start reached on a small sample."""
         every = x, y
         x, y = x[:_START_ROWS], y[:_START_ROWS]
@@ -217,7 +215,7 @@ class _Search:
         ends = [self._settled(matrix, *every) for _, matrix in found[:_FOLLOWED]]
         return max(ends, key=lambda end: end[0])[1], tuple(value for value, _ in found)
 
-    def _settled(self, matrix: Matrix, x: Rows, y: Rows) -> tuple[float, Matrix]:
+    def _settled(self, matrix: Matrix, x: Embeddings, y: Embeddings) -> tuple[float, Matrix]:
         """The map that more rows and rounds lead to, after its closeness."""
         matrix = self._alternated(matrix, x, y, _ROUNDS)
         # mutual neighbours help only where the same items are on both sides
@@ -231,7 +229,7 @@ class _Search:
         ends = [(closeness(x @ m.astype(np.float32), y), m) for m in (matrix, strict)]
         return max(ends, key=lambda end: end[0])
 
-    def _alternated(self, matrix: Matrix, x: Rows, y: Rows, rounds: int) -> Matrix:
+    def _alternated(self, matrix: Matrix, x: Embeddings, y: Embeddings, rounds: int) -> Matrix:
         return until_stable(
             matrix,
             x,
@@ -241,11 +239,13 @@ class _Search:
         )[0]
 
 
-def _nothing_known(x: Rows, y: Rows) -> Matched:
+def _nothing_known(x: Embeddings, y: Embeddings) -> Matched:
     return Matched(np.zeros((x.shape[1], y.shape[1])), 0)
 
 
-def _cycle(x: Rows, y: Rows, forward: Matrix, backward: Matrix, seed: int) -> tuple[float, float]:
+def _cycle(
+    x: Embeddings, y: Embeddings, forward: Matrix, backward: Matrix, seed: int
+) -> tuple[float, float]:
     """The share of source rows that return, and the largest with the signs of the way back wrong.
 
     Two maps found apart agree only on what the data forced on both.  Chance is a way back that
@@ -256,13 +256,13 @@ def _cycle(x: Rows, y: Rows, forward: Matrix, backward: Matrix, seed: int) -> tu
     there = y[nearest_rows(unit_rows(x @ forward.astype(np.float32)), unit_rows(y), 1)[:, 0]]
     landed, home = there @ backward.astype(np.float32), unit_rows(x)
 
-    def returned(rows: Rows) -> float:
+    def returned(rows: Embeddings) -> float:
         back = nearest_rows(unit_rows(rows), home, 1)[:, 0]
         return float((back == np.arange(len(x))).mean())
 
     with single_thread:
         _, found = scipy.linalg.eigh(x.T.astype(np.float64) @ x, driver="evd")
-    axes: Rows = np.asarray(found, dtype=np.float32)
+    axes: Embeddings = np.asarray(found, dtype=np.float32)
     rng = np.random.default_rng(seed)
     turned = landed @ axes
     flips = [rng.choice(np.array([-1, 1], dtype=np.float32), size=len(axes)) for _ in range(_FLIPS)]

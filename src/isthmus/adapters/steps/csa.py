@@ -16,12 +16,12 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from typing_extensions import override
 
 from isthmus.adapters.chain import Affine, Chain, RowNorm
 from isthmus.adapters.steps.base import Expanded, LinearAdapter, Splits, Value
 from isthmus.adapters.steps.normalisers import ShrunkWhitening
+from isthmus.array_types import Matrix
 from isthmus.errors import InputError
 from isthmus.moments import Moments, SecondMoments
 from isthmus.scipy_later import linalg
@@ -29,7 +29,6 @@ from isthmus.threads import single_thread
 
 __all__ = ["CSA"]
 
-Matrix = NDArray[np.float64]
 
 _AUTO = ("shrinkage", "whitening", "weight", "mean")
 _MEANS = (0.0, 0.2)

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from typing_extensions import override
 
 from isthmus.adapters.chain import Affine
 from isthmus.adapters.steps.base import Expanded, LinearAdapter, Splits, Value
+from isthmus.array_types import Matrix
 from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
 from isthmus.strengths import widened
 
 __all__ = ["Diagonal"]
 
-Matrix = NDArray[np.float64]
 
 _ALPHAS: Matrix = np.logspace(-3, 3, 7)
 

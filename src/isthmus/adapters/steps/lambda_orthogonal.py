@@ -32,11 +32,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from typing_extensions import override
 
 from isthmus.adapters.steps.base import Expanded, LinearAdapter, Splits, Value
 from isthmus.adapters.steps.lambda_path import ROUGHLY, LambdaMap, lambda_path
+from isthmus.array_types import Matrix
 from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
 from isthmus.threads import single_thread
@@ -48,7 +48,6 @@ __all__ = [
     "choose_lambda",
 ]
 
-Matrix = NDArray[np.float64]
 
 DEFAULT_LAMBDAS: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6)
 """Relative λ that cross-validation compares."""

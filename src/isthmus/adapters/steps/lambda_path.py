@@ -17,6 +17,7 @@ from isthmus.adapters.steps.base import Value
 from isthmus.adapters.steps.procrustes import nearest_orthogonal
 from isthmus.adapters.steps.ridge import RidgePath
 from isthmus.adapters.steps.spectral_ball import NearlyOrthogonal, departure, lower_bound, onto_ball
+from isthmus.array_types import Matrix
 from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
 from isthmus.scipy_later import linalg
@@ -24,7 +25,6 @@ from isthmus.threads import single_thread
 
 __all__ = ["LambdaMap", "absolute_lambda", "lambda_path", "optimality_gap"]
 
-Matrix = NDArray[np.float64]
 
 TOLERANCE = 1e-7
 """Of a solution, relative to the size of the objective."""

@@ -25,6 +25,7 @@ from isthmus.adapters.chain import Affine, Stage
 from isthmus.adapters.chain.routed_map import RoutedMap, shares
 from isthmus.adapters.kmeans import kmeans
 from isthmus.adapters.steps.base import FitRows, Refinement, Value
+from isthmus.array_types import Matrix
 from isthmus.errors import InputError
 from isthmus.moments import Moments, SecondMoments
 from isthmus.progress import Progress, silent
@@ -36,7 +37,6 @@ from isthmus.threads import single_thread
 
 __all__ = ["Local", "Router", "held_out_errors"]
 
-Matrix = NDArray[np.float64]
 
 _EXPERTS = (2, 4, 8, 16, 32, 64)
 _USUAL = 16

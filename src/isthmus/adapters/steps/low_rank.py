@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from typing_extensions import override
 
 from isthmus.adapters.chain import Affine, Stage, Thin
 from isthmus.adapters.steps.base import Expanded, LinearAdapter, Splits, Value
 from isthmus.adapters.steps.ridge import DEFAULT_ALPHAS, RidgePath, relative_errors, strongest
+from isthmus.array_types import Matrix
 from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
 from isthmus.scipy_later import linalg
@@ -21,7 +21,6 @@ from isthmus.threads import single_thread
 
 __all__ = ["LowRank", "rank_errors"]
 
-Matrix = NDArray[np.float64]
 
 _RANK_SHARES = (0.25, 0.5, 0.75, 1.0)
 """Ranks tried, as shares of the one with the least cross-validated error."""

@@ -22,13 +22,13 @@ from isthmus.adapters.scarce.pseudo_pairs import (
     until_stable,
 )
 from isthmus.adapters.steps.base import FitRows, Refinement, Value, asked_rows, pools_of
+from isthmus.array_types import Matrix
 from isthmus.errors import InputError
 from isthmus.progress import Progress, silent
 from isthmus.spaces.sample import sampled
 
 __all__ = ["MatchPools"]
 
-Matrix = NDArray[np.float64]
 
 _MOST_KNOWN = 4000
 _ROUNDS = 10

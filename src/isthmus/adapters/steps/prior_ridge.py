@@ -6,19 +6,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 from typing_extensions import override
 
 from isthmus.adapters.chain import Affine, Chain, RowNorm
 from isthmus.adapters.steps.base import Expanded, LinearAdapter, Splits, Value
 from isthmus.adapters.steps.ridge import RidgePath, relative_errors, strongest
+from isthmus.array_types import Matrix
 from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
 from isthmus.strengths import widened
 
 __all__ = ["PRIOR_ALPHAS", "PriorRidge", "prior_affine", "residual"]
 
-Matrix = NDArray[np.float64]
 
 PRIOR_ALPHAS: Matrix = np.logspace(-4, 4, 25)
 """25 strengths, relative to the mean eigenvalue of the source covariance; the last one keeps the

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from isthmus.adapters.steps.base import Expanded, LinearAdapter, Splits, Value
+from isthmus.array_types import Matrix
 from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
 from isthmus.moments.translation import add_outer
@@ -24,7 +25,6 @@ from isthmus.threads import single_thread
 
 __all__ = ["DEFAULT_ALPHAS", "Ridge", "RidgePath", "path_errors", "strongest"]
 
-Matrix = NDArray[np.float64]
 
 DEFAULT_ALPHAS: Matrix = np.logspace(-6, 2, 25)
 """25 strengths, relative to the mean eigenvalue of the source covariance."""

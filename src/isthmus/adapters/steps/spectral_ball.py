@@ -31,8 +31,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
+from isthmus.array_types import Matrix
 from isthmus.scipy_later import linalg
 
 __all__ = [
@@ -46,7 +46,6 @@ __all__ = [
     "within_ball",
 ]
 
-Matrix = NDArray[np.float64]
 
 _MEMORY = 8
 _MOST_STEPS = 400

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from isthmus.array_types import Values
 from isthmus.errors import InputError
 from isthmus.evaluate.bootstrap import Estimate, Resampling
 from isthmus.evaluate.paired_outcomes import PairedOutcomes
@@ -20,8 +21,6 @@ __all__ = ["LabelledRows", "LinearProbe", "RidgeProbe", "learn_probe", "linear_p
 STRENGTHS = np.logspace(-4, 4, 9)
 """Of the ridge, relative to the mean variance of a coordinate times the rows."""
 _MOST_CLASSES = 1000
-
-Values = NDArray[np.float64]
 
 
 class LabelledRows(NamedTuple):

@@ -6,13 +6,12 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from isthmus.array_types import Values
 from isthmus.errors import InputError
 from isthmus.evaluate.probes.result import ProbeResult
 from isthmus.threads import single_thread
 
 __all__ = ["Spectrum", "entropy_rank", "iso_score", "participation_ratio", "spectrum"]
-
-Values = NDArray[np.float64]
 
 
 class Spectrum(ProbeResult):

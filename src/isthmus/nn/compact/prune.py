@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from isthmus.array_types import Matrix
 from isthmus.errors import InputError
 from isthmus.moments import Moments
 from isthmus.nn.compact.layer_moments import input_moments, is_pointwise
@@ -24,7 +25,6 @@ from isthmus.training.names import find_module, find_modules
 
 __all__ = ["prune_weights", "remove_units"]
 
-Matrix = NDArray[np.float64]
 Call = Callable[[nn.Module, Any], Any]
 
 _RIDGE = 1e-6

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from isthmus.array_types import Matrix
 from isthmus.errors import InputError
 from isthmus.moments import Moments
 from isthmus.nn.compact.layer_moments import input_moments, is_pointwise
@@ -23,7 +23,6 @@ from isthmus.training.names import find_modules
 
 __all__ = ["FactoredLayer", "truncate"]
 
-Matrix = NDArray[np.float64]
 Call = Callable[[nn.Module, Any], Any]
 
 

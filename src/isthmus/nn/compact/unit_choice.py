@@ -10,11 +10,11 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from isthmus.array_types import Matrix
 from isthmus.threads import single_thread
 
 __all__ = ["chosen_units", "made_up", "white_covariance"]
 
-Matrix = NDArray[np.float64]
 
 _RIDGE = 1e-2
 """Of the mean variance: a covariance that was assumed is not to be inverted exactly."""

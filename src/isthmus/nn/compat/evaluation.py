@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.array_types import AnyArray
 from isthmus.errors import InputError
 from isthmus.evaluate import (
     CompatibilityScores,
@@ -27,8 +27,6 @@ from isthmus.ways.order import Priority
 from isthmus.ways.way import Join, Recall
 
 __all__ = ["CompatibilityMatrix", "compatibility_matrix", "paired_change", "partial_backfill"]
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +68,8 @@ class CompatibilityMatrix:
 
 
 def compatibility_matrix(
-    queries: Sequence[Array],
-    galleries: Sequence[Array],
+    queries: Sequence[AnyArray],
+    galleries: Sequence[AnyArray],
     relevance: Relevance,
     *,
     names: Sequence[str] | None = None,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from isthmus.adapters.steps.ridge import RidgePath
+from isthmus.array_types import Matrix
 from isthmus.errors import InputError
 from isthmus.files import canonical_json
 from isthmus.nn.look.pooling import Pool
@@ -24,7 +25,6 @@ from isthmus.training.batches import length_of, prepared
 
 __all__ = ["LayerComparison", "LayerMeasuring", "LayerReading", "Stitch", "compare_layers"]
 
-Matrix = NDArray[np.float64]
 
 _STRENGTHS = np.logspace(-5, 2, 22)
 _SAME = 1 - 1e-4  # of CKA: both layers hold one thing, turned and scaled

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
+from isthmus.array_types import Embeddings
 from isthmus.diagnose import Diagnosis, diagnose
 from isthmus.errors import InputError
 from isthmus.nn.look.pooling import Pool
@@ -20,8 +20,6 @@ from isthmus.spaces.scratch import map_file, scratch_file
 from isthmus.training.batches import length_of, prepared
 
 __all__ = ["diagnose_models", "layer_rows"]
-
-Rows = NDArray[np.float32]
 
 
 def diagnose_models(
@@ -72,7 +70,7 @@ def layer_rows(
     prepare: tuple[Callable[[Any], Any], Callable[[Any], Any]] | None = None,
     pool: Pool = "mean",
     progress: Progress = silent,
-) -> tuple[Rows, Rows]:
+) -> tuple[Embeddings, Embeddings]:
     """Rows ``(n, dx)`` and ``(n, dy)`` of one layer of each network, as maps of unnamed files.
 
     Raises:
@@ -128,7 +126,7 @@ def layer_rows(
     return made
 
 
-def _only(rows: dict[str, Any]) -> Rows:
+def _only(rows: dict[str, Any]) -> Embeddings:
     if len(rows) != 1:
         raise InputError(
             f"the pattern matches {len(rows)} layers: {', '.join(rows)}",

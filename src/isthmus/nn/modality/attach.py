@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from isthmus.array_types import Embeddings
 from isthmus.errors import InputError
 from isthmus.evaluate import PairedOutcomes, Resampling
 from isthmus.evaluate.probes import modality_gap
@@ -38,7 +39,6 @@ from isthmus.training.schedule import Schedule
 
 __all__ = ["AttachOptions", "attach"]
 
-Rows = NDArray[np.float32]
 
 _FEWEST_ITEMS = 5
 _BANK_ROWS = 2000
@@ -180,7 +180,7 @@ def attach(
 @dataclass(frozen=True, eq=False)
 class _TrainedFolds:
     projector: Projector
-    mapped: Rows
+    mapped: Embeddings
     scores: NDArray[np.float64]
 
 
@@ -190,7 +190,7 @@ class _Folds:
     def __init__(
         self,
         side: ReducedRows,
-        y: Rows,
+        y: Embeddings,
         items: PairedItems,
         options: AttachOptions,
         progress: Progress,
@@ -210,7 +210,7 @@ class _Folds:
             paired = items.paired_y
             self.of_y[paired] = of_item[items.y[paired]]
         self.scores: dict[str, NDArray[np.float64]] = {}
-        self.mapped: dict[str, Rows] = {}
+        self.mapped: dict[str, Embeddings] = {}
         self.starts: dict[str, list[ClosedForm]] = {}
         for number in range(count):
             seen = folds != number, self.of_y != number
@@ -237,11 +237,11 @@ class _Folds:
         before = self.scores.get(start.name, np.zeros(0))
         self.scores[start.name] = np.append(before, self._score(mapped, number))
 
-    def _score(self, mapped: Rows, number: int) -> NDArray[np.float64]:
+    def _score(self, mapped: Embeddings, number: int) -> NDArray[np.float64]:
         task = self._task(mapped, number)
         return judged(task.queries, task.asked, task.gallery, task.held, self._options.metric)[1]
 
-    def _task(self, mapped: Rows, number: int, *, hubs: bool = False) -> RetrievalTask:
+    def _task(self, mapped: Embeddings, number: int, *, hubs: bool = False) -> RetrievalTask:
         """The rows of a fold among vectors that its maps have not seen paired."""
         here = self.of_row == number
         unseen = np.flatnonzero((self.of_y == number) | (self.of_y == -1))
@@ -256,7 +256,7 @@ class _Folds:
             hub_offsets(gallery, bank) if hubs else None,
         )
 
-    def measured(self, mapped: Rows, *, hubs: bool) -> tuple[Measured, float]:
+    def measured(self, mapped: Embeddings, *, hubs: bool) -> tuple[Measured, float]:
         """Both ways of search in every fold, and the temperature that suits them all."""
         tasks = [self._task(mapped, number, hubs=hubs) for number in range(self.count)]
         temperature = best_temperature(tasks)
@@ -308,7 +308,7 @@ class _Folds:
             hidden = _HIDDEN if len(self._rows) >= _ENOUGH_FOR_HIDDEN else 0
         return (0, hidden) if hidden else (0,)
 
-    def train(self, name: str, x: Rows, tuning: Tuning, hidden: int) -> _TrainedFolds:
+    def train(self, name: str, x: Embeddings, tuning: Tuning, hidden: int) -> _TrainedFolds:
         """Train the closed form of every fold, and average the maps.
 
         Args:
@@ -363,7 +363,7 @@ class _Folds:
         return _TrainedFolds(average.eval(), mapped, np.concatenate(scores))
 
 
-def _sample(rows: Rows, seed: int) -> Rows:
+def _sample(rows: Embeddings, seed: int) -> Embeddings:
     return rows[np.sort(np.random.default_rng(seed).permutation(len(rows))[:_BANK_ROWS])]
 
 

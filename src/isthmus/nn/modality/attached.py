@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus import artefact
+from isthmus.array_types import Embeddings
 from isthmus.evaluate import Estimate
 from isthmus.nn.modality.closed_forms import RIDGES
 from isthmus.nn.modality.hubs import HubOffsets, hub_offsets
@@ -19,7 +20,6 @@ from isthmus.nn.modality.projector import ATTACHED, Projector
 
 __all__ = ["Attached", "baseline_of"]
 
-Rows = NDArray[np.float32]
 
 _BANKS = ("mapped", "frozen")
 
@@ -51,7 +51,7 @@ class Attached:
     scores: dict[str, float]
     report: Change
     temperature: float
-    bank: tuple[Rows, Rows]
+    bank: tuple[Embeddings, Embeddings]
     paired: int
     alone: tuple[int, int]
 
@@ -67,11 +67,11 @@ class Attached:
         end = "smallest" if self.baseline == RIDGES[0] else "largest"
         return [f"the best ridge, {self.baseline}, has the {end} strength that was tried"]
 
-    def transform(self, x: NDArray[Any]) -> Rows:
+    def transform(self, x: NDArray[Any]) -> Embeddings:
         """Rows ``(n, dx)`` of the new modality in the frozen space, at unit length."""
         return self.projector.chain(np.asarray(x, np.float32))
 
-    def offsets(self, gallery: NDArray[Any], *, mapped: bool = False) -> Rows:
+    def offsets(self, gallery: NDArray[Any], *, mapped: bool = False) -> Embeddings:
         """What to subtract from each gallery item's cosine, so that hubs count for less ``(ng,)``.
 
         The vectors of the frozen space stay as they are; see `hub_offsets`.

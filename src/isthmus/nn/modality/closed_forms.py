@@ -19,6 +19,7 @@ from isthmus.adapters.chain import Affine, Chain, RowNorm
 from isthmus.adapters.scarce.few_pairs import FEWEST_PAIRS, FewPairsOptions
 from isthmus.adapters.steps.base import LinearAdapter
 from isthmus.adapters.steps.ridge import RidgePath
+from isthmus.array_types import Embeddings, Values
 from isthmus.errors import InputError
 from isthmus.evaluate import parse_metric, relevant_ranks
 from isthmus.evaluate.relevance import from_labels
@@ -30,8 +31,6 @@ from isthmus.threads import single_thread
 
 __all__ = ["RIDGES", "ClosedForm", "ReducedRows", "closed_forms", "judged"]
 
-Rows = NDArray[np.float32]
-Values = NDArray[np.float64]
 
 WIDEST = 1024
 """Leading directions of the new modality's covariance that the fits look at."""
@@ -62,7 +61,7 @@ class ClosedForm:
     alone: bool = False
     """Whether rows without a partner had a part in it."""
 
-    def __call__(self, x: Rows) -> Rows:
+    def __call__(self, x: Embeddings) -> Embeddings:
         """Mapped rows of unit length; one that is mapped to nothing gets some direction."""
         mapped = Chain([Affine(self.matrix, self.offset), RowNorm("unit")])(x)
         mapped[~mapped.any(axis=1), 0] = 1.0
@@ -73,7 +72,7 @@ class ClosedForm:
 class ReducedRows:
     """Unit rows of the new modality in the directions that vary most, and the way back."""
 
-    rows: Rows
+    rows: Embeddings
     """``(n, r)``"""
     basis: NDArray[np.float64] | None
     """``(dx, r)``, orthonormal; None where all directions are kept."""
@@ -114,8 +113,8 @@ class ReducedRows:
 
 
 def closed_forms(
-    x: Rows,
-    y: Rows,
+    x: Embeddings,
+    y: Embeddings,
     items: PairedItems,
     train_x: NDArray[np.bool_] | None = None,
     train_y: NDArray[np.bool_] | None = None,
@@ -144,9 +143,9 @@ def closed_forms(
 
 
 def judged(
-    mapped: Rows,
+    mapped: Embeddings,
     items_x: NDArray[np.int64],
-    y: Rows,
+    y: Embeddings,
     items_y: NDArray[np.int64],
     metric: str,
 ) -> tuple[NDArray[np.int64], Values]:
@@ -204,7 +203,7 @@ def _from_moments(moments: SecondMoments, note: str) -> Iterable[ClosedForm]:
             yield ClosedForm(f"{name}{mean}{note}", matrix, offset, alone=bool(note))
 
 
-def _pooled(pairs: SecondMoments, x: Rows, y: Rows) -> SecondMoments:
+def _pooled(pairs: SecondMoments, x: Embeddings, y: Embeddings) -> SecondMoments:
     """Means and covariances of each side over all its rows; between the sides over the pairs."""
     empty_x, empty_y = x[:, :0], y[:, :0]
     left = Moments.of(x, empty_x, keep={"square", "xx"}).second()
@@ -220,7 +219,7 @@ def _pooled(pairs: SecondMoments, x: Rows, y: Rows) -> SecondMoments:
 
 
 def _few_pairs(
-    x: Rows, y: Rows, items: PairedItems, rows: NDArray[np.int64]
+    x: Embeddings, y: Embeddings, items: PairedItems, rows: NDArray[np.int64]
 ) -> Iterable[ClosedForm]:
     """Pseudo-pairs from the rows of items with one modality, and the known ``rows`` of x."""
     anchors = items.target_means(y)[items.x[rows]]

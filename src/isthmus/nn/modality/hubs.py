@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.array_types import Floats
 from isthmus.errors import InputError
 from isthmus.evaluate import top_k
 from isthmus.numeric import unit_rows
@@ -15,20 +16,18 @@ __all__ = ["NEIGHBOURS", "HubOffsets", "hub_offsets", "with_offsets"]
 
 NEIGHBOURS = 10
 
-Rows = NDArray[np.floating]
-
 
 @dataclass(frozen=True, eq=False)
 class HubOffsets:
     """What is subtracted from the scores of a search and of the way back, from `hub_offsets`."""
 
-    gallery: Rows | None = None
+    gallery: Floats | None = None
     """Of vectors of the frozen space ``(ny,)``, that rows of the new modality search."""
-    mapped: Rows | None = None
+    mapped: Floats | None = None
     """Of rows of the new modality ``(nx,)``, that the way back searches."""
 
 
-def hub_offsets(gallery: Rows, queries: Rows, *, k: int = NEIGHBOURS) -> NDArray[np.float32]:
+def hub_offsets(gallery: Floats, queries: Floats, *, k: int = NEIGHBOURS) -> NDArray[np.float32]:
     """Half the mean cosine of each gallery item with the ``k`` nearest of some known queries.
 
     What cross-domain similarity local scaling (Conneau et al. 2018, CSLS) subtracts from a score
@@ -51,7 +50,7 @@ def hub_offsets(gallery: Rows, queries: Rows, *, k: int = NEIGHBOURS) -> NDArray
 
 
 def with_offsets(
-    queries: Rows, gallery: Rows, offsets: Rows | None
+    queries: Floats, gallery: Floats, offsets: Floats | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Unit rows with one more dimension, whose dot product is the cosine less the offset.
 
@@ -65,7 +64,7 @@ def with_offsets(
     )
 
 
-def _with_direction(rows: Rows) -> NDArray[np.float32]:
+def _with_direction(rows: Floats) -> NDArray[np.float32]:
     usable = np.isfinite(rows).all(axis=1) & rows.any(axis=1)
     if not usable.all():
         raise InputError("the vector has no direction", where=f"row {int(np.argmin(usable))}")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from scipy.special import logsumexp
 
+from isthmus.array_types import Values
 from isthmus.errors import InputError
 from isthmus.evaluate import (
     Estimate,
@@ -35,7 +36,6 @@ __all__ = [
     "measure_retrieval",
 ]
 
-Values = NDArray[np.float64]
 
 _BINS = 15
 _METRICS = ("recall@1", "recall@10", "cmc@10", "mrr")

@@ -9,35 +9,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.array_types import Indices
 from isthmus.errors import InputError
 
 __all__ = ["PairedItems", "match_items"]
-
-Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
 class PairedItems:
     """Items of either side as numbers from 0: first those with both modalities, then the others."""
 
-    x: Rows
+    x: Indices
     """The number of the item of every x row ``(nx,)``."""
-    y: Rows
+    y: Indices
     """The number of the item of every y row ``(ny,)``."""
     paired: int
     """How many items have both."""
 
     @property
-    def paired_x(self) -> Rows:
+    def paired_x(self) -> Indices:
         """The x rows whose item has both modalities."""
         return np.flatnonzero(self.x < self.paired)
 
     @property
-    def paired_y(self) -> Rows:
+    def paired_y(self) -> Indices:
         """The y rows whose item has both modalities."""
         return np.flatnonzero(self.y < self.paired)
 
-    def folds(self, count: int, seed: int, *, known_items: bool = False) -> Rows:
+    def folds(self, count: int, seed: int, *, known_items: bool = False) -> Indices:
         """A fold of every x row ``(nx,)``, −1 where its item has no partner.
 
         Rows of one item share a fold, unless the items are ``known_items``: then rows are dealt out
@@ -52,13 +51,13 @@ class PairedItems:
             folds[rows] = (rng.permutation(self.paired) % count)[self.x[rows]]
         return folds
 
-    def pairs(self, most: int, seed: int) -> tuple[Rows, Rows]:
+    def pairs(self, most: int, seed: int) -> tuple[Indices, Indices]:
         """Rows of x and y of one item, every x row with at most ``most`` of its partners."""
         rng = np.random.default_rng(seed)
         by_item = np.argsort(self.y, kind="stable")
         first = np.searchsorted(self.y[by_item], np.arange(self.paired + 1))
-        left: list[Rows] = []
-        right: list[Rows] = []
+        left: list[Indices] = []
+        right: list[Indices] = []
         for row in self.paired_x:
             partners = by_item[first[self.x[row]] : first[self.x[row] + 1]]
             if len(partners) > most:

@@ -27,7 +27,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from isthmus.adapters.chain import Affine
 from isthmus.adapters.steps.lambda_path import TOLERANCE, absolute_lambda, lambda_path
@@ -42,8 +41,6 @@ from isthmus.nn.compat.frozen.joint_maps import JointMaps, padded_map
 from isthmus.threads import single_thread
 
 __all__ = ["ClassTerms", "class_joint_maps"]
-
-Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from isthmus.adapters.steps.spectral_ball import departure, gradient_of_departure
+from isthmus.array_types import Embeddings, Matrix
 from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
 from isthmus.nn.compat.frozen.class_sums import about_zero
@@ -17,8 +18,6 @@ from isthmus.nn.compat.frozen.held import Held
 
 __all__ = ["ClassObjective", "FramedRows", "RefinementTerms"]
 
-Matrix = NDArray[np.float64]
-Rows = NDArray[np.float32]
 
 _WHITEN = 1e-2
 """Floor of the spectrum that is made white, relative to its mean."""
@@ -70,7 +69,7 @@ class RefinementTerms:
 class FramedRows:
     """Rows of one model with a constant behind them, which an offset is the image of."""
 
-    rows: Rows
+    rows: Embeddings
     """``(n, d + 1)``"""
     codes: NDArray[np.int64]
     """The class of each."""
@@ -251,7 +250,7 @@ class ClassObjective:
 
 
 def _contrast(
-    rows: Rows,
+    rows: Embeddings,
     joined: Matrix,
     directions: Matrix,
     codes: NDArray[np.int64],
@@ -271,8 +270,12 @@ def _contrast(
 
 
 def _contrast_block(
-    rows: Rows, joined: Rows, directions: Rows, codes: NDArray[np.int64], temperature: float
-) -> tuple[float, Rows, Rows]:
+    rows: Embeddings,
+    joined: Embeddings,
+    directions: Embeddings,
+    codes: NDArray[np.int64],
+    temperature: float,
+) -> tuple[float, Embeddings, Embeddings]:
     """The class-contrast term of a block of rows, summed over the rows."""
     mapped = rows @ joined
     length = np.sqrt(np.einsum("ij,ij->i", mapped, mapped))

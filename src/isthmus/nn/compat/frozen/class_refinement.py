@@ -38,8 +38,6 @@ from isthmus.threads import single_thread
 
 __all__ = ["LabelledPairs", "class_maps", "refine_maps"]
 
-Matrix = NDArray[np.float64]
-Rows = NDArray[np.float32]
 
 _ROUGHLY = 1e-3
 """Tolerance of a start that is refined anyway."""

@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.array_types import Matrix
 from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
 from isthmus.moments.groups import GroupSums
 
 __all__ = ["PairedClassMeans", "about_zero"]
-
-Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

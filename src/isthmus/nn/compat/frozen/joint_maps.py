@@ -23,20 +23,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.linalg
-from numpy.typing import NDArray
 
 from isthmus.adapters.chain import Affine
 from isthmus.adapters.steps.lambda_path import ROUGHLY, TOLERANCE, absolute_lambda, lambda_path
 from isthmus.adapters.steps.procrustes import nearest_orthogonal
 from isthmus.adapters.steps.ridge import RidgePath
 from isthmus.adapters.steps.spectral_ball import NearlyOrthogonal, departure, onto_ball
+from isthmus.array_types import Matrix
 from isthmus.errors import InputError
 from isthmus.moments import SecondMoments
 from isthmus.threads import single_thread
 
 __all__ = ["JointMaps", "joint_maps", "padded_map"]
-
-Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,8 +31,6 @@ from isthmus.progress import Progress, silent
 
 __all__ = ["Compromise", "TaskMaps", "TaskSearch", "task_maps"]
 
-Matrix = NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class TaskSearch:

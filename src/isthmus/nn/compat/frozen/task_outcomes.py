@@ -10,14 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.adapters.chain import Affine, Chain
+from isthmus.array_types import AnyArray, Matrix
 from isthmus.errors import InputError
 from isthmus.evaluate import from_labels, parse_metric, relevant_ranks
 from isthmus.nn.compat.frozen.joint_maps import JointMaps
 
 __all__ = ["JudgedTasks", "Task", "TaskOutcome"]
-
-Matrix = NDArray[np.float64]
-Rows = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +29,9 @@ class Task:
     """
 
     name: str
-    new: Rows
+    new: AnyArray
     """Vectors of the new model ``(n, new)``."""
-    old: Rows
+    old: AnyArray
     """Of the old one ``(n, old)``, row i the same item."""
     labels: NDArray[Any]
     """The class of each item ``(n,)``; classes of two tasks are apart whatever they are called."""
@@ -116,11 +114,11 @@ class JudgedTasks:
         return found
 
 
-def _mapped(side: Affine, rows: Rows) -> Rows:
+def _mapped(side: Affine, rows: AnyArray) -> AnyArray:
     return Chain([side])(rows)
 
 
-def _precision(task: Task, at: NDArray[np.int64], queries: Rows, gallery: Rows) -> Matrix:
+def _precision(task: Task, at: NDArray[np.int64], queries: AnyArray, gallery: AnyArray) -> Matrix:
     """Average precision of every item that has others of its class, leaving itself out."""
     labels, own = np.asarray(task.labels)[at], np.arange(len(at))
     relevance = from_labels(labels, labels, exclude=own)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.array_types import AnyArray, Matrix
 from isthmus.errors import InputError
 from isthmus.moments import Moments, SecondMoments
 from isthmus.moments.groups import GroupSums
@@ -23,8 +23,6 @@ from isthmus.spaces.row_checks import check_vectors
 
 __all__ = ["Hold", "TaskSums"]
 
-Matrix = NDArray[np.float64]
-Rows = NDArray[Any]
 
 _ROUGHLY = 1e-3
 """Tolerance of the closed form: what it starts is refined, or compared by what it finds."""
@@ -86,7 +84,7 @@ class TaskSums:
         shares = weights / weights.sum()
         moments, classes = Moments(wide, narrow), GroupSums(wide, narrow)
         seconds: list[Matrix] = []
-        new, old, labels = list[Rows](), list[Rows](), list[Rows]()
+        new, old, labels = list[AnyArray](), list[AnyArray](), list[AnyArray]()
         for place, (task, at, share) in enumerate(zip(tasks, kept, shares, strict=True)):
             x, y = (
                 check_vectors(side[at], where=f"task '{task.name}'")
