@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.errors import InputError
-from isthmus.plain_text import markdown, markdown_block, markdown_code, plain_line, plain_text
+from isthmus.plain_text import (
+    markdown,
+    markdown_block,
+    markdown_code,
+    plain_line,
+    plain_text,
+    shell_words,
+)
 
 HOSTILE = [
     "\x1b[2J\x1b]0;title\x07",
@@ -32,6 +42,19 @@ def test_commands_are_spelt_out(text: str) -> None:
     written = plain_text(json.dumps(text, ensure_ascii=False))
     assert written.isprintable()
     assert json.loads(written) == text
+
+
+def test_a_shell_reads_the_words_that_were_given() -> None:
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("no bash")
+    bytes_of_no_text = os.fsdecode(b"caf\xe9")
+    words = ["a b", "it's\n$HOME", "back\\slash\n", "\n0a", "\t`x`", bytes_of_no_text]
+    words += ["\u202e", "é"]
+    line = shell_words(["printf", "%s\\0", *words])
+    assert plain_line(line) == line
+    read = subprocess.run([bash, "-c", line], capture_output=True, check=True).stdout
+    assert [os.fsdecode(word) for word in read.split(b"\0")[:-1]] == words
 
 
 @given(st.text())

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
+from collections.abc import Iterable
 
-__all__ = ["markdown", "markdown_block", "markdown_code", "plain_line", "plain_text"]
+__all__ = ["markdown", "markdown_block", "markdown_code", "plain_line", "plain_text", "shell_words"]
 
 _COMMANDS = (
     # control characters of ASCII and Latin 1, but tabs and line breaks
@@ -43,6 +46,29 @@ def plain_line(text: str) -> str:
         'one\\u000atwo'
     """
     return _UNSAFE_IN_LINE.sub(_escaped, text)
+
+
+def shell_words(words: Iterable[str]) -> str:
+    r"""Words as a shell reads them, on one line that commands no terminal.
+
+    Example:
+        >>> shell_words(["isthmus", "inspect", "my bridge"])
+        "isthmus inspect 'my bridge'"
+        >>> print(shell_words(["inspect", "two\nlines"]))
+        inspect $'two\x0alines'
+    """
+    return " ".join(map(_shell_word, words))
+
+
+def _shell_word(word: str) -> str:
+    if not _UNSAFE_IN_LINE.search(word):
+        return shlex.quote(word)
+    # the bytes that a name has, whatever they mean
+    kept = re.sub(r"['\\]", r"\\\g<0>", word)
+    spelt = _UNSAFE_IN_LINE.sub(
+        lambda found: "".join(f"\\x{byte:02x}" for byte in os.fsencode(found[0])), kept
+    )
+    return f"$'{spelt}'"
 
 
 def markdown(text: object) -> str:

@@ -123,3 +123,35 @@ def test_a_page_may_lie_beside_the_vectors_of_a_folder(cli: Cli, bridge: Path) -
     Path("new.npy").rename("parts/new.npy")
     assert cli("monitor", "parts", "-b", "my.bridge", "--report", "parts/watch.html").code == 0
     assert Path("parts/watch.html").exists()
+
+
+FORGED = "a\nerror: forged\x1b[2J"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("apply", "my.bridge", "new.npy", f"{FORGED}.npy"),
+        ("evaluate", "my.bridge", "old.npy", "new.npy", "--report", f"{FORGED}.html"),
+        ("moments", "old", "new", "--engine", "threads:1", "-o", FORGED),
+        ("canary", "record", "vectors:old.npy", "t.txt", "-o", FORGED),
+        ("publish", "my.bridge", "docs", "--create", "-m", FORGED, "-r", FORGED),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_name_stays_on_its_line(
+    cli: Cli, bridge: Path, here: Path, command: tuple[str, ...]
+) -> None:
+    Path("t.txt").write_text("0\n1\n2\n")
+    for side in ("old", "new"):
+        (here / side).mkdir()
+        os.link(here / f"{side}.npy", here / side / "0.npy")
+    done = cli(*command)
+    assert (done.code, Path(command[-1]).exists()) == (0, True), done
+    if command[0] == "publish":
+        done = cli("promote", "docs", "production", "-r", FORGED, "-m", FORGED)
+        done = cli("show", "docs@production", "-r", FORGED)
+        assert "forged" in done.out
+    shown = done.out + done.err
+    assert "\x1b" not in shown
+    assert not [line for line in shown.splitlines() if line.startswith("error: forged")]

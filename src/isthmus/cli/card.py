@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from isthmus.cli.console import show, show_json
+from isthmus.cli.console import show, show_block, show_json
 from isthmus.cli.inputs import Json
 from isthmus.cli.registry import Trusted, registry_option
 from isthmus.errors import InputError
@@ -60,7 +60,7 @@ def card_command(
         if as_json:
             show_json({"card": text})
         else:
-            show(text.rstrip())
+            show_block(text.rstrip())
         return
     found = card_difference(first, _opened(other, registry, trust))
     if as_json:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from isthmus.cli.signals import Stopped
 from isthmus.errors import OutputError
-from isthmus.plain_text import plain_text
+from isthmus.plain_text import plain_line, plain_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,6 +32,7 @@ __all__ = [
     "ready_streams",
     "say",
     "show",
+    "show_block",
     "show_json",
     "show_json_line",
     "show_lines",
@@ -65,18 +66,26 @@ UNRECOGNISED = (
 )
 
 
-def say(text: str = "") -> None:
-    """Prose, on stderr; not with --quiet."""
-    _LOGGER.info("%s", text)
+def say(line: str = "") -> None:
+    """A line of prose, on stderr; not with --quiet."""
+    _LOGGER.info("%s", line)
 
 
-def warn(text: str) -> None:
-    """What the reader must not miss, on stderr, also with --quiet."""
-    _LOGGER.warning("%s", text)
+def warn(line: str) -> None:
+    """A line that the reader must not miss, on stderr, also with --quiet."""
+    _LOGGER.warning("%s", line)
 
 
-def show(text: str) -> None:
-    """A result for people, on stdout."""
+def show(*lines: str) -> None:
+    """A result for people in lines, on stdout.
+
+    Each stays one line, whatever the names and ids in it hold.
+    """
+    _write("".join(f"{plain_line(line)}\n" for line in lines))
+
+
+def show_block(text: str) -> None:
+    """A result for people that is laid out in lines already, on stdout."""
     _show(text)
 
 

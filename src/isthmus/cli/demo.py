@@ -53,7 +53,8 @@ def demo_command(
 
     def line(text: str) -> None:
         progress.close()
-        (say if as_json else show)(text)
+        for part in text.split("\n"):
+            (say if as_json else show)(part)
 
     if migrate:
         from isthmus.demo.migration import tell_migration
@@ -73,4 +74,5 @@ def demo_command(
     progress.close()
     if as_json:
         show_json(evidence.model_dump(mode="json"))
-    say(f"\n{time.monotonic() - started:.0f} s in all")
+    say()
+    say(f"{time.monotonic() - started:.0f} s in all")

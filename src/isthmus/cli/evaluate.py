@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli.console import ProgressBar, say, show, show_json, warn
+from isthmus.cli.console import ProgressBar, say, show_block, show_json, warn
 from isthmus.cli.inputs import (
     BridgeFolder,
     JudgingOptions,
@@ -149,7 +149,7 @@ def evaluate_command(
     else:
         show_evaluation(evaluation, results, all_arms=shown.all_arms)
         if regression is not None:
-            show(str(regression))
+            show_block(str(regression))
         show_commands(commands)
     if shown.report is not None:
         from isthmus.report import write_evaluation_report

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from isthmus.cli.console import SCORES_DIFFER, ProgressBar, say, show, show_json, text_width, warn
+from isthmus.cli.console import (
+    SCORES_DIFFER,
+    ProgressBar,
+    say,
+    show,
+    show_block,
+    show_json,
+    text_width,
+    warn,
+)
 from isthmus.cli.inputs import (
     JudgingOptions,
     MetricOption,
@@ -312,7 +321,8 @@ def fit_command(
             }
         )
     else:
-        show(f"{leaderboard(bridge)}\n\nrecipe: {bridge.recipe}\n")
+        show_block(leaderboard(bridge))
+        show("", f"recipe: {bridge.recipe}", "")
         show_evaluation(evidence, results, all_arms=shown.all_arms)
     with together():
         bridge.save(output, overwrite=shown.overwrite)

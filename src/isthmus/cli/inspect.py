@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli.console import show, show_markdown, text_width, warn
+from isthmus.cli.console import show_block, show_markdown, text_width, warn
 from isthmus.cli.inputs import Json
 
 __all__ = ["inspect_command"]
@@ -57,8 +57,8 @@ def inspect_command(
         if found is None:
             warn(f"{bridge}: {name} is missing or was changed after it was written")
     if as_json or text is None:
-        show((bridge / artefact.manifest_name(kind)).read_text(encoding="utf-8").rstrip())
+        show_block((bridge / artefact.manifest_name(kind)).read_text(encoding="utf-8").rstrip())
     elif as_markdown:
-        show(text.rstrip())
+        show_block(text.rstrip())
     else:
         show_markdown(text)

@@ -11,6 +11,7 @@ import typer
 from isthmus.cli.console import ProgressBar, say, show_json
 from isthmus.cli.inputs import EngineName, Ids, Json, MetricOption, New, Old, RelevanceOptions
 from isthmus.cli.inputs import open_inputs as opened
+from isthmus.cli.next_steps import command
 from isthmus.cli.option_groups import grouped
 from isthmus.cli.outputs import WRITTEN
 
@@ -67,4 +68,5 @@ def moments_command(
     if as_json:
         show_json({"output": str(output), "parts": len(pairs.parts), "read": read})
     say(f"{len(pairs.parts):,} parts, {read:,} of them read now: {output}")
-    say(f"to go on:\n  isthmus fit --moments {output} -o my.bridge")
+    say("to go on:")
+    say(f"  {command('fit', '--moments', str(output), '-o', 'my.bridge')}")

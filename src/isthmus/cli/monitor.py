@@ -248,7 +248,7 @@ def monitor_command(
     if shown.as_json:
         show_json(told)
     else:
-        show(_shown(found))
+        show(*_shown(found))
         if "rolled_back" in told:
             show(str(told["rolled_back"]))
     if found.alarms:
@@ -335,7 +335,7 @@ def _asked(same: CanaryOptions, bridge: Bridge, watch: Watch) -> Retrieval | Non
         return watch.asked.look(ask(bridge.search(store, way, new=new, old=old), log))
 
 
-def _shown(found: Monitored) -> str:
+def _shown(found: Monitored) -> list[str]:
     action, why = found.recommended
     lines = [f"{found.rows:,} vectors and {found.results:,} answers"]
     for test in found.tests:
@@ -372,4 +372,4 @@ def _shown(found: Monitored) -> str:
         )
     lines += [f"alarm: {alarm}" for alarm in found.alarms]
     lines.append(f"recommended: {action} ({why})")
-    return "\n".join(lines)
+    return lines

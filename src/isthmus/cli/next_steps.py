@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
+
+from isthmus.plain_text import shell_words
 
 if TYPE_CHECKING:
     from isthmus.bridge import Bridge
@@ -67,7 +68,7 @@ def option_words(options: Mapping[str, object], *left_out: str) -> list[str]:
 
 def command(*words: str) -> str:
     """A command of isthmus that a shell reads as these words."""
-    return shlex.join(["isthmus", *words])
+    return shell_words(["isthmus", *words])
 
 
 def after_diagnosis(found: Diagnosis, asked: Asked) -> tuple[str, ...]:

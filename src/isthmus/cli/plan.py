@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from isthmus.cli.console import ProgressBar, say, show, show_json
+from isthmus.cli.console import ProgressBar, say, show, show_block, show_json
 from isthmus.cli.model_options import (
     MODELS,
     SPELLINGS,
@@ -211,7 +211,7 @@ def plan_command(
     if shown.as_json:
         show_json(plan.model_dump(mode="json"))
     else:
-        show("\n".join(lines_of(plan)))
+        show(*lines_of(plan))
     same = option_words({"--key-env": asked.key_env, "--engine": asked.engine})
     run = command("migrate", "run", str(output), *same)
     say(f"written to {output}; nothing was changed. Go on with: {run}")
@@ -243,7 +243,7 @@ def _on_paper(
     if as_json:
         show_json(found.as_dict())
     else:
-        show(str(found))
+        show_block(str(found))
 
 
 def lines_of(plan: Plan) -> list[str]:

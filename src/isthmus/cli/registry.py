@@ -162,13 +162,13 @@ def list_command(
         if as_json:
             show_json(names)
         elif names:
-            show("\n".join(names))
+            show(*names)
         return
     releases = opened.list(name)
     if as_json:
         show_json([release.as_dict() for release in releases])
     else:
-        show("\n".join(map(_line, releases)))
+        show(*map(_line, releases))
 
 
 def show_command(asked: Asked, registry: At, trust: Trusted = None, as_json: Json = False) -> None:
@@ -195,7 +195,7 @@ def show_command(asked: Asked, registry: At, trust: Trusted = None, as_json: Jso
     for alias, log in logs.items():
         lines.append(f"{alias}:")
         lines += [f"  {_told(entry)}" for entry in log]
-    show("\n".join(lines))
+    show(*lines)
 
 
 def diff_command(before: Asked, after: Asked, registry: At, as_json: Json = False) -> None:
@@ -207,7 +207,7 @@ def diff_command(before: Asked, after: Asked, registry: At, as_json: Json = Fals
     lines = [f"file {name}" for name in found.files]
     lines += [f"tensor {name}" for name in found.tensors]
     lines += [f"{c.path}: {_short(c.before)} → {_short(c.after)}" for c in found.content]
-    show("\n".join(lines) or "nothing differs")
+    show(*lines or ["nothing differs"])
 
 
 def verify_command(
@@ -224,7 +224,7 @@ def verify_command(
     if as_json:
         show_json([release.as_dict() for release in found])
     else:
-        show("\n".join(map(_verified, found)) or "it is empty")
+        show(*map(_verified, found) if found else ["it is empty"])
 
 
 @dataclass(frozen=True)

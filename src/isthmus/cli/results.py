@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import sys
 import textwrap
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isthmus.cli.console import show, show_lines, text_width
+from isthmus.plain_text import shell_words
 
 if TYPE_CHECKING:
     from isthmus.evaluate import Evaluation, GateResult
@@ -39,7 +39,7 @@ def show_evaluation(
 def show_commands(commands: Sequence[str]) -> None:
     """What to type next, each on a line of its own, whole so that it can be copied."""
     if commands:
-        show("\nto go on:")
+        show("", "to go on:")
     called = called_as()
     for command in commands:
         show(f"  {command if called is None else command.replace('isthmus', called, 1)}")
@@ -51,4 +51,4 @@ def called_as() -> str | None:
     if Path(called).name != "isthmus" or not os.access(called, os.X_OK):
         return None
     found = shutil.which("isthmus")
-    return None if found is not None and Path(found).samefile(called) else shlex.quote(called)
+    return None if found is not None and Path(found).samefile(called) else shell_words([called])

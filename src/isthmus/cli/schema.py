@@ -34,6 +34,6 @@ def schema_command(
     from isthmus.cli.json_schemas import json_schema, known_schemas
 
     if not command:
-        show("\n".join(known_schemas()))
+        show(*known_schemas())
     else:
         show_json(json_schema(" ".join(command)))

@@ -212,7 +212,7 @@ def search_command(
         for answer in answers:
             progress.close()
             if one and not shown.as_json:
-                show("\n".join(answer.lines(explain=explain)))
+                show(*answer.lines(explain=explain))
             elif one:
                 show_json(answer.as_json(explain=explain))
             else:

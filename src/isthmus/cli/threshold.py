@@ -73,7 +73,7 @@ def threshold_command(
     for kept, words in _WORDS.items():
         rows = [t for t in found if t.keep == kept]
         if rows:
-            show("\n".join(_table(rows, words, recommended)))
+            show(*_table(rows, words, recommended))
     if keep is None and all(t.keep == "share" for t in found):
         say("the precision is not known: the evidence did not know what is relevant")
 

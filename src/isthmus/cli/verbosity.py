@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from isthmus.cli.console import tell
-from isthmus.plain_text import plain_text
+from isthmus.plain_text import plain_line, plain_text
 
 __all__ = ["LOGGER", "level_of", "listen", "taken_out"]
 
@@ -20,15 +20,16 @@ _LEVELS = {
 
 
 class _ToStderr(logging.Handler):
-    """Messages on stderr, as they are; what rooms log for -v with the name of the room."""
+    """Messages on stderr, a line each; what rooms log for -v with the name of the room."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
+        text = plain_line(record.getMessage())
         if record.levelno < logging.INFO:
             text = f"{record.name}: {text}"
         if record.exc_info:
-            text += f"\n{logging.Formatter().formatException(record.exc_info)}"
-        tell(plain_text(text) + "\n")
+            trace = logging.Formatter().formatException(record.exc_info)
+            text += f"\n{plain_text(trace)}"
+        tell(text + "\n")
 
 
 _HANDLER = _ToStderr()

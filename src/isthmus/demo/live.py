@@ -17,6 +17,7 @@ from isthmus.encoders import CachedEncoder, Encoder
 from isthmus.evaluate import top_k
 from isthmus.evaluate.arms import words_of
 from isthmus.evaluate.trial import GallerySearch
+from isthmus.plain_text import plain_line
 from isthmus.spaces.pairs import Pairs
 from isthmus.stores import Store, create_store
 from isthmus.ways import Recall, Way, run_queries
@@ -85,7 +86,7 @@ def run_recommended(
         f"index: {words_of(name)}\n")  # fmt: skip
     with _filled(folder, corpus, models.encoded_old.documents) as store:
         url = store.url
-        say(f"   {len(corpus):,} documents and their old vectors are in {url}")
+        say(f"   {len(corpus):,} documents and their old vectors are in {plain_line(url)}")
         if way.part is not None:
             _reembed(store, way, models, split["validation"], corpus, say)
         say(f"   the way: {way}\n")

@@ -20,6 +20,7 @@ from isthmus.migrate.migration import Migration
 from isthmus.migrate.models import Models
 from isthmus.migrate.planning import PlannedModels, PlanOptions, make_plan
 from isthmus.migrate.serving import LiveSearch
+from isthmus.plain_text import plain_line
 from isthmus.progress import Progress, silent
 from isthmus.spaces.query_log import read_query_log
 from isthmus.stores import create_store, open_store
@@ -92,7 +93,8 @@ def _told(
         told.append((step, float((found == right[:, None]).any(axis=1).mean())))
         say(f"   {step:46} {told[-1][1]:.3f}")
 
-    say(f"\n{texts:,} texts in {url}; recall@10 of {_QUERIES} queries that chose nothing:\n")
+    index_at = plain_line(url)
+    say(f"\n{texts:,} texts in {index_at}; recall@10 of {_QUERIES} queries that chose nothing:\n")
     with open_store(url) as index:
         columns = Columns("vector")
         kinds: tuple[Literal["old", "naive"], ...] = ("old", "naive")
@@ -125,12 +127,12 @@ def _told(
         restored = migration.rollback()
         tell("rolled back, the old model", live({"old": asked["old"]}, 10).ids)
     say(f"\n   {restored}")
-    say(f"   plan and journal: {path}, {path}.journal")
+    say(f"   plan and journal: {plain_line(f'{path}, {path}.journal')}")
     if find_spec("plotly") is not None:
         from isthmus.report.migration import write_migration_steps
 
         write_migration_steps(told, place / PAGE, asked=len(held_out), restored=str(restored))
-        say(f"   plot: {place / PAGE}")
+        say(f"   plot: {plain_line(str(place / PAGE))}")
     return told
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +23,7 @@ from isthmus.encoders import (
 from isthmus.errors import InputError, WrongSpaceError
 from isthmus.evaluate import Evaluation, top_k
 from isthmus.files import atomic_file
+from isthmus.plain_text import plain_line, shell_words
 from isthmus.progress import Progress, silent
 from isthmus.spaces.pairs import Pairs
 
@@ -100,7 +100,7 @@ def tell(
     path = folder / BRIDGE
     bridge.save(path, overwrite=True)
     loaded = Bridge.load(path)
-    say(f"\n5. The bridge, written to {path} and loaded again\n")
+    say(f"\n5. The bridge, written to {plain_line(str(path))} and loaded again\n")
     _prove(say, bridge, loaded, old, new, new_model)
 
     asked = run_recommended(folder, corpus, loaded, LiveModels(old_model, new_model, old, new), say)
@@ -112,19 +112,19 @@ def _go_on(say: Say, command: str, folder: Path, asked: AskedLive) -> None:
     """Commands on the files that are there now; they say what was said here."""
     path = folder / BRIDGE
     models = "--old package:paraphrase-minilm-l3 --new package:all-minilm-l6-int8"
-    documents = shlex.join([str(folder / f"documents_{model}.npy") for model in ("old", "new")])
+    documents = shell_words([str(folder / f"documents_{model}.npy") for model in ("old", "new")])
     queries = " ".join(
-        shlex.join([f"--queries-{model}", str(folder / f"queries_{model}.npy")])
+        shell_words([f"--queries-{model}", str(folder / f"queries_{model}.npy")])
         for model in ("old", "new")
     )
     way = [] if asked.recommended else ["--way", asked.way]
-    search = shlex.join([asked.url, asked.text, "--bridge", str(path), *way])
-    mapped = shlex.join([str(path), str(folder / "queries_new.npy"), "mapped_queries.npy"])
+    search = shell_words([asked.url, asked.text, "--bridge", str(path), *way])
+    mapped = shell_words([str(path), str(folder / "queries_new.npy"), "mapped_queries.npy"])
     say("\nGo on with:\n")
     for arguments in (
         f"search {search} \\\n     {models} --explain",
-        f"inspect {shlex.quote(str(path))}",
-        f"evaluate {shlex.quote(str(path))} {documents} \\\n     {queries}",
+        f"inspect {shell_words([str(path)])}",
+        f"evaluate {shell_words([str(path)])} {documents} \\\n     {queries}",
         f"fit {documents} -o my.bridge \\\n     {queries}",
         f"apply {mapped}",
     ):
@@ -137,7 +137,7 @@ def _introduce(say: Say, corpus: Corpus, old: Encoder, new: Encoder) -> None:
     say(f'   as in "{corpus.queries[0]}" for "{corpus.documents[0]}"')
     say(f"   old model: {old.name}, {old.dim} dimensions (fills the index)")
     say(f"   new model: {new.name}, {new.dim} dimensions (is to replace it)")
-    say(f"   vectors are kept in {cache_folder()}\n")
+    say(f"   vectors are kept in {plain_line(str(cache_folder()))}\n")
 
 
 def _encode(say: Say, model: Encoder, corpus: Corpus, progress: Progress) -> Encoded:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from isthmus.array_types import Values
 from isthmus.errors import InputError
 from isthmus.evaluate.bootstrap import Estimate
+from isthmus.plain_text import plain_line
 
 __all__ = ["FEWEST_QUERIES", "Fairness", "GroupResult", "judge_groups"]
 
@@ -81,17 +82,17 @@ class Fairness(BaseModel):
         lines = [
             f"groups of queries, {self.judged} minus old, the worst first (intervals hold together)"
         ]
-        width = max(len(g.name) for g in self.groups)
+        width = max(len(plain_line(g.name)) for g in self.groups)
         for g in self.groups:
             kept = "" if g.retention is None else f", retention {g.retention:.3f}"
             lines.append(
-                f"  {g.name:<{width}}  {g.n_queries:>6,} queries  {g.old:.3f} -> {g.judged:.3f}  "
-                f"{g.change}{kept}"
+                f"  {plain_line(g.name):<{width}}  {g.n_queries:>6,} queries  "
+                f"{g.old:.3f} -> {g.judged:.3f}  {g.change}{kept}"
             )
             if g.gap_old is not None:
                 lines[-1] += f"; behind the others by {g.gap_old:+.3f}, more by {g.amplification}"
         if self.too_small:
-            told = ", ".join(f"{name} ({n})" for name, n in self.too_small.items())
+            told = ", ".join(f"{plain_line(name)} ({n})" for name, n in self.too_small.items())
             lines.append(f"too small to be judged: {told}")
         return "\n".join(lines)
 

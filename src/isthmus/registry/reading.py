@@ -10,6 +10,7 @@ from pathlib import Path
 from isthmus import artefact
 from isthmus.errors import InputError, RegistryError
 from isthmus.files import atomic_folder
+from isthmus.plain_text import shell_words
 from isthmus.registry.aliases import Alias, Entry, checked_name, known_aliases
 from isthmus.registry.difference import Difference, difference
 from isthmus.registry.documents import MOST_BYTES, digest_of
@@ -239,7 +240,11 @@ class Reading:
         if len(found) == 1:
             return name, found[0]
         what = "several versions begin so" if found else "there is no such version"
-        raise RegistryError(what, where=f"{self.url}: {asked}", mend=f"See: isthmus list {name}")
+        raise RegistryError(
+            what,
+            where=f"{self.url}: {asked}",
+            mend=f"See: isthmus list {shell_words([name, '-r', self.url])}",
+        )
 
     def _current(self, alias: Alias) -> Entry:
         entry = alias.current()

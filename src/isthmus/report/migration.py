@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from isthmus.migrate.plan import Plan
 from isthmus.migrate.units import bytes_in_words, hours_in_words
+from isthmus.plain_text import shell_words
 from isthmus.report.blocks import (
     Commands,
     Figure,
@@ -182,7 +182,7 @@ def _sections(plan: Plan, plan_file: str | Path) -> list[Section]:
             (
                 Commands(
                     tuple(
-                        shlex.join(("isthmus", "migrate", step, str(plan_file)))
+                        shell_words(("isthmus", "migrate", step, str(plan_file)))
                         for step in ("run", "status", "cutover", "rollback")
                     )
                 ),

@@ -12,7 +12,6 @@ import hashlib
 import hmac
 import re
 import secrets
-import shlex
 from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import version
 from importlib.resources import files
@@ -26,6 +25,7 @@ from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from isthmus.errors import IsthmusError
+from isthmus.plain_text import shell_words
 from isthmus.registry import DECISIONS
 from isthmus.registry.aliases import this_user
 from isthmus.registry.reviews import checked_decision
@@ -164,7 +164,7 @@ class _Desk:
             ended=ended,
             fault=fault,
             csrf=self._csrf,
-            registry=shlex.quote(dossier.registry.url),
+            registry=shell_words([dossier.registry.url]),
             nonce=nonce,
             style=Markup(self._style),
             version=version("isthmus"),

@@ -24,6 +24,7 @@ from isthmus.bridge.weighting import KnownWeights
 from isthmus.errors import InputError, OutputError
 from isthmus.files import canonical_json
 from isthmus.moments import FoldMoments, GroupedFoldMoments
+from isthmus.plain_text import shell_words
 from isthmus.progress import Progress, silent
 from isthmus.scale.joining import IdBucket
 from isthmus.scale.pair_parts import PairPart, PairReader
@@ -313,10 +314,11 @@ class StoredMoments:
                 if changed
                 else f"holds moments of {gone:,} part(s) that are no more, or have changed"
             )
+            place = shell_words([str(folder)])
             raise InputError(
                 f"this part {what}" if changed else f"the folder {what}",
                 where=str(changed[0]) if changed else str(folder),
-                mend=f"Bring them up to date: isthmus moments OLD NEW -o {folder}",
+                mend=f"Bring them up to date: isthmus moments OLD NEW -o {place}",
             )
         return cls(folder, pairs, keys, seed)
 

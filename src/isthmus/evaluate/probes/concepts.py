@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.evaluate.probes.result import ProbeResult
+from isthmus.plain_text import plain_line
 
 __all__ = ["Concept", "ConceptStability", "auc", "concept_stability"]
 
@@ -55,15 +56,16 @@ class ConceptStability(ProbeResult):
         return (self.transferred - 0.5) / above if above > 0 else 0.0
 
     def __str__(self) -> str:
-        width = max(len(c.name[:30]) for c in self.concepts)
+        names = [plain_line(c.name)[:30] for c in self.concepts]
+        width = max(map(len, names))
         lines = [
             f"directions of {len(self.concepts)} concepts: AUC {self.native:.3f} in the target, "
             f"{self.transferred:.3f} through the bridge"
         ]
         lines += [
-            f"  {c.name[:30]:<{width}}  {c.native:.3f} -> {c.transferred:.3f}, cosine "
+            f"  {name:<{width}}  {c.native:.3f} -> {c.transferred:.3f}, cosine "
             f"{c.cosine:.3f} ({c.items:,} items)"
-            for c in self.concepts
+            for name, c in zip(names, self.concepts, strict=True)
         ]
         return "\n".join(lines)
 

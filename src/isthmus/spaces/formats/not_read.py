@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
+
+from isthmus.plain_text import shell_words
 
 __all__ = ["NOT_READ", "NotRead", "kind_not_read"]
 
@@ -38,7 +39,7 @@ class NotRead:
         packed = path.with_suffix(".npy").name if path.suffix else "vectors.npy"
         quoted, out = repr(str(path)), repr(packed)
         if not self.mend.startswith("python:"):
-            return self.mend.format(path=shlex.quote(str(path)), out=packed, quoted=quoted)
+            return self.mend.format(path=shell_words([str(path)]), out=packed, quoted=quoted)
         return f"Run: python -c {_shell(self.mend[7:].format(path=quoted, out=out))}"
 
     def begins(self, begin: bytes) -> bool:
@@ -49,7 +50,7 @@ class NotRead:
 def _shell(program: str) -> str:
     """A program between double quotes where it holds none, as people write it."""
     plain = not set(program) & set('"$`\\!')
-    return f'"{program}"' if plain else shlex.quote(program)
+    return f'"{program}"' if plain else shell_words([program])
 
 
 def _saved(expression: str, *modules: str) -> str:
