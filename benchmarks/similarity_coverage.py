@@ -72,7 +72,10 @@ def _real(name: str) -> tuple[Rows, Rows]:
 
 
 def coverage(population: str, n: int, draws: int, measures: tuple[str, ...]) -> dict[str, float]:
-    """The share of intervals that hold what they claim, by measure."""
+    """The share of intervals that hold what they claim, by measure.
+
+    Measures are left out that have an interval in a tenth of the draws or fewer.
+    """
     truth: dict[str, float] = {}
     for basis, size in _ALL.items():
         names = tuple(m for m in measures if MEASURES[m].basis == basis and not MEASURES[m].biased)
@@ -90,6 +93,8 @@ def coverage(population: str, n: int, draws: int, measures: tuple[str, ...]) -> 
                 found[name].append((one.value, one.low, one.high))
     held: dict[str, float] = {}
     for name, triples in found.items():
+        if len(triples) <= draws / 10:
+            continue
         values, low, high = np.array(triples).T
         wanted = truth.get(name, float(values.mean()))
         held[name] = float(np.mean((low <= wanted) & (wanted <= high)))

@@ -9,6 +9,7 @@ from benchmarks.similarity_coverage import coverage, drawn, false_alarms
 from isthmus.moments import Moments
 from isthmus.similarity import MEASURES, Comparison, PairedMoments, compare, measured
 from isthmus.similarity.cca import full_cca, mean_cca, yanai
+from isthmus.similarity.jackknife import jackknife_interval
 from isthmus.similarity.null import KernelShape, kernel_null, uneven
 from isthmus.similarity.permuted_rows import PermutedRows, PermutedSides
 
@@ -114,6 +115,30 @@ def test_intervals_hold_what_they_claim(population: str) -> None:
     held = coverage(population, 300, 60, names)
     # at 95 %, 50 or fewer of 60 come once in 1,500 times; components that stay fixed gave .5 to .8
     assert min(held.values()) >= 51 / 60, held
+
+
+def test_no_interval_where_a_few_long_rows_are_all_that_counts() -> None:
+    x, y = drawn("giant", 300, np.random.default_rng(8), related=True)
+    found = compare(x, y, measures="moments")
+    for name in ("linear_cka", "procrustes", "gulp"):
+        assert found[name].low is None, name
+        assert any("lengths differ as if" in told for told in found[name].warnings), name
+    assert found["debiased_cka"].low is not None
+    # told by lengths about the mean, whatever the offset and the scale
+    even = drawn("offset", 300, np.random.default_rng(8), related=True)
+    assert compare(*(1e3 * side for side in even), measures="gulp")["gulp"].low is not None
+
+
+def test_heavy_rows_widen_what_depends_on_lengths() -> None:
+    values = np.random.default_rng(0).standard_normal(10)
+    narrow, wide = (
+        jackknife_interval(0.0, values / 100, np.full(10, 30.0), heavy=heavy)
+        for heavy in (False, True)
+    )
+    assert narrow is not None
+    assert wide is not None
+    # Student's t at .975: 2.262 of nine degrees of freedom, 3.182 of three
+    assert (wide[1] - wide[0]) / (narrow[1] - narrow[0]) == pytest.approx(3.1824 / 2.2622, rel=1e-4)
 
 
 def test_what_an_interval_is_of_is_said() -> None:

@@ -65,7 +65,12 @@ def _linear(moments: PairedMoments) -> Computed:
     null, warnings = moments.null(
         kernel_null(moments.rows, *shapes, value), shapes, lambda sides: squared_norm(sides.cross)
     )
-    return Computed(value, null, moments.interval_of_sums(value, linear_cka), warnings)
+    return Computed(
+        value,
+        null,
+        moments.interval_of_sums(value, linear_cka, by_length=True),
+        [*warnings, *moments.lengths_told],
+    )
 
 
 def _debiased(moments: PairedMoments) -> Computed:

@@ -127,13 +127,13 @@ def _gulp(moments: PairedMoments) -> Computed:
 
     ends = [distance(null.mean + e * null.sd) for e in (1, -1)]
     interval = moments.interval_by_slopes(
-        found.distance**2, lambda: gulp_gradient(moments.spectra), low=0.0
+        found.distance**2, lambda: gulp_gradient(moments.spectra), low=0.0, by_length=True
     )
     return Computed(
         found.distance,
         Null(mean=distance(null.mean), sd=(ends[1] - ends[0]) / 2, p=null.p, method=null.method),
         None if interval is None else (interval[0] ** 0.5, interval[1] ** 0.5),
-        warnings,
+        [*warnings, *moments.lengths_told],
     )
 
 

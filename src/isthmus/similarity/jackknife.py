@@ -14,6 +14,8 @@ from isthmus.errors import InputError
 __all__ = ["jackknife_interval", "within"]
 
 _FEWEST_BLOCKS = 3
+_HEAVY_FREEDOM = 3
+"""By simulation: intervals at 9 hold .87 to .89 of rows with Student's tails, at 3 .94 to .96."""
 
 
 def jackknife_interval(
@@ -24,6 +26,7 @@ def jackknife_interval(
     level: float = 0.95,
     low: float | None = None,
     high: float | None = None,
+    heavy: bool = False,
 ) -> tuple[float, float] | None:
     """The interval of ``value`` from its values with each block left out.
 
@@ -38,6 +41,8 @@ def jackknife_interval(
         level: of the interval.
         low: the interval ends here, where the measure does.
         high: likewise.
+        heavy: whether few rows weigh much: how far the blocks lie apart then says less than their
+            number promises, and the quantile is that of three degrees of freedom at the most.
     """
     blocks, rows = len(left_out), np.asarray(sizes, np.float64)
     if blocks < _FEWEST_BLOCKS:
@@ -52,7 +57,8 @@ def jackknife_interval(
     h = rows.sum() / rows
     pseudo = h * value - (h - 1) * without
     variance = float(np.mean((pseudo - (pseudo / h).sum()) ** 2 / (h - 1)))
-    half = float(stdtrit(blocks - 1, (1 + level) / 2)) * variance**0.5
+    freedom = min(blocks - 1, _HEAVY_FREEDOM) if heavy else blocks - 1
+    half = float(stdtrit(freedom, (1 + level) / 2)) * variance**0.5
     return within((value - half, value + half), value, low=low, high=high)
 
 

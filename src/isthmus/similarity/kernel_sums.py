@@ -75,6 +75,16 @@ class KernelSums:
                 )
         return self
 
+    @property
+    def effective_rows(self) -> float:
+        """How many rows of one length vary as little: ``(Σ K_ii)² / Σ K_ii²`` of the worse side.
+
+        All of them without sums of fourth powers.
+        """
+        sides = (self.trace_x, self.quartic_xx), (self.trace_y, self.quartic_yy)
+        known = [trace / quartic * trace for trace, quartic in sides if quartic]
+        return min([self.n, *(rows for rows in known if np.isfinite(rows))])
+
     def shape(self, side: str, third: float) -> KernelShape:
         """What the null needs to know of one side."""
         square: float = getattr(self, side + side)

@@ -99,7 +99,7 @@ def _aligned(moments: PairedMoments) -> _Alignment:
     most = round(moments.n) - 1
     law = moments.norm_law(x.values[:most] / x.total, y.values[:most] / y.total)
     interval = moments.interval_by_slopes(
-        s, lambda: alignment_gradient(moments.second, cross, s), low=0.0, high=1.0
+        s, lambda: alignment_gradient(moments.second, cross, s), low=0.0, high=1.0, by_length=True
     )
     third_x, third_y = moments.thirds
     null, warnings = moments.null(
@@ -107,7 +107,7 @@ def _aligned(moments: PairedMoments) -> _Alignment:
         (moments.sums.shape("x", third_x), moments.sums.shape("y", third_y)),
         lambda sides: float(singular(sides.cross, vectors=False).values.sum()),
     )
-    return _Alignment(s, law, null, warnings, interval)
+    return _Alignment(s, law, null, [*warnings, *moments.lengths_told], interval)
 
 
 def _distance(transform: Callable[[float], float], moments: PairedMoments) -> Computed:
