@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -30,14 +32,50 @@ def test_the_last_note_of_each_item_counts_in_another_process_too(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("second", "columns"), [([2**64 - 1] * 3, 2), ([4, 5, 2**63], 2), ([4, 5, 6], 3)]
+    ("second", "widths"),
+    [([2**64 - 1] * 3, [8, 6]), ([4, 5, 2**47], [8, 6]), ([4, 5, 2**63], [8, 6, 8])],
 )
-def test_numbers_that_repeat_are_not_written_out(tmp_path, second, columns):
-    ids, first = np.array(["a", "b", "c"]), np.array([4, 5, 2**63], np.uint64)
+def test_numbers_that_repeat_and_bytes_that_are_zero_are_not_written_out(tmp_path, second, widths):
+    ids, first = np.array(["a", "b", "c"]), np.array([4, 5, 2**47], np.uint64)
     Marks(FileLedger(tmp_path / "m")).note(ids, first, np.array(second, np.uint64))
     known = Marks(FileLedger(tmp_path / "m")).of(ids)
     assert (known.first.tolist(), known.second.tolist()) == (first.tolist(), second)
-    assert len(json.loads((tmp_path / "m").read_text())["rows"]) == 8 * 3 * columns * 4 // 3
+    assert len(json.loads((tmp_path / "m").read_text())["rows"]) == 3 * sum(widths) * 4 // 3
+
+
+@given(st.data())
+def test_notes_are_the_same_with_and_without_originals(data):
+    numbers = st.integers(0, 2**48 - 1)
+    count = data.draw(st.integers(0, 30))
+    texts = np.array(data.draw(st.lists(numbers, min_size=count, max_size=count)), np.uint64)
+    with TemporaryDirectory() as folder:
+        ledgers = [FileLedger(Path(folder, name)) for name in ("originals", "brief", "whole")]
+        for part in np.array_split(np.arange(count), 3):
+            Marks(ledgers[0]).note(part, texts[part] + np.uint64(1), texts[part])
+        for _ in range(data.draw(st.integers(1, 4))):
+            ids = np.array(
+                data.draw(st.lists(st.integers(0, count + 5), unique=True)), dtype=np.int64
+            )
+            kept = np.array([texts[i] if i < count else 7 for i in ids.tolist()], np.uint64)
+            edited = np.array([data.draw(st.booleans()) for _ in ids], dtype=np.uint64)
+            first = kept + edited
+            second = data.draw(st.sampled_from([np.ones_like(first), first, first // 3]))
+            Marks(ledgers[1], ledgers[0]).note(ids, first, second)
+            Marks(ledgers[2]).note(ids, first, second)
+        asked = np.arange(count + 6)
+        brief, whole = Marks(ledgers[1], ledgers[0]).of(asked), Marks(ledgers[2]).of(asked)
+    np.testing.assert_array_equal(brief, whole)
+
+
+def test_unedited_items_hardly_take_room_beside_their_originals(tmp_path):
+    ledgers = [FileLedger(tmp_path / name) for name in ("originals", "m")]
+    ids, texts = np.arange(2000), np.arange(2000, dtype=np.uint64) * 2**32 + 5
+    Marks(ledgers[0]).note(ids, texts, texts + np.uint64(9))
+    Marks(ledgers[1], ledgers[0]).note(ids, texts + np.uint64(9), np.ones_like(texts))
+    assert (tmp_path / "m").stat().st_size < 400
+    ledgers[0].erase()
+    with pytest.raises(StoreChangedError, match="edited"):
+        Marks(ledgers[1], ledgers[0])
 
 
 def test_an_edited_line_is_refused(tmp_path):

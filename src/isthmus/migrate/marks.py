@@ -6,16 +6,17 @@ twice, an edited item is encoded again, and a migration that was killed goes on 
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import StoreChangedError
+from isthmus.migrate.noted_rows import NotedRows, packed_rows, unpacked_rows
 from isthmus.spaces.split import hash_ids
 from isthmus.stores import Ids
 from isthmus.stores.id_runs import IdRuns
@@ -24,6 +25,9 @@ from isthmus.stores.ledger import Ledger
 __all__ = ["Hashes", "Known", "Marks", "hashes_of", "payload_hashes", "row_hashes"]
 
 _JSON = json.JSONEncoder(sort_keys=True, default=str)
+_BYTES = 5
+"""Of a hash, for they take room at the store: of texts or vectors that differ, one pair in
+1,099,511,627,776 has the same."""
 
 Hashes = NDArray[np.uint64]
 """``(n,)``; 0 stands for none."""
@@ -37,8 +41,8 @@ class Known(NamedTuple):
 
 
 def hashes_of(texts: Sequence[Any]) -> Hashes:
-    """A 64-bit hash of each text or plain value; 0 for none."""
-    blake, none = hashlib.blake2b, bytes(8)
+    """A 40-bit hash of each text or plain value; 0 for none."""
+    blake, none = hashlib.blake2b, bytes(_BYTES)
     said = [
         none
         if text is None
@@ -46,11 +50,11 @@ def hashes_of(texts: Sequence[Any]) -> Hashes:
             (text if isinstance(text, str) else _JSON.encode(text)).encode(
                 "utf-8", "surrogatepass"
             ),
-            digest_size=8,
+            digest_size=_BYTES,
         ).digest()
         for text in texts
     ]
-    found = np.frombuffer(b"".join(said), dtype="<u8").astype(np.uint64)
+    found = _numbers(said)
     for row in np.flatnonzero(found == 0).tolist():
         found[row] = texts[row] is not None
     return found
@@ -70,12 +74,18 @@ def payload_hashes(payload: Mapping[str, Sequence[Any]], n: int, text: str | Non
 
 
 def row_hashes(rows: NDArray[np.float32], present: NDArray[np.bool_]) -> Hashes:
-    """A 64-bit hash of the bytes of each vector ``(n, d)``; 0 where there is none."""
+    """A 40-bit hash of the bytes of each vector ``(n, d)``; 0 where there is none."""
     blake, data = hashlib.blake2b, np.ascontiguousarray(rows[present])
-    said = [blake(row, digest_size=8).digest() for row in data]
+    said = [blake(row, digest_size=_BYTES).digest() for row in data]
     found = np.zeros(len(rows), dtype=np.uint64)
-    found[present] = np.maximum(np.frombuffer(b"".join(said), dtype="<u8"), 1)
+    found[present] = np.maximum(_numbers(said), 1)
     return found
+
+
+def _numbers(digests: list[bytes]) -> Hashes:
+    whole = np.zeros((len(digests), 8), dtype=np.uint8)
+    whole[:, :_BYTES] = np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, _BYTES)
+    return whole.view("<u8").ravel().astype(np.uint64)
 
 
 class Marks:
@@ -85,26 +95,43 @@ class Marks:
 
     Args:
         ledger: at the store.
+        originals: notes whose second hashes are, of most items, the first ones of these; they are
+            then not written again.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: Ledger, originals: Ledger | None = None) -> None:
+        self._ledger, self._originals = ledger, originals
         self._count = 0
         self._known = IdRuns(2)
         self.totals: dict[str, float] = {}
         """Sums of the numbers that were noted."""
-        for line in ledger.read():
-            try:
-                body = json.loads(line)
-                self._keep(_unpacked(body["rows"], body["second"]))
-                self._sum(body["sums"])
-            except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-                raise StoreChangedError(
-                    f"what is noted about the new vectors was edited: line {self._count:,}",
-                    where=ledger.where,
-                    mend="Restore it, or roll back and begin anew",
-                ) from error
+        for rows, sums in self._lines():
+            self._keep(rows)
+            self._sum(sums)
             self._count += 1
+
+    def _lines(self) -> Iterator[tuple[NDArray[np.uint64], Mapping[str, float]]]:
+        """Of each line, rows ``(n, 3)`` of the hash of an id and its two, and the numbers."""
+        for number, line in enumerate(self._ledger.read()):
+            try:
+                said = json.loads(line)
+                rows = unpacked_rows(said, self._base if "places" in said else None)
+                yield rows, {name: float(value) for name, value in said["sums"].items()}
+            except (LookupError, ValueError, TypeError, AttributeError, OverflowError) as error:
+                raise self._edited(number) from error
+
+    def _edited(self, number: int) -> StoreChangedError:
+        return StoreChangedError(
+            f"what is noted about the new vectors was edited: line {number:,}",
+            where=self._ledger.where,
+            mend="Restore it, or roll back and begin anew",
+        )
+
+    @cached_property
+    def _base(self) -> NotedRows | None:
+        if self._originals is None:
+            return None
+        return NotedRows(rows for rows, _ in Marks(self._originals)._lines())
 
     def _keep(self, rows: NDArray[np.uint64]) -> None:
         """Rows ``(n, 3)`` of the hash of an id and its two."""
@@ -124,11 +151,8 @@ class Marks:
             StoreChangedError: if another process noted something meanwhile.
         """
         rows = np.column_stack([hash_ids(ids), first, second])
-        packed, said = _packed(rows)
-        self._ledger.append(
-            self._count,
-            f'{{"rows": "{packed}", "second": {_JSON.encode(said)}, "sums": {_JSON.encode(sums)}}}',
-        )
+        said = packed_rows(rows, self._base)
+        self._ledger.append(self._count, _JSON.encode(said | {"sums": sums}))
         self._count += 1
         self._keep(rows)
         self._sum(sums)
@@ -142,34 +166,4 @@ class Marks:
         """Forget everything."""
         self._ledger.erase()
         self._count, self._known, self.totals = 0, IdRuns(2), {}
-
-
-def _packed(rows: NDArray[np.uint64]) -> tuple[str, str | int | None]:
-    """Rows ``(n, 3)`` as text, and what their last column is where it is not written out.
-
-    As a rule all of it is one number, or it repeats the column before: a third of what is kept at
-    the store.
-    """
-    first, second = rows[:, 1], rows[:, 2]
-    said: str | int | None = None
-    if len(rows) and (second == second[0]).all():
-        said = int(second[0])
-    elif np.array_equal(first, second):
-        said = "first"
-    kept = rows if said is None else rows[:, :2]
-    return base64.b64encode(kept.astype("<u8").tobytes()).decode(), said
-
-
-def _unpacked(packed: str, said: str | int | None) -> NDArray[np.uint64]:
-    """Rows ``(n, 3)`` of what `_packed` made.
-
-    Raises:
-        ValueError: for anything else.
-    """
-    data = np.frombuffer(base64.b64decode(packed, validate=True), dtype="<u8").astype(np.uint64)
-    if said is None:
-        return data.reshape(-1, 3)
-    rows = data.reshape(-1, 2)
-    if said == "first":
-        return rows[:, [0, 1, 1]]
-    return np.column_stack([rows, np.full(len(rows), int(said), dtype=np.uint64)])
+        self.__dict__.pop("_base", None)

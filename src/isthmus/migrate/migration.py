@@ -100,7 +100,7 @@ class Migration:
     @cached_property
     def marks(self) -> Marks:
         """What each new vector was made from."""
-        return Marks(self.store.ledger("marks"))
+        return Marks(self.store.ledger("marks"), self.store.ledger("originals"))
 
     @cached_property
     def originals(self) -> Marks:
@@ -392,7 +392,7 @@ class Migration:
                 )
             target = self.plan.target
             with self.journal.step(State.CLEANED, self.plan.digest, drop_old=drop_old):
-                self.originals.erase()
                 self.marks.erase()
+                self.originals.erase()
                 if drop_old and not isinstance(self.store, BesideStore):
                     self.store.drop_column(target.old_column)

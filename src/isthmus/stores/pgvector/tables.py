@@ -84,7 +84,8 @@ def make_column(connection: Any, table: Table, name: str, dim: int, metric: Metr
     side = (table.schema, side_name(table.name, name))
     connection.execute(
         sql.SQL(
-            "create {u} table {s} (id {k} primary key references {t} ({id})"
+            # most vectors come in the order of the ids, and pages of the index may be full then
+            "create {u} table {s} (id {k} primary key with (fillfactor = 100) references {t} ({id})"
             " on delete cascade on update cascade, {c} {v})"
         ).format(
             # only what is lost in a crash too may refer to what is
