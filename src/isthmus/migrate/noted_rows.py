@@ -54,9 +54,10 @@ class NotedRows:
 def packed_rows(rows: NDArray[np.uint64], base: NotedRows | None) -> dict[str, Any]:
     """Rows ``(n, 3)`` as plain values.
 
-    Hashes of ids are written in their order, each as what it is above the one before: a batch has so
-    many of them that this takes a byte less.  The last column, as a rule one number or the column before again, is then not written out; nor
-    are, of ids whose first hash is the second one in ``base``, the two of them.
+    Hashes of ids are written in their order, each as what it is above the one before: a batch has
+    so many of them that this takes a byte less.  The last column, as a rule one number or the
+    column before again, is then not written out; nor are, of ids whose first hash is the second
+    one in ``base``, the two of them.
     """
     rows = rows[np.argsort(rows[:, 0], kind="stable")]
     first, second = rows[:, 1], rows[:, 2]
