@@ -33,7 +33,8 @@ __all__ = [
 Array = Any
 """An array of any library that the array API standard describes."""
 
-_SAFE_SQUARES = 1e-280, 1e300
+_SAFE_SQUARES = {"f": (1e-30, 1e30), "d": (1e-280, 1e300)}
+"""Between which a sum of squares neither overflowed nor lost digits to underflow, by its dtype."""
 _OF_NUMPY = np.ndarray, np.generic
 # from 2.1 on NumPy is such a namespace itself; the wrapped one takes as long to import as NumPy
 _NUMPY_CONFORMS = hasattr(np, "cumulative_sum")
@@ -280,19 +281,27 @@ def unit_rows(rows: NDArray[Any], dtype: Any = np.float32) -> NDArray[Any]:
 
     Args:
         rows: of any floating dtype.
-        dtype: of the result; None keeps that of the rows.  Lengths are summed in float64.
+        dtype: of the result; None keeps that of the rows.  Lengths are summed in it, those of
+            float16 in float64.
 
     Example:
         >>> unit_rows(np.array([[3.0, 4.0], [0.0, 0.0]]), None).tolist()
         [[0.6, 0.8], [0.0, 0.0]]
     """
     rows = rows if dtype is None else rows.astype(dtype, copy=False)
+    lowest, highest = _SAFE_SQUARES.get(rows.dtype.char, _SAFE_SQUARES["d"])
     with np.errstate(over="ignore", under="ignore"):
-        squares = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
-    if not ((squares > _SAFE_SQUARES[0]) & (squares < _SAFE_SQUARES[1])).all():
+        squares = _length_squares(rows)
+    if not ((squares > lowest) & (squares < highest)).all():
         # as in the BLAS routine nrm2: a finite row has a direction however long it is
         largest = np.abs(rows).max(axis=1, initial=0.0)
         rows = rows / np.where(largest > 0, largest, 1)[:, None]
-        squares = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
+        squares = _length_squares(rows)
         squares[squares == 0] = 1.0
-    return rows / np.sqrt(squares).astype(rows.dtype)[:, None]
+    return rows / np.sqrt(squares).astype(rows.dtype, copy=False)[:, None]
+
+
+def _length_squares(rows: NDArray[Any]) -> NDArray[Any]:
+    if rows.dtype.char in _SAFE_SQUARES:
+        return _squares(rows)
+    return np.einsum("ij,ij->i", rows, rows, dtype=np.float64)

@@ -18,13 +18,11 @@ from isthmus.progress import Progress, silent
 from isthmus.scale.engine import PooledEngine
 from isthmus.spaces.readers import Ids, Source, Vectors, open_vectors
 from isthmus.spaces.row_checks import row_norms
-from isthmus.spaces.writers import VectorWriter, ids_beside, open_writer
+from isthmus.spaces.writers import ids_beside, open_writer
 
-__all__ = ["apply", "block_rows", "check_canary", "write_mapped"]
+__all__ = ["apply", "check_canary"]
 
 log = logging.getLogger(__name__)
-
-_BLOCK = 4 << 20  # bytes
 
 
 def apply(
@@ -122,61 +120,15 @@ def apply(
             )  # fmt: skip
             if told is not None:
                 log.warning("notice: %s", told)
-    step = block_rows(bridge)
+    row_map = bridge.row_map
+    step = row_map.block_rows
     with open_writer(output, bridge.target.dim, n=vectors.n, overwrite=overwrite) as writer:
         for start in range(0, vectors.n, step):
             stop = min(start + step, vectors.n)
             names = None if vectors.ids is None else vectors.ids[start:stop]
-            write_mapped(bridge, vectors.rows(start, stop), names, (where, start), writer)
+            row_map.write(vectors.rows(start, stop), names, (where, start), writer)
             progress("apply", stop, vectors.n)
     return vectors.n
-
-
-def block_rows(bridge: Bridge) -> int:
-    """Rows to map at once, so that they are still in the cache when they are written."""
-    return max(1, _BLOCK // (4 * max(bridge.target.dim, bridge.source.dim)))
-
-
-def write_mapped(
-    bridge: Bridge,
-    rows: NDArray[Any],
-    ids: NDArray[Any] | None,
-    place: tuple[str, int],
-    writer: VectorWriter,
-) -> None:
-    """Map a block of rows ``(m, dx)``, and write it with its ids ``(m,)``.
-
-    Args:
-        bridge: the map.
-        rows: as they were read.
-        ids: of the rows, or None.
-        place: what holds them, and the number of the first in it.
-        writer: takes them.
-
-    Raises:
-        InputError: naming the first row that cannot be used, or is mapped to what is not finite.
-    """
-    where, first = place
-    # of weights that are too large; the error names the row
-    with np.errstate(over="ignore", invalid="ignore"):
-        mapped = bridge.transform_checked(
-            rows, where=where, first_row=first, out=writer.space(len(rows))
-        )
-        _check_finite(mapped, where, first)
-    writer.write(mapped, ids)
-
-
-def _check_finite(mapped: NDArray[Any], where: str, first: int) -> None:
-    flat = mapped.reshape(-1)
-    # a sum of squares tells at once; squares of large numbers may overflow themselves
-    if np.isfinite(flat @ flat) or np.isfinite(mapped).all():
-        return
-    row = int(np.argmin(np.isfinite(mapped).all(axis=1)))
-    raise InputError(
-        "the bridge maps this row to a number that is not finite",
-        where=f"{where}, row {first + row}",
-        mend="Its weights are too large: fit the bridge again",
-    )
 
 
 def _id_column(ids: Ids | None) -> str | Literal[False] | None:

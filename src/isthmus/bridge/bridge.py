@@ -22,6 +22,7 @@ from isthmus.bridge.named_way import named_way, recommended_way
 from isthmus.bridge.packing import KIND, pack_bridge, unpack_bridge
 from isthmus.bridge.provenance import Provenance
 from isthmus.bridge.recognition import Recognition
+from isthmus.bridge.row_map import RowMap
 from isthmus.bridge.tried import Tried
 from isthmus.errors import ContractError, InputError
 from isthmus.evaluate.evaluation import Evaluation
@@ -167,7 +168,7 @@ class Bridge(PickledByFields, ShownInNotebook):
         if type(x) is np.ndarray and (self._recognised or not check) and x.dtype.char == "f":
             one, width = self._one
             if x.shape != width:
-                found = None if return_trust else self._transform_fast(x)
+                found = None if return_trust else self.row_map.fast(x)
             else:
                 found = None if one is None else one(x)
             if found is not None and not return_trust:
@@ -300,39 +301,15 @@ class Bridge(PickledByFields, ShownInNotebook):
         """
         return named_way(name, self.ways, self.evidence)
 
-    def transform_checked(
-        self,
-        rows: NDArray[Any],
-        *,
-        where: str,
-        first_row: int,
-        out: NDArray[np.float32] | None = None,
-    ) -> NDArray[Any]:
-        """Map rows ``(n, dx)`` of a longer stream, whose model was recognised before.
-
-        The result is in ``out (n, dy)`` where that is given and the rows are healthy float32.
-
-        Raises:
-            InputError: naming ``where`` and the first offending row, counted from ``first_row``.
-        """
-        found = self._transform_fast(rows, out) if rows.dtype.char == "f" else None
-        if found is not None:
-            return found
-        return self.chain(self.require_source(rows, where=where, first_row=first_row))
+    @cached_property
+    def row_map(self) -> RowMap:
+        """The map alone, for rows of a longer stream, whose model was recognised before."""
+        return RowMap(self.chain, self.source.dim, self.target.dim, self.source.metric)
 
     @cached_property
     def _one(self) -> tuple[Callable[[NDArray[Any]], NDArray[Any] | None] | None, tuple[int]]:
         fast = self.chain.one_matrix
         return None if fast is None else fast.one, (self.source.dim,)
-
-    def _transform_fast(
-        self, x: NDArray[Any], out: NDArray[np.float32] | None = None
-    ) -> NDArray[Any] | None:
-        """Healthy float32 rows of the right width; None for all others."""
-        fast = self.chain.one_matrix
-        if fast is None or x.ndim != 2 or x.shape[1] != self.source.dim:
-            return None
-        return fast.rows(x, out)
 
     @property
     def names(self) -> tuple[str, str]:

@@ -23,10 +23,25 @@ from isthmus.scale.engine import LOST, Outcome, PooledEngine, attempt, unsent
 
 __all__ = ["PRELOADED", "Processes", "Threads"]
 
-PRELOADED = ("isthmus.bridge.parted.apply", "isthmus.bridge.parted.moments", "scipy.linalg")
+PRELOADED = (
+    "isthmus.bridge.parted.map_part",
+    "isthmus.moments",
+    "isthmus.scale.listing",
+    "isthmus.scale.pairs",
+    "scipy.linalg",
+)
 """What most work of a worker imports: done once, in the process that all are forked from."""
-_READERS = ("isthmus.spaces.formats.arrow", "pyarrow.parquet")
-"""Likewise, where this process has read files of the kind."""
+_PERHAPS = (
+    "isthmus.bridge.fit_source",
+    "isthmus.bridge.parted.moments",
+    "isthmus.cli.app",
+    "isthmus.spaces.formats.arrow",
+    "pyarrow.parquet",
+)
+"""Likewise, where this process has imported them: it fits, or has read files of the kind.
+
+Of the program itself only our own command is known to be safe to import there.
+"""
 _READY = "ready"
 _STILLBORN = 3  # workers in a row that end by themselves before they are ready
 _KILLED = 20  # in a row that are killed before they are ready: where memory is short, say
@@ -227,8 +242,7 @@ def _context() -> Any:
 def _preload(context: Any) -> None:
     """Say what the process that workers are forked from imports; once it runs, that stays."""
     if context.get_start_method() == "forkserver":
-        # of the program itself only our own command is known to be safe to import there
-        known = [name for name in (*_READERS, "isthmus.cli.app") if name in sys.modules]
+        known = [name for name in _PERHAPS if name in sys.modules]
         context.set_forkserver_preload([*PRELOADED, *known])
 
 

@@ -11,7 +11,6 @@ import os
 from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,17 +18,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.bridge.apply import block_rows, write_mapped
 from isthmus.bridge.bridge import Bridge
+from isthmus.bridge.parted.map_part import MapPart, PartFile, described
 from isthmus.bridge.stray_rows import told_strays
 from isthmus.progress import Progress
+from isthmus.scale.earlier_runs import JsonObject
 from isthmus.scale.engine import PooledEngine
 from isthmus.scale.listing import list_side
-from isthmus.scale.part_bucket import PartBucket, result_file
+from isthmus.scale.part_bucket import PartBucket
 from isthmus.scale.part_folder import PartFolder
-from isthmus.scale.parts import PartedVectors, ReadablePart, Slice, is_remote
+from isthmus.scale.parts import PartedVectors, Slice, is_remote
 from isthmus.scale.reading import rows_of
-from isthmus.spaces.writers import open_writer
 from isthmus.stores import is_store_url
 
 __all__ = ["apply_parts"]
@@ -37,7 +36,6 @@ __all__ = ["apply_parts"]
 log = logging.getLogger(__name__)
 
 _LOOKED_AT = 16  # parts whose first rows are compared with the fingerprint
-JsonObject = dict[str, Any]
 
 
 def apply_parts(
@@ -66,13 +64,13 @@ def apply_parts(
             folder.note(entry)
         folder.reopen()
         jobs = [
-            _Job(part, name)
+            PartFile(part, name)
             for part, name in zip(side.parts, names, strict=True)
-            if known.get(name, {}).get("part") != _described(part)
+            if known.get(name, {}).get("part") != described(part)
         ]
         done = side.n - sum(job.part.rows for job in jobs)
         progress("apply", done, side.n)
-        work = _Apply(bridge, side, str(output))
+        work = MapPart(bridge.row_map, side, str(output))
         for index, entry in engine.each(jobs, work):
             known[entry["file"]] = entry = {**entry, "bridge": digest}
             folder.note(entry)
@@ -93,49 +91,6 @@ def _opened(
         return
     with PartFolder.opened(Path(output), names, overwrite=overwrite) as folder:
         yield folder
-
-
-@dataclass(frozen=True)
-class _Job:
-    """A part, and the file that it becomes."""
-
-    part: ReadablePart
-    name: str
-
-    def __str__(self) -> str:
-        return str(self.part)
-
-
-@dataclass(frozen=True, eq=False)
-class _Apply:
-    """Maps a part into its file."""
-
-    bridge: Bridge
-    side: PartedVectors
-    folder: str
-
-    def __call__(self, job: _Job) -> JsonObject:
-        part = job.part
-        step = block_rows(self.bridge)
-        first = part.first
-        dim = self.bridge.target.dim
-        with result_file(self.folder, job.name) as path:
-            with open_writer(path, dim, n=part.rows, overwrite=True) as writer:
-                for ids, rows in rows_of(self.side, [Slice(part, 0, part.rows)], None, check=False):
-                    for start in range(0, len(rows), step):
-                        here = slice(start, start + step)
-                        block, known = rows[here], None if ids is None else ids[here]
-                        write_mapped(self.bridge, block, known, (part.place, first), writer)
-                        first += len(block)
-            size = path.stat().st_size
-        return {"file": job.name, "size": size, "part": _described(part)}
-
-
-def _described(part: ReadablePart) -> JsonObject:
-    """What a part is known by again."""
-    groups = None if part.groups is None else list(part.groups)
-    known = {"place": part.place, "first": part.first, "rows": part.rows, "state": part.state}
-    return {**known, "groups": groups, "after": part.after, "last": part.last}
 
 
 def _digest(bridge: Bridge) -> str:
