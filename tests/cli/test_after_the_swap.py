@@ -21,7 +21,11 @@ def test_a_threshold_is_translated_for_every_way(cli: Any, bridge: Path, fitted:
             } == {found.new}  # fmt: skip
     one = cli("threshold", "0.7", "--bridge", bridge, "--way", "new", "--keep", "share", "--json")
     assert [(t["way"], t["keep"]) for t in one.json["thresholds"]] == [("new", "share")]
-    assert "none: it is known for thresholds from" in cli("threshold", 9, "--bridge", bridge).out
+    assert "error on unseen queries" in done.out
+    beyond = cli("threshold", 9, "--bridge", bridge).out
+    # one sentence for all the ways that it holds for, within the width of a terminal
+    assert beyond.count("no threshold for bridge, ") == 2 and "it is known for" in beyond
+    assert max(map(len, beyond.splitlines())) <= 100
     cli("threshold", "0.7", "--bridge", bridge, "--keep", "recall").refused("not 'recall'")
     cli("threshold", "0.7", "--bridge", bridge, "--way", "x").refused("for the way 'x'")
 

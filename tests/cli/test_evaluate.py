@@ -114,6 +114,8 @@ def test_a_fit_judged_by_labels_says_that_agreement_is_another_question(
     assert without.code == 0
     assert "another question is asked, that of agreement" in without.err
     assert "gate:" not in without.out
+    # who is shown the result alone is told too
+    assert "another question is asked" in " ".join(without.out.split())
     asked = cli("evaluate", "l.bridge", *pairs, "--gate", "bridge.recall@10>=0.999")
     assert asked.code == 1 and "another question" in asked.err
     again = cli("evaluate", "l.bridge", *pairs, "--labels", "classes.npy")

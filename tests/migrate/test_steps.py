@@ -98,3 +98,25 @@ def test_a_verdict_without_a_measure_names_what_is_missing_alone(old_runs: bool)
     told = verdict_of((), None, cast(Any, None), old_runs=old_runs)
     assert "needs queries with clicks (--queries)" in told
     assert ("--old" in told) != old_runs
+
+
+def test_what_answers_with_nothing_filled_is_told_beside_what_filling_gains() -> None:
+    from isthmus.migrate.plan import CurvePoint, Estimated
+    from isthmus.migrate.steps import verdict_of
+
+    estimated = Estimated(scan_rate=1e4, encode_rate=100, search_ms=2, rows=10**4, hours=0.03,
+                          disk=10**6)  # fmt: skip
+
+    def told(first: float, low: float) -> str:
+        points = (
+            CurvePoint(share=0, value=first, gain=first - 0.4, low=low, high=0.4),
+            CurvePoint(share=0.5, value=0.55, gain=0.15, low=0.1, high=0.2),
+            CurvePoint(share=1, value=0.6, gain=0.2, low=0.1, high=0.3),
+        )
+        return verdict_of(points, 0.4, estimated, old_runs=True)
+
+    assert told(0.41, -0.1).endswith("better from 50% filled on, after about 50 s")
+    assert told(0.5, 0.05).endswith(
+        "with nothing filled, what answers meanwhile reaches 0.500 already"
+    )
+    assert "is not shown to find more" in told(0.61, 0.05)

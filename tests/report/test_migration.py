@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 pytest.importorskip("plotly")
 
 from isthmus.errors import OutputError
-from isthmus.migrate.plan import CurvePoint, Estimated, Model, Plan, Serving, Target
+from isthmus.migrate.plan import CurvePoint, Estimated, Model, OrderCurve, Plan, Serving, Target
 from isthmus.report.migration import write_migration_steps, write_plan_report
 from isthmus.ways.way import Recall
 
@@ -40,7 +41,7 @@ def test_the_page_shows_the_curve_the_steps_and_the_costs(tmp_path):
     write_plan_report(plan(), tmp_path / "plan.html")
     text = (tmp_path / "plan.html").read_text()
     for said in (
-        "migrate: the full index reaches 0.600", "COPY ...", "100,000,000 items (assumed)",
+        "<p>The full index reaches 0.600.</p>", "COPY ...", "100,000,000 items (assumed)",
         "Let the application read", "keeping the old model", "278.0 h", "docs&lt;script&gt;",
     ):  # fmt: skip
         assert said in text, said
@@ -49,12 +50,26 @@ def test_the_page_shows_the_curve_the_steps_and_the_costs(tmp_path):
         write_plan_report(plan(), tmp_path / "plan.html")
 
 
-def test_the_commands_name_the_file_of_the_plan_and_the_disk_has_a_unit(tmp_path):
-    write_plan_report(plan(), tmp_path / "plan.html", plan_file="my plans/p.json")
+def test_the_commands_are_shown_and_the_disk_has_a_unit(tmp_path):
+    run = "isthmus migrate run 'my plans/p.json' --key-env KEY"
+    write_plan_report(plan(), tmp_path / "plan.html", commands=[run])
     text = (tmp_path / "plan.html").read_text()
-    for step in ("run", "status", "cutover", "rollback"):
-        assert f"isthmus migrate {step} &#39;my plans/p.json&#39;" in text
+    assert run.replace("'", "&#39;") in text
     assert ">1 GB<" in text
+
+
+def test_each_order_is_a_row_with_a_column_for_each_share(tmp_path):
+    orders = (
+        OrderCurve(order="popularity", shares=(0.02, 0.25), values=(0.61, 0.64)),
+        OrderCurve(order="popularity, by the error of the items", shares=(0.02, 0.25),
+                   values=(0.62, 0.65)),
+    )  # fmt: skip
+    write_plan_report(plan(orders=orders, order_why="popularity: no other"), tmp_path / "plan.html")
+    text = (tmp_path / "plan.html").read_text()
+    assert "opularity</span>: no other." in text
+    rows = re.findall(r"<tr>(.*?)</tr>", text)
+    cells = [[re.sub("<.*?>", "", c) for c in re.findall(r"<t[hd].*?</t[hd]>", r)] for r in rows]
+    assert ["order", "2%", "25%"] in cells and ["popularity", "0.610", "0.640"] in cells
 
 
 def test_every_step_is_named_at_its_point(tmp_path, browser):

@@ -25,6 +25,13 @@ from isthmus.cli.results import show_commands, show_evaluation
 
 __all__ = ["evaluate_command"]
 
+_ANOTHER_QUESTION = (
+    "the evidence of this bridge stands on queries with their answers, or on labels, and none are "
+    "given: another question is asked, that of agreement with the old model's results alone, and "
+    "its verdict can differ"
+)
+_GIVE_THE_SAME = "Give those of the fit with --queries-old and --queries-new, --qrels or --labels"
+
 
 @dataclass(frozen=True)
 class ExtentOptions:
@@ -112,10 +119,7 @@ def evaluate_command(
     gate = judged_by.gate
     if another_question:
         warn(
-            "warning: the evidence of this bridge stands on queries with their answers, or on "
-            "labels, and none are given: another question is asked, that of agreement with the old "
-            "model's results alone, and its verdict can differ. Give those of the fit with "
-            "--queries-old and --queries-new, --qrels or --labels"
+            f"warning: {_ANOTHER_QUESTION}. {_GIVE_THE_SAME}"
             + ("" if gate else "; no gate is held, name one with --gate to have one")
         )
     evaluation = assess(
@@ -127,6 +131,10 @@ def evaluate_command(
         judging=judging,
     )
     progress.close()
+    if another_question:
+        # who opens the page or the JSON did not see the warning
+        told = (*evaluation.notices, f"{_ANOTHER_QUESTION}. {_GIVE_THE_SAME}.")
+        evaluation = evaluation.model_copy(update={"notices": told})
     results = check_bridge(loaded, evaluation, gate or (() if another_question else DEFAULT_GATES))
     regression = None
     if extent.against is not None:

@@ -249,6 +249,8 @@ def monitor_command(
         show_json(told)
     else:
         show(*_shown(found))
+        if shown.report is not None:
+            say(f"written: {shown.report}")
         if "rolled_back" in told:
             show(str(told["rolled_back"]))
     if found.alarms:
@@ -342,7 +344,8 @@ def _shown(found: Monitored) -> list[str]:
         if test.n:
             mean = "" if test.mean is None else f", found {test.mean:.3f}"
             verdict = "ALARM" if test.alarm else "holds"
-            lines.append(f"{verdict}  {test.hypothesis}{mean} ({test.n:,} values, p {test.p:.2g})")
+            seen = f"{test.n:,} values, p {test.p_as_text}"
+            lines.append(f"{verdict}  {test.hypothesis}{mean} ({seen})")
     if found.canary is not None:
         lines.append(f"canary: {found.canary}")
     if found.retrieval is not None:

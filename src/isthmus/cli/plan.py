@@ -202,19 +202,32 @@ def plan_command(
         planned = make_plan(opened, models, output, log=log, options=options, progress=progress)
     progress.close()
     plan = planned.plan
+    commands = _go_on(output, asked)
     with together():
         planned.save(output, overwrite=shown.overwrite)
         if shown.report is not None:
             from isthmus.report.migration import write_plan_report
 
-            write_plan_report(plan, shown.report, plan_file=output, overwrite=shown.overwrite)
+            write_plan_report(plan, shown.report, commands=commands, overwrite=shown.overwrite)
     if shown.as_json:
         show_json(plan.model_dump(mode="json"))
     else:
         show(*lines_of(plan))
-    same = option_words({"--key-env": asked.key_env, "--engine": asked.engine})
-    run = command("migrate", "run", str(output), *same)
-    say(f"written to {output}; nothing was changed. Go on with: {run}")
+    if shown.report is not None:
+        say(f"written: {shown.report}")
+    say(f"written to {output}; nothing was changed. Go on with: {commands[0]}")
+
+
+def _go_on(output: Path, asked: PlannedOptions) -> tuple[str, ...]:
+    """The commands of the migration in their order, with the options that each takes over."""
+    key = option_words({"--key-env": asked.key_env})
+    taken = {
+        "run": [*key, *option_words({"--engine": asked.engine})],
+        "status": [],
+        "cutover": key,
+        "rollback": key,
+    }
+    return tuple(command("migrate", step, str(output), *words) for step, words in taken.items())
 
 
 def _on_paper(

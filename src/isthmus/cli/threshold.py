@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from isthmus.cli.console import say, show, show_json
+from isthmus.cli.console import say, show, show_json, text_width
 from isthmus.cli.inputs import Json
 from isthmus.errors import InputError
 
@@ -101,15 +102,22 @@ def _table(rows: list[TranslatedThreshold], words: str, recommended: str | None)
     told = "" if known is None or known.kept is None else f": with the old model {known.kept:.1%} "
     lines = [f"{words}{told}{what if told else ''}"]
     width = max(len(t.way) for t in rows) + 2
+    unknown: dict[str, list[str]] = {}
+    shown: list[str] = []
     for t in rows:
         mark = "*" if t.way == recommended else " "
         if t.new is None or t.error is None:
-            lines.append(f"{mark} {t.way:<{width}}none: {t.reason}")
+            unknown.setdefault(t.reason or "", []).append(t.way)
             continue
         error, low, high = (
             f"{100 * (v or 0.0):+.1f}" for v in (t.error.value, t.error.low, t.error.high)
         )
-        lines.append(f"{mark} {t.way:<{width}}{t.new:.4f}   {error} points [{low}, {high}]")
-    if recommended in {t.way for t in rows}:
+        shown.append(f"{mark} {t.way:<{width}}{t.new:<11.4f}{error} points [{low}, {high}]")
+    if shown:
+        lines += [f"  {'way':<{width}}{'threshold':<11}error on unseen queries", *shown]
+    for reason, ways in unknown.items():
+        text = f"no threshold for {', '.join(ways)}: {reason}"
+        lines += textwrap.wrap(text, text_width(), initial_indent="  ", subsequent_indent="    ")
+    if recommended in {t.way for t in rows if t.new is not None}:
         lines.append("* recommended")
     return [*lines, ""]

@@ -132,12 +132,10 @@ def verdict_of(
         return f"the quality was not measured: that needs queries with clicks (--queries){also}"
     last = points[-1]
     if last.low is not None and last.low > 0:
-        better = next((p for p in points if p.low is not None and p.low > 0), last)
-        hours = better.share * estimated.rows / estimated.encode_rate / 3600
         return (
             f"migrate: the full index reaches {last.value:.3f} where the old model has {kept:.3f} "
-            f"(gain {last.gain:+.3f} [{last.low:+.3f}, {last.high:+.3f}]); it is shown to be "
-            f"better from {better.share:.0%} filled on, after about {_time(3600 * hours)}"
+            f"(gain {last.gain:+.3f} [{last.low:+.3f}, {last.high:+.3f}]); "
+            f"{_better_from(points, estimated)}"
         )
     if last.high is not None and last.high < 0:
         return (
@@ -149,6 +147,22 @@ def verdict_of(
         f"(gain {last.gain:+.3f} [{last.low:+.3f}, {last.high:+.3f}]); give more queries, or keep "
         "the old model"
     )
+
+
+def _better_from(points: Sequence[CurvePoint], estimated: Estimated) -> str:
+    """From where on more is found than by the old model, and what that is worth without filling."""
+    first, last = points[0], points[-1]
+    better = next((p for p in points if p.low is not None and p.low > 0), last)
+    if better.share > 0:
+        seconds = better.share * estimated.rows / estimated.encode_rate
+        return (
+            f"it is shown to be better from {better.share:.0%} filled on, after about "
+            f"{_time(seconds)}"
+        )
+    told = f"with nothing filled, what answers meanwhile reaches {first.value:.3f} already"
+    if first.value < last.value:
+        return told
+    return f"{told}: filling saves what that takes per query, and is not shown to find more"
 
 
 def _time(seconds: float) -> str:

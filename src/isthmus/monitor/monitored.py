@@ -13,6 +13,7 @@ from isthmus.monitor.two_sample import SampleDifference
 
 __all__ = ["Action", "Monitored", "TestResult"]
 
+_SMALLEST_P = 1e-99
 Action = str
 """``nothing``, ``refit`` or ``roll back``."""
 
@@ -29,6 +30,11 @@ class TestResult:
     """Valid at every look: 1 over the most money there was."""
     alpha: float
     alarm: bool
+
+    @property
+    def p_as_text(self) -> str:
+        """``p`` for people; it is never 0, however much money there was."""
+        return f"below {_SMALLEST_P:.0e}" if self.p < _SMALLEST_P else f"{self.p:.2g}"
 
 
 @dataclass(frozen=True)

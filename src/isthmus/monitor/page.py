@@ -105,20 +105,20 @@ def _table(found: Monitored) -> TextTable:
     told = f"; nothing was seen yet of {', '.join(unseen)}" if unseen else ""
     return TextTable(
         f"Every test as it stands{told}",
-        ("metric", "hypothesis", "values", "mean", "p at any time", "alarm below", "alarm"),
+        ("hypothesis", "values", "mean", "p at any time", "alarm below", "alarm"),
         tuple(
             (
-                test.name,
                 test.hypothesis,
                 count(test.n),
                 number(test.mean),
-                number(test.p),
+                test.p_as_text,
                 number(test.alpha),
                 "yes" if test.alarm else "no",
             )
             for test in found.tests
             if test.n
         ),
+        terms=True,
     )
 
 

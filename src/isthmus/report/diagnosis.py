@@ -124,13 +124,13 @@ def _tiles(found: Diagnosis) -> Iterator[Tile]:
         yield Tile(
             "unseen partners found first",
             f"{measured.found.linear.first.value:.0%}",
-            f"of {better.rows:,}, by chance {number(100 * better.chance, 2)} %",
+            f"of {better.rows:,}, by chance {number(100 * better.chance, 2)}%",
         )
     if measured.overlap is not None:
         yield Tile(
             f"of {measured.overlap.k} neighbours kept",
             f"{measured.overlap.mean:.0%}",
-            f"by chance {number(100 * measured.overlap.chance, 2)} %",
+            f"by chance {number(100 * measured.overlap.chance, 2)}%",
         )
     by_severity = [sum(f.severity is s for f in found.findings) for s in Severity]
     yield Tile(
@@ -251,7 +251,7 @@ def side_table(found: Diagnosis) -> TextTable:
     add("effective rank", *(f"{s.spectrum.effective_rank:.1f}" for s in sides))
     add("participation ratio", *(f"{s.spectrum.participation_ratio:.1f}" for s in sides))
     add("IsoScore", *(f"{s.spectrum.iso_score:.3f}" for s in sides))
-    add("dimensions for 95 % of the variance", *(str(s.spectrum.components["95%"]) for s in sides))
+    add("dimensions for 95% of the variance", *(str(s.spectrum.components["95%"]) for s in sides))
     add("dead dimensions", *(count(len(s.dimensions.dead)) for s in sides))
     add("dimensions that repeat others", *(count(s.dimensions.redundant) for s in sides))
     add("median excess kurtosis", *(fixed(s.dimensions.kurtosis_median, 2) for s in sides))

@@ -32,7 +32,7 @@ GLOSSARY: dict[str, tuple[str, str]] = {
     "retention": (
         r"retention",
         "What a way to serve reaches, over what the new model reaches with everything "
-        "re-embedded: 100 % is all of it.",
+        "re-embedded: 100% is all of it.",
     ),
     "update gain": (
         r"update gain",
@@ -97,6 +97,43 @@ GLOSSARY: dict[str, tuple[str, str]] = {
         r"p(?=,| is| below|$)",
         "The probability that chance alone comes so close. It has a floor: with n random orders "
         "nothing below 1/(n + 1) can be seen.",
+    ),
+    "drift by distance": (
+        r"mean rank of distance|distance(?= drifted)",
+        "Of each vector how far it lies from the middle of the reference, as its rank among "
+        "reference vectors, 0 to 1; while nothing drifts, the mean is 0.5.",
+    ),
+    "drift by length": (
+        r"mean rank of length|length(?= drifted)",
+        "The same with the length of each vector; without drift the mean is 0.5.",
+    ),
+    "drift by classifier": (
+        r"mean rank of classifier|classifier(?= drifted)",
+        "The same with how unlike the reference a linear classifier, learned from earlier traffic, "
+        "finds each vector; without drift the mean is 0.5.",
+    ),
+    "drift by kernel": (
+        r"mean rank of kernel|kernel(?= drifted)",
+        "The same with a kernel (maximum mean discrepancy) in the classifier's place: it sees "
+        "differences that no plane separates.",
+    ),
+    "refused": (
+        r"refused(?= <=)",
+        "The share of the vectors that break the contract of their model.",
+    ),
+    "overconfidence": (
+        r"overconfidence(?= <=)",
+        "How much more trust is promised than comes true.",
+    ),
+    "score thresholds": (
+        r"scores\.(?:lenient|strict)(?= <=)",
+        "How many first results pass a translated threshold that the old one would stop "
+        "(lenient), or the other way round (strict).",
+    ),
+    "popularity": (
+        r"[Pp]opularity",
+        "The items that earlier queries find or click most come first; by the error: those of "
+        "them first that the bridge maps worst.",
     ),
     "hubness": (
         r"[Hh]ub(?:s|ness)",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from isthmus.migrate.plan import Plan
 from isthmus.migrate.units import bytes_in_words, hours_in_words
-from isthmus.plain_text import shell_words
 from isthmus.report.blocks import (
     Commands,
     Figure,
@@ -41,7 +40,7 @@ def write_plan_report(
     plan: Plan,
     path: str | Path,
     *,
-    plan_file: str | Path = "plan.json",
+    commands: Sequence[str] = (),
     overwrite: bool = False,
 ) -> None:
     """Write a plan as one self-contained HTML file, with the quality to be expected over time.
@@ -49,7 +48,7 @@ def write_plan_report(
     Args:
         plan: from `make_plan`.
         path: of the page.
-        plan_file: where the plan was saved, for the commands that the page ends with.
+        commands: what to type next, shown as given.
         overwrite: replace a page that exists.
 
     Raises:
@@ -63,7 +62,7 @@ def write_plan_report(
         subtitle=f"{count(target.count)} items, from {old} ({target.old_dim} dimensions) to "
         f"{shortened(plan.new.name, 60)} ({target.new_dim})",
         answer=_answer(plan),
-        sections=tuple(_sections(plan, plan_file)),
+        sections=tuple(_sections(plan, commands)),
     )
     write_page(page, path, overwrite=overwrite)
 
@@ -133,7 +132,29 @@ def _answer(plan: Plan) -> Headline:
     if found.money is not None and found.price is not None:
         tiles.append(Tile("money", f"{found.money:,.4g}", f"{found.price:g} a million tokens"))
     answer = f"{word[:1].upper()}{word[1:]}."
-    return Headline("Is it worth moving?", answer, plan.verdict, tone, tuple(tiles))
+    why = plan.verdict.partition(":")[2].strip() or plan.verdict
+    return Headline("Is it worth moving?", answer, _sentence(why).text, tone, tuple(tiles))
+
+
+def _sentence(text: str) -> Prose:
+    return Prose(f"{text[:1].upper()}{text[1:].rstrip('.')}.")
+
+
+def _orders(plan: Plan) -> Iterator[TextTable]:
+    """What each order reaches: a row for each, a column for each share."""
+    shares = sorted({share for one in plan.orders for share in one.shares})
+    rows: list[tuple[str, ...]] = []
+    for one in plan.orders:
+        found = dict(zip(one.shares, one.values, strict=True))
+        values = (fixed(found[share]) if share in found else "-" for share in shares)
+        rows.append((one.order, *values))
+    if rows:
+        yield TextTable(
+            f"{plan.queries.metric} in each order, by what is filled",
+            ("order", *(f"{share:.0%}" for share in shares)),
+            tuple(rows),
+            terms=True,
+        )
 
 
 def _made(plan: Plan) -> str:
@@ -141,7 +162,7 @@ def _made(plan: Plan) -> str:
     return "texts" if plan.mapped_by is None else "old vectors"
 
 
-def _sections(plan: Plan, plan_file: str | Path) -> list[Section]:
+def _sections(plan: Plan, commands: Sequence[str]) -> list[Section]:
     found = plan.estimated
     out: list[Section] = []
     if plan.curve and plan.kept is not None:
@@ -153,14 +174,7 @@ def _sections(plan: Plan, plan_file: str | Path) -> list[Section]:
         )
     )
     if plan.order_why:
-        rows = [
-            (one.order, f"{share:.0%}", fixed(value))
-            for one in plan.orders
-            for share, value in zip(one.shares, one.values, strict=True)
-        ]
-        table = TextTable("Each order", ("order", "filled", plan.queries.metric), tuple(rows))
-        told = (Prose(plan.order_why), *((table,) if rows else ()))
-        out.append(Section("What is filled first", told))
+        out.append(Section("What is filled first", (_sentence(plan.order_why), *_orders(plan))))
     out.append(
         Section(
             "What it takes",
@@ -176,19 +190,8 @@ def _sections(plan: Plan, plan_file: str | Path) -> list[Section]:
         )
     )
     out.append(Section("What needs a person", (Items(plan.by_hand),)))
-    out.append(
-        Section(
-            "Go on with",
-            (
-                Commands(
-                    tuple(
-                        shell_words(("isthmus", "migrate", step, str(plan_file)))
-                        for step in ("run", "status", "cutover", "rollback")
-                    )
-                ),
-            ),
-        )
-    )
+    if commands:
+        out.append(Section("Go on with", (Commands(tuple(commands)),)))
     return out
 
 

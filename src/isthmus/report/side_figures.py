@@ -98,7 +98,7 @@ def spectra_figure(found: Diagnosis) -> Figure:
         height=340,
         table=TextTable(
             "Components that hold so much of the variance",
-            ("side", "dimensions", "effective rank", "90 %", "95 %", "99 %"),
+            ("side", "dimensions", "effective rank", "90%", "95%", "99%"),
             tuple(rows),
         ),
     )
@@ -154,7 +154,7 @@ def _norms(found: Diagnosis) -> Figure:
         ),
         height=320,
         table=TextTable(
-            "Norms", ("side", "lowest", "5 %", "median", "95 %", "highest"), tuple(rows)
+            "Norms", ("side", "lowest", "5%", "median", "95%", "highest"), tuple(rows)
         ),
     )  # fmt: skip
 
@@ -171,7 +171,7 @@ def _cosines(found: Diagnosis) -> Figure:
         rows.append(
             Row(
                 side.name, at[0.5], at[0.25], at[0.75], (at[0.01], at[0.99]), colour,
-                f"median; the line holds half of the pairs, the band 98 %; mean {mean:.3f}",
+                f"median; the line holds half of the pairs, the band 98%; mean {mean:.3f}",
             )
         )  # fmt: skip
         shown = (at[0.01], at[0.25], at[0.5], at[0.75], at[0.99])
@@ -192,13 +192,13 @@ def _cosines(found: Diagnosis) -> Figure:
         key="cosines",
         title="How alike different items look",
         caption="Cosines of random pairs: the dot is the median, the line holds half of them and "
-        "the band 98 %. Far from 0, all vectors share a direction and cosines are squeezed.",
+        "the band 98%. Far from 0, all vectors share a direction and cosines are squeezed.",
         alt=f"Ranges of the cosine between different items of each side; means: {means}.",
         traces=tuple(traces),
         layout=layout,
         height=height,
         table=TextTable(
-            "Cosines", ("side", "1 %", "25 %", "median", "75 %", "99 %", "mean"), tuple(table)
+            "Cosines", ("side", "1%", "25%", "median", "75%", "99%", "mean"), tuple(table)
         ),
     )
 
@@ -251,7 +251,7 @@ def _hubs(found: Diagnosis) -> Figure:
         height=320,
         table=TextTable(
             f"Counts of {k} nearest neighbours",
-            ("side", "skewness", "largest", "nobody's neighbour", "lists of the top 1 %"),
+            ("side", "skewness", "largest", "nobody's neighbour", "lists of the top 1%"),
             tuple(rows),
         ),
     )
