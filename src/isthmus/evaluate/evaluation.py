@@ -156,7 +156,8 @@ class Evaluation(ShownInNotebook, BaseModel):
         if fitted is None or self.folds is None:
             return None
         told = (
-            "the bridge, and what rests on it, is a lower estimate: each query is mapped by one of "
+            "the bridge, and what rests on it, is a lower estimate, and what is served may find "
+            "more than the upper ends of its intervals: each query is mapped by one of "
             f"{self.folds} maps fitted on {1 - 1 / self.folds:.0%} of the pairs, and the map that "
             "is served was fitted on all"
         )
