@@ -16,11 +16,9 @@ from isthmus.registry.aliases import Found
 from isthmus.spaces.compatibility import CLAUSES, check_compatible, required_bump
 from isthmus.spaces.contract import Space
 from isthmus.spaces.enforce import FaultyRows, faults_of
-from isthmus.spaces.versions import SemanticVersion
+from isthmus.spaces.versions import SemanticVersion, next_version
 
 __all__ = ["bump_kept", "contract_kept", "contract_of", "vectors_kept"]
-
-_BUMPS = ("none", "patch", "minor", "major")
 
 
 def contract_of(path: str | Path) -> tuple[Space, Bridge | None]:
@@ -60,19 +58,22 @@ def contract_kept(consumer: Space, producer: Space) -> list[Found]:
 
 
 def bump_kept(before: Space, after: Space) -> Found:
-    """Whether a producer's version moved as far as its change of the contract requires."""
+    """Whether a producer's version moved as far as its change of the contract requires.
+
+    A pre-release may change what its release will promise, and counts as moved as far as it will.
+
+    Example:
+        >>> rc = Space(name="docs", version="2.0.0-rc.1", dim=384, metric="cosine")
+        >>> bump_kept(rc, rc.revise(version="2.0.0", dim=768)).passed
+        True
+        >>> bump_kept(rc, rc.revise(version="2.0.0-rc.1+build.7", dim=768)).passed
+        False
+    """
     needed = required_bump(before, after)
     old, new = SemanticVersion.parse(before.version), SemanticVersion.parse(after.version)
-    moved = (
-        "major"
-        if new.major > old.major
-        else "minor"
-        if new.core > old.core and new.minor > old.minor
-        else "patch"
-        if new.core > old.core
-        else "none"
-    )
-    passed = new >= old and _BUMPS.index(moved) >= _BUMPS.index(needed)
+    least = SemanticVersion.parse(next_version(before.version, needed))
+    moved = new > old and new.core >= least.core
+    passed = moved if needed != "none" else new >= old
     told = f"{before.version} became {after.version}"
     return Found.of(f"the version moves by {needed} or more", passed, told)
 

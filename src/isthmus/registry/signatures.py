@@ -13,17 +13,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from isthmus.errors import InputError, missing_extra
 from isthmus.files import canonical_json
-from isthmus.inputs import open_input
+from isthmus.registry.key_files import private_key, public_key
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import (
-        EllipticCurvePrivateKey,
         EllipticCurvePublicKey,
     )
 
@@ -32,9 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["MOST_BUNDLE_BYTES", "TrustedKeys", "sign"]
 
 MOST_BUNDLE_BYTES = 1 << 16
-_MOST_KEY_BYTES = 1 << 14
 _MOST_SIGNERS = 1000
-_PASSWORD = "ISTHMUS_KEY_PASSWORD"
 
 _MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 _PAYLOAD_TYPE = "application/vnd.in-toto+json"
@@ -55,7 +51,7 @@ def sign(version: Version, name: str, key: Path) -> bytes:
         MissingExtraError: without the package cryptography.
         InputError: for a file that is no such key.
     """
-    private = _private_key(key)
+    private = private_key(key)
     try:
         from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
         from cryptography.hazmat.primitives.hashes import SHA256
@@ -108,7 +104,7 @@ class TrustedKeys:
                 f"the folder holds {len(files)} files SIGNER.pem, expected 1 to {_MOST_SIGNERS}",
                 where=self.where,
             )
-        self._keys = {path.stem: _public_key(path) for path in files}
+        self._keys = {path.stem: public_key(path) for path in files}
 
     def signer(self, bundle: bytes, version: Version, name: str) -> str | None:
         """Who of the trusted signed this version under this name by a bundle; None for nobody."""
@@ -185,49 +181,3 @@ def _verified(key: EllipticCurvePublicKey, signature: bytes, content: bytes) -> 
     except InvalidSignature:
         return False
     return True
-
-
-def _pem(path: Path) -> bytes:
-    try:
-        with open_input(path) as file:
-            return file.read(_MOST_KEY_BYTES)
-    except FileNotFoundError as error:
-        raise InputError("there is no key here", where=str(path)) from error
-
-
-def _private_key(path: Path) -> EllipticCurvePrivateKey:
-    try:
-        from cryptography.hazmat.primitives.asymmetric import ec
-        from cryptography.hazmat.primitives.serialization import load_pem_private_key
-    except ImportError as error:
-        raise missing_extra("cryptography", "sign", "signing") from error
-    password = os.environ.get(_PASSWORD)
-    text = _pem(path)
-    try:
-        key = load_pem_private_key(text, password.encode() if password else None)
-    except Exception as error:  # whatever a parser of keys raises; its words may quote the key
-        raise InputError(
-            "this is no private key that can be read",
-            where=str(path),
-            mend=f"Make one: openssl ecparam -name prime256v1 -genkey -noout; a password is read "
-            f"from {_PASSWORD}",
-        ) from error
-    if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1):
-        return key
-    raise InputError("this is no key over P-256 (prime256v1)", where=str(path))
-
-
-def _public_key(path: Path) -> EllipticCurvePublicKey:
-    try:
-        from cryptography.hazmat.primitives.asymmetric import ec
-        from cryptography.hazmat.primitives.serialization import load_pem_public_key
-    except ImportError as error:
-        raise missing_extra("cryptography", "sign", "checking signatures") from error
-    text = _pem(path)
-    try:
-        key = load_pem_public_key(text)
-    except Exception as error:
-        raise InputError("this is no public key in PEM", where=str(path)) from error
-    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1):
-        return key
-    raise InputError("this is no key over P-256 (prime256v1)", where=str(path))
