@@ -44,7 +44,7 @@ def test_the_last_migration_counts(tmp_path):
 
 
 @pytest.mark.parametrize("line", range(6))
-@pytest.mark.parametrize("how", ["changed", "removed", "twice", "swapped"])
+@pytest.mark.parametrize("how", ["changed", "removed", "twice", "swapped", "nested"])
 def test_an_edited_journal_is_refused(tmp_path, line, how):
     written(tmp_path)
     (tmp_path / "mirror").unlink()
@@ -57,6 +57,8 @@ def test_an_edited_journal_is_refused(tmp_path, line, how):
     elif how == "removed":
         # whoever cuts the end off is found by the copy beside the plan
         del lines[min(line, len(lines) - 2)]
+    elif how == "nested":
+        lines[line] = "[" * 100_000
     elif how == "twice":
         lines.insert(line, lines[line])
     else:

@@ -81,9 +81,10 @@ def test_unedited_items_hardly_take_room_beside_their_originals(tmp_path):
 def test_an_edited_line_is_refused(tmp_path):
     marks = Marks(FileLedger(tmp_path / "m"))
     marks.note(np.array([1]), np.array([5], np.uint64), np.array([7], np.uint64))
-    (tmp_path / "m").write_text((tmp_path / "m").read_text()[9:])
-    with pytest.raises(StoreChangedError, match="edited"):
-        Marks(FileLedger(tmp_path / "m"))
+    for edited in ((tmp_path / "m").read_text()[9:], "[" * 100_000 + "\n"):
+        (tmp_path / "m").write_text(edited)
+        with pytest.raises(StoreChangedError, match="edited"):
+            Marks(FileLedger(tmp_path / "m"))
 
 
 @given(st.lists(st.one_of(st.none(), st.text(max_size=5)), max_size=8))

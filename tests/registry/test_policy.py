@@ -132,6 +132,11 @@ def test_deprecated_and_unsigned(registry: Registry, make: Make) -> None:
     }
 
 
+def test_a_policy_that_an_editor_of_windows_saved(tmp_path: Path) -> None:
+    (tmp_path / "policy.toml").write_bytes(b"\xef\xbb\xbf[stages.a]\r\napprovals = 2\r\n")
+    assert Policy.load(tmp_path / "policy.toml").stage("a").approvals == 2
+
+
 @pytest.mark.parametrize(
     ("text", "match"),
     [
@@ -147,6 +152,9 @@ def test_deprecated_and_unsigned(registry: Registry, make: Make) -> None:
         ('[stages.a]\nbounds = ["hit >= 1.5"]', "cannot be read"),
         ("[stages.a", "no TOML"),
         ("x = " + "[" * 100_000, "no TOML"),
+        ("[stages.a]\napprovals = " + "9" * 5000, "no TOML"),
+        ('[stages.a]\nbounds = ["hits >= 0.5"]', "nothing called 'hits' is monitored"),
+        ('[stages.a]\nbounds = ["gap. >= 0.5"]', "nothing called 'gap.' is monitored"),
     ],
 )
 def test_other_policies_are_refused(text: str, match: str) -> None:

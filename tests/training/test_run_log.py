@@ -49,7 +49,7 @@ def test_another_journal_a_damaged_one_and_a_place_that_is_not_there_are_refused
             RunLog(path, {"version": "2", "factors": ["a"]}):  # fmt: skip
         pass
     lines = path.read_text().splitlines()
-    for line in ("{", '{"seed":1}', '{"seed":1,"setting":{},"found":[1]}', "[1]"):
+    for line in ("{", '{"seed":1}', '{"seed":1,"setting":{},"found":[1]}', "[1]", "[" * 100_000):
         path.write_text("\n".join([lines[0], lines[1], line, lines[3]]) + "\n")
         with pytest.raises(InputError, match=r"line 3: the journal is damaged"), \
                 RunLog(path, HEADER):  # fmt: skip

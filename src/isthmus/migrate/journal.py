@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from isthmus.errors import StoreChangedError
 from isthmus.files import canonical_json
+from isthmus.json_text import read_json
 from isthmus.stores.ledger import FileLedger, Ledger
 
 __all__ = ["Event", "Journal", "JournalLine", "State"]
@@ -196,7 +197,7 @@ def _checked(line: str, number: int, before: str, where: str) -> tuple[JournalLi
         mend="Restore it from the copy beside the plan",
     )
     try:
-        body: dict[str, Any] = json.loads(line)
+        body: dict[str, Any] = read_json(line)
         digest = body.pop("digest")
         if digest != _digest(body) or (body["number"], body["before"]) != (number, before):
             raise edited

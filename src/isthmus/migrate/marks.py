@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import StoreChangedError
+from isthmus.json_text import read_json
 from isthmus.migrate.noted_rows import NotedRows, packed_rows, unpacked_rows
 from isthmus.spaces.split import hash_ids
 from isthmus.stores import Ids
@@ -114,7 +115,7 @@ class Marks:
         """Of each line, rows ``(n, 3)`` of the hash of an id and its two, and the numbers."""
         for number, line in enumerate(self._ledger.read()):
             try:
-                said = json.loads(line)
+                said = read_json(line)
                 rows = unpacked_rows(said, self._base if "places" in said else None)
                 yield rows, {name: float(value) for name, value in said["sums"].items()}
             except (LookupError, ValueError, TypeError, AttributeError, OverflowError) as error:

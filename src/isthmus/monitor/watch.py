@@ -334,14 +334,6 @@ def _side(bridge: Bridge, side: str) -> tuple[Space, Profile | None]:
 
 def _tested(bound: Bound) -> tuple[float, Any]:
     """The mean that is tested, and the side of the hypothesis."""
-    known = ("hit", "refused", "overconfidence", *_SHIFTS)
-    if bound.name not in known and not bound.name.startswith(("hit.", "gap.")):
-        raise InputError(
-            f"nothing called '{bound.name}' is monitored",
-            where=f"bound '{bound}'",
-            mend="There are hit, hit.GROUP, gap.GROUP, refused, overconfidence, "
-            + " and ".join(_SHIFTS),
-        )
     mean = (bound.bound + 1) / 2 if _signed(bound) else bound.bound
     return mean, "at least" if bound.sign == ">=" else "at most"
 

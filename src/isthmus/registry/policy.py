@@ -49,6 +49,8 @@ _PLACED = re.compile(
     rf"(?P<bound>{_NUMBER})\s*"
 )
 _BOUND = re.compile(rf"\s*(?P<name>[\w.@-]+)\s*(?P<sign>>=|<=)\s*(?P<bound>{_NUMBER})\s*")
+_MONITORED = "hit", "refused", "overconfidence", "scores.lenient", "scores.strict", "retrieval"
+"""What a bound may be of, beside groups: `isthmus.monitor` looks at it."""
 _COMPARED: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
     ">": operator.gt,
@@ -118,7 +120,7 @@ class Policy(BaseModel):
         if len(content) > _MOST_BYTES:
             raise InputError(f"it is larger than {_MOST_BYTES:,} bytes", where=str(path))
         try:
-            return cls.of_text(content.decode(), where=str(path))
+            return cls.of_text(content.decode("utf-8-sig"), where=str(path))
         except UnicodeDecodeError as error:
             raise InputError("the file is not UTF-8 text", where=str(path)) from error
 
@@ -137,7 +139,8 @@ class Policy(BaseModel):
             fault: Any = error.errors()[0]
             place = ".".join(map(str, fault["loc"]))
             raise InputError(f"this is no policy ({place}: {fault['msg']})", where=where) from error
-        except (tomllib.TOMLDecodeError, RecursionError) as error:
+        # a ValueError that is none of TOML's: a number of too many digits
+        except (ValueError, RecursionError) as error:
             raise InputError(f"this is no TOML ({error})", where=where) from error
         for name, stage in policy.stages.items():
             checked_alias(name)
@@ -172,7 +175,8 @@ def parse_bound(text: str) -> Bound:
     """Read a bound of a monitored metric, such as ``hit >= 0.8`` or ``hit.de >= 0.7``.
 
     Raises:
-        InputError: for anything else, or for a bound outside (0, 1).
+        InputError: for anything else, for a bound outside (0, 1), or of what nothing monitors: it
+            would never be broken.
 
     Example:
         >>> parse_bound("refused <= 0.02").bound
@@ -185,7 +189,14 @@ def parse_bound(text: str) -> Bound:
             where=f"bound {text!r}",
             mend="Write for example 'hit >= 0.8' or 'refused <= 0.02', between 0 and 1",
         )
-    return Bound(match["name"], match["sign"], float(match["bound"]))
+    name = match["name"]
+    if name not in _MONITORED and not re.match(r"(hit|gap)\..", name):
+        raise InputError(
+            f"nothing called '{name}' is monitored",
+            where=f"bound {text!r}",
+            mend=f"There are {', '.join(_MONITORED)}, hit.GROUP and gap.GROUP",
+        )
+    return Bound(name, match["sign"], float(match["bound"]))
 
 
 def judge(

@@ -259,7 +259,9 @@ class Reading:
 
     def _unknown(self, name: str) -> RegistryError:
         return RegistryError(
-            f"nothing was published as '{name}'", where=self.url, mend="See: isthmus list"
+            f"nothing was published as '{name}'",
+            where=self.url,
+            mend=f"See: isthmus list {shell_words(['-r', self.url])}",
         )
 
     def _version(self, digest: str) -> Version:

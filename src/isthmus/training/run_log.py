@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Self
 from isthmus.errors import InputError, OutputError
 from isthmus.files import canonical_json
 from isthmus.inputs import open_input
+from isthmus.json_text import read_json
 
 __all__ = ["RunLog"]
 
@@ -94,7 +94,7 @@ class RunLog:
             )
         for number, line in enumerate(lines[1:], start=2):
             try:
-                record = json.loads(line)
+                record = read_json(line)
                 key = canonical_json({"seed": record["seed"], "setting": record["setting"]})
                 self.known[key] = {str(k): float(v) for k, v in record["found"].items()}
             except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from isthmus import artefact
 from isthmus.errors import InputError
+from isthmus.json_text import read_json
 from isthmus.training.batches import map_tensors
 from isthmus.training.torch_tensors import as_arrays, as_tensor
 
@@ -161,7 +162,7 @@ class Program(nn.Module):
             InputError: for a program that names anything but core operators.
             KeyError, TypeError, ValueError: for anything else that is no program.
         """
-        record = json.loads(described["graph"])
+        record = read_json(described["graph"])
         return cls(
             [Operation(*step) for step in record["steps"]],
             {name: as_tensor(tensors[name]) for name in record["tensors"]},
