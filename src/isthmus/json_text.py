@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-__all__ = ["read_json", "read_json_at"]
+__all__ = ["JsonObject", "read_json", "read_json_at"]
+
+JsonObject = dict[str, Any]
+"""Values by name, as JSON holds them."""
 
 _MOST_DIGITS = 40  # a sign among them
 

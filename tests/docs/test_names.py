@@ -32,24 +32,26 @@ def test_no_two_classes_share_a_name(modules: dict[str, ast.Module]) -> None:
     assert {name: found for name, found in homes.items() if len(found) > 1} == {}
 
 
-def _array_names(module: ast.Module) -> list[str]:
-    """Names that stand for a numpy array of one dtype."""
+def _type_names(module: ast.Module) -> list[str]:
+    """Names that a module gives to types of others, as in ``Values = NDArray[np.float64]``."""
     return [
-        node.targets[0].id
+        target.id
         for node in module.body
-        if isinstance(node, ast.Assign)
-        and isinstance(node.targets[0], ast.Name)
-        and re.fullmatch(r"NDArray\[[\w.]+\]", ast.unparse(node.value))
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Name) and re.fullmatch(r"[A-Z]\w*[a-z]\w*", target.id)
     ]
 
 
-def test_a_name_of_arrays_is_given_once(modules: dict[str, ast.Module]) -> None:
+def test_no_two_types_share_a_name(modules: dict[str, ast.Module]) -> None:
+    """A name of a type is given once, to a class or to what is written in its place."""
     homes = defaultdict[str, list[str]](list)
     for name, module in modules.items():
-        for alias in _array_names(module):
+        for alias in _type_names(module):
             homes[alias].append(name)
+    classes = {n.name for m in modules.values() for n in m.body if isinstance(n, ast.ClassDef)}
     assert homes["Matrix"] == ["array_types.py"]
-    assert {alias: found for alias, found in homes.items() if len(found) > 1} == {}
+    assert {n: found for n, found in homes.items() if len(found) > 1 or n in classes} == {}
 
 
 def _grouped(text: str) -> list[str]:

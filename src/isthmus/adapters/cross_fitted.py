@@ -13,7 +13,7 @@ from isthmus.adapters.chain import Chain
 from isthmus.artefact import Packed, Tensors, prefixed
 from isthmus.spaces.split import Copies, fold_of, hash_ids
 
-__all__ = ["CrossFitted", "Mapped", "mapped_rows"]
+__all__ = ["CrossFitted", "FittedMap", "mapped_rows"]
 
 _MOST_FOLDS = 50
 
@@ -108,10 +108,10 @@ class CrossFitted:
         return cls(tuple(chains), described["seed"], copied, folds)
 
 
-Mapped = Chain | CrossFitted
+FittedMap = Chain | CrossFitted
 """A map, or one for every fold."""
 
 
-def mapped_rows(mapping: Mapped, ids: NDArray[Any], rows: NDArray[Any]) -> NDArray[Any]:
+def mapped_rows(mapping: FittedMap, ids: NDArray[Any], rows: NDArray[Any]) -> NDArray[Any]:
     """Rows ``(n, dx)`` of known ids ``(n,)`` behind a map."""
     return mapping.mapped(ids, rows) if isinstance(mapping, CrossFitted) else mapping(rows)

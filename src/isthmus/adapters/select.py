@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.adapters.chain import Affine, Chain
-from isthmus.adapters.cross_fitted import CrossFitted, Mapped
+from isthmus.adapters.cross_fitted import CrossFitted, FittedMap
 from isthmus.adapters.pipeline import (
     FittedAdapter,
     FittedFront,
@@ -60,7 +60,7 @@ __all__ = [
 RULE = "the best mean, and of equals the simplest"
 """How `select` chooses, in words for those who read its result."""
 
-Judge = Callable[[Mapped], NDArray[np.float64]]
+Judge = Callable[[FittedMap], NDArray[np.float64]]
 """The value of the deciding metric for each query that chooses, when a map is used."""
 
 
@@ -95,7 +95,7 @@ class Candidate:
     """A map that was tried, with what it scored on the queries that choose."""
 
     recipe: Recipe
-    chain: Mapped
+    chain: FittedMap
     """Fitted on all fit rows; where choice is cross-fitted, one map for every fold."""
     squared_error: float | None
     """Cross-validated, relative to the target's variance; None where the map has no strength."""
@@ -314,7 +314,7 @@ class _Group:
             self._task.progress("choose the map", self._done + len(self._known), None)
         return self._known[key]
 
-    def _judged(self, recipe: Recipe) -> Mapped:
+    def _judged(self, recipe: Recipe) -> FittedMap:
         if not self._task.cross_fit:
             return self._fitted(recipe, self._frame(recipe).total, self._rows)
         folds, seed = len(self._folds.folds), self._folds.seed

@@ -16,7 +16,7 @@ from isthmus.errors import InputError
 from isthmus.files import check_apart
 from isthmus.progress import Progress, silent
 from isthmus.scale.engine import PooledEngine
-from isthmus.spaces.readers import Ids, Source, Vectors, open_vectors
+from isthmus.spaces.readers import IdSource, Vectors, VectorSource, open_vectors
 from isthmus.spaces.row_checks import row_norms
 from isthmus.spaces.writers import ids_beside, open_writer
 
@@ -27,10 +27,10 @@ log = logging.getLogger(__name__)
 
 def apply(
     bridge: Bridge,
-    source: Source,
+    source: VectorSource,
     output: str | Path,
     *,
-    ids: Ids | None = None,
+    ids: IdSource | None = None,
     check: bool = True,
     overwrite: bool = False,
     engine: PooledEngine | str | None = None,
@@ -131,7 +131,7 @@ def apply(
     return vectors.n
 
 
-def _id_column(ids: Ids | None) -> str | Literal[False] | None:
+def _id_column(ids: IdSource | None) -> str | Literal[False] | None:
     """The column of ids that workers read."""
     if ids is None or ids is False or isinstance(ids, str):
         return ids
@@ -142,7 +142,7 @@ def _id_column(ids: Ids | None) -> str | Literal[False] | None:
     )
 
 
-def check_canary(bridge: Bridge, encoded: Source) -> None:
+def check_canary(bridge: Bridge, encoded: VectorSource) -> None:
     """Refuse a model that encodes the bridge's canary items otherwise than the fit's.
 
     The items are encoded again, and not looked for among the vectors that are to be mapped, where

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.adapters.cross_fitted import Mapped
+from isthmus.adapters.cross_fitted import FittedMap
 from isthmus.bridge.copied import told_copies
 from isthmus.bridge.evidence import HeldOut
 from isthmus.bridge.examine import Examined
 from isthmus.bridge.held_out_samples import Queries
-from isthmus.bridge.kind import SIDES, Kind
+from isthmus.bridge.kind import SIDES, BridgeKind
 from isthmus.bridge.stray_rows import LOOKED_AT, told_strays
 from isthmus.diagnose.identify import identify, rank_partners
 from isthmus.diagnose.pairing import Pairing, described, unchanged_rows
@@ -34,9 +34,9 @@ def with_notices(
     examined: Examined,
     pairs: Pairs,
     queries: Queries | None,
-    chain: Mapped,
+    chain: FittedMap,
     held_out: HeldOut,
-    kind: Kind,
+    kind: BridgeKind,
     profiles: tuple[Profile | None, Profile | None],
 ) -> Evaluation:
     """The evidence with what its reader should know about the data, in a sentence each.
@@ -62,7 +62,7 @@ def with_notices(
     return examined.evidence.model_copy(update={"notices": told})
 
 
-def _left_aside(pairs: Pairs, kind: Kind, *, searched: bool) -> Iterator[str]:
+def _left_aside(pairs: Pairs, kind: BridgeKind, *, searched: bool) -> Iterator[str]:
     """Whether the index holds many items that no query searched."""
     old = pairs.unmatched_target if kind == "query" else pairs.unmatched_source
     if old and not searched:
@@ -73,7 +73,7 @@ def _left_aside(pairs: Pairs, kind: Kind, *, searched: bool) -> Iterator[str]:
 
 
 def _pairing(
-    mapped: NDArray[Any], rows: Batch, judged: Pairing | None, kind: Kind
+    mapped: NDArray[Any], rows: Batch, judged: Pairing | None, kind: BridgeKind
 ) -> Iterator[str]:
     """Whether rows behind the map find their own partners, all of them or in part."""
     if len(rows) >= _FEWEST:
@@ -105,7 +105,7 @@ def _same_vectors(gallery: Batch, *, cosine: bool) -> Iterator[str]:
 
 
 def _stray_queries(
-    queries: Pairs, profiles: tuple[Profile | None, Profile | None], kind: Kind
+    queries: Pairs, profiles: tuple[Profile | None, Profile | None], kind: BridgeKind
 ) -> Iterator[str]:
     """Whether some queries of a side come from another model than its items."""
     asked = queries.head(LOOKED_AT)

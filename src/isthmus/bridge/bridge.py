@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from isthmus import artefact
 from isthmus.adapters.chain import Chain
-from isthmus.adapters.cross_fitted import CrossFitted, Mapped
+from isthmus.adapters.cross_fitted import CrossFitted, FittedMap
 from isthmus.adapters.recipe import Recipe
 from isthmus.bridge.canary import Canary
 from isthmus.bridge.card import card
-from isthmus.bridge.kind import Kind
+from isthmus.bridge.kind import BridgeKind
 from isthmus.bridge.named_way import named_way, recommended_way
 from isthmus.bridge.packing import KIND, pack_bridge, unpack_bridge
 from isthmus.bridge.provenance import Provenance
@@ -66,7 +66,7 @@ class Bridge(PickledByFields, ShownInNotebook):
         ((16,), 'procrustes')
     """
 
-    kind: Kind
+    kind: BridgeKind
     source: Space
     target: Space
     chain: Chain
@@ -106,7 +106,7 @@ class Bridge(PickledByFields, ShownInNotebook):
         """
         return self.recipe is not None and self.recipe.search_only
 
-    def unseen_map(self) -> Mapped:
+    def unseen_map(self) -> FittedMap:
         """What maps the pairs of the fit that judge, without having seen them.
 
         Raises:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.adapters.chain import Chain
-from isthmus.adapters.cross_fitted import CrossFitted, Mapped
+from isthmus.adapters.cross_fitted import CrossFitted, FittedMap
 from isthmus.adapters.recipe import Recipe
 from isthmus.adapters.recipe_step import Step
-from isthmus.adapters.select import Selection, SelectionTask, select
+from isthmus.adapters.select import Judge, Selection, SelectionTask, select
 from isthmus.bridge.evidence import HeldOut, primary_metric
 from isthmus.bridge.fit_source import FitSource
 from isthmus.bridge.held_out_samples import TEST, VALIDATION
-from isthmus.bridge.kind import Kind
+from isthmus.bridge.kind import BridgeKind
 from isthmus.bridge.whole_index import in_whole_index
 from isthmus.progress import Progress, silent
 
@@ -34,10 +34,8 @@ _STEEPEST = 0.5
 _SEARCHED = 10_000
 """Items that candidates search among at the most, old vectors without a partner included."""
 
-Judge = Callable[[Mapped], NDArray[np.float64]]
 
-
-def deciding(held_out: HeldOut, kind: Kind, primary: str | None) -> tuple[str, Judge]:
+def deciding(held_out: HeldOut, kind: BridgeKind, primary: str | None) -> tuple[str, Judge]:
     """What chooses between maps, in words, and its value for each query.
 
     A metric of the first k results is 1 for most maps where the gallery is as small as a sample of
@@ -69,11 +67,11 @@ class Choice:
     """
 
     def __init__(
-        self, stream: FitSource, kind: Kind, primary: str | None, *, cross_fit: bool
+        self, stream: FitSource, kind: BridgeKind, primary: str | None, *, cross_fit: bool
     ) -> None:
         self.by = "the first recipe: no query was held out to choose by"
         self._stream, self._primary = stream, primary
-        self._kind: Kind = kind
+        self._kind: BridgeKind = kind
         self._cross_fit = cross_fit
         self._judges: list[Judge] | None = None
 
@@ -114,7 +112,7 @@ class Choice:
         chain = selection.chosen.chain
         return chain.rounded() if isinstance(chain, CrossFitted) else None
 
-    def _judge(self, chain: Mapped) -> NDArray[np.float64]:
+    def _judge(self, chain: FittedMap) -> NDArray[np.float64]:
         # the held-out rows exist only after the first pass
         if self._judges is None:
             self._judges = self._found()

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.adapters.cross_fitted import Mapped
+from isthmus.adapters.cross_fitted import FittedMap
 from isthmus.bridge.evidence import HeldOut
-from isthmus.bridge.kind import Kind
+from isthmus.bridge.kind import BridgeKind
 from isthmus.evaluate import parse_metric, relevant_ranks
 from isthmus.evaluate.relevance import Relevance
 from isthmus.evaluate.trial import GallerySearch
@@ -24,7 +24,9 @@ _METRIC = "cmc@1"
 """Whether the first result is one of the answers, however many there are."""
 
 
-def told_copies(pairs: Pairs, held_out: HeldOut, chain: Mapped, kind: Kind) -> Iterator[str]:
+def told_copies(
+    pairs: Pairs, held_out: HeldOut, chain: FittedMap, kind: BridgeKind
+) -> Iterator[str]:
     """How many items are copies, where they went, and what they do to the numbers.
 
     Args:
@@ -79,7 +81,7 @@ def overlooked_copies(pairs: Pairs) -> Iterator[str]:
         )
 
 
-def _first_alike(held_out: HeldOut, kind: Kind) -> NDArray[np.int64]:
+def _first_alike(held_out: HeldOut, kind: BridgeKind) -> NDArray[np.int64]:
     """Of each item searched the first that its old vector is a copy of."""
     gallery = held_out.gallery
     old = gallery.y if kind == "query" else gallery.x
@@ -92,7 +94,7 @@ def _first_alike(held_out: HeldOut, kind: Kind) -> NDArray[np.int64]:
     return first_alike(np.concatenate(places))
 
 
-def _damage(held_out: HeldOut, first: NDArray[np.int64], chain: Mapped, kind: Kind) -> str:
+def _damage(held_out: HeldOut, first: NDArray[np.int64], chain: FittedMap, kind: BridgeKind) -> str:
     """How often the first result is right, and where a copy of the answer counts as it."""
     trial = held_out.trial(chain, kind)
     relevance = trial.relevance

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.adapters.cross_fitted import Mapped
+from isthmus.adapters.cross_fitted import FittedMap
 from isthmus.adapters.kmeans import kmeans
 from isthmus.adapters.quantise import quantise_rows
 from isthmus.bridge.evidence import HeldOut, primary_metric
-from isthmus.bridge.kind import Kind
+from isthmus.bridge.kind import BridgeKind
 from isthmus.evaluate.bootstrap import Resampling
 from isthmus.evaluate.judging import Judging
 from isthmus.evaluate.metrics import parse_metric
@@ -42,8 +42,8 @@ _OLD = "old"
 
 def measure_robustness(
     held_out: HeldOut,
-    chain: Mapped,
-    kind: Kind,
+    chain: FittedMap,
+    kind: BridgeKind,
     *,
     way: tuple[str, Way],
     chosen: ChosenWays,
@@ -112,13 +112,13 @@ def measure_robustness(
     )
 
 
-def _trial(held_out: HeldOut, chain: Mapped, kind: Kind, relevance: Any) -> Trial:
+def _trial(held_out: HeldOut, chain: FittedMap, kind: BridgeKind, relevance: Any) -> Trial:
     trial = replace(held_out.trial(chain, kind), relevance=relevance)
     return trial.of(relevance.answerable)
 
 
 def _conditions(
-    held_out: HeldOut, kind: Kind, asked: Disturbances, rng: np.random.Generator
+    held_out: HeldOut, kind: BridgeKind, asked: Disturbances, rng: np.random.Generator
 ) -> Iterator[tuple[str, tuple[str, HeldOut]]]:
     """Queries that both models, or the new one, see otherwise."""
     q = held_out.queries
@@ -147,7 +147,7 @@ def _conditions(
 
 
 def _copies(
-    trial: Trial, way: Way, kind: Kind, asked: Disturbances
+    trial: Trial, way: Way, kind: BridgeKind, asked: Disturbances
 ) -> Iterator[tuple[str, str, Trial | None]]:
     """Copies of the index with fewer bits or coordinates."""
     searched = ["gallery_old"] if kind == "query" else ["gallery_old", "gallery_bridged"]

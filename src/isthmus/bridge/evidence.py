@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.adapters.cross_fitted import CrossFitted, Mapped, mapped_rows
-from isthmus.bridge.kind import Kind
+from isthmus.adapters.cross_fitted import CrossFitted, FittedMap, mapped_rows
+from isthmus.bridge.kind import BridgeKind
 from isthmus.errors import InputError
 from isthmus.evaluate import parse_metric, relevant_ranks, top_k
 from isthmus.evaluate.judging import default_metric
@@ -116,7 +116,7 @@ class HeldOut:
         first = np.asarray([qrels[q][0] for q in asked.ids.tolist()])
         return cls(asked, gallery, relevance.of(answerable), None, metric, first)
 
-    def mapped_queries(self, chain: Mapped) -> NDArray[Any]:
+    def mapped_queries(self, chain: FittedMap) -> NDArray[Any]:
         """The queries ``(nq, dy)`` behind a map that has not seen their answers."""
         return mapped_rows(chain, self._answers, self.queries.x)
 
@@ -124,7 +124,7 @@ class HeldOut:
     def _answers(self) -> NDArray[Any]:
         return self.queries.ids if self.answer_ids is None else self.answer_ids
 
-    def fitted(self, chain: Mapped) -> FittedRows | None:
+    def fitted(self, chain: FittedMap) -> FittedRows | None:
         """Which items attract the mapped queries, where their answers are rows of no such fit."""
         if not isinstance(chain, CrossFitted) or self.exclude is not None:
             return None
@@ -135,7 +135,7 @@ class HeldOut:
         """Items of the old index that are searched."""
         return len(self.gallery) + (0 if self.alone is None else len(self.alone.ids))
 
-    def trial(self, chain: Mapped, kind: Kind, *, errors: bool = False) -> Trial:
+    def trial(self, chain: FittedMap, kind: BridgeKind, *, errors: bool = False) -> Trial:
         """Every way to serve the new model, with the mapped vectors of ``chain``.
 
         ``errors`` adds what the map gets wrong on each gallery item, on unit vectors under cosine.
@@ -149,7 +149,7 @@ class HeldOut:
             bridged = mapped_rows(chain, self.alone.ids, self.alone.old)
         return self.alone.widened(paired, bridged)
 
-    def _paired(self, chain: Mapped, kind: Kind, *, errors: bool) -> Trial:
+    def _paired(self, chain: FittedMap, kind: BridgeKind, *, errors: bool) -> Trial:
         q, g = self.queries, self.gallery
         mapped = mapped_rows(chain, g.ids, g.x) if errors or kind == "corpus" else None
         missed = (
@@ -184,7 +184,9 @@ class HeldOut:
             gallery_ids=g.ids,
         )
 
-    def judge(self, kind: Kind, primary: str | None) -> Callable[[Mapped], NDArray[np.float64]]:
+    def judge(
+        self, kind: BridgeKind, primary: str | None
+    ) -> Callable[[FittedMap], NDArray[np.float64]]:
         """The user's metric of each query as a function of the map; for choosing between maps."""
         relevance = self.relevance if self.alone is None else self.alone.relevance
         name = primary_metric(relevance, primary)
@@ -201,7 +203,7 @@ class HeldOut:
             )
         relevance = relevance.of(kept)
 
-        def value(chain: Mapped) -> NDArray[np.float64]:
+        def value(chain: FittedMap) -> NDArray[np.float64]:
             side = self.trial(chain, kind).bridge
             ranks = relevant_ranks(
                 side.queries[kept],
@@ -214,7 +216,7 @@ class HeldOut:
 
         return value
 
-    def agreement(self, kind: Kind) -> Relevance:
+    def agreement(self, kind: BridgeKind) -> Relevance:
         """What the old model finds counts as relevant; raises InputError for a single item."""
         q, g = self.queries, self.gallery
         asked, items = (q.y, g.y) if kind == "query" else (q.x, g.x)

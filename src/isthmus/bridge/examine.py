@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from isthmus.adapters.cross_fitted import CrossFitted, Mapped
+from isthmus.adapters.cross_fitted import CrossFitted, FittedMap
 from isthmus.bridge.disturbed import measure_robustness
 from isthmus.bridge.doubts import doubts
 from isthmus.bridge.evidence import HeldOut
-from isthmus.bridge.kind import SIDES, Kind
+from isthmus.bridge.kind import SIDES, BridgeKind
 from isthmus.diagnose.pairing import Pairing, judge_pairing
 from isthmus.evaluate import Evaluation, Judging
 from isthmus.evaluate.arms import ARMS
@@ -44,8 +44,8 @@ class Examined:
 
 def examine(
     held_out: HeldOutParts,
-    chain: Mapped,
-    kind: Kind,
+    chain: FittedMap,
+    kind: BridgeKind,
     judging: Judging,
     *,
     progress: Progress = silent,

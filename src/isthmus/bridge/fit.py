@@ -29,7 +29,7 @@ from isthmus.bridge.held_out_samples import (
     has_ids,
 )
 from isthmus.bridge.held_out_trust import held_out_trust, side_profiles
-from isthmus.bridge.kind import Kind
+from isthmus.bridge.kind import BridgeKind
 from isthmus.bridge.parted.pairs import GivenPairs, opened_pairs
 from isthmus.bridge.provenance import FitRecord, Provenance
 from isthmus.bridge.swapped_queries import check_not_swapped
@@ -56,7 +56,7 @@ _CANARIES = 8
 def fit(
     pairs: GivenPairs,
     *,
-    kind: Kind = "query",
+    kind: BridgeKind = "query",
     recipe: str | Recipe | Sequence[str | Recipe] = "auto",
     queries: Pairs | Queries | None = None,
     judging: Judging | None = None,
@@ -119,7 +119,7 @@ def fit(
 
 def _fitted(
     pairs: Pairs,
-    kind: Kind,
+    kind: BridgeKind,
     recipe: str | Recipe | Sequence[str | Recipe],
     queries: Queries | None,
     judging: Judging,
@@ -244,7 +244,7 @@ def _check_queries(pairs: Pairs, queries: Queries | None) -> None:
     check_not_swapped(pairs, queries.pairs)
 
 
-def _cross_fits(fitting: Fitting, kind: Kind, n_pairs: int, queries: Queries | None) -> bool:
+def _cross_fits(fitting: Fitting, kind: BridgeKind, n_pairs: int, queries: Queries | None) -> bool:
     """Whether every pair is fitted on, and judged by maps of the other folds.
 
     Raises:
@@ -264,7 +264,7 @@ def _cross_fits(fitting: Fitting, kind: Kind, n_pairs: int, queries: Queries | N
 
 
 def _recipes(
-    recipe: str | Recipe | Sequence[str | Recipe], kind: Kind, metric: Metric, *, apart: bool
+    recipe: str | Recipe | Sequence[str | Recipe], kind: BridgeKind, metric: Metric, *, apart: bool
 ) -> list[Recipe]:
     if recipe in ("linear", "auto"):
         return default_recipes(metric, search_only=kind == "query", apart=apart)

@@ -13,7 +13,7 @@ from isthmus.bridge.bridge import Bridge
 from isthmus.bridge.fit import fit
 from isthmus.bridge.fitting import Fitting
 from isthmus.bridge.held_out_samples import Queries
-from isthmus.bridge.kind import Kind
+from isthmus.bridge.kind import BridgeKind
 from isthmus.bridge.store_sample import ModelChange, StoreSample
 from isthmus.encoders import Encoder
 from isthmus.evaluate import Judging
@@ -31,7 +31,7 @@ def fit_sample(
     sample: StoreSample,
     models: ModelChange,
     *,
-    kind: Kind = "query",
+    kind: BridgeKind = "query",
     recipe: str | Recipe | Sequence[str | Recipe] = "auto",
     judging: Judging | None = None,
     fitting: Fitting | None = None,

@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 
 from isthmus.adapters.chain import Chain
-from isthmus.adapters.cross_fitted import Mapped
+from isthmus.adapters.cross_fitted import FittedMap
 from isthmus.bridge.evidence import HeldOut
 from isthmus.bridge.held_out_samples import FIT, TEST, VALIDATION
-from isthmus.bridge.kind import Kind
+from isthmus.bridge.kind import BridgeKind
 from isthmus.spaces.metric import Metric
 from isthmus.spaces.pairs import Split
 from isthmus.spaces.profile import Profile
@@ -31,8 +31,8 @@ def held_out_trust(
     profile: Profile,
     split: Split,
     *,
-    kind: Kind,
-    out_of_fold: Mapped | None = None,
+    kind: BridgeKind,
+    out_of_fold: FittedMap | None = None,
     seed: int = 0,
 ) -> Trust | None:
     """Fit trust in the vectors of a map on held-out rows; None where there are none.
@@ -61,7 +61,7 @@ def held_out_trust(
 
 
 def side_profiles(
-    sample: Batch, split: Split, validation: HeldOut | None, *, kind: Kind, metric: Metric
+    sample: Batch, split: Split, validation: HeldOut | None, *, kind: BridgeKind, metric: Metric
 ) -> tuple[Profile, Profile]:
     """The profiles of the source and of the target, from rows that no test row is among.
 
@@ -87,7 +87,7 @@ def _searchable(held_out: HeldOut) -> int:
 
 
 def _mapped(
-    held_out: HeldOut, part: int, split: Split, kind: Kind, out_of_fold: Mapped | None
+    held_out: HeldOut, part: int, split: Split, kind: BridgeKind, out_of_fold: FittedMap | None
 ) -> HeldOutRows:
     """Rows of the kind that the bridge maps, which search in the target space."""
     gallery = held_out.gallery

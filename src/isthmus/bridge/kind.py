@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-__all__ = ["SIDES", "Kind"]
+__all__ = ["SIDES", "BridgeKind"]
 
-Kind = Literal["query", "corpus"]
+BridgeKind = Literal["query", "corpus"]
 """``query``: new model's queries into the old index; ``corpus``: stored vectors into the new."""
 
-SIDES: dict[Kind, tuple[str, str]] = {"query": ("new", "old"), "corpus": ("old", "new")}
+SIDES: dict[BridgeKind, tuple[str, str]] = {"query": ("new", "old"), "corpus": ("old", "new")}
 """Which model the source and the target side are, by the kind of the bridge."""

@@ -14,7 +14,7 @@ from isthmus.adapters.chain import Chain
 from isthmus.adapters.cross_fitted import CrossFitted
 from isthmus.adapters.recipe import Recipe
 from isthmus.bridge.canary import Canary
-from isthmus.bridge.kind import Kind
+from isthmus.bridge.kind import BridgeKind
 from isthmus.bridge.provenance import Provenance
 from isthmus.bridge.tried import Tried
 from isthmus.evaluate.evaluation import Evaluation
@@ -76,7 +76,7 @@ def unpack_bridge(content: Mapping[str, Any], tensors: Tensors) -> dict[str, Any
     room = _MOST_MATRICES * 4 * (source.dim + target.dim) ** 2 + _MOST_OTHER_BYTES
     tensors.check(dtypes=(np.float32, np.int8), most_bytes=room)
     dims = source.dim, target.dim
-    if set(content) != {*_FIELDS, *_PARTS} or content["kind"] not in get_args(Kind):
+    if set(content) != {*_FIELDS, *_PARTS} or content["kind"] not in get_args(BridgeKind):
         raise ValueError(f"a {content['kind']} bridge does not hold {sorted(content)}")
 
     def part(name: str, unpack: Callable[..., _Part], *known: Any) -> _Part | None:

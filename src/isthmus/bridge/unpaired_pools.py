@@ -12,7 +12,7 @@ from isthmus.errors import InputError
 from isthmus.numeric import to_numpy
 from isthmus.progress import Progress, silent
 from isthmus.spaces.metric import Metric
-from isthmus.spaces.readers import Source, open_vectors
+from isthmus.spaces.readers import VectorSource, open_vectors
 from isthmus.spaces.row_checks import check_vectors
 from isthmus.spaces.sample import Batch, Sampler
 from isthmus.stores import is_store_url, open_store
@@ -25,8 +25,8 @@ _FEWEST = 10
 
 
 def read_pools(
-    source: Source,
-    target: Source,
+    source: VectorSource,
+    target: VectorSource,
     *,
     metric: Metric = "cosine",
     seed: int = 0,
@@ -72,7 +72,9 @@ def check_pools(pools: Pools | None, dim_x: int, dim_y: int) -> None:
             )
 
 
-def _sampled(side: Source, metric: Metric, seed: int, progress: Progress) -> NDArray[np.float32]:
+def _sampled(
+    side: VectorSource, metric: Metric, seed: int, progress: Progress
+) -> NDArray[np.float32]:
     if isinstance(side, str) and is_store_url(side):
         where, rows = side, _of_store(side, seed, progress)
     else:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from isthmus.bridge.evidence import HeldOut, OldAlone
 from isthmus.bridge.examine import HeldOutParts
 from isthmus.bridge.held_out_samples import VALIDATION, HeldOutSamples
-from isthmus.bridge.kind import Kind
+from isthmus.bridge.kind import BridgeKind
 from isthmus.evaluate.relevance import from_pairs
 from isthmus.spaces.pairs import Pairs
 
@@ -20,13 +20,13 @@ FEWEST = 0.1
 evidence every way that needs new vectors of what it recalls."""
 
 
-def unmatched_old(pairs: Pairs, kind: Kind) -> int:
+def unmatched_old(pairs: Pairs, kind: BridgeKind) -> int:
     """How many old vectors have no new one."""
     return pairs.unmatched_target if kind == "query" else pairs.unmatched_source
 
 
 def in_whole_index(
-    held_out: HeldOut, samples: HeldOutSamples, kind: Kind, *, most: int = MOST_ROWS
+    held_out: HeldOut, samples: HeldOutSamples, kind: BridgeKind, *, most: int = MOST_ROWS
 ) -> HeldOut:
     """Held-out queries that also search old vectors without a new one.
 
@@ -62,7 +62,7 @@ def in_whole_index(
     return replace(held_out, alone=OldAlone(ids, old, relevance))
 
 
-def held_out_parts(samples: HeldOutSamples, kind: Kind, *, whole_index: bool) -> HeldOutParts:
+def held_out_parts(samples: HeldOutSamples, kind: BridgeKind, *, whole_index: bool) -> HeldOutParts:
     """What ways are judged and chosen on.
 
     Args:

@@ -20,7 +20,7 @@ canary_app = typer.Typer(
     help="Remember the vectors that a model gives a few texts, and find out when it was changed.",
 )
 
-Model = Annotated[
+ModelArgument = Annotated[
     str,
     typer.Argument(
         metavar="ENC",
@@ -32,7 +32,7 @@ Model = Annotated[
 
 @canary_app.command("record")
 def record_command(
-    model: Model,
+    model: ModelArgument,
     texts: Annotated[
         Path,
         typer.Argument(metavar="TEXTS", help="3 to 10 texts, one on a line.", show_default=False),
@@ -93,7 +93,7 @@ def check_command(
             metavar="CANARY", help="What isthmus canary record wrote.", show_default=False
         ),
     ],
-    model: Model,
+    model: ModelArgument,
     key_env: KeyEnv = None,
     as_json: Json = False,
 ) -> None:

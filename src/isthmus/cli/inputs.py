@@ -26,7 +26,7 @@ __all__ = [
     "BridgeOption",
     "EngineName",
     "Gates",
-    "Ids",
+    "IdsOption",
     "Inputs",
     "Json",
     "JudgingOptions",
@@ -72,7 +72,7 @@ New = Annotated[
         metavar="NEW", help="The same items as the new model encodes them.", show_default=False
     ),
 ]
-Ids = Annotated[
+IdsOption = Annotated[
     str | None,
     typer.Option(
         help="Ids of the rows of both sides: a .npy, .txt or table file, or the name of the id "
@@ -116,7 +116,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output 
 class QueryOptions:
     """How rows are told apart, queries of both models, and what answers them."""
 
-    ids: Ids = None
+    ids: IdsOption = None
     queries_old: Annotated[
         str | None,
         typer.Option(

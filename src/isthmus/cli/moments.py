@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from isthmus.cli.console import ProgressBar, say, show_json
-from isthmus.cli.inputs import EngineName, Ids, Json, MetricOption, New, Old, RelevanceOptions
+from isthmus.cli.inputs import EngineName, IdsOption, Json, MetricOption, New, Old, RelevanceOptions
 from isthmus.cli.inputs import open_inputs as opened
 from isthmus.cli.next_steps import command
 from isthmus.cli.option_groups import grouped
@@ -39,7 +39,7 @@ def moments_command(
         WRITTEN,
     ],
     meant: MomentOptions,
-    ids: Ids = None,
+    ids: IdsOption = None,
     engine: EngineName = None,
     as_json: Json = False,
 ) -> None:

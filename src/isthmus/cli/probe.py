@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from isthmus.cli.console import ProgressBar, show, show_block, show_json
-from isthmus.cli.inputs import BridgeFolder, Ids, Json, New, Old, RelevanceOptions, open_for
+from isthmus.cli.inputs import BridgeFolder, IdsOption, Json, New, Old, RelevanceOptions, open_for
 
 __all__ = ["probe_command"]
 
@@ -25,7 +25,7 @@ def probe_command(
         float | None,
         typer.Option(help="Fail where the probe may lose more accuracy than this, carefully read."),
     ] = None,
-    ids: Ids = None,
+    ids: IdsOption = None,
     as_json: Json = False,
 ) -> None:
     """Learn a linear probe and concept directions in one space; ask them through the bridge.

@@ -40,7 +40,7 @@ def registry_option(panel: str | None = None) -> Any:
 
 
 At = Annotated[str, registry_option()]
-Asked = Annotated[
+VersionAsked = Annotated[
     str,
     typer.Argument(
         metavar="VERSION",
@@ -63,8 +63,8 @@ _KEY = typer.Option(
     help="A private key over P-256, to sign with; its password is read from ISTHMUS_KEY_PASSWORD.",
     show_default=False,
 )
-Key = Annotated[Path, _KEY]
-MaybeKey = Annotated[Path | None, _KEY]
+KeyOption = Annotated[Path, _KEY]
+OptionalKey = Annotated[Path | None, _KEY]
 Trusted = Annotated[
     Path | None,
     typer.Option(
@@ -90,7 +90,7 @@ def publish_command(
         list[str] | None,
         typer.Option("--metadata", metavar="KEY=TEXT", help="Kept as a part of the version."),
     ] = None,
-    key: MaybeKey = None,
+    key: OptionalKey = None,
     create: Annotated[
         bool, typer.Option("--create", help="Make the registry, if there is none.")
     ] = False,
@@ -112,7 +112,7 @@ def publish_command(
 
 
 def pull_command(
-    asked: Asked,
+    asked: VersionAsked,
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Where to.", show_default=False), WRITTEN
     ],
@@ -171,7 +171,9 @@ def list_command(
         show(*map(_line, releases))
 
 
-def show_command(asked: Asked, registry: At, trust: Trusted = None, as_json: Json = False) -> None:
+def show_command(
+    asked: VersionAsked, registry: At, trust: Trusted = None, as_json: Json = False
+) -> None:
     """Show a version: its files, when and by whom it was published, its aliases and their logs."""
     opened = _opened(registry, trust)
     release = opened.show(asked)
@@ -198,7 +200,9 @@ def show_command(asked: Asked, registry: At, trust: Trusted = None, as_json: Jso
     show(*lines)
 
 
-def diff_command(before: Asked, after: Asked, registry: At, as_json: Json = False) -> None:
+def diff_command(
+    before: VersionAsked, after: VersionAsked, registry: At, as_json: Json = False
+) -> None:
     """Show what differs between two versions."""
     found = _opened(registry).diff(before, after)
     if as_json:
@@ -252,7 +256,7 @@ class PolicyOptions:
 
 @grouped
 def promote_command(
-    asked: Asked,
+    asked: VersionAsked,
     alias: AliasName,
     registry: At,
     held: PolicyOptions,
@@ -306,7 +310,7 @@ def rollback_command(
     _show_entry(_opened(registry, trust).rollback(name, alias, note=note), as_json)
 
 
-def sign_command(asked: Asked, registry: At, key: Key, as_json: Json = False) -> None:
+def sign_command(asked: VersionAsked, registry: At, key: KeyOption, as_json: Json = False) -> None:
     """Add a signature to a version, in the bundle format of OpenSSF Model Signing."""
     release = _opened(registry).sign(asked, key)
     if as_json:
@@ -316,7 +320,7 @@ def sign_command(asked: Asked, registry: At, key: Key, as_json: Json = False) ->
 
 
 def deprecate_command(
-    asked: Asked,
+    asked: VersionAsked,
     reason: Annotated[
         str, typer.Argument(metavar="REASON", help="Why, in a sentence.", show_default=False)
     ],
@@ -332,7 +336,7 @@ def deprecate_command(
 
 
 def approve_command(
-    asked: Asked,
+    asked: VersionAsked,
     registry: At,
     decision: Annotated[
         str,

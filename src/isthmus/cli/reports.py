@@ -15,11 +15,11 @@ from isthmus.errors import InputError
 if TYPE_CHECKING:
     from isthmus.evaluate import Evaluation
 
-__all__ = ["EvaluationOptions", "PageOptions", "Report", "ShownTexts"]
+__all__ = ["EvaluationOptions", "PageOptions", "ReportOption", "ShownTexts"]
 
-_REPORT = "Report"
+_REPORT = "ReportOption"
 
-Report = Annotated[
+ReportOption = Annotated[
     Path | None,
     typer.Option(
         help="Also write the result as one self-contained HTML file with plots (extra report).",
@@ -40,7 +40,7 @@ class ShownTexts(TypedDict):
 class PageOptions:
     """Where a result goes: a terminal, a program, a page."""
 
-    report: Report = None
+    report: ReportOption = None
     overwrite: Overwrite = False
     as_json: Json = False
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from isthmus.encoders import Encoder
     from isthmus.progress import Progress
     from isthmus.stores import Store
-    from isthmus.ways import Queries, Search, Way
+    from isthmus.ways import QueryInput, Search, Way
 
 __all__ = [
     "ServedModels",
@@ -65,7 +65,7 @@ class AskedOptions:
         ),
     ] = None
 
-    def read(self) -> tuple[Sequence[str | int], Queries]:
+    def read(self) -> tuple[Sequence[str | int], QueryInput]:
         """What each query is shown as, and the queries: texts, or vectors by model."""
         vectors = {"old": self.vectors_old, "new": self.vectors_new}
         by_vectors = any(path is not None for path in vectors.values())
@@ -302,7 +302,7 @@ def _models(way: Way) -> list[str]:
     return [model for model, need in needs.items() if need in way.needs]
 
 
-def _lacks(way: Way, asked: Queries, models: ServedModels) -> list[str]:
+def _lacks(way: Way, asked: QueryInput, models: ServedModels) -> list[str]:
     """The models that a way needs and that were not given: ``old``, ``new``, or both."""
     from isthmus.ways import Needs
 
@@ -314,7 +314,7 @@ def _lacks(way: Way, asked: Queries, models: ServedModels) -> list[str]:
     return lacking
 
 
-def check_models(bridge: Bridge, asked_way: str, asked: Queries, models: ServedModels) -> None:
+def check_models(bridge: Bridge, asked_way: str, asked: QueryInput, models: ServedModels) -> None:
     """Refuse, before anything is opened, a way whose models were not named."""
     way, name = bridge.way(asked_way), name_of(bridge, asked_way)
     lacking = _lacks(way, asked, models)
@@ -351,7 +351,7 @@ def _instead(bridge: Bridge, possible: Callable[[Way], bool]) -> str:
 
 
 def open_encoders(
-    way: Way, asked: Queries, models: ServedModels, progress: Progress
+    way: Way, asked: QueryInput, models: ServedModels, progress: Progress
 ) -> dict[str, Encoder | None]:
     """The encoders that the way asks; what it does not ask is not opened."""
     from isthmus.encoders import Spending, open_encoder

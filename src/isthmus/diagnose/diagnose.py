@@ -27,7 +27,7 @@ from isthmus.similarity import MEASURES, Similarity, compare
 from isthmus.spaces.metric import Metric
 from isthmus.spaces.pairs import Pairs
 from isthmus.spaces.ranges import NORM_TOLERANCE
-from isthmus.spaces.readers import Source
+from isthmus.spaces.readers import VectorSource
 
 __all__ = ["diagnose"]
 
@@ -37,8 +37,8 @@ _QUANTISATION_ROWS = 200
 
 
 def diagnose(
-    x: Pairs | Source,
-    y: Source | None = None,
+    x: Pairs | VectorSource,
+    y: VectorSource | None = None,
     *,
     metric: Metric | None = None,
     names: tuple[str, str] = ("x", "y"),

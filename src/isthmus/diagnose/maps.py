@@ -37,7 +37,7 @@ Fold = tuple[int, SecondMoments, SecondMoments]
 
 AS_THEY_ARE: Literal["rows as they are"] = "rows as they are"
 UNIT_ROWS: Literal["unit rows"] = "unit rows"
-Frame = Literal["rows as they are", "unit rows"]
+RowScale = Literal["rows as they are", "unit rows"]
 
 _MANY_DIMENSIONS = 512
 _FEWER_FOLDS = 3
@@ -57,7 +57,7 @@ class FoldMap:
 class Maps(ProbeResult):
     """Held-out share of the target's variance explained by maps of each kind, simplest first."""
 
-    frame: Frame
+    frame: RowScale
     """Whether the maps were fitted on the rows as they are or divided by their lengths."""
     same: Estimate | None
     """One factor and an offset; None for unequal widths."""
@@ -122,7 +122,7 @@ def best_explained(splits: Sequence[Fold]) -> float:
 
 
 def judge_maps(
-    splits: Sequence[Fold], whole: SecondMoments, *, frame: Frame = AS_THEY_ARE
+    splits: Sequence[Fold], whole: SecondMoments, *, frame: RowScale = AS_THEY_ARE
 ) -> tuple[Maps, FoldMaps]:
     """Fit every kind of map on the training rows of each fold, and judge it on the fold.
 

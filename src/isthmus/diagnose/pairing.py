@@ -29,7 +29,7 @@ from isthmus.numeric import unit_rows
 
 __all__ = ["Pairing", "described", "judge_pairing", "unchanged_rows"]
 
-Kind = Literal["none", "mispaired", "second model", "unchanged"]
+PairingFault = Literal["none", "mispaired", "second model", "unchanged"]
 """``unchanged``: rows that hold the same vector on both sides, as no two models give."""
 
 _MOST_ROWS = 1500
@@ -53,7 +53,7 @@ _UNCHANGED = 3, 0.005
 class Pairing(ProbeResult):
     """What the scores of rows with their partners say."""
 
-    kind: Kind
+    kind: PairingFault
     share: Estimate
     """Of the rows that do not go with their partner, or that a second model made."""
     visible: float | None
@@ -135,7 +135,7 @@ def judge_pairing(
         )  # fmt: skip
     rows = lost_rows(scores)
     side = related_apart(one, other, rows, seed)
-    kind: Kind = "mispaired" if side is None else "second model"
+    kind: PairingFault = "mispaired" if side is None else "second model"
     return _found(kind, ids, rows, n, visible, side, share=lost_share(scores))
 
 
@@ -161,7 +161,7 @@ def unchanged_rows(x: Floats, y: Floats, *, cosine: bool = True) -> NDArray[np.b
 
 
 def _found(
-    kind: Kind,
+    kind: PairingFault,
     ids: NDArray[Any],
     rows: NDArray[np.bool_],
     n: int,

@@ -15,7 +15,7 @@ from isthmus.encoders.checks import check_encoded, check_texts
 from isthmus.encoders.protocol import Encoder, Kind
 from isthmus.errors import InputError
 from isthmus.progress import Progress, silent
-from isthmus.spaces.readers import Ids, Source, open_vectors
+from isthmus.spaces.readers import IdSource, VectorSource, open_vectors
 from isthmus.spaces.scratch import blocks
 
 __all__ = ["PrecomputedEncoder", "encode_items"]
@@ -43,10 +43,10 @@ class PrecomputedEncoder:
 
     def __init__(
         self,
-        documents: Source,
+        documents: VectorSource,
         *,
-        queries: Source | None = None,
-        ids: Ids | None = None,
+        queries: VectorSource | None = None,
+        ids: IdSource | None = None,
         name: str | None = None,
         progress: Progress = silent,
     ) -> None:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-__all__ = ["ARMS", "ArmKind", "Need", "Tone", "Verdict", "in_order", "of_role", "words_of"]
+__all__ = ["ARMS", "AnswerTone", "ArmKind", "Need", "Verdict", "in_order", "of_role", "words_of"]
 
-Tone = Literal["good", "caution", "bad"]
+AnswerTone = Literal["good", "caution", "bad"]
 
 
 class Verdict(StrEnum):
@@ -43,12 +43,12 @@ class Verdict(StrEnum):
         return self not in _OTHER_ANSWERS
 
     @property
-    def answer(self) -> tuple[Tone, str]:
+    def answer(self) -> tuple[AnswerTone, str]:
         """How good the news is, and the answer to "may the models be swapped?" in a sentence."""
         return _OTHER_ANSWERS.get(self, ("good", f"Yes: {self}."))
 
 
-_OTHER_ANSWERS: dict[Verdict, tuple[Tone, str]] = {
+_OTHER_ANSWERS: dict[Verdict, tuple[AnswerTone, str]] = {
     Verdict.RE_EMBED: ("caution", "Yes, but only by re-embedding everything."),
     Verdict.KEEP_OLD: ("bad", "No: keep the old model."),
     Verdict.NOT_ENOUGH_EVIDENCE: ("caution", "It cannot be said: the evidence is not enough."),

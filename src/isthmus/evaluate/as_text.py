@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Line", "distinct_metrics", "evaluation_lines"]
 
-Tone = Literal["plain", "heading", "good", "caution", "bad", "quiet"]
+LineStyle = Literal["plain", "heading", "good", "caution", "bad", "quiet"]
 
 _NARROWEST = 60
 _LAST_COLUMN = 22  # of characters: the narrowest column of prices
@@ -28,7 +28,7 @@ class Line:
     """One line, and the colour that a terminal may give it; the words say the same."""
 
     text: str
-    tone: Tone = "plain"
+    tone: LineStyle = "plain"
 
 
 def evaluation_lines(found: Evaluation, *, width: int, all_arms: bool) -> list[Line]:
@@ -128,7 +128,7 @@ def _arms(found: Evaluation, names: Sequence[str], width: int) -> Iterator[Line]
         first, _, *others = columns
         columns = {name: columns.get(name, spans) for name in (first, primary, *others)}
     rows = [list(row) for row in zip(*columns.values(), strict=True)]
-    tones: list[Tone] = ["good" if name == found.recommended else "plain" for name in names]
+    tones: list[LineStyle] = ["good" if name == found.recommended else "plain" for name in names]
     if len(names) == len(found.shown):
         rows.append([f"{_NO_MARK}chance", f"{found.chance[primary]:.3f}"])
         rows[-1] += [""] * (len(columns) - 2)
@@ -155,7 +155,7 @@ def _metrics(found: Evaluation, width: int) -> Iterator[Line]:
             for name in found.shown
         ]
         rows.append([_NO_MARK + "chance", *(f"{found.chance[metric]:.3f}" for metric in shown)])
-        tones: list[Tone] = ["plain"] * len(rows)
+        tones: list[LineStyle] = ["plain"] * len(rows)
         yield from _table([_NO_MARK + "every metric", *shown], rows, tones, width)
     if note:
         yield from (Line(part, "quiet") for part in _wrapped(note, width))
@@ -229,7 +229,7 @@ def _signed(estimate: Estimate | None) -> str:
 
 
 def _table(
-    heading: Sequence[str], rows: Sequence[Sequence[str]], tones: Sequence[Tone], width: int
+    heading: Sequence[str], rows: Sequence[Sequence[str]], tones: Sequence[LineStyle], width: int
 ) -> Iterator[Line]:
     """Aligned columns; the last one is wrapped within its own width where it does not fit.
 

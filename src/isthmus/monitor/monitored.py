@@ -11,10 +11,10 @@ from isthmus.monitor.retrieval import Retrieval
 from isthmus.monitor.score_calibration import ScoreReport
 from isthmus.monitor.two_sample import SampleDifference
 
-__all__ = ["Action", "Monitored", "TestResult"]
+__all__ = ["Advice", "Monitored", "TestResult"]
 
 _SMALLEST_P = 1e-99
-Action = str
+Advice = str
 """``nothing``, ``refit`` or ``roll back``."""
 
 
@@ -81,7 +81,7 @@ class Monitored:
         )
 
     @property
-    def recommended(self) -> tuple[Action, str]:
+    def recommended(self) -> tuple[Advice, str]:
         """What to do, and why."""
         if self.foreign or (self.canary is not None and not self.canary.same):
             return "roll back", (

@@ -18,7 +18,7 @@ from isthmus.bridge import Bridge
 
 __all__ = ["PassedThreshold", "ScoreCalibration", "ScoreReport"]
 
-Scores = tuple[float, ...]
+ObservedScores = tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class ScoreCalibration:
         self.passed = np.zeros(self.thresholds.shape)
         """The same shape: sums over queries of the shares that passed."""
 
-    def update(self, seen: Sequence[tuple[Scores, Scores]]) -> NDArray[np.float64]:
+    def update(self, seen: Sequence[tuple[ObservedScores, ObservedScores]]) -> NDArray[np.float64]:
         """Count some queries: scores of the old model and those served, of the first results.
 
         Returns:

@@ -14,16 +14,16 @@ from itertools import chain
 from typing import Any, Self, cast
 
 from isthmus.errors import InputError, OutputError
+from isthmus.json_text import JsonObject
 from isthmus.sealed_json import unsealed
 
-__all__ = ["LOCK", "MANIFEST", "NOTES", "NOTES_FILE", "EarlierRuns", "JsonObject", "parse_manifest"]
+__all__ = ["LOCK", "MANIFEST", "NOTES", "NOTES_FILE", "EarlierRuns", "parse_manifest"]
 
 MANIFEST = "_manifest.json"
 """What the place holds, once it is complete."""
 NOTES, NOTES_FILE, LOCK = "_parts", "_parts.jsonl", "_lock"
 """What it may hold until then."""
 _LONGEST_NAME = 255
-JsonObject = dict[str, Any]
 
 
 def parse_manifest(content: bytes, where: str) -> JsonObject:

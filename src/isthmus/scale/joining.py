@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from isthmus.errors import InputError
 from isthmus.scale.engine import Engine
 from isthmus.scale.parts import PartedVectors, ReadablePart, Slice
-from isthmus.scale.reading import Block, ids_of, rows_of
+from isthmus.scale.reading import IdsAndRows, ids_of, rows_of
 from isthmus.spaces.formats.numpy_files import read_npy
 from isthmus.spaces.ids import check_same_kind, repeated_hashes
 from isthmus.spaces.metric import Metric
@@ -159,7 +159,7 @@ class _Run:
     edges: tuple[int, ...]
     """Where each bucket begins, and the last ends."""
 
-    def bucket(self, number: int) -> Block:
+    def bucket(self, number: int) -> IdsAndRows:
         start, stop = self.edges[number], self.edges[number + 1]
         rows, ids = (
             read_npy(Path(f"{self.stem}.{what}.npy")).open().rows(start, stop)
@@ -203,7 +203,7 @@ class _Write:
     def __call__(self, placed: _Placed) -> list[_Run]:
         number, part = placed.number, placed.part
         runs: list[_Run] = []
-        held: list[Block] = []
+        held: list[IdsAndRows] = []
         size = 0
         for block in rows_of(self.side, [Slice(part, 0, part.rows)], self.metric):
             held.append(block)
@@ -215,7 +215,7 @@ class _Write:
             runs.append(self._run(held, f"{number}-{len(runs)}"))
         return runs
 
-    def _run(self, held: Sequence[Block], name: str) -> _Run:
+    def _run(self, held: Sequence[IdsAndRows], name: str) -> _Run:
         ids = np.concatenate([names for names, _ in held if names is not None])
         buckets = _buckets(hash_ids(ids), self.bits)
         order = np.argsort(buckets, kind="stable")

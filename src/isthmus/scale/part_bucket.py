@@ -16,8 +16,8 @@ from typing import Any, Self, cast
 
 from isthmus.errors import OutputError
 from isthmus.files import canonical_json
-from isthmus.json_text import read_json
-from isthmus.scale.earlier_runs import MANIFEST, NOTES, EarlierRuns, JsonObject, parse_manifest
+from isthmus.json_text import JsonObject, read_json
+from isthmus.scale.earlier_runs import MANIFEST, NOTES, EarlierRuns, parse_manifest
 from isthmus.scale.parts import is_remote, remote_system
 from isthmus.sealed_json import sealed
 from isthmus.spaces.formats.contents import reading

@@ -19,13 +19,12 @@ from isthmus.file_locks import lock
 from isthmus.file_records import sweep
 from isthmus.files import atomic_file, canonical_json, unwritable
 from isthmus.inputs import kind_of, read_input
-from isthmus.json_text import read_json
+from isthmus.json_text import JsonObject, read_json
 from isthmus.scale.earlier_runs import (
     LOCK,
     MANIFEST,
     NOTES_FILE,
     EarlierRuns,
-    JsonObject,
     parse_manifest,
 )
 from isthmus.sealed_json import sealed

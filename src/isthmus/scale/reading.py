@@ -29,11 +29,11 @@ from isthmus.spaces.readers import Vectors, open_vectors
 from isthmus.spaces.row_checks import check_vectors
 from isthmus.stores import ScanBatch, is_store_url, open_store
 
-__all__ = ["Block", "ids_of", "rebatched", "rows_of"]
+__all__ = ["IdsAndRows", "ids_of", "rebatched", "rows_of"]
 
 _ROWS = 8192
 
-Block = tuple[NDArray[Any] | None, NDArray[Any]]
+IdsAndRows = tuple[NDArray[Any] | None, NDArray[Any]]
 """Ids ``(m,)``, where rows have some, and rows ``(m, d)``."""
 
 
@@ -44,7 +44,7 @@ def rows_of(
     *,
     with_ids: bool = True,
     check: bool = True,
-) -> Iterator[Block]:
+) -> Iterator[IdsAndRows]:
     """The rows of some slices, in blocks of bounded size; checked unless somebody else will.
 
     Raises:
@@ -104,7 +104,7 @@ def _stream(part: ReadablePart) -> Generator[Any]:
         yield stream
 
 
-def _blocks(side: PartedVectors, part: ReadablePart, *, with_ids: bool) -> Iterator[Block]:
+def _blocks(side: PartedVectors, part: ReadablePart, *, with_ids: bool) -> Iterator[IdsAndRows]:
     """The rows of a part as they are stored, from the first of it on."""
     with_ids = with_ids and side.has_ids
     column = side.id_column if with_ids else None
@@ -125,13 +125,13 @@ def _blocks(side: PartedVectors, part: ReadablePart, *, with_ids: bool) -> Itera
 
 def _named(
     blocks: Iterator[tuple[NDArray[Any] | None, NDArray[Any] | None]], part: ReadablePart
-) -> Iterator[Block]:
+) -> Iterator[IdsAndRows]:
     for rows, ids in blocks:
         assert rows is not None
         yield None if ids is None else normalise_ids(ids, f"ids of {part.place}"), rows
 
 
-def _of_array(side: PartedVectors, part: ReadablePart, *, with_ids: bool) -> Iterator[Block]:
+def _of_array(side: PartedVectors, part: ReadablePart, *, with_ids: bool) -> Iterator[IdsAndRows]:
     ids: Any = side.id_column if with_ids else False
     with local_copy(part.place) as path:
         vectors = open_vectors(path, ids=ids, key=side.key)
@@ -142,7 +142,7 @@ def _of_array(side: PartedVectors, part: ReadablePart, *, with_ids: bool) -> Ite
                 yield names, vectors.rows(start, stop)
 
 
-def _of_store(side: PartedVectors, part: ReadablePart) -> Iterator[Block]:
+def _of_store(side: PartedVectors, part: ReadablePart) -> Iterator[IdsAndRows]:
     for ids, batch in _scanned(part, side.key):
         take = len(ids)
         assert batch.vectors is not None
@@ -180,9 +180,9 @@ def _widened(raw: NDArray[Any], where: str) -> NDArray[Any]:
     return Vectors(raw, name=where).rows(0, len(raw))
 
 
-def rebatched(blocks: Iterator[Block], size: int) -> Iterator[Block]:
+def rebatched(blocks: Iterator[IdsAndRows], size: int) -> Iterator[IdsAndRows]:
     """The same rows in blocks of exactly ``size`` but for the last."""
-    held: list[Block] = []
+    held: list[IdsAndRows] = []
     count = 0
     for block in blocks:
         if not held and len(block[1]) == size:
@@ -199,7 +199,7 @@ def rebatched(blocks: Iterator[Block], size: int) -> Iterator[Block]:
         yield _joined(held)
 
 
-def _joined(held: Sequence[Block]) -> Block:
+def _joined(held: Sequence[IdsAndRows]) -> IdsAndRows:
     if len(held) == 1:
         return held[0]
     ids = [names for names, _ in held if names is not None]

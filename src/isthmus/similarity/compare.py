@@ -21,7 +21,7 @@ from isthmus.similarity.permuted_rows import PermutedRows
 from isthmus.similarity.result import Comparison, Similarity
 from isthmus.similarity.row_sample import RowSample, RowSampling
 from isthmus.spaces.pairs import Pairs
-from isthmus.spaces.readers import Source
+from isthmus.spaces.readers import VectorSource
 from isthmus.spaces.sample import Batch
 from isthmus.threads import single_thread
 
@@ -34,8 +34,8 @@ _ROWS = RowSampling()
 
 
 def compare(
-    source: Pairs | Source | Moments | FoldMoments,
-    target: Source | None = None,
+    source: Pairs | VectorSource | Moments | FoldMoments,
+    target: VectorSource | None = None,
     *,
     measures: str | Iterable[str] = "all",
     sampling: RowSampling = _ROWS,

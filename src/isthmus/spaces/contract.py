@@ -59,7 +59,7 @@ __all__ = [
     "schema_text",
 ]
 
-Precision = Literal["float16", "float32", "float64"]
+DtypeName = Literal["float16", "float32", "float64"]
 SCHEMA_PATH = Path(__file__).with_name("space.schema.json")
 """The published JSON Schema.  ``SCHEMA_PATH.write_text(schema_text())`` writes it anew."""
 
@@ -86,7 +86,7 @@ class Metadata(TypedDict, total=False):
     revision: str | None
     layer: str | None
     modality: str | None
-    dtype: Precision
+    dtype: DtypeName
     faults: Faults
 
 
@@ -123,7 +123,7 @@ class Space(BaseModel):
     """What is encoded: ``text``, ``image``, ``audio`` or any other word."""
     dim: Annotated[int, Field(strict=True, gt=0)]
     """Number of components of a row."""
-    dtype: Precision = "float32"
+    dtype: DtypeName = "float32"
     """Dtype of the components."""
     metric: Metric
     """How two rows are compared."""
@@ -432,7 +432,7 @@ def schema_text() -> str:
     return json.dumps(published | schema, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def _precision(vectors: Array) -> Precision:
+def _precision(vectors: Array) -> DtypeName:
     kind = str(vectors.dtype)
     if kind.endswith("float64"):
         return "float64"

@@ -15,7 +15,7 @@ from isthmus.frame_index import check_same_index
 from isthmus.freed_memory import return_freed_memory
 from isthmus.progress import Progress, silent
 from isthmus.spaces.metric import Metric, checked_metric
-from isthmus.spaces.readers import Ids, Source, Vectors, open_vectors
+from isthmus.spaces.readers import IdSource, Vectors, VectorSource, open_vectors
 from isthmus.spaces.row_checks import check_vectors
 from isthmus.spaces.row_pairing import paired_rows, pairing_notices
 from isthmus.spaces.sample import Batch, smallest_hashes
@@ -66,10 +66,10 @@ class Pairs:
 
     def __init__(
         self,
-        source: Source,
-        target: Source,
+        source: VectorSource,
+        target: VectorSource,
         *,
-        ids: Ids | None = None,
+        ids: IdSource | None = None,
         labels: NDArray[Any] | Sequence[Any] | Mapping[Any, Any] | None = None,
         metric: Metric = "cosine",
         progress: Progress = silent,

@@ -24,14 +24,14 @@ from isthmus.spaces.formats.id_table import TABLES, read_id_table
 from isthmus.spaces.formats.numpy_files import read_npy
 from isthmus.spaces.ids import check_unique, normalise_ids, read_ids_text
 
-__all__ = ["Ids", "Source", "Vectors", "open_vectors", "split_key"]
+__all__ = ["IdSource", "VectorSource", "Vectors", "open_vectors", "split_key"]
 
 log = logging.getLogger(__name__)
 
-Source = Array | str | os.PathLike[str]
+VectorSource = Array | str | os.PathLike[str]
 """Where vectors come from: an array ``(n, d)``, a path or ``path:key``, or opened `Vectors`."""
 
-Ids = NDArray[Any] | Sequence[Any] | str | os.PathLike[str] | Literal[False]
+IdSource = NDArray[Any] | Sequence[Any] | str | os.PathLike[str] | Literal[False]
 """Ids ``(n,)``; the name of a column; a ``.npy`` or ``.txt`` file of them; or False for none."""
 
 
@@ -156,9 +156,9 @@ class Vectors:
 
 
 def open_vectors(
-    source: Source,
+    source: VectorSource,
     *,
-    ids: Ids | None = None,
+    ids: IdSource | None = None,
     key: str | None = None,
     codes: Codes | NDArray[Any] | Literal["binary"] | None = None,
     name: str = "vectors",
@@ -291,7 +291,7 @@ def _is_id_file(ids: str | os.PathLike[str]) -> bool:
     return Path(ids).suffix.lower() in (".npy", ".txt", *TABLES)
 
 
-def _read_ids(ids: Ids) -> NDArray[Any] | Sequence[Any]:
+def _read_ids(ids: IdSource) -> NDArray[Any] | Sequence[Any]:
     if ids is False:
         raise InputError("False declines ids, and names none", where="ids")
     if not isinstance(ids, str | os.PathLike):

@@ -14,11 +14,11 @@ from isthmus.spaces.readers import Vectors
 
 __all__ = ["paired_rows", "pairing_notices"]
 
-Places = NDArray[np.int64] | None
+PairedPlaces = NDArray[np.int64] | None
 """Rows of a side in the order of the pairs ``(n,)``; None where that is the side's own order."""
 
 
-def paired_rows(source: Vectors, target: Vectors) -> tuple[Places, Places]:
+def paired_rows(source: Vectors, target: Vectors) -> tuple[PairedPlaces, PairedPlaces]:
     """The rows of both sides that belong together: by id, or row by row without ids on both.
 
     Raises:
@@ -55,7 +55,7 @@ def paired_rows(source: Vectors, target: Vectors) -> tuple[Places, Places]:
 
 
 def pairing_notices(
-    source: tuple[Vectors, Places], target: tuple[Vectors, Places]
+    source: tuple[Vectors, PairedPlaces], target: tuple[Vectors, PairedPlaces]
 ) -> tuple[str, ...]:
     """What may be wrong with the pairing of two sides, in a sentence each.
 
@@ -88,7 +88,7 @@ def pairing_notices(
     )
 
 
-def _alone(side: Vectors, paired: Places) -> NDArray[np.int64]:
+def _alone(side: Vectors, paired: PairedPlaces) -> NDArray[np.int64]:
     """The rows of a side without a partner."""
     if paired is None or len(paired) == side.n:
         return np.empty(0, np.int64)

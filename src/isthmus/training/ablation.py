@@ -21,9 +21,9 @@ from isthmus.training.run_log import RunLog
 
 __all__ = ["Ablation", "Cell", "Effect", "ablate"]
 
-Level = str | int | float | bool | None
-Setting = dict[str, Level]
-Run = Callable[[Setting, int], float | Mapping[str, float]]
+FactorLevel = str | int | float | bool | None
+Setting = dict[str, FactorLevel]
+TrainOnce = Callable[[Setting, int], float | Mapping[str, float]]
 
 _DESIGNS = ("full", "drop_one", "add_one")
 
@@ -55,8 +55,8 @@ class Effect:
     """
 
     factor: str
-    level: Level
-    against: Level
+    level: FactorLevel
+    against: FactorLevel
     metrics: dict[str, Estimate]
 
 
@@ -87,7 +87,7 @@ class Ablation:
         """Names of what was measured."""
         return tuple(self.cells[0].means)
 
-    def cell(self, **setting: Level) -> Cell:
+    def cell(self, **setting: FactorLevel) -> Cell:
         """The cell of a setting.
 
         Raises:
@@ -158,8 +158,8 @@ class Ablation:
 
 
 def ablate(
-    factors: Mapping[str, Sequence[Level]] | Sequence[str],
-    run: Run,
+    factors: Mapping[str, Sequence[FactorLevel]] | Sequence[str],
+    run: TrainOnce,
     seeds: Iterable[int],
     *,
     design: str = "full",
@@ -252,10 +252,12 @@ def ablate(
     return Ablation(design, drawn, cells, effects)
 
 
-def _levels(factors: Mapping[str, Sequence[Level]] | Sequence[str]) -> dict[str, list[Level]]:
+def _levels(
+    factors: Mapping[str, Sequence[FactorLevel]] | Sequence[str],
+) -> dict[str, list[FactorLevel]]:
     if isinstance(factors, str):
         raise InputError(f"the factors are a list, got '{factors}'", where="factors")
-    levels: dict[str, list[Level]] = (
+    levels: dict[str, list[FactorLevel]] = (
         {name: list(given) for name, given in factors.items()}
         if isinstance(factors, Mapping)
         else {name: [False, True] for name in factors}
@@ -277,7 +279,7 @@ def _levels(factors: Mapping[str, Sequence[Level]] | Sequence[str]) -> dict[str,
     return levels
 
 
-def _settings(levels: Mapping[str, list[Level]], design: str) -> list[Setting]:
+def _settings(levels: Mapping[str, list[FactorLevel]], design: str) -> list[Setting]:
     if design == "full":
         return [dict(zip(levels, chosen, strict=True)) for chosen in product(*levels.values())]
     if design == "drop_one":
@@ -292,7 +294,7 @@ def _settings(levels: Mapping[str, list[Level]], design: str) -> list[Setting]:
 
 
 def _effects(
-    levels: Mapping[str, list[Level]],
+    levels: Mapping[str, list[FactorLevel]],
     settings: Sequence[Setting],
     values: Mapping[str, NDArray[np.float64]],
     names: Sequence[str],
@@ -347,7 +349,7 @@ def _numbers(found: float | Mapping[str, float], setting: Setting, seed: int) ->
     return numbers
 
 
-def _named(level: Level) -> str:
+def _named(level: FactorLevel) -> str:
     return f"{level:g}" if isinstance(level, float) else str(level)
 
 

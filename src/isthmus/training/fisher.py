@@ -22,7 +22,7 @@ __all__ = ["fisher_diagonal", "parameters_of", "unwrapped"]
 _CELLS = 2**24
 """Gradients held at once, in numbers: items of a block times parameters."""
 
-Inputs = Callable[[Any], Any]
+InputsOf = Callable[[Any], Any]
 
 
 def fisher_diagonal(
@@ -31,7 +31,7 @@ def fisher_diagonal(
     *,
     family: str = "categorical",
     samples: int | None = 1,
-    inputs: Inputs | None = None,
+    inputs: InputsOf | None = None,
     leave_out: str | Iterable[str] = (),
     seed: int = 0,
     progress: Progress = silent,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -11,7 +11,10 @@ from torch import Tensor, nn
 
 from isthmus.errors import InputError
 
-__all__ = ["call_model", "evaluation_mode", "taken_by"]
+__all__ = ["ModelCall", "call_model", "evaluation_mode", "taken_by"]
+
+ModelCall = Callable[[nn.Module, Any], Any]
+"""How a model is run on a batch."""
 
 _BESIDE = ("label", "labels", "target", "targets", "y", "index", "idx", "id", "ids")
 """What a loader puts beside the input, and a network need not take."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from isthmus.ways.interpolate import interpolate
     from isthmus.ways.items import ItemVectors, KnownItems
     from isthmus.ways.judge import evaluate_upgrade
-    from isthmus.ways.queries import Queries
+    from isthmus.ways.queries import QueryInput
     from isthmus.ways.rescoring import RecallTrace, Spent
     from isthmus.ways.results import QueryLimits, QueryResults, Result, run_queries
     from isthmus.ways.search import Answer, Columns, Search, columns_of
@@ -41,7 +41,7 @@ _HOMES = {
         "KnownItems",
     ),
     "isthmus.ways.judge": ("evaluate_upgrade",),
-    "isthmus.ways.queries": ("Queries",),
+    "isthmus.ways.queries": ("QueryInput",),
     "isthmus.ways.rescoring": (
         "RecallTrace",
         "Spent",
@@ -82,7 +82,7 @@ __all__ = [
     "Needs",
     "Part",
     "Price",
-    "Queries",
+    "QueryInput",
     "QueryLimits",
     "QueryResults",
     "Recall",

@@ -35,7 +35,7 @@ __all__ = ["Bench", "run_way", "search_of"]
 
 _OVERLAP_K = 10
 
-Queries = Mapping[str, NDArray[Any]]
+QueriesByModel = Mapping[str, NDArray[Any]]
 
 
 def search_of(
@@ -255,7 +255,7 @@ class Bench:
 
 def _whole_ranks(
     search: Search,
-    asked: Queries,
+    asked: QueriesByModel,
     answer: Answer,
     trial: Trial,
     filled: NDArray[np.bool_] | None,
@@ -295,12 +295,12 @@ def _relevant(relevance: Relevance, items: NDArray[Any]) -> NDArray[np.bool_]:
     return found & (items >= 0)
 
 
-def _asked(trial: Trial) -> Queries:
+def _asked(trial: Trial) -> QueriesByModel:
     asked = {"old": trial.query_old, "new": trial.query_new}
     return asked if trial.query_bridged is None else {**asked, "bridged": trial.query_bridged}
 
 
-def _permuted(trial: Trial, seed: int) -> Queries:
+def _permuted(trial: Trial, seed: int) -> QueriesByModel:
     """One cycle through all queries in random order: no query keeps its own vector."""
     rows = trial.bridge.queries
     order = np.random.default_rng(seed).permutation(len(rows))

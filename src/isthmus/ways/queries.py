@@ -14,9 +14,9 @@ from isthmus.spaces.contract import Space
 from isthmus.spaces.guard import Guard
 from isthmus.ways.way import Needs, Way
 
-__all__ = ["Mapped", "Queries", "QueryReader", "QueryVectors"]
+__all__ = ["Mapped", "QueryInput", "QueryReader", "QueryVectors"]
 
-Queries: TypeAlias = (
+QueryInput: TypeAlias = (
     Sequence[str] | NDArray[Any] | Mapping[Literal["old", "new", "bridged"], NDArray[Any]]
 )
 """Texts; vectors ``(nq, d)`` of the one model that the way asks; or vectors by model."""
@@ -104,7 +104,7 @@ class QueryReader:
         self.guards: Mapping[str, Guard] = {} if bridge is None else _guards(bridge)
         """What holds the queries of each model against its contract; nothing without a bridge."""
 
-    def __call__(self, queries: Queries) -> QueryVectors:
+    def __call__(self, queries: QueryInput) -> QueryVectors:
         """The vectors that the way needs, encoded, mapped and checked where that is to be done.
 
         Raises:
@@ -135,7 +135,7 @@ class QueryReader:
             raise InputError(f"the models have different numbers of queries: {counts}")
         return QueryVectors(used.get("old"), used.get("new"), used["bridged"])
 
-    def _given(self, queries: Queries, models: Sequence[str]) -> dict[str, NDArray[Any]]:
+    def _given(self, queries: QueryInput, models: Sequence[str]) -> dict[str, NDArray[Any]]:
         """Vectors by model, as they are given or as the encoders make them."""
         if isinstance(queries, Mapping):
             wanted: Any = (*models, "bridged")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from isthmus.evaluate.arms import words_of
 from isthmus.ways.items import Origin
-from isthmus.ways.queries import Queries
+from isthmus.ways.queries import QueryInput
 from isthmus.ways.rescoring import Spent
 from isthmus.ways.search import Answer, Search
 
@@ -188,7 +188,7 @@ class QueryResults:
 
 def run_queries(
     search: Search,
-    queries: Queries,
+    queries: QueryInput,
     k: int,
     *,
     way: str,
@@ -227,7 +227,7 @@ def run_queries(
 
 def _results(
     search: Search,
-    queries: Queries,
+    queries: QueryInput,
     answer: Answer,
     way: str,
     names: Sequence[str | int],
@@ -274,7 +274,7 @@ def _results(
         )
 
 
-def _alone(search: Search, queries: Queries, depth: int) -> dict[str, NDArray[Any]]:
+def _alone(search: Search, queries: QueryInput, depth: int) -> dict[str, NDArray[Any]]:
     """What either query of a mix finds by itself ``(nq, depth)``."""
     if search.way.recall.kind != "mixed":
         return {}

@@ -23,7 +23,7 @@ from isthmus.stores import Hits, Ids, Store
 from isthmus.ways.interpolate import interpolate
 from isthmus.ways.items import ItemSource, ItemVectors
 from isthmus.ways.joined import ColumnQueries, joined_search
-from isthmus.ways.queries import Mapped, Queries, QueryReader, QueryVectors
+from isthmus.ways.queries import Mapped, QueryInput, QueryReader, QueryVectors
 from isthmus.ways.rescoring import Limit, NewQueries, RecallTrace, Spent, not_rescored, rescored
 from isthmus.ways.way import Needs, Recall, Way
 
@@ -169,7 +169,7 @@ class Search:
 
     def __call__(
         self,
-        queries: Queries,
+        queries: QueryInput,
         k: int = 10,
         *,
         without: Ids | None = None,

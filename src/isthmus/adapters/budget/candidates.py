@@ -20,13 +20,13 @@ __all__ = ["Candidates", "is_known", "read_candidates", "survey"]
 
 _BLOCK_ROWS = 8192
 
-Batches = Iterable[tuple[NDArray[Any], NDArray[Any]]]
+PairBatches = Iterable[tuple[NDArray[Any], NDArray[Any]]]
 
 
 class Candidates:
     """Batches of ids and checked rows, as often as they are needed."""
 
-    def __init__(self, batches: Callable[[], Batches], cosine: bool) -> None:
+    def __init__(self, batches: Callable[[], PairBatches], cosine: bool) -> None:
         self._batches, self._cosine = batches, cosine
 
     def __iter__(self) -> Iterator[tuple[NDArray[Any], NDArray[np.float32]]]:
@@ -62,7 +62,7 @@ def read_candidates(vectors: Any, ids: NDArray[Any] | None, cosine: bool) -> Can
                 where="vectors",
                 mend="Give an array, a memory map, or a list of batches (ids, rows)",
             )
-        batches: Batches = vectors
+        batches: PairBatches = vectors
         return Candidates(lambda: batches, cosine)
     n = int(vectors.shape[0])
     names = np.arange(n) if ids is None else normalise_ids(ids, "ids")
@@ -70,7 +70,7 @@ def read_candidates(vectors: Any, ids: NDArray[Any] | None, cosine: bool) -> Can
         raise InputError(f"{len(names)} ids for {n} vectors", where="ids")
     check_unique(names, lambda row: f"ids, row {row}")
 
-    def blocks() -> Batches:
+    def blocks() -> PairBatches:
         for start in range(0, n, _BLOCK_ROWS):
             block = slice(start, start + _BLOCK_ROWS)
             yield names[block], vectors[block]

@@ -35,7 +35,7 @@ from isthmus.spaces.split import hash_ids
 __all__ = ["CurveDesign", "learning_curve"]
 
 Map = Callable[[NDArray[Any]], NDArray[Any]]
-Fit = Callable[[NDArray[Any], NDArray[Any]], Map]
+FitMap = Callable[[NDArray[Any], NDArray[Any]], Map]
 """A user's own fit: paired rows in, a map of source rows out."""
 
 _LADDER = (100, 250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000, 64_000)
@@ -78,7 +78,7 @@ def learning_curve(
     y: Array,
     *,
     ids: NDArray[Any] | None = None,
-    recipe: str | Recipe | Fit | None = None,
+    recipe: str | Recipe | FitMap | None = None,
     cosine: bool = True,
     design: CurveDesign | None = None,
     seed: int = 0,
@@ -201,7 +201,7 @@ def _checked_budgets(budgets: Sequence[int] | None, available: int) -> list[int]
 
 
 def _fitter(
-    recipe: str | Recipe | Fit | None, source: PairedRows, cosine: bool
+    recipe: str | Recipe | FitMap | None, source: PairedRows, cosine: bool
 ) -> tuple[Callable[[NDArray[np.int64]], Map], str]:
     """A fit on the rows of the given numbers, and what to call it."""
     if recipe is None:

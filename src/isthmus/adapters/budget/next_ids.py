@@ -7,7 +7,6 @@ shrinks ``det P`` most; then ``P`` loses ``uuáµ€ / (1 + leverage)``, ``u = P váµ
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -15,7 +14,12 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from isthmus.adapters.budget.candidates import Candidates, is_known, read_candidates, survey
+from isthmus.adapters.budget.candidates import (
+    Candidates,
+    is_known,
+    read_candidates,
+    survey,
+)
 from isthmus.array_types import Matrix
 from isthmus.errors import InputError
 from isthmus.progress import Progress, silent
@@ -30,8 +34,6 @@ Method = Literal["leverage", "random"]
 _BLOCK_ROWS = 8192
 _PER_PICK, _LEAST_SHORTLIST = 8, 4096
 _HASH_SEED = 0xD0E5
-
-Batches = Iterable[tuple[NDArray[Any], NDArray[Any]]]
 
 
 @dataclass(frozen=True, eq=False)

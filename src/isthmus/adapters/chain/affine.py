@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from isthmus.adapters.chain.row_norm import OnSphere, RowNorm
-from isthmus.adapters.chain.stage import Dims, Stage, Tensors
+from isthmus.adapters.chain.stage import Dims, Stage, StageTensors
 from isthmus.array_types import Matrix
 from isthmus.errors import InputError
 from isthmus.numeric import Array
@@ -161,7 +161,7 @@ class Affine(Stage):
 
     @classmethod
     @override
-    def from_tensors(cls, tensors: Tensors) -> Self:
+    def from_tensors(cls, tensors: StageTensors) -> Self:
         if set(tensors) - {"matrix", "offset"}:
             raise ValueError(f"an affine map has a matrix and an offset, found {sorted(tensors)}")
         matrix, offset = tensors.get("matrix"), tensors.get("offset")

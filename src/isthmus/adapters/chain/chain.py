@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from isthmus.adapters.chain.kinds import unpack_stage
 from isthmus.adapters.chain.one_matrix import OneMatrix
 from isthmus.adapters.chain.row_norm import RowNorm
-from isthmus.adapters.chain.stage import Packed, Stage, Tensors
+from isthmus.adapters.chain.stage import Stage, StageTensors
+from isthmus.artefact import Packed
 from isthmus.numeric import Array, as_array, as_floating, like, namespace
 from isthmus.threads import single_thread
 
@@ -167,7 +168,7 @@ class Chain:
         return {"stages": [described for described, _ in packed]}, tensors
 
     @classmethod
-    def unpack(cls, described: Mapping[str, Any], tensors: Tensors, dx: int, dy: int) -> Self:
+    def unpack(cls, described: Mapping[str, Any], tensors: StageTensors, dx: int, dy: int) -> Self:
         """What `pack` gave, for a map of rows of ``dx`` dimensions to ``dy``.
 
         Raises:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from isthmus.adapters.chain.affine import Affine
-from isthmus.adapters.chain.stage import Dims, Stage, Tensors, check_names
+from isthmus.adapters.chain.stage import Dims, Stage, StageTensors, check_names
 from isthmus.numeric import Array
 
 __all__ = ["Int8Map"]
@@ -49,7 +49,7 @@ class Int8Map(Stage):
 
     @classmethod
     @override
-    def from_tensors(cls, tensors: Tensors) -> Self:
+    def from_tensors(cls, tensors: StageTensors) -> Self:
         check_names("an int8 map", tensors, {"codes", "scales", "offset"})
         codes, scales, offset = (tensors[name] for name in ("codes", "scales", "offset"))
         if codes.ndim != 2 or not scales.shape == offset.shape == codes.shape[:1]:

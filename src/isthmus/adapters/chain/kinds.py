@@ -10,7 +10,7 @@ from isthmus.adapters.chain.int8_map import Int8Map
 from isthmus.adapters.chain.residual_map import ResidualMap
 from isthmus.adapters.chain.routed_map import RoutedMap
 from isthmus.adapters.chain.row_norm import OnSphere, RowNorm
-from isthmus.adapters.chain.stage import Stage, Tensors
+from isthmus.adapters.chain.stage import Stage, StageTensors
 from isthmus.adapters.chain.thin import Thin
 
 __all__ = ["STAGES", "unpack_stage"]
@@ -20,7 +20,7 @@ STAGES: dict[str, type[Stage]] = {
 }
 
 
-def unpack_stage(described: Mapping[str, Any], tensors: Tensors) -> Stage:
+def unpack_stage(described: Mapping[str, Any], tensors: StageTensors) -> Stage:
     """The stage whose `Stage.pack` gave these.
 
     Raises:

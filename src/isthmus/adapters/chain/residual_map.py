@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from isthmus.adapters.chain.stage import Dims, Stage, Tensors, check_names
+from isthmus.adapters.chain.stage import Dims, Stage, StageTensors, check_names
 from isthmus.numeric import Array
 
 __all__ = ["ResidualMap", "gelu"]
@@ -63,7 +63,7 @@ class ResidualMap(Stage):
 
     @classmethod
     @override
-    def from_tensors(cls, tensors: Tensors) -> Self:
+    def from_tensors(cls, tensors: StageTensors) -> Self:
         """The inverse of `tensors`.
 
         Raises:

@@ -11,7 +11,7 @@ from array_api_compat import is_numpy_array
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from isthmus.adapters.chain.stage import Dims, Stage, Tensors, check_names
+from isthmus.adapters.chain.stage import Dims, Stage, StageTensors, check_names
 from isthmus.numeric import Array, like, namespace, to_numpy
 
 __all__ = ["RoutedMap"]
@@ -72,7 +72,7 @@ class RoutedMap(Stage):
 
     @classmethod
     @override
-    def from_tensors(cls, tensors: Tensors) -> Self:
+    def from_tensors(cls, tensors: StageTensors) -> Self:
         """The inverse of `tensors`.
 
         Raises:

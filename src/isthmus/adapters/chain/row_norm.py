@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from isthmus.adapters.chain.stage import Dims, Packed, Stage, Tensors, check_names
+from isthmus.adapters.chain.stage import Dims, Stage, StageTensors, check_names
 from isthmus.array_types import Matrix
+from isthmus.artefact import Packed
 from isthmus.numeric import Array
 
 __all__ = ["OnSphere", "RowNorm"]
@@ -66,7 +67,7 @@ class RowNorm(Stage):
 
     @classmethod
     @override
-    def from_tensors(cls, tensors: Tensors) -> Self:
+    def from_tensors(cls, tensors: StageTensors) -> Self:
         check_names("a row norm", tensors, set())
         return cls()
 
@@ -76,7 +77,7 @@ class RowNorm(Stage):
 
     @classmethod
     @override
-    def unpack(cls, described: Mapping[str, Any], tensors: Tensors) -> Self:
+    def unpack(cls, described: Mapping[str, Any], tensors: StageTensors) -> Self:
         kind = described["kind"]
         if set(described) != {"stage", "kind"} or kind not in _KINDS:
             raise ValueError(f"a row norm is one of {_KINDS}, found {kind!r}")
@@ -119,7 +120,7 @@ class OnSphere(Stage):
 
     @classmethod
     @override
-    def from_tensors(cls, tensors: Tensors) -> Self:
+    def from_tensors(cls, tensors: StageTensors) -> Self:
         check_names("a map onto the sphere", tensors, {"offset"})
         if tensors["offset"].ndim != 1:
             raise ValueError(f"an offset has shape {tensors['offset'].shape}, expected one row")

@@ -9,23 +9,21 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.artefact import Packed
 from isthmus.errors import InputError
 from isthmus.numeric import Array
 
 if TYPE_CHECKING:
     from isthmus.adapters.chain.affine import Affine
 
-__all__ = ["Dims", "Packed", "Stage", "Tensors"]
+__all__ = ["Dims", "Stage", "StageTensors"]
 
 
-Tensors = Mapping[str, NDArray[Any]]
+StageTensors = Mapping[str, NDArray[Any]]
 """The weights of a stage, by the names that its file uses."""
 
 Dims = tuple[int | None, int | None]
 """Widths of rows before and after a stage; None where any width will do."""
-
-Packed = tuple[dict[str, Any], dict[str, NDArray[Any]]]
-"""What JSON can hold of a part, and its float32 (or int8) tensors by name."""
 
 
 class Stage(ABC):
@@ -120,7 +118,7 @@ class Stage(ABC):
 
     @classmethod
     @abstractmethod
-    def from_tensors(cls, tensors: Tensors) -> Self:
+    def from_tensors(cls, tensors: StageTensors) -> Self:
         """The inverse of `tensors`.
 
         Raises:
@@ -132,7 +130,7 @@ class Stage(ABC):
         return {"stage": self.name}, {name: _narrow(t) for name, t in self.tensors().items()}
 
     @classmethod
-    def unpack(cls, described: Mapping[str, Any], tensors: Tensors) -> Self:
+    def unpack(cls, described: Mapping[str, Any], tensors: StageTensors) -> Self:
         """The inverse of `pack`, for a stage of this kind.
 
         Raises:
@@ -152,7 +150,7 @@ def _widen(tensor: NDArray[Any]) -> NDArray[Any]:
     return tensor if tensor.dtype == np.int8 else tensor.astype(np.float64)
 
 
-def check_names(kind: str, tensors: Tensors, names: set[str]) -> None:
+def check_names(kind: str, tensors: StageTensors, names: set[str]) -> None:
     """Refuse tensors of other names.
 
     Raises:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from isthmus.adapters.chain.affine import Affine
-from isthmus.adapters.chain.stage import Dims, Stage, Tensors, check_names
+from isthmus.adapters.chain.stage import Dims, Stage, StageTensors, check_names
 from isthmus.array_types import Matrix
 from isthmus.numeric import Array
 
@@ -46,7 +46,7 @@ class Thin(Stage):
 
     @classmethod
     @override
-    def from_tensors(cls, tensors: Tensors) -> Self:
+    def from_tensors(cls, tensors: StageTensors) -> Self:
         check_names("a thin map", tensors, {"left", "right", "offset"})
         left, right, offset = (tensors[name] for name in ("left", "right", "offset"))
         if left.ndim != 2 or right.ndim != 2 or offset.ndim != 1:

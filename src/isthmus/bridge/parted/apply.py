@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from isthmus.bridge.bridge import Bridge
 from isthmus.bridge.parted.map_part import MapPart, PartFile, described
 from isthmus.bridge.stray_rows import told_strays
+from isthmus.json_text import JsonObject
 from isthmus.progress import Progress
 from isthmus.scale.earlier_runs import JsonObject
 from isthmus.scale.engine import PooledEngine

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from isthmus.errors import InputError
 from isthmus.scale.engine import PooledEngine
 from isthmus.spaces.pairs import Pairs
-from isthmus.spaces.readers import Source
+from isthmus.spaces.readers import VectorSource
 
 __all__ = ["GivenPairs", "engine_place", "opened_engine", "opened_pairs"]
 
-GivenPairs = Pairs | tuple[Source, Source]
+GivenPairs = Pairs | tuple[VectorSource, VectorSource]
 """The same items in two spaces, or where both sides are: ``(source, target)``."""
 
 
@@ -68,7 +68,7 @@ def opened_engine(engine: PooledEngine | str) -> Generator[PooledEngine]:
         yield running
 
 
-def engine_place(source: Source) -> str:
+def engine_place(source: VectorSource) -> str:
     """Where vectors are, for workers that read them by themselves.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -21,11 +21,11 @@ from isthmus.nn.compact.unit_choice import chosen_units, made_up, white_covarian
 from isthmus.numeric import to_numpy
 from isthmus.progress import Progress, silent
 from isthmus.threads import single_thread
+from isthmus.training.modes import ModelCall
 from isthmus.training.names import find_module, find_modules
 
 __all__ = ["prune_weights", "remove_units"]
 
-Call = Callable[[nn.Module, Any], Any]
 
 _RIDGE = 1e-6
 
@@ -119,7 +119,7 @@ def remove_units(
     share: float,
     through: Iterable[str] = (),
     batches: Iterable[Any] | None = None,
-    call: Call | None = None,
+    call: ModelCall | None = None,
     progress: Progress = silent,
 ) -> Compact:
     """Take whole units (channels) out between two layers: smaller and faster on any machine.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +18,11 @@ from isthmus.nn.compact.int8_layer import Int8Layer
 from isthmus.nn.compact.layer_moments import watched
 from isthmus.nn.compact.table import Compact, LayerChange, replace_module
 from isthmus.progress import Progress, silent
+from isthmus.training.modes import ModelCall
 from isthmus.training.names import find_modules
 
 __all__ = ["Int8Layer", "quantise"]
 
-Call = Callable[[nn.Module, Any], Any]
 
 _KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TIMED = 5
@@ -34,7 +34,7 @@ def quantise(
     *,
     batches: Iterable[Any] | None = None,
     activations: str = "float",
-    call: Call | None = None,
+    call: ModelCall | None = None,
     progress: Progress = silent,
 ) -> Compact:
     """Round weights to int8 in a copy of the network, and correct what that did to its outputs.
@@ -154,7 +154,7 @@ def _input_ranges(
     module: nn.Module,
     layers: dict[str, nn.Linear],
     batches: list[Any],
-    call: Call | None,
+    call: ModelCall | None,
     progress: Progress,
 ) -> dict[str, InputRanges]:
     ranges = {name: InputRanges() for name in layers}

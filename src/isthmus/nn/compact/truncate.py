@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,11 +19,10 @@ from isthmus.nn.compact.table import Compact, LayerChange, like_tensor, replace_
 from isthmus.numeric import to_numpy
 from isthmus.progress import Progress, silent
 from isthmus.threads import single_thread
+from isthmus.training.modes import ModelCall
 from isthmus.training.names import find_modules
 
 __all__ = ["FactoredLayer", "truncate"]
-
-Call = Callable[[nn.Module, Any], Any]
 
 
 class FactoredLayer(nn.Sequential):
@@ -51,7 +50,7 @@ def truncate(
     rank: int | Mapping[str, int] | None = None,
     energy: float | None = None,
     batches: Iterable[Any] | None = None,
-    call: Call | None = None,
+    call: ModelCall | None = None,
     progress: Progress = silent,
 ) -> Compact:
     """Split matrices into two thin ones of lower rank, in a copy of the network.

@@ -14,11 +14,11 @@ from isthmus.nn.look.at_other_sizes import Seen, lead_of, look_at_other_sizes, s
 from isthmus.nn.look.item_rows import possible_counts
 from isthmus.nn.look.kinds import certain_kind, steps_first, told_inside
 
-__all__ = ["Axes", "LayerAxes", "Layout"]
+__all__ = ["Axes", "FeatureAxis", "LayerAxes"]
 
 log = logging.getLogger(__name__)
 
-Layout = str
+FeatureAxis = str
 """Where features lie once items come first: ``channels`` (second axis) or ``tokens`` (last)."""
 
 _SIZES = 3
@@ -36,7 +36,7 @@ class Axes:
     """
 
     items: int = 0
-    layout: Layout = "tokens"
+    layout: FeatureAxis = "tokens"
     parts: int = 1
 
     def features(self, ndim: int) -> int:

@@ -13,7 +13,6 @@ from torch.nn.utils import parametrize
 
 from isthmus.errors import InputError
 from isthmus.nn.shaping.energy import (
-    Call,
     CorrectionEnergy,
     call_on_input,
     correction_energy,
@@ -22,12 +21,12 @@ from isthmus.nn.shaping.energy import (
 from isthmus.nn.shaping.layers import Shaped, ShapedConv2d, ShapedLinear
 from isthmus.nn.shaping.operators import ShapingKind
 from isthmus.training.batches import tensors_in
-from isthmus.training.modes import evaluation_mode
+from isthmus.training.modes import ModelCall, evaluation_mode
 from isthmus.training.names import find_modules, replace_modules
 
 __all__ = ["Folded", "Structured", "fold", "structure"]
 
-Loss = Callable[[nn.Module, Any], Tensor]
+TaskLoss = Callable[[nn.Module, Any], Tensor]
 
 _KINDS: dict[type[nn.Module], Any] = {nn.Linear: ShapedLinear, nn.Conv2d: ShapedConv2d}
 _LINEAR_MAPS = (
@@ -167,8 +166,8 @@ def fold(
     batches: Iterable[Any] | None = None,
     *,
     drop_below: float = 0.0,
-    loss: Loss | None = None,
-    call: Call | None = None,
+    loss: TaskLoss | None = None,
+    call: ModelCall | None = None,
 ) -> Folded:
     """Merge every shaping into its weight, in place; what remains without correction is plain.
 
@@ -321,7 +320,7 @@ def _parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def _mean_loss(model: nn.Module, batches: Iterable[Any], loss: Loss) -> float:
+def _mean_loss(model: nn.Module, batches: Iterable[Any], loss: TaskLoss) -> float:
     values: list[float] = []
     with evaluation_mode(model), torch.no_grad():
         for batch in batches:
@@ -330,7 +329,7 @@ def _mean_loss(model: nn.Module, batches: Iterable[Any], loss: Loss) -> float:
 
 
 def _change_without(
-    model: nn.Module, layers: list[Shaped], batches: Iterable[Any], call: Call
+    model: nn.Module, layers: list[Shaped], batches: Iterable[Any], call: ModelCall
 ) -> float:
     """``E‖f' − f‖² / E‖f‖²``, where f' is the model without the corrections of these layers."""
     change = energy = 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +13,11 @@ from torch import Tensor, nn
 
 from isthmus.errors import InputError
 from isthmus.nn.shaping.layers import Shaped
-from isthmus.training.modes import call_model, evaluation_mode
+from isthmus.training.modes import ModelCall, call_model, evaluation_mode
 
 __all__ = ["CorrectionEnergy", "Energies", "correction_energy", "watch_energy"]
 
 _TINY = 1e-30
-
-Call = Callable[[nn.Module, Any], Any]
 
 
 @dataclass(frozen=True)
@@ -132,7 +130,7 @@ def watch_energy(model: nn.Module) -> Generator[Energies]:
 
 
 def correction_energy(
-    model: nn.Module, batches: Iterable[Any], *, call: Call | None = None
+    model: nn.Module, batches: Iterable[Any], *, call: ModelCall | None = None
 ) -> dict[str, CorrectionEnergy]:
     """The energy of every correction, streamed over data in evaluation mode.
 

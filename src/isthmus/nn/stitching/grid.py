@@ -28,7 +28,7 @@ from isthmus.training.names import find_modules
 
 __all__ = ["CutResult", "StitchGrid", "stitch_grid"]
 
-Names = str | Iterable[str]
+LayerNames = str | Iterable[str]
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def stitch_grid(
     back: nn.Module,
     batches: Sequence[Any],
     *,
-    layers: tuple[Names, Names],
+    layers: tuple[LayerNames, LayerNames],
     loss: Callable[[Any, Any], Any],
     evaluation: Sequence[Any],
     options: StitchOptions | None = None,

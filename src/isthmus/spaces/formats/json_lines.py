@@ -24,7 +24,7 @@ from isthmus.spaces.formats.contents import (
     id_name,
     reading,
 )
-from isthmus.spaces.formats.json_records import Record, places_of, records_of, value_at
+from isthmus.spaces.formats.json_records import JsonRecord, places_of, records_of, value_at
 from isthmus.spaces.ids import normalise_ids
 
 __all__ = ["holds_rows", "open_json"]
@@ -85,8 +85,8 @@ def holds_rows(path: Path) -> bool:
     return first is None or bool(places_of(first)) or any(name in VECTOR_NAMES for name in first)
 
 
-def _blocks(path: Path) -> Iterator[tuple[int, list[Record]]]:
-    block: list[Record] = []
+def _blocks(path: Path) -> Iterator[tuple[int, list[JsonRecord]]]:
+    block: list[JsonRecord] = []
     first = 0
     for record in records_of(path):
         block.append(record)
@@ -97,18 +97,20 @@ def _blocks(path: Path) -> Iterator[tuple[int, list[Record]]]:
         yield first, block
 
 
-def _id_key(record: Record, wanted: Wanted, key: str) -> tuple[str | None, str | None]:
+def _id_key(record: JsonRecord, wanted: Wanted, key: str) -> tuple[str | None, str | None]:
     """As `id_name`, of an object, and of the one inside it where the vector lies."""
     found, overlooked = id_name(list(record), wanted, key)
     around = key.rpartition(".")[0]
     if found is not None or not around:
         return found, overlooked
     inside = value_at(record, around)
-    beside, _ = id_name(list(cast(Record, inside)) if isinstance(inside, dict) else [], wanted, "")
+    beside, _ = id_name(
+        list(cast(JsonRecord, inside)) if isinstance(inside, dict) else [], wanted, ""
+    )
     return (None, overlooked) if beside is None else (f"{around}.{beside}", None)
 
 
-def _vector_key(record: Record, path: Path) -> str:
+def _vector_key(record: JsonRecord, path: Path) -> str:
     names = list(record)
     named = [name for name in VECTOR_NAMES if name in names]
     if len(named) == 1 and not isinstance(record[named[0]], dict):
@@ -131,7 +133,7 @@ def _vector_key(record: Record, path: Path) -> str:
     )
 
 
-def _matrix(block: Sequence[Record], key: str, where: str, first: int) -> NDArray[np.float32]:
+def _matrix(block: Sequence[JsonRecord], key: str, where: str, first: int) -> NDArray[np.float32]:
     found: list[NDArray[np.float32]] = []
     for row, record in enumerate(block):
         place = f"{where}, row {first + row}"
@@ -151,9 +153,9 @@ def _matrix(block: Sequence[Record], key: str, where: str, first: int) -> NDArra
 
 def _plain(value: Any) -> Any:
     """The value in MongoDB's extended JSON, as ``{"$oid": ...}``; any other as it is."""
-    if not isinstance(value, dict) or len(cast(Record, value)) != 1:
+    if not isinstance(value, dict) or len(cast(JsonRecord, value)) != 1:
         return value
-    ((kind, held),) = cast(Record, value).items()
+    ((kind, held),) = cast(JsonRecord, value).items()
     if kind in ("$numberInt", "$numberLong"):
         return int(held)
     return held if kind in ("$oid", "$uuid", "$numberDouble") else value
@@ -177,7 +179,7 @@ def _vector(value: Any, where: str) -> NDArray[np.float32]:
     return vector
 
 
-def _ids(block: Sequence[Record], key: str, path: Path, first: int) -> NDArray[Any]:
+def _ids(block: Sequence[JsonRecord], key: str, path: Path, first: int) -> NDArray[Any]:
     found: list[Any] = []
     for row, record in enumerate(block):
         value = _plain(value_at(record, key))

@@ -12,15 +12,15 @@ from isthmus.spaces.formats.contents import VECTOR_NAMES
 from isthmus.spaces.json_values import json_values
 from isthmus.spaces.text_files import open_text
 
-__all__ = ["Record", "places_of", "records_of", "value_at"]
+__all__ = ["JsonRecord", "places_of", "records_of", "value_at"]
 
 _DEEPEST = 4
 _NAMES = (*VECTOR_NAMES, "values", "dense")
 
-Record = Mapping[str, Any]
+JsonRecord = Mapping[str, Any]
 
 
-def records_of(path: Path) -> Iterator[Record]:
+def records_of(path: Path) -> Iterator[JsonRecord]:
     """The objects with a vector each, one after the other as they are read.
 
     The id of a row may stand in an object of its own before it, as search engines load it.
@@ -42,15 +42,15 @@ def records_of(path: Path) -> Iterator[Record]:
 
 def _acted_on(found: Any) -> Any:
     """The id that an action of a bulk load names, empty where it names none; else None."""
-    if not isinstance(found, dict) or len(cast(Record, found)) != 1:
+    if not isinstance(found, dict) or len(cast(JsonRecord, found)) != 1:
         return None
-    ((verb, action),) = cast(Record, found).items()
+    ((verb, action),) = cast(JsonRecord, found).items()
     if verb not in ("index", "create") or not isinstance(action, dict) or places_of(action):
         return None
-    return cast(Record, action).get("_id", "")
+    return cast(JsonRecord, action).get("_id", "")
 
 
-def _rows_of(value: Any, where: str) -> Iterator[Record]:
+def _rows_of(value: Any, where: str) -> Iterator[JsonRecord]:
     """The rows behind the answer of a service; any other object as it is."""
     if isinstance(value, list) and (row := _bare_row(cast(list[Any], value), where)):
         yield row
@@ -93,7 +93,7 @@ def _rows_of(value: Any, where: str) -> Iterator[Record]:
         yield record
 
 
-def _bare_row(value: list[Any], where: str) -> Record | None:
+def _bare_row(value: list[Any], where: str) -> JsonRecord | None:
     """A vector without a name, also alone in a list, or behind its id; None for anything else."""
     if is_vector(value):
         return {"embedding": value}
@@ -119,7 +119,7 @@ def is_vector(value: Any) -> bool:
     )
 
 
-def _of_table(record: Record) -> list[Record]:
+def _of_table(record: JsonRecord) -> list[JsonRecord]:
     """The rows of a data frame as pandas writes it, by its columns or its index; else none."""
     columns, data = record.get("columns"), record.get("data")
     if isinstance(columns, list) and isinstance(data, list):
@@ -128,7 +128,7 @@ def _of_table(record: Record) -> list[Record]:
         index = record.get("index")
         named = isinstance(index, list) and any(isinstance(i, str) for i in cast(list[Any], index))
         if not named or len(cast(list[Any], index)) != len(rows):
-            return cast(list[Record], rows)
+            return cast(list[JsonRecord], rows)
         return [{"id": i, **row} for i, row in zip(cast(list[Any], index), rows, strict=True)]
     if len(record) < 2 or not all(isinstance(value, dict) for value in record.values()):
         return []
@@ -141,7 +141,7 @@ def _of_table(record: Record) -> list[Record]:
     return [{name: column[row] for name, column in inside.items()} for row in first]
 
 
-def _held_rows(record: Record) -> list[Record]:
+def _held_rows(record: JsonRecord) -> list[JsonRecord]:
     """The objects with a vector each that lie in one list of ``record``; empty where none does."""
     if len(places_of(record)) == 1:
         return []
@@ -151,14 +151,14 @@ def _held_rows(record: Record) -> list[Record]:
     return found[0] if len(found) == 1 else []
 
 
-def _lists_in(record: Any, depth: int = _DEEPEST) -> Iterator[list[Record]]:
+def _lists_in(record: Any, depth: int = _DEEPEST) -> Iterator[list[JsonRecord]]:
     """The lists of objects in ``record``; what has a name for each is one too, under its ids."""
     if not isinstance(record, dict) or not depth:
         return
     inside = cast(dict[str, Any], record)
     for value in inside.values():
         if isinstance(value, list) and all(isinstance(v, dict) for v in cast(list[Any], value)):
-            yield cast(list[Record], value)
+            yield cast(list[JsonRecord], value)
         elif isinstance(value, dict):
             rows = list(cast(dict[str, Any], value).items())
             if len(rows) > 1 and all(isinstance(v, dict) and places_of(v) for _, v in rows):
@@ -181,13 +181,13 @@ def places_of(record: Any, depth: int = _DEEPEST) -> list[str]:
     return found
 
 
-def value_at(record: Record, place: str) -> Any:
+def value_at(record: JsonRecord, place: str) -> Any:
     """The value under a name, or under ``a.b`` of objects inside each other."""
     if place in record:
         return record[place]
     name, _, inner = place.partition(".")
     held = record.get(name)
-    return value_at(cast(Record, held), inner) if inner and isinstance(held, dict) else None
+    return value_at(cast(JsonRecord, held), inner) if inner and isinstance(held, dict) else None
 
 
 def _several(found: Any, where: str) -> list[Any]:
