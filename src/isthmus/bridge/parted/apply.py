@@ -23,7 +23,6 @@ from isthmus.bridge.parted.map_part import MapPart, PartFile, described
 from isthmus.bridge.stray_rows import told_strays
 from isthmus.json_text import JsonObject
 from isthmus.progress import Progress
-from isthmus.scale.earlier_runs import JsonObject
 from isthmus.scale.engine import PooledEngine
 from isthmus.scale.listing import list_side
 from isthmus.scale.part_bucket import PartBucket
