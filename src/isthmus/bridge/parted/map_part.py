@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from isthmus.bridge.row_map import RowMap
-from isthmus.scale.earlier_runs import JsonObject
+from isthmus.json_text import JsonObject
 from isthmus.scale.part_bucket import result_file
 from isthmus.scale.parts import PartedVectors, ReadablePart, Slice
 from isthmus.scale.reading import rows_of
