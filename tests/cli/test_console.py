@@ -14,6 +14,7 @@ from isthmus.cli.console import (
     ProgressBar,
     say,
     show,
+    show_fitted,
     show_json,
     show_lines,
     show_markdown,
@@ -220,3 +221,20 @@ def test_durations(seconds: float, text: str) -> None:
 def test_no_count_is_too_odd_for_a_line(done: int, total: Any) -> None:
     assert console._line("task", done, total, 2.0).count("task") == 1
     assert console._line("task", done, total, 0.0)
+
+
+def test_lines_are_fitted_to_a_terminal_between_words_and_a_file_keeps_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = "  verdict: migrate: the full index reaches 0.583 where the old model has 0.453"
+    monkeypatch.delenv("COLUMNS", raising=False)
+    show(line, fitted=True)
+    assert capsys.readouterr().out == f"{line}\n"
+    monkeypatch.setenv("COLUMNS", "50")
+    show(line, fitted=True)
+    show_fitted(line)
+    half = "  verdict: migrate: the full index reaches 0.583\n    where the old model has 0.453\n"
+    assert capsys.readouterr().out == 2 * half
+    # what is to be copied stays whole
+    show(line)
+    assert capsys.readouterr().out == f"{line}\n"

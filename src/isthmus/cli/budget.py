@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from isthmus.cli.console import ProgressBar, say, show, show_block, show_json
+from isthmus.cli.console import ProgressBar, say, show, show_fitted, show_json
 from isthmus.cli.inputs import (
     EngineName,
     Json,
@@ -157,6 +157,6 @@ def budget_command(
             }
         )
         return
-    show_block(str(curve))
+    show_fitted(str(curve))
     if chosen is not None:
         show("", str(chosen))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli.console import ProgressBar, say, show, show_block, show_json
+from isthmus.cli.console import ProgressBar, say, show, show_fitted, show_json
 from isthmus.cli.inputs import Json, Overwrite
 from isthmus.cli.model_options import SPELLINGS, KeyEnv
 from isthmus.cli.outputs import WRITTEN
@@ -116,6 +116,6 @@ def check_command(
     if as_json:
         show_json(found.as_dict())
     else:
-        show_block(str(found))
+        show_fitted(str(found))
     if not found.same:
         raise typer.Exit(1)

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import sys
+import textwrap
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
@@ -33,6 +34,7 @@ __all__ = [
     "say",
     "show",
     "show_block",
+    "show_fitted",
     "show_json",
     "show_json_line",
     "show_lines",
@@ -76,17 +78,46 @@ def warn(line: str) -> None:
     _LOGGER.warning("%s", line)
 
 
-def show(*lines: str) -> None:
+def show(*lines: str, fitted: bool = False) -> None:
     """A result for people in lines, on stdout.
 
-    Each stays one line, whatever the names and ids in it hold.
+    Each stays one line, whatever the names and ids in it hold; or, ``fitted``, as many as the
+    terminal's width asks for (`show_fitted`).
     """
-    _write("".join(f"{plain_line(line)}\n" for line in lines))
+    plain = [plain_line(line) for line in lines]
+    _write("".join(f"{line}\n" for line in (_to_the_width(plain) if fitted else plain)))
 
 
 def show_block(text: str) -> None:
     """A result for people that is laid out in lines already, on stdout."""
     _show(text)
+
+
+def show_fitted(text: str) -> None:
+    """The same, with lines that are wider than the terminal broken between words.
+
+    Where stdout is no terminal and COLUMNS is not set, every line stays whole.
+    """
+    _show("\n".join(_to_the_width(text.split("\n"))))
+
+
+def _to_the_width(lines: Sequence[str]) -> Sequence[str]:
+    if not sys.stdout.isatty() and "COLUMNS" not in os.environ:
+        return lines
+    width = text_width()
+    return [part for line in lines for part in _broken_lines(line, width)]
+
+
+def _broken_lines(line: str, width: int) -> list[str]:
+    """A line in parts, the later ones indented by two more than the first."""
+    text = line.lstrip(" ")
+    indent = " " * (len(line) - len(text))
+    if len(line) <= width or len(indent) > width // 2:
+        return [line]
+    return textwrap.wrap(
+        text, width, initial_indent=indent, subsequent_indent=f"{indent}  ",
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def show_json(value: Any) -> None:

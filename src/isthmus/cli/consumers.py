@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from isthmus.cli.console import ProgressBar, say, show, show_block, show_json
+from isthmus.cli.console import ProgressBar, say, show, show_fitted, show_json
 from isthmus.cli.inputs import (
     BridgeFolder,
     Json,
@@ -177,7 +177,7 @@ def consumers_command(
     if as_json:
         show_json({**found.report.model_dump(mode="json"), "broken_limits": broken})
     else:
-        show_block(str(found.report))
+        show_fitted(str(found.report))
         for sentence in broken:
             show(f"FAIL  {sentence}")
     if broken:

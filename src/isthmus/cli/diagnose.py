@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli.console import ProgressBar, say, show_block, show_json, warn
+from isthmus.cli.console import ProgressBar, say, show_fitted, show_json, warn
 from isthmus.cli.inputs import MetricOption, New, Old, Primary, RelevanceOptions, open_inputs
 from isthmus.cli.next_steps import Asked, after_diagnosis
 from isthmus.cli.option_groups import grouped
@@ -97,7 +97,7 @@ def diagnose_command(
     if shown.as_json:
         show_json(found.model_dump(mode="json"))
     else:
-        show_block(str(found))
+        show_fitted(str(found))
         show_commands(commands)
     if shown.report is not None:
         from isthmus.report import write_diagnosis_report

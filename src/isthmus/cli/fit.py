@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from isthmus.cli.completions import one_of
 from isthmus.cli.console import (
     SCORES_DIFFER,
     ProgressBar,
@@ -66,6 +67,7 @@ class MapOptions:
             help="query: new model's queries search the old index, which stays as it is. "
             "corpus: the stored old vectors are mapped for native queries of the new model.",
             rich_help_panel=_MAP,
+            autocompletion=one_of("query", "corpus"),
         ),
     ] = "query"
     recipe: Annotated[

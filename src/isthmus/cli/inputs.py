@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from isthmus.cli.completions import METRICS, PRIMARIES, one_of
 from isthmus.errors import InputError
 
 if TYPE_CHECKING:
@@ -84,7 +85,10 @@ IdsOption = Annotated[
 MetricOption = Annotated[
     str,
     typer.Option(
-        "--metric", help="How vectors are compared: cosine, dot or l2.", rich_help_panel=_DATA
+        "--metric",
+        help="How vectors are compared: cosine, dot or l2.",
+        rich_help_panel=_DATA,
+        autocompletion=one_of(*METRICS),
     ),
 ]
 Primary = Annotated[
@@ -93,6 +97,7 @@ Primary = Annotated[
         help="The metric that decides: cmc@k, recall@k, mrr, map or ndcg@k. "
         "By default recall@10, or ndcg@10 where queries have more than ten answers.",
         rich_help_panel=_JUDGING,
+        autocompletion=one_of(*PRIMARIES),
     ),
 ]
 Gates = Annotated[

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from isthmus.cli.console import ProgressBar, say, show, show_block, show_json, show_json_line
+from isthmus.cli.console import ProgressBar, say, show, show_fitted, show_json, show_json_line
 from isthmus.cli.inputs import Json
 from isthmus.cli.model_options import EncodingEngine, KeyEnv, opened_model
 from isthmus.cli.next_steps import command, option_words
@@ -164,7 +164,7 @@ def _told(migration: Migration, *, as_json: bool) -> None:
     if as_json:
         show_json(status.as_json())
     else:
-        show_block(str(status))
+        show_fitted(str(status))
 
 
 @migrate_app.command("run")
@@ -365,7 +365,7 @@ def watch_command(
             show_json_line({"look": look.number, "value": look.value, "loss": str(look.loss),
                             "alarm": look.alarm})  # fmt: skip
         else:
-            show_block(str(look))
+            show_fitted(str(look))
 
     with _opened(plan, at) as migration:
         if not migration.plan.queries.texts:

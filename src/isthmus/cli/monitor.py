@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from isthmus.cli.alarm import AlarmOptions
+from isthmus.cli.completions import one_of, way_names
 from isthmus.cli.console import ProgressBar, say, show, show_json
 from isthmus.cli.inputs import BridgeOption
 from isthmus.cli.option_groups import grouped
@@ -51,6 +52,7 @@ class DriftOptions:
             help="Whether the vectors are those that the bridge maps (source) or those of its "
             "target; by default source, and for a store those of the old model.",
             rich_help_panel=_JUDGED,
+            autocompletion=one_of("source", "target"),
         ),
     ] = None
 
@@ -92,6 +94,7 @@ class BoundOptions:
     way: Annotated[
         str | None,
         typer.Option(
+            autocompletion=way_names,
             help="The way that serves, whose scores stand in the log; the recommended one by "
             "default.",
             rich_help_panel=_JUDGED,
@@ -248,7 +251,7 @@ def monitor_command(
     if shown.as_json:
         show_json(told)
     else:
-        show(*_shown(found))
+        show(*_shown(found), fitted=True)
         if shown.report is not None:
             say(f"written: {shown.report}")
         if "rolled_back" in told:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from isthmus.cli.console import ProgressBar, say, show, show_block, show_json
+from isthmus.cli.console import ProgressBar, say, show, show_fitted, show_json
 from isthmus.cli.model_options import (
     MODELS,
     SPELLINGS,
@@ -212,7 +212,7 @@ def plan_command(
     if shown.as_json:
         show_json(plan.model_dump(mode="json"))
     else:
-        show(*lines_of(plan))
+        show(*lines_of(plan), fitted=True)
     if shown.report is not None:
         say(f"written: {shown.report}")
     say(f"written to {output}; nothing was changed. Go on with: {commands[0]}")
@@ -256,7 +256,7 @@ def _on_paper(
     if as_json:
         show_json(found.as_dict())
     else:
-        show_block(str(found))
+        show_fitted(str(found))
 
 
 def lines_of(plan: Plan) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli.console import ProgressBar, show, show_block, show_json
+from isthmus.cli.console import ProgressBar, show, show_fitted, show_json
 from isthmus.cli.inputs import BridgeFolder, IdsOption, Json, New, Old, RelevanceOptions, open_for
 
 __all__ = ["probe_command"]
@@ -53,7 +53,7 @@ def probe_command(
     if as_json:
         show_json({**found.as_dict(), "broken": broken})
     else:
-        show_block(str(found))
+        show_fitted(str(found))
         if broken and low is not None:
             show(f"FAIL  it may lose {-low:.3f}, more than {max_loss:g}")
     if broken:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from isthmus.cli.completions import schema_words
 from isthmus.cli.console import show, show_json
 
 __all__ = ["schema_command"]
@@ -18,6 +19,7 @@ def schema_command(
             metavar="[COMMAND]...",
             help="A command, or error; without it, those that have one are listed.",
             show_default=False,
+            autocompletion=schema_words,
         ),
     ] = None,
 ) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from isthmus.cli.completions import way_names
 from isthmus.cli.console import ProgressBar, say, show, show_json, show_json_line
 from isthmus.cli.inputs import BridgeOption, Json
 from isthmus.cli.model_options import MODELS, KeyEnv, NewModel, OldModel
@@ -164,6 +165,7 @@ def search_command(
     way: Annotated[
         str,
         typer.Option(
+            autocompletion=way_names,
             help="How to go on: what the evidence recommends, or another way of the bridge, such "
             "as bridge, mixed or mixed_rescore; isthmus inspect lists them.",
         ),

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from isthmus.cli.completions import way_names
 from isthmus.cli.console import ProgressBar, say, show
 from isthmus.cli.inputs import BridgeOption
 from isthmus.cli.listening import Host, Port
@@ -36,7 +37,10 @@ def serve_command(
     ] = None,
     way: Annotated[
         str,
-        typer.Option(help="How /search goes on: what the evidence recommends, or another way."),
+        typer.Option(
+            help="How /search goes on: what the evidence recommends, or another way.",
+            autocompletion=way_names,
+        ),
     ] = "recommended",
     host: Host = "127.0.0.1",
     port: Port = 8765,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from isthmus.cli.completions import one_of, way_names
 from isthmus.cli.console import say, show, show_json, text_width
 from isthmus.cli.inputs import Json
 from isthmus.errors import InputError
@@ -39,11 +40,16 @@ def threshold_command(
         str | None,
         typer.Option(
             help="share: as many of the first results pass; precision: as many of those that pass "
-            "are right, which needs evidence from queries with answers, or labels. By default both."
+            "are right, which needs evidence from queries with answers, or labels. By default "
+            "both.",
+            autocompletion=one_of("share", "precision"),
         ),
     ] = None,
     way: Annotated[
-        str | None, typer.Option(help="One way alone, by the name of its arm; by default all.")
+        str | None,
+        typer.Option(
+            help="One way alone, by the name of its arm; by default all.", autocompletion=way_names
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -74,7 +80,7 @@ def threshold_command(
     for kept, words in _WORDS.items():
         rows = [t for t in found if t.keep == kept]
         if rows:
-            show(*_table(rows, words, recommended))
+            show(*_table(rows, words, recommended), fitted=True)
     if keep is None and all(t.keep == "share" for t in found):
         say("the precision is not known: the evidence did not know what is relevant")
 
