@@ -10,7 +10,8 @@ installed into an environment of its own and runs by its own commands.  Then
   above the table);
 - *rows a CPU-second*: of the whole command, its start too, and the database server's; in a second
   table of many random rows, beside which the start is little, by the tools that write true vectors
-  of an encoder, which all of them ask over HTTP;
+  of an encoder, which all of them ask over HTTP; their medians, and the least and most, of several
+  runs in turns;
 - *kills*: SIGKILL at moments drawn evenly from the time of a whole run, and its own resume; those
   are survived after which each vector is what an uninterrupted run leaves, and the way back
   restores each bit of the old ones;
@@ -67,8 +68,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1000, help="texts (1000)")
     parser.add_argument("--kills", type=int, default=3, help="of each tool (3)")
     parser.add_argument(
-        "--many", type=int, default=20_000, help="rows of the second table; 0 for none (20000)"
+        "--many", type=int, default=200_000, help="rows of the second table; 0 for none (200000)"
     )
+    parser.add_argument("--repeats", type=int, default=3, help="of the second table (3)")
     parser.add_argument("--only", nargs="*", choices=TOOLS, default=list(TOOLS))
     asked = parser.parse_args()
     print("\n".join(header()), file=sys.stderr)
@@ -93,24 +95,38 @@ def main() -> None:
                 except Absent as why:
                     cells = (str(why), *[""] * 6)
                 print(f"| {mover.label} ({mover.store}) | {' | '.join(cells)} |", flush=True)
-            if asked.many:
-                _print_many(folder, asked.many, [t for t in _ENCODING if t in asked.only], server)
+            chosen = [tool for tool in _ENCODING if tool in asked.only]
+            if asked.many and chosen:
+                _print_many(folder, asked.many, chosen, server, asked.repeats)
 
 
-def _print_many(folder: Path, n: int, tools: list[str], server: Any) -> None:
-    """The table of rows a CPU-second at many rows."""
-    print(f"\n{n:,} random rows\n\n| tool | rows a CPU-second |\n|---|---|", flush=True)
+def _print_many(folder: Path, n: int, tools: list[str], server: Any, repeats: int) -> None:
+    """The table of rows a CPU-second at many rows, the tools taking turns."""
+    print(
+        f"\n{n:,} random rows, {repeats} times\n\n"
+        f"| tool | rows a CPU-second | times {TOOLS[tools[0]].label} |\n|---|---|---|"
+    )
     many = random_rows(folder / "many", n, 384)
+    rates: dict[str, list[float]] = {tool: [] for tool in tools}
     with encoder_over_http(many) as address:
         environ = {"VECSHIFT_DSN": server.get_uri(), "ENCODER": address, "OPENAI_API_KEY": "-"}
-        for tool in tools:
+        for tool in tools * repeats:
             mover = TOOLS[tool](many, folder / "many" / tool, environ)
             mover.set_up()
             spent = _spent_of(server.get_pid() if "pgvector" in mover.store else None)
             began = spent()
             code = mover.do("run")
-            told = f"{n / (spent() - began):,.0f}" if not code else f"ended with {code}"
-            print(f"| {mover.label} ({mover.store}) | {told} |", flush=True)
+            assert not code, f"{mover.label} ended with {code}"
+            rates[tool].append(n / (spent() - began))
+            print(f"{tool}: {rates[tool][-1]:,.0f}", file=sys.stderr, flush=True)
+    for tool, found in rates.items():
+        beside = np.divide(found, rates[tools[0]])
+        cells = _spread(np.array(found), ",.0f"), _spread(beside, ".1f")
+        print(f"| {TOOLS[tool].label} ({TOOLS[tool].store}) | {' | '.join(cells)} |", flush=True)
+
+
+def _spread(found: np.ndarray, kind: str) -> str:
+    return f"{np.median(found):{kind}} ({found.min():{kind}} to {found.max():{kind}})"
 
 
 def _spent_of(postmaster: int | None) -> Callable[[], float]:

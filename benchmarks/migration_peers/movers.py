@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import shutil
@@ -13,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+import isthmus
+from benchmarks import migration_cost
 from benchmarks.migration_peers.given import Given
 from benchmarks.peers import HERE, environment
 
@@ -260,6 +263,10 @@ class Ours(Mover):
             _sql_table(self.environ["VECSHIFT_DSN"], self.given, "old")
         else:
             _lance_table(self.place, self.given, "old")
+        dim = self.given.documents("new").shape[1]
+        migration_cost.planned(migration_cost.Given(self._url, self.given.rows, dim, self.place))
+        # as pip does with what it installs
+        compileall.compile_dir(Path(isthmus.__file__).parent, quiet=1)
 
     @property
     def _url(self) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import migration_cost
 from isthmus.encoders import CallableEncoder, OpenAiEncoder
 from isthmus.migrate.migration import Migration
 from isthmus.migrate.models import Models
@@ -34,9 +33,6 @@ def main() -> None:
     """``run``, ``resume``, ``cutover`` or ``rollback``, the index, and the folder of its plan."""
     what, url, place = sys.argv[1], sys.argv[2], Path(sys.argv[3])
     path = place / "plan.json"
-    rows = np.load(place / "new.npy", mmap_mode="r")
-    if not path.exists():
-        migration_cost.planned(migration_cost.Given(url, len(rows), rows.shape[1], place))
     with open_store(url) as store:
         migration = Migration(Plan.load(path), path, store, models(place))
         if what in ("run", "resume"):
