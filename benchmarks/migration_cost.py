@@ -62,7 +62,7 @@ from isthmus.ways.way import Join, Recall
 
 QUERIES, K, READERS = 20, 10, 8
 BLUR = 0.4  # of the new vectors
-_ALONE_S = 4.0  # of the readers before the cut-over
+_ALONE_S = 8.0  # of the readers before the cut-over
 
 
 @dataclass(frozen=True)
@@ -359,11 +359,11 @@ def _cut_over(given: Given, plan: Plan, process: ProcessPoolExecutor) -> tuple[s
             thread.join()
     moments = np.sort([one.at for one in reads])
     lost = sum(not one.answered for one in reads)
-    alone = _pause(moments[moments < began])
+    alone, pause = _pause(moments[moments < began]), _pause(moments[moments >= began])
     return (
         f"cut-over, {READERS} readers",
-        f"swap {seconds:.3f} s; longest without an answer {_pause(moments[moments >= began]):.2f} s"
-        f" ({alone:.2f} s before it); {lost} of {len(reads):,} reads failed",
+        f"swap {seconds:.3f} s; longest without an answer {pause:.2f} s, {alone:.2f} s before it: "
+        f"{max(0.0, pause - alone):.2f} s more; {lost} of {len(reads):,} reads failed",
         "", "", "≤ 0.3 s, 0",
     )  # fmt: skip
 
