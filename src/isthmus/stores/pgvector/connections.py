@@ -21,6 +21,7 @@ from isthmus.stores.pgvector.packed import take_packed
 __all__ = ["Connections"]
 
 _TIMEOUT_S = 10
+_PREPARED_AFTER = 5
 _MOST = 16  # lent at once: a server takes 100 by default, from everybody together
 
 
@@ -54,6 +55,10 @@ class Connections:
 
     At most 16 threads have one at a time; others wait, so that no number of callers exhausts the
     server.
+
+    Behind a pooler (PgBouncer and the like) each transaction may have another session of the
+    server: ``connection.isthmus_pooled`` says so.  What is told to a session, or prepared in it, is
+    then not there for the next statement.
 
     The password comes from the URL, ``PGPASSWORD`` or ``~/.pgpass``, as libpq reads them.
 
@@ -126,16 +131,29 @@ class Connections:
             connect_timeout=_TIMEOUT_S,
             client_encoding="UTF8",  # a role or the environment may name another
             application_name="isthmus",
+            prepare_threshold=None,
         )
-        if not take_packed(connection):
+        try:
+            self._settled(connection)
+        except BaseException:
             connection.close()
+            raise
+        connection.isthmus_cursor = connection.cursor(binary=True)  # of every search
+        return connection
+
+    def _settled(self, connection: Any) -> None:
+        """Find out what the server is like, and let it take vectors."""
+        (process,) = connection.execute("select pg_backend_pid()").fetchone()
+        connection.isthmus_pooled = process != connection.pgconn.backend_pid
+        if not connection.isthmus_pooled:
+            connection.prepare_threshold = _PREPARED_AFTER
+        if not take_packed(connection):
             raise StoreError(
                 "the database has no type 'vector'",
                 where=self._address.shown,
-                mend="Run CREATE EXTENSION vector as a user who may",
+                mend="Run CREATE EXTENSION vector as a user who may; where it is in a schema of "
+                "its own and a pooler stands before the server, connect to the server itself",
             )
-        connection.isthmus_cursor = connection.cursor(binary=True)  # of every search
-        return connection
 
     def _given_back(self, connection: Any) -> None:
         with self._lock:
@@ -169,6 +187,12 @@ class Connections:
             )
         if state == "42501":
             return StorePermissionError(f"this user may not do that ({text})", where=where)
+        if state in ("26000", "42P05"):
+            return StoreError(
+                f"a pooler gives each transaction another session ({text})",
+                where=where,
+                mend="Connect to the server itself, or let the pooler pool sessions",
+            )
         if state in ("42P01", "42703", "40001", "40P01", "0A000", "XX000"):
             return StoreChangedError(f"the table is not as it was ({text})", where=where)
         lost = isinstance(error, self._psycopg.OperationalError) and not state

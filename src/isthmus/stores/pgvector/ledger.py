@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from isthmus.errors import StoreError
 from isthmus.stores.ledger import already_written, held_elsewhere
@@ -122,15 +122,21 @@ class PgLedger:
     @contextmanager
     def held(self) -> Generator[None]:
         """See `Ledger.held`; a session that the server sees end gives it back."""
+        name = f"isthmus run {self._schema} {self._name}"
         with self._connections.lend() as connection:
-            name = f"isthmus run {self._schema} {self._name}"
-            (mine,) = connection.execute(
-                "select pg_try_advisory_lock(hashtext(%s))", (name,)
-            ).fetchone()
-            if not mine:
-                raise held_elsewhere(self.where)
-            try:
-                yield
-            finally:
-                if not connection.broken:
-                    connection.execute("select pg_advisory_unlock(hashtext(%s))", (name,))
+            pooled = connection.isthmus_pooled
+            with connection.transaction() if pooled else nullcontext():
+                if pooled:
+                    # nothing but an open transaction keeps a session of the pooler's
+                    connection.execute("set local idle_in_transaction_session_timeout = 0")
+                kind = "xact_lock" if pooled else "lock"
+                (mine,) = connection.execute(
+                    f"select pg_try_advisory_{kind}(hashtext(%s))", (name,)
+                ).fetchone()
+                if not mine:
+                    raise held_elsewhere(self.where)
+                try:
+                    yield
+                finally:
+                    if not (pooled or connection.broken):
+                        connection.execute("select pg_advisory_unlock(hashtext(%s))", (name,))

@@ -59,22 +59,36 @@ def _asked(
     home = table.homes[column.name]
     asked = nearest_asked(home, column, table.key, k, only is not None)
     halves = searched_as_halves(home, only is not None)
+    given = [(packed(row, home.half),) * (2 if halves else 1) for row in queries]
+    asking = [vectors if only is None else (*vectors, only) for vectors in given]
+    with connections.lend() as connection:
+        if column.exact or not connection.isthmus_pooled:
+            return _each(connection, asked, asking, k, column.exact)
+        # what this session is told ends with the transaction
+        with connection.transaction():
+            connection.isthmus_ef_search, connection.isthmus_goes_on = 0, False
+            return _each(connection, asked, asking, k, column.exact)
+
+
+def _each(
+    connection: Any, asked: str, asking: list[tuple[Any, ...]], k: int, exact: bool
+) -> tuple[list[tuple[Any, float]], list[int]]:
     hits: list[tuple[Any, float]] = []
     query: list[int] = []
-    with connections.lend() as connection:
-        if not column.exact:
-            _look_further(connection, k)
-        cursor = connection.isthmus_cursor
-        for number, row in enumerate(queries):
-            vector = packed(row, home.half)
-            given = (vector,) if only is None else (vector, only)
-            given = (vector, vector) if halves else given
-            found = cursor.execute(asked, given, prepare=True).fetchall()
-            if len(found) < k and not column.exact and _go_on(connection):
-                found = cursor.execute(asked, given, prepare=True).fetchall()
-            hits += found
-            query += [number] * len(found)
+    if not exact:
+        _look_further(connection, k)
+    cursor, prepared = connection.isthmus_cursor, not connection.isthmus_pooled
+    for number, given in enumerate(asking):
+        found = cursor.execute(asked, given, prepare=prepared).fetchall()
+        if len(found) < k and not exact and _go_on(connection):
+            found = cursor.execute(asked, given, prepare=prepared).fetchall()
+        hits += found
+        query += [number] * len(found)
     return hits, query
+
+
+def _set(connection: Any, setting: str) -> None:
+    connection.execute(f"set {'local ' if connection.isthmus_pooled else ''}{setting}")
 
 
 def _look_further(connection: Any, k: int) -> None:
@@ -84,7 +98,7 @@ def _look_further(connection: Any, k: int) -> None:
     """
     wanted = max(_LEAST_EF_SEARCH, min(k, _EF_SEARCH))
     if getattr(connection, "isthmus_ef_search", 0) < wanted:
-        connection.execute(f"set hnsw.ef_search = {wanted}")
+        _set(connection, f"hnsw.ef_search = {wanted}")
         connection.isthmus_ef_search = wanted
 
 
@@ -95,7 +109,7 @@ def _go_on(connection: Any) -> bool:
     """
     if getattr(connection, "isthmus_goes_on", False):
         return False
-    connection.execute("set hnsw.iterative_scan = strict_order")
+    _set(connection, "hnsw.iterative_scan = strict_order")
     connection.isthmus_goes_on = True
     return True
 

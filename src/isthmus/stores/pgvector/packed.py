@@ -43,7 +43,8 @@ def packed(row: NDArray[np.float32], half: bool) -> _Packed:
 def take_packed(connection: Any) -> bool:
     """Let ``connection`` take what `packed` gives; false if the database has no vectors.
 
-    An extension in a schema that names are not looked for in is looked for there too.
+    An extension in a schema that names are not looked for in is looked for there too, unless the
+    next statement may have another session.
     """
     from psycopg.adapt import Dumper
     from psycopg.pq import Format
@@ -55,7 +56,7 @@ def take_packed(connection: Any) -> bool:
         def dump(self, obj: _Packed) -> bytes:
             return obj.data
 
-    if TypeInfo.fetch(connection, "vector") is None:
+    if TypeInfo.fetch(connection, "vector") is None and not connection.isthmus_pooled:
         home = connection.execute(_HOME).fetchone()
         if home is not None:
             connection.execute(_SEEN, home)
