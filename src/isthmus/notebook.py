@@ -13,10 +13,14 @@ __all__ = ["ShownInNotebook"]
 
 
 class ShownInNotebook:
-    """A result that a notebook shows as a table, and that plots itself."""
+    """A result that IPython shows as it prints or as a table, and that plots itself."""
 
     def _repr_html_(self) -> str:
         return _room().html_of(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """What IPython shows in a terminal: the text that `print` shows, not every field."""
+        printer.text(type(self).__name__ if cycle else str(self))
 
     def plot(self, name: str | None = None) -> Any:
         """One of its plots, as a figure of plotly, which a notebook shows.

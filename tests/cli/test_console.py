@@ -166,6 +166,7 @@ def test_a_terminal_gets_one_line_that_is_wiped(
 ) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
     bar = ProgressBar()
     for done in range(50):
         bar("reading", done, 50)
@@ -177,6 +178,21 @@ def test_a_terminal_gets_one_line_that_is_wiped(
     wiped = len(terminal.getvalue())
     bar.close()
     assert len(terminal.getvalue()) == wiped
+
+
+def test_a_dumb_terminal_gets_lines_without_codes(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "dumb")
+    bar = ProgressBar()
+    for done in range(50):
+        bar("reading", done, 50)
+        clock.now += 1.0
+    bar.close()
+    assert "\x1b" not in terminal.getvalue() and "\r" not in terminal.getvalue()
+    assert 3 <= len(terminal.getvalue().splitlines()) <= 6
 
 
 def test_a_new_task_starts_its_own_clock(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:

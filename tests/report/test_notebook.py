@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,10 +28,13 @@ def results(
         "diagnosis": diagnosis,
         "curve": learning_curve(data["new"], data["old"], design=CurveDesign(orders=1)),
         "grid": grid,
+        "comparison": diagnosis.comparison,
     }
 
 
-@pytest.mark.parametrize("kind", ["evaluation", "bridge", "diagnosis", "curve", "grid"])
+@pytest.mark.parametrize(
+    "kind", ["evaluation", "bridge", "diagnosis", "curve", "grid", "comparison"]
+)
 def test_every_result_shows_and_plots_itself(kind: str, results: dict[str, Any]) -> None:
     result = results[kind]
     html = result._repr_html_()
@@ -58,3 +62,10 @@ def test_a_bridge_without_evidence_says_what_it_is(bridge: Bridge) -> None:
     bare = Bridge(bridge.kind, bridge.source, bridge.target, bridge.chain)
     html = bare._repr_html_()
     assert "A query bridge" in html and "&lt;/script&gt;" in html and "</script>" not in html
+
+
+@pytest.mark.parametrize("kind", ["evaluation", "diagnosis", "comparison"])
+def test_a_terminal_is_shown_what_print_shows(kind: str, results: dict[str, Any]) -> None:
+    shown: list[str] = []
+    results[kind]._repr_pretty_(SimpleNamespace(text=shown.append), False)
+    assert shown == [str(results[kind])] and len(shown[0].splitlines()) > 5

@@ -275,7 +275,8 @@ class ProgressBar:
         self._patience, self._every = patience, every
         self._task = ""
         self._started = self._shown = 0.0
-        self._live = sys.stderr.isatty()
+        # a dumb terminal shows the codes that wipe a line
+        self._live = sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
         self._drawn = False
         self._done = 0
         self._warm: tuple[float, int] | None = None

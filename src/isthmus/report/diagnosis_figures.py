@@ -26,10 +26,10 @@ from isthmus.report.plots import (
     span,
 )
 from isthmus.report.side_figures import label_of, side_figures, spectra_figure
-from isthmus.similarity import Similarity
+from isthmus.similarity import Comparison, Similarity
 from isthmus.similarity.null import p_text
 
-__all__ = ["diagnosis_figures", "measure_name"]
+__all__ = ["diagnosis_figures", "measure_name", "similarity_figures"]
 
 _NAMES = {
     "linear_cka": "linear CKA",
@@ -64,7 +64,7 @@ def diagnosis_figures(found: Diagnosis) -> Iterator[Figure]:
     if found.measured.overlap is not None:
         yield _overlap(found.measured.overlap)
     yield spectra_figure(found)
-    yield from _similarities(found)
+    yield from similarity_figures(found.comparison)
     yield from side_figures(found)
 
 
@@ -216,8 +216,9 @@ def _overlap(overlap: Overlap) -> Figure:
     )  # fmt: skip
 
 
-def _similarities(found: Diagnosis) -> Iterator[Figure]:
-    defined = [(name, s) for name, s in found.comparison.items() if s.value is not None]
+def similarity_figures(found: Comparison) -> Iterator[Figure]:
+    """The measures that are 1 for equal spaces, and those that are 0, each beside its chance."""
+    defined = [(name, s) for name, s in found.items() if s.value is not None]
     for higher, key, title, reading in (
         (True, "similarities", "Similarities", "1 for equal spaces"),
         (False, "distances", "Distances", "0 for equal spaces"),

@@ -14,13 +14,13 @@ from isthmus.errors import InputError, missing_extra
 from isthmus.evaluate import Evaluation
 from isthmus.report.blocks import Figure, Headline, TextTable
 from isthmus.report.diagnosis import diagnosis_headline, side_table
-from isthmus.report.diagnosis_figures import diagnosis_figures
+from isthmus.report.diagnosis_figures import diagnosis_figures, similarity_figures
 from isthmus.report.evaluation import answer_of, arms_table
 from isthmus.report.evaluation_figures import evaluation_figures
 from isthmus.report.fit_figures import candidate_figures, curve_figure
 from isthmus.report.layers import grid_figures, grid_headline
 from isthmus.report.write import page_environment, page_style
-from isthmus.similarity import Grid
+from isthmus.similarity import Comparison, Grid
 
 __all__ = ["figures_of", "html_of", "plot_of"]
 
@@ -90,6 +90,8 @@ def _figures(result: Any) -> Iterator[Figure]:
         yield from diagnosis_figures(result)
     elif isinstance(result, LearningCurve):
         yield curve_figure(result)
+    elif isinstance(result, Comparison):
+        yield from similarity_figures(result)
     elif isinstance(result, Grid):
         yield from grid_figures(result)
 
@@ -108,6 +110,12 @@ def _summary(result: Any) -> tuple[Headline, TextTable | None]:
     if isinstance(result, LearningCurve):
         figure = curve_figure(result)
         return Headline(figure.title, "", result.answer, "plain"), figure.table
+    if isinstance(result, Comparison):
+        tables = [figure.table for figure in similarity_figures(result)]
+        rows = tuple(row for table in tables for row in table.rows)
+        shown = TextTable(tables[0].caption, tables[0].headings, rows) if tables else None
+        asked = f"{len(result)} measures over {result.n:,} pairs"
+        return Headline("How alike are the two spaces?", "", f"{asked}.", "plain"), shown
     return grid_headline(result), next(iter(grid_figures(result))).table
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from isthmus.files import canonical_json
+from isthmus.notebook import ShownInNotebook
 from isthmus.similarity.catalogue import MEASURES
 from isthmus.similarity.measure import Basis, Measure
 from isthmus.similarity.null import Null
@@ -81,7 +82,7 @@ class Similarity(BaseModel):
 
 
 @dataclass(frozen=True)
-class Comparison(Mapping[str, Similarity]):
+class Comparison(ShownInNotebook, Mapping[str, Similarity]):
     """Every measure that was asked for, by name, in the order of `MEASURES`; prints as a table.
 
     Attributes:
