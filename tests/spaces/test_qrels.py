@@ -6,6 +6,7 @@ import bz2
 import gzip
 import lzma
 import pickle
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -221,3 +222,58 @@ def test_judgements_in_tables(tmp_path: Path, name: str) -> None:
         read(table.drop(["query-id"]))
     with pytest.raises(InputError, match="row 3: an id is missing"):
         read(table.set_column(1, "corpus-id", pa.array([5, 6, 7, None])))
+
+
+_SAYS = "query_id;doc_id;relevance\nq1;a b;1\nq1;d;0\nq2;c;2\n"
+_WIDE = "query_id,query,product_id,label,split\nq1,red,a b,1,test\nq2,blue,c,1.0,test\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("semicolons.csv", _SAYS),
+        ("tabs.csv", _SAYS.replace(";", "\t")),
+        ("pandas.csv", ",query_id,doc_id,score\n0,q1,a b,1\n1,q2,c,1\n"),
+        ("more-columns.csv", _WIDE),
+        ("camel.csv", "queryId,documentId,relevance\nq1,a b,2\nq2,c,1\n"),
+        ("clicks.csv", "query_id,clicked\nq1,a b\nq2,c\n"),
+        ("comments.tsv", "# by hand\nq1\ta b\t1\n# and\nq2\tc\t1\n"),
+        ("lists.jsonl", '{"query_id": "q1", "relevant_doc_ids": ["a b"]}\n'
+                        '{"qid": "q2", "positives": ["c"]}\n'),
+        ("items.jsonl", '{"query-id": "q1", "corpus-id": ["a b"], "score": 1}\n'
+                        '{"query-id": "q2", "corpus-id": ["c"], "score": 2}\n'),
+        ("llama.json", '{"queries": {"q1": "x"}, "corpus": {"c": "y"}, '
+                       '"relevant_docs": {"q1": ["a b"], "q2": ["c"]}}'),
+    ],
+)  # fmt: skip
+def test_what_people_keep(tmp_path: Path, name: str, content: str) -> None:
+    assert _read(tmp_path / name, content) == {"q1": ["a b"], "q2": ["c"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("esci.csv", "query_id,product_id,esci_label\n1,B0,E\n", "line 2: 'E' is not a relevance"),
+        ("own.csv", "query_id,mine\n1,2\n", "not clear which column holds items; .*corpus-id"),
+    ],
+)
+def test_what_cannot_be_told_is_said(tmp_path: Path, name: str, content: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        _read(tmp_path / name, content)
+
+
+def test_whole_numbers_that_pandas_wrote_as_floats_are_ids(tmp_path: Path) -> None:
+    assert _qrels(tmp_path, "7.0\t12.0\t1", NUMBERS) == {7: [12]}
+    with pytest.raises(InputError, match=r"'7\.5' is not a number"):
+        _qrels(tmp_path, "7.5\t12\t1", NUMBERS)
+
+
+def test_lists_and_bytes_in_a_table(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    one = uuid.UUID(int=1)
+    table = pa.table({"query_id": pa.array([one.bytes, b"q2"]), "doc_id": [["a", "b"], ["c"]]})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    found = read_qrels(tmp_path / "a.parquet", query_ids=WORDS, item_ids=WORDS)
+    assert found == {str(one): ["a", "b"], "q2": ["c"]}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import math
+import uuid
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -22,14 +24,23 @@ from isthmus.spaces.text_files import lines_of, suffix_of, text_of_file
 __all__ = ["read_labels", "read_qrels"]
 
 _ROLES: dict[str, frozenset[str]] = {
-    "query": frozenset({"queryid", "query", "qid", "topic", "topicid"}),
+    "query": frozenset({"queryid", "query", "qid", "topic", "topicid", "topicnumber", "searchid"}),
     "item": frozenset(
-        {"corpusid", "docid", "documentid", "document", "doc", "docno", "itemid", "item", "pid"}
+        {
+            "corpusid", "docid", "documentid", "document", "doc", "docno", "itemid", "item", "pid",
+            "productid", "passageid", "passage", "articleid", "chunkid", "nodeid", "asin",
+        }
     ),
-    "score": frozenset({"score", "relevance", "relevancy", "rel", "label", "grade"}),
+    "score": frozenset(
+        {"score", "relevance", "relevancy", "rel", "label", "grade", "escilabel"}
+    ),
     "": frozenset({"iteration", "iter", "0", "q0"}),
-}
+}  # fmt: skip
 """What columns are called in BEIR, TREC and elsewhere."""
+_RIGHT = ("relevant", "positive", "expected", "gold", "answer", "clicked", "pos")
+"""What stands before the name of a column of items, or alone, where all of them are right."""
+_WHOLE = ("relevant_docs", "qrels")
+"""Members of a file that holds texts beside judgements, such as LlamaIndex writes."""
 _JSON = (".jsonl", ".ndjson", ".json")
 _MEND = "Write two ids a line, or TREC qrels"
 
@@ -44,11 +55,13 @@ def read_qrels(
 
     Args:
         path: lines of ``query item``, ``query item relevance`` or TREC's ``query 0 item
-            relevance``, separated by tabs or spaces, by commas in ``.csv``; a line of JSON for each
-            judgement, or one object of queries with their items and relevances (ranx, pytrec_eval);
-            or a Parquet, Arrow or CSV table with columns so called, beside any others.
-            Relevance 0 or less is skipped.  A first line of column names, as BEIR's ``query-id
-            corpus-id score``, says what the columns are.  UTF-8 or UTF-16, also packed.
+            relevance``, separated by tabs or spaces, by commas or semicolons in ``.csv``; a line
+            of JSON for each judgement, or for each query with a list of its items, or one object of
+            queries with their items and relevances (ranx, pytrec_eval, LlamaIndex); or a Parquet,
+            Arrow or CSV table with columns so called, beside any others.  Relevance 0 or less is
+            skipped.  A first line of column names, as BEIR's ``query-id corpus-id score``, says
+            what the columns are; lines behind a ``#`` and a space are comments.  UTF-8 or UTF-16,
+            also packed.
         query_ids: some ids of queries; integers turn the file's into integers.
         item_ids: some ids of items, likewise.
 
@@ -98,11 +111,13 @@ def _table_judged(path: Path, stream: Stream) -> Iterator[_Judged]:
         held = [batch.column(name).to_pylist() for name in columns]
         for query, item, *score in zip(*held, strict=True):
             where = f"{path}, row {row}"
-            named, worth = (
-                [None if value is None else _plain(value, where, _MEND) for value in values]
-                for values in ((query, item), score)
+            asked, worth = (
+                None if value is None else _plain(value, where, _MEND)
+                for value in (query, score[0] if score else None)
             )
-            yield where, named[0] or "", named[1] or "", worth[0] if worth else None
+            for one in _each(item):
+                named = "" if one is None else _plain(one, where, _MEND)
+                yield where, asked or "", named, worth
             row += 1
 
 
@@ -113,9 +128,9 @@ def _lines_judged(path: Path, file: TextIO) -> Iterator[_Judged]:
         where = f"{path}, line {number}"
         if not any(fields):
             continue
-        if number == 1 and (columns := _columns(fields)):
+        if number == 1 and (columns := _columns(fields, where)):
             continue
-        if len(fields) not in (2, 3, 4):
+        if not columns and len(fields) not in (2, 3, 4):
             told = f"expected 'query item', got {len(fields)} fields"
             raise InputError(told, where=where, mend=_MEND)
         if columns:
@@ -130,28 +145,56 @@ def _lines_judged(path: Path, file: TextIO) -> Iterator[_Judged]:
 
 def _rows(path: Path, file: TextIO) -> Iterator[list[str]]:
     if suffix_of(path) == ".csv":
+        lines = lines_of(file, path)
+        first = next(lines, "")
+        parted = max(",;\t", key=lambda mark: (first.count(mark), mark == ","))
         try:
-            for row in csv.reader(lines_of(file, path), strict=True):
+            for row in csv.reader(chain((first,), lines), delimiter=parted, strict=True):
                 yield [cell.strip() for cell in row]
         except csv.Error as error:
             raise InputError(f"this is no table ({error})", where=str(path)) from error
         return
     # not splitlines(), which also cuts at form feeds and other separators inside a line
     for line in lines_of(file, path):
+        if line.startswith("# "):
+            yield []
+            continue
         yield [f.strip() for f in (line.split("\t") if "\t" in line else line.split())]
 
 
-def _columns(fields: list[str]) -> dict[str, int]:
+def _columns(fields: list[str], where: str) -> dict[str, int]:
     """Where the query, the item and the relevance stand; empty for a line that names no columns."""
-    roles = [_role(name) for name in fields]
-    found = {role: at for at, role in enumerate(roles) if role}
-    named = None not in roles and {"query", "item"} <= found.keys()
-    return {str(role): at for role, at in found.items()} if named else {}
+    found: dict[str, int] = {}
+    for at, name in enumerate(fields):
+        if role := _role(name):
+            found.setdefault(role, at)
+    if {"query", "item"} <= found.keys():
+        return found
+    # an id of a query is hardly called so
+    if "query" in found and fields[found["query"]].lower() not in ("query", "topic"):
+        raise InputError(
+            f"it is not clear which column holds items; columns: {', '.join(fields)}",
+            where=where,
+            mend="Name them query-id and corpus-id, and what they are worth score",
+        )
+    return {}
 
 
 def _role(name: str) -> str | None:
-    plain = name.lower().replace("-", "").replace("_", "").rstrip("#")
-    return next((role for role, names in _ROLES.items() if plain in names), None)
+    plain = name.lower().replace("-", "").replace("_", "").replace(" ", "").rstrip("#")
+    for role, names in _ROLES.items():
+        if plain in names:
+            return role
+    single = plain.removesuffix("s")
+    behind = next((single.removeprefix(w) for w in _RIGHT if single.startswith(w)), None)
+    if behind is not None and behind in ("", "id", *_ROLES["item"]):
+        return "item"
+    return "item" if single in _ROLES["item"] else None
+
+
+def _each(items: Any) -> list[Any]:
+    """The items of one query, which may stand in a list."""
+    return cast(list[Any], items) if isinstance(items, list) else [items]
 
 
 def _objects(path: Path, file: TextIO) -> Iterator[_Judged]:
@@ -165,13 +208,16 @@ def _of_object(found: Any, where: str) -> Iterator[_Judged]:
     if not isinstance(found, dict):
         raise InputError("expected an object", where=where, mend=mend)
     row = cast(dict[str, Any], found)
-    named = {_role(name): value for name, value in row.items()}
-    if {"query", "item"} <= named.keys():
+    named = {_role(name): value for name, value in reversed(row.items())}
+    if {"query", "item"} <= named.keys() and not isinstance(named["query"], dict):
         score = named.get("score")
-        query, item = (_plain(named[role], where, mend) for role in ("query", "item"))
-        yield where, query, item, None if score is None else _plain(score, where, mend)
+        query = _plain(named["query"], where, mend)
+        worth = None if score is None else _plain(score, where, mend)
+        for item in _each(named["item"]):
+            yield where, query, _plain(item, where, mend), worth
         return
-    for query, items in row.items():
+    whole = next((row[name] for name in _WHOLE if isinstance(row.get(name), dict)), row)
+    for query, items in cast(dict[str, Any], whole).items():
         if isinstance(items, list):
             for item in cast(list[Any], items):
                 yield where, query, _plain(item, where, mend), None
@@ -183,6 +229,13 @@ def _of_object(found: Any, where: str) -> Iterator[_Judged]:
 
 
 def _plain(value: Any, where: str, mend: str) -> str:
+    if isinstance(value, bytes):
+        try:
+            return str(uuid.UUID(bytes=value)) if len(value) == 16 else value.decode()
+        except UnicodeDecodeError as error:
+            raise InputError("an id is not UTF-8 text", where=where, mend=mend) from error
+    if isinstance(value, uuid.UUID):
+        return str(value)
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise InputError("an id or a relevance is neither text nor number", where=where, mend=mend)
     return str(value)
@@ -212,7 +265,8 @@ def _relevance(text: str, where: str) -> float:
         raise InputError(
             f"'{text}' is not a relevance",
             where=where,
-            mend="Write a number there; remove a line of column names",
+            mend="Write a number there, above 0 for an item that answers; remove a line of column "
+            "names",
         )
     return found
 
@@ -221,7 +275,8 @@ def _like(text: str, ids: NDArray[Any], where: str) -> Any:
     if ids.dtype.kind not in "iu":
         return text
     try:
-        return int(text)
+        # pandas writes integers so where a row of the column was empty
+        return int(text.removesuffix(".0"))
     except ValueError as error:
         raise InputError(
             f"the id '{text}' is not a number, as the ids of the vectors are", where=where
