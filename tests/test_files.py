@@ -402,6 +402,29 @@ def test_what_appears_while_the_work_runs_survives(tmp_path: Path, write, new, o
     assert _names(tmp_path) == ["out"]
 
 
+@pytest.mark.parametrize("how", ["cleared", "parent removed", "parent replaced by a link"])
+def test_what_is_removed_while_it_is_written_is_said_to_be(tmp_path: Path, how: str) -> None:
+    parent, other = tmp_path / "parent", tmp_path / "other"
+    parent.mkdir()
+    other.mkdir()
+    (other / "out").write_text("precious")
+    with (
+        pytest.raises(OutputError, match="out: it was removed while it was written"),
+        together(),
+        atomic_file(parent / "out", overwrite=True) as draft,
+    ):
+        draft.write_text("new")
+        if how == "cleared":
+            shutil.rmtree(draft.parent)
+        elif how == "parent removed":
+            shutil.rmtree(parent)
+        else:
+            parent.rename(tmp_path / "moved")
+            parent.symlink_to(other)
+    assert [file.name for file in other.iterdir()] == ["out"]
+    assert (other / "out").read_text() == "precious"
+
+
 def test_two_writers_of_one_name_cannot_both_succeed(tmp_path: Path) -> None:
     """Many at a time, each told whether it was the one."""
     for write in (_file, _folder):

@@ -171,9 +171,8 @@ def _check_place(place: Path, path: Path, *, overwrite: bool) -> None:
             "this is the folder that you work in", where=str(path), mend="Name a folder within it"
         )
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise OutputError(
-            "a device, a pipe or a socket has this name", where=str(path), mend=_ANOTHER
-        )
+        what = "a link" if stat.S_ISLNK(mode) else "a device, a pipe or a socket"
+        raise OutputError(f"{what} has this name", where=str(path), mend=_ANOTHER)
     if not overwrite:
         raise OutputError(
             "the output exists already", where=str(path), mend="Choose another name or --overwrite"
@@ -382,9 +381,14 @@ class _Draft:
         _unfinished.discard(self)
 
     def explain(self, error: OSError) -> None:
-        """Raise an `OutputError` for what the disk is known to refuse."""
+        """Raise an `OutputError` for what the disk is known to refuse, and for what is gone."""
+        if isinstance(error, OutputError):
+            return
         known = _known(error)
-        if known is not None and not isinstance(error, OutputError):
+        if known is None and not self.folder.exists():
+            # moved with its folder, or removed by whoever clears such folders
+            known = "it was removed while it was written", "Start again; nothing was written"
+        if known is not None:
             raise OutputError(known[0], where=str(self.path), mend=known[1]) from error
 
 
@@ -418,6 +422,14 @@ class _Commit:
         drafts = [draft for draft in self.drafts if draft.ready]
         if not drafts:
             return
+        try:
+            self._run(drafts)
+        except OSError as error:
+            for draft in drafts:
+                draft.explain(error)
+            raise
+
+    def _run(self, drafts: list[_Draft]) -> None:
         with ExitStack() as locks:
             folders = [
                 locks.enter_context(locked(folder))
@@ -428,17 +440,13 @@ class _Commit:
             removed = [path for path, _ in self.removed if os.path.lexists(path)]
             for path, overwrite in self.removed:
                 _check_place(path, path, overwrite=overwrite)
-            try:
-                if len(drafts) == 1 and not removed and drafts[0].is_one_step:
-                    drafts[0].move()
-                else:
-                    _move_all(drafts, removed)
-                # by the descriptors at hand: after the move nothing may be lacking
-                for folder in folders:
-                    os.fsync(folder)
-            except OSError as error:
-                drafts[0].explain(error)
-                raise
+            if len(drafts) == 1 and not removed and drafts[0].is_one_step:
+                drafts[0].move()
+            else:
+                _move_all(drafts, removed)
+            # by the descriptors at hand: after the move nothing may be lacking
+            for folder in folders:
+                os.fsync(folder)
 
 
 def _move_all(drafts: list[_Draft], removed: list[Path]) -> None:

@@ -220,9 +220,7 @@ def check_unique(ids: NDArray[Any], locate: Callable[[int], str]) -> None:
     """
     if _increasing(ids):
         return
-    hashes = _hashes(ids, 0)
-    # where many are alike, all of them would be one bucket
-    end = _first_repeat(hashes)
+    hashes, end = _hashes_to_first_repeat(ids)
     suspects = repeated_hashes(hashes[:end])
     if not len(suspects):
         return
@@ -239,13 +237,18 @@ def check_unique(ids: NDArray[Any], locate: Callable[[int], str]) -> None:
             seen[value] = int(row)
 
 
-def _first_repeat(hashes: NDArray[np.uint64]) -> int:
-    """Where the first block ends in which a hash occurs twice; behind all of them if none does."""
-    for part in blocks(len(hashes)):
+def _hashes_to_first_repeat(ids: NDArray[Any]) -> tuple[NDArray[np.uint64], int]:
+    """Hashes up to the first block in which one occurs twice, and where it ends.
+
+    Where many ids are alike, all of them would be one bucket.
+    """
+    hashes = scratch_array(len(ids), np.uint64)
+    for part in id_blocks(ids):
+        hashes[part] = hash_ids(ids[part], 0)
         values = np.sort(hashes[part])
         if (values[1:] == values[:-1]).any():
-            return part.stop
-    return len(hashes)
+            return hashes, part.stop
+    return hashes, len(ids)
 
 
 def repeated_hashes(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -225,3 +225,13 @@ def test_columns_of_one_name_are_refused(tmp_path: Path) -> None:
         pq.write_table(pa.table([ids, rows, third], names=names), tmp_path / "a.parquet")
         with pytest.raises(InputError, match=f"2 columns are called '{names[2]}'"):
             open_vectors(tmp_path / "a.parquet")
+
+
+def test_a_footer_alone_does_not_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pq.write_table(_table(), tmp_path / "a.parquet", row_group_size=100)
+    open_parquet_file(tmp_path / "a.parquet").close()
+    monkeypatch.setattr(parquet_file, "_MOST_FOOTER", 5_000)
+    with pytest.raises(InputError, match=r"its footer takes [\d,]+ bytes, and 5,000 at the most"):
+        open_parquet_file(tmp_path / "a.parquet")

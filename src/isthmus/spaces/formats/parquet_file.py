@@ -19,6 +19,8 @@ _BUFFER_BYTES = 1 << 20
 _HEADER_BYTES, _LONGEST_HEADER = 1 << 10, 1 << 24
 _SLACK = 100  # of writers that left the header of a dictionary out of the size of their column
 _SMALL = 1 << 24  # a page up to here is no danger, whatever the footer says of its column
+_MOST_FOOTER = 1 << 26
+"""A hundred bytes and more for each column of each row group, and tenfold once it is read."""
 _DEEPEST = 16
 _UNCOMPRESSED, _COMPRESSED = 2, 3  # fields of a page's header
 _ROW_GROUPS, _COLUMNS, _META_DATA = 4, 1, 3  # of the footer, a row group and a column chunk
@@ -36,10 +38,13 @@ def open_parquet_file(file: Path | Any, groups: Sequence[int] | None = None) -> 
         groups: the row groups that will be read; all if None.
 
     Raises:
-        InputError: for a page that claims more bytes than its column has, naming both.
+        InputError: for a page that claims more bytes than its column has, naming both; for a footer
+            of so many columns and row groups that it alone would fill the memory.
     """
     import pyarrow.parquet as pq
 
+    if isinstance(file, Path):
+        _check_footer(file)
     # buffered: whole column chunks of a large row group would not fit in memory
     opened = pq.ParquetFile(file, buffer_size=_BUFFER_BYTES, pre_buffer=False)
     if isinstance(file, Path):
@@ -50,6 +55,19 @@ def open_parquet_file(file: Path | Any, groups: Sequence[int] | None = None) -> 
             opened.close()
             raise
     return opened
+
+
+def _check_footer(file: Path) -> None:
+    with file.open("rb", buffering=0) as raw:
+        end = raw.seek(0, os.SEEK_END)
+        raw.seek(max(end - 8, 0))
+        length = int.from_bytes(raw.read(4), "little")
+    if _MOST_FOOTER < length <= end:
+        raise InputError(
+            f"its footer takes {length:,} bytes, and {_MOST_FOOTER:,} at the most",
+            where=str(file),
+            mend="Write it with larger row groups, or without the columns that nobody reads",
+        )
 
 
 def _check_pages(raw: BinaryIO, schema: Any, groups: Sequence[int] | None, where: str) -> None:
