@@ -1,4 +1,4 @@
-"""Freed memory leaves the process: glibc and pyarrow would keep it."""
+"""Freed memory leaves the process, or is taken again, as each says."""
 
 from __future__ import annotations
 
@@ -32,6 +32,22 @@ return_freed_memory()
 sys.stderr.write(str(before - private()))
 """
 
+TAKEN_AGAIN = """
+import resource
+from isthmus.freed_memory import keep_freed_memory
+
+def faults(rounds, size=20 << 20):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(rounds):
+        held = bytearray(size), bytearray(size)
+        del held
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+keep_freed_memory()
+faults(1)
+sys.stderr.write(str(faults(20)))
+"""
+
 READ = f"""{HELD}
 import isthmus
 import isthmus.spaces.formats.arrow, pyarrow.parquet
@@ -54,6 +70,11 @@ def _told(programme: str, *arguments: object) -> int:
 
 def test_blocks_that_were_freed_below_one_in_use_go_back() -> None:
     assert _told(BLOCKS) > 60  # of 86 MB
+
+
+def test_blocks_that_are_taken_again_are_not_cleaned_again() -> None:
+    # of 200,000 pages
+    assert _told(TAKEN_AGAIN) < 1000
 
 
 def test_parquet_files_that_were_read_leave_little(tmp_path: Path) -> None:

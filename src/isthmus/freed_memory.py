@@ -1,14 +1,18 @@
-"""Memory that was freed goes back to the system, where the C library would keep it for later."""
+"""What becomes of memory that was freed: back to the system, or kept for the next block."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["return_freed_memory"]
+__all__ = ["keep_freed_memory", "return_freed_memory"]
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+"""Parameters of ``mallopt``."""
+_KEPT, _LARGEST = 128 << 20, 32 << 20
+"""Bytes that stay free at the end of the heap, and of the largest block that lies in it."""
 
 
 def return_freed_memory() -> None:
@@ -17,20 +21,34 @@ def return_freed_memory() -> None:
     glibc keeps what was freed below a block in use, up to tens of MB a stage, and each stage of a
     fit leaves such blocks; pyarrow keeps its own.  Elsewhere nothing is done.
     """
-    trim = _trim()
-    if trim is not None:
-        trim(0)
+    library = _c_library()
+    if library is not None:
+        library.malloc_trim(0)
     arrow: Any = sys.modules.get("pyarrow")
     if arrow is not None:
         arrow.default_memory_pool().release_unused()
 
 
+def keep_freed_memory() -> None:
+    """Let freed blocks of many megabytes be taken again, in a process that reads part after part.
+
+    Each would be given back, and asked for again with the next block: the system cleans every page
+    anew, which takes as long as a fifth of the work.  What pyarrow reads lies in the same heap.
+    """
+    library = _c_library()
+    if library is None:
+        return
+    library.mallopt(_MMAP_THRESHOLD, _LARGEST)
+    library.mallopt(_TRIM_THRESHOLD, _KEPT)
+    arrow: Any = sys.modules.get("pyarrow")
+    if arrow is not None:
+        arrow.set_memory_pool(arrow.system_memory_pool())
+
+
 @lru_cache(maxsize=1)
-def _trim() -> Callable[[int], int] | None:
-    """``malloc_trim`` of glibc; None where the C library has none."""
+def _c_library() -> Any:
+    """The C library, where it is glibc; None where it is another."""
     if not sys.platform.startswith("linux"):
         return None
-    try:
-        return ctypes.CDLL(None).malloc_trim
-    except (AttributeError, OSError):
-        return None
+    library = ctypes.CDLL(None)
+    return library if hasattr(library, "malloc_trim") else None

@@ -113,23 +113,35 @@ def test_what_cannot_be_sent_is_said(processes: Engine) -> None:
     assert dict(processes.each([3], work.slow)) == {0: 3}
 
 
-def test_a_script_without_its_guard_is_told_of_it(tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
+def _run_script(script: Path, lines: str) -> tuple[int, str]:
+    """How often the script was run by anybody, and what came of it."""
     script.write_text(
+        "print('begun', flush=True)\n"
         "from isthmus.scale import open_engine\n"
-        "with open_engine('processes:2') as engine:\n"
-        "    print(list(engine.each([1], str)))\n"
+        "def own(part): return part + 1\n"
+        f"{lines}"
     )
-    paths = os.pathsep.join(p for p in sys.path if p)
     run = subprocess.run(
         [sys.executable, script],
-        env={**os.environ, "PYTHONPATH": paths},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
         capture_output=True,
         text=True,
         timeout=120,
     )
-    last = run.stderr.strip().splitlines()[-1]
-    assert "the worker processes end while they start. In a script, what starts them" in last
+    told = (run.stdout if run.returncode == 0 else run.stderr).strip().splitlines()[-1]
+    return run.stdout.count("begun"), told
+
+
+def test_workers_run_the_script_again_only_for_what_it_defines(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    call = "with open_engine('processes:1') as engine: print(list(engine.each([1], {})))\n"
+    guard = "if __name__ == '__main__':\n  "
+    assert _run_script(script, call.format("str")) == (1, "[(0, '1')]")
+    assert _run_script(script, guard + call.format("own")) == (2, "[(0, 2)]")
+    runs, told = _run_script(script, call.format("own"))
+    assert runs == 2
+    assert "a worker came here too, when it ran the script" in told
+    assert "stands under `if __name__ == '__main__':`" in told
 
 
 def test_workers_that_are_killed_while_they_start_are_replaced(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 import sys
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -36,8 +37,12 @@ def send(connection: Connection, value: object) -> None:
         _put(connection, part)
 
 
-def receive(connection: Connection) -> Any:
+def receive(connection: Connection, before: Callable[[bytes], None] | None = None) -> Any:
     """What the other end gave to `send`; its arrays can be written to.
+
+    Args:
+        connection: this end.
+        before: called with what is pickled, before it is made of it.
 
     Raises:
         EOFError, OSError: where the other end is closed, be it in the midst of a value.
@@ -46,6 +51,8 @@ def receive(connection: Connection) -> Any:
     parts = [np.empty(size, dtype=np.uint8) for size in sizes]
     for part in parts:
         _fill(connection, part.data)
+    if before is not None:
+        before(rest)
     return pickle.loads(rest, buffers=parts)
 
 

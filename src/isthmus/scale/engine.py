@@ -106,6 +106,8 @@ def attempt(fn: Callable[[Any], Any], part: Any) -> Outcome:
 
 def unsent(error: Exception) -> Outcome:
     """What a call ended with that cannot be sent to a worker, or its result from there."""
+    if isinstance(error, IsthmusError):
+        return _Failed(error, str(error), may_pass=False)
     return _Failed(None, f"cannot be sent: {type(error).__name__}: {error}", may_pass=True)
 
 

@@ -18,7 +18,9 @@ from typing import Any
 from typing_extensions import override
 
 from isthmus.errors import EngineError
+from isthmus.freed_memory import keep_freed_memory
 from isthmus.scale import channel
+from isthmus.scale.caller_script import CallerScript, left_out
 from isthmus.scale.engine import LOST, Outcome, PooledEngine, attempt, unsent
 
 __all__ = ["PRELOADED", "Processes", "Threads"]
@@ -28,20 +30,16 @@ PRELOADED = (
     "isthmus.moments",
     "isthmus.scale.listing",
     "isthmus.scale.pairs",
+    "isthmus.spaces.formats.arrow",
+    "pyarrow.parquet",
     "scipy.linalg",
 )
 """What most work of a worker imports: done once, in the process that all are forked from."""
 _PERHAPS = (
     "isthmus.bridge.fit_source",
     "isthmus.bridge.parted.moments",
-    "isthmus.cli.app",
-    "isthmus.spaces.formats.arrow",
-    "pyarrow.parquet",
 )
-"""Likewise, where this process has imported them: it fits, or has read files of the kind.
-
-Of the program itself only our own command is known to be safe to import there.
-"""
+"""Likewise, where this process has imported them: it fits."""
 _READY = "ready"
 _STILLBORN = 3  # workers in a row that end by themselves before they are ready
 _KILLED = 20  # in a row that are killed before they are ready: where memory is short, say
@@ -105,6 +103,7 @@ class Processes(PooledEngine):
     def __init__(self, workers: int) -> None:
         self.workers = workers
         self._context = _context()
+        self._script = CallerScript()
         self._waiting: deque[_Call] = deque()
         self._team: list[_Worker] = []
         self._stillborn = self._killed = 0
@@ -192,9 +191,10 @@ class Processes(PooledEngine):
     def _start(self) -> None:
         _preload(self._context)
         here, there = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(there,), daemon=True)
+        process = self._context.Process(target=_serve, args=(there, self._script), daemon=True)
         try:
-            process.start()
+            with left_out():
+                process.start()
         except OSError as error:
             raise EngineError(f"no process can be started ({error})", where="processes") from error
         finally:
@@ -229,7 +229,7 @@ class Processes(PooledEngine):
             raise EngineError(
                 "the worker processes end while they start",
                 where="processes",
-                mend="In a script, what starts them stands under `if __name__ == '__main__':`",
+                mend="Start one by hand to see why: python -c 'import isthmus.scale.local'",
             )
 
 
@@ -246,8 +246,9 @@ def _preload(context: Any) -> None:
         context.set_forkserver_preload([*PRELOADED, *known])
 
 
-def _serve(connection: Connection) -> None:
+def _serve(connection: Connection, script: CallerScript) -> None:
     """Work on what comes through the connection, until it is closed."""
+    keep_freed_memory()
     # Ctrl-C is the parent's affair
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
@@ -258,7 +259,7 @@ def _serve(connection: Connection) -> None:
         channel.send(connection, _READY)
         while True:
             try:
-                given, part = channel.receive(connection)
+                given, part = channel.receive(connection, script.run_for)
                 fn = fn if given is None else given
                 assert fn is not None
                 channel.send(connection, attempt(fn, part))

@@ -28,8 +28,10 @@ __all__ = ["PartedPairs"]
 
 T = TypeVar("T")
 _BATCH_BYTES = 6 << 20  # of each side; a worker holds several copies of it
-_RUN_BYTES = 128 << 20
-"""Rows whose moments cost enough to be sent: those of 384 dimensions take 18 MB in five folds."""
+_RUN_BYTES = 80 << 20
+"""Rows whose moments cost enough to be sent: those of 384 dimensions take 18 MB in five folds.
+
+Of longer runs one worker has the last when the others are done."""
 
 
 class VectorsOnDemand:
