@@ -81,6 +81,7 @@ def plan_of(url: str, models: Models, **changes: Any) -> Plan:
                 new_column="new", new_dim=NEW_DIM, alias=f"live_{held.name}",
                 alias_old=held.name if beside else f"{held.name}.{column}",
                 alias_new=second.beside if beside else f"{held.name}.new",
+                namespace=held.schema,
             ),
             "new": Model(spelling="new", name=models.new.name, revision=models.new.revision,
                          dim=NEW_DIM),

@@ -28,7 +28,7 @@ from isthmus.errors import (
     StoreChangedError,
     WrongSpaceError,
 )
-from isthmus.migrate import Limits, LiveSearch, Models, State
+from isthmus.migrate import Limits, LiveSearch, Migration, Models, State
 from isthmus.migrate.filling import pause_file
 from isthmus.stores import Index, open_store
 from isthmus.stores.beside import BesideStore
@@ -408,9 +408,22 @@ def test_a_plan_for_another_store(lance, path, models, request, tmp_path):
     plan = plan_of(lance, models)
     other = filled(f"lancedb://{tmp_path}/db#others", models, 5)
     with open_store(other) as store, pytest.raises(InputError, match="the plan was made for"):
-        from isthmus.migrate import Migration
-
         Migration(plan, path, store, models)
+
+
+def test_a_table_of_the_same_name_that_is_found_before_the_plans(request, path, models, postgres):
+    import psycopg
+
+    url = filled(url_of("postgresql", None, request), models, 5)
+    plan, name = plan_of(url, models), url.partition("#")[2]
+    with psycopg.connect(postgres, autocommit=True) as sql:
+        sql.execute("create schema postgres")
+        try:
+            sql.execute(f"create table postgres.{name} (like public.{name} including all)")
+            with open_store(url) as store, pytest.raises(InputError, match=rf"postgres\.{name}"):
+                Migration(plan, path, store, models)
+        finally:
+            sql.execute("drop schema postgres cascade")
 
 
 def test_a_column_that_somebody_filled(lance, path, models):

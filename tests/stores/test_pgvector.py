@@ -13,6 +13,7 @@ from tests.stores.conformance import DIM, Conformance, gaussian, ids_of, read_al
 
 from isthmus.errors import (
     InputError,
+    StoreChangedError,
     StoreError,
     StorePermissionError,
     StoreUnavailableError,
@@ -495,6 +496,29 @@ def test_a_server_that_goes_away_and_comes_back(own_postgres):
         rest = read_all(store, column="v", after=first.cursor, batch=10)
         assert [*first.ids, *rest["ids"]] == ids.tolist()
         np.testing.assert_array_equal(store.fetch(ids, column="v").vectors, rows)
+
+
+def test_a_session_that_was_ended_while_idle_is_not_used(sql, postgres, name):
+    with create_store(f"{postgres}#{name}", ["a"], {"v": gaussian(1)}) as store:
+        assert store.count() == 1
+        sql.execute(
+            "select pg_terminate_backend(pid, 5000) from pg_stat_activity where state = 'idle' "
+            "and application_name = 'isthmus'"
+        )
+        assert store.count() == 1
+
+
+def test_a_run_at_work_is_not_ended_for_being_idle(postgres, name):
+    impatient = f"{postgres}&options=-c%20idle_session_timeout%3D100ms"
+    with create_store(f"{impatient}#{name}", ["a"], {"v": gaussian(1)}) as store:
+        with store.ledger("journal").held():
+            time.sleep(0.5)
+            with (
+                pytest.raises(StoreChangedError, match="at work"),
+                store.ledger("journal").held(),
+            ):
+                pass
+        assert store.count() == 1
 
 
 def test_vectors_of_two_columns_are_added_in_one_call(postgres, name):

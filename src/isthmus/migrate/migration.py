@@ -59,10 +59,10 @@ class Migration:
         target = self.plan.target
         held = self.store.describe()
         column = held.columns.get(target.old_column)
-        if held.name != target.collection or column is None or column.dim != target.old_dim:
+        if held.place != target.place or column is None or column.dim != target.old_dim:
             raise InputError(
-                f"the plan was made for {target.collection}.{target.old_column}, {target.old_dim} "
-                f"wide; this is {held.name} with {', '.join(held.columns) or 'no vectors'}",
+                f"the plan was made for {target.place}.{target.old_column}, {target.old_dim} "
+                f"wide; this is {held.place} with {', '.join(held.columns) or 'no vectors'}",
                 where=self.store.url,
                 mend="Open the store of the plan, or plan anew",
             )

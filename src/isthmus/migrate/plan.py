@@ -61,9 +61,16 @@ class Target(_Value):
     """The name that an application reads; it is moved in one step."""
     alias_old: str
     alias_new: str
+    namespace: str = ""
+    """The schema that it is in; empty for the usual one, or where there are none."""
     index: str | None = None
     """The approximate index of the old vectors, which the new ones get once they are there; None
     where there is none, or the database indexes by itself."""
+
+    @property
+    def place(self) -> str:
+        """The name of the collection, with its schema."""
+        return f"{self.namespace}.{self.collection}" if self.namespace else self.collection
 
 
 class Model(_Value):

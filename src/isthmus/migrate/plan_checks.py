@@ -208,6 +208,7 @@ def target_of(
         alias=alias,
         alias_old=alias_old,
         alias_new=alias_new,
+        namespace=held.schema,
         index=_index_of(store, column),
     )
 

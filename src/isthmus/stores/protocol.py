@@ -155,6 +155,11 @@ class Collection:
     schema: str = ""
 
     @property
+    def place(self) -> str:
+        """The name, with the schema where that is not the usual one."""
+        return f"{self.schema}.{self.name}" if self.schema else self.name
+
+    @property
     def has_texts(self) -> bool:
         """Whether the items' texts can be read here, as encoders and cascades need."""
         return self.text_field is not None

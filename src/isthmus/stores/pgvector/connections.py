@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 from threading import BoundedSemaphore, local
 from types import TracebackType
 from typing import Any
@@ -123,8 +124,11 @@ class Connections:
                 self._process, self._parents, self._idle = os.getpid(), self._idle, []
             if self._closed:
                 raise StoreError("the store was closed", where=self._address.shown)
-            if self._idle:
-                return self._idle.pop()
+            while self._idle:
+                connection = self._idle.pop()
+                if not _was_ended(connection):
+                    return connection
+                connection.close()
         connection = self._psycopg.connect(
             f"postgresql://{self._address.location}",
             autocommit=True,
@@ -209,3 +213,14 @@ class Connections:
                 mend="See whether it runs and can be reached, then try again",
             )
         return StoreError(f"the server refused ({text})", where=where)
+
+
+def _was_ended(connection: Any) -> bool:
+    """Whether the server said something to a connection that was idle, as a rule that it is over:
+    idle too long, ended by somebody, or restarted."""
+    place = connection.pgconn.socket
+    if not hasattr(select, "poll"):  # Windows
+        return bool(select.select([place], [], [], 0)[0])
+    waiting = select.poll()
+    waiting.register(place, select.POLLIN)
+    return bool(waiting.poll(0))

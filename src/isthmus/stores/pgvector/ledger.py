@@ -15,6 +15,9 @@ __all__ = ["PgLedger"]
 
 _TABLE = "isthmus_ledger"
 _PAGE = 100
+_IDLE = ("idle_session_timeout", "idle_in_transaction_session_timeout")
+_STAYS = "select set_config(name, '0', %s) from pg_settings where name = %s"
+"""A session that is idle while others work is not ended; before PostgreSQL 14 none is."""
 
 
 class PgLedger:
@@ -126,9 +129,8 @@ class PgLedger:
         with self._connections.lend() as connection:
             pooled = connection.isthmus_pooled
             with connection.transaction() if pooled else nullcontext():
-                if pooled:
-                    # nothing but an open transaction keeps a session of the pooler's
-                    connection.execute("set local idle_in_transaction_session_timeout = 0")
+                # nothing but an open transaction keeps a session of the pooler's
+                connection.execute(_STAYS, (pooled, _IDLE[pooled]))
                 kind = "xact_lock" if pooled else "lock"
                 (mine,) = connection.execute(
                     f"select pg_try_advisory_{kind}(hashtext(%s))", (name,)
