@@ -1,6 +1,6 @@
 """One bridge on four live indexes: the same answers, at what latency, beside the bare clients.
 
-    python -m benchmarks.live                   # the table of the README, in about two minutes
+    python -m benchmarks.live                   # the table of docs/live-index.md, in two minutes
     python -m benchmarks.live --rows 200000 --dim 384     # what Search adds to its client
 
 Without ``--dim``, the texts are WordNet's (`isthmus.demo`), encoded by two real models that come

@@ -156,6 +156,15 @@ def check_canary(bridge: Bridge, encoded: VectorSource) -> None:
     Raises:
         InputError: if there is no canary, or none of the ids is one's.
         ModelChangedError: where they differ.
+
+    Example:
+        >>> import numpy as np
+        >>> import isthmus
+        >>> from isthmus.bridge import check_canary
+        >>> from isthmus.spaces.readers import open_vectors
+        >>> new = np.random.default_rng(0).standard_normal((300, 4)).astype(np.float32)
+        >>> bridge = isthmus.fit(isthmus.Pairs(new, new[:, ::-1].copy()), recipe="procrustes")
+        >>> check_canary(bridge, open_vectors(new).with_ids(np.arange(300)))
     """
     vectors = open_vectors(encoded, name="canary")
     if bridge.canary is None or vectors.ids is None:

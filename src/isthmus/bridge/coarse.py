@@ -46,6 +46,15 @@ def align(
 
     Raises:
         InputError: as `align_unpaired`, where the check of the cycle is at chance.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.bridge import align
+        >>> x, y = np.random.default_rng(0).standard_normal((2, 40, 4)).astype(np.float32)
+        >>> align(x, y)
+        Traceback (most recent call last):
+            ...
+        isthmus.errors.InputError: x: 40 rows are too few to match by how they lie: 200 are...
     """
     found = align_unpaired(x, y, cosine=True, seed=seed, progress=progress)
     profiles = [Profile.of_rows(_sampled(rows, seed), unit=True) for rows in (x, y)]
@@ -69,7 +78,17 @@ def _sampled(rows: Array, seed: int) -> np.ndarray:
 def check_bridge(
     bridge: Bridge, evaluation: Evaluation, conditions: Iterable[str]
 ) -> list[GateResult]:
-    """The gates of an evaluation, and one that no unverified bridge passes."""
+    """The gates of an evaluation, and one that no unverified bridge passes.
+
+    Example:
+        >>> import numpy as np
+        >>> import isthmus
+        >>> from isthmus.bridge import check_bridge
+        >>> old = np.random.default_rng(0).standard_normal((300, 4)).astype(np.float32)
+        >>> bridge = isthmus.fit(isthmus.Pairs(old[:, ::-1].copy(), old), recipe="procrustes")
+        >>> [gate.passed for gate in check_bridge(bridge, bridge.evidence, ["retention >= 0.9"])]
+        [False]
+    """
     results = list(check_gates(evaluation, conditions))
     for guess in bridge.provenance.guesses[:1]:
         results.append(GateResult("fitted on known pairs", False, guess.label))

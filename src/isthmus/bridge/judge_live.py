@@ -101,6 +101,19 @@ def judge_live(
     Raises:
         InputError: for a corpus bridge, whose mapped vectors no store holds yet, or where no query
             was held out.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.bridge import ModelChange, fit_sample, judge_live, sample_store
+        >>> from isthmus.encoders import PrecomputedEncoder
+        >>> from isthmus.stores import MemoryStore
+        >>> old = np.random.default_rng(0).standard_normal((300, 4)).astype(np.float32)
+        >>> store = MemoryStore(vectors={"old": old})
+        >>> models = ModelChange(PrecomputedEncoder(old[:, ::-1].copy(), name="new"))
+        >>> sample = sample_store(store, models, pairs=250)
+        >>> bridge = fit_sample(sample, models, recipe="procrustes")
+        >>> judge_live(bridge, store, sample, models).n_gallery
+        300
     """
     if bridge.kind != "query":
         raise InputError(
@@ -142,6 +155,15 @@ def with_live_evidence(bridge: Bridge, live: Evaluation) -> Bridge:
 
     The primary metric of each arm on the sample stays in the provenance, beside the size of the
     gallery there.
+
+    Example:
+        >>> import numpy as np
+        >>> import isthmus
+        >>> from isthmus.bridge import with_live_evidence
+        >>> old = np.random.default_rng(0).standard_normal((300, 4)).astype(np.float32)
+        >>> bridge = isthmus.fit(isthmus.Pairs(old[:, ::-1].copy(), old), recipe="procrustes")
+        >>> with_live_evidence(bridge, bridge.evidence).evidence == bridge.evidence
+        True
     """
     sampled = bridge.evidence
     if sampled is None:

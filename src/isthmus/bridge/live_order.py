@@ -36,6 +36,19 @@ def live_order(bridge: Bridge, store: Store, sample: StoreSample) -> FillOrder |
 
     Raises:
         InputError: as `isthmus.bridge.judge_live`.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.bridge import ModelChange, fit_sample, live_order, sample_store
+        >>> from isthmus.encoders import PrecomputedEncoder
+        >>> from isthmus.stores import MemoryStore
+        >>> old = np.random.default_rng(0).standard_normal((300, 4)).astype(np.float32)
+        >>> store = MemoryStore(vectors={"old": old})
+        >>> models = ModelChange(PrecomputedEncoder(old[:, ::-1].copy(), name="new"))
+        >>> sample = sample_store(store, models, pairs=250)
+        >>> bridge = fit_sample(sample, models, recipe="procrustes")
+        >>> live_order(bridge, store, sample) is None
+        True
     """
     if sample.queries is None:
         return None

@@ -81,6 +81,17 @@ class StoreSample:
         count: items with a vector in the store's column.
         column: the store's column, as it was described.
         notes: what should be said to the user, a sentence each.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.bridge import ModelChange, sample_store
+        >>> from isthmus.encoders import PrecomputedEncoder
+        >>> from isthmus.stores import MemoryStore
+        >>> old = np.random.default_rng(0).standard_normal((300, 4)).astype(np.float32)
+        >>> models = ModelChange(PrecomputedEncoder(old[:, ::-1].copy(), name="new"))
+        >>> sample = sample_store(MemoryStore(vectors={"old": old}), models, pairs=50)
+        >>> len(sample), sample.count, sample.pairs("query")
+        (50, 300, Pairs(source → target, 50 x 4→4, cosine, by position))
     """
 
     ids: NDArray[Any]
@@ -142,6 +153,17 @@ def sample_store(
         InputError: if the store holds no texts that the encoders need, too few items, or none of
             the clicked ones; if a width does not fit; or if there are queries and no old encoder.
         WrongSpaceError: if the old encoder is not the model that filled the store.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.bridge import ModelChange, fit_sample, sample_store
+        >>> from isthmus.encoders import PrecomputedEncoder
+        >>> from isthmus.stores import MemoryStore
+        >>> old = np.random.default_rng(0).standard_normal((300, 4)).astype(np.float32)
+        >>> new = PrecomputedEncoder(old[:, ::-1].copy(), name="new")
+        >>> sample = sample_store(MemoryStore(vectors={"old": old}), ModelChange(new), pairs=200)
+        >>> sample.old.shape, sample.new.shape
+        ((200, 4), (200, 4))
     """
     if pairs < 2:
         raise InputError(f"{pairs} pairs are too few", where="pairs", mend="Ask for a few hundred")

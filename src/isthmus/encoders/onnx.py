@@ -55,6 +55,17 @@ class OnnxEncoder:
     Raises:
         MissingExtraError: if onnxruntime or tokenizers is not installed.
         InputError: if a file cannot be loaded, or is not a transformer of this kind.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from isthmus.encoders import OnnxEncoder
+        >>> files = Path("model.onnx"), Path("tokenizer.json")
+        >>> OnnxEncoder(*files, name="mine").encode(["a bank"]).shape  # doctest: +SKIP
+        (1, 384)
+        >>> OnnxEncoder(*files, name="mine", max_length=1)
+        Traceback (most recent call last):
+            ...
+        isthmus.errors.InputError: max_length: 1 is too small. At least 3.
     """
 
     def __init__(

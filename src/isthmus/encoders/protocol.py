@@ -21,6 +21,15 @@ class Encoder(Protocol):
 
     An encoder is deterministic: a text's vector does not depend on the texts encoded with it, on
     their order or on the size of the batches, up to the rounding of float32.
+
+    Example:
+        >>> class Lengths:
+        ...     name, revision, dim = "lengths", "1", 2
+        ...     def encode(self, texts, *, kind="document", progress=None):
+        ...         return np.array([[len(text), 1] for text in texts], np.float32)
+        >>> encoder: Encoder = Lengths()
+        >>> encoder.encode(["abc"], kind="query").tolist()
+        [[3.0, 1.0]]
     """
 
     @property
@@ -60,6 +69,14 @@ class InBatches(Protocol):
     """An encoder that hands out finished batches as they come, so that a failure loses none.
 
     Worth it where encoding costs money or fails half-way: a cache keeps every batch at once.
+
+    Example:
+        >>> from isthmus.encoders import CallableEncoder, InBatches
+        >>> lengths = CallableEncoder(
+        ...     lambda texts: [[len(t), 1] for t in texts], name="lengths", revision="1", dim=2
+        ... )
+        >>> isinstance(lengths, InBatches)
+        False
     """
 
     def batches(

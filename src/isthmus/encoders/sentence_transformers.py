@@ -37,6 +37,13 @@ class SentenceTransformersEncoder:
     Raises:
         MissingExtraError: if sentence-transformers is not installed.
         InputError: if the model cannot be loaded.
+
+    Example:
+        >>> from isthmus.encoders import SentenceTransformersEncoder
+        >>> prompts = {"query": "query: ", "document": "passage: "}
+        >>> model = SentenceTransformersEncoder("./e5-small", prompts=prompts)  # doctest: +SKIP
+        >>> model.encode(["a bank"], kind="query").shape  # doctest: +SKIP
+        (1, 384)
     """
 
     def __init__(

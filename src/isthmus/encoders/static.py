@@ -33,6 +33,16 @@ class StaticEncoder:
     Raises:
         MissingExtraError: if the package tokenizers is not installed.
         InputError: if a file cannot be loaded, or the table is not one matrix.
+
+    Example:
+        >>> from safetensors.numpy import save_file
+        >>> from tokenizers import Tokenizer
+        >>> from tokenizers.models import WordLevel
+        >>> Tokenizer(WordLevel({"ab": 0, "cd": 1}, unk_token="ab")).save("tokenizer.json")
+        >>> save_file({"table": np.eye(2, dtype=np.float32)}, "table.safetensors")
+        >>> files = Path("table.safetensors"), Path("tokenizer.json")
+        >>> StaticEncoder(*files, name="two words").encode(["cd"]).tolist()
+        [[0.0, 1.0]]
     """
 
     def __init__(self, table: Path, tokenizer: Path, *, name: str) -> None:

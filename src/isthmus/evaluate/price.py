@@ -12,7 +12,13 @@ __all__ = ["Price", "price_of_rescoring"]
 
 
 class Price(BaseModel):
-    """What a way to serve costs beyond the new model's encoding of each query."""
+    """What a way to serve costs beyond the new model's encoding of each query.
+
+    Example:
+        >>> from isthmus.ways import Price
+        >>> print(Price(encodings=51.3, encodings_cached=9.1, old_query=True))
+        old encoder too + 51.3 encodings per query (9.1 cached)
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

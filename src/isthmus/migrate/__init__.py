@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from isthmus.migrate.migration import Migration
     from isthmus.migrate.models import Models
     from isthmus.migrate.plan import Plan
-    from isthmus.migrate.planning import Planned, PlanOptions, make_plan
+    from isthmus.migrate.planning import Planned, PlannedModels, PlanOptions, make_plan
     from isthmus.migrate.restore import Restored
     from isthmus.migrate.serving import LiveSearch
     from isthmus.migrate.status import Status
@@ -26,7 +26,7 @@ _HOMES = {
     "isthmus.migrate.migration": ("Migration",),
     "isthmus.migrate.models": ("Models",),
     "isthmus.migrate.plan": ("Plan",),
-    "isthmus.migrate.planning": ("PlanOptions", "Planned", "make_plan"),
+    "isthmus.migrate.planning": ("PlanOptions", "Planned", "PlannedModels", "make_plan"),
     "isthmus.migrate.restore": ("Restored",),
     "isthmus.migrate.serving": ("LiveSearch",),
     "isthmus.migrate.status": ("Status",),
@@ -43,6 +43,7 @@ __all__ = [
     "Plan",
     "PlanOptions",
     "Planned",
+    "PlannedModels",
     "Restored",
     "State",
     "Status",

@@ -51,6 +51,11 @@ class Limits:
         attempts: encodings of one batch that are tried before the run is paused.
         first_delay: seconds before the second; doubled each time.
         batch: items of one batch.
+
+    Example:
+        >>> from isthmus.migrate import Limits
+        >>> Limits(rate=200, share=0.5).max_money is None
+        True
     """
 
     rate: float | None = None

@@ -31,6 +31,19 @@ class DualWriter:
 
     Raises:
         InputError: for a new encoder of another width.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from isthmus.encoders import open_encoder
+        >>> from isthmus.migrate import DualWriter, Plan
+        >>> from isthmus.stores import open_store
+        >>> plan = Plan.load(Path("plan.json"))  # what isthmus plan wrote
+        >>> old, new = (open_encoder(f"static:{m}.safetensors") for m in ("old", "new"))
+        >>> with open_store("lancedb://db#docs.old") as store:
+        ...     writer = DualWriter(plan, store, old=old, new=new)
+        ...     writer.add([60, 61], {"text": ["bar kond", "milt baps"]})
+        ...     print(writer.delete([61]), store.count())
+        1 61
     """
 
     def __init__(self, plan: Plan, store: Store, *, old: Encoder, new: Encoder) -> None:

@@ -31,7 +31,13 @@ Event = Literal["begin", "done", "note"]
 
 
 class State(StrEnum):
-    """Where a migration stands, in the order of its life."""
+    """Where a migration stands, in the order of its life.
+
+    Example:
+        >>> from isthmus.migrate import State
+        >>> State("cut over") is State.CUT_OVER
+        True
+    """
 
     PLANNED = "planned"
     PREPARED = "prepared"
@@ -89,6 +95,14 @@ class Journal:
 
     Raises:
         StoreChangedError: if a line does not follow from those before it, or the mirror differs.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from isthmus.migrate import Journal
+        >>> from isthmus.stores import open_store
+        >>> with open_store("lancedb://db#docs.old") as store:
+        ...     print(Journal(store.ledger("journal")).state)  # plan.json was made and not begun
+        None
     """
 
     def __init__(self, ledger: Ledger, mirror: Path | None = None) -> None:

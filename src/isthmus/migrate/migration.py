@@ -46,6 +46,20 @@ class Migration:
     Raises:
         InputError: for a store that is not the plan's.
         StoreChangedError: for a journal that was edited.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from isthmus.encoders import open_encoder
+        >>> from isthmus.migrate import Limits, Migration, Models, Plan
+        >>> from isthmus.stores import open_store
+        >>> models = Models(*(open_encoder(f"static:{m}.safetensors") for m in ("new", "old")))
+        >>> with open_store("lancedb://db#docs.old") as store:
+        ...     path = Path("plan.json")  # what isthmus plan wrote
+        ...     migration = Migration(Plan.load(path), path, store, models)
+        ...     print(migration.run(Limits(share=0.5)), migration.run(resume=True))
+        ...     print(migration.rollback().untouched)
+        filling full
+        60
     """
 
     plan: Plan

@@ -25,7 +25,17 @@ _LOOKED_AT = 64
 
 @dataclass(frozen=True)
 class Models:
-    """The encoders that run; ``old`` is None where it is gone."""
+    """The encoders that run; ``old`` is None where it is gone.
+
+    Example:
+        >>> from isthmus.encoders import CallableEncoder
+        >>> from isthmus.migrate import Models
+        >>> lengths = CallableEncoder(
+        ...     lambda texts: [[len(t), 1] for t in texts], name="lengths", revision="1", dim=2
+        ... )
+        >>> Models(new=lengths).old is None
+        True
+    """
 
     new: Encoder | None = None
     old: Encoder | None = None

@@ -231,6 +231,13 @@ class Plan(_Value):
 
     Raises:
         InputError: from `load`, for a file that is no plan, or one that was edited.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from isthmus.migrate import Plan
+        >>> plan = Plan.load(Path("plan.json"))  # what isthmus plan wrote
+        >>> plan.target.collection, plan.target.new_dim, plan.estimated.rows
+        ('docs', 10, 60)
     """
 
     format: int = 1

@@ -61,7 +61,15 @@ _FEW_RESAMPLES = 200  # nothing is chosen by the evidence of the bridge back
 
 @dataclass(frozen=True)
 class PlannedModels:
-    """The encoders and how they were spelled; ``old`` is None where it is gone."""
+    """The encoders and how they were spelled; ``old`` is None where it is gone.
+
+    Example:
+        >>> from isthmus.encoders import open_encoder
+        >>> from isthmus.migrate import PlannedModels
+        >>> new = "static:new.safetensors"
+        >>> PlannedModels(open_encoder(new), new).old is None
+        True
+    """
 
     new: Encoder
     new_spelling: str
@@ -71,7 +79,13 @@ class PlannedModels:
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan, and the bridges that were fitted for it by the folders that they belong in."""
+    """A plan, and the bridges that were fitted for it by the folders that they belong in.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from isthmus.migrate import Plan, Planned
+        >>> Planned(Plan.load(Path("plan.json")), fitted={}).save(Path("copy.json"))
+    """
 
     plan: Plan
     fitted: dict[Path, Bridge]
@@ -101,6 +115,11 @@ class PlanOptions:
         rows: the number of items to reckon with; by default those of the store.
         price: of a million tokens.
         seed: of the samples.
+
+    Example:
+        >>> from isthmus.migrate import PlanOptions
+        >>> PlanOptions(alias="docs_live", price=0.02).pairs
+        3000
     """
 
     bridge: Path | None = None
@@ -137,6 +156,18 @@ def make_plan(
         WrongSpaceError: for an encoder that did not fill the store, or a store that holds the new
             model's vectors already.
         StoreError: as the store.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from isthmus.encoders import open_encoder
+        >>> from isthmus.migrate import PlannedModels, PlanOptions, make_plan
+        >>> from isthmus.stores import open_store
+        >>> old, new = "static:old.safetensors", "static:new.safetensors"
+        >>> models = PlannedModels(open_encoder(new), new, open_encoder(old), old)
+        >>> with open_store("lancedb://db#docs.old") as store:
+        ...     planned = make_plan(store, models, Path("other/plan.json"))
+        >>> planned.plan.target.alias
+        'docs_live'
     """
     chosen = options or PlanOptions()
     held = store.describe()

@@ -54,6 +54,11 @@ class Restored:
         cosine: of mapped old vectors with true ones, the median among items that have both; None
             where nothing was mapped.
         seconds: until the old vectors were served again; the comparison comes behind that.
+
+    Example:
+        >>> from isthmus.migrate import Restored
+        >>> print(Restored(untouched=1200, deleted=3))
+        1,200 items have, bit for bit, the vectors they had; 3 were deleted since
     """
 
     untouched: int = 0

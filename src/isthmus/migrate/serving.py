@@ -67,6 +67,17 @@ class LiveSearch:
     Raises:
         InputError: for a bridge that is not the plan's.
         StoreError: as the store.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from isthmus.encoders import open_encoder
+        >>> from isthmus.migrate import LiveSearch, Plan
+        >>> from isthmus.stores import open_store
+        >>> plan = Plan.load(Path("plan.json"))  # what isthmus plan wrote
+        >>> with open_store("lancedb://db#docs.old") as store:
+        ...     search = LiveSearch(plan, store, new=open_encoder("static:new.safetensors"))
+        ...     print(search(["bar kond milt"], k=2).ids.shape, search.standing().share)
+        (1, 2) 0.0
     """
 
     def __init__(

@@ -26,6 +26,15 @@ class Status:
         quality: what each judgement on the live index said, by state.
         index: what was built on the new vectors, or why nothing was; None where nothing is to be.
         journal: where the journal is.
+
+    Example:
+        >>> from isthmus.migrate import State, Status
+        >>> status = Status(
+        ...     State.FILLING, None, count=200, filled=50, encoded=50, money=None, rate=10.0,
+        ...     seconds_left=15.0, paused=None, quality=(), index=None, journal="db",
+        ... )
+        >>> status.as_json()["state"]
+        'filling'
     """
 
     state: State | None

@@ -27,6 +27,13 @@ class Watched:
         loss: against what the old model reached before the migration, with its interval.
         alarm: whether the loss is shown at the error that this look may make.
         level: of the interval.
+
+    Example:
+        >>> from isthmus.evaluate import Estimate
+        >>> from isthmus.migrate import Watched
+        >>> loss = Estimate(value=0.01, low=-0.02, high=0.04)
+        >>> print(Watched(3, value=0.61, loss=loss, alarm=False, level=0.99))
+        look 3: 0.610, loss 0.010 [-0.020, 0.040]; no loss is shown
     """
 
     number: int
@@ -62,6 +69,22 @@ def watch(
         pause: called between two looks.
         false_alarm: probability.
         seen: told about each look.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from isthmus.encoders import open_encoder
+        >>> from isthmus.migrate import LiveSearch, Migration, Models, Plan, watch
+        >>> from isthmus.migrate.plan import AskedQueries
+        >>> from isthmus.stores import open_store
+        >>> new = open_encoder("static:new.safetensors")
+        >>> words, clicked = ("bar", "kond", "milt"), ((1,), (2,), (3,))
+        >>> asked = AskedQueries(texts=words, clicked=clicked, before=(0.0, 0.0, 0.0))
+        >>> plan = Plan.load(Path("plan.json")).model_copy(update={"queries": asked})
+        >>> with open_store("lancedb://db#docs.old") as store:
+        ...     migration = Migration(plan, Path("plan.json"), store, Models(new))
+        ...     search = LiveSearch(plan, store, new=new)
+        ...     print(watch(migration, search, looks=2, pause=lambda: None))
+        None
     """
     asked = migration.plan.queries
     before = np.array(asked.before)

@@ -20,7 +20,14 @@ Advice = str
 
 @dataclass(frozen=True)
 class TestResult:
-    """One test as it stands."""
+    """One test as it stands.
+
+    Example:
+        >>> from isthmus.monitor import TestResult
+        >>> test = TestResult("hit", "hit >= 0.8", 500, 0.7, p=0.0004, alpha=0.01, alarm=True)
+        >>> test.p_as_text
+        '0.0004'
+    """
 
     name: str
     hypothesis: str
@@ -39,7 +46,20 @@ class TestResult:
 
 @dataclass(frozen=True)
 class Monitored:
-    """What a look found."""
+    """What a look found.
+
+    Example:
+        >>> import numpy as np
+        >>> import isthmus
+        >>> from isthmus.monitor import Observations, Watch
+        >>> new = np.random.default_rng(0).standard_normal((300, 4)).astype(np.float32)
+        >>> bridge = isthmus.fit(isthmus.Pairs(new, new[:, ::-1].copy()), recipe="procrustes")
+        >>> watch = Watch(bridge, bounds=["hit >= 0.8"], reference=new[:150])
+        >>> watch.update(Observations("400", hit=((0.0, None),) * 400))
+        >>> found = watch.result()
+        >>> found.alarms, found.recommended[0]
+        (('bound hit >= 0.8 is broken',), 'roll back')
+    """
 
     rows: int
     """Vectors that were looked at since the watch began."""

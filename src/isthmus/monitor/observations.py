@@ -29,7 +29,16 @@ _MOST_LINE = 1 << 22
 
 @dataclass(frozen=True, eq=False)
 class Observations:
-    """Some of the live traffic, in its order."""
+    """Some of the live traffic, in its order.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.monitor import Observations
+        >>> rows = np.eye(2, dtype=np.float32)
+        >>> seen = Observations("2", vectors=rows, hit=((1.0, None), (0.0, "fr")))
+        >>> len(seen.vectors), seen.hit[1]
+        (2, (0.0, 'fr'))
+    """
 
     cursor: str
     """What to go on behind."""
@@ -52,6 +61,13 @@ def read_log(path: Path, after: str | None) -> Iterator[Observations]:
 
     Raises:
         InputError: naming the first line that cannot be read.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from isthmus.monitor import read_log
+        >>> _ = Path("log.jsonl").write_text('{"vector": [0.6, 0.8], "hit": 1}\\n{"hit": 0}\\n')
+        >>> [(seen.cursor, seen.hit) for seen in read_log(Path("log.jsonl"), after=None)]
+        [('2', ((1.0, None), (0.0, None)))]
     """
     skipped = int(after or 0)
     try:
@@ -76,7 +92,15 @@ def read_log(path: Path, after: str | None) -> Iterator[Observations]:
 
 
 def read_vectors(path: str, after: str | None) -> Iterator[Observations]:
-    """The rows of a file of vectors behind ``after``, the number that was read before."""
+    """The rows of a file of vectors behind ``after``, the number that was read before.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.monitor import read_vectors
+        >>> np.save("asked.npy", np.eye(3, dtype=np.float32))
+        >>> [seen.vectors.shape for seen in read_vectors("asked.npy", after="1")]
+        [(2, 3)]
+    """
     from isthmus.spaces.readers import open_vectors
 
     opened = open_vectors(path)
@@ -89,6 +113,15 @@ def read_store(url: str) -> Iterator[Observations]:
     """All items of a store that have a vector, in the order of its scan.
 
     A scan is of the store as it was when it began, so none is taken up again for what came since.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.monitor import read_store
+        >>> from isthmus.stores import create_store
+        >>> rows = {"vector": np.eye(3, dtype=np.float32)}
+        >>> create_store("parquet://asked", ["a", "b", "c"], rows).close()
+        >>> [seen.vectors.shape for seen in read_store("parquet://asked")]
+        [(3, 3)]
     """
     with open_store(url) as store:
         for batch in store.scan(column=store.column, batch=_LINES):

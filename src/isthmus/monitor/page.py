@@ -48,6 +48,15 @@ def write_monitor_report(
     Raises:
         MissingExtraError: without plotly (extra ``report``).
         OutputError: if ``path`` exists and ``overwrite`` is false, or cannot be written.
+
+    Example:
+        >>> import numpy as np
+        >>> import isthmus
+        >>> from isthmus.monitor import Watch, write_monitor_report
+        >>> new = np.random.default_rng(0).standard_normal((300, 4)).astype(np.float32)
+        >>> bridge = isthmus.fit(isthmus.Pairs(new, new[:, ::-1].copy()), recipe="procrustes")
+        >>> found = Watch(bridge, reference=new[:150]).result()
+        >>> write_monitor_report(found, "monitor.html", name="docs")
     """
     write_page(_page(found, name), path, overwrite=overwrite)
 

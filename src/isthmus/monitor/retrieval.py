@@ -26,7 +26,14 @@ _TOGETHER = 256
 
 @dataclass(frozen=True)
 class Retrieval:
-    """What canary queries find now, and what they found at the first look."""
+    """What canary queries find now, and what they found at the first look.
+
+    Example:
+        >>> from isthmus.monitor import Retrieval
+        >>> found = Retrieval(queries=20, hit=0.7, first=0.8, tolerance=0.02, lost=(), broken=())
+        >>> found.alarms
+        ('canary queries find 0.700 of their answers, 0.800 at the first look',)
+    """
 
     queries: int
     hit: float
@@ -59,6 +66,13 @@ class CanaryQueries:
         bounds: of the mean, as ``retrieval >= 0.8``.
         tolerance: the loss that is still called none.
         first: of each query, by its digest, the share of its answers that was found.
+
+    Example:
+        >>> from isthmus.monitor import CanaryQueries
+        >>> queries = CanaryQueries()
+        >>> _ = queries.look({"river bank": 1.0, "savings bank": 1.0})
+        >>> queries.look({"river bank": 1.0, "savings bank": 0.5}).lost
+        ('savings bank',)
     """
 
     def __init__(
@@ -106,6 +120,24 @@ def ask(search: Search, log: QueryLog, *, k: int = 10) -> dict[str, float]:
 
     Raises:
         IsthmusError: as `Search`.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.encoders import CallableEncoder
+        >>> from isthmus.monitor import ask
+        >>> from isthmus.spaces.query_log import QueryLog
+        >>> from isthmus.stores import MemoryStore
+        >>> from isthmus.ways import Recall, Search, Way
+        >>> store = MemoryStore(["a", "b"], {"old": np.eye(2, dtype=np.float32)})
+        >>> counts = CallableEncoder(
+        ...     lambda texts: [[t.count("river"), t.count("money")] for t in texts],
+        ...     name="counts", revision="1", dim=2,
+        ... )
+        >>> search = Search(Way(recall=Recall(kind="old")), store, old=counts)
+        >>> asked = ("river bank", "money lent")
+        >>> log = QueryLog(np.array(["0", "1"]), asked, np.ones(2), {"0": ["a"], "1": ["a"]})
+        >>> ask(search, log, k=1)
+        {'river bank': 1.0, 'money lent': 0.0}
     """
     known = [
         (text, log.clicked[name])

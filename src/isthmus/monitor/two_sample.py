@@ -37,6 +37,14 @@ class SampleDifference:
     """How far a live sample lies from a reference, and the chance of as much by luck, at one look.
 
     The two p-values are of permutations: right for one look, not for many.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.monitor import difference
+        >>> here, there = np.random.default_rng(0).standard_normal((2, 100, 4))
+        >>> found = difference(here, there + 0.8, permutations=50)
+        >>> found.mean_shift > 0.5, found.classifier_p < 0.05
+        (True, True)
     """
 
     mean_shift: float
@@ -58,6 +66,13 @@ def difference(
 
     Raises:
         InputError: for fewer than 20 rows on a side.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.monitor import difference
+        >>> here, there = np.random.default_rng(0).standard_normal((2, 100, 4))
+        >>> difference(here, there, permutations=50).kernel_p > 0.01
+        True
     """
     x, y = _checked(reference, live)
     spread = np.sqrt(np.maximum(x.var(axis=0), 1e-12 * max(float(x.var(axis=0).max()), 1e-300)))

@@ -72,6 +72,17 @@ class Watch:
 
     Raises:
         InputError: for a bound that cannot be read, or too small a reference.
+
+    Example:
+        >>> import numpy as np
+        >>> import isthmus
+        >>> from isthmus.monitor import Observations, Watch
+        >>> new = np.random.default_rng(0).standard_normal((300, 4)).astype(np.float32)
+        >>> bridge = isthmus.fit(isthmus.Pairs(new, new[:, ::-1].copy()), recipe="procrustes")
+        >>> watch = Watch(bridge, reference=new[:150])
+        >>> watch.update(Observations("150", vectors=new[150:]))
+        >>> watch.result().recommended[0]
+        'nothing'
     """
 
     def __init__(

@@ -61,6 +61,13 @@ def post(url: str, told: dict[str, Any]) -> None:
     Raises:
         InputError: as `check_webhook`.
         ServiceError: if it cannot be reached, does not accept, or sends on to another address.
+
+    Example:
+        >>> from isthmus.monitor import post
+        >>> post("ftp://hooks.example.org/T0", {"alarm": True})
+        Traceback (most recent call last):
+            ...
+        isthmus.errors.InputError: --webhook: a webhook is an http:// or https:// address.
     """
     where = f"the webhook at {check_webhook(url)}"
     request = Request(

@@ -45,7 +45,13 @@ Action = Literal["publish", "promote", "rollback"]
 
 
 class Found(Document):
-    """One condition of a policy, and what decided whether it holds."""
+    """One condition of a policy, and what decided whether it holds.
+
+    Example:
+        >>> from isthmus.registry import Found
+        >>> Found.of("retention >= 0.95", True, "0.99 [0.97, 1.01]").passed
+        True
+    """
 
     condition: Annotated[str, Field(max_length=_LONGEST)]
     passed: bool
@@ -58,7 +64,17 @@ class Found(Document):
 
 
 class Judged(Document):
-    """What a policy said of a version before an alias moved to it."""
+    """What a policy said of a version before an alias moved to it.
+
+    Example:
+        >>> from isthmus.registry import Found, Judged
+        >>> found = (Found.of("signed", False, "by nobody who is trusted"),)
+        >>> judged = Judged(
+        ...     policy="0" * 64, stage="production", version="1" * 64, share=None, conditions=found
+        ... )
+        >>> judged.passed
+        False
+    """
 
     policy: Digest
     """SHA-256 of the policy's file."""
@@ -75,7 +91,19 @@ class Judged(Document):
 
 
 class Entry(Logged):
-    """One move of an alias."""
+    """One move of an alias.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from isthmus import artefact
+        >>> from isthmus.registry import Registry
+        >>> registry = Registry.open(Path("moves"), create=True)
+        >>> artefact.write(Path("mean"), "table of means", {}, {"mean": np.ones(3)})
+        >>> entry = registry.publish(Path("mean"), "means", note="first")
+        >>> entry.action, entry.sequence, entry.note
+        ('publish', 1, 'first')
+    """
 
     format: Annotated[int, Field(ge=1, le=1)] = 1
     name: str

@@ -14,7 +14,13 @@ _COLLECTED = ("blobs/sha256", "manifests/sha256", "logs", "audit", "signatures")
 
 @dataclass(frozen=True)
 class Collected:
-    """What a collection removed."""
+    """What a collection removed.
+
+    Example:
+        >>> from isthmus.registry import Collected
+        >>> Collected(objects=3, bytes=1024, half_written=0).objects
+        3
+    """
 
     objects: int
     bytes: int

@@ -15,7 +15,13 @@ _ABSENT = object()
 
 
 class FileChange(NamedTuple):
-    """One value that differs; None on the side where there is none."""
+    """One value that differs; None on the side where there is none.
+
+    Example:
+        >>> from isthmus.registry import FileChange
+        >>> FileChange("recipe.steps.0", "center", "unit_norm").after
+        'unit_norm'
+    """
 
     path: str
     """Where in the content, such as ``recipe.steps.0``."""
@@ -25,7 +31,14 @@ class FileChange(NamedTuple):
 
 @dataclass(frozen=True)
 class Difference:
-    """What differs between two versions."""
+    """What differs between two versions.
+
+    Example:
+        >>> from isthmus.registry import Difference, FileChange
+        >>> found = Difference((), ("mean",), (FileChange("recipe", "ridge", "procrustes"),))
+        >>> bool(found), found.as_dict()["tensors"]
+        (True, ('mean',))
+    """
 
     files: tuple[str, ...]
     """Names of files that are new, gone or other."""

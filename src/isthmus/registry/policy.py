@@ -61,7 +61,13 @@ _COMPARED: dict[str, Callable[[float, float], bool]] = {
 
 @dataclass(frozen=True)
 class Bound:
-    """What the mean of a monitored metric in [0, 1] must keep."""
+    """What the mean of a monitored metric in [0, 1] must keep.
+
+    Example:
+        >>> from isthmus.registry import Bound
+        >>> print(Bound("hit", ">=", 0.8))
+        hit >= 0.8
+    """
 
     name: str
     sign: str
@@ -72,7 +78,13 @@ class Bound:
 
 
 class PolicyStage(BaseModel):
-    """What must hold of a version at one stage."""
+    """What must hold of a version at one stage.
+
+    Example:
+        >>> from isthmus.registry import PolicyStage
+        >>> PolicyStage(gates=["retention >= 0.95"], approvals=1).signed
+        False
+    """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -219,6 +231,18 @@ def judge(
 
     Raises:
         RegistryError, InputError: as `Registry.show`; and if the policy has no such stage.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from isthmus import artefact
+        >>> from isthmus.registry import Policy, Registry, judge
+        >>> registry = Registry.open(Path("judged"), create=True)
+        >>> artefact.write(Path("mean"), "table of means", {}, {"mean": np.ones(3)})
+        >>> _ = registry.publish(Path("mean"), "means")
+        >>> policy = Policy.of_text("[stages.production]\\napprovals = 1")
+        >>> judge(registry, "means", "production", policy).conditions[0].condition
+        'approved by 1 person'
     """
     wanted, release = policy.stage(stage), registry.show(asked)
     whole = f"{release.name}@sha256:{release.digest}"

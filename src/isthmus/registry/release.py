@@ -15,7 +15,15 @@ __all__ = ["Deprecation", "Release", "blob_key", "manifest_key", "signature_key"
 
 
 class Deprecation(Document):
-    """Why a version is not to be used any more."""
+    """Why a version is not to be used any more.
+
+    Example:
+        >>> from isthmus.registry import Deprecation
+        >>> when = "2026-01-31T12:00:00Z"
+        >>> gone = Deprecation(version="0" * 64, reason="wrong data", at=when, by="ann")
+        >>> gone.reason
+        'wrong data'
+    """
 
     version: Annotated[str, Field(max_length=64)]
     reason: Annotated[str, Field(min_length=1, max_length=4000)]
@@ -25,7 +33,20 @@ class Deprecation(Document):
 
 @dataclass(frozen=True)
 class Release:
-    """A version under a name."""
+    """A version under a name.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from isthmus import artefact
+        >>> from isthmus.registry import Registry
+        >>> registry = Registry.open(Path("releases"), create=True)
+        >>> artefact.write(Path("mean"), "table of means", {}, {"mean": np.ones(3)})
+        >>> _ = registry.publish(Path("mean"), "means", by="ann")
+        >>> release = registry.show("means")
+        >>> release.version.kind, release.published.by, release.deprecated
+        ('table of means', 'ann', None)
+    """
 
     name: str
     digest: str

@@ -31,7 +31,20 @@ _HEADS = "reviews"
 
 
 class Review(Logged):
-    """What one person decided about a version."""
+    """What one person decided about a version.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from isthmus import artefact
+        >>> from isthmus.registry import Registry
+        >>> registry = Registry.open(Path("reviewed"), create=True)
+        >>> artefact.write(Path("mean"), "table of means", {}, {"mean": np.ones(3)})
+        >>> entry = registry.publish(Path("mean"), "means")
+        >>> review = registry.approve("means", entry.version, by="ann", reason="I looked")
+        >>> review.decision, review.by
+        ('approve', 'ann')
+    """
 
     format: Annotated[int, Field(ge=1, le=1)] = 1
     name: str
@@ -67,6 +80,14 @@ def standing(reviews: Iterable[Review], version: str) -> dict[str, Review]:
     Args:
         reviews: the newest first.
         version: its digest.
+
+    Example:
+        >>> from isthmus.registry import Review, standing
+        >>> said = dict(name="docs", version="1" * 64, at="2026-01-31T12:00:00Z", before=None)
+        >>> newest = Review(sequence=2, decision="approve", reason="mended", by="Ann", **said)
+        >>> oldest = Review(sequence=1, decision="reject", reason="too slow", by="ann", **said)
+        >>> [review.decision for review in standing([newest, oldest], "1" * 64).values()]
+        ['approve']
     """
     found = dict[str, Review]()
     for review in reviews:

@@ -28,7 +28,13 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class StoredFile(Document):
-    """The content of a file."""
+    """The content of a file.
+
+    Example:
+        >>> from isthmus.registry import StoredFile
+        >>> StoredFile(bytes=3, sha256="0" * 64).bytes
+        3
+    """
 
     bytes: Annotated[int, Field(ge=0, lt=2**48)]
     sha256: Digest
@@ -39,6 +45,16 @@ class Version(Document):
 
     Equal artefacts with equal metadata are the same version, whoever publishes them and when; that
     stands in the log of the alias.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from isthmus import artefact
+        >>> from isthmus.registry import Version
+        >>> artefact.write(Path("mean"), "table of means", {}, {"mean": np.ones(3)})
+        >>> version = Version.of(Path("mean"), {"team": "search"})
+        >>> version.kind, len(version.files)
+        ('table of means', 2)
     """
 
     format: Annotated[int, Field(ge=1, le=1)] = 1

@@ -63,6 +63,14 @@ def write_diagnosis_report(
     Raises:
         MissingExtraError: without plotly (extra ``report``).
         OutputError: if ``path`` exists and ``overwrite`` is false, or cannot be written.
+
+    Example:
+        >>> import numpy as np
+        >>> import isthmus
+        >>> from isthmus.report import write_diagnosis_report
+        >>> old = np.random.default_rng(0).standard_normal((300, 4)).astype(np.float32)
+        >>> found = isthmus.diagnose(isthmus.Pairs(old[:, ::-1].copy(), old))
+        >>> write_diagnosis_report(found, "diagnosis.html")
     """
     write_page(_page(diagnosis, commands), path, overwrite=overwrite)
 

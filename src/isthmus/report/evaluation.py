@@ -56,6 +56,16 @@ def write_evaluation_report(
     Raises:
         MissingExtraError: without plotly (extra ``report``).
         OutputError: if ``path`` exists and ``overwrite`` is false, or cannot be written.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.evaluate import Trial, from_ids
+        >>> from isthmus.report import write_evaluation_report
+        >>> from isthmus.ways import evaluate_upgrade
+        >>> old = np.random.default_rng(0).standard_normal((200, 8)).astype(np.float32)
+        >>> same = from_ids(range(200), range(200))
+        >>> trial = Trial(old, old, old, old, query_bridged=old, relevance=same)
+        >>> write_evaluation_report(evaluate_upgrade(trial), "evaluation.html", title="A test")
     """
     page = Page(
         title=title,

@@ -48,6 +48,14 @@ def write_fit_report(
         InputError: for a bridge without evidence.
         MissingExtraError: without plotly (extra ``report``).
         OutputError: if ``path`` exists and ``overwrite`` is false, or cannot be written.
+
+    Example:
+        >>> import numpy as np
+        >>> import isthmus
+        >>> from isthmus.report import write_fit_report
+        >>> old = np.random.default_rng(0).standard_normal((300, 4)).astype(np.float32)
+        >>> bridge = isthmus.fit(isthmus.Pairs(old[:, ::-1].copy(), old), recipe="procrustes")
+        >>> write_fit_report(bridge, "fit.html", commands=["isthmus inspect my.bridge"])
     """
     evidence = bridge.evidence
     if evidence is None:

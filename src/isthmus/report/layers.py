@@ -50,6 +50,15 @@ def write_layers_report(
         InputError: for a grid of no measure.
         MissingExtraError: without plotly (extra ``report``).
         OutputError: if ``path`` exists and ``overwrite`` is false, or cannot be written.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.report import write_layers_report
+        >>> from isthmus.similarity import GridMoments, similarity_grid
+        >>> x, y = np.random.default_rng(0).standard_normal((2, 100, 6))
+        >>> moments = GridMoments().update({"first": x, "second": y}, {"only": y**3})
+        >>> grid = similarity_grid(moments, measures=["linear_cka"])
+        >>> write_layers_report(grid, "layers.html", names=("old", "new"))
     """
     if not grid.values:
         raise InputError("the grid holds no measure", where="grid")

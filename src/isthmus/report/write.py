@@ -32,6 +32,13 @@ def check_report(path: str | Path, *, overwrite: bool = False) -> None:
     Raises:
         MissingExtraError: if plotly is not installed.
         OutputError: if ``path`` exists and ``overwrite`` is false, or its folder cannot be written.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from isthmus.report import check_report
+        >>> check_report("out.html")
+        >>> _ = Path("out.html").write_text("mine")
+        >>> check_report("out.html", overwrite=True)
     """
     if find_spec("plotly") is None:
         raise missing_extra("plotly", "report", "a report")

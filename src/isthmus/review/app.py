@@ -63,6 +63,19 @@ def review_app(
         hosts: the values of ``Host`` that are answered, such as ``127.0.0.1:8000``; none: all.
         once: whether the first decision is the last, after which nothing is asked for any more.
         decided: told each decision once it stands in the audit log.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from isthmus import artefact
+        >>> from isthmus.registry import Registry
+        >>> from isthmus.review import dossier_of, review_app
+        >>> registry = Registry.open(Path("reg"), create=True)
+        >>> artefact.write(Path("mean"), "table of means", {}, {"mean": np.ones(3)})
+        >>> _ = registry.publish(Path("mean"), "means")
+        >>> app = review_app(dossier_of(registry, "means"), "a-secret", hosts=["127.0.0.1:8000"])
+        >>> [route.path for route in app.routes][:2]
+        ['/', '/decide']
     """
     desk = _Desk(dossier, token, tuple(hosts), once, decided)
     routes = [

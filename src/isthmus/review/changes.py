@@ -24,7 +24,13 @@ Fate = Literal["stays", "comes", "goes"]
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A result of a query."""
+    """A result of a query.
+
+    Example:
+        >>> from isthmus.review import Neighbour
+        >>> Neighbour("a7", 0.62, fate="comes", relevant=True).fate
+        'comes'
+    """
 
     id: str
     score: float
@@ -36,7 +42,15 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class ChangedQuery:
-    """One query, and its first results with the old model and in the way that is to serve."""
+    """One query, and its first results with the old model and in the way that is to serve.
+
+    Example:
+        >>> from isthmus.review import ChangedQuery, Neighbour
+        >>> before = Neighbour("a7", 0.62, fate="goes", relevant=False)
+        >>> after = Neighbour("b1", 0.71, fate="comes", relevant=True)
+        >>> ChangedQuery("q1", change=1.0, before=(before,), after=(after,)).turn
+        'gains'
+    """
 
     id: str
     change: float
@@ -53,7 +67,14 @@ class ChangedQuery:
 
 @dataclass(frozen=True)
 class Changes:
-    """What a way changes in the first results of unseen queries."""
+    """What a way changes in the first results of unseen queries.
+
+    Example:
+        >>> from isthmus.review import Changes
+        >>> changes = Changes(way="bridge", queries=200, gain=30, lose=12, shown=())
+        >>> changes.gain - changes.lose
+        18
+    """
 
     way: str
     """The name of the way that was run."""
@@ -81,6 +102,19 @@ def changed_queries(
         held_out: queries that it was not fitted on, and what they search.
         most: queries that are told of.
         results: of each.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus import Pairs, fit
+        >>> from isthmus.bridge.assess import unseen_samples
+        >>> from isthmus.review import changed_queries
+        >>> old = np.random.default_rng(0).standard_normal((900, 4)).astype(np.float32)
+        >>> pairs = Pairs(old[:, ::-1].copy(), old)
+        >>> bridge = fit(pairs, recipe="procrustes")
+        >>> held_out = unseen_samples(bridge, pairs, None).test_part()
+        >>> changes = changed_queries(bridge, held_out, most=3)
+        >>> changes.way, len(changes.shown)
+        ('bridge', 0)
     """
     trial = held_out.trial(bridge.chain, bridge.kind)
     found = bridge.recommended

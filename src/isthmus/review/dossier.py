@@ -19,7 +19,13 @@ __all__ = ["Dossier", "Shown", "dossier_of"]
 
 @dataclass(frozen=True)
 class Shown:
-    """What stands for the ids of queries and items on the page."""
+    """What stands for the ids of queries and items on the page.
+
+    Example:
+        >>> from isthmus.review import Shown
+        >>> Shown(texts={"a7": "a bank"}, query_texts={"q1": "river"}).query("q1")
+        'river'
+    """
 
     texts: Mapping[str, str] = field(default_factory=dict[str, str])
     query_texts: Mapping[str, str] | None = None
@@ -34,7 +40,21 @@ class Shown:
 
 @dataclass(frozen=True)
 class Dossier:
-    """What is known of a version."""
+    """What is known of a version.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from isthmus import artefact
+        >>> from isthmus.registry import Registry
+        >>> from isthmus.review import dossier_of
+        >>> registry = Registry.open(Path("shown"), create=True)
+        >>> artefact.write(Path("mean"), "table of means", {}, {"mean": np.ones(3)})
+        >>> _ = registry.publish(Path("mean"), "means")
+        >>> dossier = dossier_of(registry, "means")
+        >>> dossier.bridge, dossier.gates, dossier.reviews()
+        (None, (), [])
+    """
 
     registry: Registry
     release: Release
@@ -86,6 +106,19 @@ def dossier_of(
 
     Raises:
         RegistryError, InputError: as `Registry.pull`.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from isthmus import artefact
+        >>> from isthmus.registry import Policy, Registry
+        >>> from isthmus.review import dossier_of
+        >>> registry = Registry.open(Path("staged"), create=True)
+        >>> artefact.write(Path("a_mean"), "table of means", {}, {"mean": np.ones(3)})
+        >>> _ = registry.publish(Path("a_mean"), "means")
+        >>> policy = Policy.of_text("[stages.production]\\napprovals = 1")
+        >>> [stage for stage, _ in dossier_of(registry, "means", policy=policy).stages()]
+        ['production']
     """
     release = registry.show(asked)
     whole = f"{release.name}@sha256:{release.digest}"

@@ -29,7 +29,14 @@ __all__ = ["ChosenWays", "choose_ways"]
 
 @dataclass(frozen=True, eq=False)
 class ChosenWays:
-    """The ways chosen, by the name of their arm, and what showed them on validation queries."""
+    """The ways chosen, by the name of their arm, and what showed them on validation queries.
+
+    Example:
+        >>> from isthmus.ways import ChosenWays, Recall, Way
+        >>> chosen = ChosenWays({"mixed": Way(recall=Recall(kind="mixed", alpha=0.3))})
+        >>> print(chosen.ways["mixed"])
+        queries mixed at 0.3
+    """
 
     ways: Mapping[str, Way] = field(default_factory=dict[str, Way])
     gains: Mapping[str, Estimate | None] = field(default_factory=dict[str, Estimate | None])
@@ -75,6 +82,19 @@ def choose_ways(
 
     Raises:
         InputError: for trials whose arrays do not fit together, and limits that nothing meets.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.evaluate import Trial, from_ids
+        >>> from isthmus.ways import choose_ways
+        >>> rng = np.random.default_rng(0)
+        >>> old = rng.standard_normal((200, 8)).astype(np.float32)
+        >>> new = old[:, ::-1] + 0.1 * rng.standard_normal((200, 8)).astype(np.float32)
+        >>> pairs = dict(query_bridged=new[:, ::-1], relevance=from_ids(range(200), range(200)))
+        >>> trial = Trial(old, new, old, new, **pairs)
+        >>> chosen = choose_ways(trial, trial, resamples=50)
+        >>> {"mixed", "bridge_rescore"} <= set(chosen.ways) | set(chosen.absent)
+        True
     """
     limits = limits or WayLimits()
     if validation.relevance is None or test.relevance is None:

@@ -47,7 +47,15 @@ _MANY_RELEVANT = 4
 
 @dataclass(frozen=True)
 class BackfillCurve:
-    """The metric against the share of the gallery that is re-embedded, in one order."""
+    """The metric against the share of the gallery that is re-embedded, in one order.
+
+    Example:
+        >>> from isthmus.ways import BackfillCurve
+        >>> shares, values = (0.0, 0.5, 1.0), (0.25, 0.5, 0.75)
+        >>> curve = BackfillCurve("popularity", "bridge", shares, values, gains=(), added=())
+        >>> curve.area
+        0.5
+    """
 
     order: str
     recall: str
@@ -142,6 +150,21 @@ def backfill_curves(
 
     Raises:
         InputError: where the trial lacks what is needed.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.evaluate import Trial, from_ids
+        >>> from isthmus.ways import Join, Recall, backfill_curves
+        >>> rng = np.random.default_rng(0)
+        >>> old, new = rng.standard_normal((2, 60, 8)).astype(np.float32)
+        >>> same = from_ids(range(60), range(60))
+        >>> trial = Trial(old, new, old, new, query_bridged=old, relevance=same)
+        >>> first, halves = {"first": -np.arange(60.0)}, np.arange(60) % 2 == 0
+        >>> curve, = backfill_curves(
+        ...     trial, (first, first), halves, Recall(kind="old"), Join(), shares=(0.5, 1.0)
+        ... )
+        >>> curve.shares
+        (0.0, 0.5, 1.0)
     """
     _judged_search(trial)
     assert trial.relevance is not None

@@ -97,7 +97,13 @@ class _Rule(BaseModel):
 
 
 class FixedDepth(_Rule):
-    """The first ``k``."""
+    """The first ``k``.
+
+    Example:
+        >>> from isthmus.ways import FixedDepth
+        >>> FixedDepth(k=20).most
+        20
+    """
 
     kind: Literal["fixed"] = "fixed"
     k: int = Field(ge=1)
@@ -120,7 +126,16 @@ class FixedDepth(_Rule):
 
 
 class MarginDepth(_Rule):
-    """Those whose recall score is within ``margin`` of the first one's; encoded in one batch."""
+    """Those whose recall score is within ``margin`` of the first one's; encoded in one batch.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.ways import MarginDepth
+        >>> rule = MarginDepth(margin=0.1, most=50)
+        >>> scores = np.float32([[0.9, 0.85, 0.6]])
+        >>> rule.more(scores, np.array([0]), np.array([-np.inf]), None).tolist()
+        [2]
+    """
 
     kind: Literal["margin"] = "margin"
     margin: float = Field(ge=0)
@@ -170,6 +185,12 @@ class StoppingDepth(_Rule):
     ``intercept + slope · recall score``; it counts as beaten if even ``z`` times ``spread`` above
     that line it stays below the best fused score so far.  Recall scores descend, so if the next
     item is beaten, all later ones are.
+
+    Example:
+        >>> from isthmus.ways import FixedDepth, Rescore, StoppingDepth, Way
+        >>> rule = StoppingDepth(z=2.0, step=5, most=100)
+        >>> print(Way(rescore=Rescore(depth=rule)))
+        new queries through the bridge, then up to 100 items rescored by the new model
     """
 
     kind: Literal["stopping"] = "stopping"

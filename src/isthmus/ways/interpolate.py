@@ -32,6 +32,12 @@ def interpolate(
 
     Raises:
         InputError: for an α outside [0, 1], and for rows that do not fit together.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.ways import interpolate
+        >>> interpolate(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]]), 0.5).round(3).tolist()
+        [[0.707, 0.707]]
     """
     if not 0 <= alpha <= 1:
         raise InputError(f"the weight of the bridged query lies in [0, 1], got {alpha}")

@@ -57,6 +57,13 @@ class KnownItems:
     """An encoder that looks up known vectors: row i of ``rows`` is the item of id i.
 
     What an evaluation encodes with: the vector of an item is what it would be if it were encoded.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.ways import KnownItems
+        >>> items = KnownItems(np.eye(3, dtype=np.float32))
+        >>> items.of(np.array([2])).rows.tolist()
+        [[0.0, 0.0, 1.0]]
     """
 
     rows: NDArray[Any]
@@ -94,6 +101,19 @@ class ItemVectors:
 
     Raises:
         InputError: if the store holds no texts and the encoder needs them.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.encoders import CallableEncoder
+        >>> from isthmus.stores import MemoryStore
+        >>> from isthmus.ways import ItemVectors
+        >>> rows = {"old": np.ones((1, 2), np.float32)}
+        >>> store = MemoryStore(["a"], rows, payload={"text": ["abc"]})
+        >>> lengths = CallableEncoder(
+        ...     lambda texts: [[len(t), 1] for t in texts], name="lengths", revision="1", dim=2
+        ... )
+        >>> ItemVectors(store, lengths).of(np.array(["a"])).rows.tolist()
+        [[3.0, 1.0]]
     """
 
     def __init__(

@@ -20,7 +20,13 @@ __all__ = ["Limit", "NewQueries", "RecallTrace", "Rescored", "Spent", "not_resco
 
 @dataclass(frozen=True)
 class Spent:
-    """What one call of a search cost, beyond searching the store."""
+    """What one call of a search cost, beyond searching the store.
+
+    Example:
+        >>> from isthmus.ways import Spent
+        >>> Spent(queries=1, rescored=50, ahead=10, encoded=12).cold
+        40
+    """
 
     queries: int = 0
     old_queries: int = 0
@@ -53,6 +59,14 @@ class RecallTrace(NamedTuple):
 
     ``ranks`` int64 counts from 1 and ``scores`` float32 are those of the recall; ``origins`` says
     where the new model's vector came from, as `isthmus.ways.items.Origin`.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.ways import RecallTrace
+        >>> zeros = np.zeros((1, 3), dtype=np.int64)
+        >>> trace = RecallTrace(np.array([[1, 2, 3]]), np.float32([[0.9, 0.8, 0.7]]), zeros)
+        >>> trace.first(2).ranks.tolist()
+        [[1, 2]]
     """
 
     ranks: NDArray[np.int64]

@@ -34,7 +34,13 @@ _ORIGINS = {
 
 
 class QueryLimits(NamedTuple):
-    """What one call of a search may cost: see `isthmus.ways.Search`."""
+    """What one call of a search may cost: see `isthmus.ways.Search`.
+
+    Example:
+        >>> from isthmus.ways import QueryLimits
+        >>> QueryLimits(max_encodings=20).budget_ms is None
+        True
+    """
 
     budget_ms: float | None = None
     max_encodings: int | None = None
@@ -61,6 +67,12 @@ class Result:
         alone: for a mixed recall that is explained, its rank for either query alone, by ``old`` and
             ``bridged``; None where that query does not find it among as many.
         reembedded: for a way with a part re-embedded that is explained, whether it is in the part.
+
+    Example:
+        >>> from isthmus.ways import Result
+        >>> found = Result(1, "a7", 0.62, "a bridge", {}, 4, recall_score=0.5, vector="cache")
+        >>> found.rank, found.recall_rank
+        (1, 4)
     """
 
     rank: int
@@ -87,6 +99,13 @@ class QueryResults:
         price: what this query cost; None where queries were asked together.
         early: why the rescoring ended before its rule was done.
         depth: items that were recalled, among which the ranks of ``Result.alone`` are.
+
+    Example:
+        >>> from isthmus.ways import QueryResults, Result
+        >>> found = Result(1, "a7", 0.62, "a bridge", {}, 1, recall_score=0.62, vector=None)
+        >>> answered = QueryResults("river", "bridge", "new queries through the bridge", (found,))
+        >>> [result["id"] for result in answered.as_json()["results"]]
+        ['a7']
     """
 
     query: str | int
@@ -210,6 +229,17 @@ def run_queries(
 
     Raises:
         IsthmusError: as `Search`.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.stores import MemoryStore
+        >>> from isthmus.ways import Recall, Search, Way, run_queries
+        >>> store = MemoryStore(["a", "b"], {"old": np.eye(2, dtype=np.float32)})
+        >>> search = Search(Way(recall=Recall(kind="old")), store)
+        >>> for answered in run_queries(search, np.eye(2), 1, way="old", names=["left", "up"]):
+        ...     print(answered.query, answered.results[0].id)
+        left a
+        up b
     """
     step = 1 if explain else _TOGETHER
     for start in range(0, len(names), step):

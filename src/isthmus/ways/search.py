@@ -35,7 +35,13 @@ _TRUSTED = 2
 
 @dataclass(frozen=True)
 class Columns:
-    """Which vector column of the store holds what."""
+    """Which vector column of the store holds what.
+
+    Example:
+        >>> from isthmus.ways import Columns
+        >>> Columns(old="vector", new="vector_2026").bridged is None
+        True
+    """
 
     old: str = "old"
     """The old model's vectors."""
@@ -46,7 +52,16 @@ class Columns:
 
 
 def columns_of(store: Store) -> Columns:
-    """The columns named ``old``, ``new`` and ``bridged``; for the first, else the store's own."""
+    """The columns named ``old``, ``new`` and ``bridged``; for the first, else the store's own.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.stores import MemoryStore
+        >>> from isthmus.ways import columns_of
+        >>> rows = np.eye(2, dtype=np.float32)
+        >>> columns_of(MemoryStore(["a", "b"], {"old": rows, "new": rows}))
+        Columns(old='old', new='new', bridged=None)
+    """
     names = store.describe().columns
     return Columns(
         "old" if "old" in names else store.column,
@@ -64,6 +79,15 @@ class Answer:
     recall.  The two are on different scales; within each, scores descend.  Where fewer than ``k``
     items can be found, the places left over have the score −∞ and the id -1 or the empty string.
     Equal scores come in the order of the recall, which the store fixes.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.stores import MemoryStore
+        >>> from isthmus.ways import Recall, Search, Way
+        >>> store = MemoryStore(["a", "b"], {"old": np.eye(2, dtype=np.float32)})
+        >>> answer = Search(Way(recall=Recall(kind="old")), store)(np.array([[0.0, 1.0]]), 2)
+        >>> answer.ids.tolist(), answer.scores.tolist(), answer.rescored.tolist()
+        ([['b', 'a']], [[1.0, 0.0]], [0])
     """
 
     ids: Ids

@@ -23,7 +23,13 @@ RecallKind = Literal["bridge", "old", "mixed", "new", "naive"]
 
 
 class Needs(StrEnum):
-    """What must be at hand to answer a query in some way."""
+    """What must be at hand to answer a query in some way.
+
+    Example:
+        >>> from isthmus.ways import Needs, Recall, Way
+        >>> Way(recall=Recall(kind="old")).needs == {Needs.OLD_QUERIES}
+        True
+    """
 
     OLD_QUERIES = "the old model's vectors of the queries"
     NEW_QUERIES = "the new model's vectors of the queries"
@@ -42,6 +48,11 @@ class Recall(_Value):
     point between the two on the great circle, ``alpha`` of the way to the bridged one; ``new``: the
     new model's among re-embedded items; ``naive``: the new model's, unmapped, among old vectors,
     which shows what happens without a bridge.
+
+    Example:
+        >>> from isthmus.ways import Recall
+        >>> Recall(kind="mixed", alpha=0.3).old_query, Recall(kind="bridge").old_query
+        (True, False)
     """
 
     kind: RecallKind = "bridge"
@@ -69,6 +80,13 @@ class Rescore(_Value):
     """The new model rescores the first recalled items, as many as ``depth`` says (a reranker).
 
     They are ordered by ``(1 − weight) · new score + weight · scale · recall score``.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.ways import FixedDepth, Rescore
+        >>> rescore = Rescore(depth=FixedDepth(k=20), weight=0.25)
+        >>> rescore.fused(np.float32([0.8]), np.float32([0.4])).round(3).tolist()
+        [0.5]
     """
 
     depth: Annotated[DepthRule, Field(discriminator="kind")]
@@ -88,7 +106,14 @@ class Rescore(_Value):
 
 
 class ScoreMatch(_Value):
-    """Scores of one space on the scale of another: ``slope · s + offset``."""
+    """Scores of one space on the scale of another: ``slope · s + offset``.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.ways import ScoreMatch
+        >>> ScoreMatch(slope=2.0, offset=-0.5)(np.float32([0.5, 1.0])).tolist()
+        [0.5, 1.5]
+    """
 
     slope: float = Field(default=1.0, ge=0)
     offset: float = 0.0
@@ -103,6 +128,13 @@ class Join(_Value):
 
     A re-embedded item scores ``(1 − weight) · (match(new) + shift) + weight · low``, where ``low``
     is its score in the column of the items that are not re-embedded; the others score ``low``.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.ways import Join, ScoreMatch
+        >>> join = Join(match=ScoreMatch(slope=0.5), weight=0.5)
+        >>> join(low=np.float32([[0.25]]), new=np.float32([[1.0]])).tolist()
+        [[0.375]]
     """
 
     match: ScoreMatch = ScoreMatch()
@@ -137,7 +169,13 @@ class Join(_Value):
 
 
 class Part(_Value):
-    """A part of the corpus is re-embedded, in an order of priority."""
+    """A part of the corpus is re-embedded, in an order of priority.
+
+    Example:
+        >>> from isthmus.ways import Join, Part, Recall, Way
+        >>> print(Way(recall=Recall(kind="bridge"), part=Part(share=0.1, join=Join())))
+        new queries through the bridge, 10% re-embedded by popularity
+    """
 
     share: float = Field(gt=0, le=1)
     order: str = "popularity"

@@ -292,6 +292,16 @@ class StoredMoments:
 
     Raises:
         InputError: if the folder is not finished, or of other pairs.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.bridge import StoredMoments, write_moments
+        >>> from isthmus.scale import open_pairs
+        >>> np.save("x.npy", np.eye(8, dtype=np.float32))
+        >>> np.save("y.npy", np.eye(8, dtype=np.float32))
+        >>> pairs = open_pairs("x.npy", "y.npy", engine="threads:1")
+        >>> _ = write_moments(pairs, "kept")
+        >>> pairs.use(StoredMoments.of("kept", pairs))
     """
 
     def __init__(self, folder: Path, pairs: PartedPairs, keys: list[str], seed: int) -> None:
