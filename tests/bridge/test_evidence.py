@@ -47,8 +47,11 @@ def test_queries_without_an_answer_among_the_items_are_left_out() -> None:
     found = [held_out.gallery.ids[i] for i in held_out.relevance.indices]
     assert found == [3, 4, 5]
     assert held_out.relevance.counts.tolist() == [1, 2]
-    with pytest.raises(InputError, match="no held-out query"):
+    with pytest.raises(InputError, match=r"no held-out query .*such as 999, the pairs 0\)"):
         HeldOut.of_queries(_batch(50, 54), {51: [999]}, _batch(3, 6), _batch(0, 10))
+    named = {51: ["doc-3", "doc-4", "doc-5"]}
+    with pytest.raises(InputError, match="alike but for 'doc-' in front"):
+        HeldOut.of_queries(_batch(50, 54), named, _batch(3, 6), _batch(0, 10))
 
 
 @pytest.mark.parametrize("kind", ["query", "corpus"])

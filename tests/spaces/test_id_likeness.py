@@ -29,6 +29,9 @@ WRITTEN: dict[str, tuple[list[str], Callable[[str], str]]] = {
         lambda n: "\u200b" + n.replace("fi", "\ufb01"),
     ),
     "quotes around them": ([f"doc{i}" for i in range(40)], lambda name: f'"{name}"'),
+    "'doc-' in front": ([f"{i}" for i in range(40)], lambda name: f"doc-{name}"),
+    "'doc:1' in front": ([f"{i}" for i in range(40)], lambda name: f"doc:1{name}"),
+    "'_v2' behind": ([f"{i}" for i in range(40)], lambda name: f"{name}_v2"),
     "a part behind '#'": ([f"doc{i}" for i in range(40)], lambda name: f"{name}#0"),
 }
 

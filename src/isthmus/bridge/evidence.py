@@ -16,6 +16,7 @@ from isthmus.evaluate import parse_metric, relevant_ranks, top_k
 from isthmus.evaluate.judging import default_metric
 from isthmus.evaluate.relevance import Relevance, from_labels, from_pairs
 from isthmus.evaluate.trial import FittedRows, Trial
+from isthmus.spaces.id_likeness import likeness
 from isthmus.spaces.metric import Metric
 from isthmus.spaces.sample import Batch
 
@@ -107,8 +108,10 @@ class HeldOut:
         relevance = from_pairs(queries.ids.tolist(), gallery.ids.tolist(), pairs)
         answerable = relevance.answerable
         if not answerable.any():
+            asked_for = [item for q in queries.ids.tolist() for item in qrels.get(q, ())]
+            called = _named(asked_for, known)
             raise InputError(
-                "no held-out query has its relevant item among the pairs",
+                f"no held-out query has its relevant item among the pairs{called}",
                 where="queries",
                 mend="Give relevance judgements, or query ids equal to the ids of their documents",
             )
@@ -254,6 +257,15 @@ def _squared_errors(
             a, b = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (a, b))
         errors[rows] = np.einsum("nd,nd->n", a - b, a - b)
     return errors
+
+
+def _named(asked_for: Sequence[Any], known: set[Any]) -> str:
+    """How judged items and the items that there are are called, where none is both."""
+    if not asked_for or not known or not known.isdisjoint(asked_for):
+        return ""
+    told = likeness(asked_for, list(known))
+    alike = "" if told is None else f", alike but for {told}"
+    return f" (judgements name items such as {asked_for[0]!r}, the pairs {min(known)!r}{alike})"
 
 
 def _union(first: Batch, second: Batch) -> Batch:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 import uuid
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -72,4 +73,28 @@ def likeness(x: NDArray[Any] | Sequence[Any], y: NDArray[Any] | Sequence[Any]) -
         one, other = ({form(name) for name in side} for side in sides)
         if len(one & other) >= max(_SHARE * fewest, 1):
             return what
+    for added, kept in (sides, sides[::-1]):
+        if told := _added(added, set(kept), max(_SHARE * fewest, 2)):
+            return told
     return None
+
+
+def _added(names: list[str], known: set[str], wanted: float) -> str | None:
+    """What stands in front of all names, or behind them, that the known ones do not have."""
+    ends = [name[::-1] for name in names]
+    front, behind = _beginning(names), _beginning(ends)[::-1]
+    # the digits that numbers begin or end with alike are theirs
+    for text in dict.fromkeys((front, front.rstrip("0123456789"))):
+        if text and len({name[len(text) :] for name in names} & known) >= wanted:
+            return f"'{text}' in front"
+    for text in dict.fromkeys((behind, behind.lstrip("0123456789"))):
+        if text and len({name[: -len(text)] for name in names} & known) >= wanted:
+            return f"'{text}' behind"
+    return None
+
+
+def _beginning(names: list[str]) -> str:
+    """With what all of the names begin, which the first and the last of them in order do."""
+    first, last = min(names), max(names)
+    same = (a == b for a, b in zip(first, last, strict=False))
+    return "".join(letter for letter, _ in zip(first, takewhile(bool, same), strict=False))
