@@ -369,3 +369,44 @@ def test_the_table_describes_itself() -> None:
     assert all(suffix in described() for suffix in suffixes)
     for found in FORMATS:
         assert format_of(Path(f"x{found.suffixes[0]}")) is found
+
+
+_ONE = [0.5, -1.25, 2.0, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("lines", "names"),
+    [
+        # the answers of a batch come in any order: only their names join them
+        ([{"key": n, "response": {"embedding": {"values": _ONE}}} for n in "ba"], ["b", "a"]),
+        ([{"recordId": n, "modelInput": {}, "modelOutput": {"embedding": _ONE}} for n in "ba"],
+         ["b", "a"]),
+        ([{"recordId": n, "modelOutput": {"embeddings": [_ONE]}} for n in "ba"], ["b", "a"]),
+        ([{"put": f"id:x::{n}", "fields": {"v": {"values": _ONE}}} for n in "ba"],
+         ["id:x::b", "id:x::a"]),
+        ([{"id": n, "_vectors": {"default": {"embeddings": [_ONE]}}} for n in "ba"], ["b", "a"]),
+        ([{"index": i, "embedding": [_ONE]} for i in range(2)], None),
+        ([{"outputs": [{"name": "e", "shape": [2, 4], "data": _ONE + _ONE}]}], None),
+    ],
+)  # fmt: skip
+def test_answers_keep_their_names_and_their_rows(
+    tmp_path: Path, lines: list[Any], names: list[str] | None
+) -> None:
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    found = open_vectors(str(tmp_path / "a.jsonl"))
+    assert found.rows(0, found.n).tolist() == [_ONE, _ONE]
+    assert (None if found.ids is None else found.ids[:].tolist()) == names
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ({"recordId": "r", "modelInput": {}, "error": {"errorCode": 400}}, "'r' .* not answered"),
+        ({"key": "k", "response": {"candidates": []}}, "'k' of the batch was not answered"),
+        ({"id": "x", "vectors": {"t": _ONE, "b": _ONE}}, r"fields: vectors\.t, vectors\.b"),
+    ],
+)
+def test_what_an_answer_lacks_is_said(tmp_path: Path, line: Any, message: str) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps(line))
+    with pytest.raises(InputError, match=message):
+        open_vectors(str(tmp_path / "a.jsonl"))

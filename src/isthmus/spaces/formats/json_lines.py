@@ -38,11 +38,12 @@ def open_json(files: Sequence[Path], wanted: Wanted) -> Contents:
     An object holds ``embedding`` (a list, or base64 of little-endian float32) and perhaps ``id``.
     Two shapes of OpenAI-compatible services are known as well: the response of ``/v1/embeddings``,
     whose rows are ordered by their ``index``, and the output of a batch, one response a line, whose
-    ids are its ``custom_id`` (with ``/index`` where one request held several texts).  So are bare
-    lists of vectors, the answers of other services (``embeddings`` that holds lists, or lists under
-    ``float`` or ``values``; with ``ids`` of as many), and one object whose every value is a vector,
-    whose ids are its names.  Vectors that lie deeper, as in ``_source.embedding``, are found where
-    each object holds only one, and so are the objects themselves, as in ``hits.hits``.
+    ids are its ``custom_id``, or what Gemini and Bedrock call it (with ``/index`` where one request
+    held several texts).  So are bare lists of vectors, the answers of other services
+    (``embeddings`` that holds lists, or lists under ``float`` or ``values``; with ``ids`` of as
+    many), the matrix that an inference server puts out, and one object whose every value is a
+    vector, whose ids are its names.  Vectors that lie deeper, as in ``_source.embedding``, are
+    found where each object holds only one, and so are the objects themselves, as in ``hits.hits``.
 
     Raises:
         InputError: naming the first line that holds something else, or an error of the service.
@@ -119,7 +120,8 @@ def _vector_key(record: JsonRecord, path: Path) -> str:
         deeper = places_of(record)
         if len(deeper) == 1:
             return deeper[0]
-    if "weight_map" in names:
+        names = deeper or names
+    if "weight_map" in record:
         shards = ", ".join(sorted(set(map(str, dict(record["weight_map"]).values())))[:3])
         raise InputError(
             "this is the index of a model's weights, which names files and holds no vectors",
@@ -165,6 +167,8 @@ def _vector(value: Any, where: str) -> NDArray[np.float32]:
     try:
         if isinstance(value, str) and value.lstrip().startswith("["):
             value = read_json(value)  # as PostgreSQL gives vectors to the web
+        if isinstance(value, list) and len(cast(list[Any], value)) == 1:
+            value = value[0] if isinstance(value[0], list) else cast(list[Any], value)
         if isinstance(value, str):
             return np.frombuffer(base64.b64decode(value, validate=True), dtype="<f4")
         numbers = [float(_plain(v)) for v in value]

@@ -17,6 +17,14 @@ __all__ = ["JsonRecord", "places_of", "records_of", "value_at"]
 _DEEPEST = 4
 _NAMES = (*VECTOR_NAMES, "values", "dense")
 
+_REQUESTS = {
+    "custom_id": "response",  # OpenAI, Mistral
+    "key": "response",  # Gemini
+    "recordId": "modelOutput",  # Bedrock
+    "put": "fields",  # what vespa visit writes
+}
+"""What names a request in the output of a batch, and what holds its answer."""
+
 JsonRecord = Mapping[str, Any]
 
 
@@ -62,19 +70,10 @@ def _rows_of(value: Any, where: str) -> Iterator[JsonRecord]:
             mend='Write {"id": ..., "embedding": [...]} on each line',
         )
     record = cast(dict[str, Any], value)
-    response = record.get("response")
-    if "custom_id" in record and ("response" in record or "error" in record):
-        if not isinstance(response, dict) or not _data(_body(response)):
-            raise InputError(
-                f"the request '{record['custom_id']}' of the batch was not answered: "
-                f"{_short(record.get('error') or response)}",
-                where=where,
-                mend="Send the failed requests again, and add their answers",
-            )
-        answers = _in_order(_data(_body(response)), where)
-        for index, answer in enumerate(answers):
-            name = record["custom_id"]
-            yield {"id": f"{name}/{index}" if len(answers) > 1 else name, **_only(answer)}
+    if (name := _asked_by(record)) is not None:
+        yield from _answered(record, name, where)
+    elif shaped := _shaped(record):
+        yield from shaped
     elif _data(record):
         for answer in _in_order(_data(record), where):
             yield _only(answer)
@@ -91,6 +90,50 @@ def _rows_of(value: Any, where: str) -> Iterator[JsonRecord]:
         yield from held
     else:
         yield record
+
+
+def _asked_by(record: JsonRecord) -> str | None:
+    """The field that names the request which ``record`` answers; None for anything else."""
+    for name, answer in _REQUESTS.items():
+        if isinstance(record.get(name), str) and (answer in record or "error" in record):
+            return name
+    return None
+
+
+def _answered(record: JsonRecord, asked_by: str, where: str) -> Iterator[JsonRecord]:
+    """The rows of one answer of a batch, which need not stand in the order of the requests."""
+    name, answer = record[asked_by], record.get(_REQUESTS[asked_by])
+    body = answer.get("body", answer) if isinstance(answer, dict) else None
+    rows = list(_rows_of(body, where)) if isinstance(body, dict) else []
+    places = [places_of(row) or [n for n in ("embedding",) if n in row] for row in rows]
+    if not rows or any(len(found) != 1 for found in places):
+        raise InputError(
+            f"the request '{name}' of the batch was not answered: "
+            f"{_short(record.get('error') or answer)}",
+            where=where,
+            mend="Send the failed requests again, and add their answers",
+        )
+    for index, (row, (place,)) in enumerate(zip(rows, places, strict=True)):
+        named = f"{name}/{index}" if len(rows) > 1 else name
+        yield {"id": named, "embedding": value_at(row, place)}
+
+
+def _shaped(record: JsonRecord) -> list[JsonRecord]:
+    """The rows of the one output of an inference server that is a matrix; else none."""
+    outputs = record.get("outputs")
+    if not isinstance(outputs, list):
+        return []
+    found: list[list[JsonRecord]] = []
+    for one in cast(list[Any], outputs):
+        output = cast(JsonRecord, one) if isinstance(one, dict) else {}
+        shape, data = output.get("shape"), output.get("data")
+        if not is_vector(shape) or len(cast(list[int], shape)) != 2 or not is_vector(data):
+            continue
+        n, d = cast(list[int], shape)
+        values = cast(list[float], data)
+        if d > 0 and n * d == len(values):
+            found.append([{"embedding": values[i * d : (i + 1) * d]} for i in range(n)])
+    return found[0] if len(found) == 1 else []
 
 
 def _bare_row(value: list[Any], where: str) -> JsonRecord | None:
@@ -174,11 +217,19 @@ def places_of(record: Any, depth: int = _DEEPEST) -> list[str]:
     found: list[str] = []
     for name, value in cast(dict[str, Any], record).items():
         # whole numbers under any name may be tokens, or the edges of a picture
-        if is_vector(value) and (name in _NAMES or any(isinstance(v, float) for v in value)):
+        if is_vector(value := _alone(value)) and (
+            name in _NAMES or any(isinstance(v, float) for v in value)
+        ):
             found.append(name)
         elif isinstance(value, dict):
             found += [f"{name}.{inner}" for inner in places_of(value, depth - 1)]
     return found
+
+
+def _alone(value: Any) -> Any:
+    """The one list that lies in a list."""
+    held = cast(list[Any], value) if isinstance(value, list) else []
+    return held[0] if len(held) == 1 and isinstance(held[0], list) else value
 
 
 def value_at(record: JsonRecord, place: str) -> Any:
@@ -208,10 +259,6 @@ def _several(found: Any, where: str) -> list[Any]:
         for one in cast(list[Any], found)
     ]
     return vectors if vectors and all(is_vector(vector) for vector in vectors) else []
-
-
-def _body(response: Any) -> Any:
-    return response.get("body", response)
 
 
 def _data(found: Any) -> list[dict[str, Any]]:

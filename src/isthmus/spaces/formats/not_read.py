@@ -130,6 +130,12 @@ NOT_READ: tuple[NotRead, ...] = (
         (b"SQLite format 3\0",),
     ),
     NotRead(
+        (".sql", ".dump", ".copy", ".pgdump"), "a dump of PostgreSQL is not read",
+        "Name the table itself, as postgresql://user@host/database#table.column, or run: "
+        "psql -c '\\copy (SELECT id, COLUMN FROM TABLE) TO vectors.csv CSV HEADER'",
+        (b"PGDMP",),
+    ),
+    NotRead(
         (".avro",), _OTHERS,
         "python:import polars; polars.read_avro({path}).write_parquet('vectors.parquet')",
         (b"Obj\x01",),
