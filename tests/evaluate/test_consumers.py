@@ -152,3 +152,47 @@ def test_what_is_no_consumer_and_arms_that_do_not_fit() -> None:
 
     with pytest.raises(InputError, match="refuses these vectors .X has 2 features"):
         judge_consumer(Narrow(), {"own": rows})
+
+
+def test_a_row_of_several_labels_is_right_where_all_are() -> None:
+    tree = pytest.importorskip("sklearn.tree")
+    multioutput = pytest.importorskip("sklearn.multioutput")
+    accuracy_score = pytest.importorskip("sklearn.metrics").accuracy_score
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((N, D))
+    labels = (x[:, :3] + 0.5 * rng.standard_normal((N, 3)) > 0).astype(int)
+    moved = x + 0.1 * rng.standard_normal(x.shape)
+    alone = tree.DecisionTreeClassifier(max_depth=4, random_state=0)
+    for estimator in (alone, multioutput.MultiOutputClassifier(alone)):
+        estimator.fit(x, labels)
+        found = judge_consumer(estimator, {"own": x, "bridge": moved}, labels)
+        assert found.kind == "classifier"
+        for name, rows in (("own", x), ("bridge", moved)):
+            accuracy = found.arms[name].metrics["accuracy"].value
+            assert accuracy == pytest.approx(accuracy_score(labels, estimator.predict(rows)))
+        agreement = found.arms["bridge"].agreement
+        assert agreement is not None
+        same = (estimator.predict(x) == estimator.predict(moved)).all(axis=1)
+        assert agreement.value == pytest.approx(same.mean())
+
+
+def test_answers_of_another_kind_than_the_consumer_gives_are_refused() -> None:
+    rows = np.ones((4, 2))
+    found = judge_consumer(Told(), {"own": rows}, np.array(["1"] * 4))
+    assert found.arms["own"].metrics["accuracy"].value == 1
+    with pytest.raises(InputError, match=r"says such as \[1\], the answers are such as \['a'\]"):
+        judge_consumer(Told(), {"own": rows}, np.array(["a"] * 4))
+    with pytest.raises(InputError, match=r"answers of shape \(4, 2\) for a classifier"):
+        judge_consumer(Told(), {"own": rows}, np.ones((4, 2)))
+
+
+@pytest.mark.parametrize("says", ["x", None, RuntimeError("out of luck")])
+def test_whatever_an_estimator_does_is_said_in_a_sentence(says: Any) -> None:
+    class Odd:
+        def predict(self, X: np.ndarray) -> Any:
+            if isinstance(says, Exception):
+                raise says
+            return says
+
+    with pytest.raises(InputError, match=r"arm 'own': the regressor (refuses .*out of luck|gives)"):
+        judge_consumer(Odd(), {"own": np.ones((4, 2))})

@@ -135,9 +135,10 @@ class ModelCanary(BaseModel):
         """
         texts = list(texts)
         check_texts(texts)
-        if not FEWEST_TEXTS <= len(texts) <= MOST_TEXTS or len(set(texts)) != len(texts):
+        different = len(set(texts))
+        if not FEWEST_TEXTS <= different <= MOST_TEXTS or different != len(texts):
             raise InputError(
-                f"a canary has {FEWEST_TEXTS} to {MOST_TEXTS} different texts, got {len(texts)}",
+                f"a canary has {FEWEST_TEXTS} to {MOST_TEXTS} different texts, got {different}",
                 where="texts",
                 mend="Give a few texts such as those that are encoded in production",
             )

@@ -10,6 +10,7 @@ even where as many become right.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -168,14 +169,15 @@ def judge_consumer(
     Args:
         estimator: fitted on vectors like those of the arm ``own``.
         arms: vectors ``(n, d)`` of the same rows, by name; ``own`` is among them.
-        answers: what is right ``(n,)``: classes, numbers or groups; None for agreement alone.
+        answers: what is right ``(n,)``: classes, numbers or groups; None for agreement alone.  An
+            estimator of several labels has answers ``(n, labels)``, and is right where all are.
         others: further arms with a consumer of their own, such as one that was trained anew: the
             estimator and its vectors of the same rows, by name.
         resampling: of the intervals.
 
     Raises:
-        InputError: for arms that do not fit together, for an estimator that refuses them, and for
-            what is no consumer.
+        InputError: for arms that do not fit together, for an estimator that refuses them, for what
+            is no consumer, and for answers that are not of the kind that the estimator gives.
     """
     resampling = resampling or Resampling()
     kind = kind_of_consumer(estimator)
@@ -187,6 +189,8 @@ def judge_consumer(
     given = {name: (estimator, rows) for name, rows in arms.items()} | dict(others or {})
     n = checked_arms({name: rows for name, (_, rows) in given.items()}, answers)
     said = {name: _predicted(e, rows, kind, name) for name, (e, rows) in given.items()}
+    if answers is not None:
+        answers = _comparable(said[OWN], answers, kind)
     judge = {"classifier": _classified, "regressor": _regressed, "clustering": _clustered}[kind]
     found = {
         name: judge(said[OWN], values, answers, resampling, name == OWN)
@@ -205,10 +209,10 @@ def judge_consumer(
 def _classified(
     own: AnyArray, said: AnyArray, answers: AnyArray | None, resampling: Resampling, is_own: bool
 ) -> ConsumerArm:
-    agreement = None if is_own else share(own == said, resampling)
+    agreement = None if is_own else share(_alike(own, said), resampling)
     if answers is None:
         return ConsumerArm(metrics={}, agreement=agreement)
-    right, was = said == answers, own == answers
+    right, was = _alike(said, answers), _alike(own, answers)
     metrics = {"accuracy": share(right, resampling)}
     if is_own:
         return ConsumerArm(metrics=metrics)
@@ -222,10 +226,16 @@ def _classified(
     )  # fmt: skip
 
 
+def _alike(one: AnyArray, other: AnyArray) -> NDArray[np.bool_]:
+    """Rows of which the same is said; of several labels, all of them."""
+    return (one.reshape(len(one), -1) == other.reshape(len(other), -1)).all(axis=1)
+
+
 def _with_calibration(
     arm: ConsumerArm, estimator: Any, rows: AnyArray, answers: AnyArray
 ) -> ConsumerArm:
-    if not callable(getattr(estimator, "predict_proba", None)):
+    # of several labels, each would have its own
+    if not callable(getattr(estimator, "predict_proba", None)) or np.ndim(answers) > 1:
         return arm
     probabilities = np.asarray(estimator.predict_proba(rows), dtype=np.float64)
     best = probabilities.argmax(axis=1)
@@ -367,9 +377,9 @@ def _predicted(estimator: Any, rows: AnyArray, kind: ConsumerKind, arm: str) -> 
     asks = estimator.predict if hasattr(estimator, "predict") else estimator.fit_predict
     try:
         said = np.asarray(asks(rows))
-    except ValueError as error:
+    except Exception as error:  # whatever an estimator of somebody raises
         raise refused(kind, error, arm) from error
-    if len(said) != len(rows) or (kind == "clustering" and said.ndim != 1):
+    if said.shape[:1] != (len(rows),) or (kind == "clustering" and said.ndim != 1):
         raise InputError(
             f"the {kind} gives answers of shape {said.shape} for {len(rows)} rows",
             where=f"arm '{arm}'",
@@ -377,7 +387,28 @@ def _predicted(estimator: Any, rows: AnyArray, kind: ConsumerKind, arm: str) -> 
     return said
 
 
-def refused(kind: ConsumerKind, error: ValueError, arm: str) -> InputError:
+def _comparable(said: AnyArray, answers: AnyArray, kind: ConsumerKind) -> AnyArray:
+    """The answers in the shape of what an estimator says."""
+    known = np.asarray(answers)
+    if said.reshape(len(said), -1).shape != known.reshape(len(known), -1).shape:
+        raise InputError(
+            f"answers of shape {known.shape} for a {kind} that gives {said.shape}", where="answers"
+        )
+    if kind == "classifier" and known.dtype.kind == "U" and said.dtype.kind in "iuf":
+        # a file of text holds digits for numbers
+        with suppress(ValueError):
+            known = known.astype(said.dtype)
+    if kind == "classifier" and (said.dtype.kind in "UO") != (known.dtype.kind in "UO"):
+        raise InputError(
+            f"the classifier says such as {said.ravel()[:1].tolist()}, the answers are such as "
+            f"{known.ravel()[:1].tolist()}",
+            where="answers",
+            mend="Call the classes what the classifier calls them",
+        )
+    return known.reshape(said.shape)
+
+
+def refused(kind: ConsumerKind, error: Exception, arm: str) -> InputError:
     """The error for vectors that a consumer does not take."""
     told = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
     return InputError(
