@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import pickle
 import time
@@ -40,6 +41,8 @@ from isthmus.encoders import (
     VectorCache,
 )
 from isthmus.encoders.canary import CANARY
+from isthmus.encoders.endpoint import _headers
+from isthmus.encoders.openai_compatible import _embeddings
 from isthmus.errors import InputError, IsthmusError, ServiceError, SpendCapError
 
 Make = Callable[..., OpenAiEncoder]
@@ -230,6 +233,76 @@ def test_a_refusal_is_not_tried_again(
     with pytest.raises(ServiceError, match=message):
         encoder.encode(TEXTS[:1])
     assert len(server.requests) == 2
+
+
+def refusing(wrong: Callable[[list[str]], bool], code: int) -> Fault:
+    """Refuses requests whose texts are ``wrong`` together."""
+
+    def answer(handler: Any) -> None:
+        asked = handler.server.requests[-1]
+        if wrong(asked["input"]):
+            content = json.dumps({"error": {"message": "too much"}}).encode()
+            handler.answer(code, content)
+        else:
+            handler.answer(200, json.dumps(handler.server.reply(asked)).encode())
+
+    return Fault(before=answer)
+
+
+@pytest.mark.parametrize("code", [400, 413, 422])
+def test_what_is_refused_together_is_asked_for_in_parts(
+    make: Make, server: EmbeddingServer, code: int
+) -> None:
+    encoder = make(requests=Requests(items=9, concurrency=1, retry=QUICK))
+    server.always = refusing(lambda texts: len(texts) > 3, code)
+    np.testing.assert_array_equal(encoder.encode(TEXTS), expected(TEXTS))
+    assert encoder.cap.items == len(TEXTS)
+    assert encoder.cap.tokens == sum(len(t.split()) for t in [*TEXTS, CANARY])
+    asked = len(server.requests)
+    np.testing.assert_array_equal(encoder.encode(TEXTS[:9]), expected(TEXTS[:9]))
+    # how many the server takes is known by now
+    assert [len(r["input"]) for r in server.requests[asked:]] == [2, 2, 2, 2, 1]
+
+
+def test_a_text_that_is_refused_is_named_by_its_row(make: Make, server: EmbeddingServer) -> None:
+    encoder = make(requests=Requests(items=6, concurrency=1, retry=QUICK))
+    server.always = refusing(lambda texts: TEXTS[9] in texts, 400)
+    with pytest.raises(ServiceError, match=r"row 9: the server answered 400 \(too much\)"):
+        encoder.encode(TEXTS)
+    assert encoder.cap.items < len(TEXTS)
+
+
+def test_a_server_that_refuses_base64_is_asked_for_numbers(
+    make: Make, server: EmbeddingServer
+) -> None:
+    server.faults = {0: status(422, {"detail": "encoding_format: extra fields not permitted"})}
+    encoder = make()
+    np.testing.assert_array_equal(encoder.encode(TEXTS), expected(TEXTS))
+    assert ["encoding_format" in r for r in server.requests[:3]] == [True, False, False]
+
+
+def test_an_error_that_comes_with_200_is_told(make: Make, server: EmbeddingServer) -> None:
+    encoder = make()
+    server.always = Fault(after=lambda body, texts: {"error": {"message": "no GPU, sk-test-key"}})
+    with pytest.raises(ServiceError, match=r"with an error \(no GPU, \*\*\*\)"):
+        encoder.encode(TEXTS[:1])
+
+
+@pytest.mark.parametrize("proxy", ["nonsense://user:secret@127.0.0.1:9", "http://[::1"])
+def test_a_proxy_of_the_environment_that_cannot_be_used(
+    proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(InputError, match="ALL_PROXY") as refused:
+        OpenAiEncoder("small", "http://127.0.0.1:9/v1")
+    assert "secret" not in str(refused.value)
+
+
+def test_deployments_of_azure_are_given_the_key_as_they_want_it() -> None:
+    assert _headers("mine.openai.azure.com", "k")["api-key"] == "k"
+    assert "api-key" not in _headers("api.openai.com", "k")
+    place = "https://mine.openai.azure.com/openai/deployments/small/embeddings?api-version=1"
+    assert _embeddings(place) == _embeddings(place.replace("/embeddings", "")) == place
 
 
 def test_an_answer_beyond_all_bounds_is_not_read(make: Make, server: EmbeddingServer) -> None:

@@ -9,7 +9,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
-from isthmus.encoders.retry import Transient, retry_after
+from isthmus.encoders.retry import Refused, Transient, retry_after
 from isthmus.errors import InputError, ServiceError, missing_extra
 from isthmus.json_text import read_json
 
@@ -20,6 +20,8 @@ __all__ = ["OPENAI_KEY", "Endpoint"]
 
 OPENAI_KEY = "OPENAI_API_KEY"
 _AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+_AS_IT_IS = frozenset({400, 413, 422})
+_AZURE = (".azure.com", ".azure.us", ".azure.cn")
 _QUOTED = 200  # characters of a server's own words in a message
 _ERROR_BYTES = 1 << 16
 
@@ -62,10 +64,19 @@ class Endpoint:
         self._key_needed = key_env is not None
         self._timeout = timeout
         self._key()
-        self._client = httpx.Client(
-            timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)),
-            limits=httpx.Limits(max_connections=connections),
-        )
+        try:
+            self._client = httpx.Client(
+                timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)),
+                limits=httpx.Limits(max_connections=connections),
+            )
+        except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
+            # the name of a proxy may hold a password
+            raise InputError(
+                "the proxy, or the file of certificates, that the environment names cannot be used",
+                where="ALL_PROXY, HTTP_PROXY, HTTPS_PROXY, SSL_CERT_FILE or SSL_CERT_DIR",
+                mend="Set it to one that can, or unset it; one of SOCKS needs pip install "
+                "'httpx[socks]'",
+            ) from error
         weakref.finalize(self, self._client.close)
 
     def __repr__(self) -> str:
@@ -84,14 +95,13 @@ class Endpoint:
 
         Raises:
             Transient: for a failure after which the same request can be made again.
+            Refused: for a request that the server may do in parts.
             ServiceError: for any other.
         """
         import httpx
 
         key = self._key()
-        headers = {"Content-Type": "application/json"}
-        if key:
-            headers["Authorization"] = f"Bearer {key}"
+        headers = _headers(urlsplit(self.url).hostname or "", key)
         content = json.dumps(payload, ensure_ascii=False).encode()
         try:
             with self._client.stream("POST", self.url, content=content, headers=headers) as answer:
@@ -109,9 +119,12 @@ class Endpoint:
         if not answer.is_success:
             raise self._refusal(answer, body, key)
         try:
-            return read_json(body)
+            found = read_json(body)
         except ValueError:
             raise Transient("the answer is not JSON, or only its beginning", charged=True) from None
+        if isinstance(found, dict) and found.get("error") and not found.get("data"):
+            raise Transient(f"the server answered with an error ({_quoted(body, key)[0]})")
+        return found
 
     def _read(self, answer: httpx.Response, limit: int) -> bytes:
         # the client's timeout is for each piece: a server that drips would never meet it
@@ -132,8 +145,7 @@ class Endpoint:
         return bytes(body)
 
     def _refusal(self, answer: httpx.Response, body: bytes, key: str | None) -> Exception:
-        message, code = _words(body)
-        message = _hidden(message, key)[:_QUOTED]
+        message, code = _quoted(body, key)
         status = answer.status_code
         what = f"the server answered {status}" + (f" ({message})" if message else "")
         # a used-up quota comes back as 429 and does not pass by waiting
@@ -147,7 +159,8 @@ class Endpoint:
             mend = "Give the address that it points to; keys are not sent on to other places"
         else:
             mend = "Look at what the server says"
-        return ServiceError(what, where=self.place, mend=mend)
+        refused = Refused if status in _AS_IT_IS else ServiceError
+        return refused(what, where=self.place, mend=mend)
 
     def _key(self) -> str | None:
         key = os.environ.get(self._key_env, "").strip()
@@ -188,6 +201,22 @@ def _checked(url: str) -> SplitResult:
             mend="Write one like https://api.openai.com/v1 or http://localhost:8080/v1",
         )
     return parts
+
+
+def _headers(host: str, key: str | None) -> dict[str, str]:
+    """Of a request; deployments of Azure look for the key in a header of their own."""
+    headers = {"Content-Type": "application/json"}
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
+        if host.endswith(_AZURE):
+            headers["api-key"] = key
+    return headers
+
+
+def _quoted(body: bytes, key: str | None) -> tuple[str, str | None]:
+    """`_words` as a message may hold them: short, and without the key."""
+    message, code = _words(body)
+    return _hidden(message, key)[:_QUOTED], code
 
 
 def _words(body: bytes) -> tuple[str, str | None]:

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
+
 from isthmus.array_types import Embeddings
 from isthmus.encoders.canary import CANARY, check_canary, known_canary
 from isthmus.encoders.checks import check_encoded, check_texts
 from isthmus.encoders.endpoint import Endpoint
 from isthmus.encoders.openai_reply import Reply, read_reply
 from isthmus.encoders.protocol import Kind, gathered
-from isthmus.encoders.retry import Retry, Transient
+from isthmus.encoders.retry import Refused, Retry, Transient
 from isthmus.encoders.spend_cap import Reservation, SpendCap
 from isthmus.errors import InputError, ServiceError
 from isthmus.locks import ForkLock
@@ -128,6 +130,8 @@ class OpenAiEncoder:
         self._rng = self._requests.retry.rng()
         self._lock = ForkLock()
         self._since_canary = 0
+        self._most = self._requests.items - 1
+        self._format = {"encoding_format": "base64"}
         self._model: str | None = None
         self._canary: Embeddings | None = None
         self.dim = dimensions or 0
@@ -213,7 +217,7 @@ class OpenAiEncoder:
         """The end of the longest batch from ``start`` that requests and cap allow."""
         free_items, free_tokens = self.cap.room()
         free_tokens -= _bound(CANARY)
-        most = min(self._requests.items - 1, free_items, len(texts) - start)
+        most = min(self._most, free_items, len(texts) - start)
         tokens = _bound(texts[start])
         if most < 1 or tokens > free_tokens:
             return start, None
@@ -233,9 +237,30 @@ class OpenAiEncoder:
             canary = self._since_canary >= _CANARY_EVERY
             if canary:
                 self._since_canary = 0
+        return self._asked(texts, first_row, reserved, given_up, canary=canary)
+
+    def _asked(
+        self,
+        texts: Sequence[str],
+        first_row: int,
+        reserved: Reservation,
+        given_up: threading.Event,
+        *,
+        canary: bool,
+    ) -> Embeddings:
+        """Vectors ``(n, dim)``; what the server refuses together is asked for in halves."""
         sent = [*texts, CANARY] if canary else [*texts]
         rows = f"texts, rows {first_row} to {first_row + len(texts) - 1}"
-        reply = self._reply(sent, reserved, given_up, rows)
+        try:
+            reply = self._reply(sent, reserved, given_up, rows)
+        except Refused as refused:
+            if len(texts) == 1:
+                raise ServiceError(
+                    f"texts, row {first_row}: {refused.what}",
+                    where=refused.where,
+                    mend=refused.mend,
+                ) from None
+            return self._halves(texts, first_row, given_up, canary=canary)
         if canary:
             assert self._canary is not None
             check_canary(reply.vectors[-1], self._canary, where=self._where)
@@ -247,7 +272,39 @@ class OpenAiEncoder:
             first_row=first_row,
         )
 
+    def _halves(
+        self, texts: Sequence[str], first_row: int, given_up: threading.Event, *, canary: bool
+    ) -> Embeddings:
+        middle = (len(texts) + 1) // 2
+        found: list[Embeddings] = []
+        for start, part in ((0, texts[:middle]), (middle, texts[middle:])):
+            tokens = sum(map(_bound, part)) + _bound(CANARY)
+            reserved = self.cap.reserve(len(part), tokens)
+            if reserved is None:
+                raise self.cap.refusal(f"text {first_row + start + 1:,}")
+            found.append(
+                self._asked(
+                    part, first_row + start, reserved, given_up, canary=canary and not start
+                )
+            )
+        # all of it was done in the end: there were too many of them
+        with self._lock:
+            self._most = min(self._most, middle)
+        return np.concatenate(found)
+
     def _first_reply(self) -> Reply:
+        """Of the canary alone; in numbers where the server refuses to give base64."""
+        try:
+            return self._first()
+        except Refused:
+            self._format = {}
+            try:
+                return self._first()
+            except Refused:
+                pass
+            raise
+
+    def _first(self) -> Reply:
         reserved = self.cap.reserve(0, _bound(CANARY))
         if reserved is None:
             raise self.cap.refusal("the first request")
@@ -262,7 +319,7 @@ class OpenAiEncoder:
         payload: dict[str, Any] = {
             "model": self.name,
             "input": texts,
-            "encoding_format": "base64",
+            **self._format,
         }
         if self._dimensions is not None:
             payload["dimensions"] = self._dimensions

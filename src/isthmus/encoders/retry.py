@@ -8,9 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isthmus.errors import InputError
+from isthmus.errors import InputError, ServiceError
 
-__all__ = ["Retry", "Transient", "retry_after"]
+__all__ = ["Refused", "Retry", "Transient", "retry_after"]
+
+
+class Refused(ServiceError):
+    """A request that the server will not do as it is, such as one with too many texts, or a text
+    that is too long: a part of it may be done."""
 
 
 class Transient(Exception):
