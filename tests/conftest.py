@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -15,6 +14,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.programmes import printed_by
 
 # a busy machine is no reason to fail
 settings.register_profile(
@@ -59,13 +59,7 @@ def peak_megabytes() -> Callable[..., float]:
     """
 
     def run(programme: str, *arguments: object) -> float:
-        done = subprocess.run(
-            [sys.executable, "-c", f"{_WATCH}{programme}\nprint(peak)", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return int(done.stdout) / 1024
+        return int(printed_by(f"{_WATCH}{programme}\nprint(peak)", *arguments)) / 1024
 
     return run
 

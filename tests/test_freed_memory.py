@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.programmes import printed_by
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="the kernel's count is that of Linux"
@@ -29,7 +29,7 @@ last = bytearray(60_000)
 del kept[:]
 before = private()
 return_freed_memory()
-sys.stderr.write(str(before - private()))
+print(before - private())
 """
 
 TAKEN_AGAIN = """
@@ -45,7 +45,7 @@ def faults(rounds, size=20 << 20):
 
 keep_freed_memory()
 faults(1)
-sys.stderr.write(str(faults(20)))
+print(faults(20))
 """
 
 READ = f"""{HELD}
@@ -54,18 +54,12 @@ import isthmus.spaces.formats.arrow, pyarrow.parquet
 
 before = private()
 pairs = isthmus.Pairs(*sys.argv[1:])
-sys.stderr.write(str(private() - before))
+print(private() - before)
 """
 
 
 def _told(programme: str, *arguments: object) -> int:
-    done = subprocess.run(
-        [sys.executable, "-c", f"import sys{programme}", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return int(done.stderr)
+    return int(printed_by(f"import sys{programme}", *arguments))
 
 
 def test_blocks_that_were_freed_below_one_in_use_go_back() -> None:

@@ -21,11 +21,12 @@ from isthmus.moments.centred_block import RowChoice, Shifted, first_rows_mean, s
 from isthmus.moments.covariances import SecondMoments
 from isthmus.moments.join_sums import join_sums
 from isthmus.moments.norm_profile import NormProfile
+from isthmus.moments.row_blocks import Room, block_rows, checked_pair, checked_weights, room_for
 from isthmus.moments.translation import add_outer, translated_fourth
-from isthmus.numeric import Array, as_floating, like, namespace, to_float64, to_numpy
+from isthmus.numeric import Array, like, namespace, to_float64, to_numpy
 from isthmus.tensors import Tensors
 
-__all__ = ["EVERYTHING", "Moments", "room_for"]
+__all__ = ["EVERYTHING", "Moments"]
 
 EVERYTHING = frozenset({"square", "xx", "xy", "yy", "fourth", "norms"})
 """What `Moments` can keep: sums of squares by dimension, second moments, fourth-order sums (for
@@ -45,9 +46,6 @@ _SIDES = {
     **{f"cubic_{a}{b}": b for a in "xy" for b in "xy"},
 }
 """Along which sides each sum has its axes."""
-_BLOCK_ROWS = 8192  # longer float32 sums would cost precision: 1e-6 is the promise
-Room = tuple[NDArray[Any], NDArray[Any]]
-_NARROW, _NARROW_ROWS = 64, 1024  # BLAS sums small products in one run, without blocks of its own
 
 
 class Moments:
@@ -169,8 +167,8 @@ class Moments:
             InputError: for other shapes or dtypes, or where a row holds a NaN or an infinity; the
                 batch is then refused whole.
         """
-        x, y = self._checked(x, y)
-        self._add(x, y, _checked_weights(weights, x, int(x.shape[0])), None)
+        x, y = checked_pair(x, y, self.dx, self.dy)
+        self._add(x, y, checked_weights(weights, x, int(x.shape[0])), None)
         return self
 
     def update_rows(
@@ -191,21 +189,10 @@ class Moments:
             xp, rows = namespace(x), like(x, which)
             taken = None if weights is None else xp.take(weights, rows, axis=0)
             return self.update(xp.take(x, rows, axis=0), xp.take(y, rows, axis=0), weights=taken)
-        x, y = self._checked(x, y)
-        checked = _checked_weights(weights, x, len(x))
+        x, y = checked_pair(x, y, self.dx, self.dy)
+        checked = checked_weights(weights, x, len(x))
         self._add(x, y, None if checked is None else checked[which], which, room)
         return self
-
-    def _checked(self, x: Array, y: Array) -> tuple[Array, Array]:
-        """Paired rows of the widths that are accumulated, in a floating dtype."""
-        if x.ndim != 2 or y.ndim != 2 or x.shape[1] != self.dx or y.shape[1] != self.dy:
-            raise InputError(
-                f"expected rows of widths {self.dx} and {self.dy}, "
-                f"got arrays of shapes {tuple(x.shape)} and {tuple(y.shape)}"
-            )
-        if x.shape[0] != y.shape[0]:
-            raise InputError(f"the sides have {x.shape[0]} and {y.shape[0]} rows; they must pair")
-        return as_floating(x, "x"), as_floating(y, "y")
 
     def _add(
         self,
@@ -216,7 +203,7 @@ class Moments:
         room: Room | None = None,
     ) -> None:
         n = int(x.shape[0]) if which is None else len(which)
-        step = _block_rows(self.dx, self.dy)
+        step = block_rows(self.dx, self.dy)
         batch = self if n <= step else self._empty()
         room = room or room_for(x, y, n)
         for start in range(0, n, step):
@@ -444,26 +431,3 @@ class Moments:
             new.norms_x = NormProfile.unpack(tensors.under("norms_x"), dims["x"])
             new.norms_y = NormProfile.unpack(tensors.under("norms_y"), dims["y"])
         return new
-
-
-def room_for(x: Array, y: Array, n: int) -> Room | None:
-    """Working memory for at most ``n`` rows of numpy arrays ``x`` and ``y``; None for others."""
-    if not isinstance(x, np.ndarray) or not isinstance(y, np.ndarray):
-        return None
-    dx, dy = x.shape[1], y.shape[1]
-    longest = min(n, _block_rows(dx, dy))
-    kind_x, kind_y = as_floating(x[:0], "x").dtype, as_floating(y[:0], "y").dtype
-    return np.empty((longest, dx), kind_x), np.empty((longest, dy), kind_y)
-
-
-def _block_rows(dx: int, dy: int) -> int:
-    return _BLOCK_ROWS if min(dx, dy) >= _NARROW else _NARROW_ROWS
-
-
-def _checked_weights(weights: Array | None, x: Array, n: int) -> Array | None:
-    if weights is None:
-        return None
-    given: Any = namespace(x).astype(weights, x.dtype)
-    if tuple(given.shape) != (n,) or bool(namespace(x).any(given < 0.0)):
-        raise InputError("weights must be one non-negative number per row")
-    return given

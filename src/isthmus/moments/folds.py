@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from isthmus import artefact
 from isthmus.errors import InputError
-from isthmus.moments.accumulator import EVERYTHING, Moments, room_for
+from isthmus.moments.accumulator import EVERYTHING, Moments
 from isthmus.moments.covariances import SecondMoments
 from isthmus.moments.kinds import joined_apart
+from isthmus.moments.row_blocks import room_for
 from isthmus.moments.translation import add_outer
 from isthmus.numeric import Array
 from isthmus.scipy_later import linalg
