@@ -286,13 +286,10 @@ class Ours(Mover):
 
     def add(self, name: str, new: np.ndarray, text: str) -> None:
         from isthmus.stores import open_store
-        from isthmus.stores.beside import with_second_column
+        from isthmus.stores.beside import holder_of, with_second_column
 
         with open_store(self._url) as opened:
-            store: Any = with_second_column(opened, "new")
-            beside = getattr(store, "second", None)
-            second = store if beside is None else beside.store or store
-            column = "new" if second is store else second.column
+            second, column = holder_of(with_second_column(opened, "new"), "new")
             second.add(np.array([name]), {column: new[None, :]}, {"text": [text]})
 
 

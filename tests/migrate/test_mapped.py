@@ -20,6 +20,7 @@ from isthmus.migrate.planning import PlannedModels
 from isthmus.spaces.pairs import Pairs
 from isthmus.spaces.query_log import read_query_log
 from isthmus.stores import create_store, open_store
+from isthmus.stores.beside import holder_of
 
 N, INNER, OLD_DIM, NEW_DIM = 600, 6, 8, 12
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -118,9 +119,7 @@ def test_from_the_plan_to_the_way_back(url, tmp_path, corpus_bridge, log):
         assert gain is not None and gain.low is not None and gain.low > 0
         # an application of the new model adds an item; there is no text to go back by
         mine = seen_by(NEW_DIM, 2, meanings(1, 77))
-        beside = getattr(migration.store, "second", None)
-        second = migration.store if beside is None else beside.store or migration.store
-        column = "new" if second is migration.store else second.column
+        second, column = holder_of(migration.store, "new")
         second.add(np.array([N]), {column: mine}, {"rank": [N]})
     with opened(plan, path, models) as migration:
         restored = migration.rollback()

@@ -31,7 +31,7 @@ from isthmus.errors import (
 from isthmus.migrate import Limits, LiveSearch, Migration, Models, State
 from isthmus.migrate.filling import pause_file
 from isthmus.stores import Index, open_store
-from isthmus.stores.beside import BesideStore
+from isthmus.stores.beside import BesideStore, holder_of
 from isthmus.stores.pgvector import indexes
 
 N = 60
@@ -179,9 +179,7 @@ def test_rows_since_the_cut_over_have_an_old_vector_after_the_way_back(url, path
         migration.cut_over()
         store = migration.store
         added, edited = text_of(3000), text_of(9, edition=2)
-        beside = getattr(store, "second", None)
-        second = store if beside is None else beside.store or store
-        column = "new" if second is store else second.column
+        second, column = holder_of(store, "new")
         # an application of the new model alone, on the collection that the alias stands for
         for name, text in ((3000, added), (9, edited)):
             second.add(

@@ -35,7 +35,7 @@ from isthmus.stores.protocol import (
 from isthmus.stores.refusals import cannot
 from isthmus.stores.second_collection import SecondCollection
 
-__all__ = ["BesideStore", "with_second_column"]
+__all__ = ["BesideStore", "holder_of", "with_second_column"]
 
 _DEEPER = 4
 
@@ -56,6 +56,16 @@ def with_second_column(store: Store, column: str) -> Store:
     if not able.second_column:
         raise cannot("this store cannot hold a second vector of its items", store.url)
     return store
+
+
+def holder_of(store: Store, column: str) -> tuple[Store, str]:
+    """What an application opens that reads and writes the vectors ``column`` alone.
+
+    It is the second collection of a store of `with_second_column`, where it has been made, and
+    else the store itself; with the name that the vectors have there.
+    """
+    second = store.second.store if isinstance(store, BesideStore) else None
+    return (store, column) if second is None else (second, second.column)
 
 
 class BesideStore:
