@@ -207,7 +207,7 @@ def _fitted(
                 pairs=len(pairs),
                 fit_rows=stream.fit_rows,
                 shares=dict(split.fractions),
-                folds=fitting.folds,
+                folds=stream.n_folds,
                 cross_fitted=cross_fit,
                 chosen_by=choice.by,
                 seed=seed,
