@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import feather
+from pyarrow import parquet as pq
 from tests.scale.conftest import same_bridge
 
 from isthmus import Bridge, Pairs, compare, fit
@@ -216,6 +219,25 @@ def test_a_folder_of_two_widths_is_refused(
     (narrow / "part-0.parquet").rename(new / "part-9.parquet")
     with pytest.raises(InputError, match=r"part-9\.parquet: the vectors have 5 numbers, .* 12"):
         open_pairs(new, new, engine=engine)
+
+
+@pytest.mark.parametrize("form", ["parquet", "arrow"])
+def test_tables_without_rows_are_passed_over_as_in_one_process(
+    world: Any, tmp_path: Path, engine: PooledEngine, form: str
+) -> None:
+    for number, (start, stop) in enumerate([(0, 0), (0, 4), (4, 4), (4, 9)]):
+        rows = pa.array(world.new[start:stop].reshape(-1))
+        table = pa.table({"v": pa.FixedSizeListArray.from_arrays(rows, world.new.shape[1])})
+        written: Any = pq.write_table if form == "parquet" else feather.write_feather
+        written(table, str(tmp_path / f"{number}.{form}"))
+    pairs = open_pairs(tmp_path, tmp_path, engine=engine)
+    assert (len(pairs), len(pairs.parts)) == (9, 2)
+    whole = Pairs(str(tmp_path), str(tmp_path))
+    np.testing.assert_array_equal(pairs.head(9).x, whole.head(9).x)
+    for file in tmp_path.glob("[13].*"):
+        file.unlink()
+    with pytest.raises(InputError, match="there are no rows"):
+        open_pairs(tmp_path, tmp_path, engine=engine)
 
 
 def test_an_unreadable_part_is_named(

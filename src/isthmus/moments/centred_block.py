@@ -88,19 +88,23 @@ def shifted(
     for a in range(0, n, step):
         b = min(a + step, n)
         run = slice(which.start + a, which.start + b) if isinstance(which, slice) else which[a:b]
-        given = {"x": sides[0][run, ...], "y": sides[1][run, ...]}
+        spaces = (None, None) if room is None else (made.x[a:b], made.y[a:b])
+        given = {
+            side: _rows(rows, run, space)
+            for side, rows, space in zip("xy", sides, spaces, strict=True)
+        }
+        if norms:
+            _add_norms(xp, made, given)
         w = None if weights is None else weights[a:b]
         moved: dict[str, Array] = {}
-        for side, point in zip("xy", near, strict=True):
-            if room is None:
+        for side, point, space in zip("xy", near, spaces, strict=True):
+            if space is None:
                 moved[side] = given[side] - point[None, :]
             else:
-                moved[side] = np.subtract(given[side], point, out=getattr(made, side)[a:b])
+                moved[side] = np.subtract(given[side], point, out=space)
         if a == 0:
             few = slice(0, min(_RUN, n))
             made.spread = {k: xp.mean(r[few, ...] ** 2.0, axis=0) for k, r in moved.items()}
-        if norms:
-            _add_norms(xp, made, given)
         _add_sums(xp, made, moved, w, fourth)
         if w is not None:
             root = xp.sqrt(w)[:, None]
@@ -112,6 +116,14 @@ def shifted(
         if room is None:
             made.x, made.y = moved["x"], moved["y"]
     return made
+
+
+def _rows(rows: Array, run: RowChoice, space: Array | None) -> Array:
+    """The rows of a run, gathered in ``space`` where there is some."""
+    if space is None or isinstance(run, slice):
+        return rows[run, ...]
+    # clipped, which nothing is: checked, NumPy would gather them elsewhere first
+    return np.take(rows, run, axis=0, out=space, mode="clip")
 
 
 def _add_norms(xp: Any, made: Shifted, given: dict[str, Array]) -> None:

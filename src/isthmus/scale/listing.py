@@ -18,7 +18,7 @@ from isthmus.scale.parts import (
     state_of,
 )
 from isthmus.spaces.formats.arrow import ReadColumns
-from isthmus.spaces.formats.arrow_streams import parquet_stream
+from isthmus.spaces.formats.arrow_streams import ipc_stream, parquet_stream
 from isthmus.spaces.formats.contents import Wanted, reading
 from isthmus.spaces.formats.finding import format_of, is_listed, vector_files
 from isthmus.spaces.formats.table import FORMATS
@@ -33,17 +33,19 @@ _KEY_RANGE = 50_000  # rows of a store in one part
 
 @dataclass(frozen=True)
 class _Look:
-    """Reads the header of a file: the side as if it were alone."""
+    """Reads the header of a file: the side as if it were alone; None of a table without rows."""
 
     key: str | None
     ids: str | bool | None
 
-    def __call__(self, place: str) -> PartedVectors:
+    def __call__(self, place: str) -> PartedVectors | None:
         state = state_of(place)
         if Path(place).suffix.lower() in (".parquet", ".pq"):
             return _parquet(place, state, self._wanted)
         ids: Any = self.ids
         with local_copy(place) as path:
+            if path.suffix.lower() in (".arrow", ".feather") and _is_empty(path):
+                return None
             vectors = open_vectors(path, ids=ids, key=self.key)
         step = max(1, _PART_BYTES // (4 * vectors.dim))
         # only an array can be reached into
@@ -100,8 +102,11 @@ def list_side(
     if is_store_url(text):
         return _store(text)
     places, key = _files(text)
-    found: dict[int, PartedVectors] = dict(engine.each(places, _Look(key, ids)))
-    sides = [found[i] for i in range(len(places))]
+    found: dict[int, PartedVectors | None] = dict(engine.each(places, _Look(key, ids)))
+    # many engines write a table without rows for each of their tasks that had nothing to write
+    sides = [side for i in range(len(places)) if (side := found[i]) is not None]
+    if not sides:
+        raise InputError("there are no rows", where=text)
     first = sides[0]
     for side in sides[1:]:
         if side.dim != first.dim:
@@ -143,7 +148,12 @@ def _files(source: str) -> tuple[list[str], str | None]:
     return places, key
 
 
-def _parquet(place: str, state: str, wanted: Wanted) -> PartedVectors:
+def _is_empty(path: Path) -> bool:
+    with reading(path, "Arrow"), ipc_stream(path) as stream:
+        return not any(len(batch) for batch in stream.read(stream.schema.names))
+
+
+def _parquet(place: str, state: str, wanted: Wanted) -> PartedVectors | None:
     try:
         import pyarrow  # noqa: F401  # pyright: ignore[reportUnusedImport]
         import pyarrow.parquet as pq
@@ -155,7 +165,7 @@ def _parquet(place: str, state: str, wanted: Wanted) -> PartedVectors:
         with pq.ParquetFile(file) as footer:
             sizes = [footer.metadata.row_group(i).num_rows for i in range(footer.num_row_groups)]
         if not sum(sizes):
-            raise InputError("there are no rows", where=place)
+            return None
         filled = next(i for i, n in enumerate(sizes) if n)
         with parquet_stream(file, [filled], batch=1) as stream:
             columns = ReadColumns.of(stream, wanted, place)
