@@ -97,6 +97,12 @@ def test_a_killed_process_takes_no_part_with_it(processes: Engine, tmp_path: Pat
     assert sorted(dict(processes.each(parts, work.dies_once)).values()) == ["a", "b"]
 
 
+def test_a_stopped_process_is_not_waited_for_for_ever(processes: Engine, tmp_path: Path) -> None:
+    parts = [str(tmp_path / "stops"), str(tmp_path / "refuses")]
+    with pytest.raises(InputError, match="refuses: the row is zero"):
+        list(processes.each(parts, work.stops_or_refuses))
+
+
 def test_the_part_of_another_process_is_not_done_again(processes: Engine, tmp_path: Path) -> None:
     parts = [str(tmp_path / "dies"), str(tmp_path / "lives")]
     assert sorted(dict(processes.each(parts, work.dies_or_counts)).values()) == [

@@ -46,6 +46,19 @@ def dies_once(part: str) -> str:
     return path.name
 
 
+def stops_or_refuses(part: str) -> str:
+    """Stops its own process over one path; over any other it refuses once that one has stopped."""
+    path = Path(part)
+    if path.name == "stops":
+        path.touch()
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return part
+    while not path.with_name("stops").exists():
+        time.sleep(0.01)
+    time.sleep(0.2)
+    raise InputError("the row is zero", where=part)
+
+
 def dies_or_counts(part: str) -> tuple[str, int]:
     """The name of a path and how often it was called over it; one dies at its first call."""
     path = Path(part)

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -131,6 +131,7 @@ class Processes(PooledEngine):
         self._waiting = deque(call for call in self._waiting if call not in handles)
         # what runs is waited for, as it may write: nothing does once the caller goes on
         running = [worker.call for worker in self._team if worker.call in handles]
+        _wake(self._team)
         while any(call is not None and call.outcome is None for call in running):
             self._listen()
         return [call for call in handles if call.outcome is not None]
@@ -138,6 +139,7 @@ class Processes(PooledEngine):
     @override
     def close(self) -> None:
         team, self._team = self._team, []
+        _wake(team)
         for worker in team:
             worker.connection.close()  # which ends it
         for worker in team:
@@ -231,6 +233,14 @@ class Processes(PooledEngine):
                 where="processes",
                 mend="Start one by hand to see why: python -c 'import isthmus.scale.local'",
             )
+
+
+def _wake(team: Sequence[_Worker]) -> None:
+    """Let workers go on that somebody stopped: they are waited for."""
+    if sys.platform != "win32":
+        for worker in team:
+            if worker.process.is_alive():
+                os.kill(worker.process.pid, signal.SIGCONT)
 
 
 def _context() -> Any:
