@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 FORMAT = 1
-"""Of the manifest and of the tensors' file; what a kind keeps in them is its own matter."""
+"""The version of the manifest and of the tensors' file; what a kind keeps in them is its matter."""
 TENSORS = "tensors.safetensors"
 
 Packed = tuple[dict[str, Any], dict[str, NDArray[Any]]]

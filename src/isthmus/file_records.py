@@ -70,7 +70,7 @@ class Record:
 
     first: Path
     moved: list[tuple[Path, Path]]
-    """Of each output its place, and the folder that it is made in."""
+    """The place of each output, and the folder that it is made in."""
     removed: list[tuple[Path, Path]]
     """Files beside the first output, and where they are moved to."""
 

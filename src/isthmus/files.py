@@ -403,7 +403,7 @@ class _Commit:
     """Outputs that change at once."""
 
     stack: ExitStack
-    """Of the drafts, which are discarded after it."""
+    """The contexts of the drafts, which are discarded at its end."""
     drafts: list[_Draft] = field(default_factory=list[_Draft])
     removed: list[tuple[Path, bool]] = field(default_factory=list[tuple[Path, bool]])
     """What is to vanish, and whether it may."""

@@ -15,11 +15,11 @@ log = logging.getLogger(__name__)
 
 
 _DECADES = 3.0
-"""By which a grid grows at once."""
+"""Decades by which a grid grows at once."""
 _TIMES = 2
 """How often it grows, at either end, before it is given up."""
 _SHARE = 0.01
-"""Of the error: what a strength at the end must be better by than the one next to it."""
+"""Share of the error by which a strength at the end must beat the one next to it."""
 
 
 def widened(

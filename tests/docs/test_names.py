@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,16 @@ def test_every_parameter_is_described_by_itself(modules: dict[str, ast.Module]) 
         for node in ast.walk(module):
             if isinstance(node, kinds):
                 assert not _grouped(ast.get_docstring(node) or ""), f"{name}: {node.name}"
+
+
+def test_what_is_said_of_an_attribute_names_it(modules: dict[str, ast.Module]) -> None:
+    """A reference shows the sentence alone: "The seed of the folds", not "Of the folds"."""
+    found: list[str] = []
+    for name, module in modules.items():
+        for scope in (n for n in ast.walk(module) if isinstance(n, ast.Module | ast.ClassDef)):
+            for before, text in pairwise(scope.body):
+                if isinstance(before, ast.Assign | ast.AnnAssign) and isinstance(text, ast.Expr):
+                    said = ast.literal_eval(text.value)
+                    if str(said).startswith(("Of ", "Likewise", "See there")):
+                        found.append(f"{name}:{text.lineno}")
+    assert found == []

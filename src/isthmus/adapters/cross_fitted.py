@@ -30,7 +30,7 @@ class CrossFitted:
 
     chains: tuple[Chain, ...]
     seed: int = 0
-    """Of the folds, which a hash of the ids decides."""
+    """The seed of the hash of the ids that assigns the folds."""
     copied: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
     """Hashes of the ids ``(m,)``, ascending, of items that are in the fold of one they copy."""
     copied_fold: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))

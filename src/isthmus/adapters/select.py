@@ -84,7 +84,7 @@ class MomentSource(Protocol):
 _BEYOND = 3
 """How many values beyond the end of a path are tried at the most."""
 _RISES = 0.01
-"""Of its score: what an end must be better by than the value before it, to look beyond it."""
+"""Share of its score by which an end must beat the value before it, to look beyond it."""
 
 _Concrete = tuple[Recipe, float | None]
 """A recipe without ``auto`` and its cross-validated squared error."""
@@ -336,7 +336,7 @@ class _Group:
         return self._adapters[key]
 
     def _keep_the_best_adapters(self) -> None:
-        """Those of other candidates will not be refined, and are let go."""
+        """Let go of adapters of candidates that will not be refined."""
         kept = str(best([*self._known.values()]).recipe.with_refinement(None))
         self._adapters = {k: found for k, found in self._adapters.items() if k[0] == kept}
 

@@ -77,7 +77,7 @@ class Bridge(PickledByFields, ShownInNotebook):
     tried: tuple[Tried, ...] = ()
     provenance: Provenance = field(default_factory=Provenance)
     source_profile: Profile | None = None
-    """Of vectors like those that are mapped; trust reads the same one."""
+    """The profile of vectors like those that are mapped; trust reads the same one."""
     target_profile: Profile | None = None
     canary: Canary | None = None
     trust: Trust | None = None
@@ -94,7 +94,7 @@ class Bridge(PickledByFields, ShownInNotebook):
     """Which items of the live index that it was fitted on to re-embed first; None where no queries
     were counted on one."""
     last_canary: Canary | None = None
-    """Of a composed bridge in memory, the canary of its last part; not saved."""
+    """The canary of the last part of a bridge that was composed in memory; not saved."""
     _recognised: list[bool] = field(default_factory=list[bool], repr=False)
 
     @property

@@ -19,7 +19,7 @@ from isthmus.spaces.pairs import Pairs
 __all__ = ["overlooked_copies", "share_of_copies", "told_copies"]
 
 _FEW = 0.02
-"""Of the items: fewer are not spoken of."""
+"""Share of the items that must be copies to be spoken of."""
 _METRIC = "cmc@1"
 """Whether the first result is one of the answers, however many there are."""
 

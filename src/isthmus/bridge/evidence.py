@@ -77,7 +77,7 @@ class HeldOut:
     metric: Metric = "cosine"
     """How vectors are compared, in both spaces."""
     answer_ids: NDArray[Any] | None = None
-    """Of each query the item that answers it first; None where queries are items themselves."""
+    """The item that answers each query first; None where queries are items themselves."""
     alone: OldAlone | None = None
     """Further items of the index, known in old vectors alone."""
 

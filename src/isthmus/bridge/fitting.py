@@ -32,18 +32,18 @@ class Fitting:
     """
 
     seed: int = 0
-    """Of the split, the folds, the samples and the bootstrap."""
+    """The seed of the split, the folds, the samples and the bootstrap."""
     source: Space | str | None = None
     """The contract of the source space, or its model as ``NAME`` or ``NAME@REVISION``."""
     target: Space | str | None = None
     """The same of the target space."""
     shares: Mapping[str, float] | None = None
-    """Of the ``fit``, ``validation`` and ``test`` parts, 80, 10 and 10 % of files if not given; a
-    fourth, ``unused``, is neither fitted on nor asked about, but is searched among."""
+    """Shares of the ``fit``, ``validation`` and ``test`` parts, 80, 10 and 10 % of files if not
+    given; a fourth, ``unused``, is neither fitted on nor asked about, but is searched among."""
     folds: int | None = None
-    """Of the cross-validation; if not given 5, and 10 where all of up to `FEW_PAIRS` pairs of up to
-    768 dimensions are fitted on: a map of four fifths of so few finds clearly less than the map of
-    all."""
+    """Folds of the cross-validation; if not given 5, and 10 where all of up to `FEW_PAIRS` pairs of
+    up to 768 dimensions are fitted on: a map of four fifths of so few finds clearly less than the
+    map of all."""
     cross_fit: bool | None = None
     """Whether every pair is fitted on, and judged by a map of the other folds: what few pairs are
     worth most in.  If not given: where there are queries to map and to judge by, up to

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 PARTS: tuple[str, ...] = ("fit", "validation", "test")
 SHARES: dict[str, float] = dict(zip(PARTS, (0.8, 0.1, 0.1), strict=True))
-"""Of the parts that pairs of files are split into."""
+"""The share of each part that pairs of files are split into."""
 UNUSED = "unused"
 """A further part: neither fitted on nor asked about, but searched among."""
 FIT, VALIDATION, TEST = range(3)
@@ -85,7 +85,7 @@ class Queries:
         return (query,) if self.qrels is None else self.qrels.get(query, ())
 
     def answer_ids(self, ids: NDArray[Any]) -> NDArray[Any]:
-        """Of each query its first answer; an id that is no answered query's stays as it is."""
+        """The first answer of each query; an id that is no answered query's stays as it is."""
         if self.qrels is None:
             return ids
         answers = [self.answers(i) for i in ids.tolist()]

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["KIND", "pack_bridge", "unpack_bridge"]
 
 KIND = "bridge"
-"""Of artefact."""
+"""The kind of artefact."""
 _MOST_MATRICES = 256
 """As large as both spaces together; the files of real bridges hold a few."""
 _MOST_OTHER_BYTES = 64 * 2**20

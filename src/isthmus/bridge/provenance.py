@@ -32,7 +32,7 @@ class FitRecord(_Record):
     fit_rows: int = Field(ge=0)
     """Rows that the map was fitted on, documents and queries."""
     shares: dict[str, float]
-    """Of the parts of the pairs; a hash of the id says which part an item is in."""
+    """The share of each part of the pairs; a hash of the id says which part an item is in."""
     folds: int = Field(ge=1)
     cross_fitted: bool = False
     """Whether every pair was fitted on, and the evidence is of maps of the other folds."""
@@ -42,9 +42,9 @@ class FitRecord(_Record):
     fit_on_queries: bool
     weighting: Weighting = None
     prior: Provenance | None = None
-    """Of the running bridge that this one stays near."""
+    """The provenance of the running bridge that this one stays near."""
     data_sha256: str
-    """Of the pairs' sample: equal data have equal digests."""
+    """Digest of a sample of the pairs: equal data have equal digests."""
     sizes: SampleSizes
     isthmus: str
     numpy: str

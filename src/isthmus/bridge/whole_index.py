@@ -16,8 +16,8 @@ __all__ = ["FEWEST", "MOST_ROWS", "held_out_parts", "in_whole_index", "unmatched
 MOST_ROWS = 100_000
 """Old vectors without a partner that are searched among; more are sampled."""
 FEWEST = 0.1
-"""Of the number of pairs: fewer old vectors without a partner change little, and would cost the
-evidence every way that needs new vectors of what it recalls."""
+"""Share of the number of pairs: fewer old vectors without a partner change little, and would cost
+the evidence every way that needs new vectors of what it recalls."""
 
 
 def unmatched_old(pairs: Pairs, kind: BridgeKind) -> int:

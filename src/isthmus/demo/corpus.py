@@ -19,7 +19,7 @@ from isthmus.errors import InputError
 __all__ = ["Corpus", "load_corpus"]
 
 EXCERPT_SHA256 = "eb192dbdfe246fdb9023f6a90e156d31121f66d4b1186286aebda49df23887d9"
-"""Of the text, not of the compressed bytes, which depend on the version of zlib."""
+"""Digest of the text, not of the compressed bytes, which depend on the version of zlib."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ _NEAR = 0.05
 """Squared distance, over the median of all pairs, of rows that are called doubles."""
 _STRENGTHS = np.logspace(-6, 1, 15)
 _BANDWIDTHS = (0.25, 1.0)
-"""Of the RBF kernel, over the median squared distance."""
+"""Bandwidths of the RBF kernel, over the median squared distance."""
 
 
 class Curvature(ProbeResult):

@@ -74,13 +74,13 @@ class Maps(ProbeResult):
     alpha: float
     """The cross-validated strength of the ridge, relative to the mean eigenvalue."""
     scale: float
-    """Of the rigid map."""
+    """The scale of the rigid map."""
     offset: float
     """Shift of the mean beyond scale and rotation, over the spread of y."""
     order: tuple[int, ...] | None
     """Where a permutation explains the pair: the y dimension of each x dimension."""
     negated: tuple[int, ...]
-    """And the x dimensions whose sign it turns."""
+    """The x dimensions whose sign the permutation turns."""
 
 
 class FoldMaps(NamedTuple):

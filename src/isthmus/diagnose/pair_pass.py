@@ -54,9 +54,9 @@ class PairPass:
 
     pairs: Pairs
     raw: FoldMoments
-    """Of the rows as they are, everything kept."""
+    """Moments of the rows as they are, everything kept."""
     unit: FoldMoments | None
-    """Of the unit-normalised rows; None where all rows have equal length, or length matters."""
+    """Moments of unit-normalised rows; None where all rows have equal length, or length matters."""
     sample: Batch
     folds: NDArray[np.int64]
     """The fold of each sampled row ``(m,)``, as in the moments."""

@@ -55,7 +55,7 @@ class Pairing(ProbeResult):
 
     kind: PairingFault
     share: Estimate
-    """Of the rows that do not go with their partner, or that a second model made."""
+    """Share of the rows that do not go with their partner, or that a second model made."""
     visible: float | None
     """The least share that would be found nine times in ten; None where none would."""
     visible_second: float | None

@@ -50,14 +50,14 @@ _SHARED = 0.3
 _FOREIGN = 0.75
 _EITHER_WAY = 0.9
 _SPREAD = 1.2
-"""Of the scores of rows that one model made, at most; real text encoders have 0.8 to 1.2."""
+"""Largest spread of the scores of rows that one model made; real text encoders have 0.8 to 1.2."""
 _PERMUTATIONS = 200
 _Z = 4.0
 
 
 class _Groups(NamedTuple):
     rows: Mask
-    """Of the smaller one."""
+    """Which rows are of the smaller group."""
     apart: float
     shared: float
     unexplained: float

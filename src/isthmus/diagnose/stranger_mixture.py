@@ -28,8 +28,8 @@ _POWER = 0.9
 _TAIL = 5
 """Degrees of freedom of the tail of rows that go together: heavier than any real pair has."""
 _APART = 2.0
-"""Standard deviations of strangers by which the two parts of the mixture must lie apart at least;
-and one, and 2.2 times the spread of the part that goes together."""
+"""Standard deviations of strangers by which the two parts of the mixture must lie apart at least:
+this many, and no fewer than one and 2.2 times the spread of the rows that go together."""
 
 
 def healthy_tail(scores: Matrix) -> float:

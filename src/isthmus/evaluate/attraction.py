@@ -28,13 +28,13 @@ __all__ = ["first_among_unfitted", "ranks_among_unfitted"]
 _DRAWS = 32
 _HELD_BYTES = 8 * 2**20
 _STEP, _TOP = 0.05, 20.0
-"""Of the bins of scores, in standard deviations above the mean of a query."""
+"""Width and end of the bins of scores, in standard deviations above the mean of a query."""
 _KNOT_SHARES = (0.2, 0.03, 0.003)
-"""Of all rows, those above a score where the slope of the regression may change."""
+"""Shares of all rows above the scores where the slope of the regression may change."""
 _RIDGE, _NEWTON_STEPS = 1.0, 25
 _LARGEST = 6.0
 _LEAST_SHARE = 0.25
-"""Of the gallery: what fewer rows attract is small beside any interval."""
+"""Share of the gallery below which what rows attract is small beside any interval."""
 
 
 def ranks_among_unfitted(
@@ -153,7 +153,7 @@ class _Seen:
 
     @property
     def share(self) -> float:
-        """Of the gallery, what an average query's map was fitted on."""
+        """The share of the gallery that an average query's map was fitted on."""
         of_folds = np.bincount(self.fitted.items[self.fitted.items >= 0], minlength=1)
         other = (
             of_folds.sum() - np.append(of_folds, 0)[np.minimum(self.fitted.queries, len(of_folds))]

@@ -19,7 +19,7 @@ from isthmus.notebook import ShownInNotebook
 __all__ = ["Arm", "Evaluation"]
 
 _MOST_FITTED = 0.5
-"""Of the gallery: below, what rows of the fit attract is small beside what fewer pairs cost."""
+"""Share of the gallery below which what rows of the fit attract is small beside other errors."""
 
 
 class Arm(BaseModel):

@@ -29,8 +29,8 @@ _DRAWS = 500
 _MODEL = 0.2
 """Standard error of the law itself, in logits for each tenfold of size."""
 _USUAL_SLOPE, _SLOPES = 0.5, 0.4
-"""Of laws fitted to real galleries, and how far slopes spread, in logarithms: what decides where
-nearly every answer comes first."""
+"""The slope of laws fitted to real galleries, and how far slopes spread, in logarithms: what
+decides where nearly every answer comes first."""
 _KNOWN = ("recall", "cmc", "mrr")
 
 

@@ -53,9 +53,9 @@ class MeasuredArm:
     in_index: Estimate | None = None
     """The deciding metric as it is expected in the whole index, where that is larger."""
     most_in_index: Estimate | None = None
-    """Of a cascade, what it may reach there at the most: what its recall finds for it to order."""
+    """The most that a cascade may reach there: what its recall finds for it to order."""
     latency: Latency | None = None
-    """Of its searches where it would run, encoded queries and items given; None if not measured."""
+    """The latency of its searches where it would run, without encoding; None if not measured."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -73,7 +73,7 @@ class PairedOutcomes:
             raise InputError("at least one resample is needed", where="resamples")
         self.level = how.level
         self.means = np.array([column.mean() for column in values.T])
-        """Of each column."""
+        """The mean of each column."""
         sums = np.column_stack([values, np.ones(len(values))])
         if groups is not None:
             sums = _of_groups(sums, groups)

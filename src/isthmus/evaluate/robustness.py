@@ -125,7 +125,7 @@ class Robustness(BaseModel):
     """The name of the arm."""
     metric: str
     value: float
-    """Of the way as it was judged."""
+    """The metric of the way as it was judged."""
     level: float
     conditions: tuple[Condition, ...]
     absent: dict[str, str] = {}

@@ -28,7 +28,7 @@ class WorstQuery(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     id: str
-    """Of the query; its row among the judged queries where ids are not known."""
+    """The id of the query; its row among the judged queries where ids are not known."""
     loss: float
     """What the way loses, in the primary metric, against the better of the old and new model."""
     values: dict[str, float]

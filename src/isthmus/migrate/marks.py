@@ -27,8 +27,8 @@ __all__ = ["Hashes", "Known", "Marks", "hashes_of", "payload_hashes", "row_hashe
 
 _JSON = json.JSONEncoder(sort_keys=True, default=str)
 _BYTES = 5
-"""Of a hash, for they take room at the store: of texts or vectors that differ, one pair in
-1,099,511,627,776 has the same."""
+"""The bytes of a hash, for they take room at the store: of texts or vectors that differ, one pair
+in 1,099,511,627,776 has the same."""
 
 Hashes = NDArray[np.uint64]
 """``(n,)``; 0 stands for none."""

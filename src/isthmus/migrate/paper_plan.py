@@ -49,7 +49,7 @@ MACHINES = (
 
 @dataclass(frozen=True)
 class Rates:
-    """Of one worker, by the processor seconds that it took here."""
+    """The rates of one worker, by the processor seconds that it took here."""
 
     pairs: float
     """A second, into moments of both sides."""

@@ -219,7 +219,7 @@ class Estimated(_Value):
     hours: float
     money: float | None = None
     price: float | None = None
-    """Of a million tokens, which are reckoned as four characters each."""
+    """The price of a million tokens, which are reckoned as four characters each."""
     disk: int
     """Bytes that the new vectors take."""
     assumed: bool = False
@@ -257,7 +257,7 @@ class Plan(_Value):
     """Items that come first, in the order of that name."""
     order_why: str = ""
     orders: tuple[OrderCurve, ...] = ()
-    """Of each order that was tried, on the queries that chose; empty where none could choose."""
+    """The curve of each order that was tried on the queries that chose; empty where none could."""
     queries: AskedQueries = AskedQueries()
     canaries: Canaries = Canaries()
     curve: tuple[CurvePoint, ...] = ()

@@ -48,7 +48,7 @@ class Standing:
 
     @property
     def share(self) -> float:
-        """Of the items, those that have a new vector."""
+        """The share of the items that have a new vector."""
         return self.filled / self.count if self.count else 0.0
 
 

@@ -42,7 +42,7 @@ class Source(Protocol):
     """Reads what a vector is made from, and makes it."""
 
     price: float | None
-    """Of a million tokens; None where nothing is paid."""
+    """The price of a million tokens; None where nothing is paid."""
 
     def read(self, ids: Ids, payload: Mapping[str, Sequence[Any]]) -> Material:
         """What the vectors of ``ids (n,)`` are made from, as the store holds it now."""

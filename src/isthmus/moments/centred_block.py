@@ -33,13 +33,13 @@ class Shifted:
     """``(n, dx)``"""
     y: Array
     linear: dict[str, Array] = field(default_factory=dict[str, Array])
-    """Of each side ``Σ w (x - near)`` in float64."""
+    """For each side ``Σ w (x - near)`` in float64."""
     spread: dict[str, Array] = field(default_factory=dict[str, Array])
-    """Of each side the mean square about ``near`` of the first rows ``(d,)``."""
+    """For each side the mean square about ``near`` of the first rows ``(d,)``."""
     fourth: dict[str, Array] = field(default_factory=dict[str, Array])
     """``quartic_ab = Σ w ‖a‖²‖b‖²`` and ``cubic_ab = Σ w ‖a‖² b``, about ``near``."""
     norms: dict[str, list[NDArray[Any]]] = field(default_factory=dict[str, list[NDArray[Any]]])
-    """Of each side and run the squared lengths of the rows as given, where they were asked for."""
+    """For each side and run the squared lengths of the rows as given, where they were asked for."""
     lowest: dict[str, Array] = field(default_factory=dict[str, Array])
     highest: dict[str, Array] = field(default_factory=dict[str, Array])
 

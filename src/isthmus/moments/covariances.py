@@ -103,12 +103,12 @@ class SecondMoments:
     mean_x: Matrix
     mean_y: Matrix
     variances: tuple[Matrix | None, Matrix | None]
-    """Of each dimension of x and of y."""
+    """The variance of each dimension of x and of y."""
     xx: Matrix | None
     xy: Matrix | None
     yy: Matrix | None
     between: Mapping[str, GroupScatter] = field(default_factory=dict[str, GroupScatter])
-    """Of each grouping of the rows that was kept, by its name."""
+    """The scatter between groups, for each grouping of the rows that was kept, by its name."""
 
     def require(self, name: str) -> Matrix:
         """The covariance ``name`` (xx, xy or yy).

@@ -39,7 +39,7 @@ _FIRST = 128
 _MOST_LEARNED = 24
 _LEARNED_AT = tuple(_FIRST * 2**k for k in range(_MOST_LEARNED))
 _REFERENCE_SHARE = 0.1
-"""Of the allowed false alarms: for a reference that is unlike what it was drawn from."""
+"""Share of the allowed false alarms for a reference that is unlike what it was drawn from."""
 FIXED = ("distance", "length")
 LEARNED = ("classifier", "kernel")
 

@@ -34,13 +34,13 @@ class TestResult:
     n: int
     mean: float | None
     p: float
-    """Valid at every look: 1 over the most money there was."""
+    """The p-value, valid at every look: 1 over the largest bet that was won (`MeanTest`)."""
     alpha: float
     alarm: bool
 
     @property
     def p_as_text(self) -> str:
-        """``p`` for people; it is never 0, however much money there was."""
+        """``p`` for people; it is never 0, however strong the evidence."""
         return f"below {_SMALLEST_P:.0e}" if self.p < _SMALLEST_P else f"{self.p:.2g}"
 
 
@@ -74,13 +74,13 @@ class Monitored:
     foreign: bool
     """Whether rows came that another model made, by the bridge's fingerprint."""
     retrieval: Retrieval | None
-    """Of canary queries; None where none were asked."""
+    """What canary queries found; None where none were asked."""
     calibration: CalibrationReport | None
-    """Of trust, over the newest answers of which it is known whether it came true."""
+    """Calibration of trust, over the newest answers of which it is known whether it came true."""
     scores: ScoreReport | None
     """What passes translated thresholds, beside what passes the old ones."""
     history: tuple[tuple[int, str, float], ...]
-    """After how many observations which test had how much money, as a power of ten."""
+    """After how many observations which test had how much evidence, as a power of ten."""
 
     @property
     def alarms(self) -> tuple[str, ...]:

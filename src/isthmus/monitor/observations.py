@@ -51,7 +51,7 @@ class Observations:
     trusted: NDArray[Any] | None = None
     """``(m, d)``: the vectors of those of which nothing was said."""
     scores: tuple[tuple[tuple[float, ...], tuple[float, ...]], ...] = ()
-    """Of the first results of a query: the old model's scores, and those that were served."""
+    """The first results of a query: the old model's scores, and those that were served."""
 
 
 def read_log(path: Path, after: str | None) -> Iterator[Observations]:

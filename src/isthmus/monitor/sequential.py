@@ -32,7 +32,7 @@ Direction = Literal["at most", "at least"]
 """What the hypothesis says of the mean: it is at most the bound, or at least."""
 
 _SHARES = np.geomspace(0.002, 0.95, 24)
-"""Of the largest stake that cannot lose more than everything."""
+"""Stakes, as shares of the largest one that cannot lose more than everything."""
 _BLOCK = 4096
 _WEIGHTS_SUM = 2.10975
 """Above the sum of ``1 / (k ln² k)`` over all k from 2 on."""
@@ -77,7 +77,7 @@ class MeanTest:
     started: float = 0.0
     """The part of the money whose betting has begun."""
     log_wealth: NDArray[np.float64] = field(default_factory=_nothing)
-    """Of what has begun, by share of the grid."""
+    """The logarithm of the money of the bets that have begun, by stake of the grid."""
 
     def __post_init__(self) -> None:
         for name in ("bound", "alpha"):
@@ -131,7 +131,7 @@ class MeanTest:
 
     @property
     def mean(self) -> float | None:
-        """Of the values so far; None before the first."""
+        """The mean of the values so far; None before the first."""
         return self.total / self.n if self.n else None
 
     def as_state(self) -> dict[str, Any]:

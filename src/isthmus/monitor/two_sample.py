@@ -55,7 +55,7 @@ class SampleDifference:
     """Unbiased estimate of the squared maximum mean discrepancy."""
     kernel_p: float
     classifier_accuracy: float
-    """Of a linear classifier that tells live from reference, on rows it has not seen."""
+    """Accuracy of a linear classifier that tells live from reference, on rows it has not seen."""
     classifier_p: float
 
 

@@ -33,7 +33,7 @@ from isthmus.tensors import Tensors
 __all__ = ["Watch"]
 
 KIND = "monitor"
-"""Of artefact."""
+"""The kind of artefact."""
 DEFAULT_BOUNDS = (
     "refused <= 0.01",
     "overconfidence <= 0.1",
@@ -43,7 +43,7 @@ DEFAULT_BOUNDS = (
 _FOREIGN = 8
 """Rows of a batch from which on its fingerprint is looked at."""
 _DRIFT_SHARE = 0.5
-"""Of the allowed false alarms: for drift; the bounds share the rest."""
+"""Share of the allowed false alarms for drift; the bounds share the rest."""
 _MOST_HISTORY = 2000
 _MOST_BELIEVED, _FEWEST_BELIEVED = 5000, 50
 """Answers whose trust came true or not, for its calibration."""
@@ -66,7 +66,7 @@ class Watch:
             (what canary queries find).
         reference: vectors ``(n, d)`` of the healthy stream; without them the first ``baseline``
             rows of the stream itself.
-        baseline: see there.
+        baseline: rows of the stream that become the reference where none is given.
         alpha: the chance of any false alarm, ever.
         way: the name of the arm that serves; by default the recommended one.
 

@@ -81,7 +81,7 @@ class Judged(Document):
     stage: Annotated[str, Field(max_length=80)]
     version: Digest
     share: Annotated[float, Field(gt=0, le=1)] | None
-    """Of the traffic that the stage serves."""
+    """The share of the traffic that the stage serves."""
     conditions: Annotated[tuple[Found, ...], Field(max_length=64)]
 
     @property

@@ -47,7 +47,7 @@ class ChainedLog(Generic[_Entry]):
 
     storage: Storage
     kind: type[_Entry]
-    """Of its entries."""
+    """The class of its entries."""
     head: str
     entries: str
     where: str

@@ -45,7 +45,7 @@ class Difference:
     tensors: tuple[str, ...]
     """Names of tensors that are new, gone or other."""
     content: tuple[FileChange, ...]
-    """Of the artefact's content and kind, and of the version's metadata."""
+    """Changes of the artefact's content and kind, and of the version's metadata."""
 
     def __bool__(self) -> bool:
         return bool(self.files or self.tensors or self.content)

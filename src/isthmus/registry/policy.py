@@ -96,7 +96,7 @@ class PolicyStage(BaseModel):
     signed: bool = False
     """Somebody who is trusted signed it."""
     share: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Of the traffic that the stage serves: told to whoever routes it, and in the log."""
+    """The share of the traffic that the stage serves: told to whoever routes it, and in the log."""
     bounds: Annotated[list[str], Field(max_length=48)] = []
     """What `isthmus.monitor` holds the live traffic of this stage against, as ``hit >= 0.8``."""
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.01

@@ -50,12 +50,12 @@ class Release:
 
     name: str
     digest: str
-    """Of the version, which it names."""
+    """The digest of the version, which it names."""
     version: Version
     published: Entry
     """The first move of an alias to it."""
     aliases: tuple[str, ...]
-    """Those that point to it now."""
+    """The aliases that point to it now."""
     deprecated: Deprecation | None
     signers: tuple[str, ...]
     """Who of the trusted signed it; nobody where the registry was opened without a list."""

@@ -144,7 +144,7 @@ GLOSSARY: dict[str, tuple[str, str]] = {
         "How many directions the variance is spread over, as the exponential of its entropy.",
     ),
 }
-"""Of each term the pattern that finds it in the text of a page, and what it means."""
+"""For each term the pattern that finds it in the text of a page, and what it means."""
 
 
 def _key(word: str) -> str:

@@ -82,9 +82,9 @@ class Changes:
     gain: int
     """Queries with more relevant ones among their first results than before."""
     lose: int
-    """With fewer."""
+    """Queries with fewer."""
     shown: tuple[ChangedQuery, ...]
-    """Those that change most."""
+    """The queries that change most."""
 
 
 def changed_queries(

@@ -39,7 +39,7 @@ _PERHAPS = (
     "isthmus.bridge.fit_source",
     "isthmus.bridge.parted.moments",
 )
-"""Likewise, where this process has imported them: it fits."""
+"""Modules that are loaded ahead likewise where this process has imported them: it fits."""
 _READY = "ready"
 _STILLBORN = 3  # workers in a row that end by themselves before they are ready
 _KILLED = 20  # in a row that are killed before they are ready: where memory is short, say

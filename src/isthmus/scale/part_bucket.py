@@ -50,10 +50,10 @@ class PartBucket:
 
     url: str
     names: tuple[str, ...]
-    """Of the results."""
+    """The names of the results."""
     earlier: EarlierRuns
     sizes: Mapping[str, int]
-    """Of every object that was there, in bytes."""
+    """The size of every object that was there, in bytes."""
 
     @classmethod
     def of(cls, url: str, names: Sequence[str], *, overwrite: bool) -> Self:

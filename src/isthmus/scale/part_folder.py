@@ -53,7 +53,7 @@ class PartFolder:
 
     path: Path
     names: tuple[str, ...]
-    """Of the results."""
+    """The names of the results."""
     earlier: EarlierRuns
 
     @classmethod

@@ -44,9 +44,9 @@ class ReadablePart:
     groups: tuple[int, ...] | None = None
     """Row groups of a Parquet file; None for any other."""
     after: str | None = None
-    """Of a store: the cursor behind which it begins."""
+    """The cursor of a store behind which it begins."""
     last: str | None = None
-    """Of a store: the id that it ends with."""
+    """The id of a store that it ends with."""
 
     def __str__(self) -> str:
         whole = self.groups is None and self.first == 0 and self.last is None

@@ -200,7 +200,7 @@ def _full(moments: PairedMoments) -> Correlations:
 
 
 def _sum_law(moments: PairedMoments) -> NormLaw:
-    """Of the sum of all canonical correlations."""
+    """The law of the sum of all canonical correlations."""
     return _law_of_sum(moments, moments.shared(_full))
 
 

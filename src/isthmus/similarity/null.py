@@ -161,7 +161,7 @@ def kernel_null(n: int, x: KernelShape, y: KernelShape, value: float) -> Null:
 
 _EXACT = "permutations, closed form"
 _UNEVEN = 0.25
-"""Of the variance of a kernel's null: more than this from single rows is unevenness."""
+"""Share of the variance of a kernel's null: more than this from single rows is unevenness."""
 
 
 def uneven(n: int, x: KernelShape, y: KernelShape) -> bool:

@@ -27,16 +27,16 @@ MOST_ROWS = 100_000
 _NEAR = 0.02
 """Squared distance of near copies, over that of typical nearest neighbours."""
 _BY_CHANCE = 0.0014
-"""Of rows on a surface of few dimensions that lie as near by chance, at the most."""
+"""Share of rows on a surface of few dimensions that lie as near by chance, at the most."""
 PROBES = 2000
 """Rows from which it is read how far apart different items lie."""
 _DIRECTIONS = 12
-"""Of each side, in which distances are compared."""
+"""Directions of each side in which distances are compared."""
 _LARGEST = 0.1
-"""Of all rows, in one group: more are no copies of one item, but rows that hold nothing, and no
-part of a split could hold them all."""
+"""Share of all rows in one group: more are no copies of one item, but rows that hold nothing, and
+no part of a split could hold them all."""
 _EXACT = 1e-4
-"""Of the distance of near copies: what rounding leaves of equal rows."""
+"""Share of the distance of near copies: what rounding leaves of equal rows."""
 _COMPARED = 20_000
 """Points among which every neighbour is looked for; of more, only of those that hashing shows."""
 _TABLES = 8

@@ -38,7 +38,7 @@ class FileKind(Protocol):
 
     path: Path
     name: str
-    """Of the format, in messages."""
+    """The name of the format, in messages."""
     writable: bool
     second_column: bool
 

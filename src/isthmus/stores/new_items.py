@@ -21,11 +21,11 @@ class NewItems(NamedTuple):
     """What `checked_items` found right."""
 
     name: str
-    """Of the collection."""
+    """The name of the collection."""
     key: Key
     ids: Ids
     vectors: dict[str, NDArray[np.float32]]
-    """Of each column ``(n, d)``."""
+    """The vectors of each column ``(n, d)``."""
 
 
 def checked_items(

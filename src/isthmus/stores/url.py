@@ -32,7 +32,7 @@ SCHEMES: dict[str, tuple[str, str]] = {
     "parquet": ("isthmus.stores.parquet", "ParquetStore"),
     "file": ("isthmus.stores.arrays", "ArrayStore"),
 }
-"""Of each scheme the module and class that answer it; imported when first used."""
+"""The module and class that answer each scheme; imported when first used."""
 
 
 class _Kind(Protocol):

@@ -23,7 +23,7 @@ class AnsweredRows:
     answers: Embeddings
     """Distinct target rows ``(m, dy)``."""
     answer: NDArray[np.int64]
-    """Of each source row its row of ``answers``, ``(n,)``."""
+    """The row of ``answers`` of each source row, ``(n,)``."""
 
 
 def asked_among(rows: Iterable[Batch], most: int, *, seed: int = 0) -> AnsweredRows:

@@ -39,7 +39,7 @@ class Contrast:
     epochs: int = 3
     temperature: float = 0.05
     rate: float = 0.01
-    """Of a step of Adam, relative to the root mean square of the entries of the map."""
+    """The size of a step of Adam, relative to the root mean square of the entries of the map."""
     batch: int = 128
     answers: int = 1024
     """Answers that a batch is told from at most; a fresh draw for every batch where there are
@@ -146,7 +146,7 @@ def _gradient(
     own: NDArray[np.int64],
     temperature: float,
 ) -> Embeddings:
-    """Of the mean loss of a batch by the matrix ``(dx, dy)``."""
+    """The gradient of the mean loss of a batch by the matrix ``(dx, dy)``."""
     mapped = x @ weight + image
     length = np.maximum(np.linalg.norm(mapped, axis=1, keepdims=True), np.float32(_FLOOR))
     unit = mapped / length

@@ -28,7 +28,7 @@ from isthmus.training.schedule import Schedule
 __all__ = ["Loss", "Trained", "seeded", "train"]
 
 Loss = Callable[[nn.Module, Any], Tensor | Mapping[str, Tensor]]
-"""Of a batch: one number, or named terms whose sum is minimised and whose means are recorded."""
+"""The loss of a batch: one number, or named terms whose sum is minimised and that are recorded."""
 
 _DEFAULT_RATE = 1e-3
 

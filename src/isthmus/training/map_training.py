@@ -158,7 +158,7 @@ def checked_rate(rate: float) -> float:
 
 
 def root_mean_square(values: NDArray[Any]) -> float:
-    """Of all entries; 1 where they are all 0, so that a step of that size leads somewhere."""
+    """The root mean square of all entries; 1 where all are 0, so that a step leads somewhere."""
     return float(np.sqrt(np.mean(np.square(values, dtype=np.float64)))) or 1.0
 
 

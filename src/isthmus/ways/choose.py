@@ -46,7 +46,7 @@ class ChosenWays:
     )
     """What else was seen while choosing: the spread of alpha, areas under curves."""
     filled: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict[str, NDArray[np.bool_]])
-    """Of ways with a part, which items of the test gallery ``(ng,)`` are re-embedded."""
+    """For ways with a part, which items of the test gallery ``(ng,)`` are re-embedded."""
     absent: Mapping[str, str] = field(default_factory=dict[str, str])
     """Why an arm is missing."""
 

@@ -101,7 +101,7 @@ class ChosenPart:
     gain: Estimate | None
     """Over the old model; None where there is a single support query."""
     curves: tuple[BackfillCurve, ...]
-    """Of all orders."""
+    """The curves of all orders."""
 
     @property
     def areas(self) -> dict[str, float]:

@@ -46,7 +46,7 @@ class Fusing(Protocol):
 
     @property
     def weight(self) -> float:
-        """Of the recall score."""
+        """The weight of the recall score."""
         ...
 
     @property

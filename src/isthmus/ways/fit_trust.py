@@ -153,7 +153,7 @@ class _Observed:
     residual: Matrix
     """Squared."""
     margin: Matrix
-    """Of the true target vector: first score less the second."""
+    """The first score of the true target vector less its second."""
     scores: NDArray[np.float32]
     """The first two of the mapped vector ``(n, 2)``."""
 

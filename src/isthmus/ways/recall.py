@@ -116,7 +116,7 @@ class Recalled:
     """The best K items of every query, as the recall and the new model score them."""
 
     ranks: Ranks
-    """Of the relevant items by the recall alone."""
+    """The ranks of the relevant items by the recall alone."""
     found: TopK
     """Indices and recall scores ``(nq, K)``."""
     new_scores: NDArray[np.float32]

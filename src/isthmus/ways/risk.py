@@ -65,7 +65,7 @@ class RiskControl:
     cuts: tuple[float, ...]
     """Raw scores from the strictest to the loosest that are thresholds, and 0 for the totals."""
     calibrated: Counts
-    """Of each cut: calibration rows at or above it, and successes among them."""
+    """For each cut the calibration rows at or above it, and successes among them."""
     verified: Counts
     """The same of the verification rows; empty without any."""
     error: float | None

@@ -163,7 +163,7 @@ class Search:
             way, bridge, old=old, new=new, maps_queries=self.columns.bridged is None
         )
         self.guards = self.read.guards
-        """Of each model, what holds its queries against the contract, and counts; see `Guard`."""
+        """For each model what holds its queries against the contract, and counts; see `Guard`."""
         held = store.describe()
         self.column = self._column_of(way.recall)
         self._metrics: dict[str, Metric] = {}

@@ -79,7 +79,7 @@ class TrialStore(MemoryStore):
         return Hits(found.indices[:, :k].copy(), found.scores[:, :k].copy())
 
     def ranks(self, queries: NDArray[Any], column: str) -> Ranks:
-        """Of the relevant items in the whole answer of a search, ties against them."""
+        """The ranks of the relevant items in the whole answer of a search, ties against them."""
         ranks, _ = self._seen(queries, column)
         assert ranks is not None
         return ranks

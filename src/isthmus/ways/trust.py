@@ -45,7 +45,7 @@ class SearchedRows:
     preserved: NDArray[np.bool_]
     """``(n,)``, whether the mapped vector has the first result of the true target vector."""
     scores: NDArray[Any]
-    """Of the first results of the mapped vector, best first, ``(n, k)`` with k ≥ 2."""
+    """Scores of the first results of the mapped vector, best first, ``(n, k)`` with k ≥ 2."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ class Trust:
     """
 
     profile: Profile
-    """Of the source vectors: those the map was fitted on, or such as it will map."""
+    """The profile of the source vectors: those the map was fitted on, or such as it will map."""
     weights: Embeddings
     """``(2 r + 2, 3)``: coordinates, their squares, the rest and 1, to log residual, log margin
     of the old model and preservation."""

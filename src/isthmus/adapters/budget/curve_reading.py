@@ -32,9 +32,9 @@ class LearningCurve(ShownInNotebook):
     """Whether held-out items looked for their own vectors; otherwise queries for their answers."""
     budgets: tuple[int, ...]
     quality: tuple[Estimate, ...]
-    """Of each budget; intervals are over queries."""
+    """The quality at each budget; intervals are over queries."""
     values: Values
-    """Of each query and budget ``(nq, budgets)``, averaged over the orders in which pairs came."""
+    """The quality of each query at each budget ``(nq, budgets)``, over orders of the pairs."""
     law: tuple[float, float, float]
     """a, b and c of ``a - b n^(-c)``."""
     misfit: float
@@ -42,7 +42,7 @@ class LearningCurve(ShownInNotebook):
     budgets."""
     tolerance: float
     asymptote: Estimate
-    """By the law alone, without an interval: so far from the data none would hold."""
+    """The limit that the law gives, without an interval: so far from the data none would hold."""
     enough: Estimate
     """The smallest number of pairs within ``tolerance`` of the asymptote; as it, without one."""
     remaining: Estimate

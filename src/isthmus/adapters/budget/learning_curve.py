@@ -50,18 +50,18 @@ class CurveDesign:
     budgets: Sequence[int] | None = None
     """Numbers of pairs, at least three; 100, 250, 500, 1,000 and so on, and all, if None."""
     metric: str = "recall@1"
-    """Of the held-out pairs, each looking for its own among them."""
+    """The metric of held-out pairs, each of which looks for its own partner among them all."""
     judge: Callable[[Any], Values] | None = None
     """Instead of held-out pairs, the value of every query of the caller's as a function of the map.
     Then nothing is held out here, and the pairs must not hold the answers."""
     held_out: int | None = None
     """How many pairs are held out; a fifth, at most 2,000, if None."""
     orders: int = 3
-    """Of the pairs, whose curves are averaged."""
+    """In how many random orders the pairs are added; their curves are averaged."""
     tolerance: float = 0.01
     """How near to the asymptote is near enough, in units of the metric."""
     resamples: int = 500
-    """Of the queries, for the intervals."""
+    """Bootstrap resamples of the queries, for the intervals."""
     level: float = 0.95
     """Share of the resampled values that an interval holds."""
 

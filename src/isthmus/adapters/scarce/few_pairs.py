@@ -123,7 +123,7 @@ class FewPairsOptions:
     """At most so many rows of each pool are used, a seeded sample; no array is larger than a block
     of them."""
     folds: int = 5
-    """Of the known pairs; no more than there are pairs."""
+    """Folds of the known pairs; no more than there are pairs."""
 
     def __post_init__(self) -> None:
         if self.neighbours < 1 or self.pool_rows < 2 or self.folds < 2:

@@ -99,7 +99,7 @@ class UnpairedOptions:
     seeds: Sequence[int] = tuple(range(16))
     """The seed of each start; at least two.  More find a map more often, at their cost."""
     clusters: int = 30
-    """Of either side; fewer where there are fewer distinct rows."""
+    """Clusters of either side; fewer where there are fewer distinct rows."""
     neighbours: int = 10
     """How many nearest rows are averaged."""
     pool_rows: int = 3000

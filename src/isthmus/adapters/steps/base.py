@@ -41,7 +41,7 @@ Value = float | int | bool | str
 """What a parameter of a step in a recipe can be."""
 
 Splits = Callable[[], Sequence[tuple[SecondMoments, SecondMoments]]]
-"""Of each fold, the moments of its training rows and of its held-out rows, made when asked for."""
+"""For each fold the moments of its training rows and of its held-out rows, made when asked for."""
 
 Expanded = list[tuple[dict[str, Value], float | None]]
 """Concrete parameters, each with its cross-validated squared error over the target's variance."""

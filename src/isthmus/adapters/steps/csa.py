@@ -34,7 +34,7 @@ _AUTO = ("shrinkage", "whitening", "weight", "mean")
 _MEANS = (0.0, 0.2)
 _WHITENINGS = (1.0, 0.75)
 _STEPS = {0.5: (4.0, 2.0, 1.0, 0.5), 1.0: (1.0, 0.5, 0.25)}
-"""Of each weight of the correlations, the odds of shrinkage that may be tried, over the usual."""
+"""For each weight of the correlations the odds of shrinkage that may be tried, over the usual."""
 _USUAL_ROWS = 5.0  # per dimension, at which half of each covariance is best left to shrinkage
 _FEWEST, _MOST = 0.02, 0.97
 _NOISE = 1e-6

@@ -27,7 +27,7 @@ __all__ = ["LambdaMap", "absolute_lambda", "lambda_path", "optimality_gap"]
 
 
 TOLERANCE = 1e-7
-"""Of a solution, relative to the size of the objective."""
+"""The error of a solution, relative to the size of the objective."""
 ROUGHLY = 1e-6
 """Enough to compare errors by, and for solutions on the way."""
 

@@ -309,7 +309,7 @@ class StoredMoments:
 
     @classmethod
     def of(cls, folder: str | Path, pairs: PartedPairs) -> StoredMoments:
-        """Those of ``folder``, after a look at every part of ``pairs``."""
+        """The moments of ``folder``, after a look at every part of ``pairs``."""
         folder = Path(folder)
         found = _manifest(folder)
         seed = int(found["settings"].get("seed", 0))

@@ -27,8 +27,8 @@ class Concept(ProbeResult):
     transferred: float
     """AUC on the same items, mapped from the other space."""
     cosine: float
-    """Of the direction that the held-out rows have in the target with the one that the same items,
-    mapped, have: 1 where the concept points the same way."""
+    """Cosine of the direction that the held-out rows have in the target with the one that the same
+    items, mapped, have: 1 where the concept points the same way."""
 
 
 class ConceptStability(ProbeResult):

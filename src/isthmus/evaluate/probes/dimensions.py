@@ -33,7 +33,7 @@ class Dimensions(ProbeResult):
     kurtosis_at: int
     """The dimension with the largest excess kurtosis."""
     largest_variance_share: float
-    """Of the variance, what the widest dimension holds."""
+    """The share of the variance that the widest dimension holds."""
 
     @property
     def live(self) -> int:

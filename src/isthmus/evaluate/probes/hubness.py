@@ -21,7 +21,7 @@ class Hubness(ProbeResult):
     skewness: float
     """Third standardised moment of ``N_k`` (Radovanović et al. 2010); 0 without hubs."""
     top_share: float
-    """Of all neighbour lists, the part that the 1 % most frequent items fill."""
+    """The part of all neighbour lists that the 1 % most frequent items fill."""
     anti_hubs: float
     """Share of items that are nobody's neighbour."""
     largest: int

@@ -19,7 +19,7 @@ from isthmus.threads import single_thread
 __all__ = ["LabelledRows", "LinearProbe", "RidgeProbe", "learn_probe", "linear_probe"]
 
 STRENGTHS = np.logspace(-4, 4, 9)
-"""Of the ridge, relative to the mean variance of a coordinate times the rows."""
+"""Strengths of the ridge, relative to the mean variance of a coordinate times the rows."""
 _MOST_CLASSES = 1000
 
 
@@ -83,7 +83,7 @@ class RidgeProbe(NamedTuple):
     offset: Values
     """``(c,)``"""
     strength: float
-    """Of the ridge that was chosen."""
+    """The strength of the ridge that was chosen."""
 
     def __call__(self, rows: NDArray[Any]) -> NDArray[Any]:
         """The class of each of ``rows (n, d)``."""

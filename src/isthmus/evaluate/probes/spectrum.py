@@ -18,7 +18,7 @@ class Spectrum(ProbeResult):
     """The variance profile of one space and what follows from it."""
 
     eigenvalues: tuple[float, ...]
-    """Of the covariance (divided by n), falling, ``(d,)``."""
+    """Eigenvalues of the covariance (divided by n), falling, ``(d,)``."""
     effective_rank: float
     """``exp(entropy)`` of the normalised eigenvalues, 1 to d (Roy and Vetterli 2007)."""
     participation_ratio: float

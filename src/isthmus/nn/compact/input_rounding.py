@@ -18,10 +18,10 @@ from torch import Tensor
 __all__ = ["STEPS", "InputRanges", "InputRounding", "best_rounding", "rounded_rows"]
 
 LARGEST = 127
-"""Of the codes of a weight."""
+"""The largest code of a weight."""
 STEPS = 127
-"""Of the range of an input: two products of such a step with a code fit 16 bits, in which many
-processors add them."""
+"""Steps of the range of an input: two products of such a step with a code fit 16 bits, in which
+many processors add them."""
 _KEPT_ROWS = 512
 _STRENGTHS = (0.5, 0.6, 0.7, 0.8, 0.9)
 _SMALLEST = 0.01

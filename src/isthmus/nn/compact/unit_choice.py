@@ -17,7 +17,7 @@ __all__ = ["chosen_units", "made_up", "white_covariance"]
 
 
 _RIDGE = 1e-2
-"""Of the mean variance: a covariance that was assumed is not to be inverted exactly."""
+"""Share of the mean variance: a covariance that was assumed is not to be inverted exactly."""
 
 
 def white_covariance(rows: Matrix) -> Matrix:

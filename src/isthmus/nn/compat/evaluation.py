@@ -41,9 +41,9 @@ class CompatibilityMatrix:
     scores: CompatibilityScores
     """The four summaries of the literature: AC, AM, BC and FC."""
     differences: Mapping[tuple[str, str], Estimate]
-    """Of (new, old): ``C[new, old] - C[old, old]``, above 0 where the new model is compatible."""
+    """For (new, old) ``C[new, old] - C[old, old]``, above 0 where the new model is compatible."""
     gains: Mapping[tuple[str, str], Estimate]
-    """Of (new, old): the update gain ``(C[new, old] - C[old, old]) / (C[new, new] - C[old, old])``;
+    """For (new, old) the update gain ``(C[new, old] - C[old, old]) / (C[new, new] - C[old, old])``;
     undefined where the new model is not better than the old one."""
 
     def compatible(self, new: str, old: str) -> bool:

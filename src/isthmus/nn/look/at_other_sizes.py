@@ -210,7 +210,7 @@ class _Run:
     kept: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     features: dict[str, frozenset[int]] = field(default_factory=dict[str, frozenset[int]])
     first: list[tuple[int, ...]] = field(default_factory=list[tuple[int, ...]])
-    """Of the layers that state that steps come before items."""
+    """Sizes of the layers that state that steps come before items."""
 
 
 def _shapes(

@@ -9,7 +9,7 @@ from isthmus.errors import InputError
 __all__ = ["check_rows", "possible_counts"]
 
 _ALIKE, _UNLIKE = 1e-4, 1e-2
-"""Of the largest number: what rounding makes of one row, and what is another row."""
+"""Shares of the largest number: what rounding makes of one row, and what is another row."""
 
 
 def possible_counts(lead: Tensor | None) -> frozenset[int]:

@@ -63,8 +63,8 @@ class AttachOptions:
     folds: int = 5
     """Parts that the items are split into; with fewer items as many as there are."""
     metric: str = "mrr"
-    """Of held-out retrieval in both directions, by which the closed form is chosen and training is
-    stopped: ``mrr`` or ``cmc@k``."""
+    """The metric of held-out retrieval in both directions, by which the closed form is chosen and
+    training is stopped: ``mrr`` or ``cmc@k``."""
     known_items: bool = False
     """Hold out rows of x instead of whole items, where new rows of known items are the task:
     recordings of classes whose names are the frozen space."""

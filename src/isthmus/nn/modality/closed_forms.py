@@ -40,7 +40,7 @@ RIDGES = tuple(f"ridge {alpha:g}" for alpha in _ALPHAS)
 """Names of the plain ridge maps of the pairs alone, by rising strength."""
 _ALPHA = 0.1
 _SHARES = (1.0, 0.0)
-"""Of the frozen space's mean in a mapped vector: 0 leaves out what all items share."""
+"""Shares of the frozen space's mean in a mapped vector: 0 leaves out what all items share."""
 _SHRINKAGES = (0.7, 0.3, 0.1)
 _RANKS = (32, 128)
 _CONSTANT = 1e-9

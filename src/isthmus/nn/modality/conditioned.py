@@ -112,7 +112,7 @@ class Conditioned(nn.Module):
         try:
             self.train(self.training)
             self.digest = weights_digest(model)
-            """Of the network as it was frozen."""
+            """The digest of the network as it was frozen."""
             self._try_parts(example)
         except BaseException:
             # nobody has an object yet that could release it

@@ -22,9 +22,9 @@ class HubOffsets:
     """What is subtracted from the scores of a search and of the way back, from `hub_offsets`."""
 
     gallery: Floats | None = None
-    """Of vectors of the frozen space ``(ny,)``, that rows of the new modality search."""
+    """How near vectors of the frozen space are to what searches them ``(ny,)``."""
     mapped: Floats | None = None
-    """Of rows of the new modality ``(nx,)``, that the way back searches."""
+    """The same for rows of the new modality ``(nx,)``, that the way back searches."""
 
 
 def hub_offsets(gallery: Floats, queries: Floats, *, k: int = NEIGHBOURS) -> NDArray[np.float32]:

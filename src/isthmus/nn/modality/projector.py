@@ -22,7 +22,7 @@ __all__ = ["ATTACHED", "KIND", "Branch", "Projector"]
 
 _DEVIATION = 0.4
 KIND, ATTACHED = "projector", "attached modality"
-"""Of artefact: a projector by itself, and with what was found of it."""
+"""Kinds of artefact: a projector by itself, and with what was found of it."""
 
 
 class Branch(NamedTuple):

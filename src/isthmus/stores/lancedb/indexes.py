@@ -15,7 +15,7 @@ __all__ = ["build_index", "index_of"]
 _IMPOSSIBLE = re.compile(r"(?i)invalid input|not enough rows|divisible")
 """What LanceDB says of a width, or a number of rows, that an index does not take."""
 _LEAST_ROWS = 256
-"""Of an index that quantises by products: as many as its codes of 8 bits."""
+"""Rows of an index that quantises by products: as many as its codes of 8 bits."""
 
 
 def index_of(table: Any, column: str) -> Index | None:

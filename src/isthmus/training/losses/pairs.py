@@ -13,7 +13,7 @@ from isthmus.training.losses.pointwise import ROW_LOSSES
 __all__ = ["PAIR_LOSSES", "PairLoss"]
 
 PairLoss = Callable[[Tensor, Tensor, Tensor, float], Tensor]
-"""Of mapped rows ``(n, d)``, their partners ``(n, d)``, the items of both ``(n,)`` and a
+"""The loss of mapped rows ``(n, d)``, their partners ``(n, d)``, the items of both ``(n,)`` and a
 temperature: one number to minimise."""
 
 RowLoss = Callable[[Tensor, Tensor], Tensor]

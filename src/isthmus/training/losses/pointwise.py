@@ -32,4 +32,4 @@ ROW_LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mse": alignment_error,
     "cosine": cosine_error,
 }
-"""Of mapped rows ``(n, d)`` and their targets: one number for each row ``(n,)``."""
+"""Losses of mapped rows ``(n, d)`` and their targets: one number for each row ``(n,)``."""

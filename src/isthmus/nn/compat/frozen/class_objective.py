@@ -77,7 +77,7 @@ class FramedRows:
     square: Matrix
     """Mean of the outer products of all rows, ``(d + 1, d + 1)``."""
     means: Matrix
-    """Of the classes, ``(classes, d + 1)``."""
+    """Means of the classes, ``(classes, d + 1)``."""
     frame: Matrix | None
     """From the coordinates of the descent to these; None where it is a factor alone."""
     factor: float

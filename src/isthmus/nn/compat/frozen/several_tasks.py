@@ -47,9 +47,9 @@ class TaskSearch:
     starts: int = 3
     """Closed forms that are refined: the one that gains most, the free ones at the largest λ."""
     rounds: int = 8
-    """Of each refinement, with a look at the held-out change after each; 0 for closed form."""
+    """Rounds of refinement, with a look at the held-out change after each; 0 for closed form."""
     steps: int = 8
-    """Of L-BFGS in each round."""
+    """Steps of L-BFGS in each round."""
     errors: float = 0.5
     """Standard errors of a held-out change that are kept free of its budget."""
 
@@ -69,12 +69,12 @@ class Compromise:
     lam: float
     """Relative."""
     strengths: Mapping[str, float]
-    """Of each task in `Held`."""
+    """The strength with which each task is held, as in `Held`."""
     outcomes: Mapping[str, TaskOutcome]
     within: bool
     """Whether every task is within its budget."""
     refined: bool
-    """By contrast on the rows, after the closed form."""
+    """Whether the maps were refined by contrast on the rows, after the closed form."""
 
     @property
     def gain(self) -> float:
@@ -100,7 +100,7 @@ class TaskMaps:
 
     @property
     def pareto(self) -> tuple[Compromise, ...]:
-        """Those that no other beats in both mean gain and worst change, the safest first."""
+        """Those that no other beats in mean gain and in worst change, the safest first."""
         by_change = sorted(self.tried, key=lambda c: (-c.worst, -c.gain))
         found: list[Compromise] = []
         for one in by_change:

@@ -32,13 +32,13 @@ class Task:
     new: AnyArray
     """Vectors of the new model ``(n, new)``."""
     old: AnyArray
-    """Of the old one ``(n, old)``, row i the same item."""
+    """Vectors of the old model ``(n, old)``, row i the same item."""
     labels: NDArray[Any]
     """The class of each item ``(n,)``; classes of two tasks are apart whatever they are called."""
     budget: float = 0.01
     """What mAP among its mapped new vectors may lose; ∞ where nothing is to be kept."""
     weight: float = 1.0
-    """Of the task in what is fitted, however many rows it has."""
+    """The weight of the task in what is fitted, however many rows it has."""
 
     def __post_init__(self) -> None:
         if len({len(self.new), len(self.old), len(self.labels)}) > 1:

@@ -27,7 +27,7 @@ __all__ = ["Hold", "TaskSums"]
 _ROUGHLY = 1e-3
 """Tolerance of the closed form: what it starts is refined, or compared by what it finds."""
 _FIRST_STRENGTH = 0.1
-"""Of a task that is over its budget: a tenth of what the distance to the old vectors counts."""
+"""The first strength that holds a task over its budget: a tenth of what the old vectors count."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +35,9 @@ class Hold:
     """What holds the backward map."""
 
     lam: float
-    """Relative."""
+    """Bound on the departure of the backward map from orthogonality, as a multiple of ``√new``."""
     strengths: Matrix
-    """Of each task."""
+    """The strength of each task."""
 
     def raised(self, over: NDArray[np.bool_]) -> Hold:
         """Tasks that are over their budgets are held more strongly."""
