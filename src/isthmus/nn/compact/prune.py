@@ -53,6 +53,13 @@ def prune_weights(
             weights, or nothing to prune.
 
     Source: Han et al. 2015.
+
+    Example:
+        >>> from torch import nn
+        >>> net = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 4))
+        >>> pruned = prune_weights(net, sparsity=0.5)
+        >>> pruned.before, pruned.after
+        (1536, 768)
     """
     if not 0 < sparsity < 1:
         raise InputError(f"the sparsity lies in (0, 1), got {sparsity}", where="sparsity")

@@ -60,6 +60,14 @@ def quantise(
 
     Source: per-channel symmetric weights, Krishnamoorthi 2018; correction of the bias from
     statistics, Nagel et al. 2019, section 4.2; inputs as in `isthmus.nn.compact.input_rounding`.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> net = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 4))
+        >>> rounded = quantise(net, batches=[torch.randn(16, 8)])
+        >>> rounded.before, rounded.after
+        (1536, 528)
     """
     if activations not in ("float", "int8", "auto"):
         raise InputError(

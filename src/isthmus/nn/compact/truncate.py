@@ -79,6 +79,14 @@ def truncate(
             or where no layer would become smaller.
 
     Source: Denton et al. 2014; with activations, Zhang et al. 2016, eq. 4.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> net = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 4))
+        >>> smaller = truncate(net, "2", rank=2, batches=[torch.randn(64, 8)])
+        >>> smaller.before, smaller.after, smaller.module(torch.zeros(3, 8)).shape
+        (512, 288, torch.Size([3, 4]))
     """
     if (rank is None) == (energy is None):
         raise InputError("give either a rank or an energy", where="rank, energy")

@@ -66,6 +66,15 @@ def class_maps(
 
     Raises:
         InputError: as `class_joint_maps` and `refine_maps`.
+
+    Example:
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> old = rng.standard_normal((200, 6))
+        >>> new = old @ np.linalg.qr(rng.standard_normal((6, 6)))[0]
+        >>> maps = class_maps(new, old, old[:, 0] > 0)
+        >>> maps.backward.matrix.shape, bool(maps.departure <= maps.lam + 1e-6)
+        ((6, 6), True)
     """
     new, old = (check_vectors(rows, where=side) for rows, side in ((new, "new"), (old, "old")))
     moments = Moments.of(new, old).second()

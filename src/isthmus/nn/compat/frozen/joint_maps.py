@@ -84,6 +84,16 @@ def joint_maps(
 
     Raises:
         InputError: for a λ, weight or strength out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> from isthmus.moments import Moments
+        >>> rng = np.random.default_rng(0)
+        >>> old = rng.standard_normal((200, 6))
+        >>> new = old @ np.linalg.qr(rng.standard_normal((6, 6)))[0]
+        >>> maps = joint_maps(Moments.of(new, old).second())
+        >>> maps.backward.matrix.shape, bool(maps.departure <= maps.lam + 1e-6)
+        ((6, 6), True)
     """
     if not (0 < backward_weight < np.inf and 0 <= forward_weight < np.inf):
         raise InputError(
