@@ -11,7 +11,7 @@ __all__ = ["keep_freed_memory", "return_freed_memory"]
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """Parameters of ``mallopt``."""
-_KEPT, _LARGEST = 128 << 20, 32 << 20
+_KEPT, _LARGEST = 64 << 20, 32 << 20
 """Bytes that stay free at the end of the heap, and of the largest block that lies in it."""
 
 
