@@ -100,9 +100,11 @@ class Data:
 def killed_at_random(data: Data, name: str, count: int, *, seed: int = 0) -> Iterator[str]:
     """Kill a worker of the engine at ``count`` random moments; a line for each, and the outcome."""
     with open_engine(name) as engine:
+        began = time.monotonic()
         right = data.moments(engine), data.mapped(engine)
+        pace = time.monotonic() - began
         runs = 0
-        with _killer(random.Random(seed), count) as killed:
+        with _killer(random.Random(seed), count, pace) as killed:
             while len(killed) < count:
                 found = data.moments(engine), data.mapped(engine)
                 runs += 1
@@ -124,9 +126,11 @@ def encoders_killed(name: str, count: int, *, seed: int = 1) -> Iterator[str]:
         kept = open_divided("package:paraphrase-minilm-l3", engine)
         assert isinstance(kept, CachedEncoder)
         model = kept.encoder  # past the cache
+        began = time.monotonic()
         right = model.encode(texts)
+        pace = time.monotonic() - began
         runs = 0
-        with _killer(random.Random(seed), count) as killed:
+        with _killer(random.Random(seed), count, pace) as killed:
             while len(killed) < count:
                 assert (model.encode(texts) == right).all(), "a killed worker changed the vectors"
                 runs += 1
@@ -137,13 +141,14 @@ def encoders_killed(name: str, count: int, *, seed: int = 1) -> Iterator[str]:
 
 
 @contextmanager
-def _killer(draw: random.Random, count: int) -> Generator[list[tuple[int, float]]]:
+def _killer(draw: random.Random, count: int, pace: float) -> Generator[list[tuple[int, float]]]:
+    """Kill workers one by one, ``pace`` seconds apart on the average: what a pass takes here."""
     killed: list[tuple[int, float]] = []
     stop = threading.Event()
     started = time.monotonic()
 
     def kill() -> None:
-        while len(killed) < count and not stop.wait(0.2 + 2 * draw.random()):
+        while len(killed) < count and not stop.wait(2 * pace * draw.random()):
             workers = list(_workers())
             if workers:
                 pid = draw.choice(workers)
