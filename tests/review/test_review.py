@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -260,6 +261,23 @@ def test_once_ends_with_the_decision(registry: Registry) -> None:
 
 
 # ---- what is gathered --------------------------------------------------------------------------
+
+
+def test_a_way_that_needs_vectors_of_its_own_is_named_where_the_bridge_is_shown(
+    bridge: Bridge,
+    rows: dict[str, np.ndarray],
+    ids: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pairs = Pairs(rows["new"], rows["old"], ids=ids)
+    asked = Queries(Pairs(rows["q_new"], rows["q_old"], ids=ids))
+    held_out = unseen_samples(bridge, pairs, asked).test_part()
+    way = SimpleNamespace(part="some", joins=True)
+    monkeypatch.setattr(Bridge, "recommended", property(lambda _: ("backfill", way)))
+    found = changed_queries(bridge, held_out)
+    assert (found.way, found.instead_of) == ("bridge", "a part re-embedded")
+    monkeypatch.setattr(Bridge, "recommended", property(lambda _: None))
+    assert changed_queries(bridge, held_out).instead_of is None
 
 
 def test_changes_are_those_of_the_way_that_serves(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from isthmus.bridge import Bridge
 from isthmus.bridge.evidence import HeldOut
 from isthmus.evaluate import Trial
+from isthmus.evaluate.arms import words_of
 from isthmus.ways import Recall, Way
 from isthmus.ways.bench import search_of
 
@@ -77,7 +78,7 @@ class Changes:
     """
 
     way: str
-    """The name of the way that was run."""
+    """The way that was run, in words."""
     queries: int
     gain: int
     """Queries with more relevant ones among their first results than before."""
@@ -85,6 +86,8 @@ class Changes:
     """Queries with fewer."""
     shown: tuple[ChangedQuery, ...]
     """The queries that change most."""
+    instead_of: str | None = None
+    """The way that is recommended, where another was run."""
 
 
 def changed_queries(
@@ -119,6 +122,7 @@ def changed_queries(
     trial = held_out.trial(bridge.chain, bridge.kind)
     found = bridge.recommended
     name, way = found if found is not None else ("bridge", Way())
+    recommended = name
     if way.part is not None or way.joins:
         name, way = "bridge", Way()
     k = min(results, trial.n_searchable)
@@ -164,7 +168,10 @@ def changed_queries(
         for q in order.tolist()
         if change[q] > 0
     )
-    return Changes(name, len(change), int((gained > 0).sum()), int((gained < 0).sum()), shown)
+    return Changes(
+        words_of(name), len(change), int((gained > 0).sum()), int((gained < 0).sum()), shown,
+        instead_of=None if name == recommended else words_of(recommended),
+    )  # fmt: skip
 
 
 def _most_telling(
