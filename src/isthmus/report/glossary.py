@@ -105,17 +105,18 @@ GLOSSARY: dict[str, tuple[str, str]] = {
     ),
     "drift by length": (
         r"mean rank of length|length(?= drifted)",
-        "The same with the length of each vector; without drift the mean is 0.5.",
+        "Of each vector its length, as its rank among reference vectors, 0 to 1; while nothing "
+        "drifts, the mean is 0.5.",
     ),
     "drift by classifier": (
         r"mean rank of classifier|classifier(?= drifted)",
-        "The same with how unlike the reference a linear classifier, learned from earlier traffic, "
-        "finds each vector; without drift the mean is 0.5.",
+        "Of each vector how unlike the reference a linear classifier, learned from earlier "
+        "traffic, finds it, as its rank among reference vectors; without drift the mean is 0.5.",
     ),
     "drift by kernel": (
         r"mean rank of kernel|kernel(?= drifted)",
-        "The same with a kernel (maximum mean discrepancy) in the classifier's place: it sees "
-        "differences that no plane separates.",
+        "Of each vector how unlike the reference a kernel (maximum mean discrepancy) finds it, as "
+        "its rank among reference vectors: it sees differences that no plane separates.",
     ),
     "refused": (
         r"refused(?= <=)",
