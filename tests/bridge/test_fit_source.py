@@ -107,19 +107,3 @@ def test_a_pass_that_was_left_begins_anew(items: Pairs) -> None:
     assert not source.samples.is_complete
     source.means(Chain(), Chain())
     assert len(source.samples.sample) == len(items)
-
-
-@pytest.mark.parametrize(
-    ("pairs", "width", "cross_fit", "folds"),
-    [
-        (500, 768, True, 10),
-        (501, 768, True, 5),
-        (500, 769, True, 5),  # a map of so many dimensions is dear
-        (500, 768, False, 5),
-    ],
-)
-def test_few_pairs_that_are_all_fitted_on_are_parted_into_more_folds(
-    pairs: int, width: int, cross_fit: bool, folds: int
-) -> None:
-    assert Fitting().folds_of(pairs, width, cross_fit=cross_fit) == folds
-    assert Fitting(folds=3).folds_of(pairs, width, cross_fit=cross_fit) == 3

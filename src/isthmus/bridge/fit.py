@@ -207,7 +207,7 @@ def _fitted(
                 pairs=len(pairs),
                 fit_rows=stream.fit_rows,
                 shares=dict(split.fractions),
-                folds=stream.n_folds,
+                folds=fitting.folds,
                 cross_fitted=cross_fit,
                 chosen_by=choice.by,
                 seed=seed,

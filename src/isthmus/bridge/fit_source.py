@@ -61,11 +61,7 @@ class FitSource:
         self.samples = samples
         self.split, self.queries = samples.split, samples.queries
         self.fit_on_queries = fitting.fit_on_queries and self.queries is not None
-        pairs = self.split.pairs
-        width = max(pairs.dim_x, pairs.dim_y)
-        self.n_folds = fitting.folds_of(len(pairs), width, cross_fit=every_part)
-        """Of the cross-validation."""
-        self._seed, self.pools = seed, fitting.pools
+        self._folds, self._seed, self.pools = fitting.folds, seed, fitting.pools
         self._every_part, self._maps_queries = every_part, maps_queries
         self._progress = progress
         self._weights = RowWeights(
@@ -96,7 +92,7 @@ class FitSource:
         moments = GroupedFoldMoments(
             pairs.dim_x,
             pairs.dim_y,
-            self.n_folds,
+            self._folds,
             keep=kept,
             seed=self._seed,
             groupings=groupers,
@@ -114,9 +110,7 @@ class FitSource:
             self.samples.complete(kept_rows)
         queries = None
         if "kinds" in keep and self.fit_on_queries:
-            queries = FoldMoments(
-                pairs.dim_x, pairs.dim_y, self.n_folds, keep=kept, seed=self._seed
-            )
+            queries = FoldMoments(pairs.dim_x, pairs.dim_y, self._folds, keep=kept, seed=self._seed)
         for batch in self._query_batches():
             on_x, on_y, groups = work.seen(batch)
             weights = work.weights.of(batch, True)

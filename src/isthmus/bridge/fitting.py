@@ -13,12 +13,7 @@ from isthmus.bridge.held_out_samples import SampleSizes
 from isthmus.bridge.weighting import Weighting
 from isthmus.spaces.contract import Space
 
-__all__ = ["CROSS_FITTED", "FEW_PAIRS", "Fitting"]
-
-FEW_PAIRS = 500
-"""Up to which twice the folds are worth fitting twice the maps."""
-_DEAR_WIDTH = 768
-"""Beyond it they are not: what a map costs grows with the cube of the width."""
+__all__ = ["CROSS_FITTED", "Fitting"]
 
 
 @dataclass(frozen=True)
@@ -40,10 +35,9 @@ class Fitting:
     shares: Mapping[str, float] | None = None
     """Shares of the ``fit``, ``validation`` and ``test`` parts, 80, 10 and 10 % of files if not
     given; a fourth, ``unused``, is neither fitted on nor asked about, but is searched among."""
-    folds: int | None = None
-    """Folds of the cross-validation; if not given 5, and 10 where all of up to `FEW_PAIRS` pairs of
-    up to 768 dimensions are fitted on: a map of four fifths of so few finds clearly less than the
-    map of all."""
+    folds: int = 5
+    """Folds of the cross-validation: more leave less out of each map that is judged, and take as
+    many more maps."""
     cross_fit: bool | None = None
     """Whether every pair is fitted on, and judged by a map of the other folds: what few pairs are
     worth most in.  If not given: where there are queries to map and to judge by, up to
@@ -62,10 +56,3 @@ class Fitting:
     are few pairs, rows that the map matches by itself are fitted on as well."""
     canary_items: Mapping[Any, str] | None = None
     """Texts by id; those of the canaries are stored in the bridge."""
-
-    def folds_of(self, pairs: int, width: int, *, cross_fit: bool) -> int:
-        """How many folds ``pairs`` of the wider side's ``width`` are parted into, all fitted on or
-        not."""
-        if self.folds is not None:
-            return self.folds
-        return 10 if cross_fit and pairs <= FEW_PAIRS and width <= _DEAR_WIDTH else 5
