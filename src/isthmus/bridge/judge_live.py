@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from isthmus.array_types import Embeddings
 from isthmus.bridge.bridge import Bridge
-from isthmus.bridge.held_out_samples import Queries
+from isthmus.bridge.held_out_samples import TEST
 from isthmus.bridge.live_latency import latency_notice, timed
 from isthmus.bridge.provenance import Provenance, SampledEvidence
 from isthmus.bridge.store_sample import ModelChange, StoreSample
+from isthmus.bridge.unseen_sample import sample_parts
 from isthmus.encoders import Encoder
 from isthmus.errors import InputError, SpendCapError
 from isthmus.evaluate import Evaluation, Judging
@@ -44,7 +45,6 @@ __all__ = ["DEPTH", "held_out_rows", "judge_live", "with_live_evidence"]
 
 DEPTH = 100
 """Results of each query that are looked at: a metric without a cut-off is cut here, and says so."""
-_TEST = 2  # of the parts of a fit
 _MOST_QUERIES = 1000
 _OVERLAP_K = 10
 _OLD_SAMPLED = "old on the sample"
@@ -285,13 +285,8 @@ def _judging_of(evidence: Evaluation) -> Judging:
 
 def held_out_rows(bridge: Bridge, sample: StoreSample) -> NDArray[np.int64]:
     """The rows of the part that the fit judged on: of the queries, or else of the items."""
-    (fit,) = bridge.provenance.fits
-    split = sample.pairs("query").split(fit.shares, seed=fit.seed)
-    pairs = sample.query_pairs("query")
-    if pairs is None or sample.queries is None:
-        return np.flatnonzero(split.assign(sample.ids) == _TEST)
-    parts = Queries(pairs, dict(sample.clicked)).parts(sample.queries.ids, split)
-    return np.flatnonzero(parts == _TEST)
+    items, queries = sample_parts(bridge, sample)
+    return np.flatnonzero((items if queries is None else queries) == TEST)
 
 
 def _held_out(bridge: Bridge, sample: StoreSample) -> _Asked:

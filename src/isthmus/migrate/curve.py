@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.array_types import Mask
 from isthmus.bridge import Bridge, StoreSample
+from isthmus.bridge.unseen_sample import UnseenSample, unseen_sample
 from isthmus.evaluate import Estimate, Relevance, Resampling, Trial
 from isthmus.migrate.filling_order import FillingOrder, chosen_order, relative_error
 from isthmus.ways.choose_part import backfill_curves, choose_part
@@ -51,19 +53,24 @@ def serving_curve(
 ) -> Curve:
     """Choose on one half of the sampled queries, and judge on the other.
 
-    Without queries the scores of both columns are brought to one scale by the items themselves.
+    Both halves are of queries that the bridge was not fitted on.  With too few of them the scores
+    of both columns are brought to one scale by the items themselves.
 
     Args:
         sample: items and queries by both models.
-        bridge: of queries; None where the old model has to encode them until all is filled.
+        bridge: of queries, fitted on the sample or on others; None where the old model has to
+            encode them until all is filled.
         old_runs: whether the old model can encode queries meanwhile.
         seed: of the halves.
     """
+    unseen = None if bridge is None else unseen_sample(bridge, sample)
     items = Trial(
         query_old=sample.old, query_new=sample.new, gallery_old=sample.old, gallery_new=sample.new,
-        query_bridged=_bridged(bridge, sample.new),
+        query_bridged=None if unseen is None else unseen.mapped_items,
         metric=sample.column.metric, exclude=np.arange(len(sample)),
     )  # fmt: skip
+    if unseen is not None and unseen.items.any():
+        items = items.of(unseen.items)
     recalls = [Recall(kind="bridge")] if bridge is not None else []
     recalls += [Recall(kind="old")] if old_runs else []
     recommended = None if bridge is None else bridge.recommended
@@ -71,8 +78,8 @@ def serving_curve(
         chosen = recommended[1].recall
         if old_runs or not chosen.old_query:
             recalls = [chosen, *(r for r in recalls if r != chosen)]
-    queries = sample.queries
-    if queries is None or len(queries) < _FEW:
+    asked = _asked(sample, unseen)
+    if asked.sum() < _FEW:
         low = gallery_search(items, recalls[0])
         match = match_linear(new_gallery_search(items), low, exclude=items.exclude)
         return Curve(recalls[0], ((0.0, Join(match=match, weight=0.3)),))
@@ -81,10 +88,10 @@ def serving_curve(
         items,
         query_old=sample.old_queries,
         query_new=sample.new_queries,
-        query_bridged=_bridged(bridge, sample.new_queries),
+        query_bridged=None if unseen is None else unseen.mapped_queries,
         relevance=_relevance(sample),
         exclude=None,
-    )
+    ).of(asked)
     half = np.random.default_rng(seed).permutation(trial.n_queries) % 2 == 0
     support, test = trial.of(half), trial.of(~half)
     found = [
@@ -102,7 +109,9 @@ def serving_curve(
     joins = tuple((least, one.part.join or Join()) for least, one in zip(_FROM, found, strict=True))
     errors = None
     if items.query_bridged is not None:
-        errors = ErrorModel.fit(sample.old, relative_error(items.query_bridged, sample.old))
+        errors = ErrorModel.fit(
+            items.query_old, relative_error(items.query_bridged, items.query_old)
+        )
     order = chosen_order(support, recall, joins[0][1], errors=errors, metric=_METRIC, seed=seed)
     return _judged(test, recall, joins, order, seed)
 
@@ -133,8 +142,11 @@ def _judged(
     return Curve(recall, joins, tuple(points), kept, order)
 
 
-def _bridged(bridge: Bridge | None, rows: NDArray[np.float32]) -> NDArray[np.float32] | None:
-    return None if bridge is None else np.asarray(bridge.transform(rows), dtype=np.float32)
+def _asked(sample: StoreSample, unseen: UnseenSample | None) -> Mask:
+    """Which queries ``(nq,)`` choose and judge."""
+    if unseen is not None and unseen.queries is not None:
+        return unseen.queries
+    return np.ones(0 if sample.queries is None else len(sample.queries), np.bool_)
 
 
 def _relevance(sample: StoreSample) -> Relevance:
