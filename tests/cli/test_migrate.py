@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from isthmus import Bridge
+
 pytest.importorskip("lancedb", reason="needs lancedb: pip install 'isthmus[lance]'")
 pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install 'isthmus[demo]'")
 pytest.importorskip("tokenizers", reason="needs tokenizers: pip install 'isthmus[demo]'")
@@ -91,6 +93,9 @@ def test_a_plan_says_what_will_happen_and_changes_nothing(here, cli):
     # filling never costs quality: no step is shown to be below keeping the old model
     assert all(point["high"] >= 0 for point in plan["curve"])
     assert values[-1] >= plan["kept"] - 0.05
+    # every query of the log chooses or judges, each behind a map that has not seen it
+    fit = Bridge.load("plan.bridge").provenance.fit
+    assert fit is not None and fit.cross_fitted
     cli("plan", STORE, "--old", OLD, "--new", NEW).refused("exists already")
 
 

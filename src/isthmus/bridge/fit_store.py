@@ -46,7 +46,8 @@ def fit_sample(
         recipe: as in `fit`.
         judging: as in `fit`.
         fitting: as in `fit`; the two spaces, the texts of canaries and whether the old encoder runs
-            are those of the sample and the models, and by default more is held out.
+            are those of the sample and the models, and unless ``cross_fit`` is asked for more is
+            held out: `judge_live` asks the queries of one part.
         progress: as in `fit`.
 
     Raises:
@@ -84,7 +85,7 @@ def fit_sample(
             source=source,
             target=target,
             canary_items=texts,
-            shares=fitting.shares or SHARES,
+            shares=fitting.shares or (None if fitting.cross_fit else SHARES),
         ),
         progress=progress,
     )

@@ -18,14 +18,14 @@ from isthmus.ways.order import ErrorModel
 from isthmus.ways.recall import gallery_search, new_gallery_search
 from isthmus.ways.way import Join, Recall
 
-__all__ = ["SHARES", "Curve", "serving_curve"]
+__all__ = ["FEWEST_QUERIES", "SHARES", "Curve", "serving_curve"]
 
 SHARES = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
 _JOINED_AT = (0.1, 0.5, 1.0)
 """Filled shares for which a join is chosen; each is used from the middle to its neighbour on."""
 _FROM = (0.0, 0.25, 0.75)
 _METRIC = "recall@10"
-_FEW = 20
+FEWEST_QUERIES = 20
 """Queries below which nothing is chosen by them."""
 
 
@@ -79,7 +79,7 @@ def serving_curve(
         if old_runs or not chosen.old_query:
             recalls = [chosen, *(r for r in recalls if r != chosen)]
     asked = _asked(sample, unseen)
-    if asked.sum() < _FEW:
+    if asked.sum() < FEWEST_QUERIES:
         low = gallery_search(items, recalls[0])
         match = match_linear(new_gallery_search(items), low, exclude=items.exclude)
         return Curve(recalls[0], ((0.0, Join(match=match, weight=0.3)),))

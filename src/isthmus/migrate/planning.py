@@ -12,6 +12,7 @@ import numpy as np
 from isthmus.artefact import check_place
 from isthmus.bridge import Bridge, Fitting, ModelChange, StoreSample, fit_sample, sample_store
 from isthmus.bridge.check_encoder import check_encoder
+from isthmus.bridge.fitting import CROSS_FITTED
 from isthmus.bridge.live_order import found_most
 from isthmus.bridge.packing import KIND
 from isthmus.encoders import Encoder, PrecomputedEncoder
@@ -19,7 +20,7 @@ from isthmus.errors import IsthmusError
 from isthmus.evaluate import Judging
 from isthmus.files import check_output, together
 from isthmus.migrate.backfill import TOKEN
-from isthmus.migrate.curve import Curve, serving_curve
+from isthmus.migrate.curve import FEWEST_QUERIES, Curve, serving_curve
 from isthmus.migrate.filling_order import POPULARITY
 from isthmus.migrate.plan import (
     Artefact,
@@ -307,7 +308,10 @@ def _serving_bridge(
 ) -> Bridge:
     """The bridge of queries that was given, or one that is fitted."""
     if options.bridge is None:
-        return fit_sample(sample, change, fitting=Fitting(seed=options.seed), progress=progress)
+        # every query then chooses how to serve, each behind a map that has not seen it
+        cross_fit = len(sample) <= CROSS_FITTED and len(sample.queries or ()) >= FEWEST_QUERIES
+        fitting = Fitting(seed=options.seed, cross_fit=cross_fit or None)
+        return fit_sample(sample, change, fitting=fitting, progress=progress)
     given = Bridge.load(options.bridge)
     check_encoder(given, change.new, "new")
     if change.old is not None:
