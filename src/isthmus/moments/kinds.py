@@ -17,6 +17,7 @@ def joined_apart(
     will be mapped, the target mean that of the items, which will be searched.
 
     Example:
+        >>> import numpy as np
         >>> from isthmus import Moments
         >>> x, y = np.random.default_rng(0).standard_normal((2, 50, 3))
         >>> items, queries = Moments.of(x, y).second(), Moments.of(x + 9, y).second()
