@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import StoreChangedError
 from isthmus.json_text import read_json
-from isthmus.migrate.noted_rows import NotedRows, packed_rows, unpacked_rows
+from isthmus.migrate.noted_rows import NotedRows, numbers_of, packed_rows, unpacked_rows
 from isthmus.spaces.split import hash_ids
 from isthmus.stores import Ids
 from isthmus.stores.id_runs import IdRuns
@@ -84,9 +84,7 @@ def row_hashes(rows: NDArray[np.float32], present: NDArray[np.bool_]) -> Hashes:
 
 
 def _numbers(digests: list[bytes]) -> Hashes:
-    whole = np.zeros((len(digests), 8), dtype=np.uint8)
-    whole[:, :_BYTES] = np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, _BYTES)
-    return whole.view("<u8").ravel().astype(np.uint64)
+    return numbers_of(np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, _BYTES))
 
 
 class Marks:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NotedRows", "packed_rows", "unpacked_rows"]
+__all__ = ["NotedRows", "numbers_of", "packed_rows", "unpacked_rows"]
 
 
 class NotedRows:
@@ -91,7 +91,7 @@ def unpacked_rows(said: Mapping[str, Any], base: NotedRows | None) -> NDArray[np
         raise ValueError(widths)
     data = np.frombuffer(base64.b64decode(said["rows"], validate=True), dtype=np.uint8)
     table = np.hsplit(data.reshape(-1, sum(widths)), np.cumsum(widths)[:-1])
-    columns = [_from_bytes(part) for part in table]
+    columns = [numbers_of(part) for part in table]
     columns[0] = np.cumsum(columns[0], dtype=np.uint64)
     if "places" in said:
         if base is None:
@@ -122,8 +122,8 @@ def _as_bytes(column: NDArray[np.uint64]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(column, dtype="<u8").view(np.uint8).reshape(-1, 8)
 
 
-def _from_bytes(low: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """Numbers ``(n,)`` of their lowest bytes ``(n, width)``."""
+def numbers_of(low: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Numbers ``(n,)`` of their lowest bytes ``(n, width)``, the lowest first."""
     whole = np.zeros((len(low), 8), dtype=np.uint8)
     whole[:, : low.shape[1]] = low
     return whole.view("<u8").ravel().astype(np.uint64)
