@@ -28,6 +28,16 @@ def test_a_packed_vocabulary_is_the_same(vocabulary: Path, tmp_path: Path) -> No
     assert load_tokenizer(packed).to_str() == load_tokenizer(vocabulary).to_str()
 
 
+def test_a_packed_vocabulary_that_unpacks_to_what_none_is_is_refused(tmp_path: Path) -> None:
+    packed = tmp_path / "vocab.txt.gz"
+    packed.write_bytes(gzip.compress(bytes((1 << 26) + 1)))
+    with pytest.raises(InputError, match="no more than 67,108,864 characters"):
+        load_tokenizer(packed)
+    packed.write_bytes(gzip.compress(b"[UNK]")[:-4])
+    with pytest.raises(InputError, match="cannot be read"):
+        load_tokenizer(packed)
+
+
 def test_a_saved_tokenizer_loses_its_padding_and_truncation(
     vocabulary: Path, tmp_path: Path
 ) -> None:

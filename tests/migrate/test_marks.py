@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import base64
 import json
+import tracemalloc
+import zlib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -85,6 +88,36 @@ def test_an_edited_line_is_refused(tmp_path):
         (tmp_path / "m").write_text(edited)
         with pytest.raises(StoreChangedError, match="edited"):
             Marks(FileLedger(tmp_path / "m"))
+
+
+def test_a_line_unpacks_to_no_more_than_the_originals_have(tmp_path):
+    ledgers = [FileLedger(tmp_path / name) for name in ("originals", "m")]
+    ids, texts = np.arange(20), np.arange(20, dtype=np.uint64) + np.uint64(5)
+    Marks(ledgers[0]).note(ids, texts, texts)
+    Marks(ledgers[1], ledgers[0]).note(ids, texts, np.ones_like(texts))
+    assert len(Marks(ledgers[1], ledgers[0])) == 20
+    said = json.loads((tmp_path / "m").read_text())
+    for steps in (bytes(4 * 21), bytes(1 << 27)):
+        packed = zlib.compress(steps, 9)
+        edited = said | {"places": base64.b64encode(packed).decode()}
+        (tmp_path / "m").write_text(json.dumps(edited) + "\n")
+        tracemalloc.start()
+        with pytest.raises(StoreChangedError, match="was edited: line 0"):
+            Marks(ledgers[1], ledgers[0])
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert most < 1 << 22
+
+
+def test_a_great_batch_is_noted_in_lines_that_a_ledger_takes(tmp_path, monkeypatch):
+    monkeypatch.setattr("isthmus.migrate.marks._ROWS_A_LINE", 3)
+    ids, first = np.arange(8), np.arange(8, dtype=np.uint64) + np.uint64(5)
+    Marks(FileLedger(tmp_path / "m")).note(ids, first, first, encoded=8)
+    found = Marks(FileLedger(tmp_path / "m"))
+    assert found.of(ids).first.tolist() == first.tolist()
+    assert (found.totals, len((tmp_path / "m").read_text().splitlines())) == ({"encoded": 8}, 3)
+    found.note(ids[:0], first[:0], first[:0], characters=1)
+    assert Marks(FileLedger(tmp_path / "m")).totals == {"encoded": 8, "characters": 1}
 
 
 @given(st.lists(st.one_of(st.none(), st.text(max_size=5)), max_size=8))

@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
@@ -83,6 +85,44 @@ def test_what_is_no_text_is_refused(tmp_path):
     (tmp_path / "journal").write_bytes(b"\xff\xfe\n")
     with pytest.raises(StoreError, match="not text"):
         list(FileLedger(tmp_path / "journal").read())
+
+
+def test_an_entry_that_nobody_wrote_so_long_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("isthmus.stores.ledger.LONGEST_ENTRY", 8)
+    ledger = FileLedger(tmp_path / "journal")
+    with pytest.raises(ValueError, match="at most 8 bytes, this has 9"):
+        ledger.append(0, "9" * 9)
+    ledger.append(0, "8" * 8)
+    assert list(ledger.read()) == ["8" * 8]
+    for content in (b"8" * 9 + b"\n", bytes(100)):
+        (tmp_path / "journal").write_bytes(b"zero\n" + content)
+        with pytest.raises(StoreError, match="entry 1 has more than 8 bytes"):
+            list(ledger.read())
+        with pytest.raises(StoreError, match="entry 1 has more than 8 bytes"):
+            ledger.append(1, "one")
+
+
+def test_an_entry_of_postgresql_unpacks_to_no_more_than_was_written(postgres, numbers):
+    pytest.importorskip("psycopg")
+    import psycopg
+
+    url = f"{postgres}#ledger{next(numbers)}"
+    with create_store(url, ["a"], {"v": gaussian(1)}) as store:
+        ledger = store.ledger("journal")
+        ledger.append(0, "zero")
+        for body in (zlib.compress(bytes(1 << 28)), zlib.compress(b"one")[:-1], b"one"):
+            with psycopg.connect(postgres) as connection:
+                connection.execute(
+                    "update isthmus_ledger set body = %s where name = %s",
+                    (body, ledger.where.rpartition(", ")[2]),
+                )
+            tracemalloc.start()
+            with pytest.raises(StoreError, match="entry 0 is not as it was written"):
+                list(ledger.read())
+            _, most = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            assert most < 3 << 26
+        ledger.erase()
 
 
 def test_another_process_is_kept_out_until_it_dies(tmp_path):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
 from pathlib import Path
 from typing import Any
 
 from isthmus.errors import InputError, missing_extra
-from isthmus.inputs import read_whole
+from isthmus.spaces.text_files import text_of_file
 
 __all__ = ["load_tokenizer"]
+
+_LONGEST_VOCABULARY = 1 << 26
 
 
 def load_tokenizer(path: Path, *, max_length: int | None = None) -> Any:
@@ -56,8 +57,13 @@ def load_tokenizer(path: Path, *, max_length: int | None = None) -> Any:
 def _uncased_wordpiece(path: Path) -> Any:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-    raw = read_whole(path)
-    lines = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode().splitlines()
+    with text_of_file(path) as file:
+        text = file.read(_LONGEST_VOCABULARY + 1)
+    if len(text) > _LONGEST_VOCABULARY:
+        raise InputError(
+            f"a vocabulary has no more than {_LONGEST_VOCABULARY:,} characters", where=str(path)
+        )
+    lines = text.splitlines()
     vocabulary = {token: number for number, token in enumerate(lines)}
     for token in ("[UNK]", "[CLS]", "[SEP]"):
         if token not in vocabulary:

@@ -29,6 +29,8 @@ _JSON = json.JSONEncoder(sort_keys=True, default=str)
 _BYTES = 5
 """The bytes of a hash, for they take room at the store: of texts or vectors that differ, one pair
 in 1,099,511,627,776 has the same."""
+_ROWS_A_LINE = 1 << 20
+"""So many take less than the longest entry of a ledger."""
 
 Hashes = NDArray[np.uint64]
 """``(n,)``; 0 stands for none."""
@@ -150,11 +152,13 @@ class Marks:
             StoreChangedError: if another process noted something meanwhile.
         """
         rows = np.column_stack([hash_ids(ids), first, second])
-        said = packed_rows(rows, self._base)
-        self._ledger.append(self._count, _JSON.encode(said | {"sums": sums}))
-        self._count += 1
-        self._keep(rows)
-        self._sum(sums)
+        for start in range(0, max(1, len(rows)), _ROWS_A_LINE):
+            part, told = rows[start : start + _ROWS_A_LINE], {} if start else sums
+            said = packed_rows(part, self._base)
+            self._ledger.append(self._count, _JSON.encode(said | {"sums": told}))
+            self._count += 1
+            self._keep(part)
+            self._sum(told)
 
     def of(self, ids: Ids) -> Known:
         """What is known of ``ids (n,)``."""

@@ -14,7 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.unpacking import unpacked_bytes
+
 __all__ = ["NotedRows", "numbers_of", "packed_rows", "unpacked_rows"]
+
+_STEP = 4
+"""Bytes of a step from one place to the next."""
 
 
 class NotedRows:
@@ -32,6 +37,9 @@ class NotedRows:
         self._ids = np.concatenate([np.empty(0, np.uint64), *(ids for ids, _ in held)])
         self._second = np.concatenate([np.empty(0, np.uint64), *(second for _, second in held)])
         self._order = np.argsort(self._ids).astype(np.uint32)
+
+    def __len__(self) -> int:
+        return len(self._ids)
 
     def places(self, ids: NDArray[np.uint64], second: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Where the row of each hash of an id ``(n,)`` stands; -1 where its second is another."""
@@ -70,7 +78,7 @@ def packed_rows(rows: NDArray[np.uint64], base: NotedRows | None) -> dict[str, A
     if base is not None and said is not None:
         places = base.places(rows[:, 0], first)
         known = np.sort(places[places >= 0])
-        steps = np.diff(known, prepend=0).astype("<u4").tobytes()
+        steps = np.diff(known, prepend=0).astype(f"<u{_STEP}").tobytes()
         found["places"] = _text(zlib.compress(steps))
         rows = rows[places < 0]
     columns = [np.diff(rows[:, 0], prepend=np.uint64(0)), rows[:, 1], rows[:, 2]]
@@ -96,11 +104,9 @@ def unpacked_rows(said: Mapping[str, Any], base: NotedRows | None) -> NDArray[np
     if "places" in said:
         if base is None:
             raise ValueError("places")
-        try:
-            steps = zlib.decompress(base64.b64decode(said["places"], validate=True))
-        except zlib.error as error:
-            raise ValueError("places") from error
-        known = base.at(np.cumsum(np.frombuffer(steps, dtype="<u4").astype(np.int64)))
+        packed = base64.b64decode(said["places"], validate=True)
+        steps = unpacked_bytes(packed, _STEP * len(base))  # each item is noted once
+        known = base.at(np.cumsum(np.frombuffer(steps, dtype=f"<u{_STEP}").astype(np.int64)))
         columns = [np.concatenate(pair) for pair in zip(known, columns, strict=True)]
     if second is not None:
         last = columns[1] if second == "first" else np.full(len(columns[0]), int(second), np.uint64)

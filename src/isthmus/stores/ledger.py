@@ -9,15 +9,19 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from itertools import count
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from isthmus.errors import OutputError, StoreChangedError, StoreError
 from isthmus.file_locks import lock
 from isthmus.inputs import open_input
 from isthmus.stores.pointer import locked
 
-__all__ = ["FileLedger", "Ledger", "already_written", "held_elsewhere"]
+__all__ = ["LONGEST_ENTRY", "FileLedger", "Ledger", "already_written", "bytes_of", "held_elsewhere"]
+
+LONGEST_ENTRY = 1 << 26
+"""Bytes of a text: more were written by nobody who keeps to this, and are not read into memory."""
 
 
 class Ledger(Protocol):
@@ -36,6 +40,7 @@ class Ledger(Protocol):
         """Write ``text`` as number ``number``, the first one being 0; durable on return.
 
         Raises:
+            ValueError: for a text of several lines, or of more than `LONGEST_ENTRY` bytes.
             StoreChangedError: if that is not the next number: another process wrote meanwhile.
             OutputError, StoreError: if it cannot be written; nothing is then.
         """
@@ -52,6 +57,21 @@ class Ledger(Protocol):
             StoreChangedError: if another process is inside.
         """
         ...
+
+
+def bytes_of(text: str) -> bytes:
+    """A text as it is written.
+
+    Raises:
+        ValueError: as `Ledger.append`.
+    """
+    data = text.encode()
+    if b"\n" in data or len(data) > LONGEST_ENTRY:
+        raise ValueError(
+            f"a text of a ledger is one line of at most {LONGEST_ENTRY:,} bytes, this has "
+            f"{len(data):,}"
+        )
+    return data
 
 
 def already_written(number: int, found: int, where: str) -> StoreChangedError:
@@ -105,9 +125,23 @@ class FileLedger:
         except FileNotFoundError:
             return
         with file:
-            for number, line in enumerate(file):
-                if line.endswith(b"\n") and number >= start:
-                    yield self._decoded(line[:-1])
+            for number, line in enumerate(self._lines(file)):
+                if number >= start:
+                    yield self._decoded(line)
+
+    def _lines(self, file: BinaryIO) -> Iterator[bytes]:
+        """Whole lines, without their ends, none of which is held before it is known to end."""
+        for number in count():
+            line = file.readline(LONGEST_ENTRY + 2)
+            if len(line) > LONGEST_ENTRY + 1:
+                raise StoreError(
+                    f"entry {number:,} has more than {LONGEST_ENTRY:,} bytes",
+                    where=self.where,
+                    mend="Restore it",
+                )
+            if not line.endswith(b"\n"):
+                return
+            yield line[:-1]
 
     def _decoded(self, line: bytes) -> str:
         try:
@@ -117,13 +151,11 @@ class FileLedger:
 
     def append(self, number: int, text: str) -> None:
         """See `Ledger.append`."""
-        if "\n" in text:
-            raise ValueError("a text of a ledger is one line")
+        data = bytes_of(text) + b"\n"
         with locked(self._file):
-            count, size = self._counted()
-            if count != number:
-                raise already_written(number, count, self.where)
-            data = text.encode("utf-8") + b"\n"
+            written, size = self._counted()
+            if written != number:
+                raise already_written(number, written, self.where)
             try:
                 self._write(data, size)
             except OSError as error:
@@ -134,7 +166,7 @@ class FileLedger:
                     where=self.where,
                     mend="Make room, or ask for the right to write there",
                 ) from error
-            self._known = (count + 1, size + len(data))
+            self._known = (written + 1, size + len(data))
 
     def _write(self, data: bytes, size: int) -> None:
         new = not self._file.exists()
@@ -163,12 +195,11 @@ class FileLedger:
             return 0, 0
         if size == self._known[1]:
             return self._known
-        count = whole = 0
+        lines = whole = 0
         with open_input(self._file) as file:
-            for line in file:
-                if line.endswith(b"\n"):
-                    count, whole = count + 1, whole + len(line)
-        return count, whole
+            for line in self._lines(file):
+                lines, whole = lines + 1, whole + len(line) + 1
+        return lines, whole
 
     def erase(self) -> None:
         """See `Ledger.erase`."""

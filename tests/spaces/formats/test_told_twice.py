@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import struct
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import pytest
 from isthmus.errors import InputError
 from isthmus.json_text import read_json, read_json_at
 from isthmus.spaces import json_values
-from isthmus.spaces.formats import arrow, contents, csv_file
+from isthmus.spaces.formats import arrow, contents, csv_file, word2vec
 from isthmus.spaces.readers import open_vectors
 
 pa = pytest.importorskip("pyarrow")
@@ -88,3 +90,18 @@ def test_small_files_that_unpack_to_large_ones(
     honest = np.random.default_rng(0).normal(size=zeros.shape).round(1).astype(np.float32)
     np.savez_compressed(tmp_path / "b.npz", vectors=honest)
     assert open_vectors(tmp_path / "b.npz").n == len(honest)
+
+
+def test_no_more_of_a_packed_file_is_held_than_a_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.bin.gz"
+    path.write_bytes(gzip.compress(b"4096 4096\n" + (b"a " + bytes(4 * 4096)) * 4096))
+    monkeypatch.setattr(contents, "_UNPACKED_FREELY", 1 << 18)
+    monkeypatch.setattr(word2vec, "_BLOCK_BYTES", 1 << 20)
+    tracemalloc.start()
+    with pytest.raises(InputError, match="or more, over 500 times as many"):
+        open_vectors(path)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 1 << 24

@@ -23,6 +23,8 @@ from isthmus.spaces.text_files import is_packed, lines_of, open_text, suffix_of,
 __all__ = ["open_word2vec"]
 
 _BLOCK = 4096
+_BLOCK_BYTES = 1 << 26
+"""Most bytes of a block whose width a file announces: what is packed may announce any."""
 _LONGEST_WORD = 4096
 _BROKEN = re.compile(r"-?\d+\.\d+(e[+-]?\d+)?")
 
@@ -116,12 +118,13 @@ def _read_binary(path: Path, rows: RowFile, ids: IdFile, wanted: Wanted) -> None
     assert found is not None
     count, width, begin = found
     where, size = str(path), 4 * width
+    step = max(1, min(_BLOCK, _BLOCK_BYTES // size))
     with unpacked(path) as file:
         file.read(begin)
-        for first in range(0, count, _BLOCK):
+        for first in range(0, count, step):
             words: list[str] = []
             numbers: list[NDArray[np.float32]] = []
-            for number in range(first, min(first + _BLOCK, count)):
+            for number in range(first, min(first + step, count)):
                 word = bytearray()
                 while (letter := file.read(1)) not in (b" ", b""):
                     word += letter

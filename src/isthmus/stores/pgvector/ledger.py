@@ -7,9 +7,10 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
 
 from isthmus.errors import StoreError
-from isthmus.stores.ledger import already_written, held_elsewhere
+from isthmus.stores.ledger import LONGEST_ENTRY, already_written, bytes_of, held_elsewhere
 from isthmus.stores.pgvector.connections import Connections
 from isthmus.stores.pgvector.layout import marked
+from isthmus.unpacking import unpacked_bytes
 
 __all__ = ["PgLedger"]
 
@@ -89,8 +90,8 @@ class PgLedger:
 
     def _text(self, body: bytes, number: int) -> str:
         try:
-            return zlib.decompress(body).decode()
-        except (zlib.error, UnicodeDecodeError) as error:
+            return unpacked_bytes(body, LONGEST_ENTRY).decode()
+        except ValueError as error:
             raise StoreError(
                 f"entry {number:,} is not as it was written", where=self.where,
                 mend="Restore the table",
@@ -100,7 +101,7 @@ class PgLedger:
         """See `Ledger.append`."""
         self._make()
         # what is written in base64 takes a quarter less
-        body = zlib.compress(text.encode(), 1)
+        body = zlib.compress(bytes_of(text), 1)
         with self._connections.lend() as connection, connection.transaction():
             connection.execute("set local synchronous_commit = on")
             connection.execute(
