@@ -12,6 +12,7 @@ from isthmus.bridge import Bridge, ModelChange, StoreSample, fit_sample, sample_
 from isthmus.bridge.unseen_sample import sample_parts, unseen_sample
 from isthmus.encoders import CallableEncoder
 from isthmus.migrate.curve import serving_curve
+from isthmus.migrate.filling_order import BY_QUERY, POPULARITY, FillingOrder, relative_error
 from isthmus.spaces.query_log import QueryLog
 from isthmus.stores import MemoryStore
 
@@ -85,6 +86,22 @@ def test_maps_of_folds_have_seen_no_row_that_they_map(
     unseen = unseen_sample(replace(bridge, out_of_fold=folds), sample)
     assert unseen.items.all() and unseen.queries is not None and unseen.queries.all()
     np.testing.assert_allclose(unseen.mapped_items, bridge.transform(sample.new), atol=1e-6)
+
+
+def test_what_is_filled_first_is_weighed_by_errors_on_what_the_map_has_not_seen(
+    memorised: tuple[StoreSample, Bridge],
+) -> None:
+    sample, bridge = memorised
+    order, unseen = FillingOrder(BY_QUERY, "", (), None), unseen_sample(bridge, sample)
+    weights = order.weights(sample.old_queries, unseen)
+    assert weights is not None and unseen.queries is not None and sample.old_queries is not None
+    assert sample.new_queries is not None
+    errors = relative_error(bridge.transform(sample.new_queries), sample.old_queries)
+    fresh = errors[unseen.queries]
+    assert errors[~unseen.queries].mean() < 0.7 * fresh.mean()
+    np.testing.assert_allclose(weights[unseen.queries], fresh, rtol=1e-5)
+    np.testing.assert_allclose(weights[~unseen.queries], fresh.mean(), rtol=1e-5)
+    assert FillingOrder(POPULARITY, "", (), None).weights(sample.old_queries, unseen) is None
 
 
 def test_of_other_items_everything_is_unseen(memorised: tuple[StoreSample, Bridge]) -> None:

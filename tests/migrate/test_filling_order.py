@@ -60,7 +60,6 @@ def test_popularity_stays_where_nothing_is_shown_to_find_more():
         trial, Recall(kind="bridge"), Join(), errors=errors, metric="recall@10", seed=0
     )
     assert found.name == POPULARITY
-    assert found.weights(trial.query_old, trial.query_bridged) is None
     assert found.factor(MemoryStore(vectors={"old": trial.gallery_old}), "old") is None
     assert {one.order for one in found.curves} == {POPULARITY, BY_QUERY, BY_ITEM}
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.bridge.unseen_sample import UnseenSample
 from isthmus.evaluate import Trial, parse_metric
 from isthmus.evaluate.bootstrap import estimate, resampled_means
 from isthmus.migrate.plan import OrderCurve
@@ -73,10 +74,22 @@ class FillingOrder:
         return of_items
 
     def weights(
-        self, old: NDArray[np.float32], bridged: NDArray[np.float32]
+        self, old: NDArray[np.float32] | None, unseen: UnseenSample
     ) -> NDArray[np.float64] | None:
-        """How much each query counts; None where all count alike."""
-        return relative_error(bridged, old) if self.name == BY_QUERY else None
+        """How much each query ``(nq,)`` counts; None where all count alike.
+
+        A map errs less on what it was fitted on: such a query counts as the others do on average.
+
+        Args:
+            old: the queries ``(nq, d)`` by the old model.
+            unseen: the same behind the map.
+        """
+        mapped, fresh = unseen.mapped_queries, unseen.queries
+        if self.name != BY_QUERY or old is None or mapped is None or fresh is None:
+            return None
+        found = relative_error(mapped, old)
+        found[~fresh] = found[fresh].mean() if fresh.any() else 1.0
+        return found
 
 
 def chosen_order(

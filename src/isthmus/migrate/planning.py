@@ -15,6 +15,7 @@ from isthmus.bridge.check_encoder import check_encoder
 from isthmus.bridge.fitting import CROSS_FITTED
 from isthmus.bridge.live_order import found_most
 from isthmus.bridge.packing import KIND
+from isthmus.bridge.unseen_sample import unseen_sample
 from isthmus.encoders import Encoder, PrecomputedEncoder
 from isthmus.errors import IsthmusError
 from isthmus.evaluate import Judging
@@ -373,9 +374,7 @@ def _asked(
     )  # fmt: skip
     weights = factor = None
     if curve.order is not None and bridge is not None:
-        assert sample.old_queries is not None and sample.new_queries is not None
-        bridged = np.asarray(bridge.transform(sample.new_queries), dtype=np.float32)
-        weights = curve.order.weights(sample.old_queries, bridged)
+        weights = curve.order.weights(sample.old_queries, unseen_sample(bridge, sample))
         factor = curve.order.factor(store, target.old_column)
     order = found_most(
         serve, sample, np.arange(len(queries)), first=first, most=most,
