@@ -29,9 +29,10 @@ from isthmus.errors import (
     WrongSpaceError,
 )
 from isthmus.migrate import Limits, LiveSearch, Migration, Models, State
+from isthmus.migrate.backfill import Backfill, Swept
 from isthmus.migrate.filling import pause_file
 from isthmus.stores import Index, open_store
-from isthmus.stores.beside import BesideStore, holder_of
+from isthmus.stores.beside import BesideStore, holder_of, version_of
 from isthmus.stores.pgvector import indexes
 
 N = 60
@@ -120,6 +121,41 @@ def test_rows_that_come_change_and_go_are_followed(url, path, models):
                   {"text": more, "rank": [1]})  # fmt: skip
         migration.cut_over()
     check_new(url, models, [*ids, 2000])
+
+
+@pytest.mark.parametrize("late", [[], [3000]], ids=["nobody writes", "a row"])
+def test_what_is_written_just_before_the_swap_is_followed_and_nothing_else_is_read_again(
+    url, path, models, monkeypatch, late
+):
+    plan = plan_of(url, models)
+    passes: list[int] = []
+    real = Backfill.sweep
+
+    def counted(work: Backfill) -> Swept:
+        passes.append(1)
+        return real(work)
+
+    monkeypatch.setattr(Backfill, "sweep", counted)
+    with opened(plan, path, models) as migration:
+        migration.run()
+        store = migration.store
+        counts_versions = version_of(store, "vector") is not None
+        assert counts_versions == url.startswith("lancedb")
+        passes.clear()
+        swap = store.swap_alias
+
+        def write_and_swap(*names):
+            texts = [text_of(i) for i in late]
+            if late:
+                store.add(np.array(late), {"vector": models.old.encode(texts)},
+                          {"text": texts, "rank": late})  # fmt: skip
+            swap(*names)
+
+        monkeypatch.setattr(store, "swap_alias", write_and_swap)
+        migration.cut_over()
+        # one pass before the swap; behind it another, and one that finds nothing
+        assert len(passes) == (3 if late else 1 if counts_versions else 2)
+        check_new(store, models, [*range(N), *late])
 
 
 def test_an_edit_behind_the_back_of_the_store_is_followed(url, path, models):

@@ -18,6 +18,7 @@ from isthmus.migrate.plan import Plan
 from isthmus.migrate.sources import MappedSource, Source, TextSource
 from isthmus.progress import Progress
 from isthmus.stores import Store
+from isthmus.stores.beside import version_of
 from isthmus.ways.fill_order import FillOrder
 
 __all__ = ["Filling", "pause_file"]
@@ -91,14 +92,25 @@ class Filling:
         with self.journal.step(State.FULL, self.plan.digest) as found:
             found["filled"] = self.store.filled(self.plan.target.new_column)
 
-    def settle(self) -> None:
+    def settle(self, settled: str | None = None) -> str | None:
         """Follow what was written since the last pass, before and behind the cut-over.
+
+        Args:
+            settled: what this returned before; where the old collection is still of that version,
+                nobody has written to it, and nothing is read.
+
+        Returns:
+            The version of the old collection for which each item was seen to have its new vector;
+            None where that is not known.
 
         Raises:
             InputError: where an item has nothing that a new vector could be made of.
         """
+        if settled is not None and settled == self._old_version():
+            return settled
         work = self._backfill()
         for _ in range(3):
+            version = self._old_version()
             done = work.sweep()
             if done.without_text:
                 raise InputError(
@@ -107,7 +119,12 @@ class Filling:
                     mend="Give it one, or delete it, and try again",
                 )
             if done.quiet:
-                return
+                return version
+        return None
+
+    def _old_version(self) -> str | None:
+        """Of the old collection, where it has one of its own and counts its versions."""
+        return version_of(self.store, self.plan.target.old_column)
 
     @property
     def _lacking(self) -> str:

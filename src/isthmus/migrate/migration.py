@@ -25,7 +25,7 @@ from isthmus.migrate.restore import BackTo, Restored, WayBack, summed_up
 from isthmus.migrate.status import Status
 from isthmus.progress import Progress, silent
 from isthmus.stores import Store
-from isthmus.stores.beside import BesideStore, with_second_column
+from isthmus.stores.beside import BesideStore, version_of, with_second_column
 from isthmus.ways.way import Way
 
 __all__ = ["Migration"]
@@ -199,7 +199,7 @@ class Migration:
             self.originals.erase()
             fields = [] if target.text_field is None else [target.text_field]
             # before they are read: what is written meanwhile counts as written since
-            found["old_version"] = self._version(target.old_column)
+            found["old_version"] = version_of(self.store, target.old_column)
             found["old_sum"], found["lacking"] = summed_up(
                 self.store, target.old_column, fields, self.originals, self.progress
             )
@@ -207,14 +207,10 @@ class Migration:
             if self.store.alias(target.alias) is None:
                 self.store.swap_alias(target.alias, None, target.alias_old)
 
-    def _version(self, column: str) -> str | None:
-        """Of the collection of ``column``, where it has one of its own and counts its versions."""
-        return self.store.version(column) if isinstance(self.store, BesideStore) else None
-
     def _as_it_was(self, column: str, state: State, name: str) -> bool:
         """Whether nobody wrote to the collection of ``column`` since ``state``, so far as known."""
         then = self.journal.data(state).get(name)
-        return then is not None and then == self._version(column)
+        return then is not None and then == version_of(self.store, column)
 
     def _bridge(self) -> None:
         with self.journal.step(State.BRIDGING, self.plan.digest) as found:
@@ -275,8 +271,7 @@ class Migration:
             for applied in (self.plan.bridge, self.plan.mapped_by):
                 if applied is not None:
                     applied.check()
-            if not partial:
-                self._filling().settle()
+            settled = None if partial else self._filling().settle()
             gain = self.judge("before the cut-over", partial=partial)
             target = self.plan.target
             with self.journal.step(State.CUT_OVER, self.plan.digest, partial=partial) as found:
@@ -284,12 +279,12 @@ class Migration:
                 began = time.monotonic()
                 if not partial and self.store.alias(target.alias) != target.alias_new:
                     # of a swap that was killed it is not known what was written behind it
-                    found["new_version"] = self._version(target.new_column)
+                    found["new_version"] = version_of(self.store, target.new_column)
                     self.store.swap_alias(target.alias, target.alias_old, target.alias_new)
                 found["seconds"] = round(time.monotonic() - began, 4)
             if not partial:
                 # what was written between the last pass and the swap
-                self._filling().settle()
+                self._filling().settle(settled)
             self._lead()
             return gain
 

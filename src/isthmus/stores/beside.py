@@ -35,7 +35,7 @@ from isthmus.stores.protocol import (
 from isthmus.stores.refusals import cannot
 from isthmus.stores.second_collection import SecondCollection
 
-__all__ = ["BesideStore", "holder_of", "with_second_column"]
+__all__ = ["BesideStore", "holder_of", "version_of", "with_second_column"]
 
 _DEEPER = 4
 
@@ -66,6 +66,11 @@ def holder_of(store: Store, column: str) -> tuple[Store, str]:
     """
     second = store.second.store if isinstance(store, BesideStore) else None
     return (store, column) if second is None else (second, second.column)
+
+
+def version_of(store: Store, column: str) -> str | None:
+    """Of the collection of ``column``, where it has one of its own and counts its versions."""
+    return store.version(column) if isinstance(store, BesideStore) else None
 
 
 class BesideStore:
