@@ -7,7 +7,13 @@ import pytest
 
 from isthmus.errors import InputError
 from isthmus.moments import Moments
-from isthmus.similarity.spectra import Spectra, check_varies, singular
+from isthmus.similarity.spectra import (
+    Spectra,
+    check_varies,
+    nearly_mean_singular,
+    singular,
+    whitened_singular,
+)
 
 
 def spectra(x: Any, y: Any, **more: Any) -> Spectra:
@@ -31,6 +37,39 @@ def test_singular_values_of_a_matrix_without_full_rank() -> None:
     m = np.outer(np.arange(1.0, 101), np.ones(80))
     assert singular(m).values.sum() == pytest.approx(np.linalg.norm(m), rel=1e-10)
     assert singular(np.zeros((80, 80))).values.sum() == 0
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (200, 150), (150, 200), (200, 200)])
+@pytest.mark.parametrize("kind", ["spread", "falling", "many of 1", "half of 0"])
+def test_singular_values_of_a_whitened_matrix_are_lapacks(
+    shape: tuple[int, int], kind: str
+) -> None:
+    rng = np.random.default_rng(0)
+    p = min(shape)
+    u, v = (np.linalg.qr(rng.standard_normal((d, p)))[0] for d in shape)
+    ranks = np.arange(p) / p
+    rho = {
+        "spread": 1 - ranks,
+        "falling": 1e-6**ranks,
+        "many of 1": np.minimum(1, 1.5 - ranks),
+        "half of 0": np.where(ranks < 0.5, 0.5, 0.0),
+    }[kind]
+    m = (u * rho) @ v.T
+    for dtype in (np.float32, np.float64):
+        found = whitened_singular(m, dtype=dtype)
+        assert found.values.sum() == pytest.approx(rho.sum(), rel=2e-9)
+        assert np.minimum(found.values, 1).sum() == pytest.approx(rho.sum(), rel=2e-9)
+        np.testing.assert_allclose(found.values, rho, atol=1e-6)
+        assert (np.diff(found.values) <= 0).all()
+        assert found.u.dtype == found.v.dtype == dtype
+        np.testing.assert_allclose((found.u * found.values) @ found.v.T, m, atol=2e-6)
+    assert nearly_mean_singular(m) == pytest.approx(rho.mean(), abs=3e-4)
+
+
+def test_the_mean_of_spread_singular_values_is_near_without_vectors() -> None:
+    m = np.random.default_rng(0).standard_normal((300, 200)) / 35
+    exact = np.linalg.svd(m, compute_uv=False).mean()
+    assert nearly_mean_singular(m) == nearly_mean_singular(m.T) == pytest.approx(exact, abs=1e-6)
 
 
 def test_directions_without_variance_are_left_out(pair: Any) -> None:

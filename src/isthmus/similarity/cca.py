@@ -20,7 +20,15 @@ from isthmus.similarity.measure import COORDINATES, LINEAR, ROTATION, Computed, 
 from isthmus.similarity.null import KernelShape, NormLaw, Null, gaussian_null, kernel_null
 from isthmus.similarity.paired_moments import PairedMoments
 from isthmus.similarity.permuted_rows import PermutedSides
-from isthmus.similarity.spectra import Eigen, Gradient, Singular, Spectra, singular
+from isthmus.similarity.spectra import (
+    Eigen,
+    Gradient,
+    Singular,
+    Spectra,
+    nearly_mean_singular,
+    singular,
+    whitened_singular,
+)
 from isthmus.threads import single_thread
 
 __all__ = [
@@ -135,7 +143,12 @@ def svcca(spectra: Spectra, share: float = SVCCA_VARIANCE, *, vectors: bool = Tr
     check_saturation(kx, ky, spectra.n)
     if (kx, ky) == (spectra.x.rank, spectra.y.rank):
         return Correlations(spectra, spectra.canonical, kx, ky)
-    found = singular(spectra.whitened[:kx, :ky], vectors=vectors, dtype=spectra.dtype)
+    whitened = spectra.whitened[:kx, :ky]
+    found = (
+        whitened_singular(whitened, dtype=spectra.dtype)
+        if vectors
+        else singular(whitened, vectors=False)
+    )
     return Correlations(spectra, found, kx, ky)
 
 
@@ -285,8 +298,7 @@ def _svcca(moments: PairedMoments) -> Computed:
         values = [result.value]
         for kx, ky in moments.components_within(SVCCA_VARIANCE):
             if (kx, ky) != (found.rank_x, found.rank_y):
-                whitened = moments.spectra.whitened[:kx, :ky]
-                values.append(float(singular(whitened, vectors=False).values.mean()))
+                values.append(nearly_mean_singular(moments.spectra.whitened[:kx, :ky]))
         low, high = result.interval
         result.interval = (
             low + min(values) - result.value,

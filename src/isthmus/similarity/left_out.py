@@ -16,6 +16,8 @@ from isthmus.threads import single_thread
 
 __all__ = ["CovarianceChanges", "LeftOut"]
 
+_RUN = 32
+"""Rows of a covariance that stay in the processor's cache while they are worked on."""
 
 _FOURTH = (
     *("xx", "xy", "yy", "square_x", "square_y", "quartic_xx", "quartic_xy", "quartic_yy"),
@@ -43,16 +45,21 @@ class LeftOut:
             "y": self._means["y"] - fold.mean_y,
         }
 
-    def change(self, name: str, whole: Matrix, out: Floats, room: Matrix) -> None:
+    def change(self, name: str, whole: Matrix, out: Floats) -> None:
         """Write to ``out`` what leaving the fold out adds to the covariance ``whole`` of all rows.
 
-        The difference is formed in float64 in ``room``, whatever the dtype of ``out``.
+        The difference is formed in float64, whatever the dtype of ``out``.
         """
-        np.multiply(self.fold.sum_of(name), -1 / self.fold.n, out=room)
-        np.add(room, whole, out=room)
-        np.multiply(room, self.fold.n / self.n, out=out, casting="same_kind")
+        part = self.fold.sum_of(name)
         a, b = (self._apart[side].astype(out.dtype) for side in name)
-        add_outer(out, -self._weight / self.n, a, b)
+        room = np.empty((_RUN, whole.shape[1]))
+        for start in range(0, len(whole), _RUN):
+            run = slice(start, start + _RUN)
+            few = room[: len(part[run])]
+            np.multiply(part[run], -1 / self.fold.n, out=few)
+            np.add(few, whole[run], out=few)
+            np.multiply(few, self.fold.n / self.n, out=out[run], casting="same_kind")
+            add_outer(out[run], -self._weight / self.n, a[run], b)
 
     @cached_property
     def kernel_sums(self) -> KernelSums:
@@ -110,9 +117,8 @@ class CovarianceChanges:
         for name in ("xx", "xy", "yy"):
             whole = second.require(name)
             self._changes[name] = np.empty((len(parts), whole.size), dtype)
-            room = np.empty_like(whole)
             for part, row in zip(parts, self._changes[name], strict=True):
-                part.change(name, whole, row.reshape(whole.shape), room)
+                part.change(name, whole, row.reshape(whole.shape))
 
     def variance_share(self, side: str, eigen: Eigen, k: int) -> Matrix:
         """The share of the variance of the leading ``k`` axes without each fold, to first order.

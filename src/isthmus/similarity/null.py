@@ -332,11 +332,13 @@ def _inverse_transform(spectrum: _Spectrum, tau: Matrix, size: int) -> Matrix:
         gap = found - tau
         upper, lower = np.where(gap < 0, log_w, upper), np.where(gap >= 0, log_w, lower)
         with np.errstate(divide="ignore", invalid="ignore"):
-            step = log_w - gap / slope
-        step = np.where((step > lower) & (step < upper), step, (lower + upper) / 2)
-        done = bool(np.max(np.abs(step - log_w)) < 1e-12)
-        log_w = step
-        if done:
+            move = gap / slope
+        # what has arrived stays: a last move by rounding may lead out of the bracket
+        arrived = (np.abs(move) < 1e-12) | (np.abs(gap) < 1e-15 * tau)
+        step = log_w - move
+        halved = np.where((step > lower) & (step < upper), step, (lower + upper) / 2)
+        log_w = np.where(arrived, log_w, halved)
+        if arrived.all():
             break
     return np.exp(log_w)
 

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.array_types import Matrix
+from isthmus.array_types import Floats, Matrix
 from isthmus.moments import Moments
 from isthmus.similarity.null import KernelShape, Null, permutation_null
 from isthmus.similarity.spectra import Spectra
@@ -69,7 +69,7 @@ class PermutedRows:
     ) -> None:
         self._given, self._precision = (x, y), precision
         self.permutations, self.seed = permutations, seed
-        self._squares_of_all: list[Matrix] = []
+        self._squares_of_all: list[Floats] = []
 
     @property
     def rows(self) -> int:
@@ -84,21 +84,22 @@ class PermutedRows:
         """
         shapes: list[KernelShape] = []
         for squares, weights in zip(self._whitened_squares(spectra), (x, y), strict=True):
-            diagonal = squares[:, : len(weights)] @ weights
+            narrow = weights.astype(squares.dtype)
+            diagonal = (squares[:, : len(narrow)] @ narrow).astype(np.float64)
             own = float((weights**2).sum())
             delta = float(diagonal @ diagonal) / own * spectra.n / len(squares)
             shapes.append(KernelShape.of_weights(weights, delta=delta, top=float(diagonal.max())))
         return shapes[0], shapes[1]
 
-    def _whitened_squares(self, spectra: Spectra) -> list[Matrix]:
+    def _whitened_squares(self, spectra: Spectra) -> list[Floats]:
         """``z² / n (m, r)`` of both sides, z the scores of unit variance on all rows' axes."""
         if not self._squares_of_all:
             means = spectra.second.mean_x, spectra.second.mean_y
             for rows, mean, eigen in zip(self._given, means, (spectra.x, spectra.y), strict=True):
                 axes = (eigen.vectors / np.sqrt(eigen.values * spectra.n)).astype(rows.dtype)
                 with single_thread:
-                    scores = (rows - mean).astype(rows.dtype) @ axes
-                self._squares_of_all.append(np.square(scores, dtype=np.float64))
+                    scores = (rows - mean.astype(rows.dtype)) @ axes
+                self._squares_of_all.append(np.square(scores, out=scores))
         return self._squares_of_all
 
     @cached_property
