@@ -654,3 +654,30 @@ def test_a_view_that_reads_an_alias_stays_where_the_width_does(sql, postgres, na
         with pytest.raises(StoreError, match=f"cannot be made anew: view {name}_report depends"):
             store.swap_alias(view, f"{name}.same", f"{name}.wider")
         assert store.alias(view) == f"{name}.same"
+
+
+def test_a_deep_search_takes_no_more_processes_than_a_shallow_one(postgres, name):
+    rows = gaussian(3000, 8)
+    with create_store(f"{postgres}#{name}", np.arange(3000), {"v": rows}) as store:
+        with store._connections.lend() as connection:
+            for setting in ("min_parallel_table_scan_size", "parallel_tuple_cost"):
+                connection.execute(f"set {setting} = 0")
+            connection.execute(f"analyze {name}")
+
+            def helped(k: int) -> bool:
+                query = "[1, 0, 0, 0, 0, 0, 0, 0]"
+                asked = f"select id, v <=> '{query}' from {name} order by v <=> '{query}' limit {k}"
+                return "Gather" in str(connection.execute(f"explain {asked}").fetchall())
+
+            cost = 200
+            while helped(10):
+                cost += 1
+                connection.execute(f"set parallel_setup_cost = {cost}")
+            while not helped(10):
+                cost -= 1
+                connection.execute(f"set parallel_setup_cost = {cost}")
+            connection.execute(f"set parallel_setup_cost = {cost + 2}")
+            assert [helped(k) for k in (10, 64, 500)] == [False, True, True]
+        for k, deepest in ((10, 10), (64, 64), (500, 500), (64, 500)):
+            assert store.search(rows[:1], k, column="v").ids[0, 0] == 0
+            assert [helped(n) for n in (10, 64, 500)] == [n > deepest for n in (10, 64, 500)], k

@@ -96,7 +96,7 @@ class Artefact(_Value):
         for file in sorted(f for f in folder.rglob("*") if f.is_file()):
             found.update(f"{file.relative_to(folder)}\0".encode())
             with open_input(file) as opened:
-                found.update(hashlib.file_digest(opened, "sha256").digest())
+                found.update(hashlib.sha256(opened.read()).digest())
         return found.hexdigest()
 
     @classmethod
