@@ -12,9 +12,9 @@ Of each store, a line for each of these:
 - *disk*: what the store grew by in the run, beside the bytes of the new vectors.
 - *mixed search*: a query over both columns as one index, every row having both vectors, beside one
   search of the bare client over the old ones: processor time.
-- *cut-over*: the alias moves while 8 threads ask one query after another; what the swap took, the
-  longest time in which none of them was answered, beside that of some seconds before, and how many
-  were not answered.
+- *cut-over*: another process cuts over, as the command does, while 8 threads ask one query after
+  another; what the swap took, the longest time in which none of them was answered, beside that of
+  stretches as long in the 20 seconds before (their median), and how many were not answered.
 - *rollback*: from the call until the old vectors are served again, and until they are proven.
 
 The two models agree about as two real ones do: of a query's 10 nearest items by the one, 0.3 are
@@ -46,6 +46,7 @@ import numpy as np
 from benchmarks.arrays import Array
 from benchmarks.groups.stores import cpu_with_server, lancedb_search, pgvector_search
 from benchmarks.harness import Options, Stopwatch, contest, cpu, header
+from isthmus.cli.priority import giving_way
 from isthmus.demo.own_postgres import postgres_server
 from isthmus.encoders import CallableEncoder
 from isthmus.migrate.backfill import Backfill
@@ -56,13 +57,13 @@ from isthmus.migrate.models import Models
 from isthmus.migrate.plan import Canaries, Estimated, Model, Plan, Serving, Target
 from isthmus.migrate.serving import LiveSearch
 from isthmus.migrate.sources import TextSource
-from isthmus.stores import BATCH, Store, create_store, open_store
+from isthmus.stores import BATCH, Index, Indexed, Store, create_store, open_store
 from isthmus.stores.beside import BesideStore, with_second_column
 from isthmus.ways.way import Join, Recall
 
 QUERIES, K, READERS = 20, 10, 8
 BLUR = 0.4  # of the new vectors
-_ALONE_S = 8.0  # of the readers before the cut-over
+_ALONE_S = 20.0  # of the readers before the cut-over
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=384, help="of both models (384)")
     parser.add_argument("--repeats", type=int, default=3, help="interleaved repeats (3)")
     parser.add_argument("--only", action="append", choices=STORES, help="a store; repeatable")
+    parser.add_argument("--indexed", action="store_true", help="give the old vectors an index")
     parser.add_argument("--shared-buffers", help="of PostgreSQL (six times one column)")
     parser.add_argument("--rollback", action="store_true", help="the line of the rollback alone")
     asked = parser.parse_args()
@@ -110,6 +112,10 @@ def main() -> None:
         with TemporaryDirectory() as folder, STORES[name](Path(folder), buffers) as bare:
             given = Given(bare.url, asked.rows, asked.dim, Path(folder))
             fill(given)
+            if asked.indexed:
+                with open_store(given.url) as store:
+                    assert isinstance(store, Indexed)
+                    store.build_index("old", bare.indexed_by)
             bare.rest()
             lines = (
                 rollback_alone(given) if asked.rollback else measured(given, bare, asked.repeats)
@@ -168,7 +174,7 @@ def measured(given: Given, bare: Bare, repeats: int) -> Iterator[tuple[str, ...]
         with open_store(given.url) as store:
             live = LiveSearch(plan, store, refresh=3600)
             yield _cells("mixed search", _searches(given, bare, live, options), 2.2)
-        yield _cut_over(given, plan, process)
+        yield _cut_over(given, plan)
         yield _rollback(process, given, plan)
 
 
@@ -313,7 +319,7 @@ class _Read(NamedTuple):
 
 def _moved(given: Given, plan: Plan) -> float:
     """Cut over; the seconds of the swap."""
-    with open_store(given.url) as store:
+    with giving_way(), open_store(given.url) as store:
         migration = _migration(given, plan, store)
         migration.cut_over()
         return float(migration.journal.data(State.CUT_OVER)["seconds"])
@@ -330,12 +336,14 @@ def _moved_back(given: Given, plan: Plan) -> tuple[float, float, int]:
     return opened + restored.seconds, time.monotonic() - began, restored.untouched
 
 
-def _cut_over(given: Given, plan: Plan, process: ProcessPoolExecutor) -> tuple[str, ...]:
-    """Another process cuts over while threads of this one read."""
+def _cut_over(given: Given, plan: Plan) -> tuple[str, ...]:
+    """A process of its own cuts over while threads of this one read."""
     asked: Any = {m: given.vectors(m)[:QUERIES] + np.float32(0.1) for m in ("old", "new")}
     reads: list[_Read] = []
     over = threading.Event()
-    with open_store(given.url) as store:
+    context = multiprocessing.get_context("spawn")
+    with open_store(given.url) as store, ProcessPoolExecutor(1, mp_context=context) as process:
+        process.submit(_private_mb).result()  # it has started
         live = LiveSearch(plan, store, refresh=0.1)
 
         def read(number: int) -> None:
@@ -354,12 +362,13 @@ def _cut_over(given: Given, plan: Plan, process: ProcessPoolExecutor) -> tuple[s
         time.sleep(_ALONE_S)  # the readers alone, nothing moves
         began = time.monotonic()
         seconds = process.submit(_moved, given, plan).result()
+        ended = time.monotonic()
         over.set()
         for thread in threads:
             thread.join()
     moments = np.sort([one.at for one in reads])
     lost = sum(not one.answered for one in reads)
-    alone, pause = _pause(moments[moments < began]), _pause(moments[moments >= began])
+    alone, pause = _alone(moments, began, ended - began), _pause(moments, began, np.inf)
     return (
         f"cut-over, {READERS} readers",
         f"swap {seconds:.3f} s; longest without an answer {pause:.2f} s, {alone:.2f} s before it: "
@@ -368,9 +377,18 @@ def _cut_over(given: Given, plan: Plan, process: ProcessPoolExecutor) -> tuple[s
     )  # fmt: skip
 
 
-def _pause(moments: Array) -> float:
-    """The longest time between two answers."""
-    return float(np.diff(moments).max()) if len(moments) > 1 else float("nan")
+def _pause(moments: Array, begin: float, end: float) -> float:
+    """The longest time between two answers, of which the second came in a stretch of time."""
+    until = moments[1:]
+    gaps = np.diff(moments)[(until >= begin) & (until < end)]
+    return float(gaps.max()) if len(gaps) else float("nan")
+
+
+def _alone(moments: Array, began: float, length: float) -> float:
+    """The same of stretches of a length before ``began``, at the median; of all if it is longer."""
+    starts = moments[moments + length < began]
+    found = [_pause(moments, start, start + length) for start in starts]
+    return float(np.nanmedian(found)) if found else _pause(moments, 0.0, began)
 
 
 # ---- the bare clients ---------------------------------------------------------------------------
@@ -387,6 +405,8 @@ class Bare(NamedTuple):
     disk: Callable[[Given], float]
     """Bytes of the database."""
     cost: Callable[[Callable[[], object]], Stopwatch]
+    indexed_by: Index
+    """Of a kind that is soon built."""
     rest: Callable[[], object] = lambda: None
     """What the database does by itself a minute after it was filled."""
 
@@ -426,7 +446,7 @@ def _lancedb(folder: Path, _: str) -> Generator[Bare]:
     def drop() -> None:
         database.drop_table("docs__new", ignore_missing=True)
 
-    yield Bare(f"lancedb://{place}#docs", fill, drop, search, disk, cpu)
+    yield Bare(f"lancedb://{place}#docs", fill, drop, search, disk, cpu, Index("IvfFlat"))
 
 
 @contextmanager
@@ -485,6 +505,7 @@ def _pgvector(_: Path, buffers: str) -> Generator[Bare]:
             partial(pgvector_search, sql, "docs"),
             disk,
             cost,
+            Index("ivfflat", (("lists", "200"),)),
             partial(sql.execute, "vacuum analyze"),
         )
 

@@ -18,6 +18,7 @@ from isthmus.cli.inputs import Json
 from isthmus.cli.model_options import EncodingEngine, KeyEnv, opened_model
 from isthmus.cli.next_steps import command, option_words
 from isthmus.cli.option_groups import grouped, option_name
+from isthmus.cli.priority import giving_way
 from isthmus.cli.webhook import Webhook, check_hook, post_alarm
 from isthmus.errors import InputError
 
@@ -293,9 +294,10 @@ def cutover_command(
 ) -> None:
     """Judge the plan's queries on the live index, then move the alias in one step.
 
-    Exit code 1, and nothing moved, where the new model is measured below the old one.
+    Exit code 1, and nothing moved, where the new model is measured below the old one. What serves
+    on the same machine gets the processor first.
     """
-    with _opened(plan, at, take_over=take_over) as migration:
+    with giving_way(), _opened(plan, at, take_over=take_over) as migration:
         migration.cut_over(partial=partial)
         _told(migration, as_json=as_json)
         target = migration.plan.target
