@@ -20,7 +20,7 @@ from isthmus.diagnose.pairing import Pairing, described, unchanged_rows
 from isthmus.diagnose.thresholds import threshold
 from isthmus.evaluate import Evaluation
 from isthmus.numeric import to_numpy
-from isthmus.spaces.id_likeness import likeness
+from isthmus.spaces.id_likeness import alike_but_for
 from isthmus.spaces.pairs import Pairs
 from isthmus.spaces.profile import Profile
 from isthmus.spaces.sample import Batch
@@ -126,23 +126,18 @@ def unmatched(pairs: Pairs, queries: Queries) -> Iterator[str]:
     if lost:
         yield (
             f"{len(lost):,} of {len(queries.qrels):,} judged queries are not in the queries "
-            f"({_few(lost)}{_alike(lost, known_queries)}), and were left out"
+            f"({_few(lost)}{alike_but_for(lost, known_queries)}), and were left out"
         )
     judged = [item for q, items in queries.qrels.items() if q in known_queries for item in items]
     gone = [item for item in judged if item not in known_items]
     if gone:
         yield (
             f"{len(gone):,} of {len(judged):,} judgements name items that are not in the data "
-            f"({_few(gone)}{_alike(gone, known_items)}): no model can find them here"
+            f"({_few(gone)}{alike_but_for(gone, known_items)}): no model can find them here"
         )
     silent = len(known_queries) - sum(q in queries.qrels for q in known_queries)
     if silent:
         yield f"{silent:,} of {len(known_queries):,} queries are not judged, and were left out"
-
-
-def _alike(names: Sequence[Any], known: set[Any]) -> str:
-    told = likeness(list(dict.fromkeys(names)), list(known))
-    return "" if told is None else f"; alike but for {told}"
 
 
 def _all_ids(pairs: Pairs) -> set[Any]:

@@ -16,7 +16,7 @@ from isthmus.evaluate import parse_metric, relevant_ranks, top_k
 from isthmus.evaluate.judging import default_metric
 from isthmus.evaluate.relevance import Relevance, from_labels, from_pairs
 from isthmus.evaluate.trial import FittedRows, Trial
-from isthmus.spaces.id_likeness import likeness
+from isthmus.spaces.id_likeness import alike_but_for
 from isthmus.spaces.metric import Metric
 from isthmus.spaces.sample import Batch
 
@@ -263,8 +263,7 @@ def _named(asked_for: Sequence[Any], known: set[Any]) -> str:
     """How judged items and the items that there are are called, where none is both."""
     if not asked_for or not known or not known.isdisjoint(asked_for):
         return ""
-    told = likeness(asked_for, list(known))
-    alike = "" if told is None else f", alike but for {told}"
+    alike = alike_but_for(asked_for, known)
     return f" (judgements name items such as {asked_for[0]!r}, the pairs {min(known)!r}{alike})"
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import unicodedata
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import takewhile
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LOOKED_AT", "likeness"]
+__all__ = ["LOOKED_AT", "alike_but_for", "likeness"]
 
 LOOKED_AT = 100_000
 """Ids of each side that are compared."""
@@ -77,6 +77,19 @@ def likeness(x: NDArray[Any] | Sequence[Any], y: NDArray[Any] | Sequence[Any]) -
         if told := _added(added, set(kept), max(_SHARE * fewest, 2)):
             return told
     return None
+
+
+def alike_but_for(names: Sequence[Any], known: Iterable[Any]) -> str:
+    """What to add to a sentence on ``names`` that are not ``known``: `likeness`, if there is one.
+
+    Example:
+        >>> alike_but_for(["Doc1", "Doc1", "Doc2"], {"doc1", "doc2"})
+        '; alike but for capital letters'
+        >>> alike_but_for(["Doc1"], {"x"})
+        ''
+    """
+    told = likeness(list(dict.fromkeys(names)), list(known))
+    return "" if told is None else f"; alike but for {told}"
 
 
 def _added(names: list[str], known: set[str], wanted: float) -> str | None:
