@@ -11,19 +11,18 @@ through `current`, or writes them again, sees one run or the other, whenever the
 from __future__ import annotations
 
 import errno
-import glob
 import json
 import os
-import stat
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from isthmus.errors import OutputError
 from isthmus.file_locks import locked
+from isthmus.file_places import ANOTHER_NAME, check_place, refusal_of, unwritable
 from isthmus.file_records import (
     Record,
     draft_of,
@@ -39,17 +38,11 @@ __all__ = [
     "atomic_file",
     "atomic_folder",
     "canonical_json",
-    "check_apart",
-    "check_distinct",
     "check_output",
     "discard_unfinished",
     "removed_with",
     "together",
-    "unwritable",
 ]
-
-_ANOTHER = "Choose another name"
-_TENSORS = "tensors.safetensors"  # of an artefact, which has no other files
 
 Check = Callable[[Path], None]
 """Raises an `OutputError` for a place whose content is not to be overwritten."""
@@ -62,9 +55,6 @@ def canonical_json(value: Any) -> str:
     )
 
 
-# ---- places --------------------------------------------------------------------------------------
-
-
 def check_output(path: Path, *, overwrite: bool = False) -> None:
     """Refuse, before any work is spent, an output that exists or that cannot be written.
 
@@ -73,81 +63,8 @@ def check_output(path: Path, *, overwrite: bool = False) -> None:
             stands there, if its folder is missing or read-only, or its name is too long.
     """
     place = _tidied(path)
-    _check_place(place, path, overwrite=overwrite)
+    check_place(place, path, overwrite=overwrite)
     _Draft(place, path, overwrite=overwrite).discard()
-
-
-def check_apart(path: Path, *inputs: object) -> None:
-    """Refuse an output that is one of the inputs, which would be gone, or lies in one.
-
-    In a folder of vectors the next run would read it; an artefact with another file in it is none.
-
-    Args:
-        path: of the output; a page (``.html``) may lie in a folder of vectors.
-        inputs: paths, also with a key (``path:key``) or a kind (``vectors:path``), patterns, and
-            lists of them; all else is no file.
-
-    Raises:
-        OutputError: if ``path`` is one of them, under whatever name.
-    """
-    for given in inputs:
-        if isinstance(given, list | tuple):
-            check_apart(path, *cast("Sequence[object]", given))
-        elif isinstance(given, (str, os.PathLike)):
-            _check_apart(path, os.fspath(cast("str | os.PathLike[str]", given)))
-
-
-def check_distinct(one: Path, other: Path) -> None:
-    """Refuse two outputs in one place, or one in the other.
-
-    Raises:
-        OutputError: naming the one that is to move.
-    """
-    here, there = place_of(one), place_of(other)
-    if here == there or here in there.parents or there in here.parents:
-        raise OutputError(
-            f"'{one}' is written by this command too", where=str(other), mend=_ANOTHER
-        )
-
-
-def _check_apart(path: Path, given: str) -> None:
-    for place in _files_of(given):
-        if _holds(lambda place=place: path.samefile(place)):
-            raise OutputError(
-                "the output is an input, which would be lost",
-                where=str(path),
-                mend="Write to another name",
-            )
-        if _holds(lambda place=place: _spoils(path, place)):
-            raise OutputError(
-                f"the output lies in '{place}', which is read",
-                where=str(path),
-                mend="Write to another folder",
-            )
-
-
-def _spoils(path: Path, folder: Path) -> bool:
-    """Whether an output lies in a folder that is read, and would be read with it."""
-    if not folder.is_dir() or place_of(folder) not in place_of(path).parents:
-        return False
-    return path.suffix.lower() != ".html" or (folder / _TENSORS).exists()
-
-
-def _holds(asked: Callable[[], bool]) -> bool:
-    """Whether it does, of files that may not exist, or have a name that no file can have."""
-    try:
-        return asked()
-    except (OSError, ValueError):
-        return False
-
-
-def _files_of(given: str) -> list[Path]:
-    """What an argument may name."""
-    spelled = {given, given.rpartition(":")[0], given.partition(":")[2]} - {""}
-    found = [Path(text) for text in sorted(spelled)]
-    if any(mark in given for mark in "*?["):
-        found += map(Path, glob.glob(given, recursive=True))  # noqa: PTH207
-    return found
 
 
 def _tidied(path: Path) -> Path:
@@ -157,56 +74,6 @@ def _tidied(path: Path) -> Path:
         settle(place)
         sweep(place)
     return place
-
-
-def _check_place(place: Path, path: Path, *, overwrite: bool) -> None:
-    try:
-        mode = place.lstat().st_mode
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise unwritable(error, path) from error
-    if stat.S_ISDIR(mode) and _holds(lambda: place in (Path.cwd(), *Path.cwd().parents)):
-        raise OutputError(
-            "this is the folder that you work in", where=str(path), mend="Name a folder within it"
-        )
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        what = "a link" if stat.S_ISLNK(mode) else "a device, a pipe or a socket"
-        raise OutputError(f"{what} has this name", where=str(path), mend=_ANOTHER)
-    if not overwrite:
-        raise OutputError(
-            "the output exists already", where=str(path), mend="Choose another name or --overwrite"
-        )
-
-
-def unwritable(error: OSError, path: Path) -> OutputError:
-    """The error for a place where the system lets nothing be made."""
-    folder = path.absolute().parent
-    known = _known(error)
-    if error.errno == errno.ENOENT and not folder.is_dir():
-        known = f"the folder {folder} does not exist", "Create it first"
-    elif known is None or error.errno in (errno.EACCES, errno.EPERM):
-        told = f"the folder {folder} cannot be written ({error.strerror})"
-        known = told, "Choose a folder you may write to"
-    return OutputError(known[0], where=str(path), mend=known[1])
-
-
-def _known(error: OSError) -> tuple[str, str] | None:
-    """What the disk is known to refuse, and how to mend it."""
-    return {
-        errno.ENOSPC: ("the disk is full", "Free some space; nothing was written"),
-        errno.EFBIG: (
-            "the file would be larger than this system allows",
-            "Raise the limit (ulimit -f), or choose another disk; nothing was written",
-        ),
-        errno.EDQUOT: ("the disk quota is used up", "Free some space; nothing was written"),
-        errno.EACCES: ("the folder cannot be written", "Choose a folder you may write to"),
-        errno.EPERM: ("the folder cannot be written", "Choose a folder you may write to"),
-        errno.EMFILE: ("too many files are open", "Raise the limit (ulimit -n), or close some"),
-        errno.ENFILE: ("too many files are open on this system", "Close some"),
-        errno.EROFS: ("the file system is read-only", "Choose a folder you may write to"),
-        errno.ENAMETOOLONG: ("the name is too long", _ANOTHER),
-    }.get(error.errno or 0)
 
 
 # ---- one output ----------------------------------------------------------------------------------
@@ -272,10 +139,10 @@ def _draft(
     path: Path, *, overwrite: bool, folder: bool, check: Check | None = None
 ) -> Generator[Path]:
     place = _tidied(path)
-    _check_place(place, path, overwrite=overwrite)
+    check_place(place, path, overwrite=overwrite)
     if place.exists() and place.is_dir() != folder:
         kind = "file" if folder else "folder"
-        raise OutputError(f"a {kind} has this name", where=str(path), mend=_ANOTHER)
+        raise OutputError(f"a {kind} has this name", where=str(path), mend=ANOTHER_NAME)
     joined = _open.get()
     with _Commit.made() if joined is None else nullcontext(joined) as commit:
         draft = _Draft(place, path, overwrite=overwrite, check=check)
@@ -340,9 +207,11 @@ class _Draft:
         # an empty folder holds nothing that could be lost
         if self.item.is_dir() and self.place.is_dir() and not any(self.place.iterdir()):
             return
-        _check_place(self.place, self.path, overwrite=self.overwrite)
+        check_place(self.place, self.path, overwrite=self.overwrite)
         if self.place.exists() and self.place.is_dir() != self.item.is_dir():
-            raise OutputError("something else has this name", where=str(self.path), mend=_ANOTHER)
+            raise OutputError(
+                "something else has this name", where=str(self.path), mend=ANOTHER_NAME
+            )
         if self.check is not None and self.place.exists():
             self.check(self.place)
 
@@ -359,7 +228,7 @@ class _Draft:
         try:
             self.place.hardlink_to(self.item)
         except FileExistsError:
-            _check_place(self.place, self.path, overwrite=False)
+            check_place(self.place, self.path, overwrite=False)
         except OSError as error:
             if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK):
                 raise
@@ -384,7 +253,7 @@ class _Draft:
         """Raise an `OutputError` for what the disk is known to refuse, and for what is gone."""
         if isinstance(error, OutputError):
             return
-        known = _known(error)
+        known = refusal_of(error)
         if known is None and not self.folder.exists():
             # moved with its folder, or removed by whoever clears such folders
             known = "it was removed while it was written", "Start again; nothing was written"
@@ -439,7 +308,7 @@ class _Commit:
                 draft.admit()
             removed = [path for path, _ in self.removed if os.path.lexists(path)]
             for path, overwrite in self.removed:
-                _check_place(path, path, overwrite=overwrite)
+                check_place(path, path, overwrite=overwrite)
             if len(drafts) == 1 and not removed and drafts[0].is_one_step:
                 drafts[0].move()
             else:

@@ -13,7 +13,7 @@ from isthmus.bridge.bridge import Bridge
 from isthmus.bridge.parted.pairs import engine_place, opened_engine
 from isthmus.bridge.stray_rows import LOOKED_AT, told_strays
 from isthmus.errors import InputError
-from isthmus.files import check_apart
+from isthmus.file_places import check_apart
 from isthmus.progress import Progress, silent
 from isthmus.scale.engine import PooledEngine
 from isthmus.spaces.readers import IdSource, Vectors, VectorSource, open_vectors

@@ -77,7 +77,7 @@ def apply_command(
         isthmus apply my.bridge vectors/ s3://bucket/mapped --engine processes
     """
     from isthmus.bridge import Bridge, apply, check_canary
-    from isthmus.files import check_apart
+    from isthmus.file_places import check_apart
 
     loaded = Bridge.load(bridge)
     if held.inverse:

@@ -41,7 +41,7 @@ def _held_apart(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def held(**given: Any) -> None:
-        from isthmus.files import check_apart, check_distinct
+        from isthmus.file_places import check_apart, check_distinct
 
         inputs = [value for name, value in given.items() if name not in written]
         outputs = [Path(given[name]) for name in written if given.get(name) is not None]

@@ -16,8 +16,9 @@ from typing import Any, Self, cast
 
 from isthmus.errors import OutputError
 from isthmus.file_locks import lock
+from isthmus.file_places import unwritable
 from isthmus.file_records import sweep
-from isthmus.files import atomic_file, canonical_json, unwritable
+from isthmus.files import atomic_file, canonical_json
 from isthmus.inputs import kind_of, read_input
 from isthmus.json_text import JsonObject, read_json
 from isthmus.scale.earlier_runs import (
