@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +28,12 @@ __all__ = [
     "Wanted",
     "check_unpacked",
     "id_name",
+    "in_blocks",
     "reading",
     "whole_numbers",
 ]
+
+T = TypeVar("T")
 
 VECTOR_NAMES = ("vectors", "embeddings", "vector", "embedding")
 """What people call the array or column of vectors, where there are several."""
@@ -154,6 +157,32 @@ def check_unpacked(size: int, packed: int, where: str) -> None:
             where=where,
             mend="Save them unpacked, as .npy, if they are what you want",
         )
+
+
+_BLOCK_VALUES = 1 << 22
+
+
+def in_blocks(rows: Iterable[T], most: int, size: Callable[[T], int]) -> Iterator[list[T]]:
+    """Rows as they are read, ``most`` at a time, or fewer where they are large.
+
+    A small file may unpack to thousands of rows of millions of numbers: they are looked at before
+    there are so many.
+
+    Args:
+        rows: one after the other.
+        most: rows of a block.
+        size: the numbers, or characters, of a row; a block ends where it has 4,194,304.
+    """
+    block: list[T] = []
+    held = 0
+    for row in rows:
+        block.append(row)
+        held += size(row)
+        if len(block) == most or held >= _BLOCK_VALUES:
+            yield block
+            block, held = [], 0
+    if block:
+        yield block
 
 
 class RowFile:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +22,7 @@ from isthmus.spaces.formats.contents import (
     RowFile,
     Wanted,
     id_name,
+    in_blocks,
     reading,
 )
 from isthmus.spaces.formats.json_records import JsonRecord, places_of, records_of, value_at
@@ -55,7 +56,8 @@ def open_json(files: Sequence[Path], wanted: Wanted) -> Contents:
         for path in files:
             starts.append((str(path), rows.n))
             with reading(path, "JSON"):
-                for first, block in _blocks(path):
+                first = 0
+                for block in in_blocks(records_of(path), _BLOCK, _size):
                     if key is None:
                         key = _vector_key(block[0], path)
                     if rows.n == 0:
@@ -66,6 +68,7 @@ def open_json(files: Sequence[Path], wanted: Wanted) -> Contents:
                     if id_key is not None:
                         ids.add(_ids(block, id_key, path, first), f"{path}:{id_key}")
                     wanted.progress("reading vectors", rows.n, None)
+                    first += len(block)
         where = str(files[0] if len(files) == 1 else files[0].parent)
         return Contents(
             rows.map(where),
@@ -86,16 +89,15 @@ def holds_rows(path: Path) -> bool:
     return first is None or bool(places_of(first)) or any(name in VECTOR_NAMES for name in first)
 
 
-def _blocks(path: Path) -> Iterator[tuple[int, list[JsonRecord]]]:
-    block: list[JsonRecord] = []
-    first = 0
-    for record in records_of(path):
-        block.append(record)
-        if len(block) == _BLOCK:
-            yield first, block
-            first, block = first + _BLOCK, []
-    if block:
-        yield first, block
+def _size(value: Any) -> int:
+    """The numbers and characters of a value; of a list of numbers, only its length is asked."""
+    if isinstance(value, Mapping):
+        return sum(map(_size, cast(JsonRecord, value).values()))
+    if isinstance(value, list):
+        held = cast(list[Any], value)
+        deeper = bool(held) and isinstance(held[0], list | dict)
+        return sum(map(_size, held)) if deeper else len(held)
+    return len(value) if isinstance(value, str) else 1
 
 
 def _id_key(record: JsonRecord, wanted: Wanted, key: str) -> tuple[str | None, str | None]:

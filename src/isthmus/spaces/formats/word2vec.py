@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
-from isthmus.spaces.formats.contents import Contents, IdFile, RowFile, Wanted, reading
+from isthmus.spaces.formats.contents import Contents, IdFile, RowFile, Wanted, in_blocks, reading
 from isthmus.spaces.ids import normalise_ids
 from isthmus.spaces.text_files import is_packed, lines_of, open_text, suffix_of, unpacked
 
@@ -60,7 +60,7 @@ def open_word2vec(files: Sequence[Path], wanted: Wanted) -> Contents:
                     lines = chain([head], lines)
                 first = 0
                 width = None if announced is None else announced[1]
-                while block := list(islice(_words(lines, path, width), _BLOCK)):
+                for block in in_blocks(_words(lines, path, width), _BLOCK, lambda row: len(row[1])):
                     where = str(path)
                     width = len(block[0][1])
                     if all(_BROKEN.fullmatch(word) for word, _ in block):
