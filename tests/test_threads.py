@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -12,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.linalg
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from isthmus.threads import blas_threads, single_thread
@@ -20,7 +23,7 @@ from isthmus.threads import blas_threads, single_thread
 @pytest.fixture(autouse=True)
 def several() -> Generator[None]:
     """Three threads, whatever the environment says."""
-    blas_threads()  # which loads both builds: a limit is of those that are there
+    _ = scipy.linalg.blas  # a limit is of those that are there
     with threadpool_limits(3, user_api="blas"):
         yield
 
@@ -100,6 +103,33 @@ def test_a_count_of_one_stays_one() -> None:
         with single_thread:
             assert blas_threads() == 1
         assert blas_threads() == 1
+
+
+_LATE = """
+from threadpoolctl import threadpool_info
+from isthmus.scipy_later import linalg
+from isthmus.threads import single_thread
+def counts():
+    return {p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"}
+with single_thread:
+    before = len(threadpool_info())
+    linalg.blas
+    assert len(threadpool_info()) > before
+    print(counts())
+print(counts())
+with single_thread:
+    print(counts())
+"""
+
+
+def test_a_blas_that_is_loaded_meanwhile_is_lowered_and_restored() -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", _LATE],
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"},
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    several = min(2, os.cpu_count() or 1)  # OpenBLAS begins no more
+    assert told.stdout.split() == ["{1}", f"{{{several}}}", "{1}"]
 
 
 # ---- other processes ---------------------------------------------------------------------------

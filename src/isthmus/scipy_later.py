@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["linalg", "special"]
+__all__ = ["linalg", "special", "when_loaded"]
+
+_calls: list[Callable[[], None]] = []
+
+
+def when_loaded(call: Callable[[], None]) -> None:
+    """Have ``call`` made, perhaps more than once, as soon as one of these modules is imported."""
+    _calls.append(call)
 
 
 class _Later(ModuleType):
@@ -14,6 +22,8 @@ class _Later(ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(import_module(self.__name__), name)
+        for call in _calls:
+            call()
         setattr(self, name, found)
         return found
 

@@ -7,24 +7,30 @@ product.
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 import threading
 from collections.abc import Callable
 from functools import lru_cache
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from isthmus.scipy_later import linalg
+from isthmus import scipy_later
 
-__all__ = ["blas_threads", "processors", "product_threads", "single_thread"]
+__all__ = ["blas_threads", "numpy_blas", "processors", "product_threads", "single_thread"]
 
 
-@lru_cache(maxsize=1)
-def _blas_controllers() -> tuple[Any, ...]:
-    _ = np.matmul, linalg.blas  # both BLAS builds must be loaded before they are looked for
+_Switches = tuple[tuple[Callable[[], int], Callable[[int], Any]], ...]
+"""Getter and setter of every BLAS."""
+
+
+@lru_cache(maxsize=2)
+def _blas_controllers(with_scipy: bool) -> tuple[Any, ...]:
+    """Those of every BLAS that is loaded; SciPy brings one of its own ``with_scipy``."""
+    del with_scipy  # what was found before it came is not what is found then
     controllers: list[Any] = ThreadpoolController().lib_controllers
     loaded = tuple(c for c in controllers if c.user_api == "blas")
     # wheels bring a BLAS each, of numpy, SciPy and others; one from the system serves them all
@@ -32,11 +38,16 @@ def _blas_controllers() -> tuple[Any, ...]:
     return own or loaded
 
 
-@lru_cache(maxsize=1)
-def _switches() -> tuple[tuple[Callable[[], int], Callable[[int], Any]], ...]:
-    """Getter and setter of every loaded BLAS; its raw C functions where they can be had."""
+def _switches() -> _Switches:
+    """Getter and setter of every loaded BLAS: of SciPy's, which is imported late, once it is."""
+    return _switches_of("scipy.linalg._fblas" in sys.modules)
+
+
+@lru_cache(maxsize=2)
+def _switches_of(with_scipy: bool) -> _Switches:
+    """Raw C functions where they can be had."""
     switches: list[tuple[Callable[[], int], Callable[[int], Any]]] = []
-    for controller in _blas_controllers():
+    for controller in _blas_controllers(with_scipy):
         getter: Callable[[], int] = controller.get_num_threads
         setter: Callable[[int], Any] = controller.set_num_threads
         if controller.internal_api == "openblas":
@@ -62,14 +73,25 @@ def blas_threads() -> int:
 @lru_cache(maxsize=1)
 def product_threads() -> Callable[[], int]:
     """The getter of the thread count of the BLAS behind numpy's products."""
-    for controller, (getter, _) in zip(_blas_controllers(), _switches(), strict=True):
+    switches = _switches_of(False)
+    for controller, (getter, _) in zip(_blas_controllers(False), switches, strict=True):
         if "numpy" in str(controller.filepath):
             return getter
-    return _switches()[0][0] if _switches() else lambda: 1
+    return switches[0][0] if switches else lambda: 1
+
+
+def numpy_blas() -> ctypes.CDLL | None:
+    """The library of numpy's products, where it is an OpenBLAS of its own, as wheels have it."""
+    for controller in _blas_controllers(False):
+        if controller.internal_api == "openblas" and "numpy" in str(controller.filepath):
+            return controller.dynlib
+    return None
 
 
 class _SingleThread:
     """A re-entrant context: the first in lowers the thread count, the last out restores it.
+
+    That of a BLAS which is loaded meanwhile is lowered as it comes, or by the next one in.
 
     A process that is forked while several threads are in it keeps the forking thread's part alone:
     the others do not live in the child, and would never leave.
@@ -80,6 +102,9 @@ class _SingleThread:
         self._inside: list[int] = []
         """The thread of each block that was entered and not left."""
         self._saved: list[tuple[Callable[[int], Any], int]] = []
+        self._lowered: _Switches | None = None
+        """Of every BLAS whose count was lowered."""
+        scipy_later.when_loaded(self._scipy_came)
         if hasattr(os, "register_at_fork"):
             # held while it forks, so that the child finds a count and threads that agree
             os.register_at_fork(
@@ -96,12 +121,8 @@ class _SingleThread:
     def __enter__(self) -> None:
         with self._lock:
             if not self._inside:
-                self._saved = []
-                for getter, setter in _switches():
-                    count = getter()
-                    if count != 1:
-                        setter(1)
-                        self._saved.append((setter, count))
+                self._saved, self._lowered = [], None
+            self._lower()
             self._inside.append(threading.get_ident())
 
     def __exit__(
@@ -114,6 +135,22 @@ class _SingleThread:
             self._inside.remove(threading.get_ident())
             if not self._inside:
                 self._restore()
+
+    def _lower(self) -> None:
+        switches = _switches()
+        if switches is self._lowered:
+            return
+        self._lowered = switches
+        for getter, setter in switches:
+            count = getter()
+            if count != 1:
+                setter(1)
+                self._saved.append((setter, count))
+
+    def _scipy_came(self) -> None:
+        with self._lock:
+            if self._inside:
+                self._lower()
 
     def _restore(self) -> None:
         for setter, count in self._saved:

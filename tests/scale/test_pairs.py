@@ -15,12 +15,15 @@ from pyarrow import feather
 from pyarrow import parquet as pq
 from tests.scale.conftest import same_bridge
 
+import isthmus
 from isthmus import Bridge, Pairs, compare, fit
 from isthmus.bridge import Fitting, SampleSizes, assess
 from isthmus.diagnose import diagnose
 from isthmus.errors import EngineError, InputError
 from isthmus.scale import Labels, PartedPairs, joining, listing, open_engine, open_pairs
 from isthmus.scale.engine import PooledEngine
+from isthmus.scale.reading import rebatched
+from isthmus.spaces.writers import open_writer
 
 SIZES = SampleSizes(test=80, validation=80, gallery=300, validation_gallery=200)
 CUTS = st.lists(st.integers(1, 1499), max_size=6)
@@ -42,6 +45,28 @@ def alone(world: Any) -> Bridge:
 
     new, old = (open_vectors(rows, ids=world.ids) for rows in (world.new, world.old))
     return _fit(Pairs(new, old))
+
+
+def test_blocks_of_one_size_are_not_copied() -> None:
+    rows = np.arange(40.0).reshape(10, 4)
+    found = [part for _, part in rebatched(iter([(None, rows[:8]), (None, rows[8:])]), 4)]
+    np.testing.assert_array_equal(np.concatenate(found), rows)
+    assert [(len(part), np.shares_memory(part, rows)) for part in found] == [
+        (4, True), (4, True), (2, True)
+    ]  # fmt: skip
+
+
+def test_no_block_of_a_part_is_a_remnant(tmp_path: Path, engine: PooledEngine) -> None:
+    """Blocks of what is mapped at once, read as such: two rows more were a row group."""
+    rows = np.random.default_rng(0).standard_normal((9000, 384), dtype=np.float32)
+    bridge = fit(Pairs(rows[:600], rows[:600]), recipe="procrustes")
+    with open_writer(tmp_path / "new.parquet", 384) as writer:
+        writer.write(rows)
+    isthmus.apply(bridge, tmp_path / "new.parquet", tmp_path / "out", engine=engine, check=False)
+    with pq.ParquetFile(tmp_path / "out" / "new.parquet") as file:
+        sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+    assert sum(sizes) == 9000
+    assert set(sizes[:-1]) == {bridge.row_map.block_rows}
 
 
 @pytest.mark.parametrize("shuffle", [False, True])

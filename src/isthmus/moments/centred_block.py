@@ -104,7 +104,8 @@ def shifted(
                 moved[side] = np.subtract(given[side], point, out=space)
         if a == 0:
             few = slice(0, min(_RUN, n))
-            made.spread = {k: xp.mean(r[few, ...] ** 2.0, axis=0) for k, r in moved.items()}
+            first = {side: rows[few, ...] for side, rows in moved.items()}
+            made.spread = {side: xp.mean(rows * rows, axis=0) for side, rows in first.items()}
         _add_sums(xp, made, moved, w, fourth)
         if w is not None:
             root = xp.sqrt(w)[:, None]

@@ -10,7 +10,7 @@ import numpy as np
 from isthmus.errors import InputError
 from isthmus.moments.centred_block import RowChoice
 from isthmus.numeric import Array, namespace, to_float64, to_numpy
-from isthmus.scipy_later import linalg
+from isthmus.rank_one import add_rank_one
 
 __all__ = ["add_outer", "column_squares", "explain_non_finite", "translated_fourth"]
 
@@ -36,11 +36,8 @@ def _chunks(x: Array) -> Iterator[Array]:
 
 def add_outer(total: Array, factor: float, a: Array, b: Array) -> Array:
     """``total + factor · a bᵀ``, in place where numpy can."""
-    if isinstance(total, np.ndarray) and total.flags.c_contiguous and total.size:
-        # the transpose is the column-major array that BLAS takes
-        rank_one: Any = linalg.get_blas_funcs("ger", dtype=total.dtype)
-        rank_one(factor, b, a, a=total.T, overwrite_a=True)
-        return total
+    if isinstance(total, np.ndarray) and total.flags.carray:
+        return add_rank_one(total, factor, a, b)
     return total + factor * (a[:, None] * b[None, :])
 
 

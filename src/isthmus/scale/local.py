@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -32,7 +33,6 @@ PRELOADED = (
     "isthmus.scale.pairs",
     "isthmus.spaces.formats.arrow",
     "pyarrow.parquet",
-    "scipy.linalg",
 )
 """What most work of a worker imports: done once, in the process that all are forked from."""
 _PERHAPS = (
@@ -259,6 +259,8 @@ def _preload(context: Any) -> None:
 def _serve(connection: Connection, script: CallerScript) -> None:
     """Work on what comes through the connection, until it is closed."""
     keep_freed_memory()
+    # what was forked stays: to look through it would copy every page of it
+    gc.freeze()
     # Ctrl-C is the parent's affair
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()

@@ -63,9 +63,9 @@ class PairReader:
         if isinstance(part, IdBucket):
             yield from self._joined(part, size)
             return
-        x = rows_of(self.source, part.source, self.metric)
+        x = rows_of(self.source, part.source, self.metric, size=size)
         both = self.source.has_ids and self.target.has_ids
-        y = rows_of(self.target, part.target, self.metric, with_ids=not both)
+        y = rows_of(self.target, part.target, self.metric, with_ids=not both, size=size)
         row = part.first
         for (ids, xs), (others, ys) in zip(rebatched(x, size), rebatched(y, size), strict=True):
             known = others if ids is None else ids

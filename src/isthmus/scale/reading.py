@@ -44,8 +44,9 @@ def rows_of(
     *,
     with_ids: bool = True,
     check: bool = True,
+    size: int = _ROWS,
 ) -> Iterator[IdsAndRows]:
-    """The rows of some slices, in blocks of bounded size; checked unless somebody else will.
+    """The rows of some slices, in blocks of about ``size``; checked unless somebody else will.
 
     Raises:
         InputError: for a row that cannot be used, naming the file and the row, and for a part
@@ -54,7 +55,7 @@ def rows_of(
     for piece in slices:
         check_unchanged(piece.part)
         done = -piece.skip
-        for ids, raw in _blocks(side, piece.part, with_ids=with_ids):
+        for ids, raw in _blocks(side, piece.part, with_ids=with_ids, size=size):
             start, stop = max(0, -done), min(len(raw), piece.rows - done)
             if start < stop:
                 first = piece.part.first + piece.skip + done + start
@@ -95,16 +96,18 @@ def ids_of(side: PartedVectors, part: ReadablePart) -> Iterator[NDArray[Any]]:
 
 
 @contextmanager
-def _stream(part: ReadablePart) -> Generator[Any]:
+def _stream(part: ReadablePart, size: int = _ROWS) -> Generator[Any]:
     with (
         reading(part.place, "Parquet"),
         opened(part.place) as file,
-        parquet_stream(file, part.groups) as stream,
+        parquet_stream(file, part.groups, batch=size) as stream,
     ):
         yield stream
 
 
-def _blocks(side: PartedVectors, part: ReadablePart, *, with_ids: bool) -> Iterator[IdsAndRows]:
+def _blocks(
+    side: PartedVectors, part: ReadablePart, *, with_ids: bool, size: int = _ROWS
+) -> Iterator[IdsAndRows]:
     """The rows of a part as they are stored, from the first of it on."""
     with_ids = with_ids and side.has_ids
     column = side.id_column if with_ids else None
@@ -112,7 +115,7 @@ def _blocks(side: PartedVectors, part: ReadablePart, *, with_ids: bool) -> Itera
     if is_store_url(part.place):
         yield from _of_store(side, part)
     elif part.groups is not None:
-        with _stream(part) as stream:
+        with _stream(part, size) as stream:
             columns = ReadColumns.of(stream, wanted, part.place)
             yield from _named(columns.blocks(stream, part.place, first=part.first), part)
     elif not is_remote(part.place) and Path(part.place).suffix.lower() in (".arrow", ".feather"):
@@ -193,8 +196,9 @@ def rebatched(blocks: Iterator[IdsAndRows], size: int) -> Iterator[IdsAndRows]:
         while count >= size:
             ids, rows = _joined(held)
             yield (None if ids is None else ids[:size]), rows[:size]
-            held = [(None if ids is None else ids[size:], rows[size:])]
             count -= size
+            # nothing is left of most: what comes next would be copied behind it
+            held = [(None if ids is None else ids[size:], rows[size:])] if count else []
     if count:
         yield _joined(held)
 

@@ -20,6 +20,7 @@ from isthmus.adapters.chain.stage import Stage
 from isthmus.array_types import Embeddings
 from isthmus.numeric import row_squares
 from isthmus.pickling import PickledByFields
+from isthmus.rank_one import add_rank_one
 from isthmus.scipy_later import linalg
 from isthmus.threads import product_threads, single_thread
 
@@ -111,16 +112,16 @@ class OneMatrix(PickledByFields):
             return None if y is None else y[None]
         if out is None:
             out = np.empty((len(x), self.matrix.shape[1]), np.float32)
-        rank_one: Any = linalg.get_blas_funcs("ger", dtype=np.float32)
-        ones = np.ones(_BLOCK_ROWS, np.float32)
+        shifted = bool(self.offset.any())
         for start in range(0, len(x), _BLOCK_ROWS):
             block = x[start : start + _BLOCK_ROWS]
             y = out[start : start + _BLOCK_ROWS]
             lengths = np.sqrt(row_squares(block))
             np.matmul(block, self.matrix, out=y)
-            # y += lengths ⊗ b in place; y.T is the column-major array that BLAS takes
-            weight = lengths if self.unit_in else ones[: len(block)]
-            rank_one(1.0, self.offset, weight, a=y.T, overwrite_a=True)
+            if shifted and self.unit_in:
+                add_rank_one(y, 1.0, lengths, self.offset)
+            elif shifted:
+                y += self.offset
             if not (lengths.min() > 0.0 and lengths.max() * self._reach < _HUGE):
                 return None
             if self.unit_out:

@@ -37,10 +37,11 @@ class MapPart:
         """What is noted of the file: its name, its size, and of which part it is."""
         part, row_map = job.part, self.row_map
         step = row_map.block_rows
+        whole = [Slice(part, 0, part.rows)]
         first = part.first
         with result_file(self.folder, job.name) as path:
             with open_writer(path, row_map.mapped_dim, n=part.rows, overwrite=True) as writer:
-                for ids, rows in rows_of(self.side, [Slice(part, 0, part.rows)], None, check=False):
+                for ids, rows in rows_of(self.side, whole, None, check=False, size=step):
                     for start in range(0, len(rows), step):
                         here = slice(start, start + step)
                         block, known = rows[here], None if ids is None else ids[here]
