@@ -11,14 +11,19 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.scale import work
 
+from isthmus import Pairs, apply, fit
+from isthmus.bridge.parted import apply as parted_apply
 from isthmus.errors import EngineError, InputError
 from isthmus.scale import open_engine
 from isthmus.scale.dask import Dask
+from isthmus.scale.engine import LOST
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +78,41 @@ def test_workers_whose_nannies_ended_are_started_again(engine: Dask) -> None:
         engine._cluster.sync(nanny.close)
     assert sorted(dict(engine.each(list(range(8)), work.slow)).values()) == list(range(8))
     assert engine._cluster.workers
+
+
+def test_a_worker_that_was_given_up_neither_writes_nor_is_seen(
+    engine: Dask, tmp_path: Path, write: Any, world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in the middle of every part while another writes it, and a run with other weights."""
+    new = write(tmp_path / "new", world.new, None, [500, 1000])
+    signs, out = tmp_path / "signs", tmp_path / "out"
+    signs.mkdir()
+    monkeypatch.setattr(parted_apply, "MapPart", partial(work.TwinMap, signs=str(signs)))
+    former = fit(Pairs(world.new, world.old), recipe="procrustes")
+    apply(former, new, out, engine=engine)
+    monkeypatch.undo()
+    names = ["_manifest.json", *(f"part-{i}.parquet" for i in range(3))]
+    assert sorted(file.name for file in out.iterdir()) == names
+    apply(fit(Pairs(world.new, -world.old)), new, out, engine=engine, overwrite=True)
+    right = {file.name: (file.read_bytes(), file.stat().st_ino) for file in out.iterdir()}
+    (signs / "go").touch()
+    while len(list(signs.glob("*.ended"))) < 3:
+        time.sleep(0.01)
+    assert not {sign.read_text() for sign in signs.glob("*.ended")} & {"done"}
+    now = {file.name: (file.read_bytes(), file.stat().st_ino) for file in out.iterdir()}
+    assert now == right
+
+
+def test_a_call_whose_result_is_lost_is_taken_back(engine: Dask) -> None:
+    handle = engine._submit(work.slow, 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(handle, "result", _lost)
+        assert engine._outcome(handle) is LOST
+    assert handle.status == "cancelled"
+
+
+def _lost(timeout: float) -> None:
+    raise TimeoutError(timeout)
 
 
 _Process = subprocess.Popen[bytes]

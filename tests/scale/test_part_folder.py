@@ -157,3 +157,28 @@ def test_a_line_that_was_cut_is_not_read(tmp_path: Path) -> None:
     with (place / JOURNAL).open("a") as file:
         file.write(json.dumps({"file": "b"})[:-3])
     assert make(place, ["a", "b"]) == 1
+
+
+def test_what_a_dead_run_was_making_goes_and_cannot_come_back(tmp_path: Path) -> None:
+    place = tmp_path / "out"
+    with PartFolder.opened(place, ["a", "a.ids"], overwrite=False) as folder:
+        folder.start({})
+        (folder.making / "a").write_text("a")
+        (folder.making / "a.ids").write_text("ids")
+        folder.take("a", ["a.ids", "none"])
+        left = folder.making
+    assert entries(place) == [JOURNAL, "a", "a.ids"]
+    left.mkdir()  # as a run that was killed leaves it
+    (left / "b").write_text("b")
+    (place / f"{left.name}x").mkdir()
+    assert make(place, ["a", "a.ids"]) == 2
+    assert entries(place) == [MANIFEST, f"{left.name}x", "a", "a.ids"]
+
+
+def test_a_result_that_is_not_there_is_not_taken(tmp_path: Path) -> None:
+    with PartFolder.opened(tmp_path / "out", ["a"], overwrite=False) as folder:
+        folder.start({})
+        (folder.path / "a").write_text("before")
+        with pytest.raises(OSError, match="a"):
+            folder.take("a")
+        assert (folder.path / "a").read_text() == "before"

@@ -7,9 +7,13 @@ import random
 import signal
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from isthmus.bridge.parted.map_part import MapPart, PartFile
 from isthmus.errors import InputError
+from isthmus.json_text import JsonObject
 
 
 def text(part: int) -> str:
@@ -95,3 +99,53 @@ def never_ready(*given: object) -> None:
     """In the place of a worker: says nothing, until it is killed."""
     del given
     time.sleep(60)
+
+
+@dataclass(frozen=True, eq=False)
+class TwinMap(MapPart):
+    """Maps a part, but for each first time: then the result is lost, and the work goes on.
+
+    It waits in the middle of its file for ``go`` beside the bridge, and tells of its end there.
+    """
+
+    signs: str = ""
+
+    def __call__(self, job: PartFile) -> JsonObject:
+        begun = Path(self.signs) / f"{job.name}.begun"
+        if begun.exists():
+            return super().__call__(job)
+        late = MapPart(
+            _Waiting(self.row_map, begun, Path(self.signs) / "go"), self.side, self.folder
+        )  # type: ignore
+        threading.Thread(target=_to_the_end, args=(late, job, begun)).start()
+        while not begun.exists():
+            time.sleep(0.01)
+        raise OSError("the network is down")
+
+
+@dataclass(frozen=True, eq=False)
+class _Waiting:
+    """The map of rows of a bridge, which stops before it maps any."""
+
+    row_map: Any
+    begun: Path
+    go: Path
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.row_map, name)
+
+    def write(self, *given: Any) -> None:
+        self.begun.touch()
+        while not self.go.exists():
+            time.sleep(0.01)
+        self.row_map.write(*given)
+
+
+def _to_the_end(work: MapPart, job: PartFile, begun: Path) -> None:
+    said = "done"
+    try:
+        work(job)
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+    begun.with_suffix(".half").write_text(said)
+    begun.with_suffix(".half").rename(begun.with_suffix(".ended"))

@@ -158,6 +158,8 @@ class Dask(PooledEngine):
         except (CancelledError, OSError, TimeoutError):
             # the scheduler went, or it lost the result with a worker
             self._check_alive()
+            # what becomes of it is nobody's: another call takes its place
+            self._client.cancel([handle], force=True)
             return LOST
 
     def _check_alive(self) -> None:

@@ -22,7 +22,7 @@ __all__ = ["LOCK", "MANIFEST", "NOTES", "NOTES_FILE", "EarlierRuns", "parse_mani
 MANIFEST = "_manifest.json"
 """What the place holds, once it is complete."""
 NOTES, NOTES_FILE, LOCK = "_parts", "_parts.jsonl", "_lock"
-"""What it may hold until then."""
+"""What it may hold until then, beside folders ``_parts-…`` of runs."""
 _LONGEST_NAME = 255
 
 
@@ -116,4 +116,4 @@ def _is_plain(name: Any) -> bool:
     if not isinstance(name, str) or not 0 < len(name.encode(errors="replace")) <= _LONGEST_NAME:
         return False
     kept = (".", "..", MANIFEST, NOTES, NOTES_FILE, LOCK)
-    return not {"/", "\0"} & set(name) and name not in kept
+    return not ({"/", "\0"} & set(name) or name in kept or name.startswith(f"{NOTES}-"))

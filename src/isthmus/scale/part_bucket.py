@@ -94,6 +94,14 @@ class PartBucket:
         """Write down which results are coming, and what they are of."""
         self.note({**about, "names": list(self.names)})
 
+    @property
+    def making(self) -> str:
+        """Where workers make results: in their places, since no object can be moved at once."""
+        return self.url
+
+    def take(self, name: str, beside: Sequence[str] = ()) -> None:
+        """Nothing: the result is in its place."""
+
     def note(self, entry: JsonObject) -> None:
         """Write down what is begun or finished."""
         name = f"{NOTES}/{time.time_ns()}-{uuid.uuid4().hex[:8]}.json"

@@ -3,11 +3,16 @@
 Beside the results it holds ``_manifest.json`` once all are there.  While work is under way,
 ``_parts.jsonl`` names what is being written and notes what is finished: what stands in neither is
 somebody else's, and is neither overwritten nor removed.
+
+Workers make their results in a folder of the run within it, ``_parts-…``, from where the process
+that asked takes each to its place.  That folder goes with the run: a worker that was thought dead,
+and whose part another has made since, cannot touch the results, nor write beside them.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,13 +22,14 @@ from typing import Any, Self, cast
 from isthmus.errors import OutputError
 from isthmus.file_locks import lock
 from isthmus.file_places import unwritable
-from isthmus.file_records import sweep
+from isthmus.file_records import remove_folder, sweep, sync_file
 from isthmus.files import atomic_file, canonical_json
 from isthmus.inputs import kind_of, read_input
 from isthmus.json_text import JsonObject, read_json
 from isthmus.scale.earlier_runs import (
     LOCK,
     MANIFEST,
+    NOTES,
     NOTES_FILE,
     EarlierRuns,
     parse_manifest,
@@ -33,6 +39,7 @@ from isthmus.sealed_json import sealed
 __all__ = ["PartFolder", "read_manifest"]
 
 _MOST_BYTES = 1 << 30
+_OF_RUN = re.compile(re.escape(NOTES) + r"-[0-9a-f]{16}(\.gone)?")
 
 
 def read_manifest(folder: Path) -> JsonObject | None:
@@ -56,6 +63,8 @@ class PartFolder:
     names: tuple[str, ...]
     """The names of the results."""
     earlier: EarlierRuns
+    making: Path
+    """Where workers make results of this run, to be taken to their places by `take`."""
 
     @classmethod
     @contextmanager
@@ -74,14 +83,22 @@ class PartFolder:
         """
         _make(path)
         with _alone(path):
-            yield cls._of(path, names, overwrite)
+            # of runs that died, whose workers may live
+            for left in path.iterdir():
+                if _OF_RUN.fullmatch(left.name) and left.is_dir() and not left.is_symlink():
+                    _remove_run(left)
+            new = cls._of(path, names, overwrite)
+            try:
+                yield new
+            finally:
+                _remove_run(new.making)
 
     @classmethod
     def _of(cls, path: Path, names: Sequence[str], overwrite: bool) -> Self:
         earlier = EarlierRuns.of(read_manifest(path), _journal(path))
         there = {file.name for file in path.iterdir()} - {MANIFEST, NOTES_FILE, LOCK}
         earlier.check_free(names, there, where=str(path), overwrite=overwrite)
-        return cls(path, tuple(names), earlier)
+        return cls(path, tuple(names), earlier, path / f"{NOTES}-{os.urandom(8).hex()}")
 
     def size(self, name: str) -> int | None:
         """Bytes of a result that is there."""
@@ -91,6 +108,27 @@ class PartFolder:
     def start(self, about: Mapping[str, Any]) -> None:
         """Write down which results are coming, and what they are of."""
         self.note({**about, "names": list(self.names)})
+        try:
+            self.making.mkdir()
+        except OSError as error:
+            raise unwritable(error, self.making) from error
+
+    def take(self, name: str, beside: Sequence[str] = ()) -> None:
+        """Put a result that a worker has made in its place.
+
+        Args:
+            name: of the result.
+            beside: names of what it may have beside it; what it has not, is removed.
+        """
+        try:
+            for file in beside:
+                if os.path.lexists(self.making / file):
+                    (self.making / file).replace(self.path / file)
+                else:
+                    (self.path / file).unlink(missing_ok=True)
+            (self.making / name).replace(self.path / name)
+        except OSError as error:
+            raise unwritable(error, self.path / name) from error
 
     def note(self, entry: JsonObject) -> None:
         """Write down what is begun or finished."""
@@ -114,6 +152,7 @@ class PartFolder:
             about: what the manifest says beside the names.
             remove: removes one result of an earlier run.
         """
+        sync_file(self.path)
         with atomic_file(self.path / MANIFEST, overwrite=True) as file:
             file.write_bytes(sealed({**about, "names": list(self.names)}))
         for name in self.earlier.own - set(self.names):
@@ -146,6 +185,15 @@ def _alone(folder: Path) -> Generator[None]:
             place.unlink(missing_ok=True)
     finally:
         os.close(descriptor)
+
+
+def _remove_run(folder: Path) -> None:
+    """Remove the folder that workers of a run write in, whoever of them still does."""
+    gone = folder.with_name(f"{folder.name.removesuffix('.gone')}.gone")
+    # under another name nothing is added to it while it is removed
+    with suppress(OSError):
+        folder.rename(gone)
+    remove_folder(gone)
 
 
 def _make(path: Path) -> None:

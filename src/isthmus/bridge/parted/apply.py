@@ -70,8 +70,9 @@ def apply_parts(
         ]
         done = side.n - sum(job.part.rows for job in jobs)
         progress("apply", done, side.n)
-        work = MapPart(bridge.row_map, side, str(output))
+        work = MapPart(bridge.row_map, side, str(folder.making))
         for index, entry in engine.each(jobs, work):
+            folder.take(entry["file"], list(_ids_beside([entry["file"]])))
             known[entry["file"]] = entry = {**entry, "bridge": digest}
             folder.note(entry)
             done += jobs[index].part.rows

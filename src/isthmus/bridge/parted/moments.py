@@ -93,8 +93,10 @@ def write_moments(
             for part, key in zip(pairs.parts, keys, strict=True)
             if not (folder / key).is_dir()
         ]
-        work = _Measure(pairs.reader, _item_pass(pairs, seed), len(pairs), str(folder), settings)
-        for done, _ in enumerate(pairs.engine.each(missing, work), 1):
+        making = str(begun.making)
+        work = _Measure(pairs.reader, _item_pass(pairs, seed), len(pairs), making, settings)
+        for done, (index, _) in enumerate(pairs.engine.each(missing, work), 1):
+            begun.take(missing[index].key)
             progress("moments of parts", done, len(missing))
         begun.finish({"settings": settings, "rows": len(pairs)}, _remove)
     return len(missing)
@@ -217,6 +219,8 @@ class _Measure:
             _KIND,
             {"moments": content, "samples": kept, "part": str(missing.part)},
             tensors,
+            # of a worker that died when it had written them
+            overwrite=True,
         )
 
 
