@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from isthmus.cli.console import warn
-from isthmus.cli.registry import registry_option
+from isthmus.cli.registry_options import registry_option
 from isthmus.cli.webhook import Webhook, check_hook
 from isthmus.errors import InputError, IsthmusError, RegistryError
 

@@ -9,7 +9,7 @@ import typer
 
 from isthmus.cli.console import show, show_block, show_json
 from isthmus.cli.inputs import Json
-from isthmus.cli.registry import Trusted, registry_option
+from isthmus.cli.registry_options import Trusted, registry_option
 from isthmus.errors import InputError
 
 if TYPE_CHECKING:

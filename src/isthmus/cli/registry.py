@@ -12,70 +12,34 @@ from isthmus.cli.console import say, show, show_json, warn
 from isthmus.cli.inputs import Json, Overwrite
 from isthmus.cli.option_groups import grouped
 from isthmus.cli.outputs import WRITTEN
+from isthmus.cli.registry_lines import (
+    entry_line,
+    release_line,
+    review_line,
+    short_value,
+    verified_line,
+)
+from isthmus.cli.registry_options import (
+    AliasName,
+    At,
+    KeyOption,
+    Name,
+    Note,
+    OptionalKey,
+    Trusted,
+    VersionAsked,
+)
 from isthmus.errors import InputError
 from isthmus.inputs import open_input
 from isthmus.json_text import read_json
 
 if TYPE_CHECKING:
-    from isthmus.registry import Entry, Registry, Release, Review
+    from isthmus.registry import Entry, Registry
 
-__all__ = ["add_registry_commands", "registry_option"]
+__all__ = ["add_registry_commands"]
 
 PANEL = "Registry"
 _MOST_RESULT = 16 * 2**20
-
-
-def registry_option(panel: str | None = None) -> Any:
-    """``--registry``, shown in a panel of the help text."""
-    return typer.Option(
-        "--registry",
-        "-r",
-        metavar="URL",
-        envvar="ISTHMUS_REGISTRY",
-        rich_help_panel=panel,
-        help="The registry: a folder, s3://bucket/prefix or gs://bucket/prefix; other URLs of "
-        "fsspec are read, and not written.",
-        show_default=False,
-    )
-
-
-At = Annotated[str, registry_option()]
-VersionAsked = Annotated[
-    str,
-    typer.Argument(
-        metavar="VERSION",
-        help="NAME (what was published last), NAME@ALIAS or NAME@sha256:DIGITS.",
-        show_default=False,
-    ),
-]
-Name = Annotated[
-    str,
-    typer.Argument(metavar="NAME", help="What it was published as.", show_default=False),
-]
-AliasName = Annotated[
-    str,
-    typer.Argument(metavar="ALIAS", help="Such as staging or production.", show_default=False),
-]
-_KEY = typer.Option(
-    "--key",
-    metavar="PEM",
-    envvar="ISTHMUS_KEY",
-    help="A private key over P-256, to sign with; its password is read from ISTHMUS_KEY_PASSWORD.",
-    show_default=False,
-)
-KeyOption = Annotated[Path, _KEY]
-OptionalKey = Annotated[Path | None, _KEY]
-Trusted = Annotated[
-    Path | None,
-    typer.Option(
-        "--trust",
-        metavar="FOLDER",
-        envvar="ISTHMUS_TRUST",
-        help="Public keys, SIGNER.pem each: what none of them signed is refused.",
-        show_default=False,
-    ),
-]
-Note = Annotated[str, typer.Option("--note", "-m", help="Why, for the log.")]
 
 
 def publish_command(
@@ -168,7 +132,7 @@ def list_command(
     if as_json:
         show_json([release.as_dict() for release in releases])
     else:
-        show(*map(_line, releases))
+        show(*map(release_line, releases))
 
 
 def show_command(
@@ -193,10 +157,10 @@ def show_command(
     lines += [f"signed by {signer}" for signer in release.signers]
     if release.deprecated is not None:
         lines.append(f"deprecated: {release.deprecated.reason}")
-    lines += [_reviewed(review) for review in reviews]
+    lines += [review_line(review) for review in reviews]
     for alias, log in logs.items():
         lines.append(f"{alias}:")
-        lines += [f"  {_told(entry)}" for entry in log]
+        lines += [f"  {entry_line(entry)}" for entry in log]
     show(*lines)
 
 
@@ -210,7 +174,7 @@ def diff_command(
         return
     lines = [f"file {name}" for name in found.files]
     lines += [f"tensor {name}" for name in found.tensors]
-    lines += [f"{c.path}: {_short(c.before)} → {_short(c.after)}" for c in found.content]
+    lines += [f"{c.path}: {short_value(c.before)} → {short_value(c.after)}" for c in found.content]
     show(*lines or ["nothing differs"])
 
 
@@ -228,7 +192,7 @@ def verify_command(
     if as_json:
         show_json([release.as_dict() for release in found])
     else:
-        show(*map(_verified, found) if found else ["it is empty"])
+        show(*map(verified_line, found) if found else ["it is empty"])
 
 
 @dataclass(frozen=True)
@@ -316,7 +280,7 @@ def sign_command(asked: VersionAsked, registry: At, key: KeyOption, as_json: Jso
     if as_json:
         show_json(release.as_dict())
     else:
-        show(_line(release))
+        show(release_line(release))
 
 
 def deprecate_command(
@@ -332,7 +296,7 @@ def deprecate_command(
     if as_json:
         show_json(release.as_dict())
     else:
-        show(_line(release))
+        show(release_line(release))
 
 
 def approve_command(
@@ -358,7 +322,7 @@ def approve_command(
     if as_json:
         show_json(review.model_dump())
     else:
-        show(_reviewed(review))
+        show(review_line(review))
     if decided == "approve" and person(review.by) == person(release.published.by):
         warn(f"{review.by} published this version: policies count the approvals of others alone")
 
@@ -434,32 +398,4 @@ def _show_entry(entry: Entry, as_json: bool) -> None:
     if as_json:
         show_json(entry.model_dump())
     else:
-        show(f"{entry.name}@{entry.alias} {_told(entry)}")
-
-
-def _told(entry: Entry) -> str:
-    note = f": {entry.note}" if entry.note else ""
-    return f"{entry.sequence} {entry.action} {entry.version[:12]} {entry.at} by {entry.by}{note}"
-
-
-def _reviewed(review: Review) -> str:
-    reason = f": {review.reason}" if review.reason else ""
-    return f"{review.decision} {review.version[:12]} {review.at} by {review.by}{reason}"
-
-
-def _line(release: Release) -> str:
-    words = [f"{release.name}@sha256:{release.digest[:12]}", release.version.kind]
-    words += [release.published.at, f"by {release.published.by}", *release.aliases]
-    if release.deprecated is not None:
-        words.append(f"(deprecated: {release.deprecated.reason})")
-    return "  ".join(words)
-
-
-def _verified(release: Release) -> str:
-    signed = f", signed by {', '.join(release.signers)}" if release.signers else ""
-    return f"whole: {release.name}@sha256:{release.digest} {release.version.kind}{signed}"
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+        show(f"{entry.name}@{entry.alias} {entry_line(entry)}")

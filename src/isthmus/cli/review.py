@@ -13,7 +13,7 @@ from isthmus.cli.console import ProgressBar, say, show
 from isthmus.cli.inputs import Gates, RelevanceOptions, open_for
 from isthmus.cli.listening import SERVED, Host, Port
 from isthmus.cli.option_groups import grouped
-from isthmus.cli.registry import At, Trusted, VersionAsked
+from isthmus.cli.registry_options import At, Trusted, VersionAsked
 from isthmus.errors import InputError, missing_extra
 
 if TYPE_CHECKING:
