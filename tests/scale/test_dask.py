@@ -11,11 +11,19 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import dask
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+from distributed import LocalCluster, Security
 from tests.scale import work
 
 from isthmus import Pairs, apply, fit
@@ -132,11 +140,7 @@ def _cluster(
         [*run[:-1], "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard", *shared],
         env=here, **options,
     )  # fmt: skip
-    worker = subprocess.Popen(
-        [*run[:-1], "distributed.cli.dask_worker", "--no-nanny", "--no-dashboard", "--nthreads",
-         "1", *shared],
-        env=here, **options,
-    )  # fmt: skip
+    worker = _worker(folder, python_path)
     try:
         while not file.exists():
             time.sleep(0.05)
@@ -153,6 +157,17 @@ def _cluster(
         for process in (worker, scheduler):
             process.kill()
             process.wait()
+
+
+def _worker(folder: Path, python_path: str = "") -> subprocess.Popen[bytes]:
+    """A worker of the scheduler of a folder, which finds modules at ``python_path`` first."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "distributed.cli.dask_worker", "--no-nanny", "--no-dashboard",
+         "--nthreads", "1", "--scheduler-file", str(folder / "scheduler.json")],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in (python_path, *sys.path) if p)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
 
 
 def test_a_running_cluster_by_its_address_and_its_scheduler_gone(tmp_path: Path) -> None:
@@ -178,23 +193,104 @@ def test_a_cluster_without_a_worker_left_is_said_to_be_so(
             list(results)
 
 
-def test_workers_with_another_isthmus_are_refused(tmp_path: Path) -> None:
-    other = tmp_path / "other" / "isthmus-9.9.dist-info"
+def _another_isthmus(folder: Path) -> str:
+    other = folder / "other" / "isthmus-9.9.dist-info"
     other.mkdir(parents=True)
     (other / "METADATA").write_text("Metadata-Version: 2.1\nName: isthmus\nVersion: 9.9\n")
+    return str(other.parent)
+
+
+def test_workers_with_another_isthmus_are_refused(tmp_path: Path) -> None:
     with (
-        _cluster(tmp_path, str(other.parent)) as (address, *_),
+        _cluster(tmp_path, _another_isthmus(tmp_path)) as (address, *_),
         pytest.raises(EngineError, match=r"worker .* has isthmus 9\.9, this machine"),
     ):
         open_engine(f"dask://{address}")
 
 
-def test_workers_with_another_python_are_refused(
-    engine: Dask, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("isthmus.scale.dask._here", lambda: {"Python": ("3", "99")})
-    with pytest.raises(EngineError, match=r"has Python 3\.\d+, this machine 3\.99"):
-        engine._check_workers()
+def test_a_worker_with_another_isthmus_that_comes_later_is_refused(tmp_path: Path) -> None:
+    with _cluster(tmp_path) as (address, *_), open_engine(f"dask://{address}") as engine:
+        assert isinstance(engine, Dask)
+        late = _worker(tmp_path, _another_isthmus(tmp_path))
+        try:
+            engine._client.wait_for_workers(2, timeout=60)
+            with pytest.raises(EngineError, match=r"the worker on .* has isthmus 9\.9, this"):
+                list(engine.each(list(range(40)), work.slow))
+        finally:
+            late.kill()
+            late.wait()
+
+
+def test_workers_with_another_python_are_refused(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    told = "import platform\nplatform.python_version_tuple = lambda: ('3', '99', '0')\n"
+    (other / "sitecustomize.py").write_text(told)
+    with (
+        _cluster(tmp_path, str(other)) as (address, *_),
+        pytest.raises(EngineError, match=r"has Python 3\.99, this machine 3\.\d+"),
+    ):
+        open_engine(f"dask://{address}")
+
+
+def test_a_cluster_that_scales_itself_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings: Any = {"n_workers": 0, "threads_per_worker": 1, "dashboard_address": None}
+    with LocalCluster(**settings, silence_logs="CRITICAL") as cluster:
+        address = cluster.scheduler_address.removeprefix("tcp://")
+        with monkeypatch.context() as patch:
+            patch.setattr("isthmus.scale.dask._PATIENCE", 2)
+            with pytest.raises(EngineError, match="has no workers, nor started one in 2 s"):
+                open_engine(f"dask://{address}")
+        cluster.adapt(minimum=0, maximum=2, interval="200ms", wait_count=2)
+        with open_engine(f"dask://{address}") as engine:
+            parts = list(range(30))
+            assert engine.fold(parts, work.text, work.joined) == "".join(f"{i} " for i in parts)
+            deadline = time.monotonic() + 20
+            while cluster.scheduler.workers and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert not cluster.scheduler.workers
+            assert engine.fold(parts, work.text, work.joined) == "".join(f"{i} " for i in parts)
+
+
+def test_certificates_of_its_configuration_are_used(tmp_path: Path) -> None:
+    certificate, key = _self_signed(tmp_path)
+    tls = {"distributed.comm.tls.ca-file": certificate}
+    for role in ("scheduler", "worker", "client"):
+        tls |= {f"distributed.comm.tls.{role}.cert": certificate}
+        tls |= {f"distributed.comm.tls.{role}.key": key}
+    settings: Any = {"n_workers": 1, "processes": False, "dashboard_address": None}
+    with (
+        dask.config.set(tls),
+        LocalCluster(**settings, protocol="tls", security=Security()) as cluster,
+    ):
+        assert cluster.scheduler_address.startswith("tls://")
+        with open_engine(f"dask://{cluster.scheduler_address}") as engine:
+            assert engine.fold([1, 2], work.text, work.joined) == "1 2 "
+        with (
+            dask.config.set(dict.fromkeys(tls)),
+            pytest.raises(EngineError, match="it speaks TLS, and Dask has no certificates here"),
+        ):
+            open_engine(f"dask://{cluster.scheduler_address}")
+
+
+def _self_signed(folder: Path) -> tuple[str, str]:
+    """A certificate of this machine, and its key, in files."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    files = folder / "cert.pem", folder / "key.pem"
+    files[0].write_bytes(made.public_bytes(Encoding.PEM))
+    files[1].write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    )
+    return str(files[0]), str(files[1])
 
 
 def test_where_nothing_listens_one_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

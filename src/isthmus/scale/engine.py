@@ -26,7 +26,6 @@ _LEAVES = 256
 """Results of a fold that pass to the caller at most, however many parts there are."""
 _TRIES = 2
 _LOSSES = 6  # a worker may die under innocent parts; one part that kills six is to blame
-_AHEAD = 2  # parts in flight a worker, so that none waits for the caller
 
 
 class Engine(Protocol):
@@ -116,10 +115,12 @@ class PooledEngine(ABC):
 
     Attributes:
         workers: calls that run at once.
+        ahead: parts in flight a worker, so that none waits for the caller.
         scratch: a folder that every worker sees; None for the temporary folder of this machine.
     """
 
     workers: int
+    ahead = 2
     scratch: Path | None = None
     here = True
     """Whether all workers are on this machine."""
@@ -159,7 +160,7 @@ class PooledEngine(ABC):
         failure: IsthmusError | None = None
         try:
             while failure is None and (waiting or running):
-                while waiting and len(running) < _AHEAD * self.workers:
+                while waiting and len(running) < self.ahead * self.workers:
                     index = waiting.popleft()
                     running[self._submit(fn, parts[index])] = index
                 for handle in self._finished(running):
