@@ -234,7 +234,7 @@ def test_workers_with_another_python_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_cluster_that_scales_itself_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings: Any = {"n_workers": 0, "threads_per_worker": 1, "dashboard_address": None}
+    settings: Any = {"n_workers": 0, "threads_per_worker": 1, "dashboard_address": ":0"}
     with LocalCluster(**settings, silence_logs="CRITICAL") as cluster:
         address = cluster.scheduler_address.removeprefix("tcp://")
         with monkeypatch.context() as patch:
@@ -258,7 +258,7 @@ def test_certificates_of_its_configuration_are_used(tmp_path: Path) -> None:
     for role in ("scheduler", "worker", "client"):
         tls |= {f"distributed.comm.tls.{role}.cert": certificate}
         tls |= {f"distributed.comm.tls.{role}.key": key}
-    settings: Any = {"n_workers": 1, "processes": False, "dashboard_address": None}
+    settings: Any = {"n_workers": 1, "processes": False, "dashboard_address": ":0"}
     with (
         dask.config.set(tls),
         LocalCluster(**settings, protocol="tls", security=Security()) as cluster,
