@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
-from isthmus.evaluate.scores import QUERY_BLOCK, BlockSizes, Metric, checked_norms
+from isthmus.evaluate.scores import QUERY_BLOCK, BlockSizes, Metric
 from isthmus.evaluate.search import top_k
 from isthmus.locks import ForkLock
 from isthmus.stores.checks import checked_ids, checked_k, checked_queries, checked_rows, no_id
+from isthmus.stores.held_state import HeldColumn, HeldState
 from isthmus.stores.ledger import Ledger
 from isthmus.stores.protocol import (
     BATCH,
@@ -33,57 +33,6 @@ __all__ = ["MemoryStore"]
 
 _KEY_BYTES = 1 << 26
 """Most memory that the best items of one block of queries take."""
-
-
-@dataclass(frozen=True)
-class _Held:
-    """One vector column: ``rows (n, d)`` and which of them hold a vector."""
-
-    rows: NDArray[Any]
-    present: NDArray[np.bool_]
-    metric: Metric
-    owned: bool = False
-
-    @cached_property
-    def places(self) -> NDArray[np.int64] | None:
-        """Where the vectors are; None if every row is one."""
-        return None if self.present.all() else np.flatnonzero(self.present)
-
-    @cached_property
-    def gallery(self) -> NDArray[Any]:
-        return self.rows if self.places is None else self.rows[self.places]
-
-    @cached_property
-    def norms(self) -> NDArray[np.float64]:
-        return checked_norms(self.gallery, "gallery", self.metric)
-
-
-@dataclass(frozen=True)
-class _State:
-    """Everything that is held at one moment; a write makes another state, so readers need no lock.
-
-    ``places (n,)`` rise and are never given twice: they are what a cursor remembers.
-    """
-
-    ids: Ids
-    places: NDArray[np.int64]
-    columns: Mapping[str, _Held]
-    payload: Mapping[str, list[Any]] = field(default_factory=dict[str, list[Any]])
-
-    @cached_property
-    def order(self) -> NDArray[np.int64]:
-        return np.argsort(self.ids, kind="stable")
-
-    @cached_property
-    def sorted_ids(self) -> Ids:
-        return self.ids[self.order]
-
-    def rows_of(self, ids: Ids) -> NDArray[np.int64]:
-        """The row of each id, or -1."""
-        if not len(self.ids) or not len(ids):
-            return np.full(len(ids), -1)
-        place = np.minimum(np.searchsorted(self.sorted_ids, ids), len(self.ids) - 1)
-        return np.where(self.sorted_ids[place] == ids, self.order[place], -1)
 
 
 class MemoryStore:
@@ -133,7 +82,7 @@ class MemoryStore:
         self._aliases: dict[str, str] = {}
         found = checked_ids(ids, self._key, f"ids of {name}", unique=True)
         n = len(found)
-        columns: dict[str, _Held] = {}
+        columns: dict[str, HeldColumn] = {}
         for column, rows in arrays.items():
             chosen = metric if isinstance(metric, str) else metric[column]
             if rows.ndim != 2 or len(rows) != n:
@@ -142,10 +91,12 @@ class MemoryStore:
                     where=f"{name}, column '{column}'",
                 )
             valid = (present or {}).get(column, np.ones(n, dtype=np.bool_))
-            columns[column] = _Held(rows, valid, chosen)
+            columns[column] = HeldColumn(rows, valid, chosen)
             if valid.any():
                 columns[column].norms  # noqa: B018 (checks every row now, not at the first search)
-        self._state = _State(found, np.arange(n), columns, _checked_payload(payload or {}, n, name))
+        self._state = HeldState(
+            found, np.arange(n), columns, _checked_payload(payload or {}, n, name)
+        )
 
     @property
     def url(self) -> str:
@@ -185,10 +136,10 @@ class MemoryStore:
         columns = {name: (held.rows, held.present) for name, held in state.columns.items()}
         return state.ids, columns, state.payload
 
-    def _described(self, name: str, held: _Held) -> Column:
+    def _described(self, name: str, held: HeldColumn) -> Column:
         return Column(name, held.rows.shape[1], held.rows.dtype.name, held.metric)
 
-    def _held(self, state: _State, column: str) -> tuple[_Held, Column]:
+    def _held(self, state: HeldState, column: str) -> tuple[HeldColumn, Column]:
         if column not in state.columns:
             raise unknown_name("vector column", column, state.columns, where=self.url)
         held = state.columns[column]
@@ -255,7 +206,7 @@ class MemoryStore:
         found = self.payload(ids, [self._text_field])
         return [None if not item else item[self._text_field] for item in found]
 
-    def _fields(self, state: _State, fields: Sequence[str] | None) -> Sequence[str]:
+    def _fields(self, state: HeldState, fields: Sequence[str] | None) -> Sequence[str]:
         if fields is None:
             return tuple(state.payload)
         for name in fields:
@@ -279,7 +230,12 @@ class MemoryStore:
         return self._batches(state, held, fields, start, batch)
 
     def _batches(
-        self, state: _State, held: _Held | None, fields: Sequence[str], start: int, batch: int
+        self,
+        state: HeldState,
+        held: HeldColumn | None,
+        fields: Sequence[str],
+        start: int,
+        batch: int,
     ) -> Iterator[ScanBatch]:
         for first in range(start, len(state.ids), batch):
             part = slice(first, min(first + batch, len(state.ids)))
@@ -306,7 +262,7 @@ class MemoryStore:
             checked = checked_rows(rows, described, len(found), f"rows for {self.url}")
             places = state.rows_of(found)
             known = places >= 0
-            held = _filled(held, places[known], checked[known])
+            held = held.filled(places[known], checked[known])
             self._state = replace(state, columns={**state.columns, column: held})
         return int(known.sum())
 
@@ -329,10 +285,10 @@ class MemoryStore:
                 for name, array in vectors.items()
             }
             new = np.flatnonzero(state.rows_of(found) < 0)
-            state = self._grown(state, found[new], given)
+            state = state.grown(found[new], given)
             places = state.rows_of(found)
             columns = {
-                name: _filled(held, places, rows[name])
+                name: held.filled(places, rows[name])
                 if name in rows
                 else replace(held, present=_without(held.present, places))
                 for name, held in state.columns.items()
@@ -341,29 +297,6 @@ class MemoryStore:
                 for row, value in zip(places, given.get(name, [None] * len(places)), strict=True):
                     values[row] = value
             self._state = replace(state, columns=columns)
-
-    def _grown(self, state: _State, ids: Ids, payload: Mapping[str, Any]) -> _State:
-        """The state with room for new ``ids`` and copies of the payload that may be written."""
-        m, next_place = len(ids), int(state.places[-1]) + 1 if len(state.places) else 0
-        columns = {
-            name: _Held(
-                np.concatenate([held.rows, np.zeros((m, held.rows.shape[1]), held.rows.dtype)]),
-                np.concatenate([held.present, np.zeros(m, np.bool_)]),
-                held.metric,
-                owned=True,
-            )
-            for name, held in state.columns.items()
-        }
-        n = len(state.ids)
-        return _State(
-            np.concatenate([state.ids, ids]) if n else ids,
-            np.concatenate([state.places, np.arange(next_place, next_place + m)]),
-            columns,
-            {
-                name: [*state.payload.get(name, [None] * n), *[None] * m]
-                for name in {**state.payload, **payload}
-            },
-        )
 
     def delete(self, ids: Ids) -> int:
         """See `Store.delete`."""
@@ -374,15 +307,7 @@ class MemoryStore:
             rows = state.rows_of(found)
             keep[rows[rows >= 0]] = False
             kept = np.flatnonzero(keep)
-            self._state = _State(
-                state.ids[kept],
-                state.places[kept],
-                {
-                    name: _Held(held.rows[kept], held.present[kept], held.metric, owned=True)
-                    for name, held in state.columns.items()
-                },
-                {name: [values[i] for i in kept] for name, values in state.payload.items()},
-            )
+            self._state = state.keeping(kept)
         return int((~keep).sum())
 
     def add_column(self, name: str, dim: int, *, metric: Metric = "cosine") -> None:
@@ -395,7 +320,9 @@ class MemoryStore:
                     raise other_column(column, dim, metric, self.url)
                 return
             n = len(state.ids)
-            held = _Held(np.zeros((n, dim), np.float32), np.zeros(n, np.bool_), metric, owned=True)
+            held = HeldColumn(
+                np.zeros((n, dim), np.float32), np.zeros(n, np.bool_), metric, owned=True
+            )
             self._state = replace(state, columns={**state.columns, name: held})
 
     def drop_column(self, name: str) -> None:
@@ -439,20 +366,6 @@ class MemoryStore:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _filled(held: _Held, places: NDArray[np.int64], rows: NDArray[np.float32]) -> _Held:
-    """The column with ``rows`` at ``places``.
-
-    Rows that hold no vector yet are written in place: no reader of an earlier state looks there.
-    """
-    array = held.rows
-    if not held.owned or held.present[places].any():
-        array = array.copy()
-    array[places] = rows
-    present = held.present.copy()
-    present[places] = True
-    return _Held(array, present, held.metric, owned=True)
 
 
 def _without(present: NDArray[np.bool_], places: NDArray[np.int64]) -> NDArray[np.bool_]:
