@@ -71,6 +71,11 @@ class CrossFitted:
         """The same maps with weights as files hold them."""
         return replace(self, chains=tuple(chain.rounded() for chain in self.chains))
 
+    @property
+    def multiplied(self) -> CrossFitted:
+        """The same maps with axes merged, as of `Chain`."""
+        return replace(self, chains=tuple(chain.multiplied for chain in self.chains))
+
     def pack(self) -> Packed:
         """JSON and tensors from which `unpack` makes the same maps."""
         packed = [chain.pack() for chain in self.chains]

@@ -7,12 +7,13 @@ more for every row norm that stands behind a fitted step.  A refinement reads th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from isthmus.adapters.chain import Affine, Chain, RowNorm, Stage
 from isthmus.adapters.recipe import Recipe
 from isthmus.adapters.recipe_step import Step
+from isthmus.adapters.row_span import RowSpan
 from isthmus.adapters.steps.apart import Apart
 from isthmus.adapters.steps.base import FitRows, LinearAdapter, Refinement
 from isthmus.adapters.steps.normalisers import Normaliser
@@ -44,7 +45,14 @@ class FittedFront:
     x: Chain
     y: Chain
     undo: Affine
-    """Takes a target row behind `y` back."""
+    """Takes a target row behind `y` back; where there is a span, from the axes of the space."""
+    span: RowSpan = field(default_factory=RowSpan)
+    """Of the rows of the fit, where they are few: `x` and `y` give coordinates in it."""
+
+    def within(self, span: RowSpan) -> FittedFront:
+        """The same front with rows in coordinates of a span."""
+        x, y = span.into
+        return FittedFront(self.x.then(x), self.y.then(y), self.undo, span)
 
 
 def fit_front(steps: Sequence[Step], means: MeanPass, *, cosine: bool) -> FittedFront:
@@ -197,7 +205,7 @@ def chain_of(
             )
         refinement = cast(Refinement, recipe.refinement.build())
         core = [refinement.refine(fitted.affine, rows, progress=progress)]
-    stages = [*front.x.stages, *core, front.undo]
+    stages = [*front.x.stages, *core, *front.span.back, front.undo]
     for step in recipe.after:
         normaliser = cast(Normaliser, step.build())
         # row norms and temperature learn nothing from the rows they are given here

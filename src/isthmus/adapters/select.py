@@ -8,7 +8,7 @@ the price of one pass, and every pair asks through the map that has not seen it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol, cast
 
@@ -28,6 +28,7 @@ from isthmus.adapters.pipeline import (
 )
 from isthmus.adapters.recipe import Recipe
 from isthmus.adapters.recipe_step import Step
+from isthmus.adapters.row_span import RowSpan, turns
 from isthmus.adapters.steps.base import (
     FitRows,
     LinearAdapter,
@@ -132,6 +133,8 @@ class SelectionTask:
         copies: items that are in the folds of others.
         prior: the running map that a refit with ``prior_ridge`` stays near.
         refinements: what the best of all candidates is tried with as well, each by itself.
+        fit_rows: of the fit at the most, where they may be few: fewer than the dimensions, and maps
+            are fitted between the subspaces that they span.
         progress: told after every candidate.
     """
 
@@ -141,6 +144,7 @@ class SelectionTask:
     copies: Copies = field(default_factory=Copies)
     prior: Chain | None = None
     refinements: Sequence[Step] = ()
+    fit_rows: int | None = None
     progress: Progress = silent
 
 
@@ -156,6 +160,9 @@ def select(recipes: Sequence[Recipe], source: MomentSource, task: SelectionTask)
     groups: dict[int, _Group] = {}
     for front_steps, recipes_of_front in _by_front(recipes):
         front = fit_front(front_steps, source.means, cosine=task.cosine)
+        if task.fit_rows is not None and turns(recipes_of_front.values(), task.refinements):
+            rows = source.rows(front.x, front.y)
+            front = front.within(RowSpan.of(rows, task.fit_rows))
         needs = frozenset[str]().union(*map(_needs, recipes_of_front.values()))
         folds = source.folds(front.x, front.y, needs)
         known = None
@@ -180,7 +187,9 @@ def select(recipes: Sequence[Recipe], source: MomentSource, task: SelectionTask)
             candidates += refined
         chosen = best(candidates)
     ranked = sorted(candidates, key=lambda c: -c.score)
-    return Selection(tuple(ranked), chosen, groups[id(chosen)].final(chosen), tuple(candidates))
+    chain = groups[id(chosen)].final(chosen).multiplied
+    chosen_as_served = replace(chosen, chain=chosen.chain.multiplied)
+    return Selection(tuple(ranked), chosen_as_served, chain, tuple(candidates))
 
 
 def best(candidates: Sequence[Candidate]) -> Candidate:
@@ -235,8 +244,10 @@ class _Group:
         self._task, self._prior, self._done = task, prior, done
         self._known: dict[str, Candidate] = {}
         self._adapters: dict[tuple[str, int], FittedAdapter] = {}
-        self._pooled = _Frame(folds, len(folds.folds))
-        self._apart = self._pooled if folds.apart is None else _Frame(folds.apart, len(folds.folds))
+        self._pooled = _Frame(folds, len(folds.folds), front.span)
+        self._apart = self._pooled
+        if folds.apart is not None:
+            self._apart = _Frame(folds.apart, len(folds.folds), front.span)
 
     def candidates(self, recipes: Mapping[int, Recipe]) -> list[tuple[int, Candidate]]:
         """Every recipe's candidates, with the place of the recipe."""
@@ -347,18 +358,19 @@ class _Group:
 class _Frame:
     """Moments of folds about their means, read once and kept: what a solver decomposes stays."""
 
-    def __init__(self, folds: FoldMoments | KindsApart, n_folds: int) -> None:
-        self._folds, self._n_folds = folds, n_folds
+    def __init__(self, folds: FoldMoments | KindsApart, n_folds: int, span: RowSpan) -> None:
+        self._folds, self._n_folds, self._span = folds, n_folds, span
 
     @cached_property
     def total(self) -> SecondMoments:
         """The moments of all rows."""
-        return self._folds.second()
+        return self._span.told(self._folds.second())
 
     @cached_property
     def split(self) -> Sequence[tuple[SecondMoments, SecondMoments]]:
         """For each fold with rows, the moments of its training and of its held-out rows."""
-        return self._folds.splits()
+        told = self._span.told
+        return [(told(train), told(own)) for train, own in self._folds.splits()]
 
     @cached_property
     def training(self) -> list[SecondMoments]:

@@ -92,6 +92,7 @@ class Choice:
             self._stream.copies,
             prior,
             refinements,
+            self._stream.rows_at_most if self._cross_fit else None,
             progress,
         )
         found = select(recipes, self._stream, task)

@@ -89,9 +89,9 @@ class FitSource:
             for name in sorted(keep - EVERYTHING - {"kinds"})
         }
         kept = keep & EVERYTHING
+        widths = x.width_behind(pairs.dim_x), y.width_behind(pairs.dim_y)
         moments = GroupedFoldMoments(
-            pairs.dim_x,
-            pairs.dim_y,
+            *widths,
             self._folds,
             keep=kept,
             seed=self._seed,
@@ -110,7 +110,7 @@ class FitSource:
             self.samples.complete(kept_rows)
         queries = None
         if "kinds" in keep and self.fit_on_queries:
-            queries = FoldMoments(pairs.dim_x, pairs.dim_y, self._folds, keep=kept, seed=self._seed)
+            queries = FoldMoments(*widths, self._folds, keep=kept, seed=self._seed)
         for batch in self._query_batches():
             on_x, on_y, groups = work.seen(batch)
             weights = work.weights.of(batch, True)
@@ -123,6 +123,12 @@ class FitSource:
             )
         self.fit_rows = sum(fold.rows for fold in moments.folds)
         return moments
+
+    @property
+    def rows_at_most(self) -> int:
+        """How many rows there can be, queries included."""
+        queries = self.queries if self.fit_on_queries else None
+        return len(self.split.pairs) + (0 if queries is None else len(queries.pairs))
 
     def rows(self, x: Chain, y: Chain, /) -> FitRows:
         """The fit rows behind two chains; every iteration reads them again."""

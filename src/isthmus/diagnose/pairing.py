@@ -26,6 +26,7 @@ from isthmus.diagnose.stranger_mixture import (
 from isthmus.evaluate import Estimate
 from isthmus.evaluate.probes import ProbeResult
 from isthmus.numeric import unit_rows
+from isthmus.threads import single_thread
 
 __all__ = ["Pairing", "described", "judge_pairing", "unchanged_rows"]
 
@@ -236,10 +237,16 @@ class _Dimensions(NamedTuple):
 
 
 def _narrowed(rows: Matrix) -> Matrix:
-    """At most 512 dimensions: those of most variance, by a random sketch (Halko et al. 2011)."""
+    """At most 512 dimensions: all that few rows span, else those of most variance.
+
+    The latter by a random sketch (Halko et al. 2011).
+    """
     if rows.shape[1] <= _WIDEST:
         return rows
-    centred = rows - rows.mean(axis=0)
-    sketch = np.random.default_rng(0).standard_normal((len(rows), _WIDEST))
-    axes = np.linalg.qr(centred.T @ (centred @ (centred.T @ sketch)))[0]
-    return rows @ axes
+    with single_thread:
+        if len(rows) <= _WIDEST:
+            return np.linalg.qr(rows.T, mode="r").T
+        centred = rows - rows.mean(axis=0)
+        sketch = np.random.default_rng(0).standard_normal((len(rows), _WIDEST))
+        axes = np.linalg.qr(centred.T @ (centred @ (centred.T @ sketch)))[0]
+        return rows @ axes

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from isthmus.adapters.steps.procrustes import nearest_orthogonal
 from isthmus.array_types import Mask, Matrix
 from isthmus.numeric import unit_rows
+from isthmus.threads import single_thread
 
 __all__ = [
     "FOLDS",
@@ -68,8 +69,9 @@ def rigid(x: Matrix, y: Matrix) -> Fit:
     one, other = (x - mean_x).T, (y - mean_y).T
     if len(x) < min(len(one), len(other)):
         # within what the rows span alone: beyond it a rotation would be arbitrary
-        (q, r), (p, s) = np.linalg.qr(one), np.linalg.qr(other)
-        return Fit(q @ nearest_orthogonal(r @ s.T)[0] @ p.T, mean_x, mean_y)
+        with single_thread:
+            (q, r), (p, s) = np.linalg.qr(one), np.linalg.qr(other)
+            return Fit(q @ nearest_orthogonal(r @ s.T)[0] @ p.T, mean_x, mean_y)
     return Fit(nearest_orthogonal(one @ other.T)[0], mean_x, mean_y)
 
 
@@ -79,7 +81,8 @@ def shrunken(x: Matrix, y: Matrix) -> Fit:
     square = (x - mean_x).T @ (x - mean_x)
     d = len(square)
     square[np.diag_indices(d)] += _RIDGE * max(float(np.trace(square)) / d, 1e-300)
-    return Fit(np.linalg.solve(square, (x - mean_x).T @ (y - mean_y)), mean_x, mean_y)
+    with single_thread:
+        return Fit(np.linalg.solve(square, (x - mean_x).T @ (y - mean_y)), mean_x, mean_y)
 
 
 def held_out_rows(

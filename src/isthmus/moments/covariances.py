@@ -50,6 +50,17 @@ class SideMoments:
     """Variance of each dimension ``(d,)``, divided by n."""
     covariance: Matrix | None
     """``(d, d)``, divided by n, or None where it was not kept."""
+    width: int
+    """Of the space that the rows are of: more than d where they are coordinates in a subspace."""
+
+    @property
+    def mean_eigenvalue(self) -> float:
+        """Of the covariance in the whole space: what strengths are relative to.
+
+        Raises:
+            InputError: as `eigen`.
+        """
+        return float(self.eigen[0].sum()) / self.width
 
     @cached_property
     def eigen(self) -> tuple[Matrix, Matrix]:
@@ -109,6 +120,8 @@ class SecondMoments:
     yy: Matrix | None
     between: Mapping[str, GroupScatter] = field(default_factory=dict[str, GroupScatter])
     """The scatter between groups, for each grouping of the rows that was kept, by its name."""
+    spaces: tuple[int, int] | None = None
+    """Widths of the two spaces, where the rows are coordinates in subspaces of them."""
 
     def require(self, name: str) -> Matrix:
         """The covariance ``name`` (xx, xy or yy).
@@ -131,6 +144,7 @@ class SecondMoments:
             xx=self.yy,
             xy=None if self.xy is None else self.xy.T,
             yy=self.xx,
+            spaces=None if self.spaces is None else self.spaces[::-1],
         )
 
     @property
@@ -152,12 +166,17 @@ class SecondMoments:
     @cached_property
     def x(self) -> SideMoments:
         """The x side alone."""
-        return SideMoments(self.n, self.mean_x, self.variance_x, self.xx)
+        return SideMoments(self.n, self.mean_x, self.variance_x, self.xx, self.widths[0])
 
     @cached_property
     def y(self) -> SideMoments:
         """The y side alone."""
-        return SideMoments(self.n, self.mean_y, self.variance_y, self.yy)
+        return SideMoments(self.n, self.mean_y, self.variance_y, self.yy, self.widths[1])
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """Of the two spaces that the rows are of."""
+        return self.spaces or (len(self.mean_x), len(self.mean_y))
 
     @cached_property
     def between_axes(self) -> Matrix:
@@ -192,6 +211,7 @@ class SecondMoments:
             between={
                 name: _mapped_between(groups, on_x, on_y) for name, groups in self.between.items()
             },
+            spaces=self.spaces,
         )
 
 

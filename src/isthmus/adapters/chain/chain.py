@@ -15,6 +15,7 @@ import numpy as np
 from array_api_compat import is_numpy_array
 from numpy.typing import NDArray
 
+from isthmus.adapters.chain.axes import Axes
 from isthmus.adapters.chain.kinds import unpack_stage
 from isthmus.adapters.chain.one_matrix import OneMatrix
 from isthmus.adapters.chain.row_norm import RowNorm
@@ -81,6 +82,12 @@ class Chain:
         """The fastest form, for chains of one matrix with optional unit norms around it."""
         return OneMatrix.of(self.stages)
 
+    def width_behind(self, width: int) -> int:
+        """How many dimensions rows of ``width`` have behind the chain."""
+        for stage in self.stages:
+            width = stage.dims[1] or width
+        return width
+
     @property
     def products(self) -> int:
         """How many full matrix products one call costs."""
@@ -125,6 +132,21 @@ class Chain:
         """This chain and then another chain or stage, folded again."""
         more = after.stages if isinstance(after, Chain) else (after,)
         return Chain([*self.stages, *more])
+
+    @property
+    def multiplied(self) -> Chain:
+        """The same chain with `Axes` merged into their neighbours.
+
+        Example:
+            >>> from isthmus.adapters import Affine
+            >>> from isthmus.adapters.chain import Axes
+            >>> chain = Chain([Axes(np.eye(3, 2)), Affine(np.eye(2)), Axes(np.eye(2, 3))])
+            >>> len(chain.stages), len(chain.multiplied.stages)
+            (3, 1)
+        """
+        if not any(isinstance(stage, Axes) for stage in self.stages):
+            return self
+        return Chain([s.affine if isinstance(s, Axes) else s for s in self.stages])
 
     def inverse(self, *, unit_input: bool = False) -> Chain:
         """The chain back.

@@ -24,3 +24,4 @@ class Apart(Estimator):
     """
 
     name: ClassVar[str] = "apart"
+    turns: ClassVar[bool] = True

@@ -121,6 +121,8 @@ class Estimator:
     """Parameters that a recipe may leave ``auto``."""
     words: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Parameters that are words, and the words that each can be."""
+    turns: ClassVar[bool] = False
+    """Learns the same whatever axes the rows are given in, and nothing outside of their span."""
 
     @classmethod
     def parameter_names(cls) -> list[str]:

@@ -79,6 +79,7 @@ class CSA(LinearAdapter):
     """
 
     name = "csa"
+    turns = True
     needs = frozenset({"square", "xx", "xy", "yy"})
     automatic = frozenset(_AUTO)
     path = "shrinkage"
@@ -243,7 +244,7 @@ def likely_shrinkages(moments: SecondMoments | None, weight: float = 1.0) -> tup
         >>> likely_shrinkages(None)
         (0.5, 0.33, 0.2)
     """
-    rows = 5.0 if moments is None else 2.0 * moments.n / (len(moments.mean_x) + len(moments.mean_y))
+    rows = 5.0 if moments is None else 2.0 * moments.n / sum(moments.widths)
     usual = _USUAL_ROWS / max(rows, 1e-9)
     steps = _STEPS.get(weight, _STEPS[1.0])
     odds = [usual * step for step in steps]

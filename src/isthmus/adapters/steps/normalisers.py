@@ -112,6 +112,7 @@ class Center(Normaliser):
     """
 
     name = "center"
+    turns = True
 
     @override
     def fit_side(self, side: SideMoments) -> Self:
@@ -154,6 +155,7 @@ class UnitNorm(Normaliser):
     """
 
     name = "unit_norm"
+    turns = True
     rowwise = True
 
     @override
@@ -209,6 +211,7 @@ class ShrunkWhitening(Normaliser):
     """
 
     name = "whiten"
+    turns = True
     needs_covariance = True
 
     def __init__(self, shrinkage: float = 0.1, power: float = 1.0) -> None:
@@ -234,7 +237,7 @@ class ShrunkWhitening(Normaliser):
                 f"shrinkage and power lie in [0, 1], got {self.shrinkage} and {self.power}"
             )
         values = side.eigen[0]
-        shrunk = (1 - self.shrinkage) * values + self.shrinkage * float(values.mean())
+        shrunk = (1 - self.shrinkage) * values + self.shrinkage * side.mean_eigenvalue
         # directions that no row uses stay as they are instead of being blown up
         floor = max(1e-12 * float(shrunk.max()), 1e-300)
         return np.where(shrunk > floor, np.maximum(shrunk, floor), 1.0) ** (-self.power / 2)

@@ -44,6 +44,7 @@ class Polish(Refinement):
     """
 
     name = "polish"
+    turns = True
 
     def __init__(
         self,

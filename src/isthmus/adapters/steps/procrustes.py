@@ -43,6 +43,7 @@ class Procrustes(LinearAdapter):
     """
 
     name = "procrustes"
+    turns = True
     needs = frozenset({"square", "xy"})
 
     def __init__(self, scale: bool = False) -> None:

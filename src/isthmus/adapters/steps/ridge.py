@@ -40,13 +40,15 @@ _GRID_STEPS = (-6, -3, 0, 3, 6)
 class RidgePath:
     """Every ridge map of a pair of spaces: ``W(α) = V diag(1 / (s + α s̄)) Vᵀ M``.
 
-    ``s̄ = tr A / dx`` makes the strength α independent of scale and width.
+    ``s̄ = tr A / width`` makes the strength α independent of scale and width.
     """
 
     vectors: NDArray[Any]
     values: Matrix
     rotated: NDArray[Any]
     """``VᵀM (dx, dy)``."""
+    width: int
+    """Of the source space: more than dx where rows are coordinates in a subspace."""
 
     @classmethod
     def of(cls, moments: SecondMoments, dtype: type[np.floating[Any]] = np.float64) -> RidgePath:
@@ -56,7 +58,7 @@ class RidgePath:
             moments.require("xx")
             own, axes = moments.x.eigen
             with single_thread:
-                return cls(axes, own, axes.T @ moments.require("xy"))
+                return cls(axes, own, axes.T @ moments.require("xy"), moments.widths[0])
         with single_thread:
             # the transpose of a symmetric matrix, in the order that LAPACK overwrites in place
             values, vectors = linalg.eigh(
@@ -66,7 +68,8 @@ class RidgePath:
                 overwrite_a=True,
             )
             rotated = vectors.T @ moments.require("xy").astype(dtype)
-        return cls(vectors, np.maximum(values.astype(np.float64), 0.0), rotated)
+        own = np.maximum(values.astype(np.float64), 0.0)
+        return cls(vectors, own, rotated, moments.widths[0])
 
     def filter(self, alphas: Matrix | Sequence[float]) -> Matrix:
         """``1 / (s + α s̄)`` for each strength: ``(len(alphas), dx)``; 0 in unused directions.
@@ -77,7 +80,7 @@ class RidgePath:
         strengths = np.asarray(alphas, dtype=np.float64)
         if strengths.size == 0 or not (strengths >= 0).all():
             raise InputError(f"ridge strengths must be 0 or more, got {list(strengths)}")
-        mean = float(self.values.mean())
+        mean = float(self.values.sum()) / self.width
         floor = max(1e-12 * float(self.values.max()), 1e-300)
         denominator = self.values[None, :] + strengths[:, None] * mean
         return np.where(denominator > floor, 1.0 / np.maximum(denominator, floor), 0.0)
@@ -174,6 +177,7 @@ class Ridge(LinearAdapter):
     """
 
     name = "ridge"
+    turns = True
     needs = frozenset({"square", "xx", "xy"})
     automatic = frozenset({"alpha", "power"})
     path = "alpha"
