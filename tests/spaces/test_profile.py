@@ -92,6 +92,23 @@ def test_the_spectrum_is_that_of_the_covariance(rng: np.random.Generator) -> Non
     assert mine.n == 39
 
 
+@pytest.mark.parametrize(("n", "d"), [(60, 400), (3, 50), (90, 300)])
+def test_few_rows_of_a_wide_space_are_decomposed_in_their_span(
+    rng: np.random.Generator, n: int, d: int
+) -> None:
+    rows = (rng.standard_normal((n, d)) * np.linspace(3, 0.1, d) + 1).astype(np.float32)
+    found = Profile.of_rows(rows, unit=False)
+    seen = rows if n < 40 else np.delete(rows, np.arange(4, n, 5), axis=0)
+    values, vectors = np.linalg.eigh(np.cov(seen.T.astype(float), bias=True))
+    np.testing.assert_allclose(found.spectrum, np.maximum(values[::-1], 0), atol=1e-4)
+    used = min(len(seen) - 1, found.full.shape[1])
+    alike = np.abs(np.einsum("ij,ij->j", found.full[:, :used], vectors[:, ::-1][:, :used]))
+    np.testing.assert_allclose(alike, 1, atol=1e-3)
+    # the last directions are of unit length, and no row uses them
+    np.testing.assert_allclose(found.empty.T @ found.empty, np.eye(found.empty.shape[1]), atol=1e-5)
+    assert np.abs((seen - seen.mean(axis=0)) @ found.empty).max() < 1e-4
+
+
 def test_a_rotation_turns_directions_and_leaves_the_spectrum(rng: np.random.Generator) -> None:
     x = rng.standard_normal((400, 12)) * np.geomspace(3, 0.1, 12)
     turn = np.linalg.qr(rng.standard_normal((12, 12)))[0]

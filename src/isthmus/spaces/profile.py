@@ -36,6 +36,7 @@ _CLEAR = 4.0
 """Rows of another model must stand out by this factor for the fingerprint to be used."""
 _ROWS_LOOKED_AT = 256
 _BLOCK_ROWS = 2048
+_FEW = 0.5  # rows to a dimension, up to which their span is decomposed alone
 FAR = 1e30
 """Distances go no farther."""
 _UNIT = 1e-3
@@ -99,19 +100,22 @@ class Profile:
             # every fifth, or enough of them: unseen rows say what is typical
             held[4 :: max(5, len(rows) // _MOST_HELD)] = True
         seen = rows[~held]
-        mean, covariance = _moments(seen, unit)
-        with single_thread:
-            values, vectors = linalg.eigh(covariance, driver="evd")
-        values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
-        d = len(mean)
+        d = seen.shape[1]
         r, m = min(_FULL, max(d // 16 - 1, min(d, 7))), max(1, min(_EMPTY, d // 6))
+        if len(seen) + max(r, m) <= _FEW * d:
+            mean, values, vectors = _few_rows_axes(seen, unit, max(r, m))
+        else:
+            mean, covariance = _moments(seen, unit)
+            with single_thread:
+                values, vectors = linalg.eigh(covariance, driver="evd")
+        values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
         found = cls(
             len(seen),
             unit,
             mean.astype(np.float32),
             values.astype(np.float32),
             np.ascontiguousarray(vectors[:, :r], dtype=np.float32),
-            np.ascontiguousarray(vectors[:, d - m :], dtype=np.float32),
+            np.ascontiguousarray(vectors[:, vectors.shape[1] - m :], dtype=np.float32),
             tuple(np.quantile(lengths, QUANTILES).tolist()),
             None,
         )
@@ -329,6 +333,30 @@ def _moments(rows: NDArray[Any], unit: bool) -> tuple[Matrix, Matrix]:
         narrow = centred.astype(np.float32)
         covariance += narrow.T @ narrow
     return mean, covariance / n
+
+
+def _few_rows_axes(rows: NDArray[Any], unit: bool, more: int) -> tuple[Matrix, Matrix, Matrix]:
+    """Mean, all eigenvalues of the covariance, ascending, and the directions of the last.
+
+    Of ``n`` rows ``d - n`` eigenvalues are 0, and any directions that no row uses are theirs.
+
+    Args:
+        rows: few beside their dimensions.
+        unit: as of `Profile.of_rows`.
+        more: unused directions to give, before those that are used.
+    """
+    wide = _prepared(rows, unit)
+    n, d = wide.shape
+    mean = wide.sum(axis=0) / n
+    unused = np.random.default_rng(0).standard_normal((d, more))
+    with single_thread:
+        axes, across = np.linalg.qr((wide - mean).T)
+        values, turned = linalg.eigh(across @ across.T / n, driver="evd")
+        # twice, for what rounding leaves of the first time
+        for _ in range(2):
+            unused = np.linalg.qr(unused - axes @ (axes.T @ unused))[0]
+        vectors = np.hstack([unused, axes @ turned])
+    return mean, np.concatenate([np.zeros(d - n), values]), vectors
 
 
 def _prepared(rows: NDArray[Any], unit: bool) -> Matrix:
