@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from isthmus.bridge.examine import HeldOutParts, examine
 from isthmus.evaluate import Judging, parse_metric, relevant_ranks
 from isthmus.evaluate.arms import ARMS
 from isthmus.evaluate.attraction import ranks_among_unfitted
+from isthmus.evaluate.trial import FewerPairs
 from isthmus.spaces.sample import Batch
 
 JUDGING = Judging(primary="ndcg@10", resamples=100)
@@ -78,3 +80,39 @@ def test_rows_of_the_fit_attract_no_query_of_the_evidence() -> None:
     assert told == pytest.approx(np.mean([metric.per_query(one).mean() for one in drawn]))
     assert told > metric.per_query(ranks).mean() + 0.03
     assert found.among_unfitted and "count as often" in found.lower_estimate
+
+
+def test_the_bridge_is_told_as_of_all_pairs() -> None:
+    """By the step from maps of three fifths to maps of four fifths."""
+    n, d, folds = 200, 90, 5
+    rng = np.random.default_rng(0)
+    items = rng.standard_normal((n, d)) / np.arange(1, d + 1) ** 0.5
+    turn = np.linalg.qr(rng.standard_normal((d, d)))[0]
+    both = [items + 0.2 * rng.standard_normal((n, d)) for _ in range(2)]
+    x, y = both[0].astype(np.float32), (both[1] @ turn).astype(np.float32)
+    fold = CrossFitted((Chain(),) * folds).folds(np.arange(n))
+
+    def fitted(*left_out: int) -> Chain:
+        rows = ~np.isin(fold, left_out)
+        return Chain([Affine(np.linalg.lstsq(x[rows], y[rows])[0])])
+
+    fewer = CrossFitted(tuple(fitted(k, (k + 1) % folds) for k in range(folds)))
+    maps = CrossFitted(tuple(fitted(k) for k in range(folds)), fewer=fewer)
+    rows = Batch(np.arange(n), x, y)
+    held_out = HeldOut.of_queries(rows, {i: [i] for i in range(n)}, rows, rows)
+    judging = Judging(metrics=("recall@1", "mrr"), primary="mrr", resamples=200)
+
+    def told(chain: CrossFitted) -> Any:
+        return examine(HeldOutParts(held_out), chain, "query", judging).evidence
+
+    found, plain, less = told(maps), told(replace(maps, fewer=None)), told(fewer)
+    for metric in ("recall@1", "mrr"):
+        now, of_most, of_less = (e.arms["bridge"].metrics[metric] for e in (found, plain, less))
+        step = FewerPairs(x, folds).next_step(of_most.value, of_less.value)
+        grown = of_most.value + step * (of_most.value - of_less.value)
+        assert now.value == pytest.approx(grown, abs=0.003) and now.value > of_most.value + 0.01
+        # what is carried on is not known for sure
+        assert now.high - now.low > of_most.high - of_most.low
+    assert found.arms["old"].metrics == plain.arms["old"].metrics
+    assert found.of_all_pairs and "told as of all pairs" in found.lower_estimate
+    assert not plain.of_all_pairs and "more than the upper ends" in plain.lower_estimate

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from isthmus.errors import InputError
-from isthmus.moments import FoldMoments, Moments
+from isthmus.moments import FoldMoments, KindsApart, Moments
+from isthmus.moments.kinds import joined_apart
 from isthmus.spaces.split import fold_of
 
 
@@ -53,6 +54,24 @@ def test_splits_are_the_moments_of_the_rows_in_and_out_of_each_fold(data: Any) -
                 np.testing.assert_allclose(
                     getattr(found, name), getattr(expected, name), atol=1e-10, err_msg=name
                 )
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_several_folds_are_left_out_at_once(data: Any, apart: bool) -> None:
+    ids, x, y = data
+    folds: FoldMoments | KindsApart = FoldMoments.of(x, y, 4, ids=ids)
+    rows = ~np.isin(fold_of(ids, 4), (1, 3))
+    expected = Moments.of(x[rows], y[rows]).second()
+    if apart:
+        queries = FoldMoments.of(x + 5, y - 2, 4, ids=ids)
+        folds = KindsApart(FoldMoments.of(x, y, 4, ids=ids), queries)
+        expected = joined_apart(expected, Moments.of(x[rows] + 5, y[rows] - 2).second())
+    found = folds.second_without((1, 3))
+    assert found.n == expected.n
+    for name in ("mean_x", "mean_y", "variance_x", "xx", "xy", "yy"):
+        np.testing.assert_allclose(
+            getattr(found, name), getattr(expected, name), atol=1e-9, err_msg=name
+        )
 
 
 def test_machines_accumulate_apart_and_merge(data: Any, tmp_path: Any) -> None:

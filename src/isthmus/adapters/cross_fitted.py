@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -35,6 +35,9 @@ class CrossFitted:
     """Hashes of the ids ``(m,)``, ascending, of items that are in the fold of one they copy."""
     copied_fold: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     """Their folds ``(m,)``."""
+    fewer: CrossFitted | None = None
+    """For each fold the map of the same recipe that was fitted without the next fold either: what
+    these find less says what the map of all pairs finds more."""
 
     @classmethod
     def apart(cls, chains: Sequence[Chain], seed: int, copies: Copies) -> Self:
@@ -69,12 +72,16 @@ class CrossFitted:
 
     def rounded(self) -> CrossFitted:
         """The same maps with weights as files hold them."""
-        return replace(self, chains=tuple(chain.rounded() for chain in self.chains))
+        return self._each(Chain.rounded)
 
     @property
     def multiplied(self) -> CrossFitted:
         """The same maps with axes merged, as of `Chain`."""
-        return replace(self, chains=tuple(chain.multiplied for chain in self.chains))
+        return self._each(lambda chain: chain.multiplied)
+
+    def _each(self, changed: Callable[[Chain], Chain]) -> CrossFitted:
+        fewer = None if self.fewer is None else self.fewer._each(changed)
+        return replace(self, chains=tuple(map(changed, self.chains)), fewer=fewer)
 
     def pack(self) -> Packed:
         """JSON and tensors from which `unpack` makes the same maps."""
@@ -90,6 +97,10 @@ class CrossFitted:
             # hashes fill 64 bits, which not every reader of JSON holds in a number
             names, folds = map(str, self.copied.tolist()), self.copied_fold.tolist()
             content["copies"] = dict(zip(names, folds, strict=True))
+        if self.fewer is not None:
+            described, own = self.fewer.pack()
+            content["fewer"] = described["chains"]
+            tensors |= prefixed("fewer", own)
         return content, tensors
 
     @classmethod
@@ -99,18 +110,29 @@ class CrossFitted:
         Raises:
             KeyError, TypeError, ValueError: for anything that `pack` does not give.
         """
-        if set(described) - {"copies"} != {"seed", "chains"} or type(described["seed"]) is not int:
+        if (
+            set(described) - {"copies", "fewer"} != {"seed", "chains"}
+            or type(described["seed"]) is not int
+        ):
             raise ValueError(f"maps of folds have a seed and chains, found {sorted(described)}")
         found = list(described["chains"])
         if not 2 <= len(found) <= _MOST_FOLDS:
             raise ValueError(f"maps of {len(found)} folds")
         chains = [Chain.unpack(c, tensors.under(str(k)), dx, dy) for k, c in enumerate(found)]
+        fewer = None
+        if "fewer" in described:
+            less = {"seed": described["seed"], "chains": described["fewer"]}
+            if len(less["chains"]) != len(found):
+                raise ValueError(f"{len(less['chains'])} maps of fewer folds beside {len(found)}")
+            fewer = cls.unpack(less, tensors.under("fewer"), dx, dy)
         copies = sorted((int(name), fold) for name, fold in described.get("copies", {}).items())
         if not all(type(fold) is int and 0 <= fold < len(found) for _, fold in copies):
             raise ValueError("copies in folds that are not there")
         copied = np.array([name for name, _ in copies], np.uint64)
         folds = np.array([fold for _, fold in copies], np.int64)
-        return cls(tuple(chains), described["seed"], copied, folds)
+        if fewer is not None:
+            fewer = replace(fewer, copied=copied, copied_fold=folds)
+        return cls(tuple(chains), described["seed"], copied, folds, fewer)
 
 
 FittedMap = Chain | CrossFitted

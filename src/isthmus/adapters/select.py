@@ -7,7 +7,7 @@ the price of one pass, and every pair asks through the map that has not seen it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol, cast
@@ -53,7 +53,7 @@ __all__ = [
     "MomentSource",
     "Selection",
     "SelectionTask",
-    "WithoutFold",
+    "WithoutFolds",
     "best",
     "select",
 ]
@@ -187,8 +187,9 @@ def select(recipes: Sequence[Recipe], source: MomentSource, task: SelectionTask)
             candidates += refined
         chosen = best(candidates)
     ranked = sorted(candidates, key=lambda c: -c.score)
-    chain = groups[id(chosen)].final(chosen).multiplied
-    chosen_as_served = replace(chosen, chain=chosen.chain.multiplied)
+    group = groups[id(chosen)]
+    chain = group.final(chosen).multiplied
+    chosen_as_served = replace(chosen, chain=group.fewer(chosen).multiplied)
     return Selection(tuple(ranked), chosen_as_served, chain, tuple(candidates))
 
 
@@ -330,10 +331,25 @@ class _Group:
             return self._fitted(recipe, self._frame(recipe).total, self._rows)
         folds, seed = len(self._folds.folds), self._folds.seed
         chains = [
-            self._fitted(recipe, train, WithoutFold(self._rows, k, folds, seed))
+            self._fitted(recipe, train, WithoutFolds(self._rows, (k,), folds, seed))
             for k, train in enumerate(self._frame(recipe).training)
         ]
         return CrossFitted.apart(chains, seed, self._task.copies)
+
+    def fewer(self, candidate: Candidate) -> FittedMap:
+        """The maps of a candidate, each with those of one fold less beside it."""
+        found, recipe = candidate.chain, candidate.recipe
+        folds, seed = len(self._folds.folds), self._folds.seed
+        frame = self._frame(recipe)
+        if not isinstance(found, CrossFitted) or folds < 3 or len(frame.used) < folds:
+            return found
+        chains: list[Chain] = []
+        for k in range(folds):
+            left_out = k, (k + 1) % folds
+            rows = WithoutFolds(self._rows, left_out, folds, seed)
+            adapter = fit_adapter(recipe, frame.without(left_out), self._prior)
+            chains.append(chain_of(recipe, self._front, adapter, rows))
+        return replace(found, fewer=CrossFitted.apart(chains, seed, self._task.copies))
 
     def _fitted(self, recipe: Recipe, moments: SecondMoments, rows: FitRows) -> Chain:
         progress = self._task.progress if not self._task.cross_fit else silent
@@ -378,17 +394,26 @@ class _Frame:
         known = dict(zip(self._folds.used, self.split, strict=True))
         return [known[k][0] if k in known else self.total for k in range(self._n_folds)]
 
+    @property
+    def used(self) -> list[int]:
+        """The folds that have rows, but not all."""
+        return self._folds.used
+
+    def without(self, left_out: Collection[int]) -> SecondMoments:
+        """The moments of all rows outside some folds."""
+        return self._span.told(self._folds.second_without(left_out))
+
     def splits(self) -> Sequence[tuple[SecondMoments, SecondMoments]]:
         """`split` as a function, which is how a step takes it (`Splits`)."""
         return self.split
 
 
 @dataclass(frozen=True)
-class WithoutFold:
-    """Fit rows without those of one fold."""
+class WithoutFolds:
+    """Fit rows without those of some folds."""
 
     rows: FitRows
-    left_out: int
+    left_out: Collection[int]
     folds: int
     seed: int
 
@@ -411,7 +436,8 @@ class WithoutFold:
         return pools_of(self.rows)
 
     def _without(self, batch: Batch) -> Batch:
-        return batch.select(fold_of(batch.ids, self.folds, self.seed) != self.left_out)
+        folds = fold_of(batch.ids, self.folds, self.seed)
+        return batch.select(~np.isin(folds, list(self.left_out)))
 
 
 def _paths(concrete: Sequence[_Concrete]) -> list[list[int]]:

@@ -15,7 +15,7 @@ from isthmus.errors import InputError
 from isthmus.evaluate import parse_metric, relevant_ranks, top_k
 from isthmus.evaluate.judging import default_metric
 from isthmus.evaluate.relevance import Relevance, from_labels, from_pairs
-from isthmus.evaluate.trial import FittedRows, Trial
+from isthmus.evaluate.trial import FewerPairs, FittedRows, Trial
 from isthmus.spaces.id_likeness import alike_but_for
 from isthmus.spaces.metric import Metric
 from isthmus.spaces.sample import Batch
@@ -123,6 +123,12 @@ class HeldOut:
         """The queries ``(nq, dy)`` behind a map that has not seen their answers."""
         return mapped_rows(chain, self._answers, self.queries.x)
 
+    def _mapped_by_fewer(self, chain: FittedMap) -> FewerPairs | None:
+        """The queries behind maps that were fitted without one fold more."""
+        if not isinstance(chain, CrossFitted) or chain.fewer is None or self.exclude is not None:
+            return None
+        return FewerPairs(self.mapped_queries(chain.fewer), len(chain.chains))
+
     @property
     def _answers(self) -> NDArray[Any]:
         return self.queries.ids if self.answer_ids is None else self.answer_ids
@@ -172,6 +178,7 @@ class HeldOut:
                 query_ids=q.ids,
                 gallery_ids=g.ids,
                 fitted=self.fitted(chain),
+                fewer=self._mapped_by_fewer(chain),
             )
         return Trial(
             query_old=q.x,

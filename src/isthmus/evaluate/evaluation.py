@@ -123,6 +123,9 @@ class Evaluation(ShownInNotebook, BaseModel):
     among_unfitted: bool = False
     """Whether rows that the map of a query was fitted on count as often as others of their score,
     where a mapped query alone searches."""
+    of_all_pairs: bool = False
+    """Whether the bridge's values are what the map of all pairs is expected to find, by what maps
+    of fewer find less."""
 
     @model_validator(mode="after")
     def _whole(self) -> Evaluation:
@@ -155,12 +158,19 @@ class Evaluation(ShownInNotebook, BaseModel):
         fitted = self.fitted_share
         if fitted is None or self.folds is None:
             return None
+        maps = (
+            f"each query is mapped by one of {self.folds} maps fitted on "
+            f"{1 - 1 / self.folds:.0%} of the pairs, and the map that is served was fitted on all"
+        )
         told = (
             "the bridge, and what rests on it, is a lower estimate, and what is served may find "
-            "more than the upper ends of its intervals: each query is mapped by one of "
-            f"{self.folds} maps fitted on {1 - 1 / self.folds:.0%} of the pairs, and the map that "
-            "is served was fitted on all"
+            f"more than the upper ends of its intervals: {maps}"
         )
+        if self.of_all_pairs:
+            told = (
+                f"what rests on the bridge is a lower estimate: {maps}. The bridge by itself is "
+                "told as of all pairs, by what maps of one fold less find less"
+            )
         if self.among_unfitted:
             told += (
                 ". Rows that a map was fitted on attract what it maps: where a mapped query alone "

@@ -54,6 +54,9 @@ class MeasuredArm:
     """The deciding metric as it is expected in the whole index, where that is larger."""
     most_in_index: Estimate | None = None
     """The most that a cascade may reach there: what its recall finds for it to order."""
+    more: NDArray[np.float64] | None = None
+    """What the map of all pairs is expected to find more ``(nq, metrics)``, where others were
+    measured in its place."""
     latency: Latency | None = None
     """The latency of its searches where it would run, without encoding; None if not measured."""
 

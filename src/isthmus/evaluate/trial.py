@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -13,7 +14,10 @@ from isthmus.evaluate.arms import Need
 from isthmus.evaluate.relevance import Relevance
 from isthmus.evaluate.scores import Metric, checked_exclude, checked_norms
 
-__all__ = ["FittedRows", "GallerySearch", "Trial"]
+__all__ = ["FewerPairs", "FittedRows", "GallerySearch", "Trial"]
+
+_RATE = 0.5
+"""Of the power law of pairs, as `isthmus.adapters.budget.power_law` fits it to learning curves."""
 
 
 class GallerySearch(NamedTuple):
@@ -48,6 +52,41 @@ class FittedRows:
         return FittedRows(self.queries, np.concatenate([self.items, np.full(n, -1)]))
 
 
+@dataclass(frozen=True, eq=False)
+class FewerPairs:
+    """Queries behind maps that were fitted without their fold and one more, of ``folds``.
+
+    What a map finds comes nearer to its best by a power of the number of its pairs; so the step
+    from ``folds − 2`` to ``folds − 1`` tells the next one, to the map of all pairs.
+
+    Example:
+        >>> fewer = FewerPairs(np.ones((2, 3)), 5)
+        >>> round(fewer.next_step(0.5, 0.4), 2), round(fewer.next_step(0.98, 0.95), 2)
+        (0.66, 0.34)
+    """
+
+    queries: NDArray[Any]
+    """``(nq, d)``"""
+    folds: int
+
+    def of(self, kept: NDArray[np.bool_]) -> FewerPairs:
+        """Of the queries where ``kept (nq,)`` is true."""
+        return FewerPairs(self.queries[kept], self.folds)
+
+    def next_step(self, found: float, less: float) -> float:
+        """The step to all folds over the step from ``less`` to ``found``, one fold before.
+
+        Near the most that a metric can be, 1, it is that of a power law of what is missing.
+        """
+        two, one, none = (1 - left / self.folds for left in (2, 1, 0))
+        step = (one**-_RATE - none**-_RATE) / (two**-_RATE - one**-_RATE)
+        if not less < found:
+            return step
+        missing, further = 1 - found, math.log(none / one) / math.log(one / two)
+        left_over = missing * (missing / (1 - less)) ** further
+        return min(step, (missing - left_over) / (found - less))
+
+
 @dataclass(frozen=True)
 class Trial:
     """Held-out queries and a gallery, as the old model, the new model and the bridge see them.
@@ -66,6 +105,8 @@ class Trial:
     ``query_ids (nq,)`` and ``gallery_ids (ng,)`` name rows in what is reported about single ones.
     ``fitted`` says which items the map of each query was fitted on, where every query has one of
     its own: such items attract what that map gives.
+    ``fewer`` are the bridged queries behind maps that were fitted on less, which tells what the map
+    that is served, fitted on more, will find.
 
     Example:
         >>> import numpy as np
@@ -93,6 +134,7 @@ class Trial:
     doubts: tuple[str, ...] = ()
     paired: Trial | None = None
     fitted: FittedRows | None = None
+    fewer: FewerPairs | None = None
 
     def of(self, kept: NDArray[np.bool_]) -> Trial:
         """The trial for the queries where ``kept (nq,)`` is true; `InputError` if none is."""
@@ -108,7 +150,15 @@ class Trial:
             query_ids=None if self.query_ids is None else self.query_ids[kept],
             paired=None if self.paired is None else self.paired.of(kept),
             fitted=None if self.fitted is None else self.fitted.of(kept),
+            fewer=None if self.fewer is None else self.fewer.of(kept),
         )
+
+    @property
+    def of_fewer(self) -> Trial | None:
+        """The trial with the maps of fewer pairs in place of the others, where there are some."""
+        if self.fewer is None:
+            return None
+        return replace(self, query_bridged=self.fewer.queries, fewer=None)
 
     @property
     def n_queries(self) -> int:

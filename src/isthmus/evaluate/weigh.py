@@ -210,7 +210,10 @@ class _Outcomes:
         groups: Sequence[Any] | NDArray[Any] | None,
     ) -> None:
         names = measured.metrics
-        columns = [arm.values for arm in measured.arms.values()]
+        columns = [
+            arm.values if arm.more is None else arm.values + arm.more
+            for arm in measured.arms.values()
+        ]
         keys = [(arm, name) for arm in measured.arms for name in names]
         keys += [(arm, "overlap") for arm in measured.overlap]
         self._column = {key: i for i, key in enumerate(keys)}
@@ -235,7 +238,7 @@ class _Outcomes:
             retention = self._outcomes.ratio(own, new, "the new model finds nothing")
             update_gain = self._outcomes.share_of_gain(own, new, old, "the new model is not better")
         return Arm(
-            metrics={n: self._outcomes.mean(self._column[arm, n]) for n in self._names},
+            metrics={n: self._mean(arm, n) for n in self._names},
             to_old=None if arm == "old" else self.difference(arm, "old"),
             retention=retention,
             update_gain=update_gain,
@@ -246,6 +249,14 @@ class _Outcomes:
             gallery=self._arms[arm].gallery,
             in_index=self._arms[arm].in_index,
         )
+
+    def _mean(self, arm: str, metric: str) -> Estimate:
+        found = self._outcomes.mean(self._column[arm, metric])
+        if self._arms[arm].more is None:
+            return found
+        ends = (found.value, found.low, found.high)
+        value, low, high = (None if end is None else min(max(end, 0.0), 1.0) for end in ends)
+        return Estimate(value=value, low=low, high=high)
 
     def difference(self, one: str, other: str) -> Estimate:
         """The primary metric of one arm minus that of another."""

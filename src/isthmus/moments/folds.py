@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -122,6 +122,18 @@ class FoldMoments:
         held_out = [fold.second() for fold in self.folds if 0 < fold.n < whole.n]
         return [(_without(whole, part), part) for part in held_out]
 
+    def second_without(self, left_out: Collection[int]) -> SecondMoments:
+        """The second moments of all other folds.
+
+        Raises:
+            InputError: where those hold no rows.
+        """
+        kept = [fold for k, fold in enumerate(self.folds) if k not in left_out]
+        total = kept[0].copy()
+        for fold in kept[1:]:
+            total += fold
+        return total.second()
+
     def __iadd__(self, other: Self) -> Self:
         if len(self.folds) != len(other.folds) or self.seed != other.seed:
             raise InputError(
@@ -223,6 +235,12 @@ class KindsApart:
     def second(self) -> SecondMoments:
         """The moments of all folds."""
         return self._joined(self.items.second(), self.queries.second())
+
+    def second_without(self, left_out: Collection[int]) -> SecondMoments:
+        """The moments of all other folds; `InputError` where those hold no rows of a kind."""
+        return self._joined(
+            self.items.second_without(left_out), self.queries.second_without(left_out)
+        )
 
     def _joined(self, items: SecondMoments, queries: SecondMoments) -> SecondMoments:
         return joined_apart(items, queries, maps_queries=self.maps_queries)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -187,21 +187,25 @@ class GroupedFoldMoments(FoldMoments):
 
     @override
     def second(self) -> SecondMoments:
-        return replace(super().second(), between=self._between(None))
+        return replace(super().second(), between=self._between(()))
+
+    @override
+    def second_without(self, left_out: Collection[int]) -> SecondMoments:
+        return replace(super().second_without(left_out), between=self._between(left_out))
 
     @override
     def splits(self) -> list[tuple[SecondMoments, SecondMoments]]:
         return [
-            (replace(train, between=self._between(k)), held_out)
+            (replace(train, between=self._between((k,))), held_out)
             for k, (train, held_out) in zip(self.used, super().splits(), strict=True)
         ]
 
-    def _between(self, without: int | None) -> dict[str, GroupScatter]:
+    def _between(self, without: Collection[int]) -> dict[str, GroupScatter]:
         found: dict[str, GroupScatter] = {}
         for name, folds in self.groups.items():
             total = GroupSums(folds[0].dx, folds[0].dy)
             for k, fold in enumerate(folds):
-                if k != without:
+                if k not in without:
                     total.merge(fold)
             found[name] = total.between()
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from isthmus.ways.estimate_new import estimated_new
 from isthmus.ways.fixed import FixedWays
 from isthmus.ways.items import KnownItems
 from isthmus.ways.measure import overlap, price_of
-from isthmus.ways.recall import drawn_ranks
+from isthmus.ways.recall import drawn_ranks, values_of
 from isthmus.ways.search import Answer, Search
 from isthmus.ways.thresholds import Thresholds, fit_thresholds
 from isthmus.ways.trial_store import TrialStore
@@ -119,6 +120,24 @@ class Bench:
         drawn = self._drawn(name) or [self.ranks[name]]
         return np.mean([np.column_stack([m.per_query(r) for m in metrics]) for r in drawn], axis=0)
 
+    def _more_of_all_pairs(
+        self, found: NDArray[np.float64], metrics: Sequence[MetricAt]
+    ) -> NDArray[np.float64] | None:
+        """What the bridge of all pairs is expected to find more than those that were judged.
+
+        Of each metric of each query ``(nq, m)``.
+        """
+        trial, fewer = self.trial.of_fewer, self.trial.fewer
+        if trial is None or fewer is None:
+            return None
+        recall = self.ways["bridge"].recall
+        more = np.empty_like(found)
+        for column, metric in enumerate(metrics):
+            less = values_of(trial, recall, metric, seed=self._seed)
+            means = float(found[:, column].mean()), float(less.mean())
+            more[:, column] = fewer.next_step(*means) * (found[:, column] - less)
+        return more
+
     def measurement(self, judging: Judging, fixed: FixedWays, n_all: int) -> Measurement:
         """Everything that was measured.
 
@@ -156,6 +175,10 @@ class Bench:
                 if ARMS[arm].verdict is not None
             }
         arms = {name: self._measured(name, found, judging) for name, found in values.items()}
+        if trial.relevance is not None:
+            metrics = [parse_metric(name) for name in names]
+            more = self._more_of_all_pairs(values["bridge"], metrics)
+            arms["bridge"] = replace(arms["bridge"], more=more)
         absent = {**fixed.absent, **self.chosen.absent}
         if trial.paired is not None:
             arms["new"] = estimated_new(trial.paired, values["old"], names)

@@ -108,6 +108,8 @@ def judge_ways(
     evaluation = weigh(measured, judging, groups=groups)
     if bench.among_unfitted:
         evaluation = evaluation.model_copy(update={"among_unfitted": True})
+    if trial.fewer is not None and trial.relevance is not None:
+        evaluation = evaluation.model_copy(update={"of_all_pairs": True})
     if judging.groups is not None:
         fairness = _fairness(measured, evaluation.judged, judging, trial)
         evaluation = evaluation.model_copy(update={"fairness": fairness})

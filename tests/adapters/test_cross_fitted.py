@@ -1,0 +1,53 @@
+"""Maps of folds: who maps whom, and what is kept of them in a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from isthmus import artefact
+from isthmus.adapters.chain import Affine, Chain
+from isthmus.adapters.cross_fitted import CrossFitted
+from isthmus.artefact import Packed
+
+
+def _maps(first: int) -> tuple[Chain, ...]:
+    return tuple(Chain([Affine(np.eye(3) * (first + k))]) for k in range(4))
+
+
+def _again(folder: Path, packed: Packed, **changed: Any) -> CrossFitted:
+    described, tensors = packed
+    artefact.write(folder, "maps", {**described, **changed}, tensors)
+    with artefact.read(folder, "maps") as stored:
+        return CrossFitted.unpack(stored.content, stored.tensors, 3, 3)
+
+
+MAPS = CrossFitted(_maps(1), seed=7, fewer=CrossFitted(_maps(11), seed=7))
+
+
+def test_rows_of_a_fold_are_behind_its_map() -> None:
+    ids = np.arange(50)
+    folds = MAPS.folds(ids)
+    assert set(folds.tolist()) == {0, 1, 2, 3}
+    np.testing.assert_array_equal(MAPS.mapped(ids, np.ones((50, 3)))[:, 0], folds + 1)
+    assert MAPS.fewer is not None
+    np.testing.assert_array_equal(MAPS.fewer.mapped(ids, np.ones((50, 3)))[:, 0], folds + 11)
+
+
+def test_maps_of_fewer_pairs_are_kept_with_them(tmp_path: Path) -> None:
+    found = _again(tmp_path / "maps", MAPS.rounded().pack())
+    assert found.fewer is not None and found.seed == found.fewer.seed == 7
+    rows, ids = np.random.default_rng(0).standard_normal((20, 3)), np.arange(20)
+    for one, other in ((found, MAPS), (found.fewer, MAPS.fewer)):
+        assert other is not None
+        np.testing.assert_allclose(one.mapped(ids, rows), other.mapped(ids, rows))
+    assert _again(tmp_path / "others", CrossFitted(_maps(1)).pack()).fewer is None
+
+
+def test_maps_of_fewer_pairs_are_as_many(tmp_path: Path) -> None:
+    packed = MAPS.pack()
+    with pytest.raises(ValueError, match="3 maps of fewer folds beside 4"):
+        _again(tmp_path / "maps", packed, fewer=packed[0]["fewer"][:3])
