@@ -526,9 +526,7 @@ def test_more_bytes_than_any_bridge_between_the_two_spaces(folder: Path) -> None
     """Refused before anything of them is read: a matrix much larger than both spaces."""
     whole = load_file(folder / TENSORS)
     _forge(folder, tensors={**whole, "chain/1/matrix": np.zeros((24, 2**20), np.float32)})
-    with pytest.raises(
-        InputError, match=r"take 100,[67]\d\d,\d\d\d bytes, and 69,[\d,]+ at the most"
-    ):
+    with pytest.raises(InputError, match=r"take 100,[67][\d,]+ bytes, and 69,[\d,]+ at the most"):
         Bridge.load(folder)
 
 
