@@ -121,10 +121,11 @@ class CrossFitted:
         chains = [Chain.unpack(c, tensors.under(str(k)), dx, dy) for k, c in enumerate(found)]
         fewer = None
         if "fewer" in described:
-            less = {"seed": described["seed"], "chains": described["fewer"]}
-            if len(less["chains"]) != len(found):
-                raise ValueError(f"{len(less['chains'])} maps of fewer folds beside {len(found)}")
-            fewer = cls.unpack(less, tensors.under("fewer"), dx, dy)
+            less = list(described["fewer"])
+            if len(less) != len(found):
+                raise ValueError(f"{len(less)} maps of fewer folds beside {len(found)}")
+            content = {"seed": described["seed"], "chains": less}
+            fewer = cls.unpack(content, tensors.under("fewer"), dx, dy)
         copies = sorted((int(name), fold) for name, fold in described.get("copies", {}).items())
         if not all(type(fold) is int and 0 <= fold < len(found) for _, fold in copies):
             raise ValueError("copies in folds that are not there")

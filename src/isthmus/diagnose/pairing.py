@@ -245,7 +245,7 @@ def _narrowed(rows: Matrix) -> Matrix:
         return rows
     with single_thread:
         if len(rows) <= _WIDEST:
-            return np.linalg.qr(rows.T, mode="r").T
+            return np.linalg.qr(rows.T)[1].T
         centred = rows - rows.mean(axis=0)
         sketch = np.random.default_rng(0).standard_normal((len(rows), _WIDEST))
         axes = np.linalg.qr(centred.T @ (centred @ (centred.T @ sketch)))[0]

@@ -144,7 +144,7 @@ class SecondMoments:
             xx=self.yy,
             xy=None if self.xy is None else self.xy.T,
             yy=self.xx,
-            spaces=None if self.spaces is None else self.spaces[::-1],
+            spaces=None if self.spaces is None else (self.spaces[1], self.spaces[0]),
         )
 
     @property
