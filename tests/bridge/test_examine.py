@@ -13,9 +13,10 @@ from isthmus.adapters.chain import Affine, Chain
 from isthmus.adapters.cross_fitted import CrossFitted
 from isthmus.bridge.evidence import HeldOut
 from isthmus.bridge.examine import HeldOutParts, examine
-from isthmus.evaluate import Judging, parse_metric, relevant_ranks
+from isthmus.evaluate import Judging, VerdictRule, parse_metric, relevant_ranks
 from isthmus.evaluate.arms import ARMS
 from isthmus.evaluate.attraction import ranks_among_unfitted
+from isthmus.evaluate.horizon import Horizon
 from isthmus.evaluate.trial import FewerPairs
 from isthmus.spaces.sample import Batch
 
@@ -100,7 +101,8 @@ def test_the_bridge_is_told_as_of_all_pairs() -> None:
     maps = CrossFitted(tuple(fitted(k) for k in range(folds)), fewer=fewer)
     rows = Batch(np.arange(n), x, y)
     held_out = HeldOut.of_queries(rows, {i: [i] for i in range(n)}, rows, rows)
-    judging = Judging(metrics=("recall@1", "mrr"), primary="mrr", resamples=200)
+    rule = VerdictRule(horizon=Horizon(rows=2000))
+    judging = Judging(metrics=("recall@1", "mrr"), primary="mrr", resamples=200, rule=rule)
 
     def told(chain: CrossFitted) -> Any:
         return examine(HeldOutParts(held_out), chain, "query", judging).evidence
@@ -113,6 +115,12 @@ def test_the_bridge_is_told_as_of_all_pairs() -> None:
         assert now.value == pytest.approx(grown, abs=0.003) and now.value > of_most.value + 0.01
         # what is carried on is not known for sure
         assert now.high - now.low > of_most.high - of_most.low
+    there = [e.arms["bridge"].in_index for e in (found, plain, less)]
+    assert all(one is not None and 0 < one.value < now.value for one in there)
+    step = FewerPairs(x, folds).next_step(there[1].value, there[2].value)
+    expected = there[1].value + step * (there[1].value - there[2].value)
+    assert there[0].value == pytest.approx(expected, abs=0.003)
+    assert found.arms["old"].in_index == plain.arms["old"].in_index
     assert found.arms["old"].metrics == plain.arms["old"].metrics
     assert found.of_all_pairs and "told as of all pairs" in found.lower_estimate
     assert not plain.of_all_pairs and "more than the upper ends" in plain.lower_estimate

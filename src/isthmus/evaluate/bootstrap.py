@@ -41,6 +41,20 @@ class Estimate(BaseModel):
             return f"{self.value:.3f} (no interval: {self.reason})"
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
+    def moved(self, by: float) -> Estimate:
+        """The estimate of a share that is larger by so much, from 0 to 1.
+
+        Example:
+            >>> str(Estimate(value=0.8, low=0.75, high=0.9).moved(0.15))
+            '0.950 [0.900, 1.000]'
+        """
+        ends = (
+            None if end is None else min(max(end + by, 0.0), 1.0)
+            for end in (self.value, self.low, self.high)
+        )
+        value, low, high = ends
+        return Estimate(value=value, low=low, high=high, reason=self.reason)
+
     @property
     def signed(self) -> str:
         """As a string, with the sign of every number: of a difference.

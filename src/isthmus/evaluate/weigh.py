@@ -252,11 +252,7 @@ class _Outcomes:
 
     def _mean(self, arm: str, metric: str) -> Estimate:
         found = self._outcomes.mean(self._column[arm, metric])
-        if self._arms[arm].more is None:
-            return found
-        ends = (found.value, found.low, found.high)
-        value, low, high = (None if end is None else min(max(end, 0.0), 1.0) for end in ends)
-        return Estimate(value=value, low=low, high=high)
+        return found if self._arms[arm].more is None else found.moved(0.0)
 
     def difference(self, one: str, other: str) -> Estimate:
         """The primary metric of one arm minus that of another."""

@@ -26,7 +26,7 @@ from isthmus.ways.estimate_new import estimated_new
 from isthmus.ways.fixed import FixedWays
 from isthmus.ways.items import KnownItems
 from isthmus.ways.measure import overlap, price_of
-from isthmus.ways.recall import drawn_ranks, values_of
+from isthmus.ways.recall import drawn_ranks, ranks_of
 from isthmus.ways.search import Answer, Search
 from isthmus.ways.thresholds import Thresholds, fit_thresholds
 from isthmus.ways.trial_store import TrialStore
@@ -120,23 +120,30 @@ class Bench:
         drawn = self._drawn(name) or [self.ranks[name]]
         return np.mean([np.column_stack([m.per_query(r) for m in metrics]) for r in drawn], axis=0)
 
-    def _more_of_all_pairs(
-        self, found: NDArray[np.float64], metrics: Sequence[MetricAt]
-    ) -> NDArray[np.float64] | None:
-        """What the bridge of all pairs is expected to find more than those that were judged.
-
-        Of each metric of each query ``(nq, m)``.
-        """
+    def _as_of_all_pairs(
+        self, arm: MeasuredArm, metrics: Sequence[MetricAt], judging: Judging
+    ) -> MeasuredArm:
+        """The bridge with what the map of all pairs is expected to find more."""
         trial, fewer = self.trial.of_fewer, self.trial.fewer
         if trial is None or fewer is None:
-            return None
-        recall = self.ways["bridge"].recall
-        more = np.empty_like(found)
+            return arm
+        ranks = ranks_of(trial, self.ways["bridge"].recall, seed=self._seed)
+        more = np.empty_like(arm.values)
         for column, metric in enumerate(metrics):
-            less = values_of(trial, recall, metric, seed=self._seed)
-            means = float(found[:, column].mean()), float(less.mean())
-            more[:, column] = fewer.next_step(*means) * (found[:, column] - less)
-        return more
+            found = arm.values[:, column]
+            less = np.mean([metric.per_query(one) for one in ranks], axis=0)
+            more[:, column] = fewer.next_step(found.mean(), less.mean()) * (found - less)
+        in_index, rows = arm.in_index, judging.rule.horizon.rows
+        if in_index is not None and in_index.value is not None and rows is not None:
+            assert trial.relevance is not None
+            decides = parse_metric(judging.primary_of(trial.relevance))
+            there = expected_in_index(
+                _middle(ranks, decides), trial.n_gallery, rows, decides, level=judging.level
+            )
+            if there.value is not None:
+                step = fewer.next_step(in_index.value, there.value)
+                in_index = in_index.moved(step * (in_index.value - there.value))
+        return replace(arm, more=more, in_index=in_index)
 
     def measurement(self, judging: Judging, fixed: FixedWays, n_all: int) -> Measurement:
         """Everything that was measured.
@@ -177,8 +184,7 @@ class Bench:
         arms = {name: self._measured(name, found, judging) for name, found in values.items()}
         if trial.relevance is not None:
             metrics = [parse_metric(name) for name in names]
-            more = self._more_of_all_pairs(values["bridge"], metrics)
-            arms["bridge"] = replace(arms["bridge"], more=more)
+            arms["bridge"] = self._as_of_all_pairs(arms["bridge"], metrics, judging)
         absent = {**fixed.absent, **self.chosen.absent}
         if trial.paired is not None:
             arms["new"] = estimated_new(trial.paired, values["old"], names)

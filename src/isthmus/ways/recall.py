@@ -23,6 +23,7 @@ __all__ = [
     "drawn_ranks",
     "gallery_search",
     "new_gallery_search",
+    "ranks_of",
     "recalled",
     "values_of",
 ]
@@ -102,13 +103,24 @@ def values_of(
         metric: of the ranks.
         seed: of the draws of `drawn_ranks`.
     """
+    drawn = ranks_of(trial, recall, seed=seed)
+    return np.mean([metric.per_query(one) for one in drawn], axis=0)
+
+
+def ranks_of(trial: Trial, recall: Recall, *, seed: int = 0) -> list[Ranks]:
+    """Ranks by one search, drawn among rows that no map was fitted on where that matters.
+
+    Args:
+        trial: with relevance.
+        recall: what searches.
+        seed: of the draws of `drawn_ranks`.
+    """
     assert trial.relevance is not None
     side = gallery_search(trial, recall)
     ranks = relevant_ranks(
         side.queries, side.gallery, trial.relevance, metric=side.metric, exclude=trial.exclude
     )
-    drawn = drawn_ranks(trial, recall, ranks, seed=seed) or [ranks]
-    return np.mean([metric.per_query(one) for one in drawn], axis=0)
+    return drawn_ranks(trial, recall, ranks, seed=seed) or [ranks]
 
 
 @dataclass(frozen=True, eq=False)
