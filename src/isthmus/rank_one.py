@@ -22,7 +22,7 @@ __all__ = ["add_rank_one", "routine_of"]
 _ROW_MAJOR = 101
 _NUMBERS = {"f": ctypes.c_float, "d": ctypes.c_double}
 _NAMES = (("scipy_cblas_{}64_", ctypes.c_int64), ("scipy_cblas_{}", ctypes.c_int32))
-"""Of wheels, whose names no other library in the process has."""
+"""Names in wheels, which no other library in the process has."""
 
 
 def add_rank_one(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from isthmus.adapters.chain import Affine, Axes, Chain
+from isthmus.adapters.chain import Affine, AlongAxes, Chain
 from isthmus.adapters.cross_fitted import CrossFitted
 from isthmus.adapters.recipe import Recipe
 from isthmus.adapters.row_span import RowSpan, turns
@@ -101,7 +101,7 @@ def test_it_is_the_map_of_the_whole_space(recipe: str) -> None:
     assert isinstance(found.chosen.chain, CrossFitted)
     # and what is kept has nothing left that is not multiplied out
     for chain in (found.chain, *found.chosen.chain.chains):
-        assert not any(isinstance(stage, Axes) for stage in chain.stages)
+        assert not any(isinstance(stage, AlongAxes) for stage in chain.stages)
 
 
 def test_a_rotation_is_one_within_the_span_and_nothing_beyond_it() -> None:
@@ -152,7 +152,7 @@ def test_only_the_wide_side_is_narrowed() -> None:
 
 def test_axes_merge_when_they_are_multiplied_out() -> None:
     axes = np.linalg.qr(np.random.default_rng(0).standard_normal((5, 2)))[0]
-    chain = Chain([Axes(axes), Affine(np.array([2.0, 3.0])), Axes(axes.T)])
+    chain = Chain([AlongAxes(axes), Affine(np.array([2.0, 3.0])), AlongAxes(axes.T)])
     rows = np.eye(5)
     assert len(chain.stages) == 3 and len(chain.multiplied.stages) == 1
     np.testing.assert_allclose(chain(rows), chain.multiplied(rows))

@@ -47,7 +47,7 @@ class FittedFront:
     undo: Affine
     """Takes a target row behind `y` back; where there is a span, from the axes of the space."""
     span: RowSpan = field(default_factory=RowSpan)
-    """Of the rows of the fit, where they are few: `x` and `y` give coordinates in it."""
+    """What the rows of the fit span, where they are few: `x` and `y` give coordinates in it."""
 
     def within(self, span: RowSpan) -> FittedFront:
         """The same front with rows in coordinates of a span."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.adapters.chain import Axes, Chain
+from isthmus.adapters.chain import AlongAxes, Chain
 from isthmus.adapters.recipe import Recipe
 from isthmus.adapters.recipe_step import Step
 from isthmus.adapters.steps.registry import STEPS
@@ -70,13 +70,13 @@ class RowSpan:
     @property
     def into(self) -> tuple[Chain, Chain]:
         """Rows of each side to their coordinates."""
-        x, y = (Chain([] if axes is None else [Axes(axes)]) for axes in (self.x, self.y))
+        x, y = (Chain([] if axes is None else [AlongAxes(axes)]) for axes in (self.x, self.y))
         return x, y
 
     @property
-    def back(self) -> list[Axes]:
+    def back(self) -> list[AlongAxes]:
         """Coordinates of the target side to rows."""
-        return [] if self.y is None else [Axes(np.ascontiguousarray(self.y.T))]
+        return [] if self.y is None else [AlongAxes(np.ascontiguousarray(self.y.T))]
 
     def told(self, moments: SecondMoments) -> SecondMoments:
         """Moments of coordinates that know how wide the spaces are."""

@@ -17,7 +17,7 @@ from isthmus.evaluate.scores import Metric, checked_exclude, checked_norms
 __all__ = ["FewerPairs", "FittedRows", "GallerySearch", "Trial"]
 
 _RATE = 0.5
-"""Of the power law of pairs, as `isthmus.adapters.budget.power_law` fits it to learning curves."""
+"""The power by which what a map finds comes nearer to its best with more pairs."""
 
 
 class GallerySearch(NamedTuple):

@@ -51,7 +51,7 @@ class SideMoments:
     covariance: Matrix | None
     """``(d, d)``, divided by n, or None where it was not kept."""
     width: int
-    """Of the space that the rows are of: more than d where they are coordinates in a subspace."""
+    """Dimensions of the space of the rows: more than d where they are coordinates in a subspace."""
 
     @property
     def mean_eigenvalue(self) -> float:

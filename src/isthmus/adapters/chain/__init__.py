@@ -1,7 +1,7 @@
 """What a recipe folds to: a short chain of stages that maps rows of one space into another."""
 
 from isthmus.adapters.chain.affine import Affine
-from isthmus.adapters.chain.axes import Axes
+from isthmus.adapters.chain.along_axes import AlongAxes
 from isthmus.adapters.chain.chain import Chain
 from isthmus.adapters.chain.int8_map import Int8Map
 from isthmus.adapters.chain.residual_map import ResidualMap
@@ -12,7 +12,7 @@ from isthmus.adapters.chain.thin import Thin
 
 __all__ = [
     "Affine",
-    "Axes",
+    "AlongAxes",
     "Chain",
     "Int8Map",
     "OnSphere",

@@ -15,7 +15,7 @@ import numpy as np
 from array_api_compat import is_numpy_array
 from numpy.typing import NDArray
 
-from isthmus.adapters.chain.axes import Axes
+from isthmus.adapters.chain.along_axes import AlongAxes
 from isthmus.adapters.chain.kinds import unpack_stage
 from isthmus.adapters.chain.one_matrix import OneMatrix
 from isthmus.adapters.chain.row_norm import RowNorm
@@ -135,18 +135,18 @@ class Chain:
 
     @property
     def multiplied(self) -> Chain:
-        """The same chain with `Axes` merged into their neighbours.
+        """The same chain with `AlongAxes` merged into their neighbours.
 
         Example:
             >>> from isthmus.adapters import Affine
-            >>> from isthmus.adapters.chain import Axes
-            >>> chain = Chain([Axes(np.eye(3, 2)), Affine(np.eye(2)), Axes(np.eye(2, 3))])
+            >>> from isthmus.adapters.chain import AlongAxes
+            >>> chain = Chain([AlongAxes(np.eye(3, 2)), Affine(np.eye(2)), AlongAxes(np.eye(2, 3))])
             >>> len(chain.stages), len(chain.multiplied.stages)
             (3, 1)
         """
-        if not any(isinstance(stage, Axes) for stage in self.stages):
+        if not any(isinstance(stage, AlongAxes) for stage in self.stages):
             return self
-        return Chain([s.affine if isinstance(s, Axes) else s for s in self.stages])
+        return Chain([s.affine if isinstance(s, AlongAxes) else s for s in self.stages])
 
     def inverse(self, *, unit_input: bool = False) -> Chain:
         """The chain back.

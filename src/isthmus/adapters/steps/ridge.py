@@ -48,7 +48,7 @@ class RidgePath:
     rotated: NDArray[Any]
     """``VᵀM (dx, dy)``."""
     width: int
-    """Of the source space: more than dx where rows are coordinates in a subspace."""
+    """Dimensions of the source space: more than dx where rows are coordinates in a subspace."""
 
     @classmethod
     def of(cls, moments: SecondMoments, dtype: type[np.floating[Any]] = np.float64) -> RidgePath:

@@ -14,11 +14,11 @@ from isthmus.adapters.chain.stage import Dims, Stage, StageTensors, check_names
 from isthmus.array_types import Matrix
 from isthmus.numeric import Array
 
-__all__ = ["Axes"]
+__all__ = ["AlongAxes"]
 
 
 @dataclass(frozen=True, eq=False)
-class Axes(Stage):
+class AlongAxes(Stage):
     """``x ↦ x @ matrix``, which does not merge with its neighbours.
 
     A map between few axes of two wide spaces is cheap as it is; multiplied out it costs as much as
@@ -28,7 +28,7 @@ class Axes(Stage):
     matrix: Matrix
     """Orthonormal columns ``(d, r)``, or rows ``(r, d)``."""
 
-    name: ClassVar[str] = "axes"
+    name: ClassVar[str] = "along_axes"
 
     @property
     @override
