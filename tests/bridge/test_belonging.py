@@ -31,6 +31,20 @@ def test_rows_that_belong_together_are_not_spoken_of(world: Any) -> None:
     assert noticed(Pairs(*_sides(world))) == ()
 
 
+@pytest.mark.parametrize("length", [0.01, 1.0, 50.0])
+def test_rows_of_any_length_belong_together_under_cosine(length: float) -> None:
+    """A mapped row is of unit length, its target of that of its model, far from the origin."""
+    rng = np.random.default_rng(0)
+    meaning = rng.standard_normal((1000, 24))
+    sides = [
+        (length * (1 + meaning @ rng.standard_normal((24, 64)) / 3)).astype(np.float32)
+        for _ in range(2)
+    ]
+    assert noticed(Pairs(*sides)) == ()
+    mixed = Pairs(sides[0], sides[1][rng.permutation(1000)])
+    assert "do not go together" in noticed(mixed)[0]
+
+
 def test_rows_in_another_order_are_noticed(world: Any) -> None:
     x, y = _sides(world)
     found = noticed(Pairs(x, world.rng.permutation(y)))

@@ -19,7 +19,7 @@ from isthmus.diagnose.identify import identify, rank_partners
 from isthmus.diagnose.pairing import Pairing, described, unchanged_rows
 from isthmus.diagnose.thresholds import threshold
 from isthmus.evaluate import Evaluation
-from isthmus.numeric import to_numpy
+from isthmus.numeric import to_numpy, unit_rows
 from isthmus.spaces.id_likeness import alike_but_for
 from isthmus.spaces.pairs import Pairs
 from isthmus.spaces.profile import Profile
@@ -54,7 +54,7 @@ def with_notices(
     told = (
         *pairs.notices,
         *_left_aside(pairs, kind, searched=examined.evidence.n_gallery > len(held_out.gallery)),
-        *_pairing(held_out.mapped_queries(chain), held_out.queries, examined.pairing, kind),
+        *_pairing(held_out, held_out.mapped_queries(chain), examined.pairing, kind),
         *_same_vectors(held_out.gallery, cosine=held_out.metric == "cosine"),
         *told_copies(pairs, held_out, chain, kind),
         *([] if queries is None else unmatched(pairs, queries)),
@@ -74,11 +74,15 @@ def _left_aside(pairs: Pairs, kind: BridgeKind, *, searched: bool) -> Iterator[s
 
 
 def _pairing(
-    mapped: NDArray[Any], rows: Batch, judged: Pairing | None, kind: BridgeKind
+    held_out: HeldOut, mapped: NDArray[Any], judged: Pairing | None, kind: BridgeKind
 ) -> Iterator[str]:
     """Whether rows behind the map find their own partners, all of them or in part."""
-    if len(rows) >= _FEWEST:
-        found = identify(rank_partners(np.asarray(mapped, np.float64), rows.y))
+    if len(mapped) >= _FEWEST:
+        sides = [np.asarray(rows, np.float64) for rows in (mapped, held_out.queries.y)]
+        if held_out.metric == "cosine":
+            # what a map gives is of unit length, whatever its targets are
+            sides = [unit_rows(rows, np.float64) for rows in sides]
+        found = identify(rank_partners(*sides))
         if found.z <= threshold("chance_z"):
             yield (
                 f"the rows of the two sides do not go together: behind the map, the partner of a "
