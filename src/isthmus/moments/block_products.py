@@ -5,62 +5,55 @@ from __future__ import annotations
 from collections.abc import Set
 from typing import Any
 
-from isthmus.errors import InputError
-from isthmus.moments.centred_block import RowChoice, Shifted
-from isthmus.moments.translation import column_squares, explain_non_finite
+import numpy as np
+
+from isthmus.added_products import add_product, add_square, fill_below
+from isthmus.moments.translation import column_squares
 from isthmus.numeric import Array
 
-__all__ = ["block_products"]
+__all__ = ["add_products", "whole_products"]
 
 
-def block_products(
-    xp: Any, keep: Set[str], block: Shifted, sides: tuple[Array, Array], which: RowChoice
-) -> dict[str, Array] | None:
-    """The sums ``xx``, ``xy``, ``yy`` and squares that are kept, about the point of ``block``.
+def add_products(xp: Any, keep: Set[str], sums: dict[str, Array], moved: dict[str, Array]) -> None:
+    """Add the products ``xx``, ``xy``, ``yy`` and squares that are kept of some rows to ``sums``.
+
+    Of numpy rows ``xx`` and ``yy`` are summed above their diagonals alone, as `whole_products`
+    expects them.
 
     Args:
         xp: the namespace of the rows.
         keep: which sums, as `Moments` names them.
-        block: the rows about a point near their mean, with the sums of one pass over them.
-        sides: all rows as given, for what an error says.
-        which: those of the block.
-
-    Returns:
-        The sums; None where they overflow the dtype of the rows, which are finite then.
-
-    Raises:
-        InputError: for a row that is not finite, or sums that overflow float64.
+        sums: those of other rows of the block, or none.
+        moved: x and y about a point.
     """
-    sums: dict[str, Array] = {}
     for name in ("xx", "xy", "yy"):
         if name in keep:
-            a, b = getattr(block, name[0]), getattr(block, name[1])
-            # numpy sees aᵀa of one array and calls syrk: half the work of a general product
-            sums[name] = xp.matmul(a.T, b)
-    overflowed = False
-    for side, rows, moved in (("x", sides[0], block.x), ("y", sides[1], block.y)):
-        second = sums.get(side + side)
-        if "square" in keep:
-            sums[f"square_{side}"] = (
-                column_squares(xp, moved) if second is None else xp.linalg.diagonal(second)
-            )
-        # a NaN or an infinity in a row reaches every sum that the row has a part in
-        evidence = sums.get(f"square_{side}", sums.get("xy", block.linear[side]))
-        if not bool(xp.all(xp.isfinite(evidence))):
-            explain_non_finite(rows, which, side)
-            overflowed = True
-    # the rows are finite then, and their cubes may still be too large
-    overflowed |= not all(bool(xp.all(xp.isfinite(v))) for v in block.fourth.values())
-    if overflowed and all(rows.dtype == xp.float64 for rows in sides):
-        raise InputError(
-            "the sums of squares overflow float64",
-            where=_named(which),
-            mend="Scale the vectors down",
-        )
-    return None if overflowed else sums
+            a, b = moved[name[0]], moved[name[1]]
+            if not isinstance(a, np.ndarray) or a.dtype != b.dtype:
+                product = xp.matmul(a.T, b)
+                sums[name] = sums[name] + product if name in sums else product
+                continue
+            if name not in sums:
+                sums[name] = np.zeros((a.shape[1], b.shape[1]), a.dtype)
+            if a is b:
+                add_square(sums[name], a)
+            else:
+                add_product(sums[name], a, b)
+    for side, rows in moved.items():
+        if "square" in keep and side + side not in keep:
+            name = f"square_{side}"
+            squares = column_squares(xp, rows)
+            sums[name] = sums[name] + squares if name in sums else squares
 
 
-def _named(which: RowChoice) -> str:
-    if isinstance(which, slice):
-        return f"rows {which.start} to {which.stop}"
-    return f"rows {int(which[0])} to {int(which[-1])}"
+def whole_products(xp: Any, keep: Set[str], sums: dict[str, Array]) -> dict[str, Array]:
+    """The sums of a block, complete: both halves of ``xx`` and ``yy``, and the squares kept."""
+    whole = dict(sums)
+    for side in "xy":
+        name = side + side
+        if name in whole:
+            if isinstance(whole[name], np.ndarray):
+                whole[name] = fill_below(whole[name])
+            if "square" in keep:
+                whole[f"square_{side}"] = xp.linalg.diagonal(whole[name])
+    return whole

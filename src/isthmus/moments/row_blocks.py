@@ -10,13 +10,16 @@ from numpy.typing import NDArray
 from isthmus.errors import InputError
 from isthmus.numeric import Array, as_floating, namespace
 
-__all__ = ["Room", "block_rows", "checked_pair", "checked_weights", "room_for"]
+__all__ = ["Room", "block_rows", "checked_pair", "checked_weights", "room_for", "run_rows"]
 
 Room = tuple[NDArray[Any], NDArray[Any]]
-"""Working memory for one block of either side."""
+"""Working memory for as many rows of either side as are multiplied at once."""
 
 _BLOCK_ROWS = 8192  # longer float32 sums would cost precision: 1e-6 is the promise
 _NARROW, _NARROW_ROWS = 64, 1024  # BLAS sums small products in one run, without blocks of its own
+_PRODUCT_ROWS = 1024  # fewer make a product slower, more are not in a cache when it begins
+_RUN_BYTES = 1 << 20  # of both sides; with their copy they fit a second-level cache of 2 MB
+_LONGEST_RUN = 512  # for the precision of float32 sums
 
 
 def block_rows(dx: int, dy: int) -> int:
@@ -24,12 +27,17 @@ def block_rows(dx: int, dy: int) -> int:
     return _BLOCK_ROWS if min(dx, dy) >= _NARROW else _NARROW_ROWS
 
 
+def run_rows(dx: int, dy: int) -> int:
+    """Rows of these widths that stay in the cache while their sums are taken."""
+    return min(max(_RUN_BYTES // (4 * (dx + dy)), 16), _LONGEST_RUN)
+
+
 def room_for(x: Array, y: Array, n: int) -> Room | None:
-    """Working memory for at most ``n`` rows of numpy arrays ``x`` and ``y``; None for others."""
+    """Working memory for ``n`` rows of numpy arrays ``x`` and ``y``; None for other arrays."""
     if not isinstance(x, np.ndarray) or not isinstance(y, np.ndarray):
         return None
     dx, dy = x.shape[1], y.shape[1]
-    longest = min(n, block_rows(dx, dy))
+    longest = min(n, _PRODUCT_ROWS)
     kind_x, kind_y = as_floating(x[:0], "x").dtype, as_floating(y[:0], "y").dtype
     return np.empty((longest, dx), kind_x), np.empty((longest, dy), kind_y)
 

@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from isthmus.errors import InputError
-from isthmus.moments.centred_block import RowChoice
-from isthmus.numeric import Array, namespace, to_float64, to_numpy
-from isthmus.rank_one import add_rank_one
+from isthmus.added_products import add_rank_one
+from isthmus.numeric import Array, namespace, to_float64
 
-__all__ = ["add_outer", "column_squares", "explain_non_finite", "translated_fourth"]
+__all__ = ["add_outer", "column_squares", "translated_fourth"]
 
 
 def column_squares(xp: Any, rows: Array) -> Array:
@@ -39,19 +37,6 @@ def add_outer(total: Array, factor: float, a: Array, b: Array) -> Array:
     if isinstance(total, np.ndarray) and total.flags.carray:
         return add_rank_one(total, factor, a, b)
     return total + factor * (a[:, None] * b[None, :])
-
-
-def explain_non_finite(rows: Array, which: RowChoice, side: str) -> None:
-    """Raise for the first of the rows ``which`` that is not finite, if there is one."""
-    finite = to_numpy(namespace(rows).isfinite(rows[which, ...])).all(axis=1)
-    if not finite.all():
-        place = int(np.argmin(finite))
-        row = which.start + place if isinstance(which, slice) else int(which[place])
-        raise InputError(
-            "the vector holds a NaN or an infinity",
-            where=f"{side}, row {row}",
-            mend="Drop or re-encode it",
-        )
 
 
 def translated_fourth(

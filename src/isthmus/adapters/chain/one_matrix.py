@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from isthmus.adapters.chain.affine import Affine
 from isthmus.adapters.chain.row_norm import RowNorm
 from isthmus.adapters.chain.stage import Stage
+from isthmus.added_products import add_rank_one
 from isthmus.array_types import Embeddings
 from isthmus.numeric import row_squares
 from isthmus.pickling import PickledByFields
-from isthmus.rank_one import add_rank_one
 from isthmus.scipy_later import linalg
 from isthmus.threads import product_threads, single_thread
 
