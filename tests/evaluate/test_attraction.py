@@ -64,6 +64,44 @@ def test_rows_that_attract_no_more_than_others_are_all_counted() -> None:
     assert np.mean(moved) == pytest.approx(0, abs=0.015)
 
 
+def families(rng: np.random.Generator, n: int, centres: Array) -> Array:
+    """Half of the rows ``(n, d)`` in families of like ones, half by themselves."""
+    rows = unit_rows(rng, n, centres.shape[1])
+    alike = rng.integers(0, len(centres), n // 2)
+    rows[: n // 2] = centres[alike] + 0.5 * rows[: n // 2]
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def unit_rows(rng: np.random.Generator, n: int, d: int) -> Array:
+    rows = rng.standard_normal((n, d))
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_a_row_alone_ahead_is_told_apart_from_one_in_a_crowd() -> None:
+    # In a family many unfitted rows score as high as the one fitted row that draws a query whose
+    # answer lies alone: by its score alone that one would count as often as they do.
+    n, as_seen, told = 400, [], []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        centres = unit_rows(rng, 20, 32)
+        rows, folds = families(rng, n, centres), rng.integers(0, FOLDS, n)
+        drawn_to = [rng.choice(np.flatnonzero(folds != fold)) for fold in folds]
+        asked = rows + 0.5 * unit_rows(rng, n, 32)
+        pull = rng.uniform(0.57, 1.24, n)[:, None] * rows[drawn_to]
+        asked[n // 2 :] = (rows + pull + 0.2 * unit_rows(rng, n, 32))[n // 2 :]
+        others = families(rng, 20 * n, centres)
+        asked /= np.linalg.norm(asked, axis=1, keepdims=True)
+        beaten = (asked @ others.T >= np.einsum("nd,nd->n", asked, rows)[:, None]).mean(axis=1)
+        true = float(((1 - beaten) ** (n - 1)).mean())
+        same = from_ids(range(n), range(n))
+        ranks = relevant_ranks(asked, rows, same)
+        side, fitted = GallerySearch(asked, rows, "cosine"), FittedRows(folds, folds)
+        as_seen.append(recall([ranks]) - true)
+        told.append(recall(ranks_among_unfitted(side, same, fitted, ranks)) - true)
+    assert np.mean(as_seen) < -0.1
+    assert np.mean(told) == pytest.approx(0, abs=0.035)
+
+
 def attracted(n: int = 200) -> tuple[Array, Array, NDArray[np.int64]]:
     """Queries that lie among the rows of every fold but their own."""
     rng = np.random.default_rng(2)

@@ -5,18 +5,16 @@ judged by a map that has not seen its answer, nearly all other rows are of that 
 first more often than any other row of an index would, and the map seems worse than it is.  How
 much more often is seen in the evidence itself, which holds rows of either kind: scores of fitted
 and of unfitted rows are compared, and a fitted row that beats an answer is counted as often as an
-unfitted one reaches such a score (importance weights, the ratio of the two densities).
+unfitted one reaches such a score (importance weights, the ratio of the two densities).  A query
+that few rows beat is seldom beaten by unfitted ones: those few are mostly drawn there.  So the
+weights are also told by how many rows are ahead of an answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import NDArray
 
-from isthmus.array_types import Values
+from isthmus.evaluate.fitted_rows import SeenRows, chances
 from isthmus.evaluate.ranks import Ranks
 from isthmus.evaluate.relevance import Relevance
 from isthmus.evaluate.scores import ScoreBlocks
@@ -26,13 +24,6 @@ from isthmus.evaluate.trial import FittedRows, GallerySearch
 __all__ = ["first_among_unfitted", "ranks_among_unfitted"]
 
 _DRAWS = 32
-_HELD_BYTES = 8 * 2**20
-_STEP, _TOP = 0.05, 20.0
-"""Width and end of the bins of scores, in standard deviations above the mean of a query."""
-_KNOT_SHARES = (0.2, 0.03, 0.003)
-"""Shares of all rows above the scores where the slope of the regression may change."""
-_RIDGE, _NEWTON_STEPS = 1.0, 25
-_LARGEST = 6.0
 _LEAST_SHARE = 0.25
 """Share of the gallery below which what rows attract is small beside any interval."""
 
@@ -75,33 +66,20 @@ def ranks_among_unfitted(
         >>> len(drawn), drawn[0].ranks.shape
         (32, (200,))
     """
-    seen = _Seen(ScoreBlocks(search.queries, search.gallery, search.metric), relevance, fitted)
+    seen = SeenRows(ScoreBlocks(search.queries, search.gallery, search.metric), relevance, fitted)
     if not _LEAST_SHARE < seen.share < 1:
         return None
-    stays = seen.chances()
+    stays = chances(seen)
     removed = np.zeros((_DRAWS, len(ranks.ranks)), np.int64)
     rng = np.random.default_rng(seed)
-    for rows, scores, may_go in seen.removable():
-        first, last = int(relevance.indptr[rows.start]), int(relevance.indptr[rows.stop])
-        entries = np.arange(first, last)
-        owner = relevance.rows[entries] - rows.start
-        bars = scores[owner, relevance.indices[entries]]
-        bars = bars[np.lexsort((-bars, owner))]  # as ranks are held
-        starts = relevance.indptr[rows] - first
-        may_go &= scores >= np.minimum.reduceat(bars, starts)[:, None]
-        row, column = np.nonzero(may_go)
-        chance = stays[_bins(seen.standardised(scores, rows)[row, column])]
-        score = scores[row, column]
-        counts = relevance.counts[rows]
-        # each row that may go, with every answer of its query that it beats
-        cell = np.repeat(np.arange(len(row)), counts[row])
-        place = np.arange(len(cell)) - np.repeat(np.cumsum(counts[row]) - counts[row], counts[row])
-        entry = np.repeat(starts[row], counts[row]) + place
-        beats = score[cell] >= bars[entry]
-        cell, entry = cell[beats], entry[beats]
+    for block in seen.blocks():
+        ahead = block.ahead
+        at = ahead.row, ahead.column
+        chance = np.where(block.fitted[at], stays(block.bins(*at), ahead.crowd), 1)
+        first, last = (int(relevance.indptr[i]) for i in (block.rows.start, block.rows.stop))
         for draw in removed:
-            less = 1 - np.floor(chance + rng.random(len(row)))
-            draw[first:last] = np.bincount(entry, less[cell], last - first).astype(np.int64)
+            less = 1 - np.floor(chance + rng.random(len(chance)))
+            draw[first:last] = np.bincount(ahead.entry, less[ahead.cell], last - first)
     return [Ranks(ranks.indptr, np.maximum(ranks.ranks - draw, ranks.ordinals)) for draw in removed]
 
 
@@ -122,135 +100,25 @@ def first_among_unfitted(
     Returns:
         None where a quarter of the gallery or less was fitted on, or too few rows were left out.
     """
-    seen = _Seen(ScoreBlocks(search.queries, search.gallery, search.metric), relevance, fitted)
+    seen = SeenRows(ScoreBlocks(search.queries, search.gallery, search.metric), relevance, fitted)
     if not (_LEAST_SHARE < seen.share < 1 and seen.fewest_unfitted >= k):
         return None
-    stays = seen.chances()
+    stays = chances(seen)
     rng = np.random.default_rng(seed)
     indices = np.empty((seen.scores.n_queries, k), np.int64)
     best = np.empty(indices.shape, np.float32)
-    for rows, scores, may_go in seen.removable():
+    for block in seen.blocks():
+        rows, scores = block.rows, block.scores
         # fitted rows below all others, but apart: equal numbers are slow to order
-        unfitted = scores - may_go * np.float32(np.ptp(scores) + 1)
+        unfitted = scores - block.fitted * np.float32(np.ptp(scores) + 1)
+        crowd = np.zeros(scores.shape, np.int64)
+        crowd[block.ahead.row, block.ahead.column] = block.ahead.crowd
         row, column = np.nonzero(scores >= np.partition(unfitted, -k, axis=1)[:, -k, None])
-        chance = stays[_bins(seen.standardised(scores, rows)[row, column])]
-        kept = ~may_go[row, column] | (rng.random(len(row)) < chance)
+        chance = stays(block.bins(row, column), crowd[row, column])
+        kept = ~block.fitted[row, column] | (rng.random(len(row)) < chance)
         row, column = row[kept], column[kept]
         order = np.lexsort((column, -scores[row, column], row))
         place = np.searchsorted(row, np.arange(len(scores)))[:, None] + np.arange(k)
         indices[rows] = column[order[place]]
         best[rows] = np.take_along_axis(scores, indices[rows], axis=1)
     return TopK(indices, best)
-
-
-@dataclass(frozen=True, eq=False)
-class _Seen:
-    """Scores of all rows, and which of them each query's map was fitted on."""
-
-    scores: ScoreBlocks
-    relevance: Relevance
-    fitted: FittedRows
-
-    @property
-    def share(self) -> float:
-        """The share of the gallery that an average query's map was fitted on."""
-        of_folds = np.bincount(self.fitted.items[self.fitted.items >= 0], minlength=1)
-        other = (
-            of_folds.sum() - np.append(of_folds, 0)[np.minimum(self.fitted.queries, len(of_folds))]
-        )
-        return float(other.mean()) / self.scores.n_gallery
-
-    @property
-    def fewest_unfitted(self) -> int:
-        """Rows that no map of a query was fitted on, of the query that has fewest."""
-        of_folds = np.bincount(self.fitted.items + 1, minlength=int(self.fitted.queries.max()) + 2)
-        return int((of_folds[0] + of_folds[self.fitted.queries + 1]).min())
-
-    @property
-    def eligible(self) -> NDArray[np.bool_]:
-        """Whether no answer of a query was fitted on ``(nq,)``."""
-        own = self.fitted.queries[self.relevance.rows]
-        of_item = self.fitted.items[self.relevance.indices]
-        attracted = (of_item >= 0) & (of_item != own)
-        return np.bincount(self.relevance.rows, attracted, self.scores.n_queries) == 0
-
-    def blocks(self) -> Iterator[tuple[slice, NDArray[np.float32], NDArray[np.bool_]]]:
-        """Some queries, their scores against the gallery, and which of its rows were fitted on."""
-        n = self.scores.n_gallery
-        step = max(1, _HELD_BYTES // (4 * n))
-        for start in range(0, self.scores.n_queries, step):
-            rows = slice(start, min(start + step, self.scores.n_queries))
-            found = np.empty((rows.stop - start, n), np.float32)
-            for first, scores in self.scores.against_gallery(rows):
-                found[:, first : first + scores.shape[1]] = scores
-            own = self.fitted.queries[rows]
-            yield rows, found, (self.fitted.items >= 0) & (self.fitted.items != own[:, None])
-
-    def removable(self) -> Iterator[tuple[slice, NDArray[np.float32], NDArray[np.bool_]]]:
-        """As `blocks`, with the fitted rows that may go: no answers, and none of a query that has
-        an answer which was fitted on."""
-        eligible = self.eligible
-        for rows, scores, known in self.blocks():
-            entries = slice(self.relevance.indptr[rows.start], self.relevance.indptr[rows.stop])
-            owner = self.relevance.rows[entries] - rows.start
-            known[owner, self.relevance.indices[entries]] = False
-            known[~eligible[rows]] = False
-            yield rows, scores, known
-
-    def standardised(self, scores: NDArray[np.float32], rows: slice) -> NDArray[np.float32]:
-        """Scores in standard deviations above the mean of the rows that answer nothing."""
-        entries = slice(self.relevance.indptr[rows.start], self.relevance.indptr[rows.stop])
-        owner, column = self.relevance.rows[entries] - rows.start, self.relevance.indices[entries]
-        own = scores[owner, column].astype(np.float64)
-        n = scores.shape[1] - self.relevance.counts[rows]
-        total, squares = (
-            power.sum(axis=1, dtype=np.float64) - np.bincount(owner, of_own, len(scores))
-            for power, of_own in ((scores, own), (np.square(scores), own * own))
-        )
-        mean = total / np.maximum(n, 1)
-        spread = np.sqrt(np.maximum(squares / np.maximum(n, 1) - mean * mean, 0.0))
-        scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 1e-12)
-        return (scores - mean[:, None].astype(np.float32)) * scale[:, None].astype(np.float32)
-
-    def chances(self) -> Values:
-        """Of each bin of scores, how much likelier an unfitted row is there than a fitted one."""
-        counted = np.zeros((2, _N_BINS))
-        for rows, scores, known in self.blocks():
-            entries = slice(self.relevance.indptr[rows.start], self.relevance.indptr[rows.stop])
-            bins = _bins(self.standardised(scores, rows))
-            answers = self.relevance.rows[entries] - rows.start, self.relevance.indices[entries]
-            counts = np.bincount((bins + _N_BINS * known).ravel(), minlength=2 * _N_BINS)
-            counts -= np.bincount(
-                (bins[answers] + _N_BINS * known[answers]).ravel(), minlength=2 * _N_BINS
-            )
-            counted += counts.reshape(2, _N_BINS)
-        return _ratio(*counted)
-
-
-_N_BINS = int(_TOP / _STEP)
-
-
-def _bins(scores: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Of standardised scores; the lowest bin holds all below the mean."""
-    return np.clip(scores / np.float32(_STEP), 0, _N_BINS - 1).astype(np.int64)
-
-
-def _ratio(unfitted: Values, fitted: Values) -> Values:
-    """The density of unfitted rows over that of fitted ones, by logistic regression on the score.
-
-    The logarithm of the ratio is linear between scores that ever fewer rows reach.
-    """
-    both = unfitted + fitted
-    centres = (np.arange(_N_BINS) + 0.5) * _STEP
-    above = both[::-1].cumsum()[::-1] / both.sum()
-    knots = [centres[min(np.sum(above > share), _N_BINS - 1)] for share in _KNOT_SHARES]
-    inputs = np.column_stack([np.ones(_N_BINS), *(np.maximum(centres - k, 0) for k in knots)])
-    usual = np.log(unfitted.sum() / fitted.sum())
-    slopes = np.append(usual, np.zeros(len(knots)))
-    penalty = np.diag(np.append(0.0, np.full(len(knots), _RIDGE)))
-    for _ in range(_NEWTON_STEPS):
-        share = 1 / (1 + np.exp(-np.clip(inputs @ slopes, -30, 30)))
-        weight = both * share * (1 - share) + 1e-12
-        gradient = inputs.T @ (unfitted - both * share) - penalty @ slopes
-        slopes = slopes + np.linalg.solve((inputs.T * weight) @ inputs + penalty, gradient)
-    return np.exp(np.clip(inputs @ slopes - usual, -_LARGEST, np.log(2)))

@@ -1,0 +1,275 @@
+"""How much likelier a row that no map was fitted on is where it is seen than one that was.
+
+Told by its score and by how many rows are ahead of the answer, in two logistic regressions: the
+second starts from what the first says, and is held to it where little was seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.array_types import Values
+from isthmus.evaluate.relevance import Relevance
+from isthmus.evaluate.scores import ScoreBlocks
+from isthmus.evaluate.trial import FittedRows
+
+__all__ = ["SeenRows", "chances"]
+
+_HELD_BYTES = 8 * 2**20
+_STEP, _TOP = 0.05, 20.0
+"""Width and end of the bins of scores, in standard deviations above the mean of a query."""
+_N_BINS = int(_TOP / _STEP)
+_KNOT_SHARES = (0.2, 0.03, 0.003)
+"""Shares of all rows above the scores where the slope of the first regression may change."""
+_CROWD_KNOTS = np.arange(6.0)
+"""Logarithms of the rows ahead (base 2) where the slope of the second may change."""
+_CROWD_STEP = 0.25
+_SCORE_RIDGE, _CROWD_RIDGE, _NEWTON_STEPS = 1.0, 2.0, 25
+_LARGEST = 6.0
+
+
+@dataclass(frozen=True, eq=False)
+class Chances:
+    """Of a row that was fitted on, how much likelier an unfitted one is to be where it is."""
+
+    of_score: Values
+    """Logarithms, of each bin of scores."""
+    of_crowd: Values
+    """What is added for rows ahead of an answer: a constant, and slopes by the logarithm of their
+    number."""
+
+    def __call__(self, bins: NDArray[np.int64], ahead: NDArray[np.int64]) -> Values:
+        """Of rows in these bins, so many of which are ahead of an answer (0: they are not)."""
+        told = self.of_score[bins]
+        told = told + np.where(ahead > 0, _crowds(np.maximum(ahead, 1)) @ self.of_crowd, 0.0)
+        return np.exp(np.clip(told, -_LARGEST, np.log(2)))
+
+
+class Ahead(NamedTuple):
+    """Rows of a block that score as high as an answer of their query."""
+
+    row: NDArray[np.int64]
+    column: NDArray[np.int64]
+    crowd: NDArray[np.int64]
+    """How many rows beat the best answer that it beats."""
+    cell: NDArray[np.int64]
+    """Of each row with each answer that it beats, its place in ``row`` and ``column``."""
+    entry: NDArray[np.int64]
+    """And the answer's among all of the block, the best of a query first."""
+
+
+class Spread(NamedTuple):
+    """Of the scores of rows that answer nothing, for each query."""
+
+    mean: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    """One over the standard deviation."""
+
+    @classmethod
+    def of(
+        cls, scores: NDArray[np.float32], owner: NDArray[np.int64], column: NDArray[np.int64]
+    ) -> Spread:
+        """Of queries and their scores ``(q, n)``, without those of each answer."""
+        own = scores[owner, column].astype(np.float64)
+        n = scores.shape[1] - np.bincount(owner, minlength=len(scores))
+        total, squares = (
+            power.sum(axis=1, dtype=np.float64) - np.bincount(owner, of_own, len(scores))
+            for power, of_own in ((scores, own), (np.square(scores), own * own))
+        )
+        mean = total / np.maximum(n, 1)
+        spread = np.sqrt(np.maximum(squares / np.maximum(n, 1) - mean * mean, 0.0))
+        scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 1e-12)
+        return cls(mean.astype(np.float32), scale.astype(np.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Some queries and their scores against the whole gallery."""
+
+    rows: slice
+    scores: NDArray[np.float32]
+    fitted: NDArray[np.bool_]
+    """Rows that a query's map was fitted on; no answers, and none of a query with a fitted one."""
+    own: NDArray[np.bool_]
+    """Whether no answer of a query was fitted on."""
+    owner: NDArray[np.int64]
+    """Of each answer, its query."""
+    column: NDArray[np.int64]
+    """And its place in the gallery."""
+    spread: Spread
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """Answers of each query."""
+        return np.bincount(self.owner, minlength=len(self.scores))
+
+    def standardised(self) -> NDArray[np.float32]:
+        """Scores in standard deviations above the mean of the rows that answer nothing."""
+        mean, scale = self.spread
+        return (self.scores - mean[:, None]) * scale[:, None]
+
+    def bins(self, row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Of some rows, the bins of their standardised scores."""
+        mean, scale = self.spread
+        return _bins_of((self.scores[row, column] - mean[row]) * scale[row])
+
+    @cached_property
+    def _bars(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Scores of the answers, best first, and where those of each query start."""
+        bars = self.scores[self.owner, self.column]
+        return bars[np.lexsort((-bars, self.owner))], np.cumsum(self.counts) - self.counts
+
+    @cached_property
+    def ahead(self) -> Ahead:
+        """The rows that beat an answer, of queries none of whose answers was fitted on."""
+        bars, starts = self._bars
+        over = self.scores >= np.minimum.reduceat(bars, starts)[:, None]
+        over[self.owner, self.column] = False
+        over[~self.own] = False
+        row, column = np.nonzero(over)
+        counts = self.counts[row]
+        cell = np.repeat(np.arange(len(row)), counts)
+        place = np.arange(len(cell)) - np.repeat(np.cumsum(counts) - counts, counts)
+        entry = np.repeat(starts[row], counts) + place
+        beats = self.scores[row, column][cell] >= bars[entry]
+        cell, entry = cell[beats], entry[beats]
+        first = np.searchsorted(cell, np.arange(len(row)))
+        crowd = np.bincount(entry, minlength=len(bars))[entry[first]]
+        return Ahead(row, column, crowd, cell, entry)
+
+
+@dataclass(frozen=True, eq=False)
+class SeenRows:
+    """Scores of all rows, and which of them each query's map was fitted on."""
+
+    scores: ScoreBlocks
+    relevance: Relevance
+    fitted: FittedRows
+    _spreads: dict[int, Spread] = field(default_factory=dict[int, Spread])
+
+    @property
+    def share(self) -> float:
+        """The share of the gallery that an average query's map was fitted on."""
+        of_folds = np.bincount(self.fitted.items[self.fitted.items >= 0], minlength=1)
+        other = (
+            of_folds.sum() - np.append(of_folds, 0)[np.minimum(self.fitted.queries, len(of_folds))]
+        )
+        return float(other.mean()) / self.scores.n_gallery
+
+    @property
+    def fewest_unfitted(self) -> int:
+        """Rows that no map of a query was fitted on, of the query that has fewest."""
+        of_folds = np.bincount(self.fitted.items + 1, minlength=int(self.fitted.queries.max()) + 2)
+        return int((of_folds[0] + of_folds[self.fitted.queries + 1]).min())
+
+    @cached_property
+    def _own(self) -> NDArray[np.bool_]:
+        """Whether no answer of a query was fitted on ``(nq,)``."""
+        own = self.fitted.queries[self.relevance.rows]
+        of_item = self.fitted.items[self.relevance.indices]
+        attracted = (of_item >= 0) & (of_item != own)
+        return np.bincount(self.relevance.rows, attracted, self.scores.n_queries) == 0
+
+    def blocks(self) -> Iterator[Block]:
+        """Some queries at a time."""
+        n, indptr = self.scores.n_gallery, self.relevance.indptr
+        step = max(1, _HELD_BYTES // (4 * n))
+        for start in range(0, self.scores.n_queries, step):
+            rows = slice(start, min(start + step, self.scores.n_queries))
+            found = np.empty((rows.stop - start, n), np.float32)
+            for first, scores in self.scores.against_gallery(rows):
+                found[:, first : first + scores.shape[1]] = scores
+            fitted = (self.fitted.items >= 0) & (
+                self.fitted.items != self.fitted.queries[rows][:, None]
+            )
+            entries = slice(indptr[rows.start], indptr[rows.stop])
+            owner = self.relevance.rows[entries] - rows.start
+            column = self.relevance.indices[entries]
+            own = self._own[rows]
+            fitted[owner, column] = False
+            fitted[~own] = False
+            if start not in self._spreads:
+                self._spreads[start] = Spread.of(found, owner, column)
+            yield Block(rows, found, fitted, own, owner, column, self._spreads[start])
+
+
+def _bins_of(standardised: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Bins of standardised scores; the lowest holds all below the mean."""
+    return np.clip(standardised / np.float32(_STEP), 0, _N_BINS - 1).astype(np.int64)
+
+
+def chances(seen: SeenRows) -> Chances:
+    """What rows of either kind tell of each other."""
+    scored = np.zeros((2, _N_BINS))
+    for block in seen.blocks():
+        bins, kind = _bins_of(block.standardised()), block.fitted.astype(np.int64)
+        counts = np.bincount((bins + _N_BINS * kind)[block.own].ravel(), minlength=2 * _N_BINS)
+        asked = block.own[block.owner]
+        counts -= np.bincount(bins[block.owner[asked], block.column[asked]], minlength=2 * _N_BINS)
+        scored += counts.reshape(2, _N_BINS)
+    if not scored.any(axis=1).all():
+        return Chances(np.zeros(_N_BINS), np.zeros(1 + len(_CROWD_KNOTS)))
+    usual = float(np.log(scored[0].sum() / scored[1].sum()))
+    of_score = _of_score(scored, usual)
+    return Chances(of_score, _of_crowd(_crowded(seen), usual, of_score))
+
+
+def _of_score(counted: Values, usual: float) -> Values:
+    """The logarithm of the density of unfitted rows over that of fitted ones.
+
+    Linear between scores that ever fewer rows reach.
+    """
+    both = counted.sum(axis=0)
+    centres = (np.arange(_N_BINS) + 0.5) * _STEP
+    above = both[::-1].cumsum()[::-1] / both.sum()
+    knots = [centres[min(np.sum(above > share), _N_BINS - 1)] for share in _KNOT_SHARES]
+    inputs = np.column_stack([np.ones(_N_BINS), *(np.maximum(centres - k, 0) for k in knots)])
+    penalty = np.append(0.0, np.full(len(knots), _SCORE_RIDGE))
+    return inputs @ _logistic(inputs, counted, np.full(_N_BINS, usual), penalty)
+
+
+def _crowded(seen: SeenRows) -> Values:
+    """Rows ahead of an answer, by kind, by their number and by bins of scores."""
+    levels = int(np.log2(max(seen.scores.n_gallery, 2)) / _CROWD_STEP) + 2
+    counted = np.zeros((2, levels, _N_BINS))
+    for block in seen.blocks():
+        ahead = block.ahead
+        at = ahead.row, ahead.column
+        level = np.rint(np.log2(ahead.crowd) / _CROWD_STEP).astype(np.int64)
+        code = (block.fitted[at] * levels + level) * _N_BINS + block.bins(*at)
+        counted += np.bincount(code, minlength=counted.size).reshape(counted.shape)
+    return counted
+
+
+def _of_crowd(counted: Values, usual: float, of_score: Values) -> Values:
+    """What the rows ahead say beside their scores."""
+    level, score = np.nonzero(counted.sum(axis=0))
+    inputs = _crowds(np.exp2(level * _CROWD_STEP))
+    known = usual + np.clip(of_score[score], -_LARGEST, np.log(2))
+    penalty = np.full(inputs.shape[1], _CROWD_RIDGE)
+    return _logistic(inputs, counted[:, level, score], known, penalty)
+
+
+def _crowds(ahead: NDArray[Any]) -> Values:
+    """The inputs of the second regression for so many rows ahead ``(n,)``."""
+    logarithm = np.log2(ahead)
+    return np.column_stack(
+        [np.ones(len(logarithm)), *(np.maximum(logarithm - k, 0) for k in _CROWD_KNOTS)]
+    )
+
+
+def _logistic(inputs: Values, counted: Values, known: Values, penalty: Values) -> Values:
+    """Slopes of the odds of ``counted[0]`` among both, beside what is known of them already."""
+    slopes, both = np.zeros(inputs.shape[1]), counted.sum(axis=0)
+    for _ in range(_NEWTON_STEPS):
+        share = 1 / (1 + np.exp(-np.clip(inputs @ slopes + known, -30, 30)))
+        weight = both * share * (1 - share) + 1e-12
+        gradient = inputs.T @ (counted[0] - both * share) - penalty * slopes
+        slopes = slopes + np.linalg.solve((inputs.T * weight) @ inputs + np.diag(penalty), gradient)
+    return slopes
