@@ -35,7 +35,7 @@ _LARGEST = 6.0
 
 
 @dataclass(frozen=True, eq=False)
-class Chances:
+class FittedChances:
     """Of a row that was fitted on, how much likelier an unfitted one is to be where it is."""
 
     of_score: Values
@@ -51,7 +51,7 @@ class Chances:
         return np.exp(np.clip(told, -_LARGEST, np.log(2)))
 
 
-class Ahead(NamedTuple):
+class RowsAhead(NamedTuple):
     """Rows of a block that score as high as an answer of their query."""
 
     row: NDArray[np.int64]
@@ -64,7 +64,7 @@ class Ahead(NamedTuple):
     """And the answer's among all of the block, the best of a query first."""
 
 
-class Spread(NamedTuple):
+class ScoreSpread(NamedTuple):
     """Of the scores of rows that answer nothing, for each query."""
 
     mean: NDArray[np.float32]
@@ -74,7 +74,7 @@ class Spread(NamedTuple):
     @classmethod
     def of(
         cls, scores: NDArray[np.float32], owner: NDArray[np.int64], column: NDArray[np.int64]
-    ) -> Spread:
+    ) -> ScoreSpread:
         """Of queries and their scores ``(q, n)``, without those of each answer."""
         own = scores[owner, column].astype(np.float64)
         n = scores.shape[1] - np.bincount(owner, minlength=len(scores))
@@ -89,7 +89,7 @@ class Spread(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
+class ScoredBlock:
     """Some queries and their scores against the whole gallery."""
 
     rows: slice
@@ -102,7 +102,7 @@ class Block:
     """Of each answer, its query."""
     column: NDArray[np.int64]
     """And its place in the gallery."""
-    spread: Spread
+    spread: ScoreSpread
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:
@@ -126,7 +126,7 @@ class Block:
         return bars[np.lexsort((-bars, self.owner))], np.cumsum(self.counts) - self.counts
 
     @cached_property
-    def ahead(self) -> Ahead:
+    def ahead(self) -> RowsAhead:
         """The rows that beat an answer, of queries none of whose answers was fitted on."""
         bars, starts = self._bars
         over = self.scores >= np.minimum.reduceat(bars, starts)[:, None]
@@ -141,7 +141,7 @@ class Block:
         cell, entry = cell[beats], entry[beats]
         first = np.searchsorted(cell, np.arange(len(row)))
         crowd = np.bincount(entry, minlength=len(bars))[entry[first]]
-        return Ahead(row, column, crowd, cell, entry)
+        return RowsAhead(row, column, crowd, cell, entry)
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +151,7 @@ class SeenRows:
     scores: ScoreBlocks
     relevance: Relevance
     fitted: FittedRows
-    _spreads: dict[int, Spread] = field(default_factory=dict[int, Spread])
+    _spreads: dict[int, ScoreSpread] = field(default_factory=dict[int, ScoreSpread])
 
     @property
     def share(self) -> float:
@@ -176,7 +176,7 @@ class SeenRows:
         attracted = (of_item >= 0) & (of_item != own)
         return np.bincount(self.relevance.rows, attracted, self.scores.n_queries) == 0
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Iterator[ScoredBlock]:
         """Some queries at a time."""
         n, indptr = self.scores.n_gallery, self.relevance.indptr
         step = max(1, _HELD_BYTES // (4 * n))
@@ -195,8 +195,8 @@ class SeenRows:
             fitted[owner, column] = False
             fitted[~own] = False
             if start not in self._spreads:
-                self._spreads[start] = Spread.of(found, owner, column)
-            yield Block(rows, found, fitted, own, owner, column, self._spreads[start])
+                self._spreads[start] = ScoreSpread.of(found, owner, column)
+            yield ScoredBlock(rows, found, fitted, own, owner, column, self._spreads[start])
 
 
 def _bins_of(standardised: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -204,7 +204,7 @@ def _bins_of(standardised: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.clip(standardised / np.float32(_STEP), 0, _N_BINS - 1).astype(np.int64)
 
 
-def chances(seen: SeenRows) -> Chances:
+def chances(seen: SeenRows) -> FittedChances:
     """What rows of either kind tell of each other."""
     scored = np.zeros((2, _N_BINS))
     for block in seen.blocks():
@@ -214,10 +214,10 @@ def chances(seen: SeenRows) -> Chances:
         counts -= np.bincount(bins[block.owner[asked], block.column[asked]], minlength=2 * _N_BINS)
         scored += counts.reshape(2, _N_BINS)
     if not scored.any(axis=1).all():
-        return Chances(np.zeros(_N_BINS), np.zeros(1 + len(_CROWD_KNOTS)))
+        return FittedChances(np.zeros(_N_BINS), np.zeros(1 + len(_CROWD_KNOTS)))
     usual = float(np.log(scored[0].sum() / scored[1].sum()))
     of_score = _of_score(scored, usual)
-    return Chances(of_score, _of_crowd(_crowded(seen), usual, of_score))
+    return FittedChances(of_score, _of_crowd(_crowded(seen), usual, of_score))
 
 
 def _of_score(counted: Values, usual: float) -> Values:
