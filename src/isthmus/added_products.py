@@ -182,4 +182,4 @@ _ROUTINES: dict[str, tuple[_Update, str, _Update]] = {
     "gemm": (_gemm, "FFFIIINPIPINPI", _scipy_gemm),
     "syrk": (_syrk, "FFFIINPINPI", _scipy_syrk),
 }
-"""Of each its call, the types of its arguments (flag, integer, number, place), and SciPy's call."""
+"""The call of each, the types of its arguments (flag, integer, number, place), SciPy's call."""

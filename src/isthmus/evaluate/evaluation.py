@@ -171,6 +171,13 @@ class Evaluation(ShownInNotebook, BaseModel):
                 f"what rests on the bridge is a lower estimate: {maps}. The bridge by itself is "
                 "told as of all pairs, by what maps of one fold less find less"
             )
+            within = [
+                name
+                for name, found in (("groups", self.fairness), ("conditions", self.robustness))
+                if found is not None
+            ]
+            if within:
+                told += f", except within {' and '.join(within)}"
         if self.among_unfitted:
             told += (
                 ". Rows that a map was fitted on attract what it maps: where a mapped query alone "

@@ -39,7 +39,7 @@ class FittedChances:
     """Of a row that was fitted on, how much likelier an unfitted one is to be where it is."""
 
     of_score: Values
-    """Logarithms, of each bin of scores."""
+    """Logarithms, one for each bin of scores."""
     of_crowd: Values
     """What is added for rows ahead of an answer: a constant, and slopes by the logarithm of their
     number."""
@@ -59,9 +59,9 @@ class RowsAhead(NamedTuple):
     crowd: NDArray[np.int64]
     """How many rows beat the best answer that it beats."""
     cell: NDArray[np.int64]
-    """Of each row with each answer that it beats, its place in ``row`` and ``column``."""
+    """Where in ``row`` and ``column`` is each row, with each answer that it beats."""
     entry: NDArray[np.int64]
-    """And the answer's among all of the block, the best of a query first."""
+    """Which answer of the block, the best of a query first, it beats."""
 
 
 class ScoreSpread(NamedTuple):
@@ -99,9 +99,9 @@ class ScoredBlock:
     own: NDArray[np.bool_]
     """Whether no answer of a query was fitted on."""
     owner: NDArray[np.int64]
-    """Of each answer, its query."""
+    """The query of each answer."""
     column: NDArray[np.int64]
-    """And its place in the gallery."""
+    """Where in the gallery each answer is."""
     spread: ScoreSpread
 
     @cached_property
