@@ -19,6 +19,8 @@ from isthmus.evaluate.attraction import ranks_among_unfitted
 from isthmus.evaluate.horizon import Horizon
 from isthmus.evaluate.trial import FewerPairs
 from isthmus.spaces.sample import Batch
+from isthmus.ways import ChosenWays, Recall, Way, evaluate_upgrade
+from isthmus.ways.recall import drawn_beside_fewer, gallery_search
 
 JUDGING = Judging(primary="ndcg@10", resamples=100)
 CHAIN = Chain([Affine(2 * np.eye(4)[::-1])])
@@ -104,23 +106,46 @@ def test_the_bridge_is_told_as_of_all_pairs() -> None:
     rule = VerdictRule(horizon=Horizon(rows=2000))
     judging = Judging(metrics=("recall@1", "mrr"), primary="mrr", resamples=200, rule=rule)
 
-    def told(chain: CrossFitted) -> Any:
-        return examine(HeldOutParts(held_out), chain, "query", judging).evidence
+    ways = {
+        "bridge": Way(recall=Recall(kind="bridge")),
+        "mixed": Way(recall=Recall(kind="mixed", alpha=0.8)),
+    }
+    chosen = ChosenWays(ways={"mixed": ways["mixed"]})
 
-    found, plain, less = told(maps), told(replace(maps, fewer=None)), told(fewer)
-    for metric in ("recall@1", "mrr"):
-        now, of_most, of_less = (e.arms["bridge"].metrics[metric] for e in (found, plain, less))
-        step = FewerPairs(x, folds).next_step(of_most.value, of_less.value)
-        grown = of_most.value + step * (of_most.value - of_less.value)
-        assert now.value == pytest.approx(grown, abs=0.003) and now.value > of_most.value + 0.01
-        # what is carried on is not known for sure
-        assert now.high - now.low > of_most.high - of_most.low
-    there = [e.arms["bridge"].in_index for e in (found, plain, less)]
-    assert all(one is not None and 0 < one.value < now.value for one in there)
-    step = FewerPairs(x, folds).next_step(there[1].value, there[2].value)
-    expected = there[1].value + step * (there[1].value - there[2].value)
-    assert there[0].value == pytest.approx(expected, abs=0.003)
+    def told(chain: CrossFitted) -> Any:
+        return evaluate_upgrade(held_out.trial(chain, "query"), judging, chosen=chosen)
+
+    found, plain = told(maps), told(replace(maps, fewer=None))
+    trial = held_out.trial(maps, "query")
+    for name, way in ways.items():
+        side = gallery_search(trial, way.recall)
+        ranks = relevant_ranks(side.queries, side.gallery, trial.relevance)
+        both = drawn_beside_fewer(trial, way.recall, ranks)
+        for metric in ("recall@1", "mrr"):
+            per_query = parse_metric(metric).per_query
+            most, less = (np.mean([per_query(one).mean() for one in drawn]) for drawn in both)
+            step = FewerPairs(x, folds).next_step(most, less)
+            now, before = (e.arms[name].metrics[metric] for e in (found, plain))
+            assert now.value == pytest.approx(most + step * (most - less))
+            # what the number of rows ahead says is told together with the maps of fewer
+            assert most == pytest.approx(before.value, abs=0.03)
+            assert now.value > most + 0.01
+            # what is carried on is not known for sure
+            assert now.high - now.low > before.high - before.low
+        there = [e.arms[name].in_index.value for e in (found, plain)]
+        assert 0 < there[1] < there[0] < found.arms[name].metrics["mrr"].value
     assert found.arms["old"].in_index == plain.arms["old"].in_index
     assert found.arms["old"].metrics == plain.arms["old"].metrics
+
+
+def test_evidence_says_which_of_its_values_are_as_of_all_pairs() -> None:
+    rows = _batch(0, 100)
+    test = HeldOut.of_queries(_batch(0, 40), {i: [i] for i in rows.ids.tolist()}, rows, rows)
+    maps = CrossFitted((CHAIN,) * 4, fewer=CrossFitted((CHAIN,) * 4))
+    found, plain = (
+        examine(HeldOutParts(test), chain, "query", JUDGING).evidence
+        for chain in (maps, replace(maps, fewer=None))
+    )
     assert found.of_all_pairs and "told as of all pairs" in found.lower_estimate
+    assert "within groups" not in found.lower_estimate
     assert not plain.of_all_pairs and "more than the upper ends" in plain.lower_estimate

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from isthmus.evaluate.fitted_rows import SeenRows, chances
+from isthmus.evaluate.fitted_rows import FittedChances, SeenRows, chances
 from isthmus.evaluate.ranks import Ranks
 from isthmus.evaluate.relevance import Relevance
 from isthmus.evaluate.scores import ScoreBlocks
 from isthmus.evaluate.search import TopK
 from isthmus.evaluate.trial import FittedRows, GallerySearch
 
-__all__ = ["first_among_unfitted", "ranks_among_unfitted"]
+__all__ = ["first_among_unfitted", "ranks_among_unfitted", "ranks_beside_fewer"]
 
 _DRAWS = 32
 _LEAST_SHARE = 0.25
@@ -69,14 +69,48 @@ def ranks_among_unfitted(
     seen = SeenRows(ScoreBlocks(search.queries, search.gallery, search.metric), relevance, fitted)
     if not _LEAST_SHARE < seen.share < 1:
         return None
-    stays = chances(seen)
+    return _drawn(seen, ranks, chances(seen)[0], seed)
+
+
+def ranks_beside_fewer(
+    searches: tuple[GallerySearch, GallerySearch],
+    relevance: Relevance,
+    fitted: tuple[FittedRows, FittedRows],
+    ranks: tuple[Ranks, Ranks],
+    *,
+    seed: int = 0,
+) -> tuple[list[Ranks], list[Ranks]] | None:
+    """As `ranks_among_unfitted`, of two searches that are compared.
+
+    Args:
+        searches: the same queries behind maps, and behind maps that were fitted on fewer rows.
+        relevance: which items answer each query.
+        fitted: which items the maps of each were fitted on.
+        ranks: of the relevant items in the gallery as it is, of each.
+        seed: of the draws.
+
+    Returns:
+        Ranks of both; None where `ranks_among_unfitted` says nothing of one of them.
+    """
+    seen = [
+        SeenRows(ScoreBlocks(one.queries, one.gallery, one.metric), relevance, rows)
+        for one, rows in zip(searches, fitted, strict=True)
+    ]
+    if not all(_LEAST_SHARE < one.share < 1 for one in seen):
+        return None
+    first, second = (_drawn(*one, seed) for one in zip(seen, ranks, chances(*seen), strict=True))
+    return first, second
+
+
+def _drawn(seen: SeenRows, ranks: Ranks, stays: FittedChances, seed: int) -> list[Ranks]:
+    """Ranks without the fitted rows that go in each draw."""
     removed = np.zeros((_DRAWS, len(ranks.ranks)), np.int64)
     rng = np.random.default_rng(seed)
     for block in seen.blocks():
         ahead = block.ahead
         at = ahead.row, ahead.column
         chance = np.where(block.fitted[at], stays(block.bins(*at), ahead.crowd), 1)
-        first, last = (int(relevance.indptr[i]) for i in (block.rows.start, block.rows.stop))
+        first, last = (int(ranks.indptr[i]) for i in (block.rows.start, block.rows.stop))
         for draw in removed:
             less = 1 - np.floor(chance + rng.random(len(chance)))
             draw[first:last] = np.bincount(ahead.entry, less[ahead.cell], last - first)
@@ -103,7 +137,7 @@ def first_among_unfitted(
     seen = SeenRows(ScoreBlocks(search.queries, search.gallery, search.metric), relevance, fitted)
     if not (_LEAST_SHARE < seen.share < 1 and seen.fewest_unfitted >= k):
         return None
-    stays = chances(seen)
+    (stays,) = chances(seen)
     rng = np.random.default_rng(seed)
     indices = np.empty((seen.scores.n_queries, k), np.int64)
     best = np.empty(indices.shape, np.float32)

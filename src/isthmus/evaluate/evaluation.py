@@ -124,8 +124,8 @@ class Evaluation(ShownInNotebook, BaseModel):
     """Whether rows that the map of a query was fitted on count as often as others of their score,
     where a mapped query alone searches."""
     of_all_pairs: bool = False
-    """Whether the bridge's values are what the map of all pairs is expected to find, by what maps
-    of fewer find less."""
+    """Whether the values of the bridge and of a mixed query are what the map of all pairs is
+    expected to find, by what maps of fewer find less."""
 
     @model_validator(mode="after")
     def _whole(self) -> Evaluation:
@@ -168,8 +168,8 @@ class Evaluation(ShownInNotebook, BaseModel):
         )
         if self.of_all_pairs:
             told = (
-                f"what rests on the bridge is a lower estimate: {maps}. The bridge by itself is "
-                "told as of all pairs, by what maps of one fold less find less"
+                f"what else rests on the bridge is a lower estimate: {maps}. The bridge by itself "
+                "and a mixed query are told as of all pairs, by what maps of a fold less find less"
             )
             within = [
                 name

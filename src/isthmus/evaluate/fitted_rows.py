@@ -19,7 +19,7 @@ from isthmus.evaluate.relevance import Relevance
 from isthmus.evaluate.scores import ScoreBlocks
 from isthmus.evaluate.trial import FittedRows
 
-__all__ = ["SeenRows", "chances"]
+__all__ = ["FittedChances", "SeenRows", "chances"]
 
 _HELD_BYTES = 8 * 2**20
 _STEP, _TOP = 0.05, 20.0
@@ -153,28 +153,33 @@ class SeenRows:
     fitted: FittedRows
     _spreads: dict[int, ScoreSpread] = field(default_factory=dict[int, ScoreSpread])
 
+    @cached_property
+    def _unfitted(self) -> NDArray[np.int64]:
+        """Rows that the map of each query was not fitted on ``(nq,)``."""
+        of_folds = np.bincount(self.fitted.items + 1, minlength=1)
+        unfitted = np.full(self.scores.n_queries, of_folds[0])
+        for folds in (self.fitted.queries, self.fitted.spared):
+            if folds is not None:
+                known = folds + 1 < len(of_folds)
+                unfitted += np.where(known, of_folds[np.where(known, folds + 1, 0)], 0)
+        return unfitted
+
     @property
     def share(self) -> float:
         """The share of the gallery that an average query's map was fitted on."""
-        of_folds = np.bincount(self.fitted.items[self.fitted.items >= 0], minlength=1)
-        other = (
-            of_folds.sum() - np.append(of_folds, 0)[np.minimum(self.fitted.queries, len(of_folds))]
-        )
-        return float(other.mean()) / self.scores.n_gallery
+        return 1 - float(self._unfitted.mean()) / self.scores.n_gallery
 
     @property
     def fewest_unfitted(self) -> int:
         """Rows that no map of a query was fitted on, of the query that has fewest."""
-        of_folds = np.bincount(self.fitted.items + 1, minlength=int(self.fitted.queries.max()) + 2)
-        return int((of_folds[0] + of_folds[self.fitted.queries + 1]).min())
+        return int(self._unfitted.min())
 
     @cached_property
     def _own(self) -> NDArray[np.bool_]:
         """Whether no answer of a query was fitted on ``(nq,)``."""
-        own = self.fitted.queries[self.relevance.rows]
-        of_item = self.fitted.items[self.relevance.indices]
-        attracted = (of_item >= 0) & (of_item != own)
-        return np.bincount(self.relevance.rows, attracted, self.scores.n_queries) == 0
+        rows, of_item = self.relevance.rows, self.fitted.items[self.relevance.indices]
+        attracted = (of_item >= 0) & (of_item != self.fitted.queries[rows])
+        return np.bincount(rows, attracted, self.scores.n_queries) == 0
 
     def blocks(self) -> Iterator[ScoredBlock]:
         """Some queries at a time."""
@@ -185,9 +190,7 @@ class SeenRows:
             found = np.empty((rows.stop - start, n), np.float32)
             for first, scores in self.scores.against_gallery(rows):
                 found[:, first : first + scores.shape[1]] = scores
-            fitted = (self.fitted.items >= 0) & (
-                self.fitted.items != self.fitted.queries[rows][:, None]
-            )
+            fitted = self.fitted.mask(rows)
             entries = slice(indptr[rows.start], indptr[rows.stop])
             owner = self.relevance.rows[entries] - rows.start
             column = self.relevance.indices[entries]
@@ -204,20 +207,48 @@ def _bins_of(standardised: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.clip(standardised / np.float32(_STEP), 0, _N_BINS - 1).astype(np.int64)
 
 
-def chances(seen: SeenRows) -> FittedChances:
-    """What rows of either kind tell of each other."""
+def chances(*seen: SeenRows) -> list[FittedChances]:
+    """What rows of either kind tell of each other, of each search.
+
+    Several searches for the same answers share what the number of rows ahead says, but for a
+    constant: so what is not known of it is no difference between them.
+    """
+    scored = [_scored(one) for one in seen]
+    if not all(one.any(axis=1).all() for one in scored):
+        return [FittedChances(np.zeros(_N_BINS), np.zeros(1 + len(_CROWD_KNOTS))) for _ in seen]
+    usual = [float(np.log(one[0].sum() / one[1].sum())) for one in scored]
+    of_score = [_of_score(*one) for one in zip(scored, usual, strict=True)]
+    inputs: list[Values] = []
+    counts: list[Values] = []
+    known: list[Values] = []
+    for k, one in enumerate(seen):
+        counted = _crowded(one)
+        level, score = np.nonzero(counted.sum(axis=0))
+        which = np.zeros((len(level), len(seen) - 1))
+        which[:, k - 1 : k] = 1.0
+        inputs.append(np.column_stack([_crowds(np.exp2(level * _CROWD_STEP)), which]))
+        counts.append(counted[:, level, score])
+        known.append(usual[k] + np.clip(of_score[k][score], -_LARGEST, np.log(2)))
+    every = np.concatenate(inputs)
+    penalty = np.full(every.shape[1], _CROWD_RIDGE)
+    slopes = _logistic(every, np.concatenate(counts, axis=1), np.concatenate(known), penalty)
+    shared, apart = slopes[: 1 + len(_CROWD_KNOTS)], np.append(0.0, slopes[1 + len(_CROWD_KNOTS) :])
+    constant = np.eye(len(shared))[0]
+    return [FittedChances(s, shared + a * constant) for s, a in zip(of_score, apart, strict=True)]
+
+
+def _scored(seen: SeenRows) -> Values:
+    """Unfitted and fitted rows in each bin of scores."""
     scored = np.zeros((2, _N_BINS))
     for block in seen.blocks():
         bins, kind = _bins_of(block.standardised()), block.fitted.astype(np.int64)
         counts = np.bincount((bins + _N_BINS * kind)[block.own].ravel(), minlength=2 * _N_BINS)
         asked = block.own[block.owner]
-        counts -= np.bincount(bins[block.owner[asked], block.column[asked]], minlength=2 * _N_BINS)
+        counts[:_N_BINS] -= np.bincount(
+            bins[block.owner[asked], block.column[asked]], minlength=_N_BINS
+        )
         scored += counts.reshape(2, _N_BINS)
-    if not scored.any(axis=1).all():
-        return FittedChances(np.zeros(_N_BINS), np.zeros(1 + len(_CROWD_KNOTS)))
-    usual = float(np.log(scored[0].sum() / scored[1].sum()))
-    of_score = _of_score(scored, usual)
-    return FittedChances(of_score, _of_crowd(_crowded(seen), usual, of_score))
+    return scored
 
 
 def _of_score(counted: Values, usual: float) -> Values:
@@ -245,15 +276,6 @@ def _crowded(seen: SeenRows) -> Values:
         code = (block.fitted[at] * levels + level) * _N_BINS + block.bins(*at)
         counted += np.bincount(code, minlength=counted.size).reshape(counted.shape)
     return counted
-
-
-def _of_crowd(counted: Values, usual: float, of_score: Values) -> Values:
-    """What the rows ahead say beside their scores."""
-    level, score = np.nonzero(counted.sum(axis=0))
-    inputs = _crowds(np.exp2(level * _CROWD_STEP))
-    known = usual + np.clip(of_score[score], -_LARGEST, np.log(2))
-    penalty = np.full(inputs.shape[1], _CROWD_RIDGE)
-    return _logistic(inputs, counted[:, level, score], known, penalty)
 
 
 def _crowds(ahead: NDArray[Any]) -> Values:

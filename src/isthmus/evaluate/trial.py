@@ -34,22 +34,37 @@ class FittedRows:
 
     Example:
         >>> import numpy as np
-        >>> FittedRows(np.array([0, 1]), np.array([0, 1, -1])).of(np.array([True, False])).queries
-        array([0])
+        >>> rows = FittedRows(np.array([0, 1]), np.array([0, 1, 2, -1]))
+        >>> rows.mask(slice(0, 1))
+        array([[False,  True,  True, False]])
+        >>> rows.without_next(3).mask(slice(0, 1))
+        array([[False, False,  True, False]])
     """
 
     queries: NDArray[np.int64]
     """The fold of each query ``(nq,)``."""
     items: NDArray[np.int64]
     """The fold of each gallery item ``(ng,)``, -1 of items that no map was fitted on."""
+    spared: NDArray[np.int64] | None = None
+    """Another fold that the map of each query was not fitted on ``(nq,)``."""
 
     def of(self, kept: NDArray[np.bool_]) -> FittedRows:
         """Of the queries where ``kept (nq,)`` is true."""
-        return FittedRows(self.queries[kept], self.items)
+        spared = None if self.spared is None else self.spared[kept]
+        return FittedRows(self.queries[kept], self.items, spared)
 
     def widened(self, n: int) -> FittedRows:
         """With ``n`` more gallery items, which no map was fitted on."""
-        return FittedRows(self.queries, np.concatenate([self.items, np.full(n, -1)]))
+        return replace(self, items=np.concatenate([self.items, np.full(n, -1)]))
+
+    def without_next(self, folds: int) -> FittedRows:
+        """Of maps that were not fitted on the next of the folds either."""
+        return replace(self, spared=(self.queries + 1) % folds)
+
+    def mask(self, rows: slice) -> NDArray[np.bool_]:
+        """Whether the maps of some queries were fitted on each item ``(q, ng)``."""
+        known = (self.items >= 0) & (self.items != self.queries[rows][:, None])
+        return known if self.spared is None else known & (self.items != self.spared[rows][:, None])
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +173,8 @@ class Trial:
         """The trial with the maps of fewer pairs in place of the others, where there are some."""
         if self.fewer is None:
             return None
-        return replace(self, query_bridged=self.fewer.queries, fewer=None)
+        fitted = None if self.fitted is None else self.fitted.without_next(self.fewer.folds)
+        return replace(self, query_bridged=self.fewer.queries, fewer=None, fitted=fitted)
 
     @property
     def n_queries(self) -> int:

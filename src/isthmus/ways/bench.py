@@ -26,7 +26,7 @@ from isthmus.ways.estimate_new import estimated_new
 from isthmus.ways.fixed import FixedWays
 from isthmus.ways.items import KnownItems
 from isthmus.ways.measure import overlap, price_of
-from isthmus.ways.recall import drawn_ranks, ranks_of
+from isthmus.ways.recall import drawn_beside_fewer
 from isthmus.ways.search import Answer, Search
 from isthmus.ways.thresholds import Thresholds, fit_thresholds
 from isthmus.ways.trial_store import TrialStore
@@ -100,7 +100,7 @@ class Bench:
         self._depth = max(self.k, deepest) + (trial.exclude is not None)
         self._known: Any = {}
         self._permuted, self._seed = _permuted(trial, seed), seed
-        self._unfitted: dict[str, list[Ranks] | None] = {}
+        self._unfitted: dict[str, tuple[list[Ranks] | None, list[Ranks] | None]] = {}
         self.answers: dict[str, Answer] = {}
         self.ranks: dict[str, Ranks] = {}
 
@@ -117,17 +117,17 @@ class Bench:
 
     def values(self, name: str, metrics: Sequence[MetricAt]) -> NDArray[np.float64]:
         """Each metric of each query ``(nq, m)``, expected among rows that no map was fitted on."""
-        drawn = self._drawn(name) or [self.ranks[name]]
+        drawn = self._drawn(name)[0] or [self.ranks[name]]
         return np.mean([np.column_stack([m.per_query(r) for m in metrics]) for r in drawn], axis=0)
 
     def _as_of_all_pairs(
-        self, arm: MeasuredArm, metrics: Sequence[MetricAt], judging: Judging
+        self, name: str, arm: MeasuredArm, metrics: Sequence[MetricAt], judging: Judging
     ) -> MeasuredArm:
-        """The bridge with what the map of all pairs is expected to find more."""
-        trial, fewer = self.trial.of_fewer, self.trial.fewer
-        if trial is None or fewer is None:
+        """One search by the bridge with what the map of all pairs is expected to find more."""
+        trial, ranks = self.trial, self._drawn(name)[1]
+        fewer = trial.fewer
+        if fewer is None or ranks is None:
             return arm
-        ranks = ranks_of(trial, self.ways["bridge"].recall, seed=self._seed)
         more = np.empty_like(arm.values)
         for column, metric in enumerate(metrics):
             found = arm.values[:, column]
@@ -184,7 +184,7 @@ class Bench:
         arms = {name: self._measured(name, found, judging) for name, found in values.items()}
         if trial.relevance is not None:
             metrics = [parse_metric(name) for name in names]
-            arms["bridge"] = self._as_of_all_pairs(arms["bridge"], metrics, judging)
+            arms = {n: self._as_of_all_pairs(n, a, metrics, judging) for n, a in arms.items()}
         absent = {**fixed.absent, **self.chosen.absent}
         if trial.paired is not None:
             arms["new"] = estimated_new(trial.paired, values["old"], names)
@@ -228,15 +228,18 @@ class Bench:
     @property
     def among_unfitted(self) -> bool:
         """Whether the bridge was measured without the attraction of fitted rows."""
-        return self._unfitted.get("bridge") is not None
+        return self._drawn("bridge")[0] is not None
 
-    def _drawn(self, name: str) -> list[Ranks] | None:
-        """Ranks without the attraction of fitted rows, of a way that searches by the bridge."""
+    def _drawn(self, name: str) -> tuple[list[Ranks] | None, list[Ranks] | None]:
+        """Ranks without the attraction of fitted rows, of a way that searches by the bridge; and
+        behind the maps of fewer pairs."""
         way = self.ways[name]
-        if name == "control" or way.rescore is not None or way.part is not None:
-            return None
+        if self.trial.relevance is None or name == "control":
+            return None, None
+        if way.rescore is not None or way.part is not None:
+            return None, None
         if name not in self._unfitted:
-            self._unfitted[name] = drawn_ranks(
+            self._unfitted[name] = drawn_beside_fewer(
                 self.trial, way.recall, self.ranks[name], seed=self._seed
             )
         return self._unfitted[name]
@@ -272,7 +275,7 @@ class Bench:
             name = next((n for n, w in self.ways.items() if w == Way(recall=way.recall)), name)
             if metric.k is not None:
                 metric = parse_metric(f"{metric.metric.name}@{max(metric.k, way.rescore.most)}")
-        drawn = self._drawn(name)
+        drawn = self._drawn(name)[0]
         ranks = self.ranks[name] if drawn is None else _middle(drawn, metric)
         return expected_in_index(ranks, self.trial.n_gallery, rows, metric, level=judging.level)
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.evaluate import Ranks, TopK, Trial, relevant_ranks, top_k
-from isthmus.evaluate.attraction import ranks_among_unfitted
+from isthmus.evaluate.attraction import ranks_among_unfitted, ranks_beside_fewer
 from isthmus.evaluate.metrics import MetricAt
 from isthmus.evaluate.ranks import ranks_and_hits
 from isthmus.evaluate.scores import scores_of
@@ -20,10 +20,10 @@ from isthmus.ways.way import Recall
 __all__ = [
     "Recalled",
     "can_mix",
+    "drawn_beside_fewer",
     "drawn_ranks",
     "gallery_search",
     "new_gallery_search",
-    "ranks_of",
     "recalled",
     "values_of",
 ]
@@ -92,6 +92,43 @@ def drawn_ranks(trial: Trial, recall: Recall, ranks: Ranks, *, seed: int = 0) ->
     return ranks_among_unfitted(side, trial.relevance, trial.fitted, ranks, seed=seed)
 
 
+def drawn_beside_fewer(
+    trial: Trial, recall: Recall, ranks: Ranks, *, seed: int = 0
+) -> tuple[list[Ranks] | None, list[Ranks] | None]:
+    """`drawn_ranks`, and the ranks of the same search behind maps that were fitted on fewer pairs.
+
+    Args:
+        trial: with relevance.
+        recall: what searches.
+        ranks: of the relevant items in the gallery as it is.
+        seed: of the draws.
+
+    Returns:
+        The second None where the recall does not ask the bridge, or there are no such maps.
+    """
+    before = trial.of_fewer
+    if before is None or not recall.rests_on_bridge:
+        return drawn_ranks(trial, recall, ranks, seed=seed), None
+    assert trial.relevance is not None
+    sides = gallery_search(trial, recall), gallery_search(before, recall)
+    less = relevant_ranks(
+        sides[1].queries,
+        sides[1].gallery,
+        trial.relevance,
+        metric=trial.metric,
+        exclude=trial.exclude,
+    )
+    if trial.fitted is not None and before.fitted is not None:
+        fitted = trial.fitted, before.fitted
+        both = ranks_beside_fewer(sides, trial.relevance, fitted, (ranks, less), seed=seed)
+        if both is not None:
+            return both
+    drawn = [
+        drawn_ranks(*one, seed=seed) for one in ((trial, recall, ranks), (before, recall, less))
+    ]
+    return drawn[0], drawn[1] or [less]
+
+
 def values_of(
     trial: Trial, recall: Recall, metric: MetricAt, *, seed: int = 0
 ) -> NDArray[np.float64]:
@@ -103,24 +140,13 @@ def values_of(
         metric: of the ranks.
         seed: of the draws of `drawn_ranks`.
     """
-    drawn = ranks_of(trial, recall, seed=seed)
-    return np.mean([metric.per_query(one) for one in drawn], axis=0)
-
-
-def ranks_of(trial: Trial, recall: Recall, *, seed: int = 0) -> list[Ranks]:
-    """Ranks by one search, drawn among rows that no map was fitted on where that matters.
-
-    Args:
-        trial: with relevance.
-        recall: what searches.
-        seed: of the draws of `drawn_ranks`.
-    """
     assert trial.relevance is not None
     side = gallery_search(trial, recall)
     ranks = relevant_ranks(
         side.queries, side.gallery, trial.relevance, metric=side.metric, exclude=trial.exclude
     )
-    return drawn_ranks(trial, recall, ranks, seed=seed) or [ranks]
+    drawn = drawn_ranks(trial, recall, ranks, seed=seed) or [ranks]
+    return np.mean([metric.per_query(one) for one in drawn], axis=0)
 
 
 @dataclass(frozen=True, eq=False)
