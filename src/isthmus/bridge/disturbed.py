@@ -165,12 +165,15 @@ def _copies(
     cut |= {"query_new", "gallery_new", "gallery_bridged"} if both else set[str]()
     sides = {name: rows for name in cut if (rows := getattr(trial, name)) is not None}
     kept = {name: round(asked.kept * rows.shape[1]) for name, rows in sides.items()}
-    short = {name: rows[:, : kept[name]] for name, rows in sides.items()}
+    short: dict[str, Any] = {name: rows[:, : kept[name]] for name, rows in sides.items()}
     if min(kept.values()) < _FEWEST_KEPT:
         yield "matryoshka", "the vectors are too narrow to be cut", None
     elif any(not rows.any(axis=1).all() for rows in short.values()):
         yield "matryoshka", "a vector has nothing among its first coordinates", None
     else:
+        if trial.fewer is not None:
+            mapped = trial.fewer.queries[:, : kept["query_bridged"]]
+            short["fewer"] = replace(trial.fewer, queries=mapped)
         yield (
             "matryoshka",
             f"the first {asked.kept:.0%} of the coordinates of index and queries",
