@@ -54,25 +54,26 @@ def add_rank_one(
 
 
 def add_product(total: NDArray[Any], a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
-    """``total + aᵀ b``, in place.
+    """``total + a b``, in place.
 
     Args:
         total: ``(m, n)``, row after row, of float32 or float64.
-        a: ``(k, m)``, of the same dtype.
+        a: ``(m, k)``, of the same dtype; not copied where it or its transpose is contiguous.
         b: ``(k, n)``, of the same dtype.
 
     Example:
-        >>> add_product(np.eye(2), np.array([[1.0, 2.0]]), np.array([[30.0, 40.0]]))
+        >>> add_product(np.eye(2), np.array([[1.0], [2.0]]), np.array([[30.0, 40.0]]))
         array([[31., 40.],
                [60., 81.]])
     """
-    _check_total(total, (a.shape[1], b.shape[1]))
-    if len(a) != len(b):
-        raise ValueError(f"products of {len(a)} and {len(b)} rows")
-    if total.size and len(a):
+    _check_total(total, (len(a), b.shape[1]))
+    if a.shape[1] != len(b):
+        raise ValueError(f"no product of {a.shape} and {b.shape}")
+    if total.size and len(b):
         kind = total.dtype.char
-        sides = (np.ascontiguousarray(side, kind) for side in (a, b))
-        routine_of("gemm", kind)(total, *sides)
+        if a.dtype != total.dtype or not a.flags.f_contiguous:
+            a = np.ascontiguousarray(a, kind)
+        routine_of("gemm", kind)(total, a, np.ascontiguousarray(b, kind))
     return total
 
 
@@ -155,15 +156,18 @@ def _scipy_ger(
 
 
 def _gemm(gemm: Any, total: NDArray[Any], a: NDArray[Any], b: NDArray[Any]) -> None:
-    m, n = total.shape
+    (m, n), k = total.shape, len(b)
+    layout, width = (_PLAIN, k) if a.flags.c_contiguous else (_TRANSPOSED, m)
     gemm(
-        _ROW_MAJOR, _TRANSPOSED, _PLAIN, m, n, len(a),
-        1.0, a.ctypes.data, m, b.ctypes.data, n, 1.0, total.ctypes.data, n,
+        _ROW_MAJOR, layout, _PLAIN, m, n, k,
+        1.0, a.ctypes.data, width, b.ctypes.data, n, 1.0, total.ctypes.data, n,
     )  # fmt: skip
 
 
 def _scipy_gemm(gemm: Any, total: NDArray[Any], a: NDArray[Any], b: NDArray[Any]) -> None:
-    gemm(1.0, b.T, a.T, beta=1.0, c=total.T, trans_b=True, overwrite_c=True)
+    turned = a.flags.c_contiguous
+    given = a.T if turned else a
+    gemm(1.0, b.T, given, beta=1.0, c=total.T, trans_b=not turned, overwrite_c=True)
 
 
 def _syrk(syrk: Any, total: NDArray[Any], a: NDArray[Any]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.adapters.chain import Chain
+from isthmus.adapters.chain.one_matrix import block_rows
 from isthmus.errors import InputError
 from isthmus.pickling import PickledByFields
 from isthmus.spaces.metric import Metric
@@ -19,8 +20,6 @@ from isthmus.spaces.row_checks import check_vectors
 from isthmus.spaces.writers import VectorWriter
 
 __all__ = ["RowMap"]
-
-_BLOCK = 4 << 20  # bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +39,7 @@ class RowMap(PickledByFields):
     @property
     def block_rows(self) -> int:
         """Rows to map at once, so that they are still in the cache when they are written."""
-        return max(1, _BLOCK // (4 * max(self.dim, self.mapped_dim)))
+        return block_rows(self.dim, self.mapped_dim)
 
     def fast(
         self, x: NDArray[Any], out: NDArray[np.float32] | None = None
@@ -50,26 +49,6 @@ class RowMap(PickledByFields):
         if one_matrix is None or x.ndim != 2 or x.shape[1] != self.dim:
             return None
         return one_matrix.rows(x, out)
-
-    def mapped(
-        self,
-        rows: NDArray[Any],
-        *,
-        where: str,
-        first_row: int,
-        out: NDArray[np.float32] | None = None,
-    ) -> NDArray[Any]:
-        """Map rows ``(n, dx)``; the result is in ``out (n, dy)`` where `fast` maps them.
-
-        Raises:
-            InputError: naming ``where`` and the first offending row, counted from ``first_row``.
-        """
-        found = self.fast(rows, out) if rows.dtype.char == "f" else None
-        if found is not None:
-            return found
-        return self.chain(
-            check_vectors(rows, dim=self.dim, metric=self.metric, where=where, first_row=first_row)
-        )
 
     def write(
         self,
@@ -91,10 +70,17 @@ class RowMap(PickledByFields):
                 finite.
         """
         where, first = place
-        # of weights that are too large; the error names the row
-        with np.errstate(over="ignore", invalid="ignore"):
-            mapped = self.mapped(rows, where=where, first_row=first, out=writer.space(len(rows)))
-            _check_finite(mapped, where, first)
+        space = writer.space(len(rows))
+        mapped = self.fast(rows, space) if rows.dtype.char == "f" else None
+        if mapped is None:
+            # of weights that are too large; the error names the row
+            with np.errstate(over="ignore", invalid="ignore"):
+                mapped = self.chain(
+                    check_vectors(
+                        rows, dim=self.dim, metric=self.metric, where=where, first_row=first
+                    )
+                )
+                _check_finite(mapped, where, first)
         writer.write(mapped, ids)
 
 

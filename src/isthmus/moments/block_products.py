@@ -38,7 +38,7 @@ def add_products(xp: Any, keep: Set[str], sums: dict[str, Array], moved: dict[st
             if a is b:
                 add_square(sums[name], a)
             else:
-                add_product(sums[name], a, b)
+                add_product(sums[name], a.T, b)
     for side, rows in moved.items():
         if "square" in keep and side + side not in keep:
             name = f"square_{side}"

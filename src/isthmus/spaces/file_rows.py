@@ -88,6 +88,7 @@ class FileRows:
             InputError: as `rows`.
         """
         out = np.empty((len(indices), *self.shape[1:]), self.dtype)
+        bytes_of_all = _bytes(out)
         order = np.argsort(indices, kind="stable")
         wanted = np.asarray(indices)[order]
         done = 0
@@ -102,7 +103,8 @@ class FileRows:
                 for row, place in zip(
                     wanted[done:end].tolist(), order[done:end].tolist(), strict=True
                 ):
-                    self._read(out[place : place + 1], self._offset + row * self._width)
+                    content = bytes_of_all[place * self._width : (place + 1) * self._width]
+                    self._read(content, self._offset + row * self._width)
             done = end
         self.check()
         return out
@@ -116,7 +118,7 @@ class FileRows:
         flat = scratch_array(int(np.prod(self.shape, dtype=np.int64)), self.dtype)
         whole = flat.reshape(self.shape)
         if not self.ndim:
-            self._read(flat, self._offset)
+            self._read(_bytes(flat), self._offset)
             return whole
         for part in blocks(len(self), self._step):
             whole[part] = self[part]
@@ -154,18 +156,17 @@ class FileRows:
         if self._fortran:
             self._read_columns(out, start)
         else:
-            self._read(out, self._offset + start * self._width)
+            self._read(_bytes(out), self._offset + start * self._width)
         return out
 
     def _read_columns(self, out: NDArray[Any], start: int) -> None:
         column = np.empty(len(out), self.dtype)
         for number in range(self.shape[1]):
             place = number * len(self) + start
-            self._read(column, self._offset + place * self.dtype.itemsize)
+            self._read(_bytes(column), self._offset + place * self.dtype.itemsize)
             out[:, number] = column
 
-    def _read(self, out: NDArray[Any], offset: int) -> None:
-        content = memoryview(out.reshape(-1).view(np.uint8))  # pyright: ignore[reportArgumentType]
+    def _read(self, content: memoryview, offset: int) -> None:
         done = 0
         while done < len(content):
             got = os.preadv(self._file, [content[done:]], offset + done)
@@ -173,6 +174,10 @@ class FileRows:
                 self.check()
                 raise InputError("the file ends early", where=str(self._path or "a scratch file"))
             done += got
+
+
+def _bytes(array: NDArray[Any]) -> memoryview:
+    return memoryview(array.reshape(-1).view(np.uint8))  # pyright: ignore[reportArgumentType]
 
 
 def _state(found: os.stat_result) -> tuple[int, ...]:

@@ -17,20 +17,25 @@ from numpy.typing import NDArray
 from isthmus.adapters.chain.affine import Affine
 from isthmus.adapters.chain.row_norm import RowNorm
 from isthmus.adapters.chain.stage import Stage
-from isthmus.added_products import add_rank_one
+from isthmus.added_products import add_product
 from isthmus.array_types import Embeddings
 from isthmus.numeric import row_squares
 from isthmus.pickling import PickledByFields
 from isthmus.scipy_later import linalg
 from isthmus.threads import product_threads, single_thread
 
-__all__ = ["OneMatrix"]
+__all__ = ["OneMatrix", "block_rows"]
 
 _HUGE = 1e30  # squares beyond it are left to the careful path
 _LONG = 1e15
 _CACHE_LINE = 64
 _UNIT = RowNorm("unit")
-_BLOCK_ROWS = 512  # a block of inputs and one of outputs fit the second-level cache together
+_BLOCK = 3 << 20  # bytes; smaller blocks make a product slower, larger ones leave the cache
+
+
+def block_rows(dx: int, dy: int) -> int:
+    """Rows of these widths, before and after, to read, map and write at once."""
+    return max(1, _BLOCK // (4 * max(dx, dy)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,16 +117,19 @@ class OneMatrix(PickledByFields):
             return None if y is None else y[None]
         if out is None:
             out = np.empty((len(x), self.matrix.shape[1]), np.float32)
-        shifted = bool(self.offset.any())
-        for start in range(0, len(x), _BLOCK_ROWS):
-            block = x[start : start + _BLOCK_ROWS]
-            y = out[start : start + _BLOCK_ROWS]
+        shifted, step = bool(self.offset.any()), block_rows(*self.matrix.shape)
+        for start in range(0, len(x), step):
+            block = x[start : start + step]
+            y = out[start : start + step]
             lengths = np.sqrt(row_squares(block))
-            np.matmul(block, self.matrix, out=y)
-            if shifted and self.unit_in:
-                add_rank_one(y, 1.0, lengths, self.offset)
-            elif shifted:
-                y += self.offset
+            # BLAS would begin with zeros, and the offset be added in a pass of its own
+            if not shifted:
+                np.matmul(block, self.matrix, out=y)
+            elif self.unit_in:
+                add_product(np.multiply(lengths[:, None], self.offset, out=y), block, self.matrix)
+            else:
+                y[:] = self.offset
+                add_product(y, block, self.matrix)
             if not (lengths.min() > 0.0 and lengths.max() * self._reach < _HUGE):
                 return None
             if self.unit_out:
