@@ -18,6 +18,7 @@ from isthmus.errors import InputError, SpendCapError
 from isthmus.evaluate import Evaluation, Judging, VerdictRule
 from isthmus.evaluate.arms import Verdict
 from isthmus.evaluate.horizon import Horizon
+from isthmus.evaluate.trial import FewerPairs
 from isthmus.evaluate.verdict import Decision
 from isthmus.progress import Progress, silent
 from isthmus.spaces.query_log import QueryLog
@@ -142,6 +143,47 @@ def test_each_arm_says_how_large_its_gallery_was(
     gain = new.mean() - old.mean()
     found = {name: live.arms[name].metrics["recall@10"].value for name in ("old", "new")}
     assert found["new"] == pytest.approx(found["old"] + gain, abs=1e-12)
+
+
+@pytest.fixture(scope="module")
+def small(store: MemoryStore, models: ModelChange, log: QueryLog) -> tuple[StoreSample, Bridge]:
+    """A sample of less than a quarter of the index."""
+    sample = sample_store(store, models, pairs=2, log=log.select(np.arange(0, N, 5)))
+    return sample, fit_sample(sample, models)
+
+
+def test_where_the_index_is_much_larger_every_query_judges_behind_a_map_without_it(
+    store: MemoryStore, models: ModelChange, small: tuple[StoreSample, Bridge]
+) -> None:
+    sample, bridge = small
+    assert sample.queries is not None and sample.new_queries is not None
+    assert 4 * len(sample) <= N and bridge.provenance.fits[0].cross_fitted
+    folds = bridge.out_of_fold
+    assert folds is not None and folds.fewer is not None
+    live = judge_live(bridge, store, sample, models)
+    assert live.n_queries == len(sample.queries) == N / 5
+    assert live.folds == len(folds.chains) and live.of_all_pairs
+    share = (1 - 1 / live.folds) * len(sample) / N
+    assert live.fitted_share == pytest.approx(share)
+    assert live.lower_estimate is not None and "told as of all pairs" in live.lower_estimate
+
+    def recall(mapped: Any) -> float:
+        found = store.search(np.asarray(mapped), 10, column="v").ids.tolist()
+        assert sample.queries is not None
+        answers = [sample.clicked[name][0] for name in sample.queries.ids.tolist()]
+        return float(np.mean([a in row for a, row in zip(answers, found, strict=True)]))
+
+    answers = np.array([sample.clicked[name][0] for name in sample.queries.ids.tolist()])
+    unseen, less = (
+        recall(maps.mapped(answers, sample.new_queries)) for maps in (folds, folds.fewer)
+    )
+    step = FewerPairs(sample.new_queries, live.folds).next_step(unseen, less)
+    told = live.arms["bridge"].metrics["recall@10"].value
+    assert told == pytest.approx(unseen + step * (unseen - less), abs=1e-9)
+    # the map that is served has seen them
+    assert told != pytest.approx(recall(bridge.transform(sample.new_queries)), abs=1e-9)
+    control = live.arms["control"].metrics["recall@10"].value
+    assert control is not None and control < 0.05
 
 
 def test_cascades_encode_what_they_recall_and_write_nothing(

@@ -7,8 +7,8 @@ import pytest
 from tests.bridge.hashed_encoders import HashedEncoder
 
 from isthmus.bridge import Bridge, ModelChange, fit_sample, live_order
-from isthmus.bridge.judge_live import held_out_rows
 from isthmus.bridge.store_sample import StoreSample, sample_store
+from isthmus.bridge.unseen_queries import held_out_rows
 from isthmus.spaces.query_log import QueryLog
 from isthmus.stores import MemoryStore
 

@@ -136,7 +136,7 @@ def _fitted(
         )
     _check_queries(pairs, queries)
     check_pools(fitting.pools, pairs.dim_x, pairs.dim_y)
-    cross_fit = _cross_fits(fitting, kind, len(pairs), queries)
+    cross_fit = cross_fits(fitting, kind, len(pairs), queries)
     shares = fitting.shares or (_JUDGED if cross_fit else SHARES)
     split = pairs.split(shares, seed=seed)
     if tuple(split.fractions) not in (PARTS, (*PARTS, UNUSED)):
@@ -244,8 +244,14 @@ def _check_queries(pairs: Pairs, queries: Queries | None) -> None:
     check_not_swapped(pairs, queries.pairs)
 
 
-def _cross_fits(fitting: Fitting, kind: BridgeKind, n_pairs: int, queries: Queries | None) -> bool:
+def cross_fits(fitting: Fitting, kind: BridgeKind, n_pairs: int, queries: Queries | None) -> bool:
     """Whether every pair is fitted on, and judged by maps of the other folds.
+
+    Args:
+        fitting: what was asked for.
+        kind: of the bridge.
+        n_pairs: how many there are.
+        queries: of both models, where there are some.
 
     Raises:
         InputError: where it is asked for and cannot be had.

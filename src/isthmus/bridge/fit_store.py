@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from isthmus.adapters.recipe import Recipe
 from isthmus.bridge.bridge import Bridge
-from isthmus.bridge.fit import fit
+from isthmus.bridge.fit import cross_fits, fit
 from isthmus.bridge.fitting import Fitting
 from isthmus.bridge.held_out_samples import Queries
 from isthmus.bridge.kind import BridgeKind
@@ -25,6 +25,8 @@ __all__ = ["SHARES", "fit_sample"]
 
 SHARES = {"fit": 0.6, "validation": 0.15, "test": 0.25}
 """More is held out than from files: queries of a log are few, and each was paid for."""
+_LARGER = 4
+"""How many times the sample an index is, in which rows of the fit attract few queries."""
 
 
 def fit_sample(
@@ -46,8 +48,9 @@ def fit_sample(
         recipe: as in `fit`.
         judging: as in `fit`.
         fitting: as in `fit`; the two spaces, the texts of canaries and whether the old encoder runs
-            are those of the sample and the models, and unless ``cross_fit`` is asked for more is
-            held out: `judge_live` asks the queries of one part.
+            are those of the sample and the models.  Without queries, of very many pairs, and where
+            the sample is more than a quarter of the index, more is held out than by `fit`:
+            `judge_live` asks the queries of one part.  Otherwise it asks all.
         progress: as in `fit`.
 
     Raises:
@@ -73,22 +76,33 @@ def fit_sample(
         limits = replace(judging.limits, old_encoder=models.old is not None)
         judging = replace(judging, limits=limits)
     texts = dict(zip(sample.ids.tolist(), sample.texts, strict=True))
-    queries = sample.query_pairs(kind)
+    pairs = sample.query_pairs(kind)
+    queries = None if pairs is None else Queries(pairs, sample.clicked or None)
     return fit(
         sample.pairs(kind),
         kind=kind,
         recipe=recipe,
-        queries=None if queries is None else Queries(queries, sample.clicked or None),
+        queries=queries,
         judging=judging,
         fitting=replace(
             fitting,
             source=source,
             target=target,
             canary_items=texts,
-            shares=fitting.shares or (None if fitting.cross_fit else SHARES),
+            shares=_shares(fitting, kind, sample, queries),
         ),
         progress=progress,
     )
+
+
+def _shares(
+    fitting: Fitting, kind: BridgeKind, sample: StoreSample, queries: Queries | None
+) -> Mapping[str, float] | None:
+    """What is held out; None where the fit is left to say, which then spares nothing."""
+    if fitting.shares is not None or fitting.cross_fit:
+        return fitting.shares
+    large = sample.count >= _LARGER * len(sample)
+    return None if large and cross_fits(fitting, kind, len(sample), queries) else SHARES
 
 
 def _space(encoder: Encoder | None, rows: NDArray[Any], column: Column, name: str) -> Space:

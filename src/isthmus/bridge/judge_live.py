@@ -8,20 +8,18 @@ the sampled items alone; searching the sample alone would flatter it by the smal
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.array_types import Embeddings
 from isthmus.bridge.bridge import Bridge
-from isthmus.bridge.held_out_samples import TEST
 from isthmus.bridge.live_latency import latency_notice, timed
 from isthmus.bridge.provenance import Provenance, SampledEvidence
 from isthmus.bridge.store_sample import ModelChange, StoreSample
-from isthmus.bridge.unseen_sample import sample_parts
+from isthmus.bridge.unseen_queries import UnseenQueries
 from isthmus.encoders import Encoder
 from isthmus.errors import InputError, SpendCapError
 from isthmus.evaluate import Evaluation, Judging
@@ -41,36 +39,13 @@ from isthmus.ways.items import ItemRows, ItemVectors, Origin
 from isthmus.ways.measure import overlap, price_of
 from isthmus.ways.search import Answer
 
-__all__ = ["DEPTH", "held_out_rows", "judge_live", "with_live_evidence"]
+__all__ = ["DEPTH", "judge_live", "with_live_evidence"]
 
 DEPTH = 100
 """Results of each query that are looked at: a metric without a cut-off is cut here, and says so."""
 _MOST_QUERIES = 1000
 _OVERLAP_K = 10
 _OLD_SAMPLED = "old on the sample"
-
-
-@dataclass(frozen=True, eq=False)
-class _Asked:
-    """Queries that the fit has not seen, under both models, and what answers them.
-
-    ``own (nq,)`` are the queries' own items, where items are the queries; they are not to be found.
-    """
-
-    ids: NDArray[Any]
-    old: Embeddings
-    new: Embeddings
-    answers: Sequence[Sequence[Any]] | None
-    own: NDArray[Any] | None
-
-    @property
-    def vectors(self) -> dict[str, Embeddings]:
-        return {"old": self.old, "new": self.new}
-
-    @property
-    def permuted(self) -> dict[str, Embeddings]:
-        """No query keeps its own vector."""
-        return {"old": self.old, "new": np.roll(self.new, 1, axis=0)}
 
 
 def judge_live(
@@ -82,7 +57,11 @@ def judge_live(
     judging: Judging | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
-    """Run every way of ``bridge`` on ``store`` with the queries that its fit held out.
+    """Run every way of ``bridge`` on ``store`` with queries that its map has not seen.
+
+    Those that its fit held out, or all, each behind a map of the other folds, where it kept such
+    maps.  One search by the bridge is then told as of the map of all pairs, by what the maps of one
+    fold less find less.
 
     Without queries, sampled items that the fit held out are the queries, judged by their agreement
     with the old model's results.
@@ -123,7 +102,7 @@ def judge_live(
         )
     evidence = bridge.evidence
     judging = judging or (Judging() if evidence is None else _judging_of(evidence))
-    asked = _held_out(bridge, sample)
+    asked = UnseenQueries.of(bridge, sample, _MOST_QUERIES)
     run = _Run(bridge, store, sample, models, asked)
     answers: dict[str, Answer] = {}
     latency: dict[str, Latency] = {}
@@ -141,13 +120,23 @@ def judge_live(
         except SpendCapError as error:
             absent[name] = error.what
         progress("judge on the live index", i, len(ways))
-    measured = _measurement(answers, ways, asked, run, judging, absent)
+    fewer = {name: run.answer(name, ways[name], fewer=True) for name in run.told_as_of_all(answers)}
+    measured = _measurement(answers, fewer, ways, run, judging, absent)
     latency.pop("control", None)
     if not latency:
-        return weigh(measured, judging)
+        return _folded(weigh(measured, judging), bridge, fewer)
     arms = {name: replace(a, latency=latency.get(name)) for name, a in measured.arms.items()}
-    found = weigh(replace(measured, arms=arms), judging)
+    found = _folded(weigh(replace(measured, arms=arms), judging), bridge, fewer)
     return found.model_copy(update={"notices": (*found.notices, latency_notice(latency))})
+
+
+def _folded(found: Evaluation, bridge: Bridge, fewer: Mapping[str, Answer]) -> Evaluation:
+    """The evidence, which says by which maps the queries were asked."""
+    folds = bridge.out_of_fold
+    if folds is None:
+        return found
+    told = {"folds": len(folds.chains), "of_all_pairs": bool(fewer)}
+    return found.model_copy(update=told)
 
 
 def with_live_evidence(bridge: Bridge, live: Evaluation) -> Bridge:
@@ -211,7 +200,7 @@ class _Run:
         store: Store,
         sample: StoreSample,
         models: ModelChange,
-        asked: _Asked,
+        asked: UnseenQueries,
     ) -> None:
         self.bridge, self.store, self.models, self.asked = bridge, store, models, asked
         self.sample = sample
@@ -250,17 +239,31 @@ class _Run:
             new_metric=self.bridge.source.metric,
         )
 
-    def answer(self, name: str, way: Way, *, sampled: bool = False) -> Answer:
-        """Answer every query in one way, on the sampled items or on the whole index."""
+    def told_as_of_all(self, answers: Iterable[str]) -> list[str]:
+        """The ways that are told as of all pairs: of one search by mapped queries."""
+        ways = {name: self.bridge.ways[name] for name in answers if name != "control"}
+        return [
+            name
+            for name, way in ways.items()
+            if self.asked.fewer is not None and way.recall.rests_on_bridge and way.rescore is None
+        ]
+
+    def answer(self, name: str, way: Way, *, sampled: bool = False, fewer: bool = False) -> Answer:
+        """Answer every query in one way, on the sampled items or on the whole index.
+
+        ``fewer``: behind the maps that were fitted on one fold less.
+        """
         search = self._search(way, sampled=sampled)
         asked = self.asked.permuted if name == "control" else self.asked.vectors
+        asked = self.asked.by_fewer if fewer else asked
         count = len(self.sample) if sampled else self.sample.count
         depth = min(DEPTH, count - (self.asked.own is not None))
-        return search(asked, depth, without=self.asked.own)  # pyright: ignore[reportArgumentType]
+        return search(asked, depth, without=self.asked.own)
 
     def latency(self, way: Way) -> Latency:
         """Of single queries on the whole index, whose items are encoded already."""
-        search, vectors, own = self._search(way), self.asked.vectors, self.asked.own
+        search, own = self._search(way), self.asked.own
+        vectors: dict[str, NDArray[Any]] = {"old": self.asked.old, "new": self.asked.new}
         depth = min(_OVERLAP_K, self.sample.count - (own is not None))
 
         def ask(at: int) -> Answer:
@@ -283,43 +286,16 @@ def _judging_of(evidence: Evaluation) -> Judging:
                    seed=evidence.seed)  # fmt: skip
 
 
-def held_out_rows(bridge: Bridge, sample: StoreSample) -> NDArray[np.int64]:
-    """The rows of the part that the fit judged on: of the queries, or else of the items."""
-    items, queries = sample_parts(bridge, sample)
-    return np.flatnonzero((items if queries is None else queries) == TEST)
-
-
-def _held_out(bridge: Bridge, sample: StoreSample) -> _Asked:
-    """The queries of the part that the fit judged on."""
-    rows = held_out_rows(bridge, sample)[:_MOST_QUERIES]
-    if sample.queries is None or sample.old_queries is None or sample.new_queries is None:
-        asked = _Asked(sample.ids[rows], sample.old[rows], sample.new[rows], None, sample.ids[rows])
-    else:
-        asked = _Asked(
-            sample.queries.ids[rows],
-            sample.old_queries[rows],
-            sample.new_queries[rows],
-            [sample.clicked[name] for name in sample.queries.ids[rows].tolist()],
-            None,
-        )
-    if len(rows) < 2:
-        raise InputError(
-            f"{len(rows)} queries were held out: too few to judge on",
-            where="queries",
-            mend="Give more queries, or sample more items",
-        )
-    return asked
-
-
 def _measurement(
     answers: Mapping[str, Answer],
+    fewer: Mapping[str, Answer],
     ways: Mapping[str, Way],
-    asked: _Asked,
     run: _Run,
     judging: Judging,
     absent: Mapping[str, str],
 ) -> Measurement:
-    evidence, n = run.bridge.evidence, run.sample.count
+    evidence, asked, n = run.bridge.evidence, run.asked, run.sample.count
+    more: dict[str, NDArray[np.float64]] = {}
     lists = {name: answer.ids for name, answer in answers.items()}
     lists[_OLD_SAMPLED] = run.answer("old", Way(recall=Recall(kind="old")), sampled=True).ids
     if asked.answers is None:
@@ -342,6 +318,11 @@ def _measurement(
             arm: np.column_stack([m.per_query(found) for m in metrics.values()])
             for arm, found in ranks.items()
         }
+        for name, answer in fewer.items():
+            assert asked.fewer is not None
+            found = _ranks(answer.ids, asked.answers, n)
+            less = np.column_stack([m.per_query(found) for m in metrics.values()])
+            more[name] = asked.fewer.next(values[name], less)
         sampled = values.pop(_OLD_SAMPLED)
         worst = {
             way: _worst(way, values, names.index(primary), ranks, asked, lists[way])
@@ -362,6 +343,7 @@ def _measurement(
             None if known is None else known.chosen_gain,
             ways[name].recall.rests_on_bridge,
             gallery=run.gallery(ways[name]),
+            more=more.get(name),
         )
     return Measurement(
         kind="agreement" if asked.answers is None else "relevance",
@@ -384,7 +366,7 @@ def _worst(
     values: Mapping[str, NDArray[np.float64]],
     primary: int,
     ranks: Mapping[str, Ranks],
-    asked: _Asked,
+    asked: UnseenQueries,
     found: NDArray[Any],
 ) -> tuple[WorstQuery, ...]:
     """The queries that lose most against the old model; the new one has not searched the index."""

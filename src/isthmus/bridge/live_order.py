@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.bridge.bridge import Bridge
-from isthmus.bridge.judge_live import held_out_rows
 from isthmus.bridge.store_sample import StoreSample
+from isthmus.bridge.unseen_queries import held_out_rows
 from isthmus.stores import Store
 from isthmus.ways import Columns, Recall, Search, Way
 from isthmus.ways.fill_order import MOST_LISTED, FillOrder, counted_order
@@ -21,7 +21,9 @@ _SHOWN = 10
 
 
 def live_order(bridge: Bridge, store: Store, sample: StoreSample) -> FillOrder | None:
-    """The items that the queries of ``sample`` find and click most, those that judge left out.
+    """The items that the queries of ``sample`` find and click most.
+
+    Queries that the fit held out to judge by are left out.
 
     The first ten results of a search of the whole index count, as the way ``backfill`` recalls, and
     otherwise as the bridge does; each as often as its query is asked.
@@ -52,7 +54,9 @@ def live_order(bridge: Bridge, store: Store, sample: StoreSample) -> FillOrder |
     """
     if sample.queries is None:
         return None
-    counted = np.setdiff1d(np.arange(len(sample.queries)), held_out_rows(bridge, sample))
+    counted = np.arange(len(sample.queries))
+    if bridge.out_of_fold is None:
+        counted = np.setdiff1d(counted, held_out_rows(bridge, sample))
     way = bridge.ways.get("backfill", Way(recall=Recall(kind="bridge")))
     search = Search(
         Way(recall=way.recall), store, columns=Columns(old=sample.column.name), bridge=bridge

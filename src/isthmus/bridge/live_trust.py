@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from isthmus.bridge.bridge import Bridge
-from isthmus.bridge.judge_live import held_out_rows
 from isthmus.bridge.store_sample import StoreSample
+from isthmus.bridge.unseen_queries import UnseenQueries, held_out_rows
 from isthmus.stores import Store
 from isthmus.ways import Columns, Recall, Search, Way
 from isthmus.ways.trust import SearchedRows, Trust
@@ -33,21 +33,17 @@ def live_trust(bridge: Bridge, store: Store, sample: StoreSample) -> Trust | Non
         than 40 queries were held out.
     """
     trust = bridge.trust
-    rows = held_out_rows(bridge, sample)[:_MOST]
-    if trust is None or len(rows) < _FEWEST or sample.count <= (trust.searched or 0):
+    held_out = min(len(held_out_rows(bridge, sample)), _MOST)
+    if trust is None or held_out < _FEWEST or sample.count <= (trust.searched or 0):
         return trust
-    own = None
-    if sample.queries is None or sample.old_queries is None or sample.new_queries is None:
-        old, new, own = sample.old[rows], sample.new[rows], sample.ids[rows]
-    else:
-        old, new = sample.old_queries[rows], sample.new_queries[rows]
+    asked = UnseenQueries.of(bridge, sample, _MOST)
     columns = Columns(old=sample.column.name)
     found, true = (
-        Search(way, store, columns=columns, bridge=bridge)({"old": old, "new": new}, 2, without=own)
+        Search(way, store, columns=columns, bridge=bridge)(asked.vectors, 2, without=asked.own)
         for way in (Way(), Way(recall=Recall(kind="old")))
     )
     preserved = np.asarray(found.ids[:, 0] == true.ids[:, 0])
     (fit,) = bridge.provenance.fits
     return trust.recalibrated(
-        SearchedRows(new, preserved, found.scores), searched=sample.count, seed=fit.seed
+        SearchedRows(asked.new, preserved, found.scores), searched=sample.count, seed=fit.seed
     )

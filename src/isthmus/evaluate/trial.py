@@ -88,6 +88,16 @@ class FewerPairs:
         """Of the queries where ``kept (nq,)`` is true."""
         return FewerPairs(self.queries[kept], self.folds)
 
+    def next(self, found: NDArray[np.float64], less: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What the map of all pairs is expected to find more of each query and metric ``(nq, m)``.
+
+        Args:
+            found: by the maps without one fold ``(nq, m)``.
+            less: by those without two.
+        """
+        means = zip(found.mean(axis=0), less.mean(axis=0), strict=True)
+        return (found - less) * [self.next_step(*pair) for pair in means]
+
     def next_step(self, found: float, less: float) -> float:
         """The step to all folds over the step from ``less`` to ``found``, one fold before.
 

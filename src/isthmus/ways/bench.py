@@ -128,11 +128,8 @@ class Bench:
         fewer = trial.fewer
         if fewer is None or ranks is None:
             return arm
-        more = np.empty_like(arm.values)
-        for column, metric in enumerate(metrics):
-            found = arm.values[:, column]
-            less = np.mean([metric.per_query(one) for one in ranks], axis=0)
-            more[:, column] = fewer.next_step(found.mean(), less.mean()) * (found - less)
+        less = np.mean([np.column_stack([m.per_query(r) for m in metrics]) for r in ranks], axis=0)
+        more = fewer.next(arm.values, less)
         in_index, rows = arm.in_index, judging.rule.horizon.rows
         if in_index is not None and in_index.value is not None and rows is not None:
             assert trial.relevance is not None

@@ -1,0 +1,115 @@
+"""The queries of a sample that the map of a bridge has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.array_types import Embeddings
+from isthmus.bridge.bridge import Bridge
+from isthmus.bridge.held_out_samples import TEST
+from isthmus.bridge.store_sample import StoreSample
+from isthmus.bridge.unseen_sample import sample_parts, unseen_sample
+from isthmus.errors import InputError
+from isthmus.evaluate.trial import FewerPairs
+
+__all__ = ["UnseenQueries", "held_out_rows"]
+
+VectorsByModel: TypeAlias = dict[Literal["old", "new", "bridged"], Embeddings]
+
+
+@dataclass(frozen=True, eq=False)
+class UnseenQueries:
+    """Queries under both models, and what answers them."""
+
+    ids: NDArray[Any]
+    old: Embeddings
+    new: Embeddings
+    answers: Sequence[Sequence[Any]] | None
+    """None where items are the queries."""
+    own: NDArray[Any] | None
+    """Then the queries' own items ``(nq,)``, which are not to be found."""
+    bridged: Embeddings | None = None
+    """Behind the maps of the folds without their answers ``(nq, d)``, where such were kept."""
+    fewer: FewerPairs | None = None
+    """And behind maps that were fitted on one fold less."""
+
+    @classmethod
+    def of(cls, bridge: Bridge, sample: StoreSample, most: int) -> UnseenQueries:
+        """Those of the part that the fit judged on, or all where it judged by maps of folds.
+
+        Args:
+            bridge: of queries, fitted on the sample.
+            sample: of the store.
+            most: the first of them are taken.
+
+        Raises:
+            InputError: for fewer than two.
+        """
+        rows = held_out_rows(bridge, sample)[:most]
+        if len(rows) < 2:
+            raise InputError(
+                f"{len(rows)} queries were held out: too few to judge on",
+                where="queries",
+                mend="Give more queries, or sample more items",
+            )
+        if sample.queries is None or sample.old_queries is None or sample.new_queries is None:
+            return cls(sample.ids[rows], sample.old[rows], sample.new[rows], None, sample.ids[rows])
+        names = sample.queries.ids[rows]
+        bridged = fewer = None
+        folds = bridge.out_of_fold
+        if folds is not None:
+            bridged = _mapped(bridge, sample, rows)
+            if folds.fewer is not None:
+                less = _mapped(replace(bridge, out_of_fold=folds.fewer), sample, rows)
+                fewer = FewerPairs(less, len(folds.chains))
+        return cls(
+            names,
+            sample.old_queries[rows],
+            sample.new_queries[rows],
+            [sample.clicked[name] for name in names.tolist()],
+            None,
+            bridged,
+            fewer,
+        )
+
+    @property
+    def vectors(self) -> VectorsByModel:
+        """As a search asks for them."""
+        asked: VectorsByModel = {"old": self.old, "new": self.new}
+        return asked if self.bridged is None else {**asked, "bridged": self.bridged}
+
+    @property
+    def permuted(self) -> VectorsByModel:
+        """No query keeps its own vector."""
+        rolled: VectorsByModel = {"old": self.old, "new": np.roll(self.new, 1, axis=0)}
+        if self.bridged is None:
+            return rolled
+        return {**rolled, "bridged": np.roll(self.bridged, 1, axis=0)}
+
+    @property
+    def by_fewer(self) -> VectorsByModel:
+        """As the maps of one fold less give them."""
+        assert self.fewer is not None
+        return {**self.vectors, "bridged": self.fewer.queries}
+
+
+def _mapped(bridge: Bridge, sample: StoreSample, rows: NDArray[np.int64]) -> Embeddings:
+    mapped = unseen_sample(bridge, sample).mapped_queries
+    assert mapped is not None
+    return mapped[rows]
+
+
+def held_out_rows(bridge: Bridge, sample: StoreSample) -> NDArray[np.int64]:
+    """The rows of the queries, or else of the items, that the map has not seen.
+
+    Of the part that the fit judged on; all that have an answer where maps of folds were kept.
+    """
+    items, queries = sample_parts(bridge, sample)
+    if bridge.out_of_fold is not None and queries is not None:
+        return np.flatnonzero(queries >= 0)
+    return np.flatnonzero((items if queries is None else queries) == TEST)
