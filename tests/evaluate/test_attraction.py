@@ -12,7 +12,11 @@ from numpy.typing import NDArray
 from tests.ridge_world import FOLDS, RidgeWorld
 
 from isthmus.evaluate import from_ids, parse_metric, relevant_ranks, top_k
-from isthmus.evaluate.attraction import first_among_unfitted, ranks_among_unfitted
+from isthmus.evaluate.attraction import (
+    first_among_unfitted,
+    judged_among_unfitted,
+    ranks_among_unfitted,
+)
 from isthmus.evaluate.relevance import Relevance
 from isthmus.evaluate.trial import FittedRows, GallerySearch
 
@@ -77,29 +81,72 @@ def unit_rows(rng: np.random.Generator, n: int, d: int) -> Array:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
+def drawn_world(seed: int) -> tuple[GallerySearch, FittedRows, float]:
+    """A search, its folds, and how often its queries find their answers first among others.
+
+    In a family many unfitted rows score as high as the one fitted row that draws a query whose
+    answer lies alone: by its score alone that one would count as often as they do.
+    """
+    n, rng = 400, np.random.default_rng(seed)
+    centres = unit_rows(rng, 20, 32)
+    rows, folds = families(rng, n, centres), rng.integers(0, FOLDS, n)
+    drawn_to = [rng.choice(np.flatnonzero(folds != fold)) for fold in folds]
+    asked = rows + 0.5 * unit_rows(rng, n, 32)
+    pull = rng.uniform(0.57, 1.24, n)[:, None] * rows[drawn_to]
+    asked[n // 2 :] = (rows + pull + 0.2 * unit_rows(rng, n, 32))[n // 2 :]
+    asked /= np.linalg.norm(asked, axis=1, keepdims=True)
+    others = families(rng, 20 * n, centres)
+    beaten = (asked @ others.T >= np.einsum("nd,nd->n", asked, rows)[:, None]).mean(axis=1)
+    true = float(((1 - beaten) ** (n - 1)).mean())
+    return GallerySearch(asked, rows, "cosine"), FittedRows(folds, folds), true
+
+
 def test_a_row_alone_ahead_is_told_apart_from_one_in_a_crowd() -> None:
-    # In a family many unfitted rows score as high as the one fitted row that draws a query whose
-    # answer lies alone: by its score alone that one would count as often as they do.
-    n, as_seen, told = 400, [], []
+    as_seen, told = [], []
     for seed in range(8):
-        rng = np.random.default_rng(seed)
-        centres = unit_rows(rng, 20, 32)
-        rows, folds = families(rng, n, centres), rng.integers(0, FOLDS, n)
-        drawn_to = [rng.choice(np.flatnonzero(folds != fold)) for fold in folds]
-        asked = rows + 0.5 * unit_rows(rng, n, 32)
-        pull = rng.uniform(0.57, 1.24, n)[:, None] * rows[drawn_to]
-        asked[n // 2 :] = (rows + pull + 0.2 * unit_rows(rng, n, 32))[n // 2 :]
-        others = families(rng, 20 * n, centres)
-        asked /= np.linalg.norm(asked, axis=1, keepdims=True)
-        beaten = (asked @ others.T >= np.einsum("nd,nd->n", asked, rows)[:, None]).mean(axis=1)
-        true = float(((1 - beaten) ** (n - 1)).mean())
-        same = from_ids(range(n), range(n))
-        ranks = relevant_ranks(asked, rows, same)
-        side, fitted = GallerySearch(asked, rows, "cosine"), FittedRows(folds, folds)
+        side, fitted, true = drawn_world(seed)
+        same = from_ids(range(400), range(400))
+        ranks = relevant_ranks(side.queries, side.gallery, same)
         as_seen.append(recall([ranks]) - true)
         told.append(recall(ranks_among_unfitted(side, same, fitted, ranks)) - true)
     assert np.mean(as_seen) < -0.1
     assert np.mean(told) == pytest.approx(0, abs=0.035)
+
+
+def test_what_is_not_known_of_the_chances_widens_the_interval_and_moves_no_mean() -> None:
+    told, alone, with_noise = [], [], []
+    same = from_ids(range(400), range(400))
+    for seed in range(24):
+        side, fitted, true = drawn_world(seed)
+        ranks = relevant_ranks(side.queries, side.gallery, same)
+        judged = judged_among_unfitted([side], same, [fitted], [ranks])
+        assert judged is not None
+        values, noise = judged[0].values([RECALL]), judged[0].noise([RECALL])
+        assert values.mean() == pytest.approx(
+            recall(ranks_among_unfitted(side, same, fitted, ranks))
+        )
+        assert noise.mean() == pytest.approx(0, abs=1e-9)
+        told.append(values.mean() - true)
+        alone.append(values.std() / len(values) ** 0.5)
+        with_noise.append((values + noise).std() / len(values) ** 0.5)
+    assert np.mean(with_noise) > 1.1 * np.mean(alone)
+    assert 0.7 < np.mean(with_noise) / np.std(told) < 1.5
+
+
+def test_searches_that_are_compared_share_what_is_told_of_crowds() -> None:
+    side, fitted, _ = drawn_world(0)
+    same = from_ids(range(400), range(400))
+    ranks = relevant_ranks(side.queries, side.gallery, same)
+    # the same search twice is known no better, and does not differ
+    once = judged_among_unfitted([side], same, [fitted], [ranks])
+    twice = judged_among_unfitted([side] * 2, same, [fitted] * 2, [ranks] * 2)
+    assert once is not None and twice is not None
+    values = [found.values([RECALL]) for found in (*once, *twice)]
+    for other in values[1:]:
+        np.testing.assert_allclose(values[0].mean(), other.mean(), atol=0.01)
+    np.testing.assert_array_equal(values[1], values[2])
+    widths = [found.noise([RECALL]).std() for found in (*once, *twice)]
+    assert widths[1] == pytest.approx(widths[0], rel=0.15)
 
 
 def attracted(n: int = 200) -> tuple[Array, Array, NDArray[np.int64]]:

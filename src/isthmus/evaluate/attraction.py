@@ -12,18 +12,33 @@ weights are also told by how many rows are ahead of an answer.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
 import numpy as np
 
-from isthmus.evaluate.fitted_rows import FittedChances, SeenRows, chances
+from isthmus.array_types import Values
+from isthmus.evaluate.fitted_rows import N_CROWD, FittedChances, SeenRows, chances
+from isthmus.evaluate.metrics import MetricAt
 from isthmus.evaluate.ranks import Ranks
 from isthmus.evaluate.relevance import Relevance
 from isthmus.evaluate.scores import ScoreBlocks
 from isthmus.evaluate.search import TopK
 from isthmus.evaluate.trial import FittedRows, GallerySearch
 
-__all__ = ["first_among_unfitted", "ranks_among_unfitted", "ranks_beside_fewer"]
+__all__ = [
+    "AmongUnfitted",
+    "first_among_unfitted",
+    "judged_among_unfitted",
+    "ranks_among_unfitted",
+]
 
-_DRAWS = 32
+_DRAWS, _FEW_DRAWS = 32, 8
+_CROWD = 100
+"""Rows ahead beyond which no draw brings an answer to the front."""
+_MOVES = np.append(0.3, np.full(N_CROWD - 1, 0.1))
+"""Steps of the slopes by which it is seen what they move."""
 _LEAST_SHARE = 0.25
 """Share of the gallery below which what rows attract is small beside any interval."""
 
@@ -72,15 +87,46 @@ def ranks_among_unfitted(
     return _drawn(seen, ranks, chances(seen)[0], seed)
 
 
-def ranks_beside_fewer(
-    searches: tuple[GallerySearch, GallerySearch],
+@dataclass(frozen=True, eq=False)
+class AmongUnfitted:
+    """What one search finds among rows that no map was fitted on, and how well that is known."""
+
+    draws: list[Ranks]
+    """Draws, whose mean metric is the expected one."""
+    moved: list[list[Ranks]]
+    """Some draws, and the same ones with one slope after the other moved by a step."""
+    influence: Values
+    """Steps that each query moved the slopes by ``(nq, slopes)``, of sum zero."""
+
+    @classmethod
+    def as_found(cls, ranks: Ranks) -> Self:
+        """Ranks that need no correction."""
+        return cls([ranks], [[ranks]], np.zeros((len(ranks.counts), 0)))
+
+    def values(self, metrics: Sequence[MetricAt]) -> Values:
+        """Each metric of each query ``(nq, m)``."""
+        return _per_query(self.draws, metrics)
+
+    def noise(self, metrics: Sequence[MetricAt]) -> Values:
+        """What each query moved the mean of all by, times their number ``(nq, m)``.
+
+        Added to `values` it moves no mean, and widens its interval by what the chances of rows to
+        stay are not known by (a sandwich estimate).
+        """
+        before, *after = (_per_query(draws, metrics).mean(axis=0) for draws in self.moved)
+        by_step = np.reshape(after, (-1, len(metrics))) - before
+        return len(self.influence) * self.influence @ by_step
+
+
+def judged_among_unfitted(
+    searches: Sequence[GallerySearch],
     relevance: Relevance,
-    fitted: tuple[FittedRows, FittedRows],
-    ranks: tuple[Ranks, Ranks],
+    fitted: Sequence[FittedRows],
+    ranks: Sequence[Ranks],
     *,
     seed: int = 0,
-) -> tuple[list[Ranks], list[Ranks]] | None:
-    """As `ranks_among_unfitted`, of two searches that are compared.
+) -> list[AmongUnfitted] | None:
+    """As `ranks_among_unfitted`, of searches that are compared, with what it is not known by.
 
     Args:
         searches: the same queries behind maps, and behind maps that were fitted on fewer rows.
@@ -90,7 +136,7 @@ def ranks_beside_fewer(
         seed: of the draws.
 
     Returns:
-        Ranks of both; None where `ranks_among_unfitted` says nothing of one of them.
+        None where `ranks_among_unfitted` says nothing of one of them.
     """
     seen = [
         SeenRows(ScoreBlocks(one.queries, one.gallery, one.metric), relevance, rows)
@@ -98,23 +144,58 @@ def ranks_beside_fewer(
     ]
     if not all(_LEAST_SHARE < one.share < 1 for one in seen):
         return None
-    first, second = (_drawn(*one, seed) for one in zip(seen, ranks, chances(*seen), strict=True))
-    return first, second
+    stay = chances(*seen)
+    draws = [_drawn(*one, seed) for one in zip(seen, ranks, stay, strict=True)]
+    moved = [_moved(*one, seed) for one in zip(seen, ranks, stay, strict=True)]
+    surprises = sum(
+        np.concatenate([one.surprises(block) for block in rows.blocks()])
+        for one, rows in zip(stay, seen, strict=True)
+    )
+    influences = [(surprises @ one.inverse @ one.of_all.T) / _MOVES for one in stay]
+    return [
+        AmongUnfitted(drawn, some, influence - influence.mean(axis=0))
+        for drawn, some, influence in zip(draws, moved, influences, strict=True)
+    ]
 
 
-def _drawn(seen: SeenRows, ranks: Ranks, stays: FittedChances, seed: int) -> list[Ranks]:
-    """Ranks without the fitted rows that go in each draw."""
-    removed = np.zeros((_DRAWS, len(ranks.ranks)), np.int64)
+def _per_query(draws: Sequence[Ranks], metrics: Sequence[MetricAt]) -> Values:
+    return np.mean([np.column_stack([m.per_query(r) for m in metrics]) for r in draws], axis=0)
+
+
+def _drawn(
+    seen: SeenRows,
+    ranks: Ranks,
+    stays: FittedChances,
+    seed: int,
+    *,
+    draws: int = _DRAWS,
+    crowd: int | None = None,
+) -> list[Ranks]:
+    """Ranks without the fitted rows that go in each draw; behind ``crowd`` rows none goes."""
+    removed = np.zeros((draws, len(ranks.ranks)), np.int64)
     rng = np.random.default_rng(seed)
     for block in seen.blocks():
         ahead = block.ahead
+        near = np.ones(len(ahead.row), np.bool_) if crowd is None else ahead.crowd <= crowd
         at = ahead.row, ahead.column
-        chance = np.where(block.fitted[at], stays(block.bins(*at), ahead.crowd), 1)
+        chance = np.ones(len(near))
+        some = near & block.fitted[at]
+        chance[some] = stays(block.bins(*(side[some] for side in at)), ahead.crowd[some])
         first, last = (int(ranks.indptr[i]) for i in (block.rows.start, block.rows.stop))
+        cell, entry = (side[near[ahead.cell]] for side in (ahead.cell, ahead.entry))
         for draw in removed:
             less = 1 - np.floor(chance + rng.random(len(chance)))
-            draw[first:last] = np.bincount(ahead.entry, less[ahead.cell], last - first)
+            draw[first:last] = np.bincount(entry, less[cell], last - first)
     return [Ranks(ranks.indptr, np.maximum(ranks.ranks - draw, ranks.ordinals)) for draw in removed]
+
+
+def _moved(seen: SeenRows, ranks: Ranks, stays: FittedChances, seed: int) -> list[list[Ranks]]:
+    """Draws as they are and with each slope moved, of the answers that few rows are ahead of."""
+    slopes = [stays.of_crowd, *(stays.of_crowd + step for step in np.diag(_MOVES))]
+    return [
+        _drawn(seen, ranks, replace(stays, of_crowd=one), seed, draws=_FEW_DRAWS, crowd=_CROWD)
+        for one in slopes
+    ]
 
 
 def first_among_unfitted(

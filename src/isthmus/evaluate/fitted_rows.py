@@ -19,7 +19,7 @@ from isthmus.evaluate.relevance import Relevance
 from isthmus.evaluate.scores import ScoreBlocks
 from isthmus.evaluate.trial import FittedRows
 
-__all__ = ["FittedChances", "SeenRows", "chances"]
+__all__ = ["N_CROWD", "FittedChances", "SeenRows", "chances"]
 
 _HELD_BYTES = 8 * 2**20
 _STEP, _TOP = 0.05, 20.0
@@ -29,6 +29,7 @@ _KNOT_SHARES = (0.2, 0.03, 0.003)
 """Shares of all rows above the scores where the slope of the first regression may change."""
 _CROWD_KNOTS = np.arange(6.0)
 """Logarithms of the rows ahead (base 2) where the slope of the second may change."""
+N_CROWD = 1 + len(_CROWD_KNOTS)
 _CROWD_STEP = 0.25
 _SCORE_RIDGE, _CROWD_RIDGE, _NEWTON_STEPS = 1.0, 2.0, 25
 _LARGEST = 6.0
@@ -43,12 +44,29 @@ class FittedChances:
     of_crowd: Values
     """What is added for rows ahead of an answer: a constant, and slopes by the logarithm of their
     number."""
+    usual: float = 0.0
+    """The logarithm of unfitted rows to a fitted one."""
+    inverse: Values = field(default_factory=lambda: np.zeros((N_CROWD, N_CROWD)))
+    """How the slopes of all searches that were told together follow sums of their surprises."""
+    of_all: Values = field(default_factory=lambda: np.eye(N_CROWD))
+    """These slopes by those of all searches."""
 
     def __call__(self, bins: NDArray[np.int64], ahead: NDArray[np.int64]) -> Values:
         """Of rows in these bins, so many of which are ahead of an answer (0: they are not)."""
         told = self.of_score[bins]
         told = told + np.where(ahead > 0, _crowds(np.maximum(ahead, 1)) @ self.of_crowd, 0.0)
         return np.exp(np.clip(told, -_LARGEST, np.log(2)))
+
+    def surprises(self, block: ScoredBlock) -> Values:
+        """What the rows ahead of each query of a block ask of the slopes ``(q, slopes)``."""
+        ahead = block.ahead
+        at = ahead.row, ahead.column
+        inputs = _crowds(ahead.crowd)
+        known = self.usual + np.clip(self.of_score[block.bins(*at)], -_LARGEST, np.log(2))
+        apart = ~block.fitted[at] - _shares(known + inputs @ self.of_crowd)
+        n = len(block.scores)
+        sums = [np.bincount(ahead.row, apart * column, n) for column in inputs.T]
+        return np.column_stack(sums) @ self.of_all
 
 
 class RowsAhead(NamedTuple):
@@ -215,26 +233,30 @@ def chances(*seen: SeenRows) -> list[FittedChances]:
     """
     scored = [_scored(one) for one in seen]
     if not all(one.any(axis=1).all() for one in scored):
-        return [FittedChances(np.zeros(_N_BINS), np.zeros(1 + len(_CROWD_KNOTS))) for _ in seen]
+        return [FittedChances(np.zeros(_N_BINS), np.zeros(N_CROWD)) for _ in seen]
     usual = [float(np.log(one[0].sum() / one[1].sum())) for one in scored]
     of_score = [_of_score(*one) for one in zip(scored, usual, strict=True)]
+    n_slopes = N_CROWD + len(seen) - 1
     inputs: list[Values] = []
     counts: list[Values] = []
     known: list[Values] = []
+    of_all = [np.eye(N_CROWD, n_slopes) for _ in seen]
     for k, one in enumerate(seen):
+        of_all[k][0, N_CROWD:] = (np.arange(1, len(seen)) == k) - 1 / len(seen)
         counted = _crowded(one)
         level, score = np.nonzero(counted.sum(axis=0))
-        which = np.zeros((len(level), len(seen) - 1))
-        which[:, k - 1 : k] = 1.0
-        inputs.append(np.column_stack([_crowds(np.exp2(level * _CROWD_STEP)), which]))
+        inputs.append(_crowds(np.exp2(level * _CROWD_STEP)) @ of_all[k])
         counts.append(counted[:, level, score])
         known.append(usual[k] + np.clip(of_score[k][score], -_LARGEST, np.log(2)))
-    every = np.concatenate(inputs)
-    penalty = np.full(every.shape[1], _CROWD_RIDGE)
-    slopes = _logistic(every, np.concatenate(counts, axis=1), np.concatenate(known), penalty)
-    shared, apart = slopes[: 1 + len(_CROWD_KNOTS)], np.append(0.0, slopes[1 + len(_CROWD_KNOTS) :])
-    constant = np.eye(len(shared))[0]
-    return [FittedChances(s, shared + a * constant) for s, a in zip(of_score, apart, strict=True)]
+    # the searches are of the same queries: they say no more than one of them
+    penalty = np.full(n_slopes, _CROWD_RIDGE * len(seen))
+    slopes, inverse = _logistic(
+        np.concatenate(inputs), np.concatenate(counts, axis=1), np.concatenate(known), penalty
+    )
+    return [
+        FittedChances(of_score[k], of_all[k] @ slopes, usual[k], inverse, of_all[k])
+        for k in range(len(seen))
+    ]
 
 
 def _scored(seen: SeenRows) -> Values:
@@ -262,7 +284,7 @@ def _of_score(counted: Values, usual: float) -> Values:
     knots = [centres[min(np.sum(above > share), _N_BINS - 1)] for share in _KNOT_SHARES]
     inputs = np.column_stack([np.ones(_N_BINS), *(np.maximum(centres - k, 0) for k in knots)])
     penalty = np.append(0.0, np.full(len(knots), _SCORE_RIDGE))
-    return inputs @ _logistic(inputs, counted, np.full(_N_BINS, usual), penalty)
+    return inputs @ _logistic(inputs, counted, np.full(_N_BINS, usual), penalty)[0]
 
 
 def _crowded(seen: SeenRows) -> Values:
@@ -286,12 +308,24 @@ def _crowds(ahead: NDArray[Any]) -> Values:
     )
 
 
-def _logistic(inputs: Values, counted: Values, known: Values, penalty: Values) -> Values:
-    """Slopes of the odds of ``counted[0]`` among both, beside what is known of them already."""
+def _logistic(
+    inputs: Values, counted: Values, known: Values, penalty: Values
+) -> tuple[Values, Values]:
+    """Slopes of the odds of ``counted[0]`` among both, beside what is known of them already.
+
+    And the inverse of what their surprises are curved by.
+    """
     slopes, both = np.zeros(inputs.shape[1]), counted.sum(axis=0)
+    inverse = np.zeros((len(slopes), len(slopes)))
     for _ in range(_NEWTON_STEPS):
-        share = 1 / (1 + np.exp(-np.clip(inputs @ slopes + known, -30, 30)))
+        share = _shares(inputs @ slopes + known)
         weight = both * share * (1 - share) + 1e-12
         gradient = inputs.T @ (counted[0] - both * share) - penalty * slopes
-        slopes = slopes + np.linalg.solve((inputs.T * weight) @ inputs + np.diag(penalty), gradient)
-    return slopes
+        inverse = np.linalg.inv((inputs.T * weight) @ inputs + np.diag(penalty))
+        slopes = slopes + inverse @ gradient
+    return slopes, inverse
+
+
+def _shares(odds: Values) -> Values:
+    """Of the logarithms of odds."""
+    return 1 / (1 + np.exp(-np.clip(odds, -30, 30)))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.evaluate.arms import ARMS
+from isthmus.evaluate.attraction import AmongUnfitted
 from isthmus.evaluate.bootstrap import Estimate
 from isthmus.evaluate.index_size import expected_in_index
 from isthmus.evaluate.judging import Judging
@@ -26,7 +27,7 @@ from isthmus.ways.estimate_new import estimated_new
 from isthmus.ways.fixed import FixedWays
 from isthmus.ways.items import KnownItems
 from isthmus.ways.measure import overlap, price_of
-from isthmus.ways.recall import drawn_beside_fewer
+from isthmus.ways.recall import judged_recall
 from isthmus.ways.search import Answer, Search
 from isthmus.ways.thresholds import Thresholds, fit_thresholds
 from isthmus.ways.trial_store import TrialStore
@@ -100,7 +101,7 @@ class Bench:
         self._depth = max(self.k, deepest) + (trial.exclude is not None)
         self._known: Any = {}
         self._permuted, self._seed = _permuted(trial, seed), seed
-        self._unfitted: dict[str, tuple[list[Ranks] | None, list[Ranks] | None]] = {}
+        self._unfitted: dict[str, tuple[AmongUnfitted | None, AmongUnfitted | None]] = {}
         self.answers: dict[str, Answer] = {}
         self.ranks: dict[str, Ranks] = {}
 
@@ -117,28 +118,31 @@ class Bench:
 
     def values(self, name: str, metrics: Sequence[MetricAt]) -> NDArray[np.float64]:
         """Each metric of each query ``(nq, m)``, expected among rows that no map was fitted on."""
-        drawn = self._drawn(name)[0] or [self.ranks[name]]
-        return np.mean([np.column_stack([m.per_query(r) for m in metrics]) for r in drawn], axis=0)
+        found = self._judged(name)[0] or AmongUnfitted.as_found(self.ranks[name])
+        return found.values(metrics)
 
     def _as_of_all_pairs(
         self, name: str, arm: MeasuredArm, metrics: Sequence[MetricAt], judging: Judging
     ) -> MeasuredArm:
-        """One search by the bridge with what the map of all pairs is expected to find more."""
-        trial, ranks = self.trial, self._drawn(name)[1]
-        fewer = trial.fewer
-        if fewer is None or ranks is None:
-            return arm
-        less = np.mean([np.column_stack([m.per_query(r) for m in metrics]) for r in ranks], axis=0)
-        more = fewer.next(arm.values, less)
+        """One search by the bridge with what the map of all pairs is expected to find more, and
+        what it is not known by."""
+        most, less = self._judged(name)
+        trial, noise = self.trial, None if most is None else most.noise(metrics)
+        if trial.fewer is None or less is None:
+            return arm if noise is None else replace(arm, more=noise)
+        found = arm.values if noise is None else arm.values + noise
+        more = (
+            found - arm.values + trial.fewer.next(found, less.values(metrics) + less.noise(metrics))
+        )
         in_index, rows = arm.in_index, judging.rule.horizon.rows
         if in_index is not None and in_index.value is not None and rows is not None:
             assert trial.relevance is not None
             decides = parse_metric(judging.primary_of(trial.relevance))
             there = expected_in_index(
-                _middle(ranks, decides), trial.n_gallery, rows, decides, level=judging.level
+                _middle(less.draws, decides), trial.n_gallery, rows, decides, level=judging.level
             )
             if there.value is not None:
-                step = fewer.next_step(in_index.value, there.value)
+                step = trial.fewer.next_step(in_index.value, there.value)
                 in_index = in_index.moved(step * (in_index.value - there.value))
         return replace(arm, more=more, in_index=in_index)
 
@@ -225,9 +229,9 @@ class Bench:
     @property
     def among_unfitted(self) -> bool:
         """Whether the bridge was measured without the attraction of fitted rows."""
-        return self._drawn("bridge")[0] is not None
+        return self._judged("bridge")[0] is not None
 
-    def _drawn(self, name: str) -> tuple[list[Ranks] | None, list[Ranks] | None]:
+    def _judged(self, name: str) -> tuple[AmongUnfitted | None, AmongUnfitted | None]:
         """Ranks without the attraction of fitted rows, of a way that searches by the bridge; and
         behind the maps of fewer pairs."""
         way = self.ways[name]
@@ -236,7 +240,7 @@ class Bench:
         if way.rescore is not None or way.part is not None:
             return None, None
         if name not in self._unfitted:
-            self._unfitted[name] = drawn_beside_fewer(
+            self._unfitted[name] = judged_recall(
                 self.trial, way.recall, self.ranks[name], seed=self._seed
             )
         return self._unfitted[name]
@@ -272,8 +276,8 @@ class Bench:
             name = next((n for n, w in self.ways.items() if w == Way(recall=way.recall)), name)
             if metric.k is not None:
                 metric = parse_metric(f"{metric.metric.name}@{max(metric.k, way.rescore.most)}")
-        drawn = self._drawn(name)[0]
-        ranks = self.ranks[name] if drawn is None else _middle(drawn, metric)
+        found = self._judged(name)[0]
+        ranks = self.ranks[name] if found is None else _middle(found.draws, metric)
         return expected_in_index(ranks, self.trial.n_gallery, rows, metric, level=judging.level)
 
     def price(self, name: str) -> Price:

@@ -9,7 +9,11 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.evaluate import Ranks, TopK, Trial, relevant_ranks, top_k
-from isthmus.evaluate.attraction import ranks_among_unfitted, ranks_beside_fewer
+from isthmus.evaluate.attraction import (
+    AmongUnfitted,
+    judged_among_unfitted,
+    ranks_among_unfitted,
+)
 from isthmus.evaluate.metrics import MetricAt
 from isthmus.evaluate.ranks import ranks_and_hits
 from isthmus.evaluate.scores import scores_of
@@ -20,9 +24,9 @@ from isthmus.ways.way import Recall
 __all__ = [
     "Recalled",
     "can_mix",
-    "drawn_beside_fewer",
     "drawn_ranks",
     "gallery_search",
+    "judged_recall",
     "new_gallery_search",
     "recalled",
     "values_of",
@@ -92,10 +96,11 @@ def drawn_ranks(trial: Trial, recall: Recall, ranks: Ranks, *, seed: int = 0) ->
     return ranks_among_unfitted(side, trial.relevance, trial.fitted, ranks, seed=seed)
 
 
-def drawn_beside_fewer(
+def judged_recall(
     trial: Trial, recall: Recall, ranks: Ranks, *, seed: int = 0
-) -> tuple[list[Ranks] | None, list[Ranks] | None]:
-    """`drawn_ranks`, and the ranks of the same search behind maps that were fitted on fewer pairs.
+) -> tuple[AmongUnfitted | None, AmongUnfitted | None]:
+    """What one search finds among rows that no map was fitted on, where that matters; and the same
+    search behind maps that were fitted on fewer pairs.
 
     Args:
         trial: with relevance.
@@ -104,29 +109,29 @@ def drawn_beside_fewer(
         seed: of the draws.
 
     Returns:
-        The second None where the recall does not ask the bridge, or there are no such maps.
+        The first None where ``ranks`` need no correction, the second without such maps, and both
+        where the recall does not ask the bridge.
     """
-    before = trial.of_fewer
-    if before is None or not recall.rests_on_bridge:
-        return drawn_ranks(trial, recall, ranks, seed=seed), None
-    assert trial.relevance is not None
-    sides = gallery_search(trial, recall), gallery_search(before, recall)
-    less = relevant_ranks(
-        sides[1].queries,
-        sides[1].gallery,
-        trial.relevance,
-        metric=trial.metric,
-        exclude=trial.exclude,
-    )
-    if trial.fitted is not None and before.fitted is not None:
-        fitted = trial.fitted, before.fitted
-        both = ranks_beside_fewer(sides, trial.relevance, fitted, (ranks, less), seed=seed)
-        if both is not None:
-            return both
-    drawn = [
-        drawn_ranks(*one, seed=seed) for one in ((trial, recall, ranks), (before, recall, less))
+    if not recall.rests_on_bridge:
+        return None, None
+    relevance, before = trial.relevance, trial.of_fewer
+    assert relevance is not None
+    trials = (trial,) if before is None else (trial, before)
+    sides = [gallery_search(one, recall) for one in trials]
+    found = [ranks] + [
+        relevant_ranks(
+            one.queries, one.gallery, relevance, metric=one.metric, exclude=trial.exclude
+        )
+        for one in sides[1:]
     ]
-    return drawn[0], drawn[1] or [less]
+    fitted = [one.fitted for one in trials if one.fitted is not None]
+    judged = None
+    if len(fitted) == len(trials):
+        judged = judged_among_unfitted(sides, relevance, fitted, found, seed=seed)
+    less = AmongUnfitted.as_found(found[1]) if len(trials) > 1 else None
+    if judged is None:
+        return None, less
+    return judged[0], judged[1] if len(trials) > 1 else None
 
 
 def values_of(
