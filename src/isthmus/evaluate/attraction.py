@@ -17,9 +17,16 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isthmus.array_types import Values
-from isthmus.evaluate.fitted_rows import N_CROWD, FittedChances, SeenRows, chances
+from isthmus.evaluate.fitted_rows import (
+    N_CROWD,
+    FittedChances,
+    ScoredBlock,
+    SeenRows,
+    chances,
+)
 from isthmus.evaluate.metrics import MetricAt
 from isthmus.evaluate.ranks import Ranks
 from isthmus.evaluate.relevance import Relevance
@@ -84,7 +91,11 @@ def ranks_among_unfitted(
     seen = SeenRows(ScoreBlocks(search.queries, search.gallery, search.metric), relevance, fitted)
     if not _LEAST_SHARE < seen.share < 1:
         return None
-    return _drawn(seen, ranks, chances(seen)[0], seed)
+    (stays,) = chances(seen)
+    draws = _Draws(ranks, seed, _DRAWS)
+    for block in seen.blocks():
+        draws.add(block, [stays])
+    return draws.ranks[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,15 +156,20 @@ def judged_among_unfitted(
     if not all(_LEAST_SHARE < one.share < 1 for one in seen):
         return None
     stay = chances(*seen)
-    draws = [_drawn(*one, seed) for one in zip(seen, ranks, stay, strict=True)]
-    moved = [_moved(*one, seed) for one in zip(seen, ranks, stay, strict=True)]
-    surprises = sum(
-        np.concatenate([one.surprises(block) for block in rows.blocks()])
-        for one, rows in zip(stay, seen, strict=True)
-    )
+    draws: list[_Draws] = []
+    moved: list[_Draws] = []
+    surprises = np.zeros((len(relevance.counts), len(stay[0].inverse)))
+    for rows, found, stays in zip(seen, ranks, stay, strict=True):
+        draws.append(_Draws(found, seed, _DRAWS))
+        moved.append(_Draws(found, seed, _FEW_DRAWS, crowd=_CROWD))
+        some = [replace(stays, of_crowd=stays.of_crowd + step) for step in np.diag(_MOVES)]
+        for block in rows.blocks():
+            draws[-1].add(block, [stays])
+            moved[-1].add(block, [stays, *some])
+            surprises[block.rows] += stays.surprises(block)
     influences = [(surprises @ one.inverse @ one.of_all.T) / _MOVES for one in stay]
     return [
-        AmongUnfitted(drawn, some, influence - influence.mean(axis=0))
+        AmongUnfitted(drawn.ranks[0], some.ranks, influence - influence.mean(axis=0))
         for drawn, some, influence in zip(draws, moved, influences, strict=True)
     ]
 
@@ -162,40 +178,45 @@ def _per_query(draws: Sequence[Ranks], metrics: Sequence[MetricAt]) -> Values:
     return np.mean([np.column_stack([m.per_query(r) for m in metrics]) for r in draws], axis=0)
 
 
-def _drawn(
-    seen: SeenRows,
-    ranks: Ranks,
-    stays: FittedChances,
-    seed: int,
-    *,
-    draws: int = _DRAWS,
-    crowd: int | None = None,
-) -> list[Ranks]:
-    """Ranks without the fitted rows that go in each draw; behind ``crowd`` rows none goes."""
-    removed = np.zeros((draws, len(ranks.ranks)), np.int64)
-    rng = np.random.default_rng(seed)
-    for block in seen.blocks():
-        ahead = block.ahead
-        near = np.ones(len(ahead.row), np.bool_) if crowd is None else ahead.crowd <= crowd
-        at = ahead.row, ahead.column
-        chance = np.ones(len(near))
-        some = near & block.fitted[at]
-        chance[some] = stays(block.bins(*(side[some] for side in at)), ahead.crowd[some])
-        first, last = (int(ranks.indptr[i]) for i in (block.rows.start, block.rows.stop))
-        cell, entry = (side[near[ahead.cell]] for side in (ahead.cell, ahead.entry))
-        for draw in removed:
-            less = 1 - np.floor(chance + rng.random(len(chance)))
-            draw[first:last] = np.bincount(entry, less[cell], last - first)
-    return [Ranks(ranks.indptr, np.maximum(ranks.ranks - draw, ranks.ordinals)) for draw in removed]
+class _Draws:
+    """Ranks without the fitted rows that go in each draw; behind ``crowd`` rows none goes.
 
+    Of several chances to stay the draws are the same ones.
+    """
 
-def _moved(seen: SeenRows, ranks: Ranks, stays: FittedChances, seed: int) -> list[list[Ranks]]:
-    """Draws as they are and with each slope moved, of the answers that few rows are ahead of."""
-    slopes = [stays.of_crowd, *(stays.of_crowd + step for step in np.diag(_MOVES))]
-    return [
-        _drawn(seen, ranks, replace(stays, of_crowd=one), seed, draws=_FEW_DRAWS, crowd=_CROWD)
-        for one in slopes
-    ]
+    def __init__(self, ranks: Ranks, seed: int, draws: int, crowd: int | None = None) -> None:
+        self._found, self._crowd = ranks, crowd
+        self._rng = np.random.default_rng(seed)
+        self._removed: list[NDArray[np.int64]] = []
+        self._draws = draws
+
+    def add(self, block: ScoredBlock, chances: Sequence[FittedChances]) -> None:
+        """What goes of the rows of a block."""
+        found, ahead = self._found, block.ahead
+        if not self._removed:
+            self._removed = [np.zeros((self._draws, len(found.ranks)), np.int64) for _ in chances]
+        near = block.fitted[ahead.row, ahead.column]
+        if self._crowd is not None:
+            near &= ahead.crowd <= self._crowd
+        bins = block.bins(ahead.row[near], ahead.column[near])
+        cell = near[ahead.cell]
+        at, entry = (np.cumsum(near) - 1)[ahead.cell[cell]], ahead.entry[cell]
+        first, last = (int(found.indptr[i]) for i in (block.rows.start, block.rows.stop))
+        drawn = self._rng.random((self._draws, len(bins)))
+        for stays, removed in zip(chances, self._removed, strict=True):
+            chance = stays(bins, ahead.crowd[near])
+            for draw, random in zip(removed, drawn, strict=True):
+                less = 1 - np.floor(chance + random)
+                draw[first:last] = np.bincount(entry, less[at], last - first)
+
+    @property
+    def ranks(self) -> list[list[Ranks]]:
+        """Of each of the chances, its draws."""
+        found = self._found
+        return [
+            [Ranks(found.indptr, np.maximum(found.ranks - one, found.ordinals)) for one in removed]
+            for removed in self._removed
+        ]
 
 
 def first_among_unfitted(

@@ -19,7 +19,7 @@ from isthmus.evaluate.relevance import Relevance
 from isthmus.evaluate.scores import ScoreBlocks
 from isthmus.evaluate.trial import FittedRows
 
-__all__ = ["N_CROWD", "FittedChances", "SeenRows", "chances"]
+__all__ = ["N_CROWD", "FittedChances", "ScoredBlock", "SeenRows", "chances"]
 
 _HELD_BYTES = 8 * 2**20
 _STEP, _TOP = 0.05, 20.0
