@@ -26,33 +26,15 @@ from isthmus.report.plots import (
     span,
 )
 from isthmus.report.side_figures import label_of, side_figures, spectra_figure
-from isthmus.similarity import Comparison, Similarity
+from isthmus.similarity import MEASURES, Comparison, Similarity
 from isthmus.similarity.null import p_text
 
 __all__ = ["diagnosis_figures", "measure_name", "similarity_figures"]
 
-_NAMES = {
-    "linear_cka": "linear CKA",
-    "debiased_cka": "debiased CKA",
-    "mean_cca": "mean CCA",
-    "yanai": "Yanai's GCD",
-    "svcca": "SVCCA",
-    "pwcca": "PWCCA",
-    "procrustes": "Procrustes distance",
-    "procrustes_disparity": "Procrustes disparity",
-    "procrustes_angle": "Procrustes angle (radians)",
-    "gulp": "GULP distance",
-    "rbf_cka": "CKA with an RBF kernel",
-    "rsa": "RSA (Spearman)",
-    "mutual_knn": "mutual nearest neighbours",
-    "knn_jaccard": "Jaccard of nearest neighbours",
-    "cknna": "CKNNA",
-}
-
 
 def measure_name(name: str) -> str:
     """A similarity measure as people write it."""
-    return _NAMES.get(name, name)
+    return MEASURES[name].words
 
 
 def diagnosis_figures(found: Diagnosis) -> Iterator[Figure]:

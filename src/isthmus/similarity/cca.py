@@ -348,6 +348,7 @@ def _pwcca(moments: PairedMoments) -> Computed:
 DECLARED = (
     MomentMeasure(
         name="mean_cca",
+        words="mean CCA",
         definition="cca.mean-rho",
         formula="mean of the min(rank X, rank Y) canonical correlations",
         source="Hotelling 1936; Raghu et al. 2017, arXiv 1706.05806",
@@ -361,6 +362,7 @@ DECLARED = (
     ),
     MomentMeasure(
         name="yanai",
+        words="Yanai's GCD",
         definition="cca.yanai-gcd",
         formula="sum rho^2 / sqrt(rank X rank Y): the generalised coefficient of determination",
         source="Yanai 1974; Ramsay, ten Berge and Styan 1984",
@@ -374,6 +376,7 @@ DECLARED = (
     ),
     MomentMeasure(
         name="svcca",
+        words="SVCCA",
         definition="svcca.mean-rho.variance=0.99",
         formula="mean canonical correlation of the principal components with 99 % of the variance",
         source="Raghu et al. 2017, arXiv 1706.05806",
@@ -386,6 +389,7 @@ DECLARED = (
     ),
     MomentMeasure(
         name="pwcca",
+        words="PWCCA",
         definition="pwcca.morcos2018.both-directions",
         formula="sum a rho / sum a, a_i = sum_j |<h_i, x_j>|, variates h, neurons x; "
         "both sides' mean",

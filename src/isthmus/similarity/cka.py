@@ -91,6 +91,7 @@ def _debiased(moments: PairedMoments) -> Computed:
 DECLARED = (
     MomentMeasure(
         name="linear_cka",
+        words="linear CKA",
         definition="cka.linear.biased",
         formula="|Sxy|^2 / (|Sxx| |Syy|), Frobenius norms; the RV coefficient of Escoufier",
         source="Kornblith et al. 2019, arXiv 1905.00414; Robert and Escoufier 1976",
@@ -105,6 +106,7 @@ DECLARED = (
     ),
     MomentMeasure(
         name="debiased_cka",
+        words="debiased CKA",
         definition="cka.linear.debiased",
         formula="HSIC1(X, Y) / sqrt(HSIC1(X, X) HSIC1(Y, Y)), the unbiased estimator; "
         "never clamped",

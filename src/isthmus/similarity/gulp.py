@@ -144,6 +144,7 @@ def _common(sides: PermutedSides) -> float:
 DECLARED = (
     MomentMeasure(
         name="gulp",
+        words="GULP distance",
         definition="gulp.distance.lambda=0.01.unit-trace",
         formula="root of tr (A/(A+l))^2 + tr (C/(C+l))^2 - 2 tr M' M / (A+l)(C+l); "
         "traces 1, l = 0.01",

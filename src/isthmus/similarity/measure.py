@@ -83,6 +83,7 @@ class Measure:
 
     Attributes:
         name: what `compare` calls it.
+        words: what people call it, in reports.
         definition: identifies the formula and its constants; another formula gets another id.
         formula: in one line; X, Y are centred rows, S their products, A, M, C those divided by n.
         source: where it was published.
@@ -108,6 +109,7 @@ class Measure:
     basis: ClassVar[Basis]
 
     name: str
+    words: str
     definition: str
     formula: str
     source: str

@@ -292,6 +292,7 @@ def _share_by_chance(sample: RowSample) -> float:
 DECLARED = (
     RowMeasure(
         name="mutual_knn",
+        words="mutual nearest neighbours",
         definition="mutual-knn.cosine",
         formula="mean share of common items among the k nearest of each row by cosine",
         source="Huh et al. 2024, arXiv 2405.07987",
@@ -305,6 +306,7 @@ DECLARED = (
     ),
     RowMeasure(
         name="knn_jaccard",
+        words="Jaccard of nearest neighbours",
         definition="knn-jaccard.cosine",
         formula="mean of |A and B| / |A or B|, A and B the k nearest of each row by cosine",
         source="Wang et al. 2020, ACL; Klabunde et al. 2023, arXiv 2305.06329",
@@ -318,6 +320,7 @@ DECLARED = (
     ),
     RowMeasure(
         name="cknna",
+        words="CKNNA",
         definition="cknna.cosine",
         formula="CKA summed over mutual nearest neighbours only, rows of the kernel centred",
         source="Huh et al. 2024, arXiv 2405.07987, appendix A",

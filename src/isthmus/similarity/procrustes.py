@@ -126,9 +126,12 @@ def _distance(transform: Callable[[float], float], moments: PairedMoments) -> Co
     )
 
 
-def _declared(name: str, definition: str, formula: str, source: str, high: float) -> MomentMeasure:
+def _declared(
+    name: str, words: str, definition: str, formula: str, source: str, high: float
+) -> MomentMeasure:
     return MomentMeasure(
         name=name,
+        words=words,
         definition=definition,
         formula=formula,
         source=source,
@@ -144,6 +147,7 @@ def _declared(name: str, definition: str, formula: str, source: str, high: float
 DECLARED = (
     _declared(
         "procrustes",
+        "Procrustes distance",
         "procrustes.distance",
         "sqrt(2 - 2s), s = |X'Y|_* / (|X| |Y|), nuclear over Frobenius norms",
         "Schönemann 1966; Williams et al. 2021, arXiv 2110.14739",
@@ -151,6 +155,7 @@ DECLARED = (
     ),
     _declared(
         "procrustes_disparity",
+        "Procrustes disparity",
         "procrustes.disparity",
         "1 - s^2: the residual after the best rotation and scale",
         "Gower 1975; scipy.spatial.procrustes",
@@ -158,6 +163,7 @@ DECLARED = (
     ),
     _declared(
         "procrustes_angle",
+        "Procrustes angle (radians)",
         "procrustes.angle",
         "arccos s, in radians: a metric",
         "Williams et al. 2021, arXiv 2110.14739",

@@ -99,6 +99,7 @@ def _rbf(sample: RowSample) -> Computed:
 DECLARED = (
     RowMeasure(
         name="rbf_cka",
+        words="CKA with an RBF kernel",
         definition="cka.rbf.biased.sigma2=median",
         formula="CKA with exp(-d^2 / 2 s^2), s^2 the median squared distance of each side",
         source="Kornblith et al. 2019, arXiv 1905.00414",

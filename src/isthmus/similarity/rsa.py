@@ -131,6 +131,7 @@ def _rsa(sample: RowSample) -> Computed:
 DECLARED = (
     RowMeasure(
         name="rsa",
+        words="RSA (Spearman)",
         biased=False,
         definition="rsa.correlation-distance.spearman",
         formula="Spearman correlation of the correlation distances of all pairs of rows",
