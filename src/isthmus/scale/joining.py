@@ -19,7 +19,7 @@ from isthmus.scale.engine import Engine
 from isthmus.scale.parts import PartedVectors, ReadablePart, Slice
 from isthmus.scale.reading import IdsAndRows, ids_of, rows_of
 from isthmus.spaces.formats.numpy_files import read_npy
-from isthmus.spaces.ids import check_same_kind, repeated_hashes
+from isthmus.spaces.ids import check_same_kind, join_hashes, repeated_hashes
 from isthmus.spaces.metric import Metric
 from isthmus.spaces.scratch import scratch_array
 from isthmus.spaces.split import hash_ids
@@ -67,7 +67,7 @@ class _Hashed:
         found: list[NDArray[np.uint64]] = []
         order, kind = 0, np.empty(0, np.int64)
         for ids in ids_of(self.side, part):
-            hashes = hash_ids(ids)
+            hashes = join_hashes(ids)
             rows = hash_ids(np.arange(start, start + len(ids)), 1)
             both = hash_ids((hashes ^ rows).view(np.int64), 2)
             order = (order + int(both.sum(dtype=np.uint64))) % 2**64
@@ -110,7 +110,7 @@ class _Suspected:
         found: list[tuple[Any, str]] = []
         row = part.first
         for ids in ids_of(self.side, part):
-            for i in np.flatnonzero(np.isin(hash_ids(ids), self.hashes)).tolist():
+            for i in np.flatnonzero(np.isin(join_hashes(ids), self.hashes)).tolist():
                 found.append((ids[i].item(), f"{part.place}, row {row + i}"))
             row += len(ids)
         return found
@@ -217,7 +217,7 @@ class _Write:
 
     def _run(self, held: Sequence[IdsAndRows], name: str) -> _Run:
         ids = np.concatenate([names for names, _ in held if names is not None])
-        buckets = _buckets(hash_ids(ids), self.bits)
+        buckets = _buckets(join_hashes(ids), self.bits)
         order = np.argsort(buckets, kind="stable")
         stem = f"{self.folder}/{self.which}-{name}"
         np.save(f"{stem}.ids.npy", ids[order])

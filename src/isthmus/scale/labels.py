@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.scale.parts import PartedVectors
-from isthmus.spaces.split import hash_ids
+from isthmus.spaces.ids import join_hashes
 
 __all__ = ["Labels", "WrittenLabels"]
 
@@ -71,4 +71,4 @@ class WrittenLabels:
         if not self.by_id:
             return np.array(labels[row : row + len(ids)])
         hashes = np.load(f"{self.folder}/hashes.npy", mmap_mode="r")
-        return np.array(labels[np.searchsorted(hashes, hash_ids(ids))])
+        return np.array(labels[np.searchsorted(hashes, join_hashes(ids))])

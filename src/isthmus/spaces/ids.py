@@ -28,6 +28,7 @@ __all__ = [
     "check_same_kind",
     "check_unique",
     "join",
+    "join_hashes",
     "normalise_ids",
     "read_ids_text",
     "repeated_hashes",
@@ -244,7 +245,7 @@ def _hashes_to_first_repeat(ids: NDArray[Any]) -> tuple[NDArray[np.uint64], int]
     """
     hashes = scratch_array(len(ids), np.uint64)
     for part in id_blocks(ids):
-        hashes[part] = hash_ids(ids[part], 0)
+        hashes[part] = join_hashes(ids[part])
         values = np.sort(hashes[part])
         if (values[1:] == values[:-1]).any():
             return hashes, part.stop
@@ -314,6 +315,17 @@ def check_same_kind(
             f"the ids of {names[0]} are {kinds[0]}, those of {names[1]} are {kinds[1]}{also}",
             mend=_AS_STRINGS,
         )
+
+
+def join_hashes(ids: NDArray[Any], seed: int = 0) -> NDArray[np.uint64]:
+    """Hashes ``(n,)`` that are equal for ids that `join` pairs; workers part rows by them.
+
+    Example:
+        >>> a, b = np.array(["a", "long"]), np.array(["a"])
+        >>> join_hashes(a)[0] == join_hashes(b)[0]
+        np.True_
+    """
+    return hash_ids(ids, seed)
 
 
 def join(
@@ -396,7 +408,7 @@ def _in_bucket(hashes: NDArray[np.uint64], bucket: int, bits: int) -> NDArray[np
 def _hashes(ids: NDArray[Any], seed: int) -> NDArray[np.uint64]:
     hashes = scratch_array(len(ids), np.uint64)
     for part in id_blocks(ids):
-        hashes[part] = hash_ids(ids[part], seed)
+        hashes[part] = join_hashes(ids[part], seed)
     return hashes
 
 
