@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import cast
 
 import pytest
 
 from isthmus.errors import InputError, StorePermissionError
-from isthmus.migrate.plan_checks import check_granted, checked_store
+from isthmus.migrate.plan_checks import absolute, check_granted, checked_store
 from isthmus.progress import silent
 from isthmus.stores import MemoryStore, Store, open_store
+from isthmus.stores.url import SCHEMES, Scheme
 
 
 class Lacking:
@@ -34,6 +36,18 @@ def test_a_run_says_what_has_to_be_granted() -> None:
         "the shop: this user may not move the collection. Let somebody who may run: "
         "GRANT CREATE ON SCHEMA shop TO app; GRANT REFERENCES ON shop.docs TO app."
     )
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_a_new_kind_of_store_says_itself_whether_its_place_is_of_this_machine(
+    local: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan is run from another folder than it was made in."""
+    monkeypatch.setitem(SCHEMES, "shelf", Scheme("shelf", "Shelf", local=local))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "db").mkdir()
+    place = tmp_path.resolve() / "db" if local else "db"
+    assert absolute("shelf://db?id=name#docs") == f"shelf://{place}?id=name#docs"
 
 
 def test_a_vector_of_zeros_is_named(postgres, models) -> None:

@@ -36,8 +36,8 @@ def test_urls_are_told_from_paths():
 
 
 def test_every_scheme_has_its_class():
-    for module, name in SCHEMES.values():
-        found = getattr(pytest.importorskip(module), name)
+    for scheme in SCHEMES.values():
+        found = getattr(pytest.importorskip(scheme.module), scheme.name)
         assert callable(found.open)
         assert callable(found.create)
 

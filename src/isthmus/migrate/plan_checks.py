@@ -16,6 +16,7 @@ from isthmus.progress import Progress
 from isthmus.stores import Collection, Granting, Indexed, Namespaced, Store
 from isthmus.stores.beside import BesideStore, with_second_column
 from isthmus.stores.refusals import texts_gone
+from isthmus.stores.url import SCHEMES
 
 __all__ = [
     "Names",
@@ -28,8 +29,6 @@ __all__ = [
 ]
 
 _LEAST = 5
-
-_FILES = ("lancedb", "chroma", "qdrant", "faiss", "parquet", "file")
 
 
 class Names(NamedTuple):
@@ -47,7 +46,7 @@ def absolute(url: str) -> str:
     if not mark:
         path, hash_, name = url.partition("#")
         return f"{Path(path).resolve()}{hash_}{name}"
-    if scheme not in _FILES:
+    if scheme not in SCHEMES or not SCHEMES[scheme].local:
         return url
     end = min((i for i in (rest.find("?"), rest.find("#")) if i >= 0), default=len(rest))
     place = rest[:end]

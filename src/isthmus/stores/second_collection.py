@@ -14,12 +14,11 @@ from isthmus.evaluate.scores import Metric
 from isthmus.stores.neighbours import Spelling, Widening
 from isthmus.stores.protocol import Collection, Column, Ids, Store
 from isthmus.stores.refusals import other_column
+from isthmus.stores.url import SCHEMES
 
 __all__ = ["SecondCollection"]
 
 T = TypeVar("T")
-
-_FILES = ("parquet", "faiss", "file")
 
 
 class SecondCollection:
@@ -180,6 +179,7 @@ class SecondCollection:
 
 def _name(url: str, name: str, column: str) -> str:
     path = PurePath(name)
-    if url.partition("://")[0] in _FILES:
+    scheme = SCHEMES.get(url.partition("://")[0])
+    if scheme is not None and scheme.file:
         return f"{path.stem}__{column}{path.suffix or '.parquet'}"
     return f"{name}__{column}"

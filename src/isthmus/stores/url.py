@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,17 +22,30 @@ __all__ = ["SCHEMES", "create_store", "is_store_url", "open_store"]
 
 log = logging.getLogger(__name__)
 
-SCHEMES: dict[str, tuple[str, str]] = {
-    "lancedb": ("isthmus.stores.lancedb", "LanceStore"),
-    "postgresql": ("isthmus.stores.pgvector", "PgVectorStore"),
-    "postgres": ("isthmus.stores.pgvector", "PgVectorStore"),
-    "qdrant": ("isthmus.stores.qdrant", "QdrantStore"),
-    "chroma": ("isthmus.stores.chroma", "ChromaStore"),
-    "faiss": ("isthmus.stores.faiss", "FaissStore"),
-    "parquet": ("isthmus.stores.parquet", "ParquetStore"),
-    "file": ("isthmus.stores.arrays", "ArrayStore"),
+
+class Scheme(NamedTuple):
+    """What answers a scheme; imported when first used."""
+
+    module: str
+    name: str
+    """Of the class in ``module``."""
+    local: bool = False
+    """Behind the scheme may stand a path of this machine."""
+    file: bool = False
+    """A collection is a file or a folder, and its name ends in a suffix."""
+
+
+SCHEMES: dict[str, Scheme] = {
+    "lancedb": Scheme("isthmus.stores.lancedb", "LanceStore", local=True),
+    "postgresql": Scheme("isthmus.stores.pgvector", "PgVectorStore"),
+    "postgres": Scheme("isthmus.stores.pgvector", "PgVectorStore"),
+    "qdrant": Scheme("isthmus.stores.qdrant", "QdrantStore", local=True),
+    "chroma": Scheme("isthmus.stores.chroma", "ChromaStore", local=True),
+    "faiss": Scheme("isthmus.stores.faiss", "FaissStore", local=True, file=True),
+    "parquet": Scheme("isthmus.stores.parquet", "ParquetStore", local=True, file=True),
+    "file": Scheme("isthmus.stores.arrays", "ArrayStore", local=True, file=True),
 }
-"""The module and class that answer each scheme; imported when first used."""
+"""Every kind of store by the scheme of its URLs."""
 
 
 class _Kind(Protocol):
@@ -150,5 +163,5 @@ def _kind(address: Address) -> _Kind:
         if not address.scheme.isidentifier():
             raise InputError("the store has no scheme", where=redacted(address.raw))
         raise unknown_name("kind of store", address.scheme, SCHEMES, where=address.shown)
-    module, name = SCHEMES[address.scheme]
-    return getattr(import_module(module), name)
+    found = SCHEMES[address.scheme]
+    return getattr(import_module(found.module), found.name)
