@@ -28,7 +28,7 @@ class Scheme(NamedTuple):
 
     module: str
     name: str
-    """Of the class in ``module``."""
+    """The class in ``module``."""
     local: bool = False
     """Behind the scheme may stand a path of this machine."""
     file: bool = False
