@@ -173,5 +173,17 @@ def test_reason_has_the_numbers_and_what_to_do():
     assert "supply queries" in verdict(-0.2, kind="agreement", old=1.0).reason
 
 
+def test_a_new_model_that_is_shown_to_gain_is_not_left_to_more_queries():
+    open_ = verdict(-0.012, half=0.01)
+    assert open_.verdict is Verdict.NOT_ENOUGH_EVIDENCE
+    assert verdict(-0.012, new=0.009, half=0.01) == open_
+    found = verdict(-0.012, new=0.05, half=0.01)
+    assert (found.verdict, found.arm) == (Verdict.RE_EMBED, "new")
+    assert found.reason.startswith(open_.reason)
+    assert found.reason.endswith("but recall@10 of new minus old is +0.050 [+0.040, +0.060]")
+    # the bridge that is shown to lose nothing comes first
+    assert verdict(-0.001, new=0.05).verdict is Verdict.USE_BRIDGE
+
+
 def test_more_queries_only_where_they_can_be_counted():
     assert "would settle" not in verdict(-0.01).reason

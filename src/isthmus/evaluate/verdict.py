@@ -118,9 +118,10 @@ def decide(evidence: VerdictEvidence, offers: Sequence[Offer], rule: VerdictRule
     whose first result is not shown to answer less often, the cheapest that is within the gain
     margin of the best.  If there is none: what costs nothing (the bridge), if it loses less than
     the margin, by the metric and by the first result; nothing is paid for no gain.  What rests on
-    the bridge is out where the bridge is not above its control.  If an interval of the bridge
-    straddles the margin, more queries must decide.  If it is clearly worse, the gallery is worth
-    re-embedding only if the new model is clearly better than the old one.
+    the bridge is out where the bridge is not above its control.  If none of this is shown, the
+    gallery is worth re-embedding where the new model is clearly better than the old one.  Where it
+    is not, the old model is kept if the bridge is clearly worse, and more queries must decide if an
+    interval of it straddles the margin.
     With agreement only, nothing can show that the new model is better, so no gain is seen and
     `Verdict.RE_EMBED` is out of reach.  Where the data themselves are in doubt, nothing is said.
 
@@ -199,12 +200,14 @@ def _by_relevance(
             )
         if all(_high(loss) >= -rule.margin for loss in losses):
             open_ = min(losses, key=_low)
-            return Decision(
-                Verdict.NOT_ENOUGH_EVIDENCE,
+            undecided = (
                 f"{told}: with {n_queries} queries the interval leaves open whether "
                 f"the loss exceeds the margin of {rule.margin:g}"
-                f"{_queries_needed(open_, n_queries, rule.margin)}",
+                f"{_queries_needed(open_, n_queries, rule.margin)}"
             )
+            if "new" in to_old and _low(to_old["new"]) > 0:
+                return Decision(Verdict.RE_EMBED, f"{undecided}; but {against['new']}", "new")
+            return Decision(Verdict.NOT_ENOUGH_EVIDENCE, undecided)
         against[offer.arm] = told
     refusal = f"no way to serve gains by {primary}" if learned else nothing_learned
     if plain:
