@@ -18,7 +18,6 @@ from isthmus.evaluate.metrics import MetricAt
 from isthmus.evaluate.ranks import ranks_and_hits
 from isthmus.evaluate.scores import scores_of
 from isthmus.evaluate.trial import GallerySearch
-from isthmus.ways.interpolate import interpolate
 from isthmus.ways.way import Recall
 
 __all__ = [
@@ -63,17 +62,11 @@ def gallery_search(trial: Trial, recall: Recall) -> GallerySearch:
         return trial.bridge
     if recall.kind == "new":
         return new_gallery_search(trial)
-    if recall.kind == "old":
-        queries = trial.query_old
-    elif recall.kind == "naive":
-        queries = trial.query_new
-    else:
-        if trial.query_bridged is None or not can_mix(trial):
-            raise InputError(
-                "a corpus bridge maps no queries: there is nothing to mix", where="mixed query"
-            )
-        assert recall.alpha is not None
-        queries = interpolate(trial.query_old, trial.query_bridged, recall.alpha, trial.metric)
+    if recall.rests_on_bridge and not can_mix(trial):
+        raise InputError(
+            "a corpus bridge maps no queries: there is nothing to mix", where="mixed query"
+        )
+    queries = recall.queries(trial.query_old, trial.query_new, trial.query_bridged, trial.metric)
     return GallerySearch(queries, trial.gallery_old, trial.metric)
 
 

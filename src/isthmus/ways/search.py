@@ -20,7 +20,6 @@ from isthmus.encoders import Encoder
 from isthmus.errors import InputError
 from isthmus.evaluate.scores import Metric
 from isthmus.stores import Hits, Ids, Store
-from isthmus.ways.interpolate import interpolate
 from isthmus.ways.items import ItemSource, ItemVectors
 from isthmus.ways.joined import ColumnQueries, joined_search
 from isthmus.ways.queries import Mapped, QueryInput, QueryReader, QueryVectors
@@ -258,19 +257,8 @@ class Search:
 
     def first_queries(self, asked: QueryVectors) -> NDArray[Any]:
         """The vectors that search the column of the recall ``(nq, d)``."""
-        recall = self.way.recall
-        if recall.kind == "old":
-            found = asked.old
-        elif recall.kind in ("new", "naive"):
-            found = asked.new
-        elif recall.kind == "bridge":
-            found = asked.new if asked.bridged is None else asked.bridged
-        else:
-            assert asked.old is not None and asked.bridged is not None
-            assert recall.alpha is not None
-            found = interpolate(asked.old, asked.bridged, recall.alpha, self._metrics[self.column])
-        assert found is not None
-        return found
+        metric = self._metrics[self.column]
+        return self.way.recall.queries(asked.old, asked.new, asked.bridged, metric)
 
     def _first(self, asked: QueryVectors, depth: int, without: Ids | None) -> Hits:
         """What is found before anything is rescored."""

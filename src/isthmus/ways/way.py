@@ -7,7 +7,7 @@ so it is saved as JSON, printed, compared, and run by `isthmus.ways.Search` on a
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from isthmus.evaluate.measured import Parameter
 from isthmus.evaluate.price import Price
+from isthmus.evaluate.scores import Metric
 from isthmus.ways.depth import DepthRule, FixedDepth, fused_scores
+from isthmus.ways.interpolate import interpolate
 
 __all__ = ["Join", "Needs", "Part", "Recall", "RecallKind", "Rescore", "ScoreMatch", "Way"]
 
@@ -74,6 +76,29 @@ class Recall(_Value):
     def rests_on_bridge(self) -> bool:
         """Whether it uses the map of the bridge."""
         return self.kind in ("bridge", "mixed")
+
+    def queries(
+        self,
+        old: NDArray[Any] | None,
+        new: NDArray[Any] | None,
+        bridged: NDArray[Any] | None,
+        metric: Metric,
+    ) -> NDArray[Any]:
+        """The vectors ``(nq, d)`` that search first, of those of each model and the mapped ones.
+
+        Where the stored vectors were mapped there are no mapped queries, and new ones search.
+        """
+        if self.kind == "old":
+            found = old
+        elif self.kind in ("new", "naive"):
+            found = new
+        elif self.kind == "bridge":
+            found = new if bridged is None else bridged
+        else:
+            assert old is not None and bridged is not None and self.alpha is not None
+            found = interpolate(old, bridged, self.alpha, metric)
+        assert found is not None
+        return found
 
 
 class Rescore(_Value):
