@@ -80,3 +80,24 @@ def test_a_join_by_definition(rng):
     expected = 0.7 * (0.7 * new - 0.1 - 0.02) + 0.3 * low
     np.testing.assert_allclose(JOIN(low, new), expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(Join()(low, new), new)
+
+
+@pytest.mark.parametrize(
+    ("recall", "searching"),
+    [
+        (Recall(kind="old"), "old"),
+        (Recall(kind="new"), "new"),
+        (Recall(kind="naive"), "new"),
+        (Recall(kind="bridge"), "bridged"),
+        (Recall(kind="mixed", alpha=0.0), "old"),
+        (Recall(kind="mixed", alpha=1.0), "bridged"),
+    ],
+    ids=str,
+)
+def test_a_recall_says_which_queries_search(recall: Recall, searching: str) -> None:
+    old, new, bridged = (np.eye(3)[[i, (i + 1) % 3]] for i in range(3))
+    found = recall.queries(old, new, bridged, "cosine")
+    expected = {"old": old, "new": new, "bridged": bridged}[searching]
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    if recall.kind == "bridge":  # the stored vectors were mapped, and native queries search
+        np.testing.assert_array_equal(recall.queries(old, new, None, "cosine"), new)
