@@ -17,6 +17,7 @@ from isthmus.spaces.ids import (
     check_same_kind,
     check_unique,
     join,
+    join_hashes,
     normalise_ids,
     read_ids_text,
     same_ids,
@@ -35,6 +36,16 @@ IDS = st.one_of(
 def expected(source: list[Any], target: list[Any]) -> list[tuple[int, int]]:
     where = {value: row for row, value in enumerate(target)}
     return [(row, where[value]) for row, value in enumerate(source) if value in where]
+
+
+@given(IDS)
+def test_ids_that_join_and_no_others_have_one_hash(both: tuple[list[Any], list[Any]]) -> None:
+    source, target = (np.array(ids) for ids in both)
+    rows, columns = join(source, target)
+    paired = np.zeros((len(source), len(target)), bool)
+    paired[np.arange(len(source)) if rows is None else rows, columns] = True
+    same = join_hashes(source)[:, None] == join_hashes(target)
+    np.testing.assert_array_equal(paired, same)
 
 
 @given(IDS)
