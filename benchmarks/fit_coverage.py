@@ -8,6 +8,7 @@ over all such galleries, from the rank among all of them (hypergeometric).
 
     python -m benchmarks.fit_coverage --pairs 250 --draws 500 [--only debian-minilm-l3-minilm-l6]
 
+Draws are written to ``bench-output/fit-coverage`` one by one; started again, it goes on from there.
 Printed are the share of intervals that hold the truth, how often it lies above and below, and the
 evidence less the truth; and how often the least gain of what is recommended was above zero where
 that way, one search, gains nothing.
@@ -16,9 +17,11 @@ that way, one search, gains nothing.
 from __future__ import annotations
 
 import argparse
+import json
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from scipy.stats import hypergeom
@@ -30,6 +33,7 @@ from benchmarks.study.upgrade import Upgrade, unit
 from isthmus import Bridge, Pairs, fit
 from isthmus.bridge import Fitting
 from isthmus.evaluate import Estimate, Judging
+from isthmus.files import atomic_file
 from isthmus.ways.interpolate import interpolate
 
 UPGRADES = ("debian-minilm-l3-minilm-l6", "wordnet-wordllama-minilm-l6")
@@ -44,6 +48,15 @@ class Held(NamedTuple):
     what: str
     told: Estimate
     true: float
+
+    def written(self) -> list[Any]:
+        """As JSON holds it."""
+        return [self.what, self.told.model_dump(), self.true]
+
+    @classmethod
+    def read(cls, what: str, told: dict[str, Any], true: float) -> Self:
+        """What `written` gave."""
+        return cls(what, Estimate(**told), true)
 
 
 def expected(queries: Array, items: Array, gallery: int) -> dict[str, Array]:
@@ -67,18 +80,34 @@ def expected(queries: Array, items: Array, gallery: int) -> dict[str, Array]:
     return {name: np.asarray(drawn.cdf(k - 1), np.float64) for name, k in METRICS.items()}
 
 
-def draws(upgrade: Upgrade, pairs: int, n: int) -> Iterator[list[Held]]:
-    """The intervals of every draw; the recommended way's gain last, where it is one search."""
-    for draw in range(n):
-        order = np.random.default_rng(draw).permutation(len(upgrade.ids))
-        mine, fresh = np.split(order[: pairs + _FRESH], [pairs])
-        bridge = fit(
-            Pairs(upgrade.new_items[mine], upgrade.old_items[mine], ids=mine),
-            queries=Pairs(upgrade.new_queries[mine], upgrade.old_queries[mine], ids=mine),
-            fitting=Fitting(seed=draw),
-            judging=Judging(metrics=tuple(METRICS)),
-        )
-        yield list(_held(bridge, upgrade, fresh))
+def drawn(upgrade: Upgrade, pairs: int, draw: int) -> list[Held]:
+    """The intervals of a draw; the recommended way's gain last, where it is one search."""
+    order = np.random.default_rng(draw).permutation(len(upgrade.ids))
+    mine, fresh = np.split(order[: pairs + _FRESH], [pairs])
+    bridge = fit(
+        Pairs(upgrade.new_items[mine], upgrade.old_items[mine], ids=mine),
+        queries=Pairs(upgrade.new_queries[mine], upgrade.old_queries[mine], ids=mine),
+        fitting=Fitting(seed=draw),
+        judging=Judging(metrics=tuple(METRICS)),
+    )
+    return list(_held(bridge, upgrade, fresh))
+
+
+def draws(name: str, upgrade: Upgrade, pairs: int, n: int, folder: Path) -> list[list[Held]]:
+    """The first draws, those that were written before and those that were not."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}-{pairs}.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    whole = [json.loads(line) for line in lines if line.endswith("\n")]
+    found = [[Held.read(*held) for held in one] for one in whole]
+    with atomic_file(path, overwrite=True) as again:
+        again.write_text("".join(line for line in lines if line.endswith("\n")), encoding="utf-8")
+    with path.open("a", encoding="utf-8") as written:
+        for draw in range(len(found), n):
+            found.append(drawn(upgrade, pairs, draw))
+            written.write(json.dumps([held.written() for held in found[-1]]) + "\n")
+            written.flush()
+    return found[:n]
 
 
 def _held(bridge: Bridge, upgrade: Upgrade, fresh: Array) -> Iterator[Held]:
@@ -134,13 +163,15 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=UPGRADES, metavar="UPGRADE")
     parser.add_argument("--pairs", type=int, action="append")
     parser.add_argument("--draws", type=int, default=100)
+    parser.add_argument("--output", type=Path, default=Path("bench-output"))
     asked = parser.parse_args()
     print("\n".join(header()))
     for name in asked.only or UPGRADES:
         upgrade = TEXT_UPGRADES[name]()
         for pairs in asked.pairs or (250, 1000):
             print(f"\n{upgrade.name}, {pairs:,} pairs\n", flush=True)
-            print("\n".join(table(list(draws(upgrade, pairs, asked.draws)))), flush=True)
+            found = draws(name, upgrade, pairs, asked.draws, asked.output / "fit-coverage")
+            print("\n".join(table(found)), flush=True)
 
 
 if __name__ == "__main__":
