@@ -202,12 +202,12 @@ class _Draws:
         cell = near[ahead.cell]
         at, entry = (np.cumsum(near) - 1)[ahead.cell[cell]], ahead.entry[cell]
         first, last = (int(found.indptr[i]) for i in (block.rows.start, block.rows.stop))
-        drawn = self._rng.random((self._draws, len(bins)))
-        for stays, removed in zip(chances, self._removed, strict=True):
-            chance = stays(bins, ahead.crowd[near])
-            for draw, random in zip(removed, drawn, strict=True):
+        stay = [one(bins, ahead.crowd[near]) for one in chances]
+        for draw in range(self._draws):
+            random = self._rng.random(len(bins))
+            for chance, removed in zip(stay, self._removed, strict=True):
                 less = 1 - np.floor(chance + random)
-                draw[first:last] = np.bincount(entry, less[at], last - first)
+                removed[draw, first:last] = np.bincount(entry, less[at], last - first)
 
     @property
     def ranks(self) -> list[list[Ranks]]:
