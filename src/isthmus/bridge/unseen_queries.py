@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from isthmus.array_types import Embeddings
 from isthmus.bridge.bridge import Bridge
-from isthmus.bridge.held_out_samples import TEST
+from isthmus.bridge.held_out_samples import TEST, Queries
 from isthmus.bridge.store_sample import StoreSample
-from isthmus.bridge.unseen_sample import sample_parts, unseen_sample
+from isthmus.bridge.unseen_sample import sample_parts
 from isthmus.errors import InputError
 from isthmus.evaluate.trial import FewerPairs
 
@@ -59,18 +59,19 @@ class UnseenQueries:
             )
         if sample.queries is None or sample.old_queries is None or sample.new_queries is None:
             return cls(sample.ids[rows], sample.old[rows], sample.new[rows], None, sample.ids[rows])
-        names = sample.queries.ids[rows]
+        names, new = sample.queries.ids[rows], sample.new_queries[rows]
         bridged = fewer = None
-        folds = bridge.out_of_fold
-        if folds is not None:
-            bridged = _mapped(bridge, sample, rows)
+        folds, pairs = bridge.out_of_fold, sample.query_pairs("query")
+        if folds is not None and pairs is not None:
+            answers = Queries(pairs, dict(sample.clicked)).answer_ids(names)
+            bridged = np.asarray(folds.mapped(answers, new), np.float32)
             if folds.fewer is not None:
-                less = _mapped(replace(bridge, out_of_fold=folds.fewer), sample, rows)
+                less = np.asarray(folds.fewer.mapped(answers, new), np.float32)
                 fewer = FewerPairs(less, len(folds.chains))
         return cls(
             names,
             sample.old_queries[rows],
-            sample.new_queries[rows],
+            new,
             [sample.clicked[name] for name in names.tolist()],
             None,
             bridged,
@@ -96,12 +97,6 @@ class UnseenQueries:
         """As the maps of one fold less give them."""
         assert self.fewer is not None
         return {**self.vectors, "bridged": self.fewer.queries}
-
-
-def _mapped(bridge: Bridge, sample: StoreSample, rows: NDArray[np.int64]) -> Embeddings:
-    mapped = unseen_sample(bridge, sample).mapped_queries
-    assert mapped is not None
-    return mapped[rows]
 
 
 def held_out_rows(bridge: Bridge, sample: StoreSample) -> NDArray[np.int64]:
