@@ -23,7 +23,6 @@ from isthmus.ways.way import Recall
 __all__ = [
     "Recalled",
     "can_mix",
-    "drawn_ranks",
     "gallery_search",
     "judged_recall",
     "new_gallery_search",
@@ -68,25 +67,6 @@ def gallery_search(trial: Trial, recall: Recall) -> GallerySearch:
         )
     queries = recall.queries(trial.query_old, trial.query_new, trial.query_bridged, trial.metric)
     return GallerySearch(queries, trial.gallery_old, trial.metric)
-
-
-def drawn_ranks(trial: Trial, recall: Recall, ranks: Ranks, *, seed: int = 0) -> list[Ranks] | None:
-    """Draws of the ranks that one search by the bridge has among rows that no map was fitted on.
-
-    Args:
-        trial: with relevance.
-        recall: what searches.
-        ranks: of the relevant items in the gallery as it is.
-        seed: of the draws.
-
-    Returns:
-        None where the recall does not ask the bridge, or ``ranks`` need no correction.
-    """
-    if trial.fitted is None or not recall.rests_on_bridge:
-        return None
-    assert trial.relevance is not None
-    side = gallery_search(trial, recall)
-    return ranks_among_unfitted(side, trial.relevance, trial.fitted, ranks, seed=seed)
 
 
 def judged_recall(
@@ -136,14 +116,17 @@ def values_of(
         trial: with relevance; every query has a relevant item.
         recall: what searches.
         metric: of the ranks.
-        seed: of the draws of `drawn_ranks`.
+        seed: of the draws.
     """
     assert trial.relevance is not None
     side = gallery_search(trial, recall)
     ranks = relevant_ranks(
         side.queries, side.gallery, trial.relevance, metric=side.metric, exclude=trial.exclude
     )
-    drawn = drawn_ranks(trial, recall, ranks, seed=seed) or [ranks]
+    drawn = None
+    if trial.fitted is not None and recall.rests_on_bridge:
+        drawn = ranks_among_unfitted(side, trial.relevance, trial.fitted, ranks, seed=seed)
+    drawn = drawn or [ranks]
     return np.mean([metric.per_query(one) for one in drawn], axis=0)
 
 
