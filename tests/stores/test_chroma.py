@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -215,3 +216,40 @@ def test_letters_that_a_name_cannot_have_are_refused(tmp_path, kind):
         BesideStore(store, "new-1.2_b").check_names("new-1.2_b", "live")
         with pytest.raises(InputError, match="would be called 'docs__neü 2', and such names"):
             BesideStore(store, "neü 2").check_names("neü 2", "live")
+
+
+def test_items_that_are_held_just_so_are_not_written_again(tmp_path):
+    """Their graph would be relinked, and neighbours be lost to every search by later additions."""
+    ids, rows, name = ids_of("int", 6), ROWS[:, :5] * 40, "rank"
+    payload = {"text": [f"text {i}" for i in ids], name: list(range(6))}
+    folder = tmp_path / "db"
+    store = create_store(f"chroma://{folder}#docs", ids[:5], {"vector": rows[:5]}, _of(payload, 5))
+
+    def written() -> int:
+        with sqlite3.connect(folder / "chroma.sqlite3") as database:
+            return database.execute("select max(seq_id) from embeddings_queue").fetchone()[0]
+
+    before = written()
+    store.add(ids[:5], {"vector": rows[:5]}, _of(payload, 5))
+    assert store.put(ids[:5], rows[:5], column="vector") == 5
+    assert written() == before
+    store.add(ids, {"vector": rows}, payload)
+    assert written() == before + 1
+    payload["text"][1], payload[name][2] = "edited", 7
+    rows[3, 2] += 1e-3
+    store.add(ids, {"vector": rows}, payload)
+    assert written() == before + 4
+    assert store.payload(ids[1:3]) == [
+        {"text": "edited", name: 1},
+        {"text": "text 11", name: 7},
+    ]
+    np.testing.assert_allclose(store.fetch(ids, column="vector").vectors, rows, rtol=1e-6)
+    rows[4, 0] += 1e-3
+    assert store.put(ids, rows, column="vector") == 6
+    assert written() == before + 5
+    np.testing.assert_allclose(store.fetch(ids, column="vector").vectors, rows, rtol=1e-6)
+    store.close()
+
+
+def _of(payload, n):
+    return {name: values[:n] for name, values in payload.items()}

@@ -15,7 +15,15 @@ from isthmus.stores.address import Address
 from isthmus.stores.base import StoreBase
 from isthmus.stores.checks import checked_ids, checked_k, checked_queries, checked_rows, plain_name
 from isthmus.stores.chroma.connection import close, connect
-from isthmus.stores.chroma.items import A_CALL, TEXT, ChromaItems, ids_of, names_of, plain
+from isthmus.stores.chroma.items import (
+    A_CALL,
+    TEXT,
+    ChromaItems,
+    Written,
+    ids_of,
+    names_of,
+    plain,
+)
 from isthmus.stores.faults import asking
 from isthmus.stores.fields import chosen_column
 from isthmus.stores.hits import hits_of, no_hits, scores_of_distances
@@ -303,13 +311,16 @@ class ChromaStore(StoreBase):
         found = self._column(column)
         checked = checked_ids(ids, self._key, f"ids for {self._url}", unique=True)
         ready = checked_rows(rows, found, len(checked), f"rows for {self._url}")
-        names = names_of(checked)
-        held = self._reader.held(names, [])
-        for start in range(0, len(names), A_CALL):
-            part = slice(start, start + A_CALL)
-            with asking(self._url):
-                self._collection.update(ids=names[part], embeddings=ready[part])
-        return len(held)
+        put = 0
+        for start in range(0, len(checked), A_CALL):
+            part = Written(names_of(checked[start : start + A_CALL]), ready[start : start + A_CALL])
+            held = self._reader.held(part.names, part.parts)
+            put += len(held)
+            changed = part.unlike(held)
+            if changed.names:
+                with asking(self._url):
+                    self._collection.update(ids=changed.names, embeddings=changed.rows)
+        return put
 
     def add(
         self,
@@ -342,16 +353,23 @@ class ChromaStore(StoreBase):
             }
             for row in range(len(checked))
         ]
-        names = names_of(checked)
-        for start in range(0, len(names), A_CALL):
-            part = slice(start, start + A_CALL)
-            with asking(self._url):
-                self._collection.upsert(
-                    ids=names[part],
-                    embeddings=rows[part],
-                    metadatas=metadata[part] if blank or given else None,
-                    documents=None if texts is None else texts[part],
-                )
+        for start in range(0, len(checked), A_CALL):
+            at = slice(start, start + A_CALL)
+            part = Written(
+                names_of(checked[at]),
+                rows[at],
+                metadata[at] if blank or given else None,
+                None if texts is None else texts[at],
+            )
+            changed = part.unlike(self._reader.held(part.names, part.parts))
+            if changed.names:
+                with asking(self._url):
+                    self._collection.upsert(
+                        ids=changed.names,
+                        embeddings=changed.rows,
+                        metadatas=changed.metadata,
+                        documents=changed.texts,
+                    )
 
     def delete(self, ids: Ids) -> int:
         """See `Store.delete`."""
