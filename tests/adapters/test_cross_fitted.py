@@ -12,6 +12,7 @@ from isthmus import artefact
 from isthmus.adapters.chain import Affine, Chain
 from isthmus.adapters.cross_fitted import CrossFitted
 from isthmus.artefact import Packed
+from isthmus.spaces.split import Copies
 
 
 def _maps(first: int) -> tuple[Chain, ...]:
@@ -35,6 +36,25 @@ def test_rows_of_a_fold_are_behind_its_map() -> None:
     np.testing.assert_array_equal(MAPS.mapped(ids, np.ones((50, 3)))[:, 0], folds + 1)
     assert MAPS.fewer is not None
     np.testing.assert_array_equal(MAPS.fewer.mapped(ids, np.ones((50, 3)))[:, 0], folds + 11)
+
+
+def test_copies_stay_in_the_fold_of_the_first_and_are_a_group(tmp_path: Path) -> None:
+    ids = np.arange(50)
+    assert MAPS.groups(ids) is None
+    # 9 copies 3, which is not among the ids asked of
+    copies = Copies.of(np.array([9, 20, 30, 31]), np.array([3, 5, 5, 40]))
+    maps = CrossFitted.apart(_maps(1), 7, copies)
+    found = _again(tmp_path / "maps", maps.pack())
+    for one in (maps, found):
+        folds, groups = one.folds(ids), one.groups(ids[4:])
+        assert folds[9] == folds[3] and folds[20] == folds[30] == folds[5]
+        others = np.setdiff1d(ids, copies.ids)
+        np.testing.assert_array_equal(folds[others], MAPS.folds(others))
+        assert groups is not None
+        alike = np.flatnonzero(groups >= 0) + 4
+        assert alike.tolist() == [5, 20, 30, 31, 40]
+        groups = groups[alike - 4]
+        assert len(set(groups[:3])) == 1 == len(set(groups[3:])) and groups[0] != groups[4]
 
 
 def test_maps_of_fewer_pairs_are_kept_with_them(tmp_path: Path) -> None:

@@ -113,6 +113,43 @@ def test_a_row_alone_ahead_is_told_apart_from_one_in_a_crowd() -> None:
     assert np.mean(told) == pytest.approx(0, abs=0.035)
 
 
+def copied(rng: np.random.Generator, n: int) -> tuple[Array, NDArray[np.int64]]:
+    """Rows ``(n, 32)`` of which two of five stand there four times, and their groups."""
+    groups = np.where(np.arange(n) < 2 * n // 5, np.arange(n) // 4, -1)
+    rows = unit_rows(rng, n, 32)
+    firsts = rows[groups]
+    rows = np.where(groups[:, None] >= 0, firsts + 0.1 * rows, rows)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True), groups
+
+
+def test_copies_of_an_answer_are_told_apart_from_what_is_in_its_fold_by_chance() -> None:
+    """They lie by the query, and in no other fold: of rows as near all others seem repelled."""
+    n, told, alike = 400, [], []
+    same = from_ids(range(n), range(n))
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        rows, groups = copied(rng, n)
+        parts = rng.integers(0, FOLDS, n)
+        folds = np.where(groups >= 0, parts[groups], parts)
+        drawn_to = [rng.choice(np.flatnonzero(folds != fold)) for fold in folds]
+        asked = rows + rng.uniform(0.5, 1.1, n)[:, None] * rows[drawn_to]
+        asked += 0.25 * unit_rows(rng, n, 32)
+        own = np.einsum("nd,nd->n", asked, rows)
+        ahead = asked @ rows.T >= own[:, None]
+        np.fill_diagonal(ahead, val=False)
+        fresh = asked @ copied(rng, n)[0].T >= own[:, None]
+        others = np.where(folds == folds[:, None], ahead, fresh)
+        true = float((~others.any(axis=1)).mean())
+        side, ranks = GallerySearch(asked, rows, "cosine"), relevant_ranks(asked, rows, same)
+        for fitted, found in (
+            (FittedRows(folds, folds, groups=groups), told),
+            (FittedRows(folds, folds), alike),
+        ):
+            found.append(recall(ranks_among_unfitted(side, same, fitted, ranks)) - true)
+    assert np.mean(alike) < -0.05
+    assert np.mean(told) == pytest.approx(0, abs=0.03)
+
+
 def test_what_is_not_known_of_the_chances_widens_the_interval_and_moves_no_mean() -> None:
     told, alone, with_noise = [], [], []
     same = from_ids(range(400), range(400))

@@ -35,6 +35,8 @@ class CrossFitted:
     """Hashes of the ids ``(m,)``, ascending, of items that are in the fold of one they copy."""
     copied_fold: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     """Their folds ``(m,)``."""
+    copied_first: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
+    """The hashes of the ids of those ``(m,)``."""
     fewer: CrossFitted | None = None
     """For each fold the map of the same recipe that was fitted without the next fold either: what
     these find less says what the map of all pairs finds more."""
@@ -45,16 +47,32 @@ class CrossFitted:
         hashes = hash_ids(copies.ids)
         order = np.argsort(hashes)
         folds = fold_of(copies.first[order], len(chains), seed)
-        return cls(tuple(chains), seed, hashes[order], folds)
+        return cls(tuple(chains), seed, hashes[order], folds, hash_ids(copies.first[order]))
 
     def folds(self, ids: NDArray[Any]) -> NDArray[np.int64]:
         """The fold of each of the ids ``(n,)``."""
         folds = fold_of(ids, len(self.chains), self.seed)
         if len(self.copied):
-            hashes = hash_ids(ids)
-            at = np.minimum(np.searchsorted(self.copied, hashes), len(self.copied) - 1)
-            folds = np.where(self.copied[at] == hashes, self.copied_fold[at], folds)
+            row, copy = self._copies(hash_ids(ids))
+            folds[row] = self.copied_fold[copy]
         return folds
+
+    def groups(self, ids: NDArray[Any]) -> NDArray[np.int64] | None:
+        """A number for each set of the ids whose items are copies of each other ``(n,)``, -1 of the
+        others; None where none are."""
+        if not len(self.copied):
+            return None
+        leaders = hash_ids(ids)
+        row, copy = self._copies(leaders)
+        leaders[row] = self.copied_first[copy]
+        _, group, counts = np.unique(leaders, return_inverse=True, return_counts=True)
+        return np.where(counts[group] > 1, group, -1)
+
+    def _copies(self, hashes: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Which of some ids are of copies, and where those stand in ``copied``."""
+        at = np.minimum(np.searchsorted(self.copied, hashes), len(self.copied) - 1)
+        row = np.flatnonzero(self.copied[at] == hashes)
+        return row, at[row]
 
     def mapped(self, ids: NDArray[Any], rows: NDArray[Any]) -> NDArray[Any]:
         """Rows ``(n, dx)`` with the ids of their items ``(n,)``, each behind its fold's map."""
@@ -95,8 +113,9 @@ class CrossFitted:
         }
         if len(self.copied):
             # hashes fill 64 bits, which not every reader of JSON holds in a number
-            names, folds = map(str, self.copied.tolist()), self.copied_fold.tolist()
-            content["copies"] = dict(zip(names, folds, strict=True))
+            names, first = (map(str, of.tolist()) for of in (self.copied, self.copied_first))
+            told = zip(self.copied_fold.tolist(), first, strict=True)
+            content["copies"] = {name: list(one) for name, one in zip(names, told, strict=True)}
         if self.fewer is not None:
             described, own = self.fewer.pack()
             content["fewer"] = described["chains"]
@@ -126,14 +145,18 @@ class CrossFitted:
                 raise ValueError(f"{len(less)} maps of fewer folds beside {len(found)}")
             content = {"seed": described["seed"], "chains": less}
             fewer = cls.unpack(content, tensors.under("fewer"), dx, dy)
-        copies = sorted((int(name), fold) for name, fold in described.get("copies", {}).items())
-        if not all(type(fold) is int and 0 <= fold < len(found) for _, fold in copies):
+        copies = sorted(
+            (int(name), fold, int(first))
+            for name, (fold, first) in described.get("copies", {}).items()
+        )
+        if not all(type(fold) is int and 0 <= fold < len(found) for _, fold, _ in copies):
             raise ValueError("copies in folds that are not there")
-        copied = np.array([name for name, _ in copies], np.uint64)
-        folds = np.array([fold for _, fold in copies], np.int64)
+        copied = np.array([name for name, _, _ in copies], np.uint64)
+        folds = np.array([fold for _, fold, _ in copies], np.int64)
+        of_first = np.array([first for _, _, first in copies], np.uint64)
         if fewer is not None:
-            fewer = replace(fewer, copied=copied, copied_fold=folds)
-        return cls(tuple(chains), described["seed"], copied, folds, fewer)
+            fewer = replace(fewer, copied=copied, copied_fold=folds, copied_first=of_first)
+        return cls(tuple(chains), described["seed"], copied, folds, of_first, fewer)
 
 
 FittedMap = Chain | CrossFitted

@@ -137,7 +137,8 @@ class HeldOut:
         """Which items attract the mapped queries, where their answers are rows of no such fit."""
         if not isinstance(chain, CrossFitted) or self.exclude is not None:
             return None
-        return FittedRows(chain.folds(self._answers), chain.folds(self.gallery.ids))
+        ids = self.gallery.ids
+        return FittedRows(chain.folds(self._answers), chain.folds(ids), groups=chain.groups(ids))
 
     @property
     def searched(self) -> int:

@@ -31,7 +31,7 @@ _CROWD_KNOTS = np.arange(6.0)
 """Logarithms of the rows ahead (base 2) where the slope of the second may change."""
 N_CROWD = 1 + len(_CROWD_KNOTS)
 _CROWD_STEP = 0.25
-_SCORE_RIDGE, _CROWD_RIDGE, _NEWTON_STEPS = 1.0, 2.0, 25
+_SCORE_RIDGE, _CROWD_RIDGE, _NEWTON_STEPS = 1.0, 4.0, 25
 _LARGEST = 6.0
 
 
@@ -64,6 +64,7 @@ class FittedChances:
         inputs = _crowds(ahead.crowd)
         known = self.usual + np.clip(self.of_score[block.bins(*at)], -_LARGEST, np.log(2))
         apart = ~block.fitted[at] - _shares(known + inputs @ self.of_crowd)
+        apart *= ~block.aside[at]
         n = len(block.scores)
         sums = [np.bincount(ahead.row, apart * column, n) for column in inputs.T]
         return np.column_stack(sums) @ self.of_all
@@ -114,6 +115,9 @@ class ScoredBlock:
     scores: NDArray[np.float32]
     fitted: NDArray[np.bool_]
     """Rows that a query's map was fitted on; no answers, and none of a query with a fitted one."""
+    aside: NDArray[np.bool_]
+    """Answers of a query and copies of them: what is in no fold but the query's own wherever that
+    is, and so tells nothing of fitted and unfitted rows."""
     own: NDArray[np.bool_]
     """Whether no answer of a query was fitted on."""
     owner: NDArray[np.int64]
@@ -199,6 +203,22 @@ class SeenRows:
         attracted = (of_item >= 0) & (of_item != self.fitted.queries[rows])
         return np.bincount(rows, attracted, self.scores.n_queries) == 0
 
+    @cached_property
+    def _copies(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Queries in ascending order, and gallery items that are copies of their answers."""
+        answers = self.relevance.indices
+        if self.fitted.groups is None:
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        groups = self.fitted.groups
+        order = np.argsort(groups, kind="stable")
+        ends = np.searchsorted(groups[order], np.arange(groups.max(initial=-1) + 2))
+        some = np.flatnonzero(groups[answers] >= 0)
+        first, last = ends[groups[answers[some]]], ends[groups[answers[some]] + 1]
+        counts = last - first
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        items = order[np.repeat(first, counts) + within]
+        return np.repeat(self.relevance.rows[some], counts), items
+
     def blocks(self) -> Iterator[ScoredBlock]:
         """Some queries at a time."""
         n, indptr = self.scores.n_gallery, self.relevance.indptr
@@ -215,9 +235,14 @@ class SeenRows:
             own = self._own[rows]
             fitted[owner, column] = False
             fitted[~own] = False
+            aside = np.zeros(fitted.shape, np.bool_)
+            aside[owner, column] = True
+            asked, copies = self._copies
+            some = slice(*np.searchsorted(asked, (rows.start, rows.stop)))
+            aside[asked[some] - rows.start, copies[some]] = True
             if start not in self._spreads:
                 self._spreads[start] = ScoreSpread.of(found, owner, column)
-            yield ScoredBlock(rows, found, fitted, own, owner, column, self._spreads[start])
+            yield ScoredBlock(rows, found, fitted, aside, own, owner, column, self._spreads[start])
 
 
 def _bins_of(standardised: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -263,13 +288,11 @@ def _scored(seen: SeenRows) -> Values:
     """Unfitted and fitted rows in each bin of scores."""
     scored = np.zeros((2, _N_BINS))
     for block in seen.blocks():
-        bins, kind = _bins_of(block.standardised()), block.fitted.astype(np.int64)
-        counts = np.bincount((bins + _N_BINS * kind)[block.own].ravel(), minlength=2 * _N_BINS)
-        asked = block.own[block.owner]
-        counts[:_N_BINS] -= np.bincount(
-            bins[block.owner[asked], block.column[asked]], minlength=_N_BINS
-        )
-        scored += counts.reshape(2, _N_BINS)
+        kind = block.fitted.astype(np.int64)
+        kind[block.aside] = 2
+        code = _bins_of(block.standardised()) + _N_BINS * kind
+        counts = np.bincount(code[block.own].ravel(), minlength=3 * _N_BINS)
+        scored += counts[: 2 * _N_BINS].reshape(2, _N_BINS)
     return scored
 
 
@@ -293,8 +316,9 @@ def _crowded(seen: SeenRows) -> Values:
     counted = np.zeros((2, levels, _N_BINS))
     for block in seen.blocks():
         ahead = block.ahead
-        at = ahead.row, ahead.column
-        level = np.rint(np.log2(ahead.crowd) / _CROWD_STEP).astype(np.int64)
+        told = ~block.aside[ahead.row, ahead.column]
+        at = ahead.row[told], ahead.column[told]
+        level = np.rint(np.log2(ahead.crowd[told]) / _CROWD_STEP).astype(np.int64)
         code = (block.fitted[at] * levels + level) * _N_BINS + block.bins(*at)
         counted += np.bincount(code, minlength=counted.size).reshape(counted.shape)
     return counted

@@ -47,15 +47,20 @@ class FittedRows:
     """The fold of each gallery item ``(ng,)``, -1 of items that no map was fitted on."""
     spared: NDArray[np.int64] | None = None
     """Another fold that the map of each query was not fitted on ``(nq,)``."""
+    groups: NDArray[np.int64] | None = None
+    """A number for each set of gallery items that are copies of each other ``(ng,)``, -1 of the
+    others: copies are in one fold."""
 
     def of(self, kept: NDArray[np.bool_]) -> FittedRows:
         """Of the queries where ``kept (nq,)`` is true."""
         spared = None if self.spared is None else self.spared[kept]
-        return FittedRows(self.queries[kept], self.items, spared)
+        return replace(self, queries=self.queries[kept], spared=spared)
 
     def widened(self, n: int) -> FittedRows:
         """With ``n`` more gallery items, which no map was fitted on."""
-        return replace(self, items=np.concatenate([self.items, np.full(n, -1)]))
+        others = np.full(n, -1)
+        groups = None if self.groups is None else np.concatenate([self.groups, others])
+        return replace(self, items=np.concatenate([self.items, others]), groups=groups)
 
     def without_next(self, folds: int) -> FittedRows:
         """Of maps that were not fitted on the next of the folds either."""
