@@ -104,7 +104,13 @@ def test_the_bridge_is_told_as_of_all_pairs() -> None:
     rows = Batch(np.arange(n), x, y)
     held_out = HeldOut.of_queries(rows, {i: [i] for i in range(n)}, rows, rows)
     rule = VerdictRule(horizon=Horizon(rows=2000))
-    judging = Judging(metrics=("recall@1", "mrr"), primary="mrr", resamples=200, rule=rule)
+    judging = Judging(
+        metrics=("recall@1", "mrr"),
+        primary="mrr",
+        resamples=200,
+        rule=rule,
+        groups={str(i): "a" if i < 80 else "b" for i in range(n)},
+    )
 
     ways = {
         "bridge": Way(recall=Recall(kind="bridge")),
@@ -134,6 +140,11 @@ def test_the_bridge_is_told_as_of_all_pairs() -> None:
             assert name == "mixed" or now.high - now.low > before.high - before.low
         there = [e.arms[name].in_index.value for e in (found, plain)]
         assert 0 < there[1] < there[0] < found.arms[name].metrics["mrr"].value
+    for one in (found, plain):
+        # groups are told as the whole is
+        assert one.fairness.judged in ways
+        of_groups = sum(g.n_queries * g.judged for g in one.fairness.groups) / n
+        assert of_groups == pytest.approx(one.arms[one.fairness.judged].metrics["mrr"].value)
     assert found.arms["old"].in_index == plain.arms["old"].in_index
     assert found.arms["old"].metrics == plain.arms["old"].metrics
 
@@ -147,5 +158,4 @@ def test_evidence_says_which_of_its_values_are_as_of_all_pairs() -> None:
         for chain in (maps, replace(maps, fewer=None))
     )
     assert found.of_all_pairs and "told as of all pairs" in found.lower_estimate
-    assert "within groups" not in found.lower_estimate
     assert not plain.of_all_pairs and "more than the upper ends" in plain.lower_estimate

@@ -171,13 +171,6 @@ class Evaluation(ShownInNotebook, BaseModel):
                 f"what else rests on the bridge is a lower estimate: {maps}. The bridge by itself "
                 "and a mixed query are told as of all pairs, by what maps of a fold less find less"
             )
-            within = [
-                name
-                for name, found in (("groups", self.fairness), ("conditions", self.robustness))
-                if found is not None
-            ]
-            if within:
-                told += f", except within {' and '.join(within)}"
         if self.among_unfitted:
             told += (
                 ". Rows that a map was fitted on attract what it maps: where a mapped query alone "

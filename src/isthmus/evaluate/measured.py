@@ -57,8 +57,21 @@ class MeasuredArm:
     more: NDArray[np.float64] | None = None
     """What the map of all pairs is expected to find more ``(nq, metrics)``, where others were
     measured in its place."""
+    noise: NDArray[np.float64] | None = None
+    """What each query moves the mean by beside its own values ``(nq, metrics)``, of sum zero: it
+    widens intervals."""
     latency: Latency | None = None
     """The latency of its searches where it would run, without encoding; None if not measured."""
+
+    @property
+    def told(self) -> NDArray[np.float64]:
+        """The metrics of every query with what is expected more ``(nq, metrics)``."""
+        return self.values if self.more is None else self.values + self.more
+
+    @property
+    def drawn_from(self) -> NDArray[np.float64]:
+        """What intervals of the means are drawn from ``(nq, metrics)``."""
+        return self.told if self.noise is None else self.told + self.noise
 
 
 @dataclass(frozen=True, eq=False)

@@ -210,10 +210,7 @@ class _Outcomes:
         groups: Sequence[Any] | NDArray[Any] | None,
     ) -> None:
         names = measured.metrics
-        columns = [
-            arm.values if arm.more is None else arm.values + arm.more
-            for arm in measured.arms.values()
-        ]
+        columns = [arm.drawn_from for arm in measured.arms.values()]
         keys = [(arm, name) for arm in measured.arms for name in names]
         keys += [(arm, "overlap") for arm in measured.overlap]
         self._column = {key: i for i, key in enumerate(keys)}
@@ -252,7 +249,8 @@ class _Outcomes:
 
     def _mean(self, arm: str, metric: str) -> Estimate:
         found = self._outcomes.mean(self._column[arm, metric])
-        return found if self._arms[arm].more is None else found.moved(0.0)
+        told = self._arms[arm]
+        return found if told.more is None and told.noise is None else found.moved(0.0)
 
     def difference(self, one: str, other: str) -> Estimate:
         """The primary metric of one arm minus that of another."""

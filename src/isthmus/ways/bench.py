@@ -121,19 +121,24 @@ class Bench:
         found = self._judged(name)[0] or AmongUnfitted.as_found(self.ranks[name])
         return found.values(metrics)
 
+    def told(self, name: str, metrics: Sequence[MetricAt]) -> NDArray[np.float64]:
+        """`values`, and what the map of all pairs is expected to find more ``(nq, m)``."""
+        found, less = self.values(name, metrics), self._judged(name)[1]
+        if self.trial.fewer is None or less is None:
+            return found
+        return found + self.trial.fewer.next(found, less.values(metrics))
+
     def _as_of_all_pairs(
         self, name: str, arm: MeasuredArm, metrics: Sequence[MetricAt], judging: Judging
     ) -> MeasuredArm:
-        """One search by the bridge with what the map of all pairs is expected to find more, and
-        what it is not known by."""
-        most, less = self._judged(name)
-        trial, noise = self.trial, None if most is None else most.noise(metrics)
+        """One search by the bridge as `told`, with what that is not known by."""
+        (most, less), trial = self._judged(name), self.trial
+        noise = None if most is None else most.noise(metrics)
         if trial.fewer is None or less is None:
-            return arm if noise is None else replace(arm, more=noise)
+            return replace(arm, noise=noise)
+        told = self.told(name, metrics)
         found = arm.values if noise is None else arm.values + noise
-        more = (
-            found - arm.values + trial.fewer.next(found, less.values(metrics) + less.noise(metrics))
-        )
+        noisy = found + trial.fewer.next(found, less.values(metrics) + less.noise(metrics))
         in_index, rows = arm.in_index, judging.rule.horizon.rows
         if in_index is not None and in_index.value is not None and rows is not None:
             assert trial.relevance is not None
@@ -144,7 +149,7 @@ class Bench:
             if there.value is not None:
                 step = trial.fewer.next_step(in_index.value, there.value)
                 in_index = in_index.moved(step * (in_index.value - there.value))
-        return replace(arm, more=more, in_index=in_index)
+        return replace(arm, more=told - arm.values, noise=noisy - told, in_index=in_index)
 
     def measurement(self, judging: Judging, fixed: FixedWays, n_all: int) -> Measurement:
         """Everything that was measured.

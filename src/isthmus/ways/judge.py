@@ -120,7 +120,7 @@ def _fairness(measured: Measurement, judged: str, judging: Judging, trial: Trial
     assert judging.groups is not None
     ids = range(trial.n_queries) if trial.query_ids is None else trial.query_ids.tolist()
     column = measured.metrics.index(measured.primary)
-    values = {name: arm.values[:, column] for name, arm in measured.arms.items()}
+    values = {name: arm.told[:, column] for name, arm in measured.arms.items()}
     return judge_groups(
         judged,
         values["old"],
