@@ -116,8 +116,8 @@ class ScoredBlock:
     fitted: NDArray[np.bool_]
     """Rows that a query's map was fitted on; no answers, and none of a query with a fitted one."""
     aside: NDArray[np.bool_]
-    """Answers of a query and copies of them: what is in no fold but the query's own wherever that
-    is, and so tells nothing of fitted and unfitted rows."""
+    """Answers of a query and copies of them, which are in no fold but the query's own, and items
+    of no fold, copies of any answer among them: they tell nothing of fitted and unfitted rows."""
     own: NDArray[np.bool_]
     """Whether no answer of a query was fitted on."""
     owner: NDArray[np.int64]
@@ -240,6 +240,7 @@ class SeenRows:
             asked, copies = self._copies
             some = slice(*np.searchsorted(asked, (rows.start, rows.stop)))
             aside[asked[some] - rows.start, copies[some]] = True
+            aside[:, self.fitted.items < 0] = True
             if start not in self._spreads:
                 self._spreads[start] = ScoreSpread.of(found, owner, column)
             yield ScoredBlock(rows, found, fitted, aside, own, owner, column, self._spreads[start])
