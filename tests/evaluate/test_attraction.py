@@ -150,6 +150,29 @@ def test_copies_of_an_answer_are_told_apart_from_what_is_in_its_fold_by_chance()
     assert np.mean(told) == pytest.approx(0, abs=0.03)
 
 
+def test_copies_among_rows_of_no_pair_are_told_apart_too() -> None:
+    n, told = 300, []
+    same = from_ids(range(n), range(2 * n))
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        rows, alone, folds = unit_rows(rng, n, 32), unit_rows(rng, n, 32), np.arange(n) % FOLDS
+        alone[: n // 2] = rows[: n // 2] + 0.1 * alone[: n // 2]
+        alone /= np.linalg.norm(alone, axis=1, keepdims=True)
+        drawn_to = [rng.choice(np.flatnonzero(folds != fold)) for fold in folds]
+        asked = rows + rng.uniform(0.5, 1.1, n)[:, None] * rows[drawn_to]
+        asked += 0.25 * unit_rows(rng, n, 32)
+        own = np.einsum("nd,nd->n", asked, rows)[:, None]
+        ahead = asked @ rows.T >= own
+        np.fill_diagonal(ahead, val=False)
+        others = np.where(folds == folds[:, None], ahead, asked @ unit_rows(rng, n, 32).T >= own)
+        true = float((~(others.any(axis=1) | (asked @ alone.T >= own).any(axis=1))).mean())
+        gallery = np.concatenate([rows, alone])
+        side, ranks = GallerySearch(asked, gallery, "cosine"), relevant_ranks(asked, gallery, same)
+        fitted = FittedRows(folds, folds).widened(n)
+        told.append(recall(ranks_among_unfitted(side, same, fitted, ranks)) - true)
+    assert np.mean(told) == pytest.approx(0, abs=0.02)
+
+
 def test_what_is_not_known_of_the_chances_widens_the_interval_and_moves_no_mean() -> None:
     told, alone, with_noise = [], [], []
     same = from_ids(range(400), range(400))
