@@ -7,6 +7,10 @@ not seen, in galleries of the evidence's size of rows that it has not seen eithe
 over all such galleries, from the rank among all of them (hypergeometric).
 
     python -m benchmarks.fit_coverage --pairs 250 --draws 500 [--only debian-minilm-l3-minilm-l6]
+    python -m benchmarks.fit_coverage --pairs 1000 --draws 100 --rows 9000
+
+With ``--rows`` the fit is told how many rows the index has (``--horizon rows=…``), and what it expects
+there is held against what fresh queries find among as many rows.
 
 Draws are written to ``bench-output/fit-coverage`` one by one; started again, it goes on from there.
 Printed are the share of intervals that hold the truth, once more with intervals as much wider as
@@ -33,7 +37,8 @@ from benchmarks.study.texts import TEXT_UPGRADES
 from benchmarks.study.upgrade import Upgrade, unit
 from isthmus import Bridge, Pairs, fit
 from isthmus.bridge import Fitting
-from isthmus.evaluate import Estimate, Judging
+from isthmus.evaluate import Estimate, Judging, VerdictRule
+from isthmus.evaluate.horizon import Horizon
 from isthmus.files import atomic_file
 from isthmus.ways.interpolate import interpolate
 
@@ -81,23 +86,29 @@ def expected(queries: Array, items: Array, gallery: int) -> dict[str, Array]:
     return {name: np.asarray(drawn.cdf(k - 1), np.float64) for name, k in METRICS.items()}
 
 
-def drawn(upgrade: Upgrade, pairs: int, draw: int) -> list[Held]:
-    """The intervals of a draw; the recommended way's gain last, where it is one search."""
+def drawn(upgrade: Upgrade, pairs: int, draw: int, rows: int | None) -> list[Held]:
+    """The intervals of a draw; the recommended way's gain last, where it is one search.
+
+    Args:
+        upgrade: whose queries and items.
+        pairs: what is fitted on.
+        draw: which pairs.
+        rows: of the index, if the fit is told.
+    """
     order = np.random.default_rng(draw).permutation(len(upgrade.ids))
     mine, fresh = np.split(order[: pairs + _FRESH], [pairs])
     bridge = fit(
         Pairs(upgrade.new_items[mine], upgrade.old_items[mine], ids=mine),
         queries=Pairs(upgrade.new_queries[mine], upgrade.old_queries[mine], ids=mine),
         fitting=Fitting(seed=draw),
-        judging=Judging(metrics=tuple(METRICS)),
+        judging=Judging(metrics=tuple(METRICS), rule=VerdictRule(horizon=Horizon(rows=rows))),
     )
-    return list(_held(bridge, upgrade, fresh))
+    return list(_held(bridge, upgrade, fresh, rows))
 
 
-def draws(name: str, upgrade: Upgrade, pairs: int, n: int, folder: Path) -> list[list[Held]]:
+def draws(path: Path, upgrade: Upgrade, pairs: int, n: int, rows: int | None) -> list[list[Held]]:
     """The first draws, those that were written before and those that were not."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}-{pairs}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
     whole = [json.loads(line) for line in lines if line.endswith("\n")]
     found = [[Held.read(*held) for held in one] for one in whole]
@@ -105,13 +116,13 @@ def draws(name: str, upgrade: Upgrade, pairs: int, n: int, folder: Path) -> list
         again.write_text("".join(line for line in lines if line.endswith("\n")), encoding="utf-8")
     with path.open("a", encoding="utf-8") as written:
         for draw in range(len(found), n):
-            found.append(drawn(upgrade, pairs, draw))
+            found.append(drawn(upgrade, pairs, draw, rows))
             written.write(json.dumps([held.written() for held in found[-1]]) + "\n")
             written.flush()
     return found[:n]
 
 
-def _held(bridge: Bridge, upgrade: Upgrade, fresh: Array) -> Iterator[Held]:
+def _held(bridge: Bridge, upgrade: Upgrade, fresh: Array, rows: int | None) -> Iterator[Held]:
     evidence = bridge.evidence
     assert evidence is not None
     old, items = upgrade.old_queries[fresh], upgrade.old_items[fresh]
@@ -121,7 +132,7 @@ def _held(bridge: Bridge, upgrade: Upgrade, fresh: Array) -> Iterator[Held]:
         alpha = bridge.ways["mixed"].recall.alpha
         assert alpha is not None
         asked["mixed"] = interpolate(old, mapped, alpha, "cosine")
-    found = {name: expected(rows, items, evidence.n_gallery) for name, rows in asked.items()}
+    found = {name: expected(of, items, evidence.n_gallery) for name, of in asked.items()}
     means = {name: {m: float(v.mean()) for m, v in of.items()} for name, of in found.items()}
     for name, of in means.items():
         arm = evidence.arms[name]
@@ -132,6 +143,12 @@ def _held(bridge: Bridge, upgrade: Upgrade, fresh: Array) -> Iterator[Held]:
             yield Held(f"{name} minus old", arm.to_old, gain)
             if name == evidence.recommended and arm.to_old_at_once is not None:
                 yield Held("recommended", arm.to_old_at_once, gain)
+    if rows is not None:
+        for name, queries in asked.items():
+            true = float(expected(queries, items, rows)[evidence.primary].mean())
+            there = evidence.arms[name].in_index
+            assert there is not None and there.value is not None
+            yield Held(f"{name} {evidence.primary} in {rows:,} rows", there, true)
 
 
 def table(found: list[list[Held]], asked_for_each: float) -> Iterator[str]:
@@ -178,6 +195,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=UPGRADES, metavar="UPGRADE")
     parser.add_argument("--pairs", type=int, action="append")
     parser.add_argument("--draws", type=int, default=100)
+    parser.add_argument("--rows", type=int, help="of the index, as the fit is told")
     parser.add_argument("--output", type=Path, default=Path("bench-output"))
     asked = parser.parse_args()
     print("\n".join(header()))
@@ -185,7 +203,9 @@ def main() -> None:
         upgrade = TEXT_UPGRADES[name]()
         for pairs in asked.pairs or (250, 1000):
             print(f"\n{upgrade.name}, {pairs:,} pairs\n", flush=True)
-            found = draws(name, upgrade, pairs, asked.draws, asked.output / "fit-coverage")
+            told = "" if asked.rows is None else f"-of-{asked.rows}"
+            path = asked.output / "fit-coverage" / f"{name}-{pairs}{told}.jsonl"
+            found = draws(path, upgrade, pairs, asked.draws, asked.rows)
             fresh = min(_FRESH, len(upgrade.ids) - pairs)
             print("\n".join(table(found, fresh / pairs)), flush=True)
 
