@@ -9,8 +9,8 @@ over all such galleries, from the rank among all of them (hypergeometric).
     python -m benchmarks.fit_coverage --pairs 250 --draws 500 [--only debian-minilm-l3-minilm-l6]
     python -m benchmarks.fit_coverage --pairs 1000 --draws 100 --rows 9000
 
-With ``--rows`` the fit is told how many rows the index has (``--horizon rows=…``), and what it expects
-there is held against what fresh queries find among as many rows.
+With ``--rows`` the fit is told how many rows the index has (``--horizon rows=…``), and what it
+expects there is held against what fresh queries find among as many.
 
 Draws are written to ``bench-output/fit-coverage`` one by one; started again, it goes on from there.
 Printed are the share of intervals that hold the truth, once more with intervals as much wider as
