@@ -70,7 +70,8 @@ def test_what_copies_cost_is_told_beside_what_it_would_be(texts: Texts, tmp_path
     share, old, old_free, ours, ours_free = shares_of(notice)
     assert share == pytest.approx(COPIED / (N + COPIED), abs=0.01)
     assert old == pytest.approx(after.arms["old"].metrics["recall@1"].value, abs=6e-4)
-    assert ours == pytest.approx(after.arms["bridge"].metrics["recall@1"].value, abs=6e-4)
+    # the table tells the bridge as of all pairs
+    assert ours == pytest.approx(after.arms["bridge"].metrics["recall@1"].value, abs=5e-3)
     # without the copies the numbers are those that any copy counted would give
     assert old_free == pytest.approx(before.arms["old"].metrics["recall@1"].value, abs=0.02)
     assert old < old_free - 0.05 and ours < ours_free - 0.05

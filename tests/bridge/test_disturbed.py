@@ -14,6 +14,7 @@ from isthmus.bridge.assess import unseen_samples
 from isthmus.bridge.card import card
 from isthmus.bridge.disturbed import measure_robustness
 from isthmus.bridge.held_out_samples import Queries
+from isthmus.bridge.whole_index import held_out_parts
 from isthmus.evaluate import Evaluation, Judging
 from isthmus.evaluate.robustness import Disturbances, binary_rows
 from isthmus.stores import MemoryStore
@@ -66,7 +67,7 @@ def test_a_fit_and_an_evaluation_say_the_same_of_the_recommended_way(bridge: Bri
     assert names == ["noise", "masking", "int8", "binary", "matryoshka", "out_of_domain"]
     assert set(fitted.robustness.absent) == {"prefix"}
     at = fitted.arms[fitted.judged].metrics[fitted.primary].value
-    assert fitted.robustness.value == at
+    assert fitted.robustness.value == pytest.approx(at, abs=1e-12)
     assert again.robustness == fitted.robustness
     assert Evaluation.from_json(fitted.to_json()) == fitted
     assert "## Robustness" in card(bridge)
@@ -105,9 +106,10 @@ def test_the_value_on_a_binary_index_is_that_of_the_served_search(bridge: Bridge
 
 def test_the_bridge_is_judged_as_in_the_table_of_ways(bridge: Bridge) -> None:
     asked = Queries(sides(bridge.kind, "q_"))
-    held_out = unseen_samples(bridge, sides(bridge.kind), asked).test_part()
+    samples = unseen_samples(bridge, sides(bridge.kind), asked)
+    parts = held_out_parts(samples, bridge.kind, whole_index=True)
     found = measure_robustness(
-        held_out, bridge.unseen_map(), bridge.kind,
+        parts.judging, bridge.unseen_map(), bridge.kind,
         way=("bridge", Way()), chosen=ChosenWays(), judging=JUDGING,
     )  # fmt: skip
     assert bridge.evidence is not None

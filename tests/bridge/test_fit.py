@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -328,7 +327,7 @@ def test_few_pairs_with_queries_are_all_fitted_on_and_judged_out_of_fold(
     (made,) = bridge.provenance.fits
     assert (made.cross_fitted, made.fit_rows) == (True, 600)
     assert bridge.evidence is not None
-    assert 120 < bridge.evidence.n_queries < 240
+    assert bridge.evidence.n_queries == 300
     assert "300 queries, each behind a map of other pairs" in made.chosen_by
     bridge.save(tmp_path / "b")
     loaded = Bridge.load(tmp_path / "b")
@@ -387,8 +386,12 @@ def test_too_thin_evidence_says_so(make_world: Callable[..., Any]) -> None:
     bridge = fit(pairs, queries=queries, recipe="procrustes")
     assert bridge.evidence is not None
     assert bridge.evidence.verdict is Verdict.NOT_ENOUGH_EVIDENCE
-    assert re.search(r"\d+ queries are fewer than the 50", bridge.evidence.reason)
+    assert "with 60 queries the interval leaves open" in bridge.evidence.reason
     assert np.isfinite(bridge.transform(pairs.head(60).x)).all()
+    pairs, queries = world.upgrade(40)
+    few = fit(pairs, queries=queries, recipe="procrustes").evidence
+    assert few is not None and few.verdict is Verdict.NOT_ENOUGH_EVIDENCE
+    assert "40 queries are fewer than the 50" in few.reason
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 8, 13, 21, 34])

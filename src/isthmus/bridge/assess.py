@@ -84,7 +84,7 @@ def assess(
         parts = held_out_parts(samples, bridge.kind, whole_index=judging.whole_index)
         examined = examine(parts, judged, bridge.kind, judging, progress=progress)
         return with_notices(
-            examined, opened, samples.queries, judged, parts.test, bridge.kind,
+            examined, opened, samples.queries, judged, parts.judging, bridge.kind,
             (bridge.source_profile, bridge.target_profile),
         )  # fmt: skip
 

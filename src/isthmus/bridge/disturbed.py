@@ -31,7 +31,7 @@ from isthmus.evaluate.robustness import (
 from isthmus.evaluate.trial import Trial
 from isthmus.progress import Progress, silent
 from isthmus.ways import ChosenWays, Recall, Way
-from isthmus.ways.bench import Bench
+from isthmus.ways.bench import Bench, Nested
 
 __all__ = ["measure_robustness"]
 
@@ -47,6 +47,7 @@ def measure_robustness(
     *,
     way: tuple[str, Way],
     chosen: ChosenWays,
+    nested: Nested | None = None,
     judging: Judging,
     progress: Progress = silent,
 ) -> Robustness:
@@ -62,6 +63,7 @@ def measure_robustness(
         kind: whether it maps queries or the corpus.
         way: the name of its arm, and what it does.
         chosen: what parts of the gallery ways re-embed.
+        nested: the queries that chose the way, where they judge too.
         judging: the metric, the resamples and the disturbances.
         progress: told after each condition.
 
@@ -76,10 +78,13 @@ def measure_robustness(
     ways = ChosenWays(
         ways={name: judged, _OLD: Way(recall=Recall(kind="old"))}, filled=chosen.filled
     )
+    if nested is not None:
+        nested = replace(nested, chosen=nested.chosen.only((name,))).of(relevance.answerable)
+        nested = nested if nested.chosen.ways else None
     plain = _trial(held_out, chain, kind, relevance)
 
     def outcomes(trial: Trial, what: str) -> Outcomes:
-        bench = Bench(trial, ways.ways, ways, judging.seed)
+        bench = Bench(trial, ways.ways, ways, judging.seed, nested)
         for arm in ways.ways:
             bench.run(arm)
         return Outcomes(what, *(bench.told(arm, [metric])[:, 0] for arm in (name, _OLD)))

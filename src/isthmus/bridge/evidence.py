@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -278,13 +278,4 @@ def _named(asked_for: Sequence[Any], known: set[Any]) -> str:
 def _union(first: Batch, second: Batch) -> Batch:
     """The rows of ``first``, then those of ``second`` that are not among them."""
     extra = second.select(~np.isin(second.ids, first.ids))
-    if not len(extra):
-        return first
-    labels: Iterable[Any] = [b.labels for b in (first, extra) if b.labels is not None]
-    joined = list(labels)
-    return Batch(
-        np.concatenate([first.ids, extra.ids]),
-        np.concatenate([first.x, extra.x]),
-        np.concatenate([first.y, extra.y]),
-        np.concatenate(joined) if len(joined) == 2 else None,
-    )
+    return Batch.joined([first, extra]) if len(extra) else first

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
 
 from isthmus.adapters.cross_fitted import CrossFitted, FittedMap
 from isthmus.bridge.disturbed import measure_robustness
@@ -14,6 +17,7 @@ from isthmus.evaluate import Evaluation, Judging
 from isthmus.evaluate.arms import ARMS
 from isthmus.progress import Progress, silent
 from isthmus.ways import ChosenWays, Recall, Way, choose_ways
+from isthmus.ways.bench import Nested
 from isthmus.ways.fixed import fixed_ways
 from isthmus.ways.judge import judge_ways
 from isthmus.ways.thresholds import Thresholds
@@ -28,6 +32,14 @@ class HeldOutParts:
     test: HeldOut
     validation: HeldOut | None = None
     """None where nothing is to be chosen, or no query was held out for it."""
+    every: HeldOut | None = None
+    """The queries of both, those of the test first, where all judge: each part in the ways that the
+    other chose."""
+
+    @property
+    def judging(self) -> HeldOut:
+        """The queries that judge."""
+        return self.test if self.every is None else self.every
 
 
 @dataclass(frozen=True)
@@ -52,6 +64,9 @@ def examine(
 ) -> Examined:
     """Choose ways to go on with a map on validation queries, and judge all on test queries.
 
+    Where every query judges (`HeldOutParts.every`), either part is judged in the ways that the
+    other chose, and served is what the validation queries chose.
+
     Args:
         held_out: queries that the map was not fitted on.
         chain: the map, or one of every fold where the queries were fitted on.
@@ -62,25 +77,33 @@ def examine(
     Raises:
         InputError: for data that cannot be used.
     """
-    trial = held_out.test.trial(chain, kind)
+    trial, nested = held_out.judging.trial(chain, kind, errors=held_out.every is not None), None
     if held_out.validation is None or judging.limits is None:
         why = "it was not asked for"
         if judging.limits is not None:
             why = "there are no validation queries to choose it on"
         chosen = ChosenWays(absent={name: why for name, arm in ARMS.items() if arm.chosen})
     else:
-        chosen = choose_ways(
-            held_out.validation.trial(chain, kind, errors=True),
-            trial,
+        choose = partial(
+            choose_ways,
             primary=judging.primary,
             limits=judging.limits,
             seed=judging.seed,
             progress=progress,
         )
-    gallery, cosine = held_out.test.gallery, held_out.test.metric == "cosine"
+        if held_out.every is None:
+            chosen = choose(held_out.validation.trial(chain, kind, errors=True), trial)
+        else:
+            own = np.arange(trial.n_queries) >= len(held_out.test.queries)
+            others, support = trial.of(~own), trial.of(own)
+            chosen = choose(support, others)
+            # no more of them choose than of the support
+            others = trial.of(np.arange(len(own)) < min(others.n_queries, support.n_queries))
+            nested = Nested(own, choose(others, support, wanted=chosen.ways).only(chosen.ways))
+    gallery, cosine = held_out.judging.gallery, held_out.judging.metric == "cosine"
     pairing = judge_pairing(gallery.ids, gallery.x, gallery.y, cosine=cosine)
-    trial = replace(trial, doubts=doubts(held_out.test, pairing, SIDES[kind]))
-    judged = judge_ways(trial, judging, chosen=chosen, progress=progress)
+    trial = replace(trial, doubts=doubts(held_out.judging, pairing, SIDES[kind]))
+    judged = judge_ways(trial, judging, chosen=chosen, nested=nested, progress=progress)
     ways = {**fixed_ways(trial, judging.rescore_depth).ways, **chosen.ways}
     del ways["control"]
     evaluation = judged.evaluation
@@ -90,11 +113,12 @@ def examine(
         ways.setdefault("new", Way(recall=Recall(kind="new")))
     if judging.disturbances is not None:
         robustness = measure_robustness(
-            replace(held_out.test, alone=None),
+            replace(held_out.judging, alone=None),
             chain,
             kind,
             way=(evaluation.judged, ways[evaluation.judged]),
             chosen=chosen,
+            nested=nested,
             judging=judging,
             progress=progress,
         )

@@ -48,8 +48,8 @@ from isthmus.spaces.sample import Batch
 
 __all__ = ["fit"]
 
-_JUDGED = dict(zip(PARTS, (0.0, 0.4, 0.6), strict=True))
-"""Where every pair is fitted on: who chooses what is judged, and who judges it."""
+_JUDGED = dict(zip(PARTS, (0.0, 0.5, 0.5), strict=True))
+"""Where every pair is fitted on: each half is judged in the ways that the other chose."""
 _CANARIES = 8
 
 
@@ -196,7 +196,9 @@ def _fitted(
         target=_space(fitting.target, profiles[1], sample.y.dtype, names[1], metric),
         chain=chain,
         recipe=selection.chosen.recipe,
-        evidence=with_notices(examined, pairs, samples.queries, unseen, parts.test, kind, profiles),
+        evidence=with_notices(
+            examined, pairs, samples.queries, unseen, parts.judging, kind, profiles
+        ),
         ways=examined.ways,
         tried=tuple(
             Tried(str(c.recipe), round(c.score, 6), _round(c.squared_error))

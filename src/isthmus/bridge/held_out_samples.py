@@ -298,14 +298,20 @@ class HeldOutSamples:
         once = self.split.assign.copies.leaders(rows.ids) == rows.ids
         return rows.select(once) if not once.all() and once.any() else rows
 
-    def held_out(self, part: int) -> HeldOut | None:
-        """Queries of a part with their gallery; None if no query fell into the part."""
+    @property
+    def fitted_whole(self) -> bool:
+        """Whether all pairs are fitted on, so that no query judges a map that has not seen it but
+        through maps of folds."""
+        return self.queries is not None and self.split.fractions[PARTS[FIT]] == 0
+
+    def held_out(self, *parts: int) -> HeldOut | None:
+        """Queries of parts, one behind the other, with their gallery; None if there are none."""
         kept = self._complete()
-        queries = self._sampled(part)
-        if queries is None:
+        found = [batch for part in parts if (batch := self._sampled(part)) is not None]
+        if not found:
             return None
-        gallery = self.sample
-        if part == VALIDATION:
+        queries, gallery = Batch.joined(found), self.sample
+        if parts == (VALIDATION,):
             gallery = gallery.select(slice(0, self._sizes.validation_gallery))
         if self.queries is None:
             # an item that asks would find its copy first, under any model
@@ -313,10 +319,5 @@ class HeldOutSamples:
             return HeldOut.of_items(queries, gallery, self.split.pairs.metric)
         qrels = {q: self.queries.answers(q) for q in queries.ids.tolist()}
         wanted = np.array(sorted({item for items in qrels.values() for item in items}))
-        answers = [b.select(np.isin(b.ids, wanted)) for b in kept.answers]
-        items = Batch(
-            np.concatenate([b.ids for b in answers]),
-            np.concatenate([b.x for b in answers]),
-            np.concatenate([b.y for b in answers]),
-        )
+        items = Batch.joined([b.select(np.isin(b.ids, wanted)) for b in kept.answers])
         return HeldOut.of_queries(queries, qrels, items, gallery, self.split.pairs.metric)

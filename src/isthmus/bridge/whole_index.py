@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from isthmus.bridge.evidence import HeldOut, OldAlone
 from isthmus.bridge.examine import HeldOutParts
-from isthmus.bridge.held_out_samples import VALIDATION, HeldOutSamples
+from isthmus.bridge.held_out_samples import TEST, VALIDATION, HeldOutSamples
 from isthmus.bridge.kind import BridgeKind
 from isthmus.evaluate.relevance import from_pairs
 from isthmus.spaces.pairs import Pairs
@@ -74,9 +74,14 @@ def held_out_parts(samples: HeldOutSamples, kind: BridgeKind, *, whole_index: bo
         InputError: if there is no test part, or a sampled row is unusable.
     """
     test, validation = samples.test_part(), samples.held_out(VALIDATION)
+    every = samples.held_out(TEST, VALIDATION) if samples.fitted_whole else None
+    parts = HeldOutParts(test, validation, None if validation is None else every)
     if not whole_index:
-        return HeldOutParts(test, validation)
+        return parts
+
+    def widened(part: HeldOut | None) -> HeldOut | None:
+        return None if part is None else in_whole_index(part, samples, kind)
+
     return HeldOutParts(
-        in_whole_index(test, samples, kind),
-        None if validation is None else in_whole_index(validation, samples, kind),
+        in_whole_index(test, samples, kind), widened(parts.validation), widened(parts.every)
     )

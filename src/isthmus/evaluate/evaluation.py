@@ -95,7 +95,7 @@ class Evaluation(ShownInNotebook, BaseModel):
     evidence_kind: EvidenceKind
     n_queries: int
     n_unanswerable: int
-    n_gallery: int
+    n_gallery: int = Field(ge=1)
     metrics: tuple[str, ...]
     primary: str
     arms: dict[str, Arm]

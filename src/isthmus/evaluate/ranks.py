@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,13 @@ class Ranks:
 
     indptr: NDArray[np.int64]
     ranks: NDArray[np.int64]
+
+    @classmethod
+    def joined(cls, parts: Sequence[Ranks]) -> Ranks:
+        """Those of several sets of queries, one behind the other."""
+        counts = np.concatenate([part.counts for part in parts])
+        indptr = np.concatenate([[0], np.cumsum(counts)])
+        return cls(indptr, np.concatenate([part.ranks for part in parts]))
 
     @property
     def counts(self) -> NDArray[np.int64]:

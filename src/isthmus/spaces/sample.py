@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -36,6 +36,17 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Batch]) -> Batch:
+        """The rows of several, one behind the other; with labels where all have them."""
+        labels = [part.labels for part in parts if part.labels is not None]
+        return cls(
+            np.concatenate([part.ids for part in parts]),
+            np.concatenate([part.x for part in parts]),
+            np.concatenate([part.y for part in parts]),
+            np.concatenate(labels) if len(labels) == len(parts) else None,
+        )
 
     def select(self, rows: NDArray[Any] | slice) -> Batch:
         """The given ``rows``: a mask ``(n,)``, indices, or a slice."""

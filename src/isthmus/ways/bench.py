@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,12 +28,12 @@ from isthmus.ways.fixed import FixedWays
 from isthmus.ways.items import KnownItems
 from isthmus.ways.measure import overlap, price_of
 from isthmus.ways.recall import judged_recall
-from isthmus.ways.search import Answer, Search
+from isthmus.ways.search import Answer, Search, joined_answers
 from isthmus.ways.thresholds import Thresholds, fit_thresholds
 from isthmus.ways.trial_store import TrialStore
 from isthmus.ways.way import Way
 
-__all__ = ["Bench", "run_way", "search_of"]
+__all__ = ["Bench", "Nested", "run_way", "search_of"]
 
 _OVERLAP_K = 10
 
@@ -47,6 +47,7 @@ def search_of(
     filled: NDArray[np.bool_] | None = None,
     depth: int = _OVERLAP_K,
     known: Any = None,
+    kept: KnownItems | None = None,
 ) -> Search:
     """The search of one way over a trial in memory, as an evaluation runs it.
 
@@ -56,6 +57,7 @@ def search_of(
         filled: which items ``(ng,)`` are re-embedded, for a way with a part.
         depth: results that its store remembers.
         known: what another store of the same trial remembers.
+        kept: the new model's vectors of its items, some of which were encoded before.
     """
     new: NDArray[np.bool_] | bool = way.recall.kind == "new"
     if way.joins:
@@ -65,7 +67,7 @@ def search_of(
     items = None
     if way.rescore is not None or way.part is not None:
         assert trial.gallery_new is not None
-        items = KnownItems(trial.gallery_new, filled)
+        items = KnownItems(trial.gallery_new, filled) if kept is None else kept
     return Search(
         way, store, columns=store.columns, items=items, new_metric=trial.metric_new or trial.metric
     )
@@ -82,6 +84,20 @@ def run_way(trial: Trial, name: str, chosen: ChosenWays) -> tuple[Ranks, Price]:
     return bench.ranks[name], bench.price(name)
 
 
+@dataclass(frozen=True, eq=False)
+class Nested:
+    """Queries that chose ways themselves, and are judged in ways that the others chose."""
+
+    own: NDArray[np.bool_]
+    """Which queries ``(nq,)``; they come behind the others."""
+    chosen: ChosenWays
+    """What the others chose: the same arms."""
+
+    def of(self, kept: NDArray[np.bool_]) -> Nested:
+        """Among the queries where ``kept (nq,)`` is true."""
+        return replace(self, own=self.own[kept])
+
+
 class Bench:
     """All ways, run one after another on the same queries.
 
@@ -90,12 +106,24 @@ class Bench:
         ways: by the name of their arm.
         chosen: which items are re-embedded in a way with a part, and what is told of it.
         seed: of the control's permutation, and of ranks among unfitted rows.
+        nested: the queries that chose these ways, where they judge too.
     """
 
     def __init__(
-        self, trial: Trial, ways: Mapping[str, Way], chosen: ChosenWays, seed: int
+        self,
+        trial: Trial,
+        ways: Mapping[str, Way],
+        chosen: ChosenWays,
+        seed: int,
+        nested: Nested | None = None,
     ) -> None:
         self.trial, self.ways, self.chosen = trial, ways, chosen
+        self._parts: list[Bench] = []
+        if nested is not None and nested.own.any() and not nested.own.all():
+            assert (np.diff(np.flatnonzero(nested.own)) == 1).all() and nested.own[-1]
+            assert set(nested.chosen.ways) == set(chosen.ways)
+            sides = ((~nested.own, chosen), (nested.own, nested.chosen))
+            self._parts = [Bench(trial.of(rows), of.ways, of, seed) for rows, of in sides]
         self.k = min(_OVERLAP_K, trial.n_searchable)
         deepest = max(w.rescore.most if w.rescore else 0 for w in ways.values())
         self._depth = max(self.k, deepest) + (trial.exclude is not None)
@@ -107,49 +135,61 @@ class Bench:
 
     def run(self, name: str) -> None:
         """Answer every query in one way, and rank its relevant items in the whole answer."""
+        self._run(name, None)
+
+    def _run(self, name: str, kept: KnownItems | None) -> None:
         way, trial = self.ways[name], self.trial
+        if parts := self._parts_of(name):
+            if way.rescore is not None and way.part is None and trial.gallery_new is not None:
+                kept = KnownItems(trial.gallery_new)
+            for part in parts:
+                part._run(name, kept)
+            self.answers[name] = joined_answers([part.answers[name] for part in parts])
+            self.ranks[name] = Ranks.joined([part.ranks[name] for part in parts])
+            return
         filled = self.chosen.filled.get(name)
-        search = search_of(trial, way, filled=filled, depth=self._depth, known=self._known)
+        search = search_of(
+            trial, way, filled=filled, depth=self._depth, known=self._known, kept=kept
+        )
         asked = self._permuted if name == "control" else _asked(trial)
         k = max(self.k, way.rescore.most if way.rescore else 0)
         self.answers[name] = search(asked, k, without=trial.exclude)  # pyright: ignore
         if trial.relevance is not None:
             self.ranks[name] = _whole_ranks(search, asked, self.answers[name], trial, filled)
 
+    def _parts_of(self, name: str) -> list[Bench]:
+        """Benches of parts of the queries, where an arm is another way for each."""
+        return [part for part in self._parts if name in part.ways]
+
     def values(self, name: str, metrics: Sequence[MetricAt]) -> NDArray[np.float64]:
         """Each metric of each query ``(nq, m)``, expected among rows that no map was fitted on."""
+        if parts := self._parts_of(name):
+            return np.concatenate([part.values(name, metrics) for part in parts])
         found = self._judged(name)[0] or AmongUnfitted.as_found(self.ranks[name])
         return found.values(metrics)
 
     def told(self, name: str, metrics: Sequence[MetricAt]) -> NDArray[np.float64]:
         """`values`, and what the map of all pairs is expected to find more ``(nq, m)``."""
+        if parts := self._parts_of(name):
+            return np.concatenate([part.told(name, metrics) for part in parts])
         found, less = self.values(name, metrics), self._judged(name)[1]
         if self.trial.fewer is None or less is None:
             return found
         return found + self.trial.fewer.next(found, less.values(metrics))
 
-    def _as_of_all_pairs(
-        self, name: str, arm: MeasuredArm, metrics: Sequence[MetricAt], judging: Judging
-    ) -> MeasuredArm:
-        """One search by the bridge as `told`, with what that is not known by."""
-        (most, less), trial = self._judged(name), self.trial
-        noise = None if most is None else most.noise(metrics)
-        if trial.fewer is None or less is None:
-            return replace(arm, noise=noise)
-        told = self.told(name, metrics)
-        found = arm.values if noise is None else arm.values + noise
-        noisy = found + trial.fewer.next(found, less.values(metrics) + less.noise(metrics))
-        in_index, rows = arm.in_index, judging.rule.horizon.rows
-        if in_index is not None and in_index.value is not None and rows is not None:
-            assert trial.relevance is not None
-            decides = parse_metric(judging.primary_of(trial.relevance))
-            there = expected_in_index(
-                _middle(less.draws, decides), trial.n_gallery, rows, decides, level=judging.level
-            )
-            if there.value is not None:
-                step = trial.fewer.next_step(in_index.value, there.value)
-                in_index = in_index.moved(step * (in_index.value - there.value))
-        return replace(arm, more=told - arm.values, noise=noisy - told, in_index=in_index)
+    def noise(self, name: str, metrics: Sequence[MetricAt]) -> NDArray[np.float64]:
+        """What each query moves the mean of `told` by beside its own values ``(nq, m)``."""
+        if parts := self._parts_of(name):
+            return np.concatenate([part.noise(name, metrics) for part in parts])
+        most, less = self._judged(name)
+        own = np.zeros((self.trial.n_queries, len(metrics)))
+        own = own if most is None else most.noise(metrics)
+        if self.trial.fewer is None or less is None:
+            return own
+        found = self.values(name, metrics)
+        told = less.values(metrics)
+        step = self.trial.fewer.next(found + own, told + less.noise(metrics))
+        return own + step - self.trial.fewer.next(found, told)
 
     def measurement(self, judging: Judging, fixed: FixedWays, n_all: int) -> Measurement:
         """Everything that was measured.
@@ -190,7 +230,16 @@ class Bench:
         arms = {name: self._measured(name, found, judging) for name, found in values.items()}
         if trial.relevance is not None:
             metrics = [parse_metric(name) for name in names]
-            arms = {n: self._as_of_all_pairs(n, a, metrics, judging) for n, a in arms.items()}
+            arms = {
+                n: replace(
+                    arm,
+                    more=self.told(n, metrics) - arm.values,
+                    noise=self.noise(n, metrics),
+                )
+                if self._is_adjusted(n)
+                else arm
+                for n, arm in arms.items()
+            }
         absent = {**fixed.absent, **self.chosen.absent}
         if trial.paired is not None:
             arms["new"] = estimated_new(trial.paired, values["old"], names)
@@ -235,6 +284,12 @@ class Bench:
     def among_unfitted(self) -> bool:
         """Whether the bridge was measured without the attraction of fitted rows."""
         return self._judged("bridge")[0] is not None
+
+    def _is_adjusted(self, name: str) -> bool:
+        """Whether an arm is told otherwise than it was found."""
+        if parts := self._parts_of(name):
+            return any(part._is_adjusted(name) for part in parts)
+        return self._judged(name) != (None, None)
 
     def _judged(self, name: str) -> tuple[AmongUnfitted | None, AmongUnfitted | None]:
         """Ranks without the attraction of fitted rows, of a way that searches by the bridge; and
@@ -281,9 +336,32 @@ class Bench:
             name = next((n for n, w in self.ways.items() if w == Way(recall=way.recall)), name)
             if metric.k is not None:
                 metric = parse_metric(f"{metric.metric.name}@{max(metric.k, way.rescore.most)}")
+        n, level = self.trial.n_gallery, judging.level
+        there = expected_in_index(self._middle(name, metric), n, rows, metric, level=level)
+        fewer, less = self.trial.fewer, self._middle_of_fewer(name, metric)
+        if way.rescore is not None or fewer is None or less is None or there.value is None:
+            return there
+        before = expected_in_index(less, n, rows, metric, level=level)
+        if before.value is None:
+            return there
+        step = fewer.next_step(there.value, before.value)
+        return there.moved(step * (there.value - before.value))
+
+    def _middle(self, name: str, metric: MetricAt) -> Ranks:
+        """The ranks of an arm, or of the draw whose metric is nearest to that of all."""
+        if parts := self._parts_of(name):
+            return Ranks.joined([part._middle(name, metric) for part in parts])
         found = self._judged(name)[0]
-        ranks = self.ranks[name] if found is None else _middle(found.draws, metric)
-        return expected_in_index(ranks, self.trial.n_gallery, rows, metric, level=judging.level)
+        return self.ranks[name] if found is None else _middle(found.draws, metric)
+
+    def _middle_of_fewer(self, name: str, metric: MetricAt) -> Ranks | None:
+        """The same behind the maps of fewer pairs, where an arm was asked so."""
+        if parts := self._parts_of(name):
+            found = [part._middle_of_fewer(name, metric) for part in parts]
+            known = [ranks for ranks in found if ranks is not None]
+            return Ranks.joined(known) if len(known) == len(found) else None
+        less = self._judged(name)[1]
+        return None if less is None else _middle(less.draws, metric)
 
     def price(self, name: str) -> Price:
         """Beyond what doing nothing costs."""

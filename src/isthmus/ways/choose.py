@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -50,6 +50,11 @@ class ChosenWays:
     absent: Mapping[str, str] = field(default_factory=dict[str, str])
     """Why an arm is missing."""
 
+    def only(self, names: Collection[str]) -> ChosenWays:
+        """Without the ways of other names."""
+        kept = {name: way for name, way in self.ways.items() if name in names}
+        return replace(self, ways=kept)
+
 
 def choose_ways(
     validation: Trial,
@@ -57,6 +62,7 @@ def choose_ways(
     *,
     primary: str | None = None,
     limits: WayLimits | None = None,
+    wanted: Collection[str] = (),
     resamples: int = 1000,
     seed: int = 0,
     progress: Progress = silent,
@@ -76,6 +82,8 @@ def choose_ways(
             and say which items of their gallery come first.
         primary: the metric that decides; if not given, `default_metric` of the test.
         limits: what a way may ask for.
+        wanted: arms whose parameters are chosen even where these queries would do without them: a
+            mixed query may then be the old or the bridged one.
         resamples: of the intervals on validation queries.
         seed: of all that is random.
         progress: told after each way.
@@ -116,11 +124,12 @@ def choose_ways(
     else:
         alpha = choose_alpha(validation, primary=metric.name, resamples=resamples, seed=seed)
         progress("strategies", 1, None)
-        if alpha.alpha in (0, 1):
+        if alpha.alpha in (0, 1) and "mixed" not in wanted:
             alone = "bridged" if alpha.alpha else "old"
             absent["mixed"] = f"no mixed query does better than the {alone} one"
         else:
-            mixed, certain = Recall(kind="mixed", alpha=alpha.alpha), alpha.certain
+            mixed = Recall(kind="mixed", alpha=alpha.alpha)
+            certain = alpha.certain or "mixed_rescore" in wanted
             ways["mixed"] = Way(recall=mixed)
             gains["mixed"] = work.gain(values_of(validation, mixed, metric, seed=seed))
             facts["mixed"] = {"alpha_low": alpha.interval.low, "alpha_high": alpha.interval.high}
@@ -163,7 +172,7 @@ def choose_ways(
         validation, recalls, primary=metric.name, max_share=limits.max_share, seed=seed
     )
     parts = {"backfill": chosen}
-    if chosen.part.share < limits.max_share:
+    if chosen.part.share < limits.max_share or "backfill_most" in wanted:
         parts["backfill_most"] = chosen.at(limits.max_share)
     else:
         absent["backfill_most"] = "the chosen part is as large as may be"

@@ -17,7 +17,7 @@ from isthmus.evaluate.measured import Measurement
 from isthmus.evaluate.trial import Trial
 from isthmus.evaluate.weigh import weigh
 from isthmus.progress import Progress, silent
-from isthmus.ways.bench import Bench
+from isthmus.ways.bench import Bench, Nested
 from isthmus.ways.choose import ChosenWays
 from isthmus.ways.fixed import fixed_ways
 from isthmus.ways.thresholds import Thresholds
@@ -80,9 +80,13 @@ def judge_ways(
     *,
     chosen: ChosenWays | None = None,
     groups: Sequence[Any] | NDArray[Any] | None = None,
+    nested: Nested | None = None,
     progress: Progress = silent,
 ) -> JudgedWays:
-    """As `evaluate_upgrade`, with the thresholds that the same answers give."""
+    """As `evaluate_upgrade`, with the thresholds that the same answers give.
+
+    With ``nested`` the queries that chose the ways judge as well, each in what the others chose.
+    """
     judging, chosen = judging or Judging(), chosen or ChosenWays()
     trial.check()
     n_all = trial.n_queries
@@ -90,6 +94,7 @@ def judge_ways(
         kept = trial.relevance.answerable
         trial = trial.of(kept)
         groups = None if groups is None else np.asarray(groups)[kept]
+        nested = None if nested is None else nested.of(kept)
     if chosen.ways and trial.relevance is None:
         raise InputError(
             "without relevance no further way can be judged",
@@ -100,7 +105,7 @@ def judge_ways(
     doubled = sorted(set(fixed.ways) & set(chosen.ways))
     if doubled:
         raise InputError(f"two arms are named '{doubled[0]}'", where="chosen")
-    bench = Bench(trial, {**fixed.ways, **chosen.ways}, chosen, judging.seed)
+    bench = Bench(trial, {**fixed.ways, **chosen.ways}, chosen, judging.seed, nested)
     for i, name in enumerate(bench.ways, 1):
         bench.run(name)
         progress("judge", i, len(bench.ways))

@@ -32,7 +32,7 @@ def price_of(
     return Price(
         encodings=spent.cold / spent.queries,
         encodings_cached=spent.encoded / spent.queries,
-        cached_share=spent.encoded / n_items,
+        cached_share=min(spent.encoded / n_items, 1.0),
         old_query=way.recall.old_query,
         reembedded=1.0 if way.recall.kind == "new" else part,
     )

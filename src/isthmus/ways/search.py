@@ -8,8 +8,8 @@ rescore (rerank) what was recalled, step by step.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
@@ -26,7 +26,7 @@ from isthmus.ways.queries import Mapped, QueryInput, QueryReader, QueryVectors
 from isthmus.ways.rescoring import Limit, NewQueries, RecallTrace, Spent, not_rescored, rescored
 from isthmus.ways.way import Needs, Recall, Way
 
-__all__ = ["Answer", "Columns", "Search", "columns_of"]
+__all__ = ["Answer", "Columns", "Search", "columns_of", "joined_answers"]
 
 _TRUSTED = 2
 """Results that trust is read off: the margin between the first two says most."""
@@ -109,6 +109,20 @@ class Answer:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "trust": self.trust, "judge": None}
+
+
+def joined_answers(parts: Sequence[Answer]) -> Answer:
+    """Answers to several sets of queries, one behind the other, as long as the shortest."""
+    k = min(part.ids.shape[1] for part in parts)
+    traces = [part.trace.first(k) for part in parts]
+    spent = [part.price for part in parts]
+    return Answer(
+        np.concatenate([part.ids[:, :k] for part in parts]),
+        np.concatenate([part.scores[:, :k] for part in parts]),
+        np.concatenate([np.minimum(part.rescored, k) for part in parts]),
+        RecallTrace(*map(np.concatenate, zip(*traces, strict=True))),
+        Spent(*(sum(values) for values in zip(*map(astuple, spent), strict=True))),
+    )
 
 
 class Search:
