@@ -15,7 +15,7 @@ from isthmus.bridge.card import card
 from isthmus.bridge.disturbed import measure_robustness
 from isthmus.bridge.held_out_samples import Queries
 from isthmus.bridge.whole_index import held_out_parts
-from isthmus.evaluate import Evaluation, Judging
+from isthmus.evaluate import Evaluation, Judging, WayLimits
 from isthmus.evaluate.robustness import Disturbances, binary_rows
 from isthmus.stores import MemoryStore
 from isthmus.ways import ChosenWays, Search, Way
@@ -116,6 +116,24 @@ def test_the_bridge_is_judged_as_in_the_table_of_ways(bridge: Bridge) -> None:
     assert bridge.evidence.among_unfitted is (bridge.kind == "query")
     told = bridge.evidence.arms["bridge"].metrics[bridge.evidence.primary].value
     assert found.value == pytest.approx(told, abs=1e-9)
+
+
+def test_a_way_that_was_chosen_is_judged_as_in_the_table_of_ways() -> None:
+    """Half of the queries in one way, half in another, with and without a condition."""
+    rng = np.random.default_rng(0)
+    few = [
+        Pairs(DATA[q + "new"][:300], DATA[q + "old"][:300] + 0.25 * rng.standard_normal((300, D)))
+        for q in ("", "q_")
+    ]
+    bridge = fit(
+        few[0], queries=few[1], recipe=RECIPE, judging=replace(JUDGING, limits=WayLimits())
+    )
+    evidence = bridge.evidence
+    assert evidence is not None and evidence.robustness is not None
+    assert evidence.judged in ("mixed_rescore", "old_rescore", "bridge_rescore", "mixed")
+    told = evidence.arms[evidence.judged].metrics[evidence.primary].value
+    assert evidence.robustness.value == pytest.approx(told, abs=1e-9)
+    assert evidence.n_queries == 300 == evidence.robustness.conditions[0].queries
 
 
 def test_queries_made_in_another_way_are_asked(bridge: Bridge) -> None:

@@ -159,3 +159,10 @@ def test_evidence_says_which_of_its_values_are_as_of_all_pairs() -> None:
     )
     assert found.of_all_pairs and "told as of all pairs" in found.lower_estimate
     assert not plain.of_all_pairs and "more than the upper ends" in plain.lower_estimate
+
+
+def test_where_everything_is_found_there_is_no_step() -> None:
+    fewer = FewerPairs(np.ones((1, 2)), 5)
+    for found in (1.0, 1 + 2e-16):
+        assert fewer.next_step(found, 0.9) == 0
+    assert fewer.next_step(1 - 1e-12, 0.9) > 0

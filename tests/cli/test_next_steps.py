@@ -154,3 +154,19 @@ def test_commands_begin_as_isthmus_was_called(
     assert called_as() is None
     monkeypatch.setattr("sys.argv", ["pytest"])
     assert called_as() is None
+
+
+def test_every_option_that_judges_is_typed_again(
+    cli: Any, here: Path, queries: tuple[str, ...]
+) -> None:
+    (here / "groups.tsv").write_text("".join(f"{i}\t{'ab'[i % 2]}\n" for i in range(1500)))
+    judged = ("--groups", "groups.tsv", "--primary", "mrr", "--horizon", "rows=5000")
+    judged += ("--horizon", "queries_per_day=10", "--gate", "mrr>=0.1", "--no-old-encoder")
+    judged += ("--paired-only", "--robustness")
+    done = cli("fit", "old.npy", "new.npy", "-o", "b", "--recipe", "procrustes", *queries, *judged)
+    evaluate = next_steps(done.out)[1]
+    assert evaluate == ["evaluate", "b", "old.npy", "new.npy", *queries, *judged]
+    evidence = Bridge.load(here / "b").evidence
+    assert evidence is not None
+    again = cli(*evaluate, "--json").json["evidence"]
+    assert again == evidence.model_dump(mode="json")

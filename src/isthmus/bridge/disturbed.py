@@ -75,12 +75,15 @@ def measure_robustness(
     relevance = held_out.relevance or held_out.agreement(kind)
     metric = parse_metric(primary_metric(held_out.relevance, judging.primary))
     name, judged = way
-    ways = ChosenWays(
-        ways={name: judged, _OLD: Way(recall=Recall(kind="old"))}, filled=chosen.filled
-    )
-    if nested is not None:
-        nested = replace(nested, chosen=nested.chosen.only((name,))).of(relevance.answerable)
-        nested = nested if nested.chosen.ways else None
+    old = {_OLD: Way(recall=Recall(kind="old"))}
+    ways = ChosenWays(ways={name: judged, **old}, filled=chosen.filled)
+    if nested is not None and name in nested.chosen.ways:
+        others = ChosenWays(
+            ways={name: nested.chosen.ways[name], **old}, filled=nested.chosen.filled
+        )
+        nested = replace(nested, chosen=others).of(relevance.answerable)
+    else:
+        nested = None
     plain = _trial(held_out, chain, kind, relevance)
 
     def outcomes(trial: Trial, what: str) -> Outcomes:

@@ -300,14 +300,7 @@ def fit_command(
     else:
         if maps.moments is not None:
             relevance = replace(relevance, engine=relevance.engine or "threads:1")
-        given: dict[str, object] = {
-            **relevance.typed(),
-            "--primary": judged_by.primary,
-            "--no-old-encoder": not judged_by.old_encoder,
-            "--paired-only": not judged_by.whole_index,
-            "--gate": gate,
-            "--robustness": judged_by.robustness,
-        }
+        given = {**relevance.typed(), **judged_by.typed()}
         commands = after_fit(
             bridge, output, Asked(old, new, given), passed=all(r.passed for r in results)
         )

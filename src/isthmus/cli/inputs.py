@@ -220,6 +220,16 @@ class JudgingOptions:
         ),
     ] = False
 
+    def typed(self) -> dict[str, object]:
+        """The options as they are typed; None or False for one that was not given."""
+        negated = {"old_encoder": "--no-old-encoder", "whole_index": "--paired-only"}
+        return {
+            negated.get(f.name, f"--{f.name}"): (
+                not getattr(self, f.name) if f.name in negated else getattr(self, f.name)
+            )
+            for f in fields(self)
+        }
+
     @property
     def asks_robustness(self) -> bool:
         """Whether it is asked for, by itself or by a gate."""

@@ -112,6 +112,8 @@ class FewerPairs:
         step = (one**-_RATE - none**-_RATE) / (two**-_RATE - one**-_RATE)
         if not less < found:
             return step
+        if found >= 1:  # by rounding, where all is found
+            return 0.0
         missing, further = 1 - found, math.log(none / one) / math.log(one / two)
         left_over = missing * (missing / (1 - less)) ** further
         return min(step, (missing - left_over) / (found - less))
