@@ -141,7 +141,7 @@ def test_fewer_pairs_than_evidence_needs_are_told_before_the_work(
     def told(*_: object) -> None:
         raise RuntimeError([record.getMessage() for record in caplog.records])
 
-    with pytest.raises(RuntimeError, match=r"of 120 pairs are held out .*any evidence needs 50"):
+    with pytest.raises(RuntimeError, match=r"of 120 pairs judge, and any evidence needs 50"):
         fit(Pairs(*_sides(world, 120)), recipe=RECIPE, progress=told)
     caplog.clear()
     fit(Pairs(*_sides(world, 800)), recipe=RECIPE)

@@ -80,3 +80,13 @@ def test_ids_are_known_on_either_side() -> None:
     assert has_ids(Pairs(rows, rows, ids=["a", "b", "c"]))
     assert PARTS[VALIDATION] == "validation"
     assert PARTS[TEST] == "test"
+
+
+@pytest.mark.parametrize(("n", "told"), [(60, False), (40, True)])
+def test_all_queries_of_a_whole_fit_judge(
+    world: Any, caplog: pytest.LogCaptureFixture, n: int, told: bool
+) -> None:
+    items, asked = (world.pairs(world.latent(n), ids=np.arange(n)) for _ in range(2))
+    split = items.split({"fit": 0.0, "validation": 0.5, "test": 0.5}, seed=0)
+    HeldOutSamples(split, Queries(asked), sizes=SampleSizes(), seed=0).check_test_part(50)
+    assert ("40 of 40 queries judge, and any evidence needs 50" in caplog.text) is told

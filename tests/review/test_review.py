@@ -20,8 +20,8 @@ import pytest
 from tests.review.conftest import HOSTILE
 
 from isthmus import artefact
-from isthmus.bridge import Bridge
-from isthmus.bridge.assess import unseen_samples
+from isthmus.bridge import Bridge, fit
+from isthmus.bridge.assess import unseen_map_of, unseen_samples
 from isthmus.bridge.held_out_samples import Queries
 from isthmus.errors import InputError
 from isthmus.registry import Registry
@@ -333,3 +333,22 @@ def test_a_port_that_is_taken_is_refused(registry: Registry) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(InputError, match="nothing can listen there"):
             serve_review(dossier_of(registry, "docs.new-to-old"), port=port, ready=print)
+
+
+def test_queries_that_a_map_was_fitted_on_are_shown_behind_maps_that_were_not() -> None:
+    rng = np.random.default_rng(0)
+    items, noise = rng.standard_normal((2, 100, 90)).astype(np.float32)
+    turn = np.linalg.qr(rng.standard_normal((90, 90)))[0].astype(np.float32)
+    new = [
+        rows @ turn + 0.5 * rng.standard_normal(rows.shape) for rows in (items, items + 2 * noise)
+    ]
+    pairs, asked = Pairs(new[0], items), Queries(Pairs(new[1], items + 2 * noise))
+    bridge = fit(pairs, queries=asked, recipe="ridge(alpha=0.0001)")
+    samples = unseen_samples(bridge, pairs, asked)
+    held_out = samples.judging_part()
+    seen, unseen = (
+        changed_queries(bridge, held_out, chain=chain)
+        for chain in (None, unseen_map_of(bridge, samples))
+    )
+    assert seen.queries == unseen.queries == 100
+    assert seen.lose == 0 < unseen.lose

@@ -75,6 +75,22 @@ def test_regressions_are_those_of_evaluate_against(good: Bridge, tmp_path: Path)
         assert_no_regression(good, good, items)
 
 
+def test_a_map_is_not_compared_on_the_queries_that_it_was_fitted_on() -> None:
+    """One that fits 100 pairs to the last is worse on others than the rotation before it."""
+    rng = np.random.default_rng(0)
+    items, noise = rng.standard_normal((2, 100, 90)).astype(np.float32)
+    turn = np.linalg.qr(rng.standard_normal((90, 90)))[0].astype(np.float32)
+    asked = items + 2 * noise
+    pairs = Pairs(items @ turn + 0.5 * rng.standard_normal(items.shape).astype("f4"), items)
+    queries = Pairs(asked @ turn + 0.5 * rng.standard_normal(items.shape).astype("f4"), asked)
+    before = fit(pairs, queries=queries, recipe="procrustes")
+    closely = fit(pairs, queries=queries, recipe="ridge(alpha=0.0001)")
+    assert before.out_of_fold is not None and closely.out_of_fold is not None
+    better = regress(before, closely, pairs, Queries(queries), primary="recall@1")
+    assert better.passed and better.change.value is not None and better.change.value > 0.05
+    assert not regress(closely, before, pairs, Queries(queries), primary="recall@1").passed
+
+
 def test_pytest_offers_them_as_fixtures(good: Bridge, tmp_path: Path) -> None:
     PINNED.save(tmp_path / "pinned.json")
     good.save(tmp_path / "b")

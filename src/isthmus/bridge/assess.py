@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from isthmus.adapters.cross_fitted import FittedMap
 from isthmus.bridge.belonging import with_notices
 from isthmus.bridge.bridge import Bridge
 from isthmus.bridge.examine import examine
@@ -28,7 +29,7 @@ from isthmus.progress import Progress, silent
 from isthmus.scale.engine import PooledEngine
 from isthmus.spaces.pairs import Pairs, Split
 
-__all__ = ["assess", "may_share_items", "split_of", "unseen_samples"]
+__all__ = ["assess", "may_share_items", "split_of", "unseen_map_of", "unseen_samples"]
 
 
 def assess(
@@ -77,9 +78,7 @@ def assess(
         samples = unseen_samples(
             bridge, opened, asked, all_rows=all_rows, sizes=sizes, progress=progress
         )
-        # data that the fit has not seen are judged whole
-        fresh = samples.split.fractions[PARTS[TEST]] == 1
-        judged = bridge.chain if fresh else bridge.unseen_map()
+        judged = unseen_map_of(bridge, samples)
         judging = replace(judging or Judging(), seed=_seed_of(bridge))
         parts = held_out_parts(samples, bridge.kind, whole_index=judging.whole_index)
         examined = examine(parts, judged, bridge.kind, judging, progress=progress)
@@ -125,6 +124,17 @@ def unseen_samples(
     if bridge.canary is not None and bridge.canary.named and has_ids(pairs):
         bridge.canary.check(dict(zip(sample.ids.tolist(), sample.x, strict=True)))
     return samples
+
+
+def unseen_map_of(bridge: Bridge, samples: HeldOutSamples) -> FittedMap:
+    """What maps the judging queries of `unseen_samples` without having seen them.
+
+    Raises:
+        InputError: if every pair was fitted on, and no maps of folds were kept.
+    """
+    # data that the fit has not seen are judged whole
+    fresh = samples.split.fractions[PARTS[TEST]] == 1
+    return bridge.chain if fresh else bridge.unseen_map()
 
 
 def _seed_of(bridge: Bridge) -> int:

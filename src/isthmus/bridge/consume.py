@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.bridge.assess import unseen_samples
+from isthmus.bridge.assess import unseen_map_of, unseen_samples
 from isthmus.bridge.bridge import Bridge
 from isthmus.bridge.head_bridge import fit_head_bridge
-from isthmus.bridge.held_out_samples import PARTS, TEST, Queries
+from isthmus.bridge.held_out_samples import Queries
 from isthmus.bridge.unseen_rows import unseen_rows
 from isthmus.evaluate.bootstrap import Resampling
 from isthmus.evaluate.consumers import (
@@ -110,8 +110,7 @@ def consume_reranker(
         WrongSpaceError: for vectors of other models than the bridge's.
     """
     samples = unseen_samples(bridge, pairs, queries)
-    fresh = samples.split.fractions[PARTS[TEST]] == 1
-    trial = samples.test_part().trial(bridge.chain if fresh else bridge.unseen_map(), bridge.kind)
+    trial = samples.judging_part().trial(unseen_map_of(bridge, samples), bridge.kind)
     found = search_of(trial, Way(), depth=candidates)(
         {"new": trial.query_new}
         if trial.query_bridged is None

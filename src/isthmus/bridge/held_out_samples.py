@@ -253,6 +253,15 @@ class HeldOutSamples:
             raise self._nothing_to_judge()
         return held_out
 
+    def judging_part(self) -> HeldOut:
+        """All queries that a map can be judged by: of the test part, or all behind maps of folds.
+
+        Raises:
+            InputError: if there is none.
+        """
+        every = self.held_out(TEST, VALIDATION) if self.fitted_whole else None
+        return self.test_part() if every is None else every
+
     def check_test_part(self, fewest: int = 1) -> None:
         """Refuse, before any row is read, data of which nothing is held out to judge with.
 
@@ -268,13 +277,18 @@ class HeldOutSamples:
         else:
             pairs, what = self.queries.pairs, "queries"
             assigned = iter([self.queries.parts(pairs.ids_at(slice(0, len(pairs))), self.split)])
-        judging = sum(int((parts == TEST).sum()) for parts in assigned)
+        counts = np.zeros(len(PARTS) + 1, np.int64)
+        for parts in assigned:
+            counts += np.bincount(parts[parts >= 0], minlength=len(counts))
+        judging = int(counts[TEST])
         if not judging:
             raise self._nothing_to_judge()
+        if self.fitted_whole:
+            judging += int(counts[VALIDATION])
         if judging < fewest:
             log.warning(
-                "notice: %s of %s %s are held out to judge with, and any evidence needs %d: the "
-                "verdict will be that there is not enough. About %s would do",
+                "notice: %s of %s %s judge, and any evidence needs %d: the verdict will be that "
+                "there is not enough. About %s would do",
                 f"{judging:,}", f"{len(pairs):,}", what, fewest,
                 f"{-(-len(pairs) * fewest // judging):,}",
             )  # fmt: skip

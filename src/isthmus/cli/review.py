@@ -148,7 +148,7 @@ def review_command(
 def _with_neighbours(
     dossier: Dossier, old: str, new: str, seen: NeighbourOptions, relevance: RelevanceOptions
 ) -> Dossier:
-    from isthmus.bridge.assess import unseen_samples
+    from isthmus.bridge.assess import unseen_map_of, unseen_samples
     from isthmus.review.app import pictures_in
     from isthmus.review.changes import changed_queries
     from isthmus.review.dossier import Shown
@@ -162,7 +162,7 @@ def _with_neighbours(
     progress = ProgressBar()
     inputs = open_for(bridge, old, new, relevance, progress)
     samples = unseen_samples(bridge, inputs.pairs, inputs.queries, progress=progress)
-    changes = changed_queries(bridge, samples.test_part())
+    changes = changed_queries(bridge, samples.judging_part(), chain=unseen_map_of(bridge, samples))
     progress.close()
     worst = () if bridge.evidence is None else bridge.evidence.worst
     items = {n.id for q in changes.shown for n in (*q.before, *q.after)}

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.adapters.cross_fitted import FittedMap
 from isthmus.bridge import Bridge
 from isthmus.bridge.evidence import HeldOut
 from isthmus.evaluate import Trial
@@ -91,7 +92,12 @@ class Changes:
 
 
 def changed_queries(
-    bridge: Bridge, held_out: HeldOut, *, most: int = _MOST, results: int = _RESULTS
+    bridge: Bridge,
+    held_out: HeldOut,
+    *,
+    chain: FittedMap | None = None,
+    most: int = _MOST,
+    results: int = _RESULTS,
 ) -> Changes:
     """What changes, and the queries that change most with their neighbours.
 
@@ -103,6 +109,7 @@ def changed_queries(
     Args:
         bridge: whose way is run.
         held_out: queries that it was not fitted on, and what they search.
+        chain: maps them, where it was fitted on them: maps of folds that it kept.
         most: queries that are told of.
         results: of each.
 
@@ -119,7 +126,7 @@ def changed_queries(
         >>> changes.way, len(changes.shown)
         ('bridge', 0)
     """
-    trial = held_out.trial(bridge.chain, bridge.kind)
+    trial = held_out.trial(bridge.chain if chain is None else chain, bridge.kind)
     found = bridge.recommended
     name, way = found if found is not None else ("bridge", Way())
     recommended = name
