@@ -40,6 +40,8 @@ class Batch:
     @classmethod
     def joined(cls, parts: Sequence[Batch]) -> Batch:
         """The rows of several, one behind the other; with labels where all have them."""
+        if len(parts) == 1:
+            return parts[0]
         labels = [part.labels for part in parts if part.labels is not None]
         return cls(
             np.concatenate([part.ids for part in parts]),
@@ -150,7 +152,7 @@ class Sampler:
         return self._kept[0]
 
     def _compact(self) -> None:
-        whole = _joined(self._kept)
+        whole = Batch.joined(self._kept)
         whole = whole.select(smallest_hashes(whole.ids, self.size, self.seed))
         self._kept, self._rows = [whole], len(whole)
         if len(whole) == self.size:
@@ -167,15 +169,3 @@ def sampled(batches: Iterable[Batch], size: int, *, seed: int) -> Batch:
     for batch in batches:
         sampler.update(batch)
     return sampler.sample()
-
-
-def _joined(batches: list[Batch]) -> Batch:
-    if len(batches) == 1:
-        return batches[0]
-    labels = [batch.labels for batch in batches if batch.labels is not None]
-    return Batch(
-        np.concatenate([batch.ids for batch in batches]),
-        np.concatenate([batch.x for batch in batches]),
-        np.concatenate([batch.y for batch in batches]),
-        np.concatenate(labels) if len(labels) == len(batches) else None,
-    )
