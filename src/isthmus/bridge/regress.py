@@ -78,8 +78,9 @@ def regress(
 def _kept_apart(bridge: Bridge, pairs: Pairs) -> FittedMap:
     """What maps queries of a bridge that may have been fitted on them, unseen where that can be."""
     known = bridge.out_of_fold
-    shared = may_share_items(bridge, bridge.provenance.fits, pairs)
-    return known if known is not None and shared else bridge.chain
+    if known is not None and may_share_items(bridge, bridge.provenance.fits, pairs):
+        return known
+    return bridge.chain
 
 
 def _values(trial: Trial, metric: str, named: tuple[str, Way]) -> NDArray[np.float64]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
+
+from numpy.typing import NDArray
 
 from isthmus.bridge.evidence import HeldOut, OldAlone
 from isthmus.bridge.examine import HeldOutParts
-from isthmus.bridge.held_out_samples import TEST, VALIDATION, HeldOutSamples
+from isthmus.bridge.held_out_samples import VALIDATION, HeldOutSamples, Queries
 from isthmus.bridge.kind import BridgeKind
 from isthmus.evaluate.relevance import from_pairs
 from isthmus.spaces.pairs import Pairs
@@ -42,15 +45,27 @@ def in_whole_index(
     Raises:
         InputError: if a sampled row is unusable.
     """
-    pairs, queries = samples.split.pairs, samples.queries
+    return _among(held_out, samples.queries, _further(samples, kind, most))
+
+
+Further = tuple[NDArray[Any], NDArray[Any]]
+"""Ids and old vectors of items without a new one."""
+
+
+def _further(samples: HeldOutSamples, kind: BridgeKind, most: int) -> Further | None:
+    """What is searched beside the pairs."""
+    pairs = samples.split.pairs
     few = unmatched_old(pairs, kind) < FEWEST * len(pairs)
     if few or most < 1 or pairs.has_labels:
-        return held_out
+        return None
     side = "target" if kind == "query" else "source"
-    found = pairs.unmatched(side, most, seed=samples.split.seed)
-    if found is None:
+    return pairs.unmatched(side, most, seed=samples.split.seed)
+
+
+def _among(held_out: HeldOut, queries: Queries | None, further: Further | None) -> HeldOut:
+    if further is None:
         return held_out
-    ids, old = found
+    ids, old = further
     relevance = None
     if held_out.relevance is not None:
         assert queries is not None
@@ -74,14 +89,15 @@ def held_out_parts(samples: HeldOutSamples, kind: BridgeKind, *, whole_index: bo
         InputError: if there is no test part, or a sampled row is unusable.
     """
     test, validation = samples.test_part(), samples.held_out(VALIDATION)
-    every = samples.held_out(TEST, VALIDATION) if samples.fitted_whole else None
-    parts = HeldOutParts(test, validation, None if validation is None else every)
-    if not whole_index:
-        return parts
+    all_judge = samples.fitted_whole and validation is not None
+    every = samples.judging_part() if all_judge else None
+    further = _further(samples, kind, MOST_ROWS) if whole_index else None
 
-    def widened(part: HeldOut | None) -> HeldOut | None:
-        return None if part is None else in_whole_index(part, samples, kind)
+    def widened(part: HeldOut) -> HeldOut:
+        return _among(part, samples.queries, further)
 
     return HeldOutParts(
-        in_whole_index(test, samples, kind), widened(parts.validation), widened(parts.every)
+        widened(test),
+        None if validation is None else widened(validation),
+        None if every is None else widened(every),
     )
