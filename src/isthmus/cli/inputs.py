@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from isthmus.cli.completions import METRICS, PRIMARIES, one_of
+from isthmus.cli.option_groups import option_name
 from isthmus.errors import InputError
 
 if TYPE_CHECKING:
@@ -222,13 +223,12 @@ class JudgingOptions:
 
     def typed(self) -> dict[str, object]:
         """The options as they are typed; None or False for one that was not given."""
-        negated = {"old_encoder": "--no-old-encoder", "whole_index": "--paired-only"}
-        return {
-            negated.get(f.name, f"--{f.name}"): (
-                not getattr(self, f.name) if f.name in negated else getattr(self, f.name)
-            )
-            for f in fields(self)
-        }
+        typed: dict[str, object] = {}
+        for f in fields(self):
+            name, _, negated = option_name(JudgingOptions, f.name).partition("/")
+            value: object = getattr(self, f.name)
+            typed[negated or name] = not value if negated else value
+        return typed
 
     @property
     def asks_robustness(self) -> bool:
