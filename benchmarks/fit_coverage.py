@@ -110,10 +110,10 @@ def draws(path: Path, upgrade: Upgrade, pairs: int, n: int, rows: int | None) ->
     """The first draws, those that were written before and those that were not."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    whole = [json.loads(line) for line in lines if line.endswith("\n")]
-    found = [[Held.read(*held) for held in one] for one in whole]
+    whole = [line for line in lines if line.endswith("\n")]
+    found = [[Held.read(*held) for held in json.loads(line)] for line in whole]
     with atomic_file(path, overwrite=True) as again:
-        again.write_text("".join(line for line in lines if line.endswith("\n")), encoding="utf-8")
+        again.write_text("".join(whole), encoding="utf-8")
     with path.open("a", encoding="utf-8") as written:
         for draw in range(len(found), n):
             found.append(drawn(upgrade, pairs, draw, rows))

@@ -143,9 +143,8 @@ def main() -> None:
     alarms: dict[str, dict[str, float]] = {}
     for population in REAL if asked.real else asked.population or POPULATIONS:
         for n in (1000,) if asked.real else asked.rows:
-            if (
-                n > 100 and not asked.null
-            ):  # with fewer rows in 24 dimensions no interval is asked for
+            # with fewer rows in 24 dimensions no interval is asked for
+            if n > 100 and not asked.null:
                 held[f"{population}, {n:,}"] = coverage(population, n, asked.draws, names)
             alarms[f"{population}, {n:,}"] = false_alarms(population, n, asked.draws, names)
     if held:

@@ -133,17 +133,20 @@ class Bench:
         self.answers: dict[str, Answer] = {}
         self.ranks: dict[str, Ranks] = {}
 
-    def run(self, name: str) -> None:
-        """Answer every query in one way, and rank its relevant items in the whole answer."""
-        self._run(name, None)
+    def run(self, name: str, kept: KnownItems | None = None) -> None:
+        """Answer every query in one way, and rank its relevant items in the whole answer.
 
-    def _run(self, name: str, kept: KnownItems | None) -> None:
+        Args:
+            name: of the arm.
+            kept: what other queries had encoded already.
+        """
         way, trial = self.ways[name], self.trial
         if parts := self._parts_of(name):
-            if way.rescore is not None and way.part is None and trial.gallery_new is not None:
+            if way.rescore is not None and way.part is None:
+                assert trial.gallery_new is not None
                 kept = KnownItems(trial.gallery_new)
             for part in parts:
-                part._run(name, kept)
+                part.run(name, kept)
             self.answers[name] = joined_answers([part.answers[name] for part in parts])
             self.ranks[name] = Ranks.joined([part.ranks[name] for part in parts])
             return
@@ -182,8 +185,8 @@ class Bench:
         if parts := self._parts_of(name):
             return np.concatenate([part.noise(name, metrics) for part in parts])
         most, less = self._judged(name)
-        own = np.zeros((self.trial.n_queries, len(metrics)))
-        own = own if most is None else most.noise(metrics)
+        shape = (self.trial.n_queries, len(metrics))
+        own = np.zeros(shape) if most is None else most.noise(metrics)
         if self.trial.fewer is None or less is None:
             return own
         found = self.values(name, metrics)
