@@ -132,18 +132,42 @@ def test_an_application_that_writes_both_vectors(plan, tmp_path, models):
         DualWriter(plan, store, old=models.new, new=models.old)
 
 
-def test_a_reader_that_has_not_seen_the_way_back_yet_is_answered(plan, tmp_path, models):
+@pytest.mark.parametrize("looked", [False, True])
+@pytest.mark.parametrize("asks", ["new", "old"])
+def test_a_reader_that_has_not_seen_the_way_back_yet_is_answered(
+    plan, tmp_path, models, asks, looked
+):
     with opened(plan, tmp_path / "plan.json", models) as migration:
         migration.run()
         migration.cut_over()
         with open_store(plan.target.store) as store:
             search = LiveSearch(plan, store, new=models.new, old=models.old, refresh=3600)
             assert search([text_of(3)], 1).ids.tolist() == [[3]]
+            assert search([text_of(3)], 5, model=asks).ids.shape == (1, 5)
             assert search.way().recall.kind == "new"
             migration.rollback()
-            found = search([text_of(3)], 5, model="new")
+            if looked:  # another question has had the store see which columns are left
+                assert plan.target.new_column not in store.describe().columns
+            found = search([text_of(3)], 5, model=asks)
             assert -1 not in found.ids
             assert search.way().recall.kind != "new"
+
+
+def test_a_reader_that_has_not_seen_a_migration_in_part_undone_is_answered(plan, tmp_path, models):
+    with opened(plan, tmp_path / "plan.json", models) as migration:
+        migration.run(Limits(share=0.5))
+        with open_store(plan.target.store) as store:
+            search = LiveSearch(plan, store, new=models.new, old=models.old, refresh=3600)
+            assert search([text_of(3)], 5).ids.shape == (1, 5)
+            assert search.way().joins
+            with pytest.raises(InputError, match="expected 12"):
+                search({"new": np.ones((1, 3), np.float32)}, 5)
+            migration.rollback()
+            assert plan.target.new_column not in store.describe().columns
+            found = search([text_of(3)], 5, model="new")
+            assert -1 not in found.ids
+            with pytest.raises(InputError, match="expected 12"):
+                search({"new": np.ones((1, 3), np.float32)}, 5)
 
 
 def test_one_reader_looks_and_the_others_go_on_meanwhile(plan, tmp_path, models, monkeypatch):

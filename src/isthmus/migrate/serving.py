@@ -194,10 +194,24 @@ class LiveSearch:
 
     def _answer(self, queries: Any, k: int, model: Literal["new", "old"]) -> Answer:
         way = self._way(self.standing(), model)
-        if model == "old" and way.recall.kind == "new":
-            assert self._back is not None
-            return self._search(way, "back")({"new": self._mapped_back(queries)}, k)
-        return self._search(way, model)(queries, k)
+        try:
+            if model == "old" and way.recall.kind == "new":
+                return self._search(way, "back")({"new": self._mapped_back(queries)}, k)
+            return self._search(way, model)(queries, k)
+        except InputError as error:
+            # no fault of who asks, where the way was chosen before a column went
+            gone = self._read_by(way) - self.store.describe().columns.keys()
+            if not gone:
+                raise
+            raise StoreChangedError(
+                f"the column '{min(gone)}' was dropped just now", where=self.store.url
+            ) from error
+
+    def _read_by(self, way: Way) -> set[str]:
+        """The columns that a way searches."""
+        target = self.plan.target
+        first = target.new_column if way.recall.kind == "new" else target.old_column
+        return {first, target.new_column} if way.joins else {first}
 
     def _mapped_back(self, queries: Any) -> NDArray[np.float32]:
         """Old queries in the new space."""
@@ -218,28 +232,16 @@ class LiveSearch:
         key = f"{model} {like.model_dump_json()}"
         found = self._searches.get(key)
         if found is None:
-            maps = way.recall.rests_on_bridge
-            found = self._made(like, bridge=maps)
-            self._searches[key] = found
-        return found
-
-    def _made(self, way: Way, *, bridge: bool) -> Search:
-        try:
-            return Search(
-                way,
+            found = self._searches[key] = Search(
+                like,
                 self.store,
                 columns=self._columns,
-                bridge=self._bridge if bridge else None,
+                bridge=self._bridge if way.recall.rests_on_bridge else None,
                 old=self._old,
                 new=self._new,
                 new_metric=self.plan.target.metric,
             )
-        except InputError as error:
-            if self._columns.new in self.store.describe().columns:
-                raise
-            raise StoreChangedError(
-                f"the column '{self._columns.new}' was dropped just now", where=self.store.url
-            ) from error
+        return found
 
 
 def _loaded(artefact: Any) -> Bridge:
