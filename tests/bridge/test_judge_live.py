@@ -3,6 +3,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from tests.bridge.hashed_encoders import HashedEncoder
 
 from isthmus.array_types import Embeddings
-from isthmus.bridge import Bridge, fit_sample
+from isthmus.bridge import Bridge, Fitting, fit_sample
 from isthmus.bridge.judge_live import judge_live
 from isthmus.bridge.store_sample import ModelChange, StoreSample, sample_store
 from isthmus.encoders import CachedEncoder, Kind, VectorCache
@@ -23,6 +25,7 @@ from isthmus.evaluate.verdict import Decision
 from isthmus.progress import Progress, silent
 from isthmus.spaces.query_log import QueryLog
 from isthmus.stores import MemoryStore
+from isthmus.ways import Recall, Way
 
 N = 1500
 
@@ -184,6 +187,40 @@ def test_where_the_index_is_much_larger_every_query_judges_behind_a_map_without_
     assert told != pytest.approx(recall(bridge.transform(sample.new_queries)), abs=1e-9)
     control = live.arms["control"].metrics["recall@10"].value
     assert control is not None and control < 0.05
+
+
+def test_queries_that_chose_a_way_are_asked_in_what_the_others_chose(
+    store: MemoryStore, models: ModelChange, log: QueryLog, tmp_path: Path
+) -> None:
+    sample = sample_store(store, models, pairs=N, log=log.select(np.arange(0, N, 5)))
+    bridge = fit_sample(sample, models, fitting=Fitting(cross_fit=True))
+    assert bridge.evidence is not None and len(sample) == N
+    cascades = {name for name, way in bridge.nested_ways.items() if way.rescore is not None}
+    cascades = {name for name in cascades if bridge.nested_ways[name].part is None}
+    assert cascades  # or nothing is shown here
+    live = judge_live(bridge, store, sample, models)
+    assert live.n_queries == bridge.evidence.n_queries == N / 5
+    alone = judge_live(replace(bridge, nested_ways={}), store, sample, models)
+    moved = 0
+    for name in cascades:
+        for metric in ("recall@1", "recall@10", "ndcg@10"):
+            found, known, served = (
+                e.arms[name].metrics[metric].value for e in (live, bridge.evidence, alone)
+            )
+            assert found == pytest.approx(known, abs=1e-12)
+            moved += found != pytest.approx(served, abs=1e-12)
+        prices = live.arms[name].price, bridge.evidence.arms[name].price
+        assert prices[0] is not None and prices[1] is not None
+        assert prices[0].encodings == pytest.approx(prices[1].encodings, abs=1e-9)
+    assert moved  # those that chose would have told something else
+    bridge.save(tmp_path / "my.bridge")
+    kept = Bridge.load(tmp_path / "my.bridge")
+    assert kept.nested_ways == bridge.nested_ways
+    # half of the queries are asked by the old model alone
+    mixed = {"mixed": Way(recall=Recall(kind="old"))}
+    half = judge_live(replace(kept, nested_ways=mixed), store, sample, models).arms
+    told = {arms["mixed"].metrics["recall@1"].value for arms in (half, alone.arms)}
+    assert len(told | {half["old"].metrics["recall@1"].value}) == 3
 
 
 def test_cascades_encode_what_they_recall_and_write_nothing(

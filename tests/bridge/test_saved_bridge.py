@@ -315,11 +315,13 @@ def _forge(
         _set("tried", to=[[1, 0.5, None]]),
         _set("tried", to=[["procrustes", "high", None]]),
         _set("more", to=None),
+        _set("nested_ways", to=["mixed"]),
+        _set("nested_ways", to={"mixed": {"recall": {"kind": "best"}}}),
         lambda m: m.pop("canary"),
         lambda m: m.pop("chain"),
         lambda m: m.pop("evidence"),
     ],
-    ids=range(37),
+    ids=range(39),
 )
 def test_a_manifest_that_was_changed(folder: Path, change: Change) -> None:
     _forge(folder, change)

@@ -87,6 +87,9 @@ class Bridge(PickledByFields, ShownInNotebook):
     that it maps."""
     ways: Mapping[str, Way] = field(default_factory=dict[str, Way])
     """Every way that the evidence speaks of, by the name of its arm, ready to be run."""
+    nested_ways: Mapping[str, Way] = field(default_factory=dict[str, Way])
+    """The ways in which the queries that chose `ways` are judged, which other queries chose, by the
+    names of the arms for which they are others."""
     thresholds: Thresholds | None = None
     """What thresholds on the old model's scores become in each of its ways; None where they were
     not fitted."""

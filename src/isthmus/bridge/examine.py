@@ -48,6 +48,8 @@ class Examined:
 
     evidence: Evaluation
     ways: dict[str, Way]
+    nested_ways: dict[str, Way]
+    """Those that other queries than these chose, where they are others."""
     thresholds: Thresholds | None
     """What the old model's thresholds become in each of them."""
     pairing: Pairing | None
@@ -123,4 +125,6 @@ def examine(
             progress=progress,
         )
         evaluation = evaluation.model_copy(update={"robustness": robustness})
-    return Examined(evaluation, ways, judged.thresholds, pairing)
+    theirs = {} if nested is None else nested.chosen.ways
+    others = {name: way for name, way in theirs.items() if way != chosen.ways[name]}
+    return Examined(evaluation, ways, others, judged.thresholds, pairing)

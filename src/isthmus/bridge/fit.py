@@ -200,6 +200,7 @@ def _fitted(
             examined, pairs, samples.queries, unseen, parts.judging, kind, profiles
         ),
         ways=examined.ways,
+        nested_ways=examined.nested_ways,
         tried=tuple(
             Tried(str(c.recipe), round(c.score, 6), _round(c.squared_error))
             for c in selection.candidates

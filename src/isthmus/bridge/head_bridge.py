@@ -95,6 +95,7 @@ def fit_head_bridge(
         evidence=None,
         tried=(),
         ways={},
+        nested_ways={},
         trust=None,
         thresholds=None,
         provenance=Provenance(fit=bridge.provenance.fit),

@@ -37,7 +37,7 @@ from isthmus.ways import Columns, Recall, Search, Way
 from isthmus.ways.estimate_new import estimate_label
 from isthmus.ways.items import ItemRows, ItemVectors, Origin
 from isthmus.ways.measure import overlap, price_of
-from isthmus.ways.search import Answer
+from isthmus.ways.search import Answer, joined_answers
 
 __all__ = ["DEPTH", "judge_live", "with_live_evidence"]
 
@@ -61,7 +61,7 @@ def judge_live(
 
     Those that its fit held out, or all, each behind a map of the other folds, where it kept such
     maps.  One search by the bridge is then told as of the map of all pairs, by what the maps of one
-    fold less find less.
+    fold less find less; and those that chose the ways are asked in the ways that the others chose.
 
     Without queries, sampled items that the fit held out are the queries, judged by their agreement
     with the old model's results.
@@ -223,7 +223,12 @@ class _Run:
         """Items that a way searches among."""
         return len(self.sample) if way.recall.kind == "new" else self.sample.count
 
-    def _search(self, way: Way, *, sampled: bool = False) -> Search:
+    def _items(self, way: Way) -> _FirstSeen | None:
+        if way.rescore is None:
+            return None
+        return _FirstSeen(ItemVectors(self.store, self.models.new, write=False))
+
+    def _search(self, way: Way, items: _FirstSeen | None, *, sampled: bool = False) -> Search:
         columns = Columns(old=self.sample.column.name)
         store = self.store
         if sampled:
@@ -233,9 +238,7 @@ class _Run:
             store,
             columns=columns,
             bridge=self.bridge,
-            items=None
-            if way.rescore is None
-            else _FirstSeen(ItemVectors(store, self.models.new, write=False)),
+            items=items,
             new_metric=self.bridge.source.metric,
         )
 
@@ -251,18 +254,26 @@ class _Run:
     def answer(self, name: str, way: Way, *, sampled: bool = False, fewer: bool = False) -> Answer:
         """Answer every query in one way, on the sampled items or on the whole index.
 
-        ``fewer``: behind the maps that were fitted on one fold less.
+        ``fewer``: behind the maps that were fitted on one fold less.  Queries that chose the way
+        are asked in that which the others chose.
         """
-        search = self._search(way, sampled=sampled)
         asked = self.asked.permuted if name == "control" else self.asked.vectors
         asked = self.asked.by_fewer if fewer else asked
         count = len(self.sample) if sampled else self.sample.count
         depth = min(DEPTH, count - (self.asked.own is not None))
-        return search(asked, depth, without=self.asked.own)
+        other, chose = self.bridge.nested_ways.get(name), self.asked.n_chose
+        items, n = self._items(way), len(self.asked.new)
+        if other is None or chose in (0, n):
+            return self._search(way, items, sampled=sampled)(asked, depth, without=self.asked.own)
+        parts: list[Answer] = []
+        for one, rows in ((way, slice(0, n - chose)), (other, slice(n - chose, n))):
+            vectors: Any = {model: of[rows] for model, of in asked.items()}
+            parts.append(self._search(one, items, sampled=sampled)(vectors, depth))
+        return joined_answers(parts)
 
     def latency(self, way: Way) -> Latency:
         """Of single queries on the whole index, whose items are encoded already."""
-        search, own = self._search(way), self.asked.own
+        search, own = self._search(way, self._items(way)), self.asked.own
         vectors: dict[str, NDArray[Any]] = {"old": self.asked.old, "new": self.asked.new}
         depth = min(_OVERLAP_K, self.sample.count - (own is not None))
 

@@ -54,16 +54,22 @@ def pack_bridge(bridge: Bridge) -> artefact.Packed:
         "target": json.loads(bridge.target.to_json()),
         "recipe": None if bridge.recipe is None else bridge.recipe.to_json(),
         "evidence": None if bridge.evidence is None else json.loads(bridge.evidence.to_json()),
-        "ways": {name: way.model_dump(mode="json") for name, way in bridge.ways.items()},
+        "ways": _ways(bridge.ways),
         "tried": [[t.recipe, t.score, t.squared_error] for t in bridge.tried],
         "provenance": bridge.provenance.to_json(),
     }
+    if bridge.nested_ways:
+        content["nested_ways"] = _ways(bridge.nested_ways)
     tensors: dict[str, NDArray[Any]] = {}
     for name in _PARTS:
         part = getattr(bridge, name)
         content[name], own = (None, {}) if part is None else part.pack()
         tensors |= artefact.prefixed(name, own)
     return content, tensors
+
+
+def _ways(ways: Mapping[str, Way]) -> dict[str, Any]:
+    return {name: way.model_dump(mode="json") for name, way in ways.items()}
 
 
 def unpack_bridge(content: Mapping[str, Any], tensors: Tensors) -> dict[str, Any]:
@@ -76,7 +82,8 @@ def unpack_bridge(content: Mapping[str, Any], tensors: Tensors) -> dict[str, Any
     room = _MOST_MATRICES * 4 * (source.dim + target.dim) ** 2 + _MOST_OTHER_BYTES
     tensors.check(dtypes=(np.float32, np.int8), most_bytes=room)
     dims = source.dim, target.dim
-    if set(content) != {*_FIELDS, *_PARTS} or content["kind"] not in get_args(BridgeKind):
+    known = {*_FIELDS, *_PARTS}
+    if set(content) - {"nested_ways"} != known or content["kind"] not in get_args(BridgeKind):
         raise ValueError(f"a {content['kind']} bridge does not hold {sorted(content)}")
 
     def part(name: str, unpack: Callable[..., _Part], *known: Any) -> _Part | None:
@@ -93,6 +100,9 @@ def unpack_bridge(content: Mapping[str, Any], tensors: Tensors) -> dict[str, Any
         "recipe": None if recipe is None else Recipe.from_json(recipe),
         "evidence": None if evidence is None else Evaluation.from_json(json.dumps(evidence)),
         "ways": {name: Way.model_validate(way) for name, way in content["ways"].items()},
+        "nested_ways": {
+            name: Way.model_validate(way) for name, way in content.get("nested_ways", {}).items()
+        },
         "tried": tuple(Tried.checked(*tried) for tried in content["tried"]),
         "provenance": Provenance.model_validate(content["provenance"]),
         "source_profile": profile,

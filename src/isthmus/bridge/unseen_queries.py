@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from isthmus.array_types import Embeddings
 from isthmus.bridge.bridge import Bridge
-from isthmus.bridge.held_out_samples import TEST, Queries
+from isthmus.bridge.held_out_samples import TEST, VALIDATION, Queries
 from isthmus.bridge.store_sample import StoreSample
 from isthmus.bridge.unseen_sample import sample_parts
 from isthmus.errors import InputError
@@ -37,6 +37,8 @@ class UnseenQueries:
     """Behind the maps of the folds without their answers ``(nq, d)``, where such were kept."""
     fewer: FewerPairs | None = None
     """And behind maps that were fitted on one fold less."""
+    n_chose: int = 0
+    """How many of them, the last ones, chose the ways that are served."""
 
     @classmethod
     def of(cls, bridge: Bridge, sample: StoreSample, most: int) -> UnseenQueries:
@@ -59,9 +61,14 @@ class UnseenQueries:
             )
         if sample.queries is None or sample.old_queries is None or sample.new_queries is None:
             return cls(sample.ids[rows], sample.old[rows], sample.new[rows], None, sample.ids[rows])
-        names, new = sample.queries.ids[rows], sample.new_queries[rows]
-        bridged = fewer = None
+        bridged, fewer, n_chose = None, None, 0
         folds, pairs = bridge.out_of_fold, sample.query_pairs("query")
+        if folds is not None and pairs is not None:
+            _, parts = sample_parts(bridge, sample)
+            assert parts is not None
+            chose = parts[rows] == VALIDATION
+            rows, n_chose = np.concatenate([rows[~chose], rows[chose]]), int(chose.sum())
+        names, new = sample.queries.ids[rows], sample.new_queries[rows]
         if folds is not None and pairs is not None:
             answers = Queries(pairs, dict(sample.clicked)).answer_ids(names)
             bridged = np.asarray(folds.mapped(answers, new), np.float32)
@@ -76,6 +83,7 @@ class UnseenQueries:
             None,
             bridged,
             fewer,
+            n_chose,
         )
 
     @property
