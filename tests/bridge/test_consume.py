@@ -96,6 +96,27 @@ def test_a_scaler_and_a_regressor_are_affine_heads_too(data: Data, bridge: Bridg
     assert r2["head bridge"] > r2["bridge"] + 0.01
 
 
+def test_answers_of_a_file_of_text_are_numbers_where_the_head_says_numbers(
+    data: Data, bridge: Bridge
+) -> None:
+    def judged(head: Any, answers: Any) -> dict[str, Any]:
+        pairs = Pairs(data.new, data.old, labels=answers)
+        return consume(bridge, head, pairs, head_bridge=True).report.model_dump()
+
+    classes = np.array([int(name[-1]) for name in data.classes])
+    classifier = linear.LogisticRegression(max_iter=300).fit(data.old, classes)
+    assert judged(classifier, classes.astype(str)) == judged(classifier, classes)
+    regressor = linear.Ridge(0.1).fit(data.old, data.numbers)
+    texts = np.array([repr(float(number)) for number in data.numbers])
+    assert judged(regressor, texts) == judged(regressor, data.numbers)
+    texts[2] = "many"
+    with pytest.raises(InputError, match="judged by numbers, found 'many'"):
+        judged(regressor, texts)
+    classes[:] = 7
+    with pytest.raises(InputError, match="no class 7. Call .* 0, 1, 2, 3"):
+        judged(classifier, classes)
+
+
 def test_a_head_that_is_not_affine_is_refused(data: Data, bridge: Bridge) -> None:
     tree = pytest.importorskip("sklearn.tree")
     forest = tree.DecisionTreeRegressor(max_depth=3).fit(data.old, data.numbers)

@@ -22,7 +22,7 @@ from isthmus.array_types import Values
 from isthmus.bridge.bridge import Bridge
 from isthmus.bridge.provenance import Provenance
 from isthmus.errors import InputError
-from isthmus.evaluate.consumers import kind_of_consumer
+from isthmus.evaluate.consumers import classes_like, kind_of_consumer, numbers_of
 
 __all__ = ["fit_head_bridge"]
 
@@ -131,15 +131,18 @@ def _wanted(head: Any, read: _Head, old: Values, answers: NDArray[Any] | None) -
     """What the outputs are to be: probabilities ``(n, c)``, or numbers ``(n, c)``."""
     own = old @ read.weights + read.offset
     if read.classes is None:
-        return own if answers is None else np.asarray(answers, np.float64).reshape(len(own), -1)
+        return own if answers is None else numbers_of(np.asarray(answers)).reshape(len(own), -1)
     if answers is None:
         return _probabilities(own)
-    place = np.searchsorted(read.classes, answers)
-    known = read.classes[np.minimum(place, len(read.classes) - 1)] == answers
-    if not known.all():
+    said = classes_like(np.asarray(answers), read.classes.dtype)
+    if not (known := np.isin(said, read.classes)).all():
         raise InputError(
-            f"the head has no class {np.asarray(answers)[~known][0]!r}", where="answers"
+            f"the head has no class {said[~known][:1].tolist()[0]!r}",
+            where="answers",
+            mend="Call the classes what the classifier calls them: "
+            + ", ".join(map(str, read.classes[:5].tolist())),
         )
+    place = np.searchsorted(read.classes, said)
     if own.shape[1] == 1:
         return place[:, None].astype(np.float64)
     return np.eye(own.shape[1])[place]

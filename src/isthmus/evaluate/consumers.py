@@ -29,9 +29,11 @@ __all__ = [
     "ConsumerReport",
     "FittedEstimator",
     "checked_arms",
+    "classes_like",
     "flips",
     "judge_consumer",
     "kind_of_consumer",
+    "numbers_of",
     "refused",
     "share",
 ]
@@ -253,7 +255,7 @@ def _regressed(
     own, said = (np.asarray(v, dtype=np.float64).reshape(len(v), -1) for v in (own, said))
     columns = [np.square(said - own).mean(axis=1), *_spread(own)]
     if answers is not None:
-        true = np.asarray(answers, dtype=np.float64).reshape(len(said), -1)
+        true = answers.reshape(len(said), -1)
         columns += [np.square(v - true).mean(axis=1) for v in (said, own)]
         columns += _spread(true)
     values = np.column_stack(columns)
@@ -394,10 +396,10 @@ def _comparable(said: AnyArray, answers: AnyArray, kind: ConsumerKind) -> AnyArr
         raise InputError(
             f"answers of shape {known.shape} for a {kind} that gives {said.shape}", where="answers"
         )
-    if kind == "classifier" and known.dtype.kind == "U" and said.dtype.kind in "iuf":
-        # a file of text holds digits for numbers
-        with suppress(ValueError):
-            known = known.astype(said.dtype)
+    if kind == "classifier":
+        known = classes_like(known, said.dtype)
+    elif kind == "regressor":
+        known = numbers_of(known)
     if kind == "classifier" and (said.dtype.kind in "UO") != (known.dtype.kind in "UO"):
         raise InputError(
             f"the classifier says such as {said.ravel()[:1].tolist()}, the answers are such as "
@@ -406,6 +408,33 @@ def _comparable(said: AnyArray, answers: AnyArray, kind: ConsumerKind) -> AnyArr
             mend="Call the classes what the classifier calls them",
         )
     return known.reshape(said.shape)
+
+
+def numbers_of(answers: AnyArray) -> Values:
+    """The answers to a regressor, of a file of text too.
+
+    Raises:
+        InputError: for one that is no finite number, naming the first.
+    """
+    try:
+        found = answers.astype(np.float64)
+    except (TypeError, ValueError):
+        found = np.full(answers.shape, np.nan)
+        for place, one in np.ndenumerate(answers):
+            with suppress(TypeError, ValueError):
+                found[place] = float(one)
+    if not (finite := np.isfinite(found)).all():
+        told = answers[~finite][:1].tolist()[0]
+        raise InputError(f"a regressor is judged by numbers, found {told!r}", where="answers")
+    return found
+
+
+def classes_like(answers: AnyArray, dtype: np.dtype[Any]) -> AnyArray:
+    """Answers as classes of ``dtype``: a file of text holds digits for numbers."""
+    if answers.dtype.kind == "U" and dtype.kind in "iuf":
+        with suppress(ValueError):
+            return answers.astype(dtype)
+    return answers
 
 
 def refused(kind: ConsumerKind, error: Exception, arm: str) -> InputError:
