@@ -85,7 +85,7 @@ def test_a_weight_that_luck_chose_gains_nothing() -> None:
         flattered.append(gain(trial, choose(trial, trial)))
         sides = choose(trial.of(own), trial.of(~own)), choose(trial.of(~own), trial.of(own))
         honest.append(gain(trial, sides[0], Nested(own, sides[1])))
-    assert np.mean(flattered) > 0.01
+    assert np.mean(flattered) > 0.005
     assert np.mean(honest) < 0
 
 

@@ -1,4 +1,9 @@
-"""How far to mix: the weight of the bridged query that does best on support queries."""
+"""How far to mix: the weight of the bridged query that does best on support queries.
+
+Values at a few weights lie on a flat, concave curve, and their own differences are mostly noise: of
+two halves of the same queries one would take .1 and the other .8.  So the best of a parabola
+through them is taken, and held against the old query alone.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from isthmus.array_types import Values
 from isthmus.errors import InputError
 from isthmus.evaluate import Estimate, PairedOutcomes, Resampling, Trial, parse_metric
 from isthmus.evaluate.judging import default_metric
@@ -16,7 +22,8 @@ __all__ = ["ALPHAS", "ChosenAlpha", "choose_alpha"]
 
 ALPHAS = (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0)
 """Weights of the bridged query that are tried."""
-
+_STEP = 0.05
+"""Between the weights that may be taken."""
 _FEWEST_QUERIES = 2
 
 
@@ -38,20 +45,20 @@ def choose_alpha(
     support: Trial,
     *,
     primary: str | None = None,
-    alphas: tuple[float, ...] = ALPHAS,
     resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
 ) -> ChosenAlpha:
     """The α that does best on support queries, with an interval of the choice.
 
-    Ties go to the smaller α.  With a single support query, or where every α does equally well, the
-    data choose nothing: α is 0, the old query, without an interval.
+    The best of a parabola through the values of bridged and mixed queries, in steps of 0.05; 0, the
+    old query, where those weights between which it lies do no better on average.  With a single
+    support query, or where every α does equally well, the data choose nothing: α is 0, without an
+    interval.
 
     Args:
         support: answerable queries that no later test uses.
         primary: the metric that decides; `default_metric` if not given.
-        alphas: tried, ascending.
         resamples: of the support queries.
         level: of the interval.
         seed: of the resamples.
@@ -61,22 +68,31 @@ def choose_alpha(
     """
     if support.relevance is None:
         raise InputError("without relevance no weight can be chosen", where="mixed query")
-    if not alphas or list(alphas) != sorted(alphas):
-        raise InputError("the weights to try must ascend", where="alphas")
     metric = parse_metric(primary or default_metric(support.relevance))
     if support.n_queries < _FEWEST_QUERIES:
         reason = f"{support.n_queries} support query chooses nothing"
         return ChosenAlpha(0.0, Estimate(value=0.0, reason=reason))
-    recalls = [Recall(kind="mixed", alpha=a) if a else Recall(kind="old") for a in alphas]
+    recalls = [Recall(kind="mixed", alpha=a) if a else Recall(kind="old") for a in ALPHAS]
     values = np.column_stack([values_of(support, one, metric, seed=seed) for one in recalls])
     if bool((values == values[:, :1]).all()):
         reason = "every weight does equally well"
         return ChosenAlpha(0.0, Estimate(value=0.0, reason=reason))
-    best = np.asarray(alphas)[np.argmax(values.mean(axis=0))]
     outcomes = PairedOutcomes(values, Resampling(resamples, seed=seed))
-    gains = [outcomes.drawn_difference(i, 0) for i in range(len(alphas))]
-    # rounded, so that sums of equal values are equal whatever their order
-    chosen = np.asarray(alphas)[np.argmax(np.column_stack(gains).round(12), axis=1)]
+    drawn = np.column_stack([outcomes.drawn_difference(i, 0) for i in range(len(ALPHAS))])
+    means = values.mean(axis=0)
+    best, *chosen = _best(np.vstack([means - means[0], drawn]))
     low, high = np.quantile(chosen, [(1 - level) / 2, (1 + level) / 2], method="nearest")
     found = Estimate(value=float(best), low=float(low), high=float(high))
     return ChosenAlpha(float(best), found)
+
+
+def _best(gains: Values) -> Values:
+    """The weight to take of each row of gains over the old query ``(n, weights)``."""
+    tried, powers = np.array(ALPHAS[1:]), np.arange(3)
+    may = np.linspace(tried[0], 1, round((1 - tried[0]) / _STEP) + 1).round(12)
+    onto = np.power.outer(may, powers) @ np.linalg.pinv(np.power.outer(tried, powers))
+    # rounded, so that sums of equal values are equal whatever their order
+    peak = np.argmax((gains[:, 1:] @ onto.T).round(12), axis=1)
+    between = np.array([np.interp(may, tried, row) for row in np.eye(len(tried))])
+    found = (gains[:, 1:] @ between)[np.arange(len(gains)), peak].round(12)
+    return np.where(found > 0, may[peak], 0.0)
