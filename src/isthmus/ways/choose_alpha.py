@@ -25,6 +25,7 @@ ALPHAS = (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0)
 _STEP = 0.05
 """Between the weights that may be taken."""
 _FEWEST_QUERIES = 2
+_CERTAIN = 0.9
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,13 @@ class ChosenAlpha:
     alpha: float
     interval: Estimate
     """Alpha with the spread of what would have been chosen in draws of `PairedOutcomes`."""
+    mixing: float = 0.0
+    """The share of those draws in which it is above 0."""
 
     @property
     def certain(self) -> bool:
-        """Whether resampled support queries would have mixed as well."""
-        return self.interval.low is not None and self.interval.low > 0
+        """Whether resampled support queries would have mixed as well, nine times of ten."""
+        return self.alpha > 0 and self.mixing >= _CERTAIN
 
 
 def choose_alpha(
@@ -83,7 +86,7 @@ def choose_alpha(
     best, *chosen = _best(np.vstack([means - means[0], drawn]))
     low, high = np.quantile(chosen, [(1 - level) / 2, (1 + level) / 2], method="nearest")
     found = Estimate(value=float(best), low=float(low), high=float(high))
-    return ChosenAlpha(float(best), found)
+    return ChosenAlpha(float(best), found, float(np.mean(np.array(chosen) > 0)))
 
 
 def _best(gains: Values) -> Values:
