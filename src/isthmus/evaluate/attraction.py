@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from isthmus.array_types import Values
 from isthmus.evaluate.fitted_rows import (
     N_CROWD,
+    N_SCORE,
     FittedChances,
     ScoredBlock,
     SeenRows,
@@ -46,6 +47,8 @@ _CROWD = 100
 """Rows ahead beyond which no draw brings an answer to the front."""
 _MOVES = np.append(0.3, np.full(N_CROWD - 1, 0.1))
 """Steps of the slopes by which it is seen what they move."""
+_SCORE_MOVE = 0.1
+"""The same of the slopes of scores."""
 _LEAST_SHARE = 0.25
 """Share of the gallery below which what rows attract is small beside any interval."""
 
@@ -91,7 +94,7 @@ def ranks_among_unfitted(
     seen = SeenRows(ScoreBlocks(search.queries, search.gallery, search.metric), relevance, fitted)
     if not _LEAST_SHARE < seen.share < 1:
         return None
-    (stays,) = chances(seen)
+    (stays,) = chances(seen).each()
     draws = _Draws(ranks, seed, _DRAWS)
     for block in seen.blocks():
         draws.add(block, [stays])
@@ -155,19 +158,29 @@ def judged_among_unfitted(
     ]
     if not all(_LEAST_SHARE < one.share < 1 for one in seen):
         return None
-    stay = chances(*seen)
+    told = chances(*seen)
+    stay = told.each()
     draws: list[_Draws] = []
     moved: list[_Draws] = []
     surprises = np.zeros((len(relevance.counts), len(stay[0].inverse)))
-    for rows, found, stays in zip(seen, ranks, stay, strict=True):
+    of_scores = [np.zeros((len(surprises), N_SCORE)) for _ in told.of_score]
+    for k, (rows, found, stays) in enumerate(zip(seen, ranks, stay, strict=True)):
         draws.append(_Draws(found, seed, _DRAWS))
         moved.append(_Draws(found, seed, _FEW_DRAWS, crowd=_CROWD))
         some = [replace(stays, of_crowd=stays.of_crowd + step) for step in np.diag(_MOVES)]
+        if told.of_score:
+            some += [told.moved(k, slope, _SCORE_MOVE) for slope in range(N_SCORE)]
         for block in rows.blocks():
             draws[-1].add(block, [stays])
             moved[-1].add(block, [stays, *some])
             surprises[block.rows] += stays.surprises(block)
-    influences = [(surprises @ one.inverse @ one.of_all.T) / _MOVES for one in stay]
+            if told.of_score:
+                asked = stays.score_surprises(block, told.of_score[k]) @ told.of_score[k].inverse
+                of_scores[k][block.rows] = asked[:, 1:] / _SCORE_MOVE
+    influences = [
+        np.column_stack([(surprises @ one.inverse @ one.of_all.T) / _MOVES, *of_scores[k : k + 1]])
+        for k, one in enumerate(stay)
+    ]
     return [
         AmongUnfitted(drawn.ranks[0], some.ranks, influence - influence.mean(axis=0))
         for drawn, some, influence in zip(draws, moved, influences, strict=True)
@@ -239,7 +252,7 @@ def first_among_unfitted(
     seen = SeenRows(ScoreBlocks(search.queries, search.gallery, search.metric), relevance, fitted)
     if not (_LEAST_SHARE < seen.share < 1 and seen.fewest_unfitted >= k):
         return None
-    (stays,) = chances(seen)
+    (stays,) = chances(seen).each()
     rng = np.random.default_rng(seed)
     indices = np.empty((seen.scores.n_queries, k), np.int64)
     best = np.empty(indices.shape, np.float32)

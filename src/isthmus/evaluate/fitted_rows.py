@@ -19,7 +19,7 @@ from isthmus.evaluate.relevance import Relevance
 from isthmus.evaluate.scores import ScoreBlocks
 from isthmus.evaluate.trial import FittedRows
 
-__all__ = ["N_CROWD", "FittedChances", "ScoredBlock", "SeenRows", "chances"]
+__all__ = ["N_CROWD", "N_SCORE", "Chances", "FittedChances", "ScoredBlock", "SeenRows", "chances"]
 
 _HELD_BYTES = 8 * 2**20
 _STEP, _TOP = 0.05, 20.0
@@ -27,12 +27,32 @@ _STEP, _TOP = 0.05, 20.0
 _N_BINS = int(_TOP / _STEP)
 _KNOT_SHARES = (0.2, 0.03, 0.003)
 """Shares of all rows above the scores where the slope of the first regression may change."""
+N_SCORE = len(_KNOT_SHARES)
 _CROWD_KNOTS = np.arange(6.0)
 """Logarithms of the rows ahead (base 2) where the slope of the second may change."""
 N_CROWD = 1 + len(_CROWD_KNOTS)
 _CROWD_STEP = 0.25
 _SCORE_RIDGE, _CROWD_RIDGE, _NEWTON_STEPS = 1.0, 4.0, 25
 _LARGEST = 6.0
+
+
+class ScoreSlopes(NamedTuple):
+    """The first regression of a search: what a score says of a row."""
+
+    inputs: Values
+    """Of each bin of scores ``(bins, slopes)``: a constant first."""
+    slopes: Values
+    inverse: Values
+    """How the slopes follow sums of surprises."""
+
+    def moved(self, slope: int, step: float) -> ScoreSlopes:
+        """With one of the slopes, counted behind the constant, moved by a step."""
+        return self._replace(slopes=self.slopes + step * np.eye(len(self.slopes))[1 + slope])
+
+    @property
+    def told(self) -> Values:
+        """The logarithms of the odds, beside the usual ones, of each bin."""
+        return self.inputs @ self.slopes
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +88,13 @@ class FittedChances:
         n = len(block.scores)
         sums = [np.bincount(ahead.row, apart * column, n) for column in inputs.T]
         return np.column_stack(sums) @ self.of_all
+
+    def score_surprises(self, block: ScoredBlock, told: ScoreSlopes) -> Values:
+        """What all rows of each query of a block ask of the slopes of scores ``(q, slopes)``."""
+        of_bin = _shares(told.told + self.usual)
+        counts = block.counted().astype(np.float64)
+        apart = counts[:, 0] - counts.sum(axis=1) * of_bin
+        return apart @ told.inputs
 
 
 class RowsAhead(NamedTuple):
@@ -135,6 +162,14 @@ class ScoredBlock:
         """Scores in standard deviations above the mean of the rows that answer nothing."""
         mean, scale = self.spread
         return (self.scores - mean[:, None]) * scale[:, None]
+
+    def counted(self) -> NDArray[np.int64]:
+        """Unfitted and fitted rows in each bin of scores, of each query ``(q, 2, bins)``."""
+        n = len(self.scores)
+        kind = self.fitted.astype(np.int64)
+        kind[self.aside | ~self.own[:, None]] = 2
+        code = _bins_of(self.standardised()) + _N_BINS * (kind + 3 * np.arange(n)[:, None])
+        return np.bincount(code.ravel(), minlength=3 * n * _N_BINS).reshape(n, 3, _N_BINS)[:, :2]
 
     def bins(self, row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.int64]:
         """Of some rows, the bins of their standardised scores."""
@@ -251,53 +286,89 @@ def _bins_of(standardised: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.clip(standardised / np.float32(_STEP), 0, _N_BINS - 1).astype(np.int64)
 
 
-def chances(*seen: SeenRows) -> list[FittedChances]:
-    """What rows of either kind tell of each other, of each search.
+class _Crowded(NamedTuple):
+    """The rows ahead of answers in one search, in cells of their number and score."""
 
-    Several searches for the same answers share what the number of rows ahead says, but for a
-    constant: so what is not known of it is no difference between them.
+    inputs: Values
+    """Of each cell, for the slopes of all searches."""
+    counts: Values
+    """Unfitted and fitted rows in each."""
+    score: NDArray[np.int64]
+    """The bin of scores of each."""
+
+
+@dataclass(frozen=True, eq=False)
+class Chances:
+    """What rows of either kind tell of each other in several searches for the same answers.
+
+    They share what the number of rows ahead says, but for a constant: so what is not known of it is
+    no difference between them.
     """
+
+    of_score: list[ScoreSlopes]
+    """Of each search; none where it shows no rows of one kind."""
+    _usual: list[float]
+    _crowded: list[_Crowded]
+    _of_all: list[Values]
+
+    def each(self, of_score: list[ScoreSlopes] | None = None) -> list[FittedChances]:
+        """Of each search; with other slopes of scores, if they are given."""
+        if not self.of_score:
+            return [FittedChances(np.zeros(_N_BINS), np.zeros(N_CROWD)) for _ in self._of_all]
+        told = [one.told for one in of_score or self.of_score]
+        known = [
+            usual + np.clip(one[cells.score], -_LARGEST, np.log(2))
+            for usual, one, cells in zip(self._usual, told, self._crowded, strict=True)
+        ]
+        n_slopes = self._of_all[0].shape[1]
+        slopes, inverse = _logistic(
+            np.concatenate([cells.inputs for cells in self._crowded]),
+            np.concatenate([cells.counts for cells in self._crowded], axis=1),
+            np.concatenate(known),
+            # the searches are of the same queries: they say no more than one of them
+            np.full(n_slopes, _CROWD_RIDGE * len(told)),
+        )
+        return [
+            FittedChances(one, of_all @ slopes, usual, inverse, of_all)
+            for one, of_all, usual in zip(told, self._of_all, self._usual, strict=True)
+        ]
+
+    def moved(self, search: int, slope: int, step: float) -> FittedChances:
+        """Of one search, with a slope of its scores moved by a step and the others told anew."""
+        other = list(self.of_score)
+        other[search] = other[search].moved(slope, step)
+        return self.each(other)[search]
+
+
+def chances(*seen: SeenRows) -> Chances:
+    """What rows of either kind tell of each other, of each search."""
+    n_slopes = N_CROWD + len(seen) - 1
+    of_all = [np.eye(N_CROWD, n_slopes) for _ in seen]
+    for k, one in enumerate(of_all):
+        one[0, N_CROWD:] = (np.arange(1, len(seen)) == k) - 1 / len(seen)
     scored = [_scored(one) for one in seen]
     if not all(one.any(axis=1).all() for one in scored):
-        return [FittedChances(np.zeros(_N_BINS), np.zeros(N_CROWD)) for _ in seen]
+        return Chances([], [], [], of_all)
     usual = [float(np.log(one[0].sum() / one[1].sum())) for one in scored]
     of_score = [_of_score(*one) for one in zip(scored, usual, strict=True)]
-    n_slopes = N_CROWD + len(seen) - 1
-    inputs: list[Values] = []
-    counts: list[Values] = []
-    known: list[Values] = []
-    of_all = [np.eye(N_CROWD, n_slopes) for _ in seen]
+    cells: list[_Crowded] = []
     for k, one in enumerate(seen):
-        of_all[k][0, N_CROWD:] = (np.arange(1, len(seen)) == k) - 1 / len(seen)
         counted = _crowded(one)
         level, score = np.nonzero(counted.sum(axis=0))
-        inputs.append(_crowds(np.exp2(level * _CROWD_STEP)) @ of_all[k])
-        counts.append(counted[:, level, score])
-        known.append(usual[k] + np.clip(of_score[k][score], -_LARGEST, np.log(2)))
-    # the searches are of the same queries: they say no more than one of them
-    penalty = np.full(n_slopes, _CROWD_RIDGE * len(seen))
-    slopes, inverse = _logistic(
-        np.concatenate(inputs), np.concatenate(counts, axis=1), np.concatenate(known), penalty
-    )
-    return [
-        FittedChances(of_score[k], of_all[k] @ slopes, usual[k], inverse, of_all[k])
-        for k in range(len(seen))
-    ]
+        inputs = _crowds(np.exp2(level * _CROWD_STEP)) @ of_all[k]
+        cells.append(_Crowded(inputs, counted[:, level, score], score))
+    return Chances(of_score, usual, cells, of_all)
 
 
 def _scored(seen: SeenRows) -> Values:
     """Unfitted and fitted rows in each bin of scores."""
     scored = np.zeros((2, _N_BINS))
     for block in seen.blocks():
-        kind = block.fitted.astype(np.int64)
-        kind[block.aside] = 2
-        code = _bins_of(block.standardised()) + _N_BINS * kind
-        counts = np.bincount(code[block.own].ravel(), minlength=3 * _N_BINS)
-        scored += counts[: 2 * _N_BINS].reshape(2, _N_BINS)
+        scored += block.counted().sum(axis=0)
     return scored
 
 
-def _of_score(counted: Values, usual: float) -> Values:
+def _of_score(counted: Values, usual: float) -> ScoreSlopes:
     """The logarithm of the density of unfitted rows over that of fitted ones.
 
     Linear between scores that ever fewer rows reach.
@@ -308,7 +379,7 @@ def _of_score(counted: Values, usual: float) -> Values:
     knots = [centres[min(np.sum(above > share), _N_BINS - 1)] for share in _KNOT_SHARES]
     inputs = np.column_stack([np.ones(_N_BINS), *(np.maximum(centres - k, 0) for k in knots)])
     penalty = np.append(0.0, np.full(len(knots), _SCORE_RIDGE))
-    return inputs @ _logistic(inputs, counted, np.full(_N_BINS, usual), penalty)[0]
+    return ScoreSlopes(inputs, *_logistic(inputs, counted, np.full(_N_BINS, usual), penalty))
 
 
 def _crowded(seen: SeenRows) -> Values:
