@@ -17,7 +17,9 @@ from isthmus.evaluate.attraction import (
     judged_among_unfitted,
     ranks_among_unfitted,
 )
+from isthmus.evaluate.fitted_rows import SeenRows, chances
 from isthmus.evaluate.relevance import Relevance
+from isthmus.evaluate.scores import ScoreBlocks
 from isthmus.evaluate.trial import FittedRows, GallerySearch
 
 Array = NDArray[Any]
@@ -191,6 +193,31 @@ def test_what_is_not_known_of_the_chances_widens_the_interval_and_moves_no_mean(
         with_noise.append((values + noise).std() / len(values) ** 0.5)
     assert np.mean(with_noise) > 1.1 * np.mean(alone)
     assert 0.7 < np.mean(with_noise) / np.std(told) < 1.5
+
+
+def test_how_queries_move_the_slopes_of_scores_is_what_leaving_them_out_shows() -> None:
+    side, fitted, _ = drawn_world(0)
+
+    def seen(kept: NDArray[np.bool_]) -> SeenRows:
+        some = Relevance(np.arange(kept.sum() + 1), np.flatnonzero(kept), len(side.gallery))
+        blocks = ScoreBlocks(side.queries[kept], side.gallery, side.metric)
+        return SeenRows(blocks, some, fitted.of(kept))
+
+    whole = seen(np.ones(400, np.bool_))
+    told = chances(whole)
+    (stays,), (slopes,) = told.each(), told.of_score
+    (block,) = whole.blocks()
+    moves = stays.score_surprises(block, slopes) @ slopes.inverse @ slopes.inputs.T
+    top = int(np.quantile(block.bins(*np.nonzero(block.own[:, None] & ~block.aside)), 0.999))
+    expected, found = [], []
+    for group in range(40):
+        left_out = np.arange(400) % 40 == group
+        (without,) = chances(seen(~left_out)).of_score
+        expected.append(-moves[left_out, top].sum())
+        found.append(without.told[top] - slopes.told[top])
+    assert np.corrcoef(expected, found)[0, 1] > 0.85
+    # where the slope may change moves too, by whole bins
+    assert 0.55 < np.std(expected) / np.std(found) < 1.25
 
 
 def test_searches_that_are_compared_share_what_is_told_of_crowds() -> None:
