@@ -40,7 +40,7 @@ class ScoreSlopes(NamedTuple):
     """The first regression of a search: what a score says of a row."""
 
     inputs: Values
-    """Of each bin of scores ``(bins, slopes)``: a constant first."""
+    """What each bin of scores says ``(bins, slopes)``: a constant first."""
     slopes: Values
     inverse: Values
     """How the slopes follow sums of surprises."""
@@ -290,7 +290,7 @@ class _Crowded(NamedTuple):
     """The rows ahead of answers in one search, in cells of their number and score."""
 
     inputs: Values
-    """Of each cell, for the slopes of all searches."""
+    """What each cell says, for the slopes of all searches."""
     counts: Values
     """Unfitted and fitted rows in each."""
     score: NDArray[np.int64]
@@ -306,7 +306,7 @@ class Chances:
     """
 
     of_score: list[ScoreSlopes]
-    """Of each search; none where it shows no rows of one kind."""
+    """The slopes of each search; none where one shows no rows of one kind."""
     _usual: list[float]
     _crowded: list[_Crowded]
     _of_all: list[Values]
