@@ -68,17 +68,17 @@ class UnseenQueries:
             assert parts is not None
             chose = parts[rows] == VALIDATION
             rows, n_chose = np.concatenate([rows[~chose], rows[chose]]), int(chose.sum())
-        names, new = sample.queries.ids[rows], sample.new_queries[rows]
-        if folds is not None and pairs is not None:
-            answers = Queries(pairs, dict(sample.clicked)).answer_ids(names)
+            new = sample.new_queries[rows]
+            answers = Queries(pairs, dict(sample.clicked)).answer_ids(sample.queries.ids[rows])
             bridged = np.asarray(folds.mapped(answers, new), np.float32)
             if folds.fewer is not None:
                 less = np.asarray(folds.fewer.mapped(answers, new), np.float32)
                 fewer = FewerPairs(less, len(folds.chains))
+        names = sample.queries.ids[rows]
         return cls(
             names,
             sample.old_queries[rows],
-            new,
+            sample.new_queries[rows],
             [sample.clicked[name] for name in names.tolist()],
             None,
             bridged,
