@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,12 @@ def _again(folder: Path, packed: Packed, **changed: Any) -> CrossFitted:
         return CrossFitted.unpack(stored.content, stored.tensors, 3, 3)
 
 
-MAPS = CrossFitted(_maps(1), seed=7, fewer=CrossFitted(_maps(11), seed=7))
+MAPS = CrossFitted(
+    _maps(1),
+    seed=7,
+    fewer=CrossFitted(_maps(11), seed=7),
+    nested=CrossFitted(_maps(21), seed=7),
+)
 
 
 def test_rows_of_a_fold_are_behind_its_map() -> None:
@@ -57,17 +63,29 @@ def test_copies_stay_in_the_fold_of_the_first_and_are_a_group(tmp_path: Path) ->
         assert len(set(groups[:3])) == 1 == len(set(groups[3:])) and groups[0] != groups[4]
 
 
-def test_maps_of_fewer_pairs_are_kept_with_them(tmp_path: Path) -> None:
+def test_maps_of_fewer_pairs_and_of_other_recipes_are_kept_with_them(tmp_path: Path) -> None:
     found = _again(tmp_path / "maps", MAPS.rounded().pack())
-    assert found.fewer is not None and found.seed == found.fewer.seed == 7
     rows, ids = np.random.default_rng(0).standard_normal((20, 3)), np.arange(20)
-    for one, other in ((found, MAPS), (found.fewer, MAPS.fewer)):
+    pairs = ((found, MAPS), (found.fewer, MAPS.fewer), (found.nested, MAPS.nested))
+    for one, other in pairs:
+        assert one is not None and other is not None and one.seed == 7
+        np.testing.assert_allclose(one.mapped(ids, rows), other.mapped(ids, rows))
+    assert found.nested is not None and MAPS.nested is not None
+    # what the others chose for a fold as well is one map
+    some = replace(MAPS, nested=replace(MAPS.nested, chains=(*_maps(21)[:3], MAPS.chains[3])))
+    packed = some.rounded().pack()
+    assert len(packed[1]) == len(MAPS.pack()[1]) - len(MAPS.chains[3].pack()[1])
+    again = _again(tmp_path / "some", packed)
+    assert again.nested is not None and again.nested.chains[3] is again.chains[3]
+    for one, other in ((again, found), (again.nested, some.nested)):
         assert other is not None
         np.testing.assert_allclose(one.mapped(ids, rows), other.mapped(ids, rows))
-    assert _again(tmp_path / "others", CrossFitted(_maps(1)).pack()).fewer is None
+    plain = _again(tmp_path / "others", CrossFitted(_maps(1)).pack())
+    assert plain.fewer is None and plain.nested is None
 
 
-def test_maps_of_fewer_pairs_are_as_many(tmp_path: Path) -> None:
+@pytest.mark.parametrize("beside", ["fewer", "nested"])
+def test_maps_beside_them_are_as_many(tmp_path: Path, beside: str) -> None:
     packed = MAPS.pack()
-    with pytest.raises(ValueError, match="3 maps of fewer folds beside 4"):
-        _again(tmp_path / "maps", packed, fewer=packed[0]["fewer"][:3])
+    with pytest.raises(ValueError, match=f"3 maps '{beside}' beside 4"):
+        _again(tmp_path / "maps", packed, **{beside: packed[0][beside][:3]})

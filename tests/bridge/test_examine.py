@@ -126,7 +126,9 @@ def test_the_bridge_is_told_as_of_all_pairs() -> None:
     for name, way in ways.items():
         side = gallery_search(trial, way.recall)
         ranks = relevant_ranks(side.queries, side.gallery, trial.relevance)
-        both = [one.draws for one in judged_recall(trial, way.recall, ranks)]
+        judged = judged_recall(trial, way.recall, ranks)
+        assert judged.found is not None and judged.fewer is not None and judged.nested is None
+        both = [judged.found.draws, judged.fewer.draws]
         for metric in ("recall@1", "mrr"):
             per_query = parse_metric(metric).per_query
             most, less = (np.mean([per_query(one).mean() for one in drawn]) for drawn in both)

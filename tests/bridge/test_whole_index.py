@@ -76,6 +76,7 @@ def test_old_and_bridge_search_every_old_vector(index: Index, fitted: isthmus.Br
         float((top_k(mapped, index.old, 10).indices == rows[:, None]).any(axis=1).mean())
         for mapped in (of.mapped(rows, index.query_new[rows]) for of in (maps, maps.fewer))
     )
+    assert maps.nested is None  # a recipe was given
     # as of all pairs
     found += FewerPairs(index.old, 5).next_step(found, less) * (found - less)
     assert evidence.arms["bridge"].metrics["recall@10"].value == pytest.approx(found)

@@ -16,6 +16,8 @@ from isthmus.spaces.split import Copies, fold_of, hash_ids
 __all__ = ["CrossFitted", "FittedMap", "mapped_rows"]
 
 _MOST_FOLDS = 50
+_BESIDE = "fewer", "nested"
+"""Maps that are kept beside those of the folds, one for each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,9 @@ class CrossFitted:
     fewer: CrossFitted | None = None
     """For each fold the map of the same recipe that was fitted without the next fold either: what
     these find less says what the map of all pairs finds more."""
+    nested: CrossFitted | None = None
+    """For each fold the map of the recipe that the queries of all other folds chose, where that is
+    another for some: what these find less is the luck of a recipe with who chose it."""
 
     @classmethod
     def apart(cls, chains: Sequence[Chain], seed: int, copies: Copies) -> Self:
@@ -98,8 +103,16 @@ class CrossFitted:
         return self._each(lambda chain: chain.multiplied)
 
     def _each(self, changed: Callable[[Chain], Chain]) -> CrossFitted:
-        fewer = None if self.fewer is None else self.fewer._each(changed)
-        return replace(self, chains=tuple(map(changed, self.chains)), fewer=fewer)
+        chains = tuple(map(changed, self.chains))
+        own = {id(chain): other for chain, other in zip(self.chains, chains, strict=True)}
+
+        def each(maps: CrossFitted | None) -> CrossFitted | None:
+            if maps is None:
+                return None
+            of_theirs = [own[id(c)] if id(c) in own else changed(c) for c in maps.chains]
+            return replace(maps, chains=tuple(of_theirs))
+
+        return replace(self, chains=chains, fewer=each(self.fewer), nested=each(self.nested))
 
     def pack(self) -> Packed:
         """JSON and tensors from which `unpack` makes the same maps."""
@@ -116,10 +129,16 @@ class CrossFitted:
             names, first = (map(str, of.tolist()) for of in (self.copied, self.copied_first))
             told = zip(self.copied_fold.tolist(), first, strict=True)
             content["copies"] = {name: list(one) for name, one in zip(names, told, strict=True)}
-        if self.fewer is not None:
-            described, own = self.fewer.pack()
-            content["fewer"] = described["chains"]
-            tensors |= prefixed("fewer", own)
+        for name in _BESIDE:
+            maps: CrossFitted | None = getattr(self, name)
+            if maps is None:
+                continue
+            content[name] = []
+            for k, (chain, own) in enumerate(zip(maps.chains, self.chains, strict=True)):
+                # what is the fold's own map is not written twice
+                described, theirs = (None, {}) if chain is own else chain.pack()
+                content[name].append(described)
+                tensors |= prefixed(name, prefixed(str(k), theirs))
         return content, tensors
 
     @classmethod
@@ -130,7 +149,7 @@ class CrossFitted:
             KeyError, TypeError, ValueError: for anything that `pack` does not give.
         """
         if (
-            set(described) - {"copies", "fewer"} != {"seed", "chains"}
+            set(described) - {"copies", *_BESIDE} != {"seed", "chains"}
             or type(described["seed"]) is not int
         ):
             raise ValueError(f"maps of folds have a seed and chains, found {sorted(described)}")
@@ -138,13 +157,17 @@ class CrossFitted:
         if not 2 <= len(found) <= _MOST_FOLDS:
             raise ValueError(f"maps of {len(found)} folds")
         chains = [Chain.unpack(c, tensors.under(str(k)), dx, dy) for k, c in enumerate(found)]
-        fewer = None
-        if "fewer" in described:
-            less = list(described["fewer"])
-            if len(less) != len(found):
-                raise ValueError(f"{len(less)} maps of fewer folds beside {len(found)}")
-            content = {"seed": described["seed"], "chains": less}
-            fewer = cls.unpack(content, tensors.under("fewer"), dx, dy)
+        beside: dict[str, list[Chain]] = {}
+        for name in _BESIDE:
+            if name not in described:
+                continue
+            maps, theirs = list(described[name]), tensors.under(name)
+            if len(maps) != len(found):
+                raise ValueError(f"{len(maps)} maps '{name}' beside {len(found)}")
+            beside[name] = [
+                own if c is None else Chain.unpack(c, theirs.under(str(k)), dx, dy)
+                for k, (c, own) in enumerate(zip(maps, chains, strict=True))
+            ]
         copies = sorted(
             (int(name), fold, int(first))
             for name, (fold, first) in described.get("copies", {}).items()
@@ -154,9 +177,9 @@ class CrossFitted:
         copied = np.array([name for name, _, _ in copies], np.uint64)
         folds = np.array([fold for _, fold, _ in copies], np.int64)
         of_first = np.array([first for _, _, first in copies], np.uint64)
-        if fewer is not None:
-            fewer = replace(fewer, copied=copied, copied_fold=folds, copied_first=of_first)
-        return cls(tuple(chains), described["seed"], copied, folds, of_first, fewer)
+        known = cls(tuple(chains), described["seed"], copied, folds, of_first)
+        others = {name: replace(known, chains=tuple(maps)) for name, maps in beside.items()}
+        return replace(known, **others)
 
 
 FittedMap = Chain | CrossFitted

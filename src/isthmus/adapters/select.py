@@ -193,9 +193,10 @@ def select(recipes: Sequence[Recipe], source: MomentSource, task: SelectionTask)
     return Selection(tuple(ranked), chosen_as_served, chain, tuple(candidates))
 
 
-def best(candidates: Sequence[Candidate]) -> Candidate:
-    """The first of ``candidates``, simplest first, with the best mean over the queries."""
-    means = [float(c.values.mean()) for c in candidates]
+def best(candidates: Sequence[Candidate], of: NDArray[np.bool_] | None = None) -> Candidate:
+    """The first of ``candidates``, simplest first, with the best mean over the queries, or over
+    those where ``of (nq,)`` is true."""
+    means = [float((c.values if of is None else c.values[of]).mean()) for c in candidates]
     return candidates[int(np.argmax(means))]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +14,7 @@ from isthmus.adapters.chain import Chain
 from isthmus.adapters.cross_fitted import CrossFitted, FittedMap
 from isthmus.adapters.recipe import Recipe
 from isthmus.adapters.recipe_step import Step
-from isthmus.adapters.select import Judge, Selection, SelectionTask, select
+from isthmus.adapters.select import Judge, Selection, SelectionTask, best, select
 from isthmus.bridge.evidence import HeldOut, primary_metric
 from isthmus.bridge.fit_source import FitSource
 from isthmus.bridge.held_out_samples import TEST, VALIDATION
@@ -74,6 +76,7 @@ class Choice:
         self._kind: BridgeKind = kind
         self._cross_fit = cross_fit
         self._judges: list[Judge] | None = None
+        self._answers: list[NDArray[Any]] = []
 
     def among(
         self,
@@ -108,10 +111,30 @@ class Choice:
         """Where choice is cross-fitted, the chosen recipe's maps of the folds.
 
         They are of the recipe that is served, so that thresholds, trust and the weights of ways are
-        on the scale of its scores.
+        on the scale of its scores.  Beside them are the maps of the recipes that others chose.
         """
-        chain = selection.chosen.chain
-        return chain.rounded() if isinstance(chain, CrossFitted) else None
+        maps = selection.chosen.chain
+        if not isinstance(maps, CrossFitted):
+            return None
+        return replace(maps, nested=self._nested(maps, selection)).rounded()
+
+    def _nested(self, maps: CrossFitted, selection: Selection) -> CrossFitted | None:
+        """For each fold the map of the recipe that the queries of all other folds choose; None
+        where that is the chosen one for every fold, or no fold chose by itself."""
+        if not self._answers:
+            return None
+        folds = np.concatenate([maps.folds(ids) for ids in self._answers])
+        chains = list(maps.chains)
+        for k in range(len(chains)):
+            others = folds != k
+            if others.all() or not others.any():
+                continue
+            found = best(selection.in_order, others)
+            if found.recipe != selection.chosen.recipe and isinstance(found.chain, CrossFitted):
+                chains[k] = found.chain.chains[k].multiplied
+        if all(one is other for one, other in zip(chains, maps.chains, strict=True)):
+            return None
+        return replace(maps, chains=tuple(chains), fewer=None)
 
     def _judge(self, chain: FittedMap) -> NDArray[np.float64]:
         # the held-out rows exist only after the first pass
@@ -134,6 +157,8 @@ class Choice:
             metric, judge = deciding(held_out, self._kind, self._primary)
             judges.append(judge)
             asked += len(held_out.queries)
+            if self._cross_fit and held_out.exclude is None:
+                self._answers.append(held_out.answers)
             unseen = "each behind a map of other pairs" if self._cross_fit else "held out for it"
             self.by = f"{metric} of {asked:,} queries, {unseen}"
             if held_out.alone is not None:

@@ -169,7 +169,7 @@ def _copies(
     yield "binary", "an index of one bit a coordinate", copied(binary_rows)
     # a query has as many coordinates as what it searches; both spaces where both are searched
     both = new or kind == "corpus"
-    cut = {"query_old", "query_bridged", "gallery_old"}
+    cut = {"query_old", "query_bridged", "query_nested", "gallery_old"}
     cut |= {"query_new", "gallery_new", "gallery_bridged"} if both else set[str]()
     sides = {name: rows for name in cut if (rows := getattr(trial, name)) is not None}
     kept = {name: round(asked.kept * rows.shape[1]) for name, rows in sides.items()}

@@ -121,7 +121,7 @@ class HeldOut:
 
     def mapped_queries(self, chain: FittedMap) -> NDArray[Any]:
         """The queries ``(nq, dy)`` behind a map that has not seen their answers."""
-        return mapped_rows(chain, self._answers, self.queries.x)
+        return mapped_rows(chain, self.answers, self.queries.x)
 
     def _mapped_by_fewer(self, chain: FittedMap) -> FewerPairs | None:
         """The queries behind maps that were fitted without one fold more."""
@@ -129,8 +129,15 @@ class HeldOut:
             return None
         return FewerPairs(self.mapped_queries(chain.fewer), len(chain.chains))
 
+    def _mapped_by_nested(self, chain: FittedMap) -> NDArray[Any] | None:
+        """The queries behind maps that others chose."""
+        if not isinstance(chain, CrossFitted) or chain.nested is None or self.exclude is not None:
+            return None
+        return self.mapped_queries(chain.nested)
+
     @property
-    def _answers(self) -> NDArray[Any]:
+    def answers(self) -> NDArray[Any]:
+        """The item ``(nq,)`` whose fold a query is of."""
         return self.queries.ids if self.answer_ids is None else self.answer_ids
 
     def fitted(self, chain: FittedMap) -> FittedRows | None:
@@ -138,7 +145,7 @@ class HeldOut:
         if not isinstance(chain, CrossFitted) or self.exclude is not None:
             return None
         ids = self.gallery.ids
-        return FittedRows(chain.folds(self._answers), chain.folds(ids), groups=chain.groups(ids))
+        return FittedRows(chain.folds(self.answers), chain.folds(ids), groups=chain.groups(ids))
 
     @property
     def searched(self) -> int:
@@ -180,6 +187,7 @@ class HeldOut:
                 gallery_ids=g.ids,
                 fitted=self.fitted(chain),
                 fewer=self._mapped_by_fewer(chain),
+                query_nested=self._mapped_by_nested(chain),
             )
         return Trial(
             query_old=q.x,

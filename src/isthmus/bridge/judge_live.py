@@ -19,7 +19,7 @@ from isthmus.bridge.bridge import Bridge
 from isthmus.bridge.live_latency import latency_notice, timed
 from isthmus.bridge.provenance import Provenance, SampledEvidence
 from isthmus.bridge.store_sample import ModelChange, StoreSample
-from isthmus.bridge.unseen_queries import UnseenQueries
+from isthmus.bridge.unseen_queries import UnseenQueries, VectorsByModel
 from isthmus.encoders import Encoder
 from isthmus.errors import InputError, SpendCapError
 from isthmus.evaluate import Evaluation, Judging
@@ -120,22 +120,25 @@ def judge_live(
         except SpendCapError as error:
             absent[name] = error.what
         progress("judge on the live index", i, len(ways))
-    fewer = {name: run.answer(name, ways[name], fewer=True) for name in run.told_as_of_all(answers)}
-    measured = _measurement(answers, fewer, ways, run, judging, absent)
+    others = {
+        maps: {name: run.answer(name, ways[name], asked=rows) for name in run.one_search(answers)}
+        for maps, rows in asked.behind_others.items()
+    }
+    measured = _measurement(answers, others, ways, run, judging, absent)
     latency.pop("control", None)
     if not latency:
-        return _folded(weigh(measured, judging), bridge, fewer)
+        return _folded(weigh(measured, judging), bridge, asked)
     arms = {name: replace(a, latency=latency.get(name)) for name, a in measured.arms.items()}
-    found = _folded(weigh(replace(measured, arms=arms), judging), bridge, fewer)
+    found = _folded(weigh(replace(measured, arms=arms), judging), bridge, asked)
     return found.model_copy(update={"notices": (*found.notices, latency_notice(latency))})
 
 
-def _folded(found: Evaluation, bridge: Bridge, fewer: Mapping[str, Answer]) -> Evaluation:
+def _folded(found: Evaluation, bridge: Bridge, asked: UnseenQueries) -> Evaluation:
     """The evidence, which says by which maps the queries were asked."""
     folds = bridge.out_of_fold
     if folds is None:
         return found
-    told = {"folds": len(folds.chains), "of_all_pairs": bool(fewer)}
+    told = {"folds": len(folds.chains), "of_all_pairs": asked.fewer is not None}
     return found.model_copy(update=told)
 
 
@@ -242,23 +245,21 @@ class _Run:
             new_metric=self.bridge.source.metric,
         )
 
-    def told_as_of_all(self, answers: Iterable[str]) -> list[str]:
-        """The ways that are told as of all pairs: of one search by mapped queries."""
+    def one_search(self, answers: Iterable[str]) -> list[str]:
+        """The ways that are one search by mapped queries: told as other maps find beside them."""
         ways = {name: self.bridge.ways[name] for name in answers if name != "control"}
-        return [
-            name
-            for name, way in ways.items()
-            if self.asked.fewer is not None and way.recall.rests_on_bridge and way.rescore is None
-        ]
+        return [n for n, w in ways.items() if w.recall.rests_on_bridge and w.rescore is None]
 
-    def answer(self, name: str, way: Way, *, sampled: bool = False, fewer: bool = False) -> Answer:
+    def answer(
+        self, name: str, way: Way, *, sampled: bool = False, asked: VectorsByModel | None = None
+    ) -> Answer:
         """Answer every query in one way, on the sampled items or on the whole index.
 
-        ``fewer``: behind the maps that were fitted on one fold less.  Queries that chose the way
-        are asked in that which the others chose.
+        ``asked``: the queries, where another map than their own gave them.  Queries that chose the
+        way are asked in that which the others chose.
         """
-        asked = self.asked.permuted if name == "control" else self.asked.vectors
-        asked = self.asked.by_fewer if fewer else asked
+        if asked is None:
+            asked = self.asked.permuted if name == "control" else self.asked.vectors
         count = len(self.sample) if sampled else self.sample.count
         depth = min(DEPTH, count - (self.asked.own is not None))
         other, chose = self.bridge.nested_ways.get(name), self.asked.n_chose
@@ -299,7 +300,7 @@ def _judging_of(evidence: Evaluation) -> Judging:
 
 def _measurement(
     answers: Mapping[str, Answer],
-    fewer: Mapping[str, Answer],
+    others: Mapping[str, Mapping[str, Answer]],
     ways: Mapping[str, Way],
     run: _Run,
     judging: Judging,
@@ -329,11 +330,12 @@ def _measurement(
             arm: np.column_stack([m.per_query(found) for m in metrics.values()])
             for arm, found in ranks.items()
         }
-        for name, answer in fewer.items():
-            assert asked.fewer is not None
-            found = _ranks(answer.ids, asked.answers, n)
-            less = np.column_stack([m.per_query(found) for m in metrics.values()])
-            more[name] = asked.fewer.next(values[name], less)
+        for maps, searches in others.items():
+            for name, answer in searches.items():
+                found = _ranks(answer.ids, asked.answers, n)
+                theirs = np.column_stack([m.per_query(found) for m in metrics.values()])
+                further = asked.further(maps, values[name], theirs)
+                more[name] = more.get(name, 0.0) + further
         sampled = values.pop(_OLD_SAMPLED)
         worst = {
             way: _worst(way, values, names.index(primary), ranks, asked, lists[way])

@@ -17,7 +17,7 @@ from isthmus.bridge.unseen_sample import sample_parts
 from isthmus.errors import InputError
 from isthmus.evaluate.trial import FewerPairs
 
-__all__ = ["UnseenQueries", "held_out_rows"]
+__all__ = ["UnseenQueries", "VectorsByModel", "held_out_rows"]
 
 VectorsByModel: TypeAlias = dict[Literal["old", "new", "bridged"], Embeddings]
 
@@ -37,6 +37,8 @@ class UnseenQueries:
     """Behind the maps of the folds without their answers ``(nq, d)``, where such were kept."""
     fewer: FewerPairs | None = None
     """And behind maps that were fitted on one fold less."""
+    nested: Embeddings | None = None
+    """And behind those that others chose ``(nq, d)``, where they are others."""
     n_chose: int = 0
     """How many of them, the last ones, chose the ways that are served."""
 
@@ -61,7 +63,7 @@ class UnseenQueries:
             )
         if sample.queries is None or sample.old_queries is None or sample.new_queries is None:
             return cls(sample.ids[rows], sample.old[rows], sample.new[rows], None, sample.ids[rows])
-        bridged, fewer, n_chose = None, None, 0
+        bridged, fewer, nested, n_chose = None, None, None, 0
         folds, pairs = bridge.out_of_fold, sample.query_pairs("query")
         if folds is not None and pairs is not None:
             _, parts = sample_parts(bridge, sample)
@@ -74,6 +76,8 @@ class UnseenQueries:
             if folds.fewer is not None:
                 less = np.asarray(folds.fewer.mapped(answers, new), np.float32)
                 fewer = FewerPairs(less, len(folds.chains))
+            if folds.nested is not None:
+                nested = np.asarray(folds.nested.mapped(answers, new), np.float32)
         names = sample.queries.ids[rows]
         return cls(
             names,
@@ -83,6 +87,7 @@ class UnseenQueries:
             None,
             bridged,
             fewer,
+            nested,
             n_chose,
         )
 
@@ -101,10 +106,25 @@ class UnseenQueries:
         return {**rolled, "bridged": np.roll(self.bridged, 1, axis=0)}
 
     @property
-    def by_fewer(self) -> VectorsByModel:
-        """As the maps of one fold less give them."""
-        assert self.fewer is not None
-        return {**self.vectors, "bridged": self.fewer.queries}
+    def behind_others(self) -> dict[str, VectorsByModel]:
+        """As other maps give them: those of one fold less (``fewer``), and those that others chose
+        (``nested``)."""
+        less = None if self.fewer is None else self.fewer.queries
+        mapped = {"fewer": less, "nested": self.nested}
+        return {
+            maps: {**self.vectors, "bridged": rows}
+            for maps, rows in mapped.items()
+            if rows is not None
+        }
+
+    def further(
+        self, maps: str, found: NDArray[np.float64], theirs: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """What is told more of each query and metric ``(nq, m)`` than was found, by what some of
+        `behind_others` find."""
+        if maps == "nested" or self.fewer is None:
+            return theirs - found
+        return self.fewer.next(found, theirs)
 
 
 def held_out_rows(bridge: Bridge, sample: StoreSample) -> NDArray[np.int64]:

@@ -139,6 +139,8 @@ class Trial:
     its own: such items attract what that map gives.
     ``fewer`` are the bridged queries behind maps that were fitted on less, which tells what the map
     that is served, fitted on more, will find.
+    ``query_nested (nq, d)`` are the bridged queries behind maps of recipes that were chosen without
+    them, where those are others: what is found more behind the first is luck.
 
     Example:
         >>> import numpy as np
@@ -167,6 +169,7 @@ class Trial:
     paired: Trial | None = None
     fitted: FittedRows | None = None
     fewer: FewerPairs | None = None
+    query_nested: NDArray[Any] | None = None
 
     def of(self, kept: NDArray[np.bool_]) -> Trial:
         """The trial for the queries where ``kept (nq,)`` is true; `InputError` if none is."""
@@ -183,6 +186,7 @@ class Trial:
             paired=None if self.paired is None else self.paired.of(kept),
             fitted=None if self.fitted is None else self.fitted.of(kept),
             fewer=None if self.fewer is None else self.fewer.of(kept),
+            query_nested=None if self.query_nested is None else self.query_nested[kept],
         )
 
     @property
@@ -192,6 +196,13 @@ class Trial:
             return None
         fitted = None if self.fitted is None else self.fitted.without_next(self.fewer.folds)
         return replace(self, query_bridged=self.fewer.queries, fewer=None, fitted=fitted)
+
+    @property
+    def of_nested(self) -> Trial | None:
+        """The trial with the maps that other queries chose, where those are others."""
+        if self.query_nested is None:
+            return None
+        return replace(self, query_bridged=self.query_nested, query_nested=None)
 
     @property
     def n_queries(self) -> int:

@@ -27,7 +27,7 @@ from isthmus.ways.estimate_new import estimated_new
 from isthmus.ways.fixed import FixedWays
 from isthmus.ways.items import KnownItems
 from isthmus.ways.measure import overlap, price_of
-from isthmus.ways.recall import judged_recall
+from isthmus.ways.recall import JudgedRecall, judged_recall
 from isthmus.ways.search import Answer, Search, joined_answers
 from isthmus.ways.thresholds import Thresholds, fit_thresholds
 from isthmus.ways.trial_store import TrialStore
@@ -129,7 +129,7 @@ class Bench:
         self._depth = max(self.k, deepest) + (trial.exclude is not None)
         self._known: Any = {}
         self._permuted, self._seed = _permuted(trial, seed), seed
-        self._unfitted: dict[str, tuple[AmongUnfitted | None, AmongUnfitted | None]] = {}
+        self._unfitted: dict[str, JudgedRecall] = {}
         self.answers: dict[str, Answer] = {}
         self.ranks: dict[str, Ranks] = {}
 
@@ -168,31 +168,34 @@ class Bench:
         """Each metric of each query ``(nq, m)``, expected among rows that no map was fitted on."""
         if parts := self._parts_of(name):
             return np.concatenate([part.values(name, metrics) for part in parts])
-        found = self._judged(name)[0] or AmongUnfitted.as_found(self.ranks[name])
+        found = self._judged(name).found or AmongUnfitted.as_found(self.ranks[name])
         return found.values(metrics)
 
     def told(self, name: str, metrics: Sequence[MetricAt]) -> NDArray[np.float64]:
-        """`values`, and what the map of all pairs is expected to find more ``(nq, m)``."""
+        """`values` without the luck of the map with its queries, and what the map of all pairs is
+        expected to find more ``(nq, m)``."""
         if parts := self._parts_of(name):
             return np.concatenate([part.told(name, metrics) for part in parts])
-        found, less = self.values(name, metrics), self._judged(name)[1]
-        if self.trial.fewer is None or less is None:
-            return found
-        return found + self.trial.fewer.next(found, less.values(metrics))
+        found, judged = self.values(name, metrics), self._judged(name)
+        told = found if judged.nested is None else judged.nested.values(metrics)
+        if self.trial.fewer is None or judged.fewer is None:
+            return told
+        return told + self.trial.fewer.next(found, judged.fewer.values(metrics))
 
     def noise(self, name: str, metrics: Sequence[MetricAt]) -> NDArray[np.float64]:
         """What each query moves the mean of `told` by beside its own values ``(nq, m)``."""
         if parts := self._parts_of(name):
             return np.concatenate([part.noise(name, metrics) for part in parts])
-        most, less = self._judged(name)
+        judged = self._judged(name)
         shape = (self.trial.n_queries, len(metrics))
-        own = np.zeros(shape) if most is None else most.noise(metrics)
-        if self.trial.fewer is None or less is None:
-            return own
+        own = np.zeros(shape) if judged.found is None else judged.found.noise(metrics)
+        noise = own if judged.nested is None else judged.nested.noise(metrics)
+        if self.trial.fewer is None or judged.fewer is None:
+            return noise
         found = self.values(name, metrics)
-        told = less.values(metrics)
-        step = self.trial.fewer.next(found + own, told + less.noise(metrics))
-        return own + step - self.trial.fewer.next(found, told)
+        less = judged.fewer.values(metrics)
+        step = self.trial.fewer.next(found + own, less + judged.fewer.noise(metrics))
+        return noise + step - self.trial.fewer.next(found, less)
 
     def measurement(self, judging: Judging, fixed: FixedWays, n_all: int) -> Measurement:
         """Everything that was measured.
@@ -286,22 +289,21 @@ class Bench:
     @property
     def among_unfitted(self) -> bool:
         """Whether the bridge was measured without the attraction of fitted rows."""
-        return self._judged("bridge")[0] is not None
+        return self._judged("bridge").found is not None
 
     def _is_adjusted(self, name: str) -> bool:
         """Whether an arm is told otherwise than it was found."""
         if parts := self._parts_of(name):
             return any(part._is_adjusted(name) for part in parts)
-        return self._judged(name) != (None, None)
+        return self._judged(name) != JudgedRecall()
 
-    def _judged(self, name: str) -> tuple[AmongUnfitted | None, AmongUnfitted | None]:
-        """Ranks without the attraction of fitted rows, of a way that searches by the bridge; and
-        behind the maps of fewer pairs."""
+    def _judged(self, name: str) -> JudgedRecall:
+        """Ranks without the attraction of fitted rows, of a way that searches by the bridge."""
         way = self.ways[name]
         if self.trial.relevance is None or name == "control":
-            return None, None
+            return JudgedRecall()
         if way.rescore is not None or way.part is not None:
-            return None, None
+            return JudgedRecall()
         if name not in self._unfitted:
             self._unfitted[name] = judged_recall(
                 self.trial, way.recall, self.ranks[name], seed=self._seed
@@ -340,31 +342,33 @@ class Bench:
             if metric.k is not None:
                 metric = parse_metric(f"{metric.metric.name}@{max(metric.k, way.rescore.most)}")
         n, level = self.trial.n_gallery, judging.level
-        there = expected_in_index(self._middle(name, metric), n, rows, metric, level=level)
-        fewer, less = self.trial.fewer, self._middle_of_fewer(name, metric)
-        if way.rescore is not None or fewer is None or less is None or there.value is None:
-            return there
-        before = expected_in_index(less, n, rows, metric, level=level)
-        if before.value is None:
-            return there
-        step = fewer.next_step(there.value, before.value)
-        return there.moved(step * (there.value - before.value))
 
-    def _middle(self, name: str, metric: MetricAt) -> Ranks:
-        """The ranks of an arm, or of the draw whose metric is nearest to that of all."""
-        if parts := self._parts_of(name):
-            return Ranks.joined([part._middle(name, metric) for part in parts])
-        found = self._judged(name)[0]
-        return self.ranks[name] if found is None else _middle(found.draws, metric)
+        def expected(of: str) -> Estimate | None:
+            ranks = self._middle(name, metric, of)
+            return None if ranks is None else expected_in_index(ranks, n, rows, metric, level=level)
 
-    def _middle_of_fewer(self, name: str, metric: MetricAt) -> Ranks | None:
-        """The same behind the maps of fewer pairs, where an arm was asked so."""
+        there = expected("found")
+        if way.rescore is not None or there is None or there.value is None:
+            return there
+        more, less, nested = 0.0, expected("fewer"), expected("nested")
+        if nested is not None and nested.value is not None:
+            more += nested.value - there.value
+        if self.trial.fewer is not None and less is not None and less.value is not None:
+            step = self.trial.fewer.next_step(there.value, less.value)
+            more += step * (there.value - less.value)
+        return there.moved(more)
+
+    def _middle(self, name: str, metric: MetricAt, of: str = "found") -> Ranks | None:
+        """The ranks of an arm, or of the draw whose metric is nearest to that of all; behind other
+        maps None, where it was not asked so."""
         if parts := self._parts_of(name):
-            found = [part._middle_of_fewer(name, metric) for part in parts]
+            found = [part._middle(name, metric, of) for part in parts]
             known = [ranks for ranks in found if ranks is not None]
             return Ranks.joined(known) if len(known) == len(found) else None
-        less = self._judged(name)[1]
-        return None if less is None else _middle(less.draws, metric)
+        judged: AmongUnfitted | None = getattr(self._judged(name), of)
+        if judged is None:
+            return self.ranks[name] if of == "found" else None
+        return _middle(judged.draws, metric)
 
     def price(self, name: str) -> Price:
         """Beyond what doing nothing costs."""

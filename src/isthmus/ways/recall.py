@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from isthmus.evaluate.trial import GallerySearch
 from isthmus.ways.way import Recall
 
 __all__ = [
+    "JudgedRecall",
     "Recalled",
     "can_mix",
     "gallery_search",
@@ -69,27 +71,34 @@ def gallery_search(trial: Trial, recall: Recall) -> GallerySearch:
     return GallerySearch(queries, trial.gallery_old, trial.metric)
 
 
-def judged_recall(
-    trial: Trial, recall: Recall, ranks: Ranks, *, seed: int = 0
-) -> tuple[AmongUnfitted | None, AmongUnfitted | None]:
+class JudgedRecall(NamedTuple):
+    """One search by mapped queries, among rows that no map was fitted on."""
+
+    found: AmongUnfitted | None = None
+    """None where the ranks in the gallery as it is need no correction."""
+    fewer: AmongUnfitted | None = None
+    """Behind maps that were fitted on fewer pairs; None without such maps."""
+    nested: AmongUnfitted | None = None
+    """Behind maps that others chose; None where those are the same."""
+
+
+def judged_recall(trial: Trial, recall: Recall, ranks: Ranks, *, seed: int = 0) -> JudgedRecall:
     """What one search finds among rows that no map was fitted on, where that matters; and the same
-    search behind maps that were fitted on fewer pairs.
+    search behind maps that were fitted on fewer pairs, or chosen by others.
 
     Args:
         trial: with relevance.
-        recall: what searches.
+        recall: what searches; where it does not ask the bridge, there is nothing to tell.
         ranks: of the relevant items in the gallery as it is.
         seed: of the draws.
-
-    Returns:
-        The first None where ``ranks`` need no correction, the second without such maps, and both
-        where the recall does not ask the bridge.
     """
     if not recall.rests_on_bridge:
-        return None, None
-    relevance, before = trial.relevance, trial.of_fewer
+        return JudgedRecall()
+    relevance = trial.relevance
     assert relevance is not None
-    trials = (trial,) if before is None else (trial, before)
+    others = {"fewer": trial.of_fewer, "nested": trial.of_nested}
+    beside = {name: one for name, one in others.items() if one is not None}
+    trials = (trial, *beside.values())
     sides = [gallery_search(one, recall) for one in trials]
     found = [ranks] + [
         relevant_ranks(
@@ -101,10 +110,10 @@ def judged_recall(
     judged = None
     if len(fitted) == len(trials):
         judged = judged_among_unfitted(sides, relevance, fitted, found, seed=seed)
-    less = AmongUnfitted.as_found(found[1]) if len(trials) > 1 else None
     if judged is None:
-        return None, less
-    return judged[0], judged[1] if len(trials) > 1 else None
+        told = [AmongUnfitted.as_found(one) for one in found[1:]]
+        return JudgedRecall(None, **dict(zip(beside, told, strict=True)))
+    return JudgedRecall(judged[0], **dict(zip(beside, judged[1:], strict=True)))
 
 
 def values_of(
