@@ -151,6 +151,39 @@ def test_the_bridge_is_told_as_of_all_pairs() -> None:
     assert found.arms["old"].metrics == plain.arms["old"].metrics
 
 
+def test_ways_of_one_search_are_told_as_maps_that_others_chose_find() -> None:
+    """The bridge, a mixed query, and both in an index that is larger."""
+    n, d, folds = 200, 40, 4
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((n, d)).astype(np.float32)
+    y = (x + 2 * rng.standard_normal((n, d))).astype(np.float32)
+    worse = Chain([Affine(np.eye(d) + rng.standard_normal((d, d)) / 4)])
+    less, own = (CrossFitted((Chain([Affine(np.eye(d) * s)]),) * folds) for s in (1.0, 2.0))
+    nested = CrossFitted((worse, worse, *own.chains[2:]))
+    maps = replace(own, fewer=less, nested=nested)
+    rows = Batch(np.arange(n), x, y)
+    held_out = HeldOut.of_queries(rows, {i: [i] for i in range(n)}, rows, rows)
+    rule = VerdictRule(horizon=Horizon(rows=2000))
+    judging = Judging(metrics=("recall@1",), primary="recall@1", resamples=100, rule=rule)
+    ways = {"mixed": Way(recall=Recall(kind="mixed", alpha=0.8))}
+
+    def told(chain: CrossFitted) -> Any:
+        trial = held_out.trial(chain, "query")
+        return evaluate_upgrade(trial, judging, chosen=ChosenWays(ways=ways))
+
+    found, lucky, theirs = told(maps), told(replace(maps, nested=None)), told(nested)
+    for name in ("bridge", "mixed"):
+        value, before, other = (
+            e.arms[name].metrics["recall@1"].value for e in (found, lucky, theirs)
+        )
+        # maps of fewer pairs find as much here: there is no step; rows ahead are told of together
+        assert value == pytest.approx(other, abs=0.01)
+        assert value < before - 0.01
+        there, there_before = (e.arms[name].in_index.value for e in (found, lucky))
+        assert 0 < there < there_before < before
+    assert found.arms["old"].metrics == lucky.arms["old"].metrics
+
+
 def test_evidence_says_which_of_its_values_are_as_of_all_pairs() -> None:
     rows = _batch(0, 100)
     test = HeldOut.of_queries(_batch(0, 40), {i: [i] for i in rows.ids.tolist()}, rows, rows)
