@@ -20,7 +20,8 @@ from isthmus.evaluate.horizon import Horizon
 from isthmus.evaluate.trial import FewerPairs
 from isthmus.spaces.sample import Batch
 from isthmus.ways import ChosenWays, Recall, Way, evaluate_upgrade
-from isthmus.ways.recall import gallery_search, judged_recall
+from isthmus.ways.judged_recall import JudgedRecall
+from isthmus.ways.recall import gallery_search
 
 JUDGING = Judging(primary="ndcg@10", resamples=100)
 CHAIN = Chain([Affine(2 * np.eye(4)[::-1])])
@@ -126,7 +127,7 @@ def test_the_bridge_is_told_as_of_all_pairs() -> None:
     for name, way in ways.items():
         side = gallery_search(trial, way.recall)
         ranks = relevant_ranks(side.queries, side.gallery, trial.relevance)
-        judged = judged_recall(trial, way.recall, ranks)
+        judged = JudgedRecall.of(trial, way.recall, ranks)
         assert judged.found is not None and judged.fewer is not None and judged.nested is None
         both = [judged.found.draws, judged.fewer.draws]
         for metric in ("recall@1", "mrr"):

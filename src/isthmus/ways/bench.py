@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.evaluate.arms import ARMS
-from isthmus.evaluate.attraction import AmongUnfitted
 from isthmus.evaluate.bootstrap import Estimate
 from isthmus.evaluate.index_size import expected_in_index
 from isthmus.evaluate.judging import Judging
@@ -26,8 +25,8 @@ from isthmus.ways.choose import ChosenWays
 from isthmus.ways.estimate_new import estimated_new
 from isthmus.ways.fixed import FixedWays
 from isthmus.ways.items import KnownItems
+from isthmus.ways.judged_recall import JudgedRecall, Maps
 from isthmus.ways.measure import overlap, price_of
-from isthmus.ways.recall import JudgedRecall, judged_recall
 from isthmus.ways.search import Answer, Search, joined_answers
 from isthmus.ways.thresholds import Thresholds, fit_thresholds
 from isthmus.ways.trial_store import TrialStore
@@ -129,7 +128,7 @@ class Bench:
         self._depth = max(self.k, deepest) + (trial.exclude is not None)
         self._known: Any = {}
         self._permuted, self._seed = _permuted(trial, seed), seed
-        self._unfitted: dict[str, JudgedRecall] = {}
+        self._told: dict[str, JudgedRecall] = {}
         self.answers: dict[str, Answer] = {}
         self.ranks: dict[str, Ranks] = {}
 
@@ -168,34 +167,19 @@ class Bench:
         """Each metric of each query ``(nq, m)``, expected among rows that no map was fitted on."""
         if parts := self._parts_of(name):
             return np.concatenate([part.values(name, metrics) for part in parts])
-        found = self._judged(name).found or AmongUnfitted.as_found(self.ranks[name])
-        return found.values(metrics)
+        return self._judged(name).values(metrics)
 
     def told(self, name: str, metrics: Sequence[MetricAt]) -> NDArray[np.float64]:
-        """`values` without the luck of the map with its queries, and what the map of all pairs is
-        expected to find more ``(nq, m)``."""
+        """What the map that is served is expected to find ``(nq, m)``."""
         if parts := self._parts_of(name):
             return np.concatenate([part.told(name, metrics) for part in parts])
-        found, judged = self.values(name, metrics), self._judged(name)
-        told = found if judged.nested is None else judged.nested.values(metrics)
-        if self.trial.fewer is None or judged.fewer is None:
-            return told
-        return told + self.trial.fewer.next(found, judged.fewer.values(metrics))
+        return self._judged(name).told(metrics)
 
     def noise(self, name: str, metrics: Sequence[MetricAt]) -> NDArray[np.float64]:
         """What each query moves the mean of `told` by beside its own values ``(nq, m)``."""
         if parts := self._parts_of(name):
             return np.concatenate([part.noise(name, metrics) for part in parts])
-        judged = self._judged(name)
-        shape = (self.trial.n_queries, len(metrics))
-        own = np.zeros(shape) if judged.found is None else judged.found.noise(metrics)
-        noise = own if judged.nested is None else judged.nested.noise(metrics)
-        if self.trial.fewer is None or judged.fewer is None:
-            return noise
-        found = self.values(name, metrics)
-        less = judged.fewer.values(metrics)
-        step = self.trial.fewer.next(found + own, less + judged.fewer.noise(metrics))
-        return noise + step - self.trial.fewer.next(found, less)
+        return self._judged(name).noise(metrics)
 
     def measurement(self, judging: Judging, fixed: FixedWays, n_all: int) -> Measurement:
         """Everything that was measured.
@@ -289,26 +273,23 @@ class Bench:
     @property
     def among_unfitted(self) -> bool:
         """Whether the bridge was measured without the attraction of fitted rows."""
-        return self._judged("bridge").found is not None
+        known = self.trial.relevance is not None
+        return known and self._judged("bridge").found is not None
 
     def _is_adjusted(self, name: str) -> bool:
         """Whether an arm is told otherwise than it was found."""
         if parts := self._parts_of(name):
             return any(part._is_adjusted(name) for part in parts)
-        return self._judged(name) != JudgedRecall()
+        return self._judged(name).adjusted
 
     def _judged(self, name: str) -> JudgedRecall:
-        """Ranks without the attraction of fitted rows, of a way that searches by the bridge."""
-        way = self.ways[name]
-        if self.trial.relevance is None or name == "control":
-            return JudgedRecall()
-        if way.rescore is not None or way.part is not None:
-            return JudgedRecall()
-        if name not in self._unfitted:
-            self._unfitted[name] = judged_recall(
-                self.trial, way.recall, self.ranks[name], seed=self._seed
-            )
-        return self._unfitted[name]
+        """One search as it is told; of a way that is more, and of the control, its ranks alone."""
+        way, ranks = self.ways[name], self.ranks[name]
+        if name == "control" or way.rescore is not None or way.part is not None:
+            return JudgedRecall(ranks)
+        if name not in self._told:
+            self._told[name] = JudgedRecall.of(self.trial, way.recall, ranks, seed=self._seed)
+        return self._told[name]
 
     def _measured(self, name: str, values: NDArray[np.float64], judging: Judging) -> MeasuredArm:
         way, kind = self.ways[name], ARMS[name]
@@ -343,7 +324,7 @@ class Bench:
                 metric = parse_metric(f"{metric.metric.name}@{max(metric.k, way.rescore.most)}")
         n, level = self.trial.n_gallery, judging.level
 
-        def expected(of: str) -> Estimate | None:
+        def expected(of: Maps) -> Estimate | None:
             ranks = self._middle(name, metric, of)
             return None if ranks is None else expected_in_index(ranks, n, rows, metric, level=level)
 
@@ -358,17 +339,13 @@ class Bench:
             more += step * (there.value - less.value)
         return there.moved(more)
 
-    def _middle(self, name: str, metric: MetricAt, of: str = "found") -> Ranks | None:
-        """The ranks of an arm, or of the draw whose metric is nearest to that of all; behind other
-        maps None, where it was not asked so."""
+    def _middle(self, name: str, metric: MetricAt, of: Maps = "found") -> Ranks | None:
+        """See `JudgedRecall.middle`."""
         if parts := self._parts_of(name):
             found = [part._middle(name, metric, of) for part in parts]
             known = [ranks for ranks in found if ranks is not None]
             return Ranks.joined(known) if len(known) == len(found) else None
-        judged: AmongUnfitted | None = getattr(self._judged(name), of)
-        if judged is None:
-            return self.ranks[name] if of == "found" else None
-        return _middle(judged.draws, metric)
+        return self._judged(name).middle(metric, of)
 
     def price(self, name: str) -> Price:
         """Beyond what doing nothing costs."""
@@ -403,12 +380,6 @@ def _whole_ranks(
     return rescored_ranks(
         ranks, trial.relevance, answer.ids[window], answer.scores[window], depths=answer.rescored
     )
-
-
-def _middle(drawn: Sequence[Ranks], metric: MetricAt) -> Ranks:
-    """Of several draws, the one whose metric is nearest to that of all."""
-    means = np.array([metric.per_query(ranks).mean() for ranks in drawn])
-    return drawn[int(np.argmin(np.abs(means - means.mean())))]
 
 
 def _relevant(relevance: Relevance, items: NDArray[Any]) -> NDArray[np.bool_]:

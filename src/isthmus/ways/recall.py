@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.evaluate import Ranks, TopK, Trial, relevant_ranks, top_k
-from isthmus.evaluate.attraction import (
-    AmongUnfitted,
-    judged_among_unfitted,
-    ranks_among_unfitted,
-)
+from isthmus.evaluate.attraction import ranks_among_unfitted
 from isthmus.evaluate.metrics import MetricAt
 from isthmus.evaluate.ranks import ranks_and_hits
 from isthmus.evaluate.scores import scores_of
@@ -22,11 +17,9 @@ from isthmus.evaluate.trial import GallerySearch
 from isthmus.ways.way import Recall
 
 __all__ = [
-    "JudgedRecall",
     "Recalled",
     "can_mix",
     "gallery_search",
-    "judged_recall",
     "new_gallery_search",
     "recalled",
     "values_of",
@@ -69,51 +62,6 @@ def gallery_search(trial: Trial, recall: Recall) -> GallerySearch:
         )
     queries = recall.queries(trial.query_old, trial.query_new, trial.query_bridged, trial.metric)
     return GallerySearch(queries, trial.gallery_old, trial.metric)
-
-
-class JudgedRecall(NamedTuple):
-    """One search by mapped queries, among rows that no map was fitted on."""
-
-    found: AmongUnfitted | None = None
-    """None where the ranks in the gallery as it is need no correction."""
-    fewer: AmongUnfitted | None = None
-    """Behind maps that were fitted on fewer pairs; None without such maps."""
-    nested: AmongUnfitted | None = None
-    """Behind maps that others chose; None where those are the same."""
-
-
-def judged_recall(trial: Trial, recall: Recall, ranks: Ranks, *, seed: int = 0) -> JudgedRecall:
-    """What one search finds among rows that no map was fitted on, where that matters; and the same
-    search behind maps that were fitted on fewer pairs, or chosen by others.
-
-    Args:
-        trial: with relevance.
-        recall: what searches; where it does not ask the bridge, there is nothing to tell.
-        ranks: of the relevant items in the gallery as it is.
-        seed: of the draws.
-    """
-    if not recall.rests_on_bridge:
-        return JudgedRecall()
-    relevance = trial.relevance
-    assert relevance is not None
-    others = {"fewer": trial.of_fewer, "nested": trial.of_nested}
-    beside = {name: one for name, one in others.items() if one is not None}
-    trials = (trial, *beside.values())
-    sides = [gallery_search(one, recall) for one in trials]
-    found = [ranks] + [
-        relevant_ranks(
-            one.queries, one.gallery, relevance, metric=one.metric, exclude=trial.exclude
-        )
-        for one in sides[1:]
-    ]
-    fitted = [one.fitted for one in trials if one.fitted is not None]
-    judged = None
-    if len(fitted) == len(trials):
-        judged = judged_among_unfitted(sides, relevance, fitted, found, seed=seed)
-    if judged is None:
-        told = [AmongUnfitted.as_found(one) for one in found[1:]]
-        return JudgedRecall(None, **dict(zip(beside, told, strict=True)))
-    return JudgedRecall(judged[0], **dict(zip(beside, judged[1:], strict=True)))
 
 
 def values_of(
