@@ -25,7 +25,7 @@ from isthmus.ways.choose import ChosenWays
 from isthmus.ways.estimate_new import estimated_new
 from isthmus.ways.fixed import FixedWays
 from isthmus.ways.items import KnownItems
-from isthmus.ways.judged_recall import JudgedRecall, Maps
+from isthmus.ways.judged_recall import JudgedRecall, WhichMaps
 from isthmus.ways.measure import overlap, price_of
 from isthmus.ways.search import Answer, Search, joined_answers
 from isthmus.ways.thresholds import Thresholds, fit_thresholds
@@ -324,7 +324,7 @@ class Bench:
                 metric = parse_metric(f"{metric.metric.name}@{max(metric.k, way.rescore.most)}")
         n, level = self.trial.n_gallery, judging.level
 
-        def expected(of: Maps) -> Estimate | None:
+        def expected(of: WhichMaps) -> Estimate | None:
             ranks = self._middle(name, metric, of)
             return None if ranks is None else expected_in_index(ranks, n, rows, metric, level=level)
 
@@ -339,7 +339,7 @@ class Bench:
             more += step * (there.value - less.value)
         return there.moved(more)
 
-    def _middle(self, name: str, metric: MetricAt, of: Maps = "found") -> Ranks | None:
+    def _middle(self, name: str, metric: MetricAt, of: WhichMaps = "found") -> Ranks | None:
         """See `JudgedRecall.middle`."""
         if parts := self._parts_of(name):
             found = [part._middle(name, metric, of) for part in parts]

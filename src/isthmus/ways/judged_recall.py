@@ -20,9 +20,9 @@ from isthmus.evaluate.trial import FewerPairs
 from isthmus.ways.recall import gallery_search
 from isthmus.ways.way import Recall
 
-__all__ = ["JudgedRecall", "Maps"]
+__all__ = ["JudgedRecall", "WhichMaps"]
 
-Maps = Literal["found", "fewer", "nested"]
+WhichMaps = Literal["found", "fewer", "nested"]
 """Those of `JudgedRecall`."""
 
 
@@ -31,7 +31,7 @@ class JudgedRecall:
     """One search of a gallery, and the same behind other maps."""
 
     ranks: Ranks
-    """Of the relevant items in the gallery as it is."""
+    """Ranks of the relevant items in the gallery as it is."""
     found: AmongUnfitted | None = None
     """Among rows that no map was fitted on; None where `ranks` need no correction."""
     fewer: AmongUnfitted | None = None
@@ -101,7 +101,7 @@ class JudgedRecall:
         step = self.pairs.next(found + own, less + self.fewer.noise(metrics))
         return noise + step - self.pairs.next(found, less)
 
-    def middle(self, metric: MetricAt, of: Maps = "found") -> Ranks | None:
+    def middle(self, metric: MetricAt, of: WhichMaps = "found") -> Ranks | None:
         """The draw of ranks whose metric is nearest to that of all; None where it was not searched
         behind such maps."""
         judged: AmongUnfitted | None = getattr(self, of)
