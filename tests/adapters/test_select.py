@@ -12,10 +12,11 @@ from sklearn.linear_model import Ridge as TheirRidge
 from isthmus.adapters.chain import Affine, Chain, RoutedMap
 from isthmus.adapters.cross_fitted import mapped_rows
 from isthmus.adapters.default_recipes import default_recipes, default_refinements
+from isthmus.adapters.left_out_folds import RowsWithoutFolds
 from isthmus.adapters.pipeline import FittedFront, fit_chain
 from isthmus.adapters.recipe import Recipe
 from isthmus.adapters.recipe_step import Step
-from isthmus.adapters.select import Selection, SelectionTask, WithoutFolds
+from isthmus.adapters.select import Selection, SelectionTask
 from isthmus.adapters.select import select as select_with
 from isthmus.adapters.steps.csa import likely_shrinkages
 from isthmus.adapters.steps.ridge import DEFAULT_ALPHAS, Ridge
@@ -391,7 +392,7 @@ def test_each_row_is_mapped_by_a_fit_that_has_not_seen_it() -> None:
 
 def test_a_refinement_of_a_fold_reads_the_other_folds() -> None:
     batches = [Batch(np.arange(10), *np.zeros((2, 10, 3)))]
-    left_out = WithoutFolds(batches, (2,), FOLDS, 0)
+    left_out = RowsWithoutFolds(batches, (2,), FOLDS, 0)
     (left,) = left_out
     assert set(left.ids.tolist()) == set(np.flatnonzero(fold_of(np.arange(10), FOLDS) != 2))
     assert [batch.ids.tolist() for batch in left_out.items] == [left.ids.tolist()]

@@ -7,9 +7,8 @@ the price of one pass, and every pair asks through the map that has not seen it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Protocol, cast
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from isthmus.adapters.chain import Affine, Chain
 from isthmus.adapters.cross_fitted import CrossFitted, FittedMap
+from isthmus.adapters.left_out_folds import MomentsWithoutFolds, RowsWithoutFolds
 from isthmus.adapters.pipeline import (
     FittedAdapter,
     FittedFront,
@@ -32,20 +32,16 @@ from isthmus.adapters.row_span import RowSpan, turns
 from isthmus.adapters.steps.base import (
     FitRows,
     LinearAdapter,
-    Pools,
     Refinement,
     Splits,
-    asked_rows,
-    pools_of,
 )
 from isthmus.adapters.steps.prior_ridge import PriorRidge, check_widths, prior_affine, residual
 from isthmus.adapters.steps.registry import STEPS
 from isthmus.adapters.steps.target_means import TargetMeans
 from isthmus.errors import InputError
-from isthmus.moments import FoldMoments, KindsApart, SecondMoments
+from isthmus.moments import FoldMoments, SecondMoments
 from isthmus.progress import Progress, silent
-from isthmus.spaces.sample import Batch
-from isthmus.spaces.split import Copies, fold_of
+from isthmus.spaces.split import Copies
 
 __all__ = [
     "RULE",
@@ -53,7 +49,6 @@ __all__ = [
     "MomentSource",
     "Selection",
     "SelectionTask",
-    "WithoutFolds",
     "best",
     "select",
 ]
@@ -246,10 +241,10 @@ class _Group:
         self._task, self._prior, self._done = task, prior, done
         self._known: dict[str, Candidate] = {}
         self._adapters: dict[tuple[str, int], FittedAdapter] = {}
-        self._pooled = _Frame(folds, len(folds.folds), front.span)
+        self._pooled = MomentsWithoutFolds(folds, len(folds.folds), front.span)
         self._apart = self._pooled
         if folds.apart is not None:
-            self._apart = _Frame(folds.apart, len(folds.folds), front.span)
+            self._apart = MomentsWithoutFolds(folds.apart, len(folds.folds), front.span)
 
     def candidates(self, recipes: Mapping[int, Recipe]) -> list[tuple[int, Candidate]]:
         """Every recipe's candidates, with the place of the recipe."""
@@ -332,7 +327,7 @@ class _Group:
             return self._fitted(recipe, self._frame(recipe).total, self._rows)
         folds, seed = len(self._folds.folds), self._folds.seed
         chains = [
-            self._fitted(recipe, train, WithoutFolds(self._rows, (k,), folds, seed))
+            self._fitted(recipe, train, RowsWithoutFolds(self._rows, (k,), folds, seed))
             for k, train in enumerate(self._frame(recipe).training)
         ]
         return CrossFitted.apart(chains, seed, self._task.copies)
@@ -347,7 +342,7 @@ class _Group:
         chains: list[Chain] = []
         for k in range(folds):
             left_out = k, (k + 1) % folds
-            rows = WithoutFolds(self._rows, left_out, folds, seed)
+            rows = RowsWithoutFolds(self._rows, left_out, folds, seed)
             adapter = fit_adapter(recipe, frame.without(left_out), self._prior)
             chains.append(chain_of(recipe, self._front, adapter, rows))
         return replace(found, fewer=CrossFitted.apart(chains, seed, self._task.copies))
@@ -368,77 +363,8 @@ class _Group:
         kept = str(best([*self._known.values()]).recipe.with_refinement(None))
         self._adapters = {k: found for k, found in self._adapters.items() if k[0] == kept}
 
-    def _frame(self, recipe: Recipe) -> _Frame:
+    def _frame(self, recipe: Recipe) -> MomentsWithoutFolds:
         return self._apart if recipe.apart else self._pooled
-
-
-class _Frame:
-    """Moments of folds about their means, read once and kept: what a solver decomposes stays."""
-
-    def __init__(self, folds: FoldMoments | KindsApart, n_folds: int, span: RowSpan) -> None:
-        self._folds, self._n_folds, self._span = folds, n_folds, span
-
-    @cached_property
-    def total(self) -> SecondMoments:
-        """The moments of all rows."""
-        return self._span.told(self._folds.second())
-
-    @cached_property
-    def split(self) -> Sequence[tuple[SecondMoments, SecondMoments]]:
-        """For each fold with rows, the moments of its training and of its held-out rows."""
-        told = self._span.told
-        return [(told(train), told(own)) for train, own in self._folds.splits()]
-
-    @cached_property
-    def training(self) -> list[SecondMoments]:
-        """For each fold, the moments of all rows outside it; of all rows where it is empty."""
-        known = dict(zip(self._folds.used, self.split, strict=True))
-        return [known[k][0] if k in known else self.total for k in range(self._n_folds)]
-
-    @property
-    def used(self) -> list[int]:
-        """The folds that have rows, but not all."""
-        return self._folds.used
-
-    def without(self, left_out: Collection[int]) -> SecondMoments:
-        """The moments of all rows outside some folds."""
-        return self._span.told(self._folds.second_without(left_out))
-
-    def splits(self) -> Sequence[tuple[SecondMoments, SecondMoments]]:
-        """`split` as a function, which is how a step takes it (`Splits`)."""
-        return self.split
-
-
-@dataclass(frozen=True)
-class WithoutFolds:
-    """Fit rows without those of some folds."""
-
-    rows: FitRows
-    left_out: Collection[int]
-    folds: int
-    seed: int
-
-    def __iter__(self) -> Iterator[Batch]:
-        return map(self._without, self.rows)
-
-    @property
-    def items(self) -> Iterator[Batch]:
-        """The rows that are no queries."""
-        return map(self._without, getattr(self.rows, "items", self.rows))
-
-    @property
-    def asked(self) -> Iterator[Batch]:
-        """The rows that are queries, with the ids of the items that answer them."""
-        return map(self._without, asked_rows(self.rows))
-
-    @property
-    def pools(self) -> Pools | None:
-        """The unpaired vectors, which belong to no fold."""
-        return pools_of(self.rows)
-
-    def _without(self, batch: Batch) -> Batch:
-        folds = fold_of(batch.ids, self.folds, self.seed)
-        return batch.select(~np.isin(folds, list(self.left_out)))
 
 
 def _paths(concrete: Sequence[_Concrete]) -> list[list[int]]:
