@@ -90,7 +90,7 @@ def measure_robustness(
         bench = Bench(trial, ways.ways, ways, judging.seed, nested)
         for arm in ways.ways:
             bench.run(arm)
-        return Outcomes(what, *(bench.told(arm, [metric])[:, 0] for arm in (name, _OLD)))
+        return Outcomes(what, *(bench.told(arm, [metric])[0][:, 0] for arm in (name, _OLD)))
 
     before = outcomes(plain, "as judged")
     conditions = dict(_conditions(held_out, kind, asked, rng))

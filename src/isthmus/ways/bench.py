@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -165,21 +165,32 @@ class Bench:
 
     def values(self, name: str, metrics: Sequence[MetricAt]) -> NDArray[np.float64]:
         """Each metric of each query ``(nq, m)``, expected among rows that no map was fitted on."""
-        if parts := self._parts_of(name):
-            return np.concatenate([part.values(name, metrics) for part in parts])
-        return self._judged(name).values(metrics)
+        return self._each(name, lambda judged: judged.values(metrics))
 
-    def told(self, name: str, metrics: Sequence[MetricAt]) -> NDArray[np.float64]:
-        """What the map that is served is expected to find ``(nq, m)``."""
-        if parts := self._parts_of(name):
-            return np.concatenate([part.told(name, metrics) for part in parts])
-        return self._judged(name).told(metrics)
+    def told(
+        self, name: str, metrics: Sequence[MetricAt]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What the map that is served is expected to find, and what each query moves the mean of
+        that by beside its own values ``(nq, m)``.
 
-    def noise(self, name: str, metrics: Sequence[MetricAt]) -> NDArray[np.float64]:
-        """What each query moves the mean of `told` by beside its own values ``(nq, m)``."""
+        Without the luck of the map with the queries that chose it, where it has any.
+        """
+        told = self._each(name, lambda judged: judged.told(metrics))
+        noise = self._each(name, lambda judged: judged.noise(metrics))
+        luck = self._each(name, lambda judged: judged.luck(metrics))
+        lucky = luck.mean(axis=0) > 0
+        if lucky.any():
+            told -= lucky * luck
+            noise -= lucky * self._each(name, lambda judged: judged.luck_noise(metrics))
+        return told, noise
+
+    def _each(
+        self, name: str, of: Callable[[JudgedRecall], NDArray[np.float64]]
+    ) -> NDArray[np.float64]:
+        """What is told of every query, where an arm is another way for each part of them too."""
         if parts := self._parts_of(name):
-            return np.concatenate([part.noise(name, metrics) for part in parts])
-        return self._judged(name).noise(metrics)
+            return np.concatenate([part._each(name, of) for part in parts])
+        return of(self._judged(name))
 
     def measurement(self, judging: Judging, fixed: FixedWays, n_all: int) -> Measurement:
         """Everything that was measured.
@@ -220,16 +231,9 @@ class Bench:
         arms = {name: self._measured(name, found, judging) for name, found in values.items()}
         if trial.relevance is not None:
             metrics = [parse_metric(name) for name in names]
-            arms = {
-                n: replace(
-                    arm,
-                    more=self.told(n, metrics) - arm.values,
-                    noise=self.noise(n, metrics),
-                )
-                if self._is_adjusted(n)
-                else arm
-                for n, arm in arms.items()
-            }
+            for name in [name for name in arms if self._is_adjusted(name)]:
+                told, noise = self.told(name, metrics)
+                arms[name] = replace(arms[name], more=told - arms[name].values, noise=noise)
         absent = {**fixed.absent, **self.chosen.absent}
         if trial.paired is not None:
             arms["new"] = estimated_new(trial.paired, values["old"], names)
@@ -333,7 +337,7 @@ class Bench:
             return there
         more, less, nested = 0.0, expected("fewer"), expected("nested")
         if nested is not None and nested.value is not None:
-            more += nested.value - there.value
+            more += min(nested.value - there.value, 0.0)
         if self.trial.fewer is not None and less is not None and less.value is not None:
             step = self.trial.fewer.next_step(there.value, less.value)
             more += step * (there.value - less.value)

@@ -79,27 +79,35 @@ class JudgedRecall:
 
     def values(self, metrics: Sequence[MetricAt]) -> Values:
         """Each metric of each query ``(nq, m)``, expected among rows that no map was fitted on."""
-        return (self.found or AmongUnfitted.as_found(self.ranks)).values(metrics)
+        return self._as_searched.values(metrics)
 
     def told(self, metrics: Sequence[MetricAt]) -> Values:
-        """`values` without the luck of the map with the queries that chose it, and with what the
-        map of all pairs is expected to find more ``(nq, m)``."""
+        """`values`, and what the map of all pairs is expected to find more ``(nq, m)``."""
         found = self.values(metrics)
-        told = found if self.nested is None else self.nested.values(metrics)
         if self.pairs is None or self.fewer is None:
-            return told
-        return told + self.pairs.next(found, self.fewer.values(metrics))
+            return found
+        return found + self.pairs.next(found, self.fewer.values(metrics))
 
     def noise(self, metrics: Sequence[MetricAt]) -> Values:
         """What each query moves the mean of `told` by beside its own values ``(nq, m)``."""
-        shape = (len(self.ranks.counts), len(metrics))
-        own = np.zeros(shape) if self.found is None else self.found.noise(metrics)
-        noise = own if self.nested is None else self.nested.noise(metrics)
+        own = self._as_searched.noise(metrics)
         if self.pairs is None or self.fewer is None:
-            return noise
+            return own
         found, less = self.values(metrics), self.fewer.values(metrics)
         step = self.pairs.next(found + own, less + self.fewer.noise(metrics))
-        return noise + step - self.pairs.next(found, less)
+        return own + step - self.pairs.next(found, less)
+
+    def luck(self, metrics: Sequence[MetricAt]) -> Values:
+        """What the map finds more than those that others chose ``(nq, m)``."""
+        return self.values(metrics) - (self.nested or self._as_searched).values(metrics)
+
+    def luck_noise(self, metrics: Sequence[MetricAt]) -> Values:
+        """What each query moves the mean of `luck` by beside its own values ``(nq, m)``."""
+        return self._as_searched.noise(metrics) - (self.nested or self._as_searched).noise(metrics)
+
+    @property
+    def _as_searched(self) -> AmongUnfitted:
+        return self.found or AmongUnfitted.as_found(self.ranks)
 
     def middle(self, metric: MetricAt, of: WhichMaps = "found") -> Ranks | None:
         """The draw of ranks whose metric is nearest to that of all; None where it was not searched
