@@ -10,6 +10,7 @@ from isthmus.evaluate import Estimate, Judging, VerdictRule, weigh
 from isthmus.evaluate.arms import Verdict
 from isthmus.evaluate.horizon import Horizon, horizon_sentences, parse_horizon
 from isthmus.evaluate.price import Price
+from isthmus.evaluate.verdict import Offer, VerdictEvidence, cheapest_gain, decide
 
 CASCADE = {
     "rests_on_bridge": False,
@@ -87,6 +88,37 @@ def test_a_cascade_whose_recall_finds_too_little_in_the_whole_index_gives_way_to
     assert lost.recommended == "new"
     assert "old_rescore is expected to find 0.400 [0.300, 0.500] to rescore" in lost.reason
     assert "of new minus old is" in lost.reason
+
+
+def test_of_ways_as_good_here_one_that_is_not_in_the_whole_index_is_not_taken():
+    """One search is cheap, and what it lacks grows with what is searched."""
+    gain = Estimate(value=0.03, low=0.01, high=0.05)
+    search = Offer("mixed", Verdict.MIX_QUERIES, Price(old_query=True))
+    cascade = Offer("old_rescore", Verdict.OLD_AND_RESCORE, Price(encodings=5.0))
+    to_old = {"mixed": gain, "old_rescore": gain}
+    evidence = VerdictEvidence(
+        kind="relevance",
+        primary="recall@10",
+        n_queries=500,
+        values={"old": Estimate(value=0.5, low=0.4, high=0.6), "bridge": gain},
+        to_old=to_old,
+        over_control=gain,
+        chance=0.01,
+    )
+
+    def taken(*there: float | None) -> str:
+        offers = [o._replace(in_index=i) for o, i in zip((search, cascade), there, strict=True)]
+        found = decide(evidence, offers, VerdictRule(gain_margin=0.01))
+        chosen = cheapest_gain(offers, to_old, VerdictRule(gain_margin=0.01))
+        assert chosen is not None and chosen.arm == found.arm
+        return found.reason.partition(" minus old")[0] + found.reason.partition("queries)")[2]
+
+    assert taken(None, None) == taken(0.8, None) == taken(None, 0.8) == "recall@10 of mixed"
+    assert taken(0.80, 0.805) == "recall@10 of mixed"
+    assert taken(0.78, 0.85) == (
+        "recall@10 of old_rescore; mixed is cheaper and as good here, but expected at 0.780 in the "
+        "whole index, old_rescore at 0.850"
+    )
 
 
 def test_figures_are_read_and_others_refused():

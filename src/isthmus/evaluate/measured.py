@@ -54,6 +54,8 @@ class MeasuredArm:
     """The deciding metric as it is expected in the whole index, where that is larger."""
     most_in_index: Estimate | None = None
     """The most that a cascade may reach there: what its recall finds for it to order."""
+    likely_in_index: float | None = None
+    """The deciding metric of a cascade there, where it finds as large a share of that as here."""
     more: NDArray[np.float64] | None = None
     """What the map of all pairs is expected to find more ``(nq, metrics)``, where others were
     measured in its place."""

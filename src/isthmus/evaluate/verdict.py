@@ -73,6 +73,8 @@ class Offer(NamedTuple):
     """False where it did not gain on the queries that it was chosen on."""
     without_gain: bool = False
     """Taken too where it only loses nothing."""
+    in_index: float | None = None
+    """The metric as it is expected in the whole index, where that is larger."""
 
 
 class Decision(NamedTuple):
@@ -179,6 +181,14 @@ def _by_relevance(
     if gaining is not None:
         price = "" if gaining.price == Price() else f", at a price of {gaining.price}"
         caution = "" if learned else f"; {nothing_learned}"
+        here = cheapest_gain([o._replace(in_index=None) for o in sound], to_old, rule)
+        if here is not None and here.arm != gaining.arm:
+            there = {o.arm: o.in_index for o in sound if o.in_index is not None}
+            most = max(there, key=lambda arm: there[arm])
+            caution += (
+                f"; {here.arm} is cheaper and as good here, but expected at "
+                f"{there[here.arm]:.3f} in the whole index, {most} at {there[most]:.3f}"
+            )
         return Decision(
             gaining.verdict,
             f"{against[gaining.arm]}: a gain{price} ({n_queries} queries){caution}",
@@ -236,13 +246,21 @@ def cheapest_gain(
 ) -> Offer | None:
     """Of the offers that gain over the old model, the cheapest that is about as good as the best.
 
-    None if none gains.
+    Here, and as far as it is known, in the whole index: what one search lacks to a cascade grows
+    with what is searched.  None if none gains.
     """
     gaining = [o for o in offers if _low(to_old[o.arm]) > 0]
     if not gaining:
         return None
     enough = max(_value(to_old[o.arm]) for o in gaining) - rule.gain_margin
-    within = [o for o in gaining if _value(to_old[o.arm]) >= enough]
+    most = max((o.in_index for o in gaining if o.in_index is not None), default=0.0)
+    within = [
+        o
+        for o in gaining
+        if _value(to_old[o.arm]) >= enough
+        and (o.in_index is None or o.in_index >= most - rule.gain_margin)
+    ]
+    within = within or [o for o in gaining if _value(to_old[o.arm]) >= enough]
     return min(within, key=lambda o: (o.price.load(rule.items_per_query), -_value(to_old[o.arm])))
 
 

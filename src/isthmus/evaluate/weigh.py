@@ -197,7 +197,10 @@ def _offer(name: str, arm: MeasuredArm) -> Offer:
     kind, chosen = ARMS[name], arm.chosen_gain
     assert kind.verdict is not None and arm.price is not None
     promising = chosen is None or (chosen.value is not None and chosen.value > 0)
-    return Offer(name, kind.verdict, arm.price, arm.rests_on_bridge, promising, kind.without_gain)
+    there = arm.likely_in_index if arm.in_index is None else arm.in_index.value
+    return Offer(
+        name, kind.verdict, arm.price, arm.rests_on_bridge, promising, kind.without_gain, there
+    )
 
 
 class _Outcomes:

@@ -299,6 +299,15 @@ class Bench:
         way, kind = self.ways[name], ARMS[name]
         price = None if name == "control" else self.price(name)
         most = self._in_index(name, judging)
+        likely = None
+        if way.rescore is not None and most is not None and most.value is not None:
+            assert self.trial.relevance is not None
+            primary = judging.primary_of(self.trial.relevance)
+            column = judging.names_of(self.trial.relevance).index(primary)
+            recall, metric = self._stage(name, primary)
+            ranks = self._middle(recall, metric)
+            here = 0.0 if ranks is None else float(metric.per_query(ranks).mean())
+            likely = most.value * min(float(values[:, column].mean()) / max(here, 1e-9), 1.0)
         return MeasuredArm(
             values,
             price,
@@ -308,7 +317,18 @@ class Bench:
             way.recall.rests_on_bridge,
             in_index=most if way.rescore is None else None,
             most_in_index=None if way.rescore is None else most,
+            likely_in_index=likely,
         )
+
+    def _stage(self, name: str, primary: str) -> tuple[str, MetricAt]:
+        """The arm and the metric that say what a way recalls: of a cascade all that it orders."""
+        way, metric = self.ways[name], parse_metric(primary)
+        if way.rescore is None:
+            return name, metric
+        if metric.k is not None:
+            metric = parse_metric(f"{metric.metric.name}@{max(metric.k, way.rescore.most)}")
+        plain = Way(recall=way.recall)
+        return next((n for n, w in self.ways.items() if w == plain), name), metric
 
     def _in_index(self, name: str, judging: Judging) -> Estimate | None:
         """The deciding metric, were all rows of the index searched.
@@ -321,11 +341,7 @@ class Bench:
             return None
         if way.part is not None or name == "control":
             return None
-        metric = parse_metric(judging.primary_of(relevance))
-        if way.rescore is not None:
-            name = next((n for n, w in self.ways.items() if w == Way(recall=way.recall)), name)
-            if metric.k is not None:
-                metric = parse_metric(f"{metric.metric.name}@{max(metric.k, way.rescore.most)}")
+        name, metric = self._stage(name, judging.primary_of(relevance))
         n, level = self.trial.n_gallery, judging.level
 
         def expected(of: WhichMaps) -> Estimate | None:
