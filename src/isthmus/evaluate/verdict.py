@@ -254,14 +254,11 @@ def cheapest_gain(
         return None
     enough = max(_value(to_old[o.arm]) for o in gaining) - rule.gain_margin
     most = max((o.in_index for o in gaining if o.in_index is not None), default=0.0)
-    within = [
-        o
-        for o in gaining
-        if _value(to_old[o.arm]) >= enough
-        and (o.in_index is None or o.in_index >= most - rule.gain_margin)
-    ]
-    within = within or [o for o in gaining if _value(to_old[o.arm]) >= enough]
-    return min(within, key=lambda o: (o.price.load(rule.items_per_query), -_value(to_old[o.arm])))
+    within = [o for o in gaining if _value(to_old[o.arm]) >= enough]
+    there = [o for o in within if o.in_index is None or o.in_index >= most - rule.gain_margin]
+    return min(
+        there or within, key=lambda o: (o.price.load(rule.items_per_query), -_value(to_old[o.arm]))
+    )
 
 
 def _by_agreement(

@@ -99,7 +99,9 @@ class JudgedRecall:
 
     def luck(self, metrics: Sequence[MetricAt]) -> Values:
         """What the map finds more than those that others chose ``(nq, m)``."""
-        return self.values(metrics) - (self.nested or self._as_searched).values(metrics)
+        if self.nested is None:
+            return np.zeros((len(self.ranks.counts), len(metrics)))
+        return self.values(metrics) - self.nested.values(metrics)
 
     def luck_noise(self, metrics: Sequence[MetricAt]) -> Values:
         """What each query moves the mean of `luck` by beside its own values ``(nq, m)``."""
