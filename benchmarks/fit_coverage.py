@@ -44,7 +44,7 @@ from isthmus.ways.interpolate import interpolate
 
 UPGRADES = ("debian-minilm-l3-minilm-l6", "wordnet-wordllama-minilm-l6")
 METRICS = {"recall@1": 1, "recall@10": 10}
-_FRESH = 9000
+FRESH = 9000
 _BLOCK = 1000
 
 
@@ -96,7 +96,7 @@ def drawn(upgrade: Upgrade, pairs: int, draw: int, rows: int | None) -> list[Hel
         rows: of the index, if the fit is told.
     """
     order = np.random.default_rng(draw).permutation(len(upgrade.ids))
-    mine, fresh = np.split(order[: pairs + _FRESH], [pairs])
+    mine, fresh = np.split(order[: pairs + FRESH], [pairs])
     bridge = fit(
         Pairs(upgrade.new_items[mine], upgrade.old_items[mine], ids=mine),
         queries=Pairs(upgrade.new_queries[mine], upgrade.old_queries[mine], ids=mine),
@@ -206,7 +206,7 @@ def main() -> None:
             told = "" if asked.rows is None else f"-of-{asked.rows}"
             path = asked.output / "fit-coverage" / f"{name}-{pairs}{told}.jsonl"
             found = draws(path, upgrade, pairs, asked.draws, asked.rows)
-            fresh = min(_FRESH, len(upgrade.ids) - pairs)
+            fresh = min(FRESH, len(upgrade.ids) - pairs)
             print("\n".join(table(found, fresh / pairs)), flush=True)
 
 

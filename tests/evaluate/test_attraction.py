@@ -83,18 +83,19 @@ def unit_rows(rng: np.random.Generator, n: int, d: int) -> Array:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def drawn_world(seed: int) -> tuple[GallerySearch, FittedRows, float]:
+def drawn_world(seed: int, strength: float = 1.0) -> tuple[GallerySearch, FittedRows, float]:
     """A search, its folds, and how often its queries find their answers first among others.
 
     In a family many unfitted rows score as high as the one fitted row that draws a query whose
-    answer lies alone: by its score alone that one would count as often as they do.
+    answer lies alone: by its score alone that one would count as often as they do.  Of another
+    ``strength`` the same queries are drawn more or less to the same rows.
     """
     n, rng = 400, np.random.default_rng(seed)
     centres = unit_rows(rng, 20, 32)
     rows, folds = families(rng, n, centres), rng.integers(0, FOLDS, n)
     drawn_to = [rng.choice(np.flatnonzero(folds != fold)) for fold in folds]
     asked = rows + 0.5 * unit_rows(rng, n, 32)
-    pull = rng.uniform(0.57, 1.24, n)[:, None] * rows[drawn_to]
+    pull = strength * rng.uniform(0.57, 1.24, n)[:, None] * rows[drawn_to]
     asked[n // 2 :] = (rows + pull + 0.2 * unit_rows(rng, n, 32))[n // 2 :]
     asked /= np.linalg.norm(asked, axis=1, keepdims=True)
     others = families(rng, 20 * n, centres)
@@ -234,6 +235,25 @@ def test_searches_that_are_compared_share_what_is_told_of_crowds() -> None:
     np.testing.assert_array_equal(values[1], values[2])
     widths = [found.noise([RECALL]).std() for found in (*once, *twice)]
     assert widths[1] == pytest.approx(widths[0], rel=0.15)
+
+
+def test_crowds_ahead_are_those_of_a_search_whatever_the_one_beside_it_is_drawn_by() -> None:
+    same = from_ids(range(400), range(400))
+    unfitted, told = 0, 0.0
+    for seed in range(12):
+        drawn, drawn_more = (drawn_world(seed, strength) for strength in (1.0, 1.4))
+        seen = [
+            SeenRows(ScoreBlocks(side.queries, side.gallery, side.metric), same, fitted)
+            for side, fitted, _ in (drawn, drawn_more)
+        ]
+        stays, _ = chances(*seen).each()
+        for block in seen[0].blocks():
+            at = block.ahead.row, block.ahead.column
+            crowded = (block.ahead.crowd >= 16) & ~block.aside[at]
+            fitted = block.fitted[at]
+            unfitted += int(np.sum(crowded & ~fitted))
+            told += stays(block.bins(*at), block.ahead.crowd)[crowded & fitted].sum()
+    assert unfitted * (FOLDS - 1) / told == pytest.approx(1, abs=0.2)
 
 
 def attracted(n: int = 200) -> tuple[Array, Array, NDArray[np.int64]]:

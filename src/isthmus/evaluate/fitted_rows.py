@@ -32,7 +32,10 @@ _CROWD_KNOTS = np.arange(6.0)
 """Logarithms of the rows ahead (base 2) where the slope of the second may change."""
 N_CROWD = 1 + len(_CROWD_KNOTS)
 _CROWD_STEP = 0.25
-_SCORE_RIDGE, _CROWD_RIDGE, _NEWTON_STEPS = 1.0, 4.0, 25
+_SCORE_RIDGE, _CROWD_RIDGE = 1.0, 4.0
+_APART_RIDGE = 32.0
+"""What holds the slopes of searches that are compared to each other."""
+_NEWTON_STEPS, _SETTLED = 25, 1e-9
 _LARGEST = 6.0
 
 
@@ -301,8 +304,8 @@ class _Crowded(NamedTuple):
 class Chances:
     """What rows of either kind tell of each other in several searches for the same answers.
 
-    They share what the number of rows ahead says, but for a constant: so what is not known of it is
-    no difference between them.
+    What the number of rows ahead says is nearly the same in all: what is not known of it is no
+    difference between them.
     """
 
     of_score: list[ScoreSlopes]
@@ -320,13 +323,14 @@ class Chances:
             usual + np.clip(one[cells.score], -_LARGEST, np.log(2))
             for usual, one, cells in zip(self._usual, told, self._crowded, strict=True)
         ]
-        n_slopes = self._of_all[0].shape[1]
+        ridge = np.full(self._of_all[0].shape[1], _APART_RIDGE)
+        # the searches are of the same queries: they say no more than one of them
+        ridge[:N_CROWD] = _CROWD_RIDGE * len(told)
         slopes, inverse = _logistic(
             np.concatenate([cells.inputs for cells in self._crowded]),
             np.concatenate([cells.counts for cells in self._crowded], axis=1),
             np.concatenate(known),
-            # the searches are of the same queries: they say no more than one of them
-            np.full(n_slopes, _CROWD_RIDGE * len(told)),
+            ridge,
         )
         return [
             FittedChances(one, of_all @ slopes, usual, inverse, of_all)
@@ -342,10 +346,8 @@ class Chances:
 
 def chances(*seen: SeenRows) -> Chances:
     """What rows of either kind tell of each other, of each search."""
-    n_slopes = N_CROWD + len(seen) - 1
-    of_all = [np.eye(N_CROWD, n_slopes) for _ in seen]
-    for k, one in enumerate(of_all):
-        one[0, N_CROWD:] = (np.arange(1, len(seen)) == k) - 1 / len(seen)
+    each, common = np.eye(len(seen)) if len(seen) > 1 else np.empty((1, 0)), np.eye(N_CROWD)
+    of_all = [np.kron(np.append(1.0, own), common) for own in each]
     scored = [_scored(one) for one in seen]
     if not all(one.any(axis=1).all() for one in scored):
         return Chances([], [], [], of_all)
@@ -418,7 +420,10 @@ def _logistic(
         weight = both * share * (1 - share) + 1e-12
         gradient = inputs.T @ (counted[0] - both * share) - penalty * slopes
         inverse = np.linalg.inv((inputs.T * weight) @ inputs + np.diag(penalty))
-        slopes = slopes + inverse @ gradient
+        step = inverse @ gradient
+        slopes = slopes + step
+        if np.abs(step).max() < _SETTLED:
+            break
     return slopes, inverse
 
 
