@@ -17,9 +17,10 @@ from isthmus.evaluate.attraction import (
     judged_among_unfitted,
     ranks_among_unfitted,
 )
-from isthmus.evaluate.fitted_rows import SeenRows, chances
+from isthmus.evaluate.fitted_rows import chances
 from isthmus.evaluate.relevance import Relevance
 from isthmus.evaluate.scores import ScoreBlocks
+from isthmus.evaluate.seen_rows import SeenRows
 from isthmus.evaluate.trial import FittedRows, GallerySearch
 
 Array = NDArray[Any]

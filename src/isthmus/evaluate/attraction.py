@@ -20,19 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.array_types import Values
-from isthmus.evaluate.fitted_rows import (
-    N_CROWD,
-    N_SCORE,
-    FittedChances,
-    ScoredBlock,
-    SeenRows,
-    chances,
-)
+from isthmus.evaluate.fitted_rows import N_CROWD, N_SCORE, FittedChances, chances
 from isthmus.evaluate.metrics import MetricAt
 from isthmus.evaluate.ranks import Ranks
 from isthmus.evaluate.relevance import Relevance
 from isthmus.evaluate.scores import ScoreBlocks
 from isthmus.evaluate.search import TopK
+from isthmus.evaluate.seen_rows import ScoredBlock, SeenRows
 from isthmus.evaluate.trial import FittedRows, GallerySearch
 
 __all__ = [
