@@ -10,23 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.evaluate.arms import ARMS
-from isthmus.evaluate.bootstrap import Estimate
-from isthmus.evaluate.index_size import expected_in_index
-from isthmus.evaluate.judging import Judging
-from isthmus.evaluate.measured import MeasuredArm, Measurement
-from isthmus.evaluate.metrics import MetricAt, parse_metric
+from isthmus.evaluate.metrics import MetricAt
 from isthmus.evaluate.price import Price
 from isthmus.evaluate.ranks import Ranks
 from isthmus.evaluate.relevance import Relevance
 from isthmus.evaluate.rescore import rescored_ranks
 from isthmus.evaluate.trial import Trial
-from isthmus.evaluate.worst import WorstQuery, worst_by_agreement, worst_by_relevance
 from isthmus.ways.choose import ChosenWays
-from isthmus.ways.estimate_new import estimated_new
-from isthmus.ways.fixed import FixedWays
 from isthmus.ways.items import KnownItems
 from isthmus.ways.judged_recall import JudgedRecall, WhichMaps
-from isthmus.ways.measure import overlap, price_of
+from isthmus.ways.measure import price_of
 from isthmus.ways.search import Answer, Search, joined_answers
 from isthmus.ways.thresholds import Thresholds, fit_thresholds
 from isthmus.ways.trial_store import TrialStore
@@ -192,73 +185,6 @@ class Bench:
             return np.concatenate([part._each(name, of) for part in parts])
         return of(self._judged(name))
 
-    def measurement(self, judging: Judging, fixed: FixedWays, n_all: int) -> Measurement:
-        """Everything that was measured.
-
-        Args:
-            judging: the metrics, and the interval of what is expected in a larger index.
-            fixed: why ways of every evaluation are absent.
-            n_all: queries before those without relevant items were left out.
-        """
-        trial, lists = self.trial, {name: a.ids for name, a in self.answers.items()}
-        worst: dict[str, tuple[WorstQuery, ...]]
-        if trial.relevance is None:
-            names = (f"overlap@{self.k}",)
-            chance = {names[0]: self.k / trial.n_searchable}
-            values = {n: overlap(ids, lists["old"], self.k)[:, None] for n, ids in lists.items()}
-            worst = {"bridge": worst_by_agreement(values["bridge"][:, 0], trial.query_ids)}
-            primary = names[0]
-        else:
-            names, primary = judging.names_of(trial.relevance), judging.primary_of(trial.relevance)
-            metrics = [parse_metric(name) for name in names]
-            counts, n = trial.relevance.counts, trial.n_searchable
-            chance = {m.name: m.chance(counts, n) for m in metrics}
-            values = {arm: self.values(arm, metrics) for arm in self.ranks}
-            decisive = {arm: found[:, names.index(primary)] for arm, found in values.items()}
-            worst = {
-                arm: worst_by_relevance(
-                    decisive,
-                    self.ranks,
-                    trial.relevance,
-                    lists[arm][:, 0],
-                    trial.query_ids,
-                    trial.gallery_ids,
-                    way=arm,
-                )
-                for arm in values
-                if ARMS[arm].verdict is not None
-            }
-        arms = {name: self._measured(name, found, judging) for name, found in values.items()}
-        if trial.relevance is not None:
-            metrics = [parse_metric(name) for name in names]
-            for name in [name for name in arms if self._is_adjusted(name)]:
-                told, noise = self.told(name, metrics)
-                arms[name] = replace(arms[name], more=told - arms[name].values, noise=noise)
-        absent = {**fixed.absent, **self.chosen.absent}
-        if trial.paired is not None:
-            arms["new"] = estimated_new(trial.paired, values["old"], names)
-            absent.pop("new", None)
-        return Measurement(
-            kind="agreement" if trial.relevance is None else "relevance",
-            arms=arms,
-            metrics=names,
-            primary=primary,
-            chance=chance,
-            n_queries=trial.n_queries,
-            n_gallery=trial.n_gallery,
-            n_unanswerable=n_all - trial.n_queries,
-            overlap={
-                arm: overlap(lists["bridge"], lists[arm], self.k)
-                for arm in ("old", "new")
-                if arm in lists
-            },
-            overlap_k=self.k,
-            rescored=fixed.rescored,
-            absent=absent,
-            worst=worst,
-            doubts=trial.doubts,
-        )
-
     def thresholds(self, seed: int) -> Thresholds | None:
         """What thresholds on the old model's scores become in every other way."""
         scores, relevant = dict[str, NDArray[np.float64]](), dict[str, NDArray[np.bool_]]()
@@ -280,10 +206,10 @@ class Bench:
         known = self.trial.relevance is not None
         return known and self._judged("bridge").found is not None
 
-    def _is_adjusted(self, name: str) -> bool:
+    def is_adjusted(self, name: str) -> bool:
         """Whether an arm is told otherwise than it was found."""
         if parts := self._parts_of(name):
-            return any(part._is_adjusted(name) for part in parts)
+            return any(part.is_adjusted(name) for part in parts)
         return self._judged(name).adjusted
 
     def _judged(self, name: str) -> JudgedRecall:
@@ -295,74 +221,10 @@ class Bench:
             self._told[name] = JudgedRecall.of(self.trial, way.recall, ranks, seed=self._seed)
         return self._told[name]
 
-    def _measured(self, name: str, values: NDArray[np.float64], judging: Judging) -> MeasuredArm:
-        way, kind = self.ways[name], ARMS[name]
-        price = None if name == "control" else self.price(name)
-        most = self._in_index(name, judging)
-        likely = None
-        if way.rescore is not None and most is not None and most.value is not None:
-            assert self.trial.relevance is not None
-            primary = judging.primary_of(self.trial.relevance)
-            column = judging.names_of(self.trial.relevance).index(primary)
-            recall, metric = self._stage(name, primary)
-            ranks = self._middle(recall, metric)
-            here = 0.0 if ranks is None else float(metric.per_query(ranks).mean())
-            likely = most.value * min(float(values[:, column].mean()) / max(here, 1e-9), 1.0)
-        return MeasuredArm(
-            values,
-            price,
-            None if price is None else _label(name, way, price),
-            {**way.parameters, **self.chosen.facts.get(name, {})} if kind.chosen else {},
-            self.chosen.gains.get(name),
-            way.recall.rests_on_bridge,
-            in_index=most if way.rescore is None else None,
-            most_in_index=None if way.rescore is None else most,
-            likely_in_index=likely,
-        )
-
-    def _stage(self, name: str, primary: str) -> tuple[str, MetricAt]:
-        """The arm and the metric that say what a way recalls: of a cascade all that it orders."""
-        way, metric = self.ways[name], parse_metric(primary)
-        if way.rescore is None:
-            return name, metric
-        if metric.k is not None:
-            metric = parse_metric(f"{metric.metric.name}@{max(metric.k, way.rescore.most)}")
-        plain = Way(recall=way.recall)
-        return next((n for n, w in self.ways.items() if w == plain), name), metric
-
-    def _in_index(self, name: str, judging: Judging) -> Estimate | None:
-        """The deciding metric, were all rows of the index searched.
-
-        Of a way that is one search what is expected; of a cascade what its recall is expected to
-        find among the items that it orders.
-        """
-        rows, way, relevance = judging.rule.horizon.rows, self.ways[name], self.trial.relevance
-        if rows is None or rows <= self.trial.n_gallery or relevance is None:
-            return None
-        if way.part is not None or name == "control":
-            return None
-        name, metric = self._stage(name, judging.primary_of(relevance))
-        n, level = self.trial.n_gallery, judging.level
-
-        def expected(of: WhichMaps) -> Estimate | None:
-            ranks = self._middle(name, metric, of)
-            return None if ranks is None else expected_in_index(ranks, n, rows, metric, level=level)
-
-        there = expected("found")
-        if way.rescore is not None or there is None or there.value is None:
-            return there
-        more, less, nested = 0.0, expected("fewer"), expected("nested")
-        if nested is not None and nested.value is not None:
-            more += min(nested.value - there.value, 0.0)
-        if self.trial.fewer is not None and less is not None and less.value is not None:
-            step = self.trial.fewer.next_step(there.value, less.value)
-            more += step * (there.value - less.value)
-        return there.moved(more)
-
-    def _middle(self, name: str, metric: MetricAt, of: WhichMaps = "found") -> Ranks | None:
+    def middle(self, name: str, metric: MetricAt, of: WhichMaps = "found") -> Ranks | None:
         """See `JudgedRecall.middle`."""
         if parts := self._parts_of(name):
-            found = [part._middle(name, metric, of) for part in parts]
+            found = [part.middle(name, metric, of) for part in parts]
             known = [ranks for ranks in found if ranks is not None]
             return Ranks.joined(known) if len(known) == len(found) else None
         return self._judged(name).middle(metric, of)
@@ -421,15 +283,3 @@ def _permuted(trial: Trial, seed: int) -> QueriesByModel:
     permuted = np.empty_like(rows)
     permuted[order] = rows[np.roll(order, 1)]
     return {**_asked(trial), "new" if trial.query_bridged is None else "bridged": permuted}
-
-
-def _label(name: str, way: Way, price: Price) -> str | None:
-    """The name of the arm with what was chosen."""
-    parts: list[str] = []
-    if way.part is not None:
-        parts.append(f"{100 * price.reembedded:.3g}%")
-    if way.rescore is not None:
-        parts.append(f"{price.encodings:.3g}")
-    if way.recall.alpha is not None and not parts:
-        parts.append(f"{way.recall.alpha:g}")
-    return f"{name} {' + '.join(parts)}" if parts else None

@@ -20,6 +20,7 @@ from isthmus.progress import Progress, silent
 from isthmus.ways.bench import Bench, Nested
 from isthmus.ways.choose import ChosenWays
 from isthmus.ways.fixed import fixed_ways
+from isthmus.ways.measured_ways import measured_ways
 from isthmus.ways.thresholds import Thresholds
 
 __all__ = ["JudgedWays", "evaluate_upgrade", "judge_ways"]
@@ -109,7 +110,7 @@ def judge_ways(
     for i, name in enumerate(bench.ways, 1):
         bench.run(name)
         progress("judge", i, len(bench.ways))
-    measured = bench.measurement(judging, fixed, n_all)
+    measured = measured_ways(bench, judging, fixed, n_all)
     evaluation = weigh(measured, judging, groups=groups)
     if bench.among_unfitted:
         evaluation = evaluation.model_copy(update={"among_unfitted": True})
