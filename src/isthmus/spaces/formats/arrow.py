@@ -29,6 +29,7 @@ from isthmus.spaces.formats.arrow_values import (
     is_broken,
     is_bytes,
     is_list,
+    is_number,
     is_string,
     matrix_of,
 )
@@ -73,7 +74,7 @@ class ReadColumns:
             raise InputError(
                 f"it has {width:,} columns, and {_MOST_COLUMNS:,} at the most", where=str(where)
             )
-        vectors = _vector_columns(stream, wanted.key, where)
+        vectors = _vector_columns(stream, wanted, where)
         key = vectors[0] if len(vectors) == 1 else _prefix(vectors)
         used = set(vectors)
         others = [name for name in stream.schema.names if name not in used]
@@ -202,13 +203,15 @@ def open_streams(
 # ---- which columns hold the vectors ------------------------------------------------------------
 
 
-def _vector_columns(stream: Stream, key: str | None, path: Path | str) -> list[str]:
+def _vector_columns(stream: Stream, wanted: Wanted, path: Path | str) -> list[str]:
     """One column of lists, or the columns of one dimension each, in their order."""
     import pyarrow as pa
 
+    key = wanted.key
     fields = {field.name: field.type for field in stream.schema}
+    dimensions = {name: kind for name, kind in fields.items() if name != wanted.id_column}
     if key is not None:
-        numbered = _dimensions(fields, pa, prefix=key)
+        numbered = _dimensions(dimensions, pa, prefix=key)
         return numbered if key not in fields and len(numbered) > 1 else [key]
     lists = [name for name, kind in fields.items() if is_list(kind, pa)]
     if not lists:
@@ -229,12 +232,14 @@ def _vector_columns(stream: Stream, key: str | None, path: Path | str) -> list[s
         text = [name for name in VECTOR_NAMES if name in fields and is_string(fields[name], pa)]
         if len(text) == 1:
             return text
-        numbered = _dimensions(fields, pa)
-        if len(numbered) > 1:
-            return numbered
-        text = _texts_of_vectors(stream, [n for n, kind in fields.items() if is_string(kind, pa)])
+        numbered = _dimensions(dimensions, pa)
+        # numbers beside a list, of a file whose columns have no names, are no dimensions
+        looked = [name for name in numbered or fields if is_string(fields[name], pa)]
+        text = _texts_of_vectors(stream, looked)
         if len(text) == 1:
             return text
+        if numbered:
+            return numbered
     held = [name for name in VECTOR_NAMES if name in fields and is_bytes(fields[name], pa)]
     raise InputError(
         f"the column '{held[0]}' holds bytes, which do not say what numbers they are"
@@ -266,23 +271,33 @@ def _texts_of_vectors(stream: Stream, columns: Sequence[str]) -> list[str]:
 
 
 def _dimensions(fields: dict[str, Any], pa: Any, prefix: str | None = None) -> list[str]:
-    """Columns of numbers that are called alike but for a count from 0 or 1, if all others are not.
+    """Columns that are called alike but for a count from 0 or 1, all of which should hold numbers.
 
-    Only one such family can be meant; of two none is taken.
+    Only one such family can be meant; of two none is taken.  A column without numbers among those
+    of numbers is one of them, for the reader of its values to refuse: left out, the vectors would
+    be narrower than they are.
     """
     families: dict[str, dict[int, str]] = {}
-    for name, kind in fields.items():
-        match = _NUMBERED.fullmatch(name)
-        if match and (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+    for name in fields:
+        if match := _NUMBERED.fullmatch(name):
             families.setdefault(match[1], {})[int(match[2])] = name
-    found = [
-        [family[i] for i in sorted(family)]
-        for name, family in families.items()
-        if (prefix is None or name == prefix)
-        and sorted(family) in (list(range(len(family))), list(range(1, len(family) + 1)))
-    ]
-    wide = [columns for columns in found if len(columns) > 1]
-    return wide[0] if len(wide) == 1 else []
+    whole: list[list[str]] = []
+    torn: list[list[str]] = []
+    for name, family in families.items():
+        order = sorted(family)
+        if (prefix is None or name == prefix) and order in (
+            list(range(len(order))),
+            list(range(1, len(order) + 1)),
+        ):
+            columns = [family[i] for i in order]
+            numbers = sum(is_number(fields[column], pa) for column in columns)
+            if 1 < numbers == len(columns):
+                whole.append(columns)
+            elif numbers > 1 or prefix is not None:
+                torn.append(columns)
+    widest = max(map(len, whole), default=0)
+    meant = whole + [columns for columns in torn if len(columns) >= widest]
+    return meant[0] if len(meant) == 1 else []
 
 
 def _prefix(columns: Sequence[str]) -> str:

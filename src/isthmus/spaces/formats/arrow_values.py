@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +14,16 @@ from isthmus.errors import InputError
 from isthmus.spaces.formats.number_text import numbers_of
 from isthmus.spaces.ids import normalise_ids
 
-__all__ = ["column_of", "ids_of", "is_broken", "is_bytes", "is_list", "is_string", "matrix_of"]
+__all__ = [
+    "column_of",
+    "ids_of",
+    "is_broken",
+    "is_bytes",
+    "is_list",
+    "is_number",
+    "is_string",
+    "matrix_of",
+]
 
 
 def column_of(batch: Any, name: str) -> Any:
@@ -54,14 +64,59 @@ def matrix_of(batch: Any, columns: Sequence[str], where: str, first: int) -> NDA
         return _rows(column_of(batch, columns[0]), where, first)
     found: list[NDArray[Any]] = []
     for name in columns:
-        column = column_of(batch, name)
-        if column.null_count:
-            raise _at(f"the column '{name}' holds a null", where, first + _first(column.is_null()))
-        found.append(column.to_numpy(zero_copy_only=False))
+        found.append(_dimension(column_of(batch, name), name, where, first))
     kinds = {part.dtype for part in found}
     integers = all(kind.kind in "iu" for kind in kinds)
     codes = integers and kinds <= {np.dtype(np.int8), np.dtype(np.uint8)} and len(kinds) == 1
     return np.column_stack(found if codes else [np.asarray(p, np.float64) for p in found])
+
+
+def _dimension(column: Any, name: str, where: str, first: int) -> NDArray[Any]:
+    """The numbers of a column that is one dimension; what is none is refused by its row."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if column.null_count:
+        raise _at(f"the column '{name}' holds a null", where, first + _first(column.is_null()))
+    if is_number(column.type, pa):
+        decimal = pa.types.is_decimal(column.type)
+        return (column.cast(pa.float64()) if decimal else column).to_numpy(zero_copy_only=False)
+    if not is_string(column.type, pa):
+        raise InputError(
+            f"the column '{name}' has type {column.type}, expected numbers",
+            where=f"{where}, row {first}",
+            mend=_NO_DIMENSION,
+        )
+    # one cell that is no number makes text of all the column where types are guessed
+    trim: Any = pc.utf8_trim_whitespace  # pyright: ignore[reportAttributeAccessIssue]
+    texts = trim(column.cast(pa.string()))
+    try:
+        return texts.cast(pa.float64()).to_numpy()
+    except pa.ArrowInvalid as error:
+        cells: list[str] = texts.to_pylist()
+        # in a table of 1,5 such a cell is not the bad one, if there is another
+        bad = (
+            row
+            for form in (_NUMBER, _POINTED)
+            for row, cell in enumerate(cells)
+            if not form.fullmatch(cell)
+        )
+        row = next(bad, 0)
+        raise InputError(
+            f"the column '{name}' holds '{cells[row][:40]}', which is no number",
+            where=f"{where}, row {first + row}",
+            mend=_NO_DIMENSION,
+        ) from error
+
+
+_NUMBER = re.compile(r"(?ai)[+-]?(\d+([.,]\d*)?|[.,]\d+)(e[+-]?\d+)?|[+-]?(nan|inf|infinity)")
+_POINTED = re.compile(r"[^,]*")
+_NO_DIMENSION = (
+    "Write a number there, or drop the row; a column that is no dimension needs a name that is "
+    "not numbered like theirs, and one of ids to be named with ids= (--ids)"
+)
 
 
 def _rows(column: Any, where: str, first: int) -> NDArray[Any]:
@@ -244,6 +299,13 @@ def is_bytes(kind: Any, pa: Any) -> bool:
         or pa.types.is_large_binary(kind)
         or pa.types.is_fixed_size_binary(kind)
         or (views is not None and views(kind))
+    )
+
+
+def is_number(kind: Any, pa: Any) -> bool:
+    """Whether the values are numbers, whole or broken."""
+    return bool(
+        pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)
     )
 
 
