@@ -6,7 +6,7 @@ import re
 import sys
 from typing import Any
 
-from isthmus.plain_text import plain_line
+from isthmus.plain_text import plain_line, redacted
 
 __all__ = [
     "ContractError",
@@ -39,10 +39,13 @@ class IsthmusError(Exception):
     """The root of all errors raised on purpose.
 
     ``what`` is one clause that names the fault, ``where`` the file, row or parameter, and ``mend``
-    what the reader can do about it.  ``str()`` joins them into one line.
+    what the reader can do about it.  ``str()`` joins them into one line.  No URL in them tells a
+    password.
     """
 
     def __init__(self, what: str, *, where: str | None = None, mend: str | None = None) -> None:
+        what = _told(what)
+        where, mend = where and _told(where), mend and _told(mend)
         self.what = what
         self.where = where
         self.mend = mend
@@ -50,6 +53,10 @@ class IsthmusError(Exception):
         # names and ids in it come from elsewhere
         whole = " ".join(_sentence(part) for part in (text, mend) if part)
         super().__init__(plain_line(whole))
+
+
+def _told(text: str) -> str:
+    return redacted(text) if ":/" in text else text
 
 
 _COMMAND_LAST = re.compile(r": (isthmus|pip|python|git) (?!.*\. [A-Z])")

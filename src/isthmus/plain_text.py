@@ -1,4 +1,7 @@
-"""Text from elsewhere that is shown to people: nothing in it commands a terminal or a page."""
+"""Text from elsewhere that is shown to people.
+
+Nothing in it commands a terminal or a page, and no URL in it tells a password.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,16 @@ import re
 import shlex
 from collections.abc import Iterable
 
-__all__ = ["markdown", "markdown_block", "markdown_code", "plain_line", "plain_text", "shell_words"]
+__all__ = [
+    "markdown",
+    "markdown_block",
+    "markdown_code",
+    "plain_line",
+    "plain_text",
+    "redacted",
+    "shell_words",
+    "without_secrets",
+]
 
 _COMMANDS = (
     # control characters of ASCII and Latin 1, but tabs and line breaks
@@ -19,6 +31,12 @@ _COMMANDS = (
 )
 _UNSAFE = re.compile(f"[{_COMMANDS}]")
 _UNSAFE_IN_LINE = re.compile(f"[\n\t{_COMMANDS}]")
+_SECRET = re.compile(
+    r"(?i)([\w-]*(?:pass|token|secret|key|signature|credential)[\w-]*\s*=\s*)"
+    r"(?:'[^']*'|\"[^\"]*\"|[^\s&;#'\"]+)"
+)
+_USER = re.compile(r"(?<=:/)(/?[^/#?\s]*)@")
+"""A URL that was taken for a path has one slash."""
 _MARKDOWN = re.compile(r"[\\`*<|~]|&(?=[#\w])|\](?=\()|(?<![^\W_])_|_(?![^\W_])")
 """Emphasis, code, HTML, entities, links and the ends of cells; the rest means itself."""
 
@@ -48,8 +66,28 @@ def plain_line(text: str) -> str:
     return _UNSAFE_IN_LINE.sub(_escaped, text)
 
 
+def redacted(url: str) -> str:
+    """``url`` without the password, and without any option that looks like a secret.
+
+    Example:
+        >>> redacted("postgresql://me:word@host/db?sslkey=k#docs")
+        'postgresql://me:***@host/db?sslkey=***#docs'
+    """
+    return without_secrets(_USER.sub(_without_password, url))
+
+
+def _without_password(found: re.Match[str]) -> str:
+    user, colon, _ = found[1].partition(":")
+    return f"{user}:***@" if colon else f"{user}@"
+
+
+def without_secrets(text: str) -> str:
+    """``text`` with whatever follows ``password=``, ``token=`` and the like put out of sight."""
+    return _SECRET.sub(r"\1***", text)
+
+
 def shell_words(words: Iterable[str]) -> str:
-    r"""Words as a shell reads them, on one line that commands no terminal.
+    r"""Words as a shell reads them, on one line that commands no terminal; URLs are `redacted`.
 
     Example:
         >>> shell_words(["isthmus", "inspect", "my bridge"])
@@ -57,7 +95,7 @@ def shell_words(words: Iterable[str]) -> str:
         >>> print(shell_words(["inspect", "two\nlines"]))
         inspect $'two\x0alines'
     """
-    return " ".join(map(_shell_word, words))
+    return " ".join(_shell_word(redacted(word) if ":/" in word else word) for word in words)
 
 
 def _shell_word(word: str) -> str:

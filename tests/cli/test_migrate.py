@@ -269,3 +269,35 @@ def test_a_new_model_that_finds_less_fails_the_gate_and_sets_off_the_alarm(here,
     assert alarm.out.count("ALARM: below the old model") == 1
     assert [told["rolled_back"]["untouched"] for told in got] == [N]
     assert "state: rolled back" in migrate("status", plan="worse.json").out
+
+
+def test_the_password_of_a_store_is_repeated_nowhere(here, cli, postgres):
+    corpus = load_corpus(200)
+    url = f"{postgres.replace('postgres:', 'postgres:S3CRET', 1)}#kept_secret.old"
+    assert "S3CRET@" in url, url
+    old = open_encoder(OLD).encode(corpus.documents)
+    create_store(url, list(corpus.ids), {"old": old}, {"text": list(corpus.documents)}).close()
+    asked = ("--old", OLD, "--new", NEW)
+    bridge = ("--bridge", "s.bridge")
+    at = ("s.json", "--store", url)
+    typed = [
+        ("fit", url, *asked, "--queries", "log.jsonl", "-o", "s.bridge", "--report", "f.html"),
+        ("search", url, "a dog", *bridge, *asked, "--way", "bridge", "--json"),
+        ("plan", url, *asked, *bridge, "-o", "s.json", "--report", "p.html", "--pairs", "150"),
+        *(("migrate", verb, *at) for verb in ("run", "status", "cutover", "rollback", "clean")),
+        ("migrate", "search", "s.json", "a dog", "--store", url, "--json"),
+        ("monitor", url, *bridge),
+        ("diagnose", url, url),
+        ("apply", url, url, url),
+        ("search", url.replace("kept", "no"), "a dog", *bridge, *asked),
+    ]
+    done = [cli(*words) for words in typed]
+    assert [each.code for each in done[:7]] == [0] * 7, [each.err[-200:] for each in done[:7]]
+    assert "migrate cutover s.json --store 'postgresql://postgres:***@" in done[3].err
+    assert "migrate rollback s.json --store 'postgresql://postgres:***@" in done[5].err
+    for words, each in zip(typed, done, strict=True):
+        assert "S3CRET" not in each.out + each.err, words
+    written = [path for path in here.rglob("*") if path.is_file()]
+    assert {"s.json", "s.json.journal", "f.html", "p.html"} <= {path.name for path in written}
+    for path in written:
+        assert b"S3CRET" not in path.read_bytes(), path

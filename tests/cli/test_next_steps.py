@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from isthmus import Pairs, diagnose
 from isthmus.bridge import Bridge
-from isthmus.cli.next_steps import Asked, after_fit, after_live_fit
+from isthmus.cli.next_steps import Asked, after_diagnosis, after_fit, after_live_fit
 from isthmus.cli.results import called_as
 from isthmus.evaluate.arms import Verdict
 from isthmus.ways import Part, Recall, Way
@@ -170,3 +171,33 @@ def test_every_option_that_judges_is_typed_again(
     assert evidence is not None
     again = cli(*evaluate, "--json").json["evidence"]
     assert again == evidence.model_dump(mode="json")
+
+
+def test_no_command_repeats_a_secret_and_each_says_what_to_type_again(fitted: Bridge) -> None:
+    from isthmus.cli.migrate import LimitOptions, PlaceOptions, after_run
+    from isthmus.migrate import State
+
+    url = "postgresql://me:S3CRET@host:5432/db?sslpassword=S3CRET#docs.old"
+    kept = "'postgresql://me:***@host:5432/db?sslpassword=***#docs.old'"
+    live = replace(LIVE, old=url)
+    on_files = Asked(url, url, {"--queries-old": url, "--queries-new": url})
+    at = PlaceOptions(store=url)
+    found = recommending(fitted, "mixed")
+    rows = np.random.default_rng(0).standard_normal((300, 6), dtype=np.float32)
+    pairs = Pairs(rows[:, ::-1].copy(), rows)
+    commands = [
+        *after_diagnosis(diagnose(pairs, sample=100), on_files),
+        *after_fit(found, Path("b"), on_files, passed=True),
+        *after_fit(recommending(fitted, "bridge"), Path("b"), on_files, passed=True),
+        *after_live_fit(found, Path("b"), live, "why?"),
+        *(after_run(s, Path("p"), LimitOptions(), at, None) for s in (State.FULL, State.FILLING)),
+    ]
+    named = [each for each in commands if "host" in each]
+    assert len(named) >= 7
+    for each in named:
+        assert "S3CRET" not in each
+        assert kept in each
+        assert each.endswith("  # type the secret again for ***; PostgreSQL also reads PGPASSWORD, "
+                             "without ':***'")  # fmt: skip
+    for each in set(commands) - set(named):
+        assert "#" not in each

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from isthmus.errors import InputError
-from isthmus.stores.address import parse, redacted, without_secrets
+from isthmus.plain_text import redacted, without_secrets
+from isthmus.stores.address import parse
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,7 @@ def test_what_is_no_url(url, message):
         "postgresql://user:hunter2@host:5432/db#t",
         "postgresql://user:hunter2:x@host/db",
         "postgresql://user:p%40hunter2@host/db",
+        "postgresql://user:p@hunter2@host/db",
         "qdrant://host:6333?api_key=hunter2#c",
         "lancedb://s3://bucket/db?aws_secret_access_key=hunter2",
         "postgresql://host/db?user=u&password=hunter2",
@@ -59,6 +61,7 @@ def test_a_secret_is_never_shown(url):
 
 
 def test_what_is_no_secret_stays():
+    assert redacted("postgresql:/user:pw@host/db") == "postgresql:/user:***@host/db"
     assert redacted("postgresql://user:pw@host/db#t.c") == "postgresql://user:***@host/db#t.c"
     assert redacted("lancedb://db#docs.key") == "lancedb://db#docs.key"
     assert without_secrets("host=h password='a b' x") == "host=h password=*** x"

@@ -25,7 +25,7 @@ from isthmus.errors import InputError
 if TYPE_CHECKING:
     from isthmus.migrate import Limits, Migration, State
 
-__all__ = ["migrate_app"]
+__all__ = ["after_run", "migrate_app"]
 
 migrate_app = typer.Typer(
     no_args_is_help=True,
@@ -185,7 +185,7 @@ def run_command(
     with _opened(plan, at, engine=engine) as migration:
         state = migration.run(limited.limits())
         _told(migration, as_json=as_json)
-    say(_after_run(state, plan, limited, at, engine))
+    say(after_run(state, plan, limited, at, engine))
 
 
 @migrate_app.command("resume")
@@ -202,10 +202,10 @@ def resume_command(
     with _opened(plan, at, engine=engine, take_over=take_over) as migration:
         state = migration.run(limited.limits(), resume=True)
         _told(migration, as_json=as_json)
-    say(_after_run(state, plan, limited, at, engine))
+    say(after_run(state, plan, limited, at, engine))
 
 
-def _after_run(
+def after_run(
     state: State, plan: Path, limited: LimitOptions, at: PlaceOptions, engine: str | None
 ) -> str:
     """What to type next, with what holds as it did; where it paused is not asked for again."""

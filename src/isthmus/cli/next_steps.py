@@ -29,6 +29,7 @@ _BRIDGE, _PLAN = "my.bridge", "plan.json"
 _IDS_BY_HAND = ("--ids", "IDS")
 _INDEX, _MODEL = ("STORE", "TEXT"), "ENC"
 """What only the reader can name, spelled as in ``isthmus search --help``."""
+_AGAIN = "  # type the secret again for ***; PostgreSQL also reads PGPASSWORD, without ':***'"
 _KEPT_BY_A_BRIDGE = frozenset({"--metric"})
 """What a bridge knows, so that the commands that take one do not."""
 
@@ -67,8 +68,12 @@ def option_words(options: Mapping[str, object], *left_out: str) -> list[str]:
 
 
 def command(*words: str) -> str:
-    """A command of isthmus that a shell reads as these words."""
-    return shell_words(["isthmus", *words])
+    """A command of isthmus that a shell reads as these words, and no secret in it.
+
+    What a reader has to put in again stands behind it, where a shell reads nothing.
+    """
+    typed = shell_words(["isthmus", *words])
+    return f"{typed}{_AGAIN}" if "***" in typed and "***" not in "".join(words) else typed
 
 
 def after_diagnosis(found: Diagnosis, asked: Asked) -> tuple[str, ...]:

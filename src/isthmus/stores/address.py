@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl, quote, unquote
 
 from isthmus.errors import InputError
 from isthmus.evaluate.scores import Metric
+from isthmus.plain_text import redacted
 from isthmus.stores.refusals import unknown_name
 
-__all__ = ["OPTIONS", "Address", "parse", "redacted", "without_secrets"]
+__all__ = ["OPTIONS", "Address", "parse"]
 
 OPTIONS = ("id", "text", "metric")
 """What may stand behind the ``?`` of every URL: the id field, the text field, the metric."""
 
-_SECRET = re.compile(
-    r"(?i)([\w-]*(?:pass|token|secret|key|signature|credential)[\w-]*\s*=\s*)"
-    r"(?:'[^']*'|\"[^\"]*\"|[^\s&;#'\"]+)"
-)
-_USER = re.compile(r"(?<=://)([^/@#?\s]*)@")
 _METRICS = ("cosine", "dot", "l2")
 
 
@@ -100,18 +95,3 @@ def parse(url: str) -> Address:
         ours,
         url,
     )
-
-
-def redacted(url: str) -> str:
-    """``url`` without the password, and without any option that looks like a secret."""
-    return without_secrets(_USER.sub(_without_password, url))
-
-
-def _without_password(found: re.Match[str]) -> str:
-    user, colon, _ = found[1].partition(":")
-    return f"{user}:***@" if colon else f"{user}@"
-
-
-def without_secrets(text: str) -> str:
-    """``text`` with whatever follows ``password=``, ``token=`` and the like put out of sight."""
-    return _SECRET.sub(r"\1***", text)

@@ -12,7 +12,7 @@ from isthmus.errors import (
     StorePermissionError,
     StoreUnavailableError,
 )
-from isthmus.stores.address import redacted
+from isthmus.plain_text import redacted
 
 __all__ = ["asking", "store_error"]
 

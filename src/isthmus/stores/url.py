@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.evaluate.scores import Metric
-from isthmus.stores.address import Address, parse, redacted
+from isthmus.plain_text import redacted
+from isthmus.stores.address import Address, parse
 from isthmus.stores.protocol import Ids, Store
 from isthmus.stores.refusals import unknown_name
 

@@ -16,7 +16,8 @@ from isthmus.errors import (
     missing_extra,
 )
 from isthmus.locks import ForkLock
-from isthmus.stores.address import Address, redacted
+from isthmus.plain_text import redacted
+from isthmus.stores.address import Address
 from isthmus.stores.pgvector.packed import take_packed
 
 __all__ = ["Connections"]

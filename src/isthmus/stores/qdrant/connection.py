@@ -13,8 +13,9 @@ from isthmus.errors import (
     StoreUnavailableError,
     missing_extra,
 )
+from isthmus.plain_text import redacted
 from isthmus.stores import faults
-from isthmus.stores.address import Address, redacted
+from isthmus.stores.address import Address
 
 __all__ = ["asking", "connect"]
 
