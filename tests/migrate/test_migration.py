@@ -417,16 +417,21 @@ def test_a_second_run_a_copy_and_another_folder(lance, path, models, tmp_path):
 
 def test_wrong_encoders(lance, path, models):
     plan = plan_of(lance, models)
-    wider = Models(encoder(NEW_DIM + 1, 2, "wider"), models.old)
-    refused(plan, path, wider, WrongSpaceError, "dimensions")
-    path.with_name("plan.json.journal").unlink()
-    other = Models(encoder(NEW_DIM, 77, "other"), models.old)
-    refused(plan, path.with_name("b.json"), other, StoreChangedError, "begun before")
-    refused(plan, path.with_name("b.json"), other, WrongSpaceError, "not the new model",
-            resume=True, take_over=True)  # fmt: skip
-    wrong = Models(models.new, encoder(OLD_DIM, 78, "wrong"))
-    refused(plan, path.with_name("c.json"), wrong, WrongSpaceError, "not those of wrong",
-            resume=True, take_over=True)  # fmt: skip
+    for wrong, match in (
+        (Models(encoder(NEW_DIM + 1, 2, "wider"), models.old), "dimensions"),
+        (Models(encoder(NEW_DIM, 77, "other"), models.old), "not the new model"),
+        (Models(models.new, encoder(OLD_DIM, 78, "wrong")), "not those of wrong"),
+    ):
+        refused(plan, path, wrong, WrongSpaceError, match)
+        # nothing was begun that another plan would have to wait for
+        with opened(plan, path, models) as migration:
+            assert (migration.state, migration.journal.entries) == (None, [])
+    with opened(plan, path, models) as migration:
+        migration.run(Limits(batch=10, share=0.3))
+    for wrong in (Models(encoder(NEW_DIM, 77, "other")), Models(models.new, encoder(8, 78, "w"))):
+        refused(plan, path, wrong, WrongSpaceError, "not the new model|not those of w", resume=True)
+    other = plan.model_copy(update={"verdict": "another"}).signed()
+    refused(other, path.with_name("b.json"), models, StoreChangedError, "another migration")
 
 
 def test_a_store_that_is_in_the_new_space_already(request, tmp_path, path, models):
@@ -567,6 +572,8 @@ def test_a_bridge_that_was_changed_is_refused(lance, path, models, tmp_path):
         pytest.raises(InputError, match="not the one that was planned with"),
     ):
         migration.run()
+    with opened(plan_of(lance, models), path, models) as migration:  # another one may begin
+        assert migration.run() == State.FULL
 
 
 @pytest.mark.parametrize("share", [0.2, 0.6])

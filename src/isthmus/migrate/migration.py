@@ -161,12 +161,15 @@ class Migration:
         check_granted(self.store)
         with self._claim.at_work():
             self._claim.check_may_run(resume=resume)
-            if not resume:
-                with self.journal.step(State.PLANNED, self.plan.digest, **self._begun_as()):
-                    pass
             chosen = limits or Limits()
             check_models(self.plan, self.store, self._models(chosen))
             self._claim.check_alias()
+            if not self._reached(State.BRIDGING):
+                self._check_bridge()
+            if not resume:
+                # what is refused has not begun, and leaves the way free for another plan
+                with self.journal.step(State.PLANNED, self.plan.digest, **self._begun_as()):
+                    pass
             pause_file(self.path).unlink(missing_ok=True)
             if not self._reached(State.PREPARED):
                 self._prepare()
@@ -212,16 +215,18 @@ class Migration:
         then = self.journal.data(state).get(name)
         return then is not None and then == version_of(self.store, column)
 
+    def _check_bridge(self) -> None:
+        """Refuse a bridge that was changed since, or that does not read the new model's vectors."""
+        bridge, new = self.bridge, self._models().new
+        if bridge is not None and new is not None:
+            from isthmus.bridge.check_encoder import check_encoder
+
+            check_encoder(bridge, new, "new")
+
     def _bridge(self) -> None:
         with self.journal.step(State.BRIDGING, self.plan.digest) as found:
-            bridge = self.bridge
             found["served_by"] = str(Way(recall=self.plan.serving.recall))
             found["bridge"] = None if self.plan.bridge is None else self.plan.bridge.digest
-            new = self._models().new
-            if bridge is not None and new is not None:
-                from isthmus.bridge.check_encoder import check_encoder
-
-                check_encoder(bridge, new, "new")
 
     def _filling(self, limits: Limits | None = None) -> Filling:
         chosen = limits or Limits()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from itertools import compress
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,12 +77,13 @@ def check_models(plan: Plan, store: Store, models: Models) -> Encoder:
                 where="the new encoder",
                 mend="Give the model of the plan, with its prefixes",
             )
-    ids, texts, stored = _few(store, plan.target, new)
+    few = _few(store, plan.target, models)
     if plan.mapped_by is not None:
-        if len(stored):
+        if len(few.stored):
             plan.mapped_by.check()
-            Bridge.load(plan.mapped_by.path).recognise(stored, where=store.url)
+            Bridge.load(plan.mapped_by.path).recognise(few.stored, where=store.url)
         return new
+    ids, texts, stored = few.ids[:_CANARIES], few.texts[:_CANARIES], few.stored[:_CANARIES]
     if not len(ids):
         return new
     if new.dim == stored.shape[1]:
@@ -92,29 +94,36 @@ def check_models(plan: Plan, store: Store, models: Models) -> Encoder:
                 where=store.url,
                 mend="There is nothing to migrate",
             )
-    if old is not None:
+    if old is not None and (plan.target.text_field is not None or not _reads_texts(old)):
         from isthmus.bridge.store_sample import check_old_encoder
 
         check_old_encoder(old, ids, texts, stored, where=store.url)
     return new
 
 
-def _few(
-    store: Store, target: Target, new: Encoder
-) -> tuple[NDArray[Any], list[str], NDArray[np.float32]]:
-    """Some stored items with a text: ids, texts, old vectors."""
+class _Few(NamedTuple):
+    """Some items: ids ``(n,)``, texts, empty ones where there are none, and old vectors."""
+
+    ids: NDArray[Any]
+    texts: list[str]
+    stored: NDArray[np.float32]
+
+
+def _few(store: Store, target: Target, models: Models) -> _Few:
+    """Some stored items with an old vector, and with a text where a model reads texts."""
     fields = [] if target.text_field is None else [target.text_field]
     part = next(iter(store.scan(column=target.old_column, fields=fields, batch=_LOOKED_AT)), None)
     if part is None or part.vectors is None or part.present is None:
-        return np.empty(0), [], np.empty((0, 0), np.float32)
-    if not fields and not isinstance(new, PrecomputedEncoder):
-        return part.ids, [], part.vectors[part.present]
-    texts = [str(i) for i in part.ids.tolist()]
-    if fields and not isinstance(new, PrecomputedEncoder):
-        texts = [str(t or "") for t in part.payload[fields[0]]]
-    some = part.present & np.array([bool(t.strip()) for t in texts], dtype=np.bool_)
-    rows = np.flatnonzero(some)[:_CANARIES]
-    return part.ids[rows], [texts[r] for r in rows.tolist()], part.vectors[rows]
+        return _Few(np.empty(0), [], np.empty((0, 0), np.float32))
+    texts = [str(t or "") for t in part.payload[fields[0]]] if fields else [""] * len(part)
+    some = part.present
+    if fields and any(one is not None and _reads_texts(one) for one in (models.new, models.old)):
+        some = some & np.array([bool(t.strip()) for t in texts], dtype=np.bool_)
+    return _Few(part.ids[some], list(compress(texts, some.tolist())), part.vectors[some])
+
+
+def _reads_texts(encoder: Encoder) -> bool:
+    return not isinstance(encoder, PrecomputedEncoder)
 
 
 def median_cosine(a: NDArray[Any], b: NDArray[Any]) -> float:
