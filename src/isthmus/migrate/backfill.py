@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import ModelChangedError, ServiceError, SpendCapError, StoreError
 from isthmus.migrate.marks import Hashes, Marks, payload_hashes
+from isthmus.migrate.read_back import came_back
 from isthmus.migrate.sources import Material, Source
 from isthmus.progress import Progress, silent
 from isthmus.stores import BATCH, Ids, Store
@@ -238,17 +239,7 @@ class Backfill:
             # a second collection says how it keeps vectors once it is there
             self._described, self._looked = self._store.describe().column(self._column), True
         found = self._store.fetch(ids, column=self._column)
-        wanted = rows
-        if self._described.stored_normalised:
-            norms = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
-            wanted = (rows / norms).astype(np.float32)
-        exact = not (self._described.rounded or self._described.stored_normalised)
-        loose = 2e-3 if self._described.dtype == "float16" else 1e-5
-        same = (
-            (found.vectors == wanted).all(axis=1)
-            if exact and self._described.dtype == "float32"
-            else np.isclose(found.vectors, wanted, rtol=loose, atol=loose).all(axis=1)
-        )
+        same = came_back(found.vectors, rows, self._described)
         wrong = found.present & ~same
         if wrong.any():
             raise StoreError(

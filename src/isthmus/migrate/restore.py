@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import compress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from isthmus.errors import InputError
 from isthmus.migrate.marks import Marks, hashes_of, payload_hashes, row_hashes
 from isthmus.migrate.models import median_cosine
 from isthmus.migrate.plan import Plan
+from isthmus.migrate.read_back import came_back
 from isthmus.progress import Progress, silent
 from isthmus.stores import Ids, ScanBatch, Store
 from isthmus.stores.beside import BesideStore
@@ -138,6 +140,7 @@ class WayBack:
     ) -> None:
         self._store, self._plan, self._progress = store, plan, progress
         self._maker = _OldVectors(store, plan, back_to)
+        self._kept: set[Any] = set()
         target = plan.target
         self._fields = [] if target.text_field is None else [target.text_field]
 
@@ -158,7 +161,7 @@ class WayBack:
         """
         store, old = self._store, self._plan.target.old_column
         if marks is not None and isinstance(store, BesideStore):
-            _copied_back(store, self._plan, marks, self._maker)
+            self._kept = _copied_back(store, self._plan, marks, self._maker)
         if whole:
             return
         for ids in lacking_ids(store, old):
@@ -170,7 +173,8 @@ class WayBack:
         rows = self._maker.of(ids, texts)
         store.put(ids, rows, column=old)
         back = store.fetch(ids, column=old)
-        if not np.allclose(back.vectors[back.present], rows[back.present], atol=1e-5):
+        kept_as = store.describe().column(old)
+        if not came_back(back.vectors, rows, kept_as)[back.present].all():
             raise InputError("old vectors came back otherwise than put", where=store.url)
 
     def prove(self, originals: Marks, *, before: int = 0) -> Restored:
@@ -184,7 +188,7 @@ class WayBack:
             InputError: where an item lacks an old vector and nothing can make one.
         """
         store, target = self._store, self._plan.target
-        copied = set(self._maker.made)
+        copied = self._maker.made | self._kept
         untouched = written = added = seen = 0
         count = store.count()
         for part in store.scan(column=target.old_column, fields=self._fields):
@@ -225,7 +229,7 @@ class _OldVectors:
         able = looked_up or plan.target.text_field is not None
         self._old = old if able else None
         self.encodes = self._old is not None
-        self.made: list[Any] = []
+        self.made: set[Any] = set()
         """Ids of items that got one."""
         self.cosine: float | None = None
         """Of mapped vectors with the true ones: the median among items that have both."""
@@ -237,7 +241,7 @@ class _OldVectors:
             InputError: where nothing can make one.
         """
         found = self._of(ids, texts)
-        self.made += ids.tolist()
+        self.made |= set(ids.tolist())
         return found
 
     def _of(self, ids: Ids, texts: list[str]) -> NDArray[np.float32]:
@@ -301,9 +305,18 @@ class _OldVectors:
         return np.concatenate(mine)[:_PAIRS], np.concatenate(theirs)[:_PAIRS]
 
 
-def _copied_back(store: BesideStore, plan: Plan, marks: Marks, maker: _OldVectors) -> None:
-    """What was added, edited or deleted in the second collection is so in the first."""
+def _copied_back(store: BesideStore, plan: Plan, marks: Marks, maker: _OldVectors) -> set[Any]:
+    """What was added, edited or deleted in the second collection is so in the first.
+
+    Returns:
+        Ids of items whose other fields were edited, and which were written with the old vector that
+        they had; a database that normalises may have rounded it once more.
+    """
     field = plan.target.text_field
+    written: set[Any] = set()
+    # the fields that were noted when the second collection was filled
+    fields: tuple[str, ...] = store.first.describe().fields
+    noted = fields if field is None or field in fields else (*fields, field)
 
     def suspect(part: ScanBatch) -> NDArray[np.bool_]:
         return marks.of(part.ids).second != payload_hashes(part.payload, len(part), field)
@@ -311,30 +324,55 @@ def _copied_back(store: BesideStore, plan: Plan, marks: Marks, maker: _OldVector
     for part, differs in store.differing(suspect):
         if not differs.any():
             continue
-        ids = part.ids[differs]
-        texts = (
-            [None] * len(part) if field is None else list(part.payload[field])
-        )  # fmt: skip
-        mine = [t for t, it in zip(texts, differs.tolist(), strict=True) if it]
+        same_text = np.zeros(len(part), dtype=np.bool_)
         if field is not None:
+            ids = part.ids[differs]
+            held = store.first.payload(ids, noted)
+            texts = [item.get(field) for item in held]
+            theirs = compress(part.payload[field], differs.tolist())
+            same_text[differs] = [
+                mine is not None and mine == other
+                for mine, other in zip(texts, theirs, strict=True)
+            ]
             # an item that was edited in the first, and not yet followed, keeps that edit
-            held = [item.get(field) for item in store.first.payload(ids, [field])]
-            made_from = marks.of(ids).first
-            followed = (hashes_of(held) == made_from) | np.array([h is None for h in held])
-            ids = ids[followed]
-            keep = followed.tolist()
-            mine = [t for t, it in zip(mine, keep, strict=True) if it]
-        else:
-            keep = [True] * len(ids)
-        if not len(ids):
-            continue
-        rows = maker.of(ids, [str(t or "") for t in mine])
-        chosen = np.flatnonzero(differs)[np.array(keep, dtype=np.bool_)].tolist()
-        payload = {name: [values[i] for i in chosen] for name, values in part.payload.items()}
-        store.first.add(ids, {store.column: rows}, payload)
+            differs[differs] = _followed(marks, ids, held, noted, field)
+        kept, made = differs & same_text, differs & ~same_text
+        if kept.any():
+            # the text is the one that the old vector belongs to
+            old = store.first.fetch(part.ids[kept], column=store.column)
+            made[kept] = ~old.present
+            kept[kept] = old.present
+            _put_back(store, part, kept, old.vectors[old.present])
+            written |= set(part.ids[kept].tolist())
+        if made.any():
+            asked = [None] * len(part) if field is None else part.payload[field]
+            rows = maker.of(part.ids[made], [str(t or "") for t in compress(asked, made.tolist())])
+            _put_back(store, part, made, rows)
     # what was deleted there is deleted here; but a collection that is gone was not emptied by hand
     if store.filled(plan.target.new_column):
         for ids in store.lacking_ids(plan.target.new_column):
             gone = marks.of(ids).first != 0
             if gone.any():
                 store.first.delete(ids[gone])
+    return written
+
+
+def _followed(
+    marks: Marks, ids: Ids, held: Sequence[Mapping[str, Any]], noted: Sequence[str], field: str
+) -> NDArray[np.bool_]:
+    """Whether what the first collection holds is what the second was filled from, or nothing."""
+    known, texts = marks.of(ids), [item.get(field) for item in held]
+    payload = {name: [item.get(name) for item in held] for name in noted}
+    return (
+        (hashes_of(texts) == known.first)
+        # a vector that was looked up by id was not made from the text
+        | (payload_hashes(payload, len(ids), field) == known.second)
+        | np.array([text is None for text in texts], dtype=np.bool_)
+    )
+
+
+def _put_back(
+    store: BesideStore, part: ScanBatch, some: NDArray[np.bool_], rows: NDArray[np.float32]
+) -> None:
+    payload = {name: list(compress(values, some.tolist())) for name, values in part.payload.items()}
+    store.first.add(part.ids[some], {store.column: rows}, payload)
