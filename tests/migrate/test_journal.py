@@ -80,8 +80,34 @@ def test_a_copy_that_a_crash_left_behind_is_brought_up_to_date(tmp_path):
     written(tmp_path)
     lines = (tmp_path / "mirror").read_text().splitlines(keepends=True)
     (tmp_path / "mirror").write_text("".join(lines[:3]) + lines[3][:10])
-    Journal(FileLedger(tmp_path / "journal"), tmp_path / "mirror")
+    behind = (tmp_path / "mirror").read_bytes()
+    journal = Journal(FileLedger(tmp_path / "journal"), tmp_path / "mirror")
+    # not by a look at it
+    assert (tmp_path / "mirror").read_bytes() == behind
+    journal.write("done", State.FILLING, "p")
     assert (tmp_path / "journal").read_bytes() == (tmp_path / "mirror").read_bytes()
+
+
+def test_whoever_only_looks_does_not_keep_a_copy(tmp_path):
+    written(tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    for _ in range(2):
+        journal = Journal(FileLedger(tmp_path / "journal"), elsewhere)
+        assert not journal.kept_here
+        assert not elsewhere.exists()
+    assert Journal(FileLedger(tmp_path / "journal"), tmp_path / "mirror").kept_here
+
+
+def test_a_copy_of_an_earlier_migration_is_none_of_the_last_one(tmp_path):
+    journal = written(tmp_path)
+    with journal.step(State.ROLLED_BACK, "p"):
+        pass
+    old = (tmp_path / "mirror").read_bytes()
+    with journal.step(State.PLANNED, "q"):
+        pass
+    assert journal.kept_here
+    (tmp_path / "mirror").write_bytes(old)
+    assert not Journal(FileLedger(tmp_path / "journal"), tmp_path / "mirror").kept_here
 
 
 def test_of_two_writers_the_second_is_refused(tmp_path):

@@ -404,11 +404,17 @@ def test_a_second_run_a_copy_and_another_folder(lance, path, models, tmp_path):
     refused(plan, path, models, StoreChangedError, "begun before")
     (tmp_path / "elsewhere").mkdir()
     other = tmp_path / "elsewhere" / "plan.json"
-    refused(plan, other, models, StoreChangedError, "is run from", resume=True)
-    (other.with_name("plan.json.journal")).unlink(missing_ok=True)
+    for _ in range(2):  # neither the refusal nor a look at it makes that folder the home
+        refused(plan, other, models, StoreChangedError, "is run from", resume=True)
+        with opened(plan, other, models) as copy:
+            assert copy.status().state == State.FILLING
+            with pytest.raises(StoreChangedError, match="is run from"):
+                copy.rollback()
     changed = plan.model_copy(update={"verdict": "another"}).signed()
     refused(changed, tmp_path / "p2.json", models, StoreChangedError, "another migration")
     with opened(plan, other, models, take_over=True) as migration:
+        assert migration.run(resume=True) == State.FULL
+    with opened(plan, other, models) as migration:  # it was taken over from here
         assert migration.run(resume=True) == State.FULL
     with opened(plan, path, models) as migration:
         migration.cut_over()

@@ -25,7 +25,6 @@ class Claim:
         path: of the plan.
         store: of the plan.
         journal: kept at the store.
-        mirrored: whether a copy of the journal stood beside the plan before it was opened here.
         take_over: go on with what was begun on another machine or in another folder.
     """
 
@@ -33,7 +32,6 @@ class Claim:
     path: Path
     store: Store
     journal: Journal
-    mirrored: bool
     take_over: bool
 
     @property
@@ -147,7 +145,7 @@ class Claim:
 
     def _check_home(self) -> None:
         home = str(self.journal.mine[0].data.get("home"))
-        if not self.mirrored and not self.take_over and home != self.home:
+        if not self.journal.kept_here and not self.take_over and home != self.home:
             raise StoreChangedError(
                 f"this migration is run from {home}",
                 where=self.journal.where,

@@ -91,7 +91,8 @@ class Journal:
 
     Args:
         ledger: at the store.
-        mirror: a file on this machine with the same lines; None to keep none.
+        mirror: a file on this machine with the same lines; None to keep none.  Reading leaves it
+            as it is: whoever only looks does not become one of those who keep the journal.
 
     Raises:
         StoreChangedError: if a line does not follow from those before it, or the mirror differs.
@@ -115,26 +116,33 @@ class Journal:
             entry, self._last = _checked(line, len(self.entries), self._last, ledger.where)
             self.entries.append(entry)
             lines.append(line)
-        self._follow(lines)
+        self._kept = 0 if self._mirror is None else self._checked_mirror(self._mirror, lines)
+        self._unkept = lines[self._kept :]
 
-    def _follow(self, lines: list[str]) -> None:
-        """Bring the mirror up to date, if it is a copy of the beginning."""
+    def _checked_mirror(self, mirror: FileLedger, lines: list[str]) -> int:
+        """The lines that a mirror holds, if they are the beginning."""
+        kept = list(mirror.read())
+        if kept == lines[: len(kept)]:
+            return len(kept)
+        same = next(
+            (i for i, (a, b) in enumerate(zip(kept, lines, strict=False)) if a != b),
+            min(len(kept), len(lines)),
+        )
+        raise StoreChangedError(
+            f"the journal at the store is not the one that was kept here: they part at entry "
+            f"{same:,}",
+            where=self._ledger.where,
+            mend=f"Look at {mirror.where}: somebody restored, or edited, one of the two",
+        )
+
+    def _follow(self) -> None:
+        """Bring the mirror up to date, if there is one."""
         if self._mirror is None:
             return
-        kept = list(self._mirror.read())
-        if kept != lines[: len(kept)]:
-            same = next(
-                (i for i, (a, b) in enumerate(zip(kept, lines, strict=False)) if a != b),
-                min(len(kept), len(lines)),
-            )
-            raise StoreChangedError(
-                f"the journal at the store is not the one that was kept here: they part at entry "
-                f"{same:,}",
-                where=self._ledger.where,
-                mend=f"Look at {self._mirror.where}: somebody restored, or edited, one of the two",
-            )
-        for number in range(len(kept), len(lines)):
-            self._mirror.append(number, lines[number])
+        for line in self._unkept:
+            self._mirror.append(self._kept, line)
+            self._kept += 1
+        self._unkept = []
 
     @property
     def where(self) -> str:
@@ -146,6 +154,12 @@ class Journal:
         """The entries of the last migration."""
         starts = [e.number for e in self.entries if (e.event, e.state) == ("begin", State.PLANNED)]
         return self.entries[starts[-1] :] if starts else []
+
+    @property
+    def kept_here(self) -> bool:
+        """Whether the last migration was written about from here: the mirror has a part of it."""
+        mine = self.mine
+        return bool(mine) and self._kept > mine[0].number
 
     @property
     def plan(self) -> str | None:
@@ -189,8 +203,8 @@ class Journal:
         self._ledger.append(entry.number, text)
         self._last = json.loads(text)["digest"]
         self.entries.append(entry)
-        if self._mirror is not None:
-            self._mirror.append(entry.number, text)
+        self._unkept.append(text)
+        self._follow()
         log.debug("entry %d: %s %s", entry.number, event, state.value)
         return entry
 

@@ -86,11 +86,8 @@ class Migration:
         ):
             self.store.add_column(target.new_column, target.new_dim, metric=target.metric)
         mirror = self.path.with_name(f"{self.path.name}.journal")
-        mirrored = mirror.exists()
         self.journal = Journal(self.store.ledger("journal"), mirror)
-        self._claim = Claim(
-            self.plan, self.path, self.store, self.journal, mirrored, self.take_over
-        )
+        self._claim = Claim(self.plan, self.path, self.store, self.journal, self.take_over)
         self._lead()
 
     def _lead(self) -> None:
