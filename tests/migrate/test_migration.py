@@ -440,6 +440,32 @@ def test_wrong_encoders(lance, path, models):
     refused(other, path.with_name("b.json"), models, StoreChangedError, "another migration")
 
 
+def test_a_migration_that_did_nothing_yet_tells_so_on_its_way_back(url, path, models):
+    plan = plan_of(url, models)
+    before = state_of(url)
+
+    class Killed(Exception):
+        pass
+
+    def told(stage, _done, _of):
+        raise Killed
+
+    for number in range(2):
+        with opened(plan, path.with_name(f"{number}.json"), models) as migration:
+            if number:  # killed before it was prepared; of some items more is known
+                migration.progress = told
+            else:
+                migration._prepare = lambda: told("", 0, 0)
+            with pytest.raises(Killed):
+                migration.run()
+        with opened(plan, path.with_name(f"{number}.json"), models) as migration:
+            restored = migration.rollback()
+        assert (restored.left_alone, restored.untouched, restored.added) == (N, 0, 0)
+        assert str(restored) == "nothing had been done to the 60 items yet"
+        assert state_of(url) == before
+        plan = plan.model_copy(update={"verdict": "another"}).signed()
+
+
 def test_a_store_that_is_in_the_new_space_already(request, tmp_path, path, models):
     swapped = Models(encoder(OLD_DIM, 1, "old model"), models.old)
     url = filled(url_of("lancedb", tmp_path, request), models, N)

@@ -351,6 +351,9 @@ class Migration:
     def _restored(self, began: float) -> Restored:
         """The old vectors, complete, served and proven; both columns are still there."""
         target, rolled = self.plan.target, State.ROLLED_BACK
+        if not self._reached(State.PREPARED):
+            # of what the old vectors were nothing is known, or not of all of them
+            return Restored(left_alone=self.store.count())
         back = WayBack(
             self.store,
             self.plan,

@@ -56,6 +56,8 @@ class Restored:
         cosine: of mapped old vectors with true ones, the median among items that have both; None
             where nothing was mapped.
         seconds: until the old vectors were served again; the comparison comes behind that.
+        left_alone: items of a migration that was given up before it had done anything to them, so
+            that there is nothing to compare with.
 
     Example:
         >>> from isthmus.migrate import Restored
@@ -71,12 +73,15 @@ class Restored:
     added: int = 0
     cosine: float | None = None
     seconds: float | None = None
+    left_alone: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
 
     def __str__(self) -> str:
+        if self.left_alone:
+            return f"nothing had been done to the {self.left_alone:,} items yet"
         parts = [f"{self.untouched:,} items have, bit for bit, the vectors they had"]
         for number, what in (
             (self.added, "were added since"),
