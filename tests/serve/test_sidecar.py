@@ -179,12 +179,50 @@ def test_vectors_that_break_the_contract_are_refused_and_counted(ask: Asked) -> 
         ("/search", {"vectors": {"new": [["x"]]}}, 400, "rows of numbers by model"),
         ("/search", {"vectors": {"new": [[1.0], [1.0, 2.0]]}}, 400, "rows of numbers by model"),
         ("/search", {"vectors": {"new": [], "old": []}}, 400, "rows of numbers by model"),
+        ("/search", {"vectors": {"new": [[1e300] * NEW_DIM]}}, 422, "row 0"),
+        ("/search", {"vectors": {"new": [[3e38] * NEW_DIM]}}, 422, "Row 0 of 'new' holds a number"),
+        ("/search", {"vectors": {"new": [[-1e19] * NEW_DIM]}}, 422, "beyond 1e+15"),
+        (
+            "/search",
+            {"queries": ["1"], "filter": {"a": 1}},
+            422,
+            "'filter'; a request has: queries",
+        ),
+        ("/search", {"queries": ["1"], "where": "a=1", "top_k": 3}, 422, "'where', 'top_k';"),
+        ("/search", {str(i): i for i in range(9)}, 422, "'0', '1', '2' and 6 more;"),
+        ("/search?filter=a", {"queries": ["1"]}, 422, "behind a '?'"),
+        (
+            "/v1/embeddings",
+            {"input": "1", "truncate": "END"},
+            422,
+            "'truncate'; a request has: input",
+        ),
+        ("/v1/embeddings", {"input": "1", "input_type": "query"}, 422, "'input_type'"),
     ],
-    ids=range(18),
+    ids=range(27),
 )
 def test_what_is_no_request_is_told(ask: Asked, path: str, body: Any, code: int, told: str) -> None:
     found, error = ask(path, body)
     assert (found, told in error["message"]) == (code, True), error
+
+
+def test_large_numbers_warn_nobody(ask: Asked) -> None:
+    assert ask("/search", {"vectors": {"new": [[1e15] * NEW_DIM]}})[0] == 200
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"model": "text-embedding-3-small", "user": "u-1"},
+        {"dimensions": OLD_DIM, "encoding_format": "float"},
+        {"dimensions": None, "encoding_format": None, "user": None},
+    ],
+    ids=["names", "shape", "null"],
+)
+def test_what_clients_of_openai_send_is_taken(ask: Asked, more: dict[str, Any]) -> None:
+    plain = ask("/v1/embeddings", {"input": ["3"]})
+    assert plain[0] == 200
+    assert ask("/v1/embeddings?api-version=2024-02-01", {"input": ["3"], **more}) == plain
 
 
 def test_only_who_has_the_token_is_answered(with_token: Asked) -> None:

@@ -53,8 +53,9 @@ def serve_command(
     answers as isthmus search --json does, in the way that is recommended. Vectors that break the
     contract of their model are refused. GET /health says what is served. With a token in
     ISTHMUS_SERVE_TOKEN, every request has to carry it: Authorization: Bearer TOKEN; other machines
-    are not listened to without one. End it with Ctrl-C or SIGTERM; requests that were begun are
-    answered.
+    are not listened to without one. What is not known of a request is refused, not ignored. End it
+    with Ctrl-C or SIGTERM: requests that are whole are answered, and clients that send or read
+    nothing on are cut off after five seconds.
 
     Examples:
 

@@ -33,7 +33,13 @@ __all__ = ["Served", "sidecar_app"]
 _MOST_BODY = 16 * 2**20
 _MOST_QUERIES = 2048
 _MOST_RESULTS = 10_000
+_LARGEST = 1e15
+_SHOWN = 60  # characters of a key that is refused
 _BEARER = "Bearer "
+
+_EMBEDDING_KEYS = ("input", "model", "encoding_format", "dimensions", "user")
+"""What OpenAI's clients send: ``model`` and ``user`` change no vector, and any is taken."""
+_SEARCH_KEYS = ("queries", "vectors", "k", "explain")
 
 _Handler = Callable[[Request], Awaitable[Response]]
 
@@ -150,7 +156,7 @@ class _Sidecar:
 
     async def embeddings(self, request: Request) -> Response:
         """Mapped queries, as OpenAI answers."""
-        asked = await _body(request)
+        asked = await _body(request, _EMBEDDING_KEYS)
         texts = asked.get("input")
         texts = [texts] if isinstance(texts, str) else texts
         how = asked.get("encoding_format", "float")
@@ -176,7 +182,9 @@ class _Sidecar:
         search = self._served.search
         if search is None:
             raise _Refused(404, "No index was named: isthmus serve STORE --bridge ...")
-        asked = await _body(request)
+        if request.query_params:
+            raise _Refused(422, "What is asked stands in the body, and nothing behind a '?'.")
+        asked = await _body(request, _SEARCH_KEYS)
         if ("queries" in asked) == ("vectors" in asked):
             raise _Refused(400, "Give 'queries', a list of texts, or 'vectors' by model.")
         k, explain = asked.get("k", 10), asked.get("explain", False)
@@ -201,7 +209,8 @@ class _Sidecar:
         return JSONResponse({"answers": await run_in_threadpool(run)})
 
 
-async def _body(request: Request) -> dict[str, Any]:
+async def _body(request: Request, known: Sequence[str]) -> dict[str, Any]:
+    """What is asked, nothing that would be ignored; ``null`` is as if nothing was given."""
     content = b""
     async for part in request.stream():
         content += part
@@ -213,7 +222,13 @@ async def _body(request: Request) -> dict[str, Any]:
         raise _Refused(400, f"This is no JSON ({error}).") from error
     if not isinstance(found, dict):
         raise _Refused(400, "A request is a JSON object.")
-    return cast("dict[str, Any]", found)
+    asked = {k: v for k, v in cast("dict[str, Any]", found).items() if v is not None}
+    unknown = [repr(key[:_SHOWN]) for key in asked if key not in known]
+    if unknown:
+        others = f" and {len(unknown) - 3:,} more" if len(unknown) > 3 else ""
+        named = f"{', '.join(unknown[:3])}{others}"
+        raise _Refused(422, f"Nothing is known of {named}; a request has: {', '.join(known)}.")
+    return asked
 
 
 def _texts(given: Any, name: str) -> list[str]:
@@ -233,11 +248,17 @@ def _vectors(given: Any) -> dict[str, NDArray[np.float32]]:
     found: dict[str, NDArray[np.float32]] = {}
     for model, rows in cast("Mapping[str, Any]", given).items():
         try:
-            found[model] = np.asarray(rows, dtype=np.float32)
+            with np.errstate(over="ignore"):  # the guard refuses what is infinite, by its row
+                found[model] = np.asarray(rows, dtype=np.float32)
         except (ValueError, TypeError, OverflowError):
             raise wrong from None
         if found[model].ndim != 2 or not 0 < len(found[model]) <= _MOST_QUERIES:
             raise wrong
+        # their squares and products would be infinite; NaN and infinity are told by the guard
+        large = np.isfinite(found[model]) & (np.abs(found[model]) > _LARGEST)
+        if large.any():
+            row = int(np.argmax(large.any(axis=1)))
+            raise _Refused(422, f"Row {row} of '{model}' holds a number beyond {_LARGEST:g}.")
     if len({len(rows) for rows in found.values()}) > 1:
         raise _Refused(400, "'vectors' have as many rows of one model as of the other.")
     return found

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
+from starlette.requests import ClientDisconnect
 
 from isthmus.errors import InputError
 
@@ -16,6 +19,8 @@ __all__ = ["Place", "is_loopback", "listening_at"]
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _EVERYWHERE = ("0.0.0.0", "::")
+_PATIENCE = 5.0
+"""Seconds that a server which was told to stop waits for a client; docker kills after ten."""
 
 
 def is_loopback(host: str) -> bool:
@@ -59,14 +64,51 @@ class Place:
 
     def server(self, app: Any) -> uvicorn.Server:
         """A server of this application, which ``run`` starts."""
+
+        async def answering(scope: Any, receive: Any, send: Any) -> None:
+            # a client that leaves within its request is no fault of ours
+            with suppress(ClientDisconnect):
+                await app(scope, receive, send)
+
         config = uvicorn.Config(
-            app, log_level="warning", access_log=False, server_header=False, lifespan="off"
+            answering, log_level="warning", access_log=False, server_header=False, lifespan="off"
         )
-        return uvicorn.Server(config)
+        return _Server(config)
 
     def run(self, server: uvicorn.Server) -> None:
-        """Answer until it is told to stop, or a signal stops it; what was begun is done first."""
+        """Answer until it is told to stop, or a signal stops it.
+
+        Requests that are whole by then are answered first; a client that keeps the rest of its
+        request back, or does not take its answer, is cut off after five seconds.
+        """
         server.run(sockets=[self._socket])
+
+
+class _Server(uvicorn.Server):
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        cutting_off = asyncio.create_task(self._cut_off_the_stalled())
+        try:
+            await super().shutdown(sockets)
+        finally:
+            cutting_off.cancel()
+
+    async def _cut_off_the_stalled(self) -> None:
+        since: dict[Any, float] = {}
+        while True:
+            now = time.monotonic()
+            connections: set[Any] = set(self.server_state.connections)
+            since = {c: since.get(c, now) for c in connections if _waits_for_its_client(c)}
+            for connection, began in since.items():
+                if now - began >= _PATIENCE:
+                    connection.transport.abort()
+            await asyncio.sleep(0.1)
+
+
+def _waits_for_its_client(connection: Any) -> bool:
+    """Whether a request is not whole, or an answer not taken."""
+    cycle = getattr(connection, "cycle", None)
+    asked = cycle is not None and cycle.more_body and not cycle.response_complete
+    return asked or connection.transport.get_write_buffer_size() > 0
 
 
 @contextmanager
