@@ -7,6 +7,7 @@ import pytest
 
 from isthmus.errors import InputError
 from isthmus.evaluate.fairness import Fairness, judge_groups
+from isthmus.evaluate.judging import Judging
 
 GROUPS = np.repeat(["a", "b", "c"], [120, 60, 40])
 
@@ -78,3 +79,11 @@ def test_groups_that_cannot_be_judged() -> None:
         judge_groups("bridge", old, old, [str(i) for i in range(30)])
     with pytest.raises(InputError, match="29 groups for 30"):
         judge_groups("bridge", old, old, ["a"] * 29)
+
+
+def test_groups_of_other_ids_are_none() -> None:
+    judging = Judging(groups={"a": "x"})
+    assert judging.groups_of(["a", "b"]) == ["x", None]
+    assert Judging().groups_of([1, 2]) == [None, None]
+    with pytest.raises(InputError, match="none of the 1 ids such as 'a' is that of one of the 2"):
+        judging.groups_of([1, 2])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from isthmus.errors import InputError
-from isthmus.spaces.texts import check_texts, read_texts
+from isthmus.spaces.texts import NamedRows, check_texts, read_texts
 
 
 class Everything:
@@ -29,7 +29,27 @@ def test_three_kinds_of_file_say_the_same(tmp_path: Path) -> None:
     expected = {str(i): t for i, t in enumerate(texts)}
     for name in ("a.txt", "a.tsv", "a.jsonl", "b.jsonl"):
         check_texts(tmp_path / name)
-        assert read_texts(tmp_path / name, Everything()) == expected, name
+        assert read_texts(tmp_path / name, Everything(), NamedRows("x", 3, None)) == expected, name
+
+
+def test_lines_belong_to_rows_by_whatever_these_are_called(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("one\n\nthree\n\n")  # the second has none, and a line too many is blank
+    named = NamedRows("old.npy", 3, ["2", "0", "1"])
+    assert read_texts(path, rows=named) == {"2": "one", "0": "", "1": "three"}
+    assert read_texts(path, {"1"}, named) == {"1": "three"}
+    for n in (2, 5):
+        other = NamedRows("old.npy", n, None)
+        for read in (check_texts, lambda path, rows: read_texts(path, rows=rows)):
+            with pytest.raises(InputError, match=rf"a\.txt: it has \d lines, and old\.npy has {n}"):
+                read(path, other)
+    check_texts(path)
+    with pytest.raises(InputError, match="its lines say no ids.*tsv"):
+        read_texts(path)
+
+
+def test_many_rows_are_named_block_by_block() -> None:
+    assert list(NamedRows("x", 20_000, None)) == [str(i) for i in range(20_000)]
 
 
 def test_only_what_is_wanted_is_kept(tmp_path: Path) -> None:

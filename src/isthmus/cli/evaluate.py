@@ -97,18 +97,24 @@ def evaluate_command(
     from isthmus.evaluate.gates import DEFAULT_GATES
 
     shown.check(texts_are_read=varied.prefix_model is not None)
+    judged_by.check()
     own_items = relevance.queries_old is None
-    judging = judged_by.judging(
-        varied.disturbances(
-            wanted=judged_by.asks_robustness,
-            texts=shown.query_texts or (shown.texts if own_items else None),
-            queries=relevance.queries_new or new,
-        )
-    )
+    texts = shown.query_texts or (shown.texts if own_items else None)
+    varied.check(texts)
     loaded = Bridge.load(bridge)
     progress = ProgressBar()
     inputs = open_for(loaded, old, new, relevance, progress, primary=judged_by.primary)
     say(repr(inputs.pairs))
+    shown.check_rows(inputs)
+    judging = judged_by.judging(
+        inputs.asked,
+        varied.disturbances(
+            wanted=judged_by.asks_robustness,
+            texts=texts,
+            queries=relevance.queries_new or new,
+            asked=inputs.asked,
+        ),
+    )
     known = loaded.evidence
     another_question = bool(
         inputs.queries is None
@@ -169,7 +175,7 @@ def evaluate_command(
             gates=results,
             commands=commands,
             overwrite=shown.overwrite,
-            **shown.shown_texts(evaluation, own_queries=relevance.queries_old is not None),
+            **shown.shown_texts(evaluation, inputs),
         )
         say(f"written: {shown.report}")
     if not all(result.passed for result in results) or (regression and not regression.passed):

@@ -21,6 +21,7 @@ from isthmus.cli.console import (
     warn,
 )
 from isthmus.cli.inputs import (
+    Inputs,
     JudgingOptions,
     MetricOption,
     RelevanceOptions,
@@ -30,7 +31,7 @@ from isthmus.cli.inputs import (
 from isthmus.cli.next_steps import Asked, after_fit, after_live_fit
 from isthmus.cli.option_groups import grouped
 from isthmus.cli.outputs import WRITTEN
-from isthmus.cli.reports import EvaluationOptions
+from isthmus.cli.reports import EvaluationOptions, ShownTexts
 from isthmus.cli.results import show_commands, show_evaluation
 from isthmus.cli.store_inputs import (
     StoreOptions,
@@ -258,9 +259,10 @@ def fit_command(
 
     check_place(output, KIND, overwrite=shown.overwrite)
     shown.check()
+    judged_by.check()
     progress = ProgressBar()
     old, new = maps.sides(old, new)
-    options = {**maps.fitting(old, progress), "judging": judged_by.judging(), "progress": progress}
+    options = {**maps.fitting(old, progress), "progress": progress}
     if is_store_url(old) and relevance.engine is None and maps.moments is None:
         of_files = {k: v for k, v in relevance.typed().items() if k != "--qrels"}
         refuse_file_options(
@@ -271,6 +273,7 @@ def fit_command(
         )
         if maps.kind == "query":
             check_cut_offs(judged_by.asked_metrics())
+        options["judging"] = judged_by.judging()
         fitted = _fit_live(old, live, relevance.qrels, options)
     else:
         live.refuse()
@@ -280,7 +283,7 @@ def fit_command(
                 where="NEW",
                 mend="Give two files, or the URL of a store and --new",
             )
-        fitted = _fit_files(old, new, maps, relevance, judged_by, options)
+        fitted = _fit_files(old, new, maps, relevance, judged_by, shown, options)
     progress.close()
     bridge, sample = fitted.bridge, fitted.sample
     evidence = bridge.evidence
@@ -326,7 +329,6 @@ def fit_command(
 
             curve = _curve(fitted, maps.seed, progress)
             progress.close()
-            own = relevance.queries_old is not None
             write_fit_report(
                 bridge,
                 shown.report,
@@ -334,11 +336,7 @@ def fit_command(
                 gates=results,
                 commands=commands,
                 overwrite=shown.overwrite,
-                **(
-                    shown.shown_texts(evidence, own_queries=own)
-                    if sample is None
-                    else sampled_texts(sample)
-                ),
+                **fitted.texts(shown),
             )
     if bridge.search_only:
         warn(f"notice: {SCORES_DIFFER}")
@@ -359,6 +357,14 @@ class _Fitted:
     pairs: Pairs
     queries: Queries | None = None
     sample: StoreSample | None = None
+    inputs: Inputs | None = None
+
+    def texts(self, shown: EvaluationOptions) -> ShownTexts:
+        """What the page shows of the queries that lose most."""
+        if self.sample is not None:
+            return sampled_texts(self.sample)
+        assert self.inputs is not None and self.bridge.evidence is not None
+        return shown.shown_texts(self.bridge.evidence, self.inputs)
 
 
 def _fit_live(url: str, live: StoreOptions, qrels: Path | None, options: dict[str, Any]) -> _Fitted:
@@ -379,6 +385,7 @@ def _fit_files(
     maps: MapOptions,
     relevance: RelevanceOptions,
     judged_by: JudgingOptions,
+    shown: EvaluationOptions,
     options: dict[str, Any],
 ) -> _Fitted:
     from isthmus.bridge import fit
@@ -390,6 +397,8 @@ def _fit_files(
         progress=options["progress"],
     )  # fmt: skip
     say(repr(inputs.pairs))
+    shown.check_rows(inputs)
+    options = {**options, "judging": judged_by.judging(inputs.asked)}
     if maps.moments is not None:
         from isthmus.bridge import StoredMoments
         from isthmus.scale import PartedPairs
@@ -400,7 +409,8 @@ def _fit_files(
     source, target = names if maps.kind == "query" else names[::-1]
     fitting = replace(options["fitting"], source=source, target=target)
     bridge = fit(inputs.pairs, queries=inputs.queries, **{**options, "fitting": fitting})
-    return _Fitted(bridge, inputs.pairs, inputs.queries if maps.kind == "query" else None)
+    queries = inputs.queries if maps.kind == "query" else None
+    return _Fitted(bridge, inputs.pairs, queries, inputs=inputs)
 
 
 def _curve(fitted: _Fitted, seed: int, progress: Progress) -> LearningCurve | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from isthmus.progress import Progress
     from isthmus.spaces.pairs import Pairs
     from isthmus.spaces.readers import Vectors
+    from isthmus.spaces.texts import NamedRows
 
 __all__ = [
     "BridgeFolder",
@@ -176,7 +177,8 @@ class JudgingOptions:
         Path | None,
         typer.Option(
             help="The group of each query, such as its language: .tsv with id and group, or .txt "
-            "with one a row. What each group gains or loses is told, and whether gaps grow.",
+            "with one a line for each row of --queries-old, or of OLD without queries. What "
+            "each group gains or loses is told, and whether gaps grow.",
             rich_help_panel=_JUDGING,
         ),
     ] = None
@@ -243,16 +245,27 @@ class JudgingOptions:
 
         return [*([self.primary] if self.primary else []), *metrics_of(self.gate or ())]
 
-    def judging(self, disturbances: Disturbances | None = None) -> Judging:
+    def check(self) -> None:
+        """Refuse, before any work is spent, what `judging` would refuse without the data."""
+        from isthmus.spaces.texts import check_texts
+
+        replace(self, groups=None).judging()
+        if self.groups is not None:
+            check_texts(self.groups)
+
+    def judging(
+        self, queries: NamedRows | None = None, disturbances: Disturbances | None = None
+    ) -> Judging:
         """What `fit` and `assess` are told.
 
         Args:
+            queries: the rows that groups are read for; None where a log names them.
             disturbances: under which the recommended way is run; the usual ones by default, where
                 robustness is asked for.
 
         Raises:
             InputError: for a metric, a gate or a figure that is none, or groups that cannot be
-                read.
+                read or are those of no query.
         """
         from isthmus.evaluate import DEFAULT_METRICS, Judging, VerdictRule, WayLimits
         from isthmus.evaluate.gates import metrics_of
@@ -263,15 +276,18 @@ class JudgingOptions:
         if disturbances is None and self.asks_robustness:
             disturbances = Disturbances()
 
-        return Judging(
+        judging = Judging(
             self.primary,
             [*DEFAULT_METRICS, *metrics_of(self.gate or ())],
             rule=VerdictRule(horizon=parse_horizon(self.horizon or ())),
             limits=WayLimits(self.old_encoder),
             whole_index=self.whole_index,
-            groups=None if self.groups is None else read_texts(self.groups),
+            groups=None if self.groups is None else read_texts(self.groups, rows=queries),
             disturbances=disturbances,
         )
+        if queries is not None and judging.groups is not None:
+            judging.groups_of(queries)
+        return judging
 
 
 @dataclass(frozen=True)
@@ -280,6 +296,15 @@ class Inputs:
 
     pairs: Pairs
     queries: Queries | None
+    items: NamedRows
+    """The rows of OLD, which files of lines follow."""
+    own_queries: NamedRows | None = None
+    """The rows of --queries-old, where they are given."""
+
+    @property
+    def asked(self) -> NamedRows:
+        """The rows that are queries: items, where there are no others."""
+        return self.items if self.own_queries is None else self.own_queries
 
 
 def check_judging(kind: str, primary: str | None, *, judged: bool, by: str) -> None:
@@ -382,12 +407,22 @@ def open_inputs(
         given = _for_rows(opened, read_labels(labels), labels)
         pairs = Pairs(pairs.source, pairs.target, metric=pairs.metric, labels=given)
     if queries_old is None or queries_new is None:
-        return Inputs(pairs, None)
+        return Inputs(pairs, None, _rows_of_old(pairs, kind))
     queries = paired(queries_old, queries_new, ids=False if declined is False else None)
     found = None
     if qrels is not None:
         found = read_qrels(qrels, query_ids=queries.head(1).ids, item_ids=pairs.head(1).ids)
-    return Inputs(pairs, Queries(queries, found))
+    items, asked = _rows_of_old(pairs, kind), _rows_of_old(queries, kind)
+    return Inputs(pairs, Queries(queries, found), items, asked)
+
+
+def _rows_of_old(pairs: Pairs, kind: str) -> NamedRows:
+    """The rows of the old model's file, by the ids that its pairs have."""
+    from isthmus.spaces.texts import NamedRows
+
+    old, new = (pairs.target, pairs.source) if kind == "query" else (pairs.source, pairs.target)
+    # where only one side has ids, the rows are paired one by one
+    return NamedRows(old.name, old.n, new.ids if old.ids is None else old.ids)
 
 
 def _for_rows(side: Vectors, labels: NDArray[Any], path: Path) -> NDArray[Any] | dict[Any, Any]:

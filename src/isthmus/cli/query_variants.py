@@ -14,6 +14,7 @@ from isthmus.errors import InputError
 
 if TYPE_CHECKING:
     from isthmus.evaluate.robustness import Disturbances
+    from isthmus.spaces.texts import NamedRows
 
 __all__ = ["VariantOptions"]
 
@@ -45,8 +46,23 @@ class VariantOptions:
         ),
     ] = None
 
+    def check(self, texts: Path | None) -> None:
+        """Refuse, before any work is spent, options that miss a part.
+
+        Args:
+            texts: of the queries.
+        """
+        for variant in self.query_variant or ():
+            _named(variant)
+        if self.prefix_model is not None and texts is None:
+            raise InputError(
+                "the texts of the queries are needed to encode them otherwise",
+                where="--prefix-model",
+                mend="Give --query-texts, or --texts where items are the queries",
+            )
+
     def disturbances(
-        self, *, wanted: bool, texts: Path | None, queries: str | None
+        self, *, wanted: bool, texts: Path | None, queries: str | None, asked: NamedRows
     ) -> Disturbances | None:
         """What the recommended way is to be run under; None where nothing was asked for.
 
@@ -54,26 +70,27 @@ class VariantOptions:
             wanted: whether it was asked for otherwise.
             texts: of the queries.
             queries: the new model's vectors of the queries, whose rows variants without ids follow.
+            asked: the old model's rows of the queries, which lines of texts follow.
         """
+        self.check(texts)
         if not (wanted or self.query_variant or self.prefix_model):
             return None
         from isthmus.evaluate.robustness import Disturbances
 
         made: dict[str, Callable[[Any], Any]] = {}
         for variant in self.query_variant or ():
-            name, equals, path = variant.partition("=")
-            if not equals or not path:
-                raise InputError("a variant is NAME=FILE", where=f"--query-variant {variant}")
+            name, path = _named(variant)
             made[name] = _from_file(path, queries)
-        if self.prefix_model is not None:
-            if texts is None:
-                raise InputError(
-                    "the texts of the queries are needed to encode them otherwise",
-                    where="--prefix-model",
-                    mend="Give --query-texts, or --texts where items are the queries",
-                )
-            made["prefix"] = _as_documents(self.prefix_model, texts)
+        if self.prefix_model is not None and texts is not None:
+            made["prefix"] = _as_documents(self.prefix_model, texts, asked)
         return Disturbances(variants=made)
+
+
+def _named(variant: str) -> tuple[str, str]:
+    name, equals, path = variant.partition("=")
+    if not equals or not path:
+        raise InputError("a variant is NAME=FILE", where=f"--query-variant {variant}")
+    return name, path
 
 
 def _from_file(path: str, queries: str | None) -> Callable[[Any], Any]:
@@ -104,21 +121,21 @@ def _from_file(path: str, queries: str | None) -> Callable[[Any], Any]:
     return rows
 
 
-def _as_documents(model: str, texts: Path) -> Callable[[Any], Any]:
+def _as_documents(model: str, texts: Path, asked: NamedRows) -> Callable[[Any], Any]:
     from isthmus.encoders import open_encoder
     from isthmus.spaces.texts import check_texts, read_texts
 
-    check_texts(texts)
+    check_texts(texts, asked)
     progress = ProgressBar()
     encoder = open_encoder(model, progress=progress)
 
     def rows(ids: Any) -> Any:
-        found = read_texts(texts, {str(i) for i in ids.tolist()})
+        found = read_texts(texts, {str(i) for i in ids.tolist()}, asked)
         missing = [i for i in ids.tolist() if str(i) not in found]
         if missing:
             raise InputError(f"it has no text of the query {missing[0]!r}", where=str(texts))
-        asked = [found[str(i)] for i in ids.tolist()]
-        encoded = encoder.encode(asked, kind="document", progress=progress)
+        shown = [found[str(i)] for i in ids.tolist()]
+        encoded = encoder.encode(shown, kind="document", progress=progress)
         progress.close()
         return encoded
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
+from isthmus.cli.console import warn
 from isthmus.cli.inputs import Json, Overwrite
 from isthmus.cli.outputs import WRITTEN
 from isthmus.errors import InputError
 
 if TYPE_CHECKING:
+    from isthmus.cli.inputs import Inputs
     from isthmus.evaluate import Evaluation
+    from isthmus.spaces.texts import NamedRows
 
-__all__ = ["EvaluationOptions", "PageOptions", "ReportOption", "ShownTexts"]
+__all__ = ["EvaluationOptions", "PageOptions", "ReportOption", "ShownTexts", "texts_of"]
 
 _REPORT = "ReportOption"
 
@@ -60,14 +64,15 @@ class EvaluationOptions(PageOptions):
         Path | None,
         typer.Option(
             help="Texts of the items, for the queries that lose most: .jsonl with id and text, "
-            ".tsv with id and text, or .txt with one a row.",
+            ".tsv with id and text, or .txt with one a line for each row of OLD.",
             rich_help_panel=_REPORT,
         ),
     ] = None
     query_texts: Annotated[
         Path | None,
         typer.Option(
-            help="Texts of the queries, where they are not items: a file as for --texts.",
+            help="Texts of the queries, where they are not items: a file as for --texts, or .txt "
+            "with one a line for each row of --queries-old.",
             rich_help_panel=_REPORT,
         ),
     ] = None
@@ -100,23 +105,55 @@ class EvaluationOptions(PageOptions):
                 )
             check_texts(given)
 
-    def shown_texts(self, evaluation: Evaluation, *, own_queries: bool) -> ShownTexts:
+    def check_rows(self, inputs: Inputs) -> None:
+        """Refuse, before any work is spent, files of more or fewer lines than rows."""
+        from isthmus.spaces.texts import check_texts
+
+        for given, rows in ((self.texts, inputs.items), (self.query_texts, inputs.asked)):
+            if given is not None:
+                check_texts(given, rows)
+
+    def shown_texts(self, evaluation: Evaluation, inputs: Inputs) -> ShownTexts:
         """The texts that the page of an evaluation shows.
 
         Args:
             evaluation: whose worst queries are shown.
-            own_queries: whether queries are apart from the items, so that equal ids need not mean
-                equal texts.
+            inputs: that it was made of. Where queries are apart from the items, equal ids need
+                not mean equal texts.
         """
-        from isthmus.spaces.texts import read_texts
-
         items = {name for q in evaluation.worst for name in (q.answer, q.found) if name is not None}
         asked = {q.id for q in evaluation.worst}
-        return {
-            "texts": {} if self.texts is None else read_texts(self.texts, items | asked),
-            "query_texts": read_texts(self.query_texts, asked)
-            if self.query_texts is not None
-            else {}
-            if own_queries
-            else None,
-        }
+        return texts_of(self.texts, self.query_texts, items, asked, inputs)
+
+
+def texts_of(
+    texts: Path | None,
+    query_texts: Path | None,
+    items: Set[str],
+    asked: Set[str],
+    inputs: Inputs,
+) -> ShownTexts:
+    """The texts of the items and queries that a page shows, by their ids.
+
+    A file that has none of them is told.
+    """
+    return {
+        "texts": {} if texts is None else _known(texts, items | asked, inputs.items),
+        "query_texts": _known(query_texts, asked, inputs.asked)
+        if query_texts is not None
+        else None
+        if inputs.own_queries is None
+        else {},
+    }
+
+
+def _known(path: Path, wanted: Set[str], rows: NamedRows) -> dict[str, str]:
+    from isthmus.spaces.texts import read_texts
+
+    found = read_texts(path, wanted, rows)
+    if wanted and not found:
+        warn(
+            f"warning: {path} has no text for any of the {len(wanted):,} ids that are shown, such "
+            f"as '{min(wanted)}'. Write them as the vectors have them"
+        )
+    return found

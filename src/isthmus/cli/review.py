@@ -14,6 +14,7 @@ from isthmus.cli.inputs import Gates, RelevanceOptions, open_for
 from isthmus.cli.listening import SERVED, Host, Port
 from isthmus.cli.option_groups import grouped
 from isthmus.cli.registry_options import At, Trusted, VersionAsked
+from isthmus.cli.reports import texts_of
 from isthmus.errors import InputError, missing_extra
 
 if TYPE_CHECKING:
@@ -152,7 +153,6 @@ def _with_neighbours(
     from isthmus.review.app import pictures_in
     from isthmus.review.changes import changed_queries
     from isthmus.review.dossier import Shown
-    from isthmus.spaces.texts import read_texts
 
     bridge = dossier.bridge
     if bridge is None:
@@ -168,15 +168,9 @@ def _with_neighbours(
     items = {n.id for q in changes.shown for n in (*q.before, *q.after)}
     items |= {name for q in worst for name in (q.answer, q.found) if name is not None}
     queries = {q.id for q in changes.shown} | {q.id for q in worst}
-    own = relevance.queries_old is not None
     pictures = {} if seen.images is None else pictures_in(seen.images)
     shown = Shown(
-        {} if seen.texts is None else read_texts(seen.texts, items | queries),
-        read_texts(seen.query_texts, queries)
-        if seen.query_texts is not None
-        else {}
-        if own
-        else None,
-        {name: path for name, path in pictures.items() if name in items | queries},
+        **texts_of(seen.texts, seen.query_texts, items, queries, inputs),
+        images={name: path for name, path in pictures.items() if name in items | queries},
     )
     return replace(dossier, changes=changes, shown=shown)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from isthmus.errors import InputError
 from isthmus.evaluate.metrics import parse_metric
@@ -82,6 +83,26 @@ class Judging:
     """Share of the resampled values that an interval holds."""
     seed: int = 0
     """Seed of the resamples and of the permuted control."""
+
+    def groups_of(self, ids: Iterable[Any]) -> list[str | None]:
+        """The group of each query; None for one that has none, or where there are no groups.
+
+        Raises:
+            InputError: if there are groups, and none is that of one of these queries.
+        """
+        if self.groups is None:
+            return [None for _ in ids]
+        names = [str(name) for name in ids]
+        found = [self.groups.get(name) for name in names]
+        if names and all(group is None for group in found):
+            known = f" such as '{next(iter(self.groups))}'" if self.groups else ""
+            raise InputError(
+                f"none of the {len(self.groups):,} ids{known} is that of one of the "
+                f"{len(names):,} queries, such as '{names[0]}'",
+                where="groups",
+                mend="Give the group of each query by the id of the query",
+            )
+        return found
 
     def primary_of(self, relevance: Relevance) -> str:
         """The metric that decides, by its full name."""

@@ -123,7 +123,6 @@ def judge_ways(
 
 
 def _fairness(measured: Measurement, judged: str, judging: Judging, trial: Trial) -> Fairness:
-    assert judging.groups is not None
     ids = range(trial.n_queries) if trial.query_ids is None else trial.query_ids.tolist()
     column = measured.metrics.index(measured.primary)
     values = {name: arm.told[:, column] for name, arm in measured.arms.items()}
@@ -131,7 +130,7 @@ def _fairness(measured: Measurement, judged: str, judging: Judging, trial: Trial
         judged,
         values["old"],
         values[judged],
-        [judging.groups.get(str(name)) for name in ids],
+        judging.groups_of(ids),
         new=values.get("new"),
         resamples=judging.resamples,
         level=judging.level,
