@@ -201,3 +201,71 @@ def test_no_command_repeats_a_secret_and_each_says_what_to_type_again(fitted: Br
                              "without ':***'")  # fmt: skip
     for each in set(commands) - set(named):
         assert "#" not in each
+
+
+def test_a_way_that_the_bridge_does_not_hold_is_had_by_a_fit(
+    cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sixty pairs leave open whether mixed queries gain, six hundred show it."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    items = rng.standard_normal((600, 24))
+    asked, turn = items + 0.6 * rng.standard_normal((600, 24)), rng.standard_normal((24, 24))
+    for name, rows in {"items": items, "queries": asked}.items():
+        old = rows + 0.7 * rng.standard_normal(rows.shape)
+        new = rows @ turn + 0.1 * rng.standard_normal(rows.shape)
+        for model, seen in {"old": old, "new": new}.items():
+            np.save(f"{name}_{model}.npy", seen.astype(np.float32))
+            np.save(f"few_{name}_{model}.npy", seen[:60].astype(np.float32))
+
+    def files(few: str) -> list[str]:
+        old, new = (f"{few}queries_{model}.npy" for model in ("old", "new"))
+        sides = (f"{few}items_old.npy", f"{few}items_new.npy")
+        return [*sides, "--queries-old", old, "--queries-new", new]
+
+    assert cli("fit", *files("few_"), "-o", "b").code == 0
+    done = cli("evaluate", "b", *files(""), "--report", "page.html")
+    assert done.code == 0, done.err
+    assert "this bridge does not hold mixed" in " ".join(done.out.split())
+    (fit,) = next_steps(done.out)
+    assert fit == ["fit", *files(""), "-o", "my.bridge"]
+    assert shlex.join(["isthmus", *fit]) in Path("page.html").read_text(encoding="utf-8")
+    assert cli(*fit).code == 0
+    assert "mixed" in str(Bridge.load("my.bridge").recommended)
+
+
+def test_names_that_begin_with_a_dash_are_no_options(
+    cli: Any, here: Path, queries: tuple[str, ...]
+) -> None:
+    for old, new in (("old.npy", "-o.npy"), ("new.npy", "--new x.npy")):
+        (here / new).write_bytes((here / old).read_bytes())
+    judged = ("--queries-old", "q_old.npy", "--queries-new", "q_new.npy", "-o", "-b")
+    done = cli("fit", *judged, "--", "-o.npy", "--new x.npy")
+    assert done.code == 0, done.err
+    for command in next_steps(done.out):
+        if command[0] != "search":
+            again = cli(*command)
+            assert again.code in (0, 1), again.err
+    fitted = Bridge.load(here / "-b")
+    asked = Asked("lancedb://db", None, {})
+    last = after_live_fit(fitted, Path("-b"), asked, "-5 degrees")[-1]
+    assert shlex.split(last)[-3:] == ["--", "lancedb://db", "-5 degrees"]
+
+
+def test_queries_of_both_models_are_held_against_each_other_by_their_ids(
+    cli: Any, fitted: Bridge, here: Path
+) -> None:
+    recommending(fitted, "mixed").save(here / "b")
+    names = [f"q{i}" for i in range(len(np.load(here / "q_old.npy")))]
+    sides = ("--vectors-old", "q_old.npy", "--vectors-new", "q_new.npy")
+    command = ("search", "old.npy", *sides, "--bridge", "b", "-k", 1)
+    without = cli(*command, "--json")
+    for model in ("old", "new"):
+        (here / f"q_{model}.ids.txt").write_text("\n".join(names) + "\n")
+    done = cli(*command, "--json")
+    assert done.code == 0, done.err
+    assert len(done.out.splitlines()) == len(without.out.splitlines()) == len(names)
+    assert '"q0"' in done.out.splitlines()[0]
+    names[3], names[4] = names[4], names[3]
+    (here / "q_new.ids.txt").write_text("\n".join(names) + "\n")
+    cli(*command).refused("row 3 is query 'q3'", "'q4' of q_new.npy")

@@ -19,11 +19,13 @@ pytest.importorskip("lancedb", reason="needs lancedb: pip install 'isthmus[lance
 pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install 'isthmus[demo]'")
 pytest.importorskip("tokenizers", reason="needs tokenizers: pip install 'isthmus[demo]'")
 
-from isthmus.bridge import Bridge, ModelChange, fit_sample, sample_store
+from isthmus import Pairs, fit
+from isthmus.bridge import Bridge, Fitting, ModelChange, fit_sample, sample_store
 from isthmus.demo import load_corpus
 from isthmus.encoders import CachedEncoder, open_encoder
+from isthmus.errors import WrongSpaceError
 from isthmus.spaces.query_log import read_query_log
-from isthmus.stores import create_store, open_store
+from isthmus.stores import MemoryStore, create_store, open_store
 from isthmus.ways import FixedDepth, Recall, Rescore, Way
 
 N, QUERIES = 700, 400
@@ -254,6 +256,27 @@ def test_another_model_than_the_bridges_is_refused(cli: Any, here: Path) -> None
     refused(OLD, OTHER, "all-MiniLM-L6-v2-int8 is not the new model", "canary", "cosine")
     refused(NEW, NEW, "384 dimensions", "the old model", "256")
     refused(OLD, OLD, "256 dimensions", "the new model", "384")
+
+
+def test_short_texts_of_the_right_model_are_not_taken_for_another_ones(corpus: Any) -> None:
+    new, old = open_encoder(OTHER), open_encoder(NEW)
+    texts = {str(i): text for i, text in enumerate(corpus.documents)}
+    rows = [model.encode(list(texts.values())) for model in (new, old)]
+    pairs = Pairs(*rows, ids=list(texts))
+    bridge = fit(pairs, recipe="procrustes", fitting=Fitting(canary_items=texts))
+    profile, canary = bridge.source_profile, bridge.canary
+    assert profile is not None and canary is not None and canary.items is not None
+    odd = ["a", "x", "the", "?", "ok", "help", "i", "yes", "e", "no"]
+    assert np.mean([profile.is_foreign(new.encode([text], kind="query")) for text in odd]) > 0.3
+    store = MemoryStore(vectors={"old": rows[1]})
+    # without texts to encode again the vectors decide
+    for known in (canary, replace(canary, items=None)):
+        for text in odd[:4] if known.items is None else odd:
+            search = replace(bridge, canary=known).unproven().search(store, "bridge", new=new)
+            assert search([text], k=3).ids.shape == (1, 3)
+            # vectors by themselves are judged whatever was asked before
+            with pytest.raises(WrongSpaceError):
+                search(np.ones((1, new.dim), np.float32), k=3)
 
 
 def test_texts_that_are_gone(cli: Any, here: Path, corpus: Any) -> None:

@@ -225,3 +225,20 @@ def test_odd_rows_of_the_same_model_are_not_of_another() -> None:
     past = np.mean([profile.is_foreign(row[None]) for row in odd[:500]])
     assert past > 0.03
     assert not len(profile.strays(odd))
+
+
+def test_a_few_odd_rows_may_be_of_the_model_and_many_show_another() -> None:
+    rng = np.random.default_rng(0)
+    spectrum = np.arange(1, 97) ** -0.8
+    rows, others = (
+        rng.standard_normal((2032, 96)) * scale for scale in (spectrum, rng.permutation(spectrum))
+    )
+    profile = Profile.of_rows(rows[:2000], unit=False)
+    odd = rows[2000:] * (1.3 * (profile.foreign / profile.score(rows)) ** 0.25)
+    assert all(profile.may_be(row[None]) for row in odd)
+    assert np.mean([profile.is_foreign(row[None]) for row in odd]) > 0.5
+    for n in (32, 2000):
+        assert profile.is_foreign(others[:n]) and not profile.may_be(others[:n])
+        assert profile.may_be(rows[:n])
+    # of as many as 32 nothing odd is believed any more
+    assert profile.is_foreign(odd) and not profile.may_be(odd)

@@ -348,6 +348,24 @@ class Bridge(PickledByFields, ShownInNotebook):
         """
         self._recognition.check_target(rows, where)
 
+    def vouches_for(self, encoder: Encoder, model: Literal["old", "new"]) -> bool:
+        """Whether the canary texts show that ``encoder`` is the bridge's ``model``.
+
+        False where the bridge holds no such texts.
+
+        Raises:
+            WrongSpaceError: if they show that it is another.
+        """
+        from isthmus.bridge.check_encoder import ask_canary
+
+        return ask_canary(self, encoder, model)
+
+    def may_be(self, model: Literal["old", "new"], rows: NDArray[Any]) -> bool:
+        """Whether rows ``(n, d)`` may be of ``model``, odd as they look: see `Profile.may_be`."""
+        is_source = (model == "new") == (self.kind == "query")
+        profile = self.source_profile if is_source else self.target_profile
+        return profile is None or profile.may_be(rows)
+
     def require_source(
         self, rows: Array, *, where: str = "vectors to transform", first_row: int = 0
     ) -> Array:

@@ -11,7 +11,7 @@ from isthmus.errors import WrongSpaceError
 if TYPE_CHECKING:
     from isthmus.bridge.bridge import Bridge
 
-__all__ = ["check_encoder"]
+__all__ = ["ask_canary", "check_encoder"]
 
 
 def check_encoder(bridge: Bridge, encoder: Encoder, model: Literal["old", "new"]) -> None:
@@ -34,10 +34,25 @@ def check_encoder(bridge: Bridge, encoder: Encoder, model: Literal["old", "new"]
             where=f"the {model} encoder",
             mend="Name the model that the bridge was fitted on",
         )
-    canary = bridge.canary
-    same = (space.model, space.revision) == (encoder.name, encoder.revision)
-    if same or canary is None or canary.items is None or isinstance(encoder, PrecomputedEncoder):
-        return
+    if (space.model, space.revision) != (encoder.name, encoder.revision):
+        ask_canary(bridge, encoder, model)
+
+
+def ask_canary(bridge: Bridge, encoder: Encoder, model: Literal["old", "new"]) -> bool:
+    """Whether the canary texts show that this encoder is the bridge's ``model``.
+
+    Returns:
+        False where nothing is shown: the bridge holds no such texts, or the encoder knows vectors
+        by their ids.
+
+    Raises:
+        WrongSpaceError: if they show that it is another.
+        IsthmusError: whatever the encoder raises.
+    """
+    is_source = (model == "new") == (bridge.kind == "query")
+    space, canary = bridge.source if is_source else bridge.target, bridge.canary
+    if canary is None or canary.items is None or isinstance(encoder, PrecomputedEncoder):
+        return False
     if not is_source:
         canary = replace(canary, source=canary.target, target=canary.source)
     try:
@@ -49,3 +64,4 @@ def check_encoder(bridge: Bridge, encoder: Encoder, model: Literal["old", "new"]
             where=f"the {model} encoder",
             mend=error.mend,
         ) from error
+    return True

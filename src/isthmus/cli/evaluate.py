@@ -17,7 +17,7 @@ from isthmus.cli.inputs import (
     RelevanceOptions,
     open_for,
 )
-from isthmus.cli.next_steps import Asked, after_evaluation
+from isthmus.cli.next_steps import Asked, after_evaluation, lacks_recommended
 from isthmus.cli.option_groups import grouped
 from isthmus.cli.query_variants import VariantOptions
 from isthmus.cli.reports import EvaluationOptions
@@ -141,6 +141,10 @@ def evaluate_command(
         # who opens the page or the JSON did not see the warning
         told = (*evaluation.notices, f"{_ANOTHER_QUESTION}. {_GIVE_THE_SAME}.")
         evaluation = evaluation.model_copy(update={"notices": told})
+    if lacks_recommended(loaded, evaluation):
+        lacking = f"this bridge does not hold {evaluation.recommended}: a fit on these data does"
+        told = (*evaluation.notices, lacking)
+        evaluation = evaluation.model_copy(update={"notices": told})
     results = check_bridge(loaded, evaluation, gate or (() if another_question else DEFAULT_GATES))
     regression = None
     if extent.against is not None:
@@ -150,8 +154,7 @@ def evaluate_command(
         )  # fmt: skip
     commands: tuple[str, ...] = ()
     if not another_question and all(result.passed for result in results):
-        given = {k: v for k, v in relevance.typed().items() if k not in ("--qrels", "--labels")}
-        commands = after_evaluation(loaded, evaluation, bridge, Asked(old, new, given))
+        commands = after_evaluation(loaded, evaluation, bridge, Asked(old, new, relevance.typed()))
     if shown.as_json:
         show_json(
             {

@@ -22,6 +22,7 @@ __all__ = [
     "after_fit",
     "after_live_fit",
     "command",
+    "lacks_recommended",
     "option_words",
 ]
 
@@ -47,7 +48,7 @@ class Asked:
     def words(self, *left_out: str) -> list[str]:
         """What is compared and the options, but for those ``left_out``."""
         sides = [self.old] if self.new is None else [self.old, self.new]
-        return [*sides, *option_words(self.options, *left_out)]
+        return [*map(_place, sides), *option_words(self.options, *left_out)]
 
     def given(self, name: str) -> str | None:
         """The value of an option, or None."""
@@ -92,8 +93,8 @@ def after_diagnosis(found: Diagnosis, asked: Asked) -> tuple[str, ...]:
 def after_fit(bridge: Bridge, path: Path, asked: Asked, *, passed: bool) -> tuple[str, ...]:
     """What was fitted, the same judgement again, and the recommended way if the gates passed."""
     return (
-        command("inspect", str(path)),
-        command("evaluate", str(path), *asked.words(*_KEPT_BY_A_BRIDGE)),
+        command("inspect", _place(path)),
+        command("evaluate", _place(path), *asked.words(*_KEPT_BY_A_BRIDGE)),
         *(_to_serve(bridge, bridge.evidence, path, asked) if passed else ()),
     )
 
@@ -109,7 +110,7 @@ def after_live_fit(bridge: Bridge, path: Path, asked: Asked, query: str | None) 
     """
     from isthmus.ways import Needs
 
-    shown = command("inspect", str(path))
+    shown = command("inspect", _place(path))
     way = bridge.recommended
     if way is None:
         return (shown,)
@@ -120,14 +121,27 @@ def after_live_fit(bridge: Bridge, path: Path, asked: Asked, query: str | None) 
     if query is None:
         return (shown,)
     index, *named = asked.words("--queries", "--qrels")
-    return (shown, command("search", index, query, "--bridge", str(path), *named))
+    options = ["--bridge", str(path), *named]
+    if query.startswith("-"):  # an option, were it not for the dashes
+        return (shown, command("search", *options, "--", index, query))
+    return (shown, command("search", index, query, *options))
 
 
 def after_evaluation(
     bridge: Bridge, found: Evaluation, path: Path, asked: Asked
 ) -> tuple[str, ...]:
-    """The way that this evidence recommends."""
+    """The way that this evidence recommends; a fit that has it, where this bridge does not."""
+    if found.verdict.serves and lacks_recommended(bridge, found):
+        metric = bridge.target.metric
+        kept = [] if metric == "cosine" else ["--metric", metric]
+        return (command("fit", *asked.words(), *kept, "-o", *_into(_BRIDGE)),)
     return _to_serve(bridge, found, path, asked)
+
+
+def lacks_recommended(bridge: Bridge, found: Evaluation) -> bool:
+    """Whether this evidence recommends a way that the fit of the query bridge did not choose."""
+    name = found.recommended
+    return bridge.kind == "query" and name is not None and name not in {"bridge", *bridge.ways}
 
 
 def _to_serve(
@@ -149,8 +163,8 @@ def _mapped(bridge: Bridge, path: Path, asked: Asked) -> str:
     else:
         source, output = asked.old, "vectors_for_the_new_model"
     if engine is None or source == queries:
-        return command("apply", str(path), source, *_into(f"{output}.npy"))
-    return command("apply", str(path), source, *_into(output), "--engine", engine)
+        return command("apply", _place(path), _place(source), *_into(f"{output}.npy"))
+    return command("apply", _place(path), _place(source), *_into(output), "--engine", engine)
 
 
 def _searched(name: str, bridge: Bridge, path: Path, asked: Asked) -> str:
@@ -165,11 +179,17 @@ def _searched(name: str, bridge: Bridge, path: Path, asked: Asked) -> str:
     named = ["--bridge", str(path), *([] if chosen and chosen[0] == name else ["--way", name])]
     if way.needs <= set(wanted.values()) and all(vectors.values()) and not asked.given("--ids"):
         asks = [word for m, file in vectors.items() for word in (f"--vectors-{m}", str(file))]
-        return command("search", asked.old, *asks, *named)
+        return command("search", _place(asked.old), *asks, *named)
     if Needs.ITEM_VECTORS in way.needs and "new" not in models:
         models.append("new")
     encoders = [word for model in models for word in (f"--{model}", _MODEL)]
     return command("search", *_INDEX, *named, *encoders)
+
+
+def _place(path: str | Path) -> str:
+    """A file or an index as an argument: no option, even where its name begins with a dash."""
+    text = str(path)
+    return f"./{text}" if text.startswith("-") and text != "-" else text
 
 
 def _into(path: str) -> list[str]:

@@ -268,6 +268,7 @@ def _texts(path: Path) -> list[str]:
 def _vectors(paths: dict[str, str]) -> tuple[Sequence[str | int], Any]:
     import numpy as np
 
+    from isthmus.spaces.ids import first_difference
     from isthmus.spaces.readers import open_vectors
 
     sides = {model: open_vectors(path) for model, path in paths.items()}
@@ -279,11 +280,11 @@ def _vectors(paths: dict[str, str]) -> tuple[Sequence[str | int], Any]:
                 mend="Give the same queries as both models encode them",
             )
         if first.ids is not None and other.ids is not None:
-            differ = np.flatnonzero(first.ids != other.ids)
-            if len(differ):
+            row = first_difference(first.ids, other.ids)
+            if row is not None:
                 raise InputError(
-                    f"row {differ[0]} is query '{first.ids[differ[0]]}' of {first.name}, and "
-                    f"'{other.ids[differ[0]]}' of {other.name}",
+                    f"row {row} is query '{first.ids[row]}' of {first.name}, and "
+                    f"'{other.ids[row]}' of {other.name}",
                     mend="Give the same queries in the same order",
                 )
     names = list(range(first.n)) if first.ids is None else first.ids.tolist()

@@ -27,6 +27,7 @@ from isthmus.spaces.text_ids import LONGEST, TextIds, TextIdWriter, check_length
 __all__ = [
     "check_same_kind",
     "check_unique",
+    "first_difference",
     "join",
     "join_hashes",
     "normalise_ids",
@@ -267,6 +268,15 @@ def same_ids(a: NDArray[Any], b: NDArray[Any]) -> bool:
     if a is b:
         return True
     return len(a) == len(b) and all(np.array_equal(a[p], b[p]) for p in _common_blocks(a, b))
+
+
+def first_difference(a: NDArray[Any], b: NDArray[Any]) -> int | None:
+    """The first row in which two id arrays of one length differ, or None."""
+    for part in _common_blocks(a, b):
+        differ = np.flatnonzero(np.asarray(a[part]) != np.asarray(b[part]))
+        if len(differ):
+            return part.start + int(differ[0])
+    return None
 
 
 def wide_as_text(a: NDArray[Any], b: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -9,6 +9,7 @@ one decomposition.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -34,7 +35,7 @@ _FEWEST_ROWS = 40
 _MOST_HELD = 400
 _CLEAR = 4.0
 """Rows of another model must stand out by this factor for the fingerprint to be used."""
-_ROWS_LOOKED_AT = 256
+_ROWS_LOOKED_AT, _ENOUGH_TO_TELL = 256, 32
 _BLOCK_ROWS = 2048
 _FEW = 0.5  # rows to a dimension, up to which their span is decomposed alone
 FAR = 1e30
@@ -168,9 +169,22 @@ class Profile:
 
     def is_foreign(self, rows: NDArray[Any]) -> bool:
         """Whether rows are nearer to those of another model: past the geometric middle."""
+        return self._is_past(0.5, rows)
+
+    def may_be(self, rows: NDArray[Any]) -> bool:
+        """Whether rows of what is said to be this model can be: a few odd texts lie past the middle.
+
+        A single one may lie as far as half of the rows of another model do; 32 may not lie past
+        the middle.
+        """
+        odd = max(0.0, 1 - math.log(max(len(rows), 1)) / math.log(_ENOUGH_TO_TELL))
+        return not self._is_past(0.5 + 0.5 * odd, rows)
+
+    def _is_past(self, share: float, rows: NDArray[Any]) -> bool:
+        """Whether rows lie past so much of the way, by its logarithm, to those of another model."""
         if self.typical is None:
             return False
-        return not self.score(rows) <= (self.typical * self.foreign) ** 0.5
+        return not self.score(rows) <= self.typical ** (1 - share) * self.foreign**share
 
     def strays(self, rows: NDArray[Any]) -> NDArray[np.int64]:
         """Which of ``rows (n, d)`` lie past the geometric middle by themselves, where more do than

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.encoders import Encoder
-from isthmus.errors import InputError
+from isthmus.errors import InputError, WrongSpaceError
 from isthmus.spaces.contract import Space
 from isthmus.spaces.guard import Guard
 from isthmus.ways.way import Needs, Way
@@ -57,6 +57,14 @@ class Mapped(Protocol):
         """Refuse rows that are not of the target."""
         ...
 
+    def vouches_for(self, encoder: Encoder, model: Literal["old", "new"]) -> bool:
+        """Whether its canary texts show that an encoder is this model."""
+        ...
+
+    def may_be(self, model: Literal["old", "new"], rows: NDArray[Any]) -> bool:
+        """Whether rows of what is said to be a model can be, odd as they look."""
+        ...
+
 
 class QueryVectors(NamedTuple):
     """The vectors of the queries by model ``(nq, d)``; those the way does not need are None."""
@@ -101,6 +109,7 @@ class QueryReader:
         self._maps = way.recall.rests_on_bridge and maps_queries
         self._encoders = {"old": old, "new": new}
         self._recognised: set[str] = set()
+        self._vouched: set[str] = set()
         self.guards: Mapping[str, Guard] = {} if bridge is None else _guards(bridge)
         """What holds the queries of each model against its contract; nothing without a bridge."""
 
@@ -114,6 +123,9 @@ class QueryReader:
         """
         models = self._models
         given = self._given(queries, models)
+        encoded = not isinstance(queries, (Mapping, np.ndarray))
+        for model in ("new", "old"):
+            self._recognise(model, given, encoded=encoded)
         if self._maps and "bridged" not in given:
             if self._bridge is None:
                 raise InputError(
@@ -125,10 +137,7 @@ class QueryReader:
                     where="columns",
                     mend="Name the column with the mapped vectors, columns=Columns(bridged=...)",
                 )
-            given["bridged"] = np.asarray(self._bridge.transform(given["new"]))
-        else:
-            self._recognise("new", given)
-        self._recognise("old", given)
+            given["bridged"] = np.asarray(self._bridge.transform(given["new"], check=False))
         used = {m: given.get(m) for m in (*models, "bridged")}
         if len({len(rows) for rows in used.values() if rows is not None}) > 1:
             counts = {m: len(rows) for m, rows in used.items() if rows is not None}
@@ -176,17 +185,32 @@ class QueryReader:
             for name, rows in given.items()
         }
 
-    def _recognise(self, model: Literal["old", "new"], given: Mapping[str, NDArray[Any]]) -> None:
-        """Refuse the first queries of a wrong model; later ones are trusted."""
-        bridge = self._bridge
-        if bridge is None or model not in given or model in self._recognised:
+    def _recognise(
+        self, model: Literal["old", "new"], given: Mapping[str, NDArray[Any]], *, encoded: bool
+    ) -> None:
+        """Refuse queries of a wrong model: of vectors that are given the first, of texts all.
+
+        What an encoder makes of a few odd texts may look like another model's: then the texts that
+        the bridge remembers decide, once, or, where it remembers none, it has to look so clearly.
+        """
+        bridge, encoder = self._bridge, self._encoders[model]
+        known = self._vouched if encoded else self._recognised
+        if bridge is None or model not in given or model in known:
             return
         source = "new" if bridge.kind == "query" else "old"
-        if model == source:
-            bridge.recognise(given[model], where=f"queries, {model}")
+        recognise = bridge.recognise if model == source else bridge.recognise_target
+        try:
+            recognise(given[model], where=f"queries, {model}")
+        except WrongSpaceError:
+            if not encoded or encoder is None:
+                raise
+            if bridge.vouches_for(encoder, model):
+                self._vouched.add(model)
+            elif not bridge.may_be(model, given[model]):
+                raise
         else:
-            bridge.recognise_target(given[model], where=f"queries, {model}")
-        self._recognised.add(model)
+            if not encoded:
+                self._recognised.add(model)
 
 
 def _guards(bridge: Mapped) -> dict[str, Guard]:
