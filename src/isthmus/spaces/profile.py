@@ -172,7 +172,7 @@ class Profile:
         return self._is_past(0.5, rows)
 
     def may_be(self, rows: NDArray[Any]) -> bool:
-        """Whether rows of what is said to be this model can be: a few odd texts lie past the middle.
+        """Whether rows of what is said to be this model can be: a few odd ones lie past the middle.
 
         A single one may lie as far as half of the rows of another model do; 32 may not lie past
         the middle.
