@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -336,6 +338,44 @@ def test_a_run_that_was_paused_goes_on(lance, path, models):
             migration.cut_over()
         assert migration.run(Limits(rate=1e6), resume=True) == State.FULL
         assert migration.status().encoded == N
+    check_new(lance, models, range(N))
+
+
+@pytest.mark.parametrize("kind", ["lancedb", "parquet"])
+@pytest.mark.parametrize("how", ["pause", "until"])
+def test_a_run_that_waits_for_its_rate_heeds_what_asks_it_to_stop(
+    request, tmp_path, path, models, kind, how
+):
+    plan = plan_of(filled(url_of(kind, tmp_path, request), models, N), models)
+    asked = threading.Timer(1.0, pause_file(path).touch)
+    began = time.monotonic()
+    with opened(plan, path, models) as migration:
+        if how == "pause":
+            asked.start()
+        until = 2.0 if how == "until" else None
+        assert migration.run(Limits(rate=0.02, seconds=until)) == State.FILLING
+        assert how in (migration.status().paused or "")
+    asked.cancel()
+    assert time.monotonic() - began < 15
+
+
+def test_a_rate_is_met_evenly(lance, path, models):
+    plan = plan_of(lance, models)
+    sent: list[tuple[float, int]] = []
+
+    class Noting:
+        name, revision, dim = models.new.name, models.new.revision, models.new.dim
+
+        def encode(self, texts, *, kind="document", progress=None):
+            sent.append((time.monotonic(), len(texts)))
+            return models.new.encode(texts)
+
+    with opened(plan, path, replace(models, new=Noting())) as migration:
+        assert migration.run(Limits(rate=4)) == State.FULL
+    # with each batch a text of the plan is encoded again
+    assert [size for _, size in sent[-3:]] == [21, 21, 21]
+    gaps = np.diff([at for at, _ in sent[-3:]])
+    assert ((gaps > 4) & (gaps < 7)).all(), gaps
     check_new(lance, models, range(N))
 
 

@@ -90,7 +90,7 @@ def running(monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     ids=["body", "head", "nothing", "answer"],
 )
 def test_no_client_keeps_a_server_from_ending(
-    running: Running, sent: bytes, capfd: pytest.CaptureFixture[str]
+    capfd: pytest.CaptureFixture[str], running: Running, sent: bytes
 ) -> None:
     with running.client(sent):
         assert running.asked("/echo").startswith(b"HTTP/1.1 200")
@@ -112,7 +112,7 @@ def test_whole_requests_are_answered_by_a_server_that_ends(running: Running) -> 
 
 
 def test_a_client_that_left_is_not_told_of_in_a_trace(
-    running: Running, capfd: pytest.CaptureFixture[str]
+    capfd: pytest.CaptureFixture[str], running: Running
 ) -> None:
     for _ in range(3):
         running.client(BEGUN).close()

@@ -29,6 +29,8 @@ __all__ = ["Backfill", "Limits", "PauseRequest", "Swept"]
 
 TOKEN = 4
 """Characters that are reckoned as one token."""
+_EVEN = 5.0  # seconds between two batches of a run with a rate: its load is spread
+_SLICE = 0.5  # seconds of sleep before what asks for a pause is looked at again
 _LOST = 50  # items that are asked for one at a time before a missing text is told
 
 
@@ -95,9 +97,10 @@ class Backfill:
         source: makes the vectors.
         marks: what each vector was made from.
         limits: what may be used.
-        between: called before every batch, with the number of items filled by this run; it may
-            raise `PauseRequest`.
+        between: called before every batch, and while the rate has us wait for one, with the number
+            of items filled by this run; it may raise `PauseRequest`.
         progress: told about items.
+        rewrites: each put writes the whole collection anew, and a page is put at once.
     """
 
     def __init__(
@@ -110,7 +113,9 @@ class Backfill:
         limits: Limits | None = None,
         between: Callable[[int], None] = lambda _: None,
         progress: Progress = silent,
+        rewrites: bool = False,
     ) -> None:
+        self._rewrites = rewrites
         self._store, self._column, self._source, self._marks = store, column, source, marks
         self._limits = limits or Limits()
         self._between, self._progress = between, progress
@@ -190,17 +195,27 @@ class Backfill:
             done.copied += len(some.ids)
         if not needs.any():
             return
-        self._wait(int(needs.sum()))
-        self._between(self.filled)
-        some = items.of(needs)
-        self._afford(material, needs)
-        rows, characters = self._made(items.ids, material, needs)
-        self._put(some, rows)
-        self._read_back(some.ids, rows)
-        self._marks.note(some.ids, first[needs], second[needs], characters=characters,
-                         encoded=len(some.ids))  # fmt: skip
-        done.encoded += len(some.ids)
-        self.filled += len(some.ids)
+        for batch in self._batches(needs):
+            self._wait(int(batch.sum()))
+            some = items.of(batch)
+            self._afford(material, batch)
+            rows, characters = self._made(items.ids, material, batch)
+            self._put(some, rows)
+            self._read_back(some.ids, rows)
+            self._marks.note(some.ids, first[batch], second[batch], characters=characters,
+                             encoded=len(some.ids))  # fmt: skip
+            done.encoded += len(some.ids)
+            self.filled += len(some.ids)
+
+    def _batches(self, needs: NDArray[np.bool_]) -> Iterator[NDArray[np.bool_]]:
+        """``needs`` in masks of no more than the rate lets through in some seconds."""
+        if self._limits.rate is None or self._rewrites:
+            yield needs
+            return
+        step = max(1, int(self._limits.rate * _EVEN))
+        number = np.cumsum(needs) - 1
+        for start in range(0, int(needs.sum()), step):
+            yield needs & (number >= start) & (number < start + step)
 
     def _payload_hashes(self, items: _Items, material: Material) -> Hashes:
         """Of what a second collection holds besides the vector; the same everywhere else."""
@@ -264,11 +279,14 @@ class Backfill:
             )
 
     def _wait(self, rows: int) -> None:
-        """Sleep as long as the rate asks."""
+        """Sleep as long as the rate asks, unless a limit is reached before."""
+        self._between(self.filled)
         if self._limits.rate is None:
             return
         due = self._began + (self.filled + rows) / self._limits.rate
-        time.sleep(max(0.0, due - time.monotonic()))
+        while (left := due - time.monotonic()) > 0:
+            time.sleep(min(left, _SLICE))
+            self._between(self.filled)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -168,8 +169,8 @@ class Filling:
         if limits.share is not None:
             # a share is met to a twentieth
             limits = replace(limits, batch=max(1, min(limits.batch, target.count // 20)))
-        if target.store.partition("://")[0] in ("faiss", "parquet", "file"):
-            # each put writes the whole file anew
+        rewrites = target.store.partition("://")[0] in ("faiss", "parquet", "file")
+        if rewrites:
             limits = replace(limits, batch=max(limits.batch, target.count // 8))
         return Backfill(
             self.store,
@@ -177,16 +178,26 @@ class Filling:
             source,
             self.marks,
             limits=limits,
-            between=lambda filled: self._between(limits, until),
+            between=self._between(limits, until),
             progress=self.progress,
+            rewrites=rewrites,
         )
 
-    def _between(self, limits: Limits, until: float | None) -> None:
-        if pause_file(self.path).exists():
-            raise PauseRequest("isthmus migrate pause asked for it")
-        if until is not None and time.monotonic() >= until:
-            raise PauseRequest("the time that --until names has come")
-        if limits.share is not None:
-            filled = self.store.filled(self.plan.target.new_column)
-            if filled >= limits.share * self.store.count():
-                raise PauseRequest(f"{limits.share:.3g} of the index is filled, as --until asks")
+    def _between(self, limits: Limits, until: float | None) -> Callable[[int], None]:
+        """What raises `PauseRequest` once a limit is reached; the store is asked once a batch."""
+        looked = -1
+
+        def look(filled: int) -> None:
+            nonlocal looked
+            if pause_file(self.path).exists():
+                raise PauseRequest("isthmus migrate pause asked for it")
+            if until is not None and time.monotonic() >= until:
+                raise PauseRequest("the time that --until names has come")
+            if limits.share is not None and filled != looked:
+                looked = filled
+                there = self.store.filled(self.plan.target.new_column)
+                if there >= limits.share * self.store.count():
+                    share = f"{limits.share:.3g} of the index is filled"
+                    raise PauseRequest(f"{share}, as --until asks")
+
+        return look
