@@ -167,11 +167,18 @@ def as_numbers(values: NDArray[Any], where: str) -> NDArray[Any]:
         cells = values.ravel() if values.ndim == 1 or values.shape[1:] == (1,) else None
         if cells is not None and _is_vector(cells[:1]):
             return as_numbers(_of_parts(list(cells), where), where)
-        missing = np.asarray(np.equal(values, np.asarray(None)), dtype=np.bool_)
+        # by `is`: to compare a cell that holds a vector gives a vector
+        missing = np.fromiter((cell is None for cell in values.flat), np.bool_, values.size)
+        if any(_is_vector([cell]) for cell in values.flat):
+            raise WrongTypeError(
+                "the rows are not numbers: some of their cells hold vectors",
+                where=where,
+                mend="Give the vectors alone, such as table['embedding']",
+            )
         if missing.any():
             raise InputError(
                 "a value is missing",
-                where=f"{where}, row {int(np.argwhere(missing)[0][0])}",
+                where=f"{where}, row {int(np.argmax(missing)) // max(values[:1].size, 1)}",
                 mend="Fill it, or leave such rows out",
             )
         try:

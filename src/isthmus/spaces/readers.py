@@ -22,6 +22,7 @@ from isthmus.spaces.formats.contents import Wanted, reading
 from isthmus.spaces.formats.finding import format_of, vector_files
 from isthmus.spaces.formats.id_table import TABLES, read_id_table
 from isthmus.spaces.formats.numpy_files import read_npy
+from isthmus.spaces.formats.tables_in_memory import is_named_table, rows_of_table
 from isthmus.spaces.ids import check_unique, normalise_ids, read_ids_text
 
 __all__ = ["IdSource", "VectorSource", "Vectors", "open_vectors", "split_key"]
@@ -172,8 +173,9 @@ def open_vectors(
     into an unlinked temporary file (in ``TMPDIR``) so that any row can be reached.
 
     Args:
-        source: an array ``(n, d)``; a file, ``file:key``, a folder or a glob pattern; or `Vectors`
-            opened before.
+        source: an array ``(n, d)``; a table of pandas, polars or Arrow, which is read as a file of
+            it where it has ids or texts beside the vectors; a file, ``file:key``, a folder or a
+            glob pattern; or `Vectors` opened before.
         ids: ids of the rows; or a ``.npy``/``.txt`` file of them (one a line), or a Parquet, Arrow
             or CSV table with a column ``id`` in the rows' order; or the name of the column or
             member that holds them; or False for none.  Found without being named: the member or
@@ -207,9 +209,15 @@ def open_vectors(
             return source
         return source.without_ids() if ids is False else source.with_ids(_read_ids(ids))
     if not isinstance(source, str | os.PathLike):
-        given = None if ids is None or ids is False else _read_ids(ids)
+        array, given = source, None
+        column = ids if isinstance(ids, str) and not _is_id_file(ids) else None
+        table = is_named_table(source)
+        if table:
+            array, given = rows_of_table(source, Wanted(key, column, ids is None), name)
+        if ids is not None and ids is not False and not (table and column is not None):
+            given = _read_ids(ids)
         return Vectors(
-            as_array(source, name),
+            as_array(array, name),
             name=name,
             ids=None if given is None else normalise_ids(given, name),
             codes=Codes.of(codes, name),
