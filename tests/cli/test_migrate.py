@@ -128,6 +128,17 @@ def test_run_search_cut_over_watch_and_roll_back(migrate):
     migrate("clean").refused("only what is wholly cut over")
 
 
+def test_a_partial_cut_over_says_how_to_go_on(migrate):
+    assert migrate("run", "--until", "50%").code == 0
+    done = migrate("cutover", "--partial")
+    assert done.code == 0, done
+    assert "to fill the rest: isthmus migrate resume plan.json" in " ".join(done.err.split())
+    migrate("cutover").refused("cut over in part", "isthmus migrate resume")
+    migrate("clean").refused("isthmus migrate resume")
+    assert "state: full" in migrate("resume").out
+    assert "back with: isthmus migrate rollback" in migrate("cutover").err
+
+
 def test_workers_share_the_encoding_and_one_is_killed_meanwhile(
     here, cli, migrate, monkeypatch, tmp_path
 ):

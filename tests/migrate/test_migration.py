@@ -400,7 +400,35 @@ def test_a_partial_cut_over_leaves_the_alias(lance, path, models):
             migration.clean()
         search = LiveSearch(plan, migration.store, new=models.new, old=models.old, refresh=0)
         assert search.way().joins
+        with pytest.raises(StoreChangedError, match="cut over in part, not full") as told:
+            migration.cut_over(partial=True)
+        assert "migrate resume" in str(told.value)
+        assert "--partial" not in str(told.value)
         migration.rollback()
+
+
+@pytest.mark.parametrize("kind", ["lancedb", "postgresql"])
+def test_after_a_partial_cut_over_what_is_said_to_work_works(request, tmp_path, path, models, kind):
+    url = filled(url_of(kind, tmp_path, request), models, N)
+    plan = plan_of(url, models)
+    with opened(plan, path, models) as migration:
+        migration.run(Limits(batch=10, share=0.5))
+        migration.cut_over(partial=True)
+        assert migration.in_part
+        with pytest.raises(StoreChangedError, match="resume, or back with isthmus migrate rollb"):
+            migration.clean()
+        # again in part, then all of it
+        assert migration.run(Limits(batch=10, share=0.7), resume=True) == State.FILLING
+        migration.cut_over(partial=True)
+        assert migration.run(resume=True) == State.FULL
+        migration.cut_over()
+        assert not migration.in_part
+        assert migration.store.alias(plan.target.alias) == plan.target.alias_new
+        with pytest.raises(StoreChangedError, match="over: it is cut over.*nothing to cut over"):
+            migration.cut_over()
+    check_new(url, models, range(N))
+    with opened(plan, path, models) as migration:
+        assert migration.rollback().untouched == N
 
 
 def test_after_cleaning_there_is_no_way_back(url, path, models):

@@ -285,8 +285,8 @@ def cutover_command(
         bool,
         typer.Option(
             "--partial",
-            help="Go no further: what is filled stays and is searched with the rest, and the alias "
-            "stays on the old vectors.",
+            help="Go no further for now: what is filled stays and is searched with the rest, and "
+            "the alias stays on the old vectors. isthmus migrate resume goes on.",
         ),
     ] = False,
     take_over: TakeOver = False,
@@ -301,9 +301,13 @@ def cutover_command(
         migration.cut_over(partial=partial)
         _told(migration, as_json=as_json)
         target = migration.plan.target
-    if not partial:
+        moved = not migration.in_part
+    if moved:
         back = command("migrate", "rollback", str(plan), *option_words(at.typed()))
         say(f"'{target.alias}' stands for {target.alias_new}; back with: {back}")
+    else:
+        resume = command("migrate", "resume", str(plan), *option_words(at.typed()))
+        say(f"both columns are searched as they are; to fill the rest: {resume}")
 
 
 @migrate_app.command("rollback")

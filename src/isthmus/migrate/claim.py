@@ -40,6 +40,18 @@ class Claim:
         return self.journal.plan == self.plan.digest
 
     @property
+    def over(self) -> bool:
+        """Whether nothing is left to fill: cut over wholly, cleaned or rolled back."""
+        state = self.journal.state if self.mine else None
+        return state in (State.CUT_OVER, State.CLEANED, State.ROLLED_BACK) and not self.in_part
+
+    @property
+    def in_part(self) -> bool:
+        """Whether it is cut over in part: the alias stays, and filling may go on."""
+        cut = self.mine and self.journal.state == State.CUT_OVER
+        return cut and bool(self.journal.data(State.CUT_OVER).get("partial"))
+
+    @property
     def home(self) -> str:
         """The machine and the file that the plan is run from."""
         return f"{socket.gethostname()}:{self.path.resolve()}"
@@ -91,7 +103,7 @@ class Claim:
             self._check_not_there()
             return
         state = journal.state
-        if state in (State.CUT_OVER, State.CLEANED, State.ROLLED_BACK):
+        if self.over:
             raise StoreChangedError(
                 f"this migration is over: it is {state}",
                 where=where,

@@ -100,6 +100,11 @@ class Migration:
         """The state that this plan has reached; None if it was not begun."""
         return self.journal.state if self._claim.mine else None
 
+    @property
+    def in_part(self) -> bool:
+        """Whether it is cut over in part, so that filling may go on."""
+        return self._claim.in_part
+
     @cached_property
     def bridge(self) -> Bridge | None:
         """The bridge of the plan, unchanged since."""
@@ -248,6 +253,9 @@ class Migration:
     def cut_over(self, *, partial: bool = False) -> Estimate | None:
         """Move the alias to the new vectors in one step, once the gate holds on the live index.
 
+        ``partial`` leaves the alias, and what is filled is searched with the rest; filling may go
+        on later (`run`), and a whole cut-over follow.
+
         Returns:
             The gain over the old model on the plan's queries; None where it has none.
 
@@ -259,12 +267,20 @@ class Migration:
         with self._claim.at_work():
             self._claim.check_begun()
             state = self.state
-            if state not in (State.FULL, State.FILLING) or (state == State.FILLING and not partial):
+            if self._claim.over:
                 raise StoreChangedError(
-                    f"the index is {state}, not full: some items have no new vector",
+                    f"this migration is over: it is {state}",
                     where=self.journal.where,
-                    mend="Go on with isthmus migrate resume; or with --partial search both columns "
-                    "as they are from now on",
+                    mend="There is nothing to cut over; isthmus migrate status shows it",
+                )
+            if state not in (State.FULL, State.FILLING) or (state == State.FILLING and not partial):
+                partly = "; or with --partial search both columns as they are from now on"
+                raise StoreChangedError(
+                    f"the index is {state}{' in part' if self._claim.in_part else ''}, not full: "
+                    "some items have no new vector",
+                    where=self.journal.where,
+                    mend="Go on with isthmus migrate resume"
+                    + (partly if state == State.FILLING and not partial else ""),
                 )
             partial = state == State.FILLING
             check_models(self.plan, self.store, self._models())
@@ -398,11 +414,13 @@ class Migration:
                     where=self.journal.where,
                     mend="Finish it with isthmus migrate rollback",
                 )
-            if self.state != State.CUT_OVER or self.journal.data(State.CUT_OVER).get("partial"):
+            if self.state != State.CUT_OVER or self._claim.in_part:
                 raise StoreChangedError(
                     f"the index is {self.state}, and only what is wholly cut over can be cleaned",
                     where=self.journal.where,
-                    mend="See isthmus migrate status",
+                    mend="Go on with isthmus migrate resume, or back with isthmus migrate rollback"
+                    if self._claim.in_part
+                    else "See isthmus migrate status",
                 )
             target = self.plan.target
             with self.journal.step(State.CLEANED, self.plan.digest, drop_old=drop_old):
