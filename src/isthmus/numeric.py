@@ -224,8 +224,11 @@ def as_floating(x: Array, name: str) -> Array:
         InputError: for integers (they are usually quantised codes that need their scale),
             booleans, complex numbers and objects.
     """
-    if is_numpy_array(x) and x.dtype == np.float32:
-        return x
+    if is_numpy_array(x):
+        if x.dtype == np.float32:
+            return x
+        if not x.dtype.isnative:
+            x = x.astype(x.dtype.newbyteorder("="))
     xp = namespace(x)
     if x.dtype in (xp.float32, xp.float64):
         return x

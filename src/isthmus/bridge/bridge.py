@@ -186,6 +186,7 @@ class Bridge(PickledByFields, ShownInNotebook):
                     "this bridge has no model of trust",
                     mend="Fit it anew; a composed or inverted bridge has none",
                 )
+            x = as_array(x, "vectors to transform")
             return self.transform(x, check=check), self.trust(x)
         x = as_array(x, "vectors to transform")
         rows = x[None, ...] if x.ndim == 1 else x

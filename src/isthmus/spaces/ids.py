@@ -57,10 +57,8 @@ def normalise_ids(ids: NDArray[Any] | Sequence[Any], where: str) -> NDArray[Any]
     found = ids if isinstance(ids, np.ndarray) else _from_sequence(ids, where)
     if found.ndim != 1:
         raise InputError(f"the ids have shape {found.shape}, expected (n,)", where=where)
-    if found.dtype.kind == "O":
+    if found.dtype.kind in "OT":
         found = _from_sequence(found.tolist(), where)
-    if found.dtype.kind == "T":
-        found = found.astype(np.str_)
     if found.dtype.kind == "S":
         try:
             found = np.char.decode(found.astype(np.bytes_, copy=False), "utf-8")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from isthmus.array_types import Values
 from isthmus.errors import InputError
-from isthmus.numeric import Array, like, to_numpy
+from isthmus.numeric import Array, as_array, like, to_numpy
 
 __all__ = ["MOST_KNOTS", "MonotoneCurve", "isotonic_curve"]
 
@@ -55,6 +55,8 @@ class MonotoneCurve:
         Raises:
             InputError: for values that are not floats or not finite, naming the first.
         """
+        scalar = isinstance(values, int | float | np.generic)
+        values = np.asarray(values) if scalar else as_array(values, "scores")
         host = to_numpy(values)
         if host.dtype.kind != "f":
             raise InputError(
