@@ -147,16 +147,15 @@ def test_a_log_is_read_from_where_it_was_left(tmp_path: Path) -> None:
     log.write_text('{"vector": [1, 2], "hit": 1, "group": "de"}\n{"same": true, "trust": 0.5}\n{"h')
     (seen,) = read_log(log, None)
     assert seen.vectors is not None and seen.vectors.tolist() == [[1, 2]]
-    assert (seen.hit, seen.trust, seen.cursor) == (((1.0, "de"),), ((0.5, 1.0),), "2")
+    assert (seen.hit, seen.trust) == (((1.0, "de"),), ((0.5, 1.0),))
     log.write_text(log.read_text() + 'it": 0.5}\n')
-    with pytest.raises(StopIteration):
-        next(iter(read_log(log, "3")))
     (rest,) = read_log(log, seen.cursor)
-    assert rest.hit == ((0.5, None),) and rest.vectors is None and rest.cursor == "3"
+    assert rest.hit == ((0.5, None),) and rest.vectors is None
+    assert not list(read_log(log, rest.cursor))
     for wrong in ('{"hit": 2}', "[]", "x", '{"vector": ["a"]}', '{"same": "yes"}', "[" * 9999):
         log.write_text(wrong + "\n")
         with pytest.raises(InputError, match="line 1"):
             list(read_log(log, None))
     np.save(tmp_path / "v.npy", rows(2500, 0))
-    parts = list(read_vectors(str(tmp_path / "v.npy"), "400"))
-    assert [part.cursor for part in parts] == ["1400", "2400", "2500"]
+    parts = list(read_vectors(str(tmp_path / "v.npy"), None))
+    assert [part.cursor.split()[0] for part in parts] == ["1000", "2000", "2500"]

@@ -37,6 +37,19 @@ def test_encodings_and_compressions_are_seen_through(
     assert suffix_of(tmp_path / f"a.CSV{packed}") == ".csv"
 
 
+@pytest.mark.parametrize("kind", ["zstd", "lz4"])
+@pytest.mark.parametrize("text", ["", "a", "ab", "abc" * 9999])
+def test_what_arrow_unpacks_can_be_begun_again(tmp_path: Path, kind: str, text: str) -> None:
+    pa = pytest.importorskip("pyarrow")
+    path = tmp_path / "a.txt"
+    with pa.CompressedOutputStream(str(path), kind) as packed:
+        packed.write(text.encode())
+    with text_of_file(path) as file:
+        assert file.read() == text
+        file.seek(0)
+        assert file.read() == text
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

@@ -153,6 +153,8 @@ def _monitor() -> Schema:
         object_of(
             alarm=FLAG,
             alarms=listed(TEXT),
+            untested=listed(TEXT),
+            notices=listed(TEXT),
             recommended={"enum": ["nothing", "refit", "roll back"]},
             why=TEXT,
             rows=COUNT,

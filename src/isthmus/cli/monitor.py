@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,113 +9,32 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from isthmus.cli.alarm import AlarmOptions
-from isthmus.cli.completions import one_of, way_names
-from isthmus.cli.console import ProgressBar, say, show, show_json
+from isthmus.cli.console import ProgressBar, say, show, show_json, warn
 from isthmus.cli.inputs import BridgeOption
 from isthmus.cli.option_groups import grouped
 from isthmus.cli.outputs import WRITTEN
 from isthmus.cli.reports import PageOptions
+from isthmus.cli.watch_options import JUDGED, BoundOptions, DriftOptions, open_watch
 from isthmus.cli.webhook import post_alarm
 from isthmus.errors import InputError, ModelChangedError
 
 if TYPE_CHECKING:
     from isthmus.bridge import Bridge
     from isthmus.encoders import CanaryCheck
-    from isthmus.monitor import Monitored, Observations, Watch
+    from isthmus.monitor import Monitored, Watch
     from isthmus.monitor.retrieval import Retrieval
 
 __all__ = ["monitor_command"]
 
-_JUDGED = "What must hold"
-_LOGS = (".jsonl", ".ndjson")
-
-
-@dataclass(frozen=True)
-class DriftOptions:
-    """What the traffic is compared with."""
-
-    reference: Annotated[
-        str | None,
-        typer.Option(
-            help="Vectors like those of the fit, which drift is measured from; without it the "
-            "first --baseline vectors of the traffic.",
-            rich_help_panel=_JUDGED,
-        ),
-    ] = None
-    baseline: Annotated[
-        int, typer.Option(min=100, help="See --reference.", rich_help_panel=_JUDGED)
-    ] = 1000
-    side: Annotated[
-        str | None,
-        typer.Option(
-            help="Whether the vectors are those that the bridge maps (source) or those of its "
-            "target; by default source, and for a store those of the old model.",
-            rich_help_panel=_JUDGED,
-            autocompletion=one_of("source", "target"),
-        ),
-    ] = None
-
-
-@dataclass(frozen=True)
-class StatedBounds:
-    """Bounds, the chance of a false alarm, and the way that serves."""
-
-    bounds: list[str]
-    alpha: float
-    way: str | None
-
-
-@dataclass(frozen=True)
-class BoundOptions:
-    """What must hold, and how often it may be wrongly said not to."""
-
-    bound: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--bound",
-            help="As 'hit >= 0.8', 'hit.de >= 0.7', 'gap.de <= 0.1', 'refused <= 0.01', "
-            "'overconfidence <= 0.1', 'scores.lenient <= 0.1' or 'scores.strict <= 0.1'. "
-            "Repeatable; the last four are held by default.",
-            rich_help_panel=_JUDGED,
-        ),
-    ] = None
-    policy: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="TOML",
-            help="A policy, whose stage (--stage) states the bounds.",
-            rich_help_panel=_JUDGED,
-        ),
-    ] = None
-    stage: Annotated[str, typer.Option(help="Of the policy.", rich_help_panel=_JUDGED)] = (
-        "production"
-    )
-    way: Annotated[
-        str | None,
-        typer.Option(
-            autocompletion=way_names,
-            help="The way that serves, whose scores stand in the log; the recommended one by "
-            "default.",
-            rich_help_panel=_JUDGED,
-        ),
-    ] = None
-    alpha: Annotated[
-        float | None,
-        typer.Option(
-            help="The chance of any false alarm, ever; 0.01, or what the policy states.",
-            rich_help_panel=_JUDGED,
-        ),
-    ] = None
-
-    def stated(self) -> StatedBounds:
-        """What is held, with what the policy says of it."""
-        from isthmus.registry import Policy
-
-        bounds, alpha = list(self.bound or []), self.alpha
-        if self.policy is not None:
-            stage = Policy.load(self.policy).stage(self.stage)
-            bounds, alpha = [*stage.bounds, *bounds], alpha or stage.alpha
-        return StatedBounds(bounds, alpha or 0.01, self.way)
+_NEEDED = {
+    "hit": "'hit' on a line of a log",
+    "gap": "'hit' and 'group' on lines of a log",
+    "refused": "vectors",
+    "overconfidence": "'same' and 'trust' on a line of a log",
+    "scores": "'scores' and 'old_scores' on a line of a log, and the thresholds of the way",
+    "retrieval": "--ask",
+}
+"""What a bound is tested on, by the first part of its name."""
 
 
 @dataclass(frozen=True)
@@ -126,13 +44,13 @@ class CanaryOptions:
     canary: Annotated[
         Path | None,
         typer.Option(
-            help="What isthmus canary record wrote, checked with --model.", rich_help_panel=_JUDGED
+            help="What isthmus canary record wrote, checked with --model.", rich_help_panel=JUDGED
         ),
     ] = None
     model: Annotated[
         str | None,
         typer.Option(
-            metavar="ENC", help="The model that answers now, as st:NAME.", rich_help_panel=_JUDGED
+            metavar="ENC", help="The model that answers now, as st:NAME.", rich_help_panel=JUDGED
         ),
     ] = None
 
@@ -143,19 +61,19 @@ class CanaryOptions:
             help="Fixed queries with their answers (a log as for isthmus fit --queries), which "
             "--index is asked at every look, encoded by --model: an alarm where they find less "
             "than at the first, or break a bound 'retrieval >= 0.8'.",
-            rich_help_panel=_JUDGED,
+            rich_help_panel=JUDGED,
         ),
     ] = None
     index: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="The store that --ask searches.", rich_help_panel=_JUDGED),
+        typer.Option(metavar="URL", help="The store that --ask searches.", rich_help_panel=JUDGED),
     ] = None
     old_model: Annotated[
         str | None,
         typer.Option(
             metavar="ENC",
             help="The old model, where the recommended way asks it.",
-            rich_help_panel=_JUDGED,
+            rich_help_panel=JUDGED,
         ),
     ] = None
 
@@ -176,8 +94,9 @@ def monitor_command(
         str,
         typer.Argument(
             metavar="TRAFFIC",
-            help="A log (.jsonl) with vector, hit, same, trust, scores, old_scores or group on "
-            "each line; a file of vectors; or the URL of a store, whose items are looked at.",
+            help="A log (.jsonl, .ndjson or .json, plain or packed) with vector, hit, same, trust, "
+            "scores, old_scores or group on each line; a file of vectors; or the URL of a store, "
+            "whose items are looked at.",
             show_default=False,
         ),
     ],
@@ -191,16 +110,20 @@ def monitor_command(
         Path | None,
         typer.Option(
             help="A folder that is kept between looks: only what is new is looked at, and looking "
-            "every minute costs no false alarms."
+            "every minute costs no false alarms. Options that are left out are those of its first "
+            "look, and others than those are refused. A log that was rotated or cut is read from "
+            "its start; what was written to the old one after the last look is looked at if that "
+            "one is given once more, before the new one."
         ),
         WRITTEN,
     ] = None,
 ) -> None:
     """Watch live vectors and results: has what is asked changed, or the model, or the answers?
 
-    Exit code 1 on an alarm. What is recommended: nothing, to fit again near the running bridge, or
-    to roll back. All tests may be looked at after every row; together they raise a false alarm,
-    ever, with a chance of at most --alpha.
+    Exit code 1 on an alarm, or where no value came for a bound that is stated. What is
+    recommended: nothing, to fit again near the running bridge, or to roll back. All tests may be
+    looked at after every row; together they raise a false alarm, ever, with a chance of at most
+    --alpha.
 
     Examples:
 
@@ -216,7 +139,7 @@ def monitor_command(
     """  # fmt: skip
     from isthmus.bridge import Bridge
     from isthmus.files import together
-    from isthmus.monitor import Watch
+    from isthmus.monitor import Watch, read_traffic
 
     same.check()
     alarm.check(bridge)
@@ -232,10 +155,13 @@ def monitor_command(
     loaded = Bridge.load(bridge)
     stated = held.stated()
     checked = _checked(same)
-    sided = drift.side or _side_of(traffic, loaded)
-    watch = _watch(loaded, sided, state, drift, stated)
-    for seen in _read(traffic, watch.cursor):
+    watch = open_watch(loaded, traffic, state, drift, stated)
+    notices: list[str] = []
+    for seen in read_traffic(traffic, watch.cursor):
         watch.update(seen)
+        if seen.notice is not None:
+            notices.append(seen.notice)
+            warn(f"notice: {seen.notice}")
     retrieval = _asked(same, loaded, watch)
     found = watch.result(checked, retrieval)
     with together():
@@ -245,7 +171,7 @@ def monitor_command(
             from isthmus.monitor import write_monitor_report
 
             write_monitor_report(found, shown.report, name=traffic, overwrite=shown.overwrite)
-    told = found.as_dict()
+    told = {**found.as_dict(), "notices": notices}
     if found.recommended[0] == "roll back" and alarm.roll_back is not None:
         told["rolled_back"] = alarm.rolled_back(bridge, found.alarms)
     if shown.as_json:
@@ -258,53 +184,8 @@ def monitor_command(
             show(str(told["rolled_back"]))
     if found.alarms:
         post_alarm(alarm.webhook, {"traffic": traffic, **told})
+    if found.alarms or found.untested:
         raise typer.Exit(1)
-
-
-def _watch(
-    bridge: Bridge,
-    side: str,
-    state: Path | None,
-    drift: DriftOptions,
-    held: StatedBounds,
-) -> Watch:
-    import numpy as np
-
-    from isthmus.monitor import DEFAULT_BOUNDS, Watch
-    from isthmus.spaces.readers import open_vectors
-
-    if state is not None and state.exists():
-        return Watch.load(state, bridge, side=side)
-    named = {text.split()[0] for text in held.bounds if text.split()}
-    default = [text for text in DEFAULT_BOUNDS if text.split()[0] not in named]
-    rows = None
-    if drift.reference is not None:
-        opened = open_vectors(drift.reference)
-        rows = np.asarray(opened.rows(0, opened.n))
-    return Watch(
-        bridge,
-        side=side,
-        bounds=[*held.bounds, *default],
-        reference=rows,
-        baseline=drift.baseline,
-        alpha=held.alpha,
-        way=held.way,
-    )
-
-
-def _side_of(traffic: str, bridge: Bridge) -> str:
-    if "://" not in traffic:
-        return "source"
-    # a store holds the old model's vectors
-    return "target" if bridge.kind == "query" else "source"
-
-
-def _read(traffic: str, after: str | None) -> Iterator[Observations]:
-    from isthmus.monitor import read_log, read_store, read_vectors
-
-    if Path(traffic).suffix.lower() in _LOGS:
-        return read_log(Path(traffic), after)
-    return read_store(traffic) if "://" in traffic else read_vectors(traffic, after)
 
 
 def _checked(same: CanaryOptions) -> CanaryCheck | None:
@@ -349,6 +230,9 @@ def _shown(found: Monitored) -> list[str]:
             verdict = "ALARM" if test.alarm else "holds"
             seen = f"{test.n:,} values, p {test.p_as_text}"
             lines.append(f"{verdict}  {test.hypothesis}{mean} ({seen})")
+    for bound in found.untested:
+        needed = _NEEDED[bound.split()[0].partition(".")[0]]
+        lines.append(f"NOT TESTED  {bound}: no value came, which takes {needed}")
     if found.canary is not None:
         lines.append(f"canary: {found.canary}")
     if found.retrieval is not None:

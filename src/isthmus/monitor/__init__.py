@@ -2,7 +2,13 @@
 
 from isthmus.monitor.drift import Drift
 from isthmus.monitor.monitored import Monitored, TestResult
-from isthmus.monitor.observations import Observations, read_log, read_store, read_vectors
+from isthmus.monitor.observations import (
+    Observations,
+    read_log,
+    read_store,
+    read_traffic,
+    read_vectors,
+)
 from isthmus.monitor.page import write_monitor_report
 from isthmus.monitor.retrieval import CanaryQueries, Retrieval, ask
 from isthmus.monitor.sequential import Direction, MeanTest
@@ -30,6 +36,7 @@ __all__ = [
     "post",
     "read_log",
     "read_store",
+    "read_traffic",
     "read_vectors",
     "write_monitor_report",
 ]

@@ -75,8 +75,7 @@ class Drift:
                 where="reference",
             )
         self.unit, self.alpha, self.seed = unit, alpha, seed
-        order = np.random.default_rng(seed).permutation(len(reference))[: 2 * _MOST_HALF]
-        self.reference = np.ascontiguousarray(reference[order], np.float32)
+        self.reference = _drawn(reference, seed)
         self.past = np.empty((0, reference.shape[1]), np.float32)
         self.learned_from = self.past
         self.seen = 0
@@ -90,6 +89,10 @@ class Drift:
             for side in (("at most", "at least") if name in FIXED else ("at most",))
         }
         self._prepare()
+
+    def is_of(self, reference: NDArray[Any]) -> bool:
+        """Whether ``reference (n, d)`` is what this one was made of."""
+        return np.array_equal(_drawn(reference, self.seed), self.reference)
 
     def _slack(self) -> float:
         """How far the mean rank may lie from 1/2 for the reference's own error.
@@ -222,6 +225,11 @@ class Drift:
         found.tests = {(name, side): MeanTest.of_state(s) for name, side, s in described["tests"]}
         found._prepare()
         return found
+
+
+def _drawn(reference: NDArray[Any], seed: int) -> NDArray[np.float32]:
+    order = np.random.default_rng(seed).permutation(len(reference))[: 2 * _MOST_HALF]
+    return np.ascontiguousarray(reference[order], np.float32)
 
 
 def _ranks(held: Matrix, scores: Matrix) -> Matrix:

@@ -81,6 +81,8 @@ class Monitored:
     """What passes translated thresholds, beside what passes the old ones."""
     history: tuple[tuple[int, str, float], ...]
     """After how many observations which test had how much evidence, as a power of ten."""
+    untested: tuple[str, ...] = ()
+    """Bounds that were stated, and of which no value came: nothing is known of them."""
 
     @property
     def alarms(self) -> tuple[str, ...]:
@@ -118,6 +120,11 @@ class Monitored:
                 "what is asked has changed, and no bound is broken: fit again on a few new pairs, "
                 "staying near the running bridge (isthmus fit --prior)"
             )
+        if self.untested:
+            return "nothing", (
+                f"nothing is known of {' and '.join(self.untested)}, and nothing else differs from "
+                "the reference by more than chance"
+            )
         return "nothing", "nothing differs from the reference by more than chance"
 
     def as_dict(self) -> dict[str, Any]:
@@ -126,6 +133,7 @@ class Monitored:
         return {
             "alarm": bool(self.alarms),
             "alarms": list(self.alarms),
+            "untested": list(self.untested),
             "recommended": action,
             "why": why,
             "rows": self.rows,

@@ -3,12 +3,15 @@
 A log has a JSON object on each line, with any of: ``vector`` (numbers), ``hit`` (how well the query
 was answered, from 0 to 1), ``same`` (whether the first result was the old model's, as shadow
 traffic tells), ``trust`` (what the search said of that), ``scores`` and ``old_scores`` (of the
-first results that were served, and of those of the old model) and ``group``.
+first results that were served, and of those of the old model) and ``group``.  A log may be packed,
+or be one list of such objects in a ``.json`` file.
 """
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -17,14 +20,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
-from isthmus.inputs import open_input
+from isthmus.file_records import current
 from isthmus.json_text import read_json
+from isthmus.monitor.log_lines import (
+    RESULTS,
+    begun_anew,
+    first_object,
+    is_log,
+    lines_behind,
+    unknown_before,
+)
+from isthmus.monitor.position import Position
+from isthmus.spaces.formats.finding import format_of, vector_files
+from isthmus.spaces.readers import Vectors, open_vectors, split_key
+from isthmus.spaces.text_files import suffix_of
 from isthmus.stores import open_store
 
-__all__ = ["Observations", "read_log", "read_store", "read_vectors"]
+__all__ = ["Observations", "read_log", "read_store", "read_traffic", "read_vectors"]
 
 _LINES = 1000
-_MOST_LINE = 1 << 22
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +66,61 @@ class Observations:
     """``(m, d)``: the vectors of those of which nothing was said."""
     scores: tuple[tuple[tuple[float, ...], tuple[float, ...]], ...] = ()
     """The first results of a query: the old model's scores, and those that were served."""
+    notice: str | None = None
+    """What is to be told of where it was read from, such as from the start of another log."""
+
+
+def read_traffic(traffic: str, after: str | None) -> Iterator[Observations]:
+    """A log, a file of vectors or the items of a store, by what stands there.
+
+    JSON, plain or packed, whose first object has results or a list of numbers named ``vector`` is a
+    log, and so is what has no objects yet.
+
+    Args:
+        traffic: a path or URL.
+        after: the cursor of what was read before.
+
+    Raises:
+        InputError: for anything else, and for several logs.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from isthmus.monitor import read_traffic
+        >>> _ = Path("served.json").write_text('[{"hit": 1}, {"hit": 0}]')
+        >>> [seen.hit for seen in read_traffic("served.json", after=None)]
+        [((1.0, None), (0.0, None))]
+    """
+    if "://" in traffic:
+        return read_store(traffic)
+    named = Path(traffic)
+    awaited = suffix_of(named) in (".jsonl", ".ndjson") and not glob.has_magic(traffic)
+    # an empty one is a log to which nothing was written yet
+    if awaited and (not current(named).exists() or _is_empty(current(named))):
+        return read_log(named, after)
+    path, key = split_key(traffic, None)
+    if key is not None:
+        return read_vectors(traffic, after)
+    files = vector_files(path)
+    if files == [path]:
+        return read_log(path, after) if is_log(path) else read_vectors(traffic, after)
+    if format_of(files[0]).name == "JSON" and RESULTS & (first_object(files[0]) or {}).keys():
+        raise InputError(
+            f"there are {len(files):,} logs here, and one is watched",
+            where=traffic,
+            mend="Name one file",
+        )
+    return read_vectors(traffic, after)
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_file() and not path.stat().st_size
 
 
 def read_log(path: Path, after: str | None) -> Iterator[Observations]:
-    """The lines of a log behind ``after``, the number of lines that were read before.
+    """The lines of a log behind ``after``, the cursor of what was read before.
 
-    A last line without its end is left for the next time: it is still being written.
+    A last line without its end is left for the next time: it is still being written.  A log that
+    does not begin with what was read before is another one, and is read from its start.
 
     Raises:
         InputError: naming the first line that cannot be read.
@@ -65,48 +128,78 @@ def read_log(path: Path, after: str | None) -> Iterator[Observations]:
     Example:
         >>> from pathlib import Path
         >>> from isthmus.monitor import read_log
-        >>> _ = Path("log.jsonl").write_text('{"vector": [0.6, 0.8], "hit": 1}\\n{"hit": 0}\\n')
-        >>> [(seen.cursor, seen.hit) for seen in read_log(Path("log.jsonl"), after=None)]
-        [('2', ((1.0, None), (0.0, None)))]
+        >>> log = Path("log.jsonl")
+        >>> _ = log.write_text('{"vector": [0.6, 0.8], "hit": 1}\\n{"hit": 0}\\n')
+        >>> (seen,) = read_log(log, after=None)
+        >>> seen.hit
+        ((1.0, None), (0.0, None))
+        >>> _ = log.write_text('{"hit": 0.5}\\n')
+        >>> begun, anew = read_log(log, seen.cursor)
+        >>> "read from its start" in begun.notice, anew.hit
+        (True, ((0.5, None),))
     """
-    skipped = int(after or 0)
-    try:
-        with open_input(path) as file:
-            lines: list[dict[str, Any]] = []
-            number = 0
-            while line := file.readline(_MOST_LINE):
-                if not line.endswith(b"\n"):
-                    if len(line) == _MOST_LINE:
-                        raise InputError("the line is too long", where=f"{path}, line {number + 1}")
-                    break
-                number += 1
-                if number > skipped and line.strip():
-                    lines.append(_parsed(line, f"{path}, line {number}"))
-                if len(lines) == _LINES:
-                    yield _gathered(lines, str(number), str(path))
-                    lines = []
-            if lines:
-                yield _gathered(lines, str(number), str(path))
-    except FileNotFoundError as error:
-        raise InputError("there is no such file", where=str(path)) from error
+    known = Position() if after is None else Position.of_text(after)
+    with ExitStack() as stack:
+        place, lines, notice = lines_behind(path, known, stack)
+        if notice is not None:
+            yield Observations(str(place), notice=notice)
+        held: list[dict[str, Any]] = []
+        for line in lines:
+            place.add(line)
+            if line.strip():
+                held.append(_parsed(line, f"{path}, line {place.count}"))
+            if len(held) == _LINES:
+                yield _gathered(held, str(place), str(path))
+                held = []
+        if held:
+            yield _gathered(held, str(place), str(path))
 
 
 def read_vectors(path: str, after: str | None) -> Iterator[Observations]:
-    """The rows of a file of vectors behind ``after``, the number that was read before.
+    """The rows of a file of vectors behind ``after``, the cursor of what was read before.
+
+    A file that does not begin with those rows is another one, and is read from its start.
 
     Example:
         >>> import numpy as np
         >>> from isthmus.monitor import read_vectors
+        >>> np.save("asked.npy", np.eye(3, dtype=np.float32)[:1])
+        >>> (seen,) = read_vectors("asked.npy", after=None)
         >>> np.save("asked.npy", np.eye(3, dtype=np.float32))
-        >>> [seen.vectors.shape for seen in read_vectors("asked.npy", after="1")]
+        >>> [more.vectors.shape for more in read_vectors("asked.npy", seen.cursor)]
         [(2, 3)]
     """
-    from isthmus.spaces.readers import open_vectors
-
+    known = Position() if after is None else Position.of_text(after)
     opened = open_vectors(path)
-    for start in range(int(after or 0), opened.n, _LINES):
-        stop = min(opened.n, start + _LINES)
-        yield Observations(str(stop), np.asarray(opened.rows(start, stop)))
+    place, notice = _rows_behind(opened, known, path)
+    if notice is not None:
+        yield Observations(str(place), notice=notice)
+    for start in range(place.count, opened.n, _LINES):
+        rows = np.asarray(opened.rows(start, min(opened.n, start + _LINES)))
+        place.add(rows.tobytes(), len(rows))
+        yield Observations(str(place), rows)
+
+
+def _rows_behind(opened: Vectors, known: Position, path: str) -> tuple[Position, str | None]:
+    """Where to go on in a file of vectors, and what is to be told of that."""
+    width = opened.dim * opened.dtype.itemsize
+
+    def read(start: int, stop: int) -> bytes:
+        first = start // width
+        rows = opened.rows(first, min(opened.n, -(-stop // width)))
+        return rows.tobytes()[start - first * width : stop - first * width]
+
+    if known.count > opened.n:
+        return Position(), begun_anew(path, known.count, "rows")
+    if known.size is None:
+        place = Position()
+        for start in range(0, known.count, _LINES):
+            rows = opened.rows(start, min(known.count, start + _LINES))
+            place.add(rows.tobytes(), len(rows))
+        return place, unknown_before(path, known.count, "rows") if known.count else None
+    if known.size == known.count * width and known.stands_in(read):
+        return known, None
+    return Position(), begun_anew(path, known.count, "rows")
 
 
 def read_store(url: str) -> Iterator[Observations]:

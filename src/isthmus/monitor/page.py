@@ -64,6 +64,8 @@ def write_monitor_report(
 def _page(found: Monitored, name: str) -> Page:
     action, why = found.recommended
     tone, short = _ANSWERS[action]
+    if action == "nothing" and found.untested:
+        tone, short = "caution", "Not known: there are bounds that nothing tested."
     tiles = [
         Tile("vectors", count(found.rows)),
         Tile("answers", count(found.results)),

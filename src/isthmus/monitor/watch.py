@@ -99,6 +99,7 @@ class Watch:
         if baseline < FEWEST_REFERENCE:
             raise InputError(f"a baseline has {FEWEST_REFERENCE} rows or more", where="baseline")
         self.space, self._profile = _side(bridge, side)
+        self.side = side
         self._trust = bridge.trust if side == "source" else None
         self._unit = self.space.metric == "cosine"
         self.alpha, self.baseline = alpha, baseline
@@ -107,7 +108,8 @@ class Watch:
         self.foreign = False
         self.history: list[tuple[int, str, float]] = []
         self._gathered = np.empty((0, self.space.dim), np.float32)
-        self._own_reference = reference is None
+        self.own_reference = reference is None
+        self.expected: tuple[str, ...] = ()
         stated = [parse_bound(bound) for bound in bounds]
         parsed = [bound for bound in stated if bound.name != _RETRIEVAL]
         self.asked = CanaryQueries(tuple(b for b in stated if b.name == _RETRIEVAL))
@@ -119,6 +121,22 @@ class Watch:
             str(b): [[], []] for b in parsed if b.name.startswith("gap.")
         }
         self.drift = None if reference is None else self._drift(reference)
+
+    @property
+    def bounds(self) -> tuple[str, ...]:
+        """All that are held."""
+        return (*self._bounds, *map(str, self.asked.bounds))
+
+    def expect(self, bounds: Sequence[str]) -> None:
+        """Say for which bounds there must be values: `result` names those that have none.
+
+        Raises:
+            InputError: for a bound that is not held.
+        """
+        named = [str(parse_bound(bound)) for bound in bounds]
+        if missing := set(named) - {*self.bounds}:
+            raise InputError(f"the watch does not hold {' and '.join(sorted(missing))}")
+        self.expected = tuple(dict.fromkeys((*self.expected, *named)))
 
     def _drift(self, reference: NDArray[Any]) -> Drift:
         return Drift(reference, unit=self._unit, alpha=self.alpha * _DRIFT_SHARE)
@@ -232,12 +250,15 @@ class Watch:
             for (name, side), t in self.drift.tests.items():
                 words = f"mean rank of {name} is {side} {t.bound:.3f}"
                 tests.append(TestResult(name, words, t.n, t.mean, t.p, t.alpha, t.alarm))
+        tested = {test.hypothesis for test in tests if test.n}
+        if retrieval is not None:
+            tested |= set(map(str, self.asked.bounds))
         return Monitored(
             self.rows,
             self.results,
             tuple(tests),
             None if self.drift is None else self.drift.difference(),
-            self.baseline if self._own_reference and self.drift is not None else 0,
+            self.baseline if self.own_reference and self.drift is not None else 0,
             canary,
             self.foreign,
             retrieval,
@@ -246,6 +267,7 @@ class Watch:
             else None,
             self.scores.report(),
             tuple(self.history),
+            tuple(bound for bound in self.expected if bound not in tested),
         )
 
     # ---- disk ----------------------------------------------------------------------------------
@@ -268,14 +290,16 @@ class Watch:
         drift, tensors = (None, {}) if self.drift is None else self.drift.as_state()
         content = {
             "space": self.space.fingerprint,
+            "side": self.side,
             "alpha": self.alpha,
             "baseline": self.baseline,
-            "own_reference": self._own_reference,
+            "own_reference": self.own_reference,
             "rows": self.rows,
             "results": self.results,
             "cursor": self.cursor,
             "foreign": self.foreign,
             "history": [list(entry) for entry in self.history],
+            "expected": list(self.expected),
             "bounds": [[key, test.as_state()] for key, (_, test) in self._bounds.items()],
             "waiting": self._waiting,
             "drift": drift,
@@ -290,8 +314,8 @@ class Watch:
         artefact.write(Path(path), KIND, content, held, overwrite=overwrite)
 
     @classmethod
-    def load(cls, path: str | Path, bridge: Bridge, *, side: str = "source") -> Watch:
-        """What `save` wrote, for the same bridge.
+    def load(cls, path: str | Path, bridge: Bridge, *, side: str | None = None) -> Watch:
+        """What `save` wrote, for the same bridge; by default for the side that it watches.
 
         Raises:
             InputError: for anything else.
@@ -301,13 +325,16 @@ class Watch:
 
     @classmethod
     def _unpacked(
-        cls, content: Mapping[str, Any], tensors: Tensors, bridge: Bridge, side: str
+        cls, content: Mapping[str, Any], tensors: Tensors, bridge: Bridge, side: str | None
     ) -> Watch:
         asked = content["asked"]
         bounds = [*(key for key, _ in content["bounds"]), *asked["bounds"]]
+        # states did not always say it
+        is_target = content["space"] == bridge.target.fingerprint != bridge.source.fingerprint
+        own = content.get("side", "target" if is_target else "source")
         found = cls(
             bridge,
-            side=side,
+            side=own if side is None else side,
             bounds=bounds,
             baseline=int(content["baseline"]),
             alpha=float(content["alpha"]),
@@ -316,10 +343,12 @@ class Watch:
         found.scores.restore(content["scores"])
         if content["space"] != found.space.fingerprint:
             raise ValueError("it watches vectors of another contract")
-        found._own_reference = bool(content["own_reference"])
+        found.own_reference = bool(content["own_reference"])
         found.rows, found.results = int(content["rows"]), int(content["results"])
         found.cursor = content["cursor"]
         found.foreign = bool(content["foreign"])
+        stated = (bound for bound in found.bounds if bound not in DEFAULT_BOUNDS)
+        found.expect(content.get("expected", [*stated]))
         found.history = [(int(n), str(name), float(v)) for n, name, v in content["history"]]
         found._bounds = {
             key: (parse_bound(key), MeanTest.of_state(state)) for key, state in content["bounds"]

@@ -26,6 +26,7 @@ __all__ = [
     "suffix_of",
     "text_of_file",
     "unpacked",
+    "unpacker_of",
 ]
 
 _LONGEST_LINE = 1 << 26
@@ -40,9 +41,22 @@ def _through_arrow(kind: str, raw: Any, mode: str) -> io.BufferedReader:
         raise missing_extra("pyarrow", "parquet", f"unpacking {kind}") from error
 
     def opened() -> Any:
-        return pa.CompressedInputStream(raw, kind)
+        return pa.CompressedInputStream(_Lent(raw), kind)
 
     return io.BufferedReader(_Unpacked(opened, raw))
+
+
+class _Lent(io.RawIOBase):
+    """A file for a library that closes what it was given, when it is done."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        return self._raw.readinto(buffer)
 
 
 class _Unpacked(io.RawIOBase):
@@ -118,7 +132,7 @@ def unpacked(path: Path) -> Generator[BinaryIO]:
         Exception: whatever opening or unpacking raises.
     """
     with path.open("rb") as raw:
-        unpack = _unpacker(raw)
+        unpack = unpacker_of(raw)
         if unpack is None:
             yield raw
         else:
@@ -129,11 +143,11 @@ def unpacked(path: Path) -> Generator[BinaryIO]:
 def is_packed(path: Path) -> bool:
     """Whether a file begins as one of the packers' does."""
     with path.open("rb") as raw:
-        return _unpacker(raw) is not None
+        return unpacker_of(raw) is not None
 
 
-def _unpacker(raw: BinaryIO) -> Callable[..., Any] | None:
-    """What reads the content of an open file that is packed; None for any other."""
+def unpacker_of(raw: BinaryIO) -> Callable[..., Any] | None:
+    """What reads the content of an open file that is packed, called with it and "rb"; else None."""
     begins = raw.read(16)
     raw.seek(0)
     return next((unpack for mark, unpack in _MARKS if mark.match(begins)), None)
@@ -181,7 +195,7 @@ def lines_of(file: TextIO, path: Path) -> Iterator[str]:
 
 def _decoded(raw: BinaryIO, newline: str | None) -> TextIO:
     """The text in an open file, whose first bytes say how it is written."""
-    unpack = _unpacker(raw)
+    unpack = unpacker_of(raw)
     content = raw if unpack is None else unpack(raw, "rb")
     mark = content.read(2)
     content.seek(0)
