@@ -295,7 +295,9 @@ def test_the_password_of_a_store_is_repeated_nowhere(here, cli, postgres):
         ("fit", url, *asked, "--queries", "log.jsonl", "-o", "s.bridge", "--report", "f.html"),
         ("search", url, "a dog", *bridge, *asked, "--way", "bridge", "--json"),
         ("plan", url, *asked, *bridge, "-o", "s.json", "--report", "p.html", "--pairs", "150"),
-        *(("migrate", verb, *at) for verb in ("run", "status", "cutover", "rollback", "clean")),
+        *(("migrate", verb, *at) for verb in ("run", "status", "cutover")),
+        ("migrate", "clean", *at, "--drop-old"),
+        *(("migrate", verb, *at) for verb in ("status", "rollback", "clean")),
         ("migrate", "search", "s.json", "a dog", "--store", url, "--json"),
         ("monitor", url, *bridge),
         ("diagnose", url, url),
@@ -303,9 +305,14 @@ def test_the_password_of_a_store_is_repeated_nowhere(here, cli, postgres):
         ("search", url.replace("kept", "no"), "a dog", *bridge, *asked),
     ]
     done = [cli(*words) for words in typed]
-    assert [each.code for each in done[:7]] == [0] * 7, [each.err[-200:] for each in done[:7]]
+    assert [each.code for each in done[:8]] == [0] * 8, [each.err[-200:] for each in done[:8]]
     assert "migrate cutover s.json --store 'postgresql://postgres:***@" in done[3].err
     assert "migrate rollback s.json --store 'postgresql://postgres:***@" in done[5].err
+    # the old vectors are gone, and who looks is answered
+    assert "state: cleaned" in done[7].out
+    assert "new vectors made so far: 200" in done[7].out
+    found = done[10].json
+    assert len(found["results"]) == 10, done[10]
     for words, each in zip(typed, done, strict=True):
         assert "S3CRET" not in each.out + each.err, words
     written = [path for path in here.rglob("*") if path.is_file()]

@@ -28,11 +28,13 @@ from isthmus.errors import (
     ModelChangedError,
     ServiceError,
     StoreChangedError,
+    UnsupportedError,
     WrongSpaceError,
 )
 from isthmus.migrate import Limits, LiveSearch, Migration, Models, State
 from isthmus.migrate.backfill import Backfill, Swept
 from isthmus.migrate.filling import pause_file
+from isthmus.migrate.opening import open_planned
 from isthmus.stores import Index, open_store
 from isthmus.stores.beside import BesideStore, holder_of, version_of
 from isthmus.stores.pgvector import indexes
@@ -438,13 +440,45 @@ def test_after_cleaning_there_is_no_way_back(url, path, models):
         with pytest.raises(StoreChangedError, match="wholly"):
             migration.clean()
         migration.cut_over()
-        migration.clean(drop_old=True)
+        before = migration.status()
+        beside = isinstance(migration.store, BesideStore)
+        if beside:
+            with pytest.raises(UnsupportedError, match="cannot be dropped alone"):
+                migration.clean(drop_old=True)
+            assert migration.status() == before
+        migration.clean(drop_old=not beside)
         with pytest.raises(StoreChangedError, match="no way back"):
             migration.rollback()
         with pytest.raises(StoreChangedError, match="over"):
             migration.run(resume=True)
         search = LiveSearch(plan, migration.store, new=models.new, refresh=0)
         assert search([text_of(3)], 1).ids.tolist() == [[3]]
+        after = migration.status()
+    # as a process of its own finds it
+    with open_planned(plan, url if beside else f"{url}.vector") as store:
+        assert ("vector" in store.describe().columns) == beside
+        migration = Migration(plan, path, store, models)
+        assert replace(migration.status(), journal=after.journal) == after
+        assert (after.state, after.filled, after.encoded) == (State.CLEANED, N, N)
+        assert (before.encoded, before.money) == (after.encoded, after.money)
+        search = LiveSearch(plan, migration.store, new=models.new, refresh=0)
+        assert search([text_of(3)], 1).ids.tolist() == [[3]]
+
+
+def test_a_column_that_somebody_else_dropped_is_not_taken_for_cleaned(
+    request, tmp_path, path, models
+):
+    url = filled(url_of("postgresql", tmp_path, request), models, N)
+    plan = plan_of(url, models)
+    with opened(plan, path, models) as migration:
+        migration.run()
+        migration.cut_over()
+        migration.clean()
+        migration.store.drop_column("vector")
+    with pytest.raises(InputError, match="vector"), open_planned(plan) as store:
+        Migration(plan, path, store, models)
+    with pytest.raises(InputError, match="'vector'"), open_planned(plan, f"{url}.vector"):
+        pass
 
 
 # -- refused, and nothing half-done --------------------------------------------------------------

@@ -111,7 +111,7 @@ def _opened(
 ) -> Generator[Migration]:
     from isthmus.encoders import Spending, open_encoder
     from isthmus.migrate import Migration, Models, Plan
-    from isthmus.stores import open_store
+    from isthmus.migrate.opening import open_planned
 
     plan = Plan.load(path)
     progress = ProgressBar()
@@ -133,8 +133,7 @@ def _opened(
             spelled = at.old or (None if plan.old is None or at.no_old else plan.old.spelling)
             old = None if spelled is None else open_encoder(spelled, spending=spending)
             models = Models(new, old)
-        # the plan's store, at the column of the old vectors
-        opened = open_now.enter_context(open_store(at.store or plan.target.store))
+        opened = open_now.enter_context(open_planned(plan, at.store))
         yield Migration(plan, path, opened, models, progress, take_over)
     progress.close()
 
@@ -331,7 +330,12 @@ def rollback_command(
 def clean_command(
     plan: PlanFile,
     drop_old: Annotated[
-        bool, typer.Option("--drop-old", help="Also remove the column of old vectors.")
+        bool,
+        typer.Option(
+            "--drop-old",
+            help="Also remove the column of old vectors; PostgreSQL alone, as elsewhere they are "
+            "the collection itself.",
+        ),
     ] = False,
     store: StoreUrl = None,
     take_over: TakeOver = False,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.bridge import Bridge
-from isthmus.errors import GateError, InputError, StoreChangedError
+from isthmus.errors import GateError, InputError, StoreChangedError, UnsupportedError
 from isthmus.evaluate.bootstrap import Estimate
 from isthmus.migrate.backfill import TOKEN, Limits
 from isthmus.migrate.claim import Claim
@@ -18,6 +18,7 @@ from isthmus.migrate.journal import Journal, State
 from isthmus.migrate.marks import Marks
 from isthmus.migrate.models import Models, check_models
 from isthmus.migrate.new_index import told_index
+from isthmus.migrate.opening import dropped_old
 from isthmus.migrate.plan import Plan
 from isthmus.migrate.plan_checks import check_granted
 from isthmus.migrate.quality import compare
@@ -73,7 +74,9 @@ class Migration:
         target = self.plan.target
         held = self.store.describe()
         column = held.columns.get(target.old_column)
-        if held.place != target.place or column is None or column.dim != target.old_dim:
+        gone = column is None and held.place == target.place and dropped_old(self.plan, self.store)
+        wrong = not gone and (column is None or column.dim != target.old_dim)
+        if held.place != target.place or wrong:
             raise InputError(
                 f"the plan was made for {target.place}.{target.old_column}, {target.old_dim} "
                 f"wide; this is {held.place} with {', '.join(held.columns) or 'no vectors'}",
@@ -130,7 +133,7 @@ class Migration:
         target = self.plan.target
         count, there = self.store.count(), target.new_column in self.store.describe().columns
         filled = self.store.filled(target.new_column) if there and self._claim.mine else 0
-        totals = self.marks.totals if self._claim.mine else {}
+        totals = self._totals()
         price = self.plan.estimated.price
         runs = list(self.journal.notes("run")) if self._claim.mine else []
         rate = runs[-1].get("rate") if runs else None
@@ -149,6 +152,15 @@ class Migration:
             told_index(self.journal) if self._claim.mine else None,
             self.journal.where,
         )
+
+    def _totals(self) -> dict[str, float]:
+        """What was made and sent; what is over has no marks, and its journal knows."""
+        if not self._claim.mine:
+            return {}
+        return dict(self.marks.totals or self._journal_totals())
+
+    def _journal_totals(self) -> dict[str, float]:
+        return next((dict(e.data["totals"]) for e in self.journal.mine if "totals" in e.data), {})
 
     # -- running ---------------------------------------------------------------------------------
 
@@ -404,6 +416,8 @@ class Migration:
             drop_old: also remove the old vectors.
 
         Raises:
+            UnsupportedError: for ``drop_old`` where the old vectors are the collection itself;
+                nothing was done then.
             StoreChangedError: if it is not cut over, or only in part.
         """
         with self._claim.at_work():
@@ -422,9 +436,16 @@ class Migration:
                     if self._claim.in_part
                     else "See isthmus migrate status",
                 )
-            target = self.plan.target
-            with self.journal.step(State.CLEANED, self.plan.digest, drop_old=drop_old):
+            if drop_old and isinstance(self.store, BesideStore):
+                raise UnsupportedError(
+                    "the old vectors are the collection itself, which holds the items and what is "
+                    "kept of the migration: they cannot be dropped alone",
+                    where=self.store.url,
+                    mend="Leave --drop-old out",
+                )
+            kept: dict[str, Any] = {"drop_old": drop_old, "totals": self._totals()}
+            with self.journal.step(State.CLEANED, self.plan.digest, **kept):
                 self.marks.erase()
                 self.originals.erase()
-                if drop_old and not isinstance(self.store, BesideStore):
-                    self.store.drop_column(target.old_column)
+                if drop_old:
+                    self.store.drop_column(self.plan.target.old_column)
