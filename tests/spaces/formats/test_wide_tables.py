@@ -137,3 +137,22 @@ def test_columns_that_are_no_dimensions_stay_out(tmp_path: Path) -> None:
 def test_a_list_beside_numbers_is_the_vector(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text('5,6,"[0.5, 1.5]"\n7,8,"[2.5, 3.5]"\n')
     assert open_vectors(tmp_path / "a.csv").rows(0, 2).tolist() == [[0.5, 1.5], [2.5, 3.5]]
+
+
+@pytest.mark.parametrize("label", ["setosa", "Iris-setosa", "New York", "élève"])
+def test_a_word_behind_the_numbers_of_a_table_without_names_is_a_label(
+    tmp_path: Path, label: str
+) -> None:
+    rows = ["0.5,1.5,2.5", "3.5,4.5,5.5", "6.5,7.5,8.5"]
+    (tmp_path / "a.csv").write_text("".join(f"{row},{label}\n" for row in rows))
+    assert open_vectors(tmp_path / "a.csv").rows(0, 3).tolist() == [
+        [float(cell) for cell in row.split(",")] for row in rows
+    ]
+
+
+@pytest.mark.parametrize("cells", ["None None 1.5", "1.5f 2.5f 3.5", "- - -", "x 2.5 3.5", "1 y 3"])
+def test_a_number_that_went_wrong_is_no_label(tmp_path: Path, cells: str) -> None:
+    lines = [f"0.5,1.5,{cell}\n" for cell in cells.split()]
+    (tmp_path / "a.csv").write_text("".join(lines))
+    with pytest.raises(InputError, match="the column 'd2' holds"):
+        open_vectors(tmp_path / "a.csv")

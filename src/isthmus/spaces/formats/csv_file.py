@@ -22,6 +22,8 @@ __all__ = ["csv_stream", "open_csv"]
 
 _LONGEST_LINE = 1 << 20
 _MOST_REMARKS = 20  # lines before the table
+_WORD = re.compile(r"[^\W\d_][\w .'-]*")
+_NO_WORDS = frozenset({"none", "null", "nan", "na", "inf", "infinity", "true", "false", "missing"})
 
 
 def open_csv(files: Sequence[Path], wanted: Wanted) -> Contents:
@@ -138,6 +140,9 @@ def _names(first: Sequence[str], second: Sequence[str]) -> tuple[list[str] | Non
     # a first line of broken numbers, beside an id or not, is a row: they are names of no columns
     if sum(broken) > 1 or (any(broken) and None not in values):
         dimensions = [f"d{i}" for i in range(len(first))]
+        if _is_label(first[-1]) and _is_label(second[-1] if len(second) == len(first) else ""):
+            dimensions[-1] = "label"
+            values.pop()
         named = values[0] is None and None not in values[1:]
         return ["id", *dimensions[1:]] if named else dimensions, False
     # and so is one that holds a list, as databases copy their rows out
@@ -149,6 +154,12 @@ def _names(first: Sequence[str], second: Sequence[str]) -> tuple[list[str] | Non
     if first[:1] == [""] and second and _number(second[0]) is None and "id" not in others:
         return ["id", *first[1:]], True
     return None, True
+
+
+def _is_label(cell: str) -> bool:
+    """Whether a cell is a word, such as the class of a row, and no number that went wrong."""
+    letters = cell.strip().lower()
+    return bool(_WORD.fullmatch(letters)) and letters not in _NO_WORDS
 
 
 def _number(cell: str) -> float | None:
