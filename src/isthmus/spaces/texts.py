@@ -30,7 +30,7 @@ class NamedRows:
     """What messages call the rows."""
     n: int
     ids: Any
-    """Of each row, read by slices; None where the number of the row is its id."""
+    """What each row is called, read by slices; None where its number is its id."""
 
     def __iter__(self) -> Iterator[str]:
         for start in range(0, self.n, _BLOCK):
