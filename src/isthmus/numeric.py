@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
 from functools import partial
 from typing import Any, cast
 
@@ -197,7 +198,8 @@ def as_numbers(values: NDArray[Any], where: str) -> NDArray[Any]:
 
 
 def _is_vector(cells: Any) -> bool:
-    return len(cells) > 0 and hasattr(cells[0], "__len__") and not isinstance(cells[0], str | bytes)
+    no_vector = (str, bytes, Mapping, Set)
+    return len(cells) > 0 and hasattr(cells[0], "__len__") and not isinstance(cells[0], no_vector)
 
 
 def to_numpy(x: Array, dtype: Any = None) -> NDArray[Any]:
