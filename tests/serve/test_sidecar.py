@@ -207,7 +207,8 @@ def test_what_is_no_request_is_told(ask: Asked, path: str, body: Any, code: int,
 
 
 def test_large_numbers_warn_nobody(ask: Asked) -> None:
-    assert ask("/search", {"vectors": {"new": [[1e15] * NEW_DIM]}})[0] == 200
+    large = NEW[0].astype(np.float64) * (1e15 / np.abs(NEW[0]).max())
+    assert ask("/search", {"vectors": {"new": [large.tolist()]}})[0] == 200
 
 
 @pytest.mark.parametrize(
