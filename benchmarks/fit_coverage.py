@@ -44,7 +44,7 @@ from isthmus.ways.interpolate import interpolate
 
 UPGRADES = ("debian-minilm-l3-minilm-l6", "wordnet-wordllama-minilm-l6")
 METRICS = {"recall@1": 1, "recall@10": 10}
-FRESH = 9000
+_FRESH = 9000
 _BLOCK = 1000
 
 
@@ -95,15 +95,22 @@ def drawn(upgrade: Upgrade, pairs: int, draw: int, rows: int | None) -> list[Hel
         draw: which pairs.
         rows: of the index, if the fit is told.
     """
+    judging = Judging(metrics=tuple(METRICS), rule=VerdictRule(horizon=Horizon(rows=rows)))
+    bridge, fresh = fitted(upgrade, pairs, draw, judging)
+    return list(_held(bridge, upgrade, fresh, rows))
+
+
+def fitted(upgrade: Upgrade, pairs: int, draw: int, judging: Judging) -> tuple[Bridge, Array]:
+    """A bridge of the pairs of a draw, and rows of the upgrade that it has not seen."""
     order = np.random.default_rng(draw).permutation(len(upgrade.ids))
-    mine, fresh = np.split(order[: pairs + FRESH], [pairs])
+    mine, fresh = np.split(order[: pairs + _FRESH], [pairs])
     bridge = fit(
         Pairs(upgrade.new_items[mine], upgrade.old_items[mine], ids=mine),
         queries=Pairs(upgrade.new_queries[mine], upgrade.old_queries[mine], ids=mine),
         fitting=Fitting(seed=draw),
-        judging=Judging(metrics=tuple(METRICS), rule=VerdictRule(horizon=Horizon(rows=rows))),
+        judging=judging,
     )
-    return list(_held(bridge, upgrade, fresh, rows))
+    return bridge, fresh
 
 
 def draws(path: Path, upgrade: Upgrade, pairs: int, n: int, rows: int | None) -> list[list[Held]]:
@@ -206,7 +213,7 @@ def main() -> None:
             told = "" if asked.rows is None else f"-of-{asked.rows}"
             path = asked.output / "fit-coverage" / f"{name}-{pairs}{told}.jsonl"
             found = draws(path, upgrade, pairs, asked.draws, asked.rows)
-            fresh = min(FRESH, len(upgrade.ids) - pairs)
+            fresh = min(_FRESH, len(upgrade.ids) - pairs)
             print("\n".join(table(found, fresh / pairs)), flush=True)
 
 

@@ -14,27 +14,19 @@ import argparse
 
 import numpy as np
 
-from benchmarks.fit_coverage import FRESH, METRICS, UPGRADES, expected
+from benchmarks.fit_coverage import METRICS, UPGRADES, expected, fitted
 from benchmarks.harness import header
 from benchmarks.study.texts import TEXT_UPGRADES
 from benchmarks.study.upgrade import Upgrade
-from isthmus import Pairs, fit
 from isthmus.adapters import Chain
-from isthmus.bridge import Fitting
 from isthmus.evaluate import Judging
 from isthmus.evaluate.trial import FewerPairs
 
 
 def found(upgrade: Upgrade, pairs: int, draw: int) -> dict[str, tuple[float, float, float]]:
     """By the maps without two folds, without one and of all pairs, of each metric."""
-    order = np.random.default_rng(draw).permutation(len(upgrade.ids))
-    mine, fresh = np.split(order[: pairs + FRESH], [pairs])
-    bridge = fit(
-        Pairs(upgrade.new_items[mine], upgrade.old_items[mine], ids=mine),
-        queries=Pairs(upgrade.new_queries[mine], upgrade.old_queries[mine], ids=mine),
-        fitting=Fitting(seed=draw),
-        judging=Judging(metrics=tuple(METRICS), resamples=100, limits=None),
-    )
+    judging = Judging(metrics=tuple(METRICS), resamples=100, limits=None)
+    bridge, fresh = fitted(upgrade, pairs, draw, judging)
     folds = bridge.out_of_fold
     assert folds is not None and folds.fewer is not None
     queries, items = upgrade.new_queries[fresh], upgrade.old_items[fresh]

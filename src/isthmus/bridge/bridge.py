@@ -17,7 +17,7 @@ from isthmus.adapters.cross_fitted import CrossFitted, FittedMap
 from isthmus.adapters.recipe import Recipe
 from isthmus.bridge.canary import Canary
 from isthmus.bridge.card import card
-from isthmus.bridge.kind import BridgeKind
+from isthmus.bridge.kind import SIDES, BridgeKind
 from isthmus.bridge.named_way import named_way, recommended_way
 from isthmus.bridge.packing import KIND, pack_bridge, unpack_bridge
 from isthmus.bridge.provenance import Provenance
@@ -363,7 +363,7 @@ class Bridge(PickledByFields, ShownInNotebook):
 
     def may_be(self, model: Literal["old", "new"], rows: NDArray[Any]) -> bool:
         """Whether rows ``(n, d)`` may be of ``model``, odd as they look: see `Profile.may_be`."""
-        is_source = (model == "new") == (self.kind == "query")
+        is_source = model == SIDES[self.kind][0]
         profile = self.source_profile if is_source else self.target_profile
         return profile is None or profile.may_be(rows)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
+from isthmus.bridge.kind import SIDES
 from isthmus.encoders import Encoder, PrecomputedEncoder
 from isthmus.errors import WrongSpaceError
 
@@ -25,7 +26,7 @@ def check_encoder(bridge: Bridge, encoder: Encoder, model: Literal["old", "new"]
         WrongSpaceError: if it is another model.
         IsthmusError: whatever the encoder raises.
     """
-    is_source = (model == "new") == (bridge.kind == "query")
+    is_source = model == SIDES[bridge.kind][0]
     space = bridge.source if is_source else bridge.target
     if encoder.dim != space.dim:
         raise WrongSpaceError(
@@ -49,7 +50,7 @@ def ask_canary(bridge: Bridge, encoder: Encoder, model: Literal["old", "new"]) -
         WrongSpaceError: if they show that it is another.
         IsthmusError: whatever the encoder raises.
     """
-    is_source = (model == "new") == (bridge.kind == "query")
+    is_source = model == SIDES[bridge.kind][0]
     space, canary = bridge.source if is_source else bridge.target, bridge.canary
     if canary is None or canary.items is None or isinstance(encoder, PrecomputedEncoder):
         return False

@@ -137,14 +137,15 @@ def evaluate_command(
         judging=judging,
     )
     progress.close()
+    told: list[str] = []
     if another_question:
         # who opens the page or the JSON did not see the warning
-        told = (*evaluation.notices, f"{_ANOTHER_QUESTION}. {_GIVE_THE_SAME}.")
-        evaluation = evaluation.model_copy(update={"notices": told})
+        told.append(f"{_ANOTHER_QUESTION}. {_GIVE_THE_SAME}.")
     if lacks_recommended(loaded, evaluation):
-        lacking = f"this bridge does not hold {evaluation.recommended}: a fit on these data does"
-        told = (*evaluation.notices, lacking)
-        evaluation = evaluation.model_copy(update={"notices": told})
+        told.append(f"this bridge does not hold {evaluation.recommended}: a fit on these data does")
+    if told:
+        notices = (*evaluation.notices, *told)
+        evaluation = evaluation.model_copy(update={"notices": notices})
     results = check_bridge(loaded, evaluation, gate or (() if another_question else DEFAULT_GATES))
     regression = None
     if extent.against is not None:
