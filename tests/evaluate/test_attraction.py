@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests.ridge_world import FOLDS, RidgeWorld
 
-from isthmus.evaluate import from_ids, parse_metric, relevant_ranks, top_k
+from isthmus.evaluate import from_ids, parse_metric, relevant_ranks, seen_rows, top_k
 from isthmus.evaluate.attraction import (
     first_among_unfitted,
     judged_among_unfitted,
@@ -327,3 +327,19 @@ def test_only_fitted_rows_are_missing_among_the_first(seed: int, k: int, metric:
         assert all(folds[item] != folds[query] for item in set(passed) - set(kept))
         at = [listed.index(item) for item in kept]
         np.testing.assert_allclose(found.scores[query], before.scores[query][at], atol=1e-4)
+
+
+def test_scores_that_are_kept_between_passes_tell_what_those_computed_again_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world, n = RidgeWorld(0), 150
+    _, y, mapped, _, fitted = world.folded(n)
+    same, side = from_ids(range(n), range(n)), GallerySearch(mapped, y, "cosine")
+    ranks = relevant_ranks(mapped, y, same)
+    kept = judged_among_unfitted([side], same, [fitted], [ranks])
+    monkeypatch.setattr(seen_rows, "_HELD_CELLS", 0)
+    again = judged_among_unfitted([side], same, [fitted], [ranks])
+    assert kept is not None and again is not None
+    for one, other in zip(kept[0].draws, again[0].draws, strict=True):
+        np.testing.assert_array_equal(one.ranks, other.ranks)
+    np.testing.assert_array_equal(kept[0].influence, again[0].influence)

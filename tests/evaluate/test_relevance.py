@@ -87,3 +87,19 @@ def test_faulty_ids(make, message):
 def test_rows_that_are_not_compressed(indptr, indices, message):
     with pytest.raises(InputError, match=message):
         Relevance(np.array(indptr), np.array(indices), 5)
+
+
+@given(
+    query_labels=st.lists(st.integers(0, 4), min_size=1, max_size=6),
+    gallery_labels=st.lists(st.integers(0, 4), min_size=1, max_size=8),
+    data=st.data(),
+)
+def test_which_of_the_found_items_are_relevant(query_labels, gallery_labels, data):
+    queries, gallery = np.array(query_labels), np.array(gallery_labels)
+    item = st.integers(-1, len(gallery) - 1)
+    found = np.array([[data.draw(item) for _ in range(3)] for _ in query_labels])
+    expected = [
+        [i >= 0 and bool(gallery[i] == label) for i in row]
+        for row, label in zip(found, query_labels, strict=True)
+    ]
+    assert from_labels(queries, gallery).among(found).tolist() == expected

@@ -34,8 +34,7 @@ def test_ranks_by_definition(seed, depth, n_labels):
     ]
     found = rescored_ranks(
         relevant_ranks(old_queries, old_gallery, relevance),
-        relevance,
-        recalled[:, :depth],
+        relevance.among(recalled[:, :depth]),
         new_scores,
     )
     assert found.ranks.reshape(6, -1).tolist() == expected
@@ -55,8 +54,7 @@ def test_ranks_with_a_depth_for_each_query(seed, n_labels):
         expected.append([place for place, item in enumerate(final, 1) if item % n_labels == 0])
     found = rescored_ranks(
         relevant_ranks(old_queries, old_gallery, relevance),
-        relevance,
-        recalled[:, :12],
+        relevance.among(recalled[:, :12]),
         scores,
         depths=depths,
     )
@@ -68,5 +66,7 @@ def test_ties_among_the_rescored_go_against_the_relevant():
     recall = relevant_ranks(
         np.ones((1, 1)), np.array([[4.0], [3], [2], [1]]), relevance, metric="dot"
     )
-    tied = rescored_ranks(recall, relevance, np.array([[0, 1, 2]]), np.zeros((1, 3), np.float32))
+    tied = rescored_ranks(
+        recall, relevance.among(np.array([[0, 1, 2]])), np.zeros((1, 3), np.float32)
+    )
     assert tied.ranks.tolist() == [3, 4]

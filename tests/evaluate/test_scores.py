@@ -177,3 +177,19 @@ def test_exclude_is_checked():
         checked_exclude(np.array([0, 5]), 2, 5)
     with pytest.raises(InputError, match="one integer per query"):
         checked_exclude(np.array([0.0, 1.0]), 2, 5)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_known_norms_change_no_bit(rng, metric, kind):
+    queries, gallery = (rng.standard_normal((n, 37)).astype(kind) for n in (9, 40))
+    indices, rows = rng.integers(0, 40, (20, 6)), rng.integers(0, 9, 20)
+    norms = tuple(checked_norms(side, "side", metric) for side in (queries, gallery))
+    plain = scores_of(queries, gallery, indices[:1], metric, rows=rows[:1])
+    many = scores_of(queries, gallery, indices, metric, rows=rows)
+    known = scores_of(queries, gallery, indices, metric, rows=rows, norms=norms)
+    np.testing.assert_array_equal(many, known)
+    np.testing.assert_array_equal(many[:1], plain)
+    # a query by itself takes a shorter way to its norm
+    alone = [checked_norms(row[None], "row", "cosine")[0] for row in queries.astype(np.float32)]
+    np.testing.assert_array_equal(alone, checked_norms(queries.astype(np.float32), "q", "cosine"))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from isthmus.errors import InputError
 from isthmus.evaluate import relevant_ranks
 from isthmus.evaluate.relevance import from_labels
+from isthmus.evaluate.scores import scores_of
 from isthmus.evaluate.trial import GallerySearch
 from isthmus.ways import mixed_index as module
 from isthmus.ways.mixed_index import match_linear, mixed_ranks
@@ -28,29 +29,36 @@ def sides(trial):
 @given(
     seed=st.integers(0, 10_000),
     n_labels=st.integers(1, 9),
-    weight=st.sampled_from([0.0, 0.4]),
+    weights=st.lists(st.sampled_from([0.0, 0.4]), min_size=1, max_size=3),
+    shares=st.lists(st.sampled_from([0.0, 0.2, 0.6, 1.0]), min_size=1, max_size=3),
     leave=st.booleans(),
+    tied=st.booleans(),
 )
-def test_ranks_by_definition(seed, n_labels, weight, leave):
+def test_ranks_by_definition(seed, n_labels, weights, shares, leave, tied):
+    """Of several parts and ways to join at once; where scores are tied, answers come last."""
     rng = np.random.default_rng(seed)
     n = 5
-    low = GallerySearch(rng.standard_normal((n, 4)), rng.standard_normal((20, 4)), "cosine")
-    new = GallerySearch(rng.standard_normal((n, 3)), rng.standard_normal((20, 3)), "dot")
+    draw = (lambda shape: rng.integers(1, 3, shape) * 1.0) if tied else rng.standard_normal
+    low = GallerySearch(draw((n, 4)), draw((20, 4)), "cosine")
+    new = GallerySearch(draw((n, 3)), draw((20, 3)), "dot")
     exclude = np.arange(n) if leave else None
     relevance = from_labels(np.arange(n) % n_labels, np.arange(20) % n_labels, exclude=exclude)
-    part = rng.random(20) < 0.4
-    join = Join(match=ScoreMatch(slope=0.7, offset=-0.1), weight=weight, shift=0.05)
-    found = mixed_ranks(low, new, relevance, [(part, join)], exclude=exclude)[0]
-    unit = [v / np.linalg.norm(v, axis=1, keepdims=True) for v in low[:2]]
-    low_scores, new_scores = unit[0] @ unit[1].T, new.queries @ new.gallery.T
-    joined = (1 - weight) * (0.7 * new_scores - 0.1 + 0.05) + weight * low_scores
-    scores = np.where(part, joined, low_scores)
-    expected = []
-    for q in range(n):
-        relevant = relevance.indices[relevance.indptr[q] : relevance.indptr[q + 1]]
-        order = [i for i in np.argsort(-scores[q]) if not (leave and i == q)]
-        expected += [place for place, i in enumerate(order, 1) if i in relevant]
-    assert found.ranks.tolist() == expected
+    match = ScoreMatch(slope=0.7, offset=-0.1)
+    joins = [Join(match=match, weight=weight, shift=0.05) for weight in weights]
+    settings = [(rng.random(20) < share, join) for join in joins for share in shares]
+    everything = np.tile(np.arange(20), (n, 1))
+    low_scores, new_scores = (scores_of(*side[:2], everything, side.metric) for side in (low, new))
+    for (part, join), found in zip(
+        settings, mixed_ranks(low, new, relevance, settings, exclude=exclude), strict=True
+    ):
+        scores = np.where(part, join(low_scores, new_scores), low_scores)
+        expected = []
+        for q in range(n):
+            relevant = relevance.indices[relevance.indptr[q] : relevance.indptr[q + 1]]
+            order = np.lexsort((np.isin(np.arange(20), relevant), -scores[q]))
+            order = [i for i in order if not (leave and i == q)]
+            expected += [place for place, i in enumerate(order, 1) if i in relevant]
+        assert found.ranks.tolist() == expected
 
 
 def test_nothing_and_everything_re_embedded_are_the_two_searches(weak, monkeypatch):

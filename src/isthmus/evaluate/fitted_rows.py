@@ -87,7 +87,7 @@ class FittedChances:
     def score_surprises(self, block: ScoredBlock, told: ScoreSlopes) -> Values:
         """What all rows of each query of a block ask of the slopes of scores ``(q, slopes)``."""
         of_bin = _shares(told.told + self.usual)
-        counts = block.counted().astype(np.float64)
+        counts = block.counted.astype(np.float64)
         apart = counts[:, 0] - counts.sum(axis=1) * of_bin
         return apart @ told.inputs
 
@@ -171,7 +171,7 @@ def _scored(seen: SeenRows) -> Values:
     """Unfitted and fitted rows in each bin of scores."""
     scored = np.zeros((2, N_BINS))
     for block in seen.blocks():
-        scored += block.counted().sum(axis=0)
+        scored += block.counted.sum(axis=0)
     return scored
 
 

@@ -178,7 +178,9 @@ def _ranks_of_rows(
             best.see(rows, start, scores)
         scores = irrelevant(start, scores)
         if hold:
-            held.append((start, scores.copy()))
+            # of one block alone nothing is overwritten
+            alone = scores.shape[1] == blocks.n_gallery
+            held.append((start, scores if alone else scores.copy()))
     if not exact:
         bars = blocks.exact(row + rows.start, column)
     # Rows stay ascending, scores descend within each.

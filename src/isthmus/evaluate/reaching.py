@@ -7,13 +7,14 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Exact", "count_reaching", "many_bars"]
+__all__ = ["Exact", "count_reaching", "many_bars", "true_in_rows"]
 
 Exact = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
 """The scores of pairs: rows ``(m,)`` and columns ``(m,)`` to ``(m,)``."""
 
 _FEW = 4
 _CELLS = 2**20
+_LONG = 1000
 
 
 def many_bars(counts: NDArray[np.int64]) -> bool:
@@ -53,12 +54,12 @@ def count_reaching(
             rows = np.flatnonzero(counts > place)
             entry = first[rows] + place
             some = scores if len(rows) == len(scores) else scores[rows]
-            reached[entry] = np.count_nonzero(some >= high[entry, None], axis=1)
-            near = np.count_nonzero(some >= low[entry, None], axis=1) > reached[entry]
+            reached[entry] = true_in_rows(some >= high[entry, None])
+            near = true_in_rows(some >= low[entry, None]) > reached[entry]
             for part in _parts(np.flatnonzero(near), scores.shape[1]):
                 bar = entry[part]
                 open_ = (some[part] >= low[bar, None]) & (some[part] < high[bar, None])
-                at, column = np.nonzero(open_)
+                at, column = np.divmod(np.flatnonzero(open_), scores.shape[1])
                 over = exact(rows[part][at], column) >= bars[bar][at]
                 reached[bar] += np.bincount(at[over], minlength=len(bar))
         return reached
@@ -67,6 +68,13 @@ def count_reaching(
         here = slice(start, start + counts[place])
         reached[here] = scores.shape[1] - np.searchsorted(ordered[place], bars[here])
     return reached
+
+
+def true_in_rows(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """How many of each row; a long row by itself is counted faster than along an axis."""
+    if mask.shape[1] < _LONG:
+        return np.count_nonzero(mask, axis=1)
+    return np.fromiter(map(np.count_nonzero, mask), np.int64, len(mask))
 
 
 def _parts(rows: NDArray[np.int64], columns: int) -> list[NDArray[np.int64]]:

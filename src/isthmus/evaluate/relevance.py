@@ -85,6 +85,16 @@ class Relevance:
                 where="relevance",
             )
 
+    def among(self, items: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of the items found for each query ``(nq, K)`` are relevant; -1 is none."""
+        keys = self.rows * self.n_gallery + self.indices
+        asked = np.arange(len(items))[:, None] * self.n_gallery + items
+        # keys ascend, as rows do and indices within a row
+        place = np.searchsorted(keys, asked)
+        found = place < len(keys)
+        found[found] = keys[place[found]] == asked[found]
+        return found & (items >= 0)
+
     def of(self, kept: NDArray[np.bool_]) -> Relevance:
         """The same, for the queries where ``kept (nq,)`` is true."""
         return _compressed(

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.evaluate.ranks import Ranks
-from isthmus.evaluate.relevance import Relevance
 
 __all__ = ["default_depth", "rescored_order", "rescored_ranks"]
 
@@ -27,23 +26,21 @@ def rescored_order(
 
 def rescored_ranks(
     ranks: Ranks,
-    relevance: Relevance,
-    indices: NDArray[np.int64],
+    relevant: NDArray[np.bool_],
     scores: NDArray[np.floating[Any]],
     *,
     depths: NDArray[np.int64] | None = None,
 ) -> Ranks:
-    """Ranks after the recalled items ``indices (nq, K)`` are reordered by ``scores (nq, K)``.
+    """Ranks after the recalled items are reordered by ``scores (nq, K)``.
 
-    ``ranks`` are those of the recall.  Ties among the recalled are decided pessimistically; items
+    ``ranks`` are those of the recall, and ``relevant (nq, K)`` says which of the recalled items are
+    among them (`Relevance.among`).  Ties among the recalled are decided pessimistically; items
     that were not recalled keep their order after them.  With ``depths (nq,)`` only so many of the
     recalled items of each query are reordered, and the others keep their order as well.
     """
-    key = np.arange(len(indices))[:, None] * relevance.n_gallery + indices
-    relevant = np.isin(key, relevance.rows * relevance.n_gallery + relevance.indices)
     if depths is not None:
-        reordered = np.arange(indices.shape[1]) < depths[:, None]
-        relevant &= reordered
+        reordered = np.arange(scores.shape[1]) < depths[:, None]
+        relevant = relevant & reordered
         scores = np.where(reordered, scores, -np.inf)
     order = np.lexsort((relevant, -scores), axis=1)
     _, place = np.nonzero(np.take_along_axis(relevant, order, axis=1))

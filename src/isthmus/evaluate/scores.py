@@ -45,7 +45,7 @@ class BlockSizes(NamedTuple):
 _CHECK_ROWS = 8192
 _LARGEST_NORM = 1e18  # the product of two such norms still fits float32
 _SMALLEST_NORM = 1e-30
-_BLOCK_CELLS = 2**20
+_BLOCK_CELLS = 2**16  # of float64: they stay in a cache between the steps
 _HALF_ULP = 2.0**-24
 """Relative rounding of one float32 operation."""
 _MORE_ROUNDINGS = 10
@@ -163,8 +163,9 @@ class ScoreBlocks:
 
     def exact(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
         """The scores of query ``rows (m,)`` with gallery ``columns (m,)`` or ``(m, K)``."""
-        wide = columns.reshape(len(rows), -1)
-        found = scores_of(self._queries, self._gallery, wide, self._metric, rows=rows)
+        wide = columns if columns.ndim > 1 else columns[:, None]
+        norms = self._query_norms, self._gallery_norms
+        found = scores_of(self._queries, self._gallery, wide, self._metric, rows=rows, norms=norms)
         return found.reshape(columns.shape)
 
     def _prepared(
@@ -188,6 +189,7 @@ def scores_of(
     metric: Metric,
     *,
     rows: NDArray[np.int64] | None = None,
+    norms: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
 ) -> NDArray[np.float32]:
     """The scores of chosen gallery items: ``indices (n, K)`` to ``(n, K)`` float32.
 
@@ -199,28 +201,38 @@ def scores_of(
         indices: of gallery rows.
         metric: of the space.
         rows: of ``queries (n,)``; all in their order if not given.
+        norms: of all ``queries`` and of the gallery, as `checked_norms` gives them, where they are
+            known.
     """
     scores = np.empty(indices.shape, dtype=np.float32)
     step = max(1, _BLOCK_CELLS // max(indices.shape[1] * queries.shape[1], 1))
+    if metric == "cosine" and norms is None and indices.size > len(gallery):
+        norms = _lengths(queries), _lengths(gallery)
     for start in range(0, len(indices), step):
         here = slice(start, start + step)
-        asked = queries[here if rows is None else rows[here]]
-        query = np.asarray(asked, dtype=np.float64)[:, None]
-        items = np.asarray(gallery[indices[here]], dtype=np.float64)
+        own, found = here if rows is None else rows[here], indices[here]
+        query = queries[own].astype(np.float64)
+        items = gallery[found].astype(np.float64)
         if metric == "l2":
-            items -= query
-            scores[here] = -_dots(items, items)
+            items -= query[:, None]
+            scores[here] = -np.einsum("qkd,qkd->qk", items, items)
             continue
-        products = _dots(np.broadcast_to(query, items.shape), items)
-        if metric == "cosine":
-            products /= np.sqrt(_dots(query, query)) * np.sqrt(_dots(items, items))
+        products = np.einsum("qd,qkd->qk", query, items)
+        if metric == "cosine" and norms is not None:
+            products /= norms[0][own, None] * norms[1][found]
+        elif metric == "cosine":
+            products /= _lengths(query)[:, None] * np.sqrt(np.einsum("qkd,qkd->qk", items, items))
         scores[here] = products
     scores += np.float32(0)  # -0 and 0 are one score
     return scores
 
 
-def _dots(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.einsum("qkd,qkd->qk", a, b)
+def _lengths(vectors: NDArray[Any]) -> NDArray[np.float64]:
+    norms = np.empty(len(vectors))
+    for start in range(0, len(vectors), _CHECK_ROWS):
+        block = np.asarray(vectors[start : start + _CHECK_ROWS], dtype=np.float64)
+        norms[start : start + len(block)] = np.sqrt(np.einsum("nd,nd->n", block, block))
+    return norms
 
 
 def checked_exclude(
@@ -267,13 +279,10 @@ def checked_norms(vectors: NDArray[Any], name: str, metric: Metric) -> NDArray[n
     if len(vectors) == 1 and vectors.dtype == np.float32:
         # a query, asked alone: numpy's calls cost more than the sum; wide, it cannot overflow
         row = vectors[0].astype(np.float64)
-        norm = math.sqrt(row.dot(row))
+        norm = math.sqrt(np.einsum("d,d->", row, row))
         if (_SMALLEST_NORM if metric == "cosine" else 0.0) <= norm <= _LARGEST_NORM:
             return np.array([norm])
-    norms = np.empty(len(vectors))
-    for start in range(0, len(vectors), _CHECK_ROWS):
-        block = np.asarray(vectors[start : start + _CHECK_ROWS], dtype=np.float64)
-        norms[start : start + len(block)] = np.sqrt(np.einsum("nd,nd->n", block, block))
+    norms = _lengths(vectors)
     least = _SMALLEST_NORM if metric == "cosine" else 0.0
     if least <= norms.min() and norms.max() <= _LARGEST_NORM:
         return norms

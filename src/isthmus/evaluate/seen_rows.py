@@ -16,7 +16,9 @@ from isthmus.evaluate.trial import FittedRows
 
 __all__ = ["BIN_STEP", "N_BINS", "RowsAhead", "ScoreSpread", "ScoredBlock", "SeenRows"]
 
-_HELD_BYTES = 8 * 2**20
+_BLOCK_BYTES = 8 * 2**20
+_HELD_CELLS = 2**24
+"""Scores of up to so many pairs are kept between passes; of more they are computed again."""
 BIN_STEP, _TOP = 0.05, 20.0
 """Width and end of the bins of scores, in standard deviations above the mean of a query."""
 N_BINS = int(_TOP / BIN_STEP)
@@ -88,13 +90,18 @@ class ScoredBlock:
         mean, scale = self.spread
         return (self.scores - mean[:, None]) * scale[:, None]
 
-    def counted(self) -> NDArray[np.int64]:
+    @cached_property
+    def counted(self) -> NDArray[np.int32]:
         """Unfitted and fitted rows in each bin of scores, of each query ``(q, 2, bins)``."""
-        n = len(self.scores)
-        kind = self.fitted.astype(np.int64)
-        kind[self.aside | ~self.own[:, None]] = 2
-        code = _bins_of(self.standardised()) + N_BINS * (kind + 3 * np.arange(n)[:, None])
-        return np.bincount(code.ravel(), minlength=3 * n * N_BINS).reshape(n, 3, N_BINS)[:, :2]
+        n, kinds = len(self.scores), 2 * N_BINS
+        code = _bins_of(self.standardised())
+        np.add(code, N_BINS, out=code, where=self.fitted)
+        # what tells nothing goes into one bin behind the others
+        np.copyto(code, kinds, where=self.aside)
+        code[~self.own] = kinds
+        code += (kinds + 1) * np.arange(n)[:, None]
+        found = np.bincount(code.ravel(), minlength=(kinds + 1) * n).reshape(n, kinds + 1)
+        return found[:, :kinds].reshape(n, 2, N_BINS).astype(np.int32)
 
     def bins(self, row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.int64]:
         """Of some rows, the bins of their standardised scores."""
@@ -114,7 +121,7 @@ class ScoredBlock:
         over = self.scores >= np.minimum.reduceat(bars, starts)[:, None]
         over[self.owner, self.column] = False
         over[~self.own] = False
-        row, column = np.nonzero(over)
+        row, column = np.divmod(np.flatnonzero(over), over.shape[1])
         counts = self.counts[row]
         cell = np.repeat(np.arange(len(row)), counts)
         place = np.arange(len(cell)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -134,6 +141,7 @@ class SeenRows:
     relevance: Relevance
     fitted: FittedRows
     _spreads: dict[int, ScoreSpread] = field(default_factory=dict[int, ScoreSpread])
+    _held: list[ScoredBlock] = field(default_factory=list[ScoredBlock])
 
     @cached_property
     def _unfitted(self) -> NDArray[np.int64]:
@@ -181,8 +189,16 @@ class SeenRows:
 
     def blocks(self) -> Iterator[ScoredBlock]:
         """Some queries at a time."""
+        if self.scores.n_queries * self.scores.n_gallery > _HELD_CELLS:
+            yield from self._computed()
+            return
+        if not self._held:
+            self._held.extend(self._computed())
+        yield from self._held
+
+    def _computed(self) -> Iterator[ScoredBlock]:
         n, indptr = self.scores.n_gallery, self.relevance.indptr
-        step = max(1, _HELD_BYTES // (4 * n))
+        step = max(1, _BLOCK_BYTES // (4 * n))
         for start in range(0, self.scores.n_queries, step):
             rows = slice(start, min(start + step, self.scores.n_queries))
             found = np.empty((rows.stop - start, n), np.float32)

@@ -138,9 +138,10 @@ def changed_queries(
     stays_old = (old[:, :, None] == new[:, None, :]).any(axis=2)
     stays_new = (new[:, :, None] == old[:, None, :]).any(axis=2)
     change = 1 - stays_new.mean(axis=1)
-    right = [_relevant(trial, items) for items in (old, new)]
+    right: tuple[NDArray[np.bool_], NDArray[np.bool_]] | tuple[None, None] = None, None
     gained = np.zeros(len(change), dtype=np.int64)
-    if right[0] is not None and right[1] is not None:
+    if trial.relevance is not None:
+        right = trial.relevance.among(old), trial.relevance.among(new)
         gained = right[1].sum(axis=1) - right[0].sum(axis=1)
     order = _most_telling(change, gained, most)
     ids = np.asarray(held_out.queries.ids)
@@ -207,11 +208,3 @@ def _answers(trial: Trial, way: Way, k: int) -> tuple[NDArray[np.int64], NDArray
         asked["bridged"] = trial.query_bridged
     answer = search(asked, deepest, without=trial.exclude)
     return answer.ids[:, :k].astype(np.int64), answer.scores[:, :k]
-
-
-def _relevant(trial: Trial, items: NDArray[np.int64]) -> NDArray[np.bool_] | None:
-    known = trial.relevance
-    if known is None:
-        return None
-    key = np.arange(len(items))[:, None] * known.n_gallery + items
-    return np.isin(key, known.rows * known.n_gallery + known.indices) & (items >= 0)

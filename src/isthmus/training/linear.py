@@ -172,15 +172,26 @@ class _Adam:
         self._rate = rate * size
         self._mean = np.zeros_like(self.weight)
         self._square = np.zeros_like(self.weight)
+        self._room = np.empty_like(self.weight), np.empty_like(self.weight)
         self._steps = 0
 
     def step(self, gradient: Embeddings) -> None:
         self._steps += 1
         first, second = (np.float32(decay) for decay in _DECAYS)
-        self._mean += (1 - first) * (gradient - self._mean)
-        self._square += (1 - second) * (gradient * gradient - self._square)
-        mean = self._mean / (1 - _DECAYS[0] ** self._steps)
-        square = self._square / (1 - _DECAYS[1] ** self._steps)
+        mean, square = self._room
+        np.subtract(gradient, self._mean, out=mean)
+        mean *= 1 - first
+        self._mean += mean
+        np.multiply(gradient, gradient, out=square)
+        square -= self._square
+        square *= 1 - second
+        self._square += square
+        np.divide(self._mean, 1 - _DECAYS[0] ** self._steps, out=mean)
+        np.divide(self._square, 1 - _DECAYS[1] ** self._steps, out=square)
         # relative to the largest, so that the scale of the loss does not matter
         floor = 1e-8 * float(np.sqrt(square.max(initial=0.0))) + 1e-30
-        self.weight -= np.float32(self._rate) * mean / (np.sqrt(square) + np.float32(floor))
+        np.sqrt(square, out=square)
+        square += np.float32(floor)
+        mean *= np.float32(self._rate)
+        mean /= square
+        self.weight -= mean

@@ -13,7 +13,6 @@ from isthmus.evaluate.arms import ARMS
 from isthmus.evaluate.metrics import MetricAt
 from isthmus.evaluate.price import Price
 from isthmus.evaluate.ranks import Ranks
-from isthmus.evaluate.relevance import Relevance
 from isthmus.evaluate.rescore import rescored_ranks
 from isthmus.evaluate.trial import Trial
 from isthmus.ways.choose import ChosenWays
@@ -197,7 +196,9 @@ class Bench:
                 found[np.arange(self.k) >= answer.rescored[:, None]] = -np.inf
             scores[name] = found
             if self.trial.relevance is not None:
-                relevant[name] = _relevant(self.trial.relevance, answer.ids[:, : self.k])
+                relevant[name] = self.trial.relevance.among(
+                    answer.ids[:, : self.k].astype(np.int64)
+                )
         return fit_thresholds(scores, relevant or None, seed=seed)
 
     @property
@@ -259,16 +260,8 @@ def _whole_ranks(
     if way.rescore is None:
         return ranks
     window = np.s_[:, : way.rescore.most]
-    return rescored_ranks(
-        ranks, trial.relevance, answer.ids[window], answer.scores[window], depths=answer.rescored
-    )
-
-
-def _relevant(relevance: Relevance, items: NDArray[Any]) -> NDArray[np.bool_]:
-    """Whether found items ``(nq, k)`` are relevant."""
-    key = np.arange(len(items))[:, None] * relevance.n_gallery + items.astype(np.int64)
-    found = np.isin(key, relevance.rows * relevance.n_gallery + relevance.indices)
-    return found & (items >= 0)
+    relevant = trial.relevance.among(answer.ids[window].astype(np.int64))
+    return rescored_ranks(ranks, relevant, answer.scores[window], depths=answer.rescored)
 
 
 def _asked(trial: Trial) -> QueriesByModel:

@@ -215,4 +215,5 @@ def _rescored(trial: Trial, found: Recalled, rescore: Rescore) -> Ranks:
     assert trial.relevance is not None
     fused = rescore.fused(found.found.scores, found.new_scores)
     depths = rescore.depth.depths(found.found.scores, fused, rescore)
-    return rescored_ranks(found.ranks, trial.relevance, found.found.indices, fused, depths=depths)
+    relevant = trial.relevance.among(found.found.indices)
+    return rescored_ranks(found.ranks, relevant, fused, depths=depths)

@@ -17,7 +17,6 @@ from isthmus.errors import InputError
 from isthmus.evaluate import Trial, parse_metric
 from isthmus.evaluate.judging import default_metric
 from isthmus.evaluate.metrics import MetricAt
-from isthmus.evaluate.relevance import Relevance
 from isthmus.evaluate.rescore import rescored_ranks
 from isthmus.ways.depth import DepthRule, FixedDepth, MarginDepth, ScoreLink, StoppingDepth
 from isthmus.ways.recall import Recalled, recalled
@@ -92,7 +91,8 @@ def choose_rescore(
     found = recalled(support, recall, most) if found is None else found
     assert support.relevance is not None
     metric = parse_metric(primary or default_metric(support.relevance))
-    bench = _Bench(found, support.relevance, metric, most)
+    relevant = support.relevance.among(found.found.indices[:, :most])
+    bench = _Bench(found, relevant, metric, most)
     scores, new_scores = found.found.scores[:, :most], found.new_scores[:, :most]
     link = ScoreLink.of(scores, new_scores)
     scale = _scale(scores, new_scores)
@@ -147,17 +147,16 @@ class _Bench:
     """Support queries that cascades of one recall are measured on."""
 
     found: Recalled
-    relevance: Relevance
+    relevant: NDArray[np.bool_]
     metric: MetricAt
     most: int
 
     def measured(self, rescore: Rescore) -> _Measured:
-        indices = self.found.found.indices[:, : self.most]
         scores = self.found.found.scores[:, : self.most]
         new = self.found.new_scores[:, : self.most]
         fused = rescore.fused(scores, new)
         depths = rescore.depth.depths(scores, fused, rescore)
-        ranks = rescored_ranks(self.found.ranks, self.relevance, indices, fused, depths=depths)
+        ranks = rescored_ranks(self.found.ranks, self.relevant, fused, depths=depths)
         return _Measured(rescore, self.metric.per_query(ranks), float(depths.mean()))
 
 

@@ -214,7 +214,8 @@ def _looked_up(
     present = rows.present[row]
     if present.any():
         held = row[present][:, None]
-        scores[present] = scores_of(by.queries[query[present]], rows.vectors, held, by.metric)[:, 0]
+        owner = query[present]
+        scores[present] = scores_of(by.queries, rows.vectors, held, by.metric, rows=owner)[:, 0]
     return present, scores
 
 

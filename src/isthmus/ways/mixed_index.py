@@ -7,15 +7,18 @@ both is judged by both.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.evaluate import Ranks, Relevance, top_k
-from isthmus.evaluate.reaching import count_reaching, many_bars
-from isthmus.evaluate.scores import ScoreBlocks, leave_out, scores_of
+from isthmus.evaluate.reaching import Exact, count_reaching, many_bars, true_in_rows
+from isthmus.evaluate.scores import ScoreBlocks
 from isthmus.evaluate.trial import GallerySearch
 from isthmus.ways.way import Join, ScoreMatch
 
@@ -23,6 +26,9 @@ __all__ = ["match_linear", "mixed_ranks"]
 
 _BLOCK_CELLS = 2**20
 _MATCHED = 20
+_NOT_COUNTED = np.float32(-np.inf)
+_Answers = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Rows, ascending, and columns of the relevant items of some queries."""
 
 
 def match_linear(
@@ -88,83 +94,203 @@ def mixed_ranks(
                 f"{part.shape}",
                 where="mixed index",
             )
-    some = np.zeros(n_gallery, dtype=np.bool_)
-    for part, _ in settings:
-        some |= part
     found = [np.empty(len(relevance.indices), dtype=np.int64) for _ in settings]
-    pairs = _Pairs(low, new, some)
+    groups: dict[int, list[int]] = {}
+    for place, (_, join) in enumerate(settings):
+        groups.setdefault(id(join), []).append(place)
+    parts = np.array([part for part, _ in settings], dtype=np.bool_).reshape(-1, n_gallery)
+    pairs = _Pairs(low, new, np.any(parts, axis=0))
     for rows in pairs.low.query_rows():
         entries = slice(relevance.indptr[rows.start], relevance.indptr[rows.stop])
         counts = relevance.counts[rows]
-        row = np.repeat(np.arange(len(counts)), counts)
-        column = relevance.indices[entries]
-        low_scores, new_scores, low_slack, new_slack = pairs.near(rows, many_bars(counts))
-        joined: dict[int, NDArray[np.float32]] = {}
-        for (part, join), ranks in zip(settings, found, strict=True):
-            if id(join) not in joined:
-                joined = {id(join): join(low_scores, new_scores)}
-            scores = np.where(part, joined[id(join)], low_scores)
-            slack = np.maximum(low_slack, join.slack(low_slack, new_slack, scores))
-
-            def exact(
-                r: NDArray[np.int64],
-                c: NDArray[np.int64],
-                part: NDArray[np.bool_] = part,
-                join: Join = join,
-                first: int = rows.start,
-            ) -> NDArray[np.float32]:
-                return pairs.exact(r + first, c, part, join)
-
-            bars = exact(row, column)
-            scores[row, column] = -np.inf
-            leave_out(scores, 0, None if exclude is None else exclude[rows])
-            bars = bars[np.lexsort((-bars, row))]
-            ranks[entries] = count_reaching(scores, bars, counts, slack, exact)
+        row, column = np.repeat(np.arange(len(counts)), counts), relevance.indices[entries]
+        block = pairs.block(rows, (row, column), None if exclude is None else exclude[rows])
+        for places in groups.values():
+            join, some = settings[places[0]][1], parts[places]
+            for place, ahead in zip(places, block.reached(join, some), strict=True):
+                # the best of a query first, as fewest reach it
+                found[place][entries] = ahead[np.lexsort((ahead, row))]
     whole = [Ranks(relevance.indptr, ranks) for ranks in found]
     return [Ranks(r.indptr, r.ranks + r.ordinals) for r in whole]
 
 
 class _Pairs:
-    """Scores of all pairs in both spaces; new scores of items in ``some`` alone."""
+    """Scores of all pairs in one space, and in the other of items that are ever re-embedded."""
 
     def __init__(self, low: GallerySearch, new: GallerySearch, some: NDArray[np.bool_]) -> None:
         size = max(1, _BLOCK_CELLS // len(low.gallery))
-        self._sides, self._some = (low, new), some
+        self.some = np.flatnonzero(some)
+        self.place = np.where(some, np.cumsum(some) - 1, -1)
+        """Of each item, where it is in ``some``; -1 of the others."""
         self.low = ScoreBlocks(low.queries, low.gallery, low.metric, query_block=size)
-        self._new = None
-        if some.any():
-            gallery = new.gallery if some.all() else new.gallery[some]
-            self._new = ScoreBlocks(new.queries, gallery, new.metric, query_block=size)
+        self.new = None
+        if len(self.some):
+            gallery = new.gallery if some.all() else new.gallery[self.some]
+            self.new = ScoreBlocks(new.queries, gallery, new.metric, query_block=size)
 
-    def near(
-        self, rows: slice, exact: bool
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """Low and new scores of ``rows`` against the whole gallery, and the slack of both."""
-        low = _against_all(self.low, rows, exact)
-        if self._new is None:
-            return low, np.zeros_like(low), self.low.slack(rows), np.zeros(len(low), np.float32)
-        new = _against_all(self._new, rows, exact)
-        if not self._some.all():
-            new, found = np.zeros_like(low), new
-            new[:, self._some] = found
-        return low, new, self.low.slack(rows), self._new.slack(rows)
+    def block(self, rows: slice, answers: _Answers, exclude: NDArray[np.int64] | None) -> _Block:
+        """Both scores of some queries."""
+        counts = np.bincount(answers[0], minlength=rows.stop - rows.start)
+        exact = many_bars(counts)
+        low, new = _against_all(self.low, rows, exact), None
+        if self.new is not None:
+            new = _against_all(self.new, rows, exact)
+        left = np.ones(low.shape, np.bool_)
+        left[answers] = False
+        if exclude is not None:
+            left[np.arange(len(left)), exclude] = False
+        return _Block(self, rows, low, new, left, answers, counts)
 
-    def exact(
-        self,
-        rows: NDArray[np.int64],
-        columns: NDArray[np.int64],
-        part: NDArray[np.bool_],
-        join: Join,
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """Scores of some queries, near those of the pairs."""
+
+    pairs: _Pairs
+    rows: slice
+    low: NDArray[np.float32]
+    new: NDArray[np.float32] | None
+    """Against the items that are ever re-embedded."""
+    left: NDArray[np.bool_]
+    """The pairs that are counted: no answers, and nothing that is left out."""
+    answers: _Answers
+    counts: NDArray[np.int64]
+    """Answers of each query."""
+
+    def reached(self, join: Join, parts: NDArray[np.bool_]) -> Iterable[NDArray[np.int64]]:
+        """How many items score at least as high as each answer, for each part re-embedded.
+
+        Args:
+            join: of the two scores.
+            parts: of the gallery ``(parts, ng)``.
+        """
+        joined = None if self.new is None else self._joined_side(join, self.new)
+        if many_bars(self.counts):
+            return [self._by_sorting(part, joined) for part in parts]
+        return self._by_comparing(parts, joined)
+
+    @cached_property
+    def _low_side(self) -> _Side:
+        scores = np.where(self.left, self.low, _NOT_COUNTED)
+        return _Side(scores, self.pairs.low.slack(self.rows), self._exact_low)
+
+    @cached_property
+    def _low_of_some(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Scores of the items that are ever re-embedded, and which of them are counted."""
+        some = self.pairs.some
+        return self.low[:, some], self.left[:, some]
+
+    def _joined_side(self, join: Join, new: NDArray[np.float32]) -> _Side:
+        """Of the items that are ever re-embedded."""
+        assert self.pairs.new is not None
+        (low, left), low_slack = self._low_of_some, self._low_side.slack
+        joined = join(low, new)
+        slack = join.slack(low_slack, self.pairs.new.slack(self.rows), joined)
+        scores = np.where(left, joined, _NOT_COUNTED)
+        return _Side(scores, np.maximum(low_slack, slack), partial(self._exact_joined, join=join))
+
+    def _exact_low(self, row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.float32]:
+        return self.pairs.low.exact(row + self.rows.start, column)
+
+    def _exact_joined(
+        self, row: NDArray[np.int64], column: NDArray[np.int64], join: Join
     ) -> NDArray[np.float32]:
-        """The joined scores of pairs."""
-        low = self.low.exact(rows, columns)
-        there = np.flatnonzero(part[columns])
-        side = self._sides[1]
-        new = scores_of(
-            side.queries, side.gallery, columns[there][:, None], side.metric, rows=rows[there]
-        )[:, 0]
-        low[there] = join(low[there], new)
-        return low
+        assert self.pairs.new is not None
+        low = self._exact_low(row, self.pairs.some[column])
+        return join(low, self.pairs.new.exact(row + self.rows.start, column))
+
+    @cached_property
+    def _reached_by_low(
+        self,
+    ) -> list[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]]:
+        """Of the first answer of each query that has one, then of the second, …: the queries, the
+        scores, and which items score as high, if neither it nor they are re-embedded."""
+        found: list[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]] = []
+        first = np.cumsum(self.counts) - self.counts
+        for place in range(self.counts.max(initial=0)):
+            rows = np.flatnonzero(self.counts > place)
+            bars = self._exact_low(rows, self.answers[1][first[rows] + place])
+            found.append((rows, bars, self._low_side.reaching(rows, bars)))
+        return found
+
+    def _by_comparing(self, parts: NDArray[np.bool_], joined: _Side | None) -> NDArray[np.int64]:
+        """Every pair is compared once with each of two bars; a product counts for all parts."""
+        column, some = self.answers[1], self.pairs.some
+        reached = np.empty((len(parts), len(column)), np.int64)
+        weights = parts[:, some].T.astype(np.float32)
+        first = np.cumsum(self.counts) - self.counts
+        for place, (rows, bars, low) in enumerate(self._reached_by_low):
+            entry = first[rows] + place
+            reached[:, entry] = _counted(low, some, joined, rows, bars, weights)
+            at = self.pairs.place[column[entry]]
+            rows, entry, at = rows[at >= 0], entry[at >= 0], at[at >= 0]
+            if joined is None or not len(rows):
+                continue
+            bars = joined.exact(rows, at)
+            low = self._low_side.reaching(rows, bars)
+            embedded = _counted(low, some, joined, rows, bars, weights)
+            own = parts[:, column[entry]]
+            reached[:, entry] = np.where(own, embedded, reached[:, entry])
+        return reached
+
+    def _by_sorting(self, part: NDArray[np.bool_], joined: _Side | None) -> NDArray[np.int64]:
+        """Of exact scores, as they are where there are many bars."""
+        row, column = self.answers
+        bars, scores, low = (
+            self._exact_low(row, column),
+            self._low_side.scores.copy(),
+            self._low_side,
+        )
+        if joined is not None:
+            own, embedded = part[column], part[self.pairs.some]
+            bars[own] = joined.exact(row[own], self.pairs.place[column[own]])
+            scores[:, self.pairs.some[embedded]] = joined.scores[:, embedded]
+        return count_reaching(scores, bars, self.counts, low.slack, low.exact)
+
+
+def _counted(
+    low: NDArray[np.bool_],
+    some: NDArray[np.int64],
+    joined: _Side | None,
+    rows: NDArray[np.int64],
+    bars: NDArray[np.float32],
+    weights: NDArray[np.float32],
+) -> NDArray[np.int64]:
+    """Items that reach the bars of some rows, for each part ``(parts, rows)``.
+
+    Args:
+        low: which reach them without being re-embedded ``(rows, ng)``.
+        some: the items that are ever re-embedded.
+        joined: their scores then.
+        rows: of the block.
+        bars: ``(rows,)``.
+        weights: 1 for what is in a part ``(some, parts)``.
+    """
+    ahead = true_in_rows(low)
+    if joined is None:
+        return np.broadcast_to(ahead, (weights.shape[1], len(rows)))
+    # whole numbers below 2^24 are exact in float32
+    more = joined.reaching(rows, bars).astype(np.float32)
+    more -= low[:, some]
+    return (more @ weights).T.astype(np.int64) + ahead
+
+
+class _Side(NamedTuple):
+    """Scores of pairs, near the exact ones; −∞ of those that are not counted."""
+
+    scores: NDArray[np.float32]
+    slack: NDArray[np.float32]
+    exact: Exact
+
+    def reaching(self, rows: NDArray[np.int64], bars: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Which pairs of some rows score at least as high as the bar of the row ``(rows, n)``."""
+        scores = self.scores if len(rows) == len(self.scores) else self.scores[rows]
+        slack = self.slack[rows]
+        over = scores >= (bars + slack)[:, None]
+        open_ = np.flatnonzero(over ^ (scores >= (bars - slack)[:, None]))
+        at, column = np.divmod(open_, scores.shape[1])
+        over[at, column] = self.exact(rows[at], column) >= bars[at]
+        return over
 
 
 def _against_all(blocks: ScoreBlocks, rows: slice, exact: bool) -> NDArray[np.float32]:

@@ -186,7 +186,8 @@ class Join(_Value):
 
         ``joined (nq, ng)`` are such scores: their own rounding counts as well.
         """
-        largest = np.max(np.abs(joined), axis=1) + abs(self.match.offset) + abs(self.shift)
+        farthest = np.maximum(joined.max(axis=1), -joined.min(axis=1))
+        largest = farthest + abs(self.match.offset) + abs(self.shift)
         rounding = 2.0**-21 * largest
         return ((1 - self.weight) * self.match.slope * new + self.weight * low + rounding).astype(
             np.float32
