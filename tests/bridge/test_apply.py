@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from isthmus.bridge import Bridge, apply, check_canary, fit
 from isthmus.errors import InputError, OutputError, WrongSpaceError
 from isthmus.spaces.pairs import Pairs
 from isthmus.spaces.readers import open_vectors
+from isthmus.spaces.writers import open_writer
 
 
 @pytest.fixture
@@ -140,3 +143,29 @@ def test_weights_that_are_finite_but_too_large_write_no_infinity(
     # large and finite is written
     some = replace(bridge, chain=Chain([Affine(1e30 * np.eye(bridge.source.dim))]))
     assert apply(some, rows, tmp_path / "out.npy", check=False) == len(rows)
+
+
+@pytest.mark.parametrize("engine", [None, "threads:2"])
+@pytest.mark.parametrize("name", ["new.parquet", "new.jsonl", "new.npy"])
+def test_ids_are_written_as_they_were(
+    bridge: Bridge, rows: np.ndarray, tmp_path: Path, name: str, engine: str | None
+) -> None:
+    """A database knows an item by what is written; files of two systems are paired all the same."""
+    composed = [f"caf\u00e9 {i}" for i in range(20)]
+    decomposed = [unicodedata.normalize("NFD", one) for one in composed]
+    path, out = tmp_path / name, tmp_path / ("out" if engine else "out.parquet")
+    if name.endswith(".jsonl"):
+        lines = [
+            json.dumps({"id": one, "vector": row.tolist()})
+            for one, row in zip(decomposed, rows[:20], strict=True)
+        ]
+        path.write_text("\n".join(lines), "utf-8")
+    else:
+        with open_writer(path, rows.shape[1], n=20) as writer:
+            writer.write(rows[:20], decomposed)
+    apply(bridge, path, out, engine=engine)
+    found = open_vectors(out)
+    assert found.written_ids is not None and found.written_ids.tolist() == decomposed
+    assert found.ids is not None and found.ids.tolist() == composed
+    paired = Pairs(rows[19::-1], open_vectors(out), ids=composed[::-1])
+    np.testing.assert_array_equal(paired.source.rows(0, 20)[::-1], rows[:20])

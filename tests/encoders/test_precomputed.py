@@ -61,3 +61,9 @@ def test_items_go_to_either_kind_of_encoder(rows: np.ndarray) -> None:
     counting = Counting()
     encode_items(counting, [4, 2], ["x 1", "y 2"])
     assert counting.seen == ["x 1", "y 2"]
+
+
+def test_an_id_is_found_whatever_system_wrote_it(rows: np.ndarray) -> None:
+    names = [f"caf\u00e9 {i}" for i in range(len(rows))]
+    known = PrecomputedEncoder(rows, ids=names)
+    np.testing.assert_array_equal(known.encode(["cafe\u0301 1", names[0]]), rows[[1, 0]])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
 import uuid
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,15 @@ from isthmus.spaces import ids as ids_module
 from isthmus.spaces.ids import (
     check_same_kind,
     check_unique,
+    composed_ids,
     join,
     join_hashes,
     normalise_ids,
     read_ids_text,
     same_ids,
+    written_ids,
 )
+from isthmus.spaces.text_ids import TextIdWriter
 
 WORDS = st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=8)
 NUMBERS = st.integers(-(2**63), 2**63 - 1)
@@ -213,6 +218,31 @@ def test_one_name_is_one_id_whatever_system_wrote_it(tmp_path: Path) -> None:
     ):
         (tmp_path / name).write_bytes(content)
         assert normalise_ids(read_ids_text(tmp_path / name), name).tolist() == expected
+
+
+def test_a_letter_that_is_composed_of_more_is_kept_whole(tmp_path: Path) -> None:
+    longer = "\ufb2c"  # three letters in the normal form C
+    composed = unicodedata.normalize("NFC", longer)
+    assert len(composed) == 3
+    for ids in ([longer, "a"], np.array([longer, "a"])):
+        assert normalise_ids(ids, "x").tolist() == [composed, "a"]
+    (tmp_path / "ids.txt").write_text(f"{longer}\na\n", "utf-8")
+    read = read_ids_text(tmp_path / "ids.txt")
+    assert written_ids(read, "x").tolist() == [longer, "a"]
+    assert normalise_ids(read, "x")[np.array([1, 0])].tolist() == ["a", composed]
+
+
+@given(st.lists(st.text("aeé\u0301\u0327\u1100\u1161\ufb2c", min_size=1), min_size=1, unique=True))
+def test_composed_ids_are_the_normal_form_wherever_they_are_kept(names: list[str]) -> None:
+    expected = [unicodedata.normalize("NFC", name) for name in names]
+    with ExitStack() as stack:
+        writer = TextIdWriter(stack)
+        writer.add(names, "x")
+        read = writer.ids()
+    for kept in (read, np.array(names)):
+        assert kept.tolist() == names
+        assert composed_ids(kept).tolist() == expected
+        assert composed_ids(kept)[:2].tolist() == expected[:2]
 
 
 def test_uuids_are_text() -> None:

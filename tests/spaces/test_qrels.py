@@ -15,6 +15,7 @@ import pytest
 
 from isthmus.errors import InputError
 from isthmus.spaces.qrels import read_labels, read_qrels
+from isthmus.spaces.texts import read_texts
 
 WORDS, NUMBERS = np.array(["a"]), np.array([1])
 
@@ -277,3 +278,13 @@ def test_lists_and_bytes_in_a_table(tmp_path: Path) -> None:
     parquet.write_table(table, tmp_path / "a.parquet")
     found = read_qrels(tmp_path / "a.parquet", query_ids=WORDS, item_ids=WORDS)
     assert found == {str(one): ["a", "b"], "q2": ["c"]}
+
+
+def test_ids_are_compared_whatever_system_wrote_them(tmp_path: Path) -> None:
+    path, text = tmp_path / "qrels.tsv", np.array([""])
+    path.write_text("cafe\u0301 1\tu\u0308\n", "utf-8")
+    assert read_qrels(path, query_ids=text, item_ids=text) == {"caf\u00e9 1": ["\u00fc"]}
+    written = read_qrels(path, query_ids=text, item_ids=text, as_written=True)
+    assert written == {"cafe\u0301 1": ["u\u0308"]}
+    path.write_text("cafe\u0301 1\tsome words\n", "utf-8")
+    assert read_texts(path, {"caf\u00e9 1"}) == {"caf\u00e9 1": "some words"}

@@ -16,7 +16,10 @@ from isthmus.evaluate.search import top_k
 from isthmus.stores import Store
 
 DIM = 8
-UNICODE = ["Ελλάδα", "naïve café", "北京", "emoji 🦉", "quote ' \" ; --", "a/b\\c", "x" * 200]
+UNICODE = [
+    "Ελλάδα", "naïve café", "北京", "emoji 🦉", "quote ' \" ; --", "a/b\\c", "x" * 200,
+    "cafe\u0301, as macOS writes it", "\u1112\u1161\u11ab",
+]  # fmt: skip
 
 Make = Callable[..., Store]
 """``make(ids, vectors, payload=None, metric="cosine", dtype="float32")``: a store that holds them,
@@ -218,6 +221,21 @@ class Conformance:
         assert found.present.tolist() == [True, False, True, True]
         assert np.isnan(found.vectors[1]).all()
         self.same(found.vectors[[0, 2, 3]], rows[[2, 0, 2]])
+
+    def test_an_id_is_what_is_written_and_nothing_else(self, make: Make):
+        """Letters that look alike are two items; neither is taken for the other."""
+        ids, rows = np.array(["caf\u00e9", "cafe\u0301", "plain"]), gaussian(3)
+        store = make(ids, {self.column: rows}, payload={"text": ["a", "b", "c"]})
+        assert sorted(read_all(store)["ids"].tolist()) == sorted(ids.tolist())
+        self.same(store.fetch(ids, column=self.column).vectors, rows)
+        assert store.texts(ids) == ["a", "b", "c"]
+        assert store.search(rows[[1]], 1, column=self.column).ids.tolist() == [[ids[1]]]
+        assert store.search(rows[[0]], 3, column=self.column, only=ids[[1]]).ids[0, 0] == ids[1]
+        if self.writable:
+            assert store.put(ids[[1]], rows[[2]], column=self.column) == 1
+            self.same(store.fetch(ids, column=self.column).vectors, rows[[0, 2, 2]])
+            assert store.delete(ids[[0]]) == 1
+            assert store.fetch(ids, column=self.column).present.tolist() == [False, True, True]
 
     def test_payload_and_texts(self, make: Make, kind: str):
         store, ids, _ = self.made(make, 5, kind)

@@ -125,7 +125,8 @@ def apply(
     with open_writer(output, bridge.target.dim, n=vectors.n, overwrite=overwrite) as writer:
         for start in range(0, vectors.n, step):
             stop = min(start + step, vectors.n)
-            names = None if vectors.ids is None else vectors.ids[start:stop]
+            written = vectors.written_ids
+            names = None if written is None else written[start:stop]
             row_map.write(vectors.rows(start, stop), names, (where, start), writer)
             progress("apply", stop, vectors.n)
     return vectors.n

@@ -161,7 +161,7 @@ def read_asked(queries: Path | None, qrels: Path | None) -> QueryLog | None:
     if log is None:
         raise InputError("--qrels judges queries", mend="Give their texts with --queries")
     # as strings, as the log has them; the store says later what its ids are
-    judged = read_qrels(qrels, query_ids=log.ids, item_ids=np.array([""]))
+    judged = read_qrels(qrels, query_ids=log.ids, item_ids=np.array([""]), as_written=True)
     return replace(log, clicked={q: judged[q] for q in log.ids.tolist() if q in judged})
 
 

@@ -17,6 +17,7 @@ from isthmus.errors import InputError
 from isthmus.progress import Progress, silent
 from isthmus.spaces.readers import IdSource, VectorSource, open_vectors
 from isthmus.spaces.scratch import blocks
+from isthmus.spaces.text_ids import composed_text
 
 __all__ = ["PrecomputedEncoder", "encode_items"]
 
@@ -87,7 +88,7 @@ class PrecomputedEncoder:
         check_texts(texts)
         known, side = self._rows[kind], self._sides[kind]
         try:
-            rows = np.array([known[text] for text in texts], np.int64)
+            rows = np.array([known[composed_text(text)] for text in texts], np.int64)
         except KeyError as error:
             raise InputError(
                 f"there is no vector for the id {error}",

@@ -23,7 +23,7 @@ from isthmus.scale.parts import (
 from isthmus.spaces.formats.arrow import ReadColumns
 from isthmus.spaces.formats.arrow_streams import ipc_stream, parquet_stream
 from isthmus.spaces.formats.contents import Wanted, reading
-from isthmus.spaces.ids import normalise_ids
+from isthmus.spaces.ids import composed_ids, written_ids
 from isthmus.spaces.metric import Metric
 from isthmus.spaces.readers import Vectors, open_vectors
 from isthmus.spaces.row_checks import check_vectors
@@ -44,9 +44,12 @@ def rows_of(
     *,
     with_ids: bool = True,
     check: bool = True,
+    as_written: bool = False,
     size: int = _ROWS,
 ) -> Iterator[IdsAndRows]:
     """The rows of some slices, in blocks of about ``size``; checked unless somebody else will.
+
+    Ids are as they are compared, or ``as_written``.
 
     Raises:
         InputError: for a row that cannot be used, naming the file and the row, and for a part
@@ -64,7 +67,10 @@ def rows_of(
                     check_vectors(
                         rows, dim=side.dim, metric=metric, where=piece.part.place, first_row=first
                     )
-                yield None if ids is None else ids[start:stop], rows
+                names = None if ids is None else ids[start:stop]
+                if names is not None and not as_written:
+                    names = composed_ids(names)
+                yield names, rows
             done += len(raw)
             if done >= piece.rows:
                 break  # what follows belongs to another slice
@@ -85,14 +91,14 @@ def ids_of(side: PartedVectors, part: ReadablePart) -> Iterator[NDArray[Any]]:
         with _stream(part) as stream, reading(part.place, "Parquet"):
             for _, ids in columns.blocks(stream, part.place, vectors=False, first=part.first):
                 assert ids is not None
-                yield normalise_ids(ids, f"ids of {part.place}")
+                yield composed_ids(written_ids(ids, f"ids of {part.place}"))
         return
     if is_store_url(part.place):
-        yield from (ids for ids, _ in _scanned(part, None))
+        yield from (composed_ids(ids) for ids, _ in _scanned(part, None))
         return
     for ids, _ in _blocks(side, part, with_ids=True):
         assert ids is not None
-        yield ids
+        yield composed_ids(ids)
 
 
 @contextmanager
@@ -131,7 +137,7 @@ def _named(
 ) -> Iterator[IdsAndRows]:
     for rows, ids in blocks:
         assert rows is not None
-        yield None if ids is None else normalise_ids(ids, f"ids of {part.place}"), rows
+        yield None if ids is None else written_ids(ids, f"ids of {part.place}"), rows
 
 
 def _of_array(side: PartedVectors, part: ReadablePart, *, with_ids: bool) -> Iterator[IdsAndRows]:
@@ -141,7 +147,8 @@ def _of_array(side: PartedVectors, part: ReadablePart, *, with_ids: bool) -> Ite
         for start in range(part.first, part.end, _ROWS):
             stop = min(start + _ROWS, part.end, vectors.n)
             if start < stop:
-                names = None if vectors.ids is None else vectors.ids[start:stop]
+                written = vectors.written_ids
+                names = None if written is None else written[start:stop]
                 yield names, vectors.rows(start, stop)
 
 
@@ -166,7 +173,7 @@ def _scanned(part: ReadablePart, column: str | None) -> Iterator[tuple[NDArray[A
             left -= take
             if not left and str(batch.ids[take - 1]) != part.last:
                 break
-            yield normalise_ids(batch.ids[:take], part.place), batch
+            yield written_ids(batch.ids[:take], part.place), batch
             if not left:
                 return
         raise InputError(

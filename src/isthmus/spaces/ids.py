@@ -7,7 +7,6 @@ ids themselves, so that memory stays bounded and a hash collision never joins tw
 from __future__ import annotations
 
 import io
-import unicodedata
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -22,11 +21,19 @@ from isthmus.inputs import open_input
 from isthmus.spaces.id_likeness import LOOKED_AT, likeness
 from isthmus.spaces.scratch import blocks, scratch_array
 from isthmus.spaces.split import hash_ids
-from isthmus.spaces.text_ids import LONGEST, TextIds, TextIdWriter, check_lengths, id_blocks
+from isthmus.spaces.text_ids import (
+    LONGEST,
+    TextIds,
+    TextIdWriter,
+    check_lengths,
+    composed_texts,
+    id_blocks,
+)
 
 __all__ = [
     "check_same_kind",
     "check_unique",
+    "composed_ids",
     "first_difference",
     "join",
     "join_hashes",
@@ -35,6 +42,7 @@ __all__ = [
     "repeated_hashes",
     "same_ids",
     "wide_as_text",
+    "written_ids",
 ]
 
 _BUCKET = 1 << 20  # rows of each side that are sorted at once
@@ -42,10 +50,19 @@ _SEEDS = 8  # hash functions tried; with ten million ids the second is needed on
 
 
 def normalise_ids(ids: NDArray[Any] | Sequence[Any], where: str) -> NDArray[Any]:
+    """`written_ids` in the form in which ids are compared (`composed_ids`).
+
+    Raises:
+        InputError: as `written_ids`.
+    """
+    return composed_ids(written_ids(ids, where))
+
+
+def written_ids(ids: NDArray[Any] | Sequence[Any], where: str) -> NDArray[Any]:
     """``ids`` as a one-dimensional integer or ``U`` array, without a copy where they are one.
 
-    Unsigned integers beyond int64, and UUIDs, become text.  Text is brought to the normal form C:
-    what macOS and others write of one name is one id.
+    Unsigned integers beyond int64, and UUIDs, become text.  Text stays as it is written: a database
+    knows an item by that and nothing else.
 
     Raises:
         InputError: for null or empty ids (naming the first row), for ids that are neither integers
@@ -53,7 +70,7 @@ def normalise_ids(ids: NDArray[Any] | Sequence[Any], where: str) -> NDArray[Any]
             than ``(n,)``.
     """
     if isinstance(ids, TextIds):
-        return cast(Any, ids)  # what wrote them normalised them
+        return cast(Any, ids)  # what made them looked at them
     found = ids if isinstance(ids, np.ndarray) else _from_sequence(ids, where)
     if found.ndim != 1:
         raise InputError(f"the ids have shape {found.shape}, expected (n,)", where=where)
@@ -83,7 +100,31 @@ def normalise_ids(ids: NDArray[Any] | Sequence[Any], where: str) -> NDArray[Any]
                 raise _null(where, part.start + int(np.argmax(empty)))
             if found.dtype.itemsize > 4 * LONGEST:
                 check_lengths(np.char.str_len(found[part]), where, part.start)
-        return _composed_array(found, where)
+            _refuse_torn(found, part, where)
+    return found
+
+
+def composed_ids(ids: NDArray[Any]) -> NDArray[Any]:
+    """Text in the normal form C, in which ids are compared; the very array where it is so.
+
+    What macOS and others write of one name is one id.
+    """
+    if isinstance(ids, TextIds):
+        return cast(Any, ids.composed)
+    if ids.dtype.kind != "U":
+        return ids
+    changed: dict[int, NDArray[np.str_]] = {}
+    for part in id_blocks(ids):
+        block = ids[part]
+        composed = composed_texts(block)
+        if composed is not block:
+            changed[part.start] = composed
+    if not changed:
+        return ids
+    # a letter can become up to three
+    found = scratch_array(len(ids), np.result_type(ids, *changed.values()))
+    for part in id_blocks(ids):
+        found[part] = changed.get(part.start, ids[part])
     return found
 
 
@@ -95,36 +136,16 @@ def _as_text(ids: NDArray[Any]) -> NDArray[np.str_]:
     return text
 
 
-def _composed(names: list[str]) -> list[str]:
-    """Text in the normal form C."""
-    if all(map(str.isascii, names)):
-        return names
-    return [unicodedata.normalize("NFC", name) for name in names]
+def _refuse_torn(ids: NDArray[np.str_], part: slice, where: str) -> None:
+    letters = np.ascontiguousarray(ids[part]).view(np.uint32)
+    if not letters.size or int(letters.max()) < _SURROGATES[0]:
+        return
+    torn = (letters >= _SURROGATES[0]) & (letters <= _SURROGATES[1])
+    if torn.any():
+        row = part.start + int(np.argmax(torn)) // (ids.dtype.itemsize // 4)
+        raise InputError("the id is no Unicode text", where=f"{where}, row {row}")
 
 
-def _composed_array(ids: NDArray[np.str_], where: str) -> NDArray[np.str_]:
-    """As `_composed`; the very array where it is so."""
-    changed: NDArray[np.str_] | None = None
-    for part in id_blocks(ids):
-        letters = np.ascontiguousarray(ids[part]).view(np.uint32)
-        if not letters.size or int(letters.max()) < _FIRST_COMBINING:
-            continue
-        torn = (letters >= _SURROGATES[0]) & (letters <= _SURROGATES[1])
-        if torn.any():
-            row = part.start + int(np.argmax(torn)) // (ids.dtype.itemsize // 4)
-            raise InputError("the id is no Unicode text", where=f"{where}, row {row}")
-        listed = ids[part].tolist()
-        composed = [unicodedata.normalize("NFC", name) for name in listed]
-        if composed != listed:
-            if changed is None:
-                changed = scratch_array(len(ids), ids.dtype)
-                for before in id_blocks(ids):
-                    changed[before] = ids[before]
-            changed[part] = composed
-    return ids if changed is None else changed
-
-
-_FIRST_COMBINING = 0x300
 _SURROGATES = 0xD800, 0xDFFF
 
 
@@ -205,7 +226,7 @@ def _add_lines(lines: list[str], writer: TextIdWriter, path: Path) -> None:
     if not all(names):
         row = writer.n + names.index("") + 1
         raise InputError("the id is missing", where=f"{path}, line {row}")
-    writer.add(_composed(names), str(path))
+    writer.add(names, str(path))
 
 
 def check_unique(ids: NDArray[Any], locate: Callable[[int], str]) -> None:

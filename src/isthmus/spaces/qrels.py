@@ -20,6 +20,7 @@ from isthmus.spaces.formats.contents import reading
 from isthmus.spaces.formats.numpy_files import read_npy
 from isthmus.spaces.json_values import json_values
 from isthmus.spaces.text_files import lines_of, suffix_of, text_of_file
+from isthmus.spaces.text_ids import composed_text
 
 __all__ = ["read_labels", "read_qrels"]
 
@@ -49,7 +50,11 @@ _Judged = tuple[str, str, str, str | None]
 
 
 def read_qrels(
-    path: Path, *, query_ids: NDArray[Any], item_ids: NDArray[Any]
+    path: Path,
+    *,
+    query_ids: NDArray[Any],
+    item_ids: NDArray[Any],
+    as_written: bool = False,
 ) -> dict[Any, list[Any]]:
     """For each query id the ids of the items that answer it.
 
@@ -64,6 +69,8 @@ def read_qrels(
             also packed.
         query_ids: some ids of queries; integers turn the file's into integers.
         item_ids: some ids of items, likewise.
+        as_written: leaves ids as a database may know them; they are compared in the normal form C
+            otherwise.
 
     Raises:
         InputError: naming the file and the line.
@@ -73,6 +80,8 @@ def read_qrels(
         for where, query, item, score in found:
             if not (query and item):
                 raise InputError("an id is missing", where=where, mend="Complete the line")
+            if not as_written:
+                query, item = composed_text(query), composed_text(item)
             if score is None or _relevance(score, where) > 0:
                 answers = judged.setdefault(_like(query, query_ids, where), [])
                 answers.append(_like(item, item_ids, where))

@@ -23,7 +23,7 @@ from isthmus.spaces.formats.finding import format_of, vector_files
 from isthmus.spaces.formats.id_table import TABLES, read_id_table
 from isthmus.spaces.formats.numpy_files import read_npy
 from isthmus.spaces.formats.tables_in_memory import is_named_table, rows_of_table
-from isthmus.spaces.ids import check_unique, normalise_ids, read_ids_text
+from isthmus.spaces.ids import check_unique, composed_ids, read_ids_text, written_ids
 
 __all__ = ["IdSource", "VectorSource", "Vectors", "open_vectors", "split_key"]
 
@@ -46,7 +46,9 @@ class Vectors:
         dim: width of a row.
         dtype: dtype of the rows that are handed out, float32 or float64.
         stored_dtype: name of the dtype as stored, such as ``float16``.
-        ids: ``(n,)`` unique integers or strings, or None.
+        ids: ``(n,)`` unique integers or strings, or None; as they are compared: strings in the
+            normal form C.
+        written_ids: the same as they are written, which is what a database knows.
         name: what error messages call it: the path, or the name of an array.
         overlooked: a column that looks like ids, where none was named and it was not used.
     """
@@ -76,7 +78,9 @@ class Vectors:
         self.dim = int(array.shape[1]) if codes is None else codes.dim
         self.stored_dtype = stored
         self.dtype: np.dtype[Any] = np.dtype("float64" if stored == "float64" else "float32")
-        self.ids = None if ids is None else self._checked_ids(ids)
+        self.ids = self.written_ids = None
+        if ids is not None:
+            self._take_ids(ids)
 
     def __len__(self) -> int:
         return self.n
@@ -129,11 +133,12 @@ class Vectors:
             InputError: if there are too few or too many, or one is null or occurs twice.
         """
         new = self.without_ids()
-        new.ids = new._checked_ids(ids)
+        new._take_ids(ids)
         return new
 
-    def _checked_ids(self, ids: NDArray[Any] | Sequence[Any]) -> NDArray[Any]:
-        found = normalise_ids(ids, f"ids of {self.name}")
+    def _take_ids(self, ids: NDArray[Any] | Sequence[Any]) -> None:
+        written = written_ids(ids, f"ids of {self.name}")
+        found = composed_ids(written)
         if len(found) != self.n:
             raise InputError(f"there are {len(found):,} ids for {self.n:,} rows", where=self.name)
 
@@ -142,7 +147,7 @@ class Vectors:
             return f"{file}, row {inside}"
 
         check_unique(found, place)
-        return found
+        self.ids, self.written_ids = found, written
 
     def _block(self, raw: Array) -> NDArray[Any]:
         if self._codes is not None:
@@ -219,7 +224,7 @@ def open_vectors(
         return Vectors(
             as_array(array, name),
             name=name,
-            ids=None if given is None else normalise_ids(given, name),
+            ids=None if given is None else written_ids(given, name),
             codes=Codes.of(codes, name),
         )
     path, key = split_key(os.fspath(source), key)
@@ -237,7 +242,7 @@ def open_vectors(
         found.vectors,
         name=found.name,
         stored_dtype=found.stored_dtype,
-        ids=None if given is None else normalise_ids(given, f"ids of {path}"),
+        ids=None if given is None else written_ids(given, f"ids of {path}"),
         files=found.files,
         codes=Codes.of(found.ranges if codes is None else codes, found.name),
         overlooked=found.overlooked if ids is None else None,

@@ -7,10 +7,11 @@ UUIDs would take 144 MB of memory a side, and one id of 20,000 letters among the
 from __future__ import annotations
 
 import os
+import unicodedata
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from typing import IO, Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,15 @@ from numpy.typing import NDArray
 from isthmus.errors import InputError
 from isthmus.spaces.scratch import scratch_file
 
-__all__ = ["LONGEST", "TextIdWriter", "TextIds", "check_lengths", "id_blocks"]
+__all__ = [
+    "LONGEST",
+    "TextIdWriter",
+    "TextIds",
+    "check_lengths",
+    "composed_text",
+    "composed_texts",
+    "id_blocks",
+]
 
 LONGEST = 1000
 """Letters of an id: more of them are a text, not the name of one."""
@@ -26,6 +35,15 @@ _BLOCK_BYTES = 16 << 20
 _BLOCK_ROWS = 1 << 18
 _GATHERED = 1 << 15  # rows that are picked at once
 _SPARSE = 64  # where one row in so many is wanted, all between are read
+_FIRST_COMBINING = 0x300
+"""Letters below it are in the normal form C, whatever they are written beside."""
+_COMBINING_BYTE = 0xCC
+"""No letter below that one has such a byte or a greater one in UTF-8."""
+_WIDEST = 3
+"""Letters that the normal form C makes of one at the most (Unicode Standard Annex 15)."""
+
+TextLetters = Literal["plain", "any", "composed"]
+"""All below `_FIRST_COMBINING`; as they are; or brought to the normal form C when they are read."""
 
 
 def id_blocks(ids: NDArray[Any] | TextIds, total: int | None = None) -> Iterator[slice]:
@@ -49,14 +67,20 @@ class TextIds:
 
     ndim = 1
 
-    def __init__(self, text: IO[bytes], ends: IO[bytes], n: int, width: int) -> None:
-        for file in (text, ends):
-            file.flush()
-        self._text, self._ends = os.dup(text.fileno()), os.dup(ends.fileno())
+    def __init__(self, text: int, ends: int, n: int, width: int, letters: TextLetters) -> None:
+        self._text, self._ends = os.dup(text), os.dup(ends)
         for descriptor in (self._text, self._ends):
             weakref.finalize(self, os.close, descriptor)
-        self._n = n
-        self.dtype: np.dtype[Any] = np.dtype(f"U{max(width, 1)}")
+        self._n, self._width, self._letters = n, max(width, 1), letters
+        wide = _WIDEST if letters == "composed" else 1
+        self.dtype: np.dtype[Any] = np.dtype(f"U{wide * self._width}")
+
+    @property
+    def composed(self) -> TextIds:
+        """The same in the normal form C."""
+        if self._letters != "any":
+            return self
+        return TextIds(self._text, self._ends, self._n, self._width, "composed")
 
     def __len__(self) -> int:
         return self._n
@@ -91,7 +115,10 @@ class TextIds:
     def _run(self, start: int, stop: int) -> NDArray[np.str_]:
         ends = self._ends_of(start, stop)
         text = _read(self._text, int(ends[0]), int(ends[-1]))
-        return _array(text, ends[:-1] - ends[0], np.diff(ends))
+        return self._spelled(_array(text, ends[:-1] - ends[0], np.diff(ends)))
+
+    def _spelled(self, ids: NDArray[np.str_]) -> NDArray[np.str_]:
+        return composed_texts(ids) if self._letters == "composed" else ids
 
     def _ends_of(self, start: int, stop: int) -> NDArray[np.int64]:
         """Where the id before ``start`` ends, and each of those up to ``stop``."""
@@ -116,7 +143,8 @@ class TextIds:
             ends = self._ends_of(first, last + 1)
             text = _read(self._text, int(ends[0]), int(ends[-1]))
             here = wanted[done:end] - first
-            parts.append(_array(text, ends[here] - ends[0], ends[here + 1] - ends[here]))
+            found = _array(text, ends[here] - ends[0], ends[here + 1] - ends[here])
+            parts.append(self._spelled(found))
             done = end
         out = np.empty(len(wanted), np.result_type("U1", *(part.dtype for part in parts)))
         done = 0
@@ -133,6 +161,7 @@ class TextIdWriter:
         self._text, self._ends = (stack.enter_context(scratch_file()) for _ in range(2))
         self._ends.write(np.zeros(1, np.int64).tobytes())
         self._end = self._width = self.n = 0
+        self._letters: TextLetters = "plain"
 
     def add(self, ids: NDArray[np.str_] | Sequence[str], where: str) -> None:
         """Append ids.
@@ -146,7 +175,10 @@ class TextIdWriter:
         lengths = np.fromiter(map(len, names), np.int64, len(names))
         check_lengths(lengths, where, self.n)
         encoded = [name.encode("utf-8", "surrogatepass") for name in names]
-        self._text.write(b"".join(encoded))
+        joined = b"".join(encoded)
+        if joined and int(np.frombuffer(joined, np.uint8).max()) >= _COMBINING_BYTE:
+            self._letters = "any"
+        self._text.write(joined)
         ends = self._end + np.cumsum(np.fromiter(map(len, encoded), np.int64, len(names)))
         self._ends.write(ends.tobytes())
         self._end, self._width = int(ends[-1]), max(self._width, int(lengths.max()))
@@ -154,7 +186,24 @@ class TextIdWriter:
 
     def ids(self) -> TextIds:
         """The ids that were added, in that order."""
-        return TextIds(self._text, self._ends, self.n, self._width)
+        for file in (self._text, self._ends):
+            file.flush()
+        return TextIds(self._text.fileno(), self._ends.fileno(), self.n, self._width, self._letters)
+
+
+def composed_text(text: str) -> str:
+    """One text in the normal form C."""
+    return unicodedata.normalize("NFC", text)
+
+
+def composed_texts(ids: NDArray[np.str_]) -> NDArray[np.str_]:
+    """Texts ``(m,)`` in the normal form C; the very array where they are."""
+    letters = np.ascontiguousarray(ids).view(np.uint32)
+    if not letters.size or int(letters.max()) < _FIRST_COMBINING:
+        return ids
+    listed = ids.tolist()
+    composed = list(map(composed_text, listed))
+    return ids if composed == listed else np.array(composed, dtype=np.str_)
 
 
 def check_lengths(lengths: NDArray[Any], where: str, first: int = 0) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from isthmus.errors import InputError
 from isthmus.json_text import read_json
 from isthmus.spaces.text_files import lines_of, suffix_of, text_of_file
+from isthmus.spaces.text_ids import composed_text
 
 __all__ = ["NamedRows", "check_texts", "read_lines", "read_texts"]
 
@@ -65,14 +66,16 @@ def read_texts(
     Args:
         path: ``.jsonl`` with an object of ``id`` (or ``_id``) and ``text`` on each line; ``.tsv``
             with id and text; or ``.txt`` with the text of one row on each line.
-        wanted: ids as strings; others are skipped. None for all.
+        wanted: ids as strings in the normal form C, as the result has them; others are skipped.
+            None for all.
         rows: that the lines of a ``.txt`` file belong to, one by one; None where there are none.
 
     Raises:
         InputError: for another kind of file, naming the first line that cannot be read, or for a
             ``.txt`` file of more or fewer lines than rows.
     """
-    return {name: text for name, text in _pairs(path, rows) if wanted is None or name in wanted}
+    found = ((composed_text(name), text) for name, text in _pairs(path, rows))
+    return {name: text for name, text in found if wanted is None or name in wanted}
 
 
 def read_lines(path: Path) -> list[str]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from isthmus.errors import InputError, OutputError, missing_extra
 from isthmus.files import atomic_file, canonical_json, check_output, removed_with, together
 from isthmus.spaces.aligned_file import HEAD, AlignedFile
-from isthmus.spaces.ids import normalise_ids
+from isthmus.spaces.ids import written_ids
 from isthmus.spaces.scratch import scratch_file
 
 __all__ = ["VectorWriter", "ids_beside", "open_writer"]
@@ -56,7 +56,7 @@ class VectorWriter:
                 f"{self.rows + len(block):,} rows were written, {self._n:,} announced",
                 where=self._where,
             )
-        found = None if ids is None else normalise_ids(ids, f"ids for {self._where}")
+        found = None if ids is None else written_ids(ids, f"ids for {self._where}")
         if found is not None and len(found) != len(block):
             raise InputError(
                 f"there are {len(found):,} ids for {len(block):,} rows", where=self._where

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.evaluate.scores import checked_norms
-from isthmus.spaces.ids import check_unique, normalise_ids
+from isthmus.spaces.ids import check_unique, written_ids
 from isthmus.spaces.split import hash_ids
 from isthmus.stores.protocol import Column, Ids, Key
 
@@ -50,7 +50,7 @@ def checked_ids(
             one, and, with ``unique``, for an id that occurs twice; naming the first such row.
     """
     found = ids if isinstance(ids, np.ndarray) and ids.dtype.kind != "O" else _of_objects(ids)
-    found = normalise_ids(found, where)
+    found = written_ids(found, where)
     if not len(found):
         return found.astype(np.int64 if key == "int" else np.str_)
     if (found.dtype.kind == "U") is (key == "int"):

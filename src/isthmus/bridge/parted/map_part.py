@@ -41,7 +41,8 @@ class MapPart:
         first = part.first
         with result_file(self.folder, job.name) as path:
             with open_writer(path, row_map.mapped_dim, n=part.rows, overwrite=True) as writer:
-                for ids, rows in rows_of(self.side, whole, None, check=False, size=step):
+                read = rows_of(self.side, whole, None, check=False, as_written=True, size=step)
+                for ids, rows in read:
                     for start in range(0, len(rows), step):
                         here = slice(start, start + step)
                         block, known = rows[here], None if ids is None else ids[here]

@@ -15,7 +15,7 @@ from isthmus.spaces.formats.contents import Contents, IdFile, RowFile, Wanted, i
 from isthmus.spaces.formats.numpy_files import read_npy, read_npz
 from isthmus.spaces.formats.safetensors_file import read_safetensors
 from isthmus.spaces.formats.stored_array import StoredArray, choose
-from isthmus.spaces.ids import normalise_ids, read_ids_text
+from isthmus.spaces.ids import read_ids_text, written_ids
 from isthmus.spaces.scratch import blocks
 from isthmus.spaces.text_ids import id_blocks
 
@@ -58,7 +58,7 @@ def _open(
                 rows.add(one.vectors[part], one.name, part.start)
                 wanted.progress("reading vectors", rows.n, None)
             if one.ids is not None:
-                ids.add(normalise_ids(one.ids, one.name), one.name)
+                ids.add(written_ids(one.ids, one.name), one.name)
                 known += 1
         if known not in (0, len(files)):
             raise InputError(
@@ -105,7 +105,7 @@ def _ids(stored: StoredArray, where: str) -> NDArray[Any]:
     with ExitStack() as stack:
         texts = IdFile(stack)
         for part in id_blocks(cast(Any, rows)):
-            texts.add(normalise_ids(rows[part], f"ids of {where}"), where)
+            texts.add(written_ids(rows[part], f"ids of {where}"), where)
         return texts.map() if texts.n else stored.load()
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.spaces.formats.number_text import numbers_of
-from isthmus.spaces.ids import normalise_ids
+from isthmus.spaces.ids import written_ids
 
 __all__ = [
     "column_of",
@@ -214,15 +214,15 @@ def ids_of(column: Any, where: str, first: int) -> NDArray[Any]:
     kind = column.type
     if pa.types.is_fixed_size_binary(kind) and kind.byte_width == 16:
         texts = [str(uuid.UUID(bytes=value)) for value in column.to_pylist()]
-        return normalise_ids(texts, where)
+        return written_ids(texts, where)
     if pa.types.is_integer(kind):
-        return normalise_ids(_numpy(column), where)
+        return written_ids(_numpy(column), where)
     if pa.types.is_decimal(kind) and kind.scale == 0:
-        return normalise_ids([str(value) for value in column.to_pylist()], where)
+        return written_ids([str(value) for value in column.to_pylist()], where)
     if is_string(kind, pa) or is_bytes(kind, pa):
         values = column.to_pylist()
         texts = [v.decode("utf-8") if isinstance(v, bytes) else v for v in values]
-        return normalise_ids(texts, where)
+        return written_ids(texts, where)
     raise InputError(
         f"the ids have type {kind}, expected integers or strings",
         where=where,

@@ -254,7 +254,7 @@ class IdFile:
         """Whether the texts are whole numbers where all of them are written as such."""
 
     def add(self, ids: NDArray[Any], where: str) -> None:
-        """Append ids as `isthmus.spaces.ids.normalise_ids` returns them.
+        """Append ids as `isthmus.spaces.ids.written_ids` returns them.
 
         Raises:
             InputError: if these are integers and those before strings, or the other way round.

@@ -26,7 +26,7 @@ from isthmus.spaces.formats.contents import (
     reading,
 )
 from isthmus.spaces.formats.json_records import JsonRecord, places_of, records_of, value_at
-from isthmus.spaces.ids import normalise_ids
+from isthmus.spaces.ids import written_ids
 
 __all__ = ["holds_rows", "open_json"]
 
@@ -192,4 +192,4 @@ def _ids(block: Sequence[JsonRecord], key: str, path: Path, first: int) -> NDArr
         if value is None or (isinstance(value, float) and math.isnan(value)):
             raise InputError("the id is missing", where=f"{path}:{key}, row {first + row}")
         found.append(value)
-    return normalise_ids(found, f"{path}:{key}")
+    return written_ids(found, f"{path}:{key}")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.spaces.formats.contents import Contents, IdFile, RowFile, Wanted, in_blocks, reading
-from isthmus.spaces.ids import normalise_ids
+from isthmus.spaces.ids import written_ids
 from isthmus.spaces.text_files import is_packed, lines_of, open_text, suffix_of, unpacked
 
 __all__ = ["open_word2vec"]
@@ -76,7 +76,7 @@ def open_word2vec(files: Sequence[Path], wanted: Wanted) -> Contents:
                                 where=f"{path}, word {line}",
                             )
                     rows.add(np.array([n for _, n in block], dtype=np.float32), where, first)
-                    ids.add(normalise_ids([word for word, _ in block], where), where)
+                    ids.add(written_ids([word for word, _ in block], where), where)
                     first += len(block)
                     wanted.progress("reading vectors", rows.n, None)
                 if announced is not None and announced != (first, rows.dim):
@@ -142,7 +142,7 @@ def _read_binary(path: Path, rows: RowFile, ids: IdFile, wanted: Wanted) -> None
                 words.append(bytes(word).lstrip(b"\n").decode("utf-8"))
                 numbers.append(np.frombuffer(vector, dtype="<f4"))
             rows.add(np.stack(numbers), where, first)
-            ids.add(normalise_ids(words, where), where)
+            ids.add(written_ids(words, where), where)
             wanted.progress("reading vectors", rows.n, count)
 
 
