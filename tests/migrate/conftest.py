@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.databases import url_of
 
 from isthmus.encoders import CallableEncoder, Encoder
 from isthmus.migrate.migration import Migration
@@ -21,6 +22,8 @@ from isthmus.ways.way import Join, Recall
 
 WORDS = [f"{a}{b}" for a in ("ba", "ko", "lu", "mi", "ne", "so") for b in ("r", "lt", "nd", "sk")]
 OLD_DIM, NEW_DIM = 8, 12
+N = 60
+KINDS = ["lancedb", "postgresql", "chroma", "qdrant", "parquet", "faiss"]
 
 
 def text_of(number: int, edition: int = 0) -> str:
@@ -54,15 +57,33 @@ def models() -> Models:
     return Models(encoder(NEW_DIM, 2, "new model"), encoder(OLD_DIM, 1, "old model"))
 
 
-def filled(url: str, models: Models, n: int = 60) -> str:
-    """An index of ``n`` texts by the old model."""
+def filled(url: str, models: Models, n: int = N, ids: Sequence[str] | None = None) -> str:
+    """An index of ``n`` texts by the old model, of items that are numbered or called ``ids``."""
+    n = n if ids is None else len(ids)
     texts = [text_of(i) for i in range(n)]
     assert models.old is not None
     create_store(
-        url, np.arange(n), {"vector": models.old.encode(texts)},
+        url, np.arange(n) if ids is None else np.array(ids), {"vector": models.old.encode(texts)},
         {"text": texts, "rank": list(range(n))},
     ).close()  # fmt: skip
     return url
+
+
+@pytest.fixture(params=KINDS)
+def url(request: pytest.FixtureRequest, tmp_path: Path, models: Models) -> str:
+    """A live index in every kind of store."""
+    return filled(url_of(request.param, tmp_path, request), models)
+
+
+@pytest.fixture
+def lance(request: pytest.FixtureRequest, tmp_path: Path, models: Models) -> str:
+    return filled(url_of("lancedb", tmp_path, request), models)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the plan is."""
+    return tmp_path / "plan.json"
 
 
 def plan_of(url: str, models: Models, **changes: Any) -> Plan:

@@ -4,33 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.databases import url_of
-from tests.migrate.conftest import filled, opened, plan_of, state_of, text_of
+from tests.migrate.conftest import N, opened, plan_of, state_of, text_of
 
 from isthmus.encoders import Encoder, PrecomputedEncoder
 from isthmus.migrate import Models, State
 from isthmus.migrate.plan import AskedQueries, Canaries, Plan
 from isthmus.stores.beside import holder_of
 
-N, ADDED = 60, 3000
-KINDS = ["lancedb", "postgresql", "chroma", "qdrant", "parquet", "faiss"]
+ADDED = 3000
 BY_ID = ["new", "old", "both"]
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
-
-@pytest.fixture(params=KINDS)
-def url(request, tmp_path, models):
-    return filled(url_of(request.param, tmp_path, request), models, N)
-
-
-@pytest.fixture
-def lance(request, tmp_path, models):
-    return filled(url_of("lancedb", tmp_path, request), models, N)
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "plan.json"
 
 
 def looked_up(encoder: Encoder | None, seed: int = 0) -> PrecomputedEncoder:

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from tests.databases import url_of
 from tests.migrate.conftest import (
+    KINDS,
     NEW_DIM,
     OLD_DIM,
+    N,
     encoder,
     filled,
     opened,
@@ -35,28 +37,12 @@ from isthmus.migrate import Limits, LiveSearch, Migration, Models, State
 from isthmus.migrate.backfill import Backfill, Swept
 from isthmus.migrate.filling import pause_file
 from isthmus.migrate.opening import open_planned
+from isthmus.migrate.plan import AskedQueries
 from isthmus.stores import Index, open_store
 from isthmus.stores.beside import BesideStore, holder_of, version_of
 from isthmus.stores.pgvector import indexes
 
-N = 60
-KINDS = ["lancedb", "postgresql", "chroma", "qdrant", "parquet", "faiss"]
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
-
-@pytest.fixture(params=KINDS)
-def url(request, tmp_path, models):
-    return filled(url_of(request.param, tmp_path, request), models, N)
-
-
-@pytest.fixture
-def lance(request, tmp_path, models):
-    return filled(url_of("lancedb", tmp_path, request), models, N)
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "plan.json"
 
 
 def unit(row: bytes) -> np.ndarray:
@@ -98,6 +84,22 @@ def test_from_the_plan_to_the_way_back(url, path, models):
     after = state_of(url)
     assert after["vector"] == before["vector"]
     assert "new" not in after
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_items_are_known_by_what_is_written(request, tmp_path, path, models, kind):
+    """The same letters in two ways of writing are two items, and each gets its vector."""
+    ids = [f"{word} {i}" for i in range(6) for word in ("caf\u00e9", "cafe\u0301")]
+    url = filled(url_of(kind, tmp_path, request), models, ids=ids)
+    before = state_of(url)
+    plan = plan_of(url, models, queries=AskedQueries())
+    with opened(plan, path, models) as migration:
+        assert migration.run(Limits(batch=5)) == State.FULL
+    check_new(url, models, ids)
+    with opened(plan, path, models) as migration:
+        migration.cut_over()
+        migration.rollback()
+    assert state_of(url)["vector"] == before["vector"]
 
 
 def test_rows_that_come_change_and_go_are_followed(url, path, models):
