@@ -216,7 +216,7 @@ def open_vectors(
     if not isinstance(source, str | os.PathLike):
         array, given = source, None
         column = ids if isinstance(ids, str) and not _is_id_file(ids) else None
-        table = is_named_table(source)
+        table = is_named_table(source, name)
         if table:
             array, given = rows_of_table(source, Wanted(key, column, ids is None), name)
         if ids is not None and ids is not False and not (table and column is not None):

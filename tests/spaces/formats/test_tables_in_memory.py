@@ -15,6 +15,7 @@ from isthmus.spaces.readers import open_vectors
 
 pa = pytest.importorskip("pyarrow")
 pd = pytest.importorskip("pandas")
+pl = pytest.importorskip("polars")
 
 ROWS = np.random.default_rng(6).standard_normal((30, 4)).astype(np.float32)
 NAMES = [f"item {i}" for i in range(30)]
@@ -27,6 +28,11 @@ def _table(columns: dict[str, Any]) -> Any:
     return pa.table({**fixed, **lists})
 
 
+def _polars(columns: dict[str, Any], kind: Any) -> Any:
+    lists = {n: pl.Series(n, v, dtype=kind) for n, v in columns.items() if n == "embedding"}
+    return pl.DataFrame({**columns, **lists})
+
+
 @pytest.mark.parametrize(
     "columns",
     [
@@ -37,12 +43,14 @@ def _table(columns: dict[str, Any]) -> Any:
     ],
     ids=["vectors", "vectors and texts", "wide", "wide with whole numbers"],
 )
-@pytest.mark.parametrize("kind", ["pandas", "arrow", "batch"])
+@pytest.mark.parametrize("kind", ["pandas", "polars", "polars arrays", "arrow", "batch"])
 def test_a_table_is_read_as_its_file(tmp_path: Path, columns: dict[str, Any], kind: str) -> None:
     frame = pd.DataFrame(columns)
     frame.to_parquet(tmp_path / "a.parquet")
     given = {
         "pandas": lambda: frame,
+        "polars": lambda: _polars(columns, pl.List(pl.Float32)),
+        "polars arrays": lambda: _polars(columns, pl.Array(pl.Float32, 4)),
         "arrow": lambda: _table(columns),
         "batch": lambda: _table(columns).to_batches()[0],
     }[kind]()
@@ -55,6 +63,19 @@ def test_a_table_is_read_as_its_file(tmp_path: Path, columns: dict[str, Any], ki
     assert open_vectors(given, ids="id").ids is not None
     other = open_vectors(given, ids=[f"o{i}" for i in range(30)]).ids
     assert other is not None and other[3] == "o3"
+
+
+def test_a_table_that_is_not_in_memory_says_how_to_read_it() -> None:
+    frame = pl.DataFrame({"id": NAMES, **WIDE})
+    for lazy in (frame.lazy(), frame.select("d0", "d1").lazy()):
+        with pytest.raises(WrongTypeError, match=r"new: nothing of the table .*Give table.collect"):
+            open_vectors(lazy, name="new")
+    dask = pytest.importorskip("dask.dataframe")
+    parts = dask.from_pandas(pd.DataFrame({"id": NAMES, "embedding": list(ROWS)}), npartitions=2)
+    with pytest.raises(WrongTypeError, match=r"nothing of the table .*Give table.compute\(\)"):
+        open_vectors(parts)
+    numbers = dask.from_pandas(pd.DataFrame(ROWS), npartitions=2)
+    np.testing.assert_array_equal(open_vectors(numbers).rows(0, 30), ROWS)
 
 
 def test_frames_pair_by_their_ids() -> None:

@@ -8,17 +8,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.errors import InputError
+from isthmus.errors import InputError, WrongTypeError
 from isthmus.spaces.formats.contents import ID_NAMES, Wanted
 
 __all__ = ["is_named_table", "rows_of_table"]
 
 
-def is_named_table(source: Any) -> bool:
+def is_named_table(source: Any, where: str) -> bool:
     """Whether this is a table that holds more than numbers, or ids beside them.
 
     One of numbers alone is an array by itself, and so is a single column of vectors.
+
+    Raises:
+        WrongTypeError: for a table that is not in memory, such as a LazyFrame of polars.
     """
+    if _read_by(source) is not None and not hasattr(source, "__array__"):
+        raise _not_in_memory(source, where)
     if hasattr(source, "column_names") and hasattr(source, "schema"):
         names, kinds = source.column_names, source.schema.types
     elif hasattr(source, "columns") and hasattr(source, "dtypes"):
@@ -27,12 +32,36 @@ def is_named_table(source: Any) -> bool:
         return False
     if len(names) < 2:
         return False
-    return any(str(name).lower() in ID_NAMES for name in names) or any(
-        _is_named(source.iloc[:, at]) if str(kind) == "object" else _WORDS.search(str(kind))
+    lazy = _read_by(source) is not None
+    found = any(str(name).lower() in ID_NAMES for name in names) or any(
+        (lazy or _is_named(source.iloc[:, at]))
+        if str(kind) == "object"
+        else _WORDS.search(str(kind))
         for at, kind in enumerate(kinds)
+    )
+    if found and lazy:
+        raise _not_in_memory(source, where)
+    return found
+
+
+def _read_by(source: Any) -> str | None:
+    """The method that reads a table which is not in memory: of Spark, dask or polars."""
+    kind: Any = type(source)  # asking the table itself for its columns may read some of it
+    if not hasattr(kind, "columns"):
+        return None
+    return next((name for name in _READ_BY if hasattr(kind, name)), None)
+
+
+def _not_in_memory(source: Any, where: str) -> WrongTypeError:
+    kind, read = type(source).__name__, _read_by(source)
+    return WrongTypeError(
+        f"nothing of the table ({kind}) is in memory yet",
+        where=where,
+        mend=f"Give table.{read}()",
     )
 
 
+_READ_BY = ("toPandas", "compute", "collect")
 _WORDS = re.compile("str|list|array|extension|categor", re.IGNORECASE)
 
 
