@@ -209,7 +209,7 @@ def test_how_queries_move_the_slopes_of_scores_is_what_leaving_them_out_shows() 
     told = chances(whole)
     (stays,), (slopes,) = told.each(), told.of_score
     (block,) = whole.blocks()
-    moves = stays.score_surprises(block, slopes) @ slopes.inverse @ slopes.inputs.T
+    moves = stays.score_surprises(block.counted(), slopes) @ slopes.inverse @ slopes.inputs.T
     top = int(np.quantile(block.bins(*np.nonzero(block.own[:, None] & ~block.aside)), 0.999))
     expected, found = [], []
     for group in range(40):

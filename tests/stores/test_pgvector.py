@@ -67,7 +67,9 @@ def foreign(sql, name, ids, rows, id_type="text primary key", kind=f"vector({DIM
         )
 
 
-@pytest.mark.parametrize("id_type", ["int", "smallint", "bigint", "uuid", "varchar(40)", "text"])
+@pytest.mark.parametrize(
+    "id_type", ["int", "smallint", "bigint", "uuid", "varchar(40)", "char(20)", "text"]
+)
 def test_ids_of_any_type_a_key_has(sql, postgres, name, id_type):
     ids = ids_of("uuid" if id_type == "uuid" else "int" if "int" in id_type else "str", 6)
     foreign(sql, name, ids.tolist(), ROWS, f"{id_type} primary key")

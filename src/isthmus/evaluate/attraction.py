@@ -169,7 +169,8 @@ def judged_among_unfitted(
             moved[-1].add(block, [stays, *some])
             surprises[block.rows] += stays.surprises(block)
             if told.of_score:
-                asked = stays.score_surprises(block, told.of_score[k]) @ told.of_score[k].inverse
+                slopes = told.of_score[k]
+                asked = stays.score_surprises(rows.counted(block), slopes) @ slopes.inverse
                 of_scores[k][block.rows] = asked[:, 1:] / _SCORE_MOVE
     influences = [
         np.column_stack([(surprises @ one.inverse @ one.of_all.T) / _MOVES, *of_scores[k : k + 1]])

@@ -84,10 +84,15 @@ class FittedChances:
         sums = [np.bincount(ahead.row, apart * column, n) for column in inputs.T]
         return np.column_stack(sums) @ self.of_all
 
-    def score_surprises(self, block: ScoredBlock, told: ScoreSlopes) -> Values:
-        """What all rows of each query of a block ask of the slopes of scores ``(q, slopes)``."""
+    def score_surprises(self, counted: NDArray[np.int32], told: ScoreSlopes) -> Values:
+        """What all rows of each query ask of the slopes of scores ``(q, slopes)``.
+
+        Args:
+            counted: as of `SeenRows.counted`.
+            told: the slopes.
+        """
         of_bin = _shares(told.told + self.usual)
-        counts = block.counted.astype(np.float64)
+        counts = counted.astype(np.float64)
         apart = counts[:, 0] - counts.sum(axis=1) * of_bin
         return apart @ told.inputs
 
@@ -171,7 +176,7 @@ def _scored(seen: SeenRows) -> Values:
     """Unfitted and fitted rows in each bin of scores."""
     scored = np.zeros((2, N_BINS))
     for block in seen.blocks():
-        scored += block.counted.sum(axis=0)
+        scored += seen.counted(block).sum(axis=0)
     return scored
 
 

@@ -90,7 +90,6 @@ class ScoredBlock:
         mean, scale = self.spread
         return (self.scores - mean[:, None]) * scale[:, None]
 
-    @cached_property
     def counted(self) -> NDArray[np.int32]:
         """Unfitted and fitted rows in each bin of scores, of each query ``(q, 2, bins)``."""
         n, kinds = len(self.scores), 2 * N_BINS
@@ -141,7 +140,8 @@ class SeenRows:
     relevance: Relevance
     fitted: FittedRows
     _spreads: dict[int, ScoreSpread] = field(default_factory=dict[int, ScoreSpread])
-    _held: list[ScoredBlock] = field(default_factory=list[ScoredBlock])
+    _held: dict[int, NDArray[np.float32]] = field(default_factory=dict[int, NDArray[np.float32]])
+    _counts: dict[int, NDArray[np.int32]] = field(default_factory=dict[int, NDArray[np.int32]])
 
     @cached_property
     def _unfitted(self) -> NDArray[np.int64]:
@@ -189,21 +189,11 @@ class SeenRows:
 
     def blocks(self) -> Iterator[ScoredBlock]:
         """Some queries at a time."""
-        if self.scores.n_queries * self.scores.n_gallery > _HELD_CELLS:
-            yield from self._computed()
-            return
-        if not self._held:
-            self._held.extend(self._computed())
-        yield from self._held
-
-    def _computed(self) -> Iterator[ScoredBlock]:
         n, indptr = self.scores.n_gallery, self.relevance.indptr
         step = max(1, _BLOCK_BYTES // (4 * n))
         for start in range(0, self.scores.n_queries, step):
             rows = slice(start, min(start + step, self.scores.n_queries))
-            found = np.empty((rows.stop - start, n), np.float32)
-            for first, scores in self.scores.against_gallery(rows):
-                found[:, first : first + scores.shape[1]] = scores
+            found = self._scored(rows)
             fitted = self.fitted.mask(rows)
             entries = slice(indptr[rows.start], indptr[rows.stop])
             owner = self.relevance.rows[entries] - rows.start
@@ -220,6 +210,23 @@ class SeenRows:
             if start not in self._spreads:
                 self._spreads[start] = ScoreSpread.of(found, owner, column)
             yield ScoredBlock(rows, found, fitted, aside, own, owner, column, self._spreads[start])
+
+    def _scored(self, rows: slice) -> NDArray[np.float32]:
+        if rows.start in self._held:
+            return self._held[rows.start]
+        found = np.empty((rows.stop - rows.start, self.scores.n_gallery), np.float32)
+        for first, scores in self.scores.against_gallery(rows):
+            found[:, first : first + scores.shape[1]] = scores
+        if self.scores.n_queries * self.scores.n_gallery <= _HELD_CELLS:
+            self._held[rows.start] = found
+        return found
+
+    def counted(self, block: ScoredBlock) -> NDArray[np.int32]:
+        """`ScoredBlock.counted`, once for each block."""
+        start = block.rows.start
+        if start not in self._counts:
+            self._counts[start] = block.counted()
+        return self._counts[start]
 
 
 def _bins_of(standardised: NDArray[np.float32]) -> NDArray[np.int64]:
