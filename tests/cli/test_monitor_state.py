@@ -198,3 +198,8 @@ def test_a_page_does_not_say_yes_where_nothing_was_tested(cli: Any, bridge: Path
     watch = ("monitor", "q_new.npy", "--bridge", bridge, "--report", "watch.html")
     assert cli(*watch, "--bound", "hit >= 0.8").code == 1
     assert "Not known: there are bounds that nothing tested." in Path("watch.html").read_text()
+
+
+def test_a_stage_without_its_policy_is_refused(cli: Any, bridge: Path) -> None:
+    found = cli("monitor", "q_new.npy", "--bridge", bridge, "--stage", "canary")
+    assert found.code != 0 and "--stage: a stage is one of a policy" in found.err

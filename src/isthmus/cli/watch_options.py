@@ -85,9 +85,10 @@ class BoundOptions:
             rich_help_panel=JUDGED,
         ),
     ] = None
-    stage: Annotated[str, typer.Option(help="Of the policy.", rich_help_panel=JUDGED)] = (
-        "production"
-    )
+    stage: Annotated[
+        str | None,
+        typer.Option(help="Of the policy; 'production' by default.", rich_help_panel=JUDGED),
+    ] = None
     way: Annotated[
         str | None,
         typer.Option(
@@ -112,8 +113,14 @@ class BoundOptions:
         own = {str(parse_bound(text)): "--bound" for text in self.bound or []}
         alpha = None if self.alpha is None else (self.alpha, "--alpha")
         if self.policy is None:
+            if self.stage is not None:
+                raise InputError(
+                    "a stage is one of a policy, and none is given",
+                    where="--stage",
+                    mend="Give the policy with --policy",
+                )
             return StatedBounds(own, "--bound" if own else None, alpha, self.way)
-        stage = Policy.load(self.policy).stage(self.stage)
+        stage = Policy.load(self.policy).stage(self.stage or "production")
         bounds = {str(parse_bound(text)): "--policy" for text in stage.bounds}
         if alpha is None and "alpha" in stage.model_fields_set:
             alpha = stage.alpha, "--policy"
