@@ -129,9 +129,6 @@ def consume_reranker(
         arms["naive"] = given(trial.query_new, trial.gallery_old)
     relevant = None
     if trial.relevance is not None:
-        relevant = np.zeros(found.shape, dtype=np.bool_)
-        for query, items in enumerate(found):
-            start, stop = trial.relevance.indptr[query : query + 2]
-            relevant[query] = np.isin(items, trial.relevance.indices[start:stop])
+        relevant = trial.relevance.among(found.astype(np.int64))
     others = {} if retrained is None else {"retrained": (retrained, given(*source))}
     return judge_reranker(reranker, arms, relevant, others=others, resampling=resampling)

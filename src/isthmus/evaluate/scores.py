@@ -145,6 +145,17 @@ class ScoreBlocks:
                 scores = rounded[:size].reshape(scores.shape)
             yield start, scores
 
+    def against_all(
+        self, rows: slice | NDArray[np.int64], *, exact: bool = False
+    ) -> NDArray[np.float32]:
+        """Those of `against_gallery` in one array ``(rows, ng)``: for a gallery and rows that are
+        few enough."""
+        n = len(self._query_norms[rows])
+        scores = np.empty((n, self.n_gallery), dtype=np.float32)
+        for start, block in self.against_gallery(rows, exact=exact):
+            scores[:, start : start + block.shape[1]] = block
+        return scores
+
     def slack(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
         """How far scores of query ``rows`` in `against_gallery` may be from those of the pairs.
 

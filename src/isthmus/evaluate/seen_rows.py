@@ -214,9 +214,7 @@ class SeenRows:
     def _scored(self, rows: slice) -> NDArray[np.float32]:
         if rows.start in self._held:
             return self._held[rows.start]
-        found = np.empty((rows.stop - rows.start, self.scores.n_gallery), np.float32)
-        for first, scores in self.scores.against_gallery(rows):
-            found[:, first : first + scores.shape[1]] = scores
+        found = self.scores.against_all(rows)
         if self.scores.n_queries * self.scores.n_gallery <= _HELD_CELLS:
             self._held[rows.start] = found
         return found

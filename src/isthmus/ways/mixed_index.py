@@ -132,9 +132,8 @@ class _Pairs:
         """Both scores of some queries."""
         counts = np.bincount(answers[0], minlength=rows.stop - rows.start)
         exact = many_bars(counts)
-        low, new = _against_all(self.low, rows, exact), None
-        if self.new is not None:
-            new = _against_all(self.new, rows, exact)
+        low = self.low.against_all(rows, exact=exact)
+        new = None if self.new is None else self.new.against_all(rows, exact=exact)
         left = np.ones(low.shape, np.bool_)
         left[answers] = False
         if exclude is not None:
@@ -200,47 +199,59 @@ class _Block:
         return join(low, self.pairs.new.exact(row + self.rows.start, column))
 
     @cached_property
-    def _reached_by_low(
-        self,
-    ) -> list[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]]:
-        """Of the first answer of each query that has one, then of the second, …: the queries, the
-        scores, and which items score as high, if neither it nor they are re-embedded."""
-        found: list[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]] = []
+    def _reached_by_low(self) -> list[_Asked]:
+        """Of the first answer of each query that has one, then of the second, …: what reaches it,
+        if neither it nor anything else is re-embedded."""
+        found: list[_Asked] = []
         first = np.cumsum(self.counts) - self.counts
         for place in range(self.counts.max(initial=0)):
             rows = np.flatnonzero(self.counts > place)
-            bars = self._exact_low(rows, self.answers[1][first[rows] + place])
-            found.append((rows, bars, self._low_side.reaching(rows, bars)))
+            entry = first[rows] + place
+            bars = self._exact_low(rows, self.answers[1][entry])
+            found.append(_Asked(entry, rows, bars, self._low_side.reaching(rows, bars)))
         return found
 
     def _by_comparing(self, parts: NDArray[np.bool_], joined: _Side | None) -> NDArray[np.int64]:
         """Every pair is compared once with each of two bars; a product counts for all parts."""
-        column, some = self.answers[1], self.pairs.some
+        column = self.answers[1]
         reached = np.empty((len(parts), len(column)), np.int64)
-        weights = parts[:, some].T.astype(np.float32)
-        first = np.cumsum(self.counts) - self.counts
-        for place, (rows, bars, low) in enumerate(self._reached_by_low):
-            entry = first[rows] + place
-            reached[:, entry] = _counted(low, some, joined, rows, bars, weights)
-            at = self.pairs.place[column[entry]]
-            rows, entry, at = rows[at >= 0], entry[at >= 0], at[at >= 0]
+        weights = parts[:, self.pairs.some].T.astype(np.float32)
+        for asked in self._reached_by_low:
+            reached[:, asked.entry] = self._counted(asked, joined, weights)
+            at = self.pairs.place[column[asked.entry]]
+            rows, entry, at = asked.rows[at >= 0], asked.entry[at >= 0], at[at >= 0]
             if joined is None or not len(rows):
                 continue
             bars = joined.exact(rows, at)
-            low = self._low_side.reaching(rows, bars)
-            embedded = _counted(low, some, joined, rows, bars, weights)
+            embedded = _Asked(entry, rows, bars, self._low_side.reaching(rows, bars))
             own = parts[:, column[entry]]
-            reached[:, entry] = np.where(own, embedded, reached[:, entry])
+            ahead = self._counted(embedded, joined, weights)
+            reached[:, entry] = np.where(own, ahead, reached[:, entry])
         return reached
+
+    def _counted(
+        self, asked: _Asked, joined: _Side | None, weights: NDArray[np.float32]
+    ) -> NDArray[np.int64]:
+        """Items that reach the bars, for each part ``(parts, rows)``.
+
+        Args:
+            asked: the bars.
+            joined: the scores of items that are re-embedded.
+            weights: 1 for what is in a part ``(some, parts)``.
+        """
+        ahead = true_in_rows(asked.low)
+        if joined is None:
+            return np.broadcast_to(ahead, (weights.shape[1], len(ahead)))
+        # whole numbers below 2^24 are exact in float32
+        more = joined.reaching(asked.rows, asked.bars).astype(np.float32)
+        more -= asked.low[:, self.pairs.some]
+        return (more @ weights).T.astype(np.int64) + ahead
 
     def _by_sorting(self, part: NDArray[np.bool_], joined: _Side | None) -> NDArray[np.int64]:
         """Of exact scores, as they are where there are many bars."""
         row, column = self.answers
-        bars, scores, low = (
-            self._exact_low(row, column),
-            self._low_side.scores.copy(),
-            self._low_side,
-        )
+        low = self._low_side
+        bars, scores = low.exact(row, column), low.scores.copy()
         if joined is not None:
             own, embedded = part[column], part[self.pairs.some]
             bars[own] = joined.exact(row[own], self.pairs.place[column[own]])
@@ -248,31 +259,16 @@ class _Block:
         return count_reaching(scores, bars, self.counts, low.slack, low.exact)
 
 
-def _counted(
-    low: NDArray[np.bool_],
-    some: NDArray[np.int64],
-    joined: _Side | None,
-    rows: NDArray[np.int64],
-    bars: NDArray[np.float32],
-    weights: NDArray[np.float32],
-) -> NDArray[np.int64]:
-    """Items that reach the bars of some rows, for each part ``(parts, rows)``.
+class _Asked(NamedTuple):
+    """An answer of each of some queries."""
 
-    Args:
-        low: which reach them without being re-embedded ``(rows, ng)``.
-        some: the items that are ever re-embedded.
-        joined: their scores then.
-        rows: of the block.
-        bars: ``(rows,)``.
-        weights: 1 for what is in a part ``(some, parts)``.
-    """
-    ahead = true_in_rows(low)
-    if joined is None:
-        return np.broadcast_to(ahead, (weights.shape[1], len(rows)))
-    # whole numbers below 2^24 are exact in float32
-    more = joined.reaching(rows, bars).astype(np.float32)
-    more -= low[:, some]
-    return (more @ weights).T.astype(np.int64) + ahead
+    entry: NDArray[np.int64]
+    """Which of all answers of the block."""
+    rows: NDArray[np.int64]
+    bars: NDArray[np.float32]
+    """Its scores."""
+    low: NDArray[np.bool_]
+    """Which items score as high without being re-embedded ``(rows, ng)``."""
 
 
 class _Side(NamedTuple):
@@ -291,10 +287,3 @@ class _Side(NamedTuple):
         at, column = np.divmod(open_, scores.shape[1])
         over[at, column] = self.exact(rows[at], column) >= bars[at]
         return over
-
-
-def _against_all(blocks: ScoreBlocks, rows: slice, exact: bool) -> NDArray[np.float32]:
-    scores = np.empty((rows.stop - rows.start, blocks.n_gallery), np.float32)
-    for start, part in blocks.against_gallery(rows, exact=exact):
-        scores[:, start : start + part.shape[1]] = part
-    return scores
