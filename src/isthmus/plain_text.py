@@ -32,11 +32,15 @@ _COMMANDS = (
 _UNSAFE = re.compile(f"[{_COMMANDS}]")
 _UNSAFE_IN_LINE = re.compile(f"[\n\t{_COMMANDS}]")
 _SECRET = re.compile(
-    r"(?i)([\w-]*(?:pass|token|secret|key|signature|credential)[\w-]*\s*=\s*)"
+    # names of files are none
+    r"(?i)(?<![\w-])(?!(?:passfile|sslkey)\s*=)([\w-]*(?:pass|token|secret|key|signature|credential)[\w-]*\s*=\s*)"
     r"(?:'[^']*'|\"[^\"]*\"|[^\s&;#'\"]+)"
 )
-_USER = re.compile(r"(?<=:/)(/?[^/#?\s]*)@")
-"""A URL that was taken for a path has one slash."""
+_PASSWORD = re.compile(r"(?<=:/)(/?[^/#?\s:@\[]*:)(?!(?<=[^/]:)\d{1,5}[/?#])\S*@")
+"""A URL that was taken for a path has one slash, and a password all that is before the last ``@``.
+
+A port stands behind a host, and ends where the path begins.
+"""
 _MARKDOWN = re.compile(r"[\\`*<|~]|&(?=[#\w])|\](?=\()|(?<![^\W_])_|_(?![^\W_])")
 """Emphasis, code, HTML, entities, links and the ends of cells; the rest means itself."""
 
@@ -70,15 +74,10 @@ def redacted(url: str) -> str:
     """``url`` without the password, and without any option that looks like a secret.
 
     Example:
-        >>> redacted("postgresql://me:word@host/db?sslkey=k#docs")
-        'postgresql://me:***@host/db?sslkey=***#docs'
+        >>> redacted("postgresql://me:word@host/db?sslpassword=k#docs")
+        'postgresql://me:***@host/db?sslpassword=***#docs'
     """
-    return without_secrets(_USER.sub(_without_password, url))
-
-
-def _without_password(found: re.Match[str]) -> str:
-    user, colon, _ = found[1].partition(":")
-    return f"{user}:***@" if colon else f"{user}@"
+    return without_secrets(_PASSWORD.sub(r"\1***@", url))
 
 
 def without_secrets(text: str) -> str:

@@ -123,7 +123,7 @@ def test_errors_of_the_system_are_one_sentence(cli, monkeypatch: pytest.MonkeyPa
     from isthmus.cli import app
 
     def fail(error: BaseException):
-        def run() -> None:
+        def run(**_: bool) -> None:
             raise error
 
         return run
@@ -153,7 +153,7 @@ def test_what_is_unexpected_is_one_sentence_and_exit_code_70(
 ) -> None:
     from isthmus.cli import app
 
-    def run() -> None:
+    def run(**_: bool) -> None:
         raise error
 
     monkeypatch.setattr(app, "app", run)
@@ -383,3 +383,27 @@ def test_examples_of_several_lines_have_single_spaces(cli, command: str) -> None
     shown = cli(command, "--help").out
     examples = shown[shown.index("Examples:") : shown.index("Options:")]
     assert not re.search(r"\S {2,}isthmus|\S {2,}--", examples)
+
+
+@pytest.mark.parametrize("how", [[], ["--json"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["{url}"],
+        ["fit", "--draws", "{url}", "a.npy", "b.npy"],
+        ["fit", "a.npy", "b.npy", "-o", "b", "{url}"],
+        ["fit", "a.npy", "b.npy", "-o", "b", "--{url}"],
+        ["evaluate", "a", "b", "c", "--split", "{url}"],
+        ["inspect", "{url}"],
+        ["moments", "{url}"],
+        ["apply", "{url}", "{url}", "-o", "{url}"],
+        ["serve", "b", "--port", "{url}"],
+        ["list", "{url}"],
+    ],
+)
+def test_bad_usage_repeats_no_password(cli, words: list[str], how: list[str]) -> None:
+    url = "postgresql://me:hunter2@127.0.0.1:1/db?sslpassword=hunter2#docs"
+    done = cli(*(word.format(url=url) for word in words), *how)
+    assert done.code in (1, 2)
+    assert done.err
+    assert "hunter2" not in done.out + done.err

@@ -49,6 +49,12 @@ def test_what_is_no_url(url, message):
         "postgresql://user:hunter2:x@host/db",
         "postgresql://user:p%40hunter2@host/db",
         "postgresql://user:p@hunter2@host/db",
+        "postgresql://user:p/hunter2@host/db#t",
+        "postgresql://user:hunter2#p@host/db#t",
+        "postgresql://user:hunter2?p@host/db",
+        "postgresql://:12/hunter2@host/db",
+        "postgresql://user:12345678/hunter2@[::1]/db",
+        "qdrant://:hunter2/p@host:6333#c",
         "qdrant://host:6333?api_key=hunter2#c",
         "lancedb://s3://bucket/db?aws_secret_access_key=hunter2",
         "postgresql://host/db?user=u&password=hunter2",
@@ -64,4 +70,13 @@ def test_what_is_no_secret_stays():
     assert redacted("postgresql:/user:pw@host/db") == "postgresql:/user:***@host/db"
     assert redacted("postgresql://user:pw@host/db#t.c") == "postgresql://user:***@host/db#t.c"
     assert redacted("lancedb://db#docs.key") == "lancedb://db#docs.key"
+    for url in (
+        "postgresql://me@host:5432/db?passfile=/me/.pgpass&sslkey=/me/key.pem#t",
+        "postgresql://host:5432/db?application_name=a@b#t",
+        "postgresql://[::1]:5432/db?application_name=a@b",
+        "s3://bucket/a:b/c@d",
+        "file:///a:b/c@d.npy",
+        "registry://localhost:8000/docs@production",
+    ):
+        assert redacted(url) == url
     assert without_secrets("host=h password='a b' x") == "host=h password=*** x"

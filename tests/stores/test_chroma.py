@@ -157,6 +157,12 @@ def test_names_that_do_not_exist(tmp_path):
         create_store(url, ids_of("str", 6), {"v": ROWS})
 
 
+def test_a_password_in_the_url_is_refused():
+    with pytest.raises(InputError, match="is not read.*CHROMA_TOKEN") as told:
+        open_store("chroma://me:hunter2@127.0.0.1:1#c")
+    assert "hunter2" not in str(told.value)
+
+
 def test_nobody_answers_and_no_secret_is_told(monkeypatch):
     monkeypatch.setenv("CHROMA_TOKEN", "hunter2")
     with pytest.raises(StoreUnavailableError) as told:

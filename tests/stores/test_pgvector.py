@@ -478,6 +478,18 @@ def test_nobody_answers_and_no_secret_is_told(monkeypatch):
     assert "me:***@127.0.0.1:1" in str(told.value)
 
 
+@pytest.mark.parametrize("sign", "/?#@% ")
+def test_a_password_that_no_url_holds_is_refused_before_anything_is_asked(sign):
+    with pytest.raises(InputError, match="means something else there") as told:
+        open_store(f"postgresql://me:hun{sign}ter2@127.0.0.1:1/db#docs")
+    shown = str(told.value)
+    assert "hun" not in shown
+    assert "ter2" not in shown
+    assert f"write '%{ord(sign):02X}'" in shown
+    with pytest.raises(StoreUnavailableError, match="does not answer"):
+        open_store(f"postgresql://me:hun%{ord(sign):02X}ter2@127.0.0.1:1/db#docs")
+
+
 def test_a_server_that_goes_away_and_comes_back(own_postgres):
     url = f"{own_postgres.get_uri()}#docs"
     ids, rows = ids_of("int", 30), gaussian(30)

@@ -118,6 +118,12 @@ def test_the_same_id_is_the_same_point_everywhere():
     assert point.payload == {"_isthmus_id": "a"}
 
 
+def test_a_password_in_the_url_is_refused():
+    with pytest.raises(InputError, match="is not read.*QDRANT_API_KEY") as told:
+        open_store("qdrant://me:hunter2@127.0.0.1:1#c")
+    assert "hunter2" not in str(told.value)
+
+
 def test_nobody_answers_and_no_secret_is_told(monkeypatch):
     monkeypatch.setenv("QDRANT_API_KEY", "hunter2")
     with pytest.warns(UserWarning), pytest.raises(StoreUnavailableError) as told:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -40,7 +40,7 @@ from isthmus.cli.signals import Stopped, stopped_by_signals
 from isthmus.cli.threshold import threshold_command
 from isthmus.cli.verbosity import level_of, listen, taken_out
 from isthmus.errors import GateError, InputError, IsthmusError
-from isthmus.plain_text import plain_line
+from isthmus.plain_text import plain_line, redacted
 from isthmus.spaces.formats.table import described
 
 __all__ = ["app", "main"]
@@ -136,10 +136,7 @@ def main() -> None:
     try:
         _check_given(arguments)
         with stopped_by_signals():
-            if as_json:
-                _run_for_programs()
-            else:
-                app()
+            _run(as_json)
     except IsthmusError as error:
         kind = type(error).__name__
         _end(
@@ -152,11 +149,12 @@ def main() -> None:
     except OSError as error:
         if debug:
             raise
-        place, what = error.filename or "the system", str(error.strerror or error)
+        place = redacted(str(error.filename or "the system"))
+        what = redacted(str(error.strerror or error))
         if isinstance(error, FileNotFoundError) and _works_nowhere():
             place, what = "the folder that you work in", "it was removed"
         sentence = plain_line(f"error: {place}: {what}")
-        _end(sentence, _BAD_INPUT, as_json, type(error).__name__, what=what, where=str(place))
+        _end(sentence, _BAD_INPUT, as_json, type(error).__name__, what=what, where=place)
     except Stopped as stopped:
         if stopped.number == signal.SIGPIPE:
             # whoever reads the result has read enough
@@ -177,7 +175,7 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        kind, what = type(error).__name__, plain_line(str(error))[:400]
+        kind, what = type(error).__name__, redacted(plain_line(str(error)))[:400]
         sentence = f"error: unexpected: {kind}: {what} (a defect of isthmus; {_DEBUG} shows where)"
         _end(sentence, _UNEXPECTED, as_json, kind, what=what)
 
@@ -196,19 +194,25 @@ def _check_given(arguments: Sequence[str]) -> None:
             )
 
 
-def _run_for_programs() -> NoReturn:
-    """Run the command; bad usage is told as JSON too."""
+def _run(as_json: bool) -> NoReturn:
+    """Run the command; bad usage is told without passwords, to programs as JSON."""
     try:
         code = app(standalone_mode=False)
+    except typer.Abort:
+        _end("aborted", _FAILED, as_json, "Aborted", what="aborted")
     except Exception as error:
         # typer carries its own copy of click, whose classes have no public place
-        message = getattr(error, "format_message", None)
-        if message is None:
+        usage: Any = error
+        if not hasattr(usage, "format_message"):
             raise
-        context = getattr(error, "ctx", None)
+        usage.message = redacted(str(usage.message))
+        if not as_json:
+            usage.show()
+            raise SystemExit(usage.exit_code) from None
+        context = usage.ctx
         place = None if context is None else context.command_path
         mend = None if place is None else f"See {place} --help"
-        what = str(message()).rstrip(".")
+        what = str(usage.format_message()).rstrip(".")
         sentence = plain_line(f"error: {place}: {what}. {mend}")
         _end(sentence, _BAD_INPUT, True, "UsageError", what=what, where=place, mend=mend)
     raise SystemExit(code if isinstance(code, int) else 0)

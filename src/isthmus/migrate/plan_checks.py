@@ -26,6 +26,7 @@ __all__ = [
     "checked_store",
     "grants_needed",
     "target_of",
+    "without_password",
 ]
 
 _LEAST = 5
@@ -195,7 +196,7 @@ def target_of(
             )
         alias_old = stands
     return Target(
-        store=absolute(_without_password(store.url)),
+        store=absolute(without_password(store.url)),
         collection=held.name,
         count=count,
         text_field=None if names.textless else held.text_field,
@@ -217,9 +218,19 @@ def _index_of(store: Store, column: str) -> str | None:
     return None if found is None else str(found)
 
 
-def _without_password(url: str) -> str:
-    """The user stays; the password is read from the environment again."""
-    return url.replace(":***@", "@")
+def without_password(url: str) -> str:
+    """A URL that is shown, without what was left out of it: that is read from the environment.
+
+    Example:
+        >>> without_password("postgresql://me:***@host/db?password=***&sslmode=require#docs")
+        'postgresql://me@host/db?sslmode=require#docs'
+        >>> without_password("postgresql://host/db?password=***#docs")
+        'postgresql://host/db#docs'
+    """
+    place, mark, names = url.replace(":***@", "@").partition("#")
+    body, _, asked = place.partition("?")
+    options = "&".join(each for each in asked.split("&") if not each.endswith("=***"))
+    return f"{body}{options and '?'}{options}{mark}{names}"
 
 
 def check_not_new(sample: StoreSample, new: Encoder, where: str) -> None:

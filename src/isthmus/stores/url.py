@@ -34,14 +34,16 @@ class Scheme(NamedTuple):
     """Behind the scheme may stand a path of this machine."""
     file: bool = False
     """A collection is a file or a folder, and its name ends in a suffix."""
+    key: str | None = None
+    """The environment variable that the server's key is read from, and nowhere else."""
 
 
 SCHEMES: dict[str, Scheme] = {
     "lancedb": Scheme("isthmus.stores.lancedb", "LanceStore", local=True),
     "postgresql": Scheme("isthmus.stores.pgvector", "PgVectorStore"),
     "postgres": Scheme("isthmus.stores.pgvector", "PgVectorStore"),
-    "qdrant": Scheme("isthmus.stores.qdrant", "QdrantStore", local=True),
-    "chroma": Scheme("isthmus.stores.chroma", "ChromaStore", local=True),
+    "qdrant": Scheme("isthmus.stores.qdrant", "QdrantStore", local=True, key="QDRANT_API_KEY"),
+    "chroma": Scheme("isthmus.stores.chroma", "ChromaStore", local=True, key="CHROMA_TOKEN"),
     "faiss": Scheme("isthmus.stores.faiss", "FaissStore", local=True, file=True),
     "parquet": Scheme("isthmus.stores.parquet", "ParquetStore", local=True, file=True),
     "file": Scheme("isthmus.stores.arrays", "ArrayStore", local=True, file=True),
@@ -165,4 +167,10 @@ def _kind(address: Address) -> _Kind:
             raise InputError("the store has no scheme", where=redacted(address.raw))
         raise unknown_name("kind of store", address.scheme, SCHEMES, where=address.shown)
     found = SCHEMES[address.scheme]
+    if found.key and ":***@" in address.shown:
+        raise InputError(
+            "a password in the URL of this store is not read",
+            where=address.shown,
+            mend=f"Leave it out, and set {found.key}",
+        )
     return getattr(import_module(found.module), found.name)

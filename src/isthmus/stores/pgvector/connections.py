@@ -18,6 +18,7 @@ from isthmus.errors import (
 from isthmus.locks import ForkLock
 from isthmus.plain_text import redacted
 from isthmus.stores.address import Address
+from isthmus.stores.pgvector.login import connection_string
 from isthmus.stores.pgvector.packed import take_packed
 
 __all__ = ["Connections"]
@@ -66,6 +67,7 @@ class Connections:
 
     Raises:
         MissingExtraError: without psycopg.
+        InputError: for a password that no URL can hold as it is.
     """
 
     def __init__(self, address: Address) -> None:
@@ -76,6 +78,7 @@ class Connections:
         self._psycopg: Any = psycopg
         self._is_idle = psycopg.pq.TransactionStatus.IDLE
         self._address = address
+        self._place = connection_string(address)
         self._idle: list[Any] = []
         self._lock = ForkLock()
         self._turns = ForkLock(lambda: BoundedSemaphore(_MOST))
@@ -131,7 +134,7 @@ class Connections:
                     return connection
                 connection.close()
         connection = self._psycopg.connect(
-            f"postgresql://{self._address.location}",
+            self._place,
             autocommit=True,
             connect_timeout=_TIMEOUT_S,
             client_encoding="UTF8",  # a role or the environment may name another
