@@ -23,6 +23,7 @@ __all__ = [
     "as_array",
     "as_floating",
     "as_numbers",
+    "inexact",
     "like",
     "namespace",
     "row_squares",
@@ -288,28 +289,53 @@ def _squares_by_vecdot(rows: NDArray[Any]) -> NDArray[Any]:
 _squares = _squares_by_vecdot if hasattr(np, "vecdot") else _squares_by_einsum
 
 
-def unit_rows(rows: NDArray[Any], dtype: Any = np.float32) -> NDArray[Any]:
+def unit_rows(
+    rows: NDArray[Any], dtype: Any = np.float32, out: NDArray[Any] | None = None
+) -> NDArray[Any]:
     """Host ``rows (n, d)`` divided by their lengths; a row of zeros stays one.
 
     Args:
         rows: of any floating dtype.
         dtype: of the result; None keeps that of the rows.  Lengths are summed in it, those of
             float16 in float64.
+        out: where the result is written; ``rows`` itself may be given.
 
     Example:
         >>> unit_rows(np.array([[3.0, 4.0], [0.0, 0.0]]), None).tolist()
         [[0.6, 0.8], [0.0, 0.0]]
     """
     rows = rows if dtype is None else rows.astype(dtype, copy=False)
-    lowest, highest = _SAFE_SQUARES.get(rows.dtype.char, _SAFE_SQUARES["d"])
     with np.errstate(over="ignore", under="ignore"):
         squares = _length_squares(rows)
-    if not ((squares > lowest) & (squares < highest)).all():
-        # as in the BLAS routine nrm2: a finite row has a direction however long it is
-        largest = np.abs(rows).max(axis=1, initial=0.0)
-        rows = rows / np.where(largest > 0, largest, 1)[:, None]
-        squares = _length_squares(rows)
-        squares[squares == 0] = 1.0
+    odd = inexact(squares, rows.dtype)
+    careful = _careful_unit_rows(rows[odd]) if odd.any() else None
+    squares[odd] = 1.0
+    unit = np.divide(rows, np.sqrt(squares).astype(rows.dtype, copy=False)[:, None], out=out)
+    if careful is not None:
+        unit[odd] = careful
+    return unit
+
+
+def inexact(squares: NDArray[Any], dtype: Any) -> NDArray[np.bool_]:
+    """Which sums of squares ``(n,)``, summed in ``dtype``, overflowed or lost digits.
+
+    Those of rows of zeros are among them.
+
+    Example:
+        >>> rows = np.array([[1e-20, 1e-20], [3.0, 4.0]], np.float32)
+        >>> inexact(row_squares(rows), rows.dtype).tolist()
+        [True, False]
+    """
+    lowest, highest = _SAFE_SQUARES.get(np.dtype(dtype).char, _SAFE_SQUARES["d"])
+    return ~((squares > lowest) & (squares < highest))
+
+
+def _careful_unit_rows(rows: NDArray[Any]) -> NDArray[Any]:
+    """As in the BLAS routine nrm2: a finite row has a direction however long it is."""
+    largest = np.abs(rows).max(axis=1, initial=0.0)
+    rows = rows / np.where(largest > 0, largest, 1)[:, None]
+    squares = _length_squares(rows)
+    squares[squares == 0] = 1.0
     return rows / np.sqrt(squares).astype(rows.dtype, copy=False)[:, None]
 
 

@@ -83,6 +83,25 @@ def test_the_same_nonlinear_stage_twice_runs_twice(rng: np.random.Generator) -> 
         once.inverse()
 
 
+@pytest.mark.parametrize("scale", [1e-35, 1e-22, 1e-18, 1e16, 1e20, 1e35])
+@pytest.mark.parametrize("kind", ["unit", "layer"])
+def test_a_row_keeps_its_direction_however_long_it_is(rng, scale: float, kind: str) -> None:
+    """Sums of squares of float32 overflow from 1e19 on, and lose digits below 1e-19."""
+    x = rng.standard_normal((6, 8)).astype(np.float32)
+    moved = x.copy()
+    moved[1::2] *= np.float32(scale)
+    moved[4] = 0.0
+    matrix, offset = rng.standard_normal((8, 5)), rng.standard_normal(5)
+    for stages in ([RowNorm(kind)], [RowNorm(kind), Affine(matrix, offset), RowNorm()]):
+        chain, given = Chain(stages), moved.copy()
+        expected = chain(x)
+        expected[4] = chain(0 * x[4])
+        np.testing.assert_allclose(chain(moved), expected, rtol=1e-4, atol=1e-5)
+        for row, alone in zip(chain(moved), moved, strict=True):
+            np.testing.assert_allclose(chain(alone), row, rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(moved, given)
+
+
 def test_a_unit_norm_between_linear_maps_is_dropped(rng: np.random.Generator) -> None:
     a, b = rng.standard_normal((2, 5, 5))
     chain = Chain([Affine(a), RowNorm(), Affine(b), RowNorm()])

@@ -45,6 +45,8 @@ def test_rare_vectors_are_left_to_the_caller(form: tuple[bool, bool, bool]) -> N
     fast = OneMatrix.of(Chain(stages(*form)).stages)
     assert fast is not None
     x = np.ones(DX, np.float32)
+    assert fast.one(np.float32(1e-20) * x) is None
+    assert fast.rows(np.stack([x, np.float32(1e-20) * x])) is None
     for bad in (np.nan, np.inf, -np.inf, 3e38):
         spoilt = x.copy()
         spoilt[5] = bad

@@ -26,8 +26,8 @@ from isthmus.threads import product_threads, single_thread
 
 __all__ = ["OneMatrix", "block_rows"]
 
-_HUGE = 1e30  # squares beyond it are left to the careful path
-_LONG = 1e15
+_TINY, _HUGE = 1e-30, 1e30  # squares beyond them are left to the careful path
+_SHORT, _LONG = 1e-15, 1e15
 _CACHE_LINE = 64
 _UNIT = RowNorm("unit")
 _BLOCK = 3 << 20  # bytes; smaller blocks make a product slower, larger ones leave the cache
@@ -91,7 +91,7 @@ class OneMatrix(PickledByFields):
 
         def mapped(x: Embeddings) -> Embeddings | None:
             length = norm(x)
-            if not 0.0 < length < _LONG:
+            if not _SHORT < length < _LONG:
                 return None
             if threads() == 1:
                 y = x.dot(weights)
@@ -102,7 +102,7 @@ class OneMatrix(PickledByFields):
                 add(offset, y, dy, length if unit_in else 1.0)
             if unit_out:
                 length = norm(y)
-                if not 0.0 < length < _LONG:
+                if not _SHORT < length < _LONG:
                     return None
                 scale(1.0 / length, y)
             return y
@@ -130,11 +130,11 @@ class OneMatrix(PickledByFields):
             else:
                 y[:] = self.offset
                 add_product(y, block, self.matrix)
-            if not (lengths.min() > 0.0 and lengths.max() * self._reach < _HUGE):
+            if not (lengths.min() > _SHORT and lengths.max() * self._reach < _HUGE):
                 return None
             if self.unit_out:
                 squares = row_squares(y)
-                if not (squares.min() > 0.0 and squares.max() < _HUGE):
+                if not (squares.min() > _TINY and squares.max() < _HUGE):
                     return None
                 y *= (1.0 / np.sqrt(squares))[:, None]
         return out

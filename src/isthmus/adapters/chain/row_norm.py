@@ -13,7 +13,7 @@ from typing_extensions import override
 from isthmus.adapters.chain.stage import Dims, Stage, StageTensors, check_names
 from isthmus.array_types import Matrix
 from isthmus.artefact import Packed
-from isthmus.numeric import Array
+from isthmus.numeric import Array, unit_rows
 
 __all__ = ["OnSphere", "RowNorm"]
 
@@ -49,13 +49,11 @@ class RowNorm(Stage):
             x = x - xp.mean(x, axis=1, keepdims=True)
             owned = xp is np
         if xp is np:
-            length = np.sqrt(np.einsum("ij,ij->i", x, x))[:, None]
+            unit = unit_rows(x, None, out=x if owned else None)
         else:
             length = xp.sqrt(xp.sum(x * x, axis=1, keepdims=True))
-        if self.kind == "layer":
-            length = length / float(x.shape[1]) ** 0.5
-        length = xp.where(length == 0, xp.ones_like(length), length)
-        return np.divide(x, length, out=x) if owned else x / length
+            unit = x / xp.where(length == 0, xp.ones_like(length), length)
+        return unit * float(x.shape[1]) ** 0.5 if self.kind == "layer" else unit
 
     @override
     def merged(self, after: Stage) -> Stage | None:
