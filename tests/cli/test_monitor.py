@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from isthmus.adapters.chain import Affine, Chain
 from isthmus.bridge import Bridge
 
 
@@ -60,6 +61,18 @@ def test_a_day_of_traffic(cli: Any, bridge: Path, data: Any, posted: Any) -> Non
     assert "notice: at an alarm nothing would be rolled back" in again.err
     shown = cli("show", "docs@production", "-r", "registry", "--json").json
     assert shown["logs"]["production"] == log
+
+    # a bridge that is fitted anew does not answer for the one before
+    anew = replace(older, chain=Chain([*older.chain.stages, Affine(np.full(older.target.dim, 2))]))
+    anew.save(bridge, overwrite=True)
+    assert cli("publish", bridge, "docs", "-r", "registry").code == 0
+    assert cli("promote", "docs", "production", "-r", "registry").code == 0
+    promoted = cli("show", "docs@production", "-r", "registry", "--json").json["logs"]["production"]
+    cli(*watch).refused("watch: it watches another bridge", "or begin another watch (--state)")
+    shown = cli("show", "docs@production", "-r", "registry", "--json").json
+    assert shown["logs"]["production"] == promoted
+    begun = cli(*watch, "--state", "watch2", "--json")
+    assert begun.json["results"] == 900
 
 
 def test_vectors_of_another_model(cli: Any, bridge: Path) -> None:

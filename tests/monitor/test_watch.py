@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from isthmus import Bridge, Pairs, fit
+from isthmus.adapters.chain import Affine, Chain
 from isthmus.encoders import ModelCanary, PrecomputedEncoder
 from isthmus.errors import InputError
 from isthmus.monitor import Observations, Watch, read_log, read_vectors
@@ -130,6 +132,11 @@ def test_a_watch_is_taken_up_again(bridge: Bridge, tmp_path: Path) -> None:
     assert a == b and a["baseline"] == 300
     with pytest.raises(InputError, match="another contract"):
         Watch.load(tmp_path / "watch", bridge, side="target")
+    other = replace(bridge, chain=Chain([*bridge.chain.stages, Affine(offset=np.ones(D))]))
+    with pytest.raises(InputError, match="another bridge"):
+        Watch.load(tmp_path / "watch", other)
+    bridge.save(tmp_path / "bridge")
+    assert Watch.load(tmp_path / "watch", Bridge.load(tmp_path / "bridge")).rows == paused.rows
 
 
 def test_refusals(bridge: Bridge) -> None:

@@ -100,6 +100,7 @@ class Watch:
             raise InputError(f"a baseline has {FEWEST_REFERENCE} rows or more", where="baseline")
         self.space, self._profile = _side(bridge, side)
         self.side = side
+        self._map = bridge.chain.digest()
         self._trust = bridge.trust if side == "source" else None
         self._unit = self.space.metric == "cosine"
         self.alpha, self.baseline = alpha, baseline
@@ -290,6 +291,7 @@ class Watch:
         drift, tensors = (None, {}) if self.drift is None else self.drift.as_state()
         content = {
             "space": self.space.fingerprint,
+            "map": self._map,
             "side": self.side,
             "alpha": self.alpha,
             "baseline": self.baseline,
@@ -318,10 +320,20 @@ class Watch:
         """What `save` wrote, for the same bridge; by default for the side that it watches.
 
         Raises:
-            InputError: for anything else.
+            InputError: for anything else: what one bridge found says nothing of another.
         """
         with artefact.read(Path(path), KIND) as stored:
-            return cls._unpacked(stored.content, stored.tensors, bridge, side)
+            found = cls._unpacked(stored.content, stored.tensors, bridge, side)
+            own, content = found.space.fingerprint, stored.content
+            what = "vectors of another contract" if content["space"] != own else "another bridge"
+            # states did not always say whose they are
+            if content["space"] != own or content.get("map", found._map) != found._map:
+                raise InputError(
+                    f"it watches {what}",
+                    where=str(path),
+                    mend="Give the bridge that it was begun with, or begin another watch (--state)",
+                )
+            return found
 
     @classmethod
     def _unpacked(
@@ -341,8 +353,6 @@ class Watch:
             way=content["scores"]["way"],
         )
         found.scores.restore(content["scores"])
-        if content["space"] != found.space.fingerprint:
-            raise ValueError("it watches vectors of another contract")
         found.own_reference = bool(content["own_reference"])
         found.rows, found.results = int(content["rows"]), int(content["results"])
         found.cursor = content["cursor"]

@@ -6,6 +6,7 @@ is therefore one matrix product at run time.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +22,7 @@ from isthmus.adapters.chain.one_matrix import OneMatrix
 from isthmus.adapters.chain.row_norm import RowNorm
 from isthmus.adapters.chain.stage import Stage, StageTensors
 from isthmus.artefact import Packed
+from isthmus.files import canonical_json
 from isthmus.numeric import Array, as_array, as_floating, like, namespace
 from isthmus.threads import single_thread
 
@@ -188,6 +190,22 @@ class Chain:
             for name, tensor in own.items()
         }
         return {"stages": [described for described, _ in packed]}, tensors
+
+    def digest(self) -> str:
+        """SHA-256 of what `pack` gives: equal for a map that was saved and read.
+
+        Example:
+            >>> from isthmus.adapters import Affine
+            >>> one, other = Chain([Affine(np.eye(2))]), Chain([Affine(2 * np.eye(2))])
+            >>> one.digest() == one.rounded().digest(), one.digest() == other.digest()
+            (True, False)
+        """
+        described, tensors = self.pack()
+        found = hashlib.sha256(canonical_json(described).encode())
+        for name, tensor in sorted(tensors.items()):
+            found.update(f"{name} {tensor.dtype} {tensor.shape}\n".encode())
+            found.update(np.ascontiguousarray(tensor).data)
+        return found.hexdigest()
 
     @classmethod
     def unpack(cls, described: Mapping[str, Any], tensors: StageTensors, dx: int, dy: int) -> Self:
