@@ -81,6 +81,11 @@ def test_from_the_plan_to_the_way_back(url, path, models):
         assert restored.untouched == N
         assert restored.encoded == restored.mapped == restored.deleted == restored.added == 0
         assert migration.store.alias(plan.target.alias) == plan.target.alias_old
+        assert (migration.status().filled, migration.status().encoded) == (0, N)
+    with opened(plan, path, models) as migration:
+        told = migration.status()
+        # what it has cost is not undone
+        assert (told.encoded, told.money, told.seconds_left) == (N, status.money, None)
     after = state_of(url)
     assert after["vector"] == before["vector"]
     assert "new" not in after

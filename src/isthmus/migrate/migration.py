@@ -146,7 +146,7 @@ class Migration:
             int(totals.get("encoded", 0)),
             None if price is None else totals.get("characters", 0.0) / TOKEN / 1e6 * price,
             rate,
-            (count - filled) / rate if rate else None,
+            (count - filled) / rate if rate and self.state != State.ROLLED_BACK else None,
             stopped,
             tuple(dict(q) for q in self.journal.notes("quality")) if self._claim.mine else (),
             told_index(self.journal) if self._claim.mine else None,
@@ -371,7 +371,7 @@ class Migration:
             known = list(self.journal.notes("restored")) if begun else []
             with self.journal.step(State.ROLLED_BACK, self.plan.digest) as found:
                 restored = Restored(**known[-1]["rows"]) if known else self._restored(began)
-                found |= restored.as_json()
+                found |= {**restored.as_json(), "totals": self._totals()}
                 self.store.drop_column(self.plan.target.new_column)
             self.marks.erase()
             return restored
