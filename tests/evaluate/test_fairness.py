@@ -85,5 +85,7 @@ def test_groups_of_other_ids_are_none() -> None:
     judging = Judging(groups={"a": "x"})
     assert judging.groups_of(["a", "b"]) == ["x", None]
     assert Judging().groups_of([1, 2]) == [None, None]
+    for name, asked in (("caf\u00e9", "cafe\u0301"), ("cafe\u0301", "caf\u00e9")):
+        assert Judging(groups={name: "x"}).groups_of([asked]) == ["x"]
     with pytest.raises(InputError, match="none of the 1 ids such as 'a' is that of one of the 2"):
         judging.groups_of([1, 2])

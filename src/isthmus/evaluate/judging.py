@@ -11,6 +11,7 @@ from isthmus.evaluate.metrics import parse_metric
 from isthmus.evaluate.relevance import Relevance
 from isthmus.evaluate.robustness import Disturbances
 from isthmus.evaluate.verdict import VerdictRule
+from isthmus.spaces.text_ids import composed_text
 
 __all__ = ["DEFAULT_METRICS", "Judging", "WayLimits", "default_metric"]
 
@@ -93,7 +94,8 @@ class Judging:
         if self.groups is None:
             return [None for _ in ids]
         names = [str(name) for name in ids]
-        found = [self.groups.get(name) for name in names]
+        groups = {composed_text(str(name)): group for name, group in self.groups.items()}
+        found = [groups.get(composed_text(name)) for name in names]
         if names and all(group is None for group in found):
             known = f" such as '{next(iter(self.groups))}'" if self.groups else ""
             raise InputError(
