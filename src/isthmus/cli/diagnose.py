@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from isthmus.cli.console import ProgressBar, say, show_fitted, show_json, warn
-from isthmus.cli.inputs import MetricOption, New, Old, Primary, RelevanceOptions, open_inputs
+from isthmus.cli.inputs import MetricOption, New, Old, RelevanceOptions, open_inputs
+from isthmus.cli.judging_options import Primary
 from isthmus.cli.next_steps import Asked, after_diagnosis
 from isthmus.cli.option_groups import grouped
 from isthmus.cli.reports import PageOptions

@@ -9,14 +9,8 @@ from typing import Annotated
 import typer
 
 from isthmus.cli.console import ProgressBar, say, show_block, show_json, warn
-from isthmus.cli.inputs import (
-    BridgeFolder,
-    JudgingOptions,
-    New,
-    Old,
-    RelevanceOptions,
-    open_for,
-)
+from isthmus.cli.inputs import BridgeFolder, New, Old, RelevanceOptions, open_for
+from isthmus.cli.judging_options import JudgingOptions
 from isthmus.cli.next_steps import Asked, after_evaluation, lacks_recommended
 from isthmus.cli.option_groups import grouped
 from isthmus.cli.query_variants import VariantOptions

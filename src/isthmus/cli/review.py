@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from isthmus.cli.console import ProgressBar, say, show
-from isthmus.cli.inputs import Gates, RelevanceOptions, open_for
+from isthmus.cli.inputs import RelevanceOptions, open_for
+from isthmus.cli.judging_options import Gates
 from isthmus.cli.listening import SERVED, Host, Port
 from isthmus.cli.option_groups import grouped
 from isthmus.cli.registry_options import At, Trusted, VersionAsked
