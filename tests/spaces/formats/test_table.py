@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import csv
 import gzip
+import hashlib
 import io
 import json
 import uuid
@@ -312,6 +314,72 @@ def test_two_kinds_in_a_folder_are_not_mixed(tmp_path: Path) -> None:
         open_vectors(tmp_path)
 
 
+SPELLINGS: dict[str, Callable[[np.ndarray], str]] = {
+    "json": lambda row: json.dumps(row.tolist()),
+    "nested": lambda row: json.dumps([row.tolist()]),
+    "numpy": str,
+    "repr": repr,
+    "tuple": lambda row: str(tuple(row.tolist())),
+    "braces": lambda row: "{" + ",".join(map(str, row.tolist())) + "}",
+    "commas": lambda row: ",".join(map(str, row.tolist())),
+    "semicolons": lambda row: "; ".join(map(str, row.tolist())),
+    "spaces": lambda row: " ".join(map(str, row.tolist())),
+    "base64": lambda row: base64.b64encode(row.astype("<f4").tobytes()).decode(),
+}
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.tsv", "a.parquet"])
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_vector_in_one_text_is_read_alike_by_all(
+    tmp_path: Path, name: str, spelling: str
+) -> None:
+    path, rows = tmp_path / name, ROWS.astype(np.float32)
+    texts = [SPELLINGS[spelling](row) for row in rows]
+    if name == "a.jsonl":
+        lines = (_line(id=n, embedding=t) for n, t in zip(NAMES, texts, strict=True))
+        path.write_text("\n".join(lines))
+    elif name == "a.parquet":
+        pq.write_table(pa.table({"id": NAMES, "embedding": texts}), path)
+    else:
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file, delimiter="\t" if name == "a.tsv" else ",")
+            writer.writerows([("id", "embedding"), *zip(NAMES, texts, strict=True)])
+    found = open_vectors(path)
+    assert found.ids is not None and found.ids.tolist() == NAMES
+    np.testing.assert_allclose(found.rows(0, found.n), rows, rtol=1e-5)
+
+
+def test_a_list_of_texts_holds_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    texts = [[str(v) for v in row] for row in ROWS.tolist()]
+    pq.write_table(pa.table({"id": NAMES, "embedding": texts}), path)
+    np.testing.assert_array_equal(open_vectors(path).rows(0, 30), ROWS)
+    texts[7][2] = "n/a"
+    pq.write_table(pa.table({"id": NAMES, "embedding": texts}), path)
+    with pytest.raises(InputError, match="embedding, row 7: .*a text that is no number"):
+        open_vectors(path).rows(0, 30)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
+@pytest.mark.parametrize("kind", ["digest", "float16", "float64", "int8"])
+def test_base64_of_other_things_is_no_vector(tmp_path: Path, name: str, kind: str) -> None:
+    """Taken for float32, each gives numbers, and none that a vector has."""
+    rows = np.random.default_rng(0).standard_normal((8, 64))
+    rows *= (100 if kind == "int8" else 1) / np.linalg.norm(rows, axis=1, keepdims=True)
+    packed = [row.astype("f8" if kind == "digest" else kind).tobytes() for row in rows]
+    texts = [
+        hashlib.md5(each).hexdigest() if kind == "digest" else base64.b64encode(each).decode()
+        for each in packed
+    ]
+    path = tmp_path / name
+    if name == "a.jsonl":
+        path.write_text("\n".join(_line(embedding=text) for text in texts))
+    else:
+        path.write_text("\n".join(["embedding", *texts]))
+    with pytest.raises(InputError, match="neither a list of numbers nor base64 of float32"):
+        open_vectors(path).rows(0, 8)
+
+
 # ---- what is refused ---------------------------------------------------------------------------
 
 
@@ -333,8 +401,8 @@ def _line(**record: Any) -> str:
         ("a.json", _line(data=[{"index": 2, "embedding": [1]}]), r"numbered \[2\], expected 0"),
         ("a.json", "", "no rows"),
         ("a.json", "[" * 100_000, "line 1: this is not JSON .it is nested too deeply"),
-        ("a.csv", "id,embedding\na,[1]\nb,[x]", "row 1: the vector is not a list of numbers"),
-        ("a.csv", "id,embedding\na,[1]\nb,3", "row 1: the vector is not a list of numbers"),
+        ("a.csv", "id,embedding\na,[1]\nb,[x]", "row 1: the vector is neither a list"),
+        ("a.csv", "id,embedding\na,[1]\nb,3", "row 1: the vector is neither a list"),
         ("a.csv", "a,b\n1,2", "not clear which column"),
         ("a.csv", "id,d0,d1\na,1,2\nb,,3", "row 1"),
         ("a.vec", "3 2\na 1 2\nb 3 4\n", "announces 3 words of 2 numbers, and holds 2"),

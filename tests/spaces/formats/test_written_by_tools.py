@@ -396,7 +396,7 @@ def test_binary_files_that_are_cut_or_of_another_kind_are_refused(tmp_path: Path
 
 def test_an_array_that_numpy_cut_short_is_refused(tmp_path: Path) -> None:
     _lines(tmp_path / "a.csv", ["id,embedding", 'a,"[0.1 0.2 ... 0.9]"'])
-    with pytest.raises(InputError, match="not a list of numbers"):
+    with pytest.raises(InputError, match="neither a list of numbers"):
         open_vectors(tmp_path / "a.csv")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
-from isthmus.spaces.formats.number_text import numbers_of
+from isthmus.spaces.formats.number_text import NO_NUMBERS, numbers_of
 from isthmus.spaces.ids import written_ids
 
 __all__ = [
@@ -141,6 +141,8 @@ def _rows(column: Any, where: str, first: int) -> NDArray[Any]:
     if is_list(kind, pa):
         column, kind = _inner(column, where, first), column.type.value_type.value_type
     codes = kind in (pa.int8(), pa.uint8())
+    if is_string(kind, pa):
+        column, kind = _numbered(column, where, first), pa.float64()
     if pa.types.is_decimal(kind):
         column, kind = column.cast(pa.list_(pa.float64())), pa.float64()
     if not pa.types.is_floating(kind) and not codes:
@@ -181,14 +183,30 @@ def _inner(column: Any, where: str, first: int) -> Any:
     return column.flatten()
 
 
+def _numbered(column: Any, where: str, first: int) -> Any:
+    """Lists of numbers, each of which is a text."""
+    import pyarrow as pa
+
+    try:
+        return column.cast(pa.list_(pa.float64()))
+    except pa.ArrowInvalid:
+        for row in range(len(column)):
+            try:
+                column.slice(row, 1).flatten().cast(pa.float64())
+            except pa.ArrowInvalid as error:
+                what = "the vector holds a text that is no number"
+                raise _at(what, where, first + row) from error
+        raise
+
+
 def _parsed(column: Any, where: str, first: int) -> NDArray[Any]:
     """Lists written as text, ``[0.1, 0.2]``: what pandas and spreadsheets make of them."""
-    found: list[list[float]] = []
+    found: list[Sequence[float]] = []
     for row, text in enumerate(column.to_pylist()):
         try:
             found.append(numbers_of(text))
         except (TypeError, ValueError, OverflowError) as error:
-            raise _at("the vector is not a list of numbers", where, first + row) from error
+            raise _at(NO_NUMBERS, where, first + row) from error
         if len(found[row]) != len(found[0]):
             raise _at(
                 f"the vector has {len(found[row])} numbers, those before have {len(found[0])}",

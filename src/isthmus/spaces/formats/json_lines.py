@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -14,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
-from isthmus.json_text import read_json
 from isthmus.spaces.formats.contents import (
     VECTOR_NAMES,
     Contents,
@@ -26,6 +23,7 @@ from isthmus.spaces.formats.contents import (
     reading,
 )
 from isthmus.spaces.formats.json_records import JsonRecord, places_of, records_of, value_at
+from isthmus.spaces.formats.number_text import NO_NUMBERS, numbers_of
 from isthmus.spaces.ids import written_ids
 
 __all__ = ["holds_rows", "open_json"]
@@ -167,19 +165,14 @@ def _plain(value: Any) -> Any:
 
 def _vector(value: Any, where: str) -> NDArray[np.float32]:
     try:
-        if isinstance(value, str) and value.lstrip().startswith("["):
-            value = read_json(value)  # as PostgreSQL gives vectors to the web
         if isinstance(value, list) and len(cast(list[Any], value)) == 1:
             value = value[0] if isinstance(value[0], list) else cast(list[Any], value)
-        if isinstance(value, str):
-            return np.frombuffer(base64.b64decode(value, validate=True), dtype="<f4")
-        numbers = [float(_plain(v)) for v in value]
+        text = isinstance(value, str)  # as PostgreSQL gives vectors to the web
+        numbers = numbers_of(value) if text else [float(_plain(v)) for v in value]
         with np.errstate(over="ignore"):  # what does not fit is not finite, and refused as such
             vector = np.array(numbers, dtype=np.float32)
-    except (TypeError, ValueError, OverflowError, binascii.Error) as error:
-        raise InputError(
-            "the vector is neither a list of numbers nor base64 of float32", where=where
-        ) from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(NO_NUMBERS, where=where) from error
     if not len(vector):
         raise InputError("the vector has no numbers", where=where)
     return vector
