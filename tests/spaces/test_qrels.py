@@ -198,10 +198,10 @@ def test_what_other_tools_did_not_write(
         _read(tmp_path / name, content)
 
 
-@pytest.mark.parametrize("name", ["a.parquet", "a.feather", "a.arrow"])
+@pytest.mark.parametrize("name", ["a.parquet", "a.feather", "a.arrow", "a.orc"])
 def test_judgements_in_tables(tmp_path: Path, name: str) -> None:
     pa = pytest.importorskip("pyarrow")
-    from pyarrow import feather, parquet
+    from pyarrow import feather, orc, parquet
 
     table = pa.table(
         {
@@ -211,7 +211,9 @@ def test_judgements_in_tables(tmp_path: Path, name: str) -> None:
             "score": [1.0, 2.0, 0.0, 1.0],
         }
     )
-    write = parquet.write_table if name == "a.parquet" else feather.write_feather
+    write = {"a.parquet": parquet.write_table, "a.orc": orc.write_table}.get(
+        name, feather.write_feather
+    )
 
     def read(written: Any) -> dict[Any, Any]:
         write(written, tmp_path / name)

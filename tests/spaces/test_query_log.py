@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,7 +135,7 @@ def test_some_queries(tmp_path: Path) -> None:
     ("name", "lines", "message"),
     [
         ("log.jsonl", ['{"q": "a"}', '{"q": "b"'], "line 2: this is not JSON"),
-        ("log.jsonl", ['{"q": "a"}', '["b"]'], "line 2: expected an object"),
+        ("log.jsonl", ['{"q": "a"}', "[5]"], "line 2: expected an object"),
         (
             "log.jsonl",
             ['{"q": "a"}', "", '{"q": "  "}'],
@@ -156,7 +159,9 @@ def test_some_queries(tmp_path: Path) -> None:
         ("log.csv", ["query,clicked", "a,1", "b,2,3"], "line 3: there are 3 values for 2 columns"),
         ("log.csv", ["a,1"], "no column holds the text of the query; there are a, 1"),
         ("log.csv", ["query", '"a" b'], "line 2: this is no line of a table"),
-        ("log.txt", ["a"], "read from .jsonl, .csv or .tsv"),
+        ("log.txt", [" "], "there is no query here"),
+        ("log.xlsx", ["a"], "read from .jsonl, .json, .csv, .tsv or .txt, and from Parquet"),
+        ("log.json", ['{"a": {"q": "x"}, "b": {"user": 1}}'], "there are id, user"),
     ],
 )
 def test_a_malformed_line_is_named(
@@ -172,3 +177,84 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "latin.csv").write_bytes("query\nfährte\n".encode("latin-1"))
     with pytest.raises(InputError, match="not UTF-8"):
         read_query_log(tmp_path / "latin.csv")
+
+
+QUERIES = [("old bridge", ["b7", "b 8"]), ("ferry, slow", ["f1"]), ("a; b", [])]
+
+
+def _in_json(path: Path) -> None:
+    rows = [{"query": text, "clicked": items} for text, items in QUERIES]
+    if path.suffix == ".json":
+        path.write_text(json.dumps(rows, indent=1))
+    else:
+        path.write_text("\n".join(json.dumps(row) for row in rows))
+
+
+def _in_text(path: Path) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, delimiter="\t" if path.suffix == ".tsv" else path.name[0])
+        writer.writerow(["query", "clicked"])
+        writer.writerows([text, "|".join(items)] for text, items in QUERIES)
+
+
+def _in_columns(path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import feather, orc, parquet
+
+    texts, items = zip(*QUERIES, strict=True)
+    table = pa.table({"other": [1, 2, 3], "query": texts, "clicked": items})
+    write = {
+        ".parquet": parquet.write_table, ".arrow": feather.write_feather, ".orc": orc.write_table
+    }  # fmt: skip
+    write[path.suffix](table, str(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "save"),
+    [
+        ("a.json", _in_json), ("a.ndjson", _in_json), (",.csv", _in_text), (";.csv", _in_text),
+        ("a.tsv", _in_text), ("a.parquet", _in_columns), ("a.arrow", _in_columns),
+        ("a.orc", _in_columns),
+    ],
+)  # fmt: skip
+def test_a_log_is_the_same_whatever_keeps_it(
+    tmp_path: Path, name: str, save: Callable[[Path], None]
+) -> None:
+    save(tmp_path / name)
+    for path in (tmp_path / name, str(tmp_path / name)):
+        log = read_query_log(path)
+        assert log.texts == tuple(text for text, _ in QUERIES)
+        assert log.clicked == {"0": ["b7", "b 8"], "1": ["f1"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.txt", "old bridge\n\nferry\nold  bridge\n"),
+        ("a.json", '["old bridge", "ferry", "old bridge"]'),
+        ("a.jsonl", '"old bridge"\n"ferry"\n"old bridge"\n'),
+    ],
+)
+def test_queries_may_be_texts_alone(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    log = read_query_log(tmp_path / name)
+    assert log.texts == ("old bridge", "ferry")
+    assert log.weights.tolist() == [2.0, 1.0]
+    assert not log.clicked
+
+
+@pytest.mark.parametrize("held", ["{}", {"query": "{}", "clicked": ["x"]}])
+def test_one_object_may_hold_all_queries_by_their_ids(tmp_path: Path, held: Any) -> None:
+    texts = {"q7": "old bridge", "q8": "ferry"}
+    rows = {n: json.loads(json.dumps(held).replace("{}", text)) for n, text in texts.items()}
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    log = read_query_log(tmp_path / "a.json")
+    assert (log.ids.tolist(), log.texts) == (["q7", "q8"], ("old bridge", "ferry"))
+    assert log.clicked == ({} if held == "{}" else {"q7": ["x"], "q8": ["x"]})
+
+
+def test_ids_of_a_column_some_of_which_are_missing(tmp_path: Path) -> None:
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"query": ["a", "b", "c"], "doc_id": [7, None, 9]})
+    frame.to_parquet(tmp_path / "a.parquet")
+    assert read_query_log(tmp_path / "a.parquet").clicked == {"0": ["7"], "2": ["9"]}

@@ -50,8 +50,8 @@ class JudgingOptions:
     groups: Annotated[
         Path | None,
         typer.Option(
-            help="The group of each query, such as its language: .tsv with id and group, or .txt "
-            "with one a line for each row of --queries-old, or of OLD without queries. What "
+            help="The group of each query, such as its language: a table with id and group, or "
+            ".txt with one a line for each row of --queries-old, or of OLD without queries. What "
             "each group gains or loses is told, and whether gaps grow.",
             rich_help_panel=_JUDGING,
         ),

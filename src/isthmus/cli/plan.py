@@ -62,7 +62,7 @@ class PlannedOptions:
     queries: Annotated[
         Path | None,
         typer.Option(
-            help="A log of queries with the ids that were clicked: .jsonl, .csv or .tsv. It says "
+            help="A log of queries with the ids that were clicked, as for isthmus fit. It says "
             "what is filled first, and judges the plan and the cut-over. Or texts of queries by "
             "id, with --qrels."
         ),

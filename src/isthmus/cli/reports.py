@@ -63,8 +63,9 @@ class EvaluationOptions(PageOptions):
     texts: Annotated[
         Path | None,
         typer.Option(
-            help="Texts of the items, for the queries that lose most: .jsonl with id and text, "
-            ".tsv with id and text, or .txt with one a line for each row of OLD.",
+            help="Texts of the items, for the queries that lose most, with id and text: .jsonl, "
+            ".json, .csv, .tsv, Parquet, Arrow or ORC; or .txt with one a line for each row of "
+            "OLD.",
             rich_help_panel=_REPORT,
         ),
     ] = None

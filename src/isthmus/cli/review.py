@@ -45,7 +45,8 @@ class NeighbourOptions:
     texts: Annotated[
         Path | None,
         typer.Option(
-            help="Texts of the items: .jsonl with id and text, .tsv, or .txt with one a row.",
+            help="Texts of the items: lines of JSON or a table with id and text, or .txt with one "
+            "a row.",
             rich_help_panel=_SHOWN,
         ),
     ] = None

@@ -48,7 +48,7 @@ class AskedOptions:
         Path | None,
         typer.Option(
             help="Many queries: a .txt file with one on a line, or a log as isthmus fit reads it "
-            "(.jsonl, .csv, .tsv). The answers are lines of JSON.",
+            "(lines, or a table). The answers are lines of JSON.",
             rich_help_panel=_ASKED,
         ),
     ] = None

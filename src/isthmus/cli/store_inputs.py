@@ -55,8 +55,9 @@ class StoreOptions:
         Path | None,
         typer.Option(
             "--queries",
-            help="A log of queries with the ids that were clicked: .jsonl, .csv or .tsv. Or texts "
-            "of queries by id, with --qrels.",
+            help="A log of queries with the ids that were clicked: .jsonl, .json, .csv, .tsv, "
+            "Parquet, Arrow or ORC, or .txt with a query on each line. Or texts of queries by id, "
+            "with --qrels.",
             rich_help_panel=_STORE,
         ),
     ] = None

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
-from isthmus.spaces.formats.arrow_streams import Stream, ipc_stream, need_arrow, parquet_stream
+from isthmus.spaces.formats.arrow_streams import Stream, need_arrow
 from isthmus.spaces.formats.contents import reading
 from isthmus.spaces.formats.numpy_files import read_npy
 from isthmus.spaces.json_values import json_values
+from isthmus.spaces.records import COLUMNS
 from isthmus.spaces.text_files import lines_of, suffix_of, text_of_file
 from isthmus.spaces.text_ids import composed_text
 
@@ -63,8 +64,8 @@ def read_qrels(
             relevance``, separated by tabs or spaces, by commas or semicolons in ``.csv``; a line
             of JSON for each judgement, or for each query with a list of its items, or one object of
             queries with their items and relevances (ranx, pytrec_eval, LlamaIndex); or a Parquet,
-            Arrow or CSV table with columns so called, beside any others.  Relevance 0 or less is
-            skipped.  A first line of column names, as BEIR's ``query-id corpus-id score``, says
+            Arrow, ORC or CSV table with columns so called, beside any others.  Relevance 0 or less
+            is skipped.  A first line of column names, as BEIR's ``query-id corpus-id score``, says
             what the columns are; lines behind a ``#`` and a space are comments.  UTF-8 or UTF-16,
             also packed.
         query_ids: some ids of queries; integers turn the file's into integers.
@@ -93,11 +94,9 @@ def read_qrels(
 @contextmanager
 def _judgements(path: Path) -> Generator[Iterator[_Judged]]:
     suffix = suffix_of(path)
-    streams = {".parquet": parquet_stream, ".pq": parquet_stream}
-    streams |= dict.fromkeys((".arrow", ".arrows", ".feather", ".ipc"), ipc_stream)
-    if suffix in streams:
+    if suffix in COLUMNS:
         need_arrow(suffix)
-        with reading(path, "table"), streams[suffix](path) as stream:
+        with reading(path, "table"), COLUMNS[suffix](path) as stream:
             yield _table_judged(path, stream)
         return
     with text_of_file(path, newline="" if suffix == ".csv" else "\n") as file:

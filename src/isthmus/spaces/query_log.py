@@ -6,20 +6,22 @@ put together from all its lines.  Columns are known by the names that logs give 
 
 from __future__ import annotations
 
-import csv
 import math
+import os
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.json_text import read_json
-from isthmus.spaces.text_files import lines_of, suffix_of, text_of_file
+from isthmus.spaces.records import RECORDS, read_records
+from isthmus.spaces.text_files import suffix_of
+from isthmus.spaces.texts import read_lines
 
 __all__ = ["QueryLog", "read_query_log"]
 
@@ -29,6 +31,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "q",
         "text",
         "query_text",
+        "user_query",
         "querytext",
         "search_query",
         "search_term",
@@ -40,6 +43,8 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "clicked": (
         "clicked",
         "clicked_ids",
+        "clicked_docs",
+        "clicked_items",
         "clicked_id",
         "clicks",
         "click",
@@ -50,21 +55,32 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "document_id",
         "item_ids",
         "item_id",
+        "object_ids",
+        "objectids",
+        "object_id",
+        "objectid",
+        "product_ids",
+        "product_id",
         "ids",
         "positive_ids",
         "positives",
         "relevant",
         "relevant_ids",
+        "relevant_docs",
+        "corpus_ids",
         "corpus_id",
+        "gold_ids",
+        "gold",
         "answers",
+        "answer_ids",
+        "answer_id",
     ),
     "count": ("count", "counts", "frequency", "freq", "times", "n", "popularity", "weight"),
     "name": ("query_id", "queryid", "qid", "_id", "id"),
 }
 """What a column means, by its name in lower case with ``-`` and space written ``_``."""
 
-_JSON = (".jsonl", ".ndjson", ".json")
-_TABLES = {".csv": ",", ".tsv": "\t"}
+_LIKE = '{"query": "…", "clicked": ["…"]}'
 _BLANK = frozenset({"", "null", "none", "nan"})
 
 
@@ -147,11 +163,12 @@ class _Query:
     clicks: Counter[str] = field(default_factory=Counter[str])
 
 
-def read_query_log(path: Path) -> QueryLog:
-    """The queries of a log in ``.jsonl``, ``.csv`` or ``.tsv``, packed or not; all are held.
+def read_query_log(path: str | os.PathLike[str]) -> QueryLog:
+    """The queries of a log of lines or a table; all are held.
 
     Args:
-        path: objects, or rows under a line of column names, with the text of a query (``query``,
+        path: a file as `isthmus.spaces.records.read_records` reads it, or ``.txt`` with a query on
+            each line: texts alone, objects or rows with the text of a query (``query``,
             ``q``, ``text``, …) and, if they are known, the ids of what was clicked (``clicked``,
             ``click``, ``doc_id``, ``ids``, …: one, a JSON list, or several between ``;`` or
             ``|``), how often (``count``, ``frequency``, …) and the query's own id (``query_id``,
@@ -173,6 +190,7 @@ def read_query_log(path: Path) -> QueryLog:
         >>> dict(zip(log.texts, log.weights.tolist()))
         {'old bridge': 2.0, 'ferry': 1.0}
     """
+    path = Path(path)
     queries: dict[str, _Query] = {}
     for where, row in _rows(path):
         name, text, count, clicks = _parsed(row, where)
@@ -210,71 +228,29 @@ def read_query_log(path: Path) -> QueryLog:
 
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each line's place and its values by meaning."""
+    """Each row's place and its values by meaning; of lines of text each is a query."""
     suffix = suffix_of(path)
-    if suffix not in (*_JSON, *_TABLES):
+    if suffix == ".txt":
+        for number, line in enumerate(read_lines(path), start=1):
+            yield f"{path}, query {number}", {"text": line}
+        return
+    if suffix not in RECORDS:
         raise InputError(
-            "queries are read from .jsonl, .csv or .tsv files",
+            "queries are read from .jsonl, .json, .csv, .tsv or .txt, and from Parquet, Arrow or "
+            "ORC files",
             where=str(path),
-            mend='Write {"query": "…", "clicked": ["…"]} on each line of a .jsonl file',
+            mend=f"Write {_LIKE} on each line of a .jsonl file",
         )
-    with text_of_file(path, newline="") as file:
-        yield from (
-            _objects(path, file) if suffix in _JSON else _table(path, file, _TABLES[suffix])
-        )
-
-
-def _objects(path: Path, file: TextIO) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, line in enumerate(lines_of(file, path), start=1):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
-        try:
-            found: Any = read_json(line)
-        except ValueError as error:
-            raise InputError(f"this is not JSON ({error})", where=where) from error
-        if not isinstance(found, dict):
-            raise InputError(
-                "expected an object", where=where, mend='Write {"query": "…", "clicked": ["…"]}'
-            )
-        meanings = _meanings(list(found), where)
-        yield where, {meaning: found[column] for meaning, column in meanings.items()}
-
-
-def _table(path: Path, file: TextIO, separator: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    reader = csv.reader(lines_of(file, path), delimiter=separator, strict=True)
-    names: list[str] = []
-    meanings: dict[str, str] = {}
-    while True:
-        try:
-            row = next(reader, None)
-        except csv.Error as error:
-            raise InputError(
-                f"this is no line of a table ({error})", where=f"{path}, line {reader.line_num}"
-            ) from error
-        where = f"{path}, line {reader.line_num}"
-        if row is None:
-            return
-        if not any(cell.strip() for cell in row):
-            continue
-        if not names:
-            names, meanings = row, _meanings(row, where)
-            continue
-        if len(row) != len(names):
-            raise InputError(
-                f"there are {len(row)} values for {len(names)} columns",
-                where=where,
-                mend="Put a text that holds the separator between double quotes",
-            )
-        cells = dict(zip(names, row, strict=True))
+    of_text = suffix in (".csv", ".tsv")
+    for where, row in read_records(path, _meanings, _LIKE, alone=True):
         yield (
             where,
-            {m: _split(cells[c]) if m == "clicked" else cells[c] for m, c in meanings.items()},
+            row | {"clicked": _split(row["clicked"])} if of_text and "clicked" in row else row,
         )
 
 
 def _split(cell: str) -> Any:
-    """The ids in one cell of a table."""
+    """The ids in one cell of a table of text."""
     if cell.lstrip().startswith("["):
         try:
             return read_json(cell)
@@ -322,6 +298,9 @@ def _parsed(row: Mapping[str, Any], where: str) -> tuple[str | None, str, float,
 def _identifier(value: Any, where: str) -> str | None:
     if isinstance(value, dict):  # a click with its time or rank beside it
         value = next((value[n] for n in ("id", *_NAMES["clicked"]) if n in value), value)
+    if isinstance(value, float) and (math.isnan(value) or value.is_integer()):
+        # a column of whole numbers, some of which are missing
+        value = None if math.isnan(value) else int(value)
     if value is None or (isinstance(value, str) and value.strip().lower() in _BLANK):
         return None
     if not isinstance(value, str | int) or isinstance(value, bool):

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from isthmus.errors import InputError
-from isthmus.json_text import read_json
+from isthmus.spaces.formats.contents import ID_NAMES
+from isthmus.spaces.records import RECORDS, read_records
 from isthmus.spaces.text_files import lines_of, suffix_of, text_of_file
 from isthmus.spaces.text_ids import composed_text
 
 __all__ = ["NamedRows", "check_texts", "read_lines", "read_texts"]
 
-_JSON = (".jsonl", ".ndjson", ".json")
+_NAMES = (
+    *ID_NAMES,
+    *("doc_id", "docid", "document_id", "corpus_id", "query_id", "queryid", "qid", "item_id"),
+    *("product_id", "passage_id", "pid", "chunk_id", "custom_id", "uuid", "key", "name"),
+)
+_TEXTS = (
+    *("text", "content", "contents", "document", "passage", "page_content", "body", "chunk"),
+    *("query", "question", "group", "language", "lang"),
+)
+_LIKE = '{"id": "…", "text": "…"}'
 _BLOCK = 8192
 
 
@@ -64,8 +74,10 @@ def read_texts(
     """The texts of the ids that are wanted; the file may be larger than the memory.
 
     Args:
-        path: ``.jsonl`` with an object of ``id`` (or ``_id``) and ``text`` on each line; ``.tsv``
-            with id and text; or ``.txt`` with the text of one row on each line.
+        path: a file as `isthmus.spaces.records.read_records` reads it, with an id (``id``,
+            ``_id``, ``doc_id``, …) and a text (``text``, ``content``, ``query``, ``group``, …, or
+            the only other column) in each row; ``.tsv`` with id and text, where the names above
+            them may be missing; or ``.txt`` with the text of one row on each line.
         wanted: ids as strings in the normal form C, as the result has them; others are skipped.
             None for all.
         rows: that the lines of a ``.txt`` file belong to, one by one; None where there are none.
@@ -91,11 +103,20 @@ def read_lines(path: Path) -> list[str]:
 
 def _pairs(path: Path, rows: NamedRows | None) -> Iterator[tuple[str, str]]:
     suffix = suffix_of(path)
-    if suffix != ".txt":
-        for where, line in _lines(path):
-            if line.strip():
-                yield _of_json(line, where) if suffix in _JSON else _of_tsv(line, where)
+    if suffix == ".tsv":
+        yield from _of_tsv(path)
         return
+    if suffix in RECORDS:
+        for where, row in read_records(path, _meanings, _LIKE):
+            yield _named(row, where)
+        return
+    if suffix != ".txt":
+        raise InputError(
+            "texts are read from .jsonl, .json, .csv, .tsv or .txt, and from Parquet, Arrow or ORC "
+            "files",
+            where=str(path),
+            mend=f"Write {_LIKE} on each line of a .jsonl file",
+        )
     if rows is None:
         raise InputError(
             "its lines say no ids, and there is no file whose rows they could follow",
@@ -120,37 +141,64 @@ def _pairs(path: Path, rows: NamedRows | None) -> Iterator[tuple[str, str]]:
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
     """The lines of a file, each with where it stands."""
-    suffix = suffix_of(path)
-    if suffix not in (*_JSON, ".tsv", ".txt"):
-        raise InputError(
-            "texts are read from .jsonl, .tsv or .txt files",
-            where=str(path),
-            mend='Write {"id": ..., "text": ...} on each line of a .jsonl file',
-        )
     with text_of_file(path, newline="\n") as file:
         for row, line in enumerate(lines_of(file, path)):
             yield f"{path}, line {row + 1}", line.rstrip("\r\n")
 
 
-def _of_json(line: str, where: str) -> tuple[str, str]:
-    try:
-        found: Any = read_json(line)
-    except ValueError as error:
-        raise InputError("this is not JSON", where=where) from error
-    if isinstance(found, dict):
-        name = found.get("id", found.get("_id"))
-        text = found.get("text")
-        if isinstance(name, (str, int)) and not isinstance(name, bool) and isinstance(text, str):
-            return str(name), text
-    raise InputError(
-        "expected an object with an id and a text",
-        where=where,
-        mend='Write {"id": ..., "text": ...} on each line',
-    )
+def _meanings(columns: Sequence[str], where: str) -> dict[str, str]:
+    """The columns of ids and of texts; the latter is the only other one, whatever it is called."""
+    plain = {_plain(column): column for column in columns}
+    name = next((plain[known] for known in _NAMES if known in plain), None)
+    others = [column for column in columns if column != name]
+    text = next((plain[known] for known in _TEXTS if plain.get(known) in others), None)
+    if text is None and len(others) == 1:
+        text = others[0]
+    if name is None or text is None:
+        raise InputError(
+            f"expected an id and a text; there are {', '.join(columns) or 'none'}",
+            where=where,
+            mend=f"Call them id and text, as in {_LIKE}",
+        )
+    return {"name": name, "text": text}
 
 
-def _of_tsv(line: str, where: str) -> tuple[str, str]:
-    name, tab, text = line.partition("\t")
-    if not tab:
-        raise InputError("expected an id, a tab and a text", where=where)
-    return name.strip(), text
+def _named(row: Mapping[str, Any], where: str) -> tuple[str, str]:
+    found: list[str] = []
+    for meaning, what in (("name", "id"), ("text", "text")):
+        value = row[meaning]
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)  # of a column of whole numbers, some of which are missing
+        if not isinstance(value, str | int) or isinstance(value, bool):
+            raise InputError(
+                f"the {what} is missing" if value is None else f"the {what} is {value!r}",
+                where=where,
+                mend=f"Write {_LIKE}",
+            )
+        found.append(str(value))
+    return found[0], found[1]
+
+
+def _of_tsv(path: Path) -> Iterator[tuple[str, str]]:
+    """Ids and texts behind a tab; a first line may name these and other columns."""
+    at: tuple[int, int] | None = None
+    for number, (where, line) in enumerate(_lines(path)):
+        if not line.strip():
+            continue
+        name, tab, text = line.partition("\t")
+        if not tab:
+            raise InputError("expected an id, a tab and a text", where=where)
+        cells = line.split("\t")
+        if not number and _plain(name) in _NAMES and not {*map(_plain, cells)}.isdisjoint(_TEXTS):
+            held = _meanings(cells, where)
+            at = cells.index(held["name"]), cells.index(held["text"])
+        elif at is None:
+            yield name.strip(), text
+        elif len(cells) <= max(at):
+            raise InputError("the line is short of a column", where=where)
+        else:
+            yield cells[at[0]].strip(), cells[at[1]]
+
+
+def _plain(column: str) -> str:
+    return column.strip().lower().replace("-", "_")

@@ -1,0 +1,138 @@
+"""Rows of named values: objects of JSON, tables of text, and files of columns."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+from isthmus.errors import InputError
+from isthmus.spaces.formats.arrow_streams import (
+    Stream,
+    ipc_stream,
+    need_arrow,
+    orc_stream,
+    parquet_stream,
+)
+from isthmus.spaces.formats.contents import reading
+from isthmus.spaces.json_values import json_values
+from isthmus.spaces.text_files import lines_of, suffix_of, text_of_file
+
+__all__ = ["COLUMNS", "RECORDS", "Meanings", "read_records"]
+
+_JSON = (".jsonl", ".ndjson", ".json")
+COLUMNS = {
+    **dict.fromkeys((".parquet", ".pq"), parquet_stream),
+    **dict.fromkeys((".arrow", ".arrows", ".feather", ".ipc"), ipc_stream),
+    ".orc": orc_stream,
+}
+"""What reads a file of columns, by its suffix."""
+RECORDS = (*_JSON, ".csv", ".tsv", *COLUMNS)
+"""Suffixes of the files that records are read from; those of text may be packed."""
+
+Meanings = Callable[[Sequence[str], str], Mapping[str, str]]
+"""Says for each meaning the column that has it, given the names of columns and their place."""
+
+_Record = tuple[str, dict[str, Any]]
+
+
+def read_records(
+    path: Path, meanings: Meanings, like: str, *, alone: bool = False
+) -> Iterator[_Record]:
+    """Each row's place and its values by meaning, as they are read.
+
+    Args:
+        path: objects of JSON on lines, in one list, or in one object by their names, which may hold
+            texts as well; a table of text under a line of column names; or a Parquet, Arrow or ORC
+            file.
+        meanings: which columns are read, and what for; ``name`` and ``text`` are known here.
+        like: an object of JSON as it should be, for messages.
+        alone: a text of JSON may stand without a name.
+
+    Raises:
+        InputError: naming the file and the line or row.
+        MissingExtraError: for a file of columns, without pyarrow.
+    """
+    suffix = suffix_of(path)
+    if suffix in COLUMNS:
+        need_arrow(suffix)
+        with reading(path, "table"), COLUMNS[suffix](path) as stream:
+            yield from _columns(path, stream, meanings)
+        return
+    with text_of_file(path, newline="") as file:
+        if suffix in _JSON:
+            yield from _objects(path, file, meanings, like, alone)
+        else:
+            yield from _table(path, file, meanings)
+
+
+def _columns(path: Path, stream: Stream, meanings: Meanings) -> Iterator[_Record]:
+    held = meanings(stream.schema.names, str(path))
+    row = 0
+    for batch in stream.read(list(dict.fromkeys(held.values()))):
+        values = [batch.column(column).to_pylist() for column in held.values()]
+        for cells in zip(*values, strict=True):
+            yield f"{path}, row {row}", dict(zip(held, cells, strict=True))
+            row += 1
+
+
+def _objects(
+    path: Path, file: TextIO, meanings: Meanings, like: str, alone: bool
+) -> Iterator[_Record]:
+    whole = suffix_of(path) == ".json"
+    for found, where in json_values(file, path):
+        if alone and isinstance(found, str):
+            yield where, {"text": found}
+            continue
+        if not isinstance(found, dict):
+            raise InputError("expected an object", where=where, mend=f"Write {like}")
+        record = cast(dict[str, Any], found)
+        if whole and all(isinstance(held, dict) for held in record.values()):
+            rows = ({"id": name} | held for name, held in record.items())
+        else:
+            rows = iter((record,))
+        for row in rows:
+            try:
+                held = meanings(list(row), where)
+            except InputError:
+                if not (whole and all(isinstance(text, str) for text in row.values())):
+                    raise
+                for name, text in row.items():
+                    yield where, {"name": name, "text": text}
+            else:
+                yield where, {meaning: row[column] for meaning, column in held.items()}
+
+
+def _table(path: Path, file: TextIO, meanings: Meanings) -> Iterator[_Record]:
+    lines = lines_of(file, path)
+    first = next(lines, "")
+    marks = "\t" if suffix_of(path) == ".tsv" else ",;\t"
+    parted = max(marks, key=lambda mark: (first.count(mark), mark == ","))
+    reader = csv.reader(chain((first,), lines), delimiter=parted, strict=True)
+    names: list[str] = []
+    held: Mapping[str, str] = {}
+    while True:
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            raise InputError(
+                f"this is no line of a table ({error})", where=f"{path}, line {reader.line_num}"
+            ) from error
+        where = f"{path}, line {reader.line_num}"
+        if row is None:
+            return
+        if not any(cell.strip() for cell in row):
+            continue
+        if not names:
+            names, held = row, meanings(row, where)
+            continue
+        if len(row) != len(names):
+            raise InputError(
+                f"there are {len(row)} values for {len(names)} columns",
+                where=where,
+                mend="Put a text that holds the separator between double quotes",
+            )
+        cells = dict(zip(names, row, strict=True))
+        yield where, {meaning: cells[column] for meaning, column in held.items()}
