@@ -75,7 +75,7 @@ def test_the_kind_decides_the_direction(
 
 
 @pytest.mark.parametrize("kind", ["query", "corpus"])
-@pytest.mark.parametrize("suffix", [".npy", ".txt"])
+@pytest.mark.parametrize("suffix", [".npy", ".txt", ".csv"])
 def test_labels_follow_the_rows_of_the_old_side(
     cli: Any, here: Path, data: dict[str, np.ndarray], suffix: str, kind: str
 ) -> None:
@@ -90,6 +90,10 @@ def test_labels_follow_the_rows_of_the_old_side(
     np.save("new.ids.npy", order)
     np.save("labels.npy", labels)
     Path("labels.txt").write_text("\n".join(map(str, labels)))
+    Path("labels.csv").write_text(
+        "class,id\n"
+        + "".join(f"{labels[i]},{i}\n" for i in np.random.default_rng(3).permutation(1500))
+    )
     done = cli("fit", "old.npy", "new.npy", "-o", "b", "--labels", f"labels{suffix}", "--json",
                "--kind", kind, "--primary", "mrr")  # fmt: skip
     assert done.code == 0, done.err

@@ -1,11 +1,10 @@
-"""Relevance judgements and labels as people keep them."""
+"""Relevance judgements as people keep them."""
 
 from __future__ import annotations
 
 import bz2
 import gzip
 import lzma
-import pickle
 import uuid
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 
 from isthmus.errors import InputError
-from isthmus.spaces.qrels import read_labels, read_qrels
+from isthmus.spaces.qrels import read_qrels
 from isthmus.spaces.texts import read_texts
 
 WORDS, NUMBERS = np.array(["a"]), np.array([1])
@@ -80,43 +79,6 @@ def test_what_cannot_be_read(tmp_path: Path, text: Any, message: str) -> None:
 def test_missing_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.txt: there is no such file"):
         read_qrels(tmp_path / "none.txt", query_ids=WORDS, item_ids=WORDS)
-    for name in ("none.txt", "none.npy"):
-        with pytest.raises(InputError, match="there is no such file"):
-            read_labels(tmp_path / name)
-
-
-@pytest.mark.parametrize("end", ["", "\n"])
-def test_labels_are_lines(tmp_path: Path, end: str) -> None:
-    lines = ["cat", "a dog", "", "form\x0cfeed", "line\u2028separator", "ü"]
-    (tmp_path / "labels.txt").write_text("\n".join(lines) + end, encoding="utf-8")
-    assert read_labels(tmp_path / "labels.txt").tolist() == lines
-
-
-@pytest.mark.parametrize("labels", [np.arange(5), np.array(["a", "bcd"]), np.array([True, False])])
-def test_labels_in_numpys_format(tmp_path: Path, labels: np.ndarray) -> None:
-    np.save(tmp_path / "labels.npy", labels)
-    np.testing.assert_array_equal(read_labels(tmp_path / "labels.npy"), labels)
-
-
-def test_damaged_labels(tmp_path: Path) -> None:
-    file = tmp_path / "labels.npy"
-    np.save(file, np.arange(1000))
-    whole = file.read_bytes()
-    huge = whole.replace(b"(1000,)", b"(10**9,)".replace(b"10**9", b"9" * 12)[:20])
-    for content, message in (
-        (b"", "not a readable .npy file"),
-        (whole[:20], "not a readable .npy file"),
-        (whole[:-1], "truncated"),
-        (huge, "truncated|not a readable"),
-        (pickle.dumps([1, 2]), "pickled"),
-        (b"PK\x03\x04rest of an archive", "not a readable .npy file"),
-    ):
-        file.write_bytes(content)
-        with pytest.raises(InputError, match=rf"labels\.npy.*({message})"):
-            read_labels(file)
-    np.save(file, np.array(["a", 1], dtype=object), allow_pickle=True)
-    with pytest.raises(InputError, match="pickled"):
-        read_labels(file)
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,7 @@ def test_only_what_is_wanted_is_kept(tmp_path: Path) -> None:
             b'{"text": "t", "url": "u"}\n',
             "expected an id and a text; there are text, url",
         ),
+        ("a.json", b'[{"a": "x", "b": "y"}]', "expected an id and a text; there are a, b"),
         ("a.tsv", b"1\t\xff\xfe\n", "not UTF-8"),
     ],
 )

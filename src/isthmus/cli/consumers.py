@@ -47,8 +47,9 @@ class EstimatorOptions:
     answers: Annotated[
         Path | None,
         typer.Option(
-            help="What is right for each row of OLD: classes, numbers or groups (.npy, or .txt "
-            "with one a line). Without it only agreement is measured."
+            help="What is right for each row of OLD: classes, numbers or groups (.npy, .txt "
+            "with one a line, or a table with label and perhaps id). Without it only agreement is "
+            "measured."
         ),
     ] = None
     retrained: Annotated[

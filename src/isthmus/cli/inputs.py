@@ -131,8 +131,9 @@ class RelevanceOptions(QueryOptions):
     labels: Annotated[
         Path | None,
         typer.Option(
-            help="A label for each row of OLD (.npy, or .txt with one a line): items of one label "
-            "are relevant to each other. For data without queries.",
+            help="A label for each row of OLD (.npy, .txt with one a line, or a table with label "
+            "and perhaps id): items of one label are relevant to each other. For data without "
+            "queries.",
             rich_help_panel=_JUDGING,
         ),
     ] = None
@@ -191,9 +192,10 @@ def open_inputs(
     With an engine the items are read part by part where its workers are; queries are read here.
     """
     from isthmus.bridge.held_out_samples import Queries
+    from isthmus.spaces.label_files import read_labels
     from isthmus.spaces.metric import checked_metric
     from isthmus.spaces.pairs import Pairs
-    from isthmus.spaces.qrels import read_labels, read_qrels
+    from isthmus.spaces.qrels import read_qrels
 
     queries_old, queries_new = relevance.queries_old, relevance.queries_new
     labels, qrels = relevance.labels, relevance.qrels
@@ -235,7 +237,7 @@ def open_inputs(
         )
     if labels is not None and relevance.engine is None:
         opened = pairs.target if kind == "query" else pairs.source
-        given = _for_rows(opened, read_labels(labels), labels)
+        given = _for_rows(opened, read_labels(labels, _rows_of_old(pairs, kind)), labels)
         pairs = Pairs(pairs.source, pairs.target, metric=pairs.metric, labels=given)
     if queries_old is None or queries_new is None:
         return Inputs(pairs, None, _rows_of_old(pairs, kind))

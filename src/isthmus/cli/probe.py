@@ -19,7 +19,7 @@ def probe_command(
     new: New,
     labels: Annotated[
         Path,
-        typer.Option(help="The class of each row of OLD (.npy, or .txt with one a line)."),
+        typer.Option(help="The class of each row of OLD, as --labels of isthmus fit."),
     ],
     max_loss: Annotated[
         float | None,

@@ -1,4 +1,4 @@
-"""Relevance judgements and labels from the files people keep them in."""
+"""Relevance judgements from the files people keep them in."""
 
 from __future__ import annotations
 
@@ -11,19 +11,17 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
 from isthmus.spaces.formats.arrow_streams import Stream, need_arrow
 from isthmus.spaces.formats.contents import reading
-from isthmus.spaces.formats.numpy_files import read_npy
 from isthmus.spaces.json_values import json_values
 from isthmus.spaces.records import COLUMNS
 from isthmus.spaces.text_files import lines_of, suffix_of, text_of_file
 from isthmus.spaces.text_ids import composed_text
 
-__all__ = ["read_labels", "read_qrels"]
+__all__ = ["read_qrels"]
 
 _ROLES: dict[str, frozenset[str]] = {
     "query": frozenset({"queryid", "query", "qid", "topic", "topicid", "topicnumber", "searchid"}),
@@ -247,21 +245,6 @@ def _plain(value: Any, where: str, mend: str) -> str:
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise InputError("an id or a relevance is neither text nor number", where=where, mend=mend)
     return str(value)
-
-
-def read_labels(path: Path) -> NDArray[Any]:
-    """One label a row, from ``.npy`` or from text with one a line."""
-    if path.suffix != ".npy":
-        return np.array(_lines(path))
-    try:
-        return read_npy(path).load()
-    except FileNotFoundError as error:
-        raise InputError("there is no such file", where=str(path)) from error
-
-
-def _lines(path: Path) -> list[str]:
-    with text_of_file(path, newline="\n") as file:
-        return [line.removesuffix("\n") for line in lines_of(file, path)]
 
 
 def _relevance(text: str, where: str) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO, cast
@@ -23,6 +23,7 @@ from isthmus.spaces.text_files import lines_of, suffix_of, text_of_file
 __all__ = ["COLUMNS", "RECORDS", "Meanings", "read_records"]
 
 _JSON = (".jsonl", ".ndjson", ".json")
+_HEAD = 4096
 COLUMNS = {
     **dict.fromkeys((".parquet", ".pq"), parquet_stream),
     **dict.fromkeys((".arrow", ".arrows", ".feather", ".ipc"), ipc_stream),
@@ -39,16 +40,17 @@ _Record = tuple[str, dict[str, Any]]
 
 
 def read_records(
-    path: Path, meanings: Meanings, like: str, *, alone: bool = False
+    path: Path, meanings: Meanings, like: str, *, value: str = "text", alone: bool = False
 ) -> Iterator[_Record]:
     """Each row's place and its values by meaning, as they are read.
 
     Args:
         path: objects of JSON on lines, in one list, or in one object by their names, which may hold
-            texts as well; a table of text under a line of column names; or a Parquet, Arrow or ORC
-            file.
-        meanings: which columns are read, and what for; ``name`` and ``text`` are known here.
+            plain values as well; a table of text under a line of column names; or a Parquet, Arrow
+            or ORC file.
+        meanings: which columns are read, and what for.
         like: an object of JSON as it should be, for messages.
+        value: the meaning of a plain value; that of what it is called by is ``name``.
         alone: a text of JSON may stand without a name.
 
     Raises:
@@ -63,7 +65,7 @@ def read_records(
         return
     with text_of_file(path, newline="") as file:
         if suffix in _JSON:
-            yield from _objects(path, file, meanings, like, alone)
+            yield from _objects(path, file, meanings, like, value, alone)
         else:
             yield from _table(path, file, meanings)
 
@@ -79,30 +81,33 @@ def _columns(path: Path, stream: Stream, meanings: Meanings) -> Iterator[_Record
 
 
 def _objects(
-    path: Path, file: TextIO, meanings: Meanings, like: str, alone: bool
+    path: Path, file: TextIO, meanings: Meanings, like: str, value: str, alone: bool
 ) -> Iterator[_Record]:
-    whole = suffix_of(path) == ".json"
+    whole = suffix_of(path) == ".json" and _begins_with_object(path)
     for found, where in json_values(file, path):
         if alone and isinstance(found, str):
-            yield where, {"text": found}
+            yield where, {value: found}
             continue
         if not isinstance(found, dict):
             raise InputError("expected an object", where=where, mend=f"Write {like}")
         record = cast(dict[str, Any], found)
+        if whole and all(isinstance(held, str | int | float) for held in record.values()):
+            try:
+                meanings(list(record), where)
+            except InputError:  # names with their values, and no row
+                yield from ((where, {"name": n, value: held}) for n, held in record.items())
+                continue
+        rows: Iterable[dict[str, Any]] = (record,)
         if whole and all(isinstance(held, dict) for held in record.values()):
             rows = ({"id": name} | held for name, held in record.items())
-        else:
-            rows = iter((record,))
         for row in rows:
-            try:
-                held = meanings(list(row), where)
-            except InputError:
-                if not (whole and all(isinstance(text, str) for text in row.values())):
-                    raise
-                for name, text in row.items():
-                    yield where, {"name": name, "text": text}
-            else:
-                yield where, {meaning: row[column] for meaning, column in held.items()}
+            held = meanings(list(row), where)
+            yield where, {meaning: row[column] for meaning, column in held.items()}
+
+
+def _begins_with_object(path: Path) -> bool:
+    with text_of_file(path) as file:
+        return file.read(_HEAD).lstrip().startswith("{")
 
 
 def _table(path: Path, file: TextIO, meanings: Meanings) -> Iterator[_Record]:

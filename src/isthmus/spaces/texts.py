@@ -13,7 +13,7 @@ from isthmus.spaces.records import RECORDS, read_records
 from isthmus.spaces.text_files import lines_of, suffix_of, text_of_file
 from isthmus.spaces.text_ids import composed_text
 
-__all__ = ["NamedRows", "check_texts", "read_lines", "read_texts"]
+__all__ = ["NamedRows", "check_texts", "named_columns", "read_lines", "read_texts"]
 
 _NAMES = (
     *ID_NAMES,
@@ -147,13 +147,8 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _meanings(columns: Sequence[str], where: str) -> dict[str, str]:
-    """The columns of ids and of texts; the latter is the only other one, whatever it is called."""
-    plain = {_plain(column): column for column in columns}
-    name = next((plain[known] for known in _NAMES if known in plain), None)
-    others = [column for column in columns if column != name]
-    text = next((plain[known] for known in _TEXTS if plain.get(known) in others), None)
-    if text is None and len(others) == 1:
-        text = others[0]
+    """The columns of ids and of texts."""
+    name, text = named_columns(columns, _TEXTS)
     if name is None or text is None:
         raise InputError(
             f"expected an id and a text; there are {', '.join(columns) or 'none'}",
@@ -161,6 +156,20 @@ def _meanings(columns: Sequence[str], where: str) -> dict[str, str]:
             mend=f"Call them id and text, as in {_LIKE}",
         )
     return {"name": name, "text": text}
+
+
+def named_columns(columns: Sequence[str], known: Sequence[str]) -> tuple[str | None, str | None]:
+    """The columns of ids, and of what is ``known`` by some names, or is the only other one.
+
+    Example:
+        >>> named_columns(["Doc-ID", "title", "Text"], ["text"]), named_columns(["id", "x"], [])
+        (('Doc-ID', 'Text'), ('id', 'x'))
+    """
+    plain = {_plain(column): column for column in columns}
+    name = next((plain[each] for each in _NAMES if each in plain), None)
+    others = [column for column in columns if column != name]
+    found = next((plain[each] for each in known if plain.get(each) in others), None)
+    return name, others[0] if found is None and len(others) == 1 else found
 
 
 def _named(row: Mapping[str, Any], where: str) -> tuple[str, str]:
