@@ -84,6 +84,8 @@ def _objects(
     path: Path, file: TextIO, meanings: Meanings, like: str, value: str, alone: bool
 ) -> Iterator[_Record]:
     whole = suffix_of(path) == ".json" and _begins_with_object(path)
+    names: tuple[str, ...] | None = None
+    held: Mapping[str, str] = {}
     for found, where in json_values(file, path):
         if alone and isinstance(found, str):
             yield where, {value: found}
@@ -91,17 +93,18 @@ def _objects(
         if not isinstance(found, dict):
             raise InputError("expected an object", where=where, mend=f"Write {like}")
         record = cast(dict[str, Any], found)
-        if whole and all(isinstance(held, str | int | float) for held in record.values()):
+        if whole and all(isinstance(v, str | int | float) for v in record.values()):
             try:
                 meanings(list(record), where)
             except InputError:  # names with their values, and no row
-                yield from ((where, {"name": n, value: held}) for n, held in record.items())
+                yield from ((where, {"name": n, value: v}) for n, v in record.items())
                 continue
         rows: Iterable[dict[str, Any]] = (record,)
-        if whole and all(isinstance(held, dict) for held in record.values()):
-            rows = ({"id": name} | held for name, held in record.items())
+        if whole and all(isinstance(v, dict) for v in record.values()):
+            rows = ({"id": n} | v for n, v in record.items())
         for row in rows:
-            held = meanings(list(row), where)
+            if (found_names := tuple(row)) != names:
+                names, held = found_names, meanings(found_names, where)
             yield where, {meaning: row[column] for meaning, column in held.items()}
 
 
