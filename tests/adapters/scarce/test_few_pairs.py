@@ -65,9 +65,9 @@ def test_pools_do_what_ten_times_the_pairs_would(
 
 
 def test_the_interval_of_the_gain_is_that_of_paired_outcomes(twins: Make) -> None:
-    """Eight resampled pairs hold the truth in 82 to 85 % of draws; sixteen show a large gain."""
+    """Eight resampled pairs hold the truth in 82 to 85 % of draws; twelve show a large gain."""
     t = twins(1100, 24, 32, noise=0.05)
-    few, more = (fitted(t, k, same_items=True).gain for k in (8, 16))
+    few, more = (fitted(t, k, same_items=True).gain for k in (8, 12))
     for gain in (few, more):
         assert gain.value is not None and gain.low is not None and gain.high is not None
         assert gain.low < gain.value < gain.high
