@@ -407,3 +407,10 @@ def test_bad_usage_repeats_no_password(cli, words: list[str], how: list[str]) ->
     assert done.code in (1, 2)
     assert done.err
     assert "hunter2" not in done.out + done.err
+
+
+def test_the_command_is_a_module_as_well() -> None:
+    asked = [sys.executable, "-m", "isthmus", "inspect", "absent"]
+    done = subprocess.run(asked, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: absent: ")
