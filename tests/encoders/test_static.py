@@ -46,3 +46,12 @@ def test_a_file_of_several_tensors_is_refused(tmp_path: Path, vocabulary: Path) 
     save_file({"a": np.ones((2, 2)), "b": np.ones(2)}, tmp_path / "two.safetensors")
     with pytest.raises(InputError, match=r"two\.safetensors.*one matrix"):
         StaticEncoder(tmp_path / "two.safetensors", vocabulary, name="tiny")
+
+
+def test_a_file_that_is_absent_or_damaged_is_named(tmp_path: Path, vocabulary: Path) -> None:
+    table = tmp_path / "table.safetensors"
+    with pytest.raises(InputError, match=r"table\.safetensors: the file does not exist"):
+        StaticEncoder(str(table), str(vocabulary), name="tiny")
+    table.write_bytes(b"no tensors")
+    with pytest.raises(InputError, match=r"table\.safetensors: not a readable safetensors file"):
+        StaticEncoder(table, vocabulary, name="tiny")

@@ -74,14 +74,14 @@ class VectorCache:
 
     def __init__(
         self,
-        folder: Path | None = None,
+        folder: str | Path | None = None,
         *,
         most_bytes: int = _MOST_BYTES,
         clock: Callable[[], float] = time.time,
     ) -> None:
         if most_bytes < 1:
             raise InputError(f"{most_bytes} is too small", where="most_bytes", mend="Give more")
-        self.folder = make_folder(folder or cache_folder())
+        self.folder = make_folder(Path(folder or cache_folder()))
         self.most_bytes = most_bytes
         self._clock = clock
         self._lock = ForkLock()

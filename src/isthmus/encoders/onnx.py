@@ -70,8 +70,8 @@ class OnnxEncoder:
 
     def __init__(
         self,
-        model: Path,
-        tokenizer: Path,
+        model: str | Path,
+        tokenizer: str | Path,
         *,
         name: str,
         max_length: int = 128,
@@ -80,6 +80,7 @@ class OnnxEncoder:
         output: str | None = None,
         revision: str | None = None,
     ) -> None:
+        model, tokenizer = Path(model), Path(tokenizer)
         for parameter, value, least in (
             ("max_length", max_length, 3),
             ("batch_size", batch_size, 1),

@@ -111,7 +111,7 @@ class OpenAiEncoder:
         key_env: str | None = None,
         cap: SpendCap | None = None,
         requests: Requests | None = None,
-        folder: Path | None = None,
+        folder: str | Path | None = None,
     ) -> None:
         if dimensions is not None and dimensions < 1:
             raise InputError(
@@ -147,7 +147,7 @@ class OpenAiEncoder:
             first.vectors[0],
             identity=(self._endpoint.url, model, str(dimensions), label or ""),
             where=self._where,
-            folder=folder,
+            folder=None if folder is None else Path(folder),
         )
 
     def __repr__(self) -> str:

@@ -16,6 +16,7 @@ from isthmus.encoders.tokenizer import load_tokenizer
 from isthmus.errors import InputError
 from isthmus.inputs import read_whole
 from isthmus.progress import Progress, silent
+from isthmus.spaces.formats.contents import reading
 
 __all__ = ["StaticEncoder"]
 
@@ -45,9 +46,11 @@ class StaticEncoder:
         [[0.0, 1.0]]
     """
 
-    def __init__(self, table: Path, tokenizer: Path, *, name: str) -> None:
-        content = read_whole(table)
-        tensors = list(load(content).values())
+    def __init__(self, table: str | Path, tokenizer: str | Path, *, name: str) -> None:
+        table, tokenizer = Path(table), Path(tokenizer)
+        with reading(table, "safetensors"):
+            content = read_whole(table)
+            tensors = list(load(content).values())
         if len(tensors) != 1 or tensors[0].ndim != 2:
             raise InputError(
                 f"the tensors have the shapes {[tensor.shape for tensor in tensors]}",

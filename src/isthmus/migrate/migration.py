@@ -64,7 +64,7 @@ class Migration:
     """
 
     plan: Plan
-    path: Path
+    path: str | Path
     store: Store
     models: Models = field(default_factory=Models)
     progress: Progress = silent
@@ -88,9 +88,10 @@ class Migration:
             self.store, BesideStore
         ):
             self.store.add_column(target.new_column, target.new_dim, metric=target.metric)
-        mirror = self.path.with_name(f"{self.path.name}.journal")
+        self._place = Path(self.path)
+        mirror = self._place.with_name(f"{self._place.name}.journal")
         self.journal = Journal(self.store.ledger("journal"), mirror)
-        self._claim = Claim(self.plan, self.path, self.store, self.journal, self.take_over)
+        self._claim = Claim(self.plan, self._place, self.store, self.journal, self.take_over)
         self._lead()
 
     def _lead(self) -> None:
@@ -184,7 +185,7 @@ class Migration:
                 # what is refused has not begun, and leaves the way free for another plan
                 with self.journal.step(State.PLANNED, self.plan.digest, **self._begun_as()):
                     pass
-            pause_file(self.path).unlink(missing_ok=True)
+            pause_file(self._place).unlink(missing_ok=True)
             if not self._reached(State.PREPARED):
                 self._prepare()
             if not self._reached(State.BRIDGING):
@@ -246,7 +247,7 @@ class Migration:
         chosen = limits or Limits()
         return Filling(
             self.plan,
-            self.path,
+            self._place,
             self.store,
             self.journal,
             self.marks,

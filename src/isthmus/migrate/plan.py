@@ -279,25 +279,25 @@ class Plan(_Value):
         body = self.model_dump(mode="json", exclude={"digest"})
         return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
-    def save(self, path: Path, *, overwrite: bool = False) -> None:
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write it, whole or not at all.
 
         Raises:
             OutputError: if the file exists and ``overwrite`` is false, or cannot be written.
         """
         text = canonical_json(self.model_dump(mode="json"))
-        with atomic_file(path, overwrite=overwrite) as file:
+        with atomic_file(Path(path), overwrite=overwrite) as file:
             file.write_text(text, encoding="utf-8")
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: str | Path) -> Self:
         """Read what `save` wrote.
 
         Raises:
             InputError: if it is no plan, or was edited.
         """
         try:
-            content: Any = read_json(read_input(path, _MOST_BYTES))
+            content: Any = read_json(read_input(Path(path), _MOST_BYTES))
             plan = cls.model_validate(content)
         except InputError:
             raise

@@ -23,7 +23,7 @@ MAPPED = (
 
 def corpus_bridge(
     held: Collection,
-    place: Path | None,
+    place: str | Path | None,
     new: Encoder,
     old: Encoder | None,
     log: QueryLog | None,

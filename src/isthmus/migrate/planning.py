@@ -92,7 +92,7 @@ class Planned:
     plan: Plan
     fitted: dict[Path, Bridge]
 
-    def save(self, path: Path, *, overwrite: bool = False) -> None:
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write the plan with its bridges: all of them, or none.
 
         Raises:
@@ -124,7 +124,7 @@ class PlanOptions:
         3000
     """
 
-    bridge: Path | None = None
+    bridge: str | Path | None = None
     alias: str | None = None
     new_column: str = "new"
     pairs: int = _PAIRS
@@ -136,7 +136,7 @@ class PlanOptions:
 def make_plan(
     store: Store,
     models: PlannedModels,
-    output: Path,
+    output: str | Path,
     *,
     log: QueryLog | None = None,
     options: PlanOptions | None = None,
@@ -198,7 +198,7 @@ def make_plan(
     else:
         mapped.recognise(sample.old, where=store.url)
         made_rate = map_rate(mapped, sample)
-    bridges = _bridges(sample, change, output, chosen, progress)
+    bridges = _bridges(sample, change, Path(output), chosen, progress)
     bridge = bridges.serving
     if bridge is not None and bridge.fill_order is not None:
         bridge.fill_order.array(held.key)  # refused now, not when the index is filled
@@ -287,7 +287,7 @@ def _bridges(
     place, place_back = _places(output)
     if change.mapped is not None:
         assert options.bridge is not None
-        applied = Artefact.at(options.bridge, "corpus")
+        applied = Artefact.at(Path(options.bridge), "corpus")
         return _Bridges(None, None, applied, {}, applied)
     bridge = _serving_bridge(sample, change, options, progress)
     back = _bridge_back(sample, change, options, progress)
@@ -298,7 +298,7 @@ def _bridges(
         bridge,
         Artefact.of(bridge, place)
         if options.bridge is None
-        else Artefact.at(options.bridge, "query"),
+        else Artefact.at(Path(options.bridge), "query"),
         None if back is None else Artefact.of(back, place_back),
         fitted,
     )

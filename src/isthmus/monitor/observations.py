@@ -116,7 +116,7 @@ def _is_empty(path: Path) -> bool:
     return path.is_file() and not path.stat().st_size
 
 
-def read_log(path: Path, after: str | None) -> Iterator[Observations]:
+def read_log(path: str | Path, after: str | None) -> Iterator[Observations]:
     """The lines of a log behind ``after``, the cursor of what was read before.
 
     A last line without its end is left for the next time: it is still being written.  A log that
@@ -138,6 +138,7 @@ def read_log(path: Path, after: str | None) -> Iterator[Observations]:
         >>> "read from its start" in begun.notice, anew.hit
         (True, ((0.5, None),))
     """
+    path = Path(path)
     known = Position() if after is None else Position.of_text(after)
     with ExitStack() as stack:
         place, lines, notice = lines_behind(path, known, stack)

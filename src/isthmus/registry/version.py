@@ -82,13 +82,14 @@ class Version(Document):
         return sum(file.bytes for file in self.files.values())
 
     @classmethod
-    def of(cls, folder: Path, metadata: Mapping[str, str]) -> Version:
+    def of(cls, folder: str | Path, metadata: Mapping[str, str]) -> Version:
         """The version of the artefact in a folder, which is checked from end to end.
 
         Raises:
             InputError: as `isthmus.artefact.read`, for a text that was changed, and for a folder
                 that holds anything else, such as a link.
         """
+        folder = Path(folder)
         kind = artefact.kind_at(folder)
         names = sorted(entry.name for entry in os.scandir(folder))
         if len(names) > _MOST_FILES:
