@@ -206,7 +206,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("bench-output"))
     asked = parser.parse_args()
     print("\n".join(header()))
-    for name in asked.only or UPGRADES:
+    names = asked.only or UPGRADES
+    together: dict[tuple[int, float], list[list[Held]]] = defaultdict(list)
+    for name in names:
         upgrade = TEXT_UPGRADES[name]()
         for pairs in asked.pairs or (250, 1000):
             print(f"\n{upgrade.name}, {pairs:,} pairs\n", flush=True)
@@ -215,6 +217,11 @@ def main() -> None:
             found = draws(path, upgrade, pairs, asked.draws, asked.rows)
             fresh = min(_FRESH, len(upgrade.ids) - pairs)
             print("\n".join(table(found, fresh / pairs)), flush=True)
+            together[pairs, fresh / pairs] += found
+    if len(names) > 1:
+        for (pairs, asked_for_each), found in together.items():
+            print(f"\nAll upgrades, {pairs:,} pairs\n")
+            print("\n".join(table(found, asked_for_each)), flush=True)
 
 
 if __name__ == "__main__":
