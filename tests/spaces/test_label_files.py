@@ -111,3 +111,9 @@ def test_numbers_stay_numbers_and_nothing_is_no_label(tmp_path: Path) -> None:
     path.write_text('[{"label": 3}, {"label": null}]')
     with pytest.raises(InputError, match="a.json, line 1: the label is missing"):
         read_labels(path)
+    path.write_text('[{"id": "a", "label": 3}, {"label": 4}]')
+    with pytest.raises(InputError, match="some labels have an id and some have none"):
+        read_labels(path, ROWS)
+    path.write_text('[{"id": "a", "label": 3}, {"id": "b", "label": 4}, {"id": "a", "label": 5}]')
+    with pytest.raises(InputError, match="the id 'a' has two labels, 3 and 5"):
+        read_labels(path, ROWS)

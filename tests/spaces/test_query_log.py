@@ -157,6 +157,7 @@ def test_some_queries(tmp_path: Path) -> None:
         ("log.jsonl", ['{"qid": 1, "q": "a"}', '{"q": "b"}'], "some queries have an id"),
         ("log.jsonl", [""], "there is no query here"),
         ("log.csv", ["query,clicked", "a,1", "b,2,3"], "line 3: there are 3 values for 2 columns"),
+        ("log.csv", ["", "query;clicked", "a;1", "b"], "line 4: there are 1 values for 2 columns"),
         ("log.csv", ["a,1"], "no column holds the text of the query; there are a, 1"),
         ("log.csv", ["query", '"a" b'], "line 2: this is no line of a table"),
         ("log.txt", [" "], "there is no query here"),

@@ -62,13 +62,26 @@ def _of_table(path: Path, rows: NamedRows | None) -> NDArray[Any]:
             names.append(composed_text("" if row["name"] is None else str(row["name"])))
     if not names:
         return np.array(labels)
+    if len(names) != len(labels):
+        raise InputError(
+            "some labels have an id and some have none",
+            where=str(path),
+            mend="Give all of them an id, or none",
+        )
     if rows is None:
         raise InputError(
             "data that are read in parts are labelled row by row, and this table has ids",
             where=str(path),
             mend="Give .npy, or .txt with a label on each line",
         )
-    place = {name: at for at, name in enumerate(names)}
+    place: dict[str, int] = {}
+    for at, name in enumerate(names):
+        if labels[place.setdefault(name, at)] != labels[at]:
+            raise InputError(
+                f"the id '{name}' has two labels, {labels[place[name]]!r} and {labels[at]!r}",
+                where=str(path),
+                mend="Give each id once",
+            )
     lacking = [name for name in rows if name not in place]
     if lacking:
         raise InputError(

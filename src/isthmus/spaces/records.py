@@ -115,10 +115,15 @@ def _begins_with_object(path: Path) -> bool:
 
 def _table(path: Path, file: TextIO, meanings: Meanings) -> Iterator[_Record]:
     lines = lines_of(file, path)
-    first = next(lines, "")
+    head: list[str] = []
+    for line in lines:
+        head.append(line)
+        if line.strip():
+            break
+    first = head[-1] if head else ""
     marks = "\t" if suffix_of(path) == ".tsv" else ",;\t"
     parted = max(marks, key=lambda mark: (first.count(mark), mark == ","))
-    reader = csv.reader(chain((first,), lines), delimiter=parted, strict=True)
+    reader = csv.reader(chain(head, lines), delimiter=parted, strict=True)
     names: list[str] = []
     held: Mapping[str, str] = {}
     while True:
@@ -126,7 +131,9 @@ def _table(path: Path, file: TextIO, meanings: Meanings) -> Iterator[_Record]:
             row = next(reader, None)
         except csv.Error as error:
             raise InputError(
-                f"this is no line of a table ({error})", where=f"{path}, line {reader.line_num}"
+                f"this is no line of a table ({error})",
+                where=f"{path}, line {reader.line_num}",
+                mend="Write it as .jsonl" if "limit" in str(error) else None,
             ) from error
         where = f"{path}, line {reader.line_num}"
         if row is None:
