@@ -249,8 +249,10 @@ def test_a_report_that_cannot_be_written_costs_no_fit(cli: Any, here: Path) -> N
     cli(*fit, "--texts", "a.tsv").refused("--texts", "Give --report out.html")
     cli(*fit, "--query-texts", "a.tsv").refused("--query-texts", "none was asked for")
     cli(*fit, "--report", "x.html", "--texts", "a.tsv").refused("a.tsv: there is no such file")
-    (here / "a.csv").touch()
-    cli(*fit, "--report", "x.html", "--query-texts", "a.csv").refused("a.csv", ".jsonl")
+    for name, told in (("a.csv", "a.csv: expected an id and a text; there are none"),
+                       ("a.xlsx", "a.xlsx: texts are read from .jsonl")):  # fmt: skip
+        (here / name).touch()
+        cli(*fit, "--report", "x.html", "--query-texts", name).refused(told)
     assert not (here / "x.html").exists()
 
 

@@ -96,6 +96,7 @@ def test_only_what_is_wanted_is_kept(tmp_path: Path) -> None:
     [
         ("a.xlsx", b"1,text\n", "texts are read from .jsonl, .json, .csv, .tsv or .txt, and"),
         ("a.csv", b"id,a,b\n1,2,3\n", "a.csv, line 1: expected an id and a text; there are id, a"),
+        ("a.csv", b"\n", "a.csv: expected an id and a text; there are none"),
         ("a.csv", b"id,text\n1,2,3\n", "a.csv, line 2: there are 3 values for 2 columns"),
         ("a.tsv", b"id\ttitle\ttext\n1\t2\n", "a.tsv, line 2: the line is short of a column"),
         ("a.parquet", b"PAR1", "a.parquet: not a readable table file"),

@@ -137,6 +137,8 @@ def _table(path: Path, file: TextIO, meanings: Meanings) -> Iterator[_Record]:
             ) from error
         where = f"{path}, line {reader.line_num}"
         if row is None:
+            if not names:
+                meanings([], str(path))
             return
         if not any(cell.strip() for cell in row):
             continue
