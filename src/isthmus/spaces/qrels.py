@@ -18,7 +18,7 @@ from isthmus.spaces.formats.arrow_streams import Stream, need_arrow
 from isthmus.spaces.formats.contents import reading
 from isthmus.spaces.json_values import json_values
 from isthmus.spaces.records import COLUMNS
-from isthmus.spaces.text_files import lines_of, suffix_of, text_of_file
+from isthmus.spaces.text_files import lines_of, separator_of, suffix_of, text_of_file
 from isthmus.spaces.text_ids import composed_text
 
 __all__ = ["read_qrels"]
@@ -153,7 +153,7 @@ def _rows(path: Path, file: TextIO) -> Iterator[list[str]]:
     if suffix_of(path) == ".csv":
         lines = lines_of(file, path)
         first = next(lines, "")
-        parted = max(",;\t", key=lambda mark: (first.count(mark), mark == ","))
+        parted = separator_of(first)
         try:
             for row in csv.reader(chain((first,), lines), delimiter=parted, strict=True):
                 yield [cell.strip() for cell in row]

@@ -18,7 +18,7 @@ from isthmus.spaces.formats.arrow_streams import (
 )
 from isthmus.spaces.formats.contents import reading
 from isthmus.spaces.json_values import json_values
-from isthmus.spaces.text_files import lines_of, suffix_of, text_of_file
+from isthmus.spaces.text_files import lines_of, separator_of, suffix_of, text_of_file
 
 __all__ = ["COLUMNS", "RECORDS", "Meanings", "read_records"]
 
@@ -121,8 +121,7 @@ def _table(path: Path, file: TextIO, meanings: Meanings) -> Iterator[_Record]:
         if line.strip():
             break
     first = head[-1] if head else ""
-    marks = "\t" if suffix_of(path) == ".tsv" else ",;\t"
-    parted = max(marks, key=lambda mark: (first.count(mark), mark == ","))
+    parted = "\t" if suffix_of(path) == ".tsv" else separator_of(first)
     reader = csv.reader(chain(head, lines), delimiter=parted, strict=True)
     names: list[str] = []
     held: Mapping[str, str] = {}

@@ -23,6 +23,7 @@ __all__ = [
     "is_packed",
     "lines_of",
     "open_text",
+    "separator_of",
     "suffix_of",
     "text_of_file",
     "unpacked",
@@ -111,6 +112,16 @@ def suffix_of(path: Path) -> str:
     """
     suffix = path.suffix.lower()
     return path.with_suffix("").suffix.lower() if suffix in COMPRESSIONS else suffix
+
+
+def separator_of(line: str) -> str:
+    """What parts the columns of a table, by its first line: the commonest mark, or a comma.
+
+    Example:
+        >>> separator_of("id;text"), separator_of("text")
+        (';', ',')
+    """
+    return max(",;\t", key=lambda mark: (line.count(mark), mark == ","))
 
 
 @contextmanager
