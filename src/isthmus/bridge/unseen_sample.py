@@ -14,7 +14,7 @@ from isthmus.bridge.bridge import Bridge
 from isthmus.bridge.held_out_samples import FIT, Queries
 from isthmus.bridge.store_sample import StoreSample
 
-__all__ = ["UnseenSample", "sample_parts", "unseen_sample"]
+__all__ = ["UnseenSample", "sample_parts", "unseen_answers", "unseen_sample"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,3 +85,22 @@ def unseen_sample(bridge: Bridge, sample: StoreSample) -> UnseenSample:
         mapped = np.asarray(mapped_rows(mapping, answers, sample.new_queries), np.float32)
     mapped_items = np.asarray(mapped_rows(mapping, sample.ids, sample.new), np.float32)
     return UnseenSample(items, mapped_items, queries, mapped)
+
+
+def unseen_answers(bridge: Bridge, sample: StoreSample) -> Mask:
+    """Which queries ``(nq,)`` are answered by items alone that a map was not fitted on.
+
+    Args:
+        bridge: of the corpus.
+        sample: of a store, by the models of the bridge, with queries.
+
+    Raises:
+        InputError: as `sample_parts`.
+    """
+    assert sample.queries is not None
+    pairs, fits = sample.pairs("corpus"), bridge.provenance.fits
+    seen: set[object] = set()
+    if may_share_items(bridge, fits, pairs):
+        seen.update(sample.ids[split_of(fits, pairs).assign(sample.ids) == FIT].tolist())
+    asked = sample.queries.ids.tolist()
+    return np.array([seen.isdisjoint(sample.clicked[name]) for name in asked], np.bool_)

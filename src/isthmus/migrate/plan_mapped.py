@@ -74,7 +74,8 @@ def check_mapped(curve: Curve, where: str) -> None:
         raise GateError(
             "the queries are too few to show whether mapped vectors find more than the old model",
             where=where,
-            mend="Give more queries with clicks; until then keep the old model",
+            mend="Give more queries whose answers the bridge was not fitted on; until then keep "
+            "the old model",
         )
     _, value, gain = curve.points[-1]
     if gain.low is None or gain.low <= 0:

@@ -54,7 +54,6 @@ from isthmus.ways.way import Recall, Way
 __all__ = ["PlanOptions", "Planned", "PlannedModels", "check_places", "make_plan"]
 
 _PAIRS = 3000
-_MOST_QUERIES = 600
 _MOST_ASKED = 200
 _CANARIES = 16
 _POPULAR_SHARE = 0.25
@@ -187,7 +186,6 @@ def make_plan(
         change,
         pairs=min(chosen.pairs, count),
         log=log if models.old is not None else None,
-        most_queries=_MOST_QUERIES,
         column=old_column,
         seed=chosen.seed,
         progress=progress,
@@ -202,7 +200,9 @@ def make_plan(
     bridge = bridges.serving
     if bridge is not None and bridge.fill_order is not None:
         bridge.fill_order.array(held.key)  # refused now, not when the index is filled
-    curve = serving_curve(sample, bridge, old_runs=models.old is not None, seed=chosen.seed)
+    curve = serving_curve(
+        sample, bridge, old_runs=models.old is not None, seed=chosen.seed, mapped_by=mapped
+    )
     if mapped is not None:
         check_mapped(curve, store.url)
     search_ms, asked, popular = _asked(store, target, bridge, models, sample, curve)

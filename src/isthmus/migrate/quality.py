@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.evaluate.bootstrap import Estimate, estimate, resampled_means
+from isthmus.evaluate.bootstrap import Estimate
+from isthmus.evaluate.paired_outcomes import PairedOutcomes
 from isthmus.migrate.models import Models
 from isthmus.migrate.plan import AskedQueries, Plan
 from isthmus.stores import Store
@@ -59,7 +60,5 @@ def compare(plan: Plan, store: Store, models: Models) -> Compared:
     if models.old is not None:
         old = Search(Way(recall=Recall(kind="old")), store, columns=columns, old=models.old)
         before = answered(old, asked)
-    means = resampled_means(np.column_stack([after, before]))
-    value = float(after.mean() - before.mean())
-    gain = estimate(value, means[:, 0] - means[:, 1])
-    return Compared(float(after.mean()), float(before.mean()), gain)
+    outcomes = PairedOutcomes(np.column_stack([after, before]))
+    return Compared(float(after.mean()), float(before.mean()), outcomes.difference(0, 1))
