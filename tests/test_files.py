@@ -11,9 +11,11 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -324,6 +326,8 @@ def test_a_read_only_file_system(small_disk: Path) -> None:
 PROGRAM = """
 import os, signal, sys, time
 from pathlib import Path
+from types import FrameType
+from typing import Any
 from isthmus.files import atomic_folder
 with atomic_folder(Path(sys.argv[1]), overwrite=True) as folder:
     (folder / "a").write_text("half")
@@ -551,3 +555,51 @@ def test_equal_values_are_equal_texts() -> None:
 def test_the_root_is_no_output() -> None:
     with pytest.raises(OutputError, match="this is the folder that you work in"):
         check_output(Path("/"), overwrite=True)
+
+
+def _interrupted_at(number: int, work: Callable[[], object]) -> bool:
+    """Whether ``work`` was interrupted before the ``number``-th instruction that writes outputs."""
+    left = number
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal left
+        if Path(frame.f_code.co_filename).name not in ("files.py", "file_records.py"):
+            return None
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        if event == "opcode":
+            left -= 1
+            if not left:
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@BOTH
+def test_an_interrupt_between_any_two_instructions_leaves_all_or_nothing(
+    tmp_path: Path, write: Callable[..., None], new: object, old: object
+) -> None:
+    number, seen = 0, set[bool]()
+    while True:
+        number += 1
+        place = tmp_path / str(number)
+        place.mkdir()
+        again = _interrupted_at(number, lambda place=place: write(place / "out", "new"))
+        discard_unfinished()
+        assert _names(place) in ([], ["out"]), number
+        seen.add(bool(_names(place)))
+        if _names(place):
+            assert _content(place / "out") == new
+        if not again:
+            break
+    assert number > 300 and seen == {True, False}

@@ -237,9 +237,10 @@ class _Draft:
     def discard(self) -> None:
         """Remove its folder, with all that is in it."""
         # first: it may be the last descriptor that there is, and removing takes one
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        # forgotten before it is closed: a signal that comes between must not have it closed twice
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
         if not self.kept:
             try:
                 remove_folder(self.folder)

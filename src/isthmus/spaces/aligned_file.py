@@ -86,9 +86,10 @@ class AlignedFile:
 
     def close(self) -> None:
         """Give the descriptor back; what was not finished stays unfinished."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        # forgotten before it is closed: a signal that comes between must not have it closed twice
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def _flush(self) -> None:
         """Write every whole piece, and keep the rest at the beginning of the memory."""

@@ -90,8 +90,10 @@ class ScratchFolder:
         """Remove it, with all that is in it."""
         if self._descriptor >= 0:
             shutil.rmtree(self._held, ignore_errors=True)
-            os.close(self._descriptor)
-            self._descriptor = -1
+        # forgotten before it is closed: a signal that comes between must not have it closed twice
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 @contextmanager
