@@ -8,7 +8,9 @@ import os
 import shlex
 import shutil
 import signal
+import subprocess
 import sys
+import time
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -319,3 +321,38 @@ def test_the_password_of_a_store_is_repeated_nowhere(here, cli, postgres):
     assert {"s.json", "s.json.journal", "f.html", "p.html"} <= {path.name for path in written}
     for path in written:
         assert b"S3CRET" not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize("verb", ["resume", "rollback"])
+def test_who_is_overtaken_where_locks_hold_nobody_back_writes_nothing_more(migrate, here, verb):
+    """Two processes; the second gets in as it does on a file system that keeps no locks."""
+    marks = here / "db" / "isthmus-docs-marks"
+    typed = ["migrate", "run", "plan.json", "--store", STORE, "--rate", "4"]
+    first = subprocess.Popen(
+        [sys.executable, "-m", "isthmus", *typed], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        until = time.monotonic() + 60
+        while not marks.exists():  # the first batch is noted, and the second is waited for
+            assert first.poll() is None and time.monotonic() < until, first.communicate()
+            time.sleep(0.05)
+        (here / "db" / ".isthmus-docs-journal.run.lock").unlink()
+        (here / "elsewhere").mkdir()
+        for file in here.glob("plan.*bridge"):
+            shutil.copytree(file, here / "elsewhere" / file.name)
+        shutil.copy(here / "plan.json", here / "elsewhere")
+        done = migrate(verb, "--take-over", plan="elsewhere/plan.json")
+        assert done.code == 0, done
+        said = first.communicate(timeout=60)[1]
+    finally:
+        first.kill()
+        first.wait()
+    assert first.returncode == 2, said
+    last = said.splitlines()[-1]
+    assert last.startswith("error: db/isthmus-docs-journal: "), said
+    assert "taken over by" in last or "another process" in last
+    status = migrate("status", "--json", plan="elsewhere/plan.json").json
+    resumed = verb == "resume"
+    assert status["state"] == ("full" if resumed else "rolled back")
+    assert status["filled"] == (N if resumed else 0)
+    assert (here / "db" / "docs__new.lance").exists() == resumed

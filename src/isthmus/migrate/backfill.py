@@ -98,7 +98,8 @@ class Backfill:
         marks: what each vector was made from.
         limits: what may be used.
         between: called before every batch, and while the rate has us wait for one, with the number
-            of items filled by this run; it may raise `PauseRequest`.
+            of items filled by this run; it may raise `PauseRequest`.  Called again, with None,
+            right before anything is written.
         progress: told about items.
         rewrites: each put writes the whole collection anew, and a page is put at once.
     """
@@ -111,7 +112,7 @@ class Backfill:
         marks: Marks,
         *,
         limits: Limits | None = None,
-        between: Callable[[int], None] = lambda _: None,
+        between: Callable[[int | None], None] = lambda _: None,
         progress: Progress = silent,
         rewrites: bool = False,
     ) -> None:
@@ -164,6 +165,7 @@ class Backfill:
             # where each item has one, and there are no more, none is left over
             done.without_text or self._beside.filled(self._column) != done.seen
         ):
+            self._between(None)
             done.removed = self._beside.tidy()
         return done
 
@@ -239,6 +241,7 @@ class Backfill:
             raise PauseRequest(str(error)) from error
 
     def _put(self, items: _Items, rows: NDArray[np.float32]) -> None:
+        self._between(None)
         if self._beside is not None:
             self._beside.put(items.ids, rows, column=self._column, payload=items.payload)
         else:

@@ -64,13 +64,7 @@ class Claim:
             StoreChangedError: if another process has written to it.
         """
         with self.store.ledger("journal").held():
-            fresh = Journal(self.store.ledger("journal"))
-            if len(fresh.entries) != len(self.journal.entries):
-                raise StoreChangedError(
-                    "another process has written to the journal meanwhile",
-                    where=self.journal.where,
-                    mend="Look at isthmus migrate status, and try again",
-                )
+            self.journal.check_still_mine()
             yield
 
     def check_may_run(self, *, resume: bool) -> None:

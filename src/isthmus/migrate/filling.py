@@ -183,12 +183,18 @@ class Filling:
             rewrites=rewrites,
         )
 
-    def _between(self, limits: Limits, until: float | None) -> Callable[[int], None]:
-        """What raises `PauseRequest` once a limit is reached; the store is asked once a batch."""
+    def _between(self, limits: Limits, until: float | None) -> Callable[[int | None], None]:
+        """What raises `PauseRequest` once a limit is reached; the store is asked once a batch.
+
+        Whoever was overtaken by another process writes nothing more.
+        """
         looked = -1
 
-        def look(filled: int) -> None:
+        def look(filled: int | None) -> None:
             nonlocal looked
+            self.journal.check_still_mine()
+            if filled is None:
+                return
             if pause_file(self.path).exists():
                 raise PauseRequest("isthmus migrate pause asked for it")
             if until is not None and time.monotonic() >= until:

@@ -116,6 +116,7 @@ class Journal:
             entry, self._last = _checked(line, len(self.entries), self._last, ledger.where)
             self.entries.append(entry)
             lines.append(line)
+        self._newest = lines[-1:]
         self._kept = 0 if self._mirror is None else self._checked_mirror(self._mirror, lines)
         self._unkept = lines[self._kept :]
 
@@ -202,11 +203,32 @@ class Journal:
         text = entry.text(self._last)
         self._ledger.append(entry.number, text)
         self._last = json.loads(text)["digest"]
+        self._newest = [text]
         self.entries.append(entry)
         self._unkept.append(text)
         self._follow()
         log.debug("entry %d: %s %s", entry.number, event, state.value)
         return entry
+
+    def check_still_mine(self) -> None:
+        """See that nobody has written to it since: where locks hold nobody back, this does.
+
+        Raises:
+            StoreChangedError: if another process has, or the journal is not there any more.
+        """
+        found = list(self._ledger.read(max(0, len(self.entries) - 1)))
+        if found == self._newest:
+            return
+        homes: list[str] = []
+        if found[: len(self._newest)] == self._newest:
+            homes = [home for line in found if (home := read_json(line)["data"].get("home"))]
+        raise StoreChangedError(
+            f"this migration was taken over by {homes[-1]}, and this run has stopped"
+            if homes
+            else "the journal was written to, or replaced, by another process meanwhile",
+            where=self.where,
+            mend="Look at isthmus migrate status, and let one process run at a time",
+        )
 
     @contextmanager
     def step(self, state: State, plan: str, **data: Any) -> Generator[dict[str, Any]]:

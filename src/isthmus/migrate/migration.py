@@ -181,7 +181,13 @@ class Migration:
             self._claim.check_alias()
             if not self._reached(State.BRIDGING):
                 self._check_bridge()
-            if not resume:
+            if resume:
+                # whoever ran it before and is not held back by a lock stops at its next batch
+                self.journal.write(
+                    "note", self.state or State.PLANNED, self.plan.digest, kind="resumed",
+                    home=self._claim.home,
+                )  # fmt: skip
+            else:
                 # what is refused has not begun, and leaves the way free for another plan
                 with self.journal.step(State.PLANNED, self.plan.digest, **self._begun_as()):
                     pass
@@ -221,6 +227,7 @@ class Migration:
             found["old_sum"], found["lacking"] = summed_up(
                 self.store, target.old_column, fields, self.originals, self.progress
             )
+            self.journal.check_still_mine()
             self.store.add_column(target.new_column, target.new_dim, metric=target.metric)
             if self.store.alias(target.alias) is None:
                 self.store.swap_alias(target.alias, None, target.alias_old)
