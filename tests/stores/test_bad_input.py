@@ -132,3 +132,41 @@ def test_texts_that_are_gone(
             assert "texts of the items are gone, or are in one of its fields, rank" in one_sentence(
                 refused.value
             )
+
+
+def _client_writes(kind: str, folder: Path, ids: list[str]) -> str:
+    """A collection of ``ids`` that the engine's own client wrote; its URL."""
+    rows = np.eye(len(ids), 4, dtype=np.float32)
+    if kind == "chroma":
+        chromadb = pytest.importorskip("chromadb", reason="needs chromadb")
+        client = chromadb.PersistentClient(
+            str(folder / "db"), chromadb.Settings(anonymized_telemetry=False)
+        )
+        client.create_collection("docs").add(ids=ids, embeddings=rows)
+        return f"chroma://{folder}/db#docs"
+    pa = pytest.importorskip("pyarrow", reason="needs pyarrow")
+    vectors = pa.FixedSizeListArray.from_arrays(rows.ravel(), 4)
+    table = pa.table({"id": ids, "vector": vectors})
+    if kind == "parquet":
+        pytest.importorskip("pyarrow.parquet").write_table(table, folder / "docs.parquet")
+        return f"parquet://{folder}/docs.parquet"
+    lancedb = pytest.importorskip("lancedb", reason="needs lancedb")
+    lancedb.connect(folder / "db").create_table("docs", table)
+    return f"lancedb://{folder}/db#docs"
+
+
+@pytest.mark.parametrize(
+    ("kind", "odd", "told"),
+    [
+        *(
+            (kind, odd, "null")
+            for kind in ("lancedb", "chroma", "parquet")
+            for odd in ("a\0b", "a\0")
+        ),
+        *((kind, "", "an id is empty") for kind in ("lancedb", "parquet")),
+    ],
+)
+def test_an_id_at_which_arrays_would_cut_is_refused(tmp_path, kind, odd, told):
+    url = _client_writes(kind, tmp_path, ["a", odd, "c"])
+    with pytest.raises(InputError, match=f"docs.*{told}"), open_store(url) as store:
+        list(store.scan())

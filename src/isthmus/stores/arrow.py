@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
+from isthmus.stores.checks import text_ids
 from isthmus.stores.protocol import Ids, Key
 
 __all__ = [
@@ -45,7 +46,7 @@ def ids_of_arrow(column: Any, key: Key, where: str) -> Ids:
     """Ids ``(n,)`` of an Arrow column.
 
     Raises:
-        InputError: for an id that is null.
+        InputError: for an id that is null, or as `text_ids`.
     """
     if column.null_count:
         raise InputError("an id is null", where=where, mend="Give every item an id")
@@ -58,7 +59,7 @@ def ids_of_arrow(column: Any, key: Key, where: str) -> Ids:
                 mend="Keep such ids as strings",
             )
         return np.asarray(found, dtype=np.int64)
-    return np.array(column.to_pylist(), dtype=np.str_)
+    return text_ids(column.to_pylist(), where)
 
 
 def scalars_of_ids(ids: Ids) -> list[int] | list[str]:

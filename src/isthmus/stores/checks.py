@@ -24,6 +24,7 @@ __all__ = [
     "checked_rows",
     "no_id",
     "plain_name",
+    "text_ids",
 ]
 
 _PLAIN = re.compile(r"[a-zA-Z0-9._-]+")
@@ -82,6 +83,22 @@ def _canonical(ids: NDArray[Any], where: str) -> NDArray[np.str_]:
         except ValueError as error:
             raise InputError(f"the id {value!r} is no UUID", where=f"{where}, row {row}") from error
     return np.array(out, dtype=np.str_)
+
+
+def text_ids(names: Sequence[str], where: str) -> NDArray[np.str_]:
+    """Ids ``(n,)`` as a collection holds them.
+
+    Raises:
+        InputError: for one that is empty, or holds a null character, at which arrays cut a text.
+    """
+    odd = next((name for name in names if not name or "\0" in name), None)
+    if odd is not None:
+        raise InputError(
+            f"the id {odd[:50]!r} holds a null character" if odd else "an id is empty",
+            where=where,
+            mend="Give that item another id",
+        )
+    return np.array(names, dtype=np.str_)
 
 
 def no_id(key: Key) -> int | str:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
+from isthmus.stores.checks import text_ids
 from isthmus.stores.faults import asking
 from isthmus.stores.protocol import Ids, Key
 
@@ -27,11 +28,15 @@ def names_of(ids: Ids) -> list[str]:
     return [str(value) for value in ids.tolist()]
 
 
-def ids_of(key: Key, names: Sequence[str]) -> Ids:
-    """The ids of the items that Chroma names so ``(n,)``."""
+def ids_of(key: Key, names: Sequence[str], where: str) -> Ids:
+    """The ids of the items that Chroma names so ``(n,)``.
+
+    Raises:
+        InputError: as `text_ids`.
+    """
     if key == "int":
         return np.array([int(name) for name in names], dtype=np.int64)
-    return np.array(names, dtype=np.str_)
+    return text_ids(names, where)
 
 
 class ChromaItems:

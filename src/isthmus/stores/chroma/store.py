@@ -240,7 +240,7 @@ class ChromaStore(StoreBase):
         distances = [d for found_distances in answer["distances"] for d in found_distances]
         query = np.repeat(np.arange(len(ready)), [len(n) for n in answer["ids"]])
         scores = scores_of_distances(np.array(distances), found.metric)
-        return hits_of(len(ready), k, self._key, query, ids_of(self._key, names), scores)
+        return hits_of(len(ready), k, self._key, query, ids_of(self._key, names, self._url), scores)
 
     def fetch(self, ids: Ids, *, column: str) -> Rows:
         """See `Store.fetch`."""
@@ -302,7 +302,7 @@ class ChromaStore(StoreBase):
                 vectors = np.array([held[n]["embeddings"] for n in left], dtype=np.float32)
                 present = np.ones(len(left), dtype=np.bool_)
             payload = {field: [items[n][field] for n in left] for field in fields}
-            yield ScanBatch(ids_of(self._key, left), vectors, present, payload, left[-1])
+            yield ScanBatch(ids_of(self._key, left, self._url), vectors, present, payload, left[-1])
 
     # -- writing ---------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.errors import InputError
+from isthmus.stores.checks import text_ids
 from isthmus.stores.protocol import Ids, Key
 
 __all__ = ["ID", "Naming", "fields_of", "plain", "vectors_of", "wanted_payload"]
@@ -74,7 +75,7 @@ class Naming:
             )
         if self.key == "int":
             return np.array(values, dtype=np.int64)
-        return np.array([str(value) for value in values], dtype=np.str_)
+        return text_ids([str(value) for value in values], where)
 
 
 def fields_of(points: Sequence[Any]) -> dict[str, bool]:
