@@ -12,6 +12,7 @@ from isthmus.bridge.belonging import with_notices
 from isthmus.bridge.bridge import Bridge
 from isthmus.bridge.examine import examine
 from isthmus.bridge.held_out_samples import (
+    FIT,
     PARTS,
     TEST,
     UNUSED,
@@ -80,7 +81,7 @@ def assess(
         )
         judged = unseen_map_of(bridge, samples)
         judging = replace(judging or Judging(), seed=_seed_of(bridge))
-        parts = held_out_parts(samples, bridge.kind, whole_index=judging.whole_index)
+        parts = held_out_parts(samples, bridge.kind, judged, whole_index=judging.whole_index)
         examined = examine(parts, judged, bridge.kind, judging, progress=progress)
         return with_notices(
             examined, opened, samples.queries, judged, parts.judging, bridge.kind,
@@ -177,5 +178,12 @@ def split_of(fits: Sequence[FitRecord], pairs: Pairs) -> Split:
             mend="Judge it on pairs that no fit has seen, with all_rows=True (--all)",
         )
     shares, seed = asked[0]
+    # what one of several fits had elsewhere may be a row of another's fit
+    elsewhere = [fit.moved or {} for fit in fits]
+    moved = {
+        item: part if all(other.get(item) == part for other in elsewhere) else FIT
+        for each in elsewhere
+        for item, part in each.items()
+    }
     named = [*PARTS, *([UNUSED] if UNUSED in shares else [])]
-    return pairs.split({name: shares[name] for name in named}, seed=seed)
+    return pairs.split({name: shares[name] for name in named}, seed=seed, moved=moved)

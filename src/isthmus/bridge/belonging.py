@@ -57,6 +57,7 @@ def with_notices(
         *_pairing(held_out, held_out.mapped_queries(chain), examined.pairing, kind),
         *_same_vectors(held_out.gallery, cosine=held_out.metric == "cosine"),
         *told_copies(pairs, held_out, chain, kind),
+        *_seen_answers(held_out),
         *([] if queries is None else unmatched(pairs, queries)),
         *([] if queries is None else _stray_queries(queries.pairs, profiles, kind)),
     )
@@ -106,6 +107,22 @@ def _same_vectors(gallery: Batch, *, cosine: bool) -> Iterator[str]:
         yield (
             "both sides hold the same vectors, up to rounding: there is nothing to map. Check that "
             "the right files were given; if they were, the model has not changed"
+        )
+
+
+def _seen_answers(held_out: HeldOut) -> Iterator[str]:
+    """How many queries have an answer that the map which judges them was fitted on."""
+    if held_out.left_out:
+        yield (
+            f"{held_out.left_out:,} of {held_out.left_out + len(held_out.queries):,} queries do "
+            "not judge: the map that would judge them was fitted on an answer of theirs"
+        )
+    if held_out.half_seen:
+        yield (
+            f"{held_out.half_seen:,} of {len(held_out.queries):,} queries have an answer that the "
+            "map which judges them was fitted on, since they have answers in common with too many "
+            "others to be kept apart: what the bridge finds is told too high. Judge it by queries "
+            "and items that no fit has seen (isthmus evaluate)"
         )
 
 

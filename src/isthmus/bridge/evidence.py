@@ -80,6 +80,10 @@ class HeldOut:
     """The item that answers each query first; None where queries are items themselves."""
     alone: OldAlone | None = None
     """Further items of the index, known in old vectors alone."""
+    left_out: int = 0
+    """Queries that do not ask, since the map was fitted on an answer of theirs."""
+    half_seen: int = 0
+    """Queries that ask although it was."""
 
     @classmethod
     def of_items(cls, items: Batch, others: Batch, metric: Metric = "cosine") -> HeldOut:
@@ -118,6 +122,35 @@ class HeldOut:
         asked = queries.select(answerable)
         first = np.asarray([qrels[q][0] for q in asked.ids.tolist()])
         return cls(asked, gallery, relevance.of(answerable), None, metric, first)
+
+    def seen(self, chain: FittedMap, fitted: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
+        """Which queries ``(nq,)`` have an answer that the map which judges them was fitted on.
+
+        Args:
+            chain: the map, or one for each fold.
+            fitted: the items ``(ng,)`` that a single map was fitted on.
+        """
+        if self.exclude is not None or self.relevance is None:
+            return np.zeros(len(self.queries), np.bool_)
+        rows, items = self.relevance.rows, self.relevance.indices
+        if isinstance(chain, CrossFitted):
+            apart = chain.folds(self.gallery.ids)[items] != chain.folds(self.answers)[rows]
+        else:
+            apart = np.zeros(len(items), np.bool_) if fitted is None else fitted[items]
+        return np.bincount(rows, apart, len(self.queries)) > 0
+
+    def without(self, seen: NDArray[np.bool_]) -> HeldOut:
+        """Without some of the queries ``(nq,)``."""
+        if not seen.any():
+            return self
+        assert self.relevance is not None
+        return replace(
+            self,
+            queries=self.queries.select(~seen),
+            relevance=self.relevance.of(~seen),
+            answer_ids=None if self.answer_ids is None else self.answer_ids[~seen],
+            left_out=self.left_out + int(seen.sum()),
+        )
 
     def mapped_queries(self, chain: FittedMap) -> NDArray[Any]:
         """The queries ``(nq, dy)`` behind a map that has not seen their answers."""

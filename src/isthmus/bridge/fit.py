@@ -12,6 +12,7 @@ import numpy as np
 from isthmus.adapters.default_recipes import default_recipes, default_refinements
 from isthmus.adapters.recipe import Recipe
 from isthmus.adapters.recipe_step import Step
+from isthmus.bridge.answered_together import kept_together
 from isthmus.bridge.belonging import with_notices
 from isthmus.bridge.bridge import Bridge
 from isthmus.bridge.canary import Canary
@@ -138,7 +139,7 @@ def _fitted(
     check_pools(fitting.pools, pairs.dim_x, pairs.dim_y)
     cross_fit = cross_fits(fitting, kind, len(pairs), queries)
     shares = fitting.shares or (_JUDGED if cross_fit else SHARES)
-    split = pairs.split(shares, seed=seed)
+    split = pairs.split(shares, seed=seed, together=kept_together(pairs, queries))
     if tuple(split.fractions) not in (PARTS, (*PARTS, UNUSED)):
         raise InputError(
             f"shares are of {list(PARTS)} and, if you like, '{UNUSED}', in this order, "
@@ -175,7 +176,7 @@ def _fitted(
     chain = selection.chain.rounded()
     out_of_fold = choice.out_of_fold(selection)
     unseen = out_of_fold or chain
-    parts = held_out_parts(samples, kind, whole_index=judging.whole_index)
+    parts = held_out_parts(samples, kind, unseen, whole_index=judging.whole_index)
     examined = examine(parts, unseen, kind, judging, progress=progress)
     sample = samples.sample
     profiles = side_profiles(sample, split, validation, kind=kind, metric=metric)
@@ -210,6 +211,7 @@ def _fitted(
                 pairs=len(pairs),
                 fit_rows=stream.fit_rows,
                 shares=dict(split.fractions),
+                moved=split.assign.who_moved() or None,
                 folds=fitting.folds,
                 cross_fitted=cross_fit,
                 chosen_by=choice.by,

@@ -64,8 +64,8 @@ class SampleSizes:
 class Queries:
     """Separate queries in both spaces, and what answers them.
 
-    A query belongs to the part of the split that its first answer belongs to, so that no held-out
-    query's document was used in the fit.
+    A query belongs to the part of the split that its first answer belongs to; its other answers
+    belong to the same one (`kept_together`), so that none of a held-out query was used in the fit.
 
     Example:
         >>> import numpy as np
@@ -317,6 +317,10 @@ class HeldOutSamples:
         """Whether all pairs are fitted on, so that no query judges a map that has not seen it but
         through maps of folds."""
         return self.queries is not None and self.split.fractions[PARTS[FIT]] == 0
+
+    def fitted(self, ids: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which items ``(n,)`` are of the part that is fitted on alone."""
+        return self.split.assign(ids) == FIT
 
     def held_out(self, *parts: int) -> HeldOut | None:
         """Queries of parts, one behind the other, with their gallery; None if there are none."""

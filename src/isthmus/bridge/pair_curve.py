@@ -7,6 +7,7 @@ from dataclasses import replace
 from isthmus.adapters.budget.curve_reading import LearningCurve
 from isthmus.adapters.budget.learning_curve import CurveDesign, learning_curve
 from isthmus.adapters.recipe import Recipe
+from isthmus.bridge.answered_together import kept_together
 from isthmus.bridge.held_out_samples import PARTS, TEST, HeldOutSamples, Queries, SampleSizes
 from isthmus.progress import Progress, silent
 from isthmus.spaces.pairs import Pairs
@@ -48,7 +49,7 @@ def pair_curve(
         # an item that looks for its own vector would find its copy's
         held = held.select(pairs.copies.leaders(held.ids) == held.ids)
     else:
-        split = pairs.split(_SHARES, seed=seed)
+        split = pairs.split(_SHARES, seed=seed, together=kept_together(pairs, queries))
         samples = HeldOutSamples(split, queries, sizes=SampleSizes(), seed=seed)
         samples.check_test_part()
         samples.read()

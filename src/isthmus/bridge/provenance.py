@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from isthmus.bridge.held_out_samples import SampleSizes
+from isthmus.bridge.held_out_samples import PARTS, SampleSizes
 from isthmus.bridge.weighting import Weighting
 
 __all__ = ["FitRecord", "Guess", "Provenance", "SampledEvidence"]
+
+
+_Hash = Annotated[int, Field(ge=0, lt=2**64)]
+_Part = Annotated[int, Field(ge=0, lt=len(PARTS))]
 
 
 class _Record(BaseModel):
@@ -33,6 +37,9 @@ class FitRecord(_Record):
     """Rows that the map was fitted on, documents and queries."""
     shares: dict[str, float]
     """The share of each part of the pairs; a hash of the id says which part an item is in."""
+    moved: dict[_Hash, _Part] | None = None
+    """The part of items that are in another than the hash of their id says, since they are copies
+    of others or answer a query with them, by that hash."""
     folds: int = Field(ge=1)
     cross_fitted: bool = False
     """Whether every pair was fitted on, and the evidence is of maps of the other folds."""

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from isthmus.array_types import Embeddings
 from isthmus.bridge.bridge import Bridge
-from isthmus.bridge.held_out_samples import TEST, VALIDATION, Queries
+from isthmus.bridge.held_out_samples import FIT, TEST, VALIDATION, Queries
 from isthmus.bridge.store_sample import StoreSample
 from isthmus.bridge.unseen_sample import sample_parts
+from isthmus.bridge.whole_index import MOST_SEEN
 from isthmus.errors import InputError
 from isthmus.evaluate.trial import FewerPairs
 
@@ -132,8 +133,18 @@ def held_out_rows(bridge: Bridge, sample: StoreSample) -> NDArray[np.int64]:
     """The rows of the queries, or else of the items, that the map has not seen.
 
     Of the part that the fit judged on; all that have an answer where maps of folds were kept.
+    Queries with an answer that was fitted on are left out, unless they are most of all.
     """
     items, queries = sample_parts(bridge, sample)
-    if bridge.out_of_fold is not None and queries is not None:
-        return np.flatnonzero(queries >= 0)
-    return np.flatnonzero((items if queries is None else queries) == TEST)
+    if queries is None:
+        return np.flatnonzero(items == TEST)
+    folds = bridge.out_of_fold
+    rows = np.flatnonzero(queries >= 0 if folds is not None else queries == TEST)
+    assert sample.queries is not None
+    of_item = items == FIT if folds is None else folds.folds(sample.ids)
+    known = dict(zip(sample.ids.tolist(), of_item.tolist(), strict=True))
+    seen = np.zeros(len(rows), np.bool_)
+    for i, name in enumerate(sample.queries.ids[rows].tolist()):
+        theirs = [known[item] for item in sample.clicked.get(name, ()) if item in known]
+        seen[i] = any(theirs) if folds is None else len(set(theirs)) > 1
+    return rows if seen.mean() > MOST_SEEN else rows[~seen]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.adapters.cross_fitted import FittedMap
 from isthmus.bridge.evidence import HeldOut, OldAlone
 from isthmus.bridge.examine import HeldOutParts
 from isthmus.bridge.held_out_samples import VALIDATION, HeldOutSamples, Queries
@@ -14,13 +16,16 @@ from isthmus.bridge.kind import BridgeKind
 from isthmus.evaluate.relevance import from_pairs
 from isthmus.spaces.pairs import Pairs
 
-__all__ = ["FEWEST", "MOST_ROWS", "held_out_parts", "in_whole_index", "unmatched_old"]
+__all__ = ["FEWEST", "MOST_ROWS", "MOST_SEEN", "held_out_parts", "in_whole_index", "unmatched_old"]
 
 MOST_ROWS = 100_000
 """Old vectors without a partner that are searched among; more are sampled."""
 FEWEST = 0.1
 """Share of the number of pairs: fewer old vectors without a partner change little, and would cost
 the evidence every way that needs new vectors of what it recalls."""
+
+MOST_SEEN = 0.5
+"""Share of queries with an answer that was fitted on: of more, no honest ones are a fair sample."""
 
 
 def unmatched_old(pairs: Pairs, kind: BridgeKind) -> int:
@@ -77,12 +82,18 @@ def _among(held_out: HeldOut, queries: Queries | None, further: Further | None) 
     return replace(held_out, alone=OldAlone(ids, old, relevance))
 
 
-def held_out_parts(samples: HeldOutSamples, kind: BridgeKind, *, whole_index: bool) -> HeldOutParts:
+def held_out_parts(
+    samples: HeldOutSamples, kind: BridgeKind, chain: FittedMap, *, whole_index: bool
+) -> HeldOutParts:
     """What ways are judged and chosen on.
+
+    Queries of which the map that judges them was fitted on an answer are left out, unless they are
+    most of all.
 
     Args:
         samples: complete ones.
         kind: of the bridge.
+        chain: the map, or one for each fold.
         whole_index: whether old vectors without a new one are searched as well.
 
     Raises:
@@ -92,12 +103,19 @@ def held_out_parts(samples: HeldOutSamples, kind: BridgeKind, *, whole_index: bo
     all_judge = samples.fitted_whole and validation is not None
     every = samples.judging_part() if all_judge else None
     further = _further(samples, kind, MOST_ROWS) if whole_index else None
+    fitted = samples.fitted
+    seen = [
+        None if part is None else part.seen(chain, fitted(part.gallery.ids))
+        for part in (test, validation, every)
+    ]
+    most = any(s is not None and s.mean() > MOST_SEEN for s in seen)
 
-    def widened(part: HeldOut) -> HeldOut:
-        return _among(part, samples.queries, further)
+    def asking(part: HeldOut | None, seen: NDArray[np.bool_] | None) -> HeldOut | None:
+        if part is None or seen is None:
+            return None
+        kept = replace(part, half_seen=int(seen.sum())) if most else part.without(seen)
+        return _among(kept, samples.queries, further)
 
-    return HeldOutParts(
-        widened(test),
-        None if validation is None else widened(validation),
-        None if every is None else widened(every),
-    )
+    judging, choosing, both = map(asking, (test, validation, every), seen)
+    assert judging is not None
+    return HeldOutParts(judging, choosing, both)

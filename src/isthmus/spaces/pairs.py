@@ -263,7 +263,14 @@ class Pairs:
         search = CopySearch.like(self.sample(PROBES, seed=0), self.metric)
         return Copies() if search is None else search.copies(self.fold(search, search.joined))
 
-    def split(self, fractions: Mapping[str, float], *, seed: int = 0) -> Split:
+    def split(
+        self,
+        fractions: Mapping[str, float],
+        *,
+        seed: int = 0,
+        together: Copies | None = None,
+        moved: Mapping[int, int] | None = None,
+    ) -> Split:
         """Named parts, each pair assigned by a hash of its id: more items never move the others.
 
         Copies of an item (`copies`) are in its part.
@@ -271,11 +278,13 @@ class Pairs:
         Args:
             fractions: share of each part, summing to 1, as in ``{"fit": 0.9, "test": 0.1}``.
             seed: another seed gives another, independent split.
+            together: what is kept in one part, in place of `copies`.
+            moved: as of `Assignment`, where an earlier split is made again.
 
         Raises:
             InputError: if the shares do not sum to 1.
         """
-        return Split(self, fractions, seed)
+        return Split(self, fractions, seed, together, moved)
 
     def digest(self, sample: Batch) -> str:
         """SHA-256 over the number of pairs, the widths and the ``sample``: names the data used."""
@@ -331,11 +340,19 @@ class Pairs:
 class Split(Mapping[str, "SplitPart"]):
     """Named parts of `Pairs`; made by `Pairs.split`."""
 
-    def __init__(self, pairs: Pairs, fractions: Mapping[str, float], seed: int) -> None:
+    def __init__(
+        self,
+        pairs: Pairs,
+        fractions: Mapping[str, float],
+        seed: int,
+        together: Copies | None = None,
+        moved: Mapping[int, int] | None = None,
+    ) -> None:
         Assignment(fractions, seed)(np.zeros(0, np.int64))  # judges the fractions
         self.pairs = pairs
         self.fractions = dict(fractions)
         self.seed = seed
+        self._together, self._moved = together, dict(moved or {})
         self._parts = {name: SplitPart(self, index) for index, name in enumerate(self.fractions)}
 
     def __getitem__(self, name: str) -> SplitPart:
@@ -353,7 +370,8 @@ class Split(Mapping[str, "SplitPart"]):
     @cached_property
     def assign(self) -> Assignment:
         """The position in this split of the part of each of some ids ``(n,)``."""
-        return Assignment(self.fractions, self.seed, self.pairs.copies)
+        together = self.pairs.copies if self._together is None else self._together
+        return Assignment(self.fractions, self.seed, together, self._moved)
 
     @cached_property
     def counts(self) -> dict[str, int]:

@@ -136,7 +136,25 @@ class Assignment:
     fractions: Mapping[str, float]
     seed: int
     copies: Copies = field(default_factory=Copies, compare=False)
+    moved: Mapping[int, int] = field(default_factory=dict[int, int], compare=False)
+    """The part, by the hash of its id, of items that are in another than their id says."""
 
     def __call__(self, ids: NDArray[Any]) -> NDArray[np.int64]:
         """The position of the part of each id ``(n,)``; that of a copy is its first's."""
-        return assign_parts(self.copies.leaders(ids), self.fractions, self.seed)
+        first = self.copies.leaders(ids)
+        parts = assign_parts(first, self.fractions, self.seed)
+        if self.moved:
+            known = np.fromiter(self.moved, np.uint64, len(self.moved))
+            order = np.argsort(known)
+            hashes = hash_ids(first)
+            at = order[np.minimum(np.searchsorted(known[order], hashes), len(known) - 1)]
+            theirs = np.fromiter(self.moved.values(), np.int64, len(known))
+            parts = np.where(known[at] == hashes, theirs[at], parts)
+        return parts
+
+    def who_moved(self) -> dict[int, int]:
+        """What to give as ``moved`` where the copies are not known any more."""
+        ids = self.copies.ids
+        parts = self(ids)
+        other = parts != assign_parts(ids, self.fractions, self.seed)
+        return dict(zip(hash_ids(ids[other]).tolist(), parts[other].tolist(), strict=True))
