@@ -7,7 +7,8 @@ one succeeds.  Nothing that was written is changed.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator
+import zlib
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -17,8 +18,19 @@ from isthmus.errors import OutputError, StoreChangedError, StoreError
 from isthmus.file_locks import lock
 from isthmus.inputs import open_input
 from isthmus.stores.pointer import locked
+from isthmus.unpacking import unpacked_bytes
 
-__all__ = ["LONGEST_ENTRY", "FileLedger", "Ledger", "already_written", "bytes_of", "held_elsewhere"]
+__all__ = [
+    "LONGEST_ENTRY",
+    "FileLedger",
+    "Ledger",
+    "already_written",
+    "bytes_of",
+    "held_by_file",
+    "held_elsewhere",
+    "packed_text",
+    "texts_of",
+]
 
 LONGEST_ENTRY = 1 << 26
 """Bytes of a text: more were written by nobody who keeps to this, and are not read into memory."""
@@ -72,6 +84,36 @@ def bytes_of(text: str) -> bytes:
             f"{len(data):,}"
         )
     return data
+
+
+def packed_text(text: str) -> bytes:
+    """A text as tables keep it: what is written in base64 takes a quarter less.
+
+    Raises:
+        ValueError: as `Ledger.append`.
+    """
+    return zlib.compress(bytes_of(text), 1)
+
+
+def texts_of(rows: Iterable[tuple[int, bytes]], start: int, where: str) -> Iterator[str]:
+    """The texts of rows of a table, which are to be numbered from ``start`` on.
+
+    Raises:
+        StoreError: for a row that is missing or not as it was written.
+    """
+    for expected, (number, body) in enumerate(rows, start):
+        if number != expected:
+            raise StoreError(
+                f"entry {expected:,} is missing", where=where, mend="Restore the table"
+            )
+        try:
+            yield unpacked_bytes(body, LONGEST_ENTRY).decode()
+        except ValueError as error:
+            raise StoreError(
+                f"entry {number:,} is not as it was written",
+                where=where,
+                mend="Restore the table",
+            ) from error
 
 
 def already_written(number: int, found: int, where: str) -> StoreChangedError:
@@ -207,21 +249,31 @@ class FileLedger:
             self._file.unlink(missing_ok=True)
             self._known = (0, 0)
 
-    @contextmanager
-    def held(self) -> Generator[None]:
+    def held(self) -> AbstractContextManager[None]:
         """See `Ledger.held`."""
-        place = self._file.with_name(f".{self._file.name}.run.lock")
-        try:
-            descriptor = os.open(place, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise OutputError(
-                f"the folder cannot be written ({error.strerror})",
-                where=str(place.parent),
-                mend="Ask for the right to write there",
-            ) from error
-        try:
-            if lock(descriptor) is False:
-                raise held_elsewhere(self.where)
-            yield
-        finally:
-            os.close(descriptor)
+        return held_by_file(self._file, self.where)
+
+
+@contextmanager
+def held_by_file(file: Path, where: str) -> Generator[None]:
+    """Inside, no other process is that asks so for ``file``; see `Ledger.held`.
+
+    Raises:
+        StoreChangedError: if another process is inside.
+        OutputError: if the folder cannot be written.
+    """
+    place = file.with_name(f".{file.name}.run.lock")
+    try:
+        descriptor = os.open(place, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise OutputError(
+            f"the folder cannot be written ({error.strerror})",
+            where=str(place.parent),
+            mend="Ask for the right to write there",
+        ) from error
+    try:
+        if lock(descriptor) is False:
+            raise held_elsewhere(where)
+        yield
+    finally:
+        os.close(descriptor)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,11 +10,12 @@ from typing import Any, LiteralString
 from isthmus.errors import InputError
 from isthmus.evaluate.scores import Metric
 from isthmus.stores.address import Address
+from isthmus.stores.comments import mark_of
 from isthmus.stores.fields import id_field, text_field
 from isthmus.stores.protocol import Column, Index, Key
 from isthmus.stores.refusals import unclear, unknown_name
 
-__all__ = ["OPERATORS", "TYPES", "Home", "Table", "find_table", "mark_of", "marked", "read_table"]
+__all__ = ["OPERATORS", "TYPES", "Home", "Table", "find_table", "read_table"]
 
 TYPES: dict[Key, LiteralString] = {"int": "bigint", "uuid": "uuid", "str": "text"}
 """The SQL type of the ids of each kind."""
@@ -36,7 +36,6 @@ _READ_ONLY = {"v": "a view", "m": "a materialised view", "f": "a foreign table"}
 _HALVED = re.compile(r'\(*(?:"((?:[^"]|"")+)"|(\w+))\)*::halfvec\(\d+\)\)*')
 """An expression that is indexed: a column of type vector, as halfvec."""
 _OTHER_VECTORS = ("sparsevec", "bit", "_float4", "_float8")
-_MARK = "isthmus:"
 
 _TABLES = """
 select n.nspname, c.relname, c.oid, c.relkind::text, obj_description(c.oid, 'pg_class')
@@ -126,21 +125,6 @@ class Table:
     """Whether row-level security decides who sees which rows."""
     unmovable: str = ""
     """Why no second vectors of its items can be kept or served."""
-
-
-def marked(what: Mapping[str, str]) -> str:
-    """The comment that isthmus leaves on what it made."""
-    return _MARK + json.dumps(what, sort_keys=True)
-
-
-def mark_of(comment: str | None) -> dict[str, str]:
-    """What isthmus left in a comment; empty for comments of others."""
-    if not comment or not comment.startswith(_MARK):
-        return {}
-    try:
-        return json.loads(comment[len(_MARK) :])
-    except ValueError:
-        return {}
 
 
 def find_table(connection: Any, address: Address) -> tuple[str, str, int, str | None]:

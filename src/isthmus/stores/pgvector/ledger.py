@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
 
-from isthmus.errors import StoreError
-from isthmus.stores.ledger import LONGEST_ENTRY, already_written, bytes_of, held_elsewhere
+from isthmus.stores.comments import marked
+from isthmus.stores.ledger import already_written, held_elsewhere, packed_text, texts_of
 from isthmus.stores.pgvector.connections import Connections
-from isthmus.stores.pgvector.layout import marked
-from isthmus.unpacking import unpacked_bytes
 
 __all__ = ["PgLedger"]
 
@@ -78,30 +75,15 @@ class PgLedger:
         while True:
             with self._connections.lend() as connection:
                 found = connection.execute(asked, (self._name, start, _PAGE)).fetchall()
-            for number, body in found:
-                if number != start:
-                    raise StoreError(
-                        f"entry {start:,} is missing", where=self.where, mend="Restore the table"
-                    )
-                start += 1
-                yield self._text(body, number)
+            yield from texts_of(found, start, self.where)
+            start += len(found)
             if len(found) < _PAGE:
                 return
-
-    def _text(self, body: bytes, number: int) -> str:
-        try:
-            return unpacked_bytes(body, LONGEST_ENTRY).decode()
-        except ValueError as error:
-            raise StoreError(
-                f"entry {number:,} is not as it was written", where=self.where,
-                mend="Restore the table",
-            ) from error  # fmt: skip
 
     def append(self, number: int, text: str) -> None:
         """See `Ledger.append`."""
         self._make()
-        # what is written in base64 takes a quarter less
-        body = zlib.compress(bytes_of(text), 1)
+        body = packed_text(text)
         with self._connections.lend() as connection, connection.transaction():
             connection.execute("set local synchronous_commit = on")
             connection.execute(

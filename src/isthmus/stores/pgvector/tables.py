@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.evaluate.scores import Metric
+from isthmus.stores.comments import marked
 from isthmus.stores.pgvector.binary import fits_int, int_width, pack_items
-from isthmus.stores.pgvector.layout import TYPES, Home, Table, marked
+from isthmus.stores.pgvector.layout import TYPES, Home, Table
 from isthmus.stores.pgvector.names import (
     among,
     place,

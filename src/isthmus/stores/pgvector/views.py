@@ -8,7 +8,8 @@ from typing import Any
 
 from isthmus.errors import StoreError
 from isthmus.stores.address import Address
-from isthmus.stores.pgvector.layout import Table, find_table, mark_of, marked, read_table
+from isthmus.stores.comments import mark_of, marked
+from isthmus.stores.pgvector.layout import Table, find_table, read_table
 from isthmus.stores.pgvector.names import place, table_name
 from isthmus.stores.pgvector.rights import Right, grant, rights_of, secure
 from isthmus.stores.refusals import alias_moved, unknown_name
