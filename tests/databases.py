@@ -16,6 +16,7 @@ _PACKAGES = {
     "faiss": "faiss",
     "chroma": "chromadb",
     "qdrant": "qdrant_client",
+    "sqlite": "apsw",
 }
 KINDS = tuple(_PACKAGES)
 """Every kind of store that can be made new in a folder, or at a server of the tests."""
@@ -30,4 +31,6 @@ def url_of(kind: str, folder: Path, request: pytest.FixtureRequest) -> str:
         return f"{request.getfixturevalue('postgres')}#docs_{next(_NUMBERS)}"
     if kind in ("parquet", "faiss"):
         return f"{kind}://{folder}/docs.{kind}"
+    if kind == "sqlite":
+        return f"sqlite://{folder}/app.db#docs"
     return f"{kind}://{folder}/db#docs"

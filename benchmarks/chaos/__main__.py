@@ -15,7 +15,7 @@ After each disturbance another process goes on.  Then every id is there once, ev
 what an uninterrupted run puts, the old vectors are what they were bit for bit, before the way back
 and behind it; and a reader that asked all the while found what it asked for.
 
-    python -m benchmarks.chaos [--store lancedb postgresql chroma qdrant] [--only KIND ...]
+    python -m benchmarks.chaos [--store lancedb postgresql chroma qdrant sqlite] [--only KIND ...]
     python -m benchmarks.chaos --every 12 --times 2 --traffic 0      # a short run
 """
 
@@ -40,6 +40,7 @@ _STORES = {
     "postgresql": ("psycopg", "isthmus.stores.pgvector"),
     "chroma": ("chromadb", "isthmus.stores.chroma"),
     "qdrant": ("qdrant_client", "isthmus.stores.qdrant"),
+    "sqlite": ("apsw", "sqlite_vec", "isthmus.stores.sqlite"),
 }
 _ON_DISK = ("lancedb",)
 _HEAD = (

@@ -100,6 +100,8 @@ def _url(kind: str, folder: Path, number: int) -> str:
         return f"{_SERVER['url']}#docs{number}"
     if kind in ("parquet", "faiss"):
         return f"{kind}://{folder}/{number}/docs.{kind}"
+    if kind == "sqlite":
+        return f"{kind}://{folder}/{number}/app.db#docs"
     return f"{kind}://{folder}/{number}/db#docs"
 
 

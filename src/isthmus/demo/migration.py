@@ -29,7 +29,7 @@ from isthmus.ways.way import Recall, Way
 
 __all__ = ["STORES", "tell_migration"]
 
-STORES = ("lancedb", "pgvector", "chroma", "qdrant")
+STORES = ("lancedb", "pgvector", "chroma", "qdrant", "sqlite")
 PAGE = "migration.html"
 _LOG, _PLAN = "log.jsonl", "plan.json"
 TEXTS = 3000

@@ -50,6 +50,12 @@ def steps_of(
         build = f"create_index('{new}') of '{target.alias_new}'"
         if target.store.startswith("qdrant"):
             alias, swap = (f"alias {target.alias} -> {n}" for n in (t, target.alias_new))
+        elif target.store.startswith("sqlite"):
+            alias, anew = (
+                f"CREATE VIEW {target.alias} AS SELECT ... FROM {n}" for n in (t, target.alias_new)
+            )
+            swap = f"BEGIN IMMEDIATE; DROP VIEW {target.alias}; {anew}; COMMIT"
+            keep = "INSERT INTO isthmus_ledger"
     order, number = listed
     first = f"{number:,} items by {order} first; then " if number else ""
     what = "OLD VECTORS MAPPED BY THE CORPUS BRIDGE" if mapped else "texts"

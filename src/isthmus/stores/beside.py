@@ -48,11 +48,11 @@ def with_second_column(store: Store, column: str) -> Store:
     Raises:
         UnsupportedError: where the store can hold neither.
     """
-    if isinstance(store, Neighbours):
-        return BesideStore(store, column)
     able = store.describe().capabilities
     if able.unmovable:
         raise cannot(able.unmovable, store.url)
+    if isinstance(store, Neighbours):
+        return BesideStore(store, column)
     if not able.second_column:
         raise cannot("this store cannot hold a second vector of its items", store.url)
     return store

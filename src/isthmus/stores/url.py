@@ -44,6 +44,7 @@ SCHEMES: dict[str, Scheme] = {
     "postgres": Scheme("isthmus.stores.pgvector", "PgVectorStore"),
     "qdrant": Scheme("isthmus.stores.qdrant", "QdrantStore", local=True, key="QDRANT_API_KEY"),
     "chroma": Scheme("isthmus.stores.chroma", "ChromaStore", local=True, key="CHROMA_TOKEN"),
+    "sqlite": Scheme("isthmus.stores.sqlite", "SqliteStore", local=True),
     "faiss": Scheme("isthmus.stores.faiss", "FaissStore", local=True, file=True),
     "parquet": Scheme("isthmus.stores.parquet", "ParquetStore", local=True, file=True),
     "file": Scheme("isthmus.stores.arrays", "ArrayStore", local=True, file=True),
@@ -84,6 +85,7 @@ def open_store(url: str | os.PathLike[str]) -> Store:
       Qdrant; the key is read from ``QDRANT_API_KEY``.
     - ``chroma://folder#collection``, ``chroma://host:8000#collection``: Chroma; a token is read
       from ``CHROMA_TOKEN``.
+    - ``sqlite://app.db#table.column``: SQLite with sqlite-vec, a ``vec0`` table or one with BLOBs.
     - ``faiss://docs.faiss``, ``parquet://folder#column``, and plain paths: ``.faiss``, ``.parquet``
       or a folder of such, ``.npy``, ``.npz``, ``.safetensors``, ``.arrow``, ``.feather``.
 

@@ -55,7 +55,7 @@ def test_the_line_that_is_printed_saves_the_rows(
     write(path)  # type: ignore[operator]
     with pytest.raises(InputError) as refused:
         open_vectors(path)
-    line = str(refused.value).rpartition("Run: ")[2]
+    line = str(refused.value).rpartition("un: ")[2]
     for placeholder, value in names.items():
         line = line.replace(placeholder, value)
     program, flag, code = shlex.split(line)

@@ -38,9 +38,10 @@ class NotRead:
         """What to do with this file."""
         packed = path.with_suffix(".npy").name if path.suffix else "vectors.npy"
         quoted, out = repr(str(path)), repr(packed)
-        if not self.mend.startswith("python:"):
+        first, program, code = self.mend.partition("python:")
+        if not program:
             return self.mend.format(path=shell_words([str(path)]), out=packed, quoted=quoted)
-        return f"Run: python -c {_shell(self.mend[7:].format(path=quoted, out=out))}"
+        return f"{first or 'Run: '}python -c {_shell(code.format(path=quoted, out=out))}"
 
     def begins(self, begin: bytes) -> bool:
         """Whether a file that begins so is of this kind."""
@@ -124,6 +125,7 @@ NOT_READ: tuple[NotRead, ...] = (
     NotRead(
         (".db", ".sqlite", ".sqlite3", ".db3"),
         "a database of SQLite is not read",
+        "Name the table itself, as sqlite://FILE#TABLE.COLUMN (extra sqlite), or run: "
         "python:import numpy, sqlite3; numpy.save({out}, numpy.stack([numpy.frombuffer(row[0], "
         "'float32') for row in sqlite3.connect({path}).execute('SELECT COLUMN FROM TABLE ORDER BY "
         "rowid')])) # with the names of the column and the table",
