@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from tests.bridge.hashed_encoders import HashedEncoder
 
-from isthmus.bridge.store_sample import ModelChange, StoreSample, sample_store
+from isthmus.bridge.fitting import CROSS_FITTED
+from isthmus.bridge.store_sample import LARGER, ModelChange, StoreSample, sample_store
 from isthmus.encoders import PrecomputedEncoder
 from isthmus.errors import InputError, WrongSpaceError
 from isthmus.spaces.query_log import QueryLog
@@ -261,3 +262,37 @@ def test_a_store_of_200_000_rows_is_sampled_in_bounded_memory(
     path = tmp_path / "rows.npy"
     write_repeated(path, np.random.default_rng(0).normal(size=(1000, 384)), 200_000)
     assert peak_megabytes(_FIT, path) < 400
+
+
+@pytest.mark.parametrize(
+    ("count", "answers", "others", "all_judge"),
+    [
+        (10_000, 500, 2000, True),  # a fourth of the index, and the answers are part of it
+        (10_000, 0, 4000, False),  # without queries nothing is judged on the index
+        (4000, 1000, 3000, False),  # too little would be left to fit on: all of the index
+        (100_000, 1000, 4000, True),
+        (100_000, 3000, 2000, True),  # 5,000 pairs are the most of which none is spared
+        (100_000, 4800, 4000, False),
+    ],
+)
+def test_by_default_a_sample_is_so_small_that_no_query_need_be_held_out(
+    count: int, answers: int, others: int, all_judge: bool
+) -> None:
+    rows = np.random.default_rng(0).standard_normal((count, 4)).astype(np.float32)
+    names = [str(i) for i in range(count)]
+    store = MemoryStore(np.array(names), {"v": rows})
+    models = ModelChange(
+        PrecomputedEncoder(rows, name="new", ids=names),
+        PrecomputedEncoder(rows, name="old", ids=names),
+    )
+    log = None
+    if answers:
+        few = names[: min(answers, 1000)]
+        each = -(-answers // len(few))
+        clicked = {few[i]: names[i * each : min((i + 1) * each, answers)] for i in range(len(few))}
+        log = QueryLog(np.array(list(clicked)), tuple(few), np.ones(len(few)), clicked)
+    found = sample_store(store, models, log=log)
+    assert len(found) == answers + others
+    assert all_judge == (log is not None and len(found) <= min(CROSS_FITTED, found.count // LARGER))
+    # what is asked for is what is sampled
+    assert len(sample_store(store, models, log=log, pairs=300)) == answers + 300

@@ -14,7 +14,7 @@ from isthmus.bridge.fit import cross_fits, fit
 from isthmus.bridge.fitting import Fitting
 from isthmus.bridge.held_out_samples import Queries
 from isthmus.bridge.kind import BridgeKind
-from isthmus.bridge.store_sample import ModelChange, StoreSample
+from isthmus.bridge.store_sample import LARGER, ModelChange, StoreSample
 from isthmus.encoders import Encoder
 from isthmus.evaluate import Judging
 from isthmus.progress import Progress, silent
@@ -25,8 +25,6 @@ __all__ = ["SHARES", "fit_sample"]
 
 SHARES = {"fit": 0.6, "validation": 0.15, "test": 0.25}
 """More is held out than from files: queries of a log are few, and each was paid for."""
-_LARGER = 4
-"""How many times the sample an index is, in which rows of the fit attract few queries."""
 
 
 def fit_sample(
@@ -101,7 +99,7 @@ def _shares(
     """What is held out; None where the fit is left to say, which then spares nothing."""
     if fitting.shares is not None or fitting.cross_fit:
         return fitting.shares
-    large = sample.count >= _LARGER * len(sample)
+    large = sample.count >= LARGER * len(sample)
     return None if large and cross_fits(fitting, kind, len(sample), queries) else SHARES
 
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.adapters.budget.encodings import CROSS_FITTED
 from isthmus.encoders import Encoder, PrecomputedEncoder, encode_items
 from isthmus.errors import InputError, WrongSpaceError
 from isthmus.progress import Progress, silent
@@ -22,8 +23,13 @@ from isthmus.spaces.sample import Batch, Sampler
 from isthmus.stores import Column, Store
 from isthmus.stores.refusals import texts_gone
 
-__all__ = ["ModelChange", "StoreSample", "check_old_encoder", "sample_store"]
+__all__ = ["LARGER", "PAIRS", "ModelChange", "StoreSample", "check_old_encoder", "sample_store"]
 
+PAIRS = 4000
+"""Sampled items beside those that answer queries, at most, where none are asked for."""
+LARGER = 4
+"""How many times the sample an index is, in which rows of the fit attract few queries."""
+_FEWEST_OTHERS = 500
 _SPARE = 0.1  # more rows are sampled, for some hold no text
 _MOST_CLICKED = 10
 """Items of one query that count as its answers, the most clicked first."""
@@ -128,7 +134,7 @@ def sample_store(
     store: Store,
     models: ModelChange,
     *,
-    pairs: int = 4000,
+    pairs: int | None = None,
     log: QueryLog | None = None,
     most_queries: int = 1000,
     column: str | None = None,
@@ -141,7 +147,9 @@ def sample_store(
         store: holds the old model's vectors, and the items' texts.
         models: the encoders.
         pairs: items in the sample; a uniform one, the same for any order of the rows.  The items
-            that answer the queries are added to them.
+            that answer the queries are added to them.  By default `PAIRS`, or with a log so many
+            fewer that a fit need not hold any query out to judge it on the index (see
+            `isthmus.bridge.fit_sample`), if that leaves some hundred.
         log: what people ask, and what they clicked; the ten most clicked items answer a query.
         most_queries: those that are encoded, at most: sampled without replacement by how often they
             are asked, so that the evidence speaks of the traffic.
@@ -165,7 +173,7 @@ def sample_store(
         >>> sample.old.shape, sample.new.shape
         ((200, 4), (200, 4))
     """
-    if pairs < 2:
+    if pairs is not None and pairs < 2:
         raise InputError(f"{pairs} pairs are too few", where="pairs", mend="Ask for a few hundred")
     held = store.describe()
     described = held.column(column or store.column)
@@ -182,7 +190,10 @@ def sample_store(
         )
     _check_width(models.old, described, held.where)
     asked = _asked(log, models, most_queries, seed)
-    items, answers, count = _scanned(store, described, held.key, pairs, asked, seed, progress)
+    most = PAIRS if pairs is None else pairs
+    items, answers, count = _scanned(store, described, held.key, most, asked, seed, progress)
+    if pairs is None:
+        pairs = _others(count, len(answers))
     texts = [""] * len(items)
     if not by_id and len(items):
         texts = [text or "" for text in store.texts(items.ids)]
@@ -353,6 +364,12 @@ def _scanned(
         np.concatenate([part.y for part in parts]),
     )
     return joined, joined.ids[: sum(map(len, found))], count
+
+
+def _others(count: int, answers: int) -> int:
+    """How many of the ``count`` items are sampled beside those that answer queries."""
+    room = min(CROSS_FITTED, count // LARGER) - answers
+    return min(room, PAIRS) if answers and room >= _FEWEST_OTHERS else PAIRS
 
 
 def _none_of(rows: NDArray[Any]) -> NDArray[Any]:

@@ -224,7 +224,10 @@ class _Fitted:
 
 def _fit_live(url: str, live: StoreOptions, qrels: Path | None, options: dict[str, Any]) -> _Fitted:
     from isthmus.bridge import fit_sample
+    from isthmus.bridge.store_sample import PAIRS
 
+    if live.pair_count is None and options["kind"] == "corpus":
+        live = replace(live, pair_count=PAIRS)  # its fit holds queries out, whatever is sampled
     seed, progress = options["fitting"].seed, options["progress"]
     with open_sample(url, live, qrels=qrels, seed=seed, progress=progress) as opened:
         store, models, sample = opened

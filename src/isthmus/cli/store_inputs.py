@@ -47,7 +47,9 @@ class StoreOptions:
         typer.Option(
             "--pairs",
             min=2,
-            help="Items that are sampled, and encoded by the new model; 4000 by default.",
+            help="Items that are sampled beside those that were clicked, and encoded by the new "
+            "model; 4000 by default, or, with queries, so many that sample and clicked items are "
+            "at most a fourth of the index and 5000, and no query must be held out.",
             rich_help_panel=_STORE,
         ),
     ] = None
@@ -209,7 +211,7 @@ def open_sample(
         sample = sample_store(
             store,
             models,
-            pairs=options.pair_count or 4000,
+            pairs=options.pair_count,
             log=log,
             most_queries=options.max_queries or 1000,
             seed=seed,
