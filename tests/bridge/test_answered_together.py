@@ -84,6 +84,43 @@ def test_a_bridge_is_told_as_fresh_queries_with_two_answers_find_it(texts: Asked
     assert np.mean(told) == pytest.approx(np.mean(true), abs=0.025)
 
 
+def lines(texts: Asked, rows: Any) -> Queries:
+    """A row for each answer: every query stands there twice, under an id each."""
+    at = np.concatenate([rows, N + rows])
+    x = [np.concatenate([side[rows], side[rows]]) for side in texts.queries]
+    return Queries(Pairs(*x, ids=[f"q{i}" for i in at]), {f"q{i}": [f"d{i}"] for i in at})
+
+
+def test_a_query_that_stands_there_again_was_not_fitted_on(texts: Asked) -> None:
+    mine, fresh = np.split(np.random.default_rng(0).permutation(N), [FITTED])
+    bridge = fit(texts.pairs(mine), queries=lines(texts, mine), recipe=RECIPE, judging=QUICK)
+    assert bridge.evidence is not None
+    told = bridge.evidence.arms["bridge"].metrics["recall@10"].value
+    # either answer of a query is asked for by itself
+    true = np.mean([found(bridge, texts, rows) for rows in fresh.reshape(-1, FITTED)])
+    assert told == pytest.approx(true, abs=0.1)
+
+
+def test_a_query_that_stands_there_too_often_does_not_judge(texts: Asked) -> None:
+    rows = np.arange(FITTED)
+    often = np.where(rows < FITTED // 4, 0, rows)
+    names = [f"d{i}" for i in rows]
+    asked = Queries(Pairs(*(side[often] for side in texts.queries), ids=names))
+    for shares in (None, {"fit": 0.6, "validation": 0.1, "test": 0.3}):
+        fitting = Fitting(shares=shares)
+        bridge = fit(
+            texts.pairs(rows), queries=asked, recipe=RECIPE, judging=QUICK, fitting=fitting
+        )
+        assert bridge.evidence is not None
+        (told,) = (n for n in bridge.evidence.notices if "do not judge" in n)
+        left_out, of = int(told.split()[0]), int(told.split()[2])
+        assert bridge.evidence.n_queries == of - left_out
+        if shares is None:
+            assert (left_out, of) == (FITTED // 4, FITTED)
+        else:
+            assert left_out == pytest.approx(0.3 * FITTED / 4, rel=0.4)
+
+
 def test_what_was_fitted_on_is_known_without_the_queries(texts: Asked, tmp_path: Path) -> None:
     """Of a split that holds out: no fit holds items of a held-out query, whoever asks."""
     rows = np.arange(400)

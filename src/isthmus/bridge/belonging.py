@@ -111,18 +111,19 @@ def _same_vectors(gallery: Batch, *, cosine: bool) -> Iterator[str]:
 
 
 def _seen_answers(held_out: HeldOut) -> Iterator[str]:
-    """How many queries have an answer that the map which judges them was fitted on."""
+    """How many queries have an answer, or are copies, of what their map was fitted on."""
     if held_out.left_out:
         yield (
             f"{held_out.left_out:,} of {held_out.left_out + len(held_out.queries):,} queries do "
-            "not judge: the map that would judge them was fitted on an answer of theirs"
+            "not judge: the map that would judge them was fitted on an answer of theirs, or on the "
+            "same query again"
         )
     if held_out.half_seen:
         yield (
             f"{held_out.half_seen:,} of {len(held_out.queries):,} queries have an answer that the "
-            "map which judges them was fitted on, since they have answers in common with too many "
-            "others to be kept apart: what the bridge finds is told too high. Judge it by queries "
-            "and items that no fit has seen (isthmus evaluate)"
+            "map which judges them was fitted on, or stand there again, since they have answers in "
+            "common with too many others to be kept apart: what the bridge finds is told too "
+            "high. Judge it by queries and items that no fit has seen (isthmus evaluate)"
         )
 
 

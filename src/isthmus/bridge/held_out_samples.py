@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from isthmus.errors import InputError
 from isthmus.progress import Progress, silent
 from isthmus.spaces.pairs import Pairs, Split
 from isthmus.spaces.sample import Batch, Sampler
-from isthmus.spaces.split import Assignment
+from isthmus.spaces.split import Assignment, Copies
 
 __all__ = [
     "PARTS",
@@ -79,6 +80,11 @@ class Queries:
     """The queries in the source and in the target space."""
     qrels: Qrels | None = None
     """None: a query is answered by the item of the same id."""
+
+    @cached_property
+    def copies(self) -> Copies:
+        """Queries that stand there again, however often."""
+        return self.pairs.find_copies(1.0)
 
     def answers(self, query: Any) -> Sequence[Any]:
         """The ids of the items that answer a query."""

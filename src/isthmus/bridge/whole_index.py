@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.adapters.cross_fitted import FittedMap
+from isthmus.bridge.answered_together import asked_apart
 from isthmus.bridge.evidence import HeldOut, OldAlone
 from isthmus.bridge.examine import HeldOutParts
 from isthmus.bridge.held_out_samples import VALIDATION, HeldOutSamples, Queries
@@ -87,8 +88,8 @@ def held_out_parts(
 ) -> HeldOutParts:
     """What ways are judged and chosen on.
 
-    Queries of which the map that judges them was fitted on an answer are left out, unless they are
-    most of all.
+    Queries of which the map that judges them was fitted on an answer, or on a copy, are left out,
+    unless they are most of all.
 
     Args:
         samples: complete ones.
@@ -103,9 +104,11 @@ def held_out_parts(
     all_judge = samples.fitted_whole and validation is not None
     every = samples.judging_part() if all_judge else None
     further = _further(samples, kind, MOST_ROWS) if whole_index else None
-    fitted = samples.fitted
+    again, fitted = asked_apart(samples, chain), samples.fitted
     seen = [
-        None if part is None else part.seen(chain, fitted(part.gallery.ids))
+        None
+        if part is None
+        else part.seen(chain, fitted(part.gallery.ids)) | np.isin(part.queries.ids, again)
         for part in (test, validation, every)
     ]
     most = any(s is not None and s.mean() > MOST_SEEN for s in seen)

@@ -19,7 +19,7 @@ from isthmus.spaces.metric import Metric
 from isthmus.spaces.sample import Batch
 from isthmus.spaces.split import Copies, hash_ids
 
-__all__ = ["MOST_ROWS", "PROBES", "CopySearch", "NearCopies", "first_alike"]
+__all__ = ["LARGEST", "MOST_ROWS", "PROBES", "CopySearch", "NearCopies", "first_alike"]
 
 MOST_ROWS = 100_000
 """Pairs among which copies are looked for: a few hundred bytes are held of each."""
@@ -32,7 +32,7 @@ PROBES = 2000
 """Rows from which it is read how far apart different items lie."""
 _DIRECTIONS = 12
 """Directions of each side in which distances are compared."""
-_LARGEST = 0.1
+LARGEST = 0.1
 """Share of all rows in one group: more are no copies of one item, but rows that hold nothing, and
 no part of a split could hold them all."""
 _EXACT = 1e-4
@@ -140,15 +140,19 @@ class CopySearch:
         return [*one[0], *other[0]], [*one[1], *other[1]]
 
     @staticmethod
-    def copies(placed: Placed) -> Copies:
+    def copies(placed: Placed, largest: float = LARGEST) -> Copies:
         """Of each item that is a copy, the one that comes first in the order of the hashes of ids;
         the same for any order of the rows.
+
+        Args:
+            placed: all rows.
+            largest: share of all rows in one group, above which they are no copies.
         """
         ids = np.concatenate(placed[0])
         order = np.lexsort((ids, hash_ids(ids)))
         first = first_alike(np.concatenate(placed[1])[order])
         sizes = np.bincount(first, minlength=len(ids))
-        together = sizes[first] <= max(4, _LARGEST * len(ids))
+        together = sizes[first] <= max(4, largest * len(ids))
         copied = np.flatnonzero((first != np.arange(len(ids))) & together)
         return Copies.of(ids[order[copied]], ids[order[first[copied]]])
 

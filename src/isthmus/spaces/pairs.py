@@ -256,12 +256,20 @@ class Pairs:
         Raises:
             InputError: on reaching a row that cannot be used.
         """
+        from isthmus.spaces.copies import LARGEST
+
+        return self.find_copies(LARGEST)
+
+    def find_copies(self, largest: float) -> Copies:
+        """As `copies`, of groups of up to a share of all pairs."""
         from isthmus.spaces.copies import PROBES, CopySearch
 
         if self._n < 2 or self.copies_overlooked is not None:
             return Copies()
         search = CopySearch.like(self.sample(PROBES, seed=0), self.metric)
-        return Copies() if search is None else search.copies(self.fold(search, search.joined))
+        if search is None:
+            return Copies()
+        return search.copies(self.fold(search, search.joined), largest)
 
     def split(
         self,
