@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Self
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from isthmus.errors import InputError
 
-__all__ = ["ModelCall", "call_model", "evaluation_mode", "taken_by"]
+__all__ = ["ModelCall", "as_written", "call_model", "evaluation_mode", "taken_by"]
 
 ModelCall = Callable[[nn.Module, Any], Any]
 """How a model is run on a batch."""
@@ -21,20 +23,46 @@ _BESIDE = ("label", "labels", "target", "targets", "y", "index", "idx", "id", "i
 
 
 class evaluation_mode:
-    """Every part of the model in evaluation mode, and afterwards as it was, part by part."""
+    """Every part of the model in evaluation mode, and afterwards as it was, part by part.
+
+    Parts that are compiled run `as_written`.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         self._modes: list[tuple[nn.Module, bool]] = []
+        self._written: AbstractContextManager[None] | None = None
 
     def __enter__(self) -> Self:
         self._modes = [(part, part.training) for part in self.model.modules()]
+        self._written = as_written(self.model)
+        self._written.__enter__()
         self.model.eval()
         return self
 
     def __exit__(self, *_: object) -> None:
         for part, training in self._modes:
             part.training = training
+        if self._written is not None:
+            self._written.__exit__(None, None, None)
+
+
+@contextmanager
+def as_written(model: nn.Module) -> Generator[None]:
+    """What `torch.compile` made of the model, or of parts of it, runs uncompiled.
+
+    Compiling would trace the hooks that look into a network, or leave them out.
+    """
+    # the question is not asked of all: the compiler takes seconds to import
+    compiled = any(
+        vars(part).get("_compiled_call_impl") is not None or hasattr(part, "_orig_mod")
+        for part in model.modules()
+    )
+    if not compiled or torch.compiler.is_compiling():
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield
 
 
 def call_model(model: nn.Module, batch: Any) -> Any:

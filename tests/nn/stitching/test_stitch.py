@@ -355,6 +355,20 @@ def test_pairs_of_what_two_layers_returned_serve_where_they_are_vectors():
         stitch(front, "8", back, "9", Pairs(*rows, metric="l2"), example=x[:4])
 
 
+def test_compiled_networks_are_stitched_as_their_originals_are():
+    torch.manual_seed(0)
+    nets = [nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 4)) for _ in range(2)]
+    rows = torch.randn(60, 6)
+    wanted = stitch(nets[0], "1", nets[1], "1", [rows])(rows)
+    front = torch.compile(nets[0], backend="eager")
+    nets[1].compile(backend="eager")
+    own = front(rows), nets[1](rows)
+    joined = stitch(front, "_orig_mod.1", nets[1], "1", [rows])
+    assert torch.equal(joined(rows), wanted)
+    assert torch.equal(front(rows), own[0])
+    assert torch.equal(nets[1](rows), own[1])
+
+
 def test_networks_in_training_mode_are_left_in_it_and_not_disturbed(tmp_path):
     with seeded(1):
         net = nn.Sequential(

@@ -20,7 +20,7 @@ from isthmus.errors import InputError
 from isthmus.nn.look.layout import Axes, LayerAxes
 from isthmus.nn.look.outputs import replace_tensor, tensor_of
 from isthmus.training.batches import map_tensors, prepared, rows_in, tensors_in
-from isthmus.training.modes import call_model, evaluation_mode, taken_by
+from isthmus.training.modes import as_written, call_model, evaluation_mode, taken_by
 from isthmus.training.names import layer_name
 
 __all__ = ["Back", "Cut", "Front", "activations_of", "check_finite", "same_outputs"]
@@ -148,7 +148,8 @@ class Front(Cut):
 
         handle = self.module.register_forward_hook(stop)
         try:
-            call_model(self.model, given)
+            with as_written(self.model):
+                call_model(self.model, given)
         except _Reached as found:
             return found.output
         finally:
@@ -251,7 +252,8 @@ class Back(Cut):
 
         handle = self.module.register_forward_hook(supply)
         try:
-            output = call_model(self.model, given)
+            with as_written(self.model):
+                output = call_model(self.model, given)
         finally:
             handle.remove()
         if len(runs) != 1:
