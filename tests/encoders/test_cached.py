@@ -37,6 +37,26 @@ def test_the_second_run_encodes_nothing(tmp_path: Path) -> None:
     assert (first.encoded, second.encoded) == (10, 0)
 
 
+def test_zeros_are_not_kept_and_a_text_without_numbers_is_named(cache: VectorCache) -> None:
+    class Mishap(Counting):
+        value = 0.0
+
+        def encode(
+            self, texts: Sequence[str], *, kind: Kind = "document", progress: Progress = silent
+        ) -> Embeddings:
+            rows = super().encode(texts, kind=kind)
+            rows[[t == TEXTS[5] for t in texts]] = self.value
+            return rows
+
+    encoder, right = Mishap(), Counting().encode(TEXTS)
+    assert not CachedEncoder(encoder, cache).encode(TEXTS)[5].any()
+    # of what is asked for again, the row is another
+    encoder.value = np.nan
+    with pytest.raises(InputError, match=f"text '{TEXTS[5]}': .*not finite"):
+        CachedEncoder(encoder, cache).encode(TEXTS)
+    np.testing.assert_array_equal(CachedEncoder(Counting(), cache).encode(TEXTS), right)
+
+
 def test_a_killed_run_resumes_after_its_last_part(cache: VectorCache) -> None:
     with pytest.raises(KeyboardInterrupt):
         CachedEncoder(Counting(calls_left=2), cache).encode(TEXTS)

@@ -264,10 +264,10 @@ def test_what_is_refused_together_is_asked_for_in_parts(
     assert [len(r["input"]) for r in server.requests[asked:]] == [2, 2, 2, 2, 1]
 
 
-def test_a_text_that_is_refused_is_named_by_its_row(make: Make, server: EmbeddingServer) -> None:
+def test_a_text_that_is_refused_is_named(make: Make, server: EmbeddingServer) -> None:
     encoder = make(requests=Requests(items=6, concurrency=1, retry=QUICK))
     server.always = refusing(lambda texts: TEXTS[9] in texts, 400)
-    with pytest.raises(ServiceError, match=r"row 9: the server answered 400 \(too much\)"):
+    with pytest.raises(ServiceError, match=r"text 'text number 9': the server answered 400 \(too much\)"):
         encoder.encode(TEXTS)
     assert encoder.cap.items < len(TEXTS)
 
@@ -312,7 +312,7 @@ def test_an_answer_beyond_all_bounds_is_not_read(make: Make, server: EmbeddingSe
         encoder.encode(TEXTS[:1])
 
 
-def test_a_vector_that_is_not_finite_is_named_by_its_row(
+def test_the_text_of_a_vector_that_is_not_finite_is_named(
     make: Make, server: EmbeddingServer
 ) -> None:
     encoder = make(requests=Requests(items=6, concurrency=1, retry=QUICK))
@@ -323,7 +323,7 @@ def test_a_vector_that_is_not_finite_is_named_by_its_row(
 
     server.floats = True
     server.faults = {2: changed(spoil)}
-    with pytest.raises(InputError, match="'small', row 7: a vector has values that are not finite"):
+    with pytest.raises(InputError, match="'small', text 'text number 7': a vector has values that are not finite"):
         encoder.encode(TEXTS)
     assert len(server.requests) == 3
 

@@ -24,6 +24,7 @@ from tests.migrate.conftest import (
 )
 
 from isthmus.encoders import CallableEncoder
+from isthmus.encoders.retry import Refused
 from isthmus.errors import (
     GateError,
     InputError,
@@ -638,7 +639,7 @@ def test_an_encoder_that_fails_now_and_then(lance, path, models):
     check_new(lance, models, range(N))
 
 
-@pytest.mark.parametrize("fault", ["nan", "width", "always"])
+@pytest.mark.parametrize("fault", ["nan", "width", "zero", "refused", "always"])
 def test_an_encoder_that_gives_what_cannot_be_stored(lance, path, models, fault):
     calls = 0
 
@@ -649,8 +650,12 @@ def test_an_encoder_that_gives_what_cannot_be_stored(lance, path, models, fault)
         if calls > 3:
             if fault == "always":
                 raise ConnectionError("no answer")
+            if fault == "refused":
+                raise Refused(f"the text '{texts[0]}': the server answered 400")
             if fault == "nan":
                 rows[0, 0] = np.nan
+            elif fault == "zero":
+                rows[0] = 0
             else:
                 rows = rows[:, :-1]
         return rows
@@ -665,8 +670,12 @@ def test_an_encoder_that_gives_what_cannot_be_stored(lance, path, models, fault)
             assert migration.run(limits) == State.FILLING
             assert "failed 3 times" in (migration.status().paused or "")
         else:
-            with pytest.raises(InputError):
+            # it says which item, or text, and is not tried again
+            told = r"item '\d+' is zero" if fault == "zero" else "|".join(map(text_of, range(N)))
+            width = fault == "width"
+            with pytest.raises((InputError, Refused), match="shape" if width else told):
                 migration.run(limits)
+            assert calls == 4
     kept = len(state_of(lance).get("new", {}))
     assert kept < N
     with opened(plan, path, models) as migration:

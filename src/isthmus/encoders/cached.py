@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isthmus.array_types import Embeddings
 from isthmus.encoders.cache import VectorCache, text_key
@@ -160,8 +161,13 @@ class CachedEncoder:
             return
         for rows, found in self._parts(texts, kind):
             part = keys[rows]
-            checked = check_encoded(found, rows=len(part), dim=self.dim, name=self.name)
-            self.cache.write(part, checked)
+            checked = check_encoded(
+                found, rows=len(part), dim=self.dim, name=self.name, texts=texts[rows]
+            )
+            # zeros may be a server's mishap, and would be given out for ever
+            some: NDArray[np.bool_] = np.any(checked, axis=1)
+            kept = [key for key, good in zip(part, some.tolist(), strict=True) if good]
+            self.cache.write(kept, checked[some])
             yield dict(zip(part, checked, strict=True))
 
     def _parts(self, texts: Sequence[str], kind: Kind) -> Iterator[tuple[slice, Embeddings]]:

@@ -75,7 +75,7 @@ class CallableEncoder:
             batch = list(texts[start : start + self.batch_size])
             stop = start + len(batch)
             vectors[start:stop] = check_encoded(
-                function(batch), rows=len(batch), dim=self.dim, name=self.name
+                function(batch), rows=len(batch), dim=self.dim, name=self.name, texts=batch
             )
             progress(f"encoding with {self.name}", stop, len(texts))
         return vectors

@@ -10,7 +10,9 @@ import numpy as np
 from isthmus.array_types import Embeddings
 from isthmus.errors import InputError
 
-__all__ = ["check_encoded", "check_texts"]
+__all__ = ["check_encoded", "check_texts", "opening_of"]
+
+_OPENING = 60
 
 
 def check_texts(texts: Sequence[object]) -> None:
@@ -49,12 +51,23 @@ def check_texts(texts: Sequence[object]) -> None:
             ) from error
 
 
+def opening_of(text: str) -> str:
+    """How a text begins, by which an error names it: rows of a part are not those of the whole."""
+    line = " ".join(text.split())
+    return line if len(line) <= _OPENING else f"{line[:_OPENING]}…"
+
+
 def check_encoded(
-    vectors: Any, *, rows: int, dim: int, name: str, first_row: int = 0
+    vectors: Any,
+    *,
+    rows: int,
+    dim: int,
+    name: str,
+    texts: Sequence[str] | None = None,
 ) -> Embeddings:
     """``vectors`` as float32 of shape ``(rows, dim)``, or an error that names the encoder.
 
-    ``first_row`` is the number of the first one in the whole, for the error.
+    Where ``texts`` are given, it names the text of a vector rather than its row.
 
     Raises:
         InputError: if the shape is another, the values are not real numbers, or one is not finite.
@@ -75,9 +88,11 @@ def check_encoded(
         array = array.astype(np.float32, copy=False)
     finite = np.isfinite(array).all(axis=1)
     if not finite.all():
+        row = int(np.argmin(finite))
+        which = f"row {row}" if texts is None else f"text '{opening_of(texts[row])}'"
         raise InputError(
             "a vector has values that are not finite as float32",
-            where=f"{where}, row {first_row + int(np.argmin(finite))}",
-            mend="Look at the text of that row, and at the precision the model runs in",
+            where=f"{where}, {which}",
+            mend="Look at that text, and at the precision the model runs in",
         )
     return array

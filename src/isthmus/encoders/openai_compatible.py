@@ -14,7 +14,7 @@ import numpy as np
 
 from isthmus.array_types import Embeddings
 from isthmus.encoders.canary import CANARY, check_canary, known_canary
-from isthmus.encoders.checks import check_encoded, check_texts
+from isthmus.encoders.checks import check_encoded, check_texts, opening_of
 from isthmus.encoders.endpoint import Endpoint
 from isthmus.encoders.openai_reply import Reply, read_reply
 from isthmus.encoders.protocol import Kind, gathered
@@ -255,10 +255,10 @@ class OpenAiEncoder:
             reply = self._reply(sent, reserved, given_up, rows)
         except Refused as refused:
             if len(texts) == 1:
-                raise ServiceError(
-                    f"texts, row {first_row}: {refused.what}",
+                raise Refused(
+                    f"the text '{opening_of(texts[0])}': {refused.what}",
                     where=refused.where,
-                    mend=refused.mend,
+                    mend=f"{refused.mend}; give another text, or leave that item out",
                 ) from None
             return self._halves(texts, first_row, given_up, canary=canary)
         if canary:
@@ -269,7 +269,7 @@ class OpenAiEncoder:
             rows=len(texts),
             dim=self.dim,
             name=self.name,
-            first_row=first_row,
+            texts=texts,
         )
 
     def _halves(

@@ -92,11 +92,7 @@ class SentenceTransformersEncoder:
             some = list(texts[start : start + _WINDOW])
             stop = start + len(some)
             vectors[start:stop] = check_encoded(
-                self._run(some, kind),
-                rows=len(some),
-                dim=self.dim,
-                name=self.name,
-                first_row=start,
+                self._run(some, kind), rows=len(some), dim=self.dim, name=self.name, texts=some
             )
             progress(f"encoding with {self.name}", stop, len(texts))
         return vectors

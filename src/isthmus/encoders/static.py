@@ -10,7 +10,7 @@ import numpy as np
 from safetensors.numpy import load
 
 from isthmus.array_types import Embeddings
-from isthmus.encoders.checks import check_encoded, check_texts
+from isthmus.encoders.checks import check_encoded, check_texts, opening_of
 from isthmus.encoders.protocol import Kind
 from isthmus.encoders.tokenizer import load_tokenizer
 from isthmus.errors import InputError
@@ -82,7 +82,7 @@ class StaticEncoder:
                 if not encoding.ids:
                     raise InputError(
                         "a text holds no token of the vocabulary",
-                        where=f"texts, row {row}",
+                        where=f"text '{opening_of(texts[row])}'",
                         mend="Drop the row",
                     )
                 mean = self._table[encoding.ids].mean(axis=0, dtype=np.float64)

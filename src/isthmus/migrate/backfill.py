@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.errors import ModelChangedError, ServiceError, SpendCapError, StoreError
+from isthmus.encoders.retry import Refused
+from isthmus.errors import InputError, ModelChangedError, ServiceError, SpendCapError, StoreError
 from isthmus.migrate.marks import Hashes, Marks, payload_hashes
 from isthmus.migrate.read_back import came_back
 from isthmus.migrate.sources import Material, Source
@@ -234,11 +235,19 @@ class Backfill:
     ) -> tuple[NDArray[np.float32], int]:
         """The vectors; never one that cannot be stored."""
         try:
-            return self._source.vectors(ids, material, needs)
-        except ModelChangedError:
+            rows, characters = self._source.vectors(ids, material, needs)
+        except (ModelChangedError, Refused):
             raise
         except (ServiceError, SpendCapError) as error:
             raise PauseRequest(str(error)) from error
+        if self._described.metric == "cosine" and not (some := rows.any(axis=1)).all():
+            raise InputError(
+                f"the new vector of item '{ids[needs][int(np.argmin(some))]}' is zero, and has no "
+                "cosine with any other",
+                where=self._store.url,
+                mend="Give it another text, or delete it, and resume",
+            )
+        return rows, characters
 
     def _put(self, items: _Items, rows: NDArray[np.float32]) -> None:
         self._between(None)

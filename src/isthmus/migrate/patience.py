@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from isthmus.array_types import Embeddings
 from isthmus.encoders import Encoder, Kind, PrecomputedEncoder
+from isthmus.encoders.retry import Refused
 from isthmus.errors import InputError, IsthmusError, ServiceError, SpendCapError
 from isthmus.progress import Progress, silent
 
@@ -50,13 +51,13 @@ class PatientEncoder:
 
         Raises:
             ServiceError: after the last attempt.
-            InputError, SpendCapError: at once, since another attempt would give the same.
+            InputError, Refused, SpendCapError: at once, since another attempt would give the same.
         """
         tried = 0
         while True:
             try:
                 return self.encoder.encode(texts, kind=kind, progress=progress)
-            except (InputError, SpendCapError):
+            except (InputError, Refused, SpendCapError):
                 raise
             except Exception as error:
                 tried += 1

@@ -111,8 +111,9 @@ class TextSource:
         texts, canary = _of(material.rows, some), self._canary()
         found = encode_items(self._encoder, ids[some].tolist(), [*texts, *canary])
         rows = check_encoded(
-            found, rows=len(texts) + len(canary), dim=self._encoder.dim, name=self._encoder.name
-        )
+            found, rows=len(texts) + len(canary), dim=self._encoder.dim, name=self._encoder.name,
+            texts=None if self._by_id else [*texts, *canary],
+        )  # fmt: skip
         if canary:
             self._check(rows[-1:])
         return rows[: len(texts)], 0 if self._by_id else sum(map(len, texts))
