@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -529,6 +532,44 @@ def test_a_second_run_a_copy_and_another_folder(lance, path, models, tmp_path):
     with opened(plan, path, models) as migration:
         migration.cut_over()
     refused(plan, path, models, StoreChangedError, "is over", resume=True)
+
+
+def test_what_a_store_that_was_restored_is_told_to_do_works(lance, path, models, tmp_path):
+    plan = plan_of(lance, models)
+    with opened(plan, path, models) as migration:
+        migration.run(Limits(batch=10, share=0.4))
+    folder = Path(lance.removeprefix("lancedb://").partition("#")[0])
+    shutil.copytree(folder, tmp_path / "backup")
+    with opened(plan, path, models) as migration:
+        migration.run(resume=True)
+        migration.cut_over()
+    shutil.rmtree(folder)
+    shutil.copytree(tmp_path / "backup", folder)
+    parted = pytest.raises(StoreChangedError, match="they part at entry")
+    with parted as told, opened(plan, path, models):
+        pass
+    (copy,) = re.findall(r"remove (\S+) and look", str(told.value))
+    Path(copy).unlink()
+    with opened(plan, path, models) as migration:
+        assert migration.status().state == State.FILLING
+        assert migration.run(resume=True) == State.FULL
+    check_new(lance, models, range(N))
+
+
+def test_rows_that_had_no_vector_at_first_are_neither_new_nor_gone(lance, path, models):
+    import lancedb
+
+    database = lancedb.connect(lance.removeprefix("lancedb://").partition("#")[0])
+    rows = database.open_table("docs").to_arrow()
+    bare = [row | ({"vector": None} if row["id"] in (3, 40) else {}) for row in rows.to_pylist()]
+    database.create_table("docs", bare, rows.schema, mode="overwrite", on_bad_vectors="null")
+    plan = plan_of(lance, models)
+    with opened(plan, path, models) as migration:
+        migration.run()
+        migration.cut_over()
+        restored = migration.rollback()
+    told = restored.untouched, restored.encoded, restored.added, restored.deleted, restored.written
+    assert told == (N - 2, 2, 0, 0, 0)
 
 
 def test_wrong_encoders(lance, path, models):

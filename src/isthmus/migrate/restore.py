@@ -206,7 +206,8 @@ class WayBack:
             # edited, and the vector is still that of the text before
             stale = same & (text != first.second) & (first.second != 0)
             lacks = ~part.present | stale
-            new = first.first == 0
+            # what had no vector at first was there too, with its text
+            new = (first.first == 0) & (first.second == 0)
             added += int(new.sum())
             untouched += int((same & ~stale).sum())
             ours = np.array([i in copied for i in part.ids.tolist()], dtype=np.bool_)
