@@ -324,6 +324,57 @@ def test_attention_masks_and_outputs_of_hugging_face_models_are_understood():
         torch.testing.assert_close(taps(other)["encoder"], rows["encoder"])
 
 
+@pytest.mark.parametrize("how", ["mapping", "tuple", "own call"])
+def test_masks_are_found_however_the_model_is_given_them(how):
+    transformers = pytest.importorskip("transformers")
+    config = transformers.BertConfig(
+        vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=32,
+    )  # fmt: skip
+    with seeded(1):
+        model = transformers.BertModel(config, add_pooling_layer=False).eval()
+    ids = torch.randint(0, 50, (3, 7), generator=torch.Generator().manual_seed(2))
+    mask = torch.tensor([[1] * 7, [1] * 4 + [0] * 3, [1] * 2 + [0] * 5])
+    with torch.no_grad():
+        state = model(ids, mask).last_hidden_state
+    wanted = [state[i, :length].mean(0) for i, length in enumerate((7, 4, 2))]
+    with Taps(model, "encoder") as taps:
+        for _ in range(2):
+            if how == "own call":
+                model(ids, attention_mask=mask)
+                rows = taps.take()
+            else:
+                given = {"input_ids": ids, "attention_mask": mask}
+                rows = taps(given if how == "mapping" else (ids, mask, torch.arange(3)))
+            torch.testing.assert_close(rows["encoder"], torch.stack(wanted))
+        # of the pass before nothing is left
+        rows = taps(ids)["encoder"]
+    torch.testing.assert_close(rows, model(ids).last_hidden_state.mean(1))
+
+
+def test_the_texts_of_encoders_and_decoders_have_their_own_masks():
+    transformers = pytest.importorskip("transformers")
+    config = transformers.T5Config(
+        vocab_size=50, d_model=16, d_ff=32, num_layers=2, num_heads=2, d_kv=8
+    )
+    with seeded(1):
+        model = transformers.T5Model(config).eval()
+    ids = torch.randint(1, 50, (2, 5), generator=torch.Generator().manual_seed(2))
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]])
+    batch = {"input_ids": ids, "attention_mask": mask, "decoder_input_ids": ids}
+    layers = ["encoder.block.0", "decoder.block.0"]
+    with torch.no_grad():
+        front = model.encoder(ids, mask, output_hidden_states=True).hidden_states[1]
+        back = model(**batch, output_hidden_states=True).decoder_hidden_states[1]
+    with Taps(model, layers) as taps:
+        rows = taps(batch)
+        torch.testing.assert_close(rows["encoder.block.0"][1], front[1, :2].mean(0))
+        torch.testing.assert_close(rows["decoder.block.0"], back.mean(1))
+        shown = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
+        rows = taps({**batch, "decoder_attention_mask": shown})
+    torch.testing.assert_close(rows["decoder.block.0"][1], back[1, :3].mean(0))
+
+
 def test_rows_may_be_numpy_for_what_comes_after(image_net):
     with Taps(image_net, "head") as taps:
         rows = taps(torch.randn(2, 3, 8, 8))["head"]

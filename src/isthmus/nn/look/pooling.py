@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from isthmus.errors import InputError
 
-__all__ = ["POOLS", "Pool", "mask_of", "pool_rows"]
+__all__ = ["POOLS", "Pool", "mask_of", "masks_in_order", "pool_rows"]
 
 _MASKS = ("attention_mask", "padding_mask", "mask")
+_DECODED = ("decoder_input_ids", "decoder_inputs_embeds", "labels")
 
 Pool = str | Callable[[Tensor, Tensor | None], Tensor]
 """A name out of `POOLS`, or a function of ``(n, positions, d)`` and the mask."""
@@ -26,11 +28,40 @@ classification token; the last word of a causal model); ``flatten`` all position
 """
 
 
-def mask_of(batch: Any) -> Tensor | None:
-    """The mask ``(n, positions)`` of padding that a batch holds, where it is a mapping with one."""
-    if not isinstance(batch, Mapping):
-        return None
-    return next((batch[name] for name in _MASKS if name in batch), None)
+def mask_of(given: Any, model: nn.Module, layer: str) -> Tensor | None:
+    """The mask ``(n, positions)`` of padding among what a network is given, where there is one.
+
+    Args:
+        given: the arguments: a mapping by name, a tuple in order, or one.
+        model: the network.
+        layer: whose positions are meant.  Where a model of the Hugging Face library has an encoder
+            and a decoder that are given texts of their own, each has its own mask.
+    """
+    named = given if isinstance(given, Mapping) else masks_in_order(model, given)
+    if any(name in named for name in _DECODED) and _is_decoded(model, layer):
+        return named.get("decoder_attention_mask")
+    return next((named[name] for name in _MASKS if name in named), None)
+
+
+def masks_in_order(model: nn.Module, given: Any) -> dict[str, Any]:
+    """What `mask_of` asks for of arguments in order, by the names that ``forward`` has for them.
+
+    Other names than the Hugging Face library's are not certain: PyTorch's ``mask`` is of attention.
+    """
+    if not isinstance(given, tuple | list):
+        return {}
+    certain = _MASKS[0], "decoder_attention_mask", *_DECODED
+    named = zip(inspect.signature(model.forward).parameters, given, strict=False)
+    return {n: v for n, v in named if n in certain and isinstance(v, Tensor) and v.ndim == 2}
+
+
+def _is_decoded(model: nn.Module, layer: str) -> bool:
+    """Whether the positions of a layer are those of the decoder's text."""
+    named: Any = getattr(model, "get_encoder", None)
+    encoder: Any = named() if callable(named) else None
+    if not isinstance(encoder, nn.Module) or encoder is model:
+        return False
+    return all(part is not model.get_submodule(layer) for part in encoder.modules())
 
 
 def pool_rows(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,7 +13,7 @@ from isthmus.errors import InputError
 from isthmus.nn.look.item_rows import check_rows
 from isthmus.nn.look.layout import LayerAxes
 from isthmus.nn.look.outputs import tensor_of
-from isthmus.nn.look.pooling import POOLS, Pool, mask_of, pool_rows
+from isthmus.nn.look.pooling import POOLS, Pool, mask_of, masks_in_order, pool_rows
 from isthmus.training.modes import call_model, evaluation_mode
 from isthmus.training.names import find_modules
 
@@ -94,6 +94,8 @@ class Taps:
         self._handles: list[Any] = []
         self._taken: dict[str, list[Tensor]] = {}
         self._mask: Tensor | None = None
+        self._batch: Any = None
+        self._masks: dict[str, Tensor | None] = {}
         self._first: dict[str, Tensor] = {}
 
     @property
@@ -122,7 +124,7 @@ class Taps:
     ) -> None:
         for handle in self._handles:
             handle.remove()
-        self._handles, self._taken, self._mask = [], {}, None
+        self._handles, self._taken, self._masks = [], {}, {}
         self._mode.__exit__()
 
     def __call__(self, batch: Any, *, mask: Tensor | None = None) -> dict[str, Tensor]:
@@ -130,8 +132,8 @@ class Taps:
 
         Args:
             batch: what the model takes: a mapping of named arguments, a tuple of several, or one.
-            mask: ``(n, positions)``, true where there is no padding; the ``attention_mask`` of a
-                batch that is a mapping unless given.
+            mask: ``(n, positions)``, true where there is no padding; unless given the mask among
+                what the model is given, by name or in order (`mask_of`).
 
         Raises:
             InputError: outside ``with``, for a layer that does not run or runs twice, and for
@@ -141,9 +143,12 @@ class Taps:
             raise InputError(
                 "the taps are not open", mend="Use them inside 'with Taps(...) as taps'"
             )
-        self._taken, self._mask = {}, mask_of(batch) if mask is None else mask
-        with torch.no_grad():
-            self.call(self.model, batch)
+        self._taken, self._mask, self._batch = {}, mask, batch
+        try:
+            with torch.no_grad():
+                self.call(self.model, batch)
+        finally:
+            self._mask = self._batch = None
         return self.take()
 
     def take(self) -> dict[str, Tensor]:
@@ -152,7 +157,7 @@ class Taps:
         Raises:
             InputError: for a layer that did not run, or ran more often than ``repeats`` allows.
         """
-        taken, self._taken = self._taken, {}
+        taken, self._taken, self._masks = self._taken, {}, {}
         first, self._first = self._first, {}
         missing = [name for name in self.modules if name not in taken]
         if missing:
@@ -173,6 +178,13 @@ class Taps:
 
     def _before(self, _: nn.Module, args: Any, kwargs: Any) -> None:
         self._axes.before(args, kwargs)
+        given = {**masks_in_order(self.model, args), **kwargs}
+        if isinstance(self._batch, Mapping):
+            given = self._batch  # of which `call` may have left the mask away
+        self._masks = {
+            name: mask_of(given, self.model, name) if self._mask is None else self._mask
+            for name in self.modules
+        }
 
     def _hook(self, name: str) -> Callable[[nn.Module, Any, Any, Any], None]:
         def hook(_: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
@@ -182,10 +194,11 @@ class Taps:
                 axes = self._axes.of(name, activation, (args, kwargs))
                 activation = axes.items_first(activation)
                 layout = axes.layout if self.layout == "auto" else self.layout
-                rows = pool_rows(activation, layout, self.pool, self._mask, name)
+                shown = self._masks.get(name)
+                rows = pool_rows(activation, layout, self.pool, shown, name)
                 first = self._axes.of_first(name, axes)
                 if first is not None and self.pool != "positions":
-                    mask = None if self._mask is None else self._mask[:1]
+                    mask = None if shown is None else shown[:1]
                     self._first.setdefault(name, pool_rows(first, layout, self.pool, mask, name))
                 # the model may go on to change the tensor in place
                 shared = (

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from isthmus.errors import InputError
 from isthmus.nn.look.layout import Axes, LayerAxes
 from isthmus.nn.look.outputs import replace_tensor, tensor_of
+from isthmus.nn.look.pooling import mask_of
 from isthmus.training.batches import map_tensors, prepared, rows_in, tensors_in
 from isthmus.training.modes import as_written, call_model, evaluation_mode, taken_by
 from isthmus.training.names import layer_name
@@ -118,6 +119,10 @@ class Cut(nn.Module):
     def given(self, batch: Any) -> Any:
         """What the network takes of a batch."""
         return taken_by(self.model, prepared(batch, self.prepare))
+
+    def mask(self, given: Any) -> Tensor | None:
+        """That of padding at the layer, among what the network takes of a batch."""
+        return mask_of(given, self.model, self.layer)
 
     def whole(self, batch: Any) -> Any:
         """What the network itself makes of a batch."""

@@ -13,7 +13,7 @@ from torch import nn
 
 from isthmus.errors import InputError
 from isthmus.files import canonical_json
-from isthmus.nn.look.pooling import mask_of, pool_rows
+from isthmus.nn.look.pooling import pool_rows
 from isthmus.nn.look.same_inputs import check_same_inputs
 from isthmus.nn.stitching.cut import Back, Front, activations_of
 from isthmus.nn.stitching.joining_map import JointFit
@@ -225,13 +225,14 @@ def _row(
     moments = {name: GridMoments() for name in backs}
     for batch in batches:
         given = start.given(batch)
-        source, own = start.of(given), mask_of(given)
+        source, own = start.of(given), start.mask(given)
         targets, _ = activations_of(backs, batch)
         for name, target in targets.items():
             if name in reasons:
                 continue
             try:
-                extent = Extent(own, mask_of(backs[name].given(batch)))
+                end = backs[name]
+                extent = Extent(own, end.mask(end.given(batch)))
                 layouts = start.layout, backs[name].layout
                 if name not in fits:
                     plans = plan_joint(source, target, layouts, options.prefix)

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.errors import InputError
-from isthmus.nn.look.pooling import mask_of
 from isthmus.nn.look.same_inputs import check_same_inputs
 from isthmus.nn.stitching.cut import Back, Front, check_finite, same_outputs
 from isthmus.nn.stitching.fold import fold_into_back, fold_into_front
@@ -69,7 +68,9 @@ class Stitched(nn.Module):
 
         def mapped(own: Tensor | None) -> Tensor:
             grid = None if own is None else self.joint.plan.target.grid_of(own)
-            return self.joint(source, Extent(mask_of(given), mask_of(given_back), grid))
+            return self.joint(
+                source, Extent(self.front.mask(given), self.back.mask(given_back), grid)
+            )
 
         return self.back.of(mapped, given_back)
 
@@ -276,7 +277,7 @@ def stitch(
             target = second.target(given_back)
             check_finite(target, f"back, layer {back_layer}")
             device = target.device
-            extent = Extent(mask_of(given), mask_of(given_back))
+            extent = Extent(first.mask(given), second.mask(given_back))
             if not fits:
                 layouts = first.layout, second.layout
                 plans = plan_joint(source, target, layouts, options.prefix)
