@@ -267,7 +267,8 @@ def test_what_is_refused_together_is_asked_for_in_parts(
 def test_a_text_that_is_refused_is_named(make: Make, server: EmbeddingServer) -> None:
     encoder = make(requests=Requests(items=6, concurrency=1, retry=QUICK))
     server.always = refusing(lambda texts: TEXTS[9] in texts, 400)
-    with pytest.raises(ServiceError, match=r"text 'text number 9': the server answered 400 \(too much\)"):
+    refused = r"text 'text number 9': the server answered 400 \(too much\)"
+    with pytest.raises(ServiceError, match=refused):
         encoder.encode(TEXTS)
     assert encoder.cap.items < len(TEXTS)
 
@@ -323,7 +324,8 @@ def test_the_text_of_a_vector_that_is_not_finite_is_named(
 
     server.floats = True
     server.faults = {2: changed(spoil)}
-    with pytest.raises(InputError, match="'small', text 'text number 7': a vector has values that are not finite"):
+    wanted = "'small', text 'text number 7': a vector has values that are not finite"
+    with pytest.raises(InputError, match=wanted):
         encoder.encode(TEXTS)
     assert len(server.requests) == 3
 
