@@ -60,3 +60,21 @@ def test_two_processes_behind_a_pooler_are_not_both_at_work(pooled, postgres, na
     with psycopg.connect(postgres) as connection:
         asked = "select count(*) from pg_locks where locktype = 'advisory'"
         assert connection.execute(asked).fetchone() == (0,)
+
+
+def test_a_run_behind_a_pooler_keeps_no_snapshot(pooled, postgres, sql, name):
+    """An index that is built meanwhile would wait for it for ever, and no row be vacuumed."""
+    role = f"strict_{name}"
+    sql.execute(f"create role {role} login superuser")
+    sql.execute(f"alter role {role} set default_transaction_isolation = 'repeatable read'")
+    sql.execute(f"alter role {role} set statement_timeout = '10s'")
+    create_store(f"{postgres}#{name}", np.arange(300), {"v": gaussian(300)}).close()
+    try:
+        with open_store(f"{pooled.replace('postgres@', role + '@')}#{name}") as store:
+            with store.ledger("journal").held():
+                kept = "select backend_xmin from pg_stat_activity where usename = %s"
+                assert set(sql.execute(kept, (role,)).fetchall()) == {(None,)}
+                store.build_index("v")
+            assert not store.describe().column("v").exact
+    finally:
+        sql.execute(f"drop role {role}")

@@ -141,6 +141,8 @@ class Connections:
             application_name="isthmus",
             prepare_threshold=None,
         )
+        # a role may ask for stricter ones, which end in refusals, and whose snapshots last
+        connection.isolation_level = self._psycopg.IsolationLevel.READ_COMMITTED
         try:
             self._settled(connection)
         except BaseException:

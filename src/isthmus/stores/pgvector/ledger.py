@@ -108,6 +108,8 @@ class PgLedger:
     @contextmanager
     def held(self) -> Generator[None]:
         """See `Ledger.held`; a session that the server sees end gives it back."""
+        from psycopg import sql
+
         name = f"isthmus run {self._schema} {self._name}"
         with self._connections.lend() as connection:
             pooled = connection.isthmus_pooled
@@ -115,8 +117,11 @@ class PgLedger:
                 # nothing but an open transaction keeps a session of the pooler's
                 connection.execute(_STAYS, (pooled, _IDLE[pooled]))
                 kind = "xact_lock" if pooled else "lock"
+                # without parameters: the last statement that had some keeps its snapshot while the
+                # transaction is open, which no VACUUM and no CREATE INDEX CONCURRENTLY gets past
+                asked = sql.SQL("select pg_try_advisory_{}(hashtext({}))")
                 (mine,) = connection.execute(
-                    f"select pg_try_advisory_{kind}(hashtext(%s))", (name,)
+                    asked.format(sql.SQL(kind), sql.Literal(name))
                 ).fetchone()
                 if not mine:
                     raise held_elsewhere(self.where)
