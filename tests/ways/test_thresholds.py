@@ -75,6 +75,25 @@ def test_the_errors_cover_what_further_queries_show() -> None:
     assert held / total > 0.85
 
 
+def test_every_query_fits_the_translation_that_is_served() -> None:
+    """Its error on further queries is that of so many, not of half as many."""
+    scores, _ = world(20_000, seed=99)
+
+    def error(seed: int, rows: slice) -> float:
+        mine = {name: s[rows] for name, s in world(300, seed=seed + 2)[0].items()}
+        found = fit_thresholds(mine, seed=seed)
+        assert found is not None and found.queries == len(mine["old"])
+        new = found.translate(0.4).new
+        assert new is not None
+        return float((scores["bridge"] >= new).mean() - (scores["old"] >= 0.4).mean())
+
+    def spread(rows: slice) -> float:
+        return float(np.sqrt(np.mean([error(seed, rows) ** 2 for seed in range(80)])))
+
+    every = [spread(slice(0, 300)), spread(slice(0, 150))]
+    assert every[0] < 0.85 * every[1]
+
+
 def test_a_line_between_two_scales_is_found(fitted: Thresholds) -> None:
     """Without noise the quantile map is the line itself, and scores go back along it."""
     scores, _ = world(1000)

@@ -56,9 +56,9 @@ def threshold_command(
     """Translate a score threshold of the old model for every way to serve the new one.
 
     A map, mixing, rescoring (reranking) and re-embedding all change the scale of scores: a cut-off
-    tuned on the old model lets too much or too little through. Both translations are fitted on half
-    of the held-out queries of the fit; the error is what the other half shows, in a gallery as
-    large as the one of the evidence.
+    tuned on the old model lets too much or too little through. Both translations are fitted on the
+    held-out queries of the fit; the error is what either half of them shows of the translation by
+    the other half, in a gallery as large as the one of the evidence.
 
     Example:
 

@@ -4,14 +4,14 @@ A map changes how scores are distributed even where it keeps every ranking, and 
 rescoring (reranking) and re-embedding: a threshold tuned on the old model lets too much or too
 little through.  People mean one of two things by the same threshold: the same *share of answers*
 passes it, or what passes is right as often (the same *precision*).  Both are translated from the
-first results of every way, as the evaluation ran it, on one half of the held-out queries; the other
-half says how well the translation holds.
+first results of every way, as the evaluation ran it, for all held-out queries; how well that holds
+on others is what each half of them shows of the translation by the other half.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -72,7 +72,7 @@ class Thresholds:
 
     tables: Mapping[Keep, Mapping[str, NDArray[np.float32]]]
     queries: int
-    """Unseen queries that the errors stand on."""
+    """Queries that the errors stand on, each unseen by the translation that it was asked of."""
     k: int
     """First results of each query that are counted."""
 
@@ -219,7 +219,10 @@ def fit_thresholds(
     resamples: int = 500,
     seed: int = 0,
 ) -> Thresholds | None:
-    """Translate thresholds on one half of the queries, and measure the error on the other.
+    """Translate thresholds, and measure the error on queries that a translation has not seen.
+
+    Served is what all queries say.  Each half is asked how well the translation by the other holds:
+    that of all is nearer, and the interval is as wide as the luck of all queries.
 
     The share: as many of a way's first results pass as of the old model's (the quantile map).  The
     precision: relevance is regressed on the score (isotonic regression), and the threshold is where
@@ -241,19 +244,17 @@ def fit_thresholds(
         return None
     first = np.random.default_rng(seed).permutation(nq) < -(-nq // 2)
     drafts: list[_Draft] = []
+    columns: list[Values] = []
     for way, found in scores.items():
         if way == "old":
             continue
-        drafts.append(_Draft.of("share", way, _same_share(old[first], found[first])))
-        if relevant is not None:
-            sides = [(s[first], relevant[name][first]) for name, s in (("old", old), (way, found))]
-            drafts.append(_Draft.of("precision", way, _same_precision(*sides)))
-    columns = [
-        _passing(scores[name][~first], flags, draft.knots[side])
-        for draft in drafts
-        for side, name in enumerate(("old", draft.way))
-        for flags in _counted(draft.keep, relevant, name, ~first)
-    ]
+        for keep in get_args(Keep)[: 1 if relevant is None else 2]:
+            flags = None
+            if relevant is not None and keep == "precision":
+                flags = relevant["old"], relevant[way]
+            draft, asked = _asked_by_halves(keep, way, (old, found), flags, first)
+            drafts.append(draft)
+            columns += asked
     seen = np.concatenate(columns, axis=1)
     means = np.vstack([seen.mean(axis=0), resampled_means(seen, resamples=resamples, seed=seed)])
     tables: dict[Keep, dict[str, NDArray[np.float32]]] = {"share": {}}
@@ -265,7 +266,52 @@ def fit_thresholds(
         place += taken
         if table.shape[1]:
             tables.setdefault(draft.keep, {})[draft.way] = table
-    return Thresholds(tables, int((~first).sum()), k) if tables["share"] else None
+    return Thresholds(tables, nq, k) if tables["share"] else None
+
+
+def _asked_by_halves(
+    keep: Keep,
+    way: str,
+    scores: tuple[Values, Values],
+    relevant: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None,
+    first: NDArray[np.bool_],
+) -> tuple[_Draft, list[Values]]:
+    """The translation by all queries, and what passes of each by that of the other half.
+
+    Args:
+        keep: the share or the precision.
+        way: whose scores are the second.
+        scores: of the old model and of the way ``(nq, k)``.
+        relevant: which of them are, for the precision.
+        first: the queries of the first half ``(nq,)``.
+
+    Returns:
+        Of the old model and then of the way how many results of each query reach each knot
+        ``(nq, m)``; for the precision behind each how many of them are relevant.
+    """
+
+    def by(rows: NDArray[np.bool_]) -> _Draft:
+        old, found = (side[rows] for side in scores)
+        if relevant is None:
+            return _Draft.of(keep, way, _same_share(old, found))
+        flags = (side[rows] for side in relevant)
+        return _Draft.of(keep, way, _same_precision(*zip((old, found), flags, strict=True)))
+
+    draft, halves = by(np.ones_like(first)), (by(~first), by(first))
+    if not all(half.knots.size for half in halves):
+        draft = replace(draft, knots=draft.knots[:, :0])
+    knots = draft.knots.astype(np.float64)
+    columns: list[Values] = []
+    for side, found in enumerate(scores):
+        for flags in [None] if relevant is None else [None, relevant[side]]:
+            passing = np.empty((len(found), knots.shape[1]))
+            for rows, half in zip((first, ~first), halves, strict=True):
+                at = knots[0]
+                if side and at.size:
+                    at = np.interp(at, *half.knots.astype(np.float64))
+                passing[rows] = _passing(found[rows], None if flags is None else flags[rows], at)
+            columns.append(passing)
+    return draft, columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -324,20 +370,9 @@ def _precision_above(scores: Values, right: NDArray[np.bool_]) -> tuple[Values, 
     return points, np.maximum.accumulate(above)
 
 
-def _counted(
-    keep: Keep,
-    relevant: Mapping[str, NDArray[np.bool_]] | None,
-    name: str,
-    rows: NDArray[np.bool_],
-) -> list[NDArray[np.bool_] | None]:
-    if keep == "share" or relevant is None:
-        return [None]
-    return [None, relevant[name][rows]]
-
-
-def _passing(scores: Values, flags: NDArray[np.bool_] | None, knots: NDArray[np.float32]) -> Values:
+def _passing(scores: Values, flags: NDArray[np.bool_] | None, knots: Values) -> Values:
     """How many results of each query reach each knot, of those with a flag: ``(nq, m)``."""
-    passes = scores[:, :, None] >= knots.astype(np.float64)
+    passes = scores[:, :, None] >= knots
     return (passes if flags is None else passes & flags[:, :, None]).sum(axis=1).astype(np.float64)
 
 
