@@ -75,7 +75,7 @@ def _judged(
             sample = sample_store(store, models, pairs=n_pairs, log=log, most_queries=n_queries)
             bridge: Bridge = fit_sample(sample, models, judging=Judging(primary=METRIC))
             assert bridge.evidence is not None
-            return bridge.evidence, judge_live(bridge, store, sample, models)
+            return bridge.evidence, judge_live(bridge, store, sample, models).evaluation
 
 
 def _table(sampled: Evaluation, live: Evaluation) -> str:

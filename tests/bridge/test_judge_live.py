@@ -13,7 +13,7 @@ from tests.bridge.hashed_encoders import HashedEncoder
 
 from isthmus.array_types import Embeddings
 from isthmus.bridge import Bridge, Fitting, fit_sample
-from isthmus.bridge.judge_live import judge_live
+from isthmus.bridge.judge_live import judge_live, with_live_evidence
 from isthmus.bridge.store_sample import ModelChange, StoreSample, sample_store
 from isthmus.encoders import CachedEncoder, Kind, VectorCache
 from isthmus.errors import InputError, SpendCapError
@@ -83,7 +83,7 @@ def test_a_sample_that_is_the_whole_index_gives_the_evidence_of_the_fit(
     store: MemoryStore, models: ModelChange, whole: tuple[StoreSample, Bridge]
 ) -> None:
     sample, bridge = whole
-    live = judge_live(bridge, store, sample, models)
+    live = judge_live(bridge, store, sample, models).evaluation
     assert bridge.evidence is not None
     assert (live.n_queries, live.n_gallery) == (bridge.evidence.n_queries, N)
     compared = [name for name in live.arms if name != "control"]
@@ -124,7 +124,7 @@ def test_each_arm_says_how_large_its_gallery_was(
 ) -> None:
     sample, bridge = part
     assert len(sample) < N / 1.5
-    live = judge_live(bridge, store, sample, models)
+    live = judge_live(bridge, store, sample, models).evaluation
     galleries = {name: arm.gallery for name, arm in live.arms.items()}
     assert galleries.pop("new") == len(sample)
     assert set(galleries.values()) == {N} and live.n_gallery == N
@@ -163,7 +163,7 @@ def test_where_the_index_is_much_larger_every_query_judges_behind_a_map_without_
     assert 4 * len(sample) <= N and bridge.provenance.fits[0].cross_fitted
     folds = bridge.out_of_fold
     assert folds is not None and folds.fewer is not None
-    live = judge_live(bridge, store, sample, models)
+    live = judge_live(bridge, store, sample, models).evaluation
     assert live.n_queries == len(sample.queries) == N / 5
     assert live.folds == len(folds.chains) and live.of_all_pairs
     share = (1 - 1 / live.folds) * len(sample) / N
@@ -199,9 +199,9 @@ def test_queries_that_chose_a_way_are_asked_in_what_the_others_chose(
     cascades = {name for name, way in bridge.nested_ways.items() if way.rescore is not None}
     cascades = {name for name in cascades if bridge.nested_ways[name].part is None}
     assert cascades  # or nothing is shown here
-    live = judge_live(bridge, store, sample, models)
+    live = judge_live(bridge, store, sample, models).evaluation
     assert live.n_queries == bridge.evidence.n_queries == N / 5
-    alone = judge_live(replace(bridge, nested_ways={}), store, sample, models)
+    alone = judge_live(replace(bridge, nested_ways={}), store, sample, models).evaluation
     moved = 0
     for name in cascades:
         for metric in ("recall@1", "recall@10", "ndcg@10"):
@@ -219,7 +219,7 @@ def test_queries_that_chose_a_way_are_asked_in_what_the_others_chose(
     assert kept.nested_ways == bridge.nested_ways
     # half of the queries are asked by the old model alone
     mixed = {"mixed": Way(recall=Recall(kind="old"))}
-    half = judge_live(replace(kept, nested_ways=mixed), store, sample, models).arms
+    half = judge_live(replace(kept, nested_ways=mixed), store, sample, models).evaluation.arms
     told = {arms["mixed"].metrics["recall@1"].value for arms in (half, alone.arms)}
     assert len(told | {half["old"].metrics["recall@1"].value}) == 3
 
@@ -232,7 +232,7 @@ def test_cascades_encode_what_they_recall_and_write_nothing(
     before = store.describe()
     new = HashedEncoder("new", 16, noise=0.2)
     sample, bridge = part
-    live = judge_live(bridge, store, sample, ModelChange(new, models.old))
+    live = judge_live(bridge, store, sample, ModelChange(new, models.old)).evaluation
     assert store.describe() == before
     assert len(new.seen) <= live.n_queries * max(
         way.rescore.most for way in bridge.ways.values() if way.rescore
@@ -253,7 +253,7 @@ def test_ways_that_this_index_cannot_run_are_absent_with_the_reason(
             raise SpendCapError("the next text would pass the cap")
 
     poor = ModelChange(Capped("capped", 16), models.old)
-    live = judge_live(bridge, store, sample, poor)
+    live = judge_live(bridge, store, sample, poor).evaluation
     assert live.absent["rescore"] == "the next text would pass the cap"
     assert "rescore" not in live.arms and "bridge" in live.arms
     for name, way in bridge.ways.items():
@@ -262,7 +262,7 @@ def test_ways_that_this_index_cannot_run_are_absent_with_the_reason(
     gone = MemoryStore(store.search(sample.old[:1], N, column="v").ids[0], {
         "v": store.fetch(store.search(sample.old[:1], N, column="v").ids[0], column="v").vectors
     })  # fmt: skip
-    live = judge_live(bridge, gone, sample, models)
+    live = judge_live(bridge, gone, sample, models).evaluation
     assert live.absent["rescore"] == "the index holds no texts to encode"
 
 
@@ -276,7 +276,7 @@ def test_the_queries_that_lose_most_are_named_with_what_the_index_finds(
     nothing = Decision(Verdict.KEEP_OLD, "so that it is the bridge that is looked at")
     # the function of the same name hides its module
     monkeypatch.setattr(sys.modules["isthmus.evaluate.weigh"], "decide", lambda *_: nothing)
-    live = judge_live(bridge, store, sample, models)
+    live = judge_live(bridge, store, sample, models).evaluation
     assert sample.queries is not None and sample.old_queries is not None
     assert sample.new_queries is not None
     names = sample.queries.ids.tolist()
@@ -308,7 +308,7 @@ def test_without_queries_held_out_items_are_asked_about(
     store: MemoryStore, models: ModelChange
 ) -> None:
     sample, bridge = made(store, ModelChange(models.new), None, 600)
-    live = judge_live(bridge, store, sample, ModelChange(models.new))
+    live = judge_live(bridge, store, sample, ModelChange(models.new)).evaluation
     assert live.evidence_kind == "agreement" and live.primary == "overlap@10"
     assert live.arms["old"].metrics["overlap@10"].value == 1
     bridged, control = (live.arms[n].metrics["overlap@10"].value for n in ("bridge", "control"))
@@ -342,7 +342,7 @@ def test_with_a_horizon_every_way_is_timed_and_slow_ones_are_not_recommended(
 
     def judged(**horizon: float) -> Evaluation:
         rule = VerdictRule(horizon=Horizon(**horizon))
-        return judge_live(bridge, slow, sample, models, judging=Judging(rule=rule))
+        return judge_live(bridge, slow, sample, models, judging=Judging(rule=rule)).evaluation
 
     free, bound = judged(), judged(latency_seconds=0.005)
     assert not any("milliseconds" in told for told in free.notices)
@@ -351,3 +351,36 @@ def test_with_a_horizon_every_way_is_timed_and_slow_ones_are_not_recommended(
     assert p50 >= 10
     assert free.recommended not in (None, "new")
     assert bound.recommended in (None, "new")
+
+
+def test_thresholds_are_those_of_the_whole_index(
+    store: MemoryStore, models: ModelChange, part: tuple[StoreSample, Bridge]
+) -> None:
+    sample, bridge = part
+    judged = judge_live(bridge, store, sample, models)
+    served = with_live_evidence(bridge, judged)
+    assert served.thresholds is not None and bridge.thresholds is not None
+    assert served.thresholds.queries == judged.evaluation.n_queries
+    assert set(served.thresholds.ways) == set(judged.evaluation.arms) - {"old", "naive", "control"}
+    rows = judged_rows(sample, bridge)
+    assert sample.old_queries is not None
+    found = store.search(sample.old_queries[rows], 10, column=sample.column.name).scores
+    least, most = served.thresholds.tables["share"]["bridge"][0, [0, -1]]
+    for threshold in np.linspace(least, most, 7)[1:-1]:
+        told = served.threshold(float(threshold), "bridge").kept
+        assert told == pytest.approx(float((found >= threshold).mean()), abs=0.02)
+    # a smaller gallery has fewer good first results
+    middle = float(np.median(found))
+    among_sampled = bridge.threshold(middle, "bridge").kept
+    assert among_sampled is not None and among_sampled < 0.45
+
+
+def test_the_index_says_how_many_rows_it_has(
+    store: MemoryStore, models: ModelChange, part: tuple[StoreSample, Bridge]
+) -> None:
+    sample, bridge = part
+    horizon = judge_live(bridge, store, sample, models).evaluation.rule.horizon
+    assert horizon == Horizon(rows=N)
+    rule = VerdictRule(horizon=Horizon(rows=10 * N, queries_per_day=5))
+    told = judge_live(bridge, store, sample, models, judging=Judging(rule=rule)).evaluation
+    assert told.rule.horizon == rule.horizon

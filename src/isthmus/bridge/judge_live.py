@@ -8,7 +8,7 @@ the sampled items alone; searching the sample alone would flatter it by the smal
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.bridge.bridge import Bridge
-from isthmus.bridge.live_latency import latency_notice, timed
+from isthmus.bridge.live_latency import latency_notice
+from isthmus.bridge.live_run import DEPTH, OVERLAP_K, LiveRun
 from isthmus.bridge.provenance import Provenance, SampledEvidence
 from isthmus.bridge.store_sample import ModelChange, StoreSample
-from isthmus.bridge.unseen_queries import UnseenQueries, VectorsByModel
-from isthmus.encoders import Encoder
+from isthmus.bridge.unseen_queries import UnseenQueries
 from isthmus.errors import InputError, SpendCapError
 from isthmus.evaluate import Evaluation, Judging
 from isthmus.evaluate.arms import ARMS
@@ -32,19 +32,17 @@ from isthmus.evaluate.relevance import Relevance
 from isthmus.evaluate.weigh import weigh
 from isthmus.evaluate.worst import WorstQuery, worst_by_agreement, worst_by_relevance
 from isthmus.progress import Progress, silent
-from isthmus.stores import MemoryStore, Store
-from isthmus.ways import Columns, Recall, Search, Way
+from isthmus.stores import Store
+from isthmus.ways import Recall, Way
 from isthmus.ways.estimate_new import estimate_label
-from isthmus.ways.items import ItemRows, ItemVectors, Origin
+from isthmus.ways.judge import JudgedWays
 from isthmus.ways.measure import overlap, price_of
-from isthmus.ways.search import Answer, joined_answers
+from isthmus.ways.search import Answer, first_scores
+from isthmus.ways.thresholds import Thresholds, fit_thresholds
 
-__all__ = ["DEPTH", "judge_live", "with_live_evidence"]
+__all__ = ["judge_live", "with_live_evidence"]
 
-DEPTH = 100
-"""Results of each query that are looked at: a metric without a cut-off is cut here, and says so."""
 _MOST_QUERIES = 1000
-_OVERLAP_K = 10
 _OLD_SAMPLED = "old on the sample"
 
 
@@ -56,7 +54,7 @@ def judge_live(
     *,
     judging: Judging | None = None,
     progress: Progress = silent,
-) -> Evaluation:
+) -> JudgedWays:
     """Run every way of ``bridge`` on ``store`` with queries that its map has not seen.
 
     Those that its fit held out, or all, each behind a map of the other folds, where it kept such
@@ -75,7 +73,9 @@ def judge_live(
         progress: told after each way.
 
     Returns:
-        The evidence, whose arms say how large their galleries were.
+        The evidence, whose arms say how large their galleries were, and what thresholds on the old
+        model's scores become among all items of the index; that of a full re-embedding is of the
+        sample.
 
     Raises:
         InputError: for a corpus bridge, whose mapped vectors no store holds yet, or where no query
@@ -91,7 +91,7 @@ def judge_live(
         >>> models = ModelChange(PrecomputedEncoder(old[:, ::-1].copy(), name="new"))
         >>> sample = sample_store(store, models, pairs=250)
         >>> bridge = fit_sample(sample, models, recipe="procrustes")
-        >>> judge_live(bridge, store, sample, models).n_gallery
+        >>> judge_live(bridge, store, sample, models).evaluation.n_gallery
         300
     """
     if bridge.kind != "query":
@@ -102,8 +102,13 @@ def judge_live(
         )
     evidence = bridge.evidence
     judging = judging or (Judging() if evidence is None else _judging_of(evidence))
+    timed = judging.rule.horizon != Horizon()
+    if judging.rule.horizon.rows is None:  # the index says itself how large it is
+        horizon = judging.rule.horizon.model_copy(update={"rows": sample.count})
+        rule = judging.rule.model_copy(update={"horizon": horizon})
+        judging = replace(judging, rule=rule)
     asked = UnseenQueries.of(bridge, sample, _MOST_QUERIES)
-    run = _Run(bridge, store, sample, models, asked)
+    run = LiveRun(bridge, store, sample, models, asked)
     answers: dict[str, Answer] = {}
     latency: dict[str, Latency] = {}
     absent: dict[str, str] = {} if evidence is None else dict(evidence.absent)
@@ -113,7 +118,7 @@ def judge_live(
             why = run.missing(way)
             if why is None:
                 answers[name] = run.answer(name, way, sampled=way.recall.kind == "new")
-                if judging.rule.horizon != Horizon() and way.recall.kind != "new":
+                if timed and way.recall.kind != "new":
                     latency[name] = run.latency(way)
             else:
                 absent[name] = why
@@ -126,11 +131,35 @@ def judge_live(
     }
     measured = _measurement(answers, others, ways, run, judging, absent)
     latency.pop("control", None)
-    if not latency:
-        return _folded(weigh(measured, judging), bridge, asked)
     arms = {name: replace(a, latency=latency.get(name)) for name, a in measured.arms.items()}
     found = _folded(weigh(replace(measured, arms=arms), judging), bridge, asked)
-    return found.model_copy(update={"notices": (*found.notices, latency_notice(latency))})
+    if latency:
+        found = found.model_copy(update={"notices": (*found.notices, latency_notice(latency))})
+    return JudgedWays(found, _thresholds(answers, run, judging.seed))
+
+
+def _thresholds(answers: Mapping[str, Answer], run: LiveRun, seed: int) -> Thresholds | None:
+    """What thresholds become among all items; the sample's of what searches the sample alone."""
+    sampled, wanted = run.bridge.thresholds, run.asked.answers
+    scores, relevant = dict[str, NDArray[np.float64]](), dict[str, NDArray[np.bool_]]()
+    for name, answer in answers.items():
+        way = run.bridge.ways.get(name)
+        if way is None or ARMS[name].role == "check" or way.recall.kind == "new":
+            continue
+        scores[name] = first_scores(answer, way, OVERLAP_K)
+        if wanted is not None:
+            ids = answer.ids[:, :OVERLAP_K].tolist()
+            right = [[i in set(w) for i in row] for row, w in zip(ids, wanted, strict=True)]
+            relevant[name] = np.array(right, np.bool_)
+    found = None if "old" not in scores else fit_thresholds(scores, relevant or None, seed=seed)
+    if found is None or sampled is None:
+        return found or sampled
+    tables = {
+        keep: {**{way: t for way, t in known.items() if way == "new"}, **found.tables[keep]}
+        for keep, known in sampled.tables.items()
+        if keep in found.tables
+    }
+    return replace(found, tables=tables)
 
 
 def _folded(found: Evaluation, bridge: Bridge, asked: UnseenQueries) -> Evaluation:
@@ -142,8 +171,8 @@ def _folded(found: Evaluation, bridge: Bridge, asked: UnseenQueries) -> Evaluati
     return found.model_copy(update=told)
 
 
-def with_live_evidence(bridge: Bridge, live: Evaluation) -> Bridge:
-    """The bridge with the evidence of `judge_live` in place of that on the sample.
+def with_live_evidence(bridge: Bridge, judged: JudgedWays) -> Bridge:
+    """The bridge with the evidence and thresholds of `judge_live` in place of those of the sample.
 
     The primary metric of each arm on the sample stays in the provenance, beside the size of the
     gallery there.
@@ -152,12 +181,15 @@ def with_live_evidence(bridge: Bridge, live: Evaluation) -> Bridge:
         >>> import numpy as np
         >>> import isthmus
         >>> from isthmus.bridge import with_live_evidence
+        >>> from isthmus.ways.judge import JudgedWays
         >>> old = np.random.default_rng(0).standard_normal((300, 4)).astype(np.float32)
         >>> bridge = isthmus.fit(isthmus.Pairs(old[:, ::-1].copy(), old), recipe="procrustes")
-        >>> with_live_evidence(bridge, bridge.evidence).evidence == bridge.evidence
+        >>> same = with_live_evidence(bridge, JudgedWays(bridge.evidence, bridge.thresholds))
+        >>> same.evidence == bridge.evidence
         True
     """
-    sampled = bridge.evidence
+    sampled, live = bridge.evidence, judged.evaluation
+    bridge = replace(bridge, thresholds=judged.thresholds)
     if sampled is None:
         return replace(bridge, evidence=live)
     live = live.model_copy(update={"notices": (*sampled.notices, *live.notices)})
@@ -173,125 +205,6 @@ def with_live_evidence(bridge: Bridge, live: Evaluation) -> Bridge:
     return replace(bridge, evidence=live, provenance=provenance)
 
 
-class _FirstSeen:
-    """Item vectors of a live store, of which each counts as encoded when it is first asked for.
-
-    So that the price in the evidence is that of a cold cache, whatever earlier runs have kept.
-    """
-
-    def __init__(self, items: ItemVectors) -> None:
-        self._items = items
-        self._seen: set[Any] = set()
-
-    def of(self, ids: NDArray[Any], most: int | None = None) -> ItemRows:
-        """See `isthmus.ways.items.ItemSource.of`."""
-        found = self._items.of(ids, most)
-        origin = found.origin.copy()
-        encoded = np.isin(origin, (int(Origin.KEPT), int(Origin.ENCODED)))
-        seen = np.array([name in self._seen for name in ids.tolist()], dtype=np.bool_)
-        origin[encoded] = np.where(seen[encoded], int(Origin.KEPT), int(Origin.ENCODED))
-        self._seen.update(ids[encoded].tolist())
-        return ItemRows(found.rows, origin)
-
-
-class _Run:
-    """The searches of one judgement."""
-
-    def __init__(
-        self,
-        bridge: Bridge,
-        store: Store,
-        sample: StoreSample,
-        models: ModelChange,
-        asked: UnseenQueries,
-    ) -> None:
-        self.bridge, self.store, self.models, self.asked = bridge, store, models, asked
-        self.sample = sample
-        metric = sample.column.metric
-        rows = {"old": sample.old, "new": sample.new}
-        self._sampled = MemoryStore(sample.ids, rows, metric=metric, name="sample")
-        self._has_texts = store.describe().has_texts
-
-    def missing(self, way: Way) -> str | None:
-        """Why a way cannot be run on this index."""
-        if way.part is not None:
-            return "the index holds no re-embedded part"
-        if way.rescore is not None and not self._has_texts and not _by_id(self.models.new):
-            return "the index holds no texts to encode"
-        if way.recall.old_query and self.models.old is None and self.asked.own is None:
-            return "the old encoder does not run"
-        return None
-
-    def gallery(self, way: Way) -> int:
-        """Items that a way searches among."""
-        return len(self.sample) if way.recall.kind == "new" else self.sample.count
-
-    def _items(self, way: Way) -> _FirstSeen | None:
-        if way.rescore is None:
-            return None
-        return _FirstSeen(ItemVectors(self.store, self.models.new, write=False))
-
-    def _search(self, way: Way, items: _FirstSeen | None, *, sampled: bool = False) -> Search:
-        columns = Columns(old=self.sample.column.name)
-        store = self.store
-        if sampled:
-            store, columns = self._sampled, Columns("old", "new")
-        return Search(
-            way,
-            store,
-            columns=columns,
-            bridge=self.bridge,
-            items=items,
-            new_metric=self.bridge.source.metric,
-        )
-
-    def one_search(self, answers: Iterable[str]) -> list[str]:
-        """The ways that are one search by mapped queries: told as other maps find beside them."""
-        ways = {name: self.bridge.ways[name] for name in answers if name != "control"}
-        return [n for n, w in ways.items() if w.recall.rests_on_bridge and w.rescore is None]
-
-    def answer(
-        self, name: str, way: Way, *, sampled: bool = False, asked: VectorsByModel | None = None
-    ) -> Answer:
-        """Answer every query in one way, on the sampled items or on the whole index.
-
-        ``asked``: the queries, where another map than their own gave them.  Queries that chose the
-        way are asked in that which the others chose.
-        """
-        if asked is None:
-            asked = self.asked.permuted if name == "control" else self.asked.vectors
-        count = len(self.sample) if sampled else self.sample.count
-        depth = min(DEPTH, count - (self.asked.own is not None))
-        other, chose = self.bridge.nested_ways.get(name), self.asked.n_chose
-        items, n = self._items(way), len(self.asked.new)
-        if other is None or chose in (0, n):
-            return self._search(way, items, sampled=sampled)(asked, depth, without=self.asked.own)
-        parts: list[Answer] = []
-        for one, rows in ((way, slice(0, n - chose)), (other, slice(n - chose, n))):
-            vectors: Any = {model: of[rows] for model, of in asked.items()}
-            parts.append(self._search(one, items, sampled=sampled)(vectors, depth))
-        return joined_answers(parts)
-
-    def latency(self, way: Way) -> Latency:
-        """Of single queries on the whole index, whose items are encoded already."""
-        search, own = self._search(way, self._items(way)), self.asked.own
-        vectors: dict[str, NDArray[Any]] = {"old": self.asked.old, "new": self.asked.new}
-        depth = min(_OVERLAP_K, self.sample.count - (own is not None))
-
-        def ask(at: int) -> Answer:
-            one = slice(at, at + 1)
-            queries: Any = {model: rows[one] for model, rows in vectors.items()}
-            return search(queries, depth, without=None if own is None else own[one])
-
-        return timed(ask, len(self.asked.new))
-
-
-def _by_id(encoder: Encoder) -> bool:
-    from isthmus.encoders import PrecomputedEncoder
-
-    return isinstance(encoder, PrecomputedEncoder)
-
-
 def _judging_of(evidence: Evaluation) -> Judging:
     primary = None if evidence.evidence_kind == "agreement" else evidence.primary
     return Judging(primary, rule=evidence.rule, resamples=evidence.resamples, level=evidence.level,
@@ -302,7 +215,7 @@ def _measurement(
     answers: Mapping[str, Answer],
     others: Mapping[str, Mapping[str, Answer]],
     ways: Mapping[str, Way],
-    run: _Run,
+    run: LiveRun,
     judging: Judging,
     absent: Mapping[str, str],
 ) -> Measurement:
@@ -311,10 +224,10 @@ def _measurement(
     lists = {name: answer.ids for name, answer in answers.items()}
     lists[_OLD_SAMPLED] = run.answer("old", Way(recall=Recall(kind="old")), sampled=True).ids
     if asked.answers is None:
-        names = (f"overlap@{_OVERLAP_K}",)
-        primary, chance = names[0], {names[0]: _OVERLAP_K / (n - 1)}
+        names = (f"overlap@{OVERLAP_K}",)
+        primary, chance = names[0], {names[0]: OVERLAP_K / (n - 1)}
         values = {
-            name: overlap(ids, lists[_OLD_SAMPLED if name == "new" else "old"], _OVERLAP_K)[:, None]
+            name: overlap(ids, lists[_OLD_SAMPLED if name == "new" else "old"], OVERLAP_K)[:, None]
             for name, ids in lists.items()
             if name != _OLD_SAMPLED
         }
@@ -366,8 +279,8 @@ def _measurement(
         chance=chance,
         n_queries=len(asked.new),
         n_gallery=n,
-        overlap={"old": overlap(lists["bridge"], lists["old"], _OVERLAP_K)},
-        overlap_k=_OVERLAP_K,
+        overlap={"old": overlap(lists["bridge"], lists["old"], OVERLAP_K)},
+        overlap_k=OVERLAP_K,
         rescored=None if evidence is None else evidence.rescored,
         absent={name: why for name, why in absent.items() if name not in arms},
         worst=worst,
@@ -403,7 +316,7 @@ def _worst(
     )
 
 
-def _label(name: str, label: str | None, run: _Run) -> str | None:
+def _label(name: str, label: str | None, run: LiveRun) -> str | None:
     """What a table shows; an estimate is marked as one."""
     if name == "new" and len(run.sample) < run.sample.count:
         return estimate_label(len(run.sample))

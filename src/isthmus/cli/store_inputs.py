@@ -123,7 +123,7 @@ def check_cut_offs(metrics: Sequence[str]) -> None:
     Raises:
         InputError: for a metric without a cut-off, or with one that is too deep.
     """
-    from isthmus.bridge.judge_live import DEPTH
+    from isthmus.bridge.live_run import DEPTH
     from isthmus.evaluate import parse_metric
 
     for name in metrics:

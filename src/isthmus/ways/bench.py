@@ -19,7 +19,7 @@ from isthmus.ways.choose import ChosenWays
 from isthmus.ways.items import KnownItems
 from isthmus.ways.judged_recall import JudgedRecall, WhichMaps
 from isthmus.ways.measure import price_of
-from isthmus.ways.search import Answer, Search, joined_answers
+from isthmus.ways.search import Answer, Search, first_scores, joined_answers
 from isthmus.ways.thresholds import Thresholds, fit_thresholds
 from isthmus.ways.trial_store import TrialStore
 from isthmus.ways.way import Way
@@ -190,11 +190,7 @@ class Bench:
         for name, answer in self.answers.items():
             if ARMS[name].role == "check":
                 continue
-            found = answer.scores[:, : self.k].astype(np.float64)
-            if self.ways[name].rescore is not None:
-                # what was not rescored is on the scale of the recall
-                found[np.arange(self.k) >= answer.rescored[:, None]] = -np.inf
-            scores[name] = found
+            scores[name] = first_scores(answer, self.ways[name], self.k)
             if self.trial.relevance is not None:
                 relevant[name] = self.trial.relevance.among(
                     answer.ids[:, : self.k].astype(np.int64)

@@ -26,7 +26,7 @@ from isthmus.ways.queries import Mapped, QueryInput, QueryReader, QueryVectors
 from isthmus.ways.rescoring import Limit, NewQueries, RecallTrace, Spent, not_rescored, rescored
 from isthmus.ways.way import Needs, Recall, Way
 
-__all__ = ["Answer", "Columns", "Search", "columns_of", "joined_answers"]
+__all__ = ["Answer", "Columns", "Search", "columns_of", "first_scores", "joined_answers"]
 
 _TRUSTED = 2
 """Results that trust is read off: the margin between the first two says most."""
@@ -109,6 +109,17 @@ class Answer:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "trust": self.trust, "judge": None}
+
+
+def first_scores(answer: Answer, way: Way, k: int) -> NDArray[np.float64]:
+    """Scores of the first ``k`` results of a way ``(nq, k)`` that can be held against each other.
+
+    −∞ is what was not rescored where the others were: it is on the scale of the recall.
+    """
+    scores = answer.scores[:, :k].astype(np.float64)
+    if way.rescore is not None:
+        scores[np.arange(scores.shape[1]) >= answer.rescored[:, None]] = -np.inf
+    return scores
 
 
 def joined_answers(parts: Sequence[Answer]) -> Answer:
