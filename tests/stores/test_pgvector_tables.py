@@ -112,7 +112,8 @@ def test_rows_of_heirs_are_moved_with_the_others(sql, postgres, name):
         store.add_column("new", 4)
         assert store.put(np.arange(N), gaussian(N, 4), column="new") == N
         assert store.fetch(np.arange(N), column="new").present.all()
-        store.swap_alias(f"{name}_live", None, f"{name}.new")
+        store.swap_alias(f"{name}_live", None, f"{name}.emb")
+        store.swap_alias(f"{name}_live", f"{name}.emb", f"{name}.new")
         assert sql.execute(f"select count(emb) from {name}_live").fetchone() == (N,)
         store.swap_alias(f"{name}_live", f"{name}.new", None)
         store.drop_column("new")
@@ -229,3 +230,22 @@ def test_names_that_cannot_be_are_told(sql, postgres, name):
         store.add_column("other", 4)
         store.swap_alias(f"{name}_live", None, f"{name}.other")
         store.check_names("other", f"{name}_live")
+
+
+def test_an_alias_of_one_of_several_vectors_shows_each_by_its_name(sql, postgres, name):
+    """Titles and bodies have vectors each; those of the bodies move, twice."""
+    sql.execute(f"create table {name} (id int primary key, title vector(2), body vector(2))")
+    sql.execute(f"insert into {name} values (1, '[1,0]', '[2,0]')")
+    view = f"{name}_live"
+    shown = f"select id, title::text, body::text from {view}"
+    with open_store(f"{postgres}#{name}.body") as store:
+        store.swap_alias(view, None, f"{name}.body")
+        assert sql.execute(shown).fetchall() == [(1, "[1,0]", "[2,0]")]
+        for column, value in (("new", 3.0), ("newer", 4.0)):
+            store.add_column(column, 1)
+            store.put(np.arange(1, 2), np.full((1, 1), value, np.float32), column=column)
+        store.swap_alias(view, f"{name}.body", f"{name}.new")
+        assert sql.execute(shown).fetchall() == [(1, "[1,0]", "[3]")]
+        store.drop_column("body")
+        store.swap_alias(view, f"{name}.new", f"{name}.newer")
+        assert sql.execute(shown).fetchall() == [(1, "[1,0]", "[4]")]

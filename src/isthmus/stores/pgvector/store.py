@@ -70,7 +70,8 @@ class PgVectorStore(StoreBase):
 
     A column compares as its index does; without one, as isthmus noted in the column's comment, or
     ``?metric=`` of the URL, or by cosine.  An alias is a view of the table, in which the column it
-    stands for carries the name of the table's own vector column; moving one is one transaction.
+    stands for carries the name of the table's own vector column that it replaces; moving one is one
+    transaction.
     """
 
     def __init__(self, connections: Connections, address: Address) -> None:

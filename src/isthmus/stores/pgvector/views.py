@@ -61,7 +61,9 @@ def swap(
             _drop(connection, address, view)
         return
     # what is asked of the catalogue is asked before anybody has to wait for the view
-    table, oid, body = _query(connection, address, schema, new)
+    held = connection.execute(_VIEW, alias).fetchone()
+    called = mark_of(held[1] if held else None).get("as")
+    table, oid, shown, body = _query(connection, address, schema, new, called, now or new)
     home = table.homes.get(new.partition(".")[2])
     if table.secured and home is not None and home.side:
         secure(connection, table, place(home), home.id)
@@ -71,11 +73,9 @@ def swap(
         rights = [(who, what, on) for who, what, on in rights_of(connection, oid) if what == _READ]
         _make(connection, view, body, rights)
     else:
-        held = connection.execute(_VIEW, alias).fetchone()[0]
-        _make_anew(connection, address, view, body, rights_of(connection, held))
-    connection.execute(
-        sql.SQL("comment on view {} is {}").format(view, sql.Literal(marked({"alias": new})))
-    )
+        _make_anew(connection, address, view, body, rights_of(connection, held[0]))
+    note = marked({"alias": new} | ({"as": shown} if shown else {}))
+    connection.execute(sql.SQL("comment on view {} is {}").format(view, sql.Literal(note)))
 
 
 def _make(connection: Any, view: Any, body: Any, rights: Sequence[Right]) -> None:
@@ -113,8 +113,15 @@ def _drop(connection: Any, address: Address, view: Any) -> None:
         ) from None
 
 
-def _query(connection: Any, address: Address, schema: str, target: str) -> tuple[Table, int, Any]:
-    """The table, its oid, and what a view of ``table`` or ``table.column`` shows."""
+def _query(
+    connection: Any, address: Address, schema: str, target: str, called: str | None, before: str
+) -> tuple[Table, int, str | None, Any]:
+    """The table, its oid, how a view of ``table`` or ``table.column`` calls the vectors, and what
+    it shows.
+
+    They are called as they were ``called`` in the view, or as the table's own column in whose place
+    they come, which is that of the target ``before``; other vectors stay what they are.
+    """
     from psycopg import sql
 
     name, _, column = target.partition(".")
@@ -122,20 +129,25 @@ def _query(connection: Any, address: Address, schema: str, target: str) -> tuple
     schema, name, oid, _ = find_table(connection, address)
     table = read_table(connection, (schema, name, oid), address)
     if not column:
-        return table, oid, sql.SQL("select * from {}").format(table_name(table))
+        return table, oid, None, sql.SQL("select * from {}").format(table_name(table))
     if column not in table.columns:
         raise unknown_name("vector column", column, table.columns, where=address.shown)
     home = table.homes[column]
-    own = next((c for c, h in table.homes.items() if not h.side), column)
+    own = [c for c, h in table.homes.items() if not h.side]
+    replaced = before.partition(".")[2]
+    shown = called or (replaced if replaced in own else own[0] if len(own) == 1 else column)
+    others = [c for c in own if c not in (shown, column)] if table.unique else []
     chosen: list[Any] = [sql.Identifier("t", c) for c in (table.id, *table.fields)]
     chosen.append(
         sql.SQL("{} as {}").format(
-            sql.Identifier("s" if home.side else "t", column), sql.Identifier(own)
+            sql.Identifier("s" if home.side else "t", column), sql.Identifier(shown)
         )
     )
+    chosen += [sql.Identifier("t", c) for c in others]
     source = sql.SQL("{} t").format(table_name(table))
     if home.side:
         source = sql.SQL("{} join {} s on s.{} = t.{}").format(
             source, place(home), sql.Identifier(home.id), sql.Identifier(table.id)
         )
-    return table, oid, sql.SQL("select {} from {}").format(sql.SQL(", ").join(chosen), source)
+    selected = sql.SQL("select {} from {}").format(sql.SQL(", ").join(chosen), source)
+    return table, oid, shown, selected
