@@ -118,6 +118,32 @@ def make(kind: str, seed: int = 0) -> Two:
         y = (200 + y).astype(np.float16)
     elif kind == "float16_copy":
         y = x.astype(np.float16)
+    elif kind == "negated":
+        y = -x
+    elif kind == "whitened":
+        centred = x - x.mean(0)
+        y = centred @ np.linalg.inv(np.linalg.cholesky(np.cov(centred.T))).T
+    elif kind == "principal_components":
+        y = (x - x.mean(0)) @ np.linalg.svd(x - x.mean(0), full_matrices=False)[2][: D // 2].T
+    elif kind == "another_prefix":
+        y = x + 0.5 * x.std() * rng.standard_normal(x.shape)
+    elif kind == "cut_texts":
+        y = x + 0.5 * x.std() * rng.standard_normal(x.shape) * (rng.random((N, 1)) < 0.5)
+    elif kind == "another_model_in_a_part":
+        x, y = two_models(seed)
+        y[: 9 * N // 10] = x[: 9 * N // 10]
+    elif kind == "int8_of_each_dimension":
+        x = x * np.exp(rng.standard_normal(D) * (np.arange(D) % 4 == 0))
+        y = np.round(x / np.abs(x).max(0) * 127)
+    elif kind == "int8_wrapped":
+        y = np.round(x / x.std() * 55).astype(int).astype(np.int8)
+    elif kind == "uint8":
+        y = np.round(x / np.abs(x).max() * 127) + 128
+    elif kind == "padded_behind":
+        y = np.pad(x, ((0, 0), (0, 8)))
+    elif kind == "truncated_at_a_dead_dimension":
+        x[:, D // 2 - 1] = 0
+        y = _unit(x[:, : D // 2])
     elif kind == "truncated":
         y = _unit(x[:, : D // 2])
     elif kind == "zero_padded":
@@ -135,7 +161,7 @@ def make(kind: str, seed: int = 0) -> Two:
 
 @lru_cache
 def _diagnosed(kind: str, seed: int) -> Diagnosis:
-    sample = N if kind == "cubic_warp" else 300
+    sample = N if kind in ("cubic_warp", "int8_wrapped") else 300
     return diagnose(*make(kind, seed), names=("old", "new"), sample=sample, seed=seed)
 
 

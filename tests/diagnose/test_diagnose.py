@@ -39,7 +39,17 @@ EXPECTED: dict[str, tuple[Relation, set[str]]] = {
     "float16_overflow": (Relation.LINEAR, {"float16_overflow"}),
     "float16_saturated": (Relation.LINEAR, {"float16_overflow"}),
     "float16_precision": (Relation.LINEAR, {"float16_precision", "collapsed"}),
-    "float16_copy": (Relation.SAME_SPACE, set()),
+    "float16_copy": (Relation.SAME_SPACE, {"same_frame"}),
+    "negated": (Relation.SAME_SPACE, {"sign_flips"}),
+    "whitened": (Relation.LINEAR, {"linear_image"}),
+    "principal_components": (Relation.SAME_SPACE, {"linear_image", "offset"}),
+    "another_prefix": (Relation.LINEAR, {"used_otherwise"}),
+    "cut_texts": (Relation.LINEAR, {"used_otherwise"}),
+    "another_model_in_a_part": (Relation.LINEAR, {"unchanged_rows"}),
+    "int8_of_each_dimension": (Relation.SAME_SPACE, {"quantised_copy", "dimension_rescale"}),
+    "int8_wrapped": (Relation.LINEAR, {"quantised_wrapped"}),
+    "uint8": (Relation.SAME_SPACE, {"quantised_copy", "offset", "collapsed", "rescale"}),
+    "padded_behind": (Relation.SAME_SPACE, {"zero_padded", "dead_dimensions"}),
     "truncated": (Relation.SAME_SPACE, {"truncated"}),
     "zero_padded": (Relation.SAME_SPACE, {"truncated", "dead_dimensions"}),
     "dead_and_doubled": (Relation.LINEAR, {"dead_dimensions", "duplicated_dimensions"}),
@@ -49,6 +59,10 @@ ONLY_NEW = {
     *("float16_precision", "truncated", "dead_dimensions", "duplicated_dimensions"),
     "dominant_dimension",
 }
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 @pytest.mark.parametrize("kind", EXPECTED)
@@ -111,6 +125,25 @@ def test_numbers_behind_the_findings(diagnosed: Any, make_pair: Any) -> None:
     assert "first 16 dimensions of old" in truncated.meaning
 
 
+def test_a_remedy_fits_what_was_found(diagnosed: Any, make_pair: Any) -> None:
+    assert "subtract the zero point" in diagnosed("uint8").finding("quantised_copy").remedy
+    assert "no map is needed" in diagnosed("int8").finding("quantised_copy").remedy
+    assert "to 32 dimensions" in diagnosed("padded_behind").finding("zero_padded").remedy
+    kept = diagnose(*make_pair("truncated_at_a_dead_dimension"), names=("old", "new"), sample=300)
+    assert "cut old to 16 dimensions" in kept.finding("truncated").remedy
+    assert "only the others differ" in diagnosed("another_model_in_a_part").findings[0].meaning
+    assert "the same vectors, and others" in diagnosed("cut_texts").findings[0].meaning
+    turned = diagnosed("negated").finding("sign_flips")
+    assert "32 of 32 dimensions changed sign" in turned.meaning
+
+
+def test_bytes_read_in_the_wrong_order_are_told(make_pair: Any) -> None:
+    x, y = make_pair("two_models")
+    swapped = np.nan_to_num(x.byteswap(), nan=0.0, posinf=0.0, neginf=0.0)
+    with pytest.raises(InputError, match="another byte order or type gives such numbers"):
+        diagnose(swapped, y)
+
+
 def test_the_permutation_itself_is_found(diagnosed: Any, make_pair: Any) -> None:
     x, y = make_pair("permutation")
     maps = diagnosed("permutation").measured.maps
@@ -128,7 +161,13 @@ def test_lengths_matter_only_where_the_metric_reads_them(make_pair: Any) -> None
     )
     assert (cosine.relation, distance.relation) == (Relation.SAME_SPACE, Relation.NONLINEAR)
     assert [f.name for f in cosine.findings] == ["row_lengths"]
-    assert [f.name for f in distance.findings] == ["nonlinear"]
+    assert [f.name for f in distance.findings] == ["row_lengths"]
+    x, _ = make_pair("rescale")
+    lengths = np.exp(np.random.default_rng(0).standard_normal((len(x), 1)))
+    for one, other in ((lengths * x, _unit(x)), (_unit(x), lengths * x)):
+        dotted = diagnose(one, other, metric="dot", sample=300)
+        assert {f.name for f in dotted.findings} - {"rescale"} == {"row_lengths"}
+        assert dotted.finding("row_lengths").severity is Severity.WARNING
     rescaled = [
         diagnose(*make_pair("rescale"), metric=metric, sample=100).finding("rescale") for metric in
         ("cosine", "dot")
@@ -151,7 +190,10 @@ def test_the_recipe_is_one_that_fit_reads(diagnosed: Any, kind: str) -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    ["rotation_of_unit_rows", "offset", "permutation", "dimension_rescale", "rescale"],
+    [
+        *("rotation_of_unit_rows", "offset", "permutation", "dimension_rescale", "rescale"),
+        *("negated", "int8_of_each_dimension", "whitened"),
+    ],
 )
 def test_the_recipe_repairs_what_was_found(diagnosed: Any, make_pair: Any, kind: str) -> None:
     from isthmus import fit

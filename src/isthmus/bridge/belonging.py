@@ -98,6 +98,8 @@ def _pairing(
         "second model": "Encode all items with one model: one bridge cannot serve both",
         "unchanged": "Encode all items of a side with its model, or drop these from both",
     }[judged.kind]
+    if judged.one_model:
+        mend = "Encode ten texts in both ways and compare prefix, pooling and longest text"
     yield f"{described(judged, SIDES[kind])}. {mend}"
 
 

@@ -106,7 +106,7 @@ def diagnose(
     n, sampled = observed.n, len(observed.sample)
     recipe, reason = recommend(relation, measured, sides, pairs.metric)
     of_pair = list(pair_findings(relation, measured, sides, metric=pairs.metric, sampled=sampled))
-    copied = {f.side for f in of_pair if f.name == "quantised_copy"}
+    copied = {f.side for f in of_pair if f.name.startswith("quantised_")}
     return Diagnosis(
         relation=relation,
         verdict=sentence(relation, measured, names),

@@ -82,6 +82,11 @@ class Maps(ProbeResult):
     negated: tuple[int, ...]
     """The x dimensions whose sign the permutation turns."""
 
+    @property
+    def turned(self) -> bool:
+        """Whether one side is the other times a negative number."""
+        return self.order is not None and 2 * len(self.negated) > len(self.order)
+
 
 class FoldMaps(NamedTuple):
     """The maps fitted outside each fold, of two kinds."""

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from isthmus.diagnose.finding import Finding, Severity
 from isthmus.diagnose.maps import UNIT_ROWS, Maps
+from isthmus.diagnose.one_model import one_model_findings
 from isthmus.diagnose.pair_probes import PairProbes
 from isthmus.diagnose.pairing import described
-from isthmus.diagnose.relation import Relation, bends, value_of
-from isthmus.diagnose.side_findings import is_quantised
+from isthmus.diagnose.relation import Relation, bends, is_linear_image, is_rigid, value_of
 from isthmus.diagnose.side_probes import SideProbes
 from isthmus.diagnose.thresholds import threshold
 
@@ -41,9 +41,19 @@ def pair_findings(
         yield from cut or _frames(measured.maps, sides, metric)
     if measured.maps is not None and relation in (Relation.LINEAR, Relation.WEAK):
         yield from _lengths(measured.maps, sides, metric)
-    yield from _copies(measured, sides, sampled)
+    dims = (sides[0].dim, sides[1].dim)
+    if measured.maps is not None and (
+        relation is Relation.LINEAR and is_linear_image(measured, dims)
+    ):
+        yield _linear_image(measured.maps)
+    else:
+        yield from one_model_findings(relation, measured, sides, sampled)
     if relation not in (Relation.MISPAIRED, Relation.UNRELATED, Relation.UNDETERMINED):
-        yield from _bent(relation, measured)
+        apart = relation is not Relation.SAME_SPACE
+        if apart and (measured.of_unit_rows or 0.0) >= threshold("same_space"):
+            yield from _row_lengths(sides, Severity.WARNING)
+        else:
+            yield from _bent(relation, measured)
         yield from _concepts(measured, sides)
     gap = measured.modality
     if gap is not None and gap.relative > threshold("modality_gap"):
@@ -90,7 +100,7 @@ def _pairing(relation: Relation, measured: PairProbes, sides: Sides) -> Iterator
         )
         return
     judged = measured.pairing
-    if judged is not None and judged.kind != "none":
+    if judged is not None and judged.kind != "none" and not judged.one_model:
         side = sides[0] if judged.side == "x" else sides[1]
         name, measure, remedy = {
             "mispaired": (
@@ -108,7 +118,7 @@ def _pairing(relation: Relation, measured: PairProbes, sides: Sides) -> Iterator
             "unchanged": (
                 "unchanged_rows",
                 "share of rows equal on both sides",
-                "encode these items with the model of the others, or drop them from both sides",
+                "encode all items of a side with its model, or drop these from both sides",
             ),
         }[judged.kind]
         yield Finding(
@@ -143,8 +153,23 @@ def _truncated(measured: PairProbes, sides: Sides) -> Iterator[Finding]:
     cosine = measured.truncation
     if cosine is None or cosine < threshold("truncated"):
         return
-    short, long = sorted(sides, key=lambda s: s.dim - len(s.dimensions.dead))
-    kept = short.dim - len(short.dimensions.dead)
+    short, long = sorted(sides, key=lambda s: s.used_width)
+    if short.dim == long.dim or short.used_width < long.used_width:
+        kept = short.dim if short.dim < long.dim else short.used_width
+    else:
+        short, long = sorted(sides, key=lambda s: s.dim)
+        yield Finding(
+            name="zero_padded",
+            severity=Severity.WARNING,
+            side=long.name,
+            value=cosine,
+            threshold=threshold("truncated"),
+            measure="median centred cosine with the first dimensions of the other side",
+            meaning=f"{long.name} is {short.name} with {long.dim - short.dim} dimensions behind it "
+            "that never change",
+            remedy=f"cut {long.name} to {short.dim} dimensions: no map is needed",
+        )
+        return
     yield Finding(
         name="truncated",
         severity=Severity.WARNING,
@@ -161,7 +186,7 @@ def _frames(maps: Maps, sides: Sides, metric: str) -> Iterator[Finding]:
     """Of one space in two frames: what takes one into the other."""
     best = value_of(maps.rigid)
     matters = Severity.NOTE if metric == "cosine" else Severity.WARNING
-    if best < threshold("same_space"):
+    if not is_rigid(maps):
         if value_of(maps.per_dimension) >= threshold("same_space"):
             yield _of_map(
                 "dimension_rescale",
@@ -173,19 +198,22 @@ def _frames(maps: Maps, sides: Sides, metric: str) -> Iterator[Finding]:
             )
         return
     near = best - threshold("simpler_map")
-    if value_of(maps.same) < near:
+    if value_of(maps.same) < near or maps.turned:
         if maps.order is not None:
             swapped = sum(i != j for i, j in enumerate(maps.order))
-            parts = [f"{swapped} of {len(maps.order)} dimensions stand elsewhere"] * (swapped > 0)
-            parts += [f"{len(maps.negated)} changed sign"] * bool(maps.negated)
+            of = f"of {len(maps.order)} dimensions"
+            parts = [f"{swapped} {of} stand elsewhere"] * (swapped > 0)
+            parts += [f"{len(maps.negated)} {of} changed sign"] * bool(maps.negated)
             yield _of_map(
                 "permutation" if swapped else "sign_flips",
                 maps,
                 value_of(maps.permutation),
                 Severity.WARNING,
-                f"the dimensions were reordered: {', and '.join(parts)}",
-                "reorder them, or map with procrustes, which finds the order",
+                f"one side is the other but that {' and '.join(parts)}",
+                "put them right, or map with procrustes, which finds order and signs",
             )
+        elif sides[1].dim < sides[0].dim and value_of(maps.backward) < threshold("same_space"):
+            yield _linear_image(maps)
         else:
             widths = "" if sides[0].dim == sides[1].dim else " into another width"
             yield _of_map(
@@ -198,7 +226,7 @@ def _frames(maps: Maps, sides: Sides, metric: str) -> Iterator[Finding]:
                 "map with procrustes",
             )
     if maps.frame == UNIT_ROWS:
-        yield from _row_lengths(maps, sides, matters)
+        yield from _row_lengths(sides, matters)
         return
     if maps.scale > 0 and abs(math.log(maps.scale)) > threshold("rescale"):
         yield Finding(
@@ -243,7 +271,7 @@ def _of_map(
     )
 
 
-def _row_lengths(maps: Maps, sides: Sides, severity: Severity) -> Iterator[Finding]:
+def _row_lengths(sides: Sides, severity: Severity) -> Iterator[Finding]:
     uneven = [side for side in sides if not side.norms.unit]
     if not uneven:
         return
@@ -280,23 +308,18 @@ def _lengths(maps: Maps, sides: Sides, metric: str) -> Iterator[Finding]:
         )
 
 
-def _copies(measured: PairProbes, sides: Sides, sampled: int) -> Iterator[Finding]:
-    coarse = [side for side in sides if is_quantised(side, sampled)]
-    same = measured.dimension_correlation
-    if len(coarse) != 1 or same is None or same < threshold("copy"):
-        return
-    other = sides[1] if coarse[0] is sides[0] else sides[0]
-    yield Finding(
-        name="quantised_copy",
+def _linear_image(maps: Maps) -> Finding:
+    return Finding(
+        name="linear_image",
         severity=Severity.WARNING,
-        side=coarse[0].name,
-        value=same,
-        threshold=threshold("copy"),
-        measure="mean correlation of equal dimensions",
-        meaning=f"{coarse[0].name} is a quantised copy of {other.name}: the same model in the same "
-        "frame, rounded",
-        remedy="no map is needed: compare retrieval of the two as they are, and rescore the first "
-        "results with the float vectors",
+        side="both",
+        value=max(value_of(maps.linear), value_of(maps.backward)),
+        threshold=threshold("linear_image"),
+        measure="held-out variance that a linear map explains",
+        meaning="all of one side is a linear image of the other, as no two models are: one model "
+        "behind a linear step that changes distances, such as whitening, standardisation or "
+        "principal components",
+        remedy="apply the same step to both sides, or map with ridge, which finds it",
     )
 
 

@@ -32,6 +32,7 @@ FOLDS = 5
 _FEWEST = 3
 _SCAN_ROWS = 8192
 _LARGEST, _SMALLEST = 1e7, 1e-7
+_NO_VECTOR = 1e20
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,9 @@ def _out_of_range(side: str, largest: float) -> InputError:
         f"the largest number is {largest:.3g}, and sums of fourth powers of such numbers leave "
         "the range of float32",
         where=side,
-        mend="Multiply all rows of this side by one constant, so that norms are near 1",
+        mend="Check how the bytes were read: another byte order or type gives such numbers"
+        if largest > _NO_VECTOR
+        else "Multiply all rows of this side by one constant, so that norms are near 1",
     )
 
 

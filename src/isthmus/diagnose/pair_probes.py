@@ -11,8 +11,8 @@ from isthmus.adapters.kmeans import kmeans
 from isthmus.diagnose.curvature import Curvature, curvature
 from isthmus.diagnose.identify import Identification, identify, mapped_rows, partner_places
 from isthmus.diagnose.maps import UNIT_ROWS, FoldMaps, Maps, best_explained, fold_splits, judge_maps
-from isthmus.diagnose.pair_pass import PairPass
-from isthmus.diagnose.pairing import Pairing, judge_pairing
+from isthmus.diagnose.pair_pass import FOLDS, PairPass
+from isthmus.diagnose.pairing import Pairing, equal_dimensions, judge_pairing
 from isthmus.diagnose.shift import row_shift
 from isthmus.diagnose.side_probes import SideProbes
 from isthmus.diagnose.thresholds import threshold
@@ -25,6 +25,7 @@ from isthmus.evaluate.probes import (
     concept_stability,
     modality_gap,
 )
+from isthmus.moments import FoldMoments
 from isthmus.numeric import unit_rows
 from isthmus.similarity.neighbours import shared
 
@@ -87,6 +88,9 @@ class PairProbes(ProbeResult):
     truncation: float | None
     """Median centred cosine of one side with the first dimensions of the other; None where the
     widths in use are equal."""
+    of_unit_rows: float | None
+    """Held-out variance that the best map explains once every row has length 1; None under cosine,
+    where `Maps.frame` tells."""
     shift: int | None
     """Rows by which one side seems to be displaced, where that was looked for and found."""
     clusters: ClusterAgreement | None
@@ -132,8 +136,9 @@ def probe_pair(
         overlap=None if lists is None else _overlap(*lists),
         overlap_z=overlap_z,
         profile_distance=sides[0].spectrum.distance(sides[1].spectrum),
-        dimension_correlation=_dimension_correlation(observed),
+        dimension_correlation=equal_dimensions(observed.total.second()),
         truncation=_truncation(observed, sides),
+        of_unit_rows=_of_unit_rows(observed) if enough else None,
         shift=None if aligned or not enough else row_shift(observed.pairs),
         clusters=clusters,
         concepts=concepts,
@@ -192,15 +197,14 @@ def _overlap(
     )
 
 
-def _dimension_correlation(observed: PairPass) -> float | None:
-    second = observed.total.second()
-    if len(second.mean_x) != len(second.mean_y):
+def _of_unit_rows(observed: PairPass) -> float | None:
+    sample = observed.sample
+    if observed.pairs.metric == "cosine":
         return None
-    spread = np.sqrt(second.variance_x * second.variance_y)
-    used = spread > 1e-12 * float(spread.max())
-    if not used.any():
-        return 0.0
-    return float(np.abs(np.diagonal(second.require("xy"))[used] / spread[used]).mean())
+    x, y = (unit_rows(side, np.float64) for side in (sample.x, sample.y))
+    keep = {"square", "xx", "xy", "yy"}
+    unit = FoldMoments(x.shape[1], y.shape[1], FOLDS, keep=keep)
+    return best_explained(fold_splits(unit.update(sample.ids, x, y))[:1])
 
 
 def _truncation(observed: PairPass, sides: Sequence[SideProbes]) -> float | None:
@@ -208,8 +212,8 @@ def _truncation(observed: PairPass, sides: Sequence[SideProbes]) -> float | None
 
     A side whose last dimensions are dead is as wide as what it uses.
     """
-    widths = [_used_width(side) for side in sides]
-    if widths[0] == widths[1] or min(widths) < 2:
+    widths = [side.used_width for side in sides]
+    if (sides[0].dim == sides[1].dim and widths[0] == widths[1]) or min(widths) < 2:
         return None
     cut = min(widths)
     rows = [
@@ -218,11 +222,6 @@ def _truncation(observed: PairPass, sides: Sequence[SideProbes]) -> float | None
     ]
     one, other = (unit_rows(side - side.mean(axis=0), None) for side in rows)
     return float(np.median(np.einsum("nd,nd->n", one, other)))
-
-
-def _used_width(side: SideProbes) -> int:
-    alive = np.setdiff1d(np.arange(side.dim), np.array(side.dimensions.dead, dtype=np.int64))
-    return int(alive[-1]) + 1 if len(alive) else side.dim
 
 
 def _groups(

@@ -23,12 +23,14 @@ from isthmus.diagnose.stranger_mixture import (
     more_than_chance,
     upper_end,
 )
+from isthmus.diagnose.thresholds import threshold
 from isthmus.evaluate import Estimate
 from isthmus.evaluate.probes import ProbeResult
+from isthmus.moments import Moments, SecondMoments
 from isthmus.numeric import unit_rows
 from isthmus.threads import single_thread
 
-__all__ = ["Pairing", "described", "judge_pairing", "unchanged_rows"]
+__all__ = ["Pairing", "described", "equal_dimensions", "judge_pairing", "unchanged_rows"]
 
 PairingFault = Literal["none", "mispaired", "second model", "unchanged"]
 """``unchanged``: rows that hold the same vector on both sides, as no two models give."""
@@ -47,6 +49,7 @@ _ROUNDING = 1e-3
 """Distance of equal vectors over their length, at most: float16 rounds to 3e-4."""
 _RELATED = 1.0
 """Median score from which on most rows go together, so that a map is fitted on those alone."""
+_ENOUGH_REST = 50
 _UNCHANGED = 3, 0.005
 """Rows, and their share, from which on equal vectors are no chance."""
 
@@ -67,6 +70,13 @@ class Pairing(ProbeResult):
     """Ids of the judged rows concerned, at most 1,000 of them."""
     side: Literal["x", "y"] | None = None
     """Which side holds a second model."""
+    rest_alike: float | None = None
+    """Where some rows are unchanged, `equal_dimensions` of the others, if 50 or more."""
+
+    @property
+    def one_model(self) -> bool:
+        """Whether some rows are unchanged and the others are of the same model too."""
+        return (self.rest_alike or 0.0) >= threshold("one_model")
 
 
 def judge_pairing(
@@ -102,7 +112,12 @@ def judge_pairing(
     n = min(len(x), _MOST_ROWS)
     same = unchanged_rows(x[:n], y[:n], cosine=cosine)
     if max(_UNCHANGED[0], _UNCHANGED[1] * n) <= same.sum() < n:
-        return _found("unchanged", ids[:n], same, n, None, None)
+        rest = x[:n][~same], y[:n][~same]
+        alike = None
+        if len(rest[0]) >= _ENOUGH_REST:
+            alike = equal_dimensions(Moments.of(*rest, keep=["square", "xy"]).second())
+        found = _found("unchanged", ids[:n], same, n, None, None)
+        return found.model_copy(update={"rest_alike": alike})
     if n < _FEWEST:
         return None
     one, other = (
@@ -161,6 +176,25 @@ def unchanged_rows(x: Floats, y: Floats, *, cosine: bool = True) -> NDArray[np.b
     return (np.linalg.norm(one - other, axis=1) <= _ROUNDING * lengths) & (lengths > 0)
 
 
+def equal_dimensions(second: SecondMoments) -> float | None:
+    """Mean absolute correlation of equal dimensions of x and y; None for unequal widths.
+
+    Near 0 for two models, whose axes have nothing to do with each other.
+
+    Example:
+        >>> x = np.random.default_rng(0).standard_normal((500, 4))
+        >>> equal_dimensions(Moments.of(x, -2 * x).second())
+        1.0
+    """
+    if len(second.mean_x) != len(second.mean_y):
+        return None
+    spread = np.sqrt(second.variance_x * second.variance_y)
+    used = spread > 1e-12 * float(spread.max())
+    if not used.any():
+        return 0.0
+    return float(np.abs(np.diagonal(second.require("xy"))[used] / spread[used]).mean())
+
+
 def _found(
     kind: PairingFault,
     ids: NDArray[Any],
@@ -201,6 +235,16 @@ def described(found: Pairing, sides: tuple[str, str], *, named: int = 5) -> str:
     first = ", ".join(str(name) for name in found.lost[:named])
     more = "" if len(found.lost) <= named else ", ..."
     share = f"{found.share.value:.0%} of {found.rows:,} sampled rows"
+    if found.one_model:
+        return (
+            f"both sides seem to be one model that was used in two ways: {share} hold the same "
+            "vector on both, and equal dimensions of the others go together"
+        )
+    if found.kind == "unchanged" and (found.share.value or 0.0) > 0.5:
+        return (
+            f"{share} hold the same vector on both sides, and only the others differ: there one "
+            "side is of another model, or of other texts"
+        )
     if found.kind == "mispaired":
         return (
             f"about {share} are probably paired wrongly: they lie no nearer to their partners than "

@@ -6,7 +6,7 @@ from isthmus.adapters import Recipe
 from isthmus.adapters.steps.registry import STEPS
 from isthmus.diagnose.maps import UNIT_ROWS, Maps
 from isthmus.diagnose.pair_probes import PairProbes
-from isthmus.diagnose.relation import Relation, value_of
+from isthmus.diagnose.relation import Relation, is_linear_image, is_rigid, value_of
 from isthmus.diagnose.side_probes import SideProbes
 from isthmus.diagnose.thresholds import threshold
 
@@ -26,8 +26,13 @@ def recommend(
         return None, "no map can be learned from pairs that do not go together"
     if measured.maps is None:
         return None, "there are too few pairs to choose a map"
-    core, reason = _core(relation, measured, measured.maps)
-    steps = [*_front(relation, measured.maps, sides, metric), *core]
+    dims = (sides[0].dim, sides[1].dim)
+    if relation is Relation.LINEAR and is_linear_image(measured, dims):
+        # a row norm would bend what is straight
+        steps, reason = ["ridge(alpha=1e-06)"], "a single matrix carries over all that both hold"
+    else:
+        core, reason = _core(relation, measured, measured.maps)
+        steps = [*_front(relation, measured.maps, sides, metric), *core]
     if metric == "cosine":
         steps.append("unit_norm")
     return str(Recipe.parse(" | ".join(steps))), reason
@@ -49,7 +54,7 @@ def _front(
 
 def _core(relation: Relation, measured: PairProbes, maps: Maps) -> tuple[list[str], str]:
     if relation is Relation.SAME_SPACE:
-        if value_of(maps.rigid) >= threshold("same_space"):
+        if is_rigid(maps):
             return (
                 ["procrustes" if maps.frame == UNIT_ROWS else "procrustes(scale=true)"],
                 "a rotation with one scale and an offset reproduces the other side",

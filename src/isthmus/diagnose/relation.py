@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from isthmus.diagnose.maps import Maps
 from isthmus.diagnose.pair_probes import PairProbes
 from isthmus.diagnose.thresholds import threshold
 from isthmus.evaluate import Estimate
 
-__all__ = ["Relation", "aligned", "bends", "relate", "sentence", "value_of"]
+__all__ = [
+    "Relation",
+    "aligned",
+    "bends",
+    "is_linear_image",
+    "is_rigid",
+    "relate",
+    "sentence",
+    "value_of",
+]
 
 
 class Relation(StrEnum):
@@ -69,6 +79,29 @@ def relate(measured: PairProbes, *, identical: bool) -> Relation:
     if bends(measured):
         return Relation.NONLINEAR
     return Relation.LINEAR if value_of(maps.linear) >= threshold("weak") else Relation.WEAK
+
+
+def is_rigid(maps: Maps) -> bool:
+    """Whether a rotation with one factor is all that is needed; no factor for each dimension."""
+    least = max(threshold("same_space"), value_of(maps.per_dimension) - threshold("simpler_map"))
+    return value_of(maps.rigid) >= least
+
+
+def is_linear_image(measured: PairProbes, dims: tuple[int, int]) -> bool:
+    """Whether a matrix carries one side into the other all but exactly, and nearly so back.
+
+    Where the widths differ, the wider side into the narrower: nothing brings back what is lost.
+
+    Args:
+        measured: of the pair.
+        dims: widths of both sides.
+    """
+    maps = measured.maps
+    if maps is None:
+        return False
+    ways = [value_of(maps.linear)] * (dims[0] >= dims[1])
+    ways += [value_of(maps.backward)] * (dims[1] >= dims[0])
+    return max(ways) >= threshold("linear_image") and min(ways) >= threshold("linear_back")
 
 
 def bends(measured: PairProbes) -> bool:

@@ -67,6 +67,12 @@ class SideProbes(ProbeResult):
     repeated: float
     """Share of sampled rows that equal an earlier one."""
 
+    @property
+    def used_width(self) -> int:
+        """Dimensions up to the last that varies."""
+        alive = np.setdiff1d(np.arange(self.dim), np.array(self.dimensions.dead, dtype=np.int64))
+        return int(alive[-1]) + 1 if len(alive) else self.dim
+
 
 def probe_side(
     observed: PairPass,

@@ -91,6 +91,20 @@ THRESHOLDS: dict[str, Threshold] = {
         "mean correlation of equal dimensions; the signs of a normal variable reach 0.8 with "
         "it, unrelated axes 0",
     ),
+    "fine_copy": Threshold(
+        0.95, "the same where there are more than eight steps: four bits reach 0.98, eight 0.999"
+    ),
+    "one_model": Threshold(
+        0.5,
+        "mean correlation of equal dimensions; one encoder with another prefix, pooling or longest "
+        "text reaches 0.7 to 0.95, two of one family (MiniLM of 3 and 6 layers) 0.2",
+    ),
+    "linear_image": Threshold(
+        0.99, "held-out variance that a linear map explains; whitened copies reach 0.999"
+    ),
+    "linear_back": Threshold(
+        0.9, "the same the other way, where whitening has turned rounding into dimensions"
+    ),
     "modality_gap": Threshold(
         0.5, "centroid distance over spread; two halves of one modality have below 0.1"
     ),
